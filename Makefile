@@ -1,0 +1,82 @@
+# One door to everything a person does here; `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
+PROTO_DIRS := $(shell find protos -mindepth 1 -type d 2>/dev/null)
+# The whole suite is told to end after this many seconds, so that a stuck test is seen and not waited for.
+TEST_SECONDS ?= 900
+TEST_WORKERS ?= 2
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_NO_INPUT := 1
+
+.PHONY: help setup protos check format test demo up down bench clean
+
+help:  ## this list
+	@echo "Luxor: a customs platform. The first target you call sets everything up in $(VENV)."
+	@echo
+	@grep -hE '^[a-z][a-zA-Z-]*:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@printf '  make %-14s %s\n' 'bench-<area>' 'one area: $(BENCH_AREAS)'
+	@echo
+	@echo "After setup the luxor command is at $(BIN)/luxor; try $(BIN)/luxor --help."
+
+# ---------------------------------------------------------------------------------------------- set up
+setup: $(VENV)/.installed luxor/.built  ## make .venv with everything pinned (runs by itself, and only when something changed)
+
+$(VENV)/.python:
+	@command -v $(PYTHON) >/dev/null || { echo "Luxor needs Python 3.11 or newer; '$(PYTHON)' was not found. Install it, or name another: make PYTHON=/path/to/python3 setup" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Luxor needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "'$(PYTHON)' has no venv module. On Debian and Ubuntu it is the package python3-venv; install it and call make again." >&2; exit 1; }
+	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt setup.py tools/protos.py
+	@echo "setup: installing what constraints.txt pins into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools grpcio-tools mypy-protobuf googleapis-common-protos
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --config-settings editable_mode=compat --editable '.[dev]'
+	@touch $@
+
+protos: luxor/.built  ## build the generated modules luxor.* from protos/
+
+luxor/.built: $(PROTOS) $(PROTO_DIRS) tools/protos.py | $(VENV)/.installed
+	@$(BIN)/python tools/protos.py
+
+# ---------------------------------------------------------------------------------------------- use
+demo: setup  ## a manifest of 10,000 consignments through all five services, then everything stops
+	@$(BIN)/luxor demo
+
+up: setup  ## start the whole system and leave it serving
+	@$(BIN)/luxor up
+
+down: setup  ## stop what `make up` started
+	@$(BIN)/luxor down
+
+# ---------------------------------------------------------------------------------------------- work on it
+check: setup  ## every check that needs no running system: style, types, contracts, walls
+	@$(BIN)/python tools/check.py
+
+format: setup  ## put the code into the one form that `make check` asks for
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+test: setup  ## every test, against a real PostgreSQL and real sockets
+	@timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest -n $(TEST_WORKERS) $(TEST_ARGS)
+
+# `make bench BENCH_ARGS=--quick` is the smoke run.
+BENCH_AREAS := $(sort $(foreach file,$(notdir $(wildcard tests/bench/[a-z]*_*.py)),$(firstword $(subst _, ,$(file)))))
+
+bench: setup  ## every benchmark; BENCH_ARGS=--quick for a smoke run
+	@$(BIN)/python tests/bench/run.py $(BENCH_ARGS)
+
+bench-%: setup
+	@$(BIN)/python tests/bench/run.py --area $* $(BENCH_ARGS)
+
+clean:  ## remove everything that was built (not the data of `make up`)
+	@rm -rf $(VENV) luxor build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,11 @@
+"""Columns: many rows as numpy arrays and dictionaries, as messages on the wire, and as row messages for people.
+
+`Table` is what every subject module of every service works on.
+"""
+
+from libs.columns.arrays import Bools, Column, Ints, Ragged, Strings
+from libs.columns.digest import digests
+from libs.columns.schema import Kind, Schema, schema_of
+from libs.columns.table import Table
+
+__all__ = ["Bools", "Column", "Ints", "Kind", "Ragged", "Schema", "Strings", "Table", "digests", "schema_of"]

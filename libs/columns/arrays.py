@@ -1,0 +1,271 @@
+"""The kinds of column: strings by dictionary, whole numbers and truth values with validity, and lists by offsets.
+
+A column never changes after it was made; every operation gives a new one. Unknown is never zero: an absent number has validity False and
+the value 0, an absent string is "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from libs.columns.table import Table
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+IndexArray: TypeAlias = npt.NDArray[np.integer[Any]]
+ObjectArray: TypeAlias = npt.NDArray[np.object_]
+
+
+class Strings:
+    """A column of strings: each distinct value once, and per row the place of its value."""
+
+    __slots__ = ("dictionary", "indices")
+
+    def __init__(self, dictionary: Sequence[str], indices: npt.NDArray[Any]) -> None:
+        """Take `dictionary` (distinct values) and `indices` (one a row, into the dictionary) as they are."""
+        self.dictionary = dictionary
+        self.indices = indices
+
+    @classmethod
+    def of(cls, values: Sequence[str] | ObjectArray) -> Strings:
+        """Encode one value a row."""
+        places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+        return cls(list(places), np.fromiter(map(places.__getitem__, values), np.int32, len(values)))
+
+    @classmethod
+    def constant(cls, value: str, rows: int) -> Strings:
+        """Give every row the same value."""
+        return cls([value], np.zeros(rows, np.int32))
+
+    @classmethod
+    def absent(cls, rows: int) -> Strings:
+        """Give no row a value."""
+        return cls.constant("", rows)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, row: int) -> str:
+        return self.dictionary[int(self.indices[row])]
+
+    @property
+    def present(self) -> BoolArray:
+        """Tell per row whether there is a value."""
+        return self.map(bool, np.bool_)
+
+    def values(self) -> ObjectArray:
+        """Give the value of each row as an array of str objects."""
+        dictionary = np.empty(len(self.dictionary), object)
+        dictionary[:] = self.dictionary
+        return dictionary[self.indices] if len(self.indices) else np.empty(0, object)
+
+    def tolist(self) -> list[str]:
+        """Give the value of each row as a list."""
+        return list(map(self.dictionary.__getitem__, self.indices.tolist()))
+
+    def map(self, function: Callable[[str], Any], dtype: npt.DTypeLike = object) -> npt.NDArray[Any]:
+        """Apply `function` once per distinct value; give one result a row."""
+        results = np.empty(len(self.dictionary), dtype)
+        for place, value in enumerate(self.dictionary):
+            results[place] = function(value)
+        return results[self.indices] if len(self.indices) else np.empty(0, dtype)
+
+    def translate(self, function: Callable[[str], str]) -> Strings:
+        """Apply `function` once per distinct value; give the column of its results."""
+        changed = [function(value) for value in self.dictionary]
+        places = {value: place for place, value in enumerate(dict.fromkeys(changed))}
+        if len(places) == len(changed):
+            return Strings(changed, self.indices)
+        moves = np.fromiter(map(places.__getitem__, changed), np.int32, len(changed))
+        return Strings(list(places), moves[self.indices] if len(self.indices) else self.indices)
+
+    def isin(self, values: Collection[str]) -> BoolArray:
+        """Tell per row whether its value is one of `values`."""
+        return self.map(values.__contains__, np.bool_)
+
+    def take(self, rows: IndexArray) -> Strings:
+        """Give the rows asked for; values that no row has any more leave the dictionary."""
+        return Strings(self.dictionary, self.indices[rows]).compact()
+
+    def compact(self) -> Strings:
+        """Leave out of the dictionary what no row refers to."""
+        if len(self.dictionary) <= 1:
+            return self
+        used = np.zeros(len(self.dictionary), np.bool_)
+        used[self.indices] = True
+        if used.all():
+            return self
+        places = np.cumsum(used, dtype=np.int32) - 1
+        kept = np.flatnonzero(used).tolist()
+        return Strings([self.dictionary[place] for place in kept], places[self.indices])
+
+    @staticmethod
+    def concat(parts: Sequence[Strings]) -> Strings:
+        """Put columns one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        places: dict[str, int] = {}
+        indices = []
+        for part in parts:
+            moves = np.fromiter(
+                (places.setdefault(v, len(places)) for v in part.dictionary), np.int32, len(part.dictionary)
+            )
+            indices.append(moves[part.indices] if len(part.indices) else np.empty(0, np.int32))
+        return Strings(list(places), np.concatenate(indices))
+
+
+class Ints:
+    """A column of whole numbers with validity."""
+
+    __slots__ = ("valid", "values")
+
+    def __init__(self, values: IntArray, valid: BoolArray) -> None:
+        """Take `values` (int64, 0 where absent) and `valid` (bool) as they are."""
+        self.values = values
+        self.valid = valid
+
+    @classmethod
+    def of(
+        cls, values: Iterable[int] | npt.NDArray[Any], valid: Iterable[bool] | npt.NDArray[Any] | None = None
+    ) -> Ints:
+        """Make a column; without `valid` every row has a value."""
+        numbers = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.int64)
+        if valid is None:
+            return cls(numbers, np.ones(len(numbers), np.bool_))
+        known = np.asarray(valid if isinstance(valid, np.ndarray) else list(valid), np.bool_)
+        return cls(np.where(known, numbers, 0), known)
+
+    @classmethod
+    def constant(cls, value: int, rows: int) -> Ints:
+        """Give every row the same value."""
+        return cls(np.full(rows, value, np.int64), np.ones(rows, np.bool_))
+
+    @classmethod
+    def absent(cls, rows: int) -> Ints:
+        """Give no row a value."""
+        return cls(np.zeros(rows, np.int64), np.zeros(rows, np.bool_))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: int) -> int | None:
+        return int(self.values[row]) if self.valid[row] else None
+
+    def tolist(self) -> list[int | None]:
+        """Give the value of each row, None where absent."""
+        return [
+            value if valid else None for value, valid in zip(self.values.tolist(), self.valid.tolist(), strict=True)
+        ]
+
+    def filled(self, value: int) -> IntArray:
+        """Give the values with `value` where absent."""
+        return np.where(self.valid, self.values, value)
+
+    def take(self, rows: IndexArray) -> Ints:
+        """Give the rows asked for."""
+        return Ints(self.values[rows], self.valid[rows])
+
+    @staticmethod
+    def concat(parts: Sequence[Ints]) -> Ints:
+        """Put columns one after the other."""
+        return Ints(np.concatenate([p.values for p in parts]), np.concatenate([p.valid for p in parts]))
+
+
+class Bools:
+    """A column of truth values with validity."""
+
+    __slots__ = ("valid", "values")
+
+    def __init__(self, values: BoolArray, valid: BoolArray) -> None:
+        """Take `values` (bool, False where absent) and `valid` (bool) as they are."""
+        self.values = values
+        self.valid = valid
+
+    @classmethod
+    def of(
+        cls, values: Iterable[bool] | npt.NDArray[Any], valid: Iterable[bool] | npt.NDArray[Any] | None = None
+    ) -> Bools:
+        """Make a column; without `valid` every row has a value."""
+        truths = np.asarray(values if isinstance(values, np.ndarray) else list(values), np.bool_)
+        if valid is None:
+            return cls(truths, np.ones(len(truths), np.bool_))
+        known = np.asarray(valid if isinstance(valid, np.ndarray) else list(valid), np.bool_)
+        return cls(truths & known, known)
+
+    @classmethod
+    def absent(cls, rows: int) -> Bools:
+        """Give no row a value."""
+        return cls(np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: int) -> bool | None:
+        return bool(self.values[row]) if self.valid[row] else None
+
+    def take(self, rows: IndexArray) -> Bools:
+        """Give the rows asked for."""
+        return Bools(self.values[rows], self.valid[rows])
+
+    @staticmethod
+    def concat(parts: Sequence[Bools]) -> Bools:
+        """Put columns one after the other."""
+        return Bools(np.concatenate([p.values for p in parts]), np.concatenate([p.valid for p in parts]))
+
+
+class Ragged:
+    """A column of lists: row i owns `values[offsets[i]:offsets[i + 1]]`, which may be a column or a whole table."""
+
+    __slots__ = ("offsets", "values")
+
+    def __init__(self, offsets: npt.NDArray[Any], values: Strings | Ints | Table) -> None:
+        """Take `offsets` (one more than rows, first 0, rising) and the values of all rows one after the other as they are."""
+        self.offsets = offsets
+        self.values = values
+
+    @classmethod
+    def of_lengths(cls, lengths: Sequence[int] | npt.NDArray[Any], values: Strings | Ints | Table) -> Ragged:
+        """Make a column from the number of values of each row."""
+        offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(np.asarray(lengths, np.int64), out=offsets[1:])
+        return cls(offsets, values)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> IntArray:
+        """Give the number of values of each row."""
+        return np.diff(self.offsets)
+
+    def owners(self) -> IntArray:
+        """Give per value the row that owns it."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
+
+    def span(self, row: int) -> slice:
+        """Give where the values of a row stand."""
+        return slice(int(self.offsets[row]), int(self.offsets[row + 1]))
+
+    def take(self, rows: IndexArray) -> Ragged:
+        """Give the rows asked for with their values."""
+        lengths = self.lengths[rows]
+        offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        places = np.arange(int(offsets[-1]), dtype=np.int64) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Ragged(offsets, self.values.take(places))
+
+    @staticmethod
+    def concat(parts: Sequence[Ragged]) -> Ragged:
+        """Put columns one after the other."""
+        ends = np.cumsum([0] + [int(p.offsets[-1]) for p in parts])
+        offsets = np.concatenate([np.zeros(1, np.int64), *(p.offsets[1:] + ends[i] for i, p in enumerate(parts))])
+        values: list[Any] = [p.values for p in parts]
+        return Ragged(offsets, type(values[0]).concat(values))
+
+
+Column: TypeAlias = Strings | Ints | Bools | Ragged

@@ -1,0 +1,158 @@
+"""Row messages to columns and back, by field paths: consignor.address.city is the column consignor_address_city."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from libs.columns.arrays import Bools, Column, Ints, Ragged, Strings
+from libs.columns.schema import TIMESTAMP, Schema
+
+if TYPE_CHECKING:
+    from libs.columns.table import Table
+
+M = TypeVar("M", bound=Message)
+
+
+def fill_rows(table_class: type[Table], schema: Schema, messages: Sequence[Any], row: Descriptor) -> Table:
+    """Turn row messages of type `row` into a table of `schema`."""
+    columns: dict[str, Column] = {}
+    _fill(table_class, schema, messages, None, row, "", columns)
+    return table_class(schema, len(messages), columns)
+
+
+def _fill(
+    table_class: type[Table],
+    schema: Schema,
+    messages: Sequence[Any],
+    there: Any,
+    row: Descriptor,
+    prefix: str,
+    columns: dict[str, Column],
+) -> None:
+    """Add the columns of one level; `there` tells which rows have this level's message (None: all)."""
+    count = len(messages)
+    for field in row.fields:
+        name = prefix + field.name
+        get = attrgetter(field.name)
+        nested = field.message_type
+        if field.is_repeated:
+            lists = list(map(get, messages))
+            lengths = np.fromiter(map(len, lists), np.int64, count)
+            if not lengths.any():
+                continue
+            flat = list(chain.from_iterable(lists))
+            if nested is not None:
+                columns[name] = Ragged.of_lengths(lengths, fill_rows(table_class, schema.children[name], flat, nested))
+            else:
+                text = field.type == FieldDescriptor.TYPE_STRING
+                columns[name] = Ragged.of_lengths(lengths, Strings.of(flat) if text else Ints.of(flat))
+        elif nested is not None:
+            has = np.fromiter((m.HasField(field.name) for m in messages), np.bool_, count)
+            if not has.any():
+                continue
+            inner = list(map(get, messages))
+            if nested.full_name == TIMESTAMP:
+                columns[name] = Ints.of(
+                    np.fromiter((t.seconds * 1_000_000 + t.nanos // 1000 for t in inner), np.int64, count), has
+                )
+            else:
+                _fill(table_class, schema, inner, has, nested, name + "_", columns)
+        else:
+            values = list(map(get, messages))
+            if field.type == FieldDescriptor.TYPE_STRING:
+                if any(values):
+                    columns[name] = Strings.of(values)
+                continue
+            valid = _validity(field, messages, values, there, count)
+            if not valid.any():
+                continue
+            if field.type == FieldDescriptor.TYPE_BOOL:
+                columns[name] = Bools.of(np.fromiter(values, np.bool_, count), valid)
+            else:
+                columns[name] = Ints.of(np.fromiter(values, np.int64, count), valid)
+
+
+def _validity(field: FieldDescriptor, messages: Sequence[Any], values: list[Any], there: Any, count: int) -> Any:
+    """Tell which rows have a value: by presence where the field has it, not 0 for enums, else where its message is."""
+    if field.has_presence:
+        return np.fromiter((m.HasField(field.name) for m in messages), np.bool_, count)
+    if field.enum_type is not None:
+        return np.fromiter(values, np.int64, count) != 0
+    return np.ones(count, np.bool_) if there is None else there
+
+
+def read_rows(table: Table, row_class: type[M]) -> list[M]:
+    """Turn the rows of a table back into row messages."""
+    messages = [row_class() for _ in range(table.rows)]
+    _read(table, messages, row_class.DESCRIPTOR, "")
+    return messages
+
+
+def _read(table: Table, messages: Sequence[Any], row: Descriptor, prefix: str) -> None:
+    for field in row.fields:
+        name = prefix + field.name
+        nested = field.message_type
+        if nested is not None and not field.is_repeated and nested.full_name != TIMESTAMP:
+            _read_nested(table, messages, field, name)
+            continue
+        column = table.column(name)
+        if isinstance(column, Ragged):
+            _read_list(column, messages, field)
+            continue
+        for message, value in zip(messages, _values(column), strict=True):
+            if value is None:
+                continue
+            if nested is not None:
+                seconds, micros = divmod(value, 1_000_000)
+                stamp = getattr(message, field.name)
+                stamp.seconds, stamp.nanos = seconds, micros * 1000
+            else:
+                setattr(message, field.name, value)
+
+
+def _values(column: Column) -> list[Any]:
+    if isinstance(column, Strings):
+        return [value or None for value in column.tolist()]
+    assert isinstance(column, Ints | Bools)
+    return [
+        value if valid else None for value, valid in zip(column.values.tolist(), column.valid.tolist(), strict=True)
+    ]
+
+
+def _read_nested(table: Table, messages: Sequence[Any], field: FieldDescriptor, name: str) -> None:
+    """Read a nested message into parts of their own, and set those that hold anything, so that an absent message stays absent."""
+    parts = [type(getattr(m, field.name))() for m in messages]
+    _read(table, parts, field.message_type, name + "_")
+    marks = [
+        f for f in field.message_type.fields if not f.is_repeated and f.message_type is None and not f.has_presence
+    ]
+    there = np.zeros(len(messages), np.bool_)
+    for mark in marks:
+        column = table.column(f"{name}_{mark.name}")
+        if isinstance(column, Ints | Bools):
+            there |= column.valid
+    for message, part, present in zip(messages, parts, there.tolist(), strict=True):
+        if present or part.ByteSize():
+            getattr(message, field.name).CopyFrom(part)
+
+
+def _read_list(column: Ragged, messages: Sequence[Any], field: FieldDescriptor) -> None:
+    values = column.values
+    if isinstance(values, Strings):
+        flat: list[Any] = values.tolist()
+    elif isinstance(values, Ints):
+        flat = values.values.tolist()
+    else:
+        kind = field.message_type._concrete_class  # type: ignore[attr-defined]
+        flat = read_rows(values, kind)
+    for index, message in enumerate(messages):
+        span = column.span(index)
+        if span.stop > span.start:
+            getattr(message, field.name).extend(flat[span])

@@ -1,0 +1,216 @@
+"""A table of columns, read lazily from its message, and its ways to and from row messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+
+from libs.columns import wire
+from libs.columns.arrays import Bools, Column, IndexArray, Ints, Ragged, Strings
+from libs.columns.rows import fill_rows, read_rows
+from libs.columns.schema import Kind, Schema, schema_of
+
+M = TypeVar("M", bound=Message)
+
+
+class Table:
+    """Many rows as columns, of a schema.
+
+    Columns that a message holds are read when first asked for; columns that nobody set are absent in every row.
+    """
+
+    __slots__ = ("_columns", "_source", "rows", "schema")
+
+    def __init__(self, schema: Schema, rows: int, columns: Mapping[str, Column] | None = None) -> None:
+        """Make a table of `rows` rows; each column has as many.
+
+        Raises:
+            KeyError: a column is not in the schema.
+            ValueError: a column has another number of rows.
+        """
+        self.schema = schema
+        self.rows = rows
+        self._source: Any = None
+        self._columns: dict[str, Column] = {}
+        for name, column in (columns or {}).items():
+            self._set(name, column)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def _set(self, name: str, column: Column) -> None:
+        if name not in self.schema.columns:
+            raise KeyError(f"{self.schema.name} has no column {name}")
+        if len(column) != self.rows:
+            raise ValueError(f"{self.schema.name}.{name} has {len(column)} rows where the table has {self.rows}")
+        self._columns[name] = column
+
+    @classmethod
+    def of(cls, message_class: type[Message], rows: int, columns: Mapping[str, Column]) -> Table:
+        """Make a table for a message class of columns."""
+        return cls(schema_of(message_class), rows, columns)
+
+    @classmethod
+    def decode(cls, message: Message) -> Table:
+        """Read a message of columns; the message must not change afterwards. Raises MalformedColumns when a column is first read."""
+        table = cls(schema_of(type(message)), int(message.rows))  # type: ignore[attr-defined]
+        table._source = message
+        return table
+
+    @classmethod
+    def parse(cls, message_class: type[Message], payload: bytes) -> Table:
+        """Read the bytes of a message of columns."""
+        return cls.decode(message_class.FromString(payload))
+
+    @classmethod
+    def _child(cls, schema: Schema, message: Any, rows: int) -> Table:
+        table = cls(schema, rows)
+        table._source = message
+        return table
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Give every column that may hold a value, by name."""
+        names = [name for name in self.schema.columns if name in self._columns or self._has(name)]
+        return {name: self.column(name) for name in names}
+
+    def _has(self, name: str) -> bool:
+        return self._source is not None and bool(self._source.HasField(name))
+
+    def column(self, name: str) -> Column:
+        """Give a column by name; raises KeyError where the schema has none of that name."""
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = self._read(name)
+        return column
+
+    def _read(self, name: str) -> Column:
+        kind = self.schema.columns[name]
+        there = self._has(name)
+        if kind is Kind.CHILD:
+            child = self.schema.children[name]
+            if not there:
+                return Ragged(np.zeros(self.rows + 1, np.int64), Table(child, 0))
+            message = getattr(self._source, name)
+            offsets = wire.read_offsets(message.offsets, self.rows, name)
+            return Ragged(offsets, Table._child(child, message, int(offsets[-1])))
+        if not there:
+            return _ABSENT[kind](self.rows)
+        return _READ[kind](getattr(self._source, name), self.rows, f"{self.schema.name}.{name}")
+
+    def strings(self, name: str) -> Strings:
+        """Give a column of strings."""
+        column = self.column(name)
+        assert isinstance(column, Strings), name
+        return column
+
+    def ints(self, name: str) -> Ints:
+        """Give a column of whole numbers."""
+        column = self.column(name)
+        assert isinstance(column, Ints), name
+        return column
+
+    def bools(self, name: str) -> Bools:
+        """Give a column of truth values."""
+        column = self.column(name)
+        assert isinstance(column, Bools), name
+        return column
+
+    def ragged(self, name: str) -> Ragged:
+        """Give a column of lists or a child table with its offsets."""
+        column = self.column(name)
+        assert isinstance(column, Ragged), name
+        return column
+
+    def child(self, name: str) -> Table:
+        """Give a child table: the rows of all rows, one after the other."""
+        values = self.ragged(name).values
+        assert isinstance(values, Table), name
+        return values
+
+    def with_columns(self, columns: Mapping[str, Column]) -> Table:
+        """Give a table with these columns set or replaced."""
+        table = Table(self.schema, self.rows)
+        table._source = self._source
+        table._columns = dict(self._columns)
+        for name, column in columns.items():
+            table._set(name, column)
+        return table
+
+    def take(self, rows: IndexArray) -> Table:
+        """Give the rows asked for, in that order."""
+        return Table(self.schema, len(rows), {name: column.take(rows) for name, column in self.columns.items()})
+
+    @staticmethod
+    def concat(tables: Sequence[Table]) -> Table:
+        """Put tables of one schema one below the other."""
+        if len(tables) == 1:
+            return tables[0]
+        schema = tables[0].schema
+        names = [n for n in schema.columns if any(n in t._columns or t._has(n) for t in tables)]
+        columns: dict[str, Column] = {}
+        for name in names:
+            parts: list[Any] = [table.column(name) for table in tables]
+            columns[name] = type(parts[0]).concat(parts)
+        return Table(schema, sum(t.rows for t in tables), columns)
+
+    def encode(self, message_class: type[M]) -> M:
+        """Write the table as a message of columns."""
+        message = message_class()
+        if schema_of(message_class) != self.schema:
+            raise TypeError(f"a table of {self.schema.name} cannot be written as {message_class.DESCRIPTOR.full_name}")
+        message.rows = self.rows  # type: ignore[attr-defined]
+        self._write(message)
+        return message
+
+    def _write(self, message: Any) -> None:
+        for name, column in self.columns.items():
+            if isinstance(column, Ragged) and isinstance(column.values, Table):
+                if column.values.rows:
+                    child = getattr(message, name)
+                    child.offsets.extend(column.offsets.tolist())
+                    column.values._write(child)
+                continue
+            part = type(getattr(message, name))()
+            _WRITE[self.schema.columns[name]](column, part)
+            if part.ByteSize():
+                getattr(message, name).CopyFrom(part)
+
+    @classmethod
+    def from_messages(
+        cls, messages: Iterable[Message], message_class: type[Message], row_class: type[Message]
+    ) -> Table:
+        """Turn row messages into columns: a column for each leaf, named by its path."""
+        rows = messages if isinstance(messages, Sequence) else list(messages)
+        return fill_rows(cls, schema_of(message_class), rows, cast(Descriptor, row_class.DESCRIPTOR))
+
+    def to_messages(self, row_class: type[M]) -> list[M]:
+        """Turn columns back into row messages, for people to read."""
+        return read_rows(self, row_class)
+
+
+_READ: dict[Kind, Any] = {
+    Kind.STRINGS: wire.read_strings,
+    Kind.INTS: wire.read_ints,
+    Kind.BOOLS: wire.read_bools,
+    Kind.STRING_LISTS: wire.read_string_lists,
+    Kind.INT_LISTS: wire.read_int_lists,
+}
+_WRITE: dict[Kind, Any] = {
+    Kind.STRINGS: wire.write_strings,
+    Kind.INTS: wire.write_ints,
+    Kind.BOOLS: wire.write_bools,
+    Kind.STRING_LISTS: wire.write_lists,
+    Kind.INT_LISTS: wire.write_lists,
+}
+_ABSENT: dict[Kind, Any] = {
+    Kind.STRINGS: Strings.absent,
+    Kind.INTS: Ints.absent,
+    Kind.BOOLS: Bools.absent,
+    Kind.STRING_LISTS: lambda rows: Ragged(np.zeros(rows + 1, np.int64), Strings.absent(0)),
+    Kind.INT_LISTS: lambda rows: Ragged(np.zeros(rows + 1, np.int64), Ints.absent(0)),
+}

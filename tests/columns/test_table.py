@@ -1,0 +1,151 @@
+"""Columns keep every row as it was, on the wire, through slices and joins, and back to rows."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.columns import Bools, Ints, Ragged, Strings, Table, digests, schema_of
+from libs.columns.schema import expected_columns
+from libs.columns.wire import MalformedColumns
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Consignment, Document, FiscalReference, Item, Packages, Screening
+
+ENVELOPE = {"mrn", "version", "filer", "accepted_at", "partition"}
+text = st.text(alphabet="abcä €|;=:,", max_size=6)
+texts = st.lists(st.text(alphabet="xyz", min_size=1, max_size=2), max_size=3)
+number = st.none() | st.integers(0, 2**40)
+
+
+@st.composite
+def consignments(draw: st.DrawFn) -> Consignment:
+    """Make a consignment in which anything may be absent."""
+    c = Consignment(local_reference=draw(text), additional_procedures=draw(texts), nature=draw(st.integers(0, 6)))
+    if draw(st.booleans()):
+        c.consignor.name = draw(text)
+        if country := draw(text):
+            c.consignor.address.country = country
+        if not c.consignor.ByteSize():
+            c.ClearField("consignor")  # columns know values, not empty shells
+    if draw(st.booleans()):
+        c.freight.minor, c.freight.currency = draw(st.integers(0, 10**12)), draw(text)
+    if draw(st.booleans()):
+        c.order.time.seconds = draw(st.integers(0, 2**33))
+        c.order.time.nanos = draw(st.integers(0, 999_999)) * 1000
+    if (mass := draw(number)) is not None:
+        c.gross_mass_mg = mass
+    if (split := draw(st.none() | st.booleans())) is not None:
+        c.split = split
+    for _ in range(draw(st.integers(0, 3))):
+        item = c.items.add(description=draw(text), imeis=draw(texts))
+        if (quantity := draw(number)) is not None:
+            item.quantity_milli = quantity
+        if draw(st.booleans()):
+            item.price.minor = draw(st.integers(-5, 5))
+        for _ in range(draw(st.integers(0, 2))):
+            item.supporting_documents.add(type=draw(text), reference="R")
+    return c
+
+
+def table_of(rows: list[Consignment]) -> Table:
+    return Table.from_messages(rows, ConsignmentColumns, Consignment)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(consignments(), max_size=5))
+def test_rows_come_back_from_columns_and_from_the_wire_as_they_were(rows: list[Consignment]) -> None:
+    table = table_of(rows)
+    assert table.to_messages(Consignment) == rows
+    payload = table.encode(ConsignmentColumns).SerializeToString()
+    again = Table.parse(ConsignmentColumns, payload)
+    assert again.to_messages(Consignment) == rows
+    assert again.encode(ConsignmentColumns).SerializeToString() == payload
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(consignments(), min_size=1, max_size=5), st.lists(consignments(), max_size=4), st.randoms())
+def test_slices_and_joins_are_slices_and_joins_of_the_rows(
+    a: list[Consignment], b: list[Consignment], random: object
+) -> None:
+    joined = Table.concat([table_of(a), table_of(b)])
+    assert joined.to_messages(Consignment) == a + b
+    order = np.arange(len(a + b))[::-1][: len(a)]
+    assert joined.take(order).to_messages(Consignment) == [(a + b)[i] for i in order]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(consignments(), min_size=1, max_size=5))
+def test_a_digest_depends_on_its_row_alone(rows: list[Consignment]) -> None:
+    table = table_of(rows)
+    assert digests(table) == [digests(table_of([row]))[0] for row in rows]
+    assert digests(Table.parse(ConsignmentColumns, table.encode(ConsignmentColumns).SerializeToString())) == digests(
+        table
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(consignments(), consignments())
+def test_different_rows_have_different_digests(a: Consignment, b: Consignment) -> None:
+    one, two = digests(table_of([a, b]))
+    same = table_of([a]).encode(ConsignmentColumns) == table_of([b]).encode(ConsignmentColumns)
+    assert (one == two) == same
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        (Consignment, None),
+        (Item, "items"),
+        (Document, "supporting_documents"),
+        (Packages, "packages"),
+        (FiscalReference, "fiscal_references"),
+        (Screening, "screenings"),
+    ],
+)
+def test_every_element_of_a_row_has_its_column_and_no_column_is_without_an_element(
+    row: type, columns: str | None
+) -> None:
+    schema = schema_of(ConsignmentColumns)
+    found = schema.columns if columns is None else schema.children[columns].columns
+    assert {k: v for k, v in found.items() if columns or k not in ENVELOPE} == expected_columns(row.DESCRIPTOR)
+
+
+def test_unknown_is_never_zero() -> None:
+    column = Ints.of([0, 5], [False, True])
+    assert column.tolist() == [None, 5]
+    table = Table.of(ConsignmentColumns, 2, {"gross_mass_mg": column})
+    again = Table.parse(ConsignmentColumns, table.encode(ConsignmentColumns).SerializeToString())
+    assert again.ints("gross_mass_mg").tolist() == [None, 5]
+    assert again.bools("split").valid.tolist() == [False, False]
+
+
+def test_a_column_that_contradicts_itself_is_malformed() -> None:
+    message = ConsignmentColumns(rows=2)
+    message.mrn.dictionary.append("a")
+    message.mrn.indices.extend([0, 1])
+    with pytest.raises(MalformedColumns, match="mrn: 2 indices into 1 values"):
+        Table.decode(message).strings("mrn")
+    message.items.offsets.extend([0, 2, 1])
+    with pytest.raises(MalformedColumns, match="offsets"):
+        Table.decode(message).child("items")
+
+
+def test_a_slice_keeps_no_value_of_the_rows_left_out() -> None:
+    column = Strings.of(["a", "b", "a", "c"]).take(np.array([0, 2]))
+    assert list(column.dictionary) == ["a"]
+    assert Strings.of(["de", "DE"]).translate(str.upper).tolist() == ["DE", "DE"]
+
+
+def test_a_list_column_takes_its_values_along() -> None:
+    lists = Ragged.of_lengths([2, 0, 1], Ints.of([1, 2, 3])).take(np.array([2, 0]))
+    assert lists.offsets.tolist() == [0, 1, 3]
+    assert isinstance(lists.values, Ints)
+    assert lists.values.tolist() == [3, 1, 2]
+    assert lists.owners().tolist() == [0, 1, 1]
+
+
+def test_columns_of_another_length_or_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="has 1 rows where the table has 2"):
+        Table.of(ConsignmentColumns, 2, {"split": Bools.of([True])})
+    with pytest.raises(KeyError, match="no column nonsense"):
+        Table.of(ConsignmentColumns, 1, {"nonsense": Bools.of([True])})

@@ -1,7 +1,7 @@
 """The kinds of column: strings by dictionary, whole numbers and truth values with validity, and lists by offsets.
 
-A column never changes after it was made; every operation gives a new one. Unknown is never zero: an absent number has validity False and
-the value 0, an absent string is "".
+A column never changes after it was made; every operation gives a new one. Unknown is never zero: an absent number has
+validity False and the value 0, an absent string is "".
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ class Ragged:
     __slots__ = ("offsets", "values")
 
     def __init__(self, offsets: npt.NDArray[Any], values: Strings | Ints | Table) -> None:
-        """Take `offsets` (one more than rows, first 0, rising) and the values of all rows one after the other as they are."""
+        """Take `offsets` (one more than rows, first 0, rising) and the values of all rows in order as they are."""
         self.offsets = offsets
         self.values = values
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 from libs.columns.arrays import Ints, Ragged, Strings
@@ -11,9 +12,9 @@ from libs.columns.table import Table
 
 
 def digests(table: Table, exclude: Collection[str] = ()) -> list[bytes]:
-    """Give 32 bytes of SHA-256 a row over every value that is there, with its column's name; rows of equal content have equal digests.
+    """Give 32 bytes of SHA-256 a row over every value that is there, with its column's name.
 
-    Columns in `exclude` do not count. Neither the other rows of the table nor the order of its columns matter.
+    Rows of equal content have equal digests. Columns in `exclude` do not count. Neither the other rows of the table nor the order of its columns matter.
     """
     return [sha256(text.encode()).digest() for text in _texts(table, exclude)]
 
@@ -51,6 +52,6 @@ def _list_texts(name: str, column: Ragged) -> list[str]:
         inner = [f"{len(v)}:{v}," for v in values.tolist()]
     offsets = column.offsets.tolist()
     texts = []
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets):
         texts.append(f"{name}=[{'|'.join(inner[start:stop])}];" if stop > start else "")
     return texts

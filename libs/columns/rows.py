@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from libs.columns.arrays import Bools, Column, Ints, Ragged, Strings
 from libs.columns.schema import TIMESTAMP, Schema
@@ -91,7 +92,7 @@ def _validity(field: FieldDescriptor, messages: Sequence[Any], values: list[Any]
 def read_rows(table: Table, row_class: type[M]) -> list[M]:
     """Turn the rows of a table back into row messages."""
     messages = [row_class() for _ in range(table.rows)]
-    _read(table, messages, row_class.DESCRIPTOR, "")
+    _read(table, messages, cast(Descriptor, row_class.DESCRIPTOR), "")
     return messages
 
 
@@ -127,12 +128,11 @@ def _values(column: Column) -> list[Any]:
 
 
 def _read_nested(table: Table, messages: Sequence[Any], field: FieldDescriptor, name: str) -> None:
-    """Read a nested message into parts of their own, and set those that hold anything, so that an absent message stays absent."""
+    """Read a nested message into parts of their own and set those that hold anything: an absent one stays absent."""
+    nested = cast(Descriptor, field.message_type)
     parts = [type(getattr(m, field.name))() for m in messages]
-    _read(table, parts, field.message_type, name + "_")
-    marks = [
-        f for f in field.message_type.fields if not f.is_repeated and f.message_type is None and not f.has_presence
-    ]
+    _read(table, parts, nested, name + "_")
+    marks = [f for f in nested.fields if not f.is_repeated and f.message_type is None and not f.has_presence]
     there = np.zeros(len(messages), np.bool_)
     for mark in marks:
         column = table.column(f"{name}_{mark.name}")
@@ -150,7 +150,7 @@ def _read_list(column: Ragged, messages: Sequence[Any], field: FieldDescriptor) 
     elif isinstance(values, Ints):
         flat = values.values.tolist()
     else:
-        kind = field.message_type._concrete_class  # type: ignore[attr-defined]
+        kind = GetMessageClass(cast(Descriptor, field.message_type))
         flat = read_rows(values, kind)
     for index, message in enumerate(messages):
         span = column.span(index)

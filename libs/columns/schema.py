@@ -67,7 +67,7 @@ def _build(descriptor: Descriptor) -> Schema:
 
 
 def expected_columns(row: Descriptor, prefix: str = "") -> dict[str, Kind]:
-    """Give the columns that a row message needs: one for each leaf, named by its path with "_", repeated messages as child tables.
+    """Give the columns that a row message needs: one for each leaf, named by its path; repeated messages as child tables.
 
     A contract test compares them with the message of columns, so that no element is lost between the two.
     """
@@ -78,7 +78,7 @@ def expected_columns(row: Descriptor, prefix: str = "") -> dict[str, Kind]:
         if nested and field.is_repeated:
             kinds[name] = Kind.CHILD
         elif nested:
-            kinds |= expected_columns(field.message_type, name + "_")
+            kinds |= expected_columns(cast(Descriptor, field.message_type), name + "_")
         else:
             kinds[name] = _leaf_kind(field)
     return kinds

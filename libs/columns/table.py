@@ -56,7 +56,10 @@ class Table:
 
     @classmethod
     def decode(cls, message: Message) -> Table:
-        """Read a message of columns; the message must not change afterwards. Raises MalformedColumns when a column is first read."""
+        """Read a message of columns, which must not change afterwards.
+
+        Raises MalformedColumns when a column that contradicts itself is first read.
+        """
         table = cls(schema_of(type(message)), int(message.rows))  # type: ignore[attr-defined]
         table._source = message
         return table
@@ -99,8 +102,8 @@ class Table:
             offsets = wire.read_offsets(message.offsets, self.rows, name)
             return Ragged(offsets, Table._child(child, message, int(offsets[-1])))
         if not there:
-            return _ABSENT[kind](self.rows)
-        return _READ[kind](getattr(self._source, name), self.rows, f"{self.schema.name}.{name}")
+            return cast(Column, _ABSENT[kind](self.rows))
+        return cast(Column, _READ[kind](getattr(self._source, name), self.rows, f"{self.schema.name}.{name}"))
 
     def strings(self, name: str) -> Strings:
         """Give a column of strings."""

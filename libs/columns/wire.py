@@ -111,7 +111,7 @@ def write_bools(column: Bools, message: Any) -> None:
 
 
 def write_lists(column: Ragged, message: Any) -> None:
-    """Write a column of lists into an empty StringLists or IntLists message; writes nothing when every list is empty."""
+    """Write a column of lists into an empty StringLists or IntLists message; nothing when every list is empty."""
     if not int(column.offsets[-1]):
         return
     message.offsets.extend(column.offsets.tolist())

@@ -1,0 +1,222 @@
+"""Money as whole minor units with a currency: exact, checked, rounded only where a rule says how.
+
+Rates are fractions of whole numbers (parts per million, or numerator and denominator), so no float touches an amount.
+Results that do not fit an int64 raise MoneyOverflow; numpy alone would wrap without a word.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from libs.customs.currencies import minor_units
+
+PPM = 1_000_000
+"""Denominator of rates in parts per million."""
+MAX_MINOR = 10**12
+"""Largest amount that the edge accepts, in minor units."""
+INT64_MAX = 2**63 - 1
+# Below this a product computed in float64 is surely below 2^63: its relative error is under 2^-50.
+_SURELY_FITS = 2.0**62
+
+
+class Rounding(StrEnum):
+    """How a fraction of a minor unit is rounded. Halves and directions are by absolute value, as the laws read."""
+
+    HALF_UP = "HALF_UP"
+    """To the nearest, halves away from zero."""
+    HALF_EVEN = "HALF_EVEN"
+    """To the nearest, halves to the even neighbour."""
+    DOWN = "DOWN"
+    """Towards zero."""
+    UP = "UP"
+    """Away from zero."""
+
+
+class MoneyError(ValueError):
+    """An amount cannot be what is asked of it; the message says which and why."""
+
+
+class MoneyOverflow(MoneyError, OverflowError):  # noqa: N818 - the name of what happened, as OverflowError is
+    """A result does not fit the 64 bits of an amount."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount of one currency. Arithmetic between currencies raises MoneyError."""
+
+    minor: int
+    """Minor units: cents for EUR, yen for JPY, fils for KWD."""
+    currency: str
+    """ISO 4217 code."""
+
+    def __post_init__(self) -> None:
+        minor_units(self.currency)
+        _checked(self.minor)
+
+    def __add__(self, other: "Money") -> "Money":
+        return Money(self.minor + self._same(other), self.currency)
+
+    def __sub__(self, other: "Money") -> "Money":
+        return Money(self.minor - self._same(other), self.currency)
+
+    def __neg__(self) -> "Money":
+        return Money(-self.minor, self.currency)
+
+    def __lt__(self, other: "Money") -> bool:
+        return self.minor < self._same(other)
+
+    def __le__(self, other: "Money") -> bool:
+        return self.minor <= self._same(other)
+
+    def times(self, numerator: int, denominator: int, rounding: Rounding) -> "Money":
+        """Return this amount times a fraction, rounded to a whole minor unit."""
+        return Money(scale(self.minor, numerator, denominator, rounding), self.currency)
+
+    def convert(self, currency: str, numerator: int, denominator: int, rounding: Rounding) -> "Money":
+        """Return this amount in another currency: one major unit of it is numerator / denominator of the other."""
+        up, down = exchange_fraction(self.currency, currency, numerator, denominator)
+        return Money(scale(self.minor, up, down, rounding), currency)
+
+    def __str__(self) -> str:
+        return money_text(self.minor, self.currency)
+
+    def _same(self, other: "Money") -> int:
+        if self.currency != other.currency:
+            raise MoneyError(f"{self} and {other} are of two currencies: convert one of them first")
+        return other.minor
+
+
+def divide(numerator: int, denominator: int, rounding: Rounding) -> int:
+    """Return numerator / denominator as a whole number, of any size. Raises MoneyError where the denominator is 0."""
+    if denominator == 0:
+        raise MoneyError(f"{numerator} cannot be divided by zero")
+    quotient, rest = divmod(abs(numerator), abs(denominator))
+    twice = 2 * rest - abs(denominator)
+    if rounding is Rounding.HALF_UP:
+        quotient += twice >= 0
+    elif rounding is Rounding.HALF_EVEN:
+        quotient += twice > 0 or (twice == 0 and quotient % 2 == 1)
+    elif rounding is Rounding.UP:
+        quotient += rest > 0
+    return quotient if (numerator < 0) == (denominator < 0) else -quotient
+
+
+def scale(minor: int, numerator: int, denominator: int, rounding: Rounding) -> int:
+    """Return minor * numerator / denominator, rounded. Raises MoneyOverflow where it does not fit an int64."""
+    return _checked(divide(minor * numerator, denominator, rounding))
+
+
+def scale_column(
+    minor: NDArray[np.int64], numerator: ArrayLike, denominator: ArrayLike, rounding: Rounding
+) -> NDArray[np.int64]:
+    """Return minor * numerator / denominator for each row, rounded exactly; shape (n,), int64.
+
+    `numerator` and `denominator` are whole numbers, one for all or one for each row; denominators are above 0.
+    Rows whose products would not fit an int64 are done in Python's own numbers. Raises MoneyOverflow where a result
+    does not fit, MoneyError where a denominator is not above 0.
+    """
+    values, tops, bottoms = np.broadcast_arrays(
+        minor, np.asarray(numerator, dtype=np.int64), np.asarray(denominator, dtype=np.int64)
+    )
+    if values.size == 0:
+        return np.zeros(values.shape, dtype=np.int64)
+    if bottoms.min() <= 0:
+        raise MoneyError(f"a denominator is {bottoms.min()}; it must be above 0")
+    # Two limbs: value = q * bottom + r, so value * top / bottom = q * top + r * top / bottom, and r is below bottom.
+    whole, rest = np.divmod(np.abs(values), bottoms)
+    factor = np.abs(tops)
+    high = np.abs(values.astype(np.float64)) * np.abs(tops.astype(np.float64)) / bottoms
+    low = rest.astype(np.float64) * factor
+    # abs of the least int64 is itself, negative; such rows go the long way as well.
+    long_way = (high >= _SURELY_FITS) | (low >= _SURELY_FITS) | (whole < 0) | (rest < 0) | (factor < 0)
+    if long_way.any():
+        whole, rest, factor = (np.where(long_way, 0, part) for part in (whole, rest, factor))
+    quotient, remainder = np.divmod(rest * factor, bottoms)
+    quotient += whole * factor
+    quotient += _rounds_up(quotient, remainder, bottoms, rounding)
+    result = np.where((values < 0) != (tops < 0), -quotient, quotient)
+    for row in np.flatnonzero(long_way):
+        result[row] = scale(int(values[row]), int(tops[row]), int(bottoms[row]), rounding)
+    return result
+
+
+def _rounds_up(
+    quotient: NDArray[np.int64], remainder: NDArray[np.int64], bottoms: NDArray[np.int64], rounding: Rounding
+) -> NDArray[np.bool_]:
+    # Compared by a difference, since twice the remainder might not fit.
+    missing: NDArray[np.int64] = bottoms - remainder
+    up: NDArray[np.bool_] = np.zeros(remainder.shape, dtype=np.bool_)
+    if rounding is Rounding.HALF_UP:
+        up = remainder >= missing
+    elif rounding is Rounding.HALF_EVEN:
+        up = (remainder > missing) | ((remainder == missing) & (quotient % 2 == 1))
+    elif rounding is Rounding.UP:
+        up = remainder > 0
+    return up
+
+
+def add_columns(*columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sum of columns row by row, int64. Raises MoneyOverflow where a sum does not fit."""
+    total = np.array(columns[0], dtype=np.int64)
+    for column in columns[1:]:
+        fresh = total + column
+        # A sum wrapped if both parts have one sign and the sum the other.
+        if np.any(((total ^ fresh) & (column ^ fresh)) < 0):
+            raise MoneyOverflow("a sum of amounts does not fit 64 bits; the parts are larger than any real amount")
+        total = fresh
+    return total
+
+
+def sum_column(column: NDArray[np.int64]) -> int:
+    """Return the exact sum of a column as Python's own number, whatever its size."""
+    high, low = column >> 32, column & 0xFFFFFFFF
+    return (int(high.sum()) << 32) + int(low.sum())
+
+
+def exchange_fraction(source: str, target: str, numerator: int, denominator: int) -> tuple[int, int]:
+    """Return the fraction that takes minor units of `source` to minor units of `target`.
+
+    One major unit of `source` is numerator / denominator major units of `target`. Raises ValueError on an unknown
+    currency. KRW to EUR at 1/1500: 1 won is 100/1500 cents.
+    """
+    shift = minor_units(target) - minor_units(source)
+    return (numerator * 10**shift, denominator) if shift >= 0 else (numerator, denominator * 10**-shift)
+
+
+def parse_minor(text: str, currency: str) -> int:
+    """Read an amount in major units ("1410.5") as minor units (141050).
+
+    Digits with at most one point and one leading minus; no thousands separators, since they differ between countries.
+    Raises MoneyError where the text is no such number, has more decimals than the currency, or is too large.
+    """
+    digits = minor_units(currency)
+    whole, point, part = text.removeprefix("-").partition(".")
+    if not (whole.isascii() and whole.isdigit()) or (point and not (part.isascii() and part.isdigit())):
+        raise MoneyError(f"{text!r} is no amount: write digits with a point before the decimals, such as 12.50")
+    if len(part) > digits:
+        raise MoneyError(f"{text!r} has {len(part)} decimals; {currency} has {digits}")
+    if len(whole) > 19:
+        raise MoneyOverflow(f"{text!r} does not fit an amount")
+    minor = _checked(int(whole + part.ljust(digits, "0")))
+    return -minor if text.startswith("-") else minor
+
+
+def decimal_text(minor: int, currency: str) -> str:
+    """Return an amount in major units as plain text for machines: 141050 EUR -> "1410.50"."""
+    digits = minor_units(currency)
+    sign, figures = "-" if minor < 0 else "", str(abs(minor)).rjust(digits + 1, "0")
+    return f"{sign}{figures[:-digits]}.{figures[-digits:]}" if digits else f"{sign}{figures}"
+
+
+def money_text(minor: int, currency: str) -> str:
+    """Return an amount as text for people, with its currency: 141050 EUR -> "1,410.50 EUR"."""
+    whole, point, part = decimal_text(minor, currency).removeprefix("-").partition(".")
+    return f"{'-' if minor < 0 else ''}{int(whole):,}{point}{part} {currency}"
+
+
+def _checked(minor: int) -> int:
+    if abs(minor) > INT64_MAX:
+        raise MoneyOverflow(f"{minor} minor units do not fit the 64 bits of an amount")
+    return minor

@@ -1,0 +1,96 @@
+"""Names and addresses in the form in which they are compared: what differs only in writing becomes equal.
+
+For equality of parties within and between filings (splitting, repeat offenders, same consignee). Screening against
+lists of names has its own, fuzzier measure.
+"""
+
+import re
+
+from anyascii import anyascii
+
+_OUTSIDE = re.compile(r"[^a-z0-9]+")
+_DOTTED = re.compile(r"\b(?:[a-z]\.){2,}")
+
+# Legal forms by their spelled-out and short ways of writing; one form for each, so that "Ltd" equals "Limited".
+_FORMS = {
+    "limited": "ltd",
+    "incorporated": "inc",
+    "corporation": "corp",
+    "company": "co",
+    "gesellschaft mit beschrankter haftung": "gmbh",
+    "aktiengesellschaft": "ag",
+    "societe anonyme": "sa",
+    "societe a responsabilite limitee": "sarl",
+    "sociedad limitada": "sl",
+    "sociedad anonima": "sa",
+    "spolka z ograniczona odpowiedzialnoscia": "spzoo",
+    "sp z o o": "spzoo",
+    "private": "pvt",
+    "proprietary": "pty",
+}
+LEGAL_FORMS: frozenset[str] = frozenset(_FORMS.values()) | {
+    *("llc", "llp", "plc", "bv", "nv", "srl", "spa", "oy", "ab", "as", "aps", "kft", "doo", "kk", "pte", "ug", "kg")
+}
+
+_STREETS = {
+    **{"street": "st", "str": "st", "strasse": "st", "road": "rd", "avenue": "ave", "av": "ave", "lane": "ln"},
+    **{"boulevard": "blvd", "drive": "dr", "square": "sq", "court": "ct", "apartment": "apt", "flat": "apt"},
+    **{"floor": "fl", "building": "bldg", "number": "no", "nr": "no", "room": "rm", "suite": "ste"},
+}
+_ATTACHED_STREET = re.compile(r"^([a-z]{3,})(?:strasse|str)$")
+_FORM_PATTERN = re.compile(r"\b(" + "|".join(sorted(map(re.escape, _FORMS), key=len, reverse=True)) + r")\b")
+
+
+def plain(text: str) -> str:
+    """Return the text in ASCII lower case, with every run of other characters as one space.
+
+    "Zoë's  Löwe" gives "zoe s lowe".
+    """
+    lowered = anyascii(text).lower()
+    # "s.a.r.l." and "u.s.a." are words, not four letters.
+    joined = _DOTTED.sub(lambda match: match.group().replace(".", ""), lowered)
+    return _OUTSIDE.sub(" ", joined).strip()
+
+
+def name_key(name: str) -> str:
+    """Return a name for comparing: plain, one form for each legal form, words in alphabetical order.
+
+    "LIMITED, Shenzhen Bright Trading Co." and "Shenzhen Bright Trading Co Ltd" are equal, and so are given name and
+    family name in either order. "" stays "".
+    """
+    words = _FORM_PATTERN.sub(lambda match: _FORMS[match.group()], plain(name)).split()
+    return " ".join(sorted(words))
+
+
+def bare_name_key(name: str) -> str:
+    """Return `name_key` without legal forms; the whole key where the name has nothing else."""
+    key = name_key(name)
+    return " ".join(word for word in key.split() if word not in LEGAL_FORMS) or key
+
+
+def postcode_key(postcode: str) -> str:
+    """Return a postal code for comparing: letters and digits only. "SW1A 1AA" -> "sw1a1aa"."""
+    return plain(postcode).replace(" ", "")
+
+
+def address_key(street: str, city: str, postcode: str, country: str) -> str:
+    """Return an address for comparing: the parts joined by "|", street words shortened and in alphabetical order.
+
+    "12 Main Street" and "Main St. 12" are equal; "Hauptstraße 5" and "Hauptstr. 5" are too.
+    """
+    words: list[str] = []
+    for word in plain(street).split():
+        attached = _ATTACHED_STREET.match(word)
+        words += [attached.group(1), "st"] if attached else [_STREETS.get(word, word)]
+    return "|".join((" ".join(sorted(words)), plain(city), postcode_key(postcode), country.lower()))
+
+
+def phone_key(phone: str) -> str:
+    """Return a telephone number for comparing: its digits, without an international prefix of zeros."""
+    return "".join(character for character in anyascii(phone) if "0" <= character <= "9").lstrip("0")
+
+
+def email_key(email: str) -> str:
+    """Return an e-mail address for comparing: lower case, no spaces, and without a +tag before the @."""
+    local, at, domain = email.strip().lower().rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}" if at else domain

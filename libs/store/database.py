@@ -1,0 +1,386 @@
+"""One service's own database: its pool, its transactions and their limits.
+
+The feed's horizon belongs to the whole server, so a write transaction that lingers holds every feed back. Each one
+therefore carries its limit in three places: the client's deadline, the server's `statement_timeout` and
+`idle_in_transaction_session_timeout` (they end it when the client is stopped or gone), and `transaction_timeout` where
+the server has it (17 and newer). The limit is a guard; what the horizon may be held is 100 ms, and transactions above
+that are counted and logged.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from libs.store.errors import (
+    StoreError,
+    StoreIncompatible,
+    StoreMisuse,
+    StoreUnavailable,
+    connect_error,
+    translate,
+)
+
+logger = logging.getLogger(__name__)
+
+SERVER_VERSION_MIN: Final = 15
+HORIZON_MILLIS_MAX: Final = 100
+"""How long a write transaction may hold the horizon before it is counted as slow."""
+TRANSACTION_MILLIS_MAX: Final = 5_000
+READ_MILLIS_MAX: Final = 30_000
+CONNECT_SECONDS_MAX: Final = 5.0
+POOL_SECONDS_MAX: Final = 5.0
+_ROLLBACK_SECONDS_MAX: Final = 2.0
+_WARNING_SECONDS_MIN: Final = 10.0
+
+NOW_MICROS: Final = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
+"""The server's clock as SQL: microseconds since 1970-01-01 UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """The settings that decide whether a commit outlives a power cut; benchmarks print them."""
+
+    server: str
+    fsync: str
+    synchronous_commit: str
+    full_page_writes: str
+
+    def __str__(self) -> str:
+        return (
+            f"PostgreSQL {self.server}: fsync={self.fsync} synchronous_commit={self.synchronous_commit} "
+            f"full_page_writes={self.full_page_writes}"
+        )
+
+
+@dataclass(slots=True)
+class Counts:
+    """What this process did to this database since it opened it; telemetry reads it."""
+
+    transactions: int = 0
+    """Write transactions that committed."""
+    rolled_back: int = 0
+    slow: int = 0
+    """Write transactions that lasted over `HORIZON_MILLIS_MAX`, however they ended."""
+    slowest_millis: float = 0.0
+    unavailable: int = 0
+    """Failures that a repetition may cure."""
+
+
+class Transaction:
+    """What runs inside `Database.transaction` or `Database.connection`.
+
+    `raw` is the driver's connection (unnest, COPY), `sql` SQLAlchemy's over the very same connection (Core). Both take
+    part in the one transaction; neither may begin, commit or roll back itself: a part that may fail alone goes under
+    `savepoint`.
+    """
+
+    __slots__ = ("database", "raw", "sql")
+
+    def __init__(self, database: "Database", raw: asyncpg.Connection, sql: AsyncConnection) -> None:
+        self.database = database
+        self.raw = raw
+        self.sql = sql
+
+    async def now(self) -> int:
+        """The server's clock at this moment, microseconds since 1970-01-01 UTC."""
+        value = await self.raw.fetchval(f"select {NOW_MICROS}")
+        return int(value)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undoes what was done inside it when the block raises, and leaves the transaction usable."""
+        await self.raw.execute("savepoint part")
+        try:
+            yield
+        except BaseException:
+            if not self.raw.is_closed():
+                await self.raw.execute("rollback to savepoint part; release savepoint part")
+            raise
+        await self.raw.execute("release savepoint part")
+
+
+class Database:
+    """One service's own database at `url` (libpq form, `postgresql://user@host/name?...`); `name` is what errors and
+    metrics call it.
+
+    `watch`, where given, is called with the seconds that each write transaction lasted.
+    """
+
+    def __init__(
+        self, url: str, *, name: str, pool_size: int = 8, watch: Callable[[float], None] | None = None
+    ) -> None:
+        self.name = name
+        self.counts = Counts()
+        self.server_version = 0
+        self._url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+        self._pool_size = pool_size
+        self._watch = watch
+        self._engine: AsyncEngine | None = None
+        self._warned_at = float("-inf")
+        self._begin = ""
+
+    @property
+    def url(self) -> str:
+        """The URL that it was made with; it may hold a password, so it is never printed."""
+        return self._url
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """SQLAlchemy's engine; raises `StoreMisuse` before `open`."""
+        if self._engine is None:
+            raise StoreMisuse(f"database {self.name} is not open: await open() first", database=self.name)
+        return self._engine
+
+    async def open(self, *, wait_seconds: float = 0.0) -> None:
+        """Connects once, checks the server's version and warns of settings that lose commits.
+
+        A server that is not there yet is awaited for `wait_seconds`. Raises `StoreUnavailable` or `StoreIncompatible`.
+        """
+        if self._engine is not None:
+            return
+        deadline = time.monotonic() + wait_seconds
+        pause = 0.05
+        while True:
+            try:
+                await self._open_once()
+                return
+            except StoreUnavailable:
+                if time.monotonic() + pause > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    async def close(self) -> None:
+        """Closes every connection; harmless when it is closed already."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def now(self) -> int:
+        """The server's clock, microseconds since 1970-01-01 UTC."""
+        async with self.connection() as reader:
+            return await reader.now()
+
+    async def durability(self) -> Durability:
+        """The server's version and the settings that decide what a commit is worth."""
+        async with self.connection() as reader:
+            row = await reader.raw.fetchrow(
+                "select current_setting('server_version') as server, current_setting('fsync') as fsync, "
+                "current_setting('synchronous_commit') as synchronous_commit, "
+                "current_setting('full_page_writes') as full_page_writes"
+            )
+        return Durability(**dict(row))
+
+    @asynccontextmanager
+    async def transaction(self, *, timeout_millis: int = TRANSACTION_MILLIS_MAX) -> AsyncIterator[Transaction]:
+        """A write transaction (read committed): commits at the end of the block, rolls back on any exception.
+
+        `timeout_millis` bounds it from begin to commit. Raises `StoreUnavailable`, `StoreConflict` or `StoreMisuse` in
+        place of whatever the driver raised; what the block itself raises passes unchanged.
+        """
+        async with self._session() as work:
+            began = time.monotonic()
+            committing = committed = False
+            limit = asyncio.timeout(timeout_millis / 1000)
+            try:
+                async with limit:
+                    await work.raw.execute(self._begin.format(limit=timeout_millis))
+                    yield work
+                committing = True
+                limit = asyncio.timeout(timeout_millis / 1000)
+                async with limit:
+                    ended = await work.raw.execute("commit")
+                if ended != "COMMIT":
+                    committing = False
+                    raise StoreMisuse(
+                        f"database {self.name}: a statement failed and the block went on, so nothing was committed; "
+                        "put what may fail under savepoint()",
+                        database=self.name,
+                    )
+                committed = True
+            except BaseException as error:
+                await self._abandon(work.raw, error)
+                safe = self._safe(error, work.raw, limit=limit, millis=timeout_millis, commit=committing)
+                if safe is None:
+                    raise
+                raise safe.with_traceback(error.__traceback__) from None
+            finally:
+                self._count(time.monotonic() - began, committed=committed)
+
+    @asynccontextmanager
+    async def connection(
+        self, *, timeout_millis: int = READ_MILLIS_MAX, snapshot: bool = False
+    ) -> AsyncIterator[Transaction]:
+        """A connection for reads, each statement by itself; with `snapshot`, all of them see one moment and none may
+        write.
+
+        `timeout_millis` bounds the block. Raises as `transaction` does.
+        """
+        async with self._session() as work:
+            limit = asyncio.timeout(timeout_millis / 1000)
+            try:
+                async with limit:
+                    if snapshot:
+                        await work.raw.execute(self._begin_snapshot.format(limit=timeout_millis))
+                    yield work
+                    if snapshot:
+                        await work.raw.execute("commit")
+            except BaseException as error:
+                await self._abandon(work.raw, error)
+                safe = self._safe(error, work.raw, limit=limit, millis=timeout_millis, commit=False)
+                if safe is None:
+                    raise
+                raise safe.with_traceback(error.__traceback__) from None
+
+    @property
+    def _begin_snapshot(self) -> str:
+        return self._begin.replace("begin;", "begin isolation level repeatable read read only;", 1)
+
+    async def _open_once(self) -> None:
+        # Autocommit, because SQLAlchemy would begin only at its own first statement and so leave `raw` outside.
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._connect,
+            isolation_level="AUTOCOMMIT",
+            pool_size=self._pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_SECONDS_MAX,
+            pool_use_lifo=True,
+            hide_parameters=True,
+        )
+        event.listen(engine.sync_engine, "checkout", _refuse_dead_connection)
+        self._engine = engine
+        try:
+            async with self._session() as work:
+                version = work.raw.get_server_version()
+            self.server_version = version.major
+            if version.major < SERVER_VERSION_MIN:
+                raise StoreIncompatible(
+                    f"database {self.name}: the server is PostgreSQL {version.major}; Luxor needs "
+                    f"{SERVER_VERSION_MIN} or newer",
+                    database=self.name,
+                )
+            self._begin = (
+                "begin; set local statement_timeout = {limit}; set local idle_in_transaction_session_timeout = {limit}"
+                + ("; set local transaction_timeout = {limit}" if version.major >= 17 else "")
+            )
+            await self._warn_of_lost_commits()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _warn_of_lost_commits(self) -> None:
+        settings = await self.durability()
+        off = [name for name in ("fsync", "synchronous_commit", "full_page_writes") if getattr(settings, name) == "off"]
+        if off:
+            logger.warning(
+                "database %s: %s off, so a power cut may lose what was committed; turn it on", self.name, ", ".join(off)
+            )
+
+    async def _connect(self) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            self._url, timeout=CONNECT_SECONDS_MAX, server_settings={"application_name": f"luxor {self.name}"}
+        )
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[Transaction]:
+        engine = self.engine
+        sql = engine.connect()
+        try:
+            await sql.start()
+            raw: Any = (await sql.get_raw_connection()).driver_connection
+        except Exception as error:
+            safe = connect_error(error, self.name)
+            if isinstance(safe, StoreUnavailable):
+                self.counts.unavailable += 1
+            if safe is None:
+                raise
+            raise safe.with_traceback(error.__traceback__) from None
+        try:
+            yield Transaction(self, raw, sql)
+        finally:
+            await sql.close()
+
+    async def _abandon(self, raw: asyncpg.Connection, error: BaseException) -> None:
+        """Rolls back what is left open; a connection that cannot say so in time is cut, which rolls back as well."""
+        # After an interruption the driver may not know yet that a "begin" under way took effect.
+        interrupted = isinstance(error, asyncio.CancelledError | TimeoutError)
+        if raw.is_closed() or not (interrupted or raw.is_in_transaction()):
+            return
+        try:
+            async with asyncio.timeout(_ROLLBACK_SECONDS_MAX):
+                await raw.execute("rollback")
+        except asyncio.CancelledError:
+            raw.terminate()
+            raise
+        except Exception:  # whatever it was, the first failure is the one to tell
+            raw.terminate()
+
+    def _safe(
+        self, error: BaseException, raw: asyncpg.Connection, *, limit: asyncio.Timeout, millis: int, commit: bool
+    ) -> StoreError | None:
+        safe: StoreError | None
+        if isinstance(error, TimeoutError) and limit.expired():
+            safe = StoreUnavailable(
+                f"database {self.name}: the transaction lasted longer than its limit of {millis} ms",
+                reason="timeout",
+                database=self.name,
+                commit_unknown=commit,
+            )
+        else:
+            safe = translate(error, self.name, closed=raw.is_closed(), commit=commit)
+        if isinstance(safe, StoreUnavailable):
+            self.counts.unavailable += 1
+        return safe
+
+    def _count(self, seconds: float, *, committed: bool) -> None:
+        counts, millis = self.counts, seconds * 1000
+        if committed:
+            counts.transactions += 1
+        else:
+            counts.rolled_back += 1
+        counts.slowest_millis = max(counts.slowest_millis, millis)
+        if self._watch is not None:
+            self._watch(seconds)
+        if millis <= HORIZON_MILLIS_MAX:
+            return
+        counts.slow += 1
+        moment = time.monotonic()
+        if moment - self._warned_at >= _WARNING_SECONDS_MIN:  # a loaded machine must not fill its log as well
+            self._warned_at = moment
+            logger.warning(
+                "database %s: a write transaction held the horizon for %.0f ms (aim %d ms; %d so far)",
+                self.name,
+                millis,
+                HORIZON_MILLIS_MAX,
+                counts.slow,
+            )
+
+
+def _refuse_dead_connection(connection: Any, record: Any, proxy: Any) -> None:
+    """Makes the pool replace a connection whose server is gone. It asks the socket's state, so it costs no round "
+    "trip."""
+    raw = connection.driver_connection
+    if raw.is_closed() or raw.is_in_transaction():
+        if not raw.is_closed():
+            raw.terminate()
+        raise DisconnectionError

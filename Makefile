@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 PROTO_DIRS := $(shell find protos -mindepth 1 -type d 2>/dev/null)
 # The whole suite is told to end after this many seconds, so that a stuck test is seen and not waited for.
-TEST_SECONDS ?= 900
+TEST_SECONDS ?= 870
 TEST_WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -67,7 +67,7 @@ format: setup  ## put the code into the one form that `make check` asks for
 	@$(BIN)/ruff format --quiet .
 
 test: setup  ## every test, against a real PostgreSQL and real sockets
-	@timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest -n $(TEST_WORKERS) $(TEST_ARGS)
+	@timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
 
 # `make bench BENCH_ARGS=--quick` is the smoke run.
 BENCH_AREAS := $(sort $(foreach file,$(notdir $(wildcard tests/bench/[a-z]*_*.py)),$(firstword $(subst _, ,$(file)))))

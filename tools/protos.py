@@ -36,6 +36,9 @@ def build(out: Path = ROOT, *, only_if_changed: bool = False) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".protos-", dir=out) as scratch:
         _protoc(sources, Path(scratch))
+        # Regular packages, so that one checkout's modules are never mixed with another's on the path.
+        for place in [Path(scratch) / "luxor", *(Path(scratch) / "luxor").rglob("*/")]:
+            (place / "__init__.py").write_text('"""Built from protos/ by tools/protos.py; do not edit."""\n')
         changed = _replace(Path(scratch) / "luxor", out / "luxor")
     stamp.touch()
     return changed
@@ -82,7 +85,7 @@ def _replace(fresh: Path, target: Path) -> list[Path]:
         old.parent.mkdir(parents=True, exist_ok=True)
         os.replace(fresh / relative, old)
         changed.append(old)
-    for old in target.rglob("*_pb2*.py*"):
+    for old in target.rglob("*.py*"):
         if "__pycache__" not in old.parts and old.relative_to(target) not in wanted:
             old.unlink()
     return changed

@@ -1,0 +1,1 @@
+"""What every service stands on at its gRPC edge: settings, TLS, identity, errors, the chain, the server, channels."""

@@ -1,0 +1,291 @@
+"""The one interceptor: an ordered list of steps around every call.
+
+Outermost first, and why each stands where it does:
+
+1. request id and trace   everything after it, the refusals too, is told under them
+2. metrics                count what the client saw, so they stand around the mapping of errors
+3. error mapping          every step below may refuse; nothing but our error model passes
+4. identity               before anything is spent on a stranger
+5. authorisation          needs the identity alone; a role that may not call takes no place from those who may
+6. admission              before time and memory are spent; needs the identity to be fair
+7. deadline               a call that waits in no queue has its whole time from here on
+8. validation             costs the most of all steps (it parses), so it comes last and under the deadline
+
+The list is compiled into each method's handler when it is registered, since stacked aio interceptors cost 8 to 15 % of
+the throughput.
+"""
+
+import asyncio
+import itertools
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, cast
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from libs import telemetry
+from libs.server import identity
+from libs.server.admission import Gate
+from libs.server.call import Call, enter
+from libs.server.config import ServerConfig
+from libs.server.errors import STATUS_KEY, Refusal, refusal_of
+from libs.server.findings import UnknownFields
+from libs.server.identity import Identity, Role
+
+OPEN_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+"""What every holder of a certificate of this CA may call; outside of the list, since it must answer under any load."""
+
+REQUEST_ID_KEY = "x-request-id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+_log = telemetry.get_logger()
+_seconds = telemetry.histogram("luxor_call_seconds", "Time of a call as served", ("method", "code"))
+_bytes = telemetry.counter("luxor_request_bytes_total", "Bytes of requests taken", ("method",))
+_unknown = telemetry.counter("luxor_unknown_fields_total", "Unknown protobuf fields found in requests", ("method",))
+_in_flight = telemetry.gauge("luxor_calls_in_flight", "Calls running now", ("kind",))
+
+
+@dataclass(slots=True)
+class Method:
+    """What the chain knows about one RPC."""
+
+    name: str
+    roles: frozenset[Role]
+    long_poll: bool
+    message_class: type[Message]
+    serialize: Callable[[Any], bytes]
+    unknown: UnknownFields = field(default_factory=UnknownFields)
+    timers: dict[str, Any] = field(default_factory=dict)
+
+    def observe(self, code: str, seconds: float) -> None:
+        """Count one call."""
+        timer = self.timers.get(code)
+        if timer is None:
+            timer = self.timers[code] = _seconds.labels(self.name, code)
+        timer.observe(seconds)
+
+
+class Chain(grpc.aio.ServerInterceptor):
+    """Serves registered methods through the list above."""
+
+    def __init__(self, config: ServerConfig) -> None:
+        """Take limits and the deployment from the configuration."""
+        self._config = config
+        self._deployment = config.deployment
+        self._compiled: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self.missing: list[str] | None = ["not started"]
+        """What the service still waits for; None once calls may come in."""
+        self.gate = Gate(config.in_flight_max, config.in_flight_per_caller_max)
+        self.long_polls = Gate(config.long_polls_max, config.long_polls_per_caller_max, "TOO_MANY_LONG_POLLS")
+        self._answer_bytes_max = 2 * config.message_bytes_max
+        self._ids = itertools.count(1)
+        self._id_prefix = secrets.token_hex(6)
+        _in_flight.labels("call").set_function(lambda: self.gate.in_flight)
+        _in_flight.labels("long_poll").set_function(lambda: self.long_polls.in_flight)
+
+    def register(
+        self, name: str, handler: "grpc.RpcMethodHandler[Any, Any]", roles: frozenset[Role], *, long_poll: bool
+    ) -> None:
+        """Compile the list into one method's handler.
+
+        `name` is /package.Service/Method. Unary and server-streaming methods are taken; raise TypeError for others and
+        for handlers that are no coroutine functions.
+        """
+        message_class = getattr(handler.request_deserializer, "__self__", None)
+        if not (isinstance(message_class, type) and issubclass(message_class, Message)):
+            raise TypeError(f"{name} has no protobuf request")
+        assert handler.response_serializer is not None
+        method = Method(name, roles, long_poll, message_class, handler.response_serializer)
+        if handler.unary_unary is not None and asyncio.iscoroutinefunction(handler.unary_unary):
+            served = _raw(grpc.unary_unary_rpc_method_handler, self._unary(method, handler.unary_unary))
+        elif handler.unary_stream is not None:
+            served = _raw(grpc.unary_stream_rpc_method_handler, self._stream(method, cast(Any, handler.unary_stream)))
+        else:
+            raise TypeError(f"{name} must be a coroutine function (unary) or an async generator (server streaming)")
+        self._compiled[name] = served
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Return the compiled handler; health and reflection pass; of unknown methods say so in our error model."""
+        found = self._compiled.get(handler_call_details.method)
+        if found is not None:
+            return found
+        if handler_call_details.method.startswith(OPEN_PREFIXES):
+            return await continuation(handler_call_details)
+        return _raw(grpc.unary_unary_rpc_method_handler, self._unknown(handler_call_details.method))
+
+    def _unary(self, method: Method, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[bytes]]:
+        gate = self.long_polls if method.long_poll else self.gate
+        clock = _clock
+
+        async def serve(raw: bytes, context: Any) -> bytes:
+            begun = clock()
+            request_id, trace = self._context(context)
+            caller: Identity | None = None
+            code = "CANCELLED"
+            limit: asyncio.Timeout | None = None
+            try:
+                who = self._admit(method, gate, context)
+                caller = who
+                call = Call(who, method.name, request_id, trace, begun + self._time(method, context))
+                enter(call)
+                async with asyncio.timeout_at(call.ends_at) as limit:
+                    answer: bytes = method.serialize(await behaviour(self._parse(method, raw, call), context))
+                if len(answer) > self._answer_bytes_max:
+                    raise Refusal("ANSWER_TOO_LARGE", bytes=len(answer), bytes_max=self._answer_bytes_max)
+                code = "OK"
+                return answer
+            except Exception as error:
+                # A timeout of the handler's own (a store's, a neighbour's) is an error like others: only ours is the
+                # deadline.
+                late = isinstance(error, TimeoutError) and limit is not None and limit.expired()
+                refusal = self._refusal(error, method, request_id, late, clock() - begun)
+                code = refusal.code.name
+            finally:
+                # Also when the client went away, which is a cancellation and passes.
+                seconds = clock() - begun
+                if caller is not None:
+                    gate.leave(caller, seconds)
+                method.observe(code, seconds)
+            await _abort(context, refusal, request_id)
+
+        return serve
+
+    def _stream(
+        self, method: Method, behaviour: Callable[..., AsyncIterator[Any]]
+    ) -> Callable[..., AsyncIterator[bytes]]:
+        gate = self.long_polls if method.long_poll else self.gate
+        clock = _clock
+
+        async def serve(raw: bytes, context: Any) -> AsyncIterator[bytes]:
+            begun = clock()
+            request_id, trace = self._context(context)
+            caller: Identity | None = None
+            code = "CANCELLED"
+            limit: asyncio.Timeout | None = None
+            answers: AsyncIterator[Any] | None = None
+            try:
+                who = self._admit(method, gate, context)
+                caller = who
+                call = Call(who, method.name, request_id, trace, begun + self._time(method, context))
+                enter(call)
+                answers = behaviour(self._parse(method, raw, call), context)
+                while True:
+                    # The limit is around each answer, not around the yield: this generator may be left waiting there.
+                    try:
+                        async with asyncio.timeout_at(call.ends_at) as limit:
+                            answer = method.serialize(await anext(answers))
+                    except StopAsyncIteration:
+                        break
+                    if len(answer) > self._answer_bytes_max:
+                        raise Refusal("ANSWER_TOO_LARGE", bytes=len(answer), bytes_max=self._answer_bytes_max)
+                    yield answer
+                code = "OK"
+                return
+            except Exception as error:
+                late = isinstance(error, TimeoutError) and limit is not None and limit.expired()
+                refusal = self._refusal(error, method, request_id, late, clock() - begun)
+                code = refusal.code.name
+            finally:
+                seconds = clock() - begun
+                if caller is not None:
+                    gate.leave(caller, seconds)
+                method.observe(code, seconds)
+                close = getattr(answers, "aclose", None)
+                if close is not None:
+                    await close()
+            await _abort(context, refusal, request_id)
+
+        return serve
+
+    def _unknown(self, name: str) -> Callable[..., Awaitable[bytes]]:
+        async def serve(_raw: bytes, context: Any) -> bytes:
+            request_id, _ = self._context(context)
+            await _abort(context, Refusal("METHOD_UNKNOWN", method=name), request_id)
+
+        return serve
+
+    def _context(self, context: Any) -> tuple[str, str]:
+        """Step 1: the client's request id and trace if they are well formed, else new ones."""
+        request_id, trace = "", ""
+        for key, value in context.invocation_metadata() or ():
+            if key == "traceparent":
+                trace = value
+            elif key == REQUEST_ID_KEY and _REQUEST_ID.fullmatch(value):
+                request_id = value
+        telemetry.use_traceparent(trace)
+        return request_id or f"{self._id_prefix}-{next(self._ids)}", telemetry.traceparent()
+
+    def _admit(self, method: Method, gate: Gate, context: Any) -> Identity:
+        """Steps 4 to 6: who calls, whether the role may, and whether there is room now."""
+        who = identity.of(context.auth_context(), self._deployment)
+        if who.role not in method.roles:
+            raise Refusal("ROLE_NOT_ALLOWED", role=who.role, method=method.name, roles=", ".join(sorted(method.roles)))
+        if self.missing is not None:
+            raise Refusal("NOT_READY", missing="; ".join(self.missing), retry_after_seconds=0.5)
+        gate.enter(who)
+        return who
+
+    def _time(self, method: Method, context: Any) -> float:
+        """Step 7: the seconds that the call has; too long a deadline is cut."""
+        longest = self._config.long_poll_seconds_max if method.long_poll else self._config.deadline_seconds_max
+        remaining: float | None = context.time_remaining()
+        if remaining is None:
+            raise Refusal("DEADLINE_REQUIRED", seconds_max=f"{longest:g}")
+        return min(remaining, longest)
+
+    def _parse(self, method: Method, raw: bytes, call: Call) -> Message:
+        """Step 8: the documented size, bytes that are a message, fields that are known."""
+        size = len(raw)
+        if size > self._config.message_bytes_max:
+            raise Refusal("MESSAGE_TOO_LARGE", bytes=size, bytes_max=self._config.message_bytes_max)
+        try:
+            request = method.message_class.FromString(raw)
+        except DecodeError:
+            raise Refusal("UNDECODABLE", message=method.message_class.DESCRIPTOR.full_name) from None
+        _bytes.labels(method.name).inc(size)
+        found = method.unknown.look(request, raw, call.identity)
+        if found:
+            call.findings.extend(found)
+            _unknown.labels(method.name).inc(len(found))
+            path, number = found[0]
+            _log.warning("UNKNOWN_FIELD", caller=str(call.identity), method=method.name, path=path, field_number=number)
+        return request
+
+    def _refusal(self, error: Exception, method: Method, request_id: str, late: bool, seconds: float) -> Refusal:
+        """Step 3: what the client is told, and what the log is told beside."""
+        refusal = Refusal("DEADLINE_EXCEEDED", seconds=f"{seconds:.3g}") if late else refusal_of(error)
+        if refusal.reason == "INTERNAL":
+            _log.error("INTERNAL", error, method=method.name, request_id=request_id, **refusal.facts)
+        else:
+            _log.info(refusal.reason, method=method.name, request_id=request_id, path=refusal.path)
+        return refusal
+
+
+def _raw(make: Callable[..., Any], behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Return a handler of bytes: parsing and serialising happen inside of the chain, where errors are mapped."""
+    return cast("grpc.RpcMethodHandler[Any, Any]", make(behaviour))
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _abort(context: Any, refusal: Refusal, request_id: str) -> NoReturn:
+    status = refusal.status(request_id)
+    await context.abort(refusal.code, status.message, ((STATUS_KEY, status.SerializeToString()),))
+    raise AssertionError("abort raises")
+
+
+def roles_of(service: str, methods: Mapping[str, Any], roles: Mapping[str, set[Role]]) -> dict[str, frozenset[Role]]:
+    """Return the roles by method; raise ValueError where methods and roles differ: nothing is open by mistake."""
+    without, unknown = sorted(set(methods) - set(roles)), sorted(set(roles) - set(methods))
+    if without or unknown:
+        raise ValueError(f"{service}: methods without roles {without}, roles for unknown methods {unknown}")
+    return {name: frozenset(roles[name]) for name in methods}

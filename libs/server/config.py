@@ -1,0 +1,415 @@
+"""Settings: frozen dataclasses read from the environment once, checked, printable and listed in one registry.
+
+A variable is `LUXOR_<SERVICE>_<NAME>`; a setting marked `shared` may also be given for all services at once as
+`LUXOR_<NAME>`, and the service's own variable wins. A service declares its extra variables in a frozen dataclass of its
+own:
+
+    @dataclass(frozen=True, kw_only=True)
+    class RiskConfig(Settings, service="risk"):
+        rules_dir: Path = setting("RULES_DIR", default=Path("rules"), example="/etc/luxor/rules")
+        \"\"\"Where the rule files are.\"\"\"
+
+    config = RiskConfig.from_environ("risk", os.environ)
+"""
+
+import ast
+import inspect
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from libs.server.config_error import ConfigError
+
+__all__ = [
+    "PORTS",
+    "REGISTRY",
+    "ConfigError",
+    "Neighbours",
+    "ServerConfig",
+    "Setting",
+    "Settings",
+    "Variable",
+    "setting",
+    "unknown_variables",
+    "variables",
+]
+
+PORTS: Mapping[str, int] = {"ingestion": 7401, "risk": 7402, "revenue": 7403, "clearance": 7404, "statistics": 7405}
+"""The services and the port that each listens on unless told otherwise."""
+
+REGISTRY: list[type["Settings"]] = []
+"""Every Settings class that was imported, in the order of import."""
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is known about one variable beside its type and its docstring."""
+
+    variable: str
+    example: str
+    shared: bool
+    low: float | None
+    high: float | None
+    choices: tuple[str, ...]
+    secret: bool
+    derive: Callable[[str, Mapping[str, Any], Mapping[str, str]], Any] | None
+    derived: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One row of the table of variables: names, where it counts, type, default, bounds and meaning."""
+
+    names: tuple[str, ...]
+    service: str
+    type: str
+    default: str
+    bounds: str
+    meaning: str
+
+
+def setting(
+    variable: str,
+    *,
+    example: str,
+    default: Any = MISSING,
+    derive: Callable[[str, Mapping[str, Any], Mapping[str, str]], Any] | None = None,
+    derived: str = "",
+    shared: bool = False,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    secret: bool = False,
+) -> Any:
+    """Declare a field that is read from a variable.
+
+    `variable` is the name without its prefix ("RULES_DIR"). Without `default` and `derive` it must be given.
+    `derive(service, values so far, environ)` makes a default from the fields above it and `derived` says how in words.
+    `low` and `high` are inclusive.
+    """
+    meta = Setting(variable, example, shared, low, high, choices, secret, derive, derived)
+    if default is MISSING:
+        return field(metadata={"setting": meta})
+    return field(default=default, metadata={"setting": meta})
+
+
+class Settings:
+    """Base of every configuration: a frozen dataclass whose fields are made by `setting`."""
+
+    service_name: typing.ClassVar[str] = ""
+
+    def __init_subclass__(cls, service: str = "", **extra: Any) -> None:
+        """Enter the class in the registry; `service` empty means that every service has these variables."""
+        super().__init_subclass__(**extra)
+        cls.service_name = service
+        REGISTRY.append(cls)
+
+    @classmethod
+    def from_environ(cls, service: str, environ: Mapping[str, str]) -> Self:
+        """Read and check all variables; raise ConfigError naming the first wrong or missing, why, an example."""
+        hints = typing.get_type_hints(cls)
+        values: dict[str, Any] = {}
+        for item in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
+            meta = item.metadata.get("setting")
+            if not isinstance(meta, Setting):
+                continue
+            names = _names(service, meta)
+            name = next((candidate for candidate in names if environ.get(candidate, "") != ""), names[0])
+            text = environ.get(name, "")
+            if text != "":
+                values[item.name] = _parse(name, text, hints[item.name], meta)
+            elif meta.derive is not None:
+                values[item.name] = meta.derive(service, values, environ)
+            elif item.default is not MISSING:
+                values[item.name] = item.default
+            else:
+                raise ConfigError(name, "is not set and has no default", meta.example)
+        return cls(**values)
+
+    def shown(self) -> dict[str, str]:
+        """Return the fields as text, secrets masked: what a service prints at start."""
+        out: dict[str, str] = {}
+        for item in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            meta = item.metadata.get("setting")
+            value = getattr(self, item.name)
+            out[item.name] = mask(str(value)) if isinstance(meta, Setting) and meta.secret else str(value)
+        return out
+
+    def __str__(self) -> str:
+        """Return `Class(field=value, …)` with secrets masked."""
+        return f"{type(self).__name__}({', '.join(f'{key}={value}' for key, value in self.shown().items())})"
+
+    __repr__ = __str__
+
+
+def mask(text: str) -> str:
+    """Return a secret fit for a log: of a URL all but the password and the query, of anything else nothing."""
+    if "://" not in text:
+        return "***" if text else ""
+    parts = urlsplit(text)
+    if parts.password is not None:
+        host = parts.netloc.rpartition("@")[2]
+        parts = parts._replace(netloc=f"{parts.username or ''}:***@{host}")
+    # A query may carry a password too (?password=…, ?host=…); nothing in it is needed in a log.
+    return urlunsplit(parts._replace(query="***" if parts.query else ""))
+
+
+def _names(service: str, meta: Setting) -> tuple[str, ...]:
+    own = f"LUXOR_{service.upper()}_{meta.variable}"
+    return (own, f"LUXOR_{meta.variable}") if meta.shared else (own,)
+
+
+def _parse(name: str, text: str, kind: Any, meta: Setting) -> Any:
+    if isinstance(kind, types.UnionType):  # `X | None`: a value that is given is an X
+        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+    value: Any
+    if kind is bool:
+        lowered = text.strip().lower()
+        if lowered not in _TRUE | _FALSE:
+            raise ConfigError(name, f"must be true or false, not {text!r}", meta.example)
+        return lowered in _TRUE
+    if kind is int or kind is float:
+        try:
+            value = kind(text)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise ConfigError(name, f"must be {what}, not {text!r}", meta.example) from None
+        low, high = meta.low, meta.high
+        if value != value or (low is not None and value < low) or (high is not None and value > high):
+            raise ConfigError(name, f"must be {_bounds(meta)}, not {text}", meta.example)
+        return value
+    if kind is Path:
+        return Path(text).expanduser()
+    if typing.get_origin(kind) is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if meta.choices and text not in meta.choices:
+        raise ConfigError(name, f"must be one of {', '.join(meta.choices)}, not {text!r}", meta.example)
+    return text
+
+
+def _bounds(meta: Setting) -> str:
+    if meta.choices:
+        return "one of " + ", ".join(meta.choices)
+    if meta.low is not None and meta.high is not None:
+        return f"{meta.low:g} to {meta.high:g}"
+    if meta.low is not None:
+        return f"at least {meta.low:g}"
+    return f"at most {meta.high:g}" if meta.high is not None else ""
+
+
+def variables() -> list[Variable]:
+    """Return every known variable of the imported Settings classes, for documentation and for spotting unknown ones."""
+    rows: list[Variable] = []
+    for cls in REGISTRY:
+        hints, meanings = typing.get_type_hints(cls), _docstrings(cls)
+        for item in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
+            meta = item.metadata.get("setting")
+            if not isinstance(meta, Setting):
+                continue
+            if meta.derive is not None:
+                default = meta.derived
+            elif item.default is MISSING:
+                default = "required"
+            else:
+                default = str(item.default)
+            kind = hints[item.name]
+            shown_kind = kind.__name__ if isinstance(kind, type) else str(kind)
+            names = _names(cls.service_name or "<SERVICE>", meta)
+            meaning = meanings.get(item.name, "")
+            rows.append(Variable(names, cls.service_name or "every", shown_kind, default, _bounds(meta), meaning))
+    return rows
+
+
+def unknown_variables(service: str, environ: Mapping[str, str]) -> list[str]:
+    """Return the LUXOR_ variables that nobody reads: misspelt ones, most likely.
+
+    Variables of other services are theirs to judge and stay out.
+    """
+    known: set[str] = set()
+    for cls in REGISTRY:
+        for item in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
+            meta = item.metadata.get("setting")
+            if isinstance(meta, Setting):
+                known.update(_names(cls.service_name or service, meta))
+    others = tuple(f"LUXOR_{other.upper()}_" for other in PORTS if other != service)
+    return sorted(
+        key for key in environ if key.startswith("LUXOR_") and key not in known and not key.startswith(others)
+    )
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """Return the docstring under each field, read from the source."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    out: dict[str, str] = {}
+    for above, below in pairwise(body):
+        if not (
+            isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name) and isinstance(below, ast.Expr)
+        ):
+            continue
+        if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
+            out[above.target.id] = inspect.cleandoc(below.value.value)
+    return out
+
+
+def _default_port(service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
+    return PORTS.get(service, 0)
+
+
+def _beside(step: int) -> Callable[[str, Mapping[str, Any], Mapping[str, str]], int]:
+    return lambda _service, values, _environ: values["port"] + step if values["port"] else 0
+
+
+_health_port, _metrics_port = _beside(100), _beside(200)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ServerConfig(Settings):
+    """What every service reads at start."""
+
+    service: str = ""
+    """The service's name: ingestion, risk, revenue, clearance or statistics. Not read from the environment."""
+
+    host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0")  # noqa: S104
+    """Address that all ports are bound to."""
+
+    port: int = setting(
+        "PORT", derive=_default_port, derived=", ".join(f"{port} {name}" for name, port in PORTS.items()),
+        low=0, high=65535, example="7401",
+    )  # fmt: skip
+    """Port of the service, mutual TLS only. 0 takes a free one."""
+
+    health_port: int = setting(
+        "HEALTH_PORT", derive=_health_port, derived="PORT + 100", low=0, high=65535, example="7501"
+    )
+    """Plaintext port that serves health alone, for probes. 0 takes a free one."""
+
+    metrics_port: int = setting(
+        "METRICS_PORT", derive=_metrics_port, derived="PORT + 200", low=0, high=65535, example="7601"
+    )
+    """HTTP port of the Prometheus metrics. 0 takes a free one."""
+
+    data_dir: Path = setting("DATA_DIR", default=Path(".luxor"), shared=True, example="/var/lib/luxor")
+    """Directory of everything that is kept on this machine: certificates, the embedded database, logs."""
+
+    tls_dir: Path = setting(
+        "TLS_DIR", derive=lambda _s, values, _e: values["data_dir"] / "tls", derived="DATA_DIR/tls", shared=True,
+        example="/etc/luxor/tls",
+    )  # fmt: skip
+    """Directory of the CA's certificate and of the parties'. Without a CA in it the first start makes a local one."""
+
+    tls_hosts: tuple[str, ...] = setting("TLS_HOSTS", default=(), shared=True, example="ingestion.luxor.svc,10.0.0.7")
+    """Further names and addresses for the server's certificate, beside localhost, the host's and the service's name."""
+
+    deployment: str = setting("DEPLOYMENT", default="luxor", shared=True, example="luxor")
+    """Trust domain of the SPIFFE ids; certificates of another deployment are refused."""
+
+    database_url: str = setting(
+        "DATABASE_URL", default="", secret=True, example="postgresql://luxor:…@db:5432/ingestion"
+    )
+    """The service's own database, PostgreSQL 15 or newer. Empty: the embedded one under the data directory."""
+
+    deadline_seconds_max: float = setting(
+        "DEADLINE_SECONDS_MAX", default=30.0, shared=True, low=0.1, high=3600, example="30"
+    )
+    """Longest time that a call may take; a longer deadline is cut to it. Every call must have a deadline."""
+
+    message_bytes_max: int = setting(
+        "MESSAGE_BYTES_MAX", default=8 * 1024 * 1024, shared=True, low=4096, high=512 * 1024 * 1024, example="8388608"
+    )
+    """Documented limit of one request in bytes. The transport takes twice that, so that the refusal between is ours."""
+
+    in_flight_max: int = setting("IN_FLIGHT_MAX", default=64, shared=True, low=2, high=10_000, example="64")
+    """Calls that may run at once; more are told when to come back."""
+
+    in_flight_per_caller_max: int = setting(
+        "IN_FLIGHT_PER_CALLER_MAX", default=48, shared=True, low=1, high=10_000, example="48"
+    )
+    """Calls that one caller may have running at once. From half full on the limit is shared by those who call."""
+
+    long_polls_max: int = setting("LONG_POLLS_MAX", default=256, shared=True, low=1, high=100_000, example="256")
+    """Long polls that may wait at once, counted apart because waiting costs nothing."""
+
+    long_polls_per_caller_max: int = setting(
+        "LONG_POLLS_PER_CALLER_MAX", default=16, shared=True, low=1, high=10_000, example="16"
+    )
+    """Long polls of one caller that may wait at once."""
+
+    long_poll_seconds_max: float = setting(
+        "LONG_POLL_SECONDS_MAX", default=60.0, shared=True, low=1, high=600, example="60"
+    )
+    """Longest deadline of a long poll; connections are given this long and five seconds to end when they age."""
+
+    connection_age_seconds_max: float = setting(
+        "CONNECTION_AGE_SECONDS_MAX", default=600.0, shared=True, low=5, high=86_400, example="600"
+    )
+    """Age at which a connection is closed gently, so that clients find new replicas and use new certificates."""
+
+    drain_seconds: float = setting("DRAIN_SECONDS", default=10.0, shared=True, low=0, high=600, example="10")
+    """How long running calls and background tasks are given to end at a stop."""
+
+    drain_pause_seconds: float = setting("DRAIN_PAUSE_SECONDS", default=0.2, shared=True, low=0, high=60, example="2")
+    """Pause between saying NOT_SERVING and closing the door, for load balancers to notice."""
+
+    reflection: bool = setting("REFLECTION", default=False, shared=True, example="true")
+    """Serve gRPC reflection, for development."""
+
+    uvloop: bool = setting("UVLOOP", default=True, shared=True, example="true")
+    """Run on uvloop, which is some percent faster under load."""
+
+    @classmethod
+    def from_environ(cls, service: str, environ: Mapping[str, str]) -> Self:
+        """Read the service's configuration; raise ConfigError naming the variable, why it is wrong, and an example."""
+        if service not in PORTS:
+            raise ConfigError("service", f"must be one of {', '.join(PORTS)}, not {service!r}", "ingestion")
+        read = super().from_environ(service, environ)
+        values = {item.name: getattr(read, item.name) for item in fields(read)}
+        config = cls(**(values | {"service": service}))
+        ports = [port for port in (config.port, config.health_port, config.metrics_port) if port]
+        if max(ports, default=0) > 65535:
+            raise ConfigError(
+                f"LUXOR_{service.upper()}_PORT", "leaves no room: health is PORT + 100, metrics PORT + 200", "7401"
+            )
+        if len(set(ports)) != len(ports):
+            raise ConfigError(f"LUXOR_{service.upper()}_PORT", f"uses a port twice: {ports}", "7401")
+        return config
+
+
+def _target(service: str) -> Any:
+    def derive(_service: str, _values: Mapping[str, Any], environ: Mapping[str, str]) -> str:
+        port = environ.get(f"LUXOR_{service.upper()}_PORT", "")
+        return f"dns:///127.0.0.1:{port if port.isdigit() and port != '0' else PORTS[service]}"
+
+    return setting(
+        f"{service.upper()}_TARGET", derive=derive, derived=f"dns:///127.0.0.1:{PORTS[service]}", shared=True,
+        example=f"dns:///{service}.luxor.svc:{PORTS[service]}",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Neighbours(Settings):
+    """Where the services are found by those who dial them."""
+
+    ingestion: str = _target("ingestion")
+    """gRPC target of ingestion."""
+
+    risk: str = _target("risk")
+    """gRPC target of risk."""
+
+    revenue: str = _target("revenue")
+    """gRPC target of revenue."""
+
+    clearance: str = _target("clearance")
+    """gRPC target of clearance."""
+
+    statistics: str = _target("statistics")
+    """gRPC target of statistics."""

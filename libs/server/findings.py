@@ -1,0 +1,84 @@
+"""Unknown protobuf fields: told as findings, at a price that a hot path can pay.
+
+protobuf tells of unknown fields only message by message (9 ms for 1,000 consignments). Dropping them and measuring what
+is left takes 1.1 ms: where as many bytes remain as were sent, nothing was unknown, and only the rare other case is
+walked. Large requests of one caller and method are checked at first, then one in 16, and again closely after a finding:
+a client's contracts change with its release, not from call to call.
+"""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from libs.server.call import Finding
+
+FINDINGS_MAX = 20
+"""Findings told of one request; the first ones in the order of the message."""
+
+SMALL_BYTES = 4096
+"""Requests up to this size are always checked: it costs some 20 µs."""
+
+FIRST_CALLS = 8
+ONE_IN = 16
+CALLERS_MAX = 4096
+
+
+class UnknownFields:
+    """Looks for unknown fields in the requests of one method."""
+
+    def __init__(self) -> None:
+        """Begin with no caller known."""
+        self._seen: dict[object, int] = {}
+
+    def look(self, request: Message, raw: bytes, caller: object) -> list[Finding]:
+        """Return the findings of a request parsed from `raw`; where it was checked its unknown fields are dropped."""
+        if len(raw) > SMALL_BYTES:
+            count = self._seen.get(caller, 0)
+            if len(self._seen) >= CALLERS_MAX and not count:
+                self._seen.clear()
+            self._seen[caller] = count + 1
+            if count >= FIRST_CALLS and count % ONE_IN:
+                return []
+        request.DiscardUnknownFields()
+        if request.ByteSize() == len(raw):
+            return []
+        # Also a client that does not write protobuf's shortest form comes here; the walk then finds nothing.
+        found = unknown_fields(type(request).FromString(raw))
+        if found:
+            self._seen[caller] = 0
+        return found
+
+
+def unknown_fields(message: Message) -> list[Finding]:
+    """Return the unknown fields of a message and of all in it, at most FINDINGS_MAX, in the message's order."""
+    found: list[Finding] = []
+    _walk(message, "", found)
+    return found
+
+
+def _fields(message: Message) -> Iterable[Any]:
+    return cast(Iterable[Any], UnknownFieldSet(message))  # the stubs know no iteration
+
+
+def _walk(message: Message, path: str, found: list[Finding]) -> None:
+    for number in sorted({unknown.field_number for unknown in _fields(message)}):
+        if len(found) >= FINDINGS_MAX:
+            return
+        found.append(Finding(path, number))
+    for field, value in message.ListFields():
+        kind = field.message_type
+        if kind is None or len(found) >= FINDINGS_MAX:
+            continue
+        here = f"{path}.{field.name}" if path else field.name
+        if kind.GetOptions().map_entry:
+            if kind.fields_by_name["value"].type == FieldDescriptor.TYPE_MESSAGE:
+                for key in value:
+                    _walk(value[key], f"{here}[{key}]", found)
+        elif field.is_repeated:
+            for index, each in enumerate(value):
+                _walk(each, f"{here}[{index}]", found)
+        else:
+            _walk(value, here, found)

@@ -1,0 +1,58 @@
+"""Who calls: the SPIFFE id of the client's certificate, never anything from metadata."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from libs.server.errors import Refusal
+
+
+class Role(enum.StrEnum):
+    """What a party is to customs; the first part of a SPIFFE path."""
+
+    FILER = "filer"
+    CARRIER = "carrier"
+    OFFICER = "officer"
+    ANALYST = "analyst"
+    AGENCY = "agency"
+    SERVICE = "service"
+    GATEWAY = "gateway"
+    OPERATOR = "operator"
+
+
+_ROLES = frozenset(member.value for member in Role)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A caller: `role` and `id` of spiffe://<deployment>/<role>/<id>."""
+
+    role: Role
+    id: str
+
+    def __str__(self) -> str:
+        """Return `role/id`, as keys and logs have it."""
+        return f"{self.role}/{self.id}"
+
+
+@lru_cache(maxsize=4096)
+def parse(spiffe: str, deployment: str) -> Identity:
+    """Return the identity of a SPIFFE id; raise Refusal IDENTITY_MISSING, IDENTITY_FOREIGN or IDENTITY_MALFORMED."""
+    scheme, _, rest = spiffe.partition("://")
+    domain, _, path = rest.partition("/")
+    if scheme != "spiffe":
+        raise Refusal("IDENTITY_MISSING")
+    if domain != deployment:
+        raise Refusal("IDENTITY_FOREIGN", deployment=deployment, found=domain)
+    role, _, ident = path.partition("/")
+    if role not in _ROLES or not ident or "/" in ident:
+        raise Refusal("IDENTITY_MALFORMED", identity=path, roles=", ".join(Role))
+    return Identity(Role(role), ident)
+
+
+def of(auth_context: Mapping[str, Iterable[bytes]], deployment: str) -> Identity:
+    """Return the identity in a call's authentication context; raise Refusal where it has none of this deployment."""
+    found = auth_context.get("peer_spiffe_id")
+    spiffe = next(iter(found), b"") if found is not None else b""
+    return parse(spiffe.decode("utf-8", "replace"), deployment)

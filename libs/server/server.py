@@ -1,0 +1,356 @@
+"""The server of a service: TLS port, plaintext health port, metrics port, readiness, background tasks, drain."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from libs import telemetry
+from libs.server import tls
+from libs.server.chain import Chain, roles_of
+from libs.server.config import ConfigError, ServerConfig
+from libs.server.health import Health
+from libs.server.identity import Role
+
+READY_SECONDS = 2.0
+"""Pause between two looks at the own store, and at neighbours."""
+
+RENEW_SECONDS = 3600.0
+"""Pause between two looks at the age of the server's certificate."""
+
+Background = Callable[[asyncio.Event], Awaitable[None]]
+Ready = Callable[[], Awaitable[list[str]]]
+Probe = Callable[[], Awaitable[bool]]
+
+_log = telemetry.get_logger()
+_up = telemetry.gauge("luxor_neighbour_up", "1 where the neighbour answered the last probe", ("neighbour",))
+_ready = telemetry.gauge("luxor_ready", "1 where the service's own store and schema are there")
+
+
+class BackgroundDied(Exception):  # noqa: N818  # tells what happened
+    """A background task ended with an error; the process ends, so that the supervisor starts it anew."""
+
+
+class _Recorder:
+    """Stands for a server while a servicer registers, to learn its methods."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, dict[str, Any]] = {}
+
+    def add_registered_method_handlers(self, service_name: str, handlers: Mapping[str, Any]) -> None:
+        self.services[service_name] = dict(handlers)
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
+        """Nothing more is learnt from these."""
+
+
+class Server:
+    """One service's server; `add` servicers, then `run`."""
+
+    def __init__(self, config: ServerConfig, *, telemetry_handle: "telemetry.Telemetry | None" = None) -> None:
+        """Take the configuration and what `telemetry.setup` returned, which is flushed at the end."""
+        self.config = config
+        self.chain = Chain(config)
+        self.health = Health()
+        self.authority = tls.LocalCA(config.tls_dir, config.deployment)
+        self.port = 0
+        self.health_port = 0
+        self.metrics_port = 0
+        self.started = asyncio.Event()
+        """Set when the ports are open (which is before the service is ready)."""
+        self._telemetry = telemetry_handle
+        self._services: list[str] = []
+        self._neighbours: list[tuple[str, Probe, tuple[str, ...]]] = []
+        self._stop = asyncio.Event()
+        self._hosts = tls.server_hosts(config.service, config.tls_hosts)
+
+    def add(
+        self,
+        register: Callable[[Any, Any], None],
+        servicer: object,
+        roles: Mapping[str, set[Role]],
+        long_polls: Collection[str] = (),
+    ) -> None:
+        """Serve a servicer: `register` is its add_XServicer_to_server, `roles` says by method who may call it.
+
+        Raise ValueError for a method without roles or roles, long polls without a method; TypeError for a handler that
+        is not async.
+        """
+        recorder = _Recorder()
+        register(servicer, recorder)
+        for service, methods in recorder.services.items():
+            allowed = roles_of(service, methods, roles)
+            if set(long_polls) - set(methods):
+                raise ValueError(f"{service}: long polls {sorted(set(long_polls) - set(methods))} are no methods")
+            for name, handler in methods.items():
+                self.chain.register(f"/{service}/{name}", handler, allowed[name], long_poll=name in long_polls)
+            self._services.append(service)
+
+    def depend(self, neighbour: str, probe: Probe, rpcs: Iterable[str] = ()) -> None:
+        """Say that RPCs (`package.Service/Method`) need a neighbour: their own health names are set by `probe`."""
+        self._neighbours.append((neighbour, probe, tuple(rpcs)))
+
+    def stop(self) -> None:
+        """Begin to drain, as SIGTERM does."""
+        self._stop.set()
+
+    async def run(
+        self,
+        *,
+        background: Sequence[Background] = (),
+        ready: Ready | None = None,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+        close: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        """Serve until SIGTERM, SIGINT, `stop`, or until a background task dies (BackgroundDied).
+
+        The ports open at once. `prepare` (open the store, migrate) is tried until it succeeds; then `ready` says what
+        is missing, over and over; with nothing missing the service is SERVING and the background tasks start. At the
+        end: NOT_SERVING, a short pause, no new calls, tasks told to stop and awaited, running calls ended, `close` in
+        order, telemetry flushed. Raise ConfigError where a port is taken and TlsError where no certificate can be had.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        servers = await self._open()
+        tasks: list[asyncio.Task[None]] = []
+        died: BaseException | None = None
+        try:
+            await self.health.know(["", *self._services, *(rpc for _, _, rpcs in self._neighbours for rpc in rpcs)])
+            self.started.set()
+            _log.info(
+                "STARTED",
+                port=self.port,
+                health_port=self.health_port,
+                metrics_port=self.metrics_port,
+                config=self.config.shown(),
+            )
+            tasks.append(loop.create_task(self._become_ready(prepare, ready, background, tasks), name="readiness"))
+            tasks.append(loop.create_task(self._renew(), name="certificate"))
+            tasks.extend(loop.create_task(self._watch(*each), name=f"neighbour {each[0]}") for each in self._neighbours)
+            died = await self._until_stop(tasks)
+        finally:
+            await self._drain(servers, tasks)
+            for step in close:
+                try:
+                    await step()
+                except Exception as error:
+                    _log.error("CLOSE_FAILED", error)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+            _log.info("STOPPED")
+            if self._telemetry is not None:
+                await asyncio.to_thread(self._telemetry.close)
+        if died is not None:
+            raise BackgroundDied(f"{type(died).__name__} ended the process") from died
+
+    async def _open(self) -> list[grpc.aio.Server]:
+        config = self.config
+        party = self.authority.issue(Role.SERVICE, config.service, self._hosts)
+        main = grpc.aio.server(interceptors=[self.chain], options=server_options(config))
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, main)
+        if config.reflection:
+            from grpc_reflection.v1alpha import reflection
+
+            names = [
+                *self._services,
+                health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+                reflection.SERVICE_NAME,
+            ]
+            reflection.enable_server_reflection(names, main)
+        probes = grpc.aio.server(options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=100)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, probes)
+        name = config.service.upper()
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        try:
+            self.port = main.add_secure_port(f"{host}:{config.port}", tls.server_credentials(party))
+        except RuntimeError:
+            raise ConfigError(
+                f"LUXOR_{name}_PORT", f"is {config.port}, which cannot be bound on {host}", "7401"
+            ) from None
+        try:
+            self.health_port = probes.add_insecure_port(f"{host}:{config.health_port}")
+        except RuntimeError:
+            why = f"is {config.health_port}, which cannot be bound on {host}"
+            raise ConfigError(f"LUXOR_{name}_HEALTH_PORT", why, "7501") from None
+        if self._telemetry is not None:
+            try:
+                self.metrics_port = self._telemetry.serve_metrics(config.host, config.metrics_port)
+            except OSError as error:
+                why = f"is {config.metrics_port}, which cannot be bound on {host}: {error.strerror}"
+                raise ConfigError(f"LUXOR_{name}_METRICS_PORT", why, "7601") from None
+        await main.start()
+        await probes.start()
+        return [main, probes]
+
+    async def _become_ready(
+        self,
+        prepare: Callable[[], Awaitable[None]] | None,
+        ready: Ready | None,
+        background: Sequence[Background],
+        tasks: "list[asyncio.Task[None]]",
+    ) -> None:
+        """Retry without end until the own store is there: no order of starting exists."""
+        pause = 0.05
+        while prepare is not None:
+            try:
+                await prepare()
+                break
+            except Exception as error:
+                self.chain.missing = [f"preparing failed with {type(error).__name__}"]
+                _log.error("NOT_READY", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, READY_SECONDS)
+        first = True
+        pause = 0.05
+        while True:
+            missing = await self._missing(ready)
+            _ready.set(0 if missing else 1)
+            await self.health.all(not missing)
+            if not missing and first:
+                first = False
+                self.chain.missing = None
+                # What was loaded at start lives as long as the process: the collector need not look at it again.
+                gc.collect()
+                gc.freeze()
+                loop = asyncio.get_running_loop()
+                tasks.extend(loop.create_task(_awaited(run, self._stop), name=_name(run)) for run in background)
+                _log.info("READY")
+            elif missing:
+                _log.warning("NOT_READY", missing=missing)
+                if first:
+                    self.chain.missing = missing
+            await asyncio.sleep(pause if first else READY_SECONDS)
+            pause = min(pause * 2, READY_SECONDS)
+
+    async def _missing(self, ready: Ready | None) -> list[str]:
+        if ready is None:
+            return []
+        try:
+            async with asyncio.timeout(READY_SECONDS * 2):
+                return await ready()
+        except Exception as error:
+            _log.error("NOT_READY", error)
+            return [f"the store: {type(error).__name__}"]
+
+    async def _watch(self, neighbour: str, probe: Probe, rpcs: tuple[str, ...]) -> None:
+        """Tell whether a neighbour answers, as a metric and as the health of the RPCs that need it."""
+        while True:
+            try:
+                async with asyncio.timeout(READY_SECONDS):
+                    up = await probe()
+            except Exception:
+                up = False
+            _up.labels(neighbour).set(1 if up else 0)
+            await self.health.rpcs(rpcs, up and self.chain.missing is None)
+            await asyncio.sleep(READY_SECONDS)
+
+    async def _renew(self) -> None:
+        """Have the own certificate renewed before it ends; the credentials take the new files up by themselves."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await asyncio.to_thread(self.authority.issue, Role.SERVICE, self.config.service, self._hosts)
+            except tls.TlsError as error:
+                _log.error("CERTIFICATE_NOT_RENEWED", error)
+
+    async def _until_stop(self, tasks: "list[asyncio.Task[None]]") -> BaseException | None:
+        """Wait for the stop; return the error of a task that died before it."""
+        stop = asyncio.create_task(_awaited_event(self._stop), name="stop")
+        try:
+            while True:
+                # Background tasks come later, so the set is looked at again whenever one ends and once a second.
+                done, _ = await asyncio.wait([stop, *tasks], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+                if stop in done:
+                    return None
+                for task in done:
+                    tasks.remove(task)
+                    error = None if task.cancelled() else task.exception()
+                    if error is not None:
+                        _log.error("BACKGROUND_TASK_DIED", error, task=task.get_name())
+                        return error
+        finally:
+            stop.cancel()
+
+    async def _drain(self, servers: list[grpc.aio.Server], tasks: "list[asyncio.Task[None]]") -> None:
+        """Stop in the order that loses nothing: be left alone, finish, end."""
+        self._stop.set()
+        await self.health.end()
+        await asyncio.sleep(self.config.drain_pause_seconds)
+        ours = [
+            task
+            for task in tasks
+            if task.get_name() in ("readiness", "certificate") or task.get_name().startswith("neighbour ")
+        ]
+        for task in ours:
+            task.cancel()
+        rest = [task for task in tasks if task not in ours]
+        main, *others = servers
+        stopping = asyncio.create_task(main.stop(self.config.drain_seconds))
+        if rest:
+            _, late = await asyncio.wait(rest, timeout=self.config.drain_seconds)
+            for task in late:
+                _log.warning("BACKGROUND_TASK_CUT", task=task.get_name())
+                task.cancel()
+        for task, ended in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
+            if isinstance(ended, Exception):
+                _log.error("BACKGROUND_TASK_DIED", ended, task=task.get_name())
+        await stopping
+        await asyncio.gather(*(server.stop(0) for server in others))
+
+
+def server_options(config: ServerConfig) -> list[tuple[str, Any]]:
+    """Return gRPC's options: limits, keepalive, and an end to each connection's life."""
+    longest = max(config.long_poll_seconds_max, config.deadline_seconds_max)
+    return [
+        ("grpc.max_receive_message_length", 2 * config.message_bytes_max),
+        ("grpc.max_send_message_length", 2 * config.message_bytes_max),
+        # Two processes on one port would share its calls silently.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_connection_age_ms", round(config.connection_age_seconds_max * 1000)),
+        ("grpc.max_connection_age_grace_ms", round((longest + 5) * 1000)),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 4),
+    ]
+
+
+def serve(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> int:
+    """Run a service's coroutine on the configured loop and return the exit code; the log says why it is not 0."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if uvloop:
+        import uvloop as fast
+
+        factory = fast.new_event_loop
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(_coroutine(main))
+    except (ConfigError, tls.TlsError) as error:
+        _log.error("NOT_STARTED", why=str(error))
+        return 2
+    except Exception as error:
+        _log.error("ENDED", error)
+        return 1
+    return 0
+
+
+async def _coroutine(main: Callable[[], Awaitable[None]]) -> None:
+    await main()
+
+
+async def _awaited(run: Background, stop: asyncio.Event) -> None:
+    await run(stop)
+
+
+async def _awaited_event(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+def _name(run: Background) -> str:
+    return getattr(run, "__qualname__", type(run).__name__)

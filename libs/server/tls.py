@@ -1,0 +1,307 @@
+"""Certificates: a local CA made at the first start, SPIFFE ids, and credentials that follow renewed files.
+
+Layout of a TLS directory (directories 0700, files 0600):
+
+    ca.crt                      what is trusted; several certificates while a CA is being replaced
+    ca.key                      the local CA's key; absent where somebody else issues
+    <role>/<id>/tls.crt, tls.key
+
+Source: SPIFFE X.509-SVID (one URI SAN, spiffe://<trust domain>/<path>), RFC 5280.
+"""
+
+import datetime
+import fcntl
+import ipaddress
+import os
+import re
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+BACKDATED = datetime.timedelta(hours=1)
+"""Certificates start this long ago, so that hosts whose clocks are behind take them at once."""
+
+CA_LIFETIME = datetime.timedelta(days=3650)
+LEAF_LIFETIME = datetime.timedelta(days=90)
+RENEWED_WITHIN = LEAF_LIFETIME / 3
+"""A certificate with less life left than this is issued anew."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class TlsError(Exception):
+    """Certificates are missing, do not fit together or cannot be made; says where and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """One party's certificate chain and key with what it trusts, all PEM."""
+
+    certificates: bytes
+    key: bytes
+    roots: bytes
+
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        """Return the credentials of a client."""
+        return grpc.ssl_channel_credentials(self.roots, self.key, self.certificates)
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Where one party's files are; `load` reads what stands there now."""
+
+    directory: Path
+    """Holds tls.crt and tls.key."""
+
+    roots: Path
+    """The file of trusted certificates."""
+
+    def load(self) -> Material:
+        """Read the files; raise TlsError where one is missing or the key is not the certificate's."""
+        try:
+            certificates = (self.directory / "tls.crt").read_bytes()
+            key = (self.directory / "tls.key").read_bytes()
+            roots = self.roots.read_bytes()
+        except OSError as error:
+            cure = "Issue a certificate (`luxor up` does) or set LUXOR_TLS_DIR."
+            raise TlsError(f"Cannot read {error.filename}: {error.strerror}. {cure}") from error
+        try:
+            public = x509.load_pem_x509_certificate(certificates).public_key()
+            fits = serialization.load_pem_private_key(key, None).public_key() == public
+            x509.load_pem_x509_certificates(roots)
+        except (ValueError, TypeError) as error:
+            raise TlsError(
+                f"{self.directory} or {self.roots} holds no readable PEM: {error}. Issue the certificate anew."
+            ) from error
+        if not fits:
+            raise TlsError(
+                f"{self.directory}/tls.key does not belong to tls.crt beside it. Issue the certificate anew."
+            )
+        return Material(certificates, key, roots)
+
+    def stamp(self) -> tuple[tuple[int, int, int], ...]:
+        """Return what changes when a file is replaced; cheap enough for every handshake."""
+        paths = (self.directory / "tls.crt", self.directory / "tls.key", self.roots)
+        return tuple((stat.st_mtime_ns, stat.st_ino, stat.st_size) for stat in map(os.stat, paths))
+
+
+class LocalCA:
+    """The certificate authority of one data directory; any number of processes may use it at once."""
+
+    def __init__(self, directory: Path, deployment: str = "luxor") -> None:
+        """Take the TLS directory and the trust domain; nothing is made before it is needed."""
+        self.directory = directory
+        self.deployment = deployment
+
+    def ensure(self) -> bytes:
+        """Make the CA where there is none and return its certificate (PEM); raise TlsError where it cannot be made."""
+        certificate = self.directory / "ca.crt"
+        if certificate.exists():
+            return certificate.read_bytes()
+        with self._locked():
+            if not certificate.exists():  # another process may have been first
+                self._make()
+        return certificate.read_bytes()
+
+    def party(self, role: str, ident: str) -> Party:
+        """Return where a party's files are or would be; raise TlsError for an id that is no file name."""
+        if not _ID.fullmatch(role) or not _ID.fullmatch(ident):
+            raise TlsError(f"{role}/{ident} cannot be an identity: letters, digits, '.', '_' and '-', at most 64.")
+        return Party(self.directory / role / ident, self.directory / "ca.crt")
+
+    def issue(self, role: str, ident: str, hosts: Sequence[str] = (), *, renew: bool = False) -> Party:
+        """Return the party, its certificate valid for a month at least and naming `hosts`; make one where needed.
+
+        `hosts` are DNS names and IP addresses; a party with hosts may serve, one without may only call. `renew` issues
+        anew in any case. Raise TlsError where a certificate is needed and this directory has no CA key.
+        """
+        self.ensure()
+        party = self.party(role, ident)
+        if not renew and self._lasts(party, hosts):
+            return party
+        with self._locked():
+            if renew or not self._lasts(party, hosts):
+                self._issue(party, role, ident, hosts)
+        return party
+
+    def _lasts(self, party: Party, hosts: Sequence[str]) -> bool:
+        try:
+            material = party.load()
+        except TlsError:
+            return False
+        certificate = x509.load_pem_x509_certificate(material.certificates)
+        if certificate.not_valid_after_utc - _now() < RENEWED_WITHIN:
+            return self._without_key(certificate)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return set(_alternatives(hosts)) <= set(names) or not (self.directory / "ca.key").exists()
+
+    def _without_key(self, certificate: x509.Certificate) -> bool:
+        """Tell whether to go on with an old certificate: only where somebody else issues and it is still valid."""
+        return not (self.directory / "ca.key").exists() and certificate.not_valid_after_utc > _now()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the directory's lock against other processes and threads."""
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise TlsError(
+                f"Cannot write {error.filename}: {error.strerror}. Set LUXOR_TLS_DIR to a directory of your own."
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _make(self) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Luxor local CA {self.deployment}")])
+        now = _now()
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATED)
+            .not_valid_after(now + CA_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(ca=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{self.deployment}")]),
+                critical=False,
+            )
+            .sign(key, hashes.SHA256())
+        )
+        # The key first: whoever sees ca.crt may sign at once.
+        _write(self.directory / "ca.key", _pem(key))
+        _write(self.directory / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
+
+    def _issue(self, party: Party, role: str, ident: str, hosts: Sequence[str]) -> None:
+        try:
+            authority = serialization.load_pem_private_key((self.directory / "ca.key").read_bytes(), None)
+        except OSError as error:
+            where = f"{party.directory}/tls.crt and tls.key"
+            raise TlsError(
+                f"There is no {self.directory}/ca.key to sign with. Put {where} there, or the CA's key."
+            ) from error
+        assert isinstance(authority, ec.EllipticCurvePrivateKey), "the local CA's key is made above"
+        issuer = x509.load_pem_x509_certificate((self.directory / "ca.crt").read_bytes())
+        key = ec.generate_private_key(ec.SECP256R1())
+        uri = x509.UniformResourceIdentifier(f"spiffe://{self.deployment}/{role}/{ident}")
+        purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])
+        now = _now()
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ident)]))
+            .issuer_name(issuer.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATED)
+            .not_valid_after(min(now + LEAF_LIFETIME, issuer.not_valid_after_utc))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(ca=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+            .add_extension(x509.SubjectAlternativeName([uri, *_alternatives(hosts)]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False)
+            .sign(authority, hashes.SHA256())
+        )
+        for directory in (party.directory.parent, party.directory):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(party.directory / "tls.key", _pem(key))
+        _write(party.directory / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def server_hosts(service: str, more: Sequence[str] = ()) -> list[str]:
+    """Return what a service's certificate names: local names and addresses, the host's, the service's, and `more`."""
+    return list(
+        dict.fromkeys(["localhost", "127.0.0.1", "::1", service, f"luxor-{service}", socket.gethostname(), *more])
+    )
+
+
+def server_credentials(party: Party) -> grpc.ServerCredentials:
+    """Return credentials that require a client certificate and take replaced files up at the next handshake.
+
+    Files that do not fit together (a key written a moment before its certificate) leave the former ones in use.
+    """
+    lock = threading.Lock()
+    stamp = party.stamp()
+    used = _configuration(party.load())
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        # gRPC's core calls this from its own threads, once a handshake.
+        nonlocal stamp
+        with lock:
+            try:
+                found = party.stamp()
+                if found == stamp:
+                    return None
+                fresh = _configuration(party.load())
+            except (OSError, TlsError):
+                return None
+            stamp = found
+            return fresh
+
+    # None means "as before"; the stubs do not know it.
+    fetcher = cast(Callable[[], grpc.ServerCertificateConfiguration], fetch)
+    return grpc.dynamic_ssl_server_credentials(used, fetcher, require_client_authentication=True)
+
+
+def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(material.key, material.certificates)], material.roots)
+
+
+def _alternatives(hosts: Sequence[str]) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            names.append(x509.DNSName(host))
+    return names
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file in one step, 0600 from its first byte, and on disk before it has its name."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

@@ -1,0 +1,29 @@
+"""What a service tells about itself: spans per batch, metrics, and JSON logs.
+
+telemetry = setup("ingestion", os.environ)
+log = get_logger()
+with span("ingestion.accept", links=sources, attributes={"rows": 500}):
+    ...
+log.info("BATCH_ACCEPTED", rows=500)
+"""
+
+from libs.telemetry.logs import Log, get_logger
+from libs.telemetry.metrics import LATENCY_BUCKETS, counter, gauge, histogram
+from libs.telemetry.setup import Telemetry, setup
+from libs.telemetry.trace import Span, new_traceparent, span, traceparent, use_traceparent
+
+__all__ = [
+    "LATENCY_BUCKETS",
+    "Log",
+    "Span",
+    "Telemetry",
+    "counter",
+    "gauge",
+    "get_logger",
+    "histogram",
+    "new_traceparent",
+    "setup",
+    "span",
+    "traceparent",
+    "use_traceparent",
+]

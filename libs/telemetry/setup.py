@@ -1,0 +1,68 @@
+"""Start of telemetry in a process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from libs.server.config import Settings, setting
+from libs.telemetry import logs, metrics, trace
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TelemetryConfig(Settings):
+    """What every service reads about telemetry. OTEL_EXPORTER_OTLP_ENDPOINT and its kin are OpenTelemetry's own."""
+
+    trace_ratio: float = setting("TRACE_RATIO", default=0.01, shared=True, low=0, high=1, example="0.01")
+    """Share of new traces that are sampled at their head."""
+
+    slow_millis: int = setting("SLOW_MILLIS", default=1000, shared=True, low=1, high=3_600_000, example="1000")
+    """From this duration on, the spans of an unsampled batch are exported afterwards all the same."""
+
+    log_level: str = setting(
+        "LOG_LEVEL", default="info", shared=True, choices=("debug", "info", "warning", "error"), example="info"
+    )
+    """Lowest level that is logged."""
+
+
+class Telemetry:
+    """What `setup` started; `serve_metrics` and `close` belong to the server's life."""
+
+    def __init__(self, processor: "SpanProcessor | None") -> None:
+        """Keep what must be flushed."""
+        self._processor = processor
+        self._endpoint: metrics.Endpoint | None = None
+
+    def serve_metrics(self, host: str, port: int) -> int:
+        """Serve the metrics over HTTP and return the port; raise OSError where it is taken."""
+        self._endpoint = metrics.Endpoint(host, port)
+        return self._endpoint.port
+
+    def close(self, flush_seconds: float = 2.0) -> None:
+        """Flush spans and logs and stop serving metrics; blocks up to `flush_seconds` where a collector is slow."""
+        if self._processor is not None:
+            self._processor.force_flush(round(flush_seconds * 1000))
+            trace.configure(ratio=0.0, slow_seconds=1.0, export=None)
+        if self._endpoint is not None:
+            self._endpoint.close()
+            self._endpoint = None
+        logs.get_logger().flush()
+
+
+def setup(service: str, environ: Mapping[str, str]) -> Telemetry:
+    """Start logs, traces and metrics of a service; raise ConfigError for a wrong variable.
+
+    Spans are exported only where OTEL_EXPORTER_OTLP_ENDPOINT is set, in the background, and dropped where the collector
+    is dead.
+    """
+    config = TelemetryConfig.from_environ(service, environ)
+    logs.install(service, config.log_level)
+    export, processor = None, None
+    if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        from libs.telemetry import otlp
+
+        export, processor = otlp.exporter(service)
+    trace.configure(ratio=config.trace_ratio, slow_seconds=config.slow_millis / 1000, export=export)
+    return Telemetry(processor)

@@ -25,6 +25,7 @@ _FORMS = {
     "sociedad anonima": "sa",
     "spolka z ograniczona odpowiedzialnoscia": "spzoo",
     "sp z o o": "spzoo",
+    "sp z oo": "spzoo",
     "private": "pvt",
     "proprietary": "pty",
 }

@@ -1,5 +1,6 @@
 """Days and instants as numbers: days since 1970-01-01, microseconds since 1970-01-01T00:00:00Z. Always UTC."""
 
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -9,6 +10,7 @@ MICROS_PER_SECOND = 1_000_000
 MICROS_PER_DAY = 86_400 * MICROS_PER_SECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def day_of(micros: int) -> int:
@@ -38,9 +40,10 @@ def date_of_day(day: int) -> date:
 
 def parse_day(text: str) -> int:
     """Read an ISO 8601 calendar date (`2026-07-01`) as days since 1970-01-01. Raises ValueError on any other text."""
-    if len(text) != 10:
-        raise ValueError(f"{text!r} is no date: write it as year-month-day, such as 2026-07-01")
     try:
+        # Python reads weeks (2026-W27-3) and other shapes of ISO 8601 as well; one shape is enough for everybody.
+        if not _DAY.fullmatch(text):
+            raise ValueError
         return day_of_date(date.fromisoformat(text))
     except ValueError:
         raise ValueError(f"{text!r} is no date: write it as year-month-day, such as 2026-07-01") from None

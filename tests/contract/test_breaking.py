@@ -1,0 +1,99 @@
+"""buf breaking against the last commit that changed the version: it fails on a broken copy."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ERRORS = "protos/luxor/errors/v1/errors.proto"
+
+
+def git(tree: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(tree), *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A repository of its own with this tree's contracts, not yet committed."""
+    tree = tmp_path / "checkout"
+    tree.mkdir()
+    shutil.copytree(ROOT / "protos", tree / "protos")
+    for name in ("buf.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / name, tree)
+    git(tree, "init", "--quiet")
+    return tree
+
+
+def commit(tree: Path) -> None:
+    git(tree, "add", "--all")
+    git(tree, "commit", "--quiet", "--message", "state")
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def breaking(tree: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tools" / "breaking.py"), "--root", str(tree)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("string reason = 1;", "string reason = 9;", "reason"),
+        ("string reason = 1;", "bytes reason = 1;", "changed type"),
+        ("SEVERITY_WARNING = 2;", "SEVERITY_NOTE = 2;", "SEVERITY_WARNING"),
+        ("package luxor.errors.v1;", "package luxor.errors.v2;", "luxor.errors.v1"),
+    ],
+)
+def test_a_change_that_breaks_users_is_refused(checkout: Path, old: str, new: str, told: str) -> None:
+    commit(checkout)
+    edit(checkout / ERRORS, old, new)
+    done = breaking(checkout)
+    assert done.returncode != 0
+    assert told in done.stdout + done.stderr
+    assert "breaks those who use" in done.stderr
+
+
+def test_a_field_may_be_added(checkout: Path) -> None:
+    commit(checkout)
+    edit(checkout / ERRORS, "string reason = 1;", "string reason = 1;\n  // Later.\n  string later = 90;")
+    done = breaking(checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing breaks" in done.stdout
+
+
+def test_later_commits_do_not_move_what_is_compared_and_a_new_version_does(checkout: Path) -> None:
+    commit(checkout)
+    edit(checkout / ERRORS, "string reason = 1;", "string reason = 9;")
+    commit(checkout)
+    assert breaking(checkout).returncode != 0
+    text = (checkout / "pyproject.toml").read_text(encoding="utf-8")
+    version = next(line for line in text.splitlines() if line.startswith("version = "))
+    edit(checkout / "pyproject.toml", version, 'version = "9.0.0"')
+    commit(checkout)
+    assert breaking(checkout).returncode == 0
+
+
+def test_a_repository_without_a_commit_says_that_nothing_was_compared(checkout: Path) -> None:
+    done = breaking(checkout)
+    assert done.returncode == 0
+    assert "not compared, since there is no commit yet" in done.stdout
+
+
+def test_a_shallow_clone_says_that_its_history_ends_too_early(checkout: Path, tmp_path: Path) -> None:
+    commit(checkout)
+    edit(checkout / ERRORS, "string reason = 1;", "string reason = 9;")
+    commit(checkout)
+    shallow = tmp_path / "shallow"
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{checkout}", str(shallow))
+    done = breaking(shallow)
+    assert done.returncode == 0
+    assert "not compared, since this clone is shallow" in done.stdout

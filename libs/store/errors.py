@@ -95,15 +95,18 @@ _SPEAKABLE_CLASSES: Final = frozenset({"0A", "25", "26", "28", "34", "3B", "3D",
 _ARGUMENT: Final = re.compile(r"argument \$(\d+)")
 
 
+def is_driver_error(error: BaseException) -> bool:
+    """Whether asyncpg itself raised it."""
+    return isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
+
+
 def driver_error(error: BaseException) -> BaseException:
     """Unwraps SQLAlchemy's wrapping down to the driver's own exception."""
-    seen = 0
-    while seen < 8:  # deeper nestings are not the driver's
-        seen += 1
-        if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
-            return error
-        inner: object = getattr(error, "orig", None) or error.__cause__
-        if not isinstance(inner, BaseException):
+    for _ in range(8):  # deeper nestings are not the driver's
+        if is_driver_error(error):
+            break
+        inner: BaseException | None = getattr(error, "orig", None) or error.__cause__
+        if inner is None:
             break
         error = inner
     return error

@@ -1,0 +1,98 @@
+"""Functions that conditions have beside CEL's own: words in descriptions, and checks of numbers. Each is a function of
+strings alone.
+
+A text is compared in its normal form: Latin letters without accents, lower case, words of letters and digits with
+single blanks between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from anyascii import anyascii
+from cel_expr_python import cel
+from stdnum.eu import oss
+
+_WORD: Final = re.compile(r"[a-z0-9]+")
+#: A text of a consignment has at most 2,048 characters, so the caches stay below some 20 MB.
+_NORMAL_FORMS_MAX: Final = 32_768
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function or method of conditions: `name(a, b)`, or `a.name(b)` with `member`. Kinds are CEL's: string, bool,
+    int, list(string).
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    result: str
+    implementation: Callable[..., Any]
+    member: bool = False
+
+    def declaration(self) -> Any:
+        """The declaration that the CEL library checks and evaluates calls by."""
+        kinds = {
+            "string": cel.Type.STRING,
+            "bool": cel.Type.BOOL,
+            "int": cel.Type.INT,
+            "list(string)": cel.Type.List(cel.Type.STRING),
+        }
+        overload = cel.Overload(
+            f"luxor_{self.name}",
+            kinds[self.result],
+            [kinds[p] for p in self.parameters],
+            self.member,
+            self.implementation,
+        )
+        return cel.FunctionDecl(self.name, [overload])
+
+
+@lru_cache(_NORMAL_FORMS_MAX)
+def normal(text: str) -> str:
+    """The normal form of a text: `normal("Café  T-Shirt!")` is `"cafe t shirt"`."""
+    return " ".join(_WORD.findall((text if text.isascii() else anyascii(text)).lower()))
+
+
+@lru_cache(1_024)
+def _phrases(phrases: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Phrases of one word as a set, longer ones with a blank on both sides."""
+    forms = [normal(phrase) for phrase in phrases]
+    return frozenset(form for form in forms if " " not in form), tuple(f" {form} " for form in forms if " " in form)
+
+
+def has_word(text: str, phrases: Any) -> bool:
+    """Whether a word of a list, or a phrase of several words, stands in the text: whole words of the normal form."""
+    form = normal(text)
+    words, longer = _phrases(tuple(phrases))
+    if not words.isdisjoint(form.split(" ")):
+        return True
+    padded = f" {form} "
+    return any(phrase in padded for phrase in longer)
+
+
+def only_words(text: str, words: Any) -> bool:
+    """Whether the text says nothing but words of a list; numbers do not count, and a text without any word says
+    nothing.
+    """
+    known = _phrases(tuple(words))[0]
+    return all(word in known or word.isdigit() for word in normal(text).split())
+
+
+def valid_ioss(number: str) -> bool:
+    """Whether a number has the form of an IOSS number and its check digit fits (IM, country, serial, check digit;
+    DOMAIN: python-stdnum).
+    """
+    return bool(oss.is_valid(number)) and number.upper().startswith("IM")
+
+
+FUNCTIONS: Final = (
+    Function("normal", ("string",), "string", normal),
+    Function("hasWord", ("string", "list(string)"), "bool", has_word, member=True),
+    Function("onlyWords", ("string", "list(string)"), "bool", only_words, member=True),
+    Function("validIoss", ("string",), "bool", valid_ioss),
+)

@@ -1,0 +1,258 @@
+"""Vectors: one value per row of a batch, with the rows that failed and the rows that have no value, and CEL's
+arithmetic over them.
+
+CEL (the Common Expression Language, cel-spec `langdef.md`) knows errors as values: integer overflow and division by
+zero are errors, `&&` and `||` absorb them, and everything else passes them on. So a vector carries a mask of failed
+rows beside its data, and a mask of rows that are null (an absent element). A mask is None when no row has it set, which
+spares most of the work on clean data. Under a set mask the data are arbitrary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+IndexArray = npt.NDArray[np.integer[Any]]
+Mask = BoolArray | None
+#: What a kernel returns: data of all rows and the rows that failed in it.
+Computed = tuple[Any, Mask]
+
+INT_MIN = -(1 << 63)
+
+
+@dataclass(frozen=True, slots=True)
+class Interned:
+    """Values of many rows, each distinct one held once: strings, or tuples of strings.
+
+    `entries` need not be distinct or in use; `indices` has one entry a row.
+    """
+
+    entries: Sequence[Any]
+    indices: IndexArray
+
+    def take(self, index: IndexArray) -> Interned:
+        return Interned(self.entries, self.indices[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Lists of many rows: row i holds `counts[i]` elements of `base` from `starts[i]` on. `base` is a column of values
+    or a child table.
+    """
+
+    starts: IntArray
+    counts: IntArray
+    base: Any
+
+    def take(self, index: IndexArray) -> Segments:
+        return Segments(self.starts[index], self.counts[index], self.base)
+
+
+@dataclass(frozen=True, slots=True)
+class Vec:
+    """One value per row. `data` is an array, Interned, Segments, or one scalar that stands for every row (numpy's bool
+    for truth values).
+    """
+
+    data: Any
+    err: Mask = None
+    null: Mask = None
+
+    def take(self, index: IndexArray) -> Vec:
+        """The vector with row `index[i]` at row i; masks that end up empty are dropped."""
+        data = self.data
+        if isinstance(data, np.ndarray):
+            data = data[index]
+        elif isinstance(data, Interned | Segments):
+            data = data.take(index)
+        return Vec(data, _take_mask(self.err, index), _take_mask(self.null, index))
+
+    def unusable(self) -> Mask:
+        """The rows whose value cannot enter an operation: failed or null."""
+        return either(self.err, self.null)
+
+
+def _take_mask(mask: Mask, index: IndexArray) -> Mask:
+    if mask is None or mask.ndim == 0:
+        return mask
+    taken = mask[index]
+    return taken if taken.any() else None
+
+
+def either(first: Mask, second: Mask) -> Mask:
+    """The union of two masks."""
+    if first is None:
+        return second
+    return first if second is None else first | second
+
+
+def some(mask: BoolArray) -> Mask:
+    """The mask, or None if it is empty."""
+    return mask if mask.any() else None
+
+
+# --- int64, as CEL has it: overflow and division by zero are errors, division truncates toward zero -------------------
+
+
+def add_int(a: Any, b: Any) -> Computed:
+    total = np.add(a, b, dtype=np.int64)
+    return total, some(((a ^ total) & (b ^ total)) < 0)
+
+
+def sub_int(a: Any, b: Any) -> Computed:
+    difference = np.subtract(a, b, dtype=np.int64)
+    return difference, some(((a ^ b) & (a ^ difference)) < 0)
+
+
+def mul_int(a: Any, b: Any) -> Computed:
+    product = np.multiply(a, b, dtype=np.int64)
+    # Doubles are exact enough to tell what is far from the limit; only rows near or over it need the exact test.
+    rough = np.abs(np.multiply(a, b, dtype=np.float64))
+    suspect = rough >= 2.0**62
+    if not suspect.any():
+        return product, None
+    a_rows, b_rows = np.broadcast_arrays(np.asarray(a, np.int64), np.asarray(b, np.int64))
+    err = np.zeros(product.shape, bool)
+    for row in np.flatnonzero(suspect):
+        err[row] = not INT_MIN <= int(a_rows[row]) * int(b_rows[row]) < -INT_MIN
+    return product, some(err)
+
+
+def _divisible(a: Any, b: Any) -> tuple[Any, Mask]:
+    """The divisor with harmless ones where division fails, and where it fails."""
+    zero_or_limit = (np.equal(b, 0)) | (np.equal(b, -1) & np.equal(a, INT_MIN))
+    if not zero_or_limit.any():
+        return b, None
+    return np.where(zero_or_limit, 1, b), np.broadcast_to(zero_or_limit, np.broadcast_shapes(np.shape(a), np.shape(b)))
+
+
+def div_int(a: Any, b: Any) -> Computed:
+    divisor, err = _divisible(a, b)
+    floor = np.floor_divide(a, divisor, dtype=np.int64)
+    inexact_negative = (floor * divisor != a) & (np.less(a, 0) != np.less(divisor, 0))
+    return floor + inexact_negative, err
+
+
+def mod_int(a: Any, b: Any) -> Computed:
+    divisor, err = _divisible(a, b)
+    return np.fmod(a, divisor, dtype=np.int64), err
+
+
+def neg_int(a: Any) -> Computed:
+    return np.negative(a), some(np.equal(a, INT_MIN))
+
+
+def int_of_double(a: Any) -> Computed:
+    outside = ~((a > -(2.0**63)) & (a < 2.0**63))
+    return np.where(outside, 0.0, a).astype(np.int64), some(outside)
+
+
+def double_of_int(a: Any) -> Computed:
+    return np.asarray(a, np.int64).astype(np.float64), None
+
+
+def never_fails(kernel: Callable[..., Any]) -> Callable[..., Computed]:
+    """A kernel of a function that has a value for every argument."""
+
+    def computed(*operands: Any) -> Computed:
+        return kernel(*operands), None
+
+    return computed
+
+
+# --- logic ------------------------------------------------------------------------------------------------------------
+
+
+def conjunction(a: Vec, b: Vec) -> Vec:
+    """CEL's `&&`: false wherever one side is false, else an error wherever one side failed or is null, else true."""
+    a_bad, b_bad = a.unusable(), b.unusable()
+    if a_bad is None and b_bad is None:
+        return Vec(a.data & b.data)
+    a_false, b_false = _certain(~a.data, a_bad), _certain(~b.data, b_bad)
+    bad = either(a_bad, b_bad)
+    false = a_false | b_false
+    err = bad & ~false if bad is not None else None
+    return Vec(~false, None if err is None else some(err))
+
+
+def disjunction(a: Vec, b: Vec) -> Vec:
+    """CEL's `||`: true wherever one side is true, else an error wherever one side failed or is null, else false."""
+    a_bad, b_bad = a.unusable(), b.unusable()
+    if a_bad is None and b_bad is None:
+        return Vec(a.data | b.data)
+    true = _certain(a.data, a_bad) | _certain(b.data, b_bad)
+    bad = either(a_bad, b_bad)
+    err = bad & ~true if bad is not None else None
+    return Vec(true, None if err is None else some(err))
+
+
+def _certain(data: Any, bad: Mask) -> Any:
+    return data if bad is None else data & ~bad
+
+
+def choose(condition: Vec, yes: Vec, no: Vec) -> Vec:
+    """CEL's ternary: by row the value, error or null of the branch that the condition picks; an error where the
+    condition failed or is null.
+    """
+    picked = condition.data
+    err = either(condition.unusable(), _choose_mask(picked, yes.err, no.err))
+    null = _choose_mask(picked, yes.null, no.null)
+    if isinstance(yes.data, Interned | str) or isinstance(no.data, Interned | str):
+        left, right = interned(yes.data), interned(no.data)
+        indices = np.where(picked, left.indices, right.indices + len(left.entries))
+        return Vec(Interned([*left.entries, *right.entries], indices), err, null)
+    return Vec(np.where(picked, yes.data, no.data), err, null)
+
+
+def _choose_mask(picked: Any, yes: Mask, no: Mask) -> Mask:
+    if yes is None and no is None:
+        return None
+    return some(np.where(picked, False if yes is None else yes, False if no is None else no))
+
+
+def interned(data: Any) -> Interned:
+    """Interned values of a column, or of one scalar that stands for every row (its indices broadcast)."""
+    return data if isinstance(data, Interned) else Interned([data], np.zeros((), np.int64))
+
+
+# --- equality, which alone looks at nulls (null equals null and nothing else) -----------------------------------------
+
+
+def equality(a: Vec, b: Vec, same: Callable[[Any, Any], Any]) -> Vec:
+    """CEL's `==` over two vectors whose data `same` compares."""
+    err = either(a.err, b.err)
+    equal = same(a.data, b.data)
+    if a.null is None and b.null is None:
+        return Vec(equal, err)
+    a_null = np.False_ if a.null is None else a.null
+    b_null = np.False_ if b.null is None else b.null
+    return Vec((equal & ~a_null & ~b_null) | (a_null & b_null), err)
+
+
+def same_interned(a: Any, b: Any) -> Any:
+    """Whether two interned columns, or a column and a scalar, hold the same value, by row."""
+    if not isinstance(b, Interned):
+        a, b = b, a
+    if not isinstance(a, Interned):
+        return np.fromiter(map(a.__eq__, b.entries), bool, len(b.entries))[b.indices]
+    numbers: dict[Any, int] = {}
+    a_ids = np.fromiter((numbers.setdefault(entry, len(numbers)) for entry in a.entries), np.int64, len(a.entries))
+    b_ids = np.fromiter((numbers.setdefault(entry, len(numbers)) for entry in b.entries), np.int64, len(b.entries))
+    return a_ids[a.indices] == b_ids[b.indices]
+
+
+# --- segments ---------------------------------------------------------------------------------------------------------
+
+
+def per_segment(flags: BoolArray, offsets: IntArray) -> IntArray:
+    """How many flags are set in each segment; segment i is rows offsets[i] up to offsets[i + 1]."""
+    running = np.zeros(len(flags) + 1, np.int64)
+    np.cumsum(flags, out=running[1:])
+    counts: IntArray = running[offsets[1:]] - running[offsets[:-1]]
+    return counts

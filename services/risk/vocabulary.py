@@ -1,0 +1,273 @@
+"""The vocabulary of conditions: what `consignment` and `item` hold, the profile's own lists and tables, and the CEL
+environment of it all.
+
+Every element that may be absent is of a wrapper type, so CEL itself tells unknown from zero: an absent element is null,
+`has()` is false for it, it equals nothing but null, and any other use of it is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cel_expr_python import cel
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+from google.protobuf.message import Message
+
+from libs.columns import Bools, Ints, Kind, Ragged, Schema, Strings, Table, schema_of
+from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
+from services.risk.functions import FUNCTIONS, Function
+from services.risk.nodes import Source, lookup
+from services.risk.vectors import Interned, Segments, Vec, some
+
+PACKAGE: Final = "luxor.conditions"
+#: Where enum numbers such as `Nature.NATURE_GIFT` are looked up.
+CONTAINER: Final = "luxor.consignment.v1"
+
+_FIELD: Final = descriptor_pb2.FieldDescriptorProto
+_WRAPPERS: Final = {Kind.STRINGS: "StringValue", Kind.INTS: "Int64Value", Kind.BOOLS: "BoolValue"}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The elements of one kind of row, and the shapes of the child tables below it."""
+
+    message: str
+    """Full name of the message type that conditions see."""
+    elements: Mapping[str, Kind]
+    children: Mapping[str, Shape]
+
+
+#: A list of strings, or a table from a string to an int, a double, a bool, a string or a list of strings.
+Data = Mapping[str, Sequence[str] | Mapping[str, Any]]
+
+
+class Vocabulary:
+    """What conditions may speak of, for one profile's data.
+
+    `derived` names the computed elements of consignments ("") and of items ("items") beside the declared ones.
+    """
+
+    def __init__(
+        self,
+        data: Data | None = None,
+        derived: Mapping[str, Mapping[str, Kind]] | None = None,
+        functions: Sequence[Function] = FUNCTIONS,
+    ) -> None:
+        self.data: Data = data or {}
+        self.functions = {function.name: function for function in functions}
+        self.shape = _shape(schema_of(consignment_columns_pb2.ConsignmentColumns), "", derived or {})
+        self._pool = _pool(self.shape)
+        self._env = cel.NewEnv(
+            self._pool,
+            variables=self._variables(),
+            functions=[function.declaration() for function in functions],
+            container=CONTAINER,
+        )
+        self._matches = cel.NewEnv(variables={"text": cel.Type.STRING, "pattern": cel.Type.STRING}).compile(
+            "text.matches(pattern)"
+        )
+        self._matchers: dict[str, Callable[[str], bool]] = {}
+        self._getters: dict[int, Callable[[str], Any]] = {}
+        self._class: type[Message] = message_factory.GetMessageClass(
+            self._pool.FindMessageTypeByName(self.shape.message)
+        )
+
+    @property
+    def item(self) -> Shape:
+        """The shape of an item."""
+        return self.shape.children["items"]
+
+    def _variables(self) -> dict[str, Any]:
+        variables = {"consignment": cel.Type(self.shape.message), "item": cel.Type(self.item.message)}
+        for name, value in self.data.items():
+            variables[f"data.{name}"] = (
+                cel.Type.Map(cel.Type.STRING, _value_type(name, value))
+                if isinstance(value, Mapping)
+                else cel.Type.List(cel.Type.STRING)
+            )
+        return variables
+
+    def parse(self, text: str) -> Any:
+        """Parse and type-check a condition with the CEL library; raises RuntimeError with its findings."""
+        return self._env.compile(text)
+
+    def pattern_error(self, pattern: str) -> str:
+        """What is wrong with a regular expression (RE2), or nothing."""
+        answer = self._matches.eval(data={"text": "", "pattern": pattern})
+        return "" if answer.type() == cel.Type.BOOL else str(answer.value()).removeprefix("INVALID_ARGUMENT: ")
+
+    def matcher(self, pattern: str) -> Callable[[str], bool]:
+        """The library's own `matches` for one pattern; the same function for the same pattern."""
+        if pattern not in self._matchers:
+            evaluate = self._matches.eval
+
+            def matches(text: str) -> bool:
+                return bool(evaluate(data={"text": text, "pattern": pattern}).value())
+
+            self._matchers[pattern] = matches
+        return self._matchers[pattern]
+
+    def getter(self, table: Mapping[str, Any]) -> Callable[[str], Any]:
+        """Look-ups in a table of the data; the same function for the same table."""
+        return self._getters.setdefault(id(table), lookup(table))
+
+    def evaluate(self, expression: Any, consignment: Message, item: Message | None = None) -> Any:
+        """Evaluate a parsed condition on one consignment with the CEL library; gives its Value, which may be an error."""
+        variables: dict[str, Any] = {"consignment": consignment}
+        if item is not None:
+            variables["item"] = item
+        for name, value in self.data.items():
+            variables[f"data.{name}"] = (
+                {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
+                if isinstance(value, Mapping)
+                else list(value)
+            )
+        return expression.eval(data=variables)
+
+    def messages(self, source: Source) -> list[Message]:
+        """The rows of a batch as the messages that the CEL library evaluates conditions on."""
+        messages = [self._class() for _ in range(source.rows)]
+        _fill(messages, self.shape, "", source)
+        return messages
+
+
+def _value_type(name: str, table: Mapping[str, Any]) -> Any:
+    kinds = {type(value) for value in table.values()}
+    types = {
+        int: cel.Type.INT,
+        float: cel.Type.DOUBLE,
+        bool: cel.Type.BOOL,
+        str: cel.Type.STRING,
+        tuple: cel.Type.List(cel.Type.STRING),
+    }
+    if len(kinds) != 1 or not kinds <= types.keys():
+        raise ValueError(
+            f"table {name} must hold values of one kind: whole numbers, numbers, truth values, strings or lists of strings"
+        )
+    return types[kinds.pop()]
+
+
+def _shape(schema: Schema, path: str, derived: Mapping[str, Mapping[str, Kind]]) -> Shape:
+    children = {
+        name: _shape(child, f"{path}/{name}" if path else name, derived) for name, child in schema.children.items()
+    }
+    name = schema.name.rpartition(".")[2].removesuffix("Columns")
+    return Shape(f"{PACKAGE}.{name}", {**schema.columns, **derived.get(path, {})}, children)
+
+
+def _pool(shape: Shape) -> descriptor_pool.DescriptorPool:
+    pool = descriptor_pool.DescriptorPool()
+    added: set[str] = set()
+
+    def add(descriptor: Any) -> None:
+        if descriptor.name in added:
+            return
+        added.add(descriptor.name)
+        for dependency in descriptor.dependencies:
+            add(dependency)
+        copy = descriptor_pb2.FileDescriptorProto()
+        descriptor.CopyToProto(copy)
+        pool.Add(copy)
+
+    add(wrappers_pb2.DESCRIPTOR)
+    add(consignment_pb2.DESCRIPTOR)
+    file = descriptor_pb2.FileDescriptorProto(name="luxor/conditions/rows.proto", package=PACKAGE, syntax="proto3")
+    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
+    _describe(file, shape, set())
+    pool.Add(file)
+    return pool
+
+
+def _describe(file: descriptor_pb2.FileDescriptorProto, shape: Shape, done: set[str]) -> None:
+    if shape.message in done:
+        return
+    done.add(shape.message)
+    message = file.message_type.add(name=shape.message.rpartition(".")[2])
+    for number, (name, kind) in enumerate(shape.elements.items(), 1):
+        field = message.field.add(name=name, number=number, label=_FIELD.LABEL_OPTIONAL)
+        if kind in _WRAPPERS:
+            field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".google.protobuf.{_WRAPPERS[kind]}"
+            continue
+        field.label = _FIELD.LABEL_REPEATED
+        if kind is Kind.CHILD:
+            field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{shape.children[name].message}"
+        else:
+            field.type = _FIELD.TYPE_STRING if kind is Kind.STRING_LISTS else _FIELD.TYPE_INT64
+    for child in shape.children.values():
+        _describe(file, child, done)
+
+
+def _fill(messages: Sequence[Any], shape: Shape, path: str, source: Source) -> None:
+    for name, kind in shape.elements.items():
+        vec = source.column(path, name)
+        if kind in _WRAPPERS:
+            values, null = plain(vec), vec.null
+            for row, message in enumerate(messages):
+                if null is None or not null[row]:
+                    getattr(message, name).value = values[row]
+            continue
+        segments: Segments = vec.data
+        starts, counts = segments.starts.tolist(), segments.counts.tolist()
+        if kind is Kind.CHILD:
+            children = [
+                getattr(message, name).add()
+                for message, count in zip(messages, counts, strict=True)
+                for _ in range(count)
+            ]
+            _fill(children, shape.children[name], f"{path}/{name}" if path else name, source)
+        else:
+            elements = plain(segments.base)
+            for message, start, count in zip(messages, starts, counts, strict=True):
+                getattr(message, name).extend(elements[start : start + count])
+
+
+def plain(vec: Vec) -> list[Any]:
+    """The data of a vector as a list of Python values, one a row."""
+    if isinstance(vec.data, Interned):
+        return [vec.data.entries[index] for index in vec.data.indices.tolist()]
+    values: list[Any] = vec.data.tolist()
+    return values
+
+
+def vec_of(column: Strings | Ints | Bools | Ragged) -> Vec:
+    """A column as a vector: absent values are null."""
+    if isinstance(column, Strings):
+        null = None
+        if "" in column.dictionary:
+            null = some(column.indices == list(column.dictionary).index(""))
+        return Vec(Interned(column.dictionary, column.indices), None, null)
+    if isinstance(column, Ragged):
+        base = column.values if isinstance(column.values, Table) else elements_of(column.values)
+        return Vec(Segments(column.offsets[:-1].astype("int64"), column.lengths, base))
+    return Vec(column.values, None, None if column.valid.all() else ~column.valid)
+
+
+def elements_of(column: Strings | Ints) -> Vec:
+    """The elements of lists as a vector; lists have no absent elements."""
+    return Vec(Interned(column.dictionary, column.indices) if isinstance(column, Strings) else column.values)
+
+
+class TableSource:
+    """A table of consignments as a source of vectors; computed elements may be put beside its columns, by path and
+    name.
+    """
+
+    def __init__(self, table: Table, computed: Mapping[tuple[str, str], Strings | Ints | Bools] | None = None) -> None:
+        self.rows = table.rows
+        self._tables: dict[str, Table] = {"": table}
+        self._computed = computed or {}
+
+    def table(self, path: str) -> Table:
+        """The table at a path."""
+        table = self._tables.get(path)
+        if table is None:
+            outer, _, name = path.rpartition("/")
+            table = self._tables[path] = self.table(outer).child(name)
+        return table
+
+    def column(self, path: str, name: str) -> Vec:
+        """A column of the table at a path as a vector."""
+        computed = self._computed.get((path, name))
+        return vec_of(computed if computed is not None else self.table(path).column(name))

@@ -38,7 +38,7 @@ class MoneyError(ValueError):
     """An amount cannot be what is asked of it; the message says which and why."""
 
 
-class MoneyOverflow(MoneyError, OverflowError):  # noqa: N818 - the name of what happened, as OverflowError is
+class MoneyOverflow(MoneyError, OverflowError):
     """A result does not fit the 64 bits of an amount."""
 
 

@@ -1,0 +1,214 @@
+"""All SQL of ingestion: references that make a filing idempotent, submissions that an MRN leads to, and the outbox.
+
+A consignment costs one row in `reference`; its content stands in the batch that the feed announces, once. An MRN leads to its batch by its own
+sequence number: the block (its thousands) is the submission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Ints, Strings, Table
+from libs.columns.arrays import BoolArray
+from libs.customs import mrn
+from libs.feed.outbox import Outbox
+from libs.feed.types import BatchRef
+from libs.store.database import NOW_MICROS, Database, Transaction
+from libs.store.requests import RequestLog
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+
+BLOCK = 1000
+"""Serials taken at once: as many as a batch may have consignments."""
+MICROS_A_DAY = 86_400_000_000
+GENERATION_DAYS = 100
+"""Days that share one generation of references. The two before the current one bind too, hence 200 days at least."""
+GENERATIONS_KEPT = 3
+_BOUNDARY_MICROS = 600_000_000
+"""Around the change of generations, the transactions of one filer wait for each other: a key is unique in one generation only."""
+
+_FIND = "select place, digest, mrn, accepted_at from reference_find($1, $2, $3, $4, $5, $6)"
+_TAKE = """
+    insert into reference (generation, partition, filer, local_reference, digest, mrn, accepted_at)
+    select $1, u.partition, $2, u.local_reference, u.digest, u.mrn, $3
+    from unnest($4::smallint[], $5::text[], $6::bytea[], $7::text[]) as u(partition, local_reference, digest, mrn)
+    on conflict do nothing
+    returning mrn
+"""
+_SUBMIT = """
+    insert into submission (day, block, filer, accepted_at, batch_day, batch) values ($1, $2, $3, $4, $5, $6)
+"""
+_SUBMISSIONS = """
+    select w.place, s.filer, s.accepted_at, s.batch_day, s.batch
+    from unnest($1::integer[], $2::integer[], $3::bigint[]) as w(place, day, block)
+    join submission s on s.day = w.day and s.block = w.block
+"""
+
+
+@dataclass(frozen=True)
+class Filing:
+    """Good consignments of one call, each with a reference of its own; all columns have as many rows."""
+
+    filer: str
+    table: Table
+    digests: list[bytes]
+    references: list[str]
+    partitions: npt.NDArray[np.int64]
+    countries: list[str]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What the store says of each consignment of a filing."""
+
+    mrns: list[str]
+    """The MRN under which its reference is known, given now or before."""
+    accepted_at: npt.NDArray[np.int64]
+    """When it was accepted, microseconds."""
+    conflicts: BoolArray
+    """Whether the reference is known with other content."""
+    fresh: BoolArray
+    """Whether it was accepted by this call."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A receipt as it is stored."""
+
+    filer: str
+    local_reference: str
+    mrn: str
+    accepted_at: int
+
+
+class Store:
+    """Ingestion's own database."""
+
+    def __init__(self, database: Database, outbox: Outbox, requests: RequestLog) -> None:
+        """Work on an open database; `outbox` announces ConsignmentColumns."""
+        self.database = database
+        self.outbox = outbox
+        self.requests = requests
+
+    async def accept(self, tx: Transaction, filing: Filing, *, trace: str, shift_micros: int = 0) -> Taken:
+        """Accept what is new, find what is known, in the caller's transaction; acceptance is its commit.
+
+        `shift_micros` moves the time of acceptance away from the database's clock (for tests of other days).
+        """
+        block, now = await tx.raw.fetchrow(f"select nextval('serial_block'), {NOW_MICROS}")
+        now += shift_micros
+        generation = now // MICROS_A_DAY // GENERATION_DAYS
+        await self._guard_boundary(tx, filing.filer, now)
+        rows = filing.table.rows
+        digests: list[bytes | None] = [None] * rows
+        mrns = [""] * rows
+        times = np.full(rows, now, np.int64)
+
+        async def find(places: list[int], first: int, last: int) -> None:
+            parts = [int(filing.partitions[place]) for place in places]
+            names = [filing.references[place] for place in places]
+            found = await tx.raw.fetch(_FIND, filing.filer, places, parts, names, first, last)
+            for place, digest, number, accepted_at in found:
+                digests[place], mrns[place], times[place] = digest, number, accepted_at
+
+        await find(list(range(rows)), generation - GENERATIONS_KEPT + 1, generation - 1)
+        new = [place for place in range(rows) if digests[place] is None]
+        fresh = np.zeros(rows, np.bool_)
+        if new:
+            given = mrn.make_mrns(
+                [filing.countries[place] for place in new],
+                filing.partitions[new],
+                now // MICROS_A_DAY,
+                np.asarray(new, np.int64) + block * BLOCK,
+            )
+            # In one order everywhere, so that two calls with the same references wait for each other and never in a ring.
+            order = sorted(range(len(new)), key=lambda at: filing.references[new[at]])
+            taken = await tx.raw.fetch(
+                _TAKE,
+                generation,
+                filing.filer,
+                now,
+                [int(filing.partitions[new[at]]) for at in order],
+                [filing.references[new[at]] for at in order],
+                [filing.digests[new[at]] for at in order],
+                [given[at] for at in order],
+            )
+            won = {row[0] for row in taken}
+            lost = []
+            for place, number in zip(new, given, strict=True):
+                if number in won:
+                    fresh[place], mrns[place], digests[place] = True, number, filing.digests[place]
+                else:
+                    lost.append(place)
+            if lost:
+                await find(lost, generation, generation)
+        if fresh.any():
+            await self._announce(tx, filing, mrns, fresh, now, int(block), trace)
+        conflicts = np.fromiter((d != own for d, own in zip(digests, filing.digests, strict=True)), np.bool_, rows)
+        return Taken(mrns, times, conflicts, fresh)
+
+    async def _guard_boundary(self, tx: Transaction, filer: str, now: int) -> None:
+        span = GENERATION_DAYS * MICROS_A_DAY
+        if min(now % span, span - now % span) < _BOUNDARY_MICROS:
+            await tx.raw.execute("select pg_advisory_xact_lock(hashtextextended('luxor filer ' || $1, 0))", filer)
+
+    async def _announce(
+        self, tx: Transaction, filing: Filing, mrns: list[str], fresh: BoolArray, now: int, block: int, trace: str
+    ) -> None:
+        places = np.flatnonzero(fresh)
+        rows = len(places)
+        partitions = filing.partitions[places]
+        table = filing.table if rows == filing.table.rows else filing.table.take(places)
+        table = table.with_columns(
+            {
+                "mrn": Strings.of([mrns[place] for place in places.tolist()]),
+                "version": Ints.constant(1, rows),
+                "filer": Strings.constant(filing.filer, rows),
+                "accepted_at": Ints.constant(now, rows),
+                "partition": Ints.of(partitions),
+            }
+        )
+        ref = await self.outbox.append(tx, table, ConsignmentColumns, partitions, trace=trace)
+        await tx.raw.execute(_SUBMIT, now // MICROS_A_DAY, block, filing.filer, now, ref.day, ref.id)
+
+    async def by_reference(
+        self, filer: str, references: Sequence[str], partitions: npt.NDArray[np.int64]
+    ) -> list[Found | None]:
+        """Find receipts by the filer's references; None where there is none."""
+        found: list[Found | None] = [None] * len(references)
+        async with self.database.connection() as reader:
+            newest = await reader.now() // MICROS_A_DAY // GENERATION_DAYS + 1
+            rows = await reader.raw.fetch(
+                _FIND, filer, list(range(len(references))), partitions.tolist(), list(references),
+                newest - GENERATIONS_KEPT, newest,
+            )  # fmt: skip
+        for place, _, number, accepted_at in rows:
+            found[place] = Found(filer, references[place], number, accepted_at)
+        return found
+
+    async def by_mrn(self, mrns: Sequence[str]) -> list[Found | None]:
+        """Find receipts by MRN: its day and the block of its sequence name the batch. Each text is a well-formed MRN of ours."""
+        parsed = [mrn.parse(text) for text in mrns]
+        found: list[Found | None] = [None] * len(mrns)
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch(
+                _SUBMISSIONS,
+                list(range(len(mrns))),
+                [number.day for number in parsed],
+                [number.sequence // BLOCK for number in parsed],
+            )
+            refs = {BatchRef(batch_day, batch) for _, _, _, batch_day, batch in rows}
+            batches = await self.outbox.payloads.fetch(reader.raw, refs)
+        places: dict[BatchRef, dict[str, int]] = {}
+        for place, filer, accepted_at, batch_day, batch in rows:
+            ref = BatchRef(batch_day, batch)
+            table = self.outbox.payloads.table(batches[ref])
+            if ref not in places:
+                places[ref] = {number: row for row, number in enumerate(table.strings("mrn").tolist())}
+            row = places[ref].get(mrns[place])
+            if row is not None:
+                found[place] = Found(filer, table.strings("local_reference")[row], mrns[place], accepted_at)
+        return found

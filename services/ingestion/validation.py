@@ -1,0 +1,302 @@
+"""Checks a whole batch of consignments at once: cleans what was written untidily, then tells every fault with its place.
+
+Pure: columns in, columns and problems out. A string is checked once per distinct value, a number once per column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Column, Ints, Ragged, Strings, Table
+from libs.columns.arrays import BoolArray
+from luxor.consignment.v1 import consignment_pb2 as consignment
+from services.ingestion import elements
+from services.ingestion.elements import Choice, Element, Number, Several, Text
+
+_PATHS = elements.paths()
+_CHILD_PATHS = {"price_minor": "price.minor", "price_currency": "price.currency",
+                "tax_charged_minor": "tax_charged.minor", "tax_charged_currency": "tax_charged.currency",
+                "amount_minor": "amount.minor", "amount_currency": "amount.currency"}  # fmt: skip
+_OPEN = ("_address_country", "_person_type", "_identifier_type")
+_PERSONAL = frozenset(
+    name
+    for name in elements.CONSIGNMENT
+    if name.startswith(tuple(f"{party}_" for party in elements.PARTIES)) and not name.endswith(_OPEN)
+) | {"payment_payer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of one consignment."""
+
+    reason: str
+    """Of the catalogue."""
+    path: str
+    """Element path from the request's root."""
+    value: str = ""
+    """The value at fault; empty where it is missing or personal."""
+    warns: bool = False
+    """The consignment is taken in spite of it."""
+    facts: dict[str, object] = field(default_factory=dict)
+    """What the catalogue's sentence tells."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A batch after its checks; all columns have as many rows as the batch."""
+
+    table: Table
+    """The consignments as they will be stored, cleaned and with what follows from other elements filled in."""
+    refused: BoolArray
+    """Per row, whether any fault is an error."""
+    problems: dict[int, list[Problem]]
+    """The faults of each row that has any, errors first."""
+
+
+class _Level:
+    """A table of the batch with the way back to its consignments and to the paths that their filer knows."""
+
+    def __init__(self, table: Table, owners: npt.NDArray[np.int64], place: Callable[[int], str], root: bool) -> None:
+        self.table = table
+        self.owners = owners
+        self.place = place
+        self.root = root
+
+    def path(self, row: int, column: str) -> str:
+        names = _PATHS if self.root else _CHILD_PATHS
+        return f"{self.place(row)}.{names.get(column, column)}"
+
+    def below(self, name: str) -> _Level:
+        ragged = self.table.ragged(name)
+        child = self.table.child(name)
+        owners = ragged.owners()
+        return _Level(
+            child,
+            self.owners[owners],
+            lambda row: f"{self.place(int(owners[row]))}.{name}[{row - int(ragged.offsets[owners[row]])}]",
+            False,
+        )
+
+
+def check(table: Table) -> Checked:
+    """Check the consignments of a batch, in the order of the request."""
+    cleaned = _clean(table, elements.CONSIGNMENT)
+    found = _Findings(table.rows)
+    root = _Level(cleaned, np.arange(table.rows), lambda row: f"consignments[{row}]", True)
+    _check_level(root, elements.CONSIGNMENT, found)
+    _check_required(root, found)
+    _check_fiscal_references(root, found)
+    return Checked(_fill(cleaned), found.refused, found.sorted())
+
+
+class _Findings:
+    def __init__(self, rows: int) -> None:
+        self.refused: BoolArray = np.zeros(rows, np.bool_)
+        self.problems: dict[int, list[Problem]] = {}
+
+    def add(self, owner: int, problem: Problem) -> None:
+        self.problems.setdefault(owner, []).append(problem)
+        if not problem.warns:
+            self.refused[owner] = True
+
+    def mark(
+        self,
+        level: _Level,
+        column: str,
+        rows: npt.NDArray[np.integer],
+        reason: str,
+        *,
+        warns: bool = False,
+        **facts: object,
+    ) -> None:
+        """Add the same fault for rows of a level, with the value that stands there."""
+        if not len(rows):
+            return
+        values = level.table.column(column)
+        told = not (level.root and column in _PERSONAL) and not isinstance(values, Ragged)
+        for row in rows.tolist():
+            value = values[row] if told and not isinstance(values, Ragged) else ""
+            text = "" if value is None else str(value)
+            self.add(int(level.owners[row]), Problem(reason, level.path(row, column), text, warns, facts))
+
+    def sorted(self) -> dict[int, list[Problem]]:
+        return {row: sorted(problems, key=lambda each: each.warns) for row, problems in sorted(self.problems.items())}
+
+
+def _clean(table: Table, known: dict[str, Element]) -> Table:
+    changed: dict[str, Column] = {}
+    for name, column in table.columns.items():
+        element = known.get(name)
+        if isinstance(column, Strings) and isinstance(element, Text):
+            changed[name] = column.translate(_tidy_code if element.code else str.strip)
+        elif isinstance(column, Ragged) and isinstance(element, Several):
+            if isinstance(column.values, Table):
+                changed[name] = Ragged(column.offsets, _clean(column.values, elements.CHILDREN[name]))
+            elif isinstance(column.values, Strings) and element.each is not None:
+                tidy = _tidy_code if element.each.code else str.strip
+                changed[name] = Ragged(column.offsets, column.values.translate(tidy))
+    return table.with_columns(changed)
+
+
+def _tidy_code(value: str) -> str:
+    return value if value.isalnum() and value.isupper() else "".join(value.split()).upper()
+
+
+def _check_level(level: _Level, known: dict[str, Element], found: _Findings) -> None:
+    for name, column in level.table.columns.items():
+        element = known.get(name)
+        if element is None:
+            continue  # the envelope, which is ours
+        if isinstance(column, Strings):
+            assert isinstance(element, Text)
+            _check_text(level, name, column, element, found)
+        elif isinstance(column, Ragged):
+            assert isinstance(element, Several)
+            _check_several(level, name, column, element, found)
+        elif isinstance(element, Number):
+            assert isinstance(column, Ints)
+            _check_number(level, name, column, element, found)
+        elif isinstance(element, Choice):
+            assert isinstance(column, Ints)
+            wrong = column.valid & ~np.isin(column.values, list(element.numbers))
+            found.mark(level, name, np.flatnonzero(wrong), "CHOICE_UNKNOWN")
+
+
+def _check_text(level: _Level, name: str, column: Strings, element: Text, found: _Findings) -> None:
+    for place, value in enumerate(column.dictionary):
+        fault = _text_fault(value, element)
+        if fault is not None:
+            reason, facts, warns = fault
+            found.mark(level, name, np.flatnonzero(column.indices == place), reason, warns=warns, **facts)
+
+
+def _text_fault(value: str, element: Text) -> tuple[str, dict[str, object], bool] | None:
+    if not value:
+        return None
+    if len(value) > element.longest:
+        return "TEXT_TOO_LONG", {"characters": len(value), "characters_max": element.longest}, False
+    if not value.isprintable():
+        return "TEXT_UNPRINTABLE", {}, False
+    fault = element.check(value) if element.check is not None else None
+    return None if fault is None else (*fault, element.warns)
+
+
+def _check_number(level: _Level, name: str, column: Ints, element: Number, found: _Findings) -> None:
+    values = column.values
+    low, high = column.valid & (values < element.least), column.valid & (values > element.most)
+    if low.any():
+        reason = "NUMBER_NEGATIVE" if element.least == 0 else "NUMBER_TOO_SMALL"
+        found.mark(level, name, np.flatnonzero(low), reason, least=element.least)
+    if high.any():
+        found.mark(level, name, np.flatnonzero(high), "NUMBER_TOO_LARGE", most=element.most)
+
+
+def _check_several(level: _Level, name: str, column: Ragged, element: Several, found: _Findings) -> None:
+    lengths = column.lengths
+    for row in np.flatnonzero(lengths > element.most).tolist():
+        facts: dict[str, object] = {"count": int(lengths[row]), "count_max": element.most}
+        found.add(int(level.owners[row]), Problem("LIST_TOO_LONG", level.path(row, name), facts=facts))
+    if isinstance(column.values, Table):
+        if column.values.rows:
+            _check_level(level.below(name), elements.CHILDREN[name], found)
+        return
+    assert isinstance(column.values, Strings)
+    assert element.each is not None
+    for place, value in enumerate(column.values.dictionary):
+        fault = _text_fault(value, element.each) if value else ("ELEMENT_MISSING", {}, False)
+        if fault is None:
+            continue
+        reason, facts, warns = fault
+        owners = column.owners()
+        for at in np.flatnonzero(column.values.indices == place).tolist():
+            row = int(owners[at])
+            path = f"{level.path(row, name)}[{at - int(column.offsets[row])}]"
+            found.add(int(level.owners[row]), Problem(reason, path, value, warns, facts))
+
+
+def _there(table: Table, name: str) -> BoolArray:
+    column = table.column(name)
+    if isinstance(column, Strings):
+        return column.present
+    assert isinstance(column, Ints)
+    return column.valid
+
+
+def _check_required(root: _Level, found: _Findings) -> None:
+    table = root.table
+    for name in elements.REQUIRED:
+        found.mark(root, name, np.flatnonzero(~_there(table, name)), "ELEMENT_MISSING")
+    function = table.ints("function")
+    later = function.valid & (function.values != consignment.MESSAGE_FUNCTION_NEW)
+    found.mark(root, "function", np.flatnonzero(later), "FUNCTION_NOT_TAKEN")
+    for name in elements.MONEY:
+        _check_money(root, name, found)
+    lengths = table.ragged("items").lengths
+    found.mark(root, "items", np.flatnonzero(lengths == 0), "ELEMENT_MISSING")
+    if not lengths.any():
+        return
+    items = root.below("items")
+    for name in elements.ITEMS_REQUIRED:
+        found.mark(items, name, np.flatnonzero(~_there(items.table, name)), "ELEMENT_MISSING")
+    for name in elements.ITEMS_MONEY:
+        _check_money(items, name, found)
+    _check_item_numbers(items, table.ragged("items"), found)
+
+
+def _check_money(level: _Level, name: str, found: _Findings) -> None:
+    amount = level.table.ints(f"{name}_minor").valid
+    if amount.any():
+        missing = amount & ~level.table.strings(f"{name}_currency").present
+        found.mark(level, f"{name}_currency", np.flatnonzero(missing), "CURRENCY_MISSING")
+
+
+def _check_item_numbers(items: _Level, ragged: Ragged, found: _Findings) -> None:
+    numbers = items.table.ints("number")
+    if not numbers.valid.any():
+        return
+    owners = ragged.owners()
+    places = np.arange(len(owners)) - ragged.offsets[owners] + 1
+    wrong = numbers.valid & (numbers.values != places)
+    found.mark(items, "number", np.flatnonzero(wrong), "ITEM_NUMBER_WRONG")
+
+
+def _check_fiscal_references(root: _Level, found: _Findings) -> None:
+    if not root.table.ragged("fiscal_references").lengths.any():
+        return
+    level = root.below("fiscal_references")
+    scheme = level.table.ints("scheme")
+    numbers = level.table.strings("number")
+    found.mark(level, "scheme", np.flatnonzero(~scheme.valid), "ELEMENT_MISSING")
+    # The carrier answers for special arrangements as such; every other scheme is a number's.
+    bare = scheme.valid & (scheme.values != consignment.SCHEME_SPECIAL_ARRANGEMENTS) & ~numbers.present
+    found.mark(level, "number", np.flatnonzero(bare), "ELEMENT_MISSING")
+    malformed = numbers.map(lambda value: bool(value) and elements.ioss_fault(value) is not None, np.bool_)
+    malformed &= scheme.values == consignment.SCHEME_IOSS
+    found.mark(level, "number", np.flatnonzero(malformed), "SCHEME_NUMBER_MALFORMED", warns=True)
+    for row, (start, stop) in enumerate(pairwise(root.table.ragged("fiscal_references").offsets.tolist())):
+        seen = scheme.values[start:stop].tolist()
+        if len(set(seen)) < len(seen):
+            found.add(row, Problem("SCHEME_REPEATED", root.path(row, "fiscal_references")))
+
+
+def _fill(table: Table) -> Table:
+    """Fill in what follows from other elements: the destination, the numbers of items, the function."""
+    filled: dict[str, Column] = {"function": Ints.constant(consignment.MESSAGE_FUNCTION_NEW, table.rows)}
+    destination = table.strings("destination_country")
+    if not destination.present.all():
+        consignee = table.strings("consignee_address_country").tolist()
+        filled["destination_country"] = Strings.of(
+            [given or home for given, home in zip(destination.tolist(), consignee, strict=True)]
+        )
+    ragged = table.ragged("items")
+    items = table.child("items")
+    if items.rows:
+        owners = ragged.owners()
+        numbers = Ints.of(np.arange(items.rows) - ragged.offsets[owners] + 1)
+        filled["items"] = Ragged(ragged.offsets, items.with_columns({"number": numbers}))
+    return table.with_columns(filled)

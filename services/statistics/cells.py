@@ -1,0 +1,225 @@
+"""What a consignment's state adds to the daily cells, for whole batches. Pure.
+
+A batch is counted with a sign a row: +1 for a state that counts from now on, -1 for the state that was counted before. What did not change
+cancels out, so that each consignment counts exactly once whatever happens to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Strings, Table
+from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.statistics.v1 import statistics_pb2 as pb
+
+MICROS_A_DAY = 86_400_000_000
+BOUNDS_MICROS: tuple[int, ...] = tuple(
+    step * 10**power for power in range(3, 13) for step in (1, 2, 5) if step * 10**power <= 5 * 10**12
+)
+"""Upper bounds of the buckets of times: 1, 2 and 5 in each decade, from 1 ms to about 58 days."""
+
+IntArray: TypeAlias = npt.NDArray[np.int64]
+Key: TypeAlias = Strings | IntArray
+
+COUNTED = (
+    "mrn", "version", "accepted_at", "decided_at", "arrived_at", "released_at", "state", "lane", "destination_country",
+    "revenue_currency", "items", "charges",
+)  # fmt: skip
+"""The columns of a state that counting reads; nothing else of it is kept."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Sums by key: every key column and every measure has one value a cell; cells are distinct and none is all zero."""
+
+    keys: tuple[list[Any], ...]
+    measures: tuple[list[int], ...]
+
+    def __len__(self) -> int:
+        return len(self.keys[0])
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a batch changes."""
+
+    counts: Cells
+    """By day, destination, origin, chapter, lane, state, currency: consignments, items, value, net mass."""
+    revenue: Cells
+    """By day, destination, origin, chapter, lane, kind, collector, currency: charges, amount."""
+    times: Cells
+    """By day, destination, origin, chapter, lane, stretch, bucket: consignments, sum, clamped."""
+
+
+def tally(table: Table, signs: IntArray) -> Tally:
+    """Count the states of `table` (ClearanceColumns), each with its sign."""
+    items = table.ragged("items")
+    goods = table.child("items")
+    owners = items.owners()
+    origins = goods.strings("origin_country")
+    chapters = goods.strings("commodity_code").translate(lambda code: code[:2])
+    # The first item stands for its consignment; one without items has no origin and no chapter.
+    has = items.lengths > 0
+    heads = np.where(has, items.offsets[:-1], -1)
+    origin, chapter = _pick(origins, heads), _pick(chapters, heads)
+    day = table.ints("accepted_at").values // MICROS_A_DAY
+    lane = _named(table, "lane", clearance.Lane, "LANE_")
+    destination = table.strings("destination_country")
+    shared = (day, destination, origin, chapter, lane)
+    return Tally(
+        _counts(table, signs, shared, (owners, origins, chapters)),
+        _revenue(table, signs, (day, destination, lane), (origin, chapter), (origins, chapters)),
+        _times(table, signs, shared),
+    )
+
+
+def _counts(table: Table, signs: IntArray, shared: tuple[Key, ...], goods: tuple[IntArray, Strings, Strings]) -> Cells:
+    owners, origins, chapters = goods
+    day, destination, origin, chapter, lane = shared
+    state = _named(table, "state", clearance.State, "STATE_")
+    currency = table.strings("revenue_currency")
+    nothing = np.zeros(len(owners), np.int64)
+    values = table.child("items").ints("customs_value_minor").values
+    masses = table.child("items").ints("net_mass_mg").values
+    none = np.zeros(table.rows, np.int64)
+    own = (day, destination, lane, state, currency)
+    keys = [
+        _join(_take(day, owners), day),
+        _join(_take(destination, owners), destination),
+        _join(origins, origin),
+        _join(chapters, chapter),
+        *(_join(_take(key, owners), key) for key in own[2:]),
+    ]
+    sign = signs[owners]
+    measures = [
+        np.concatenate([nothing, signs]),
+        np.concatenate([sign, none]),
+        np.concatenate([values * sign, none]),
+        np.concatenate([masses * sign, none]),
+    ]
+    return sum_cells(keys, measures)
+
+
+def _revenue(
+    table: Table, signs: IntArray, own: tuple[Key, ...], heads: tuple[Strings, Strings], goods: tuple[Strings, Strings]
+) -> Cells:
+    charges = table.ragged("charges")
+    lines = table.child("charges")
+    owners = charges.owners()
+    # A charge on an item has that item's origin and chapter; one on the whole consignment those of the first item.
+    offsets = table.ragged("items").offsets
+    number = lines.ints("item_number")
+    place = offsets[owners] + number.values - 1
+    known = number.valid & (number.values >= 1) & (place < offsets[owners + 1])
+    origin, chapter = (
+        _where(known, _pick(item, np.where(known, place, -1)), _rows(head, owners))
+        for item, head in zip(goods, heads, strict=True)
+    )
+    day, destination, lane = (_take(key, owners) for key in own)
+    kind = _named(lines, "kind", clearance.ChargeKind, "CHARGE_KIND_")
+    collector = _named(lines, "collector", clearance.Collector, "COLLECTOR_")
+    currency = _take(table.strings("revenue_currency"), owners)
+    sign = signs[owners]
+    keys = [day, destination, origin, chapter, lane, kind, collector, currency]
+    return sum_cells(keys, [sign, lines.ints("amount_minor").values * sign])
+
+
+def _times(table: Table, signs: IntArray, shared: tuple[Key, ...]) -> Cells:
+    accepted, decided = table.ints("accepted_at"), table.ints("decided_at")
+    arrived, released = table.ints("arrived_at"), table.ints("released_at")
+    ready = np.maximum(arrived.values, decided.values)
+    stretches = (
+        (pb.STRETCH_DECISION, decided.values - accepted.values, decided.valid & accepted.valid),
+        (pb.STRETCH_RELEASE, released.values - ready, released.valid & arrived.valid),
+    )
+    rows = [np.flatnonzero(there) for _, _, there in stretches]
+    every = np.concatenate(rows)
+    micros = np.concatenate([span[row] for (_, span, _), row in zip(stretches, rows, strict=True)])
+    kinds = np.concatenate(
+        [np.full(len(row), kind, np.int64) for (kind, _, _), row in zip(stretches, rows, strict=True)]
+    )
+    negative = micros < 0
+    micros = np.where(negative, 0, micros)
+    buckets = np.searchsorted(np.asarray(BOUNDS_MICROS), micros).astype(np.int64)
+    sign = signs[every]
+    keys = [*(_take(key, every) for key in shared), kinds, buckets]
+    return sum_cells(keys, [sign, micros * sign, negative * sign])
+
+
+def sum_cells(keys: Sequence[Key], measures: Sequence[IntArray]) -> Cells:
+    """Sum measures over rows with equal keys, leave out cells whose sums are all zero, and order cells by their keys.
+
+    One order everywhere, so that two writers of the same cells wait for each other and never in a ring.
+    """
+    rows = len(measures[0])
+    if not rows:
+        return Cells(tuple([] for _ in keys), tuple([] for _ in measures))
+    ranked = [_rank(key) for key in keys]
+    code = np.zeros(rows, np.int64)
+    for values, places in ranked:
+        code = code * len(values) + places
+    distinct, first, where = np.unique(code, return_index=True, return_inverse=True)
+    sums = [np.zeros(len(distinct), np.int64) for _ in measures]
+    for total, measure in zip(sums, measures, strict=True):
+        np.add.at(total, where, measure)
+    kept = np.flatnonzero(np.logical_or.reduce([total != 0 for total in sums]))
+    columns = tuple([values[place] for place in places[first[kept]].tolist()] for values, places in ranked)
+    return Cells(columns, tuple(total[kept].tolist() for total in sums))
+
+
+def _rank(key: Key) -> tuple[list[Any], IntArray]:
+    """Give the distinct values in order, and per row the place of its own."""
+    if isinstance(key, Strings):
+        order = sorted(range(len(key.dictionary)), key=key.dictionary.__getitem__)
+        places = np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        return [key.dictionary[place] for place in order], places[key.indices]
+    values, places = np.unique(key, return_inverse=True)
+    return values.tolist(), places.astype(np.int64)
+
+
+def _named(table: Table, column: str, enum: Any, prefix: str) -> Strings:
+    """Write an enum's numbers as the names that readers know, without the prefix; "" where it is absent."""
+    ints = table.ints(column)
+    distinct, places = np.unique(np.where(ints.valid, ints.values, 0), return_inverse=True)
+    known = dict(zip(enum.values(), enum.keys(), strict=True))
+    names = [known[number].removeprefix(prefix) if number in known and number else "" for number in distinct.tolist()]
+    return Strings(names, places.astype(np.int32)) if names else Strings.absent(0)
+
+
+def _pick(values: Strings, places: IntArray) -> Strings:
+    """Give the values at `places`; "" where the place is -1."""
+    dictionary = ["", *values.dictionary]
+    indices = np.append(values.indices, -1) + 1
+    return _distinct(Strings(dictionary, indices[places]))
+
+
+def _where(chosen: npt.NDArray[np.bool_], one: Strings, other: Strings) -> Strings:
+    joined = Strings.concat([one, other])
+    rows = len(one)
+    return Strings(joined.dictionary, np.where(chosen, joined.indices[:rows], joined.indices[rows:]))
+
+
+def _distinct(column: Strings) -> Strings:
+    return column.translate(lambda value: value)
+
+
+def _take(key: Key, rows: IntArray) -> Key:
+    return _rows(key, rows) if isinstance(key, Strings) else key[rows]
+
+
+def _rows(column: Strings, rows: IntArray) -> Strings:
+    return Strings(column.dictionary, column.indices[rows])
+
+
+def _join(one: Key, other: Key) -> Key:
+    if isinstance(one, Strings):
+        assert isinstance(other, Strings)
+        return Strings.concat([one, other])
+    assert not isinstance(other, Strings)
+    return np.concatenate([one, other])

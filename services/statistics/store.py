@@ -1,0 +1,203 @@
+"""All SQL of statistics: what was counted of each consignment, and the daily cells.
+
+The states that were counted are stored once a page, only the columns that counting reads; `counted` leads from an MRN to its row there. A newer
+version is counted by the difference, so a replay, another order or a snapshot change nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from libs.columns import Table
+from libs.customs import mrn
+from libs.store import schema
+from libs.store.database import Database, Transaction
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.statistics.cells import COUNTED, Cells, Tally, tally
+
+_TABLES_KEPT = 64
+
+_HELD = """
+    select w.place, c.version, c.batch_day, c.batch, c.row
+    from unnest($1::integer[], $2::integer[], $3::text[]) as w(place, day, mrn)
+    cross join lateral (select * from counted c where c.day = w.day and c.mrn = w.mrn) c
+"""
+_KEEP = "insert into counted_batch (day, id, payload) values ($1, nextval('counted_batch_id'), $2) returning id"
+_COUNT = """
+    insert into counted (day, mrn, version, batch_day, batch, row)
+    select u.day, u.mrn, u.version, $1, $2, u.row
+    from unnest($3::integer[], $4::text[], $5::integer[], $6::integer[]) as u(day, mrn, version, row)
+    on conflict (day, mrn) do update
+    set version = excluded.version, batch_day = excluded.batch_day, batch = excluded.batch, row = excluded.row
+"""
+
+metadata = sa.MetaData()
+_KEYS = ("day", "destination", "origin", "chapter", "lane")
+
+
+def _cell_table(name: str, more: dict[str, Any], measures: Sequence[str]) -> sa.Table:
+    keys = [sa.Column(key, sa.Integer if key == "day" else sa.Text, primary_key=True) for key in _KEYS]
+    keys += [sa.Column(key, kind, primary_key=True) for key, kind in more.items()]
+    return sa.Table(name, metadata, *keys, *(sa.Column(each, sa.BigInteger, nullable=False) for each in measures))
+
+
+COUNT_CELL = _cell_table(
+    "count_cell", {"state": sa.Text, "currency": sa.Text}, ("consignments", "items", "value_minor", "net_mass_mg")
+)
+REVENUE_CELL = _cell_table(
+    "revenue_cell", {"kind": sa.Text, "collector": sa.Text, "currency": sa.Text}, ("charges", "amount_minor")
+)
+TIME_CELL = _cell_table(
+    "time_cell", {"stretch": sa.SmallInteger, "bucket": sa.SmallInteger}, ("consignments", "sum_micros", "clamped")
+)
+CELLS = (COUNT_CELL, REVENUE_CELL, TIME_CELL)
+
+
+def _add_statement(table: sa.Table) -> str:
+    """Write the upsert that adds sums to cells, by arrays in the order of the table's columns."""
+    columns = [column.name for column in table.columns]
+    keys = [column.name for column in table.primary_key]
+    casts = {"INTEGER": "integer", "TEXT": "text", "SMALLINT": "smallint", "BIGINT": "bigint"}
+    arrays = ", ".join(f"${i}::{casts[str(c.type)]}[]" for i, c in enumerate(table.columns, 1))
+    added = ", ".join(f"{name} = cell.{name} + excluded.{name}" for name in columns if name not in keys)
+    names = ", ".join(columns)
+    return (
+        f"insert into {table.name} as cell ({names}) select * from unnest({arrays}) "  # noqa: S608  # our own names
+        f"on conflict ({', '.join(keys)}) do update set {added}"
+    )
+
+
+_ADD = {table.name: _add_statement(table) for table in CELLS}
+_PARTITIONED = ("counted", "counted_batch", *(table.name for table in CELLS))
+
+
+class Store:
+    """Statistics' own database."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on an open database."""
+        self.database = database
+        self._tables: OrderedDict[tuple[int, int], Table] = OrderedDict()
+        self._days: set[int] = set()
+
+    async def make_days(self, days: set[int]) -> None:
+        """Make sure that rows of these days have a place; in a transaction of its own, before theirs."""
+        missing = days - self._days
+        if missing:
+            for table in _PARTITIONED:
+                async with self.database.transaction() as tx:
+                    await schema.ensure_day_partitions(tx, table, sorted(missing))
+            self._days |= missing
+
+    async def count(self, tx: Transaction, states: Table) -> int:
+        """Count states (ClearanceColumns) that are newer than what was counted; give how many were."""
+        newest = _newest(states)
+        mrns = newest.strings("mrn").tolist()
+        days = [mrn.parse(number).day for number in mrns]
+        versions = newest.ints("version").values
+        held = await tx.raw.fetch(_HELD, list(range(len(mrns))), days, mrns)
+        known = np.zeros(len(mrns), np.int64)
+        before: dict[int, tuple[int, int, int]] = {}
+        for place, version, batch_day, batch, row in held:
+            known[place] = version
+            before[place] = (batch_day, batch, row)
+        fresh = np.flatnonzero(versions > known)
+        if not len(fresh):
+            return 0
+        counted = _only_counted(newest.take(fresh))
+        old = await self._states(tx, [before[place] for place in fresh.tolist() if place in before])
+        both = counted if old is None else Table.concat([counted, old])
+        signs = np.concatenate([np.ones(counted.rows, np.int64), -np.ones(0 if old is None else old.rows, np.int64)])
+        await self._add(tx, tally(both, signs))
+        today = await schema.today(tx)
+        payload = counted.encode(ClearanceColumns).SerializeToString()
+        batch = await tx.raw.fetchval(_KEEP, today, payload)
+        await tx.raw.execute(
+            _COUNT,
+            today,
+            batch,
+            [days[place] for place in fresh.tolist()],
+            [mrns[place] for place in fresh.tolist()],
+            versions[fresh].tolist(),
+            list(range(len(fresh))),
+        )
+        self._remember((today, batch), counted)
+        return len(fresh)
+
+    async def _states(self, tx: Transaction, places: list[tuple[int, int, int]]) -> Table | None:
+        """Read the states that were counted before, from the batches that hold them."""
+        wanted: dict[tuple[int, int], list[int]] = {}
+        for batch_day, batch, row in places:
+            wanted.setdefault((batch_day, batch), []).append(row)
+        missing = [ref for ref in wanted if ref not in self._tables]
+        if missing:
+            rows = await tx.raw.fetch(
+                "select b.day, b.id, b.payload from unnest($1::integer[], $2::bigint[]) as r(day, id) "
+                "join counted_batch b on b.day = r.day and b.id = r.id",
+                [ref[0] for ref in missing],
+                [ref[1] for ref in missing],
+            )
+            read = {(day, number): Table.parse(ClearanceColumns, payload) for day, number, payload in rows}
+        else:
+            read = {}
+        parts = []
+        for ref, rows_of in wanted.items():
+            table = self._tables.get(ref) or read[ref]
+            parts.append(table.take(np.asarray(rows_of, np.int64)))
+        for ref, table in read.items():
+            self._remember(ref, table)
+        return Table.concat(parts) if parts else None
+
+    def _remember(self, ref: tuple[int, int], table: Table) -> None:
+        self._tables[ref] = table
+        while len(self._tables) > _TABLES_KEPT:
+            self._tables.popitem(last=False)
+
+    async def _add(self, tx: Transaction, change: Tally) -> None:
+        for table, cells in zip(CELLS, (change.counts, change.revenue, change.times), strict=True):
+            await self._add_cells(tx, table, cells)
+
+    async def _add_cells(self, tx: Transaction, table: sa.Table, cells: Cells) -> None:
+        if len(cells):
+            await tx.raw.execute(_ADD[table.name], *cells.keys, *cells.measures)
+
+    async def query(
+        self,
+        table: sa.Table,
+        group_by: Sequence[str],
+        filters: dict[str, list[Any]],
+        period: tuple[int, int],
+        rows_max: int,
+    ) -> list[Any]:
+        """Sum a table's measures by columns, within days and the values filtered for; one row more than `rows_max` tells of more."""
+        keys = [table.c[name] for name in group_by]
+        measures = [column for column in table.columns if not column.primary_key]
+        sums = [sa.cast(sa.func.sum(column), sa.BigInteger).label(column.name) for column in measures]
+        statement = sa.select(*keys, *sums).where(table.c.day.between(*period)).group_by(*keys).order_by(*keys)
+        for name, values in filters.items():
+            statement = statement.where(table.c[name].in_(values))
+        if not keys:
+            statement = statement.having(sa.func.count() > 0)
+        async with self.database.connection() as reader:
+            return list((await reader.sql.execute(statement.limit(rows_max + 1))).all())
+
+
+def _newest(states: Table) -> Table:
+    """Keep the newest version of each consignment in a page."""
+    numbers = states.strings("mrn")
+    codes = numbers.indices if len(set(numbers.dictionary)) == len(numbers.dictionary) else None
+    if codes is None:
+        codes = numbers.translate(lambda value: value).indices
+    order = np.lexsort((states.ints("version").values, codes))
+    last = np.append(codes[order][1:] != codes[order][:-1], True)
+    kept = np.sort(order[last])
+    return states if len(kept) == states.rows else states.take(kept)
+
+
+def _only_counted(states: Table) -> Table:
+    return Table.of(ClearanceColumns, states.rows, {name: states.column(name) for name in COUNTED})

@@ -1,0 +1,192 @@
+"""The life of a consignment after acceptance: which event leads from which state to which, as data.
+
+Source: the declaration's side of the state machine of the platform's domain notes, as far as decisions, arrivals, officers and withdrawals go.
+The numbers are those of luxor.clearance.v1; a test compares them.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+class State(IntEnum):
+    """Where a consignment stands."""
+
+    ACCEPTED = 1
+    AWAITING_ARRIVAL = 2
+    HELD = 3
+    RELEASED = 4
+    DOCUMENTS_REQUESTED = 5
+    EXAMINATION = 6
+    SEIZED = 7
+    DESTROYED = 8
+    RE_EXPORTED = 9
+    INVALIDATED = 10
+    EXPIRED = 11
+
+
+class Debt(IntEnum):
+    """How the debt at the border stands."""
+
+    UNKNOWN = 0
+    NONE = 1
+    DEFERRED = 2
+    SECURED = 3
+    PAID = 4
+    VENDOR_COLLECTED = 5
+    OPEN = 6
+
+
+class Change(IntEnum):
+    """What made a version."""
+
+    DECIDED = 1
+    ARRIVED = 2
+    OFFICER_RELEASED = 3
+    OFFICER_HELD = 4
+    AMENDED = 5
+    INVALIDATED = 6
+    AMENDMENT_REFUSED = 7
+
+
+class Event(IntEnum):
+    """What happens to a consignment; a decision is one of two events, by its verdict."""
+
+    DECIDED_RELEASE = 0
+    DECIDED_HOLD = 1
+    ARRIVED = 2
+    OFFICER_RELEASED = 3
+    OFFICER_HELD = 4
+    AMENDED_RELEASE = 5
+    AMENDED_HOLD = 6
+    INVALIDATED = 7
+
+
+CHANGE_OF: Final = np.array(
+    [
+        Change.DECIDED,
+        Change.DECIDED,
+        Change.ARRIVED,
+        Change.OFFICER_RELEASED,
+        Change.OFFICER_HELD,
+        Change.AMENDED,
+        Change.AMENDED,
+        Change.INVALIDATED,
+    ],
+    np.int64,
+)
+"""Per event, the change that it makes."""
+
+_A, _W, _H, _R, _I = State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.INVALIDATED
+
+# (event, state): the next state while the goods are not there, and once they are. None: the event is refused.
+_TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]] = {
+    (Event.DECIDED_RELEASE, _A): (_W, _R),
+    (Event.DECIDED_HOLD, _A): (_H, _H),
+    (Event.ARRIVED, _W): (_R, None),
+    (Event.ARRIVED, _H): (_H, None),
+    (Event.OFFICER_RELEASED, _H): (_W, _R),
+    (Event.OFFICER_HELD, _W): (_H, _H),
+    (Event.OFFICER_HELD, _H): (_H, _H),
+    (Event.OFFICER_HELD, _R): (_H, _H),
+    (Event.AMENDED_RELEASE, _W): (_W, None),
+    (Event.AMENDED_RELEASE, _H): (_W, None),
+    (Event.AMENDED_HOLD, _W): (_H, None),
+    (Event.AMENDED_HOLD, _H): (_H, None),
+    (Event.INVALIDATED, _W): (_I, None),
+    (Event.INVALIDATED, _H): (_I, None),
+}
+
+REFUSALS: Final = ("", "ALREADY_DECIDED", "ALREADY_ARRIVED", "NOT_HELD", "ALREADY_HELD", "AMENDMENT_TOO_LATE", "DEBT_OPEN", "STATE_FINAL")
+"""Why an event has no effect, by the numbers in `Outcome.refusal`; place 0 stands for an effect."""
+
+_REFUSAL_OF: Final = np.array(
+    [
+        REFUSALS.index(name)
+        for name in (
+            "ALREADY_DECIDED",
+            "ALREADY_DECIDED",
+            "ALREADY_ARRIVED",
+            "NOT_HELD",
+            "ALREADY_HELD",
+            "AMENDMENT_TOO_LATE",
+            "AMENDMENT_TOO_LATE",
+            "AMENDMENT_TOO_LATE",
+        )
+    ],
+    np.int64,
+)
+FINAL: Final = frozenset({State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED})
+
+
+def _table() -> IntArray:
+    table = np.zeros((len(Event), max(State) + 1, 2), np.int64)
+    for (event, state), (before, after) in _TRANSITIONS.items():
+        table[event, state] = (before or 0, after or 0)
+    return table
+
+
+_NEXT: Final = _table()
+_FINAL: Final = np.isin(np.arange(max(State) + 1), list(FINAL))
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where n consignments stand: one value each, all of shape (n,)."""
+
+    state: IntArray
+    arrived: BoolArray
+    debt: IntArray
+    officer_hold: BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an event did to n consignments; all of shape (n,)."""
+
+    state: IntArray
+    """The state after; the same as before where the event was refused."""
+    officer_hold: BoolArray
+    arrived: BoolArray
+    refusal: IntArray
+    """0 where the event had its effect, else the place of the reason in REFUSALS."""
+
+    @property
+    def effective(self) -> BoolArray:
+        """Where the event had its effect: there the version rises by one, nowhere else."""
+        return self.refusal == 0
+
+
+def apply(event: Event | IntArray, now: Situation) -> Outcome:
+    """Apply an event to n consignments: the same to all, or one each, shape (n,).
+
+    No event releases while a hold is open or a debt is owed that nobody stands for: an automatic one holds then, an officer's release is refused.
+    """
+    events = np.broadcast_to(np.asarray(event, np.int64), now.state.shape)
+    # A new version of the filing does not lift what an officer holds.
+    events = np.where((events == Event.AMENDED_RELEASE) & now.officer_hold, np.int64(Event.AMENDED_HOLD), events)
+    target = _NEXT[events, now.state, now.arrived.astype(np.int64)]
+    refusal = np.where(target == 0, _REFUSAL_OF[events], 0)
+    refusal = np.where(_FINAL[now.state], REFUSALS.index("STATE_FINAL"), refusal)
+    held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & now.officer_hold
+    refusal = np.where(held_twice, REFUSALS.index("ALREADY_HELD"), refusal)
+    proceeds = (target == State.RELEASED) | (target == State.AWAITING_ARRIVAL)
+    owed = proceeds & (now.debt == Debt.OPEN)
+    by_officer = events == Event.OFFICER_RELEASED
+    refusal = np.where(owed & by_officer, REFUSALS.index("DEBT_OPEN"), refusal)
+    # Only an officer may let pass what could not be computed or is held by one.
+    stopped = proceeds & ~by_officer & (owed | (now.debt == Debt.UNKNOWN) | now.officer_hold)
+    target = np.where(stopped, np.int64(State.HELD), target)
+    done = refusal == 0
+    return Outcome(
+        state=np.where(done, target, now.state),
+        officer_hold=np.where(done & (events == Event.OFFICER_HELD), True, now.officer_hold & ~(done & by_officer)),
+        arrived=now.arrived | (done & (events == Event.ARRIVED)),
+        refusal=refusal,
+    )

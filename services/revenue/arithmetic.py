@@ -1,0 +1,150 @@
+"""Whole-number arithmetic on columns of money that is exact or refused, never wrapped and never a float.
+
+numpy's int64 wraps silently. Every product here is either proven to fit by the largest operands of the batch, or
+done in Python's unbounded integers for that batch; a result over `LARGEST` is refused element by element.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64 = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+LARGEST = 10**15
+"""No amount of an assessment exceeds this many minor units."""
+_FITS = 2**62
+
+
+class Rounding(IntEnum):
+    """How a remainder is treated; amounts are never negative."""
+
+    DOWN = 0
+    HALF_UP = 1
+    HALF_EVEN = 2
+    UP = 3
+
+
+def mul_div_round(amounts: Int64, factor: Int64, divisor: Int64, mode: Int64, unit: Int64, refused: Flags) -> Int64:
+    """Return amounts * factor / divisor, rounded to a multiple of `unit` by `mode`, for columns of equal length.
+
+    Amounts and factors are not negative, divisors and units positive. Elements whose result is over LARGEST become 0
+    and are marked in `refused`, which is changed in place.
+    """
+    if not len(amounts):
+        return amounts.copy()
+    size: Int64 | int = _same(unit)
+    parts: Int64 | int = _same(divisor)
+    if int(np.max(divisor)) * int(np.max(unit)) >= _FITS or int(amounts.max()) * int(factor.max()) >= _FITS:
+        return _unbounded(amounts, factor, divisor, mode, unit, refused)
+    # One divisor for the whole column lets numpy divide by multiplication, several times faster.
+    step = parts * size if isinstance(parts, int) and isinstance(size, int) else divisor * unit
+    product = amounts * factor
+    quotient = product // step
+    remainder = product - quotient * step
+    one_mode = _same(mode)
+    up: Flags
+    if isinstance(one_mode, int):
+        if one_mode == Rounding.DOWN:
+            up = np.zeros(len(amounts), dtype=np.bool_)
+        elif one_mode == Rounding.UP:
+            up = remainder > 0
+        elif one_mode == Rounding.HALF_UP:
+            up = remainder >= step - remainder
+        else:
+            rest = step - remainder
+            up = (remainder > rest) | ((remainder == rest) & ((quotient & 1) == 1))
+    else:
+        rest = step - remainder
+        up = (
+            ((mode == Rounding.UP) & (remainder > 0))
+            | ((mode == Rounding.HALF_UP) & (remainder >= rest))
+            | ((mode == Rounding.HALF_EVEN) & ((remainder > rest) | ((remainder == rest) & ((quotient & 1) == 1))))
+        )
+    result: Int64 = quotient + up
+    if size != 1:
+        # The product of the quotient and the unit is at most the product above plus one unit: it fits.
+        result = result * size
+    return _refuse_large(result, refused)
+
+
+def _same(column: Int64) -> Int64 | int:
+    first = column[0]
+    return int(first) if (column == first).all() else column
+
+
+def _refuse_large(result: Int64, refused: Flags) -> Int64:
+    if int(result.max()) > LARGEST:
+        large = result > LARGEST
+        refused |= large
+        result[large] = 0
+    return result
+
+
+def _unbounded(amounts: Int64, factor: Int64, divisor: Int64, mode: Int64, unit: Int64, refused: Flags) -> Int64:
+    result = np.zeros(len(amounts), dtype=np.int64)
+    columns: Sequence[list[Any]] = [column.tolist() for column in (amounts, factor, divisor, mode, unit)]
+    for place, (amount, times, parts, how, size) in enumerate(zip(*columns, strict=True)):
+        step = parts * size
+        quotient, remainder = divmod(amount * times, step)
+        rest = step - remainder
+        if (
+            (how == Rounding.UP and remainder)
+            or (how == Rounding.HALF_UP and remainder >= rest)
+            or (how == Rounding.HALF_EVEN and (remainder > rest or (remainder == rest and quotient & 1)))
+        ):
+            quotient += 1
+        if quotient * size > LARGEST:
+            refused[place] = True
+        else:
+            result[place] = quotient * size
+    return result
+
+
+def row_sums(values: Int64, offsets: Int64) -> Int64:
+    """Return the sum of each row's items; row i owns values[offsets[i]:offsets[i + 1]].
+
+    The running sum may wrap over a huge batch; the difference of two of its values is still right as long as the
+    row's own sum fits, since int64 adds modulo 2^64.
+    """
+    running = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=running[1:])
+    sums: Int64 = running[offsets[1:]] - running[offsets[:-1]]
+    return sums
+
+
+def apportion(totals: Int64, weights: Int64, offsets: Int64, item_row: Int64) -> Int64:
+    """Share each row's total among its items by weight, so that the shares of a row sum to its total exactly.
+
+    The share of an item is floor(total * weights up to and with it / all weights) less what its predecessors got: what
+    remains of the division goes to the later items, the same way each time. Rows without weight share equally.
+    Totals and weights are at most LARGEST each.
+    """
+    if not totals.any():
+        return np.zeros(len(weights), dtype=np.int64)
+    running = np.zeros(len(weights) + 1, dtype=np.int64)
+    np.cumsum(weights, out=running[1:])
+    before = running[offsets[:-1]]
+    whole = running[offsets[1:]] - before
+    if not whole.all():
+        counts = offsets[1:] - offsets[:-1]
+        equal = (whole == 0) & (counts > 0)
+        if equal.any():
+            return apportion(totals, np.where(equal[item_row], 1, weights), offsets, item_row)
+    upto = running[1:] - before[item_row]
+    total, all_weights = totals[item_row], whole[item_row]
+    if int(totals.max()) * int(whole.max()) < _FITS:
+        reached = total * upto // all_weights
+    else:
+        reached = np.array(
+            [t * u // w for t, u, w in zip(total.tolist(), upto.tolist(), all_weights.tolist(), strict=True)],
+            dtype=np.int64,
+        )
+    shares: Int64 = reached.copy()
+    shares[1:] -= reached[:-1]
+    first = offsets[:-1][offsets[:-1] < offsets[1:]]
+    shares[first] = reached[first]
+    return shares

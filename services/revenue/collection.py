@@ -1,0 +1,95 @@
+"""Collection: under which scheme each consignment comes, and which limits it keeps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.revenue.arithmetic import Flags, Int64, row_sums
+from services.revenue.filings import Filings
+from services.revenue.problems import Note
+from services.revenue.program import SCHEMES, Program
+from services.revenue.valuation import Values
+
+ABSENT, NUMBER_MISSING, NUMBER_MALFORMED, WELL_FORMED = range(4)
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where each consignment stands before the charges."""
+
+    scheme_state: Int64
+    """[row, scheme]: ABSENT to WELL_FORMED."""
+    row_within: Flags
+    """[row, limit]: whether the consignment (all of its items where items are tested) keeps the limit."""
+    item_within: Flags
+    """[item, limit]."""
+
+
+def stand(program: Program, filings: Filings, values: Values) -> Standing:
+    """Test limits and scheme numbers of a batch, and note what people will want to know."""
+    regimes = program.regimes
+    limits = regimes.limit_there.shape[1]
+    item_within = np.zeros((filings.items, limits), dtype=np.bool_)
+    row_within = np.zeros((filings.rows, limits), dtype=np.bool_)
+    for limit in range(limits):
+        there = regimes.limit_there[values.regime, limit]
+        amount = regimes.limit_minor[values.regime, limit]
+        strict = regimes.limit_strict[values.regime, limit]
+        measured = values.total(regimes.limit_measure[values.regime, limit][filings.item_row], slice(None))
+        whole = row_sums(measured, filings.offsets)
+        by_row = there & ((whole < amount) | (~strict & (whole == amount)))
+        per_item = there & regimes.limit_per_item[values.regime, limit]
+        if per_item.any():
+            most, harsh = amount[filings.item_row], strict[filings.item_row]
+            alone = (measured < most) | (~harsh & (measured == most))
+            over = row_sums((~alone).astype(np.int64), filings.offsets)
+            by_row = np.where(per_item, over == 0, by_row)
+            item_within[:, limit] = np.where(per_item[filings.item_row], alone, by_row[filings.item_row])
+        else:
+            item_within[:, limit] = by_row[filings.item_row]
+        row_within[:, limit] = by_row
+    values.notes |= np.where(row_within[:, 0], int(Note.WITHIN_LIMIT), 0)
+    over_first = regimes.limit_there[values.regime, 0] & ~row_within[:, 0]
+    values.notes |= np.where(over_first, int(Note.OVER_LIMIT), 0)
+    return Standing(_scheme_states(program, filings, values), row_within, item_within)
+
+
+def _scheme_states(program: Program, filings: Filings, values: Values) -> Int64:
+    states = np.zeros((filings.rows, len(SCHEMES)), dtype=np.int64)
+    if not len(filings.reference_row):
+        return states
+    row, scheme, number = filings.reference_row, filings.reference_scheme, filings.reference_number
+    jurisdiction = program.regimes.jurisdiction[values.regime[row]]
+    empty = ~number.present
+    for place, rules in enumerate(program.schemes):
+        for code, form in rules:
+            mine = (jurisdiction == place) & (scheme == code)
+            if not mine.any():
+                continue
+            good: Flags = number.map(form.fullmatch, np.bool_)
+            state = np.where(good, WELL_FORMED, np.where(empty, NUMBER_MISSING, NUMBER_MALFORMED))
+            np.maximum.at(states, (row[mine], code), state[mine])
+    best = states.max(axis=1)
+    values.notes[(states == NUMBER_MISSING).any(axis=1) & (best < WELL_FORMED)] |= Note.SCHEME_NUMBER_MISSING
+    values.notes[(states == NUMBER_MALFORMED).any(axis=1) & (best < WELL_FORMED)] |= Note.SCHEME_NUMBER_MALFORMED
+    return states
+
+
+def outcome_of(program: Program, standing: Standing, slot: Int64, rows: Int64) -> Int64:
+    """Return the place of the collection that applies to each row's slot: the first that fits, else the border."""
+    ways = program.outcomes_per_slot
+    chosen = slot * ways + ways - 1
+    outcomes = program.outcomes
+    open_: Flags = np.ones(len(slot), dtype=np.bool_)
+    for at in range(ways - 1):
+        place = slot * ways + at
+        fits = open_ & outcomes.there[place]
+        if not fits.any():
+            continue
+        scheme = outcomes.scheme[place]
+        fits &= (scheme == 0) | (standing.scheme_state[rows, scheme] == WELL_FORMED)
+        limit = outcomes.limit[place]
+        fits &= (limit < 0) | (standing.row_within[rows, limit] != outcomes.over[place])
+        chosen = np.where(fits, place, chosen)
+        open_ &= ~fits
+    return chosen

@@ -1,0 +1,153 @@
+"""Exchange rates: dated tables of exact fractions, and the conversion of columns of money.
+
+A table belongs to one currency and says how many units of each other currency one unit of it is worth, as its
+authority publishes it. There are no cross rates: what a table does not hold on a day cannot be converted by it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from libs.customs.currencies import minor_units
+from services.revenue.arithmetic import Flags, Int64, mul_div_round
+from services.revenue.rulebook import Dated, Reference
+from services.revenue.yaml_source import Source
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY_BITS = 24
+_CURRENCY_BITS = 12
+_LARGEST_PART = 2**31
+
+
+class RatePeriod(Dated, frozen=True, kw_only=True):
+    """Rates that hold from one day to another."""
+
+    rates: dict[str, str]
+    """Units of the currency for one of the table's: {"USD": "1.0834"}, or as an exact fraction "10834/10000"."""
+
+
+class ExchangeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table as written."""
+
+    format: Literal[1]
+    table: str
+    name: str
+    currency: str
+    references: dict[str, Reference]
+    periods: tuple[RatePeriod, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRate:
+    """One rate: minor units of the table's currency = minor units of `currency` times numerator over denominator."""
+
+    table: str
+    currency: str
+    start: int
+    """First day, days since 1970-01-01."""
+    end: int
+    """Last day."""
+    numerator: int
+    denominator: int
+    quoted: str
+    """As the table says it. Example: "1 EUR = 1.0834 USD"."""
+    reference: str
+    verified: bool
+
+
+def read_exchange(file: str, text: str) -> list[ExchangeRate]:
+    """Read and check a table; LawFileError names the file, the line and the rate that cannot be applied."""
+    source = Source(file, text)
+    written = source.convert(ExchangeFile)
+    home = minor_units(written.currency)
+    rates = [
+        ExchangeRate(written.table, written.currency, 0, (1 << _DAY_BITS) - 1, 1, 1, "the currency itself", "", True)
+    ]
+    last: date | None = None
+    for place, period in enumerate(written.periods):
+        here = ("periods", place)
+        if period.to is None or period.to < period.start:
+            raise source.error(here, "needs a last day that is not before its first: rates are never open-ended")
+        if last is not None and period.start <= last:
+            raise source.error(here, f"overlaps the period before it, which ends on {last}")
+        if period.reference not in written.references:
+            raise source.error((*here, "reference"), f"{period.reference!r} is not described under 'references'")
+        last = period.to
+        for currency, figure in period.rates.items():
+            at = (*here, "rates", currency)
+            try:
+                factor = Fraction(10) ** (home - minor_units(currency)) / Fraction(figure)
+            except ZeroDivisionError:
+                raise source.error(at, f"{figure!r} is no rate; a rate is more than nothing") from None
+            except ValueError:
+                raise source.error(at, f"{figure!r} is no rate, or {currency!r} no ISO 4217 code") from None
+            if factor <= 0 or max(factor.numerator, factor.denominator) >= _LARGEST_PART:
+                raise source.error(at, f"{figure!r} has too many digits; seven are enough")
+            rates.append(
+                ExchangeRate(
+                    written.table,
+                    currency,
+                    period.start.toordinal() - _EPOCH,
+                    period.to.toordinal() - _EPOCH,
+                    factor.numerator,
+                    factor.denominator,
+                    f"1 {written.currency} = {figure} {currency}",
+                    period.reference,
+                    period.verified and written.references[period.reference].verified,
+                )
+            )
+    return rates
+
+
+class Exchange:
+    """All tables, for look-up by whole columns."""
+
+    def __init__(self, rates: Sequence[ExchangeRate]) -> None:
+        """Index the rates by table, currency and first day."""
+        self.tables = sorted({rate.table for rate in rates})
+        self._currency = {code: place for place, code in enumerate(sorted({rate.currency for rate in rates}))}
+        self.rates = sorted(rates, key=lambda rate: self._key(rate.table, rate.currency, rate.start))
+        self._keys = np.array([self._key(rate.table, rate.currency, rate.start) for rate in self.rates], dtype=np.int64)
+        self._end = np.array([rate.end for rate in self.rates], dtype=np.int64)
+        self.numerator = np.array([rate.numerator for rate in self.rates], dtype=np.int64)
+        self.denominator = np.array([rate.denominator for rate in self.rates], dtype=np.int64)
+
+    def _key(self, table: str, currency: str, day: int) -> int:
+        place = self.tables.index(table) << _CURRENCY_BITS | self._currency[currency]
+        return place << _DAY_BITS | day
+
+    def currency(self, code: str) -> int:
+        """Return the number by which `find` knows a currency; -1 where no table holds it."""
+        return self._currency.get(code, -1)
+
+    def find(self, table: Int64, currency: Int64, day: Int64) -> Int64:
+        """Return the place in `rates` per element, -1 where the table has no rate of the currency on the day."""
+        place = (table << _CURRENCY_BITS) | currency
+        keys = (place << _DAY_BITS) | np.clip(day, 0, (1 << _DAY_BITS) - 1)
+        found: Int64 = np.searchsorted(self._keys, keys, side="right") - 1
+        known = (
+            (currency >= 0)
+            & (table >= 0)
+            & (found >= 0)
+            & ((self._keys[found] >> _DAY_BITS) == place)
+            & (self._end[found] >= day)
+        )
+        if known.all():
+            return found
+        return np.where(known, found, -1)
+
+    def convert(self, minor: Int64, rate: Int64, mode: Int64, unit: Int64, refused: Flags) -> Int64:
+        """Convert minor units by the rates found (-1 = 1:1), rounded; `refused` marks what is too large."""
+        numerator = np.where(rate >= 0, self.numerator[rate], 1)
+        denominator = np.where(rate >= 0, self.denominator[rate], 1)
+        same = numerator == denominator
+        if same.all():
+            return minor.copy()
+        # What is not exchanged is not rounded either.
+        unit = np.where(same, 1, unit)
+        return mul_div_round(minor, numerator, denominator, mode, unit, refused)

@@ -1,0 +1,107 @@
+"""What revenue reads of a batch of consignments, as columns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from libs.columns import Bools, Ints, Strings, Table
+from services.revenue.arithmetic import Int64
+
+
+@dataclass(slots=True)
+class Filings:
+    """A batch of consignments; row columns have one element a consignment, item columns one a line of goods."""
+
+    rows: int
+    destination: Strings
+    acceptance: Ints
+    sale: Ints
+    export: Ints
+    direct_shipment: Ints
+    freight: Ints
+    freight_currency: Strings
+    insurance: Ints
+    insurance_currency: Strings
+    clearance_fee: Ints
+    clearance_fee_currency: Strings
+    includes_tax: Bools
+    gross_mass: Ints
+    reference_row: Int64
+    """Row of each fiscal reference."""
+    reference_scheme: Int64
+    reference_number: Strings
+    offsets: Int64
+    """Row i owns the items offsets[i] up to offsets[i + 1]."""
+    item_row: Int64
+    item_number: Int64
+    code: Strings
+    price: Ints
+    price_currency: Strings
+    tax_charged: Ints
+    tax_charged_currency: Strings
+    tax_rate: Ints
+    preference: Strings
+
+    @property
+    def items(self) -> int:
+        """Number of lines of goods in the batch."""
+        return len(self.item_row)
+
+
+def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
+    """Read a table of luxor.consignment.v1.ConsignmentColumns.
+
+    `acceptance` stands in for the column accepted_at where nothing was accepted yet. The destination is the
+    consignment's, or the country of the consignee's address where it names none.
+    """
+    items = table.ragged("items")
+    goods = table.child("items")
+    references = table.ragged("fiscal_references")
+    reference = table.child("fiscal_references")
+    item_row = items.owners()
+    offsets = np.asarray(items.offsets, dtype=np.int64)
+    number = goods.ints("number")
+    place = np.arange(len(item_row), dtype=np.int64) - offsets[item_row] + 1
+    return Filings(
+        rows=table.rows,
+        destination=_destination(table),
+        acceptance=acceptance or table.ints("accepted_at"),
+        sale=table.ints("order_time"),
+        export=table.ints("export_time"),
+        direct_shipment=table.ints("direct_shipment_time"),
+        freight=table.ints("freight_minor"),
+        freight_currency=table.strings("freight_currency"),
+        insurance=table.ints("insurance_minor"),
+        insurance_currency=table.strings("insurance_currency"),
+        clearance_fee=table.ints("clearance_fee_minor"),
+        clearance_fee_currency=table.strings("clearance_fee_currency"),
+        includes_tax=table.bools("prices_include_tax"),
+        gross_mass=table.ints("gross_mass_mg"),
+        reference_row=references.owners(),
+        reference_scheme=reference.ints("scheme").values,
+        reference_number=reference.strings("number"),
+        offsets=offsets,
+        item_row=item_row,
+        item_number=np.where(number.valid, number.values, place),
+        code=goods.strings("commodity_code"),
+        price=goods.ints("price_minor"),
+        price_currency=goods.strings("price_currency"),
+        tax_charged=goods.ints("tax_charged_minor"),
+        tax_charged_currency=goods.strings("tax_charged_currency"),
+        tax_rate=goods.ints("tax_rate_ppm"),
+        preference=goods.strings("preference"),
+    )
+
+
+def _destination(table: Table) -> Strings:
+    named, consignee = table.strings("destination_country"), table.strings("consignee_address_country")
+    named_there = named.present
+    if named_there.all():
+        return named
+    if not named_there.any():
+        return consignee
+    size = len(named.dictionary)
+    both = Strings(
+        [*named.dictionary, *consignee.dictionary], np.where(named_there, named.indices, consignee.indices + size)
+    )
+    return both.translate(str)

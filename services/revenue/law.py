@@ -1,0 +1,99 @@
+"""The law of revenue over a batch: from consignments as filed to what is owed, by whom, to whom, and by which rule."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.revenue.arithmetic import Flags, Int64, row_sums
+from services.revenue.charges import Lines, charge
+from services.revenue.collection import stand
+from services.revenue.filings import Filings
+from services.revenue.problems import Note, Problem
+from services.revenue.program import COLLECTORS, KINDS, Program
+from services.revenue.valuation import value
+
+
+@dataclass(slots=True)
+class Assessment:
+    """What a batch owes. Amounts are minor units of each row's currency; rows with a problem have none."""
+
+    program: Program
+    filings: Filings
+    regime: Int64
+    problem: Int64
+    notes: Int64
+    exchange_day: Int64
+    intrinsic: Int64
+    customs_value: Int64
+    by_kind: list[Int64]
+    """Per kind (duty, tax, fee) its total by row."""
+    by_collector: list[Int64]
+    """Per collector (customs, vendor, carrier, postal operator) its total by row."""
+    offsets: Int64
+    """Row i owns the charges offsets[i] up to offsets[i + 1]."""
+    lines: Lines
+
+    @property
+    def valued(self) -> Flags:
+        """Rows that were assessed."""
+        valued: Flags = self.problem == Problem.NONE
+        return valued
+
+    @property
+    def total(self) -> Int64:
+        """All that is owed, by row."""
+        result = self.by_kind[0].copy()
+        for part in self.by_kind[1:]:
+            result += part
+        return result
+
+
+def assess(program: Program, filings: Filings) -> Assessment:
+    """Assess a batch: value it, test the limits, find the schemes, compute the charges and their totals.
+
+    Every row is judged alone: a batch in parts gives what the whole gives. Rows that cannot be assessed have a Problem
+    and no charges; nothing is raised for them.
+    """
+    values = value(program, filings)
+    standing = stand(program, filings, values)
+    lines = charge(program, filings, values, standing)
+    offsets = np.zeros(filings.rows + 1, dtype=np.int64)
+    np.cumsum(np.bincount(lines.row, minlength=filings.rows), out=offsets[1:])
+    kinds = program.slots.kind[lines.slot]
+    collectors = program.outcomes.collector[lines.outcome]
+    schemes = program.outcomes.scheme[lines.outcome]
+    failed = values.problem != Problem.NONE
+    notes = values.notes
+    if standing.scheme_state.any():
+        # A well-formed number under which nothing was collected: the scheme is not open for this consignment.
+        used = row_sums((schemes > 0).astype(np.int64), offsets) > 0
+        notes[(standing.scheme_state == 3).any(axis=1) & ~used] |= Note.SCHEME_NOT_OPEN
+    unverified = program.slots.unverified[lines.slot]
+    notes[row_sums(unverified.astype(np.int64), offsets) > 0] |= Note.UNVERIFIED_VALUE
+    if failed.any():
+        notes[failed] = 0
+        values.intrinsic = np.where(failed, 0, values.intrinsic)
+        values.customs_value = np.where(failed, 0, values.customs_value)
+    return Assessment(
+        program=program,
+        filings=filings,
+        regime=values.regime,
+        problem=values.problem,
+        notes=notes,
+        exchange_day=values.exchange_day,
+        intrinsic=values.intrinsic,
+        customs_value=values.customs_value,
+        by_kind=_totals(lines.amount, kinds, len(KINDS), offsets),
+        by_collector=_totals(lines.amount, collectors, len(COLLECTORS), offsets),
+        offsets=offsets,
+        lines=lines,
+    )
+
+
+def _totals(amount: Int64, group: Int64, groups: int, offsets: Int64) -> list[Int64]:
+    none = np.zeros(len(offsets) - 1, dtype=np.int64)
+    totals = []
+    for place in range(groups):
+        mine = group == place
+        totals.append(row_sums(np.where(mine, amount, 0), offsets) if mine.any() else none.copy())
+    return totals

@@ -1,0 +1,33 @@
+"""Why a consignment could not be assessed, and what was noted about one that could."""
+
+from enum import IntEnum, IntFlag
+
+
+class Problem(IntEnum):
+    """Reason of a row without charges; its name is the reason told."""
+
+    NONE = 0
+    NO_RULEBOOK = 1
+    UNVALUED = 2
+    NO_EXCHANGE_RATE = 3
+    AMOUNT_OUT_OF_BOUNDS = 4
+    MASS_MISSING = 5
+
+
+class Note(IntFlag):
+    """What was assumed or found; its name is the word told."""
+
+    WITHIN_LIMIT = 1 << 0
+    OVER_LIMIT = 1 << 1
+    SCHEME_NUMBER_MISSING = 1 << 2
+    SCHEME_NUMBER_MALFORMED = 1 << 3
+    SCHEME_NOT_OPEN = 1 << 4
+    FREIGHT_NOT_DECLARED = 1 << 5
+    INSURANCE_NOT_DECLARED = 1 << 6
+    TAX_TAKEN_OUT = 1 << 7
+    CODE_MISSING = 1 << 8
+    DEFAULT_DUTY_RATE = 1 << 9
+    UNVERIFIED_VALUE = 1 << 10
+    DATE_NOT_DECLARED = 1 << 11
+    PREFERENCE_NOT_APPLIED = 1 << 12
+    BELOW_MINIMUM = 1 << 13

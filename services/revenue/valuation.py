@@ -1,0 +1,203 @@
+"""Valuation: what goods, freight and insurance are worth in the jurisdiction's currency, item by item.
+
+Intrinsic value: the price of the goods without transport, insurance and the tax charged at sale (Commission Delegated
+Regulation (EU) 2015/2446, article 1(48), for the EU; UK and AU alike). Customs value: what the rulebook names.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from libs.columns import Ints, Strings
+from libs.customs.money import MAX_MINOR
+from libs.customs.time import MICROS_PER_DAY
+from services.revenue.arithmetic import LARGEST, Flags, Int64, Rounding, apportion, mul_div_round, row_sums
+from services.revenue.filings import Filings
+from services.revenue.problems import Note, Problem
+from services.revenue.program import Program
+from services.revenue.rulebook import COMPONENTS, PPM
+
+ITEMS_MAX = 999
+"""Lines of goods of one consignment; the contract's bound. Keeps the sum of a row's items inside int64."""
+
+
+@dataclass(slots=True)
+class Values:
+    """The batch valued; amounts in minor units of each row's jurisdiction."""
+
+    regime: Int64
+    """Regime of each row; where the row has none, 0 stands in and `problem` says so."""
+    exchange_day: Int64
+    problem: Int64
+    """Problem of each row."""
+    notes: Int64
+    """Note bits of each row."""
+    components: dict[int, Int64]
+    """Per component (its place in COMPONENTS) the amount of each item; absent = nothing."""
+    intrinsic: Int64
+    customs_value: Int64
+
+    def fail(self, rows: Flags, problem: Problem) -> None:
+        """Set the problem of rows that have none yet."""
+        self.problem[rows & (self.problem == Problem.NONE)] = problem
+
+    def total(self, mask: Int64, select: Int64 | slice) -> Int64:
+        """Sum the components that each item's base mask names, for the selected items."""
+        result = np.zeros(len(mask), dtype=np.int64)
+        if not len(mask):
+            return result
+        first = int(mask[0])
+        one_mask = bool((mask == first).all())
+        for place, amounts in self.components.items():
+            if one_mask:
+                if first >> place & 1:
+                    result += amounts[select]
+            else:
+                result += np.where(mask >> place & 1, amounts[select], 0)
+        return result
+
+
+def days_of_law(program: Program, filings: Filings, jurisdiction: Int64, which: Int64, notes: Int64) -> Int64:
+    """Return per row the day that its jurisdiction names (`which` says which); acceptance where it is not declared."""
+    accepted = filings.acceptance.values // MICROS_PER_DAY
+    wanted = which[jurisdiction]
+    if not wanted.any():
+        return accepted
+    days = accepted.copy()
+    for place, column in enumerate((filings.sale, filings.export, filings.direct_shipment), start=1):
+        rows = wanted == place
+        days = np.where(rows & column.valid, column.values // MICROS_PER_DAY, days)
+        notes[rows & ~column.valid] |= Note.DATE_NOT_DECLARED
+    return days
+
+
+def value(program: Program, filings: Filings) -> Values:
+    """Value a batch: find its law, convert its money, take tax out of prices, apportion freight and insurance."""
+    rows = filings.rows
+    notes = np.zeros(rows, dtype=np.int64)
+    area = filings.destination.map(lambda code: program.areas.get(code, -1), np.int64)
+    book_of_area = _book_of_area(program)
+    jurisdiction = np.where(area >= 0, book_of_area[area], 0)
+    law_day = days_of_law(program, filings, jurisdiction, program.law_date, notes)
+    regime = program.find(area, law_day)
+    problem = np.where((regime < 0) | ~filings.acceptance.valid, Problem.NO_RULEBOOK, Problem.NONE).astype(np.int64)
+    regime = np.maximum(regime, 0)
+    exchange_day = days_of_law(program, filings, jurisdiction, program.exchange_date, notes)
+    values = Values(regime, exchange_day, problem, notes, {}, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    counts = np.diff(filings.offsets)
+    values.fail(counts == 0, Problem.UNVALUED)
+    values.fail(counts > ITEMS_MAX, Problem.AMOUNT_OUT_OF_BOUNDS)
+    goods = _goods(program, filings, values)
+    totals = row_sums(goods, filings.offsets)
+    too_large = (totals > LARGEST) | (counts > ITEMS_MAX)
+    if too_large.any():
+        values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
+        goods[too_large[filings.item_row]] = 0
+        totals[too_large] = 0
+    components = values.components
+    components[0] = goods
+    parts = (
+        (1, filings.freight, filings.freight_currency, Note.FREIGHT_NOT_DECLARED),
+        (2, filings.insurance, filings.insurance_currency, Note.INSURANCE_NOT_DECLARED),
+        (3, filings.clearance_fee, filings.clearance_fee_currency, None),
+    )
+    for place, column, currency, note in parts:
+        if note is not None:
+            notes[~column.valid] |= note
+        if not column.values.any():
+            continue
+        amounts = _row_money(program, values, column, currency)
+        components[place] = apportion(amounts, goods, filings.offsets, filings.item_row)
+    values.intrinsic = totals
+    base = program.regimes.customs_base[regime]
+    customs = totals.copy() if bool((base & 1).all()) else np.where(base & 1, totals, 0)
+    for place in range(1, 4):
+        if place in components:
+            row_amounts = row_sums(components[place], filings.offsets)
+            customs += np.where(base >> place & 1, row_amounts, 0)
+    values.customs_value = customs
+    values.fail(customs > LARGEST, Problem.AMOUNT_OUT_OF_BOUNDS)
+    return values
+
+
+def _book_of_area(program: Program) -> Int64:
+    places = np.zeros(max(len(program.areas), 1), dtype=np.int64)
+    for place, read in enumerate(program.books):
+        for area in read.rulebook.areas:
+            places[program.areas[area]] = place
+    return places
+
+
+def _fail_items(filings: Filings, values: Values, items: Flags, problem: Problem) -> None:
+    if items.any():
+        rows = np.zeros(filings.rows, dtype=np.bool_)
+        rows[filings.item_row[items]] = True
+        values.fail(rows, problem)
+
+
+def _goods(program: Program, filings: Filings, values: Values) -> Int64:
+    """Price of each item without tax, in the jurisdiction's currency."""
+    price, item_row = filings.price, filings.item_row
+    currency = filings.price_currency
+    unpriced = ~price.valid | ~currency.present
+    outside = (price.values < 0) | (price.values > MAX_MINOR)
+    _fail_items(filings, values, unpriced, Problem.UNVALUED)
+    _fail_items(filings, values, outside, Problem.AMOUNT_OUT_OF_BOUNDS)
+    minor = np.where(unpriced | outside, 0, price.values)
+    inside = filings.includes_tax.values
+    if inside.any():
+        minor = _without_tax(program, filings, values, minor, inside[item_row])
+    regime = values.regime[item_row]
+    regimes = program.regimes
+    rate = program.exchange.find(
+        regimes.exchange_table[regime], _currency_numbers(program, currency), values.exchange_day[item_row]
+    )
+    _fail_items(filings, values, (rate < 0) & ~unpriced, Problem.NO_EXCHANGE_RATE)
+    refused = np.zeros(len(minor), dtype=np.bool_)
+    goods = program.exchange.convert(minor, rate, regimes.exchange_mode[regime], regimes.exchange_unit[regime], refused)
+    _fail_items(filings, values, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+    return goods
+
+
+def _without_tax(program: Program, filings: Filings, values: Values, minor: Int64, inside: Flags) -> Int64:
+    """Take the tax out of prices that hold it: the tax charged, else by the rate charged or the country's."""
+    values.notes[filings.includes_tax.values] |= Note.TAX_TAKEN_OUT
+    charged = filings.tax_charged
+    same = filings.tax_charged_currency.values() == filings.price_currency.values()
+    by_amount = inside & charged.valid & same.astype(np.bool_)
+    wrong = by_amount & ((charged.values < 0) | (charged.values > minor))
+    _fail_items(filings, values, wrong, Problem.AMOUNT_OUT_OF_BOUNDS)
+    own = program.regimes.tax_ppm[values.regime[filings.item_row]]
+    stated = filings.tax_rate.valid & (filings.tax_rate.values >= 0) & (filings.tax_rate.values <= 100 * PPM)
+    ppm = np.where(stated, filings.tax_rate.values, own)
+    one = np.ones(len(minor), dtype=np.int64)
+    refused = np.zeros(len(minor), dtype=np.bool_)
+    net = mul_div_round(minor, one * PPM, ppm + PPM, one * Rounding.HALF_UP, one, refused)
+    net = np.where(by_amount, minor - np.where(wrong, 0, charged.values), net)
+    return np.where(inside, net, minor)
+
+
+def _currency_numbers(program: Program, currency: Strings) -> Int64:
+    numbers: Int64 = currency.map(program.exchange.currency, np.int64)
+    return numbers
+
+
+def _row_money(program: Program, values: Values, column: Ints, currency: Strings) -> Int64:
+    """Convert a row's amount; nothing where it is not declared."""
+    outside = column.valid & ((column.values < 0) | (column.values > MAX_MINOR))
+    values.fail(outside, Problem.AMOUNT_OUT_OF_BOUNDS)
+    minor = np.where(outside | ~column.valid, 0, column.values)
+    regimes, regime = program.regimes, values.regime
+    rate = program.exchange.find(
+        regimes.exchange_table[regime], _currency_numbers(program, currency), values.exchange_day
+    )
+    values.fail((rate < 0) & (minor > 0), Problem.NO_EXCHANGE_RATE)
+    refused = np.zeros(len(minor), dtype=np.bool_)
+    amounts = program.exchange.convert(
+        minor, rate, regimes.exchange_mode[regime], regimes.exchange_unit[regime], refused
+    )
+    values.fail(refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+    return amounts
+
+
+assert COMPONENTS[:4] == ("goods", "freight", "insurance", "clearance_fee")

@@ -1,0 +1,125 @@
+"""Law files as YAML: read strictly into structs, with errors that name the file, the line and the rule."""
+
+import datetime
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+T = TypeVar("T")
+Path = tuple[str | int, ...]
+
+
+class LawFileError(ValueError):
+    """A law file that cannot be applied; says where, what, why and what to do."""
+
+    def __init__(self, file: str, line: int, where: str, message: str) -> None:
+        """Take the file as the jurist knows it, the line from 1 (0 = unknown), the rule and a plain sentence."""
+        self.file, self.line, self.where = file, line, where
+        place = f"{file}:{line}" if line else file
+        super().__init__(f"{place}: {where}: {message}" if where else f"{place}: {message}")
+
+
+class _Loader(yaml.CSafeLoader):
+    pass
+
+
+# A figure of the law keeps its digits: no value passes through a float.
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda _loader, node: Decimal(node.value))
+
+
+class Source:
+    """One YAML text and what it says."""
+
+    def __init__(self, file: str, text: str) -> None:
+        """Parse the text; LawFileError where it is no YAML or names a key twice."""
+        self.file = file
+        try:
+            self._tree = yaml.compose(text, Loader=_Loader)
+            for path, line, key in _repeated_keys(self._tree, ()):
+                raise LawFileError(file, line, _dotted(path), f"the key {key!r} stands here twice; keep one")
+            self.data: Any = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            problem = getattr(error, "problem", None) or str(error)
+            raise LawFileError(file, mark.line + 1 if mark else 0, "", f"is no YAML: {problem}") from None
+
+    def convert(self, kind: type[T]) -> T:
+        """Read the whole text as the struct; LawFileError names the element that does not fit."""
+        try:
+            return msgspec.convert(self.data, type=kind, strict=True, builtin_types=(datetime.date, Decimal))
+        except msgspec.ValidationError as error:
+            text = str(error)
+            message, _, location = text.partition(" - at `")
+            path = tuple(
+                int(part[1]) if part[1] else part[2]
+                for part in re.finditer(r"\[(\d+)\]|([A-Za-z_]\w*)", location.rstrip("`").removeprefix("$"))
+            )
+            raise self.error(path, _plain(message)) from None
+
+    def error(self, path: Path, message: str) -> LawFileError:
+        """Make the error for the element at the path."""
+        return LawFileError(self.file, self.line(path), self.name(path), message)
+
+    def line(self, path: Path) -> int:
+        """Return the line of the element at the path, or of the nearest one above it."""
+        node = self._tree
+        line = 0
+        for part in path:
+            if isinstance(node, yaml.MappingNode):
+                found = [(key, value) for key, value in node.value if key.value == str(part)]
+                if not found:
+                    break
+                line, node = found[0][0].start_mark.line + 1, found[0][1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+                node = node.value[part]
+                line = node.start_mark.line + 1
+            else:
+                break
+        return line
+
+    def name(self, path: Path) -> str:
+        """Return the path as people say it: a list's entry goes by its id where it has one."""
+        data: Any = self.data
+        text = ""
+        for part in path:
+            try:
+                data = data[part]
+            except (KeyError, IndexError, TypeError):
+                data = None
+            if isinstance(part, int):
+                known = data.get("id") if isinstance(data, dict) else None
+                text += f"[{known if known is not None else part}]"
+            else:
+                text += f".{part}" if text else str(part)
+        return text
+
+
+def _plain(message: str) -> str:
+    if match := re.fullmatch(r"Object missing required field `(\w+)`", message):
+        return f"has no {match[1]!r}; every entry needs it"
+    if match := re.fullmatch(r"Object contains unknown field `(\w+)`", message):
+        return f"{match[1]!r} is not known here; look for a slip of the pen"
+    if match := re.fullmatch(r"Invalid enum value '(.*)'", message):
+        return f"{match[1]!r} is not one of the known words"
+    return message[0].lower() + message[1:]
+
+
+def _dotted(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _repeated_keys(node: Any, path: Path) -> Iterator[tuple[Path, int, str]]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield path, key.start_mark.line + 1, key.value
+            seen.add(key.value)
+            yield from _repeated_keys(value, (*path, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for place, value in enumerate(node.value):
+            yield from _repeated_keys(value, (*path, place))

@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: help setup protos check format test demo up down bench clean
+.PHONY: help setup protos check format test demo up down bench pin clean
 
 help:  ## this list
 	@echo "Luxor: a customs platform. The first target you call sets everything up in $(VENV)."
@@ -77,6 +77,10 @@ bench: setup  ## every benchmark; BENCH_ARGS=--quick for a smoke run
 
 bench-%: setup
 	@$(BIN)/python tests/bench/run.py --area $* $(BENCH_ARGS)
+
+pin: setup  ## write what is installed now into constraints.txt, after a dependency changed
+	@$(BIN)/python -m pip freeze --all | grep -E '^[A-Za-z0-9._-]+==' | grep -viE '^(pip|luxor)==' > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
 
 clean:  ## remove everything that was built (not the data of `make up`)
 	@rm -rf $(VENV) luxor build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -17,6 +17,7 @@ from libs.columns.arrays import BoolArray
 from libs.customs import mrn
 from libs.feed.outbox import Outbox
 from libs.feed.types import BatchRef
+from libs.store import schema
 from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.requests import RequestLog
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -27,6 +28,8 @@ MICROS_A_DAY = 86_400_000_000
 GENERATION_DAYS = 100
 """Days that share one generation of references. The two before the current one bind too, hence 200 days at least."""
 GENERATIONS_KEPT = 3
+SUBMISSION_DAYS = 400
+"""Days for which an MRN leads to its filing: as long as the feed keeps payloads."""
 _BOUNDARY_MICROS = 600_000_000
 """Around the change of generations, the transactions of one filer wait for each other: a key is unique in one generation only."""
 
@@ -212,3 +215,18 @@ class Store:
             if row is not None:
                 found[place] = Found(filer, table.strings("local_reference")[row], mrns[place], accepted_at)
         return found
+
+
+async def turn_generations(database: Database) -> None:
+    """Make the generations of references ahead and drop those that bind no more."""
+    async with database.transaction() as tx:
+        await tx.raw.execute("select reference_make_generations($1)", GENERATION_DAYS)
+        newest = await schema.today(tx) // GENERATION_DAYS
+        rows = await tx.raw.fetch(
+            "select substring(c.relname from 'reference_g([0-9]+)$')::integer as generation from pg_inherits i "
+            "join pg_class c on c.oid = i.inhrelid where i.inhparent = 'reference'::regclass"
+        )
+    for generation in sorted(row["generation"] for row in rows):
+        if generation <= newest - GENERATIONS_KEPT:
+            async with database.transaction() as tx:
+                await tx.raw.execute(f"set local lock_timeout = 30; drop table reference_g{int(generation)}")

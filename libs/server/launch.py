@@ -1,0 +1,112 @@
+"""How every service starts: settings, telemetry, its own database, its servicers, its background work, in one order.
+
+def assemble(start: Start) -> Sequence[Background]:
+    start.server.add(add_XServicer_to_server, XService(start.database), roles={...})
+    return [consumer.run]
+
+if __name__ == "__main__":
+    sys.exit(launch("x", assemble))
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import grpc.aio
+
+from libs import telemetry
+from libs.server import tls
+from libs.server.channel import channel
+from libs.server.config import ConfigError, Neighbours, ServerConfig, unknown_variables
+from libs.server.identity import Role
+from libs.server.server import Background, Server, serve
+from libs.store.database import Database
+from libs.store.embedded import EmbeddedPostgres, default_data_dir
+from libs.store.migrate import migrate
+
+_log = telemetry.get_logger()
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a service is put together from."""
+
+    service: str
+    """Its name."""
+    environ: Mapping[str, str]
+    """The environment it was started in, for settings of its own."""
+    config: ServerConfig
+    """What every service reads."""
+    server: Server
+    """Where its servicers are added."""
+    database: Database
+    """Its own database; open and migrated before any call is served and any background work begins."""
+    replica: str
+    """Name of this process among the replicas of its service."""
+
+    def neighbour(self, name: str) -> grpc.aio.Channel:
+        """Open a channel to another service, with this service's own certificate."""
+        target = getattr(Neighbours.from_environ(self.service, self.environ), name)
+        party = self.server.authority.issue(Role.SERVICE, self.service, ())
+        return channel(target, party, message_bytes_max=self.config.message_bytes_max)
+
+
+Assemble = Callable[[Start], Sequence[Background]]
+
+
+def launch(service: str, assemble: Assemble, *, environ: Mapping[str, str] | None = None) -> int:
+    """Run a service until it is told to stop; return the exit code, the log says why it is not 0."""
+    given = dict(os.environ if environ is None else environ)
+    given.setdefault("LUXOR_DATA_DIR", str(default_data_dir(given)))
+    try:
+        handle = telemetry.setup(service, given)
+        config = ServerConfig.from_environ(service, given)
+    except ConfigError as error:
+        _log.error("NOT_STARTED", why=str(error))
+        return 2
+    for name in unknown_variables(service, given):
+        _log.warning("VARIABLE_UNKNOWN", variable=name, hint="nobody reads it; is it misspelt?")
+
+    async def main() -> None:
+        await run(service, assemble, config, given, handle)
+
+    return serve(main, uvloop=config.uvloop)
+
+
+async def run(
+    service: str,
+    assemble: Assemble,
+    config: ServerConfig,
+    environ: Mapping[str, str],
+    handle: telemetry.Telemetry | None = None,
+) -> None:
+    """Put a service together and serve, on the running loop."""
+    embedded = None
+    if not config.database_url:
+        embedded = EmbeddedPostgres(config.data_dir, environ=environ)
+        config = replace(config, database_url=embedded.url(f"luxor_{service}"))
+    server = Server(config, telemetry_handle=handle)
+    watch = telemetry.histogram("luxor_store_transaction_seconds", "Write transactions of the service's own store")
+    database = Database(config.database_url, name=service, watch=watch.observe)
+    start = Start(service, environ, config, server, database, f"{os.uname().nodename}:{os.getpid()}")
+    background = assemble(start)
+
+    async def prepare() -> None:
+        if embedded is not None:
+            await asyncio.to_thread(embedded.start)
+        await database.open()
+        await migrate(database, f"services.{service}")
+
+    async def missing() -> list[str]:
+        await database.now()
+        return []
+
+    close: list[Callable[[], Awaitable[None]]] = [database.close]
+    await server.run(background=background, ready=missing, prepare=prepare, close=close)
+
+
+def authority_of(data_dir: Path, deployment: str = "luxor") -> tls.LocalCA:
+    """Give the local CA under a data directory, for whoever issues client certificates there."""
+    return tls.LocalCA(data_dir / "tls", deployment)

@@ -1,0 +1,55 @@
+"""Start ingestion alone: python -m services.ingestion."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from libs.feed.outbox import Outbox
+from libs.feed.retention import Maintenance
+from libs.feed.service import FeedServicer
+from libs.server.config import Settings, setting
+from libs.server.identity import Role
+from libs.server.launch import Start, launch
+from libs.server.server import Background
+from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
+from libs.store.requests import RequestLog
+from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from luxor.ingestion.v1.ingestion_pb2_grpc import add_IngestionServiceServicer_to_server
+from services.ingestion.service import IngestionService
+from services.ingestion.snapshot import Snapshot
+from services.ingestion.store import SUBMISSION_DAYS, Store, turn_generations
+
+SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class IngestionConfig(Settings, service="ingestion"):
+    """What ingestion alone reads."""
+
+    clock_shift_seconds: int = setting("CLOCK_SHIFT_SECONDS", default=0, low=-500_000, high=500_000, example="0")
+    """Moves the time of acceptance away from the database's clock, for staging: to see the law of another day."""
+
+
+def assemble(start: Start) -> Sequence[Background]:
+    """Put ingestion together."""
+    config = IngestionConfig.from_environ("ingestion", start.environ)
+    outbox = Outbox(start.database, SCHEMA)
+    store = Store(start.database, outbox, RequestLog())
+    service = IngestionService(store, shift_micros=config.clock_shift_seconds * 1_000_000)
+    start.server.add(
+        add_IngestionServiceServicer_to_server,
+        service,
+        roles={"SubmitConsignments": {Role.FILER}, "GetReceipts": {Role.FILER, Role.OFFICER}},
+    )
+    start.server.add(
+        add_FeedServiceServicer_to_server,
+        FeedServicer(outbox, Snapshot(outbox)),
+        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}},
+        long_polls={"Pull"},
+    )
+    steps = (make_days("submission"), turn_generations, drop_days("submission", SUBMISSION_DAYS), purge_requests())
+    return [Maintenance(start.database).run, Housekeeping(start.database, start.replica, steps).run]
+
+
+if __name__ == "__main__":
+    sys.exit(launch("ingestion", assemble))

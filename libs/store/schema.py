@@ -28,7 +28,7 @@ default partition: a row of a day that was not made is an error to be seen, not 
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 import asyncpg
@@ -165,9 +165,13 @@ async def make_day_partitions(tx: Transaction, table: str, days_ahead: int = DAY
     Writers are not held up: a partition is made alone and then attached, which locks the parent against other changes
     of schema only. Yesterday is made too, for a clock that steps back over midnight after a failover.
     """
-    checked(table)
     first = await today(tx) - 1
-    wanted = range(first, first + 2 + days_ahead)
+    return await ensure_day_partitions(tx, table, range(first, first + 2 + days_ahead))
+
+
+async def ensure_day_partitions(tx: Transaction, table: str, wanted: Collection[int]) -> list[int]:
+    """Makes the partitions of the days `wanted` that are missing; gives their days. For days that a feed's past brings."""
+    checked(table)
     if not set(wanted) - set(await day_partitions(tx, table)):
         return []
     await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor day partitions'), hashtext($1))", table)

@@ -202,7 +202,7 @@ def _succeeds(command: list[str], account: Account) -> bool:
             **account.popen_arguments(),
         )
     except PermissionError as error:
-        if account.switch and error.filename is None:
+        if account.switch and error.filename in {None, "/"}:  # it is not the program that was refused
             raise StoreMisuse(
                 f"Root may not become {account.name} here (a container without CAP_SETUID?). Start Luxor as an "
                 "ordinary user."

@@ -4,7 +4,7 @@ The driver's messages quote rows ("Key (name)=(...) already exists"), so they st
 the names of the constraint, table and column (identifiers of our own schema), and whether trying again can help.
 """
 
-# ruff: noqa: N818 (the names say what the store is, not that it is an error)
+
 import re
 from typing import Final
 

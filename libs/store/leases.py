@@ -8,7 +8,7 @@ from libs.store.database import Transaction
 from libs.store.errors import StoreError
 
 
-class LeaseLost(StoreError):  # noqa: N818 (it says what happened)
+class LeaseLost(StoreError):
     """The lease ran out or went to another replica, so this transaction must not commit."""
 
 

@@ -22,7 +22,7 @@ IDENTIFIER_BYTES_MAX: Final = 512
 PURGE_ROWS_MAX: Final = 2_000
 
 
-class RequestReused(StoreError):  # noqa: N818 (it says what happened)
+class RequestReused(StoreError):
     """The caller sent other content under a `request_id` that it had used before; `request_id` names it."""
 
     def __init__(self, request_id: str, *, database: str) -> None:

@@ -1,0 +1,243 @@
+# ruff: noqa: PT012 (what is refused is a transaction, so the block is a transaction)
+import asyncio
+import traceback
+
+import pytest
+import sqlalchemy
+
+from libs.store import database as database_module
+from libs.store.database import Database
+from libs.store.embedded import EmbeddedPostgres
+from libs.store.errors import StoreConflict, StoreIncompatible, StoreMisuse, StoreUnavailable
+
+SECRET = "Jane Roe, 5 Elm Street"
+
+
+async def _prepare(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.raw.execute("create table parcel (mrn text primary key, weight integer check (weight > 0))")
+
+
+async def _count(database: Database) -> int:
+    async with database.connection() as reader:
+        return int(await reader.raw.fetchval("select count(*) from parcel"))
+
+
+async def test_core_and_the_driver_share_one_transaction(database: Database) -> None:
+    await _prepare(database)
+    with pytest.raises(RuntimeError, match="our own"):
+        async with database.transaction() as tx:
+            await tx.raw.execute("insert into parcel values ('a', 1)")
+            await tx.sql.execute(sqlalchemy.text("insert into parcel values ('b', 1)"))
+            assert await tx.raw.fetchval("select count(*) from parcel") == 2
+            raise RuntimeError("our own")
+    assert await _count(database) == 0
+    async with database.transaction() as tx:
+        await tx.sql.execute(sqlalchemy.text("insert into parcel values ('b', 1)"))
+        await tx.raw.execute("insert into parcel values ('a', 1)")
+    assert await _count(database) == 2
+    assert (database.counts.transactions, database.counts.rolled_back) == (2, 1)
+
+
+@pytest.mark.parametrize("by", ["raw", "sql"])
+async def test_a_refused_row_names_the_constraint_and_never_the_value(database: Database, by: str) -> None:
+    await _prepare(database)
+    async with database.transaction() as tx:
+        await tx.raw.execute("insert into parcel values ($1, 1)", SECRET)
+    with pytest.raises(StoreConflict) as caught:
+        async with database.transaction() as tx:
+            if by == "raw":
+                await tx.raw.execute("insert into parcel values ($1, 1)", SECRET)
+            else:
+                await tx.sql.execute(sqlalchemy.text("insert into parcel values (:mrn, 1)"), {"mrn": SECRET})
+    assert (caught.value.constraint, caught.value.table, caught.value.sqlstate) == ("parcel_pkey", "parcel", "23505")
+    told = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in told
+    assert "test_database.py" in told, "the trace must still lead to the statement's place"
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments", "said"),
+    [
+        ("select weight from parcel where mrn = $1 and wieght > 0", (SECRET,), 'column "wieght" does not exist'),
+        ("insert into parcel values ($1, $2)", (SECRET, SECRET), "DataError"),
+        ("select $1::text::integer", (SECRET,), "InvalidTextRepresentationError"),
+        ("select repeat($1, 2)", (f"{SECRET}\0",), "CharacterNotInRepertoireError"),
+    ],
+)
+async def test_our_own_mistakes_are_told_apart_and_hold_no_value(
+    database: Database, statement: str, arguments: tuple[str, ...], said: str
+) -> None:
+    await _prepare(database)
+    with pytest.raises(StoreMisuse, match=said) as caught:
+        async with database.transaction() as tx:
+            await tx.raw.fetch(statement, *arguments)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_statement_that_lasts_too_long_is_ended_and_the_connection_stays_good(database: Database) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        async with database.transaction(timeout_millis=100) as tx:
+            await tx.raw.execute("select pg_sleep(60)")
+    assert caught.value.reason == "timeout"
+    async with database.transaction() as tx:
+        assert await tx.raw.fetchval("select 1") == 1
+
+
+async def test_a_block_that_idles_too_long_is_rolled_back(database: Database) -> None:
+    await _prepare(database)
+    with pytest.raises(StoreUnavailable) as caught:
+        async with database.transaction(timeout_millis=100) as tx:
+            await tx.raw.execute("insert into parcel values ('a', 1)")
+            await asyncio.Event().wait()
+    assert caught.value.reason == "timeout"
+    assert await _count(database) == 0
+
+
+async def test_the_server_ends_the_transaction_of_a_client_that_went_silent(database: Database) -> None:
+    """What a stopped process (SIGSTOP) looks like to the server: nothing comes any more, and no deadline of the "
+    "client's runs."""
+    await _prepare(database)
+    async with database.connection() as silent:
+        await silent.raw.execute(database._begin.format(limit=100))
+        await silent.raw.execute("insert into parcel values ('a', 1)")
+        async with database.transaction() as tx:
+            # Waits for the silent one's end: it would wait for ever if the server kept that transaction.
+            await tx.raw.execute("insert into parcel values ('a', 2)")
+    async with database.connection() as reader:
+        assert await reader.raw.fetchval("select weight from parcel") == 2
+
+
+async def test_a_slow_transaction_is_counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "HORIZON_MILLIS_MAX", 0)
+    async with database.transaction() as tx:
+        await tx.raw.execute("select 1")
+    assert database.counts.slow == 1
+    assert database.counts.slowest_millis > 0
+
+
+async def test_a_swallowed_failure_is_not_taken_for_a_commit(database: Database) -> None:
+    await _prepare(database)
+    with pytest.raises(StoreMisuse, match="nothing was committed"):
+        async with database.transaction() as tx:
+            await tx.raw.execute("insert into parcel values ('a', 1)")
+            with pytest.raises(Exception, match="parcel"):
+                await tx.raw.execute("insert into parcel values ('b', 0)")
+    assert await _count(database) == 0
+
+
+async def test_a_part_may_fail_alone_under_a_savepoint(database: Database) -> None:
+    await _prepare(database)
+    async with database.transaction() as tx:
+        await tx.raw.execute("insert into parcel values ('a', 1)")
+        with pytest.raises(Exception, match="parcel"):
+            async with tx.savepoint():
+                await tx.raw.execute("insert into parcel values ('b', 0)")
+        async with tx.savepoint():
+            await tx.raw.execute("insert into parcel values ('c', 1)")
+    assert await _count(database) == 2
+
+
+async def test_a_cancelled_transaction_leaves_nothing_behind(database: Database) -> None:
+    await _prepare(database)
+    reached = asyncio.Event()
+
+    async def work() -> None:
+        async with database.transaction() as tx:
+            await tx.raw.execute("insert into parcel values ('a', 1)")
+            reached.set()
+            await tx.raw.execute("select pg_sleep(60)")
+
+    task = asyncio.create_task(work())
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with database.transaction() as tx:
+        await tx.raw.execute("insert into parcel values ('a', 1)")
+    assert await _count(database) == 1
+
+
+async def test_a_snapshot_sees_one_moment_and_may_not_write(database: Database) -> None:
+    await _prepare(database)
+    async with database.connection(snapshot=True) as reader:
+        assert await reader.raw.fetchval("select count(*) from parcel") == 0
+        async with database.transaction() as tx:
+            await tx.raw.execute("insert into parcel values ('a', 1)")
+        assert await reader.raw.fetchval("select count(*) from parcel") == 0
+    with pytest.raises(StoreUnavailable) as caught:
+        async with database.connection(snapshot=True) as reader:
+            await reader.raw.execute("insert into parcel values ('b', 1)")
+    assert caught.value.reason == "read_only"
+
+
+async def test_transactions_that_lock_in_a_circle_are_told_to_come_again(database: Database) -> None:
+    await _prepare(database)
+    async with database.transaction() as tx:
+        await tx.raw.execute("insert into parcel values ('a', 1), ('b', 1)")
+    barrier = asyncio.Barrier(2)
+
+    async def work(first: str, second: str) -> str:
+        try:
+            async with database.transaction() as tx:
+                await tx.raw.execute("update parcel set weight = weight + 1 where mrn = $1", first)
+                await barrier.wait()
+                await tx.raw.execute("update parcel set weight = weight + 1 where mrn = $1", second)
+        except StoreUnavailable as error:
+            return error.reason
+        return "committed"
+
+    assert sorted(await asyncio.gather(work("a", "b"), work("b", "a"))) == ["committed", "deadlock"]
+
+
+async def test_an_exhausted_pool_is_passing_trouble(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "POOL_SECONDS_MAX", 0.05)
+    async with Database(database_url, name="small", pool_size=1) as small, small.transaction():
+        with pytest.raises(StoreUnavailable) as caught:
+            async with small.connection():
+                pass
+    assert caught.value.reason == "pool"
+
+
+async def test_a_missing_server_and_a_missing_database_are_told_apart(postgres: EmbeddedPostgres) -> None:
+    with pytest.raises(StoreUnavailable) as away:
+        await Database("postgresql://luxor@/none?host=/nowhere", name="away").open()
+    assert away.value.reason == "connection"
+    with pytest.raises(StoreMisuse, match=r'database "none" does not exist'):
+        await Database(postgres.url("none"), name="missing").open()
+
+
+async def test_an_older_server_is_refused(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "SERVER_VERSION_MIN", 999)
+    with pytest.raises(StoreIncompatible, match="needs 999 or newer"):
+        await Database(database_url, name="old").open()
+
+
+async def test_the_clock_and_the_durability_are_the_servers(database: Database) -> None:
+    before = await database.now()
+    async with database.transaction() as tx:
+        assert await tx.now() >= before > 1_700_000_000_000_000
+    assert str(await database.durability()).endswith("fsync=on synchronous_commit=on full_page_writes=on")
+
+
+async def test_a_server_that_may_lose_commits_is_warned_of(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with Database(f"{database_url}&options=-c%20synchronous_commit%3Doff", name="risky"):
+        assert "synchronous_commit off" in caplog.text
+
+
+@pytest.mark.fault
+async def test_a_pool_outlives_its_server(postgres: EmbeddedPostgres, database: Database) -> None:
+    await _prepare(database)
+    async with database.transaction() as tx:
+        await tx.raw.execute("insert into parcel values ('kept', 1)")
+    with pytest.raises(StoreUnavailable) as caught:
+        async with database.transaction() as tx:
+            await tx.raw.execute("insert into parcel values ('lost', 1)")
+            await asyncio.to_thread(postgres.kill)
+            await tx.raw.execute("insert into parcel values ('lost too', 1)")
+    assert caught.value.reason == "connection"
+    with pytest.raises(StoreUnavailable):
+        await _count(database)
+    await asyncio.to_thread(postgres.start)
+    async with database.connection() as reader:
+        assert await reader.raw.fetch("select mrn from parcel") == [("kept",)]

@@ -1,0 +1,349 @@
+"""Following a feed: replicas of a consumer share its partitions, and each event takes effect exactly once."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from google.protobuf.message import Message
+
+from libs.feed import signals
+from libs.feed.applying import Applier, Handler, Key
+from libs.feed.leases import LEASE_MILLIS, Leases, Move
+from libs.feed.letters import Letters
+from libs.feed.port import Port
+from libs.feed.trouble import is_passing
+from libs.feed.types import Cursor, EventError, FeedBatch, LeaseLost, Page, StartAgain
+from libs.store.database import Database
+from libs.telemetry import get_logger
+from libs.telemetry.logs import describe
+
+UNEXPECTED_TRIES: Final = 5
+"""After so many failures in a row that are neither passing nor an EventError, with nothing committed in between, a page is bisected."""
+_BACK_OFF_SECONDS: Final = 0.1
+_BACK_OFF_SECONDS_MAX: Final = 5.0
+_IDLE_SECONDS: Final = 0.2
+_QUIET_SECONDS: Final = 5.0
+_REPORT_SECONDS: Final = 5.0
+_REPLAY_SECONDS: Final = 1.0
+_SNAPSHOT_PARTITIONS: Final = 8
+
+
+class Consumer:
+    """One replica of one consumer of one feed."""
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        database: Database,
+        pull: Port,
+        handler: Handler,
+        key: Key,
+        message_class: type[Message],
+        replica: str,
+        name: str = "",
+        max_events: int = 2_000,
+        wait_millis: int = 1_000,
+        lease_millis: int = LEASE_MILLIS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Follow the feed of `source` (its cursors' name in `database`).
+
+        `max_events` bounds what one transaction applies, and so how long it holds the horizon. `key` gives the key of each row of a table:
+        events of one key are applied in their order, also behind a dead letter. `replica` names this process in logs, `name` the consumer in
+        metrics (the database's name if empty).
+        """
+        self.source = source
+        self.name = name or database.name
+        self.leases = Leases(database, source, replica, lease_millis=lease_millis)
+        self.letters = Letters(source, message_class)
+        self._database = database
+        self._port = pull
+        self._applier = Applier(database, handler, key, self.leases, self.letters, name=self.name, source=source)
+        self._max_events = max_events
+        self._wait_millis = wait_millis
+        self._clock = clock
+        self._labels = (self.name, source)
+        self._ahead: tuple[dict[int, Cursor], asyncio.Task[Page]] | None = None
+        self._balance_at = self._quiet_at = self._report_at = self._replay_at = float("-inf")
+        self._unexpected = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow the feed until `stop`; then finish the page, give the partitions back and return."""
+        renewing = asyncio.create_task(self._renew(), name=f"feed leases {self.source}")
+        failures = 0
+        try:
+            while not stop.is_set():
+                try:
+                    worked = await self.step()
+                except Exception as error:
+                    failures += 1
+                    self._note(error, failures)
+                    await _pause(stop, _back_off(failures))
+                    continue
+                failures = 0
+                if not worked and not self.leases.held:
+                    await _pause(stop, _IDLE_SECONDS)
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await renewing
+            await self.close()
+
+    async def close(self) -> None:
+        """Drop what was fetched ahead and give the partitions back; without the store, their leases end by themselves."""
+        await self._drop_ahead()
+        try:
+            await self.leases.release()
+        except Exception as error:
+            get_logger().warning(
+                "FEED_LEASES_NOT_RELEASED", consumer=self.name, source=self.source, error=type(error).__name__
+            )
+
+    async def step(self) -> int:
+        """Do one round: leases, snapshots, replays as they are due, then one page; returns how many events were in it.
+
+        Raises what stopped the page; nothing of it happened then, and the next round begins from the committed cursors.
+        """
+        try:
+            await self.tend()
+            await self._snapshots()
+            await self._replays()
+            page = await self._fetch()
+            if page is None:
+                return 0
+            await self._settle(page)
+            return page.events
+        except LeaseLost as error:
+            signals.LEASES_LOST.labels(*self._labels).inc()
+            get_logger().warning("FEED_LEASE_LOST", consumer=self.name, source=self.source, text=str(error))
+            await self._reload()
+            return 0
+        except Exception:
+            await self._reload()
+            raise
+
+    async def tend(self, *, now: bool = False) -> None:
+        """Share the partitions out again when it is due, or `now`."""
+        moment = self._clock()
+        if not now and moment < self._balance_at:
+            return
+        gained, lost = await self.leases.balance()
+        self.letters.forget(lost)
+        if gained:
+            async with self._database.connection() as reading:
+                await self.letters.load(reading.raw, gained)
+        signals.PARTITIONS_HELD.labels(*self._labels).set(len(self.leases.held))
+        self._balance_at = moment + self.leases.lease_seconds / 3
+
+    # ------------------------------------------------------------------------------------------ pages
+
+    async def _fetch(self) -> Page | None:
+        """The next page of what is held; the one after it is fetched meanwhile."""
+        after = {partition: each.cursor for partition, each in self.leases.held.items() if each.ready}
+        if self._ahead is not None:
+            asked, task = self._ahead
+            self._ahead = None
+            try:
+                page = await task
+            except StartAgain as error:
+                await self._start_again(error)
+                return None
+            page = self._usable(page, asked)
+        elif after:
+            committed = self._report(after)
+            try:
+                page = await self._port.pull(after, self._max_events, self._wait_millis, committed)
+            except StartAgain as error:
+                await self._start_again(error)
+                return None
+            page = self._usable(page, after)
+        else:
+            return None
+        if page.batches:
+            following = dict(after) | dict(page.next)
+            reported = self._report(after)
+            pulling = self._port.pull(following, self._max_events, self._wait_millis, reported)
+            self._ahead = (following, asyncio.ensure_future(pulling))
+        return page
+
+    def _usable(self, page: Page, after: Mapping[int, Cursor]) -> Page:
+        """Only the partitions that are held and stand where the page begins: a lease may have come or gone since it was asked for."""
+        held = self.leases.held
+        following = {
+            partition: cursor
+            for partition, cursor in page.next.items()
+            if partition in held and held[partition].ready and held[partition].cursor == after.get(partition)
+        }
+        if len(following) == len(page.next):
+            return page
+        wanted = np.array(list(following), np.int64)
+        batches = []
+        for batch in page.batches:
+            rows = np.flatnonzero(np.isin(batch.partitions, wanted))
+            if len(rows):
+                batches.append(batch if len(rows) == batch.table.rows else batch.take(rows))
+        return Page(batches, following, page.horizon, sum(batch.table.rows for batch in batches))
+
+    async def _settle(self, page: Page) -> None:
+        held = self.leases.held
+        touched = (
+            set(np.unique(np.concatenate([batch.partitions for batch in page.batches])).tolist())
+            if page.batches
+            else set()
+        )
+        quiet = self._clock() >= self._quiet_at
+        # Partitions without an event are written every few seconds only; in memory they move on with each page.
+        moves = {
+            partition: Move(held[partition].token, cursor)
+            for partition, cursor in page.next.items()
+            if partition in held and (quiet or partition in touched)
+        }
+        if not touched <= set(moves):
+            raise LeaseLost("a partition of the page is held no more")
+        if page.batches or (moves and quiet):
+            await self._apply(page.batches, moves)
+        if quiet:
+            self._quiet_at = self._clock() + _QUIET_SECONDS
+        for partition, cursor in page.next.items():
+            if partition not in moves and partition in held:
+                held[partition].cursor = cursor
+        if page.batches:
+            age = time.time() - page.batches[-1].committed_at / 1_000_000
+            signals.LAG.labels(*self._labels).set(max(0.0, age))
+
+    def _report(self, committed: Mapping[int, Cursor]) -> Mapping[int, Cursor] | None:
+        moment = self._clock()
+        if moment < self._report_at:
+            return None
+        self._report_at = moment + _REPORT_SECONDS
+        return committed
+
+    # -------------------------------------------------------------------------------------- snapshots
+
+    async def _start_again(self, error: StartAgain) -> None:
+        """Have partitions start from a snapshot: the feed cannot go on from their cursors."""
+        await self._drop_ahead()
+        named = [int(each) for each in error.partitions] or list(self.leases.held)
+        moves = {
+            partition: Move(self.leases.held[partition].token, self.leases.held[partition].cursor, ready=False)
+            for partition in named
+            if partition in self.leases.held
+        }
+        get_logger().error(
+            error.reason,
+            consumer=self.name,
+            source=self.source,
+            partitions=len(moves),
+            text=str(error),
+            then="snapshot",
+        )
+        signals.SNAPSHOTS.labels(*self._labels, error.reason).inc()
+        await self._applier.commit((), moves)
+
+    async def _snapshots(self) -> None:
+        """Read the present state for partitions that have no cursor yet, a few at a time: what is read is not read again after a crash."""
+        missing = sorted(partition for partition, each in self.leases.held.items() if not each.ready)
+        for begin in range(0, len(missing), _SNAPSHOT_PARTITIONS):
+            await self._snapshot(missing[begin : begin + _SNAPSHOT_PARTITIONS])
+
+    async def _snapshot(self, partitions: list[int]) -> None:
+        held = self.leases.held
+        tokens = {partition: held[partition].token for partition in partitions}
+        still = {
+            partition: Move(held[partition].token, held[partition].cursor, ready=False) for partition in partitions
+        }
+        token = b""
+        while True:
+            page = await self._port.snapshot(partitions, token, self._max_events)
+            if page.batch is not None:
+                await self._apply([page.batch], still)
+            token = page.token
+            if not token:
+                break
+        await self._applier.commit((), {partition: Move(tokens[partition], page.start) for partition in partitions})
+
+    async def _apply(self, batches: Sequence[FeedBatch], moves: Mapping[int, Move]) -> None:
+        """Commit, and set aside what cannot be applied. An error that nobody expected gets some tries first: it may be ours."""
+        try:
+            await self._applier.commit(batches, moves)
+        except Exception as error:
+            if is_passing(error):
+                raise
+            if not isinstance(error, EventError):
+                self._unexpected += 1
+                if self._unexpected < UNEXPECTED_TRIES:
+                    raise
+            await self._drop_ahead()
+            try:
+                await self._applier.isolate(batches, moves, unexpected=self._unexpected >= UNEXPECTED_TRIES)
+            except Exception as inner:
+                self._unexpected += not is_passing(inner)
+                raise
+        self._unexpected = 0
+
+    async def _replays(self) -> None:
+        moment = self._clock()
+        if self.letters.any_waiting and moment >= self._replay_at:
+            self._replay_at = moment + _REPLAY_SECONDS
+            await self._applier.replay()
+
+    # ------------------------------------------------------------------------------------------ rest
+
+    async def _reload(self) -> None:
+        """Begin again from what is committed: the outcome of the last commit may be unknown, and leases may be gone."""
+        await self._drop_ahead()
+        with contextlib.suppress(
+            Exception
+        ):  # the store is away: the next round reads again, and tokens guard every commit
+            self.letters.forget(await self.leases.reload())
+            return
+        self.leases.held.clear()
+        self._balance_at = float("-inf")
+
+    async def _drop_ahead(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead[1].cancel()
+            await asyncio.wait({ahead[1]})
+            if not ahead[1].cancelled():
+                ahead[1].exception()  # looked at, so that nobody is told of it: the next pull meets the same trouble
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self.leases.lease_seconds / 3)
+            try:
+                await self.leases.renew()
+            except Exception as error:
+                get_logger().warning(
+                    "FEED_LEASES_NOT_RENEWED", consumer=self.name, source=self.source, error=type(error).__name__
+                )
+
+    def _note(self, error: Exception, failures: int) -> None:
+        passing = is_passing(error)
+        signals.RETRIES.labels(*self._labels, "passing" if passing else "unexpected").inc()
+        tell: Callable[..., None] = get_logger().warning if passing else get_logger().error
+        tell(
+            "FEED_PAGE_FAILED",
+            consumer=self.name,
+            source=self.source,
+            failures=failures,
+            passing=passing,
+            **describe(error),
+        )
+
+
+def _back_off(failures: int) -> float:
+    """Seconds to wait after so many failures in a row; spread, so that replicas do not come back all at once."""
+    seconds = min(_BACK_OFF_SECONDS_MAX, _BACK_OFF_SECONDS * 2.0 ** min(failures - 1, 16))
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

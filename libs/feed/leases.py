@@ -1,0 +1,207 @@
+"""Which partitions a replica holds: leases by the database's clock, with fencing tokens.
+
+Each change of holder raises the token. Cursors move only `where partition and token match`, so whoever was held up past the end of a lease
+finds its commit rolled back, whatever it believes.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from libs.customs.partitions import PARTITIONS
+from libs.feed.types import Cursor, LeaseLost
+from libs.store.database import Database, Transaction
+
+LEASE_MILLIS: Final = 6_000
+_STATEMENT_MILLIS: Final = 2_000
+
+
+@dataclass(slots=True)
+class Held:
+    """A partition that is held: its fencing token, the cursor in the database or beyond it, and whether it has a start."""
+
+    token: int
+    cursor: Cursor
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a commit moves a partition that is held under a token."""
+
+    token: int
+    cursor: Cursor
+    ready: bool = True
+
+
+_OPEN: Final = """
+    insert into feed_cursor (source, partition) select $1, partition from generate_series(0, $2::integer - 1) as p(partition)
+    on conflict do nothing
+"""
+_PRESENT: Final = """
+    insert into feed_member (source, replica, seen_at) values ($1, $2, clock_timestamp())
+    on conflict (source, replica) do update set seen_at = excluded.seen_at
+"""
+_FORGET: Final = (
+    "delete from feed_member where source = $1 and seen_at < clock_timestamp() - make_interval(secs => $2 * 10)"
+)
+_LIVE: Final = """
+    select replica from feed_member where source = $1 and seen_at > clock_timestamp() - make_interval(secs => $2) order by replica
+"""
+_TAKE: Final = """
+    with free as (
+        select partition from feed_cursor
+        where source = $1 and (lease_until is null or lease_until <= clock_timestamp()) and partition <> all($5::smallint[])
+        order by partition limit $4 for update skip locked
+    )
+    update feed_cursor c set owner = $2, token = token + 1, lease_until = clock_timestamp() + make_interval(secs => $3)
+    from free where c.source = $1 and c.partition = free.partition
+    returning c.partition, c.token, c.epoch, c.day, c.xid, c.seq, c.ready
+"""
+_RELEASE: Final = """
+    update feed_cursor c set owner = null, token = c.token + 1, lease_until = null
+    from unnest($2::smallint[], $3::bigint[]) as v(partition, token)
+    where c.source = $1 and c.partition = v.partition and c.token = v.token
+"""
+# Rows that a commit has locked are being renewed by that commit.
+_RENEW: Final = """
+    with mine as (
+        select c.partition from feed_cursor c join unnest($2::smallint[], $3::bigint[]) as v(partition, token)
+            on c.partition = v.partition and c.token = v.token
+        where c.source = $1 for update of c skip locked
+    )
+    update feed_cursor c set lease_until = clock_timestamp() + make_interval(secs => $4)
+    from mine where c.source = $1 and c.partition = mine.partition
+"""
+_MINE: Final = """
+    select partition, token, epoch, day, xid, seq, ready from feed_cursor where source = $1 and owner = $2
+"""
+_MOVE: Final = """
+    update feed_cursor c set epoch = v.epoch, day = v.day, xid = v.xid, seq = v.seq, ready = v.ready,
+        lease_until = clock_timestamp() + make_interval(secs => $2)
+    from unnest($3::smallint[], $4::bigint[], $5::bigint[], $6::integer[], $7::bigint[], $8::bigint[], $9::boolean[])
+        as v(partition, token, epoch, day, xid, seq, ready)
+    where c.source = $1 and c.partition = v.partition and c.token = v.token
+"""
+
+
+class Leases:
+    """The partitions of one source that this process holds."""
+
+    def __init__(self, database: Database, source: str, replica: str, *, lease_millis: int = LEASE_MILLIS) -> None:
+        self.held: dict[int, Held] = {}
+        # A process that starts again under its old name must not take its former self's leases for its own.
+        self.owner = f"{replica}/{secrets.token_hex(4)}"
+        self.lease_seconds = lease_millis / 1000
+        self._database = database
+        self._source = source
+        self._opened = False
+
+    async def balance(self) -> tuple[set[int], set[int]]:
+        """Tell that this replica lives, give back what is over its fair share, take what is free up to it.
+
+        Call it between pages only. Returns the partitions gained and lost.
+        """
+        before = set(self.held)
+        async with self._database.transaction(timeout_millis=_STATEMENT_MILLIS) as tx:
+            if not self._opened:
+                await tx.raw.execute(_OPEN, self._source, PARTITIONS)
+            await tx.raw.execute(_PRESENT, self._source, self.owner)
+            await tx.raw.execute(_FORGET, self._source, self.lease_seconds)
+            live = [row["replica"] for row in await tx.raw.fetch(_LIVE, self._source, self.lease_seconds)]
+            held = self._confirmed(await tx.raw.fetch(_MINE, self._source, self.owner))
+            share = fair_share(live, self.owner)
+            surplus = sorted(held)[share:]
+            if surplus:
+                await tx.raw.execute(_RELEASE, self._source, surplus, [held[each].token for each in surplus])
+            kept = {partition: held[partition] for partition in held if partition not in surplus}
+            await tx.raw.execute(
+                _RENEW, self._source, list(kept), [each.token for each in kept.values()], self.lease_seconds
+            )
+            taken: dict[int, Held] = {}
+            if len(kept) < share:
+                rows = await tx.raw.fetch(
+                    _TAKE, self._source, self.owner, self.lease_seconds, share - len(kept), sorted(kept)
+                )
+                taken = {row["partition"]: _held(row) for row in rows}
+        self._opened = True
+        self.held = kept | taken
+        return set(taken), before - set(kept)
+
+    async def renew(self) -> None:
+        """Prolong what is held; may run beside everything else."""
+        held = {partition: each.token for partition, each in self.held.items()}
+        async with self._database.transaction(timeout_millis=_STATEMENT_MILLIS) as tx:
+            await tx.raw.execute(_PRESENT, self._source, self.owner)
+            if held:
+                await tx.raw.execute(_RENEW, self._source, list(held), list(held.values()), self.lease_seconds)
+
+    async def reload(self) -> set[int]:
+        """Read again what is held and where it stands; returns what was lost."""
+        async with self._database.connection(timeout_millis=_STATEMENT_MILLIS) as reading:
+            rows = await reading.raw.fetch(_MINE, self._source, self.owner)
+        found = {row["partition"]: _held(row) for row in rows}
+        lost = {partition for partition, each in self.held.items() if not _same(found.get(partition), each)}
+        self.held = {
+            partition: each for partition, each in found.items() if partition in self.held and partition not in lost
+        }
+        return lost
+
+    async def move(self, tx: Transaction, moves: Mapping[int, Move]) -> None:
+        """Move cursors with one statement; raises LeaseLost, which must roll the transaction back, if one is held no more."""
+        if not moves:
+            return
+        values = list(moves.values())
+        done = await tx.raw.execute(
+            _MOVE,
+            self._source,
+            self.lease_seconds,
+            list(moves),
+            [each.token for each in values],
+            [each.cursor.epoch for each in values],
+            [each.cursor.day for each in values],
+            [each.cursor.xid for each in values],
+            [each.cursor.seq for each in values],
+            [each.ready for each in values],
+        )
+        matched = int(done.rpartition(" ")[2])
+        if matched < len(moves):
+            raise LeaseLost(
+                f"{len(moves) - matched} of {len(moves)} partitions of {self._source} went to another replica"
+            )
+
+    def moved(self, moves: Mapping[int, Move]) -> None:
+        """Remember moves that were committed."""
+        for partition, move in moves.items():
+            held = self.held.get(partition)
+            if held is not None and held.token == move.token:
+                held.cursor, held.ready = move.cursor, move.ready
+
+    async def release(self) -> None:
+        """Give everything back, so that the others need not wait for the leases to end."""
+        held, self.held = self.held, {}
+        async with self._database.transaction(timeout_millis=_STATEMENT_MILLIS) as tx:
+            await tx.raw.execute(_RELEASE, self._source, list(held), [each.token for each in held.values()])
+            await tx.raw.execute("delete from feed_member where source = $1 and replica = $2", self._source, self.owner)
+
+    def _confirmed(self, rows: list[Any]) -> dict[int, Held]:
+        """What the database and this process agree is held; its cursors in memory may be further on over quiet stretches."""
+        found = {row["partition"]: _held(row) for row in rows}
+        return {partition: each for partition, each in self.held.items() if _same(found.get(partition), each)}
+
+
+def fair_share(live: list[str], owner: str) -> int:
+    """How many of the partitions a replica should hold among those that live."""
+    if owner not in live:
+        live = sorted([*live, owner])
+    share, left = divmod(PARTITIONS, len(live))
+    return share + (live.index(owner) < left)
+
+
+def _held(row: Any) -> Held:
+    return Held(row["token"], Cursor(row["epoch"], row["day"], row["xid"], row["seq"]), row["ready"])
+
+
+def _same(found: Held | None, held: Held) -> bool:
+    return found is not None and found.token == held.token

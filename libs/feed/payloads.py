@@ -1,0 +1,100 @@
+"""The payloads of batches, kept in memory for as long as they are likely to be asked for again.
+
+A batch is written once and then read by every consumer soon after, so most pages need no payload from the database.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+from libs.columns import Table
+from libs.feed.types import BatchRef
+
+CACHE_BYTES_MAX: Final = 16 * 1024 * 1024
+_TABLES_MAX: Final = 16
+_OVERHEAD_BYTES: Final = 400
+
+_FETCH: Final = """
+    select b.day, b.id, b.created_at, b.row_count, b.schema_version, b.schema, b.traceparent, b.payload
+    from unnest($1::integer[], $2::bigint[]) as r(day, id)
+    cross join lateral (select * from batch where batch.day = r.day and batch.id = r.id) b
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A batch as it is stored; `created_at` is microseconds since 1970-01-01 UTC."""
+
+    ref: BatchRef
+    created_at: int
+    row_count: int
+    schema_version: int
+    schema: str
+    trace: str
+    payload: bytes
+
+    def message_class(self) -> type[Message]:
+        """The class of the payload's message; raises KeyError where its module was never imported."""
+        return message_class_of(self.schema)
+
+
+def message_class_of(schema: str) -> type[Message]:
+    """The message class of a full name; raises KeyError where its module was never imported."""
+    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(schema))
+
+
+class Payloads:
+    """Reads stored batches through a cache that is bounded by bytes."""
+
+    def __init__(self, *, bytes_max: int = CACHE_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._kept: OrderedDict[BatchRef, StoredBatch] = OrderedDict()
+        self._tables: OrderedDict[BatchRef, Table] = OrderedDict()
+
+    def keep(self, batch: StoredBatch) -> None:
+        """Remember a batch; one whose transaction rolls back later is never asked for, since nothing refers to it."""
+        if batch.ref not in self._kept:
+            self._kept[batch.ref] = batch
+            self._bytes += len(batch.payload) + _OVERHEAD_BYTES
+        while self._bytes > self._bytes_max and len(self._kept) > 1:
+            _, old = self._kept.popitem(last=False)
+            self._bytes -= len(old.payload) + _OVERHEAD_BYTES
+
+    async def fetch(self, raw: Any, refs: Iterable[BatchRef]) -> dict[BatchRef, StoredBatch]:
+        """Give the batches, from memory or from the database over `raw`; raises LookupError for one that is not stored."""
+        found: dict[BatchRef, StoredBatch] = {}
+        missing: list[BatchRef] = []
+        for ref in refs:
+            kept = self._kept.get(ref)
+            if kept is None:
+                missing.append(ref)
+            else:
+                self._kept.move_to_end(ref)
+                found[ref] = kept
+        if missing:
+            rows = await raw.fetch(_FETCH, [ref.day for ref in missing], [ref.id for ref in missing])
+            for day, number, created_at, row_count, schema_version, schema, trace, payload in rows:
+                ref = BatchRef(day, number)
+                batch = StoredBatch(ref, created_at, row_count, schema_version, schema, trace, payload)
+                found[ref] = batch
+                self.keep(batch)
+            lost = [ref for ref in missing if ref not in found]
+            if lost:
+                raise LookupError(
+                    f"the batches {lost[:3]} are announced but not stored; batches must live as long as the outbox"
+                )
+        return found
+
+    def table(self, batch: StoredBatch) -> Table:
+        """The payload as a table; the last few are kept, since several readers slice the same batch."""
+        table = self._tables.get(batch.ref)
+        if table is None:
+            table = self._tables[batch.ref] = Table.parse(batch.message_class(), batch.payload)
+            while len(self._tables) > _TABLES_MAX:
+                self._tables.popitem(last=False)
+        return table

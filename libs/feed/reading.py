@@ -1,0 +1,320 @@
+"""Reading entries under the horizon: the core of the feed and of the notices.
+
+A transaction's number is given before it commits, so what is visible may still get a neighbour with a lower number. Below the horizon,
+`pg_snapshot_xmin`, every transaction has ended: reading `place > cursor and xid < horizon` loses nothing. Horizon and rows come from one
+statement, so they belong to one moment.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.feed.schema import CLOCK
+from libs.feed.types import BatchRef, Cursor, CursorExpired, EpochEnded
+from libs.store.database import Database
+
+K = TypeVar("K", int, str)
+
+MICROS_A_DAY: Final = 86_400_000_000
+_ENTRIES_MAX: Final = 512
+_ALIGNED_SHARE: Final = 0.75
+_ROUNDS_MAX: Final = 3
+_NO_HORIZON: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A table of entries: its name, the column that names the reader, and that column's type."""
+
+    name: str
+    column: str
+    sql_type: str
+
+
+OUTBOX: Final = Kind("outbox", "partition", "smallint")
+NOTICE: Final = Kind("notice", "key", "text")
+
+
+@dataclass(slots=True)
+class Entries(Generic[K]):
+    """The events of one batch: per reader (`keys`, `counts`) its row numbers, one after the other in `rows`."""
+
+    ref: BatchRef
+    cursor: Cursor
+    keys: list[K] = field(default_factory=list)
+    rows: list[NDArray[np.int64]] = field(default_factory=list)
+
+    @property
+    def events(self) -> int:
+        """How many events there are."""
+        return sum(map(len, self.rows))
+
+
+@dataclass(slots=True)
+class EntryPage(Generic[K]):
+    """Batches by place, where each reader stands after them, and the horizon."""
+
+    batches: list[Entries[K]]
+    next: dict[K, Cursor]
+    horizon: Cursor
+    more: bool
+    """Whether a reader has more to read below the horizon."""
+    events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the database says of the feed at one moment."""
+
+    xmin: int
+    xmax: int
+    now: int
+    epoch: int
+    ends: Mapping[int, tuple[int, int] | None]
+    """Per epoch: the place where it broke off, None where nothing of it was lost."""
+    floor: tuple[int, int, int]
+
+    @property
+    def day(self) -> int:
+        """Today."""
+        return self.now // MICROS_A_DAY
+
+    @property
+    def horizon(self) -> Cursor:
+        """The end of what can be read now. A transaction that is still open was begun at most a day ago."""
+        return Cursor(self.epoch, self.day - 1, self.xmin, 0)
+
+
+_STATE: Final = f"""
+    select pg_snapshot_xmin(s.snapshot)::text::bigint as xmin, pg_snapshot_xmax(s.snapshot)::text::bigint as xmax, {CLOCK} as now,
+        e.epochs, e.end_xids, e.end_seqs, f.epoch as floor_epoch, f.xid as floor_xid, f.seq as floor_seq
+    from (select pg_current_snapshot() as snapshot) s
+    cross join (select array_agg(epoch order by epoch) as epochs, array_agg(end_xid order by epoch) as end_xids,
+        array_agg(end_seq order by epoch) as end_seqs from feed_epoch) e
+    left join feed_floor f on f.name = '%s'
+"""  # noqa: S608  # a name of our own
+
+
+def state_of(row: Any) -> State:
+    """Read the columns of `_STATE`."""
+    ends = {
+        epoch: None if xid is None else (xid, seq)
+        for epoch, xid, seq in zip(row["epochs"], row["end_xids"], row["end_seqs"], strict=True)
+    }
+    floor = (row["floor_epoch"] or 0, row["floor_xid"] or 0, row["floor_seq"] or 0)
+    return State(row["xmin"], row["xmax"], row["now"], max(ends), ends, floor)
+
+
+class Reader(Generic[K]):
+    """Reads the entries of one table fairly among readers; keeps nothing that another process would miss."""
+
+    def __init__(self, database: Database, kind: Kind) -> None:
+        self.database = database
+        self.kind = kind
+        self.state: State | None = None
+        self._events_an_entry = 4.0
+
+    async def refresh(self, raw: Any) -> State:
+        """Ask the database for the present state."""
+        self.state = state_of(await raw.fetchrow(_STATE % self.kind.name))
+        return self.state
+
+    def check(self, after: Mapping[K, Cursor], state: State) -> None:
+        """Raise CursorExpired or EpochEnded where the feed cannot go on from a cursor."""
+        expired = [key for key, cursor in after.items() if cursor.place < state.floor]
+        if expired:
+            raise CursorExpired(
+                f"events after the cursor were dropped (the {self.kind.name} begins after {state.floor}); start from a snapshot",
+                expired,
+            )
+        ended = [key for key, cursor in after.items() if cursor.epoch and not _reached(cursor, state)]
+        if ended:
+            raise EpochEnded(
+                f"the cursor lies beyond the end of its epoch (now {state.epoch}, begun at place 0); start from a snapshot",
+                ended,
+            )
+
+    async def page(self, raw: Any, after: Mapping[K, Cursor], events_max: int) -> EntryPage[K]:
+        """Read the next entries of each reader, about `events_max` events in all, shared fairly.
+
+        Raises CursorExpired, EpochEnded.
+        """
+        state = self.state or await self.refresh(raw)
+        found: dict[tuple[int, int, int], Entries[K]] = {}
+        bounds: dict[K, Cursor] = {}
+        horizon: Cursor | None = None
+        asked, share, rounds, events = dict(after), events_max / len(after), 0, 0
+        while asked and rounds < _ROUNDS_MAX:
+            limited: dict[K, Cursor] = {}
+            for epoch, group in _by_epoch(asked, state).items():
+                state, limits, count = await self._round(raw, epoch, group, share, found, bounds)
+                self.check({key: after[key] for key in group}, state)
+                horizon = horizon or state.horizon
+                limited |= limits
+                events += count
+            if events > events_max / 2 or not limited:
+                asked = limited
+                break
+            # Few readers have much: what the others leave is theirs.
+            asked, share, rounds = limited, (events_max - events) / len(limited), rounds + 1
+        assert horizon is not None
+        return _aligned(found, bounds, set(asked), after, horizon, state)
+
+    async def _round(
+        self,
+        raw: Any,
+        epoch: int,
+        group: Mapping[K, Cursor],
+        share: float,
+        found: dict[tuple[int, int, int], Entries[K]],
+        bounds: dict[K, Cursor],
+    ) -> tuple[State, dict[K, Cursor], int]:
+        """Read one share of each reader of one epoch; returns the state, the readers that have more, the count of events."""
+        limit = max(1, min(_ENTRIES_MAX, math.ceil(share / self._events_an_entry)))
+        keys = list(group)
+        while True:
+            known = self.state or await self.refresh(raw)
+            oldest = min(cursor.day for cursor in group.values())
+            rows = await raw.fetch(
+                self._sql(oldest, known.day + 1),
+                keys,
+                [cursor.xid for cursor in group.values()],
+                [cursor.seq for cursor in group.values()],
+                epoch,
+                limit,
+            )
+            self.state = state = state_of(rows[0])
+            # The query names the days that it reads. A process that slept over them must not step over what it did not look at.
+            if state.day <= known.day + 1 and state.epoch == known.epoch:
+                break
+        current = epoch == state.epoch
+        later = min((number for number in state.ends if number > epoch), default=epoch)
+        taken: dict[K, int] = dict.fromkeys(keys, 0)
+        entries = dict.fromkeys(keys, 0)
+        stopped: dict[K, Cursor] = {}
+        last = dict(group)
+        count = kept = 0
+        for row in rows:
+            if row["day"] is None:
+                continue
+            cursor = Cursor(epoch, row["day"] - 1, row["xid"], row["seq"])
+            numbers = np.frombuffer(row["rows"], "<u2").astype(np.int64)
+            offset = 0
+            for key, size in zip(row["keys"], row["counts"], strict=True):
+                begin, offset = offset, offset + size
+                entries[key] += 1
+                if key in stopped or taken[key] >= max(1.0, share * 1.5):
+                    stopped.setdefault(key, last[key])
+                    continue
+                batch = found.get(cursor.place)
+                if batch is None:
+                    batch = found[cursor.place] = Entries(BatchRef(row["day"], row["seq"]), cursor)
+                batch.keys.append(key)
+                batch.rows.append(numbers[begin:offset])
+                taken[key] += size
+                last[key] = cursor
+                count += size
+                kept += 1
+        if kept:
+            self._events_an_entry += 0.3 * (count / kept - self._events_an_entry)
+        limited: dict[K, Cursor] = {}
+        for key, cursor in group.items():
+            if key in stopped or entries[key] >= limit:
+                bounds[key] = limited[key] = last[key]
+            elif current:
+                bounds[key] = max(state.horizon, cursor, key=_place)
+            else:
+                bounds[key] = Cursor(later, last[key].day, 0, 0)
+        return state, limited, count
+
+    async def waiting(self, raw: Any, keys: Iterable[K], since: Cursor) -> tuple[set[K], State]:
+        """Which readers have an entry at or after `since` below the present horizon; one statement."""
+        known = self.state or await self.refresh(raw)
+        name, column, sql_type = self.kind.name, self.kind.column, self.kind.sql_type
+        rows = await raw.fetch(
+            f"""
+            with h as materialized ({_STATE % name})
+            select h.*, w.keys from h left join lateral (
+                select array_agg(p.key) as keys from unnest($1::{sql_type}[]) as p(key)
+                where h.xmin > $2 and exists (select 1 from {name} o where o.{column} = p.key and o.epoch = $3 and o.xid >= $2
+                    and o.xid < h.xmin and o.day between {since.day} and {known.day + 1})
+            ) w on true
+            """,  # noqa: S608  # names and numbers of our own
+            list(keys),
+            since.xid,
+            since.epoch,
+        )
+        self.state = state = state_of(rows[0])
+        if state.day > known.day + 1 or state.epoch != since.epoch:
+            return set(keys), state
+        return set(rows[0]["keys"] or ()), state
+
+    def _sql(self, oldest: int, newest: int) -> str:
+        """The page's query, with its days as literals: so the planner sees two or three tables and not all of them."""
+        name, column, sql_type = self.kind.name, self.kind.column, self.kind.sql_type
+        return f"""
+            with h as materialized ({_STATE % name}),
+            p as materialized (select * from unnest($1::{sql_type}[], $2::bigint[], $3::bigint[]) as p(key, xid, seq)),
+            e as materialized (
+                select p.key, o.day, o.xid, o.seq, o.count, o.rows from p cross join lateral (
+                    select day, xid, seq, count, rows from {name} o
+                    where o.{column} = p.key and o.epoch = $4 and (o.xid, o.seq) > (p.xid, p.seq)
+                        and o.xid < (select case when $4 = h.epochs[cardinality(h.epochs)] then h.xmin else {_NO_HORIZON} end from h)
+                        and o.day between {oldest} and {newest}
+                    order by o.xid, o.seq limit $5
+                ) o
+            )
+            select h.*, g.* from h left join (
+                select day, xid, seq, array_agg(key) as keys, array_agg(count) as counts, string_agg(rows, ''::bytea) as rows
+                from e group by day, xid, seq
+            ) g on true order by g.xid, g.seq
+        """  # noqa: S608  # names and numbers of our own
+
+
+def _reached(cursor: Cursor, state: State) -> bool:
+    """Whether the cursor lies on the history that this database has."""
+    if cursor.epoch not in state.ends:
+        return False
+    if cursor.epoch == state.epoch:
+        # A number that the server has not given yet: it went back without the epoch being raised.
+        return cursor.xid <= state.xmax
+    end = state.ends[cursor.epoch]
+    return end is None or (cursor.xid, cursor.seq) <= end
+
+
+def _by_epoch(after: Mapping[K, Cursor], state: State) -> dict[int, dict[K, Cursor]]:
+    """Group readers by the epoch that they read in; the very beginning is the first epoch."""
+    groups: dict[int, dict[K, Cursor]] = {}
+    for key, cursor in after.items():
+        groups.setdefault(cursor.epoch or min(state.ends), {})[key] = cursor
+    return groups
+
+
+def _aligned(
+    found: dict[tuple[int, int, int], Entries[K]],
+    bounds: dict[K, Cursor],
+    limited: set[K],
+    after: Mapping[K, Cursor],
+    horizon: Cursor,
+    state: State,
+) -> EntryPage[K]:
+    """End the page at one place for all readers where that costs little: then batches go out whole, and once."""
+    events = sum(batch.events for batch in found.values())
+    more = bool(limited) or any(cursor.epoch < state.epoch for cursor in bounds.values())
+    if limited:
+        cut = min((bounds[key] for key in limited), key=_place)
+        kept = sum(batch.events for place, batch in found.items() if place <= cut.place)
+        if kept >= _ALIGNED_SHARE * events:
+            found = {place: batch for place, batch in found.items() if place <= cut.place}
+            # A reader that was ahead of the cut stays where it was.
+            bounds = {key: max(min(cursor, cut, key=_place), after[key], key=_place) for key, cursor in bounds.items()}
+            events = kept
+    return EntryPage([found[place] for place in sorted(found)], bounds, horizon, more, events)
+
+
+def _place(cursor: Cursor) -> tuple[int, int, int]:
+    return cursor.place

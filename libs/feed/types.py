@@ -1,0 +1,135 @@
+"""What a feed is made of: cursors, batches, pages, and the errors that ask for something to be done."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Table
+
+
+class Cursor(NamedTuple):
+    """A place in a feed; compare by `place`, since the day is a bound for reading and not a part of the order."""
+
+    epoch: int = 0
+    day: int = 0
+    xid: int = 0
+    seq: int = 0
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """What orders cursors: (epoch, xid, seq)."""
+        return (self.epoch, self.xid, self.seq)
+
+
+BEGINNING = Cursor()
+"""Before everything."""
+
+
+class BatchRef(NamedTuple):
+    """Names a stored batch: its day (since 1970-01-01) and its id. Row numbers count within its payload."""
+
+    day: int
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedBatch:
+    """Events of one transaction of the producer, only those meant for the reader.
+
+    `table` has a row per event; `partitions` (n,) tells the partition of each; all of them stand at `cursor`, `rows` (n,) are their row numbers
+    in the producer's batch. `committed_at` is microseconds since 1970-01-01 UTC by the producer's database. With `snapshot`, the rows are present
+    state read for a new reader, and `cursor` is where the feed goes on after the whole snapshot.
+    """
+
+    table: Table
+    partitions: NDArray[np.int64]
+    cursor: Cursor
+    rows: NDArray[np.int64]
+    committed_at: int
+    trace: str
+    schema: str
+    schema_version: int = 1
+    snapshot: bool = False
+
+    @property
+    def cursors(self) -> list[Cursor]:
+        """The cursor of each row."""
+        return [self.cursor] * self.table.rows
+
+    def take(self, chosen: NDArray[np.int64]) -> "FeedBatch":
+        """The rows chosen, in that order."""
+        return FeedBatch(
+            self.table.take(chosen),
+            self.partitions[chosen],
+            self.cursor,
+            self.rows[chosen],
+            self.committed_at,
+            self.trace,
+            self.schema,
+            self.schema_version,
+            self.snapshot,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a pull gave: batches in the order of their cursors, where each partition stands now, and the horizon."""
+
+    batches: Sequence[FeedBatch]
+    next: Mapping[int, Cursor]
+    horizon: Cursor
+    events: int = field(default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPage:
+    """What a page of a snapshot gave; `token` is empty after the last page."""
+
+    batch: FeedBatch | None
+    start: Cursor
+    token: bytes
+
+
+class FeedError(Exception):
+    """Root of what the feed raises."""
+
+
+class EventError(FeedError):
+    """The event itself cannot be applied, however often it is tried; it goes to the dead letters.
+
+    `reason` is UPPER_SNAKE_CASE and stable, `message` one sentence without personal data.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class StartAgain(FeedError):
+    """The feed cannot go on from the cursor of some partitions; the reader starts from a snapshot."""
+
+    reason = ""
+
+    def __init__(self, message: str, partitions: Iterable[int | str]) -> None:
+        super().__init__(f"{self.reason}: {message}")
+        self.partitions = list(partitions)
+
+
+class CursorExpired(StartAgain):
+    """Events after the cursor were dropped."""
+
+    reason = "CURSOR_EXPIRED"
+
+
+class EpochEnded(StartAgain):
+    """The timeline of the cursor ended before the cursor, or never was."""
+
+    reason = "FEED_EPOCH_ENDED"
+
+
+class LeaseLost(FeedError):
+    """Another replica has taken a partition of this page; everything of the page is rolled back."""

@@ -1,0 +1,94 @@
+"""One poll for all who wait: every interval it asks once which of them have something to read."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, Generic, TypeVar
+
+from libs.feed.reading import Reader, State
+from libs.feed.signals import HORIZON_AGE
+from libs.feed.types import Cursor
+from libs.telemetry import get_logger
+
+K = TypeVar("K", int, str)
+
+POLL_SECONDS: Final = 0.02
+_FAILED_POLL_SECONDS: Final = 0.5
+
+
+class _Waiter(Generic[K]):
+    def __init__(self, keys: Iterable[K], since: Cursor) -> None:
+        self.keys: frozenset[K] = frozenset(keys)
+        self.since = since
+        self.event = asyncio.Event()
+
+
+class Watch(Generic[K]):
+    """Wakes waiting readers of one table of entries. It polls only while somebody waits."""
+
+    def __init__(self, reader: Reader[K], *, poll_seconds: float = POLL_SECONDS) -> None:
+        self._reader: Reader[K] = reader
+        self._poll_seconds = poll_seconds
+        self._waiters: set[_Waiter[K]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._age = HorizonAge(f"{reader.database.name}.{reader.kind.name}")
+
+    async def wait(self, keys: Iterable[K], since: Cursor, seconds: float) -> bool:
+        """Wait until one of `keys` has an entry at or after the horizon `since`; False when the time is over first."""
+        waiter = _Waiter(keys, since)
+        self._waiters.add(waiter)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._poll(), name="feed watch")
+        try:
+            async with asyncio.timeout(seconds):
+                await waiter.event.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters.discard(waiter)
+        return True
+
+    async def _poll(self) -> None:
+        pause = self._poll_seconds
+        while True:
+            await asyncio.sleep(pause)
+            if not self._waiters:
+                return
+            try:
+                await self.poll_once()
+                pause = self._poll_seconds
+            except Exception as error:  # the store may be away: who waits sees it at its own next read
+                get_logger().warning("FEED_POLL_FAILED", feed=self._reader.database.name, error=type(error).__name__)
+                pause = _FAILED_POLL_SECONDS
+
+    async def poll_once(self) -> None:
+        """Ask once for everybody who waits now."""
+        waiters = [waiter for waiter in self._waiters if not waiter.event.is_set()]
+        if not waiters:
+            return
+        since = min((waiter.since for waiter in waiters), key=lambda each: each.place)
+        keys = {key for waiter in waiters for key in waiter.keys}
+        async with self._reader.database.connection(timeout_millis=5_000) as reading:
+            found, state = await self._reader.waiting(reading.raw, keys, since)
+        self._age.note(state)
+        for waiter in waiters:
+            if waiter.keys & found:
+                waiter.event.set()
+            elif state.epoch == waiter.since.epoch:
+                waiter.since = max(waiter.since, state.horizon, key=lambda each: each.place)
+
+
+class HorizonAge:
+    """How long the horizon has stood still while transactions were open, as a metric; it holds every feed of the server back."""
+
+    def __init__(self, feed: str) -> None:
+        self._gauge = HORIZON_AGE.labels(feed)
+        self._xmin = -1
+        self._seen_at = 0
+
+    def note(self, state: State) -> float:
+        """Take one observation; returns the age in seconds."""
+        if state.xmin != self._xmin or state.xmin >= state.xmax:
+            self._xmin, self._seen_at = state.xmin, state.now
+        age = max(0, state.now - self._seen_at) / 1_000_000
+        self._gauge.set(age)
+        return age

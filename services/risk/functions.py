@@ -15,7 +15,9 @@ from typing import Any, Final
 
 from anyascii import anyascii
 from cel_expr_python import cel
-from stdnum.eu import oss
+
+from libs.customs import ioss
+from libs.customs.parties import name_key
 
 _WORD: Final = re.compile(r"[a-z0-9]+")
 #: A text of a consignment has at most 2,048 characters, so the caches stay below some 20 MB.
@@ -83,16 +85,26 @@ def only_words(text: str, words: Any) -> bool:
     return all(word in known or word.isdigit() for word in normal(text).split())
 
 
+@lru_cache(1_024)
+def _name_keys(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(name_key, names))
+
+
+def is_named_in(name: str, names: Any) -> bool:
+    """Whether a name is one of a list's, however both are written (`libs.customs.parties.name_key`)."""
+    return name_key(name) in _name_keys(tuple(names))
+
+
 def valid_ioss(number: str) -> bool:
-    """Whether a number has the form of an IOSS number and its check digit fits (IM, country, serial, check digit;
-    DOMAIN: python-stdnum).
-    """
-    return bool(oss.is_valid(number)) and number.upper().startswith("IM")
+    """Whether a number has the form of an IOSS number, without the reference of the sale that a platform may append."""
+    return ioss.is_valid(ioss.split(number)[0])
 
 
 FUNCTIONS: Final = (
     Function("normal", ("string",), "string", normal),
     Function("hasWord", ("string", "list(string)"), "bool", has_word, member=True),
     Function("onlyWords", ("string", "list(string)"), "bool", only_words, member=True),
+    Function("nameKey", ("string",), "string", name_key),
+    Function("isNamedIn", ("string", "list(string)"), "bool", is_named_in, member=True),
     Function("validIoss", ("string",), "bool", valid_ioss),
 )

@@ -250,14 +250,14 @@ def elements_of(column: Strings | Ints) -> Vec:
 
 
 class TableSource:
-    """A table of consignments as a source of vectors; computed elements may be put beside its columns, by path and
-    name.
-    """
+    """A table of consignments as a source of vectors; `computed` gives elements that are not columns, by path and name."""
 
-    def __init__(self, table: Table, computed: Mapping[tuple[str, str], Strings | Ints | Bools] | None = None) -> None:
+    def __init__(
+        self, table: Table, computed: Callable[[str, str], Strings | Ints | Bools | None] = lambda path, name: None
+    ) -> None:
         self.rows = table.rows
         self._tables: dict[str, Table] = {"": table}
-        self._computed = computed or {}
+        self._computed = computed
 
     def table(self, path: str) -> Table:
         """The table at a path."""
@@ -269,5 +269,5 @@ class TableSource:
 
     def column(self, path: str, name: str) -> Vec:
         """A column of the table at a path as a vector."""
-        computed = self._computed.get((path, name))
-        return vec_of(computed if computed is not None else self.table(path).column(name))
+        computed = self._computed(path, name)
+        return vec_of(self.table(path).column(name) if computed is None else computed)

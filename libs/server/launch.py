@@ -10,14 +10,13 @@ if __name__ == "__main__":
 
 import asyncio
 import os
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import grpc.aio
 
 from libs import telemetry
-from libs.server import tls
 from libs.server.channel import channel
 from libs.server.config import ConfigError, Neighbours, ServerConfig, unknown_variables
 from libs.server.identity import Role
@@ -70,43 +69,46 @@ def launch(service: str, assemble: Assemble, *, environ: Mapping[str, str] | Non
         _log.warning("VARIABLE_UNKNOWN", variable=name, hint="nobody reads it; is it misspelt?")
 
     async def main() -> None:
-        await run(service, assemble, config, given, handle)
+        await Service(service, assemble, config, given, handle).run()
 
     return serve(main, uvloop=config.uvloop)
 
 
-async def run(
-    service: str,
-    assemble: Assemble,
-    config: ServerConfig,
-    environ: Mapping[str, str],
-    handle: telemetry.Telemetry | None = None,
-) -> None:
-    """Put a service together and serve, on the running loop."""
-    embedded = None
-    if not config.database_url:
-        embedded = EmbeddedPostgres(config.data_dir, environ=environ)
-        config = replace(config, database_url=embedded.url(f"luxor_{service}"))
-    server = Server(config, telemetry_handle=handle)
-    watch = telemetry.histogram("luxor_store_transaction_seconds", "Write transactions of the service's own store")
-    database = Database(config.database_url, name=service, watch=watch.observe)
-    start = Start(service, environ, config, server, database, f"{os.uname().nodename}:{os.getpid()}")
-    background = assemble(start)
+class Service:
+    """A service put together on the running loop; `run` serves until it is told to stop."""
 
-    async def prepare() -> None:
-        if embedded is not None:
-            await asyncio.to_thread(embedded.start)
-        await database.open()
-        await migrate(database, f"services.{service}")
+    def __init__(
+        self,
+        service: str,
+        assemble: Assemble,
+        config: ServerConfig,
+        environ: Mapping[str, str],
+        handle: telemetry.Telemetry | None = None,
+    ) -> None:
+        """Assemble it. Without a database's URL in `config`, its store is the embedded server under the data directory."""
+        self._package = f"services.{service}"
+        self._embedded = None
+        if not config.database_url:
+            self._embedded = EmbeddedPostgres(config.data_dir, environ=environ)
+            config = replace(config, database_url=self._embedded.url(f"luxor_{service}"))
+        self.server = Server(config, telemetry_handle=handle)
+        watch = telemetry.histogram("luxor_store_transaction_seconds", "Write transactions of the service's own store")
+        self.database = Database(config.database_url, name=service, watch=watch.observe)
+        replica = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
+        start = Start(service, environ, config, self.server, self.database, replica)
+        self._background = assemble(start)
 
-    async def missing() -> list[str]:
-        await database.now()
+    async def run(self) -> None:
+        """Open the store, bring its schema up to date, serve, and close."""
+        close: list[Callable[[], Awaitable[None]]] = [self.database.close]
+        await self.server.run(background=self._background, ready=self._missing, prepare=self._prepare, close=close)
+
+    async def _prepare(self) -> None:
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.start)
+        await self.database.open()
+        await migrate(self.database, self._package)
+
+    async def _missing(self) -> list[str]:
+        await self.database.now()
         return []
-
-    close: list[Callable[[], Awaitable[None]]] = [database.close]
-    await server.run(background=background, ready=missing, prepare=prepare, close=close)
-
-
-def authority_of(data_dir: Path, deployment: str = "luxor") -> tls.LocalCA:
-    """Give the local CA under a data directory, for whoever issues client certificates there."""
-    return tls.LocalCA(data_dir / "tls", deployment)

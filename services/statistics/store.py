@@ -73,7 +73,7 @@ def _add_statement(table: sa.Table) -> str:
 
 
 _ADD = {table.name: _add_statement(table) for table in CELLS}
-_PARTITIONED = ("counted", "counted_batch", *(table.name for table in CELLS))
+PARTITIONED = ("counted", "counted_batch", *(table.name for table in CELLS))
 
 
 class Store:
@@ -89,7 +89,7 @@ class Store:
         """Make sure that rows of these days have a place; in a transaction of its own, before theirs."""
         missing = days - self._days
         if missing:
-            for table in _PARTITIONED:
+            for table in PARTITIONED:
                 async with self.database.transaction() as tx:
                     await schema.ensure_day_partitions(tx, table, sorted(missing))
             self._days |= missing

@@ -1,0 +1,54 @@
+"""Start statistics alone: python -m services.statistics."""
+
+import sys
+from collections.abc import Sequence
+
+from libs.columns import Table
+from libs.feed.consumer import Consumer
+from libs.feed.port import GrpcPort
+from libs.server.identity import Role
+from libs.server.launch import Start, launch
+from libs.server.server import Background
+from libs.store.housekeeping import Housekeeping, drop_days, make_days
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
+from services.statistics.intake import Intake
+from services.statistics.service import StatisticsService
+from services.statistics.store import PARTITIONED, Store
+
+COUNTED_DAYS = 400
+"""Days for which a later version of a consignment is still counted by its difference; the cells stay for ever."""
+
+
+def assemble(start: Start) -> Sequence[Background]:
+    """Put statistics together."""
+    store = Store(start.database)
+    start.server.add(
+        add_StatisticsServiceServicer_to_server,
+        StatisticsService(store),
+        roles={"Query": {Role.ANALYST, Role.OFFICER, Role.OPERATOR}},
+    )
+    consumer = Consumer(
+        "clearance",
+        database=start.database,
+        pull=GrpcPort(
+            start.neighbour("clearance"),
+            consumer="statistics",
+            message_class=ClearanceColumns,
+            replica=start.replica,
+        ),
+        handler=Intake(store),
+        key=_mrns,
+        message_class=ClearanceColumns,
+        replica=start.replica,
+    )
+    steps = (make_days(*PARTITIONED), drop_days("counted", COUNTED_DAYS), drop_days("counted_batch", COUNTED_DAYS))
+    return [consumer.run, Housekeeping(start.database, start.replica, steps).run]
+
+
+def _mrns(states: Table) -> list[str]:
+    return states.strings("mrn").tolist()
+
+
+if __name__ == "__main__":
+    sys.exit(launch("statistics", assemble))

@@ -1,0 +1,42 @@
+"""The consumer's edge of statistics: clearance's feed into the store."""
+
+from __future__ import annotations
+
+from libs.columns import Table
+from libs.customs import mrn
+from libs.feed.types import EventError, FeedBatch
+from libs.store.database import Transaction
+from libs.telemetry import counter
+from services.statistics.store import Store
+
+_counted = counter("luxor_statistics_states_total", "States of consignments by what became of them", ("outcome",))
+
+
+class Intake:
+    """Counts the states that clearance announces."""
+
+    def __init__(self, store: Store) -> None:
+        """Count into a store."""
+        self._store = store
+
+    async def prepare(self, batches: list[FeedBatch]) -> Table:
+        """Put the states of a page together and make room for their days."""
+        states = Table.concat([batch.table for batch in batches])
+        days = set()
+        for number in states.strings("mrn").dictionary:
+            try:
+                days.add(mrn.parse(number).day)
+            except mrn.MrnError as error:
+                raise EventError("MRN_MALFORMED", str(error)) from error
+        accepted = states.ints("accepted_at")
+        if not accepted.valid.all():
+            raise EventError("ELEMENT_MISSING", "a state without the time of acceptance cannot be counted")
+        days |= set((accepted.values // 86_400_000_000).tolist())
+        await self._store.make_days(days)
+        return states
+
+    async def apply(self, tx: Transaction, prepared: Table) -> None:
+        """Count what is new."""
+        counted = await self._store.count(tx, prepared)
+        _counted.labels("counted").inc(counted)
+        _counted.labels("known").inc(prepared.rows - counted)

@@ -1,0 +1,120 @@
+"""The gRPC edge of statistics: translate, ask the store, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc.aio
+import sqlalchemy as sa
+
+from libs.server.errors import Refusal
+from luxor.statistics.v1 import statistics_pb2 as pb
+from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceServicer
+from services.statistics.cells import BOUNDS_MICROS
+from services.statistics.store import COUNT_CELL, REVENUE_CELL, TIME_CELL, Store
+
+DAYS_MAX = 3_660
+ROWS_MAX = 10_000
+ROWS_DEFAULT = 1_000
+VALUES_MAX = 500
+
+_COLUMNS = {
+    pb.DIMENSION_DAY: "day",
+    pb.DIMENSION_ORIGIN: "origin",
+    pb.DIMENSION_HS_CHAPTER: "chapter",
+    pb.DIMENSION_LANE: "lane",
+    pb.DIMENSION_DESTINATION: "destination",
+    pb.DIMENSION_STATE: "state",
+    pb.DIMENSION_CHARGE_KIND: "kind",
+    pb.DIMENSION_COLLECTOR: "collector",
+    pb.DIMENSION_CURRENCY: "currency",
+}
+
+
+class StatisticsService(StatisticsServiceServicer):
+    """Answers from the daily cells."""
+
+    def __init__(self, store: Store) -> None:
+        """Answer from a store."""
+        self._store = store
+
+    async def Query(self, request: pb.QueryRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.QueryResponse:
+        """Sum cells by the dimensions asked for."""
+        period = (request.from_day, request.to_day)
+        if not 0 <= request.to_day - request.from_day <= DAYS_MAX:
+            raise Refusal("PERIOD_MALFORMED", path="to_day", value=request.to_day, days_max=DAYS_MAX)
+        rows_max = request.max_rows or ROWS_DEFAULT
+        if not 1 <= rows_max <= ROWS_MAX:
+            raise Refusal("ROWS_MALFORMED", path="max_rows", value=request.max_rows, rows_max=ROWS_MAX)
+        group_by = _columns([(dimension, f"group_by[{place}]") for place, dimension in enumerate(request.group_by)])
+        named = [(each.dimension, f"filters[{place}].dimension") for place, each in enumerate(request.filters)]
+        filters = dict(
+            zip(_columns(named), (_values(each, place) for place, each in enumerate(request.filters)), strict=True)
+        )
+        response = pb.QueryResponse()
+
+        async def ask(
+            table: sa.Table, always: tuple[str, ...], add: Callable[[list[str], Sequence[Any]], None]
+        ) -> None:
+            """Fill one table of the answer; one that lacks a dimension filtered for has nothing to say."""
+            if any(name not in table.c for name in filters):
+                return
+            known = [name for name in group_by if name in table.c]
+            extra = [name for name in always if name not in known]
+            rows = await self._store.query(table, [*known, *extra], filters, period, rows_max)
+            if len(rows) > rows_max:
+                raise Refusal("TOO_MANY_ROWS", rows_max=rows_max)
+            for row in rows:
+                found = dict(zip(known, row, strict=False))
+                add([str(found[name]) if name in found else "" for name in group_by], row)
+
+        def add_count(keys: list[str], row: Any) -> None:
+            response.counts.add(
+                keys=keys,
+                consignments=row.consignments,
+                items=row.items,
+                value_minor=row.value_minor,
+                currency=row.currency,
+                net_mass_mg=row.net_mass_mg,
+            )
+
+        def add_revenue(keys: list[str], row: Any) -> None:
+            response.revenue.add(keys=keys, charges=row.charges, amount_minor=row.amount_minor, currency=row.currency)
+
+        def add_time(keys: list[str], row: Any) -> None:
+            last = response.times[-1] if response.times else None
+            if last is None or list(last.keys) != keys or last.stretch != row.stretch:
+                last = response.times.add(keys=keys, stretch=row.stretch, bounds_micros=BOUNDS_MICROS)
+                last.buckets.extend([0] * (len(BOUNDS_MICROS) + 1))
+            last.count += row.consignments
+            last.sum_micros += row.sum_micros
+            last.clamped += row.clamped
+            last.buckets[row.bucket] += row.consignments
+
+        await ask(COUNT_CELL, ("currency",), add_count)
+        await ask(REVENUE_CELL, ("currency",), add_revenue)
+        await ask(TIME_CELL, ("stretch", "bucket"), add_time)
+        return response
+
+
+def _columns(dimensions: Sequence[tuple[int, str]]) -> list[str]:
+    found: list[str] = []
+    for dimension, path in dimensions:
+        name = _COLUMNS.get(dimension)  # type: ignore[call-overload]  # an open enum: any number may come
+        if name is None or name in found:
+            raise Refusal("GROUPING_MALFORMED", path=path, value=dimension)
+        found.append(name)
+    return found
+
+
+def _values(asked: pb.Filter, place: int) -> list[Any]:
+    path = f"filters[{place}].values"
+    if not 1 <= len(asked.values) <= VALUES_MAX:
+        raise Refusal("FILTER_MALFORMED", path=path, value=len(asked.values), values_max=VALUES_MAX)
+    if asked.dimension != pb.DIMENSION_DAY:
+        return list(asked.values)
+    try:
+        return [int(value) for value in asked.values]
+    except ValueError:
+        raise Refusal("FILTER_MALFORMED", path=path, value=asked.values[0], values_max=VALUES_MAX) from None

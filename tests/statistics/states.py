@@ -1,0 +1,88 @@
+"""States of consignments as statistics reads them, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from libs.columns import Ints, Ragged, Strings, Table, schema_of
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+
+MICROS_A_DAY = 86_400_000_000
+
+
+@dataclass
+class State:
+    """One version of one consignment; times are microseconds after acceptance."""
+
+    mrn: str
+    version: int = 1
+    day: int = 20_782
+    destination: str = "DE"
+    lane: int = 1
+    state: int = 2
+    currency: str = "EUR"
+    decided: int | None = 1000
+    arrived: int | None = None
+    released: int | None = None
+    items: list[tuple[str, str, int]] = field(default_factory=lambda: [("CN", "620630", 1999)])
+    """Origin, commodity code, customs value."""
+    charges: list[tuple[int | None, int, int, int]] = field(default_factory=lambda: [(1, 2, 1, 380)])
+    """Item number, kind, collector, amount."""
+
+    @property
+    def accepted(self) -> int:
+        """When it was accepted, microseconds."""
+        return self.day * MICROS_A_DAY + 3600 * 10**6
+
+
+def states_table(rows: Sequence[State]) -> Table:
+    """Put states into columns."""
+    schema = schema_of(ClearanceColumns)
+
+    def times(values: Sequence[int | None]) -> Ints:
+        there = [value is not None for value in values]
+        return Ints.of([row.accepted + (value or 0) for row, value in zip(rows, values, strict=True)], there)
+
+    def enum(values: Sequence[int]) -> Ints:
+        return Ints.of(values, [value != 0 for value in values])
+
+    goods = [item for row in rows for item in row.items]
+    lines = [charge for row in rows for charge in row.charges]
+    items = Table(
+        schema.children["items"],
+        len(goods),
+        {
+            "origin_country": Strings.of([origin for origin, _, _ in goods]),
+            "commodity_code": Strings.of([code for _, code, _ in goods]),
+            "customs_value_minor": Ints.of([value for _, _, value in goods]),
+        },
+    )
+    charges = Table(
+        schema.children["charges"],
+        len(lines),
+        {
+            "item_number": Ints.of([number or 0 for number, _, _, _ in lines], [line[0] is not None for line in lines]),
+            "kind": enum([kind for _, kind, _, _ in lines]),
+            "collector": enum([collector for _, _, collector, _ in lines]),
+            "amount_minor": Ints.of([amount for _, _, _, amount in lines]),
+        },
+    )
+    return Table.of(
+        ClearanceColumns,
+        len(rows),
+        {
+            "mrn": Strings.of([row.mrn for row in rows]),
+            "version": Ints.of([row.version for row in rows]),
+            "accepted_at": Ints.of([row.accepted for row in rows]),
+            "decided_at": times([row.decided for row in rows]),
+            "arrived_at": times([row.arrived for row in rows]),
+            "released_at": times([row.released for row in rows]),
+            "state": enum([row.state for row in rows]),
+            "lane": enum([row.lane for row in rows]),
+            "destination_country": Strings.of([row.destination for row in rows]),
+            "revenue_currency": Strings.of([row.currency for row in rows]),
+            "items": Ragged.of_lengths([len(row.items) for row in rows], items),
+            "charges": Ragged.of_lengths([len(row.charges) for row in rows], charges),
+        },
+    )

@@ -1,0 +1,122 @@
+"""Cells are sums of consignments: each counts once, in the state that is known of it, whatever came before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.columns import Ints, Ragged, Strings, Table
+from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.statistics.v1 import statistics_pb2 as pb
+from services.statistics.cells import BOUNDS_MICROS, MICROS_A_DAY, Cells, sum_cells, tally
+from tests.statistics.states import State, states_table
+
+states = st.builds(
+    State,
+    mrn=st.just("26DE00329000000BR0"),
+    version=st.integers(1, 5),
+    day=st.integers(20_000, 20_002),
+    destination=st.sampled_from(["DE", "AU"]),
+    lane=st.integers(0, 4),
+    state=st.integers(1, 4),
+    currency=st.sampled_from(["EUR", ""]),
+    decided=st.none() | st.integers(-5, 10**7),
+    arrived=st.none() | st.integers(0, 10**7),
+    released=st.none() | st.integers(0, 10**8),
+    items=st.lists(st.tuples(st.sampled_from(["CN", "US", ""]), st.sampled_from(["620630", "9503000"]), st.integers(0, 10**6)), max_size=3),
+    charges=st.lists(st.tuples(st.none() | st.integers(1, 4), st.integers(0, 3), st.integers(0, 3), st.integers(0, 10**6)), max_size=3),
+)  # fmt: skip
+
+
+def as_dict(cells: Cells) -> dict[tuple[Any, ...], tuple[int, ...]]:
+    rows = zip(zip(*cells.keys, strict=True), zip(*cells.measures, strict=True), strict=True)
+    return {key: measures for key, measures in rows}
+
+
+def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
+    """Count one consignment after the other, in plain Python."""
+    counts: dict[Any, Counter[str]] = {}
+    revenue: dict[Any, Counter[str]] = {}
+    times: dict[Any, Counter[str]] = {}
+    lanes = {0: "", 1: "GREEN", 2: "BLUE", 3: "YELLOW", 4: "RED"}
+    for row, sign in zip(rows, signs, strict=True):
+        goods = [(origin, code[:2], value) for origin, code, value in row.items]
+        first = goods[0][:2] if goods else ("", "")
+        head = (row.day, row.destination, *first, lanes[row.lane])
+        state = clearance.State.Name(row.state).removeprefix("STATE_")
+        counts.setdefault((*head, state, row.currency), Counter())["n"] += sign
+        for origin, chapter, value in goods:
+            cell = counts.setdefault(
+                (row.day, row.destination, origin, chapter, lanes[row.lane], state, row.currency), Counter()
+            )
+            cell["items"] += sign
+            cell["value"] += sign * value
+        for number, kind, collector, amount in row.charges:
+            there = number is not None and number <= len(goods)
+            origin, chapter = goods[number - 1][:2] if there and number is not None else first
+            names = (
+                clearance.ChargeKind.Name(kind).removeprefix("CHARGE_KIND_") if kind else "",
+                clearance.Collector.Name(collector).removeprefix("COLLECTOR_") if collector else "",
+            )
+            cell = revenue.setdefault(
+                (row.day, row.destination, origin, chapter, lanes[row.lane], *names, row.currency), Counter()
+            )
+            cell["n"] += sign
+            cell["amount"] += sign * amount
+        spans = []
+        if row.decided is not None:
+            spans.append((pb.STRETCH_DECISION, row.decided))
+        if row.released is not None and row.arrived is not None:
+            spans.append((pb.STRETCH_RELEASE, row.released - max(row.arrived, row.decided or -row.accepted)))
+        for stretch, span in spans:
+            bucket = sum(max(0, span) > bound for bound in BOUNDS_MICROS)
+            cell = times.setdefault((*head, stretch, bucket), Counter())
+            cell["n"] += sign
+            cell["sum"] += sign * max(0, span)
+            cell["clamped"] += sign * (span < 0)
+    return (
+        {key: (c["n"], c["items"], c["value"], 0) for key, c in counts.items() if any(c.values())},
+        {key: (c["n"], c["amount"]) for key, c in revenue.items() if any(c.values())},
+        {key: (c["n"], c["sum"], c["clamped"]) for key, c in times.items() if any(c.values())},
+    )
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(st.tuples(states, st.sampled_from([1, -1])), min_size=1, max_size=6))
+def test_whole_batches_count_as_one_consignment_after_the_other(rows: list[tuple[State, int]]) -> None:
+    given_states, signs = [row for row, _ in rows], [sign for _, sign in rows]
+    found = tally(states_table(given_states), np.asarray(signs, np.int64))
+    expected = oracle(given_states, signs)
+    assert (as_dict(found.counts), as_dict(found.revenue), as_dict(found.times)) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(states, min_size=1, max_size=5))
+def test_a_state_counted_and_taken_back_leaves_nothing(rows: list[State]) -> None:
+    table = states_table(rows * 2)
+    found = tally(table, np.repeat([1, -1], len(rows)))
+    assert (len(found.counts), len(found.revenue), len(found.times)) == (0, 0, 0)
+
+
+def test_cells_come_in_the_order_of_their_keys() -> None:
+    cells = sum_cells([Strings.of(["b", "a", "b"]), np.array([2, 1, 1])], [np.array([5, 6, 7])])
+    assert cells.keys == (["a", "b", "b"], [1, 1, 2])
+    assert cells.measures == ([6, 7, 5],)
+
+
+def test_an_empty_page_counts_nothing() -> None:
+    empty = Table.of(
+        ClearanceColumns,
+        0,
+        {
+            "lane": Ints.absent(0),
+            "items": Ragged(np.zeros(1, np.int64), Table.of(ClearanceColumns, 0, {}).child("items")),
+        },
+    )
+    assert len(tally(empty, np.zeros(0, np.int64)).counts) == 0
+    assert MICROS_A_DAY == 24 * 3600 * 10**6

@@ -1,0 +1,170 @@
+"""Counting into PostgreSQL and asking over gRPC."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+
+import grpc
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from libs.customs.mrn import make_mrns
+from libs.feed.types import BEGINNING, EventError, FeedBatch
+from libs.server import errors
+from libs.server.testing import Running, running
+from libs.store.database import Database
+from libs.store.migrate import migrate
+from luxor.clearance.v1.clearance_columns_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
+from luxor.statistics.v1 import statistics_pb2 as pb
+from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
+from services.statistics.__main__ import assemble
+from services.statistics.intake import Intake
+from services.statistics.store import COUNT_CELL, REVENUE_CELL, TIME_CELL, Store
+from tests.statistics.states import State, states_table
+
+DAY = 20_782
+
+
+def batch(rows: list[State]) -> FeedBatch:
+    table = states_table(rows)
+    nothing = np.zeros(len(rows), np.int64)
+    return FeedBatch(table, nothing, BEGINNING, nothing, 0, "", "luxor.clearance.v1.ClearanceColumns")
+
+
+async def count(database: Database, store: Store, rows: list[State]) -> None:
+    intake = Intake(store)
+    prepared = await intake.prepare([batch(rows)])
+    async with database.transaction() as tx:
+        await intake.apply(tx, prepared)
+
+
+async def cells_of(store: Store) -> list[list[tuple[object, ...]]]:
+    found = []
+    for table in (COUNT_CELL, REVENUE_CELL, TIME_CELL):
+        keys = [column.name for column in table.primary_key]
+        rows = await store.query(table, keys, {}, (0, 100_000), 10_000)
+        found.append([tuple(row) for row in rows if any(row[len(keys) :])])
+    return found
+
+
+@pytest_asyncio.fixture
+async def store(database: Database) -> Store:
+    await migrate(database, "services.statistics")
+    return Store(database)
+
+
+def lives(count: int, seed: int) -> list[list[State]]:
+    """Make consignments with one to four versions each."""
+    rng = random.Random(seed)
+    mrns = make_mrns(["DE"] * count, [n % 64 for n in range(count)], DAY, 0)
+    found = []
+    for number in mrns:
+        life = []
+        for version in range(1, rng.randint(1, 4) + 1):
+            items = [
+                (rng.choice(["CN", "US"]), rng.choice(["620630", "950300"]), rng.randint(1, 9999))
+                for _ in range(rng.randint(1, 3))
+            ]
+            life.append(
+                State(
+                    number,
+                    version,
+                    DAY,
+                    lane=rng.randint(1, 4),
+                    state=rng.randint(2, 4),
+                    released=rng.choice([None, rng.randint(0, 10**9)]),
+                    arrived=rng.choice([None, 5000]),
+                    items=items,
+                    charges=[(1, 2, rng.randint(1, 3), rng.randint(1, 500))],
+                )
+            )
+        found.append(life)
+    return found
+
+
+async def test_any_order_with_repeats_counts_each_consignment_once_in_its_newest_state(
+    database: Database, store: Store
+) -> None:
+    every = lives(60, seed=7)
+    events = [state for life in every for state in life] * 2
+    random.Random(8).shuffle(events)
+    for start in range(0, len(events), 25):
+        await count(database, store, events[start : start + 25])
+    found = await cells_of(store)
+    async with database.transaction() as tx:
+        for table in (COUNT_CELL, REVENUE_CELL, TIME_CELL):
+            await tx.raw.execute(f"truncate {table.name}")
+        await tx.raw.execute("truncate counted")
+    await count(database, store, [life[-1] for life in every])
+    assert found == await cells_of(store)
+    assert sum(row[-4] for row in found[0]) == 60
+
+
+async def test_a_restarted_process_takes_back_what_another_counted(database: Database, store: Store) -> None:
+    life = [State(make_mrns(["DE"], [1], DAY, 5)[0], version, DAY, state=version + 1) for version in (1, 2)]
+    await count(database, store, life[:1])
+    await count(database, Store(database), life[1:])
+    counts = (await cells_of(store))[0]
+    assert [(row[5], row[7]) for row in counts] == [("HELD", 1)]
+
+
+async def test_a_state_of_long_ago_finds_room(database: Database, store: Store) -> None:
+    old = State(make_mrns(["DE"], [1], DAY - 300, 5)[0], 1, DAY - 300)
+    await count(database, store, [old])
+    assert [row[0] for row in (await cells_of(store))[0]] == [DAY - 300]
+
+
+async def test_a_state_without_a_good_mrn_is_its_own_fault(store: Store) -> None:
+    with pytest.raises(EventError, match="MRN_MALFORMED"):
+        await Intake(store).prepare([batch([State("nonsense")])])
+
+
+@pytest_asyncio.fixture
+async def service(database_url: str) -> AsyncIterator[Running]:
+    async with running("statistics", assemble, database_url) as found:
+        yield found
+
+
+async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> None:
+    store = Store(service.service.database)
+    mrns = make_mrns(["DE"] * 3, [1, 2, 3], DAY, 0)
+    rows = [
+        State(mrns[0], items=[("CN", "620630", 100), ("US", "950300", 50)]),
+        State(mrns[1], lane=4, state=3, charges=[(None, 1, COLLECTOR_CUSTOMS, 300), (1, 2, COLLECTOR_VENDOR, 20)]),
+        State(mrns[2], state=4, arrived=2000, released=2_000_000, day=DAY),
+    ]
+    await count(service.service.database, store, rows)
+    stub = StatisticsServiceStub(await service.channel("analyst", "a1"))
+
+    async def ask(**fields: object) -> pb.QueryResponse:
+        return await stub.Query(pb.QueryRequest(from_day=DAY, to_day=DAY, **fields), timeout=5)  # type: ignore[arg-type]
+
+    whole = await ask()
+    assert [(row.consignments, row.items, row.value_minor, row.currency) for row in whole.counts] == [
+        (3, 4, 4148, "EUR")
+    ]
+    by_origin = await ask(group_by=[pb.DIMENSION_ORIGIN, pb.DIMENSION_CHARGE_KIND])
+    assert [(list(row.keys), row.consignments, row.items) for row in by_origin.counts] == [
+        (["CN", ""], 3, 3),
+        (["US", ""], 0, 1),
+    ]
+    assert [(list(row.keys), row.amount_minor) for row in by_origin.revenue] == [
+        (["CN", "DUTY"], 300),
+        (["CN", "TAX"], 780),
+    ]
+    red = await ask(filters=[pb.Filter(dimension=pb.DIMENSION_LANE, values=["RED"])], group_by=[pb.DIMENSION_COLLECTOR])
+    assert [row.consignments for row in red.counts] == [1]
+    assert [(list(row.keys), row.amount_minor) for row in red.revenue] == [(["CUSTOMS"], 300), (["VENDOR"], 20)]
+    release = next(row for row in whole.times if row.stretch == pb.STRETCH_RELEASE)
+    assert (release.count, release.sum_micros, sum(release.buckets)) == (1, 1_998_000, 1)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ask(group_by=[pb.DIMENSION_DAY, pb.DIMENSION_DAY])
+    assert errors.reason_of(caught.value) == "GROUPING_MALFORMED"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ask(group_by=[pb.DIMENSION_ORIGIN], max_rows=1)
+    assert errors.reason_of(caught.value) == "TOO_MANY_ROWS"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Query(pb.QueryRequest(from_day=5, to_day=4), timeout=5)
+    assert errors.reason_of(caught.value) == "PERIOD_MALFORMED"

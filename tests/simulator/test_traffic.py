@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 from stdnum import ean
 
+from libs.columns import Table
 from libs.customs import eori, hs, ioss, s10
 from libs.simulator import SimulatedConsignment, Simulator, load_scenario, scenario_names
 from libs.simulator.catalogue import catalogue
 from libs.simulator.numbers import AirWaybillError, air_waybill, check_air_waybill
+from luxor.consignment.v1 import consignment_columns_pb2 as columns_pb
 from luxor.consignment.v1 import consignment_pb2 as pb
+from services.ingestion import validation
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 ROWS = 30_000
@@ -183,6 +186,13 @@ def test_the_mix_is_mostly_cheap_and_mostly_for_the_union(everyday: list[Simulat
     assert set(sizes) == {1, 2, 3, 4}
     assert sizes[1] > sizes[2] > sizes[3] > sizes[4] > 0
     assert sum(c.message.dispatch_country == "CN" for c in everyday) / ROWS == pytest.approx(0.8, abs=0.08)
+
+
+@pytest.mark.parametrize(("name", "day"), [("everyday", 0), ("new_fraud_60", 45)])
+def test_ingestion_finds_nothing_to_refuse_or_to_warn_of(name: str, day: int) -> None:
+    messages = [c.message for c in Simulator(5, name).day(day, volume=5000)]
+    checked = validation.check(Table.from_messages(messages, columns_pb.ConsignmentColumns, pb.Consignment))
+    assert not list(checked.problems)
 
 
 def test_postcodes_have_the_form_of_their_country(everyday: list[SimulatedConsignment]) -> None:

@@ -135,9 +135,8 @@ def inspect(directory: Path) -> Binaries | None:
     match = _VERSION.search(told)
     if match is None:
         return None
-    return Binaries(
-        directory, match.group(0).split()[-1], int(match.group(1)), from_wheel=directory == _wheel_directory()
-    )
+    version = match.group(0).split()[-1]
+    return Binaries(directory, version, int(match.group(1)), from_wheel=_WHEEL_PART in directory.parts)
 
 
 def reachable(binaries: Binaries, account: Account, shelter: Path) -> Binaries:

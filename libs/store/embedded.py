@@ -151,12 +151,11 @@ class EmbeddedPostgres:
         """Ends the server as a crash would (SIGKILL to each of its processes), for tests of faults; `start` "
         "recovers."""
         process = self._postmaster()
-        if process is None:
-            return
-        members = family(process)
-        memory = SharedMemory.of((each.pid for each in members), self.cluster)
-        kill_all(members, STOP_SECONDS_MAX)
-        memory.release()
+        if process is not None:
+            members = family(process)
+            memory = SharedMemory.of((each.pid for each in members), self.cluster)
+            kill_all(members, STOP_SECONDS_MAX)
+            memory.release()
         self._reap()
 
     def destroy(self) -> None:

@@ -103,7 +103,16 @@ _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]
     (Event.INVALIDATED, _H): (_I, None),
 }
 
-REFUSALS: Final = ("", "ALREADY_DECIDED", "ALREADY_ARRIVED", "NOT_HELD", "ALREADY_HELD", "AMENDMENT_TOO_LATE", "DEBT_OPEN", "STATE_FINAL")
+REFUSALS: Final = (
+    "",
+    "ALREADY_DECIDED",
+    "ALREADY_ARRIVED",
+    "NOT_HELD",
+    "ALREADY_HELD",
+    "AMENDMENT_TOO_LATE",
+    "DEBT_OPEN",
+    "STATE_FINAL",
+)
 """Why an event has no effect, by the numbers in `Outcome.refusal`; place 0 stands for an effect."""
 
 _REFUSAL_OF: Final = np.array(
@@ -160,7 +169,8 @@ class Outcome:
     @property
     def effective(self) -> BoolArray:
         """Where the event had its effect: there the version rises by one, nowhere else."""
-        return self.refusal == 0
+        effective: BoolArray = self.refusal == 0
+        return effective
 
 
 def apply(event: Event | IntArray, now: Situation) -> Outcome:

@@ -157,7 +157,9 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
         columns["decided_at"] = pick(decides, at, table.ints("decided_at"))
         columns["decided_by"] = _merge(decides, Strings.constant(what.by, table.rows), table.column("decided_by"))
     if np.isin(events, _OFFICERS).any():
-        reasons = [what.reason] + ([OFFICER_HOLD] if what.event == Event.OFFICER_HELD and what.reason != OFFICER_HOLD else [])
+        reasons = [what.reason] + (
+            [OFFICER_HOLD] if what.event == Event.OFFICER_HELD and what.reason != OFFICER_HOLD else []
+        )
         columns["reasons"] = _merge_lists(done, reasons, table.ragged("reasons"))
         columns["note"] = _merge(done, Strings.constant(what.note, table.rows), table.column("note"))
     stopped = done & (events == Event.ARRIVED) & (before.state != State.HELD) & (outcome.state == State.HELD)

@@ -1,0 +1,134 @@
+"""Start clearance alone: python -m services.clearance."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from libs.columns import Table
+from libs.feed.consumer import Consumer
+from libs.feed.dead_letters import DeadLetterServicer
+from libs.feed.port import GrpcPort
+from libs.feed.retention import Maintenance
+from libs.feed.service import FeedServicer
+from libs.server.config import Settings, setting
+from libs.server.identity import Role
+from libs.server.launch import Start, launch
+from libs.server.server import Background
+from libs.store.errors import StoreError
+from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
+from libs.telemetry import get_logger
+from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
+from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from services.clearance.consumer import Intake
+from services.clearance.office import Office
+from services.clearance.service import LONG_POLLS, ROLES, ClearanceService
+from services.clearance.snapshot import Snapshot
+from services.clearance.store import Store
+
+STATE_DAYS = 390
+"""Days after acceptance for which a consignment is known; its states' batches are kept somewhat longer."""
+
+PENDING_SECONDS = 10
+"""Age from which an arrival that was recorded and not carried out is taken up: its call must have died."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ClearanceConfig(Settings, service="clearance"):
+    """What clearance alone reads."""
+
+    assess_seconds: float = setting("ASSESS_SECONDS", default=10.0, low=0.1, high=60, example="10")
+    """Deadline of a call to risk or revenue; the batch is tried again after it."""
+
+    calls_at_once: int = setting("CALLS_AT_ONCE", default=3, low=1, high=64, example="3")
+    """Batches that are being assessed at once; each is a call to risk and one to revenue."""
+
+    events_max: int = setting("EVENTS_MAX", default=2_000, low=1, high=20_000, example="2000")
+    """Filings that are decided in one transaction, about: it must not hold the feed's horizon for long."""
+
+
+class Arrivals:
+    """Takes up arrivals whose call died between recording and carrying out."""
+
+    def __init__(self, store: Store, *, interval_seconds: float = 2.0, documents_max: int = 100) -> None:
+        self._store = store
+        self._office = Office(store)
+        self._interval_seconds = interval_seconds
+        self._documents_max = documents_max
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look every interval, until `stop`; what fails is tried again."""
+        while not stop.is_set():
+            try:
+                await self.step()
+            except StoreError as error:
+                get_logger().warning("ARRIVALS_POSTPONED", error=type(error).__name__)
+            try:
+                async with asyncio.timeout(self._interval_seconds):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self) -> int:
+        """Carry out what is due; gives how many arrivals."""
+        now = await self._store.database.now()
+        return await self._office.finish_arrivals(now - PENDING_SECONDS * 1_000_000, self._documents_max)
+
+
+def assemble(start: Start) -> Sequence[Background]:
+    """Put clearance together."""
+    config = ClearanceConfig.from_environ("clearance", start.environ)
+    store = Store(start.database)
+    start.server.add(
+        add_ClearanceServiceServicer_to_server, ClearanceService(store), roles=ROLES, long_polls=LONG_POLLS
+    )
+    start.server.add(
+        add_FeedServiceServicer_to_server,
+        FeedServicer(store.outbox, Snapshot(store)),
+        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}},
+        long_polls={"Pull"},
+    )
+    start.server.add(
+        add_DeadLetterServiceServicer_to_server,
+        DeadLetterServicer(start.database),
+        roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
+    )
+    intake = Intake(
+        Office(store),
+        start.neighbour("risk"),
+        start.neighbour("revenue"),
+        assess_seconds=config.assess_seconds,
+        calls_at_once=config.calls_at_once,
+    )
+    consumer = Consumer(
+        "ingestion",
+        database=start.database,
+        pull=GrpcPort(
+            start.neighbour("ingestion"),
+            consumer="clearance",
+            message_class=ConsignmentColumns,
+            replica=start.replica,
+        ),
+        handler=intake,
+        key=_mrns,
+        message_class=ConsignmentColumns,
+        replica=start.replica,
+        max_events=config.events_max,
+    )
+    steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge_requests())
+    return [
+        consumer.run,
+        Arrivals(store).run,
+        Maintenance(start.database, notices=True).run,
+        Housekeeping(start.database, start.replica, steps).run,
+    ]
+
+
+def _mrns(filings: Table) -> list[str]:
+    return filings.strings("mrn").tolist()
+
+
+if __name__ == "__main__":
+    sys.exit(launch("clearance", assemble))

@@ -1,0 +1,159 @@
+"""What risk and revenue answered, as the columns of clearance's own states and as the input of the decision.
+
+`risk` is a table of luxor.risk.v1.AssessmentColumns, `revenue` one of luxor.revenue.v1.AssessmentColumns, both aligned with the filings.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Column, Ints, Ragged, Strings, Table
+from libs.columns.schema import schema_of
+from libs.customs.money import Rounding, add_columns, scale_column
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.decision import Assessment
+
+_SCHEMA: Final = schema_of(ClearanceColumns)
+_FINDINGS: Final = ("rule", "rule_version", "lane", "reason", "sentence", "item_number", "points")
+_CHARGES: Final = {
+    "item_number": "item_number",
+    "kind": "kind",
+    "code": "charge",
+    "base_minor": "basis",
+    "rate_ppm": "rate_ppm",
+    "amount_minor": "amount",
+    "collector": "collector",
+    "legal_reference": "reference",
+    "explanation": "sentence",
+    "specific_minor": "specific_minor",
+    "debtor": "debtor",
+    "scheme": "scheme",
+    "collection_reference": "collection_reference",
+    "rounding": "rounding",
+    "rounding_unit": "rounding_unit",
+    "rounding_reference": "rounding_reference",
+}
+_ITEMS: Final = {
+    "number": "number",
+    "commodity_code": "commodity_code",
+    "origin_country": "origin_country",
+    "net_mass_mg": "net_mass_mg",
+    "quantity_milli": "quantity_milli",
+    "quantity_unit": "quantity_unit",
+    "price_minor": "price_minor",
+    "price_currency": "price_currency",
+}
+_BORDER: Final = ("collected_by_customs", "collected_by_carrier", "collected_by_postal_operator")
+
+
+class Misaligned(Exception):  # tells what happened
+    """An answer does not belong to the question; the message says which and why. It is the neighbour's fault, not the event's."""
+
+
+def check(filings: Table, risk: Table, revenue: Table) -> None:
+    """Raise Misaligned where an answer has another number of rows, or misses what every answer must have."""
+    for name, answer in (("risk", risk), ("revenue", revenue)):
+        if answer.rows != filings.rows:
+            raise Misaligned(f"{name} answered {answer.rows} rows to {filings.rows} consignments")
+    if not risk.ints("lane").valid.all():
+        raise Misaligned("risk answered a consignment without a lane")
+    silent = ~revenue.ints("duty").valid & ~revenue.strings("reason").present
+    if silent.any():
+        raise Misaligned("revenue answered a consignment with neither figures nor a reason")
+
+
+def assessment_of(risk: Table, revenue: Table) -> Assessment:
+    """Give what the decision looks at."""
+    findings = risk.ragged("findings")
+    return Assessment(
+        lane=risk.ints("lane").filled(0),
+        reasons=Ragged(findings.offsets, risk.child("findings").strings("reason")),
+        unvalued=revenue.strings("reason"),
+        payable=_payable(revenue),
+        vendor_collected=revenue.ints("collected_by_vendor"),
+        account=revenue.strings("deferred_account"),
+    )
+
+
+def columns_of(filings: Table, risk: Table, revenue: Table) -> dict[str, Column]:
+    """Give the columns of the state that come from the assessments, and the goods with their values."""
+    return {
+        "lane": risk.ints("lane"),
+        "risk_score": risk.ints("score"),
+        "risk_unjudged": risk.ints("unjudged"),
+        "rule_set_version": risk.strings("rule_set"),
+        "findings": _child(risk, "findings", "findings", {name: name for name in _FINDINGS}),
+        "rulebook_version": revenue.strings("rulebook_version"),
+        "revenue_currency": revenue.strings("currency"),
+        "intrinsic_value_minor": revenue.ints("intrinsic_value"),
+        "customs_value_minor": revenue.ints("customs_value"),
+        "duty_minor": revenue.ints("duty"),
+        "tax_minor": revenue.ints("tax"),
+        "fee_minor": revenue.ints("fee"),
+        "vendor_collected_minor": revenue.ints("collected_by_vendor"),
+        "payable_minor": _payable(revenue),
+        "revenue_notes": revenue.ragged("notes"),
+        "exchange_day": revenue.ints("exchange_day"),
+        "charges": _child(revenue, "charges", "charges", _CHARGES),
+        "items": _items(filings, revenue.ints("customs_value")),
+    }
+
+
+def _payable(revenue: Table) -> Ints:
+    parts = [revenue.ints(name) for name in _BORDER]
+    known = revenue.ints("duty").valid & ~revenue.strings("reason").present
+    return Ints.of(add_columns(*(part.values for part in parts)), known)
+
+
+def _child(table: Table, source: str, target: str, names: dict[str, str]) -> Ragged:
+    rows = table.ragged(source)
+    inner = table.child(source)
+    return Ragged(
+        rows.offsets,
+        Table(_SCHEMA.children[target], inner.rows, {new: inner.column(old) for new, old in names.items()}),
+    )
+
+
+def _items(filings: Table, value: Ints) -> Ragged:
+    items = _child(filings, "items", "items", _ITEMS)
+    inner = items.values
+    assert isinstance(inner, Table)
+    owners = items.owners()
+    shares = share_out(value.values, items.offsets, inner.ints("price_minor").values, inner.strings("price_currency"))
+    return Ragged(items.offsets, inner.with_columns({"customs_value_minor": Ints.of(shares, value.valid[owners])}))
+
+
+def share_out(
+    value: NDArray[np.int64], offsets: NDArray[np.int64], price: NDArray[np.int64], currency: Strings
+) -> NDArray[np.int64]:
+    """Share each consignment's value out among its items by price, to the last minor unit; shape (items,).
+
+    Prices of several currencies, or none above 0, count as equal. The parts always add up to the whole.
+    """
+    lengths = np.diff(offsets)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    shares = value[owners]
+    several = np.flatnonzero((lengths > 1)[owners])
+    if not len(several):
+        return shares
+    row = owners[several]
+    first = currency.indices[offsets[:-1][row]]
+    weight = np.maximum(price[several], 0)
+    mixed = np.zeros(len(lengths), np.bool_)
+    mixed[row[currency.indices[several] != first]] = True
+    total = np.bincount(row, weight, len(lengths)).astype(np.int64)
+    equal = (mixed | (total <= 0))[row]
+    weight = np.where(equal, 1, weight)
+    # Running sums inside each consignment: the share is the difference of two rounded running shares, so nothing is lost.
+    running = np.cumsum(weight)
+    starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
+    counts = np.diff(np.r_[starts, len(row)])
+    before = np.repeat(running[starts] - weight[starts], counts)
+    upto = running - before
+    whole = np.repeat(upto[np.r_[starts[1:], len(row)] - 1], counts)
+    ends = scale_column(value[row], upto, whole, Rounding.HALF_UP)
+    begins = np.r_[0, ends[:-1]]
+    begins[starts] = 0
+    shares[several] = ends - begins
+    return shares

@@ -1,0 +1,1 @@
+"""Clearance's schema, forward only."""

@@ -1,0 +1,188 @@
+"""What callers send, checked: sizes, ids, references, arrivals, officers' acts. A part of the edge."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from libs.customs import mrn as mrns
+from libs.server.errors import Refusal, item_error
+from libs.server.identity import Identity, Role
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.errors.v1.errors_pb2 import ItemError
+from services.clearance.inquiry import PAGE_DEFAULT, ROWS_MAX, Query
+from services.clearance.office import Acted
+from services.clearance.store import Arrival
+
+BATCH_MAX: Final = 1_000
+PAGE_MAX: Final = 1_000
+REQUEST_ID_CHARACTERS_MAX: Final = 64
+NOTE_CHARACTERS_MAX: Final = 512
+_CHARACTERS_MAX: Final = {"mrn": 18, "local_reference": 22, "house_document_number": 70, "master_document_number": 70}
+_FILER_CHARACTERS_MAX: Final = 35
+_CONVEYANCE_CHARACTERS_MAX: Final = 17
+_REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
+_PLACE: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}")
+_FIRST_MICROS: Final = 946_684_800_000_000  # 2000-01-01
+_AHEAD_MICROS_MAX: Final = 3_600_000_000
+_TOKEN: Final = re.compile(r"[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,9}")
+_ASKED_BY_CARRIERS: Final = frozenset({"house_document_number", "master_document_number"})
+
+
+def check_size(count: int) -> None:
+    """Raise Refusal unless a batch has 1 to 1,000 items."""
+    if count == 0:
+        raise Refusal("BATCH_EMPTY", count_max=BATCH_MAX)
+    if count > BATCH_MAX:
+        raise Refusal("BATCH_TOO_LARGE", count=count, count_max=BATCH_MAX)
+
+
+def check_request_id(request_id: str) -> None:
+    """Raise Refusal unless it has 1 to 64 printable characters."""
+    if not request_id:
+        raise Refusal("REQUEST_ID_MISSING", path="request_id")
+    if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
+        raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
+
+
+def check_act(reason: str, note: str) -> None:
+    """Raise Refusal unless an officer gives a stable reason and a note that is not too long."""
+    if _REASON.fullmatch(reason) is None:
+        raise Refusal("REASON_MALFORMED", path="reason", value=reason)
+    if len(note) > NOTE_CHARACTERS_MAX or not _plain(note):
+        raise Refusal("NOTE_TOO_LONG", path="note")
+
+
+def page_size(value: int, path: str) -> int:
+    """Give the size of a page; raises Refusal where it is too large."""
+    if value > PAGE_MAX:
+        raise Refusal("PAGE_SIZE_TOO_LARGE", path=path, value=value, limit=PAGE_MAX)
+    return value or PAGE_DEFAULT
+
+
+def queries(asked: Sequence[pb.StatusQuery], identity: Identity) -> tuple[list[Query | None], dict[int, ItemError]]:
+    """Read queries; those that cannot be asked have an error by place."""
+    share = max(1, ROWS_MAX // len(asked))
+    read: list[Query | None] = []
+    errors: dict[int, ItemError] = {}
+    for place, query in enumerate(asked):
+        found = _query(query, identity, f"queries[{place}]", share)
+        if isinstance(found, Query):
+            read.append(found)
+        else:
+            read.append(None)
+            errors[place] = found
+    return read, errors
+
+
+def _query(query: pb.StatusQuery, identity: Identity, path: str, share: int) -> Query | ItemError:
+    kind = query.WhichOneof("reference")
+    if kind is None or (identity.role is Role.CARRIER and kind not in _ASKED_BY_CARRIERS):
+        return item_error("QUERY_MALFORMED", path)
+    value: str = getattr(query, kind)
+    limit = _CHARACTERS_MAX[kind]
+    if kind == "mrn" and not mrns.is_valid(value):
+        return item_error("MRN_MALFORMED", f"{path}.mrn", value)
+    if not 0 < len(value) <= limit or not _plain(value):
+        return item_error("REFERENCE_MALFORMED", f"{path}.{kind}", value, characters_max=limit)
+    if query.page_size > PAGE_MAX:
+        return item_error("PAGE_SIZE_TOO_LARGE", f"{path}.page_size", query.page_size, limit=PAGE_MAX)
+    if query.page_token and not _is_token(kind, query.page_token):
+        return item_error("PAGE_TOKEN_MALFORMED", f"{path}.page_token")
+    filer = query.filer
+    if kind == "local_reference":
+        if identity.role is Role.FILER:
+            if filer not in ("", identity.id):
+                return item_error("FILER_FOREIGN", f"{path}.filer")
+            filer = identity.id
+        elif not 0 < len(filer) <= _FILER_CHARACTERS_MAX or not _plain(filer):
+            return item_error("FILER_MISSING", f"{path}.filer")
+    return Query(kind, value, filer, min(query.page_size or PAGE_DEFAULT, share), query.page_token)
+
+
+def _is_token(kind: str, token: str) -> bool:
+    if kind == "house_document_number":
+        return mrns.is_valid(token)
+    return kind == "master_document_number" and _TOKEN.fullmatch(token) is not None
+
+
+def unknown(place: int, query: pb.StatusQuery) -> ItemError:
+    """Say that nothing is known under a query's reference."""
+    kind = query.WhichOneof("reference") or "reference"
+    return item_error("CONSIGNMENT_UNKNOWN", f"queries[{place}].{kind}", getattr(query, kind, ""))
+
+
+def arrivals(told: Sequence[pb.Arrival], carrier: str, now: int) -> tuple[list[Arrival | None], list[list[ItemError]]]:
+    """Read arrivals; None and errors for those that are refused."""
+    read: list[Arrival | None] = []
+    errors: list[list[ItemError]] = []
+    for place, arrival in enumerate(told):
+        faults = _arrival_faults(arrival, f"arrivals[{place}]", now)
+        errors.append(faults)
+        read.append(
+            None
+            if faults
+            else Arrival(
+                arrival.master_document_number,
+                carrier,
+                arrival.conveyance_reference,
+                arrival.arrived_at.seconds * 1_000_000 + arrival.arrived_at.nanos // 1_000,
+                arrival.place,
+            )
+        )
+    return read, errors
+
+
+def _arrival_faults(arrival: pb.Arrival, path: str, now: int) -> list[ItemError]:
+    faults = []
+    number = arrival.master_document_number
+    if not 0 < len(number) <= _CHARACTERS_MAX["master_document_number"] or not _plain(number):
+        faults.append(item_error("MASTER_DOCUMENT_MALFORMED", f"{path}.master_document_number", number))
+    conveyance = arrival.conveyance_reference
+    if len(conveyance) > _CONVEYANCE_CHARACTERS_MAX or not _plain(conveyance):
+        faults.append(item_error("CONVEYANCE_MALFORMED", f"{path}.conveyance_reference", conveyance))
+    if arrival.place and _PLACE.fullmatch(arrival.place) is None:
+        faults.append(item_error("ARRIVAL_PLACE_MALFORMED", f"{path}.place", arrival.place))
+    if not arrival.HasField("arrived_at"):
+        faults.append(item_error("ARRIVAL_TIME_MISSING", f"{path}.arrived_at"))
+    else:
+        micros = arrival.arrived_at.seconds * 1_000_000 + arrival.arrived_at.nanos // 1_000
+        if not _FIRST_MICROS <= micros <= now + _AHEAD_MICROS_MAX:
+            faults.append(item_error("ARRIVAL_TIME_OUT_OF_BOUNDS", f"{path}.arrived_at"))
+    return faults
+
+
+def refs(wanted: Sequence[pb.ConsignmentRef]) -> tuple[list[int], dict[int, ItemError]]:
+    """Give the places of consignments that can be acted on, and the errors of the others by place."""
+    places: list[int] = []
+    errors: dict[int, ItemError] = {}
+    seen: set[str] = set()
+    for place, ref in enumerate(wanted):
+        path = f"consignments[{place}].mrn"
+        if not mrns.is_valid(ref.mrn):
+            errors[place] = item_error("MRN_MALFORMED", path, ref.mrn)
+        elif ref.mrn in seen:
+            errors[place] = item_error("CONSIGNMENT_REPEATED", path, ref.mrn)
+        elif not _is_ours(ref.mrn):
+            errors[place] = item_error("CONSIGNMENT_UNKNOWN", path, ref.mrn)
+        else:
+            places.append(place)
+        seen.add(ref.mrn)
+    return places, errors
+
+
+def act_error(place: int, acted: Acted) -> ItemError:
+    """Say why an officer's act had no effect on a consignment."""
+    return item_error(acted.refusal, f"consignments[{place}].mrn", acted.mrn, version=acted.version)
+
+
+def _is_ours(number: str) -> bool:
+    try:
+        mrns.parse(number)
+    except mrns.MrnError:
+        return False
+    return True
+
+
+def _plain(text: str) -> bool:
+    """Whether a text has no control characters (a NUL has no place in the store either)."""
+    return not any(character < " " or character == "\x7f" for character in text)

@@ -1,0 +1,256 @@
+"""The gRPC edge of clearance: translate, authorise, call, answer. No rule of the field."""
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+import grpc.aio
+from google.protobuf.message import Message
+
+from libs.server import call
+from libs.server.errors import Refusal
+from libs.server.identity import Role
+from libs.store.requests import RequestReused
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
+from luxor.errors.v1.errors_pb2 import ItemError
+from services.clearance import answers, requests
+from services.clearance.inquiry import BadToken, Found, Inquiry
+from services.clearance.lifecycle import Event, State
+from services.clearance.mailbox import Mailbox
+from services.clearance.office import Acted, Office, Under
+from services.clearance.states import Happening
+from services.clearance.store import Row, Store, carrier_key, filer_key
+
+NOTICES_DEFAULT: Final = 500
+NOTICES_MAX: Final = 1_000
+WAIT_MILLIS_MAX: Final = 20_000
+_ROWS_A_BREATH: Final = 250
+"""States that become messages before other calls get a turn."""
+
+R = TypeVar("R", bound=Message)
+_INSIGHT: Final = frozenset({Role.OFFICER, Role.ANALYST, Role.OPERATOR})
+
+ROLES: Final = {
+    "RecordArrivals": {Role.CARRIER},
+    "GetStatus": {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST},
+    "ListConsignments": {Role.OFFICER, Role.ANALYST},
+    "ReleaseConsignments": {Role.OFFICER},
+    "HoldConsignments": {Role.OFFICER},
+    "PullNotices": {Role.FILER, Role.CARRIER},
+}
+"""Who may call what."""
+
+LONG_POLLS: Final = frozenset({"PullNotices"})
+
+
+class ClearanceService(ClearanceServiceServicer):
+    """Takes arrivals and officers' acts, tells status and notices."""
+
+    def __init__(self, store: Store) -> None:
+        """Serve from a store."""
+        self._store = store
+        self._office = Office(store)
+        self._inquiry = Inquiry(store)
+        self._mailbox = Mailbox(store)
+
+    # ------------------------------------------------------------------------------------------ arrivals
+    async def RecordArrivals(
+        self, request: pb.RecordArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordArrivalsResponse:
+        """Record arrivals in one transaction, then carry them out in chunks; what is left undone by a crash is taken up again."""
+        requests.check_size(len(request.arrivals))
+        requests.check_request_id(request.request_id)
+        current = call.current()
+        key = (str(current.identity), request.request_id, _digest("RecordArrivals", request))
+        async with self._store.database.transaction() as tx:
+            before = await _recall(self._store, tx, key)
+            if before is not None:
+                return pb.RecordArrivalsResponse.FromString(before)
+            at = await self._store.now(tx)
+            arrivals, errors = requests.arrivals(request.arrivals, current.identity.id, at)
+            there = [each for each in arrivals if each is not None]
+            own = iter(
+                await self._store.record_arrivals(tx, there, request_id=request.request_id, at=at) if there else []
+            )
+        known = [each is not None and next(own) for each in arrivals]
+        found = await self._office.arrive(dict.fromkeys(each.document_number for each in there), trace=current.trace)
+        response = pb.RecordArrivalsResponse()
+        for arrival, counts, faults in zip(arrivals, known, errors, strict=True):
+            if arrival is None:
+                response.results.add(outcome=pb.ARRIVAL_OUTCOME_REFUSED, errors=faults)
+                continue
+            under = found.get(arrival.document_number, Under())
+            response.results.add(
+                outcome=pb.ARRIVAL_OUTCOME_RECORDED if counts else pb.ARRIVAL_OUTCOME_KNOWN,
+                consignments=under.consignments,
+                released=under.released,
+                held=under.held,
+            )
+        async with self._store.database.transaction() as tx:
+            await self._store.requests.remember(tx, *key, response.SerializeToString())
+        return response
+
+    # ------------------------------------------------------------------------------------------ looking
+    async def GetStatus(
+        self, request: pb.GetStatusRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetStatusResponse:
+        """Answer each query; what the caller may not see is as unknown as what does not exist."""
+        requests.check_size(len(request.queries))
+        identity = call.current().identity
+        queries, errors = requests.queries(request.queries, identity)
+        asked = [place for place, query in enumerate(queries) if query is not None]
+        async with self._store.database.connection() as reading:
+            found = dict(
+                zip(asked, await self._inquiry.find(reading, [q for q in queries if q is not None]), strict=True)
+            )
+            rows = await self._inquiry.rows(reading, list(found.values()))
+            if identity.role is Role.FILER:
+                rows = {mrn: row for mrn, row in rows.items() if row.filer == identity.id}
+            messages = await self._statuses(reading, list(rows.values()), identity.role, history=request.with_history)
+        response = pb.GetStatusResponse()
+        for place, query in enumerate(request.queries):
+            response.results.append(_result(found.get(place), messages, errors.get(place), place, query))
+        return response
+
+    async def ListConsignments(
+        self, request: pb.ListConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListConsignmentsResponse:
+        """Give a page of the officers' list of work."""
+        limit = requests.page_size(request.page_size, "page_size")
+        async with self._store.database.connection() as reading:
+            try:
+                found = await self._inquiry.work(
+                    reading,
+                    request.state or State.HELD,
+                    request.lane,
+                    max(0, request.accepted_from_day),
+                    limit,
+                    request.page_token,
+                )
+            except BadToken:
+                raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token") from None
+            rows = await self._inquiry.rows(reading, [found])
+            messages = await self._statuses(reading, list(rows.values()), call.current().identity.role, history=False)
+        listed = [messages[mrn] for mrn in found.mrns if mrn in messages]
+        return pb.ListConsignmentsResponse(consignments=listed, next_page_token=found.token)
+
+    async def _statuses(
+        self, reading: Any, rows: Sequence[Row], role: Role, *, history: bool
+    ) -> dict[str, pb.ConsignmentStatus]:
+        insight = role in _INSIGHT
+        out: dict[str, pb.ConsignmentStatus] = {}
+        for begin in range(0, len(rows), _ROWS_A_BREATH):
+            table = await self._store.states(reading, rows[begin : begin + _ROWS_A_BREATH])
+            messages = answers.statuses(table, insight=insight)
+            if history:
+                histories = await self._inquiry.histories(reading, table)
+                for message, versions in zip(messages, histories, strict=True):
+                    for version in versions:
+                        message.history.extend(answers.history(version, insight=insight))
+            out.update((message.mrn, message) for message in messages)
+            await asyncio.sleep(0)
+        return out
+
+    # ------------------------------------------------------------------------------------------ officers
+    async def ReleaseConsignments(
+        self, request: pb.ReleaseConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ReleaseConsignmentsResponse:
+        """Lift holds."""
+        return await self._act(request, Event.OFFICER_RELEASED, pb.ReleaseConsignmentsResponse)
+
+    async def HoldConsignments(
+        self, request: pb.HoldConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.HoldConsignmentsResponse:
+        """Hold goods."""
+        return await self._act(request, Event.OFFICER_HELD, pb.HoldConsignmentsResponse)
+
+    async def _act(
+        self,
+        request: pb.ReleaseConsignmentsRequest | pb.HoldConsignmentsRequest,
+        event: Event,
+        answer: type[R],
+    ) -> R:
+        requests.check_size(len(request.consignments))
+        requests.check_request_id(request.request_id)
+        requests.check_act(request.reason, request.note)
+        current = call.current()
+        places, faults = requests.refs(request.consignments)
+        wanted = [
+            (ref.mrn, ref.expected_version if ref.HasField("expected_version") else None)
+            for ref in (request.consignments[place] for place in places)
+        ]
+
+        def happening(at: int) -> Happening:
+            return Happening(event=event, at=at, by=current.identity.id, reason=request.reason, note=request.note)
+
+        def encode(results: Sequence[Acted]) -> bytes:
+            told = dict(zip(places, results, strict=True))
+            out = [
+                _acted(place, told.get(place), faults.get(place), ref.mrn)
+                for place, ref in enumerate(request.consignments)
+            ]
+            return answer(results=out).SerializeToString()
+
+        key = (str(current.identity), request.request_id, _digest(event.name, request))
+        try:
+            payload = await self._office.act(wanted, happening, request=key, encode=encode, trace=current.trace)
+        except RequestReused:
+            raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
+        return answer.FromString(payload)
+
+    # ------------------------------------------------------------------------------------------ notices
+    async def PullNotices(
+        self, request: pb.PullNoticesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.PullNoticesResponse:
+        """Give the caller's notices after a cursor."""
+        if request.max_notices > NOTICES_MAX:
+            raise Refusal("PAGE_SIZE_TOO_LARGE", path="max_notices", value=request.max_notices, limit=NOTICES_MAX)
+        if request.wait_millis > WAIT_MILLIS_MAX:
+            raise Refusal("WAIT_TOO_LONG", path="wait_millis", value=request.wait_millis, limit=WAIT_MILLIS_MAX)
+        identity = call.current().identity
+        carrier = identity.role is Role.CARRIER
+        key = carrier_key(identity.id) if carrier else filer_key(identity.id)
+        post = await self._mailbox.pull(
+            key, request.after, request.max_notices or NOTICES_DEFAULT, request.wait_millis / 1000
+        )
+        notices = [notice for table in post.tables for notice in answers.told(table, carrier=carrier)]
+        return pb.PullNoticesResponse(notices=notices, next=post.next)
+
+
+async def _recall(store: Store, tx: Any, key: tuple[str, str, bytes]) -> bytes | None:
+    try:
+        return await store.requests.recall(tx, *key)
+    except RequestReused:
+        raise Refusal("REQUEST_REUSED", path="request_id", value=key[1]) from None
+
+
+def _digest(method: str, request: Any) -> bytes:
+    """Stand for a request's content: the request_id is the key, so it is left out; the method is a part of it."""
+    content = type(request)()
+    content.CopyFrom(request)
+    content.ClearField("request_id")
+    return sha256(method.encode() + b"\0" + content.SerializeToString(deterministic=True)).digest()
+
+
+def _result(
+    found: Found | None,
+    messages: dict[str, pb.ConsignmentStatus],
+    error: ItemError | None,
+    place: int,
+    query: pb.StatusQuery,
+) -> pb.StatusResult:
+    if error is not None or found is None:
+        return pb.StatusResult(error=error)
+    told = [messages[mrn] for mrn in found.mrns if mrn in messages]
+    if not told and not found.token:
+        return pb.StatusResult(error=requests.unknown(place, query))
+    return pb.StatusResult(consignments=told, next_page_token=found.token)
+
+
+def _acted(place: int, acted: Acted | None, fault: ItemError | None, mrn: str) -> pb.OfficerResult:
+    if acted is None:
+        return pb.OfficerResult(mrn=mrn, error=fault)
+    error = requests.act_error(place, acted) if acted.refusal else None
+    return pb.OfficerResult(mrn=mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]

@@ -304,7 +304,7 @@ def _aligned(
 ) -> EntryPage[K]:
     """End the page at one place for all readers where that costs little: then batches go out whole, and once."""
     events = sum(batch.events for batch in found.values())
-    more = bool(limited) or any(cursor.epoch < state.epoch for cursor in bounds.values())
+    more = bool(limited) or any(cursor.epoch < state.epoch for cursor in after.values())
     if limited:
         cut = min((bounds[key] for key in limited), key=_place)
         kept = sum(batch.events for place, batch in found.items() if place <= cut.place)

@@ -8,15 +8,17 @@ database        the same, opened
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Connection, text
 
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres
+from libs.store.schema import Operations
 
 _numbers = count()
 
@@ -27,6 +29,25 @@ def enterable_directory() -> Path:
     directory = Path(tempfile.mkdtemp(prefix="luxor-test-"))
     directory.chmod(0o711)
     return directory
+
+
+class _Operations:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sqltext: str) -> None:
+        self._connection.execute(text(sqltext))
+
+
+async def create_tables(database: Database, *definitions: Callable[[Operations], None]) -> None:
+    """Runs definitions of `libs.store.schema` and their like, as a migration would, in one transaction."""
+
+    def run(connection: Connection) -> None:
+        for define in definitions:
+            define(_Operations(connection))
+
+    async with database.transaction() as tx:
+        await tx.sql.run_sync(run)
 
 
 @pytest.fixture(scope="session")

@@ -264,7 +264,8 @@ class Chain(grpc.aio.ServerInterceptor):
         if refusal.reason == "INTERNAL":
             _log.error("INTERNAL", error, method=method.name, request_id=request_id, **refusal.facts)
         else:
-            _log.info(refusal.reason, method=method.name, request_id=request_id, path=refusal.path)
+            cause = "" if error is refusal or late else type(error).__name__
+            _log.info(refusal.reason, method=method.name, request_id=request_id, path=refusal.path, cause=cause)
         return refusal
 
 

@@ -19,6 +19,10 @@ STATUS_KEY = "grpc-status-details-bin"
 """Trailer of the serialised google.rpc.Status, as grpc-status and every other gRPC library read it."""
 
 VALUE_CHARACTERS_MAX = 64
+
+VIOLATIONS_BYTES_MAX = 4096
+"""gRPC gives all trailers 8 KiB: what is beyond is left out and counted in the metadata `violations_left_out`."""
+
 ERROR = errors_pb2.SEVERITY_ERROR
 WARNING = errors_pb2.SEVERITY_WARNING
 
@@ -31,7 +35,7 @@ class Violation(NamedTuple):
     message: str
 
 
-class Refusal(Exception):  # noqa: N818  # the word of the field: a call is refused
+class Refusal(Exception):  # the word of the field: a call is refused
     """A call that is refused for a reason of the catalogue.
 
     `path` and `value` name the element at fault, in the request's own terms; `violations` name several. The other
@@ -70,21 +74,15 @@ class Refusal(Exception):  # noqa: N818  # the word of the field: a call is refu
         metadata["hint"] = self.hint
         if self.value:
             metadata["value"] = self.value
-        details: list[message.Message] = [
-            error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=metadata)
-        ]
+        details: list[message.Message] = []
         if self.violations:
-            field_violation = error_details_pb2.BadRequest.FieldViolation
-            details.append(
-                error_details_pb2.BadRequest(
-                    field_violations=[
-                        field_violation(field=each.path, description=each.message, reason=each.reason)
-                        for each in self.violations
-                    ]
-                )
-            )
+            told, left_out = _bad_request(self.violations)
+            details.append(told)
+            if left_out:
+                metadata["violations_left_out"] = str(left_out)
         if self.retry_after_seconds is not None:
             details.append(error_details_pb2.RetryInfo(retry_delay=_duration(self.retry_after_seconds)))
+        details.insert(0, error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=metadata))
         if request_id:
             details.append(error_details_pb2.RequestInfo(request_id=request_id))
         return status_pb2.Status(
@@ -170,6 +168,17 @@ def retry_after(error: grpc.RpcError) -> float | None:
     """Return the seconds of RetryInfo, or None (client side)."""
     info = details_of(status_of(error), error_details_pb2.RetryInfo)
     return None if info is None else info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+
+
+def _bad_request(violations: Sequence[Violation]) -> tuple[error_details_pb2.BadRequest, int]:
+    """Return as many violations as fit, the first at least, and how many are left out."""
+    told = error_details_pb2.BadRequest()
+    for each in violations:
+        told.field_violations.add(field=each.path, description=each.message, reason=each.reason)
+        if told.ByteSize() > VIOLATIONS_BYTES_MAX and len(told.field_violations) > 1:
+            del told.field_violations[-1]
+            break
+    return told, len(violations) - len(told.field_violations)
 
 
 def _duration(seconds: float) -> duration_pb2.Duration:

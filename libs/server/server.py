@@ -13,8 +13,11 @@ from libs import telemetry
 from libs.server import tls
 from libs.server.chain import Chain, roles_of
 from libs.server.config import ConfigError, ServerConfig
+from libs.server.errors import Refusal, map_exception
 from libs.server.health import Health
 from libs.server.identity import Role
+from libs.store.errors import StoreUnavailable
+from libs.store.requests import RequestReused
 
 READY_SECONDS = 2.0
 """Pause between two looks at the own store, and at neighbours."""
@@ -31,7 +34,11 @@ _up = telemetry.gauge("luxor_neighbour_up", "1 where the neighbour answered the 
 _ready = telemetry.gauge("luxor_ready", "1 where the service's own store and schema are there")
 
 
-class BackgroundDied(Exception):  # noqa: N818  # tells what happened
+map_exception(StoreUnavailable, lambda _error: Refusal("STORE_UNAVAILABLE", retry_after_seconds=0.5))
+map_exception(RequestReused, lambda _error: Refusal("REQUEST_ID_REUSED", path="request_id"))
+
+
+class BackgroundDied(Exception):  # tells what happened
     """A background task ended with an error; the process ends, so that the supervisor starts it anew."""
 
 

@@ -1,0 +1,310 @@
+"""The chain over real sockets and TLS: what each step refuses, and what it lets through."""
+
+import asyncio
+import json
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+
+from libs.server import call, errors
+from libs.server.errors import Refusal, details_of, reason_of, retry_after, status_of
+from libs.server.identity import Identity, Role
+
+
+async def refused(awaitable: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await awaitable
+    return caught.value
+
+
+def metadata(error: grpc.aio.AioRpcError) -> dict[str, str]:
+    info = details_of(status_of(error), error_details_pb2.ErrorInfo)
+    assert info is not None, error
+    assert info.domain == "luxor"
+    return dict(info.metadata)
+
+
+async def test_a_handler_sees_who_calls_and_how_much_time_is_left(start: Any, message: Any) -> None:
+    running = await start()
+    seen: list[call.Call] = []
+
+    async def look(request: Any, _context: Any) -> Any:
+        seen.append(call.current())
+        assert 3 < call.current().deadline <= 5
+        return request
+
+    running.servicer.behaviour = look
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    await running.method("Echo")(message(), timeout=5, metadata=(("x-request-id", "abc-1"), ("traceparent", trace)))
+    assert seen[0].identity == Identity(Role.FILER, "acme")
+    assert (seen[0].request_id, seen[0].trace, seen[0].findings) == ("abc-1", trace, [])
+
+
+async def test_a_request_id_that_is_malformed_is_replaced(start: Any, message: Any) -> None:
+    running = await start()
+    seen: list[str] = []
+
+    async def look(request: Any, _context: Any) -> Any:
+        seen.append(call.current().request_id)
+        return request
+
+    running.servicer.behaviour = look
+    await running.method("Echo")(message(), timeout=5, metadata=(("x-request-id", "x" * 65),))
+    assert 10 < len(seen[0]) < 40
+
+
+async def test_a_role_that_may_not_call_is_told_which_may(start: Any, message: Any) -> None:
+    running = await start()
+    error = await refused(running.method("Echo", running.channel("carrier", "fly"))(message(), timeout=5))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert reason_of(error) == "ROLE_NOT_ALLOWED"
+    assert metadata(error)["roles"] == "filer"
+
+
+async def test_a_certificate_of_another_deployment_is_refused(start: Any, message: Any) -> None:
+    running = await start()
+    running.authority.deployment = "elsewhere"
+    error = await refused(running.method("Echo", running.channel("filer", "stranger"))(message(), timeout=5))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNAUTHENTICATED, "IDENTITY_FOREIGN")
+
+
+async def test_a_role_that_does_not_exist_is_refused(start: Any, message: Any) -> None:
+    running = await start()
+    error = await refused(running.method("Echo", running.channel("king", "karl"))(message(), timeout=5))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNAUTHENTICATED, "IDENTITY_MALFORMED")
+
+
+async def test_a_call_without_a_deadline_is_refused(start: Any, message: Any) -> None:
+    running = await start()
+    error = await refused(running.method("Echo")(message()))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "DEADLINE_REQUIRED")
+    assert metadata(error)["seconds_max"] == "30"
+    assert running.servicer.seen == []
+
+
+async def test_too_long_a_deadline_is_cut_and_the_handler_is_cancelled(start: Any, message: Any) -> None:
+    running = await start(deadline_seconds_max="0.1")
+    cancelled = asyncio.Event()
+
+    async def wait(_request: Any, _context: Any) -> Any:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    running.servicer.behaviour = wait
+    error = await refused(running.method("Echo")(message(), timeout=60))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    assert cancelled.is_set()
+    assert running.server.chain.gate.in_flight == 0
+
+
+async def test_a_client_that_goes_away_cancels_its_call_and_frees_its_place(start: Any, message: Any) -> None:
+    running = await start()
+    cancelled = asyncio.Event()
+
+    async def wait(_request: Any, _context: Any) -> Any:
+        running.servicer.entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    running.servicer.behaviour = wait
+    pending = running.method("Echo")(message(), timeout=60)
+    await running.servicer.entered.wait()
+    pending.cancel()
+    await asyncio.wait_for(cancelled.wait(), 5)
+    await asyncio.sleep(0)
+    assert running.server.chain.gate.in_flight == 0
+
+
+async def test_a_timeout_inside_the_handler_is_not_taken_for_the_deadline(start: Any, message: Any) -> None:
+    running = await start()
+
+    async def late(_request: Any, _context: Any) -> Any:
+        raise TimeoutError
+
+    running.servicer.behaviour = late
+    error = await refused(running.method("Echo")(message(), timeout=5))
+    assert reason_of(error) == "INTERNAL"
+
+
+def sized(message: Any, size: int) -> Any:
+    made = message()
+    made.field_violations.add(description="x" * size)
+    return made
+
+
+async def test_a_message_over_the_documented_limit_is_refused_by_us(start: Any, message: Any) -> None:
+    running = await start(message_bytes_max="4096")
+    echo = running.method("Echo")
+    assert (await echo(sized(message, 4000), timeout=5)).field_violations[0].description == "x" * 4000
+    error = await refused(echo(sized(message, 6000), timeout=5))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "MESSAGE_TOO_LARGE")
+    assert metadata(error)["bytes_max"] == "4096"
+    assert "Split the batch" in (error.details() or "")
+
+
+async def test_a_message_over_twice_the_limit_is_refused_by_the_transport(start: Any, message: Any) -> None:
+    running = await start(message_bytes_max="4096")
+    error = await refused(running.method("Echo")(sized(message, 9000), timeout=5))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert reason_of(error) == ""
+
+
+async def test_an_answer_over_the_limit_is_refused_with_a_reason(start: Any, message: Any) -> None:
+    running = await start(message_bytes_max="4096")
+
+    async def much(_request: Any, _context: Any) -> Any:
+        return sized(message, 9000)
+
+    running.servicer.behaviour = much
+    error = await refused(running.method("Echo")(message(), timeout=5))
+    assert reason_of(error) == "ANSWER_TOO_LARGE"
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xff\xff", b"\x0a\x05ab", b"\x0a\x03\x0a\x01\xff"])
+async def test_bytes_that_are_no_message_get_our_error(start: Any, raw: bytes) -> None:
+    running = await start()
+    error = await refused(running.method("Echo", raw=True)(raw, timeout=5))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNDECODABLE")
+    assert metadata(error)["message"] == "google.rpc.BadRequest"
+
+
+async def test_an_unknown_field_is_a_finding_with_its_path_and_the_call_goes_on(start: Any, message: Any) -> None:
+    running = await start()
+    found: list[call.Finding] = []
+
+    async def look(request: Any, _context: Any) -> Any:
+        found.extend(call.current().findings)
+        return request
+
+    running.servicer.behaviour = look
+    batch = message()
+    for name in ("a", "b"):
+        batch.field_violations.add(field=name).localized_message.locale = "en"
+    # Appending bytes to a serialised message adds fields to it: number 77 at the top, 88 in the second of two.
+    inner = batch.field_violations[1].SerializeToString() + bytes([88 << 3 & 0x7F | 0x80, 88 >> 4, 1])
+    raw = message(field_violations=[batch.field_violations[0]]).SerializeToString()
+    raw += bytes([0x0A, len(inner)]) + inner + bytes([77 << 3 & 0x7F | 0x80, 77 >> 4, 1])
+    answer = await running.method("Echo", raw=True)(raw, timeout=5)
+    assert found == [call.Finding("", 77), call.Finding("field_violations[1]", 88)]
+    assert answer == batch
+
+
+async def test_an_unexpected_exception_tells_an_error_id_and_nothing_else(
+    start: Any, message: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = await start()
+
+    async def fail(_request: Any, _context: Any) -> Any:
+        raise RuntimeError("password=hunter2 of 'Erika Mustermann'")
+
+    running.servicer.behaviour = fail
+    error = await refused(running.method("Echo")(message(), timeout=5))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    status = status_of(error)
+    assert status is not None
+    told = f"{error.details()} {error.debug_error_string()} {status}"
+    for secret in ("hunter2", "Mustermann", "RuntimeError", "test_chain"):
+        assert secret not in told
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    logged = next(line for line in lines if line["reason"] == "INTERNAL")
+    assert logged["error_id"] == metadata(error)["error_id"]
+    assert logged["error_type"] == "RuntimeError"
+    assert "Mustermann" not in json.dumps(logged)
+
+
+async def test_a_refusal_arrives_with_its_reason_path_value_and_hint(start: Any, message: Any) -> None:
+    running = await start()
+
+    async def refuse(_request: Any, _context: Any) -> Any:
+        raise Refusal("REQUEST_ID_REUSED", path="request_id", value="r" * 100)
+
+    running.servicer.behaviour = refuse
+    error = await refused(running.method("Echo")(message(), timeout=5, metadata=(("x-request-id", "abc"),)))
+    assert error.code() is grpc.StatusCode.ALREADY_EXISTS
+    assert metadata(error)["value"] == "r" * 63 + "…"
+    violations = details_of(status_of(error), error_details_pb2.BadRequest)
+    assert violations is not None
+    assert violations.field_violations[0].field == "request_id"
+    request = details_of(status_of(error), error_details_pb2.RequestInfo)
+    assert request is not None
+    assert request.request_id == "abc"
+
+
+async def test_a_thousand_violations_still_reach_the_client(start: Any, message: Any) -> None:
+    running = await start()
+
+    async def refuse(_request: Any, _context: Any) -> Any:
+        each = [errors.Violation(f"items[{index}].code", "UNDECODABLE", "Nothing to be read.") for index in range(1000)]
+        raise Refusal("UNDECODABLE", violations=each, message="x")
+
+    running.servicer.behaviour = refuse
+    error = await refused(running.method("Echo")(message(), timeout=5))
+    violations = details_of(status_of(error), error_details_pb2.BadRequest)
+    assert violations is not None
+    assert len(violations.field_violations) + int(metadata(error)["violations_left_out"]) == 1000
+
+
+async def test_an_unknown_method_gets_our_error(start: Any, message: Any) -> None:
+    running = await start()
+    missing = running.channel().unary_unary("/luxor.test.v1.TestService/Nothing", lambda data: data)
+    error = await refused(missing(b"", timeout=5))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_UNKNOWN")
+
+
+async def test_a_stream_passes_the_same_steps(start: Any, message: Any) -> None:
+    running = await start()
+    batch = message()
+    for name in ("a", "b", "c"):
+        batch.field_violations.add(field=name)
+    stream = running.method("Stream")
+    answers = [answer async for answer in stream(batch, timeout=5)]
+    assert [answer.field_violations[0].field for answer in answers] == ["a", "b", "c"]
+
+    async def read(**options: Any) -> list[Any]:
+        return [answer async for answer in stream(batch, **options)]
+
+    assert reason_of(await refused(read())) == "DEADLINE_REQUIRED"
+
+    async def refuse(_request: Any, _context: Any) -> Any:
+        raise Refusal("STORE_UNAVAILABLE", retry_after_seconds=0.25)
+
+    running.servicer.behaviour = refuse
+    # A call that answered already is not retried by gRPC, so the refusal arrives.
+    error = await refused(read(timeout=5))
+    assert reason_of(error) == "STORE_UNAVAILABLE"
+    assert retry_after(error) == 0.25
+    assert running.server.chain.gate.in_flight == 0
+
+
+async def test_a_full_server_refuses_with_the_time_to_come_back(start: Any, message: Any) -> None:
+    running = await start(in_flight_max="2", in_flight_per_caller_max="1")
+    calls = [running.channel("filer", f"f{number}") for number in range(3)]
+    held = [asyncio.ensure_future(running.method("Hold", each)(message(), timeout=60)) for each in calls[:2]]
+    while running.server.chain.gate.in_flight < 2:
+        await asyncio.sleep(0)
+    error = await refused(running.method("Echo", calls[2])(message(), timeout=5))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert 0 < (retry_after(error) or 0) <= 2
+    running.servicer.leave.set()
+    await asyncio.gather(*held)
+    await running.method("Echo", calls[2])(message(), timeout=5)
+
+
+async def test_waiting_long_polls_take_no_place_from_other_calls(start: Any, message: Any) -> None:
+    running = await start(in_flight_max="2", long_polls_max="12", long_polls_per_caller_max="3")
+    open_channel = running.channel()
+    polls = [asyncio.ensure_future(running.method("Poll", open_channel)(message(), timeout=60)) for _ in range(3)]
+    while running.server.chain.long_polls.in_flight < 3:
+        await asyncio.sleep(0)
+    await running.method("Echo", open_channel)(message(), timeout=5)
+    error = await refused(running.method("Poll", open_channel)(message(), timeout=5))
+    assert reason_of(error) == "TOO_MANY_LONG_POLLS"
+    running.servicer.leave.set()
+    await asyncio.gather(*polls)

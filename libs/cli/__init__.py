@@ -1,0 +1,1 @@
+"""The `luxor` command and the local supervisor; only libs.client reaches the services."""

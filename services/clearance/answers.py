@@ -1,7 +1,10 @@
 """States as row messages for people: status, history, notices; each caller is told what its role may know."""
 
-from libs.columns import Strings, Table
+from typing import Final
+
+from libs.columns import Kind, Schema, Strings, Table, schema_of
 from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance import notices
 from services.clearance.explanation import sentence
 from services.clearance.states import AUTOMATIC
@@ -10,9 +13,16 @@ OFFICER = "officer"
 """Stands for an officer's id where the caller is not told it."""
 
 
+_STATE: Final = schema_of(ClearanceColumns)
+_STATUS: Final = Schema(
+    _STATE.name, {**_STATE.columns, "history": Kind.CHILD}, {**_STATE.children, "history": _STATE}, has_rows=True
+)
+"""States with room for the versions before them, which no state holds: they are asked for apart."""
+
+
 def statuses(table: Table, *, insight: bool) -> list[pb.ConsignmentStatus]:
     """Give the status of each state; without `insight` no rules, scores and notes."""
-    messages = table.to_messages(pb.ConsignmentStatus)
+    messages = Table(_STATUS, table.rows, table.columns).to_messages(pb.ConsignmentStatus)
     for message in messages:
         for charge in message.charges:
             charge.explanation = sentence(

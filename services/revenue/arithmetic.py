@@ -65,7 +65,7 @@ def mul_div_round(amounts: Int64, factor: Int64, divisor: Int64, mode: Int64, un
             | ((mode == Rounding.HALF_EVEN) & ((remainder > rest) | ((remainder == rest) & ((quotient & 1) == 1))))
         )
     result: Int64 = quotient + up
-    if size != 1:
+    if not (isinstance(size, int) and size == 1):
         # The product of the quotient and the unit is at most the product above plus one unit: it fits.
         result = result * size
     return _refuse_large(result, refused)

@@ -64,7 +64,7 @@ def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
     place = np.arange(len(item_row), dtype=np.int64) - offsets[item_row] + 1
     return Filings(
         rows=table.rows,
-        destination=_destination(table),
+        destination=first_present(table.strings("destination_country"), table.strings("consignee_address_country")),
         acceptance=acceptance or table.ints("accepted_at"),
         sale=table.ints("order_time"),
         export=table.ints("export_time"),
@@ -93,15 +93,15 @@ def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
     )
 
 
-def _destination(table: Table) -> Strings:
-    named, consignee = table.strings("destination_country"), table.strings("consignee_address_country")
-    named_there = named.present
-    if named_there.all():
-        return named
-    if not named_there.any():
-        return consignee
-    size = len(named.dictionary)
+def first_present(first: Strings, second: Strings) -> Strings:
+    """Give per row the first column's value, or the second's where the first is absent."""
+    there = first.present
+    if there.all():
+        return first
+    if not there.any():
+        return second
+    size = len(first.dictionary)
     both = Strings(
-        [*named.dictionary, *consignee.dictionary], np.where(named_there, named.indices, consignee.indices + size)
+        [*first.dictionary, *second.dictionary], np.where(there, first.indices, second.indices + size).astype(np.int32)
     )
     return both.translate(str)

@@ -25,6 +25,8 @@ class Assessment:
     exchange_day: Int64
     intrinsic: Int64
     customs_value: Int64
+    price: Int64
+    """Goods, freight, insurance and the carrier's clearance fee, by row: what is paid before any charge."""
     by_kind: list[Int64]
     """Per kind (duty, tax, fee) its total by row."""
     by_collector: list[Int64]
@@ -74,6 +76,7 @@ def assess(program: Program, filings: Filings) -> Assessment:
         notes[failed] = 0
         values.intrinsic = np.where(failed, 0, values.intrinsic)
         values.customs_value = np.where(failed, 0, values.customs_value)
+        values.price = np.where(failed, 0, values.price)
     return Assessment(
         program=program,
         filings=filings,
@@ -83,6 +86,7 @@ def assess(program: Program, filings: Filings) -> Assessment:
         exchange_day=values.exchange_day,
         intrinsic=values.intrinsic,
         customs_value=values.customs_value,
+        price=values.price,
         by_kind=_totals(lines.amount, kinds, len(KINDS), offsets),
         by_collector=_totals(lines.amount, collectors, len(COLLECTORS), offsets),
         offsets=offsets,

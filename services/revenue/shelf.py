@@ -8,10 +8,11 @@ from services.revenue.rulebook_reader import read_rulebook
 from services.revenue.tariff import read_tariff
 from services.revenue.yaml_source import LawFileError
 
-HERE = Path(__file__).parent
+RULEBOOKS = Path(__file__).parent / "rulebooks"
+RATES = Path(__file__).parent / "rates"
 
 
-def load_program(rulebooks: Path = HERE / "rulebooks", rates: Path = HERE / "rates") -> Program:
+def load_program(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> Program:
     """Read `rulebooks/<jurisdiction>/{rulebook,tariff}*.yaml` and `rates/*.yaml` and compile them.
 
     Raises LawFileError with file, line and rule where a file cannot be applied, ProgramError where files do not fit.
@@ -28,4 +29,6 @@ def load_program(rulebooks: Path = HERE / "rulebooks", rates: Path = HERE / "rat
             raise LawFileError(name, 0, "", "is neither rulebook*.yaml nor tariff*.yaml; rename or remove it")
     for file in sorted(rates.glob("*.yaml")):
         found += read_exchange(f"{rates.name}/{file.name}", file.read_text(encoding="utf-8"))
+    if not books or not found:
+        raise LawFileError(str(rulebooks if not books else rates), 0, "", "holds no file to apply; check the directory")
     return compile_program(books, tariffs, Exchange(found))

@@ -36,6 +36,8 @@ class Values:
     """Per component (its place in COMPONENTS) the amount of each item; absent = nothing."""
     intrinsic: Int64
     customs_value: Int64
+    price: Int64
+    """Goods and all that is paid for bringing them."""
 
     def fail(self, rows: Flags, problem: Problem) -> None:
         """Set the problem of rows that have none yet."""
@@ -83,7 +85,7 @@ def value(program: Program, filings: Filings) -> Values:
     problem = np.where((regime < 0) | ~filings.acceptance.valid, Problem.NO_RULEBOOK, Problem.NONE).astype(np.int64)
     regime = np.maximum(regime, 0)
     exchange_day = days_of_law(program, filings, jurisdiction, program.exchange_date, notes)
-    values = Values(regime, exchange_day, problem, notes, {}, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    values = Values(regime, exchange_day, problem, notes, {}, *[np.zeros(0, np.int64)] * 3)
     counts = np.diff(filings.offsets)
     values.fail(counts == 0, Problem.UNVALUED)
     values.fail(counts > ITEMS_MAX, Problem.AMOUNT_OUT_OF_BOUNDS)
@@ -111,12 +113,14 @@ def value(program: Program, filings: Filings) -> Values:
     values.intrinsic = totals
     base = program.regimes.customs_base[regime]
     customs = totals.copy() if bool((base & 1).all()) else np.where(base & 1, totals, 0)
+    price = totals.copy()
     for place in range(1, 4):
         if place in components:
             row_amounts = row_sums(components[place], filings.offsets)
+            price += row_amounts
             customs += np.where(base >> place & 1, row_amounts, 0)
-    values.customs_value = customs
-    values.fail(customs > LARGEST, Problem.AMOUNT_OUT_OF_BOUNDS)
+    values.customs_value, values.price = customs, price
+    values.fail(price > LARGEST, Problem.AMOUNT_OUT_OF_BOUNDS)
     return values
 
 

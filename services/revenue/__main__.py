@@ -1,0 +1,49 @@
+"""Start revenue alone: python -m services.revenue."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs.server.config import ConfigError, Settings, setting
+from libs.server.identity import Role
+from libs.server.launch import Start, launch
+from libs.server.server import Background
+from libs.store.housekeeping import Housekeeping, make_days
+from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
+from services.revenue.program import ProgramError
+from services.revenue.service import RevenueService
+from services.revenue.shelf import RATES, RULEBOOKS, load_program
+from services.revenue.store import Store, purge
+from services.revenue.yaml_source import LawFileError
+
+_READERS = {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST, Role.OPERATOR, Role.GATEWAY}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RevenueConfig(Settings, service="revenue"):
+    """What revenue alone reads."""
+
+    rulebooks: Path = setting("RULEBOOKS", default=RULEBOOKS, example="/etc/luxor/revenue/rulebooks")
+    """Directory of the rulebooks and tariffs, one directory a jurisdiction."""
+    rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates")
+    """Directory of the tables of exchange rates. The shipped ones are examples that no authority publishes."""
+
+
+def assemble(start: Start) -> Sequence[Background]:
+    """Put revenue together. Raises ConfigError where a rulebook or a table of rates is refused."""
+    config = RevenueConfig.from_environ("revenue", start.environ)
+    try:
+        program = load_program(config.rulebooks, config.rates)
+    except (LawFileError, ProgramError) as error:
+        raise ConfigError("LUXOR_REVENUE_RULEBOOKS", f"names law that is refused: {error}", str(RULEBOOKS)) from None
+    start.server.add(
+        add_RevenueServiceServicer_to_server,
+        RevenueService(Store(start.database), program),
+        roles={"Assess": {Role.SERVICE}, "Quote": _READERS, "ListRulebooks": _READERS},
+    )
+    return [Housekeeping(start.database, start.replica, (make_days("assessment_batch"), purge)).run]
+
+
+if __name__ == "__main__":
+    sys.exit(launch("revenue", assemble))

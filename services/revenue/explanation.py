@@ -1,0 +1,146 @@
+"""Explanation: an assessment in sentences that a buyer, a filer or an officer understands."""
+
+from dataclasses import dataclass
+
+from libs.customs.money import money_text
+from libs.customs.time import day_text
+from services.revenue.answers import SENTENCES
+from services.revenue.law import Assessment
+from services.revenue.problems import Note, Problem
+from services.revenue.program import COLLECTORS, DEBTORS, SCHEMES
+from services.revenue.rulebook import METHODS, PPM
+
+_CHARGE = {
+    "percent": "{who}: {name} of {rate} on {basis} = {amount}",
+    "percent_by_tariff": "{who}: {name} of {rate} on {basis}, by the tariff's rate for the commodity code, = {amount}",
+    "percent_by_default": "{who}: {name} of {rate} on {basis}, the rate assumed where the tariff at hand names none, "
+    "= {amount}",
+    "per_tariff_line": "{who}: {name} of {specific}, once for each tariff classification in the consignment, = {amount}",
+    "per_item": "{who}: {name} of {specific} per item = {amount}",
+    "per_consignment": "{who}: {name} of {specific} per consignment = {amount}",
+    "per_kilogram": "{who}: {name} of {specific} per kilogram on {mass} kg = {amount}",
+}
+_WAIVED = " (not levied: the sum is too small)"
+_COLLECTED = {
+    "customs": "owed by the {debtor} to customs",
+    "vendor": "collected by the seller or platform at the sale",
+    "carrier": "collected by the carrier from the consignee",
+    "postal_operator": "collected by the postal operator from the consignee",
+}
+_FOUND = {
+    Note.SCHEME_NUMBER_MISSING: "A scheme is named without its number, so tax is collected at the border.",
+    Note.SCHEME_NUMBER_MALFORMED: "The scheme's number is not written as its numbers are, so tax is collected at the "
+    "border.",
+    Note.SCHEME_NOT_OPEN: "The scheme named is not open for this consignment, so tax is collected at the border.",
+    Note.TAX_TAKEN_OUT: "The prices hold the tax charged at sale; it was taken out before the value was tested.",
+    Note.BELOW_MINIMUM: "What is too small to be levied was waived.",
+    Note.PREFERENCE_NOT_APPLIED: "A preference is claimed, but no preferential rate is loaded: the ordinary rate was "
+    "taken.",
+}
+_ASSUMED = {
+    Note.FREIGHT_NOT_DECLARED: "No freight is told: it is taken to be in the prices or free.",
+    Note.INSURANCE_NOT_DECLARED: "No insurance is told: it is taken to be in the prices or free.",
+    Note.CODE_MISSING: "An item over the limit has no commodity code: the tariff's default rate was assumed.",
+    Note.DEFAULT_DUTY_RATE: "The tariff at hand names no rate for a commodity code: its default was assumed.",
+    Note.DATE_NOT_DECLARED: "The date that the law names is not told: the day of acceptance was taken for it.",
+    Note.UNVERIFIED_VALUE: "Some rates applied are not verified against the text of the law.",
+}
+_REASON = {
+    Problem.NO_RULEBOOK: "No law is loaded for this destination and day.",
+    Problem.UNVALUED: "An item has no price with a currency, or the consignment has no items.",
+    Problem.NO_EXCHANGE_RATE: "No exchange rate is loaded for a currency on the day that counts.",
+    Problem.AMOUNT_OUT_OF_BOUNDS: "An amount is negative or larger than what can be assessed.",
+    Problem.MASS_MISSING: "A charge is by weight and the consignment has no gross mass.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One consignment's assessment in sentences."""
+
+    lines: list[str]
+    """One sentence a charge, in the order of the charges."""
+    found: list[str]
+    """How value, limit and scheme were judged; the reason where it could not be assessed."""
+    assumed: list[str]
+    """What was assumed or is not verified."""
+
+
+def explain(assessment: Assessment, row: int) -> Explanation:
+    """Explain one row of an assessment in English."""
+    problem = Problem(int(assessment.problem[row]))
+    if problem is not Problem.NONE:
+        return Explanation([], [_REASON[problem]], [])
+    program, filings = assessment.program, assessment.filings
+    book = program.books[int(program.regimes.jurisdiction[assessment.regime[row]])].rulebook
+    currency = book.currency
+    notes = Note(int(assessment.notes[row]))
+    found = [f"The goods are worth {money_text(int(assessment.intrinsic[row]), currency)} without transport and tax."]
+    regime = int(assessment.regime[row])
+    if program.regimes.limit_there[regime, 0]:
+        limit = money_text(int(program.regimes.limit_minor[regime, 0]), currency)
+        per = "an item" if program.regimes.limit_per_item[regime, 0] else "a consignment"
+        side = "keeps" if notes & Note.WITHIN_LIMIT else "is over"
+        found.append(f"That {side} the limit of {limit} for {per} in {book.name}.")
+    found += _exchange_sentences(assessment, row)
+    found += [sentence for note, sentence in _FOUND.items() if notes & note]
+    assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
+    lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
+    assert filings.rows > row
+    return Explanation(lines, found, assumed)
+
+
+def _exchange_sentences(assessment: Assessment, row: int) -> list[str]:
+    program, filings = assessment.program, assessment.filings
+    regime, day = int(assessment.regime[row]), int(assessment.exchange_day[row])
+    table = program.exchange.tables[int(program.regimes.exchange_table[regime])]
+    used = {filings.price_currency[at] for at in range(*filings.offsets[row : row + 2].tolist())}
+    for column, amounts in (
+        (filings.freight_currency, filings.freight),
+        (filings.insurance_currency, filings.insurance),
+        (filings.clearance_fee_currency, filings.clearance_fee),
+    ):
+        if amounts.values[row]:
+            used.add(column[row])
+    told = []
+    for rate in program.exchange.rates:
+        if rate.table == table and rate.currency in used and rate.start <= day <= rate.end and rate.reference:
+            doubt = "" if rate.verified else ", an unverified example rate"
+            told.append(f"Converted at {rate.quoted} of {day_text(day)}{doubt}.")
+    return told
+
+
+def _line(assessment: Assessment, at: int, currency: str) -> str:
+    program, lines = assessment.program, assessment.lines
+    slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
+    method = METHODS[int(program.slots.method[slot])]
+    place = METHODS.index(method)
+    sentence = SENTENCES[len(METHODS)] if lines.default_rate[at] else SENTENCES[place]
+    who = "Consignment" if item < 0 else f"Item {int(assessment.filings.item_number[item])}"
+    basis = int(lines.basis[at])
+    text = _CHARGE[sentence].format(
+        who=who,
+        name=program.charges[int(program.slots.charge[slot])].name,
+        rate=rate_text(int(lines.ppm[at])),
+        basis=money_text(basis, currency),
+        specific=money_text(int(lines.minor[at]), currency),
+        mass=f"{basis // 1_000_000}.{basis % 1_000_000:06d}".rstrip("0").rstrip("."),
+        amount=money_text(int(lines.amount[at]), currency),
+    )
+    if lines.waived[at]:
+        text += _WAIVED
+    collector = COLLECTORS[int(program.outcomes.collector[outcome])]
+    debtor = DEBTORS[int(program.outcomes.debtor[outcome])]
+    text += ", " + _COLLECTED[collector].format(debtor=debtor)
+    scheme = SCHEMES[int(program.outcomes.scheme[outcome])]
+    if scheme != "none" and collector != "customs":
+        book = program.books[int(program.regimes.jurisdiction[assessment.regime[lines.row[at]]])].rulebook
+        text += f" under the {book.schemes[scheme].name}"
+    return text + "."
+
+
+def rate_text(ppm: int) -> str:
+    """Write a rate in per cent: 255000 -> "25.5 %"."""
+    whole, part = divmod(ppm, PPM // 100)
+    digits = f"{part:04d}".rstrip("0")
+    return f"{whole}.{digits} %" if digits else f"{whole} %"

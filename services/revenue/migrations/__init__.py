@@ -1,0 +1,1 @@
+"""Revenue's schema, forward only."""

@@ -1,0 +1,115 @@
+"""Quotes and rulebooks as messages for people."""
+
+from collections.abc import Iterable
+
+from luxor.revenue.v1 import revenue_pb2 as pb
+from services.revenue.explanation import explain
+from services.revenue.law import Assessment
+from services.revenue.problems import Note, Problem
+from services.revenue.program import COLLECTORS, Program
+from services.revenue.rulebook import METHODS, Reference
+
+
+def landed_costs(assessment: Assessment) -> list[pb.LandedCost]:
+    """Give the quote of each row: what it costs landed, every line explained, and what had to be assumed."""
+    return [_landed_cost(assessment, row) for row in range(assessment.filings.rows)]
+
+
+def references_of(assessment: Assessment) -> list[pb.LegalReference]:
+    """Give the references that the charges name, each once, in the order of the program."""
+    program, lines = assessment.program, assessment.lines
+    used = set(program.slots.reference[lines.slot].tolist()) | set(program.outcomes.reference[lines.outcome].tolist())
+    known = {read.rulebook.jurisdiction: read.rulebook.references for read in program.books}
+    told = []
+    for place in sorted(used):
+        jurisdiction, _, name = program.references[place].partition(":")
+        told.append(_reference(program.references[place], known[jurisdiction][name]))
+    return told
+
+
+def rulebooks_of(program: Program) -> list[pb.Rulebook]:
+    """Give every rulebook loaded."""
+    told = []
+    for read in sorted(program.books, key=lambda read: read.rulebook.jurisdiction):
+        book = read.rulebook
+        message = pb.Rulebook(
+            jurisdiction=book.jurisdiction,
+            name=book.name,
+            version=read.version,
+            to=book.period.to.isoformat() if book.period.to else "",
+            areas=book.areas,
+            currency=book.currency,
+            references=[_reference(f"{book.jurisdiction}:{key}", each) for key, each in book.references.items()],
+            charges=[charge.name for charge in book.charges],
+        )
+        # `from` is a word of Python's own, so the field is set by its name.
+        setattr(message, "from", book.period.start.isoformat())
+        told.append(message)
+    return told
+
+
+def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
+    told = explain(assessment, row)
+    problem = Problem(int(assessment.problem[row]))
+    if problem is not Problem.NONE:
+        return pb.LandedCost(reason=problem.name, explanation=told.found)
+    program, filings = assessment.program, assessment.filings
+    book = program.books[int(program.regimes.jurisdiction[assessment.regime[row]])]
+    duty, tax, fee = (int(total[row]) for total in assessment.by_kind)
+    price = int(assessment.price[row])
+    vendor = int(assessment.by_collector[COLLECTORS.index("vendor")][row])
+    spans = range(*assessment.offsets[row : row + 2].tolist())
+    assert filings.rows > row
+    return pb.LandedCost(
+        currency=book.rulebook.currency,
+        intrinsic_value=int(assessment.intrinsic[row]),
+        customs_value=int(assessment.customs_value[row]),
+        price=price,
+        duty=duty,
+        tax=tax,
+        fee=fee,
+        landed_cost=price + duty + tax + fee,
+        collected_by_vendor=vendor,
+        due_on_import=duty + tax + fee - vendor,
+        rulebook_version=book.version,
+        lines=[_line(assessment, at, sentence) for at, sentence in zip(spans, told.lines, strict=True)],
+        explanation=told.found,
+        assumptions=told.assumed,
+        notes=note_names(int(assessment.notes[row])),
+    )
+
+
+def note_names(bits: int) -> Iterable[str]:
+    """Give the names of the notes whose bits are set, in their order."""
+    return [note.name or "" for note in Note if bits & note]
+
+
+def _line(assessment: Assessment, at: int, sentence: str) -> pb.QuoteLine:
+    program, lines = assessment.program, assessment.lines
+    slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
+    slots, outcomes = program.slots, program.outcomes
+    line = pb.QuoteLine(
+        charge=program.charges[int(slots.charge[slot])].id,
+        kind=pb.Kind.ValueType(int(slots.kind[slot]) + 1),
+        amount=int(lines.amount[at]),
+        collector=pb.Collector.ValueType(int(outcomes.collector[outcome]) + 1),
+        debtor=pb.Debtor.ValueType(int(outcomes.debtor[outcome]) + 1),
+        reference=program.references[int(slots.reference[slot])],
+        sentence=sentence,
+    )
+    if item >= 0:
+        line.item_number = int(assessment.filings.item_number[item])
+    if METHODS[int(slots.method[slot])] in ("percent", "tariff"):
+        line.basis, line.rate_ppm = int(lines.basis[at]), int(lines.ppm[at])
+    return line
+
+
+def _reference(name: str, reference: Reference) -> pb.LegalReference:
+    return pb.LegalReference(
+        id=name,
+        law=reference.law,
+        article=reference.article,
+        address=reference.address,
+        verified=reference.verified,
+        note=reference.note,
+    )

@@ -1,0 +1,116 @@
+"""The gRPC edge of revenue: translate, call, answer."""
+
+from typing import Any, Final
+
+import grpc.aio
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.columns import Ints, Table
+from libs.columns.wire import MalformedColumns
+from libs.customs.time import parse_instant
+from libs.server import catalogue
+from libs.server.errors import Refusal
+from libs.telemetry import counter, span
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.revenue.v1 import revenue_pb2 as pb
+from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer
+from services.revenue.answers import answer_of
+from services.revenue.filings import filings_of
+from services.revenue.law import assess
+from services.revenue.problems import Problem
+from services.revenue.program import Program
+from services.revenue.quotes import landed_costs, references_of, rulebooks_of
+from services.revenue.store import Store
+
+ROWS_MAX: Final = 2_000
+QUOTES_MAX: Final = 1_000
+_FIRST: Final = parse_instant("2000-01-01T00:00:00Z")
+_LAST: Final = parse_instant("2100-01-01T00:00:00Z")
+
+_assessed = counter(
+    "luxor_revenue_assessed_total", "Consignments assessed, by reason (none where assessed)", ("reason",)
+)
+_quoted = counter("luxor_revenue_quoted_total", "Consignments quoted, by reason (none where quoted)", ("reason",))
+
+
+class RevenueService(RevenueServiceServicer):
+    """Assesses batches by the law of their day and quotes what a purchase would cost landed."""
+
+    def __init__(self, store: Store, program: Program) -> None:
+        """Serve from a store and the law."""
+        self._store = store
+        self._program = program
+
+    async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
+        """Assess a batch; what was assessed before keeps its first answer."""
+        if request.purpose != pb.PURPOSE_CLEARANCE:
+            raise Refusal("ASSESSMENT_PURPOSE_UNKNOWN", path="purpose", value=request.purpose)
+        rows = request.consignments.rows
+        _check_size(rows, ROWS_MAX)
+        consignments = Table.decode(request.consignments)
+        with span("revenue.assess", attributes={"rows": rows}):
+            try:
+                _check_identified(consignments)
+                done = assess(self._program, filings_of(consignments))
+                answer = answer_of(
+                    done, consignments.strings("declarant_identifier"), consignments.strings("filer")
+                ).encode(pb.AssessmentColumns)
+            except MalformedColumns as error:
+                raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
+            settled = await self._store.settle(consignments, request.purpose, answer)
+        _count(_assessed, done.problem)
+        return pb.AssessResponse(assessments=settled)
+
+    async def Quote(self, request: pb.QuoteRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.QuoteResponse:
+        """Quote consignments that nobody filed yet; nothing is kept."""
+        rows = len(request.consignments)
+        _check_size(rows, QUOTES_MAX)
+        as_of = _as_of(request)
+        table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
+        done = assess(self._program, filings_of(table, Ints.constant(as_of, rows)))
+        quotes = landed_costs(done)
+        for quote in quotes:
+            if quote.reason:
+                quote.hint = catalogue.reason(quote.reason).hint
+        _count(_quoted, done.problem)
+        return pb.QuoteResponse(quotes=quotes, references=references_of(done))
+
+    async def ListRulebooks(
+        self, request: pb.ListRulebooksRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListRulebooksResponse:
+        """Tell which law is loaded."""
+        return pb.ListRulebooksResponse(rulebooks=rulebooks_of(self._program))
+
+
+def _check_size(rows: int, rows_max: int) -> None:
+    if rows == 0:
+        raise Refusal("BATCH_EMPTY", count_max=rows_max)
+    if rows > rows_max:
+        raise Refusal("BATCH_TOO_LARGE", count=rows, count_max=rows_max)
+
+
+def _check_identified(consignments: Table) -> None:
+    missing = ~consignments.strings("mrn").present
+    if missing.any():
+        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.mrn[{int(missing.argmax())}]")
+    versions = consignments.ints("version")
+    wrong = ~versions.valid | (versions.values < 1) | (versions.values > 2**31 - 1)
+    if wrong.any():
+        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.version[{int(wrong.argmax())}]")
+
+
+def _as_of(request: pb.QuoteRequest) -> int:
+    if not request.HasField("as_of"):
+        raise Refusal("AS_OF_MISSING", path="as_of")
+    stamp: Timestamp = request.as_of
+    micros = stamp.seconds * 1_000_000 + stamp.nanos // 1_000
+    if not _FIRST <= micros < _LAST:
+        raise Refusal("AS_OF_OUT_OF_BOUNDS", path="as_of", value=stamp.seconds)
+    return micros
+
+
+def _count(metric: Any, problems: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    for problem, count in zip(*np.unique(problems, return_counts=True), strict=True):
+        metric.labels(Problem(int(problem)).name.lower()).inc(int(count))

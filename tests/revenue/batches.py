@@ -1,0 +1,87 @@
+"""Turns the oracle's consignments into a batch as it arrives: messages, then columns."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.columns import Ints, Table
+from libs.customs.time import MICROS_PER_DAY, day_of_date
+from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
+from services.revenue.filings import Filings, filings_of
+from services.revenue.law import Assessment, assess
+from services.revenue.program import COLLECTORS, DEBTORS, SCHEMES, Program
+from services.revenue.problems import Problem
+from tests.revenue.oracle import SCHEME_NAMES, Charged, Consignment, Result
+
+
+def message_of(filed: Consignment) -> consignment_pb2.Consignment:
+    """Write a consignment as a filer would."""
+    message = consignment_pb2.Consignment(destination_country=filed.destination)
+    if filed.exported:
+        message.export_time.CopyFrom(_noon(filed.exported))
+    for name, money in (("freight", filed.freight), ("insurance", filed.insurance)):
+        if money is not None:
+            getattr(message, name).CopyFrom(consignment_pb2.Money(minor=money[0], currency=money[1]))
+    if filed.includes_tax is not None:
+        message.prices_include_tax = filed.includes_tax
+    if filed.mass_mg is not None:
+        message.gross_mass_mg = filed.mass_mg
+    for scheme, number in filed.schemes:
+        message.fiscal_references.add(scheme=SCHEME_NAMES.index(scheme), number=number)
+    for item in filed.items:
+        goods = message.items.add(commodity_code=item.code, preference=item.preference)
+        if item.price is not None:
+            goods.price.CopyFrom(consignment_pb2.Money(minor=item.price, currency=item.currency))
+        if item.tax_charged is not None:
+            goods.tax_charged.CopyFrom(consignment_pb2.Money(minor=item.tax_charged, currency=item.currency))
+        if item.tax_rate_ppm is not None:
+            goods.tax_rate_ppm = item.tax_rate_ppm
+    return message
+
+
+def _noon(day: date) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(datetime(day.year, day.month, day.day, 12, tzinfo=UTC))
+    return stamp
+
+
+def filings(batch: Sequence[Consignment]) -> Filings:
+    """Write a batch and read it as revenue does; accepted at noon of the day."""
+    table = Table.from_messages(
+        [message_of(filed) for filed in batch], consignment_columns_pb2.ConsignmentColumns, consignment_pb2.Consignment
+    )
+    accepted = [day_of_date(filed.accepted) * MICROS_PER_DAY + MICROS_PER_DAY // 2 for filed in batch]
+    return filings_of(table, Ints.of(accepted))
+
+
+def assessed(program: Program, batch: Sequence[Consignment]) -> list[Result]:
+    """Assess a batch by the columns and give it in the oracle's words."""
+    return results(assess(program, filings(batch)))
+
+
+def results(assessment: Assessment) -> list[Result]:
+    """Say an assessment in the oracle's words, so that the two can be compared."""
+    program, lines = assessment.program, assessment.lines
+    told = []
+    for row in range(assessment.filings.rows):
+        result = Result(
+            Problem(int(assessment.problem[row])).name, int(assessment.intrinsic[row]), int(assessment.customs_value[row])
+        )
+        for at in range(int(assessment.offsets[row]), int(assessment.offsets[row + 1])):
+            slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
+            result.charges.append(
+                Charged(
+                    program.charges[int(program.slots.charge[slot])].id,
+                    None if item < 0 else item - int(assessment.filings.offsets[row]),
+                    int(lines.basis[at]),
+                    int(lines.ppm[at]),
+                    int(lines.amount[at]),
+                    COLLECTORS[int(program.outcomes.collector[outcome])],
+                    DEBTORS[int(program.outcomes.debtor[outcome])],
+                    SCHEMES[int(program.outcomes.scheme[outcome])],
+                    bool(lines.waived[at]),
+                )
+            )
+        told.append(result)
+    return told

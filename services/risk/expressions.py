@@ -91,7 +91,11 @@ class Conditions:
             found = _FINDING.search(str(error))
             if found is None:
                 raise ConditionError(str(error), 1, 1) from None
-            raise ConditionError(found[3], int(found[1]), int(found[2])) from None
+            message = found[3]
+            if "*error*" in message:
+                # The library's own words for Nature.NATURE_GRIFT help nobody.
+                message = "this name is not known; values of codes are written like Nature.NATURE_GIFT"
+            raise ConditionError(message, int(found[1]), int(found[2])) from None
 
     def batch(self, source: Source) -> Batch:
         """Start the evaluation of a batch."""

@@ -373,7 +373,7 @@ class Textual(Node):
 
     def _results(self, keys: Any, varying: list[int], constants: list[Any]) -> list[Any]:
         cache = self.cache
-        if cache is None:
+        if cache is None or len(keys) > CACHE_ENTRIES_MAX:
             return self._apply(keys, varying, constants)
         unknown = [key for key in keys if key not in cache]
         if unknown:

@@ -1,0 +1,190 @@
+"""The flow over real sockets: ingestion's feed, risk and revenue assessing, clearance deciding, its own feed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+import pytest_asyncio
+
+from libs.columns import Table
+from libs.customs.partitions import PARTITIONS
+from libs.feed.port import GrpcPort
+from libs.feed.types import BEGINNING
+from libs.server.identity import Role
+from libs.server.testing import Running, running
+from libs.server.tls import LocalCA, server_credentials, server_hosts
+from libs.store.embedded import EmbeddedPostgres
+from libs.store.testing import enterable_directory
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.feed.v1 import dead_letters_pb2
+from luxor.feed.v1.dead_letters_pb2_grpc import DeadLetterServiceStub
+from luxor.ingestion.v1 import ingestion_pb2
+from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
+from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
+from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
+from services.clearance.__main__ import assemble as clearance
+from services.clearance.lifecycle import State
+from services.ingestion.__main__ import assemble as ingestion
+from services.revenue.answers import answer_of
+from services.revenue.filings import filings_of
+from services.revenue.law import assess
+from services.revenue.shelf import load_program
+from services.risk.rules import load_rule_set
+from services.risk.scoring import assess as score
+from tests.clearance.desk import Neighbours, _Revenue, _Risk
+from tests.ingestion.consignments import consignment
+
+SECONDS = 15.0
+PROFILE = Path(__file__).parents[2] / "services/risk/profiles/first_light.yaml"
+
+
+@pytest.fixture
+def urls(postgres: EmbeddedPostgres) -> Iterator[list[str]]:
+    names = ["flow_ingestion", "flow_clearance"]
+    for name in names:
+        postgres.create_database(name)
+    yield [postgres.url(name) for name in names]
+    for name in names:
+        postgres.drop_database(name)
+
+
+class Flow:
+    """Ingestion and clearance that serve, between neighbours that answer."""
+
+    def __init__(self, filing: Running, clearing: Running, neighbours: Neighbours) -> None:
+        self.filing = filing
+        self.clearing = clearing
+        self.neighbours = neighbours
+
+    async def file(self, rows: list[Consignment], request_id: str = "r1") -> list[str]:
+        stub = IngestionServiceStub(await self.filing.channel("filer", "shop"))
+        request = ingestion_pb2.SubmitConsignmentsRequest(request_id=request_id, consignments=rows)
+        answer = await stub.SubmitConsignments(request, timeout=SECONDS)
+        return [result.receipt.mrn for result in answer.results]
+
+    async def notices(self, count: int) -> list[pb.Notice]:
+        """Read notices until there are so many."""
+        stub = ClearanceServiceStub(await self.clearing.channel("filer", "shop"))
+        told: list[pb.Notice] = []
+        after = ""
+        while len(told) < count:
+            request = pb.PullNoticesRequest(after=after, wait_millis=5_000)
+            answer = await stub.PullNotices(request, timeout=SECONDS)
+            told.extend(answer.notices)
+            after = answer.next
+        return told
+
+
+@pytest_asyncio.fixture
+async def flow(urls: list[str]) -> AsyncIterator[Flow]:
+    home = enterable_directory()
+    neighbours = Neighbours()
+    party = LocalCA(home / "tls", "luxor").issue(Role.SERVICE, "revenue", server_hosts("revenue"))
+    server = grpc.aio.server()
+    add_RiskServiceServicer_to_server(_Risk(neighbours), server)
+    add_RevenueServiceServicer_to_server(_Revenue(neighbours), server)
+    port = server.add_secure_port("127.0.0.1:0", server_credentials(party))
+    await server.start()
+    async with AsyncExitStack() as stack:
+        filing = await stack.enter_async_context(running("ingestion", ingestion, urls[0], data_dir=home))
+        environ = {
+            "LUXOR_INGESTION_TARGET": filing.target,
+            "LUXOR_RISK_TARGET": f"dns:///127.0.0.1:{port}",
+            "LUXOR_REVENUE_TARGET": f"dns:///127.0.0.1:{port}",
+        }
+        clearing = await stack.enter_async_context(
+            running("clearance", clearance, urls[1], data_dir=home, environ=environ)
+        )
+        yield Flow(filing, clearing, neighbours)
+        neighbours.gate.set()
+    await server.stop(None)
+
+
+def named(number: int, word: str) -> Consignment:
+    row = consignment(number)
+    row.local_reference = f"{word}-{number}"
+    return row
+
+
+async def until(ready: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not await ready():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_filing_is_decided_by_the_real_rules_and_the_real_law_and_announced(flow: Flow) -> None:
+    rule_set, program = load_rule_set(PROFILE), load_program()
+
+    def revenue(table: Table) -> Table:
+        answer = assess(program, filings_of(table, table.ints("accepted_at")))
+        return answer_of(answer, table.strings("declarant_identifier"), table.strings("filer"))
+
+    flow.neighbours.risk = lambda table: score(rule_set, table)
+    flow.neighbours.revenue = revenue
+    rows = [consignment(number) for number in range(50)]
+    rows[7].consignee.address.country = rows[7].destination_country = "BR"
+    filed = await flow.file(rows)
+    told = await flow.notices(50)
+    assert sorted(each.mrn for each in told) == sorted(filed)
+    stub = ClearanceServiceStub(await flow.clearing.channel("officer", "olga"))
+    request = pb.GetStatusRequest(queries=[pb.StatusQuery(mrn=mrn) for mrn in filed])
+    statuses = [result.consignments[0] for result in (await stub.GetStatus(request, timeout=SECONDS)).results]
+    assert all(each.rule_set_version and each.lane for each in statuses)
+    assert statuses[0].charges
+    assert all(each.explanation and each.legal_reference for each in statuses[0].charges)
+    assert statuses[0].duty_minor + statuses[0].tax_minor + statuses[0].fee_minor == (
+        statuses[0].payable_minor + statuses[0].vendor_collected_minor
+    )
+    assert (statuses[7].state, "NO_RULEBOOK" in statuses[7].reasons) == (State.HELD, True)
+    port = GrpcPort(await flow.clearing.channel("service", "statistics"), consumer="s", message_class=ClearanceColumns)
+    page = await port.pull(dict.fromkeys(range(PARTITIONS), BEGINNING), 5_000, 5_000)
+    assert sorted(mrn for each in page.batches for mrn in each.table.strings("mrn").tolist()) == sorted(filed)
+    snapshot = await port.snapshot(list(range(PARTITIONS)), b"", 30)
+    rest = await port.snapshot(list(range(PARTITIONS)), snapshot.token, 30)
+    assert snapshot.batch is not None
+    assert rest.batch is not None
+    assert rest.token == b""
+    seen = [mrn for each in (snapshot.batch, rest.batch) for mrn in each.table.strings("mrn").tolist()]
+    assert seen == sorted(filed)
+
+
+async def test_filings_wait_while_a_neighbour_is_away_and_none_is_set_aside(flow: Flow) -> None:
+    flow.neighbours.refuse = grpc.StatusCode.UNAVAILABLE
+    filed = await flow.file([named(number, "GREEN") for number in range(20)])
+
+    async def tried() -> bool:
+        return flow.neighbours.calls >= 6
+
+    await until(tried)
+    letters = DeadLetterServiceStub(await flow.clearing.channel("operator", "otto"))
+    assert (await letters.List(dead_letters_pb2.ListRequest(), timeout=SECONDS)).total == 0
+    flow.neighbours.refuse = None
+    assert sorted(each.mrn for each in await flow.notices(20)) == sorted(filed)
+
+
+async def test_a_filing_that_cannot_be_assessed_is_set_aside_blocks_nobody_and_is_replayed(flow: Flow) -> None:
+    flow.neighbours.refuse, flow.neighbours.refuse_reference = grpc.StatusCode.INVALID_ARGUMENT, "GREEN-3"
+    filed = await flow.file([named(number, "GREEN") for number in range(10)])
+    told = await flow.notices(9)
+    assert sorted([*(each.mrn for each in told), filed[3]]) == sorted(filed)
+    letters = DeadLetterServiceStub(await flow.clearing.channel("operator", "otto"))
+    listed: list[dead_letters_pb2.DeadLetter] = []
+
+    async def there() -> bool:
+        listed[:] = (await letters.List(dead_letters_pb2.ListRequest(), timeout=SECONDS)).letters
+        return bool(listed)
+
+    await until(there)
+    assert [(each.key, each.reason) for each in listed] == [(filed[3], "ASSESSMENT_REFUSED")]
+    flow.neighbours.refuse = None
+    await letters.Replay(dead_letters_pb2.ReplayRequest(request_id="replay-1", all=True), timeout=SECONDS)
+    assert filed[3] in {each.mrn for each in await flow.notices(10)}

@@ -1,0 +1,329 @@
+"""The typed async client: one method a call that people make, over mutual TLS, with deadlines and retries.
+
+    async with Client(endpoints, party) as client:
+        response = await client.submit(consignments)
+
+A call that changes something has a request_id; where none is given it is made anew, and retries keep it. Every method
+raises LuxorError. Answers are the messages of the contracts.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Final, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.client.errors import LuxorError, from_rpc
+from libs.server.channel import LuxorChannel, invoke, options
+from libs.server.errors import Refusal
+from libs.server.tls import Material, Party
+from luxor.clearance.v1 import clearance_pb2, clearance_pb2_grpc
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.feed.v1 import dead_letters_pb2, dead_letters_pb2_grpc
+from luxor.ingestion.v1 import ingestion_pb2, ingestion_pb2_grpc
+from luxor.revenue.v1 import revenue_pb2, revenue_pb2_grpc
+from luxor.risk.v1 import risk_pb2, risk_pb2_grpc
+from luxor.statistics.v1 import statistics_pb2, statistics_pb2_grpc
+
+TIMEOUT_SECONDS: Final = 20.0
+NOTICES_WAIT_MILLIS: Final = 20_000
+PROBE_SECONDS: Final = 0.2
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+class Client:
+    """What one party, known by its certificate, can ask of the services. Safe to use from many tasks of one loop."""
+
+    def __init__(
+        self, endpoints: Mapping[str, str], credentials: Party | Material, *, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        """Take gRPC targets by service; connections are opened at the first call. Raise TlsError for unreadable files."""
+        self.endpoints = dict(endpoints)
+        self.credentials = credentials
+        self.timeout_seconds = timeout_seconds
+        self._channels: dict[str, LuxorChannel] = {}
+        self._stubs: dict[tuple[str, Any], Any] = {}
+
+    async def __aenter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        """Close."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        channels, self._channels = self._channels, {}
+        self._stubs.clear()
+        await asyncio.gather(*(channel.close() for channel in channels.values()))
+
+    # ── filing ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(
+        self,
+        consignments: Iterable[Consignment],
+        *,
+        request_id: str | None = None,
+        timeout_seconds: float | None = None,
+    ) -> ingestion_pb2.SubmitConsignmentsResponse:
+        """File 1 to 1,000 consignments; one result each, in order. Role: filer."""
+        request = ingestion_pb2.SubmitConsignmentsRequest(request_id=_id(request_id), consignments=consignments)
+        return await self._call(self._ingestion.SubmitConsignments, request, timeout_seconds)
+
+    async def receipts(
+        self, *, mrns: Iterable[str] = (), local_references: Iterable[str] = ()
+    ) -> ingestion_pb2.GetReceiptsResponse:
+        """Give receipts again: those of the MRNs, then those of the references. Roles: filer, officer."""
+        keys = [ingestion_pb2.ReceiptKey(mrn=each) for each in mrns]
+        keys += [ingestion_pb2.ReceiptKey(local_reference=each) for each in local_references]
+        return await self._call(self._ingestion.GetReceipts, ingestion_pb2.GetReceiptsRequest(keys=keys))
+
+    # ── what it costs, what is looked for ────────────────────────────────────────────────────────────────────────
+
+    async def quote(self, consignments: Iterable[Consignment], *, as_of: int) -> revenue_pb2.QuoteResponse:
+        """Tell what consignments would cost landed; `as_of` is the day of acceptance assumed, microseconds since 1970."""
+        request = revenue_pb2.QuoteRequest(as_of=_timestamp(as_of), consignments=consignments)
+        return await self._call(self._revenue.Quote, request)
+
+    async def rulebooks(self) -> revenue_pb2.ListRulebooksResponse:
+        """Tell the law that is loaded."""
+        return await self._call(self._revenue.ListRulebooks, revenue_pb2.ListRulebooksRequest())
+
+    async def rule_set(self) -> risk_pb2.GetRuleSetResponse:
+        """Tell the rules of risk in force. Roles: officer, analyst."""
+        return await self._call(self._risk.GetRuleSet, risk_pb2.GetRuleSetRequest())
+
+    # ── the life of a consignment ────────────────────────────────────────────────────────────────────────────────
+
+    async def record_arrivals(
+        self, arrivals: Iterable[clearance_pb2.Arrival], *, request_id: str | None = None
+    ) -> clearance_pb2.RecordArrivalsResponse:
+        """Announce 1 to 1,000 arrivals by master document. Role: carrier."""
+        request = clearance_pb2.RecordArrivalsRequest(request_id=_id(request_id), arrivals=arrivals)
+        return await self._call(self._clearance.RecordArrivals, request)
+
+    async def status(
+        self, queries: Iterable[clearance_pb2.StatusQuery], *, with_history: bool = False
+    ) -> clearance_pb2.GetStatusResponse:
+        """Tell all that is known about consignments, one result a query."""
+        request = clearance_pb2.GetStatusRequest(queries=queries, with_history=with_history)
+        return await self._call(self._clearance.GetStatus, request)
+
+    async def list_consignments(
+        self, *, state: int = 0, lane: int = 0, from_day: int = 0, page_size: int = 0, page_token: str = ""
+    ) -> clearance_pb2.ListConsignmentsResponse:
+        """Give a page of the officers' list of work: those in a state (0: held), the oldest first."""
+        request = clearance_pb2.ListConsignmentsRequest(
+            state=state, lane=lane, accepted_from_day=from_day, page_size=page_size, page_token=page_token
+        )
+        return await self._call(self._clearance.ListConsignments, request)
+
+    async def release(
+        self,
+        consignments: Iterable[clearance_pb2.ConsignmentRef],
+        *,
+        reason: str,
+        note: str = "",
+        request_id: str | None = None,
+    ) -> clearance_pb2.ReleaseConsignmentsResponse:
+        """Lift holds. Role: officer."""
+        request = clearance_pb2.ReleaseConsignmentsRequest(
+            request_id=_id(request_id), consignments=consignments, reason=reason, note=note
+        )
+        return await self._call(self._clearance.ReleaseConsignments, request)
+
+    async def hold(
+        self,
+        consignments: Iterable[clearance_pb2.ConsignmentRef],
+        *,
+        reason: str,
+        note: str = "",
+        request_id: str | None = None,
+    ) -> clearance_pb2.HoldConsignmentsResponse:
+        """Hold goods. Role: officer."""
+        request = clearance_pb2.HoldConsignmentsRequest(
+            request_id=_id(request_id), consignments=consignments, reason=reason, note=note
+        )
+        return await self._call(self._clearance.HoldConsignments, request)
+
+    async def pull_notices(
+        self, after: str = "", *, max_notices: int = 0, wait_millis: int = 0
+    ) -> clearance_pb2.PullNoticesResponse:
+        """Give the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one."""
+        request = clearance_pb2.PullNoticesRequest(after=after, max_notices=max_notices, wait_millis=wait_millis)
+        return await self._call(self._clearance.PullNotices, request, self.timeout_seconds + wait_millis / 1000)
+
+    async def notices(
+        self, after: str = "", *, follow: bool = True
+    ) -> AsyncIterator[tuple[str, Sequence[clearance_pb2.Notice]]]:
+        """Yield pages of the caller's notices, each with the cursor to go on from, which can be read again at any time.
+
+        With `follow` it waits for more and never ends, and goes on by itself after a service was away.
+        """
+        while True:
+            try:
+                page = await self.pull_notices(after, wait_millis=NOTICES_WAIT_MILLIS if follow else 0)
+            except LuxorError as error:
+                if not follow or not error.unreachable or error.reason == "TLS_REFUSED":
+                    raise
+                await asyncio.sleep(PROBE_SECONDS)
+                continue
+            after = page.next
+            if page.notices:
+                yield after, page.notices
+            elif not follow:
+                return
+
+    # ── figures, operators ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def statistics(
+        self,
+        from_day: int,
+        to_day: int,
+        *,
+        group_by: Iterable[str] = (),
+        filters: Mapping[str, Iterable[str]] | None = None,
+        max_rows: int = 0,
+    ) -> statistics_pb2.QueryResponse:
+        """Sum up days (since 1970) by dimensions named as in the contract without their prefix: "lane", "hs_chapter"."""
+        request = statistics_pb2.QueryRequest(from_day=from_day, to_day=to_day, max_rows=max_rows)
+        request.group_by.extend(_dimension(each) for each in group_by)
+        for name, values in (filters or {}).items():
+            request.filters.add(dimension=_dimension(name), values=values)
+        return await self._call(self._statistics.Query, request)
+
+    async def dead_letters(
+        self,
+        service: str,
+        *,
+        source: str = "",
+        key: str = "",
+        reason: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> dead_letters_pb2.ListResponse:
+        """Give a page of what a consumer set aside. Role: operator."""
+        request = dead_letters_pb2.ListRequest(
+            source=source, key=key, reason=reason, page_size=page_size, page_token=page_token
+        )
+        return await self._call(self._letters(service).List, request)
+
+    async def replay_dead_letters(
+        self,
+        service: str,
+        *,
+        ids: Iterable[int] = (),
+        keys: Iterable[str] = (),
+        everything: bool = False,
+        request_id: str | None = None,
+    ) -> dead_letters_pb2.ReplayResponse:
+        """Have a consumer apply letters again: those ids, those keys, or all. Role: operator."""
+        request = dead_letters_pb2.ReplayRequest(request_id=_id(request_id), ids=ids, keys=keys, all=everything)
+        return await self._call(self._letters(service).Replay, request)
+
+    async def is_ready(self, service: str, *, timeout_seconds: float = 2.0) -> bool:
+        """Tell whether a service says that it is ready; raise LuxorError TLS_REFUSED where it never will to us."""
+        from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+        channel = self._channel(service)
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=timeout_seconds
+            )
+        except grpc.aio.AioRpcError as error:
+            found = await from_rpc(error, channel)
+            if found.reason == "TLS_REFUSED":
+                raise found from None
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def wait_ready(self, *services: str, seconds: float = 60.0) -> None:
+        """Wait until services (none named: all) are ready; raise LuxorError NOT_READY where they are not in time."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + seconds
+        missing = list(services or self.endpoints)
+        while True:
+            answers = await asyncio.gather(*(self.is_ready(each) for each in missing))
+            missing = [each for each, ready in zip(missing, answers, strict=True) if not ready]
+            if not missing:
+                return
+            if clock() > deadline:
+                raise LuxorError.of("NOT_READY", missing=", ".join(missing))
+            await asyncio.sleep(PROBE_SECONDS)
+
+    # ── how ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _call(self, method: Any, request: Message, timeout_seconds: float | None = None) -> Any:
+        channel = method.channel if hasattr(method, "channel") else None
+        try:
+            return await invoke(method, request, timeout=timeout_seconds or self.timeout_seconds)
+        except grpc.aio.AioRpcError as error:
+            raise await from_rpc(error, channel) from None
+        except Refusal as refusal:
+            raise LuxorError.from_refusal(refusal) from None
+
+    def _channel(self, service: str) -> LuxorChannel:
+        found = self._channels.get(service)
+        if found is None:
+            target = self.endpoints.get(service)
+            if target is None:
+                raise LuxorError.of("SERVICE_UNKNOWN", value=service, known=", ".join(sorted(self.endpoints)))
+            more: list[tuple[str, Any]] = []
+            if target.startswith("ipv4:"):
+                # Several addresses have no name of their own to check the server's certificate against.
+                more = [("grpc.default_authority", "localhost")]
+            found = self._channels[service] = LuxorChannel(target, self.credentials, [*options(), *more])
+        return found
+
+    @property
+    def _ingestion(self) -> ingestion_pb2_grpc.IngestionServiceStub:
+        return self._stub("ingestion", ingestion_pb2_grpc.IngestionServiceStub)
+
+    @property
+    def _risk(self) -> risk_pb2_grpc.RiskServiceStub:
+        return self._stub("risk", risk_pb2_grpc.RiskServiceStub)
+
+    @property
+    def _revenue(self) -> revenue_pb2_grpc.RevenueServiceStub:
+        return self._stub("revenue", revenue_pb2_grpc.RevenueServiceStub)
+
+    @property
+    def _clearance(self) -> clearance_pb2_grpc.ClearanceServiceStub:
+        return self._stub("clearance", clearance_pb2_grpc.ClearanceServiceStub)
+
+    @property
+    def _statistics(self) -> statistics_pb2_grpc.StatisticsServiceStub:
+        return self._stub("statistics", statistics_pb2_grpc.StatisticsServiceStub)
+
+    def _letters(self, service: str) -> dead_letters_pb2_grpc.DeadLetterServiceStub:
+        return self._stub(service, dead_letters_pb2_grpc.DeadLetterServiceStub)
+
+    def _stub(self, service: str, kind: Any) -> Any:
+        found = self._stubs.get((service, kind))
+        if found is None:
+            found = self._stubs[service, kind] = kind(self._channel(service))
+        return found
+
+
+def _id(request_id: str | None) -> str:
+    return request_id or str(uuid.uuid4())
+
+
+def _timestamp(micros: int) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromMicroseconds(micros)
+    return stamp
+
+
+def _dimension(name: str) -> statistics_pb2.Dimension.ValueType:
+    full = f"DIMENSION_{name.upper().replace('-', '_')}"
+    try:
+        return statistics_pb2.Dimension.Value(full)
+    except ValueError:
+        known = ", ".join(each.removeprefix("DIMENSION_").lower() for each in statistics_pb2.Dimension.keys()[1:])
+        raise LuxorError.of("CHOICE_MISNAMED", path="group_by", value=name, choices=known) from None

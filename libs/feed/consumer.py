@@ -145,24 +145,19 @@ class Consumer:
     async def _fetch(self) -> Page | None:
         """The next page of what is held; the one after it is fetched meanwhile."""
         after = {partition: each.cursor for partition, each in self.leases.held.items() if each.ready}
-        if self._ahead is not None:
-            asked, task = self._ahead
-            self._ahead = None
-            try:
-                page = await task
-            except StartAgain as error:
-                await self._start_again(error)
-                return None
-            page = self._usable(page, asked)
-        elif after:
-            committed = self._report(after)
-            try:
-                page = await self._port.pull(after, self._max_events, self._wait_millis, committed)
-            except StartAgain as error:
-                await self._start_again(error)
-                return None
-            page = self._usable(page, after)
-        else:
+        page = None
+        try:
+            if self._ahead is not None:
+                (asked, task), self._ahead = self._ahead, None
+                page = self._usable(await task, asked)
+            if (page is None or not page.next) and after:
+                page = self._usable(
+                    await self._port.pull(after, self._max_events, self._wait_millis, self._report(after)), after
+                )
+        except StartAgain as error:
+            await self._start_again(error)
+            return None
+        if page is None:
             return None
         if page.batches:
             following = dict(after) | dict(page.next)

@@ -51,7 +51,9 @@ def events_of(batches: Sequence[FeedBatch]) -> list[Event]:
     return [
         event
         for batch in batches
-        for event in zip(mrns(batch.table), batch.table.ints("version").values.tolist(), batch.partitions.tolist(), strict=True)
+        for event in zip(
+            mrns(batch.table), batch.table.ints("version").values.tolist(), batch.partitions.tolist(), strict=True
+        )
     ]
 
 
@@ -99,13 +101,21 @@ class DirectPort:
         self.fail: list[BaseException] = []
 
     async def pull(
-        self, after: Mapping[int, Cursor], max_events: int, wait_millis: int, committed: Mapping[int, Cursor] | None = None
+        self,
+        after: Mapping[int, Cursor],
+        max_events: int,
+        wait_millis: int,
+        committed: Mapping[int, Cursor] | None = None,
     ) -> Page:
         self.pulls.append(dict(after))
         if self.fail:
             raise self.fail.pop(0)
         request = feed_pb2.PullRequest(
-            consumer=self.consumer, after=to_positions(after), max_events=max_events, wait_millis=wait_millis, committed=to_positions(committed or {})
+            consumer=self.consumer,
+            after=to_positions(after),
+            max_events=max_events,
+            wait_millis=wait_millis,
+            committed=to_positions(committed or {}),
         )
         try:
             answer = await self.servicer.Pull(request, None)
@@ -121,7 +131,9 @@ class DirectPort:
         self.snapshots += 1
         if self.fail:
             raise self.fail.pop(0)
-        request = feed_pb2.SnapshotRequest(consumer=self.consumer, partitions=partitions, token=token, max_rows=max_rows)
+        request = feed_pb2.SnapshotRequest(
+            consumer=self.consumer, partitions=partitions, token=token, max_rows=max_rows
+        )
         answer = await self.servicer.Snapshot(request, None)
         return snapshot_page_of(feed_pb2.SnapshotResponse.FromString(answer.SerializeToString()), ConsignmentColumns)
 
@@ -284,7 +296,9 @@ async def follower(second_url: str) -> AsyncIterator[Follower]:
     await database.open()
     await prepare(database, create_consumer, create_request_log)
     async with database.connection() as work:
-        await work.raw.execute("create table effect (id bigserial primary key, mrn text, version bigint, partition int)")
+        await work.raw.execute(
+            "create table effect (id bigserial primary key, mrn text, version bigint, partition int)"
+        )
         await work.raw.execute("create table kept (mrn text primary key, version bigint)")
     yield Follower(database, Effects(), Clock())
     await database.close()

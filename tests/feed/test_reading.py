@@ -14,7 +14,9 @@ from libs.feed.types import BEGINNING, Cursor, CursorExpired, EpochEnded, Page
 from tests.feed.conftest import ALL, DirectPort, Event, Producer, events_of, table_of
 
 
-async def pull_all(port: DirectPort, after: dict[int, Cursor], max_events: int = 5_000) -> tuple[list[Event], dict[int, Cursor]]:
+async def pull_all(
+    port: DirectPort, after: dict[int, Cursor], max_events: int = 5_000
+) -> tuple[list[Event], dict[int, Cursor]]:
     """Pull until a page has no event."""
     events: list[Event] = []
     while True:
@@ -29,7 +31,9 @@ def beginning() -> dict[int, Cursor]:
     return dict.fromkeys(ALL, BEGINNING)
 
 
-async def test_sixteen_writers_with_long_and_short_transactions_lose_nothing_and_a_reader_of_serials_does(producer: Producer) -> None:
+async def test_sixteen_writers_with_long_and_short_transactions_lose_nothing_and_a_reader_of_serials_does(
+    producer: Producer,
+) -> None:
     chance = random.Random(7)
     done = asyncio.Event()
     written: list[Event] = []
@@ -104,7 +108,9 @@ async def test_two_appends_of_one_transaction_keep_their_order(producer: Produce
 
 async def test_a_batch_keeps_its_row_numbers_trace_schema_and_time(producer: Producer) -> None:
     before = await producer.database.now()
-    ref = await producer.announce(*[(f"m{row}", 1, row % 3) for row in range(9)], trace="00-" + "1" * 32 + "-" + "2" * 16 + "-01")
+    ref = await producer.announce(
+        *[(f"m{row}", 1, row % 3) for row in range(9)], trace="00-" + "1" * 32 + "-" + "2" * 16 + "-01"
+    )
     page = await producer.port().pull({0: BEGINNING, 1: BEGINNING}, 100, 0)
     (batch,) = page.batches
     assert batch.rows.tolist() == [0, 1, 3, 4, 6, 7]
@@ -264,7 +270,7 @@ async def test_a_cursor_beyond_the_end_of_a_lost_timeline_is_told_so(producer: P
     port = producer.port()
     await producer.announce(("first", 1, 3), ("first", 1, 4))
     before = await port.pull(beginning(), 100, 0)
-    kept = {partition: before.batches[-1].cursor for partition in ALL}
+    kept = dict.fromkeys(ALL, before.batches[-1].cursor)
     await producer.announce(("second", 1, 3))
     _, beyond = await pull_all(port, kept)
     # A restore of the state before the second event.
@@ -303,7 +309,9 @@ async def test_a_cursor_behind_dropped_days_is_told_so_and_the_others_read_on(pr
     page = await producer.port().pull(beginning(), 100, 0)
     last = page.batches[-1].cursor
     await producer.announce(("new", 1, 3))
-    await producer.sql("insert into feed_floor values ('outbox', $1, $2, $3, $4)", last.epoch, last.xid, last.seq, last.day + 1)
+    await producer.sql(
+        "insert into feed_floor values ('outbox', $1, $2, $3, $4)", last.epoch, last.xid, last.seq, last.day + 1
+    )
     with pytest.raises(CursorExpired) as told:
         await producer.port().pull({2: BEGINNING, 3: last}, 100, 0)
     assert told.value.partitions == [2]
@@ -349,7 +357,9 @@ steps = st.lists(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
-def test_whatever_the_order_of_writers_commits_and_pulls_each_event_comes_once_and_in_order(database_url: str, plan: list[tuple]) -> None:  # type: ignore[type-arg]
+def test_whatever_the_order_of_writers_commits_and_pulls_each_event_comes_once_and_in_order(
+    database_url: str, plan: list[tuple]
+) -> None:  # type: ignore[type-arg]
     asyncio.run(_play(database_url, plan))
 
 

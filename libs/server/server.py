@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -25,7 +25,7 @@ READY_SECONDS = 2.0
 RENEW_SECONDS = 3600.0
 """Pause between two looks at the age of the server's certificate."""
 
-Background = Callable[[asyncio.Event], Awaitable[None]]
+Background = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 Ready = Callable[[], Awaitable[list[str]]]
 Probe = Callable[[], Awaitable[bool]]
 
@@ -73,6 +73,8 @@ class Server:
         self._services: list[str] = []
         self._neighbours: list[tuple[str, Probe, tuple[str, ...]]] = []
         self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
         self._hosts = tls.server_hosts(config.service, config.tls_hosts)
 
     def add(
@@ -124,7 +126,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         servers = await self._open()
-        tasks: list[asyncio.Task[None]] = []
+        ours: list[asyncio.Task[None]] = []
         died: BaseException | None = None
         try:
             await self.health.know(["", *self._services, *(rpc for _, _, rpcs in self._neighbours for rpc in rpcs)])
@@ -136,12 +138,12 @@ class Server:
                 metrics_port=self.metrics_port,
                 config=self.config.shown(),
             )
-            tasks.append(loop.create_task(self._become_ready(prepare, ready, background, tasks), name="readiness"))
-            tasks.append(loop.create_task(self._renew(), name="certificate"))
-            tasks.extend(loop.create_task(self._watch(*each), name=f"neighbour {each[0]}") for each in self._neighbours)
-            died = await self._until_stop(tasks)
+            ours.append(self._spawn(self._become_ready(prepare, ready, background), "readiness"))
+            ours.append(self._spawn(self._renew(), "certificate"))
+            ours.extend(self._spawn(self._watch(*each), f"neighbour {each[0]}") for each in self._neighbours)
+            died = await self._until_stop()
         finally:
-            await self._drain(servers, tasks)
+            await self._drain(servers, ours)
             for step in close:
                 try:
                     await step()
@@ -199,7 +201,6 @@ class Server:
         prepare: Callable[[], Awaitable[None]] | None,
         ready: Ready | None,
         background: Sequence[Background],
-        tasks: "list[asyncio.Task[None]]",
     ) -> None:
         """Retry without end until the own store is there: no order of starting exists."""
         pause = 0.05
@@ -224,8 +225,8 @@ class Server:
                 # What was loaded at start lives as long as the process: the collector need not look at it again.
                 gc.collect()
                 gc.freeze()
-                loop = asyncio.get_running_loop()
-                tasks.extend(loop.create_task(_awaited(run, self._stop), name=_name(run)) for run in background)
+                for run in background:
+                    self._spawn(run(self._stop), _name(run))
                 _log.info("READY")
             elif missing:
                 _log.warning("NOT_READY", missing=missing)
@@ -265,47 +266,51 @@ class Server:
             except tls.TlsError as error:
                 _log.error("CERTIFICATE_NOT_RENEWED", error)
 
-    async def _until_stop(self, tasks: "list[asyncio.Task[None]]") -> BaseException | None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.append(task)
+        task.add_done_callback(self._ended.put_nowait)
+        return task
+
+    async def _until_stop(self) -> BaseException | None:
         """Wait for the stop; return the error of a task that died before it."""
-        stop = asyncio.create_task(_awaited_event(self._stop), name="stop")
+        stop = asyncio.create_task(self._stop.wait())
         try:
-            while True:
-                # Background tasks come later, so the set is looked at again whenever one ends and once a second.
-                done, _ = await asyncio.wait([stop, *tasks], timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
-                if stop in done:
-                    return None
-                for task in done:
-                    tasks.remove(task)
-                    error = None if task.cancelled() else task.exception()
-                    if error is not None:
-                        _log.error("BACKGROUND_TASK_DIED", error, task=task.get_name())
-                        return error
+            while not stop.done():
+                ended = asyncio.create_task(self._ended.get())
+                await asyncio.wait([stop, ended], return_when=asyncio.FIRST_COMPLETED)
+                if not ended.done():
+                    ended.cancel()
+                    continue
+                task = ended.result()
+                self._tasks.remove(task)
+                error = None if task.cancelled() else task.exception()
+                if error is not None:
+                    _log.error("BACKGROUND_TASK_DIED", error, task=task.get_name())
+                    return error
+            return None
         finally:
             stop.cancel()
 
-    async def _drain(self, servers: list[grpc.aio.Server], tasks: "list[asyncio.Task[None]]") -> None:
+    async def _drain(self, servers: list[grpc.aio.Server], ours: "list[asyncio.Task[None]]") -> None:
         """Stop in the order that loses nothing: be left alone, finish, end."""
         self._stop.set()
         await self.health.end()
         await asyncio.sleep(self.config.drain_pause_seconds)
-        ours = [
-            task
-            for task in tasks
-            if task.get_name() in ("readiness", "certificate") or task.get_name().startswith("neighbour ")
-        ]
         for task in ours:
             task.cancel()
-        rest = [task for task in tasks if task not in ours]
+        await asyncio.gather(*ours, return_exceptions=True)
         main, *others = servers
         stopping = asyncio.create_task(main.stop(self.config.drain_seconds))
+        rest = [task for task in self._tasks if task not in ours]
         if rest:
             _, late = await asyncio.wait(rest, timeout=self.config.drain_seconds)
             for task in late:
                 _log.warning("BACKGROUND_TASK_CUT", task=task.get_name())
                 task.cancel()
-        for task, ended in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
-            if isinstance(ended, Exception):
-                _log.error("BACKGROUND_TASK_DIED", ended, task=task.get_name())
+        for task, end in zip(rest, await asyncio.gather(*rest, return_exceptions=True), strict=True):
+            if isinstance(end, Exception):
+                _log.error("BACKGROUND_TASK_DIED", end, task=task.get_name())
         await stopping
         await asyncio.gather(*(server.stop(0) for server in others))
 
@@ -349,14 +354,6 @@ def serve(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> int:
 
 async def _coroutine(main: Callable[[], Awaitable[None]]) -> None:
     await main()
-
-
-async def _awaited(run: Background, stop: asyncio.Event) -> None:
-    await run(stop)
-
-
-async def _awaited_event(event: asyncio.Event) -> None:
-    await event.wait()
 
 
 def _name(run: Background) -> str:

@@ -40,7 +40,12 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    name: str, assemble: Assemble, database_url: str, *, environ: Mapping[str, str] | None = None, data_dir: Path | None = None
+    name: str,
+    assemble: Assemble,
+    database_url: str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    data_dir: Path | None = None,
 ) -> AsyncIterator[Running]:
     """Run a service on free ports until the block ends; it is ready when the block begins.
 
@@ -60,7 +65,7 @@ async def running(
         task = asyncio.create_task(service.run())
         try:
             async with asyncio.timeout(60):
-                while not task.done() and service.server.chain.missing is not None:
+                while not task.done() and service.server.chain.missing is not None:  # noqa: ASYNC110  # it has no event
                     await asyncio.sleep(0.01)
             if task.done():
                 task.result()

@@ -88,9 +88,14 @@ class Running:
         kind = open_channel.unary_stream if name == "Stream" else open_channel.unary_unary
         return kind(f"/{SERVICE}/{name}", serializer, Message.FromString)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Let the loop go on until the condition holds; fail after ten seconds."""
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110  # what is waited for has no event
+                await asyncio.sleep(0)
+
     async def ready(self) -> None:
-        while self.server.chain.missing is not None:
-            await asyncio.sleep(0)
+        await self.until(lambda: self.server.chain.missing is None)
 
     async def close(self) -> None:
         self.servicer.leave.set()
@@ -142,5 +147,5 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
 
 @pytest.fixture
-def message() -> type[Any]:
+def message() -> Any:
     return Message

@@ -118,8 +118,7 @@ async def test_a_client_that_goes_away_cancels_its_call_and_frees_its_place(star
     await running.servicer.entered.wait()
     pending.cancel()
     await asyncio.wait_for(cancelled.wait(), 5)
-    await asyncio.sleep(0)
-    assert running.server.chain.gate.in_flight == 0
+    await running.until(lambda: running.server.chain.gate.in_flight == 0)
 
 
 async def test_a_timeout_inside_the_handler_is_not_taken_for_the_deadline(start: Any, message: Any) -> None:
@@ -287,8 +286,7 @@ async def test_a_full_server_refuses_with_the_time_to_come_back(start: Any, mess
     running = await start(in_flight_max="2", in_flight_per_caller_max="1")
     calls = [running.channel("filer", f"f{number}") for number in range(3)]
     held = [asyncio.ensure_future(running.method("Hold", each)(message(), timeout=60)) for each in calls[:2]]
-    while running.server.chain.gate.in_flight < 2:
-        await asyncio.sleep(0)
+    await running.until(lambda: running.server.chain.gate.in_flight == 2)
     error = await refused(running.method("Echo", calls[2])(message(), timeout=5))
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     assert 0 < (retry_after(error) or 0) <= 2
@@ -301,8 +299,7 @@ async def test_waiting_long_polls_take_no_place_from_other_calls(start: Any, mes
     running = await start(in_flight_max="2", long_polls_max="12", long_polls_per_caller_max="3")
     open_channel = running.channel()
     polls = [asyncio.ensure_future(running.method("Poll", open_channel)(message(), timeout=60)) for _ in range(3)]
-    while running.server.chain.long_polls.in_flight < 3:
-        await asyncio.sleep(0)
+    await running.until(lambda: running.server.chain.long_polls.in_flight == 3)
     await running.method("Echo", open_channel)(message(), timeout=5)
     error = await refused(running.method("Poll", open_channel)(message(), timeout=5))
     assert reason_of(error) == "TOO_MANY_LONG_POLLS"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from libs.columns import Table
+from libs.customs.time import MICROS_PER_DAY
 from libs.feed.consumer import Consumer
 from libs.feed.dead_letters import DeadLetterServicer
 from libs.feed.port import GrpcPort
@@ -15,6 +16,7 @@ from libs.server.config import Settings, setting
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from libs.telemetry import get_logger
@@ -45,7 +47,7 @@ class ClearanceConfig(Settings, service="clearance"):
     calls_at_once: int = setting("CALLS_AT_ONCE", default=3, low=1, high=64, example="3")
     """Batches that are being assessed at once; each is a call to risk and one to revenue."""
 
-    events_max: int = setting("EVENTS_MAX", default=2_000, low=1, high=20_000, example="2000")
+    events_max: int = setting("EVENTS_MAX", default=1_500, low=1, high=20_000, example="1500")
     """Filings that are decided in one transaction, about: it must not hold the feed's horizon for long."""
 
 
@@ -117,7 +119,11 @@ def assemble(start: Start) -> Sequence[Background]:
         replica=start.replica,
         max_events=config.events_max,
     )
-    steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge_requests())
+
+    async def purge(database: Database) -> None:
+        await store.purge(await database.now() // MICROS_PER_DAY - STATE_DAYS)
+
+    steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge, purge_requests())
     return [
         consumer.run,
         Arrivals(store).run,

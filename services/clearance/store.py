@@ -17,13 +17,14 @@ from libs.feed.payloads import Payloads
 from libs.feed.types import BatchRef
 from libs.store import bulk
 from libs.store.database import NOW_MICROS, Database, Transaction
-from libs.store.requests import RequestLog
+from libs.store.requests import RequestLog, purge_before
 from libs.store.schema import checked, day_partitions
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.lifecycle import State
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
 BUCKETS: Final = 256
+PURGED_MAX: Final = 2_000
 _LOCK_CLASS: Final = 0x6C78  # "lx": apart from the one-key locks of the libs
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
 _FILER, _CARRIER = "filer:", "carrier:"
@@ -227,6 +228,7 @@ class Store:
                 "batch_day": bulk.int4([ref.day] * len(masters)),
                 "batch_id": bulk.int8([ref.id] * len(masters)),
                 "mrns": bulk.Column("text[]", list(masters.values())),
+                "day": bulk.int4([ref.day] * len(masters)),
             },
         )
 
@@ -323,6 +325,7 @@ class Store:
                 "place": bulk.text([each.place for each in ordered]),
                 "recorded_at": bulk.int8([at] * count),
                 "pending": bulk.boolean([True] * count),
+                "day": bulk.int4([at // MICROS_PER_DAY] * count),
             },
             on_conflict="do nothing",
         )
@@ -415,15 +418,17 @@ class Store:
     async def _days_from(self, tx: Transaction, day: int) -> list[int]:
         return [each for each in await day_partitions(tx, "consignment") if each >= day]
 
-    # ------------------------------------------------------------------------------------------ readiness
+    # ------------------------------------------------------------------------------------------ the rest
+    async def purge(self, before_day: int) -> None:
+        """Forget the references, arrivals and holds of days before `before_day`, in chunks, each a transaction of its own."""
+        for table in ("local_reference", "house_document", "master_document", "arrival"):
+            await purge_before(self.database, table, before_day, rows_max=PURGED_MAX)
+        async with self.database.transaction() as tx:
+            await tx.raw.execute("delete from held where day < $1", before_day)
+
     async def now(self, tx: Transaction) -> int:
         """The database's clock, microseconds since 1970-01-01 UTC."""
         return int(await tx.raw.fetchval(f"select {NOW_MICROS}"))
-
-
-def today(now: int) -> int:
-    """The day of an instant."""
-    return now // MICROS_PER_DAY
 
 
 def _row(record: asyncpg.Record, mrn: str, day: int) -> Row:

@@ -348,3 +348,16 @@ async def test_large_batches_are_cut_and_small_ones_joined_before_they_are_asses
     parts = await desk.prepare(*small, large)
     assert [part.table.rows for part in parts] == [40, 1_000, 1_000, 100]
     assert desk.neighbours.calls == 8
+
+
+async def test_what_is_too_old_is_forgotten_and_nothing_younger(desk: Desk) -> None:
+    old, young = filings(["RED-1"], day=DAY - 300, master="11111111111"), filings(["RED-2"])
+    await desk.consume(old, young)
+    await desk.store.purge(DAY)
+    async with desk.store.database.connection() as reading:
+        assert await desk.store.held(reading, (0, ""), 0, 10) == mrns(young)
+        places = [old.ints("partition").values.tolist()[0], young.ints("partition").values.tolist()[0]]
+        found = await desk.store.by_local_references(reading, places, ["shop", "shop"], ["RED-1", "RED-2"])
+        assert found == {1: mrns(young)[0]}
+        houses = await desk.store.by_house_documents(reading, ["H-RED-1", "H-RED-2"], ["", ""], [5, 5])
+        assert houses == {1: mrns(young)}

@@ -1,0 +1,138 @@
+"""Clearance: deciding, given the answers of risk and revenue, and status by any reference. `make bench-clearance`."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import figures
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from libs.server.testing import running
+from libs.store.database import Database
+from libs.store.embedded import EmbeddedPostgres
+from libs.store.migrate import migrate
+from libs.store.testing import enterable_directory
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
+from services.clearance.__main__ import assemble
+from services.clearance.assessments import assessment_of, check, columns_of
+from services.clearance.decision import decide
+from services.clearance.office import Decided, Office
+from services.clearance.states import accepted
+from services.clearance.store import Arrival, Store
+from tests.clearance.desk import DAY, TRACE, filings, mrns, revenue_answer, risk_answer
+
+BATCH = 500
+BATCHES_A_PAGE = 4
+NOBODY = "dns:///127.0.0.1:1"
+
+
+async def decided(office: Office, batches: list[tuple], pages_ms: list[float]) -> float:  # type: ignore[type-arg]
+    """Decide and commit all batches, a page a transaction; gives the seconds."""
+    began = time.perf_counter()
+    for begin in range(0, len(batches), BATCHES_A_PAGE):
+        started = time.perf_counter()
+        parts = []
+        for told, risk, revenue in batches[begin : begin + BATCHES_A_PAGE]:
+            check(told, risk, revenue)
+            verdict = decide(assessment_of(risk, revenue))
+            parts.append(Decided(accepted(told, columns_of(told, risk, revenue), verdict), verdict.release, TRACE))
+        async with office.store.database.transaction() as tx:
+            await office.decide(tx, parts)
+        pages_ms.append((time.perf_counter() - started) * 1_000)
+    return time.perf_counter() - began
+
+
+def batches(first: int, count: int) -> list[tuple]:  # type: ignore[type-arg]
+    """Make filings with their answers, each batch under a master document of its own; 5 % are held."""
+    out = []
+    for number in range(first, first + count):
+        places = range(number * BATCH, (number + 1) * BATCH)
+        names = [f"{'RED' if place % 20 == 0 else 'GREEN'}-{place:08d}" for place in places]
+        told = filings(names, master=f"160{number:08d}")
+        out.append((told, risk_answer(told), revenue_answer(told)))
+    return out
+
+
+async def measure(database: Database, url: str, how: figures.Options) -> None:
+    await migrate(database, "services.clearance")
+    store = Store(database)
+    office = Office(store)
+    count = 4 if how.quick else 40
+    made = batches(0, 4 + count * how.runs)
+    await store.ensure_days(mrns(made[0][0]))
+    await decided(office, made[:4], [])
+    rates, cpu, pages = [], [], []
+    for run in range(how.runs):
+        chosen = made[4 + run * count : 4 + (run + 1) * count]
+        used = time.process_time()
+        seconds = await decided(office, chosen, pages)
+        rates.append(count * BATCH / seconds)
+        cpu.append((time.process_time() - used) / (count * BATCH) * 1e6)
+    figures.figure("decide_rate_cps", rates, "1/s", target=30_000)
+    figures.figure("decide_cpu_us", cpu, "us", meaning="CPU of clearance's process, a consignment")
+    figures.figure("decide_page_ms", pages, "ms", meaning=f"a page of {BATCH * BATCHES_A_PAGE}, committed")
+    await status(url, [mrns(told) for told, _, _ in made], how)
+    documents = [f"160{number:08d}" for number in range(4)]
+    began = time.perf_counter()
+    async with database.transaction() as tx:
+        arrivals = [Arrival(each, "wings", "LX0188", DAY * 86_400_000_000, "DEFRA") for each in documents]
+        await store.record_arrivals(tx, arrivals, request_id="a1", at=DAY * 86_400_000_000)
+    await office.arrive(documents, trace=TRACE)
+    rate = len(documents) * BATCH / (time.perf_counter() - began)
+    figures.figure("arrival_rate_cps", [rate], "1/s", consignments=len(documents) * BATCH)
+
+
+async def status(url: str, numbers: list[list[str]], how: figures.Options) -> None:
+    """Ask for single consignments by each of the four references over gRPC with mutual TLS."""
+    environ = {f"LUXOR_{name}_TARGET": NOBODY for name in ("INGESTION", "RISK", "REVENUE")}
+    random = np.random.default_rng(1)
+    async with running("clearance", assemble, url, environ=environ) as service:
+        stub = ClearanceServiceStub(await service.channel("officer", "olga"))
+        took: list[float] = []
+        for _ in range(50 if how.quick else 1_000):
+            batch = int(random.integers(len(numbers)))
+            row = int(random.integers(BATCH))
+            place = batch * BATCH + row
+            name = f"{'RED' if place % 20 == 0 else 'GREEN'}-{place:08d}"
+            for query in (
+                pb.StatusQuery(mrn=numbers[batch][row]),
+                pb.StatusQuery(local_reference=name, filer="shop"),
+                pb.StatusQuery(house_document_number=f"H-{name}"),
+                pb.StatusQuery(master_document_number=f"160{batch:08d}", page_size=1),
+            ):
+                began = time.perf_counter()
+                answer = await stub.GetStatus(pb.GetStatusRequest(queries=[query]), timeout=10)
+                took.append((time.perf_counter() - began) * 1_000)
+                if len(answer.results[0].consignments) != 1:
+                    raise RuntimeError(f"no status for {query}")
+    stored = len(numbers) * BATCH
+    figures.figure("status_p99_ms", [float(np.percentile(took, 99))], "ms", target=10, stored=stored)
+    figures.figure("status_p50_ms", [float(np.percentile(took, 50))], "ms", stored=stored)
+
+
+async def main() -> None:
+    how = figures.options(__doc__ or "", runs=3)
+    directory = enterable_directory()
+    server = EmbeddedPostgres(directory, databases=("clearance",))
+    try:
+        server.start()
+        url = server.url("clearance")
+        database = Database(url, name="clearance")
+        await database.open()
+        durability = await database.durability()
+        figures.machine({"postgresql": str(durability)})
+        await measure(database, url, how)
+        await database.close()
+    finally:
+        server.destroy()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(main())

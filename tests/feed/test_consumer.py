@@ -194,7 +194,8 @@ async def test_a_page_fetched_ahead_is_not_used_for_a_partition_that_came_back_w
     for turn in range(4):
         await producer.announce(*[(f"m{turn}-{row}", 1, row) for row in ALL])
     fetched = await consumer._fetch()
-    assert fetched is not None and fetched.batches
+    assert fetched is not None
+    assert fetched.batches
     # The page was never committed, partition 5 went away and came back under another token.
     await follower.sql("update feed_cursor set token = token + 1, owner = null, lease_until = null where partition = 5")
     await consumer.tend(now=True)
@@ -279,7 +280,7 @@ async def test_run_follows_until_it_is_stopped_and_gives_its_partitions_back(
     follower.handler.crash = {"prepare": TimeoutError()}
     running = asyncio.create_task(consumer.run(stop))
     await producer.announce(*[(f"m{row}", 1, row) for row in ALL])
-    while len(await follower.effects()) < 64:
+    while len(await follower.effects()) < 64:  # noqa: ASYNC110  # what is awaited is another task or the server
         await asyncio.sleep(0.01)
     stop.set()
     await producer.announce(("last", 1, 1))
@@ -309,11 +310,13 @@ async def test_a_new_consumer_starts_from_the_snapshot_and_agrees_with_the_one_t
     await drain(consumer)
     expected = {row["mrn"]: row["version"] for row in await producer.sql("select mrn, version from state")}
     assert await follower.kept() == expected
-    assert len(expected) == 65 and pages > 8
+    assert len(expected) == 65
+    assert pages > 8
     before = port.snapshots
     await producer.announce(("m5", 7, 5))
     await drain(consumer)
-    assert (await follower.kept())["m5"] == 7 and port.snapshots == before
+    assert (await follower.kept())["m5"] == 7
+    assert port.snapshots == before
 
 
 async def test_a_crash_within_the_snapshot_begins_again_where_partitions_have_no_start(
@@ -390,7 +393,8 @@ def test_shares_are_fair_and_leave_no_partition_over() -> None:
     for count in (1, 2, 3, 5, 63, 64, 70):
         live = [f"r{number:02d}" for number in range(count)]
         shares = [fair_share(live, owner) for owner in live]
-        assert sum(shares) == 64 and max(shares) - min(shares) <= 1
+        assert sum(shares) == 64
+        assert max(shares) - min(shares) <= 1
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -467,7 +471,7 @@ async def _play(producer_url: str, follower_url: str, plan: list[tuple]) -> None
             else:
                 databases[which].deaths = int(more[0] == "committed")
                 handlers[which].crash = {more[0]: Died()}
-                with pytest.raises(Died):
+                with pytest.raises(Died):  # noqa: PT012
                     for _ in range(50):
                         number += 1
                         await producer.announce(*[(f"x{number}-{partition}", number, partition) for partition in ALL])
@@ -491,4 +495,5 @@ async def _play(producer_url: str, follower_url: str, plan: list[tuple]) -> None
 
 
 def test_an_event_error_tells_its_reason(bad_event: EventError) -> None:
-    assert bad_event.reason in str(bad_event) and bad_event.message in str(bad_event)
+    assert bad_event.reason in str(bad_event)
+    assert bad_event.message in str(bad_event)

@@ -38,7 +38,8 @@ async def test_one_bad_event_in_a_large_page_is_found_and_set_aside_alone(
         1,
         137 % 64,
     )
-    assert letter["message"] == bad_event.message and letter["traceparent"] == "trace-3"
+    assert letter["message"] == bad_event.message
+    assert letter["traceparent"] == "trace-3"
     assert follower.handler.prepared < 60, "bisection, not a try for each row"
 
 
@@ -106,11 +107,9 @@ async def test_an_error_that_nobody_expected_gets_tries_first_and_then_stops_onl
         assert await follower.letters() == []
     await drain(consumer)
     (letter,) = await follower.letters()
-    assert (
-        letter["reason"] == "UNEXPECTED"
-        and letter["message"].startswith("KeyError")
-        and "Jane" not in letter["message"]
-    )
+    assert letter["reason"] == "UNEXPECTED"
+    assert letter["message"].startswith("KeyError")
+    assert "Jane" not in letter["message"]
     assert len(await follower.effects()) == 63
 
 
@@ -204,7 +203,8 @@ async def test_a_letter_that_fails_again_stays_with_one_more_try_and_so_do_those
         ("bad", 2, False),
         ("bad", 0, False),
     ]
-    assert letters[0]["id"] == first["id"] and letters[0]["tried_at"] > first["tried_at"]
+    assert letters[0]["id"] == first["id"]
+    assert letters[0]["tried_at"] > first["tried_at"]
     assert await follower.effects() == [("other", 1, 7)]
 
 
@@ -222,11 +222,13 @@ async def test_passing_trouble_in_a_replay_counts_no_try(
     with pytest.raises(TimeoutError):
         await consumer.step()
     (letter,) = await follower.letters()
-    assert letter["tries"] == 1 and letter["replay"]
+    assert letter["tries"] == 1
+    assert letter["replay"]
     follower.handler.bad = {}
     follower.clock.now += 10
     await drain(consumer)
-    assert await follower.effects() == [("bad", 1, 7)] and await follower.letters() == []
+    assert await follower.effects() == [("bad", 1, 7)]
+    assert await follower.letters() == []
 
 
 async def test_a_crash_in_a_replay_and_another_replica_after_it_apply_the_letter_once(
@@ -281,7 +283,8 @@ async def test_a_bad_row_of_a_snapshot_is_set_aside_and_the_rest_starts(
     await drain(consumer)
     assert len(await follower.kept()) == 63
     (letter,) = await follower.letters()
-    assert letter["key"] == "m12" and letter["snapshot"]
+    assert letter["key"] == "m12"
+    assert letter["snapshot"]
     follower.handler.bad = {}
     await producer.announce(("m12", 2, 12))
     await replay(follower, "request-5", ids=[letter["id"]])
@@ -307,11 +310,14 @@ async def test_letters_are_told_in_pages_and_by_filter(
     await drain(consumer)
     servicer = DeadLetterServicer(follower.database)
     first = await servicer.List(dead_letters_pb2.ListRequest(page_size=4), None)
-    assert (len(first.letters), first.total) == (4, 6) and not first.letters[0].payload
+    assert (len(first.letters), first.total) == (4, 6)
+    assert not first.letters[0].payload
     second = await servicer.List(
         dead_letters_pb2.ListRequest(page_size=4, page_token=first.next_page_token, with_payload=True), None
     )
-    assert len(second.letters) == 2 and not second.next_page_token and second.letters[0].payload
+    assert len(second.letters) == 2
+    assert not second.next_page_token
+    assert second.letters[0].payload
     ids = [letter.id for letter in (*first.letters, *second.letters)]
     assert ids == sorted(set(ids))
     waiting = await servicer.List(dead_letters_pb2.ListRequest(reason="WAITING_BEHIND"), None)

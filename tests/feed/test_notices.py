@@ -36,7 +36,8 @@ async def test_each_reader_gets_its_own_rows_once_and_can_read_them_again(produc
     assert (await read(producer, "acme", after))[0] == []
     assert (await read(producer, "acme"))[0] == ["a", "d", "e"]
     assert (await read(producer, "post"))[0] == ["c"]
-    assert (await read(producer, "nobody"))[0] == [] and (await read(producer, ""))[0] == []
+    assert (await read(producer, "nobody"))[0] == []
+    assert (await read(producer, ""))[0] == []
 
 
 async def test_a_small_page_goes_on_where_it_ended(producer: Producer) -> None:

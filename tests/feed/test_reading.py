@@ -90,7 +90,7 @@ async def test_an_open_transaction_holds_back_what_committed_after_it_and_nothin
 
 
 async def test_a_rolled_back_transaction_announces_nothing(producer: Producer) -> None:
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError):  # noqa: PT012
         async with producer.database.transaction() as tx:
             await producer.write(tx, [("never", 1, 3)])
             raise RuntimeError
@@ -116,7 +116,8 @@ async def test_a_batch_keeps_its_row_numbers_trace_schema_and_time(producer: Pro
     assert batch.rows.tolist() == [0, 1, 3, 4, 6, 7]
     assert [event[0] for event in events_of([batch])] == ["m0", "m1", "m3", "m4", "m6", "m7"]
     assert (batch.cursor.day + 1, batch.cursor.seq) == ref
-    assert batch.trace.startswith("00-1") and batch.schema == "luxor.consignment.v1.ConsignmentColumns"
+    assert batch.trace.startswith("00-1")
+    assert batch.schema == "luxor.consignment.v1.ConsignmentColumns"
     assert before <= batch.committed_at <= await producer.database.now()
 
 
@@ -140,7 +141,8 @@ async def test_quiet_partitions_move_on_to_the_horizon(producer: Producer) -> No
     assert {page.next[partition] for partition in ALL} == {page.horizon}
     assert page.horizon.xid > page.batches[-1].cursor.xid
     again = await producer.port().pull(dict(page.next), 5_000, 0)
-    assert not again.batches and again.horizon.place >= page.horizon.place
+    assert not again.batches
+    assert again.horizon.place >= page.horizon.place
 
 
 async def test_a_partition_with_much_does_not_keep_the_others_waiting(producer: Producer) -> None:
@@ -200,7 +202,7 @@ async def test_a_waiting_pull_wakes_for_its_own_partitions_and_not_for_others(pr
     mine = {partition: page.next[partition] for partition in range(32)}
     waiting = asyncio.create_task(port.pull(mine, 100, 15_000))
     began = asyncio.get_running_loop().time()
-    while not producer.servicer.watch._waiters:
+    while not producer.servicer.watch._waiters:  # noqa: ASYNC110  # what is awaited is another task or the server
         await asyncio.sleep(0)
     await producer.announce(("other", 1, 40))
     await producer.servicer.watch.poll_once()
@@ -224,7 +226,7 @@ async def test_all_who_wait_share_one_poll(producer: Producer) -> None:
 
     producer.servicer.reader.waiting = counted  # type: ignore[method-assign,assignment]
     pulls = [asyncio.create_task(port.pull({each: page.next[each]}, 100, 15_000)) for each in ALL]
-    while len(producer.servicer.watch._waiters) < 64:
+    while len(producer.servicer.watch._waiters) < 64:  # noqa: ASYNC110  # what is awaited is another task or the server
         await asyncio.sleep(0)
     await producer.announce(*[(f"m{each}", 1, each) for each in ALL])
     pages = await asyncio.gather(*pulls)
@@ -237,7 +239,8 @@ async def test_a_pull_that_waits_ends_with_the_horizon_when_nothing_happens(prod
     page = await port.pull(beginning(), 100, 0)
     await producer.sql("select pg_current_xact_id()")  # a transaction of somebody else moves the horizon
     later = await port.pull(dict(page.next), 100, 60)
-    assert not later.batches and later.horizon.xid > page.horizon.xid
+    assert not later.batches
+    assert later.horizon.xid > page.horizon.xid
     assert set(later.next.values()) == {later.horizon}
 
 
@@ -298,7 +301,7 @@ async def test_a_writer_that_waited_while_the_epoch_was_raised_writes_into_the_n
     async with producer.database.transaction() as tx:
         await raise_epoch(tx, "a planned move", lost=False)
         writing = asyncio.create_task(producer.announce(("waited", 1, 1)))
-        while not await producer.sql("select 1 from pg_locks where locktype = 'advisory' and not granted"):
+        while not await producer.sql("select 1 from pg_locks where locktype = 'advisory' and not granted"):  # noqa: ASYNC110  # what is awaited is another task or the server
             await asyncio.sleep(0)
     await writing
     assert [row["epoch"] for row in await producer.sql("select epoch from outbox")] == [2]
@@ -339,7 +342,8 @@ def test_grouped_rows_are_a_partition_of_all_rows(groups: list[int]) -> None:
     assert numbers == sorted(set(groups))
     for number, size, rows in zip(numbers, counts, packed, strict=True):
         found = np.frombuffer(rows, "<u2").tolist()
-        assert len(found) == size and found == [row for row, each in enumerate(groups) if each == number]
+        assert len(found) == size
+        assert found == [row for row, each in enumerate(groups) if each == number]
 
 
 steps = st.lists(

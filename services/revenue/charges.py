@@ -4,16 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.arithmetic import LARGEST, Flags, Int64, Rounding, apportion, mul_div_round, row_sums
+from services.revenue.arithmetic import LARGEST, Flags, Int64, Rounding, apportion, every, mul_div_round, row_sums, some
 from services.revenue.collection import WELL_FORMED, Standing, outcome_of
 from services.revenue.filings import Filings
 from services.revenue.problems import Note, Problem
-from services.revenue.program import KINDS, Program
+from services.revenue.program import KINDS, Place, Program
 from services.revenue.rulebook import CONSIGNMENT_LEVEL, METHODS, PPM
 from services.revenue.valuation import Values
 
 _PERCENT, _TARIFF, _TARIFF_LINE, _ITEM, _CONSIGNMENT, _KILOGRAM = range(len(METHODS))
-_ROW_METHODS = [METHODS.index(method) for method in METHODS if method in CONSIGNMENT_LEVEL]
+_ON_ROWS = np.array([method in CONSIGNMENT_LEVEL for method in METHODS])
+_NONE = int(Problem.NONE)
+_BELOW_MINIMUM = int(Note.BELOW_MINIMUM)
 _COMPONENT_OF_KIND = {0: 4, 1: 5, 2: 6}
 assert KINDS == ("duty", "tax", "fee")
 
@@ -52,133 +54,169 @@ class Lines:
 def charge(program: Program, filings: Filings, values: Values, standing: Standing) -> Lines:
     """Assess every charge of a batch; rows that get a problem keep it in `values` and their charges are dropped."""
     parts = []
-    for place in range(program.slots_per_regime):
-        slot = values.regime * program.slots_per_regime + place
-        there = program.slots.there[slot] & (values.problem == Problem.NONE)
-        if not there.any():
-            continue
-        by_row = there & np.isin(program.slots.method[slot], _ROW_METHODS)
-        for lines in (
-            _on_rows(program, filings, values, standing, slot, by_row),
-            _on_items(program, filings, values, standing, slot, there & ~by_row),
-        ):
+    work = _Work(program, filings, values, standing)
+    first_slot = values.regime * program.slots_per_regime
+    for at, place in enumerate(program.places):
+        slot = first_slot + at
+        there = program.slots.there[slot] & (values.problem == _NONE)
+        if place.on_rows and place.on_items:
+            whole = _ON_ROWS[program.slots.method[slot]]
+            found = [work.on_rows(place, slot, there & whole), work.on_items(place, slot, there & ~whole)]
+        elif place.on_rows:
+            found = [work.on_rows(place, slot, there)]
+        else:
+            found = [work.on_items(place, slot, there)]
+        for lines in found:
             if lines is not None:
                 _add_to_components(program, filings, values, lines)
                 parts.append(lines)
     lines = Lines.join(parts)
-    failed = values.problem[lines.row] != Problem.NONE
-    if failed.any():
+    failed = values.problem[lines.row] != _NONE
+    if some(failed):
         lines = Lines(*(getattr(lines, name)[~failed] for name in Lines.__slots__))
     return lines
 
 
-def _applies(program: Program, slot: Int64, within: Flags, rows: Int64) -> Flags:
+def _applies(program: Program, slot: Int64, within: Flags) -> Flags:
     """Whether the slot's limit and side fit, per element; `within` is [element, limit]."""
     limit = program.slots.limit[slot]
-    first = int(limit[0]) if len(limit) else -1
-    side = within[:, first] if bool((limit == first).all()) else within[np.arange(len(slot)), limit]
+    side = within[:, 0] if within.shape[1] == 1 else within[np.arange(len(slot)), limit]
     result: Flags = (limit < 0) | (side != program.slots.over[slot])
     return result
 
 
-def _on_rows(
-    program: Program, filings: Filings, values: Values, standing: Standing, slot: Int64, there: Flags
-) -> Lines | None:
-    rows = np.flatnonzero(there)
-    if not len(rows):
-        return None
-    rows = rows[_applies(program, slot[rows], standing.row_within[rows], rows)]
-    if not len(rows):
-        return None
-    slots = program.slots
-    slot = slot[rows]
-    outcome = outcome_of(program, standing, slot, rows)
-    specific = _specific(program, values, slot, rows)
-    kilograms = slots.method[slot] == _KILOGRAM
-    basis = np.zeros(len(rows), dtype=np.int64)
-    amount = specific.copy()
-    if kilograms.any():
-        missing = kilograms & ~filings.gross_mass.valid[rows]
-        failed = np.zeros(filings.rows, dtype=np.bool_)
-        failed[rows[missing]] = True
-        values.fail(failed, Problem.MASS_MISSING)
-        one = np.ones(len(rows), dtype=np.int64)
+@dataclass(slots=True)
+class _Work:
+    """One batch under assessment."""
+
+    program: Program
+    filings: Filings
+    values: Values
+    standing: Standing
+
+    def on_rows(self, place: Place, row_slot: Int64, there: Flags) -> Lines | None:
+        """Charges on whole consignments at one place of the law."""
+        rows = np.flatnonzero(there & _applies(self.program, row_slot, self.standing.row_within))
+        if not len(rows):
+            return None
+        slots, values = self.program.slots, self.values
+        slot = row_slot[rows]
+        outcome = outcome_of(self.program, self.standing, slot, rows)
+        specific = _specific(self.program, values, place, slot, rows)
+        amount = specific.copy()
+        basis = np.zeros(len(rows), dtype=np.int64)
+        kilograms = slots.method[slot] == _KILOGRAM
+        if some(kilograms):
+            basis, amount = self._by_mass(rows, slot, outcome, specific, kilograms)
+        minimum = slots.minimum[slot]
+        waived = (minimum > 0) & (amount > 0) & (amount < minimum)
+        waived |= slots.minimum_above[slot] & (amount > 0) & (amount == minimum)
+        values.notes[rows[waived]] |= _BELOW_MINIMUM
+        none, no = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.bool_)
+        amount = np.where(waived, 0, amount)
+        return Lines(rows, np.full(len(rows), -1), slot, outcome, basis, none, specific, amount, waived, no)
+
+    def _by_mass(
+        self, rows: Int64, slot: Int64, outcome: Int64, specific: Int64, kilograms: Flags
+    ) -> tuple[Int64, Int64]:
+        """Mass (rounded up to the rule's unit) and amount of what is levied per kilogram."""
+        slots, outcomes, gross = self.program.slots, self.program.outcomes, self.filings.gross_mass
+        self._fail(rows, kilograms & ~gross.valid[rows], Problem.MASS_MISSING)
         refused = np.zeros(len(rows), dtype=np.bool_)
-        mass = np.clip(filings.gross_mass.values[rows], 0, LARGEST)
-        basis = np.where(kilograms, mul_div_round(mass, one, one, one * Rounding.UP, slots.mass_unit[slot], refused), 0)
-        outcomes = program.outcomes
-        by_mass = mul_div_round(
-            basis, specific, one * 1_000_000, outcomes.mode[outcome], outcomes.unit[outcome], refused
-        )
-        amount = np.where(kilograms, by_mass, amount)
-        failed = np.zeros(filings.rows, dtype=np.bool_)
-        failed[rows[refused]] = True
-        values.fail(failed, Problem.AMOUNT_OUT_OF_BOUNDS)
-    waived = (amount < slots.minimum[slot]) | (slots.minimum_above[slot] & (amount == slots.minimum[slot]))
-    values.notes[rows[waived]] |= Note.BELOW_MINIMUM
-    no = np.zeros(len(rows), dtype=np.bool_)
-    return Lines(
-        rows, np.full(len(rows), -1), slot, outcome, basis, np.zeros(len(rows), dtype=np.int64), specific,
-        np.where(waived, 0, amount), waived, no,
-    )  # fmt: skip
+        mass = np.clip(gross.values[rows], 0, LARGEST)
+        mass = np.where(kilograms, mul_div_round(mass, 1, 1, int(Rounding.UP), slots.mass_unit[slot], refused), 0)
+        amount = mul_div_round(mass, specific, 1_000_000, outcomes.mode[outcome], outcomes.unit[outcome], refused)
+        self._fail(rows, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+        return mass, np.where(kilograms, amount, specific)
 
+    def _fail(self, rows: Int64, which: Flags, problem: Problem) -> None:
+        if some(which):
+            failed = np.zeros(self.filings.rows, dtype=np.bool_)
+            failed[rows[which]] = True
+            self.values.fail(failed, problem)
 
-def _on_items(
-    program: Program, filings: Filings, values: Values, standing: Standing, row_slot: Int64, there: Flags
-) -> Lines | None:
-    if not there.any():
-        return None
-    slots, outcomes = program.slots, program.outcomes
-    slot = row_slot[filings.item_row]
-    applies = _applies(program, slot, standing.item_within, filings.item_row)
-    claims = _preference_claims(filings)
-    if claims is not None:
+    def on_items(self, place: Place, row_slot: Int64, there: Flags) -> Lines | None:
+        """Charges on lines of goods at one place of the law."""
+        program, filings, values = self.program, self.filings, self.values
+        slots, outcomes = program.slots, program.outcomes
+        found = self._charged_items(place, row_slot, there)
+        if found is None:
+            return None
+        applies, outcome_by_row = found
+        items = np.arange(filings.items) if applies is None else np.flatnonzero(applies)
+        if not len(items):
+            return None
+        select: Int64 | slice = slice(None) if len(items) == filings.items else items
+        row = filings.item_row[select]
+        slot, outcome = row_slot[row], outcome_by_row[row]
+        ppm = slots.ppm[slot]
+        none = np.zeros(len(items), dtype=np.int64)
+        refused = np.zeros(len(items), dtype=np.bool_)
+        default = np.zeros(len(items), dtype=np.bool_)
+        by_tariff = slots.method[slot] == _TARIFF if place.tariff else default
+        if some(by_tariff):
+            ppm, default = _tariff_rates(program, filings, values, slot, select, row, by_tariff, ppm)
+        percent = slots.method[slot] <= _TARIFF if place.specific else None
+        basis = amount = specific = none
+        if percent is not None:
+            amount = specific = _specific(program, values, place, slot, row)
+        if percent is None or some(percent):
+            mode = outcomes.mode[outcome]
+            basis = values.total(slots.base[slot], select)
+            base_unit = outcomes.base_unit[outcome]
+            if not every(base_unit == 1):
+                basis = mul_div_round(basis, 1, 1, mode, base_unit, refused)
+            computed = mul_div_round(basis, ppm, PPM, mode, outcomes.unit[outcome], refused)
+            amount = computed if percent is None else np.where(percent, computed, amount)
+            basis = basis if percent is None else np.where(percent, basis, 0)
+        sums = _sums(filings, select, amount)
+        over = sums > LARGEST
+        over[row[refused]] = True
+        if some(over):
+            values.fail(over, Problem.AMOUNT_OUT_OF_BOUNDS)
+            amount = np.where(over[row], 0, amount)
+        waived = np.zeros(len(items), dtype=np.bool_)
+        if place.minimum:
+            waived = _below_minimum(program, values, row_slot, sums)[row]
+            amount = np.where(waived, 0, amount)
+        return Lines(row, items, slot, outcome, basis, ppm, specific, amount, waived, default)
+
+    def _charged_items(self, place: Place, row_slot: Int64, there: Flags) -> tuple[Flags | None, Int64] | None:
+        """Which items a place charges (None = all of the batch) and how each row's is collected; None for no item."""
+        program, filings, standing = self.program, self.filings, self.standing
         row = filings.item_row
+        claims = _preference_claims(filings) if place.preference else None
+        by_row = there & _applies(program, row_slot, standing.row_within)
+        applies: Flags | None
+        if standing.item_within is None and claims is None:
+            if not some(by_row):
+                return None
+            applies = None if every(by_row) else by_row[row]
+        else:
+            if not some(there):
+                return None
+            slot = row_slot[row]
+            applies = by_row[row]
+            if standing.item_within is not None:
+                applies = there[row] & _applies(program, slot, standing.item_within)
+            if claims is not None:
+                applies = self._with_preferences(slot, applies, there, claims)
+        outcome = outcome_of(program, standing, row_slot, np.arange(filings.rows))
+        if place.tariff_line:
+            everything = np.ones(filings.items, dtype=np.bool_) if applies is None else applies
+            applies = _first_of_tariff_line(program, filings, row_slot[row], outcome[row], everything)
+        return applies, outcome
+
+    def _with_preferences(self, slot: Int64, applies: Flags, there: Flags, claims: Int64) -> Flags:
+        slots, standing, row = self.program.slots, self.standing, self.filings.item_row
         excepted = _excepted(standing, row, claims, slots.unless_digits[slot], slots.unless_without[slot])
         brought_in = _excepted(standing, row, claims, slots.also_digits[slot], slots.also_without[slot])
-        applies = (applies & ~excepted) | brought_in
-        unapplied = np.zeros(filings.rows, dtype=np.bool_)
+        applies = (applies & ~excepted) | (brought_in & there[row])
+        unapplied = np.zeros(self.filings.rows, dtype=np.bool_)
+        # First digit 1 is no preference.
         unapplied[row[applies & (slots.method[slot] == _TARIFF) & (claims > 2)]] = True
-        values.notes[unapplied & there] |= Note.PREFERENCE_NOT_APPLIED
-    applies &= there[filings.item_row]
-    outcome_by_row = outcome_of(program, standing, row_slot, np.arange(filings.rows))
-    applies = _first_of_tariff_line(program, filings, slot, outcome_by_row[filings.item_row], applies)
-    items = np.flatnonzero(applies)
-    if not len(items):
-        return None
-    select: Int64 | slice = slice(None) if len(items) == filings.items else items
-    row, slot = filings.item_row[select], slot[select]
-    outcome = outcome_by_row[row]
-    method = slots.method[slot]
-    ppm = slots.ppm[slot]
-    default = np.zeros(len(items), dtype=np.bool_)
-    by_tariff = method == _TARIFF
-    if by_tariff.any():
-        ppm, default = _tariff_rates(program, filings, values, slot, select, row, by_tariff, ppm)
-    percent = by_tariff | (method == _PERCENT)
-    amount = specific = np.zeros(len(items), dtype=np.int64)
-    basis = np.zeros(len(items), dtype=np.int64)
-    refused = np.zeros(len(items), dtype=np.bool_)
-    if not percent.all():
-        specific = _specific(program, values, slot, row)
-        amount = specific
-    if percent.any():
-        mode, unit = outcomes.mode[outcome], outcomes.unit[outcome]
-        basis = np.where(percent, values.total(slots.base[slot], select), 0)
-        base_unit = outcomes.base_unit[outcome]
-        one = np.ones(len(items), dtype=np.int64)
-        if not (base_unit == 1).all():
-            basis = mul_div_round(basis, one, one, mode, base_unit, refused)
-        computed = mul_div_round(basis, ppm, one * PPM, mode, unit, refused)
-        amount = np.where(percent, computed, amount)
-    sums = _sums(filings, select, amount)
-    over = sums > LARGEST
-    over[row[refused]] = True
-    if over.any():
-        values.fail(over, Problem.AMOUNT_OUT_OF_BOUNDS)
-        amount = np.where(over[row], 0, amount)
-    waived = _below_minimum(program, values, row_slot, sums)[row]
-    return Lines(row, items, slot, outcome, basis, ppm, specific, np.where(waived, 0, amount), waived, default)
+        self.values.notes[unapplied] |= int(Note.PREFERENCE_NOT_APPLIED)
+        return applies
 
 
 def _sums(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:
@@ -192,20 +230,19 @@ def _sums(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:
 def _below_minimum(program: Program, values: Values, row_slot: Int64, sums: Int64) -> Flags:
     slots = program.slots
     minimum = slots.minimum[row_slot]
-    if not minimum.any():
-        return np.zeros(len(sums), dtype=np.bool_)
     below: Flags = (sums > 0) & ((sums < minimum) | (slots.minimum_above[row_slot] & (sums == minimum)))
-    values.notes[below] |= Note.BELOW_MINIMUM
+    values.notes[below] |= _BELOW_MINIMUM
     return below
 
 
-def _specific(program: Program, values: Values, slot: Int64, rows: Int64) -> Int64:
+def _specific(program: Program, values: Values, place: Place, slot: Int64, rows: Int64) -> Int64:
     """Specific amounts of the slots in each row's jurisdiction's currency."""
     slots, regimes = program.slots, program.regimes
-    minor, currency = slots.minor[slot], slots.currency[slot]
-    foreign = currency >= 0
-    if not foreign.any():
+    minor = slots.minor[slot]
+    if not place.foreign:
         return minor
+    currency = slots.currency[slot]
+    foreign = currency >= 0
     regime = values.regime[rows]
     rate = program.exchange.find(regimes.exchange_table[regime], currency, values.exchange_day[rows])
     unknown = np.zeros(len(values.regime), dtype=np.bool_)
@@ -238,7 +275,7 @@ def _first_of_tariff_line(program: Program, filings: Filings, slot: Int64, outco
     """
     slots = program.slots
     per_line = applies & (slots.method[slot] == _TARIFF_LINE)
-    if not per_line.any():
+    if not some(per_line):
         return applies
     items = np.flatnonzero(per_line)
     digits = slots.line_digits[slot[items], program.outcomes.scheme[outcome[items]]]
@@ -279,8 +316,8 @@ def _tariff_rates(
         ppm = ppm.copy()
         ppm[mine] = np.array([rate for rate, _ in found], dtype=np.int64)[at]
         default[mine] = ~np.array([named for _, named in found], dtype=np.bool_)[at]
-    values.notes[row[default]] |= Note.DEFAULT_DUTY_RATE
-    values.notes[row[missing]] |= Note.CODE_MISSING
+    values.notes[row[default]] |= int(Note.DEFAULT_DUTY_RATE)
+    values.notes[row[missing]] |= int(Note.CODE_MISSING)
     return ppm, default
 
 
@@ -291,11 +328,11 @@ def _add_to_components(program: Program, filings: Filings, values: Values, lines
         if not program.bases_used >> component & 1:
             continue
         amounts = np.where(kinds == kind, lines.amount, 0)
-        if not amounts.any():
+        if not some(amounts != 0):
             continue
         by_item = np.zeros(filings.items, dtype=np.int64)
         on_item = lines.item >= 0
-        if on_item.all():
+        if every(on_item):
             by_item[lines.item] = amounts
         else:
             whole = np.zeros(filings.rows, dtype=np.int64)

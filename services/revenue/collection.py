@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.arithmetic import Flags, Int64, row_sums
+from services.revenue.arithmetic import Flags, Int64, row_sums, some
 from services.revenue.filings import Filings
 from services.revenue.problems import Note
 from services.revenue.program import SCHEMES, Program
@@ -21,15 +21,15 @@ class Standing:
     """[row, scheme]: ABSENT to WELL_FORMED."""
     row_within: Flags
     """[row, limit]: whether the consignment (all of its items where items are tested) keeps the limit."""
-    item_within: Flags
-    """[item, limit]."""
+    item_within: Flags | None
+    """[item, limit]; None where no item is tested alone, so that each keeps what its consignment keeps."""
 
 
 def stand(program: Program, filings: Filings, values: Values) -> Standing:
     """Test limits and scheme numbers of a batch, and note what people will want to know."""
     regimes = program.regimes
     limits = regimes.limit_there.shape[1]
-    item_within = np.zeros((filings.items, limits), dtype=np.bool_)
+    item_within: Flags | None = None
     row_within = np.zeros((filings.rows, limits), dtype=np.bool_)
     for limit in range(limits):
         there = regimes.limit_there[values.regime, limit]
@@ -39,15 +39,19 @@ def stand(program: Program, filings: Filings, values: Values) -> Standing:
         whole = row_sums(measured, filings.offsets)
         by_row = there & ((whole < amount) | (~strict & (whole == amount)))
         per_item = there & regimes.limit_per_item[values.regime, limit]
-        if per_item.any():
+        alone: Flags | None = None
+        if some(per_item):
             most, harsh = amount[filings.item_row], strict[filings.item_row]
             alone = (measured < most) | (~harsh & (measured == most))
             over = row_sums((~alone).astype(np.int64), filings.offsets)
             by_row = np.where(per_item, over == 0, by_row)
-            item_within[:, limit] = np.where(per_item[filings.item_row], alone, by_row[filings.item_row])
-        else:
-            item_within[:, limit] = by_row[filings.item_row]
         row_within[:, limit] = by_row
+        if alone is not None:
+            if item_within is None:
+                item_within = row_within[filings.item_row]
+            item_within[:, limit] = np.where(per_item[filings.item_row], alone, by_row[filings.item_row])
+        elif item_within is not None:
+            item_within[:, limit] = by_row[filings.item_row]
     values.notes |= np.where(row_within[:, 0], int(Note.WITHIN_LIMIT), 0)
     over_first = regimes.limit_there[values.regime, 0] & ~row_within[:, 0]
     values.notes |= np.where(over_first, int(Note.OVER_LIMIT), 0)
@@ -64,7 +68,7 @@ def _scheme_states(program: Program, filings: Filings, values: Values) -> Int64:
     for place, rules in enumerate(program.schemes):
         for code, form in rules:
             mine = (jurisdiction == place) & (scheme == code)
-            if not mine.any():
+            if not some(mine):
                 continue
             good: Flags = number.map(form.fullmatch, np.bool_)
             state = np.where(good, WELL_FORMED, np.where(empty, NUMBER_MISSING, NUMBER_MALFORMED))
@@ -84,7 +88,7 @@ def outcome_of(program: Program, standing: Standing, slot: Int64, rows: Int64) -
     for at in range(ways - 1):
         place = slot * ways + at
         fits = open_ & outcomes.there[place]
-        if not fits.any():
+        if not some(fits):
             continue
         scheme = outcomes.scheme[place]
         fits &= (scheme == 0) | (standing.scheme_state[rows, scheme] == WELL_FORMED)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from libs.customs.currencies import minor_units
-from services.revenue.arithmetic import Flags, Int64, mul_div_round
+from services.revenue.arithmetic import Flags, Int64, every, mul_div_round
 from services.revenue.rulebook import Dated, Reference
 from services.revenue.yaml_source import Source
 
@@ -137,7 +137,7 @@ class Exchange:
             & ((self._keys[found] >> _DAY_BITS) == place)
             & (self._end[found] >= day)
         )
-        if known.all():
+        if every(known):
             return found
         return np.where(known, found, -1)
 
@@ -146,7 +146,7 @@ class Exchange:
         numerator = np.where(rate >= 0, self.numerator[rate], 1)
         denominator = np.where(rate >= 0, self.denominator[rate], 1)
         same = numerator == denominator
-        if same.all():
+        if every(same):
             return minor.copy()
         # What is not exchanged is not rounded either.
         unit = np.where(same, 1, unit)

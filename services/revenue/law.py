@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.arithmetic import Flags, Int64, row_sums
+from services.revenue.arithmetic import Flags, Int64, row_sums, some
 from services.revenue.charges import Lines, charge
 from services.revenue.collection import stand
 from services.revenue.filings import Filings
@@ -66,13 +66,13 @@ def assess(program: Program, filings: Filings) -> Assessment:
     schemes = program.outcomes.scheme[lines.outcome]
     failed = values.problem != Problem.NONE
     notes = values.notes
-    if standing.scheme_state.any():
+    if some(standing.scheme_state != 0):
         # A well-formed number under which nothing was collected: the scheme is not open for this consignment.
         used = row_sums((schemes > 0).astype(np.int64), offsets) > 0
         notes[(standing.scheme_state == 3).any(axis=1) & ~used] |= Note.SCHEME_NOT_OPEN
     unverified = program.slots.unverified[lines.slot]
     notes[row_sums(unverified.astype(np.int64), offsets) > 0] |= Note.UNVERIFIED_VALUE
-    if failed.any():
+    if some(failed):
         notes[failed] = 0
         values.intrinsic = np.where(failed, 0, values.intrinsic)
         values.customs_value = np.where(failed, 0, values.customs_value)
@@ -99,5 +99,5 @@ def _totals(amount: Int64, group: Int64, groups: int, offsets: Int64) -> list[In
     totals = []
     for place in range(groups):
         mine = group == place
-        totals.append(row_sums(np.where(mine, amount, 0), offsets) if mine.any() else none.copy())
+        totals.append(row_sums(np.where(mine, amount, 0), offsets) if some(mine) else none.copy())
     return totals

@@ -17,7 +17,16 @@ from libs.customs.time import day_of_date
 from services.revenue import rulebook as law
 from services.revenue.arithmetic import Flags, Int64, Rounding
 from services.revenue.exchange import Exchange
-from services.revenue.rulebook import COMPONENTS, METHODS, Charge, Collection, Rulebook, parse_amount, parse_rate
+from services.revenue.rulebook import (
+    COMPONENTS,
+    CONSIGNMENT_LEVEL,
+    METHODS,
+    Charge,
+    Collection,
+    Rulebook,
+    parse_amount,
+    parse_rate,
+)
 from services.revenue.rulebook_reader import FOREVER, ReadRulebook, holds, in_force, last_day
 from services.revenue.tariff import RateTable, Tariff
 
@@ -109,6 +118,20 @@ class ChargeFacts:
     jurisdiction: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What any regime has at one place of its charges; what none has need not be looked for."""
+
+    on_rows: bool
+    on_items: bool
+    tariff_line: bool
+    tariff: bool
+    specific: bool
+    foreign: bool
+    minimum: bool
+    preference: bool
+
+
 @dataclass(slots=True)
 class Program:
     """All law in force, as columns."""
@@ -134,6 +157,7 @@ class Program:
     schemes: list[list[tuple[int, re.Pattern[str]]]] = field(default_factory=list)
     """Per jurisdiction: number of each scheme and the form of its numbers."""
     bases_used: int = 0
+    places: list["Place"] = field(default_factory=list)
 
     def find(self, area: Int64, day: Int64) -> Int64:
         """Return the regime of each area (-1 = none) on each day, -1 where no law is known."""
@@ -218,6 +242,7 @@ class _Compiler:
                 for read in self.books
             ],
             bases_used=bases,
+            places=[_place(slot_rows[place::slots]) for place in range(slots)],
         )
 
     def _spans(self, book: Rulebook) -> list[tuple[date, date]]:
@@ -346,6 +371,21 @@ class _Compiler:
             "reference": self._reference(book, way.reference),
             "rounding_reference": self._reference(book, rounding.reference) if rounding else -1,
         }
+
+
+def _place(slots: list[dict[str, Any]]) -> Place:
+    there = [slot for slot in slots if slot["there"]]
+    methods = {METHODS[slot["method"]] for slot in there}
+    return Place(
+        on_rows=bool(methods & CONSIGNMENT_LEVEL),
+        on_items=bool(methods - CONSIGNMENT_LEVEL),
+        tariff_line="tariff_line" in methods,
+        tariff="tariff" in methods,
+        specific=bool(methods - {"percent", "tariff"}),
+        foreign=any(slot["currency"] >= 0 for slot in there),
+        minimum=any(slot["minimum"] for slot in there),
+        preference=any(slot["unless_digits"] or slot["also_digits"] for slot in there),
+    )
 
 
 @dataclass(frozen=True, slots=True)

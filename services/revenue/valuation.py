@@ -11,12 +11,13 @@ import numpy as np
 from libs.columns import Ints, Strings
 from libs.customs.money import MAX_MINOR
 from libs.customs.time import MICROS_PER_DAY
-from services.revenue.arithmetic import LARGEST, Flags, Int64, Rounding, apportion, mul_div_round, row_sums
+from services.revenue.arithmetic import LARGEST, Flags, Int64, Rounding, apportion, every, mul_div_round, row_sums, some
 from services.revenue.filings import Filings
 from services.revenue.problems import Note, Problem
 from services.revenue.program import Program
 from services.revenue.rulebook import COMPONENTS, PPM
 
+_NONE = int(Problem.NONE)
 ITEMS_MAX = 999
 """Lines of goods of one consignment; the contract's bound. Keeps the sum of a row's items inside int64."""
 
@@ -41,7 +42,8 @@ class Values:
 
     def fail(self, rows: Flags, problem: Problem) -> None:
         """Set the problem of rows that have none yet."""
-        self.problem[rows & (self.problem == Problem.NONE)] = problem
+        if some(rows):
+            self.problem[rows & (self.problem == _NONE)] = problem
 
     def total(self, mask: Int64, select: Int64 | slice) -> Int64:
         """Sum the components that each item's base mask names, for the selected items."""
@@ -49,7 +51,7 @@ class Values:
         if not len(mask):
             return result
         first = int(mask[0])
-        one_mask = bool((mask == first).all())
+        one_mask = every(mask == first)
         for place, amounts in self.components.items():
             if one_mask:
                 if first >> place & 1:
@@ -63,7 +65,7 @@ def days_of_law(program: Program, filings: Filings, jurisdiction: Int64, which: 
     """Return per row the day that its jurisdiction names (`which` says which); acceptance where it is not declared."""
     accepted = filings.acceptance.values // MICROS_PER_DAY
     wanted = which[jurisdiction]
-    if not wanted.any():
+    if not some(wanted != 0):
         return accepted
     days = accepted.copy()
     for place, column in enumerate((filings.sale, filings.export, filings.direct_shipment), start=1):
@@ -92,7 +94,7 @@ def value(program: Program, filings: Filings) -> Values:
     goods = _goods(program, filings, values)
     totals = row_sums(goods, filings.offsets)
     too_large = (totals > LARGEST) | (counts > ITEMS_MAX)
-    if too_large.any():
+    if some(too_large):
         values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
         goods[too_large[filings.item_row]] = 0
         totals[too_large] = 0
@@ -106,13 +108,13 @@ def value(program: Program, filings: Filings) -> Values:
     for place, column, currency, note in parts:
         if note is not None:
             notes[~column.valid] |= note
-        if not column.values.any():
+        if not some(column.values != 0):
             continue
         amounts = _row_money(program, values, column, currency)
         components[place] = apportion(amounts, goods, filings.offsets, filings.item_row)
     values.intrinsic = totals
     base = program.regimes.customs_base[regime]
-    customs = totals.copy() if bool((base & 1).all()) else np.where(base & 1, totals, 0)
+    customs = totals.copy() if every((base & 1) == 1) else np.where(base & 1, totals, 0)
     price = totals.copy()
     for place in range(1, 4):
         if place in components:
@@ -133,7 +135,7 @@ def _book_of_area(program: Program) -> Int64:
 
 
 def _fail_items(filings: Filings, values: Values, items: Flags, problem: Problem) -> None:
-    if items.any():
+    if some(items):
         rows = np.zeros(filings.rows, dtype=np.bool_)
         rows[filings.item_row[items]] = True
         values.fail(rows, problem)
@@ -149,7 +151,7 @@ def _goods(program: Program, filings: Filings, values: Values) -> Int64:
     _fail_items(filings, values, outside, Problem.AMOUNT_OUT_OF_BOUNDS)
     minor = np.where(unpriced | outside, 0, price.values)
     inside = filings.includes_tax.values
-    if inside.any():
+    if some(inside):
         minor = _without_tax(program, filings, values, minor, inside[item_row])
     regime = values.regime[item_row]
     regimes = program.regimes

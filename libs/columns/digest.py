@@ -14,7 +14,8 @@ from libs.columns.table import Table
 def digests(table: Table, exclude: Collection[str] = ()) -> list[bytes]:
     """Give 32 bytes of SHA-256 a row over every value that is there, with its column's name.
 
-    Rows of equal content have equal digests. Columns in `exclude` do not count. Neither the other rows of the table nor the order of its columns matter.
+    Rows of equal content have equal digests. Columns in `exclude` do not count, neither do the other rows of the table
+    nor the order of its columns.
     """
     return [sha256(text.encode()).digest() for text in _texts(table, exclude)]
 

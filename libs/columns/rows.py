@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from libs.columns.arrays import Bools, Column, Ints, Ragged, Strings
+from libs.columns.arrays import BoolArray, Bools, Column, Ints, Ragged, Strings
 from libs.columns.schema import TIMESTAMP, Schema
 
 if TYPE_CHECKING:
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Message)
 
 
-def fill_rows(table_class: type[Table], schema: Schema, messages: Sequence[Any], row: Descriptor) -> Table:
-    """Turn row messages of type `row` into a table of `schema`."""
+def fill_rows(table_class: type[Table], schema: Schema, messages: Sequence[Any]) -> Table:
+    """Turn row messages of one type into a table of `schema`."""
     columns: dict[str, Column] = {}
-    _fill(table_class, schema, messages, None, row, "", columns)
+    if messages:
+        # One message that has whatever any of them has: what it lacks, nobody need be asked for.
+        union = type(messages[0])()
+        for message in messages:
+            union.MergeFrom(message)
+        _fill(table_class, schema, messages, None, union, "", columns)
     return table_class(schema, len(messages), columns)
 
 
@@ -33,57 +38,68 @@ def _fill(
     schema: Schema,
     messages: Sequence[Any],
     there: Any,
-    row: Descriptor,
+    union: Any,
     prefix: str,
     columns: dict[str, Column],
 ) -> None:
     """Add the columns of one level; `there` tells which rows have this level's message (None: all)."""
     count = len(messages)
-    for field in row.fields:
+    for field in _fields_of(union, there is not None):
         name = prefix + field.name
         get = attrgetter(field.name)
         nested = field.message_type
         if field.is_repeated:
             lists = list(map(get, messages))
             lengths = np.fromiter(map(len, lists), np.int64, count)
-            if not lengths.any():
-                continue
             flat = list(chain.from_iterable(lists))
             if nested is not None:
-                columns[name] = Ragged.of_lengths(lengths, fill_rows(table_class, schema.children[name], flat, nested))
+                columns[name] = Ragged.of_lengths(lengths, fill_rows(table_class, schema.children[name], flat))
             else:
                 text = field.type == FieldDescriptor.TYPE_STRING
                 columns[name] = Ragged.of_lengths(lengths, Strings.of(flat) if text else Ints.of(flat))
         elif nested is not None:
-            has = np.fromiter((m.HasField(field.name) for m in messages), np.bool_, count)
-            if not has.any():
-                continue
+            has = _has(field, messages, count)
             inner = list(map(get, messages))
             if nested.full_name == TIMESTAMP:
                 columns[name] = Ints.of(
                     np.fromiter((t.seconds * 1_000_000 + t.nanos // 1000 for t in inner), np.int64, count), has
                 )
             else:
-                _fill(table_class, schema, inner, has, nested, name + "_", columns)
+                _fill(table_class, schema, inner, has, get(union), name + "_", columns)
         else:
             values = list(map(get, messages))
             if field.type == FieldDescriptor.TYPE_STRING:
-                if any(values):
-                    columns[name] = Strings.of(values)
+                columns[name] = Strings.of(values)
                 continue
             valid = _validity(field, messages, values, there, count)
-            if not valid.any():
-                continue
             if field.type == FieldDescriptor.TYPE_BOOL:
                 columns[name] = Bools.of(np.fromiter(values, np.bool_, count), valid)
             else:
                 columns[name] = Ints.of(np.fromiter(values, np.int64, count), valid)
 
 
+def _fields_of(union: Any, nested: bool) -> list[FieldDescriptor]:
+    """Give the fields that any message has; in a nested message also plain numbers, whose 0 is a value where the message is."""
+    present = [field for field, _ in union.ListFields()]
+    if nested:
+        known = {field.name for field in present}
+        present += [field for field in union.DESCRIPTOR.fields if field.name not in known and _plain_number(field)]
+    return present
+
+
+def _plain_number(field: FieldDescriptor) -> bool:
+    text = field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE)
+    return not (field.is_repeated or field.has_presence or text or field.enum_type is not None)
+
+
+def _has(field: FieldDescriptor, messages: Sequence[Any], count: int) -> BoolArray:
+    return np.fromiter(map(methodcaller("HasField", field.name), messages), np.bool_, count)
+
+
 def _validity(field: FieldDescriptor, messages: Sequence[Any], values: list[Any], there: Any, count: int) -> Any:
     """Tell which rows have a value: by presence where the field has it, not 0 for enums, else where its message is."""
     if field.has_presence:
-        return np.fromiter((m.HasField(field.name) for m in messages), np.bool_, count)
+        return _has(field, messages, count)
     if field.enum_type is not None:
         return np.fromiter(values, np.int64, count) != 0
     return np.ones(count, np.bool_) if there is None else there

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from libs.columns import wire
@@ -188,8 +187,8 @@ class Table:
         cls, messages: Iterable[Message], message_class: type[Message], row_class: type[Message]
     ) -> Table:
         """Turn row messages into columns: a column for each leaf, named by its path."""
-        rows = messages if isinstance(messages, Sequence) else list(messages)
-        return fill_rows(cls, schema_of(message_class), rows, cast(Descriptor, row_class.DESCRIPTOR))
+        # A list, since a repeated field makes its messages' Python objects anew each time it is walked.
+        return fill_rows(cls, schema_of(message_class), list(messages))
 
     def to_messages(self, row_class: type[M]) -> list[M]:
         """Turn columns back into row messages, for people to read."""

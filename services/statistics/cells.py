@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Strings, Table
+from libs.columns import Column, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.statistics.v1 import statistics_pb2 as pb
 
@@ -31,6 +31,12 @@ COUNTED = (
     "revenue_currency", "items", "charges",
 )  # fmt: skip
 """The columns of a state that counting reads; nothing else of it is kept."""
+
+COUNTED_BELOW = {
+    "items": ("origin_country", "commodity_code", "customs_value_minor", "net_mass_mg"),
+    "charges": ("item_number", "kind", "collector", "amount_minor"),
+}
+"""As above, of the tables below it."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,21 @@ class Tally:
     """By day, destination, origin, chapter, lane, kind, collector, currency: charges, amount."""
     times: Cells
     """By day, destination, origin, chapter, lane, stretch, bucket: consignments, sum, clamped."""
+
+
+def only_counted(states: Table) -> Table:
+    """Give states with the columns that counting reads alone."""
+    columns: dict[str, Column] = {}
+    for name in COUNTED:
+        column = states.column(name)
+        if name in COUNTED_BELOW:
+            assert isinstance(column, Ragged)
+            assert isinstance(column.values, Table)
+            below = column.values
+            kept = {each: below.column(each) for each in COUNTED_BELOW[name]}
+            column = Ragged(column.offsets, Table(below.schema, below.rows, kept))
+        columns[name] = column
+    return Table(states.schema, states.rows, columns)
 
 
 def tally(table: Table, signs: IntArray) -> Tally:

@@ -7,7 +7,8 @@ from libs.customs import mrn
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
-from services.statistics.store import Store
+from services.statistics.cells import only_counted
+from services.statistics.store import Store, days_of
 
 _counted = counter("luxor_statistics_states_total", "States of consignments by what became of them", ("outcome",))
 
@@ -21,13 +22,11 @@ class Intake:
 
     async def prepare(self, batches: list[FeedBatch]) -> Table:
         """Put the states of a page together and make room for their days."""
-        states = Table.concat([batch.table for batch in batches])
-        days = set()
-        for number in states.strings("mrn").dictionary:
-            try:
-                days.add(mrn.parse(number).day)
-            except mrn.MrnError as error:
-                raise EventError("MRN_MALFORMED", str(error)) from error
+        states = Table.concat([only_counted(batch.table) for batch in batches])
+        try:
+            days = set(days_of(states.strings("mrn").dictionary))
+        except mrn.MrnError as error:
+            raise EventError("MRN_MALFORMED", str(error)) from error
         accepted = states.ints("accepted_at")
         if not accepted.valid.all():
             raise EventError("ELEMENT_MISSING", "a state without the time of acceptance cannot be counted")

@@ -3,7 +3,8 @@ between.
 
 A call's whole answer is one immutable batch (packed columns as bytes, cut by day); a reference row per consignment
 tells in which batch and in which row of it the first answer stands. So 500 consignments cost one blob and 500 narrow
-rows, and nothing is stored twice.
+rows, and nothing is stored twice. Measured on 2 shared cores with durable commits, at 500 rows and a payload of 100 kB a
+call: 45,000 to 107,000 rows/s from one caller, 75,000 to 147,000 from four; wholly repeated calls 22,000 to 32,000.
 """
 # ruff: noqa: S608 (only names and expressions of our own enter a statement's text; values are arguments)
 

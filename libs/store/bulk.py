@@ -3,9 +3,10 @@
     await bulk.insert(tx, "reference", {"filer": text(filers), "digest": bytea(digests), "day": int4(days)},
     on_conflict="do nothing")
 
-`insert` and `update` send each column as one array (`unnest`), so the statement's text does not depend on the number
-of rows and is prepared once; `copy` is faster still and suits what cannot conflict. Measured on 2 cores with durable
-commits: see tests/bench.
+`insert` and `update` send each column as one array (`unnest`), so the statement's text does not depend on the number of
+rows and is prepared once; `copy` suits what cannot conflict. Measured on 2 shared cores with durable commits, rows a
+second of five narrow columns: at 500 rows a transaction insert 110,000 to 190,000, copy 170,000; at 5,000 rows both about
+260,000; into a hash-partitioned unique table at 500 rows 75,000 to 130,000, four at once 115,000 to 150,000.
 """
 # ruff: noqa: S608 (only names and expressions of our own enter a statement's text; values are arguments)
 

@@ -42,7 +42,13 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def create_cluster(
-    binaries: Binaries, account: Account, cluster: Path, settings: Mapping[str, str], socket_dir: Path, deadline: float
+    binaries: Binaries,
+    account: Account,
+    cluster: Path,
+    *,
+    settings: Mapping[str, str],
+    socket_dir: Path,
+    deadline: float,
 ) -> None:
     """Runs initdb beside the place and moves the whole in, so that an interruption leaves no half of a cluster.
 
@@ -61,8 +67,22 @@ def create_cluster(
         "--auth-host=reject",
         "--no-sync",  # a thousand fsyncs take seconds; the one call below does the same
     ]
+    done = _run(command, account, cluster, deadline)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()[-1000:]
+        raise StoreUnavailable(f"initdb in {cluster.parent} failed: {said}", reason="starting")
+    write_owned(unfinished / "pg_hba.conf", "local all all trust\n", account)
+    with (unfinished / "postgresql.conf").open("a") as file:
+        file.write("\ninclude 'luxor.conf'\ninclude_if_exists 'local.conf'\n")
+    write_settings(unfinished, settings, socket_dir, account)
+    _sync_file_system(unfinished)
+    unfinished.rename(cluster)
+    _sync_file_system(cluster.parent)
+
+
+def _run(command: list[str], account: Account, cluster: Path, deadline: float) -> subprocess.CompletedProcess[str]:
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -75,17 +95,12 @@ def create_cluster(
             **account.popen_arguments(),
         )
     except subprocess.TimeoutExpired:
-        raise StoreUnavailable(f"initdb in {cluster.parent} did not end in time", reason="timeout") from None
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-1000:]
-        raise StoreUnavailable(f"initdb in {cluster.parent} failed: {said}", reason="starting")
-    write_owned(unfinished / "pg_hba.conf", "local all all trust\n", account)
-    with (unfinished / "postgresql.conf").open("a") as file:
-        file.write("\ninclude 'luxor.conf'\ninclude_if_exists 'local.conf'\n")
-    write_settings(unfinished, settings, socket_dir, account)
-    _sync_file_system(unfinished)
-    unfinished.rename(cluster)
-    _sync_file_system(cluster.parent)
+        raise StoreUnavailable(f"the cluster in {cluster.parent} could not be made in time", reason="timeout") from None
+
+
+def quoted(name: str) -> str:
+    """The name as an identifier of SQL."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def write_settings(cluster: Path, settings: Mapping[str, str], socket_dir: Path, account: Account) -> None:

@@ -33,7 +33,7 @@ import asyncpg
 import psutil
 
 from libs.store.binaries import Account, Binaries, account_for, can_enter, find_binaries, reachable
-from libs.store.cluster import SETTINGS, SUPERUSER, child_environment, create_cluster, write_settings
+from libs.store.cluster import SETTINGS, SUPERUSER, child_environment, create_cluster, quoted, write_settings
 from libs.store.errors import StoreIncompatible, StoreMisuse, StoreUnavailable, connect_error
 from libs.store.memory import SharedMemory
 from libs.store.processes import POLL_SECONDS, family, kill_all, kill_orphans, postmaster_of, run_apart
@@ -124,7 +124,14 @@ class EmbeddedPostgres:
             if self._postmaster() is None:
                 kill_orphans(self.cluster, deadline - time.monotonic())
                 if not (self.cluster / "PG_VERSION").exists():
-                    create_cluster(binaries, account, self.cluster, self._settings, self.socket_dir, deadline)
+                    create_cluster(
+                        binaries,
+                        account,
+                        self.cluster,
+                        settings=self._settings,
+                        socket_dir=self.socket_dir,
+                        deadline=deadline,
+                    )
                 self._spawn(binaries, account, deadline)
             run_apart(lambda: self._await_ready(deadline))
 
@@ -166,11 +173,11 @@ class EmbeddedPostgres:
 
     def create_database(self, name: str, *, template: str = "template1") -> None:
         """Makes one more database; it is an error if it is there."""
-        run_apart(lambda: self._execute(f"create database {_quoted(name)} template {_quoted(template)}"))
+        run_apart(lambda: self._execute(f"create database {quoted(name)} template {quoted(template)}"))
 
     def drop_database(self, name: str) -> None:
         """Drops a database together with the sessions in it."""
-        run_apart(lambda: self._execute(f"drop database if exists {_quoted(name)} with (force)"))
+        run_apart(lambda: self._execute(f"drop database if exists {quoted(name)} with (force)"))
 
     # ── preparing ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -285,7 +292,7 @@ class EmbeddedPostgres:
             present = {row[0] for row in await connection.fetch("select datname from pg_database")}
             for name in self._databases:
                 if name not in present:
-                    await connection.execute(f"create database {_quoted(name)}")
+                    await connection.execute(f"create database {quoted(name)}")
         finally:
             await connection.close()
 
@@ -364,7 +371,3 @@ def _socket_dir(home: Path) -> Path:
         return near
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
     return Path("/tmp") / f"luxor-{digest}"  # noqa: S108 (made with mode 0700, and refused if somebody else made it)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -1,6 +1,7 @@
 """Export of ended spans by OpenTelemetry; imported only where a collector is configured."""
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 
 from opentelemetry import trace
@@ -18,16 +19,27 @@ _SCOPE = InstrumentationScope("luxor")
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
-def exporter(service: str) -> tuple[Callable[[Sequence[Span]], None], SpanProcessor]:
-    """Return what takes ended spans, and the processor behind it to flush at the end.
+def exporter(service: str) -> tuple[Callable[[Sequence[Span]], None], Callable[[float], None]]:
+    """Return what takes ended spans, and what flushes within some seconds and ends.
 
     Endpoint, headers and certificates are read from the OTEL_EXPORTER_OTLP_* variables. The queue is bounded and drops
     what a dead collector leaves behind: a service never waits for it.
     """
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-    processor = BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=4096, max_export_batch_size=512)
-    return lambda spans: hand_over(spans, processor, service), processor
+    sender = OTLPSpanExporter()
+    processor = BatchSpanProcessor(sender, max_queue_size=4096, max_export_batch_size=512)
+
+    def close(flush_seconds: float) -> None:
+        # The processor's own flush heeds no limit (opentelemetry-python issue 4568): with a dead collector it takes minutes.
+        ending = threading.Thread(target=processor.shutdown, daemon=True)
+        ending.start()
+        ending.join(flush_seconds)
+        if ending.is_alive():
+            sender.shutdown()
+            ending.join(1.0)
+
+    return lambda spans: hand_over(spans, processor, service), close
 
 
 def hand_over(spans: Sequence[Span], processor: SpanProcessor, service: str) -> None:

@@ -1,14 +1,10 @@
 """Start of telemetry in a process."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from libs.server.config import Settings, setting
 from libs.telemetry import logs, metrics, trace
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import SpanProcessor
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -30,9 +26,9 @@ class TelemetryConfig(Settings):
 class Telemetry:
     """What `setup` started; `serve_metrics` and `close` belong to the server's life."""
 
-    def __init__(self, processor: "SpanProcessor | None") -> None:
-        """Keep what must be flushed."""
-        self._processor = processor
+    def __init__(self, close_traces: Callable[[float], None] | None) -> None:
+        """Keep what flushes the spans."""
+        self._close_traces = close_traces
         self._endpoint: metrics.Endpoint | None = None
 
     def serve_metrics(self, host: str, port: int) -> int:
@@ -42,9 +38,10 @@ class Telemetry:
 
     def close(self, flush_seconds: float = 2.0) -> None:
         """Flush spans and logs and stop serving metrics; blocks up to `flush_seconds` where a collector is slow."""
-        if self._processor is not None:
-            self._processor.force_flush(round(flush_seconds * 1000))
+        if self._close_traces is not None:
             trace.configure(ratio=0.0, slow_seconds=1.0, export=None)
+            self._close_traces(flush_seconds)
+            self._close_traces = None
         if self._endpoint is not None:
             self._endpoint.close()
             self._endpoint = None
@@ -59,10 +56,10 @@ def setup(service: str, environ: Mapping[str, str]) -> Telemetry:
     """
     config = TelemetryConfig.from_environ(service, environ)
     logs.install(service, config.log_level)
-    export, processor = None, None
+    export, close = None, None
     if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
         from libs.telemetry import otlp
 
-        export, processor = otlp.exporter(service)
+        export, close = otlp.exporter(service)
     trace.configure(ratio=config.trace_ratio, slow_seconds=config.slow_millis / 1000, export=export)
-    return Telemetry(processor)
+    return Telemetry(close)

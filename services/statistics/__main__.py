@@ -12,7 +12,7 @@ from libs.server.server import Background
 from libs.store.housekeeping import Housekeeping, drop_days, make_days
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
-from services.statistics.intake import Intake
+from services.statistics.consumer import Intake
 from services.statistics.service import StatisticsService
 from services.statistics.store import PARTITIONED, Store
 

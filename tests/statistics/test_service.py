@@ -20,7 +20,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import COLLECTOR_CUSTOMS, COLLECTO
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
 from services.statistics.__main__ import assemble
-from services.statistics.intake import Intake
+from services.statistics.consumer import Intake
 from services.statistics.store import COUNT_CELL, REVENUE_CELL, TIME_CELL, Store
 from tests.statistics.states import State, states_table
 

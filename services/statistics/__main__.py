@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 from libs.columns import Table
 from libs.feed.consumer import Consumer
+from libs.feed.dead_letters import DeadLetterServicer
 from libs.feed.port import GrpcPort
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
 from libs.store.housekeeping import Housekeeping, drop_days, make_days
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
 from services.statistics.consumer import Intake
 from services.statistics.service import StatisticsService
@@ -28,6 +30,11 @@ def assemble(start: Start) -> Sequence[Background]:
         StatisticsService(store),
         roles={"Query": {Role.ANALYST, Role.OFFICER, Role.OPERATOR}},
     )
+    start.server.add(
+        add_DeadLetterServiceServicer_to_server,
+        DeadLetterServicer(start.database),
+        roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
+    )
     consumer = Consumer(
         "clearance",
         database=start.database,
@@ -42,7 +49,12 @@ def assemble(start: Start) -> Sequence[Background]:
         message_class=ClearanceColumns,
         replica=start.replica,
     )
-    steps = (make_days(*PARTITIONED), drop_days("counted", COUNTED_DAYS), drop_days("counted_batch", COUNTED_DAYS))
+    steps = (
+        make_days(*PARTITIONED),
+        drop_days("counted", COUNTED_DAYS),
+        drop_days("counted_batch", COUNTED_DAYS),
+        purge_requests(),
+    )
     return [consumer.run, Housekeeping(start.database, start.replica, steps).run]
 
 

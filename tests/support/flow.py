@@ -27,13 +27,18 @@ async def local_system(
     *, replicas: Mapping[str, int] | None = None, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[LocalSystem]:
     """Run a whole system in a directory of its own that another account may enter; nothing of it stays."""
-    directory = Path(tempfile.mkdtemp(prefix="luxor-flow-"))
-    directory.chmod(0o711)
+    directory = _enterable()
     try:
         async with LocalSystem(directory, replicas=replicas, env=env) as system:
             yield system
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _enterable() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="luxor-flow-"))
+    directory.chmod(0o711)
+    return directory
 
 
 @dataclass

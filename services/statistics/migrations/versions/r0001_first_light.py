@@ -49,5 +49,6 @@ def upgrade() -> None:
         "sum_micros bigint not null, clamped bigint not null",
         key=_KEY + "stretch, bucket",
     )
+    schema.create_request_log(op)
     schema.create_job_lease(op)
     feed.create_consumer(op)

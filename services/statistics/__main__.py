@@ -10,7 +10,7 @@ from libs.feed.port import GrpcPort
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
-from libs.store.housekeeping import Housekeeping, drop_days, make_days
+from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server

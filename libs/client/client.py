@@ -20,7 +20,7 @@ from libs.client.errors import LuxorError, from_rpc
 from libs.server.channel import LuxorChannel, invoke, options
 from libs.server.errors import Refusal
 from libs.server.tls import Material, Party
-from luxor.clearance.v1 import clearance_pb2, clearance_pb2_grpc
+from luxor.clearance.v1 import clearance_columns_pb2, clearance_pb2, clearance_pb2_grpc
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.feed.v1 import dead_letters_pb2, dead_letters_pb2_grpc
 from luxor.ingestion.v1 import ingestion_pb2, ingestion_pb2_grpc
@@ -73,7 +73,9 @@ class Client:
     ) -> ingestion_pb2.SubmitConsignmentsResponse:
         """File 1 to 1,000 consignments; one result each, in order. Role: filer."""
         request = ingestion_pb2.SubmitConsignmentsRequest(request_id=_id(request_id), consignments=consignments)
-        return await self._call(self._ingestion.SubmitConsignments, request, timeout_seconds)
+        return await self._call(
+            ingestion_pb2.SubmitConsignmentsResponse, self._ingestion.SubmitConsignments, request, timeout_seconds
+        )
 
     async def receipts(
         self, *, mrns: Iterable[str] = (), local_references: Iterable[str] = ()
@@ -81,22 +83,26 @@ class Client:
         """Give receipts again: those of the MRNs, then those of the references. Roles: filer, officer."""
         keys = [ingestion_pb2.ReceiptKey(mrn=each) for each in mrns]
         keys += [ingestion_pb2.ReceiptKey(local_reference=each) for each in local_references]
-        return await self._call(self._ingestion.GetReceipts, ingestion_pb2.GetReceiptsRequest(keys=keys))
+        return await self._call(
+            ingestion_pb2.GetReceiptsResponse, self._ingestion.GetReceipts, ingestion_pb2.GetReceiptsRequest(keys=keys)
+        )
 
     # ── what it costs, what is looked for ────────────────────────────────────────────────────────────────────────
 
     async def quote(self, consignments: Iterable[Consignment], *, as_of: int) -> revenue_pb2.QuoteResponse:
         """Tell what consignments would cost landed; `as_of` is the day of acceptance assumed, microseconds since 1970."""
         request = revenue_pb2.QuoteRequest(as_of=_timestamp(as_of), consignments=consignments)
-        return await self._call(self._revenue.Quote, request)
+        return await self._call(revenue_pb2.QuoteResponse, self._revenue.Quote, request)
 
     async def rulebooks(self) -> revenue_pb2.ListRulebooksResponse:
         """Tell the law that is loaded."""
-        return await self._call(self._revenue.ListRulebooks, revenue_pb2.ListRulebooksRequest())
+        return await self._call(
+            revenue_pb2.ListRulebooksResponse, self._revenue.ListRulebooks, revenue_pb2.ListRulebooksRequest()
+        )
 
     async def rule_set(self) -> risk_pb2.GetRuleSetResponse:
         """Tell the rules of risk in force. Roles: officer, analyst."""
-        return await self._call(self._risk.GetRuleSet, risk_pb2.GetRuleSetRequest())
+        return await self._call(risk_pb2.GetRuleSetResponse, self._risk.GetRuleSet, risk_pb2.GetRuleSetRequest())
 
     # ── the life of a consignment ────────────────────────────────────────────────────────────────────────────────
 
@@ -105,23 +111,27 @@ class Client:
     ) -> clearance_pb2.RecordArrivalsResponse:
         """Announce 1 to 1,000 arrivals by master document. Role: carrier."""
         request = clearance_pb2.RecordArrivalsRequest(request_id=_id(request_id), arrivals=arrivals)
-        return await self._call(self._clearance.RecordArrivals, request)
+        return await self._call(clearance_pb2.RecordArrivalsResponse, self._clearance.RecordArrivals, request)
 
     async def status(
         self, queries: Iterable[clearance_pb2.StatusQuery], *, with_history: bool = False
     ) -> clearance_pb2.GetStatusResponse:
         """Tell all that is known about consignments, one result a query."""
         request = clearance_pb2.GetStatusRequest(queries=queries, with_history=with_history)
-        return await self._call(self._clearance.GetStatus, request)
+        return await self._call(clearance_pb2.GetStatusResponse, self._clearance.GetStatus, request)
 
     async def list_consignments(
         self, *, state: int = 0, lane: int = 0, from_day: int = 0, page_size: int = 0, page_token: str = ""
     ) -> clearance_pb2.ListConsignmentsResponse:
         """Give a page of the officers' list of work: those in a state (0: held), the oldest first."""
         request = clearance_pb2.ListConsignmentsRequest(
-            state=state, lane=lane, accepted_from_day=from_day, page_size=page_size, page_token=page_token
+            state=clearance_columns_pb2.State.ValueType(state),
+            lane=clearance_columns_pb2.Lane.ValueType(lane),
+            accepted_from_day=from_day,
+            page_size=page_size,
+            page_token=page_token,
         )
-        return await self._call(self._clearance.ListConsignments, request)
+        return await self._call(clearance_pb2.ListConsignmentsResponse, self._clearance.ListConsignments, request)
 
     async def release(
         self,
@@ -135,7 +145,7 @@ class Client:
         request = clearance_pb2.ReleaseConsignmentsRequest(
             request_id=_id(request_id), consignments=consignments, reason=reason, note=note
         )
-        return await self._call(self._clearance.ReleaseConsignments, request)
+        return await self._call(clearance_pb2.ReleaseConsignmentsResponse, self._clearance.ReleaseConsignments, request)
 
     async def hold(
         self,
@@ -149,14 +159,19 @@ class Client:
         request = clearance_pb2.HoldConsignmentsRequest(
             request_id=_id(request_id), consignments=consignments, reason=reason, note=note
         )
-        return await self._call(self._clearance.HoldConsignments, request)
+        return await self._call(clearance_pb2.HoldConsignmentsResponse, self._clearance.HoldConsignments, request)
 
     async def pull_notices(
         self, after: str = "", *, max_notices: int = 0, wait_millis: int = 0
     ) -> clearance_pb2.PullNoticesResponse:
         """Give the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one."""
         request = clearance_pb2.PullNoticesRequest(after=after, max_notices=max_notices, wait_millis=wait_millis)
-        return await self._call(self._clearance.PullNotices, request, self.timeout_seconds + wait_millis / 1000)
+        return await self._call(
+            clearance_pb2.PullNoticesResponse,
+            self._clearance.PullNotices,
+            request,
+            self.timeout_seconds + wait_millis / 1000,
+        )
 
     async def notices(
         self, after: str = "", *, follow: bool = True
@@ -195,7 +210,7 @@ class Client:
         request.group_by.extend(_dimension(each) for each in group_by)
         for name, values in (filters or {}).items():
             request.filters.add(dimension=_dimension(name), values=values)
-        return await self._call(self._statistics.Query, request)
+        return await self._call(statistics_pb2.QueryResponse, self._statistics.Query, request)
 
     async def dead_letters(
         self,
@@ -211,7 +226,7 @@ class Client:
         request = dead_letters_pb2.ListRequest(
             source=source, key=key, reason=reason, page_size=page_size, page_token=page_token
         )
-        return await self._call(self._letters(service).List, request)
+        return await self._call(dead_letters_pb2.ListResponse, self._letters(service).List, request)
 
     async def replay_dead_letters(
         self,
@@ -224,7 +239,7 @@ class Client:
     ) -> dead_letters_pb2.ReplayResponse:
         """Have a consumer apply letters again: those ids, those keys, or all. Role: operator."""
         request = dead_letters_pb2.ReplayRequest(request_id=_id(request_id), ids=ids, keys=keys, all=everything)
-        return await self._call(self._letters(service).Replay, request)
+        return await self._call(dead_letters_pb2.ReplayResponse, self._letters(service).Replay, request)
 
     async def is_ready(self, service: str, *, timeout_seconds: float = 2.0) -> bool:
         """Tell whether a service says that it is ready; raise LuxorError TLS_REFUSED where it never will to us."""
@@ -258,12 +273,15 @@ class Client:
 
     # ── how ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _call(self, method: Any, request: Message, timeout_seconds: float | None = None) -> Any:
-        channel = method.channel if hasattr(method, "channel") else None
+    async def _call(
+        self, kind: type[Answer], method: Any, request: Message, timeout_seconds: float | None = None
+    ) -> Answer:
         try:
-            return await invoke(method, request, timeout=timeout_seconds or self.timeout_seconds)
+            answer = await invoke(method, request, timeout=timeout_seconds or self.timeout_seconds)
+            assert isinstance(answer, kind), "a stub answers what its contract says"
+            return answer
         except grpc.aio.AioRpcError as error:
-            raise await from_rpc(error, channel) from None
+            raise await from_rpc(error, getattr(method, "channel", None)) from None
         except Refusal as refusal:
             raise LuxorError.from_refusal(refusal) from None
 
@@ -281,26 +299,26 @@ class Client:
         return found
 
     @property
-    def _ingestion(self) -> ingestion_pb2_grpc.IngestionServiceStub:
+    def _ingestion(self) -> Any:
         return self._stub("ingestion", ingestion_pb2_grpc.IngestionServiceStub)
 
     @property
-    def _risk(self) -> risk_pb2_grpc.RiskServiceStub:
+    def _risk(self) -> Any:
         return self._stub("risk", risk_pb2_grpc.RiskServiceStub)
 
     @property
-    def _revenue(self) -> revenue_pb2_grpc.RevenueServiceStub:
+    def _revenue(self) -> Any:
         return self._stub("revenue", revenue_pb2_grpc.RevenueServiceStub)
 
     @property
-    def _clearance(self) -> clearance_pb2_grpc.ClearanceServiceStub:
+    def _clearance(self) -> Any:
         return self._stub("clearance", clearance_pb2_grpc.ClearanceServiceStub)
 
     @property
-    def _statistics(self) -> statistics_pb2_grpc.StatisticsServiceStub:
+    def _statistics(self) -> Any:
         return self._stub("statistics", statistics_pb2_grpc.StatisticsServiceStub)
 
-    def _letters(self, service: str) -> dead_letters_pb2_grpc.DeadLetterServiceStub:
+    def _letters(self, service: str) -> Any:
         return self._stub(service, dead_letters_pb2_grpc.DeadLetterServiceStub)
 
     def _stub(self, service: str, kind: Any) -> Any:

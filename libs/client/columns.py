@@ -27,7 +27,11 @@ from luxor.consignment.v1.consignment_pb2 import Consignment, Item
 
 ITEM: Final = "item_"
 _MONEY: Final = "luxor.consignment.v1.Money"
-_UNITS: Final = {"_mg": ("_kg", 6, "kilograms"), "_milli": ("", 3, "quantities"), "_ppm": ("_percent", 4, "percentages")}
+_UNITS: Final = {
+    "_mg": ("_kg", 6, "kilograms"),
+    "_milli": ("", 3, "quantities"),
+    "_ppm": ("_percent", 4, "percentages"),
+}
 """Ending of a field: that of its column, decimal places between the two, what they are."""
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -122,19 +126,15 @@ def _cell(field: FieldDescriptor) -> tuple[Callable[[str, str], Any], Callable[[
 def _of_list(field: FieldDescriptor, above: tuple[str, ...], name: str, path: str) -> list[Column]:
     """Columns of a list of messages: entry i of each belongs to message i."""
     found = []
+    assert field.message_type is not None, "a list of messages"
     for sub in field.message_type.fields:
         found += _of_list_part(field.name, sub, above, name, path)
     return found
 
 
-def _of_list_part(
-    list_name: str, sub: FieldDescriptor, above: tuple[str, ...], name: str, path: str
-) -> list[Column]:
-    inner = [
-        column
-        for column in _of_single(sub)
-        # Messages in a list hold no lists of their own but for money and times, which are columns here too.
-    ]
+def _of_list_part(list_name: str, sub: FieldDescriptor, above: tuple[str, ...], name: str, path: str) -> list[Column]:
+    # Messages in a list hold no lists of their own but for money and times, which are columns here too.
+    inner = _of_single(sub)
 
     def make(column: Column) -> Column:
         def read(message: Message, cell: str, label: str) -> None:
@@ -154,13 +154,16 @@ def _of_list_part(
             return join(entries) if any(entries) else ""
 
         currency = f"{name}_{column.currency}" if column.currency else ""
-        return Column(f"{name}_{column.name}", f"{path}.{column.path}", f"{column.meaning}; a list", read, write, currency)
+        return Column(
+            f"{name}_{column.name}", f"{path}.{column.path}", f"{column.meaning}; a list", read, write, currency
+        )
 
     return [make(column) for column in inner]
 
 
 def _of_single(field: FieldDescriptor) -> list[Column]:
     """Columns of one field of a message that stands in a list."""
+    assert field.containing_type is not None, "no extension"
     return [each for each in _of(field.containing_type, (), "", "") if each.path.split(".")[0] == field.name]
 
 

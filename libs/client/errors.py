@@ -5,7 +5,7 @@ from google.rpc import error_details_pb2
 
 from libs.server import catalogue
 from libs.server.channel import LuxorChannel, explain_unavailable
-from libs.server.errors import Refusal, details_of, status_of
+from libs.server.errors import Refusal, cut, details_of, status_of
 
 UNREACHABLE = frozenset({"TARGET_UNREACHABLE", "TLS_REFUSED", "NOT_READY", "SHUTTING_DOWN", "STORE_UNAVAILABLE"})
 """Reasons that say nothing about the request."""
@@ -32,8 +32,10 @@ class LuxorError(Exception):
     @classmethod
     def of(cls, reason: str, *, path: str = "", value: object = "", **facts: object) -> "LuxorError":
         """Make one from the catalogue; raise CatalogueError for a reason that is not in it."""
-        refusal = Refusal(reason, path=path, value=value, **facts)
-        return cls.from_refusal(refusal)
+        entry = catalogue.reason(reason)
+        shown = cut(value)
+        sentence, hint = entry.say({**facts, "path": path, "value": shown})
+        return cls(reason, sentence, hint, path=path, value=shown, code=entry.code.name)
 
     @classmethod
     def from_refusal(cls, refusal: Refusal) -> "LuxorError":

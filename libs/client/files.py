@@ -21,6 +21,7 @@ from libs.client.problem import Fault, Problem
 from luxor.consignment.v1.consignment_pb2 import Consignment
 
 LINE_BYTES_MAX: Final = 4 * 1024 * 1024
+ITEMS_MAX: Final = 999
 REQUIRED: Final = ("local_reference", "item_description", "item_commodity_code", "item_price", "item_price_currency")
 """Columns that no CSV can do without."""
 TEMPLATE: Final = (
@@ -113,7 +114,8 @@ def write_jsonl(file: BinaryIO, messages: Iterable[Consignment]) -> int:
     """Write consignments, one a line, and return how many."""
     encode = msgspec.json.Encoder().encode
     count = 0
-    for count, message in enumerate(messages, start=1):
+    for message in messages:
+        count += 1  # messages are counted as they pass
         file.write(encode(plain(message)) + b"\n")
     return count
 
@@ -144,10 +146,9 @@ def read_csv(file: BinaryIO) -> Iterator[Read | Problem]:
         except UnicodeDecodeError:
             fault = Fault("ENCODING_WRONG", "")
         except csv.Error as error:
+            fault = Fault("ROW_MALFORMED", "", why=str(error))
             if lines.too_long:
                 fault = Fault("LINE_TOO_LONG", "", bytes_max=LINE_BYTES_MAX)
-            else:
-                fault = Fault("ROW_MALFORMED", "", why=str(error))
         if fault is None and not row:
             continue
         reference = row[place].strip() if len(row) > place else ""
@@ -197,6 +198,8 @@ class _Group:
                     known[index].read(self._message, cell, known[index].name)
                 elif before != cell:
                     raise Fault("CONSIGNMENT_CONTRADICTED", known[index].name, cell, before=before)
+            if len(self._message.items) == ITEMS_MAX:
+                raise Fault("LIST_TOO_LONG", "items", count=f"more than {ITEMS_MAX}", count_max=ITEMS_MAX)
             item = self._message.items.add()
             for index in items:
                 cell = row[index].strip()
@@ -271,7 +274,8 @@ def write_csv(file: TextIO, messages: Iterable[Consignment], names: Sequence[str
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([column.name for column in chosen])
     count = 0
-    for count, message in enumerate(messages, start=1):
+    for message in messages:
+        count += 1  # messages are counted as they pass
         own = [None if column.name.startswith(ITEM) else column.write(message) for column in chosen]
         for item in message.items:
             cells = zip(chosen, own, strict=True)

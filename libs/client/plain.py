@@ -179,7 +179,14 @@ def prefix_of(enum: EnumDescriptor) -> str:
 
 def kind_of(value: Any) -> str:
     """Return what a JSON value is, in words."""
-    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false", float: "a fraction", int: "a number"}
+    kinds = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        float: "a fraction",
+        int: "a number",
+    }
     return kinds.get(type(value), "nothing")
 
 

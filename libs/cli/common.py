@@ -1,0 +1,179 @@
+"""What commands share: options, where the system is, who calls, how errors are told."""
+
+import asyncio
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+from libs.cli.state import SERVICES, running_state
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from libs.client.client import Client
+
+REFUSED: Final = 1
+"""Exit code: something was refused or not found."""
+UNREACHABLE: Final = 3
+"""Exit code: the system cannot be reached."""
+IDS: Final = {
+    "filer": "filer-1", "carrier": "carrier-1", "officer": "officer-1", "analyst": "analyst-1", "operator": "operator-1",
+}  # fmt: skip
+"""Who calls where nobody is named."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """How a command was called."""
+
+    data_dir: Path
+    as_json: bool
+
+    def endpoints(self) -> dict[str, str]:
+        """Return where the services are: as the environment says, else as the running system says."""
+        named = {each: os.environ.get(f"LUXOR_{each.upper()}_TARGET", "") for each in SERVICES}
+        if all(named.values()):
+            return named
+        state = running_state(self.data_dir)
+        if state is None:
+            from libs.client.errors import LuxorError
+
+            raise LuxorError.of("NOT_RUNNING", data_dir=self.data_dir)
+        return {each: named[each] or target for each, target in state.endpoints.items()}
+
+    def client(self, role: str, ident: str = "") -> "Client":
+        """Return a client with the local certificate of a party."""
+        from libs.client.client import Client
+        from libs.server.tls import LocalCA
+
+        endpoints = self.endpoints()
+        directory = Path(os.environ.get("LUXOR_TLS_DIR") or self.data_dir / "tls")
+        return Client(endpoints, LocalCA(directory).issue(role, ident or IDS[role]))
+
+    def emit(self, value: Any, show: Callable[["Console"], None]) -> None:
+        """Print the result: as JSON where that was asked for, else as `show` draws it."""
+        if self.as_json:
+            click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+        else:
+            show(console())
+
+    def emit_line(self, value: Any, text: str) -> None:
+        """Print one of many results as it comes: a line of JSON, or of text."""
+        click.echo(json.dumps(value, ensure_ascii=False, default=str) if self.as_json else text)
+
+
+def console(*, errors: bool = False) -> "Console":
+    """Return the console for people; progress and errors go to standard error."""
+    from rich.console import Console
+
+    return Console(stderr=errors, highlight=False)
+
+
+def command(
+    name: str | None = None, *, group: click.Group | None = None, **more: Any
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """Declare a command with the options that all have; the function takes a Context first."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        def call(*, as_json: bool, data_dir: Path | None, **given: Any) -> Any:
+            return guarded(lambda: function(Context(chosen(data_dir), as_json), **given), as_json)
+
+        functools.update_wrapper(call, function)
+        options: Any = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")(call)
+        options = click.option(
+            "--data-dir",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Data directory of the system (default: $LUXOR_DATA_DIR, else that of the account).",
+        )(options)
+        made: click.Command = (group.command(name, **more) if group is not None else click.command(name, **more))(options)
+        return made
+
+    return decorate
+
+
+def acting(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare --as: who calls, in a role."""
+    help_text = f"Id of the {role} that calls (default: {IDS[role]})."
+    return click.option("--as", "ident", default=IDS[role], metavar="ID", show_default=False, help=help_text)
+
+
+def chosen(data_dir: Path | None) -> Path:
+    """Return the data directory: as given, else the default of the environment and the account."""
+    from libs.store.embedded import default_data_dir
+
+    return Path(os.path.abspath(data_dir if data_dir is not None else default_data_dir(os.environ)))
+
+
+def guarded(work: Callable[[], Result], as_json: bool) -> Result:
+    """Do a command's work; what can go wrong is told in a sentence, with what to do, and a fitting exit code."""
+    try:
+        return work()
+    except (click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except KeyboardInterrupt:
+        raise click.Abort from None
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        reason, sentence, hint, path, code = _told(error)
+        if not reason:
+            raise
+        fail(reason, sentence, hint, path=path, code=code, as_json=as_json)
+
+
+def fail(
+    reason: str, sentence: str, hint: str, *, path: str = "", code: int = REFUSED, as_json: bool = False
+) -> NoReturn:
+    """End the command with an error."""
+    if as_json:
+        told = {"error": {"reason": reason, "path": path, "sentence": sentence, "hint": hint}}
+        click.echo(json.dumps(told, ensure_ascii=False), err=True)
+    else:
+        out = console(errors=True)
+        out.print(f"[bold red]{reason}[/]{f'  [dim]{_safe(path)}[/]' if path else ''}\n{_safe(sentence)}", soft_wrap=True)
+        if hint:
+            out.print(f"[dim]→[/] {_safe(hint)}", soft_wrap=True)
+    raise click.exceptions.Exit(code)
+
+
+def _told(error: Exception) -> tuple[str, str, str, str, int]:
+    """Return reason, sentence, hint, path and exit code; no reason for what is a defect of ours."""
+    from libs.client.errors import LuxorError
+    from libs.server.tls import TlsError
+    from libs.store.errors import StoreError
+
+    if isinstance(error, LuxorError):
+        code = UNREACHABLE if error.unreachable else REFUSED
+        return error.reason, error.sentence, error.hint, error.path, code
+    if isinstance(error, TlsError):
+        return "CERTIFICATE_UNUSABLE", str(error), "", "", UNREACHABLE
+    if isinstance(error, StoreError):
+        return "DATABASE_NOT_STARTED", str(error), "", "", UNREACHABLE
+    if isinstance(error, OSError) and error.filename:
+        return "FILE_UNREADABLE", f"{error.filename}: {error.strerror}.", "Check its name and your rights to it.", "", 1
+    return "", "", "", "", 1
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command's coroutine; ^C cancels it and ends the command."""
+    return asyncio.run(work)
+
+
+def _safe(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def is_terminal() -> bool:
+    """Tell whether a person watches."""
+    return sys.stderr.isatty()

@@ -1,0 +1,89 @@
+"""The `luxor` command. Each command is a module of its own, imported when it is called, so that `--help` is quick."""
+
+import importlib
+import sys
+from typing import Any, Final
+
+import click
+
+COMMANDS: Final = {
+    "demo": ("demo", "See the whole system at work on simulated traffic, then stop it."),
+    "up": ("system", "Start the whole system and leave it serving."),
+    "down": ("system", "Stop what `up` started."),
+    "status": ("system", "Tell which processes run and whether they are ready."),
+    "file": ("filing", "File consignments from a CSV or JSON Lines file."),
+    "arrive": ("arrive", "Announce that the goods under master documents have arrived."),
+    "show": ("show", "Tell all that is known about consignments, and why."),
+    "notices": ("notices", "Read a filer's or carrier's notices."),
+    "quote": ("quote", "Tell what goods would cost landed."),
+    "hold": ("officer", "Hold goods, as an officer."),
+    "release": ("officer", "Lift holds, as an officer."),
+    "stats": ("stats", "Count what crossed the border, what it brought in, and how long it took."),
+    "dead-letters": ("letters", "Look at events that could not be applied, and replay them."),
+    "simulate": ("simulate", "Write a manifest of simulated consignments."),
+    "certificate": ("certificate", "Issue certificates from the local certificate authority."),
+}
+"""Commands in the order of the help: module under libs.cli.commands and short help."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in their order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module: Any = importlib.import_module(f"libs.cli.commands.{COMMANDS[cmd_name][0]}")
+        found: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command, and name what a misspelt one may have meant."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            ctx.fail(f"There is no command {name}." + (f" Did you mean {near[0]}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="luxor", prog_name="luxor")
+def luxor() -> None:
+    """Luxor clears cross-border parcels. Begin with `luxor demo`, or with `luxor up` and `luxor file`.
+
+    Every command takes --json, for machines. Exit codes: 0 done, 1 something was refused or not found, 2 wrong use,
+    3 the system cannot be reached, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        luxor(standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader has seen enough (head, less).
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

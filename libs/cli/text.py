@@ -1,0 +1,89 @@
+"""How values are shown to people: money, times, durations, names of choices, tables."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from libs.customs.currencies import is_currency, minor_units
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LANES: Final = {"GREEN": "green", "BLUE": "blue", "YELLOW": "yellow", "RED": "red"}
+STATES: Final = {"RELEASED": "green", "HELD": "red", "AWAITING_ARRIVAL": "cyan", "ACCEPTED": "dim"}
+
+
+def money(minor: int | None, currency: str) -> str:
+    """Return an amount as people write it: 1,234.50 EUR; a dash where it is not known."""
+    if minor is None:
+        return "–"
+    places = minor_units(currency) if is_currency(currency) else 2
+    sign, digits = ("-" if minor < 0 else ""), str(abs(minor)).rjust(places + 1, "0")
+    whole, fraction = (digits[:-places], digits[-places:]) if places else (digits, "")
+    return f"{sign}{int(whole):,}{'.' if fraction else ''}{fraction} {currency}".rstrip()
+
+
+def short(name: str, prefix: str) -> str:
+    """Return a choice without its prefix; a dash for UNSPECIFIED."""
+    bare = name.removeprefix(prefix)
+    return "–" if bare in ("UNSPECIFIED", "") else bare
+
+
+def words(name: str) -> str:
+    """Return a choice in small letters with blanks."""
+    return name.replace("_", " ").lower()
+
+
+def coloured(value: str, colours: dict[str, str]) -> str:
+    """Return a choice in words in its colour, as rich's markup."""
+    colour = colours.get(value, "")
+    return f"[{colour}]{words(value)}[/]" if colour else words(value)
+
+
+def percent(ppm: int) -> str:
+    """Return parts per million as percent: 19 %."""
+    return f"{ppm / 10_000:.4f}".rstrip("0").rstrip(".") + " %"
+
+
+def duration(micros: float) -> str:
+    """Return a duration in the unit that suits it."""
+    if micros < 1_000_000:
+        return f"{micros / 1000:,.0f} ms"
+    if micros < 120_000_000:
+        return f"{micros / 1_000_000:,.1f} s"
+    if micros < 7_200_000_000:
+        return f"{micros / 60_000_000:,.1f} min"
+    return f"{micros / 3_600_000_000:,.1f} h"
+
+
+def when(text: str) -> str:
+    """Return an instant of `--json` to the second, with a blank in the middle."""
+    return text.replace("T", " ")[:19] + ("Z" if text else "")
+
+
+def kilograms(milligrams: int) -> str:
+    """Return a mass."""
+    return f"{milligrams / 1_000_000:,.3f}".rstrip("0").rstrip(".") + " kg"
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the value that `share` of the sorted values do not exceed (nearest rank)."""
+    return ordered[max(0, min(len(ordered) - 1, -(-int(share * 1000) * len(ordered) // 1000) - 1))]
+
+
+def table(*columns: str, title: str = "", right: Iterable[int] = ()) -> "Table":
+    """Return an empty table; `right` are the columns that are aligned to the right, from 0."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    wanted = set(right)
+    for place, name in enumerate(columns):
+        made.add_column(name, justify="right" if place in wanted else "left", overflow="fold")
+    return made
+
+
+def safe(value: Any) -> str:
+    """Return text from a file or a service so that rich takes nothing in it as markup."""
+    from rich.markup import escape
+
+    return escape(str(value))

@@ -10,8 +10,8 @@ from libs.customs.time import MICROS_PER_DAY, day_of_date
 from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
 from services.revenue.filings import Filings, filings_of
 from services.revenue.law import Assessment, assess
-from services.revenue.program import COLLECTORS, DEBTORS, SCHEMES, Program
 from services.revenue.problems import Problem
+from services.revenue.program import COLLECTORS, DEBTORS, SCHEMES, Program
 from tests.revenue.oracle import SCHEME_NAMES, Charged, Consignment, Result
 
 
@@ -66,7 +66,9 @@ def results(assessment: Assessment) -> list[Result]:
     told = []
     for row in range(assessment.filings.rows):
         result = Result(
-            Problem(int(assessment.problem[row])).name, int(assessment.intrinsic[row]), int(assessment.customs_value[row])
+            Problem(int(assessment.problem[row])).name,
+            int(assessment.intrinsic[row]),
+            int(assessment.customs_value[row]),
         )
         for at in range(int(assessment.offsets[row]), int(assessment.offsets[row + 1])):
             slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])

@@ -264,7 +264,9 @@ class _One:
                         basis = rounded(Fraction(basis), rounding.mode, parse_amount(rounding.base_unit)[0])
                     ppm = rate.ppm
                     if rate.method == "tariff":
-                        day_tables = [t for t in self.program.tariffs if t.tariff == charge.tariff and holds(t, self.day)]
+                        day_tables = [
+                            t for t in self.program.tariffs if t.tariff == charge.tariff and holds(t, self.day)
+                        ]
                         ppm = day_tables[0].find(item.code)[0]
                     unit = parse_amount(rounding.unit)[0]
                     lines.append((place, basis, ppm, rounded(Fraction(basis * ppm, 1_000_000), rounding.mode, unit)))
@@ -289,8 +291,15 @@ class _One:
             money = 0 if waived else money
             done.append(
                 Charged(
-                    f"{self.book.jurisdiction}.{charge.id}", place, basis, ppm, money,
-                    way.collector, way.debtor, way.scheme, waived,
+                    f"{self.book.jurisdiction}.{charge.id}",
+                    place,
+                    basis,
+                    ppm,
+                    money,
+                    way.collector,
+                    way.debtor,
+                    way.scheme,
+                    waived,
                 )  # fmt: skip
             )
         mine = self.parts.setdefault(charge.kind, [0] * len(self.filed.items))
@@ -301,5 +310,3 @@ class _One:
             if line.item is not None:
                 mine[line.item] += line.amount
         return done
-
-

@@ -63,7 +63,9 @@ def program(name: str) -> Program:
 
 
 SHIPPED = consignments(
-    ["DE", "FR", "NL", "IT", "RO", "FI", "GB", "AU", "US", ""], ["EUR", "USD", "JPY", "GBP", "AUD", "KWD", ""], date(2019, 1, 1)
+    ["DE", "FR", "NL", "IT", "RO", "FI", "GB", "AU", "US", ""],
+    ["EUR", "USD", "JPY", "GBP", "AUD", "KWD", ""],
+    date(2019, 1, 1),
 )
 UTOPIA = consignments(["XA", "XB"], ["EUR", "USD", "JPY", "KWD"], date(2019, 12, 1))
 RELAXED = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -115,9 +117,7 @@ def test_charges_sum_to_the_totals_by_kind_and_by_collector(name: str, data: st.
 
     batch = data.draw(st.lists(SHIPPED if name == "shipped" else UTOPIA, min_size=1, max_size=8))
     done = assess(program(name), filings(batch))
-    sums = [
-        int(done.lines.amount[done.offsets[row] : done.offsets[row + 1]].sum()) for row in range(len(batch))
-    ]
+    sums = [int(done.lines.amount[done.offsets[row] : done.offsets[row + 1]].sum()) for row in range(len(batch))]
     assert sums == np.sum(done.by_kind, axis=0).tolist()
     assert sums == np.sum(done.by_collector, axis=0).tolist()
     assert sums == done.total.tolist()

@@ -1,0 +1,181 @@
+"""Revenue over real gRPC, TLS and PostgreSQL."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from libs.columns import Ints, Ragged, Strings, Table
+from libs.customs.mrn import make_mrns
+from libs.customs.time import MICROS_PER_DAY, day_of_date
+from libs.server import errors
+from libs.server.config import ConfigError
+from libs.server.testing import Running, running
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage
+from luxor.revenue.v1 import revenue_pb2 as pb
+from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
+from services.revenue.__main__ import assemble
+from tests.revenue.batches import message_of
+from tests.revenue.oracle import Consignment, Item
+from tests.revenue.published import cases, differences, request_of
+
+SECONDS = 10.0
+DAY = day_of_date(date(2026, 8, 3))
+FLAT = [Consignment("DE", date(2026, 8, 3), [Item(5_000, code="620630")], schemes=[("ioss", "IM2760000014")])]
+
+
+@pytest_asyncio.fixture
+async def house(database_url: str) -> AsyncIterator[Running]:
+    async with running("revenue", assemble, database_url) as service:
+        yield service
+
+
+async def stub(house: Running, role: str = "service", ident: str = "clearance") -> RevenueServiceStub:
+    return RevenueServiceStub(await house.channel(role, ident))
+
+
+def accepted(batch: Sequence[Consignment], *, first: int = 0, version: int = 1) -> pb.AssessRequest:
+    """Write a batch as ingestion accepted it; MRNs count from `first`."""
+    table = Table.from_messages([message_of(each) for each in batch], ConsignmentColumns, ConsignmentMessage)
+    count = len(batch)
+    mrns = [make_mrns(["DE"], [3], DAY, first + place)[0] for place in range(count)]
+    known = table.with_columns(
+        {
+            "mrn": Strings.of(mrns),
+            "version": Ints.constant(version, count),
+            "filer": Strings.constant("shop", count),
+            "accepted_at": Ints.constant(DAY * MICROS_PER_DAY, count),
+        }
+    )
+    return pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=known.encode(ConsignmentColumns))
+
+
+def plain(table: Table, row: int) -> dict[str, object]:
+    """Write one row out, whatever its dictionaries look like."""
+    alone = table.take(np.array([row]))
+    told: dict[str, object] = {}
+    for name, column in alone.columns.items():
+        if not isinstance(column, Ragged):
+            told[name] = column[0]
+        elif isinstance(column.values, Table):
+            told[name] = [plain(column.values, place) for place in range(column.values.rows)]
+        else:
+            told[name] = column.values.tolist()
+    return told
+
+
+async def refused(call: "grpc.aio.UnaryUnaryCall[object, object]") -> tuple[str, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call
+    return errors.reason_of(error.value), str(error.value.details())
+
+
+async def test_an_assessment_tells_charges_totals_collectors_and_account(house: Running) -> None:
+    revenue = await stub(house)
+    batch = [*FLAT, Consignment("US", date(2026, 8, 3), [Item(1)])]
+    answer = Table.decode((await revenue.Assess(accepted(batch), timeout=SECONDS)).assessments)
+    assert answer.strings("reason").tolist() == ["", "NO_RULEBOOK"]
+    for name, amount in (("duty", 300), ("tax", 1007), ("fee", 0), ("collected_by_customs", 300),
+                         ("collected_by_vendor", 1007), ("intrinsic_value", 5_000)):  # fmt: skip
+        assert answer.ints(name).tolist() == [amount, None], name
+    assert answer.strings("deferred_account").tolist() == ["deferred:shop", ""]
+    assert answer.strings("currency").tolist() == ["EUR", ""]
+    assert answer.strings("rulebook_version")[0].startswith("EU/")
+    charges = answer.child("charges")
+    assert charges.strings("charge").tolist() == ["EU.flat_duty", "EU.vat_low_value"]
+    assert charges.ints("basis").tolist() == [None, 5_300]
+    assert charges.ints("rate_ppm").tolist() == [None, 190_000]
+    assert charges.ints("specific_minor").tolist() == [300, None]
+    assert charges.ints("item_number").tolist() == [1, 1]
+    assert charges.ints("collector").tolist() == [pb.COLLECTOR_CUSTOMS, pb.COLLECTOR_VENDOR]
+    assert charges.strings("reference").tolist() == ["EU:flat-duty", "EU:vat-rates"]
+    assert charges.strings("sentence").tolist() == ["per_tariff_line", "percent"]
+    assert charges.ints("rounding").tolist() == [0, pb.ROUNDING_HALF_UP]
+
+
+async def test_the_first_answer_is_kept_whatever_is_asked_later(house: Running) -> None:
+    revenue = await stub(house)
+    dear = [Consignment("DE", date(2026, 8, 3), [Item(9_000, code="620630")])]
+    first = await revenue.Assess(accepted(FLAT), timeout=SECONDS)
+    again = await revenue.Assess(accepted([*dear, *dear]), timeout=SECONDS)
+    mixed = Table.decode(again.assessments)
+    assert plain(mixed, 0) == plain(Table.decode(first.assessments), 0)
+    assert mixed.ints("tax").tolist() == [1007, 1767]
+    newer = await revenue.Assess(accepted(dear, version=2), timeout=SECONDS)
+    assert Table.decode(newer.assessments).ints("tax").tolist() == [1767]
+
+
+async def test_published_cases_come_out_of_the_running_service(house: Running) -> None:
+    revenue = await stub(house, "filer", "shop")
+    wrong = []
+    for case in cases():
+        answer = await revenue.Quote(request_of(case), timeout=SECONDS)
+        wrong += differences(case, answer.quotes[0])
+        assert {line.reference for line in answer.quotes[0].lines} <= {each.id for each in answer.references}
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_a_quote_that_cannot_be_made_says_why_and_what_to_do(house: Running) -> None:
+    revenue = await stub(house, "officer", "ann")
+    request = pb.QuoteRequest(consignments=[message_of(FLAT[0]), ConsignmentMessage(destination_country="US")])
+    request.as_of.FromSeconds(DAY * 86_400)
+    good, bad = (await revenue.Quote(request, timeout=SECONDS)).quotes
+    assert (good.reason, good.landed_cost, good.due_on_import) == ("", 6_307, 300)
+    assert (bad.reason, len(bad.lines)) == ("NO_RULEBOOK", 0)
+    assert "ListRulebooks" in bad.hint
+
+
+async def test_what_is_asked_wrongly_is_refused_with_a_reason(house: Running) -> None:
+    revenue, filer = await stub(house), await stub(house, "filer", "shop")
+    good = accepted(FLAT)
+    unnamed = pb.AssessRequest()
+    unnamed.CopyFrom(good)
+    unnamed.purpose = pb.PURPOSE_UNSPECIFIED
+    nameless = pb.AssessRequest()
+    nameless.CopyFrom(good)
+    nameless.consignments.ClearField("mrn")
+    torn = pb.AssessRequest()
+    torn.CopyFrom(good)
+    torn.consignments.items.price_minor.values.append(1)
+    many = pb.QuoteRequest(consignments=[message_of(FLAT[0])] * 1_001)
+    many.as_of.FromSeconds(0)
+    early = pb.QuoteRequest(consignments=[message_of(FLAT[0])])
+    early.as_of.FromSeconds(0)
+    timeless = pb.QuoteRequest(consignments=[message_of(FLAT[0])])
+    for call, reason in (
+        (revenue.Assess(unnamed, timeout=SECONDS), "ASSESSMENT_PURPOSE_UNKNOWN"),
+        (revenue.Assess(nameless, timeout=SECONDS), "CONSIGNMENT_UNIDENTIFIED"),
+        (revenue.Assess(torn, timeout=SECONDS), "CONSIGNMENT_COLUMNS_MALFORMED"),
+        (revenue.Assess(pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE), timeout=SECONDS), "BATCH_EMPTY"),
+        (filer.Assess(good, timeout=SECONDS), "ROLE_NOT_ALLOWED"),
+        (revenue.Quote(timeless, timeout=SECONDS), "ROLE_NOT_ALLOWED"),
+        (filer.Quote(many, timeout=SECONDS), "BATCH_TOO_LARGE"),
+        (filer.Quote(early, timeout=SECONDS), "AS_OF_OUT_OF_BOUNDS"),
+        (filer.Quote(timeless, timeout=SECONDS), "AS_OF_MISSING"),
+        (filer.Quote(pb.QuoteRequest(), timeout=SECONDS), "BATCH_EMPTY"),
+    ):
+        told, sentence = await refused(call)
+        assert told == reason, sentence
+
+
+async def test_the_rulebooks_are_told_with_what_nobody_verified(house: Running) -> None:
+    revenue = await stub(house, "analyst", "ann")
+    books = (await revenue.ListRulebooks(pb.ListRulebooksRequest(), timeout=SECONDS)).rulebooks
+    assert [book.jurisdiction for book in books] == ["AU", "EU", "UK"]
+    references = {reference.id: reference for reference in books[1].references}
+    assert references["EU:flat-duty"].verified
+    assert not references["EU:vat-rates"].verified
+    assert all(reference.address for reference in references.values())
+
+
+async def test_a_bad_rulebook_keeps_the_service_from_starting(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "xx").mkdir()
+    (tmp_path / "xx" / "rulebook.yaml").write_text("format: 1\njurisdiction: XX\n")
+    with pytest.raises(ConfigError, match=r"xx/rulebook\.yaml.*has no 'name'"):
+        async with running("revenue", assemble, database_url, environ={"LUXOR_REVENUE_RULEBOOKS": str(tmp_path)}):
+            raise AssertionError("it started")

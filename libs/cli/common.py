@@ -94,7 +94,9 @@ def command(
             type=click.Path(file_okay=False, path_type=Path),
             help="Data directory of the system (default: $LUXOR_DATA_DIR, else that of the account).",
         )(options)
-        made: click.Command = (group.command(name, **more) if group is not None else click.command(name, **more))(options)
+        made: click.Command = (group.command(name, **more) if group is not None else click.command(name, **more))(
+            options
+        )
         return made
 
     return decorate
@@ -139,7 +141,9 @@ def fail(
         click.echo(json.dumps(told, ensure_ascii=False), err=True)
     else:
         out = console(errors=True)
-        out.print(f"[bold red]{reason}[/]{f'  [dim]{_safe(path)}[/]' if path else ''}\n{_safe(sentence)}", soft_wrap=True)
+        out.print(
+            f"[bold red]{reason}[/]{f'  [dim]{_safe(path)}[/]' if path else ''}\n{_safe(sentence)}", soft_wrap=True
+        )
         if hint:
             out.print(f"[dim]→[/] {_safe(hint)}", soft_wrap=True)
     raise click.exceptions.Exit(code)

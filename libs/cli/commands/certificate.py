@@ -29,4 +29,6 @@ def issue(context: Context, role: str, ident: str, renew: bool) -> None:
         "key": str(party.directory / "tls.key"),
         "roots": str(party.roots),
     }
-    context.emit(told, lambda out: [out.print(f"{name:<12} {value}", soft_wrap=True) for name, value in told.items()][0])
+    context.emit(
+        told, lambda out: [out.print(f"{name:<12} {value}", soft_wrap=True) for name, value in told.items()][0]
+    )

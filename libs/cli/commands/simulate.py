@@ -11,7 +11,9 @@ from libs.cli.common import Context, command, console
 
 @command("simulate", short_help="Write a manifest of simulated consignments.")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same traffic.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed gives the same traffic."
+)
 @click.option("--scenario", default="everyday", show_default=True, help="A scenario's name, or a YAML file.")
 @click.option("--count", type=click.IntRange(0), help="Consignments of the first day (default: 10,000).")
 @click.option("--days", type=click.IntRange(1), help="In place of --count: that many days, as the scenario has them.")
@@ -46,8 +48,14 @@ def simulate(context: Context, path: Path, seed: int, scenario: str, count: int 
 
     def show(out: object) -> None:
         here = console()
-        here.print(f"{written.consignments:,} consignments on {len(written.arrivals):,} flights: [bold]{written.path}[/]", soft_wrap=True)
+        here.print(
+            f"{written.consignments:,} consignments on {len(written.arrivals):,} flights: [bold]{written.path}[/]",
+            soft_wrap=True,
+        )
         here.print(f"Truth of the {written.labelled:,} that are not honest: {written.truth_path}", soft_wrap=True)
-        here.print(f"Next:  [bold]luxor file {written.path}[/]  and  [bold]luxor arrive --manifest {written.path}[/]", soft_wrap=True)
+        here.print(
+            f"Next:  [bold]luxor file {written.path}[/]  and  [bold]luxor arrive --manifest {written.path}[/]",
+            soft_wrap=True,
+        )
 
     context.emit(told, show)

@@ -33,7 +33,10 @@ def _ports(wanted: str) -> dict[str, Ports]:
         return free_ports(SERVICES)
     chosen = {}
     for service, number in PORTS.items():
-        own = {kind: os.environ.get(f"LUXOR_{service.upper()}_{kind}", "") for kind in ("PORT", "HEALTH_PORT", "METRICS_PORT")}
+        own = {
+            kind: os.environ.get(f"LUXOR_{service.upper()}_{kind}", "")
+            for kind in ("PORT", "HEALTH_PORT", "METRICS_PORT")
+        }
         main = int(own["PORT"] or number)
         chosen[service] = Ports(main, int(own["HEALTH_PORT"] or main + 100), int(own["METRICS_PORT"] or main + 200))
     busy = taken(number for each in chosen.values() for number in (each.main, each.health, each.metrics))
@@ -44,7 +47,12 @@ def _ports(wanted: str) -> dict[str, Ports]:
 
 @command("up", short_help="Start the whole system and leave it serving.")
 @click.option("--foreground", is_flag=True, help="Stay, and stop everything at ^C.")
-@click.option("--ports", type=click.Choice(["default", "free"]), default="default", help="7401 to 7405 and their kin, or free ones.")
+@click.option(
+    "--ports",
+    type=click.Choice(["default", "free"]),
+    default="default",
+    help="7401 to 7405 and their kin, or free ones.",
+)
 @click.option("--wait", "seconds", type=float, default=START_SECONDS, help="Seconds until all have to be ready.")
 def up(context: Context, foreground: bool, ports: str, seconds: float) -> None:
     """Start PostgreSQL and the five services, wait until all are ready, and leave them serving.
@@ -88,9 +96,7 @@ def _spawn(data_dir: Path, ports: dict[str, Ports], log: Path, *, detached: bool
         )  # fmt: skip
 
 
-def _await_ready(
-    context: Context, ports: dict[str, Ports], process: "subprocess.Popen[bytes]", seconds: float
-) -> None:
+def _await_ready(context: Context, ports: dict[str, Ports], process: "subprocess.Popen[bytes]", seconds: float) -> None:
     from libs.cli.readiness import Unready, wait_ready
     from libs.client.errors import LuxorError
 
@@ -213,7 +219,9 @@ def _show_running(out: "Console", state: State, *, already: bool) -> None:
     out.print(f"Data and logs: {state.data_dir}", soft_wrap=True)
     if not already:
         out.print("\nNext:  [bold]luxor file --template > parcels.csv[/]  then  [bold]luxor file parcels.csv[/]")
-        out.print("       [bold]luxor simulate traffic.jsonl --count 1000[/]  writes traffic to file;  [bold]luxor down[/]  stops it")
+        out.print(
+            "       [bold]luxor simulate traffic.jsonl --count 1000[/]  writes traffic to file;  [bold]luxor down[/]  stops it"
+        )
 
 
 def _show_status(out: "Console", told: dict[str, Any]) -> None:

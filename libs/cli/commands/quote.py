@@ -1,0 +1,161 @@
+"""`luxor quote`: landed cost before anything is filed."""
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, fail, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command("quote", short_help="Tell what goods would cost landed.")
+@click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--to", "destination", metavar="COUNTRY", help="Country that the goods are bound for, such as DE.")
+@click.option("--from", "dispatch", default="", metavar="COUNTRY", help="Country that they are sent from.")
+@click.option(
+    "--item",
+    "items",
+    multiple=True,
+    metavar="CODE:PRICE[:TEXT]",
+    help="Commodity code and price of the line, such as 620630:31.98; may be given several times.",
+)
+@click.option("--currency", default="EUR", show_default=True, help="Currency of all amounts.")
+@click.option("--freight", default="", help="Freight that the prices do not hold.")
+@click.option("--insurance", default="", help="Insurance that the prices do not hold.")
+@click.option("--origin", default="", metavar="COUNTRY", help="Country of origin of the goods (default: --from).")
+@click.option("--scheme", default="", help="Tax scheme of the seller, such as IOSS, GST_LVG, UK_SUPPLY_VAT.")
+@click.option("--scheme-number", default="", help="Number in that scheme.")
+@click.option("--nature", default="SALE", show_default=True, help="SALE, GIFT, RETURN, SAMPLE …")
+@click.option(
+    "--on", "day", metavar="DAY", help="Day of acceptance whose law counts, such as 2026-06-30 (default: today)."
+)
+@acting("filer")
+def quote(
+    context: Context,
+    path: Path | None,
+    destination: str | None,
+    dispatch: str,
+    items: tuple[str, ...],
+    currency: str,
+    freight: str,
+    insurance: str,
+    origin: str,
+    scheme: str,
+    scheme_number: str,
+    nature: str,
+    day: str | None,
+    ident: str,
+) -> None:
+    """Tell duty, tax, who collects and what remains to be paid, each line explained. Nothing is kept.
+
+    Give the goods with --to and --item, or a PATH as for `luxor file` (its first 1,000 consignments).
+    """
+    from libs.client.files import Read, kind_of, read
+    from libs.client.problem import Fault
+    from libs.client.quotes import consignment
+    from libs.client.quotes import quote as ask
+
+    as_of = _as_of(day)
+    if path is None:
+        if not destination or not items:
+            raise click.UsageError("Give --to and --item, or a file.")
+        cells = {
+            "destination_country": destination.upper(), "dispatch_country": dispatch.upper(), "nature": nature,
+            "freight_currency": currency if freight else "", "freight": freight,
+            "insurance_currency": currency if insurance else "", "insurance": insurance,
+            "fiscal_references_scheme": scheme, "fiscal_references_number": scheme_number,
+        }  # fmt: skip
+        try:
+            found = [consignment(cells, [_item(each, currency, (origin or dispatch).upper()) for each in items])]
+        except Fault as fault:
+            fail(fault.reason, fault.sentence, fault.hint, path=fault.element, as_json=context.as_json)
+    else:
+        found = []
+        with path.open("rb") as file:
+            for each in read(file, kind_of(path)):
+                if not isinstance(each, Read):
+                    fail(
+                        each.reason,
+                        each.sentence,
+                        each.hint,
+                        path=f"line {each.line} {each.element}",
+                        as_json=context.as_json,
+                    )
+                found.append(each.message)
+                if len(found) == 1000:
+                    break
+
+    async def work() -> dict[str, Any]:
+        async with context.client("filer", ident) as client:
+            return await ask(client, found, as_of=as_of)
+
+    told = run(work())
+    context.emit(told, lambda out: _show(out, told))
+    if any(each.get("reason") for each in told.get("quotes", ())):
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _item(text: str, currency: str, origin: str) -> dict[str, str]:
+    code, _, rest = text.partition(":")
+    price, _, description = rest.partition(":")
+    if not price:
+        raise click.BadParameter(f"{text!r} is not CODE:PRICE", param_hint="--item")
+    return {
+        "item_commodity_code": code, "item_price": price, "item_price_currency": currency,
+        "item_description": description or "goods", "item_origin_country": origin,
+    }  # fmt: skip
+
+
+def _as_of(day: str | None) -> int:
+    from libs.customs.time import micros_of, parse_day, start_of
+
+    if day is None:
+        return micros_of(dt.datetime.now(dt.UTC))
+    try:
+        # Noon, which is the same day in most of the world.
+        return start_of(parse_day(day)) + 12 * 3_600_000_000
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--on") from None
+
+
+def _show(out: "Console", told: dict[str, Any]) -> None:
+    from libs.cli.text import money, percent, safe, short, table, words
+
+    laws = {each["id"]: each for each in told.get("references", ())}
+    used: dict[str, None] = {}
+    for number, each in enumerate(told.get("quotes", ()), start=1):
+        if len(told["quotes"]) > 1:
+            out.print(f"\n[bold]Consignment {number}[/]")
+        if each.get("reason"):
+            out.print(f"[bold red]{each['reason']}[/]  {safe(each.get('hint', ''))}")
+            continue
+        currency = each.get("currency", "")
+        shown = table("charge", "on", "rate", "amount", "collected by", right=(1, 2, 3))
+        shown.add_row("goods, transport and insurance", "", "", money(each.get("price", 0), currency), "")
+        for line in each.get("lines", ()):
+            used[line.get("reference", "")] = None
+            rate = line.get("rate_ppm")
+            shown.add_row(
+                f"{words(short(line.get('kind', ''), 'KIND_'))}  [dim]{safe(line.get('sentence', ''))}[/]",
+                money(line["basis"], currency) if "basis" in line else "", percent(rate) if rate is not None else "",
+                money(line.get("amount", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
+            )  # fmt: skip
+        shown.add_section()
+        shown.add_row("[bold]landed cost[/]", "", "", f"[bold]{money(each.get('landed_cost', 0), currency)}[/]", "")
+        shown.add_row("collected at the sale", "", "", money(each.get("collected_by_vendor", 0), currency), "")
+        shown.add_row("to be paid on import", "", "", money(each.get("due_on_import", 0), currency), "")
+        out.print(shown)
+        for sentence in each.get("explanation", ()):
+            out.print(f"  {safe(sentence)}")
+        for sentence in each.get("assumptions", ()):
+            out.print(f"  [yellow]assumed:[/] {safe(sentence)}")
+        out.print(f"  [dim]law {safe(each.get('rulebook_version', ''))}[/]")
+    for name in used:
+        if name in laws:
+            law = laws[name]
+            doubt = "" if law.get("verified") else "  [yellow]not verified[/]"
+            out.print(f"  [dim]{name}: {safe(law.get('law', ''))}, {safe(law.get('article', ''))}[/]{doubt}")

@@ -1,0 +1,83 @@
+"""`luxor stats`: what crossed the border."""
+
+import datetime as dt
+from typing import Any, Final
+
+import click
+
+from libs.cli.common import Context, acting, command, run
+
+DIMENSIONS: Final = (
+    "day", "origin", "hs_chapter", "lane", "destination", "state", "charge_kind", "collector", "currency",
+)  # fmt: skip
+
+
+@command("stats", short_help="Count what crossed the border, what it brought in, and how long it took.")
+@click.option(
+    "--by",
+    "group_by",
+    type=click.Choice(DIMENSIONS),
+    multiple=True,
+    help="Break down by this; may be given several times.",
+)
+@click.option(
+    "--where",
+    "filters",
+    multiple=True,
+    metavar="DIMENSION=VALUE[,VALUE]",
+    help="Only these, such as destination=DE,FR.",
+)
+@click.option(
+    "--from", "from_text", metavar="DAY", help="First day of acceptance, such as 2026-07-01 (default: a week ago)."
+)
+@click.option("--to", "to_text", metavar="DAY", help="Last day of acceptance (default: today).")
+@acting("analyst")
+def stats(
+    context: Context,
+    group_by: tuple[str, ...],
+    filters: tuple[str, ...],
+    from_text: str | None,
+    to_text: str | None,
+    ident: str,
+) -> None:
+    """Three tables: goods, revenue, and the times to decision and release. Days are those of acceptance, UTC."""
+    from libs.cli.figures import render_counts, render_revenue, render_times
+    from libs.client.plain import plain
+
+    today = dt.datetime.now(dt.UTC).date()
+    first, last = _day(from_text, today - dt.timedelta(days=7), "--from"), _day(to_text, today, "--to")
+    wanted = {}
+    for each in filters:
+        name, _, values = each.partition("=")
+        if name not in DIMENSIONS or not values:
+            raise click.BadParameter(
+                f"{each!r} is not DIMENSION=VALUE with one of {', '.join(DIMENSIONS)}", param_hint="--where"
+            )
+        wanted[name] = values.split(",")
+
+    async def work() -> dict[str, Any]:
+        async with context.client("analyst", ident) as client:
+            return plain(await client.statistics(first, last, group_by=group_by, filters=wanted))
+
+    told = run(work())
+
+    def show(out: Any) -> None:
+        if not told.get("counts"):
+            out.print("Nothing was counted in this period.")
+            return
+        out.print(render_counts(group_by, told.get("counts", [])))
+        out.print(render_revenue(group_by, told.get("revenue", [])))
+        out.print(render_times(group_by, told.get("times", [])))
+
+    context.emit(told, show)
+
+
+def _day(text: str | None, default: dt.date, option: str) -> int:
+    from libs.customs.time import day_of_date, parse_day
+
+    if text is None:
+        return day_of_date(default)
+    try:
+        return parse_day(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None

@@ -1,0 +1,163 @@
+"""How a consignment's status is drawn for people: where it stands, why, what it owes, by which law."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from libs.cli.text import LANES, STATES, coloured, kilograms, money, percent, safe, short, table, when, words
+
+
+def render(each: dict[str, Any]) -> RenderableType:
+    """Draw one consignment, as `plain` gives it."""
+    state, lane = short(each.get("state", ""), "STATE_"), short(each.get("lane", ""), "LANE_")
+    parts: list[RenderableType] = [_facts(each), _goods(each)]
+    if each.get("findings"):
+        parts += [Text("What risk found", style="bold"), _findings(each)]
+    parts += _charges(each)
+    if each.get("history"):
+        parts += [Text("What happened", style="bold"), _history(each)]
+    title = f"[bold]{each.get('mrn', '')}[/]  {coloured(state, STATES)}  ·  lane {coloured(lane, LANES)}"
+    return Panel(Group(*parts), title=title, title_align="left", border_style="dim", padding=(1, 2))
+
+
+def render_many(consignments: Sequence[dict[str, Any]]) -> RenderableType:
+    """Draw many consignments, a line each."""
+    shown = table("MRN", "house document", "to", "state", "lane", "payable", "reasons", right=(5,))
+    for each in consignments:
+        shown.add_row(
+            each.get("mrn", ""), safe(each.get("house_document", {}).get("number", "")), each.get("destination_country", ""),
+            coloured(short(each.get("state", ""), "STATE_"), STATES), coloured(short(each.get("lane", ""), "LANE_"), LANES),
+            money(each.get("payable_minor"), each.get("revenue_currency", "")), "\n".join(each.get("reasons", ())),
+        )  # fmt: skip
+    return shown
+
+
+def _facts(each: dict[str, Any]) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+
+    def row(name: str, *values: str) -> None:
+        told = "  ".join(value for value in values if value)
+        if told:
+            grid.add_row(name, told)
+
+    decided_by = each.get("decided_by", "")
+    row("why", ", ".join(each.get("reasons", ())), f"[dim]decided by {safe(decided_by)}[/]" if decided_by else "")
+    row("note", safe(each.get("note", "")))
+    row(
+        "filed by",
+        safe(each.get("filer", "")),
+        f"as {safe(each['local_reference'])}" if each.get("local_reference") else "",
+    )
+    row("travels under", safe(_document(each, "house_document")), _under(each))
+    nature = short(each.get("nature", ""), "NATURE_")
+    mass = each.get("gross_mass_mg")
+    row(
+        "goods", f"{each.get('dispatch_country', '?')} → {each.get('destination_country', '?')}",
+        words(nature) if nature != "–" else "", kilograms(mass) if mass is not None else "", safe(each.get("platform", "")),
+    )  # fmt: skip
+    steps = [
+        ("accepted", "accepted_at"),
+        ("decided", "decided_at"),
+        ("arrived", "arrived_at"),
+        ("released", "released_at"),
+    ]
+    row("when", *(f"{name} {when(each[key])}" for name, key in steps if each.get(key)))
+    score = each.get("risk_score")
+    row("risk", f"score {score}" if score is not None else "", f"[dim]{safe(each.get('rule_set_version', ''))}[/]")
+    return Padding(grid, (0, 0, 1, 0))
+
+
+def _document(each: dict[str, Any], name: str) -> str:
+    return str(each.get(name, {}).get("number", ""))
+
+
+def _under(each: dict[str, Any]) -> str:
+    master = _document(each, "master_document")
+    flight = each.get("arrival_conveyance_reference", "")
+    place = each.get("arrival_place", "")
+    told = f"in {safe(master)}" if master else ""
+    return " ".join(filter(None, [told, f"on {safe(flight)}" if flight else "", f"at {safe(place)}" if place else ""]))
+
+
+def _goods(each: dict[str, Any]) -> RenderableType:
+    shown = table("item", "code", "origin", "quantity", "net mass", "price", "customs value", right=(0, 3, 4, 5, 6))
+    currency = each.get("revenue_currency", "")
+    for item in each.get("items", ()):
+        quantity = item.get("quantity_milli")
+        price = item.get("price", {})
+        shown.add_row(
+            str(item.get("number", "")), item.get("commodity_code", ""), item.get("origin_country", ""),
+            f"{quantity / 1000:g}" if quantity is not None else "–",
+            kilograms(item["net_mass_mg"]) if "net_mass_mg" in item else "–",
+            money(price.get("minor", 0), price.get("currency", "")) if price else "–",
+            money(item.get("customs_value_minor"), currency),
+        )  # fmt: skip
+    return shown
+
+
+def _findings(each: dict[str, Any]) -> RenderableType:
+    shown = table("finding", "item", "asks for", "points", "rule", right=(1, 3))
+    for found in each.get("findings", ()):
+        version = found.get("rule_version")
+        shown.add_row(
+            f"[bold]{found.get('reason', '')}[/]\n{safe(found.get('sentence', ''))}",
+            str(found.get("item_number", "all")), coloured(short(found.get("lane", ""), "LANE_"), LANES),
+            str(found.get("points", "")), safe(f"{found.get('rule', '')} v{version}" if version else found.get("rule", "")),
+        )  # fmt: skip
+    return shown
+
+
+def _charges(each: dict[str, Any]) -> list[RenderableType]:
+    currency = each.get("revenue_currency", "")
+    if not currency:
+        return [Text("What it owes is not known: no rulebook tells it.", style="dim")]
+    parts: list[RenderableType] = []
+    if each.get("charges"):
+        shown = table("charge", "item", "on", "rate", "amount", "collected by", right=(1, 2, 3, 4))
+        for charge in each["charges"]:
+            rate = charge.get("rate_ppm")
+            explanation = safe(charge.get("explanation", ""))
+            law = safe(charge.get("legal_reference", ""))
+            shown.add_row(
+                f"[bold]{words(short(charge.get('kind', ''), 'CHARGE_KIND_'))}[/] [dim]{safe(charge.get('code', ''))}[/]\n{explanation}\n[dim]{law}[/]",
+                str(charge.get("item_number", "all")), money(charge.get("base_minor"), currency),
+                percent(rate) if rate is not None else "–", money(charge.get("amount_minor"), currency),
+                words(short(charge.get("collector", ""), "COLLECTOR_")),
+            )  # fmt: skip
+        parts += [Text("What it owes", style="bold"), shown]
+    debt = words(short(each.get("debt_status", ""), "DEBT_STATUS_"))
+    account = safe(each.get("debt_account", ""))
+    sums = [
+        f"value {money(each.get('customs_value_minor'), currency)}", f"duty {money(each.get('duty_minor'), currency)}",
+        f"tax {money(each.get('tax_minor'), currency)}",
+    ]  # fmt: skip
+    if each.get("fee_minor"):
+        sums.append(f"fees {money(each['fee_minor'], currency)}")
+    if each.get("vendor_collected_minor"):
+        sums.append(f"collected by the vendor {money(each['vendor_collected_minor'], currency)}")
+    sums.append(f"[bold]payable {money(each.get('payable_minor'), currency)}[/]")
+    parts.append(Text.from_markup("  ·  ".join(sums)))
+    parts.append(
+        Text.from_markup(
+            f"[dim]debt: {debt}{f', {account}' if account else ''}  ·  law {safe(each.get('rulebook_version', ''))}[/]"
+        )
+    )
+    return parts
+
+
+def _history(each: dict[str, Any]) -> RenderableType:
+    shown = table("version", "when", "what", "state", "reasons", right=(0,))
+    for entry in each["history"]:
+        shown.add_row(
+            str(entry.get("version", "")), when(entry.get("changed_at", "")),
+            words(short(entry.get("change", ""), "CHANGE_")),
+            coloured(short(entry.get("state", ""), "STATE_"), STATES), ", ".join(entry.get("reasons", ())),
+        )  # fmt: skip
+    return shown

@@ -1,0 +1,99 @@
+"""How statistics are drawn for people."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+
+from libs.cli.text import duration, kilograms, money, short, table, words
+
+_REVENUE_ONLY = frozenset({"charge_kind", "collector"})
+
+
+def render_counts(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit: int = 40) -> RenderableType:
+    """Draw consignments, items, value and mass."""
+    names = [each for each in group_by if each not in _REVENUE_ONLY]
+    keep = [place for place, each in enumerate(group_by) if each not in _REVENUE_ONLY]
+    at = len(names)
+    shown = table(
+        *map(words, names), "consignments", "items", "value", "net mass", title="Goods", right=range(at, at + 4)
+    )
+    ordered = _ordered(rows, names, keep, "consignments")
+    for row in ordered[:limit]:
+        value = money(row.get("value_minor", 0), row["currency"]) if row.get("currency") else "–"
+        shown.add_row(
+            *_keys(row, names, keep), f"{row.get('consignments', 0):,}", f"{row.get('items', 0):,}", value,
+            kilograms(row.get("net_mass_mg", 0)),
+        )  # fmt: skip
+    _cut(shown, len(ordered), limit)
+    return shown
+
+
+def render_revenue(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit: int = 40) -> RenderableType:
+    """Draw charges and their sums."""
+    names, keep = list(group_by), list(range(len(group_by)))
+    at = len(names)
+    shown = table(*map(words, names), "charges", "amount", title="Revenue", right=(at, at + 1))
+    ordered = _ordered(rows, names, keep, "amount_minor")
+    for row in ordered[:limit]:
+        amount = money(row.get("amount_minor", 0), row.get("currency", ""))
+        shown.add_row(*_keys(row, names, keep), f"{row.get('charges', 0):,}", amount)
+    _cut(shown, len(ordered), limit)
+    return shown
+
+
+def render_times(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit: int = 40) -> RenderableType:
+    """Draw mean and percentiles of the times; percentiles are upper bounds of the histogram's buckets."""
+    names = [each for each in group_by if each not in _REVENUE_ONLY]
+    keep = [place for place, each in enumerate(group_by) if each not in _REVENUE_ONLY]
+    at = len(names)
+    shown = table(
+        *map(words, names), "stretch", "consignments", "mean", "half within", "99 % within",
+        title="Times", right=range(at + 1, at + 5),
+    )  # fmt: skip
+    for row in rows[:limit]:
+        count = row.get("count", 0)
+        mean = duration(row.get("sum_micros", 0) / count) if count else "–"
+        stretch = "to decision" if short(row.get("stretch", ""), "STRETCH_") == "DECISION" else "arrival to release"
+        shown.add_row(*_keys(row, names, keep), stretch, f"{count:,}", mean, _within(row, 0.5), _within(row, 0.99))
+    _cut(shown, len(rows), limit)
+    return shown
+
+
+def _ordered(
+    rows: Sequence[dict[str, Any]], names: Sequence[str], keep: Sequence[int], by: str
+) -> list[dict[str, Any]]:
+    """Days in their order, all else by size."""
+    if "day" in names:
+        place = keep[names.index("day")]
+        return sorted(rows, key=lambda row: (row["keys"][place], -row.get(by, 0)))
+    return sorted(rows, key=lambda row: -row.get(by, 0))
+
+
+def _keys(row: dict[str, Any], names: Sequence[str], keep: Sequence[int]) -> list[str]:
+    keys = row.get("keys", [])
+    return [_key(name, keys[place] if place < len(keys) else "") for name, place in zip(names, keep, strict=True)]
+
+
+def _key(name: str, value: str) -> str:
+    from libs.customs.time import day_text
+
+    if name == "day" and value.isdigit():
+        return day_text(int(value))
+    return (words(value) if name in ("lane", "state", "charge_kind", "collector") else value) or "–"
+
+
+def _within(row: dict[str, Any], share: float) -> str:
+    bounds, buckets = row.get("bounds_micros", []), row.get("buckets", [])
+    wanted, seen = share * sum(buckets), 0
+    for bound, count in zip(bounds, buckets, strict=False):
+        seen += count
+        if seen >= wanted:
+            return duration(bound)
+    return f"over {duration(bounds[-1])}" if bounds else "–"
+
+
+def _cut(shown: Any, rows: int, limit: int) -> None:
+    if rows > limit:
+        shown.caption = f"{rows - limit:,} more rows; --json has all"
+        shown.caption_justify = "left"

@@ -40,8 +40,8 @@ def rows() -> list[tuple[int, str, str]]:
             if numbers:
                 meaning = comment[numbers.end() :]
                 place = "" if message[1] == "Consignment" else "items[]."
-                for number in re.findall(r"\d+", numbers[1]):
-                    found.append((int(number), f"{place}{field[3]}", meaning))
+                told = re.findall(r"\d+", numbers[1])
+                found += [(int(number), f"{place}{field[3]}", meaning) for number in told]
     return sorted(found, key=lambda row: row[0])
 
 

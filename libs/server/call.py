@@ -1,7 +1,6 @@
 """The call that is being served, as handlers see it."""
 
-import asyncio
-from collections.abc import Callable
+import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,7 +17,7 @@ class Finding(NamedTuple):
 
 @dataclass(slots=True)
 class Call:
-    """One call: who, under which id and trace, until when, and what was noticed on the way in."""
+    """One call: who, under which id and trace, until when (`ends_at`, of `time.monotonic`), and what was noticed."""
 
     identity: Identity
     method: str
@@ -26,13 +25,11 @@ class Call:
     trace: str
     ends_at: float
     findings: list[Finding] = field(default_factory=list)
-    clock: Callable[[], float] | None = None
 
     @property
     def deadline(self) -> float:
         """Return the seconds that are left, never below zero: what calls to neighbours may take."""
-        now = self.clock() if self.clock is not None else asyncio.get_running_loop().time()
-        return max(0.0, self.ends_at - now)
+        return max(0.0, self.ends_at - time.monotonic())
 
 
 _current: ContextVar[Call] = ContextVar("luxor_call")

@@ -32,7 +32,7 @@ from libs.server.admission import Gate
 from libs.server.call import Call, enter
 from libs.server.config import ServerConfig
 from libs.server.errors import STATUS_KEY, Refusal, refusal_of
-from libs.server.findings import UnknownFields
+from libs.server.findings import drop_unknown
 from libs.server.identity import Identity, Role
 
 OPEN_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
@@ -57,7 +57,6 @@ class Method:
     long_poll: bool
     message_class: type[Message]
     serialize: Callable[[Any], bytes]
-    unknown: UnknownFields = field(default_factory=UnknownFields)
     timers: dict[str, Any] = field(default_factory=dict)
 
     def observe(self, code: str, seconds: float) -> None:
@@ -250,7 +249,7 @@ class Chain(grpc.aio.ServerInterceptor):
         except DecodeError:
             raise Refusal("UNDECODABLE", message=method.message_class.DESCRIPTOR.full_name) from None
         _bytes.labels(method.name).inc(size)
-        found = method.unknown.look(request, raw, call.identity)
+        found = drop_unknown(request, raw)
         if found:
             call.findings.extend(found)
             _unknown.labels(method.name).inc(len(found))

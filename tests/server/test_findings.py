@@ -6,7 +6,7 @@ from google.protobuf import struct_pb2
 from google.rpc import error_details_pb2
 
 from libs.server.call import Finding
-from libs.server.findings import FINDINGS_MAX, FIRST_CALLS, ONE_IN, SMALL_BYTES, UnknownFields, unknown_fields
+from libs.server.findings import FINDINGS_MAX, drop_unknown, unknown_fields
 
 UNKNOWN = bytes([99 << 3 & 0x7F | 0x80, 99 >> 4, 1])
 """Field 99, a varint."""
@@ -27,17 +27,17 @@ def parse(raw: bytes) -> Any:
 
 def test_an_unknown_field_in_one_element_of_many_is_found() -> None:
     raw = batch(100, 42)
-    assert UnknownFields().look(parse(raw), raw, "a") == [Finding("field_violations[42]", 99)]
+    assert drop_unknown(parse(raw), raw) == [Finding("field_violations[42]", 99)]
 
 
 def test_nothing_is_found_where_all_is_known() -> None:
     raw = error_details_pb2.BadRequest(field_violations=[{"field": "x"}]).SerializeToString()
-    assert UnknownFields().look(parse(raw), raw, "a") == []
+    assert drop_unknown(parse(raw), raw) == []
 
 
 def test_a_longer_form_of_a_known_field_is_no_finding() -> None:
     raw = b"\x0a\x83\x00\x0a\x01x"  # the length 3 in two bytes
-    assert UnknownFields().look(parse(raw), raw, "a") == []
+    assert drop_unknown(parse(raw), raw) == []
 
 
 def test_a_map_is_walked_by_its_keys() -> None:
@@ -55,14 +55,9 @@ def test_the_findings_of_one_request_are_limited() -> None:
     assert len(unknown_fields(message)) == FINDINGS_MAX
 
 
-def test_large_requests_are_checked_at_first_then_in_turn_and_closely_after_a_finding() -> None:
-    look = UnknownFields()
-    clean = error_details_pb2.BadRequest(field_violations=[{"field": "x" * SMALL_BYTES}]).SerializeToString()
-    odd = clean + batch(1, 0)
-    for _ in range(FIRST_CALLS):
-        assert look.look(parse(clean), clean, "a") == []
-    found = [bool(look.look(parse(odd), odd, "a")) for _ in range(ONE_IN + FIRST_CALLS)]
-    first = found.index(True)
-    assert first < ONE_IN
-    assert all(found[first:])
-    assert look.look(parse(odd), odd, "another")
+def test_what_is_unknown_is_dropped_from_the_request() -> None:
+    raw = batch(2, 1)
+    request = parse(raw)
+    assert drop_unknown(request, raw)
+    assert request.ByteSize() < len(raw)
+    assert drop_unknown(request, request.SerializeToString()) == []

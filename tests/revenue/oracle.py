@@ -300,13 +300,13 @@ class _One:
                     way.debtor,
                     way.scheme,
                     waived,
-                )  # fmt: skip
+                )
             )
         mine = self.parts.setdefault(charge.kind, [0] * len(self.filed.items))
         goods = self.parts["goods"]
-        for line in done:
-            for place, part in enumerate(shared(line.amount, goods) if line.item is None else []):
+        for charged in done:
+            for place, part in enumerate(shared(charged.amount, goods) if charged.item is None else []):
                 mine[place] += part
-            if line.item is not None:
-                mine[line.item] += line.amount
+            if charged.item is not None:
+                mine[charged.item] += charged.amount
         return done

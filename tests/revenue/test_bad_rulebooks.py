@@ -66,7 +66,7 @@ MISTAKES = {
         "mode: up, unit: 0.01 EUR, reference: act}]",
         "mode: sideways, unit: 0.01 EUR, reference: act}]",
         "charges[levy].rounding[0].mode: 'sideways' is not one of the known words",
-    ),  # fmt: skip
+    ),
     "a rounding to nothing": (
         "mode: half_even, unit: 0.01 EUR",
         "mode: half_even, unit: 0.00 EUR",
@@ -77,7 +77,7 @@ MISTAKES = {
         "when: {limit: item_limit, position: over}",
         "when: {limit: itm_limit, position: over}",
         "charges[duty].when.limit: 'itm_limit' is not one of the rulebook's limits",
-    ),  # fmt: skip
+    ),
     "an unknown area": (
         "areas: [XB]\n    mass",
         "areas: [XC]\n    mass",
@@ -109,7 +109,7 @@ MISTAKES = {
         "{from: 2020-01-01, to: 2021-12-31, base",
         "{from: 2020-01-01, to: 2019-12-31, base",
         "ends on 2019-12-31 before it begins on 2020-01-01",
-    ),  # fmt: skip
+    ),
     "a day that does not exist": (
         "from: 2022-01-01, base",
         "from: 2022-02-30, base",

@@ -1,6 +1,6 @@
 """Revenue over real gRPC, TLS and PostgreSQL."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def plain(table: Table, row: int) -> dict[str, object]:
     return told
 
 
-async def refused(call: "grpc.aio.UnaryUnaryCall[object, object]") -> tuple[str, str]:
+async def refused(call: Awaitable[object]) -> tuple[str, str]:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await call
     return errors.reason_of(error.value), str(error.value.details())

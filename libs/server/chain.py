@@ -20,7 +20,8 @@ import itertools
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any, NoReturn, cast
 
 import grpc
@@ -42,8 +43,8 @@ REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 _log = telemetry.get_logger()
-_seconds = telemetry.histogram("luxor_call_seconds", "Time of a call as served", ("method", "code"))
-_bytes = telemetry.counter("luxor_request_bytes_total", "Bytes of requests taken", ("method",))
+_seconds = telemetry.LoopHistogram("luxor_call_seconds", "Time of a call as served", ("method", "code"))
+_bytes = telemetry.gauge("luxor_request_bytes", "Bytes of requests taken since the start", ("method",))
 _unknown = telemetry.counter("luxor_unknown_fields_total", "Unknown protobuf fields found in requests", ("method",))
 _in_flight = telemetry.gauge("luxor_calls_in_flight", "Calls running now", ("kind",))
 
@@ -57,14 +58,7 @@ class Method:
     long_poll: bool
     message_class: type[Message]
     serialize: Callable[[Any], bytes]
-    timers: dict[str, Any] = field(default_factory=dict)
-
-    def observe(self, code: str, seconds: float) -> None:
-        """Count one call."""
-        timer = self.timers.get(code)
-        if timer is None:
-            timer = self.timers[code] = _seconds.labels(self.name, code)
-        timer.observe(seconds)
+    bytes_taken: int = 0
 
 
 class Chain(grpc.aio.ServerInterceptor):
@@ -98,6 +92,8 @@ class Chain(grpc.aio.ServerInterceptor):
             raise TypeError(f"{name} has no protobuf request")
         assert handler.response_serializer is not None
         method = Method(name, roles, long_poll, message_class, handler.response_serializer)
+        # Read at the scrape: an addition a call costs less than a counter with labels.
+        _bytes.labels(name).set_function(lambda: method.bytes_taken)
         if handler.unary_unary is not None and asyncio.iscoroutinefunction(handler.unary_unary):
             served = _raw(grpc.unary_unary_rpc_method_handler, self._unary(method, handler.unary_unary))
         elif handler.unary_stream is not None:
@@ -121,21 +117,28 @@ class Chain(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: Method, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[bytes]]:
         gate = self.long_polls if method.long_poll else self.gate
-        clock = _clock
 
         async def serve(raw: bytes, context: Any) -> bytes:
-            begun = clock()
+            begun = monotonic()
             request_id, trace = self._context(context)
             caller: Identity | None = None
             code = "CANCELLED"
             limit: asyncio.Timeout | None = None
+            ends_at = float("inf")
             try:
                 who = self._admit(method, gate, context)
                 caller = who
-                call = Call(who, method.name, request_id, trace, begun + self._time(method, context))
+                seconds, is_cut = self._time(method, context)
+                ends_at = begun + seconds
+                call = Call(who, method.name, request_id, trace, ends_at)
                 enter(call)
-                async with asyncio.timeout_at(call.ends_at) as limit:
-                    answer: bytes = method.serialize(await behaviour(self._parse(method, raw, call), context))
+                request = self._parse(method, raw, call)
+                if is_cut:
+                    async with asyncio.timeout(seconds) as limit:
+                        answer: bytes = method.serialize(await behaviour(request, context))
+                else:
+                    # gRPC's core cancels the task when the client's own deadline passes, also where the client is gone.
+                    answer = method.serialize(await behaviour(request, context))
                 if len(answer) > self._answer_bytes_max:
                     raise Refusal("ANSWER_TOO_LARGE", bytes=len(answer), bytes_max=self._answer_bytes_max)
                 code = "OK"
@@ -144,14 +147,17 @@ class Chain(grpc.aio.ServerInterceptor):
                 # A timeout of the handler's own (a store's, a neighbour's) is an error like others: only ours is the
                 # deadline.
                 late = isinstance(error, TimeoutError) and limit is not None and limit.expired()
-                refusal = self._refusal(error, method, request_id, late, clock() - begun)
+                refusal = self._refusal(error, method, request_id, late, monotonic() - begun)
                 code = refusal.code.name
             finally:
                 # Also when the client went away, which is a cancellation and passes.
-                seconds = clock() - begun
+                now = monotonic()
+                seconds = now - begun
+                if code == "CANCELLED" and now >= ends_at:
+                    code = "DEADLINE_EXCEEDED"
                 if caller is not None:
                     gate.leave(caller, seconds)
-                method.observe(code, seconds)
+                _seconds.observe(seconds, method.name, code)
             await _abort(context, refusal, request_id)
 
         return serve
@@ -160,25 +166,27 @@ class Chain(grpc.aio.ServerInterceptor):
         self, method: Method, behaviour: Callable[..., AsyncIterator[Any]]
     ) -> Callable[..., AsyncIterator[bytes]]:
         gate = self.long_polls if method.long_poll else self.gate
-        clock = _clock
 
         async def serve(raw: bytes, context: Any) -> AsyncIterator[bytes]:
-            begun = clock()
+            begun = monotonic()
             request_id, trace = self._context(context)
             caller: Identity | None = None
             code = "CANCELLED"
             limit: asyncio.Timeout | None = None
+            ends_at = float("inf")
             answers: AsyncIterator[Any] | None = None
             try:
                 who = self._admit(method, gate, context)
                 caller = who
-                call = Call(who, method.name, request_id, trace, begun + self._time(method, context))
+                seconds, _ = self._time(method, context)
+                ends_at = begun + seconds
+                call = Call(who, method.name, request_id, trace, ends_at)
                 enter(call)
                 answers = behaviour(self._parse(method, raw, call), context)
                 while True:
                     # The limit is around each answer, not around the yield: this generator may be left waiting there.
                     try:
-                        async with asyncio.timeout_at(call.ends_at) as limit:
+                        async with asyncio.timeout(call.deadline) as limit:
                             answer = method.serialize(await anext(answers))
                     except StopAsyncIteration:
                         break
@@ -189,13 +197,16 @@ class Chain(grpc.aio.ServerInterceptor):
                 return
             except Exception as error:
                 late = isinstance(error, TimeoutError) and limit is not None and limit.expired()
-                refusal = self._refusal(error, method, request_id, late, clock() - begun)
+                refusal = self._refusal(error, method, request_id, late, monotonic() - begun)
                 code = refusal.code.name
             finally:
-                seconds = clock() - begun
+                now = monotonic()
+                seconds = now - begun
+                if code == "CANCELLED" and now >= ends_at:
+                    code = "DEADLINE_EXCEEDED"
                 if caller is not None:
                     gate.leave(caller, seconds)
-                method.observe(code, seconds)
+                _seconds.observe(seconds, method.name, code)
                 close = getattr(answers, "aclose", None)
                 if close is not None:
                     await close()
@@ -231,13 +242,13 @@ class Chain(grpc.aio.ServerInterceptor):
         gate.enter(who)
         return who
 
-    def _time(self, method: Method, context: Any) -> float:
-        """Step 7: the seconds that the call has; too long a deadline is cut."""
+    def _time(self, method: Method, context: Any) -> tuple[float, bool]:
+        """Step 7: the seconds that the call has, and whether they are fewer than the client gave."""
         longest = self._config.long_poll_seconds_max if method.long_poll else self._config.deadline_seconds_max
         remaining: float | None = context.time_remaining()
         if remaining is None:
             raise Refusal("DEADLINE_REQUIRED", seconds_max=f"{longest:g}")
-        return min(remaining, longest)
+        return (longest, True) if remaining > longest else (remaining, False)
 
     def _parse(self, method: Method, raw: bytes, call: Call) -> Message:
         """Step 8: the documented size, bytes that are a message, fields that are known."""
@@ -248,7 +259,7 @@ class Chain(grpc.aio.ServerInterceptor):
             request = method.message_class.FromString(raw)
         except DecodeError:
             raise Refusal("UNDECODABLE", message=method.message_class.DESCRIPTOR.full_name) from None
-        _bytes.labels(method.name).inc(size)
+        method.bytes_taken += size
         found = drop_unknown(request, raw)
         if found:
             call.findings.extend(found)
@@ -271,10 +282,6 @@ class Chain(grpc.aio.ServerInterceptor):
 def _raw(make: Callable[..., Any], behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
     """Return a handler of bytes: parsing and serialising happen inside of the chain, where errors are mapped."""
     return cast("grpc.RpcMethodHandler[Any, Any]", make(behaviour))
-
-
-def _clock() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def _abort(context: Any, refusal: Refusal, request_id: str) -> NoReturn:

@@ -8,13 +8,14 @@ log.info("BATCH_ACCEPTED", rows=500)
 """
 
 from libs.telemetry.logs import Log, get_logger
-from libs.telemetry.metrics import LATENCY_BUCKETS, counter, gauge, histogram
+from libs.telemetry.metrics import LATENCY_BUCKETS, LoopHistogram, counter, gauge, histogram
 from libs.telemetry.setup import Telemetry, setup
 from libs.telemetry.trace import Span, new_traceparent, span, traceparent, use_traceparent
 
 __all__ = [
     "LATENCY_BUCKETS",
     "Log",
+    "LoopHistogram",
     "Span",
     "Telemetry",
     "counter",

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import sys
 from typing import Any
 
 import grpc
@@ -119,6 +121,39 @@ async def test_a_client_that_goes_away_cancels_its_call_and_frees_its_place(star
     pending.cancel()
     await asyncio.wait_for(cancelled.wait(), 5)
     await running.until(lambda: running.server.chain.gate.in_flight == 0)
+
+
+STOPPED_CLIENT = """
+import sys, pathlib, grpc
+from libs.server.tls import LocalCA
+material = LocalCA(pathlib.Path(sys.argv[1])).issue("filer", "acme").load()
+with grpc.secure_channel(sys.argv[2], material.channel_credentials()) as channel:
+    channel.unary_unary("/luxor.test.v1.TestService/Echo")(b"", timeout=1.5)
+"""
+
+
+async def test_the_deadline_holds_when_the_client_can_no_longer_say_so(start: Any) -> None:
+    running = await start()
+    cancelled = asyncio.Event()
+
+    async def wait(_request: Any, _context: Any) -> Any:
+        running.servicer.entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    running.servicer.behaviour = wait
+    command = ["-c", STOPPED_CLIENT, str(running.authority.directory), f"localhost:{running.server.port}"]
+    client = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.DEVNULL)
+    try:
+        await asyncio.wait_for(running.servicer.entered.wait(), 20)
+        client.send_signal(signal.SIGSTOP)
+        await asyncio.wait_for(cancelled.wait(), 10)
+    finally:
+        client.send_signal(signal.SIGCONT)
+        client.kill()
+        await client.wait()
 
 
 async def test_a_timeout_inside_the_handler_is_not_taken_for_the_deadline(start: Any, message: Any) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from typing import Any
 
 import grpc
@@ -111,7 +112,7 @@ async def test_deadline_and_trace_of_the_served_call_go_to_the_neighbour(start: 
     async def serve() -> None:
         header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
         telemetry.use_traceparent(header)
-        ends_at = asyncio.get_running_loop().time() + 2
+        ends_at = time.monotonic() + 2
         call.enter(call.Call(Identity(Role.FILER, "acme"), "m", "r", header, ends_at))
         await running.method("Echo")(message(), timeout=30)
         await running.method("Echo")(message())

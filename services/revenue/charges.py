@@ -101,7 +101,7 @@ class _Work:
             return None
         slots, values = self.program.slots, self.values
         slot = row_slot[rows]
-        outcome = outcome_of(self.program, self.standing, slot, rows)
+        outcome = outcome_of(self.program, self.standing, place, slot, rows)
         specific = _specific(self.program, values, place, slot, rows)
         amount = specific.copy()
         basis = np.zeros(len(rows), dtype=np.int64)
@@ -201,7 +201,7 @@ class _Work:
                 applies = there[row] & _applies(program, slot, standing.item_within)
             if claims is not None:
                 applies = self._with_preferences(slot, applies, there, claims)
-        outcome = outcome_of(program, standing, row_slot, np.arange(filings.rows))
+        outcome = outcome_of(program, standing, place, row_slot, slice(None))
         if place.tariff_line:
             everything = np.ones(filings.items, dtype=np.bool_) if applies is None else applies
             applies = _first_of_tariff_line(program, filings, row_slot[row], outcome[row], everything)
@@ -243,6 +243,8 @@ def _specific(program: Program, values: Values, place: Place, slot: Int64, rows:
         return minor
     currency = slots.currency[slot]
     foreign = currency >= 0
+    if not some(foreign):
+        return minor
     regime = values.regime[rows]
     rate = program.exchange.find(regimes.exchange_table[regime], currency, values.exchange_day[rows])
     unknown = np.zeros(len(values.regime), dtype=np.bool_)

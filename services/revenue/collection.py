@@ -7,7 +7,7 @@ import numpy as np
 from services.revenue.arithmetic import Flags, Int64, row_sums, some
 from services.revenue.filings import Filings
 from services.revenue.problems import Note
-from services.revenue.program import SCHEMES, Program
+from services.revenue.program import SCHEMES, Place, Program
 from services.revenue.valuation import Values
 
 ABSENT, NUMBER_MISSING, NUMBER_MALFORMED, WELL_FORMED = range(4)
@@ -79,21 +79,26 @@ def _scheme_states(program: Program, filings: Filings, values: Values) -> Int64:
     return states
 
 
-def outcome_of(program: Program, standing: Standing, slot: Int64, rows: Int64) -> Int64:
-    """Return the place of the collection that applies to each row's slot: the first that fits, else the border."""
+def outcome_of(program: Program, standing: Standing, place: Place, slot: Int64, rows: Int64 | slice) -> Int64:
+    """Return the number of the collection that applies to each row's slot: the first that fits, else the border."""
     ways = program.outcomes_per_slot
     chosen = slot * ways + ways - 1
+    if not place.ways:
+        return chosen
+    states, within = standing.scheme_state[rows], standing.row_within[rows]
+    each = np.arange(len(slot))
     outcomes = program.outcomes
     open_: Flags = np.ones(len(slot), dtype=np.bool_)
-    for at in range(ways - 1):
-        place = slot * ways + at
-        fits = open_ & outcomes.there[place]
+    for at in place.ways:
+        way = slot * ways + at
+        fits = open_ & outcomes.there[way]
         if not some(fits):
             continue
-        scheme = outcomes.scheme[place]
-        fits &= (scheme == 0) | (standing.scheme_state[rows, scheme] == WELL_FORMED)
-        limit = outcomes.limit[place]
-        fits &= (limit < 0) | (standing.row_within[rows, limit] != outcomes.over[place])
-        chosen = np.where(fits, place, chosen)
+        scheme = outcomes.scheme[way]
+        fits &= (scheme == 0) | (states[each, scheme] == WELL_FORMED)
+        limit = outcomes.limit[way]
+        if some(limit >= 0):
+            fits &= (limit < 0) | (within[each, limit] != outcomes.over[way])
+        chosen = np.where(fits, way, chosen)
         open_ &= ~fits
     return chosen

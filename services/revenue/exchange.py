@@ -20,6 +20,7 @@ from services.revenue.yaml_source import Source
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_BITS = 24
+_DAY_MASK = (1 << _DAY_BITS) - 1
 _CURRENCY_BITS = 12
 _LARGEST_PART = 2**31
 
@@ -114,8 +115,9 @@ class Exchange:
         self.rates = sorted(rates, key=lambda rate: self._key(rate.table, rate.currency, rate.start))
         self._keys = np.array([self._key(rate.table, rate.currency, rate.start) for rate in self.rates], dtype=np.int64)
         self._end = np.array([rate.end for rate in self.rates], dtype=np.int64)
-        self.numerator = np.array([rate.numerator for rate in self.rates], dtype=np.int64)
-        self.denominator = np.array([rate.denominator for rate in self.rates], dtype=np.int64)
+        # One more at the end, so that the place -1 (no rate) converts 1:1.
+        self._numerator = np.array([*(rate.numerator for rate in self.rates), 1], dtype=np.int64)
+        self._denominator = np.array([*(rate.denominator for rate in self.rates), 1], dtype=np.int64)
 
     def _key(self, table: str, currency: str, day: int) -> int:
         place = self.tables.index(table) << _CURRENCY_BITS | self._currency[currency]
@@ -128,7 +130,8 @@ class Exchange:
     def find(self, table: Int64, currency: Int64, day: Int64) -> Int64:
         """Return the place in `rates` per element, -1 where the table has no rate of the currency on the day."""
         place = (table << _CURRENCY_BITS) | currency
-        keys = (place << _DAY_BITS) | np.clip(day, 0, (1 << _DAY_BITS) - 1)
+        # A day outside the bits may look like another; the test of the last day below, and of 0, sorts it out.
+        keys = (place << _DAY_BITS) | (day & _DAY_MASK)
         found: Int64 = np.searchsorted(self._keys, keys, side="right") - 1
         known = (
             (currency >= 0)
@@ -136,6 +139,7 @@ class Exchange:
             & (found >= 0)
             & ((self._keys[found] >> _DAY_BITS) == place)
             & (self._end[found] >= day)
+            & (day >= 0)
         )
         if every(known):
             return found
@@ -143,8 +147,7 @@ class Exchange:
 
     def convert(self, minor: Int64, rate: Int64, mode: Int64, unit: Int64, refused: Flags) -> Int64:
         """Convert minor units by the rates found (-1 = 1:1), rounded; `refused` marks what is too large."""
-        numerator = np.where(rate >= 0, self.numerator[rate], 1)
-        denominator = np.where(rate >= 0, self.denominator[rate], 1)
+        numerator, denominator = self._numerator[rate], self._denominator[rate]
         same = numerator == denominator
         if every(same):
             return minor.copy()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.arithmetic import Flags, Int64, row_sums, some
+from services.revenue.arithmetic import Flags, Int64, some
 from services.revenue.charges import Lines, charge
 from services.revenue.collection import stand
 from services.revenue.filings import Filings
@@ -68,10 +68,10 @@ def assess(program: Program, filings: Filings) -> Assessment:
     notes = values.notes
     if some(standing.scheme_state != 0):
         # A well-formed number under which nothing was collected: the scheme is not open for this consignment.
-        used = row_sums((schemes > 0).astype(np.int64), offsets) > 0
-        notes[(standing.scheme_state == 3).any(axis=1) & ~used] |= Note.SCHEME_NOT_OPEN
+        used = _rows_with(schemes > 0, lines, filings.rows)
+        notes[(standing.scheme_state == 3).any(axis=1) & ~used] |= int(Note.SCHEME_NOT_OPEN)
     unverified = program.slots.unverified[lines.slot]
-    notes[row_sums(unverified.astype(np.int64), offsets) > 0] |= Note.UNVERIFIED_VALUE
+    notes[_rows_with(unverified, lines, filings.rows)] |= int(Note.UNVERIFIED_VALUE)
     if some(failed):
         notes[failed] = 0
         values.intrinsic = np.where(failed, 0, values.intrinsic)
@@ -95,9 +95,13 @@ def assess(program: Program, filings: Filings) -> Assessment:
 
 
 def _totals(amount: Int64, group: Int64, groups: int, offsets: Int64) -> list[Int64]:
-    none = np.zeros(len(offsets) - 1, dtype=np.int64)
-    totals = []
-    for place in range(groups):
-        mine = group == place
-        totals.append(row_sums(np.where(mine, amount, 0), offsets) if some(mine) else none.copy())
-    return totals
+    apart = np.where(group == np.arange(groups)[:, None], amount, 0)
+    running = np.zeros((groups, len(amount) + 1), dtype=np.int64)
+    np.cumsum(apart, axis=1, out=running[:, 1:])
+    return list(running[:, offsets[1:]] - running[:, offsets[:-1]])
+
+
+def _rows_with(flags: Flags, lines: Lines, rows: int) -> Flags:
+    found = np.zeros(rows, dtype=np.bool_)
+    found[lines.row[flags]] = True
+    return found

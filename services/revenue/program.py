@@ -130,6 +130,8 @@ class Place:
     foreign: bool
     minimum: bool
     preference: bool
+    ways: tuple[int, ...]
+    """Which ways of collection but the border any regime has there."""
 
 
 @dataclass(slots=True)
@@ -161,9 +163,11 @@ class Program:
 
     def find(self, area: Int64, day: Int64) -> Int64:
         """Return the regime of each area (-1 = none) on each day, -1 where no law is known."""
-        keys = (np.maximum(area, 0) << DAY_BITS) | np.clip(day, 0, (1 << DAY_BITS) - 1)
+        # A day outside the bits may look like another; the test of the last day below, and of 0, sorts it out.
+        keys = (np.maximum(area, 0) << DAY_BITS) | (day & ((1 << DAY_BITS) - 1))
         found: Int64 = np.searchsorted(self.starts, keys, side="right") - 1
         known = (area >= 0) & (found >= 0) & ((self.starts[found] >> DAY_BITS) == area) & (self.ends[found] >= day)
+        known &= day >= 0
         return np.where(known, found, -1)
 
 
@@ -242,7 +246,7 @@ class _Compiler:
                 for read in self.books
             ],
             bases_used=bases,
-            places=[_place(slot_rows[place::slots]) for place in range(slots)],
+            places=[_place(slot_rows[at::slots], outcome_rows, at, slots, outcomes) for at in range(slots)],
         )
 
     def _spans(self, book: Rulebook) -> list[tuple[date, date]]:
@@ -373,7 +377,9 @@ class _Compiler:
         }
 
 
-def _place(slots: list[dict[str, Any]]) -> Place:
+def _place(
+    slots: list[dict[str, Any]], outcomes: list[dict[str, Any]], at: int, slots_per_regime: int, ways: int
+) -> Place:
     there = [slot for slot in slots if slot["there"]]
     methods = {METHODS[slot["method"]] for slot in there}
     return Place(
@@ -385,6 +391,11 @@ def _place(slots: list[dict[str, Any]]) -> Place:
         foreign=any(slot["currency"] >= 0 for slot in there),
         minimum=any(slot["minimum"] for slot in there),
         preference=any(slot["unless_digits"] or slot["also_digits"] for slot in there),
+        ways=tuple(
+            way
+            for way in range(ways - 1)
+            if any(outcome["there"] for outcome in outcomes[at * ways + way :: slots_per_regime * ways])
+        ),
     )
 
 

@@ -15,57 +15,15 @@ import numpy as np
 from libs.columns import Kind as ColumnKind
 from services.risk import nodes, vectors
 from services.risk.checked import Call, Checked, Expr, ListOf, Literal, Loop, Name, Select
-from services.risk.nodes import ROOT, Const, Node, Spec
+from services.risk.frames import ROOT, Node, Spec, innermost
+from services.risk.macros import UnsupportedError, macro_of, names
+from services.risk.nodes import Const
+from services.risk.operators import KERNELS, NOT, NUMERIC, ORDER, RESULT_TYPES, TEXT_ORDER, TEXTUAL
+from services.risk.textual import Textual
 from services.risk.vocabulary import Shape, Vocabulary
 
 #: A macro over a list written out is unrolled; longer lists belong into the profile's data.
 UNROLLED_MAX: Final = 64
-
-_NUMERIC: Final[dict[tuple[str, str], Callable[..., vectors.Computed]]] = {
-    ("_+_", "int"): vectors.add_int,
-    ("_-_", "int"): vectors.sub_int,
-    ("_*_", "int"): vectors.mul_int,
-    ("_/_", "int"): vectors.div_int,
-    ("_%_", "int"): vectors.mod_int,
-    ("-_", "int"): vectors.neg_int,
-    ("_+_", "double"): vectors.never_fails(np.add),
-    ("_-_", "double"): vectors.never_fails(np.subtract),
-    ("_*_", "double"): vectors.never_fails(np.multiply),
-    ("_/_", "double"): vectors.never_fails(np.divide),
-    ("-_", "double"): vectors.never_fails(np.negative),
-    ("double", "int"): vectors.double_of_int,
-    ("int", "double"): vectors.int_of_double,
-}
-_NOT: Final = vectors.never_fails(np.logical_not)
-_ORDER: Final = {"_<_": np.less, "_<=_": np.less_equal, "_>_": np.greater, "_>=_": np.greater_equal}
-_KERNELS: Final = {name: vectors.never_fails(ufunc) for name, ufunc in _ORDER.items()}
-_TEXT_ORDER: Final[dict[str, Callable[[str, str], bool]]] = {
-    "_<_": lambda a, b: a < b,
-    "_<=_": lambda a, b: a <= b,
-    "_>_": lambda a, b: a > b,
-    "_>=_": lambda a, b: a >= b,
-}
-_TEXTUAL: Final[dict[str, tuple[Callable[..., Any], type | None]]] = {
-    "startsWith": (str.startswith, np.bool_),
-    "endsWith": (str.endswith, np.bool_),
-    "contains": (str.__contains__, np.bool_),
-}
-_RESULT_TYPES: Final[dict[str, type | None]] = {
-    "bool": np.bool_,
-    "int": np.int64,
-    "double": np.float64,
-    "string": None,
-    "list": None,
-}
-_COLUMN_KINDS: Final = {ColumnKind.STRING_LISTS: "string", ColumnKind.INT_LISTS: "int"}
-
-
-class UnsupportedError(ValueError):
-    """A form that CEL allows and conditions do not have; `node_id` tells where."""
-
-    def __init__(self, node_id: int, message: str) -> None:
-        super().__init__(message)
-        self.node_id = node_id
 
 
 @dataclass(frozen=True)
@@ -110,6 +68,7 @@ class Compiler:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self._nodes: dict[Any, Node] = {}
+        self._contains: dict[frozenset[str], Callable[[str], bool]] = {}
         self._specs: dict[tuple[Node, Spec], Spec] = {}
         items = self.shared(nodes.Column, ROOT, "", "items")
         self.items = self.walked(items, ROOT)
@@ -122,6 +81,10 @@ class Compiler:
             with np.errstate(all="ignore"):
                 node = self._nodes[key] = nodes.fold(make(*parts))
         return node
+
+    def contains(self, members: frozenset[str]) -> Callable[[str], bool]:
+        """Membership of a set; the same function for the same set."""
+        return self._contains.setdefault(members, members.__contains__)
 
     def walked(self, segments: Node, parent: Spec) -> Spec:
         """The one frame of a list's elements inside a frame."""
@@ -226,7 +189,7 @@ class _Translation:
             return self.logic(function, expr, scope)
         if function in ("_==_", "_!=_"):
             equal = self.equality(expr, scope)
-            return equal if function == "_==_" else self.shared(nodes.Strict, _NOT, equal)
+            return equal if function == "_==_" else self.shared(nodes.Strict, NOT, equal)
         if function == "@in":
             return self.within(expr, scope)
         if function == "_[_]":
@@ -235,17 +198,17 @@ class _Translation:
             return self.size(expr, scope)
         operands = [self.node(arg, scope) for arg in args]
         if function == "!_":
-            return self.shared(nodes.Strict, _NOT, *operands)
+            return self.shared(nodes.Strict, NOT, *operands)
         if function == "_?_:_":
             if self.kind(expr) not in ("bool", "int", "double", "string"):
                 raise UnsupportedError(expr.id, "both branches of ?: must be truth values, numbers or strings")
             return self.shared(nodes.Choose, *operands)
         kind = self.kind(args[0])
-        if function in _ORDER and kind == "string":
-            return self.shared(nodes.Textual, _TEXT_ORDER[function], np.bool_, False, *operands)
-        if function in _ORDER and kind == self.kind(args[1]) and kind in ("int", "double", "bool"):
-            return self.shared(nodes.Strict, _KERNELS[function], *operands)
-        kernel = _NUMERIC.get((function, kind))
+        if function in ORDER and kind == "string":
+            return self.shared(Textual, TEXT_ORDER[function], np.bool_, *operands)
+        if function in ORDER and kind == self.kind(args[1]) and kind in ("int", "double", "bool"):
+            return self.shared(nodes.Strict, KERNELS[function], *operands)
+        kernel = NUMERIC.get((function, kind))
         if kernel is not None:
             return self.shared(nodes.Strict, kernel, *operands)
         return self.textual(expr, kind, operands)
@@ -253,15 +216,14 @@ class _Translation:
     def textual(self, expr: Call, kind: str, operands: list[Node]) -> Node:
         name = expr.function
         if name == "_+_" and kind == "string":
-            return self.shared(nodes.Textual, str.__add__, None, False, *operands)
-        if name in _TEXTUAL:
-            return self.shared(nodes.Textual, *_TEXTUAL[name], False, *operands)
+            return self.shared(Textual, str.__add__, None, *operands)
+        if name in TEXTUAL:
+            return self.shared(Textual, TEXTUAL[name], np.bool_, *operands)
         if name == "matches":
             return self.shared(
-                nodes.Textual,
+                Textual,
                 self.compiler.vocabulary.matcher(self.pattern(expr, operands[1])),
                 np.bool_,
-                True,
                 operands[0],
             )
         own = self.compiler.vocabulary.functions.get(name)
@@ -274,7 +236,7 @@ class _Translation:
             raise UnsupportedError(
                 expr.id, f"{name}() takes a list of constants or of the profile's data, not a list of the consignment"
             )
-        return self.shared(nodes.Textual, own.implementation, _RESULT_TYPES[own.result], True, *operands)
+        return self.shared(Textual, own.implementation, RESULT_TYPES[own.result], *operands)
 
     def pattern(self, expr: Call, node: Node) -> str:
         if not isinstance(node, Const):
@@ -297,10 +259,9 @@ class _Translation:
         return self.shared(nodes.And if function == "_&&_" else nodes.Or, *operands)
 
     def equality(self, expr: Call, scope: Scope) -> Node:
-        for side, other in ((0, 1), (1, 0)):
-            arg = expr.args[side]
+        for arg, other in (expr.args, expr.args[::-1]):
             if isinstance(arg, Literal) and arg.value is None:
-                return self.shared(nodes.IsNull, self.node(expr.args[other], scope))
+                return self.shared(nodes.IsNull, self.node(other, scope))
         kinds = {self.kind(arg) for arg in expr.args}
         if len(kinds) != 1 or not kinds <= {"bool", "int", "double", "string", "list"}:
             raise UnsupportedError(expr.id, f"== between {' and '.join(sorted(kinds))} is not supported")
@@ -309,6 +270,11 @@ class _Translation:
             raise UnsupportedError(
                 expr.id, "a list of the consignment cannot be compared whole; use size(), in, exists or all"
             )
+        if kinds == {"string"}:
+            for side, constant in enumerate(operands):
+                if isinstance(constant, Const) and constant.vec.err is None and constant.vec.data != "":
+                    subject = self.shared(nodes.NullAsFiller, operands[1 - side])
+                    return self.shared(Textual, str.__eq__, np.bool_, subject, constant)
         return self.shared(nodes.Equal, vectors.same_interned if kinds <= {"string", "list"} else np.equal, *operands)
 
     def within(self, expr: Call, scope: Scope) -> Node:
@@ -320,20 +286,31 @@ class _Translation:
         if isinstance(hay, Constants):
             if self.kind(expr.args[0]) not in ("bool", "int", "double", "string"):
                 raise UnsupportedError(expr.id, "in looks for truth values, numbers or strings")
-            return self.shared(nodes.Within, needle, frozenset(hay.values), isinstance(hay.values, Mapping))
-        if isinstance(hay, nodes.Textual | Const):
-            return self.shared(nodes.Textual, _is_in, np.bool_, False, self.shared(nodes.NullAsFiller, needle), hay)
+            return self.among(needle, hay, self.kind(expr.args[0]))
+        if isinstance(hay, Textual | Const):
+            return self.shared(Textual, _is_in, np.bool_, self.shared(nodes.NullAsFiller, needle), hay)
         if not isinstance(hay, nodes.Column):
             raise UnsupportedError(
                 expr.id, "in looks into a list of constants, a list of the consignment or a table of the profile"
             )
-        parent = nodes.innermost((needle, hay)) or ROOT
+        parent = innermost((needle, hay)) or ROOT
         inner = self.compiler.walked(hay, parent)
         same = vectors.same_interned if self.kind(expr.args[0]) == "string" else np.equal
         found = self.shared(
             nodes.Walk, "exists", inner, self.shared(nodes.Equal, same, needle, self.shared(nodes.Element, inner))
         )
         return self.shared(nodes.Strict, _first, found, self.shared(nodes.Failing, needle))
+
+    def among(self, needle: Node, hay: Constants, kind: str) -> Node:
+        """Whether a value is one of constants: null is in no list, and is an error to look for among a table's keys."""
+        members = frozenset(hay.values)
+        if kind != "string":
+            return self.shared(nodes.Within, needle, members)
+        contains = self.compiler.contains(members)
+        if isinstance(hay.values, Mapping):
+            return self.shared(Textual, contains, np.bool_, needle)
+        found = self.shared(Textual, contains, np.bool_, self.shared(nodes.NullAsFiller, needle))
+        return found if "" not in members else self.shared(nodes.And, self.shared(nodes.Present, needle), found)
 
     def index(self, expr: Call, scope: Scope) -> Node:
         table = self.value(expr.args[0], scope)
@@ -344,7 +321,7 @@ class _Translation:
         values = self.kinds[expr.args[0].id].element
         assert values is not None
         get = self.compiler.vocabulary.getter(table.values)
-        return self.shared(nodes.Textual, get, _RESULT_TYPES[values.name], False, self.node(expr.args[1], scope))
+        return self.shared(Textual, get, RESULT_TYPES[values.name], self.node(expr.args[1], scope))
 
     def size(self, expr: Call, scope: Scope) -> Node:
         arg = expr.args[0]
@@ -359,12 +336,12 @@ class _Translation:
             return self.shared(nodes.Size, value)
         if not isinstance(value, Node):
             raise UnsupportedError(expr.id, "size() of this is not supported")
-        return self.shared(nodes.Textual, len, np.int64, False, value)
+        return self.shared(Textual, len, np.int64, value)
 
     # --- macros -------------------------------------------------------------------------------------------------------
 
     def loop(self, expr: Loop, scope: Scope) -> Value:
-        macro, predicate = _macro(expr)
+        macro, predicate = macro_of(expr)
         ranged = self.value(expr.range, scope)
         if isinstance(ranged, Constants):
             return self.unrolled(expr, macro, predicate, ranged, scope)
@@ -374,18 +351,15 @@ class _Translation:
                 expr.id, f"{macro} walks child tables and lists of the consignment, or a list of constants"
             )
         inner = self.compiler.walked(segments, self.around(segments, predicate, expr.variable, scope))
-        variable: Value
-        if isinstance(ranged, Rows):
-            variable = Row(inner, ranged.path, ranged.shape)
-        else:
-            variable = self.shared(nodes.Element, inner)
+        element = self.shared(nodes.Element, inner)
+        variable: Value = Row(inner, ranged.path, ranged.shape) if isinstance(ranged, Rows) else element
         body = self.node(predicate, {**scope, expr.variable: variable})
         return Filtered(inner, body) if macro == "filter" else self.shared(nodes.Walk, macro, inner, body)
 
     def around(self, segments: Node, predicate: Expr, variable: str, scope: Scope) -> Spec:
         """The frame that a macro's elements are walked in: the innermost that its list or its predicate depends on."""
         specs = [segments.spec or ROOT]
-        for name in _names(predicate) - {variable}:
+        for name in names(predicate) - {variable}:
             value = scope.get(name)
             if isinstance(value, Row | Node) and value.spec is not None:
                 specs.append(value.spec)
@@ -412,48 +386,3 @@ def _is_in(value: str, values: tuple[str, ...]) -> bool:
 
 def _first(value: Any, _other: Any) -> vectors.Computed:
     return value, None
-
-
-def _names(expr: Expr) -> set[str]:
-    if isinstance(expr, Name):
-        return {expr.name}
-    if isinstance(expr, Select):
-        return _names(expr.operand)
-    if isinstance(expr, Call):
-        return set().union(*map(_names, expr.args))
-    if isinstance(expr, ListOf):
-        return set().union(*map(_names, expr.elements))
-    if isinstance(expr, Loop):
-        return _names(expr.range) | (_names(expr.step) - {expr.variable, expr.accumulator})
-    return set()
-
-
-def _macro(expr: Loop) -> tuple[str, Expr]:
-    """Which macro a fold came from, and its predicate. Raises UnsupportedError for another fold."""
-    step = expr.step
-    accumulates = (
-        isinstance(step, Call)
-        and step.args
-        and isinstance(step.args[0], Name)
-        and step.args[0].name == expr.accumulator
-    )
-    if isinstance(step, Call) and accumulates and isinstance(expr.initial, Literal):
-        if step.function == "_||_" and expr.initial.value is False:
-            return "exists", step.args[1]
-        if step.function == "_&&_" and expr.initial.value is True:
-            return "all", step.args[1]
-    if isinstance(step, Call) and step.function == "_?_:_":
-        if isinstance(expr.initial, Literal) and isinstance(expr.result, Call) and expr.result.function == "_==_":
-            return "exists_one", step.args[0]
-        if isinstance(expr.initial, ListOf) and _appends_variable(step.args[1], expr.variable):
-            return "filter", step.args[0]
-    raise UnsupportedError(
-        expr.id, "this macro is not supported; there are exists, all, exists_one and the size of a filter"
-    )
-
-
-def _appends_variable(expr: Expr, variable: str) -> bool:
-    if not isinstance(expr, Call) or expr.function != "_+_" or not isinstance(expr.args[1], ListOf):
-        return False
-    element = expr.args[1].elements[0]
-    return isinstance(element, Name) and element.name == variable

@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from services.risk.checked import Checked, read_checked
-from services.risk.compiler import Compiler, UnsupportedError
-from services.risk.nodes import ROOT, Batch, Node, Source, Spec
+from services.risk.compiler import Compiler
+from services.risk.frames import ROOT, Batch, Node, Source, Spec
+from services.risk.macros import UnsupportedError
 from services.risk.vectors import BoolArray
 from services.risk.vocabulary import Vocabulary
 
@@ -109,9 +110,11 @@ def _place(text: str, tree: Checked, node_id: int) -> tuple[int, int]:
 
 def judge(condition: Condition, batch: Batch) -> Judged:
     """Judge a condition on every row of a batch: every consignment, or every item in the order of the items' table."""
-    with np.errstate(all="ignore"):
-        vec = batch.at(condition.node, condition.spec)
+    vec = batch.at(condition.node, condition.spec)
+    failed = vec.unusable()
+    holds = vec.data if failed is None else vec.data & ~failed
+    if np.ndim(holds) == 0 or (failed is not None and failed.ndim == 0):
         rows = batch.rows(condition.spec)
-        failed = vec.unusable()
-        holds = vec.data if failed is None else vec.data & ~failed
-    return Judged(np.broadcast_to(holds, rows), None if failed is None else np.broadcast_to(failed, rows))
+        holds = np.broadcast_to(holds, rows)
+        failed = None if failed is None else np.broadcast_to(failed, rows)
+    return Judged(holds, failed)

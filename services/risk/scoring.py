@@ -6,7 +6,7 @@ blue = audit after release, green = the rest; the higher of what any rule advise
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,9 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.risk.v1 import risk_pb2
 from services.risk.derived import Facts
 from services.risk.expressions import judge
-from services.risk.nodes import Batch
+from services.risk.frames import Batch
 from services.risk.rules import SCORE_MAX, Rule, RuleSet
-from services.risk.vectors import BoolArray, IntArray, per_segment
+from services.risk.vectors import BoolArray, per_segment
 from services.risk.vocabulary import TableSource
 
 #: A rule names at most so many items of a consignment; an officer needs no more.
@@ -41,10 +41,10 @@ def assess(rule_set: RuleSet, table: Table) -> Table:
     """
     facts = Facts(table, rule_set.rates)
     batch = rule_set.conditions.batch(TableSource(table, facts.computed))
-    found = _Found(table.rows, len(rule_set.rules))
+    found = _Found(table.rows)
     for place, scope in _Scopes(rule_set, facts).in_force():
         _judge(rule_set.rules[place], place, scope, facts, batch, found)
-    return found.table(rule_set)
+    return found.table(rule_set, facts)
 
 
 class _Scopes:
@@ -91,71 +91,67 @@ def _judge(rule: Rule, place: int, scope: BoolArray | None, facts: Facts, batch:
         failed = None if failed is None else failed & scope
     if failed is not None:
         found.unjudged += (per_segment(failed, facts.lines.offsets) > 0) if rule.condition.on_items else failed
-    hits = np.flatnonzero(holds)
-    if len(hits) == 0:
-        return
-    if not rule.condition.on_items:
-        found.add(place, rule.text.weight, hits, None)
-        return
-    owners = facts.owners[hits]
-    first = np.searchsorted(owners, owners)
-    nth = np.arange(len(hits)) - first
-    named = nth < ITEMS_NAMED_MAX
-    hits, owners, nth = hits[named], owners[named], nth[named]
-    declared = facts.items.ints("number")
-    position = hits - facts.lines.offsets[owners] + 1
-    numbers = np.where(declared.valid[hits], declared.values[hits], position)
-    found.add(place, np.where(nth == 0, rule.text.weight, 0), owners, numbers)
+    hits = holds.nonzero()[0]
+    if len(hits):
+        found.places.append(place)
+        found.hits.append(hits)
 
 
 class _Found:
-    """Findings as they are gathered, rule by rule."""
+    """What was found, as it is gathered rule by rule: per rule that hit, its place in the set and the rows it hit."""
 
-    def __init__(self, rows: int, rules: int) -> None:
+    def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.rules = rules
         self.unjudged: _Numbers = np.zeros(rows, np.int64)
-        self._places: list[_Numbers] = []
-        self._points: list[_Numbers] = []
-        self._owners: list[_Numbers] = []
-        self._items: list[_Numbers] = []
+        self.places: list[int] = []
+        self.hits: list[_Numbers] = []
 
-    def add(self, place: int, points: Any, owners: IntArray, items: IntArray | None) -> None:
-        """Add the findings of one rule: owners rise; `items` are item numbers, None for the whole consignment."""
-        count = len(owners)
-        self._places.append(np.full(count, place, np.int64))
-        self._points.append(np.broadcast_to(np.asarray(points, np.int64), count))
-        self._owners.append(owners)
-        self._items.append(np.zeros(count, np.int64) if items is None else items)
-
-    def table(self, rule_set: RuleSet) -> Table:
+    def table(self, rule_set: RuleSet, facts: Facts) -> Table:
         """The assessments: findings of a consignment in the order of rules and items."""
-        owners, places = _joined(self._owners), _joined(self._places)
-        points, items = _joined(self._points), _joined(self._items)
-        order = np.argsort(owners, kind="stable")
-        owners, places, points, items = owners[order], places[order], points[order], items[order]
+        owners, places, points, items = self._findings(rule_set, facts)
+        advised = np.array([LANES[rule.text.lane] for rule in rule_set.rules], np.int64)[places]
         counts = np.bincount(owners, minlength=self.rows)
         score = np.minimum(np.bincount(owners, weights=points, minlength=self.rows).astype(np.int64), SCORE_MAX)
-        advised = _lanes(rule_set)[places]
         lane = _by_score(rule_set, score)
         np.maximum.at(lane, owners, advised)
-        findings = Ragged.of_lengths(counts, _findings(rule_set, places, points, items, advised))
         columns: dict[str, Column] = {
             "lane": Ints.of(lane),
             "score": Ints.of(score),
             "unjudged": Ints.of(self.unjudged),
             "rule_set": Strings.constant(rule_set.version, self.rows),
-            "findings": findings,
+            "findings": Ragged.of_lengths(counts, _told(rule_set, places, points, items, advised)),
         }
         return Table.of(risk_pb2.AssessmentColumns, self.rows, columns)
 
+    def _findings(self, rule_set: RuleSet, facts: Facts) -> tuple[_Numbers, _Numbers, _Numbers, _Numbers]:
+        """Per finding its consignment, its rule, its points and its item's number (0: none), sorted by consignment."""
+        if not self.hits:
+            nothing = np.zeros(0, np.int64)
+            return nothing, nothing, nothing, nothing
+        places = np.repeat(np.array(self.places, np.int64), [len(hits) for hits in self.hits])
+        rows = np.concatenate(self.hits)
+        on_items = np.array([rule.condition.on_items for rule in rule_set.rules])[places]
+        owners, items = rows.copy(), np.zeros(len(rows), np.int64)
+        item_rows = rows[on_items]
+        owners[on_items] = facts.owners[item_rows]
+        items[on_items] = _item_numbers(facts)[item_rows]
+        # A rule's hits stand together and its consignments rise, so a change of either begins a new pair.
+        begins = np.ones(len(rows), bool)
+        begins[1:] = (places[1:] != places[:-1]) | (owners[1:] != owners[:-1])
+        number = np.arange(len(rows))
+        nth = number - np.maximum.accumulate(np.where(begins, number, 0))
+        points = np.array([rule.text.weight for rule in rule_set.rules], np.int64)[places] * begins
+        order = np.argsort(owners, kind="stable")
+        order = order[nth[order] < ITEMS_NAMED_MAX]
+        return owners[order], places[order], points[order], items[order]
 
-def _joined(parts: list[_Numbers]) -> _Numbers:
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
-
-def _lanes(rule_set: RuleSet) -> _Numbers:
-    return np.array([LANES[rule.text.lane] for rule in rule_set.rules], np.int64)
+def _item_numbers(facts: Facts) -> _Numbers:
+    """Per item its number: as declared, else its place in the consignment."""
+    declared = facts.items.ints("number")
+    position = np.arange(facts.items.rows) - facts.lines.offsets[facts.owners] + 1
+    numbers: _Numbers = np.where(declared.valid, declared.values, position)
+    return numbers
 
 
 def _by_score(rule_set: RuleSet, score: _Numbers) -> _Numbers:
@@ -165,7 +161,8 @@ def _by_score(rule_set: RuleSet, score: _Numbers) -> _Numbers:
     return lanes
 
 
-def _findings(rule_set: RuleSet, places: _Numbers, points: _Numbers, items: _Numbers, advised: _Numbers) -> Table:
+def _told(rule_set: RuleSet, places: _Numbers, points: _Numbers, items: _Numbers, advised: _Numbers) -> Table:
+    """Findings as a table of FindingColumns."""
     hit, indices = np.unique(places, return_inverse=True)
     rules = [rule_set.rules[place].text for place in hit.tolist()]
     versions = np.array([rule.version for rule in rules], np.int64)

@@ -82,7 +82,7 @@ def _take_mask(mask: Mask, index: IndexArray) -> Mask:
     if mask is None or mask.ndim == 0:
         return mask
     taken = mask[index]
-    return taken if taken.any() else None
+    return taken if np.count_nonzero(taken) else None
 
 
 def either(first: Mask, second: Mask) -> Mask:
@@ -94,7 +94,7 @@ def either(first: Mask, second: Mask) -> Mask:
 
 def some(mask: BoolArray) -> Mask:
     """The mask, or None if it is empty."""
-    return mask if mask.any() else None
+    return mask if np.count_nonzero(mask) else None
 
 
 # --- int64, as CEL has it: overflow and division by zero are errors, division truncates toward zero -------------------
@@ -115,7 +115,7 @@ def mul_int(a: Any, b: Any) -> Computed:
     # Doubles are exact enough to tell what is far from the limit; only rows near or over it need the exact test.
     rough = np.abs(np.multiply(a, b, dtype=np.float64))
     suspect = rough >= 2.0**62
-    if not suspect.any():
+    if not np.count_nonzero(suspect):
         return product, None
     a_rows, b_rows = np.broadcast_arrays(np.asarray(a, np.int64), np.asarray(b, np.int64))
     err = np.zeros(product.shape, bool)
@@ -127,7 +127,7 @@ def mul_int(a: Any, b: Any) -> Computed:
 def _divisible(a: Any, b: Any) -> tuple[Any, Mask]:
     """The divisor with harmless ones where division fails, and where it fails."""
     zero_or_limit = (np.equal(b, 0)) | (np.equal(b, -1) & np.equal(a, INT_MIN))
-    if not zero_or_limit.any():
+    if not np.count_nonzero(zero_or_limit):
         return b, None
     return np.where(zero_or_limit, 1, b), np.broadcast_to(zero_or_limit, np.broadcast_shapes(np.shape(a), np.shape(b)))
 
@@ -155,6 +155,16 @@ def int_of_double(a: Any) -> Computed:
 
 def double_of_int(a: Any) -> Computed:
     return np.asarray(a, np.int64).astype(np.float64), None
+
+
+def quiet(kernel: Callable[..., Any]) -> Callable[..., Computed]:
+    """A kernel of doubles: infinities and NaN are values of CEL, and no reason for a warning."""
+
+    def computed(*operands: Any) -> Computed:
+        with np.errstate(all="ignore"):
+            return kernel(*operands), None
+
+    return computed
 
 
 def never_fails(kernel: Callable[..., Any]) -> Callable[..., Computed]:

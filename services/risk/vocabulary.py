@@ -11,14 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 from google.protobuf.message import Message
 
 from libs.columns import Bools, Ints, Kind, Ragged, Schema, Strings, Table, schema_of
 from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
+from services.risk.frames import Source
 from services.risk.functions import FUNCTIONS, Function
-from services.risk.nodes import Source, lookup
+from services.risk.textual import lookup
 from services.risk.vectors import Interned, Segments, Vec, some
 
 PACKAGE: Final = "luxor.conditions"
@@ -234,9 +236,10 @@ def plain(vec: Vec) -> list[Any]:
 def vec_of(column: Strings | Ints | Bools | Ragged) -> Vec:
     """A column as a vector: absent values are null."""
     if isinstance(column, Strings):
+        absent = [place for place, text in enumerate(column.dictionary) if not text]
         null = None
-        if "" in column.dictionary:
-            null = some(column.indices == list(column.dictionary).index(""))
+        if absent:
+            null = some(column.indices == absent[0] if len(absent) == 1 else np.isin(column.indices, absent))
         return Vec(Interned(column.dictionary, column.indices), None, null)
     if isinstance(column, Ragged):
         base = column.values if isinstance(column.values, Table) else elements_of(column.values)

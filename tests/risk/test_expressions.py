@@ -5,7 +5,7 @@ import pytest
 from libs.columns import Bools, Ints, Kind, Strings, Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.risk.expressions import ConditionError, Conditions, judge
-from services.risk.nodes import CACHE_ENTRIES_MAX
+from services.risk.textual import TEXTS_MAX
 from services.risk.vocabulary import TableSource, Vocabulary
 from tests.risk.filings import table
 
@@ -148,13 +148,13 @@ class _Recording(TableSource):
 
 def test_a_function_of_text_is_computed_once_per_distinct_value_and_its_memory_is_bounded() -> None:
     condition = CONDITIONS.compile("consignment.local_reference.matches('^A1?$')")
-    references = [f"A{number}" for number in range(CACHE_ENTRIES_MAX + 10)]
+    references = [f"A{number}" for number in range(TEXTS_MAX + 10)]
     for names in (references, references[:9_000], references[-9_000:], references[:3] * 2):
         rows = Table.of(ConsignmentColumns, len(names), {"local_reference": Strings.of(names)})
         judged = judge(condition, CONDITIONS.batch(TableSource(rows)))
         assert judged.holds.tolist() == [name == "A1" for name in names]
-        cache = condition.node.cache  # type: ignore[attr-defined]
-        assert len(cache) <= CACHE_ENTRIES_MAX
+        column = condition.node.args[0]  # type: ignore[attr-defined]
+        assert len(column.pool.numbers) <= TEXTS_MAX
 
 
 def test_computed_elements_are_elements_like_others() -> None:

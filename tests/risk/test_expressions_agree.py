@@ -1,6 +1,7 @@
 """Compiled conditions against the CEL library's own evaluation, on generated expressions and data."""
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -9,11 +10,11 @@ from hypothesis import strategies as st
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns, ItemColumns
 from services.risk.expressions import Conditions, judge
-from services.risk.vocabulary import TableSource, Vocabulary
+from services.risk.vocabulary import Data, TableSource, Vocabulary
 
 INT_MAX, INT_MIN = 2**63 - 1, -(2**63)
 WORDS = ["gift", "toy", "Ünïcode", "gift toy", "61", "62", "a"]
-DATA = {
+DATA: Data = {
     "words": ("gift", "toy car"),
     "floors": {"61": 500, "62": -3, "gift": INT_MAX},
     "terms": {"61": ("toy", "shirt"), "toy": ("gift",)},
@@ -120,9 +121,9 @@ class Grammar:
     def expression(self, kind: str, scope: dict[str, str], depth: int) -> str:
         if depth <= 0:
             return self.leaf(kind, scope) if kind != "double" else f"double({self.leaf('int', scope)})"
-        return str(getattr(self, kind)(scope, depth - 1))
+        return str(getattr(self, f"of_{kind}")(scope, depth - 1))
 
-    def int(self, scope: dict[str, str], depth: int) -> str:
+    def of_int(self, scope: dict[str, str], depth: int) -> str:
         form = self.pick("leaf", "binary", "binary", "binary", "negate", "choose", "size", "count", "floor", "int")
         if form == "binary":
             left, right = self.expression("int", scope, depth), self.expression("int", scope, depth)
@@ -132,10 +133,12 @@ class Grammar:
         if form == "choose":
             return self.choose("int", scope, depth)
         if form == "size":
-            return self.pick(
-                f"size({self.expression('string', scope, depth)})",
-                "size(consignment.items)",
-                "consignment.transport_route_countries.size()",
+            return str(
+                self.pick(
+                    f"size({self.expression('string', scope, depth)})",
+                    "size(consignment.items)",
+                    "consignment.transport_route_countries.size()",
+                )
             )
         if form == "count":
             return self.macro("filter", scope, depth)
@@ -145,7 +148,7 @@ class Grammar:
             return f"int({self.expression('double', scope, depth)})"
         return self.leaf("int", scope)
 
-    def double(self, scope: dict[str, str], depth: int) -> str:
+    def of_double(self, scope: dict[str, str], depth: int) -> str:
         form = self.pick("of int", "literal", "binary", "negate", "choose")
         if form == "of int":
             return f"double({self.expression('int', scope, depth)})"
@@ -158,7 +161,7 @@ class Grammar:
             return self.choose("double", scope, depth)
         return str(self.pick("0.0", "1.5", "2.0e18", "1e300", "-0.0", "9223372036854775807.0"))
 
-    def string(self, scope: dict[str, str], depth: int) -> str:
+    def of_string(self, scope: dict[str, str], depth: int) -> str:
         form = self.pick("leaf", "leaf", "concat", "choose", "normal")
         if form == "concat":
             return f"({self.expression('string', scope, depth)} + {self.expression('string', scope, depth)})"
@@ -176,7 +179,7 @@ class Grammar:
         )
         return "({} ? {} : {})".format(*parts)
 
-    def bool(self, scope: dict[str, str], depth: int) -> str:
+    def of_bool(self, scope: dict[str, str], depth: int) -> str:
         form = self.pick(
             "leaf",
             "logic",
@@ -281,7 +284,7 @@ def compiled_says(condition: Any, source: TableSource) -> list[bool | None]:
     return [None if bad else bool(value) for value, bad in zip(judged.holds, failed, strict=True)]
 
 
-many = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @many
@@ -311,3 +314,21 @@ def test_conditions_that_share_parts_in_one_batch_do_not_disturb_each_other(tabl
         failed = np.zeros(table.rows, bool) if together.failed is None else together.failed
         answers = [None if bad else bool(value) for value, bad in zip(together.holds, failed, strict=True)]
         assert answers == compiled_says(condition, source), condition.text
+
+
+@many
+@given(st.lists(tables(), min_size=2, max_size=5), st.lists(conditions(on_items=True), min_size=1, max_size=3))
+def test_what_is_remembered_of_texts_from_batch_to_batch_changes_nothing(
+    batches: list[Table], texts: list[str]
+) -> None:
+    shared = Conditions(VOCABULARY)
+    compiled = [shared.compile(text, on_items=True) for text in texts]
+    with patch("services.risk.textual.TEXTS_MAX", 4):
+        for table in batches:
+            source = TableSource(table)
+            batch = shared.batch(source)
+            for condition in compiled:
+                judged = judge(condition, batch)
+                failed = np.zeros(len(judged.holds), bool) if judged.failed is None else judged.failed
+                answers = [None if bad else bool(value) for value, bad in zip(judged.holds, failed, strict=True)]
+                assert answers == library_says(condition, source), condition.text

@@ -8,9 +8,9 @@ import yaml
 
 from libs.columns import Table
 from luxor.risk.v1 import risk_pb2
+from services.risk.derived import Facts
 from services.risk.expressions import judge
 from services.risk.scoring import assess
-from services.risk.derived import Facts
 from services.risk.vocabulary import TableSource
 from tests.risk.filings import CASES, TODAY, first_light, table
 

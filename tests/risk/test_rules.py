@@ -41,7 +41,7 @@ rules:
     valid_until: 2026-12-31
     jurisdictions: [DE, EU]
 """
-RATES = 'source: Invented for the test.\nnumbers: {EUR: 1000000, USD: 900000}\n'
+RATES = "source: Invented for the test.\nnumbers: {EUR: 1000000, USD: 900000}\n"
 WORDS = "source: Invented for the test.\nwords: [gift, spare part]\n"
 
 
@@ -60,61 +60,109 @@ def refused(directory: Path, profile: str = GOOD, rates: str = RATES, words: str
 
 MISTAKES = {
     "a number where a text is needed": (
-        "lane: yellow", "lane: 3", "profile.yaml:24: rule SECOND_RULE: Expected `str`, got `int` (at rules[1].lane)",
+        "lane: yellow",
+        "lane: 3",
+        "profile.yaml:24: rule SECOND_RULE: Expected `str`, got `int` (at rules[1].lane)",
     ),
-    "an unknown lane": ("lane: yellow", "lane: orange", "profile.yaml:24: rule SECOND_RULE: Invalid enum value 'orange'"),
-    "an unknown key": ("weight: 200", "weight: 200\n    wait: 3", "profile.yaml:19: rule SECOND_RULE: Object contains unknown field `wait`"),
-    "a missing key": ("    reason: OTHER_REASON\n", "", "profile.yaml:19: rule SECOND_RULE: Object missing required field `reason`"),
-    "a weight over the limit": ("weight: 200", "weight: 1001", "profile.yaml:23: rule SECOND_RULE: Expected `int` <= 1000"),
-    "an id in small letters": ("id: SECOND_RULE", "id: second", "profile.yaml:19: rule second: Expected `str` matching regex"),
+    "an unknown lane": (
+        "lane: yellow",
+        "lane: orange",
+        "profile.yaml:24: rule SECOND_RULE: Invalid enum value 'orange'",
+    ),
+    "an unknown key": (
+        "weight: 200",
+        "weight: 200\n    wait: 3",
+        "profile.yaml:19: rule SECOND_RULE: Object contains unknown field `wait`",
+    ),
+    "a missing key": (
+        "    reason: OTHER_REASON\n",
+        "",
+        "profile.yaml:19: rule SECOND_RULE: Object missing required field `reason`",
+    ),
+    "a weight over the limit": (
+        "weight: 200",
+        "weight: 1001",
+        "profile.yaml:23: rule SECOND_RULE: Expected `int` <= 1000",
+    ),
+    "an id in small letters": (
+        "id: SECOND_RULE",
+        "id: second",
+        "profile.yaml:19: rule second: Expected `str` matching regex",
+    ),
     "an id that is taken": (
-        "id: SECOND_RULE", "id: FIRST_RULE",
+        "id: SECOND_RULE",
+        "id: FIRST_RULE",
         "profile.yaml:19: rule FIRST_RULE: the id is taken by the rule at profile.yaml:6; ids are unique",
     ),
     "an end before the beginning": (
-        "valid_until: 2026-12-31", "valid_until: 2025-12-31",
+        "valid_until: 2026-12-31",
+        "valid_until: 2025-12-31",
         "profile.yaml:30: rule SECOND_RULE: it ends on 2025-12-31, before it begins on 2026-01-01",
     ),
-    "a day that does not exist": ("valid_from: 2026-01-01\n    valid", "valid_from: 2026-02-30\n    valid", "profile.yaml: day is out of range for month"),
+    "a day that does not exist": (
+        "valid_from: 2026-01-01\n    valid",
+        "valid_from: 2026-02-30\n    valid",
+        "profile.yaml: day is out of range for month",
+    ),
     "a time of day": (
-        "valid_until: 2026-12-31", "valid_until: 2026-12-31 10:00:00",
+        "valid_until: 2026-12-31",
+        "valid_until: 2026-12-31 10:00:00",
         "profile.yaml:30: 2026-12-31 10:00:00 has a time of day; write a day such as 2026-11-01",
     ),
     "an unknown country": (
-        "[DE, EU]", "[DE, EW]", "profile.yaml:31: rule SECOND_RULE: EW is no country (alpha-2, or EU for the member states)",
+        "[DE, EU]",
+        "[DE, EW]",
+        "profile.yaml:31: rule SECOND_RULE: EW is no country (alpha-2, or EU for the member states)",
     ),
     "Norway without quotes": (
-        "[DE, EU]", "[DE, NO]",
+        "[DE, EU]",
+        "[DE, NO]",
         "profile.yaml:31: rule SECOND_RULE: Expected `str`, got `bool`; YAML reads yes, no, on and off as truth values",
     ),
-    "a key twice": ("weight: 200", "weight: 200\n    weight: 100", "profile.yaml:24: the key 'weight' stands twice; keep one of the two"),
+    "a key twice": (
+        "weight: 200",
+        "weight: 200\n    weight: 100",
+        "profile.yaml:24: the key 'weight' stands twice; keep one of the two",
+    ),
     "no YAML at all": ("rules:", "rules: [", "profile.yaml:6: this is not YAML"),
     "thresholds in the wrong order": (
-        "red: 800", "red: 400", "profile.yaml:3: thresholds must fall from red over yellow to blue; they are 400, 500 and 250",
+        "red: 800",
+        "red: 400",
+        "profile.yaml:3: thresholds must fall from red over yellow to blue; they are 400, 500 and 250",
     ),
     "data that no file has": (
-        "words: words.yaml", "words: nowhere.yaml",
+        "words: words.yaml",
+        "words: nowhere.yaml",
         "profile.yaml:4: data words: nowhere.yaml: the file cannot be read: No such file or directory",
     ),
-    "no rates": ("eur_cents_ppm: rates.yaml, ", "", "profile.yaml:4: data eur_cents_ppm is missing; without it no amount can be compared"),
+    "no rates": (
+        "eur_cents_ppm: rates.yaml, ",
+        "",
+        "profile.yaml:4: data eur_cents_ppm is missing; without it no amount can be compared",
+    ),
     "a misspelt element in a block": (
-        "gross_mass_mg > 5", "gross_mas_mg > 5",
+        "gross_mass_mg > 5",
+        "gross_mas_mg > 5",
         "profile.yaml:11: condition column 15: rule FIRST_RULE: undefined field 'gross_mas_mg'",
     ),
     "a misspelt element on a line": (
-        "item.description.hasWord", "item.descripton.hasWord",
+        "item.description.hasWord",
+        "item.descripton.hasWord",
         "profile.yaml:22: condition line 1, column 5: rule SECOND_RULE: undefined field 'descripton'",
     ),
     "a list that the profile lacks": (
-        "data.words)", "data.wards)",
+        "data.words)",
+        "data.wards)",
         "profile.yaml:22: condition line 1, column 30: rule SECOND_RULE: undeclared reference to 'data.wards'",
     ),
     "a form that conditions do not have": (
-        "item.description.hasWord(data.words)", "consignment.items[0].gift",
+        "item.description.hasWord(data.words)",
+        "consignment.items[0].gift",
         "profile.yaml:22: condition line 1, column 18: rule SECOND_RULE: only a table of the profile's data can be indexed",
     ),
     "a consignment's condition on an item": (
-        "judges: item", "judges: consignment",
+        "judges: item",
+        "judges: consignment",
         "profile.yaml:22: condition line 1, column 1: rule SECOND_RULE: `item` can be used only in a condition on items",
     ),
 }
@@ -137,10 +185,19 @@ def test_all_mistakes_of_rules_are_told_at_once(tmp_path: Path) -> None:
 
 def test_mistakes_in_data_files_are_told_with_their_place(tmp_path: Path) -> None:
     assert "words.yaml:2: Expected `str`, got `bool`" in refused(tmp_path, words=WORDS.replace("gift", "no"))[0]
-    assert "words.yaml:1: data words: give one of words, numbers" in refused(tmp_path, words=WORDS.replace("gift, spare part", ""))[0]
+    assert (
+        "words.yaml:1: data words: give one of words, numbers"
+        in refused(tmp_path, words=WORDS.replace("gift, spare part", ""))[0]
+    )
     assert "words.yaml:2: Expected `str` of length >= 1" in refused(tmp_path, words=WORDS.replace("gift", "''"))[0]
-    assert "rates.yaml:2: the key 61 is no text; put it in quotes" in refused(tmp_path, rates=RATES.replace("EUR", "61"))[0]
-    assert "the rate of USD is 0; rates lie between 1 and 5000000" in refused(tmp_path, rates=RATES.replace("900000", "0"))[0]
+    assert (
+        "rates.yaml:2: the key 61 is no text; put it in quotes"
+        in refused(tmp_path, rates=RATES.replace("EUR", "61"))[0]
+    )
+    assert (
+        "the rate of USD is 0; rates lie between 1 and 5000000"
+        in refused(tmp_path, rates=RATES.replace("900000", "0"))[0]
+    )
 
 
 def test_a_good_set_knows_its_days_its_countries_and_its_sources(tmp_path: Path) -> None:

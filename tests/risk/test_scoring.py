@@ -21,15 +21,22 @@ data: {eur_cents_ppm: rates.yaml}
 rules:
 """
 RULE = """\
-  - {{id: {id}, version: {version}, judges: {judges}, condition: "{condition}", weight: {weight}, lane: {lane}, reason: SOME_REASON,
-     sentence: Something is the matter., legal_basis: Some law., owner: some desk, valid_from: {valid_from}, valid_until: {valid_until},
-     jurisdictions: {jurisdictions}}}
+  - {{id: {id}, version: {version}, judges: {judges}, condition: "{condition}", weight: {weight}, lane: {lane}, reason:
+  SOME_REASON, sentence: Something is the matter., legal_basis: Some law., owner: some desk, valid_from: {valid_from},
+  valid_until: {valid_until}, jurisdictions: {jurisdictions}}}
 """
 
 
 def rule_set(directory: Path, *rules: dict[str, Any]) -> RuleSet:
     """A profile of these rules; each hits every consignment unless told otherwise."""
-    usual = {"version": 1, "judges": "consignment", "condition": "true", "weight": 0, "lane": "none", "jurisdictions": []}
+    usual = {
+        "version": 1,
+        "judges": "consignment",
+        "condition": "true",
+        "weight": 0,
+        "lane": "none",
+        "jurisdictions": [],
+    }
     usual |= {"valid_from": "2026-01-01", "valid_until": "null"}
     text = HEAD + "".join(RULE.format(**{"id": f"RULE_{n}", **usual, **rule}) for n, rule in enumerate(rules))
     (directory / "rates.yaml").write_text("source: Invented.\nnumbers: {EUR: 1000000}\n")
@@ -43,7 +50,15 @@ def lanes(assessments: Table) -> list[int | None]:
 
 @pytest.mark.parametrize(
     ("score", "lane"),
-    [(0, LANE_GREEN), (249, LANE_GREEN), (250, LANE_BLUE), (499, LANE_BLUE), (500, LANE_YELLOW), (799, LANE_YELLOW), (800, LANE_RED)],
+    [
+        (0, LANE_GREEN),
+        (249, LANE_GREEN),
+        (250, LANE_BLUE),
+        (499, LANE_BLUE),
+        (500, LANE_YELLOW),
+        (799, LANE_YELLOW),
+        (800, LANE_RED),
+    ],
 )
 def test_the_score_calls_for_a_lane_from_its_threshold_on(tmp_path: Path, score: int, lane: int) -> None:
     assessments = assess(rule_set(tmp_path, {"weight": score}), table([{}]))
@@ -103,7 +118,12 @@ def test_a_rule_counts_from_its_first_to_its_last_day_of_acceptance(tmp_path: Pa
 def test_a_rule_counts_for_its_countries_of_destination(tmp_path: Path) -> None:
     rules = rule_set(tmp_path, {"judges": "item", "weight": 300, "jurisdictions": "[EU, AU]"})
     changes = [{"destination_country": code} for code in ("FR", "AU", "GB", "")]
-    assert assess(rules, table(changes)).ints("score").tolist() == [300, 300, 0, 300]  # the last goes to DE by its address
+    assert assess(rules, table(changes)).ints("score").tolist() == [
+        300,
+        300,
+        0,
+        300,
+    ]  # the last goes to DE by its address
 
 
 def test_without_a_day_of_acceptance_no_rule_counts(tmp_path: Path) -> None:

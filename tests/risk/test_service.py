@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import numpy as np
 import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2, status_pb2
@@ -29,7 +30,7 @@ from services.risk.store import Store
 from tests.risk.filings import PROFILE, first_light, table
 
 CLEARANCE = pb.PURPOSE_CLEARANCE
-GIFT = {"nature": "NATURE_GIFT"}
+GIFT = {"nature": "NATURE_GIFT", "items": [{"merchant_product_id": ""}]}
 
 
 @pytest_asyncio.fixture
@@ -52,7 +53,7 @@ async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str]:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     trailers = dict(caught.value.trailing_metadata() or ())
-    status = status_pb2.Status.FromString(trailers[STATUS_KEY])  # type: ignore[arg-type]
+    status = status_pb2.Status.FromString(trailers[STATUS_KEY])
     info = error_details_pb2.ErrorInfo()
     status.details[0].Unpack(info)
     faults = error_details_pb2.BadRequest()
@@ -69,7 +70,11 @@ async def test_a_batch_is_assessed_in_its_order(risk: Running) -> None:
     assert assessments.ints("lane").tolist() == [pb.LANE_GREEN, pb.LANE_YELLOW, pb.LANE_RED]
     findings = assessments.ragged("findings")
     assert findings.offsets.tolist() == [0, 0, 2, 3]
-    assert assessments.child("findings").strings("rule").tolist() == ["GIFT_WITH_ORDER", "GIFT_FROM_FIRM", "LISTED_PARTY"]
+    assert assessments.child("findings").strings("rule").tolist() == [
+        "GIFT_WITH_ORDER",
+        "GIFT_FROM_FIRM",
+        "LISTED_PARTY",
+    ]
 
 
 async def test_a_repeat_gets_the_first_answer_whatever_it_says_now(risk: Running) -> None:
@@ -170,14 +175,17 @@ async def test_what_cannot_be_assessed_is_refused_with_its_place(risk: Running) 
 
 
 async def test_a_full_batch_of_two_thousand_is_taken(risk: Running) -> None:
-    answer = await (await stub(risk)).Assess(request(table([{}]).take([0] * 2000).with_columns(  # type: ignore[arg-type]
-        {"mrn": Strings.of([f"26DE{number:012d}R1" for number in range(2000)])})), timeout=30)
+    mrns = Strings.of([f"26DE{number:012d}R1" for number in range(2000)])
+    rows = table([{}]).take(np.zeros(2000, np.int64)).with_columns({"mrn": mrns})
+    answer = await (await stub(risk)).Assess(request(rows), timeout=30)
     assert answer.assessments.rows == 2000
 
 
 async def test_a_refused_profile_stops_the_start_and_says_why(database_url: str, tmp_path: Path) -> None:
     (tmp_path / "profile.yaml").write_text(PROFILE.read_text().replace("NATURE_GIFT", "NATURE_GRIFT"))
     (tmp_path / "data").symlink_to(PROFILE.parent / "data")
-    with pytest.raises(ConfigError, match=r"profile.yaml:156: condition column 29: rule GIFT_WITH_ORDER"):
-        async with running("risk", assemble, database_url, environ={"LUXOR_RISK_PROFILE": str(tmp_path / "profile.yaml")}):
+    with pytest.raises(ConfigError, match=r"profile.yaml:158: condition column 29: rule GIFT_WITH_ORDER"):
+        async with running(
+            "risk", assemble, database_url, environ={"LUXOR_RISK_PROFILE": str(tmp_path / "profile.yaml")}
+        ):
             pass

@@ -1,0 +1,207 @@
+"""Risk: 200 rules on a batch of 500, the same by the CEL library, and whole assessments. `make bench-risk`.
+
+The rules are ten kinds of condition with twenty sets of constants each, on simulated traffic. Every run takes another
+batch, so nothing is measured twice on the same columns; what a rule remembers of texts it has seen is as it would be
+after a day of traffic of the same goods.
+"""
+
+import asyncio
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import figures
+import msgspec
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from libs.columns import Ints, Strings, Table  # noqa: E402
+from libs.server.testing import running  # noqa: E402
+from libs.simulator.simulator import Simulator  # noqa: E402
+from libs.store.embedded import EmbeddedPostgres  # noqa: E402
+from libs.store.testing import enterable_directory  # noqa: E402
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # noqa: E402
+from luxor.consignment.v1.consignment_pb2 import Consignment  # noqa: E402
+from luxor.risk.v1 import risk_pb2 as pb  # noqa: E402
+from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub  # noqa: E402
+from services.risk.__main__ import PROFILES, assemble  # noqa: E402
+from services.risk.derived import Facts  # noqa: E402
+from services.risk.expressions import judge  # noqa: E402
+from services.risk.rules import Rule, RuleSet, load_rule_set  # noqa: E402
+from services.risk.scoring import assess  # noqa: E402
+from services.risk.vocabulary import TableSource  # noqa: E402
+
+BATCH = 500
+COUNTRIES = "DE FR ES IT NL PL BE RO CZ SE PT GR AT HU IE DK FI BG SK HR".split()  # noqa: SIM905
+CHAPTERS = "61 62 63 64 65 71 73 82 84 85 39 42 48 49 33 90 91 94 95 96".split()  # noqa: SIM905
+WORDS = "cotton polyester phone cable watch dress shoes toy lamp bag ring kitchen screen strap glass set led pump mat cup".split()  # noqa: SIM905
+#: Kind of condition, and whether it judges items. {n} counts from 0 to 19; {c}, {h} and {w} are a country, a chapter
+#: and a word.
+KINDS = (
+    ("item.chapter == '{h}' && item.price_eur_cents_per_kg < {n} * 37 + 100", True),
+    ("item.description.hasWord(['{w}', 'sample {n}']) && item.pieces > {n}", True),
+    ("item.origin_country == 'CN' && item.piece_mass_mg * 2 > 500000 + {n}000 && item.chapter in ['{h}', '99']", True),
+    ("item.description.contains('{w}') && !(item.chapter in ['{h}', '85'])", True),
+    ("item.description.matches('(?i)\\\\b{w}.*[0-9]{{2}}') || item.price_minor == {n}", True),
+    ("consignment.destination == '{c}' && consignment.value_eur_cents > 5000 + {n}00", False),
+    ("consignment.items.exists(i, i.chapter == '{h}' && i.price_minor < {n} + 50)", False),
+    ("consignment.nature == Nature.NATURE_GIFT && consignment.gross_mass_mg > 100000 * {n}", False),
+    ("consignment.consignor_name.startsWith('{w}') || consignment.consignee_address_city.endsWith('{w}')", False),
+    (
+        "(consignment.dispatch_country == 'CN' ? 3 : 5) * size(consignment.items) > {n} + 12 && consignment.destination != '{c}'",
+        False,
+    ),
+)
+
+
+def two_hundred() -> RuleSet:
+    """The rules that are measured, in the frame of the first profile."""
+    base = load_rule_set(PROFILES / "first_light.yaml")
+    rules: list[Rule] = []
+    for (text, on_items), number in itertools.product(KINDS, range(20)):
+        text = text.format(n=number, c=COUNTRIES[number], h=CHAPTERS[number], w=WORDS[number])
+        condition = base.conditions.compile(text, on_items)
+        written = replace_text(base.rules[0], f"BENCH_{len(rules)}", text, on_items)
+        rules.append(replace(base.rules[0], text=written, condition=condition, countries=frozenset()))
+    return replace(base, rules=tuple(rules))
+
+
+def replace_text(rule: Rule, name: str, condition: str, on_items: bool) -> Any:
+    subject = "item" if on_items else "consignment"
+    return msgspec.structs.replace(rule.text, id=name, condition=condition, subject=subject, weight=1, lane="none")
+
+
+def batches(count: int) -> Iterator[Table]:
+    """Simulated batches as ingestion tells them."""
+    simulated = Simulator(11, "everyday", start=date(2026, 11, 25)).manifest(count * BATCH)
+    for number in range(count):
+        rows = list(itertools.islice(simulated, BATCH))
+        table = Table.from_messages([row.message for row in rows], ConsignmentColumns, Consignment)
+        yield table.with_columns(
+            {
+                "mrn": Strings.of([f"26DE{number * BATCH + row:012d}R1" for row in range(BATCH)]),
+                "version": Ints.of([1] * BATCH),
+                "accepted_at": Ints.of([row.filed_at for row in rows]),
+                "filer": Strings.of([row.filer for row in rows]),
+            }
+        )
+
+
+def fresh(table: Table) -> Table:
+    """The same batch as it comes over the wire: nothing of it is decoded or remembered."""
+    return Table.decode(table.encode(ConsignmentColumns))
+
+
+def rules_alone(rules: RuleSet, tables: list[Table], runs: int) -> list[float]:
+    """Seconds of 200 rules on a batch, findings included; columns are decoded before."""
+    for table in tables:
+        assess(rules, table)
+    seconds = []
+    for run in range(runs):
+        table = tables[run % len(tables)]
+        started = time.perf_counter()
+        assess(rules, table)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def by_library(rules: RuleSet, table: Table, rows: int) -> float:
+    """Seconds that the library's own evaluation takes for a batch, from `rows` of its rows; data are bound before."""
+    vocabulary = rules.conditions.vocabulary
+    some = table.take(np.arange(rows))
+    facts = Facts(some, rules.rates)
+    messages: list[Any] = vocabulary.messages(TableSource(some, facts.computed))
+    compared = 0.0
+    for message in messages:
+        for rule in rules.rules:
+            subjects = [{"item": item} for item in message.items] if rule.condition.on_items else [{}]
+            for subject in subjects:
+                data = {"consignment": message, **subject}
+                started = time.perf_counter()
+                rule.condition.parsed.eval(data=data)
+                compared += time.perf_counter() - started
+    return compared * table.rows / rows
+
+
+def agree(rules: RuleSet, table: Table, rows: int) -> None:
+    """Both say the same, or the comparison means nothing."""
+    some = table.take(np.arange(rows))
+    facts = Facts(some, rules.rates)
+    source = TableSource(some, facts.computed)
+    messages: list[Any] = rules.conditions.vocabulary.messages(source)
+    batch = rules.conditions.batch(source)
+    for rule in rules.rules:
+        answers = []
+        for message in messages:
+            for item in message.items if rule.condition.on_items else [None]:
+                data = {"consignment": message} if item is None else {"consignment": message, "item": item}
+                answers.append(rule.condition.parsed.eval(data=data).value() is True)
+        if judge(rule.condition, batch).holds.tolist() != answers:
+            raise AssertionError(f"compiled and library differ on {rule.text.condition}")
+
+
+async def served(tables: list[Table], singles: int, url: str) -> tuple[list[float], list[float]]:
+    """Seconds of whole calls over gRPC, TLS and PostgreSQL: batches of 500, then consignments alone."""
+    whole, alone = [], []
+    async with running("risk", assemble, url) as risk:
+        stub = RiskServiceStub(await risk.channel("service", "clearance"))
+        for number, table in enumerate(tables):
+            request = pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=table.encode(ConsignmentColumns))
+            started = time.perf_counter()
+            await stub.Assess(request, timeout=20)
+            if number >= len(tables) // 4:
+                whole.append(time.perf_counter() - started)
+        for number in range(singles):
+            row = tables[number % len(tables)].take(np.array([number % BATCH]))
+            row = row.with_columns({"mrn": Strings.of([f"26FR{number:012d}R1"])})
+            request = pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=row.encode(ConsignmentColumns))
+            started = time.perf_counter()
+            await stub.Assess(request, timeout=20)
+            if number >= singles // 10:
+                alone.append(time.perf_counter() - started)
+    return whole, alone
+
+
+def main() -> None:
+    how = figures.options(__doc__ or "", runs=40)
+    rules = two_hundred()
+    tables = list(batches(2 if how.quick else 24))
+    items = sum(table.child("items").rows for table in tables) / len(tables)
+    directory = enterable_directory()
+    server = EmbeddedPostgres(directory, databases=("risk",))
+    server.start()
+    try:
+        url = server.url("risk")
+        figures.machine(
+            {
+                "rules": str(len(rules.rules)),
+                "items a batch": f"{items:.0f}",
+                "PostgreSQL": "embedded, defaults (durable)",
+            }
+        )
+        agree(rules, tables[0], 5 if how.quick else 40)
+        ours = rules_alone(rules, tables, how.runs)
+        figures.figure("rules_200x500_ms", [each * 1e3 for each in ours], "ms", target=4)
+        rows = 5 if how.quick else 50
+        ratios = [by_library(rules, table, rows) / float(np.median(ours)) for table in tables[: 1 if how.quick else 5]]
+        figures.figure("rules_vs_library", ratios, "times", target=50)
+        profile = load_rule_set(PROFILES / "first_light.yaml")
+        alone = rules_alone(profile, [fresh(table) for table in tables], how.runs)
+        figures.figure("first_light_rules_us", [each * 1e6 / BATCH for each in alone], "us per consignment")
+        whole, single = asyncio.run(served(tables, 20 if how.quick else 600, url))
+        figures.figure("assess_us", [each * 1e6 / BATCH for each in whole], "us per consignment", target=50)
+        p99 = float(np.percentile(single, 99)) * 1e3
+        figures.figure("assess_single_p99_ms", [p99], "ms", target=15, calls=len(single))
+    finally:
+        server.destroy()
+
+
+if __name__ == "__main__":
+    main()

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from libs.cli.text import LANES, STATES, coloured, kilograms, money, percent, safe, short, table, when, words
+from libs.cli.text import LANES, STATES, coloured, duration, kilograms, money, safe, short, table, when, words
+from libs.customs.time import parse_instant
 
 
 def render(each: dict[str, Any]) -> RenderableType:
@@ -48,7 +48,11 @@ def _facts(each: dict[str, Any]) -> RenderableType:
             grid.add_row(name, told)
 
     decided_by = each.get("decided_by", "")
-    row("why", ", ".join(each.get("reasons", ())), f"[dim]decided by {safe(decided_by)}[/]" if decided_by else "")
+    row(
+        "why",
+        ", ".join(each.get("reasons", ())) or "nothing stands against it",
+        f"[dim]decided by {safe(decided_by)}[/]" if decided_by else "",
+    )
     row("note", safe(each.get("note", "")))
     row(
         "filed by",
@@ -62,16 +66,21 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         "goods", f"{each.get('dispatch_country', '?')} → {each.get('destination_country', '?')}",
         words(nature) if nature != "–" else "", kilograms(mass) if mass is not None else "", safe(each.get("platform", "")),
     )  # fmt: skip
-    steps = [
-        ("accepted", "accepted_at"),
-        ("decided", "decided_at"),
-        ("arrived", "arrived_at"),
-        ("released", "released_at"),
-    ]
-    row("when", *(f"{name} {when(each[key])}" for name, key in steps if each.get(key)))
+    row("accepted", when(each.get("accepted_at", "")), _later(each, "decided", "accepted_at", "decided_at"))
+    row("arrived", when(each.get("arrived_at", "")), _later(each, "released", "arrived_at", "released_at"))
     score = each.get("risk_score")
     row("risk", f"score {score}" if score is not None else "", f"[dim]{safe(each.get('rule_set_version', ''))}[/]")
-    return Padding(grid, (0, 0, 1, 0))
+    return grid
+
+
+def _later(each: dict[str, Any], what: str, since: str, key: str) -> str:
+    """Say when something happened, counted from what went before."""
+    if not each.get(key):
+        return ""
+    if not each.get(since):
+        return f"{what} {when(each[key])}"
+    micros = parse_instant(each[key]) - parse_instant(each[since])
+    return f"{what} {duration(max(0, micros))} later"
 
 
 def _document(each: dict[str, Any], name: str) -> str:
@@ -120,15 +129,12 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
         return [Text("What it owes is not known: no rulebook tells it.", style="dim")]
     parts: list[RenderableType] = []
     if each.get("charges"):
-        shown = table("charge", "item", "on", "rate", "amount", "collected by", right=(1, 2, 3, 4))
+        shown = table("charge", "item", "how", "amount", "collected by", right=(1, 3))
         for charge in each["charges"]:
-            rate = charge.get("rate_ppm")
-            explanation = safe(charge.get("explanation", ""))
-            law = safe(charge.get("legal_reference", ""))
+            law = f"[dim]{safe(charge.get('legal_reference', ''))}[/]"
             shown.add_row(
-                f"[bold]{words(short(charge.get('kind', ''), 'CHARGE_KIND_'))}[/] [dim]{safe(charge.get('code', ''))}[/]\n{explanation}\n[dim]{law}[/]",
-                str(charge.get("item_number", "all")), money(charge.get("base_minor"), currency),
-                percent(rate) if rate is not None else "–", money(charge.get("amount_minor"), currency),
+                words(short(charge.get("kind", ""), "CHARGE_KIND_")), str(charge.get("item_number", "all")),
+                f"{safe(charge.get('explanation', ''))} {law}", money(charge.get("amount_minor"), currency),
                 words(short(charge.get("collector", ""), "COLLECTOR_")),
             )  # fmt: skip
         parts += [Text("What it owes", style="bold"), shown]

@@ -18,7 +18,10 @@ def render_counts(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit
     shown = table(
         *map(words, names), "consignments", "items", "value", "net mass", title="Goods", right=range(at, at + 4)
     )
-    ordered = _ordered(rows, names, keep, "consignments")
+    # A cell that consignments have left is still there, with nothing in it.
+    ordered = _ordered(
+        [row for row in rows if row.get("consignments") or row.get("items")], names, keep, "consignments"
+    )
     for row in ordered[:limit]:
         value = money(row.get("value_minor", 0), row["currency"]) if row.get("currency") else "–"
         shown.add_row(
@@ -34,7 +37,7 @@ def render_revenue(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limi
     names, keep = list(group_by), list(range(len(group_by)))
     at = len(names)
     shown = table(*map(words, names), "charges", "amount", title="Revenue", right=(at, at + 1))
-    ordered = _ordered(rows, names, keep, "amount_minor")
+    ordered = _ordered([row for row in rows if row.get("charges")], names, keep, "amount_minor")
     for row in ordered[:limit]:
         amount = money(row.get("amount_minor", 0), row.get("currency", ""))
         shown.add_row(*_keys(row, names, keep), f"{row.get('charges', 0):,}", amount)
@@ -51,6 +54,7 @@ def render_times(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit:
         *map(words, names), "stretch", "consignments", "mean", "half within", "99 % within",
         title="Times", right=range(at + 1, at + 5),
     )  # fmt: skip
+    rows = [row for row in rows if row.get("count")]
     for row in rows[:limit]:
         count = row.get("count", 0)
         mean = duration(row.get("sum_micros", 0) / count) if count else "–"

@@ -72,9 +72,8 @@ def luxor() -> None:
 def main() -> None:
     """Run the command line."""
     try:
-        luxor(standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        # Outside of its standalone mode click returns the code of an Exit, and None where a command just ends.
+        sys.exit(luxor(standalone_mode=False) or 0)
     except click.Abort:
         click.echo("Interrupted.", err=True)
         sys.exit(130)

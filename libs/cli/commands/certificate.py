@@ -29,6 +29,5 @@ def issue(context: Context, role: str, ident: str, renew: bool) -> None:
         "key": str(party.directory / "tls.key"),
         "roots": str(party.roots),
     }
-    context.emit(
-        told, lambda out: [out.print(f"{name:<12} {value}", soft_wrap=True) for name, value in told.items()][0]
-    )
+    text = "\n".join(f"{name:<12} {value}" for name, value in told.items())
+    context.emit(told, lambda out: out.print(text, soft_wrap=True))

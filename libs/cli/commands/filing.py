@@ -142,9 +142,9 @@ def _show(out: "Console", summary: "Summary", problems: "list[Problem]", report:
     from libs.cli.text import safe, table
 
     verb = "readable" if check else "accepted"
-    out.print(
-        f"{summary.consignments:,} consignments: [green]{summary.accepted:,} {verb}[/], [{'red' if summary.refused else 'dim'}]{summary.refused:,} refused[/]"
-    )
+    colour = "red" if summary.refused else "dim"
+    good = f"[green]{summary.accepted:,} {verb}[/]"
+    out.print(f"{summary.consignments:,} consignments: {good}, [{colour}]{summary.refused:,} refused[/]")
     if summary.warnings:
         notes = ", ".join(f"{name} {count:,}" for name, count in summary.warning_reasons.most_common(5))
         out.print(f"[dim]Notes on quality: {notes}[/]")
@@ -155,9 +155,8 @@ def _show(out: "Console", summary: "Summary", problems: "list[Problem]", report:
         reasons.add_row(name, f"{count:,}")
     out.print(reasons)
     for each in problems:
-        out.print(
-            f"[bold]line {each.line}[/]  {safe(each.reference or '')}  [cyan]{safe(each.element)}[/]  {safe(each.sentence)}\n      [dim]→ {safe(each.hint)}[/]"
-        )
+        where = f"[bold]line {each.line}[/]  {safe(each.reference)}  [cyan]{safe(each.element)}[/]"
+        out.print(f"{where}  {safe(each.sentence)}\n      [dim]→ {safe(each.hint)}[/]")
     out.print(f"\nEvery refused row, with what to do: [bold]{safe(report)}[/]", soft_wrap=True)
 
 

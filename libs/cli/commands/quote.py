@@ -123,7 +123,7 @@ def _as_of(day: str | None) -> int:
 
 
 def _show(out: "Console", told: dict[str, Any]) -> None:
-    from libs.cli.text import money, percent, safe, short, table, words
+    from libs.cli.text import money, safe, short, table, words
 
     laws = {each["id"]: each for each in told.get("references", ())}
     used: dict[str, None] = {}
@@ -134,20 +134,18 @@ def _show(out: "Console", told: dict[str, Any]) -> None:
             out.print(f"[bold red]{each['reason']}[/]  {safe(each.get('hint', ''))}")
             continue
         currency = each.get("currency", "")
-        shown = table("charge", "on", "rate", "amount", "collected by", right=(1, 2, 3))
-        shown.add_row("goods, transport and insurance", "", "", money(each.get("price", 0), currency), "")
+        shown = table("charge", "how", "amount", "collected by", right=(2,))
+        shown.add_row("price", "goods, transport and insurance", money(each.get("price", 0), currency), "")
         for line in each.get("lines", ()):
             used[line.get("reference", "")] = None
-            rate = line.get("rate_ppm")
             shown.add_row(
-                f"{words(short(line.get('kind', ''), 'KIND_'))}  [dim]{safe(line.get('sentence', ''))}[/]",
-                money(line["basis"], currency) if "basis" in line else "", percent(rate) if rate is not None else "",
+                words(short(line.get("kind", ""), "KIND_")), safe(line.get("sentence", "")),
                 money(line.get("amount", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
             )  # fmt: skip
         shown.add_section()
-        shown.add_row("[bold]landed cost[/]", "", "", f"[bold]{money(each.get('landed_cost', 0), currency)}[/]", "")
-        shown.add_row("collected at the sale", "", "", money(each.get("collected_by_vendor", 0), currency), "")
-        shown.add_row("to be paid on import", "", "", money(each.get("due_on_import", 0), currency), "")
+        shown.add_row("[bold]landed cost[/]", "", f"[bold]{money(each.get('landed_cost', 0), currency)}[/]", "")
+        shown.add_row("", "collected at the sale", money(each.get("collected_by_vendor", 0), currency), "")
+        shown.add_row("", "to be paid on import", money(each.get("due_on_import", 0), currency), "")
         out.print(shown)
         for sentence in each.get("explanation", ()):
             out.print(f"  {safe(sentence)}")

@@ -190,12 +190,11 @@ def _told(state: State) -> dict[str, Any]:
 def _metrics(port: int) -> dict[str, Any]:
     """Read lag and dead letters of a consumer from its metrics; nothing where it does not tell."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_METRICS_SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_METRICS_SECONDS) as answer:
             lines = answer.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return {}
-    sums = {"luxor_feed_lag_seconds": None, "luxor_feed_dead_letters": None, "process_resident_memory_bytes": None}
-    found: dict[str, float | None] = dict(sums)
+    found: dict[str, float | None] = {"luxor_feed_lag_seconds": None, "process_resident_memory_bytes": None}
     for line in lines:
         name = line.partition("{")[0].partition(" ")[0]
         if name in found:

@@ -40,6 +40,8 @@ class Rounding(IntEnum):
 
 # Looking a member up costs more than the arithmetic on a short column.
 _DOWN, _HALF_UP, _HALF_EVEN, _UP = (int(rounding) for rounding in Rounding)
+_HALVES = (0, 1, 1, 2)
+_HALVES_BY_MODE = np.array(_HALVES, dtype=np.int64)
 
 
 def mul_div_round(
@@ -52,38 +54,29 @@ def mul_div_round(
     """
     if not len(amounts):
         return amounts.copy()
-    factor, parts, size, one_mode = _same(factor), _same(divisor), _same(unit), _same(mode)
+    parts, size, how = _same(divisor), _same(unit), _same(mode)
     if _most(parts) * _most(size) >= _FITS or _most(amounts) * _most(factor) >= _FITS:
-        return _unbounded(amounts, factor, parts, one_mode, size, refused)
+        return _unbounded(amounts, factor, parts, how, size, refused)
     # One divisor for the whole column lets numpy divide by multiplication, several times faster.
     step = parts * size
     product = amounts * factor
-    quotient = product // step
-    remainder = product - quotient * step
-    result = quotient + _rounds_up(quotient, remainder, step, one_mode)
+    # Below 2^62 + 2^62: what is added before the division is less than one step.
+    quotient = (product + _head_start(step, how)) // step
+    if how == _HALF_EVEN if isinstance(how, int) else some(how == _HALF_EVEN):
+        tie = (2 * (product % step) == step) & ((quotient & 1) == 1) & (how == _HALF_EVEN)
+        quotient = quotient - tie
     if not (isinstance(size, int) and size == 1):
         # The product of the quotient and the unit is at most the product above plus one unit: it fits.
-        result = result * size
-    return _refuse_large(result, refused)
+        quotient = quotient * size
+    return _refuse_large(quotient, refused)
 
 
-def _rounds_up(quotient: Int64, remainder: Int64, step: Int64 | int, mode: Int64 | int) -> Flags:
-    rest = step - remainder
-    up: Flags
+def _head_start(step: Int64 | int, mode: Int64 | int) -> Int64 | int:
+    """What turns a division that rounds down into one that rounds by the mode: nothing, half a step, nearly a step."""
     if isinstance(mode, int):
-        if mode == _DOWN:
-            up = np.zeros(len(quotient), dtype=np.bool_)
-        elif mode == _UP:
-            up = remainder > 0
-        elif mode == _HALF_UP:
-            up = remainder >= rest
-        else:
-            up = (remainder > rest) | ((remainder == rest) & ((quotient & 1) == 1))
-        return up
-    up = (mode == _UP) & (remainder > 0)
-    up |= (mode == _HALF_UP) & (remainder >= rest)
-    up |= (mode == _HALF_EVEN) & ((remainder > rest) | ((remainder == rest) & ((quotient & 1) == 1)))
-    return up
+        return (step * _HALVES[mode]) // 2 - (mode == _UP)
+    head_start: Int64 = ((step * _HALVES_BY_MODE[mode]) >> 1) - (mode == _UP)
+    return head_start
 
 
 def _same(column: Int64 | int) -> Int64 | int:

@@ -10,7 +10,7 @@ from services.revenue.filings import Filings
 from services.revenue.problems import Note, Problem
 from services.revenue.program import KINDS, Place, Program
 from services.revenue.rulebook import CONSIGNMENT_LEVEL, METHODS, PPM
-from services.revenue.valuation import Values
+from services.revenue.valuation import ITEMS_MAX, Values
 
 _PERCENT, _TARIFF, _TARIFF_LINE, _ITEM, _CONSIGNMENT, _KILOGRAM = range(len(METHODS))
 _ON_ROWS = np.array([method in CONSIGNMENT_LEVEL for method in METHODS])
@@ -169,13 +169,14 @@ class _Work:
             computed = mul_div_round(basis, ppm, PPM, mode, outcomes.unit[outcome], refused)
             amount = computed if percent is None else np.where(percent, computed, amount)
             basis = basis if percent is None else np.where(percent, basis, 0)
-        sums = _sums(filings, select, amount)
-        over = sums > LARGEST
-        over[row[refused]] = True
-        if some(over):
+        waived = np.zeros(len(items), dtype=np.bool_)
+        # Where no amount is large, no sum of a consignment's can be: most batches need no sums.
+        if place.minimum or some(refused) or int(np.maximum.reduce(amount)) > LARGEST // ITEMS_MAX:
+            sums = _sums(filings, select, amount)
+            over = sums > LARGEST
+            over[row[refused]] = True
             values.fail(over, Problem.AMOUNT_OUT_OF_BOUNDS)
             amount = np.where(over[row], 0, amount)
-        waived = np.zeros(len(items), dtype=np.bool_)
         if place.minimum:
             waived = _below_minimum(program, values, row_slot, sums)[row]
             amount = np.where(waived, 0, amount)

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.arithmetic import Flags, Int64, row_sums, some
+from services.revenue.arithmetic import Flags, Int64, every, row_sums, some
 from services.revenue.filings import Filings
 from services.revenue.problems import Note
 from services.revenue.program import SCHEMES, Place, Program
+from services.revenue.rulebook import COMPONENTS
 from services.revenue.valuation import Values
 
+_GOODS = 1 << COMPONENTS.index("goods")
 ABSENT, NUMBER_MISSING, NUMBER_MALFORMED, WELL_FORMED = range(4)
 
 
@@ -35,12 +37,17 @@ def stand(program: Program, filings: Filings, values: Values) -> Standing:
         there = regimes.limit_there[values.regime, limit]
         amount = regimes.limit_minor[values.regime, limit]
         strict = regimes.limit_strict[values.regime, limit]
-        measured = values.total(regimes.limit_measure[values.regime, limit][filings.item_row], slice(None))
-        whole = row_sums(measured, filings.offsets)
-        by_row = there & ((whole < amount) | (~strict & (whole == amount)))
         per_item = there & regimes.limit_per_item[values.regime, limit]
+        measure = regimes.limit_measure[values.regime, limit]
+        measured: Int64 | None = None
+        if every(measure == _GOODS) and not some(per_item):
+            whole = values.intrinsic
+        else:
+            measured = values.total(measure[filings.item_row], slice(None))
+            whole = row_sums(measured, filings.offsets)
+        by_row = there & ((whole < amount) | (~strict & (whole == amount)))
         alone: Flags | None = None
-        if some(per_item):
+        if measured is not None and some(per_item):
             most, harsh = amount[filings.item_row], strict[filings.item_row]
             alone = (measured < most) | (~harsh & (measured == most))
             over = row_sums((~alone).astype(np.int64), filings.offsets)

@@ -159,6 +159,8 @@ class Program:
     schemes: list[list[tuple[int, re.Pattern[str]]]] = field(default_factory=list)
     """Per jurisdiction: number of each scheme and the form of its numbers."""
     bases_used: int = 0
+    book_of_area: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Place in `books` of each area."""
     places: list["Place"] = field(default_factory=list)
 
     def find(self, area: Int64, day: Int64) -> Int64:
@@ -246,6 +248,7 @@ class _Compiler:
                 for read in self.books
             ],
             bases_used=bases,
+            book_of_area=np.array([self._book_of(area) for area in areas], dtype=np.int64),
             places=[_place(slot_rows[at::slots], outcome_rows, at, slots, outcomes) for at in range(slots)],
         )
 
@@ -264,6 +267,9 @@ class _Compiler:
         cuts = sorted(day for day in days if holds(book.period, day))
         ends = [day - timedelta(days=1) for day in cuts[1:]] + [last_day(book.period)]
         return list(zip(cuts, ends, strict=True))
+
+    def _book_of(self, area: str) -> int:
+        return next(place for place, read in enumerate(self.books) if area in read.rulebook.areas)
 
     def _collections(self, charge: Charge, day: date) -> list[Collection]:
         ways = [way for way in charge.collection if holds(way, day)]

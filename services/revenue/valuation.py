@@ -80,8 +80,7 @@ def value(program: Program, filings: Filings) -> Values:
     rows = filings.rows
     notes = np.zeros(rows, dtype=np.int64)
     area = filings.destination.map(lambda code: program.areas.get(code, -1), np.int64)
-    book_of_area = _book_of_area(program)
-    jurisdiction = np.where(area >= 0, book_of_area[area], 0)
+    jurisdiction = np.where(area >= 0, program.book_of_area[area], 0)
     law_day = days_of_law(program, filings, jurisdiction, program.law_date, notes)
     regime = program.find(area, law_day)
     problem = np.where((regime < 0) | ~filings.acceptance.valid, Problem.NO_RULEBOOK, Problem.NONE).astype(np.int64)
@@ -124,14 +123,6 @@ def value(program: Program, filings: Filings) -> Values:
     values.customs_value, values.price = customs, price
     values.fail(price > LARGEST, Problem.AMOUNT_OUT_OF_BOUNDS)
     return values
-
-
-def _book_of_area(program: Program) -> Int64:
-    places = np.zeros(max(len(program.areas), 1), dtype=np.int64)
-    for place, read in enumerate(program.books):
-        for area in read.rulebook.areas:
-            places[program.areas[area]] = place
-    return places
 
 
 def _fail_items(filings: Filings, values: Values, items: Flags, problem: Problem) -> None:

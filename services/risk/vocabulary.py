@@ -71,6 +71,7 @@ class Vocabulary:
             "text.matches(pattern)"
         )
         self._matchers: dict[str, Callable[[str], bool]] = {}
+        self._plain_data = {f"data.{name}": _plain_value(value) for name, value in self.data.items()}
         self._getters: dict[int, Callable[[str], Any]] = {}
         self._class: type[Message] = message_factory.GetMessageClass(
             self._pool.FindMessageTypeByName(self.shape.message)
@@ -115,24 +116,28 @@ class Vocabulary:
         """Look-ups in a table of the data; the same function for the same table."""
         return self._getters.setdefault(id(table), lookup(table))
 
-    def evaluate(self, expression: Any, consignment: Message, item: Message | None = None) -> Any:
-        """Evaluate a parsed condition on one consignment with the CEL library; gives its Value, which may be an error."""
+    def bind(self, consignment: Message, item: Message | None = None) -> Any:
+        """One consignment, and one of its items, as the CEL library's variables."""
         variables: dict[str, Any] = {"consignment": consignment}
         if item is not None:
             variables["item"] = item
-        for name, value in self.data.items():
-            variables[f"data.{name}"] = (
-                {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
-                if isinstance(value, Mapping)
-                else list(value)
-            )
-        return expression.eval(data=variables)
+        return self._env.Activation(variables | self._plain_data)
+
+    def evaluate(self, expression: Any, consignment: Message, item: Message | None = None) -> Any:
+        """Evaluate a parsed condition on one consignment with the CEL library; gives its Value, which may be an error."""
+        return expression.eval(self.bind(consignment, item))
 
     def messages(self, source: Source) -> list[Message]:
         """The rows of a batch as the messages that the CEL library evaluates conditions on."""
         messages = [self._class() for _ in range(source.rows)]
         _fill(messages, self.shape, "", source)
         return messages
+
+
+def _plain_value(value: Sequence[str] | Mapping[str, Any]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: list(each) if isinstance(each, tuple) else each for key, each in value.items()}
+    return list(value)
 
 
 def _value_type(name: str, table: Mapping[str, Any]) -> Any:

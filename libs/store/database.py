@@ -27,6 +27,7 @@ from libs.store.errors import (
     StoreMisuse,
     StoreUnavailable,
     connect_error,
+    is_driver_lost,
     translate,
 )
 
@@ -324,6 +325,9 @@ class Database:
         """Rolls back what is left open; a connection that cannot say so in time is cut, which rolls back as well."""
         # After an interruption the driver may not know yet that a "begin" under way took effect.
         interrupted = isinstance(error, asyncio.CancelledError | TimeoutError)
+        if is_driver_lost(error):
+            raw.terminate()
+            return
         if raw.is_closed() or not (interrupted or raw.is_in_transaction()):
             return
         try:

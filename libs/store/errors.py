@@ -4,7 +4,6 @@ The driver's messages quote rows ("Key (name)=(...) already exists"), so they st
 the names of the constraint, table and column (identifiers of our own schema), and whether trying again can help.
 """
 
-
 import re
 from typing import Final
 
@@ -97,7 +96,15 @@ _ARGUMENT: Final = re.compile(r"argument \$(\d+)")
 
 def is_driver_error(error: BaseException) -> bool:
     """Whether asyncpg itself raised it."""
-    return isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
+    return isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | asyncpg.InternalClientError)
+
+
+def is_driver_lost(error: BaseException) -> bool:
+    """Whether asyncpg no longer knows where its connection stands, as when the server dies between two messages.
+
+    Such a connection must be cut: the driver may take it for an open one.
+    """
+    return isinstance(driver_error(error), asyncpg.InternalClientError)
 
 
 def driver_error(error: BaseException) -> BaseException:
@@ -129,7 +136,8 @@ def translate(error: BaseException, database: str, *, closed: bool = False, comm
     inner = driver_error(error)
     if isinstance(inner, asyncpg.PostgresError):
         return _server_error(inner, where, database, commit=commit)
-    if isinstance(inner, ConnectionError) or (isinstance(inner, asyncpg.InterfaceError) and closed):
+    lost = isinstance(inner, ConnectionError | asyncpg.InternalClientError)
+    if lost or (isinstance(inner, asyncpg.InterfaceError) and closed):
         return StoreUnavailable(
             f"{where}: the connection to the server was lost",
             reason="connection",

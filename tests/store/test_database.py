@@ -2,6 +2,7 @@
 import asyncio
 import traceback
 
+import asyncpg
 import pytest
 import sqlalchemy
 
@@ -241,3 +242,15 @@ async def test_a_pool_outlives_its_server(postgres: EmbeddedPostgres, database: 
     await asyncio.to_thread(postgres.start)
     async with database.connection() as reader:
         assert await reader.raw.fetch("select mrn from parcel") == [("kept",)]
+
+
+async def test_a_connection_that_the_driver_lost_track_of_is_cut_and_counts_as_passing_trouble(
+    database: Database,
+) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        async with database.transaction() as tx:
+            lost = await tx.raw.fetchval("select pg_backend_pid()")
+            raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+    assert caught.value.reason == "connection"
+    async with database.transaction() as tx:
+        assert await tx.raw.fetchval("select pg_backend_pid()") != lost

@@ -71,7 +71,7 @@ def explain(assessment: Assessment, row: int) -> Explanation:
     problem = Problem(int(assessment.problem[row]))
     if problem is not Problem.NONE:
         return Explanation([], [_REASON[problem]], [])
-    program, filings = assessment.program, assessment.filings
+    program = assessment.program
     book = program.books[int(program.regimes.jurisdiction[assessment.regime[row]])].rulebook
     currency = book.currency
     notes = Note(int(assessment.notes[row]))
@@ -86,7 +86,6 @@ def explain(assessment: Assessment, row: int) -> Explanation:
     found += [sentence for note, sentence in _FOUND.items() if notes & note]
     assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
     lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
-    assert filings.rows > row
     return Explanation(lines, found, assumed)
 
 

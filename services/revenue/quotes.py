@@ -53,13 +53,12 @@ def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
     problem = Problem(int(assessment.problem[row]))
     if problem is not Problem.NONE:
         return pb.LandedCost(reason=problem.name, explanation=told.found)
-    program, filings = assessment.program, assessment.filings
+    program = assessment.program
     book = program.books[int(program.regimes.jurisdiction[assessment.regime[row]])]
     duty, tax, fee = (int(total[row]) for total in assessment.by_kind)
     price = int(assessment.price[row])
     vendor = int(assessment.by_collector[COLLECTORS.index("vendor")][row])
     spans = range(*assessment.offsets[row : row + 2].tolist())
-    assert filings.rows > row
     return pb.LandedCost(
         currency=book.rulebook.currency,
         intrinsic_value=int(assessment.intrinsic[row]),

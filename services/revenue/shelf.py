@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from services.revenue.compiler import compile_program
 from services.revenue.exchange import Exchange, ExchangeRate, read_exchange
-from services.revenue.program import Program, compile_program
+from services.revenue.program import Program
 from services.revenue.rulebook_reader import read_rulebook
 from services.revenue.tariff import read_tariff
 from services.revenue.yaml_source import LawFileError

@@ -1,7 +1,8 @@
 """An invented jurisdiction that uses every feature of the format, so that the evaluator is tested beyond today's books."""
 
+from services.revenue.compiler import compile_program
 from services.revenue.exchange import Exchange, read_exchange
-from services.revenue.program import Program, compile_program
+from services.revenue.program import Program
 from services.revenue.rulebook_reader import read_rulebook
 from services.revenue.shelf import load_program
 from services.revenue.tariff import read_tariff

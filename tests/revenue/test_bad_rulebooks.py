@@ -2,8 +2,9 @@
 
 import pytest
 
+from services.revenue.compiler import compile_program
 from services.revenue.exchange import Exchange, read_exchange
-from services.revenue.program import ProgramError, compile_program
+from services.revenue.program import ProgramError
 from services.revenue.rulebook_reader import read_rulebook
 from services.revenue.tariff import read_tariff
 from services.revenue.yaml_source import LawFileError

@@ -1,0 +1,302 @@
+"""The commands against a whole running system."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from libs.cli.main import COMMANDS, luxor
+from libs.cli.supervisor import LocalSystem
+from libs.client import files
+from libs.simulator import Simulator
+
+
+def await_decided(cli: Any, reference: str, **more: str) -> dict[str, Any]:
+    """Ask for a status until there is one: filing returns before the decision."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        result = CliRunner(env={"LUXOR_DATA_DIR": str(cli.data_dir)}).invoke(luxor, ["show", reference, "--json"])
+        if result.exit_code == 0:
+            found: dict[str, Any] = json.loads(result.stdout)[0]
+            if all(found.get(name) == value for name, value in more.items()):
+                return found
+    raise AssertionError(f"{reference} is not decided: {result.output}")
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("manifest") / "traffic.jsonl"
+    result = CliRunner().invoke(luxor, ["simulate", str(path), "--count", "400", "--seed", "5", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["consignments"] == 400
+    return path
+
+
+def test_a_manifest_is_filed_and_filing_it_again_files_nothing_twice(cli: Any, manifest: Path) -> None:
+    first = cli.json("file", str(manifest), "--batch", "100")
+    assert (first["consignments"], first["accepted"], first["refused"]) == (400, 400, 0)
+    again = cli.json("file", str(manifest), "--batch", "100")
+    assert again["accepted"] == 400
+    await_decided(cli, _reference(manifest, 399))
+    assert len(cli.json("show", _reference(manifest, 0))) == 1
+
+
+def test_arrivals_of_a_manifest_release_what_waits_and_are_known_the_second_time(cli: Any, manifest: Path) -> None:
+    cli.run("file", str(manifest), "--batch", "100")
+    await_decided(cli, _reference(manifest, 399))
+    told = cli.json("arrive", "--manifest", str(manifest))
+    assert {each["outcome"] for each in told} == {"ARRIVAL_OUTCOME_RECORDED"}
+    assert sum(each["consignments"] for each in told) == 400
+    assert all(each.get("released", 0) + each.get("held", 0) == each["consignments"] for each in told)
+    again = cli.json("arrive", told[0]["master_document_number"])
+    assert again[0]["outcome"] == "ARRIVAL_OUTCOME_KNOWN"
+    assert (
+        "recorded" in cli.run("arrive", "--manifest", str(manifest)).output
+        or "known" in cli.run("arrive", "NEW-1").output
+    )
+
+
+def test_a_template_of_the_cli_is_filed_as_it_stands(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "parcels.csv"
+    path.write_text(cli.run("file", "--template").stdout, encoding="utf-8")
+    assert cli.json("file", str(path))["accepted"] == 1
+    found = await_decided(cli, "SHOP-2026-0000123")
+    assert found["destination_country"] == "DE"
+    assert [item["commodity_code"] for item in found["items"]] == ["620630", "420330"]
+    for reference in (found["mrn"], found["local_reference"], "HAWB-0000123", "020-12345675"):
+        assert cli.json("show", reference)[0]["mrn"] == found["mrn"]
+    drawn = cli.run("show", found["mrn"]).output
+    assert found["mrn"] in drawn
+    assert "What it owes" in drawn
+    assert "EUR" in drawn
+
+
+def test_refused_rows_are_told_with_line_column_reason_and_hint(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    rows = list(csv.DictReader(files.template().splitlines()))
+    rows = [rows[0] | {"local_reference": f"BAD-{number}", "item_number": "1"} for number in range(4)]
+    rows[1]["item_commodity_code"] = "000000"
+    rows[2]["item_price"] = "19,99"
+    rows[3]["item_origin_country"] = "QQ"
+    with path.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    told = cli.json("file", str(path), code=1)
+    assert (told["accepted"], told["refused"]) == (1, 3)
+    report = list(csv.DictReader(Path(told["report"]).read_text(encoding="utf-8").splitlines()))
+    places = {(each["line"], each["reference"], each["element"]) for each in report}
+    assert places >= {
+        ("3", "BAD-1", "item_commodity_code"),
+        ("4", "BAD-2", "item_price"),
+        ("5", "BAD-3", "item_origin_country"),
+    }
+    assert all(each["hint"] and each["sentence"] and each["reason"] for each in report)
+    drawn = cli.run("file", str(path), code=1).output
+    assert "line 4" in drawn
+    assert "→" in drawn
+
+
+def test_check_reads_a_file_and_files_nothing(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "checked.csv"
+    path.write_text(files.template().replace("SHOP-2026-0000123", "ONLY-CHECKED"), encoding="utf-8")
+    assert cli.json("file", str(path), "--check")["accepted"] == 1
+    assert cli.error("show", "ONLY-CHECKED", code=1)["reason"] == "NOTHING_FOUND"
+
+
+def test_a_file_with_an_unknown_column_is_refused_with_the_one_that_was_meant(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "typo.csv"
+    path.write_text(files.template().replace("item_description", "item_descripton"), encoding="utf-8")
+    told = cli.error("file", str(path), code=1)
+    assert told["reason"] == "COLUMN_UNKNOWN"
+    assert "item_description" in told["hint"]
+
+
+def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text(
+        files.template().replace("SHOP-2026-0000123", "OFFICER-1").replace("020-12345675", "020-OFFICER"),
+        encoding="utf-8",
+    )
+    cli.run("file", str(path), "--as", "filer-1")
+    number = await_decided(cli, "OFFICER-1")["mrn"]
+    [held] = cli.json("hold", number, "--reason", "INTELLIGENCE_RECEIVED", "--note", "see file 7")
+    assert held["state"] == "STATE_HELD"
+    found = cli.json("show", number, "--history")[0]
+    assert "INTELLIGENCE_RECEIVED" in found["reasons"]
+    assert found["note"] == "see file 7"
+    assert len(found["history"]) >= 2
+    assert "note" not in cli.json("show", number, "--as", "filer/filer-1")[0]
+    [released] = cli.json("release", number)
+    assert released["state"] != "STATE_HELD"
+    lines = [json.loads(line) for line in cli.run("notices", "--json").stdout.splitlines()]
+    kinds = [each["kind"] for each in lines if each.get("mrn") == number]
+    assert "NOTICE_KIND_HELD" in kinds
+    cursor = lines[-1]["next"]
+    assert cli.run("notices", "--after", cursor).stdout.strip() == ""
+    assert cli.run("notices", "--limit", "1").stdout.count("\n") == 1
+
+
+def test_an_officer_is_told_what_is_wrong_with_a_number(cli: Any) -> None:
+    [told] = cli.json("release", "26DE00000000000000", code=1)
+    assert told["error"]["reason"]
+    assert told["error"]["hint"]
+
+
+def test_a_quote_explains_each_charge_and_names_the_law(cli: Any) -> None:
+    arguments = [
+        "quote",
+        "--to",
+        "DE",
+        "--from",
+        "CN",
+        "--item",
+        "620630:31.98",
+        "--item",
+        "420330:12.50",
+        "--on",
+        "2026-08-01",
+    ]
+    [told] = cli.json(*arguments)["quotes"]
+    assert told["currency"] == "EUR"
+    assert told["duty"] == 600
+    assert told["landed_cost"] == told["price"] + told["duty"] + told["tax"] + told.get("fee", 0)
+    drawn = cli.run(*arguments).output
+    assert "landed cost" in drawn
+    assert "Regulation" in drawn
+    before = cli.json(*arguments[:-1], "2026-06-30")["quotes"][0]
+    assert before.get("duty", 0) == 0
+
+
+def test_a_quote_for_a_file_and_for_a_country_without_law(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "ask.csv"
+    path.write_text(files.template(), encoding="utf-8")
+    assert len(cli.json("quote", str(path))["quotes"]) == 1
+    told = cli.json("quote", "--to", "BR", "--item", "620630:31.98", code=1)["quotes"][0]
+    assert told["reason"] == "NO_RULEBOOK"
+    assert told["hint"]
+    assert cli.error("quote", "--to", "DE", "--item", "620630:1.999", code=1)["reason"] == "AMOUNT_TOO_FINE"
+
+
+def test_statistics_count_what_was_filed(cli: Any, manifest: Path) -> None:
+    cli.run("file", str(manifest), "--batch", "100")
+    deadline = time.monotonic() + 30
+    counted = 0
+    while counted < 400 and time.monotonic() < deadline:
+        told = cli.json("stats", "--by", "lane", "--by", "state")
+        counted = sum(each.get("consignments", 0) for each in told.get("counts", []))
+    assert counted >= 400
+    drawn = cli.run("stats", "--by", "day", "--by", "lane").output
+    assert "Goods" in drawn
+    assert "Revenue" in drawn
+    assert "Times" in drawn
+    only = cli.json("stats", "--by", "destination", "--where", "destination=DE")
+    assert {each["keys"][0] for each in only["counts"]} == {"DE"}
+    assert "Nothing was counted" in cli.run("stats", "--from", "2001-01-01", "--to", "2001-01-02").output
+
+
+def test_dead_letters_of_consumers_are_listed_and_replayed(cli: Any) -> None:
+    assert cli.json("dead-letters", "list", "--service", "clearance")["clearance"]["total"] == 0
+    assert cli.json("dead-letters", "replay", "clearance", "--all") == {"letters": 0, "keys": 0}
+    assert "Nothing was set aside" in cli.run("dead-letters", "list", "--service", "clearance").output
+
+
+def test_status_tells_each_process_with_its_port(cli: Any, system: LocalSystem) -> None:
+    told = cli.json("status")
+    found = {each["name"]: each for each in told["processes"]}
+    assert set(found) == {"postgres", "ingestion", "risk", "revenue", "clearance", "statistics"}
+    assert all(each["ready"] for each in found.values())
+    assert found["clearance"]["ports"]["main"] == system.ports["clearance"].main
+    assert "clearance" in cli.run("status").output
+
+
+def test_a_certificate_is_issued_and_told(cli: Any) -> None:
+    told = cli.json("certificate", "issue", "carrier", "swift-9")
+    assert told["identity"] == "spiffe://luxor/carrier/swift-9"
+    assert Path(told["certificate"]).is_file()
+    assert Path(told["key"]).stat().st_mode & 0o077 == 0
+
+
+def test_another_authoritys_certificate_is_refused_with_a_hint(
+    cli: Any, system: LocalSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LUXOR_TLS_DIR", str(tmp_path / "other"))
+    told = cli.error("notices", code=3)
+    assert told["reason"] == "TLS_REFUSED"
+    assert told["hint"]
+
+
+def test_where_nothing_runs_each_command_says_how_to_start(cli_on: Any, tmp_path: Path) -> None:
+    nowhere = cli_on(tmp_path)
+    for arguments in (
+        ["status"],
+        ["show", "X"],
+        ["notices"],
+        ["stats"],
+        ["arrive", "X"],
+        ["hold", "X"],
+        ["dead-letters", "list"],
+    ):
+        told = nowhere.error(*arguments, code=3)
+        assert told["reason"] == "NOT_RUNNING"
+        assert "luxor up" in told["hint"]
+    assert "→" in nowhere.run("show", "X", code=3).output
+    assert nowhere.json("down") == {"stopped": False}
+
+
+def test_wrong_use_is_told_with_exit_code_2(cli: Any, tmp_path: Path) -> None:
+    assert "Did you mean simulate" in cli.run("simulat", code=2).output
+    cli.run("file", code=2)
+    cli.run("file", str(tmp_path / "absent.csv"), code=2)
+    cli.run("arrive", code=2)
+    cli.run("stats", "--where", "colour=red", code=2)
+    cli.run("stats", "--from", "yesterday", code=2)
+    cli.run("quote", code=2)
+    cli.run("simulate", str(tmp_path / "x"), "--scenario", "nowhere", code=2)
+    cli.run("show", "X", "--as", "king", code=2)
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself(name: str) -> None:
+    result = CliRunner().invoke(luxor, [name, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    if name not in ("dead-letters", "certificate"):
+        assert "--json" in result.output
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = """
+import sys
+from libs.cli.main import luxor
+
+luxor(["--help"], standalone_mode=False)
+print(sorted({name.partition(".")[0] for name in sys.modules} & {"grpc", "numpy", "rich", "asyncpg", "google"}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.strip().endswith("[]")
+
+
+def _reference(manifest: Path, row: int) -> str:
+    with manifest.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            if number == row:
+                return str(json.loads(line)["local_reference"])
+    raise AssertionError("the manifest is shorter")
+
+
+def test_simulated_traffic_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        assert (
+            CliRunner().invoke(luxor, ["simulate", str(tmp_path / name), "--count", "50", "--seed", "9"]).exit_code == 0
+        )
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    traffic = [each.message for each in Simulator(9, "everyday").manifest(50)]
+    with (tmp_path / "a.jsonl").open("rb") as opened:
+        assert [each.message for each in files.read_jsonl(opened) if isinstance(each, files.Read)] == traffic

@@ -80,8 +80,8 @@ def test_a_dead_collector_slows_nothing(monkeypatch: pytest.MonkeyPatch, capsys:
     begun = time.perf_counter()
     started.close(0.2)
     assert time.perf_counter() - begun < 5
-    # Some 20 µs a span; with a collector waited for it would be seconds each.
-    assert seconds < 3
+    # Some 20 µs a span, more on a busy machine; a collector that was waited for would take seconds for each of them.
+    assert seconds < 60
 
 
 def test_without_an_endpoint_opentelemetry_is_not_even_loaded() -> None:

@@ -14,7 +14,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import Message
 
+from libs.columns import Table
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreMisuse, StoreUnavailable
 from libs.store.requests import purge_before
@@ -73,6 +75,20 @@ class Settled:
     def all_fresh(self) -> bool:
         """Whether there is nothing to merge."""
         return bool(self.fresh.all())
+
+
+def first_answers(settled: Settled, own: Table, message_class: type[Message]) -> Table:
+    """Gives per row the answer given first: its row of `own`, this call's answers, or of the batch kept before.
+
+    A consignment that a call names twice has its first answer in this very call, whose payload was kept.
+    """
+    if settled.all_fresh:
+        return own
+    tables = [own, *(Table.parse(message_class, each) for each in settled.payloads)]
+    starts = np.cumsum([0, *(table.rows for table in tables[:-1])])
+    source = np.where(settled.fresh, 0, settled.batch + 1)
+    row = np.where(settled.fresh, np.arange(own.rows), settled.row)
+    return Table.concat(tables).take(starts[source] + row)
 
 
 class AssessmentLog:

@@ -9,6 +9,7 @@ from typing import Final
 
 from libs import telemetry
 from libs.store import schema
+from libs.store.assessments import AssessmentLog
 from libs.store.database import Database
 from libs.store.errors import StoreError, StoreUnavailable
 from libs.store.leases import release_lease, try_lease
@@ -54,6 +55,17 @@ def purge_requests(days: int = REQUEST_DAYS) -> Step:
         async with database.connection() as reader:
             today = await schema.today(reader)
         await RequestLog().purge(database, today - days)
+
+    return step
+
+
+def purge_assessments(days: int) -> Step:
+    """Make a step that forgets assessments older than `days`."""
+
+    async def step(database: Database) -> None:
+        async with database.connection() as reader:
+            today = await schema.today(reader)
+        await AssessmentLog().purge(database, today - days)
 
     return step
 

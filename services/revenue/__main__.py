@@ -9,12 +9,12 @@ from libs.server.config import ConfigError, Settings, setting
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
-from libs.store.housekeeping import Housekeeping, make_days
+from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
 from services.revenue.program import ProgramError
 from services.revenue.service import RevenueService
 from services.revenue.shelf import RATES, RULEBOOKS, load_program
-from services.revenue.store import Store, purge
+from services.revenue.store import ASSESSMENT_DAYS, Store
 from services.revenue.yaml_source import LawFileError
 
 _READERS = {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST, Role.OPERATOR, Role.GATEWAY}
@@ -42,7 +42,11 @@ def assemble(start: Start) -> Sequence[Background]:
         RevenueService(Store(start.database), program),
         roles={"Assess": {Role.SERVICE}, "Quote": _READERS, "ListRulebooks": _READERS},
     )
-    return [Housekeeping(start.database, start.replica, (make_days("assessment_batch"), purge)).run]
+    return [
+        Housekeeping(
+            start.database, start.replica, (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS))
+        ).run
+    ]
 
 
 if __name__ == "__main__":

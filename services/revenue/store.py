@@ -2,11 +2,8 @@
 
 from typing import Final
 
-import numpy as np
-
 from libs.columns import Table
-from libs.store import schema
-from libs.store.assessments import AssessmentLog
+from libs.store.assessments import AssessmentLog, first_answers
 from libs.store.database import Database
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 
@@ -34,17 +31,4 @@ class Store:
             settled = await self._log.settle(tx, mrns, versions, purpose, payload)
         if settled.all_fresh:
             return assessments
-        # A consignment that the call names twice has its first answer in this very call, whose payload was stored.
-        own = Table.decode(assessments)
-        tables = [own, *(Table.parse(AssessmentColumns, each) for each in settled.payloads)]
-        starts = np.cumsum([0, *(table.rows for table in tables[:-1])])
-        source = np.where(settled.fresh, 0, settled.batch + 1)
-        row = np.where(settled.fresh, np.arange(len(mrns)), settled.row)
-        return Table.concat(tables).take(starts[source] + row).encode(AssessmentColumns)
-
-
-async def purge(database: Database) -> None:
-    """Forget what was assessed longer ago than ASSESSMENT_DAYS."""
-    async with database.connection() as reader:
-        today = await schema.today(reader)
-    await AssessmentLog().purge(database, today - ASSESSMENT_DAYS)
+        return first_answers(settled, Table.decode(assessments), AssessmentColumns).encode(AssessmentColumns)

@@ -9,11 +9,11 @@ from libs.server.config import ConfigError, Settings, setting
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
-from libs.store.housekeeping import Housekeeping, make_days
+from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.risk.rules import RuleSetError, load_rule_set
 from services.risk.service import RiskService
-from services.risk.store import Store, purge
+from services.risk.store import ASSESSMENT_DAYS, Store
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -41,7 +41,11 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetRuleSet": {Role.SERVICE, Role.OFFICER, Role.ANALYST, Role.OPERATOR},
         },
     )
-    return [Housekeeping(start.database, start.replica, (make_days("assessment_batch"), purge)).run]
+    return [
+        Housekeeping(
+            start.database, start.replica, (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS))
+        ).run
+    ]
 
 
 if __name__ == "__main__":

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from libs.columns import Table
-from libs.store import schema
-from libs.store.assessments import AssessmentLog
+from libs.store.assessments import AssessmentLog, first_answers
 from libs.store.database import Database
 from luxor.risk.v1.risk_pb2 import AssessmentColumns
 
-#: Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes.
 ASSESSMENT_DAYS: Final = 400
+"""Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
 
 
 class Store:
@@ -34,18 +31,4 @@ class Store:
         async with self._database.transaction() as tx:
             settled = await self._log.settle(tx, mrns, versions, purpose, payload)
         fresh = int(settled.fresh.sum())
-        if settled.all_fresh:
-            return assessments, fresh
-        # A consignment that the call names twice has its first answer in this very call, whose payload was stored.
-        tables = [assessments, *(Table.parse(AssessmentColumns, each) for each in settled.payloads)]
-        starts = np.cumsum([0, *(table.rows for table in tables[:-1])])
-        source = np.where(settled.fresh, 0, settled.batch + 1)
-        row = np.where(settled.fresh, np.arange(len(mrns)), settled.row)
-        return Table.concat(tables).take(starts[source] + row), fresh
-
-
-async def purge(database: Database) -> None:
-    """Forget what was assessed longer ago than ASSESSMENT_DAYS."""
-    async with database.connection() as reader:
-        today = await schema.today(reader)
-    await AssessmentLog().purge(database, today - ASSESSMENT_DAYS)
+        return first_answers(settled, assessments, AssessmentColumns), fresh

@@ -35,7 +35,7 @@ states = st.builds(
 
 def as_dict(cells: Cells) -> dict[tuple[Any, ...], tuple[int, ...]]:
     rows = zip(zip(*cells.keys, strict=True), zip(*cells.measures, strict=True), strict=True)
-    return {key: measures for key, measures in rows}
+    return dict(rows)
 
 
 def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:

@@ -1,0 +1,94 @@
+"""The demo: it ends well, twice in a row, and leaves nothing, also when it is interrupted."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from libs.store.testing import enterable_directory
+
+SECONDS = 120
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    directory = enterable_directory()
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def processes_in(directory: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if process.environ().get("LUXOR_DATA_DIR", "").startswith(str(directory)) or process.cwd().startswith(
+                str(directory)
+            ):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def start(directory: Path, *arguments: str) -> "subprocess.Popen[str]":
+    environ = os.environ | {"TMPDIR": str(directory), "COLUMNS": "100"}
+    command = [sys.executable, "-m", "libs.cli", "demo", *arguments]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_demo_ends_well_twice_in_a_row_and_leaves_nothing(temporary: Path) -> None:
+    told = []
+    for _ in range(2):
+        process = start(temporary, "--count", "300", "--json")
+        out, err = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, err
+        told.append(json.loads(out))
+        assert processes_in(temporary) == []
+        assert list(temporary.iterdir()) == []
+    for each in told:
+        assert each["accepted"] == 300
+        assert sum(row["consignments"] for row in each["lanes"]) == 300
+        assert {row["state"] for row in each["lanes"]} <= {"RELEASED", "HELD"}
+        assert each["revenue"]
+        assert set(each["decision_milliseconds"]) == {"p50", "p95", "p99", "p100"}
+        assert each["samples"]["vendor"]["vendor_collected_minor"] > 0
+    # The same seed gives the same traffic, and the same traffic the same decisions and the same revenue.
+    for name in ("lanes", "reasons", "revenue", "truth"):
+        assert sorted(told[0][name], key=str) == sorted(told[1][name], key=str)
+
+
+def test_the_demo_prints_tables_for_people(temporary: Path) -> None:
+    process = start(temporary, "--count", "300")
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, err
+    for title in ("Lanes and states", "Revenue", "Top reasons", "Times", "What it owes", "How to go on"):
+        assert title in out
+    assert "Traceback" not in out + err
+    assert processes_in(temporary) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_demo_leaves_no_process(temporary: Path, how: signal.Signals) -> None:
+    process = start(temporary, "--count", "200000")
+    while len(processes_in(temporary)) < 7 and process.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    ours = processes_in(temporary)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=SECONDS)
+    assert process.returncode == (-how if how is signal.SIGKILL else 130), (out, err)
+    psutil.wait_procs(ours, timeout=SECONDS)
+    assert processes_in(temporary) == []
+    if how is not signal.SIGKILL:
+        assert list(temporary.iterdir()) == []
+        assert "Traceback" not in err

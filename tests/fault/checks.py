@@ -1,0 +1,138 @@
+"""What must hold after any fault: every consignment decided exactly once, and statistics and clearance of one mind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+
+from libs.cli.supervisor import LocalSystem
+from libs.client.client import Client
+from libs.store.embedded import EmbeddedPostgres
+from luxor.clearance.v1 import clearance_columns_pb2 as columns
+from luxor.clearance.v1 import clearance_pb2
+from luxor.statistics.v1 import statistics_pb2
+from tests.support.flow import Flow
+
+POLL_SECONDS = 0.1
+DECIDED = {columns.STATE_RELEASED, columns.STATE_HELD}
+DIMENSIONS = ("destination", "origin", "hs_chapter", "lane", "state", "charge_kind", "collector", "currency")
+
+
+async def until(condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = 60.0) -> Any:
+    """Ask again and again until the answer is true, and give it; raise TimeoutError that says what was awaited."""
+    ends_at = time.monotonic() + seconds
+    while not (answer := await condition()):
+        if time.monotonic() > ends_at:
+            raise TimeoutError(f"within {seconds:.0f} s it did not come to this: {what}")
+        await asyncio.sleep(POLL_SECONDS)
+    return answer
+
+
+async def fetch(system: LocalSystem, service: str, statement: str, *arguments: Any) -> list[Any]:
+    """Read a service's own database."""
+    connection = await asyncpg.connect(EmbeddedPostgres(system.data_dir).url(f"luxor_{service}"))
+    try:
+        return list(await connection.fetch(statement, *arguments))
+    finally:
+        await connection.close()
+
+
+async def histories(flow: Flow, mrns: Sequence[str]) -> list[clearance_pb2.ConsignmentStatus]:
+    """Ask clearance for consignments with all their versions; each MRN must lead to exactly one."""
+    found = []
+    for start in range(0, len(mrns), 500):
+        queries = [clearance_pb2.StatusQuery(mrn=number) for number in mrns[start : start + 500]]
+        answer = await flow.persist(lambda q=queries: flow.officer.status(q, with_history=True))
+        for number, result in zip(mrns[start : start + 500], answer.results, strict=True):
+            assert [each.mrn for each in result.consignments] == [number], result.error
+            found.append(result.consignments[0])
+    return found
+
+
+def assert_decided_once(statuses: Sequence[clearance_pb2.ConsignmentStatus]) -> None:
+    """Each is released or held, by one decision, and its versions lack none and repeat none."""
+    for status in statuses:
+        assert status.state in DECIDED, status
+        versions = [entry.version for entry in status.history]
+        assert versions == list(range(status.version, 0, -1)), status
+        changes = Counter(entry.change for entry in status.history)
+        assert changes[columns.CHANGE_DECIDED] == 1, status
+        assert max(changes.values()) == 1, status
+
+
+async def assert_told_once(flow: Flow, statuses: Sequence[clearance_pb2.ConsignmentStatus]) -> None:
+    """The filer's notices, read from the first one, tell no version twice and end with the state in force."""
+    told: dict[tuple[str, int], int] = {}
+    after = ""
+    while True:
+        page = await flow.persist(lambda a=after: flow.filer.pull_notices(a, max_notices=1000))
+        if not page.notices:
+            break
+        for notice in page.notices:
+            assert (notice.mrn, notice.version) not in told, notice
+            told[notice.mrn, notice.version] = notice.state
+        after = page.next
+    assert {number for number, _ in told} == {status.mrn for status in statuses}
+    for status in statuses:
+        assert told[status.mrn, status.version] == status.state, status
+
+
+async def figures(analyst: Client, flow: Flow, *group_by: str) -> statistics_pb2.QueryResponse:
+    """Ask statistics for all that was accepted around today."""
+    today = int(time.time() // 86_400)
+    return await flow.persist(
+        lambda: analyst.statistics(today - 2, today + 1, group_by=group_by or DIMENSIONS, max_rows=10_000)
+    )
+
+
+async def assert_statistics_agree(flow: Flow, statuses: Sequence[clearance_pb2.ConsignmentStatus]) -> None:
+    """Statistics' counts, values and revenue equal the sums over what clearance tells of all consignments."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    values: Counter[str] = Counter()
+    revenue: Counter[tuple[str, ...]] = Counter()
+    charges: Counter[tuple[str, ...]] = Counter()
+    kinds: Counter[tuple[str, str]] = Counter()
+    for status in statuses:
+        state = columns.State.Name(status.state).removeprefix("STATE_")
+        lane = columns.Lane.Name(status.lane).removeprefix("LANE_")
+        counts[state, lane, status.destination_country] += 1
+        currency = status.revenue_currency
+        values[currency] += sum(item.customs_value_minor for item in status.items)
+        for charge in status.charges:
+            kind = columns.ChargeKind.Name(charge.kind).removeprefix("CHARGE_KIND_")
+            collector = columns.Collector.Name(charge.collector).removeprefix("COLLECTOR_")
+            revenue[kind, collector, currency] += charge.amount_minor
+            charges[kind, collector, currency] += 1
+        kinds["DUTY", currency] += status.duty_minor
+        kinds["TAX", currency] += status.tax_minor
+        kinds["FEE", currency] += status.fee_minor
+    answer = await figures(flow.analyst, flow, "state", "lane", "destination")
+    told = Counter({tuple(row.keys): 0 for row in answer.counts})
+    worth: Counter[str] = Counter()
+    for row in answer.counts:
+        told[tuple(row.keys)] += row.consignments
+        worth[row.currency] += row.value_minor
+    assert +told == +counts
+    assert +worth == +values
+    answer = await figures(flow.analyst, flow, "charge_kind", "collector", "currency")
+    assert {tuple(row.keys): row.amount_minor for row in answer.revenue if row.charges} == dict(revenue)
+    assert {tuple(row.keys): row.charges for row in answer.revenue if row.charges} == dict(charges)
+    summed: Counter[tuple[str, str]] = Counter()
+    for row in answer.revenue:
+        kind, _, currency = row.keys
+        summed[kind, currency] += row.amount_minor
+    assert +summed == +kinds
+    assert sum(summed.values()) > 0
+
+
+async def assert_nothing_set_aside(system: LocalSystem) -> None:
+    """No consumer has a dead letter."""
+    async with system.client("operator", "fault-operator") as operator:
+        answer = await operator.dead_letters("clearance")
+    assert not answer.letters, answer.letters[0]
+    assert not await fetch(system, "statistics", "select * from dead_letter limit 1")

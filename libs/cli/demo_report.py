@@ -25,7 +25,7 @@ def show(out: Console, outcome: Outcome) -> None:
     for line in _headline(outcome):
         out.print(line)
     out.print()
-    out.print(Columns([_lanes(outcome), _times(outcome)], padding=(0, 6)))
+    out.print(Columns([_lanes(outcome), _times(outcome)], padding=(0, 3)))
     out.print(_revenue(outcome))
     out.print(_reasons(outcome))
     out.print(_truth(outcome))
@@ -66,7 +66,7 @@ def _lanes(outcome: Outcome) -> RenderableType:
 
 def _times(outcome: Outcome) -> RenderableType:
     names = ["half", *(f"{share:.0%}".replace("%", " %") for share in SHARES[1:-1]), "slowest"]
-    shown = table("time from", *names, title="Times, filed as fast as it goes", right=range(1, len(names) + 1))
+    shown = table("time from", *names, title="Times (filed as fast as it goes)", right=range(1, len(names) + 1))
     for name, values in (
         ("acceptance to decision", outcome.decision_micros),
         ("arrival to release", outcome.release_micros),

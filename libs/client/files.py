@@ -60,7 +60,9 @@ class Read:
             element = f"items{rest}"
         if self.item_lines:
             element = _column_of(element)
-        return Problem(line, self.message.local_reference, element, reason, value, sentence, hint)
+        # A request's numbering of a batch means nothing to who wrote the file.
+        shown = sentence.replace(path, element) if path else sentence
+        return Problem(line, self.message.local_reference, element, reason, value, shown, hint)
 
 
 def kind_of(path: Path, chosen: str = "") -> str:

@@ -278,8 +278,9 @@ def test_any_bytes_get_an_answer(content: bytes) -> None:
 def test_what_ingestion_says_of_an_element_is_told_in_the_files_own_terms() -> None:
     [found] = from_csv(table([{"consignee_address_country": "XX"}, {}]))
     assert isinstance(found, Read)
-    told = found.problem("X", "consignments[7].items[1].price.minor", "5", "s", "h")
-    assert (told.line, told.element) == (3, "item_price")
+    path = "consignments[7].items[1].price.minor"
+    told = found.problem("X", path, "5", f"The element {path} is 5.", "h")
+    assert (told.line, told.element, told.sentence) == (3, "item_price", "The element item_price is 5.")
     told = found.problem("X", "consignments[7].consignee.address.country", "XX", "s", "h")
     assert (told.line, told.element) == (2, "consignee_address_country")
     [line] = from_jsonl('{"local_reference": "A", "items": [{}]}')

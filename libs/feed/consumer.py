@@ -285,7 +285,15 @@ class Consumer:
         moment = self._clock()
         if self.letters.any_waiting and moment >= self._replay_at:
             self._replay_at = moment + _REPLAY_SECONDS
-            await self._applier.replay()
+            try:
+                await self._applier.replay()
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                # What a letter waits for must not hold up the feed: it is tried again later, by itself.
+                self._replay_at = moment + _BACK_OFF_SECONDS_MAX
+                self._note(error, 1)
+                await self._reload()
 
     # ------------------------------------------------------------------------------------------ rest
 

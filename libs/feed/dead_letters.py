@@ -102,4 +102,4 @@ class DeadLetterServicer(dead_letters_pb2_grpc.DeadLetterServiceServicer):
                 await self._requests.remember(tx, caller, request_id, digest, answer.SerializeToString())
                 return answer
         except RequestReused as error:
-            raise Refusal("REQUEST_ID_REUSED", path="request_id", value=request_id) from error
+            raise Refusal("REQUEST_REUSED", path="request_id", value=request_id) from error

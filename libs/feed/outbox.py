@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.customs.partitions import PARTITIONS
-from libs.feed.payloads import Payloads, StoredBatch
+from libs.feed.payloads import Payloads
 from libs.feed.types import BatchRef
 from libs.store.database import Database, Transaction
 
@@ -80,12 +80,11 @@ class Outbox:
             raise ValueError(f"a batch has 1 to {ROWS_MAX} rows, not {table.rows}")
         schema = message_class.DESCRIPTOR.full_name
         payload = table.encode(message_class).SerializeToString()
-        day, number, created_at = await tx.raw.fetchrow(
+        day, number, _ = await tx.raw.fetchrow(
             _APPEND, payload, schema, self.schema_version, table.rows, trace, *groups
         )
-        ref = BatchRef(day, number)
-        self.payloads.keep(StoredBatch(ref, created_at, table.rows, self.schema_version, schema, trace, payload))
-        return ref
+        # Not kept in memory here: should this transaction be lost with the server, its number may be given again.
+        return BatchRef(day, number)
 
 
 class KeyedOutbox:

@@ -1,6 +1,6 @@
 """The payloads of batches, kept in memory for as long as they are likely to be asked for again.
 
-A batch is written once and then read by every consumer soon after, so most pages need no payload from the database.
+A batch is written once and then read by every consumer soon after, so it is read from the database once.
 """
 
 from collections import OrderedDict
@@ -57,7 +57,7 @@ class Payloads:
         self._tables: OrderedDict[BatchRef, Table] = OrderedDict()
 
     def keep(self, batch: StoredBatch) -> None:
-        """Remember a batch; one whose transaction rolls back later is never asked for, since nothing refers to it."""
+        """Remember a batch that is committed: a number of a transaction that was lost may be given again."""
         if batch.ref not in self._kept:
             self._kept[batch.ref] = batch
             self._bytes += len(batch.payload) + _OVERHEAD_BYTES

@@ -154,15 +154,20 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             await self.positions.register(request.consumer)
             async with self.outbox.database.connection() as reading:
                 token.start.CopyFrom(_cursor((await self.reader.refresh(reading.raw)).horizon))
-        async with self.outbox.database.connection() as reading:
-            page = await self._snapshot.page(reading, partitions, token.source, rows_max)
-            read_at = await reading.now()
         message_class = message_class_of(self.outbox.schema)
+        while True:
+            async with self.outbox.database.connection() as reading:
+                page = await self._snapshot.page(reading, partitions, token.source, rows_max)
+                read_at = await reading.now()
+            payload = page.table.encode(message_class).SerializeToString() if page.table.rows else b""
+            if len(payload) <= 2 * self._page_bytes_max or rows_max == 1:
+                break
+            rows_max = max(1, rows_max // 4)  # rows heavier than thought: fewer of them fit
         answer = feed_pb2.SnapshotResponse(
             start=token.start, schema=self.outbox.schema, schema_version=self.outbox.schema_version, read_at=read_at
         )
         if page.table.rows:
-            answer.payload = page.table.encode(message_class).SerializeToString()
+            answer.payload = payload
             answer.partitions.extend(np.asarray(page.partitions).tolist())
         if page.next_token:
             answer.next_token = feed_pb2.SnapshotToken(start=token.start, source=page.next_token).SerializeToString()

@@ -35,7 +35,7 @@ _ready = telemetry.gauge("luxor_ready", "1 where the service's own store and sch
 
 
 map_exception(StoreUnavailable, lambda _error: Refusal("STORE_UNAVAILABLE", retry_after_seconds=0.5))
-map_exception(RequestReused, lambda _error: Refusal("REQUEST_ID_REUSED", path="request_id"))
+map_exception(RequestReused, lambda _error: Refusal("REQUEST_REUSED", path="request_id"))
 
 
 class BackgroundDied(Exception):  # tells what happened

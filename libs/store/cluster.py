@@ -25,7 +25,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "checkpoint_timeout": "15min",
     "shared_buffers": "256MB",
     "max_connections": "200",
-    "max_locks_per_transaction": "256",  # tables are cut in dozens of partitions
+    "max_locks_per_transaction": "2048",  # tables are cut in dozens of partitions
     "max_prepared_transactions": "0",  # they would hold the feed's horizon
     "autovacuum": "on",
     "jit": "off",  # compiling costs more than our short statements take

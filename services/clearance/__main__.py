@@ -28,10 +28,7 @@ from services.clearance.consumer import Intake
 from services.clearance.office import Office
 from services.clearance.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.snapshot import Snapshot
-from services.clearance.store import Store
-
-STATE_DAYS = 390
-"""Days after acceptance for which a consignment is known; its states' batches are kept somewhat longer."""
+from services.clearance.store import STATE_DAYS, Store
 
 PENDING_SECONDS = 10
 """Age from which an arrival that was recorded and not carried out is taken up: its call must have died."""
@@ -67,6 +64,8 @@ class Arrivals:
                 await self.step()
             except StoreError as error:
                 get_logger().warning("ARRIVALS_POSTPONED", error=type(error).__name__)
+            except Exception as error:  # one arrival that cannot be carried out must not end the service
+                get_logger().error("ARRIVALS_FAILED", error)
             try:
                 async with asyncio.timeout(self._interval_seconds):
                     await stop.wait()

@@ -14,6 +14,7 @@ import numpy as np
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
 from libs.customs.mrn import MrnError
+from libs.customs.time import MICROS_PER_DAY
 from libs.feed.types import EventError, FeedBatch
 from libs.server.errors import Refusal, reason_of
 from libs.store.database import Transaction
@@ -28,9 +29,12 @@ from services.clearance.decision import decide, lane_names
 from services.clearance.lifecycle import State
 from services.clearance.office import Decided, Office
 from services.clearance.states import accepted
+from services.clearance.store import STATE_DAYS, day_of
 
 ROWS_A_CALL: Final = 1_000
 """Consignments a call of Assess; both neighbours take twice as many."""
+ITEMS_A_CALL: Final = 10_000
+"""Items of a part at most, so that no answer and no stored batch outgrows a message."""
 ROWS_JOINED: Final = 500
 """Small batches are joined until they have so many rows: a call and a stored batch cost about the same whatever is in them."""
 CALLS_AT_ONCE: Final = 3
@@ -65,8 +69,13 @@ class Intake:
         *,
         assess_seconds: float = ASSESS_SECONDS,
         calls_at_once: int = CALLS_AT_ONCE,
+        state_days: int = STATE_DAYS,
     ) -> None:
-        """Decide in `office` on what the services behind the channels answer; each call may take `assess_seconds`."""
+        """Decide in `office` on what the services behind the channels answer; each call may take `assess_seconds`.
+
+        Filings accepted more than `state_days` ago are left alone.
+        """
+        self._state_days = state_days
         self._office = office
         self._risk: Any = RiskServiceStub(risk)
         self._revenue: Any = RevenueServiceStub(revenue)
@@ -75,7 +84,7 @@ class Intake:
 
     async def prepare(self, batches: list[FeedBatch]) -> list[Decided]:
         """Assess and decide. Raises EventError where the events themselves are at fault, and what the transport raises while a neighbour is away."""
-        parts = _parts(batches)
+        parts = _parts(await self._still_known(batches))
         for part in parts:
             try:
                 await self._office.store.ensure_days(part.filings.strings("mrn").tolist())
@@ -87,6 +96,23 @@ class Intake:
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _still_known(self, batches: Sequence[FeedBatch]) -> list[FeedBatch]:
+        """Leave out filings of so long ago that their states are forgotten: a snapshot brings them, and they must not seem new."""
+        oldest = await self._office.store.database.now() // MICROS_PER_DAY - self._state_days
+        kept: list[FeedBatch] = []
+        for batch in batches:
+            try:
+                known = batch.table.strings("mrn").map(lambda mrn: day_of(mrn) >= oldest, np.bool_)
+            except (MrnError, MalformedColumns) as error:
+                raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
+            if known.all():
+                kept.append(batch)
+                continue
+            _events.labels("forgotten").inc(int((~known).sum()))
+            if known.any():
+                kept.append(batch.take(np.flatnonzero(known)))
+        return kept
 
     async def apply(self, tx: Transaction, prepared: Any) -> None:
         """Put the decisions into force."""
@@ -148,26 +174,42 @@ async def _answer(neighbour: str, answering: Any) -> Any:
 
 
 def _parts(batches: Sequence[FeedBatch]) -> list[_Part]:
-    """Join small batches and cut large ones; the trace is that of the first batch of each part."""
+    """Join small batches and cut large ones, by rows and by items; the trace is that of the first batch of each part."""
     parts: list[_Part] = []
     waiting: list[FeedBatch] = []
-    rows = 0
-    for batch in batches:
-        if rows and rows + batch.table.rows > ROWS_A_CALL:
+    rows = items = 0
+
+    def close() -> None:
+        nonlocal rows, items
+        if waiting:
             parts.append(_join(waiting))
-            waiting, rows = [], 0
-        if batch.table.rows > ROWS_A_CALL:
-            for begin in range(0, batch.table.rows, ROWS_A_CALL):
-                chosen = np.arange(begin, min(begin + ROWS_A_CALL, batch.table.rows))
-                parts.append(_Part(batch.table.take(chosen), batch.trace))
+        waiting.clear()
+        rows = items = 0
+
+    for batch in batches:
+        goods = int(batch.table.ragged("items").offsets[-1])
+        if rows + batch.table.rows > ROWS_A_CALL or items + goods > ITEMS_A_CALL:
+            close()
+        if batch.table.rows > ROWS_A_CALL or goods > ITEMS_A_CALL:
+            parts.extend(_cut(batch))
             continue
         waiting.append(batch)
-        rows += batch.table.rows
+        rows, items = rows + batch.table.rows, items + goods
         if rows >= ROWS_JOINED:
-            parts.append(_join(waiting))
-            waiting, rows = [], 0
-    if waiting:
-        parts.append(_join(waiting))
+            close()
+    close()
+    return parts
+
+
+def _cut(batch: FeedBatch) -> list[_Part]:
+    """Cut a batch into parts of few enough rows and items; one row is never cut."""
+    offsets = batch.table.ragged("items").offsets
+    parts, begin = [], 0
+    while begin < batch.table.rows:
+        fit = int(np.searchsorted(offsets, offsets[begin] + ITEMS_A_CALL, side="right")) - 1
+        end = max(begin + 1, min(begin + ROWS_A_CALL, fit))
+        parts.append(_Part(batch.table.take(np.arange(begin, end)), batch.trace))
+        begin = end
     return parts
 
 

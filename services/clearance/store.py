@@ -57,6 +57,10 @@ class Arrival:
     place: str
 
 
+STATE_DAYS = 390
+"""Days after acceptance for which a consignment is known; its states' batches are kept somewhat longer."""
+
+
 def day_of(mrn: str) -> int:
     """Give the day of acceptance that an MRN tells; raises MrnError where it is none of Luxor's. The check digit is the edge's matter."""
     return _day(mrn[:2], mrn[4:9])
@@ -423,8 +427,15 @@ class Store:
         """Forget the references, arrivals and holds of days before `before_day`, in chunks, each a transaction of its own."""
         for table in ("local_reference", "house_document", "master_document", "arrival"):
             await purge_before(self.database, table, before_day, rows_max=PURGED_MAX)
-        async with self.database.transaction() as tx:
-            await tx.raw.execute("delete from held where day < $1", before_day)
+        gone = PURGED_MAX
+        while gone == PURGED_MAX:
+            async with self.database.transaction() as tx:
+                done = await tx.raw.execute(
+                    "delete from held where ctid = any(array(select ctid from held where day < $1 limit $2))",
+                    before_day,
+                    PURGED_MAX,
+                )
+            gone = int(done.rpartition(" ")[2])
 
     async def now(self, tx: Transaction) -> int:
         """The database's clock, microseconds since 1970-01-01 UTC."""

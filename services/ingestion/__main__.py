@@ -26,7 +26,7 @@ SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
 class IngestionConfig(Settings, service="ingestion"):
     """What ingestion alone reads."""
 
-    clock_shift_seconds: int = setting("CLOCK_SHIFT_SECONDS", default=0, low=-500_000, high=500_000, example="0")
+    clock_shift_seconds: int = setting("CLOCK_SHIFT_SECONDS", default=0, low=-80_000, high=500_000, example="0")
     """Moves the time of acceptance away from the database's clock, for staging: to see the law of another day."""
 
 

@@ -26,6 +26,8 @@ from services.ingestion import validation
 from services.ingestion.store import Filing, Found, Store, Taken
 
 BATCH_MAX = 1000
+ITEMS_MAX = 10_000
+"""Items of all consignments of a batch: what bounds every message that follows from it."""
 REQUEST_ID_CHARACTERS_MAX = 64
 ERRORS_MAX = 50
 """Errors and warnings told of one consignment."""
@@ -47,6 +49,9 @@ class IngestionService(IngestionServiceServicer):
         """File a batch: check it, accept what is good in one transaction, answer for each."""
         _check_size(len(request.consignments))
         _check_request_id(request.request_id)
+        items = sum(len(each.items) for each in request.consignments)
+        if items > ITEMS_MAX:
+            raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=ITEMS_MAX)
         current = call.current()
         filer = current.identity.id
         table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)

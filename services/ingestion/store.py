@@ -28,8 +28,8 @@ MICROS_A_DAY = 86_400_000_000
 GENERATION_DAYS = 100
 """Days that share one generation of references. The two before the current one bind too, hence 200 days at least."""
 GENERATIONS_KEPT = 3
-SUBMISSION_DAYS = 400
-"""Days for which an MRN leads to its filing: as long as the feed keeps payloads."""
+SUBMISSION_DAYS = 398
+"""Days for which an MRN leads to its filing: somewhat shorter than the feed keeps payloads."""
 _BOUNDARY_MICROS = 600_000_000
 """Around the change of generations, the transactions of one filer wait for each other: a key is unique in one generation only."""
 

@@ -250,9 +250,10 @@ def _check_required(root: _Level, found: _Findings) -> None:
 
 def _check_money(level: _Level, name: str, found: _Findings) -> None:
     amount = level.table.ints(f"{name}_minor").valid
-    if amount.any():
-        missing = amount & ~level.table.strings(f"{name}_currency").present
-        found.mark(level, f"{name}_currency", np.flatnonzero(missing), "CURRENCY_MISSING")
+    currency = level.table.strings(f"{name}_currency").present
+    found.mark(level, f"{name}_currency", np.flatnonzero(amount & ~currency), "CURRENCY_MISSING")
+    if f"{name}_minor" not in elements.ITEMS_REQUIRED:
+        found.mark(level, f"{name}_minor", np.flatnonzero(currency & ~amount), "ELEMENT_MISSING")
 
 
 def _check_item_numbers(items: _Level, ragged: Ragged, found: _Findings) -> None:

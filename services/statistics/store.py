@@ -126,7 +126,7 @@ class Store:
             versions[fresh].tolist(),
             list(range(len(fresh))),
         )
-        self._remember((today, batch), counted)
+        # Not kept in memory here: should this transaction be lost with the server, its number may be given again.
         return len(fresh)
 
     async def _states(self, tx: Transaction, places: list[tuple[int, int, int]]) -> Table | None:

@@ -175,7 +175,7 @@ async def test_a_replay_applies_the_letters_of_a_key_in_their_order_exactly_once
     assert (await replay(follower, "request-1", keys=["bad"])).letters == 4, "the same request gets the same answer"
     with pytest.raises(Refusal) as reused:
         await replay(follower, "request-1", keys=["worse"])
-    assert reused.value.reason == "REQUEST_ID_REUSED"
+    assert reused.value.reason == "REQUEST_REUSED"
     await producer.announce(("bad", 5, 7))
     follower.clock.now += 10
     await drain(consumer)
@@ -219,15 +219,16 @@ async def test_passing_trouble_in_a_replay_counts_no_try(
     follower.handler.bad = {"bad": TimeoutError()}
     await replay(follower, "request-3", all=True)
     follower.clock.now += 10
-    with pytest.raises(TimeoutError):
-        await consumer.step()
+    await producer.announce(("good", 1, 8))
+    await drain(consumer)
+    assert await follower.effects() == [("good", 1, 8)], "what a letter waits for holds nothing else up"
     (letter,) = await follower.letters()
     assert letter["tries"] == 1
     assert letter["replay"]
     follower.handler.bad = {}
     follower.clock.now += 10
     await drain(consumer)
-    assert await follower.effects() == [("bad", 1, 7)]
+    assert sorted(await follower.effects()) == [("bad", 1, 7), ("good", 1, 8)]
     assert await follower.letters() == []
 
 
@@ -245,8 +246,8 @@ async def test_a_crash_in_a_replay_and_another_replica_after_it_apply_the_letter
         follower.clock.now += 10
         died = type("Gone", (Died, TimeoutError), {})
         follower.handler.crash = {step: died()}
-        with pytest.raises(Died):
-            await first.step()
+        await first.step()
+        assert follower.handler.crash == {}, f"it died while it was to {step}"
     await expire(follower)
     second = follower.consumer(producer.port(), "second")
     follower.clock.now += 10

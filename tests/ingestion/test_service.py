@@ -166,6 +166,10 @@ async def test_what_is_wrong_with_a_whole_call_is_told_as_a_status(ingestion: Ru
     invalid = grpc.StatusCode.INVALID_ARGUMENT
     assert await refused_with(call(request_id="r")) == (invalid, "BATCH_EMPTY")
     assert await refused_with(call(request_id="r", consignments=rows)) == (invalid, "BATCH_TOO_LARGE")
+    fat = [copy.deepcopy(row) for row in rows[:11]]
+    for row in fat:
+        row.items.extend([row.items[0]] * 998)
+    assert await refused_with(call(request_id="r", consignments=fat)) == (invalid, "BATCH_ITEMS_TOO_MANY")
     assert await refused_with(call(consignments=rows[:1])) == (invalid, "REQUEST_ID_MISSING")
     assert await refused_with(call(request_id="a\nb", consignments=rows[:1])) == (invalid, "REQUEST_ID_MALFORMED")
     await submit(stub, rows[:1], "r")

@@ -37,6 +37,8 @@ SPOILS: dict[str, tuple[Change, str, str]] = {
     "an unknown country": (lambda c: setattr(c.items[0], "origin_country", "ZZ"), "COUNTRY_UNKNOWN", "items[0].origin_country"),
     "an unknown currency": (lambda c: setattr(c.items[0].price, "currency", "XXX"), "CURRENCY_UNKNOWN", "items[0].price.currency"),
     "no currency": (lambda c: c.items[0].price.ClearField("currency"), "CURRENCY_MISSING", "items[0].price.currency"),
+    "a currency without a price": (lambda c: c.items[0].price.ClearField("minor"), "ELEMENT_MISSING", "items[0].price.minor"),
+    "freight of no amount": (lambda c: setattr(c.freight, "currency", "EUR"), "ELEMENT_MISSING", "freight.minor"),
     "a code that left": (lambda c: setattr(c.items[0], "commodity_code", "851712"), "COMMODITY_CODE_WITHDRAWN", "items[0].commodity_code"),
     "a code with letters": (lambda c: setattr(c.items[0], "commodity_code", "6406AB"), "COMMODITY_CODE_MALFORMED", "items[0].commodity_code"),
     "a code of nowhere": (lambda c: setattr(c.items[0], "commodity_code", "990000"), "COMMODITY_CODE_UNKNOWN", "items[0].commodity_code"),

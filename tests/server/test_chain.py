@@ -257,7 +257,7 @@ async def test_a_refusal_arrives_with_its_reason_path_value_and_hint(start: Any,
     running = await start()
 
     async def refuse(_request: Any, _context: Any) -> Any:
-        raise Refusal("REQUEST_ID_REUSED", path="request_id", value="r" * 100)
+        raise Refusal("REQUEST_REUSED", path="request_id", value="r" * 100)
 
     running.servicer.behaviour = refuse
     error = await refused(running.method("Echo")(message(), timeout=5, metadata=(("x-request-id", "abc"),)))

@@ -53,7 +53,7 @@ async def test_a_refusal_for_good_is_not_repeated(start: Any, message: Any) -> N
     running = await start()
 
     async def refuse(_request: Any, _context: Any) -> Any:
-        raise Refusal("REQUEST_ID_REUSED")
+        raise Refusal("REQUEST_REUSED")
 
     running.servicer.behaviour = refuse
     with pytest.raises(grpc.aio.AioRpcError):

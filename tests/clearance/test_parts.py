@@ -1,0 +1,44 @@
+"""What clearance asks its neighbours at once is bounded by consignments and by items."""
+
+import numpy as np
+import pytest
+
+from libs.columns import Ints, Ragged, Strings, Table, schema_of
+from libs.feed.types import BEGINNING, FeedBatch
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from services.clearance import consumer
+
+
+def batch(name: str, items: list[int]) -> FeedBatch:
+    """Make a batch whose consignments have so many items."""
+    total = sum(items)
+    goods = Table(schema_of(ConsignmentColumns).children["items"], total, {"number": Ints.constant(1, total)})
+    columns = {
+        "mrn": Strings.of([f"{name}{place}" for place in range(len(items))]),
+        "items": Ragged.of_lengths(items, goods),
+    }
+    nothing = np.zeros(len(items), np.int64)
+    table = Table.of(ConsignmentColumns, len(items), columns)
+    return FeedBatch(table, nothing, BEGINNING, nothing, 0, "", "luxor.consignment.v1.ConsignmentColumns")
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [[1] * 300, [1] * 300, [2] * 300],
+        [[999] * 10, [999] * 10, [1]],
+        [[999] * 25],
+        [[1] * 2500],
+        [[20_000], [1]],
+        [[], [1]],
+    ],
+)
+def test_parts_keep_every_filing_in_order_and_stay_within_bounds(batches: list[list[int]]) -> None:
+    given = [batch(chr(65 + place), items) for place, items in enumerate(batches)]
+    parts = consumer._parts(given)
+    together = [mrn for part in parts for mrn in part.filings.strings("mrn").tolist()]
+    assert together == [mrn for each in given for mrn in each.table.strings("mrn").tolist()]
+    for part in parts:
+        assert part.filings.rows <= consumer.ROWS_A_CALL + consumer.ROWS_JOINED
+        goods = int(part.filings.ragged("items").offsets[-1])
+        assert goods <= consumer.ITEMS_A_CALL or part.filings.rows == 1

@@ -17,6 +17,7 @@ import re
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,12 +37,18 @@ CA_LIFETIME = datetime.timedelta(days=3650)
 LEAF_LIFETIME = datetime.timedelta(days=90)
 RENEWED_WITHIN = LEAF_LIFETIME / 3
 """A certificate with less life left than this is issued anew."""
+PAIR_SECONDS_MAX = 0.5
+"""How long a key that does not belong to the certificate beside it may be one that is just being issued."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class TlsError(Exception):
     """Certificates are missing, do not fit together or cannot be made; says where and what to do."""
+
+
+class _Unfit(TlsError):
+    """The key is not the certificate's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,21 @@ class Party:
     """The file of trusted certificates."""
 
     def load(self) -> Material:
-        """Read the files; raise TlsError where one is missing or the key is not the certificate's."""
+        """Read the files; raise TlsError where one is missing or the key is not the certificate's.
+
+        Another process may be issuing anew and have written the key and not yet the certificate, so a pair that does not
+        fit is read again for `PAIR_SECONDS_MAX`.
+        """
+        ends_at = time.monotonic() + PAIR_SECONDS_MAX
+        while True:
+            try:
+                return self._read()
+            except _Unfit:
+                if time.monotonic() > ends_at:
+                    raise
+            time.sleep(0.01)
+
+    def _read(self) -> Material:
         try:
             certificates = (self.directory / "tls.crt").read_bytes()
             key = (self.directory / "tls.key").read_bytes()
@@ -85,9 +106,7 @@ class Party:
                 f"{self.directory} or {self.roots} holds no readable PEM: {error}. Issue the certificate anew."
             ) from error
         if not fits:
-            raise TlsError(
-                f"{self.directory}/tls.key does not belong to tls.crt beside it. Issue the certificate anew."
-            )
+            raise _Unfit(f"{self.directory}/tls.key does not belong to tls.crt beside it. Issue the certificate anew.")
         return Material(certificates, key, roots)
 
     def stamp(self) -> tuple[tuple[int, int, int], ...]:

@@ -7,6 +7,7 @@ import ssl
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,15 @@ async def test_a_good_certificate_is_not_told_as_refused(start: Any) -> None:
     running = await start()
     party = running.authority.issue("filer", "acme")
     assert await explain_unavailable(f"dns:///localhost:{running.server.port}", party) is None
+
+
+def test_a_certificate_that_another_process_is_issuing_anew_is_never_seen_by_halves(tmp_path: Path) -> None:
+    authority = LocalCA(tmp_path)
+    party = authority.issue("service", "risk", ["localhost"])
+    with ThreadPoolExecutor(1) as pool:
+        issuing = pool.submit(
+            lambda: [authority.issue("service", "risk", ["localhost"], renew=True) for _ in range(200)]
+        )
+        seen = {party.load().key for _ in iter(issuing.done, True)}
+        issuing.result()
+    assert len(seen) > 1

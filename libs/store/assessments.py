@@ -122,8 +122,8 @@ class AssessmentLog:
         return await self._found(tx, fresh, np.arange(count), list(mrns), versions.tolist(), purpose, complete=False)
 
     async def purge(self, database: Database, before_day: int, *, rows_max: int = PURGE_ROWS_MAX) -> int:
-        """Forgets what was assessed before `before_day`: references in chunks, then the days' batches; gives how "
-        "many references."""
+        """Forgets what was assessed before `before_day`: references in chunks, then the days' batches; gives how
+        many references."""
         gone = await purge_before(database, "assessment", before_day, rows_max=rows_max)
         await drop_days_before(database, "assessment_batch", before_day)
         return gone

@@ -381,8 +381,8 @@ class Database:
 
 
 def _refuse_dead_connection(connection: Any, record: Any, proxy: Any) -> None:
-    """Makes the pool replace a connection whose server is gone. It asks the socket's state, so it costs no round "
-    "trip."""
+    """Makes the pool replace a connection whose server is gone. It asks the socket's state, so it costs no round
+    trip."""
     raw = connection.driver_connection
     if raw.is_closed() or raw.is_in_transaction():
         if not raw.is_closed():

@@ -155,8 +155,8 @@ class EmbeddedPostgres:
         self._reap()
 
     def kill(self) -> None:
-        """Ends the server as a crash would (SIGKILL to each of its processes), for tests of faults; `start` "
-        "recovers."""
+        """Ends the server as a crash would (SIGKILL to each of its processes), for tests of faults; `start`
+        recovers."""
         process = self._postmaster()
         if process is not None:
             members = family(process)

@@ -62,8 +62,8 @@ class StoreMisuse(StoreError):
 
 
 class StoreIncompatible(StoreError):
-    """A version of the server, its data or the schema that this release cannot work with; the message says what to "
-    "do."""
+    """A version of the server, its data or the schema that this release cannot work with; the message says what to
+    do."""
 
 
 _TRANSIENT: Final[dict[str, tuple[str, str]]] = {

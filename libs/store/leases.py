@@ -36,8 +36,8 @@ async def try_lease(tx: Transaction, name: str, owner: str, seconds: float) -> i
 
 
 async def hold_lease(tx: Transaction, name: str, token: int) -> None:
-    """Makes sure that the lease is still held under `token`, until this transaction ends; raises `LeaseLost` "
-    "otherwise."""
+    """Makes sure that the lease is still held under `token`, until this transaction ends; raises `LeaseLost`
+    otherwise."""
     held = await tx.raw.fetchval(
         "select true from job_lease where name = $1 and token = $2 and lease_until > clock_timestamp() for update",
         name,
@@ -48,8 +48,8 @@ async def hold_lease(tx: Transaction, name: str, token: int) -> None:
 
 
 async def release_lease(tx: Transaction, name: str, token: int) -> None:
-    """Gives the lease back at once, so that another replica need not wait for its end; harmless when it is lost "
-    "already."""
+    """Gives the lease back at once, so that another replica need not wait for its end; harmless when it is lost
+    already."""
     await tx.raw.execute(
         "update job_lease set lease_until = clock_timestamp() where name = $1 and token = $2", name, token
     )

@@ -14,8 +14,8 @@ _POSIX_SEGMENT: Final = re.compile(r"(/dev/shm/PostgreSQL\.\d+)")
 
 @dataclass(frozen=True, slots=True)
 class SharedMemory:
-    """One server's segments: the System V id of its lock segment (None if unknown), the files of its POSIX "
-    "segments."""
+    """One server's segments: the System V id of its lock segment (None if unknown), the files of its POSIX
+    segments."""
 
     system_v: int | None
     posix: tuple[Path, ...]

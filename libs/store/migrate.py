@@ -91,8 +91,8 @@ async def _migrate(
 
 
 async def _lock(connection: Any, name: str, seconds_max: float) -> None:
-    """Takes the session's advisory lock by asking again and again: a session that waits inside a statement would "
-    "hold a snapshot."""
+    """Takes the session's advisory lock by asking again and again: a session that waits inside a statement would
+    hold a snapshot."""
     deadline = time.monotonic() + seconds_max
     while True:
         taken = (await connection.execute(text("select pg_try_advisory_lock(:key)"), {"key": _LOCK_KEY})).scalar()
@@ -209,8 +209,8 @@ def _scripts(package: str) -> ScriptDirectory:
 
 
 def _steps_of(scripts: ScriptDirectory) -> list[_Step]:
-    """All scripts from the first to the head, numbered from 1. Raises `StoreMisuse` where they do not form one "
-    "line."""
+    """All scripts from the first to the head, numbered from 1. Raises `StoreMisuse` where they do not form one
+    line."""
     heads = scripts.get_heads()
     if len(heads) != 1:
         raise StoreMisuse(

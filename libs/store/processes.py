@@ -28,8 +28,8 @@ def postmaster_of(cluster: Path) -> psutil.Process | None:
 
 
 def kill_orphans(cluster: Path, seconds: float) -> None:
-    """Ends what a killed postmaster left behind: children that have not noticed yet hold its memory and forbid a "
-    "start."""
+    """Ends what a killed postmaster left behind: children that have not noticed yet hold its memory and forbid a
+    start."""
     orphans = [each for each in psutil.process_iter() if _is_of(each, cluster)]
     kill_all(orphans, seconds)
 
@@ -76,8 +76,8 @@ def _is_of(process: psutil.Process, cluster: Path) -> bool:
 
 
 def run_apart(work: Callable[[], Coroutine[Any, Any, _Result]]) -> _Result:
-    """Runs a coroutine to its end in a thread of its own, so that callers with and without a running loop are "
-    "alike."""
+    """Runs a coroutine to its end in a thread of its own, so that callers with and without a running loop are
+    alike."""
     results: list[_Result] = []
     errors: list[BaseException] = []
 

@@ -66,8 +66,8 @@ class RequestLog:
         )
 
     async def remember(self, tx: Transaction, caller: str, request_id: str, digest: bytes, answer: bytes) -> None:
-        """Keeps the answer, in the transaction that did the work. Raises `RequestReused` where other content has the "
-        "id."""
+        """Keeps the answer, in the transaction that did the work. Raises `RequestReused` where other content has the
+        id."""
         kept = await tx.raw.execute(
             "insert into request_log as kept (caller, request_id, digest, answer, day) values ($1, $2, $3, $4, "
             f"{TODAY}) "
@@ -87,8 +87,8 @@ class RequestLog:
 
 
 async def purge_before(database: Database, table: str, before_day: int, *, rows_max: int) -> int:
-    """Deletes the rows of a hash-partitioned table with `day < before_day` in chunks, each a transaction of its "
-    "own."""
+    """Deletes the rows of a hash-partitioned table with `day < before_day` in chunks, each a transaction of its
+    own."""
     async with database.connection() as reader:
         parts = await reader.raw.fetch(
             "select inhrelid::regclass::text as part from pg_inherits where inhparent = to_regclass($1)", table

@@ -64,8 +64,8 @@ def checked(name: str) -> str:
 def create_hash_partitioned(
     op: Operations, table: str, columns: str, *, key: str, by: str, partitions: int = HASH_PARTITIONS
 ) -> None:
-    """A table cut by the hash of `by` into `<table>_h<n>`; `columns` are SQL definitions, `key` the primary key's "
-    "columns."""
+    """A table cut by the hash of `by` into `<table>_h<n>`; `columns` are SQL definitions, `key` the primary key's
+    columns."""
     checked(table)
     op.execute(f"create table {table} ({columns}, primary key ({key})) partition by hash ({by})")
     for number in range(partitions):

@@ -27,8 +27,8 @@ _free: list[str] = []
 
 
 def enterable_directory() -> Path:
-    """A temporary directory that other accounts may enter: pytest's own are closed, and as root PostgreSQL is "
-    "another account."""
+    """A temporary directory that other accounts may enter: pytest's own are closed, and as root PostgreSQL is
+    another account."""
     directory = Path(tempfile.mkdtemp(prefix="luxor-test-"))
     directory.chmod(0o711)
     return directory

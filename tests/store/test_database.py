@@ -96,8 +96,8 @@ async def test_a_block_that_idles_too_long_is_rolled_back(database: Database) ->
 
 
 async def test_the_server_ends_the_transaction_of_a_client_that_went_silent(database: Database) -> None:
-    """What a stopped process (SIGSTOP) looks like to the server: nothing comes any more, and no deadline of the "
-    "client's runs."""
+    """What a stopped process (SIGSTOP) looks like to the server: nothing comes any more, and no deadline of the
+    client's runs."""
     await _prepare(database)
     async with database.connection() as silent:
         await silent.raw.execute(database._begin.format(limit=100))

@@ -144,7 +144,8 @@ def _show(out: "Console", summary: "Summary", problems: "list[Problem]", report:
     verb = "readable" if check else "accepted"
     colour = "red" if summary.refused else "dim"
     good = f"[green]{summary.accepted:,} {verb}[/]"
-    out.print(f"{summary.consignments:,} consignments: {good}, [{colour}]{summary.refused:,} refused[/]")
+    noun = "consignment" if summary.consignments == 1 else "consignments"
+    out.print(f"{summary.consignments:,} {noun}: {good}, [{colour}]{summary.refused:,} refused[/]")
     if summary.warnings:
         notes = ", ".join(f"{name} {count:,}" for name, count in summary.warning_reasons.most_common(5))
         out.print(f"[dim]Notes on quality: {notes}[/]")

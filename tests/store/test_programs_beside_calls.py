@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from libs.store.binaries import can_enter, account_for
+from libs.store.binaries import account_for, can_enter
 
 CALLERS = 20
 PROGRAMS = 100

@@ -152,6 +152,7 @@ def fail(
 def _told(error: Exception) -> tuple[str, str, str, str, int]:
     """Return reason, sentence, hint, path and exit code; no reason for what is a defect of ours."""
     from libs.client.errors import LuxorError
+    from libs.server.config_error import ConfigError
     from libs.server.tls import TlsError
     from libs.store.errors import StoreError
 
@@ -160,6 +161,8 @@ def _told(error: Exception) -> tuple[str, str, str, str, int]:
         return error.reason, error.sentence, error.hint, error.path, code
     if isinstance(error, TlsError):
         return "CERTIFICATE_UNUSABLE", str(error), "", "", UNREACHABLE
+    if isinstance(error, ConfigError):
+        return "CONFIGURATION_WRONG", f"{error.variable} {error.why}.", f"{error.variable}={error.example}", "", 2
     if isinstance(error, StoreError):
         return "DATABASE_NOT_STARTED", str(error), "", "", UNREACHABLE
     if isinstance(error, OSError) and error.filename:

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "release": ("officer", "Lift holds, as an officer."),
     "stats": ("stats", "Count what crossed the border, what it brought in, and how long it took."),
     "dead-letters": ("letters", "Look at events that could not be applied, and replay them."),
+    "migrate": ("migrate", "Bring a service's database to the schema of this release."),
     "simulate": ("simulate", "Write a manifest of simulated consignments."),
     "certificate": ("certificate", "Issue certificates from the local certificate authority."),
 }

@@ -22,7 +22,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from libs.server.config_error import ConfigError
 
@@ -169,8 +169,7 @@ def _names(service: str, meta: Setting) -> tuple[str, ...]:
 
 
 def _parse(name: str, text: str, kind: Any, meta: Setting) -> Any:
-    if isinstance(kind, types.UnionType):  # `X | None`: a value that is given is an X
-        kind = next(member for member in typing.get_args(kind) if member is not type(None))
+    kind = _given(kind)
     value: Any
     if kind is bool:
         lowered = text.strip().lower()
@@ -194,6 +193,13 @@ def _parse(name: str, text: str, kind: Any, meta: Setting) -> Any:
     if meta.choices and text not in meta.choices:
         raise ConfigError(name, f"must be one of {', '.join(meta.choices)}, not {text!r}", meta.example)
     return text
+
+
+def _given(kind: Any) -> Any:
+    """Return the X of `X | None`: a value that is given is an X."""
+    if isinstance(kind, types.UnionType):
+        return next(member for member in typing.get_args(kind) if member is not type(None))
+    return kind
 
 
 def _bounds(meta: Setting) -> str:
@@ -220,8 +226,8 @@ def variables() -> list[Variable]:
             elif item.default is MISSING:
                 default = "required"
             else:
-                default = str(item.default)
-            kind = hints[item.name]
+                default = "" if item.default is None else str(item.default)
+            kind = _given(hints[item.name])
             shown_kind = kind.__name__ if isinstance(kind, type) else str(kind)
             names = _names(cls.service_name or "<SERVICE>", meta)
             meaning = meanings.get(item.name, "")
@@ -272,6 +278,10 @@ def _beside(step: int) -> Callable[[str, Mapping[str, Any], Mapping[str, str]], 
 _health_port, _metrics_port = _beside(100), _beside(200)
 
 
+def _same_host(_service: str, values: Mapping[str, Any], _environ: Mapping[str, str]) -> str:
+    return str(values["host"])
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ServerConfig(Settings):
     """What every service reads at start."""
@@ -280,7 +290,13 @@ class ServerConfig(Settings):
     """The service's name: ingestion, risk, revenue, clearance or statistics. Not read from the environment."""
 
     host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0")  # noqa: S104
-    """Address that all ports are bound to."""
+    """Address that the service's port is bound to."""
+
+    health_host: str = setting("HEALTH_HOST", derive=_same_host, derived="HOST", shared=True, example="127.0.0.1")
+    """Address that the health port is bound to."""
+
+    metrics_host: str = setting("METRICS_HOST", derive=_same_host, derived="HOST", shared=True, example="10.0.3.7")
+    """Address that the metrics port is bound to."""
 
     port: int = setting(
         "PORT", derive=_default_port, derived=", ".join(f"{port} {name}" for name, port in PORTS.items()),
@@ -317,6 +333,15 @@ class ServerConfig(Settings):
         "DATABASE_URL", default="", secret=True, example="postgresql://luxor:…@db:5432/ingestion"
     )
     """The service's own database, PostgreSQL 15 or newer. Empty: the embedded one under the data directory."""
+
+    database_url_file: Path | None = setting("DATABASE_URL_FILE", default=None, example="/run/secrets/ingestion-store")
+    """File that holds the database's URL, in place of DATABASE_URL, so that the password is in no environment."""
+
+    database_ca: Path | None = setting("DATABASE_CA", default=None, shared=True, example="/etc/luxor/store-ca/ca.crt")
+    """File of the CA that signed the database server's certificate. With it the connection is TLS and verified in full."""
+
+    migrate: bool = setting("MIGRATE", default=True, shared=True, example="true")
+    """Bring the schema up to date at start. False: wait until `luxor migrate` has done it."""
 
     deadline_seconds_max: float = setting(
         "DEADLINE_SECONDS_MAX", default=30.0, shared=True, low=0.1, high=3600, example="30"
@@ -373,6 +398,7 @@ class ServerConfig(Settings):
             raise ConfigError("service", f"must be one of {', '.join(PORTS)}, not {service!r}", "ingestion")
         read = super().from_environ(service, environ)
         values = {item.name: getattr(read, item.name) for item in fields(read)}
+        values["database_url"] = _database_url(service, read)
         config = cls(**(values | {"service": service}))
         ports = [port for port in (config.port, config.health_port, config.metrics_port) if port]
         if max(ports, default=0) > 65535:
@@ -382,6 +408,41 @@ class ServerConfig(Settings):
         if len(set(ports)) != len(ports):
             raise ConfigError(f"LUXOR_{service.upper()}_PORT", f"uses a port twice: {ports}", "7401")
         return config
+
+
+def _database_url(service: str, read: ServerConfig) -> str:
+    """Return the URL of the service's own store, from its variable or its file, with the CA that it is verified by."""
+    url, name = read.database_url, f"LUXOR_{service.upper()}_DATABASE_URL"
+    if read.database_url_file is not None:
+        if url:
+            raise ConfigError(f"{name}_FILE", f"is set, and so is {name}; set one of them", "/run/secrets/store")
+        try:
+            url = read.database_url_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{name}_FILE", f"cannot be read: {error}", "/run/secrets/store") from None
+        name = f"{name}_FILE"
+        if not url:
+            raise ConfigError(name, "names an empty file", "/run/secrets/store")
+    example = f"postgresql://luxor@db:5432/{service}"
+    try:
+        parts = urlsplit(url)
+        known = not url or (parts.scheme in {"postgresql", "postgres"} and (parts.port or True))
+    except ValueError:
+        known = False
+    if not known:
+        raise ConfigError(name, "is no URL of PostgreSQL", example)
+    ca = read.database_ca
+    if ca is None or not url:
+        return url
+    if not ca.is_file():
+        raise ConfigError("LUXOR_DATABASE_CA", f"names no file: {ca}", "/etc/luxor/store-ca/ca.crt")
+    query = parse_qs(parts.query)
+    if query.get("sslmode", ["verify-full"]) != ["verify-full"] or "sslrootcert" in query:
+        raise ConfigError(name, "has an sslmode or sslrootcert of its own beside LUXOR_DATABASE_CA", example)
+    query.setdefault("sslmode", ["verify-full"])
+    query["sslrootcert"] = [str(ca)]
+    more = "&".join(f"{key}={quote(value, safe='')}" for key, values in query.items() for value in values)
+    return urlunsplit(parts._replace(query=more))
 
 
 def _target(service: str) -> Any:

@@ -23,7 +23,7 @@ from libs.server.identity import Role
 from libs.server.server import Background, Server, serve
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres, default_data_dir
-from libs.store.migrate import migrate
+from libs.store.migrate import migrate, require_schema
 
 _log = telemetry.get_logger()
 
@@ -107,7 +107,10 @@ class Service:
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.start)
         await self.database.open()
-        await migrate(self.database, self._package)
+        if self.server.config.migrate:
+            await migrate(self.database, self._package)
+        else:
+            await require_schema(self.database, self._package)
 
     async def _missing(self) -> list[str]:
         await self.database.now()

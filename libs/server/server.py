@@ -174,23 +174,21 @@ class Server:
         probes = grpc.aio.server(options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=100)
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, probes)
         name = config.service.upper()
-        host = f"[{config.host}]" if ":" in config.host else config.host
         try:
-            self.port = main.add_secure_port(f"{host}:{config.port}", tls.server_credentials(party))
+            self.port = main.add_secure_port(_address(config.host, config.port), tls.server_credentials(party))
         except RuntimeError:
-            raise ConfigError(
-                f"LUXOR_{name}_PORT", f"is {config.port}, which cannot be bound on {host}", "7401"
-            ) from None
+            why = f"is {config.port}, which cannot be bound on {config.host}"
+            raise ConfigError(f"LUXOR_{name}_PORT", why, "7401") from None
         try:
-            self.health_port = probes.add_insecure_port(f"{host}:{config.health_port}")
+            self.health_port = probes.add_insecure_port(_address(config.health_host, config.health_port))
         except RuntimeError:
-            why = f"is {config.health_port}, which cannot be bound on {host}"
+            why = f"is {config.health_port}, which cannot be bound on {config.health_host}"
             raise ConfigError(f"LUXOR_{name}_HEALTH_PORT", why, "7501") from None
         if self._telemetry is not None:
             try:
-                self.metrics_port = self._telemetry.serve_metrics(config.host, config.metrics_port)
+                self.metrics_port = self._telemetry.serve_metrics(config.metrics_host, config.metrics_port)
             except OSError as error:
-                why = f"is {config.metrics_port}, which cannot be bound on {host}: {error.strerror}"
+                why = f"is {config.metrics_port}, which cannot be bound on {config.metrics_host}: {error.strerror}"
                 raise ConfigError(f"LUXOR_{name}_METRICS_PORT", why, "7601") from None
         await main.start()
         await probes.start()
@@ -350,6 +348,10 @@ def serve(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> int:
         _log.error("ENDED", error)
         return 1
     return 0
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _coroutine(main: Callable[[], Awaitable[None]]) -> None:

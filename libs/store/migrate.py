@@ -32,6 +32,7 @@ LOCK_SECONDS_MAX: Final = 120.0
 _LOCK_KEY: Final = 0x4C55584F52  # "LUXOR"
 _LOCK_POLL_SECONDS: Final = 0.1
 _STATEMENT_LOCK_MILLIS_MAX: Final = 10_000
+_HISTORY: Final = "select position, revision, works_from from schema_history order by position"
 
 # Alembic's `op` is one global of the process, so migrations of two databases in one process must not run at once.
 _one_at_a_time = threading.Lock()
@@ -64,6 +65,26 @@ async def migrate(database: Database, package: str, *, lock_seconds_max: float =
 
     # In a thread with a loop of its own: waiting for the process-wide lock must not stop the caller's loop.
     return await asyncio.to_thread(work)
+
+
+async def require_schema(database: Database, package: str) -> None:
+    """Sees whether the migrations of `package` have all run, and changes nothing.
+
+    Raises `StoreUnavailable` (reason `schema`) while they have not, `StoreIncompatible` as `migrate` does.
+    """
+    steps = _steps_of(_scripts(package))
+    async with database.connection() as reader:
+        there = await reader.raw.fetchval("select to_regclass('schema_history') is not null")
+        rows = await reader.raw.fetch(_HISTORY) if there else []
+    applied = [_Step(*row) for row in rows]
+    _check_history(applied, steps, database.name)
+    if len(applied) < len(steps):
+        raise StoreUnavailable(
+            f"database {database.name}: its schema lacks {steps[len(applied)].revision!r}; run `luxor migrate "
+            f"{database.name}`",
+            reason="schema",
+            database=database.name,
+        )
 
 
 async def _migrate(
@@ -115,12 +136,7 @@ def _upgrade(connection: Connection, scripts: ScriptDirectory, steps: list[_Step
             "works_from integer not null, applied_at timestamptz not null default clock_timestamp())"
         )
     )
-    applied = [
-        _Step(*row)
-        for row in connection.execute(
-            text("select position, revision, works_from from schema_history order by position")
-        )
-    ]
+    applied = [_Step(*row) for row in connection.execute(text(_HISTORY))]
     _check_history(applied, steps, name)
     missing = steps[len(applied) :]
     if not missing:

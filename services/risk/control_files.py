@@ -77,6 +77,8 @@ class ControlText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     match: Literal["any", "hs_and_words"] = "any"
     """Whether one of code, words and UN number is enough, or a code and a word must meet."""
     direction: Literal["import", "export"] = "import"
+    stages: tuple[Literal["pre_loading", "clearance"], ...] = ()
+    """Stages that it counts at; none: all."""
     modes: tuple[Literal["sea", "rail", "road", "air", "post"], ...] = ()
     """Transport modes that it counts for; none: all. A mode that is not told counts for all."""
     origins: tuple[str, ...] = ()

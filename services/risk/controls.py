@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -26,6 +26,10 @@ from services.risk.vectors import BoolArray, IntArray
 REMEMBERED_MAX: Final = 16_384
 LINES_MAX: Final = 2_000_000
 POST: Final = MODES["post"]
+STAGES: Final = ("pre_loading", "clearance")
+
+
+Stage = Literal["pre_loading", "clearance"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ class ControlSet:
         self._codes_except: dict[str, int] = {}
         self._un_numbers: dict[str, int] = {}
         self._both = 0
+        self._stages = dict.fromkeys(STAGES, 0)
         for place, control in enumerate(self.controls):
             for country in written.countries(control.jurisdiction):
                 scope = self._imports if control.text.direction == "import" else self._exports
@@ -158,6 +163,8 @@ class ControlSet:
                 table[code] = table.get(code, 0) | bit
         if text.match == "hs_and_words":
             self._both |= bit
+        for stage in text.stages or STAGES:
+            self._stages[stage] |= bit
 
     def said(self, description: str) -> tuple[int, int]:
         """The controls whose words a description says, and those whose exceptions; one walk over its words."""
@@ -214,8 +221,9 @@ class ControlSet:
             self._scopes[key] = found
         return found
 
-    def judge(self, lines: Lines) -> Hits:
-        """The controls that each line meets, those that its papers lift among them."""
+    def judge(self, lines: Lines, stage: Stage | None = None) -> Hits:
+        """The controls that each line meets at a stage (None: at any), those that its papers lift among them."""
+        at_stage = -1 if stage is None else self._stages[stage]
         texts = [self.said(text) for text in lines.description.dictionary]
         codes = [self.coded(code) for code in lines.commodity_code.dictionary]
         numbers = [self._un_numbers.get(number, 0) for number in lines.un_number.dictionary]
@@ -234,7 +242,7 @@ class ControlSet:
             coded, coded_not = codes[lines.commodity_code.indices[row]]
             numbered = numbers[lines.un_number.indices[row]]
             hit = ((said | coded | numbered) & ~self._both | said & coded & self._both) & ~(said_not | coded_not)
-            hit &= self.scope(
+            hit &= at_stage & self.scope(
                 lines.dispatch[row],
                 lines.destination[row],
                 lines.origin[row],

@@ -139,7 +139,13 @@ def test_batteries_are_dangerous_by_air_and_by_post_and_not_by_sea() -> None:
         [],
         ["EU_DANGEROUS_BY_AIR"],
     ]
-    assert met(line("phone", "851713", un_number="3481")) == [["EU_DANGEROUS_BY_AIR"]]
+    assert met(line("cells", "850760", un_number="3480")) == [["EU_DANGEROUS_BY_AIR"]]
+
+
+def test_what_endangers_the_flight_is_asked_before_loading_alone() -> None:
+    asked = lines(line("power bank", "850760"), line("snus", "240399"))
+    assert shipped().judge(asked, "pre_loading").line.tolist() == [0, 1]
+    assert shipped().judge(asked, "clearance").line.tolist() == [1]
 
 
 def test_a_code_and_a_word_must_meet_where_the_control_says_so() -> None:

@@ -120,10 +120,10 @@ def test_own_lists_are_read_from_csv_and_yaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        (UN[:900], "UN:14: this is not XML"),
-        (UN.replace("<DATAID>202</DATAID>", "<DATAID>x</DATAID>"), "UN:18: the entry's DATAID is 'x'"),
+        (UN[:900], "UN:15: this is not XML"),
+        (UN.replace("<DATAID>202</DATAID>", "<DATAID>x</DATAID>"), "UN:17: the entry's DATAID is 'x'"),
         (UN.replace("<DATAID>202</DATAID>", "<DATAID>101</DATAID>"), "the entry 101 stands twice"),
-        (UN.replace("<FIRST_NAME>EXAMPLE TRADING CO.</FIRST_NAME>", "").replace("Sample Ltd", ""), "UN:18: entry 202"),
+        (UN.replace("<FIRST_NAME>EXAMPLE TRADING CO.</FIRST_NAME>", "").replace("Sample Ltd", ""), "UN:17: entry 202"),
         (UN.replace("ENTITIES>", "COMPANIES>"), "<ENTITY> in <COMPANIES> is not known"),
         (UN.replace("Good", "Middling"), "UN:4: an alias has the quality 'middling'"),
         (UN.replace("CONSOLIDATED_LIST", "OTHER_LIST"), "UN:2: the root is <OTHER_LIST>"),

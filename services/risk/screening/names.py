@@ -1,0 +1,164 @@
+"""Names in the form in which they are compared: ASCII, lower case, cut into tokens, and the tokens' numbers.
+
+A batch is worked on as a whole: one pass over its text, and each distinct token once.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from anyascii import anyascii
+
+from services.risk.screening.spelling import TOKEN_LENGTH_MAX, Ints
+from services.risk.screening.words import CANONICAL
+
+#: Tokens of a name that are compared; a longer text is no name, and its end is left out.
+TOKENS_MAX: Final = 40
+
+
+#: Marks over and under letters, Arabic and Hebrew vowels among them: names are written with and without.
+_MARKS: Final = frozenset(
+    [
+        *range(0x300, 0x370),
+        *range(0x591, 0x5C8),
+        *range(0x610, 0x61B),
+        *range(0x640, 0x641),
+        *range(0x64B, 0x660),
+        0x670,
+    ]
+)
+#: The Arabic article, written with its noun; not in the name of God.
+_ARTICLE: Final = re.compile(r"(?<!\w)ال(?!له\b)(?=\w\w)")
+#: Letters that are put together of parts which alone would be other letters: Korean and Japanese.
+_PARTS: Final = re.compile("[\u1100-\u11ff\u3099\u309a]")
+
+
+class _Letters(dict[int, str]):
+    """What each character becomes: lower-case ASCII letters and digits, a space, or nothing.
+
+    Filled as characters are met; bounded by Unicode.
+    """
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if code in _MARKS:
+            made = ""
+        else:
+            plain = anyascii(character).lower()
+            made = "".join(letter if letter.isalnum() else "" if letter in "'`\"" else " " for letter in plain)
+            if not made and character.isspace():
+                made = " "
+        self[code] = made
+        return made
+
+
+#: Between names in one text; "|" comes out of no other character.
+_BETWEEN: Final = "\x1e"
+_END: Final = "|"
+_LETTERS: Final = _Letters({ord(_BETWEEN): f" {_END} ", ord("\n"): " ", ord("'"): "", ord('"'): " ", ord("`"): ""})
+# Quotation marks stand around names and apostrophes within them: the first part tokens, the second do not.
+_LETTERS.update({ord(mark): " " for mark in "“”„«»"})
+
+
+def _letters_of(names: Sequence[str]) -> str:
+    """The names as one text of tokens, with _END between two."""
+    text = _BETWEEN.join(names)
+    if text.count(_BETWEEN) >= len(names):
+        text = _BETWEEN.join(name.replace(_BETWEEN, " ") for name in names)
+    if not text.isascii():
+        if _PARTS.search(text):
+            text = unicodedata.normalize("NFC", text)
+        if "ال" in text:
+            text = _ARTICLE.sub("al ", text)
+    return text.translate(_LETTERS)
+
+
+def normalise(names: Sequence[str]) -> list[str]:
+    """Return each name transliterated to ASCII in lower case, punctuation as spaces, apostrophes and marks gone."""
+    return [" ".join(line.split()) for line in _letters_of(names).split(_END)] if names else []
+
+
+def canonical(word: str) -> str:
+    """Return a word as it is compared: one spelling for many of the same name, cut off where it is too long."""
+    return CANONICAL.get(word, word)[:TOKEN_LENGTH_MAX]
+
+
+class _Interned(dict[str, int]):
+    """Numbers tokens in the order in which they are met, spellings of one word as that word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens: list[str] = []
+
+    def __missing__(self, word: str) -> int:
+        token = canonical(word)
+        if token == word:
+            number = len(self.tokens)
+            self.tokens.append(token)
+        else:
+            number = self[token]
+        self[word] = number
+        return number
+
+
+def canonical_words(names: Sequence[str]) -> list[list[str]]:
+    """Return the tokens of each name in their order, as they are compared."""
+    return [
+        [CANONICAL.get(word, word)[:TOKEN_LENGTH_MAX] for word in line.split()[:TOKENS_MAX]]
+        for line in normalise(names)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSets:
+    """The tokens of a batch of names: each distinct token once, and which name has which (each once a name)."""
+
+    tokens: list[str]
+    """Distinct tokens, spelling variants of the commonest as one (Mohamed as muhammad)."""
+    names: int
+    name: Ints
+    """Row of the name of each occurrence, ascending."""
+    token: Ints
+    """Place in `tokens` of each occurrence."""
+
+
+def token_sets(names: Sequence[str]) -> TokenSets:
+    """Cut names into tokens."""
+    if not names:
+        return TokenSets([], 0, np.zeros(0, np.int64), np.zeros(0, np.int64))
+    words = _letters_of(names).split()
+    interned = _Interned()
+    interned[_END] = -1
+    token = np.fromiter(map(interned.__getitem__, words), np.int64, len(words))
+    end = token < 0
+    name = np.cumsum(end, dtype=np.int64)[~end]
+    token = token[~end]
+    first = np.searchsorted(name, np.arange(len(names)))
+    few = np.arange(len(name)) - first[name] < TOKENS_MAX
+    size = max(len(interned.tokens), 1)
+    keys = np.sort(name[few] * size + token[few])
+    keys = keys[first_of(keys)]
+    name = keys // size
+    return TokenSets(interned.tokens, len(names), name, keys - name * size)
+
+
+def first_of(keys: Ints) -> Ints:
+    """Places of the first of each run of equal keys."""
+    new = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=new[1:])
+    return np.flatnonzero(new)
+
+
+def expand(starts: npt.NDArray[np.integer], counts: npt.NDArray[np.integer]) -> tuple[Ints, Ints]:
+    """For each range (start, count): its own number and each place in it, one behind the other."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(counts) else 0
+    places = np.arange(total) + np.repeat(starts - (ends - counts), counts)
+    return rows, places

@@ -48,7 +48,8 @@ class Selection:
     @property
     def taken(self) -> Truths:
         """Whether each row is to be inspected."""
-        return self.reasons != NOT_TAKEN
+        taken: Truths = self.reasons != NOT_TAKEN
+        return taken
 
 
 def draw(seed: str, purpose: str, mrns: Sequence[str]) -> Floats:

@@ -161,7 +161,7 @@ def read_model(data: bytes, where: str, columns: Mapping[str, ColumnType] | None
         )
     try:
         file = msgspec.json.decode(data, type=_File)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _refused(where, str(error), "train it again; nothing may be added by hand") from None
     inner = bytes(file.content)
     if _digest(inner) != file.digest:

@@ -79,7 +79,7 @@ def require(needed: Mapping[str, ColumnType], given: Mapping[str, ColumnType], w
     Raises ColumnsDoNotFit, naming every column that is absent or of another type.
     """
     wrong = [
-        f"{name} ({kind}) is absent" if name not in given else f"{name} is {kind}, not {given[name]}"
+        f"{name} ({kind}) is absent" if name not in given else f"{name} is {given[name]}, not {kind}"
         for name, kind in needed.items()
         if given.get(name) != kind
     ]

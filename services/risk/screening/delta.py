@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.risk.screening.index import COMMON, Index, build, replaced
+from services.risk.screening.index import Index, build, replaced
 from services.risk.screening.lists import ENTRIES_SHARE_LEAST, Entry, ListVersion, PartyList
 from services.risk.screening.matching import THRESHOLD, Hits, read_batch, screen
 
@@ -91,26 +91,19 @@ def screen_again(index: Index, delta: Delta, names: Sequence[str], threshold: in
     coming = delta.coming
     if not coming or not names:
         return _only(screen(index, [], threshold), np.zeros(0, np.bool_))
+    place = [version.source for version in index.versions].index(delta.version.source)
+    ids = {entry.id for entry in coming}
+    comes = np.fromiter((entry.id in ids for entry in index.entries), np.bool_, len(index.entries))
+    comes &= index.entry_list == place
+    # Whoever hits a name that has come is near to one of the tokens by which it is reached.
+    reached = index.block_place[comes[index.names.entry[index.name_of_place[index.block_place]]]]
+    tokens = {index.vocabulary.tokens[token] for token in index.names.tokens[reached].tolist()}
     small = build([(delta.version, coming)])
+    telling = np.fromiter((token in tokens for token in small.vocabulary.tokens), np.bool_)
     batch = read_batch(small, names)
-    # Words that stand everywhere tell nothing, unless an entry has no others.
-    telling = np.fromiter((token not in COMMON for token in small.vocabulary.tokens), np.bool_)
-    telling &= small.vocabulary.spelt.length[small.vocabulary.token_spelling] > 1
-    plain = ~np.isin(np.arange(len(small.names)), small.name_of_place[telling[small.names.tokens]])
-    telling[small.names.tokens[plain[small.name_of_place]]] = True
     likely = np.unique(batch.near_name[telling[batch.near_listed]])
     hits = screen(index, [names[row] for row in likely.tolist()], threshold)
-    ids = {entry.id for entry in coming}
-    sources = [version.source == delta.version.source for version in index.versions]
-    wanted = np.fromiter(
-        (
-            sources[place] and index.entries[row].id in ids
-            for row, place in zip(hits.entry.tolist(), index.entry_list[hits.entry].tolist(), strict=True)
-        ),
-        np.bool_,
-        len(hits.entry),
-    )
-    kept = _only(hits, wanted)
+    kept = _only(hits, comes[hits.entry])
     return Hits(kept.versions, likely[kept.name], kept.entry, kept.listed, kept.score)
 
 

@@ -99,8 +99,12 @@ class Index:
     name_weight: Floats = field(repr=False)
     name_person: Bools = field(repr=False)
     """For each name: whether its entry may be a person, whose names may be cut to initials."""
+    token_first: Ints = field(repr=False)
+    """For each token: its first letter as a bit."""
     name_letters: Ints = field(repr=False)
     """For each name: its tokens that are single letters, as bits."""
+    name_firsts: Ints = field(repr=False)
+    """For each name: the first letters of its tokens, as bits."""
     block_starts: Ints = field(repr=False)
     """For each token: where its places begin in `block_place`; one more at the end."""
     block_place: Ints = field(repr=False)
@@ -223,10 +227,7 @@ def _derived(
     before -= np.repeat(before[names.starts[:-1][filled]], counts[filled])
     reached = order[before <= name_weight[owner] * MISSING_MOST + 1e-6]
     reached = reached[np.lexsort((owner[reached], names.tokens[reached]))]
-    single = np.where((length == 1) & ~numeric, vocabulary.spelt.first[vocabulary.token_spelling], 0)
-    letters = np.zeros(len(names), np.int64)
-    alone = np.flatnonzero(single[names.tokens])
-    np.bitwise_or.at(letters, owner[alone], single[names.tokens[alone]])
+    first = vocabulary.spelt.first[vocabulary.token_spelling]
     person = np.fromiter((entry.kind in (Kind.PERSON, Kind.UNKNOWN) for entry in entries), np.bool_, len(entries))
     return Index(
         versions=versions,
@@ -240,7 +241,9 @@ def _derived(
         join_used=np.bincount(names.joins, minlength=len(vocabulary.joins)) > 0,
         name_weight=name_weight.astype(np.float32),
         name_person=person[names.entry],
-        name_letters=letters,
+        token_first=first,
+        name_letters=bits_of(np.where(length == 1, first, 0)[names.tokens], names.starts),
+        name_firsts=bits_of(first[names.tokens], names.starts),
         block_starts=np.concatenate([[0], np.cumsum(np.bincount(names.tokens[reached], minlength=tokens))]),
         block_place=reached,
         name_of_place=owner,
@@ -266,6 +269,15 @@ def _skeletons(vocabulary: Vocabulary, token_names: Ints) -> tuple[Skeletons, In
     row, at = skeletons.find(hashes[vocabulary.token_spelling])
     alike[row] = names[at]
     return skeletons, alike
+
+
+def bits_of(bits: Ints, starts: Ints) -> Ints:
+    """The bits of each range together; `starts` has one more at the end."""
+    made = np.zeros(len(starts) - 1, np.int64)
+    filled = np.flatnonzero(np.diff(starts))
+    if len(filled):
+        made[filled] = np.bitwise_or.reduceat(bits, starts[filled])
+    return made
 
 
 def weights(names: Ints, alike: Ints, length: Ints, common: Bools) -> Floats:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from rapidfuzz.distance import Indel
 from rapidfuzz.process import cpdist
 
-from services.risk.screening.index import FLOOR, WEIGHT_LETTER, Floats, Index
+from services.risk.screening.index import FLOOR, WEIGHT_LETTER, Floats, Index, bits_of
 from services.risk.screening.lists import ListVersion
 from services.risk.screening.names import expand, first_of, normalise, token_sets
 from services.risk.screening.near import EQUAL, JOINED, BatchTokens, best_pairs, join_pairs, read_tokens
@@ -59,8 +59,10 @@ class Batch:
     starts: Ints
     """For each name: where its occurrences begin; one more at the end."""
     weight: Floats
+    more: Floats
+    """What each occurrence weighs more where it meets no listed token."""
     total: Floats
-    """Weight of each name."""
+    """Weight of each name, if each of its tokens meets a listed one."""
     near_starts: Ints
     """For each name: where its pairs of an occurrence and a listed token begin."""
     near_name: Ints
@@ -69,6 +71,8 @@ class Batch:
     nearness: Ints
     letters: Ints
     """For each name: its tokens that are single letters, as bits."""
+    firsts: Ints
+    """For each name: the first letters of its tokens, as bits."""
 
 
 def screen(index: Index, names: Sequence[str], threshold: int = THRESHOLD) -> Hits:
@@ -114,9 +118,7 @@ def read_batch(index: Index, names: Sequence[str]) -> Batch:
             len(index.vocabulary.tokens),
         )
     near_name = sets.name[occurrence]
-    letters = np.zeros(sets.names, np.int64)
-    alone = np.flatnonzero(tokens.spelt.length[sets.token] == 1)
-    np.bitwise_or.at(letters, sets.name[alone], tokens.spelt.first[sets.token[alone]])
+    first = tokens.spelt.first[sets.token]
     return Batch(
         tokens=tokens,
         names=sets.names,
@@ -124,13 +126,15 @@ def read_batch(index: Index, names: Sequence[str]) -> Batch:
         token=sets.token,
         starts=starts,
         weight=weight,
+        more=tokens.alone[sets.token] - weight,
         total=np.bincount(sets.name, weight, sets.names).astype(np.float32),
         near_starts=np.searchsorted(near_name, np.arange(sets.names + 1)),
         near_name=near_name,
         near_occurrence=occurrence,
         near_listed=near,
         nearness=nearness,
-        letters=letters,
+        letters=bits_of(np.where(tokens.spelt.length[sets.token] == 1, first, 0), starts),
+        firsts=bits_of(first, starts),
     )
 
 
@@ -186,6 +190,9 @@ def scores(index: Index, batch: Batch, name: Ints, listed: Ints) -> Ints:
     shared += _worth(theirs, index.token_weight, len(name))
     shared += _initials(index, batch, name, listed, mine, theirs)
     both = batch.total[name] + index.name_weight[listed]
+    both += np.bincount(batch.name, batch.more, batch.names)[name] - np.bincount(
+        mine[0], batch.more[mine[1]], len(name)
+    )
     amiss = (1 - shared / (EQUAL * both)) * np.maximum(WEIGHT_TELLING / index.name_weight[listed], 1)
     made: Ints = np.clip(np.floor(1000 * (1 - amiss) + 1e-2), 0, 1000).astype(np.int64)
     return made
@@ -209,20 +216,22 @@ def _initials(
     """For each pair, what initials of the one are worth for tokens of the other that nothing else is near to."""
     made = np.zeros(len(name))
     both = batch.letters[name] & index.name_letters[listed]
-    some = np.flatnonzero(((batch.letters[name] | index.name_letters[listed]) != both) & index.name_person[listed])
+    mine_for_theirs = batch.letters[name] & ~both & index.name_firsts[listed]
+    theirs_for_mine = index.name_letters[listed] & ~both & batch.firsts[name]
+    some = np.flatnonzero(((mine_for_theirs | theirs_for_mine) != 0) & index.name_person[listed])
     if not len(some):
         return made
-    vocabulary = index.vocabulary
-    first = vocabulary.spelt.first[vocabulary.token_spelling]
     starts, tokens = index.names.starts, index.names.tokens
     begin = starts[listed[some]]
     row, place = expand(begin, starts[listed[some] + 1] - begin)
-    letters = (batch.letters[name] & ~both)[some]
+    letters = mine_for_theirs[some]
     free = ~np.isin(some[row] * len(index.token_names) + tokens[place], theirs[0] * len(index.token_names) + theirs[1])
-    made[some] += _initials_worth(row, first[tokens[place]], index.token_weight[tokens[place]], free, letters)
+    made[some] += _initials_worth(
+        row, index.token_first[tokens[place]], index.token_weight[tokens[place]], free, letters
+    )
     begin = batch.starts[name[some]]
     row, place = expand(begin, batch.starts[name[some] + 1] - begin)
-    letters = (index.name_letters[listed] & ~both)[some]
+    letters = theirs_for_mine[some]
     free = ~np.isin(some[row] * len(batch.name) + place, mine[0] * len(batch.name) + mine[1])
     made[some] += _initials_worth(row, batch.tokens.spelt.first[batch.token[place]], batch.weight[place], free, letters)
     return made

@@ -58,6 +58,9 @@ class BatchTokens:
     listed: Ints
     """The same token in the index; -1 where it is in no listed name."""
     weight: Floats
+    """What the token counts where it meets a listed one: as much as that one, if it is not listed itself."""
+    alone: Floats
+    """What it counts where it meets none: at least as much."""
     starts: Ints
     """For each token: where its pairs begin; one more at the end."""
     near: Ints
@@ -75,9 +78,11 @@ def read_tokens(index: Index, texts: Sequence[str]) -> BatchTokens:
     slips, alike = _slips(index, spelt, names), _alike(index, texts, spelt)
     token, near = np.concatenate([slips[0], alike[0]]), np.concatenate([slips[1], alike[1]])
     nearness, like = np.concatenate([slips[2], alike[2]]), np.concatenate([slips[3], alike[3]])
-    weight = _weights(index, texts, spelt, listed, token, nearness, like)
+    weight, alone = _weights(index, texts, spelt, listed, token, nearness, like)
     token, near, nearness = best_pairs(token, near, nearness, len(index.vocabulary.tokens))
-    return BatchTokens(texts, spelt, listed, weight, np.searchsorted(token, np.arange(len(texts) + 1)), near, nearness)
+    return BatchTokens(
+        texts, spelt, listed, weight, alone, np.searchsorted(token, np.arange(len(texts) + 1)), near, nearness
+    )
 
 
 def best_pairs(row: Ints, token: Ints, nearness: Ints, tokens: int) -> tuple[Ints, Ints, Ints]:
@@ -177,8 +182,8 @@ def _alike(index: Index, texts: Sequence[str], spelt: Spelling) -> tuple[Ints, I
 
 def _weights(
     index: Index, texts: Sequence[str], spelt: Spelling, listed: Ints, token: Ints, nearness: Ints, like: Floats
-) -> Floats:
-    """A listed token weighs what it weighs there; another as the nearest listed one, if any, or as a rare one."""
+) -> tuple[Floats, Floats]:
+    """A listed token weighs what it weighs there; another as a near listed one where it meets one, or as a rare one."""
     alike = np.zeros(len(texts), np.int64)
     row, at = index.skeletons.find(spelt.skeleton)
     alike[row] = index.skeletons.names[at]
@@ -190,7 +195,7 @@ def _weights(
     close = ~here[token] & (nearness >= SAME_WEIGHT)
     least = np.full(len(texts), np.inf, np.float32)
     np.minimum.at(least, token[close], like[close] + 1)
-    return np.minimum(made, least).astype(np.float32)
+    return np.minimum(made, least), made
 
 
 def join_pairs(index: Index, tokens: BatchTokens, name: Ints, token: Ints, starts: Ints) -> tuple[Ints, Ints]:

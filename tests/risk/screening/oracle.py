@@ -46,6 +46,7 @@ def score_least(index: Index, name: str, listed: int) -> int:
     theirs = [int(token) for token in index.names.tokens[begin:end]]
     mine = sorted(set(canonical_words([name])[0]))
     weight = {token: weight_of(index, token) for token in mine}
+    alone = {token: float(near.read_tokens(index, [token]).alone[0]) for token in mine}
     shared = 0.0
     best = {
         (token, other): found
@@ -57,7 +58,8 @@ def score_least(index: Index, name: str, listed: int) -> int:
         shared += weight[token] * max((best.get((token, other), 0) for other in theirs), default=0)
     for other in theirs:
         shared += float(index.token_weight[other]) * max((best.get((token, other), 0) for token in mine), default=0)
-    both = sum(weight.values()) + float(index.name_weight[listed])
+    met = {token for token, _ in best}
+    both = sum((weight if token in met else alone)[token] for token in mine) + float(index.name_weight[listed])
     amiss = (1 - shared / (near.EQUAL * both)) * max(WEIGHT_TELLING / float(index.name_weight[listed]), 1)
     return max(0, math.floor(1000 * (1 - amiss) + 1e-2))
 

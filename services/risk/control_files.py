@@ -142,12 +142,21 @@ def read_controls(paths: Iterable[Path]) -> Written:
     return Written(tuple(texts), f"controls+{digest}")
 
 
+def mistake_of(error: msgspec.ValidationError) -> tuple[str, str]:
+    """What is wrong and where, as a path of YamlFile: of a key that is wrong, the mapping that it stands in."""
+    message, _, where = str(error).partition(" - at `")
+    if where.startswith("key` in `"):
+        return f"a key: {message}", where.removeprefix("key` in `").rstrip("`")
+    where = where.rstrip("`")
+    # A value under any key of a mapping is told as $.mapping[...], which is no path of the file.
+    return message, where.partition("[...]")[0] if where.startswith("$") else "$"
+
+
 def _converted(file: YamlFile) -> FileText:
     try:
         return msgspec.convert(file.data, FileText)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `")
-        where = where.rstrip("`") or "$"
+        message, where = mistake_of(error)
         if "got `bool`" in message:
             message += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
         elif "Expected `str`, got `int`" in message:

@@ -105,6 +105,8 @@ class Index:
     """For each name: its tokens that are single letters, as bits."""
     name_firsts: Ints = field(repr=False)
     """For each name: the first letters of its tokens, as bits."""
+    name_signature: Ints = field(repr=False)
+    """For each name: its tokens by the last bits of their numbers, as bits."""
     block_starts: Ints = field(repr=False)
     """For each token: where its places begin in `block_place`; one more at the end."""
     block_place: Ints = field(repr=False)
@@ -244,6 +246,7 @@ def _derived(
         token_first=first,
         name_letters=bits_of(np.where(length == 1, first, 0)[names.tokens], names.starts),
         name_firsts=bits_of(first[names.tokens], names.starts),
+        name_signature=bits_of(signature(names.tokens), names.starts),
         block_starts=np.concatenate([[0], np.cumsum(np.bincount(names.tokens[reached], minlength=tokens))]),
         block_place=reached,
         name_of_place=owner,
@@ -277,6 +280,12 @@ def bits_of(bits: Ints, starts: Ints) -> Ints:
     filled = np.flatnonzero(np.diff(starts))
     if len(filled):
         made[filled] = np.bitwise_or.reduceat(bits, starts[filled])
+    return made
+
+
+def signature(tokens: Ints) -> Ints:
+    """A bit for each token: that two names share none of them is certain where they share no bit."""
+    made: Ints = np.int64(1) << (tokens & 63)
     return made
 
 

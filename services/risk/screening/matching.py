@@ -15,7 +15,7 @@ import numpy.typing as npt
 from rapidfuzz.distance import Indel
 from rapidfuzz.process import cpdist
 
-from services.risk.screening.index import FLOOR, WEIGHT_LETTER, Floats, Index, bits_of
+from services.risk.screening.index import FLOOR, WEIGHT_LETTER, Floats, Index, bits_of, signature
 from services.risk.screening.lists import ListVersion
 from services.risk.screening.names import expand, first_of, normalise, token_sets
 from services.risk.screening.near import EQUAL, JOINED, BatchTokens, best_pairs, join_pairs, read_tokens
@@ -170,6 +170,16 @@ def candidates(index: Index, batch: Batch, least: float) -> tuple[Ints, Ints]:
     mine = np.where(person & (index.name_letters[listed] != 0), batch.total[name], reach[name])
     most = index.name_weight[listed] - lacking + mine
     kept = most >= least * (batch.total[name] + index.name_weight[listed]) - 1e-3
+    name, listed, person, most = name[kept], listed[kept], person[kept], (most - mine)[kept]
+    # Only what of the name may be near to a token of the listed one, as far as a few bits tell.
+    ends = np.searchsorted(batch.near_occurrence, np.arange(len(batch.name) + 1))
+    bits = bits_of(signature(batch.near_listed), ends)
+    row, place = expand(batch.starts[name], batch.starts[name + 1] - batch.starts[name])
+    shared = (bits[place] & index.name_signature[listed[row]]) != 0
+    shared |= batch.tokens.spelt.length[batch.token[place]] == 1
+    mine = np.bincount(row, (batch.weight * best)[place] * shared, len(name)) / EQUAL
+    mine = np.where(person & (index.name_letters[listed] != 0), batch.total[name], mine)
+    kept = most + mine >= least * (batch.total[name] + index.name_weight[listed]) - 1e-3
     return name[kept], listed[kept]
 
 
@@ -225,15 +235,23 @@ def _initials(
     begin = starts[listed[some]]
     row, place = expand(begin, starts[listed[some] + 1] - begin)
     letters = mine_for_theirs[some]
-    free = ~np.isin(some[row] * len(index.token_names) + tokens[place], theirs[0] * len(index.token_names) + theirs[1])
+    free = ~_has(theirs, some[row], tokens[place], len(index.token_names))
     made[some] += _initials_worth(
         row, index.token_first[tokens[place]], index.token_weight[tokens[place]], free, letters
     )
     begin = batch.starts[name[some]]
     row, place = expand(begin, batch.starts[name[some] + 1] - begin)
     letters = theirs_for_mine[some]
-    free = ~np.isin(some[row] * len(batch.name) + place, mine[0] * len(batch.name) + mine[1])
+    free = ~_has(mine, some[row], place, len(batch.name))
     made[some] += _initials_worth(row, batch.tokens.spelt.first[batch.token[place]], batch.weight[place], free, letters)
+    return made
+
+
+def _has(best: tuple[Ints, Ints, Ints], pair: Ints, token: Ints, tokens: int) -> Bools:
+    """Whether the pair and the token, below `tokens`, are among the sorted best ones."""
+    known, wanted = best[0] * tokens + best[1], pair * tokens + token
+    at = np.searchsorted(known, wanted)
+    made: Bools = np.append(known, -1)[at] == wanted
     return made
 
 

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 import numpy as np
@@ -89,24 +90,6 @@ def canonical(word: str) -> str:
     return CANONICAL.get(word, word)[:TOKEN_LENGTH_MAX]
 
 
-class _Interned(dict[str, int]):
-    """Numbers tokens in the order in which they are met, spellings of one word as that word."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tokens: list[str] = []
-
-    def __missing__(self, word: str) -> int:
-        token = canonical(word)
-        if token == word:
-            number = len(self.tokens)
-            self.tokens.append(token)
-        else:
-            number = self[token]
-        self[word] = number
-        return number
-
-
 def canonical_words(names: Sequence[str]) -> list[list[str]]:
     """Return the tokens of each name in their order, as they are compared."""
     return [
@@ -133,19 +116,26 @@ def token_sets(names: Sequence[str]) -> TokenSets:
     if not names:
         return TokenSets([], 0, np.zeros(0, np.int64), np.zeros(0, np.int64))
     words = _letters_of(names).split()
-    interned = _Interned()
-    interned[_END] = -1
-    token = np.fromiter(map(interned.__getitem__, words), np.int64, len(words))
+    # Loops in C: a call for each word would cost more than all that is done to it.
+    distinct = dict.fromkeys(words)
+    distinct.pop(_END, None)
+    tokens = list(map(CANONICAL.get, distinct, distinct))
+    if max(map(len, tokens), default=0) > TOKEN_LENGTH_MAX:
+        tokens = [token[:TOKEN_LENGTH_MAX] for token in tokens]
+    numbers = dict(zip(dict.fromkeys(tokens), count(), strict=False))
+    of_word = dict(zip(distinct, map(numbers.__getitem__, tokens), strict=True))
+    of_word[_END] = -1
+    token = np.fromiter(map(of_word.__getitem__, words), np.int64, len(words))
     end = token < 0
     name = np.cumsum(end, dtype=np.int64)[~end]
     token = token[~end]
     first = np.searchsorted(name, np.arange(len(names)))
     few = np.arange(len(name)) - first[name] < TOKENS_MAX
-    size = max(len(interned.tokens), 1)
+    size = max(len(numbers), 1)
     keys = np.sort(name[few] * size + token[few])
     keys = keys[first_of(keys)]
     name = keys // size
-    return TokenSets(interned.tokens, len(names), name, keys - name * size)
+    return TokenSets(list(numbers), len(names), name, keys - name * size)
 
 
 def first_of(keys: Ints) -> Ints:

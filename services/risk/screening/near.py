@@ -11,8 +11,6 @@ from itertools import repeat
 from typing import Final
 
 import numpy as np
-from rapidfuzz.distance import OSA
-from rapidfuzz.process import cpdist
 
 from services.risk.screening.forms import Way, Ways, ways_of
 from services.risk.screening.index import COMMON, LENGTH_OF_NUMBER, Floats, Index, weights
@@ -75,7 +73,7 @@ def read_tokens(index: Index, texts: Sequence[str]) -> BatchTokens:
     names = np.zeros(len(texts), np.int64)
     names[listed >= 0] = index.token_names[listed[listed >= 0]]
     listed[names == 0] = -1
-    slips, alike = _slips(index, spelt, names), _alike(index, texts, spelt)
+    slips, alike = _slips(index, spelt, names), _alike(index, spelt)
     token, near = np.concatenate([slips[0], alike[0]]), np.concatenate([slips[1], alike[1]])
     nearness, like = np.concatenate([slips[2], alike[2]]), np.concatenate([slips[3], alike[3]])
     weight, alone = _weights(index, texts, spelt, listed, token, nearness, like)
@@ -152,7 +150,7 @@ def _nearness(mine: Ways, theirs: Ways, length: Ints, same_letters: Bools, unlik
     return near
 
 
-def _alike(index: Index, texts: Sequence[str], spelt: Spelling) -> tuple[Ints, Ints, Ints, Floats]:
+def _alike(index: Index, spelt: Spelling) -> tuple[Ints, Ints, Ints, Floats]:
     """Pairs with the same consonants in the same order; with each, what a token that is not listed would weigh."""
     vocabulary = index.vocabulary
     some, at = index.skeletons.find(spelt.skeleton)
@@ -160,21 +158,15 @@ def _alike(index: Index, texts: Sequence[str], spelt: Spelling) -> tuple[Ints, I
     group, member = expand(begin, index.skeletons.starts[at + 1] - begin)
     mine, theirs = some[group], index.skeletons.spellings[member]
     fit = spelt.first[mine] == vocabulary.spelt.first[theirs]
-    fit &= np.abs(spelt.length[mine] - vocabulary.spelt.length[theirs]) <= SKELETON_SLIPS_MAX
     # Without vowels on either side, nothing but consonants differs.
     fit &= spelt.vowels[mine] | vocabulary.spelt.vowels[theirs]
     fit &= spelt.whole[mine] != vocabulary.spelt.whole[theirs]
     mine, theirs = mine[fit], theirs[fit]
-    if not len(mine):
-        return mine, theirs, mine, np.zeros(0, np.float32)
-    spellings = vocabulary.spellings
-    slips = cpdist(
-        [texts[row] for row in mine.tolist()],
-        [spellings[row] for row in theirs.tolist()],
-        scorer=OSA.distance,
-        score_cutoff=SKELETON_SLIPS_MAX,
-        dtype=np.uint8,
-    ).astype(np.int64)
+    # A slip adds a letter, or puts one in place of another; without vowels there is none to be replaced, so that takes two.
+    ours, listed = spelt.alphabet[mine], vocabulary.spelt.alphabet[theirs]
+    exchanged = np.minimum(np.bitwise_count(ours & ~listed), np.bitwise_count(listed & ~ours)).astype(np.int64)
+    exchanged *= np.where(spelt.vowels[mine] & vocabulary.spelt.vowels[theirs], 1, 2)
+    slips = np.maximum(np.abs(spelt.length[mine] - vocabulary.spelt.length[theirs]) + exchanged, 1)
     kept = slips <= SKELETON_SLIPS_MAX
     near = vocabulary.spelling_token[theirs[kept]]
     return mine[kept], near, SKELETON - SKELETON_SLIP * slips[kept], index.token_weight[near]

@@ -32,7 +32,8 @@ for _letter in b"aeiouyhw":
     _SOUNDS[_letter] = 0
 for _pair in (b"qk", b"ck", b"zs", b"jg", b"vf"):
     _SOUNDS[_pair[0]] = _pair[1]
-_VOWELS: Final = np.isin(np.arange(256), list(b"aeiou"))
+_LETTER_BITS: Final = np.array([1 << (code - 97) if 97 <= code <= 122 else 0 for code in range(256)], np.int32)
+_VOWELS: Final = np.int32(sum(1 << (letter - 97) for letter in b"aeiou"))
 _FIRSTS: Final = _SOUNDS.copy()
 for _letter in b"yhw":
     _FIRSTS[_letter] = _letter
@@ -53,6 +54,8 @@ class Spelling:
     """Hash with doubled letters as one."""
     letters: Hashes
     """Hash of which letters there are, in whatever order."""
+    alphabet: npt.NDArray[np.int32]
+    """Which letters there are, as bits: `1 << (letter - 'a')`."""
     skeleton: Hashes
     """Hash of the consonants, letters of like sound as one; 0 where there are too few."""
     first: Ints
@@ -89,7 +92,7 @@ def spelling(tokens: Sequence[str]) -> Spelling:
     consonants = np.zeros(count, np.int64)
     shorter = np.zeros((places, count), np.uint64)
     previous = np.zeros(count, np.uint8)
-    vowels = np.zeros(count, np.bool_)
+    alphabet = np.zeros(count, np.int32)
     for place in range(places):
         letter = letters[place]
         # The letters behind the one that is left out move one place to the front.
@@ -98,6 +101,7 @@ def spelling(tokens: Sequence[str]) -> Spelling:
         np.subtract(whole, moved, out=shorter[place])
         whole += letter * _POWERS[place]
         mixed += _LETTER_HASHES[letter]
+        alphabet |= _LETTER_BITS[letter]
         single = letter != previous
         collapsed += letter * (collapsed_power * single)
         collapsed_power = np.where(single, collapsed_power * _ONE_MORE, collapsed_power)
@@ -106,15 +110,14 @@ def spelling(tokens: Sequence[str]) -> Spelling:
         heard = sound != 0
         skeleton_power = np.where(heard, skeleton_power * _ONE_MORE, skeleton_power)
         consonants += heard
-        vowels |= _VOWELS[letter]
         previous = letter
     shorter += moved
     shorter[(letters == 0) | (length < DELETION_LENGTH_LEAST) | numeric] = 0
     skeleton[(consonants < SKELETON_LENGTH_LEAST) | numeric] = 0
-    head = letters[0].astype(np.int64) - ord("a")
-    first = np.where((head >= 0) & (head < 26), np.int64(1) << np.clip(head, 0, 25), 0)
+    first = _LETTER_BITS[letters[0]].astype(np.int64)
+    vowels = (alphabet & _VOWELS) != 0
     collapsed = np.where(numeric, whole, collapsed)
-    return Spelling(length, whole, shorter.T, collapsed, mixed, skeleton, first, numeric, vowels)
+    return Spelling(length, whole, shorter.T, collapsed, mixed, alphabet, skeleton, first, numeric, vowels)
 
 
 def joined(whole_a: Hashes, length_a: Ints, whole_b: Hashes) -> Hashes:

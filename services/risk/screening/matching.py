@@ -17,7 +17,7 @@ from rapidfuzz.process import cpdist
 
 from services.risk.screening.index import FLOOR, WEIGHT_LETTER, Floats, Index, bits_of, signature
 from services.risk.screening.lists import ListVersion
-from services.risk.screening.names import expand, first_of, normalise, token_sets
+from services.risk.screening.names import expand, first_of, normalise, starts_of, token_sets
 from services.risk.screening.near import EQUAL, JOINED, BatchTokens, best_pairs, join_pairs, read_tokens
 from services.risk.screening.spelling import Bools, Ints
 
@@ -87,7 +87,7 @@ def screen(index: Index, names: Sequence[str], threshold: int = THRESHOLD) -> Hi
     hits = _screen_distinct(index, list(distinct), threshold)
     if len(distinct) == len(names):
         return hits
-    starts = np.searchsorted(hits.name, np.arange(len(distinct) + 1))
+    starts = starts_of(hits.name, len(distinct))
     name, place = expand(starts[rows], starts[rows + 1] - starts[rows])
     return Hits(index.versions, name, hits.entry[place], hits.listed[place], hits.score[place])
 
@@ -104,7 +104,7 @@ def read_batch(index: Index, names: Sequence[str]) -> Batch:
     """Cut names into tokens and look these up."""
     sets = token_sets(names)
     tokens = read_tokens(index, sets.tokens)
-    starts = np.searchsorted(sets.name, np.arange(sets.names + 1))
+    starts = starts_of(sets.name, sets.names)
     weight = tokens.weight[sets.token]
     begin = tokens.starts[sets.token]
     occurrence, place = expand(begin, tokens.starts[sets.token + 1] - begin)
@@ -128,7 +128,7 @@ def read_batch(index: Index, names: Sequence[str]) -> Batch:
         weight=weight,
         more=tokens.alone[sets.token] - weight,
         total=np.bincount(sets.name, weight, sets.names).astype(np.float32),
-        near_starts=np.searchsorted(near_name, np.arange(sets.names + 1)),
+        near_starts=starts_of(near_name, sets.names),
         near_name=near_name,
         near_occurrence=occurrence,
         near_listed=near,
@@ -172,7 +172,7 @@ def candidates(index: Index, batch: Batch, least: float) -> tuple[Ints, Ints]:
     kept = most >= least * (batch.total[name] + index.name_weight[listed]) - 1e-3
     name, listed, person, most = name[kept], listed[kept], person[kept], (most - mine)[kept]
     # Only what of the name may be near to a token of the listed one, as far as a few bits tell.
-    ends = np.searchsorted(batch.near_occurrence, np.arange(len(batch.name) + 1))
+    ends = starts_of(batch.near_occurrence, len(batch.name))
     bits = bits_of(signature(batch.near_listed), ends)
     row, place = expand(batch.starts[name], batch.starts[name + 1] - batch.starts[name])
     shared = (bits[place] & index.name_signature[listed[row]]) != 0

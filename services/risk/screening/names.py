@@ -37,7 +37,9 @@ _MARKS: Final = frozenset(
 #: The Arabic article, written with its noun; not in the name of God.
 _ARTICLE: Final = re.compile(r"(?<!\w)ال(?!له\b)(?=\w\w)")
 #: Letters that are put together of parts which alone would be other letters: Korean and Japanese.
-_PARTS: Final = re.compile("[\u1100-\u11ff\u3099\u309a]")
+_PARTS: Final = frozenset([*range(0x1100, 0x1200), 0x3099, 0x309A])
+#: What such a part becomes: where it comes out, the text has to be put together first.
+_PART: Final = "\0"
 
 
 class _Letters(dict[int, str]):
@@ -50,6 +52,8 @@ class _Letters(dict[int, str]):
         character = chr(code)
         if code in _MARKS:
             made = ""
+        elif code in _PARTS:
+            made = _PART
         else:
             plain = anyascii(character).lower()
             made = "".join(letter if letter.isalnum() else "" if letter in "'`\"" else " " for letter in plain)
@@ -62,7 +66,9 @@ class _Letters(dict[int, str]):
 #: Between names in one text; "|" comes out of no other character.
 _BETWEEN: Final = "\x1e"
 _END: Final = "|"
-_LETTERS: Final = _Letters({ord(_BETWEEN): f" {_END} ", ord("\n"): " ", ord("'"): "", ord('"'): " ", ord("`"): ""})
+_LETTERS: Final = _Letters(
+    {0: " ", ord(_BETWEEN): f" {_END} ", ord("\n"): " ", ord("'"): "", ord('"'): " ", ord("`"): ""}
+)
 # Quotation marks stand around names and apostrophes within them: the first part tokens, the second do not.
 _LETTERS.update({ord(mark): " " for mark in "“”„«»"})
 
@@ -72,12 +78,12 @@ def _letters_of(names: Sequence[str]) -> str:
     text = _BETWEEN.join(names)
     if text.count(_BETWEEN) >= len(names):
         text = _BETWEEN.join(name.replace(_BETWEEN, " ") for name in names)
-    if not text.isascii():
-        if _PARTS.search(text):
-            text = unicodedata.normalize("NFC", text)
-        if "ال" in text:
-            text = _ARTICLE.sub("al ", text)
-    return text.translate(_LETTERS)
+    if not text.isascii() and "ال" in text:
+        text = _ARTICLE.sub("al ", text)
+    made = text.translate(_LETTERS)
+    if _PART in made:
+        made = unicodedata.normalize("NFC", text).translate(_LETTERS).replace(_PART, "")
+    return made
 
 
 def normalise(names: Sequence[str]) -> list[str]:
@@ -129,13 +135,21 @@ def token_sets(names: Sequence[str]) -> TokenSets:
     end = token < 0
     name = np.cumsum(end, dtype=np.int64)[~end]
     token = token[~end]
-    first = np.searchsorted(name, np.arange(len(names)))
-    few = np.arange(len(name)) - first[name] < TOKENS_MAX
-    size = max(len(numbers), 1)
-    keys = np.sort(name[few] * size + token[few])
+    starts = starts_of(name, len(names))
+    if np.diff(starts).max(initial=0) > TOKENS_MAX:
+        few = np.arange(len(name)) - starts[name] < TOKENS_MAX
+        name, token = name[few], token[few]
+    bits = len(numbers).bit_length()
+    keys = np.sort((name << bits) | token)
     keys = keys[first_of(keys)]
-    name = keys // size
-    return TokenSets(list(numbers), len(names), name, keys - name * size)
+    return TokenSets(list(numbers), len(names), keys >> bits, keys & ((1 << bits) - 1))
+
+
+def starts_of(rows: Ints, count: int) -> Ints:
+    """Where each row begins among sorted rows from 0 to `count` - 1; one more at the end."""
+    made = np.zeros(count + 1, np.int64)
+    np.cumsum(np.bincount(rows, minlength=count), out=made[1:])
+    return made
 
 
 def first_of(keys: Ints) -> Ints:

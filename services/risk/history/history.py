@@ -118,7 +118,7 @@ class History:
         table = self.table.fields
         known = slots >= 0
         known[known] = table["last"][slots[known]].astype(np.int64) > minute - self.bounds.key_days * MINUTES_PER_DAY
-        found = Found(len(groups.distinct), minute)
+        found = Found(groups.kinds, minute)
         row = np.where(known, table["row"][slots], -1)
         chained = np.flatnonzero(known & (row < 0))
         chains, places = self.events.walk(table["head"][slots[chained]], groups.kinds[chained])
@@ -190,7 +190,7 @@ class History:
                 np.full(len(elements), minute),
                 value[elements],
                 record.low[elements],
-                tokens[elements],
+                tokens[elements] * (groups.kinds[groups.which[chosen]] == Kind.ADDRESS),
             )
         long = ~in_pool & (table["length"][slots] >= CHAIN_MAX)
         if long.any():
@@ -257,7 +257,8 @@ class History:
         table["length"][slots[long]] = 0
         for pool, mine in zip(self.pools, (kinds < SPLIT, kinds >= SPLIT), strict=True):
             moved = live & (rows[chains] >= 0) & mine[chains]
-            pool.add(rows[chains[moved]], minutes[moved], values[moved], low[moved], tokens[moved])
+            marks = tokens[moved] * (kinds[chains[moved]] == Kind.ADDRESS)
+            pool.add(rows[chains[moved]], minutes[moved], values[moved], low[moved], marks)
 
     def apply_outcomes(self, outcomes: Outcomes) -> int:
         """Take results of inspections in; gives how many are new. Idempotent by the feed's positions, as `apply`."""

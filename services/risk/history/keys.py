@@ -22,12 +22,26 @@ from services.risk.history.open_table import BoolArray, IntArray, Keys
 from services.risk.history.record import KINDS, Kind, Record
 
 HASH_BYTES: Final = 8
+_MRN_BYTES: Final = 40
 KEY_BYTES_MIN: Final = 16
 KEY_BYTES_MAX: Final = 64
 #: Parts of one text, and texts of one column, are joined by what no filing may hold.
 _BETWEEN: Final = "\x1f"
-#: Every ASCII character outside a-z and 0-9 becomes a blank; letters small.
-_PLAIN: Final = {code: " " for code in range(128) if not chr(code).isalnum()} | {ord(_BETWEEN): _BETWEEN}
+_DOTTED: Final = re.compile(r"\b(?:[a-z]\.){2,}")
+
+
+class _Plain(dict[int, str]):
+    """What each character becomes: Latin small letters and digits, a blank for all else. Dots and underlines stay, since
+    they say where abbreviations are. Filled as characters come; there are no more of them than Unicode has.
+    """
+
+    def __missing__(self, code: int) -> str:
+        letters = anyascii(chr(code)).lower()
+        self[code] = "".join(each if each.isalnum() or each in "._" else " " for each in letters)
+        return self[code]
+
+
+_PLAIN: Final = _Plain({ord(_BETWEEN): _BETWEEN})
 #: A name with one of these words may hold a spelled-out legal form, which `name_key` shortens.
 _FORM_WORDS: Final = frozenset(
     "limited incorporated corporation company gesellschaft aktiengesellschaft societe sociedad spolka sp private proprietary".split()  # noqa: SIM905
@@ -42,16 +56,19 @@ _ATTACHED: Final = re.compile(r"^([a-z]{3,})(?:strasse|str)$")
 
 def plain_all(texts: Sequence[str]) -> list[str]:
     """`libs.customs.parties.plain` of every text, but for blanks: words are separated by one or more."""
-    joined = _BETWEEN.join(texts)
-    if not joined.isascii():
-        joined = anyascii(joined)
-    found = joined.lower().translate(_PLAIN).split(_BETWEEN)
+    found = _BETWEEN.join(texts).translate(_PLAIN).split(_BETWEEN)
     if len(found) != len(texts):
-        found = [plain(text) for text in texts]
-    for place, text in enumerate(texts):
-        if "." in text:
-            found[place] = plain(text)
+        return [plain(text) for text in texts]
+    for place, text in enumerate(found):
+        if "_" in text:
+            found[place] = plain(texts[place])
+        elif "." in text:
+            found[place] = _DOTTED.sub(_undotted, text).replace(".", " ")
     return found
+
+
+def _undotted(match: re.Match[str]) -> str:
+    return match.group().replace(".", "")
 
 
 def name_keys(texts: Sequence[str]) -> list[str]:
@@ -196,6 +213,17 @@ def _country_number(code: str) -> int:
     return letters[0] * 26 + letters[1] if known else -1
 
 
+def _ids(mrns: Sequence[str], versions: IntArray) -> Keys:
+    """One number for an MRN and version. They are no secret, so a plain mixing of their bytes does."""
+    content = b"".join([mrn.encode()[:_MRN_BYTES].ljust(_MRN_BYTES, b"\0") for mrn in mrns])
+    words = np.frombuffer(content, "<u8").astype(np.uint64).reshape(len(mrns), _MRN_BYTES // 8)
+    mixed = versions.astype(np.uint64)
+    for place in range(words.shape[1]):
+        mixed = (mixed ^ words[:, place]) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(32)
+    return mixed
+
+
 def record_of(
     table: Table, facts: Facts, hasher: Hasher, time: int, *, counted: BoolArray, thresholds: Mapping[str, int]
 ) -> Record:
@@ -217,12 +245,11 @@ def record_of(
     keys[Kind.CARRIER] = np.where(carrier.present, hasher.column(carrier, "carrier"), hasher.column(filer, "carrier"))
     value = facts.value_eur_cents
     threshold = facts.destination.map(lambda country: thresholds.get(country, 0), np.int64)
-    versions, mrns = table.ints("version").values.tolist(), table.strings("mrn").tolist()
     unplaced = np.full(rows, -1, np.int64)
     price = facts.price_eur_cents_per_kg
     return Record(
         time=time,
-        ids=hasher.hash([f"{mrn}/{version}" for mrn, version in zip(mrns, versions, strict=True)], "id"),
+        ids=_ids(table.strings("mrn").tolist(), table.ints("version").values),
         keys=keys,
         counted=np.asarray(counted, np.bool_),
         value=np.where(value.valid, np.maximum(value.values, 0), 0),

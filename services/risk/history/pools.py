@@ -111,7 +111,7 @@ class Pool:
     def add(
         self, rows: IntArray, minutes: IntArray, values: IntArray, low: npt.NDArray[np.bool_], tokens: npt.NDArray[Any]
     ) -> None:
-        """Count events, one each; rows may repeat."""
+        """Count events, one each; rows may repeat. A token tells who is counted as distinct; 0 is nobody."""
         if len(rows) == 0:
             return
         ones = np.ones(len(rows), np.int64)
@@ -126,7 +126,7 @@ class Pool:
             self.low.add(rows[low], minutes[low], ones[low], values[low])
         self._clear_days(distinct, before, np.maximum(before, newest))
         days = minutes // MINUTES_PER_DAY
-        kept = days > self.windows.newest[rows].astype(np.int64) // MINUTES_PER_DAY - DAYS_KEPT
+        kept = (days > self.windows.newest[rows].astype(np.int64) // MINUTES_PER_DAY - DAYS_KEPT) & (tokens > 0)
         words, bits = bit_of(tokens)
         np.bitwise_or.at(self.bits, (rows[kept], days[kept] % DAYS_KEPT, words[kept]), bits[kept])
 

@@ -26,6 +26,8 @@ PRICES_MIN: Final = 30
 PERIOD_DAYS: Final = 30
 #: Prices that wait for their hour to end, at most; then the oldest hour counts at once.
 WAITING_MAX: Final = 4_000_000
+#: Hours that wait at most: while a log is read again nobody asks, and nothing would be counted.
+HOURS_WAITING: Final = 3
 
 _EDGES: Final[IntArray] = np.unique(
     np.array([round(2.0 ** (step / STEPS_PER_OCTAVE)) for step in range(STEPS + 1)], np.int64)
@@ -50,7 +52,6 @@ class Prices:
         #: Prices of hours that have not ended, by hour.
         self._waiting: dict[int, list[tuple[Keys, npt.NDArray[np.uint8]]]] = {}
         self._waiting_count = 0
-        self._counted_to = 0
 
     @property
     def nbytes(self) -> int:
@@ -66,7 +67,7 @@ class Prices:
         keys, steps = _spread(goods[kept]), _step(price[kept]).astype(np.uint8)
         self._waiting.setdefault(hour, []).append((keys, steps))
         self._waiting_count += len(keys)
-        if self._waiting_count > WAITING_MAX:
+        if len(self._waiting) > HOURS_WAITING or self._waiting_count > WAITING_MAX:
             self._count(min(self._waiting))
 
     def _settle(self, hour: int) -> None:

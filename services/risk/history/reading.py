@@ -48,8 +48,11 @@ class Groups:
 class Found:
     """Per distinct key of a batch what is held of it, for the windows that end at a minute."""
 
-    def __init__(self, keys: int, minute: int) -> None:
+    def __init__(self, kinds: IntArray, minute: int) -> None:
+        keys = len(kinds)
         self.minute = minute
+        #: Addresses are asked for their distinct consignees.
+        self.address: BoolArray = kinds == Kind.ADDRESS
         self.counts = np.zeros((len(LEVELS), keys), np.int64)
         self.sums = np.zeros((len(LEVELS), keys), np.int64)
         self.low_counts = np.zeros((len(SPLIT_LEVELS), keys), np.int64)
@@ -69,8 +72,7 @@ class Found:
             for place, level in enumerate(SPLIT_LEVELS):
                 inside = low & within(level, minutes, self.minute)
                 self._add(self.low_counts[place], self.low_sums[place], keys[inside], values[inside])
-        # The loop ends with the longest window.
-        inside = within(LEVELS[-1], minutes, self.minute)
+        inside = self.address[keys] & within(LEVELS[-1], minutes, self.minute)
         words, bits = bit_of(tokens[inside])
         np.bitwise_or.at(self.bits, (keys[inside], words), bits)
 
@@ -87,7 +89,8 @@ class Found:
         self.counts[:, keys], self.sums[:, keys] = pool.windows.read(mine, self.minute)
         if pool.low is not None:
             self.low_counts[:, keys], self.low_sums[:, keys] = pool.low.read(mine, self.minute)
-            self.bits[keys] = pool.distinct_bits(mine, self.minute)
+            address = self.address[keys]
+            self.bits[keys[address]] = pool.distinct_bits(mine[address], self.minute)
 
 
 class _Spread:

@@ -36,7 +36,7 @@ class Record:
     time: int
     """When it was assessed: microseconds since 1970 by the database's clock; one instant for the whole batch."""
     ids: Keys
-    """Per consignment a keyed hash of its MRN, version and purpose; shape (n,)."""
+    """Per consignment one number for its MRN and version; shape (n,)."""
     keys: Keys
     """Per kind and consignment the keyed hash of who it is, 0 where nobody is told; shape (5, n), rows by Kind."""
     counted: BoolArray

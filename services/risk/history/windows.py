@@ -8,7 +8,7 @@ and whoever holds the same events gives the same answer, whether he keeps the ev
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ MINUTES_PER_DAY: Final = 1_440
 MICROS_PER_MINUTE: Final = 60_000_000
 #: Days after which an event is in no window, with the spare of the rings below: what is older is forgotten.
 DAYS_KEPT: Final = 32
+
+
+Small: TypeAlias = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +120,20 @@ class Rings:
 
     def read(self, rows: IntArray, now: int) -> tuple[IntArray, IntArray]:
         """Counts and sums per level of the windows that end at the minute `now`; shape (levels, n) each."""
-        buckets = self._buckets(self.newest[rows].astype(np.int64))
-        counts, sums = self.counts[rows].astype(np.int64), self.sums[rows]
+        newest = self.newest[rows].astype(np.int64)
         found = np.zeros((len(self.levels), len(rows)), np.int64)
         total = np.zeros_like(found)
         for place, level in enumerate(self.levels):
             part = slice(int(self._starts[place]), int(self._starts[place + 1]))
-            inside = buckets[:, part] > now // level.unit - level.span
-            found[place] = (counts[:, part] * inside).sum(axis=1)
-            total[place] = (sums[:, part] * inside).sum(axis=1)
+            top = newest // level.unit
+            # Small numbers and not the buckets themselves: a batch may read a thousand rows, and this is most of the work.
+            newest_slot = (top % level.slots).astype(np.int16)
+            age: Small = np.subtract.outer(newest_slot, np.arange(level.slots, dtype=np.int16))
+            age &= np.int16(level.slots - 1)
+            reach = np.clip(top - now // level.unit + level.span, 0, level.slots).astype(np.int16)
+            inside = age < reach[:, None]
+            found[place] = np.einsum("ij,ij->i", self.counts[rows, part], inside.astype(np.uint32))
+            total[place] = np.einsum("ij,ij->i", self.sums[rows, part], inside.astype(np.int64))
         return found, total
 
 

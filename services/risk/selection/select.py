@@ -2,7 +2,7 @@
 
 ASYCUDA's selectivity (functional manual, section 6.7): local criteria select first; then the minimum random rate of
 each lane; then, where a lane is below its expected rate, more are drawn from would-be greens, in the precedence red,
-yellow, blue. Green is who nothing selects. docs/risk/history.md has what is decided beyond it.
+yellow, blue. Green is who nothing selects. docs/risk/selection.md has what is decided beyond it.
 """
 
 from __future__ import annotations

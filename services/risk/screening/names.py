@@ -5,7 +5,6 @@ A batch is worked on as a whole: one pass over its text, and each distinct token
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,8 +33,10 @@ _MARKS: Final = frozenset(
         0x670,
     ]
 )
-#: The Arabic article, written with its noun; not in the name of God.
-_ARTICLE: Final = re.compile(r"(?<!\w)ال(?!له\b)(?=\w\w)")
+#: The Arabic article, written with its noun; not in the name of God, which is put aside meanwhile.
+_ARTICLE: Final = "ال"
+_GOD: Final = "الله"
+_ASIDE: Final = "\x01"
 #: Letters that are put together of parts which alone would be other letters: Korean and Japanese.
 _PARTS: Final = frozenset([*range(0x1100, 0x1200), 0x3099, 0x309A])
 #: What such a part becomes: where it comes out, the text has to be put together first.
@@ -67,7 +68,7 @@ class _Letters(dict[int, str]):
 _BETWEEN: Final = "\x1e"
 _END: Final = "|"
 _LETTERS: Final = _Letters(
-    {0: " ", ord(_BETWEEN): f" {_END} ", ord("\n"): " ", ord("'"): "", ord('"'): " ", ord("`"): ""}
+    {0: " ", ord(_ASIDE): " ", ord(_BETWEEN): f" {_END} ", ord("\n"): " ", ord("'"): "", ord('"'): " ", ord("`"): ""}
 )
 # Quotation marks stand around names and apostrophes within them: the first part tokens, the second do not.
 _LETTERS.update({ord(mark): " " for mark in "“”„«»"})
@@ -78,8 +79,11 @@ def _letters_of(names: Sequence[str]) -> str:
     text = _BETWEEN.join(names)
     if text.count(_BETWEEN) >= len(names):
         text = _BETWEEN.join(name.replace(_BETWEEN, " ") for name in names)
-    if not text.isascii() and "ال" in text:
-        text = _ARTICLE.sub("al ", text)
+    if not text.isascii() and _ARTICLE in text:
+        text = f" {text}".replace(_ASIDE, " ").replace(_GOD, _ASIDE)
+        for before in (" ", _BETWEEN):
+            text = text.replace(before + _ARTICLE, f"{before}al ")
+        text = text.replace(_ASIDE, _GOD)
     made = text.translate(_LETTERS)
     if _PART in made:
         made = unicodedata.normalize("NFC", text).translate(_LETTERS).replace(_PART, "")

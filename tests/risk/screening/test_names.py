@@ -26,6 +26,8 @@ words = st.text("abcdefgh", min_size=1, max_size=TOKEN_LENGTH_MAX)
         ("Максим Щукин", "maksim shchukin"),
         ("صدام حسين", "sdm hsyn"),
         ("صَدَّام حُسَيْن", "sdm hsyn"),
+        ("التكريتي عبد الله", "al tkryty bd llh"),
+        ("one\x01two التكريتي", "one two al tkryty"),
         ("桂荣 兰", "guirong lan"),
         ("ｆｕｌｌ　ｗｉｄｔｈ", "full width"),
         ("two\nlines\tand\x1emore | or less", "two lines and more or less"),

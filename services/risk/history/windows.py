@@ -145,8 +145,9 @@ BITS: Final = WORDS * 64
 def distinct_of(bits: npt.NDArray[np.uint64]) -> IntArray:
     """Estimate from bits how many distinct values set them, shape (n, WORDS) to (n,).
 
-    Linear counting (Whang, Vander-Zanden and Taylor 1990): -m ln(1 - x/m) for x of m bits. Up to 10 it is off by one
-    in fewer than 1 of 50 cases; beyond 1,400 it says 1,419 and means "that many or more".
+    Linear counting (Whang, Vander-Zanden and Taylor 1990): -m ln(1 - x/m) for x of m bits. Of 3 values 1 time in 85 one is
+    missed, of 5 1 in 25, of 10 1 in 6; at 60 and at 200 the standard error is 5 %. Beyond 1,400 it says 1,419 and means
+    "that many or more".
     """
     set_bits: IntArray = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
     return np.take(_DISTINCT, set_bits)

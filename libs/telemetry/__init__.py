@@ -8,7 +8,7 @@ log.info("BATCH_ACCEPTED", rows=500)
 """
 
 from libs.telemetry.logs import Log, get_logger
-from libs.telemetry.metrics import LATENCY_BUCKETS, LoopHistogram, counter, gauge, histogram
+from libs.telemetry.metrics import LATENCY_BUCKETS, LoopHistogram, counter, gauge, histogram, loop_histogram
 from libs.telemetry.setup import Telemetry, setup
 from libs.telemetry.trace import Span, new_traceparent, span, traceparent, use_traceparent
 
@@ -22,6 +22,7 @@ __all__ = [
     "gauge",
     "get_logger",
     "histogram",
+    "loop_histogram",
     "new_traceparent",
     "setup",
     "span",

@@ -21,6 +21,7 @@ from libs.server.channel import channel
 from libs.server.config import ConfigError, Neighbours, ServerConfig, unknown_variables
 from libs.server.identity import Role
 from libs.server.server import Background, Server, serve
+from libs.server.store_watch import StoreWatch
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres, default_data_dir
 from libs.store.migrate import migrate, require_schema
@@ -95,13 +96,16 @@ class Service:
         watch = telemetry.histogram("luxor_store_transaction_seconds", "Write transactions of the service's own store")
         self.database = Database(config.database_url, name=service, watch=watch.observe)
         replica = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._watch = StoreWatch(self.database, self.server.health)
         start = Start(service, environ, config, self.server, self.database, replica)
         self._background = assemble(start)
 
     async def run(self) -> None:
         """Open the store, bring its schema up to date, serve, and close."""
         close: list[Callable[[], Awaitable[None]]] = [self.database.close]
-        await self.server.run(background=self._background, ready=self._missing, prepare=self._prepare, close=close)
+        await self.server.run(
+            background=self._background, ready=self._watch.missing, prepare=self._prepare, close=close
+        )
 
     async def _prepare(self) -> None:
         if self._embedded is not None:
@@ -111,7 +115,3 @@ class Service:
             await migrate(self.database, self._package)
         else:
             await require_schema(self.database, self._package)
-
-    async def _missing(self) -> list[str]:
-        await self.database.now()
-        return []

@@ -14,8 +14,9 @@ from libs.server import tls
 from libs.server.chain import Chain, roles_of
 from libs.server.config import ConfigError, ServerConfig
 from libs.server.errors import Refusal, map_exception
-from libs.server.health import Health
+from libs.server.health import Health, Probe
 from libs.server.identity import Role
+from libs.server.store_watch import refusal_of_store
 from libs.store.errors import StoreUnavailable
 from libs.store.requests import RequestReused
 
@@ -27,14 +28,13 @@ RENEW_SECONDS = 3600.0
 
 Background = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 Ready = Callable[[], Awaitable[list[str]]]
-Probe = Callable[[], Awaitable[bool]]
 
 _log = telemetry.get_logger()
 _up = telemetry.gauge("luxor_neighbour_up", "1 where the neighbour answered the last probe", ("neighbour",))
 _ready = telemetry.gauge("luxor_ready", "1 where the service's own store and schema are there")
 
 
-map_exception(StoreUnavailable, lambda _error: Refusal("STORE_UNAVAILABLE", retry_after_seconds=0.5))
+map_exception(StoreUnavailable, refusal_of_store)
 map_exception(RequestReused, lambda _error: Refusal("REQUEST_REUSED", path="request_id"))
 
 
@@ -71,7 +71,7 @@ class Server:
         """Set when the ports are open (which is before the service is ready)."""
         self._telemetry = telemetry_handle
         self._services: list[str] = []
-        self._neighbours: list[tuple[str, Probe, tuple[str, ...]]] = []
+        self._neighbours: list[tuple[str, Probe]] = []
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
@@ -99,9 +99,14 @@ class Server:
                 self.chain.register(f"/{service}/{name}", handler, allowed[name], long_poll=name in long_polls)
             self._services.append(service)
 
-    def depend(self, neighbour: str, probe: Probe, rpcs: Iterable[str] = ()) -> None:
-        """Say that RPCs (`package.Service/Method`) need a neighbour: their own health names are set by `probe`."""
-        self._neighbours.append((neighbour, probe, tuple(rpcs)))
+    def depend(self, neighbour: str, probe: Probe, work: Iterable[str] = ()) -> None:
+        """Say that pieces of work (`service/work`, or an RPC's `package.Service/Method`) need a neighbour.
+
+        Each has a health name of its own, which serves where the service is ready and `probe` is true of every
+        neighbour that it needs.
+        """
+        self.health.need(work, neighbour)
+        self._neighbours.append((neighbour, probe))
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does."""
@@ -129,7 +134,7 @@ class Server:
         ours: list[asyncio.Task[None]] = []
         died: BaseException | None = None
         try:
-            await self.health.know(["", *self._services, *(rpc for _, _, rpcs in self._neighbours for rpc in rpcs)])
+            await self.health.know(self._services)
             self.started.set()
             _log.info(
                 "STARTED",
@@ -207,7 +212,8 @@ class Server:
                 await prepare()
                 break
             except Exception as error:
-                self.chain.missing = [f"preparing failed with {type(error).__name__}"]
+                why = getattr(error, "reason", "")
+                self.chain.missing = [f"preparing failed with {type(error).__name__}{f' ({why})' if why else ''}"]
                 _log.error("NOT_READY", error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, READY_SECONDS)
@@ -216,7 +222,7 @@ class Server:
         while True:
             missing = await self._missing(ready)
             _ready.set(0 if missing else 1)
-            await self.health.all(not missing)
+            await self.health.ready(not missing)
             if not missing and first:
                 first = False
                 self.chain.missing = None
@@ -243,8 +249,9 @@ class Server:
             _log.error("NOT_READY", error)
             return [f"the store: {type(error).__name__}"]
 
-    async def _watch(self, neighbour: str, probe: Probe, rpcs: tuple[str, ...]) -> None:
-        """Tell whether a neighbour answers, as a metric and as the health of the RPCs that need it."""
+    async def _watch(self, neighbour: str, probe: Probe) -> None:
+        """Tell whether a neighbour answers, as a metric and as the health of the work that needs it."""
+        was: bool | None = None
         while True:
             try:
                 async with asyncio.timeout(READY_SECONDS):
@@ -252,7 +259,10 @@ class Server:
             except Exception:
                 up = False
             _up.labels(neighbour).set(1 if up else 0)
-            await self.health.rpcs(rpcs, up and self.chain.missing is None)
+            await self.health.neighbour(neighbour, up)
+            if up is not was:
+                (_log.info if up else _log.warning)("NEIGHBOUR_THERE" if up else "NEIGHBOUR_AWAY", neighbour=neighbour)
+                was = up
             await asyncio.sleep(READY_SECONDS)
 
     async def _renew(self) -> None:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -21,9 +21,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from libs.store.checks import check_server
 from libs.store.errors import (
     StoreError,
-    StoreIncompatible,
     StoreMisuse,
     StoreUnavailable,
     connect_error,
@@ -33,7 +33,6 @@ from libs.store.errors import (
 
 logger = logging.getLogger(__name__)
 
-SERVER_VERSION_MIN: Final = 15
 HORIZON_MILLIS_MAX: Final = 100
 """How long a write transaction may hold the horizon before it is counted as slow."""
 TRANSACTION_MILLIS_MAX: Final = 5_000
@@ -75,6 +74,10 @@ class Counts:
     slowest_millis: float = 0.0
     unavailable: int = 0
     """Failures that a repetition may cure."""
+    unavailable_by: dict[str, int] = field(default_factory=dict)
+    """The same by the reason of `StoreUnavailable`."""
+    waiting: int = 0
+    """Who waits for a connection of the pool now."""
 
 
 class Transaction:
@@ -114,18 +117,28 @@ class Database:
     """One service's own database at `url` (libpq form, `postgresql://user@host/name?...`); `name` is what errors and
     metrics call it.
 
-    `watch`, where given, is called with the seconds that each write transaction lasted.
+    `watch`, where given, is called with the seconds that each write transaction lasted, `watch_wait` with the seconds
+    from asking for a connection of the pool to having it.
     """
 
     def __init__(
-        self, url: str, *, name: str, pool_size: int = 8, watch: Callable[[float], None] | None = None
+        self,
+        url: str,
+        *,
+        name: str,
+        pool_size: int = 8,
+        watch: Callable[[float], None] | None = None,
+        watch_wait: Callable[[float], None] | None = None,
     ) -> None:
         self.name = name
         self.counts = Counts()
         self.server_version = 0
+        self.full = False
+        """Whether the server said that its disk is full; who looks after the store sets it back (libs.store.space)."""
         self._url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
         self._pool_size = pool_size
         self._watch = watch
+        self._watch_wait = watch_wait
         self._engine: AsyncEngine | None = None
         self._warned_at = float("-inf")
         self._begin = ""
@@ -142,8 +155,16 @@ class Database:
             raise StoreMisuse(f"database {self.name} is not open: await open() first", database=self.name)
         return self._engine
 
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """How many connections of the pool are in use, how many lie idle, and how many there may be."""
+        if self._engine is None:
+            return 0, 0, self._pool_size
+        pool: Any = self._engine.pool
+        return pool.checkedout(), pool.checkedin(), self._pool_size
+
     async def open(self, *, wait_seconds: float = 0.0) -> None:
-        """Connects once, checks the server's version and warns of settings that lose commits.
+        """Connects once, checks that the server is new enough and takes writes, and warns of settings (`check_server`).
 
         A server that is not there yet is awaited for `wait_seconds`. Raises `StoreUnavailable` or `StoreIncompatible`.
         """
@@ -166,6 +187,10 @@ class Database:
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.dispose()
+
+    async def reconnect(self) -> None:
+        """Has every connection made anew, those in use as soon as they are free: the URL may lead elsewhere by now."""
+        await self.engine.dispose()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -273,29 +298,15 @@ class Database:
         try:
             async with self._session() as work:
                 version = work.raw.get_server_version()
+                await check_server(work.raw, version.major, self.name)
             self.server_version = version.major
-            if version.major < SERVER_VERSION_MIN:
-                raise StoreIncompatible(
-                    f"database {self.name}: the server is PostgreSQL {version.major}; Luxor needs "
-                    f"{SERVER_VERSION_MIN} or newer",
-                    database=self.name,
-                )
             self._begin = (
                 "begin; set local statement_timeout = {limit}; set local idle_in_transaction_session_timeout = {limit}"
                 + ("; set local transaction_timeout = {limit}" if version.major >= 17 else "")
             )
-            await self._warn_of_lost_commits()
         except BaseException:
             await self.close()
             raise
-
-    async def _warn_of_lost_commits(self) -> None:
-        settings = await self.durability()
-        off = [name for name in ("fsync", "synchronous_commit", "full_page_writes") if getattr(settings, name) == "off"]
-        if off:
-            logger.warning(
-                "database %s: %s off, so a power cut may lose what was committed; turn it on", self.name, ", ".join(off)
-            )
 
     async def _connect(self) -> asyncpg.Connection:
         return await asyncpg.connect(
@@ -311,8 +322,7 @@ class Database:
             raw: Any = (await sql.get_raw_connection()).driver_connection
         except Exception as error:
             safe = connect_error(error, self.name)
-            if isinstance(safe, StoreUnavailable):
-                self.counts.unavailable += 1
+            self._note(safe)
             if safe is None:
                 raise
             raise safe.with_traceback(error.__traceback__) from None
@@ -352,9 +362,16 @@ class Database:
             )
         else:
             safe = translate(error, self.name, closed=raw.is_closed(), commit=commit)
-        if isinstance(safe, StoreUnavailable):
-            self.counts.unavailable += 1
+        self._note(safe)
         return safe
+
+    def _note(self, safe: StoreError | None) -> None:
+        if not isinstance(safe, StoreUnavailable):
+            return
+        self.counts.unavailable += 1
+        self.counts.unavailable_by[safe.reason] = self.counts.unavailable_by.get(safe.reason, 0) + 1
+        self.full = self.full or safe.full
+        safe.full = safe.full or (self.full and safe.reason in {"connection", "starting", "io"})
 
     def _count(self, seconds: float, *, committed: bool) -> None:
         counts, millis = self.counts, seconds * 1000

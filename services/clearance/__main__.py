@@ -13,6 +13,7 @@ from libs.feed.port import GrpcPort
 from libs.feed.retention import Maintenance
 from libs.feed.service import FeedServicer
 from libs.server.config import Settings, setting
+from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
@@ -29,6 +30,9 @@ from services.clearance.office import Office
 from services.clearance.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.snapshot import Snapshot
 from services.clearance.store import STATE_DAYS, Store
+
+INTAKE = "clearance/intake"
+"""Health name of the work on new filings: they are taken from ingestion's feed, assessed by risk and revenue, decided."""
 
 PENDING_SECONDS = 10
 """Age from which an arrival that was recorded and not carried out is taken up: its call must have died."""
@@ -96,10 +100,13 @@ def assemble(start: Start) -> Sequence[Background]:
         DeadLetterServicer(start.database),
         roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
     )
+    ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
+    for name, behind in (("ingestion", ingestion), ("risk", risk), ("revenue", revenue)):
+        start.server.depend(name, answers(behind), [INTAKE])
     intake = Intake(
         Office(store),
-        start.neighbour("risk"),
-        start.neighbour("revenue"),
+        risk,
+        revenue,
         assess_seconds=config.assess_seconds,
         calls_at_once=config.calls_at_once,
     )
@@ -107,7 +114,7 @@ def assemble(start: Start) -> Sequence[Background]:
         "ingestion",
         database=start.database,
         pull=GrpcPort(
-            start.neighbour("ingestion"),
+            ingestion,
             consumer="clearance",
             message_class=ConsignmentColumns,
             replica=start.replica,

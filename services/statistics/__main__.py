@@ -7,6 +7,7 @@ from libs.columns import Table
 from libs.feed.consumer import Consumer
 from libs.feed.dead_letters import DeadLetterServicer
 from libs.feed.port import GrpcPort
+from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
@@ -17,6 +18,9 @@ from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceService
 from services.statistics.consumer import Intake
 from services.statistics.service import StatisticsService
 from services.statistics.store import PARTITIONED, Store
+
+INTAKE = "statistics/intake"
+"""Health name of the work of counting: states are taken from clearance's feed."""
 
 COUNTED_DAYS = 400
 """Days for which a later version of a consignment is still counted by its difference; the cells stay for ever."""
@@ -35,11 +39,13 @@ def assemble(start: Start) -> Sequence[Background]:
         DeadLetterServicer(start.database),
         roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
     )
+    clearance = start.neighbour("clearance")
+    start.server.depend("clearance", answers(clearance), [INTAKE])
     consumer = Consumer(
         "clearance",
         database=start.database,
         pull=GrpcPort(
-            start.neighbour("clearance"),
+            clearance,
             consumer="statistics",
             message_class=ClearanceColumns,
             replica=start.replica,

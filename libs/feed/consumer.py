@@ -71,6 +71,8 @@ class Consumer:
         self._ahead: tuple[dict[int, Cursor], asyncio.Task[Page]] | None = None
         self._balance_at = self._quiet_at = self._report_at = self._replay_at = float("-inf")
         self._unexpected = 0
+        self._lag = signals.Lag(self.name, source, wait_seconds=wait_millis / 1000)
+        signals.PREFETCHED.labels(*self._labels).set_function(self._prefetched)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the feed until `stop`; then finish the page, give the partitions back and return."""
@@ -138,6 +140,7 @@ class Consumer:
             async with self._database.connection() as reading:
                 await self.letters.load(reading.raw, gained)
         signals.PARTITIONS_HELD.labels(*self._labels).set(len(self.leases.held))
+        self._lag.idle = not self.leases.held
         self._balance_at = moment + self.leases.lease_seconds / 3
 
     # ------------------------------------------------------------------------------------------ pages
@@ -208,8 +211,15 @@ class Consumer:
             if partition not in moves and partition in held:
                 held[partition].cursor = cursor
         if page.batches:
-            age = time.time() - page.batches[-1].committed_at / 1_000_000
-            signals.LAG.labels(*self._labels).set(max(0.0, age))
+            self._lag.note(time.time() - page.batches[-1].committed_at / 1_000_000)
+        else:
+            self._lag.note(0.0)
+
+    def _prefetched(self) -> int:
+        ahead = self._ahead
+        if ahead is None or not ahead[1].done() or ahead[1].cancelled() or ahead[1].exception() is not None:
+            return 0
+        return ahead[1].result().events
 
     def _report(self, committed: Mapping[int, Cursor]) -> Mapping[int, Cursor] | None:
         moment = self._clock()

@@ -24,7 +24,9 @@ from libs.server.server import Background, Server, serve
 from libs.server.store_watch import StoreWatch
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres, default_data_dir
+from libs.store.gauges import watched_database
 from libs.store.migrate import migrate, require_schema
+from libs.telemetry.logs import write_in_background
 
 _log = telemetry.get_logger()
 
@@ -60,6 +62,7 @@ def launch(service: str, assemble: Assemble, *, environ: Mapping[str, str] | Non
     """Run a service until it is told to stop; return the exit code, the log says why it is not 0."""
     given = dict(os.environ if environ is None else environ)
     given.setdefault("LUXOR_DATA_DIR", str(default_data_dir(given)))
+    write_in_background()
     try:
         handle = telemetry.setup(service, given)
         config = ServerConfig.from_environ(service, given)
@@ -93,8 +96,7 @@ class Service:
             self._embedded = EmbeddedPostgres(config.data_dir, environ=environ)
             config = replace(config, database_url=self._embedded.url(f"luxor_{service}"))
         self.server = Server(config, telemetry_handle=handle)
-        watch = telemetry.histogram("luxor_store_transaction_seconds", "Write transactions of the service's own store")
-        self.database = Database(config.database_url, name=service, watch=watch.observe)
+        self.database = watched_database(config.database_url, name=service)
         replica = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
         self._watch = StoreWatch(self.database, self.server.health)
         start = Start(service, environ, config, self.server, self.database, replica)

@@ -19,6 +19,7 @@ from libs.server.identity import Role
 from libs.server.store_watch import refusal_of_store
 from libs.store.errors import StoreUnavailable
 from libs.store.requests import RequestReused
+from libs.telemetry.process import watch_loop
 
 READY_SECONDS = 2.0
 """Pause between two looks at the own store, and at neighbours."""
@@ -32,6 +33,10 @@ Ready = Callable[[], Awaitable[list[str]]]
 _log = telemetry.get_logger()
 _up = telemetry.gauge("luxor_neighbour_up", "1 where the neighbour answered the last probe", ("neighbour",))
 _ready = telemetry.gauge("luxor_ready", "1 where the service's own store and schema are there")
+_limits = telemetry.gauge("luxor_calls_in_flight_max", "Calls that may run at once", ("kind",))
+_expires = telemetry.gauge(
+    "luxor_certificate_expires_timestamp_seconds", "When the service's own certificate ends; 0 where it cannot be read"
+)
 
 
 map_exception(StoreUnavailable, refusal_of_store)
@@ -62,6 +67,8 @@ class Server:
         """Take the configuration and what `telemetry.setup` returned, which is flushed at the end."""
         self.config = config
         self.chain = Chain(config)
+        _limits.labels("call").set(config.in_flight_max)
+        _limits.labels("long_poll").set(config.long_polls_max)
         self.health = Health()
         self.authority = tls.LocalCA(config.tls_dir, config.deployment)
         self.port = 0
@@ -145,6 +152,7 @@ class Server:
             )
             ours.append(self._spawn(self._become_ready(prepare, ready, background), "readiness"))
             ours.append(self._spawn(self._renew(), "certificate"))
+            ours.append(self._spawn(watch_loop(), "event loop"))
             ours.extend(self._spawn(self._watch(*each), f"neighbour {each[0]}") for each in self._neighbours)
             died = await self._until_stop()
         finally:
@@ -165,6 +173,7 @@ class Server:
     async def _open(self) -> list[grpc.aio.Server]:
         config = self.config
         party = self.authority.issue(Role.SERVICE, config.service, self._hosts)
+        _expires.set_function(party.expires_at)
         main = grpc.aio.server(interceptors=[self.chain], options=server_options(config))
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, main)
         if config.reflection:

@@ -21,6 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from libs.store import timing
 from libs.store.checks import check_server
 from libs.store.errors import (
     StoreError,
@@ -142,6 +143,7 @@ class Database:
         self._engine: AsyncEngine | None = None
         self._warned_at = float("-inf")
         self._begin = ""
+        self._namespace = timing.namespace_of(self._url)
 
     @property
     def url(self) -> str:
@@ -223,7 +225,7 @@ class Database:
         `timeout_millis` bounds it from begin to commit. Raises `StoreUnavailable`, `StoreConflict` or `StoreMisuse` in
         place of whatever the driver raised; what the block itself raises passes unchanged.
         """
-        async with self._session() as work:
+        async with self._session("transaction") as (work, told):
             began = time.monotonic()
             committing = committed = False
             limit = asyncio.timeout(timeout_millis / 1000)
@@ -233,6 +235,7 @@ class Database:
                     yield work
                 committing = True
                 limit = asyncio.timeout(timeout_millis / 1000)
+                asked = time.monotonic()
                 async with limit:
                     ended = await work.raw.execute("commit")
                 if ended != "COMMIT":
@@ -243,6 +246,8 @@ class Database:
                         database=self.name,
                     )
                 committed = True
+                if told is not None:
+                    told.committed(time.monotonic() - asked)
             except BaseException as error:
                 await self._abandon(work.raw, error)
                 safe = self._safe(error, work.raw, limit=limit, millis=timeout_millis, commit=committing)
@@ -261,7 +266,7 @@ class Database:
 
         `timeout_millis` bounds the block. Raises as `transaction` does.
         """
-        async with self._session() as work:
+        async with self._session("read") as (work, _):
             limit = asyncio.timeout(timeout_millis / 1000)
             try:
                 async with limit:
@@ -294,9 +299,10 @@ class Database:
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "checkout", _refuse_dead_connection)
+        timing.time_core(engine)
         self._engine = engine
         try:
-            async with self._session() as work:
+            async with self._session("open") as (work, _):
                 version = work.raw.get_server_version()
                 await check_server(work.raw, version.major, self.name)
             self.server_version = version.major
@@ -310,26 +316,42 @@ class Database:
 
     async def _connect(self) -> asyncpg.Connection:
         return await asyncpg.connect(
-            self._url, timeout=CONNECT_SECONDS_MAX, server_settings={"application_name": f"luxor {self.name}"}
+            self._url,
+            timeout=CONNECT_SECONDS_MAX,
+            server_settings={"application_name": f"luxor {self.name}"},
+            connection_class=timing.Connection,
         )
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Transaction]:
+    async def _session(self, what: str) -> AsyncIterator[tuple[Transaction, timing.StoreSpan | None]]:
+        """A connection of the pool, and the span of what is done with it where the work is a part of a trace."""
         engine = self.engine
+        told = timing.open_span(f"{self.name} {what}", self._namespace)
+        failure: BaseException | None = None
         sql = engine.connect()
         try:
-            await sql.start()
-            raw: Any = (await sql.get_raw_connection()).driver_connection
-        except Exception as error:
-            safe = connect_error(error, self.name)
-            self._note(safe)
-            if safe is None:
-                raise
-            raise safe.with_traceback(error.__traceback__) from None
-        try:
-            yield Transaction(self, raw, sql)
+            try:
+                await sql.start()
+                raw: Any = (await sql.get_raw_connection()).driver_connection
+            except Exception as error:
+                safe = connect_error(error, self.name)
+                self._note(safe)
+                if safe is None:
+                    raise
+                raise safe.with_traceback(error.__traceback__) from None
+            if told is not None:
+                told.connected(raw)
+            try:
+                yield Transaction(self, raw, sql), told
+            finally:
+                raw.tally = None
+                await sql.close()
+        except BaseException as error:
+            failure = error
+            raise
         finally:
-            await sql.close()
+            if told is not None:
+                told.end(failure)
 
     async def _abandon(self, raw: asyncpg.Connection, error: BaseException) -> None:
         """Rolls back what is left open; a connection that cannot say so in time is cut, which rolls back as well."""

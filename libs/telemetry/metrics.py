@@ -152,7 +152,7 @@ class Endpoint:
                 _known["process"] = ProcessCollector(registry=REGISTRY)
                 _known["gc"] = GCCollector(registry=REGISTRY)
         self._server, self._thread = start_http_server(port, addr=host, registry=REGISTRY)
-        handler = self._server.RequestHandlerClass
+        handler: Any = self._server.RequestHandlerClass
         self._server.RequestHandlerClass = type("Handler", (handler,), {"timeout": REQUEST_SECONDS_MAX})
         self.port: int = self._server.server_port
 

@@ -20,6 +20,7 @@ from libs.client.errors import LuxorError, from_rpc
 from libs.server.channel import LuxorChannel, invoke, options
 from libs.server.errors import Refusal
 from libs.server.tls import Material, Party
+from libs.telemetry import trace
 from luxor.clearance.v1 import clearance_columns_pb2, clearance_pb2, clearance_pb2_grpc
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.feed.v1 import dead_letters_pb2, dead_letters_pb2_grpc
@@ -276,8 +277,10 @@ class Client:
     async def _call(
         self, kind: type[Answer], method: Any, request: Message, timeout_seconds: float | None = None
     ) -> Answer:
+        # All tries of a call are of one trace: the caller's, where it has one. Whether it is sampled is the service's to say.
+        metadata = None if trace.traceparent() else (("traceparent", trace.new_traceparent()),)
         try:
-            answer = await invoke(method, request, timeout=timeout_seconds or self.timeout_seconds)
+            answer = await invoke(method, request, timeout=timeout_seconds or self.timeout_seconds, metadata=metadata)
             assert isinstance(answer, kind), "a stub answers what its contract says"
             return answer
         except grpc.aio.AioRpcError as error:

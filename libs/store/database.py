@@ -329,6 +329,8 @@ class Database:
         told = timing.open_span(f"{self.name} {what}", self._namespace)
         failure: BaseException | None = None
         sql = engine.connect()
+        asked = time.monotonic()
+        self.counts.waiting += 1
         try:
             try:
                 await sql.start()
@@ -339,6 +341,10 @@ class Database:
                 if safe is None:
                     raise
                 raise safe.with_traceback(error.__traceback__) from None
+            finally:
+                self.counts.waiting -= 1
+                if self._watch_wait is not None:
+                    self._watch_wait(time.monotonic() - asked)
             if told is not None:
                 told.connected(raw)
             try:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
@@ -18,7 +19,7 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.feed.types import EventError, FeedBatch
 from libs.server.errors import Refusal, reason_of
 from libs.store.database import Transaction
-from libs.telemetry import LATENCY_BUCKETS, counter, histogram
+from libs.telemetry import LATENCY_BUCKETS, batch_span, client_span, counter, histogram
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
@@ -55,7 +56,8 @@ class _Part:
     """Filings that are assessed by one pair of calls."""
 
     filings: Table
-    trace: str
+    sources: tuple[str, ...]
+    """Traceparents of the work that announced them."""
 
 
 class Intake:
@@ -124,20 +126,22 @@ class Intake:
         _events.labels("amendment_too_late").inc(tally.too_late)
 
     async def _decide(self, part: _Part) -> Decided:
+        with batch_span("clearance.decide", part.sources, {"luxor.rows": part.filings.rows}) as told:
+            table, release = await self._assessed(part)
+            return Decided(table, release, told.traceparent)
+
+    async def _assessed(self, part: _Part) -> tuple[Table, NDArray[np.bool_]]:
         async with self._slots:
             try:
                 filings = part.filings.encode(ConsignmentColumns)
             except (MalformedColumns, ValueError) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
             risk_answer, revenue_answer = await _both(
-                self._risk.Assess(
-                    risk_pb2.AssessRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
-                    timeout=self._assess_seconds,
-                ),
-                self._revenue.Assess(
-                    revenue_pb2.AssessRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
-                    timeout=self._assess_seconds,
-                ),
+                self._risk.Assess,
+                risk_pb2.AssessRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                self._revenue.Assess,
+                revenue_pb2.AssessRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                timeout=self._assess_seconds,
             )
         risk, revenue = Table.decode(risk_answer.assessments), Table.decode(revenue_answer.assessments)
         try:
@@ -146,12 +150,15 @@ class Intake:
             table = accepted(part.filings, columns_of(part.filings, risk, revenue), verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error
-        return Decided(table, verdict.release, part.trace)
+        return table, verdict.release
 
 
-async def _both(risk: Any, revenue: Any) -> tuple[Any, Any]:
-    """Await both answers; where one fails, the other is called off."""
-    tasks = [asyncio.ensure_future(_answer("risk", risk)), asyncio.ensure_future(_answer("revenue", revenue))]
+async def _both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:
+    """Ask both at once and await both answers; where one fails, the other is called off."""
+    tasks = [
+        asyncio.ensure_future(_answer("risk", risk, filed, timeout)),
+        asyncio.ensure_future(_answer("revenue", revenue, owed, timeout)),
+    ]
     try:
         first, second = await asyncio.gather(*tasks)
     finally:
@@ -160,21 +167,26 @@ async def _both(risk: Any, revenue: Any) -> tuple[Any, Any]:
     return first, second
 
 
-async def _answer(neighbour: str, answering: Any) -> Any:
-    try:
-        return await answering
-    except grpc.RpcError as error:
-        # Only what is wrong with the batch itself is the events' fault; an absent or overloaded neighbour is waited for.
-        if getattr(error, "code", lambda: None)() is grpc.StatusCode.INVALID_ARGUMENT:
-            reason = reason_of(error) or "INVALID_ARGUMENT"
-            raise EventError(
-                "ASSESSMENT_REFUSED", f"The {neighbour} service refuses to assess it: {reason}."
-            ) from error
-        raise
+async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> Any:
+    service = f"luxor.{neighbour}.v1.{neighbour.capitalize()}Service"
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": "Assess"}
+    with client_span(f"{service}/Assess", attributes) as told:
+        try:
+            return await assess(request, timeout=timeout)
+        except grpc.RpcError as error:
+            code = getattr(error, "code", lambda: None)()
+            reason = reason_of(error) or getattr(code, "name", "UNKNOWN")
+            told.fail(reason)
+            # Only what is wrong with the batch itself is the events' fault; an absent or overloaded neighbour is waited for.
+            if code is grpc.StatusCode.INVALID_ARGUMENT:
+                raise EventError(
+                    "ASSESSMENT_REFUSED", f"The {neighbour} service refuses to assess it: {reason}."
+                ) from error
+            raise
 
 
 def _parts(batches: Sequence[FeedBatch]) -> list[_Part]:
-    """Join small batches and cut large ones, by rows and by items; the trace is that of the first batch of each part."""
+    """Join small batches and cut large ones, by rows and by items."""
     parts: list[_Part] = []
     waiting: list[FeedBatch] = []
     rows = items = 0
@@ -208,13 +220,13 @@ def _cut(batch: FeedBatch) -> list[_Part]:
     while begin < batch.table.rows:
         fit = int(np.searchsorted(offsets, offsets[begin] + ITEMS_A_CALL, side="right")) - 1
         end = max(begin + 1, min(begin + ROWS_A_CALL, fit))
-        parts.append(_Part(batch.table.take(np.arange(begin, end)), batch.trace))
+        parts.append(_Part(batch.table.take(np.arange(begin, end)), (batch.trace,)))
         begin = end
     return parts
 
 
 def _join(batches: Sequence[FeedBatch]) -> _Part:
-    return _Part(Table.concat([batch.table for batch in batches]), batches[0].trace)
+    return _Part(Table.concat([batch.table for batch in batches]), tuple(batch.trace for batch in batches))
 
 
 def _count(table: Table, at: int) -> None:

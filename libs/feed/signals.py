@@ -53,7 +53,7 @@ _CONSUMERS_MAX: Final = 50
 """Consumers that are told apart: who pulls names itself, and a label must not grow with what callers say."""
 
 _LETTERS: Final = f"""
-    select source, count(*) as letters from (select source from dead_letter limit {COUNTED_MAX}) as some group by source
+    select source, count(*) as letters from (select source from dead_letter limit {COUNTED_MAX}) as part group by source
 """  # noqa: S608  # a number of our own
 # The positions are told every few seconds, so what was committed since is still counted.
 _BEHIND: Final = f"""

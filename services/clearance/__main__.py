@@ -12,6 +12,8 @@ from libs.feed.dead_letters import DeadLetterServicer
 from libs.feed.port import GrpcPort
 from libs.feed.retention import Maintenance
 from libs.feed.service import FeedServicer
+from libs.feed.signals import backlog, letters_waiting
+from libs.feed.watch import horizon
 from libs.server.config import Settings, setting
 from libs.server.health import answers
 from libs.server.identity import Role
@@ -19,12 +21,14 @@ from libs.server.launch import Start, launch
 from libs.server.server import Background
 from libs.store.database import Database
 from libs.store.errors import StoreError
+from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from libs.telemetry import get_logger
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from services.clearance import gauges
 from services.clearance.consumer import Intake
 from services.clearance.office import Office
 from services.clearance.service import LONG_POLLS, ROLES, ClearanceService
@@ -130,11 +134,13 @@ def assemble(start: Start) -> Sequence[Background]:
         await store.purge(await database.now() // MICROS_PER_DAY - STATE_DAYS)
 
     steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge, purge_requests())
+    looks = (letters_waiting("clearance", "ingestion"), horizon(), backlog("clearance"), gauges.look)
     return [
         consumer.run,
         Arrivals(store).run,
         Maintenance(start.database, notices=True).run,
         Housekeeping(start.database, start.replica, steps).run,
+        Looking(start.database, looks).run,
     ]
 
 

@@ -9,6 +9,7 @@ from libs.server.config import ConfigError, Settings, setting
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
 from services.revenue.program import ProgramError
@@ -45,7 +46,8 @@ def assemble(start: Start) -> Sequence[Background]:
     return [
         Housekeeping(
             start.database, start.replica, (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS))
-        ).run
+        ).run,
+        Looking(start.database).run,
     ]
 
 

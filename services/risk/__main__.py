@@ -9,6 +9,7 @@ from libs.server.config import ConfigError, Settings, setting
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.risk.rules import RuleSetError, load_rule_set
@@ -44,7 +45,8 @@ def assemble(start: Start) -> Sequence[Background]:
     return [
         Housekeeping(
             start.database, start.replica, (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS))
-        ).run
+        ).run,
+        Looking(start.database).run,
     ]
 
 

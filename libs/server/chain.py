@@ -231,6 +231,8 @@ class Chain(grpc.aio.ServerInterceptor):
     def _unknown(self, name: str) -> Callable[..., Awaitable[bytes]]:
         async def serve(_raw: bytes, context: Any) -> bytes:
             request_id, _ = self._context(None, context)
+            # Not under its name: callers may make names up without end.
+            _seconds.observe(0.0, "unknown", "UNIMPLEMENTED")
             await _abort(context, Refusal("METHOD_UNKNOWN", method=name), request_id)
 
         return serve

@@ -119,7 +119,7 @@ class LoopHistogram:
         place = bisect_left(self._bounds, value)
         series.counts[place] += 1
         series.total += value
-        if trace.traceparent()[53:] == "01":
+        if trace.sampled():
             series.exemplars[place] = (trace.trace_id(), value, time())
 
     def _begin(self, labels: tuple[str, ...]) -> _Series:

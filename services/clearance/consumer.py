@@ -16,10 +16,11 @@ from libs.columns import Table
 from libs.columns.wire import MalformedColumns
 from libs.customs.mrn import MrnError
 from libs.customs.time import MICROS_PER_DAY
+from libs.feed.signals import SKEW
 from libs.feed.types import EventError, FeedBatch
 from libs.server.errors import Refusal, reason_of
 from libs.store.database import Transaction
-from libs.telemetry import LATENCY_BUCKETS, batch_span, client_span, counter, histogram
+from libs.telemetry import batch_span, client_span, counter, gauge, loop_histogram
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
@@ -27,6 +28,7 @@ from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.clearance.assessments import Misaligned, assessment_of, check, columns_of
 from services.clearance.decision import decide, lane_names
+from services.clearance.gauges import count_charges
 from services.clearance.lifecycle import State
 from services.clearance.office import Decided, Office
 from services.clearance.states import accepted
@@ -43,12 +45,12 @@ ASSESS_SECONDS: Final = 10.0
 
 _decisions = counter("luxor_clearance_decisions_total", "Decisions by lane and what they led to", ("lane", "state"))
 _events = counter("luxor_clearance_events_total", "Events of ingestion's feed that made no decision", ("outcome",))
-_latency = histogram(
+_latency = loop_histogram(
     "luxor_clearance_decision_seconds",
     "From acceptance to decision, both by their database's clock; one observation for what was accepted at once",
-    (),
-    LATENCY_BUCKETS,
 )
+_assessing = gauge("luxor_clearance_assessments_in_flight", "Batches that risk and revenue assess now")
+_assessing_max = gauge("luxor_clearance_assessments_in_flight_max", "Batches that may be assessed at once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Intake:
         self._revenue: Any = RevenueServiceStub(revenue)
         self._assess_seconds = assess_seconds
         self._slots = asyncio.Semaphore(calls_at_once)
+        _assessing_max.set(calls_at_once)
 
     async def prepare(self, batches: list[FeedBatch]) -> list[Decided]:
         """Assess and decide. Raises EventError where the events themselves are at fault, and what the transport raises while a neighbour is away."""
@@ -136,13 +139,14 @@ class Intake:
                 filings = part.filings.encode(ConsignmentColumns)
             except (MalformedColumns, ValueError) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
-            risk_answer, revenue_answer = await _both(
-                self._risk.Assess,
-                risk_pb2.AssessRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
-                self._revenue.Assess,
-                revenue_pb2.AssessRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
-                timeout=self._assess_seconds,
-            )
+            with _assessing.track_inprogress():
+                risk_answer, revenue_answer = await _both(
+                    self._risk.Assess,
+                    risk_pb2.AssessRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    self._revenue.Assess,
+                    revenue_pb2.AssessRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    timeout=self._assess_seconds,
+                )
         risk, revenue = Table.decode(risk_answer.assessments), Table.decode(revenue_answer.assessments)
         try:
             check(part.filings, risk, revenue)
@@ -236,5 +240,8 @@ def _count(table: Table, at: int) -> None:
         if chosen.any():
             for state in (State.AWAITING_ARRIVAL, State.HELD, State.RELEASED):
                 _decisions.labels(name.lower(), state.name.lower()).inc(int((chosen & (states == state)).sum()))
+    count_charges(table)
     for micros in (at - np.unique(table.ints("accepted_at").values)).tolist():
+        if micros < 0:
+            SKEW.labels("decision").inc()
         _latency.observe(max(0, micros) / 1_000_000)

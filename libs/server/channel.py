@@ -262,11 +262,13 @@ async def explain_unavailable(target: str, credentials: Party | Material | objec
     host = host.strip("[]")
     if not isinstance(material, Material) or not port.isdigit():
         return None
+    spoke = False
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             # A rejected client certificate shows only on the first read in TLS 1.3, so wait for the server's HTTP/2
             # settings.
             reader, writer = await asyncio.open_connection(host, int(port), ssl=_context(material))
+            spoke = True
             try:
                 writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
                 await writer.drain()
@@ -279,7 +281,10 @@ async def explain_unavailable(target: str, credentials: Party | Material | objec
     except ssl.SSLError as error:
         return Refusal("TLS_REFUSED", target=target, why=error.reason or "unknown TLS error")
     except ConnectionResetError:
-        return Refusal("TLS_REFUSED", target=target, why="the server reset the connection during the handshake")
+        if not spoke:
+            # A proxy takes connections for a server that is starting, and drops them: not one word of TLS was said.
+            return Refusal("TARGET_UNREACHABLE", target=target, why="the connection was taken and dropped")
+        return Refusal("TLS_REFUSED", target=target, why="the server reset the connection after the handshake")
     except TimeoutError:
         return Refusal("TARGET_UNREACHABLE", target=target, why=f"no answer within {PROBE_SECONDS:g} s")
     except OSError as error:

@@ -34,10 +34,10 @@ __all__ = [
     "ServerConfig",
     "Setting",
     "Settings",
-    "Variable",
+    "bounds_of",
+    "given_kind",
+    "names_of",
     "setting",
-    "unknown_variables",
-    "variables",
 ]
 
 PORTS: Mapping[str, int] = {"ingestion": 7401, "risk": 7402, "revenue": 7403, "clearance": 7404, "statistics": 7405}
@@ -63,18 +63,8 @@ class Setting:
     secret: bool
     derive: Callable[[str, Mapping[str, Any], Mapping[str, str]], Any] | None
     derived: str
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One row of the table of variables: names, where it counts, type, default, bounds and meaning."""
-
-    names: tuple[str, ...]
-    service: str
-    type: str
-    default: str
-    bounds: str
-    meaning: str
+    common: bool
+    check: Callable[[Any], str] | None
 
 
 def setting(
@@ -89,14 +79,17 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     secret: bool = False,
+    common: bool = False,
+    check: Callable[[Any], str] | None = None,
 ) -> Any:
     """Declare a field that is read from a variable.
 
     `variable` is the name without its prefix ("RULES_DIR"). Without `default` and `derive` it must be given.
     `derive(service, values so far, environ)` makes a default from the fields above it and `derived` says how in words.
-    `low` and `high` are inclusive.
+    `low` and `high` are inclusive. `common`: only as `LUXOR_<NAME>`, the same for all services. `check(value)` says why
+    a value that was given is wrong, "" where it is good.
     """
-    meta = Setting(variable, example, shared, low, high, choices, secret, derive, derived)
+    meta = Setting(variable, example, shared, low, high, choices, secret, derive, derived, common, check)
     if default is MISSING:
         return field(metadata={"setting": meta})
     return field(default=default, metadata={"setting": meta})
@@ -122,11 +115,14 @@ class Settings:
             meta = item.metadata.get("setting")
             if not isinstance(meta, Setting):
                 continue
-            names = _names(service, meta)
+            names = names_of(service, meta)
             name = next((candidate for candidate in names if environ.get(candidate, "") != ""), names[0])
             text = environ.get(name, "")
             if text != "":
-                values[item.name] = _parse(name, text, hints[item.name], meta)
+                value = values[item.name] = _parse(name, text, hints[item.name], meta)
+                why = meta.check(value) if meta.check is not None else ""
+                if why:
+                    raise ConfigError(name, why, meta.example)
             elif meta.derive is not None:
                 values[item.name] = meta.derive(service, values, environ)
             elif item.default is not MISSING:
@@ -163,13 +159,16 @@ def mask(text: str) -> str:
     return urlunsplit(parts._replace(query="***" if parts.query else ""))
 
 
-def _names(service: str, meta: Setting) -> tuple[str, ...]:
-    own = f"LUXOR_{service.upper()}_{meta.variable}"
-    return (own, f"LUXOR_{meta.variable}") if meta.shared else (own,)
+def names_of(service: str, meta: Setting) -> tuple[str, ...]:
+    """Return the variable's names as a service reads them, the one that wins first."""
+    own, common = f"LUXOR_{service.upper()}_{meta.variable}", f"LUXOR_{meta.variable}"
+    if meta.common:
+        return (common,)
+    return (own, common) if meta.shared else (own,)
 
 
 def _parse(name: str, text: str, kind: Any, meta: Setting) -> Any:
-    kind = _given(kind)
+    kind = given_kind(kind)
     value: Any
     if kind is bool:
         lowered = text.strip().lower()
@@ -184,7 +183,7 @@ def _parse(name: str, text: str, kind: Any, meta: Setting) -> Any:
             raise ConfigError(name, f"must be {what}, not {text!r}", meta.example) from None
         low, high = meta.low, meta.high
         if value != value or (low is not None and value < low) or (high is not None and value > high):
-            raise ConfigError(name, f"must be {_bounds(meta)}, not {text}", meta.example)
+            raise ConfigError(name, f"must be {bounds_of(meta)}, not {text}", meta.example)
         return value
     if kind is Path:
         return Path(text).expanduser()
@@ -195,14 +194,15 @@ def _parse(name: str, text: str, kind: Any, meta: Setting) -> Any:
     return text
 
 
-def _given(kind: Any) -> Any:
+def given_kind(kind: Any) -> Any:
     """Return the X of `X | None`: a value that is given is an X."""
     if isinstance(kind, types.UnionType):
         return next(member for member in typing.get_args(kind) if member is not type(None))
     return kind
 
 
-def _bounds(meta: Setting) -> str:
+def bounds_of(meta: Setting) -> str:
+    """Return the bounds in words."""
     if meta.choices:
         return "one of " + ", ".join(meta.choices)
     if meta.low is not None and meta.high is not None:
@@ -210,61 +210,6 @@ def _bounds(meta: Setting) -> str:
     if meta.low is not None:
         return f"at least {meta.low:g}"
     return f"at most {meta.high:g}" if meta.high is not None else ""
-
-
-def variables() -> list[Variable]:
-    """Return every known variable of the imported Settings classes, for documentation and for spotting unknown ones."""
-    rows: list[Variable] = []
-    for cls in REGISTRY:
-        hints, meanings = typing.get_type_hints(cls), _docstrings(cls)
-        for item in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
-            meta = item.metadata.get("setting")
-            if not isinstance(meta, Setting):
-                continue
-            if meta.derive is not None:
-                default = meta.derived
-            elif item.default is MISSING:
-                default = "required"
-            else:
-                default = "" if item.default is None else str(item.default)
-            kind = _given(hints[item.name])
-            shown_kind = kind.__name__ if isinstance(kind, type) else str(kind)
-            names = _names(cls.service_name or "<SERVICE>", meta)
-            meaning = meanings.get(item.name, "")
-            rows.append(Variable(names, cls.service_name or "every", shown_kind, default, _bounds(meta), meaning))
-    return rows
-
-
-def unknown_variables(service: str, environ: Mapping[str, str]) -> list[str]:
-    """Return the LUXOR_ variables that nobody reads: misspelt ones, most likely.
-
-    Variables of other services are theirs to judge and stay out.
-    """
-    known: set[str] = set()
-    for cls in REGISTRY:
-        for item in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
-            meta = item.metadata.get("setting")
-            if isinstance(meta, Setting):
-                known.update(_names(cls.service_name or service, meta))
-    others = tuple(f"LUXOR_{other.upper()}_" for other in PORTS if other != service)
-    return sorted(
-        key for key in environ if key.startswith("LUXOR_") and key not in known and not key.startswith(others)
-    )
-
-
-def _docstrings(cls: type) -> dict[str, str]:
-    """Return the docstring under each field, read from the source."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    out: dict[str, str] = {}
-    for above, below in pairwise(body):
-        if not (
-            isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name) and isinstance(below, ast.Expr)
-        ):
-            continue
-        if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
-            out[above.target.id] = inspect.cleandoc(below.value.value)
-    return out
 
 
 def _default_port(service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
@@ -290,7 +235,7 @@ class ServerConfig(Settings):
     """The service's name: ingestion, risk, revenue, clearance or statistics. Not read from the environment."""
 
     host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0")  # noqa: S104
-    """Address that the service's port is bound to."""
+    """Address that the service's port is bound to; several, separated by commas, where it has to listen on some of a host's."""
 
     health_host: str = setting("HEALTH_HOST", derive=_same_host, derived="HOST", shared=True, example="127.0.0.1")
     """Address that the health port is bound to."""

@@ -189,12 +189,14 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, probes)
         name = config.service.upper()
         try:
-            self.port = main.add_secure_port(_address(config.host, config.port), tls.server_credentials(party))
+            self.port = _bind(
+                lambda address: main.add_secure_port(address, tls.server_credentials(party)), config.host, config.port
+            )
         except RuntimeError:
             why = f"is {config.port}, which cannot be bound on {config.host}"
             raise ConfigError(f"LUXOR_{name}_PORT", why, "7401") from None
         try:
-            self.health_port = probes.add_insecure_port(_address(config.health_host, config.health_port))
+            self.health_port = _bind(probes.add_insecure_port, config.health_host, config.health_port)
         except RuntimeError:
             why = f"is {config.health_port}, which cannot be bound on {config.health_host}"
             raise ConfigError(f"LUXOR_{name}_HEALTH_PORT", why, "7501") from None
@@ -367,6 +369,13 @@ def serve(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> int:
         _log.error("ENDED", error)
         return 1
     return 0
+
+
+def _bind(add: Callable[[str], int], hosts: str, port: int) -> int:
+    """Have one port listened on at each of several addresses (`a,b`), and return it; what `add` raises passes."""
+    for host in hosts.split(","):
+        port = add(_address(host.strip(), port))
+    return port
 
 
 def _address(host: str, port: int) -> str:

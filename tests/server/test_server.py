@@ -224,3 +224,11 @@ async def test_a_stopped_server_is_unavailable(start: Any, message: Any) -> None
         await running.method("Echo")(message(), timeout=1)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert reason_of(caught.value) == ""
+
+
+async def test_the_port_is_listened_on_at_each_of_several_addresses_and_nowhere_else(start: Any) -> None:
+    running = await start(host="127.0.0.1,127.0.0.2", health_host="127.0.0.3")
+    port = running.server.port
+    for host, listens in (("127.0.0.1", True), ("127.0.0.2", True), ("127.0.0.3", False)):
+        with socket.socket() as probe:
+            assert (probe.connect_ex((host, port)) == 0) is listens, host

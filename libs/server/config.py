@@ -12,18 +12,24 @@ own:
     config = RiskConfig.from_environ("risk", os.environ)
 """
 
-import ast
-import inspect
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
+from libs.server.config_checks import (
+    database_url,
+    wrong_deployment,
+    wrong_directory,
+    wrong_file,
+    wrong_host,
+    wrong_hosts,
+    wrong_programs,
+    wrong_target,
+)
 from libs.server.config_error import ConfigError
 
 __all__ = [
@@ -206,10 +212,14 @@ def bounds_of(meta: Setting) -> str:
     if meta.choices:
         return "one of " + ", ".join(meta.choices)
     if meta.low is not None and meta.high is not None:
-        return f"{meta.low:g} to {meta.high:g}"
+        return f"{_plain(meta.low)} to {_plain(meta.high)}"
     if meta.low is not None:
-        return f"at least {meta.low:g}"
-    return f"at most {meta.high:g}" if meta.high is not None else ""
+        return f"at least {_plain(meta.low)}"
+    return f"at most {_plain(meta.high)}" if meta.high is not None else ""
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
 
 
 def _default_port(service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
@@ -234,13 +244,17 @@ class ServerConfig(Settings):
     service: str = ""
     """The service's name: ingestion, risk, revenue, clearance or statistics. Not read from the environment."""
 
-    host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0")  # noqa: S104
+    host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0", check=wrong_host)  # noqa: S104
     """Address that the service's port is bound to; several, separated by commas, where it has to listen on some of a host's."""
 
-    health_host: str = setting("HEALTH_HOST", derive=_same_host, derived="HOST", shared=True, example="127.0.0.1")
+    health_host: str = setting(
+        "HEALTH_HOST", derive=_same_host, derived="HOST", shared=True, example="127.0.0.1", check=wrong_host
+    )
     """Address that the health port is bound to."""
 
-    metrics_host: str = setting("METRICS_HOST", derive=_same_host, derived="HOST", shared=True, example="10.0.3.7")
+    metrics_host: str = setting(
+        "METRICS_HOST", derive=_same_host, derived="HOST", shared=True, example="10.0.3.7", check=wrong_host
+    )
     """Address that the metrics port is bound to."""
 
     port: int = setting(
@@ -259,19 +273,24 @@ class ServerConfig(Settings):
     )
     """HTTP port of the Prometheus metrics. 0 takes a free one."""
 
-    data_dir: Path = setting("DATA_DIR", default=Path(".luxor"), shared=True, example="/var/lib/luxor")
+    data_dir: Path = setting(
+        "DATA_DIR", default=Path(".luxor"), shared=True, example="/var/lib/luxor", check=wrong_directory,
+        derived="as root /var/lib/luxor, else $XDG_DATA_HOME/luxor or ~/.local/share/luxor",
+    )  # fmt: skip
     """Directory of everything that is kept on this machine: certificates, the embedded database, logs."""
 
     tls_dir: Path = setting(
         "TLS_DIR", derive=lambda _s, values, _e: values["data_dir"] / "tls", derived="DATA_DIR/tls", shared=True,
-        example="/etc/luxor/tls",
+        example="/etc/luxor/tls", check=wrong_directory,
     )  # fmt: skip
     """Directory of the CA's certificate and of the parties'. Without a CA in it the first start makes a local one."""
 
-    tls_hosts: tuple[str, ...] = setting("TLS_HOSTS", default=(), shared=True, example="ingestion.luxor.svc,10.0.0.7")
+    tls_hosts: tuple[str, ...] = setting(
+        "TLS_HOSTS", default=(), shared=True, example="ingestion.luxor.svc,10.0.0.7", check=wrong_hosts
+    )
     """Further names and addresses for the server's certificate, beside localhost, the host's and the service's name."""
 
-    deployment: str = setting("DEPLOYMENT", default="luxor", shared=True, example="luxor")
+    deployment: str = setting("DEPLOYMENT", default="luxor", shared=True, example="luxor", check=wrong_deployment)
     """Trust domain of the SPIFFE ids; certificates of another deployment are refused."""
 
     database_url: str = setting(
@@ -282,11 +301,19 @@ class ServerConfig(Settings):
     database_url_file: Path | None = setting("DATABASE_URL_FILE", default=None, example="/run/secrets/ingestion-store")
     """File that holds the database's URL, in place of DATABASE_URL, so that the password is in no environment."""
 
-    database_ca: Path | None = setting("DATABASE_CA", default=None, shared=True, example="/etc/luxor/store-ca/ca.crt")
+    database_ca: Path | None = setting(
+        "DATABASE_CA", default=None, shared=True, example="/etc/luxor/store-ca/ca.crt", check=wrong_file
+    )
     """File of the CA that signed the database server's certificate. With it the connection is TLS and verified in full."""
 
     migrate: bool = setting("MIGRATE", default=True, shared=True, example="true")
     """Bring the schema up to date at start. False: wait until `luxor migrate` has done it."""
+
+    postgres_bin: Path | None = setting(
+        "POSTGRES_BIN", default=None, common=True, example="/usr/lib/postgresql/17/bin", check=wrong_programs,
+        derived="where they are found: PATH, /usr/lib/postgresql",
+    )  # fmt: skip
+    """Directory of PostgreSQL's programs, for the embedded database. Only where DATABASE_URL is empty."""
 
     deadline_seconds_max: float = setting(
         "DEADLINE_SECONDS_MAX", default=30.0, shared=True, low=0.1, high=3600, example="30"
@@ -343,7 +370,7 @@ class ServerConfig(Settings):
             raise ConfigError("service", f"must be one of {', '.join(PORTS)}, not {service!r}", "ingestion")
         read = super().from_environ(service, environ)
         values = {item.name: getattr(read, item.name) for item in fields(read)}
-        values["database_url"] = _database_url(service, read)
+        values["database_url"] = database_url(service, read.database_url, read.database_url_file, read.database_ca)
         config = cls(**(values | {"service": service}))
         ports = [port for port in (config.port, config.health_port, config.metrics_port) if port]
         if max(ports, default=0) > 65535:
@@ -355,41 +382,6 @@ class ServerConfig(Settings):
         return config
 
 
-def _database_url(service: str, read: ServerConfig) -> str:
-    """Return the URL of the service's own store, from its variable or its file, with the CA that it is verified by."""
-    url, name = read.database_url, f"LUXOR_{service.upper()}_DATABASE_URL"
-    if read.database_url_file is not None:
-        if url:
-            raise ConfigError(f"{name}_FILE", f"is set, and so is {name}; set one of them", "/run/secrets/store")
-        try:
-            url = read.database_url_file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{name}_FILE", f"cannot be read: {error}", "/run/secrets/store") from None
-        name = f"{name}_FILE"
-        if not url:
-            raise ConfigError(name, "names an empty file", "/run/secrets/store")
-    example = f"postgresql://luxor@db:5432/{service}"
-    try:
-        parts = urlsplit(url)
-        known = not url or (parts.scheme in {"postgresql", "postgres"} and (parts.port or True))
-    except ValueError:
-        known = False
-    if not known:
-        raise ConfigError(name, "is no URL of PostgreSQL", example)
-    ca = read.database_ca
-    if ca is None or not url:
-        return url
-    if not ca.is_file():
-        raise ConfigError("LUXOR_DATABASE_CA", f"names no file: {ca}", "/etc/luxor/store-ca/ca.crt")
-    query = parse_qs(parts.query)
-    if query.get("sslmode", ["verify-full"]) != ["verify-full"] or "sslrootcert" in query:
-        raise ConfigError(name, "has an sslmode or sslrootcert of its own beside LUXOR_DATABASE_CA", example)
-    query.setdefault("sslmode", ["verify-full"])
-    query["sslrootcert"] = [str(ca)]
-    more = "&".join(f"{key}={quote(value, safe='')}" for key, values in query.items() for value in values)
-    return urlunsplit(parts._replace(query=more))
-
-
 def _target(service: str) -> Any:
     def derive(_service: str, _values: Mapping[str, Any], environ: Mapping[str, str]) -> str:
         port = environ.get(f"LUXOR_{service.upper()}_PORT", "")
@@ -397,7 +389,7 @@ def _target(service: str) -> Any:
 
     return setting(
         f"{service.upper()}_TARGET", derive=derive, derived=f"dns:///127.0.0.1:{PORTS[service]}", shared=True,
-        example=f"dns:///{service}.luxor.svc:{PORTS[service]}",
+        example=f"dns:///{service}.luxor.svc:{PORTS[service]}", check=wrong_target,
     )  # fmt: skip
 
 

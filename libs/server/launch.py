@@ -18,10 +18,11 @@ import grpc.aio
 
 from libs import telemetry
 from libs.server.channel import channel
-from libs.server.config import ConfigError, Neighbours, ServerConfig, unknown_variables
+from libs.server.config import ConfigError, Neighbours, ServerConfig
 from libs.server.identity import Role
 from libs.server.server import Background, Server, serve
 from libs.server.store_watch import StoreWatch
+from libs.server.variables import check_foreign, unknown_variables
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres, default_data_dir
 from libs.store.gauges import watched_database
@@ -64,13 +65,16 @@ def launch(service: str, assemble: Assemble, *, environ: Mapping[str, str] | Non
     given.setdefault("LUXOR_DATA_DIR", str(default_data_dir(given)))
     write_in_background()
     try:
+        check_foreign(given)
         handle = telemetry.setup(service, given)
         config = ServerConfig.from_environ(service, given)
+        Neighbours.from_environ(service, given)
     except ConfigError as error:
         _log.error("NOT_STARTED", why=str(error))
         return 2
-    for name in unknown_variables(service, given):
-        _log.warning("VARIABLE_UNKNOWN", variable=name, hint="nobody reads it; is it misspelt?")
+    for unknown, meant in unknown_variables(service, given).items():
+        hint = f"nobody reads it; did you mean {meant}?" if meant else "nobody reads it; is it misspelt?"
+        _log.warning("VARIABLE_UNKNOWN", variable=unknown, hint=hint)
 
     async def main() -> None:
         await Service(service, assemble, config, given, handle).run()

@@ -9,7 +9,7 @@ from libs.server.health import Health
 from libs.store.checks import require_writable
 from libs.store.database import Database
 from libs.store.errors import StoreUnavailable
-from libs.store.space import has_space
+from libs.store.space import has_space, is_full_here
 
 FULL_RETRY_SECONDS: Final = 2.0
 """When a caller who was refused since the disk is full comes back: about as often as the store is looked at."""
@@ -50,6 +50,7 @@ class StoreWatch:
             return []
         except StoreUnavailable as error:
             if error.reason != "read_only":
+                database.full = database.full or is_full_here(database.url)
                 raise
             # The name may lead to another server by now: a standby was promoted, and this one is the standby.
             await database.reconnect()

@@ -4,13 +4,17 @@ The server says "disk full" to who wrote, and a small write may succeed by luck 
 a write of some megabytes has found its place.
 """
 
+import os
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 from libs.store.database import Database
 from libs.store.errors import StoreMisuse, StoreUnavailable
 
 SPACE_BYTES_MIN: Final = 4 * 1024 * 1024
 """What must find a place before work goes on: many batches, so that it does not stop again at once."""
+LOG_BYTES_MIN: Final = 16 * 1024 * 1024
+"""One segment of PostgreSQL's log of commits: without room for it the server ends, and cannot recover."""
 _ROW_BYTES: Final = 8_000
 _MILLIS_MAX: Final = 3_000
 
@@ -40,3 +44,19 @@ async def has_space(database: Database) -> bool:
             return False
         raise
     return True
+
+
+def is_full_here(url: str) -> bool:
+    """Whether the disk is full of a server that is reached by a socket on this machine, as far as can be seen from here.
+
+    A server that cannot write its log of commits is gone without a word, and this tells why. Of servers elsewhere
+    nothing is known: False.
+    """
+    directory = parse_qs(urlsplit(url).query).get("host", [""])[0]
+    if not directory.startswith("/"):
+        return False
+    try:
+        state = os.statvfs(directory)
+    except OSError:
+        return False
+    return state.f_bavail * state.f_frsize < LOG_BYTES_MIN

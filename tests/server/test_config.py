@@ -7,6 +7,7 @@ import pytest
 
 from libs.server import config
 from libs.server.config import ConfigError, Neighbours, ServerConfig, Settings, setting
+from libs.server.variables import unknown_variables, variables
 
 
 def read(service: str = "ingestion", **variables: str) -> ServerConfig:
@@ -64,7 +65,7 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 def test_a_misspelt_variable_is_noticed_and_those_of_other_services_are_not() -> None:
     environ = {"LUXOR_INGESTION_PROT": "1", "LUXOR_HOST": "::1", "LUXOR_RISK_RULES": "x", "LUXOR_RISK_TARGET": "y"}
-    assert config.unknown_variables("ingestion", environ) == ["LUXOR_INGESTION_PROT"]
+    assert unknown_variables("ingestion", environ) == {"LUXOR_INGESTION_PROT": "LUXOR_INGESTION_PORT"}
 
 
 def test_neighbours_follow_a_port_that_was_moved() -> None:
@@ -83,7 +84,7 @@ def test_a_service_s_own_variables_are_in_the_same_table() -> None:
         """What opens the door."""
 
     try:
-        rows = {row.names[0]: row for row in config.variables()}
+        rows = {row.names[0]: row for row in variables()}
         row = rows["LUXOR_STATISTICS_CELLS_MAX"]
         assert (row.default, row.bounds, row.meaning) == ("5", "1 to 9", "Cells that are held at once.")
         assert rows["LUXOR_STATISTICS_TOKEN"].default == "required"
@@ -99,7 +100,7 @@ def test_a_service_s_own_variables_are_in_the_same_table() -> None:
 def test_every_variable_says_what_it_means() -> None:
     import libs.telemetry.setup  # noqa: F401  # declares variables too
 
-    rows = config.variables()
+    rows = variables()
     assert len(rows) > 20
     assert [row.names for row in rows if not row.meaning.endswith(".")] == []
     assert [

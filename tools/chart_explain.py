@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.chart import Document
-from tools.chart_rules import pods
+from tools.chart_rules import pods, replicas
 
 _BYTES: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _WIDTH: Final = 140
@@ -44,22 +44,6 @@ class _Sum:
 
     def cells(self) -> tuple[str, str, str, str]:
         return f"{self.cpu[0]:,.2f}", f"{self.cpu[1]:,.2f}", gib(self.memory[0]), gib(self.memory[1])
-
-
-def replicas(documents: list[Document], deployment: Document) -> tuple[int, int, str]:
-    """Return the least and the most replicas of a deployment, and who decides."""
-    name = deployment["metadata"]["name"]
-    for document in documents:
-        spec = document.get("spec", {})
-        if (spec.get("scaleTargetRef") or {}).get("name") != name:
-            continue
-        if document["kind"] == "ScaledObject":
-            at = ", ".join(f"{each['name']} {each['metadata']['threshold']}" for each in spec["triggers"])
-            return spec["minReplicaCount"], spec["maxReplicaCount"], f"KEDA: {at}"
-        percent = spec["metrics"][0]["containerResource"]["target"]["averageUtilization"]
-        return spec["minReplicas"], spec["maxReplicas"], f"CPU {percent} %"
-    count = deployment["spec"].get("replicas", 1)
-    return count, count, "fixed"
 
 
 def explain(documents: list[Document], title: str, console: Console | None = None) -> None:
@@ -209,9 +193,9 @@ def _jobs(documents: list[Document]) -> Table:
     for name, pod, document in pods(documents):
         hook = document["metadata"].get("annotations", {}).get("helm.sh/hook")
         if hook:
-            table.add_row(name, hook, " ".join(pod["containers"][0]["command"]))
+            table.add_row(name, hook, " ".join(pod["containers"][0]["args"]))
         for step in pod.get("initContainers", []):
-            table.add_row(name, "before each pod", " ".join(step["command"]))
+            table.add_row(name, "before each pod", " ".join(step["args"]))
     return table
 
 

@@ -22,6 +22,11 @@ VOLUMES: Final = {
 
 AMOUNTS: Final = ("cpu", "memory")
 
+CONNECTIONS: Final = 12
+"""What a replica holds open of its store at most: the pool, the leases and the feed."""
+CONNECTIONS_OTHERS: Final = 20
+"""What PostgreSQL's standbys, the operator and a person at a prompt need beside."""
+
 
 def pods(documents: list[Document]) -> Iterator[tuple[str, dict[str, Any], Document]]:
     """Yield name, pod spec and document of everything that makes pods."""
@@ -34,6 +39,22 @@ def pods(documents: list[Document]) -> Iterator[tuple[str, dict[str, Any], Docum
             yield name, spec["jobTemplate"]["spec"]["template"]["spec"], document
         elif isinstance(spec.get("template"), dict) and "containers" in spec["template"].get("spec", {}):
             yield name, spec["template"]["spec"], document
+
+
+def replicas(documents: list[Document], deployment: Document) -> tuple[int, int, str]:
+    """Return the least and the most replicas of a deployment, and who decides."""
+    name = deployment["metadata"]["name"]
+    for document in documents:
+        spec = document.get("spec", {})
+        if (spec.get("scaleTargetRef") or {}).get("name") != name:
+            continue
+        if document["kind"] == "ScaledObject":
+            at = ", ".join(f"{each['name']} {each['metadata']['threshold']}" for each in spec["triggers"])
+            return spec["minReplicaCount"], spec["maxReplicaCount"], f"KEDA: {at}"
+        percent = spec["metrics"][0]["containerResource"]["target"]["averageUtilization"]
+        return spec["minReplicas"], spec["maxReplicas"], f"CPU {percent} %"
+    count = deployment["spec"].get("replicas", 1)
+    return count, count, "fixed"
 
 
 def broken(documents: list[Document]) -> Iterator[Finding]:
@@ -106,13 +127,21 @@ def _serves(name: str, pod: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _databases(documents: list[Document]) -> Iterator[Finding]:
-    """A synchronous standby must exist, or nothing is ever committed; and PostgreSQL must have a connection for each."""
+    """A synchronous standby must exist, or nothing is ever committed; and each replica needs its connections."""
+    most = {
+        each["metadata"]["name"]: replicas(documents, each)[1] for each in documents if each["kind"] == "Deployment"
+    }
     for document in documents:
         if document["kind"] != "Cluster":
             continue
-        name, spec = f"Cluster/{document['metadata']['name']}", document["spec"]
+        store, spec = document["metadata"]["name"], document["spec"]
         number = (spec["postgresql"].get("synchronous") or {}).get("number", 0)
         if number >= spec["instances"]:
-            yield Finding(
-                name, "spec.postgresql.synchronous", f"waits for {number} of {spec['instances'] - 1} standbys"
-            )
+            why = f"waits for {number} of {spec['instances'] - 1} standbys"
+            yield Finding(f"Cluster/{store}", "spec.postgresql.synchronous", why)
+        # One replica more than the most runs while an upgrade replaces them.
+        wanted = CONNECTIONS * (most[store.removesuffix("-store")] + 1) + CONNECTIONS_OTHERS
+        given = int(spec["postgresql"]["parameters"].get("max_connections", 100))
+        if given < wanted:
+            why = f"is {given}; the replicas and the operator need {wanted}"
+            yield Finding(f"Cluster/{store}", "spec.postgresql.parameters.max_connections", why)

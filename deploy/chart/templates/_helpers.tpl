@@ -102,7 +102,7 @@ priorityClassName: {{ . }}
 {{- $env := dict
   "LUXOR_HOST" $root.Values.bind
   "LUXOR_DEPLOYMENT" $root.Values.deployment
-  "LUXOR_DATA_DIR" "/tmp/luxor"
+  "LUXOR_DATA_DIR" "/tmp"
   "LUXOR_TLS_DIR" "/etc/luxor/tls"
   (printf "LUXOR_%s_DATABASE_URL_FILE" $upper) "/etc/luxor/database/url"
   "LUXOR_MIGRATE" "false"
@@ -177,7 +177,7 @@ priorityClassName: {{ . }}
 {{- else if and (eq $kind "store") (eq $root.Values.stores.by "cnpg") }}
 - podSelector: {matchLabels: {cnpg.io/cluster: {{ include "luxor.name" (list $root $part) }}}}
 {{- else if eq $kind "store" }}
-{{- with $root.Values.stores.url.peers }}{{ toYaml . | nindent 0 }}{{ end }}
+{{- with (index $root.Values.services (trimSuffix "-store" $part)).store.peers }}{{ toYaml . | nindent 0 }}{{ end }}
 {{- else if eq $part "outside" }}
 {{- with $policies.outside }}{{ toYaml . | nindent 0 }}{{ end }}
 {{- else if eq $part "collector" }}

@@ -164,28 +164,28 @@ def peer(one: Document) -> str:
         without = f" without {', '.join(one['ipBlock']['except'])}" if one["ipBlock"].get("except") else ""
         return f"network {one['ipBlock']['cidr']}{without}"
     labels = (one.get("podSelector") or {}).get("matchLabels", {})
-    name = labels.get("app.kubernetes.io/component") or labels.get("cnpg.io/cluster")
-    name = name or ", ".join(f"{key}={value}" for key, value in labels.items()) or "any pod"
+    own = labels.get("app.kubernetes.io/component") or labels.get("cnpg.io/cluster")
+    name = own or " ".join(labels.values()) or "any pod"
     space = (one.get("namespaceSelector") or {}).get("matchLabels", {})
     return f"{name} in {', '.join(space.values()) or 'any namespace'}" if "namespaceSelector" in one else name
 
 
 def _dials(documents: list[Document]) -> Table:
-    table = _table("Who may dial whom (all else is denied)", "part", "", "whom", "ports")
+    table = _table("Who may dial whom (all else is denied)", "part", "is dialled by", "dials")
     for each in _of(documents, "NetworkPolicy"):
         spec, part = each["spec"], each["metadata"]["name"]
-        first = True
-        for word, rules, key in (("is dialled by", spec.get("ingress"), "from"), ("dials", spec.get("egress"), "to")):
-            said: dict[str, list[str]] = {}
-            for rule in rules or []:
-                ports = ", ".join(dict.fromkeys(str(port["port"]) for port in rule["ports"]))
-                said.setdefault(ports, []).extend(peer(one) for one in rule[key])
-            for ports, peers in said.items():
-                table.add_row(part if first else "", word, ", ".join(dict.fromkeys(peers)), ports)
-                first = False
-        if first:
-            table.add_row(part, "is dialled by and dials", "nobody", "")
+        into, out = _said(spec.get("ingress"), "from", "on"), _said(spec.get("egress"), "to", "at")
+        table.add_row(f"{part} (each pod)" if not into and not out else part, into or "nobody", out or "nobody")
     return table
+
+
+def _said(rules: list[Document] | None, side: str, word: str) -> str:
+    """Return the rules of one direction in words, a line for each set of ports."""
+    said: dict[str, list[str]] = {}
+    for rule in rules or []:
+        ports = " and ".join(dict.fromkeys(str(port["port"]) for port in rule["ports"]))
+        said.setdefault(ports, []).extend(peer(one) for one in rule[side])
+    return "\n".join(f"{', '.join(dict.fromkeys(peers))} {word} {ports}" for ports, peers in said.items())
 
 
 def _jobs(documents: list[Document]) -> Table:

@@ -233,3 +233,29 @@ def test_a_database_by_url_is_read_from_its_secret() -> None:
         "spec"
     ]
     assert "LUXOR_DATABASE_CA" not in environ(without["containers"][0])
+
+
+def test_large_numbers_stay_whole_numbers() -> None:
+    sets = (
+        "traces.slowMillis=3000000",
+        "traces.ratio=0.000001",
+        'settings={"LUXOR_MESSAGE_BYTES_MAX": 16777216, "LUXOR_REFLECTION": true}',
+        "podSecurity.user=1000650000",
+        "stores.cnpg.parameters.wal_segment_bytes=100000000",
+    )
+    documents = rendered("country", sets=sets)
+    pod = of(documents, "Deployment")["risk"]["spec"]["template"]["spec"]
+    given = environ(pod["containers"][0])
+    assert (given["LUXOR_SLOW_MILLIS"], given["LUXOR_MESSAGE_BYTES_MAX"]) == ("3000000", "16777216")
+    assert float(given["LUXOR_TRACE_RATIO"]) == 1e-6
+    assert given["LUXOR_REFLECTION"] == "true"
+    assert pod["securityContext"]["runAsUser"] == 1000650000
+    assert (
+        of(documents, "Cluster")["risk-store"]["spec"]["postgresql"]["parameters"]["wal_segment_bytes"] == "100000000"
+    )
+    assert [finding for each in documents for finding in chart.validate(each)] == []
+
+
+def test_a_platform_that_gives_users_out_itself_is_left_to_it() -> None:
+    pod = of(rendered("country", sets=("podSecurity.user=0",)), "Deployment")["risk"]["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}

@@ -47,6 +47,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- /* A value as text. Helm has every number as a float, and would write 8388608 as 8.388608e+06. */ -}}
+{{- define "luxor.text" -}}
+{{- if and (kindIs "float64" .) (eq (. | int64 | float64) .) }}{{ . | int64 }}{{ else }}{{ . | toString }}{{ end -}}
+{{- end -}}
+
 {{- /* The name under which a service is dialled from inside, one address for each replica. */ -}}
 {{- define "luxor.host" -}}
 {{ include "luxor.name" . }}.{{ (index . 0).Release.Namespace }}.svc
@@ -54,7 +59,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- define "luxor.podSecurity" -}}
 runAsNonRoot: true
-{{- with .Values.podSecurity.user }}
+{{- with .Values.podSecurity.user | int64 }}
 runAsUser: {{ . }}
 runAsGroup: {{ . }}
 fsGroup: {{ . }}
@@ -106,10 +111,10 @@ priorityClassName: {{ . }}
   "LUXOR_TLS_DIR" "/etc/luxor/tls"
   (printf "LUXOR_%s_DATABASE_URL_FILE" $upper) "/etc/luxor/database/url"
   "LUXOR_MIGRATE" "false"
-  "LUXOR_DRAIN_SECONDS" ($root.Values.drain.seconds | toString)
-  "LUXOR_DRAIN_PAUSE_SECONDS" ($root.Values.drain.pauseSeconds | toString)
-  "LUXOR_TRACE_RATIO" ($root.Values.traces.ratio | toString)
-  "LUXOR_SLOW_MILLIS" ($root.Values.traces.slowMillis | toString)
+  "LUXOR_DRAIN_SECONDS" $root.Values.drain.seconds
+  "LUXOR_DRAIN_PAUSE_SECONDS" $root.Values.drain.pauseSeconds
+  "LUXOR_TRACE_RATIO" $root.Values.traces.ratio
+  "LUXOR_SLOW_MILLIS" $root.Values.traces.slowMillis
   "LUXOR_LOG_LEVEL" $root.Values.logLevel
 -}}
 {{- if eq (include "luxor.databaseCa" $root) "true" }}{{ $_ := set $env "LUXOR_DATABASE_CA" "/etc/luxor/database/ca.crt" }}{{ end -}}
@@ -126,7 +131,7 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- $env = merge (deepCopy ($own.settings | default dict)) (deepCopy ($root.Values.settings | default dict)) $env -}}
 {{- range $name := keys $env | sortAlpha }}
-- {name: {{ $name }}, value: {{ index $env $name | toString | quote }}}
+- {name: {{ $name }}, value: {{ include "luxor.text" (index $env $name) | quote }}}
 {{- end }}
 {{- end -}}
 

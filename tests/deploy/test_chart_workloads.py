@@ -259,3 +259,29 @@ def test_large_numbers_stay_whole_numbers() -> None:
 def test_a_platform_that_gives_users_out_itself_is_left_to_it() -> None:
     pod = of(rendered("country", sets=("podSecurity.user=0",)), "Deployment")["risk"]["spec"]["template"]["spec"]
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_the_alerts_are_those_that_prometheus_has_in_compose() -> None:
+    (rule,) = of(rendered("country"), "PrometheusRule").values()
+    alerts = yaml.safe_load((chart.ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text(encoding="utf-8"))
+    assert rule["spec"]["groups"] == alerts["groups"]
+    assert not of(rendered("laptop"), "PrometheusRule")
+
+
+def test_metrics_bear_the_name_of_the_service_that_alerts_and_scaling_go_by() -> None:
+    documents = rendered("country")
+    services, stores = of(documents, "PodMonitor").values()
+    (endpoint,) = services["spec"]["podMetricsEndpoints"]
+    (relabelling,) = endpoint["relabelings"]
+    assert relabelling["targetLabel"] == "service"
+    source = relabelling["sourceLabels"][0].removeprefix("__meta_kubernetes_pod_label_")
+    for name, each in of(documents, "Deployment").items():
+        template = each["spec"]["template"]
+        labels = {
+            key.replace(".", "_").replace("/", "_"): value for key, value in template["metadata"]["labels"].items()
+        }
+        assert labels[source] == name
+        assert services["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        assert endpoint["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
+    (expression,) = stores["spec"]["selector"]["matchExpressions"]
+    assert expression["values"] == [f"luxor-{name}" for name in of(documents, "Cluster")]

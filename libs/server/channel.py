@@ -222,18 +222,23 @@ async def invoke(
 
     RESOURCE_EXHAUSTED with RetryInfo waits as long as it says; UNAVAILABLE (after gRPC's own retries) backs off up to
     two seconds; all within `timeout` seconds. A request that changes something must bear its request_id. Raise Refusal
-    TLS_REFUSED where the handshake fails, else grpc.aio.AioRpcError of the last try.
+    TLS_REFUSED where the handshake fails, else grpc.aio.AioRpcError of the last try; of the one before it where that told
+    a reason and the last was given no time to.
     """
     clock = asyncio.get_running_loop().time
     ends_at = clock() + (time_left(timeout) or 0.0)
     pause = 0.1
     probed = False
+    told: grpc.aio.AioRpcError | None = None
     while True:
         try:
             return await method(request, timeout=max(0.001, ends_at - clock()), metadata=metadata)
         except grpc.aio.AioRpcError as error:
             code = error.code()
             wait: float | None = None
+            if told is not None and code is grpc.StatusCode.DEADLINE_EXCEEDED and not errors.reason_of(error):
+                raise told from None
+            told = error if errors.reason_of(error) else told
             if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 wait = errors.retry_after(error)
             elif code is grpc.StatusCode.UNAVAILABLE:

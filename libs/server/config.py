@@ -30,7 +30,7 @@ from libs.server.config_checks import (
     wrong_programs,
     wrong_target,
 )
-from libs.server.config_error import ConfigError
+from libs.server.config_error import ConfigError, shown
 
 __all__ = [
     "PORTS",
@@ -179,24 +179,24 @@ def _parse(name: str, text: str, kind: Any, meta: Setting) -> Any:
     if kind is bool:
         lowered = text.strip().lower()
         if lowered not in _TRUE | _FALSE:
-            raise ConfigError(name, f"must be true or false, not {text!r}", meta.example)
+            raise ConfigError(name, f"must be true or false, not {shown(text)}", meta.example)
         return lowered in _TRUE
     if kind is int or kind is float:
         try:
             value = kind(text)
         except ValueError:
             what = "a whole number" if kind is int else "a number"
-            raise ConfigError(name, f"must be {what}, not {text!r}", meta.example) from None
+            raise ConfigError(name, f"must be {what}, not {shown(text)}", meta.example) from None
         low, high = meta.low, meta.high
         if value != value or (low is not None and value < low) or (high is not None and value > high):
-            raise ConfigError(name, f"must be {bounds_of(meta)}, not {text}", meta.example)
+            raise ConfigError(name, f"must be {bounds_of(meta)}, not {shown(text)[1:-1]}", meta.example)
         return value
     if kind is Path:
         return Path(text).expanduser()
     if typing.get_origin(kind) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if meta.choices and text not in meta.choices:
-        raise ConfigError(name, f"must be one of {', '.join(meta.choices)}, not {text!r}", meta.example)
+        raise ConfigError(name, f"must be one of {', '.join(meta.choices)}, not {shown(text)}", meta.example)
     return text
 
 
@@ -208,7 +208,9 @@ def given_kind(kind: Any) -> Any:
 
 
 def bounds_of(meta: Setting) -> str:
-    """Return the bounds in words."""
+    """Return the bounds in words: what is taken, where a check decides."""
+    if meta.check is not None:
+        return (meta.check.__doc__ or "").partition("\n")[0].rstrip(".").lower()
     if meta.choices:
         return "one of " + ", ".join(meta.choices)
     if meta.low is not None and meta.high is not None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
-from libs.server.config_error import ConfigError
+from libs.server.config_error import ConfigError, shown
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 _TARGET = re.compile(
@@ -19,31 +19,36 @@ def wrong_host(text: str) -> str:
 
 
 def wrong_hosts(hosts: tuple[str, ...]) -> str:
-    """Addresses or names."""
+    """Addresses or names, separated by commas."""
     wrong = next((each for each in hosts if not _HOST.fullmatch(each)), None)
-    return "" if wrong is None else f"must be an address or a host's name without a port, not {wrong!r}"
+    return "" if wrong is None else f"must be an address or a host's name without a port, not {shown(wrong)}"
 
 
 def wrong_target(text: str) -> str:
-    """A gRPC target."""
-    return "" if _TARGET.fullmatch(text) else f"must be host:port, perhaps behind dns:///, not {text!r}"
+    """A target of gRPC, as host:port behind dns:///."""
+    return "" if _TARGET.fullmatch(text) else f"must be host:port, perhaps behind dns:///, not {shown(text)}"
 
 
 def wrong_deployment(text: str) -> str:
-    """A trust domain of SPIFFE."""
+    """Lower-case letters, digits, '.', '_' and '-', up to 255."""
     if _DEPLOYMENT.fullmatch(text):
         return ""
-    return f"must be a SPIFFE trust domain: up to 255 lower-case letters, digits, '.', '_' and '-', not {text!r}"
+    return f"must be a SPIFFE trust domain: up to 255 lower-case letters, digits, '.', '_' and '-', not {shown(text)}"
 
 
 def wrong_programs(path: Path) -> str:
-    """A directory of PostgreSQL's programs."""
+    """A directory that has the program postgres."""
     return "" if (path / "postgres").exists() else f"names no directory with PostgreSQL's programs: {path}"
 
 
 def wrong_file(path: Path) -> str:
-    """A file."""
+    """A file that is there."""
     return "" if path.is_file() else f"names no file: {path}"
+
+
+def wrong_place(path: Path) -> str:
+    """A directory that is there."""
+    return "" if path.is_dir() else f"names no directory: {path}"
 
 
 def wrong_directory(path: Path) -> str:

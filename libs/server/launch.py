@@ -61,6 +61,13 @@ Assemble = Callable[[Start], Sequence[Background]]
 
 def launch(service: str, assemble: Assemble, *, environ: Mapping[str, str] | None = None) -> int:
     """Run a service until it is told to stop; return the exit code, the log says why it is not 0."""
+    try:
+        return _launch(service, assemble, environ)
+    finally:
+        _log.flush()
+
+
+def _launch(service: str, assemble: Assemble, environ: Mapping[str, str] | None) -> int:
     given = dict(os.environ if environ is None else environ)
     given.setdefault("LUXOR_DATA_DIR", str(default_data_dir(given)))
     write_in_background()

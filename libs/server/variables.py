@@ -9,6 +9,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from itertools import pairwise
+from pathlib import Path
 
 from libs.server.config import PORTS, REGISTRY, Setting, bounds_of, given_kind, names_of
 from libs.server.config_error import ConfigError
@@ -51,7 +52,7 @@ def _no_endpoint(text: str) -> bool:
 
 
 _ENDPOINT = "http://collector:4317"
-_HTTP = "http:// or https://, host, port"
+_HTTP = "http:// or https:// with host and port"
 FOREIGN: tuple[Foreign, ...] = (
     Foreign(
         "OTEL_EXPORTER_OTLP_ENDPOINT", "str", "", "", _HTTP, _ENDPOINT,
@@ -62,15 +63,17 @@ FOREIGN: tuple[Foreign, ...] = (
         "The same for spans alone; it wins over the other.", _no_endpoint,
     ),
     Foreign(
-        "OTEL_EXPORTER_OTLP_CERTIFICATE", "Path", "", "the system's CAs", "", "/etc/luxor/collector-ca.crt",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE", "Path", "", "the system's CAs", "a file that is there", "/etc/luxor/collector-ca.crt",
         "File of the CA that signed the collector's certificate, for an endpoint with https://.",
+        lambda text: not Path(text).is_file(),
     ),
     Foreign(
-        "OTEL_EXPORTER_OTLP_HEADERS", "str", "", "", "name=value, by commas", "x-tenant=luxor",
+        "OTEL_EXPORTER_OTLP_HEADERS", "str", "", "", "list of name=value, separated by commas", "x-tenant=luxor",
         "Headers that the collector asks for. It may hold a secret and is never logged.",
+        lambda text: any("=" not in part for part in text.split(",")),
     ),
     Foreign(
-        "OTEL_EXPORTER_OTLP_TIMEOUT", "float", "seconds", "10", "", "5",
+        "OTEL_EXPORTER_OTLP_TIMEOUT", "float", "seconds", "10", "number of at least 0", "5",
         "How long one export may take; what is late is dropped and counted.",
         lambda text: re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) is None,
     ),
@@ -167,7 +170,7 @@ def check_foreign(environ: Mapping[str, str]) -> None:
     for each in FOREIGN:
         text = environ.get(each.name, "")
         if text and each.wrong(text):
-            raise ConfigError(each.name, f"is no {each.bounds or each.type}", each.example)
+            raise ConfigError(each.name, f"must be {each.bounds}", each.example)
 
 
 def _docstrings(cls: type) -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs.server.config import ConfigError, Settings, setting
+from libs.server.config_checks import wrong_place
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
@@ -25,9 +26,11 @@ _READERS = {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST, Role.OPERATOR,
 class RevenueConfig(Settings, service="revenue"):
     """What revenue alone reads."""
 
-    rulebooks: Path = setting("RULEBOOKS", default=RULEBOOKS, example="/etc/luxor/revenue/rulebooks")
+    rulebooks: Path = setting(
+        "RULEBOOKS", default=RULEBOOKS, example="/etc/luxor/revenue/rulebooks", check=wrong_place
+    )
     """Directory of the rulebooks and tariffs, one directory a jurisdiction."""
-    rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates")
+    rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates", check=wrong_place)
     """Directory of the tables of exchange rates. The shipped ones are examples that no authority publishes."""
 
 
@@ -37,7 +40,8 @@ def assemble(start: Start) -> Sequence[Background]:
     try:
         program = load_program(config.rulebooks, config.rates)
     except (LawFileError, ProgramError) as error:
-        raise ConfigError("LUXOR_REVENUE_RULEBOOKS", f"names law that is refused: {error}", str(RULEBOOKS)) from None
+        name, place = ("RATES", RATES) if str(config.rates) in str(error) else ("RULEBOOKS", RULEBOOKS)
+        raise ConfigError(f"LUXOR_REVENUE_{name}", f"names law that is refused: {error}", str(place)) from None
     start.server.add(
         add_RevenueServiceServicer_to_server,
         RevenueService(Store(start.database), program),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs.server.config import ConfigError, Settings, setting
+from libs.server.config_checks import wrong_file
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
@@ -23,7 +24,9 @@ PROFILES = Path(__file__).parent / "profiles"
 class RiskConfig(Settings, service="risk"):
     """What risk alone reads."""
 
-    profile: Path = setting("PROFILE", default=PROFILES / "first_light.yaml", example="/etc/luxor/risk/profile.yaml")
+    profile: Path = setting(
+        "PROFILE", default=PROFILES / "first_light.yaml", example="/etc/luxor/risk/profile.yaml", check=wrong_file
+    )
     """File of the profile: rules, thresholds, and beside it the lists and tables that they look into."""
 
 

@@ -36,7 +36,7 @@ DEAD_LETTERS_WAITING: Final = gauge(
 )
 BACKLOG: Final = gauge(
     "luxor_feed_backlog_events",
-    f"Events of the feed that a consumer has not told to have committed; counting ends beyond {COUNTED_MAX}",
+    f"Events of the feed that a consumer has not told to have committed; counting ends at {COUNTED_MAX:,}",
     ["feed", "consumer"],
 )
 RETRIES: Final = counter(

@@ -79,6 +79,14 @@ def loop_histogram(
     return found
 
 
+def declared_labels(name: str) -> tuple[str, ...] | None:
+    """Return the labels of a metric that was asked for by this name, or None where none was."""
+    found = _known.get(name)
+    if isinstance(found, LoopHistogram):
+        return found.labels
+    return None if found is None else tuple(getattr(found, "_labelnames", ()))
+
+
 class _Series:
     """Counts and exemplars by bucket, and the sum."""
 

@@ -22,9 +22,11 @@ _charges = counter(
     "Money assessed by decisions, in minor units of the currency, by kind of charge; an amended consignment counts again",
     ("kind", "currency"),
 )
-_held = gauge("luxor_clearance_held", f"Consignments that are held, by lane; counting ends at {COUNTED_MAX}", ("lane",))
+_held = gauge(
+    "luxor_clearance_held", f"Consignments that are held, by lane; counting ends at {COUNTED_MAX:,}", ("lane",)
+)
 _pending = gauge(
-    "luxor_clearance_arrivals_pending", f"Arrivals recorded and not carried out yet; counting ends at {COUNTED_MAX}"
+    "luxor_clearance_arrivals_pending", f"Arrivals recorded and not carried out yet; counting ends at {COUNTED_MAX:,}"
 )
 _pending_age = gauge(
     "luxor_clearance_arrivals_pending_seconds", "Age of the oldest arrival that is recorded and not carried out yet"

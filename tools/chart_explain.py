@@ -103,6 +103,19 @@ def _stores(documents: list[Document]) -> Table:
             spec["postgresql"]["parameters"].get("max_connections", ""),
             spec.get("imageName") or f"{catalog['kind']} {catalog['name']}, PostgreSQL {catalog['major']}",
         )  # fmt: skip
+    return table if table.row_count else _stores_elsewhere(documents)
+
+
+def _stores_elsewhere(documents: list[Document]) -> Table:
+    table = _table("Stores (servers of yours)", "service", "secret with the URL", "server verified by")
+    for each in _of(documents, "Deployment"):
+        for volume in each["spec"]["template"]["spec"]["volumes"]:
+            if volume["name"] == "database":
+                secret = volume["projected"]["sources"][0]["secret"]
+                verified = {"ca.crt"} & {item["path"] for item in secret["items"]}
+                table.add_row(
+                    each["metadata"]["name"], secret["name"], "its ca.crt" if verified else "what the URL says"
+                )
     return table
 
 

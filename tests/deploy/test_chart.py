@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,24 @@ def test_the_explanation_adds_up() -> None:
         "network 203.0.113.0/24",
     ):
         assert name in text
+
+
+def test_helm_comes_out_of_the_environment_where_the_path_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered("laptop")
+    if not any((Path(base) / chart.HELM_WHEEL).exists() for base in sys.path):
+        pytest.skip("helm is on the PATH here, and the environment has no wheel of it")
+    chart.unpack(tmp_path / "helm")
+    done = subprocess.run(
+        [tmp_path / "helm", "version", "--short"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert re.match(r"v[34]\.", done.stdout), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["helm"]
+
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(chart.ChartError, match="make setup"):
+        chart.unpack(tmp_path / "another")
 
 
 def test_what_the_readme_names_is_made() -> None:

@@ -285,3 +285,17 @@ def test_metrics_bear_the_name_of_the_service_that_alerts_and_scaling_go_by() ->
         assert endpoint["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
     (expression,) = stores["spec"]["selector"]["matchExpressions"]
     assert expression["values"] == [f"luxor-{name}" for name in of(documents, "Cluster")]
+
+
+def test_each_dashboard_is_handed_to_grafana_as_it_is() -> None:
+    files = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (chart.ROOT / "deploy" / "grafana" / "dashboards").glob("*.json")
+    }
+    assert files
+    maps = of(rendered("country"), "ConfigMap")
+    assert {name: text for each in maps.values() for name, text in each["data"].items()} == files
+    assert {each["metadata"]["labels"]["grafana_dashboard"] for each in maps.values()} == {"1"}
+    # A release is kept in a Secret of at most a megabyte, and so is a ConfigMap.
+    assert sum(map(len, files.values())) < 700_000
+    assert not of(rendered("laptop"), "ConfigMap")

@@ -28,6 +28,7 @@ from luxor.ingestion.v1 import ingestion_pb2, ingestion_pb2_grpc
 from luxor.revenue.v1 import revenue_pb2, revenue_pb2_grpc
 from luxor.risk.v1 import risk_pb2, risk_pb2_grpc
 from luxor.statistics.v1 import statistics_pb2, statistics_pb2_grpc
+from luxor.trace.v1 import trace_pb2, trace_pb2_grpc
 
 TIMEOUT_SECONDS: Final = 20.0
 NOTICES_WAIT_MILLIS: Final = 20_000
@@ -241,6 +242,23 @@ class Client:
         """Have a consumer apply letters again: those ids, those keys, or all. Role: operator."""
         request = dead_letters_pb2.ReplayRequest(request_id=_id(request_id), ids=ids, keys=keys, all=everything)
         return await self._call(dead_letters_pb2.ReplayResponse, self._letters(service).Replay, request)
+
+    async def find_traces(
+        self,
+        service: str,
+        *,
+        mrn: str = "",
+        trace_ids: Iterable[str] = (),
+        since: int = 0,
+        timeout_seconds: float | None = None,
+    ) -> trace_pb2.FindResponse:
+        """Tell what a service noted of a consignment, and the spans that it kept of its traces and of those named.
+
+        `since` bounds the search, microseconds since 1970. Roles: officer, operator.
+        """
+        request = trace_pb2.FindRequest(mrn=mrn, trace_ids=trace_ids, since=since)
+        stub = self._stub(service, trace_pb2_grpc.TraceServiceStub)
+        return await self._call(trace_pb2.FindResponse, stub.Find, request, timeout_seconds)
 
     async def is_ready(self, service: str, *, timeout_seconds: float = 2.0) -> bool:
         """Tell whether a service says that it is ready; raise LuxorError TLS_REFUSED where it never will to us."""

@@ -10,7 +10,7 @@ that are counted and logged.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -143,6 +143,7 @@ class Database:
         self._engine: AsyncEngine | None = None
         self._warned_at = float("-inf")
         self._begin = ""
+        self._before_close: list[Callable[[], Awaitable[object]]] = []
         self._namespace = timing.namespace_of(self._url)
 
     @property
@@ -186,9 +187,16 @@ class Database:
 
     async def close(self) -> None:
         """Closes every connection; harmless when it is closed already."""
+        if self._engine is not None:
+            for work in self._before_close:
+                await work()
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.dispose()
+
+    def before_close(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Have something done once nobody else uses the database any more."""
+        self._before_close.append(work)
 
     async def reconnect(self) -> None:
         """Has every connection made anew, those in use as soon as they are free: the URL may lead elsewhere by now."""

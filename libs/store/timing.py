@@ -26,6 +26,8 @@ TEXT_CHARACTERS_MAX: Final = 300
 
 _SLOW_SECONDS: Final = STATEMENT_SLOW_MILLIS / 1000
 _LITERAL: Final = re.compile(r"'(?:[^']|'')*'|(?<![\w$.])-?\d+(?:\.\d+)?\b")
+_CHANGED: Final = re.compile(r"(?i)\b(insert into|update|delete from) ([a-z_]\w*)")
+_TARGET: Final = re.compile(r"(?i)(?:^(select) (?=[a-z_]\w*\()|\b(?:into|from|update|copy) )([a-z_]\w*)")
 _BLANK: Final = re.compile(r"\s+")
 
 
@@ -154,7 +156,7 @@ class StoreSpan:
                     "db.system.name": "postgresql",
                     "db.query.text": normalised(text),
                 }
-                inner = span(_verb(text), attributes=attributes, kind=CLIENT)
+                inner = span(title(text), attributes=attributes, kind=CLIENT)
                 inner.was(int(began * 1e9) + shift, int(ended * 1e9) + shift)
         if isinstance(error, StoreError):
             told.fail(error.reason if isinstance(error, StoreUnavailable) else type(error).__name__)
@@ -186,9 +188,16 @@ def normalised(text: str) -> str:
     return line if len(line) <= TEXT_CHARACTERS_MAX else line[: TEXT_CHARACTERS_MAX - 1] + "…"
 
 
-def _verb(text: str) -> str:
-    """Return what a statement does, in a word."""
-    return normalised(text).partition(" ")[0].lower()
+@lru_cache(maxsize=512)
+def title(text: str) -> str:
+    """Return what a statement does and to what, in two words: `insert reference`."""
+    line = _BLANK.sub(" ", text).strip()
+    verb = line.partition(" ")[0].lower().rstrip(";")
+    changed = _CHANGED.search(line) if verb == "with" else None
+    if changed is not None:
+        return f"{changed[1].split()[0].lower()} {changed[2]}"
+    found = _TARGET.search(line)
+    return verb if found is None else f"{verb} {found[2]}"
 
 
 def _micros(seconds: float) -> int:

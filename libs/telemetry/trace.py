@@ -182,9 +182,15 @@ def configure(
     _settings.ids = random.Random(random.SystemRandom().getrandbits(128) if seed is None else seed)  # noqa: S311
 
 
-def record_into(record: Recorder | None) -> None:
+def record_into(record: Recorder) -> None:
     """Hand roots to the service's own records as well: those that wrote, failed, were slow or are sampled."""
     _settings.record = record
+
+
+def record_no_more(record: Recorder) -> None:
+    """End what `record_into` began, unless another took its place."""
+    if _settings.record == record:
+        _settings.record = None
 
 
 def switch(*, on: bool) -> None:
@@ -216,6 +222,12 @@ def traceparent() -> str:
     """Return the context of the work that is going on, to be sent along with it, or "" outside of any trace."""
     current = _current.get()
     return current if isinstance(current, str) else current.traceparent
+
+
+def root_traceparent() -> str:
+    """Return the context of the outermost span of this process that the work stands in, or as `traceparent` does."""
+    current = _current.get()
+    return current if isinstance(current, str) else (current.root or current).traceparent
 
 
 def trace_id() -> str:

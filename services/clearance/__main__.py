@@ -19,6 +19,7 @@ from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.server.tracing import Traces
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.gauges import Looking
@@ -30,6 +31,7 @@ from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from services.clearance import gauges
 from services.clearance.consumer import Intake
+from services.clearance.inquiry import Inquiry
 from services.clearance.office import Office
 from services.clearance.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.snapshot import Snapshot
@@ -133,9 +135,11 @@ def assemble(start: Start) -> Sequence[Background]:
     async def purge(database: Database) -> None:
         await store.purge(await database.now() // MICROS_PER_DAY - STATE_DAYS)
 
-    steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge, purge_requests())
+    traces = Traces(start, Inquiry(store).trail)
+    steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge, purge_requests(), *traces.steps)
     looks = (letters_waiting("clearance", "ingestion"), horizon(), backlog("clearance"), gauges.look)
     return [
+        traces.run,
         consumer.run,
         Arrivals(store).run,
         Maintenance(start.database, notices=True).run,

@@ -13,6 +13,7 @@ from libs.server.config import Settings, setting
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.server.tracing import Traces
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from libs.store.requests import RequestLog
@@ -50,8 +51,16 @@ def assemble(start: Start) -> Sequence[Background]:
         roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}},
         long_polls={"Pull"},
     )
-    steps = (make_days("submission"), turn_generations, drop_days("submission", SUBMISSION_DAYS), purge_requests())
+    traces = Traces(start, store.trail)
+    steps = (
+        make_days("submission"),
+        turn_generations,
+        drop_days("submission", SUBMISSION_DAYS),
+        purge_requests(),
+        *traces.steps,
+    )
     return [
+        traces.run,
         Maintenance(start.database).run,
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, (horizon(), backlog("ingestion"))).run,

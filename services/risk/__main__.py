@@ -10,6 +10,7 @@ from libs.server.config_checks import wrong_file
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
@@ -45,10 +46,11 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetRuleSet": {Role.SERVICE, Role.OFFICER, Role.ANALYST, Role.OPERATOR},
         },
     )
+    traces = Traces(start, assessment_trail(start.database))
+    steps = (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS), *traces.steps)
     return [
-        Housekeeping(
-            start.database, start.replica, (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS))
-        ).run,
+        traces.run,
+        Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database).run,
     ]
 

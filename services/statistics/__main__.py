@@ -12,6 +12,7 @@ from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.server.tracing import Traces
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
@@ -57,13 +58,16 @@ def assemble(start: Start) -> Sequence[Background]:
         message_class=ClearanceColumns,
         replica=start.replica,
     )
+    traces = Traces(start, store.trail)
     steps = (
         make_days(*PARTITIONED),
         drop_days("counted", COUNTED_DAYS),
         drop_days("counted_batch", COUNTED_DAYS),
         purge_requests(),
+        *traces.steps,
     )
     return [
+        traces.run,
         consumer.run,
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, (letters_waiting("statistics", "clearance"),)).run,

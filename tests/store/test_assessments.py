@@ -22,7 +22,7 @@ FINAL = 2
 @pytest.fixture
 async def assessed(database: Database) -> Database:
     """A database with an assessment log."""
-    await create_tables(database, schema.create_assessment_log)
+    await create_tables(database, schema.create_assessment_log, schema.add_assessment_trace)
     return database
 
 
@@ -167,7 +167,7 @@ def long_lived(postgres: EmbeddedPostgres) -> Iterator[str]:
 
     async def prepare() -> None:
         async with Database(url, name="property") as database:
-            await create_tables(database, schema.create_assessment_log)
+            await create_tables(database, schema.create_assessment_log, schema.add_assessment_trace)
 
     asyncio.run(prepare())
     yield url

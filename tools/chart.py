@@ -67,7 +67,12 @@ def helm() -> Path:
         return Path(found)
     kept = Path(sys.executable).parent / "helm"
     if not kept.exists():
-        unpack(kept)
+        try:
+            unpack(kept)
+        except OSError as error:
+            raise ChartError(
+                f"helm cannot be unpacked to {kept}: {error.strerror}. Let the environment's owner do it: make check"
+            ) from error
     return kept
 
 

@@ -5,6 +5,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -185,7 +186,7 @@ class Consumer:
             rows = np.flatnonzero(np.isin(batch.partitions, wanted))
             if len(rows):
                 batches.append(batch if len(rows) == batch.table.rows else batch.take(rows))
-        return Page(batches, following, page.horizon, sum(batch.table.rows for batch in batches))
+        return replace(page, batches=batches, next=following, events=sum(batch.table.rows for batch in batches))
 
     async def _settle(self, page: Page) -> None:
         held = self.leases.held
@@ -211,7 +212,8 @@ class Consumer:
             if partition not in moves and partition in held:
                 held[partition].cursor = cursor
         if page.batches:
-            self._lag.note(time.time() - page.batches[-1].committed_at / 1_000_000)
+            now = page.clock.now() if page.clock is not None else time.time_ns() // 1000
+            self._lag.note((now - page.batches[-1].committed_at) / 1_000_000)
         else:
             self._lag.note(0.0)
 

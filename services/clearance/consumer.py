@@ -47,7 +47,7 @@ _decisions = counter("luxor_clearance_decisions_total", "Decisions by lane and w
 _events = counter("luxor_clearance_events_total", "Events of ingestion's feed that made no decision", ("outcome",))
 _latency = loop_histogram(
     "luxor_clearance_decision_seconds",
-    "From acceptance to decision, both by their database's clock; one observation for what was accepted at once",
+    "From acceptance to decision by ingestion's clock; one observation for what was accepted at once",
 )
 _assessing = gauge("luxor_clearance_assessments_in_flight", "Batches that risk and revenue assess now")
 _assessing_max = gauge("luxor_clearance_assessments_in_flight_max", "Batches that may be assessed at once")
@@ -85,6 +85,7 @@ class Intake:
         self._revenue: Any = RevenueServiceStub(revenue)
         self._assess_seconds = assess_seconds
         self._slots = asyncio.Semaphore(calls_at_once)
+        self._ahead_micros = 0
         _assessing_max.set(calls_at_once)
 
     async def prepare(self, batches: list[FeedBatch]) -> list[Decided]:
@@ -104,7 +105,10 @@ class Intake:
 
     async def _still_known(self, batches: Sequence[FeedBatch]) -> list[FeedBatch]:
         """Leave out filings of so long ago that their states are forgotten: a snapshot brings them, and they must not seem new."""
-        oldest = await self._office.store.database.now() // MICROS_PER_DAY - self._state_days
+        now = await self._office.store.database.now()
+        oldest = now // MICROS_PER_DAY - self._state_days
+        if batches and batches[-1].clock is not None:
+            self._ahead_micros = now - batches[-1].clock.now()
         kept: list[FeedBatch] = []
         for batch in batches:
             try:
@@ -124,7 +128,7 @@ class Intake:
         decided: list[Decided] = prepared
         tally = await self._office.decide(tx, decided)
         for table in tally.decided:
-            _count(table, tally.at)
+            _count(table, tally.at - self._ahead_micros)
         _events.labels("replayed").inc(tally.replayed)
         _events.labels("amendment_too_late").inc(tally.too_late)
 
@@ -234,6 +238,7 @@ def _join(batches: Sequence[FeedBatch]) -> _Part:
 
 
 def _count(table: Table, at: int) -> None:
+    """Count decisions that were made `at` an instant of ingestion's clock."""
     lanes, states = table.ints("lane").values, table.ints("state").values
     for lane, name in enumerate(lane_names()):
         chosen = lanes == lane

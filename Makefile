@@ -65,11 +65,12 @@ down: setup  ## stop what `make up` started
 IMAGE ?= luxor:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 IMAGE_ARGS ?=
 PROFILES ?= stores
+COMPOSE_FILES ?= deploy/compose/compose.yaml
 CERTIFICATE ?= filer filer-1
 TO ?= certificates
 export LUXOR_IMAGE ?= $(IMAGE)
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-COMPOSED = COMPOSE_PROFILES=$(PROFILES) $(COMPOSE) --project-directory deploy/compose --file deploy/compose/compose.yaml
+COMPOSED = COMPOSE_PROFILES=$(PROFILES) $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES))
 # Spans go where somebody takes them.
 compose-%: export LUXOR_OTLP_ENDPOINT ?= $(if $(findstring watch,$(PROFILES)),http://collector-otlp:4317)
 
@@ -86,7 +87,7 @@ compose-up:  ## build the image if it is missing, start everything in containers
 	@echo "  make compose-down                                   stop; DATA=drop forgets everything that was filed"
 
 compose-down:  ## stop the containers; DATA=drop removes the volumes as well, with everything that was filed
-	@COMPOSE_PROFILES='*' $(COMPOSE) --project-directory deploy/compose --file deploy/compose/compose.yaml down $(if $(filter drop,$(DATA)),--volumes)
+	@COMPOSE_PROFILES='*' $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES)) down $(if $(filter drop,$(DATA)),--volumes)
 
 compose-certificate:  ## issue a certificate for a party outside: CERTIFICATE='filer acme' TO=directory
 	@mkdir -p $(TO) && $(COMPOSED) run --rm --no-deps -T certificate issue $(CERTIFICATE) --tar | tar -x -C $(TO)

@@ -150,7 +150,7 @@ def _encoded(event: dict[str, Any]) -> str:
         return _encoder.encode(event).decode()
     except (
         Exception
-    ):  # half a surrogate pair, a number beyond 64 bits: what cannot be told is said so, the rest is told
+    ):  # half a surrogate pair: what cannot be told is said so, the rest is told
         return _encoder.encode({_plain(name): _told(value) for name, value in event.items()}).decode()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import re
 import secrets
 import socket
@@ -83,6 +84,33 @@ def test_a_scraper_that_asks_for_openmetrics_gets_the_trace_of_the_sampled_call(
     assert list(told) == ["0.5"], "of the unsampled call and of the one outside of a trace there is none"
     assert told["0.5"].labels == {"trace_id": SAMPLED[3:35]}
     assert told["0.5"].value == 0.3
+
+
+def test_a_slow_span_leads_to_its_trace_though_it_is_not_sampled() -> None:
+    histogram = telemetry.loop_histogram(fresh(), "A test", of_spans=True)
+    with trace.span("call", parent=UNSAMPLED):
+        histogram.observe(0.03)
+        histogram.observe(2.0)
+
+    def long_poll() -> None:  # it has no span, and none is kept
+        trace.use_traceparent(UNSAMPLED)
+        histogram.observe(20.0)
+
+    contextvars.copy_context().run(long_poll)
+    (family,) = histogram.collect()
+    told = {sample.labels["le"]: sample.exemplar for sample in family.samples if sample.exemplar is not None}
+    assert {bound: each.labels["trace_id"] for bound, each in told.items()} == {"2.5": UNSAMPLED[3:35]}
+
+
+def test_measuring_can_be_switched_off_and_on_again() -> None:
+    histogram = telemetry.loop_histogram(fresh(), "A test")
+    metrics.switch(on=False)
+    try:
+        histogram.observe(0.1)
+    finally:
+        metrics.switch(on=True)
+    (family,) = histogram.collect()
+    assert family.samples == []
 
 
 def test_a_scraper_that_does_not_ask_gets_the_text_format_without_exemplars() -> None:

@@ -44,7 +44,7 @@ REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 _log = telemetry.get_logger()
-_seconds = telemetry.LoopHistogram("luxor_call_seconds", "Time of a call as served", ("method", "code"))
+_seconds = telemetry.LoopHistogram("luxor_call_seconds", "Time of a call as served", ("method", "code"), of_spans=True)
 _bytes = telemetry.gauge("luxor_request_bytes", "Bytes of requests taken since the start", ("method",))
 _unknown = telemetry.counter("luxor_unknown_fields_total", "Unknown protobuf fields found in requests", ("method",))
 _FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})

@@ -79,7 +79,7 @@ REGISTRY.register(_collector)
 def watched_database(url: str, *, name: str) -> Database:
     """Return a service's own database, whose pool and transactions are told by the metrics."""
     lasted = telemetry.loop_histogram(
-        "luxor_store_transaction_seconds", "Write transactions of the service's own store"
+        "luxor_store_transaction_seconds", "Write transactions of the service's own store", of_spans=True
     )
     waited = telemetry.loop_histogram(
         "luxor_store_connection_wait_seconds", "From asking for a connection of the pool to having it"

@@ -8,6 +8,7 @@ told by an exemplar, which OpenMetrics alone carries.
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from time import time
 from typing import Any, TypeVar
@@ -67,13 +68,18 @@ def _get(kind: type[Metric], name: str, meaning: str, labels: Sequence[str], **m
 
 
 def loop_histogram(
-    name: str, meaning: str, labels: Sequence[str] = (), buckets: Sequence[float] = LATENCY_BUCKETS
+    name: str,
+    meaning: str,
+    labels: Sequence[str] = (),
+    buckets: Sequence[float] = LATENCY_BUCKETS,
+    *,
+    of_spans: bool = False,
 ) -> "LoopHistogram":
     """Return the histogram `name` for one event loop; raise ValueError where the name is another metric's."""
     with _lock:
         found = _known.get(name)
     if found is None:
-        return LoopHistogram(name, meaning, labels, buckets)
+        return LoopHistogram(name, meaning, labels, buckets, of_spans=of_spans)
     if not isinstance(found, LoopHistogram) or found.labels != tuple(labels):
         raise ValueError(f"The metric {name} is declared twice, as another kind or with other labels")
     return found
@@ -85,6 +91,19 @@ def declared_labels(name: str) -> tuple[str, ...] | None:
     if isinstance(found, LoopHistogram):
         return found.labels
     return None if found is None else tuple(getattr(found, "_labelnames", ()))
+
+
+@dataclass(slots=True)
+class _Settings:
+    off: bool = False
+
+
+_settings = _Settings()
+
+
+def switch(*, on: bool) -> None:
+    """Switch what is measured on the hot path off (or on again), to measure what it costs."""
+    _settings.off = not on
 
 
 class _Series:
@@ -103,10 +122,17 @@ class LoopHistogram:
 
     Observations come from one thread; a scrape that reads between two of its additions is off by one observation at
     most. Each bucket keeps the trace of its last observation that was made within a sampled trace, with value and time.
+    Where observations are times of spans (`of_spans`), so do slow ones: their traces are kept though not sampled.
     """
 
     def __init__(
-        self, name: str, meaning: str, labels: Sequence[str], buckets: Sequence[float] = LATENCY_BUCKETS
+        self,
+        name: str,
+        meaning: str,
+        labels: Sequence[str],
+        buckets: Sequence[float] = LATENCY_BUCKETS,
+        *,
+        of_spans: bool = False,
     ) -> None:
         """Enter the registry under `name`; raise ValueError for a name that is taken or of another form."""
         if not name.startswith("luxor_"):
@@ -114,6 +140,7 @@ class LoopHistogram:
         self.labels = tuple(labels)
         self._name, self._meaning = name, meaning
         self._bounds = tuple(buckets)
+        self._of_spans = of_spans
         self._series: dict[tuple[str, ...], _Series] = {}
         REGISTRY.register(self)
         with _lock:
@@ -121,13 +148,19 @@ class LoopHistogram:
 
     def observe(self, value: float, *labels: str) -> None:
         """Count one value."""
+        if _settings.off:
+            return
         series = self._series.get(labels)
         if series is None:
             series = self._begin(labels)
         place = bisect_left(self._bounds, value)
         series.counts[place] += 1
         series.total += value
-        if trace.sampled():
+        if self._of_spans:
+            kept = trace.exemplar(value)
+            if kept:
+                series.exemplars[place] = (kept, value, time())
+        elif trace.sampled():
             series.exemplars[place] = (trace.trace_id(), value, time())
 
     def _begin(self, labels: tuple[str, ...]) -> _Series:

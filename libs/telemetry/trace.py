@@ -242,6 +242,14 @@ def sampled() -> bool:
     return current.sampled if isinstance(current, Span) else bool(current) and is_sampled(current)
 
 
+def exemplar(seconds: float) -> str:
+    """Return the id of the current trace where a span of so many seconds of it is kept (it is sampled, or slow), or ""."""
+    current = _current.get()
+    if isinstance(current, Span):
+        return current.trace_id if current.sampled or seconds * 1e9 >= _settings.slow_nanos else ""
+    return current[3:35] if current and is_sampled(current) else ""
+
+
 def current_span() -> Span | None:
     """Return the span that is going on in this task, or None: also where its root has ended before this work."""
     current = _current.get()

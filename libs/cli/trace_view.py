@@ -48,6 +48,8 @@ def _heading(chapter: Chapter, first: Chapter | None) -> str:
 
 def _drawn(chapter: Chapter, worst: Node, slow_micros: int) -> object:
     drawn = table("", "service", "begins", "takes", "share", "when", "", right=(2, 3, 4))
+    for column in drawn.columns[:-1]:
+        column.no_wrap = True
     for guides, node in _lines(chapter.root, "", ""):
         service = node.told.service
         colour = _COLOURS.get(service, "white")
@@ -82,10 +84,13 @@ def _bar(node: Node, chapter: Chapter) -> str:
 
 def _title(node: Node) -> str:
     span = node.told.span
-    name = span.name.rpartition(".")[2] if "/" in span.name else span.name
-    if "/" in span.name:
-        return f"calls {name}" if span.kind == trace_pb2.SPAN_KIND_CLIENT else name
-    return name.removeprefix(f"{node.told.service} ")
+    if "/" not in span.name:
+        return span.name.removeprefix(f"{node.told.service} ")
+    # luxor.risk.v1.RiskService/Assess
+    service, _, method = span.name.partition("/")
+    if span.kind == trace_pb2.SPAN_KIND_CLIENT:
+        return f"calls {method} of {service.split('.')[1]}"
+    return method
 
 
 def _notes(node: Node, is_worst: bool, slow_micros: int) -> str:
@@ -106,13 +111,13 @@ def _notes(node: Node, is_worst: bool, slow_micros: int) -> str:
     if node.linked or len(traces) > 1:
         more = int(known.get("links_left_out", "0"))
         count = f"{len(traces) + more:,}{'+' if more else ''} traces" if len(traces) + more != 1 else "1 trace"
-        notes.append(f"a batch of its own, linked from {count}")
+        notes.append(f"linked from {count}")
     waited = int(known.get("luxor.feed.waited_us", "0"))
     if waited:
         notes.append(f"waited {_time(waited)} in the feed")
     notes.extend(_store_notes(known))
     if node.hidden:
-        notes.append(f"[dim]and {node.hidden} short, {_time(node.hidden_micros)}[/]")
+        notes.append(f"[dim]+{node.hidden} short, {_time(node.hidden_micros)}[/]")
     return ", ".join(notes)
 
 

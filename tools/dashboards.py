@@ -199,7 +199,7 @@ SERVICE = Dashboard(
                 (f"sum by (kind) (luxor_calls_in_flight{{{_OF}}}) / sum by (kind) (luxor_calls_in_flight_max{{{_OF}}})", "{{kind}}"),
             ], at_most=1),
             Panel("Failing through its own fault", "Share of the calls over five minutes; the aim is 0.1 % at most.", "percentunit",
-                  [(f"luxor:call_errors:ratio5m{{{_OF}}}", "failed")]),
+                  [(f"luxor:call_errors:ratio5m{{{_OF}}} or 0 * sum by (service) (rate(luxor_call_seconds_count{{{_OF}}}[5m]))", "failed")]),
             Panel("Bytes taken", "Bytes of requests a second by method.", "Bps",
                   [(f"sum by (method) (rate(luxor_request_bytes{{{_OF}}}[{RATE}]))", "{{method}}")]),
         ]),

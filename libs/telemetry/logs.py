@@ -9,6 +9,7 @@ Logging never raises and, once `write_in_background` was called, never waits: li
 leaves behind are dropped and counted (`luxor_log_lines_lost_total`).
 """
 
+import atexit
 import logging
 import re
 import sys
@@ -252,6 +253,8 @@ def write_in_background() -> None:
     _log.write_in_background(
         Writer(tick=_log.tell_left_out, tick_seconds=INTERVAL_SECONDS, lost=_lost.labels("unwritten").inc)
     )
+    # The last lines say why a process ends; its thread would end before it wrote them.
+    atexit.register(_log.flush)
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
     threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)

@@ -257,6 +257,14 @@ def test_all_that_a_process_says_is_json_warnings_and_uncaught_errors_too() -> N
     assert "Erika" not in done.stderr
 
 
+def test_the_last_line_before_an_end_is_written() -> None:
+    program = "import sys; from libs.telemetry import logs; logs.write_in_background(); logs.get_logger().error('NOT_STARTED'); sys.exit(2)"
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        assert json.loads(done.stderr)["reason"] == "NOT_STARTED"
+
+
 @pytest.mark.parametrize("how", ["2>&-", "2>/dev/full"])
 def test_a_process_without_a_working_stderr_does_its_work(how: str) -> None:
     command = f"exec '{sys.executable}' -c '{PROGRAM}' {how}".replace("'Erika'", "Erika")

@@ -50,6 +50,21 @@ def _answers(settled: Settled, own: bytes) -> list[tuple[bytes, int]]:
     ]
 
 
+async def test_the_work_that_assessed_is_noted_and_a_release_that_knows_of_none_goes_on(assessed: Database) -> None:
+    header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with assessed.transaction() as tx:
+        await LOG.settle(tx, ["a"], _ones(1), SCREENING, b"first", trace=header)
+        # As the release before writes it.
+        await tx.raw.execute(
+            f"insert into assessment (mrn, version, purpose, day, batch, row) values ('b', 1, 1, {schema.TODAY}, 99, 0)"
+        )
+        await tx.raw.execute(f"insert into assessment_batch (day, batch, payload) values ({schema.TODAY}, 99, 'old')")
+    async with assessed.connection() as reader:
+        assert await LOG.trail(reader, "a") == [(1, header)]
+        assert await LOG.trail(reader, "b") == [(1, "")]
+        assert await LOG.trail(reader, "c") == []
+
+
 async def test_the_first_answer_stays_the_answer(assessed: Database) -> None:
     first = await _settle(assessed, ["a", "b", "c"], b"first")
     assert first.all_fresh

@@ -75,7 +75,9 @@ def database_url(service: str, given: str, file: Path | None, ca: Path | None) -
     example = f"postgresql://luxor@db:5432/{service}"
     try:
         parts = urlsplit(url)
-        known = not url or (parts.scheme in {"postgresql", "postgres"} and (parts.port or True))
+        for each in parts.netloc.rpartition("@")[2].split(","):  # several hosts: a primary and its standbys
+            _ = urlsplit(f"//{each}").port
+        known = not url or parts.scheme in {"postgresql", "postgres"}
     except ValueError:
         known = False
     if not known:

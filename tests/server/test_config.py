@@ -58,6 +58,15 @@ def test_secrets_are_masked_wherever_the_configuration_is_printed() -> None:
     assert "hunter2" in found.database_url
 
 
+def test_a_store_may_have_several_hosts() -> None:
+    url = "postgresql://luxor:hunter2@one:5432,two:5433/ingestion?target_session_attrs=primary"
+    found = read(INGESTION_DATABASE_URL=url)
+    assert found.database_url == url
+    assert found.shown()["database_url"] == "postgresql://luxor:***@one:5432,two:5433/ingestion?***"
+    with pytest.raises(ConfigError, match="is no URL of PostgreSQL"):
+        read(INGESTION_DATABASE_URL=url.replace("5433", "x"))
+
+
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         read().port = 1  # type: ignore[misc]

@@ -273,6 +273,8 @@ TELEMETRY = Dashboard(
         Row("Spans and logs", [
             Panel("Spans dropped", "Spans a second that were lost on their way, by where to.", "ops",
                   [(f"sum by (service, sink) (rate(luxor_spans_dropped_total[{RATE}]))", "{{service}} to {{sink}}")]),
+            Panel("Spans that wait", "Spans that wait to be sent to the collector, or written to the service's own records.", "short",
+                  [("sum by (service, sink) (luxor_spans_waiting)", "{{service}} to {{sink}}")]),
             Panel("Lines of the log", "Lines a second by level.", "ops",
                   [(f"sum by (level) (rate(luxor_log_lines_total[{RATE}]))", "{{level}}")], stack=True),
             Panel("Lines that were not written", "left_out: their reason spoke too often; unwritten: stderr was slow or gone.", "ops",

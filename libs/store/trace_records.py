@@ -19,7 +19,7 @@ from libs.store import schema
 from libs.store.database import NOW_MICROS, Database
 from libs.store.errors import StoreError
 from libs.telemetry import get_logger
-from libs.telemetry.drops import DROPPED
+from libs.telemetry.drops import DROPPED, WAITING
 from libs.telemetry.trace import AttributeValue, Span, record_into, record_no_more
 
 TABLE: Final = "trace_record"
@@ -104,6 +104,7 @@ class TraceRecords:
         self._queue: deque[Span] = deque()
         self._waiting = 0
         self._dropped = DROPPED.labels("records")
+        WAITING.labels("records").set_function(lambda: self._waiting)
         self._writing = asyncio.Lock()
 
     def take(self, root: Span) -> None:

@@ -1,4 +1,4 @@
-"""Spans that were lost on their way, as a metric."""
+"""Spans that wait, and those that were lost on their way, as metrics."""
 
 from libs.telemetry import metrics
 
@@ -7,3 +7,5 @@ DROPPED = metrics.counter(
 )
 """`sink` is collector (OTLP) or records (the service's own store)."""
 DROPPED.labels("records")
+
+WAITING = metrics.gauge("luxor_spans_waiting", "Spans that wait to be sent or written, by where they go", ("sink",))

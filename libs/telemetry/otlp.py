@@ -21,7 +21,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2 as pb
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from libs.telemetry.drops import DROPPED
+from libs.telemetry.drops import DROPPED, WAITING
 from libs.telemetry.trace import AttributeValue, Span
 
 QUEUE_MAX: Final = 8_192
@@ -57,6 +57,7 @@ class Exporter:
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._dropped = DROPPED.labels("collector")
+        WAITING.labels("collector").set_function(lambda: self._taken - self._sent)
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
         self._thread.start()
 

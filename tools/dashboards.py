@@ -283,7 +283,7 @@ TELEMETRY = Dashboard(
         Row("Trust in the figures", [
             Panel("Age of the gauges", "Time since each service looked at its store for what only that can tell.", "s",
                   [("time() - min by (service) (luxor_store_looked_timestamp_seconds)", "{{service}}")]),
-            Panel("Clocks", "Durations between hosts that came out negative, a second.", "ops",
+            Panel("Clocks", "Ages of events that came out negative, a second.", "ops",
                   [(f"sum by (service, where) (rate(luxor_clock_skew_total[{RATE}]))", "{{service}} {{where}}")]),
             Panel("Unknown fields", "Fields in requests that the service does not know, a second, by method.", "ops",
                   [(f"sum by (method) (rate(luxor_unknown_fields_total[{RATE}]))", "{{method}}")]),

@@ -22,7 +22,9 @@ LAG: Final = gauge(
     ["consumer", "source"],
 )
 SKEW: Final = counter(
-    "luxor_clock_skew_total", "Durations between hosts that came out negative and were taken as zero", ["where"]
+    "luxor_clock_skew_total",
+    "Ages of events that came out negative, since a store's clock was set back, and were taken as zero",
+    ["where"],
 )
 PARTITIONS_HELD: Final = gauge(
     "luxor_feed_partitions_held", "Partitions that this replica holds", ["consumer", "source"]

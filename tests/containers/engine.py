@@ -50,13 +50,19 @@ def run(command: Sequence[str], *, seconds: float = 5 * MINUTES, **more: object)
 
 
 @contextlib.contextmanager
-def engine() -> Iterator[docker.DockerClient]:
-    """Give a client of a running engine with Compose; what was started for it is ended again."""
-    _install()
+def engine(*, install: bool = True) -> Iterator[docker.DockerClient]:
+    """Give a client of a running engine with Compose; what was started for it is ended again.
+
+    With `install` what is missing is installed and started where that may be done. Raise NoEngine where there is none.
+    """
+    if install:
+        _install()
     client = _client()
     if client is not None:
         yield client
         return
+    if not install:
+        raise NoEngine("no Docker engine answers")
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         raise NoEngine("no Docker engine answers, and only root may start one here")
     log = tempfile.NamedTemporaryFile(prefix="dockerd-", suffix=".log", delete=False)  # noqa: SIM115

@@ -34,7 +34,12 @@ BEHIND_MAX: Final = 8
 @click.option(
     "--seed", type=click.IntRange(0), default=None, help="The same seed files the same again (default: a new one)."
 )
-def load(context: Context, rate: int, seconds: float, rows: int, scenario: str, seed: int | None) -> None:
+@click.option(
+    "--timeout", type=click.FloatRange(0.1, 600), default=30.0, show_default=True, help="Seconds that a call may take."
+)
+def load(
+    context: Context, rate: int, seconds: float, rows: int, scenario: str, seed: int | None, timeout: float
+) -> None:
     """File simulated consignments on a schedule, announce the arrival of each, and tell what came of it.
 
     A call that fails is counted and not repeated; the schedule goes on. Ends with 1 where any failed.
@@ -47,19 +52,22 @@ def load(context: Context, rate: int, seconds: float, rows: int, scenario: str, 
     except ScenarioError as error:
         raise click.BadParameter(str(error), param_hint="--scenario") from None
     batches = simulator.batches(max(rows, int(rate * seconds)), size=rows)
-    told = run(_drive(context, batches, rate=rate, rows=rows)) | {"seed": chosen}
+    told = run(_drive(context, batches, rate, rows, seconds, timeout_seconds=timeout)) | {"seed": chosen}
     context.emit(told, lambda out: out.print(_sentence(told), soft_wrap=True))
     if told["failed"]:
         raise click.exceptions.Exit(REFUSED)
 
 
-async def _drive(context: Context, batches: Any, *, rate: int, rows: int) -> dict[str, Any]:
+async def _drive(
+    context: Context, batches: Any, rate: int, rows: int, seconds: float, *, timeout_seconds: float
+) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     arrived: set[str] = set()
     began = time.monotonic()
     limit = asyncio.Semaphore(BEHIND_MAX)
     async with context.client("filer", FILER) as filer, context.client("carrier", CARRIER) as carrier:
+        filer.timeout_seconds = carrier.timeout_seconds = timeout_seconds
 
         async def one(batch: "Sequence[Consignment]") -> None:
             try:
@@ -71,12 +79,14 @@ async def _drive(context: Context, batches: Any, *, rate: int, rows: int) -> dic
             for place, batch in enumerate(batches):
                 await asyncio.sleep(max(0.0, began + place * rows / rate - time.monotonic()))
                 await limit.acquire()
+                if time.monotonic() - began >= seconds:  # the system is slower than the rate
+                    break
                 tasks.create_task(one(batch))
-    seconds = time.monotonic() - began
+    lasted = time.monotonic() - began
     return {
         "filed": counts["filed"], "accepted": counts["accepted"], "refused": counts["refused"], "failed": counts["failed"],
-        "reasons": dict(reasons.most_common()), "seconds": round(seconds, 1),
-        "per_second": round(counts["accepted"] / seconds, 1),
+        "reasons": dict(reasons.most_common()), "seconds": round(lasted, 1),
+        "per_second": round(counts["accepted"] / lasted, 1),
     }  # fmt: skip
 
 

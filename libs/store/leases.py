@@ -16,7 +16,8 @@ async def try_lease(tx: Transaction, name: str, owner: str, seconds: float) -> i
     """Takes or renews the lease `name` for `owner`; gives its fencing token, or None while another holds it.
 
     A lease that ends later than one that is taken now can end was written before the database's clock went back (a
-    standby was promoted); it is taken, and its token keeps the old holder out. The token stays the same while the owner renews in time, and rises at each other taking.
+    standby was promoted); it is taken, and its token keeps the old holder out. The token stays the same while the owner
+    renews in time, and rises at each other taking.
     """
     token = await tx.raw.fetchval(
         """

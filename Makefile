@@ -98,7 +98,7 @@ compose-renew:  ## make certificates anew that end within a month, and have the 
 	@for store in $$($(COMPOSED) ps --services | grep -E '(^|-)store$$'); do $(COMPOSED) exec -T $$store sh -c 'kill -HUP 1'; done
 
 compose-test: setup  ## the test in real containers: kills, a cut network, a full disk; needs an engine or the right to install one
-	@LUXOR_CONTAINERS=yes $(BIN)/pytest -q -x --timeout 600 -p no:xdist tests/containers $(TEST_ARGS)
+	@LUXOR_CONTAINERS=yes $(BIN)/pytest -q -s --timeout 600 -p no:xdist tests/containers $(TEST_ARGS)
 
 # ---------------------------------------------------------------------------------------------- work on it
 check: setup  ## every check that needs no running system: style, types, contracts, walls

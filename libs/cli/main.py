@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "file": ("filing", "File consignments from a CSV or JSON Lines file."),
     "arrive": ("arrive", "Announce that the goods under master documents have arrived."),
     "show": ("show", "Tell all that is known about consignments, and why."),
+    "trace": ("trace", "Tell where a consignment's time went, service by service."),
     "notices": ("notices", "Read a filer's or carrier's notices."),
     "quote": ("quote", "Tell what goods would cost landed."),
     "hold": ("officer", "Hold goods, as an officer."),
@@ -22,6 +23,8 @@ COMMANDS: Final = {
     "dead-letters": ("letters", "Look at events that could not be applied, and replay them."),
     "migrate": ("migrate", "Bring a service's database to the schema of this release."),
     "simulate": ("simulate", "Write a manifest of simulated consignments."),
+    "load": ("load", "File simulated consignments at a bounded rate, for a bounded time."),
+    "prepare": ("prepare", "Write the certificates and passwords that containers start with."),
     "certificate": ("certificate", "Issue certificates from the local certificate authority."),
 }
 """Commands in the order of the help: module under libs.cli.commands and short help."""
@@ -74,7 +77,7 @@ def main() -> None:
     """Run the command line."""
     try:
         # Outside of its standalone mode click returns the code of an Exit, and None where a command just ends.
-        sys.exit(luxor(standalone_mode=False) or 0)
+        sys.exit(luxor(prog_name="luxor", standalone_mode=False) or 0)
     except click.Abort:
         click.echo("Interrupted.", err=True)
         sys.exit(130)

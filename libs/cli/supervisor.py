@@ -167,7 +167,10 @@ class Supervisor:
             name: {"pid": child.pid, "restarts": child.restarts, "since": child.since, "last_exit": child.last_exit}
             for name, child in self.children.items()
         }
-        write_state(State(os.getpid(), self.started, str(self.data_dir), self.ports, processes))
+        try:
+            write_state(State(os.getpid(), self.started, str(self.data_dir), self.ports, processes))
+        except OSError as error:  # a full disk must not end what keeps the services running
+            _say(f"the state cannot be written: {error}")
 
     def _end_all(self) -> None:
         for group in _STOP_ORDER:

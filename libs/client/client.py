@@ -17,9 +17,10 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.errors import LuxorError, from_rpc
-from libs.server.channel import LuxorChannel, invoke, options
+from libs.server.channel import LuxorChannel, explain_unavailable, invoke, options
 from libs.server.errors import Refusal
 from libs.server.tls import Material, Party
+from libs.telemetry import trace
 from luxor.clearance.v1 import clearance_columns_pb2, clearance_pb2, clearance_pb2_grpc
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.feed.v1 import dead_letters_pb2, dead_letters_pb2_grpc
@@ -27,8 +28,11 @@ from luxor.ingestion.v1 import ingestion_pb2, ingestion_pb2_grpc
 from luxor.revenue.v1 import revenue_pb2, revenue_pb2_grpc
 from luxor.risk.v1 import risk_pb2, risk_pb2_grpc
 from luxor.statistics.v1 import statistics_pb2, statistics_pb2_grpc
+from luxor.trace.v1 import trace_pb2, trace_pb2_grpc
 
 TIMEOUT_SECONDS: Final = 20.0
+READY_SECONDS: Final = 30.0
+"""How long a service that is away or not ready is waited for, so that nobody sees that it is started anew."""
 NOTICES_WAIT_MILLIS: Final = 20_000
 PROBE_SECONDS: Final = 0.2
 
@@ -39,12 +43,21 @@ class Client:
     """What one party, known by its certificate, can ask of the services. Safe to use from many tasks of one loop."""
 
     def __init__(
-        self, endpoints: Mapping[str, str], credentials: Party | Material, *, timeout_seconds: float = TIMEOUT_SECONDS
+        self,
+        endpoints: Mapping[str, str],
+        credentials: Party | Material,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        ready_seconds: float = READY_SECONDS,
     ) -> None:
-        """Take gRPC targets by service; connections are opened at the first call. Raise TlsError for unreadable files."""
+        """Take gRPC targets by service; connections are opened at the first call. Raise TlsError for unreadable files.
+
+        An answer may take `timeout_seconds`; a service that is away or not ready is waited for `ready_seconds` beside.
+        """
         self.endpoints = dict(endpoints)
         self.credentials = credentials
         self.timeout_seconds = timeout_seconds
+        self.ready_seconds = ready_seconds
         self._channels: dict[str, LuxorChannel] = {}
         self._stubs: dict[tuple[str, Any], Any] = {}
 
@@ -170,7 +183,7 @@ class Client:
             clearance_pb2.PullNoticesResponse,
             self._clearance.PullNotices,
             request,
-            self.timeout_seconds + wait_millis / 1000,
+            waiting_seconds=wait_millis / 1000,
         )
 
     async def notices(
@@ -241,6 +254,23 @@ class Client:
         request = dead_letters_pb2.ReplayRequest(request_id=_id(request_id), ids=ids, keys=keys, all=everything)
         return await self._call(dead_letters_pb2.ReplayResponse, self._letters(service).Replay, request)
 
+    async def find_traces(
+        self,
+        service: str,
+        *,
+        mrn: str = "",
+        trace_ids: Iterable[str] = (),
+        since: int = 0,
+        timeout_seconds: float | None = None,
+    ) -> trace_pb2.FindResponse:
+        """Tell what a service noted of a consignment, and the spans that it kept of its traces and of those named.
+
+        `since` bounds the search, microseconds since 1970. Roles: officer, operator.
+        """
+        request = trace_pb2.FindRequest(mrn=mrn, trace_ids=trace_ids, since=since)
+        stub = self._stub(service, trace_pb2_grpc.TraceServiceStub)
+        return await self._call(trace_pb2.FindResponse, stub.Find, request, timeout_seconds)
+
     async def is_ready(self, service: str, *, timeout_seconds: float = 2.0) -> bool:
         """Tell whether a service says that it is ready; raise LuxorError TLS_REFUSED where it never will to us."""
         from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -253,7 +283,10 @@ class Client:
         except grpc.aio.AioRpcError as error:
             found = await from_rpc(error, channel)
             if found.reason == "TLS_REFUSED":
-                raise found from None
+                await asyncio.sleep(PROBE_SECONDS)  # one that meets a server just as it ends fails too
+                again = await explain_unavailable(channel.target, channel.credentials)
+                if again is not None and again.reason == "TLS_REFUSED":
+                    raise found from None
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
@@ -274,10 +307,21 @@ class Client:
     # ── how ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _call(
-        self, kind: type[Answer], method: Any, request: Message, timeout_seconds: float | None = None
+        self,
+        kind: type[Answer],
+        method: Any,
+        request: Message,
+        timeout_seconds: float | None = None,
+        *,
+        waiting_seconds: float = 0.0,
     ) -> Answer:
+        """Call; an answer that is waited for may take `waiting_seconds` more. Who gives a time of his own means all of it."""
+        timeout = timeout_seconds or self.timeout_seconds + waiting_seconds
+        patience = self.ready_seconds if timeout_seconds is None else 0.0
+        # All tries of a call are of one trace: the caller's, where it has one. Whether it is sampled is the service's to say.
+        metadata = None if trace.traceparent() else (("traceparent", trace.new_traceparent()),)
         try:
-            answer = await invoke(method, request, timeout=timeout_seconds or self.timeout_seconds)
+            answer = await invoke(method, request, timeout=timeout, patience=patience, metadata=metadata)
             assert isinstance(answer, kind), "a stub answers what its contract says"
             return answer
         except grpc.aio.AioRpcError as error:

@@ -7,7 +7,9 @@ from libs.server import catalogue
 from libs.server.channel import LuxorChannel, explain_unavailable
 from libs.server.errors import Refusal, cut, details_of, status_of
 
-UNREACHABLE = frozenset({"TARGET_UNREACHABLE", "TLS_REFUSED", "NOT_READY", "SHUTTING_DOWN", "STORE_UNAVAILABLE"})
+UNREACHABLE = frozenset(
+    {"TARGET_UNREACHABLE", "TLS_REFUSED", "NOT_READY", "SHUTTING_DOWN", "STORE_UNAVAILABLE", "STORE_FULL"}
+)
 """Reasons that say nothing about the request."""
 
 

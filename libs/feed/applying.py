@@ -1,6 +1,8 @@
 """Making events take effect exactly once, and finding the one that cannot."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -14,8 +16,9 @@ from libs.feed.letters import UNEXPECTED, WAITING_BEHIND, Letter, Letters
 from libs.feed.trouble import is_passing
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Database, Transaction
-from libs.telemetry import get_logger, span
+from libs.telemetry import Span, batch_span, get_logger
 from libs.telemetry.logs import describe
+from libs.telemetry.trace import CONSUMER
 
 LETTERS_A_ROUND: Final = 500
 _COMMIT_MILLIS: Final = 5_000
@@ -79,9 +82,8 @@ class Applier:
         """
         flowing, waiting = self._divide(batches)
         letters = [*more, *waiting]
-        links = list(dict.fromkeys(batch.trace for batch in flowing if batch.trace))
         rows = sum(batch.table.rows for batch in flowing)
-        with span(f"{self._labels[0]}.consume", links, {"source": self._labels[1], "rows": rows}):
+        with self._span("consume", flowing) if flowing else nullcontext():
             prepared = await self._handler.prepare(flowing) if flowing else None
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
                 if flowing:
@@ -93,6 +95,20 @@ class Applier:
         signals.EVENTS.labels(*self._labels).inc(rows)
         for letter in letters:
             signals.DEAD_LETTERS.labels(*self._labels, letter.reason).inc()
+
+    def _span(self, what: str, batches: Sequence[FeedBatch]) -> Span:
+        """A span of work on a batch of events, linked with the work that announced them."""
+        name, source = self._labels
+        attributes: dict[str, str | int | float | bool] = {
+            "messaging.system": "luxor",
+            "messaging.destination.name": source,
+            "luxor.rows": sum(batch.table.rows for batch in batches),
+            "luxor.batches": len(batches),
+        }
+        # From the producer's clock to ours, so no less than nothing.
+        waited = time.time_ns() // 1000 - min(batch.committed_at for batch in batches)
+        attributes["luxor.feed.waited_us"] = max(0, waited)
+        return batch_span(f"{name}.{what}", [batch.trace for batch in batches], attributes, kind=CONSUMER)
 
     def _divide(self, batches: Sequence[FeedBatch]) -> tuple[list[FeedBatch], list[Letter]]:
         """Part what may flow from what waits behind a letter of its key."""
@@ -261,12 +277,13 @@ class Applier:
 
     async def _replayed(self, letters: Sequence[Letter]) -> int:
         batches = [letter.batch for letter in letters]
-        prepared = await self._handler.prepare(batches)
-        async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
-            await self._handler.apply(tx, prepared)
-            if not await self._letters.delete(tx, letters):
-                raise TimeoutError("a letter went away while it was replayed")  # rolls back; looked at again
-            await self._leases.move(tx, self._still(letters))
+        with self._span("replay", batches):
+            prepared = await self._handler.prepare(batches)
+            async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
+                await self._handler.apply(tx, prepared)
+                if not await self._letters.delete(tx, letters):
+                    raise TimeoutError("a letter went away while it was replayed")  # rolls back; looked at again
+                await self._leases.move(tx, self._still(letters))
         async with self._database.connection() as reading:
             await self._letters.settle(reading.raw, letters)
         return len(letters)

@@ -5,6 +5,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -71,6 +72,8 @@ class Consumer:
         self._ahead: tuple[dict[int, Cursor], asyncio.Task[Page]] | None = None
         self._balance_at = self._quiet_at = self._report_at = self._replay_at = float("-inf")
         self._unexpected = 0
+        self._lag = signals.Lag(self.name, source, wait_seconds=wait_millis / 1000)
+        signals.PREFETCHED.labels(*self._labels).set_function(self._prefetched)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the feed until `stop`; then finish the page, give the partitions back and return."""
@@ -138,6 +141,7 @@ class Consumer:
             async with self._database.connection() as reading:
                 await self.letters.load(reading.raw, gained)
         signals.PARTITIONS_HELD.labels(*self._labels).set(len(self.leases.held))
+        self._lag.idle = not self.leases.held
         self._balance_at = moment + self.leases.lease_seconds / 3
 
     # ------------------------------------------------------------------------------------------ pages
@@ -182,7 +186,7 @@ class Consumer:
             rows = np.flatnonzero(np.isin(batch.partitions, wanted))
             if len(rows):
                 batches.append(batch if len(rows) == batch.table.rows else batch.take(rows))
-        return Page(batches, following, page.horizon, sum(batch.table.rows for batch in batches))
+        return replace(page, batches=batches, next=following, events=sum(batch.table.rows for batch in batches))
 
     async def _settle(self, page: Page) -> None:
         held = self.leases.held
@@ -208,8 +212,16 @@ class Consumer:
             if partition not in moves and partition in held:
                 held[partition].cursor = cursor
         if page.batches:
-            age = time.time() - page.batches[-1].committed_at / 1_000_000
-            signals.LAG.labels(*self._labels).set(max(0.0, age))
+            now = page.clock.now() if page.clock is not None else time.time_ns() // 1000
+            self._lag.note((now - page.batches[-1].committed_at) / 1_000_000)
+        else:
+            self._lag.note(0.0)
+
+    def _prefetched(self) -> int:
+        ahead = self._ahead
+        if ahead is None or not ahead[1].done() or ahead[1].cancelled() or ahead[1].exception() is not None:
+            return 0
+        return ahead[1].result().events
 
     def _report(self, committed: Mapping[int, Cursor]) -> Mapping[int, Cursor] | None:
         moment = self._clock()

@@ -43,16 +43,20 @@ _PRESENT: Final = """
     insert into feed_member (source, replica, seen_at) values ($1, $2, clock_timestamp())
     on conflict (source, replica) do update set seen_at = excluded.seen_at
 """
-_FORGET: Final = (
-    "delete from feed_member where source = $1 and seen_at < clock_timestamp() - make_interval(secs => $2 * 10)"
-)
+_FORGET: Final = """
+    delete from feed_member where source = $1 and (seen_at < clock_timestamp() - make_interval(secs => $2 * 10)
+        or seen_at > clock_timestamp() + make_interval(secs => $2 * 10))
+"""
+# What lies in the future was written before the database's clock went back (a standby was promoted): who lives writes again.
 _LIVE: Final = """
-    select replica from feed_member where source = $1 and seen_at > clock_timestamp() - make_interval(secs => $2) order by replica
+    select replica from feed_member where source = $1 and seen_at > clock_timestamp() - make_interval(secs => $2)
+        and seen_at < clock_timestamp() + make_interval(secs => $2) order by replica
 """
 _TAKE: Final = """
     with free as (
         select partition from feed_cursor
-        where source = $1 and (lease_until is null or lease_until <= clock_timestamp()) and partition <> all($5::smallint[])
+        where source = $1 and partition <> all($5::smallint[]) and (lease_until is null or lease_until <= clock_timestamp()
+            or lease_until > clock_timestamp() + make_interval(secs => $3 * 2))
         order by partition limit $4 for update skip locked
     )
     update feed_cursor c set owner = $2, token = token + 1, lease_until = clock_timestamp() + make_interval(secs => $3)

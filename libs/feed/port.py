@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2
 
 from libs.columns import Table
 from libs.feed.service import to_positions
-from libs.feed.types import Cursor, CursorExpired, EpochEnded, FeedBatch, Page, SnapshotPage
+from libs.feed.types import Clock, Cursor, CursorExpired, EpochEnded, FeedBatch, Page, SnapshotPage
 from libs.server.errors import details_of, reason_of, status_of
 from luxor.feed.v1 import feed_pb2, feed_pb2_grpc
 
@@ -82,6 +82,7 @@ class GrpcPort:
 
 def page_of(answer: feed_pb2.PullResponse, message_class: type[Message]) -> Page:
     """Read a PullResponse; raises ValueError for batches of another schema, protobuf's DecodeError for bytes that are none."""
+    clock = Clock.of(answer.read_at)
     batches = []
     for batch in answer.batches:
         table = _table(batch.payload, batch.schema, message_class)
@@ -98,10 +99,11 @@ def page_of(answer: feed_pb2.PullResponse, message_class: type[Message]) -> Page
                 batch.traceparent,
                 batch.schema,
                 batch.schema_version,
+                clock=clock,
             )
         )
     following = {partition: _cursor(position.cursor) for position in answer.next for partition in position.partitions}
-    return Page(batches, following, _cursor(answer.horizon), sum(batch.table.rows for batch in batches))
+    return Page(batches, following, _cursor(answer.horizon), sum(batch.table.rows for batch in batches), clock)
 
 
 def snapshot_page_of(answer: feed_pb2.SnapshotResponse, message_class: type[Message]) -> SnapshotPage:
@@ -119,6 +121,7 @@ def snapshot_page_of(answer: feed_pb2.SnapshotResponse, message_class: type[Mess
             answer.schema,
             answer.schema_version,
             snapshot=True,
+            clock=Clock.of(answer.read_at),
         )
     return SnapshotPage(batch, start, answer.next_token)
 

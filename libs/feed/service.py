@@ -91,7 +91,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             if not page.more:
                 left = ends_at - clock()
                 if left <= 0 or not await self.watch.wait(after, page.horizon, left):
-                    return _response((), page.next, page.horizon)
+                    return _response((), page.next, page.horizon, self._read_at())
             after = page.next
 
     def _answer(
@@ -114,7 +114,10 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             batches.append(message)
         events = sum(len(batch.rows) for batch in batches)
         self._bytes_an_event += 0.2 * (size / events - self._bytes_an_event)
-        return _response(batches, next_cursors, page.horizon)
+        return _response(batches, next_cursors, page.horizon, self._read_at())
+
+    def _read_at(self) -> int:
+        return self.reader.state.now if self.reader.state is not None else 0
 
     def _batch(self, entries: Entries[int], batch: StoredBatch) -> feed_pb2.Batch:
         rows = np.concatenate(entries.rows)
@@ -178,9 +181,11 @@ Pull = Callable[[feed_pb2.PullRequest], Awaitable[feed_pb2.PullResponse]]
 
 
 def _response(
-    batches: Iterable[feed_pb2.Batch], positions: Mapping[int, Cursor], horizon: Cursor
+    batches: Iterable[feed_pb2.Batch], positions: Mapping[int, Cursor], horizon: Cursor, read_at: int
 ) -> feed_pb2.PullResponse:
-    return feed_pb2.PullResponse(batches=batches, next=to_positions(positions), horizon=_cursor(horizon))
+    return feed_pb2.PullResponse(
+        batches=batches, next=to_positions(positions), horizon=_cursor(horizon), read_at=read_at
+    )
 
 
 def to_positions(cursors: Mapping[int, Cursor]) -> list[feed_pb2.Position]:

@@ -1,7 +1,8 @@
 """What a feed is made of: cursors, batches, pages, and the errors that ask for something to be done."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -35,13 +36,34 @@ class BatchRef(NamedTuple):
     id: int
 
 
+class Clock(NamedTuple):
+    """What a producer's database clock showed when something was read, and when that came here.
+
+    Ages taken by it are the producer's time throughout, so a host whose clock is minutes away changes nothing.
+    """
+
+    read_at: int
+    """The producer's clock, microseconds since 1970-01-01 UTC."""
+    came_at: float
+    """This process's monotonic clock, seconds."""
+
+    @classmethod
+    def of(cls, read_at: int) -> "Clock | None":
+        """Take what came right now; None for a producer that tells no time."""
+        return cls(read_at, time.monotonic()) if read_at else None
+
+    def now(self) -> int:
+        """What the producer's clock shows about now; late by what the page was on its way."""
+        return self.read_at + round((time.monotonic() - self.came_at) * 1_000_000)
+
+
 @dataclass(frozen=True, slots=True)
 class FeedBatch:
     """Events of one transaction of the producer, only those meant for the reader.
 
     `table` has a row per event; `partitions` (n,) tells the partition of each; all of them stand at `cursor`, `rows` (n,) are their row numbers
     in the producer's batch. `committed_at` is microseconds since 1970-01-01 UTC by the producer's database. With `snapshot`, the rows are present
-    state read for a new reader, and `cursor` is where the feed goes on after the whole snapshot.
+    state read for a new reader, and `cursor` is where the feed goes on after the whole snapshot. `clock` is the producer's, as it told it.
     """
 
     table: Table
@@ -53,6 +75,7 @@ class FeedBatch:
     schema: str
     schema_version: int = 1
     snapshot: bool = False
+    clock: Clock | None = None
 
     @property
     def cursors(self) -> list[Cursor]:
@@ -61,17 +84,7 @@ class FeedBatch:
 
     def take(self, chosen: NDArray[np.int64]) -> "FeedBatch":
         """The rows chosen, in that order."""
-        return FeedBatch(
-            self.table.take(chosen),
-            self.partitions[chosen],
-            self.cursor,
-            self.rows[chosen],
-            self.committed_at,
-            self.trace,
-            self.schema,
-            self.schema_version,
-            self.snapshot,
-        )
+        return replace(self, table=self.table.take(chosen), partitions=self.partitions[chosen], rows=self.rows[chosen])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,8 @@ class Page:
     next: Mapping[int, Cursor]
     horizon: Cursor
     events: int = field(default=0)
+    clock: "Clock | None" = None
+    """The producer's clock; None where it did not tell."""
 
 
 @dataclass(frozen=True, slots=True)

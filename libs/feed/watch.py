@@ -1,12 +1,14 @@
-"""One poll for all who wait: every interval it asks once which of them have something to read."""
+"""One poll for all who wait: every interval it asks once which of them have something to read. And the horizon's age."""
 
 import asyncio
 from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
-from libs.feed.reading import Reader, State
+from libs.feed.reading import OUTBOX, Kind, Reader, State
 from libs.feed.signals import HORIZON_AGE
 from libs.feed.types import Cursor
+from libs.store.database import Database
+from libs.store.gauges import Look
 from libs.telemetry import get_logger
 
 K = TypeVar("K", int, str)
@@ -30,7 +32,7 @@ class Watch(Generic[K]):
         self._poll_seconds = poll_seconds
         self._waiters: set[_Waiter[K]] = set()
         self._task: asyncio.Task[None] | None = None
-        self._age = HorizonAge(f"{reader.database.name}.{reader.kind.name}")
+        self._age = horizon_age(f"{reader.database.name}.{reader.kind.name}")
 
     async def wait(self, keys: Iterable[K], since: Cursor, seconds: float) -> bool:
         """Wait until one of `keys` has an entry at or after the horizon `since`; False when the time is over first."""
@@ -92,3 +94,22 @@ class HorizonAge:
         age = max(0, state.now - self._seen_at) / 1_000_000
         self._gauge.set(age)
         return age
+
+
+_ages: dict[str, HorizonAge] = {}
+
+
+def horizon_age(feed: str) -> HorizonAge:
+    """Return the age of a feed's horizon: one for the process, whoever looks at it."""
+    return _ages.setdefault(feed, HorizonAge(feed))
+
+
+def horizon(kind: Kind = OUTBOX) -> Look:
+    """Return a look at the horizon's age, for when nobody waits for events."""
+
+    async def look(database: Database) -> None:
+        reader: Reader[int] = Reader(database, kind)
+        async with database.connection(timeout_millis=5_000) as reading:
+            horizon_age(f"{database.name}.{kind.name}").note(await reader.refresh(reading.raw))
+
+    return look

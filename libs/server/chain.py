@@ -20,7 +20,7 @@ import itertools
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NoReturn, cast
 
@@ -35,6 +35,7 @@ from libs.server.config import ServerConfig
 from libs.server.errors import STATUS_KEY, Refusal, refusal_of
 from libs.server.findings import drop_unknown
 from libs.server.identity import Identity, Role
+from libs.telemetry import trace
 
 OPEN_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 """What every holder of a certificate of this CA may call; outside of the list, since it must answer under any load."""
@@ -43,9 +44,11 @@ REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 _log = telemetry.get_logger()
-_seconds = telemetry.LoopHistogram("luxor_call_seconds", "Time of a call as served", ("method", "code"))
+_seconds = telemetry.LoopHistogram("luxor_call_seconds", "Time of a call as served", ("method", "code"), of_spans=True)
 _bytes = telemetry.gauge("luxor_request_bytes", "Bytes of requests taken since the start", ("method",))
 _unknown = telemetry.counter("luxor_unknown_fields_total", "Unknown protobuf fields found in requests", ("method",))
+_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+"""Codes that are the service's own trouble: they mark its span as failed; the others are the caller's."""
 _in_flight = telemetry.gauge("luxor_calls_in_flight", "Calls running now", ("kind",))
 
 
@@ -59,6 +62,7 @@ class Method:
     message_class: type[Message]
     serialize: Callable[[Any], bytes]
     bytes_taken: int = 0
+    attributes: dict[str, trace.AttributeValue] = field(default_factory=dict)
 
 
 class Chain(grpc.aio.ServerInterceptor):
@@ -92,6 +96,8 @@ class Chain(grpc.aio.ServerInterceptor):
             raise TypeError(f"{name} has no protobuf request")
         assert handler.response_serializer is not None
         method = Method(name, roles, long_poll, message_class, handler.response_serializer)
+        service, _, rpc = name[1:].rpartition("/")
+        method.attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": rpc}
         # Read at the scrape: an addition a call costs less than a counter with labels.
         _bytes.labels(name).set_function(lambda: method.bytes_taken)
         if handler.unary_unary is not None and asyncio.iscoroutinefunction(handler.unary_unary):
@@ -120,17 +126,19 @@ class Chain(grpc.aio.ServerInterceptor):
 
         async def serve(raw: bytes, context: Any) -> bytes:
             begun = monotonic()
-            request_id, trace = self._context(context)
+            request_id, span = self._context(method, context)
             caller: Identity | None = None
             code = "CANCELLED"
+            refusal: Refusal | None = None
             limit: asyncio.Timeout | None = None
             ends_at = float("inf")
             try:
                 who = self._admit(method, gate, context)
                 caller = who
+                _head(span, who)
                 seconds, is_cut = self._time(method, context)
                 ends_at = begun + seconds
-                call = Call(who, method.name, request_id, trace, ends_at)
+                call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
                 enter(call)
                 request = self._parse(method, raw, call)
                 if is_cut:
@@ -158,6 +166,8 @@ class Chain(grpc.aio.ServerInterceptor):
                 if caller is not None:
                     gate.leave(caller, seconds)
                 _seconds.observe(seconds, method.name, code)
+                _end(span, code, refusal)
+            assert refusal is not None
             await _abort(context, refusal, request_id)
 
         return serve
@@ -169,18 +179,20 @@ class Chain(grpc.aio.ServerInterceptor):
 
         async def serve(raw: bytes, context: Any) -> AsyncIterator[bytes]:
             begun = monotonic()
-            request_id, trace = self._context(context)
+            request_id, span = self._context(method, context)
             caller: Identity | None = None
             code = "CANCELLED"
+            refusal: Refusal | None = None
             limit: asyncio.Timeout | None = None
             ends_at = float("inf")
             answers: AsyncIterator[Any] | None = None
             try:
                 who = self._admit(method, gate, context)
                 caller = who
+                _head(span, who)
                 seconds, _ = self._time(method, context)
                 ends_at = begun + seconds
-                call = Call(who, method.name, request_id, trace, ends_at)
+                call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
                 enter(call)
                 answers = behaviour(self._parse(method, raw, call), context)
                 while True:
@@ -207,30 +219,42 @@ class Chain(grpc.aio.ServerInterceptor):
                 if caller is not None:
                     gate.leave(caller, seconds)
                 _seconds.observe(seconds, method.name, code)
+                _end(span, code, refusal)
                 close = getattr(answers, "aclose", None)
                 if close is not None:
                     await close()
+            assert refusal is not None
             await _abort(context, refusal, request_id)
 
         return serve
 
     def _unknown(self, name: str) -> Callable[..., Awaitable[bytes]]:
         async def serve(_raw: bytes, context: Any) -> bytes:
-            request_id, _ = self._context(context)
+            request_id, _ = self._context(None, context)
+            # Not under its name: callers may make names up without end.
+            _seconds.observe(0.0, "unknown", "UNIMPLEMENTED")
             await _abort(context, Refusal("METHOD_UNKNOWN", method=name), request_id)
 
         return serve
 
-    def _context(self, context: Any) -> tuple[str, str]:
-        """Step 1: the client's request id and trace if they are well formed, else new ones."""
-        request_id, trace = "", ""
+    def _context(self, method: Method | None, context: Any) -> tuple[str, trace.Span | None]:
+        """Step 1: the client's request id and trace if they are well formed, else new ones.
+
+        A call is a span of its trace; a long poll is none, since it mostly waits.
+        """
+        request_id, header = "", ""
         for key, value in context.invocation_metadata() or ():
             if key == "traceparent":
-                trace = value
+                header = value
             elif key == REQUEST_ID_KEY and _REQUEST_ID.fullmatch(value):
                 request_id = value
-        telemetry.use_traceparent(trace)
-        return request_id or f"{self._id_prefix}-{next(self._ids)}", telemetry.traceparent()
+        request_id = request_id or f"{self._id_prefix}-{next(self._ids)}"
+        if method is None or method.long_poll:
+            telemetry.use_traceparent(header)
+            return request_id, None
+        span = trace.server_span(method.name[1:], header).begin()
+        span.set(**method.attributes)
+        return request_id, span
 
     def _admit(self, method: Method, gate: Gate, context: Any) -> Identity:
         """Steps 4 to 6: who calls, whether the role may, and whether there is room now."""
@@ -277,6 +301,24 @@ class Chain(grpc.aio.ServerInterceptor):
             cause = "" if error is refusal or late else type(error).__name__
             _log.info(refusal.reason, method=method.name, request_id=request_id, path=refusal.path, cause=cause)
         return refusal
+
+
+def _head(span: trace.Span | None, who: Identity) -> None:
+    """Note the caller's role; where the call comes from outside of the system, its trace's head is here."""
+    if span is not None:
+        span.set(**{"luxor.caller.role": who.role.value})
+        if who.role is not Role.SERVICE:
+            trace.sample_head(span)
+
+
+def _end(span: trace.Span | None, code: str, refusal: Refusal | None) -> None:
+    if span is None:
+        return
+    if code != "OK":
+        span.set(**{"rpc.response.status_code": code, "error.type": code if refusal is None else refusal.reason})
+        if code in _FAULTS:
+            span.fail(code if refusal is None else refusal.reason)
+    span.end()
 
 
 def _raw(make: Callable[..., Any], behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":

@@ -26,6 +26,8 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 """The documented limit of a request; the transport takes twice that both ways, as the servers do."""
 
 PROBE_SECONDS = 2.0
+TLS_PROBES = 3
+"""How often in a row a handshake must fail before that is told: one that meets a server just as it ends fails too."""
 CLOSE_SECONDS = 90.0
 """How long calls on a channel whose certificate was replaced may go on: above the longest poll."""
 
@@ -45,6 +47,9 @@ SERVICE_CONFIG = {
         }
     ],
 }
+
+AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+"""What says that a server is away. Cancelled is what it had no time to begin before it stopped: we cancel by other means."""
 
 Answer = TypeVar("Answer")
 Credentials = Party | Material | grpc.ChannelCredentials
@@ -215,39 +220,52 @@ async def invoke(
     request: Any,
     *,
     timeout: float,
+    patience: float = 0.0,
     metadata: Any = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Answer:
     """Call a unary method of a stub and return its answer, sending the same request again while that can help.
 
-    RESOURCE_EXHAUSTED with RetryInfo waits as long as it says; UNAVAILABLE (after gRPC's own retries) backs off up to
-    two seconds; all within `timeout` seconds. A request that changes something must bear its request_id. Raise Refusal
-    TLS_REFUSED where the handshake fails, else grpc.aio.AioRpcError of the last try.
+    RESOURCE_EXHAUSTED with RetryInfo waits as long as it says; UNAVAILABLE (after gRPC's own retries) and CANCELLED back
+    off up to two seconds; all within `timeout` seconds. With `patience`, a server that is away or not ready is waited for so many
+    seconds, and the time for the answer begins when it is back; not inside of a served call, which has its own end. A
+    request that changes something must bear its request_id. Raise Refusal TLS_REFUSED where the handshake fails, else
+    grpc.aio.AioRpcError of the last try; of the one before it where that told a reason and the last had no time to.
     """
     clock = asyncio.get_running_loop().time
-    ends_at = clock() + (time_left(timeout) or 0.0)
+    last_start = ends_at = clock() + (time_left(timeout) or 0.0)
+    patience = patience if calls.current_or_none() is None else 0.0
+    waiting = False
     pause = 0.1
-    probed = False
+    probes_left = TLS_PROBES
+    told: grpc.aio.AioRpcError | None = None
     while True:
         try:
             return await method(request, timeout=max(0.001, ends_at - clock()), metadata=metadata)
         except grpc.aio.AioRpcError as error:
             code = error.code()
             wait: float | None = None
+            if told is not None and code is grpc.StatusCode.DEADLINE_EXCEEDED and not errors.reason_of(error):
+                raise told from None
+            told = error if errors.reason_of(error) else told
             if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 wait = errors.retry_after(error)
-            elif code is grpc.StatusCode.UNAVAILABLE:
+            elif code in AWAY:
                 owner = getattr(method, "channel", None)
-                if not probed and isinstance(owner, LuxorChannel) and not errors.reason_of(error):
-                    probed = True
+                if probes_left and isinstance(owner, LuxorChannel) and not errors.reason_of(error):
                     found = await explain_unavailable(owner.target, owner.credentials)
-                    if found is not None and found.reason == "TLS_REFUSED":
+                    probes_left = probes_left - 1 if found is not None and found.reason == "TLS_REFUSED" else 0
+                    if found is not None and found.reason == "TLS_REFUSED" and not probes_left:
                         raise found from error
+                if patience and not waiting:
+                    waiting, last_start = True, max(last_start, clock() + patience)
                 wait, pause = errors.retry_after(error) or pause, min(pause * 2, 2.0)
             # Some more than was asked for, so that those who were refused together do not come back together.
             wait = None if wait is None else wait * (1 + random.random() * 0.5)  # noqa: S311
-            if wait is None or clock() + wait >= ends_at:
+            if wait is None or clock() + wait >= (last_start if code in AWAY else ends_at):
                 raise
+            if patience and code in AWAY:
+                ends_at = max(ends_at, clock() + wait + timeout)
         await sleep(wait)
 
 
@@ -262,11 +280,13 @@ async def explain_unavailable(target: str, credentials: Party | Material | objec
     host = host.strip("[]")
     if not isinstance(material, Material) or not port.isdigit():
         return None
+    spoke = False
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             # A rejected client certificate shows only on the first read in TLS 1.3, so wait for the server's HTTP/2
             # settings.
             reader, writer = await asyncio.open_connection(host, int(port), ssl=_context(material))
+            spoke = True
             try:
                 writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
                 await writer.drain()
@@ -279,7 +299,10 @@ async def explain_unavailable(target: str, credentials: Party | Material | objec
     except ssl.SSLError as error:
         return Refusal("TLS_REFUSED", target=target, why=error.reason or "unknown TLS error")
     except ConnectionResetError:
-        return Refusal("TLS_REFUSED", target=target, why="the server reset the connection during the handshake")
+        if not spoke:
+            # A proxy takes connections for a server that is starting, and drops them: not one word of TLS was said.
+            return Refusal("TARGET_UNREACHABLE", target=target, why="the connection was taken and dropped")
+        return Refusal("TLS_REFUSED", target=target, why="the server reset the connection after the handshake")
     except TimeoutError:
         return Refusal("TARGET_UNREACHABLE", target=target, why=f"no answer within {PROBE_SECONDS:g} s")
     except OSError as error:

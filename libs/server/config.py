@@ -12,19 +12,25 @@ own:
     config = RiskConfig.from_environ("risk", os.environ)
 """
 
-import ast
-import inspect
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-from libs.server.config_error import ConfigError
+from libs.server.config_checks import (
+    database_url,
+    wrong_deployment,
+    wrong_directory,
+    wrong_file,
+    wrong_host,
+    wrong_hosts,
+    wrong_programs,
+    wrong_target,
+)
+from libs.server.config_error import ConfigError, shown
 
 __all__ = [
     "PORTS",
@@ -34,10 +40,10 @@ __all__ = [
     "ServerConfig",
     "Setting",
     "Settings",
-    "Variable",
+    "bounds_of",
+    "given_kind",
+    "names_of",
     "setting",
-    "unknown_variables",
-    "variables",
 ]
 
 PORTS: Mapping[str, int] = {"ingestion": 7401, "risk": 7402, "revenue": 7403, "clearance": 7404, "statistics": 7405}
@@ -63,18 +69,8 @@ class Setting:
     secret: bool
     derive: Callable[[str, Mapping[str, Any], Mapping[str, str]], Any] | None
     derived: str
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One row of the table of variables: names, where it counts, type, default, bounds and meaning."""
-
-    names: tuple[str, ...]
-    service: str
-    type: str
-    default: str
-    bounds: str
-    meaning: str
+    common: bool
+    check: Callable[[Any], str] | None
 
 
 def setting(
@@ -89,14 +85,17 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     secret: bool = False,
+    common: bool = False,
+    check: Callable[[Any], str] | None = None,
 ) -> Any:
     """Declare a field that is read from a variable.
 
     `variable` is the name without its prefix ("RULES_DIR"). Without `default` and `derive` it must be given.
     `derive(service, values so far, environ)` makes a default from the fields above it and `derived` says how in words.
-    `low` and `high` are inclusive.
+    `low` and `high` are inclusive. `common`: only as `LUXOR_<NAME>`, the same for all services. `check(value)` says why
+    a value that was given is wrong, "" where it is good.
     """
-    meta = Setting(variable, example, shared, low, high, choices, secret, derive, derived)
+    meta = Setting(variable, example, shared, low, high, choices, secret, derive, derived, common, check)
     if default is MISSING:
         return field(metadata={"setting": meta})
     return field(default=default, metadata={"setting": meta})
@@ -122,11 +121,14 @@ class Settings:
             meta = item.metadata.get("setting")
             if not isinstance(meta, Setting):
                 continue
-            names = _names(service, meta)
+            names = names_of(service, meta)
             name = next((candidate for candidate in names if environ.get(candidate, "") != ""), names[0])
             text = environ.get(name, "")
             if text != "":
-                values[item.name] = _parse(name, text, hints[item.name], meta)
+                value = values[item.name] = _parse(name, text, hints[item.name], meta)
+                why = meta.check(value) if meta.check is not None else ""
+                if why:
+                    raise ConfigError(name, why, meta.example)
             elif meta.derive is not None:
                 values[item.name] = meta.derive(service, values, environ)
             elif item.default is not MISSING:
@@ -163,108 +165,63 @@ def mask(text: str) -> str:
     return urlunsplit(parts._replace(query="***" if parts.query else ""))
 
 
-def _names(service: str, meta: Setting) -> tuple[str, ...]:
-    own = f"LUXOR_{service.upper()}_{meta.variable}"
-    return (own, f"LUXOR_{meta.variable}") if meta.shared else (own,)
+def names_of(service: str, meta: Setting) -> tuple[str, ...]:
+    """Return the variable's names as a service reads them, the one that wins first."""
+    own, common = f"LUXOR_{service.upper()}_{meta.variable}", f"LUXOR_{meta.variable}"
+    if meta.common:
+        return (common,)
+    return (own, common) if meta.shared else (own,)
 
 
 def _parse(name: str, text: str, kind: Any, meta: Setting) -> Any:
-    kind = _given(kind)
+    kind = given_kind(kind)
     value: Any
     if kind is bool:
         lowered = text.strip().lower()
         if lowered not in _TRUE | _FALSE:
-            raise ConfigError(name, f"must be true or false, not {text!r}", meta.example)
+            raise ConfigError(name, f"must be true or false, not {shown(text)}", meta.example)
         return lowered in _TRUE
     if kind is int or kind is float:
         try:
             value = kind(text)
         except ValueError:
             what = "a whole number" if kind is int else "a number"
-            raise ConfigError(name, f"must be {what}, not {text!r}", meta.example) from None
+            raise ConfigError(name, f"must be {what}, not {shown(text)}", meta.example) from None
         low, high = meta.low, meta.high
         if value != value or (low is not None and value < low) or (high is not None and value > high):
-            raise ConfigError(name, f"must be {_bounds(meta)}, not {text}", meta.example)
+            raise ConfigError(name, f"must be {bounds_of(meta)}, not {shown(text)[1:-1]}", meta.example)
         return value
     if kind is Path:
         return Path(text).expanduser()
     if typing.get_origin(kind) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     if meta.choices and text not in meta.choices:
-        raise ConfigError(name, f"must be one of {', '.join(meta.choices)}, not {text!r}", meta.example)
+        raise ConfigError(name, f"must be one of {', '.join(meta.choices)}, not {shown(text)}", meta.example)
     return text
 
 
-def _given(kind: Any) -> Any:
+def given_kind(kind: Any) -> Any:
     """Return the X of `X | None`: a value that is given is an X."""
     if isinstance(kind, types.UnionType):
         return next(member for member in typing.get_args(kind) if member is not type(None))
     return kind
 
 
-def _bounds(meta: Setting) -> str:
+def bounds_of(meta: Setting) -> str:
+    """Return the bounds in words: what is taken, where a check decides."""
+    if meta.check is not None:
+        return (meta.check.__doc__ or "").partition("\n")[0].rstrip(".").lower()
     if meta.choices:
         return "one of " + ", ".join(meta.choices)
     if meta.low is not None and meta.high is not None:
-        return f"{meta.low:g} to {meta.high:g}"
+        return f"{_plain(meta.low)} to {_plain(meta.high)}"
     if meta.low is not None:
-        return f"at least {meta.low:g}"
-    return f"at most {meta.high:g}" if meta.high is not None else ""
+        return f"at least {_plain(meta.low)}"
+    return f"at most {_plain(meta.high)}" if meta.high is not None else ""
 
 
-def variables() -> list[Variable]:
-    """Return every known variable of the imported Settings classes, for documentation and for spotting unknown ones."""
-    rows: list[Variable] = []
-    for cls in REGISTRY:
-        hints, meanings = typing.get_type_hints(cls), _docstrings(cls)
-        for item in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
-            meta = item.metadata.get("setting")
-            if not isinstance(meta, Setting):
-                continue
-            if meta.derive is not None:
-                default = meta.derived
-            elif item.default is MISSING:
-                default = "required"
-            else:
-                default = "" if item.default is None else str(item.default)
-            kind = _given(hints[item.name])
-            shown_kind = kind.__name__ if isinstance(kind, type) else str(kind)
-            names = _names(cls.service_name or "<SERVICE>", meta)
-            meaning = meanings.get(item.name, "")
-            rows.append(Variable(names, cls.service_name or "every", shown_kind, default, _bounds(meta), meaning))
-    return rows
-
-
-def unknown_variables(service: str, environ: Mapping[str, str]) -> list[str]:
-    """Return the LUXOR_ variables that nobody reads: misspelt ones, most likely.
-
-    Variables of other services are theirs to judge and stay out.
-    """
-    known: set[str] = set()
-    for cls in REGISTRY:
-        for item in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
-            meta = item.metadata.get("setting")
-            if isinstance(meta, Setting):
-                known.update(_names(cls.service_name or service, meta))
-    others = tuple(f"LUXOR_{other.upper()}_" for other in PORTS if other != service)
-    return sorted(
-        key for key in environ if key.startswith("LUXOR_") and key not in known and not key.startswith(others)
-    )
-
-
-def _docstrings(cls: type) -> dict[str, str]:
-    """Return the docstring under each field, read from the source."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    out: dict[str, str] = {}
-    for above, below in pairwise(body):
-        if not (
-            isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name) and isinstance(below, ast.Expr)
-        ):
-            continue
-        if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
-            out[above.target.id] = inspect.cleandoc(below.value.value)
-    return out
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
 
 
 def _default_port(service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
@@ -289,13 +246,17 @@ class ServerConfig(Settings):
     service: str = ""
     """The service's name: ingestion, risk, revenue, clearance or statistics. Not read from the environment."""
 
-    host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0")  # noqa: S104
-    """Address that the service's port is bound to."""
+    host: str = setting("HOST", default="127.0.0.1", shared=True, example="0.0.0.0", check=wrong_host)  # noqa: S104
+    """Address that the service's port is bound to; several, separated by commas, where it has to listen on some of a host's."""
 
-    health_host: str = setting("HEALTH_HOST", derive=_same_host, derived="HOST", shared=True, example="127.0.0.1")
+    health_host: str = setting(
+        "HEALTH_HOST", derive=_same_host, derived="HOST", shared=True, example="127.0.0.1", check=wrong_host
+    )
     """Address that the health port is bound to."""
 
-    metrics_host: str = setting("METRICS_HOST", derive=_same_host, derived="HOST", shared=True, example="10.0.3.7")
+    metrics_host: str = setting(
+        "METRICS_HOST", derive=_same_host, derived="HOST", shared=True, example="10.0.3.7", check=wrong_host
+    )
     """Address that the metrics port is bound to."""
 
     port: int = setting(
@@ -314,19 +275,24 @@ class ServerConfig(Settings):
     )
     """HTTP port of the Prometheus metrics. 0 takes a free one."""
 
-    data_dir: Path = setting("DATA_DIR", default=Path(".luxor"), shared=True, example="/var/lib/luxor")
+    data_dir: Path = setting(
+        "DATA_DIR", default=Path(".luxor"), shared=True, example="/var/lib/luxor", check=wrong_directory,
+        derived="as root /var/lib/luxor, else $XDG_DATA_HOME/luxor or ~/.local/share/luxor",
+    )  # fmt: skip
     """Directory of everything that is kept on this machine: certificates, the embedded database, logs."""
 
     tls_dir: Path = setting(
         "TLS_DIR", derive=lambda _s, values, _e: values["data_dir"] / "tls", derived="DATA_DIR/tls", shared=True,
-        example="/etc/luxor/tls",
+        example="/etc/luxor/tls", check=wrong_directory,
     )  # fmt: skip
     """Directory of the CA's certificate and of the parties'. Without a CA in it the first start makes a local one."""
 
-    tls_hosts: tuple[str, ...] = setting("TLS_HOSTS", default=(), shared=True, example="ingestion.luxor.svc,10.0.0.7")
+    tls_hosts: tuple[str, ...] = setting(
+        "TLS_HOSTS", default=(), shared=True, example="ingestion.luxor.svc,10.0.0.7", check=wrong_hosts
+    )
     """Further names and addresses for the server's certificate, beside localhost, the host's and the service's name."""
 
-    deployment: str = setting("DEPLOYMENT", default="luxor", shared=True, example="luxor")
+    deployment: str = setting("DEPLOYMENT", default="luxor", shared=True, example="luxor", check=wrong_deployment)
     """Trust domain of the SPIFFE ids; certificates of another deployment are refused."""
 
     database_url: str = setting(
@@ -337,11 +303,19 @@ class ServerConfig(Settings):
     database_url_file: Path | None = setting("DATABASE_URL_FILE", default=None, example="/run/secrets/ingestion-store")
     """File that holds the database's URL, in place of DATABASE_URL, so that the password is in no environment."""
 
-    database_ca: Path | None = setting("DATABASE_CA", default=None, shared=True, example="/etc/luxor/store-ca/ca.crt")
+    database_ca: Path | None = setting(
+        "DATABASE_CA", default=None, shared=True, example="/etc/luxor/store-ca/ca.crt", check=wrong_file
+    )
     """File of the CA that signed the database server's certificate. With it the connection is TLS and verified in full."""
 
     migrate: bool = setting("MIGRATE", default=True, shared=True, example="true")
     """Bring the schema up to date at start. False: wait until `luxor migrate` has done it."""
+
+    postgres_bin: Path | None = setting(
+        "POSTGRES_BIN", default=None, common=True, example="/usr/lib/postgresql/17/bin", check=wrong_programs,
+        derived="where they are found: PATH, /usr/lib/postgresql",
+    )  # fmt: skip
+    """Directory of PostgreSQL's programs, for the embedded database. Only where DATABASE_URL is empty."""
 
     deadline_seconds_max: float = setting(
         "DEADLINE_SECONDS_MAX", default=30.0, shared=True, low=0.1, high=3600, example="30"
@@ -398,7 +372,7 @@ class ServerConfig(Settings):
             raise ConfigError("service", f"must be one of {', '.join(PORTS)}, not {service!r}", "ingestion")
         read = super().from_environ(service, environ)
         values = {item.name: getattr(read, item.name) for item in fields(read)}
-        values["database_url"] = _database_url(service, read)
+        values["database_url"] = database_url(service, read.database_url, read.database_url_file, read.database_ca)
         config = cls(**(values | {"service": service}))
         ports = [port for port in (config.port, config.health_port, config.metrics_port) if port]
         if max(ports, default=0) > 65535:
@@ -410,41 +384,6 @@ class ServerConfig(Settings):
         return config
 
 
-def _database_url(service: str, read: ServerConfig) -> str:
-    """Return the URL of the service's own store, from its variable or its file, with the CA that it is verified by."""
-    url, name = read.database_url, f"LUXOR_{service.upper()}_DATABASE_URL"
-    if read.database_url_file is not None:
-        if url:
-            raise ConfigError(f"{name}_FILE", f"is set, and so is {name}; set one of them", "/run/secrets/store")
-        try:
-            url = read.database_url_file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{name}_FILE", f"cannot be read: {error}", "/run/secrets/store") from None
-        name = f"{name}_FILE"
-        if not url:
-            raise ConfigError(name, "names an empty file", "/run/secrets/store")
-    example = f"postgresql://luxor@db:5432/{service}"
-    try:
-        parts = urlsplit(url)
-        known = not url or (parts.scheme in {"postgresql", "postgres"} and (parts.port or True))
-    except ValueError:
-        known = False
-    if not known:
-        raise ConfigError(name, "is no URL of PostgreSQL", example)
-    ca = read.database_ca
-    if ca is None or not url:
-        return url
-    if not ca.is_file():
-        raise ConfigError("LUXOR_DATABASE_CA", f"names no file: {ca}", "/etc/luxor/store-ca/ca.crt")
-    query = parse_qs(parts.query)
-    if query.get("sslmode", ["verify-full"]) != ["verify-full"] or "sslrootcert" in query:
-        raise ConfigError(name, "has an sslmode or sslrootcert of its own beside LUXOR_DATABASE_CA", example)
-    query.setdefault("sslmode", ["verify-full"])
-    query["sslrootcert"] = [str(ca)]
-    more = "&".join(f"{key}={quote(value, safe='')}" for key, values in query.items() for value in values)
-    return urlunsplit(parts._replace(query=more))
-
-
 def _target(service: str) -> Any:
     def derive(_service: str, _values: Mapping[str, Any], environ: Mapping[str, str]) -> str:
         port = environ.get(f"LUXOR_{service.upper()}_PORT", "")
@@ -452,7 +391,7 @@ def _target(service: str) -> Any:
 
     return setting(
         f"{service.upper()}_TARGET", derive=derive, derived=f"dns:///127.0.0.1:{PORTS[service]}", shared=True,
-        example=f"dns:///{service}.luxor.svc:{PORTS[service]}",
+        example=f"dns:///{service}.luxor.svc:{PORTS[service]}", check=wrong_target,
     )  # fmt: skip
 
 

@@ -1,46 +1,106 @@
-"""Health: of the whole, of each service, and of the RPCs that need a neighbour."""
+"""Health: of the whole, of each service, of the process alone, of the own store, and of what needs neighbours.
 
-from collections.abc import Iterable
+""                          the service is ready: its own store answers and has its schema. Readiness probes ask this
+package.Service             the same, by the name of the contract
+alive                       the process's loop turns, whatever its store and its neighbours do. Liveness probes ask this
+store                       the own store takes writes: it answers, is no standby, and has space
+<service>/<work>            a piece of work goes on: the service is ready and all neighbours that the work needs answer
+"""
 
-from grpc_health.v1 import health_pb2
+from collections.abc import Awaitable, Callable, Collection, Iterable
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
+ALIVE = "alive"
+STORE = "store"
+
+ASKS = 2
+"""How often a neighbour is asked before it counts as away: of several replicas another one gets the second question."""
+ASK_SECONDS = 0.9
+
+Probe = Callable[[], Awaitable[bool]]
+
+
+def answers(channel: grpc.aio.Channel) -> Probe:
+    """Return a probe of the service behind a channel: whether it says that it is ready.
+
+    It asks for health, which stands outside of the list of steps that calls go through, so it is no load and is
+    answered under any.
+    """
+    stub = health_pb2_grpc.HealthStub(channel)
+
+    async def probe() -> bool:
+        for _ in range(ASKS):
+            try:
+                told = await stub.Check(health_pb2.HealthCheckRequest(), timeout=ASK_SECONDS)
+            except grpc.aio.AioRpcError:
+                continue
+            if told.status == SERVING:
+                return True
+        return False
+
+    return probe
+
 
 class Health:
-    """Sets what the health service says; the name "" stands for the whole, as probes ask."""
+    """Sets what the health service says."""
 
     def __init__(self) -> None:
-        """Begin as not serving."""
+        """Begin as not serving, but alive."""
         self.servicer = health_aio.HealthServicer()
-        self._names: set[str] = {""}
-        self._serving: dict[str, bool] = {}
+        self._whole: set[str] = {""}
+        self._needs: dict[str, set[str]] = {}
+        self._up: set[str] = set()
+        self._ready = False
+        self._store = False
+        self._ended = False
+        self._told: dict[str, bool] = {}
 
-    async def know(self, names: Iterable[str]) -> None:
-        """Make names known, not serving yet."""
-        for name in names:
-            self._names.add(name)
-            await self._set(name, False)
+    async def know(self, services: Iterable[str]) -> None:
+        """Make services known, which serve where the whole does."""
+        self._whole |= set(services)
+        await self._tell()
 
-    async def all(self, serving: bool) -> None:
-        """Set the whole and every service; RPCs that need a neighbour (names with a slash) have their own say."""
-        for name in self._names | {""}:
-            if "/" not in name:
-                await self._set(name, serving)
+    def need(self, work: Iterable[str], neighbour: str) -> None:
+        """Say that pieces of work (`service/work`) need a neighbour; several calls add up."""
+        for name in work:
+            self._needs.setdefault(name, set()).add(neighbour)
 
-    async def rpcs(self, names: Iterable[str], serving: bool) -> None:
-        """Set RPCs by `package.Service/Method`."""
-        for name in names:
-            self._names.add(name)
-            await self._set(name, serving)
+    async def ready(self, ready: bool) -> None:
+        """Say whether the whole serves."""
+        self._ready = ready
+        await self._tell()
+
+    async def store(self, writable: bool) -> None:
+        """Say whether the own store takes writes."""
+        self._store = writable
+        await self._tell()
+
+    async def neighbour(self, neighbour: str, up: bool) -> None:
+        """Say whether a neighbour answers."""
+        (self._up.add if up else self._up.discard)(neighbour)
+        await self._tell()
 
     async def end(self) -> None:
-        """Say NOT_SERVING for good."""
-        await self.servicer.enter_graceful_shutdown()
+        """Say NOT_SERVING for good; the process is alive until it ends."""
+        self._ended = True
+        await self._tell()
 
-    async def _set(self, name: str, serving: bool) -> None:
-        if self._serving.get(name) is not serving:
-            self._serving[name] = serving
-            await self.servicer.set(name, SERVING if serving else NOT_SERVING)
+    def missing(self, work: str) -> Collection[str]:
+        """Return the neighbours that a piece of work lacks now."""
+        return sorted(self._needs.get(work, set()) - self._up)
+
+    async def _tell(self) -> None:
+        ready = self._ready and not self._ended
+        states = dict.fromkeys(self._whole, ready)
+        states |= {name: ready and needed <= self._up for name, needed in self._needs.items()}
+        states |= {STORE: self._store and not self._ended, ALIVE: True}
+        for name, serving in states.items():
+            if self._told.get(name) is not serving:
+                self._told[name] = serving
+                await self.servicer.set(name, SERVING if serving else NOT_SERVING)

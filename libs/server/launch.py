@@ -18,12 +18,16 @@ import grpc.aio
 
 from libs import telemetry
 from libs.server.channel import channel
-from libs.server.config import ConfigError, Neighbours, ServerConfig, unknown_variables
+from libs.server.config import ConfigError, Neighbours, ServerConfig
 from libs.server.identity import Role
 from libs.server.server import Background, Server, serve
+from libs.server.store_watch import StoreWatch
+from libs.server.variables import check_foreign, unknown_variables
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres, default_data_dir
+from libs.store.gauges import watched_database
 from libs.store.migrate import migrate, require_schema
+from libs.telemetry.logs import write_in_background
 
 _log = telemetry.get_logger()
 
@@ -57,16 +61,27 @@ Assemble = Callable[[Start], Sequence[Background]]
 
 def launch(service: str, assemble: Assemble, *, environ: Mapping[str, str] | None = None) -> int:
     """Run a service until it is told to stop; return the exit code, the log says why it is not 0."""
+    try:
+        return _launch(service, assemble, environ)
+    finally:
+        _log.flush()
+
+
+def _launch(service: str, assemble: Assemble, environ: Mapping[str, str] | None) -> int:
     given = dict(os.environ if environ is None else environ)
     given.setdefault("LUXOR_DATA_DIR", str(default_data_dir(given)))
+    write_in_background()
     try:
+        check_foreign(given)
         handle = telemetry.setup(service, given)
         config = ServerConfig.from_environ(service, given)
+        Neighbours.from_environ(service, given)
     except ConfigError as error:
         _log.error("NOT_STARTED", why=str(error))
         return 2
-    for name in unknown_variables(service, given):
-        _log.warning("VARIABLE_UNKNOWN", variable=name, hint="nobody reads it; is it misspelt?")
+    for unknown, meant in unknown_variables(service, given).items():
+        hint = f"nobody reads it; did you mean {meant}?" if meant else "nobody reads it; is it misspelt?"
+        _log.warning("VARIABLE_UNKNOWN", variable=unknown, hint=hint)
 
     async def main() -> None:
         await Service(service, assemble, config, given, handle).run()
@@ -92,16 +107,18 @@ class Service:
             self._embedded = EmbeddedPostgres(config.data_dir, environ=environ)
             config = replace(config, database_url=self._embedded.url(f"luxor_{service}"))
         self.server = Server(config, telemetry_handle=handle)
-        watch = telemetry.histogram("luxor_store_transaction_seconds", "Write transactions of the service's own store")
-        self.database = Database(config.database_url, name=service, watch=watch.observe)
+        self.database = watched_database(config.database_url, name=service)
         replica = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._watch = StoreWatch(self.database, self.server.health)
         start = Start(service, environ, config, self.server, self.database, replica)
         self._background = assemble(start)
 
     async def run(self) -> None:
         """Open the store, bring its schema up to date, serve, and close."""
         close: list[Callable[[], Awaitable[None]]] = [self.database.close]
-        await self.server.run(background=self._background, ready=self._missing, prepare=self._prepare, close=close)
+        await self.server.run(
+            background=self._background, ready=self._watch.missing, prepare=self._prepare, close=close
+        )
 
     async def _prepare(self) -> None:
         if self._embedded is not None:
@@ -111,7 +128,3 @@ class Service:
             await migrate(self.database, self._package)
         else:
             await require_schema(self.database, self._package)
-
-    async def _missing(self) -> list[str]:
-        await self.database.now()
-        return []

@@ -14,10 +14,12 @@ from libs.server import tls
 from libs.server.chain import Chain, roles_of
 from libs.server.config import ConfigError, ServerConfig
 from libs.server.errors import Refusal, map_exception
-from libs.server.health import Health
+from libs.server.health import Health, Probe
 from libs.server.identity import Role
+from libs.server.store_watch import refusal_of_store
 from libs.store.errors import StoreUnavailable
 from libs.store.requests import RequestReused
+from libs.telemetry.process import watch_loop
 
 READY_SECONDS = 2.0
 """Pause between two looks at the own store, and at neighbours."""
@@ -27,14 +29,17 @@ RENEW_SECONDS = 3600.0
 
 Background = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 Ready = Callable[[], Awaitable[list[str]]]
-Probe = Callable[[], Awaitable[bool]]
 
 _log = telemetry.get_logger()
 _up = telemetry.gauge("luxor_neighbour_up", "1 where the neighbour answered the last probe", ("neighbour",))
 _ready = telemetry.gauge("luxor_ready", "1 where the service's own store and schema are there")
+_limits = telemetry.gauge("luxor_calls_in_flight_max", "Calls that may run at once", ("kind",))
+_expires = telemetry.gauge(
+    "luxor_certificate_expires_timestamp_seconds", "When the service's own certificate ends; 0 where it cannot be read"
+)
 
 
-map_exception(StoreUnavailable, lambda _error: Refusal("STORE_UNAVAILABLE", retry_after_seconds=0.5))
+map_exception(StoreUnavailable, refusal_of_store)
 map_exception(RequestReused, lambda _error: Refusal("REQUEST_REUSED", path="request_id"))
 
 
@@ -62,6 +67,8 @@ class Server:
         """Take the configuration and what `telemetry.setup` returned, which is flushed at the end."""
         self.config = config
         self.chain = Chain(config)
+        _limits.labels("call").set(config.in_flight_max)
+        _limits.labels("long_poll").set(config.long_polls_max)
         self.health = Health()
         self.authority = tls.LocalCA(config.tls_dir, config.deployment)
         self.port = 0
@@ -71,7 +78,7 @@ class Server:
         """Set when the ports are open (which is before the service is ready)."""
         self._telemetry = telemetry_handle
         self._services: list[str] = []
-        self._neighbours: list[tuple[str, Probe, tuple[str, ...]]] = []
+        self._neighbours: list[tuple[str, Probe]] = []
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ended: asyncio.Queue[asyncio.Task[None]] = asyncio.Queue()
@@ -99,9 +106,14 @@ class Server:
                 self.chain.register(f"/{service}/{name}", handler, allowed[name], long_poll=name in long_polls)
             self._services.append(service)
 
-    def depend(self, neighbour: str, probe: Probe, rpcs: Iterable[str] = ()) -> None:
-        """Say that RPCs (`package.Service/Method`) need a neighbour: their own health names are set by `probe`."""
-        self._neighbours.append((neighbour, probe, tuple(rpcs)))
+    def depend(self, neighbour: str, probe: Probe, work: Iterable[str] = ()) -> None:
+        """Say that pieces of work (`service/work`, or an RPC's `package.Service/Method`) need a neighbour.
+
+        Each has a health name of its own, which serves where the service is ready and `probe` is true of every
+        neighbour that it needs.
+        """
+        self.health.need(work, neighbour)
+        self._neighbours.append((neighbour, probe))
 
     def stop(self) -> None:
         """Begin to drain, as SIGTERM does."""
@@ -129,7 +141,7 @@ class Server:
         ours: list[asyncio.Task[None]] = []
         died: BaseException | None = None
         try:
-            await self.health.know(["", *self._services, *(rpc for _, _, rpcs in self._neighbours for rpc in rpcs)])
+            await self.health.know(self._services)
             self.started.set()
             _log.info(
                 "STARTED",
@@ -140,6 +152,7 @@ class Server:
             )
             ours.append(self._spawn(self._become_ready(prepare, ready, background), "readiness"))
             ours.append(self._spawn(self._renew(), "certificate"))
+            ours.append(self._spawn(watch_loop(), "event loop"))
             ours.extend(self._spawn(self._watch(*each), f"neighbour {each[0]}") for each in self._neighbours)
             died = await self._until_stop()
         finally:
@@ -160,6 +173,7 @@ class Server:
     async def _open(self) -> list[grpc.aio.Server]:
         config = self.config
         party = self.authority.issue(Role.SERVICE, config.service, self._hosts)
+        _expires.set_function(party.expires_at)
         main = grpc.aio.server(interceptors=[self.chain], options=server_options(config))
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, main)
         if config.reflection:
@@ -175,12 +189,14 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, probes)
         name = config.service.upper()
         try:
-            self.port = main.add_secure_port(_address(config.host, config.port), tls.server_credentials(party))
+            self.port = _bind(
+                lambda address: main.add_secure_port(address, tls.server_credentials(party)), config.host, config.port
+            )
         except RuntimeError:
             why = f"is {config.port}, which cannot be bound on {config.host}"
             raise ConfigError(f"LUXOR_{name}_PORT", why, "7401") from None
         try:
-            self.health_port = probes.add_insecure_port(_address(config.health_host, config.health_port))
+            self.health_port = _bind(probes.add_insecure_port, config.health_host, config.health_port)
         except RuntimeError:
             why = f"is {config.health_port}, which cannot be bound on {config.health_host}"
             raise ConfigError(f"LUXOR_{name}_HEALTH_PORT", why, "7501") from None
@@ -207,7 +223,8 @@ class Server:
                 await prepare()
                 break
             except Exception as error:
-                self.chain.missing = [f"preparing failed with {type(error).__name__}"]
+                why = getattr(error, "reason", "")
+                self.chain.missing = [f"preparing failed with {type(error).__name__}{f' ({why})' if why else ''}"]
                 _log.error("NOT_READY", error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, READY_SECONDS)
@@ -216,7 +233,7 @@ class Server:
         while True:
             missing = await self._missing(ready)
             _ready.set(0 if missing else 1)
-            await self.health.all(not missing)
+            await self.health.ready(not missing)
             if not missing and first:
                 first = False
                 self.chain.missing = None
@@ -243,8 +260,9 @@ class Server:
             _log.error("NOT_READY", error)
             return [f"the store: {type(error).__name__}"]
 
-    async def _watch(self, neighbour: str, probe: Probe, rpcs: tuple[str, ...]) -> None:
-        """Tell whether a neighbour answers, as a metric and as the health of the RPCs that need it."""
+    async def _watch(self, neighbour: str, probe: Probe) -> None:
+        """Tell whether a neighbour answers, as a metric and as the health of the work that needs it."""
+        was: bool | None = None
         while True:
             try:
                 async with asyncio.timeout(READY_SECONDS):
@@ -252,7 +270,10 @@ class Server:
             except Exception:
                 up = False
             _up.labels(neighbour).set(1 if up else 0)
-            await self.health.rpcs(rpcs, up and self.chain.missing is None)
+            await self.health.neighbour(neighbour, up)
+            if up is not was:
+                (_log.info if up else _log.warning)("NEIGHBOUR_THERE" if up else "NEIGHBOUR_AWAY", neighbour=neighbour)
+                was = up
             await asyncio.sleep(READY_SECONDS)
 
     async def _renew(self) -> None:
@@ -348,6 +369,13 @@ def serve(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> int:
         _log.error("ENDED", error)
         return 1
     return 0
+
+
+def _bind(add: Callable[[str], int], hosts: str, port: int) -> int:
+    """Have one port listened on at each of several addresses (`a,b`), and return it; what `add` raises passes."""
+    for host in hosts.split(","):
+        port = add(_address(host.strip(), port))
+    return port
 
 
 def _address(host: str, port: int) -> str:

@@ -109,6 +109,14 @@ class Party:
             raise _Unfit(f"{self.directory}/tls.key does not belong to tls.crt beside it. Issue the certificate anew.")
         return Material(certificates, key, roots)
 
+    def expires_at(self) -> float:
+        """Return when the certificate ends, seconds since 1970-01-01 UTC; 0 where it cannot be read."""
+        try:
+            certificate = x509.load_pem_x509_certificate((self.directory / "tls.crt").read_bytes())
+        except (OSError, ValueError):
+            return 0.0
+        return certificate.not_valid_after_utc.timestamp()
+
     def stamp(self) -> tuple[tuple[int, int, int], ...]:
         """Return what changes when a file is replaced; cheap enough for every handshake."""
         paths = (self.directory / "tls.crt", self.directory / "tls.key", self.roots)

@@ -38,8 +38,8 @@ with taken as materialized (
     on conflict do nothing
     returning "row"
 ), stored as (
-    insert into assessment_batch (day, batch, payload)
-    select taken.day, taken.batch, $4 from taken where exists (select from fresh)
+    insert into assessment_batch (day, batch, payload, traceparent)
+    select taken.day, taken.batch, $4, $5 from taken where exists (select from fresh)
 )
 select array(select "row" from fresh) as fresh
 """
@@ -54,6 +54,13 @@ _BATCHES: Final = """
 select kept.day, kept.batch, kept.payload
 from unnest($1::integer[], $2::bigint[]) as given(day, batch)
 join assessment_batch kept on kept.day = given.day and kept.batch = given.batch
+"""
+
+
+_TRAIL: Final = """
+select noted.version, kept.traceparent from assessment noted
+left join assessment_batch kept on kept.day = noted.day and kept.batch = noted.batch
+where noted.mrn = $1 order by noted.version, noted.purpose limit 100
 """
 
 
@@ -95,17 +102,25 @@ class AssessmentLog:
     """The tables `assessment` and `assessment_batch` (`libs.store.schema.create_assessment_log`)."""
 
     async def settle(
-        self, tx: Transaction, mrns: Sequence[str], versions: npt.NDArray[np.integer], purpose: int, payload: bytes
+        self,
+        tx: Transaction,
+        mrns: Sequence[str],
+        versions: npt.NDArray[np.integer],
+        purpose: int,
+        payload: bytes,
+        *,
+        trace: str = "",
     ) -> Settled:
         """Keeps this call's answer for what was not assessed before, and tells where the first answers of the others
         stand.
 
         Row i of `payload` answers (`mrns[i]`, `versions[i]`); a consignment named twice has its first row as the
-        answer. Where another transaction is settling the same consignments, this waits for its end.
+        answer. Where another transaction is settling the same consignments, this waits for its end. `trace` is the
+        traceparent of the work that assessed them.
         """
         count = _counted(mrns, versions, tx)
         keys, numbers = list(mrns), versions.tolist()
-        inserted = await tx.raw.fetchval(_SETTLE, keys, numbers, purpose, payload)
+        inserted = await tx.raw.fetchval(_SETTLE, keys, numbers, purpose, payload, trace)
         fresh = np.zeros(count, dtype=np.bool_)
         fresh[np.asarray(inserted, dtype=np.int64)] = True
         if len(inserted) == count:
@@ -120,6 +135,10 @@ class AssessmentLog:
         count = _counted(mrns, versions, tx)
         fresh = np.ones(count, dtype=np.bool_)
         return await self._found(tx, fresh, np.arange(count), list(mrns), versions.tolist(), purpose, complete=False)
+
+    async def trail(self, tx: Transaction, mrn: str) -> list[tuple[int, str]]:
+        """The versions of a consignment that were assessed, each with the traceparent of the work that did it."""
+        return [(row["version"], row["traceparent"] or "") for row in await tx.raw.fetch(_TRAIL, mrn)]
 
     async def purge(self, database: Database, before_day: int, *, rows_max: int = PURGE_ROWS_MAX) -> int:
         """Forgets what was assessed before `before_day`: references in chunks, then the days' batches; gives how

@@ -117,11 +117,15 @@ def write_settings(cluster: Path, settings: Mapping[str, str], socket_dir: Path,
 
 
 def write_owned(path: Path, text: str, account: Account) -> None:
-    """Writes a file that only the account may read."""
-    path.write_text(text)
+    """Writes a file that only the account may read; on a full disk what was there before stays whole."""
+    if path.exists() and path.read_text() == text:
+        return
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.write_text(text)
     if account.switch:
-        os.chown(path, account.uid, account.gid)
-    path.chmod(0o600)
+        os.chown(unfinished, account.uid, account.gid)
+    unfinished.chmod(0o600)
+    unfinished.replace(path)
 
 
 def child_environment() -> dict[str, str]:

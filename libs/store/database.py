@@ -10,9 +10,9 @@ that are counted and logged.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -21,9 +21,10 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from libs.store import timing
+from libs.store.checks import check_server
 from libs.store.errors import (
     StoreError,
-    StoreIncompatible,
     StoreMisuse,
     StoreUnavailable,
     connect_error,
@@ -33,7 +34,6 @@ from libs.store.errors import (
 
 logger = logging.getLogger(__name__)
 
-SERVER_VERSION_MIN: Final = 15
 HORIZON_MILLIS_MAX: Final = 100
 """How long a write transaction may hold the horizon before it is counted as slow."""
 TRANSACTION_MILLIS_MAX: Final = 5_000
@@ -75,6 +75,10 @@ class Counts:
     slowest_millis: float = 0.0
     unavailable: int = 0
     """Failures that a repetition may cure."""
+    unavailable_by: dict[str, int] = field(default_factory=dict)
+    """The same by the reason of `StoreUnavailable`."""
+    waiting: int = 0
+    """Who waits for a connection of the pool now."""
 
 
 class Transaction:
@@ -114,21 +118,33 @@ class Database:
     """One service's own database at `url` (libpq form, `postgresql://user@host/name?...`); `name` is what errors and
     metrics call it.
 
-    `watch`, where given, is called with the seconds that each write transaction lasted.
+    `watch`, where given, is called with the seconds that each write transaction lasted, `watch_wait` with the seconds
+    from asking for a connection of the pool to having it.
     """
 
     def __init__(
-        self, url: str, *, name: str, pool_size: int = 8, watch: Callable[[float], None] | None = None
+        self,
+        url: str,
+        *,
+        name: str,
+        pool_size: int = 8,
+        watch: Callable[[float], None] | None = None,
+        watch_wait: Callable[[float], None] | None = None,
     ) -> None:
         self.name = name
         self.counts = Counts()
         self.server_version = 0
+        self.full = False
+        """Whether the server said that its disk is full; who looks after the store sets it back (libs.store.space)."""
         self._url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
         self._pool_size = pool_size
         self._watch = watch
+        self._watch_wait = watch_wait
         self._engine: AsyncEngine | None = None
         self._warned_at = float("-inf")
         self._begin = ""
+        self._before_close: list[Callable[[], Awaitable[object]]] = []
+        self._namespace = timing.namespace_of(self._url)
 
     @property
     def url(self) -> str:
@@ -142,8 +158,16 @@ class Database:
             raise StoreMisuse(f"database {self.name} is not open: await open() first", database=self.name)
         return self._engine
 
+    @property
+    def connections(self) -> tuple[int, int, int]:
+        """How many connections of the pool are in use, how many lie idle, and how many there may be."""
+        if self._engine is None:
+            return 0, 0, self._pool_size
+        pool: Any = self._engine.pool
+        return pool.checkedout(), pool.checkedin(), self._pool_size
+
     async def open(self, *, wait_seconds: float = 0.0) -> None:
-        """Connects once, checks the server's version and warns of settings that lose commits.
+        """Connects once, checks that the server is new enough and takes writes, and warns of settings (`check_server`).
 
         A server that is not there yet is awaited for `wait_seconds`. Raises `StoreUnavailable` or `StoreIncompatible`.
         """
@@ -163,9 +187,20 @@ class Database:
 
     async def close(self) -> None:
         """Closes every connection; harmless when it is closed already."""
+        if self._engine is not None:
+            for work in self._before_close:
+                await work()
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.dispose()
+
+    def before_close(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Have something done once nobody else uses the database any more."""
+        self._before_close.append(work)
+
+    async def reconnect(self) -> None:
+        """Has every connection made anew, those in use as soon as they are free: the URL may lead elsewhere by now."""
+        await self.engine.dispose()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -198,7 +233,7 @@ class Database:
         `timeout_millis` bounds it from begin to commit. Raises `StoreUnavailable`, `StoreConflict` or `StoreMisuse` in
         place of whatever the driver raised; what the block itself raises passes unchanged.
         """
-        async with self._session() as work:
+        async with self._session("transaction") as (work, told):
             began = time.monotonic()
             committing = committed = False
             limit = asyncio.timeout(timeout_millis / 1000)
@@ -208,6 +243,7 @@ class Database:
                     yield work
                 committing = True
                 limit = asyncio.timeout(timeout_millis / 1000)
+                asked = time.monotonic()
                 async with limit:
                     ended = await work.raw.execute("commit")
                 if ended != "COMMIT":
@@ -218,6 +254,8 @@ class Database:
                         database=self.name,
                     )
                 committed = True
+                if told is not None:
+                    told.committed(time.monotonic() - asked)
             except BaseException as error:
                 await self._abandon(work.raw, error)
                 safe = self._safe(error, work.raw, limit=limit, millis=timeout_millis, commit=committing)
@@ -236,7 +274,7 @@ class Database:
 
         `timeout_millis` bounds the block. Raises as `transaction` does.
         """
-        async with self._session() as work:
+        async with self._session("read") as (work, _):
             limit = asyncio.timeout(timeout_millis / 1000)
             try:
                 async with limit:
@@ -269,57 +307,65 @@ class Database:
             hide_parameters=True,
         )
         event.listen(engine.sync_engine, "checkout", _refuse_dead_connection)
+        timing.time_core(engine)
         self._engine = engine
         try:
-            async with self._session() as work:
+            async with self._session("open") as (work, _):
                 version = work.raw.get_server_version()
+                await check_server(work.raw, version.major, self.name)
             self.server_version = version.major
-            if version.major < SERVER_VERSION_MIN:
-                raise StoreIncompatible(
-                    f"database {self.name}: the server is PostgreSQL {version.major}; Luxor needs "
-                    f"{SERVER_VERSION_MIN} or newer",
-                    database=self.name,
-                )
             self._begin = (
                 "begin; set local statement_timeout = {limit}; set local idle_in_transaction_session_timeout = {limit}"
                 + ("; set local transaction_timeout = {limit}" if version.major >= 17 else "")
             )
-            await self._warn_of_lost_commits()
         except BaseException:
             await self.close()
             raise
 
-    async def _warn_of_lost_commits(self) -> None:
-        settings = await self.durability()
-        off = [name for name in ("fsync", "synchronous_commit", "full_page_writes") if getattr(settings, name) == "off"]
-        if off:
-            logger.warning(
-                "database %s: %s off, so a power cut may lose what was committed; turn it on", self.name, ", ".join(off)
-            )
-
     async def _connect(self) -> asyncpg.Connection:
         return await asyncpg.connect(
-            self._url, timeout=CONNECT_SECONDS_MAX, server_settings={"application_name": f"luxor {self.name}"}
+            self._url,
+            timeout=CONNECT_SECONDS_MAX,
+            server_settings={"application_name": f"luxor {self.name}"},
+            connection_class=timing.Connection,
         )
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Transaction]:
+    async def _session(self, what: str) -> AsyncIterator[tuple[Transaction, timing.StoreSpan | None]]:
+        """A connection of the pool, and the span of what is done with it where the work is a part of a trace."""
         engine = self.engine
+        told = timing.open_span(f"{self.name} {what}", self._namespace)
+        failure: BaseException | None = None
         sql = engine.connect()
+        asked = time.monotonic()
+        self.counts.waiting += 1
         try:
-            await sql.start()
-            raw: Any = (await sql.get_raw_connection()).driver_connection
-        except Exception as error:
-            safe = connect_error(error, self.name)
-            if isinstance(safe, StoreUnavailable):
-                self.counts.unavailable += 1
-            if safe is None:
-                raise
-            raise safe.with_traceback(error.__traceback__) from None
-        try:
-            yield Transaction(self, raw, sql)
+            try:
+                await sql.start()
+                raw: Any = (await sql.get_raw_connection()).driver_connection
+            except Exception as error:
+                safe = connect_error(error, self.name)
+                self._note(safe)
+                if safe is None:
+                    raise
+                raise safe.with_traceback(error.__traceback__) from None
+            finally:
+                self.counts.waiting -= 1
+                if self._watch_wait is not None:
+                    self._watch_wait(time.monotonic() - asked)
+            if told is not None:
+                told.connected(raw)
+            try:
+                yield Transaction(self, raw, sql), told
+            finally:
+                raw.tally = None
+                await sql.close()
+        except BaseException as error:
+            failure = error
+            raise
         finally:
-            await sql.close()
+            if told is not None:
+                told.end(failure)
 
     async def _abandon(self, raw: asyncpg.Connection, error: BaseException) -> None:
         """Rolls back what is left open; a connection that cannot say so in time is cut, which rolls back as well."""
@@ -352,9 +398,16 @@ class Database:
             )
         else:
             safe = translate(error, self.name, closed=raw.is_closed(), commit=commit)
-        if isinstance(safe, StoreUnavailable):
-            self.counts.unavailable += 1
+        self._note(safe)
         return safe
+
+    def _note(self, safe: StoreError | None) -> None:
+        if not isinstance(safe, StoreUnavailable):
+            return
+        self.counts.unavailable += 1
+        self.counts.unavailable_by[safe.reason] = self.counts.unavailable_by.get(safe.reason, 0) + 1
+        self.full = self.full or safe.full
+        safe.full = safe.full or (self.full and safe.reason in {"connection", "starting", "io"})
 
     def _count(self, seconds: float, *, committed: bool) -> None:
         counts, millis = self.counts, seconds * 1000

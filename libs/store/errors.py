@@ -40,9 +40,10 @@ class StoreUnavailable(StoreError):
     """Passing trouble: the same work may succeed later, nothing is wrong with it.
 
     `reason` is one of `connection`, `starting`, `too_many_connections`, `pool`, `deadlock`, `serialization`,
-    `timeout`, `lock`, `disk_full`, `memory`, `read_only`, `stale_plan`. `commit_unknown` is True where the connection
+    `timeout`, `lock`, `disk_full`, `io`, `memory`, `read_only`, `stale_plan`. `commit_unknown` is True where the connection
     broke while the server was committing: the work may or may not have taken effect, so only work that is idempotent
-    may be repeated.
+    may be repeated. `full` is True where the disk of the server is full, or was when the server was heard last: a server
+    that cannot write its log any more restarts, and is not there meanwhile.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class StoreUnavailable(StoreError):
         super().__init__(message, database=database, sqlstate=sqlstate)
         self.reason = reason
         self.commit_unknown = commit_unknown
+        self.full = reason == "disk_full"
 
 
 class StoreConflict(StoreError):
@@ -85,7 +87,8 @@ _TRANSIENT: Final[dict[str, tuple[str, str]]] = {
     "57P02": ("connection", "the server crashed"),
     "57P03": ("starting", "the server is starting or recovering"),
     "57P05": ("connection", "the server closed an idle session"),
-    "58030": ("disk_full", "the server failed to read or write its disk"),
+    "58000": ("io", "the server failed to use its machine"),
+    "58030": ("io", "the server failed to read or write its disk"),
 }
 
 # Messages of these classes speak of identifiers, roles, locks and versions, never of rows, so they may leave.

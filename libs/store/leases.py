@@ -15,7 +15,9 @@ class LeaseLost(StoreError):
 async def try_lease(tx: Transaction, name: str, owner: str, seconds: float) -> int | None:
     """Takes or renews the lease `name` for `owner`; gives its fencing token, or None while another holds it.
 
-    The token stays the same while the owner renews in time, and rises at each other taking.
+    A lease that ends later than one that is taken now can end was written before the database's clock went back (a
+    standby was promoted); it is taken, and its token keeps the old holder out. The token stays the same while the owner
+    renews in time, and rises at each other taking.
     """
     token = await tx.raw.fetchval(
         """
@@ -26,6 +28,7 @@ async def try_lease(tx: Transaction, name: str, owner: str, seconds: float) -> i
             token = held.token + case when held.owner = excluded.owner and held.lease_until > clock_timestamp() then 0
             else 1 end, lease_until = clock_timestamp() + make_interval(secs => $3)
         where held.owner = excluded.owner or held.lease_until <= clock_timestamp()
+            or held.lease_until > clock_timestamp() + make_interval(secs => $3 * 2)
         returning token
         """,
         name,

@@ -136,6 +136,12 @@ def create_assessment_log(op: Operations, *, partitions: int = HASH_PARTITIONS) 
     op.execute("create index assessment_day on assessment using brin (day) with (pages_per_range = 32)")
 
 
+def add_assessment_trace(op: Operations) -> None:
+    """Room in the assessment log for the trace context in which a batch was assessed; a release that knows of none
+    leaves it empty."""
+    op.execute("alter table assessment_batch add column traceparent text not null default ''")
+
+
 def create_job_lease(op: Operations) -> None:
     """The table of `libs.store.leases`: jobs that one replica at a time may run."""
     op.execute(

@@ -8,9 +8,9 @@ log.info("BATCH_ACCEPTED", rows=500)
 """
 
 from libs.telemetry.logs import Log, get_logger
-from libs.telemetry.metrics import LATENCY_BUCKETS, LoopHistogram, counter, gauge, histogram
+from libs.telemetry.metrics import LATENCY_BUCKETS, LoopHistogram, counter, gauge, histogram, loop_histogram
 from libs.telemetry.setup import Telemetry, setup
-from libs.telemetry.trace import Span, new_traceparent, span, traceparent, use_traceparent
+from libs.telemetry.trace import Span, batch_span, client_span, new_traceparent, span, traceparent, use_traceparent
 
 __all__ = [
     "LATENCY_BUCKETS",
@@ -18,10 +18,13 @@ __all__ = [
     "LoopHistogram",
     "Span",
     "Telemetry",
+    "batch_span",
+    "client_span",
     "counter",
     "gauge",
     "get_logger",
     "histogram",
+    "loop_histogram",
     "new_traceparent",
     "setup",
     "span",

@@ -1,77 +1,60 @@
 """JSON logs on stderr: one line an event with time, level, service, trace id, reason and fields.
 
 A reason is a stable name like those of the error catalogue. Each reason may speak a few times per interval; what is
-left out is counted and told with the next line of that reason. No personal data: fields are ids, counts and durations,
-names of fields that would hold a person's data are masked, and of exceptions the text between quotes is.
+left out is counted and told with the next line of that reason, or by itself when the interval is over. No personal
+data: fields are ids, counts and durations, names of fields that would hold a person's data are masked, of exceptions the
+text between quotes is, and of objects nothing but the type is told.
+
+Logging never raises and, once `write_in_background` was called, never waits: lines that a slow or dead reader of stderr
+leaves behind are dropped and counted (`luxor_log_lines_lost_total`).
 """
 
+import atexit
 import logging
 import re
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TextIO
+from enum import Enum
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any, Final, Protocol, TextIO
 
 import msgspec
 
 from libs.telemetry import trace
+from libs.telemetry.limits import INTERVAL_SECONDS, LINES_PER_INTERVAL, RateLimiter
+from libs.telemetry.metrics import counter
+from libs.telemetry.writer import Writer
+
+__all__ = ["INTERVAL_SECONDS", "LINES_PER_INTERVAL", "Log", "RateLimiter", "describe", "get_logger", "install"]
 
 TEXT_CHARACTERS_MAX = 300
-LINES_PER_INTERVAL = 20
-INTERVAL_SECONDS = 10.0
+ENTRIES_MAX: Final = 50
+"""Entries of a list or mapping in a field that are told."""
+_DEPTH_MAX: Final = 4
 
 _PERSONAL = re.compile(
     r"(^|_)(name|address|street|city|postcode|email|phone|birth|passport|consignee|consignor|password|token|key)(_|$)"
 )
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|\([^()]*\)=\([^()]*\)")
 _IDENTIFIER = re.compile(r"['\"][a-z_][a-z0-9_.]*['\"]")
-_encoder = msgspec.json.Encoder(enc_hook=str, order=None)
+_CORE: Final = frozenset({"time", "level", "service", "trace_id", "reason"})
+_encoder = msgspec.json.Encoder(order=None)
+
+_lines = counter("luxor_log_lines_total", "Lines of the log, by level", ("level",))
+_lost = counter(
+    "luxor_log_lines_lost_total",
+    "Lines that were not written: left_out, since their reason spoke too often; unwritten, since stderr was slow or gone",
+    ("cause",),
+)
 
 
-class RateLimiter:
-    """Lets each reason through `lines` times per interval and counts the rest."""
-
-    def __init__(
-        self,
-        lines: int = LINES_PER_INTERVAL,
-        interval_seconds: float = INTERVAL_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Take the limit and the clock (seconds)."""
-        self._lines = lines
-        self._interval = interval_seconds
-        self._clock = clock
-        # reason -> [start of the interval, lines in it, left out since the last line]
-        self._windows: dict[str, list[float]] = {}
-        self._lock = threading.Lock()
-
-    def admit(self, reason: str) -> int | None:
-        """Return None if the line is to be left out, else how many were left out before it."""
-        now = self._clock()
-        with self._lock:
-            window = self._windows.get(reason)
-            if window is None:
-                self._windows[reason] = [now, 1, 0]
-                return 0
-            if now - window[0] >= self._interval:
-                window[0], window[1] = now, 0
-            if window[1] >= self._lines:
-                window[2] += 1
-                return None
-            window[1] += 1
-            left_out, window[2] = int(window[2]), 0
-            return left_out
-
-    def remaining(self) -> dict[str, int]:
-        """Return what was left out and not told yet, by reason, and forget it: for the last lines of a process."""
-        with self._lock:
-            out = {reason: int(window[2]) for reason, window in self._windows.items() if window[2]}
-            for window in self._windows.values():
-                window[2] = 0
-            return out
+class _Sink(Protocol):
+    def write(self, line: str) -> bool:
+        """Take a line; False where it is lost."""
 
 
 class Log:
@@ -81,7 +64,10 @@ class Log:
         """Write to `stream`, stderr unless told otherwise (looked up at each line, so that tests may replace it)."""
         self.service = ""
         self.level = logging.INFO
+        self.off = False
+        """Whether nothing is told at all, to measure what it costs."""
         self._stream = stream
+        self._writer: Writer | None = None
         self._limiter = limiter or RateLimiter()
 
     def debug(self, reason: str, **fields: object) -> None:
@@ -105,31 +91,84 @@ class Log:
             fields |= describe(error)
         self._write("error", reason, fields)
 
+    def tell_left_out(self) -> None:
+        """Tell what was left out of reasons whose interval is over."""
+        for level, reason, left_out in self._limiter.due():
+            self._emit(level, reason, {"left_out": left_out})
+
     def flush(self) -> None:
-        """Tell what was left out to the end, and flush the stream."""
-        for reason, left_out in self._limiter.remaining().items():
-            self._emit("info", reason, {"left_out": left_out})
-        (self._stream or sys.stderr).flush()
+        """Tell what was left out to the end, and wait a moment until all is written."""
+        for level, reason, left_out in self._limiter.remaining():
+            self._emit(level, reason, {"left_out": left_out})
+        if self._writer is not None:
+            self._writer.flush()
+            return
+        stream = self._stream or sys.stderr
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            return
+
+    def write_in_background(self, writer: Writer) -> None:
+        """Hand the lines to a writer from now on."""
+        self._writer = writer
 
     def _write(self, level: str, reason: str, fields: dict[str, object]) -> None:
-        left_out = self._limiter.admit(reason)
+        if self.off:
+            return
+        left_out = self._limiter.admit(reason, level)
         if left_out is None:
+            _lost.labels("left_out").inc()
             return
         if left_out:
             fields["left_out"] = left_out
         self._emit(level, reason, fields)
+        if self._limiter.is_due():
+            self.tell_left_out()
 
-    def _emit(self, level: str, reason: str, fields: dict[str, object]) -> None:
-        event = {
+    def _emit(self, level: str, reason: str, fields: Mapping[str, object]) -> None:
+        event: dict[str, Any] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "level": level,
             "service": self.service,
             "trace_id": trace.trace_id(),
             "reason": reason,
-            **{name: _safe(name, value) for name, value in fields.items()},
         }
+        for name, value in fields.items():
+            event[f"{name}_" if name in _CORE else name] = safe(name, value)
+        line = _encoded(event) + "\n"
+        _lines.labels(level).inc()
+        if not (self._writer.write(line) if self._writer is not None else self._written(line)):
+            _lost.labels("unwritten").inc()
+
+    def _written(self, line: str) -> bool:
         # One write a line: lines of several threads must not run into each other.
-        (self._stream or sys.stderr).write(_encoder.encode(event).decode() + "\n")
+        try:
+            (self._stream or sys.stderr).write(line)
+        except (AttributeError, OSError, ValueError):  # no stderr, a closed one, or a reader that is gone
+            return False
+        return True
+
+
+def _encoded(event: dict[str, Any]) -> str:
+    try:
+        return _encoder.encode(event).decode()
+    except Exception:  # half a surrogate pair: what cannot be told is said so, the rest is told
+        return _encoder.encode({_plain(name): _told(value) for name, value in event.items()}).decode()
+
+
+def _plain(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, str):
+        return _plain(value)
+    try:
+        _encoder.encode(value)
+    except Exception:
+        return f"<{type(value).__qualname__} that cannot be told>"
+    return value
 
 
 def describe(error: BaseException) -> dict[str, object]:
@@ -147,19 +186,36 @@ def _masked(found: "re.Match[str]") -> str:
     return found[0] if _IDENTIFIER.fullmatch(found[0]) else "'…'"
 
 
-def _safe(name: str, value: object) -> object:
+def safe(name: str, value: object, depth: int = 0) -> Any:
+    """Return what may be told of a field: masked by its name, cut to a bounded size, and of unknown objects the type alone."""
     if _PERSONAL.search(name):
         return "***"
-    if isinstance(value, str) and len(value) > TEXT_CHARACTERS_MAX:
-        return value[:TEXT_CHARACTERS_MAX] + "…"
-    return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Enum | PurePath):
+        value = str(value)
+    if isinstance(value, str):
+        return value if len(value) <= TEXT_CHARACTERS_MAX else value[:TEXT_CHARACTERS_MAX] + "…"
+    if isinstance(value, Mapping) and depth < _DEPTH_MAX:
+        entries = list(value.items())[:ENTRIES_MAX]
+        return {str(key): safe(str(key), each, depth + 1) for key, each in entries}
+    if isinstance(value, list | tuple | set | frozenset) and depth < _DEPTH_MAX:
+        return [safe("", each, depth + 1) for each in list(value)[:ENTRIES_MAX]]
+    number = getattr(value, "item", None)  # numpy's
+    if callable(number) and getattr(value, "ndim", None) == 0:
+        return safe(name, number(), depth + 1) if depth < _DEPTH_MAX else "…"
+    return f"<{type(value).__qualname__}>"
 
 
 class _Bridge(logging.Handler):
     """Turns the lines of libraries into events of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        fields: dict[str, object] = {"logger": record.name, "text": _QUOTED.sub(_masked, record.getMessage())}
+        try:
+            text = record.getMessage()
+        except Exception:  # arguments that do not fit the text: a mistake of the library's, no reason to fail
+            text = str(record.msg)
+        fields: dict[str, object] = {"logger": record.name, "text": _QUOTED.sub(_masked, text)}
         if record.exc_info and record.exc_info[1] is not None:
             fields |= describe(record.exc_info[1])
         level = (
@@ -188,3 +244,23 @@ def install(service: str, level: str) -> None:
             root.removeHandler(handler)
     root.addHandler(_Bridge())
     root.setLevel(logging.WARNING)
+
+
+def write_in_background() -> None:
+    """Have a thread write the lines, and tell as events what Python itself would print: for processes, once at their start."""
+    if _log._writer is not None:
+        return
+    _log.write_in_background(
+        Writer(tick=_log.tell_left_out, tick_seconds=INTERVAL_SECONDS, lost=_lost.labels("unwritten").inc)
+    )
+    # The last lines say why a process ends; its thread would end before it wrote them.
+    atexit.register(_log.flush)
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, _frames: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt | SystemExit):
+        _log.error("UNCAUGHT", error)
+        _log.flush()

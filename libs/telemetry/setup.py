@@ -17,6 +17,9 @@ class TelemetryConfig(Settings):
     slow_millis: int = setting("SLOW_MILLIS", default=1000, shared=True, low=1, high=3_600_000, example="1000")
     """From this duration on, the spans of an unsampled batch are exported afterwards all the same."""
 
+    trace_days: int = setting("TRACE_DAYS", default=7, shared=True, low=1, high=366, example="7")
+    """Days for which each service keeps spans in its own store, for `luxor trace`."""
+
     log_level: str = setting(
         "LOG_LEVEL", default="info", shared=True, choices=("debug", "info", "warning", "error"), example="info"
     )
@@ -60,6 +63,7 @@ def setup(service: str, environ: Mapping[str, str]) -> Telemetry:
     if environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
         from libs.telemetry import otlp
 
-        export, close = otlp.exporter(service)
+        exporter = otlp.Exporter(service, environ)
+        export, close = exporter.take, exporter.close
     trace.configure(ratio=config.trace_ratio, slow_seconds=config.slow_millis / 1000, export=export)
     return Telemetry(close)

@@ -12,23 +12,33 @@ from libs.feed.dead_letters import DeadLetterServicer
 from libs.feed.port import GrpcPort
 from libs.feed.retention import Maintenance
 from libs.feed.service import FeedServicer
+from libs.feed.signals import backlog, letters_waiting
+from libs.feed.watch import horizon
 from libs.server.config import Settings, setting
+from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.server.tracing import Traces
 from libs.store.database import Database
 from libs.store.errors import StoreError
+from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from libs.telemetry import get_logger
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from services.clearance import gauges
 from services.clearance.consumer import Intake
+from services.clearance.inquiry import Inquiry
 from services.clearance.office import Office
 from services.clearance.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.snapshot import Snapshot
 from services.clearance.store import STATE_DAYS, Store
+
+INTAKE = "clearance/intake"
+"""Health name of the work on new filings: they are taken from ingestion's feed, assessed by risk and revenue, decided."""
 
 PENDING_SECONDS = 10
 """Age from which an arrival that was recorded and not carried out is taken up: its call must have died."""
@@ -96,10 +106,13 @@ def assemble(start: Start) -> Sequence[Background]:
         DeadLetterServicer(start.database),
         roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
     )
+    ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
+    for name, behind in (("ingestion", ingestion), ("risk", risk), ("revenue", revenue)):
+        start.server.depend(name, answers(behind), [INTAKE])
     intake = Intake(
         Office(store),
-        start.neighbour("risk"),
-        start.neighbour("revenue"),
+        risk,
+        revenue,
         assess_seconds=config.assess_seconds,
         calls_at_once=config.calls_at_once,
     )
@@ -107,7 +120,7 @@ def assemble(start: Start) -> Sequence[Background]:
         "ingestion",
         database=start.database,
         pull=GrpcPort(
-            start.neighbour("ingestion"),
+            ingestion,
             consumer="clearance",
             message_class=ConsignmentColumns,
             replica=start.replica,
@@ -122,12 +135,16 @@ def assemble(start: Start) -> Sequence[Background]:
     async def purge(database: Database) -> None:
         await store.purge(await database.now() // MICROS_PER_DAY - STATE_DAYS)
 
-    steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge, purge_requests())
+    traces = Traces(start, Inquiry(store).trail)
+    steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge, purge_requests(), *traces.steps)
+    looks = (letters_waiting("clearance", "ingestion"), horizon(), backlog("clearance"), gauges.look)
     return [
+        traces.run,
         consumer.run,
         Arrivals(store).run,
         Maintenance(start.database, notices=True).run,
         Housekeeping(start.database, start.replica, steps).run,
+        Looking(start.database, looks).run,
     ]
 
 

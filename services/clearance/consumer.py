@@ -10,15 +10,17 @@ from typing import Any, Final
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
 from libs.customs.mrn import MrnError
 from libs.customs.time import MICROS_PER_DAY
+from libs.feed.signals import SKEW
 from libs.feed.types import EventError, FeedBatch
 from libs.server.errors import Refusal, reason_of
 from libs.store.database import Transaction
-from libs.telemetry import LATENCY_BUCKETS, counter, histogram
+from libs.telemetry import batch_span, client_span, counter, gauge, loop_histogram
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
@@ -26,6 +28,7 @@ from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.clearance.assessments import Misaligned, assessment_of, check, columns_of
 from services.clearance.decision import decide, lane_names
+from services.clearance.gauges import count_charges
 from services.clearance.lifecycle import State
 from services.clearance.office import Decided, Office
 from services.clearance.states import accepted
@@ -42,12 +45,12 @@ ASSESS_SECONDS: Final = 10.0
 
 _decisions = counter("luxor_clearance_decisions_total", "Decisions by lane and what they led to", ("lane", "state"))
 _events = counter("luxor_clearance_events_total", "Events of ingestion's feed that made no decision", ("outcome",))
-_latency = histogram(
+_latency = loop_histogram(
     "luxor_clearance_decision_seconds",
-    "From acceptance to decision, both by their database's clock; one observation for what was accepted at once",
-    (),
-    LATENCY_BUCKETS,
+    "From acceptance to decision by ingestion's clock; one observation for what was accepted at once",
 )
+_assessing = gauge("luxor_clearance_assessments_in_flight", "Batches that risk and revenue assess now")
+_assessing_max = gauge("luxor_clearance_assessments_in_flight_max", "Batches that may be assessed at once")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class _Part:
     """Filings that are assessed by one pair of calls."""
 
     filings: Table
-    trace: str
+    sources: tuple[str, ...]
+    """Traceparents of the work that announced them."""
 
 
 class Intake:
@@ -81,6 +85,8 @@ class Intake:
         self._revenue: Any = RevenueServiceStub(revenue)
         self._assess_seconds = assess_seconds
         self._slots = asyncio.Semaphore(calls_at_once)
+        self._ahead_micros = 0
+        _assessing_max.set(calls_at_once)
 
     async def prepare(self, batches: list[FeedBatch]) -> list[Decided]:
         """Assess and decide. Raises EventError where the events themselves are at fault, and what the transport raises while a neighbour is away."""
@@ -99,7 +105,10 @@ class Intake:
 
     async def _still_known(self, batches: Sequence[FeedBatch]) -> list[FeedBatch]:
         """Leave out filings of so long ago that their states are forgotten: a snapshot brings them, and they must not seem new."""
-        oldest = await self._office.store.database.now() // MICROS_PER_DAY - self._state_days
+        now = await self._office.store.database.now()
+        oldest = now // MICROS_PER_DAY - self._state_days
+        if batches and batches[-1].clock is not None:
+            self._ahead_micros = now - batches[-1].clock.now()
         kept: list[FeedBatch] = []
         for batch in batches:
             try:
@@ -119,26 +128,29 @@ class Intake:
         decided: list[Decided] = prepared
         tally = await self._office.decide(tx, decided)
         for table in tally.decided:
-            _count(table, tally.at)
+            _count(table, tally.at - self._ahead_micros)
         _events.labels("replayed").inc(tally.replayed)
         _events.labels("amendment_too_late").inc(tally.too_late)
 
     async def _decide(self, part: _Part) -> Decided:
+        with batch_span("clearance.decide", part.sources, {"luxor.rows": part.filings.rows}) as told:
+            table, release = await self._assessed(part)
+            return Decided(table, release, told.traceparent)
+
+    async def _assessed(self, part: _Part) -> tuple[Table, NDArray[np.bool_]]:
         async with self._slots:
             try:
                 filings = part.filings.encode(ConsignmentColumns)
             except (MalformedColumns, ValueError) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
-            risk_answer, revenue_answer = await _both(
-                self._risk.Assess(
+            with _assessing.track_inprogress():
+                risk_answer, revenue_answer = await _both(
+                    self._risk.Assess,
                     risk_pb2.AssessRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
-                    timeout=self._assess_seconds,
-                ),
-                self._revenue.Assess(
+                    self._revenue.Assess,
                     revenue_pb2.AssessRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
                     timeout=self._assess_seconds,
-                ),
-            )
+                )
         risk, revenue = Table.decode(risk_answer.assessments), Table.decode(revenue_answer.assessments)
         try:
             check(part.filings, risk, revenue)
@@ -146,12 +158,15 @@ class Intake:
             table = accepted(part.filings, columns_of(part.filings, risk, revenue), verdict)
         except (Misaligned, MalformedColumns) as error:
             raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error
-        return Decided(table, verdict.release, part.trace)
+        return table, verdict.release
 
 
-async def _both(risk: Any, revenue: Any) -> tuple[Any, Any]:
-    """Await both answers; where one fails, the other is called off."""
-    tasks = [asyncio.ensure_future(_answer("risk", risk)), asyncio.ensure_future(_answer("revenue", revenue))]
+async def _both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:
+    """Ask both at once and await both answers; where one fails, the other is called off."""
+    tasks = [
+        asyncio.ensure_future(_answer("risk", risk, filed, timeout)),
+        asyncio.ensure_future(_answer("revenue", revenue, owed, timeout)),
+    ]
     try:
         first, second = await asyncio.gather(*tasks)
     finally:
@@ -160,21 +175,26 @@ async def _both(risk: Any, revenue: Any) -> tuple[Any, Any]:
     return first, second
 
 
-async def _answer(neighbour: str, answering: Any) -> Any:
-    try:
-        return await answering
-    except grpc.RpcError as error:
-        # Only what is wrong with the batch itself is the events' fault; an absent or overloaded neighbour is waited for.
-        if getattr(error, "code", lambda: None)() is grpc.StatusCode.INVALID_ARGUMENT:
-            reason = reason_of(error) or "INVALID_ARGUMENT"
-            raise EventError(
-                "ASSESSMENT_REFUSED", f"The {neighbour} service refuses to assess it: {reason}."
-            ) from error
-        raise
+async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> Any:
+    service = f"luxor.{neighbour}.v1.{neighbour.capitalize()}Service"
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": "Assess"}
+    with client_span(f"{service}/Assess", attributes) as told:
+        try:
+            return await assess(request, timeout=timeout)
+        except grpc.RpcError as error:
+            code = getattr(error, "code", lambda: None)()
+            reason = reason_of(error) or getattr(code, "name", "UNKNOWN")
+            told.fail(reason)
+            # Only what is wrong with the batch itself is the events' fault; an absent or overloaded neighbour is waited for.
+            if code is grpc.StatusCode.INVALID_ARGUMENT:
+                raise EventError(
+                    "ASSESSMENT_REFUSED", f"The {neighbour} service refuses to assess it: {reason}."
+                ) from error
+            raise
 
 
 def _parts(batches: Sequence[FeedBatch]) -> list[_Part]:
-    """Join small batches and cut large ones, by rows and by items; the trace is that of the first batch of each part."""
+    """Join small batches and cut large ones, by rows and by items."""
     parts: list[_Part] = []
     waiting: list[FeedBatch] = []
     rows = items = 0
@@ -208,21 +228,25 @@ def _cut(batch: FeedBatch) -> list[_Part]:
     while begin < batch.table.rows:
         fit = int(np.searchsorted(offsets, offsets[begin] + ITEMS_A_CALL, side="right")) - 1
         end = max(begin + 1, min(begin + ROWS_A_CALL, fit))
-        parts.append(_Part(batch.table.take(np.arange(begin, end)), batch.trace))
+        parts.append(_Part(batch.table.take(np.arange(begin, end)), (batch.trace,)))
         begin = end
     return parts
 
 
 def _join(batches: Sequence[FeedBatch]) -> _Part:
-    return _Part(Table.concat([batch.table for batch in batches]), batches[0].trace)
+    return _Part(Table.concat([batch.table for batch in batches]), tuple(batch.trace for batch in batches))
 
 
 def _count(table: Table, at: int) -> None:
+    """Count decisions that were made `at` an instant of ingestion's clock."""
     lanes, states = table.ints("lane").values, table.ints("state").values
     for lane, name in enumerate(lane_names()):
         chosen = lanes == lane
         if chosen.any():
             for state in (State.AWAITING_ARRIVAL, State.HELD, State.RELEASED):
                 _decisions.labels(name.lower(), state.name.lower()).inc(int((chosen & (states == state)).sum()))
+    count_charges(table)
     for micros in (at - np.unique(table.ints("accepted_at").values)).tolist():
+        if micros < 0:
+            SKEW.labels("decision").inc()
         _latency.observe(max(0, micros) / 1_000_000)

@@ -10,6 +10,8 @@ from libs.columns import Table
 from libs.customs.partitions import partitions_of
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
+from luxor.clearance.v1 import clearance_columns_pb2
+from luxor.trace.v1 import trace_pb2
 from services.clearance.answers import previous
 from services.clearance.lifecycle import State
 from services.clearance.office import NOWHERE
@@ -122,6 +124,33 @@ class Inquiry:
             places = [place for place, _ in before]
             current = await self.store.read(tx, [(BatchRef(day, number), row) for _, (day, number, row) in before])
         return out
+
+    async def trail(self, mrn: str) -> list[trace_pb2.Fact]:
+        """Tell the states that a consignment had, in their order, each with the work that gave it; at most VERSIONS_MAX."""
+        facts: list[trace_pb2.Fact] = []
+        payloads = self.store.outbox.payloads
+        async with self.store.database.connection() as tx:
+            found = (await self.store.find(tx, [mrn])).get(mrn)
+            place = None if found is None else (found.ref, found.row)
+            while place is not None and len(facts) < VERSIONS_MAX:
+                ref, number = place
+                try:
+                    stored = (await payloads.fetch(tx.raw, [ref]))[ref]
+                except LookupError:  # older than what is kept
+                    break
+                table = payloads.table(stored).take(np.array([number]))
+                facts.append(
+                    trace_pb2.Fact(
+                        kind=trace_pb2.FACT_KIND_CHANGED,
+                        version=int(table.ints("version").values[0]),
+                        at=int(table.ints("changed_at").values[0]),
+                        detail=clearance_columns_pb2.State.Name(int(table.ints("state").values[0])),  # type: ignore[arg-type]
+                        traceparent=stored.trace,
+                    )
+                )
+                before = previous(table)[0]
+                place = None if before is None else (BatchRef(before[0], before[1]), before[2])
+        return facts[::-1]
 
     async def work(self, tx: Transaction, state: int, lane: int, from_day: int, limit: int, token: str) -> Found:
         """List consignments in a state by day of acceptance and MRN. Raises BadToken.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from libs.columns import Ints, Strings, Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
+from libs.telemetry import span
 from services.clearance.lifecycle import REFUSALS, Change, Event, State
 from services.clearance.states import Arrivals, Happening, amended, evolve, with_previous
 from services.clearance.store import Arrival, Row, Store
@@ -202,7 +203,8 @@ class Office:
         async with self.store.database.connection() as reading:
             documents = await self.store.pending_arrivals(reading, before, limit)
         if documents:
-            await self.arrive(documents, trace="")
+            with span("clearance.arrivals", attributes={"luxor.documents": len(documents)}) as told:
+                await self.arrive(documents, trace=told.traceparent)
         return len(documents)
 
     # ------------------------------------------------------------------------------------------ officers

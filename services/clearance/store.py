@@ -20,6 +20,7 @@ from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.requests import RequestLog, purge_before
 from libs.store.schema import checked, day_partitions
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.gauges import count_states
 from services.clearance.lifecycle import State
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
@@ -271,6 +272,7 @@ class Store:
 
     async def _append(self, tx: Transaction, table: Table, trace: str) -> BatchRef:
         ref = await self.outbox.append(tx, table, ClearanceColumns, table.ints("partition").values, trace=trace)
+        count_states(table)
         await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
         return ref
 

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from libs.feed.outbox import Outbox
 from libs.feed.retention import Maintenance
 from libs.feed.service import FeedServicer
+from libs.feed.signals import backlog
+from libs.feed.watch import horizon
 from libs.server.config import Settings, setting
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.server.tracing import Traces
+from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from libs.store.requests import RequestLog
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
@@ -47,8 +51,20 @@ def assemble(start: Start) -> Sequence[Background]:
         roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}},
         long_polls={"Pull"},
     )
-    steps = (make_days("submission"), turn_generations, drop_days("submission", SUBMISSION_DAYS), purge_requests())
-    return [Maintenance(start.database).run, Housekeeping(start.database, start.replica, steps).run]
+    traces = Traces(start, store.trail)
+    steps = (
+        make_days("submission"),
+        turn_generations,
+        drop_days("submission", SUBMISSION_DAYS),
+        purge_requests(),
+        *traces.steps,
+    )
+    return [
+        traces.run,
+        Maintenance(start.database).run,
+        Housekeeping(start.database, start.replica, steps).run,
+        Looking(start.database, (horizon(), backlog("ingestion"))).run,
+    ]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from libs.server.errors import WARNING, Refusal, item_error
 from libs.server.identity import Role
 from libs.store.requests import RequestReused
 from libs.telemetry import counter
+from libs.telemetry.trace import note
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.errors.v1 import errors_pb2
@@ -59,6 +60,7 @@ class IngestionService(IngestionServiceServicer):
         own = digests(checked.table)
         whole = sha256(b"".join(own)).digest()
         filing, repeats = _filing(filer, checked, own)
+        note(**{"luxor.rows": table.rows})
         async with self._store.database.transaction() as tx:
             try:
                 answer = await self._store.requests.recall(tx, filer, request.request_id, whole)

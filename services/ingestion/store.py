@@ -21,6 +21,7 @@ from libs.store import schema
 from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.requests import RequestLog
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.trace.v1 import trace_pb2
 
 BLOCK = 1000
 """Serials taken at once: as many as a batch may have consignments."""
@@ -215,6 +216,26 @@ class Store:
             if row is not None:
                 found[place] = Found(filer, table.strings("local_reference")[row], mrns[place], accepted_at)
         return found
+
+    async def trail(self, number: str) -> list[trace_pb2.Fact]:
+        """Tell when a consignment was accepted, and in which call."""
+        try:
+            parsed = mrn.parse(number)
+        except mrn.MrnError:
+            return []
+        facts = []
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch(_SUBMISSIONS, [0], [parsed.day], [parsed.sequence // BLOCK])
+            batches = await self.outbox.payloads.fetch(reader.raw, {BatchRef(row[3], row[4]) for row in rows})
+        for _, _, accepted_at, batch_day, batch in rows:
+            stored = batches[BatchRef(batch_day, batch)]
+            if number in self.outbox.payloads.table(stored).strings("mrn").dictionary:
+                facts.append(
+                    trace_pb2.Fact(
+                        kind=trace_pb2.FACT_KIND_ACCEPTED, version=1, at=accepted_at, traceparent=stored.trace
+                    )
+                )
+        return facts
 
 
 async def turn_generations(database: Database) -> None:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs.server.config import ConfigError, Settings, setting
+from libs.server.config_checks import wrong_place
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.server.tracing import Traces, assessment_trail
+from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
 from services.revenue.program import ProgramError
@@ -24,9 +27,9 @@ _READERS = {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST, Role.OPERATOR,
 class RevenueConfig(Settings, service="revenue"):
     """What revenue alone reads."""
 
-    rulebooks: Path = setting("RULEBOOKS", default=RULEBOOKS, example="/etc/luxor/revenue/rulebooks")
+    rulebooks: Path = setting("RULEBOOKS", default=RULEBOOKS, example="/etc/luxor/revenue/rulebooks", check=wrong_place)
     """Directory of the rulebooks and tariffs, one directory a jurisdiction."""
-    rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates")
+    rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates", check=wrong_place)
     """Directory of the tables of exchange rates. The shipped ones are examples that no authority publishes."""
 
 
@@ -36,16 +39,19 @@ def assemble(start: Start) -> Sequence[Background]:
     try:
         program = load_program(config.rulebooks, config.rates)
     except (LawFileError, ProgramError) as error:
-        raise ConfigError("LUXOR_REVENUE_RULEBOOKS", f"names law that is refused: {error}", str(RULEBOOKS)) from None
+        name, place = ("RATES", RATES) if str(config.rates) in str(error) else ("RULEBOOKS", RULEBOOKS)
+        raise ConfigError(f"LUXOR_REVENUE_{name}", f"names law that is refused: {error}", str(place)) from None
     start.server.add(
         add_RevenueServiceServicer_to_server,
         RevenueService(Store(start.database), program),
         roles={"Assess": {Role.SERVICE}, "Quote": _READERS, "ListRulebooks": _READERS},
     )
+    traces = Traces(start, assessment_trail(start.database))
+    steps = (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS), *traces.steps)
     return [
-        Housekeeping(
-            start.database, start.replica, (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS))
-        ).run
+        traces.run,
+        Housekeeping(start.database, start.replica, steps).run,
+        Looking(start.database).run,
     ]
 
 

@@ -50,7 +50,7 @@ class RevenueService(RevenueServiceServicer):
         rows = request.consignments.rows
         _check_size(rows, ROWS_MAX)
         consignments = Table.decode(request.consignments)
-        with span("revenue.assess", attributes={"rows": rows}):
+        with span("revenue.assess", attributes={"luxor.rows": rows}):
             try:
                 _check_identified(consignments)
                 done = assess(self._program, filings_of(consignments))

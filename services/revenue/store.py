@@ -5,6 +5,7 @@ from typing import Final
 from libs.columns import Table
 from libs.store.assessments import AssessmentLog, first_answers
 from libs.store.database import Database
+from libs.telemetry import traceparent
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 
 ASSESSMENT_DAYS: Final = 400
@@ -27,8 +28,9 @@ class Store:
         mrns = consignments.strings("mrn").tolist()
         versions = consignments.ints("version").values
         payload = assessments.SerializeToString()
+        trace = traceparent()
         async with self._database.transaction() as tx:
-            settled = await self._log.settle(tx, mrns, versions, purpose, payload)
+            settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=trace)
         if settled.all_fresh:
             return assessments
         return first_answers(settled, Table.decode(assessments), AssessmentColumns).encode(AssessmentColumns)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs.server.config import ConfigError, Settings, setting
+from libs.server.config_checks import wrong_file
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.server.tracing import Traces, assessment_trail
+from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.risk.rules import RuleSetError, load_rule_set
@@ -22,7 +25,9 @@ PROFILES = Path(__file__).parent / "profiles"
 class RiskConfig(Settings, service="risk"):
     """What risk alone reads."""
 
-    profile: Path = setting("PROFILE", default=PROFILES / "first_light.yaml", example="/etc/luxor/risk/profile.yaml")
+    profile: Path = setting(
+        "PROFILE", default=PROFILES / "first_light.yaml", example="/etc/luxor/risk/profile.yaml", check=wrong_file
+    )
     """File of the profile: rules, thresholds, and beside it the lists and tables that they look into."""
 
 
@@ -41,10 +46,12 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetRuleSet": {Role.SERVICE, Role.OFFICER, Role.ANALYST, Role.OPERATOR},
         },
     )
+    traces = Traces(start, assessment_trail(start.database))
+    steps = (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS), *traces.steps)
     return [
-        Housekeeping(
-            start.database, start.replica, (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS))
-        ).run
+        traces.run,
+        Housekeeping(start.database, start.replica, steps).run,
+        Looking(start.database).run,
     ]
 
 

@@ -24,7 +24,7 @@ from libs.customs.time import day_of_date
 from services.risk import derived
 from services.risk.expressions import Condition, ConditionError, Conditions
 from services.risk.vocabulary import Data, Vocabulary
-from services.risk.yaml_file import YamlFile, YamlFileError
+from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
 
 RULES_MAX: Final = 2_000
 SCORE_MAX: Final = 1_000
@@ -197,8 +197,7 @@ def _converted(file: YamlFile, kind: type[Any]) -> Any:
     try:
         return msgspec.convert(file.data, kind)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `")
-        where = where.rstrip("`") or "$"
+        message, where = mistake_of(error)
         if "got `bool`" in message:
             message += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
         raise RuleSetError(

@@ -44,7 +44,7 @@ class RiskService(RiskServiceServicer):
         if rows > ROWS_MAX:
             raise Refusal("BATCH_TOO_LARGE", count=rows, count_max=ROWS_MAX)
         consignments = Table.decode(request.consignments)
-        with span("risk.assess", attributes={"rows": rows}):
+        with span("risk.assess", attributes={"luxor.rows": rows}):
             try:
                 _check_identified(consignments)
                 assessments = assess(self._rule_set(), consignments)

@@ -7,6 +7,7 @@ from typing import Final
 from libs.columns import Table
 from libs.store.assessments import AssessmentLog, first_answers
 from libs.store.database import Database
+from libs.telemetry import traceparent
 from luxor.risk.v1.risk_pb2 import AssessmentColumns
 
 ASSESSMENT_DAYS: Final = 400
@@ -28,7 +29,8 @@ class Store:
         mrns = consignments.strings("mrn").tolist()
         versions = consignments.ints("version").values
         payload = assessments.encode(AssessmentColumns).SerializeToString()
+        trace = traceparent()
         async with self._database.transaction() as tx:
-            settled = await self._log.settle(tx, mrns, versions, purpose, payload)
+            settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=trace)
         fresh = int(settled.fresh.sum())
         return first_answers(settled, assessments, AssessmentColumns), fresh

@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import yaml
 
 #: Rule files are written by hand; one that is larger is not.
@@ -68,6 +69,16 @@ class YamlFile:
 
     def place(self, path: str) -> str:
         """File and line of a value, or of the nearest value around it that stands in the file."""
-        while path not in self.lines and path != "$":
-            path = path[: max(path.rfind("."), path.rfind("["), 1)]
+        while path not in self.lines and path:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return f"{self.path}:{self.lines.get(path, 1)}"
+
+
+def mistake_of(error: msgspec.ValidationError) -> tuple[str, str]:
+    """What is wrong and where, as a path of YamlFile: of a key that is wrong, the mapping that it stands in."""
+    message, _, where = str(error).partition(" - at `")
+    if where.startswith("key` in `"):
+        return f"a key: {message}", where.removeprefix("key` in `").rstrip("`")
+    where = where.rstrip("`")
+    # A value under any key of a mapping is told as $.mapping[...], which is no path of the file.
+    return message, where.partition("[...]")[0] if where.startswith("$") else "$"

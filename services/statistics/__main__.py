@@ -7,9 +7,13 @@ from libs.columns import Table
 from libs.feed.consumer import Consumer
 from libs.feed.dead_letters import DeadLetterServicer
 from libs.feed.port import GrpcPort
+from libs.feed.signals import letters_waiting
+from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
+from libs.server.tracing import Traces
+from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
@@ -17,6 +21,9 @@ from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceService
 from services.statistics.consumer import Intake
 from services.statistics.service import StatisticsService
 from services.statistics.store import PARTITIONED, Store
+
+INTAKE = "statistics/intake"
+"""Health name of the work of counting: states are taken from clearance's feed."""
 
 COUNTED_DAYS = 400
 """Days for which a later version of a consignment is still counted by its difference; the cells stay for ever."""
@@ -35,11 +42,13 @@ def assemble(start: Start) -> Sequence[Background]:
         DeadLetterServicer(start.database),
         roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
     )
+    clearance = start.neighbour("clearance")
+    start.server.depend("clearance", answers(clearance), [INTAKE])
     consumer = Consumer(
         "clearance",
         database=start.database,
         pull=GrpcPort(
-            start.neighbour("clearance"),
+            clearance,
             consumer="statistics",
             message_class=ClearanceColumns,
             replica=start.replica,
@@ -49,13 +58,20 @@ def assemble(start: Start) -> Sequence[Background]:
         message_class=ClearanceColumns,
         replica=start.replica,
     )
+    traces = Traces(start, store.trail)
     steps = (
         make_days(*PARTITIONED),
         drop_days("counted", COUNTED_DAYS),
         drop_days("counted_batch", COUNTED_DAYS),
         purge_requests(),
+        *traces.steps,
     )
-    return [consumer.run, Housekeeping(start.database, start.replica, steps).run]
+    return [
+        traces.run,
+        consumer.run,
+        Housekeeping(start.database, start.replica, steps).run,
+        Looking(start.database, (letters_waiting("statistics", "clearance"),)).run,
+    ]
 
 
 def _mrns(states: Table) -> list[str]:

@@ -17,7 +17,9 @@ from libs.columns import Table
 from libs.customs import mrn
 from libs.store import schema
 from libs.store.database import Database, Transaction
+from libs.telemetry.trace import root_traceparent
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.trace.v1 import trace_pb2
 from services.statistics.cells import Cells, Tally, tally
 
 _TABLES_KEPT = 64
@@ -27,13 +29,18 @@ _HELD = """
     from unnest($1::integer[], $2::integer[], $3::text[]) as w(place, day, mrn)
     cross join lateral (select * from counted c where c.day = w.day and c.mrn = w.mrn) c
 """
-_KEEP = "insert into counted_batch (day, id, payload) values ($1, nextval('counted_batch_id'), $2) returning id"
+_KEEP = "insert into counted_batch (day, id, payload, traceparent) values ($1, nextval('counted_batch_id'), $2, $3) returning id"
 _COUNT = """
     insert into counted (day, mrn, version, batch_day, batch, row)
     select u.day, u.mrn, u.version, $1, $2, u.row
     from unnest($3::integer[], $4::text[], $5::integer[], $6::integer[]) as u(day, mrn, version, row)
     on conflict (day, mrn) do update
     set version = excluded.version, batch_day = excluded.batch_day, batch = excluded.batch, row = excluded.row
+"""
+
+_TRAIL = """
+    select c.version, b.traceparent from counted c left join counted_batch b on b.day = c.batch_day and b.id = c.batch
+    where c.day = $1 and c.mrn = $2
 """
 
 metadata = sa.MetaData()
@@ -116,7 +123,7 @@ class Store:
         await self._add(tx, tally(both, signs))
         today = await schema.today(tx)
         payload = counted.encode(ClearanceColumns).SerializeToString()
-        batch = await tx.raw.fetchval(_KEEP, today, payload)
+        batch = await tx.raw.fetchval(_KEEP, today, payload, root_traceparent())
         await tx.raw.execute(
             _COUNT,
             today,
@@ -165,6 +172,19 @@ class Store:
     async def _add_cells(self, tx: Transaction, table: sa.Table, cells: Cells) -> None:
         if len(cells):
             await tx.raw.execute(_ADD[table.name], *cells.keys, *cells.measures)
+
+    async def trail(self, number: str) -> list[trace_pb2.Fact]:
+        """Tell the version of a consignment that was counted last, and in which work."""
+        try:
+            day = mrn.parse(number).day
+        except mrn.MrnError:
+            return []
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch(_TRAIL, day, number)
+        return [
+            trace_pb2.Fact(kind=trace_pb2.FACT_KIND_COUNTED, version=version, traceparent=trace or "")
+            for version, trace in rows
+        ]
 
     async def query(
         self,

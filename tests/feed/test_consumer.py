@@ -1,6 +1,7 @@
 """Each event takes effect exactly once, whatever dies in between and whoever holds the partition."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from libs.feed.consumer import UNEXPECTED_TRIES, Consumer
 from libs.feed.leases import fair_share
-from libs.feed.types import EventError, FeedBatch
+from libs.feed.types import Cursor, EventError, FeedBatch
 from libs.store.database import Database
 from libs.store.errors import StoreUnavailable
 from tests.feed.conftest import ALL, Event, Follower, Producer, drain
@@ -497,3 +498,55 @@ async def _play(producer_url: str, follower_url: str, plan: list[tuple]) -> None
 def test_an_event_error_tells_its_reason(bad_event: EventError) -> None:
     assert bad_event.reason in str(bad_event)
     assert bad_event.message in str(bad_event)
+
+
+async def test_after_the_databases_clock_went_back_the_partitions_of_the_dead_are_taken_over_at_once(
+    producer: Producer, follower: Follower
+) -> None:
+    gone = follower.consumer(producer.port(), "gone")
+    await follower.at_feed(gone)
+    assert len(gone.leases.held) == 64
+    # A standby was promoted whose clock is five minutes behind: all that was written lies in its future.
+    await follower.sql("update feed_cursor set lease_until = lease_until + interval '5 minutes'")
+    await follower.sql("update feed_member set seen_at = seen_at + interval '5 minutes'")
+    here = follower.consumer(producer.port(), "here")
+    await here.step()
+    assert len(here.leases.held) == 64
+    await producer.announce(("m", 1, 1))
+    await drain(here)
+    assert await follower.effects() == [("m", 1, 1)]
+    # A replica that lives after all writes by the new clock, gets its share back, and repeats nothing.
+    await gone.tend(now=True)
+    await here.tend(now=True)
+    await gone.tend(now=True)
+    assert len(gone.leases.held) == len(here.leases.held) == 32
+    await drain(gone, here)
+    assert await follower.effects() == [("m", 1, 1)]
+
+
+@pytest.mark.parametrize("minutes", [-5, 0, 5])
+async def test_the_lag_is_the_producers_time_whatever_this_hosts_clock_shows(
+    producer: Producer, follower: Follower, monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + minutes * 60 * 10**9)
+    monkeypatch.setattr(time, "time", lambda: real() / 1e9 + minutes * 60)
+    consumer = follower.consumer(producer.port())
+    await follower.at_feed(consumer)
+    await producer.announce(("m", 1, 1))
+    await drain(consumer)
+    assert await follower.effects() == [("m", 1, 1)]
+    await producer.announce(("m", 2, 1))
+    while ("m", 2, 1) not in await follower.effects():
+        await consumer.step()
+    assert 0 < consumer._lag._age < 20
+
+
+async def test_the_age_of_an_event_follows_the_producers_clock(producer: Producer) -> None:
+    await producer.announce(("m", 1, 1))
+    page = await producer.port().pull(dict.fromkeys(ALL, Cursor()), 10, 0)
+    assert page.clock is not None
+    (batch,) = page.batches
+    assert batch.clock == page.clock
+    assert batch.committed_at <= page.clock.read_at <= page.clock.now()
+    assert page.clock.now() - batch.committed_at < 20_000_000

@@ -59,6 +59,11 @@ def refused(directory: Path, profile: str = GOOD, rates: str = RATES, words: str
 
 
 MISTAKES = {
+    "a data name in capitals": (
+        "words: words.yaml",
+        "Words: words.yaml",
+        "profile.yaml:4: a key: Expected `str` matching regex",
+    ),
     "a number where a text is needed": (
         "lane: yellow",
         "lane: 3",

@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from libs import telemetry
-from libs.server import call
+from libs.server import call, errors
 from libs.server.channel import channel, invoke
 from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
@@ -96,6 +96,50 @@ async def test_a_call_goes_through_when_the_server_comes_back(start: Any, messag
     second = await start(ingestion_port=str(port), ingestion_health_port="0", ingestion_metrics_port="0")
     assert await pending == message()
     assert len(second.servicer.seen) == 1
+
+
+async def test_a_server_that_is_away_for_longer_than_an_answer_may_take_is_waited_for_with_patience(
+    start: Any, message: Any
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    first = await start(ingestion_port=str(port), ingestion_health_port="0", ingestion_metrics_port="0")
+    echo = first.method("Echo")
+    await echo(message(), timeout=5)
+    first.server.stop()
+    await first.task
+    with pytest.raises(grpc.aio.AioRpcError):
+        await invoke(echo, message(), timeout=0.5, patience=0.6)
+    long_away = asyncio.Event()
+    waited = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal waited
+        waited += seconds
+        if waited > 1:
+            long_away.set()
+        await asyncio.sleep(seconds)
+
+    pending = asyncio.create_task(invoke(echo, message(), timeout=1, patience=60, sleep=sleep))
+    await long_away.wait()
+    second = await start(ingestion_port=str(port), ingestion_health_port="0", ingestion_metrics_port="0")
+    assert await pending == message()
+    assert len(second.servicer.seen) == 1
+
+
+async def test_a_reason_that_was_told_is_not_forgotten_when_the_last_try_has_no_time(start: Any, message: Any) -> None:
+    running = await start()
+
+    async def refuse_then_hang(request: Any, _context: Any) -> Any:
+        if len(running.servicer.seen) > 1:
+            await asyncio.Event().wait()
+        raise Refusal("STORE_FULL", store="ingestion", retry_after_seconds=0.1)
+
+    running.servicer.behaviour = refuse_then_hang
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await invoke(running.method("Echo"), message(), timeout=1)
+    assert errors.reason_of(caught.value) == "STORE_FULL"
+    assert len(running.servicer.seen) == 2
 
 
 async def test_deadline_and_trace_of_the_served_call_go_to_the_neighbour(start: Any, message: Any) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from libs.server import config
 from libs.server.config import ConfigError, Neighbours, ServerConfig, Settings, setting
+from libs.server.variables import unknown_variables, variables
 
 
 def read(service: str = "ingestion", **variables: str) -> ServerConfig:
@@ -57,6 +58,15 @@ def test_secrets_are_masked_wherever_the_configuration_is_printed() -> None:
     assert "hunter2" in found.database_url
 
 
+def test_a_store_may_have_several_hosts() -> None:
+    url = "postgresql://luxor:hunter2@one:5432,two:5433/ingestion?target_session_attrs=primary"
+    found = read(INGESTION_DATABASE_URL=url)
+    assert found.database_url == url
+    assert found.shown()["database_url"] == "postgresql://luxor:***@one:5432,two:5433/ingestion?***"
+    with pytest.raises(ConfigError, match="is no URL of PostgreSQL"):
+        read(INGESTION_DATABASE_URL=url.replace("5433", "x"))
+
+
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         read().port = 1  # type: ignore[misc]
@@ -64,7 +74,7 @@ def test_a_configuration_cannot_be_changed() -> None:
 
 def test_a_misspelt_variable_is_noticed_and_those_of_other_services_are_not() -> None:
     environ = {"LUXOR_INGESTION_PROT": "1", "LUXOR_HOST": "::1", "LUXOR_RISK_RULES": "x", "LUXOR_RISK_TARGET": "y"}
-    assert config.unknown_variables("ingestion", environ) == ["LUXOR_INGESTION_PROT"]
+    assert unknown_variables("ingestion", environ) == {"LUXOR_INGESTION_PROT": "LUXOR_INGESTION_PORT"}
 
 
 def test_neighbours_follow_a_port_that_was_moved() -> None:
@@ -83,7 +93,7 @@ def test_a_service_s_own_variables_are_in_the_same_table() -> None:
         """What opens the door."""
 
     try:
-        rows = {row.names[0]: row for row in config.variables()}
+        rows = {row.names[0]: row for row in variables()}
         row = rows["LUXOR_STATISTICS_CELLS_MAX"]
         assert (row.default, row.bounds, row.meaning) == ("5", "1 to 9", "Cells that are held at once.")
         assert rows["LUXOR_STATISTICS_TOKEN"].default == "required"
@@ -99,7 +109,7 @@ def test_a_service_s_own_variables_are_in_the_same_table() -> None:
 def test_every_variable_says_what_it_means() -> None:
     import libs.telemetry.setup  # noqa: F401  # declares variables too
 
-    rows = config.variables()
+    rows = variables()
     assert len(rows) > 20
     assert [row.names for row in rows if not row.meaning.endswith(".")] == []
     assert [

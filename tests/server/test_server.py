@@ -112,7 +112,7 @@ async def test_a_running_call_ends_before_the_server_does(start: Any, message: A
     await asyncio.wait_for(running.task, 10)
 
 
-async def test_rpcs_that_need_a_neighbour_have_health_of_their_own(tmp_path: Path) -> None:
+async def test_work_that_needs_neighbours_has_health_of_its_own(tmp_path: Path) -> None:
     environ = {"LUXOR_CLEARANCE_PORT": "0", "LUXOR_DATA_DIR": str(tmp_path), "LUXOR_DRAIN_PAUSE_SECONDS": "0"}
     server = Server(ServerConfig.from_environ("clearance", environ))
     probed = asyncio.Event()
@@ -124,17 +124,20 @@ async def test_rpcs_that_need_a_neighbour_have_health_of_their_own(tmp_path: Pat
     async def there() -> bool:
         return True
 
-    server.depend("risk", away, ["a.B/NeedsRisk"])
-    server.depend("revenue", there, ["a.B/NeedsRevenue"])
+    server.depend("risk", away, ["a/risk", "a/both"])
+    server.depend("revenue", there, ["a/revenue", "a/both"])
     task = asyncio.create_task(server.run())
     await server.started.wait()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.health_port}") as plain:
         while await health(plain) != SERVING:
             pass
         await probed.wait()
-        while await health(plain, "a.B/NeedsRevenue") != SERVING:
+        while await health(plain, "a/revenue") != SERVING:
             pass
-        assert await health(plain, "a.B/NeedsRisk") == NOT_SERVING
+        assert await health(plain, "a/risk") == NOT_SERVING
+        assert await health(plain, "a/both") == NOT_SERVING
+        assert server.health.missing("a/both") == ["risk"]
+        assert await health(plain, "alive") == SERVING
     server.stop()
     await task
 
@@ -221,3 +224,11 @@ async def test_a_stopped_server_is_unavailable(start: Any, message: Any) -> None
         await running.method("Echo")(message(), timeout=1)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert reason_of(caught.value) == ""
+
+
+async def test_the_port_is_listened_on_at_each_of_several_addresses_and_nowhere_else(start: Any) -> None:
+    running = await start(host="127.0.0.1,127.0.0.2", health_host="127.0.0.3")
+    port = running.server.port
+    for host, listens in (("127.0.0.1", True), ("127.0.0.2", True), ("127.0.0.3", False)):
+        with socket.socket() as probe:
+            assert (probe.connect_ex((host, port)) == 0) is listens, host

@@ -230,3 +230,19 @@ def test_a_certificate_that_another_process_is_issuing_anew_is_never_seen_by_hal
         seen = {party.load().key for _ in iter(issuing.done, True)}
         issuing.result()
     assert len(seen) > 1
+
+
+async def test_a_proxy_with_nothing_behind_it_is_told_as_unreachable_and_not_as_a_refused_certificate(
+    tmp_path: Path,
+) -> None:
+    party = LocalCA(tmp_path / "tls").issue("filer", "acme")
+
+    async def drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(drop, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        found = await explain_unavailable(f"dns:///127.0.0.1:{port}", party)
+    assert found is not None
+    assert found.reason == "TARGET_UNREACHABLE"

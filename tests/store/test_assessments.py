@@ -22,7 +22,7 @@ FINAL = 2
 @pytest.fixture
 async def assessed(database: Database) -> Database:
     """A database with an assessment log."""
-    await create_tables(database, schema.create_assessment_log)
+    await create_tables(database, schema.create_assessment_log, schema.add_assessment_trace)
     return database
 
 
@@ -48,6 +48,21 @@ def _answers(settled: Settled, own: bytes) -> list[tuple[bytes, int]]:
             zip(settled.fresh.tolist(), settled.batch.tolist(), settled.row.tolist(), strict=True)
         )
     ]
+
+
+async def test_the_work_that_assessed_is_noted_and_a_release_that_knows_of_none_goes_on(assessed: Database) -> None:
+    header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with assessed.transaction() as tx:
+        await LOG.settle(tx, ["a"], _ones(1), SCREENING, b"first", trace=header)
+        # As the release before writes it.
+        await tx.raw.execute(
+            f"insert into assessment (mrn, version, purpose, day, batch, row) values ('b', 1, 1, {schema.TODAY}, 99, 0)"
+        )
+        await tx.raw.execute(f"insert into assessment_batch (day, batch, payload) values ({schema.TODAY}, 99, 'old')")
+    async with assessed.connection() as reader:
+        assert await LOG.trail(reader, "a") == [(1, header)]
+        assert await LOG.trail(reader, "b") == [(1, "")]
+        assert await LOG.trail(reader, "c") == []
 
 
 async def test_the_first_answer_stays_the_answer(assessed: Database) -> None:
@@ -167,7 +182,7 @@ def long_lived(postgres: EmbeddedPostgres) -> Iterator[str]:
 
     async def prepare() -> None:
         async with Database(url, name="property") as database:
-            await create_tables(database, schema.create_assessment_log)
+            await create_tables(database, schema.create_assessment_log, schema.add_assessment_trace)
 
     asyncio.run(prepare())
     yield url

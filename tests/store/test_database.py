@@ -9,7 +9,7 @@ import sqlalchemy
 from libs.store import database as database_module
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres
-from libs.store.errors import StoreConflict, StoreIncompatible, StoreMisuse, StoreUnavailable
+from libs.store.errors import StoreConflict, StoreMisuse, StoreUnavailable
 
 SECRET = "Jane Roe, 5 Elm Street"
 
@@ -208,22 +208,11 @@ async def test_a_missing_server_and_a_missing_database_are_told_apart(postgres: 
         await Database(postgres.url("none"), name="missing").open()
 
 
-async def test_an_older_server_is_refused(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "SERVER_VERSION_MIN", 999)
-    with pytest.raises(StoreIncompatible, match="needs 999 or newer"):
-        await Database(database_url, name="old").open()
-
-
 async def test_the_clock_and_the_durability_are_the_servers(database: Database) -> None:
     before = await database.now()
     async with database.transaction() as tx:
         assert await tx.now() >= before > 1_700_000_000_000_000
     assert str(await database.durability()).endswith("fsync=on synchronous_commit=on full_page_writes=on")
-
-
-async def test_a_server_that_may_lose_commits_is_warned_of(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with Database(f"{database_url}&options=-c%20synchronous_commit%3Doff", name="risky"):
-        assert "synchronous_commit off" in caplog.text
 
 
 @pytest.mark.fault

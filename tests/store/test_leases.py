@@ -74,3 +74,15 @@ async def test_a_lease_given_back_is_free_at_once_unless_it_was_lost_before(leas
     async with leased.transaction() as tx:
         await release_lease(tx, "purge", token)
     assert await _take(leased, "three") is None
+
+
+async def test_a_lease_that_a_clock_gone_back_left_in_the_future_is_taken_and_its_holder_kept_out(
+    leased: Database,
+) -> None:
+    assert await _take(leased, "gone") == 1
+    async with leased.transaction() as tx:
+        await tx.raw.execute("update job_lease set lease_until = clock_timestamp() + interval '5 minutes'")
+    assert await _take(leased, "here") == 2
+    with pytest.raises(LeaseLost):
+        async with leased.transaction() as tx:
+            await hold_lease(tx, "purge", 1)

@@ -171,6 +171,7 @@ class Flow:
 PASSING = frozenset(
     {
         "STORE_UNAVAILABLE",
+        "STORE_FULL",
         "NEIGHBOUR_UNAVAILABLE",
         "NOT_READY",
         "SHUTTING_DOWN",

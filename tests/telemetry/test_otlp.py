@@ -1,87 +1,137 @@
-"""Export by OTLP: to a real receiver, and to a dead one that must slow nothing."""
+"""Export by OTLP: to a real receiver, and to one that is dead or silent, which must slow nothing."""
 
 import socket
 import time
 from collections.abc import Iterator
-from concurrent import futures
-from typing import Any
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from libs import telemetry
+from libs.telemetry import otlp, trace
+from libs.telemetry.drops import DROPPED
+from libs.telemetry.trace import CLIENT, SERVER
+from tests.telemetry.receiver import Receiver, attributes, receiving
 
 HEADER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-class Receiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """Keeps what it is sent."""
-
-    def __init__(self) -> None:
-        self.spans: list[Any] = []
-        self.services: list[str] = []
-
-    def Export(self, request: Any, context: Any) -> Any:
-        for resource in request.resource_spans:
-            names = {each.key: each.value.string_value for each in resource.resource.attributes}
-            self.services.append(names["service.name"])
-            self.spans.extend(span for scope in resource.scope_spans for span in scope.spans)
-        return trace_service_pb2.ExportTraceServiceResponse()
+OTHER = "00-1bf7651916cd43dd8448eb211c80319c-c7ad6b7169203331-00"
 
 
 @pytest.fixture
-def receiver() -> Iterator[tuple[Receiver, int]]:
-    kept = Receiver()
-    with futures.ThreadPoolExecutor(2) as threads:
-        server = grpc.server(threads)
-        register: Any = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
-        register(kept, server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        yield kept, port
-        server.stop(0).wait()
+def receiver() -> Iterator[Receiver]:
+    with receiving() as kept:
+        yield kept
 
 
-def environ(port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
-    return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "LUXOR_TRACE_RATIO": "0"}
+def environ(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    # OpenTelemetry's exporter reads the process's own environment.
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+        "LUXOR_TRACE_RATIO": "0",
+        "LUXOR_SLOW_MILLIS": "3600000",
+        "LUXOR_DEPLOYMENT": "customs-test",
+    }
 
 
-def test_spans_arrive_with_ids_times_links_and_failure(
-    receiver: tuple[Receiver, int], monkeypatch: pytest.MonkeyPatch
+def dropped() -> float:
+    """Return how many spans did not reach the collector in this process so far."""
+    (samples,) = DROPPED.labels("collector").collect()
+    return next(each.value for each in samples.samples if each.name.endswith("_total"))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def test_spans_arrive_with_ids_times_kinds_links_and_failure(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, port = receiver
-    started = telemetry.setup("ingestion", environ(port, monkeypatch))
-    with telemetry.span("outer", parent=HEADER, links=[HEADER, "nonsense"]) as failed:
-        with telemetry.span("inner", attributes={"rows": 500}):
+    started = telemetry.setup("ingestion", environ(receiver.endpoint, monkeypatch))
+    with telemetry.span("outer", parent=HEADER, links=[HEADER, "nonsense", OTHER], kind=SERVER) as failed:
+        with telemetry.client_span("inner", {"rows": 500, "ratio": 0.5, "whole": True, "what": "batch"}):
             pass
         failed.fail("KeyError")
     started.close(10)
-    outer, inner = kept.spans
-    assert kept.services == ["luxor-ingestion"]
+    (_, outer), (_, inner) = receiver.spans
     assert (outer.name, outer.trace_id.hex(), outer.parent_span_id.hex()) == ("outer", HEADER[3:35], HEADER[36:52])
+    assert (outer.kind, inner.kind) == (SERVER + 1, CLIENT + 1)
     assert inner.parent_span_id == outer.span_id
-    assert len(outer.links) == 1
-    assert (outer.status.message, inner.status.message) == ("KeyError", "")
-    assert inner.attributes[0].value.int_value == 500
+    # Bit 0 is W3C's sampled flag, bits 8 and 9 tell whether the other side is remote.
+    assert [(link.trace_id.hex(), link.flags) for link in outer.links] == [
+        (HEADER[3:35], 0x301),
+        (OTHER[3:35], 0x300),
+    ]
+    assert (outer.flags, inner.flags) == (0x301, 0x101)
+    assert (outer.status.message, outer.status.code, inner.status.code) == ("KeyError", 2, 0)
+    assert attributes(inner) == {"rows": 500, "ratio": 0.5, "whole": True, "what": "batch"}
     assert 0 < outer.start_time_unix_nano <= inner.start_time_unix_nano <= outer.end_time_unix_nano
 
 
-def test_a_dead_collector_slows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    started = telemetry.setup("ingestion", environ(port, monkeypatch))
-    begun = time.perf_counter()
-    for _ in range(6000):  # more than the queue holds
-        with telemetry.span("batch", parent=HEADER):
-            pass
-    seconds = time.perf_counter() - begun
-    begun = time.perf_counter()
-    started.close(0.2)
-    assert time.perf_counter() - begun < 5
-    # Some 20 µs a span, more on a busy machine; a collector that was waited for would take seconds for each of them.
-    assert seconds < 60
+def test_the_resource_tells_service_version_instance_and_deployment(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = telemetry.setup("revenue", environ(receiver.endpoint, monkeypatch))
+    with telemetry.span("x", parent=HEADER):
+        pass
+    started.close(10)
+    (resource,) = receiver.resources
+    assert resource["service.name"] == "luxor-revenue"
+    assert resource["deployment.environment.name"] == "customs-test"
+    assert resource["service.version"]
+    assert len(resource["service.instance.id"]) == 36
+
+
+def test_a_failed_span_of_an_unsampled_trace_arrives_without_the_flag(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = telemetry.setup("risk", environ(receiver.endpoint, monkeypatch))
+    with telemetry.span("good", parent=OTHER):
+        pass
+    with telemetry.span("bad", parent=OTHER) as bad:
+        bad.fail("STORE_UNAVAILABLE")
+    started.close(10)
+    assert [(span.name, span.flags & 1) for _, span in receiver.spans] == [("bad", 0)]
+
+
+@pytest.mark.parametrize("kind", ["dead", "silent"])
+def test_a_collector_that_does_not_answer_slows_nothing_and_what_is_lost_is_counted(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving(silent=True) as silent:
+        endpoint = silent.endpoint if kind == "silent" else f"http://127.0.0.1:{free_port()}"
+        started = telemetry.setup("ingestion", environ(endpoint, monkeypatch))
+        before = dropped()
+        count = otlp.QUEUE_MAX + 2_000
+        begun = time.perf_counter()
+        for _ in range(count):
+            with telemetry.span("batch", parent=HEADER):
+                pass
+        seconds = time.perf_counter() - begun
+        if kind == "silent":
+            assert silent.asked.wait(20)
+        begun = time.perf_counter()
+        started.close(0.2)
+        assert time.perf_counter() - begun < 5
+        # Some 5 µs a span, more on a busy machine; a collector that was waited for would take seconds for each batch.
+        assert seconds < 30
+        # All are lost: those that the queue had no room for at once, the others with the end. What is on its way may be
+        # counted a moment later, by the thread that is left.
+        assert dropped() - before >= count - otlp.BATCH_MAX
+
+
+def test_the_queue_is_bounded_by_spans_and_takes_more_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving() as kept:
+        exporter = otlp.Exporter("risk", environ(kept.endpoint, monkeypatch))
+        spans = [trace.Span("x", HEADER[3:35], HEADER[36:52], "", True, 1)] * (otlp.QUEUE_MAX + 1)
+        before = dropped()
+        exporter.take(spans)
+        assert dropped() - before == len(spans)
+        exporter.take(spans[:10])
+        exporter.close(10)
+        assert dropped() - before == len(spans)
+        assert len(kept.spans) == 10
 
 
 def test_without_an_endpoint_opentelemetry_is_not_even_loaded() -> None:

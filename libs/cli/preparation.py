@@ -1,0 +1,136 @@
+"""What containers need before their first start: certificates, passwords and the places for data, a directory for each of them.
+
+    <directory>/authority/                 the CAs with their keys, and the passwords; mounted by this job alone
+    <directory>/<service>/                 tls/ (ca.crt, service/<service>/), database-url, store-ca.crt
+    <directory>/<service>-store/           tls/ (tls.crt, tls.key), password-<service>: what PostgreSQL reads
+    <directory>/store/                     the same for one server with all five databases
+    <directory>/command-line/, load/       tls/ of those who call
+
+Everything is closed to all but the account that this runs as. What is there already stays, certificates that end within a
+month are made anew, and services take them up by themselves; so it may be run at any time.
+
+Stores have a CA of their own: what a store holds opens no service's door.
+"""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from libs.cli.common import IDS
+from libs.cli.state import SERVICES
+from libs.server.tls import LocalCA, Party
+
+CALLERS: Final = {
+    "command-line": ("filer", "carrier", "officer", "analyst", "operator"),
+    "load": ("filer", "carrier", "analyst"),
+}
+"""Roles of those who call, by directory."""
+
+
+@dataclass
+class Prepared:
+    """What was done."""
+
+    written: list[str] = field(default_factory=list)
+    """Files that are new or other than before, below the directory."""
+    kept: int = 0
+    """Files that were as they should be."""
+
+
+def prepare(directory: Path, *, deployment: str = "luxor", public_hosts: Sequence[str] = ()) -> Prepared:
+    """Bring every directory up to date; `public_hosts` are what the world calls the published ports' host.
+
+    Raise TlsError or OSError where something cannot be read or written.
+    """
+    work = _Work(directory, deployment, tuple(public_hosts))
+    for service in SERVICES:
+        work.service(service)
+        work.store(f"{service}-store", [service])
+        work.directory_of(f"{service}-data")
+    work.store("store", list(SERVICES))
+    work.directory_of("data")
+    for name, roles in CALLERS.items():
+        work.caller(name, roles)
+    return work.done
+
+
+class _Work:
+    def __init__(self, directory: Path, deployment: str, public_hosts: tuple[str, ...]) -> None:
+        self.base = directory
+        self.public_hosts = public_hosts
+        self.done = Prepared()
+        self.authority = self.directory_of("authority")
+        self.people = LocalCA(self.authority / "luxor", deployment)
+        self.stores = LocalCA(self.authority / "stores", f"{deployment}-stores")
+
+    def service(self, service: str) -> None:
+        """Certificate of a service, how it reaches its store, and what it knows the store by."""
+        place = self.directory_of(service)
+        hosts = ["localhost", "127.0.0.1", "::1", service, f"{service}-grpc", f"{service}-outside", *self.public_hosts]
+        self._party(place / "tls", self.people.issue("service", service, hosts))
+        self._write(place / "store-ca.crt", self.stores.ensure())
+        password = quote(self.password(service), safe="")
+        url = f"postgresql://luxor_{service}:{password}@{service}-store-postgres:5432/luxor_{service}\n"
+        self._write(place / "database-url", url.encode())
+
+    def store(self, store: str, services: Sequence[str]) -> None:
+        """Certificate of a store, which names every network's name for it, and the passwords of its users."""
+        place = self.directory_of(store)
+        party = self.stores.issue("store", store, ["localhost", *(f"{each}-store-postgres" for each in services)])
+        for name in ("tls.key", "tls.crt"):  # the key first, as the CA does
+            self._write(place / "tls" / name, (party.directory / name).read_bytes())
+        for service in services:
+            self._write(place / f"password-{service}", f"{self.password(service)}\n".encode())
+
+    def caller(self, name: str, roles: Sequence[str]) -> None:
+        """Certificates of who calls, one for each role."""
+        place = self.directory_of(name)
+        for role in roles:
+            self._party(
+                place / "tls", self.people.issue(role, IDS[role] if name == "command-line" else f"{name}-{role}")
+            )
+
+    def password(self, service: str) -> str:
+        """The password of a service's user at its store, made at the first call."""
+        path = self.authority / "passwords" / service
+        if not path.exists():
+            self._write(path, secrets.token_urlsafe(24).encode())
+        return path.read_text()
+
+    def directory_of(self, name: str) -> Path:
+        """A directory that only this account may enter."""
+        path = self.base / name
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o700)
+        return path
+
+    def _party(self, tls: Path, party: Party) -> None:
+        own = tls / party.directory.parent.name / party.directory.name
+        self._write(own / "tls.key", (party.directory / "tls.key").read_bytes())
+        self._write(own / "tls.crt", (party.directory / "tls.crt").read_bytes())
+        self._write(tls / "ca.crt", party.roots.read_bytes())
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Replace a file in one step where its content is another one."""
+        if path.exists() and path.read_bytes() == content:
+            self.done.kept += 1
+            return
+        for parent in reversed(path.relative_to(self.base).parents):
+            (self.base / parent).mkdir(mode=0o700, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        self.done.written.append(str(path.relative_to(self.base)))

@@ -1,0 +1,101 @@
+"""Finds the spans of one consignment, or of traces, in the records of all services."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from libs.client.client import Client
+from libs.client.errors import LuxorError
+from luxor.trace.v1 import trace_pb2
+
+SERVICES: Final = ("ingestion", "clearance", "risk", "revenue", "statistics")
+"""In the order in which a consignment meets them."""
+ASK_SECONDS: Final = 5.0
+TRACES_MAX: Final = 64
+_SKEW_MICROS: Final = 900_000_000
+"""Hosts' clocks may differ by minutes: so much earlier than the acceptance spans are looked for."""
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A span, and the service that told it."""
+
+    service: str
+    span: trace_pb2.Span
+
+
+@dataclass(slots=True)
+class Story:
+    """What all services together know."""
+
+    facts: list[tuple[str, trace_pb2.Fact]] = field(default_factory=list)
+    """Service and fact, in the order of services and versions."""
+    spans: dict[str, Told] = field(default_factory=dict)
+    """By span id."""
+    silent: dict[str, LuxorError] = field(default_factory=dict)
+    """Services that did not answer."""
+    kept_since: dict[str, int] = field(default_factory=dict)
+    """When the oldest span that a service keeps was written, microseconds; 0 where it keeps none."""
+    left_out: int = 0
+    """Spans that were found and not told."""
+
+    @property
+    def known(self) -> bool:
+        """Whether anybody knows anything."""
+        return bool(self.facts or self.spans)
+
+
+def is_trace_id(text: str) -> bool:
+    """Tell whether a text is a trace id, and so no MRN."""
+    return _TRACE_ID.fullmatch(text) is not None
+
+
+async def find_story(client: Client, *, mrn: str = "", trace_ids: Sequence[str] = ()) -> Story:
+    """Ask all services for a consignment or for traces, then once more for the traces that the others named.
+
+    A service that does not answer is named in the story; raise LuxorError where none does, or where the request itself is
+    refused.
+    """
+    story = Story()
+
+    async def ask(service: str, **what: object) -> trace_pb2.FindResponse | None:
+        try:
+            return await client.find_traces(service, timeout_seconds=ASK_SECONDS, **what)  # type: ignore[arg-type]
+        except LuxorError as error:
+            story.silent[service] = error
+            return None
+
+    first = await _all(lambda service: ask(service, mrn=mrn, trace_ids=trace_ids), SERVICES)
+    if not any(first):
+        raise next(iter(story.silent.values()))
+    _take(story, first)
+    for service, answer in zip(SERVICES, first, strict=True):
+        if answer is not None:
+            story.facts.extend((service, fact) for fact in answer.facts)
+    named = dict.fromkeys(fact.traceparent[3:35] for _, fact in story.facts if fact.traceparent)
+    wanted = [each for each in named if each not in trace_ids][:TRACES_MAX]
+    if wanted:
+        begun = min((fact.at for _, fact in story.facts if fact.at), default=0)
+        since = max(0, begun - _SKEW_MICROS)
+        answering = [service for service in SERVICES if service not in story.silent]
+        _take(story, await _all(lambda service: ask(service, trace_ids=wanted, since=since), answering))
+    return story
+
+
+async def _all(
+    ask: Callable[[str], Awaitable[trace_pb2.FindResponse | None]], services: Sequence[str]
+) -> list[trace_pb2.FindResponse | None]:
+    return list(await asyncio.gather(*(ask(service) for service in services)))
+
+
+def _take(story: Story, answers: Iterable[trace_pb2.FindResponse | None]) -> None:
+    for answer in answers:
+        if answer is None:
+            continue
+        story.kept_since[answer.service] = answer.kept_since
+        story.left_out += answer.spans_left_out
+        for each in answer.spans:
+            story.spans.setdefault(each.span_id, Told(answer.service, each))

@@ -1,0 +1,113 @@
+"""Each service's own records of traces: written in the background, kept some days, and served as TraceService.
+
+traces = Traces(start, store.trail)
+...
+return [traces.run, Housekeeping(start.database, start.replica, (*steps, *traces.steps)).run]
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc.aio
+
+from libs.customs import mrn
+from libs.server.errors import Refusal
+from libs.server.identity import Role
+from libs.store.assessments import AssessmentLog
+from libs.store.database import Database
+from libs.store.housekeeping import Step, drop_days, make_days
+from libs.store.trace_records import TABLE, Recorded, TraceRecords
+from libs.telemetry.setup import TelemetryConfig
+from luxor.trace.v1 import trace_pb2 as pb
+from luxor.trace.v1.trace_pb2_grpc import TraceServiceServicer, add_TraceServiceServicer_to_server
+
+if TYPE_CHECKING:
+    from libs.server.launch import Start
+
+TRACE_IDS_MAX: Final = 64
+READERS: Final = {Role.OFFICER, Role.OPERATOR}
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+Trail = Callable[[str], Awaitable[Sequence[pb.Fact]]]
+"""Tells what a service noted of a consignment, by its MRN, which is well formed."""
+
+
+def assessment_trail(database: Database) -> Trail:
+    """Return the trail of a service that keeps an assessment log."""
+
+    async def trail(number: str) -> Sequence[pb.Fact]:
+        async with database.connection() as reader:
+            noted = await AssessmentLog().trail(reader, number)
+        return [pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=version, traceparent=trace) for version, trace in noted]
+
+    return trail
+
+
+class Traces:
+    """What a service needs to keep and to tell its traces."""
+
+    def __init__(self, start: "Start", trail: Trail) -> None:
+        """Serve TraceService; `run` is to be among the background work, `steps` among the housekeeping."""
+        days = TelemetryConfig.from_environ(start.service, start.environ).trace_days
+        self._records = TraceRecords(start.database)
+        start.database.before_close(self._records.finish)
+        self.steps: tuple[Step, ...] = (make_days(TABLE), drop_days(TABLE, days))
+        servicer = TraceServicer(start.service, self._records, trail)
+        start.server.add(add_TraceServiceServicer_to_server, servicer, roles={"Find": READERS})
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write records until `stop`."""
+        await self._records.run(stop)
+
+
+class TraceServicer(TraceServiceServicer):
+    """Answers from one service's records."""
+
+    def __init__(self, service: str, records: TraceRecords, trail: Trail) -> None:
+        self._service = service
+        self._records = records
+        self._trail = trail
+
+    async def Find(self, request: pb.FindRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.FindResponse:
+        """Tell a consignment's facts, and the spans of its traces and of those that are named."""
+        if not request.mrn and not request.trace_ids:
+            raise Refusal("TRACE_NOT_NAMED", path="mrn")
+        if len(request.trace_ids) > TRACE_IDS_MAX:
+            raise Refusal("TRACES_TOO_MANY", path="trace_ids", count=len(request.trace_ids), count_max=TRACE_IDS_MAX)
+        for place, each in enumerate(request.trace_ids):
+            if _TRACE_ID.fullmatch(each) is None:
+                raise Refusal("TRACE_ID_MALFORMED", path=f"trace_ids[{place}]", value=each)
+        if request.mrn and not mrn.is_valid(request.mrn):
+            raise Refusal("MRN_MALFORMED", path="mrn", value=request.mrn)
+        facts = await self._trail(request.mrn) if request.mrn else ()
+        traces = {fact.traceparent[3:35] for fact in facts if fact.traceparent} | set(request.trace_ids)
+        found = await self._records.find(traces, since=max(0, request.since))
+        return pb.FindResponse(
+            service=self._service,
+            facts=facts,
+            spans=[_told(each) for each in found.spans],
+            spans_left_out=found.left_out,
+            kept_since=found.kept_since,
+        )
+
+
+def _told(each: Recorded) -> pb.Span:
+    return pb.Span(
+        name=each.name,
+        trace_id=each.trace_id,
+        span_id=each.span_id,
+        parent_span_id=each.parent_id,
+        kind=pb.SpanKind.ValueType(each.kind + 1),
+        sampled=each.sampled,
+        started_at=each.start_nanos // 1000,
+        ended_at=each.end_nanos // 1000,
+        failure=each.failure,
+        attributes=[pb.Attribute(name=name, value=_text(value)) for name, value in each.attributes.items()],
+        links=each.links,
+    )
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,127 @@
+"""What a store tells about itself: its pool and its transactions at each scrape, its size and backlogs by a look now and then."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from libs import telemetry
+from libs.store.database import Database
+from libs.telemetry.metrics import REGISTRY
+
+Look = Callable[[Database], Awaitable[None]]
+
+INTERVAL_SECONDS: Final = 15.0
+LOOK_MILLIS_MAX: Final = 5_000
+COUNTED_MAX: Final = 1_000_000
+"""Where counting rows for a gauge ends: a backlog of more is as bad, and counting it would cost those who work it off."""
+
+UNAVAILABLE_REASONS: Final = (
+    "connection", "starting", "too_many_connections", "pool", "deadlock", "serialization", "timeout", "lock", "disk_full",
+    "io", "memory", "read_only", "stale_plan",
+)  # fmt: skip
+"""The reasons of StoreUnavailable, which are all told from the start: a rate needs a zero to rise from."""
+
+_log = telemetry.get_logger()
+_size = telemetry.gauge("luxor_store_bytes", "Size of the service's own database on its server's disk")
+_looked = telemetry.gauge(
+    "luxor_store_looked_timestamp_seconds", "When the gauges that are counted in the store were last brought up to date"
+)
+
+
+class StoreCollector:
+    """Tells of the process's own database what `Database` counts anyway."""
+
+    def __init__(self) -> None:
+        """Tell of nothing yet."""
+        self._database: Database | None = None
+
+    def watch(self, database: Database) -> None:
+        """Tell of this database from now on."""
+        self._database = database
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the numbers, as Prometheus' client asks for them."""
+        connections = GaugeMetricFamily(
+            "luxor_store_connections", "Connections of the pool by what they do", labels=("state",)
+        )
+        limit = GaugeMetricFamily("luxor_store_connections_max", "Connections that the pool may have")
+        waiting = GaugeMetricFamily("luxor_store_connections_waiting", "Work that waits for a connection of the pool")
+        transactions = CounterMetricFamily(
+            "luxor_store_transactions", "Write transactions by how they ended", labels=("outcome",)
+        )
+        slow = CounterMetricFamily(
+            "luxor_store_slow_transactions", "Write transactions that held the horizon for over 100 ms"
+        )
+        refused = CounterMetricFamily(
+            "luxor_store_unavailable", "Work that the store refused for now, by reason", labels=("reason",)
+        )
+        if self._database is not None:
+            counts = self._database.counts
+            in_use, idle, most = self._database.connections
+            connections.add_metric(("in_use",), in_use)
+            connections.add_metric(("idle",), idle)
+            limit.add_metric((), most)
+            waiting.add_metric((), counts.waiting)
+            transactions.add_metric(("committed",), counts.transactions)
+            transactions.add_metric(("rolled_back",), counts.rolled_back)
+            slow.add_metric((), counts.slow)
+            for reason in UNAVAILABLE_REASONS:
+                refused.add_metric((reason,), counts.unavailable_by.get(reason, 0))
+        yield from (connections, limit, waiting, transactions, slow, refused)
+
+
+_collector = StoreCollector()
+REGISTRY.register(_collector)
+
+
+def watched_database(url: str, *, name: str) -> Database:
+    """Return a service's own database, whose pool and transactions are told by the metrics."""
+    lasted = telemetry.loop_histogram(
+        "luxor_store_transaction_seconds", "Write transactions of the service's own store", of_spans=True
+    )
+    waited = telemetry.loop_histogram(
+        "luxor_store_connection_wait_seconds", "From asking for a connection of the pool to having it"
+    )
+    database = Database(url, name=name, watch=lasted.observe, watch_wait=waited.observe)
+    _collector.watch(database)
+    return database
+
+
+async def size(database: Database) -> None:
+    """Look how large the database is."""
+    async with database.connection(timeout_millis=LOOK_MILLIS_MAX) as reading:
+        _size.set(await reading.raw.fetchval("select pg_database_size(current_database())"))
+
+
+class Looking:
+    """Looks at the store now and then for gauges that only it can tell; every replica does, each for its own metrics."""
+
+    def __init__(
+        self, database: Database, looks: Sequence[Look] = (), *, interval_seconds: float = INTERVAL_SECONDS
+    ) -> None:
+        """Take what to look at, beside the size."""
+        self._database = database
+        self._looks = (size, *looks)
+        self._interval_seconds = interval_seconds
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until `stop`; what fails is logged and looked at again, and the gauges keep what they told last."""
+        while not stop.is_set():
+            await self.step()
+            try:
+                async with asyncio.timeout(self._interval_seconds):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self) -> None:
+        """Look once."""
+        for look in self._looks:
+            try:
+                await look(self._database)
+            except Exception as error:  # a gauge must never end a service
+                _log.warning("STORE_NOT_LOOKED_AT", store=self._database.name, error=type(error).__name__)
+                return
+        _looked.set_to_current_time()

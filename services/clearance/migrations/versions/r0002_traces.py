@@ -1,0 +1,14 @@
+"""The service's own records of traces."""
+
+from alembic import op
+
+from libs.store.trace_records import create_trace_records
+
+revision = "0002"
+down_revision = "0001"
+works_from = "0001"
+
+
+def upgrade() -> None:
+    """Create it all; the release before goes on beside it."""
+    create_trace_records(op)

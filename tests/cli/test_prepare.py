@@ -1,0 +1,136 @@
+"""`luxor prepare`: what containers start with is complete, closed, and the same after a second run."""
+
+import io
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from cryptography import x509
+
+from libs.cli.preparation import prepare
+from libs.cli.state import SERVICES
+from libs.server.config import ServerConfig
+from libs.server.tls import LocalCA, Party, server_hosts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("volumes")
+    prepare(directory, public_hosts=["customs.example", "192.0.2.7"])
+    return directory
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def names(certificate: Path) -> set[str]:
+    found = x509.load_pem_x509_certificate(certificate.read_bytes())
+    given = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {*given.get_values_for_type(x509.DNSName), *map(str, given.get_values_for_type(x509.IPAddress))}
+
+
+def test_every_file_and_directory_is_closed_to_all_but_the_account(prepared: Path) -> None:
+    for path in prepared.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_starts_with_what_its_directory_holds_and_the_authoritys_key_is_not_in_it(
+    prepared: Path, service: str
+) -> None:
+    own = prepared / service
+    environ = {
+        "LUXOR_TLS_DIR": str(own / "tls"),
+        f"LUXOR_{service.upper()}_DATABASE_URL_FILE": str(own / "database-url"),
+        "LUXOR_DATABASE_CA": str(own / "store-ca.crt"),
+    }
+    config = ServerConfig.from_environ(service, environ)
+    url = urlsplit(config.database_url)
+    assert (url.hostname, url.username, url.path) == (
+        f"{service}-store-postgres",
+        f"luxor_{service}",
+        f"/luxor_{service}",
+    )
+    assert "sslmode=verify-full" in url.query
+    assert unquote(url.password or "") == (prepared / f"{service}-store" / f"password-{service}").read_text().strip()
+    assert not list(own.rglob("ca.key"))
+    # As the server does at its start: nothing is to be issued, so nothing has to be written.
+    own_party = LocalCA(config.tls_dir).issue("service", service, server_hosts(service))
+    own_party.load()
+    assert names(own_party.directory / "tls.crt") >= {
+        service,
+        f"{service}-grpc",
+        "localhost",
+        "customs.example",
+        "192.0.2.7",
+    }
+
+
+def test_a_store_has_a_certificate_for_its_name_from_an_authority_that_no_service_trusts_calls_of(
+    prepared: Path,
+) -> None:
+    for service in SERVICES:
+        own = prepared / f"{service}-store"
+        assert f"{service}-store-postgres" in names(own / "tls" / "tls.crt")
+        Party(own / "tls", prepared / service / "store-ca.crt").load()
+        assert (prepared / service / "store-ca.crt").read_bytes() != (
+            prepared / service / "tls" / "ca.crt"
+        ).read_bytes()
+    every = {f"{service}-store-postgres" for service in SERVICES}
+    assert names(prepared / "store" / "tls" / "tls.crt") >= every
+    assert {path.name for path in (prepared / "store").iterdir()} == {"tls", *(f"password-{each}" for each in SERVICES)}
+
+
+def test_passwords_are_long_and_each_is_another(prepared: Path) -> None:
+    passwords = {(prepared / f"{each}-store" / f"password-{each}").read_text().strip() for each in SERVICES}
+    assert len(passwords) == len(SERVICES)
+    assert min(map(len, passwords)) >= 32
+
+
+def test_a_second_run_changes_nothing(prepared: Path) -> None:
+    before = content(prepared)
+    done = prepare(prepared, public_hosts=["customs.example", "192.0.2.7"])
+    assert done.written == []
+    assert content(prepared) == before
+
+
+def test_what_was_lost_is_written_again_and_fits_what_is_left(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    before = content(tmp_path)
+    for name in ("risk/database-url", "risk-store/password-risk", "risk/tls/service/risk/tls.key"):
+        (tmp_path / name).unlink()
+    done = prepare(tmp_path)
+    assert sorted(done.written) == ["risk-store/password-risk", "risk/database-url", "risk/tls/service/risk/tls.key"]
+    assert content(tmp_path) == before
+
+
+def test_a_new_public_name_comes_into_the_certificates(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    done = prepare(tmp_path, public_hosts=["new.example"])
+    assert "ingestion/tls/service/ingestion/tls.crt" in done.written
+    assert "new.example" in names(tmp_path / "ingestion" / "tls" / "service" / "ingestion" / "tls.crt")
+    Party(tmp_path / "ingestion/tls/service/ingestion", tmp_path / "ingestion/tls/ca.crt").load()
+
+
+def test_a_certificate_leaves_a_container_as_an_archive_that_is_a_tls_directory(tmp_path: Path) -> None:
+    prepare(tmp_path / "volumes")
+    environ = {"LUXOR_TLS_DIR": str(tmp_path / "volumes" / "authority" / "luxor"), "PATH": os.defpath}
+    done = subprocess.run(
+        [sys.executable, "-m", "libs.cli.entry", "certificate", "issue", "filer", "acme", "--tar"],
+        cwd=ROOT, env=environ, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        assert archive.getnames() == ["ca.crt", "filer/acme/tls.crt", "filer/acme/tls.key"]
+        assert {member.mode for member in archive} == {0o600}
+        archive.extractall(tmp_path / "mine", filter="data")
+    party = LocalCA(tmp_path / "mine").issue("filer", "acme")
+    assert x509.load_pem_x509_certificate(party.load().certificates).subject.rfc4514_string() == "CN=acme"

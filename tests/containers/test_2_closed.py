@@ -1,0 +1,153 @@
+"""No container may more than it needs, holds what is another's, or reaches what deploy/map.yaml does not draw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from docker.models.containers import Container
+
+from libs.cli.state import SERVICES
+from tests.containers.composed import STORES, Composed, addresses, listens_outside, reachable_from
+from tests.containers.conftest import Whole
+from tools import deployment_map
+
+RUNNING = (*SERVICES, *STORES)
+CALLERS = ("command-line", "load")
+
+
+@pytest.fixture(scope="module")
+def system(whole: Whole) -> Composed:
+    """The system alone."""
+    return whole.system
+
+
+@pytest.fixture(scope="module")
+def callers(system: Composed) -> Iterator[dict[str, Container]]:
+    """Containers of those who call, kept there without doing anything."""
+    found = {}
+    for name in CALLERS:
+        own = f"{system.project}-{name}"
+        idle = ["--entrypoint", "/opt/luxor/bin/python", "--name", own]
+        system.compose(
+            "run", "--detach", "--no-deps", *idle, name, "-c", "import time; time.sleep(3600)",
+            profiles="stores,command-line,staging",
+        )  # fmt: skip
+        found[name] = system.engine.containers.get(own)
+    yield found
+    for container in found.values():
+        container.remove(force=True)
+
+
+def test_no_container_runs_as_root_or_may_become_it(system: Composed) -> None:
+    found = system.containers()
+    assert {*RUNNING, "prepare"} <= set(found)
+    for name, container in found.items():
+        user = container.attrs["Config"]["User"].partition(":")[0]
+        assert user.isdigit(), name
+        assert int(user) > 0, name
+        host = container.attrs["HostConfig"]
+        assert host["CapDrop"] == ["ALL"], name
+        assert not host["CapAdd"], name
+        assert host["SecurityOpt"] == ["no-new-privileges:true"], name
+        assert not host["Privileged"], name
+        if container.status == "running":
+            processes = container.top(ps_args="-eo uid,pid,args")["Processes"]
+            assert processes, name
+            assert all(int(row[0]) > 0 for row in processes), (name, processes)
+
+
+def test_every_container_is_read_only_and_bounded(system: Composed) -> None:
+    for name, container in system.containers().items():
+        host = container.attrs["HostConfig"]
+        assert host["ReadonlyRootfs"], name
+        assert host["Memory"] > 0, name
+        assert host["PidsLimit"] > 0, name
+        assert host["NanoCpus"] > 0, name
+        assert host["LogConfig"]["Config"]["max-size"], name
+        if name in RUNNING:
+            assert host["RestartPolicy"]["Name"] == "unless-stopped", name
+            assert container.exec_run(["touch", "/run/luxor/x"]).exit_code != 0, name
+            assert container.exec_run(["touch", "/etc/x"]).exit_code != 0, name
+
+
+def test_secrets_are_each_in_a_volume_that_one_container_mounts_and_its_user_alone_can_read(system: Composed) -> None:
+    mounted: dict[str, list[str]] = {}
+    for name, container in system.containers().items():
+        for mount in container.attrs["Mounts"]:
+            if mount["Type"] == "volume":
+                mounted.setdefault(mount["Name"].removeprefix(f"{system.project}_"), []).append(name)
+    assert mounted["authority"] == ["prepare"]
+    for name in RUNNING:
+        assert sorted(mounted[name]) == sorted([name, "prepare"])
+    program = "find /run/luxor -mindepth 0 -printf '%m %U %y %p\\n'"
+    for name in RUNNING:
+        lines = system.container(name).exec_run(["sh", "-c", program]).output.decode().splitlines()
+        assert len(lines) >= 4, name
+        for line in lines:
+            mode, user, kind, path = line.split(" ", 3)
+            assert (mode, user) == ("700" if kind == "d" else "600", "10001"), (name, line)
+            assert not path.endswith("ca.key"), name
+
+
+def test_each_part_reaches_what_the_map_draws_and_nothing_else(system: Composed, callers: dict[str, Container]) -> None:
+    drawn = deployment_map.read()
+    where = {name: addresses(system.container(name)) for name in RUNNING}
+    targets = [
+        (place, port, name, purpose)
+        for name in RUNNING
+        for place in [*where[name].values(), *(f"{name}-{purpose}" for purpose in drawn.parts[name].ports)]
+        for purpose, port in drawn.parts[name].ports.items()
+    ]
+    tried = 0
+    sources = {name: system.container(name) for name in RUNNING} | callers
+    for source, container in sources.items():
+        others = [each for each in targets if each[2] != source]
+        taken = reachable_from(system, container, [(place, port) for place, port, _, _ in others])
+        reached = {(name, purpose) for place, port, name, purpose in others if (place, port) in taken}
+        wanted = {
+            (name, purpose)
+            for name in RUNNING
+            for purpose in drawn.parts[name].ports
+            if drawn.allowed(source, name, purpose)
+        }
+        assert reached == wanted, source
+        tried += len(others)
+    print(f"\n{tried} connections tried from inside of {len(sources)} containers")
+
+
+def test_from_outside_the_services_ports_are_open_on_this_host_alone_and_nothing_else_is(system: Composed) -> None:
+    published = {}
+    for name in RUNNING:
+        for port, bound in system.container(name).attrs["NetworkSettings"]["Ports"].items():
+            for each in bound or []:
+                published[name, port] = (each["HostIp"], int(each["HostPort"]))
+    drawn = deployment_map.read()
+    wanted = {
+        name for name in RUNNING for purpose in drawn.parts[name].ports if drawn.allowed("outside", name, purpose)
+    }
+    assert {name for name, _ in published} == wanted
+    for host, port in published.values():
+        assert host == "127.0.0.1"
+        assert listens_outside(port, "127.0.0.1")
+        assert not listens_outside(port, "127.0.0.2")
+
+
+def test_the_stores_take_users_over_tls_with_a_password_only(system: Composed) -> None:
+    for service in SERVICES:
+        rules = json.loads(
+            system.query(service, "select json_agg(row(type, auth_method)) from pg_hba_file_rules where error is null")
+        )
+        assert [tuple(each.values()) for each in rules] == [("local", "trust"), ("hostssl", "scram-sha-256")]
+        sessions = system.query(
+            service,
+            "select count(*), count(*) filter (where ssl.ssl) from pg_stat_activity as one join pg_stat_ssl as ssl using (pid) "
+            f"where usename = 'luxor_{service}'",
+        )
+        whole, encrypted = sessions.split("|")
+        assert int(whole) == int(encrypted) > 0
+        durable = "select string_agg(setting, ',' order by name) from pg_settings where name in ('fsync', 'full_page_writes', 'synchronous_commit')"
+        assert system.query(service, durable) == "on,on,on"
+        assert system.query(service, "show max_locks_per_transaction") == "2048"
+        assert system.query(service, "show max_prepared_transactions") == "0"

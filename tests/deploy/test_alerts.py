@@ -1,0 +1,109 @@
+"""Alerts: promtool takes them, each fires when it should and stays silent when it should not, and leads to a runbook."""
+
+import re
+import subprocess
+from functools import cache
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.promql import PROMETHEUS, ROOT, known_series, names, promtool, run_promtool
+
+RULES = PROMETHEUS / "alerts.yaml"
+TESTS = ("alerts_test.yaml", "alerts_slow_test.yaml")
+RUNBOOKS = ROOT / "docs" / "operating" / "runbooks"
+
+
+@cache
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def alerts() -> list[dict[str, Any]]:
+    return [rule for rule in rules() if "alert" in rule]
+
+
+ALERTS = [each["alert"] for each in alerts()]
+
+
+def recorded() -> set[str]:
+    return {rule["record"] for rule in rules() if "record" in rule}
+
+
+def alert(name: str) -> dict[str, Any]:
+    return next(each for each in alerts() if each["alert"] == name)
+
+
+def test_prometheus_takes_the_configuration_and_the_rules() -> None:
+    for arguments in (("check", "config", PROMETHEUS / "prometheus.yml"), ("check", "rules", RULES)):
+        done = run_promtool(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("file", TESTS)
+def test_each_alert_fires_when_it_should_and_is_silent_when_it_should_not(file: str) -> None:
+    done = subprocess.run(
+        [promtool(), "test", "rules", file], cwd=PROMETHEUS, capture_output=True, text=True, timeout=170, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
+    fires: set[str] = set()
+    silent: set[str] = set()
+    for file in TESTS:
+        described = yaml.safe_load((PROMETHEUS / file).read_text("utf-8"))
+        groups = [group["name"] for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]]
+        assert described["group_eval_order"] == groups, "what records record has to be there before alerts are judged"
+        for case in described["tests"]:
+            for check in case["promql_expr_test"]:
+                found = re.fullmatch(r'count\(ALERTS\{alertname="(\w+)",alertstate="firing"\}\)', check["expr"])
+                assert found is not None, check["expr"]
+                counts = [sample["value"] for sample in check["exp_samples"]]
+                (fires if counts and counts[0] >= 1 else silent).add(found[1])
+    assert fires == set(ALERTS)
+    assert silent == set(ALERTS)
+
+
+def test_every_metric_that_a_rule_names_is_declared_by_the_code() -> None:
+    for rule in rules():
+        unknown = names(rule["expr"]) - known_series() - recorded()
+        assert not unknown, f"{rule.get('alert') or rule['record']} names {unknown}, which nobody tells"
+
+
+def test_a_query_that_names_what_nobody_tells_would_be_found() -> None:
+    assert names('sum by (service) (rate(luxor_gone_total{a="up"}[5m])) > 0 and on (x) up offset 1d') == {
+        "luxor_gone_total",
+        "up",
+    }
+    assert "luxor_gone_total" not in known_series()
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_says_what_it_means_to_users_and_where_its_runbook_is(name: str) -> None:
+    rule = alert(name)
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+    told = rule["annotations"]
+    assert set(told) == {"summary", "description", "runbook_url"}
+    assert len(told["summary"]) <= 140
+    assert len(told["description"]) >= 80
+    assert told["runbook_url"] == f"docs/operating/runbooks/{name}.md"
+    text = (ROOT / told["runbook_url"]).read_text("utf-8")
+    assert text.startswith(f"# {name}\n")
+    for part in ("What it means", "What users notice", "How to look", "Likely causes", "What to do", "When it is over"):
+        assert f"\n## {part}\n" in text, f"{name}: the part {part!r} is missing"
+
+
+def test_labels_in_texts_are_labels_that_the_query_keeps() -> None:
+    for rule in alerts():
+        texts = " ".join(rule["annotations"].values())
+        for label in set(re.findall(r"\$labels\.(\w+)", texts)):
+            dropped = re.search(r"^\s*(sum|max|min|count)\s*(by \(([^)]*)\))?\s*\(", rule["expr"])
+            if dropped is not None:
+                assert label in (dropped[3] or ""), f"{rule['alert']} tells {label}, which its query leaves out"
+
+
+def test_no_runbook_is_about_an_alert_that_is_gone() -> None:
+    assert {path.stem for path in RUNBOOKS.glob("Luxor*.md")} == set(ALERTS)

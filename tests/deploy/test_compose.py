@@ -1,0 +1,192 @@
+"""deploy/compose: valid under every profile, closed, and its configurations fit each other."""
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from libs.server.config import PORTS
+from tools import deployment_map
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = ROOT / "deploy" / "compose"
+COMPOSE = yaml.safe_load((HERE / "compose.yaml").read_text(encoding="utf-8"))
+SERVICES = COMPOSE["services"]
+PROFILES = ("stores", "one-store", "watch", "staging", "command-line", "certificate")
+OBSERVERS = ("collector", "jaeger", "prometheus", "grafana")
+
+
+def command() -> list[str]:
+    """Compose, as the engine's plug-in or by itself."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if (
+            shutil.which(words[0])
+            and subprocess.run([*words, "version"], capture_output=True, check=False).returncode == 0
+        ):
+            return words
+    pytest.skip("Docker Compose is not installed")
+
+
+def config(profiles: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LUXOR_", "COMPOSE_"))}
+    return subprocess.run(
+        [*command(), "config", "-q"], cwd=HERE, env=clean | {"COMPOSE_PROFILES": profiles} | environ,
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "profiles",
+    [*PROFILES, *(",".join(pair) for pair in itertools.combinations(("stores", "watch", "staging"), 2)), "*"],
+)
+def test_compose_takes_the_file_under_every_profile(profiles: str) -> None:
+    done = config(profiles)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_the_profiles_are_those_that_are_told_and_stores_is_what_runs_unless_told_otherwise() -> None:
+    assert {profile for each in SERVICES.values() for profile in each.get("profiles", [])} == set(PROFILES)
+    assert "COMPOSE_PROFILES=stores\n" in (HERE / ".env").read_text(encoding="utf-8")
+    for service in PORTS:
+        assert "profiles" not in SERVICES[service]
+
+
+def test_no_container_runs_as_root_or_may_more_than_it_needs() -> None:
+    for name, each in SERVICES.items():
+        assert re.fullmatch(r"[1-9]\d*:\d+", each["user"]), name
+        assert each["read_only"] is True, name
+        assert each["cap_drop"] == ["ALL"], name
+        assert "cap_add" not in each, name
+        assert each["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in each, name
+        limits = each["deploy"]["resources"]["limits"]
+        assert set(limits) == {"cpus", "memory", "pids"}, name
+        assert each["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
+        for mount in each.get("volumes", []):
+            assert "docker.sock" not in str(mount), name
+
+
+def test_what_must_go_on_is_started_again_and_what_ends_is_not() -> None:
+    for name, each in SERVICES.items():
+        goes_on = name in PORTS or name in OBSERVERS or name.endswith("store")
+        assert each.get("restart", "no") == ("unless-stopped" if goes_on else "no"), name
+
+
+def test_nobody_waits_for_anybody_but_the_job_that_writes_certificates() -> None:
+    for name, each in SERVICES.items():
+        assert set(each.get("depends_on", {})) <= {"prepare"}, name
+
+
+def test_the_authoritys_keys_are_in_a_volume_that_no_service_mounts() -> None:
+    users = {
+        name
+        for name, each in SERVICES.items()
+        for mount in each.get("volumes", [])
+        if str(mount).startswith("authority:")
+    }
+    assert users == {"prepare", "certificate"}
+    for name in users:
+        assert SERVICES[name]["network_mode"] == "none"
+
+
+def test_each_service_and_store_mounts_its_own_secrets_and_nobody_elses() -> None:
+    for name, each in SERVICES.items():
+        if name in {"prepare", "certificate", *OBSERVERS}:
+            continue
+        (secrets,) = [mount for mount in each["volumes"] if mount["target"] == "/run/luxor"]
+        assert (secrets["source"], secrets["read_only"]) == (name, True), name
+        for mount in each["volumes"]:
+            if mount is not secrets:
+                assert mount["source"] == ("data" if name == "store" else name.replace("-store", "-data")), name
+    prepared = {mount.partition(":")[0] for mount in SERVICES["prepare"]["volumes"]}
+    assert prepared | {"prometheus-data", "grafana-data"} == set(COMPOSE["volumes"])
+
+
+def test_one_image_runs_all_of_ours_and_images_of_others_are_pinned_and_may_be_replaced() -> None:
+    for name, each in SERVICES.items():
+        match = re.fullmatch(r"\$\{(LUXOR_[A-Z_]*IMAGE):-([^:}]+):([^:}]+)\}", each["image"])
+        assert match, (name, each["image"])
+        variable, _, tag = match.groups()
+        assert tag != "latest", name
+        assert re.search(r"\d", tag), name
+        ours = name not in OBSERVERS and not name.endswith("store")
+        assert (variable == "LUXOR_IMAGE") == ours, name
+
+
+def test_the_image_is_of_the_version_of_the_project() -> None:
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version
+    assert SERVICES["ingestion"]["image"] == f"${{LUXOR_IMAGE:-luxor:{version.group(1)}}}"
+
+
+def test_stores_are_durable_and_stop_by_the_fast_shutdown() -> None:
+    lines = (HERE / "store.conf").read_text(encoding="utf-8").splitlines()
+    told = dict(
+        (part.strip() for part in line.partition("#")[0].split("=", 1))
+        for line in lines
+        if "=" in line.partition("#")[0]
+    )
+    assert told["fsync"] == told["synchronous_commit"] == told["full_page_writes"] == "on"
+    assert told["max_locks_per_transaction"] == "2048"
+    assert told["max_prepared_transactions"] == "0"
+    assert told["ssl"] == "on"
+    rules = [
+        line.split()
+        for line in (HERE / "store-hba.conf").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
+    assert rules == [["local", "all", "all", "trust"], ["hostssl", "all", "all", "all", "scram-sha-256"]]
+    for name in ("store", *(f"{service}-store" for service in PORTS)):
+        assert SERVICES[name]["stop_signal"] == "SIGINT"
+
+
+def test_the_entrypoint_of_stores_is_sound_shell() -> None:
+    assert subprocess.run(["sh", "-n", str(HERE / "store.sh")], check=False).returncode == 0
+    text = (HERE / "store.sh").read_text(encoding="utf-8")
+    assert "eval" not in text
+
+
+def test_the_collector_and_jaeger_listen_and_dial_as_the_map_draws() -> None:
+    drawn = deployment_map.read()
+    collector = yaml.safe_load((HERE / "collector.yaml").read_text(encoding="utf-8"))
+    jaeger = yaml.safe_load((HERE / "jaeger.yaml").read_text(encoding="utf-8"))
+    assert collector["receivers"]["otlp"]["protocols"] == {
+        "grpc": {"endpoint": f"collector-otlp:{drawn.parts['collector'].ports['otlp']}"}
+    }
+    assert collector["exporters"]["otlp"]["endpoint"] == f"jaeger-otlp:{drawn.parts['jaeger'].ports['otlp']}"
+    assert jaeger["receivers"]["otlp"]["protocols"] == {
+        "grpc": {"endpoint": f"jaeger-otlp:{drawn.parts['jaeger'].ports['otlp']}"}
+    }
+    assert (
+        jaeger["extensions"]["jaeger_query"]["http"]["endpoint"] == f"jaeger-web:{drawn.parts['jaeger'].ports['web']}"
+    )
+    for each in (collector, jaeger):
+        for pipeline in each["service"]["pipelines"].values():
+            for kind in ("receivers", "processors", "exporters"):
+                assert set(pipeline[kind]) <= set(each[kind])
+        assert set(each["service"].get("extensions", [])) == set(each.get("extensions", {}))
+    assert drawn.allowed("collector", "jaeger", "otlp")
+
+
+def test_the_configurations_that_compose_mounts_are_there() -> None:
+    for each in COMPOSE["configs"].values():
+        assert (HERE / each["file"]).is_file(), each
+    used = {config["source"] for each in SERVICES.values() for config in each.get("configs", [])}
+    assert used == set(COMPOSE["configs"])
+    for name in OBSERVERS:
+        for mount in SERVICES[name].get("volumes", []):
+            if isinstance(mount, dict) and mount["type"] == "bind":
+                assert (HERE / mount["source"]).resolve().is_dir(), mount
+                assert mount["read_only"] is True
+
+
+def test_prometheus_and_grafana_listen_in_the_networks_that_they_are_dialled_in() -> None:
+    listened = [word.partition("=")[2] for word in SERVICES["prometheus"]["command"] if "listen-address" in word]
+    assert listened == ["prometheus-web:9090", "prometheus-outside:9090"]
+    assert SERVICES["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "grafana-outside"

@@ -1,0 +1,185 @@
+"""A service's own records of traces: written in the background, found by trace, bounded in every way."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from libs import telemetry
+from libs.store import trace_records
+from libs.store.database import Database
+from libs.store.housekeeping import drop_days, make_days
+from libs.store.schema import day_partitions, ensure_day_partitions, today
+from libs.store.testing import create_tables
+from libs.store.trace_records import TraceRecords, create_trace_records, pack
+from libs.telemetry import trace
+from libs.telemetry.drops import DROPPED
+from libs.telemetry.trace import Span
+
+
+def header() -> str:
+    """Make a context, its trace's highest bit set as often as not."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+
+
+def dropped() -> float:
+    (samples,) = DROPPED.labels("records").collect()
+    return next(each.value for each in samples.samples if each.name.endswith("_total"))
+
+
+@pytest.fixture
+async def records(database: Database) -> TraceRecords:
+    await create_tables(database, create_trace_records)
+    return TraceRecords(database, interval_seconds=0.02)
+
+
+@pytest.fixture
+def roots() -> Iterator[list[Span]]:
+    """Collect roots as the process makes them."""
+    made: list[Span] = []
+    take = made.append
+    trace.record_into(take)
+    yield made
+    trace.record_no_more(take)
+
+
+async def written(database: Database) -> int:
+    async with database.connection() as reader:
+        return int(await reader.raw.fetchval("select count(*) from trace_record"))
+
+
+def work(parent: str, *, links: list[str] | None = None, children: int = 2) -> None:
+    with telemetry.span("consume", parent=parent, links=links or [], attributes={"luxor.rows": 500}) as root:
+        root.wrote = True
+        for _ in range(children):
+            with telemetry.span("inside"):
+                pass
+
+
+async def test_what_was_written_is_found_by_its_trace_and_by_one_it_links(
+    records: TraceRecords, roots: list[Span]
+) -> None:
+    contexts = [header() for _ in range(20)]
+    for each in contexts:
+        work(each)
+    mixed, linked = header(), [header() for _ in range(100)]
+    work(mixed, links=linked)
+    for root in roots:
+        records.take(root)
+    assert await records.flush() == 63
+    for root, each in zip(roots, contexts, strict=False):
+        found = await records.find([each[3:35]])
+        told = [(span.name, span.trace_id, span.span_id, span.parent_id) for span in found.spans]
+        assert told == [(span.name, span.trace_id, span.span_id, span.parent_id) for span in (root, *root.kept)]
+        assert found.spans[0].attributes == {"luxor.rows": 500}
+        assert (found.spans[0].start_nanos, found.spans[0].end_nanos) == (root.start_nanos, root.end_nanos)
+    for each in (mixed, linked[0], linked[99]):
+        assert (await records.find([each[3:35]])).spans[0].span_id == roots[-1].span_id
+    assert (await records.find([header()[3:35]])).spans == []
+    assert len((await records.find([each[3:35] for each in contexts])).spans) == 60
+
+
+async def test_a_search_begins_where_it_is_told_to(records: TraceRecords, roots: list[Span]) -> None:
+    context = header()
+    work(context)
+    records.take(roots[0])
+    await records.flush()
+    found = await records.find([context[3:35]], since=0)
+    now = await records.database.now()
+    assert now - 60_000_000 < found.kept_since <= now
+    assert found.spans
+    assert (await records.find([context[3:35]], since=found.kept_since)).spans
+    assert not (await records.find([context[3:35]], since=found.kept_since + 1)).spans
+
+
+async def test_an_answer_is_bounded_by_whole_roots(records: TraceRecords, roots: list[Span]) -> None:
+    context = header()
+    for _ in range(10):
+        work(context, children=3)
+    for root in roots:
+        records.take(root)
+    found = await records.find([context[3:35]], spans_max=10)
+    assert (len(found.spans), found.left_out) == (8, 32)
+
+
+async def test_the_background_work_writes_by_itself_and_the_last_ones_at_the_end(records: TraceRecords) -> None:
+    stop = asyncio.Event()
+    running = asyncio.create_task(records.run(stop))
+    await asyncio.sleep(0)
+    context = header()
+    work(context)
+    async with asyncio.timeout(20):
+        while not await written(records.database):
+            pass
+    stop.set()
+    await running
+    late = header()
+    work(late)  # by somebody who finishes after the stop
+    await records.finish()
+    work(header())  # nobody takes this one any more
+    assert len((await records.find([context[3:35], late[3:35]])).spans) == 6
+    assert not records._queue
+
+
+async def test_a_full_queue_drops_and_counts_and_never_waits(records: TraceRecords, roots: list[Span]) -> None:
+    work(header(), children=255)
+    before = dropped()
+    begun = time.perf_counter()
+    for _ in range(1000):
+        records.take(roots[0])
+    assert time.perf_counter() - begun < 1
+    assert dropped() - before == 256 * (1000 - trace_records.QUEUE_MAX // 256)
+
+
+async def test_a_store_that_is_away_drops_and_counts(
+    database: Database, records: TraceRecords, roots: list[Span]
+) -> None:
+    work(header())
+    async with database.transaction() as tx:
+        await tx.raw.execute("alter table trace_record rename to trace_record_gone")
+    before = dropped()
+    records.take(roots[0])
+    assert await records.flush() == 0
+    assert dropped() - before == 3
+    async with database.transaction() as tx:
+        await tx.raw.execute("alter table trace_record_gone rename to trace_record")
+    records.take(roots[0])
+    assert await records.flush() == 3
+
+
+async def test_days_that_are_over_are_dropped_and_days_ahead_are_made(
+    database: Database, records: TraceRecords, roots: list[Span]
+) -> None:
+    async with database.transaction() as tx:
+        now = await today(tx)
+        await ensure_day_partitions(tx, trace_records.TABLE, range(now - 10, now))
+    work(header())
+    records.take(roots[0])
+    await records.flush()
+    await drop_days(trace_records.TABLE, 7)(database)
+    await make_days(trace_records.TABLE)(database)
+    async with database.connection() as reader:
+        assert await day_partitions(reader, trace_records.TABLE) == list(range(now - 7, now + 8))
+        assert await reader.raw.fetchval("select count(*) from trace_record") == 1
+
+
+async def test_a_payload_of_a_later_form_is_passed_over(
+    database: Database, records: TraceRecords, roots: list[Span]
+) -> None:
+    context = header()
+    work(context)
+    records.take(roots[0])
+    await records.flush()
+    async with database.transaction() as tx:
+        await tx.raw.execute("update trace_record set payload = '\\x63'::bytea || payload")
+    assert (await records.find([context[3:35]])).spans == []
+
+
+def test_a_second_of_full_load_is_one_small_row(roots: list[Span]) -> None:
+    for _ in range(60):
+        work(header(), links=[header() for _ in range(3)], children=6)
+    spans, _, payloads = pack(roots)
+    assert spans == [420]
+    assert len(payloads[0]) < 60 * 500

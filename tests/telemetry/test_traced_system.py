@@ -1,0 +1,294 @@
+"""A whole system that exports to a real OTLP receiver: one trace from the filer's call to the statistics, nothing personal in it."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from libs.cli.supervisor import LocalSystem
+from libs.simulator import Simulator
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from tests.support.flow import Flow, local_system
+from tests.telemetry.receiver import Receiver, attributes, receiving
+
+BATCH = 40
+SERVICES = {f"luxor-{name}" for name in ("ingestion", "clearance", "risk", "revenue", "statistics")}
+SUBMIT = "luxor.ingestion.v1.IngestionService/SubmitConsignments"
+INTERNAL, SERVER, CLIENT, CONSUMER = 1, 2, 3, 5
+CHARACTERS_MIN = 5
+"""Shorter texts (codes of countries, currencies, kinds) stand in bytes by chance, and are no one's."""
+
+
+def environment(endpoint: str, **more: str) -> dict[str, str]:
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_INSECURE": "true", **more}
+
+
+def consignments(count: int, seed: int) -> list[list[Consignment]]:
+    """Make traffic up, and give each consignment all that could tell of a person."""
+    batches = list(Simulator(seed, "everyday").batches(count, BATCH))
+    for place, each in enumerate(row for batch in batches for row in batch):
+        for name in ("consignor", "consignee"):
+            party = getattr(each, name)
+            party.phone, party.email = f"+4930{place:07d}", f"{name}{place}@people.example"
+            party.name, party.address.street = f"Erika Mustermann {name} {place}", f"Heidestraße {place}"
+    return batches
+
+
+def texts(message: Message) -> Iterator[str]:
+    """Give every text in a message, however deep."""
+    for field, value in message.ListFields():
+        for each in value if field.is_repeated else [value]:
+            if field.message_type is not None:
+                yield from texts(each)
+            elif isinstance(each, str):
+                yield each
+
+
+@asynccontextmanager
+async def filing(system: LocalSystem) -> AsyncIterator[Flow]:
+    async with Flow(system) as flow:
+        await flow.filer.wait_ready()
+        yield flow
+
+
+async def counted(flow: Flow, *, seconds: float = 90.0) -> None:
+    """Wait until statistics has counted all that was accepted, whatever became of it."""
+    ends_at = time.monotonic() + seconds
+    while sum((states := await flow.counted("state")).values()) < len(flow.filed.accepted):
+        assert time.monotonic() < ends_at, states
+        await asyncio.sleep(0.05)
+
+
+async def until(receiver: Receiver, condition: Any, what: str) -> list[tuple[str, Any]]:
+    """Wait until what has arrived meets a condition: spans are sent once a second."""
+    ends_at = time.monotonic() + 60
+    while not condition(spans := receiver.spans):
+        assert time.monotonic() < ends_at, (what, sorted({(service, span.name) for service, span in spans}))
+        await asyncio.sleep(0.05)
+    return spans
+
+
+class Graph:
+    """Exported spans, by what leads from one to the other."""
+
+    def __init__(self, spans: list[tuple[str, Any]]) -> None:
+        self.spans = spans
+        self.by_id = {span.span_id: (service, span) for service, span in spans}
+
+    def named(self, name: str, service: str = "") -> list[Any]:
+        return [span for whose, span in self.spans if span.name == name and service in ("", whose)]
+
+    def parent(self, span: Any) -> Any:
+        found = self.by_id.get(span.parent_span_id)
+        return None if found is None else found[1]
+
+    def service(self, span: Any) -> str:
+        return self.by_id[span.span_id][0]
+
+
+@pytest.mark.timeout(300)
+async def test_one_trace_leads_from_the_filer_s_call_to_the_statistics_with_nothing_personal_in_it() -> None:
+    batches = consignments(4 * BATCH, 20_261_125)
+    with receiving() as receiver:
+        async with local_system(env=environment(receiver.endpoint, LUXOR_TRACE_RATIO="1")) as system:
+            async with filing(system) as flow:
+                # One after the other, so that each is decided apart from the others, whatever the machine's speed.
+                for place, batch in enumerate(batches):
+                    await flow.submit(batch, f"traced-{place}")
+                    await counted(flow)
+                for place, batch in enumerate(batches):
+                    await flow.arrive(batch, name=f"traced-arrival-{place}")
+                await flow.settled(len(flow.filed.accepted))
+            spans = await until(
+                receiver,
+                lambda found: sum(span.name == "statistics.consume" for _, span in found) > len(batches),
+                "counting",
+            )
+        spans = receiver.spans
+        graph = Graph(spans)
+
+        assert {service for service, _ in spans} == SERVICES
+        calls = sorted(graph.named(SUBMIT), key=lambda span: int(span.start_time_unix_nano))
+        assert len({call.trace_id for call in calls}) == len(batches), "each call of the client is a trace"
+        # A consumer that is new reads the present state, which tells no trace, so the first batch may have been cut.
+        for call in calls[1:]:
+            check_one_call(graph, call)
+
+        for name in ("luxor.feed.v1.FeedService/Pull", "grpc.health.v1.Health/Check"):
+            assert not graph.named(name), "long polls and health are no spans"
+        check_transactions(graph)
+        check_resources(receiver)
+
+        raw = b"".join(request.SerializeToString() for request in receiver.requests)
+        private = {text for batch in batches for each in batch for text in texts(each) if len(text) >= CHARACTERS_MIN}
+        assert len(private) > 500
+        leaked = sorted(text for text in private if text.encode() in raw)
+        assert leaked == []
+        assert b"flow-filer" not in raw, "not even who filed"
+
+
+def check_one_call(graph: Graph, call: Any) -> None:
+    """Follow one filing down to statistics, by parents and links."""
+    told = attributes(call)
+    assert (call.kind, call.flags & 1) == (SERVER, 1)
+    assert (told["rpc.system"], told["rpc.method"], told["luxor.rows"], told["luxor.caller.role"]) == (
+        "grpc", "SubmitConsignments", BATCH, "filer",
+    )  # fmt: skip
+    of_trace = [span for _, span in graph.spans if span.trace_id == call.trace_id]
+
+    def only(name: str, service: str) -> Any:
+        (found,) = [span for span in of_trace if span.name == name and graph.service(span) == service]
+        return found
+
+    consume = only("clearance.consume", "luxor-clearance")
+    assert consume.kind == CONSUMER
+    assert graph.parent(consume) is call, "all of the batch is of one trace, so it is worked on in that trace"
+    (link,) = consume.links
+    assert (link.trace_id, link.span_id, link.flags & 1) == (call.trace_id, call.span_id, 1)
+    assert attributes(consume)["messaging.destination.name"] == "ingestion"
+
+    decide = only("clearance.decide", "luxor-clearance")
+    assert graph.parent(decide) is consume
+    assert attributes(decide)["luxor.rows"] == BATCH
+    for neighbour in ("risk", "revenue"):
+        name = f"luxor.{neighbour}.v1.{neighbour.capitalize()}Service/Assess"
+        asking, serving = only(name, "luxor-clearance"), only(name, f"luxor-{neighbour}")
+        assert (asking.kind, serving.kind) == (CLIENT, SERVER)
+        assert graph.parent(asking) is decide
+        assert graph.parent(serving) is asking
+        assert attributes(serving)["luxor.caller.role"] == "service"
+        work = only(f"{neighbour}.assess", f"luxor-{neighbour}")
+        assert (work.kind, graph.parent(work)) == (INTERNAL, serving)
+        # Both clocks are this machine's, so a child is inside of its parent.
+        assert asking.start_time_unix_nano <= serving.start_time_unix_nano
+        assert serving.end_time_unix_nano <= asking.end_time_unix_nano
+
+    counting = only("statistics.consume", "luxor-statistics")
+    assert graph.parent(counting) is decide
+    assert [link.span_id for link in counting.links] == [decide.span_id]
+    assert attributes(counting)["messaging.destination.name"] == "clearance"
+
+
+def check_transactions(graph: Graph) -> None:
+    """See that each service's transactions are told inside of its own work."""
+    for service in SERVICES:
+        short = service.removeprefix("luxor-")
+        found = graph.named(f"{short} transaction", service)
+        assert found, service
+        for span in found:
+            told = attributes(span)
+            assert (span.kind, told["db.system.name"], told["db.namespace"]) == (CLIENT, "postgresql", f"luxor_{short}")
+            assert told["luxor.db.statements"] >= 3
+            assert told["luxor.db.commit_us"] >= 0
+            above = graph.parent(span)
+            assert above is not None
+            assert graph.service(above) == service
+
+
+def check_resources(receiver: Receiver) -> None:
+    """See that each process says which it is."""
+    instances = {each["service.name"]: each["service.instance.id"] for each in receiver.resources}
+    assert len(set(instances.values())) == len(SERVICES)
+    assert {each["deployment.environment.name"] for each in receiver.resources} == {"luxor"}
+
+
+@pytest.mark.timeout(300)
+async def test_a_mixed_batch_links_every_call_that_it_was_made_of() -> None:
+    """Clearance is away while filings come in, so that it takes up many at once."""
+    batches = consignments(6 * BATCH, 20_261_126)
+    with receiving() as receiver:
+        async with local_system(env=environment(receiver.endpoint, LUXOR_TRACE_RATIO="1")) as system:
+            async with filing(system) as flow:
+                # A consumer that is new reads the present state first, which tells no trace.
+                await flow.submit(batches[0], "mixed-0")
+                await counted(flow)
+                system.kill("clearance", signal.SIGSTOP)
+                for place, batch in enumerate(batches[1:], 1):
+                    await flow.submit(batch, f"mixed-{place}")
+                system.kill("clearance", signal.SIGCONT)
+                for place, batch in enumerate(batches):
+                    await flow.arrive(batch, name=f"mixed-arrival-{place}")
+                await flow.settled(len(flow.filed.accepted))
+            await until(receiver, lambda found: any(span.name == "clearance.consume" for _, span in found), "deciding")
+        graph = Graph(receiver.spans)
+        calls = {call.span_id: call for call in graph.named(SUBMIT)}
+        assert len(calls) == len(batches)
+        consumed = [span for span in graph.named("clearance.consume") if len(span.links) > 1]
+        assert consumed, "nothing was taken up together"
+        linked: set[bytes] = set()
+        for span in consumed:
+            assert span.parent_span_id == b""
+            assert span.trace_id not in {call.trace_id for call in calls.values()}
+            assert span.flags & 1, "a batch is sampled where one of its sources is"
+            assert all(link.flags & 1 for link in span.links)
+            linked |= {link.span_id for link in span.links}
+            (decide,) = [each for each in graph.named("clearance.decide") if graph.parent(each) is span]
+            assert {link.span_id for link in decide.links} == {link.span_id for link in span.links}
+            assert any(
+                decide.span_id in {link.span_id for link in counting.links}
+                for counting in graph.named("statistics.consume")
+            )
+        assert linked <= set(calls)
+
+
+@pytest.mark.timeout(300)
+async def test_without_sampling_what_failed_and_what_was_slow_is_exported_and_nothing_else() -> None:
+    batches = consignments(2 * BATCH, 20_261_127)
+    with receiving() as receiver:
+        more = {
+            "LUXOR_TRACE_RATIO": "0",
+            "LUXOR_SLOW_MILLIS": "3600000",
+            "LUXOR_REVENUE_SLOW_MILLIS": "1",
+            "LUXOR_CLEARANCE_ASSESS_SECONDS": "1",
+        }
+        async with local_system(env=environment(receiver.endpoint, **more)) as system, filing(system) as flow:
+            await flow.submit(batches[0], "fine")
+            await counted(flow)
+            await until(receiver, lambda found: any("Revenue" in span.name for _, span in found), "slow ones")
+            system.kill("risk", signal.SIGSTOP)
+            await flow.submit(batches[1], "without risk")
+            await until(
+                receiver,
+                lambda found: any(span.name == "clearance.consume" and span.status.code == 2 for _, span in found),
+                "failed ones",
+            )
+            system.kill("risk", signal.SIGCONT)
+            await counted(flow)
+        graph = Graph(receiver.spans)
+        failed = [span for span in graph.named("clearance.consume") if span.status.code == 2]
+        assert all(span.flags & 1 == 0 for _, span in receiver.spans), "none was sampled at its head"
+        inside = [each for each in graph.named("luxor.risk.v1.RiskService/Assess") if each.status.code == 2]
+        assert inside, "the call that failed is told with the batch"
+        assert failed[0].trace_id in {span.trace_id for span in inside}
+        # Every batch of revenue takes over a millisecond, so all of its spans count as slow; nobody else's do.
+        in_vain = {span.trace_id for _, span in receiver.spans if span.status.code == 2}
+        assert {service for service, span in receiver.spans if span.trace_id not in in_vain} == {"luxor-revenue"}
+        assert not graph.named(SUBMIT), "what went well and fast stays at home"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["silent", "dead"])
+async def test_a_collector_that_never_answers_neither_slows_filing_nor_delays_the_end(kind: str) -> None:
+    batches = consignments(10 * BATCH, 20_261_128)
+    with receiving(silent=True) as receiver:
+        endpoint = receiver.endpoint if kind == "silent" else "http://127.0.0.1:9"
+        async with local_system(env=environment(endpoint, LUXOR_TRACE_RATIO="1")) as system, filing(system) as flow:
+            await flow.submit(batches[0], "first")
+            if kind == "silent":
+                assert await asyncio.to_thread(receiver.asked.wait, 60), "the collector was never asked"
+            begun = time.monotonic()
+            for place, batch in enumerate(batches[1:]):
+                await flow.submit(batch, f"unheard-{place}")
+            await counted(flow, seconds=60)
+            seconds = time.monotonic() - begun
+            begun = time.monotonic()
+            await asyncio.to_thread(system.restart, "ingestion")
+            ending = time.monotonic() - begun
+        # A call that waited for the collector would wait for its timeout, 10 s, each time.
+        assert seconds < 45, f"nine batches took {seconds:.1f} s"
+        assert ending < 10, f"the end took {ending:.1f} s"

@@ -1,0 +1,232 @@
+"""Reads deploy/map.yaml, who dials which port of which part, and makes Compose's networks from it.
+
+    python tools/deployment_map.py            list the networks and their members
+    python tools/deployment_map.py --write    write them into deploy/compose/compose.yaml
+
+One network for each port that is dialled. Its members are the part that listens and those who dial it; the part listens on its
+address in that network alone. So nobody reaches what the map does not draw, not even over a network that two parts share for
+another reason. A port that the outside reaches has a second network with the part alone in it, since a published port needs a
+way to the host, and no other network has one.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+MAP = ROOT / "deploy" / "map.yaml"
+COMPOSE = ROOT / "deploy" / "compose" / "compose.yaml"
+
+OUTSIDE = "outside"
+KINDS = frozenset({"service", "store", "observer", "caller"})
+ONE_STORE = "store"
+"""Compose's server for all databases, which stands for every part of the kind `store`."""
+
+
+class MapError(Exception):
+    """The map contradicts itself; says where and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that runs."""
+
+    name: str
+    kind: str
+    """service, store, observer or caller."""
+    ports: Mapping[str, int]
+    """Port numbers by what they are for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Who may dial what."""
+
+    sources: tuple[str, ...]
+    """Names of parts, and `outside`."""
+    to: str
+    port: str
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network of Compose."""
+
+    name: str
+    """Also what the listener is called in it."""
+    listener: str
+    port: str
+    dialers: tuple[str, ...]
+    """Parts that dial; none where the network is the way to the outside."""
+    outside: bool
+    number: int
+    """The network's place among the subnets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """All parts and connections."""
+
+    parts: Mapping[str, Part]
+    connections: tuple[Connection, ...]
+
+    def allowed(self, source: str, to: str, port: str) -> bool:
+        """Tell whether the map draws that connection."""
+        return any(source in each.sources and (to, port) == (each.to, each.port) for each in self.connections)
+
+    def networks(self) -> tuple[Network, ...]:
+        """Return the networks in the order of the listeners in the map, each with a number that is its own."""
+        found: list[Network] = []
+        for part in self.parts.values():
+            for port in part.ports:
+                sources = [
+                    s for each in self.connections if (each.to, each.port) == (part.name, port) for s in each.sources
+                ]
+                dialers = tuple(name for name in self.parts if name in sources)
+                if dialers:
+                    found.append(Network(f"{part.name}-{port}", part.name, port, dialers, False, len(found)))
+                if OUTSIDE in sources:
+                    name = f"{part.name}-{OUTSIDE}"
+                    found.append(Network(name, part.name, port, (), True, len(found)))
+        return tuple(found)
+
+
+def read(path: Path = MAP) -> Map:
+    """Read and check a map; raise MapError where it names what is not there, or twice what should be once."""
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    parts = {name: Part(name, each["kind"], dict(each.get("ports") or {})) for name, each in given["parts"].items()}
+    for part in parts.values():
+        if part.kind not in KINDS:
+            raise MapError(f"{path}: {part.name} is of the kind {part.kind!r}; there are {', '.join(sorted(KINDS))}.")
+    connections = []
+    seen: set[tuple[str, str, str]] = set()
+    for each in given["connections"]:
+        connection = Connection(tuple(each["from"]), each["to"], each["port"], each["for"])
+        if connection.to not in parts or connection.port not in parts[connection.to].ports:
+            raise MapError(f"{path}: a connection leads to {connection.to}:{connection.port}, which no part has.")
+        for source in connection.sources:
+            if source not in parts and source != OUTSIDE:
+                raise MapError(f"{path}: {source} dials {connection.to}, but is no part.")
+            key = (source, connection.to, connection.port)
+            if key in seen:
+                raise MapError(f"{path}: {source} dials {connection.to}:{connection.port} twice.")
+            seen.add(key)
+        connections.append(connection)
+    return Map(parts, tuple(connections))
+
+
+# ------------------------------------------------------------------------------------------------ Compose
+
+
+@dataclass
+class Membership:
+    """One container's networks, and the names that it has in those where it listens."""
+
+    networks: dict[str, str | None] = field(default_factory=dict)
+
+
+def memberships(drawn: Map) -> dict[str, Membership]:
+    """Return by container of Compose which networks it is in; the one store is in those of all stores."""
+    found = {name: Membership() for name in (*drawn.parts, ONE_STORE)}
+    for network in drawn.networks():
+        listeners = [network.listener]
+        if drawn.parts[network.listener].kind == "store":
+            listeners.append(ONE_STORE)
+        for listener in listeners:
+            found[listener].networks[network.name] = network.name
+        for dialer in network.dialers:
+            found[dialer].networks[network.name] = None
+    return found
+
+
+def networks_section(drawn: Map) -> dict[str, Any]:
+    """Return the section `networks` of compose.yaml."""
+    section: dict[str, Any] = {}
+    for network in drawn.networks():
+        subnet = f"${{LUXOR_SUBNET:-10.231}}.{network.number}.0/26"
+        section[network.name] = {
+            **(
+                {"driver_opts": {"com.docker.network.bridge.enable_ip_masquerade": "false"}}
+                if network.outside
+                else {"internal": True}
+            ),
+            "ipam": {"config": [{"subnet": subnet}]},
+        }
+    return section
+
+
+def service_section(membership: Membership) -> dict[str, Any]:
+    """Return the section `networks` of one container."""
+    return {name: ({"aliases": [alias]} if alias is not None else {}) for name, alias in membership.networks.items()}
+
+
+_PART = re.compile(r"^  ([a-z-]+):$")
+_MARK = "    networks: # from deploy/map.yaml"
+_TOP = "networks: # from deploy/map.yaml"
+
+
+def written(text: str, drawn: Map) -> str:
+    """Return the text of compose.yaml with every section that is marked as made from the map made anew."""
+    members = memberships(drawn)
+    out: list[str] = []
+    current, skipping = "", -1
+    for line in text.split("\n"):
+        indent = len(line) - len(line.lstrip(" "))
+        if skipping >= 0 and line.strip() and indent > skipping:
+            continue
+        skipping = -1
+        if match := _PART.match(line):
+            current = match.group(1)
+        if line == _MARK:
+            if current not in members:
+                raise MapError(f"compose.yaml has {current} in the map's networks, but the map has no such part.")
+            out.append(line)
+            out += [
+                f"      {name}: " + (f"{{aliases: [{alias}]}}" if alias is not None else "{}")
+                for name, alias in members[current].networks.items()
+            ]
+            skipping = 4
+        elif line == _TOP:
+            out.append(line)
+            out += _dumped(networks_section(drawn))
+            skipping = 0
+        else:
+            out.append(line)
+    return "\n".join(out)
+
+
+def _dumped(section: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name, each in section.items():
+        (config,) = each["ipam"]["config"]
+        inner = "internal: true" if each.get("internal") else "driver_opts: *no-way-out"
+        lines.append(f"  {name}: {{{inner}, ipam: {{config: [{{subnet: '{config['subnet']}'}}]}}}}")
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Networks of Compose from deploy/map.yaml.")
+    parser.add_argument("--write", action="store_true", help=f"write them into {COMPOSE.relative_to(ROOT)}")
+    arguments = parser.parse_args()
+    try:
+        drawn = read()
+        if arguments.write:
+            COMPOSE.write_text(written(COMPOSE.read_text(encoding="utf-8"), drawn), encoding="utf-8")
+    except MapError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for network in drawn.networks():
+        who = "outside" if network.outside else ", ".join(network.dialers)
+        print(f"{network.name:<28} {who} → {network.listener}:{drawn.parts[network.listener].ports[network.port]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

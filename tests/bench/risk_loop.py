@@ -24,7 +24,7 @@ import figures
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from loop_plot import Panel, write_plot
+from plots import Panel, write_plot
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -343,7 +343,7 @@ def main() -> None:
     parser.add_argument("--tell", type=Path, nargs="+", help="run nothing: figures and plot of such files")
     parser.add_argument("--plot", type=Path, default=ROOT / "build" / "risk_loop.svg", help="where the plot is written")
     how = parser.parse_args()
-    seeds = DEVELOPMENT_SEEDS if how.development else FINAL_SEEDS
+    seeds = DEVELOPMENT_SEEDS if how.development or how.quick else FINAL_SEEDS
     figures.machine(
         {"seeds": str(seeds), "inspected": str(INSPECTED), "explores": str(EXPLORES), "model": str(SETTINGS)}
     )

@@ -22,6 +22,7 @@ from services.risk.learning.exploration import (
     parts_of,
     select,
     weighted,
+    weights_of,
 )
 
 MRNS = [f"26DE{number:012d}R1" for number in range(20_000)]
@@ -144,3 +145,30 @@ def test_a_group_that_nobody_has_inspected_draws_more_than_one_that_is_known() -
 
 def test_no_rows_have_no_doubt() -> None:
     assert len(doubt_of(np.zeros(0), np.zeros(0), 5)) == 0
+
+
+def test_chances_are_those_with_which_rows_are_taken() -> None:
+    """Over many seeds each row is taken about as often as its chance says, which is what weights rest on."""
+    scores, doubt = np.linspace(3, -3, 40), np.tile([1.0, 2.0, 4.0, 1.0], 10)
+    how = Exploration(share_ppm=500_000, random_ppm=500_000)
+    runs = [select(MRNS[:40], scores, doubt, 8, how, seed=str(seed), period="p") for seed in range(3_000)]
+    often = np.mean([run.taken for run in runs], axis=0)
+    chances = runs[0].chances
+    assert (chances[:4] == 1.0).all()
+    # To first order: drawing without return makes the likeliest rows come a little less often than told.
+    np.testing.assert_allclose(often, chances, atol=0.025)
+    assert chances.sum() == pytest.approx(8, abs=0.3)
+
+
+def test_outcomes_weigh_one_over_their_chance_up_to_a_limit() -> None:
+    assert weights_of(np.array([1.0, 0.5, 0.001, 0.0])).tolist() == [1.0, 2.0, 20.0, 20.0]
+
+
+def test_weighed_outcomes_tell_the_share_of_all_where_targeted_ones_alone_do_not() -> None:
+    rng = np.random.default_rng(8)
+    scores = rng.normal(size=4_000)
+    violates = rng.random(4_000) < 1 / (1 + np.exp(3 - 2 * scores))
+    chosen = select(MRNS[:4_000], scores, np.ones(4_000), 800, Exploration(share_ppm=500_000), seed="h", period="p")
+    found, weights = violates[chosen.taken], weights_of(chosen.chances)[chosen.taken]
+    assert np.average(found, weights=weights) == pytest.approx(violates.mean(), abs=0.03)
+    assert found.mean() > violates.mean() + 0.1

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "trace": ("trace", "Tell where a consignment's time went, service by service."),
     "notices": ("notices", "Read a filer's or carrier's notices."),
     "quote": ("quote", "Tell what goods would cost landed."),
+    "goods": ("goods", "Tell whether goods may be sent, and with what papers."),
     "hold": ("officer", "Hold goods, as an officer."),
     "release": ("officer", "Lift holds, as an officer."),
     "stats": ("stats", "Count what crossed the border, what it brought in, and how long it took."),

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any, Final
 
 import grpc.aio
 
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
+from libs.customs.time import day_of_date
+from libs.server import catalogue
 from libs.server.errors import Refusal
 from libs.telemetry import counter, span
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
+from services.risk.assessing import InForce, assess_batch
+from services.risk.goods_answers import LINES_MAX, check_goods
+from services.risk.parties import versions_of
 from services.risk.rules import OPEN_END, Rule, RuleSet
-from services.risk.scoring import LANES, assess
+from services.risk.scoring import LANES
 from services.risk.store import Store
 
 ROWS_MAX: Final = 2_000
+SECONDS_PER_DAY: Final = 86_400
+FIRST_DAY: Final = day_of_date(date(2000, 1, 1))
+LAST_DAY: Final = day_of_date(date(2100, 1, 1))
 
 _assessed = counter("luxor_risk_assessed_total", "Consignments assessed, by lane", ("lane",))
 _repeated = counter("luxor_risk_repeated_total", "Consignments that had been assessed before and got that answer again")
 _unjudged = counter(
     "luxor_risk_unjudged_total", "Rules that could not be judged for a consignment, since a value is absent"
 )
+_checked = counter("luxor_risk_goods_checked_total", "Lines of goods that were asked about, by verdict", ("outcome",))
 
 
 class RiskService(RiskServiceServicer):
     """Assesses batches by the rule set in force."""
 
-    def __init__(self, store: Store, rule_set: Callable[[], RuleSet]) -> None:
-        """Serve from a store; `rule_set` gives the rule set in force."""
+    def __init__(self, store: Store, in_force: Callable[[], InForce]) -> None:
+        """Serve from a store; `in_force` gives what is in force, and is asked once a batch."""
         self._store = store
-        self._rule_set = rule_set
+        self._in_force = in_force
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
         """Assess a batch; what was assessed before keeps its first answer."""
@@ -47,7 +57,7 @@ class RiskService(RiskServiceServicer):
         with span("risk.assess", attributes={"luxor.rows": rows}):
             try:
                 _check_identified(consignments)
-                assessments = assess(self._rule_set(), consignments)
+                assessments = assess_batch(self._in_force(), consignments, request.purpose)
             except MalformedColumns as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
             answer, fresh = await self._store.settle(consignments, request.purpose, assessments)
@@ -57,8 +67,33 @@ class RiskService(RiskServiceServicer):
     async def GetRuleSet(
         self, request: pb.GetRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetRuleSetResponse:
-        """Tell the rule set in force."""
-        return pb.GetRuleSetResponse(rule_set=told(self._rule_set()))
+        """Tell the rule set in force, and the versions of what is in force beside it."""
+        in_force = self._in_force()
+        return pb.GetRuleSetResponse(
+            rule_set=told(in_force.rules),
+            lists=versions_of(in_force.index).split(),
+            controls=in_force.controls.version,
+        )
+
+    async def CheckGoods(
+        self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CheckGoodsResponse:
+        """Tell of goods whether they may be sent and with what papers; nothing is kept."""
+        count = len(request.lines)
+        if count == 0:
+            raise Refusal("BATCH_EMPTY", count_max=LINES_MAX)
+        if count > LINES_MAX:
+            raise Refusal("BATCH_TOO_LARGE", count=count, count_max=LINES_MAX)
+        day = request.as_of.seconds // SECONDS_PER_DAY
+        if not request.HasField("as_of") or not FIRST_DAY <= day < LAST_DAY:
+            raise Refusal("CHECK_DAY_MISSING", path="as_of", value=request.as_of.seconds)
+        controls = self._in_force().controls
+        answers = check_goods(controls, request.lines, day)
+        for answer in answers:
+            if answer.reason:
+                answer.hint = catalogue.reason(answer.reason).hint
+            _checked.labels(pb.GoodsVerdict.Name(answer.verdict).removeprefix("GOODS_VERDICT_").lower()).inc()
+        return pb.CheckGoodsResponse(answers=answers, controls=controls.version)
 
 
 def _check_identified(consignments: Table) -> None:

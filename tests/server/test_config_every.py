@@ -42,6 +42,8 @@ WRONG_TEXT = {
     "CLEARANCE_TARGET": ["dns://clearance:7404"],
     "STATISTICS_TARGET": ["statistics:74050000"],
     "PROFILE": ["/nowhere/profile.yaml"],
+    "LISTS": ["/nowhere", str(Path(__file__).parent)],
+    "CONTROLS": ["/nowhere", str(Path(__file__).parent)],
     "RULEBOOKS": ["/nowhere"],
     "RATES": [__file__],
 }

@@ -13,16 +13,20 @@ from libs.server.launch import Start, launch
 from libs.server.server import Background
 from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
-from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
+from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.risk.assessing import InForce
+from services.risk.consumer import Memory
 from services.risk.control_files import ControlFileError
 from services.risk.controls import load_controls
+from services.risk.history import Bounds
+from services.risk.history.keys import KEY_BYTES_MAX as SECRET_BYTES_MAX
+from services.risk.history.keys import KEY_BYTES_MIN as SECRET_BYTES_MIN
 from services.risk.lists_in_force import Lists
 from services.risk.rules import RuleSetError, load_rule_set
 from services.risk.screening.lists import ListRefused
 from services.risk.service import RiskService
-from services.risk.store import ASSESSMENT_DAYS, Store
+from services.risk.store import ASSESSMENT_DAYS, LOG_DAYS, Store
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -47,6 +51,18 @@ class RiskConfig(Settings, service="risk"):
     )
     """Directory of the goods controls: one YAML file for each jurisdiction."""
 
+    secret_file: Path | None = setting("SECRET_FILE", default=None, example="/run/secrets/risk", check=wrong_file)
+    """File of the deployment's secret, 16 to 64 random bytes: parties are kept in history as hashes by a key that follows from it, and draws of
+    selection by another. Without it one is made and kept in the store, where whoever reads history can read it too."""
+
+    history_keys_max: int = setting("HISTORY_KEYS_MAX", default=1 << 26, low=1 << 16, high=1 << 31, example="67108864")
+    """Parties that history has room for, taken as the power of two below; 38 bytes each, of which 0.6 are used. It begins small and doubles."""
+
+    history_events_max: int = setting(
+        "HISTORY_EVENTS_MAX", default=1 << 26, low=1 << 16, high=1 << 31, example="67108864"
+    )
+    """Consignments of 32 days that history has room for, taken as the power of two below; 32 bytes each. It begins small and doubles."""
+
 
 def assemble(start: Start) -> Sequence[Background]:
     """Put risk together. Raises ConfigError where the profile is refused."""
@@ -63,9 +79,18 @@ def assemble(start: Start) -> Sequence[Background]:
         controls = load_controls(sorted(config.controls.glob("*.yaml")))
     except ControlFileError as error:
         raise ConfigError("LUXOR_RISK_CONTROLS", f"names controls that are refused: {error}", "controls") from None
+    store = Store(start.database)
+    memory = Memory(
+        store,
+        start.config.data_dir / "risk",
+        secret=_secret(config.secret_file),
+        bounds=Bounds(
+            keys_max=_power_of_two(config.history_keys_max), events_max=_power_of_two(config.history_events_max)
+        ),
+    )
     start.server.add(
         add_RiskServiceServicer_to_server,
-        RiskService(Store(start.database), lambda: InForce(rule_set, lists.index, controls)),
+        RiskService(store, memory, lambda: InForce(rule_set, lists.index, controls)),
         roles={
             "Assess": {Role.SERVICE},
             "GetRuleSet": {Role.SERVICE, Role.OFFICER, Role.ANALYST, Role.OPERATOR},
@@ -73,13 +98,34 @@ def assemble(start: Start) -> Sequence[Background]:
         },
     )
     traces = Traces(start, assessment_trail(start.database))
-    steps = (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS), *traces.steps)
+    steps = (
+        make_days("assessment_batch", "assessed"),
+        purge_assessments(ASSESSMENT_DAYS),
+        drop_days("assessed", LOG_DAYS),
+        *traces.steps,
+    )
     return [
         traces.run,
+        memory.run,
         partial(lists.watch, seconds=config.lists_check_seconds),
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database).run,
     ]
+
+
+def _secret(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    secret = file.read_bytes().strip()
+    if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
+        why = f"names a file of {len(secret)} bytes; a secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX}"
+        raise ConfigError("LUXOR_RISK_SECRET_FILE", why, "/run/secrets/risk")
+    return secret
+
+
+def _power_of_two(number: int) -> int:
+    """The greatest power of two that is not above a number."""
+    return 1 << number.bit_length() - 1
 
 
 if __name__ == "__main__":

@@ -1,26 +1,36 @@
-"""A whole assessment: everything that risk holds against a batch, put together. Pure: what is in force comes in, an
-answer goes out.
+"""A whole assessment: everything that risk holds against a batch, put together. Pure: what is in force and what is known
+of the past come in, an answer and what it leaves in the log go out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from libs.columns import Table
+from libs.customs.countries import EU_MEMBERS, UNION
 from luxor.risk.v1 import risk_pb2
 from services.risk.controls import ControlSet, Stage
 from services.risk.derived import Facts
 from services.risk.goods import judge_goods
+from services.risk.history import Record, record_of
 from services.risk.parties import screen_parties, versions_of
+from services.risk.past import Known, Past
 from services.risk.rules import RuleSet
 from services.risk.scoring import assess
 from services.risk.screening.index import Index
+from services.risk.selection import TallyRecord
 
 STAGES: Final[dict[int, Stage]] = {
     risk_pb2.PURPOSE_CLEARANCE: "clearance",
     risk_pb2.PURPOSE_PRE_LOADING: "pre_loading",
 }
+#: The profile's table of values under which consignments are favoured: country of destination, or EU → euro cents.
+FAVOURED: Final = "favoured_below_eur_cents"
 
 
 @dataclass(frozen=True)
@@ -32,13 +42,51 @@ class InForce:
     controls: ControlSet
 
 
-def assess_batch(in_force: InForce, table: Table, purpose: int) -> Table:
-    """Assess a batch of consignments (a table of ConsignmentColumns) for a purpose: a table of AssessmentColumns."""
+@dataclass
+class Assessed:
+    """The answer for a batch, and what it leaves in the log."""
+
+    table: Table
+    """A table of AssessmentColumns."""
+    record: Record | None = None
+    """What history keeps of the batch; None where no past was given."""
+    tally: TallyRecord | None = None
+    """What selection keeps of the batch; None where nothing was selected."""
+    kept: tuple[Record, TallyRecord | None] | None = field(default=None, init=False)
+    """Both of the rows that were assessed for the first time, once they are packed."""
+
+    def pack(self, fresh: npt.NDArray[np.intp]) -> tuple[int, bytes, bytes]:
+        """How many rows are kept, and record and tally of these rows as bytes."""
+        assert self.record is not None
+        record = self.record if len(fresh) == self.record.rows else self.record.take(fresh)
+        self.kept = record, None
+        return len(fresh), record.to_bytes(), b""
+
+
+def assess_batch(
+    in_force: InForce, table: Table, purpose: int, known: Known | None = None, past: Past | None = None
+) -> Assessed:
+    """Assess a batch of consignments (a table of ConsignmentColumns) for a purpose.
+
+    Without a past the columns of history are unknown, and nothing is left in the log.
+    """
     rules = in_force.rules
     facts = Facts(table, rules.rates)
+    record = None
+    if known is not None and past is not None:
+        record = record_of(table, facts, past.hasher, known.now, counted=known.new, thresholds=favoured_below(rules))
+        facts.history = past.history.read(record)
     more = (
         judge_goods(in_force.controls, table, facts, STAGES[purpose]),
         screen_parties(in_force.index, table),
     )
     versions = {"lists": versions_of(in_force.index), "controls": in_force.controls.version}
-    return assess(rules, table, facts=facts, more=more, constants=versions)
+    return Assessed(assess(rules, table, facts=facts, more=more, constants=versions), record)
+
+
+def favoured_below(rules: RuleSet) -> dict[str, int]:
+    """Per country of destination the value in euro cents under which consignments are favoured."""
+    table = rules.data.get(FAVOURED, {})
+    assert isinstance(table, Mapping)
+    told = {country: int(value) for country, value in table.items()}
+    return dict.fromkeys(EU_MEMBERS, told[UNION]) | told if UNION in told else told

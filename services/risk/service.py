@@ -17,6 +17,7 @@ from libs.telemetry import counter, span
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
 from services.risk.assessing import InForce, assess_batch
+from services.risk.consumer import Memory
 from services.risk.goods_answers import LINES_MAX, check_goods
 from services.risk.parties import versions_of
 from services.risk.rules import OPEN_END, Rule, RuleSet
@@ -39,9 +40,10 @@ _checked = counter("luxor_risk_goods_checked_total", "Lines of goods that were a
 class RiskService(RiskServiceServicer):
     """Assesses batches by the rule set in force."""
 
-    def __init__(self, store: Store, in_force: Callable[[], InForce]) -> None:
-        """Serve from a store; `in_force` gives what is in force, and is asked once a batch."""
+    def __init__(self, store: Store, memory: Memory, in_force: Callable[[], InForce]) -> None:
+        """Serve from a store and what is remembered; `in_force` gives what is in force, and is asked once a batch."""
         self._store = store
+        self._memory = memory
         self._in_force = in_force
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
@@ -57,11 +59,14 @@ class RiskService(RiskServiceServicer):
         with span("risk.assess", attributes={"luxor.rows": rows}):
             try:
                 _check_identified(consignments)
-                assessments = assess_batch(self._in_force(), consignments, request.purpose)
+                past = await self._memory.past()
+                known = await self._store.known(consignments)
+                assessed = assess_batch(self._in_force(), consignments, request.purpose, known, past)
             except MalformedColumns as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
-            answer, fresh = await self._store.settle(consignments, request.purpose, assessments)
-        _count(assessments, rows - fresh)
+            answer, fresh, place = await self._store.settle(consignments, request.purpose, assessed.table, assessed)
+            self._memory.committed(place, assessed.kept)
+        _count(assessed.table, rows - len(fresh))
         return pb.AssessResponse(assessments=answer.encode(pb.AssessmentColumns))
 
     async def GetRuleSet(

@@ -29,7 +29,7 @@ def in_force() -> InForce:
 
 def assessed(*changes: dict[str, object], index: Index | None = None) -> Table:
     means = in_force() if index is None else InForce(first_light(), index, in_force().controls)
-    return assess_batch(means, table(list(changes)), pb.PURPOSE_CLEARANCE)
+    return assess_batch(means, table(list(changes)), pb.PURPOSE_CLEARANCE).table
 
 
 def matches(assessments: Table) -> list[tuple[str, str, int | None]]:

@@ -104,7 +104,11 @@ async def test_a_consignment_that_a_call_names_twice_has_one_answer(risk: Runnin
 
 async def test_concurrent_equal_calls_agree(risk: Running) -> None:
     caller = await stub(risk)
-    rows = [table([GIFT, {}] * 50), table([{}, GIFT] * 50)]
+    people = [{"consignee": {"name": f"Person {number}"}} for number in range(100)]
+    rows = [
+        table([{**person, **(GIFT if number % 2 == turn else {})} for number, person in enumerate(people)])
+        for turn in (0, 1)
+    ]
     answers = await asyncio.gather(*(caller.Assess(request(rows[turn % 2]), timeout=20) for turn in range(8)))
     scores = [Table.decode(answer.assessments).ints("score").tolist() for answer in answers]
     assert all(each == scores[0] for each in scores)
@@ -120,9 +124,9 @@ async def test_a_change_of_rules_changes_no_answer_that_was_given(database: Data
     await migrate(database, "services.risk")
     store = Store(database)
     rows = table([GIFT, {}, GIFT])
-    seen, _ = await store.settle(rows.take([0, 1]), CLEARANCE, assess(first_light(), rows.take([0, 1])))  # type: ignore[arg-type]
-    later, fresh = await store.settle(rows, CLEARANCE, assess(harsher(first_light()), rows))
-    assert fresh == 1
+    seen, _, _ = await store.settle(rows.take([0, 1]), CLEARANCE, assess(first_light(), rows.take([0, 1])))  # type: ignore[arg-type]
+    later, fresh, _ = await store.settle(rows, CLEARANCE, assess(harsher(first_light()), rows))
+    assert fresh.tolist() == [2]
     assert later.ints("lane").tolist() == [*seen.ints("lane").tolist(), pb.LANE_RED]
     assert later.strings("rule_set").tolist() == [first_light().version] * 2 + ["harsher"]
     assert later.ragged("findings").offsets.tolist() == [0, 2, 2, 4]
@@ -183,7 +187,7 @@ async def test_a_full_batch_of_two_thousand_is_taken(risk: Running) -> None:
 async def test_a_refused_profile_stops_the_start_and_says_why(database_url: str, tmp_path: Path) -> None:
     (tmp_path / "profile.yaml").write_text(PROFILE.read_text().replace("NATURE_GIFT", "NATURE_GRIFT"))
     (tmp_path / "data").symlink_to(PROFILE.parent / "data")
-    with pytest.raises(ConfigError, match=r"profile.yaml:157: condition column 29: rule GIFT_WITH_ORDER"):
+    with pytest.raises(ConfigError, match=r"profile.yaml:158: condition column 29: rule GIFT_WITH_ORDER"):
         async with running(
             "risk", assemble, database_url, environ={"LUXOR_RISK_PROFILE": str(tmp_path / "profile.yaml")}
         ):

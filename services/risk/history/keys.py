@@ -10,16 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from anyascii import anyascii
 
 from libs.columns import Strings, Table
 from libs.customs.parties import LEGAL_FORMS, name_key, plain
-from services.risk.derived import Facts
 from services.risk.history.open_table import BoolArray, IntArray, Keys
 from services.risk.history.record import KINDS, Kind, Record
+
+if TYPE_CHECKING:
+    from services.risk.derived import Facts  # which itself knows history's columns
 
 HASH_BYTES: Final = 8
 _MRN_BYTES: Final = 40

@@ -25,6 +25,7 @@ from services.risk.history.keys import KEY_BYTES_MIN as SECRET_BYTES_MIN
 from services.risk.lists_in_force import Lists
 from services.risk.rules import RuleSetError, load_rule_set
 from services.risk.screening.lists import ListRefused
+from services.risk.selection import ParameterError, load_parameters
 from services.risk.service import RiskService
 from services.risk.store import ASSESSMENT_DAYS, LOG_DAYS, Store
 
@@ -50,6 +51,14 @@ class RiskConfig(Settings, service="risk"):
         "CONTROLS", default=PROFILES / "data" / "controls", example="/etc/luxor/risk/controls", check=wrong_place
     )
     """Directory of the goods controls: one YAML file for each jurisdiction."""
+
+    selection: Path = setting(
+        "SELECTION",
+        default=PROFILES / "data" / "selection.yaml",
+        example="/etc/luxor/risk/selection.yaml",
+        check=wrong_file,
+    )
+    """File of the parameters of selection: for each office the lanes' rates, scores and discounts."""
 
     secret_file: Path | None = setting("SECRET_FILE", default=None, example="/run/secrets/risk", check=wrong_file)
     """File of the deployment's secret, 16 to 64 random bytes: parties are kept in history as hashes by a key that follows from it, and draws of
@@ -79,6 +88,12 @@ def assemble(start: Start) -> Sequence[Background]:
         controls = load_controls(sorted(config.controls.glob("*.yaml")))
     except ControlFileError as error:
         raise ConfigError("LUXOR_RISK_CONTROLS", f"names controls that are refused: {error}", "controls") from None
+    try:
+        selection = load_parameters(config.selection)
+    except ParameterError as error:
+        raise ConfigError(
+            "LUXOR_RISK_SELECTION", f"names parameters that are refused: {error}", "selection.yaml"
+        ) from None
     store = Store(start.database)
     memory = Memory(
         store,
@@ -90,7 +105,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_RiskServiceServicer_to_server,
-        RiskService(store, memory, lambda: InForce(rule_set, lists.index, controls)),
+        RiskService(store, memory, lambda: InForce(rule_set, lists.index, controls, selection)),
         roles={
             "Assess": {Role.SERVICE},
             "GetRuleSet": {Role.SERVICE, Role.OFFICER, Role.ANALYST, Role.OPERATOR},

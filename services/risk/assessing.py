@@ -23,7 +23,8 @@ from services.risk.past import Known, Past
 from services.risk.rules import RuleSet
 from services.risk.scoring import assess
 from services.risk.screening.index import Index
-from services.risk.selection import TallyRecord
+from services.risk.selecting import Chosen, choose, recommend
+from services.risk.selection import Parameters, TallyRecord
 
 STAGES: Final[dict[int, Stage]] = {
     risk_pb2.PURPOSE_CLEARANCE: "clearance",
@@ -40,6 +41,8 @@ class InForce:
     rules: RuleSet
     index: Index
     controls: ControlSet
+    selection: Parameters | None = None
+    """None: the lane is the one that findings advise and nothing is drawn."""
 
 
 @dataclass
@@ -50,8 +53,8 @@ class Assessed:
     """A table of AssessmentColumns."""
     record: Record | None = None
     """What history keeps of the batch; None where no past was given."""
-    tally: TallyRecord | None = None
-    """What selection keeps of the batch; None where nothing was selected."""
+    chosen: Chosen | None = None
+    """The lanes that selection chose; None where nothing was selected."""
     kept: tuple[Record, TallyRecord | None] | None = field(default=None, init=False)
     """Both of the rows that were assessed for the first time, once they are packed."""
 
@@ -59,8 +62,9 @@ class Assessed:
         """How many rows are kept, and record and tally of these rows as bytes."""
         assert self.record is not None
         record = self.record if len(fresh) == self.record.rows else self.record.take(fresh)
-        self.kept = record, None
-        return len(fresh), record.to_bytes(), b""
+        tally = None if self.chosen is None else self.chosen.tally(fresh)
+        self.kept = record, tally
+        return len(fresh), record.to_bytes(), b"" if tally is None else tally.to_bytes()
 
 
 def assess_batch(
@@ -68,7 +72,7 @@ def assess_batch(
 ) -> Assessed:
     """Assess a batch of consignments (a table of ConsignmentColumns) for a purpose.
 
-    Without a past the columns of history are unknown, and nothing is left in the log.
+    Without a past the columns of history are unknown, nothing is drawn, and nothing is left in the log.
     """
     rules = in_force.rules
     facts = Facts(table, rules.rates)
@@ -81,7 +85,13 @@ def assess_batch(
         screen_parties(in_force.index, table),
     )
     versions = {"lists": versions_of(in_force.index), "controls": in_force.controls.version}
-    return Assessed(assess(rules, table, facts=facts, more=more, constants=versions), record)
+    answer = assess(rules, table, facts=facts, more=more, constants=versions)
+    if in_force.selection is None or known is None or past is None:
+        return Assessed(answer, record)
+    if purpose == risk_pb2.PURPOSE_PRE_LOADING:
+        return Assessed(recommend(in_force.selection, table, answer), record)
+    chosen = choose(in_force.selection, past, known, table, answer)
+    return Assessed(chosen.table, record, chosen)
 
 
 def favoured_below(rules: RuleSet) -> dict[str, int]:

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any, Final
 
 import grpc.aio
+import numpy as np
 
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
@@ -22,6 +23,7 @@ from services.risk.goods_answers import LINES_MAX, check_goods
 from services.risk.parties import versions_of
 from services.risk.rules import OPEN_END, Rule, RuleSet
 from services.risk.scoring import LANES
+from services.risk.selection import commitment
 from services.risk.store import Store
 
 ROWS_MAX: Final = 2_000
@@ -31,10 +33,18 @@ LAST_DAY: Final = day_of_date(date(2100, 1, 1))
 
 _assessed = counter("luxor_risk_assessed_total", "Consignments assessed, by lane", ("lane",))
 _repeated = counter("luxor_risk_repeated_total", "Consignments that had been assessed before and got that answer again")
+_selected = counter(
+    "luxor_risk_selected_total", "Consignments assessed for clearance, by why they are in their lane", ("cause",)
+)
 _unjudged = counter(
     "luxor_risk_unjudged_total", "Rules that could not be judged for a consignment, since a value is absent"
 )
 _checked = counter("luxor_risk_goods_checked_total", "Lines of goods that were asked about, by verdict", ("outcome",))
+#: What is told of each cause; nothing selects a green consignment.
+_CAUSES: Final = {
+    "nothing" if number == 0 else name.removeprefix("SELECTION_CAUSE_").lower(): number
+    for name, number in pb.SelectionCause.items()
+}
 
 
 class RiskService(RiskServiceServicer):
@@ -74,10 +84,13 @@ class RiskService(RiskServiceServicer):
     ) -> pb.GetRuleSetResponse:
         """Tell the rule set in force, and the versions of what is in force beside it."""
         in_force = self._in_force()
+        selection = in_force.selection
         return pb.GetRuleSetResponse(
             rule_set=told(in_force.rules),
             lists=versions_of(in_force.index).split(),
             controls=in_force.controls.version,
+            selection="" if selection is None else selection.version,
+            seed_commitment="" if selection is None else commitment((await self._memory.past()).seed),
         )
 
     async def CheckGoods(
@@ -115,6 +128,10 @@ def _count(assessments: Table, repeated: int) -> None:
     lanes = assessments.ints("lane").values
     for lane in (pb.LANE_GREEN, pb.LANE_BLUE, pb.LANE_YELLOW, pb.LANE_RED):
         _assessed.labels(pb.Lane.Name(lane).removeprefix("LANE_").lower()).inc(int((lanes == lane).sum()))
+    causes = assessments.ints("selection_cause")
+    counts = np.bincount(causes.values[causes.valid], minlength=max(_CAUSES.values()) + 1)
+    for cause, number in _CAUSES.items():
+        _selected.labels(cause).inc(int(counts[number]))
     _repeated.inc(repeated)
     _unjudged.inc(int(assessments.ints("unjudged").values.sum()))
 

@@ -20,6 +20,8 @@ from services.risk.rules import RuleSet, load_rule_set
 
 CASES = Path(__file__).parent / "cases"
 PROFILE = Path(__file__).parents[2] / "services" / "risk" / "profiles" / "first_light.yaml"
+#: Settings of a service whose lanes are what rules and score call for; nothing is drawn.
+RULES_ALONE = {"LUXOR_RISK_SELECTION": str(CASES / "rules_alone.yaml")}
 TODAY = date(2026, 11, 25)
 
 

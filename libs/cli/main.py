@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "file": ("filing", "File consignments from a CSV or JSON Lines file."),
     "arrive": ("arrive", "Announce that the goods under master documents have arrived."),
     "show": ("show", "Tell all that is known about consignments, and why."),
+    "assessment": ("assessment", "Tell what risk answered for a consignment, and why."),
     "trace": ("trace", "Tell where a consignment's time went, service by service."),
     "notices": ("notices", "Read a filer's or carrier's notices."),
     "quote": ("quote", "Tell what goods would cost landed."),

@@ -109,6 +109,7 @@ def assemble(start: Start) -> Sequence[Background]:
         roles={
             "Assess": {Role.SERVICE},
             "GetRuleSet": {Role.SERVICE, Role.OFFICER, Role.ANALYST, Role.OPERATOR},
+            "ListAssessments": {Role.OFFICER, Role.ANALYST},
             "CheckGoods": set(Role) - {Role.SERVICE},
         },
     )

@@ -93,6 +93,24 @@ class RiskService(RiskServiceServicer):
             seed_commitment="" if selection is None else commitment((await self._memory.past()).seed),
         )
 
+    async def ListAssessments(
+        self, request: pb.ListAssessmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListAssessmentsResponse:
+        """Tell the answers that were given for one consignment."""
+        if not request.mrn:
+            raise Refusal("CONSIGNMENT_UNIDENTIFIED", path="mrn")
+        return pb.ListAssessmentsResponse(
+            assessments=[
+                pb.KeptAssessment(
+                    version=version,
+                    purpose=pb.Purpose.ValueType(purpose),
+                    day=day,
+                    assessment=answer.encode(pb.AssessmentColumns),
+                )
+                for version, purpose, day, answer in await self._store.kept(request.mrn)
+            ]
+        )
+
     async def CheckGoods(
         self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CheckGoodsResponse:

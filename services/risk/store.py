@@ -29,6 +29,8 @@ ASSESSMENT_DAYS: Final = 400
 LOG_DAYS: Final = 33
 """Days of the log that are kept: history's windows, and a day that is still being written."""
 SECRET_BYTES: Final = 32
+KEPT_MAX: Final = 100
+"""Answers that are told of one consignment."""
 _EPOCH_BITS: Final = 48
 
 # One look at an index for each MRN, however large the table is.
@@ -41,6 +43,12 @@ select floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
         ) found where found.cleared is not null
     ) as known
 """
+
+_KEPT: Final = f"""
+select noted.version, noted.purpose, noted.day, noted."row", kept.payload from assessment noted
+join assessment_batch kept on kept.day = noted.day and kept.batch = noted.batch
+where noted.mrn = $1 order by noted.version, noted.purpose limit {KEPT_MAX}
+"""  # noqa: S608  # a number of our own
 
 _APPEND: Final = f"""
 insert into assessed (day, epoch, xid, count, record, tally)
@@ -151,6 +159,20 @@ class Store:
     async def _append(self, tx: Transaction, packed: tuple[int, bytes, bytes]) -> Place:
         row = await tx.raw.fetchrow(_APPEND, *packed)
         return Place(row["epoch"], row["xid"])
+
+    async def kept(self, mrn: str) -> list[tuple[int, int, int, Table]]:
+        """The answers given for a consignment: version, purpose, day, and a table of one row."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_KEPT, mrn)
+        return [
+            (
+                each["version"],
+                each["purpose"],
+                each["day"],
+                Table.parse(AssessmentColumns, each["payload"]).take(np.array([each["row"]])),
+            )
+            for each in rows
+        ]
 
     async def log_state(self) -> LogState:
         """Where the log stands now."""

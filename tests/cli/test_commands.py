@@ -140,6 +140,13 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
     assert found["note"] == "see file 7"
     assert len(found["history"]) >= 2
     assert "note" not in cli.json("show", number, "--as", "filer/filer-1")[0]
+    [answer] = cli.json("assessment", number)["assessments"]
+    assert answer["purpose"] == "PURPOSE_CLEARANCE"
+    assert answer["lane"].startswith("LANE_")
+    shown = cli.run("assessment", number).output
+    for name in ("rule_set", "lists", "controls", "selection"):
+        assert answer[name] in shown.replace("\n", "")
+    assert cli.json("assessment", "26DE999999999999R1", code=1)["assessments"] == []
     [released] = cli.json("release", number)
     assert released["state"] != "STATE_HELD"
     lines = [json.loads(line) for line in cli.run("notices", "--json").stdout.splitlines()]

@@ -172,6 +172,28 @@ async def test_a_hit_travels_with_list_entry_and_explanation_and_is_the_first_an
     assert list(rule_set.lists) == first.strings("lists").tolist()
 
 
+async def test_officers_read_who_was_met_in_which_list_and_filers_do_not(risk: Running) -> None:
+    caller = await stub(risk)
+    rows = table([{}, {"consignee": {"name": "Ignatz Peleverde"}}])
+    mrn = rows.strings("mrn")[1]
+    for purpose in (pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING):
+        await caller.Assess(request(rows, purpose), timeout=10)
+    officer = await stub(risk, "officer", "o")
+    told = (await officer.ListAssessments(pb.ListAssessmentsRequest(mrn=mrn), timeout=10)).assessments
+    assert [(each.version, each.purpose) for each in told] == [(1, pb.PURPOSE_CLEARANCE), (1, pb.PURPOSE_PRE_LOADING)]
+    for each in told:
+        answer = Table.decode(each.assessment)
+        assert answer.rows == 1
+        assert answer.child("findings").strings("list_entry").tolist() == ["6"]
+    nobody = await officer.ListAssessments(pb.ListAssessmentsRequest(mrn="26DE999999999999R1"), timeout=10)
+    assert not nobody.assessments
+    code, reason, _ = await refusal(officer.ListAssessments(pb.ListAssessmentsRequest(), timeout=10))
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "CONSIGNMENT_UNIDENTIFIED")
+    for role in ("filer", "carrier", "agency", "service"):
+        call = (await stub(risk, role, "x")).ListAssessments(pb.ListAssessmentsRequest(mrn=mrn), timeout=10)
+        assert (await refusal(call))[0] == grpc.StatusCode.PERMISSION_DENIED
+
+
 async def test_repeated_answers_with_and_without_findings_of_other_kinds_stand_side_by_side(risk: Running) -> None:
     caller = await stub(risk)
     kinds = [{}, {"items": [CARTRIDGES]}, {"consignee": {"name": "Ignatz Pelleverde"}}]

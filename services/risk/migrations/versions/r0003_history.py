@@ -16,7 +16,7 @@ def upgrade() -> None:
         "assessed",
         "day integer not null, epoch bigint not null, xid bigint not null, count integer not null, "
         "record bytea not null, tally bytea not null",
-        key="day, epoch, xid",
+        key="epoch, xid, day",
         external=("record", "tally"),
     )
     op.execute(

@@ -21,7 +21,7 @@ from services.risk.past import Known, Past, derived
 from services.risk.selection import Draw, Parameters, commitment, draws, load_parameters
 from services.risk.selection.tally import MICROS_PER_HOUR
 from services.risk.store import Store
-from tests.risk.filings import CASES, RULES_ALONE, table
+from tests.risk.filings import RULES_ALONE, WITHOUT_DRAWS, table
 from tests.risk.test_parties import in_force
 from tests.risk.test_service import GIFT, request, stub
 
@@ -32,7 +32,7 @@ NOW = 1_795_000_000_000_000
 
 def parameters(tmp_path: Path, **changes: str) -> Parameters:
     """The parameters that draw nothing, with changes of their text."""
-    text = (CASES / "rules_alone.yaml").read_text()
+    text = WITHOUT_DRAWS.read_text()
     for lane, rates in changes.items():
         text = text.replace(f"{lane}: {{minimum_random_ppm: 0, expected_ppm: 0}}", f"{lane}: {{{rates}}}")
     (tmp_path / "selection.yaml").write_text(text)

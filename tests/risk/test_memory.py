@@ -12,15 +12,18 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Strings, Table
+from libs.server.testing import running
 from libs.store.database import Database
 from libs.store.migrate import migrate
 from luxor.risk.v1 import risk_pb2 as pb
+from services.risk.__main__ import assemble
 from services.risk.assessing import Assessed, assess_batch
 from services.risk.consumer import SNAPSHOT, Memory
 from services.risk.history import Kind
 from services.risk.store import Store
-from tests.risk.filings import table
+from tests.risk.filings import RULES_ALONE, table
 from tests.risk.test_parties import in_force
+from tests.risk.test_service import request, stub
 
 CLEARANCE, LOADING = pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING
 
@@ -223,3 +226,19 @@ async def test_nothing_in_the_log_tells_a_name(replica: Replica, database: Datab
     assert len(rows) == 1
     for word in (b"Erika", b"Sommer", b"erika", b"sommer", b"Berlin"):
         assert word not in rows[0]["record"] + rows[0]["tally"]
+
+
+async def test_a_service_that_restarts_knows_what_it_assessed_and_finds_the_split(
+    database_url: str, tmp_path: Path
+) -> None:
+    shirt = {"payment": None, "items": [{"price": {"minor": 6000}}]}
+
+    async def rules_hit(number: int) -> list[str]:
+        rows = table([shirt], first_mrn=number)
+        answer = await (await stub(risk)).Assess(request(rows), timeout=20)
+        return Table.decode(answer.assessments).child("findings").strings("rule").tolist()
+
+    for number, expected in enumerate(([], [], ["SPLIT_UNDER_THRESHOLD"])):
+        async with running("risk", assemble, database_url, environ=RULES_ALONE, data_dir=tmp_path) as risk:
+            assert await rules_hit(number) == expected
+        assert (tmp_path / "risk" / SNAPSHOT).exists()

@@ -21,7 +21,7 @@ from services.risk.history import Record, record_of
 from services.risk.parties import screen_parties, versions_of
 from services.risk.past import Known, Past
 from services.risk.rules import RuleSet
-from services.risk.scoring import assess
+from services.risk.scoring import More, assess
 from services.risk.screening.index import Index
 from services.risk.selecting import Chosen, choose, recommend
 from services.risk.selection import Parameters, TallyRecord
@@ -67,25 +67,43 @@ class Assessed:
         return len(fresh), record.to_bytes(), b"" if tally is None else tally.to_bytes()
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the batch alone tells: all that needs no past, and so may be found while the store is asked for it."""
+
+    facts: Facts
+    more: tuple[More, ...]
+    """Findings of goods controls and of screening."""
+
+
+def see(in_force: InForce, table: Table, purpose: int) -> Seen:
+    """Judge the goods and screen the parties of a batch of consignments."""
+    facts = Facts(table, in_force.rules.rates)
+    goods = judge_goods(in_force.controls, table, facts, STAGES[purpose])
+    return Seen(facts, (goods, screen_parties(in_force.index, table)))
+
+
 def assess_batch(
-    in_force: InForce, table: Table, purpose: int, known: Known | None = None, past: Past | None = None
+    in_force: InForce,
+    table: Table,
+    purpose: int,
+    known: Known | None = None,
+    past: Past | None = None,
+    seen: Seen | None = None,
 ) -> Assessed:
     """Assess a batch of consignments (a table of ConsignmentColumns) for a purpose.
 
     Without a past the columns of history are unknown, nothing is drawn, and nothing is left in the log.
     """
     rules = in_force.rules
-    facts = Facts(table, rules.rates)
+    seen = seen or see(in_force, table, purpose)
+    facts = seen.facts
     record = None
     if known is not None and past is not None:
         record = record_of(table, facts, past.hasher, known.now, counted=known.new, thresholds=favoured_below(rules))
         facts.history = past.history.read(record)
-    more = (
-        judge_goods(in_force.controls, table, facts, STAGES[purpose]),
-        screen_parties(in_force.index, table),
-    )
     versions = {"lists": versions_of(in_force.index), "controls": in_force.controls.version}
-    answer = assess(rules, table, facts=facts, more=more, constants=versions)
+    answer = assess(rules, table, facts=facts, more=seen.more, constants=versions)
     if in_force.selection is None or known is None or past is None:
         return Assessed(answer, record)
     if purpose == risk_pb2.PURPOSE_PRE_LOADING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
@@ -17,7 +18,7 @@ from libs.server.errors import Refusal
 from libs.telemetry import counter, span
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
-from services.risk.assessing import InForce, assess_batch
+from services.risk.assessing import InForce, assess_batch, see
 from services.risk.consumer import Memory
 from services.risk.goods_answers import LINES_MAX, check_goods
 from services.risk.parties import versions_of
@@ -27,6 +28,8 @@ from services.risk.selection import commitment
 from services.risk.store import Store
 
 ROWS_MAX: Final = 2_000
+TURNS_TO_ASK: Final = 4
+"""Turns of the event loop in which a question to the store is sent: a connection is taken, then written to."""
 SECONDS_PER_DAY: Final = 86_400
 FIRST_DAY: Final = day_of_date(date(2000, 1, 1))
 LAST_DAY: Final = day_of_date(date(2100, 1, 1))
@@ -70,8 +73,17 @@ class RiskService(RiskServiceServicer):
             try:
                 _check_identified(consignments)
                 past = await self._memory.past()
-                known = await self._store.known(consignments)
-                assessed = assess_batch(self._in_force(), consignments, request.purpose, known, past)
+                in_force = self._in_force()
+                asked = asyncio.create_task(self._store.known(consignments))
+                try:
+                    # The question is on its way before the work begins that needs no answer to it.
+                    for _ in range(TURNS_TO_ASK):
+                        await asyncio.sleep(0)
+                    seen = see(in_force, consignments, request.purpose)
+                    known = await asked
+                finally:
+                    asked.cancel()
+                assessed = assess_batch(in_force, consignments, request.purpose, known, past, seen)
             except MalformedColumns as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
             answer, fresh, place = await self._store.settle(consignments, request.purpose, assessed.table, assessed)

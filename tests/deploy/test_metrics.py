@@ -12,7 +12,7 @@ CLOSED = {
     "cause", "code", "consumer", "currency", "feed", "forced", "kind", "lane", "level", "list", "method", "neighbour", "outcome", "reason",
     "sink", "source", "state", "where",
 }  # fmt: skip
-"""Labels whose values come from the code, the contracts, the law that is loaded, the list of currencies, or the lists of parties that are configured."""
+"""Labels whose values come from the code, the contracts, the loaded law, the list of currencies, or the configured lists of parties."""
 
 
 def test_the_page_is_what_the_code_declares() -> None:

@@ -1,0 +1,184 @@
+"""Every command of the operator's pages runs, prints what the page shows, and no command can be added that nobody runs.
+
+Commands of Luxor run against a system of this test, kubectl and helm (the real ones) against a small API server that keeps what the chart
+installs; `page_runner.STAND_INS` lists what is executed in place of a command and why. Commands that need a container engine are run by
+`make compose-test`, from the table in tests/containers/documented.py; here it is seen that the table has them all.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from libs.cli.main import COMMANDS, luxor
+from tests.containers.documented import DOCUMENTED
+from tests.deploy import documents
+from tests.deploy.documents import ROOT, Command
+from tests.deploy.doors import who_may
+from tests.deploy.page_runner import ALSO_HERE, LAST, Runner, takes
+from tests.support.promql import RULES_RECORDED, check_expressions, known_series, names
+from tools import deployment_map
+
+PAGES = [documents.name(each) for each in documents.pages()]
+INSTALL = "docs/operating/install.md"
+RUN = [INSTALL, *(each for each in PAGES if each != INSTALL and documents.commands(ROOT / each))]
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    for program in ("bash", "jq", "openssl", "curl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed; the pages need it")
+    started = Runner(tmp_path_factory.mktemp("pages"))
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("page", RUN)
+def test_every_command_of_a_page_runs_and_prints_what_the_page_shows(page: str, runner: Runner) -> None:
+    if page != INSTALL:
+        runner.start()
+    directory = runner.page(page)
+    here = [each for each in documents.commands(ROOT / page) if takes(each) == "here" or each.text in ALSO_HERE]
+    wrong = []
+    for command in sorted(here, key=lambda each: each.text in LAST):
+        if command.text.startswith("promtool") and shutil.which("promtool") is None:
+            continue
+        done = runner.run(command, directory)
+        missing = documents.not_shown(command.shown, runner.like_the_page(done.out + done.err))
+        if done.code or missing:
+            said = f"{command}\n  code {done.code}\n  out {done.out[-1500:]}\n  err {done.err[-1500:]}"
+            wrong.append(said + "".join(f"\n  shown and not printed: {each}" for each in missing))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_there_is_nobody_that_a_command_could_be_hidden_from() -> None:
+    orphans = [str(each) for page in PAGES for each in documents.commands(ROOT / page) if not takes(each)]
+    assert not orphans, "no runner takes these commands; see tests/deploy/page_runner.py"
+
+
+def test_a_command_that_no_runner_takes_would_be_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A\n\n```console\n$ luxor status\nready\n$ systemctl restart \\\n    luxor\n```\n\n```sh\nA=b rsync x y\n```\n"
+    )
+    found = documents.commands(page)
+    assert [each.text for each in found] == ["luxor status", "systemctl restart \\\n    luxor", "A=b rsync x y"]
+    assert found[0].shown == ("ready",)
+    assert [takes(each) for each in found] == ["here", "", ""]
+
+
+def test_a_command_that_fails_or_prints_something_else_would_be_found(runner: Runner, tmp_path: Path) -> None:
+    runner.start()
+    assert runner.run(Command("page", 1, "luxor stats --by planet"), tmp_path).code == 2
+    assert runner.run(Command("page", 1, "kubectl --namespace customs get deployment luxor-risks"), tmp_path).code == 1
+    assert runner.run(Command("page", 1, "kubectl --namespace customs get certificats"), tmp_path).code == 1
+    assert (
+        runner.run(Command("page", 1, "kubectl --namespace customs exec luxor-risk-store-9 -- df"), tmp_path).code == 1
+    )
+    assert runner.run(Command("page", 1, "helm upgrade luxor deploy/chart --set no.such=value"), tmp_path).code == 1
+    assert runner.run(Command("page", 1, "luxor status | tail -1"), tmp_path).code == 0
+    assert documents.not_shown(("all is well", "…"), "all is unwell") == ["all is well"]
+
+
+def test_commands_for_containers_are_those_that_the_test_in_containers_runs() -> None:
+    told = {each.text for page in PAGES for each in documents.commands(ROOT / page) if takes(each) == "containers"}
+    listed = {each.text for each in DOCUMENTED}
+    assert told - listed == set(), "add these to tests/containers/documented.py, so that `make compose-test` runs them"
+    assert listed - told == set(), "no page has these any more; take them out of tests/containers/documented.py"
+
+
+def test_targets_of_make_that_pages_name_are_there() -> None:
+    every = [each for page in PAGES for each in documents.commands(ROOT / page) + documents.spans(ROOT / page)]
+    asked = {each.text.split("make ", 1)[1].split()[0] for each in every if each.text.startswith("make ")}
+    for target in sorted(asked):
+        done = subprocess.run(
+            ["make", "--dry-run", "--no-print-directory", target, "VALUES=laptop"],
+            cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "MAKEFLAGS": ""},
+        )  # fmt: skip
+        assert done.returncode == 0, (target, done.stderr)
+    assert {"up", "compose-up"} <= asked
+
+
+def test_commands_of_luxor_that_running_text_names_are_there_with_their_options() -> None:
+    for page in PAGES:
+        for each in documents.spans(ROOT / page):
+            words = each.text.split()
+            if words[0] != "luxor" or not words[1].islower():
+                continue
+            assert words[1] in COMMANDS, str(each)
+            found = luxor.get_command(None, words[1])  # type: ignore[arg-type]
+            known = {option for parameter in _parameters(found) for option in parameter.opts}
+            assert {word.split("=")[0] for word in words if word.startswith("--")} <= known, str(each)
+
+
+def _parameters(command: object) -> list[object]:
+    below = getattr(command, "commands", {}).values()
+    return [*command.params, *(each for one in below for each in one.params)]  # type: ignore[attr-defined]
+
+
+def test_queries_of_the_pages_parse_and_name_metrics_that_there_are(tmp_path: Path) -> None:
+    found = [each for page in PAGES for each in documents.queries(ROOT / page)]
+    assert found
+    for each in found:
+        assert names(each.text) <= known_series() | RULES_RECORDED, str(each)
+    check_expressions([each.text for each in found], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, "README.md", "deploy/chart/README.md", "docs/command-line.md", "docs/performance.md"]
+)
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    assert documents.broken_links(ROOT / page) == []
+
+
+def test_a_link_that_leads_nowhere_would_be_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One `two`, three\n\n[a](page.md#one-two-three) [b](page.md#four) [c](gone.md)\n[d](https://x.example)\n"
+    )
+    assert documents.broken_links(page) == [
+        "page.md: page.md#four leads to no heading",
+        "page.md: gone.md leads to no file",
+    ]
+
+
+# ---------------------------------------------------------------------------------------------- tables of secure.md
+SECURE = ROOT / "docs" / "operating" / "secure.md"
+
+
+def _rows(heading: str) -> list[list[str]]:
+    section = SECURE.read_text("utf-8").split(f"# {heading}\n", 1)[1].split("\n#", 1)[0]
+    lines = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line] for line in lines[2:]]
+
+
+async def test_the_table_of_roles_is_what_the_services_do(runner: Runner) -> None:
+    runner.start()
+    endpoints = {service: f"dns:///localhost:{ports.main}" for service, ports in runner.ports.items()}
+    found = await who_may(endpoints, runner.data_dir / "tls")
+    told = {}
+    for call, roles, served in _rows("Who may do what"):
+        places = set(endpoints) if served == "all" else set(served.split(", "))
+        told[call.strip("`")] = (set(filter(None, roles.split(", "))), places)
+    assert told == found
+
+
+def test_the_table_of_ports_is_the_map() -> None:
+    drawn = deployment_map.read()
+    told = {(part, port): set(who.split(", ")) for part, port, who, _ in _rows("What listens where")}
+    nobody = {"the machine or container that it runs on"}
+    assert told == {
+        (part.name, f"{number} {port}"): {
+            source for each in drawn.connections if (each.to, each.port) == (part.name, port) for source in each.sources
+        }
+        or nobody
+        for part in drawn.parts.values()
+        for port, number in part.ports.items()
+    }

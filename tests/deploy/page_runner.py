@@ -80,7 +80,7 @@ ALSO_HERE = {
 }
 """Commands for containers whose result later commands of the page need: the recipe, with the authority of the system here."""
 LAST = ("luxor down", "make down")
-"""What stops the system: of a page these are executed after all others."""
+"""What stops the system: these are executed after all pages."""
 NUMBERED = {"main": 0, "health": 100, "metrics": 200}
 
 
@@ -112,7 +112,8 @@ class Runner:
     scratch: Path
     data_dir: Path = field(default_factory=enterable_directory)
     ports: dict[str, Ports] = field(default_factory=lambda: free_ports(SERVICES))
-    placeholders: dict[str, str] = field(default_factory=dict)
+    mrn: str = ""
+    trace_id: str = ""
     environ: dict[str, str] = field(default_factory=dict)
     up: bool = False
 
@@ -163,7 +164,7 @@ class Runner:
         todo = [] if self.up else ["luxor up"]
         if ("v1", "namespaces", "", "customs") not in self.cluster.objects:
             todo.append("kubectl create namespace customs")
-        if "MRN" not in self.placeholders:
+        if not self.mrn:
             todo.append("luxor simulate traffic.jsonl --count 300 --seed 7")
             todo.append("luxor file traffic.jsonl && luxor arrive --manifest traffic.jsonl")
         if not self.cluster.listed("apps/v1", "deployments", "customs"):
@@ -172,12 +173,30 @@ class Runner:
             done = self.sh(text, self.scratch)
             assert done.code == 0, (text, done.out, done.err)
         self.up = True
-        if "MRN" in self.placeholders:
-            return
-        notices = self.sh("luxor notices --limit 1 --json", self.scratch).out.splitlines()
-        self.placeholders["MRN"] = json.loads(notices[0])["mrn"]
-        traced = json.loads(self.sh(f"luxor trace {self.placeholders['MRN']} --json", self.scratch).out)
-        self.placeholders["TRACE_ID"] = traced["facts"][0]["traceparent"].split("-")[1]
+        if not self.mrn:
+            notices = self.sh("luxor notices --limit 1 --json", self.scratch).out.splitlines()
+            self.mrn = json.loads(notices[0])["mrn"]
+            traced = json.loads(self.sh(f"luxor trace {self.mrn} --json", self.scratch).out)
+            self.trace_id = traced["facts"][0]["traceparent"].split("-")[1]
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """What stands in the pages for what is an operator's own, as a pattern, with what is put in its place."""
+        found = {
+            r"\bMRN\b": self.mrn,
+            # The runbooks' example of one.
+            r"\b26DE0+R0\b": self.mrn,
+            r"\bTRACE_ID\b": self.trace_id,
+            r"\bcustoms\.example(?=:)": "localhost",
+        }
+        if self.up:
+            # The PostgreSQL here takes its administrator, and everybody, by its socket alone.
+            found |= {
+                r":DB_PASSWORD@DB_HOST:5432/luxor_risk_own": f"@/luxor_risk_own?host={self.socket}",
+                r"\bDB_HOST\b": str(self.socket),
+                r"\bDB_ADMIN\b": "luxor",
+            }
+        return found
 
     def page(self, name: str) -> Path:
         """Give the directory that a page's commands run in: the checkout's `deploy` is there, and nothing else of it."""
@@ -193,23 +212,15 @@ class Runner:
         for each in STAND_INS:
             if each.begins.startswith("make ") and text.startswith(each.begins):
                 text = each.runs + text.removeprefix(each.begins)
-        text = text.replace("customs.example:", "localhost:")
-        if "DB_HOST" in text:
-            url = f"@/luxor_risk_own?host={self.socket}"
-            text = text.replace(":DB_PASSWORD@DB_HOST:5432/luxor_risk_own", url)
-            text = text.replace("DB_HOST", str(self.socket)).replace("DB_ADMIN", "luxor")
-        for placeholder, value in self.placeholders.items():
-            text = re.sub(rf"(?<![A-Z_a-z${{]){placeholder}(?![A-Z_=])", value, text)
-        text = re.sub(r"\b26[A-Z]{2}[0-9A-Z]{12,16}\b", self.placeholders.get("MRN", ""), text)
+        for pattern, value in self.placeholders.items():
+            text = re.sub(pattern, lambda match, value=value: value, text)
         for service, ports in self.ports.items():
             for kind, offset in NUMBERED.items():
                 number = 7401 + SERVICES.index(service) + offset
                 text = re.sub(rf"\b(localhost|127\.0\.0\.1):{number}\b", rf"\g<1>:{getattr(ports, kind)}", text)
         done = self.sh(text, directory)
-        if text == "luxor up" and done.code == 0:
-            self.up = True
-        if text == "luxor down" and done.code == 0:
-            self.up = False
+        if done.code == 0 and text in ("luxor up", "luxor down"):
+            self.up = text == "luxor up"
         return done
 
     def sh(self, text: str, directory: Path) -> Done:
@@ -228,8 +239,8 @@ class Runner:
 
     def like_the_page(self, printed: str) -> str:
         """Give what was printed with the placeholders in place of the real values."""
-        for placeholder, value in self.placeholders.items():
-            printed = printed.replace(value, placeholder)
+        for value, placeholder in ((self.mrn, "MRN"), (self.trace_id, "TRACE_ID")):
+            printed = printed.replace(value, placeholder) if value else printed
         return printed
 
     # -------------------------------------------------------------------------------------------- programs

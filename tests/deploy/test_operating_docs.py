@@ -46,16 +46,20 @@ def test_every_command_of_a_page_runs_and_prints_what_the_page_shows(page: str, 
         runner.start()
     directory = runner.page(page)
     here = [each for each in documents.commands(ROOT / page) if takes(each) == "here" or each.text in ALSO_HERE]
-    wrong = []
-    for command in sorted(here, key=lambda each: each.text in LAST):
-        if command.text.startswith("promtool") and shutil.which("promtool") is None:
-            continue
-        done = runner.run(command, directory)
-        missing = documents.not_shown(command.shown, runner.like_the_page(done.out + done.err))
-        if done.code or missing:
-            said = f"{command}\n  code {done.code}\n  out {done.out[-1500:]}\n  err {done.err[-1500:]}"
-            wrong.append(said + "".join(f"\n  shown and not printed: {each}" for each in missing))
-    assert not wrong, "\n".join(wrong)
+    wrong = [_wrong(runner, each, directory) for each in here if each.text not in LAST]
+    assert not any(wrong), "\n".join(wrong)
+
+
+def _wrong(runner: Runner, command: Command, directory: Path) -> str:
+    """Run a command; say what is wrong with what came of it."""
+    if command.text.startswith("promtool") and shutil.which("promtool") is None:
+        return ""
+    done = runner.run(command, directory)
+    missing = documents.not_shown(command.shown, runner.like_the_page(done.out + done.err))
+    if not done.code and not missing:
+        return ""
+    said = f"{command}\n  code {done.code}\n  out {done.out[-1500:]}\n  err {done.err[-1500:]}"
+    return said + "".join(f"\n  shown and not printed: {each}" for each in missing)
 
 
 def test_there_is_nobody_that_a_command_could_be_hidden_from() -> None:
@@ -182,3 +186,10 @@ def test_the_table_of_ports_is_the_map() -> None:
         for part in drawn.parts.values()
         for port, number in part.ports.items()
     }
+
+
+def test_what_the_pages_say_to_stop_the_system_stops_it(runner: Runner, tmp_path: Path) -> None:
+    runner.start()
+    last = [each for page in RUN for each in documents.commands(ROOT / page) if each.text in LAST]
+    assert [_wrong(runner, each, tmp_path) for each in last] == [""] * len(last)
+    assert not runner.up

@@ -89,25 +89,42 @@ class Transaction:
     `savepoint`.
     """
 
-    __slots__ = ("database", "raw", "sql")
+    __slots__ = ("_after", "database", "raw", "sql")
 
     def __init__(self, database: "Database", raw: asyncpg.Connection, sql: AsyncConnection) -> None:
         self.database = database
         self.raw = raw
         self.sql = sql
+        self._after: list[Callable[[], object]] | None = None
 
     async def now(self) -> int:
         """The server's clock at this moment, microseconds since 1970-01-01 UTC."""
         value = await self.raw.fetchval(f"select {NOW_MICROS}")
         return int(value)
 
+    def after_commit(self, work: Callable[[], object]) -> None:
+        """Has `work` done once this transaction has committed, in the order of asking; never where it, or the savepoint
+        around the asking, is rolled back, or where nobody knows whether it committed.
+
+        For what counts or remembers what is true now. It may not await, and what it raises is logged, not passed on:
+        the commit cannot be undone any more. Raises `StoreMisuse` where nothing is going to be committed.
+        """
+        if self._after is None:
+            raise StoreMisuse(
+                f"database {self.database.name}: after_commit outside of a write transaction; use transaction()",
+                database=self.database.name,
+            )
+        self._after.append(work)
+
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """Undoes what was done inside it when the block raises, and leaves the transaction usable."""
+        asked = len(self._after or ())
         await self.raw.execute("savepoint part")
         try:
             yield
         except BaseException:
+            del (self._after or [])[asked:]
             if not self.raw.is_closed():
                 await self.raw.execute("rollback to savepoint part; release savepoint part")
             raise
@@ -234,6 +251,8 @@ class Database:
         place of whatever the driver raised; what the block itself raises passes unchanged.
         """
         async with self._session("transaction") as (work, told):
+            after: list[Callable[[], object]] = []
+            work._after = after
             began = time.monotonic()
             committing = committed = False
             limit = asyncio.timeout(timeout_millis / 1000)
@@ -264,6 +283,11 @@ class Database:
                 raise safe.with_traceback(error.__traceback__) from None
             finally:
                 self._count(time.monotonic() - began, committed=committed)
+        for each in after:
+            try:
+                each()
+            except Exception:
+                logger.exception("database %s: what was to be done after a commit failed", self.name)
 
     @asynccontextmanager
     async def connection(

@@ -30,6 +30,12 @@ class _Nothing:
 _nothing = _Nothing()
 
 
+class _Untimed(asyncpg.Connection):
+    """asyncpg's connection, with the place for a tally that nobody fills."""
+
+    __slots__ = ("tally",)
+
+
 def _silent(*_arguments: object, **_more: object) -> None:
     pass
 
@@ -51,7 +57,7 @@ for kind in (Counter, Gauge, Histogram):
         if hasattr(silenced, verb):
             setattr(silenced, verb, _silent)
 replaced: Any = timing
-replaced.Connection = asyncpg.Connection
+replaced.Connection = _Untimed
 replaced.time_core = _silent
 replaced = gauges.Looking
 replaced.run = _until

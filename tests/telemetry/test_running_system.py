@@ -24,7 +24,10 @@ from libs.server.channel import channel
 from libs.server.identity import Role
 from libs.server.tls import LocalCA
 from libs.simulator import Simulator
+from luxor.clearance.v1.clearance_columns_pb2 import STATE_RELEASED
+from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus
 from luxor.consignment.v1.consignment_pb2 import Consignment, Party
+from tests.fault import checks
 from tests.support.flow import Flow, local_system
 from tools import metric_table
 
@@ -48,6 +51,7 @@ class Told:
     accepted: int = 0
     refused: int = 0
     mrns: list[str] = field(default_factory=list)
+    statuses: list[ConsignmentStatus] = field(default_factory=list)
     metrics: dict[str, str] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
 
@@ -77,6 +81,7 @@ async def story() -> Told:
             for port in (system.ports["ingestion"].main, system.ports["clearance"].metrics):
                 await asyncio.to_thread(babble, port)
             await flow.settled(out.accepted, seconds=90)
+            out.statuses = await checks.histories(flow, out.mrns)
         for service in SERVICES:
             out.metrics[service] = await asyncio.to_thread(scrape, system.ports[service].metrics)
         directory = system.data_dir / "logs"
@@ -216,7 +221,16 @@ def test_the_figures_add_up(told: Told) -> None:
     assert total("ingestion", "luxor_ingestion_consignments_total", outcome="accepted") == told.accepted
     assert total("ingestion", "luxor_ingestion_consignments_total", outcome="refused") == told.refused
     assert total("clearance", "luxor_clearance_decisions_total") == told.accepted
-    assert total("clearance", "luxor_clearance_states_total") >= told.accepted
+    # What clearance counts is what it keeps: no trial, no rollback and no repeated page is in it.
+    assert len(told.statuses) == told.accepted
+    assert total("clearance", "luxor_clearance_states_total") == sum(each.version for each in told.statuses)
+    assert total("clearance", "luxor_clearance_states_total", state="released") == sum(
+        entry.state == STATE_RELEASED for each in told.statuses for entry in each.history
+    )
+    for kind in ("duty", "tax", "fee"):
+        assert total("clearance", "luxor_clearance_charges_minor_total", kind=kind) == sum(
+            getattr(each, f"{kind}_minor") for each in told.statuses
+        )
     assert total("clearance", "luxor_clearance_charges_minor_total", kind="tax") > 0
     assert total("risk", "luxor_risk_assessed_total") >= told.accepted
     assert total("statistics", "luxor_statistics_states_total", outcome="counted") >= told.accepted

@@ -133,9 +133,8 @@ class Chain(grpc.aio.ServerInterceptor):
             limit: asyncio.Timeout | None = None
             ends_at = float("inf")
             try:
-                who = self._admit(method, gate, context)
+                who = self._admit(method, gate, context, span)
                 caller = who
-                _head(span, who)
                 seconds, is_cut = self._time(method, context)
                 ends_at = begun + seconds
                 call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
@@ -187,9 +186,8 @@ class Chain(grpc.aio.ServerInterceptor):
             ends_at = float("inf")
             answers: AsyncIterator[Any] | None = None
             try:
-                who = self._admit(method, gate, context)
+                who = self._admit(method, gate, context, span)
                 caller = who
-                _head(span, who)
                 seconds, _ = self._time(method, context)
                 ends_at = begun + seconds
                 call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
@@ -256,9 +254,13 @@ class Chain(grpc.aio.ServerInterceptor):
         span.set(**method.attributes)
         return request_id, span
 
-    def _admit(self, method: Method, gate: Gate, context: Any) -> Identity:
+    def _admit(self, method: Method, gate: Gate, context: Any, span: trace.Span | None) -> Identity:
         """Steps 4 to 6: who calls, whether the role may, and whether there is room now."""
-        who = identity.of(context.auth_context(), self._deployment)
+        who: Identity | None = None
+        try:
+            who = identity.of(context.auth_context(), self._deployment)
+        finally:
+            _head(span, who)
         if who.role not in method.roles:
             raise Refusal("ROLE_NOT_ALLOWED", role=who.role, method=method.name, roles=", ".join(sorted(method.roles)))
         if self.missing is not None:
@@ -303,12 +305,16 @@ class Chain(grpc.aio.ServerInterceptor):
         return refusal
 
 
-def _head(span: trace.Span | None, who: Identity) -> None:
+def _head(span: trace.Span | None, who: Identity | None) -> None:
     """Note the caller's role; where the call comes from outside of the system, its trace's head is here."""
-    if span is not None:
+    if span is not None and who is not None:
         span.set(**{"luxor.caller.role": who.role.value})
-        if who.role is not Role.SERVICE:
-            trace.sample_head(span)
+    if who is not None and who.role is Role.SERVICE:
+        return
+    if span is None:
+        trace.sample_head_here()
+    else:
+        trace.sample_head(span)
 
 
 def _end(span: trace.Span | None, code: str, refusal: Refusal | None) -> None:

@@ -4,9 +4,9 @@ An edge like service.py: it calls neighbours, and holds no rule of the field.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 import numpy as np
@@ -51,6 +51,9 @@ _latency = loop_histogram(
 )
 _assessing = gauge("luxor_clearance_assessments_in_flight", "Batches that risk and revenue assess now")
 _assessing_max = gauge("luxor_clearance_assessments_in_flight_max", "Batches that may be assessed at once")
+
+
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +113,7 @@ class Intake:
                 await self._office.store.ensure_days(part.filings.strings("mrn").tolist())
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
-        tasks = [asyncio.ensure_future(self._decide(part)) for part in parts]
-        try:
-            return Prepared(list(await asyncio.gather(*tasks)), forgotten, ahead_micros)
-        finally:
-            for task in tasks:
-                task.cancel()
+        return Prepared(await _together([self._decide(part) for part in parts]), forgotten, ahead_micros)
 
     def _still_known(self, batches: Sequence[FeedBatch], now: int) -> tuple[list[FeedBatch], int]:
         """Leave out filings of so long ago that their states are forgotten: a snapshot brings them, and they must not seem new.
@@ -176,16 +174,19 @@ class Intake:
 
 async def _both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:
     """Ask both at once and await both answers; where one fails, the other is called off."""
-    tasks = [
-        asyncio.ensure_future(_answer("risk", risk, filed, timeout)),
-        asyncio.ensure_future(_answer("revenue", revenue, owed, timeout)),
-    ]
+    first, second = await _together([_answer("risk", risk, filed, timeout), _answer("revenue", revenue, owed, timeout)])
+    return first, second
+
+
+async def _together(works: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Done]:
+    """Do all at once; where one fails, the others are called off. All have ended then, and so have their spans."""
+    tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        first, second = await asyncio.gather(*tasks)
+        return list(await asyncio.gather(*tasks))
     finally:
         for task in tasks:
             task.cancel()
-    return first, second
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> Any:

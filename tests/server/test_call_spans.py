@@ -119,6 +119,43 @@ async def test_a_refused_call_that_is_sampled_tells_the_reason(start: Any, messa
     assert exported[0].attributes["error.type"] == "ROLE_NOT_ALLOWED"
 
 
+async def test_a_caller_from_outside_cannot_have_everything_sampled(
+    start: Any, message: Any, exported: list[Span]
+) -> None:
+    running = await start()
+    trace.configure(ratio=0.0, slow_seconds=3600.0, export=exported.extend, clock=lambda: 5_000_000_000)
+    seen: list[bool] = []
+
+    async def look(request: Any, _context: Any) -> Any:
+        seen.append(call.current().trace.endswith("-01"))
+        return request
+
+    running.servicer.behaviour = running.servicer.Hold = look
+    outsiders = running.channel("filer", "acme")
+    for _ in range(20):
+        await running.method("Echo", outsiders)(message(), timeout=5, metadata=(("traceparent", SAMPLED),))
+    for _ in range(5):  # refused before anything is done
+        with pytest.raises(grpc.aio.AioRpcError):
+            await running.method("Echo", running.channel("carrier", "fly"))(
+                message(), timeout=5, metadata=(("traceparent", SAMPLED),)
+            )
+    await running.method("Poll", outsiders)(message(), timeout=5, metadata=(("traceparent", SAMPLED),))
+    assert seen == [True] + [False] * 20, "one call a second"
+    await running.until(lambda: len(exported) == 1)
+    assert exported[0].trace_id == SAMPLED[3:35]
+
+
+async def test_a_service_s_flag_is_followed(start: Any, message: Any, exported: list[Span]) -> None:
+    running = await start()
+    trace.configure(ratio=0.0, slow_seconds=3600.0, export=exported.extend, clock=lambda: 5_000_000_000)
+    method = running.method("Echo", running.channel("service", "clearance"))
+    for _ in range(5):  # the role may not call this one, which does not matter here
+        with pytest.raises(grpc.aio.AioRpcError):
+            await method(message(), timeout=5, metadata=(("traceparent", SAMPLED),))
+    await running.until(lambda: len(exported) == 5)
+    assert {each.attributes["luxor.caller.role"] for each in exported} == {"service"}
+
+
 async def test_a_call_that_its_client_gave_up_ends_its_span(start: Any, message: Any, exported: list[Span]) -> None:
     running = await start()
     calling = running.method("Hold")(message(), timeout=30, metadata=(("traceparent", SAMPLED),))

@@ -40,7 +40,10 @@ DOCUMENTED = (
         Documented(f"docker compose logs --no-log-prefix --since 30m {service}")
         for service in ("ingestion", "clearance", "statistics")
     ),
-    Documented("docker compose logs --no-log-prefix --since 30m clearance | jq -c 'select(.level == \"error\")'"),
+    Documented(
+        "docker compose logs --no-log-prefix --since 30m clearance"
+        ' | jq -cR \'sub("^[^{]*"; "") | fromjson? | select(.level == "error")\''
+    ),
     Documented("docker compose logs --no-log-prefix --tail 200 revenue"),
     Documented("docker compose logs --no-log-prefix --tail 100 risk"),
     Documented("docker compose logs --tail 100 clearance-store"),

@@ -108,7 +108,8 @@ class Cluster:
         with self.changed:
             self.number += 1
             former = self.objects.get((version, plural, namespace, name))
-            metadata = {**given["metadata"], "resourceVersion": str(self.number), "uid": f"uid-{kind}-{name}".lower()}
+            metadata = {**given["metadata"], "resourceVersion": str(self.number)}
+            metadata["uid"] = former["metadata"]["uid"] if former else f"{kind.lower()}-{self.number}"
             metadata["generation"] = (former["metadata"]["generation"] if former else 0) + 1
             metadata.setdefault("creationTimestamp", dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
             if namespace:
@@ -130,6 +131,9 @@ class Cluster:
                 owned = [key for key, each in self.objects.items() if uid in _owners(each) or key[2] == inside]
                 for key in owned:
                     del self.objects[key]
+                # What a controller owns comes back, as long as its owner is there.
+                for each in [each for each in self.objects.values() if each["metadata"]["uid"] in _owners(found)]:
+                    self._control(each, namespace)
             self.changed.notify_all()
         return found
 

@@ -100,7 +100,10 @@ class Door(BaseHTTPRequestHandler):
             return self._send(table([kept]) if "as=Table" in self.headers.get("Accept", "") else kept)  # type: ignore[list-item]
         if self.command == "DELETE":
             cluster.drop(version, plural, namespace, name)
-            return self._send({"kind": "Status", "apiVersion": "v1", "status": "Success", "metadata": {}})
+            # By the uid the client knows that what comes back under this name is another one.
+            gone = {"name": name, "kind": plural, "uid": kept["metadata"]["uid"]}
+            status = {"kind": "Status", "apiVersion": "v1", "status": "Success", "metadata": {}, "details": gone}
+            return self._send(status)
         fresh = written(raw)
         if self.command == "PATCH":
             fresh = merged(kept or {"metadata": {"name": name}}, {"spec": fresh["spec"]} if sub == "scale" else fresh)

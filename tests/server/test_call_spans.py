@@ -87,21 +87,27 @@ async def test_what_is_the_caller_s_fault_is_no_failure_and_what_is_ours_is(
     start: Any, message: Any, exported: list[Span]
 ) -> None:
     running = await start()
-    errors: list[Exception] = [Refusal("MRN_MALFORMED", path="mrn", value="x"), KeyError("Erika Mustermann")]
+    errors: list[Exception] = [
+        Refusal("MRN_MALFORMED", path="mrn", value="x"),
+        KeyError("Erika Mustermann"),
+        Refusal("STORE_FULL", store="risk"),
+    ]
 
     async def fail(_request: Any, _context: Any) -> Any:
         raise errors.pop(0)
 
     running.servicer.behaviour = fail
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(grpc.aio.AioRpcError):
             await running.method("Echo")(message(), timeout=5, metadata=(("traceparent", UNSAMPLED),))
     with pytest.raises(grpc.aio.AioRpcError):
         await running.method("Echo", running.channel("carrier", "fly"))(
             message(), timeout=5, metadata=(("traceparent", UNSAMPLED),)
         )
-    await running.until(lambda: len(exported) == 1)
-    (failed,) = exported
+    await running.until(lambda: len(exported) == 2)
+    failed, full = exported
+    assert full.failure == "STORE_FULL"
+    assert full.attributes["rpc.response.status_code"] == "RESOURCE_EXHAUSTED"
     assert failed.failure == failed.attributes["error.type"] == "INTERNAL"
     assert failed.attributes["rpc.response.status_code"] == "INTERNAL"
     assert not failed.sampled

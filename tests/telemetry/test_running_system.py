@@ -34,6 +34,8 @@ from tools import metric_table
 FILERS = 12
 BATCH = 30
 MADE_UP_METHODS = 150
+UNKNOWN_FIELD = b"\xb8\x3e\x01"
+"""Field 999, which no contract has."""
 SUBMIT = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
 SERVICES = ("ingestion", "risk", "revenue", "clearance", "statistics")
 CORE = {"time", "level", "service", "trace_id", "reason"}
@@ -123,6 +125,7 @@ async def misuse(system: LocalSystem, flow: Flow) -> None:
             await call(f'/luxor.ingestion.v1.IngestionService/Erika{number}"}}', b"")
         for payload in (b"\xff\xff\xff", b"\x0a\xff\xff\xff\xff\x0fErika Mustermann", b"", b"\x0a" * 100):
             await call(SUBMIT, payload)
+        await call(SUBMIT, UNKNOWN_FIELD)
         await call(SUBMIT, b"", timeout=None)
         await call(SUBMIT, b"\x00" * 9_000_000)
     for asking in (
@@ -276,13 +279,14 @@ def test_every_line_is_one_json_event_with_its_keys(told: Told, service: str) ->
 def test_refusals_of_calls_are_told_with_the_trace_of_the_call(told: Told) -> None:
     events = [json.loads(line) for line in told.logs["ingestion"].splitlines()]
     found = {event["reason"]: event for event in events}
+    assert found["UNKNOWN_FIELD"]["role"] == "filer"
     for reason in ("UNDECODABLE", "DEADLINE_REQUIRED", "MESSAGE_TOO_LARGE"):
         assert re.fullmatch(r"[0-9a-f]{32}", found[reason]["trace_id"]), reason
         assert found[reason]["method"] == SUBMIT
 
 
 def test_no_line_tells_of_a_person(told: Told) -> None:
-    wanted = secrets_of(told)
+    wanted = secrets_of(told) | {f"filer-{number}-geheim" for number in range(FILERS)}
     assert len(wanted) > 1_000
     for service in SERVICES:
         text = json.dumps([json.loads(line) for line in told.logs[service].splitlines()], ensure_ascii=False)

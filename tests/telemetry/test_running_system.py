@@ -198,7 +198,7 @@ def test_no_label_holds_a_party_a_consignment_a_trace_or_a_name_that_a_caller_ma
         labels = [value for sample in samples(told, service) for value in sample.labels.values()]
         assert labels
         everything = "\n".join(labels)
-        for word in ("geheim", "Erika", "ZZZ", "XXX", "QQ", "running-", *told.mrns[:50]):
+        for word in ("geheim", "flow-", "Erika", "ZZZ", "XXX", "QQ", "running-", *told.mrns[:50]):
             assert word not in everything, (service, word)
         assert not re.search(r"[0-9a-f]{32}", everything)
 
@@ -286,7 +286,8 @@ def test_refusals_of_calls_are_told_with_the_trace_of_the_call(told: Told) -> No
 
 
 def test_no_line_tells_of_a_person(told: Told) -> None:
-    wanted = secrets_of(told) | {f"filer-{number}-geheim" for number in range(FILERS)}
+    callers = {f"filer-{number}-geheim" for number in range(FILERS)} | {"flow-carrier", "flow-analyst", "flow-officer"}
+    wanted = secrets_of(told) | callers
     assert len(wanted) > 1_000
     for service in SERVICES:
         text = json.dumps([json.loads(line) for line in told.logs[service].splitlines()], ensure_ascii=False)

@@ -62,22 +62,31 @@ down: setup  ## stop what `make up` started
 	@$(BIN)/luxor down
 
 # ---------------------------------------------------------------------------------------------- in containers
-IMAGE ?= luxor:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# What an operator wrote into .env counts for make as it does for `docker compose`: the command line first, then the environment, then
+# the file. The file is the operator's own; it begins as a copy of default.env.
+COMPOSE_ENV := deploy/compose/.env
+written = $(shell sed -n 's/^$(1)=//p' $(COMPOSE_ENV) 2>/dev/null | tail -n 1)
+IMAGE ?= $(or $(LUXOR_IMAGE),$(call written,LUXOR_IMAGE),luxor:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
 IMAGE_ARGS ?=
-PROFILES ?= stores
+PROFILES ?= $(or $(COMPOSE_PROFILES),$(call written,COMPOSE_PROFILES),stores)
 COMPOSE_FILES ?= deploy/compose/compose.yaml
 CERTIFICATE ?= filer filer-1
 TO ?= certificates
-export LUXOR_IMAGE ?= $(IMAGE)
+export LUXOR_IMAGE := $(IMAGE)
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-COMPOSED = COMPOSE_PROFILES=$(PROFILES) $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES))
+COMPOSED_ANY = $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES))
+COMPOSED = COMPOSE_PROFILES=$(PROFILES) $(COMPOSED_ANY)
 # Spans go where somebody takes them.
-compose-%: export LUXOR_OTLP_ENDPOINT ?= $(if $(findstring watch,$(PROFILES)),http://collector-otlp:4317)
+compose-%: export LUXOR_OTLP_ENDPOINT ?= $(or $(call written,LUXOR_OTLP_ENDPOINT),$(if $(findstring watch,$(PROFILES)),http://collector-otlp:4317))
+
+$(COMPOSE_ENV):
+	@cp deploy/compose/default.env $@
 
 image:  ## build the container image; IMAGE_ARGS are passed on to docker build
 	@docker build $(IMAGE_ARGS) --file deploy/image/Dockerfile --tag $(LUXOR_IMAGE) .
 
-compose-up:  ## build the image if it is missing, start everything in containers, wait until all are ready
+compose-up: $(COMPOSE_ENV)  ## build the image if it is missing, start everything in containers, wait until all are ready
+	@sh deploy/compose/before-up.sh $(PROFILES) $$(COMPOSE_PROFILES='*' $(COMPOSED_ANY) ps --all --services)
 	@docker image inspect $(LUXOR_IMAGE) >/dev/null 2>&1 || $(MAKE) --no-print-directory image
 	@$(COMPOSED) up --detach --quiet-pull --wait --wait-timeout 300 || { $(COMPOSED) ps --all; echo "Not everything became ready. Look at: $(COMPOSED) logs" >&2; exit 1; }
 	@echo "All are ready. Next:"
@@ -87,7 +96,7 @@ compose-up:  ## build the image if it is missing, start everything in containers
 	@echo "  make compose-down                                   stop; DATA=drop forgets everything that was filed"
 
 compose-down:  ## stop the containers; DATA=drop removes the volumes as well, with everything that was filed
-	@COMPOSE_PROFILES='*' $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES)) down $(if $(filter drop,$(DATA)),--volumes)
+	@COMPOSE_PROFILES='*' $(COMPOSED_ANY) down $(if $(filter drop,$(DATA)),--volumes)
 
 compose-certificate:  ## issue a certificate for a party outside: CERTIFICATE='filer acme' TO=directory
 	@mkdir -p $(TO) && $(COMPOSED) run --rm --no-deps -T certificate issue $(CERTIFICATE) --tar | tar -x -C $(TO)

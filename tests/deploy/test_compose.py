@@ -52,7 +52,7 @@ def test_compose_takes_the_file_under_every_profile(profiles: str) -> None:
 
 def test_the_profiles_are_those_that_are_told_and_stores_is_what_runs_unless_told_otherwise() -> None:
     assert {profile for each in SERVICES.values() for profile in each.get("profiles", [])} == set(PROFILES)
-    assert "COMPOSE_PROFILES=stores\n" in (HERE / ".env").read_text(encoding="utf-8")
+    assert "COMPOSE_PROFILES=stores\n" in (HERE / "default.env").read_text(encoding="utf-8")
     for service in PORTS:
         assert "profiles" not in SERVICES[service]
 
@@ -184,6 +184,23 @@ def test_the_configurations_that_compose_mounts_are_there() -> None:
             if isinstance(mount, dict) and mount["type"] == "bind":
                 assert (HERE / mount["source"]).resolve().is_dir(), mount
                 assert mount["read_only"] is True
+
+
+def test_grafanas_administrator_has_a_password_from_a_file_that_nobody_else_mounts() -> None:
+    grafana = SERVICES["grafana"]
+    # An empty variable is none to Grafana, which takes admin/admin then; with both, its entrypoint refuses to start.
+    assert "GF_SECURITY_ADMIN_PASSWORD" not in grafana["environment"]
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/luxor/admin-password"
+    assert grafana["user"] == "472:0"
+    assert grafana["group_add"] == [SERVICES["prepare"]["user"].partition(":")[2]]
+    assert grafana["depends_on"] == {"prepare": {"condition": "service_completed_successfully"}}
+    (mount,) = [each for each in grafana["volumes"] if isinstance(each, dict) and each["target"] == "/run/luxor"]
+    assert (mount["source"], mount["read_only"]) == ("grafana", True)
+    for name, each in SERVICES.items():
+        mounts = [
+            str(mount) for mount in each.get("volumes", []) if "grafana:" in str(mount) or "'grafana'" in str(mount)
+        ]
+        assert bool(mounts) == (name in {"grafana", "prepare"}), name
 
 
 def test_prometheus_and_grafana_listen_in_the_networks_that_they_are_dialled_in() -> None:

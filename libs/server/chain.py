@@ -340,7 +340,7 @@ def _head(span: trace.Span | None, who: Identity | None) -> None:
     if who is not None and who.role is Role.SERVICE:
         return
     if span is None:
-        trace.sample_head_here()
+        trace.unsample_head()
     else:
         trace.sample_head(span)
 

@@ -29,9 +29,8 @@ AttributeValue = str | int | float | bool
 __all__ = [
     "CLIENT", "CONSUMER", "INTERNAL", "KEPT_MAX", "LINKS_MAX", "PRODUCER", "SERVER", "AttributeValue", "Span",
     "batch_span", "client_span", "configure", "count_late", "current_span", "exemplar", "is_sampled", "new_traceparent",
-    "note", "record_into", "record_no_more", "root_traceparent", "sample_head", "sample_head_here", "sampled",
-    "server_span", "span", "span_of", "switch", "trace_id", "trace_of", "traceparent", "use_traceparent",
-    "valid_traceparent",
+    "note", "record_into", "record_no_more", "root_traceparent", "sample_head", "sampled", "server_span", "span",
+    "span_of", "switch", "trace_id", "trace_of", "traceparent", "unsample_head", "use_traceparent", "valid_traceparent",
 ]  # fmt: skip
 
 
@@ -281,10 +280,10 @@ def sample_head(made: Span) -> None:
         made.sampled = settings.drawn() or (made.sampled and settings.granted())
 
 
-def sample_head_here() -> None:
-    """Decide the same for a call that is no span."""
+def unsample_head() -> None:
+    """Take a flag from outside away from a call that is no span: nothing of it is told, and it uses up nobody's turn."""
     current = _current.get()
-    if isinstance(current, str) and is_sampled(current) and not settings.granted():
+    if isinstance(current, str) and is_sampled(current):
         _current.set(f"{current[:-2]}00")
 
 

@@ -164,9 +164,11 @@ def test_a_flag_from_outside_raises_the_ratio_by_one_call_a_second_at_most() -> 
         assert heads(SECOND, 1000) == 1
         clock.now -= 3_600_000_000_000
         assert heads(SECOND, 1000) == 1, "a clock that is set back does not end it"
+        clock.now += 1_000_000_000
         trace.use_traceparent(SECOND)
-        trace.sample_head_here()
-        assert telemetry.traceparent() == SECOND[:-1] + "0", "a call that is no span counts too"
+        trace.unsample_head()
+        assert telemetry.traceparent() == SECOND[:-1] + "0"
+        assert heads(SECOND, 1000) == 1, "a call that is no span takes no turn"
     finally:
         trace._current.set("")
         trace.configure(ratio=0.0, slow_seconds=1.0, export=None)

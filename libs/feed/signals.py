@@ -26,6 +26,8 @@ SKEW: Final = counter(
     "Ages and waits of events that came out negative, since a store's clock was set back, and were taken as zero",
     ["where"],
 )
+for _where in ("feed", "wait", "decision"):
+    SKEW.labels(_where)  # told from the start: a rise needs a zero before it
 PARTITIONS_HELD: Final = gauge(
     "luxor_feed_partitions_held", "Partitions that this replica holds", ["consumer", "source"]
 )

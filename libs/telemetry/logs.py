@@ -52,6 +52,8 @@ _lost = counter(
     "Lines that were not written: left_out, since their reason spoke too often; unwritten, since stderr was slow or gone",
     ("cause",),
 )
+for _cause in ("left_out", "unwritten"):
+    _lost.labels(_cause)  # told from the start: a rise needs a zero before it
 
 
 class _Sink(Protocol):

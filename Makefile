@@ -18,7 +18,7 @@ export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
 .PHONY: help setup protos check chart-explain format test demo up down bench pin clean
-.PHONY: image compose-up compose-down compose-certificate compose-renew compose-test
+.PHONY: image compose-up compose-down compose-certificate compose-renew compose-firewall compose-test
 
 help:  ## this list
 	@echo "Luxor: a customs platform. The first target you call sets everything up in $(VENV)."
@@ -102,9 +102,12 @@ compose-certificate:  ## issue a certificate for a party outside: CERTIFICATE='f
 	@mkdir -p $(TO) && $(COMPOSED) run --rm --no-deps -T certificate issue $(CERTIFICATE) --tar | tar -x -C $(TO)
 	@echo "Issued: $(TO)/$(subst $() ,/,$(CERTIFICATE)). Use it with LUXOR_TLS_DIR=$(TO)"
 
-compose-renew:  ## make certificates anew that end within a month, and have the stores read them
+compose-renew: $(COMPOSE_ENV)  ## renew certificates that end within a month, now; the container `renew` does so daily
 	@$(COMPOSED) run --rm prepare
 	@for store in $$($(COMPOSED) ps --services | grep -E '(^|-)store$$'); do $(COMPOSED) exec -T $$store sh -c 'kill -HUP 1'; done
+
+compose-firewall:  ## refuse connections from containers to this host and beyond it (root); RULES=remove takes that back
+	@LUXOR_SUBNET=$(or $(LUXOR_SUBNET),$(call written,LUXOR_SUBNET)) sh deploy/compose/firewall.sh $(RULES)
 
 compose-test: setup  ## the test in real containers: kills, a cut network, a full disk; needs an engine or the right to install one
 	@LUXOR_CONTAINERS=yes $(BIN)/pytest -q -s --timeout 600 -p no:xdist tests/containers $(TEST_ARGS)

@@ -19,7 +19,8 @@ import fcntl
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +29,18 @@ from urllib.parse import quote
 
 from libs.cli.common import IDS
 from libs.cli.state import SERVICES
-from libs.server.tls import LocalCA, Party
+from libs.server.tls import LocalCA, Party, TlsError
+from libs.telemetry.logs import get_logger
 
 CALLERS: Final = {
     "command-line": ("filer", "carrier", "officer", "analyst", "operator"),
     "load": ("filer", "carrier", "analyst"),
 }
 """Roles of those who call, by directory."""
+
+RETRY_SECONDS: Final = 600.0
+
+_log = get_logger()
 
 
 @dataclass
@@ -57,6 +63,34 @@ def prepare(directory: Path, *, deployment: str = "luxor", public_hosts: Sequenc
     with work.alone():
         work.remember(public_hosts)
         return _all(work)
+
+
+def keep_prepared(
+    directory: Path,
+    *,
+    deployment: str,
+    public_hosts: Sequence[str],
+    hours: float,
+    mark: Path | None = None,
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
+    """Prepare again every `hours`, for ever; touch `mark` after each run that did its work.
+
+    A run that fails is told and tried again within ten minutes: the certificates last another month.
+    """
+    while True:
+        seconds = hours * 3600
+        try:
+            done = prepare(directory, deployment=deployment, public_hosts=public_hosts)
+        except (TlsError, OSError) as error:
+            _log.error("CERTIFICATE_NOT_RENEWED", error)
+            seconds = min(seconds, RETRY_SECONDS)
+        else:
+            if done.written:
+                _log.info("CERTIFICATE_RENEWED", files=len(done.written), kept=done.kept)
+            if mark is not None:
+                mark.touch()
+        pause(seconds)
 
 
 def _all(work: "_Work") -> Prepared:

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from cryptography import x509
 
-from libs.cli.preparation import prepare
+from libs.cli.preparation import keep_prepared, prepare
 from libs.cli.state import SERVICES
 from libs.server.config import ServerConfig
 from libs.server.tls import LEAF_LIFETIME, LocalCA, Party, server_hosts
@@ -140,6 +140,38 @@ def test_a_renewal_months_later_keeps_the_public_names_though_nobody_says_them_a
     prepare(tmp_path, public_hosts=["new.example"])
     assert "new.example" in names(certificate)
     assert "customs.example" not in names(certificate)
+
+
+def test_what_stays_renews_by_itself_marks_each_run_and_tries_again_soon_after_one_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    volumes, mark = tmp_path / "volumes", tmp_path / "mark"
+    certificate = volumes / "ingestion-store" / "tls" / "tls.crt"
+    paused: list[float] = []
+    seen: list[bytes] = []
+
+    class Over(Exception):
+        pass
+
+    def pause(seconds: float) -> None:
+        paused.append(seconds)
+        seen.append(certificate.read_bytes())
+        if len(paused) == 1:  # two months later
+            mark.unlink()
+            monkeypatch.setattr("libs.server.tls._now", lambda: now + LEAF_LIFETIME * 0.7)
+        elif len(paused) == 2:  # then the authority's key is gone, and a month later a certificate is needed
+            mark.unlink()
+            (volumes / "authority" / "stores" / "ca.key").unlink()
+            monkeypatch.setattr("libs.server.tls._now", lambda: now + LEAF_LIFETIME * 2)
+        else:
+            raise Over
+
+    with pytest.raises(Over):
+        keep_prepared(volumes, deployment="luxor", public_hosts=[], hours=24, mark=mark, pause=pause)
+    assert paused == [86_400, 86_400, 600]
+    assert seen[0] != seen[1] == seen[2]
+    assert not mark.exists()
 
 
 def test_grafanas_password_is_long_and_stays(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_restart_in_kubernetes_replaces_one_replica_after_the_other() -> None:
     restarts = 0
     for words in found:
         assert words[1:3] == ["--namespace", chart.NAMESPACE], f"{shlex.join(words)} asks the wrong namespace"
-        assert words[3] in {"get", "logs", "rollout"}, f"{shlex.join(words)}: may end every replica at once"
+        assert words[3] in {"get", "logs", "describe", "rollout"}, f"{shlex.join(words)}: may end every replica at once"
         if words[3] == "rollout":
             assert words[4] == "restart"
             assert words[5] in deployments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import os
 import random
@@ -202,6 +203,14 @@ def addresses(container: Container) -> dict[str, str]:
     found = container.attrs["NetworkSettings"]["Networks"]
     project = container.labels["com.docker.compose.project"]
     return {name.removeprefix(f"{project}_"): each["IPAddress"] for name, each in found.items() if each["IPAddress"]}
+
+
+def gateways(container: Container) -> dict[str, str]:
+    """The host's address in each of a container's networks, whether the host has it or not, by the name in compose.yaml."""
+    return {
+        name: str(ipaddress.ip_network(f"{address}/26", strict=False).network_address + 1)
+        for name, address in addresses(container).items()
+    }
 
 
 def reachable_from(system: Composed, container: Container, targets: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:

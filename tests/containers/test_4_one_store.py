@@ -27,7 +27,7 @@ async def test_one_server_with_five_databases_serves_all_and_the_load_generator_
 ) -> None:
     with composed(engine, images, profiles="one-store") as system:
         names = {name for name, each in system.containers().items() if each.status == "running"}
-        assert names == {*SERVICES, "store"}
+        assert names == {*SERVICES, "store", "renew"}
         async with Flow(system, filer="one-store-filer") as flow:
             await flow.run(Simulator(4, "everyday").batches(ROWS, size=250), name="one-store")
             await flow.settled(ROWS)

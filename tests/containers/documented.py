@@ -67,6 +67,12 @@ DOCUMENTED = (
     Documented("make compose-renew"),
     # The services have taken the new certificates up, and refuse the old.
     Documented("docker compose run --rm command-line stats --by lane"),
+    Documented("docker compose run --rm --entrypoint /bin/cat certificate /volumes/authority/passwords/grafana"),
+    Documented(
+        "make compose-firewall",
+        "make compose-firewall && make compose-firewall RULES=remove",
+        "a test leaves no rules behind; test_2_closed.py tries what they refuse",
+    ),
     Documented(_IN_AUTHORITY + "'rm /volumes/authority/passwords/risk'"),
     Documented("docker compose run --rm prepare"),
     Documented("docker compose restart risk-store risk"),

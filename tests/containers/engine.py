@@ -19,6 +19,8 @@ from pathlib import Path
 
 import docker
 
+from tests.containers.leftovers import noted
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_OFFICIAL, POSTGRES_OFFICIAL = "python:3.13-slim", "postgres:17-bookworm"
 DEBIAN_LOCAL, PYTHON_LOCAL, POSTGRES_LOCAL = "luxor-base/debian:1", "luxor-base/python:1", "luxor-base/postgres:1"
@@ -67,20 +69,23 @@ def engine(*, install: bool = True) -> Iterator[docker.DockerClient]:
         raise NoEngine("no Docker engine answers, and only root may start one here")
     log = tempfile.NamedTemporaryFile(prefix="dockerd-", suffix=".log", delete=False)  # noqa: SIM115
     daemon = subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    try:
-        ends_at = time.monotonic() + START_SECONDS
-        while (client := _client()) is None:
-            if daemon.poll() is not None or time.monotonic() > ends_at:
-                raise NoEngine(f"dockerd does not start here: {Path(log.name).read_text()[-800:]}")
-            time.sleep(0.2)
-        yield client
-    finally:
-        daemon.send_signal(signal.SIGTERM)
+    with noted("engine", str(daemon.pid)):
         try:
-            daemon.wait(60)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-        os.unlink(log.name)
+            ends_at = time.monotonic() + START_SECONDS
+            while (client := _client()) is None:
+                if daemon.poll() is not None or time.monotonic() > ends_at:
+                    raise NoEngine(f"dockerd does not start here: {Path(log.name).read_text()[-800:]}")
+                time.sleep(0.2)
+            print(f"\nengine: started for this run, process {daemon.pid}")
+            yield client
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            try:
+                daemon.wait(60)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+            os.unlink(log.name)
 
 
 def _install() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -115,11 +116,22 @@ def _install() -> None:
 
 
 def _client() -> docker.DockerClient | None:
+    if not _listens():
+        return None
     with contextlib.suppress(docker.errors.DockerException):
         client = docker.from_env(timeout=120)
         client.ping()
         return client
     return None
+
+
+def _listens() -> bool:
+    """Tell whether somebody listens where the engine would: the client leaves a socket open where nobody does."""
+    told = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if not told.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(told.removeprefix("unix://")) == 0
 
 
 def images(client: docker.DockerClient, tag: str) -> Images:
@@ -192,8 +204,6 @@ def _base(client: docker.DockerClient, official: str, local: str, packages: list
 
 def _registry() -> bool:
     """Tell whether images can be had from the official registry, without waiting for one that is not there."""
-    import socket
-
     try:
         socket.create_connection(("registry-1.docker.io", 443), 3).close()
     except OSError:

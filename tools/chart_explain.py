@@ -101,9 +101,13 @@ def _stores(documents: list[Document]) -> Table:
             f"{cores(spec['resources']['limits']['cpu']):.2f}", gib(size(spec["resources"]["limits"]["memory"])),
             spec["storage"]["size"], spec.get("walStorage", {}).get("size", "with it"),
             spec["postgresql"]["parameters"].get("max_connections", ""),
-            spec.get("imageName") or f"{catalog['kind']} {catalog['name']}, PostgreSQL {catalog['major']}",
+            spec.get("imageName") or _named(catalog),
         )  # fmt: skip
     return table if table.row_count else _stores_elsewhere(documents)
+
+
+def _named(catalog: Document) -> str:
+    return f"{catalog['kind']} {catalog['name']}, PostgreSQL {catalog['major']}" if catalog else "the operator's own"
 
 
 def _stores_elsewhere(documents: list[Document]) -> Table:

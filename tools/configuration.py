@@ -20,7 +20,7 @@ Services and the command `luxor` read their settings from environment variables,
   alone and wins over the second, which holds for all.
 - A wrong or missing value stops the service at its start, with exit code 2 and one line in its log: the name, why, and an example.
 - A variable that begins with LUXOR_ and that nobody reads is named in a warning (`VARIABLE_UNKNOWN`), with the name that was meant most
-  likely. One that begins with a service's name is judged by that service alone.
+  likely. One that begins with another service's name is judged by that one, unless it is a near miss of a name that this service reads.
 - At its start a service logs all its settings (`STARTED`). Passwords are masked there, and appear in no other line.
 - True is written true, yes, on or 1; false is false, no, off or 0. Lists are separated by commas.
 

@@ -16,7 +16,6 @@ COMMAND = "python tools/dashboards.py"
 
 COLUMNS, WIDTH, HEIGHT = 24, 8, 8
 RATE = "$__rate_interval"
-FAULTS = 'code=~"UNKNOWN|INTERNAL|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"'
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
@@ -201,7 +200,7 @@ SERVICE = Dashboard(
             Panel("Failing through its own fault", "Share of the calls over five minutes; the aim is 0.1 % at most.", "percentunit",
                   [(f"luxor:call_errors:ratio5m{{{_OF}}} or 0 * sum by (service) (rate(luxor_call_seconds_count{{{_OF}}}[5m]))", "failed")]),
             Panel("Bytes taken", "Bytes of requests a second by method.", "Bps",
-                  [(f"sum by (method) (rate(luxor_request_bytes{{{_OF}}}[{RATE}]))", "{{method}}")]),
+                  [(f"sum by (method) (rate(luxor_request_bytes_total{{{_OF}}}[{RATE}]))", "{{method}}")]),
         ]),
         Row("Process", [
             Panel("Processor", "Processors in use, by replica.", "short",

@@ -5,8 +5,9 @@
 
 One network for each port that is dialled. Its members are the part that listens and those who dial it; the part listens on its
 address in that network alone. So nobody reaches what the map does not draw, not even over a network that two parts share for
-another reason. A port that the outside reaches has a second network with the part alone in it, since a published port needs a
-way to the host, and no other network has one.
+another reason. On these networks the host itself has no address, so that nothing of the host can be dialled over them. A port that
+the outside reaches has a second network with the part alone in it, since a published port needs a way to the host, and no other
+network has one; what leads from there to the host is for the host's firewall (deploy/compose/firewall.sh).
 """
 
 import argparse
@@ -24,6 +25,10 @@ MAP = ROOT / "deploy" / "map.yaml"
 COMPOSE = ROOT / "deploy" / "compose" / "compose.yaml"
 
 OUTSIDE = "outside"
+WAY_IN_ONLY = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+"""A network of a published port: answers go back, and what is dialled from inside leaves with an address that nobody answers to."""
+NO_HOST = {"com.docker.network.bridge.inhibit_ipv4": "true"}
+"""A network on which the host has no address."""
 KINDS = frozenset({"service", "store", "observer", "caller"})
 ONE_STORE = "store"
 """Compose's server for all databases, which stands for every part of the kind `store`."""
@@ -152,11 +157,7 @@ def networks_section(drawn: Map) -> dict[str, Any]:
     for network in drawn.networks():
         subnet = f"${{LUXOR_SUBNET:-10.231}}.{network.number}.0/26"
         section[network.name] = {
-            **(
-                {"driver_opts": {"com.docker.network.bridge.enable_ip_masquerade": "false"}}
-                if network.outside
-                else {"internal": True}
-            ),
+            **({"driver_opts": WAY_IN_ONLY} if network.outside else {"internal": True, "driver_opts": NO_HOST}),
             "ipam": {"config": [{"subnet": subnet}]},
         }
     return section
@@ -206,7 +207,7 @@ def _dumped(section: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, each in section.items():
         (config,) = each["ipam"]["config"]
-        inner = "internal: true" if each.get("internal") else "driver_opts: *no-way-out"
+        inner = "internal: true, driver_opts: *no-host" if each.get("internal") else "driver_opts: *way-in-only"
         lines.append(f"  {name}: {{{inner}, ipam: {{config: [{{subnet: '{config['subnet']}'}}]}}}}")
     return lines
 

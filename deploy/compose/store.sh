@@ -65,6 +65,19 @@ wait_for_space() {
     done
 }
 
+stamp() { stat -c '%i %Y' "$SECRETS/tls/tls.key" "$SECRETS/tls/tls.crt" 2>/dev/null || true; }
+
+reload_when_renewed() { # reload_when_renewed <pid>: has the server read its certificate again where the files are other ones
+    seen=$(stamp)
+    while sleep "${STORE_LOOK_SECONDS:-60}"; do
+        found=$(stamp)
+        [ "$found" != "$seen" ] || continue
+        seen=$found
+        say info CERTIFICATE_RENEWED "The certificate was made anew; PostgreSQL reads it for new connections."
+        kill -HUP "$1" || return 0
+    done
+}
+
 [ "$(id -u)" -ne 0 ] || fail IS_ROOT "PostgreSQL does not run as root. Leave the user of compose.yaml as it is."
 [ -w "$DATA" ] || fail NO_DATA_VOLUME "$DATA cannot be written by user $(id -u). The job \`prepare\` makes the volume; let it run first."
 for file in tls/tls.crt tls/tls.key; do
@@ -96,4 +109,6 @@ else
     mv "$CLUSTER.new" "$CLUSTER"
 fi
 
+# This shell becomes PostgreSQL under the number that it has.
+reload_when_renewed $$ &
 exec "$BIN/postgres" -D "$CLUSTER" -c listen_addresses="$STORE_LISTEN"

@@ -57,7 +57,8 @@ class Context:
 
         endpoints = self.endpoints()
         directory = Path(os.environ.get("LUXOR_TLS_DIR") or self.data_dir / "tls")
-        return Client(endpoints, LocalCA(directory).issue(role, ident or IDS[role]))
+        deployment = os.environ.get("LUXOR_DEPLOYMENT") or "luxor"
+        return Client(endpoints, LocalCA(directory, deployment).issue(role, ident or IDS[role]))
 
     def emit(self, value: Any, show: Callable[["Console"], None]) -> None:
         """Print the result: as JSON where that was asked for, else as `show` draws it."""

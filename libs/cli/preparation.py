@@ -5,17 +5,23 @@
     <directory>/<service>-store/           tls/ (tls.crt, tls.key), password-<service>: what PostgreSQL reads
     <directory>/store/                     the same for one server with all five databases
     <directory>/command-line/, load/       tls/ of those who call
+    <directory>/grafana/                   admin-password
 
-Everything is closed to all but the account that this runs as. What is there already stays, certificates that end within a
+Everything is closed to all but the account that this runs as; Grafana's directory is open to its group as well, since Grafana
+runs as an account of its own. The names that the world calls the services by are kept with the authority: a renewal months later
+needs them again, and whoever starts it may not know them. What is there already stays, certificates that end within a
 month are made anew, and services take them up by themselves; so it may be run at any time.
 
 Stores have a CA of their own: what a store holds opens no service's door.
 """
 
+import fcntl
 import os
 import secrets
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,13 +29,18 @@ from urllib.parse import quote
 
 from libs.cli.common import IDS
 from libs.cli.state import SERVICES
-from libs.server.tls import LocalCA, Party
+from libs.server.tls import LocalCA, Party, TlsError
+from libs.telemetry.logs import get_logger
 
 CALLERS: Final = {
     "command-line": ("filer", "carrier", "officer", "analyst", "operator"),
     "load": ("filer", "carrier", "analyst"),
 }
 """Roles of those who call, by directory."""
+
+RETRY_SECONDS: Final = 600.0
+
+_log = get_logger()
 
 
 @dataclass
@@ -45,9 +56,44 @@ class Prepared:
 def prepare(directory: Path, *, deployment: str = "luxor", public_hosts: Sequence[str] = ()) -> Prepared:
     """Bring every directory up to date; `public_hosts` are what the world calls the published ports' host.
 
-    Raise TlsError or OSError where something cannot be read or written.
+    Without any, those of the last run that was given some count. Two runs at once wait for each other. Raise TlsError or OSError
+    where something cannot be read or written.
     """
-    work = _Work(directory, deployment, tuple(public_hosts))
+    work = _Work(directory, deployment)
+    with work.alone():
+        work.remember(public_hosts)
+        return _all(work)
+
+
+def keep_prepared(
+    directory: Path,
+    *,
+    deployment: str,
+    public_hosts: Sequence[str],
+    hours: float,
+    mark: Path | None = None,
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
+    """Prepare again every `hours`, for ever; touch `mark` after each run that did its work.
+
+    A run that fails is told and tried again within ten minutes: the certificates last another month.
+    """
+    while True:
+        seconds = hours * 3600
+        try:
+            done = prepare(directory, deployment=deployment, public_hosts=public_hosts)
+        except (TlsError, OSError) as error:
+            _log.error("CERTIFICATE_NOT_RENEWED", error)
+            seconds = min(seconds, RETRY_SECONDS)
+        else:
+            if done.written:
+                _log.info("CERTIFICATE_RENEWED", files=len(done.written), kept=done.kept)
+            if mark is not None:
+                mark.touch()
+        pause(seconds)
+
+
+def _all(work: "_Work") -> Prepared:
     for service in SERVICES:
         work.service(service)
         work.store(f"{service}-store", [service])
@@ -56,17 +102,35 @@ def prepare(directory: Path, *, deployment: str = "luxor", public_hosts: Sequenc
     work.directory_of("data")
     for name, roles in CALLERS.items():
         work.caller(name, roles)
+    work.grafana()
     return work.done
 
 
 class _Work:
-    def __init__(self, directory: Path, deployment: str, public_hosts: tuple[str, ...]) -> None:
+    def __init__(self, directory: Path, deployment: str) -> None:
         self.base = directory
-        self.public_hosts = public_hosts
+        self.public_hosts: tuple[str, ...] = ()
         self.done = Prepared()
         self.authority = self.directory_of("authority")
         self.people = LocalCA(self.authority / "luxor", deployment)
         self.stores = LocalCA(self.authority / "stores", f"{deployment}-stores")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the directory against other runs."""
+        descriptor = os.open(self.authority / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def remember(self, public_hosts: Sequence[str]) -> None:
+        """Keep the public names that are given, or take those that were kept."""
+        path = self.authority / "public-hosts"
+        if public_hosts:
+            self._write(path, "".join(f"{each}\n" for each in public_hosts).encode())
+        self.public_hosts = tuple(path.read_text().split()) if path.exists() else ()
 
     def service(self, service: str) -> None:
         """Certificate of a service, how it reaches its store, and what it knows the store by."""
@@ -95,19 +159,25 @@ class _Work:
                 place / "tls", self.people.issue(role, IDS[role] if name == "command-line" else f"{name}-{role}")
             )
 
+    def grafana(self) -> None:
+        """The password of Grafana's administrator, which Grafana reads as a member of this account's group."""
+        place = self.directory_of("grafana", mode=0o750)
+        self._write(place / "admin-password", self.password("grafana").encode())
+        (place / "admin-password").chmod(0o640)
+
     def password(self, service: str) -> str:
-        """The password of a service's user at its store, made at the first call."""
+        """The password of a service's user at its store, or of Grafana's administrator, made at the first call."""
         path = self.authority / "passwords" / service
         if not path.exists():
             self._write(path, secrets.token_urlsafe(24).encode())
         return path.read_text()
 
-    def directory_of(self, name: str) -> Path:
-        """A directory that only this account may enter."""
+    def directory_of(self, name: str, mode: int = 0o700) -> Path:
+        """A directory that only this account may enter, unless `mode` says otherwise."""
         path = self.base / name
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o700)
+        if path.stat().st_mode & 0o777 != mode:
+            path.chmod(mode)
         return path
 
     def _party(self, tls: Path, party: Party) -> None:

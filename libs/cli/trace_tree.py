@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from libs.client.traces import Story, Told
+from libs.telemetry.context import span_of
 from luxor.trace.v1 import trace_pb2
 
 PART: Final = "clearance.decide"
@@ -111,7 +112,7 @@ def _above(node: Node, nodes: dict[str, Node]) -> Node | None:
     """Give the node that this one hangs under: its parent, or what it links where that tells more."""
     span, service = node.told.span, node.told.service
     for link in span.links:
-        other = nodes.get(link[36:52])
+        other = nodes.get(span_of(link))
         # The batch that a part was worked on in stands in another trace, around it.
         if (
             other is not None
@@ -125,7 +126,7 @@ def _above(node: Node, nodes: dict[str, Node]) -> Node | None:
     if parent is not None:
         return parent
     for link in span.links:
-        other = nodes.get(link[36:52])
+        other = nodes.get(span_of(link))
         if other is not None and other is not node:
             node.linked = True
             return other
@@ -134,7 +135,7 @@ def _above(node: Node, nodes: dict[str, Node]) -> Node | None:
 
 def _relevant(story: Story) -> dict[str, Told]:
     """Choose what belongs to the consignment: what the facts name, the roots around it, and all that followed."""
-    named = {fact.traceparent[36:52] for _, fact in story.facts if fact.traceparent} & set(story.spans)
+    named = {span_of(fact.traceparent) for _, fact in story.facts if fact.traceparent} & set(story.spans)
     if not named:
         return dict(story.spans)
     dropped = {
@@ -158,7 +159,7 @@ def _relevant(story: Story) -> dict[str, Told]:
 
 
 def _follows(span: trace_pb2.Span, chosen: set[str]) -> bool:
-    return span.parent_span_id in chosen or any(link[36:52] in chosen for link in span.links)
+    return span.parent_span_id in chosen or any(span_of(link) in chosen for link in span.links)
 
 
 def _own_trees(story: Story) -> dict[str, str]:

@@ -7,6 +7,8 @@ from libs.cli.text import safe, short, table, words
 from libs.cli.trace_tree import Chapter, Node, chapters, fold, slowest
 from libs.client.traces import Story
 from libs.customs.time import instant_text
+from libs.telemetry.context import span_of, trace_of
+from luxor.clearance.v1 import clearance_columns_pb2
 from luxor.trace.v1 import trace_pb2
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ _NOTED: Final = {"ACCEPTED": "accepted", "ASSESSED": "assessed", "CHANGED": "", 
 
 def show(out: "Console", reference: str, story: Story, *, everything: bool, slow_micros: int) -> None:
     """Print a story."""
-    begun = min((fact.at for _, fact in story.facts if fact.at), default=0)
-    out.print(f"[bold]{safe(reference)}[/]" + (f"  accepted {_instant(begun)}" if begun else ""))
+    begun = min((fact.at for _, fact in story.facts if fact.HasField("at")), default=None)
+    out.print(f"[bold]{safe(reference)}[/]" + (f"  accepted {_instant(begun)}" if begun is not None else ""))
     found = chapters(story)
     for place, chapter in enumerate(found):
         worst = slowest(chapter)
@@ -107,7 +109,7 @@ def _notes(node: Node, is_worst: bool, slow_micros: int) -> str:
         notes.append("[bold]the longest by itself[/]")
     if "luxor.rows" in known:
         notes.append(f"{int(known['luxor.rows']):,} rows")
-    traces = {link[3:35] for link in span.links}
+    traces = {trace_of(link) for link in span.links}
     if node.linked or len(traces) > 1:
         more = int(known.get("links_left_out", "0"))
         count = f"{len(traces) + more:,}{'+' if more else ''} traces" if len(traces) + more != 1 else "1 trace"
@@ -137,7 +139,7 @@ def _gaps(story: Story) -> Iterator[str]:
     """Name what is missing, and why as far as it is known."""
     told = False
     for service, fact in story.facts:
-        if fact.traceparent[36:52] in story.spans:
+        if span_of(fact.traceparent) in story.spans:
             continue
         if not told:
             yield ""
@@ -149,23 +151,30 @@ def _gaps(story: Story) -> Iterator[str]:
         known = {service for service, _ in story.facts} | set(story.silent)
         for service in [each for each in story.kept_since if each not in known]:
             yield f"[dim]{service} has nothing on it yet[/]"
-    if story.left_out:
-        yield f"[yellow]{story.left_out:,} more spans were found and are left out[/]"
+    for count, what in (
+        (story.left_out, "more spans were found and are left out"),
+        (story.records_left_out, "more records name these traces and were not read: those farthest from the facts"),
+        (story.days_left_out, "days of records were not searched, since that would take too long"),
+        (story.traces_left_out, "more traces were named and not looked for"),
+    ):
+        if count:
+            yield f"[yellow]{count:,} {what}[/]"
 
 
 def _what(fact: trace_pb2.Fact) -> str:
     kind = short(trace_pb2.FactKind.Name(fact.kind), "FACT_KIND_")
-    done = _NOTED.get(kind, "") or f"made it {words(short(fact.detail, 'STATE_'))}"
-    return f"{done} (version {fact.version}{f', {_instant(fact.at)}' if fact.at else ''})"
+    state = short(clearance_columns_pb2.State.Name(fact.state), "STATE_")
+    done = _NOTED.get(kind, "") or f"made it {words(state)}"
+    return f"{done} (version {fact.version}{f', {_instant(fact.at)}' if fact.HasField('at') else ''})"
 
 
 def _why(story: Story, service: str, fact: trace_pb2.Fact) -> str:
     if not fact.traceparent:
         return "no trace was noted with it"
-    since = story.kept_since.get(service, 0)
-    if not since:
+    since = story.kept_since.get(service)
+    if since is None:
         return "no span kept: this service keeps none, or has not written any yet"
-    if fact.at and fact.at < since:
+    if fact.HasField("at") and fact.at < since:
         return f"no span kept: it is older than what is kept, which begins {_instant(since)}"
     return "no span kept: it was dropped, under load or while the store was away"
 

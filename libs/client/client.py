@@ -270,12 +270,12 @@ class Client:
         *,
         mrn: str = "",
         trace_ids: Iterable[str] = (),
-        since: int = 0,
+        since: int | None = None,
         timeout_seconds: float | None = None,
     ) -> trace_pb2.FindResponse:
         """Tell what a service noted of a consignment, and the spans that it kept of its traces and of those named.
 
-        `since` bounds the search, microseconds since 1970. Roles: officer, operator.
+        `since` bounds the search of the traces named, microseconds since 1970. Roles: officer, operator.
         """
         request = trace_pb2.FindRequest(mrn=mrn, trace_ids=trace_ids, since=since)
         stub = self._stub(service, trace_pb2_grpc.TraceServiceStub)

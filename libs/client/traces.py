@@ -8,14 +8,15 @@ from typing import Final
 
 from libs.client.client import Client
 from libs.client.errors import LuxorError
+from libs.customs import mrn as mrns
+from libs.customs.time import MICROS_PER_DAY
+from libs.telemetry.context import trace_of
 from luxor.trace.v1 import trace_pb2
 
 SERVICES: Final = ("ingestion", "clearance", "risk", "revenue", "statistics")
 """In the order in which a consignment meets them."""
 ASK_SECONDS: Final = 5.0
 TRACES_MAX: Final = 64
-_SKEW_MICROS: Final = 900_000_000
-"""Hosts' clocks may differ by minutes: so much earlier than the acceptance spans are looked for."""
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -37,10 +38,16 @@ class Story:
     """By span id."""
     silent: dict[str, LuxorError] = field(default_factory=dict)
     """Services that did not answer."""
-    kept_since: dict[str, int] = field(default_factory=dict)
-    """When the oldest span that a service keeps was written, microseconds; 0 where it keeps none."""
+    kept_since: dict[str, int | None] = field(default_factory=dict)
+    """When the oldest span that a service keeps was written, microseconds; None where it keeps none."""
     left_out: int = 0
     """Spans that were found and not told."""
+    records_left_out: int = 0
+    """Records that name the traces and were not read."""
+    days_left_out: int = 0
+    """Days that were not searched, summed over the services."""
+    traces_left_out: int = 0
+    """Traces that were named and not asked for."""
 
     @property
     def known(self) -> bool:
@@ -75,14 +82,26 @@ async def find_story(client: Client, *, mrn: str = "", trace_ids: Sequence[str] 
     for service, answer in zip(SERVICES, first, strict=True):
         if answer is not None:
             story.facts.extend((service, fact) for fact in answer.facts)
-    named = dict.fromkeys(fact.traceparent[3:35] for _, fact in story.facts if fact.traceparent)
-    wanted = [each for each in named if each not in trace_ids][:TRACES_MAX]
+    named = dict.fromkeys(trace_of(fact.traceparent) for _, fact in story.facts if fact.traceparent)
+    wanted = [each for each in named if each not in trace_ids]
     if wanted:
-        begun = min((fact.at for _, fact in story.facts if fact.at), default=0)
-        since = max(0, begun - _SKEW_MICROS)
+        story.traces_left_out = max(0, len(wanted) - TRACES_MAX)
+        # By the clock of the service that noted it; the others look from some minutes before it on.
+        since = min((fact.at for _, fact in story.facts if fact.HasField("at")), default=_day_of(mrn))
         answering = [service for service in SERVICES if service not in story.silent]
-        _take(story, await _all(lambda service: ask(service, trace_ids=wanted, since=since), answering))
+        _take(
+            story,
+            await _all(lambda service: ask(service, trace_ids=wanted[:TRACES_MAX], since=since), answering),
+        )
     return story
+
+
+def _day_of(number: str) -> int | None:
+    """Return the instant at which the day of an MRN's acceptance began, or None where the MRN does not tell."""
+    try:
+        return mrns.parse(number).day * MICROS_PER_DAY
+    except mrns.MrnError:
+        return None
 
 
 async def _all(
@@ -95,7 +114,9 @@ def _take(story: Story, answers: Iterable[trace_pb2.FindResponse | None]) -> Non
     for answer in answers:
         if answer is None:
             continue
-        story.kept_since[answer.service] = answer.kept_since
+        story.kept_since[answer.service] = answer.kept_since if answer.HasField("kept_since") else None
         story.left_out += answer.spans_left_out
+        story.records_left_out += answer.records_left_out
+        story.days_left_out += answer.days_left_out
         for each in answer.spans:
             story.spans.setdefault(each.span_id, Told(answer.service, each))

@@ -82,7 +82,7 @@ class GrpcPort:
 
 def page_of(answer: feed_pb2.PullResponse, message_class: type[Message]) -> Page:
     """Read a PullResponse; raises ValueError for batches of another schema, protobuf's DecodeError for bytes that are none."""
-    clock = Clock.of(answer.read_at)
+    clock = Clock.of(answer.read_at) if answer.HasField("read_at") else None
     batches = []
     for batch in answer.batches:
         table = _table(batch.payload, batch.schema, message_class)
@@ -121,7 +121,7 @@ def snapshot_page_of(answer: feed_pb2.SnapshotResponse, message_class: type[Mess
             answer.schema,
             answer.schema_version,
             snapshot=True,
-            clock=Clock.of(answer.read_at),
+            clock=Clock.of(answer.read_at) if answer.read_at else None,
         )
     return SnapshotPage(batch, start, answer.next_token)
 

@@ -133,6 +133,11 @@ class Maintenance:
         self._retention = retention or Retention()
         self._entries = ("outbox", "notice") if notices else ("outbox",)
         self._interval_seconds = interval_seconds
+        for table in self._entries:
+            for forced in ("false", "true"):
+                DAYS_DROPPED.labels(
+                    f"{database.name}.{table}", forced
+                )  # told from the start: a rise needs a zero before it
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work at once and then every interval, until `stop`."""

@@ -116,8 +116,8 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         self._bytes_an_event += 0.2 * (size / events - self._bytes_an_event)
         return _response(batches, next_cursors, page.horizon, self._read_at())
 
-    def _read_at(self) -> int:
-        return self.reader.state.now if self.reader.state is not None else 0
+    def _read_at(self) -> int | None:
+        return self.reader.state.now if self.reader.state is not None else None
 
     def _batch(self, entries: Entries[int], batch: StoredBatch) -> feed_pb2.Batch:
         rows = np.concatenate(entries.rows)
@@ -181,7 +181,7 @@ Pull = Callable[[feed_pb2.PullRequest], Awaitable[feed_pb2.PullResponse]]
 
 
 def _response(
-    batches: Iterable[feed_pb2.Batch], positions: Mapping[int, Cursor], horizon: Cursor, read_at: int
+    batches: Iterable[feed_pb2.Batch], positions: Mapping[int, Cursor], horizon: Cursor, read_at: int | None
 ) -> feed_pb2.PullResponse:
     return feed_pb2.PullResponse(
         batches=batches, next=to_positions(positions), horizon=_cursor(horizon), read_at=read_at

@@ -23,9 +23,11 @@ LAG: Final = gauge(
 )
 SKEW: Final = counter(
     "luxor_clock_skew_total",
-    "Ages of events that came out negative, since a store's clock was set back, and were taken as zero",
+    "Ages and waits of events that came out negative, since a store's clock was set back, and were taken as zero",
     ["where"],
 )
+for _where in ("feed", "wait", "decision"):
+    SKEW.labels(_where)  # told from the start: a rise needs a zero before it
 PARTITIONS_HELD: Final = gauge(
     "luxor_feed_partitions_held", "Partitions that this replica holds", ["consumer", "source"]
 )

@@ -48,9 +48,9 @@ class Clock(NamedTuple):
     """This process's monotonic clock, seconds."""
 
     @classmethod
-    def of(cls, read_at: int) -> "Clock | None":
-        """Take what came right now; None for a producer that tells no time."""
-        return cls(read_at, time.monotonic()) if read_at else None
+    def of(cls, read_at: int) -> "Clock":
+        """Take what came right now."""
+        return cls(read_at, time.monotonic())
 
     def now(self) -> int:
         """What the producer's clock shows about now; late by what the page was on its way."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextvars import Context
 from typing import Final, Generic, TypeVar
 
 from libs.feed.reading import OUTBOX, Kind, Reader, State
@@ -39,7 +40,8 @@ class Watch(Generic[K]):
         waiter = _Waiter(keys, since)
         self._waiters.add(waiter)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._poll(), name="feed watch")
+            # All who wait share it, so it is of nobody's trace: in a copy of the first one's context its lines would bear that one's.
+            self._task = asyncio.create_task(self._poll(), name="feed watch", context=Context())
         try:
             async with asyncio.timeout(seconds):
                 await waiter.event.wait()

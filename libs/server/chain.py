@@ -19,13 +19,14 @@ import asyncio
 import itertools
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NoReturn, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
+from prometheus_client.core import CounterMetricFamily
 
 from libs import telemetry
 from libs.server import identity
@@ -45,10 +46,15 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 _log = telemetry.get_logger()
 _seconds = telemetry.LoopHistogram("luxor_call_seconds", "Time of a call as served", ("method", "code"), of_spans=True)
-_bytes = telemetry.gauge("luxor_request_bytes", "Bytes of requests taken since the start", ("method",))
 _unknown = telemetry.counter("luxor_unknown_fields_total", "Unknown protobuf fields found in requests", ("method",))
 _FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 """Codes that are the service's own trouble: they mark its span as failed; the others are the caller's."""
+_OWN_REASONS = frozenset({"STORE_FULL"})
+"""Reasons that are the service's own trouble although their code is the caller's."""
+_store_full = telemetry.counter(
+    "luxor_calls_store_full_total",
+    "Calls refused since the own store's disk is full: the service's own fault under a code that is else the caller's",
+)
 _in_flight = telemetry.gauge("luxor_calls_in_flight", "Calls running now", ("kind",))
 
 
@@ -63,6 +69,25 @@ class Method:
     serialize: Callable[[Any], bytes]
     bytes_taken: int = 0
     attributes: dict[str, trace.AttributeValue] = field(default_factory=dict)
+
+
+class BytesTaken:
+    """Tells the bytes of requests at each scrape: an addition a call costs less than a counter with labels."""
+
+    def __init__(self) -> None:
+        """Tell of no method yet."""
+        self.methods: dict[str, Method] = {}
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Give the totals, as Prometheus' client asks for them."""
+        family = CounterMetricFamily("luxor_request_bytes", "Bytes of requests taken", labels=("method",))
+        for name, method in list(self.methods.items()):
+            family.add_metric((name,), method.bytes_taken)
+        yield family
+
+
+_taken = BytesTaken()
+telemetry.metrics.REGISTRY.register(_taken)
 
 
 class Chain(grpc.aio.ServerInterceptor):
@@ -98,8 +123,7 @@ class Chain(grpc.aio.ServerInterceptor):
         method = Method(name, roles, long_poll, message_class, handler.response_serializer)
         service, _, rpc = name[1:].rpartition("/")
         method.attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": rpc}
-        # Read at the scrape: an addition a call costs less than a counter with labels.
-        _bytes.labels(name).set_function(lambda: method.bytes_taken)
+        _taken.methods[name] = method
         if handler.unary_unary is not None and asyncio.iscoroutinefunction(handler.unary_unary):
             served = _raw(grpc.unary_unary_rpc_method_handler, self._unary(method, handler.unary_unary))
         elif handler.unary_stream is not None:
@@ -133,9 +157,8 @@ class Chain(grpc.aio.ServerInterceptor):
             limit: asyncio.Timeout | None = None
             ends_at = float("inf")
             try:
-                who = self._admit(method, gate, context)
+                who = self._admit(method, gate, context, span)
                 caller = who
-                _head(span, who)
                 seconds, is_cut = self._time(method, context)
                 ends_at = begun + seconds
                 call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
@@ -187,9 +210,8 @@ class Chain(grpc.aio.ServerInterceptor):
             ends_at = float("inf")
             answers: AsyncIterator[Any] | None = None
             try:
-                who = self._admit(method, gate, context)
+                who = self._admit(method, gate, context, span)
                 caller = who
-                _head(span, who)
                 seconds, _ = self._time(method, context)
                 ends_at = begun + seconds
                 call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
@@ -256,9 +278,13 @@ class Chain(grpc.aio.ServerInterceptor):
         span.set(**method.attributes)
         return request_id, span
 
-    def _admit(self, method: Method, gate: Gate, context: Any) -> Identity:
+    def _admit(self, method: Method, gate: Gate, context: Any, span: trace.Span | None) -> Identity:
         """Steps 4 to 6: who calls, whether the role may, and whether there is room now."""
-        who = identity.of(context.auth_context(), self._deployment)
+        who: Identity | None = None
+        try:
+            who = identity.of(context.auth_context(), self._deployment)
+        finally:
+            _head(span, who)
         if who.role not in method.roles:
             raise Refusal("ROLE_NOT_ALLOWED", role=who.role, method=method.name, roles=", ".join(sorted(method.roles)))
         if self.missing is not None:
@@ -289,12 +315,16 @@ class Chain(grpc.aio.ServerInterceptor):
             call.findings.extend(found)
             _unknown.labels(method.name).inc(len(found))
             path, number = found[0]
-            _log.warning("UNKNOWN_FIELD", caller=str(call.identity), method=method.name, path=path, field_number=number)
+            # Which party it is, is nobody's matter here: it reads the finding in its own answer.
+            role = call.identity.role.value
+            _log.warning("UNKNOWN_FIELD", role=role, method=method.name, path=path, field_number=number)
         return request
 
     def _refusal(self, error: Exception, method: Method, request_id: str, late: bool, seconds: float) -> Refusal:
         """Step 3: what the client is told, and what the log is told beside."""
         refusal = Refusal("DEADLINE_EXCEEDED", seconds=f"{seconds:.3g}") if late else refusal_of(error)
+        if refusal.reason in _OWN_REASONS:
+            _store_full.inc()
         if refusal.reason == "INTERNAL":
             _log.error("INTERNAL", error, method=method.name, request_id=request_id, **refusal.facts)
         else:
@@ -303,12 +333,16 @@ class Chain(grpc.aio.ServerInterceptor):
         return refusal
 
 
-def _head(span: trace.Span | None, who: Identity) -> None:
+def _head(span: trace.Span | None, who: Identity | None) -> None:
     """Note the caller's role; where the call comes from outside of the system, its trace's head is here."""
-    if span is not None:
+    if span is not None and who is not None:
         span.set(**{"luxor.caller.role": who.role.value})
-        if who.role is not Role.SERVICE:
-            trace.sample_head(span)
+    if who is not None and who.role is Role.SERVICE:
+        return
+    if span is None:
+        trace.unsample_head()
+    else:
+        trace.sample_head(span)
 
 
 def _end(span: trace.Span | None, code: str, refusal: Refusal | None) -> None:
@@ -316,7 +350,7 @@ def _end(span: trace.Span | None, code: str, refusal: Refusal | None) -> None:
         return
     if code != "OK":
         span.set(**{"rpc.response.status_code": code, "error.type": code if refusal is None else refusal.reason})
-        if code in _FAULTS:
+        if code in _FAULTS or (refusal is not None and refusal.reason in _OWN_REASONS):
             span.fail(code if refusal is None else refusal.reason)
     span.end()
 

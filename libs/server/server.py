@@ -281,9 +281,13 @@ class Server:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                await asyncio.to_thread(self.authority.issue, Role.SERVICE, self.config.service, self._hosts)
+                party = await asyncio.to_thread(self.authority.issue, Role.SERVICE, self.config.service, self._hosts)
             except tls.TlsError as error:
                 _log.error("CERTIFICATE_NOT_RENEWED", error)
+                continue
+            # Without the authority's key somebody else has to issue, and has not.
+            if (days := self.authority.overdue(party)) is not None:
+                _log.warning("CERTIFICATE_NOT_RENEWED", days_left=round(days, 1), directory=str(party.directory))
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work, name=name)

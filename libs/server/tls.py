@@ -37,6 +37,8 @@ CA_LIFETIME = datetime.timedelta(days=3650)
 LEAF_LIFETIME = datetime.timedelta(days=90)
 RENEWED_WITHIN = LEAF_LIFETIME / 3
 """A certificate with less life left than this is issued anew."""
+OVERDUE_WITHIN = RENEWED_WITHIN / 2
+"""With less life left than this, whoever should have issued anew has not."""
 PAIR_SECONDS_MAX = 0.5
 """How long a key that does not belong to the certificate beside it may be one that is just being issued."""
 
@@ -176,6 +178,12 @@ class LocalCA:
     def _without_key(self, certificate: x509.Certificate) -> bool:
         """Tell whether to go on with an old certificate: only where somebody else issues and it is still valid."""
         return not (self.directory / "ca.key").exists() and certificate.not_valid_after_utc > _now()
+
+    @staticmethod
+    def overdue(party: Party) -> float | None:
+        """Return how many days a certificate still lasts that nobody has renewed in time, or None where all is well."""
+        left = party.expires_at() - _now().timestamp()
+        return left / 86_400 if left < OVERDUE_WITHIN.total_seconds() else None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc.aio
 
 from libs.customs import mrn
+from libs.customs.time import MICROS_PER_DAY
 from libs.server.errors import Refusal
 from libs.server.identity import Role
 from libs.store.assessments import AssessmentLog
 from libs.store.database import Database
 from libs.store.housekeeping import Step, drop_days, make_days
-from libs.store.trace_records import TABLE, Recorded, TraceRecords
+from libs.store.trace_records import SEARCH_SECONDS, TABLE, Recorded, TraceRecords, Wanted
+from libs.telemetry.context import span_of, trace_of
 from libs.telemetry.setup import TelemetryConfig
 from luxor.trace.v1 import trace_pb2 as pb
 from luxor.trace.v1.trace_pb2_grpc import TraceServiceServicer, add_TraceServiceServicer_to_server
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
     from libs.server.launch import Start
 
 TRACE_IDS_MAX: Final = 64
+SKEW_MICROS: Final = 900_000_000
+"""Clocks of hosts may differ by minutes: so much earlier than a given instant spans are looked for."""
+ATTRIBUTES_MAX: Final = 32
+NAME_CHARACTERS_MAX: Final = 64
+VALUE_CHARACTERS_MAX: Final = 300
+FAILURE_CHARACTERS_MAX: Final = 100
+_SHARE_OF_DEADLINE: Final = 0.6
+"""What a search may take of the time that the caller gives, so that what was found is told in time."""
 READERS: Final = {Role.OFFICER, Role.OPERATOR}
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -82,18 +92,48 @@ class TraceServicer(TraceServiceServicer):
         if request.mrn and not mrn.is_valid(request.mrn):
             raise Refusal("MRN_MALFORMED", path="mrn", value=request.mrn)
         facts = await self._trail(request.mrn) if request.mrn else ()
-        traces = {fact.traceparent[3:35] for fact in facts if fact.traceparent} | set(request.trace_ids)
-        found = await self._records.find(traces, since=max(0, request.since))
+        remaining = context.time_remaining()
+        found = await self._records.find(
+            _wanted(request, facts),
+            first={span_of(fact.traceparent) for fact in facts if fact.traceparent},
+            seconds=min(SEARCH_SECONDS, SEARCH_SECONDS if remaining is None else remaining * _SHARE_OF_DEADLINE),
+        )
         return pb.FindResponse(
             service=self._service,
             facts=facts,
             spans=[_told(each) for each in found.spans],
             spans_left_out=found.left_out,
             kept_since=found.kept_since,
+            records_left_out=found.records_left_out,
+            days_left_out=found.days_left_out,
         )
 
 
+def _wanted(request: pb.FindRequest, facts: Sequence[pb.Fact]) -> list[Wanted]:
+    """Tell from when on each trace is looked for: all days are many rows, and no index leads to them."""
+    since = request.since if request.HasField("since") else None
+    begin = 0 if since is None else max(0, since - SKEW_MICROS)
+    wanted = [Wanted(each, begin, since) for each in request.trace_ids]
+    accepted = _day_of(request.mrn)
+    for fact in facts:
+        if fact.traceparent:
+            at = fact.at if fact.HasField("at") else accepted
+            wanted.append(
+                Wanted(trace_of(fact.traceparent), begin if at is None else max(begin, at - SKEW_MICROS), at or since)
+            )
+    return wanted
+
+
+def _day_of(number: str) -> int | None:
+    """Return the instant at which the day of an MRN's acceptance began, or None where the MRN does not tell."""
+    try:
+        return mrn.parse(number).day * MICROS_PER_DAY
+    except mrn.MrnError:
+        return None
+
+
 def _told(each: Recorded) -> pb.Span:
+    attributes = list(each.attributes.items())[:ATTRIBUTES_MAX]
     return pb.Span(
         name=each.name,
         trace_id=each.trace_id,
@@ -103,11 +143,12 @@ def _told(each: Recorded) -> pb.Span:
         sampled=each.sampled,
         started_at=each.start_nanos // 1000,
         ended_at=each.end_nanos // 1000,
-        failure=each.failure,
-        attributes=[pb.Attribute(name=name, value=_text(value)) for name, value in each.attributes.items()],
+        failure=each.failure[:FAILURE_CHARACTERS_MAX],
+        attributes=[pb.Attribute(name=name[:NAME_CHARACTERS_MAX], value=_text(value)) for name, value in attributes],
         links=each.links,
     )
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= VALUE_CHARACTERS_MAX else text[: VALUE_CHARACTERS_MAX - 1] + "…"

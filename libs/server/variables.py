@@ -63,6 +63,11 @@ FOREIGN: tuple[Foreign, ...] = (
         "The same for spans alone; it wins over the other.", _no_endpoint,
     ),
     Foreign(
+        "OTEL_EXPORTER_OTLP_INSECURE", "bool", "", "true for http://, else false", "true or false", "true",
+        "Speak to the collector without TLS. An endpoint with https:// has TLS whatever is said here.",
+        lambda text: text.lower() not in {"true", "false"},
+    ),
+    Foreign(
         "OTEL_EXPORTER_OTLP_CERTIFICATE", "Path", "", "the system's CAs", "a file that is there", "/etc/luxor/collector-ca.crt",
         "File of the CA that signed the collector's certificate, for an endpoint with https://.",
         lambda text: not Path(text).is_file(),
@@ -141,10 +146,12 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def known_variables(service: str) -> set[str]:
-    """Return the names that somebody reads in a process of `service`."""
+def known_variables(service: str, *, own: bool = False) -> set[str]:
+    """Return the names that somebody reads in a process of `service`; with `own`, only what the service itself reads there."""
     known = {each.name for each in FOREIGN}
     for cls in REGISTRY:
+        if own and cls.service_name not in {"", service}:
+            continue
         for item in fields(cls):  # type: ignore[arg-type]  # subclasses are dataclasses
             meta = item.metadata.get("setting")
             if isinstance(meta, Setting):
@@ -155,14 +162,20 @@ def known_variables(service: str) -> set[str]:
 def unknown_variables(service: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the LUXOR_ variables that nobody reads, each with the known name that was meant most likely, or "".
 
-    What begins with another service's name is that service's to judge and stays out.
+    What begins with another service's name is that service's to judge and stays out, unless it is a near miss of a
+    name that this service reads, such as a neighbour's target: the other one may run elsewhere and never see it.
     """
-    known = known_variables(service)
-    others = tuple(f"LUXOR_{other.upper()}_" for other in PORTS if other != service)
-    unknown = sorted(
-        key for key in environ if key.startswith("LUXOR_") and key not in known and not key.startswith(others)
-    )
-    return {key: next(iter(difflib.get_close_matches(key, sorted(known), 1, ALIKE)), "") for key in unknown}
+    known, own = known_variables(service), known_variables(service, own=True)
+    others = {f"LUXOR_{other.upper()}_": other for other in PORTS if other != service}
+    unknown: dict[str, str] = {}
+    for key in sorted(key for key in environ if key.startswith("LUXOR_") and key not in known):
+        prefix = next((each for each in others if key.startswith(each)), "")
+        # Compared without the prefix that all of them share, which makes everything alike.
+        read = {name.removeprefix(prefix): name for name in sorted(own) if name.startswith(prefix)}
+        found = difflib.get_close_matches(key.removeprefix(prefix), list(read), 1, ALIKE)
+        if not prefix or (found and key not in known_variables(others[prefix])):
+            unknown[key] = read[found[0]] if found else ""
+    return unknown
 
 
 def check_foreign(environ: Mapping[str, str]) -> None:

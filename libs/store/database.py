@@ -12,17 +12,17 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from libs.store import timing
 from libs.store.checks import check_server
+from libs.store.counts import Counts, Durability
 from libs.store.errors import (
     StoreError,
     StoreMisuse,
@@ -31,6 +31,9 @@ from libs.store.errors import (
     is_driver_lost,
     translate,
 )
+from libs.store.transaction import NOW_MICROS, Transaction
+
+__all__ = ["NOW_MICROS", "Counts", "Database", "Durability", "Transaction"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,76 +45,6 @@ CONNECT_SECONDS_MAX: Final = 5.0
 POOL_SECONDS_MAX: Final = 5.0
 _ROLLBACK_SECONDS_MAX: Final = 2.0
 _WARNING_SECONDS_MIN: Final = 10.0
-
-NOW_MICROS: Final = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
-"""The server's clock as SQL: microseconds since 1970-01-01 UTC."""
-
-
-@dataclass(frozen=True, slots=True)
-class Durability:
-    """The settings that decide whether a commit outlives a power cut; benchmarks print them."""
-
-    server: str
-    fsync: str
-    synchronous_commit: str
-    full_page_writes: str
-
-    def __str__(self) -> str:
-        return (
-            f"PostgreSQL {self.server}: fsync={self.fsync} synchronous_commit={self.synchronous_commit} "
-            f"full_page_writes={self.full_page_writes}"
-        )
-
-
-@dataclass(slots=True)
-class Counts:
-    """What this process did to this database since it opened it; telemetry reads it."""
-
-    transactions: int = 0
-    """Write transactions that committed."""
-    rolled_back: int = 0
-    slow: int = 0
-    """Write transactions that lasted over `HORIZON_MILLIS_MAX`, however they ended."""
-    slowest_millis: float = 0.0
-    unavailable: int = 0
-    """Failures that a repetition may cure."""
-    unavailable_by: dict[str, int] = field(default_factory=dict)
-    """The same by the reason of `StoreUnavailable`."""
-    waiting: int = 0
-    """Who waits for a connection of the pool now."""
-
-
-class Transaction:
-    """What runs inside `Database.transaction` or `Database.connection`.
-
-    `raw` is the driver's connection (unnest, COPY), `sql` SQLAlchemy's over the very same connection (Core). Both take
-    part in the one transaction; neither may begin, commit or roll back itself: a part that may fail alone goes under
-    `savepoint`.
-    """
-
-    __slots__ = ("database", "raw", "sql")
-
-    def __init__(self, database: "Database", raw: asyncpg.Connection, sql: AsyncConnection) -> None:
-        self.database = database
-        self.raw = raw
-        self.sql = sql
-
-    async def now(self) -> int:
-        """The server's clock at this moment, microseconds since 1970-01-01 UTC."""
-        value = await self.raw.fetchval(f"select {NOW_MICROS}")
-        return int(value)
-
-    @asynccontextmanager
-    async def savepoint(self) -> AsyncIterator[None]:
-        """Undoes what was done inside it when the block raises, and leaves the transaction usable."""
-        await self.raw.execute("savepoint part")
-        try:
-            yield
-        except BaseException:
-            if not self.raw.is_closed():
-                await self.raw.execute("rollback to savepoint part; release savepoint part")
-            raise
-        await self.raw.execute("release savepoint part")
 
 
 class Database:
@@ -234,6 +167,7 @@ class Database:
         place of whatever the driver raised; what the block itself raises passes unchanged.
         """
         async with self._session("transaction") as (work, told):
+            work.will_commit()
             began = time.monotonic()
             committing = committed = False
             limit = asyncio.timeout(timeout_millis / 1000)
@@ -264,6 +198,7 @@ class Database:
                 raise safe.with_traceback(error.__traceback__) from None
             finally:
                 self._count(time.monotonic() - began, committed=committed)
+        work.committed()
 
     @asynccontextmanager
     async def connection(

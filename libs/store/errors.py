@@ -40,10 +40,10 @@ class StoreUnavailable(StoreError):
     """Passing trouble: the same work may succeed later, nothing is wrong with it.
 
     `reason` is one of `connection`, `starting`, `too_many_connections`, `pool`, `deadlock`, `serialization`,
-    `timeout`, `lock`, `disk_full`, `io`, `memory`, `read_only`, `stale_plan`. `commit_unknown` is True where the connection
-    broke while the server was committing: the work may or may not have taken effect, so only work that is idempotent
-    may be repeated. `full` is True where the disk of the server is full, or was when the server was heard last: a server
-    that cannot write its log any more restarts, and is not there meanwhile.
+    `timeout`, `lock`, `disk_full`, `io`, `memory`, `read_only`, `stale_plan`, `schema` (who is to migrate it has not yet).
+    `commit_unknown` is True where the connection broke while the server was committing: the work may or may not have
+    taken effect, so only work that is idempotent may be repeated. `full` is True where the disk of the server is full, or
+    was when the server was heard last: a server that cannot write its log any more restarts, and is not there meanwhile.
     """
 
     def __init__(

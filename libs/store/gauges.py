@@ -1,6 +1,7 @@
 """What a store tells about itself: its pool and its transactions at each scrape, its size and backlogs by a look now and then."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
@@ -13,13 +14,16 @@ from libs.telemetry.metrics import REGISTRY
 Look = Callable[[Database], Awaitable[None]]
 
 INTERVAL_SECONDS: Final = 15.0
-LOOK_MILLIS_MAX: Final = 5_000
+SIZE_INTERVAL_SECONDS: Final = 300.0
+"""The server asks the file system for every file of the database: of one with years of days that takes seconds."""
+SIZE_RETRY_SECONDS: Final = 60.0
+SIZE_MILLIS_MAX: Final = 30_000
 COUNTED_MAX: Final = 1_000_000
 """Where counting rows for a gauge ends: a backlog of more is as bad, and counting it would cost those who work it off."""
 
 UNAVAILABLE_REASONS: Final = (
     "connection", "starting", "too_many_connections", "pool", "deadlock", "serialization", "timeout", "lock", "disk_full",
-    "io", "memory", "read_only", "stale_plan",
+    "io", "memory", "read_only", "stale_plan", "schema",
 )  # fmt: skip
 """The reasons of StoreUnavailable, which are all told from the start: a rate needs a zero to rise from."""
 
@@ -91,7 +95,7 @@ def watched_database(url: str, *, name: str) -> Database:
 
 async def size(database: Database) -> None:
     """Look how large the database is."""
-    async with database.connection(timeout_millis=LOOK_MILLIS_MAX) as reading:
+    async with database.connection(timeout_millis=SIZE_MILLIS_MAX) as reading:
         _size.set(await reading.raw.fetchval("select pg_database_size(current_database())"))
 
 
@@ -99,12 +103,20 @@ class Looking:
     """Looks at the store now and then for gauges that only it can tell; every replica does, each for its own metrics."""
 
     def __init__(
-        self, database: Database, looks: Sequence[Look] = (), *, interval_seconds: float = INTERVAL_SECONDS
+        self,
+        database: Database,
+        looks: Sequence[Look] = (),
+        *,
+        interval_seconds: float = INTERVAL_SECONDS,
+        size_interval_seconds: float = SIZE_INTERVAL_SECONDS,
     ) -> None:
-        """Take what to look at, beside the size."""
+        """Take what to look at, beside the size, which is looked at more seldom."""
         self._database = database
-        self._looks = (size, *looks)
+        self._looks = tuple(looks)
         self._interval_seconds = interval_seconds
+        self._size_interval_seconds = size_interval_seconds
+        self._size_due_at = float("-inf")
+        self._size_known = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop`; what fails is logged and looked at again, and the gauges keep what they told last."""
@@ -117,11 +129,20 @@ class Looking:
                 continue
 
     async def step(self) -> None:
-        """Look once."""
-        for look in self._looks:
-            try:
-                await look(self._database)
-            except Exception as error:  # a gauge must never end a service
-                _log.warning("STORE_NOT_LOOKED_AT", store=self._database.name, error=type(error).__name__)
-                return
-        _looked.set_to_current_time()
+        """Look once at everything, and at the size where it is due: last, so that nothing waits for it."""
+        looked = [await self._look(look) for look in self._looks]
+        if time.monotonic() >= self._size_due_at:
+            self._size_known = await self._look(size)
+            # A size that took too long takes as long again in a moment.
+            pause = self._size_interval_seconds if self._size_known else SIZE_RETRY_SECONDS
+            self._size_due_at = time.monotonic() + pause
+        if all(looked) and self._size_known:
+            _looked.set_to_current_time()
+
+    async def _look(self, look: Look) -> bool:
+        try:
+            await look(self._database)
+        except Exception as error:  # a gauge must never end a service, nor keep the next one from being looked at
+            _log.warning("STORE_NOT_LOOKED_AT", store=self._database.name, error=type(error).__name__)
+            return False
+        return True

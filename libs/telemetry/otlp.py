@@ -6,7 +6,6 @@ counted. OpenTelemetry's own exporter sends; it reads the OTEL_EXPORTER_OTLP_* v
 """
 
 import os
-import re
 import threading
 import uuid
 from collections import deque
@@ -21,6 +20,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2 as pb
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from libs.telemetry.context import flags_of, span_of, trace_of, valid_traceparent
 from libs.telemetry.drops import DROPPED, WAITING
 from libs.telemetry.trace import AttributeValue, Span
 
@@ -30,7 +30,6 @@ BATCH_MAX: Final = 512
 """Spans a call to the collector, about: those of one root stay together."""
 INTERVAL_SECONDS: Final = 1.0
 
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _HAS_REMOTE: Final = 0x100
 _IS_REMOTE: Final = 0x200
 _SAMPLED: Final = 1
@@ -149,12 +148,11 @@ def _span(each: Span) -> pb.Span:
     if each.failure:
         made.status.code, made.status.message = pb.Status.STATUS_CODE_ERROR, each.failure
     for header in each.links:
-        found = _TRACEPARENT.fullmatch(header)
-        if found is not None:
+        if valid_traceparent(header):
             made.links.add(
-                trace_id=bytes.fromhex(found[1]),
-                span_id=bytes.fromhex(found[2]),
-                flags=int(found[3], 16) | _HAS_REMOTE | _IS_REMOTE,
+                trace_id=bytes.fromhex(trace_of(header)),
+                span_id=bytes.fromhex(span_of(header)),
+                flags=flags_of(header) | _HAS_REMOTE | _IS_REMOTE,
             )
     return made
 

@@ -4,16 +4,16 @@ A span here is two clock readings and a few ids: what is exported or kept is mad
 the outermost span of this process (the root) has ended. So an unsampled batch costs next to nothing and can still be
 told when it failed or was slow.
 
-Source: W3C Trace Context, `traceparent` version 00; kinds and links as OpenTelemetry has them.
+Source: kinds and links as OpenTelemetry has them.
 """
 
-import random
-import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Final, Self
+
+from libs.telemetry.context import NO_SPAN, NO_TRACE, is_sampled, span_of, trace_of, valid_traceparent
+from libs.telemetry.sampling import configure, count_late, record_into, record_no_more, settings, switch
 
 LINKS_MAX = 100
 """A batch links at most this many source calls."""
@@ -24,10 +24,14 @@ KEPT_MAX = 256
 INTERNAL, SERVER, CLIENT, PRODUCER, CONSUMER = range(5)
 """Kinds of spans, as OpenTelemetry numbers them."""
 
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
-
 AttributeValue = str | int | float | bool
+
+__all__ = [
+    "CLIENT", "CONSUMER", "INTERNAL", "KEPT_MAX", "LINKS_MAX", "PRODUCER", "SERVER", "AttributeValue", "Span",
+    "batch_span", "client_span", "configure", "count_late", "current_span", "exemplar", "is_sampled", "new_traceparent",
+    "note", "record_into", "record_no_more", "root_traceparent", "sample_head", "sampled", "server_span", "span",
+    "span_of", "switch", "trace_id", "trace_of", "traceparent", "unsample_head", "use_traceparent", "valid_traceparent",
+]  # fmt: skip
 
 
 class Span:
@@ -37,8 +41,8 @@ class Span:
     """
 
     __slots__ = (
-        "_token", "attributes", "end_nanos", "failure", "kept", "kind", "left_out", "links", "name", "parent_id", "root",
-        "sampled", "span_id", "start_nanos", "trace_id", "wrote",
+        "_token", "around", "attributes", "end_nanos", "failure", "kept", "kind", "left_out", "links", "name", "parent_id",
+        "parts", "root", "sampled", "span_id", "start_nanos", "trace_id", "wrote",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +70,10 @@ class Span:
         self.links: tuple[str, ...] = ()
         self.root = root
         """The outermost span of this process that it stands in; None where it is that itself."""
+        self.around: Span | None = None
+        """Of a root: that of the mixed batch that it is a part of; it is told with it."""
+        self.parts: list[Span] = []
+        """Of a root: parts in traces of their own that ended and had nothing to tell by themselves."""
         self.kept: list[Span] = []
         self.left_out = 0
         self.wrote = False
@@ -88,13 +96,13 @@ class Span:
     def begin(self) -> Self:
         """Begin now, as the current span of this task."""
         self._token = _current.set(self)
-        self.start_nanos = _settings.clock()
+        self.start_nanos = settings.clock()
         return self
 
     def end(self) -> None:
         """End now; who opened a root hands it over with all that was kept in it."""
         # The wall clock may be set back while the span runs.
-        self.end_nanos = max(_settings.clock(), self.start_nanos)
+        self.end_nanos = max(settings.clock(), self.start_nanos)
         if self._token is not None:
             try:  # noqa: SIM105  # suppress() costs as much as all the rest of a span
                 _current.reset(self._token)
@@ -146,76 +154,14 @@ class _Off(Span):
         return traceparent()
 
 
-Exporter = Callable[[Sequence[Span]], None]
-Recorder = Callable[[Span], None]
-
-
-class _Settings:
-    ratio: float = 0.0
-    slow_nanos: float = 1e9
-    export: Exporter | None = None
-    record: Recorder | None = None
-    ids: random.Random
-    clock: Callable[[], int]
-    off: bool = False
-
-
-_settings = _Settings()
 _current: ContextVar[Span | str] = ContextVar("luxor_span", default="")
-_off: Final = _Off("", _NO_TRACE, _NO_SPAN, "", False)
-
-
-def configure(
-    *,
-    ratio: float,
-    slow_seconds: float,
-    export: Exporter | None,
-    seed: int | None = None,
-    clock: Callable[[], int] = time.time_ns,
-) -> None:
-    """Set the head sampling ratio (0 to 1), when a span is slow, and where ended spans go (None: nowhere)."""
-    _settings.ratio = ratio
-    _settings.slow_nanos = slow_seconds * 1e9
-    _settings.export = export
-    _settings.clock = clock
-    # Ids need to be unlike those of other processes, not secret: a generator seeded by the system is ten times faster.
-    _settings.ids = random.Random(random.SystemRandom().getrandbits(128) if seed is None else seed)  # noqa: S311
-
-
-def record_into(record: Recorder) -> None:
-    """Hand roots to the service's own records as well: those that wrote, failed, were slow or are sampled."""
-    _settings.record = record
-
-
-def record_no_more(record: Recorder) -> None:
-    """End what `record_into` began, unless another took its place."""
-    if _settings.record == record:
-        _settings.record = None
-
-
-def switch(*, on: bool) -> None:
-    """Switch all spans of this process off (or on again): contexts are passed on, nothing is measured."""
-    _settings.off = not on
-
-
-configure(ratio=0.0, slow_seconds=1.0, export=None)
+_off: Final = _Off("", NO_TRACE, NO_SPAN, "", False)
 
 
 def new_traceparent() -> str:
     """Return the context of a new trace, sampled by the head ratio."""
-    flags = "01" if _settings.ids.random() < _settings.ratio else "00"
-    return f"00-{_settings.ids.getrandbits(128) | 1:032x}-{_settings.ids.getrandbits(64) | 1:016x}-{flags}"
-
-
-def valid_traceparent(text: str) -> bool:
-    """Tell whether the text is a traceparent that may be passed on."""
-    found = _TRACEPARENT.fullmatch(text)
-    return found is not None and found[1] != _NO_TRACE and found[2] != _NO_SPAN
-
-
-def is_sampled(header: str) -> bool:
-    """Tell whether a valid traceparent says that its trace is sampled."""
-    return bool(int(header[53:55], 16) & 1)
+    flags = "01" if settings.drawn() else "00"
+    return f"00-{settings.ids.getrandbits(128) | 1:032x}-{settings.ids.getrandbits(64) | 1:016x}-{flags}"
 
 
 def traceparent() -> str:
@@ -233,7 +179,7 @@ def root_traceparent() -> str:
 def trace_id() -> str:
     """Return the trace id of the work that is going on, or ""."""
     current = _current.get()
-    return current[3:35] if isinstance(current, str) else current.trace_id
+    return trace_of(current) if isinstance(current, str) else current.trace_id
 
 
 def sampled() -> bool:
@@ -246,8 +192,8 @@ def exemplar(seconds: float) -> str:
     """Return the id of the current trace where a span of so many seconds of it is kept (it is sampled, or slow), or ""."""
     current = _current.get()
     if isinstance(current, Span):
-        return current.trace_id if current.sampled or seconds * 1e9 >= _settings.slow_nanos else ""
-    return current[3:35] if current and is_sampled(current) else ""
+        return current.trace_id if current.sampled or seconds * 1e9 >= settings.slow_nanos else ""
+    return trace_of(current) if current and is_sampled(current) else ""
 
 
 def current_span() -> Span | None:
@@ -284,10 +230,10 @@ def span(
     traceparent to hang the span under in place of the current one. The span is exported if its trace is sampled, or if
     the outermost span of this process failed or was slow.
     """
-    if _settings.off:
+    if settings.off:
         return _off
     here = _current.get() if parent is None else (parent if valid_traceparent(parent) else new_traceparent())
-    ids = _settings.ids
+    ids = settings.ids
     number = f"{ids.getrandbits(64) | 1:016x}"
     if isinstance(here, Span):
         root = here.root or here
@@ -295,9 +241,9 @@ def span(
             name, here.trace_id, number, here.span_id, here.sampled, kind=kind, root=None if root.end_nanos else root
         )
     elif here:
-        made = Span(name, here[3:35], number, here[36:52], is_sampled(here), kind=kind)
+        made = Span(name, trace_of(here), number, span_of(here), is_sampled(here), kind=kind)
     else:
-        made = Span(name, f"{ids.getrandbits(128) | 1:032x}", number, "", ids.random() < _settings.ratio, kind=kind)
+        made = Span(name, f"{ids.getrandbits(128) | 1:032x}", number, "", settings.drawn(), kind=kind)
     if attributes:
         made.attributes.update(attributes)
     if links:
@@ -315,7 +261,7 @@ def client_span(name: str, attributes: Mapping[str, AttributeValue] | None = Non
 def server_span(name: str, header: str) -> Span:
     """Measure a call that is served, under the caller's context; what is no traceparent starts a new trace."""
     known = valid_traceparent(header)
-    if _settings.off:
+    if settings.off:
         use_traceparent(header)
         return _off
     made = span(name, parent=header if known else "", kind=SERVER)
@@ -325,9 +271,20 @@ def server_span(name: str, header: str) -> Span:
 
 
 def sample_head(made: Span) -> None:
-    """Decide at the head: a trace that comes from outside of the system unsampled is sampled by our own ratio."""
-    if made.parent_id and not made.sampled and _settings.ids.random() < _settings.ratio:
-        made.sampled = True
+    """Decide at the head whether the trace of a call from outside of the system is sampled.
+
+    Our own ratio decides, not the caller: what it says in its flag counts for one call a second of this process. Its
+    trace and span ids are kept.
+    """
+    if made.parent_id:  # otherwise it was drawn for as a new trace
+        made.sampled = settings.drawn() or (made.sampled and settings.granted())
+
+
+def unsample_head() -> None:
+    """Take a flag from outside away from a call that is no span: nothing of it is told, and it uses up nobody's turn."""
+    current = _current.get()
+    if isinstance(current, str) and is_sampled(current):
+        _current.set(f"{current[:-2]}00")
 
 
 def batch_span(
@@ -341,16 +298,20 @@ def batch_span(
 
     Where all of it is of one trace, the span is a part of that trace. Where it is of several, it is a part of what is
     going on, or else a trace of its own that is sampled if one of them is. All distinct sources are linked, and what is
-    going on too where the span stands in another trace.
+    going on too where the span stands in another trace; then it is recorded where what is going on is: a part of a
+    mixed batch wrote something if the batch did.
     """
-    if _settings.off:
+    if settings.off:
         return _off
     links = [each for each in dict.fromkeys(sources) if valid_traceparent(each)]
     around = current_span()
-    if len({each[3:35] for each in links}) == 1:
-        if around is None or around.trace_id != links[0][3:35]:
+    if len(set(map(trace_of, links))) == 1:
+        if around is None or around.trace_id != trace_of(links[0]):
             more = [] if around is None else [around.traceparent]
-            return span(name, [*links, *more], attributes, parent=links[0], kind=kind)
+            # The batch comes first: of many links the last ones are left out.
+            made = span(name, [*more, *links], attributes, parent=links[0], kind=kind)
+            made.around = None if around is None else around.root or around
+            return made
         return span(name, links, attributes, kind=kind)
     made = span(name, links, attributes, kind=kind)
     if around is None and links:
@@ -359,27 +320,42 @@ def batch_span(
 
 
 def _finish(ended: Span) -> None:
-    export, record = _settings.export, _settings.record
-    if export is None and record is None:
+    if settings.export is None and settings.record is None:
         return
     root = ended.root
-    if root is not None:
-        if len(root.kept) < KEPT_MAX and not root.end_nanos:
+    if root is None:
+        _finish_root(ended)
+    elif root.end_nanos:  # it was handed over, maybe to a thread that reads it now
+        settings.late()
+    else:
+        if len(root.kept) < KEPT_MAX:
             root.kept.append(ended)
         else:
             root.left_out += 1
         if ended.failure and not root.failure:
             root.attributes.setdefault("failed_within", ended.name)
-        return
+
+
+def _finish_root(ended: Span) -> None:
     if ended.left_out:
         ended.attributes["spans_left_out"] = ended.left_out
     telling = (
         ended.sampled
         or bool(ended.failure)
-        or ended.end_nanos - ended.start_nanos >= _settings.slow_nanos
+        or ended.end_nanos - ended.start_nanos >= settings.slow_nanos
         or "failed_within" in ended.attributes
     )
-    if telling and export is not None:
-        export([ended, *ended.kept])
-    if record is not None and (telling or ended.wrote):
-        record(ended)
+    around = ended.around
+    if not (telling or ended.wrote) and around is not None and not around.end_nanos:
+        if len(around.parts) < KEPT_MAX:
+            around.parts.append(ended)
+        else:
+            around.left_out += 1 + len(ended.kept)
+        return
+    # Parts in other traces that had nothing to tell by themselves are told with the batch that they were made for.
+    parts, ended.parts = ended.parts, []
+    for each in (ended, *parts):
+        if telling and settings.export is not None:
+            settings.export([each, *each.kept])
+        if (telling or ended.wrote) and settings.record is not None:
+            settings.record(each)

@@ -4,9 +4,9 @@ An edge like service.py: it calls neighbours, and holds no rule of the field.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 import numpy as np
@@ -30,7 +30,7 @@ from services.clearance.assessments import Misaligned, assessment_of, check, col
 from services.clearance.decision import decide, lane_names
 from services.clearance.gauges import count_charges
 from services.clearance.lifecycle import State
-from services.clearance.office import Decided, Office
+from services.clearance.office import Decided, Office, Tally
 from services.clearance.states import accepted
 from services.clearance.store import STATE_DAYS, day_of
 
@@ -53,6 +53,9 @@ _assessing = gauge("luxor_clearance_assessments_in_flight", "Batches that risk a
 _assessing_max = gauge("luxor_clearance_assessments_in_flight_max", "Batches that may be assessed at once")
 
 
+_Done = TypeVar("_Done")
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """Filings that are assessed by one pair of calls."""
@@ -60,6 +63,17 @@ class _Part:
     filings: Table
     sources: tuple[str, ...]
     """Traceparents of the work that announced them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `apply` puts into force, and what it counts once that is committed."""
+
+    decided: list[Decided]
+    forgotten: int
+    """Filings left out, since they are of so long ago."""
+    ahead_micros: int
+    """How far clearance's clock is ahead of ingestion's."""
 
 
 class Intake:
@@ -85,31 +99,30 @@ class Intake:
         self._revenue: Any = RevenueServiceStub(revenue)
         self._assess_seconds = assess_seconds
         self._slots = asyncio.Semaphore(calls_at_once)
-        self._ahead_micros = 0
         _assessing_max.set(calls_at_once)
 
-    async def prepare(self, batches: list[FeedBatch]) -> list[Decided]:
+    async def prepare(self, batches: list[FeedBatch]) -> Prepared:
         """Assess and decide. Raises EventError where the events themselves are at fault, and what the transport raises while a neighbour is away."""
-        parts = _parts(await self._still_known(batches))
+        now = await self._office.store.database.now()
+        known, forgotten = self._still_known(batches, now)
+        clock = batches[-1].clock if batches else None
+        ahead_micros = 0 if clock is None else now - clock.now()
+        parts = _parts(known)
         for part in parts:
             try:
                 await self._office.store.ensure_days(part.filings.strings("mrn").tolist())
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
-        tasks = [asyncio.ensure_future(self._decide(part)) for part in parts]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:
-                task.cancel()
+        return Prepared(await _together([self._decide(part) for part in parts]), forgotten, ahead_micros)
 
-    async def _still_known(self, batches: Sequence[FeedBatch]) -> list[FeedBatch]:
-        """Leave out filings of so long ago that their states are forgotten: a snapshot brings them, and they must not seem new."""
-        now = await self._office.store.database.now()
+    def _still_known(self, batches: Sequence[FeedBatch], now: int) -> tuple[list[FeedBatch], int]:
+        """Leave out filings of so long ago that their states are forgotten: a snapshot brings them, and they must not seem new.
+
+        Gives what is left, and how many are not.
+        """
         oldest = now // MICROS_PER_DAY - self._state_days
-        if batches and batches[-1].clock is not None:
-            self._ahead_micros = now - batches[-1].clock.now()
         kept: list[FeedBatch] = []
+        forgotten = 0
         for batch in batches:
             try:
                 known = batch.table.strings("mrn").map(lambda mrn: day_of(mrn) >= oldest, np.bool_)
@@ -118,19 +131,17 @@ class Intake:
             if known.all():
                 kept.append(batch)
                 continue
-            _events.labels("forgotten").inc(int((~known).sum()))
+            forgotten += int((~known).sum())
             if known.any():
                 kept.append(batch.take(np.flatnonzero(known)))
-        return kept
+        return kept, forgotten
 
     async def apply(self, tx: Transaction, prepared: Any) -> None:
         """Put the decisions into force."""
-        decided: list[Decided] = prepared
-        tally = await self._office.decide(tx, decided)
-        for table in tally.decided:
-            _count(table, tally.at - self._ahead_micros)
-        _events.labels("replayed").inc(tally.replayed)
-        _events.labels("amendment_too_late").inc(tally.too_late)
+        told: Prepared = prepared
+        tally = await self._office.decide(tx, told.decided)
+        # Once it is true: a page may be rolled back, or tried only, and come again.
+        tx.after_commit(lambda: _count(tally, told))
 
     async def _decide(self, part: _Part) -> Decided:
         with batch_span("clearance.decide", part.sources, {"luxor.rows": part.filings.rows}) as told:
@@ -163,16 +174,19 @@ class Intake:
 
 async def _both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:
     """Ask both at once and await both answers; where one fails, the other is called off."""
-    tasks = [
-        asyncio.ensure_future(_answer("risk", risk, filed, timeout)),
-        asyncio.ensure_future(_answer("revenue", revenue, owed, timeout)),
-    ]
+    first, second = await _together([_answer("risk", risk, filed, timeout), _answer("revenue", revenue, owed, timeout)])
+    return first, second
+
+
+async def _together(works: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Done]:
+    """Do all at once; where one fails, the others are called off. All have ended then, and so have their spans."""
+    tasks = [asyncio.ensure_future(work) for work in works]
     try:
-        first, second = await asyncio.gather(*tasks)
+        return list(await asyncio.gather(*tasks))
     finally:
         for task in tasks:
             task.cancel()
-    return first, second
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> Any:
@@ -237,7 +251,16 @@ def _join(batches: Sequence[FeedBatch]) -> _Part:
     return _Part(Table.concat([batch.table for batch in batches]), tuple(batch.trace for batch in batches))
 
 
-def _count(table: Table, at: int) -> None:
+def _count(tally: Tally, told: Prepared) -> None:
+    """Count what a page did."""
+    for table in tally.decided:
+        _count_decided(table, tally.at - told.ahead_micros)
+    _events.labels("replayed").inc(tally.replayed)
+    _events.labels("amendment_too_late").inc(tally.too_late)
+    _events.labels("forgotten").inc(told.forgotten)
+
+
+def _count_decided(table: Table, at: int) -> None:
     """Count decisions that were made `at` an instant of ingestion's clock."""
     lanes, states = table.ints("lane").values, table.ints("state").values
     for lane, name in enumerate(lane_names()):

@@ -10,7 +10,6 @@ from libs.columns import Table
 from libs.customs.partitions import partitions_of
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
-from luxor.clearance.v1 import clearance_columns_pb2
 from luxor.trace.v1 import trace_pb2
 from services.clearance.answers import previous
 from services.clearance.lifecycle import State
@@ -144,7 +143,7 @@ class Inquiry:
                         kind=trace_pb2.FACT_KIND_CHANGED,
                         version=int(table.ints("version").values[0]),
                         at=int(table.ints("changed_at").values[0]),
-                        detail=clearance_columns_pb2.State.Name(int(table.ints("state").values[0])),  # type: ignore[arg-type]
+                        state=int(table.ints("state").values[0]),  # type: ignore[arg-type]
                         traceparent=stored.trace,
                     )
                 )

@@ -272,7 +272,7 @@ class Store:
 
     async def _append(self, tx: Transaction, table: Table, trace: str) -> BatchRef:
         ref = await self.outbox.append(tx, table, ClearanceColumns, table.ints("partition").values, trace=trace)
-        count_states(table)
+        tx.after_commit(lambda: count_states(table))
         await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
         return ref
 

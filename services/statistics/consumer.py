@@ -37,5 +37,10 @@ class Intake:
     async def apply(self, tx: Transaction, prepared: Table) -> None:
         """Count what is new."""
         counted = await self._store.count(tx, prepared)
-        _counted.labels("counted").inc(counted)
-        _counted.labels("known").inc(prepared.rows - counted)
+        tx.after_commit(lambda: _tell(counted, prepared.rows - counted))
+
+
+def _tell(counted: int, known: int) -> None:
+    """Count states once they are: a page may be rolled back, or tried only, and come again."""
+    _counted.labels("counted").inc(counted)
+    _counted.labels("known").inc(known)

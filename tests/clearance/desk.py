@@ -22,8 +22,8 @@ from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer, add_RevenueServiceServicer_to_server
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer, add_RiskServiceServicer_to_server
-from services.clearance.consumer import Intake
-from services.clearance.office import Decided, Office
+from services.clearance.consumer import Intake, Prepared
+from services.clearance.office import Office
 from services.clearance.store import Store
 from tests.ingestion.consignments import consignment
 
@@ -238,7 +238,7 @@ class Desk:
         async with self.store.database.transaction() as tx:
             await self.intake.apply(tx, prepared)
 
-    async def prepare(self, *tables: Table) -> list[Decided]:
+    async def prepare(self, *tables: Table) -> Prepared:
         """Have filings assessed and decided, and put nothing into force."""
         return await self.intake.prepare([batch(table) for table in tables])
 

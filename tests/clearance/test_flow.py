@@ -21,6 +21,7 @@ from libs.server.testing import Running, running
 from libs.server.tls import LocalCA, server_credentials, server_hosts
 from libs.store.embedded import EmbeddedPostgres
 from libs.store.testing import enterable_directory
+from libs.telemetry.metrics import REGISTRY
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
@@ -169,6 +170,53 @@ async def test_filings_wait_while_a_neighbour_is_away_and_none_is_set_aside(flow
     assert (await letters.List(dead_letters_pb2.ListRequest(), timeout=SECONDS)).total == 0
     flow.neighbours.refuse = None
     assert sorted(each.mrn for each in await flow.notices(20)) == sorted(filed)
+
+
+def counted(name: str, **labels: str) -> float:
+    """Add up the samples of a metric of this process that have these labels."""
+    return sum(
+        sample.value
+        for family in REGISTRY.collect()
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def figures() -> dict[str, float]:
+    return {
+        "decisions": counted("luxor_clearance_decisions_total"),
+        "timed": counted("luxor_clearance_decision_seconds_count"),
+        "states": counted("luxor_clearance_states_total"),
+        "tax": counted("luxor_clearance_charges_minor_total", kind="tax", currency="EUR"),
+        "replayed": counted("luxor_clearance_events_total", outcome="replayed"),
+    }
+
+
+async def test_a_row_that_cannot_be_assessed_makes_no_other_row_count_twice(flow: Flow) -> None:
+    before = figures()
+
+    def since() -> dict[str, float]:
+        return {name: value - before[name] for name, value in figures().items()}
+
+    flow.neighbours.refuse, flow.neighbours.refuse_reference = grpc.StatusCode.INVALID_ARGUMENT, "GREEN-5"
+    await flow.file([named(number, "GREEN") for number in range(16)])
+    assert len(await flow.notices(15)) == 15
+    letters = DeadLetterServiceStub(await flow.clearing.channel("operator", "otto"))
+
+    async def settled() -> bool:
+        return (await letters.List(dead_letters_pb2.ListRequest(), timeout=SECONDS)).total == 1
+
+    await until(settled)
+    told = since()
+    # How often the page was cut decides how many moments of decision there are; more than filings there cannot be.
+    assert 1 <= told.pop("timed") <= 15
+    assert told == {"decisions": 15, "states": 15, "tax": 15 * 380, "replayed": 0}
+    flow.neighbours.refuse = None
+    await letters.Replay(dead_letters_pb2.ReplayRequest(request_id="replay-1", all=True), timeout=SECONDS)
+    assert len(await flow.notices(16)) == 16
+    told = since()
+    assert told.pop("timed") <= 16
+    assert told == {"decisions": 16, "states": 16, "tax": 16 * 380, "replayed": 0}
 
 
 async def test_a_filing_that_cannot_be_assessed_is_set_aside_blocks_nobody_and_is_replayed(flow: Flow) -> None:

@@ -345,8 +345,8 @@ async def test_an_answer_that_does_not_fit_is_the_neighbours_fault_and_is_asked_
 async def test_large_batches_are_cut_and_small_ones_joined_before_they_are_assessed(desk: Desk) -> None:
     small = [filings([f"GREEN-{number}"]) for number in range(40)]
     large = filings([f"BLUE-{number:04d}" for number in range(2_100)])
-    parts = await desk.prepare(*small, large)
-    assert [part.table.rows for part in parts] == [40, 1_000, 1_000, 100]
+    prepared = await desk.prepare(*small, large)
+    assert [part.table.rows for part in prepared.decided] == [40, 1_000, 1_000, 100]
     assert desk.neighbours.calls == 8
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+import asyncpg
 import grpc
 import grpc.aio
 import pytest
@@ -16,6 +17,7 @@ from luxor.clearance.v1 import clearance_columns_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.__main__ import assemble
+from services.clearance.office import Office
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns, neighbours_at_work
 
 SECONDS = 10.0
@@ -226,6 +228,29 @@ async def test_an_arrival_whose_call_died_is_carried_out_by_the_same_request_aga
         assert await house.desk.store.requests.recall(tx, *key) is None
         await house.desk.store.record_arrivals(tx, [each for each in told if each], request_id="a1", at=now)
     answer = await stub.RecordArrivals(request, timeout=SECONDS)
+    assert (answer.results[0].outcome, answer.results[0].released) == (pb.ARRIVAL_OUTCOME_RECORDED, 1)
+
+
+async def test_arrivals_that_a_full_disk_stops_halfway_are_kept_and_carried_out_by_the_same_request_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.filed(["GREEN-1"])
+    stub = await house.stub("carrier", "wings")
+    arrive_now = Office._arrive_now
+
+    async def full(office: Office, *_arguments: object) -> object:
+        async with office.store.database.transaction():
+            raise asyncpg.DiskFullError("could not extend file")
+
+    monkeypatch.setattr(Office, "_arrive_now", full)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    assert errors.reason_of(caught.value) == "STORE_FULL"
+    assert "kept" not in (caught.value.details() or ""), "the record was, the rest was not"
+    async with house.desk.store.database.connection() as reading:
+        assert await house.desk.store.pending_arrivals(reading, 2**62, 10) == [MASTER]
+    monkeypatch.setattr(Office, "_arrive_now", arrive_now)
+    answer = await stub.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     assert (answer.results[0].outcome, answer.results[0].released) == (pb.ARRIVAL_OUTCOME_RECORDED, 1)
 
 

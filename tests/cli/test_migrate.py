@@ -43,6 +43,28 @@ async def test_waiting_ends_with_what_to_do_where_nobody_migrates(database_url: 
     assert "luxor migrate risk" in result.output
 
 
+async def test_who_waits_for_a_lock_after_waiting_for_the_server_has_what_is_left_of_the_time(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from libs.store import migrate as migrations
+
+    given: list[float] = []
+
+    async def locked(database: Database, _package: str, *, lock_seconds_max: float) -> list[str]:
+        given.append(lock_seconds_max)
+        if len(given) < 3:
+            raise StoreUnavailable("passing", reason="connection", database=database.name)
+        return []
+
+    monkeypatch.setattr(migrations, "migrate", locked)
+    await _told("risk", "--seconds", "30", url=database_url)
+    first, second, third = given
+    assert 29 < first <= 30
+    # There is half a second between two tries.
+    assert second <= first - 0.5
+    assert third <= second - 0.5
+
+
 async def test_an_absent_server_is_told_and_not_awaited_for_ever() -> None:
     result = await _call("risk", "--seconds", "0", url="postgresql://luxor@127.0.0.1:1/risk")
     assert result.exit_code == 3

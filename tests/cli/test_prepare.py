@@ -1,5 +1,6 @@
 """`luxor prepare`: what containers start with is complete, closed, and the same after a second run."""
 
+import datetime
 import io
 import os
 import stat
@@ -12,10 +13,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from cryptography import x509
 
-from libs.cli.preparation import prepare
+from libs.cli.preparation import keep_prepared, prepare
 from libs.cli.state import SERVICES
 from libs.server.config import ServerConfig
-from libs.server.tls import LocalCA, Party, server_hosts
+from libs.server.tls import LEAF_LIFETIME, LocalCA, Party, server_hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,7 +39,11 @@ def names(certificate: Path) -> set[str]:
 
 
 def test_every_file_and_directory_is_closed_to_all_but_the_account(prepared: Path) -> None:
+    shared = {prepared / "grafana": 0o750, prepared / "grafana" / "admin-password": 0o640}
     for path in prepared.rglob("*"):
+        if path in shared:
+            assert stat.S_IMODE(path.stat().st_mode) == shared[path], path
+            continue
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
@@ -118,6 +123,64 @@ def test_a_new_public_name_comes_into_the_certificates(tmp_path: Path) -> None:
     assert "ingestion/tls/service/ingestion/tls.crt" in done.written
     assert "new.example" in names(tmp_path / "ingestion" / "tls" / "service" / "ingestion" / "tls.crt")
     Party(tmp_path / "ingestion/tls/service/ingestion", tmp_path / "ingestion/tls/ca.crt").load()
+
+
+def test_a_renewal_months_later_keeps_the_public_names_though_nobody_says_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(tmp_path, public_hosts=["customs.example", "192.0.2.7"])
+    certificate = tmp_path / "ingestion" / "tls" / "service" / "ingestion" / "tls.crt"
+    before = certificate.read_bytes()
+    now = datetime.datetime.now(datetime.UTC)
+    monkeypatch.setattr("libs.server.tls._now", lambda: now + LEAF_LIFETIME * 0.7)
+    prepare(tmp_path)
+    assert certificate.read_bytes() != before
+    assert names(certificate) >= {"customs.example", "192.0.2.7", "ingestion-grpc"}
+    # Other names take the place of the old ones at the next certificate.
+    prepare(tmp_path, public_hosts=["new.example"])
+    assert "new.example" in names(certificate)
+    assert "customs.example" not in names(certificate)
+
+
+def test_what_stays_renews_by_itself_marks_each_run_and_tries_again_soon_after_one_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    volumes, mark = tmp_path / "volumes", tmp_path / "mark"
+    certificate = volumes / "ingestion-store" / "tls" / "tls.crt"
+    paused: list[float] = []
+    seen: list[bytes] = []
+
+    class Over(Exception):
+        pass
+
+    def pause(seconds: float) -> None:
+        paused.append(seconds)
+        seen.append(certificate.read_bytes())
+        if len(paused) == 1:  # two months later
+            mark.unlink()
+            monkeypatch.setattr("libs.server.tls._now", lambda: now + LEAF_LIFETIME * 0.7)
+        elif len(paused) == 2:  # then the authority's key is gone, and a month later a certificate is needed
+            mark.unlink()
+            (volumes / "authority" / "stores" / "ca.key").unlink()
+            monkeypatch.setattr("libs.server.tls._now", lambda: now + LEAF_LIFETIME * 2)
+        else:
+            raise Over
+
+    with pytest.raises(Over):
+        keep_prepared(volumes, deployment="luxor", public_hosts=[], hours=24, mark=mark, pause=pause)
+    assert paused == [86_400, 86_400, 600]
+    assert seen[0] != seen[1] == seen[2]
+    assert not mark.exists()
+
+
+def test_grafanas_password_is_long_and_stays(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    password = (tmp_path / "grafana" / "admin-password").read_text()
+    assert len(password) >= 32
+    assert password == (tmp_path / "authority" / "passwords" / "grafana").read_text()
+    prepare(tmp_path)
+    assert (tmp_path / "grafana" / "admin-password").read_text() == password
 
 
 def test_a_certificate_leaves_a_container_as_an_archive_that_is_a_tls_directory(tmp_path: Path) -> None:

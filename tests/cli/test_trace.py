@@ -65,6 +65,10 @@ def test_the_story_of_a_consignment_is_told_by_all_five_services(cli: Any, filed
         ("statistics", "FACT_KIND_COUNTED"),
     }
     assert all(fact["span_kept"] for fact in story["facts"])
+    states = [fact.get("state") for fact in story["facts"] if fact["service"] == "clearance"]
+    assert states
+    assert all(state.startswith("STATE_") for state in states)
+    assert all(story[f"{what}_left_out"] == 0 for what in ("spans", "records", "days", "traces"))
     assert story["not_answered"] == {}
     spans = {span["span_id"]: span for span in story["spans"]}
     for fact in story["facts"]:

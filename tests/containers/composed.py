@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from libs.cli.state import SERVICES, free_ports
 from libs.client.client import Client
 from libs.server.tls import Party
 from tests.containers.engine import ROOT, Images, run
+from tests.containers.leftovers import noted
 
 COMPOSE = ROOT / "deploy" / "compose"
 STORES = tuple(f"{service}-store" for service in SERVICES)
@@ -149,24 +151,32 @@ class Composed:
 
 @contextmanager
 def composed(
-    engine: docker.DockerClient, images: Images, *, profiles: str = "stores", overrides: Sequence[Path] = ()
+    engine: docker.DockerClient,
+    images: Images,
+    *,
+    profiles: str = "stores",
+    overrides: Sequence[Path] = (),
+    environ: dict[str, str] | None = None,
 ) -> Iterator[Composed]:
     """Start a system with the documented command and give it once all containers are well."""
     scratch = Path(tempfile.mkdtemp(prefix="luxor-composed-"))
     system = Composed(engine, images, scratch, overrides)
-    system.environ["COMPOSE_PROFILES"] = profiles
-    try:
-        started = subprocess.run(
-            ["make", "--no-print-directory", "compose-up", f"PROFILES={profiles}"],
-            cwd=ROOT, env=system.environ, capture_output=True, text=True, timeout=400, check=False,
-        )  # fmt: skip
-        if started.returncode != 0:
-            told = "\n".join(f"--- {name}\n{each.logs(tail=15).decode()}" for name, each in system.containers().items())
-            raise RuntimeError(f"make compose-up failed:\n{(started.stdout + started.stderr)[-3000:]}\n{told}")
-        yield system
-    finally:
-        system.down()
-        shutil.rmtree(scratch, ignore_errors=True)
+    system.environ |= {"COMPOSE_PROFILES": profiles} | (environ or {})
+    with noted("project", system.project):
+        try:
+            started = subprocess.run(
+                ["make", "--no-print-directory", "compose-up", f"PROFILES={profiles}"],
+                cwd=ROOT, env=system.environ, capture_output=True, text=True, timeout=400, check=False,
+            )  # fmt: skip
+            if started.returncode != 0:
+                told = "\n".join(
+                    f"--- {name}\n{each.logs(tail=15).decode()}" for name, each in system.containers().items()
+                )
+                raise RuntimeError(f"make compose-up failed:\n{(started.stdout + started.stderr)[-3000:]}\n{told}")
+            yield system
+        finally:
+            system.down()
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 async def until(condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = 60.0) -> Any:
@@ -202,6 +212,14 @@ def addresses(container: Container) -> dict[str, str]:
     found = container.attrs["NetworkSettings"]["Networks"]
     project = container.labels["com.docker.compose.project"]
     return {name.removeprefix(f"{project}_"): each["IPAddress"] for name, each in found.items() if each["IPAddress"]}
+
+
+def gateways(container: Container) -> dict[str, str]:
+    """The host's address in each of a container's networks, whether the host has it or not, by the name in compose.yaml."""
+    return {
+        name: str(ipaddress.ip_network(f"{address}/26", strict=False).network_address + 1)
+        for name, address in addresses(container).items()
+    }
 
 
 def reachable_from(system: Composed, container: Container, targets: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,16 @@ from tests.support.flow import Flow
 
 ASKED = "LUXOR_CONTAINERS"
 TAG = "luxor:under-test"
+
+
+def pytest_configure() -> None:
+    """Clean up as well where the run is told to end: a limit that is over ends it with SIGTERM."""
+    if os.environ.get(ASKED):
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt("told to end")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
+
+from tests.containers.leftovers import noted
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_OFFICIAL, POSTGRES_OFFICIAL = "python:3.13-slim", "postgres:17-bookworm"
@@ -67,20 +70,23 @@ def engine(*, install: bool = True) -> Iterator[docker.DockerClient]:
         raise NoEngine("no Docker engine answers, and only root may start one here")
     log = tempfile.NamedTemporaryFile(prefix="dockerd-", suffix=".log", delete=False)  # noqa: SIM115
     daemon = subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    try:
-        ends_at = time.monotonic() + START_SECONDS
-        while (client := _client()) is None:
-            if daemon.poll() is not None or time.monotonic() > ends_at:
-                raise NoEngine(f"dockerd does not start here: {Path(log.name).read_text()[-800:]}")
-            time.sleep(0.2)
-        yield client
-    finally:
-        daemon.send_signal(signal.SIGTERM)
+    with noted("engine", str(daemon.pid)):
         try:
-            daemon.wait(60)
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-        os.unlink(log.name)
+            ends_at = time.monotonic() + START_SECONDS
+            while (client := _client()) is None:
+                if daemon.poll() is not None or time.monotonic() > ends_at:
+                    raise NoEngine(f"dockerd does not start here: {Path(log.name).read_text()[-800:]}")
+                time.sleep(0.2)
+            print(f"\nengine: started for this run, process {daemon.pid}")
+            yield client
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            try:
+                daemon.wait(60)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+            os.unlink(log.name)
 
 
 def _install() -> None:
@@ -110,11 +116,22 @@ def _install() -> None:
 
 
 def _client() -> docker.DockerClient | None:
+    if not _listens():
+        return None
     with contextlib.suppress(docker.errors.DockerException):
         client = docker.from_env(timeout=120)
         client.ping()
         return client
     return None
+
+
+def _listens() -> bool:
+    """Tell whether somebody listens where the engine would: the client leaves a socket open where nobody does."""
+    told = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if not told.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(told.removeprefix("unix://")) == 0
 
 
 def images(client: docker.DockerClient, tag: str) -> Images:
@@ -187,8 +204,6 @@ def _base(client: docker.DockerClient, official: str, local: str, packages: list
 
 def _registry() -> bool:
     """Tell whether images can be had from the official registry, without waiting for one that is not there."""
-    import socket
-
     try:
         socket.create_connection(("registry-1.docker.io", 443), 3).close()
     except OSError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.containers.engine import run
+from tests.containers.leftovers import noted
 
 MIB = 1024 * 1024
 USER = 10001
@@ -62,7 +63,8 @@ def small_disk(mebibytes: int) -> Iterator[SmallDisk | None]:
             return
         os.chown(place, USER, USER)
         place.chmod(0o700)
-        yield SmallDisk(place)
+        with noted("mount", str(place)):
+            yield SmallDisk(place)
     finally:
         if mounted:
             subprocess.run(["umount", "--lazy", str(place)], check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
@@ -9,8 +10,10 @@ import pytest
 from docker.models.containers import Container
 
 from libs.cli.state import SERVICES
-from tests.containers.composed import STORES, Composed, addresses, listens_outside, reachable_from
+from tests.containers.beyond import Beyond, listeners
+from tests.containers.composed import STORES, Composed, addresses, gateways, listens_outside, reachable_from, until
 from tests.containers.conftest import Whole
+from tests.containers.engine import ROOT, run
 from tools import deployment_map
 
 RUNNING = (*SERVICES, *STORES)
@@ -66,8 +69,9 @@ def test_every_container_is_read_only_and_bounded(system: Composed) -> None:
         assert host["PidsLimit"] > 0, name
         assert host["NanoCpus"] > 0, name
         assert host["LogConfig"]["Config"]["max-size"], name
-        if name in RUNNING:
+        if name in {*RUNNING, "renew"}:
             assert host["RestartPolicy"]["Name"] == "unless-stopped", name
+        if name in RUNNING:
             assert container.exec_run(["touch", "/run/luxor/x"]).exit_code != 0, name
             assert container.exec_run(["touch", "/etc/x"]).exit_code != 0, name
 
@@ -78,9 +82,9 @@ def test_secrets_are_each_in_a_volume_that_one_container_mounts_and_its_user_alo
         for mount in container.attrs["Mounts"]:
             if mount["Type"] == "volume":
                 mounted.setdefault(mount["Name"].removeprefix(f"{system.project}_"), []).append(name)
-    assert mounted["authority"] == ["prepare"]
+    assert sorted(mounted["authority"]) == ["prepare", "renew"]
     for name in RUNNING:
-        assert sorted(mounted[name]) == sorted([name, "prepare"])
+        assert sorted(mounted[name]) == sorted([name, "prepare", "renew"])
     program = "find /run/luxor -mindepth 0 -printf '%m %U %y %p\\n'"
     for name in RUNNING:
         lines = system.container(name).exec_run(["sh", "-c", program]).output.decode().splitlines()
@@ -117,6 +121,61 @@ def test_each_part_reaches_what_the_map_draws_and_nothing_else(system: Composed,
     print(f"\n{tried} connections tried from inside of {len(sources)} containers")
 
 
+@pytest.fixture
+def beyond() -> Iterator[Beyond]:
+    """Listeners on this host and on a network beyond it that knows the way back to containers."""
+    with listeners() as found:
+        yield found
+
+
+def test_the_host_and_what_is_beyond_it_are_reached_as_the_guide_says(
+    system: Composed, callers: dict[str, Container], beyond: Beyond
+) -> None:
+    """Inner networks lead nowhere; those of published ports lead to the host, until its firewall says no."""
+    published = {
+        (each["HostIp"], int(each["HostPort"]))
+        for name in SERVICES
+        for bound in system.container(name).attrs["NetworkSettings"]["Ports"].values()
+        for each in bound or []
+    }
+    assert len(published) == len(SERVICES)
+    sources = {name: system.container(name) for name in RUNNING} | callers
+
+    def reached() -> dict[str, set[tuple[str, int]]]:
+        found = {}
+        for name, container in sources.items():
+            hosts = {*gateways(container).values(), *beyond.host}
+            targets = [(host, port) for host in sorted(hosts) for port in (beyond.port, *(p for _, p in published))]
+            found[name] = reachable_from(system, container, [*targets, (beyond.outside, beyond.port)])
+        return found
+
+    def firewall(rules: str) -> None:
+        run(["make", "--no-print-directory", "compose-firewall", f"RULES={rules}"], cwd=ROOT, env=system.environ)
+
+    firewall("remove")
+    open_ = reached()
+    for name in (*STORES, *callers):
+        assert open_[name] == set(), name
+    for name in SERVICES:
+        own = gateways(system.container(name))[f"{name}-outside"]
+        # The guide says so, and tells the rules: a listener of the host on all addresses is reached over this network alone.
+        assert (own, beyond.port) in open_[name]
+        inner = {host for network, host in gateways(system.container(name)).items() if network != f"{name}-outside"}
+        assert not [each for each in open_[name] if each[0] in inner], name
+        # Services that are published on 127.0.0.1 are not reached by way of the host.
+        assert {port for _, port in open_[name]} == {beyond.port}, (name, open_[name])
+    try:
+        firewall("add")
+        assert reached() == {name: set() for name in sources}
+        for host, port in published:
+            assert listens_outside(port, host)
+        for name in SERVICES:
+            assert system.is_ready(name), name
+    finally:
+        firewall("remove")
+    print(f"\nwithout the firewall: {open_}")
+
+
 def test_from_outside_the_services_ports_are_open_on_this_host_alone_and_nothing_else_is(system: Composed) -> None:
     published = {}
     for name in RUNNING:
@@ -132,6 +191,28 @@ def test_from_outside_the_services_ports_are_open_on_this_host_alone_and_nothing
         assert host == "127.0.0.1"
         assert listens_outside(port, "127.0.0.1")
         assert not listens_outside(port, "127.0.0.2")
+
+
+async def test_a_store_takes_a_renewed_certificate_up_while_it_serves_and_nobody_has_to_do_anything(
+    system: Composed,
+) -> None:
+    def loaded() -> str:
+        return system.query("risk", "select pg_conf_load_time(), pg_postmaster_start_time()")
+
+    before, started = (await asyncio.to_thread(loaded)).split("|")
+    forget = "rm -r /volumes/authority/stores/store/risk-store"
+    system.compose("run", "--rm", "-T", "--entrypoint", "/bin/sh", "certificate", "-c", forget)
+    # What the container does once a day, it does as it starts.
+    await asyncio.to_thread(system.container("renew").restart)
+
+    async def taken_up() -> bool:
+        return (await asyncio.to_thread(loaded)).split("|")[0] != before
+
+    await until(taken_up, "the store has read its certificate again", seconds=90.0)
+    assert '"reason":"CERTIFICATE_RENEWED"' in system.logs("risk-store", 20)
+    assert '"reason":"CERTIFICATE_RENEWED"' in system.logs("renew", 20)
+    assert (await asyncio.to_thread(loaded)).split("|")[1] == started
+    assert await asyncio.to_thread(system.is_ready, "risk")
 
 
 def test_the_stores_take_users_over_tls_with_a_password_only(system: Composed) -> None:

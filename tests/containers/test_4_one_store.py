@@ -13,8 +13,8 @@ import pytest
 
 from libs.cli.state import SERVICES
 from libs.simulator import Simulator
-from tests.containers.composed import COMPOSE, composed
-from tests.containers.engine import Images
+from tests.containers.composed import COMPOSE, Composed, composed, gateways, listens_outside, reachable_from
+from tests.containers.engine import ROOT, Images, run
 from tests.fault import checks
 from tests.support.flow import Flow
 
@@ -25,9 +25,11 @@ ROWS = 1_000
 async def test_one_server_with_five_databases_serves_all_and_the_load_generator_files_into_it(
     engine: docker.DockerClient, images: Images
 ) -> None:
-    with composed(engine, images, profiles="one-store") as system:
+    # Published on every address of this host, as an installation that others reach is.
+    with composed(engine, images, profiles="one-store", environ={"LUXOR_PUBLISH": "0.0.0.0"}) as system:
         names = {name for name, each in system.containers().items() if each.status == "running"}
-        assert names == {*SERVICES, "store"}
+        assert names == {*SERVICES, "store", "renew"}
+        _assert_the_host_is_closed_by_its_firewall(system)
         async with Flow(system, filer="one-store-filer") as flow:
             await flow.run(Simulator(4, "everyday").batches(ROWS, size=250), name="one-store")
             await flow.settled(ROWS)
@@ -68,6 +70,32 @@ async def test_one_server_with_five_databases_serves_all_and_the_load_generator_
                 )
             )
             assert told
+
+
+def _assert_the_host_is_closed_by_its_firewall(system: Composed) -> None:
+    """What is published on every address is reached from outside, and from no container by way of the host."""
+
+    def firewall(rules: str) -> None:
+        run(["make", "--no-print-directory", "compose-firewall", f"RULES={rules}"], cwd=ROOT, env=system.environ)
+
+    def reached() -> dict[str, set[tuple[str, int]]]:
+        found = {}
+        for name in (*SERVICES, "store"):
+            container = system.container(name)
+            targets = [(host, port) for host in gateways(container).values() for port in system.ports.values()]
+            found[name] = reachable_from(system, container, targets)
+        return found
+
+    before = reached()
+    print(f"\npublished on 0.0.0.0, reached from containers without the firewall: {before}")
+    assert before["store"] == set()
+    try:
+        firewall("add")
+        assert reached() == {name: set() for name in (*SERVICES, "store")}
+        for port in system.ports.values():
+            assert listens_outside(port, "127.0.0.1")
+    finally:
+        firewall("remove")
 
 
 @pytest.fixture

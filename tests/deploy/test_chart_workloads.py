@@ -1,5 +1,6 @@
 """What the chart's pods are given is what the services of this source read, listen on and trust."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ MAP = yaml.safe_load((chart.ROOT / "deploy" / "map.yaml").read_text(encoding="ut
 BYTES = {"ingestion": 710, "risk": 170, "revenue": 270, "clearance": 890, "statistics": 250}
 """What a store keeps of a consignment, and for how many days (docs/operating/size.md)."""
 DAYS = 400
+README = chart.CHART / "README.md"
 
 
 def container(name: str, *sizes: str, **more: Any) -> dict[str, Any]:
@@ -108,13 +110,21 @@ def test_the_mounted_certificates_are_a_tls_directory(sets: tuple[str, ...], tmp
     assert sorted(mounted.rglob("*")) == before, "a mounted directory cannot be written"
 
 
-def test_the_first_install_migrates_in_the_pods_and_an_upgrade_in_the_hook() -> None:
-    first, later = rendered("country"), rendered("country", upgrade=True)
+def test_an_upgrade_that_changes_nothing_replaces_no_pod() -> None:
+    for sets in ((), ("migrations.hook=false",)):
+        assert of(rendered("country", sets=sets), "Deployment") == of(
+            rendered("country", sets=sets, upgrade=True), "Deployment"
+        )
+    both = [rendered("laptop", upgrade=upgrade) for upgrade in (False, True)]
+    for kind in {each["kind"] for each in both[1]} - {"Job"}:
+        assert of(both[0], kind) == of(both[1], kind)
+
+
+def test_the_hook_migrates_before_an_upgrade_and_each_pod_what_is_left() -> None:
+    later = rendered("country", upgrade=True)
     for service in SERVICES:
-        for documents, waits in ((first, False), (later, True)):
-            (step,) = of(documents, "Deployment")[service]["spec"]["template"]["spec"]["initContainers"]
-            assert step["args"][:2] == ["migrate", service]
-            assert ("--wait" in step["args"]) is waits
+        (step,) = of(later, "Deployment")[service]["spec"]["template"]["spec"]["initContainers"]
+        assert step["args"] == ["migrate", service, "--seconds", "600"]
         job = of(later, "Job")[f"{service}-migration"]
         assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
         (migration,) = job["spec"]["template"]["spec"]["containers"]
@@ -197,6 +207,26 @@ def test_databases_outlive_the_release_and_keep_what_was_acknowledged() -> None:
             assert each["spec"]["postgresql"]["parameters"]["max_locks_per_transaction"] == "2048"
 
 
+def test_a_laptop_needs_no_catalogue_of_images_and_others_pin_theirs() -> None:
+    for name, each in of(rendered("laptop"), "Cluster").items():
+        assert not {"imageName", "imageCatalogRef"} & set(each["spec"]), f"{name}: the operator has an image of its own"
+        assert list(chart.validate(each)) == []
+    for size in ("country", "union"):
+        for each in of(rendered(size), "Cluster").values():
+            assert each["spec"]["imageCatalogRef"]["name"] == "postgresql"
+    by_image = of(rendered("country", sets=('stores.cnpg.image="registry.example/postgresql:17.6"',)), "Cluster")
+    assert by_image["risk-store"]["spec"]["imageName"] == "registry.example/postgresql:17.6"
+    assert "imageCatalogRef" not in by_image["risk-store"]["spec"]
+    (written,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    catalog, defaults = (
+        yaml.safe_load(written),
+        yaml.safe_load((chart.CHART / "values.yaml").read_text(encoding="utf-8")),
+    )
+    named = defaults["stores"]["cnpg"]["catalog"]
+    assert (catalog["kind"], catalog["metadata"]["name"]) == (named["kind"], named["name"])
+    assert [each["major"] for each in catalog["spec"]["images"]] == [named["major"]]
+
+
 def test_a_certificate_of_a_party_has_its_identity_and_may_not_serve() -> None:
     found = of(rendered("laptop"), "Certificate")
     spec = found["tls-filer-filer-1"]["spec"]
@@ -266,6 +296,18 @@ def test_the_alerts_are_those_that_prometheus_has_in_compose() -> None:
     alerts = yaml.safe_load((chart.ROOT / "deploy" / "prometheus" / "alerts.yaml").read_text(encoding="utf-8"))
     assert rule["spec"]["groups"] == alerts["groups"]
     assert not of(rendered("laptop"), "PrometheusRule")
+
+
+@pytest.mark.parametrize("base", ["https://docs.customs.example/runbooks", "https://docs.customs.example/runbooks/"])
+def test_an_alert_leads_to_a_runbook_that_can_be_opened(base: str) -> None:
+    (rule,) = of(rendered("country", sets=(f'monitoring.runbooks.baseUrl="{base}"',)), "PrometheusRule").values()
+    told = {each["alert"]: each for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each}
+    assert len(told) > 20
+    for name, each in told.items():
+        assert each["annotations"]["runbook_url"] == f"https://docs.customs.example/runbooks/{name}.md"
+        assert each["expr"]
+    with pytest.raises(chart.ChartError, match="baseUrl"):
+        chart.render("country", sets=('monitoring.runbooks.baseUrl="docs/operating"',))
 
 
 def test_metrics_bear_the_name_of_the_service_that_alerts_and_scaling_go_by() -> None:

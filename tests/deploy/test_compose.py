@@ -1,10 +1,13 @@
 """deploy/compose: valid under every profile, closed, and its configurations fit each other."""
 
 import itertools
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,7 +55,7 @@ def test_compose_takes_the_file_under_every_profile(profiles: str) -> None:
 
 def test_the_profiles_are_those_that_are_told_and_stores_is_what_runs_unless_told_otherwise() -> None:
     assert {profile for each in SERVICES.values() for profile in each.get("profiles", [])} == set(PROFILES)
-    assert "COMPOSE_PROFILES=stores\n" in (HERE / ".env").read_text(encoding="utf-8")
+    assert "COMPOSE_PROFILES=stores\n" in (HERE / "default.env").read_text(encoding="utf-8")
     for service in PORTS:
         assert "profiles" not in SERVICES[service]
 
@@ -74,7 +77,7 @@ def test_no_container_runs_as_root_or_may_more_than_it_needs() -> None:
 
 def test_what_must_go_on_is_started_again_and_what_ends_is_not() -> None:
     for name, each in SERVICES.items():
-        goes_on = name in PORTS or name in OBSERVERS or name.endswith("store")
+        goes_on = name in PORTS or name in OBSERVERS or name.endswith("store") or name == "renew"
         assert each.get("restart", "no") == ("unless-stopped" if goes_on else "no"), name
 
 
@@ -90,14 +93,24 @@ def test_the_authoritys_keys_are_in_a_volume_that_no_service_mounts() -> None:
         for mount in each.get("volumes", [])
         if str(mount).startswith("authority:")
     }
-    assert users == {"prepare", "certificate"}
+    assert users == {"prepare", "renew", "certificate"}
     for name in users:
         assert SERVICES[name]["network_mode"] == "none"
 
 
+def test_certificates_are_renewed_daily_by_what_runs_in_every_shape() -> None:
+    renew, prepare = SERVICES["renew"], SERVICES["prepare"]
+    assert "profiles" not in renew
+    assert renew["command"][:2] == prepare["command"]
+    assert renew["command"][2:4] == ["--every", "24"]
+    assert renew["command"][5] in renew["healthcheck"]["test"][1]
+    for key in ("volumes", "environment", "user", "image"):
+        assert renew[key] == prepare[key], key
+
+
 def test_each_service_and_store_mounts_its_own_secrets_and_nobody_elses() -> None:
     for name, each in SERVICES.items():
-        if name in {"prepare", "certificate", *OBSERVERS}:
+        if name in {"prepare", "renew", "certificate", *OBSERVERS}:
             continue
         (secrets,) = [mount for mount in each["volumes"] if mount["target"] == "/run/luxor"]
         assert (secrets["source"], secrets["read_only"]) == (name, True), name
@@ -147,9 +160,17 @@ def test_stores_are_durable_and_stop_by_the_fast_shutdown() -> None:
 
 
 def test_the_entrypoint_of_stores_is_sound_shell() -> None:
-    assert subprocess.run(["sh", "-n", str(HERE / "store.sh")], check=False).returncode == 0
+    for script in HERE.glob("*.sh"):
+        assert subprocess.run(["sh", "-n", str(script)], check=False).returncode == 0
     text = (HERE / "store.sh").read_text(encoding="utf-8")
     assert "eval" not in text
+
+
+def test_traces_that_jaeger_keeps_fit_into_its_memory() -> None:
+    jaeger = yaml.safe_load((HERE / "jaeger.yaml").read_text(encoding="utf-8"))
+    kept = jaeger["extensions"]["jaeger_storage"]["backends"]["newest"]["memory"]["max_traces"]
+    assert SERVICES["jaeger"]["deploy"]["resources"]["limits"]["memory"] == "512m"
+    assert kept * 64 * 1024 <= 350 * 1024 * 1024
 
 
 def test_the_collector_and_jaeger_listen_and_dial_as_the_map_draws() -> None:
@@ -186,7 +207,62 @@ def test_the_configurations_that_compose_mounts_are_there() -> None:
                 assert mount["read_only"] is True
 
 
+def test_grafanas_administrator_has_a_password_from_a_file_that_nobody_else_mounts() -> None:
+    grafana = SERVICES["grafana"]
+    # An empty variable is none to Grafana, which takes admin/admin then; with both, its entrypoint refuses to start.
+    assert "GF_SECURITY_ADMIN_PASSWORD" not in grafana["environment"]
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/luxor/admin-password"
+    assert grafana["user"] == "472:0"
+    assert grafana["group_add"] == [SERVICES["prepare"]["user"].partition(":")[2]]
+    assert grafana["depends_on"] == {"prepare": {"condition": "service_completed_successfully"}}
+    (mount,) = [each for each in grafana["volumes"] if isinstance(each, dict) and each["target"] == "/run/luxor"]
+    assert (mount["source"], mount["read_only"]) == ("grafana", True)
+    for name, each in SERVICES.items():
+        mounts = [
+            str(mount) for mount in each.get("volumes", []) if "grafana:" in str(mount) or "'grafana'" in str(mount)
+        ]
+        assert bool(mounts) == (name in {"grafana", "prepare", "renew"}), name
+
+
 def test_prometheus_and_grafana_listen_in_the_networks_that_they_are_dialled_in() -> None:
     listened = [word.partition("=")[2] for word in SERVICES["prometheus"]["command"] if "listen-address" in word]
     assert listened == ["prometheus-web:9090", "prometheus-outside:9090"]
     assert SERVICES["grafana"]["environment"]["GF_SERVER_HTTP_ADDR"] == "grafana-outside"
+
+
+def test_a_store_has_its_server_read_a_renewed_certificate(tmp_path: Path) -> None:
+    """The very function of store.sh, against a process that tells when it is signalled."""
+    text = (HERE / "store.sh").read_text(encoding="utf-8")
+    functions = "\n".join(re.findall(r"^(?:say|stamp|reload_when_renewed)\(\).*?(?:^\}$|\}$)", text, re.M | re.S))
+    (tmp_path / "tls").mkdir()
+    for name in ("tls.key", "tls.crt"):
+        (tmp_path / "tls" / name).write_text("old")
+    server = subprocess.Popen(
+        [sys.executable, "-c", "import signal\nsignal.signal(signal.SIGHUP, lambda *_: print('read', flush=True))\n"
+         "print('up', flush=True)\nwhile True: signal.pause()"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    watcher = None
+    guard = threading.Timer(30, server.kill)
+    guard.start()
+    try:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "up\n"
+        script = f"set -eu\nSECRETS={tmp_path}\nSTORE_LOOK_SECONDS=0.1\n{functions}\nreload_when_renewed {server.pid}\n"
+        script = script.replace("seen=$(stamp)\n    while", "seen=$(stamp)\n    echo looks\n    while")
+        watcher = subprocess.Popen(
+            ["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert watcher.stdout is not None
+        assert watcher.stderr is not None
+        assert watcher.stdout.readline() == "looks\n"
+        (tmp_path / "new").write_text("new")
+        (tmp_path / "new").replace(tmp_path / "tls" / "tls.crt")
+        assert server.stdout.readline() == "read\n"
+        assert json.loads(watcher.stderr.readline())["reason"] == "CERTIFICATE_RENEWED"
+    finally:
+        guard.cancel()
+        for process in filter(None, (server, watcher)):
+            process.kill()
+            process.communicate()
+    assert "reload_when_renewed $$ &\nexec " in text

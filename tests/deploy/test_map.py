@@ -48,6 +48,7 @@ def test_only_networks_of_published_ports_have_a_way_to_the_host_and_none_leads_
             assert members(network.name) == {network.listener}
         else:
             assert given["internal"] is True
+            assert given["driver_opts"] == {"com.docker.network.bridge.inhibit_ipv4": "true"}
     assert set(COMPOSE["networks"]) == {network.name for network in DRAWN.networks()}
     subnets = [each["ipam"]["config"][0]["subnet"] for each in COMPOSE["networks"].values()]
     assert len(set(subnets)) == len(subnets)

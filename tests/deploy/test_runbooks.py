@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from libs.cli.main import luxor
 from libs.server import catalogue
 from libs.store.database import Database
+from tests.support.charts import of, rendered
 from tests.support.promql import ROOT, RULES_RECORDED, check_expressions, known_series, names
+from tools import chart
 
 RUNBOOKS = ROOT / "docs" / "operating" / "runbooks"
 PAGES = sorted(RUNBOOKS.glob("*.md"))
@@ -71,6 +73,20 @@ def test_every_luxor_command_exists_with_its_options() -> None:
         known = {option for parameter in command.params for option in parameter.opts}
         unknown = [word for word in rest if word.startswith("--") and word not in known]
         assert not unknown, f"{shlex.join(words)}: unknown {unknown}"
+
+
+def test_a_restart_in_kubernetes_replaces_one_replica_after_the_other() -> None:
+    found = commands("kubectl")
+    deployments = {f"deployment/{chart.RELEASE}-{name}" for name in of(rendered("laptop"), "Deployment")}
+    restarts = 0
+    for words in found:
+        assert words[1:3] == ["--namespace", chart.NAMESPACE], f"{shlex.join(words)} asks the wrong namespace"
+        assert words[3] in {"get", "logs", "describe", "rollout"}, f"{shlex.join(words)}: may end every replica at once"
+        if words[3] == "rollout":
+            assert words[4] == "restart"
+            assert words[5] in deployments
+            restarts += 1
+    assert restarts
 
 
 @cache

@@ -6,7 +6,7 @@ Ingestion and its database, and clearance and its database, have clocks of their
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
@@ -14,6 +14,7 @@ import pytest
 
 from libs.cli.supervisor import LocalSystem
 from libs.client.client import Client
+from libs.client.traces import find_story
 from libs.server.tls import LocalCA
 from libs.simulator import Simulator
 from libs.store.testing import enterable_directory
@@ -38,7 +39,7 @@ async def system_of(services: dict[str, float], databases: dict[str, float]) -> 
         for service, seconds in databases.items():
             server = stack.enter_context(skewed_postgres(seconds))
             env[f"LUXOR_{service.upper()}_DATABASE_URL"] = server.url(f"luxor_{service}")
-        system = LocalSystem(enterable_directory(), env=env)
+        system = LocalSystem(enterable_directory(), env=env | {"LUXOR_TRACE_RATIO": "1"})
         for service, seconds in services.items():
             system.supervisor.children[service]._environ |= skewed(seconds)
         yield await stack.enter_async_context(system)
@@ -70,6 +71,19 @@ async def today(system: LocalSystem, service: str) -> int:
         await connection.close()
 
 
+async def waits(flow: Flow, mrns: Sequence[str]) -> list[int]:
+    """How long events waited before clearance consumed them, in microseconds, by the spans of these consignments."""
+    async with flow.system.client("operator", "skew-operator") as operator:
+        stories = [await find_story(operator, mrn=number) for number in mrns]
+    return [
+        int(attribute.value)
+        for story in stories
+        for told in story.spans.values()
+        for attribute in told.span.attributes
+        if told.service == "clearance" and attribute.name == "luxor.feed.waited_us"
+    ]
+
+
 def decision_seconds(system: LocalSystem) -> tuple[float, float]:
     """How many decisions were timed, and how long one took on average."""
     found = metrics(system, "clearance")
@@ -99,6 +113,10 @@ async def test_hosts_and_databases_with_clocks_ten_minutes_apart_decide_and_coun
         number, seconds = decision_seconds(system)
         assert number > 0
         assert 0 < seconds < spent
+        waited = await waits(flow, [status.mrn for status in statuses[::BATCH]])
+        assert waited, "no span tells how long the events waited"
+        assert all(0 < each < spent * 1_000_000 for each in waited), waited
+        assert metrics(system, "clearance").get('luxor_clock_skew_total{where="wait"}', 0) == 0
         # Officers, and arrivals whose time is the carrier's, work as ever.
         held = await flow.officer.list_consignments(page_size=20)
         refs = [clearance_pb2.ConsignmentRef(mrn=each.mrn) for each in held.consignments]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -12,9 +13,15 @@ from hypothesis import strategies as st
 
 from libs.feed.consumer import UNEXPECTED_TRIES, Consumer
 from libs.feed.leases import fair_share
-from libs.feed.types import Cursor, EventError, FeedBatch
+from libs.feed.port import page_of
+from libs.feed.types import Cursor, EventError, FeedBatch, Page
 from libs.store.database import Database
 from libs.store.errors import StoreUnavailable
+from libs.telemetry import trace
+from libs.telemetry.metrics import REGISTRY
+from libs.telemetry.trace import Span
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.feed.v1 import feed_pb2
 from tests.feed.conftest import ALL, Event, Follower, Producer, drain
 
 
@@ -540,6 +547,48 @@ async def test_the_lag_is_the_producers_time_whatever_this_hosts_clock_shows(
     while ("m", 2, 1) not in await follower.effects():
         await consumer.step()
     assert 0 < consumer._lag._age < 20
+
+
+async def test_a_producer_that_tells_no_time_and_one_that_tells_the_first_instant_are_told_apart() -> None:
+    silent, first = feed_pb2.PullResponse(), feed_pb2.PullResponse(read_at=0)
+    assert page_of(feed_pb2.PullResponse.FromString(silent.SerializeToString()), ConsignmentColumns).clock is None
+    clock = page_of(feed_pb2.PullResponse.FromString(first.SerializeToString()), ConsignmentColumns).clock
+    assert clock is not None
+    assert clock.read_at == 0
+
+
+@pytest.mark.parametrize(("behind_seconds", "negative"), [(600, False), (-600, False), (0, True)])
+async def test_how_long_an_event_waited_is_told_by_the_producers_clock(
+    producer: Producer, follower: Follower, behind_seconds: int, negative: bool
+) -> None:
+    ended: list[Span] = []
+    trace.configure(ratio=1.0, slow_seconds=3600.0, export=ended.extend)
+    port = producer.port()
+    pull = port.pull
+
+    async def skewed(*arguments: Any, **more: Any) -> Page:
+        """The producer's host as it is where its clock is behind, or where it was set back after the announcement."""
+        page = await pull(*arguments, **more)
+        assert page.clock is not None
+        micros = behind_seconds * 1_000_000
+        clock = page.clock._replace(read_at=page.clock.read_at - micros - (60_000_000 if negative else 0))
+        batches = [replace(each, clock=clock, committed_at=each.committed_at - micros) for each in page.batches]
+        return replace(page, clock=clock, batches=batches)
+
+    port.pull = skewed  # type: ignore[method-assign]
+    before = REGISTRY.get_sample_value("luxor_clock_skew_total", {"where": "wait"}) or 0.0
+    try:
+        consumer = follower.consumer(port)
+        await follower.at_feed(consumer)
+        await producer.announce(("m", 1, 1))
+        await drain(consumer)
+    finally:
+        trace.configure(ratio=0.0, slow_seconds=1.0, export=None)
+    (waited,) = [each.attributes["luxor.feed.waited_us"] for each in ended if each.name.rpartition(".")[2] == "consume"]
+    assert 0 <= waited < 20_000_000
+    assert (waited == 0) is negative
+    counted = (REGISTRY.get_sample_value("luxor_clock_skew_total", {"where": "wait"}) or 0.0) - before
+    assert counted == int(negative)
 
 
 async def test_the_age_of_an_event_follows_the_producers_clock(producer: Producer) -> None:

@@ -1,6 +1,7 @@
 """A page has all events of its partitions between two cursors, in their order, fairly and whole or sliced alike."""
 
 import asyncio
+import json
 import random
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from libs.feed.outbox import group_rows, raise_epoch
 from libs.feed.reading import OUTBOX, Reader
 from libs.feed.types import BEGINNING, Cursor, CursorExpired, EpochEnded, Page
+from libs.telemetry import get_logger, trace
+from libs.telemetry.limits import RateLimiter
 from tests.feed.conftest import ALL, DirectPort, Event, Producer, events_of, table_of
 
 
@@ -232,6 +235,30 @@ async def test_all_who_wait_share_one_poll(producer: Producer) -> None:
     pages = await asyncio.gather(*pulls)
     assert [events_of(page.batches)[0][0] for page in pages] == [f"m{each}" for each in ALL]
     assert asked < 16
+
+
+async def test_the_poll_that_all_share_is_of_nobodys_trace(
+    producer: Producer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_logger(), "_limiter", RateLimiter())
+    port = producer.port()
+    page = await port.pull(beginning(), 100, 0)
+    failed = asyncio.Event()
+
+    async def away(*_arguments: object) -> object:
+        failed.set()
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(producer.servicer.reader, "waiting", away)
+    with trace.span("a caller"):
+        assert trace.trace_id()
+        waiting = asyncio.create_task(port.pull(dict(page.next), 100, 15_000))
+        await failed.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert {line["trace_id"] for line in told if line["reason"] == "FEED_POLL_FAILED"} == {""}
 
 
 async def test_a_pull_that_waits_ends_with_the_horizon_when_nothing_happens(producer: Producer) -> None:

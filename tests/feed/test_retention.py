@@ -7,6 +7,7 @@ import pytest
 from libs.feed.retention import Maintenance, Retention
 from libs.feed.types import BEGINNING, CursorExpired
 from libs.store.errors import StoreUnavailable
+from libs.telemetry.metrics import REGISTRY
 from tests.feed.conftest import ALL, Follower, Producer, drain, events_of
 
 KEEP = Retention(days_min=2, days_max=14, notice_days=20, payload_days=30)
@@ -87,6 +88,21 @@ async def test_at_the_hard_limit_a_day_goes_with_an_alarm_and_who_was_behind_is_
     assert "gone" in told
     with pytest.raises(CursorExpired):
         await producer.port("gone").pull(dict.fromkeys(ALL, BEGINNING), 10, 0)
+
+
+async def test_days_dropped_are_told_as_zero_before_the_first_is_dropped(producer: Producer) -> None:
+    def told(table: str, forced: str) -> float | None:
+        labels = {"feed": f"{producer.database.name}.{table}", "forced": forced}
+        return REGISTRY.get_sample_value("luxor_feed_days_dropped_total", labels)
+
+    Maintenance(producer.database, KEEP, notices=True)
+    before = {(table, forced): told(table, forced) for table in ("outbox", "notice") for forced in ("true", "false")}
+    assert None not in before.values(), "an alert on the increase would miss the first"
+    day = await today(producer)
+    await producer.announce(("m", 1, 1))
+    await producer.servicer.positions.register("gone")
+    await Maintenance(producer.database, KEEP).step(today=day + 15)
+    assert told("outbox", "true") == (before["outbox", "true"] or 0) + 1
 
 
 async def test_a_forgotten_consumer_keeps_nothing(producer: Producer) -> None:

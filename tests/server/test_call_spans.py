@@ -79,7 +79,7 @@ async def test_a_long_poll_is_no_span_and_its_context_is_passed_on(
     running.servicer.Hold = look
     polling = running.method("Poll")(message(), timeout=5, metadata=(("traceparent", SAMPLED),))
     await polling
-    assert seen == [SAMPLED]
+    assert seen == [UNSAMPLED], "its ids; whether it is sampled is not the caller's to say"
     assert exported == []
 
 
@@ -87,21 +87,27 @@ async def test_what_is_the_caller_s_fault_is_no_failure_and_what_is_ours_is(
     start: Any, message: Any, exported: list[Span]
 ) -> None:
     running = await start()
-    errors: list[Exception] = [Refusal("MRN_MALFORMED", path="mrn", value="x"), KeyError("Erika Mustermann")]
+    errors: list[Exception] = [
+        Refusal("MRN_MALFORMED", path="mrn", value="x"),
+        KeyError("Erika Mustermann"),
+        Refusal("STORE_FULL", store="risk"),
+    ]
 
     async def fail(_request: Any, _context: Any) -> Any:
         raise errors.pop(0)
 
     running.servicer.behaviour = fail
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(grpc.aio.AioRpcError):
             await running.method("Echo")(message(), timeout=5, metadata=(("traceparent", UNSAMPLED),))
     with pytest.raises(grpc.aio.AioRpcError):
         await running.method("Echo", running.channel("carrier", "fly"))(
             message(), timeout=5, metadata=(("traceparent", UNSAMPLED),)
         )
-    await running.until(lambda: len(exported) == 1)
-    (failed,) = exported
+    await running.until(lambda: len(exported) == 2)
+    failed, full = exported
+    assert full.failure == "STORE_FULL"
+    assert full.attributes["rpc.response.status_code"] == "RESOURCE_EXHAUSTED"
     assert failed.failure == failed.attributes["error.type"] == "INTERNAL"
     assert failed.attributes["rpc.response.status_code"] == "INTERNAL"
     assert not failed.sampled
@@ -117,6 +123,43 @@ async def test_a_refused_call_that_is_sampled_tells_the_reason(start: Any, messa
     await running.until(lambda: len(exported) == 1)
     assert exported[0].failure == ""
     assert exported[0].attributes["error.type"] == "ROLE_NOT_ALLOWED"
+
+
+async def test_a_caller_from_outside_cannot_have_everything_sampled(
+    start: Any, message: Any, exported: list[Span]
+) -> None:
+    running = await start()
+    trace.configure(ratio=0.0, slow_seconds=3600.0, export=exported.extend, clock=lambda: 5_000_000_000)
+    seen: list[bool] = []
+
+    async def look(request: Any, _context: Any) -> Any:
+        seen.append(call.current().trace.endswith("-01"))
+        return request
+
+    running.servicer.behaviour = running.servicer.Hold = look
+    outsiders = running.channel("filer", "acme")
+    await running.method("Poll", outsiders)(message(), timeout=5, metadata=(("traceparent", SAMPLED),))
+    for _ in range(20):
+        await running.method("Echo", outsiders)(message(), timeout=5, metadata=(("traceparent", SAMPLED),))
+    for _ in range(5):  # refused before anything is done
+        with pytest.raises(grpc.aio.AioRpcError):
+            await running.method("Echo", running.channel("carrier", "fly"))(
+                message(), timeout=5, metadata=(("traceparent", SAMPLED),)
+            )
+    assert seen == [False, True] + [False] * 19, "a long poll never is, of the calls one a second"
+    await running.until(lambda: len(exported) == 1)
+    assert exported[0].trace_id == SAMPLED[3:35]
+
+
+async def test_a_service_s_flag_is_followed(start: Any, message: Any, exported: list[Span]) -> None:
+    running = await start()
+    trace.configure(ratio=0.0, slow_seconds=3600.0, export=exported.extend, clock=lambda: 5_000_000_000)
+    method = running.method("Echo", running.channel("service", "clearance"))
+    for _ in range(5):  # the role may not call this one, which does not matter here
+        with pytest.raises(grpc.aio.AioRpcError):
+            await method(message(), timeout=5, metadata=(("traceparent", SAMPLED),))
+    await running.until(lambda: len(exported) == 5)
+    assert {each.attributes["luxor.caller.role"] for each in exported} == {"service"}
 
 
 async def test_a_call_that_its_client_gave_up_ends_its_span(start: Any, message: Any, exported: list[Span]) -> None:

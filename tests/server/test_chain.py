@@ -13,6 +13,8 @@ from google.rpc import error_details_pb2
 from libs.server import call, errors
 from libs.server.errors import Refusal, details_of, reason_of, retry_after, status_of
 from libs.server.identity import Identity, Role
+from libs.telemetry.metrics import REGISTRY
+from tests.server.conftest import SERVICE
 
 
 async def refused(awaitable: Any) -> grpc.aio.AioRpcError:
@@ -212,7 +214,9 @@ async def test_bytes_that_are_no_message_get_our_error(start: Any, raw: bytes) -
     assert metadata(error)["message"] == "google.rpc.BadRequest"
 
 
-async def test_an_unknown_field_is_a_finding_with_its_path_and_the_call_goes_on(start: Any, message: Any) -> None:
+async def test_an_unknown_field_is_a_finding_with_its_path_and_the_call_goes_on(
+    start: Any, message: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     running = await start()
     found: list[call.Finding] = []
 
@@ -228,9 +232,46 @@ async def test_an_unknown_field_is_a_finding_with_its_path_and_the_call_goes_on(
     inner = batch.field_violations[1].SerializeToString() + bytes([88 << 3 & 0x7F | 0x80, 88 >> 4, 1])
     raw = message(field_violations=[batch.field_violations[0]]).SerializeToString()
     raw += bytes([0x0A, len(inner)]) + inner + bytes([77 << 3 & 0x7F | 0x80, 77 >> 4, 1])
+    capsys.readouterr()
     answer = await running.method("Echo", raw=True)(raw, timeout=5)
     assert found == [call.Finding("", 77), call.Finding("field_violations[1]", 88)]
     assert answer == batch
+    (line,) = [json.loads(text) for text in capsys.readouterr().err.splitlines() if "UNKNOWN_FIELD" in text]
+    assert (line["role"], line["field_number"]) == ("filer", 77)
+    assert "acme" not in json.dumps(line), "who it was is not told"
+
+
+async def test_bytes_of_requests_are_a_counter(start: Any, message: Any) -> None:
+    running = await start()
+    request = message(field_violations=[{"field": "x" * 1_000}])
+
+    def taken() -> float:
+        return REGISTRY.get_sample_value("luxor_request_bytes_total", {"method": f"/{SERVICE}/Echo"}) or 0.0
+
+    before = taken()
+    for _ in range(3):
+        await running.method("Echo")(request, timeout=5)
+    assert taken() - before == 3 * request.ByteSize()
+    kinds = {family.name: family.type for family in REGISTRY.collect()}
+    assert kinds["luxor_request_bytes"] == "counter"
+
+
+async def test_a_full_store_counts_as_the_services_own_fault_and_a_caller_over_its_share_does_not(
+    start: Any, message: Any
+) -> None:
+    running = await start()
+    refusals = [Refusal("STORE_FULL", store="risk", retry_after_seconds=2.0), Refusal("OVERLOADED", in_flight=64)]
+
+    async def refuse(_request: Any, _context: Any) -> Any:
+        raise refusals.pop(0)
+
+    running.servicer.behaviour = refuse
+    before = REGISTRY.get_sample_value("luxor_calls_store_full_total")
+    assert before is not None, "told from the start: a rate needs a zero to rise from"
+    for _ in range(2):
+        error = await refused(running.method("Echo")(message(), timeout=5))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert REGISTRY.get_sample_value("luxor_calls_store_full_total") == before + 1
 
 
 async def test_an_unexpected_exception_tells_an_error_id_and_nothing_else(

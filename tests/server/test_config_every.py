@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +55,7 @@ WRONG_TEXT = {
 WRONG_FOREIGN = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": ["ftp://collector:4317", "http://a b"],
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ["collector:port"],
+    "OTEL_EXPORTER_OTLP_INSECURE": ["yes", "1"],
     "OTEL_EXPORTER_OTLP_CERTIFICATE": ["/nowhere/ca.crt"],
     "OTEL_EXPORTER_OTLP_HEADERS": ["token"],
     "OTEL_EXPORTER_OTLP_TIMEOUT": ["soon", "-1"],
@@ -200,6 +202,12 @@ def test_secrets_appear_in_no_line_of_a_log(tmp_path: Path) -> None:
         ("statistics", "LUXOR_WHATEVER", ""),
         ("statistics", "LUXOR_POSTGRES_BIN", None),
         ("statistics", "LUXOR_RISK_TARGET", None),
+        ("clearance", "LUXOR_RISK_TARGT", "LUXOR_RISK_TARGET"),
+        ("clearance", "LUXOR_REVENUE_TARGETS", "LUXOR_REVENUE_TARGET"),
+        ("clearance", "LUXOR_RISK_PORT", None),
+        ("clearance", "LUXOR_RISK_PROT", None),
+        ("clearance", "LUXOR_REVENUE_RATES", None),
+        ("clearance", "LUXOR_INGESTION_DATABASE_URL", None),
     ],
 )
 def test_an_unknown_variable_is_told_to_whom_it_concerns_with_the_name_that_was_meant(
@@ -208,6 +216,21 @@ def test_an_unknown_variable_is_told_to_whom_it_concerns_with_the_name_that_was_
     configuration.load()
     expected = {} if meant is None else {variable: meant}
     assert unknown_variables(service, {variable: "x"}) == expected
+
+
+def test_every_variable_of_opentelemetrys_that_we_set_or_write_about_is_on_the_page() -> None:
+    known = {each.name for each in FOREIGN}
+    named: dict[str, str] = {}
+    for part in ("docs", "deploy", "tests/fault", "tests/telemetry"):
+        for path in (ROOT / part).rglob("*"):
+            if path.is_file() and path.suffix in {".md", ".yaml", ".tpl", ".json", ".py"}:
+                text = path.read_text("utf-8")
+                named |= {name: str(path) for name in re.findall(r"\bOTEL_[A-Z_]+[A-Z]\b", text)}
+                # "`OTEL_EXPORTER_OTLP_INSECURE`, `…_HEADERS`" names both.
+                named |= {f"OTEL_EXPORTER_OTLP{end}": str(path) for end in re.findall(r"`…(_[A-Z_]+)`", text)}
+    named.pop("OTEL_EXPORTER_OTLP", None)
+    assert len(named) >= len(known) - 1
+    assert set(named) <= known, {name: where for name, where in named.items() if name not in known}
 
 
 def test_the_page_of_variables_is_current() -> None:

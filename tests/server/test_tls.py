@@ -91,6 +91,19 @@ def test_a_certificate_is_kept_until_a_month_before_its_end(tmp_path: Path, monk
     assert certificate(authority.issue("filer", "acme")).serial_number != first
 
 
+def test_a_certificate_that_somebody_else_should_have_renewed_is_noticed_half_a_month_before_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = LocalCA(tmp_path)
+    party = authority.issue("service", "risk", ["localhost"])
+    (tmp_path / "ca.key").unlink()
+    now = datetime.datetime.now(datetime.UTC)
+    for days, told in ((0, None), (61, None), (80, 10.0), (91, -1.0)):
+        monkeypatch.setattr("libs.server.tls._now", lambda days=days: now + datetime.timedelta(days=days))
+        left = authority.overdue(party)
+        assert left == (None if told is None else pytest.approx(told, abs=0.1)), days
+
+
 def test_a_new_host_name_leads_to_a_new_certificate(tmp_path: Path) -> None:
     authority = LocalCA(tmp_path)
     first = certificate(authority.issue("service", "risk", ["localhost"])).serial_number

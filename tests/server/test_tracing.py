@@ -6,11 +6,14 @@ from typing import Any
 import grpc
 import pytest
 
+from libs.customs import mrn
+from libs.customs.time import MICROS_PER_DAY
 from libs.server.channel import invoke
 from libs.server.errors import reason_of
 from libs.server.launch import Start
 from libs.server.testing import Running, running
-from libs.server.tracing import Traces
+from libs.server.tracing import SKEW_MICROS, VALUE_CHARACTERS_MAX, Traces, _wanted
+from libs.store.trace_records import Wanted
 from libs.telemetry import span
 from luxor.trace.v1 import trace_pb2 as pb
 from luxor.trace.v1.trace_pb2_grpc import TraceServiceStub
@@ -89,3 +92,65 @@ async def test_only_officers_and_operators_may_ask(service: Running) -> None:
 )
 async def test_what_names_nothing_or_too_much_is_refused(service: Running, what: dict[str, Any], reason: str) -> None:
     assert await refusal(service, **what) == reason
+
+
+OTHER = HEADER.replace("0af7", "1bf7")
+ACCEPTED = mrn.parse(MRN).day * MICROS_PER_DAY
+
+
+def test_a_trace_of_a_fact_is_looked_for_from_the_fact_s_time_or_the_mrn_s_day_on() -> None:
+    at = ACCEPTED + 5 * MICROS_PER_DAY
+    facts = [
+        pb.Fact(kind=pb.FACT_KIND_CHANGED, version=2, at=at, traceparent=HEADER),
+        pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=OTHER),
+        pb.Fact(kind=pb.FACT_KIND_COUNTED, version=1),
+    ]
+    assert _wanted(pb.FindRequest(mrn=MRN), facts) == [
+        Wanted(HEADER[3:35], at - SKEW_MICROS, at),
+        Wanted(OTHER[3:35], ACCEPTED - SKEW_MICROS, ACCEPTED),
+    ]
+
+
+def test_an_instant_that_is_given_bounds_all_and_clocks_may_differ_by_minutes() -> None:
+    since = ACCEPTED + 3 * MICROS_PER_DAY
+    facts = [pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=HEADER)]
+    asked = pb.FindRequest(mrn=MRN, trace_ids=[OTHER[3:35]], since=since)
+    assert _wanted(asked, facts) == [
+        Wanted(OTHER[3:35], since - SKEW_MICROS, since),
+        Wanted(HEADER[3:35], since - SKEW_MICROS, ACCEPTED),
+    ]
+    assert _wanted(pb.FindRequest(trace_ids=["a" * 32]), []) == [Wanted("a" * 32, 0, None)]
+    for instant in (0, -5):
+        assert _wanted(pb.FindRequest(trace_ids=["a" * 32], since=instant), []) == [Wanted("a" * 32, 0, instant)]
+
+
+def test_an_mrn_of_another_administration_tells_no_day() -> None:
+    facts = [pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=HEADER)]
+    assert _wanted(pb.FindRequest(mrn="22ITZXBZYUTJFLJXK6"), facts) == [Wanted(HEADER[3:35], 0, None)]
+
+
+async def test_spans_from_before_the_fact_are_not_searched_and_an_instant_has_a_margin(service: Running) -> None:
+    with span("risk.assess", parent=HEADER) as root:
+        root.wrote = True
+    answer = await ask(service, trace_ids=[HEADER[3:35]])
+    kept = answer.kept_since
+    assert answer.HasField("kept_since")
+    assert (await ask(service, trace_ids=[HEADER[3:35]], since=kept + SKEW_MICROS - 1_000_000)).spans
+    assert not (await ask(service, trace_ids=[HEADER[3:35]], since=kept + SKEW_MICROS + 1_000_000)).spans
+    assert (answer.records_left_out, answer.days_left_out, answer.spans_left_out) == (0, 0, 0)
+
+
+async def test_without_records_there_is_no_instant_since_when_they_are_kept(service: Running) -> None:
+    answer = await ask(service, trace_ids=["f" * 32])
+    assert not answer.HasField("kept_since")
+
+
+async def test_what_is_told_of_a_span_is_bounded(service: Running) -> None:
+    more = {f"luxor.number_{number:02d}": number for number in range(40)}
+    with span("risk.assess", parent=HEADER, attributes={"luxor.long": "ä" * 1000, "n" * 100: 1, **more}) as root:
+        root.fail("E" * 500)
+    (told,) = (await ask(service, trace_ids=[HEADER[3:35]])).spans
+    assert len(told.failure) == 100
+    assert len(told.attributes) == 32
+    assert told.attributes[0].value == "ä" * (VALUE_CHARACTERS_MAX - 1) + "…"
+    assert told.attributes[1].name == "n" * 64

@@ -129,6 +129,17 @@ async def test_a_full_disk_is_remembered_while_the_server_is_away_and_until_a_wr
     assert reasons.count("STORE_FULL") == reasons.count("STORE_HAS_SPACE") == 1
 
 
+def test_a_refusal_of_a_full_store_claims_nothing_of_what_was_kept() -> None:
+    # The connection may have broken in a commit, and a call that commits twice may fail behind the first.
+    error = StoreUnavailable("lost", reason="connection", database="clearance", commit_unknown=True)
+    error.full = True
+    refusal = refusal_of_store(error)
+    assert refusal.reason == "STORE_FULL"
+    assert refusal.sentence == "The disk of the store of clearance is full, so what writes is refused."
+    assert "with the same request_id" in refusal.hint
+    assert refusal.retry_after_seconds == 2.0
+
+
 async def test_the_try_for_space_leaves_nothing_behind(database: Database) -> None:
     async def size() -> int:
         async with database.connection() as reader:

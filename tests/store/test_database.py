@@ -139,6 +139,46 @@ async def test_a_part_may_fail_alone_under_a_savepoint(database: Database) -> No
     assert await _count(database) == 2
 
 
+async def test_what_is_to_be_done_after_a_commit_is_done_once_it_is_and_never_after_a_rollback(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    await _prepare(database)
+    done: list[str] = []
+    async with database.transaction() as tx:
+        tx.after_commit(lambda: done.append("first"))
+        with pytest.raises(StoreConflict, match="parcel"):
+            async with database.transaction() as other:
+                other.after_commit(lambda: done.append("rolled back"))
+                await other.raw.execute("insert into parcel values ('b', 0)")
+        with pytest.raises(asyncpg.CheckViolationError):
+            async with tx.savepoint():
+                tx.after_commit(lambda: done.append("part rolled back"))
+                await tx.raw.execute("insert into parcel values ('b', 0)")
+        async with tx.savepoint():
+            tx.after_commit(lambda: done.append("second"))
+        tx.after_commit(lambda: 1 // 0)
+        tx.after_commit(lambda: done.append("third"))
+        assert done == []
+    assert done == ["first", "second", "third"], "a failure of the one must not keep the others from being done"
+    assert "after a commit" in caplog.text
+    async with database.connection() as reader:
+        with pytest.raises(StoreMisuse, match="after_commit outside of a write transaction"):
+            reader.after_commit(lambda: done.append("nothing was committed"))
+
+
+async def test_what_is_to_be_done_after_a_commit_is_left_alone_where_a_failure_was_swallowed(
+    database: Database,
+) -> None:
+    await _prepare(database)
+    done: list[str] = []
+    with pytest.raises(StoreMisuse, match="nothing was committed"):
+        async with database.transaction() as tx:
+            tx.after_commit(lambda: done.append("never"))
+            with pytest.raises(asyncpg.CheckViolationError):
+                await tx.raw.execute("insert into parcel values ('b', 0)")
+    assert done == []
+
+
 async def test_a_cancelled_transaction_leaves_nothing_behind(database: Database) -> None:
     await _prepare(database)
     reached = asyncio.Event()

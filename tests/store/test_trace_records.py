@@ -2,8 +2,10 @@
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from libs.store.database import Database
 from libs.store.housekeeping import drop_days, make_days
 from libs.store.schema import day_partitions, ensure_day_partitions, today
 from libs.store.testing import create_tables
-from libs.store.trace_records import TraceRecords, create_trace_records, pack
+from libs.store.trace_records import Found, TraceRecords, Wanted, create_trace_records, pack
 from libs.telemetry import trace
 from libs.telemetry.drops import DROPPED
 from libs.telemetry.trace import Span
@@ -45,6 +47,10 @@ def roots() -> Iterator[list[Span]]:
     trace.record_no_more(take)
 
 
+async def find(records: TraceRecords, *headers: str, since: int = 0, **more: Any) -> Found:
+    return await records.find([Wanted(trace.trace_of(each), since) for each in headers], **more)
+
+
 async def written(database: Database) -> int:
     async with database.connection() as reader:
         return int(await reader.raw.fetchval("select count(*) from trace_record"))
@@ -70,15 +76,15 @@ async def test_what_was_written_is_found_by_its_trace_and_by_one_it_links(
         records.take(root)
     assert await records.flush() == 63
     for root, each in zip(roots, contexts, strict=False):
-        found = await records.find([each[3:35]])
+        found = await find(records, each)
         told = [(span.name, span.trace_id, span.span_id, span.parent_id) for span in found.spans]
         assert told == [(span.name, span.trace_id, span.span_id, span.parent_id) for span in (root, *root.kept)]
         assert found.spans[0].attributes == {"luxor.rows": 500}
         assert (found.spans[0].start_nanos, found.spans[0].end_nanos) == (root.start_nanos, root.end_nanos)
     for each in (mixed, linked[0], linked[99]):
-        assert (await records.find([each[3:35]])).spans[0].span_id == roots[-1].span_id
-    assert (await records.find([header()[3:35]])).spans == []
-    assert len((await records.find([each[3:35] for each in contexts])).spans) == 60
+        assert (await find(records, each)).spans[0].span_id == roots[-1].span_id
+    assert (await find(records, header())).spans == []
+    assert len((await find(records, *contexts)).spans) == 60
 
 
 async def test_a_search_begins_where_it_is_told_to(records: TraceRecords, roots: list[Span]) -> None:
@@ -86,12 +92,13 @@ async def test_a_search_begins_where_it_is_told_to(records: TraceRecords, roots:
     work(context)
     records.take(roots[0])
     await records.flush()
-    found = await records.find([context[3:35]], since=0)
+    found = await find(records, context, since=0)
     now = await records.database.now()
+    assert found.kept_since is not None
     assert now - 60_000_000 < found.kept_since <= now
     assert found.spans
-    assert (await records.find([context[3:35]], since=found.kept_since)).spans
-    assert not (await records.find([context[3:35]], since=found.kept_since + 1)).spans
+    assert (await find(records, context, since=found.kept_since)).spans
+    assert not (await find(records, context, since=found.kept_since + 1)).spans
 
 
 async def test_an_answer_is_bounded_by_whole_roots(records: TraceRecords, roots: list[Span]) -> None:
@@ -100,7 +107,7 @@ async def test_an_answer_is_bounded_by_whole_roots(records: TraceRecords, roots:
         work(context, children=3)
     for root in roots:
         records.take(root)
-    found = await records.find([context[3:35]], spans_max=10)
+    found = await find(records, context, spans_max=10)
     assert (len(found.spans), found.left_out) == (8, 32)
 
 
@@ -119,7 +126,7 @@ async def test_the_background_work_writes_by_itself_and_the_last_ones_at_the_end
     work(late)  # by somebody who finishes after the stop
     await records.finish()
     work(header())  # nobody takes this one any more
-    assert len((await records.find([context[3:35], late[3:35]])).spans) == 6
+    assert len((await find(records, context, late)).spans) == 6
     assert not records._queue
 
 
@@ -131,6 +138,91 @@ async def test_a_full_queue_drops_and_counts_and_never_waits(records: TraceRecor
         records.take(roots[0])
     assert time.perf_counter() - begun < 1
     assert dropped() - before == 256 * (1000 - trace_records.QUEUE_MAX // 256)
+
+
+async def test_a_queue_that_is_half_full_is_written_at_once_and_not_all_the_time(
+    database: Database, roots: list[Span], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_records, "PAUSE_SECONDS", 0.1)
+    await create_tables(database, create_trace_records)
+    records = TraceRecords(database, interval_seconds=3600.0)
+    work(header(), children=255)
+    big, rounds = roots[0], 3
+    stop = asyncio.Event()
+    running = asyncio.create_task(records.run(stop))
+    before, begun = dropped(), time.monotonic()
+    async with asyncio.timeout(30):
+        for number in range(1, rounds + 1):
+            for _ in range(trace_records.QUEUE_MAX // 256 // 2):
+                records.take(big)
+            while await written(database) < number:
+                pass
+    # Each write waits for the pause that began after the one before.
+    assert time.monotonic() - begun >= 0.1 * (rounds - 1)
+    assert dropped() == before
+    stop.set()
+    await running
+    await records.finish()
+    assert await written(database) == rounds, "a turn is one transaction, of one row here"
+
+
+async def test_a_search_that_is_called_off_loses_nothing(
+    database: Database, records: TraceRecords, roots: list[Span], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(chosen: list[Span]) -> Any:
+        entered.set()
+        assert leave.wait(30)
+        return pack(chosen)
+
+    monkeypatch.setattr(trace_records, "pack", slow)
+    context = header()
+    work(context)
+    records.take(roots[0])
+    before = dropped()
+    searching = asyncio.create_task(find(records, context))
+    await asyncio.to_thread(entered.wait, 30)
+    searching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await searching
+    leave.set()
+    await records.finish()
+    assert await written(database) == 1
+    assert dropped() == before
+    assert len((await find(records, context)).spans) == 3
+
+
+async def test_a_write_that_is_cancelled_counts_what_it_may_have_lost(
+    records: TraceRecords, roots: list[Span], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(chosen: list[Span]) -> Any:
+        entered.set()
+        assert leave.wait(30)
+        return pack(chosen)
+
+    monkeypatch.setattr(trace_records, "pack", slow)
+    work(header())
+    records.take(roots[0])
+    before = dropped()
+    writing = records._begin_write()
+    await asyncio.to_thread(entered.wait, 30)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    leave.set()
+    assert dropped() - before == 3
+
+
+async def test_a_search_is_no_part_of_what_it_finds(records: TraceRecords, roots: list[Span]) -> None:
+    work(header())
+    records.take(roots[0])
+    with telemetry.span("Find", parent=header()) as asking:
+        await find(records, header())
+    assert not asking.wrote
+    assert "records transaction" not in {each.name for each in asking.kept}
 
 
 async def test_a_store_that_is_away_drops_and_counts(
@@ -174,7 +266,7 @@ async def test_a_payload_of_a_later_form_is_passed_over(
     await records.flush()
     async with database.transaction() as tx:
         await tx.raw.execute("update trace_record set payload = '\\x63'::bytea || payload")
-    assert (await records.find([context[3:35]])).spans == []
+    assert (await find(records, context)).spans == []
 
 
 def test_a_second_of_full_load_is_one_small_row(roots: list[Span]) -> None:

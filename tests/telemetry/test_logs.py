@@ -79,6 +79,43 @@ def test_fields_that_would_hold_a_person_s_data_are_masked() -> None:
     assert line["caller"] == "filer/acme"
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        "names",
+        "consignee_names",
+        "addresses",
+        "cities",
+        "emails",
+        "api_keys",
+        "passports",
+        "tokens",
+        "filer",
+        "carriers",
+        "Name",
+    ],
+)
+def test_lists_and_mappings_are_masked_by_the_name_of_their_field_plural_or_not(field: str) -> None:
+    stream = io.StringIO()
+    log = Log(stream)
+    log.info("ONE", **{field: ["Erika", ("Erika",), {"first": "Erika"}]})
+    log.info("TWO", **{field: {"first": "Erika"}})
+    log.info("THREE", found=[{field: "Erika"}, {"deeper": {field: ["Erika"]}}])
+    assert "Erika" not in stream.getvalue()
+    told = lines(stream)
+    assert told[0][field] == told[1][field] == "***"
+    assert told[2]["found"] == [{field: "***"}, {"deeper": {field: "***"}}]
+
+
+def test_what_only_looks_like_a_person_s_field_is_told() -> None:
+    stream = io.StringIO()
+    Log(stream).info("X", services=["risk"], kinds=["duty"], states={"held": 3}, monkeys=2, renamed="x", capacity=4)
+    (line,) = lines(stream)
+    assert [line[each] for each in ("services", "kinds", "states", "monkeys", "renamed", "capacity")] == [
+        ["risk"], ["duty"], {"held": 3}, 2, "x", 4,
+    ]  # fmt: skip
+
+
 def test_an_exception_is_told_without_the_values_in_its_message() -> None:
     stream = io.StringIO()
     try:

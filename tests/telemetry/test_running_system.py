@@ -24,13 +24,18 @@ from libs.server.channel import channel
 from libs.server.identity import Role
 from libs.server.tls import LocalCA
 from libs.simulator import Simulator
+from luxor.clearance.v1.clearance_columns_pb2 import STATE_RELEASED
+from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus
 from luxor.consignment.v1.consignment_pb2 import Consignment, Party
+from tests.fault import checks
 from tests.support.flow import Flow, local_system
 from tools import metric_table
 
 FILERS = 12
 BATCH = 30
 MADE_UP_METHODS = 150
+UNKNOWN_FIELD = b"\xb8\x3e\x01"
+"""Field 999, which no contract has."""
 SUBMIT = "/luxor.ingestion.v1.IngestionService/SubmitConsignments"
 SERVICES = ("ingestion", "risk", "revenue", "clearance", "statistics")
 CORE = {"time", "level", "service", "trace_id", "reason"}
@@ -48,6 +53,7 @@ class Told:
     accepted: int = 0
     refused: int = 0
     mrns: list[str] = field(default_factory=list)
+    statuses: list[ConsignmentStatus] = field(default_factory=list)
     metrics: dict[str, str] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
 
@@ -77,6 +83,7 @@ async def story() -> Told:
             for port in (system.ports["ingestion"].main, system.ports["clearance"].metrics):
                 await asyncio.to_thread(babble, port)
             await flow.settled(out.accepted, seconds=90)
+            out.statuses = await checks.histories(flow, out.mrns)
         for service in SERVICES:
             out.metrics[service] = await asyncio.to_thread(scrape, system.ports[service].metrics)
         directory = system.data_dir / "logs"
@@ -118,6 +125,7 @@ async def misuse(system: LocalSystem, flow: Flow) -> None:
             await call(f'/luxor.ingestion.v1.IngestionService/Erika{number}"}}', b"")
         for payload in (b"\xff\xff\xff", b"\x0a\xff\xff\xff\xff\x0fErika Mustermann", b"", b"\x0a" * 100):
             await call(SUBMIT, payload)
+        await call(SUBMIT, UNKNOWN_FIELD)
         await call(SUBMIT, b"", timeout=None)
         await call(SUBMIT, b"\x00" * 9_000_000)
     for asking in (
@@ -190,7 +198,7 @@ def test_no_label_holds_a_party_a_consignment_a_trace_or_a_name_that_a_caller_ma
         labels = [value for sample in samples(told, service) for value in sample.labels.values()]
         assert labels
         everything = "\n".join(labels)
-        for word in ("geheim", "Erika", "ZZZ", "XXX", "QQ", "running-", *told.mrns[:50]):
+        for word in ("geheim", "flow-", "Erika", "ZZZ", "XXX", "QQ", "running-", *told.mrns[:50]):
             assert word not in everything, (service, word)
         assert not re.search(r"[0-9a-f]{32}", everything)
 
@@ -216,7 +224,16 @@ def test_the_figures_add_up(told: Told) -> None:
     assert total("ingestion", "luxor_ingestion_consignments_total", outcome="accepted") == told.accepted
     assert total("ingestion", "luxor_ingestion_consignments_total", outcome="refused") == told.refused
     assert total("clearance", "luxor_clearance_decisions_total") == told.accepted
-    assert total("clearance", "luxor_clearance_states_total") >= told.accepted
+    # What clearance counts is what it keeps: no trial, no rollback and no repeated page is in it.
+    assert len(told.statuses) == told.accepted
+    assert total("clearance", "luxor_clearance_states_total") == sum(each.version for each in told.statuses)
+    assert total("clearance", "luxor_clearance_states_total", state="released") == sum(
+        entry.state == STATE_RELEASED for each in told.statuses for entry in each.history
+    )
+    for kind in ("duty", "tax", "fee"):
+        assert total("clearance", "luxor_clearance_charges_minor_total", kind=kind) == sum(
+            getattr(each, f"{kind}_minor") for each in told.statuses
+        )
     assert total("clearance", "luxor_clearance_charges_minor_total", kind="tax") > 0
     assert total("risk", "luxor_risk_assessed_total") >= told.accepted
     assert total("statistics", "luxor_statistics_states_total", outcome="counted") >= told.accepted
@@ -262,13 +279,15 @@ def test_every_line_is_one_json_event_with_its_keys(told: Told, service: str) ->
 def test_refusals_of_calls_are_told_with_the_trace_of_the_call(told: Told) -> None:
     events = [json.loads(line) for line in told.logs["ingestion"].splitlines()]
     found = {event["reason"]: event for event in events}
+    assert found["UNKNOWN_FIELD"]["role"] == "filer"
     for reason in ("UNDECODABLE", "DEADLINE_REQUIRED", "MESSAGE_TOO_LARGE"):
         assert re.fullmatch(r"[0-9a-f]{32}", found[reason]["trace_id"]), reason
         assert found[reason]["method"] == SUBMIT
 
 
 def test_no_line_tells_of_a_person(told: Told) -> None:
-    wanted = secrets_of(told)
+    callers = {f"filer-{number}-geheim" for number in range(FILERS)} | {"flow-carrier", "flow-analyst", "flow-officer"}
+    wanted = secrets_of(told) | callers
     assert len(wanted) > 1_000
     for service in SERVICES:
         text = json.dumps([json.loads(line) for line in told.logs[service].splitlines()], ensure_ascii=False)

@@ -31,6 +31,7 @@ from libs.telemetry import metrics, process, trace
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 PATIENCE_SECONDS = 20.0
+ROOT = Path(__file__).resolve().parents[2]
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
 
@@ -252,6 +253,42 @@ class Steps:
         self.statements.append(sqltext)
 
 
+async def test_a_look_that_fails_keeps_no_other_from_being_looked_at_and_the_size_comes_last_and_seldom(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def look(name: str, *, fails: bool = False) -> store_gauges.Look:
+        async def looking(_database: Database) -> None:
+            seen.append(name)
+            if fails:
+                raise TimeoutError
+
+        return looking
+
+    async def step(size_fails: bool) -> list[str]:
+        monkeypatch.setattr(store_gauges, "size", look("size", fails=size_fails))
+        seen.clear()
+        await looking.step()
+        return list(seen)
+
+    looking = store_gauges.Looking(database, (look("one", fails=True), look("two"), look("three")))
+    assert await step(size_fails=True) == ["one", "two", "three", "size"]
+    assert await step(size_fails=True) == ["one", "two", "three"], (
+        "a size that takes too long is not asked for at once again"
+    )
+    monkeypatch.setattr(store_gauges, "SIZE_RETRY_SECONDS", 0.0)
+    looking = store_gauges.Looking(database, (look("one"),))
+    before = value("luxor_store_looked_timestamp_seconds")
+    assert await step(size_fails=True) == ["one", "size"]
+    assert value("luxor_store_looked_timestamp_seconds") == before, "the size is not known yet"
+    assert await step(size_fails=False) == ["one", "size"]
+    looked = value("luxor_store_looked_timestamp_seconds")
+    assert looked != before
+    assert await step(size_fails=True) == ["one"], "it is known for some minutes"
+    assert (value("luxor_store_looked_timestamp_seconds") or 0) > (looked or 0)
+
+
 async def test_backlog_letters_horizon_and_size_are_looked_up_in_the_store(database: Database) -> None:
     steps = Steps()
     create_outbox(steps)
@@ -337,7 +374,17 @@ async def test_transactions_and_refusals_are_counted_by_how_they_ended(database_
 
 def test_every_reason_of_the_store_is_told_from_the_start() -> None:
     source = Path(store_gauges.__file__).with_name("errors.py").read_text("utf-8")
-    named = set(re.findall(r'^    "\w{5}": \("(\w+)", ', source, re.MULTILINE)) | set(
-        re.findall(r'reason="(\w+)"', source)
+    named = set(re.findall(r'^    "\w{5}": \("(\w+)", ', source, re.MULTILINE))
+    for part in ("libs", "services"):
+        for path in (ROOT / part).rglob("*.py"):
+            for call in re.findall(r"StoreUnavailable\((.*?\breason=.*?)\)", path.read_text("utf-8"), re.DOTALL):
+                named.update(re.findall(r'\breason="(\w+)"', call))
+    assert {"schema", "pool", "timeout"} <= named
+    assert named == set(store_gauges.UNAVAILABLE_REASONS)
+    documented = set(
+        re.findall(
+            r"`(\w+)`",
+            (StoreUnavailable.__doc__ or "").partition("`reason` is one of")[2].partition("`commit_unknown`")[0],
+        )
     )
-    assert named <= set(store_gauges.UNAVAILABLE_REASONS)
+    assert documented == named

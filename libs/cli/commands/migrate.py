@@ -59,7 +59,8 @@ async def _settled(database: "Database", package: str, only_wait: bool, seconds:
             try:
                 await database.open()
                 if not only_wait:
-                    return await migrations.migrate(database, package, lock_seconds_max=seconds)
+                    left = max(0.0, ends_at - time.monotonic())
+                    return await migrations.migrate(database, package, lock_seconds_max=left)
                 await migrations.require_schema(database, package)
                 return []
             except StoreUnavailable:

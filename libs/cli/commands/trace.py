@@ -56,11 +56,12 @@ def trace(context: Context, reference: str, everything: bool, slow_millis: int, 
 
 def _plain(reference: str, story: "Story") -> dict[str, Any]:
     from libs.client.plain import plain
+    from libs.telemetry.context import span_of
 
     return {
         "reference": reference,
         "facts": [
-            {"service": service, **plain(fact), "span_kept": fact.traceparent[36:52] in story.spans}
+            {"service": service, **plain(fact), "span_kept": span_of(fact.traceparent) in story.spans}
             for service, fact in story.facts
         ],
         "spans": [
@@ -70,4 +71,7 @@ def _plain(reference: str, story: "Story") -> dict[str, Any]:
         "not_answered": {service: error.reason for service, error in story.silent.items()},
         "kept_since": story.kept_since,
         "spans_left_out": story.left_out,
+        "records_left_out": story.records_left_out,
+        "days_left_out": story.days_left_out,
+        "traces_left_out": story.traces_left_out,
     }

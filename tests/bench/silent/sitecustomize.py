@@ -1,15 +1,18 @@
 """Takes all telemetry out of a process that has this directory on its PYTHONPATH, so that a benchmark can tell what it costs.
 
 Python imports a module of this name before anything else. Spans, records and histograms are switched off; counters,
-gauges and lines of the log are replaced by what does nothing: the product has no switch for those. Health, readiness and
-the errors that callers are told stay as they are.
+gauges, lines of the log, the timing of statements, and the looks at the loop and the store are replaced by what does
+nothing: the product has no switch for those. Health, readiness and the errors that callers are told stay as they are.
 """
 
+import asyncio
 from typing import Any
 
+import asyncpg
 from prometheus_client import Counter, Gauge, Histogram
 
-from libs.telemetry import logs, metrics, trace
+from libs.store import gauges, timing
+from libs.telemetry import logs, metrics, process, trace
 
 
 class _Nothing:
@@ -27,7 +30,21 @@ class _Nothing:
 _nothing = _Nothing()
 
 
+class _Untimed(asyncpg.Connection):
+    """asyncpg's connection, with the place for a tally that nobody fills."""
+
+    __slots__ = ("tally",)
+
+
 def _silent(*_arguments: object, **_more: object) -> None:
+    pass
+
+
+async def _until(_looking: object, stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _never() -> None:
     pass
 
 
@@ -39,5 +56,12 @@ for kind in (Counter, Gauge, Histogram):
     for verb in ("inc", "dec", "set", "observe", "set_function"):
         if hasattr(silenced, verb):
             setattr(silenced, verb, _silent)
-for level in ("debug", "info", "warning"):
+replaced: Any = timing
+replaced.Connection = _Untimed
+replaced.time_core = _silent
+replaced = gauges.Looking
+replaced.run = _until
+replaced = process
+replaced.watch_loop = _never
+for level in ("debug", "info", "warning", "error"):
     setattr(logs.Log, level, _silent)

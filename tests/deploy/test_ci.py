@@ -1,0 +1,98 @@
+"""What CI runs: missing programs are installed where they may be, never fail it, and what was skipped is told."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+HAVE = ("promtool", "prometheus", "faketime", "debootstrap", "docker")
+
+
+def program(directory: Path, name: str, text: str = "exit 0") -> None:
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    """Programs of a machine with nothing on it but the shell's and stand-ins that note what apt is asked for."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "sh", "rm", "chmod"):
+        (programs / name).symlink_to(f"/bin/{name}")
+    program(programs, "id", "echo 0")
+    program(programs, "apt-cache", 'test "$2" != docker-cli')
+    program(
+        programs, "apt-get", f'test -x "$LUXOR_CI_POLICY" || exit 9; echo "$@" >>{tmp_path}/asked; test "$1" = install'
+    )
+    return programs
+
+
+def tools(programs: Path) -> tuple[str, list[str]]:
+    done = subprocess.run(
+        [ROOT / ".ci" / "tools"], capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": str(programs), "LUXOR_CI_POLICY": str(programs.parent / "policy-rc.d")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not (programs.parent / "policy-rc.d").exists(), "services of the machine could not start any more"
+    asked = programs.parent / "asked"
+    return done.stdout, asked.read_text(encoding="utf-8").splitlines() if asked.exists() else []
+
+
+def test_what_is_missing_is_installed_and_no_daemon_starts(machine: Path) -> None:
+    program(machine, "faketime")
+    said, asked = tools(machine)
+    assert asked[0] == "update -qq"
+    assert [line.split()[-1] for line in asked[1:]] == [
+        "promtool",
+        "prometheus",
+        "debootstrap",
+        "docker.io",
+        "docker-compose",
+    ]
+    assert "could not be brought up to date" in said, "lists that cannot be had are no failure"
+
+
+def test_a_package_that_cannot_be_installed_is_told_and_no_failure(machine: Path) -> None:
+    program(machine, "apt-get", "exit 100")
+    said, _ = tools(machine)
+    assert "promtool could not be installed" in said
+
+
+def test_nothing_is_installed_where_all_is_there_or_nobody_may(machine: Path) -> None:
+    program(machine, "id", "echo 1000")
+    said, asked = tools(machine)
+    assert "only root" in said
+    assert "promtool" in said
+    for name in HAVE:
+        program(machine, name)
+    assert tools(machine) == ("tools: all are here\n", [])
+    assert asked == []
+
+
+def test_ci_lists_what_was_skipped_with_its_reason(tmp_path: Path) -> None:
+    noting = re.search(r"^noting='(.*)'$", RUN, re.MULTILINE)
+    assert noting is not None
+    said = tmp_path / "said"
+    run = ["bash", "-c", noting[1], str(said)]
+    text = "SKIPPED [1] tests/x.py:1: promtool is not installed"
+    done = subprocess.run([*run, "sh", "-c", f"echo '{text}'; exit 3"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (3, text), "a step that fails must fail"
+    (shown,) = re.findall(r"^if grep -q .*?^fi$", RUN, re.MULTILINE | re.DOTALL)
+    told = subprocess.run(
+        ["bash", "-c", shown], env={**os.environ, "said": str(said)}, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.splitlines() == ["==> skipped, and why:", text]
+    for step in ("tests", "faults", "containers"):
+        assert re.search(rf'^step \d+ "{step}" bash -c "\$noting" "\$said" make .* TEST_ARGS=-rs$', RUN, re.MULTILINE)
+
+
+def test_the_limits_of_all_steps_stay_under_an_hour() -> None:
+    limits = {title: int(seconds) for seconds, title in re.findall(r'^step (\d+) "([^"]+)"', RUN, re.MULTILINE)}
+    assert list(limits).index("tools") < list(limits).index("tests")
+    assert sum(limits.values()) < 60 * 60

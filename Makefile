@@ -74,7 +74,9 @@ PROFILES ?= $(or $(COMPOSE_PROFILES),$(call written,COMPOSE_PROFILES),stores)
 COMPOSE_FILES ?= deploy/compose/compose.yaml
 CERTIFICATE ?= filer filer-1
 TO ?= certificates
-export LUXOR_IMAGE := $(IMAGE)
+# To what speaks of containers alone: services would take it for a misspelt setting of theirs.
+image: export LUXOR_IMAGE := $(IMAGE)
+compose-%: export LUXOR_IMAGE := $(IMAGE)
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 COMPOSED_ANY = $(COMPOSE) --project-directory deploy/compose $(addprefix --file ,$(COMPOSE_FILES))
 COMPOSED = COMPOSE_PROFILES=$(PROFILES) $(COMPOSED_ANY)
@@ -85,11 +87,11 @@ $(COMPOSE_ENV):
 	@cp deploy/compose/default.env $@
 
 image:  ## build the container image; IMAGE_ARGS are passed on to docker build
-	@docker build $(IMAGE_ARGS) --file deploy/image/Dockerfile --tag $(LUXOR_IMAGE) .
+	@docker build $(IMAGE_ARGS) --file deploy/image/Dockerfile --tag $(IMAGE) .
 
 compose-up: $(COMPOSE_ENV)  ## build the image if it is missing, start everything in containers, wait until all are ready
 	@sh deploy/compose/before-up.sh $(PROFILES) $$(COMPOSE_PROFILES='*' $(COMPOSED_ANY) ps --all --services)
-	@docker image inspect $(LUXOR_IMAGE) >/dev/null 2>&1 || $(MAKE) --no-print-directory image
+	@docker image inspect $(IMAGE) >/dev/null 2>&1 || $(MAKE) --no-print-directory image
 	@$(COMPOSED) up --detach --quiet-pull --wait --wait-timeout 300 || { $(COMPOSED) ps --all; echo "Not everything became ready. Look at: $(COMPOSED) logs" >&2; exit 1; }
 	@echo "All are ready. Next:"
 	@echo "  make compose-certificate CERTIFICATE='filer acme' TO=certificates    a certificate for who files from outside"

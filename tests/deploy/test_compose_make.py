@@ -115,3 +115,12 @@ def test_a_configuration_that_containers_could_not_read_is_told_before_anything_
 
 def test_git_does_not_look_at_the_operators_settings() -> None:
     assert "/deploy/compose/.env\n" in (ROOT / ".gitignore").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("target", "passed"), [("probe", False), ("compose-probe", True)])
+def test_only_what_speaks_of_containers_is_told_of_the_image(checkout: Path, target: str, passed: bool) -> None:
+    """Services that make starts would take it for a misspelt setting of theirs."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LUXOR_")}
+    command = ["make", "--no-print-directory", f"--eval={target}:; @env", target]
+    done = subprocess.run(command, cwd=checkout, env=clean, capture_output=True, text=True, check=True, timeout=60)
+    assert ("LUXOR_IMAGE=" in done.stdout) is passed, done.stdout

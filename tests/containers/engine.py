@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import docker
 
@@ -185,7 +186,7 @@ def _base(client: docker.DockerClient, official: str, local: str, packages: list
             client.images.get(name)
             return name
     with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
-        run(["docker", "pull", "--quiet", official], seconds=5 * MINUTES if _registry() else 5)
+        run(["docker", "pull", "--quiet", official], seconds=5 * MINUTES if _registry(client) else 5)
         return official
     _debian(client)
     recipe = (
@@ -202,10 +203,13 @@ def _base(client: docker.DockerClient, official: str, local: str, packages: list
     return local
 
 
-def _registry() -> bool:
-    """Tell whether images can be had from the official registry, without waiting for one that is not there."""
+def _registry(client: docker.DockerClient) -> bool:
+    """Tell whether the engine's registry can be reached, without waiting for one that is not there."""
+    host = urlsplit(str(client.info().get("IndexServerAddress", ""))).hostname
+    if host is None:
+        return False
     try:
-        socket.create_connection(("registry-1.docker.io", 443), 3).close()
+        socket.create_connection((host, 443), 3).close()
     except OSError:
         return False
     return True
@@ -222,6 +226,5 @@ def _debian(client: docker.DockerClient) -> None:
     with tempfile.TemporaryDirectory(prefix="luxor-debian-") as scratch:
         tree = f"{scratch}/tree"
         run(["debootstrap", "--variant=minbase", "--include=ca-certificates", "trixie", tree], seconds=10 * MINUTES)
-        packed = subprocess.Popen(["tar", "-C", tree, "-c", "."], stdout=subprocess.PIPE)
-        run(["docker", "import", "-", DEBIAN_LOCAL], stdin=packed.stdout)
-        packed.wait()
+        with subprocess.Popen(["tar", "-C", tree, "-c", "."], stdout=subprocess.PIPE) as packed:
+            run(["docker", "import", "-", DEBIAN_LOCAL], stdin=packed.stdout)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Written in pieces, so that this file does not name what it looks for.
 HOSTS = ["py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "artifact" + "ory", "proxy." + "golang.org"]
-HOSTS += ["docker" + ".io/"]
+HOSTS += ["docker" + ".io/", "registry-1." + "docker"]
 SETTINGS = ["index-" + "url", "trusted" + "-host"]
 PATHS = ["/" + "work/", "/" + "root/", "/" + r"home/[a-z]", "/" + "Users/", r"/tmp/" + "[a-z]"]
 HOST = re.compile("|".join([*map(re.escape, HOSTS), *(rf"{name}\s*=?\s*\w+[:.]" for name in SETTINGS)]))

@@ -18,7 +18,6 @@ Stores have a CA of their own: what a store holds opens no service's door.
 import fcntl
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from urllib.parse import quote
 
 from libs.cli.common import IDS
 from libs.cli.state import SERVICES
-from libs.server.tls import LocalCA, Party, TlsError
+from libs.server.tls import LocalCA, Party, TlsError, replace_file
 from libs.telemetry.logs import get_logger
 
 CALLERS: Final = {
@@ -193,14 +192,5 @@ class _Work:
             return
         for parent in reversed(path.relative_to(self.base).parents):
             (self.base / parent).mkdir(mode=0o700, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        replace_file(path, content)
         self.done.written.append(str(path.relative_to(self.base)))

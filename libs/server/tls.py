@@ -223,8 +223,8 @@ class LocalCA:
             .sign(key, hashes.SHA256())
         )
         # The key first: whoever sees ca.crt may sign at once.
-        _write(self.directory / "ca.key", _pem(key))
-        _write(self.directory / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
+        replace_file(self.directory / "ca.key", _pem(key))
+        replace_file(self.directory / "ca.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
     def _issue(self, party: Party, role: str, ident: str, hosts: Sequence[str]) -> None:
         try:
@@ -258,8 +258,8 @@ class LocalCA:
         )
         for directory in (party.directory.parent, party.directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(party.directory / "tls.key", _pem(key))
-        _write(party.directory / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM))
+        replace_file(party.directory / "tls.key", _pem(key))
+        replace_file(party.directory / "tls.crt", certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def server_hosts(service: str, more: Sequence[str] = ()) -> list[str]:
@@ -324,7 +324,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Replace a file in one step, 0600 from its first byte, and on disk before it has its name."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

@@ -113,6 +113,16 @@ class Client:
             revenue_pb2.ListRulebooksResponse, self._revenue.ListRulebooks, revenue_pb2.ListRulebooksRequest()
         )
 
+    async def assessments(self, mrn: str) -> risk_pb2.ListAssessmentsResponse:
+        """Tell what risk answered for a consignment. Roles: officer, analyst."""
+        request = risk_pb2.ListAssessmentsRequest(mrn=mrn)
+        return await self._call(risk_pb2.ListAssessmentsResponse, self._risk.ListAssessments, request)
+
+    async def check_goods(self, lines: Iterable[risk_pb2.GoodsLine], *, as_of: int) -> risk_pb2.CheckGoodsResponse:
+        """Tell whether goods may be sent and with what papers; `as_of` is the day of acceptance assumed, microseconds since 1970."""
+        request = risk_pb2.CheckGoodsRequest(as_of=_timestamp(as_of), lines=lines)
+        return await self._call(risk_pb2.CheckGoodsResponse, self._risk.CheckGoods, request)
+
     async def rule_set(self) -> risk_pb2.GetRuleSetResponse:
         """Tell the rules of risk in force. Roles: officer, analyst."""
         return await self._call(risk_pb2.GetRuleSetResponse, self._risk.GetRuleSet, risk_pb2.GetRuleSetRequest())

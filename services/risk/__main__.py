@@ -3,20 +3,31 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from libs.server.config import ConfigError, Settings, setting
-from libs.server.config_checks import wrong_file
+from libs.server.config_checks import wrong_file, wrong_place
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
 from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
-from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
+from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
+from services.risk.assessing import InForce
+from services.risk.consumer import Memory
+from services.risk.control_files import ControlFileError
+from services.risk.controls import load_controls
+from services.risk.history import Bounds
+from services.risk.history.keys import KEY_BYTES_MAX as SECRET_BYTES_MAX
+from services.risk.history.keys import KEY_BYTES_MIN as SECRET_BYTES_MIN
+from services.risk.lists_in_force import Lists
 from services.risk.rules import RuleSetError, load_rule_set
+from services.risk.screening.lists import ListRefused
+from services.risk.selection import ParameterError, load_parameters
 from services.risk.service import RiskService
-from services.risk.store import ASSESSMENT_DAYS, Store
+from services.risk.store import ASSESSMENT_DAYS, LOG_DAYS, Store
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -30,6 +41,37 @@ class RiskConfig(Settings, service="risk"):
     )
     """File of the profile: rules, thresholds, and beside it the lists and tables that they look into."""
 
+    lists: Path = setting("LISTS", default=PROFILES / "lists", example="/etc/luxor/risk/lists", check=wrong_place)
+    """Directory of the lists that parties are screened against: lists.yaml and the files that it names. Changed files are taken without a restart."""
+
+    lists_check_seconds: float = setting("LISTS_CHECK_SECONDS", default=30.0, low=0.1, high=86_400, example="30")
+    """How often it is looked whether files of lists have changed."""
+
+    controls: Path = setting(
+        "CONTROLS", default=PROFILES / "data" / "controls", example="/etc/luxor/risk/controls", check=wrong_place
+    )
+    """Directory of the goods controls: one YAML file for each jurisdiction."""
+
+    selection: Path = setting(
+        "SELECTION",
+        default=PROFILES / "data" / "selection.yaml",
+        example="/etc/luxor/risk/selection.yaml",
+        check=wrong_file,
+    )
+    """File of the parameters of selection: for each office the lanes' rates, scores and discounts."""
+
+    secret_file: Path | None = setting("SECRET_FILE", default=None, example="/run/secrets/risk", check=wrong_file)
+    """File of the deployment's secret, 16 to 64 random bytes: parties are kept in history as hashes by a key that follows from it, and draws of
+    selection by another. Without it one is made and kept in the store, where whoever reads history can read it too."""
+
+    history_keys_max: int = setting("HISTORY_KEYS_MAX", default=1 << 26, low=1 << 16, high=1 << 31, example="67108864")
+    """Parties that history has room for, taken as the power of two below; 38 bytes each, of which 0.6 are used. It begins small and doubles."""
+
+    history_events_max: int = setting(
+        "HISTORY_EVENTS_MAX", default=1 << 26, low=1 << 16, high=1 << 31, example="67108864"
+    )
+    """Consignments of 32 days that history has room for, taken as the power of two below; 32 bytes each. It begins small and doubles."""
+
 
 def assemble(start: Start) -> Sequence[Background]:
     """Put risk together. Raises ConfigError where the profile is refused."""
@@ -38,21 +80,68 @@ def assemble(start: Start) -> Sequence[Background]:
         rule_set = load_rule_set(config.profile)
     except RuleSetError as error:
         raise ConfigError("LUXOR_RISK_PROFILE", f"names a profile that is refused: {error}", "profile.yaml") from None
+    try:
+        lists = Lists(config.lists)
+    except ListRefused as error:
+        raise ConfigError("LUXOR_RISK_LISTS", f"names a list that is refused: {error}", "/etc/luxor/lists") from None
+    try:
+        controls = load_controls(sorted(config.controls.glob("*.yaml")))
+    except ControlFileError as error:
+        raise ConfigError("LUXOR_RISK_CONTROLS", f"names controls that are refused: {error}", "controls") from None
+    try:
+        selection = load_parameters(config.selection)
+    except ParameterError as error:
+        raise ConfigError(
+            "LUXOR_RISK_SELECTION", f"names parameters that are refused: {error}", "selection.yaml"
+        ) from None
+    store = Store(start.database)
+    memory = Memory(
+        store,
+        start.config.data_dir / "risk",
+        secret=_secret(config.secret_file),
+        bounds=Bounds(
+            keys_max=_power_of_two(config.history_keys_max), events_max=_power_of_two(config.history_events_max)
+        ),
+    )
     start.server.add(
         add_RiskServiceServicer_to_server,
-        RiskService(Store(start.database), lambda: rule_set),
+        RiskService(store, memory, lambda: InForce(rule_set, lists.index, controls, selection)),
         roles={
             "Assess": {Role.SERVICE},
             "GetRuleSet": {Role.SERVICE, Role.OFFICER, Role.ANALYST, Role.OPERATOR},
+            "ListAssessments": {Role.OFFICER, Role.ANALYST},
+            "CheckGoods": set(Role) - {Role.SERVICE},
         },
     )
     traces = Traces(start, assessment_trail(start.database))
-    steps = (make_days("assessment_batch"), purge_assessments(ASSESSMENT_DAYS), *traces.steps)
+    steps = (
+        make_days("assessment_batch", "assessed"),
+        purge_assessments(ASSESSMENT_DAYS),
+        drop_days("assessed", LOG_DAYS),
+        *traces.steps,
+    )
     return [
         traces.run,
+        memory.run,
+        partial(lists.watch, seconds=config.lists_check_seconds),
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database).run,
     ]
+
+
+def _secret(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    secret = file.read_bytes().strip()
+    if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
+        why = f"names a file of {len(secret)} bytes; a secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX}"
+        raise ConfigError("LUXOR_RISK_SECRET_FILE", why, "/run/secrets/risk")
+    return secret
+
+
+def _power_of_two(number: int) -> int:
+    """The greatest power of two that is not above a number."""
+    return 1 << number.bit_length() - 1
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 Each is computed over whole columns. A value that cannot be computed, since something it needs is absent, is absent.
 Amounts are in euro cents by the profile's own rough table of rates (`data.eur_cents_ppm`), which serves comparison
 only and never a debt.
+
+The columns of history (services/risk/history) are computed elements too; they are unknown where no history was read.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import numpy as np
 
 from libs.columns import Bools, Ints, Kind, Ragged, Strings, Table
 from libs.customs.time import days_of
+from services.risk.history.columns import DESCRIBED
+from services.risk.history.columns import History as HistoryColumns
 from services.risk.vectors import BoolArray, IntArray
 
 #: The profile's table that amounts are converted by: currency → millionths of a euro cent for one minor unit.
@@ -35,6 +39,8 @@ class Facts:
     def __init__(self, table: Table, rates: Mapping[str, int]) -> None:
         self.table = table
         self.rates = rates
+        #: What history knows of the batch; set once it was read.
+        self.history: HistoryColumns | None = None
         self.lines: Ragged = table.ragged("items")
         self.items: Table = table.child("items")
 
@@ -146,6 +152,9 @@ class Facts:
         """A computed element by the path of its table ("" or "items") and its name; None for an element that filers
         state.
         """
+        if name in DESCRIBED.get(path, ()):
+            known = None if self.history is None else self.history.column(path, name)
+            return Ints.absent(self.items.rows if path == "items" else self.table.rows) if known is None else known
         if name not in ELEMENTS.get(path, ()):
             return None
         column: Strings | Ints | Bools = getattr(self, name)
@@ -162,7 +171,7 @@ def _ratio(whole: Ints, parts: Ints) -> Ints:
     return Ints.of(_divided(whole.values, parts.values, known), known)
 
 
-#: The computed elements by the path of their table; names are those of Facts.
+#: The computed elements by the path of their table; names are those of Facts, then those of history.
 ELEMENTS: Final[Mapping[str, Mapping[str, Kind]]] = {
     "": {
         "destination": Kind.STRINGS,
@@ -171,6 +180,7 @@ ELEMENTS: Final[Mapping[str, Mapping[str, Kind]]] = {
         "payment_eur_cents": Kind.INTS,
         "net_mass_mg": Kind.INTS,
         "total_pieces": Kind.INTS,
+        **dict.fromkeys(DESCRIBED[""], Kind.INTS),
     },
     "items": {
         "chapter": Kind.STRINGS,
@@ -181,6 +191,7 @@ ELEMENTS: Final[Mapping[str, Mapping[str, Kind]]] = {
         "pieces": Kind.INTS,
         "piece_price_eur_cents": Kind.INTS,
         "piece_mass_mg": Kind.INTS,
+        **dict.fromkeys(DESCRIBED["items"], Kind.INTS),
     },
 }
 
@@ -189,5 +200,6 @@ def describe() -> dict[str, dict[str, str]]:
     """What each computed element means, by path and name, for people who write rules."""
     described: dict[str, dict[str, str]] = {}
     for path, names in ELEMENTS.items():
-        described[path] = {name: str(getattr(Facts, name).__doc__) for name in names}
+        past = DESCRIBED[path]
+        described[path] = {name: past[name] if name in past else str(getattr(Facts, name).__doc__) for name in names}
     return described

@@ -23,6 +23,7 @@ from libs.customs.countries import COUNTRIES, EU_MEMBERS, UNION
 from libs.customs.time import day_of_date
 from services.risk import derived
 from services.risk.expressions import Condition, ConditionError, Conditions
+from services.risk.finding import FindingText
 from services.risk.vocabulary import Data, Vocabulary
 from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
 
@@ -135,6 +136,14 @@ class RuleSet:
         rates = self.data[derived.RATES]
         assert isinstance(rates, Mapping)
         return rates
+
+    @cached_property
+    def findings(self) -> tuple[FindingText, ...]:
+        """Per rule what its findings say."""
+        return tuple(
+            FindingText(text.id, text.version, text.weight, text.lane, text.reason, text.sentence)
+            for text in (rule.text for rule in self.rules)
+        )
 
     @cached_property
     def first_days(self) -> np.ndarray[Any, np.dtype[np.int64]]:

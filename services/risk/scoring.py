@@ -1,4 +1,4 @@
-"""Scores a batch: findings of every rule in force, points, and the lane they call for.
+"""Scores a batch: findings of every rule in force and of what else was looked at, points, and the lane they call for.
 
 Lanes as in ASYCUDA's selectivity (functional manual, section 6.7): red = physical examination, yellow = documents,
 blue = audit after release, green = the rest; the higher of what any rule advises and of what the score calls for.
@@ -6,6 +6,8 @@ blue = audit after release, green = the rest; the higher of what any rule advise
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,6 +17,7 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.risk.v1 import risk_pb2
 from services.risk.derived import Facts
 from services.risk.expressions import judge
+from services.risk.finding import FindingText
 from services.risk.frames import Batch
 from services.risk.rules import SCORE_MAX, Rule, RuleSet
 from services.risk.vectors import BoolArray, per_segment
@@ -31,20 +34,43 @@ LANES: Final = {
 }
 
 _Numbers = npt.NDArray[np.int64]
+_Four = tuple[_Numbers, _Numbers, _Numbers, _Numbers]
 
 
-def assess(rule_set: RuleSet, table: Table) -> Table:
+@dataclass(frozen=True)
+class More:
+    """What something beside the rules found in a batch: k findings, each of one of its texts."""
+
+    texts: Sequence[FindingText]
+    places: _Numbers
+    """Per finding its text; (k,)."""
+    owners: _Numbers
+    """Per finding its consignment; (k,)."""
+    items: _Numbers
+    """Per finding the row of its item in the batch's items, -1 where it is about the consignment; (k,)."""
+
+
+def assess(
+    rule_set: RuleSet,
+    table: Table,
+    *,
+    facts: Facts | None = None,
+    more: Sequence[More] = (),
+    constants: Mapping[str, str] | None = None,
+) -> Table:
     """Assess consignments (a table of ConsignmentColumns): gives a table of AssessmentColumns, aligned by rows.
 
     A rule counts for a consignment whose day of acceptance lies in its time and whose destination is one of its
-    countries; without a day of acceptance no rule counts.
+    countries; without a day of acceptance no rule counts. `facts` are the computed elements where they are there already;
+    `more` is what else was found, told behind the rules' findings; `constants` are columns that are the same for all rows.
     """
-    facts = Facts(table, rule_set.rates)
+    if facts is None:
+        facts = Facts(table, rule_set.rates)
     batch = rule_set.conditions.batch(TableSource(table, facts.computed))
     found = _Found(table.rows)
     for place, scope in _Scopes(rule_set, facts).in_force():
         _judge(rule_set.rules[place], place, scope, facts, batch, found)
-    return found.table(rule_set, facts)
+    return found.table(rule_set, facts, more, constants or {})
 
 
 class _Scopes:
@@ -106,10 +132,15 @@ class _Found:
         self.places: list[int] = []
         self.hits: list[_Numbers] = []
 
-    def table(self, rule_set: RuleSet, facts: Facts) -> Table:
-        """The assessments: findings of a consignment in the order of rules and items."""
+    def table(
+        self, rule_set: RuleSet, facts: Facts, more: Sequence[More] = (), constants: Mapping[str, str] | None = None
+    ) -> Table:
+        """The assessments: findings of a consignment in the order of rules and items, then those of `more`."""
         owners, places, points, items = self._findings(rule_set, facts)
-        advised = np.array([LANES[rule.text.lane] for rule in rule_set.rules], np.int64)[places]
+        texts: Sequence[FindingText] = rule_set.findings
+        if more:
+            texts, owners, places, points, items = _joined(texts, (owners, places, points, items), more, facts)
+        advised = np.array([LANES[text.lane] for text in texts], np.int64)[places]
         counts = np.bincount(owners, minlength=self.rows)
         score = np.minimum(np.bincount(owners, weights=points, minlength=self.rows).astype(np.int64), SCORE_MAX)
         lane = _by_score(rule_set, score)
@@ -119,11 +150,12 @@ class _Found:
             "score": Ints.of(score),
             "unjudged": Ints.of(self.unjudged),
             "rule_set": Strings.constant(rule_set.version, self.rows),
-            "findings": Ragged.of_lengths(counts, _told(rule_set, places, points, items, advised)),
+            "findings": Ragged.of_lengths(counts, _told(texts, places, points, items, advised)),
+            **{name: Strings.constant(value, self.rows) for name, value in (constants or {}).items()},
         }
         return Table.of(risk_pb2.AssessmentColumns, self.rows, columns)
 
-    def _findings(self, rule_set: RuleSet, facts: Facts) -> tuple[_Numbers, _Numbers, _Numbers, _Numbers]:
+    def _findings(self, rule_set: RuleSet, facts: Facts) -> _Four:
         """Per finding its consignment, its rule, its points and its item's number (0: none), sorted by consignment."""
         if not self.hits:
             nothing = np.zeros(0, np.int64)
@@ -135,15 +167,49 @@ class _Found:
         item_rows = rows[on_items]
         owners[on_items] = facts.owners[item_rows]
         items[on_items] = _item_numbers(facts)[item_rows]
-        # A rule's hits stand together and its consignments rise, so a change of either begins a new pair.
-        begins = np.ones(len(rows), bool)
-        begins[1:] = (places[1:] != places[:-1]) | (owners[1:] != owners[:-1])
-        number = np.arange(len(rows))
-        nth = number - np.maximum.accumulate(np.where(begins, number, 0))
-        points = np.array([rule.text.weight for rule in rule_set.rules], np.int64)[places] * begins
-        order = np.argsort(owners, kind="stable")
-        order = order[nth[order] < ITEMS_NAMED_MAX]
-        return owners[order], places[order], points[order], items[order]
+        weights = np.array([text.points for text in rule_set.findings], np.int64)[places]
+        return _ordered(owners, places, weights, items)
+
+
+def _ordered(owners: _Numbers, places: _Numbers, weights: _Numbers, items: _Numbers) -> _Four:
+    """Findings sorted by consignment, each text counting its points once a consignment and naming few items.
+
+    Those of one text and consignment stand together, so a change of either begins a new pair.
+    """
+    begins = np.ones(len(owners), bool)
+    begins[1:] = (places[1:] != places[:-1]) | (owners[1:] != owners[:-1])
+    number = np.arange(len(owners))
+    nth = number - np.maximum.accumulate(np.where(begins, number, 0))
+    points = weights * begins
+    order = np.argsort(owners, kind="stable")
+    order = order[nth[order] < ITEMS_NAMED_MAX]
+    return owners[order], places[order], points[order], items[order]
+
+
+def _joined(
+    texts: Sequence[FindingText], found: _Four, more: Sequence[More], facts: Facts
+) -> tuple[Sequence[FindingText], _Numbers, _Numbers, _Numbers, _Numbers]:
+    """The rules' findings with those of `more` behind them, sorted by consignment."""
+    all_texts = list(texts)
+    parts = [found]
+    numbers = None
+    for each in more:
+        if len(each.owners) == 0:
+            continue
+        items = np.zeros(len(each.owners), np.int64)
+        on_items = each.items >= 0
+        if on_items.any():
+            numbers = _item_numbers(facts) if numbers is None else numbers
+            items[on_items] = numbers[each.items[on_items]]
+        order = np.lexsort((np.arange(len(each.owners)), each.places, each.owners))
+        weights = np.array([text.points for text in each.texts], np.int64)[each.places]
+        parts.append(_ordered(each.owners[order], each.places[order] + len(all_texts), weights[order], items[order]))
+        all_texts += each.texts
+    if len(parts) == 1:
+        return texts, *found
+    owners, places, points, items = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(owners, kind="stable")
+    return all_texts, owners[order], places[order], points[order], items[order]
 
 
 def _item_numbers(facts: Facts) -> _Numbers:
@@ -161,23 +227,44 @@ def _by_score(rule_set: RuleSet, score: _Numbers) -> _Numbers:
     return lanes
 
 
-def _told(rule_set: RuleSet, places: _Numbers, points: _Numbers, items: _Numbers, advised: _Numbers) -> Table:
+def _told(
+    all_texts: Sequence[FindingText], places: _Numbers, points: _Numbers, items: _Numbers, advised: _Numbers
+) -> Table:
     """Findings as a table of FindingColumns."""
-    hit, indices = np.unique(places, return_inverse=True)
-    rules = [rule_set.rules[place].text for place in hit.tolist()]
-    versions = np.array([rule.version for rule in rules], np.int64)
+    hit, inverse = np.unique(places, return_inverse=True)
+    texts = [all_texts[place] for place in hit.tolist()]
+    indices = inverse.astype(np.int32)
 
     def text(values: list[str]) -> Strings:
         # Rules share reasons and sentences, and a dictionary holds each value once.
-        return Strings(values, indices.astype(np.int32)).translate(str)
+        return Strings(values, indices).translate(str)
+
+    def numbers(values: list[int]) -> _Numbers:
+        return np.array(values, np.int64)[indices] if values else np.zeros(0, np.int64)
 
     columns: dict[str, Column] = {
-        "rule": text([rule.id for rule in rules]),
-        "rule_version": Ints.of(versions[indices] if len(rules) else np.zeros(0, np.int64)),
+        "rule": text([each.id for each in texts]),
+        "rule_version": Ints.of(numbers([each.version for each in texts])),
         "points": Ints.of(points),
         "item_number": Ints.of(items, items > 0),
-        "reason": text([rule.reason for rule in rules]),
+        "reason": text([each.reason for each in texts]),
         "lane": Ints.of(advised),
-        "sentence": text([rule.sentence for rule in rules]),
+        "sentence": text([each.sentence for each in texts]),
     }
+    if any(each.papers for each in texts):
+        papers = [each.papers for each in texts]
+        lengths = numbers([len(each) for each in papers])
+        columns["papers"] = Ragged.of_lengths(
+            lengths, Strings.of([paper for place in indices.tolist() for paper in papers[place]])
+        )
+    if any(each.match is not None for each in texts):
+        matches = [each.match for each in texts]
+        score = numbers([0 if match is None else match.score for match in matches])
+        columns |= {
+            "party": text(["" if match is None else match.party for match in matches]),
+            "list": text(["" if match is None else match.list for match in matches]),
+            "list_entry": text(["" if match is None else match.entry for match in matches]),
+            "match_score": Ints.of(score, score > 0),
+            "explanation": text(["" if match is None else match.explanation for match in matches]),
+        }
     return Table(schema_of(risk_pb2.FindingColumns), len(places), columns)

@@ -2,37 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from datetime import date
 from typing import Any, Final
 
 import grpc.aio
+import numpy as np
 
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
+from libs.customs.time import day_of_date
+from libs.server import catalogue
 from libs.server.errors import Refusal
 from libs.telemetry import counter, span
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
+from services.risk.assessing import InForce, assess_batch, see
+from services.risk.consumer import Memory
+from services.risk.goods_answers import LINES_MAX, check_goods
+from services.risk.parties import versions_of
 from services.risk.rules import OPEN_END, Rule, RuleSet
-from services.risk.scoring import LANES, assess
+from services.risk.scoring import LANES
+from services.risk.selection import commitment
 from services.risk.store import Store
 
 ROWS_MAX: Final = 2_000
+TURNS_TO_ASK: Final = 4
+"""Turns of the event loop in which a question to the store is sent: a connection is taken, then written to."""
+SECONDS_PER_DAY: Final = 86_400
+FIRST_DAY: Final = day_of_date(date(2000, 1, 1))
+LAST_DAY: Final = day_of_date(date(2100, 1, 1))
 
 _assessed = counter("luxor_risk_assessed_total", "Consignments assessed, by lane", ("lane",))
 _repeated = counter("luxor_risk_repeated_total", "Consignments that had been assessed before and got that answer again")
+_selected = counter(
+    "luxor_risk_selected_total", "Consignments assessed for clearance, by why they are in their lane", ("cause",)
+)
 _unjudged = counter(
     "luxor_risk_unjudged_total", "Rules that could not be judged for a consignment, since a value is absent"
 )
+_checked = counter("luxor_risk_goods_checked_total", "Lines of goods that were asked about, by verdict", ("outcome",))
+#: What is told of each cause; nothing selects a green consignment.
+_CAUSES: Final = {
+    "nothing" if number == 0 else name.removeprefix("SELECTION_CAUSE_").lower(): number
+    for name, number in pb.SelectionCause.items()
+}
 
 
 class RiskService(RiskServiceServicer):
     """Assesses batches by the rule set in force."""
 
-    def __init__(self, store: Store, rule_set: Callable[[], RuleSet]) -> None:
-        """Serve from a store; `rule_set` gives the rule set in force."""
+    def __init__(self, store: Store, memory: Memory, in_force: Callable[[], InForce]) -> None:
+        """Serve from a store and what is remembered; `in_force` gives what is in force, and is asked once a batch."""
         self._store = store
-        self._rule_set = rule_set
+        self._memory = memory
+        self._in_force = in_force
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
         """Assess a batch; what was assessed before keeps its first answer."""
@@ -47,18 +72,76 @@ class RiskService(RiskServiceServicer):
         with span("risk.assess", attributes={"luxor.rows": rows}):
             try:
                 _check_identified(consignments)
-                assessments = assess(self._rule_set(), consignments)
+                past = await self._memory.past()
+                in_force = self._in_force()
+                asked = asyncio.create_task(self._store.known(consignments))
+                try:
+                    # The question is on its way before the work begins that needs no answer to it.
+                    for _ in range(TURNS_TO_ASK):
+                        await asyncio.sleep(0)
+                    seen = see(in_force, consignments, request.purpose)
+                    known = await asked
+                finally:
+                    asked.cancel()
+                assessed = assess_batch(in_force, consignments, request.purpose, known, past, seen)
             except MalformedColumns as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
-            answer, fresh = await self._store.settle(consignments, request.purpose, assessments)
-        _count(assessments, rows - fresh)
+            answer, fresh, place = await self._store.settle(consignments, request.purpose, assessed.table, assessed)
+            self._memory.committed(place, assessed.kept)
+        _count(assessed.table, rows - len(fresh))
         return pb.AssessResponse(assessments=answer.encode(pb.AssessmentColumns))
 
     async def GetRuleSet(
         self, request: pb.GetRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetRuleSetResponse:
-        """Tell the rule set in force."""
-        return pb.GetRuleSetResponse(rule_set=told(self._rule_set()))
+        """Tell the rule set in force, and the versions of what is in force beside it."""
+        in_force = self._in_force()
+        selection = in_force.selection
+        return pb.GetRuleSetResponse(
+            rule_set=told(in_force.rules),
+            lists=versions_of(in_force.index).split(),
+            controls=in_force.controls.version,
+            selection="" if selection is None else selection.version,
+            seed_commitment="" if selection is None else commitment((await self._memory.past()).seed),
+        )
+
+    async def ListAssessments(
+        self, request: pb.ListAssessmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListAssessmentsResponse:
+        """Tell the answers that were given for one consignment."""
+        if not request.mrn:
+            raise Refusal("CONSIGNMENT_UNIDENTIFIED", path="mrn")
+        return pb.ListAssessmentsResponse(
+            assessments=[
+                pb.KeptAssessment(
+                    version=version,
+                    purpose=pb.Purpose.ValueType(purpose),
+                    day=day,
+                    assessment=answer.encode(pb.AssessmentColumns),
+                )
+                for version, purpose, day, answer in await self._store.kept(request.mrn)
+            ]
+        )
+
+    async def CheckGoods(
+        self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CheckGoodsResponse:
+        """Tell of goods whether they may be sent and with what papers; nothing is kept."""
+        count = len(request.lines)
+        if count == 0:
+            raise Refusal("BATCH_EMPTY", count_max=LINES_MAX)
+        if count > LINES_MAX:
+            raise Refusal("BATCH_TOO_LARGE", count=count, count_max=LINES_MAX)
+        day = request.as_of.seconds // SECONDS_PER_DAY
+        if not request.HasField("as_of") or not FIRST_DAY <= day < LAST_DAY:
+            raise Refusal("CHECK_DAY_MISSING", path="as_of", value=request.as_of.seconds)
+        controls = self._in_force().controls
+        answers = check_goods(controls, request.lines, day)
+        for answer in answers:
+            if answer.reason:
+                answer.hint = catalogue.reason(answer.reason).hint
+            _checked.labels(pb.GoodsVerdict.Name(answer.verdict).removeprefix("GOODS_VERDICT_").lower()).inc()
+        return pb.CheckGoodsResponse(answers=answers, controls=controls.version)
 
 
 def _check_identified(consignments: Table) -> None:
@@ -75,6 +158,10 @@ def _count(assessments: Table, repeated: int) -> None:
     lanes = assessments.ints("lane").values
     for lane in (pb.LANE_GREEN, pb.LANE_BLUE, pb.LANE_YELLOW, pb.LANE_RED):
         _assessed.labels(pb.Lane.Name(lane).removeprefix("LANE_").lower()).inc(int((lanes == lane).sum()))
+    causes = assessments.ints("selection_cause")
+    counts = np.bincount(causes.values[causes.valid], minlength=max(_CAUSES.values()) + 1)
+    for cause, number in _CAUSES.items():
+        _selected.labels(cause).inc(int(counts[number]))
     _repeated.inc(repeated)
     _unjudged.inc(int(assessments.ints("unjudged").values.sum()))
 

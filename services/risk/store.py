@@ -1,17 +1,119 @@
-"""All SQL of risk: the assessment log, in which the first answer stays the answer."""
+"""All SQL of risk: the assessment log, in which the first answer stays the answer, and what history follows of it.
+
+A row of `assessed` is one batch as history needs it, written in the transaction that made its answers binding. Its place
+is (epoch, xid). A transaction's number is given before it commits, so the log is read below the horizon alone
+(`pg_snapshot_xmin`): what a reader has passed, nobody adds to. The epoch is raised when numbers went back, as after a
+dump was loaded into a new server.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from libs.columns import Table
 from libs.store.assessments import AssessmentLog, first_answers
-from libs.store.database import Database
+from libs.store.database import Database, Transaction
+from libs.store.schema import TODAY
 from libs.telemetry import traceparent
-from luxor.risk.v1.risk_pb2 import AssessmentColumns
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
+from services.risk.past import Known
 
 ASSESSMENT_DAYS: Final = 400
 """Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
+LOG_DAYS: Final = 33
+"""Days of the log that are kept: history's windows, and a day that is still being written."""
+SECRET_BYTES: Final = 32
+KEPT_MAX: Final = 100
+"""Answers that are told of one consignment."""
+_EPOCH_BITS: Final = 48
+
+# One look at an index for each MRN, however large the table is.
+_KNOWN: Final = """
+select floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
+    array(
+        select (given.place - 1)::integer * 2 + found.cleared from unnest($1::text[]) with ordinality as given(mrn, place)
+        cross join lateral (
+            select max((each.purpose = $2)::integer) as cleared from assessment each where each.mrn = given.mrn
+        ) found where found.cleared is not null
+    ) as known
+"""
+
+_KEPT: Final = f"""
+select noted.version, noted.purpose, noted.day, noted."row", kept.payload from assessment noted
+join assessment_batch kept on kept.day = noted.day and kept.batch = noted.batch
+where noted.mrn = $1 order by noted.version, noted.purpose limit {KEPT_MAX}
+"""  # noqa: S608  # a number of our own
+
+_APPEND: Final = f"""
+insert into assessed (day, epoch, xid, count, record, tally)
+select {TODAY}, (select max(epoch) from assessed_epoch), pg_current_xact_id()::text::bigint, $1, $2, $3
+returning epoch, xid
+"""  # noqa: S608  # an expression of our own
+
+_READ: Final = """
+select found.epoch, found.xid, found.day, found.count,
+    case when found.own then null else found.record end as record, case when found.own then null else found.tally end as tally
+from (
+    select log.*, (log.epoch = $2 and log.xid = any($5::bigint[])) as own from assessed log
+    where log.day >= $1 and (log.epoch, log.xid) > ($2, $3)
+        and (log.epoch < $4 or log.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+    order by log.epoch, log.xid limit $6
+) found order by found.epoch, found.xid
+"""
+
+_STATE: Final = f"""
+select (select max(epoch) from assessed_epoch) as epoch, {TODAY} as day,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xmax
+"""  # noqa: S608  # an expression of our own
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the log."""
+
+    epoch: int
+    xid: int
+
+    @property
+    def major(self) -> int:
+        """Epoch and number as one number, which rises in the order of the log."""
+        return self.epoch << _EPOCH_BITS | self.xid
+
+
+START: Final = Place(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A row of the log. Record and tally are None where the reader said that it has them."""
+
+    place: Place
+    day: int
+    record: bytes | None
+    tally: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """Where the log stands."""
+
+    epoch: int
+    day: int
+    xmax: int
+    """No transaction has this number or a higher one yet."""
+
+
+class Entry(Protocol):
+    """What a batch leaves in the log: told for the rows that are assessed for the first time."""
+
+    def pack(self, fresh: npt.NDArray[np.intp]) -> tuple[int, bytes, bytes]:
+        """How many rows are kept, and record and tally of these rows as bytes."""
 
 
 class Store:
@@ -21,16 +123,93 @@ class Store:
         self._database = database
         self._log = AssessmentLog()
 
-    async def settle(self, consignments: Table, purpose: int, assessments: Table) -> tuple[Table, int]:
-        """Keep assessments of what was not assessed before; gives for each row the first answer, and how many are new.
+    async def known(self, consignments: Table) -> Known:
+        """What was assessed before of a batch (columns mrn and version), and what time it is."""
+        mrns = consignments.strings("mrn")
+        async with self._database.connection() as reader:
+            row = await reader.raw.fetchrow(_KNOWN, mrns.tolist(), PURPOSE_CLEARANCE)
+        first = np.zeros(len(mrns), np.bool_)
+        first[np.unique(mrns.indices, return_index=True)[1]] = True
+        known = np.array(row["known"], np.int64)
+        new, at_clearance = first.copy(), first
+        new[known // 2] = False
+        at_clearance[(known // 2)[known % 2 == 1]] = False
+        return Known(row["now"], new, at_clearance)
 
-        `consignments` has the columns mrn and version, `assessments` is aligned with it.
+    async def settle(
+        self, consignments: Table, purpose: int, assessments: Table, entry: Entry | None = None
+    ) -> tuple[Table, npt.NDArray[np.intp], Place | None]:
+        """Keep assessments of what was not assessed before, and what they leave in the log.
+
+        Gives for each row the first answer, which rows are new, and their place in the log. `consignments` has the
+        columns mrn and version, `assessments` is aligned with it.
         """
         mrns = consignments.strings("mrn").tolist()
         versions = consignments.ints("version").values
         payload = assessments.encode(AssessmentColumns).SerializeToString()
         trace = traceparent()
+        place = None
         async with self._database.transaction() as tx:
             settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=trace)
-        fresh = int(settled.fresh.sum())
-        return first_answers(settled, assessments, AssessmentColumns), fresh
+            fresh = np.flatnonzero(settled.fresh)
+            if entry is not None and len(fresh):
+                place = await self._append(tx, entry.pack(fresh))
+        return first_answers(settled, assessments, AssessmentColumns), fresh, place
+
+    async def _append(self, tx: Transaction, packed: tuple[int, bytes, bytes]) -> Place:
+        row = await tx.raw.fetchrow(_APPEND, *packed)
+        return Place(row["epoch"], row["xid"])
+
+    async def kept(self, mrn: str) -> list[tuple[int, int, int, Table]]:
+        """The answers given for a consignment: version, purpose, day, and a table of one row."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_KEPT, mrn)
+        return [
+            (
+                each["version"],
+                each["purpose"],
+                each["day"],
+                Table.parse(AssessmentColumns, each["payload"]).take(np.array([each["row"]])),
+            )
+            for each in rows
+        ]
+
+    async def log_state(self) -> LogState:
+        """Where the log stands now."""
+        async with self._database.connection() as reader:
+            row = await reader.raw.fetchrow(_STATE)
+        return LogState(row["epoch"], row["day"], row["xmax"])
+
+    async def read_log(
+        self, after: Place, *, epoch: int, since_day: int, own: Sequence[int], rows_max: int
+    ) -> list[Logged]:
+        """The next rows of the log behind a place and below the horizon.
+
+        `epoch` is the present one, `since_day` spares the days before it, and of the rows whose numbers are in `own` the
+        contents are left out.
+        """
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_READ, since_day, after.epoch, after.xid, epoch, list(own), rows_max)
+        return [Logged(Place(row["epoch"], row["xid"]), row["day"], row["record"], row["tally"]) for row in rows]
+
+    async def raise_epoch_if_numbers_went_back(self) -> bool:
+        """Begin a new epoch where the log has numbers that no transaction can have had yet."""
+        async with self._database.transaction() as tx:
+            raised = await tx.raw.fetchval(
+                "insert into assessed_epoch (epoch, reason) select present.epoch + 1, 'transaction numbers went back' "
+                "from (select max(epoch) as epoch from assessed_epoch) present where exists (select from assessed log "
+                "where log.epoch = present.epoch and log.xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint) "
+                "on conflict do nothing returning epoch"
+            )
+        return raised is not None
+
+    async def secret(self, name: str) -> bytes:
+        """A secret of the deployment, made when it is first asked for."""
+        async with self._database.transaction() as tx:
+            await tx.raw.execute(
+                "insert into deployment_secret (name, value) values ($1, $2) on conflict do nothing",
+                name,
+                secrets.token_bytes(SECRET_BYTES),
+            )
+            value: bytes = await tx.raw.fetchval("select value from deployment_secret where name = $1", name)
+        return value

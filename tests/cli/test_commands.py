@@ -140,6 +140,13 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
     assert found["note"] == "see file 7"
     assert len(found["history"]) >= 2
     assert "note" not in cli.json("show", number, "--as", "filer/filer-1")[0]
+    [answer] = cli.json("assessment", number)["assessments"]
+    assert answer["purpose"] == "PURPOSE_CLEARANCE"
+    assert answer["lane"].startswith("LANE_")
+    shown = cli.run("assessment", number).output
+    for name in ("rule_set", "lists", "controls", "selection"):
+        assert answer[name] in shown.replace("\n", "")
+    assert cli.json("assessment", "26DE999999999999R1", code=1)["assessments"] == []
     [released] = cli.json("release", number)
     assert released["state"] != "STATE_HELD"
     lines = [json.loads(line) for line in cli.run("notices", "--json").stdout.splitlines()]
@@ -179,6 +186,21 @@ def test_a_quote_explains_each_charge_and_names_the_law(cli: Any) -> None:
     assert "Regulation" in drawn
     before = cli.json(*arguments[:-1], "2026-06-30")["quotes"][0]
     assert before.get("duty", 0) == 0
+
+
+def test_goods_are_told_free_or_with_the_papers_that_they_need(cli: Any) -> None:
+    free = ["goods", "--to", "de", "--from", "CN", "--item", "620630:Blouse of cotton"]
+    assert [each["verdict"] for each in cli.json(*free)["answers"]] == ["GOODS_VERDICT_FREE"]
+    rifle = ["goods", "--to", "DE", "--from", "CN", "--item", "930630:Hunting rifle ammunition"]
+    [told] = cli.json(*rifle, code=1)["answers"]
+    assert told["verdict"] == "GOODS_VERDICT_PAPERS"
+    assert [paper["type"] for each in told["controls"] for paper in each.get("missing", ())] == ["FIREARM"]
+    assert [each["verdict"] for each in cli.json(*rifle, "--paper", "firearm")["answers"]] == ["GOODS_VERDICT_LIFTED"]
+    shown = cli.run(*rifle, "--item", ":Thumb cuffs of steel", "--item", "1:x", code=1).output
+    for part in ("papers are missing", "FIREARM", "may not be sent", "GOODS_ELEMENT_MALFORMED", "not verified"):
+        assert part in shown
+    before_any_law = cli.json(*rifle, "--on", "2001-01-01")["answers"][0]
+    assert before_any_law["verdict"] == "GOODS_VERDICT_FREE"
 
 
 def test_a_quote_for_a_file_and_for_a_country_without_law(cli: Any, tmp_path: Path) -> None:

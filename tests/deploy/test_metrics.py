@@ -11,10 +11,10 @@ from tests.support.promql import PROMETHEUS, ROOT
 from tools import metric_table
 
 CLOSED = {
-    "cause", "code", "consumer", "currency", "feed", "forced", "kind", "lane", "level", "method", "neighbour", "outcome", "reason",
+    "cause", "code", "consumer", "currency", "feed", "forced", "kind", "lane", "level", "list", "method", "neighbour", "outcome", "reason",
     "sink", "source", "state", "where",
 }  # fmt: skip
-"""Labels whose values come from the code, the contracts, the law that is loaded, or the list of currencies."""
+"""Labels whose values come from the code, the contracts, the loaded law, the list of currencies, or the configured lists of parties."""
 
 
 def test_the_page_is_what_the_code_declares() -> None:

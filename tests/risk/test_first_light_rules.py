@@ -17,6 +17,10 @@ from tests.risk.filings import CASES, TODAY, first_light, table
 RULE_CASES: list[dict[str, Any]] = yaml.safe_load((CASES / "first_light.yaml").read_text())
 
 
+#: Rules that ask history; their cases are in test_history_rules.py.
+BY_HISTORY = {"SPLIT_UNDER_THRESHOLD", "PRICE_IN_LOWEST_HUNDREDTH", "SELLER_NEW_AND_BUSY"}
+
+
 def sentence(case: dict[str, Any]) -> str:
     return f"{case['rule']} {'hits' if case['hits'] else 'does not hit'} because {case['because']}"
 
@@ -42,6 +46,8 @@ def test_rule(case: dict[str, Any]) -> None:
 
 def test_every_rule_has_a_case_that_it_hits_and_one_that_it_does_not() -> None:
     for rule in first_light().rules:
+        if rule.text.id in BY_HISTORY:
+            continue
         outcomes = {case["hits"] for case in RULE_CASES if case["rule"] == rule.text.id}
         assert outcomes == {True, False}, rule.text.id
 

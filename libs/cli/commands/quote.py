@@ -59,7 +59,7 @@ def quote(
     from libs.client.quotes import consignment
     from libs.client.quotes import quote as ask
 
-    as_of = _as_of(day)
+    as_of = as_of_day(day)
     if path is None:
         if not destination or not items:
             raise click.UsageError("Give --to and --item, or a file.")
@@ -110,7 +110,8 @@ def _item(text: str, currency: str, origin: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _as_of(day: str | None) -> int:
+def as_of_day(day: str | None) -> int:
+    """The instant whose law counts: noon of a day that is given, else now; microseconds since 1970."""
     from libs.customs.time import micros_of, parse_day, start_of
 
     if day is None:

@@ -1,0 +1,55 @@
+"""`luxor assessment`: what risk answered for a consignment, and why."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command("assessment", short_help="Tell what risk answered for a consignment, and why.")
+@click.argument("mrn")
+@acting("officer")
+def assessment(context: Context, mrn: str, ident: str) -> None:
+    """Tell every answer that risk gave for the consignment MRN, as an officer: lane, why and by what chance, findings with the
+    listed party that was met and the papers that are missing, and the versions of all that it was judged by.
+    """
+    from libs.client.assessments import assessments
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await assessments(client, mrn)
+
+    found = run(work())
+    context.emit({"assessments": found}, lambda out: _show(out, mrn, found))
+    if not found:
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _show(out: "Console", mrn: str, found: list[dict[str, Any]]) -> None:
+    from libs.cli.text import safe, short, words
+
+    if not found:
+        out.print(f"Risk never assessed {safe(mrn)}, or no longer keeps it.")
+    for each in found:
+        purpose = words(short(each["purpose"], "PURPOSE_"))
+        lane = words(short(each["lane"], "LANE_"))
+        out.print(f"\n[bold]version {each['version']}, {purpose}: {lane}[/], {each['score']} points")
+        cause = words(short(each.get("selection_cause", ""), "SELECTION_CAUSE_"))
+        if each.get("selection_reason"):
+            chance = each.get("chance_ppm", 0) / 10_000
+            out.print(f"  chosen by {cause}: {safe(each['selection_reason'])}, chance {chance:g} %")
+        if each.get("referral_reason"):
+            out.print(f"  recommended: {words(short(each['referral'], 'REFERRAL_'))}, {safe(each['referral_reason'])}")
+        for finding in each["findings"]:
+            item = f", item {finding['item_number']}" if "item_number" in finding else ""
+            out.print(f"  {safe(finding['rule'])}{item}, {finding['points']} points: {safe(finding['sentence'])}")
+            if finding.get("list"):
+                out.print(f"    entry {safe(finding['list_entry'])} of {safe(finding['list'])}")
+                out.print(f"    {safe(finding['explanation'])}")
+        for name in ("rule_set", "lists", "controls", "selection"):
+            if each.get(name):
+                out.print(f"  [dim]{words(name)}: {safe(each[name])}[/]")

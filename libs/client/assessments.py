@@ -1,0 +1,42 @@
+"""What risk answered for a consignment, as plain values: one for each answer, its findings below it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from libs.client.client import Client
+from libs.columns import Ints, Ragged, Strings, Table
+from luxor.risk.v1 import risk_pb2 as pb
+
+_ENUMS: Mapping[str, Callable[[int], str]] = {
+    "lane": lambda number: pb.Lane.Name(pb.Lane.ValueType(number)),
+    "selection_cause": lambda number: pb.SelectionCause.Name(pb.SelectionCause.ValueType(number)),
+    "referral": lambda number: pb.Referral.Name(pb.Referral.ValueType(number)),
+}
+"""Columns that hold numbers of enums, and how each is named."""
+
+
+async def assessments(client: Client, mrn: str) -> list[dict[str, Any]]:
+    """Return the answers that are kept of a consignment, by version and purpose; only what is known."""
+    answer = await client.assessments(mrn)
+    found = []
+    for each in answer.assessments:
+        table = Table.decode(each.assessment)
+        told = {"version": each.version, "purpose": pb.Purpose.Name(each.purpose), "day": each.day}
+        told |= _row(table, 0)
+        findings = table.child("findings")
+        told["findings"] = [_row(findings, row) for row in range(findings.rows)]
+        found.append(told)
+    return found
+
+
+def _row(table: Table, row: int) -> dict[str, Any]:
+    """One row of a table, without its child tables and what is absent."""
+    values: dict[str, Any] = {}
+    for name, column in table.columns.items():
+        if isinstance(column, Strings) and column[row]:
+            values[name] = column[row]
+        elif isinstance(column, Ints) and (number := column[row]) is not None:
+            values[name] = _ENUMS[name](number) if name in _ENUMS else number
+        elif isinstance(column, Ragged) and isinstance(column.values, Strings) and column.lengths[row]:
+            values[name] = column.values.tolist()[column.span(row)]
+    return values

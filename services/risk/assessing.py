@@ -1,0 +1,120 @@
+"""A whole assessment: everything that risk holds against a batch, put together. Pure: what is in force and what is known
+of the past come in, an answer and what it leaves in the log go out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Table
+from libs.customs.countries import EU_MEMBERS, UNION
+from luxor.risk.v1 import risk_pb2
+from services.risk.controls import ControlSet, Stage
+from services.risk.derived import Facts
+from services.risk.goods import judge_goods
+from services.risk.history import Record, record_of
+from services.risk.parties import screen_parties, versions_of
+from services.risk.past import Known, Past
+from services.risk.rules import RuleSet
+from services.risk.scoring import More, assess
+from services.risk.screening.index import Index
+from services.risk.selecting import Chosen, choose, recommend
+from services.risk.selection import Parameters, TallyRecord
+
+STAGES: Final[dict[int, Stage]] = {
+    risk_pb2.PURPOSE_CLEARANCE: "clearance",
+    risk_pb2.PURPOSE_PRE_LOADING: "pre_loading",
+}
+#: The profile's table of values under which consignments are favoured: country of destination, or EU → euro cents.
+FAVOURED: Final = "favoured_below_eur_cents"
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What a batch is assessed by: one version of each, taken once a batch."""
+
+    rules: RuleSet
+    index: Index
+    controls: ControlSet
+    selection: Parameters | None = None
+    """None: the lane is the one that findings advise and nothing is drawn."""
+
+
+@dataclass
+class Assessed:
+    """The answer for a batch, and what it leaves in the log."""
+
+    table: Table
+    """A table of AssessmentColumns."""
+    record: Record | None = None
+    """What history keeps of the batch; None where no past was given."""
+    chosen: Chosen | None = None
+    """The lanes that selection chose; None where nothing was selected."""
+    kept: tuple[Record, TallyRecord | None] | None = field(default=None, init=False)
+    """Both of the rows that were assessed for the first time, once they are packed."""
+
+    def pack(self, fresh: npt.NDArray[np.intp]) -> tuple[int, bytes, bytes]:
+        """How many rows are kept, and record and tally of these rows as bytes."""
+        assert self.record is not None
+        record = self.record if len(fresh) == self.record.rows else self.record.take(fresh)
+        tally = None if self.chosen is None else self.chosen.tally(fresh)
+        self.kept = record, tally
+        return len(fresh), record.to_bytes(), b"" if tally is None else tally.to_bytes()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the batch alone tells: all that needs no past, and so may be found while the store is asked for it."""
+
+    facts: Facts
+    more: tuple[More, ...]
+    """Findings of goods controls and of screening."""
+
+
+def see(in_force: InForce, table: Table, purpose: int) -> Seen:
+    """Judge the goods and screen the parties of a batch of consignments."""
+    facts = Facts(table, in_force.rules.rates)
+    goods = judge_goods(in_force.controls, table, facts, STAGES[purpose])
+    return Seen(facts, (goods, screen_parties(in_force.index, table)))
+
+
+def assess_batch(
+    in_force: InForce,
+    table: Table,
+    purpose: int,
+    known: Known | None = None,
+    past: Past | None = None,
+    seen: Seen | None = None,
+) -> Assessed:
+    """Assess a batch of consignments (a table of ConsignmentColumns) for a purpose.
+
+    Without a past the columns of history are unknown, nothing is drawn, and nothing is left in the log.
+    """
+    rules = in_force.rules
+    seen = seen or see(in_force, table, purpose)
+    facts = seen.facts
+    record = None
+    if known is not None and past is not None:
+        record = record_of(table, facts, past.hasher, known.now, counted=known.new, thresholds=favoured_below(rules))
+        facts.history = past.history.read(record)
+    versions = {"lists": versions_of(in_force.index), "controls": in_force.controls.version}
+    answer = assess(rules, table, facts=facts, more=seen.more, constants=versions)
+    if in_force.selection is None or known is None or past is None:
+        return Assessed(answer, record)
+    if purpose == risk_pb2.PURPOSE_PRE_LOADING:
+        return Assessed(recommend(in_force.selection, table, answer), record)
+    chosen = choose(in_force.selection, past, known, table, answer)
+    return Assessed(chosen.table, record, chosen)
+
+
+def favoured_below(rules: RuleSet) -> dict[str, int]:
+    """Per country of destination the value in euro cents under which consignments are favoured."""
+    table = rules.data.get(FAVOURED, {})
+    assert isinstance(table, Mapping)
+    told = {country: int(value) for country, value in table.items()}
+    return dict.fromkeys(EU_MEMBERS, told[UNION]) | told if UNION in told else told

@@ -1,0 +1,229 @@
+"""Goods controls as written: one YAML file a jurisdiction, checked as a whole.
+
+One mistake anywhere refuses all files together, and all mistakes are told at once with file, line and control, as with
+rules. What a control means is in controls.py.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from libs.customs.countries import COUNTRIES, EU_MEMBERS, ORIGINS, UNION
+from services.risk.functions import normal
+from services.risk.yaml_file import YamlFile, YamlFileError
+
+CONTROLS_MAX: Final = 2_000
+MODES: Final = {"sea": 1, "rail": 2, "road": 3, "air": 4, "post": 5}
+
+Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{2,62}$")]
+Sentence = Annotated[str, msgspec.Meta(min_length=8, max_length=300)]
+ReferenceId = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
+Prefix = Annotated[str, msgspec.Meta(pattern=r"^([0-9]{2}|[0-9]{4,10})$")]
+Phrase = Annotated[str, msgspec.Meta(min_length=2, max_length=100)]
+UnNumber = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}$")]
+
+
+class ControlFileError(ValueError):
+    """Files of controls that are refused; `mistakes` tells each one with its place."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("the goods controls are refused:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class ReferenceText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a control stands in law. `verified` tells that somebody compared the control with the text in force."""
+
+    law: Sentence
+    verified: bool
+    article: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] = ""
+
+
+class PaperText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A document that lifts a restriction: its type as filed in supporting documents, and what it is."""
+
+    type: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{3,8}$")]
+    name: Sentence
+
+
+class ControlText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A control as written."""
+
+    id: Code
+    version: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    measure: Literal["prohibited", "restricted"]
+    lane: Literal["red", "yellow"]
+    sentence: Sentence
+    legal: Annotated[tuple[ReferenceId, ...], msgspec.Meta(min_length=1, max_length=5)]
+    owner: Annotated[str, msgspec.Meta(min_length=3, max_length=70)]
+    valid_from: datetime.date
+    valid_until: datetime.date | None = None
+    hs: tuple[Prefix, ...] = ()
+    """Commodity codes that begin so."""
+    hs_except: tuple[Prefix, ...] = ()
+    words: tuple[Phrase, ...] = ()
+    """Words and phrases, whole, in any script and language."""
+    words_except: tuple[Phrase, ...] = ()
+    un_numbers: tuple[UnNumber, ...] = ()
+    """United Nations numbers of dangerous goods."""
+    match: Literal["any", "hs_and_words"] = "any"
+    """Whether one of code, words and UN number is enough, or a code and a word must meet."""
+    direction: Literal["import", "export"] = "import"
+    stages: tuple[Literal["pre_loading", "clearance"], ...] = ()
+    """Stages that it counts at; none: all."""
+    modes: tuple[Literal["sea", "rail", "road", "air", "post"], ...] = ()
+    """Transport modes that it counts for; none: all. A mode that is not told counts for all."""
+    origins: tuple[str, ...] = ()
+    """Countries of origin that it counts for; none: all. An origin that is not told counts for all."""
+    papers: tuple[PaperText, ...] = ()
+    """What lifts it."""
+    papers_needed: Literal["any", "all"] = "any"
+
+
+class FileText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file as written."""
+
+    format: Literal[1]
+    jurisdiction: Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}$")]
+    name: Sentence
+    source: Sentence
+    references: dict[ReferenceId, ReferenceText]
+    controls: Annotated[tuple[ControlText, ...], msgspec.Meta(min_length=1, max_length=CONTROLS_MAX)]
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files that were read: what each says, and the version of it all."""
+
+    files: tuple[FileText, ...]
+    version: str
+
+    def countries(self, jurisdiction: str) -> frozenset[str]:
+        """The countries of a jurisdiction."""
+        return EU_MEMBERS if jurisdiction == UNION else frozenset({jurisdiction})
+
+
+def read_controls(paths: Iterable[Path]) -> Written:
+    """Read and check files of controls. Raises ControlFileError with every mistake of all of them."""
+    mistakes: list[str] = []
+    texts: list[FileText] = []
+    places: dict[str, str] = {}
+    jurisdictions: dict[str, str] = {}
+    for path in paths:
+        try:
+            file = YamlFile(path)
+            text = _converted(file)
+        except (YamlFileError, ControlFileError) as error:
+            mistakes += error.mistakes if isinstance(error, ControlFileError) else [str(error)]
+            continue
+        texts.append(text)
+        mistakes += _file_mistakes(file, text, jurisdictions)
+        for index, control in enumerate(text.controls):
+            place = file.place(f"$.controls[{index}]")
+            if control.id in places:
+                mistakes.append(
+                    f"{place}: control {control.id}: the id is taken at {places[control.id]}; ids are unique"
+                )
+            places.setdefault(control.id, place)
+            mistakes += _control_mistakes(file, index, control, text)
+    if not texts and not mistakes:
+        mistakes.append("there is no file of controls")
+    if mistakes:
+        raise ControlFileError(mistakes)
+    digest = hashlib.sha256(msgspec.json.encode(texts, order="deterministic")).hexdigest()[:12]
+    return Written(tuple(texts), f"controls+{digest}")
+
+
+def mistake_of(error: msgspec.ValidationError) -> tuple[str, str]:
+    """What is wrong and where, as a path of YamlFile: of a key that is wrong, the mapping that it stands in."""
+    message, _, where = str(error).partition(" - at `")
+    if where.startswith("key` in `"):
+        return f"a key: {message}", where.removeprefix("key` in `").rstrip("`")
+    where = where.rstrip("`")
+    # A value under any key of a mapping is told as $.mapping[...], which is no path of the file.
+    return message, where.partition("[...]")[0] if where.startswith("$") else "$"
+
+
+def _converted(file: YamlFile) -> FileText:
+    try:
+        return msgspec.convert(file.data, FileText)
+    except msgspec.ValidationError as error:
+        message, where = mistake_of(error)
+        if "got `bool`" in message:
+            message += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
+        elif "Expected `str`, got `int`" in message:
+            message += "; put codes and numbers in quotes, or a leading 0 is lost"
+        found = re.match(r"\$\.controls\[(\d+)\]", where)
+        name = _name_of(file.data["controls"][int(found[1])]) if found else ""
+        raise ControlFileError([f"{file.place(where)}: {name}{message} (at {where.removeprefix('$.')})"]) from None
+
+
+def _name_of(control: Any) -> str:
+    return f"control {control['id']}: " if isinstance(control, dict) and isinstance(control.get("id"), str) else ""
+
+
+def _file_mistakes(file: YamlFile, text: FileText, jurisdictions: dict[str, str]) -> list[str]:
+    mistakes = []
+    place = file.place("$.jurisdiction")
+    if text.jurisdiction != UNION and text.jurisdiction not in COUNTRIES:
+        mistakes.append(f"{place}: {text.jurisdiction} is no country (alpha-2, or EU for the member states)")
+    if text.jurisdiction in jurisdictions:
+        mistakes.append(
+            f"{place}: {text.jurisdiction} has a file already, {jurisdictions[text.jurisdiction]}; join them"
+        )
+    jurisdictions.setdefault(text.jurisdiction, str(file.path))
+    used = {reference for control in text.controls for reference in control.legal}
+    mistakes += [
+        f"{file.place(f'$.references.{name}')}: no control names the reference {name}; remove it"
+        for name in text.references
+        if name not in used
+    ]
+    return mistakes
+
+
+def _control_mistakes(file: YamlFile, index: int, control: ControlText, text: FileText) -> list[str]:
+    """Every mistake of one control that its types do not tell."""
+    where = f"$.controls[{index}]"
+    mistakes: list[str] = []
+
+    def wrong(part: str, message: str) -> None:
+        mistakes.append(f"{file.place(where + part)}: control {control.id}: {message}")
+
+    if not (control.hs or control.words or control.un_numbers):
+        wrong("", "it names no goods; give hs, words or un_numbers")
+    if control.match == "hs_and_words" and not (control.hs and control.words):
+        wrong(".match", "a code and a word must meet, so give both hs and words")
+    if control.measure == "prohibited" and control.papers:
+        wrong(".papers", "no paper lifts a prohibition; call it restricted, or remove the papers")
+    if control.measure == "restricted" and not control.papers:
+        wrong("", "it is restricted, and no paper lifts it; give papers, or call it prohibited")
+    if control.valid_until is not None and control.valid_until < control.valid_from:
+        wrong(".valid_until", f"it ends on {control.valid_until}, before it begins on {control.valid_from}")
+    for name in control.legal:
+        if name not in text.references:
+            wrong(".legal", f"there is no reference {name}; known are {', '.join(text.references) or 'none'}")
+    for place, origin in enumerate(control.origins):
+        if origin not in ORIGINS:
+            wrong(f".origins[{place}]", f"{origin} is no country of origin (alpha-2, or EU)")
+    for part in ("words", "words_except"):
+        seen: dict[str, str] = {}
+        for place, word in enumerate(getattr(control, part)):
+            form = normal(word)
+            if not form:
+                wrong(f".{part}[{place}]", f"{word!r} has no letter or digit")
+            elif form in seen:
+                wrong(f".{part}[{place}]", f"{word!r} says the same as {seen[form]!r}; keep one of the two")
+            seen.setdefault(form, word)
+    for code in control.hs:
+        shorter = next((other for other in control.hs if code != other and code.startswith(other)), None)
+        if shorter:
+            wrong(".hs", f"{code} lies within {shorter}; keep {shorter}")
+    return mistakes

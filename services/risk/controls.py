@@ -1,0 +1,329 @@
+"""Goods controls: what may not come in or go out, or only with papers, by jurisdiction, commodity code and words.
+
+All words of all controls are compiled into one look-up, so a description is walked once whatever the number of
+controls; each control is a bit, and what a code, a description or a country says is a whole number of bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from libs.columns import Ints, Ragged, Strings, Table
+from libs.customs.time import MICROS_PER_DAY, day_of_date
+from services.risk.control_files import MODES, ControlText, PaperText, ReferenceText, Written, read_controls
+from services.risk.derived import Facts
+from services.risk.functions import normal
+from services.risk.rules import OPEN_END
+from services.risk.vectors import BoolArray, IntArray
+
+#: Descriptions and codes whose controls are remembered; then all begin anew. Bounds memory whatever is filed.
+REMEMBERED_MAX: Final = 16_384
+LINES_MAX: Final = 2_000_000
+POST: Final = MODES["post"]
+STAGES: Final = ("pre_loading", "clearance")
+
+
+Stage = Literal["pre_loading", "clearance"]
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control ready for use."""
+
+    text: ControlText
+    jurisdiction: str
+    references: tuple[ReferenceText, ...]
+    first_day: int
+    last_day: int
+
+    @property
+    def prohibits(self) -> bool:
+        """Whether no paper lifts it."""
+        return self.text.measure == "prohibited"
+
+    def missing(self, types: frozenset[str]) -> tuple[PaperText, ...]:
+        """The papers that are still needed where those of `types` are there; none where it is lifted."""
+        papers = self.text.papers
+        if self.text.papers_needed == "any":
+            return () if any(paper.type in types for paper in papers) else papers
+        return tuple(paper for paper in papers if paper.type not in types)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Goods to judge, one line each; all columns have one value a line, "" and absent where it is not told."""
+
+    description: Strings
+    commodity_code: Strings
+    origin: Strings
+    un_number: Strings
+    dispatch: Strings
+    """Country that the goods leave."""
+    destination: Strings
+    """Country that they are bound for."""
+    mode: Ints
+    """Mode of transport, a number of TransportMode."""
+    day: Ints
+    """Day whose law counts, days since 1970-01-01; where it is absent nothing is judged."""
+    papers: Sequence[frozenset[str]]
+    """Types of the valid documents that go with the line."""
+
+    @property
+    def rows(self) -> int:
+        """How many lines there are."""
+        return len(self.description)
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Controls that lines meet, in the order of lines and controls; all arrays have one value a hit."""
+
+    line: IntArray
+    control: IntArray
+    """Its place in `ControlSet.controls`."""
+    lifted: BoolArray
+    """Whether the papers that it needs are there."""
+    missing: tuple[tuple[str, ...], ...]
+    """Types of the papers that are missing: one of them or all, as `papers_needed` says; none where it is lifted or
+    where no paper lifts it.
+    """
+
+    def __len__(self) -> int:
+        return len(self.line)
+
+
+class Answer(IntEnum):
+    """What may be done with a line; a higher number outweighs a lower one."""
+
+    FREE = 0
+    """No control of the countries concerned names such goods."""
+    LIFTED = 1
+    """Controls name them, and the papers that they need are there."""
+    NOT_COVERED = 2
+    """No controls are known for the destination, so nothing can be said."""
+    PAPERS = 3
+    """Papers are missing."""
+    PROHIBITED = 4
+    """No paper lifts the prohibition."""
+
+
+class ControlSet:
+    """Controls of all jurisdictions, compiled."""
+
+    def __init__(self, written: Written) -> None:
+        self.version = written.version
+        self.controls: tuple[Control, ...] = tuple(
+            Control(
+                text,
+                file.jurisdiction,
+                tuple(file.references[name] for name in text.legal),
+                day_of_date(text.valid_from),
+                OPEN_END if text.valid_until is None else day_of_date(text.valid_until),
+            )
+            for file in written.files
+            for text in file.controls
+        )
+        self._imports: dict[str, int] = {}
+        self._exports: dict[str, int] = {}
+        self._words: dict[str, list[tuple[str, int, bool]]] = {}
+        self._codes: dict[str, int] = {}
+        self._codes_except: dict[str, int] = {}
+        self._un_numbers: dict[str, int] = {}
+        self._both = 0
+        self._stages = dict.fromkeys(STAGES, 0)
+        for place, control in enumerate(self.controls):
+            for country in written.countries(control.jurisdiction):
+                scope = self._imports if control.text.direction == "import" else self._exports
+                scope[country] = scope.get(country, 0) | 1 << place
+            self._compile(control.text, 1 << place)
+        #: Countries whose imports are judged.
+        self.covered = frozenset(self._imports)
+        self._days = sorted({c.first_day for c in self.controls} | {c.last_day + 1 for c in self.controls})
+        self._by_text: dict[str, tuple[int, int]] = {}
+        self._by_code: dict[str, tuple[int, int]] = {}
+        self._scopes: dict[tuple[str, str, str, int, int], int] = {}
+
+    def _compile(self, text: ControlText, bit: int) -> None:
+        for words, excepts in ((text.words, False), (text.words_except, True)):
+            for word in words:
+                form = normal(word)
+                self._words.setdefault(form.split(" ", 1)[0], []).append((form, bit, excepts))
+        for codes, table in (
+            (text.hs, self._codes),
+            (text.hs_except, self._codes_except),
+            (text.un_numbers, self._un_numbers),
+        ):
+            for code in codes:
+                table[code] = table.get(code, 0) | bit
+        if text.match == "hs_and_words":
+            self._both |= bit
+        for stage in text.stages or STAGES:
+            self._stages[stage] |= bit
+
+    def said(self, description: str) -> tuple[int, int]:
+        """The controls whose words a description says, and those whose exceptions; one walk over its words."""
+        found = self._by_text.get(description)
+        if found is None:
+            form = f"{normal(description)} "
+            hit = spared = at = 0
+            while at < len(form):
+                end = form.index(" ", at)
+                for phrase, bit, excepts in self._words.get(form[at:end], ()):
+                    if form.startswith(phrase, at) and form[at + len(phrase)] == " ":
+                        hit, spared = (hit, spared | bit) if excepts else (hit | bit, spared)
+                at = end + 1
+            found = hit, spared
+            if len(self._by_text) >= REMEMBERED_MAX:
+                self._by_text = {}
+            self._by_text[description] = found
+        return found
+
+    def coded(self, code: str) -> tuple[int, int]:
+        """The controls within whose codes a commodity code lies, and those within whose exceptions."""
+        found = self._by_code.get(code)
+        if found is None:
+            hit = spared = 0
+            for length in range(2, len(code) + 1):
+                hit |= self._codes.get(code[:length], 0)
+                spared |= self._codes_except.get(code[:length], 0)
+            found = hit, spared
+            if len(self._by_code) >= REMEMBERED_MAX:
+                self._by_code = {}
+            self._by_code[code] = found
+        return found
+
+    def scope(self, dispatch: str, destination: str, origin: str, mode: int, day: int) -> int:
+        """The controls that count for goods between two countries, of an origin, by a mode and on a day."""
+        period = int(np.searchsorted(self._days, day, side="right"))
+        key = (dispatch, destination, origin, mode, period)
+        found = self._scopes.get(key)
+        if found is None:
+            found = self._imports.get(destination, 0) | self._exports.get(dispatch, 0)
+            for place, control in enumerate(self.controls):
+                text = control.text
+                out_of_time = not control.first_day <= day <= control.last_day
+                # Post flies as a rule, so what counts by air counts for it.
+                elsewhere = (
+                    text.modes
+                    and mode
+                    and not any(MODES[each] == mode or (each == "air" and mode == POST) for each in text.modes)
+                )
+                if out_of_time or elsewhere or (text.origins and origin and origin not in text.origins):
+                    found &= ~(1 << place)
+            if len(self._scopes) >= REMEMBERED_MAX:
+                self._scopes = {}
+            self._scopes[key] = found
+        return found
+
+    def judge(self, lines: Lines, stage: Stage | None = None) -> Hits:
+        """The controls that each line meets at a stage (None: at any), those that its papers lift among them."""
+        at_stage = -1 if stage is None else self._stages[stage]
+        texts = [self.said(text) for text in lines.description.dictionary]
+        codes = [self.coded(code) for code in lines.commodity_code.dictionary]
+        numbers = [self._un_numbers.get(number, 0) for number in lines.un_number.dictionary]
+        # Most lines meet no control whatever their country, and leave here as a whole.
+        candidates = (
+            _where(lines.description, [hit for hit, _ in texts])
+            | _where(lines.commodity_code, [hit for hit, _ in codes])
+            | _where(lines.un_number, numbers)
+        ) & lines.day.valid
+        rows: list[int] = []
+        places: list[int] = []
+        lifted: list[bool] = []
+        missing: list[tuple[str, ...]] = []
+        for row in np.flatnonzero(candidates).tolist():
+            said, said_not = texts[lines.description.indices[row]]
+            coded, coded_not = codes[lines.commodity_code.indices[row]]
+            numbered = numbers[lines.un_number.indices[row]]
+            hit = ((said | coded | numbered) & ~self._both | said & coded & self._both) & ~(said_not | coded_not)
+            hit &= at_stage & self.scope(
+                lines.dispatch[row],
+                lines.destination[row],
+                lines.origin[row],
+                int(lines.mode.values[row]),
+                int(lines.day.values[row]),
+            )
+            while hit:
+                place = (hit & -hit).bit_length() - 1
+                hit &= hit - 1
+                control = self.controls[place]
+                lacking = tuple(paper.type for paper in control.missing(lines.papers[row]))
+                rows.append(row)
+                places.append(place)
+                lifted.append(not control.prohibits and not lacking)
+                missing.append(lacking)
+        return Hits(np.array(rows, np.int64), np.array(places, np.int64), np.array(lifted, np.bool_), tuple(missing))
+
+    def answers(self, lines: Lines, hits: Hits) -> list[Answer]:
+        """What may be done with each line: "may this be sent there, and with what papers?"."""
+        covered = lines.destination.isin(self.covered) & lines.day.valid
+        answers = np.where(covered, Answer.FREE, Answer.NOT_COVERED).astype(np.int64)
+        prohibits = np.array([control.prohibits for control in self.controls], np.bool_)[hits.control]
+        worth = np.where(prohibits, Answer.PROHIBITED, np.where(hits.lifted, Answer.LIFTED, Answer.PAPERS))
+        np.maximum.at(answers, hits.line, worth)
+        return [Answer(answer) for answer in answers.tolist()]
+
+
+def _where(column: Strings, bits: Sequence[int]) -> BoolArray:
+    any_bit = np.array([bit != 0 for bit in bits], np.bool_)
+    if not any_bit.any():
+        return np.zeros(len(column), np.bool_)
+    return np.take(any_bit, column.indices)
+
+
+def load_controls(paths: Iterable[Path]) -> ControlSet:
+    """Read, check and compile files of controls. Raises ControlFileError with every mistake."""
+    return ControlSet(read_controls(paths))
+
+
+def lines_of(table: Table, facts: Facts) -> Lines:
+    """The items of consignments as lines: countries and mode of their consignment, papers of both that are valid on the
+    day of acceptance.
+    """
+    items, owners = facts.items, facts.owners
+    of_consignment = _papers(table.ragged("supporting_documents"), facts.acceptance_day)
+    of_item = _papers(items.ragged("supporting_documents"), facts.acceptance_day.take(owners))
+    nothing: frozenset[str] = frozenset()
+    if of_consignment or of_item:
+        papers = [
+            of_item.get(item, nothing) | of_consignment.get(owner, nothing)
+            for item, owner in enumerate(owners.tolist())
+        ]
+    else:
+        papers = [nothing] * items.rows
+    return Lines(
+        items.strings("description"),
+        items.strings("commodity_code"),
+        items.strings("origin_country"),
+        items.strings("un_number"),
+        _of_owner(table.strings("dispatch_country"), owners),
+        _of_owner(facts.destination, owners),
+        table.ints("transport_mode").take(owners),
+        facts.acceptance_day.take(owners),
+        papers,
+    )
+
+
+def _of_owner(column: Strings, owners: IntArray) -> Strings:
+    return Strings(column.dictionary, column.indices[owners])
+
+
+def _papers(documents: Ragged, days: Ints) -> dict[int, frozenset[str]]:
+    """Per row that has documents the types of those that are valid; one that tells no end, or no day, is."""
+    values = documents.values
+    assert isinstance(values, Table)
+    if values.rows == 0:
+        return {}
+    types, until = values.strings("type"), values.ints("valid_until")
+    owners = documents.owners()
+    over = until.valid & days.valid[owners] & (until.values // MICROS_PER_DAY < days.values[owners])
+    papers: dict[int, set[str]] = {}
+    for place in np.flatnonzero(~over & types.present).tolist():
+        papers.setdefault(int(owners[place]), set()).add(types[place])
+    return {row: frozenset(found) for row, found in papers.items()}

@@ -1,0 +1,38 @@
+"""What a finding says, whoever found it: a rule, a control of goods or the screening of parties."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which party was taken for which listed one."""
+
+    party: str
+    """consignor, consignee, seller, buyer or importer."""
+    list: str
+    """Version of the list."""
+    entry: str
+    """The list's own id of the entry."""
+    score: int
+    """Thousandths."""
+    explanation: str
+    """Which words meet and how, for officers alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingText:
+    """All that findings of one kind have in common."""
+
+    id: str
+    version: int
+    points: int
+    """Added to the score once a consignment."""
+    lane: Literal["red", "yellow", "blue", "none"]
+    reason: str
+    sentence: str
+    papers: tuple[str, ...] = ()
+    """Types of the documents that would lift it."""
+    match: Match | None = None

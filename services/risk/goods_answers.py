@@ -1,0 +1,105 @@
+"""Answers to "may this be sent there, and with what papers?": lines of a request as columns, and verdicts as messages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Ints, Strings
+from libs.customs.countries import ORIGINS, is_country
+from luxor.risk.v1 import risk_pb2 as pb
+from services.risk.controls import Answer, Control, ControlSet, Hits, Lines
+
+LINES_MAX: Final = 1_000
+DESCRIPTION_MAX: Final = 512
+PAPERS_MAX: Final = 20
+_CODE: Final = re.compile(r"[0-9]{2}([0-9]{2}){0,4}")
+_UN_NUMBER: Final = re.compile(r"[0-9]{4}")
+_PAPER: Final = re.compile(r"[A-Z0-9]{3,8}")
+
+VERDICTS: Final = {
+    Answer.FREE: pb.GOODS_VERDICT_FREE,
+    Answer.LIFTED: pb.GOODS_VERDICT_LIFTED,
+    Answer.NOT_COVERED: pb.GOODS_VERDICT_NOT_COVERED,
+    Answer.PAPERS: pb.GOODS_VERDICT_PAPERS,
+    Answer.PROHIBITED: pb.GOODS_VERDICT_PROHIBITED,
+}
+_LANES: Final = {"red": pb.LANE_RED, "yellow": pb.LANE_YELLOW}
+
+
+def fault_of(line: pb.GoodsLine) -> tuple[str, str]:
+    """Why a line cannot be judged, a reason of the catalogue, and the element at fault; "" twice where it can."""
+    if not line.destination_country:
+        return "GOODS_DESTINATION_MISSING", "destination_country"
+    if not (line.commodity_code or line.description.strip()):
+        return "GOODS_UNNAMED", "commodity_code"
+    for element in ("destination_country", "dispatch_country"):
+        country = getattr(line, element)
+        if country and not is_country(country):
+            return "COUNTRY_UNKNOWN", element
+    if line.origin_country and line.origin_country not in ORIGINS:
+        return "COUNTRY_UNKNOWN", "origin_country"
+    for element, form in (("commodity_code", _CODE), ("un_number", _UN_NUMBER)):
+        value = getattr(line, element)
+        if value and not form.fullmatch(value):
+            return "GOODS_ELEMENT_MALFORMED", element
+    if len(line.description) > DESCRIPTION_MAX:
+        return "GOODS_ELEMENT_MALFORMED", "description"
+    if len(line.paper_types) > PAPERS_MAX or not all(map(_PAPER.fullmatch, line.paper_types)):
+        return "GOODS_ELEMENT_MALFORMED", "paper_types"
+    return "", ""
+
+
+def lines_asked(lines: Sequence[pb.GoodsLine], day: int) -> Lines:
+    """Lines of a request as columns, all judged by the law of one day (days since 1970-01-01)."""
+
+    def texts(element: str) -> Strings:
+        return Strings.of([getattr(line, element) for line in lines])
+
+    return Lines(
+        texts("description"),
+        texts("commodity_code"),
+        texts("origin_country"),
+        texts("un_number"),
+        texts("dispatch_country"),
+        texts("destination_country"),
+        Ints.of([line.transport_mode for line in lines]),
+        Ints.constant(day, len(lines)),
+        [frozenset(line.paper_types) for line in lines],
+    )
+
+
+def check_goods(controls: ControlSet, lines: Sequence[pb.GoodsLine], day: int) -> list[pb.GoodsAnswer]:
+    """Answer each line, in their order. Lines that cannot be judged tell why and do not hold up the others."""
+    faults = [fault_of(line) for line in lines]
+    answers = [pb.GoodsAnswer(reason=reason, path=path) for reason, path in faults]
+    good = [row for row, (reason, _) in enumerate(faults) if not reason]
+    asked = lines_asked([lines[row] for row in good], day)
+    hits = controls.judge(asked)
+    for row, verdict in zip(good, controls.answers(asked, hits), strict=True):
+        answers[row].verdict = VERDICTS[verdict]
+    for hit in range(len(hits)):
+        row = good[int(hits.line[hit])]
+        answers[row].controls.append(_told(controls.controls[int(hits.control[hit])], hits, hit))
+    return answers
+
+
+def _told(control: Control, hits: Hits, hit: int) -> pb.GoodsControl:
+    text = control.text
+    missing = hits.missing[hit]
+    return pb.GoodsControl(
+        id=text.id,
+        version=text.version,
+        jurisdiction=control.jurisdiction,
+        on_export=text.direction == "export",
+        prohibits=control.prohibits,
+        lifted=bool(np.bool_(hits.lifted[hit])),
+        lane=_LANES[text.lane],
+        sentence=text.sentence,
+        missing=[pb.GoodsPaper(type=each.type, name=each.name) for each in text.papers if each.type in missing],
+        any_paper_lifts=text.papers_needed == "any",
+        laws=[pb.GoodsLaw(law=each.law, article=each.article, verified=each.verified) for each in control.references],
+    )

@@ -1,0 +1,22 @@
+"""History of what was assessed, as columns for rules and the model. See docs/risk/history.md."""
+
+from services.risk.history.columns import DESCRIBED
+from services.risk.history.columns import History as HistoryColumns
+from services.risk.history.history import Bounds, History, SnapshotError
+from services.risk.history.keys import Hasher, record_of
+from services.risk.history.packing import PackingError
+from services.risk.history.record import Kind, Outcomes, Record
+
+__all__ = [
+    "DESCRIBED",
+    "Bounds",
+    "Hasher",
+    "History",
+    "HistoryColumns",
+    "Kind",
+    "Outcomes",
+    "PackingError",
+    "Record",
+    "SnapshotError",
+    "record_of",
+]

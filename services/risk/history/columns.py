@@ -1,0 +1,81 @@
+"""The names of history's columns, what they mean, and the columns of one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from libs.columns import Ints
+from services.risk.history.events import VALUE_MAX as VALUE_MAX
+from services.risk.history.record import Kind
+from services.risk.history.windows import LEVELS, SPLIT_LEVELS
+
+#: Kinds that split what they buy.
+SPLIT_KINDS: Final = (Kind.CONSIGNEE, Kind.ADDRESS)
+ADDRESS_CONSIGNEES: Final = "address_consignees_30d"
+_WINDOWS: Final = {"1h": "the last hour", "24h": "the last 24 hours", "30d": "the last 30 days"}
+_KINDS: Final = {
+    Kind.CONSIGNEE: "this consignee",
+    Kind.ADDRESS: "the consignee's address",
+    Kind.SELLER: "this seller",
+    Kind.PLATFORM: "this platform",
+    Kind.CARRIER: "this carrier",
+}
+
+
+def name(kind: Kind, what: str) -> str:
+    """The name of a column of a kind of key: "consignee_count_1h"."""
+    return f"{kind.name.lower()}_{what}"
+
+
+def _described() -> dict[str, dict[str, str]]:
+    consignment: dict[str, str] = {}
+    for kind, who in _KINDS.items():
+        for level in LEVELS:
+            window = _WINDOWS[level.name]
+            consignment[name(kind, f"count_{level.name}")] = f"Consignments of {who} in {window}, with this one."
+            consignment[name(kind, f"value_eur_cents_{level.name}")] = (
+                f"Value of the consignments of {who} in {window}, with this one, euro cents; unknown values count 0."
+            )
+        if kind in SPLIT_KINDS:
+            for level in SPLIT_LEVELS:
+                window = _WINDOWS[level.name]
+                consignment[name(kind, f"low_count_{level.name}")] = (
+                    f"Those consignments of {who} in {window} whose value is known and under the threshold, with this one."
+                )
+                consignment[name(kind, f"low_value_eur_cents_{level.name}")] = (
+                    f"Value of those consignments of {who} in {window} that are under the threshold, euro cents."
+                )
+        consignment[name(kind, "known_days")] = f"Whole days since {who} was first seen; 0 for a new one."
+        consignment[name(kind, "inspected")] = f"Inspections of consignments of {who} so far."
+        consignment[name(kind, "hit_permille")] = (
+            f"Thousandths of those inspections of {who} that found a violation; absent where there was none."
+        )
+    consignment[ADDRESS_CONSIGNEES] = (
+        "Different consignees at the consignee's address in the last 30 days, with this one."
+    )
+    return {
+        "": consignment,
+        "items": {
+            "price_permille": "Where the price per kilogram lies among those of the same HS6 and origin, in thousandths from the lowest; "
+            "absent where fewer than 30 are known.",
+            "price_count": "How many prices of the same HS6 and origin are known.",
+        },
+    }
+
+
+#: What each column means, by the path of its table ("" the consignments, "items") and its name. All are whole numbers.
+DESCRIBED: Final[Mapping[str, Mapping[str, str]]] = _described()
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The columns of one batch: those of consignments and those of items, by name."""
+
+    consignments: Mapping[str, Ints]
+    items: Mapping[str, Ints]
+
+    def column(self, path: str, name: str) -> Ints | None:
+        """A column by the path of its table and its name; None where history has none of that name."""
+        return (self.items if path == "items" else self.consignments).get(name) if path in DESCRIBED else None

@@ -1,0 +1,359 @@
+"""History of what was assessed: who got and sent how much in the last hour, day and 30 days, and at what prices.
+
+A replica follows the log of assessments (`apply`) and answers for a batch (`read`) as if every consignment before it,
+also in the batch itself, had been assessed. Time is that of the record, never the machine's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Ints
+from libs.customs.partitions import PARTITIONS
+from services.risk.history import columns
+from services.risk.history.events import VALUE_MAX, Events
+from services.risk.history.open_table import BoolArray, Field, IntArray, Keys, OpenTable
+from services.risk.history.packing import PackingError, pack, unpack
+from services.risk.history.pools import Pool
+from services.risk.history.prices import Prices
+from services.risk.history.reading import Found, Groups, reading
+from services.risk.history.record import KINDS, Kind, Outcomes, Record
+from services.risk.history.windows import MINUTES_PER_DAY
+
+#: Kinds with rings for splitting and bits for distinct consignees.
+SPLIT: Final = 2
+#: Events in a key's chain from which on it gets buckets.
+CHAIN_MAX: Final = 32
+_VERSION: Final = 1
+_KIND_BITS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How large history may grow; it begins small and doubles. docs/risk/history.md has the sum for a country."""
+
+    keys: int = 1 << 16
+    """Places for keys at the start, a power of two; 38 bytes each. Growing later stops the replica for some seconds."""
+    keys_max: int = 1 << 26
+    """Places for keys at most; 0.6 of them are used. Then the keys seen longest ago leave, and are counted."""
+    events: int = 1 << 16
+    """Events at the start, a power of two; 32 bytes each."""
+    events_max: int = 1 << 26
+    """Events at most, of all consignments of 32 days. Then the oldest leave, and are counted."""
+    rows_max: int = 1 << 19
+    """Keys with buckets at most, of those with and of those without splitting each; 3.3 and 1.5 kB each."""
+    pairs_max: int = 1 << 18
+    """Places for pairs of HS6 and origin at most; 784 bytes each."""
+    key_days: int = 90
+    """Days after which a key that did not come again is as new."""
+    ahead_max: int = 1_000_000
+    """Consignments applied by this replica's own answers and not yet read from the log, at most."""
+
+
+class SnapshotError(ValueError):
+    """A snapshot that cannot be taken over: what differs."""
+
+
+class History:
+    """The history of one replica."""
+
+    def __init__(self, mark: int, bounds: Bounds | None = None) -> None:
+        """Make an empty history; `mark` is the hasher's (`Hasher.mark`), so that keys of another key are refused."""
+        self.bounds = bounds or Bounds()
+        self.mark = int(mark)
+        fields = {
+            "head": Field(np.int64, fill=-1),
+            "first": Field(np.uint32),
+            "length": Field(np.uint16),
+            "row": Field(np.int32, fill=-1),
+            "inspected": Field(np.uint32),
+            "hits": Field(np.uint32),
+        }
+        self.table = OpenTable(fields, self.bounds.keys, self.bounds.keys_max)
+        self.events = Events(KINDS, self.bounds.events, self.bounds.events_max)
+        self.pools = (Pool(True, self.bounds.rows_max), Pool(False, self.bounds.rows_max))
+        self.prices = Prices(1_024, self.bounds.pairs_max)
+        #: The newest minute that was applied.
+        self.newest = 0
+        self._log = _positions()
+        self._feed = _positions()
+        self._ahead: dict[int, None] = {}
+        #: Consignments that were applied ahead of the log and forgotten for their number.
+        self.ahead_lost = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.table.nbytes + self.events.nbytes + sum(pool.nbytes for pool in self.pools) + self.prices.nbytes
+
+    @property
+    def evicted(self) -> dict[str, int]:
+        """What left before its time for want of room, by kind; for a metric."""
+        return {
+            "keys": self.table.evicted,
+            "events": self.events.evicted,
+            "rows": sum(pool.evicted for pool in self.pools),
+            "pairs": self.prices.table.evicted,
+            "ahead": self.ahead_lost,
+        }
+
+    def position(self, partition: int) -> tuple[int, int]:
+        """How far the log of a partition was applied, (-1, -1) at the start: reading goes on behind it."""
+        return int(self._log[partition, 0]), int(self._log[partition, 1])
+
+    # --- reading
+
+    def read(self, record: Record) -> columns.History:
+        """The columns of a batch: history as if every consignment before each, and itself, had been applied.
+
+        A consignment that does not count (`Record.counted`) was applied before and is not counted again.
+        """
+        minute = record.minute
+        groups = Groups(record.keys)
+        slots = self.table.find(groups.distinct)
+        table = self.table.fields
+        known = slots >= 0
+        known[known] = table["last"][slots[known]].astype(np.int64) > minute - self.bounds.key_days * MINUTES_PER_DAY
+        found = Found(groups.kinds, minute)
+        row = np.where(known, table["row"][slots], -1)
+        chained = np.flatnonzero(known & (row < 0))
+        chains, places = self.events.walk(table["head"][slots[chained]], groups.kinds[chained])
+        found.chained(chained[chains], *self.events.told(places))
+        for pool, kinds in zip(self.pools, (groups.kinds < SPLIT, groups.kinds >= SPLIT), strict=True):
+            found.pooled(np.flatnonzero((row >= 0) & kinds), row, pool)
+        first = np.where(known, table["first"][slots], minute)
+        inspected = np.where(known, table["inspected"][slots], 0)
+        hits = np.where(known, table["hits"][slots], 0)
+        rank, prices = self.prices.rank(record.goods, record.price, minute)
+        seen = reading(record, groups, found, first, inspected, hits)
+        return columns.History(
+            seen,
+            {
+                "price_permille": Ints.of(np.maximum(rank, 0), rank >= 0),
+                "price_count": Ints.of(prices, record.goods >= 0),
+            },
+        )
+
+    # --- applying
+
+    def apply(self, record: Record, *, ahead: bool = False) -> int:
+        """Take a batch of the log in; gives how many consignments of it are new and count.
+
+        Rows at or before the position of their partition were applied before and do nothing. With `ahead` the batch is
+        this replica's own answer, just committed and not yet read from the log: it counts at once, and its rows do
+        nothing when the log brings them. Rows of one partition rise in position.
+        """
+        if ahead:
+            fresh = np.ones(record.rows, np.bool_)
+            self._remember(record.ids)
+        else:
+            fresh = _pass(self._log, record.partition, record.major, record.minor)
+            if self._ahead:
+                forget = self._ahead
+                fresh &= np.fromiter((each not in forget for each in record.ids.tolist()), np.bool_, record.rows)
+                for each in record.ids.tolist():
+                    forget.pop(each, None)
+        rows = np.flatnonzero(fresh & record.counted)
+        if len(rows) == 0:
+            return 0
+        counted = record if len(rows) == record.rows else record.take(rows)
+        self.newest = max(self.newest, counted.minute)
+        self._apply_keys(counted)
+        self.prices.add(counted.goods, counted.price, counted.minute)
+        return len(rows)
+
+    def _remember(self, ids: Keys) -> None:
+        self._ahead.update(dict.fromkeys(ids.tolist()))
+        while len(self._ahead) > self.bounds.ahead_max:
+            del self._ahead[next(iter(self._ahead))]
+            self.ahead_lost += 1
+
+    def _apply_keys(self, record: Record) -> None:
+        minute, rows = record.minute, record.rows
+        value = np.minimum(record.value, VALUE_MAX)
+        tokens = (record.keys[Kind.CONSIGNEE] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        groups = Groups(record.keys)
+        slots = self._touch(groups.distinct, minute)
+        events = self.events.append(np.full(rows, minute), value, record.low, tokens, self.newest)
+        table = self.table.fields
+        in_pool = table["row"][slots] >= 0
+        self._link(groups, slots, events, ~in_pool)
+        for pool, kinds in zip(self.pools, (groups.kinds < SPLIT, groups.kinds >= SPLIT), strict=True):
+            chosen = (in_pool & kinds)[groups.which]
+            elements = groups.order[chosen] % rows
+            pool.add(
+                table["row"][slots[groups.which[chosen]]].astype(np.int64),
+                np.full(len(elements), minute),
+                value[elements],
+                record.low[elements],
+                tokens[elements] * (groups.kinds[groups.which[chosen]] == Kind.ADDRESS),
+            )
+        long = ~in_pool & (table["length"][slots] >= CHAIN_MAX)
+        if long.any():
+            self._promote(groups.distinct[long], slots[long], groups.kinds[long])
+
+    def _touch(self, keys: Keys, minute: int) -> IntArray:
+        """The places of keys, made where they are new, as seen at `minute`."""
+        forgotten = minute - self.bounds.key_days * MINUTES_PER_DAY
+        slots = self.table.place(keys, max(0, self.newest - self.bounds.key_days * MINUTES_PER_DAY))
+        table = self.table.fields
+        last = table["last"][slots].astype(np.int64)
+        new = last <= max(forgotten, 0)
+        table["first"][slots] = np.where(new, minute, np.minimum(table["first"][slots], minute))
+        for name in ("inspected", "hits"):
+            table[name][slots] = np.where(new, 0, table[name][slots])
+        table["last"][slots] = np.maximum(last, minute)
+        return slots
+
+    def _allot(self, keys: Keys, slots: IntArray, kinds: IntArray) -> IntArray:
+        """Give distinct keys rows of buckets (-1: none); keys that lost theirs for it begin anew."""
+        rows = np.full(len(keys), -1, np.int64)
+        for pool, mine in zip(self.pools, (kinds < SPLIT, kinds >= SPLIT), strict=True):
+            if mine.any():
+                rows[mine], lost = pool.allot(keys[mine], self.newest)
+                places = self.table.find(lost)
+                self.table.fields["row"][places[places >= 0]] = -1
+        self.table.fields["row"][slots] = rows
+        return rows
+
+    def _link(self, groups: Groups, slots: IntArray, events: IntArray, chained: BoolArray) -> None:
+        """Put the batch's events in front of the chains of their keys."""
+        table = self.table.fields
+        elements = np.flatnonzero(chained[groups.which])
+        which = groups.which[elements]
+        mine = events[groups.order[elements] % len(events)]
+        begins = np.ones(len(which), np.bool_)
+        begins[1:] = which[1:] != which[:-1]
+        before = np.empty(len(which), np.int64)
+        before[1:] = mine[:-1]
+        before[begins] = table["head"][slots[which[begins]]]
+        kinds = groups.kinds[which]
+        for kind in range(KINDS):
+            of_kind = kinds == kind
+            self.events.link(kind, mine[of_kind], before[of_kind])
+        ends = np.append(begins[1:], True)[: len(which)]
+        places = slots[which[ends]]
+        table["head"][places] = mine[ends]
+        lengths = table["length"][places] + groups.sizes[which[ends]]
+        table["length"][places] = np.minimum(lengths, np.iinfo(np.uint16).max)
+
+    def _promote(self, keys: Keys, slots: IntArray, kinds: IntArray) -> None:
+        """Give keys with long chains buckets, filled from their events; where most have left the windows, count anew."""
+        table = self.table.fields
+        chains, places = self.events.walk(table["head"][slots], kinds)
+        minutes, values, low, tokens = self.events.told(places)
+        live = minutes > self.newest - 31 * MINUTES_PER_DAY
+        lengths = np.bincount(chains[live], minlength=len(keys))
+        table["length"][slots] = np.minimum(lengths, np.iinfo(np.uint16).max)
+        long = np.flatnonzero(lengths >= CHAIN_MAX)
+        rows = np.full(len(keys), -1, np.int64)
+        rows[long] = self._allot(keys[long], slots[long], kinds[long])
+        long = long[rows[long] >= 0]
+        table["head"][slots[long]] = -1
+        table["length"][slots[long]] = 0
+        for pool, mine in zip(self.pools, (kinds < SPLIT, kinds >= SPLIT), strict=True):
+            moved = live & (rows[chains] >= 0) & mine[chains]
+            marks = tokens[moved] * (kinds[chains[moved]] == Kind.ADDRESS)
+            pool.add(rows[chains[moved]], minutes[moved], values[moved], low[moved], marks)
+
+    def apply_outcomes(self, outcomes: Outcomes) -> int:
+        """Take results of inspections in; gives how many are new. Idempotent by the feed's positions, as `apply`."""
+        rows = np.flatnonzero(_pass(self._feed, outcomes.partition, outcomes.major, outcomes.minor))
+        if len(rows) == 0:
+            return 0
+        groups = Groups(outcomes.keys[:, rows])
+        minutes = np.zeros(len(groups.distinct), np.int64)
+        element_rows = rows[groups.order % len(rows)]
+        np.maximum.at(minutes, groups.which, outcomes.minute[element_rows])
+        hits = np.bincount(groups.which, weights=outcomes.hit[element_rows], minlength=len(groups.distinct))
+        oldest = max(0, self.newest - self.bounds.key_days * MINUTES_PER_DAY)
+        slots = self.table.place(groups.distinct, oldest)
+        table = self.table.fields
+        new = table["last"][slots] == 0
+        table["first"][slots] = np.where(new, minutes, table["first"][slots])
+        table["last"][slots] = np.maximum(table["last"][slots], minutes)
+        table["inspected"][slots] += groups.sizes.astype(np.uint32)
+        table["hits"][slots] += hits.astype(np.uint32)
+        return len(rows)
+
+    # --- snapshots
+
+    def snapshot(self) -> bytes:
+        """All that is held, with the positions it is as of; the events and keys in use alone."""
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {
+            "table": self.table.packed(),
+            "events": self.events.packed(self.newest),
+            "split": self.pools[0].packed(),
+            "plain": self.pools[1].packed(),
+            "prices": self.prices.packed(),
+            "self": {
+                "log": self._log,
+                "feed": self._feed,
+                "ahead": np.fromiter(self._ahead, np.uint64, len(self._ahead)),
+            },
+        }
+        facts: dict[str, int | str] = {"history": _VERSION, "mark": f"{self.mark:016x}", "newest": self.newest}
+        return pack(
+            facts, {f"{part}/{name}": values for part, arrays in parts.items() for name, values in arrays.items()}
+        )
+
+    @classmethod
+    def restore(cls, content: bytes, mark: int, bounds: Bounds | None = None) -> History:
+        """A history from a snapshot; raises SnapshotError and leaves nothing half done."""
+        history = cls(mark, bounds)
+        try:
+            facts, arrays = unpack(content)
+            if facts.get("history") != _VERSION:
+                raise SnapshotError(
+                    f"the snapshot has version {facts.get('history')}; {_VERSION} is read: rebuild from the log"
+                )
+            if facts["mark"] != f"{history.mark:016x}":
+                raise SnapshotError("the snapshot was made with another key of the deployment; rebuild from the log")
+            history._take_over(int(facts["newest"]), arrays)
+        except SnapshotError:
+            raise
+        except (PackingError, ValueError, KeyError) as error:
+            raise SnapshotError(f"the snapshot cannot be read: {error}; rebuild from the log") from None
+        return history
+
+    def _take_over(self, newest: int, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {}
+        for path, values in arrays.items():
+            part, _, name = path.partition("/")
+            parts.setdefault(part, {})[name] = values
+        self.newest = newest
+        self.table.unpack(parts["table"])
+        self.events.unpack(parts["events"])
+        self.table.fields["row"][:] = -1
+        for pool, part in zip(self.pools, ("split", "plain"), strict=True):
+            rows = pool.unpack(parts[part])
+            # A key that was forgotten and came again may own two rows; the newer one is its own.
+            rows = rows[np.argsort(pool.windows.newest[rows], kind="stable")]
+            places = self.table.find(pool.owners[rows])
+            self.table.fields["row"][places[places >= 0]] = rows[places >= 0]
+        self.prices.unpack(parts["prices"])
+        self._log, self._feed = parts["self"]["log"].copy(), parts["self"]["feed"].copy()
+        self._ahead = dict.fromkeys(parts["self"]["ahead"].tolist())
+
+
+def _positions() -> IntArray:
+    return np.full((PARTITIONS, 2), -1, np.int64)
+
+
+def _pass(applied: IntArray, partition: IntArray, major: IntArray, minor: IntArray) -> BoolArray:
+    """Which rows lie behind the positions; moves these on."""
+    wrong = (partition < 0) | (partition >= PARTITIONS)
+    if wrong.any():
+        raise ValueError(
+            f"row {int(wrong.argmax())} lies in partition {int(partition[wrong.argmax()])}; there are {PARTITIONS}"
+        )
+    at = applied[partition]
+    fresh: BoolArray = (major > at[:, 0]) | ((major == at[:, 0]) & (minor > at[:, 1]))
+    # Rows of a partition rise, so its last row is the one that stays.
+    applied[partition[fresh], 0] = major[fresh]
+    applied[partition[fresh], 1] = minor[fresh]
+    return fresh

@@ -1,0 +1,177 @@
+"""Rows of buckets for keys that come often; keys that come seldom live in chains of events (events.py)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.risk.history.open_table import EMPTY, IntArray, Keys
+from services.risk.history.windows import (
+    DAYS_KEPT,
+    LEVELS,
+    MINUTES_PER_DAY,
+    SPLIT_LEVELS,
+    WORDS,
+    Rings,
+    bit_of,
+)
+
+ROWS_MIN: Final = 64
+
+
+class Pool:
+    """Rows of rings; with `split` also the rings of consignments under the threshold, and bits of distinct consignees
+    per day.
+    """
+
+    def __init__(self, split: bool, rows_max: int) -> None:
+        self.rows_max = max(rows_max, ROWS_MIN)
+        self.windows = Rings(LEVELS, ROWS_MIN)
+        self.low = Rings(SPLIT_LEVELS, ROWS_MIN) if split else None
+        self.bits = np.zeros((ROWS_MIN if split else 0, DAYS_KEPT, WORDS), np.uint64)
+        self.owners: Keys = np.zeros(ROWS_MIN, np.uint64)
+        self._free = list(range(ROWS_MIN - 1, -1, -1))
+        #: Rows that were taken from a key although it was in use, since no more may be made.
+        self.evicted = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.owners.nbytes + sum(values.nbytes for values in self._arrays().values())
+
+    @property
+    def used(self) -> int:
+        """Rows in use."""
+        return len(self.owners) - len(self._free)
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        arrays = {f"windows.{name}": values for name, values in self.windows.arrays().items()}
+        if self.low is not None:
+            arrays |= {f"low.{name}": values for name, values in self.low.arrays().items()}
+            arrays["bits"] = self.bits
+        return arrays
+
+    def allot(self, owners: Keys, now: int) -> tuple[IntArray, Keys]:
+        """Give each of distinct keys an empty row, -1 to those beyond the most there may be; and tell the keys that
+        lost theirs for it.
+        """
+        lost = np.zeros(0, np.uint64)
+        wanted = min(len(owners), self.rows_max)
+        if wanted > len(self._free):
+            lost = self._reclaim(wanted, now)
+        rows = np.full(len(owners), -1, np.int64)
+        rows[:wanted] = [self._free.pop() for _ in range(wanted)]
+        self.owners[rows[:wanted]] = owners[:wanted]
+        return rows, lost
+
+    def _reclaim(self, wanted: int, now: int) -> Keys:
+        """Free the rows that nobody used for as long as the longest window; then make more; then take the oldest."""
+        newest = self.windows.newest.astype(np.int64)
+        taken = self.owners != EMPTY
+        idle = np.flatnonzero(taken & (newest < now - DAYS_KEPT * MINUTES_PER_DAY))
+        lost = [self._release(idle)]
+        rows = len(self.owners)
+        if wanted > len(self._free) and rows < self.rows_max:
+            more = min(max(2 * rows, rows + wanted), self.rows_max)
+            self._resize(more)
+        short = wanted - len(self._free)
+        if short > 0:
+            taken_rows = np.flatnonzero(self.owners != EMPTY)
+            order = np.lexsort((self.owners[taken_rows], self.windows.newest[taken_rows]))
+            oldest = taken_rows[order[: max(short, len(taken_rows) // 8)]]
+            self.evicted += len(oldest)
+            lost.append(self._release(oldest))
+        return np.concatenate(lost)
+
+    def _release(self, rows: IntArray) -> Keys:
+        owners: Keys = self.owners[rows]
+        self.owners[rows] = EMPTY
+        self.windows.clear(rows)
+        if self.low is not None:
+            self.low.clear(rows)
+            self.bits[rows] = 0
+        self._free += rows.tolist()
+        return owners
+
+    def _resize(self, rows: int) -> None:
+        old = len(self.owners)
+        self.windows.resize(rows)
+        if self.low is not None:
+            self.low.resize(rows)
+            bits = np.zeros((rows, DAYS_KEPT, WORDS), np.uint64)
+            bits[:old] = self.bits
+            self.bits = bits
+        owners = np.zeros(rows, np.uint64)
+        owners[:old] = self.owners
+        self.owners = owners
+        self._free = list(range(rows - 1, old - 1, -1)) + self._free
+
+    def add(
+        self, rows: IntArray, minutes: IntArray, values: IntArray, low: npt.NDArray[np.bool_], tokens: npt.NDArray[Any]
+    ) -> None:
+        """Count events, one each; rows may repeat. A token tells who is counted as distinct; 0 is nobody."""
+        if len(rows) == 0:
+            return
+        ones = np.ones(len(rows), np.int64)
+        distinct, newest = _newest(rows, minutes)
+        before = self.windows.newest[distinct].astype(np.int64)
+        self.windows.advance(distinct, newest)
+        self.windows.add(rows, minutes, ones, values)
+        if self.low is None:
+            return
+        self.low.advance(distinct, newest)
+        if low.any():
+            self.low.add(rows[low], minutes[low], ones[low], values[low])
+        self._clear_days(distinct, before, np.maximum(before, newest))
+        days = minutes // MINUTES_PER_DAY
+        kept = (days > self.windows.newest[rows].astype(np.int64) // MINUTES_PER_DAY - DAYS_KEPT) & (tokens > 0)
+        words, bits = bit_of(tokens)
+        np.bitwise_or.at(self.bits, (rows[kept], days[kept] % DAYS_KEPT, words[kept]), bits[kept])
+
+    def _clear_days(self, rows: IntArray, old: IntArray, new: IntArray) -> None:
+        old, new = old // MINUTES_PER_DAY, new // MINUTES_PER_DAY
+        later = np.flatnonzero(new > old)
+        if len(later):
+            slots = np.arange(DAYS_KEPT)
+            top = new[later, None]
+            where, which = np.nonzero(top - ((top - slots) % DAYS_KEPT) > old[later, None])
+            self.bits[rows[later][where], which] = 0
+
+    def distinct_bits(self, rows: IntArray, now: int) -> npt.NDArray[np.uint64]:
+        """The bits that consignees of the last 30 days set, shape (n, WORDS)."""
+        top = self.windows.newest[rows].astype(np.int64)[:, None] // MINUTES_PER_DAY
+        day = top - ((top - np.arange(DAYS_KEPT)) % DAYS_KEPT)
+        inside = day > now // MINUTES_PER_DAY - LEVELS[-1].span
+        gathered: npt.NDArray[np.uint64] = np.bitwise_or.reduce(self.bits[rows] * inside[:, :, None], axis=1)
+        return gathered
+
+    def packed(self) -> dict[str, npt.NDArray[Any]]:
+        """The rows in use, by name; `owners` among them."""
+        rows = np.flatnonzero(self.owners != EMPTY)
+        return {"owners": self.owners[rows], **{name: values[rows] for name, values in self._arrays().items()}}
+
+    def unpack(self, packed: dict[str, npt.NDArray[Any]]) -> IntArray:
+        """Take over what `packed` gave; tells the row of each owner. Raises ValueError where it does not fit."""
+        owners = np.asarray(packed["owners"], np.uint64)
+        if len(owners) > self.rows_max:
+            raise ValueError(f"{len(owners)} rows of buckets; at most {self.rows_max} are allowed")
+        if len(owners) > len(self.owners):
+            self._resize(len(owners))
+        rows = np.arange(len(owners), dtype=np.int64)
+        self.owners[rows] = owners
+        for name, values in self._arrays().items():
+            if packed[name].shape != (len(owners), *values.shape[1:]) or packed[name].dtype != values.dtype:
+                raise ValueError(f"{name} has the shape {packed[name].shape}; the pool has another")
+            values[rows] = packed[name]
+        self._free = list(range(len(self.owners) - 1, len(owners) - 1, -1))
+        return rows
+
+
+def _newest(rows: IntArray, minutes: IntArray) -> tuple[IntArray, IntArray]:
+    """The distinct rows and the newest minute of each."""
+    distinct, places = np.unique(rows, return_inverse=True)
+    newest = np.zeros(len(distinct), np.int64)
+    np.maximum.at(newest, places, minutes)
+    return distinct, newest

@@ -1,0 +1,67 @@
+"""Why the model gave a score: the strongest contributions of its features (SHAP values of trees, Lundberg et al. 2020).
+
+Exact for the mean of the members: contributions and base add up to the log-odds. They cost far more than the score, so
+they are computed for what was selected only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.risk.learning.model_file import Model
+from services.risk.learning.sample import Floats, Numbers
+from services.risk.learning.scoring import Scores
+
+STRONGEST: Final = 5
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Of each selected row the features that moved its score most, the strongest first; arrays are rows × count."""
+
+    features: Numbers
+    """Places in the recipe."""
+    values: Floats
+    """The features' values, NaN where unknown."""
+    amounts: Floats
+    """What each added to the log-odds; negative where it spoke for the row."""
+    base: Floats
+    """Per row the log-odds that it starts from."""
+
+    def named(self, names: list[str], row: int) -> list[tuple[str, float, float]]:
+        """A row's contributions as (feature, value, amount)."""
+        return [
+            (names[place], value, amount)
+            for place, value, amount in zip(
+                self.features[row].tolist(), self.values[row].tolist(), self.amounts[row].tolist(), strict=True
+            )
+        ]
+
+
+def contributions(
+    model: Model, scores: Scores, rows: npt.NDArray[np.integer[Any]], strongest: int = STRONGEST
+) -> Contributions:
+    """The `strongest` contributions of the `rows` that were selected among what was scored."""
+    whole = all_contributions(model, scores.matrix[rows])
+    amounts = whole[:, :-1]
+    count = min(strongest, amounts.shape[1])
+    order = np.argsort(-np.abs(amounts), axis=1, kind="stable")[:, :count]
+    return Contributions(
+        order.astype(np.int64),
+        np.take_along_axis(scores.matrix[rows], order, axis=1),
+        np.take_along_axis(amounts, order, axis=1),
+        whole[:, -1],
+    )
+
+
+def all_contributions(model: Model, matrix: Floats) -> Floats:
+    """Every feature's contribution and, last, the base: rows × (features + 1); a row's sum is its log-odds."""
+    if len(matrix) == 0:
+        return np.zeros((0, matrix.shape[1] + 1))
+    each = [np.asarray(member.predict(matrix, pred_contrib=True, num_threads=1)) for member in model.members]
+    mean: Floats = np.mean(each, axis=0)
+    return mean

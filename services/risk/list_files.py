@@ -1,0 +1,130 @@
+"""The lists that parties are screened against as files: a directory with lists.yaml and what it names.
+
+lists.yaml has for each list a short name, the kind of its files, the files, and where these do not tell it the day of
+publication. Every list is read whole or refused whole, on its own: one that is broken does not touch the others.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from services.risk.screening.lists import FILE_BYTES_MAX, ListRefused, PartyList
+from services.risk.screening.loaders_ofac import load_ofac
+from services.risk.screening.loaders_opensanctions import load_opensanctions
+from services.risk.screening.loaders_own import load_own_csv, load_own_yaml
+from services.risk.screening.loaders_un import load_un
+from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
+
+INDEX: Final = "lists.yaml"
+LISTS_MAX: Final = 100
+#: Files that a list of each kind is made of.
+_FILES: Final = {"un": 1, "ofac": 2, "opensanctions": 1, "own": 1}
+
+#: When a file was changed (nanoseconds) and its size; (0, -1) where there is none.
+Stamp = tuple[int, int]
+
+
+class ListText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A list as lists.yaml names it."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{1,19}$")]
+    kind: Literal["un", "ofac", "opensanctions", "own"]
+    files: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=2)]
+    published: datetime.date | None = None
+    end_mark: bool = True
+    """Of kind ofac: whether the files end with Ctrl-Z, as OFAC's own do."""
+    share_least_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 80
+    """A new version with a smaller share of the entries in force is taken for a truncated one."""
+
+
+class IndexText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """lists.yaml as written."""
+
+    format: Literal[1]
+    lists: Annotated[tuple[ListText, ...], msgspec.Meta(min_length=1, max_length=LISTS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class ListFile:
+    """A list that lists.yaml names."""
+
+    text: ListText
+    paths: tuple[Path, ...]
+
+    @property
+    def stamps(self) -> tuple[Stamp, ...]:
+        """What tells whether the files were changed."""
+        return tuple(map(stamp, self.paths))
+
+    def load(self) -> PartyList:
+        """Read the list; raises ListRefused with file, line and reason."""
+        text = self.text
+        try:
+            if text.kind == "own" and self.paths[0].suffix in (".yaml", ".yml"):
+                loaded = load_own_yaml(self.paths[0])
+                if loaded.version.source != text.name:
+                    raise ListRefused(
+                        f"{self.paths[0]}: its source is {loaded.version.source!r} and {INDEX} names it {text.name}; give both the same"
+                    )
+                return loaded
+            contents = [_content(path) for path in self.paths]
+        except OSError as error:
+            raise ListRefused(f"{text.name}: {error.filename} cannot be read: {error.strerror}") from None
+        if text.kind == "un":
+            return load_un(contents[0], source=text.name)
+        if text.kind == "ofac":
+            return load_ofac(*contents, published=text.published, source=text.name, end_mark=text.end_mark)
+        if text.kind == "opensanctions":
+            return load_opensanctions(contents[0], published=text.published, source=text.name)
+        return load_own_csv(contents[0], source=text.name, published=text.published)
+
+
+def stamp(path: Path) -> Stamp:
+    """What tells whether a file was changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, -1
+    return found.st_mtime_ns, found.st_size
+
+
+def read_index(directory: Path) -> Mapping[str, ListFile]:
+    """Read lists.yaml: the lists by name. Raises ListRefused with every mistake."""
+    path = directory / INDEX
+    try:
+        file = YamlFile(path)
+        text = msgspec.convert(file.data, IndexText)
+    except YamlFileError as error:
+        raise ListRefused(str(error)) from None
+    except msgspec.ValidationError as error:
+        message, where = mistake_of(error)
+        raise ListRefused(f"{file.place(where)}: {message} (at {where.removeprefix('$.')})") from None
+    lists: dict[str, ListFile] = {}
+    mistakes = []
+    for index, each in enumerate(text.lists):
+        place = file.place(f"$.lists[{index}]")
+        if each.name in lists:
+            mistakes.append(f"{place}: the list {each.name} stands twice; keep one of the two")
+        if len(each.files) != _FILES[each.kind]:
+            mistakes.append(
+                f"{place}: {each.name} has {len(each.files)} files; kind {each.kind} has {_FILES[each.kind]}"
+            )
+        if each.published is not None and (each.kind == "un" or each.files[0].endswith((".yaml", ".yml"))):
+            mistakes.append(f"{place}: {each.name}: its file tells the day of publication; remove published")
+        lists[each.name] = ListFile(each, tuple(directory / name for name in each.files))
+    if mistakes:
+        raise ListRefused("\n".join(mistakes))
+    return lists
+
+
+def _content(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > FILE_BYTES_MAX:
+        raise ListRefused(f"{path}: the file has {size} bytes; at most {FILE_BYTES_MAX} are read")
+    return path.read_bytes()

@@ -1,0 +1,47 @@
+"""What an assessment needs of the past: what was assessed before, histories and tallies, and the keys that they go by."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from services.risk.history import Bounds, Hasher, History
+from services.risk.selection import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store knows of the consignments of a batch: n rows."""
+
+    now: int
+    """The database's clock, microseconds since 1970-01-01 UTC."""
+    new: npt.NDArray[np.bool_]
+    """Whether the consignment was never assessed, for whatever purpose, and stands here for the first time; (n,)."""
+    new_at_clearance: npt.NDArray[np.bool_]
+    """Whether it was never assessed for clearance, and stands here for the first time; (n,)."""
+
+
+@dataclass(slots=True)
+class Past:
+    """The past as one replica holds it."""
+
+    hasher: Hasher
+    history: History
+    tally: Tally
+    seed: bytes
+    """Of the draws of selection."""
+
+    @classmethod
+    def begin(cls, secret: bytes, bounds: Bounds | None = None) -> Self:
+        """An empty past. Both keys follow from the deployment's secret, and neither tells the other or the secret."""
+        hasher = Hasher(derived(secret, b"history"))
+        return cls(hasher, History(hasher.mark, bounds), Tally(), derived(secret, b"selection"))
+
+
+def derived(secret: bytes, use: bytes) -> bytes:
+    """A key of 32 bytes for one use, from a secret of 16 to 64 bytes."""
+    return hashlib.blake2b(key=secret, person=use, digest_size=32).digest()

@@ -1,0 +1,261 @@
+"""History answers as if every consignment had been counted one by one, however its log was cut, mixed or repeated."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.risk.history import Bounds, History, Kind, Outcomes, Record, SnapshotError
+from services.risk.history.columns import DESCRIBED
+from tests.risk.history.oracle import DAY, DISTINCT, START, Plain, record, rows_of
+
+MARK = 7
+SMALL = Bounds(keys=1_024, events=1_024)
+#: What a count of few consignees by bits may be off by.
+BITS_OFF = 2
+
+
+def log(seed: int, steps: list[tuple[int, int]], people: int = 6) -> list[Record]:
+    """A log of batches: for each step minutes that pass, and rows."""
+    random = np.random.default_rng(seed)
+    minute, position, records = START, 0, []
+    for passed, rows in steps:
+        minute += passed
+        records.append(record(random, rows, minute, people, position))
+        position += rows
+    return records
+
+
+def assess(history: History, records: list[Record]) -> list[dict[str, int | None]]:
+    """Answer and apply, batch by batch."""
+    told = []
+    for each in records:
+        told += rows_of(history.read(each), each.rows)
+        history.apply(each)
+    return told
+
+
+def pieces(one: Record, cuts: list[int]) -> list[Record]:
+    """A batch cut into smaller ones."""
+    edges = sorted({0, one.rows, *(cut % (one.rows + 1) for cut in cuts)})
+    return [one.take(np.arange(start, stop)) for start, stop in itertools.pairwise(edges)]
+
+
+passing = st.integers(0, 90) | st.integers(0, 3 * DAY)
+logs = st.builds(
+    log,
+    st.integers(0, 2**32),
+    st.lists(st.tuples(passing, st.integers(1, 40)), min_size=1, max_size=12),
+    st.sampled_from([3, 6, 60]),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(logs)
+def test_it_tells_what_counting_one_by_one_tells(records: list[Record]) -> None:
+    plain, history = Plain(), History(MARK, SMALL)
+    for each in records:
+        expected = plain.assess(each)
+        told = rows_of(history.read(each), each.rows)
+        for row, (have, want) in enumerate(zip(told, expected, strict=True)):
+            distinct, exact = have.pop(DISTINCT), want.pop(DISTINCT)
+            assert distinct == exact or abs((distinct or 0) - (exact or 0)) <= max(BITS_OFF, (exact or 0) // 5)
+            for name, value in want.items():
+                assert have[name] == value, f"row {row}, {name}: {have[name]} where counting gives {value}"
+        history.apply(each)
+
+
+@settings(max_examples=60, deadline=None)
+@given(logs, st.lists(st.integers(0, 40), max_size=6))
+def test_the_same_input_in_other_batches_gives_the_same_findings(records: list[Record], cuts: list[int]) -> None:
+    whole = assess(History(MARK, SMALL), records)
+    cut = assess(History(MARK, SMALL), [piece for each in records for piece in pieces(each, cuts)])
+    assert cut == whole
+
+
+@settings(max_examples=60, deadline=None)
+@given(logs, st.data())
+def test_replicas_that_read_partitions_in_another_order_tell_the_same(records: list[Record], data: Any) -> None:
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    partitions = [random.integers(0, 4, each.rows) for each in records]
+    parted = [each.at({"partition": partition}) for each, partition in zip(records, partitions, strict=True)]
+    one, other = History(MARK, SMALL), History(MARK, SMALL)
+    for each in parted:
+        one.apply(each)
+    # The other reads what a partition tells in its order, and partitions far apart from each other within two days.
+    queues = [[each.take(np.flatnonzero(each.partition == p)) for each in parted] for p in range(4)]
+    while any(queues):
+        first = min(queue[0].minute for queue in queues if queue)
+        ready = [queue for queue in queues if queue and queue[0].minute <= first + DAY // 2]
+        other.apply(ready[int(random.integers(len(ready)))].pop(0))
+    asked = record(random, 30, records[-1].minute + int(random.integers(0, 200)), first_position=10_000)
+    assert rows_of(one.read(asked), 30) == rows_of(other.read(asked), 30)
+    assert one.read(asked).items["price_permille"].tolist() == other.read(asked).items["price_permille"].tolist()
+
+
+def test_a_log_read_again_changes_nothing() -> None:
+    records = log(1, [(5, 30), (0, 30), (70, 30)])
+    history = History(MARK, SMALL)
+    assert [history.apply(each) for each in records] == [30, 30, 30]
+    before = rows_of(history.read(records[-1]), 30)
+    assert [history.apply(each) for each in records] == [0, 0, 0]
+    assert rows_of(history.read(records[-1]), 30) == before
+    assert history.position(0) == (1, 89)
+
+
+def test_an_answer_applied_ahead_of_the_log_counts_once() -> None:
+    records = log(2, [(5, 30), (1, 30)])
+    history, follower = History(MARK, SMALL), History(MARK, SMALL)
+    assert history.apply(records[0], ahead=True) == 30
+    assert history.position(0) == (-1, -1)
+    assert history.apply(records[0]) == 0
+    assert history.apply(records[1]) == 30
+    for each in records:
+        follower.apply(each)
+    assert rows_of(history.read(records[1]), 30) == rows_of(follower.read(records[1]), 30)
+    assert history.position(0) == follower.position(0) == (1, 59)
+
+
+def test_a_consignment_that_was_assessed_before_does_not_count_again_and_still_sees_itself() -> None:
+    (first,) = log(3, [(5, 1)], people=2)
+    keys = np.arange(1, 6, dtype=np.uint64).reshape(5, 1)
+    first = first.at({"keys": keys})
+    history = History(MARK, SMALL)
+    history.apply(first)
+    amended = first.at({"counted": np.zeros(1, bool), "minor": first.minor + 1})
+    assert history.read(amended).consignments["consignee_count_24h"].tolist() == [1]
+    assert history.apply(amended) == 0
+    assert history.read(amended).consignments["consignee_count_24h"].tolist() == [1]
+
+
+def test_who_is_not_told_is_unknown_and_not_zero() -> None:
+    (asked,) = log(4, [(1, 3)])
+    nobody = asked.at({"keys": np.zeros((5, 3), np.uint64)})
+    columns = History(MARK, SMALL).read(nobody).consignments
+    assert set(columns) == set(DESCRIBED[""])
+    assert not any(column.valid.any() for column in columns.values())
+
+
+@settings(max_examples=30, deadline=None)
+@given(logs, logs)
+def test_a_restored_snapshot_goes_on_as_if_nothing_had_been(before: list[Record], after: list[Record]) -> None:
+    history = History(MARK, SMALL)
+    for each in before:
+        history.apply(each)
+    restored = History.restore(history.snapshot(), MARK, SMALL)
+    shift = before[-1].minute - START
+    later = [
+        each.at({"major": each.major + 1, "ids": each.ids + np.uint64(2)}).take(np.arange(each.rows)) for each in after
+    ]
+    later = [_at_minute(each, each.minute + shift) for each in later]
+    assert assess(restored, later) == assess(history, later)
+    assert restored.position(0) == history.position(0)
+
+
+def _at_minute(one: Record, minute: int) -> Record:
+    arrays = {name: getattr(one, name) for name in Record.__dataclass_fields__ if name != "time"}
+    return Record(time=minute * 60_000_000, **arrays)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda b: b[:-9], lambda b: b[:100] + b"\x01" + b[101:], lambda b: b"", lambda b: b"{}" * 40]
+)
+def test_a_snapshot_that_was_cut_or_altered_is_refused(spoil: Any) -> None:
+    history = History(MARK, SMALL)
+    history.apply(log(5, [(1, 50)])[0])
+    with pytest.raises(SnapshotError, match="rebuild from the log"):
+        History.restore(spoil(history.snapshot()), MARK, SMALL)
+
+
+def test_a_snapshot_of_another_key_is_refused() -> None:
+    with pytest.raises(SnapshotError, match="another key"):
+        History.restore(History(MARK, SMALL).snapshot(), MARK + 1, SMALL)
+
+
+def test_outcomes_give_the_share_of_hits_and_count_once() -> None:
+    (batch,) = log(6, [(1, 4)], people=2)
+    keys = np.array([[1, 1, 1, 2]] * 5, np.uint64) + np.arange(5, dtype=np.uint64)[:, None] * np.uint64(100)
+    batch = batch.at({"keys": keys})
+    history = History(MARK, SMALL)
+    history.apply(batch)
+    outcomes = Outcomes(
+        keys=keys[:, :3],
+        hit=np.array([True, False, True]),
+        minute=np.full(3, batch.minute + 60),
+        partition=np.zeros(3, np.int64),
+        major=np.ones(3, np.int64),
+        minor=np.arange(3),
+    )
+    assert [history.apply_outcomes(outcomes), history.apply_outcomes(outcomes)] == [3, 0]
+    told = history.read(batch).consignments
+    assert told["seller_inspected"].tolist() == [3, 3, 3, 0]
+    assert told["seller_hit_permille"].tolist() == [666, 666, 666, None]
+    assert told["consignee_hit_permille"].tolist() == [666, 666, 666, None]
+
+
+def test_a_key_is_new_again_after_its_days() -> None:
+    random = np.random.default_rng(8)
+    keys = np.arange(1, 6, dtype=np.uint64).reshape(5, 1)
+    history = History(MARK, Bounds(keys=1_024, events=1_024, key_days=90))
+    history.apply(record(random, 1, START, keys=keys))
+    later = record(random, 1, START + 89 * DAY, keys=keys, first_position=1)
+    assert history.read(later).consignments["seller_known_days"].tolist() == [89]
+    much_later = record(random, 1, START + 91 * DAY, keys=keys, first_position=1)
+    assert history.read(much_later).consignments["seller_known_days"].tolist() == [0]
+
+
+def test_memory_stays_within_its_bounds_and_what_leaves_early_is_counted() -> None:
+    bounds = Bounds(keys=1_024, keys_max=2_048, events=1_024, events_max=2_048, rows_max=64, pairs_max=1_024)
+    history = History(MARK, bounds)
+    random = np.random.default_rng(9)
+    sizes, waiting = [], 0
+    for step in range(60):
+        history.apply(record(random, 200, START + step * 30, people=3_000, first_position=step * 200))
+        sizes.append(history.nbytes)
+        waiting = history.prices._waiting_count if step <= 30 else waiting
+    assert history.table.capacity == 2_048
+    assert history.table.used <= 0.6 * 2_048
+    assert history.events.capacity == 2_048
+    assert all(len(pool.owners) <= 64 for pool in history.pools)
+    assert {name for name, count in history.evicted.items() if count} >= {"keys", "events"}
+    assert sizes[-1] - sizes[30] == 9 * (history.prices._waiting_count - waiting)
+
+
+def test_keys_that_come_often_share_the_rows_there_are() -> None:
+    history = History(MARK, Bounds(keys=1_024, keys_max=2_048, events=1_024, events_max=2_048, rows_max=64))
+    random = np.random.default_rng(9)
+    for step in range(60):
+        one = record(random, 200, START + step * 30, people=50, first_position=step * 200)
+        assert history.read(one).consignments["carrier_count_30d"].values.max() <= (step + 1) * 200
+        history.apply(one)
+    assert all(len(pool.owners) <= 64 for pool in history.pools)
+    assert history.evicted["rows"] > 0
+
+
+def test_old_events_leave_without_being_counted_as_lost() -> None:
+    history = History(MARK, Bounds(keys=1_024, events=1_024))
+    random = np.random.default_rng(10)
+    for day in range(120):
+        history.apply(record(random, 25, START + day * DAY, people=40, first_position=day * 25))
+    assert history.events.capacity == 1_024
+    assert not any(history.evicted.values())
+
+
+def test_rows_of_a_partition_that_does_not_exist_are_refused() -> None:
+    (one,) = log(11, [(1, 3)])
+    with pytest.raises(ValueError, match="partition 64; there are 64"):
+        History(MARK, SMALL).apply(one.at({"partition": np.array([0, 64, 1])}))
+
+
+def test_a_record_survives_the_log() -> None:
+    (one,) = log(12, [(1, 20)])
+    again = Record.from_bytes(one.to_bytes())
+    assert again.time == one.time
+    for name in Record.__dataclass_fields__:
+        assert np.array_equal(getattr(again, name), getattr(one, name)), name
+    assert len(Kind) == again.keys.shape[0]

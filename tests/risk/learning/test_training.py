@@ -1,0 +1,93 @@
+"""Training is repeatable, ranks what it should, and scoring, contributions and files agree with it."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from services.risk.learning.contributions import all_contributions, contributions
+from services.risk.learning.metrics import auc, precision_at
+from services.risk.learning.scoring import chance_of, score
+from services.risk.learning.training import TooFewOutcomes, folds_of, train
+from tests.risk.learning.made import RECIPE, SETTINGS, content, declarations, model
+
+
+def test_the_model_ranks_what_it_has_not_seen() -> None:
+    sample, found = declarations(2000, 77)
+    scores = score(model(), sample).log_odds
+    assert auc(found, scores) > 0.75
+    assert precision_at(found, scores, 0.05) > 2.5 * found.mean()
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
+    first, again, other = (content(seed=seed, rows=600) for seed in (3, 3, 4))
+    assert first == again
+    assert first.members != other.members
+
+
+def test_too_few_outcomes_are_told_with_what_is_needed() -> None:
+    sample, _ = declarations(50, 1)
+    found = np.arange(50) < 19
+    with pytest.raises(TooFewOutcomes, match=r"50 outcomes, 19 of them violations: a model needs at least 20"):
+        train(RECIPE, sample, found, seed=1, settings=SETTINGS)
+
+
+def test_near_copies_share_a_fold() -> None:
+    groups = np.array([7, 3, 7, 3, 9, 7])
+    folds = folds_of(groups, 4, 1)
+    assert len({*folds[groups == 7].tolist()}) == len({*folds[groups == 3].tolist()}) == 1
+
+
+def test_a_batch_and_its_rows_alone_score_the_same() -> None:
+    sample, _ = declarations(30, 5)
+    whole = score(model(), sample)
+    alone = [score(model(), sample.take(np.array([row]))) for row in range(30)]
+    np.testing.assert_array_equal(whole.log_odds, [each.log_odds[0] for each in alone])
+    assert (whole.spread > 0).all()
+
+
+def test_no_rows_have_no_scores() -> None:
+    sample, _ = declarations(3, 5)
+    scores = score(model(), sample.take(np.zeros(0, np.int64)))
+    assert len(scores.log_odds) == len(scores.chance) == 0
+    assert all_contributions(model(), scores.matrix).shape == (0, len(RECIPE.features) + 1)
+
+
+def test_chances_lie_between_zero_and_one_whatever_the_odds() -> None:
+    np.testing.assert_allclose(chance_of(np.array([-800.0, 0.0, np.log(3), 800.0])), [0.0, 0.5, 0.75, 1.0])
+
+
+def test_contributions_add_up_to_the_log_odds() -> None:
+    sample, _ = declarations(60, 6)
+    scores = score(model(), sample)
+    np.testing.assert_allclose(all_contributions(model(), scores.matrix).sum(axis=1), scores.log_odds, atol=1e-9)
+
+
+def test_the_strongest_contributions_of_the_selected_come_first() -> None:
+    sample, _ = declarations(300, 6)
+    scores = score(model(), sample)
+    rows = np.argsort(-scores.log_odds)[:4]
+    told = contributions(model(), scores, rows, strongest=3)
+    whole = all_contributions(model(), scores.matrix[rows])[:, :-1]
+    assert told.amounts.shape == (4, 3)
+    np.testing.assert_allclose(np.abs(told.amounts), -np.sort(-np.abs(whole), axis=1)[:, :3])
+    name, value, amount = told.named(RECIPE.names, 0)[0]
+    place = RECIPE.names.index(name)
+    assert amount == whole[0, place]
+    assert value == scores.matrix[rows[0], place]
+
+
+def test_the_reference_window_changes_counts_without_outcomes() -> None:
+    sample, found = declarations(400, 2)
+    more, _ = declarations(900, 3)
+    alone = train(RECIPE, sample, found, seed=1, settings=SETTINGS).encoding.matrix(sample)
+    with_more = train(RECIPE, sample, found, seed=1, settings=SETTINGS, reference=more).encoding.matrix(sample)
+    rows, rate = RECIPE.names.index("hs_rows"), RECIPE.names.index("hs_rate")
+    assert (with_more[:, rows] > alone[:, rows]).all()
+    np.testing.assert_array_equal(with_more[:, rate], alone[:, rate])
+
+
+def test_settings_are_bounded() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"members": 0}, type(SETTINGS))

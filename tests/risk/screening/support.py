@@ -1,0 +1,37 @@
+"""What the tests of screening share: invented lists, and where the public ones are."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from services.risk.screening.lists import Entry, Kind, ListVersion, Name, PartyList, Quality
+from services.risk.screening.loaders_ofac import load_ofac
+from services.risk.screening.loaders_un import load_un
+
+NAMES = Path(__file__).resolve().parents[4] / "shared" / "data" / "names"
+public = pytest.mark.skipif(not NAMES.exists(), reason="the public lists (../shared/data/names) are not here")
+
+UN_FILE = NAMES / "un_consolidated_2026-02-27.xml"
+SDN_FILE = NAMES / "ofac_sdn_2021.csv"
+ALT_FILE = NAMES / "ofac_alt_2021.csv"
+
+
+def un() -> PartyList:
+    return load_un(UN_FILE.read_bytes())
+
+
+def ofac() -> PartyList:
+    return load_ofac(SDN_FILE.read_bytes(), ALT_FILE.read_bytes(), published=date(2021, 11, 1))
+
+
+def entry(number: str, *names: str, kind: Kind = Kind.PERSON) -> Entry:
+    """An entry whose first name is the primary one."""
+    qualities = [Quality.PRIMARY, *[Quality.STRONG] * (len(names) - 1)]
+    return Entry(number, kind, tuple(Name(text, quality) for text, quality in zip(names, qualities, strict=True)))
+
+
+def version(source: str = "OWN", entries: int = 1, digest: str = "0" * 64) -> ListVersion:
+    return ListVersion(source, date(2026, 11, 1), digest, entries)

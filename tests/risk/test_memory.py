@@ -1,0 +1,244 @@
+"""History through the store: every replica counts what all assessed, once, across restarts, and late committers too."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from libs.columns import Strings, Table
+from libs.server.testing import running
+from libs.store.database import Database
+from libs.store.migrate import migrate
+from luxor.risk.v1 import risk_pb2 as pb
+from services.risk.__main__ import assemble
+from services.risk.assessing import Assessed, assess_batch
+from services.risk.consumer import SNAPSHOT, Memory
+from services.risk.history import Kind
+from services.risk.store import Store
+from tests.risk.filings import RULES_ALONE, table
+from tests.risk.test_parties import in_force
+from tests.risk.test_service import request, stub
+
+CLEARANCE, LOADING = pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING
+
+
+@pytest_asyncio.fixture
+async def store(database: Database) -> AsyncIterator[Store]:
+    await migrate(database, "services.risk")
+    yield Store(database)
+
+
+class Replica:
+    """A replica without its edge: it assesses as the service does."""
+
+    def __init__(self, store: Store, directory: Path, **settings: Any) -> None:
+        self.store = store
+        self.memory = Memory(store, directory, **settings)
+
+    async def assess(self, rows: Table, purpose: int = CLEARANCE) -> Table:
+        past = await self.memory.past()
+        known = await self.store.known(rows)
+        assessed = assess_batch(in_force(), rows, purpose, known, past)
+        answer, _, place = await self.store.settle(rows, purpose, assessed.table, assessed)
+        self.memory.committed(place, assessed.kept)
+        return answer
+
+    async def counts(self, rows: Table, kind: Kind = Kind.CONSIGNEE) -> list[int | None]:
+        """How many consignments of each consignee in 24 hours history tells for a batch that is not committed."""
+        past = await self.memory.past()
+        assessed: Assessed = assess_batch(in_force(), rows, CLEARANCE, await self.store.known(rows), past)
+        assert assessed.record is not None
+        column = past.history.read(assessed.record).column("", f"{kind.name.lower()}_count_24h")
+        assert column is not None
+        return column.tolist()
+
+
+@pytest_asyncio.fixture
+async def replica(store: Store, tmp_path: Path) -> Replica:
+    made = Replica(store, tmp_path / "one", secret=b"secret of the tests")
+    await made.memory.follow()
+    return made
+
+
+def parcels(count: int, first: int = 0, name: str = "Erika Sommer", versions: Sequence[int] | None = None) -> Table:
+    return table([{"consignee": {"name": name}}] * count, first_mrn=first, versions=versions)
+
+
+async def test_a_batch_counts_itself_and_all_before_it(replica: Replica) -> None:
+    assert await replica.counts(parcels(3)) == [1, 2, 3]
+    await replica.assess(parcels(3))
+    assert await replica.counts(parcels(2, 10)) == [4, 5]
+    assert await replica.counts(parcels(1, 10, "Another Person")) == [1]
+
+
+async def test_what_the_log_brings_of_a_replicas_own_is_not_counted_again(replica: Replica) -> None:
+    await replica.assess(parcels(3))
+    await replica.memory.follow()
+    await replica.memory.follow()
+    assert await replica.counts(parcels(1, 10)) == [4]
+
+
+async def test_replicas_learn_of_each_other_by_the_log(replica: Replica, store: Store, tmp_path: Path) -> None:
+    other = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    await other.memory.follow()
+    await replica.assess(parcels(3))
+    await other.assess(parcels(2, 20))
+    for each in (replica, other):
+        await each.memory.follow()
+        assert await each.counts(parcels(1, 40)) == [6]
+
+
+async def test_a_repeat_an_amendment_and_another_purpose_are_not_counted_again(replica: Replica) -> None:
+    await replica.assess(parcels(2), LOADING)
+    await replica.assess(parcels(2))
+    await replica.assess(parcels(2))
+    await replica.assess(parcels(2, versions=[2, 2]))
+    await replica.memory.follow()
+    assert await replica.counts(parcels(1, 10)) == [3]
+    # One that was counted sees itself among the others.
+    assert await replica.counts(parcels(2)) == [2, 2]
+
+
+async def test_a_consignment_that_a_batch_names_twice_counts_once(replica: Replica) -> None:
+    twice = parcels(2, versions=[1, 2]).with_columns({"mrn": Strings.of(["26DE000000000007R1"] * 2)})
+    await replica.assess(twice)
+    assert await replica.counts(parcels(1, 10)) == [2]
+
+
+async def test_the_rest_of_a_half_known_batch_is_logged_alone(replica: Replica, store: Store, tmp_path: Path) -> None:
+    await replica.assess(parcels(2))
+    await replica.assess(parcels(4))
+    other = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    await other.memory.follow()
+    assert await other.counts(parcels(1, 10)) == [5]
+
+
+async def test_a_restart_reads_the_snapshot_and_the_tail_of_the_log(
+    replica: Replica, store: Store, tmp_path: Path
+) -> None:
+    await replica.assess(parcels(3))
+    await replica.memory.follow()
+    await replica.memory.snapshot()
+    await replica.assess(parcels(2, 20))
+    read: list[int] = []
+    original = store.read_log
+
+    async def counted(*arguments: Any, **more: Any) -> Any:
+        rows = await original(*arguments, **more)
+        read.append(len(rows))
+        return rows
+
+    store.read_log = counted  # type: ignore[method-assign]
+    again = Replica(store, tmp_path / "one", secret=b"secret of the tests")
+    await again.memory.follow()
+    assert sum(read) == 1
+    assert await again.counts(parcels(1, 40)) == [6]
+
+
+@pytest.mark.parametrize("broken", [b"", b"not a snapshot", None], ids=["empty", "nonsense", "cut"])
+async def test_a_snapshot_that_cannot_be_used_is_replaced_by_the_whole_log(
+    replica: Replica, store: Store, tmp_path: Path, broken: bytes | None
+) -> None:
+    await replica.assess(parcels(3))
+    await replica.memory.follow()
+    await replica.memory.snapshot()
+    path = tmp_path / "one" / SNAPSHOT
+    path.write_bytes(path.read_bytes()[:-9] if broken is None else broken)
+    again = Replica(store, tmp_path / "one", secret=b"secret of the tests")
+    await again.memory.follow()
+    assert await again.counts(parcels(1, 40)) == [4]
+
+
+async def test_a_snapshot_of_another_secret_is_not_used(replica: Replica, store: Store, tmp_path: Path) -> None:
+    await replica.assess(parcels(3))
+    await replica.memory.follow()
+    await replica.memory.snapshot()
+    again = Replica(store, tmp_path / "one", secret=b"another secret of tests")
+    await again.memory.follow()
+    past = await again.memory.past()
+    assert past.history.mark != (await replica.memory.past()).history.mark
+    # The log's hashes are of the former secret, so nobody is known again; nothing fails.
+    assert await again.counts(parcels(1, 40)) == [1]
+
+
+async def test_one_who_commits_late_is_not_passed_over(
+    replica: Replica, store: Store, database: Database, tmp_path: Path
+) -> None:
+    other = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    await other.memory.follow()
+    holding, go = asyncio.Event(), asyncio.Event()
+
+    async def late() -> None:
+        """Take a number, then wait while others commit higher ones."""
+        async with database.transaction(timeout_millis=10_000) as tx:
+            await tx.raw.execute("select pg_current_xact_id()")
+            rows = parcels(2)
+            assessed = assess_batch(in_force(), rows, CLEARANCE, await store.known(rows), await replica.memory.past())
+            count, record, tally = assessed.pack(np.arange(2))
+            holding.set()
+            await go.wait()
+            await store._append(tx, (count, record, tally))
+
+    task = asyncio.create_task(late())
+    await holding.wait()
+    await replica.assess(parcels(3, 20))
+    await other.memory.follow()
+    assert await other.counts(parcels(1, 40)) == [1]
+    go.set()
+    await task
+    await other.memory.follow()
+    assert await other.counts(parcels(1, 40)) == [6]
+
+
+async def test_numbers_that_went_back_begin_a_new_epoch(
+    replica: Replica, store: Store, database: Database, tmp_path: Path
+) -> None:
+    await replica.assess(parcels(3))
+    async with database.transaction() as tx:
+        # As after a dump that was loaded into a new server: what is there has numbers of another one.
+        await tx.raw.execute("update assessed set xid = xid + 1000000000")
+    again = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    await again.memory.follow()
+    await again.assess(parcels(2, 20))
+    await again.memory.follow()
+    assert await again.counts(parcels(1, 40)) == [6]
+    third = Replica(store, tmp_path / "three", secret=b"secret of the tests")
+    await third.memory.follow()
+    assert await third.counts(parcels(1, 40)) == [6]
+
+
+async def test_the_secret_of_a_deployment_is_made_once(store: Store) -> None:
+    made = await asyncio.gather(*(store.secret("risk") for _ in range(4)))
+    assert len(set(made)) == 1
+    assert await store.secret("other") not in made
+
+
+async def test_nothing_in_the_log_tells_a_name(replica: Replica, database: Database) -> None:
+    await replica.assess(parcels(3))
+    async with database.connection() as reader:
+        rows = await reader.raw.fetch("select record, tally from assessed")
+    assert len(rows) == 1
+    for word in (b"Erika", b"Sommer", b"erika", b"sommer", b"Berlin"):
+        assert word not in rows[0]["record"] + rows[0]["tally"]
+
+
+async def test_a_service_that_restarts_knows_what_it_assessed_and_finds_the_split(
+    database_url: str, tmp_path: Path
+) -> None:
+    shirt = {"payment": None, "items": [{"price": {"minor": 6000}}]}
+
+    async def rules_hit(number: int) -> list[str]:
+        rows = table([shirt], first_mrn=number)
+        answer = await (await stub(risk)).Assess(request(rows), timeout=20)
+        return Table.decode(answer.assessments).child("findings").strings("rule").tolist()
+
+    for number, expected in enumerate(([], [], ["SPLIT_UNDER_THRESHOLD"])):
+        async with running("risk", assemble, database_url, environ=RULES_ALONE, data_dir=tmp_path) as risk:
+            assert await rules_hit(number) == expected
+        assert (tmp_path / "risk" / SNAPSHOT).exists()

@@ -16,18 +16,18 @@ from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.risk.assessing import InForce
-from services.risk.consumer import Memory
-from services.risk.control_files import ControlFileError
-from services.risk.controls import load_controls
+from services.risk.goods.control_files import ControlFileError
+from services.risk.goods.controls import load_controls
 from services.risk.history import Bounds
 from services.risk.history.keys import KEY_BYTES_MAX as SECRET_BYTES_MAX
 from services.risk.history.keys import KEY_BYTES_MIN as SECRET_BYTES_MIN
-from services.risk.lists_in_force import Lists
+from services.risk.memory import Memory
 from services.risk.rules import RuleSetError, load_rule_set
+from services.risk.screening.in_force import Lists
 from services.risk.screening.lists import ListRefused
 from services.risk.selection import ParameterError, load_parameters
 from services.risk.service import RiskService
-from services.risk.store import ASSESSMENT_DAYS, LOG_DAYS, Store
+from services.risk.store.log import ASSESSMENT_DAYS, LOG_DAYS, Store
 
 PROFILES = Path(__file__).parent / "profiles"
 

@@ -14,15 +14,15 @@ import numpy.typing as npt
 from libs.columns import Table
 from libs.customs.countries import EU_MEMBERS, UNION
 from luxor.risk.v1 import risk_pb2
-from services.risk.controls import ControlSet, Stage
 from services.risk.derived import Facts
-from services.risk.goods import judge_goods
+from services.risk.goods.controls import ControlSet, Stage
+from services.risk.goods.judging import judge_goods
 from services.risk.history import Record, record_of
-from services.risk.parties import screen_parties, versions_of
 from services.risk.past import Known, Past
 from services.risk.rules import RuleSet
 from services.risk.scoring import More, assess
 from services.risk.screening.index import Index
+from services.risk.screening.parties import screen_parties, versions_of
 from services.risk.selecting import Chosen, choose, recommend
 from services.risk.selection import Parameters, TallyRecord
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from libs.columns import Bools, Ints, Kind, Ragged, Strings, Table
 from libs.customs.time import days_of
+from services.risk.conditions.vectors import BoolArray, IntArray
 from services.risk.history.columns import DESCRIBED
 from services.risk.history.columns import History as HistoryColumns
-from services.risk.vectors import BoolArray, IntArray
 
 #: The profile's table that amounts are converted by: currency → millionths of a euro cent for one minor unit.
 RATES: Final = "eur_cents_ppm"

@@ -22,9 +22,9 @@ import numpy as np
 from libs.customs.countries import COUNTRIES, EU_MEMBERS, UNION
 from libs.customs.time import day_of_date
 from services.risk import derived
-from services.risk.expressions import Condition, ConditionError, Conditions
+from services.risk.conditions.expressions import Condition, ConditionError, Conditions
+from services.risk.conditions.vocabulary import Data, Vocabulary
 from services.risk.finding import FindingText
-from services.risk.vocabulary import Data, Vocabulary
 from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
 
 RULES_MAX: Final = 2_000

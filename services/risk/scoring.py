@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.risk.v1 import risk_pb2
+from services.risk.conditions.expressions import judge
+from services.risk.conditions.frames import Batch
+from services.risk.conditions.vectors import BoolArray, per_segment
+from services.risk.conditions.vocabulary import TableSource
 from services.risk.derived import Facts
-from services.risk.expressions import judge
 from services.risk.finding import FindingText
-from services.risk.frames import Batch
 from services.risk.rules import SCORE_MAX, Rule, RuleSet
-from services.risk.vectors import BoolArray, per_segment
-from services.risk.vocabulary import TableSource
 
 #: A rule names at most so many items of a consignment; an officer needs no more.
 ITEMS_NAMED_MAX: Final = 10

@@ -19,13 +19,13 @@ from libs.telemetry import counter, span
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
 from services.risk.assessing import InForce, assess_batch, see
-from services.risk.consumer import Memory
-from services.risk.goods_answers import LINES_MAX, check_goods
-from services.risk.parties import versions_of
+from services.risk.goods.answers import LINES_MAX, check_goods
+from services.risk.memory import Memory
 from services.risk.rules import OPEN_END, Rule, RuleSet
 from services.risk.scoring import LANES
+from services.risk.screening.parties import versions_of
 from services.risk.selection import commitment
-from services.risk.store import Store
+from services.risk.store.log import Store
 
 ROWS_MAX: Final = 2_000
 TURNS_TO_ASK: Final = 4

@@ -35,11 +35,11 @@ from luxor.consignment.v1.consignment_pb2 import Consignment  # noqa: E402
 from luxor.risk.v1 import risk_pb2 as pb  # noqa: E402
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub  # noqa: E402
 from services.risk.__main__ import PROFILES, assemble  # noqa: E402
+from services.risk.conditions.expressions import judge  # noqa: E402
+from services.risk.conditions.vocabulary import TableSource  # noqa: E402
 from services.risk.derived import Facts  # noqa: E402
-from services.risk.expressions import judge  # noqa: E402
 from services.risk.rules import Rule, RuleSet, load_rule_set  # noqa: E402
 from services.risk.scoring import assess  # noqa: E402
-from services.risk.vocabulary import TableSource  # noqa: E402
 from tests.risk.screening.support import ALT_FILE, NAMES, SDN_FILE, UN_FILE  # noqa: E402
 
 BATCH = 500

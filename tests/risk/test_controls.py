@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from libs.columns import Ints, Strings
 from libs.customs.time import day_of_date
-from services.risk.control_files import ControlFileError
-from services.risk.controls import Answer, ControlSet, Lines, lines_of, load_controls
+from services.risk.conditions.functions import has_word, normal
 from services.risk.derived import Facts
-from services.risk.functions import has_word, normal
+from services.risk.goods.control_files import ControlFileError
+from services.risk.goods.controls import Answer, ControlSet, Lines, lines_of, load_controls
 from tests.risk.filings import first_light, table
 
 SHIPPED = sorted((Path(__file__).parents[2] / "services" / "risk" / "profiles" / "data" / "controls").glob("*.yaml"))

@@ -4,9 +4,9 @@ import pytest
 
 from libs.columns import Bools, Ints, Kind, Strings, Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.risk.expressions import ConditionError, Conditions, judge
-from services.risk.textual import TEXTS_MAX
-from services.risk.vocabulary import TableSource, Vocabulary
+from services.risk.conditions.expressions import ConditionError, Conditions, judge
+from services.risk.conditions.textual import TEXTS_MAX
+from services.risk.conditions.vocabulary import TableSource, Vocabulary
 from tests.risk.filings import table
 
 VOCABULARY = Vocabulary({"words": ("gift",), "floors": {"61": 500}})

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns, ItemColumns
-from services.risk.expressions import Conditions, judge
-from services.risk.vocabulary import Data, TableSource, Vocabulary
+from services.risk.conditions.expressions import Conditions, judge
+from services.risk.conditions.vocabulary import Data, TableSource, Vocabulary
 
 INT_MAX, INT_MIN = 2**63 - 1, -(2**63)
 WORDS = ["gift", "toy", "Ünïcode", "gift toy", "61", "62", "a"]
@@ -323,7 +323,7 @@ def test_what_is_remembered_of_texts_from_batch_to_batch_changes_nothing(
 ) -> None:
     shared = Conditions(VOCABULARY)
     compiled = [shared.compile(text, on_items=True) for text in texts]
-    with patch("services.risk.textual.TEXTS_MAX", 4):
+    with patch("services.risk.conditions.textual.TEXTS_MAX", 4):
         for table in batches:
             source = TableSource(table)
             batch = shared.batch(source)

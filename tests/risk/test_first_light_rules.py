@@ -8,10 +8,10 @@ import yaml
 
 from libs.columns import Table
 from luxor.risk.v1 import risk_pb2
+from services.risk.conditions.expressions import judge
+from services.risk.conditions.vocabulary import TableSource
 from services.risk.derived import Facts
-from services.risk.expressions import judge
 from services.risk.scoring import assess
-from services.risk.vocabulary import TableSource
 from tests.risk.filings import CASES, TODAY, first_light, table
 
 RULE_CASES: list[dict[str, Any]] = yaml.safe_load((CASES / "first_light.yaml").read_text())

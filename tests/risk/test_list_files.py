@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from libs.telemetry.metrics import REGISTRY
-from services.risk.list_files import read_index
-from services.risk.lists_in_force import Lists
+from services.risk.screening.in_force import Lists
+from services.risk.screening.list_files import read_index
 from services.risk.screening.lists import ListRefused
 from services.risk.screening.matching import screen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libs.store.database import Database
 from libs.store.migrate import migrate
-from services.risk.store import _KNOWN, _READ
+from services.risk.store.log import _KNOWN, _READ
 
 
 async def plan(database: Database, statement: str, *arguments: object) -> str:

@@ -18,9 +18,9 @@ from libs.store.migrate import migrate
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import assemble
 from services.risk.assessing import Assessed, assess_batch
-from services.risk.consumer import SNAPSHOT, Memory
 from services.risk.history import Kind
-from services.risk.store import Store
+from services.risk.memory import SNAPSHOT, Memory
+from services.risk.store.log import Store
 from tests.risk.filings import RULES_ALONE, table
 from tests.risk.test_parties import in_force
 from tests.risk.test_service import request, stub

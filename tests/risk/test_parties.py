@@ -8,11 +8,11 @@ from libs.columns import Table
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import PROFILES
 from services.risk.assessing import InForce, assess_batch
-from services.risk.controls import load_controls
-from services.risk.list_files import read_index
-from services.risk.parties import EXPLANATION_MAX, versions_of
+from services.risk.goods.controls import load_controls
 from services.risk.screening.delta import Screener
 from services.risk.screening.index import Index, build
+from services.risk.screening.list_files import read_index
+from services.risk.screening.parties import EXPLANATION_MAX, versions_of
 from tests.risk.filings import first_light, table
 from tests.risk.screening.support import entry, version
 

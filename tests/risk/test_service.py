@@ -26,7 +26,7 @@ from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.risk.__main__ import assemble
 from services.risk.rules import RuleSet
 from services.risk.scoring import assess
-from services.risk.store import Store
+from services.risk.store.log import Store
 from tests.risk.filings import PROFILE, RULES_ALONE, first_light, table
 
 CLEARANCE = pb.PURPOSE_CLEARANCE

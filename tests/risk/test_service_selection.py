@@ -16,11 +16,11 @@ from libs.store.migrate import migrate
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import PROFILES, assemble
 from services.risk.assessing import InForce, assess_batch
-from services.risk.consumer import Memory
+from services.risk.memory import Memory
 from services.risk.past import Known, Past, derived
 from services.risk.selection import Draw, Parameters, commitment, draws, load_parameters
 from services.risk.selection.tally import MICROS_PER_HOUR
-from services.risk.store import Store
+from services.risk.store.log import Store
 from tests.risk.filings import RULES_ALONE, WITHOUT_DRAWS, table
 from tests.risk.test_parties import in_force
 from tests.risk.test_service import GIFT, request, stub

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from services.risk.control_files import mistake_of
+from services.risk.goods.control_files import mistake_of
 from services.risk.yaml_file import YamlFile, YamlFileError
 
 PPM: Final = 1_000_000

@@ -12,8 +12,8 @@ from enum import IntEnum
 import numpy as np
 
 from libs.columns import Ragged, Strings, Table
+from services.risk.conditions.vectors import BoolArray, IntArray
 from services.risk.selection.parameters import PreLoadingText
-from services.risk.vectors import BoolArray, IntArray
 
 
 class Referral(IntEnum):

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Ints, Strings
+from services.risk.conditions.vectors import BoolArray, IntArray
 from services.risk.selection.draws import Draw, Draws, below, draws
 from services.risk.selection.parameters import PPM, PRECEDENCE, Lane, LaneText, OfficeText, Parameters
 from services.risk.selection.tally import STEPS, Rates, Tally, TallyRecord, steps_of
-from services.risk.vectors import BoolArray, IntArray
 
 #: Consignments of the hours that have ended from which on their shares are believed.
 TRAFFIC_MIN: Final = 200

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from libs.columns import Strings
 from libs.customs.partitions import PARTITIONS
+from services.risk.conditions.vectors import IntArray
 from services.risk.history.packing import PackingError, pack, unpack
 from services.risk.selection.parameters import OFFICES_MAX, PPM
-from services.risk.vectors import IntArray
 
 MICROS_PER_HOUR: Final = 3_600_000_000
 #: Hours that a chance follows from, and hours that are held, a power of two: replicas may lag by the difference.

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from services.risk.frames import Batch, Node, innermost
-from services.risk.vectors import IntArray, Interned, Mask, Vec, either, some
+from services.risk.conditions.frames import Batch, Node, innermost
+from services.risk.conditions.vectors import IntArray, Interned, Mask, Vec, either, some
 
 #: Texts numbered per column, and results kept per function; then both begin anew. Bounds memory whatever is filed.
 TEXTS_MAX: Final = 16_384

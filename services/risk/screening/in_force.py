@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from libs.telemetry import gauge, get_logger
-from services.risk.list_files import INDEX, ListFile, Stamp, read_index, stamp
 from services.risk.screening.delta import Delta, Screener
 from services.risk.screening.index import Index
+from services.risk.screening.list_files import INDEX, ListFile, Stamp, read_index, stamp
 from services.risk.screening.lists import ListRefused, PartyList
 
 _refused = gauge(

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from libs.customs.countries import COUNTRIES, EU_MEMBERS, ORIGINS, UNION
-from services.risk.functions import normal
+from services.risk.conditions.functions import normal
 from services.risk.yaml_file import YamlFile, YamlFileError
 
 CONTROLS_MAX: Final = 2_000

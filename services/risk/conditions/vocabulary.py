@@ -18,10 +18,10 @@ from google.protobuf.message import Message
 
 from libs.columns import Bools, Ints, Kind, Ragged, Schema, Strings, Table, schema_of
 from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
-from services.risk.frames import Source
-from services.risk.functions import FUNCTIONS, Function
-from services.risk.textual import lookup
-from services.risk.vectors import Interned, Segments, Vec, some
+from services.risk.conditions.frames import Source
+from services.risk.conditions.functions import FUNCTIONS, Function
+from services.risk.conditions.textual import lookup
+from services.risk.conditions.vectors import Interned, Segments, Vec, some
 
 PACKAGE: Final = "luxor.conditions"
 #: Where enum numbers such as `Nature.NATURE_GIFT` are looked up.

@@ -22,7 +22,7 @@ from libs.telemetry import counter, gauge, get_logger
 from services.risk.history import Bounds, History, PackingError, Record, SnapshotError
 from services.risk.past import Past
 from services.risk.selection import Tally, TallyRecord
-from services.risk.store import LOG_DAYS, START, Logged, LogState, Place, Store
+from services.risk.store.log import LOG_DAYS, START, Logged, LogState, Place, Store
 
 POLL_SECONDS: Final = 0.05
 STATE_SECONDS: Final = 1.0

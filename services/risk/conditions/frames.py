@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from services.risk.vectors import IntArray, Segments, Vec
+from services.risk.conditions.vectors import IntArray, Segments, Vec
 
 
 class Source(Protocol):

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
-from services.risk.controls import Control, ControlSet, Stage, lines_of
 from services.risk.derived import Facts
 from services.risk.finding import FindingText
+from services.risk.goods.controls import Control, ControlSet, Stage, lines_of
 from services.risk.scoring import More
 
 #: Points of a control by its lane: red alone calls for red, two yellow ones for yellow.

@@ -11,7 +11,7 @@ import numpy as np
 from libs.columns import Ints, Strings
 from libs.customs.countries import ORIGINS, is_country
 from luxor.risk.v1 import risk_pb2 as pb
-from services.risk.controls import Answer, Control, ControlSet, Hits, Lines
+from services.risk.goods.controls import Answer, Control, ControlSet, Hits, Lines
 
 LINES_MAX: Final = 1_000
 DESCRIPTION_MAX: Final = 512

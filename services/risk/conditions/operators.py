@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.risk import vectors
+from services.risk.conditions import vectors
 
 NUMERIC: Final[dict[tuple[str, str], Callable[..., vectors.Computed]]] = {
     ("_+_", "int"): vectors.add_int,

@@ -13,14 +13,14 @@ from typing import Any, Final
 import numpy as np
 
 from libs.columns import Kind as ColumnKind
-from services.risk import nodes, vectors
-from services.risk.checked import Call, Checked, Expr, ListOf, Literal, Loop, Name, Select
-from services.risk.frames import ROOT, Node, Spec, innermost
-from services.risk.macros import UnsupportedError, macro_of, names
-from services.risk.nodes import Const
-from services.risk.operators import KERNELS, NOT, NUMERIC, ORDER, RESULT_TYPES, TEXT_ORDER, TEXTUAL
-from services.risk.textual import Textual
-from services.risk.vocabulary import Shape, Vocabulary
+from services.risk.conditions import nodes, vectors
+from services.risk.conditions.checked import Call, Checked, Expr, ListOf, Literal, Loop, Name, Select
+from services.risk.conditions.frames import ROOT, Node, Spec, innermost
+from services.risk.conditions.macros import UnsupportedError, macro_of, names
+from services.risk.conditions.nodes import Const
+from services.risk.conditions.operators import KERNELS, NOT, NUMERIC, ORDER, RESULT_TYPES, TEXT_ORDER, TEXTUAL
+from services.risk.conditions.textual import Textual
+from services.risk.conditions.vocabulary import Shape, Vocabulary
 
 #: A macro over a list written out is unrolled; longer lists belong into the profile's data.
 UNROLLED_MAX: Final = 64

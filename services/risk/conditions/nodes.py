@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from services.risk import vectors
-from services.risk.frames import Batch, Node, Spec, innermost
-from services.risk.textual import Pool, numbered
-from services.risk.vectors import BoolArray, Interned, Segments, Vec, either, some
+from services.risk.conditions import vectors
+from services.risk.conditions.frames import Batch, Node, Spec, innermost
+from services.risk.conditions.textual import Pool, numbered
+from services.risk.conditions.vectors import BoolArray, Interned, Segments, Vec, either, some
 
 
 class Const(Node):

@@ -16,11 +16,11 @@ import numpy as np
 
 from libs.columns import Ints, Ragged, Strings, Table
 from libs.customs.time import MICROS_PER_DAY, day_of_date
-from services.risk.control_files import MODES, ControlText, PaperText, ReferenceText, Written, read_controls
+from services.risk.conditions.functions import normal
+from services.risk.conditions.vectors import BoolArray, IntArray
 from services.risk.derived import Facts
-from services.risk.functions import normal
+from services.risk.goods.control_files import MODES, ControlText, PaperText, ReferenceText, Written, read_controls
 from services.risk.rules import OPEN_END
-from services.risk.vectors import BoolArray, IntArray
 
 #: Descriptions and codes whose controls are remembered; then all begin anew. Bounds memory whatever is filed.
 REMEMBERED_MAX: Final = 16_384

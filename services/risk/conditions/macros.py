@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.risk.checked import Call, Expr, ListOf, Literal, Loop, Name, Select
+from services.risk.conditions.checked import Call, Expr, ListOf, Literal, Loop, Name, Select
 
 
 class UnsupportedError(ValueError):

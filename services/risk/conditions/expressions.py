@@ -12,12 +12,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.risk.checked import Checked, read_checked
-from services.risk.compiler import Compiler
-from services.risk.frames import ROOT, Batch, Node, Source, Spec
-from services.risk.macros import UnsupportedError
-from services.risk.vectors import BoolArray
-from services.risk.vocabulary import Vocabulary
+from services.risk.conditions.checked import Checked, read_checked
+from services.risk.conditions.compiler import Compiler
+from services.risk.conditions.frames import ROOT, Batch, Node, Source, Spec
+from services.risk.conditions.macros import UnsupportedError
+from services.risk.conditions.vectors import BoolArray
+from services.risk.conditions.vocabulary import Vocabulary
 
 #: A condition longer than this is a programme, not a rule.
 CONDITION_CHARACTERS_MAX: Final = 4_000

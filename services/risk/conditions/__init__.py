@@ -1,0 +1,1 @@
+"""Conditions in CEL, compiled to numpy over the columns of a batch."""

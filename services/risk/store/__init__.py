@@ -1,0 +1,1 @@
+"""All SQL of risk's own database, a module for each subject."""

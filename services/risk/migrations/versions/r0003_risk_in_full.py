@@ -1,0 +1,80 @@
+"""Risk in full: the log of what was assessed and what it was assessed on, rule sets, models, outcomes of inspections,
+jobs, seeds of draws, and risk's own feed."""
+
+from alembic import op
+
+from libs.feed import schema as feed
+from libs.store import schema
+
+revision = "0003"
+down_revision = "0002"
+works_from = "0001"
+
+
+def upgrade() -> None:
+    """Create it all; the release before goes on beside it, and what it assesses is not in the log."""
+    schema.create_day_partitioned(
+        op,
+        "assessed",
+        "day integer not null, epoch bigint not null, xid bigint not null, count integer not null, "
+        "record bytea not null, tally bytea not null, outcomes bytea not null default ''::bytea",
+        key="epoch, xid, day",
+        external=("record", "tally"),
+    )
+    op.execute(
+        "create table assessed_epoch (epoch bigint primary key, reason text not null, "
+        "begun_at timestamptz not null default clock_timestamp())"
+    )
+    op.execute("insert into assessed_epoch (epoch, reason) values (1, 'the first')")
+    op.execute(
+        "create table deployment_secret (name text primary key, value bytea not null, "
+        "made_at timestamptz not null default clock_timestamp())"
+    )
+    # What a batch was assessed on: its columns and what history said, compressed. Batches are those of assessment_batch.
+    schema.create_day_partitioned(
+        op,
+        "assessed_input",
+        "day integer not null, batch bigint not null, purpose smallint not null, count integer not null, "
+        'lists text collate "C" not null, columns bytea not null, history bytea not null',
+        key="day, batch",
+        external=("columns", "history"),
+    )
+    op.execute(
+        "create table rule_set (version text primary key, state smallint not null, content bytea not null, "
+        "report bytea not null, note text not null, proposed_by text not null, "
+        "proposed_at timestamptz not null default clock_timestamp(), activated_by text, activated_at timestamptz, "
+        "retired_by text, retired_at timestamptz)"
+    )
+    op.execute("create unique index rule_set_in_force on rule_set (state) where state = 2")
+    op.execute(
+        "create table model (version text primary key, state smallint not null, content bytea not null, "
+        "told bytea not null, note text not null, proposed_by text not null, "
+        "proposed_at timestamptz not null default clock_timestamp(), challenged_by text, challenged_at timestamptz, "
+        "activated_by text, activated_at timestamptz, retired_by text, retired_at timestamptz)"
+    )
+    # State 2 is the challenger, 3 the champion: one each.
+    op.execute("create unique index model_in_force on model (state) where state in (2, 3)")
+    schema.create_hash_partitioned(
+        op,
+        "outcome",
+        'mrn text collate "C" not null, filing_version integer not null, state_version bigint not null, '
+        "day integer not null, result smallint not null, items bytea not null",
+        key="mrn",
+        by="mrn",
+    )
+    op.execute("create index outcome_day on outcome (day)")
+    op.execute(
+        "create table job (id bigint generated always as identity primary key, kind smallint not null, "
+        "state smallint not null, request bytea not null, progress bytea not null default ''::bytea, "
+        "result bytea not null default ''::bytea, done bigint not null default 0, total bigint not null default 0, "
+        "error text not null default '', started_by text not null, started_at timestamptz not null default clock_timestamp(), "
+        "ended_at timestamptz)"
+    )
+    op.execute("create index job_open on job (id) where state in (1, 2)")
+    op.execute(
+        "create table draw_seed (period integer primary key, seed bytea not null, "
+        "made_at timestamptz not null default clock_timestamp())"
+    )
+    schema.create_request_log(op)
+    feed.create_outbox(op)
+    feed.create_consumer(op)

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "notices": ("notices", "Read a filer's or carrier's notices."),
     "quote": ("quote", "Tell what goods would cost landed."),
     "goods": ("goods", "Tell whether goods may be sent, and with what papers."),
+    "risk": ("risk", "What analysts do: rule sets, models, backtests, seeds of draws."),
     "hold": ("officer", "Hold goods, as an officer."),
     "release": ("officer", "Lift holds, as an officer."),
     "stats": ("stats", "Count what crossed the border, what it brought in, and how long it took."),

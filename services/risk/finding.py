@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from luxor.risk.v1.risk_pb2 import FINDING_KIND_RULE
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -36,3 +38,7 @@ class FindingText:
     papers: tuple[str, ...] = ()
     """Types of the documents that would lift it."""
     match: Match | None = None
+    confidential: bool = False
+    """Whether it is for officers and analysts alone."""
+    kind: int = FINDING_KIND_RULE
+    """What found it, a number of luxor.risk.v1.FindingKind."""

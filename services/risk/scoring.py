@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
+from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.risk.v1 import risk_pb2
 from services.risk.conditions.expressions import judge
 from services.risk.conditions.frames import Batch
@@ -250,6 +250,8 @@ def _told(
         "reason": text([each.reason for each in texts]),
         "lane": Ints.of(advised),
         "sentence": text([each.sentence for each in texts]),
+        "confidential": Bools.of(numbers([each.confidential for each in texts]).astype(np.bool_)),
+        "kind": Ints.of(numbers([each.kind for each in texts])),
     }
     if any(each.papers for each in texts):
         papers = [each.papers for each in texts]

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
+from luxor.risk.v1.risk_pb2 import FINDING_KIND_LISTED_PARTY
 from services.risk.finding import FindingText, Match
 from services.risk.scoring import More
 from services.risk.screening.explaining import Explanation, explain
@@ -72,6 +73,8 @@ def _text(party: str, told: Explanation) -> FindingText:
         REASON,
         f"The name of the {party} is that of a listed party, or near to it.",
         match=Match(party, told.version, told.entry, told.score, explanation_of(told)),
+        confidential=True,
+        kind=FINDING_KIND_LISTED_PARTY,
     )
 
 

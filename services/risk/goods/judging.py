@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
+from luxor.risk.v1.risk_pb2 import FINDING_KIND_GOODS_CONTROL
 from services.risk.derived import Facts
 from services.risk.finding import FindingText
 from services.risk.goods.controls import Control, ControlSet, Stage, lines_of
@@ -44,4 +45,6 @@ def _text(control: Control, missing: tuple[str, ...]) -> FindingText:
     if len(sentence) + len(needed) <= SENTENCE_MAX:
         sentence += needed
     reason = PROHIBITED if control.prohibits else NEED_PAPERS
-    return FindingText(text.id, text.version, POINTS[text.lane], text.lane, reason, sentence, papers=missing)
+    return FindingText(
+        text.id, text.version, POINTS[text.lane], text.lane, reason, sentence, missing, kind=FINDING_KIND_GOODS_CONTROL
+    )

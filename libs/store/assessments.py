@@ -9,7 +9,7 @@ call: 45,000 to 107,000 rows/s from one caller, 75,000 to 147,000 from four; who
 # ruff: noqa: S608 (only names and expressions of our own enter a statement's text; values are arguments)
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -41,7 +41,7 @@ with taken as materialized (
     insert into assessment_batch (day, batch, payload, traceparent)
     select taken.day, taken.batch, $4, $5 from taken where exists (select from fresh)
 )
-select array(select "row" from fresh) as fresh
+select array(select "row" from fresh) as fresh, taken.day, taken.batch from taken
 """
 
 _LOOK_UP: Final = """
@@ -77,6 +77,8 @@ class Settled:
     payloads: list[bytes]
     batch: npt.NDArray[np.int32]
     row: npt.NDArray[np.int32]
+    stored: tuple[int, int] | None = None
+    """Day and number of the batch that this call's own answers were kept as; None where nothing was fresh."""
 
     @property
     def all_fresh(self) -> bool:
@@ -120,13 +122,17 @@ class AssessmentLog:
         """
         count = _counted(mrns, versions, tx)
         keys, numbers = list(mrns), versions.tolist()
-        inserted = await tx.raw.fetchval(_SETTLE, keys, numbers, purpose, payload, trace)
+        taken = await tx.raw.fetchrow(_SETTLE, keys, numbers, purpose, payload, trace)
+        inserted = taken["fresh"]
+        stored = (taken["day"], taken["batch"]) if inserted else None
         fresh = np.zeros(count, dtype=np.bool_)
         fresh[np.asarray(inserted, dtype=np.int64)] = True
         if len(inserted) == count:
-            return _nothing_before(fresh)
+            return replace(_nothing_before(fresh), stored=stored)
         before = np.flatnonzero(~fresh)
-        return await self._found(tx, fresh, before, [keys[i] for i in before], versions[before].tolist(), purpose)
+        numbers_before = versions[before].tolist()
+        found = await self._found(tx, fresh, before, [keys[i] for i in before], numbers_before, purpose)
+        return replace(found, stored=stored)
 
     async def lookup(
         self, tx: Transaction, mrns: Sequence[str], versions: npt.NDArray[np.integer], purpose: int

@@ -64,6 +64,10 @@ class RiskConfig(Settings, service="risk"):
     """File of the deployment's secret, 16 to 64 random bytes: parties are kept in history as hashes by a key that follows from it, and draws of
     selection by another. Without it one is made and kept in the store, where whoever reads history can read it too."""
 
+    input_days: int = setting("INPUT_DAYS", default=60, low=1, high=400, example="60")
+    """Days for which it is kept what consignments were assessed on, some 200 bytes each: backtests, training and the screening after a change of a
+    list reach so far back."""
+
     history_keys_max: int = setting("HISTORY_KEYS_MAX", default=1 << 26, low=1 << 16, high=1 << 31, example="67108864")
     """Parties that history has room for, taken as the power of two below; 38 bytes each, of which 0.6 are used. It begins small and doubles."""
 
@@ -115,9 +119,10 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     traces = Traces(start, assessment_trail(start.database))
     steps = (
-        make_days("assessment_batch", "assessed"),
+        make_days("assessment_batch", "assessed", "assessed_input"),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed", LOG_DAYS),
+        drop_days("assessed_input", config.input_days),
         *traces.steps,
     )
     return [

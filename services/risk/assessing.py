@@ -18,6 +18,8 @@ from services.risk.derived import Facts
 from services.risk.goods.controls import ControlSet, Stage
 from services.risk.goods.judging import judge_goods
 from services.risk.history import Record, record_of
+from services.risk.history.columns import History as HistoryColumns
+from services.risk.inputs import pack_input
 from services.risk.past import Known, Past
 from services.risk.rules import RuleSet
 from services.risk.scoring import More, assess
@@ -45,6 +47,18 @@ class InForce:
     """None: the lane is the one that findings advise and nothing is drawn."""
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a batch was assessed on."""
+
+    content: bytes
+    """The consignments as they came, packed."""
+    table: Table
+    """The same, a table of ConsignmentColumns."""
+    history: HistoryColumns | None
+    lists: str
+
+
 @dataclass
 class Assessed:
     """The answer for a batch, and what it leaves in the log."""
@@ -55,6 +69,8 @@ class Assessed:
     """What history keeps of the batch; None where no past was given."""
     chosen: Chosen | None = None
     """The lanes that selection chose; None where nothing was selected."""
+    given: Given | None = None
+    """What it was assessed on, to be stored beside the answer; None: nothing is."""
     kept: tuple[Record, TallyRecord | None] | None = field(default=None, init=False)
     """Both of the rows that were assessed for the first time, once they are packed."""
 
@@ -65,6 +81,13 @@ class Assessed:
         tally = None if self.chosen is None else self.chosen.tally(fresh)
         self.kept = record, tally
         return len(fresh), record.to_bytes(), b"" if tally is None else tally.to_bytes()
+
+    def stored_input(self, fresh: npt.NDArray[np.intp]) -> tuple[str, tuple[bytes, bytes]] | None:
+        """Versions of the lists, and the rows that were assessed for the first time with what history said of them."""
+        if self.given is None:
+            return None
+        given = self.given
+        return given.lists, pack_input(given.content, given.table, given.history, fresh)
 
 
 @dataclass(frozen=True)
@@ -90,10 +113,12 @@ def assess_batch(
     known: Known | None = None,
     past: Past | None = None,
     seen: Seen | None = None,
+    content: bytes | None = None,
 ) -> Assessed:
     """Assess a batch of consignments (a table of ConsignmentColumns) for a purpose.
 
-    Without a past the columns of history are unknown, nothing is drawn, and nothing is left in the log.
+    Without a past the columns of history are unknown, nothing is drawn, and nothing is left in the log. `content` is the batch
+    as it came, to be stored beside the answers; without it nothing of it is.
     """
     rules = in_force.rules
     seen = seen or see(in_force, table, purpose)
@@ -103,13 +128,14 @@ def assess_batch(
         record = record_of(table, facts, past.hasher, known.now, counted=known.new, thresholds=favoured_below(rules))
         facts.history = past.history.read(record)
     versions = {"lists": versions_of(in_force.index), "controls": in_force.controls.version}
+    given = None if content is None else Given(content, table, facts.history, versions["lists"])
     answer = assess(rules, table, facts=facts, more=seen.more, constants=versions)
     if in_force.selection is None or known is None or past is None:
-        return Assessed(answer, record)
+        return Assessed(answer, record, given=given)
     if purpose == risk_pb2.PURPOSE_PRE_LOADING:
-        return Assessed(recommend(in_force.selection, table, answer), record)
+        return Assessed(recommend(in_force.selection, table, answer), record, given=given)
     chosen = choose(in_force.selection, past, known, table, answer)
-    return Assessed(chosen.table, record, chosen)
+    return Assessed(chosen.table, record, chosen, given)
 
 
 def favoured_below(rules: RuleSet) -> dict[str, int]:

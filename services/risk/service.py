@@ -83,7 +83,8 @@ class RiskService(RiskServiceServicer):
                     known = await asked
                 finally:
                     asked.cancel()
-                assessed = assess_batch(in_force, consignments, request.purpose, known, past, seen)
+                content = request.consignments.SerializeToString()
+                assessed = assess_batch(in_force, consignments, request.purpose, known, past, seen, content)
             except MalformedColumns as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
             answer, fresh, place = await self._store.settle(consignments, request.purpose, assessed.table, assessed)

@@ -23,6 +23,7 @@ from libs.store.schema import TODAY
 from libs.telemetry import traceparent
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.risk.past import Known
+from services.risk.store.inputs import add_input
 
 ASSESSMENT_DAYS: Final = 400
 """Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
@@ -115,6 +116,9 @@ class Entry(Protocol):
     def pack(self, fresh: npt.NDArray[np.intp]) -> tuple[int, bytes, bytes]:
         """How many rows are kept, and record and tally of these rows as bytes."""
 
+    def stored_input(self, fresh: npt.NDArray[np.intp]) -> tuple[str, tuple[bytes, bytes]] | None:
+        """Versions of the lists that the rows were screened against, and what they were assessed on; None to keep none."""
+
 
 class Store:
     """Risk's own database."""
@@ -154,6 +158,10 @@ class Store:
             fresh = np.flatnonzero(settled.fresh)
             if entry is not None and len(fresh):
                 place = await self._append(tx, entry.pack(fresh))
+                kept = entry.stored_input(fresh)
+                if kept is not None:
+                    assert settled.stored is not None
+                    await add_input(tx, settled.stored, purpose, len(fresh), *kept)
         return first_answers(settled, assessments, AssessmentColumns), fresh, place
 
     async def _append(self, tx: Transaction, packed: tuple[int, bytes, bytes]) -> Place:

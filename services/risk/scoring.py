@@ -150,7 +150,7 @@ class _Found:
             "score": Ints.of(score),
             "unjudged": Ints.of(self.unjudged),
             "rule_set": Strings.constant(rule_set.version, self.rows),
-            "findings": Ragged.of_lengths(counts, _told(texts, places, points, items, advised)),
+            "findings": Ragged.of_lengths(counts, told(texts, places, points, items, advised)),
             **{name: Strings.constant(value, self.rows) for name, value in (constants or {}).items()},
         }
         return Table.of(risk_pb2.AssessmentColumns, self.rows, columns)
@@ -227,7 +227,7 @@ def _by_score(rule_set: RuleSet, score: _Numbers) -> _Numbers:
     return lanes
 
 
-def _told(
+def told(
     all_texts: Sequence[FindingText], places: _Numbers, points: _Numbers, items: _Numbers, advised: _Numbers
 ) -> Table:
     """Findings as a table of FindingColumns."""

@@ -39,6 +39,18 @@ def upgrade() -> None:
         key="day, batch",
         external=("columns", "history"),
     )
+    # By list version, so that looking for what was screened against older lists costs nothing where there is none.
+    op.execute("create index assessed_input_lists on assessed_input (lists, batch)")
+    # What screening again found after an assessment: the hits of a filing that its answer does not have.
+    schema.create_hash_partitioned(
+        op,
+        "screening_hit",
+        'mrn text collate "C" not null, filing_version integer not null, screened_at bigint not null, '
+        "day integer not null, payload bytea not null",
+        key="mrn, filing_version, screened_at",
+        by="mrn",
+    )
+    op.execute("create index screening_hit_day on screening_hit using brin (day) with (pages_per_range = 32)")
     op.execute(
         "create table rule_set (version text primary key, state smallint not null, content bytea not null, "
         "report bytea not null, note text not null, proposed_by text not null, "
@@ -67,6 +79,7 @@ def upgrade() -> None:
         "create table job (id bigint generated always as identity primary key, kind smallint not null, "
         "state smallint not null, request bytea not null, progress bytea not null default ''::bytea, "
         "result bytea not null default ''::bytea, done bigint not null default 0, total bigint not null default 0, "
+        "attempt integer not null default 0, tries smallint not null default 0, "
         "error text not null default '', started_by text not null, started_at timestamptz not null default clock_timestamp(), "
         "ended_at timestamptz)"
     )

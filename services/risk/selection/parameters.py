@@ -11,8 +11,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from services.risk.goods.control_files import mistake_of
-from services.risk.yaml_file import YamlFile, YamlFileError
+from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
 
 PPM: Final = 1_000_000
 OFFICES_MAX: Final = 4_096
@@ -127,10 +126,12 @@ class Parameters:
         return self.offices[ANY, direction] if found is None else found
 
 
-def load_parameters(path: Path) -> Parameters:
-    """Read and check a file of parameters. Raises ParameterError with every mistake."""
+def load_parameters(path: Path, content: bytes | None = None) -> Parameters:
+    """Read and check a file of parameters, or its content, which `path` then only names. Raises ParameterError with every
+    mistake.
+    """
     try:
-        file = YamlFile(path)
+        file = YamlFile(path, content)
         text = msgspec.convert(file.data, FileText)
     except YamlFileError as error:
         raise ParameterError([str(error)]) from None

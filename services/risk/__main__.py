@@ -13,7 +13,7 @@ from libs.server.launch import Start, launch
 from libs.server.server import Background
 from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
-from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments
+from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments, purge_requests
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.risk.assessing import InForce
 from services.risk.goods.control_files import ControlFileError
@@ -21,12 +21,14 @@ from services.risk.goods.controls import load_controls
 from services.risk.history import Bounds
 from services.risk.history.keys import KEY_BYTES_MAX as SECRET_BYTES_MAX
 from services.risk.history.keys import KEY_BYTES_MIN as SECRET_BYTES_MIN
+from services.risk.jobs.holder import Holder
 from services.risk.memory import Memory
 from services.risk.rules import RuleSetError, load_rule_set
 from services.risk.screening.in_force import Lists
 from services.risk.screening.lists import ListRefused
 from services.risk.selection import ParameterError, load_parameters
 from services.risk.service import RiskService
+from services.risk.store.jobs import purge_jobs
 from services.risk.store.log import ASSESSMENT_DAYS, LOG_DAYS, Store
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -76,6 +78,11 @@ class RiskConfig(Settings, service="risk"):
     )
     """Consignments of 32 days that history has room for, taken as the power of two below; 32 bytes each. It begins small and doubles."""
 
+    job_memory_bytes_max: int = setting(
+        "JOB_MEMORY_BYTES_MAX", default=2 << 30, low=256 << 20, high=1 << 40, example="2147483648"
+    )
+    """Memory that the process of a backtest or a training may have, beside the replica's own; one runs at a time in all replicas together."""
+
 
 def assemble(start: Start) -> Sequence[Background]:
     """Put risk together. Raises ConfigError where the profile is refused."""
@@ -122,12 +129,15 @@ def assemble(start: Start) -> Sequence[Background]:
         make_days("assessment_batch", "assessed", "assessed_input"),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed", LOG_DAYS),
+        purge_requests(),
+        purge_jobs,
         drop_days("assessed_input", config.input_days),
         *traces.steps,
     )
     return [
         traces.run,
         memory.run,
+        Holder(start.database, start.replica, start.environ, memory_bytes_max=config.job_memory_bytes_max).run,
         partial(lists.watch, seconds=config.lists_check_seconds),
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database).run,

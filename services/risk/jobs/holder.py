@@ -1,0 +1,219 @@
+"""The background work of each replica: who holds the lease takes the oldest open job and has it run in a child process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from libs.store.database import Database
+from libs.store.errors import StoreError
+from libs.store.leases import hold_lease, release_lease, try_lease
+from libs.telemetry import counter, gauge, get_logger
+from services.risk.jobs.__main__ import THREADS, Order
+from services.risk.jobs.running import RUNNERS
+from services.risk.store.jobs import Job, JobKind, JobLost, Jobs, JobState
+
+LEASE: Final = "risk jobs"
+LEASE_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 1.0
+"""How often a replica looks for jobs, and the holder whether the job that it runs was cancelled."""
+OUTCOMES: Final = ("done", "failed", "cancelled", "again")
+
+_open = gauge("luxor_risk_jobs_open", "Backtests and trainings that wait or run, by kind", ("kind",))
+_ended = counter(
+    "luxor_risk_job_attempts_total",
+    "Attempts of backtests and trainings by how they ended; again: it failed or its process died, and is tried once more",
+    ("kind", "outcome"),
+)
+for _kind in JobKind:
+    for _outcome in OUTCOMES:
+        _ended.labels(_kind.name.lower(), _outcome)
+_log = get_logger()
+
+
+class Holder:
+    """Runs jobs, one at a time in all replicas together."""
+
+    def __init__(
+        self,
+        database: Database,
+        replica: str,
+        environ: Mapping[str, str],
+        *,
+        memory_bytes_max: int,
+        look_seconds: float = LOOK_SECONDS,
+        runners: Mapping[JobKind, str] = RUNNERS,
+    ) -> None:
+        """Run them with the service's own settings, each within `memory_bytes_max`."""
+        self._database = database
+        self._jobs = Jobs(database)
+        self._replica = replica
+        self._environ = environ
+        self._memory_bytes_max = memory_bytes_max
+        self._look_seconds = look_seconds
+        self._runners = runners
+        self._token: int | None = None
+        self._renewed_at = 0.0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run jobs until `stop`; what the store refuses for now is tried again."""
+        while not stop.is_set():
+            again = False
+            try:
+                again = await self._once(stop)
+            except StoreError as error:
+                _log.warning("JOBS_POSTPONED", why=str(error))
+            if not again:
+                await self._pause(stop)
+        await self._release()
+
+    async def _once(self, stop: asyncio.Event) -> bool:
+        """Run a job where one is open and this replica holds the lease; tell whether there was one."""
+        async with self._database.connection() as reader:
+            counts = await self._jobs.open(reader)
+        for kind, count in counts.items():
+            _open.labels(kind.name.lower()).set(count)
+        if not any(counts.values()) or not await self._renew():
+            return False
+        assert self._token is not None
+        async with self._database.transaction() as tx:
+            await hold_lease(tx, LEASE, self._token)
+            job = await self._jobs.take(tx)
+        if job is None:
+            return False
+        if job.state is JobState.FAILED:
+            self._tell(job, JobState.FAILED)
+            return True
+        await self._have_run(job, stop)
+        return True
+
+    async def _have_run(self, job: Job, stop: asyncio.Event) -> None:
+        _log.info("JOB_STARTED", job=job.id, kind=job.kind.name, attempt=job.attempt, done=job.done, total=job.total)
+        try:
+            process = await self._spawn(job)
+        except OSError as error:
+            await self._failed(job, f"its process could not be started: {error.strerror}")
+            return
+        try:
+            code = await self._watch(job, process, stop)
+        finally:
+            await _end(process)
+        if code is None:
+            async with self._database.transaction() as tx:
+                await self._jobs.give_back(tx, job)
+            return
+        async with self._database.connection() as reader:
+            state = await self._jobs.state(reader, job)
+        if state is JobState.RUNNING:
+            # It ended without a word: killed from outside, or by the kernel for want of memory.
+            await self._failed(
+                job, f"its process ended by signal {-code}" if code < 0 else f"its process ended with {code}"
+            )
+        else:
+            self._tell(job, state)
+
+    async def _failed(self, job: Job, why: str) -> None:
+        try:
+            async with self._database.transaction() as tx:
+                state = await self._jobs.failed(tx, job, why)
+        except JobLost:
+            return
+        _log.warning("JOB_ATTEMPT_FAILED", job=job.id, attempt=job.attempt, why=why)
+        self._tell(job, state)
+
+    async def _spawn(self, job: Job) -> Process:
+        environ = dict.fromkeys(THREADS, "1") | dict(self._environ)
+        order = Order(self._database.url, self._runners[job.kind], self._memory_bytes_max)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.risk.jobs",
+            str(job.id),
+            str(job.attempt),
+            stdin=PIPE,
+            stdout=DEVNULL,
+            env={**{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}, **environ},
+        )
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(order) + b"\n")
+        return process
+
+    async def _watch(self, job: Job, process: Process, stop: asyncio.Event) -> int | None:
+        """Wait for the end of a process; None where it was ended because this replica stops or lost the lease."""
+        ended = asyncio.ensure_future(process.wait())
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            while True:
+                await asyncio.wait((ended, stopped), timeout=self._look_seconds, return_when=asyncio.FIRST_COMPLETED)
+                if ended.done():
+                    return ended.result()
+                if stopped.done() or not await self._still_ours(job):
+                    return None
+        finally:
+            stopped.cancel()
+            ended.cancel()
+
+    async def _still_ours(self, job: Job) -> bool:
+        try:
+            if not await self._renew():
+                return False
+            async with self._database.connection() as reader:
+                state = await self._jobs.state(reader, job)
+        except StoreError as error:
+            # The process has its own connection and stops at its next step if the job is no longer its own.
+            _log.warning("JOBS_POSTPONED", why=str(error))
+            return True
+        if state is JobState.CANCELLED:
+            self._tell(job, state)
+        return state is JobState.RUNNING
+
+    async def _renew(self) -> bool:
+        """Take or keep the lease; a third of its time may pass without asking."""
+        now = time.monotonic()
+        if self._token is not None and now - self._renewed_at < LEASE_SECONDS / 3:
+            return True
+        async with self._database.transaction() as tx:
+            token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
+        kept = token is not None and self._token in (None, token)
+        self._token, self._renewed_at = token, now
+        return kept
+
+    async def _release(self) -> None:
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            async with self._database.transaction() as tx:
+                await release_lease(tx, LEASE, token)
+        except StoreError as error:
+            _log.warning("JOBS_POSTPONED", why=str(error))
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(self._look_seconds):
+                await stop.wait()
+        except TimeoutError:
+            return
+
+    def _tell(self, job: Job, state: JobState | None) -> None:
+        if state is None:
+            return
+        outcome = {JobState.DONE: "done", JobState.FAILED: "failed", JobState.CANCELLED: "cancelled"}.get(
+            state, "again"
+        )
+        _ended.labels(job.kind.name.lower(), outcome).inc()
+        _log.info("JOB_ENDED", job=job.id, kind=job.kind.name, attempt=job.attempt, outcome=outcome)
+
+
+async def _end(process: Process) -> None:
+    """End a process that still runs; nothing in it depends on a gentle end, its steps are kept."""
+    if process.returncode is None:
+        process.kill()
+    await process.wait()

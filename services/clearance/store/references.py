@@ -1,0 +1,90 @@
+"""References: which consignments a local reference, a house document or a master document names."""
+
+from collections.abc import Sequence
+
+from libs.columns import Strings, Table
+from libs.feed.types import BatchRef
+from libs.store import bulk
+from libs.store.database import Transaction
+
+
+class References:
+    """What leads to consignments beside their MRN."""
+
+    async def add_local_references(self, tx: Transaction, table: Table, mrns: list[str], days: list[int]) -> None:
+        """Note the filers' own references."""
+        await bulk.insert(
+            tx,
+            "local_reference",
+            {
+                "partition": bulk.int2(table.ints("partition").values),
+                "filer": bulk.text(table.strings("filer").tolist()),
+                "local_reference": bulk.text(table.strings("local_reference").tolist()),
+                "mrn": bulk.text(mrns),
+                "day": bulk.int4(days),
+            },
+            # A reference may be used again when its time is over; then it names the later consignment.
+            on_conflict="(partition, filer, local_reference) do update set mrn = excluded.mrn, day = excluded.day where t.day <= excluded.day",
+        )
+
+    async def add_documents(
+        self, tx: Transaction, table: Table, ref: BatchRef, mrns: list[str], days: list[int]
+    ) -> None:
+        """Note under which documents consignments travel."""
+        houses = table.strings("house_document_number").tolist()
+        there = [place for place, number in enumerate(houses) if number]
+        await bulk.insert(
+            tx,
+            "house_document",
+            {
+                "document_number": bulk.text([houses[place] for place in there]),
+                "mrn": bulk.text([mrns[place] for place in there]),
+                "day": bulk.int4([days[place] for place in there]),
+            },
+            on_conflict="do nothing",
+        )
+        masters = _grouped(table.strings("master_document_number"), mrns)
+        await bulk.copy(
+            tx,
+            "master_document",
+            {
+                "document_number": bulk.text(list(masters)),
+                "batch_day": bulk.int4([ref.day] * len(masters)),
+                "batch_id": bulk.int8([ref.id] * len(masters)),
+                "mrns": bulk.Column("text[]", list(masters.values())),
+                "day": bulk.int4([ref.day] * len(masters)),
+            },
+        )
+
+    async def under_master(
+        self, tx: Transaction, document: str, after: BatchRef, batches: int
+    ) -> list[tuple[BatchRef, list[str]]]:
+        """Give the MRNs under a master document, by the batches in which they were filed, after a batch."""
+        records = await tx.raw.fetch(
+            "select * from master_document_find($1, $2, $3, $4)", document, after.day, after.id, batches
+        )
+        return [(BatchRef(record["batch_day"], record["batch_id"]), record["mrns"]) for record in records]
+
+    async def by_local_references(
+        self, tx: Transaction, partitions: Sequence[int], filers: Sequence[str], references: Sequence[str]
+    ) -> dict[int, str]:
+        """Give the MRN of each local reference that is known, by place."""
+        records = await tx.raw.fetch("select * from local_reference_find($1, $2, $3)", partitions, filers, references)
+        return {record["place"] - 1: record["mrn"] for record in records}
+
+    async def by_house_documents(
+        self, tx: Transaction, numbers: Sequence[str], after: Sequence[str], limits: Sequence[int]
+    ) -> dict[int, list[str]]:
+        """Give the MRNs under each house document after an MRN, ascending, by place."""
+        found: dict[int, list[str]] = {}
+        for record in await tx.raw.fetch("select * from house_document_find($1, $2, $3)", numbers, after, limits):
+            found.setdefault(record["place"] - 1, []).append(record["mrn"])
+        return found
+
+
+def _grouped(numbers: Strings, mrns: list[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for number, mrn in zip(numbers.tolist(), mrns, strict=True):
+        if number:
+            groups.setdefault(number, []).append(mrn)
+    return groups

@@ -1,0 +1,80 @@
+"""What the tables say of a consignment and of an arrival, the day that an MRN tells, and whose notices are whose."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import asyncpg
+
+from libs.customs.mrn import check_digit, parse
+from libs.feed.types import BatchRef
+
+STATE_DAYS: Final = 390
+"""Days after acceptance for which a consignment is known; its states' batches are kept somewhat longer."""
+
+_FILER, _CARRIER = "filer:", "carrier:"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the table of states says of one consignment."""
+
+    mrn: str
+    day: int
+    partition: int
+    filer: str
+    version: int
+    filing_version: int
+    state: int
+    lane: int
+    ref: BatchRef
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a carrier told of one master document; `arrived_at` is microseconds since 1970-01-01 UTC."""
+
+    document_number: str
+    carrier: str
+    conveyance_reference: str
+    arrived_at: int
+    place: str
+
+
+def day_of(mrn: str) -> int:
+    """Give the day of acceptance that an MRN tells; raises MrnError where it is none of Luxor's. The check digit is the edge's matter."""
+    return _day(mrn[:2], mrn[4:9])
+
+
+@lru_cache(maxsize=4096)
+def _day(year: str, place: str) -> int:
+    # Any number of that day tells it, so one with the right check digit is made up.
+    first = f"{year}XX{place}0000000R"
+    return parse(f"{first}{check_digit(first)}").day
+
+
+def filer_key(filer: str) -> str:
+    """The key of a filer's notices."""
+    return _FILER + filer
+
+
+def carrier_key(carrier: str) -> str:
+    """The key of a carrier's notices; nobody's where there is no carrier."""
+    return _CARRIER + carrier if carrier else ""
+
+
+def row_of(record: asyncpg.Record, mrn: str, day: int) -> Row:
+    """Read what the table of states says of `mrn`."""
+    return Row(
+        mrn,
+        day,
+        record["partition"],
+        record["filer"],
+        record["version"],
+        record["filing_version"],
+        record["state"],
+        record["lane"],
+        BatchRef(record["batch_day"], record["batch_id"]),
+        record["batch_row"],
+    )

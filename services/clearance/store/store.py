@@ -1,0 +1,197 @@
+"""Whole states: batches that hold them, the table that tells which is in force, and what is announced of them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.customs.mrn import MrnError
+from libs.feed.outbox import KeyedOutbox, Outbox
+from libs.feed.payloads import Payloads
+from libs.feed.types import BatchRef
+from libs.store import bulk
+from libs.store.database import NOW_MICROS, Database, Transaction
+from libs.store.requests import RequestLog, purge_before
+from libs.store.schema import checked
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.gauges import count_states
+from services.clearance.store.arrivals import Arrivals
+from services.clearance.store.references import References
+from services.clearance.store.rows import Row, carrier_key, day_of, filer_key, row_of
+from services.clearance.store.work import Work
+
+SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
+PURGED_MAX: Final = 2_000
+_PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
+
+
+class Store(Arrivals, References, Work):
+    """Clearance's own database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.outbox = Outbox(database, SCHEMA, 1, payloads=Payloads(bytes_max=_PAYLOAD_BYTES_MAX))
+        self.notices = KeyedOutbox(self.outbox)
+        self.requests = RequestLog()
+        self._days: set[int] = set()
+
+    # ------------------------------------------------------------------------------------------ days
+    async def ensure_days(self, mrns: Iterable[str]) -> None:
+        """Make the partitions for the days of acceptance that these MRNs tell, in a transaction of its own; known days cost nothing."""
+        missing = {day_of(mrn) for mrn in {mrn[:9]: mrn for mrn in mrns}.values()} - self._days
+        if not missing:
+            return
+        async with self.database.transaction(timeout_millis=2_000) as tx:
+            await tx.raw.execute(
+                "select pg_advisory_xact_lock(hashtext('luxor day partitions'), hashtext('consignment'))"
+            )
+            for day in sorted(missing):
+                part = checked(f"consignment_{day}")
+                if await tx.raw.fetchval("select to_regclass($1) is null", part):
+                    await tx.raw.execute(
+                        f"create table {part} (like consignment including defaults including constraints including storage); "
+                        f"alter table consignment attach partition {part} for values from ({day}) to ({day + 1})"
+                    )
+        self._days |= missing
+
+    # ------------------------------------------------------------------------------------------ reading states
+    async def lock(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, Row]:
+        """Lock the consignments that exist, always in the order of (day, MRN), so that nobody waits in a circle."""
+        by_day: dict[int, list[str]] = {}
+        for mrn in mrns:
+            by_day.setdefault(day_of(mrn), []).append(mrn)
+        found: dict[str, Row] = {}
+        for day in sorted(by_day):
+            for record in await tx.raw.fetch("select * from consignment_lock($1, $2)", day, by_day[day]):
+                found[record["mrn"]] = row_of(record, record["mrn"], day)
+        return found
+
+    async def find(self, tx: Transaction, mrns: Sequence[str]) -> dict[str, Row]:
+        """Give the consignments that exist, by MRN; what is no MRN of Luxor's is not there."""
+        known: list[str] = []
+        days: list[int] = []
+        for mrn in dict.fromkeys(mrns):
+            try:
+                days.append(day_of(mrn))
+            except MrnError:
+                continue
+            known.append(mrn)
+        if not known:
+            return {}
+        records = await tx.raw.fetch("select * from consignment_find($1, $2)", days, known)
+        return {(mrn := known[r["place"] - 1]): row_of(r, mrn, days[r["place"] - 1]) for r in records}
+
+    async def states(self, tx: Transaction, rows: Sequence[Row]) -> Table:
+        """Give the whole states of these rows, in their order."""
+        return await self.read(tx, [(row.ref, row.row) for row in rows])
+
+    async def read(self, tx: Transaction, places: Sequence[tuple[BatchRef, int]]) -> Table:
+        """Give the states that stand at these places, in their order."""
+        if not places:
+            return Table.of(ClearanceColumns, 0, {})
+        groups: dict[BatchRef, list[int]] = {}
+        for place, (ref, _) in enumerate(places):
+            groups.setdefault(ref, []).append(place)
+        stored = await self.outbox.payloads.fetch(tx.raw, groups)
+        parts: list[Table] = []
+        order: list[int] = []
+        for ref, members in groups.items():
+            table = self.outbox.payloads.table(stored[ref])
+            numbers = np.array([places[member][1] for member in members], np.int64)
+            whole = len(numbers) == table.rows and bool((numbers == np.arange(table.rows)).all())
+            parts.append(table if whole else table.take(numbers))
+            order.extend(members)
+        table = Table.concat(parts)
+        if order == list(range(len(order))):
+            return table
+        return table.take(np.argsort(np.array(order, np.int64), kind="stable"))
+
+    # ------------------------------------------------------------------------------------------ writing states
+    async def insert(self, tx: Transaction, table: Table, *, trace: str) -> BatchRef:
+        """Store first versions, with their references and notices, and announce them."""
+        ref = await self._append(tx, table, trace)
+        mrns = table.strings("mrn").tolist()
+        days = [day_of(mrn) for mrn in mrns]
+        filers = table.strings("filer").tolist()
+        partitions = table.ints("partition").values
+        rows = table.rows
+        await bulk.copy(
+            tx,
+            "consignment",
+            {
+                "day": bulk.int4(days),
+                "mrn": bulk.text(mrns),
+                "partition": bulk.int2(partitions),
+                "filer": bulk.text(filers),
+                "version": bulk.int4(table.ints("version").values),
+                "filing_version": bulk.int4(table.ints("filing_version").values),
+                "state": bulk.int2(table.ints("state").values),
+                "lane": bulk.int2(table.ints("lane").values),
+                "batch_day": bulk.int4([ref.day] * rows),
+                "batch_id": bulk.int8([ref.id] * rows),
+                "batch_row": bulk.int4(list(range(rows))),
+            },
+        )
+        await self.add_local_references(tx, table, mrns, days)
+        await self.add_documents(tx, table, ref, mrns, days)
+        await self.note_held(tx, table, mrns, days, new=True)
+        return ref
+
+    async def update(self, tx: Transaction, table: Table, *, trace: str, carriers: Sequence[str] = ()) -> BatchRef:
+        """Store next versions of consignments that are locked, with notices to filers and to `carriers` (one a row), and announce them."""
+        ref = await self._append(tx, table, trace)
+        mrns = table.strings("mrn").tolist()
+        days = [day_of(mrn) for mrn in mrns]
+        done = await tx.raw.fetchval(
+            "select consignment_update($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            days,
+            mrns,
+            table.ints("version").values.tolist(),
+            table.ints("filing_version").values.tolist(),
+            table.ints("state").values.tolist(),
+            table.ints("lane").values.tolist(),
+            ref.day,
+            ref.id,
+            list(range(table.rows)),
+        )
+        if done != table.rows:
+            raise AssertionError(f"{done} of {table.rows} locked consignments were there to be updated")
+        await self.note_held(tx, table, mrns, days, new=False)
+        await self.tell_carriers(tx, ref, carriers)
+        return ref
+
+    async def tell_carriers(self, tx: Transaction, ref: BatchRef, carriers: Sequence[str]) -> None:
+        """Give carriers notice of the rows of a batch of this transaction, one carrier a row, "" for nobody."""
+        if any(carriers):
+            await self.notices.append(tx, ref, [carrier_key(carrier) for carrier in carriers])
+
+    async def notify(self, tx: Transaction, table: Table, *, trace: str) -> None:
+        """Give filers notice of something that made no version."""
+        ref = await self.outbox.store(tx, table, ClearanceColumns, trace=trace)
+        await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
+
+    async def _append(self, tx: Transaction, table: Table, trace: str) -> BatchRef:
+        ref = await self.outbox.append(tx, table, ClearanceColumns, table.ints("partition").values, trace=trace)
+        tx.after_commit(lambda: count_states(table))
+        await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
+        return ref
+
+    # ------------------------------------------------------------------------------------------ the rest
+    async def purge(self, before_day: int) -> None:
+        """Forget the references, arrivals and holds of days before `before_day`, in chunks, each a transaction of its own."""
+        for table in ("local_reference", "house_document", "master_document", "arrival"):
+            await purge_before(self.database, table, before_day, rows_max=PURGED_MAX)
+        gone = PURGED_MAX
+        while gone == PURGED_MAX:
+            async with self.database.transaction() as tx:
+                done = await tx.raw.execute(
+                    "delete from held where ctid = any(array(select ctid from held where day < $1 limit $2))",
+                    before_day,
+                    PURGED_MAX,
+                )
+            gone = int(done.rpartition(" ")[2])
+
+    async def now(self, tx: Transaction) -> int:
+        """The database's clock, microseconds since 1970-01-01 UTC."""
+        return int(await tx.raw.fetchval(f"select {NOW_MICROS}"))

@@ -185,7 +185,7 @@ def on_valid(labelled: Labelled, valid: Labelled, seeds: tuple[int, ...]) -> Non
 def speed(model: Model, sample: Sample, runs: int) -> None:
     """Scoring of a batch and of one row, features included, and contributions of what is selected."""
     batch, one = sample.take(np.arange(500)), sample.take(np.arange(1))
-    trees = sum(member.num_trees() for member in model.members)
+    trees = model.forest.trees
     seconds = figures.measure(lambda: score(model, batch), runs)
     figures.figure("model_batch_us", [each * 1e6 / 500 for each in seconds], "us per row", trees=trees, batch=500)
     seconds = figures.measure(lambda: score(model, one), runs)

@@ -1,7 +1,8 @@
-"""Why the model gave a score: the strongest contributions of its features (SHAP values of trees, Lundberg et al. 2020).
+"""Why the model gave a score: the strongest contributions of its features, along the paths of its trees (Saabas 2014).
 
-Exact for the mean of the members: contributions and base add up to the log-odds. They cost far more than the score, so
-they are computed for what was selected only.
+A split that a row passes moves what its tree expects, and that is its feature's. Contributions and base add up to the mean of
+the members' log-odds exactly. SHAP values (Lundberg et al. 2020) share credit more evenly among features that a tree asks
+together, at 50 times the cost; the strongest feature is mostly the same.
 """
 
 from __future__ import annotations
@@ -46,22 +47,12 @@ def contributions(
     model: Model, scores: Scores, rows: npt.NDArray[np.integer[Any]], strongest: int = STRONGEST
 ) -> Contributions:
     """The `strongest` contributions of the `rows` that were selected among what was scored."""
-    whole = all_contributions(model, scores.matrix[rows])
-    amounts = whole[:, :-1]
+    amounts, base = model.forest.contributions(scores.leaves[rows])
     count = min(strongest, amounts.shape[1])
     order = np.argsort(-np.abs(amounts), axis=1, kind="stable")[:, :count]
     return Contributions(
         order.astype(np.int64),
         np.take_along_axis(scores.matrix[rows], order, axis=1),
         np.take_along_axis(amounts, order, axis=1),
-        whole[:, -1],
+        base,
     )
-
-
-def all_contributions(model: Model, matrix: Floats) -> Floats:
-    """Every feature's contribution and, last, the base: rows × (features + 1); a row's sum is its log-odds."""
-    if len(matrix) == 0:
-        return np.zeros((0, matrix.shape[1] + 1))
-    each = [np.asarray(member.predict(matrix, pred_contrib=True, num_threads=1)) for member in model.members]
-    mean: Floats = np.mean(each, axis=0)
-    return mean

@@ -31,6 +31,8 @@ from services.risk.learning.sample import Floats, Numbers, Sample, require
 #: A key part that is absent, and one whose word no training row had.
 ABSENT: Final = -2
 UNSEEN: Final = -1
+#: More outcomes than these do not make a group any better known.
+KNOWN_MAX: Final = 1e6
 
 
 class Lookup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +59,8 @@ class Encoders(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Per part its words; a word's place is its number."""
     lookups: dict[str, tuple[Lookup, ...]]
     """Per feature with keys its tables, one a key."""
+    known: dict[str, Lookup] = {}
+    """Per explored feature how many outcomes are known of each group."""
 
     def __post_init__(self) -> None:
         if len(self.parts) != len(self.vocabularies):
@@ -83,18 +87,35 @@ class Encoding:
             if len(given) != wanted:
                 raise ValueError(f"feature {feature.name} needs {wanted} tables and has {len(given)}")
             self._tables[feature.name] = [Table.of(lookup) for lookup in given]
+        explored = {feature.name for feature in recipe.features if isinstance(feature, Rate) and feature.explored}
+        if explored != encoders.known.keys():
+            raise ValueError(
+                f"outcomes are counted for {sorted(encoders.known)}; the explored features are {sorted(explored)}"
+            )
+        self._known = {
+            feature.key: Table.of(encoders.known[feature.name])
+            for feature in recipe.features
+            if isinstance(feature, Rate) and feature.explored
+        }
         extra = sorted(encoders.lookups.keys() - set(recipe.names))
         if extra:
             raise ValueError(f"there are tables for {', '.join(extra)}, which are no features")
 
     def matrix(self, sample: Sample) -> Floats:
         """The features of a sample: rows × features, float64, NaN where unknown. Raises ColumnsDoNotFit."""
+        return self.look(sample)[0]
+
+    def look(self, sample: Sample) -> tuple[Floats, Floats | None]:
+        """The features of a sample, and how many outcomes are known of each row's least known explored group; None where the
+        recipe explores none. A row that lacks the group's columns is of none, and is not strange for it. Raises ColumnsDoNotFit.
+        """
         require(self.recipe.columns, sample.columns, "the model's features")
         keys = self._groups.of(sample)
         matrix = np.empty((sample.rows, len(self.recipe.features)))
         for place, feature in enumerate(self.recipe.features):
             matrix[:, place] = self._feature(feature, sample, keys)
-        return matrix
+        known = [np.nan_to_num(table.find(keys[key]), nan=np.inf) for key, table in self._known.items()]
+        return matrix, np.minimum(np.min(known, axis=0), KNOWN_MAX) if known else None
 
     def _feature(self, feature: Feature, sample: Sample, keys: Keys) -> Floats:
         tables = self._tables[feature.name]

@@ -69,6 +69,8 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rate"):
     name: Name
     key: Key
     smoothing: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    explored: bool = False
+    """Whether a row is uncertain where few outcomes are known of its group: how a new kind of fraud is met."""
 
 
 class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="count"):

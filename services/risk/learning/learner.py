@@ -66,7 +66,17 @@ class Learner:
             for feature in self.recipe.features
             if keys_of(feature)
         }
-        return Encoding(self.recipe, Encoders(tuple(self.recipe.parts), self._vocabularies, lookups))
+        known = {
+            feature.name: self._known(feature).lookup()
+            for feature in self.recipe.features
+            if isinstance(feature, Rate) and feature.explored
+        }
+        return Encoding(self.recipe, Encoders(tuple(self.recipe.parts), self._vocabularies, lookups, known))
+
+    def _known(self, feature: Rate) -> Table:
+        """How many outcomes there are of each group."""
+        _, places, groups = self._groups_of(feature)
+        return Table(groups, np.bincount(places, minlength=len(groups)).astype(np.float64), 0.0)
 
     def training_matrix(self, scored: Floats, folds: Numbers) -> Floats:
         """The matrix to train on: `scored`, which is how scoring would see the labelled rows, but with rates out of fold.

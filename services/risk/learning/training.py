@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-import lightgbm as lgb
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +30,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     trees: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 40
     """Trees of each member."""
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
-    leaves: Annotated[int, msgspec.Meta(ge=2, le=1_024)] = 15
+    leaves: Annotated[int, msgspec.Meta(ge=2, le=64)] = 15
     leaf_rows_min: Annotated[int, msgspec.Meta(ge=1)] = 200
     features_share: Share = 0.5
     """Share of the features that a tree may use."""
@@ -45,6 +44,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     copies_exponent: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
     """A row of a group of n near copies weighs n to the minus this: 0 counts each copy in full, 1 each group once."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+
+
+class LearningAbsent(RuntimeError):
+    """What trains models is not installed; the message says what to install."""
 
 
 class TooFewOutcomes(ValueError):
@@ -113,7 +116,20 @@ def member_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
 
 
+def lightgbm() -> Any:
+    """LightGBM, imported when something is trained: it is an extra, and scoring needs none of it. Raises LearningAbsent."""
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:
+        raise LearningAbsent(
+            f"models are trained by LightGBM, which cannot be loaded ({error}): install luxor[learning], and on Linux the "
+            "library libgomp (Debian: apt-get install libgomp1)"
+        ) from None
+    return lightgbm
+
+
 def _member(matrix: Floats, found: Truths, weights: Floats, recipe: Recipe, how: Settings, seed: int) -> str:
+    lgb = lightgbm()
     data = lgb.Dataset(
         matrix,
         label=found.astype(np.float64),

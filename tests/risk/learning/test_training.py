@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from services.risk.learning.contributions import all_contributions, contributions
+from services.risk.learning.contributions import contributions
 from services.risk.learning.metrics import auc, precision_at
 from services.risk.learning.scoring import chance_of, score
 from services.risk.learning.training import TooFewOutcomes, folds_of, train
@@ -51,7 +51,7 @@ def test_no_rows_have_no_scores() -> None:
     sample, _ = declarations(3, 5)
     scores = score(model(), sample.take(np.zeros(0, np.int64)))
     assert len(scores.log_odds) == len(scores.chance) == 0
-    assert all_contributions(model(), scores.matrix).shape == (0, len(RECIPE.features) + 1)
+    assert contributions(model(), scores, np.zeros(0, np.int64)).amounts.shape == (0, 5)
 
 
 def test_chances_lie_between_zero_and_one_whatever_the_odds() -> None:
@@ -61,7 +61,8 @@ def test_chances_lie_between_zero_and_one_whatever_the_odds() -> None:
 def test_contributions_add_up_to_the_log_odds() -> None:
     sample, _ = declarations(60, 6)
     scores = score(model(), sample)
-    np.testing.assert_allclose(all_contributions(model(), scores.matrix).sum(axis=1), scores.log_odds, atol=1e-9)
+    told = contributions(model(), scores, np.arange(60), strongest=len(RECIPE.features))
+    np.testing.assert_allclose(told.amounts.sum(axis=1) + told.base, scores.log_odds, atol=1e-9)
 
 
 def test_the_strongest_contributions_of_the_selected_come_first() -> None:
@@ -69,7 +70,7 @@ def test_the_strongest_contributions_of_the_selected_come_first() -> None:
     scores = score(model(), sample)
     rows = np.argsort(-scores.log_odds)[:4]
     told = contributions(model(), scores, rows, strongest=3)
-    whole = all_contributions(model(), scores.matrix[rows])[:, :-1]
+    whole = model().forest.contributions(scores.leaves[rows])[0]
     assert told.amounts.shape == (4, 3)
     np.testing.assert_allclose(np.abs(told.amounts), -np.sort(-np.abs(whole), axis=1)[:, :3])
     name, value, amount = told.named(RECIPE.names, 0)[0]

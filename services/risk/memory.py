@@ -19,7 +19,7 @@ import numpy as np
 
 from libs.store.errors import StoreError
 from libs.telemetry import counter, gauge, get_logger
-from services.risk.history import Bounds, History, PackingError, Record, SnapshotError
+from services.risk.history import Bounds, Hasher, History, Outcomes, PackingError, Record, SnapshotError
 from services.risk.past import Past
 from services.risk.selection import Tally, TallyRecord
 from services.risk.store.log import LOG_DAYS, START, Logged, LogState, Place, Store
@@ -84,6 +84,7 @@ class Memory:
         self._poll_seconds = poll_seconds
         self._snapshot_seconds = snapshot_seconds
         self._past: Past | None = None
+        self._hasher: Hasher | None = None
         self._after = START
         self._since_day = 0
         self._own: dict[int, _Own] = {}
@@ -97,12 +98,18 @@ class Memory:
         assert self._past is not None
         return self._past
 
+    async def hasher(self) -> Hasher:
+        """What turns parties into keys, once the deployment's secret is known; the log need not have been read."""
+        if self._hasher is None:
+            self._hasher = Past.begin(self._secret or await self._store.secret(SECRET), self._bounds).hasher
+        return self._hasher
+
     def committed(self, place: Place | None, kept: tuple[Record, TallyRecord | None] | None) -> None:
         """Count a batch of this replica's own, just committed at its place in the log."""
         if place is None or kept is None or self._past is None or place.major <= self._after.major:
             return
         record, tally = kept
-        self._past.history.apply(record, ahead=True)
+        self._past.history.apply(_placed(record, place.major), ahead=True)
         self._own[place.major] = _Own(record, tally)
         if len(self._own) > OWN_MAX:
             del self._own[next(iter(self._own))]
@@ -162,6 +169,9 @@ class Memory:
         own = self._own.pop(major, None)
         self._after = row.place
         try:
+            if row.outcomes:
+                self._past.history.apply_outcomes(Outcomes.from_bytes(row.outcomes), major)
+                return
             if own is not None:
                 record, tally = own.record, own.tally
             else:
@@ -172,16 +182,7 @@ class Memory:
             _unreadable.inc()
             _log.error("HISTORY_ROW_UNREADABLE", error, epoch=row.place.epoch, xid=row.place.xid)
             return
-        rows = record.rows
-        self._past.history.apply(
-            record.at(
-                {
-                    "partition": np.zeros(rows, np.int64),
-                    "major": np.full(rows, major, np.int64),
-                    "minor": np.arange(rows, dtype=np.int64),
-                }
-            )
-        )
+        self._past.history.apply(_placed(record, major))
         if tally is not None:
             self._past.tally.apply(replace(tally, partition=0, major=major, minor=0))
 
@@ -235,6 +236,17 @@ class Memory:
             await asyncio.to_thread(_write, self._path, told)
         except OSError as error:
             _log.warning("HISTORY_SNAPSHOT_NOT_WRITTEN", why=str(error))
+
+
+def _placed(record: Record, major: int) -> Record:
+    rows = record.rows
+    return record.at(
+        {
+            "partition": np.zeros(rows, np.int64),
+            "major": np.full(rows, major, np.int64),
+            "minor": np.arange(rows, dtype=np.int64),
+        }
+    )
 
 
 def _write(path: Path, told: _Snapshot) -> None:

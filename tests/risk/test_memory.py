@@ -18,13 +18,14 @@ from libs.store.migrate import migrate
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import assemble
 from services.risk.assessing import Assessed, assess_batch
-from services.risk.history import Kind
+from services.risk.history import Kind, Outcomes, party_keys
 from services.risk.memory import SNAPSHOT, Memory
 from services.risk.store.log import Store
 from tests.risk.filings import RULES_ALONE, table
 from tests.risk.test_parties import in_force
 from tests.risk.test_service import request, stub
 
+NOW = 1_790_000_000_000_000
 CLEARANCE, LOADING = pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING
 
 
@@ -51,10 +52,14 @@ class Replica:
 
     async def counts(self, rows: Table, kind: Kind = Kind.CONSIGNEE) -> list[int | None]:
         """How many consignments of each consignee in 24 hours history tells for a batch that is not committed."""
+        return await self.told(rows, f"{kind.name.lower()}_count_24h")
+
+    async def told(self, rows: Table, name: str) -> list[int | None]:
+        """A column of history for a batch that is not committed."""
         past = await self.memory.past()
         assessed: Assessed = assess_batch(in_force(), rows, CLEARANCE, await self.store.known(rows), past)
         assert assessed.record is not None
-        column = past.history.read(assessed.record).column("", f"{kind.name.lower()}_count_24h")
+        column = past.history.read(assessed.record).column("", name)
         assert column is not None
         return column.tolist()
 
@@ -139,6 +144,28 @@ async def test_a_restart_reads_the_snapshot_and_the_tail_of_the_log(
     await again.memory.follow()
     assert sum(read) == 1
     assert await again.counts(parcels(1, 40)) == [6]
+
+
+async def test_outcomes_reach_every_replica_by_the_log(
+    replica: Replica, store: Store, database: Database, tmp_path: Path
+) -> None:
+    other = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    await other.memory.follow()
+    rows = parcels(2)
+    await replica.assess(rows)
+    hasher = await replica.memory.hasher()
+    outcomes = Outcomes.of(hasher, party_keys(rows, hasher), [1, 0], [NOW // 60_000_000] * 2)
+    async with database.transaction() as tx:
+        await store.append_outcomes(tx, outcomes.to_bytes())
+    for each in (replica, other):
+        await each.memory.follow()
+        await each.memory.follow()
+        assert await each.told(parcels(1, 10), "consignee_inspected") == [2]
+        assert await each.told(parcels(1, 10), "consignee_hit_permille") == [500]
+    await other.memory.snapshot()
+    again = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    await again.memory.follow()
+    assert await again.told(parcels(1, 10), "consignee_hit_permille") == [500]
 
 
 @pytest.mark.parametrize("broken", [b"", b"not a snapshot", None], ids=["empty", "nonsense", "cut"])

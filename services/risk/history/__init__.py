@@ -3,9 +3,10 @@
 from services.risk.history.columns import DESCRIBED
 from services.risk.history.columns import History as HistoryColumns
 from services.risk.history.history import Bounds, History, SnapshotError
-from services.risk.history.keys import Hasher, record_of
+from services.risk.history.keys import Hasher, party_keys, record_of
+from services.risk.history.outcomes import Outcomes
 from services.risk.history.packing import PackingError
-from services.risk.history.record import Kind, Outcomes, Record
+from services.risk.history.record import Kind, Record
 
 __all__ = [
     "DESCRIBED",
@@ -18,5 +19,6 @@ __all__ = [
     "PackingError",
     "Record",
     "SnapshotError",
+    "party_keys",
     "record_of",
 ]

@@ -17,11 +17,12 @@ from libs.customs.partitions import PARTITIONS
 from services.risk.history import columns
 from services.risk.history.events import VALUE_MAX, Events
 from services.risk.history.open_table import BoolArray, Field, IntArray, Keys, OpenTable
+from services.risk.history.outcomes import Outcomes
 from services.risk.history.packing import PackingError, pack, unpack
 from services.risk.history.pools import Pool
 from services.risk.history.prices import Prices
 from services.risk.history.reading import Found, Groups, reading
-from services.risk.history.record import KINDS, Kind, Outcomes, Record
+from services.risk.history.record import KINDS, Kind, Record
 from services.risk.history.windows import MINUTES_PER_DAY
 
 #: Kinds with rings for splitting and bits for distinct consignees.
@@ -50,8 +51,8 @@ class Bounds:
     """Places for pairs of HS6 and origin at most; 784 bytes each."""
     key_days: int = 90
     """Days after which a key that did not come again is as new."""
-    ahead_max: int = 1_000_000
-    """Consignments applied by this replica's own answers and not yet read from the log, at most."""
+    ahead_max: int = 100_000
+    """Batches applied by this replica's own answers and not yet read from the log, at most; some 150 bytes each."""
 
 
 class SnapshotError(ValueError):
@@ -80,10 +81,12 @@ class History:
         #: The newest minute that was applied.
         self.newest = 0
         self._log = _positions()
-        self._feed = _positions()
-        self._ahead: dict[int, None] = {}
-        #: Consignments that were applied ahead of the log and forgotten for their number.
-        self.ahead_lost = 0
+        #: Where in the log the outcomes stand that were taken in last.
+        self._outcomes_at = -1
+        #: Places of the batches that were applied ahead of the log and are still to come by it.
+        self._ahead: set[tuple[int, int, int]] = set()
+        #: Batches of the own answers that were too many to apply ahead: they count when the log brings them.
+        self.ahead_late = 0
 
     @property
     def nbytes(self) -> int:
@@ -98,7 +101,6 @@ class History:
             "events": self.events.evicted,
             "rows": sum(pool.evicted for pool in self.pools),
             "pairs": self.prices.table.evicted,
-            "ahead": self.ahead_lost,
         }
 
     def position(self, partition: int) -> tuple[int, int]:
@@ -144,19 +146,24 @@ class History:
         """Take a batch of the log in; gives how many consignments of it are new and count.
 
         Rows at or before the position of their partition were applied before and do nothing. With `ahead` the batch is
-        this replica's own answer, just committed and not yet read from the log: it counts at once, and its rows do
-        nothing when the log brings them. Rows of one partition rise in position.
+        this replica's own answer, just committed and not yet read from the log, with its place there: it counts at once,
+        and does nothing when the log brings it. Where too many are ahead (`Bounds.ahead_max`) it waits for the log. Rows of
+        one partition rise in position.
         """
+        if record.rows == 0:
+            return 0
+        place = (int(record.partition[0]), int(record.major[0]), int(record.minor[0]))
         if ahead:
+            if len(self._ahead) >= self.bounds.ahead_max:
+                self.ahead_late += 1
+                return 0
+            self._ahead.add(place)
             fresh = np.ones(record.rows, np.bool_)
-            self._remember(record.ids)
         else:
             fresh = _pass(self._log, record.partition, record.major, record.minor)
-            if self._ahead:
-                forget = self._ahead
-                fresh &= np.fromiter((each not in forget for each in record.ids.tolist()), np.bool_, record.rows)
-                for each in record.ids.tolist():
-                    forget.pop(each, None)
+            if place in self._ahead:
+                self._ahead.remove(place)
+                return 0
         rows = np.flatnonzero(fresh & record.counted)
         if len(rows) == 0:
             return 0
@@ -165,12 +172,6 @@ class History:
         self._apply_keys(counted)
         self.prices.add(counted.goods, counted.price, counted.minute)
         return len(rows)
-
-    def _remember(self, ids: Keys) -> None:
-        self._ahead.update(dict.fromkeys(ids.tolist()))
-        while len(self._ahead) > self.bounds.ahead_max:
-            del self._ahead[next(iter(self._ahead))]
-            self.ahead_lost += 1
 
     def _apply_keys(self, record: Record) -> None:
         minute, rows = record.minute, record.rows
@@ -260,25 +261,33 @@ class History:
             marks = tokens[moved] * (kinds[chains[moved]] == Kind.ADDRESS)
             pool.add(rows[chains[moved]], minutes[moved], values[moved], low[moved], marks)
 
-    def apply_outcomes(self, outcomes: Outcomes) -> int:
-        """Take results of inspections in; gives how many are new. Idempotent by the feed's positions, as `apply`."""
-        rows = np.flatnonzero(_pass(self._feed, outcomes.partition, outcomes.major, outcomes.minor))
-        if len(rows) == 0:
+    def apply_outcomes(self, outcomes: Outcomes, major: int) -> int:
+        """Take results of inspections in; gives how many. `major` is where the log keeps them: at or before the last such
+        place they were taken before and do nothing.
+        """
+        if major <= self._outcomes_at:
             return 0
-        groups = Groups(outcomes.keys[:, rows])
-        minutes = np.zeros(len(groups.distinct), np.int64)
-        element_rows = rows[groups.order % len(rows)]
-        np.maximum.at(minutes, groups.which, outcomes.minute[element_rows])
-        hits = np.bincount(groups.which, weights=outcomes.hit[element_rows], minlength=len(groups.distinct))
-        oldest = max(0, self.newest - self.bounds.key_days * MINUTES_PER_DAY)
-        slots = self.table.place(groups.distinct, oldest)
+        self._outcomes_at = major
+        groups = Groups(outcomes.keys)
+        if len(groups.distinct) == 0:
+            return outcomes.rows
+        rows = groups.order % outcomes.rows
+        keys = len(groups.distinct)
+        minutes = np.zeros(keys, np.int64)
+        np.maximum.at(minutes, groups.which, outcomes.minute[rows])
+        slots = self.table.place(groups.distinct, max(0, self.newest - self.bounds.key_days * MINUTES_PER_DAY))
         table = self.table.fields
+        self.table.changing(slots)
         new = table["last"][slots] == 0
         table["first"][slots] = np.where(new, minutes, table["first"][slots])
         table["last"][slots] = np.maximum(table["last"][slots], minutes)
-        table["inspected"][slots] += groups.sizes.astype(np.uint32)
-        table["hits"][slots] += hits.astype(np.uint32)
-        return len(rows)
+        for name, changes in (("inspected", outcomes.inspected), ("hits", outcomes.hits)):
+            more = np.zeros(keys, np.int64)
+            np.add.at(more, groups.which, changes[rows])
+            # What is taken back of a key that was forgotten meanwhile is taken from nothing.
+            table[name][slots] = np.clip(table[name][slots] + more, 0, np.iinfo(np.uint32).max)
+        table["hits"][slots] = np.minimum(table["hits"][slots], table["inspected"][slots])
+        return outcomes.rows
 
     # --- snapshots
 
@@ -292,8 +301,8 @@ class History:
             "prices": self.prices.packed(),
             "self": {
                 "log": self._log,
-                "feed": self._feed,
-                "ahead": np.fromiter(self._ahead, np.uint64, len(self._ahead)),
+                "outcomes": np.array([self._outcomes_at], np.int64),
+                "ahead": np.array(sorted(self._ahead), np.int64).reshape(-1, 3),
             },
         }
         facts: dict[str, int | str] = {"history": _VERSION, "mark": f"{self.mark:016x}", "newest": self.newest}
@@ -336,8 +345,8 @@ class History:
             places = self.table.find(pool.owners[rows])
             self.table.fields["row"][places[places >= 0]] = rows[places >= 0]
         self.prices.unpack(parts["prices"])
-        self._log, self._feed = parts["self"]["log"].copy(), parts["self"]["feed"].copy()
-        self._ahead = dict.fromkeys(parts["self"]["ahead"].tolist())
+        self._log, self._outcomes_at = parts["self"]["log"].copy(), int(parts["self"]["outcomes"][0])
+        self._ahead = {(each[0], each[1], each[2]) for each in parts["self"]["ahead"].tolist()}
 
 
 def _positions() -> IntArray:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from services.risk.derived import Facts  # which itself knows history's columns
 
 HASH_BYTES: Final = 8
-_MRN_BYTES: Final = 40
 KEY_BYTES_MIN: Final = 16
 KEY_BYTES_MAX: Final = 64
 #: Parts of one text, and texts of one column, are joined by what no filing may hold.
@@ -215,15 +214,21 @@ def _country_number(code: str) -> int:
     return letters[0] * 26 + letters[1] if known else -1
 
 
-def _ids(mrns: Sequence[str], versions: IntArray) -> Keys:
-    """One number for an MRN and version. They are no secret, so a plain mixing of their bytes does."""
-    content = b"".join([mrn.encode()[:_MRN_BYTES].ljust(_MRN_BYTES, b"\0") for mrn in mrns])
-    words = np.frombuffer(content, "<u8").astype(np.uint64).reshape(len(mrns), _MRN_BYTES // 8)
-    mixed = versions.astype(np.uint64)
-    for place in range(words.shape[1]):
-        mixed = (mixed ^ words[:, place]) * np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(32)
-    return mixed
+def party_keys(table: Table, hasher: Hasher) -> Keys:
+    """The keyed hash of each party of a batch of consignments (a table of ConsignmentColumns), rows by Kind, 0 where nobody is told.
+
+    Shape (5, n).
+    """
+    parts = _Parts(table)
+    postcodes, cities = parts.compact("consignee_address_postcode"), parts.plain("consignee_address_city")
+    keys = np.zeros((KINDS, table.rows), np.uint64)
+    keys[Kind.CONSIGNEE] = hasher.hash(_consignees(parts, postcodes, cities), "consignee")
+    keys[Kind.ADDRESS] = hasher.hash(_addresses(parts, postcodes, cities), "address")
+    keys[Kind.SELLER] = hasher.column(Strings.of(_sellers(parts)), "seller")
+    keys[Kind.PLATFORM] = hasher.column(table.strings("order_platform").translate(str.lower), "platform")
+    carrier, filer = table.strings("carrier_identifier"), table.strings("filer")
+    keys[Kind.CARRIER] = np.where(carrier.present, hasher.column(carrier, "carrier"), hasher.column(filer, "carrier"))
+    return keys
 
 
 def record_of(
@@ -236,23 +241,14 @@ def record_of(
     are not known yet (-1); `Record.at` sets them.
     """
     rows = table.rows
-    parts = _Parts(table)
-    postcodes, cities = parts.compact("consignee_address_postcode"), parts.plain("consignee_address_city")
-    keys = np.zeros((KINDS, rows), np.uint64)
-    keys[Kind.CONSIGNEE] = hasher.hash(_consignees(parts, postcodes, cities), "consignee")
-    keys[Kind.ADDRESS] = hasher.hash(_addresses(parts, postcodes, cities), "address")
-    keys[Kind.SELLER] = hasher.column(Strings.of(_sellers(parts)), "seller")
-    keys[Kind.PLATFORM] = hasher.column(table.strings("order_platform").translate(str.lower), "platform")
-    carrier, filer = table.strings("carrier_identifier"), table.strings("filer")
-    keys[Kind.CARRIER] = np.where(carrier.present, hasher.column(carrier, "carrier"), hasher.column(filer, "carrier"))
     value = facts.value_eur_cents
     threshold = facts.destination.map(lambda country: thresholds.get(country, 0), np.int64)
     unplaced = np.full(rows, -1, np.int64)
     price = facts.price_eur_cents_per_kg
     return Record(
         time=time,
-        ids=_ids(table.strings("mrn").tolist(), table.ints("version").values),
-        keys=keys,
+        mark=hasher.mark,
+        keys=party_keys(table, hasher),
         counted=np.asarray(counted, np.bool_),
         value=np.where(value.valid, np.maximum(value.values, 0), 0),
         low=value.valid & (value.values < threshold),

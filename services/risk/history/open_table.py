@@ -14,6 +14,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from services.risk.history.undo import Undo
+
 Keys = npt.NDArray[np.uint64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -49,6 +51,8 @@ class OpenTable:
         self.used = 0
         #: Rows that left although they were not out of date, since the table may not grow any more.
         self.evicted = 0
+        #: Where changes are told while a snapshot is written.
+        self.undo: Undo | None = None
         self._make(capacity)
 
     def _make(self, capacity: int) -> None:
@@ -101,7 +105,18 @@ class OpenTable:
             found = self.find(keys)
         found[new] = self._insert(keys[new])
         self.used += len(new)
+        if self.undo is not None:
+            self.undo.was(self.keys, found[new], np.zeros(len(new), np.uint64))
         return found
+
+    def changing(self, rows: IntArray) -> None:
+        """Say that fields of rows are about to change; whoever changes them says so first."""
+        if self.undo is not None:
+            self.undo.changing(self.fields.values(), rows)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that is held, by name; `keys` among them."""
+        return {"keys": self.keys, **self.fields}
 
     def _insert(self, keys: Keys) -> IntArray:
         """Take a free place for each of distinct keys that have none."""

@@ -35,8 +35,8 @@ class Record:
 
     time: int
     """When it was assessed: microseconds since 1970 by the database's clock; one instant for the whole batch."""
-    ids: Keys
-    """Per consignment one number for its MRN and version; shape (n,)."""
+    mark: int
+    """Of the key that the hashes were made with (`Hasher.mark`)."""
     keys: Keys
     """Per kind and consignment the keyed hash of who it is, 0 where nobody is told; shape (5, n), rows by Kind."""
     counted: BoolArray
@@ -61,7 +61,7 @@ class Record:
     @property
     def rows(self) -> int:
         """How many consignments there are."""
-        return len(self.ids)
+        return len(self.counted)
 
     @property
     def minute(self) -> int:
@@ -69,19 +69,49 @@ class Record:
         return self.time // MICROS_PER_MINUTE
 
     def to_bytes(self) -> bytes:
-        """The record for the log."""
-        return pack({"record": _VERSION, "time": self.time}, self._arrays())
+        """The record for the log. Positions are not in it: they are where the log keeps it."""
+        arrays = {name: values for name, values in self._arrays().items() if name not in _POSITIONS}
+        return pack({"record": _VERSION, "time": self.time, "mark": f"{self.mark:016x}"}, arrays)
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "time"}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _FACTS}
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Record:
-        """Read a record of the log; raises PackingError."""
+        """Read a record of the log, its positions unknown (-1); raises PackingError."""
         facts, arrays = unpack(content)
         if facts.get("record") != _VERSION:
             raise PackingError(f"the record has version {facts.get('record')}; {_VERSION} is read")
-        return cls(time=int(facts["time"]), **arrays)
+        try:
+            unplaced = np.full(len(arrays["counted"]), -1, np.int64)
+            record = cls(
+                time=int(facts["time"]),
+                mark=int(str(facts["mark"]), 16),
+                **arrays,
+                **dict.fromkeys(_POSITIONS, unplaced),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise PackingError(f"the record lacks something: {error}") from None
+        wrong = record._wrong()
+        if wrong:
+            raise PackingError(f"the record does not fit together: {wrong}")
+        return record
+
+    def _wrong(self) -> str:
+        """What does not fit together, "" where all does."""
+        rows, items = self.rows, len(self.owner)
+        for name, kind in _KINDS_OF_ARRAYS.items():
+            if getattr(self, name).dtype.kind != kind:
+                return f"{name} is of {getattr(self, name).dtype}"
+        if self.keys.shape != (KINDS, rows) or any(len(getattr(self, name)) != rows for name in _BY_CONSIGNMENT):
+            return f"a column has not {rows} rows"
+        if len(self.goods) != items or len(self.price) != items:
+            return f"a column of items has not {items} rows"
+        if items and (self.owner.min() < 0 or self.owner.max() >= rows):
+            return f"an item is of none of the {rows} consignments"
+        if self.time < 0 or (rows and self.value.min() < 0) or (items and self.price.min() < 0):
+            return "a time, value or price is below 0"
+        return ""
 
     def take(self, rows: IntArray) -> Record:
         """Some consignments, in rising order, with their items."""
@@ -90,6 +120,7 @@ class Record:
         kept = places[self.owner] >= 0
         return Record(
             time=self.time,
+            mark=self.mark,
             keys=self.keys[:, rows],
             **{name: getattr(self, name)[rows] for name in _BY_CONSIGNMENT},
             owner=places[self.owner][kept],
@@ -100,25 +131,18 @@ class Record:
     def at(self, positions: Mapping[str, IntArray]) -> Record:
         """The same record with the positions (`partition`, `major`, `minor`) that the log gave it."""
         arrays = self._arrays() | dict(positions)
-        return Record(time=self.time, **arrays)
+        return Record(time=self.time, mark=self.mark, **arrays)
 
 
-_BY_CONSIGNMENT: Final = ("ids", "counted", "value", "low", "partition", "major", "minor")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """What inspections found, in the order of the feed that told it: n inspected consignments."""
-
-    keys: Keys
-    """As in Record; shape (5, n)."""
-    hit: BoolArray
-    """Whether the inspection found a violation; (n,)."""
-    minute: IntArray
-    """When it was found, minutes since 1970; (n,)."""
-    partition: IntArray
-    """Partition of the feed; (n,)."""
-    major: IntArray
-    """Position within the partition, as in Record; (n,)."""
-    minor: IntArray
-    """Its lower part; (n,)."""
+_POSITIONS: Final = ("partition", "major", "minor")
+_FACTS: Final = ("time", "mark")
+_BY_CONSIGNMENT: Final = ("counted", "value", "low", *_POSITIONS)
+_KINDS_OF_ARRAYS: Final = {
+    "keys": "u",
+    "counted": "b",
+    "value": "i",
+    "low": "b",
+    "owner": "i",
+    "goods": "i",
+    "price": "i",
+}

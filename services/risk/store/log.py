@@ -57,9 +57,16 @@ select {TODAY}, (select max(epoch) from assessed_epoch), pg_current_xact_id()::t
 returning epoch, xid
 """  # noqa: S608  # an expression of our own
 
+_APPEND_OUTCOMES: Final = f"""
+insert into assessed (day, epoch, xid, count, record, tally, outcomes)
+select {TODAY}, (select max(epoch) from assessed_epoch), pg_current_xact_id()::text::bigint, 0, '', '', $1
+returning epoch, xid
+"""  # noqa: S608  # an expression of our own
+
 _READ: Final = """
 select found.epoch, found.xid, found.day, found.count,
-    case when found.own then null else found.record end as record, case when found.own then null else found.tally end as tally
+    case when found.own then null else found.record end as record, case when found.own then null else found.tally end as tally,
+    found.outcomes
 from (
     select log.*, (log.epoch = $2 and log.xid = any($5::bigint[])) as own from assessed log
     where log.day >= $1 and (log.epoch, log.xid) > ($2, $3)
@@ -98,6 +105,8 @@ class Logged:
     day: int
     record: bytes | None
     tally: bytes | None
+    outcomes: bytes
+    """Results of inspections; then record and tally are empty. Empty in the row of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +177,15 @@ class Store:
         row = await tx.raw.fetchrow(_APPEND, *packed)
         return Place(row["epoch"], row["xid"])
 
+    async def append_outcomes(self, tx: Transaction, packed: bytes) -> Place:
+        """Leave results of inspections (`Outcomes.to_bytes`) in the log, in the transaction that keeps them.
+
+        At most once in a transaction, and not in one that settles a batch: a row's place is its transaction's number. Gives
+        the place.
+        """
+        row = await tx.raw.fetchrow(_APPEND_OUTCOMES, packed)
+        return Place(row["epoch"], row["xid"])
+
     async def kept(self, mrn: str) -> list[tuple[int, int, int, Table]]:
         """The answers given for a consignment: version, purpose, day, and a table of one row."""
         async with self._database.connection() as reader:
@@ -198,7 +216,10 @@ class Store:
         """
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_READ, since_day, after.epoch, after.xid, epoch, list(own), rows_max)
-        return [Logged(Place(row["epoch"], row["xid"]), row["day"], row["record"], row["tally"]) for row in rows]
+        return [
+            Logged(Place(row["epoch"], row["xid"]), row["day"], row["record"], row["tally"], row["outcomes"])
+            for row in rows
+        ]
 
     async def raise_epoch_if_numbers_went_back(self) -> bool:
         """Begin a new epoch where the log has numbers that no transaction can have had yet."""

@@ -14,6 +14,7 @@ from services.risk.history.prices import PERIOD_DAYS, PRICES_MIN
 DAY = 1_440
 START = 20_700 * DAY
 WINDOWS = {"1h": (1, 60), "24h": (60, 24), "30d": (DAY, 30)}
+MARK = 7
 DISTINCT = "address_consignees_30d"
 
 
@@ -78,7 +79,7 @@ def record(
     value = random.integers(0, 30_000, rows)
     columns: dict[str, Any] = {
         "time": minute * 60_000_000,
-        "ids": _hash(first_position + np.arange(rows), 9),
+        "mark": MARK,
         "keys": keys,
         "counted": np.ones(rows, bool),
         "value": value,

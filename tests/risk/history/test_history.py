@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.history import Bounds, History, Kind, Outcomes, Record, SnapshotError
+from services.risk.history import Bounds, Hasher, History, Kind, Outcomes, PackingError, Record, SnapshotError
 from services.risk.history.columns import DESCRIBED
-from tests.risk.history.oracle import DAY, DISTINCT, START, Plain, record, rows_of
+from tests.risk.history.oracle import DAY, DISTINCT, MARK, START, Plain, record, rows_of
 
-MARK = 7
+HASHER = Hasher(b"key of the tests")
 SMALL = Bounds(keys=1_024, events=1_024)
 #: What a count of few consignees by bits may be off by.
 BITS_OFF = 2
@@ -121,6 +121,20 @@ def test_an_answer_applied_ahead_of_the_log_counts_once() -> None:
     assert history.position(0) == follower.position(0) == (1, 59)
 
 
+def test_answers_that_are_too_many_to_apply_ahead_count_once_too() -> None:
+    records = [each.at({"major": np.full(each.rows, 1 + at)}) for at, each in enumerate(log(2, [(5, 30)] * 4))]
+    bounds = Bounds(keys=1_024, events=1_024, ahead_max=2)
+    history, follower = History(MARK, bounds), History(MARK, SMALL)
+    assert [history.apply(each, ahead=True) for each in records] == [30, 30, 0, 0]
+    assert history.ahead_late == 2
+    assert [history.apply(each) for each in records] == [0, 0, 30, 30]
+    for each in records:
+        follower.apply(each)
+    assert rows_of(history.read(records[3]), 30) == rows_of(follower.read(records[3]), 30)
+    # Room is there again for what comes after.
+    assert history.apply(records[0].at({"major": np.full(30, 9)}), ahead=True) == 30
+
+
 def test_a_consignment_that_was_assessed_before_does_not_count_again_and_still_sees_itself() -> None:
     (first,) = log(3, [(5, 1)], people=2)
     keys = np.arange(1, 6, dtype=np.uint64).reshape(5, 1)
@@ -149,9 +163,7 @@ def test_a_restored_snapshot_goes_on_as_if_nothing_had_been(before: list[Record]
         history.apply(each)
     restored = History.restore(history.snapshot(), MARK, SMALL)
     shift = before[-1].minute - START
-    later = [
-        each.at({"major": each.major + 1, "ids": each.ids + np.uint64(2)}).take(np.arange(each.rows)) for each in after
-    ]
+    later = [each.at({"major": each.major + 1}).take(np.arange(each.rows)) for each in after]
     later = [_at_minute(each, each.minute + shift) for each in later]
     assert assess(restored, later) == assess(history, later)
     assert restored.position(0) == history.position(0)
@@ -177,25 +189,51 @@ def test_a_snapshot_of_another_key_is_refused() -> None:
         History.restore(History(MARK, SMALL).snapshot(), MARK + 1, SMALL)
 
 
+def outcomes(keys: Any, hit: list[int], minute: int, inspected: list[int] | None = None) -> Outcomes:
+    return Outcomes.of(HASHER, keys, hit, [minute] * len(hit), inspected)
+
+
 def test_outcomes_give_the_share_of_hits_and_count_once() -> None:
     (batch,) = log(6, [(1, 4)], people=2)
     keys = np.array([[1, 1, 1, 2]] * 5, np.uint64) + np.arange(5, dtype=np.uint64)[:, None] * np.uint64(100)
     batch = batch.at({"keys": keys})
     history = History(MARK, SMALL)
     history.apply(batch)
-    outcomes = Outcomes(
-        keys=keys[:, :3],
-        hit=np.array([True, False, True]),
-        minute=np.full(3, batch.minute + 60),
-        partition=np.zeros(3, np.int64),
-        major=np.ones(3, np.int64),
-        minor=np.arange(3),
-    )
-    assert [history.apply_outcomes(outcomes), history.apply_outcomes(outcomes)] == [3, 0]
-    told = history.read(batch).consignments
-    assert told["seller_inspected"].tolist() == [3, 3, 3, 0]
-    assert told["seller_hit_permille"].tolist() == [666, 666, 666, None]
-    assert told["consignee_hit_permille"].tolist() == [666, 666, 666, None]
+    told = outcomes(keys[:, :3], [1, 0, 1], batch.minute + 60)
+    assert [history.apply_outcomes(told, 5), history.apply_outcomes(told, 5), history.apply_outcomes(told, 4)] == [
+        3,
+        0,
+        0,
+    ]
+    columns = history.read(batch).consignments
+    assert columns["seller_inspected"].tolist() == [3, 3, 3, 0]
+    assert columns["seller_hit_permille"].tolist() == [666, 666, 666, None]
+    assert columns["consignee_hit_permille"].tolist() == [666, 666, 666, None]
+    # A result is corrected, then taken back.
+    history.apply_outcomes(outcomes(keys[:, :1], [-1], batch.minute + 70, [0]), 6)
+    assert history.read(batch).consignments["seller_hit_permille"].tolist() == [333, 333, 333, None]
+    history.apply_outcomes(outcomes(keys[:, :1], [0], batch.minute + 80, [-1]), 7)
+    assert history.read(batch).consignments["seller_inspected"].tolist() == [2, 2, 2, 0]
+    restored = History.restore(history.snapshot(), MARK, SMALL)
+    assert restored.apply_outcomes(told, 7) == 0
+    assert restored.read(batch).consignments["seller_hit_permille"].tolist() == [500, 500, 500, None]
+
+
+def test_outcomes_survive_the_log_and_what_does_not_fit_is_refused() -> None:
+    keys = np.arange(10, dtype=np.uint64).reshape(5, 2)
+    told = outcomes(keys, [1, 0], START)
+    again = Outcomes.from_bytes(told.to_bytes())
+    assert again.mark == HASHER.mark
+    for name in ("keys", "inspected", "hits", "minute"):
+        assert np.array_equal(getattr(again, name), getattr(told, name)), name
+    with pytest.raises(ValueError, match="keys of shape"):
+        outcomes(keys, [1, 0, 1], START)
+    with pytest.raises(ValueError, match="counts -1 to 1"):
+        outcomes(keys, [2, 0], START)
+    with pytest.raises(PackingError, match="cut short or altered"):
+        Outcomes.from_bytes(told.to_bytes()[:-1])
+    with pytest.raises(PackingError, match="version None"):
+        Outcomes.from_bytes(log(12, [(1, 20)])[0].to_bytes())
 
 
 def test_a_key_is_new_again_after_its_days() -> None:
@@ -257,5 +295,6 @@ def test_a_record_survives_the_log() -> None:
     again = Record.from_bytes(one.to_bytes())
     assert again.time == one.time
     for name in Record.__dataclass_fields__:
-        assert np.array_equal(getattr(again, name), getattr(one, name)), name
+        expected = np.full(20, -1) if name in ("partition", "major", "minor") else getattr(one, name)
+        assert np.array_equal(getattr(again, name), expected), name
     assert len(Kind) == again.keys.shape[0]

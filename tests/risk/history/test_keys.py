@@ -92,18 +92,6 @@ def test_another_deployment_has_other_keys() -> None:
     assert (one[told] != other[told]).all()
 
 
-def test_each_consignment_and_version_has_an_id_of_its_own() -> None:
-    rows = [
-        table([{}, {}], first_mrn=first, versions=versions)
-        for first, versions in ((0, [1, 1]), (0, [2, 2]), (2, [1, 1]))
-    ]
-    counted, ids = np.ones(2, bool), []
-    for each in rows:
-        facts = Facts(each, first_light().rates)
-        ids += record_of(each, facts, Hasher(KEY), NOW, counted=counted, thresholds={}).ids.tolist()
-    assert len(set(ids)) == 6
-
-
 def test_kinds_never_meet() -> None:
     hasher = Hasher(KEY)
     assert hasher.hash(["same"], "seller")[0] != hasher.hash(["same"], "platform")[0]

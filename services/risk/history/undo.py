@@ -1,0 +1,45 @@
+"""Old values of what changes while a snapshot is written, so that the snapshot is of one moment although nothing stood still.
+
+A snapshot copies arrays slice by slice while they change. Whatever is changed after the snapshot began is put down here first
+with its value from before. Laid over the copy, the oldest last, these values make it what the arrays were when it began. An
+array that grows is replaced by a new one; the snapshot keeps the old one, which nobody changes any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Undo:
+    """What changed of some arrays since it was made: pieces, the oldest first."""
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        """Watch arrays; their owners tell each change before they make it."""
+        self.arrays = dict(arrays)
+        self._names = {id(values): name for name, values in self.arrays.items()}
+        self._pieces: list[tuple[str, npt.NDArray[np.int64], Array]] = []
+
+    def changing(self, arrays: Iterable[Array], rows: npt.NDArray[np.int64]) -> None:
+        """Keep the rows of arrays that are about to change. Arrays that are not watched are none of the snapshot."""
+        for values in arrays:
+            name = self._names.get(id(values))
+            if name is not None:
+                self._pieces.append((name, rows.copy(), values[rows]))
+
+    def was(self, values: Array, rows: npt.NDArray[np.int64], before: Array) -> None:
+        """Keep what rows held before they changed."""
+        name = self._names.get(id(values))
+        if name is not None:
+            self._pieces.append((name, rows.copy(), before))
+
+    def take(self) -> list[tuple[str, npt.NDArray[np.int64], Array]]:
+        """The pieces since the last time; another thread may ask."""
+        taken = self._pieces[:]
+        del self._pieces[: len(taken)]
+        return taken

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from services.risk.screening.index import Index, build, replaced
 from services.risk.screening.lists import ENTRIES_SHARE_LEAST, Entry, ListVersion, PartyList
 from services.risk.screening.matching import THRESHOLD, Hits, read_batch, screen
+
+
+#: Share of all entries that may have come at most for looking into an index of these alone first.
+SHARE_MOST: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +89,61 @@ class Screener:
 
 
 def screen_again(index: Index, delta: Delta, names: Sequence[str], threshold: int = THRESHOLD) -> Hits:
-    """Screen names that were screened before against what has come with a delta; `index` is the one after it.
+    """Screen names that were screened before against what has come with a delta; `index` is the one after it."""
+    coming = {delta.version.source: frozenset(entry.id for entry in delta.coming)}
+    return Again(index, coming).screen(names, threshold)
 
-    Returns the hits on added and changed entries, with the scores that a full screening gives. Whether one is new to a
-    party, the record of its last screening says. Most names are done with after a look into an index of the delta alone.
+
+class Again:
+    """Screens names that were screened before against entries that have come since, with the scores of a full screening.
+
+    Whether a hit is new to a party, the record of its last screening says. Most names are done with after a look into an
+    index of what has come alone.
     """
-    coming = delta.coming
-    if not coming or not names:
-        return _only(screen(index, [], threshold), np.zeros(0, np.bool_))
-    place = [version.source for version in index.versions].index(delta.version.source)
-    ids = {entry.id for entry in coming}
-    comes = np.fromiter((entry.id in ids for entry in index.entries), np.bool_, len(index.entries))
-    comes &= index.entry_list == place
-    # Whoever hits a name that has come is near to one of the tokens by which it is reached.
-    reached = index.block_place[comes[index.names.entry[index.name_of_place[index.block_place]]]]
-    tokens = {index.vocabulary.tokens[token] for token in index.names.tokens[reached].tolist()}
-    small = build([(delta.version, coming)])
-    telling = np.fromiter((token in tokens for token in small.vocabulary.tokens), np.bool_)
-    batch = read_batch(small, names)
-    likely = np.unique(batch.near_name[telling[batch.near_listed]])
-    hits = screen(index, [names[row] for row in likely.tolist()], threshold)
-    kept = _only(hits, comes[hits.entry])
-    return Hits(kept.versions, likely[kept.name], kept.entry, kept.listed, kept.score)
+
+    def __init__(self, index: Index, coming: Mapping[str, frozenset[str] | None]) -> None:
+        """Prepare for an index and, by its list's source, the ids of the entries that have come; None for all of a list."""
+        self._index = index
+        places = {version.source: place for place, version in enumerate(index.versions)}
+        self._comes = np.zeros(len(index.entries), np.bool_)
+        small: list[tuple[ListVersion, list[Entry]]] = []
+        for source, ids in coming.items():
+            if source not in places or (ids is not None and not ids):
+                continue
+            rows = np.flatnonzero(index.entry_list == places[source])
+            if ids is not None:
+                rows = rows[np.fromiter((index.entries[row].id in ids for row in rows.tolist()), np.bool_, len(rows))]
+            self._comes[rows] = True
+            small.append((index.versions[places[source]], [index.entries[row] for row in rows.tolist()]))
+        self.entries = int(np.count_nonzero(self._comes))
+        """How many have come."""
+        # Where most have come, looking first into an index of them saves nothing.
+        self._small = None if self.entries > SHARE_MOST * len(index.entries) else build(small)
+        if self._small is not None:
+            self._telling = self._telling_tokens(self._small)
+
+    def _telling_tokens(self, small: Index) -> npt.NDArray[np.bool_]:
+        """Tokens of the small index that lead to a name: whoever hits a name is near to one by which it is reached."""
+        index = self._index
+        reached = index.block_place[self._comes[index.names.entry[index.name_of_place[index.block_place]]]]
+        tokens = {index.vocabulary.tokens[token] for token in index.names.tokens[reached].tolist()}
+        return np.fromiter((token in tokens for token in small.vocabulary.tokens), np.bool_)
+
+    def screen(self, names: Sequence[str], threshold: int = THRESHOLD) -> Hits:
+        """Hits of at least `threshold` on entries that have come."""
+        if not self.entries or not names:
+            return _only(screen(self._index, [], threshold), np.zeros(0, np.bool_))
+        if self._small is None:
+            hits = screen(self._index, names, threshold)
+            return _only(hits, self._comes[hits.entry])
+        batch = read_batch(self._small, names)
+        likely = np.unique(batch.near_name[self._telling[batch.near_listed]])
+        hits = screen(self._index, [names[row] for row in likely.tolist()], threshold)
+        kept = _only(hits, self._comes[hits.entry])
+        return replace(kept, name=likely[kept.name])
 
 
-def _only(hits: Hits, wanted: np.typing.NDArray[np.bool_]) -> Hits:
-    return Hits(hits.versions, hits.name[wanted], hits.entry[wanted], hits.listed[wanted], hits.score[wanted])
+def _only(hits: Hits, wanted: npt.NDArray[np.bool_]) -> Hits:
+    return Hits(
+        hits.versions, hits.name[wanted], hits.entry[wanted], hits.listed[wanted], hits.score[wanted], hits.firm[wanted]
+    )

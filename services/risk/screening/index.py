@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from services.risk.screening.lists import Entry, Kind, ListVersion
+from services.risk.screening.cleared import ClearedPairs
+from services.risk.screening.lists import Entry, Kind, ListVersion, Quality
 from services.risk.screening.names import token_sets
 from services.risk.screening.spelling import Bools, Hashes, Ints
 from services.risk.screening.vocabulary import Vocabulary
@@ -117,10 +118,16 @@ class Index:
     """For each name: the weight of the tokens by which it is reached."""
     keys: Ints = field(repr=False)
     """name × tokens + token of each occurrence, sorted: to ask whether a name has a token."""
+    cleared: ClearedPairs = field(default_factory=ClearedPairs, repr=False)
+    """Pairs of a name and an entry that are no hit."""
 
     def name_text(self, name: int) -> str:
         """A listed name as its list writes it."""
         return self.entries[int(self.names.entry[name])].names[int(self.names.place[name])].text
+
+    def quality(self, name: int) -> Quality:
+        """How well a listed name identifies its entry."""
+        return self.entries[int(self.names.entry[name])].names[int(self.names.place[name])].quality
 
     def version_of(self, entry: int) -> ListVersion:
         """The list that an entry is of."""

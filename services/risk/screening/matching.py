@@ -16,13 +16,15 @@ from rapidfuzz.distance import Indel
 from rapidfuzz.process import cpdist
 
 from services.risk.screening.index import FLOOR, WEIGHT_LETTER, Floats, Index, bits_of, signature
-from services.risk.screening.lists import ListVersion
+from services.risk.screening.lists import ListVersion, Quality
 from services.risk.screening.names import expand, first_of, normalise, starts_of, token_sets
 from services.risk.screening.near import EQUAL, JOINED, BatchTokens, best_pairs, join_pairs, read_tokens
 from services.risk.screening.spelling import Bools, Ints
 
 #: Scores from here on are hits unless told otherwise.
 THRESHOLD: Final = 870
+#: Hits from here on, on a name that is no weak alias, are strong unless told otherwise.
+STRONG: Final = 930
 #: How near an initial is to a name that begins with it, in thousandths.
 INITIAL: Final = 600
 #: Names that weigh less than this are borne by many; what is amiss with them counts for more.
@@ -46,6 +48,8 @@ class Hits:
     listed: Ints
     """Row in the index of the entry's name that scores highest."""
     score: Ints
+    firm: Ints
+    """The highest score of those of the entry's names that are no weak aliases; 0 where only weak ones hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def screen(index: Index, names: Sequence[str], threshold: int = THRESHOLD) -> Hi
         return hits
     starts = starts_of(hits.name, len(distinct))
     name, place = expand(starts[rows], starts[rows + 1] - starts[rows])
-    return Hits(index.versions, name, hits.entry[place], hits.listed[place], hits.score[place])
+    return Hits(index.versions, name, hits.entry[place], hits.listed[place], hits.score[place], hits.firm[place])
 
 
 def _screen_distinct(index: Index, names: Sequence[str], threshold: int) -> Hits:
@@ -268,7 +272,7 @@ def _initials_worth(row: Ints, first: Ints, weight: Floats, free: Bools, letters
 def _by_entry(index: Index, names: Sequence[str], name: Ints, listed: Ints, score: Ints) -> Hits:
     """Keep the best name of each entry, the best entry first; of equal ones, the one whose letters are nearest."""
     if not len(name):
-        return Hits(index.versions, name, listed, listed, score)
+        return Hits(index.versions, name, listed, listed, score, score)
     mine = _sorted_words([names[row] for row in name.tolist()])
     theirs = _sorted_words([index.name_text(row) for row in listed.tolist()])
     likeness: npt.NDArray[np.float32] = cpdist(mine, theirs, scorer=Indel.normalized_similarity, dtype=np.float32)
@@ -277,9 +281,13 @@ def _by_entry(index: Index, names: Sequence[str], name: Ints, listed: Ints, scor
     order = np.lexsort((index.names.place[listed], -likeness, -score, entry, name))
     new = np.ones(len(order), np.bool_)
     new[1:] = (name[order][1:] != name[order][:-1]) | (entry[order][1:] != entry[order][:-1])
+    # Of the weak ones the list itself says that many others bear them.
+    weak = np.fromiter((index.quality(row) is Quality.WEAK for row in listed[order].tolist()), np.bool_, len(order))
+    firm = np.maximum.reduceat(np.where(weak, 0, score[order]), np.flatnonzero(new))
     order = order[new]
-    order = order[np.lexsort((entry[order], -likeness[order], -score[order], name[order]))]
-    return Hits(index.versions, name[order], entry[order], listed[order], score[order])
+    again = np.lexsort((entry[order], -likeness[order], -score[order], name[order]))
+    order, firm = order[again], firm[again]
+    return Hits(index.versions, name[order], entry[order], listed[order], score[order], firm)
 
 
 def _sorted_words(names: Sequence[str]) -> list[str]:

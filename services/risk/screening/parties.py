@@ -1,77 +1,167 @@
 """Screening of a batch's parties: who bears a name that is near to a listed one.
 
-Each distinct name is looked up once a batch, whatever its part. What a hit says to everybody names neither list nor
-entry, so that a filer is not warned; officers have these beside it.
+Each distinct name is looked up once a batch, whatever its part. A hit is for officers alone: filers are told neither that
+a party is listed nor that one is near to it, so that nobody is warned.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from libs.columns import Table
+from libs.customs.time import days_of
 from luxor.risk.v1.risk_pb2 import FINDING_KIND_LISTED_PARTY
 from services.risk.finding import FindingText, Match
 from services.risk.scoring import More
+from services.risk.screening.cleared import words_of
 from services.risk.screening.explaining import Explanation, explain
 from services.risk.screening.index import Index
-from services.risk.screening.matching import THRESHOLD, screen
+from services.risk.screening.lists import Quality
+from services.risk.screening.matching import STRONG, THRESHOLD, Hits, screen
 
 #: Parties that are screened, by the part that they have.
 PARTIES: Final = ("consignor", "consignee", "seller", "buyer", "importer")
-#: Entries told for one party, the nearest first.
+#: Entries told for one party, the strong ones first, then the nearest.
 ENTRIES_TOLD_MAX: Final = 3
 EXPLANATION_MAX: Final = 500
 RULE: Final = "LISTED_PARTY"
+RULE_VERSION: Final = 2
 REASON: Final = "PARTY_LISTED"
+#: What a consignment's hits add to its score, once: by its strongest.
 POINTS: Final = 1_000
+POINTS_WEAK: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class MatchLevels:
+    """From which scores on names match, thousandths."""
+
+    hit: int = THRESHOLD
+    """A score from here on is a hit."""
+    strong: int = STRONG
+    """From here on, on a name that is no weak alias, it is a strong one."""
+
+
+LEVELS: Final = MatchLevels()
 
 
 def versions_of(index: Index) -> str:
-    """The versions of all lists of an index, as an assessment tells them."""
-    return " ".join(sorted(version.id for version in index.versions))
+    """The versions of all lists of an index, and of the cleared pairs, as an assessment tells them."""
+    versions = index.versions if index.cleared.version is None else (*index.versions, index.cleared.version)
+    return " ".join(sorted(version.id for version in versions))
 
 
-def screen_parties(index: Index, table: Table, threshold: int = THRESHOLD) -> More:
-    """Screen the parties of a batch of consignments; `threshold` is the least score of a hit, thousandths."""
-    columns = [table.strings(f"{party}_name") for party in PARTIES]
-    distinct: dict[str, int] = {}
-    rows_of = [
-        np.array([distinct.setdefault(text, len(distinct)) if text else -1 for text in column.dictionary], np.int64)
-        for column in columns
-    ]
-    names = list(distinct)
-    hits = screen(index, names, threshold)
+def party_names(table: Table) -> list[str]:
+    """Each distinct name of a party of a batch of consignments, in the order of the parts."""
+    return list(dict.fromkeys(text for party in PARTIES for text in table.strings(f"{party}_name").dictionary if text))
+
+
+def screen_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> More:
+    """Screen the parties of a batch of consignments.
+
+    A strong hit advises red. One on a weak alias, or below the second level, advises yellow and adds fewer points. What a
+    cleared pair names is no hit.
+    """
+    names = party_names(table)
+    hits = screen(index, names, levels.hit)
     if not len(hits.name):
         nothing = np.zeros(0, np.int64)
         return More((), nothing, nothing, nothing)
-    texts: list[FindingText] = []
-    places: list[int] = []
-    owners: list[int] = []
-    for party, column, rows in zip(PARTIES, columns, rows_of, strict=True):
-        name_of_row = rows[column.indices] if len(column.dictionary) else np.full(table.rows, -1, np.int64)
-        for name in np.unique(hits.name).tolist():
-            holders = np.flatnonzero(name_of_row == name).tolist()
-            if not holders:
+    found = _Found(index, table, levels, names, hits)
+    for party in PARTIES:
+        found.look_at(party)
+    return found.more()
+
+
+class _Found:
+    """The hits of a batch, gathered party by party."""
+
+    def __init__(self, index: Index, table: Table, levels: MatchLevels, names: list[str], hits: Hits) -> None:
+        self._index = index
+        self._table = table
+        self._hits = hits
+        self._names = names
+        self._of_name: dict[str, list[int]] = {}
+        self._strong = hits.firm >= levels.strong
+        for hit in np.lexsort((np.arange(len(hits.name)), ~self._strong, hits.name)).tolist():
+            self._of_name.setdefault(names[int(hits.name[hit])], []).append(hit)
+        self._words = dict(zip(self._of_name, words_of(list(self._of_name)), strict=True))
+        accepted = table.ints("accepted_at")
+        self._day = np.where(accepted.valid, days_of(accepted.values), np.iinfo(np.int64).max)
+        self._texts: dict[tuple[str, int], int] = {}
+        self._told: list[FindingText] = []
+        self._owners: list[int] = []
+        self._places: list[int] = []
+
+    def look_at(self, party: str) -> None:
+        """Gather the hits of one party of each consignment."""
+        column = self._table.strings(f"{party}_name")
+        for place, name in enumerate(column.dictionary):
+            hits = self._of_name.get(name)
+            if hits is None:
                 continue
-            for hit in np.flatnonzero(hits.name == name)[:ENTRIES_TOLD_MAX].tolist():
-                score = int(hits.score[hit])
-                told = explain(index, names[name], int(hits.listed[hit]), score)
-                texts.append(_text(party, told))
-                places += [len(texts) - 1] * len(holders)
-                owners += holders
-    return More(texts, np.array(places, np.int64), np.array(owners, np.int64), np.full(len(owners), -1, np.int64))
+            holders = np.flatnonzero(column.indices == place).tolist()
+            pairs = any(self._key(hit) in self._index.cleared.by_hit for hit in hits)
+            for holder in holders:
+                left = [hit for hit in hits if not self._cleared(party, holder, hit)] if pairs else hits
+                for hit in left[:ENTRIES_TOLD_MAX]:
+                    self._owners.append(holder)
+                    self._places.append(self._text(party, hit))
+
+    def _key(self, hit: int) -> tuple[str, str, str]:
+        entry = int(self._hits.entry[hit])
+        words = self._words[self._names[int(self._hits.name[hit])]]
+        return words, self._index.version_of(entry).source, self._index.entries[entry].id
+
+    def _cleared(self, party: str, row: int, hit: int) -> bool:
+        pairs = self._index.cleared.by_hit.get(self._key(hit), ())
+        return any(
+            pair.until.toordinal() - _EPOCH >= self._day[row]
+            and pair.fits(
+                *(self._table.strings(f"{party}_{each}")[row] for each in _NARROWED_BY),
+            )
+            for pair in pairs
+        )
+
+    def _text(self, party: str, hit: int) -> int:
+        place = self._texts.get((party, hit))
+        if place is None:
+            place = self._texts[party, hit] = len(self._told)
+            name = self._names[int(self._hits.name[hit])]
+            told = explain(self._index, name, int(self._hits.listed[hit]), int(self._hits.score[hit]))
+            self._told.append(_text(party, told, strong=bool(self._strong[hit])))
+        return place
+
+    def more(self) -> More:
+        """The findings. Of a consignment's hits only its strongest has points, however many there are."""
+        places, owners = np.array(self._places, np.int64), np.array(self._owners, np.int64)
+        points = np.array([text.points for text in self._told], np.int64)[places]
+        first = np.lexsort((np.arange(len(owners)), -points, owners))
+        silent = np.ones(len(owners), np.bool_)
+        silent[first[np.unique(owners[first], return_index=True)[1]]] = False
+        # Behind the texts stands each once more, without its points.
+        texts = [*self._told, *(replace(text, points=0) for text in self._told)]
+        return More(texts, np.where(silent, places + len(self._told), places), owners, np.full(len(owners), -1, np.int64))
 
 
-def _text(party: str, told: Explanation) -> FindingText:
+_EPOCH: Final = 719_163
+"""Ordinal of 1970-01-01 in datetime.date."""
+_NARROWED_BY: Final = ("address_country", "address_postcode", "identifier")
+
+
+def _text(party: str, told: Explanation, *, strong: bool) -> FindingText:
     return FindingText(
         RULE,
-        1,
-        POINTS,
-        "red",
+        RULE_VERSION,
+        POINTS if strong else POINTS_WEAK,
+        "red" if strong else "yellow",
         REASON,
-        f"The name of the {party} is that of a listed party, or near to it.",
+        f"The name of the {party} is that of a listed party, or near to it."
+        if strong
+        else f"The name of the {party} resembles that of a listed party, or is a weak alias of one.",
         match=Match(party, told.version, told.entry, told.score, explanation_of(told)),
         confidential=True,
         kind=FINDING_KIND_LISTED_PARTY,
@@ -85,5 +175,6 @@ def explanation_of(told: Explanation) -> str:
         parts.append(f"only in the consignment: {', '.join(told.only_screened)}")
     if told.only_listed:
         parts.append(f"only in the list: {', '.join(told.only_listed)}")
-    sentence = f"{told.score} of 1000 for {told.listed_name}: {'; '.join(parts)}"
+    weak = ", a weak alias" if told.quality is Quality.WEAK else ""
+    sentence = f"{told.score} of 1000 for {told.listed_name}{weak}: {'; '.join(parts)}"
     return sentence if len(sentence) <= EXPLANATION_MAX else sentence[: EXPLANATION_MAX - 1] + "…"

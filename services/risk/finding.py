@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from luxor.risk.v1.risk_pb2 import FINDING_KIND_RULE
 
@@ -42,3 +46,16 @@ class FindingText:
     """Whether it is for officers and analysts alone."""
     kind: int = FINDING_KIND_RULE
     """What found it, a number of luxor.risk.v1.FindingKind."""
+
+
+@dataclass(frozen=True)
+class More:
+    """What something beside the rules found in a batch: k findings, each of one of its texts."""
+
+    texts: Sequence[FindingText]
+    places: npt.NDArray[np.int64]
+    """Per finding its text; (k,)."""
+    owners: npt.NDArray[np.int64]
+    """Per finding its consignment; (k,)."""
+    items: npt.NDArray[np.int64]
+    """Per finding the row of its item in the batch's items, -1 where it is about the consignment; (k,)."""

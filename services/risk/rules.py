@@ -1,104 +1,39 @@
-"""Rule sets: YAML profiles of dated rules, checked as a whole.
+"""Rule sets, ready for use: dated rules and typologies with the thresholds of the lanes, the lists and tables that conditions
+look into, and the parameters of selection; checked and compiled as a whole.
 
-A profile names its rules, the thresholds of its lanes, and the lists and tables that conditions look into. One mistake
-anywhere refuses the whole set, since half a set of rules would let through what the other half was to stop; all
-mistakes are told at once, each with file, line, rule and column.
+One mistake anywhere refuses the whole set, since half a set of rules would let through what the other half was to stop;
+all mistakes are told at once, each with file, line, column and rule. The written form is in services/risk/rule_sets.
 """
 
 from __future__ import annotations
 
 import datetime
-import hashlib
-import re
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from libs.customs.countries import COUNTRIES, EU_MEMBERS, UNION
 from libs.customs.time import day_of_date
+from luxor.risk.v1.risk_pb2 import FINDING_KIND_TYPOLOGY
 from services.risk import derived
 from services.risk.conditions.expressions import Condition, ConditionError, Conditions
 from services.risk.conditions.vocabulary import Data, Vocabulary
 from services.risk.finding import FindingText
-from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
+from services.risk.rule_sets.mistakes import Mistake, RuleSetError
+from services.risk.rule_sets.parts import Placed, Written, read_written
+from services.risk.rule_sets.sources import Directory, Source
+from services.risk.rule_sets.texts import SCORE_MAX, DataText, RuleText, Stage, Thresholds, TypologyText
+from services.risk.selection import Parameters
 
-RULES_MAX: Final = 2_000
-SCORE_MAX: Final = 1_000
-ENTRIES_MAX: Final = 100_000
+__all__ = ["OPEN_END", "SCORE_MAX", "Rule", "RuleSet", "RuleSetError", "Typology", "load_rule_set", "read_rule_set"]
+
 #: Day after every day: an open end.
 OPEN_END: Final = day_of_date(datetime.date.max)
-
-Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{2,62}$")]
-Sentence = Annotated[str, msgspec.Meta(min_length=8, max_length=300)]
-Points = Annotated[int, msgspec.Meta(ge=0, le=SCORE_MAX)]
-Threshold = Annotated[int, msgspec.Meta(ge=1, le=SCORE_MAX)]
-DataName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-
-
-class RuleSetError(ValueError):
-    """A rule set that is refused; `mistakes` tells each one with its place."""
-
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("the rule set is refused:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
-        self.mistakes = tuple(mistakes)
-
-
-class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The score from which on each lane is advised."""
-
-    red: Threshold
-    yellow: Threshold
-    blue: Threshold
-
-
-class RuleText(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"subject": "judges"}):
-    """A rule as written: what it judges, when it counts, what a hit means and who answers for it."""
-
-    id: Code
-    version: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
-    subject: Literal["consignment", "item"]
-    condition: Annotated[str, msgspec.Meta(min_length=1)]
-    weight: Points
-    lane: Literal["red", "yellow", "blue", "none"]
-    reason: Code
-    sentence: Sentence
-    legal_basis: Sentence
-    owner: Annotated[str, msgspec.Meta(min_length=3, max_length=70)]
-    valid_from: datetime.date
-    valid_until: datetime.date | None = None
-    jurisdictions: tuple[str, ...] = ()
-
-
-class DataText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A list of words, a table of numbers or texts, or a table of lists of words, each in a file of its own."""
-
-    source: Sentence
-    words: tuple[Word, ...] | None = None
-    numbers: dict[str, int] | None = None
-    texts: dict[str, Word] | None = None
-    lists: dict[str, tuple[Word, ...]] | None = None
-
-    @property
-    def content(self) -> Sequence[str] | Mapping[str, Any] | None:
-        """The one that is given; None unless exactly one is, and not empty."""
-        given = [part for part in (self.words, self.numbers, self.texts, self.lists) if part is not None]
-        return given[0] if len(given) == 1 and len(given[0]) else None
-
-
-class ProfileText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A profile as written."""
-
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{1,39}$")]
-    version: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z.-]{1,30}$")]
-    thresholds: Thresholds
-    data: dict[DataName, str]
-    rules: Annotated[tuple[RuleText, ...], msgspec.Meta(min_length=1, max_length=RULES_MAX)]
 
 
 @dataclass(frozen=True)
@@ -110,6 +45,38 @@ class Rule:
     first_day: int
     last_day: int
     countries: frozenset[str]
+    place: tuple[str, int, int] = ("", 0, 0)
+    """Where it is written: file, line and column."""
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether it is judged at all: in shadow or active."""
+        return self.text.life in ("shadow", "active")
+
+    @property
+    def shadow(self) -> bool:
+        """Whether it is counted without effect."""
+        return self.text.life == "shadow"
+
+
+@dataclass(frozen=True)
+class Typology:
+    """A typology ready for use."""
+
+    text: TypologyText
+    members: tuple[tuple[int, int], ...]
+    """Place in the set and weight of each rule whose hits count: active ones, and for a typology in shadow those in shadow too."""
+    place: tuple[str, int, int] = ("", 0, 0)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether it is judged at all: in shadow or active."""
+        return self.text.life in ("shadow", "active")
+
+    @property
+    def shadow(self) -> bool:
+        """Whether it is counted without effect."""
+        return self.text.life == "shadow"
 
 
 @dataclass(frozen=True)
@@ -118,12 +85,15 @@ class RuleSet:
 
     name: str
     version: str
-    """Name, declared version and digest of all content: equal exactly when the rules and their data are."""
+    """Name, declared version and digest of all content: equal exactly when rules, data and selection are."""
     thresholds: Thresholds
     rules: tuple[Rule, ...]
     conditions: Conditions
     sources: Mapping[str, str]
     """Where each list and table comes from."""
+    typologies: tuple[Typology, ...] = ()
+    selection: Parameters | None = None
+    """None: nothing is drawn, and the lane is what findings advise."""
 
     @property
     def data(self) -> Data:
@@ -141,8 +111,33 @@ class RuleSet:
     def findings(self) -> tuple[FindingText, ...]:
         """Per rule what its findings say."""
         return tuple(
-            FindingText(text.id, text.version, text.weight, text.lane, text.reason, text.sentence)
+            FindingText(
+                text.id,
+                text.version,
+                text.weight,
+                text.lane,
+                text.reason,
+                text.sentence,
+                confidential=text.confidential,
+            )
             for text in (rule.text for rule in self.rules)
+        )
+
+    @cached_property
+    def typology_findings(self) -> tuple[FindingText, ...]:
+        """Per typology what its findings say."""
+        return tuple(
+            FindingText(
+                text.id,
+                text.version,
+                text.weight,
+                text.lane,
+                text.reason,
+                text.sentence,
+                confidential=text.confidential,
+                kind=FINDING_KIND_TYPOLOGY,
+            )
+            for text in (typology.text for typology in self.typologies)
         )
 
     @cached_property
@@ -155,126 +150,86 @@ class RuleSet:
         """Per rule the last day of acceptance that it counts for."""
         return np.array([rule.last_day for rule in self.rules], np.int64)
 
+    def evaluated_at(self, stage: Stage) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Per rule whether it is judged at a stage."""
+        return self._evaluated[stage]
+
+    @cached_property
+    def _evaluated(self) -> dict[Stage, np.ndarray[Any, np.dtype[np.bool_]]]:
+        stages: tuple[Stage, ...] = ("clearance", "pre_loading")
+        return {
+            stage: np.array([rule.evaluated and stage in rule.text.stages for rule in self.rules], np.bool_)
+            for stage in stages
+        }
+
 
 def load_rule_set(path: Path) -> RuleSet:
-    """Read, check and compile a profile with the data files that it names. Raises RuleSetError with every mistake."""
-    try:
-        file = YamlFile(path)
-    except YamlFileError as error:
-        raise RuleSetError([str(error)]) from None
-    profile = _converted(file, ProfileText)
-    mistakes: list[str] = []
-    texts = _data(file, profile, mistakes)
-    mistakes += _threshold_mistakes(file, profile)
-    data: dict[str, Any] = {name: text.content for name, text in texts.items()}
-    mistakes += _rate_mistakes(file, profile, data)
+    """Read, check and compile a profile with the files that it names. Raises RuleSetError with every mistake."""
+    return read_rule_set(Directory(path.parent), path.name)
+
+
+def read_rule_set(source: Source, path: str) -> RuleSet:
+    """Read, check and compile the profile at a path of a source. Raises RuleSetError with every mistake."""
+    written = read_written(source, path)
+    mistakes: list[Mistake] = written.main.mistakes
+    _check_thresholds(written)
+    _check_rates(written)
     if mistakes:
         # Conditions cannot be judged against data that are not there.
         raise RuleSetError(mistakes)
-    conditions = Conditions(Vocabulary(data, derived.ELEMENTS))
-    rules = []
-    first_place: dict[str, str] = {}
-    for index, text in enumerate(profile.rules):
-        where = f"$.rules[{index}]"
-        place = file.place(where)
-        if text.id in first_place:
-            mistakes.append(
-                f"{place}: rule {text.id}: the id is taken by the rule at {first_place[text.id]}; ids are unique"
-            )
-        first_place.setdefault(text.id, place)
-        countries = _countries(file, where, text, mistakes)
-        if text.valid_until is not None and text.valid_until < text.valid_from:
-            mistakes.append(
-                f"{file.place(where + '.valid_until')}: rule {text.id}: it ends on {text.valid_until}, "
-                f"before it begins on {text.valid_from}"
-            )
-        try:
-            condition = conditions.compile(text.condition, text.subject == "item")
-        except ConditionError as error:
-            mistakes.append(f"{_condition_place(file, where, error)}: rule {text.id}: {error.message}")
-            continue
-        last_day = OPEN_END if text.valid_until is None else day_of_date(text.valid_until)
-        rules.append(Rule(text, condition, day_of_date(text.valid_from), last_day, countries))
+    content: dict[str, Any] = {name: text.content for name, text in written.data.items()}
+    try:
+        conditions = Conditions(Vocabulary(content, derived.ELEMENTS))
+    except (ValueError, RuntimeError) as error:
+        written.main.wrong("$.data", "", f"conditions cannot look into these data: {error}")
+        raise RuleSetError(mistakes) from None
+    rules = tuple(_rule(placed, conditions) for placed in written.rules.values())
+    typologies = tuple(_typology(placed, written) for placed in written.typologies.values())
     if mistakes:
         raise RuleSetError(mistakes)
-    version = f"{profile.name}/{profile.version}+{_digest(profile, texts)}"
-    sources = {name: text.source for name, text in texts.items()}
-    return RuleSet(profile.name, version, profile.thresholds, tuple(rules), conditions, sources)
+    assert written.thresholds is not None
+    return RuleSet(
+        written.name,
+        f"{written.name}/{written.version}+{written.digest}",
+        written.thresholds,
+        tuple(rule for rule in rules if rule is not None),
+        conditions,
+        {name: text.source for name, text in written.data.items()},
+        typologies,
+        written.selection,
+    )
 
 
-def _converted(file: YamlFile, kind: type[Any]) -> Any:
-    try:
-        return msgspec.convert(file.data, kind)
-    except msgspec.ValidationError as error:
-        message, where = mistake_of(error)
-        if "got `bool`" in message:
-            message += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
-        raise RuleSetError(
-            [f"{file.place(where)}: {_owner(file, where)}{message} (at {where.removeprefix('$.')})"]
-        ) from None
+def _check_thresholds(written: Written) -> None:
+    assert written.thresholds is not None
+    assert written.thresholds_place is not None
+    red, yellow, blue = written.thresholds.red, written.thresholds.yellow, written.thresholds.blue
+    if not red > yellow > blue:
+        reading, where = written.thresholds_place
+        told = f"thresholds must fall from red over yellow to blue; they are {red}, {yellow} and {blue}"
+        reading.wrong(where, "", told)
 
 
-def _owner(file: YamlFile, where: str) -> str:
-    """The rule that a path stands in, by its id."""
-    found = re.match(r"\$\.rules\[(\d+)\]", where)
-    if found is None:
-        return ""
-    rule = file.data["rules"][int(found[1])]
-    name = rule.get("id") if isinstance(rule, dict) else None
-    return f"rule {name}: " if isinstance(name, str) else f"rule {int(found[1]) + 1}: "
+def _check_rates(written: Written) -> None:
+    text: DataText | None = written.data.get(derived.RATES)
+    if text is None:
+        told = f"data {derived.RATES} is missing; without it no amount can be compared"
+        written.main.wrong("$.data", "", told)
+        return
+    reading, _ = written.data_places[derived.RATES]
+    where = f"$.data.{derived.RATES}"
+    if text.numbers is None:
+        reading.wrong(where, "", f"data {derived.RATES} must be numbers: millionths of a euro cent by currency")
+        return
+    for currency, rate in text.numbers.items():
+        if not 1 <= rate <= derived.RATE_MAX:
+            bounds = f"rates lie between 1 and {derived.RATE_MAX}"
+            reading.wrong(where, "", f"data {derived.RATES}: the rate of {currency} is {rate}; {bounds}")
 
 
-def _data(file: YamlFile, profile: ProfileText, mistakes: list[str]) -> dict[str, DataText]:
-    texts: dict[str, DataText] = {}
-    for name, relative in profile.data.items():
-        try:
-            data_file = YamlFile(file.path.parent / relative)
-            text: DataText = _converted(data_file, DataText)
-        except YamlFileError as error:
-            mistakes.append(f"{file.place(f'$.data.{name}')}: data {name}: {error}")
-            continue
-        except RuleSetError as error:
-            mistakes += error.mistakes
-            continue
-        content = text.content
-        if content is None:
-            mistakes.append(
-                f"{data_file.place('$')}: data {name}: give one of words, numbers, texts and lists, not empty"
-            )
-        elif len(content) > ENTRIES_MAX:
-            mistakes.append(
-                f"{data_file.place('$')}: data {name}: {len(content)} entries; at most {ENTRIES_MAX} are taken"
-            )
-        else:
-            texts[name] = text
-    return texts
-
-
-def _threshold_mistakes(file: YamlFile, profile: ProfileText) -> list[str]:
-    red, yellow, blue = profile.thresholds.red, profile.thresholds.yellow, profile.thresholds.blue
-    if red > yellow > blue:
-        return []
-    place = file.place("$.thresholds")
-    return [f"{place}: thresholds must fall from red over yellow to blue; they are {red}, {yellow} and {blue}"]
-
-
-def _rate_mistakes(file: YamlFile, profile: ProfileText, data: Data) -> list[str]:
-    rates = data.get(derived.RATES)
-    if derived.RATES not in profile.data:
-        return [f"{file.place('$.data')}: data {derived.RATES} is missing; without it no amount can be compared"]
-    if rates is None:
-        return []
-    place = file.place(f"$.data.{derived.RATES}")
-    if not isinstance(rates, Mapping) or not all(type(rate) is int for rate in rates.values()):
-        return [f"{place}: data {derived.RATES} must be numbers: millionths of a euro cent by currency"]
-    return [
-        f"{place}: data {derived.RATES}: the rate of {currency} is {rate}; rates lie between 1 and {derived.RATE_MAX}"
-        for currency, rate in rates.items()
-        if not 1 <= rate <= derived.RATE_MAX
-    ]
-
-
-def _countries(file: YamlFile, where: str, text: RuleText, mistakes: list[str]) -> frozenset[str]:
+def _rule(placed: Placed[RuleText], conditions: Conditions) -> Rule | None:
+    text, reading, where = placed.text, placed.reading, placed.where
+    rule = f"rule {text.id}"
     countries: set[str] = set()
     for index, code in enumerate(text.jurisdictions):
         if code == UNION:
@@ -282,20 +237,66 @@ def _countries(file: YamlFile, where: str, text: RuleText, mistakes: list[str]) 
         elif code in COUNTRIES:
             countries.add(code)
         else:
-            place = file.place(f"{where}.jurisdictions[{index}]")
-            mistakes.append(f"{place}: rule {text.id}: {code} is no country (alpha-2, or EU for the member states)")
-    return frozenset(countries)
+            told = f"{code} is no country (alpha-2, or EU for the member states)"
+            reading.wrong(f"{where}.jurisdictions[{index}]", rule, told)
+    if text.valid_until is not None and text.valid_until < text.valid_from:
+        told = f"it ends on {text.valid_until}, before it begins on {text.valid_from}"
+        reading.wrong(f"{where}.valid_until", rule, told)
+    try:
+        condition = conditions.compile(text.condition, text.subject == "item")
+    except ConditionError as error:
+        reading.mistakes.append(_condition_mistake(placed, rule, error))
+        return None
+    last_day = OPEN_END if text.valid_until is None else day_of_date(text.valid_until)
+    first_day = day_of_date(text.valid_from)
+    return Rule(text, condition, first_day, last_day, frozenset(countries), _place(placed))
 
 
-def _condition_place(file: YamlFile, where: str, error: ConditionError) -> str:
-    path = f"{where}.condition"
-    place = file.place(path)
-    if path not in file.blocks:
-        return f"{place}: condition line {error.line}, column {error.column}"
-    # A literal block begins on the line after its sign, and its columns are counted without the indentation.
-    return f"{file.path}:{file.lines[path] + error.line}: condition column {error.column}"
+def _place(placed: Placed[Any]) -> tuple[str, int, int]:
+    return str(placed.reading.file.path), *placed.reading.file.position(placed.where)
 
 
-def _digest(profile: ProfileText, texts: Mapping[str, DataText]) -> str:
-    content = msgspec.json.encode([profile, dict(texts)], order="deterministic")
-    return hashlib.sha256(content).hexdigest()[:12]
+def _condition_mistake(placed: Placed[RuleText], rule: str, error: ConditionError) -> Mistake:
+    """A mistake in a condition, at the place in the file where its own line and column come to stand."""
+    file, path = placed.reading.file, f"{placed.where}.condition"
+    line, column = file.position(path)
+    name = str(file.path)
+    if path in file.blocks:
+        # A literal block begins on the line after its sign, and its columns are counted without the indentation.
+        return Mistake(name, line + error.line, file.blocks[path] + error.column, rule, f"condition: {error.message}")
+    begins = file.line(line)[column - 1 :]
+    quoted = begins[:1] in ("'", '"')
+    if begins[quoted:].startswith(placed.text.condition):
+        return Mistake(name, line, column + quoted + error.column - 1, rule, f"condition: {error.message}")
+    # Folded or with escapes, so that columns of the text are none of the file.
+    told = f"condition, its line {error.line}, column {error.column}: {error.message}"
+    return Mistake(name, line, column, rule, told)
+
+
+def _typology(placed: Placed[TypologyText], written: Written) -> Typology:
+    text, reading, where = placed.text, placed.reading, placed.where
+    name = f"typology {text.id}"
+    if text.id in written.rules:
+        reading.wrong(where, name, "the id is taken by a rule; ids are unique over rules and typologies")
+    lives = ("active", "shadow") if text.life == "shadow" else ("active",)
+    places = {rule: place for place, rule in enumerate(written.rules)}
+    members = []
+    for rule, weight in text.rules.items():
+        if rule not in written.rules:
+            reading.wrong(f"{where}.rules.{rule}", name, f"there is no rule {rule}{_near(rule, written)}")
+        elif written.rules[rule].text.life in lives:
+            members.append((places[rule], weight))
+    reach = sum(weight for _, weight in members)
+    if (
+        text.life in ("active", "shadow")
+        and all(rule in written.rules for rule in text.rules)
+        and reach < text.from_points
+    ):
+        told = f"its rules that are {' or in '.join(lives)} weigh {reach} together, so {text.from_points} can never be reached"
+        reading.wrong(f"{where}.from_points", name, told)
+    return Typology(text, tuple(members), _place(placed))
+
+
+def _near(rule: str, written: Written) -> str:
+    near = difflib.get_close_matches(rule, written.rules, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

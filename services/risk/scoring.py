@@ -7,7 +7,6 @@ blue = audit after release, green = the rest; the higher of what any rule advise
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -20,8 +19,12 @@ from services.risk.conditions.frames import Batch
 from services.risk.conditions.vectors import BoolArray, per_segment
 from services.risk.conditions.vocabulary import TableSource
 from services.risk.derived import Facts
-from services.risk.finding import FindingText
-from services.risk.rules import SCORE_MAX, Rule, RuleSet
+from services.risk.finding import FindingText, More
+from services.risk.rule_sets.texts import SCORE_MAX, Stage
+from services.risk.rules import Rule, RuleSet
+from services.risk.typologies import look_over
+
+__all__ = ["ITEMS_NAMED_MAX", "LANES", "More", "assess"]
 
 #: A rule names at most so many items of a consignment; an officer needs no more.
 ITEMS_NAMED_MAX: Final = 10
@@ -37,19 +40,6 @@ _Numbers = npt.NDArray[np.int64]
 _Four = tuple[_Numbers, _Numbers, _Numbers, _Numbers]
 
 
-@dataclass(frozen=True)
-class More:
-    """What something beside the rules found in a batch: k findings, each of one of its texts."""
-
-    texts: Sequence[FindingText]
-    places: _Numbers
-    """Per finding its text; (k,)."""
-    owners: _Numbers
-    """Per finding its consignment; (k,)."""
-    items: _Numbers
-    """Per finding the row of its item in the batch's items, -1 where it is about the consignment; (k,)."""
-
-
 def assess(
     rule_set: RuleSet,
     table: Table,
@@ -57,27 +47,32 @@ def assess(
     facts: Facts | None = None,
     more: Sequence[More] = (),
     constants: Mapping[str, str] | None = None,
+    stage: Stage = "clearance",
 ) -> Table:
     """Assess consignments (a table of ConsignmentColumns): gives a table of AssessmentColumns, aligned by rows.
 
-    A rule counts for a consignment whose day of acceptance lies in its time and whose destination is one of its
-    countries; without a day of acceptance no rule counts. `facts` are the computed elements where they are there already;
-    `more` is what else was found, told behind the rules' findings; `constants` are columns that are the same for all rows.
+    A rule counts at its stages, for a consignment whose day of acceptance lies in its time and whose destination is one of its
+    countries; without a day of acceptance no rule counts. Rules in shadow are told by their ids alone. `facts` are the
+    computed elements where they are there already; `more` is what else was found, told behind the rules' findings;
+    `constants` are columns that are the same for all rows.
     """
     if facts is None:
         facts = Facts(table, rule_set.rates)
     batch = rule_set.conditions.batch(TableSource(table, facts.computed))
     found = _Found(table.rows)
-    for place, scope in _Scopes(rule_set, facts).in_force():
+    for place, scope in _Scopes(rule_set, facts, stage).in_force():
         _judge(rule_set.rules[place], place, scope, facts, batch, found)
-    return found.table(rule_set, facts, more, constants or {})
+    typologies, shadow = look_over(rule_set, found.places, found.hits, facts)
+    found.leave_out_shadow(rule_set)
+    return found.table(rule_set, facts, [typologies, *more], constants or {}).with_columns({"shadow_rules": shadow})
 
 
 class _Scopes:
     """Which rules count for which rows; None for all of them."""
 
-    def __init__(self, rule_set: RuleSet, facts: Facts) -> None:
+    def __init__(self, rule_set: RuleSet, facts: Facts, stage: Stage) -> None:
         self.rule_set = rule_set
+        self.stage = stage
         self.days = facts.acceptance_day
         self.destinations = facts.destination
         self._by_time: dict[tuple[int, int], BoolArray] = {}
@@ -90,6 +85,7 @@ class _Scopes:
         if len(known) == 0:
             return []
         candidates = (self.rule_set.first_days <= known.max()) & (self.rule_set.last_days >= known.min())
+        candidates &= self.rule_set.evaluated_at(self.stage)
         scopes = []
         for place in np.flatnonzero(candidates).tolist():
             rows = self._scope(self.rule_set.rules[place])
@@ -115,7 +111,7 @@ def _judge(rule: Rule, place: int, scope: BoolArray | None, facts: Facts, batch:
             scope = scope[facts.owners]
         holds = holds & scope
         failed = None if failed is None else failed & scope
-    if failed is not None:
+    if failed is not None and not rule.shadow:
         found.unjudged += (per_segment(failed, facts.lines.offsets) > 0) if rule.condition.on_items else failed
     hits = holds.nonzero()[0]
     if len(hits):
@@ -132,10 +128,16 @@ class _Found:
         self.places: list[int] = []
         self.hits: list[_Numbers] = []
 
+    def leave_out_shadow(self, rule_set: RuleSet) -> None:
+        """Forget the hits of rules in shadow."""
+        kept = [index for index, place in enumerate(self.places) if not rule_set.rules[place].shadow]
+        self.places = [self.places[index] for index in kept]
+        self.hits = [self.hits[index] for index in kept]
+
     def table(
         self, rule_set: RuleSet, facts: Facts, more: Sequence[More] = (), constants: Mapping[str, str] | None = None
     ) -> Table:
-        """The assessments: findings of a consignment in the order of rules and items, then those of `more`."""
+        """The assessments: findings of a consignment in the order of rules and items, then those of each of `more`."""
         owners, places, points, items = self._findings(rule_set, facts)
         texts: Sequence[FindingText] = rule_set.findings
         if more:

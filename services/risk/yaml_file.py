@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,15 @@ DEPTH_MAX: Final = 30
 
 
 class YamlFileError(ValueError):
-    """A file that cannot be read as YAML: which, where and why."""
+    """A file that cannot be read as YAML: which, where and why. `line` is 0 where the file as a whole is meant."""
+
+    def __init__(self, told: str) -> None:
+        """Take `file:line: why` or `file: why`."""
+        super().__init__(told)
+        found = re.match(r"(.+?):(\d+)?:? (.*)", told, re.DOTALL)
+        self.file = found[1] if found else ""
+        self.line = int(found[2]) if found and found[2] else 0
+        self.message = found[3] if found else told
 
 
 class YamlFile:
@@ -97,6 +106,10 @@ class YamlFile:
         except Exception as error:  # such as a day that does not exist, 2026-02-30, or a base that has no such digit
             line = node.start_mark.line + 1
             raise YamlFileError(f"{self.path}:{line}: {str(node.value)[:60]} cannot be read: {error}") from None
+
+    def line(self, number: int) -> str:
+        """A line of the file, from 1; empty where there is none."""
+        return self._text[number - 1].decode(errors="replace") if 0 < number <= len(self._text) else ""
 
     def place(self, path: str) -> str:
         """File and line of a value, or of the nearest value around it that stands in the file."""

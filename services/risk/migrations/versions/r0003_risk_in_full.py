@@ -70,11 +70,16 @@ def upgrade() -> None:
         op,
         "outcome",
         'mrn text collate "C" not null, filing_version integer not null, state_version bigint not null, '
-        "day integer not null, result smallint not null, items bytea not null",
+        "day integer not null, result smallint not null, items bytea not null, inspected_at bigint not null, "
+        "method smallint not null, assessed_day integer, assessed_batch bigint, assessed_row integer",
         key="mrn",
         by="mrn",
     )
     op.execute("create index outcome_day on outcome (day)")
+    # Where what was inspected stands among the stored batches, so that whoever reads those need not look up MRNs.
+    op.execute(
+        "create index outcome_assessed on outcome (assessed_day, assessed_batch) where assessed_batch is not null"
+    )
     op.execute(
         "create table job (id bigint generated always as identity primary key, kind smallint not null, "
         "state smallint not null, request bytea not null, progress bytea not null default ''::bytea, "
@@ -87,6 +92,15 @@ def upgrade() -> None:
     op.execute(
         "create table draw_seed (period integer primary key, seed bytea not null, "
         "made_at timestamptz not null default clock_timestamp())"
+    )
+    # What consignments were drawn into, so that an amendment does not undo it; a few of a hundred have a row.
+    schema.create_hash_partitioned(
+        op,
+        "drawn",
+        'mrn text collate "C" not null, day integer not null, lane smallint not null, cause smallint not null, '
+        "chance_ppm integer not null",
+        key="mrn",
+        by="mrn",
     )
     schema.create_request_log(op)
     feed.create_outbox(op)

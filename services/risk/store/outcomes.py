@@ -1,0 +1,128 @@
+"""Outcomes of inspections in the store, and where what was inspected stands among the stored batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from libs.columns import Table
+from libs.store.database import Database, Transaction
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
+from services.risk.inputs import unpack_input
+from services.risk.outcomes import Outcome
+
+Filing: TypeAlias = tuple[str, int]
+"""A consignment's MRN and the version of its filing."""
+
+_COLUMNS: Final = "mrn, filing_version, state_version, inspected_at, method, result, items"
+
+_PLACES: Final = """
+select given.mrn, given.version, found.day, found.batch, found."row"
+from unnest($1::text[], $2::integer[]) as given(mrn, version)
+join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $3
+"""
+
+_PUT: Final = f"""
+insert into outcome as kept ({_COLUMNS}, day, assessed_day, assessed_batch, assessed_row)
+select * from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::smallint[], $6::smallint[], $7::bytea[],
+    $8::integer[], $9::integer[], $10::bigint[], $11::integer[])
+on conflict (mrn) do update set filing_version = excluded.filing_version, state_version = excluded.state_version,
+    inspected_at = excluded.inspected_at, method = excluded.method, result = excluded.result, items = excluded.items,
+    day = excluded.day, assessed_day = excluded.assessed_day, assessed_batch = excluded.assessed_batch,
+    assessed_row = excluded.assessed_row
+where kept.state_version < excluded.state_version
+"""  # noqa: S608  # names of our own
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """Where the answer for a filing stands: its batch and its row in the batch's answers."""
+
+    day: int
+    batch: int
+    row: int
+
+
+class OutcomeStore:
+    """The table `outcome`."""
+
+    def __init__(self, database: Database) -> None:
+        """Use risk's own database."""
+        self._database = database
+
+    async def places(self, filings: Sequence[Filing]) -> dict[Filing, Assessed]:
+        """Where filings were assessed for clearance; those that never were, or long ago, are missing."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(
+                _PLACES, [mrn for mrn, _ in filings], [version for _, version in filings], PURPOSE_CLEARANCE
+            )
+        return {(row["mrn"], row["version"]): Assessed(row["day"], row["batch"], row["row"]) for row in rows}
+
+    async def filings(self, places: Mapping[Filing, Assessed]) -> tuple[list[Filing], Table | None]:
+        """The filings as they were assessed, a row each (ConsignmentColumns); those that are kept no more are left out.
+
+        Raises InputError where a stored batch cannot be read.
+        """
+        by_batch: dict[tuple[int, int], list[Filing]] = {}
+        for filing, place in places.items():
+            by_batch.setdefault((place.day, place.batch), []).append(filing)
+        found: list[Filing] = []
+        tables: list[Table] = []
+        for (day, batch), asked in by_batch.items():
+            async with self._database.connection() as reader:
+                row = await reader.raw.fetchrow(
+                    "select columns, history from assessed_input where day = $1 and batch = $2", day, batch
+                )
+            if row is None:
+                continue
+            stored = unpack_input(row["columns"], row["history"])
+            where = {answer: place for place, answer in enumerate(stored.rows.tolist())}
+            kept = [filing for filing in asked if places[filing].row in where]
+            if kept:
+                found += kept
+                tables.append(stored.table.take(np.array([where[places[filing].row] for filing in kept])))
+        return found, Table.concat(tables) if tables else None
+
+    async def known(self, mrns: Sequence[str], tx: Transaction | None = None) -> dict[str, Outcome]:
+        """The outcomes that are kept of consignments; in a transaction they are held until its end."""
+        statement = f"select {_COLUMNS} from outcome where mrn = any($1::text[])"  # noqa: S608  # names of our own
+        if tx is not None:
+            rows = await tx.raw.fetch(f"{statement} order by mrn for update", list(mrns))
+        else:
+            async with self._database.connection() as reader:
+                rows = await reader.raw.fetch(statement, list(mrns))
+        return {row["mrn"]: Outcome(**dict(row)) for row in rows}
+
+    async def put(self, tx: Transaction, outcomes: Sequence[Outcome], places: Mapping[Filing, Assessed]) -> None:
+        """Keep outcomes, each where its state is newer than what is kept."""
+        # In the order of the key, so that two transactions wait for one another in one order.
+        rows = sorted(outcomes, key=lambda each: each.mrn)
+        at = [places.get((each.mrn, each.filing_version)) for each in rows]
+        await tx.raw.execute(
+            _PUT,
+            [each.mrn for each in rows],
+            [each.filing_version for each in rows],
+            [each.state_version for each in rows],
+            [each.inspected_at for each in rows],
+            [each.method for each in rows],
+            [each.result for each in rows],
+            [each.items for each in rows],
+            [each.day for each in rows],
+            [None if place is None else place.day for place in at],
+            [None if place is None else place.batch for place in at],
+            [None if place is None else place.row for place in at],
+        )
+
+    async def of_batches(self, first: tuple[int, int], last: tuple[int, int]) -> list[tuple[int, int, int]]:
+        """Outcomes of what stands in the stored batches from one (day, number) to another: batch, row of the answer, result."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(
+                "select assessed_batch, assessed_row, result from outcome where assessed_batch is not null "
+                "and (assessed_day, assessed_batch) >= ($1, $2) and (assessed_day, assessed_batch) <= ($3, $4)",
+                *first,
+                *last,
+            )
+        return [(row["assessed_batch"], row["assessed_row"], row["result"]) for row in rows]

@@ -30,7 +30,17 @@ from services.risk.rule_sets.sources import Directory, Source
 from services.risk.rule_sets.texts import SCORE_MAX, DataText, RuleText, Stage, Thresholds, TypologyText
 from services.risk.selection import Parameters
 
-__all__ = ["OPEN_END", "SCORE_MAX", "Rule", "RuleSet", "RuleSetError", "Typology", "load_rule_set", "read_rule_set"]
+__all__ = [
+    "OPEN_END",
+    "SCORE_MAX",
+    "Rule",
+    "RuleSet",
+    "RuleSetError",
+    "Thresholds",
+    "Typology",
+    "load_rule_set",
+    "read_rule_set",
+]
 
 #: Day after every day: an open end.
 OPEN_END: Final = day_of_date(datetime.date.max)

@@ -29,7 +29,9 @@ from services.risk.screening.lists import ListRefused
 from services.risk.selection import ParameterError, load_parameters
 from services.risk.service import RiskService
 from services.risk.store.jobs import purge_jobs
+from services.risk.store.drawn import purge_drawn
 from services.risk.store.log import ASSESSMENT_DAYS, LOG_DAYS, Store
+from services.risk.store.seeds import Seeds, keep_seeds
 
 PROFILES = Path(__file__).parent / "profiles"
 
@@ -63,8 +65,11 @@ class RiskConfig(Settings, service="risk"):
     """File of the parameters of selection: for each office the lanes' rates, scores and discounts."""
 
     secret_file: Path | None = setting("SECRET_FILE", default=None, example="/run/secrets/risk", check=wrong_file)
-    """File of the deployment's secret, 16 to 64 random bytes: parties are kept in history as hashes by a key that follows from it, and draws of
-    selection by another. Without it one is made and kept in the store, where whoever reads history can read it too."""
+    """File of the deployment's secret, 16 to 64 random bytes: parties are kept in history as hashes by a key that follows from it. Without
+    it one is made and kept in the store, where whoever reads history can read it too."""
+
+    seeds_told_after_days: int = setting("SEEDS_TOLD_AFTER_DAYS", default=90, low=1, high=365, example="90")
+    """Days after its own that the seed of a day's draws is told, so that the draws can be proved. By then consignments of that day should be closed."""
 
     input_days: int = setting("INPUT_DAYS", default=60, low=1, high=400, example="60")
     """Days for which it is kept what consignments were assessed on, some 200 bytes each: backtests, training and the screening after a change of a
@@ -116,11 +121,18 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_RiskServiceServicer_to_server,
-        RiskService(store, memory, lambda: InForce(rule_set, lists.index, controls, selection)),
+        RiskService(
+            store,
+            memory,
+            lambda: InForce(rule_set, lists.index, controls, selection),
+            Seeds(start.database),
+            seeds_told_after_days=config.seeds_told_after_days,
+        ),
         roles={
             "Assess": {Role.SERVICE},
             "GetRuleSet": {Role.SERVICE, Role.OFFICER, Role.ANALYST, Role.OPERATOR},
             "ListAssessments": {Role.OFFICER, Role.ANALYST},
+            "ListSeeds": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
             "CheckGoods": set(Role) - {Role.SERVICE},
         },
     )
@@ -129,6 +141,8 @@ def assemble(start: Start) -> Sequence[Background]:
         make_days("assessment_batch", "assessed", "assessed_input"),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed", LOG_DAYS),
+        purge_drawn(ASSESSMENT_DAYS),
+        keep_seeds,
         purge_requests(),
         purge_jobs,
         drop_days("assessed_input", config.input_days),

@@ -26,7 +26,7 @@ from services.risk.scoring import More, assess
 from services.risk.screening.index import Index
 from services.risk.screening.parties import screen_parties, versions_of
 from services.risk.selecting import Chosen, choose, recommend
-from services.risk.selection import Parameters, TallyRecord
+from services.risk.selection import NewlyDrawn, Parameters, TallyRecord
 
 STAGES: Final[dict[int, Stage]] = {
     risk_pb2.PURPOSE_CLEARANCE: "clearance",
@@ -82,6 +82,10 @@ class Assessed:
         self.kept = record, tally
         return len(fresh), record.to_bytes(), b"" if tally is None else tally.to_bytes()
 
+    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewlyDrawn:
+        """What the rows that were assessed for the first time were drawn into."""
+        return NewlyDrawn([], [], [], []) if self.chosen is None else self.chosen.newly_drawn(fresh)
+
     def stored_input(self, fresh: npt.NDArray[np.intp]) -> tuple[str, tuple[bytes, bytes]] | None:
         """Versions of the lists, and the rows that were assessed for the first time with what history said of them."""
         if self.given is None:
@@ -134,7 +138,7 @@ def assess_batch(
         return Assessed(answer, record, given=given)
     if purpose == risk_pb2.PURPOSE_PRE_LOADING:
         return Assessed(recommend(in_force.selection, table, answer), record, given=given)
-    chosen = choose(in_force.selection, past, known, table, answer)
+    chosen = choose(in_force.selection, past, known, table, answer, thresholds=rules.thresholds)
     return Assessed(chosen.table, record, chosen, given)
 
 

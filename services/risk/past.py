@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from services.risk.history import Bounds, Hasher, History
-from services.risk.selection import Tally
+from services.risk.selection import Drawn, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Known:
     """Whether the consignment was never assessed, for whatever purpose, and stands here for the first time; (n,)."""
     new_at_clearance: npt.NDArray[np.bool_]
     """Whether it was never assessed for clearance, and stands here for the first time; (n,)."""
+    drawn: Drawn | None = None
+    """What its earlier versions were drawn into; None where none was assessed."""
 
 
 @dataclass(slots=True)
@@ -32,14 +34,14 @@ class Past:
     hasher: Hasher
     history: History
     tally: Tally
-    seed: bytes
-    """Of the draws of selection."""
+    seeds: dict[int, bytes] = field(default_factory=dict)
+    """Of the draws of selection, by their day (days since 1970 UTC), as far as they were asked for."""
 
     @classmethod
     def begin(cls, secret: bytes, bounds: Bounds | None = None) -> Self:
-        """An empty past. Both keys follow from the deployment's secret, and neither tells the other or the secret."""
+        """An empty past. Its key follows from the deployment's secret and does not tell it."""
         hasher = Hasher(derived(secret, b"history"))
-        return cls(hasher, History(hasher.mark, bounds), Tally(), derived(secret, b"selection"))
+        return cls(hasher, History(hasher.mark, bounds), Tally())
 
 
 def derived(secret: bytes, use: bytes) -> bytes:

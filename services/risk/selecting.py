@@ -9,12 +9,31 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Column, Ints, Strings, Table
+from libs.customs.time import day_of
 from services.risk.past import Known, Past
-from services.risk.selection import Assessed, Parameters, Selected, TallyRecord, refer, select
-from services.risk.selection.parameters import ANY
+from services.risk.rules import Thresholds
+from services.risk.selection import (
+    Assessed,
+    Cause,
+    Drawn,
+    NewlyDrawn,
+    Parameters,
+    Selected,
+    TallyRecord,
+    commitment,
+    periods_of,
+    refer,
+    select,
+)
+from services.risk.selection.parameters import ANY, PPM, Role
 
 #: Goods that come in; no consignment is told as an export yet.
 DIRECTION: Final = "import"
+_COLUMNS_OF_ROLES: Final[dict[Role, str]] = {
+    "declarant": "declarant_identifier",
+    "filer": "filer",
+    "carrier": "carrier_identifier",
+}
 
 
 @dataclass(frozen=True)
@@ -28,38 +47,81 @@ class Chosen:
 
     def tally(self, fresh: npt.NDArray[np.intp]) -> TallyRecord:
         """What selection keeps of the rows that were assessed for the first time; its place in the log is not known yet."""
-        return self.selected.record(self.assessed, fresh, True, 0, -1, -1)
+        return self.selected.record(self.assessed, fresh, 0, -1, -1)
+
+    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewlyDrawn:
+        """What those rows were drawn into."""
+        selected = self.selected
+        rows = fresh[selected.cause[fresh] >= Cause.MINIMUM]
+        return NewlyDrawn(
+            [self.assessed.mrns[row] for row in rows.tolist()],
+            selected.lane[rows].tolist(),
+            selected.cause[rows].tolist(),
+            selected.chance_ppm[rows].tolist(),
+        )
 
 
-def choose(parameters: Parameters, past: Past, known: Known, table: Table, answer: Table) -> Chosen:
-    """Choose the lanes of a batch of consignments, whose findings `answer` has (a table of AssessmentColumns)."""
+def choose(
+    parameters: Parameters,
+    past: Past,
+    known: Known,
+    table: Table,
+    answer: Table,
+    *,
+    thresholds: Thresholds,
+    model_ppm: Ints | None = None,
+    uncertainty_ppm: Ints | None = None,
+) -> Chosen:
+    """Choose the lanes of a batch of consignments, whose findings `answer` has (a table of AssessmentColumns).
+
+    `thresholds` are those of the rules, for offices that have none of their own. Score and uncertainty of the model are
+    millionths; without them all that is drawn is drawn at random.
+    """
     rows = table.rows
     findings, texts = answer.ragged("findings"), answer.child("findings")
-    nobody_knows = Ints.absent(rows)
+    today = day_of(known.now)
+    mrns = table.strings("mrn").tolist()
+    rules = texts.strings("rule")
     assessed = Assessed(
         time=known.now,
-        mrns=table.strings("mrn").tolist(),
+        mrns=mrns,
+        periods=periods_of(mrns, today),
         offices=offices_of(parameters, table),
         directions=Strings.constant(DIRECTION, rows),
         score=answer.ints("score").values,
-        trusted=np.zeros(rows, np.bool_),
+        thresholds=(thresholds.blue, thresholds.yellow, thresholds.red),
+        trusted=trusted_in(parameters, table, today),
+        before=known.drawn or Drawn.none(rows),
         counted=known.new_at_clearance,
-        model_ppm=nobody_knows,
-        uncertainty_ppm=nobody_knows,
+        model_ppm=model_ppm or Ints.absent(rows),
+        uncertainty_ppm=uncertainty_ppm or Ints.absent(rows),
         owners=findings.owners(),
-        rules=texts.strings("rule"),
+        rules=rules,
         lanes=texts.ints("lane").values,
     )
-    selected = select(parameters, past.seed, past.tally, assessed)
+    selected = select(parameters, past.seeds, past.tally, assessed)
     columns: dict[str, Column] = {
         "lane": Ints.of(selected.lane),
         "selection": Strings.constant(parameters.version, rows),
         "selection_cause": Ints.of(selected.cause),
         "selection_reason": selected.reasons(),
+        "selection_rule": _of_rows(rules, selected.finding),
+        "seed_commitment": _commitments(past, assessed, selected),
         "chance_ppm": Ints.of(selected.chance_ppm),
         "green_delay_minutes": Ints.of(selected.green_delay_minutes),
+        "yellow_to_blue_days": Ints.of(selected.yellow_to_blue_days, selected.yellow_to_blue_days > 0),
+        "trusted_discount_ppm": Ints.of(PPM - selected.weight, assessed.trusted),
+        "office": assessed.offices.translate(lambda office: "" if office == ANY else office),
     }
     return Chosen(answer.with_columns(columns), assessed, selected)
+
+
+def days_of_seeds(parameters: Parameters | None, known: Known, table: Table) -> list[int]:
+    """The days whose seeds the draws of a batch need, days since 1970; none where nothing is drawn."""
+    if parameters is None or not parameters.draws:
+        return []
+    found: list[int] = np.unique(periods_of(table.strings("mrn").tolist(), day_of(known.now))).tolist()
+    return found
 
 
 def offices_of(parameters: Parameters, table: Table) -> Strings:
@@ -71,6 +133,33 @@ def offices_of(parameters: Parameters, table: Table) -> Strings:
     indices = np.where(told.present, told.indices, entry.indices + len(told.dictionary))
     offices = Strings(dictionary, indices.astype(np.int32))
     return offices.translate(lambda office: office if (office, DIRECTION) in parameters.offices else ANY)
+
+
+def trusted_in(parameters: Parameters, table: Table, day: int) -> npt.NDArray[np.bool_]:
+    """Whether declarant, filer or carrier of each consignment is trusted on a day (days since 1970)."""
+    trusted = np.zeros(table.rows, np.bool_)
+    for role, identifiers in parameters.trusted_on(day).items():
+        if identifiers:
+            trusted |= table.strings(_COLUMNS_OF_ROLES[role]).isin(identifiers)
+    return trusted
+
+
+def _of_rows(values: Strings, places: npt.NDArray[np.int64]) -> Strings:
+    """Per row the value at its place, absent where that is -1."""
+    absent = len(values.dictionary)
+    indices = np.full(len(places), absent, np.int32)
+    there = places >= 0
+    indices[there] = values.indices[places[there]]
+    return Strings([*values.dictionary, ""], indices).compact()
+
+
+def _commitments(past: Past, assessed: Assessed, selected: Selected) -> Strings:
+    periods, places = np.unique(assessed.periods, return_inverse=True)
+    if not selected.drawn.any():
+        return Strings.absent(len(places))
+    told = [commitment(past.seeds[period]) if period in past.seeds else "" for period in periods.tolist()]
+    indices = np.where(selected.drawn, places, len(told))
+    return Strings([*told, ""], indices.astype(np.int32)).translate(str)
 
 
 def recommend(parameters: Parameters, table: Table, answer: Table) -> Table:

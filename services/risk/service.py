@@ -24,8 +24,11 @@ from services.risk.memory import Memory
 from services.risk.rules import OPEN_END, Rule, RuleSet
 from services.risk.scoring import LANES
 from services.risk.screening.parties import versions_of
+from services.risk.seeds_told import list_seeds
+from services.risk.selecting import days_of_seeds
 from services.risk.selection import commitment
 from services.risk.store.log import Store
+from services.risk.store.seeds import Seeds
 
 ROWS_MAX: Final = 2_000
 TURNS_TO_ASK: Final = 4
@@ -53,11 +56,24 @@ _CAUSES: Final = {
 class RiskService(RiskServiceServicer):
     """Assesses batches by the rule set in force."""
 
-    def __init__(self, store: Store, memory: Memory, in_force: Callable[[], InForce]) -> None:
-        """Serve from a store and what is remembered; `in_force` gives what is in force, and is asked once a batch."""
+    def __init__(
+        self,
+        store: Store,
+        memory: Memory,
+        in_force: Callable[[], InForce],
+        seeds: Seeds,
+        *,
+        seeds_told_after_days: int,
+    ) -> None:
+        """Serve from a store and what is remembered; `in_force` gives what is in force, and is asked once a batch.
+
+        Seeds of the draws are told when their days ended so many days ago.
+        """
         self._store = store
         self._memory = memory
         self._in_force = in_force
+        self._seeds = seeds
+        self._seeds_told_after_days = seeds_told_after_days
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
         """Assess a batch; what was assessed before keeps its first answer."""
@@ -83,6 +99,8 @@ class RiskService(RiskServiceServicer):
                     known = await asked
                 finally:
                     asked.cancel()
+                if request.purpose == pb.PURPOSE_CLEARANCE:
+                    past.seeds.update(await self._seeds.of(days_of_seeds(in_force.selection, known, consignments)))
                 content = request.consignments.SerializeToString()
                 assessed = assess_batch(in_force, consignments, request.purpose, known, past, seen, content)
             except MalformedColumns as error:
@@ -103,7 +121,7 @@ class RiskService(RiskServiceServicer):
             lists=versions_of(in_force.index).split(),
             controls=in_force.controls.version,
             selection="" if selection is None else selection.version,
-            seed_commitment="" if selection is None else commitment((await self._memory.past()).seed),
+            seed_commitment="" if selection is None else commitment((await self._seeds.present())[1]),
         )
 
     async def ListAssessments(
@@ -123,6 +141,12 @@ class RiskService(RiskServiceServicer):
                 for version, purpose, day, answer in await self._store.kept(request.mrn)
             ]
         )
+
+    async def ListSeeds(
+        self, request: pb.ListSeedsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListSeedsResponse:
+        """Tell what is published of the seeds of the draws, and the seeds of days long past."""
+        return await list_seeds(self._seeds, request, self._seeds_told_after_days)
 
     async def CheckGoods(
         self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import tempfile
+from dataclasses import replace
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,21 +17,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.columns import Ints, Strings
+from libs.customs.mrn import make_mrns
+from libs.customs.time import day_of_date
 from services.risk.selection import (
+    DRAWS,
     Assessed,
     Cause,
     Draw,
+    Drawn,
     Lane,
     ParameterError,
     Parameters,
+    SeedMissing,
     Selected,
     Tally,
     TallyRecord,
     commitment,
     draws,
     load_parameters,
-    rerouted,
+    periods_of,
     select,
+    shares,
 )
 from services.risk.selection.tally import MICROS_PER_HOUR
 
@@ -37,6 +45,7 @@ SHIPPED = Path(__file__).parents[2] / "services" / "risk" / "profiles" / "data" 
 SEED = b"a seed of thirty-two bytes, told"
 START = 1_795_600_800_000_000 // MICROS_PER_HOUR * MICROS_PER_HOUR
 DAY = 24 * MICROS_PER_HOUR
+TODAY = START // DAY
 
 FILE = """\
 format: 1
@@ -89,10 +98,13 @@ def assessed(
     columns: dict[str, Any] = {
         "time": time,
         "mrns": [f"26DE{first + row:013d}R" for row in range(rows)],
+        "periods": np.full(rows, TODAY),
         "offices": Strings.constant("DE003302", rows),
         "directions": Strings.constant("import", rows),
         "score": np.zeros(rows, np.int64),
+        "thresholds": (250, 500, 800),
         "trusted": np.zeros(rows, bool),
+        "before": Drawn.none(rows),
         "counted": np.ones(rows, bool),
         "model_ppm": Ints.absent(rows),
         "uncertainty_ppm": Ints.absent(rows),
@@ -104,13 +116,20 @@ def assessed(
 
 
 def chosen(given: Parameters, batch: Assessed, tally: Tally | None = None, seed: bytes = SEED) -> Selected:
-    return select(given, seed, tally or Tally(), batch)
+    return select(given, {TODAY: seed}, tally or Tally(), batch)
 
 
 def kept(tally: Tally, batch: Assessed, selected: Selected, position: int, partition: int = 0) -> TallyRecord:
-    record = selected.record(batch, np.arange(batch.rows), True, partition, 1, position)
+    record = selected.record(batch, np.arange(batch.rows), partition, 1, position)
     assert tally.apply(record)
     return record
+
+
+def part(batch: Assessed, first: int, rows: int) -> Assessed:
+    """Some consignments of a batch without findings."""
+    kept_rows = slice(first, first + rows)
+    whole = assessed(rows, first)
+    return replace(whole, periods=batch.periods[kept_rows], mrns=batch.mrns[kept_rows])
 
 
 # --- ASYCUDA, sentence by sentence
@@ -196,19 +215,17 @@ def test_a_rule_may_be_hit_n_times_before_it_selects() -> None:
 def test_within_a_batch_hits_count_one_after_the_other_and_once_a_consignment() -> None:
     given = parameters(hits="SEEN_OFTEN: 2")
     found = [(row, "SEEN_OFTEN", Lane.RED) for row in range(7) for _ in range(1 + row % 2)]
-    selected = chosen(given, assessed(7, findings=found))
+    batch = assessed(7, findings=found)
+    selected = chosen(given, batch)
     assert (selected.lane == Lane.RED).tolist() == [False, False, True, False, False, True, False]
-    assert selected.hits == {"DE003302 import SEEN_OFTEN": 7}
+    assert selected.record(batch, np.arange(7), 0, 1, 1).hits == {"DE003302 import SEEN_OFTEN": 7}
 
 
-def test_yellow_becomes_blue_by_itself_after_the_days_that_are_set() -> None:
-    lanes = np.array([Lane.YELLOW, Lane.YELLOW, Lane.RED, Lane.GREEN])
-    since = START - np.array([10 * DAY, 10 * DAY - 1, 90 * DAY, 90 * DAY])
-    offices, directions = Strings.constant("DE003302", 4), Strings.constant("import", 4)
-    after = rerouted(parameters(), offices, directions, lanes, since, START)
-    assert after.tolist() == [Lane.BLUE, Lane.YELLOW, Lane.RED, Lane.GREEN]
-    exported = rerouted(parameters(), offices, Strings.constant("export", 4), lanes, since, START)
-    assert exported.tolist() == lanes.tolist()
+def test_yellow_tells_after_how_many_days_it_becomes_blue_by_itself() -> None:
+    found = [(0, "A", Lane.RED), (1, "A", Lane.YELLOW), (2, "A", Lane.BLUE)]
+    assert chosen(parameters(), assessed(4, findings=found)).yellow_to_blue_days.tolist() == [0, 10, 0, 0]
+    never = assessed(1, findings=[(0, "A", Lane.YELLOW)], directions=Strings.constant("export", 1))
+    assert chosen(parameters(), never).yellow_to_blue_days.tolist() == [0]
 
 
 def test_green_can_be_delayed_for_an_officers_look() -> None:
@@ -335,7 +352,7 @@ def test_replicas_that_read_partitions_in_another_order_select_the_same() -> Non
             model_ppm=scores(random, 100),
         )
         selected = chosen(given, batch)
-        records.append(selected.record(batch, np.arange(100), True, number % 4, 1, number))
+        records.append(selected.record(batch, np.arange(100), number % 4, 1, number))
     one, other = Tally(), Tally()
     for record in records:
         one.apply(record)
@@ -358,11 +375,116 @@ def test_replicas_that_read_partitions_in_another_order_select_the_same() -> Non
 
 def test_a_draw_can_be_repeated_and_proved() -> None:
     mrn = "26DE0000000000001R"
-    drawn = draws(SEED, [mrn])[0]
-    alone = hashlib.blake2b(mrn.encode(), key=SEED, digest_size=64).digest()
-    assert int(drawn[Draw.YELLOW]) == int.from_bytes(alone[8:16], "little")
+    drawn = draws({TODAY: SEED}, np.array([TODAY]), [mrn])[0]
+    alone = hashlib.blake2b(mrn.encode(), key=SEED, digest_size=63).digest()
+    assert int(drawn[Draw.MINIMUM_YELLOW]) == int.from_bytes(alone[7:14], "little")
+    assert int(drawn[Draw.UNCERTAINTY_RED]) == int.from_bytes(alone[56:], "little")
     assert commitment(SEED) == hashlib.sha256(b"luxor selection seed" + SEED).hexdigest()
     assert commitment(SEED) != commitment(SEED[::-1])
+
+
+def test_every_draw_lies_below_the_chance_that_is_told_of_it_and_no_other_does() -> None:
+    given = parameters(red_min=20_000, red=60_000, by_model=300_000, by_uncertainty=300_000, yellow=80_000, blue=90_000)
+    random, tally = np.random.default_rng(7), Tally()
+    for number in range(26):
+        more = {"model_ppm": scores(random, 1_000), "uncertainty_ppm": scores(random, 1_000)}
+        batch = assessed(1_000, number * 1_000, START + number * MICROS_PER_HOUR, **more)
+        selected = chosen(given, batch, tally)
+        kept(tally, batch, selected, number)
+    share = shares(draws({TODAY: SEED}, batch.periods, batch.mrns))
+    made = set()
+    for row in np.flatnonzero(selected.cause >= Cause.MINIMUM).tolist():
+        cause_and_lane = Cause(selected.cause[row]), Lane(selected.lane[row])
+        made.add(cause_and_lane)
+        assert share[row, DRAWS[cause_and_lane]] < selected.chance_ppm[row] / 1_000_000
+    assert made >= {
+        (Cause.MINIMUM, Lane.RED),
+        (Cause.MODEL, Lane.RED),
+        (Cause.UNCERTAINTY, Lane.RED),
+        (Cause.EXPECTED, Lane.BLUE),
+    }
+    assert (share[selected.lane == Lane.GREEN, Draw.MINIMUM_RED] >= 0.02).all()
+
+
+def test_consignments_of_two_days_are_drawn_by_two_seeds_that_tell_nothing_of_each_other() -> None:
+    given = parameters(red_min=300_000, red=300_000)
+    batch = assessed(400, periods=np.repeat([TODAY, TODAY + 1], 200))
+    seeds = {TODAY: SEED, TODAY + 1: SEED[::-1]}
+    at_once = select(given, seeds, Tally(), batch).lane.tolist()
+    alone = [select(given, {TODAY + day: seeds[TODAY + day]}, Tally(), part(batch, day * 200, 200)) for day in (0, 1)]
+    assert at_once == [*alone[0].lane.tolist(), *alone[1].lane.tolist()]
+    with pytest.raises(SeedMissing, match=f"the seed of day {TODAY + 1} since 1970 is not at hand"):
+        chosen(given, batch)
+
+
+def test_where_nothing_is_drawn_no_seed_is_needed() -> None:
+    selected = select(parameters(), {}, Tally(), assessed(3))
+    assert selected.lane.tolist() == [Lane.GREEN] * 3
+    assert not selected.drawn.any()
+
+
+def test_the_day_of_a_draw_is_the_one_that_the_mrn_tells() -> None:
+    day = day_of_date(date(2026, 11, 25))
+    told = make_mrns(["DE"] * 2, [3, 63], day, 0) + make_mrns(["FR"], [0], day - 39, 7)
+    late = [*make_mrns(["DE"], [0], day - 401, 0), *make_mrns(["DE"], [0], day + 2, 0)]
+    assert periods_of([*told, *late, "26DE000000000000R1", "no MRN"], day).tolist() == [
+        day, day, day - 39, day, day, day, day,
+    ]  # fmt: skip
+
+
+def test_what_an_earlier_version_was_drawn_into_stays_and_is_not_drawn_again() -> None:
+    given = parameters(red_min=1_000_000, red=1_000_000)
+    before = Drawn(
+        np.array([Lane.BLUE, Lane.YELLOW, Lane.YELLOW, 0]),
+        np.array([Cause.MINIMUM, Cause.EXPECTED, Cause.MODEL, 0]),
+        np.array([2_000, 30_000, 1_000_000, 0]),
+    )
+    again = assessed(4, findings=[(1, "A", Lane.BLUE), (2, "A", Lane.RED)], before=before)
+    selected = chosen(given, again)
+    assert selected.lane.tolist() == [Lane.BLUE, Lane.YELLOW, Lane.RED, Lane.RED]
+    assert selected.cause.tolist() == [Cause.MINIMUM, Cause.EXPECTED, Cause.RULE, Cause.MINIMUM]
+    assert selected.chance_ppm.tolist() == [2_000, 30_000, 1_000_000, 1_000_000]
+    assert selected.finding.tolist() == [-1, -1, 1, -1]
+
+
+def test_hits_of_rows_that_were_assessed_before_do_not_count() -> None:
+    found = [(row, "AAA", Lane.RED) for row in range(5)]
+    batch = assessed(5, findings=found)
+    selected = chosen(parameters(hits="AAA: 3"), batch)
+    record = selected.record(batch, np.array([1, 4]), 0, 1, 1)
+    assert record.hits == {"DE003302 import AAA": 2}
+    assert len(record.lane) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_lane_is_below_that_of_a_rule_or_of_an_earlier_draw_and_a_replay_changes_nothing(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    given = parameters(red_min=30_000, red=200_000, yellow=200_000, blue=100_000, by_model=500_000, discount=400_000)
+    rows = 80
+    found = [(row, "AAA", int(random.integers(0, 5))) for row in np.sort(random.integers(0, rows, 60)).tolist()]
+    earlier = np.where(random.random(rows) < 0.2, random.integers(2, 5, rows), 0)
+    before = Drawn(earlier, np.where(earlier, 3, 0), np.where(earlier, 500, 0))
+    tally = Tally()
+    past = assessed(900, first=5_000, model_ppm=scores(random, 900))
+    kept(tally, past, chosen(given, past), 0)
+    batch = assessed(
+        rows,
+        time=START + MICROS_PER_HOUR,
+        findings=found,
+        before=before,
+        model_ppm=scores(random, rows),
+        score=random.integers(0, 1_000, rows),
+        trusted=random.random(rows) < 0.5,
+    )
+    selected, replayed = chosen(given, batch, tally), chosen(given, batch, tally)
+    least = earlier.copy()
+    for row, _, lane in found:
+        least[row] = max(least[row], lane)
+    assert (selected.lane >= np.maximum(least, Lane.GREEN)).all()
+    assert selected.lane.tolist() == replayed.lane.tolist()
+    assert selected.chance_ppm.tolist() == replayed.chance_ppm.tolist()
+    assert ((selected.chance_ppm > 0) & (selected.chance_ppm <= 1_000_000)).all()
 
 
 def test_an_amendment_is_not_drawn_again_and_does_not_count() -> None:
@@ -371,8 +493,8 @@ def test_an_amendment_is_not_drawn_again_and_does_not_count() -> None:
     again = assessed(200, findings=[(0, "AAA", Lane.RED)], counted=np.zeros(200, bool))
     selected, after = chosen(given, first), chosen(given, again)
     assert selected.lane.tolist() == after.lane.tolist()
-    assert after.hits == {}
-    assert len(after.record(again, np.arange(200), True, 0, 1, 1).lane) == 0
+    assert after.record(again, np.arange(200), 0, 1, 1).hits == {}
+    assert len(after.record(again, np.arange(200), 0, 1, 1).lane) == 0
 
 
 def test_another_seed_draws_others() -> None:
@@ -382,8 +504,8 @@ def test_another_seed_draws_others() -> None:
 
 
 def test_a_weak_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match="16 to 64"):
-        chosen(parameters(), assessed(1), seed=b"guess")
+    with pytest.raises(ValueError, match="it must have 32"):
+        chosen(parameters(red=1), assessed(1), seed=b"guess")
 
 
 def test_a_direction_that_is_neither_is_refused() -> None:

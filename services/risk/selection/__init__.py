@@ -1,27 +1,33 @@
 """Selection by an office's capacity: lanes with their reasons, and what is recommended before loading."""
 
-from services.risk.selection.draws import Draw, commitment, draws
+from services.risk.selection.batch import DRAWS, Assessed, Cause, Drawn, NewlyDrawn, Selected
+from services.risk.selection.draws import Draw, SeedMissing, commitment, draws, periods_of, shares
 from services.risk.selection.parameters import Lane, ParameterError, Parameters, load_parameters
 from services.risk.selection.preloading import Referral, Referrals, refer
-from services.risk.selection.select import Assessed, Cause, Selected, rerouted, select
+from services.risk.selection.select import select
 from services.risk.selection.tally import Tally, TallyRecord
 
 __all__ = [
+    "DRAWS",
     "Assessed",
     "Cause",
     "Draw",
+    "Drawn",
     "Lane",
+    "NewlyDrawn",
     "ParameterError",
     "Parameters",
     "Referral",
     "Referrals",
+    "SeedMissing",
     "Selected",
     "Tally",
     "TallyRecord",
     "commitment",
     "draws",
     "load_parameters",
+    "periods_of",
     "refer",
-    "rerouted",
     "select",
+    "shares",
 ]

@@ -1,44 +1,57 @@
 """Random draws that anyone with the seed can repeat and nobody without it can foresee.
 
-A draw is a keyed hash of the MRN and the lane, so it is the same in whatever batch, replica, version or year it is
-made: a consignment that is amended is not drawn again. The seed's commitment is published before it is used; when the
-seed is told later, every draw can be proved.
+A draw is a keyed hash of the MRN, so it is the same in whatever batch, replica or version it is made. There is one seed
+for each UTC day, its period: a consignment is drawn by that of the day of acceptance that its MRN tells, so an amendment is
+not drawn anew. What is published before a day begins is the hash of its seed; when the seed is told later, every
+draw of the day can be proved, and those of other days stay unknown.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from enum import IntEnum
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-SEED_BYTES_MIN: Final = 16
-SEED_BYTES_MAX: Final = 64
-_COLUMNS: Final = 8
+from libs.customs.mrn import LENGTH
+from libs.customs.time import day_of_date
+from services.risk.conditions.vectors import IntArray
+
+SEED_BYTES: Final = 32
+PPM: Final = 1_000_000
+#: How many days before the present one have a seed of their own; as long as answers are kept.
+PERIODS_BACK: Final = 400
+_BYTES: Final = 7
 
 Draws = npt.NDArray[np.uint64]
 
 
 class Draw(IntEnum):
-    """What a draw is for; the place of its eight bytes in the hash."""
+    """What a draw is for; its seven bytes of the hash begin at seven times its number."""
 
-    RED = 0
-    YELLOW = 1
-    BLUE = 2
-    RED_BY_MODEL = 3
-    YELLOW_BY_MODEL = 4
-    RED_BY_UNCERTAINTY = 5
+    MINIMUM_RED = 0
+    MINIMUM_YELLOW = 1
+    MINIMUM_BLUE = 2
+    EXPECTED_RED = 3
+    EXPECTED_YELLOW = 4
+    EXPECTED_BLUE = 5
+    MODEL_RED = 6
+    MODEL_YELLOW = 7
+    UNCERTAINTY_RED = 8
+
+
+class SeedMissing(LookupError):
+    """Draws of a day whose seed is not at hand."""
 
 
 def check_seed(seed: bytes) -> None:
-    """Raise ValueError unless the seed has 16 to 64 bytes."""
-    if not SEED_BYTES_MIN <= len(seed) <= SEED_BYTES_MAX:
-        raise ValueError(
-            f"the seed has {len(seed)} bytes; it must have {SEED_BYTES_MIN} to {SEED_BYTES_MAX}, random and kept secret"
-        )
+    """Raise ValueError unless the seed has 32 bytes."""
+    if len(seed) != SEED_BYTES:
+        raise ValueError(f"the seed has {len(seed)} bytes; it must have {SEED_BYTES}, random and kept secret")
 
 
 def commitment(seed: bytes) -> str:
@@ -47,25 +60,61 @@ def commitment(seed: bytes) -> str:
     return hashlib.sha256(b"luxor selection seed" + seed).hexdigest()
 
 
-def draws(seed: bytes, mrns: Sequence[str]) -> Draws:
-    """Per MRN a number from 0 to 2^64 - 1 for each Draw; shape (n, 8).
+def periods_of(mrns: Sequence[str], today: int) -> IntArray:
+    """Per MRN the day whose seed it is drawn by, days since 1970 UTC: that of acceptance, which it tells; shape (n,).
 
-    BLAKE2b of the MRN with the seed as key; draw d is bytes 8d to 8d + 7 of it, the lowest first.
+    Where it tells none, or one after tomorrow or before seeds are kept, it is `today`. A clock of ingestion that is ahead
+    by less than a day changes nothing.
     """
-    check_seed(seed)
-    start = hashlib.blake2b(key=seed, digest_size=8 * _COLUMNS)
+    periods: IntArray = np.empty(len(mrns), np.int64)
+    known: dict[str, int] = {}
+    for row, mrn in enumerate(mrns):
+        # Year and day of the year. The check digit is not judged: ingestion gave the number.
+        told = mrn[:2] + mrn[6:9] if len(mrn) == LENGTH else ""
+        period = known.get(told)
+        if period is None:
+            period = known[told] = _period(told, today)
+        periods[row] = period
+    return periods
+
+
+def _period(told: str, today: int) -> int:
+    if not (told.isascii() and told.isdigit()):
+        return today
+    day_of_year = int(told[2:])
+    day = day_of_date(date(2000 + int(told[:2]), 1, 1)) + day_of_year - 1
+    return day if 1 <= day_of_year <= 366 and today - PERIODS_BACK <= day <= today + 1 else today
+
+
+def draws(seeds: Mapping[int, bytes], periods: IntArray, mrns: Sequence[str]) -> Draws:
+    """Per MRN a number from 0 to 2^56 - 1 for each Draw; shape (n, 9). Raises SeedMissing.
+
+    BLAKE2b of the MRN with the seed as key, 63 bytes of it; draw d is bytes 7d to 7d + 6, the lowest first.
+    """
+    starts = {}
+    for period in np.unique(periods).tolist():
+        if period not in seeds:
+            raise SeedMissing(f"the seed of day {period} since 1970 is not at hand; ask the store for it first")
+        check_seed(seeds[period])
+        starts[period] = hashlib.blake2b(key=seeds[period], digest_size=_BYTES * len(Draw))
     found = bytearray()
-    for mrn in mrns:
-        hasher = start.copy()
+    for mrn, period in zip(mrns, periods.tolist(), strict=True):
+        hasher = starts[period].copy()
         hasher.update(mrn.encode())
         found += hasher.digest()
-    numbers: Draws = np.frombuffer(bytes(found), "<u8").astype(np.uint64).reshape(-1, _COLUMNS)
-    return numbers
+    numbers = np.zeros((len(mrns), len(Draw), 8), np.uint8)
+    numbers[:, :, :_BYTES] = np.frombuffer(bytes(found), np.uint8).reshape(-1, len(Draw), _BYTES)
+    drawn: Draws = numbers.view("<u8")[:, :, 0].astype(np.uint64)
+    return drawn
 
 
-def below(numbers: Draws, chances: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Whether draws fall within chances from 0 to 1. A chance of 1 always does and one of 0 never."""
-    # 53 bits of a draw are a float exactly; so every machine says the same.
-    share = (numbers >> np.uint64(11)).astype(np.float64) / 2.0**53
-    within: npt.NDArray[np.bool_] = share < chances
+def shares(numbers: Draws) -> npt.NDArray[np.float64]:
+    """Draws as parts of 1. 53 bits of a draw are a float exactly; so every machine says the same."""
+    parts: npt.NDArray[np.float64] = (numbers >> np.uint64(3)).astype(np.float64) / 2.0**53
+    return parts
+
+
+def below(numbers: Draws, chances_ppm: IntArray) -> npt.NDArray[np.bool_]:
+    """Whether draws fall within chances in millionths. One of 1,000,000 always does and one of 0 never."""
+    within: npt.NDArray[np.bool_] = shares(numbers) < chances_ppm / PPM
     return within

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 
+from libs.customs.time import date_of_day
 from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
 
 PPM: Final = 1_000_000
 OFFICES_MAX: Final = 4_096
+TRUSTED_MAX: Final = 100_000
 #: The office of whoever has no parameters of its own.
 ANY: Final = "*"
 
 Share = Annotated[int, msgspec.Meta(ge=0, le=PPM)]
 Points = Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+Role = Literal["declarant", "filer", "carrier"]
 Reason = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{2,62}$")]
 
 
@@ -32,6 +36,8 @@ class Lane(IntEnum):
     RED = 4
 
 
+#: What an operator is trusted as.
+ROLES: Final[tuple[Role, ...]] = ("declarant", "filer", "carrier")
 #: Lanes that select, the first outweighs the next.
 PRECEDENCE: Final = (Lane.RED, Lane.YELLOW, Lane.BLUE)
 
@@ -81,7 +87,8 @@ class OfficeText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     office: Annotated[str, msgspec.Meta(pattern=r"^(\*|[A-Z0-9]{4,8})$")]
     direction: Literal["import", "export"]
     lanes: LanesText
-    score: ScoreText
+    score: ScoreText | None = None
+    """None: the thresholds of the profile's rules."""
     trusted_discount_ppm: Share = 0
     """By how much a trusted operator's score, model score and chance to be drawn are less."""
     yellow_to_blue_days: Annotated[int, msgspec.Meta(ge=1, le=365)] | None = None
@@ -90,6 +97,25 @@ class OfficeText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long green waits, so that an officer may look at it."""
     hits_without_selection: dict[Reason, Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]] = {}
     """Per rule how often it may be hit before it selects; then it counts anew."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn here."""
+        return any(each.expected_ppm for each in (self.lanes.red, self.lanes.yellow, self.lanes.blue))
+
+
+class TrustedText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An operator that is trusted, and for how long."""
+
+    identifier: Annotated[str, msgspec.Meta(min_length=2, max_length=35)]
+    """As declarants and carriers are told in filings, and filers in their certificate."""
+    authorisation: Annotated[str, msgspec.Meta(min_length=3, max_length=70)]
+    """Reference of the decision that trusts it."""
+    valid_from: datetime.date
+    valid_until: datetime.date | None = None
+    """Last day; none: until the entry goes."""
+    roles: Annotated[tuple[Role, ...], msgspec.Meta(min_length=1)] = ("declarant", "filer", "carrier")
+    """What it is trusted as."""
 
 
 class PreLoadingText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,6 +136,7 @@ class FileText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Annotated[str, msgspec.Meta(min_length=8, max_length=300)]
     pre_loading: PreLoadingText
     offices: Annotated[tuple[OfficeText, ...], msgspec.Meta(min_length=1, max_length=OFFICES_MAX)]
+    trusted: Annotated[tuple[TrustedText, ...], msgspec.Meta(max_length=TRUSTED_MAX)] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +146,28 @@ class Parameters:
     version: str
     pre_loading: PreLoadingText
     offices: Mapping[tuple[str, str], OfficeText]
+    trusted: tuple[TrustedText, ...] = ()
+    _trusted_on: dict[int, Mapping[Role, frozenset[str]]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def draws(self) -> bool:
+        """Whether any office draws anything."""
+        return any(office.draws for office in self.offices.values())
+
+    def trusted_on(self, day: int) -> Mapping[Role, frozenset[str]]:
+        """Who is trusted on a day (days since 1970): identifiers by role."""
+        found = self._trusted_on.get(day)
+        if found is None:
+            date = date_of_day(day)
+            valid = [
+                each
+                for each in self.trusted
+                if each.valid_from <= date and (each.valid_until is None or date <= each.valid_until)
+            ]
+            found = {role: frozenset(each.identifier for each in valid if role in each.roles) for role in ROLES}
+            self._trusted_on.clear()
+            self._trusted_on[day] = found
+        return found
 
     def of(self, office: str, direction: str) -> OfficeText:
         """The parameters of an office and direction; those of any office where it has none."""
@@ -160,17 +209,22 @@ def load_parameters(path: Path, content: bytes | None = None) -> Parameters:
                     f"{file.place(f'$.pre_loading.{part}')}: {reason} stands under {reasons[reason]} as well"
                 )
             reasons[reason] = part
+    mistakes += [
+        f"{file.place(f'$.trusted[{index}]')}: {each.identifier} is trusted until {each.valid_until}, before it begins on {each.valid_from}"
+        for index, each in enumerate(text.trusted)
+        if each.valid_until is not None and each.valid_until < each.valid_from
+    ]
     if mistakes:
         raise ParameterError(mistakes)
     digest = hashlib.sha256(msgspec.json.encode(text, order="deterministic")).hexdigest()[:12]
-    return Parameters(f"{text.name}/{text.version}+{digest}", text.pre_loading, offices)
+    return Parameters(f"{text.name}/{text.version}+{digest}", text.pre_loading, offices, text.trusted)
 
 
 def _mistakes(file: YamlFile, where: str, office: OfficeText) -> list[str]:
     mistakes = []
     name = f"{office.office} {office.direction}"
     score = office.score
-    if not score.red > score.yellow > score.blue:
+    if score is not None and not score.red > score.yellow > score.blue:
         mistakes.append(f"{file.place(where + '.score')}: {name}: the scores must fall from red over yellow to blue")
     for lane in ("red", "yellow", "blue"):
         text: LaneText = getattr(office.lanes, lane)

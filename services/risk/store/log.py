@@ -23,6 +23,8 @@ from libs.store.schema import TODAY
 from libs.telemetry import traceparent
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.risk.past import Known
+from services.risk.selection import NewlyDrawn
+from services.risk.store.drawn import drawn_before, keep_drawn
 from services.risk.store.inputs import add_input
 
 ASSESSMENT_DAYS: Final = 400
@@ -125,6 +127,9 @@ class Entry(Protocol):
     def pack(self, fresh: npt.NDArray[np.intp]) -> tuple[int, bytes, bytes]:
         """How many rows are kept, and record and tally of these rows as bytes."""
 
+    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewlyDrawn:
+        """What the rows were drawn into by selection."""
+
     def stored_input(self, fresh: npt.NDArray[np.intp]) -> tuple[str, tuple[bytes, bytes]] | None:
         """Versions of the lists that the rows were screened against, and what they were assessed on; None to keep none."""
 
@@ -141,13 +146,15 @@ class Store:
         mrns = consignments.strings("mrn")
         async with self._database.connection() as reader:
             row = await reader.raw.fetchrow(_KNOWN, mrns.tolist(), PURPOSE_CLEARANCE)
+            known = np.array(row["known"], np.int64)
+            cleared = (known // 2)[known % 2 == 1]
+            drawn = await drawn_before(reader, mrns, cleared) if len(cleared) else None
         first = np.zeros(len(mrns), np.bool_)
         first[np.unique(mrns.indices, return_index=True)[1]] = True
-        known = np.array(row["known"], np.int64)
         new, at_clearance = first.copy(), first
         new[known // 2] = False
-        at_clearance[(known // 2)[known % 2 == 1]] = False
-        return Known(row["now"], new, at_clearance)
+        at_clearance[cleared] = False
+        return Known(row["now"], new, at_clearance, drawn)
 
     async def settle(
         self, consignments: Table, purpose: int, assessments: Table, entry: Entry | None = None
@@ -167,6 +174,7 @@ class Store:
             fresh = np.flatnonzero(settled.fresh)
             if entry is not None and len(fresh):
                 place = await self._append(tx, entry.pack(fresh))
+                await keep_drawn(tx, entry.newly_drawn(fresh))
                 kept = entry.stored_input(fresh)
                 if kept is not None:
                     assert settled.stored is not None

@@ -48,11 +48,7 @@ class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def fits(self, country: str, postcode: str, identifier: str) -> bool:
         """Whether a party that bears the name is the one that was looked at."""
-        return (
-            self.country in ("", country)
-            and self.postcode in ("", postcode)
-            and self.identifier in ("", identifier)
-        )
+        return self.country in ("", country) and self.postcode in ("", postcode) and self.identifier in ("", identifier)
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

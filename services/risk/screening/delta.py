@@ -13,7 +13,6 @@ from services.risk.screening.index import Index, build, replaced
 from services.risk.screening.lists import ENTRIES_SHARE_LEAST, Entry, ListVersion, PartyList
 from services.risk.screening.matching import THRESHOLD, Hits, read_batch, screen
 
-
 #: Share of all entries that may have come at most for looking into an index of these alone first.
 SHARE_MOST: Final = 0.25
 

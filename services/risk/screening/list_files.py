@@ -1,7 +1,9 @@
 """The lists that parties are screened against as files: a directory with lists.yaml and what it names.
 
 lists.yaml has for each list a short name, the kind of its files, the files, and where these do not tell it the day of
-publication. Every list is read whole or refused whole, on its own: one that is broken does not touch the others.
+publication. Every list is read whole or refused whole, on its own: one that is broken does not touch the others. A list that
+shall count no more stays there with `withdrawn: true` and the reason, so that none is lost by a slip of the pen. `cleared`
+names the file of cleared pairs.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from services.risk.screening.cleared import CLEARED
 from services.risk.screening.lists import FILE_BYTES_MAX, ListRefused, PartyList
 from services.risk.screening.loaders_ofac import load_ofac
 from services.risk.screening.loaders_opensanctions import load_opensanctions
@@ -23,6 +26,11 @@ from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
 
 INDEX: Final = "lists.yaml"
 LISTS_MAX: Final = 100
+#: What stands for lists.yaml itself among the lists.
+ALL: Final = "ALL"
+_RESERVED: Final = frozenset({ALL, CLEARED})
+#: Words that a reason has at least.
+WORDS_LEAST: Final = 3
 #: Files that a list of each kind is made of.
 _FILES: Final = {"un": 1, "ofac": 2, "opensanctions": 1, "own": 1}
 
@@ -34,13 +42,18 @@ class ListText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A list as lists.yaml names it."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{1,19}$")]
-    kind: Literal["un", "ofac", "opensanctions", "own"]
-    files: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=2)]
+    kind: Literal["un", "ofac", "opensanctions", "own"] | None = None
+    """Missing only where the list is withdrawn, like the files."""
+    files: Annotated[tuple[str, ...], msgspec.Meta(max_length=2)] = ()
     published: datetime.date | None = None
     end_mark: bool = True
     """Of kind ofac: whether the files end with Ctrl-Z, as OFAC's own do."""
     share_least_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 80
     """A new version with a smaller share of the entries in force is taken for a truncated one."""
+    withdrawn: bool = False
+    """Whether nobody is screened against the list any more."""
+    reason: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    """Why it is withdrawn, and by whose decision."""
 
 
 class IndexText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +61,8 @@ class IndexText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     format: Literal[1]
     lists: Annotated[tuple[ListText, ...], msgspec.Meta(min_length=1, max_length=LISTS_MAX)]
+    cleared: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """File of the cleared pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +100,18 @@ class ListFile:
         return load_own_csv(contents[0], source=text.name, published=text.published)
 
 
+@dataclass(frozen=True, slots=True)
+class ListsFile:
+    """What lists.yaml says."""
+
+    lists: Mapping[str, ListFile]
+    """The lists that count, by name."""
+    withdrawn: Mapping[str, str]
+    """Names of those that shall not, and why."""
+    cleared: Path | None
+    """The file of cleared pairs."""
+
+
 def stamp(path: Path) -> Stamp:
     """What tells whether a file was changed."""
     try:
@@ -95,7 +122,12 @@ def stamp(path: Path) -> Stamp:
 
 
 def read_index(directory: Path) -> Mapping[str, ListFile]:
-    """Read lists.yaml: the lists by name. Raises ListRefused with every mistake."""
+    """Read lists.yaml: the lists that count, by name. Raises ListRefused with every mistake."""
+    return read_lists_file(directory).lists
+
+
+def read_lists_file(directory: Path) -> ListsFile:
+    """Read lists.yaml. Raises ListRefused with every mistake."""
     path = directory / INDEX
     try:
         file = YamlFile(path)
@@ -106,11 +138,24 @@ def read_index(directory: Path) -> Mapping[str, ListFile]:
         message, where = mistake_of(error)
         raise ListRefused(f"{file.place(where)}: {message} (at {where.removeprefix('$.')})") from None
     lists: dict[str, ListFile] = {}
-    mistakes = []
+    withdrawn: dict[str, str] = {}
+    mistakes: list[str] = []
     for index, each in enumerate(text.lists):
         place = file.place(f"$.lists[{index}]")
-        if each.name in lists:
+        if each.name in lists or each.name in withdrawn:
             mistakes.append(f"{place}: the list {each.name} stands twice; keep one of the two")
+        if each.name in _RESERVED:
+            mistakes.append(f"{place}: {each.name} has a meaning of its own in versions and metrics; take another name")
+        if each.withdrawn:
+            if len(each.reason.split()) < WORDS_LEAST:
+                mistakes.append(
+                    f"{place}: {each.name} is withdrawn and does not say why; write a reason, and who decided it"
+                )
+            withdrawn[each.name] = each.reason
+            continue
+        if each.kind is None:
+            mistakes.append(f"{place}: {each.name} has no kind; known are {', '.join(_FILES)}")
+            continue
         if len(each.files) != _FILES[each.kind]:
             mistakes.append(
                 f"{place}: {each.name} has {len(each.files)} files; kind {each.kind} has {_FILES[each.kind]}"
@@ -120,7 +165,7 @@ def read_index(directory: Path) -> Mapping[str, ListFile]:
         lists[each.name] = ListFile(each, tuple(directory / name for name in each.files))
     if mistakes:
         raise ListRefused("\n".join(mistakes))
-    return lists
+    return ListsFile(lists, withdrawn, None if text.cleared is None else directory / text.cleared)
 
 
 def _content(path: Path) -> bytes:

@@ -144,7 +144,9 @@ class _Found:
         silent[first[np.unique(owners[first], return_index=True)[1]]] = False
         # Behind the texts stands each once more, without its points.
         texts = [*self._told, *(replace(text, points=0) for text in self._told)]
-        return More(texts, np.where(silent, places + len(self._told), places), owners, np.full(len(owners), -1, np.int64))
+        return More(
+            texts, np.where(silent, places + len(self._told), places), owners, np.full(len(owners), -1, np.int64)
+        )
 
 
 _EPOCH: Final = 719_163

@@ -1,0 +1,258 @@
+"""Screens again what was assessed against other versions of the lists than are in force, and announces the new hits.
+
+One replica at a time works, in slices: a slice's hits and the note that its batches are screened are one transaction, so
+that it goes on where it was after a crash and tells nothing twice. It also covers what a replica assessed that had a list
+later than others: such a batch names the older version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.columns.wire import MalformedColumns
+from libs.store.database import Database
+from libs.store.errors import StoreError
+from libs.store.gauges import Look
+from libs.store.leases import LeaseLost
+from libs.telemetry import counter, gauge, get_logger
+from luxor.risk.v1.risk_pb2 import LANE_RED, AssessmentColumns
+from services.risk.inputs import InputError
+from services.risk.screening.delta import Again
+from services.risk.screening.in_force import State
+from services.risk.screening.later import Found, look_again
+from services.risk.screening.parties import LEVELS, MatchLevels
+from services.risk.store.hits import HitStore, NewHits, SliceTaken
+from services.risk.store.inputs import StoredBatch
+
+SLICE_BATCHES: Final = 4
+PREPARED_MAX: Final = 32
+"""Versions for which what has come since is held ready."""
+AHEAD_SECONDS: Final = 900.0
+"""For so long a batch is left alone that was screened against a list published later than the one in force here: this replica
+has not taken it yet. After that the list was set back, and what the older one has again is looked for."""
+
+_left = gauge(
+    "luxor_risk_rescreening_batches_left",
+    "Batches whose parties were screened against other versions of lists than are in force, and wait to be screened again",
+)
+_screened = counter("luxor_risk_rescreened_total", "Consignments screened again since a list changed")
+_hits = counter(
+    "luxor_risk_rescreening_hits_total",
+    "Hits found by screening again and announced to clearance, by the lane they advise",
+    ("lane",),
+)
+_unreadable = counter(
+    "luxor_risk_rescreening_unreadable_total",
+    "Stored batches that could not be read, so that they are not screened again",
+)
+_log = get_logger()
+
+
+class Rescreening:
+    """The work of one replica."""
+
+    def __init__(
+        self,
+        store: HitStore,
+        replica: str,
+        lists: Callable[[], State],
+        *,
+        days: int,
+        levels: MatchLevels = LEVELS,
+        pause_seconds: float = 10.0,
+        slice_batches: int = SLICE_BATCHES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Screen batches of the last `days` against what `lists` tells is in force."""
+        self._store = store
+        self._replica = replica
+        self._lists = lists
+        self._days = days
+        self._levels = levels
+        self._pause_seconds = pause_seconds
+        self._slice_batches = slice_batches
+        self._clock = clock
+        self._token: int | None = None
+        self._again: dict[str, Again] = {}
+        self._again_of: State | None = None
+        self._ahead: dict[str, float] = {}
+        self._broken: set[int] = set()
+        self._done = self._found = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; what fails is logged and tried again."""
+        while not stop.is_set():
+            try:
+                more = True
+                while more and not stop.is_set():
+                    more = await self.step()
+            except (SliceTaken, LeaseLost) as error:
+                self._token = None
+                _log.info("RESCREENING_TAKEN", why=str(error))
+            except StoreError as error:
+                _log.warning("RESCREENING_POSTPONED", why=str(error))
+            except Exception as error:  # unexpected: it must not end the service; the gauge tells what is left
+                _log.error("RESCREENING_FAILED", error)
+            try:
+                async with asyncio.timeout(self._pause_seconds):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+        await self._end()
+
+    async def step(self) -> bool:
+        """Do a slice; whether there may be more to do. Raises what the store raises."""
+        state = self._lists()
+        lists = state.versions
+        now = self._clock()
+        leave = [text for text, since in self._ahead.items() if text != lists and now < since + AHEAD_SECONDS]
+        batches = await self._store.stale(
+            lists, self._days, self._slice_batches, leave=leave, broken=list(self._broken)
+        )
+        ready = [batch for batch in batches if not self._wait_for(batch.lists, state, now)]
+        if not batches:
+            await self._end()
+            return False
+        if not ready:
+            return True
+        token = await self._store.lease(self._replica)
+        if token is None:
+            self._token = None
+            return False
+        if self._token is None:
+            self._done = self._found = 0
+            _log.info("RESCREENING_BEGUN", lists=lists, screened_against=ready[0].lists)
+        self._token = token
+        hits, done = await self._slice(ready, state)
+        if done:
+            await self._store.write(token, done, lists, self._levels.hit, hits)
+            self._count(done, hits)
+        return True
+
+    async def _slice(self, batches: list[StoredBatch], state: State) -> tuple[list[NewHits], list[StoredBatch]]:
+        """The new hits of batches, and which batches they are of."""
+        hits: list[NewHits] = []
+        done: list[StoredBatch] = []
+        told: set[tuple[str, int]] = set()
+        for batch in batches:
+            try:
+                found = await self._look(batch, state)
+            except (InputError, MalformedColumns) as error:
+                self._broken.add(batch.place.batch)
+                _unreadable.inc()
+                _log.error("RESCREENING_UNREADABLE", error, day=batch.place.day, batch=batch.place.batch)
+                continue
+            filings = set(zip(found.mrns, found.versions, strict=True))
+            if told & filings:
+                # A filing that was assessed for both purposes: the next slice compares with what this one tells.
+                break
+            told |= filings
+            hits.append(found)
+            done.append(batch)
+        return hits, done
+
+    def _wait_for(self, screened: str, state: State, now: float) -> bool:
+        """Whether a batch was screened against a list that this replica has yet to take."""
+        if screened in self._ahead:
+            return now < self._ahead[screened] + AHEAD_SECONDS
+        if not is_ahead(screened, state):
+            return False
+        self._ahead[screened] = now
+        _log.info("RESCREENING_WAITS", screened_against=screened, lists=state.versions)
+        return True
+
+    async def _look(self, batch: StoredBatch, state: State) -> NewHits:
+        """Find the new hits of a batch. Raises InputError and MalformedColumns."""
+        again = await self._prepared(batch.lists, state)
+        # In a thread, so that the loop turns: a batch of the largest size takes tens of milliseconds.
+        table, rows, found = await asyncio.to_thread(_screen, batch, again, state, self._levels)
+        mrns, versions = table.strings("mrn"), table.ints("version").values
+        newest = await self._store.newest([mrns[row] for row in found.rows.tolist()]) if len(found.rows) else {}
+        kept = [place for place, row in enumerate(found.rows.tolist()) if newest[mrns[row]] == versions[row]]
+        found = Found(found.rows[kept], found.findings.take(np.array(kept, np.int64)))
+        payload = await self._store.answers(batch.place) if kept else None
+        if payload is None:
+            return NewHits([], [], [], found.findings.take(np.zeros(0, np.int64)))
+        answers = Table.parse(AssessmentColumns, payload).take(rows)
+        names = [mrns[row] for row in found.rows.tolist()]
+        numbers = versions[found.rows].tolist()
+        earlier = await self._store.earlier(names, numbers)
+        tell, findings = found.unknown(answers, {place: known for place, (_, known) in earlier.items()})
+        places = tell.tolist()
+        return NewHits(
+            [names[place] for place in places],
+            [numbers[place] for place in places],
+            [earlier[place][0] if place in earlier else 0 for place in places],
+            findings,
+        )
+
+    async def _prepared(self, screened: str, state: State) -> Again:
+        if self._again_of is not state:
+            self._again, self._again_of = {}, state
+        again = self._again.get(screened)
+        if again is None:
+            if len(self._again) >= PREPARED_MAX:
+                self._again.clear()
+            coming = state.coming_since(screened)
+            again = self._again[screened] = await asyncio.to_thread(Again, state.index, coming)
+        return again
+
+    def _count(self, batches: list[StoredBatch], hits: list[NewHits]) -> None:
+        consignments = sum(batch.count for batch in batches)
+        _screened.inc(consignments)
+        self._done += consignments
+        for each in hits:
+            findings = each.findings.values
+            assert isinstance(findings, Table)
+            red = int((findings.ints("lane").values == LANE_RED).sum())
+            _hits.labels("red").inc(red)
+            _hits.labels("yellow").inc(findings.rows - red)
+            self._found += len(each.mrns)
+
+    async def _end(self) -> None:
+        """Give the lease back, once there is nothing left or the service stops."""
+        token, self._token = self._token, None
+        if token is None:
+            return
+        _log.info("RESCREENING_ENDED", lists=self._lists().versions, consignments=self._done, hit=self._found)
+        try:
+            await self._store.release(token)
+        except StoreError as error:
+            _log.warning("RESCREENING_POSTPONED", why=str(error))
+
+
+def _screen(
+    batch: StoredBatch, again: Again, state: State, levels: MatchLevels
+) -> tuple[Table, np.typing.NDArray[np.int64], Found]:
+    given = batch.unpack()
+    return given.table, given.rows, look_again(again, state.index, given.table, levels)
+
+
+def is_ahead(screened: str, state: State) -> bool:
+    """Whether a list was published later than the version in force here, and was never in force here."""
+    mine = {version.source: version for version in state.index.versions}
+    for each in screened.split():
+        source, _, rest = each.partition(":")
+        version = mine.get(source)
+        if version is None or version.published is None or each == version.id:
+            continue
+        published = rest.partition(":")[0]
+        was_here = any(older == each for older, _ in state.steps.get(source, ()))
+        if published != "undated" and published > version.published.isoformat() and not was_here:
+            return True
+    return False
+
+
+def batches_left(store: HitStore, lists: Callable[[], State], days: int) -> Look:
+    """A look at how many batches wait, by what this replica has in force."""
+
+    async def look(_: Database) -> None:
+        _left.set(await store.left(lists().versions, days))
+
+    return look

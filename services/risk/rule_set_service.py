@@ -1,0 +1,359 @@
+"""The gRPC edge of the life of rule sets: checked, proposed, activated by a second person, withdrawn, listed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+import grpc.aio
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.server import call
+from libs.server.errors import Refusal, Violation
+from libs.store.database import Transaction
+from libs.store.requests import RequestReused
+from libs.telemetry import counter, get_logger
+from luxor.risk.v1 import rule_sets_pb2 as pb
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
+from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceServicer
+from services.risk.inputs import InputError
+from services.risk.rule_sets.in_force import Files, RuleSets
+from services.risk.rule_sets.mistakes import Mistake, RuleSetError
+from services.risk.rule_sets.report import Batch, Report, report_of
+from services.risk.rule_sets.sources import FILES_MAX, Given, wrong_path
+from services.risk.rules import RuleSet, read_rule_set
+from services.risk.store.inputs import Inputs, StoredBatch
+from services.risk.store.rule_sets import Kept, RuleSetStore, State
+
+BYTES_MAX: Final = 3_000_000
+REQUEST_ID_CHARACTERS_MAX: Final = 64
+NOTE_CHARACTERS_MAX: Final = 512
+PAGE_DEFAULT: Final = 50
+PAGE_MAX: Final = 100
+TOLD_MAX: Final = 1_000
+MESSAGE_CHARACTERS_MAX: Final = 1_000
+SAMPLE_CONSIGNMENTS_MAX: Final = 5_000
+
+_changes = counter(
+    "luxor_risk_rule_set_changes_total", "Changes of the rule sets that are kept, by what was done", ("act",)
+)
+_log = get_logger()
+
+M = TypeVar("M", bound=Message)
+
+
+async def files_of(store: RuleSetStore, version: str) -> Files | None:
+    """A set that is kept, as written; None where it is not kept."""
+    content = await store.content(version)
+    return None if content is None else _files(pb.RuleSetFiles.FromString(content))
+
+
+class RuleSetService(RuleSetServiceServicer):
+    """Keeps rule sets and tells about them."""
+
+    def __init__(self, store: RuleSetStore, inputs: Inputs, rule_sets: RuleSets) -> None:
+        """Serve from the store; `inputs` are what recent consignments were assessed on, `rule_sets` tells what is in force."""
+        self._store = store
+        self._inputs = inputs
+        self._rule_sets = rule_sets
+        #: Compiling takes a core; one at a time leaves the others to assessments.
+        self._compiling = asyncio.Lock()
+
+    async def CheckRuleSet(
+        self, request: pb.CheckRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CheckRuleSetResponse:
+        """Tell every mistake of a set, or what it does on a sample; nothing is kept."""
+        files = _checked_files(request.set)
+        try:
+            _, report = await self._compile(files)
+        except RuleSetError as error:
+            return pb.CheckRuleSetResponse(report=pb.RuleSetReport(mistakes=_told(error.mistakes)))
+        return pb.CheckRuleSetResponse(report=report)
+
+    async def ProposeRuleSet(
+        self, request: pb.ProposeRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ProposeRuleSetResponse:
+        """Keep a set as a draft, once per request."""
+        _check_request_id(request.request_id)
+        if len(request.note) > NOTE_CHARACTERS_MAX or not (request.note.isprintable() or request.note == ""):
+            raise Refusal("NOTE_TOO_LONG", path="note")
+        files = _checked_files(request.set)
+        try:
+            rule_set, report = await self._compile(files)
+        except RuleSetError as error:
+            raise _refusal(error) from None
+        who = str(call.current().identity)
+        async with self._store.database.transaction() as tx:
+            before = await self._recall(tx, request, pb.ProposeRuleSetResponse)
+            if before is not None:
+                return before
+            known = await self._store.lock(tx, rule_set.version)
+            if known is not None:
+                raise Refusal("RULE_SET_KNOWN", path="set", value=known.version, state=_state(known))
+            content = request.set.SerializeToString(deterministic=True)
+            told = report.SerializeToString(deterministic=True)
+            kept = await self._store.add(tx, rule_set.version, content, told, request.note, who)
+            answer = pb.ProposeRuleSetResponse(kept=_message(kept), report=report)
+            await self._remember(tx, request, answer)
+        _note("proposed", kept)
+        return answer
+
+    async def ActivateRuleSet(
+        self, request: pb.ActivateRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ActivateRuleSetResponse:
+        """Put a set into force that another person proposed, once per request."""
+        _check_request_id(request.request_id)
+        found = await files_of(self._store, request.version)
+        if found is not None:
+            # The release may be another than the one that checked the draft.
+            try:
+                async with self._compiling:
+                    await asyncio.to_thread(found.read)
+            except RuleSetError as error:
+                raise _refusal(error) from None
+        identity = call.current().identity
+        async with self._store.database.transaction() as tx:
+            before = await self._recall(tx, request, pb.ActivateRuleSetResponse)
+            if before is not None:
+                return before
+            known = await self._known(tx, request.version)
+            if known.proposed_by.partition("/")[2] == identity.id:
+                # A person may have certificates of several roles, and stays one person.
+                raise Refusal("RULE_SET_OWN", path="version", value=known.version)
+            if known.state is State.ACTIVE or (known.state is State.RETIRED and known.activated_by is None):
+                raise Refusal("RULE_SET_STATE_WRONG", path="version", value=known.version, state=_state(known))
+            kept, replaced = await self._store.activate(tx, known.version, str(identity))
+            answer = pb.ActivateRuleSetResponse(kept=_message(kept), replaced=replaced)
+            await self._remember(tx, request, answer)
+        _note("activated", kept)
+        await self._rule_sets.look()
+        return answer
+
+    async def RetireRuleSet(
+        self, request: pb.RetireRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RetireRuleSetResponse:
+        """Withdraw a draft, once per request."""
+        _check_request_id(request.request_id)
+        who = str(call.current().identity)
+        async with self._store.database.transaction() as tx:
+            before = await self._recall(tx, request, pb.RetireRuleSetResponse)
+            if before is not None:
+                return before
+            known = await self._known(tx, request.version)
+            if known.state is not State.DRAFT:
+                raise Refusal("RULE_SET_STATE_WRONG", path="version", value=known.version, state=_state(known))
+            kept = await self._store.retire(tx, known.version, who)
+            answer = pb.RetireRuleSetResponse(kept=_message(kept))
+            await self._remember(tx, request, answer)
+        _note("retired", kept)
+        return answer
+
+    async def ListRuleSets(
+        self, request: pb.ListRuleSetsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListRuleSetsResponse:
+        """Give a page of the sets that are kept."""
+        if not 0 <= request.page_size <= PAGE_MAX:
+            raise Refusal("PAGE_SIZE_TOO_LARGE", path="page_size", value=request.page_size, limit=PAGE_MAX)
+        limit = request.page_size or PAGE_DEFAULT
+        before = _place(request.page_token) if request.page_token else None
+        found = await self._store.page(limit + 1, before)
+        token = _token(found[limit - 1]) if len(found) > limit else ""
+        return pb.ListRuleSetsResponse(
+            kept=map(_message, found[:limit]), next_page_token=token, in_force=self._rule_sets.in_force.version
+        )
+
+    async def GetRuleSetFiles(
+        self, request: pb.GetRuleSetFilesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetRuleSetFilesResponse:
+        """Give a set as it was proposed."""
+        found = await self._store.find(request.version)
+        if found is None:
+            raise Refusal("RULE_SET_UNKNOWN", path="version", value=request.version)
+        kept, content, report = found
+        return pb.GetRuleSetFilesResponse(
+            kept=_message(kept),
+            set=pb.RuleSetFiles.FromString(content),
+            report=pb.RuleSetReport.FromString(report),
+        )
+
+    # ------------------------------------------------------------------------------------------ how
+    async def _compile(self, files: Files) -> tuple[RuleSet, pb.RuleSetReport]:
+        batches = []
+        left = SAMPLE_CONSIGNMENTS_MAX
+        for batch in await self._inputs.newest(PURPOSE_CLEARANCE):
+            if batch.count <= left:
+                batches.append(batch)
+                left -= batch.count
+        async with self._compiling:
+            return await asyncio.to_thread(_compiled, files, batches)
+
+    async def _known(self, tx: Transaction, version: str) -> Kept:
+        known = await self._store.lock(tx, version)
+        if known is None:
+            raise Refusal("RULE_SET_UNKNOWN", path="version", value=version)
+        return known
+
+    async def _recall(self, tx: Transaction, request: Any, kind: type[M]) -> M | None:
+        try:
+            before = await self._store.requests.recall(tx, *_key(request))
+        except RequestReused:
+            raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
+        return None if before is None else kind.FromString(before)
+
+    async def _remember(self, tx: Transaction, request: Any, answer: Message) -> None:
+        await self._store.requests.remember(tx, *_key(request), answer.SerializeToString())
+
+
+def _compiled(files: Files, batches: Sequence[StoredBatch]) -> tuple[RuleSet, pb.RuleSetReport]:
+    source = Given(files.files)
+    rule_set = read_rule_set(source, files.profile)
+    unused = sorted(set(files.files) - source.used)
+    return rule_set, _report(rule_set, report_of(rule_set, _sample(batches), unused))
+
+
+def _sample(batches: Sequence[StoredBatch]) -> list[Batch]:
+    sample: list[Batch] = []
+    for batch in batches:
+        try:
+            given = batch.unpack()
+        except InputError as error:
+            _log.warning("SAMPLE_UNREADABLE", why=str(error))
+            continue
+        sample.append((given.table, given.history))
+    return sample
+
+
+def _key(request: Any) -> tuple[str, str, bytes]:
+    """Caller, id and digest of the content; the request_id is the key, so it is left out."""
+    content = type(request)()
+    content.CopyFrom(request)
+    content.ClearField("request_id")
+    digest = sha256(request.DESCRIPTOR.name.encode() + b"\0" + content.SerializeToString(deterministic=True)).digest()
+    return str(call.current().identity), request.request_id, digest
+
+
+def _check_request_id(request_id: str) -> None:
+    if not request_id:
+        raise Refusal("REQUEST_ID_MISSING", path="request_id")
+    if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
+        raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
+
+
+def _checked_files(message: pb.RuleSetFiles) -> Files:
+    def refused(path: str, why: str) -> Refusal:
+        return Refusal("RULE_SET_FILES_MALFORMED", path=path, why=why)
+
+    if not 1 <= len(message.files) <= FILES_MAX:
+        raise refused("set.files", f"there are {len(message.files)} files")
+    size = sum(len(each.content) for each in message.files)
+    if size > BYTES_MAX:
+        raise refused("set.files", f"they have {size} bytes together")
+    seen: set[str] = set()
+    for index, each in enumerate(message.files):
+        why = wrong_path(each.path) or ("the path stands twice" if each.path in seen else "")
+        if why:
+            raise refused(f"set.files[{index}].path", why)
+        seen.add(each.path)
+    if message.profile_path not in seen:
+        raise refused("set.profile_path", "it is the path of none of the files")
+    return _files(message)
+
+
+def _files(message: pb.RuleSetFiles) -> Files:
+    return Files(message.profile_path, {each.path: each.content for each in message.files})
+
+
+def _refusal(error: RuleSetError) -> Refusal:
+    violations = [
+        Violation(
+            f"{each.file}:{each.line}:{each.column}",
+            "RULE_SET_REFUSED",
+            _cut(f"{each.rule}: {each.message}" if each.rule else each.message),
+        )
+        for each in error.mistakes
+    ]
+    first = str(error.mistakes[0])
+    return Refusal("RULE_SET_REFUSED", violations=violations, count=len(error.mistakes), first=_cut(first, 300))
+
+
+def _cut(text: str, characters: int = MESSAGE_CHARACTERS_MAX) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
+
+
+def _told(mistakes: Sequence[Mistake]) -> list[pb.RuleSetMistake]:
+    return [
+        pb.RuleSetMistake(
+            file=each.file, line=each.line, column=each.column, rule=each.rule, message=_cut(each.message)
+        )
+        for each in mistakes[:TOLD_MAX]
+    ]
+
+
+def _report(rule_set: RuleSet, report: Report) -> pb.RuleSetReport:
+    return pb.RuleSetReport(
+        version=rule_set.version,
+        warnings=_told(report.warnings),
+        sample_consignments=report.consignments,
+        rules=[
+            pb.RuleOnSample(
+                rule=each.rule,
+                judged=each.judged,
+                held=each.held,
+                unjudged=each.unjudged,
+                fallback=_cut(each.fallback),
+            )
+            for each in report.rules
+        ],
+    )
+
+
+def _note(act: str, kept: Kept) -> None:
+    _changes.labels(act).inc()
+    _log.info("RULE_SET_CHANGED", act=act, rule_set=kept.version, by=str(call.current().identity))
+
+
+def _state(kept: Kept) -> str:
+    return "withdrawn" if kept.state is State.RETIRED and kept.activated_by is None else kept.state.name.lower()
+
+
+def _message(kept: Kept) -> pb.KeptRuleSet:
+    return pb.KeptRuleSet(
+        version=kept.version,
+        state=pb.RuleSetState.ValueType(int(kept.state)),
+        note=kept.note,
+        proposed_by=kept.proposed_by,
+        proposed_at=_timestamp(kept.proposed_at),
+        activated_by=kept.activated_by or "",
+        activated_at=_timestamp(kept.activated_at),
+        retired_by=kept.retired_by or "",
+        retired_at=_timestamp(kept.retired_at),
+    )
+
+
+def _timestamp(at: datetime | None) -> Timestamp | None:
+    if at is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
+
+
+def _token(kept: Kept) -> str:
+    micros = Timestamp()
+    micros.FromDatetime(kept.proposed_at)
+    return base64.urlsafe_b64encode(f"{micros.ToMicroseconds()} {kept.version}".encode()).decode()
+
+
+def _place(token: str) -> tuple[datetime, str]:
+    try:
+        micros, _, version = base64.urlsafe_b64decode(token).decode().partition(" ")
+        stamp = Timestamp()
+        stamp.FromMicroseconds(int(micros))
+        return stamp.ToDatetime(UTC), version
+    except (ValueError, OverflowError):
+        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token") from None

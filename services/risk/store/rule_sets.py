@@ -1,0 +1,142 @@
+"""The rule sets that are kept: drafts, the one in force, and those that were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, Final
+
+from libs.store.database import Database, Transaction
+from libs.store.requests import RequestLog
+
+_COLUMNS: Final = "version, state, note, proposed_by, proposed_at, activated_by, activated_at, retired_by, retired_at"
+# Two that activate at once stand one behind the other.
+_LOCK: Final = "select pg_advisory_xact_lock(hashtext('rule_set'))"
+
+
+class State(IntEnum):
+    """Where a set stands in its life; the numbers are those of luxor.risk.v1.RuleSetState."""
+
+    DRAFT = 1
+    ACTIVE = 2
+    RETIRED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A set that is kept, without its content."""
+
+    version: str
+    state: State
+    note: str
+    proposed_by: str
+    proposed_at: datetime
+    activated_by: str | None
+    activated_at: datetime | None
+    retired_by: str | None
+    retired_at: datetime | None
+
+
+class RuleSetStore:
+    """The table rule_set."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.requests = RequestLog()
+
+    async def version_in_force(self) -> str | None:
+        """The version that was activated; None where none ever was."""
+        async with self.database.connection() as reader:
+            version: str | None = await reader.raw.fetchval(
+                "select version from rule_set where state = $1", State.ACTIVE
+            )
+        return version
+
+    async def content(self, version: str) -> bytes | None:
+        """The content of a set; None where it is not kept."""
+        async with self.database.connection() as reader:
+            content: bytes | None = await reader.raw.fetchval(
+                "select content from rule_set where version = $1", version
+            )
+        return content
+
+    async def find(self, version: str) -> tuple[Kept, bytes, bytes] | None:
+        """A set with its content and report; None where it is not kept."""
+        async with self.database.connection() as reader:
+            row = await reader.raw.fetchrow(
+                f"select {_COLUMNS}, content, report from rule_set where version = $1",  # noqa: S608  # names of our own
+                version,
+            )
+        return None if row is None else (_kept(row), row["content"], row["report"])
+
+    async def page(self, limit: int, before: tuple[datetime, str] | None) -> list[Kept]:
+        """The sets in the order of their proposals, the newest first, behind a place."""
+        at, version = before or (None, "")
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch(
+                f"select {_COLUMNS} from rule_set "  # noqa: S608  # names of our own
+                "where $1::timestamptz is null or (proposed_at, version) < ($1, $2) "
+                "order by proposed_at desc, version desc limit $3",
+                at,
+                version,
+                limit,
+            )
+        return [_kept(row) for row in rows]
+
+    async def lock(self, tx: Transaction, version: str) -> Kept | None:
+        """Hold up all other changes of sets until the transaction ends; gives the set, None where it is not kept."""
+        await tx.raw.execute(_LOCK)
+        row = await tx.raw.fetchrow(
+            f"select {_COLUMNS} from rule_set where version = $1",  # noqa: S608  # names of our own
+            version,
+        )
+        return None if row is None else _kept(row)
+
+    async def add(self, tx: Transaction, version: str, content: bytes, report: bytes, note: str, who: str) -> Kept:
+        """Keep a draft; the version is not kept yet."""
+        row = await tx.raw.fetchrow(
+            "insert into rule_set (version, state, content, report, note, proposed_by) "  # noqa: S608  # names of our own
+            f"values ($1, $2, $3, $4, $5, $6) returning {_COLUMNS}",
+            version,
+            State.DRAFT,
+            content,
+            report,
+            note,
+            who,
+        )
+        return _kept(row)
+
+    async def activate(self, tx: Transaction, version: str, who: str) -> tuple[Kept, str]:
+        """Put a set into force and retire the one that is; gives the set and the version that it replaced, empty for none."""
+        replaced = await tx.raw.fetchval(
+            "update rule_set set state = $1, retired_by = $2, retired_at = clock_timestamp() where state = $3 "
+            "returning version",
+            State.RETIRED,
+            who,
+            State.ACTIVE,
+        )
+        row = await tx.raw.fetchrow(
+            "update rule_set set state = $1, activated_by = $2, activated_at = clock_timestamp(), "  # noqa: S608
+            f"retired_by = null, retired_at = null where version = $3 returning {_COLUMNS}",
+            State.ACTIVE,
+            who,
+            version,
+        )
+        return _kept(row), replaced or ""
+
+    async def retire(self, tx: Transaction, version: str, who: str) -> Kept:
+        """Withdraw a draft."""
+        row = await tx.raw.fetchrow(
+            "update rule_set set state = $1, retired_by = $2, retired_at = clock_timestamp() "  # noqa: S608
+            f"where version = $3 returning {_COLUMNS}",
+            State.RETIRED,
+            who,
+            version,
+        )
+        return _kept(row)
+
+
+def _kept(row: Any) -> Kept:
+    fields = {name: row[name] for name in Kept.__slots__}
+    return Kept(**{**fields, "state": State(fields["state"])})

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from libs.feed.retention import Maintenance
+from libs.feed.service import FeedServicer
+from libs.feed.signals import backlog
+from libs.feed.watch import horizon
 from libs.server.config import ConfigError, Settings, setting
 from libs.server.config_checks import wrong_file, wrong_place
 from libs.server.identity import Role
@@ -14,7 +18,9 @@ from libs.server.server import Background
 from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments, purge_requests
+from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
+from luxor.risk.v1.rule_sets_pb2_grpc import add_RuleSetServiceServicer_to_server
 from services.risk.assessing import InForce
 from services.risk.goods.control_files import ControlFileError
 from services.risk.goods.controls import load_controls
@@ -23,14 +29,21 @@ from services.risk.history.keys import KEY_BYTES_MAX as SECRET_BYTES_MAX
 from services.risk.history.keys import KEY_BYTES_MIN as SECRET_BYTES_MIN
 from services.risk.jobs.holder import Holder
 from services.risk.memory import Memory
+from services.risk.rescreening import Rescreening, batches_left
+from services.risk.rule_set_service import RuleSetService, files_of
+from services.risk.rule_sets.in_force import RuleSets
 from services.risk.rules import RuleSetError, load_rule_set
 from services.risk.screening.in_force import Lists
 from services.risk.screening.lists import ListRefused
-from services.risk.selection import ParameterError, load_parameters
+from services.risk.screening.matching import STRONG, THRESHOLD
+from services.risk.screening.parties import MatchLevels
 from services.risk.service import RiskService
-from services.risk.store.jobs import purge_jobs
 from services.risk.store.drawn import purge_drawn
+from services.risk.store.hits import HitSnapshot, HitStore, purge_hits
+from services.risk.store.inputs import Inputs
+from services.risk.store.jobs import purge_jobs
 from services.risk.store.log import ASSESSMENT_DAYS, LOG_DAYS, Store
+from services.risk.store.rule_sets import RuleSetStore
 from services.risk.store.seeds import Seeds, keep_seeds
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -43,7 +56,8 @@ class RiskConfig(Settings, service="risk"):
     profile: Path = setting(
         "PROFILE", default=PROFILES / "first_light.yaml", example="/etc/luxor/risk/profile.yaml", check=wrong_file
     )
-    """File of the profile: rules, thresholds, and beside it the lists and tables that they look into."""
+    """File of the profile that is in force until a rule set is activated in the store: rules, typologies, thresholds, and beside it the lists and
+    tables that they look into and the parameters of selection."""
 
     lists: Path = setting("LISTS", default=PROFILES / "lists", example="/etc/luxor/risk/lists", check=wrong_place)
     """Directory of the lists that parties are screened against: lists.yaml and the files that it names. Changed files are taken without a restart."""
@@ -51,18 +65,23 @@ class RiskConfig(Settings, service="risk"):
     lists_check_seconds: float = setting("LISTS_CHECK_SECONDS", default=30.0, low=0.1, high=86_400, example="30")
     """How often it is looked whether files of lists have changed."""
 
+    match_permille: int = setting("MATCH_PERMILLE", default=THRESHOLD, low=700, high=1000, example="870")
+    """Least score of a hit of the screening, thousandths: how near a party's name is to a listed one. Lower finds more misspelt names and hits more
+    honest parties; docs/risk/screening.md has the figures. A change counts for what is assessed from then on."""
+
+    match_strong_permille: int = setting("MATCH_STRONG_PERMILLE", default=STRONG, low=700, high=1000, example="930")
+    """From this score on a hit advises an examination; below it, and on a weak alias, a look at the documents. At least LUXOR_RISK_MATCH_PERMILLE."""
+
+    rescreening_days: int = setting("RESCREENING_DAYS", default=60, low=1, high=400, example="60")
+    """When a list changes, what was assessed in so many days is screened again, as far as LUXOR_RISK_INPUT_DAYS keeps it."""
+
+    rescreening_seconds: float = setting("RESCREENING_SECONDS", default=10.0, low=0.1, high=3_600, example="10")
+    """How often it is looked whether something was screened against other versions of lists than are in force."""
+
     controls: Path = setting(
         "CONTROLS", default=PROFILES / "data" / "controls", example="/etc/luxor/risk/controls", check=wrong_place
     )
     """Directory of the goods controls: one YAML file for each jurisdiction."""
-
-    selection: Path = setting(
-        "SELECTION",
-        default=PROFILES / "data" / "selection.yaml",
-        example="/etc/luxor/risk/selection.yaml",
-        check=wrong_file,
-    )
-    """File of the parameters of selection: for each office the lanes' rates, scores and discounts."""
 
     secret_file: Path | None = setting("SECRET_FILE", default=None, example="/run/secrets/risk", check=wrong_file)
     """File of the deployment's secret, 16 to 64 random bytes: parties are kept in history as hashes by a key that follows from it. Without
@@ -97,20 +116,22 @@ def assemble(start: Start) -> Sequence[Background]:
     except RuleSetError as error:
         raise ConfigError("LUXOR_RISK_PROFILE", f"names a profile that is refused: {error}", "profile.yaml") from None
     try:
-        lists = Lists(config.lists)
+        lists = Lists(config.lists, start.config.data_dir / "risk" / "lists")
     except ListRefused as error:
         raise ConfigError("LUXOR_RISK_LISTS", f"names a list that is refused: {error}", "/etc/luxor/lists") from None
     try:
         controls = load_controls(sorted(config.controls.glob("*.yaml")))
     except ControlFileError as error:
         raise ConfigError("LUXOR_RISK_CONTROLS", f"names controls that are refused: {error}", "controls") from None
-    try:
-        selection = load_parameters(config.selection)
-    except ParameterError as error:
-        raise ConfigError(
-            "LUXOR_RISK_SELECTION", f"names parameters that are refused: {error}", "selection.yaml"
-        ) from None
+    if config.match_strong_permille < config.match_permille:
+        why = f"is {config.match_strong_permille}, below LUXOR_RISK_MATCH_PERMILLE ({config.match_permille})"
+        raise ConfigError("LUXOR_RISK_MATCH_STRONG_PERMILLE", why, "930")
+    levels = MatchLevels(config.match_permille, config.match_strong_permille)
     store = Store(start.database)
+    kept = RuleSetStore(start.database)
+    rule_sets = RuleSets(rule_set, kept.version_in_force, partial(files_of, kept))
+    start.before_serving.append(rule_sets.begin)
+    hits = HitStore(start.database)
     memory = Memory(
         store,
         start.config.data_dir / "risk",
@@ -124,8 +145,9 @@ def assemble(start: Start) -> Sequence[Background]:
         RiskService(
             store,
             memory,
-            lambda: InForce(rule_set, lists.index, controls, selection),
+            lambda: InForce(rule_sets.in_force, lists.index, controls, rule_sets.in_force.selection, levels),
             Seeds(start.database),
+            hits,
             seeds_told_after_days=config.seeds_told_after_days,
         ),
         roles={
@@ -136,12 +158,41 @@ def assemble(start: Start) -> Sequence[Background]:
             "CheckGoods": set(Role) - {Role.SERVICE},
         },
     )
+    start.server.add(
+        add_FeedServiceServicer_to_server,
+        FeedServicer(hits.outbox, HitSnapshot()),
+        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}},
+        long_polls={"Pull"},
+    )
+    rescreening = Rescreening(
+        hits,
+        start.replica,
+        lambda: lists.state,
+        days=config.rescreening_days,
+        levels=levels,
+        pause_seconds=config.rescreening_seconds,
+    )
+    looks = (batches_left(hits, lambda: lists.state, config.rescreening_days), horizon(), backlog("risk"))
+    looking_after = {Role.ANALYST, Role.OFFICER}
+    start.server.add(
+        add_RuleSetServiceServicer_to_server,
+        RuleSetService(kept, Inputs(start.database), rule_sets),
+        roles={
+            "CheckRuleSet": looking_after,
+            "ProposeRuleSet": {Role.ANALYST},
+            "ActivateRuleSet": looking_after,
+            "RetireRuleSet": looking_after,
+            "ListRuleSets": looking_after | {Role.OPERATOR},
+            "GetRuleSetFiles": looking_after,
+        },
+    )
     traces = Traces(start, assessment_trail(start.database))
     steps = (
         make_days("assessment_batch", "assessed", "assessed_input"),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed", LOG_DAYS),
         purge_drawn(ASSESSMENT_DAYS),
+        purge_hits(ASSESSMENT_DAYS),
         keep_seeds,
         purge_requests(),
         purge_jobs,
@@ -151,10 +202,13 @@ def assemble(start: Start) -> Sequence[Background]:
     return [
         traces.run,
         memory.run,
+        rule_sets.run,
         Holder(start.database, start.replica, start.environ, memory_bytes_max=config.job_memory_bytes_max).run,
         partial(lists.watch, seconds=config.lists_check_seconds),
+        rescreening.run,
+        Maintenance(start.database).run,
         Housekeeping(start.database, start.replica, steps).run,
-        Looking(start.database).run,
+        Looking(start.database, looks).run,
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Table
+from libs.columns import Ints, Table
 from libs.customs.countries import EU_MEMBERS, UNION
 from luxor.risk.v1 import risk_pb2
 from services.risk.derived import Facts
@@ -24,7 +24,7 @@ from services.risk.past import Known, Past
 from services.risk.rules import RuleSet
 from services.risk.scoring import More, assess
 from services.risk.screening.index import Index
-from services.risk.screening.parties import screen_parties, versions_of
+from services.risk.screening.parties import LEVELS, MatchLevels, screen_parties, versions_of
 from services.risk.selecting import Chosen, choose, recommend
 from services.risk.selection import NewlyDrawn, Parameters, TallyRecord
 
@@ -45,6 +45,8 @@ class InForce:
     controls: ControlSet
     selection: Parameters | None = None
     """None: the lane is the one that findings advise and nothing is drawn."""
+    match: MatchLevels = LEVELS
+    """From which scores on names of parties are hits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def see(in_force: InForce, table: Table, purpose: int) -> Seen:
     """Judge the goods and screen the parties of a batch of consignments."""
     facts = Facts(table, in_force.rules.rates)
     goods = judge_goods(in_force.controls, table, facts, STAGES[purpose])
-    return Seen(facts, (goods, screen_parties(in_force.index, table)))
+    return Seen(facts, (goods, screen_parties(in_force.index, table, in_force.match)))
 
 
 def assess_batch(
@@ -133,7 +135,8 @@ def assess_batch(
         facts.history = past.history.read(record)
     versions = {"lists": versions_of(in_force.index), "controls": in_force.controls.version}
     given = None if content is None else Given(content, table, facts.history, versions["lists"])
-    answer = assess(rules, table, facts=facts, more=seen.more, constants=versions)
+    answer = assess(rules, table, facts=facts, more=seen.more, constants=versions, stage=STAGES[purpose])
+    answer = answer.with_columns({"match_threshold": Ints.constant(in_force.match.hit, table.rows)})
     if in_force.selection is None or known is None or past is None:
         return Assessed(answer, record, given=given)
     if purpose == risk_pb2.PURPOSE_PRE_LOADING:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc.aio
 import numpy as np
 
-from libs.columns import Table
+from libs.columns import Strings, Table
 from libs.columns.wire import MalformedColumns
 from libs.customs.time import day_of_date
 from libs.server import catalogue
@@ -18,15 +18,17 @@ from libs.server.errors import Refusal
 from libs.telemetry import counter, span
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
+from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.assessing import InForce, assess_batch, see
 from services.risk.goods.answers import LINES_MAX, check_goods
 from services.risk.memory import Memory
-from services.risk.rules import OPEN_END, Rule, RuleSet
+from services.risk.rules import OPEN_END, Rule, RuleSet, Typology
 from services.risk.scoring import LANES
 from services.risk.screening.parties import versions_of
 from services.risk.seeds_told import list_seeds
 from services.risk.selecting import days_of_seeds
 from services.risk.selection import commitment
+from services.risk.store.hits import HitStore
 from services.risk.store.log import Store
 from services.risk.store.seeds import Seeds
 
@@ -34,6 +36,13 @@ ROWS_MAX: Final = 2_000
 TURNS_TO_ASK: Final = 4
 """Turns of the event loop in which a question to the store is sent: a connection is taken, then written to."""
 SECONDS_PER_DAY: Final = 86_400
+LIVES: Final = {
+    "draft": pb.RULE_LIFE_DRAFT,
+    "shadow": pb.RULE_LIFE_SHADOW,
+    "active": pb.RULE_LIFE_ACTIVE,
+    "retired": pb.RULE_LIFE_RETIRED,
+}
+PURPOSES: Final = {"clearance": pb.PURPOSE_CLEARANCE, "pre_loading": pb.PURPOSE_PRE_LOADING}
 FIRST_DAY: Final = day_of_date(date(2000, 1, 1))
 LAST_DAY: Final = day_of_date(date(2100, 1, 1))
 
@@ -44,6 +53,11 @@ _selected = counter(
 )
 _unjudged = counter(
     "luxor_risk_unjudged_total", "Rules that could not be judged for a consignment, since a value is absent"
+)
+_shadow = counter(
+    "luxor_risk_shadow_hits_total",
+    "Consignments that a rule or typology in shadow holds for, without effect",
+    ("rule",),
 )
 _checked = counter("luxor_risk_goods_checked_total", "Lines of goods that were asked about, by verdict", ("outcome",))
 #: What is told of each cause; nothing selects a green consignment.
@@ -62,6 +76,7 @@ class RiskService(RiskServiceServicer):
         memory: Memory,
         in_force: Callable[[], InForce],
         seeds: Seeds,
+        hits: HitStore,
         *,
         seeds_told_after_days: int,
     ) -> None:
@@ -73,6 +88,7 @@ class RiskService(RiskServiceServicer):
         self._memory = memory
         self._in_force = in_force
         self._seeds = seeds
+        self._hits = hits
         self._seeds_told_after_days = seeds_told_after_days
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
@@ -139,7 +155,8 @@ class RiskService(RiskServiceServicer):
                     assessment=answer.encode(pb.AssessmentColumns),
                 )
                 for version, purpose, day, answer in await self._store.kept(request.mrn)
-            ]
+            ],
+            later_hits=[_later(each) for each in await self._hits.told(request.mrn)],
         )
 
     async def ListSeeds(
@@ -169,6 +186,19 @@ class RiskService(RiskServiceServicer):
         return pb.CheckGoodsResponse(answers=answers, controls=controls.version)
 
 
+def _later(hits: ScreeningColumns) -> pb.LaterHits:
+    """What screening again found of one filing."""
+    table = Table.decode(hits)
+    told = pb.LaterHits(
+        version=int(table.ints("filing_version").values[0]),
+        lists=table.strings("lists")[0],
+        match_threshold=int(table.ints("match_threshold").values[0]),
+        findings=hits.findings,
+    )
+    told.screened_at.FromMicroseconds(int(table.ints("screened_at").values[0]))
+    return told
+
+
 def _check_identified(consignments: Table) -> None:
     missing = ~consignments.strings("mrn").present
     if missing.any():
@@ -188,6 +218,13 @@ def _count(assessments: Table, repeated: int) -> None:
     for cause, number in _CAUSES.items():
         _selected.labels(cause).inc(int(counts[number]))
     _repeated.inc(repeated)
+    shadow = assessments.ragged("shadow_rules").values
+    if len(shadow):
+        assert isinstance(shadow, Strings)
+        hits = np.bincount(shadow.indices, minlength=len(shadow.dictionary))
+        for rule, number in zip(shadow.dictionary, hits.tolist(), strict=True):
+            if number:
+                _shadow.labels(rule).inc(number)
     _unjudged.inc(int(assessments.ints("unjudged").values.sum()))
 
 
@@ -205,6 +242,25 @@ def told(rule_set: RuleSet) -> pb.RuleSet:
             pb.DataSet(name=name, source=rule_set.sources[name], entries=len(rule_set.data[name]))
             for name in rule_set.data
         ],
+        typologies=[_typology(typology) for typology in rule_set.typologies],
+    )
+
+
+def _typology(typology: Typology) -> pb.Typology:
+    text = typology.text
+    return pb.Typology(
+        id=text.id,
+        version=text.version,
+        members=[pb.TypologyMember(rule=rule, weight=weight) for rule, weight in text.rules.items()],
+        from_points=text.from_points,
+        weight=text.weight,
+        lane=LANES[text.lane],
+        reason=text.reason,
+        sentence=text.sentence,
+        legal_basis=text.legal_basis,
+        owner=text.owner,
+        life=LIVES[text.life],
+        confidential=text.confidential,
     )
 
 
@@ -224,6 +280,9 @@ def _rule(rule: Rule) -> pb.Rule:
         owner=text.owner,
         valid_from_day=rule.first_day,
         destination_countries=sorted(rule.countries),
+        life=LIVES[text.life],
+        stages=sorted(PURPOSES[stage] for stage in text.stages),
+        confidential=text.confidential,
     )
     if rule.last_day != OPEN_END:
         message.valid_until_day = rule.last_day

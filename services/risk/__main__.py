@@ -19,6 +19,7 @@ from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments, purge_requests
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from luxor.risk.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from luxor.risk.v1.rule_sets_pb2_grpc import add_RuleSetServiceServicer_to_server
 from services.risk.assessing import InForce
@@ -28,7 +29,9 @@ from services.risk.history import Bounds
 from services.risk.history.keys import KEY_BYTES_MAX as SECRET_BYTES_MAX
 from services.risk.history.keys import KEY_BYTES_MIN as SECRET_BYTES_MIN
 from services.risk.jobs.holder import Holder
+from services.risk.learning.in_force import ModelsInForce
 from services.risk.memory import Memory
+from services.risk.model_service import ModelService
 from services.risk.rescreening import Rescreening, batches_left
 from services.risk.rule_set_service import RuleSetService, files_of
 from services.risk.rule_sets.in_force import RuleSets
@@ -43,6 +46,7 @@ from services.risk.store.hits import HitSnapshot, HitStore, purge_hits
 from services.risk.store.inputs import Inputs
 from services.risk.store.jobs import purge_jobs
 from services.risk.store.log import ASSESSMENT_DAYS, LOG_DAYS, Store
+from services.risk.store.models import ModelStore
 from services.risk.store.rule_sets import RuleSetStore
 from services.risk.store.seeds import Seeds, keep_seeds
 
@@ -131,6 +135,9 @@ def assemble(start: Start) -> Sequence[Background]:
     kept = RuleSetStore(start.database)
     rule_sets = RuleSets(rule_set, kept.version_in_force, partial(files_of, kept))
     start.before_serving.append(rule_sets.begin)
+    model_store = ModelStore(start.database)
+    models = ModelsInForce(model_store)
+    start.before_serving.append(models.begin)
     hits = HitStore(start.database)
     memory = Memory(
         store,
@@ -145,10 +152,13 @@ def assemble(start: Start) -> Sequence[Background]:
         RiskService(
             store,
             memory,
-            lambda: InForce(rule_sets.in_force, lists.index, controls, rule_sets.in_force.selection, levels),
+            lambda: InForce(
+                rule_sets.in_force, lists.index, controls, rule_sets.in_force.selection, levels, models.models
+            ),
             Seeds(start.database),
             hits,
             seeds_told_after_days=config.seeds_told_after_days,
+            scored=models.scored,
         ),
         roles={
             "Assess": {Role.SERVICE},
@@ -186,6 +196,21 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetRuleSetFiles": looking_after,
         },
     )
+    reading = {Role.ANALYST, Role.OFFICER, Role.OPERATOR}
+    start.server.add(
+        add_ModelServiceServicer_to_server,
+        ModelService(model_store, models),
+        roles={
+            "ProposeModel": {Role.ANALYST},
+            "TrainModel": {Role.ANALYST},
+            "GetTraining": reading,
+            "ChallengeModel": {Role.ANALYST},
+            "ActivateModel": {Role.ANALYST},
+            "RetireModel": {Role.ANALYST},
+            "ListModels": reading,
+            "GetModel": reading,
+        },
+    )
     traces = Traces(start, assessment_trail(start.database))
     steps = (
         make_days("assessment_batch", "assessed", "assessed_input"),
@@ -203,6 +228,7 @@ def assemble(start: Start) -> Sequence[Background]:
         traces.run,
         memory.run,
         rule_sets.run,
+        models.run,
         Holder(start.database, start.replica, start.environ, memory_bytes_max=config.job_memory_bytes_max).run,
         partial(lists.watch, seconds=config.lists_check_seconds),
         rescreening.run,

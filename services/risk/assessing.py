@@ -20,6 +20,7 @@ from services.risk.goods.judging import judge_goods
 from services.risk.history import Record, record_of
 from services.risk.history.columns import History as HistoryColumns
 from services.risk.inputs import pack_input
+from services.risk.learning.opinion import NONE, Models, Opinion, opinion_of
 from services.risk.past import Known, Past
 from services.risk.rules import RuleSet
 from services.risk.scoring import More, assess
@@ -47,6 +48,8 @@ class InForce:
     """None: the lane is the one that findings advise and nothing is drawn."""
     match: MatchLevels = LEVELS
     """From which scores on names of parties are hits."""
+    models: Models = NONE
+    """Champion and challenger; without a champion the columns of the model are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Assessed:
     """The lanes that selection chose; None where nothing was selected."""
     given: Given | None = None
     """What it was assessed on, to be stored beside the answer; None: nothing is."""
+    opinion: Opinion | None = None
+    """What the models in force said of it; None where none is."""
     kept: tuple[Record, TallyRecord | None] | None = field(default=None, init=False)
     """Both of the rows that were assessed for the first time, once they are packed."""
 
@@ -137,12 +142,30 @@ def assess_batch(
     given = None if content is None else Given(content, table, facts.history, versions["lists"])
     answer = assess(rules, table, facts=facts, more=seen.more, constants=versions, stage=STAGES[purpose])
     answer = answer.with_columns({"match_threshold": Ints.constant(in_force.match.hit, table.rows)})
+    opinion = opinion_of(in_force.models, table, facts, answer.ints("score"))
+    if opinion is not None:
+        answer = answer.with_columns(opinion.columns)
     if in_force.selection is None or known is None or past is None:
-        return Assessed(answer, record, given=given)
+        return Assessed(_explained(answer, opinion), record, given=given, opinion=opinion)
     if purpose == risk_pb2.PURPOSE_PRE_LOADING:
-        return Assessed(recommend(in_force.selection, table, answer), record, given=given)
-    chosen = choose(in_force.selection, past, known, table, answer, thresholds=rules.thresholds)
-    return Assessed(chosen.table, record, chosen, given)
+        answer = recommend(in_force.selection, table, answer)
+        return Assessed(_explained(answer, opinion), record, given=given, opinion=opinion)
+    chosen = choose(
+        in_force.selection,
+        past,
+        known,
+        table,
+        answer,
+        thresholds=rules.thresholds,
+        model_ppm=answer.ints("model_score_ppm"),
+        uncertainty_ppm=answer.ints("model_uncertainty_ppm"),
+    )
+    return Assessed(_explained(chosen.table, opinion), record, chosen, given, opinion)
+
+
+def _explained(answer: Table, opinion: Opinion | None) -> Table:
+    """The answer with what moved the model's score of those that are not green."""
+    return answer if opinion is None else answer.with_columns(opinion.contributions(answer.ints("lane").values))
 
 
 def favoured_below(rules: RuleSet) -> dict[str, int]:

@@ -21,6 +21,7 @@ from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.assessing import InForce, assess_batch, see
 from services.risk.goods.answers import LINES_MAX, check_goods
+from services.risk.learning.opinion import Opinion
 from services.risk.memory import Memory
 from services.risk.rules import OPEN_END, Rule, RuleSet, Typology
 from services.risk.scoring import LANES
@@ -79,8 +80,10 @@ class RiskService(RiskServiceServicer):
         hits: HitStore,
         *,
         seeds_told_after_days: int,
+        scored: Callable[[Opinion | None], None] = lambda _: None,
     ) -> None:
-        """Serve from a store and what is remembered; `in_force` gives what is in force, and is asked once a batch.
+        """Serve from a store and what is remembered; `in_force` gives what is in force, and is asked once a batch; `scored`
+        is told what the models said of it.
 
         Seeds of the draws are told when their days ended so many days ago.
         """
@@ -90,6 +93,7 @@ class RiskService(RiskServiceServicer):
         self._seeds = seeds
         self._hits = hits
         self._seeds_told_after_days = seeds_told_after_days
+        self._scored = scored
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
         """Assess a batch; what was assessed before keeps its first answer."""
@@ -123,6 +127,7 @@ class RiskService(RiskServiceServicer):
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
             answer, fresh, place = await self._store.settle(consignments, request.purpose, assessed.table, assessed)
             self._memory.committed(place, assessed.kept)
+            self._scored(assessed.opinion)
         _count(assessed.table, rows - len(fresh))
         return pb.AssessResponse(assessments=answer.encode(pb.AssessmentColumns))
 

@@ -43,6 +43,7 @@ Runner = Callable[[Running], Awaitable[Finished]]
 
 RUNNERS: Final[Mapping[JobKind, str]] = {
     JobKind.BACKTEST: "services.risk.jobs.backtest:run",
+    JobKind.TRAINING: "services.risk.jobs.training:run",
 }
 """The runner of each kind, as module:function."""
 

@@ -83,13 +83,16 @@ def drifts(training: Mapping[str, Profile], recent: Sample) -> list[Drift]:
         if recent.rows < ROWS_MIN:
             found.append(Drift(name, 0.0, "too few rows"))
             continue
-        if isinstance(profile, NumberProfile):
-            now = _number_shares(recent.numbers[name], np.array(profile.edges))
-        else:
-            now = _word_shares(recent.words[name], profile.words)
-        index = psi(np.array(profile.shares), now)
+        index = psi(np.array(profile.shares), shares_of(profile, recent, name))
         found.append(Drift(name, index, verdict_of(index)))
     return sorted(found, key=lambda drift: (-drift.index, drift.column))
+
+
+def shares_of(profile: Profile, sample: Sample, name: str) -> Floats:
+    """The shares of a sample's column in the bins of a profile."""
+    if isinstance(profile, NumberProfile):
+        return _number_shares(sample.numbers[name], np.array(profile.edges))
+    return _word_shares(sample.words[name], profile.words)
 
 
 def psi(training: npt.NDArray[Any], recent: npt.NDArray[Any]) -> float:

@@ -5,8 +5,9 @@ What a consignment states stands on each of its items. A consignment's score is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from libs.columns import Ints, Strings, Table
 from services.risk.derived import Facts
+from services.risk.history.columns import DESCRIBED
 from services.risk.learning.features import (
     Code,
     Count,
@@ -25,7 +27,8 @@ from services.risk.learning.features import (
     Recipe,
     key_of,
 )
-from services.risk.learning.sample import Floats, Numbers, Sample
+from services.risk.learning.sample import NUMBER, WORD, ColumnType, Floats, Numbers, Sample
+from services.risk.learning.training import Settings
 
 #: Words of a consignment, by our name for the column.
 _WORDS: Final = {
@@ -67,38 +70,70 @@ class Items:
         return worst, place
 
 
-def items_of(table: Table, facts: Facts, more: Mapping[str, Ints] | None = None) -> Items:
-    """The items of consignments as a sample with the columns of TRAFFIC.
+def items_of(
+    table: Table, facts: Facts, more: Mapping[str, Ints] | None = None, wanted: Collection[str] | None = None
+) -> Items:
+    """The items of consignments as a sample with the columns of TRAFFIC, or of them those that are `wanted`.
 
     `more` are columns of numbers by consignment or by item, told apart by their length where that differs; such are the
     points of the rules and what history tells.
     """
-    owners, lines = facts.owners, facts.items
-    words = {ours: _spread(table.strings(theirs), owners) for ours, theirs in _WORDS.items()}
-    words |= {ours: _spread(_kinds(table.ints(theirs)), owners) for ours, theirs in _KINDS.items()}
-    words |= {ours: _spread(_joined(table, theirs), owners) for ours, theirs in _JOINED.items()}
-    words |= {
-        "destination": _spread(facts.destination, owners),
-        "address": _spread(_address(table), owners),
-        "hs": lines.strings("commodity_code").translate(lambda code: code[:6]),
-        "origin": lines.strings("origin_country"),
-        "description": lines.strings("description").translate(lambda text: " ".join(text.lower().split())),
-    }
-    numbers = {
-        "price": floats(facts.price_eur_cents),
-        "mass": floats(facts.mass_mg),
-        "pieces": floats(facts.pieces),
-        "piece_price": floats(facts.piece_price_eur_cents),
-        "piece_mass": floats(facts.piece_mass_mg),
-        "tax_rate": floats(lines.ints("tax_rate_ppm")),
-        "value": floats(facts.value_eur_cents)[owners],
-        "gross_mass": floats(table.ints("gross_mass_mg"))[owners],
-        "freight": floats(table.ints("freight_minor"))[owners],
-        "lines": facts.lines.lengths[owners].astype(np.float64),
-    }
+    owners = facts.owners
+    every = _makers(table, facts)
+    names = every if wanted is None else [name for name in every if name in wanted]
+    made = {name: every[name]() for name in names}
+    words = {name: column for name, column in made.items() if isinstance(column, Strings)}
+    numbers = {name: column for name, column in made.items() if not isinstance(column, Strings)}
     for name, column in (more or {}).items():
-        numbers[name] = floats(column)[owners] if len(column) == table.rows else floats(column)
+        if wanted is None or name in wanted:
+            of_items = name in DESCRIBED["items"] or len(column) != table.rows
+            numbers[name] = floats(column) if of_items else floats(column)[owners]
     return Items(Sample(len(owners), numbers, words), owners, table.rows)
+
+
+def _makers(table: Table, facts: Facts) -> dict[str, Callable[[], Strings | Floats]]:
+    """How each column is made of a batch: words first, then numbers."""
+    owners, lines = facts.owners, facts.items
+    makers: dict[str, Callable[[], Strings | Floats]] = {}
+    for ours, theirs in _WORDS.items():
+        makers[ours] = partial(lambda name: _spread(table.strings(name), owners), theirs)
+    for ours, theirs in _KINDS.items():
+        makers[ours] = partial(lambda name: _spread(_kinds(table.ints(name)), owners), theirs)
+    for ours, theirs in _JOINED.items():
+        makers[ours] = partial(lambda name: _spread(_joined(table, name), owners), theirs)
+    return makers | {
+        "destination": lambda: _spread(facts.destination, owners),
+        "address": lambda: _spread(_address(table), owners),
+        "hs": lambda: lines.strings("commodity_code").translate(lambda code: code[:6]),
+        "origin": lambda: lines.strings("origin_country"),
+        "description": lambda: lines.strings("description").translate(lambda text: " ".join(text.lower().split())),
+        "price": lambda: floats(facts.price_eur_cents),
+        "mass": lambda: floats(facts.mass_mg),
+        "pieces": lambda: floats(facts.pieces),
+        "piece_price": lambda: floats(facts.piece_price_eur_cents),
+        "piece_mass": lambda: floats(facts.piece_mass_mg),
+        "tax_rate": lambda: floats(lines.ints("tax_rate_ppm")),
+        "value": lambda: floats(facts.value_eur_cents)[owners],
+        "gross_mass": lambda: floats(table.ints("gross_mass_mg"))[owners],
+        "freight": lambda: floats(table.ints("freight_minor"))[owners],
+        "lines": lambda: facts.lines.lengths[owners].astype(np.float64),
+    }
+
+
+def assessed_items(table: Table, facts: Facts, points: Ints, wanted: Collection[str] | None = None) -> Items:
+    """The items of a batch as risk knows them when it assesses: what is filed, the points of what was found, and what history
+    tells, unknown where it was not read. The sample has the columns of GIVEN, or of them those that are `wanted`.
+    """
+    more = {"rule_points": points}
+    for path, names in DESCRIBED.items():
+        rows = facts.items.rows if path == "items" else table.rows
+        for name in names:
+            if wanted is None or name in wanted or (name == PARCELS and "consignee_parcels" in wanted):
+                column = None if facts.history is None else facts.history.column(path, name)
+                more[name] = Ints.absent(rows) if column is None else column
+    if PARCELS in more:
+        more["consignee_parcels"] = more[PARCELS]
+    return items_of(table, facts, more, wanted)
 
 
 def floats(column: Ints) -> Floats:
@@ -134,8 +169,8 @@ def _address(table: Table) -> Strings:
     return Strings(texts, places.astype(np.int32)).translate(str)
 
 
-def _rate(name: str, key: str, smoothing: float = 10.0) -> Rate:
-    return Rate(name, key_of(key), smoothing)
+def _rate(name: str, key: str, smoothing: float = 10.0, explored: bool = False) -> Rate:
+    return Rate(name, key_of(key), smoothing, explored)
 
 
 #: The recipe for consignments. `rule_points` and `consignee_parcels` are given beside what is filed: the points of the
@@ -177,8 +212,8 @@ TRAFFIC: Final = Recipe(
         _rate("address_rate", "address", 3.0),
         _rate("platform_rate", "platform"),
         _rate("declarant_rate", "declarant"),
-        _rate("origin_loading_rate", "origin loading", 3.0),
-        _rate("route_rate", "route", 5.0),
+        _rate("origin_loading_rate", "origin loading", 3.0, explored=True),
+        _rate("route_rate", "route", 5.0, explored=True),
         _rate("procedure_rate", "procedure additional_procedures nature"),
         Count("consignor_rows", key_of("consignor")),
         Count("address_rows", key_of("address")),
@@ -188,3 +223,35 @@ TRAFFIC: Final = Recipe(
         Code("service", key_of("service")),
     )
 )
+
+
+#: History's column that `consignee_parcels` is in an assessment.
+PARCELS: Final = "consignee_count_24h"
+#: Columns of history that a model is given beside TRAFFIC's, as they are.
+_HISTORY: Final = (
+    "consignee_count_30d",
+    "consignee_low_count_24h",
+    "consignee_known_days",
+    "address_count_24h",
+    "address_consignees_30d",
+    "seller_count_24h",
+    "seller_known_days",
+    "consignee_hit_permille",
+    "seller_hit_permille",
+    "price_permille",
+)
+#: The recipe that risk trains on its own assessments.
+ASSESSED: Final = Recipe((*TRAFFIC.features, *(Number(name, name) for name in _HISTORY)))
+#: How it trains on them: chosen on the simulator's development seeds, as tests/bench/risk_loop.py does.
+ASSESSED_SETTINGS: Final = Settings(
+    members=5, trees=40, leaves=15, leaf_rows_min=5, rows_share=0.7, l2=5.0, copies_exponent=0.0, random_cuts=False
+)
+_NUMBERS: Final = (
+    "price", "mass", "pieces", "piece_price", "piece_mass", "tax_rate", "value", "gross_mass", "freight", "lines",
+    "rule_points", "consignee_parcels", *DESCRIBED[""], *DESCRIBED["items"],
+)  # fmt: skip
+#: Every column that risk can give a model when it assesses, with its type: a model that needs another is refused.
+GIVEN: Final[Mapping[str, ColumnType]] = {
+    **dict.fromkeys((*_WORDS, *_KINDS, *_JOINED, "destination", "address", "hs", "origin", "description"), WORD),
+    **dict.fromkeys(_NUMBERS, NUMBER),
+}

@@ -217,7 +217,8 @@ def _lowest(words: Words) -> npt.NDArray[Any]:
 
 def _lowest_of_16() -> npt.NDArray[np.uint8]:
     numbers = np.arange(1 << 16)
-    return np.log2(np.maximum(numbers & -numbers, 1)).astype(np.uint8)
+    places: npt.NDArray[np.uint8] = np.log2(np.maximum(numbers & -numbers, 1)).astype(np.uint8)
+    return places
 
 
 _LOWEST_OF_16: Final = _lowest_of_16()
@@ -250,7 +251,7 @@ class _Paths:
         entries = np.arange(total) - np.repeat(ends - lengths - self._starts[flat], lengths)
         cells = np.repeat(np.arange(rows * trees) // max(trees, 1), lengths) * features + self._features[entries]
         amounts = self._amounts[entries] * np.repeat(np.tile(weights, rows), lengths)
-        sums = np.bincount(cells, amounts, rows * features).reshape(rows, features)
+        sums: Floats = np.bincount(cells, amounts, rows * features).astype(np.float64).reshape(rows, features)
         return sums, np.full(rows, float((self._bases * weights).sum()))
 
 
@@ -295,21 +296,18 @@ def _tree(number: int, facts: dict[str, str], features: int, categories: frozens
             raise ValueError(f"it has {facts['num_leaves']} leaves, at most {LEAVES_MAX} with one number each are read")
         if count == 0:
             return Tree((), leaves)
-        whole = {
-            name: [int(each) for each in facts[name].split()]
-            for name in ("split_feature", "decision_type", "left_child", "right_child")
-        }
+        split, decisions = _whole(facts["split_feature"]), _whole(facts["decision_type"])
+        left, right = _whole(facts["left_child"]), _whole(facts["right_child"])
         cuts, values = _finite(facts["threshold"]), _finite(facts["internal_value"])
-        if {len(column) for column in (*whole.values(), cuts, values)} != {count}:
+        if {len(split), len(decisions), len(left), len(right), len(cuts), len(values)} != {count}:
             raise ValueError(f"its columns do not all have {count} splits")
         sets = _sets(facts)
         nodes = tuple(
-            _node(*each, sets, features, categories)
-            for each in zip(
-                whole["split_feature"], whole["decision_type"], whole["left_child"], whole["right_child"], cuts, values,
-                strict=True,
+            _node(feature, decision, below, beyond, cut, value, sets, features, categories)
+            for feature, decision, below, beyond, cut, value in zip(
+                split, decisions, left, right, cuts, values, strict=True
             )
-        )  # fmt: skip
+        )
     except KeyError as error:
         raise ValueError(f"tree {number}: {error.args[0]} is absent") from None
     except ValueError as error:
@@ -365,6 +363,10 @@ def _sets(facts: dict[str, str]) -> list[frozenset[int]]:
         )
         for start, end in pairwise(bounds)
     ]
+
+
+def _whole(text: str) -> list[int]:
+    return [int(each) for each in text.split()]
 
 
 def _finite(text: str) -> list[float]:

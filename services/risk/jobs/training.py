@@ -1,0 +1,152 @@
+"""The job that trains a model on what inspections found, and registers it as a candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from libs.store.database import Transaction
+from luxor.risk.v1.models_pb2 import TrainModelRequest
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
+from services.risk.__main__ import RiskConfig
+from services.risk.inputs import Input
+from services.risk.jobs.running import Finished, JobRefused, Running
+from services.risk.learning.candidate import Plan, candidate
+from services.risk.learning.inspected import Part, part_of, stored_items
+from services.risk.learning.model_file import Model, Window, read_model, write_model
+from services.risk.learning.sample import Sample
+from services.risk.learning.summary import summary_of, write_summary
+from services.risk.learning.traffic import ASSESSED, ASSESSED_SETTINGS, GIVEN
+from services.risk.learning.training import LearningAbsent, TooFewOutcomes
+from services.risk.rule_set_service import files_of
+from services.risk.rule_sets.in_force import RuleSets
+from services.risk.rules import load_rule_set
+from services.risk.store.inputs import BatchPlace, Inputs, StoredBatch
+from services.risk.store.inspected import InspectedStore, StoredOutcome
+from services.risk.store.models import ModelStore
+from services.risk.store.rule_sets import RuleSetStore
+
+NAME: Final = "inspections"
+LABEL: Final = "an inspection found a violation in the item"
+SOURCE: Final = "inspections"
+OUTCOMES_MAX: Final = 300_000
+"""Inspected consignments that are learnt from; of more a share is drawn."""
+REFERENCE_MAX: Final = 100_000
+"""Consignments, inspected or not, that prices, counts and profiles are taken of; of more a share is drawn."""
+BEGINNINGS_MAX: Final = 3
+"""How often it may begin anew where its process ends before the model is there: nothing of it is kept in between."""
+BATCHES: Final = 32
+
+
+@dataclass
+class _Gathered:
+    parts: list[Part] = field(default_factory=list)
+    traffic: list[Sample] = field(default_factory=list)
+    done: int = 0
+
+
+async def run(running: Running) -> Finished:
+    """Read what was assessed on the days asked for, learn of what was inspected, and keep the model."""
+    request = TrainModelRequest.FromString(running.job.request)
+    begun = int(running.job.progress or b"0") + 1
+    if begun > BEGINNINGS_MAX:
+        raise JobRefused(
+            f"its process ended {BEGINNINGS_MAX} times before the model was there; take a shorter window, or give it more "
+            "memory with LUXOR_RISK_JOB_MEMORY_BYTES_MAX"
+        )
+    known, reference = await _gather(running, request, begun)
+    plan = Plan(
+        name=request.name or NAME,
+        label=LABEL,
+        window=Window(
+            first_day=request.from_day,
+            last_day=request.until_day,
+            outcomes=len(known.found),
+            violations=int(known.found.sum()),
+            source=SOURCE,
+        ),
+        recipe=ASSESSED,
+        settings=ASSESSED_SETTINGS,
+        seed=request.seed,
+    )
+    try:
+        content = write_model(candidate(plan, known, reference))
+    except (TooFewOutcomes, LearningAbsent) as error:
+        raise JobRefused(str(error)) from None
+    model = read_model(content, "the model just trained", GIVEN)
+    return Finished(model.version.encode(), also=_keep(running, model, content, request.note))
+
+
+def _keep(running: Running, model: Model, content: bytes, note: str) -> Callable[[Transaction], Awaitable[object]]:
+    async def keep(tx: Transaction) -> None:
+        told = write_summary(summary_of(model, len(content)))
+        await ModelStore(running.database).add(tx, model.version, content, told, note, running.job.started_by)
+
+    return keep
+
+
+async def _gather(running: Running, request: TrainModelRequest, begun: int) -> tuple[Part, Sample]:
+    inputs, inspected = Inputs(running.database), InspectedStore(running.database)
+    rates = await _rates(running)
+    total = await inputs.count(request.from_day, request.until_day, PURPOSE_CLEARANCE)
+    outcomes = await inspected.count(request.from_day, request.until_day)
+    shares = min(1.0, OUTCOMES_MAX / max(outcomes, 1)), min(1.0, REFERENCE_MAX / max(total, 1))
+    rng = np.random.default_rng(abs(request.seed))
+    gathered = _Gathered()
+    place = BatchPlace(request.from_day, 0)
+    while True:
+        await running.step(str(begun).encode(), gathered.done, total)
+        batches = await inputs.read(
+            place, request.until_day, batches_max=BATCHES, purpose=PURPOSE_CLEARANCE, answers=True
+        )
+        if not batches:
+            break
+        results = await inspected.of_batches(batches)
+        for batch in batches:
+            _take(batch, results.get((batch.place.day, batch.place.batch), ()), rates, shares, rng, gathered)
+        place = batches[-1].place
+    if not gathered.parts or not gathered.traffic:
+        raise JobRefused(
+            f"of the {total} consignments that are stored of these days none has an outcome; take days whose consignments were "
+            "inspected, and that LUXOR_RISK_INPUT_DAYS still keeps"
+        )
+    return Part.concat(gathered.parts), Sample.concat(gathered.traffic)
+
+
+def _take(
+    batch: StoredBatch,
+    results: Sequence[StoredOutcome],
+    rates: Mapping[str, int],
+    shares: tuple[float, float],
+    rng: np.random.Generator,
+    gathered: _Gathered,
+) -> None:
+    gathered.done += batch.count
+    if batch.answers is None:
+        return
+    given: Input = batch.unpack()
+    answers = batch.answered(given)
+    rows = {row: place for place, row in enumerate(given.rows.tolist())}
+    found = [
+        each.found(rows[each.row])
+        for each, drawn in zip(results, rng.random(len(results)).tolist(), strict=True)
+        if each.row in rows and drawn < shares[0]
+    ]
+    if found:
+        gathered.parts.append(part_of(given.table, given.history, answers, rates, found))
+    drawn_rows = np.flatnonzero(rng.random(given.table.rows) < shares[1])
+    if len(drawn_rows):
+        gathered.traffic.append(stored_items(given.table, given.history, answers, rates, drawn_rows).sample)
+
+
+async def _rates(running: Running) -> Mapping[str, int]:
+    """The rates of the rule set in force, by which risk converts amounts when it assesses."""
+    kept = RuleSetStore(running.database)
+    profile = RiskConfig.from_environ("risk", running.environ).profile
+    rule_sets = RuleSets(load_rule_set(profile), kept.version_in_force, partial(files_of, kept))
+    await rule_sets.look()
+    return rule_sets.in_force.rates

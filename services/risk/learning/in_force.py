@@ -1,0 +1,147 @@
+"""Keeps the models in force: looks each second which versions they are, reads what is new in a thread, and swaps.
+
+A model that this replica cannot read, as one of a later release, changes nothing: the one before stays in force here, the log tells
+it once, and luxor_risk_model_refused is 1 until a sound one is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, Protocol
+
+from libs.telemetry import gauge, get_logger
+from services.risk.learning.model_file import Model, ModelFileRefused, read_model
+from services.risk.learning.opinion import Models, Opinion
+from services.risk.learning.traffic import GIVEN
+from services.risk.learning.watch import SCORE, Watch
+
+LOOK_SECONDS: Final = 1.0
+CHALLENGER: Final = 2
+CHAMPION: Final = 3
+#: The roles by the number of their state, and the field of Models that has each.
+ROLES: Final = {CHAMPION: "champion", CHALLENGER: "challenger"}
+
+_in_force = gauge("luxor_risk_model_in_force", "1 while a model scores in a role: champion or challenger", ("role",))
+_refused = gauge(
+    "luxor_risk_model_refused",
+    "1 while this replica cannot read the model of a role, so that the one before or none is in force",
+    ("role",),
+)
+_drift = gauge(
+    "luxor_risk_model_drift_psi",
+    "How far the last 24 hours have moved from what the champion was trained on, as population stability index: of its score, and the most of "
+    "its columns; absent while too little was scored",
+    ("what",),
+)
+_log = get_logger()
+
+
+class Source(Protocol):
+    """Where models are kept."""
+
+    async def in_force(self) -> Mapping[int, str]:
+        """The versions of champion and challenger by the number of their state."""
+
+    async def content(self, version: str) -> bytes:
+        """A model's file."""
+
+
+class ModelsInForce:
+    """The models in force on this replica, and what they have seen."""
+
+    def __init__(self, source: Source, *, look_seconds: float = LOOK_SECONDS) -> None:
+        """Nothing is in force before the first look."""
+        self._source = source
+        self._look_seconds = look_seconds
+        self._watches: dict[str, Watch] = {}
+        self._versions: dict[int, str] = {}
+        #: Champion and challenger; a batch takes them once.
+        self.models = Models()
+        for role in ROLES.values():
+            _in_force.labels(role).set(0)
+            _refused.labels(role).set(0)
+
+    async def begin(self) -> None:
+        """Take the models in force before anything is served; one that cannot be read is left out."""
+        await self.look()
+
+    def scored(self, opinion: Opinion | None) -> None:
+        """Take note of what the champion was given and said, for its drift."""
+        if opinion is None or opinion.model is None or opinion.items.sample.rows == 0:
+            return
+        watch = self._watches.get(opinion.model.version)
+        if watch is not None:
+            watch.put(opinion.items.sample, opinion.scores.chance)
+
+    def watch_of(self, version: str) -> Watch | None:
+        """What a model in force has seen here; None for others."""
+        return self._watches.get(version)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until `stop`; what fails is logged and tried again."""
+        while not stop.is_set():
+            try:
+                await self.look()
+                await asyncio.to_thread(self.count, time.time())
+            except Exception as error:  # whatever the store says or a file holds, the models in force stay
+                _log.warning("MODELS_NOT_LOOKED_AT", why=str(error))
+            try:
+                async with asyncio.timeout(self._look_seconds):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def look(self) -> None:
+        """Take what has changed since the last look."""
+        versions = dict(await self._source.in_force())
+        for state, role in ROLES.items():
+            version = versions.get(state, "")
+            if version == self._versions.get(state, ""):
+                continue
+            if version:
+                await self._take(role, version)
+            else:
+                self._set(role, None)
+            self._versions[state] = version
+
+    async def _take(self, role: str, version: str) -> None:
+        known = {each.version: each for each in (self.models.champion, self.models.challenger) if each is not None}
+        model = known.get(version)
+        if model is None:
+            content = await self._source.content(version)
+            try:
+                model = await asyncio.to_thread(read_model, content, f"the stored {role} {version}", GIVEN)
+            except ModelFileRefused as error:
+                _refused.labels(role).set(1)
+                _log.error("MODEL_REFUSED", role=role, version=version, why=str(error))
+                return
+        self._set(role, model)
+
+    def _set(self, role: str, model: Model | None) -> None:
+        self.models = replace(self.models, **{role: model})
+        _refused.labels(role).set(0)
+        _in_force.labels(role).set(model is not None)
+        _log.info("MODEL_IN_FORCE", role=role, version="" if model is None else model.version)
+        champion = self.models.champion
+        if champion is None or champion.version not in self._watches:
+            self._watches = {} if champion is None else {champion.version: _watch(champion)}
+            for what in (SCORE, "columns"):
+                _drift.labels(what).set(0)
+                _drift.remove(what)
+
+    def count(self, seconds: float) -> None:
+        """Count what was scored as of a time (seconds since 1970), and tell the drift."""
+        for watch in list(self._watches.values()):
+            watch.count(seconds)
+            found = {drift.column: drift.index for drift in watch.drifts()}
+            if SCORE in found:
+                _drift.labels(SCORE).set(found.pop(SCORE))
+            if found:
+                _drift.labels("columns").set(max(found.values()))
+
+
+def _watch(model: Model) -> Watch:
+    return Watch(model.version, model.content.profiles)

@@ -1,0 +1,97 @@
+"""Outcomes beside what was assessed: to learn from, and to compare models on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from libs.store.database import Database
+from services.risk.learning.compared_scores import Answered, Scored, compared, scored_of
+from services.risk.learning.comparison import Compared
+from services.risk.learning.inspected import Found, is_violation
+from services.risk.outcomes import unpack_items
+from services.risk.store.inputs import StoredBatch
+
+COMPARED_MAX: Final = 5_000
+"""Outcomes that a comparison looks at, the newest."""
+_BATCHES: Final = 64
+
+_NEWEST: Final = """
+select assessed_day, assessed_batch, assessed_row, result from outcome
+where assessed_batch is not null and day > floor(extract(epoch from clock_timestamp()) / 86400)::integer - $1
+order by day desc, mrn limit $2
+"""
+_ANSWERS: Final = """
+select kept.day, kept.batch, kept.payload from assessment_batch kept
+join unnest($1::integer[], $2::bigint[]) as given(day, batch) on kept.day = given.day and kept.batch = given.batch
+"""
+_OF_BATCHES: Final = """
+select assessed_day, assessed_batch, assessed_row, result, items from outcome
+where assessed_batch is not null and (assessed_day, assessed_batch) >= ($1, $2)
+    and (assessed_day, assessed_batch) <= ($3, $4)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutcome:
+    """What an inspection found of a consignment, by its row in the stored answers of its batch."""
+
+    row: int
+    result: int
+    items: bytes
+
+    def found(self, row: int) -> Found:
+        """The same, at a row of the batch's consignments."""
+        items = {number: is_violation(result) for number, result, _ in unpack_items(self.items)}
+        return Found(row, is_violation(self.result), items)
+
+
+class InspectedStore:
+    """Outcomes with the places of what was inspected."""
+
+    def __init__(self, database: Database) -> None:
+        """Use risk's own database."""
+        self._database = database
+
+    async def count(self, from_day: int, until_day: int) -> int:
+        """How many consignments that were assessed on some days, both counted in, have an outcome."""
+        async with self._database.connection() as reader:
+            found: int = await reader.raw.fetchval(
+                "select count(*) from outcome where assessed_day between $1 and $2", from_day, until_day
+            )
+        return found
+
+    async def of_batches(self, batches: Sequence[StoredBatch]) -> Mapping[tuple[int, int], Sequence[StoredOutcome]]:
+        """The outcomes of what stands in batches that follow one another, by day and number of the batch."""
+        first, last = batches[0].place, batches[-1].place
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_OF_BATCHES, first.day, first.batch, last.day, last.batch)
+        found: dict[tuple[int, int], list[StoredOutcome]] = {}
+        for row in rows:
+            place = row["assessed_day"], row["assessed_batch"]
+            found.setdefault(place, []).append(StoredOutcome(row["assessed_row"], row["result"], row["items"]))
+        return found
+
+    async def compare(self, champion: str, challenger: str, *, days: int) -> Compared:
+        """Compare two models on what was inspected in the last days and both had scored; at most the newest COMPARED_MAX."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_NEWEST, days, COMPARED_MAX)
+        by_batch: dict[tuple[int, int], list[Answered]] = {}
+        for row in rows:
+            place = row["assessed_day"], row["assessed_batch"]
+            by_batch.setdefault(place, []).append(Answered(row["assessed_row"], is_violation(row["result"])))
+        found: list[Scored] = []
+        places = list(by_batch)
+        for start in range(0, len(places), _BATCHES):
+            asked = places[start : start + _BATCHES]
+            async with self._database.connection() as reader:
+                answers = await reader.raw.fetch(_ANSWERS, [day for day, _ in asked], [batch for _, batch in asked])
+            told = [(by_batch[row["day"], row["batch"]], row["payload"]) for row in answers]
+            found += await asyncio.to_thread(_scored, told, champion, challenger)
+        return await asyncio.to_thread(compared, found)
+
+
+def _scored(answers: Sequence[tuple[Sequence[Answered], Any]], champion: str, challenger: str) -> list[Scored]:
+    return [scored_of(payload, rows, champion, challenger) for rows, payload in answers]

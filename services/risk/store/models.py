@@ -1,0 +1,199 @@
+"""Models in the store: the files, where each stands, and who brought it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+from libs.store.database import Database, Transaction
+
+LISTED_MAX: Final = 200
+"""Models that are told at once."""
+KEPT_MAX: Final = 1_000
+"""Models that are kept; more are refused until old ones are removed."""
+
+_COLUMNS: Final = ", ".join(
+    [
+        "version, state, told, note, proposed_by, coalesce(challenged_by, '') as challenged_by",
+        "coalesce(activated_by, '') as activated_by, coalesce(retired_by, '') as retired_by",
+        *(
+            f"coalesce((extract(epoch from {name}) * 1000000)::bigint, 0) as {name}"
+            for name in ("proposed_at", "challenged_at", "activated_at", "retired_at")
+        ),
+    ]
+)
+
+
+class ModelState(IntEnum):
+    """Where a model stands. The numbers are stored, and those of luxor.risk.v1.ModelState."""
+
+    CANDIDATE = 1
+    CHALLENGER = 2
+    CHAMPION = 3
+    RETIRED = 4
+
+
+class ModelUnknown(Exception):  # an answer, as the names of the store's other refusals
+    """There is no model of that version."""
+
+
+class SamePerson(Exception):  # an answer
+    """Who proposed a model would put it in force; `who` names the one."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(who)
+        self.who = who
+
+
+class StateWrong(Exception):  # an answer
+    """What is asked for cannot be done with a model in its state."""
+
+    def __init__(self, state: ModelState) -> None:
+        super().__init__(state.name)
+        self.state = state
+
+
+class TooManyModels(Exception):  # an answer
+    """KEPT_MAX models are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A model as it is kept, without its file. Times are microseconds since 1970-01-01 UTC, 0 where it never was."""
+
+    version: str
+    state: ModelState
+    told: bytes
+    """What is told of it (services.risk.learning.summary)."""
+    note: str
+    proposed_by: str
+    proposed_at: int
+    challenged_by: str
+    challenged_at: int
+    activated_by: str
+    activated_at: int
+    retired_by: str
+    retired_at: int
+
+
+class ModelStore:
+    """The table `model`."""
+
+    def __init__(self, database: Database) -> None:
+        """Use risk's own database."""
+        self.database = database
+
+    async def add(self, tx: Transaction, version: str, content: bytes, told: bytes, note: str, by: str) -> StoredModel:
+        """Keep a model as a candidate; one that is kept already stays as it is. Raises TooManyModels."""
+        await _lock(tx)
+        found = await self._found(tx, version)
+        if found is not None:
+            return found
+        if await tx.raw.fetchval("select count(*) from model") >= KEPT_MAX:
+            raise TooManyModels
+        await tx.raw.execute(
+            "insert into model (version, state, content, told, note, proposed_by) values ($1, $2, $3, $4, $5, $6)",
+            version,
+            int(ModelState.CANDIDATE),
+            content,
+            told,
+            note,
+            by,
+        )
+        return await self._get(tx, version)
+
+    async def challenge(self, tx: Transaction, version: str, by: str) -> StoredModel:
+        """Make a candidate, or a retired model, the challenger. Raises ModelUnknown, StateWrong."""
+        await _lock(tx)
+        state = (await self._get(tx, version)).state
+        if state not in (ModelState.CANDIDATE, ModelState.RETIRED):
+            raise StateWrong(state)
+        await tx.raw.execute("update model set state = 1 where state = 2")
+        return await self._move(tx, version, ModelState.CHALLENGER, "challenged", by)
+
+    async def activate(self, tx: Transaction, version: str, by: str) -> StoredModel:
+        """Put the challenger, or a former champion, in force and retire the champion. Raises ModelUnknown, StateWrong, SamePerson."""
+        await _lock(tx)
+        model = await self._get(tx, version)
+        former = model.state is ModelState.RETIRED and model.activated_at > 0
+        if model.state is not ModelState.CHALLENGER and not former:
+            raise StateWrong(model.state)
+        if model.proposed_by == by:
+            raise SamePerson(by)
+        await tx.raw.execute(
+            "update model set state = 4, retired_by = $1, retired_at = clock_timestamp() where state = 3", by
+        )
+        return await self._move(tx, version, ModelState.CHAMPION, "activated", by)
+
+    async def retire(self, tx: Transaction, version: str, by: str) -> StoredModel:
+        """Take a model out. Raises ModelUnknown, StateWrong."""
+        await _lock(tx)
+        state = (await self._get(tx, version)).state
+        if state is ModelState.RETIRED:
+            raise StateWrong(state)
+        return await self._move(tx, version, ModelState.RETIRED, "retired", by)
+
+    async def listed(self, state: ModelState | None = None) -> list[StoredModel]:
+        """The models, the newest proposal first; of one state where it is given."""
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch(
+                f"select {_COLUMNS} from model where $1::smallint is null or state = $1 "  # noqa: S608  # names of our own
+                "order by proposed_at desc, version limit $2",
+                None if state is None else int(state),
+                LISTED_MAX,
+            )
+        return [_model(row) for row in rows]
+
+    async def get(self, version: str) -> StoredModel:
+        """A model, the champion for "". Raises ModelUnknown."""
+        async with self.database.connection() as reader:
+            if not version:
+                version = await reader.raw.fetchval("select version from model where state = 3") or ""
+            return await self._get(reader, version)
+
+    async def in_force(self) -> dict[int, str]:
+        """The versions of champion and challenger."""
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch("select version, state from model where state in (2, 3)")
+        return {ModelState(row["state"]): row["version"] for row in rows}
+
+    async def content(self, version: str) -> bytes:
+        """A model's file. Raises ModelUnknown."""
+        async with self.database.connection() as reader:
+            found: bytes | None = await reader.raw.fetchval("select content from model where version = $1", version)
+        if found is None:
+            raise ModelUnknown(version)
+        return found
+
+    async def _move(self, tx: Transaction, version: str, state: ModelState, what: str, by: str) -> StoredModel:
+        await tx.raw.execute(
+            f"update model set state = $2, {what}_by = $3, {what}_at = clock_timestamp() where version = $1",  # noqa: S608  # a name of our own
+            version,
+            int(state),
+            by,
+        )
+        return await self._get(tx, version)
+
+    async def _get(self, tx: Transaction, version: str) -> StoredModel:
+        found = await self._found(tx, version)
+        if found is None:
+            raise ModelUnknown(version)
+        return found
+
+    async def _found(self, tx: Transaction, version: str) -> StoredModel | None:
+        row = await tx.raw.fetchrow(
+            f"select {_COLUMNS} from model where version = $1",  # noqa: S608  # names of our own
+            version,
+        )
+        return None if row is None else _model(row)
+
+
+async def _lock(tx: Transaction) -> None:
+    """One changes models at a time; who reads waits for nobody."""
+    await tx.raw.execute("lock table model in share row exclusive mode")
+
+
+def _model(row: Any) -> StoredModel:
+    told = dict(row)
+    return StoredModel(**{**told, "state": ModelState(told["state"])})

@@ -12,7 +12,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import grpc.aio
 
@@ -48,6 +48,8 @@ class Start:
     """Its own database; open and migrated before any call is served and any background work begins."""
     replica: str
     """Name of this process among the replicas of its service."""
+    before_serving: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What is done once the store is open and migrated, before any call is served; all of it again after one has failed."""
 
     def neighbour(self, name: str) -> grpc.aio.Channel:
         """Open a channel to another service, with this service's own certificate."""
@@ -112,6 +114,7 @@ class Service:
         self._watch = StoreWatch(self.database, self.server.health)
         start = Start(service, environ, config, self.server, self.database, replica)
         self._background = assemble(start)
+        self._before_serving = start.before_serving
 
     async def run(self) -> None:
         """Open the store, bring its schema up to date, serve, and close."""
@@ -128,3 +131,5 @@ class Service:
             await migrate(self.database, self._package)
         else:
             await require_schema(self.database, self._package)
+        for step in self._before_serving:
+            await step()

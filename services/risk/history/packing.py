@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -41,23 +42,44 @@ def pack(facts: Mapping[str, int | str], arrays: Mapping[str, npt.NDArray[Any]])
     return b"".join([*parts, checksum.to_bytes(4, "little")])
 
 
+class Packed:
+    """Packed arrays, of which only those that are asked for are made."""
+
+    __slots__ = ("_places", "_view", "facts")
+
+    def __init__(self, content: bytes) -> None:
+        """Read the head and check the whole. Raises PackingError."""
+        view = self._view = memoryview(content)
+        start = len(_MAGIC) + _LENGTH
+        if len(view) < start + 4 or bytes(view[: len(_MAGIC)]) != _MAGIC:
+            raise PackingError(f"{len(view)} bytes that do not begin like packed history; they are something else")
+        if zlib.crc32(view[:-4]) != int.from_bytes(view[-4:], "little"):
+            raise PackingError(
+                "the checksum differs: the bytes were cut short or altered; take an older copy or rebuild"
+            )
+        at = start + int.from_bytes(view[len(_MAGIC) : start], "little")
+        head = msgspec.json.decode(view[start:at], type=_Head)
+        self.facts = head.facts
+        self._places: dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]] = {}
+        for name, told, shape in head.arrays:
+            kind = np.dtype(told)
+            self._places[name] = (at, kind, shape)
+            at += kind.itemsize * math.prod(shape)
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names of the arrays, in the order in which they were packed."""
+        return self._places.keys()
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """An array; read-only. Raises KeyError."""
+        at, kind, shape = self._places[name]
+        size = kind.itemsize * math.prod(shape)
+        values = np.frombuffer(self._view[at : at + size], kind).reshape(shape)
+        return values.astype(kind.newbyteorder("="), copy=False)
+
+
 def unpack(content: bytes) -> tuple[dict[str, int | str], dict[str, npt.NDArray[Any]]]:
     """Give back facts and arrays; the arrays are read-only. Raises PackingError."""
-    view = memoryview(content)
-    start = len(_MAGIC) + _LENGTH
-    if len(view) < start + 4 or bytes(view[: len(_MAGIC)]) != _MAGIC:
-        raise PackingError(f"{len(view)} bytes that do not begin like packed history; they are something else")
-    if zlib.crc32(view[:-4]) != int.from_bytes(view[-4:], "little"):
-        raise PackingError("the checksum differs: the bytes were cut short or altered; take an older copy or rebuild")
-    length = int.from_bytes(view[len(_MAGIC) : start], "little")
-    head = msgspec.json.decode(view[start : start + length], type=_Head)
-    arrays = {}
-    at = start + length
-    for name, dtype, shape in head.arrays:
-        kind = np.dtype(dtype)
-        size = kind.itemsize * int(np.prod(shape, dtype=np.int64))
-        arrays[name] = (
-            np.frombuffer(view[at : at + size], kind).reshape(shape).astype(kind.newbyteorder("="), copy=False)
-        )
-        at += size
-    return head.facts, arrays
+    packed = Packed(content)
+    return packed.facts, {name: packed.array(name) for name in packed.names}

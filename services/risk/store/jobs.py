@@ -24,7 +24,7 @@ KEPT_DAYS: Final = 400
 LISTED_MAX: Final = 200
 
 _COLUMNS: Final = (
-    "id, kind, state, request, progress, result, done, total, error, started_by, attempt, "
+    "id, kind, state, told, request, progress, result, done, total, error, started_by, attempt, "
     "(extract(epoch from started_at) * 1000000)::bigint as started_at, "
     "(extract(epoch from ended_at) * 1000000)::bigint as ended_at"
 )
@@ -57,6 +57,8 @@ class Job:
     id: int
     kind: JobKind
     state: JobState
+    told: bytes
+    """What lists tell of it; short."""
     request: bytes
     progress: bytes
     """What the job itself keeps to go on from; empty before its first step."""
@@ -86,8 +88,10 @@ class Jobs:
         """Use risk's own database."""
         self.database = database
 
-    async def add(self, tx: Transaction, kind: JobKind, request: bytes, started_by: str) -> int:
-        """Have something done; gives its id. Raises TooManyJobs."""
+    async def add(
+        self, tx: Transaction, kind: JobKind, request: bytes, started_by: str, *, told: bytes = b"", total: int = 0
+    ) -> int:
+        """Have something done; gives its id. `told` is what lists tell of it. Raises TooManyJobs."""
         # One counts at a time, or two callers would both find room for the last one.
         await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor risk job'))")
         count = await tx.raw.fetchval(
@@ -96,11 +100,13 @@ class Jobs:
         if count >= OPEN_MAX:
             raise TooManyJobs(f"{count} jobs of this kind are open")
         number: int = await tx.raw.fetchval(
-            "insert into job (kind, state, request, started_by) values ($1, $2, $3, $4) returning id",
+            "insert into job (kind, state, request, started_by, told, total) values ($1, $2, $3, $4, $5, $6) returning id",
             int(kind),
             int(JobState.WAITING),
             request,
             started_by,
+            told,
+            total,
         )
         return number
 
@@ -115,10 +121,10 @@ class Jobs:
         return None if row is None else _job(row)
 
     async def listed(self, kind: JobKind, *, before: int | None = None, rows_max: int = LISTED_MAX) -> list[Job]:
-        """Jobs of a kind, the newest first, without requests' progress and results; those before an id where given."""
+        """Jobs of a kind, the newest first, without request, progress and result; those before an id where given."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
-                f"select {_COLUMNS.replace('progress, result', _NOTHING)} from job "  # noqa: S608  # names of our own
+                f"select {_COLUMNS.replace('request, progress, result', _NOTHING)} from job "  # noqa: S608  # names of our own
                 "where kind = $1 and ($2::bigint is null or id < $2) order by id desc limit $3",
                 int(kind),
                 before,
@@ -224,7 +230,7 @@ async def purge_jobs(database: Database) -> None:
         )
 
 
-_NOTHING: Final = "''::bytea as progress, ''::bytea as result"
+_NOTHING: Final = "''::bytea as request, ''::bytea as progress, ''::bytea as result"
 
 
 async def _changed(tx: Transaction, job: Job, changes: str, values: Sequence[Any]) -> None:

@@ -84,7 +84,7 @@ def upgrade() -> None:
         "create table job (id bigint generated always as identity primary key, kind smallint not null, "
         "state smallint not null, request bytea not null, progress bytea not null default ''::bytea, "
         "result bytea not null default ''::bytea, done bigint not null default 0, total bigint not null default 0, "
-        "attempt integer not null default 0, tries smallint not null default 0, "
+        "attempt integer not null default 0, tries smallint not null default 0, told bytea not null default ''::bytea, "
         "error text not null default '', started_by text not null, started_at timestamptz not null default clock_timestamp(), "
         "ended_at timestamptz)"
     )

@@ -23,6 +23,8 @@ async def list_seeds(seeds: Seeds, request: pb.ListSeedsRequest, told_after_days
     token = request.page_token
     if token and not (token.isascii() and token.isdigit() and int(token) <= _END):
         raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token")
+    # The week ahead is there from the first question on, and is not waited for until housekeeping runs.
+    await seeds.made_ahead()
     # One more than is told, to know whether there is a next page.
     found = await seeds.told(int(token) if token else _END, rows + 1)
     page = found[:rows]

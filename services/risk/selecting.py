@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -100,6 +100,10 @@ def choose(
         lanes=texts.ints("lane").values,
     )
     selected = select(parameters, past.seeds, past.tally, assessed)
+    if len(table.strings("mrn").compact().dictionary) < rows:
+        # The call names a consignment in several versions: what the first is drawn into stays for the next.
+        assessed = replace(assessed, before=drawn_within(assessed, selected, table.ints("version").values))
+        selected = select(parameters, past.seeds, past.tally, assessed)
     columns: dict[str, Column] = {
         "lane": Ints.of(selected.lane),
         "selection": Strings.constant(parameters.version, rows),
@@ -118,10 +122,25 @@ def choose(
 
 def days_of_seeds(parameters: Parameters | None, known: Known, table: Table) -> list[int]:
     """The days whose seeds the draws of a batch need, days since 1970; none where nothing is drawn."""
-    if parameters is None or not parameters.draws:
+    stays = known.drawn is not None and known.drawn.lane.any()
+    if parameters is None or not (parameters.draws or stays):
         return []
     found: list[int] = np.unique(periods_of(table.strings("mrn").tolist(), day_of(known.now))).tolist()
     return found
+
+
+def drawn_within(assessed: Assessed, selected: Selected, versions: npt.NDArray[np.int64]) -> Drawn:
+    """What earlier versions were drawn into, those of the same batch too."""
+    before = Drawn(*(each.copy() for each in (assessed.before.lane, assessed.before.cause, assessed.before.chance_ppm)))
+    gravest: dict[str, tuple[int, int, int]] = {}
+    for row in np.argsort(versions, kind="stable").tolist():
+        mrn = assessed.mrns[row]
+        known = gravest.get(mrn)
+        if known is not None and known[0] > before.lane[row]:
+            before.lane[row], before.cause[row], before.chance_ppm[row] = known
+        if selected.cause[row] >= Cause.MINIMUM and (known is None or selected.lane[row] > known[0]):
+            gravest[mrn] = int(selected.lane[row]), int(selected.cause[row]), int(selected.chance_ppm[row])
+    return before
 
 
 def offices_of(parameters: Parameters, table: Table) -> Strings:

@@ -20,9 +20,6 @@ from services.risk.rules import RuleSet, load_rule_set
 
 CASES = Path(__file__).parent / "cases"
 PROFILE = Path(__file__).parents[2] / "services" / "risk" / "profiles" / "first_light.yaml"
-#: Settings of a service whose lanes are what rules and score call for; nothing is drawn.
-WITHOUT_DRAWS = PROFILE.parent / "data" / "selection_without_draws.yaml"
-RULES_ALONE = {"LUXOR_RISK_SELECTION": str(WITHOUT_DRAWS)}
 TODAY = date(2026, 11, 25)
 
 

@@ -21,7 +21,7 @@ from services.risk.assessing import Assessed, assess_batch
 from services.risk.history import Kind, Outcomes, party_keys
 from services.risk.memory import SNAPSHOT, Memory
 from services.risk.store.log import Store
-from tests.risk.filings import RULES_ALONE, table
+from tests.risk.filings import table
 from tests.risk.test_parties import in_force
 from tests.risk.test_service import request, stub
 
@@ -266,6 +266,6 @@ async def test_a_service_that_restarts_knows_what_it_assessed_and_finds_the_spli
         return Table.decode(answer.assessments).child("findings").strings("rule").tolist()
 
     for number, expected in enumerate(([], [], ["SPLIT_UNDER_THRESHOLD"])):
-        async with running("risk", assemble, database_url, environ=RULES_ALONE, data_dir=tmp_path) as risk:
+        async with running("risk", assemble, database_url, data_dir=tmp_path) as risk:
             assert await rules_hit(number) == expected
         assert (tmp_path / "risk" / SNAPSHOT).exists()

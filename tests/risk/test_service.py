@@ -27,7 +27,7 @@ from services.risk.__main__ import assemble
 from services.risk.rules import RuleSet
 from services.risk.scoring import assess
 from services.risk.store.log import Store
-from tests.risk.filings import PROFILE, RULES_ALONE, first_light, table
+from tests.risk.filings import PROFILE, first_light, table
 
 CLEARANCE = pb.PURPOSE_CLEARANCE
 GIFT = {"nature": "NATURE_GIFT", "items": [{"merchant_product_id": ""}]}
@@ -36,7 +36,7 @@ GIFT = {"nature": "NATURE_GIFT", "items": [{"merchant_product_id": ""}]}
 @pytest_asyncio.fixture
 async def risk(database_url: str) -> AsyncIterator[Running]:
     """Risk as it starts alone."""
-    async with running("risk", assemble, database_url, environ=RULES_ALONE) as service:
+    async with running("risk", assemble, database_url) as service:
         yield service
 
 

@@ -17,7 +17,7 @@ from libs.server.config import ConfigError
 from libs.server.testing import Running, running
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import PROFILES, assemble
-from tests.risk.filings import RULES_ALONE, table
+from tests.risk.filings import table
 from tests.risk.test_service import refusal, request, stub
 
 CARTRIDGES = {"description": "Hunting rifle ammunition", "commodity_code": "930630"}
@@ -27,7 +27,7 @@ FIREARM = {"type": "FIREARM", "reference": "A-1"}
 @pytest_asyncio.fixture
 async def risk(database_url: str) -> AsyncIterator[Running]:
     """Risk as it starts alone."""
-    async with running("risk", assemble, database_url, environ=RULES_ALONE) as service:
+    async with running("risk", assemble, database_url) as service:
         yield service
 
 

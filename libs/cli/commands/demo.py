@@ -40,7 +40,7 @@ def _demo(context: "Context", count: int, seed: int, scenario: str, keep: bool) 
     signal.signal(signal.SIGTERM, _interrupt)
     directory = _directory()
     try:
-        with _started(LocalSystem(directory, env=_settings()), progress_out) as system, _bars() as (bars, progress):
+        with _started(LocalSystem(directory), progress_out) as system, _bars() as (bars, progress):
             try:
                 outcome = run(demonstration.run(system, count=count, seed=seed, scenario=scenario, progress=progress))
             except ScenarioError as error:
@@ -66,14 +66,6 @@ def _demo(context: "Context", count: int, seed: int, scenario: str, keep: bool) 
 
 
 demo = command("demo", short_help="See the whole system at work on simulated traffic, then stop it.")(_demo)
-
-
-def _settings() -> dict[str, str]:
-    """Nothing is drawn, so that the same seed gets the same lanes; unless selection is set already."""
-    from libs.cli.processes import ROOT
-
-    selection = ROOT / "services" / "risk" / "profiles" / "data" / "selection_without_draws.yaml"
-    return {} if os.environ.get("LUXOR_RISK_SELECTION") else {"LUXOR_RISK_SELECTION": str(selection)}
 
 
 def _interrupt(*_: object) -> None:

@@ -182,6 +182,7 @@ class _Selection:
         rows = np.flatnonzero(before.lane > self.lane)
         self.lane[rows], self.cause[rows], self.finding[rows] = before.lane[rows], before.cause[rows], -1
         self.chance_ppm[rows] = before.chance_ppm[rows]
+        self.drawn[rows] = True
 
     def _by_minimum(self, office: OfficeText, rows: IntArray) -> None:
         for lane in PRECEDENCE:

@@ -60,6 +60,12 @@ class Seeds:
             day: int = await reader.raw.fetchval(f"select {TODAY}")
         return day, (await self.of([day]))[day]
 
+    async def made_ahead(self) -> int:
+        """Make the seeds of the present day and of the week ahead, where they are not there; gives the present day."""
+        today, _ = await self.present()
+        await self.of(range(today, today + DAYS_AHEAD + 1))
+        return today
+
     async def told(self, before: int, rows_max: int) -> list[MadeSeed]:
         """The latest seeds of days before a day, the latest first."""
         async with self._database.connection() as reader:
@@ -81,9 +87,7 @@ class Seeds:
 
 async def keep_seeds(database: Database) -> None:
     """Make the seeds of the present day and the week ahead, and forget those that no answer refers to any more."""
-    seeds = Seeds(database)
-    today, _ = await seeds.present()
-    await seeds.of(range(today, today + DAYS_AHEAD + 1))
+    today = await Seeds(database).made_ahead()
     async with database.transaction() as tx:
         # A day more than consignments are drawn by, for those who assess at midnight.
         await tx.raw.execute("delete from draw_seed where period < $1", today - PERIODS_BACK - 1)

@@ -160,10 +160,10 @@ MISTAKES = {
         "data.wards)",
         "profile.yaml:22:45: rule SECOND_RULE: condition: undeclared reference to 'data.wards'",
     ),
-    "a form that conditions do not have": (
+    "values of two kinds compared": (
         "item.description.hasWord(data.words)",
-        "consignment.items[0].gift",
-        "profile.yaml:22:33: rule SECOND_RULE: condition: only a table of the profile's data can be indexed",
+        "item.quantity_milli > '5'",
+        "profile.yaml:22:36: rule SECOND_RULE: condition: found no matching overload for '_>_'",
     ),
     "a consignment's condition on an item": (
         "judges: item",

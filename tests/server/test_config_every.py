@@ -44,7 +44,6 @@ WRONG_TEXT = {
     "STATISTICS_TARGET": ["statistics:74050000"],
     "PROFILE": ["/nowhere/profile.yaml"],
     "SECRET_FILE": ["/nowhere", __file__],
-    "SELECTION": ["/nowhere", __file__],
     "LISTS": ["/nowhere", str(Path(__file__).parent)],
     "CONTROLS": ["/nowhere", str(Path(__file__).parent)],
     "RULEBOOKS": ["/nowhere"],

@@ -65,7 +65,8 @@ _LAYOUT: Final[dict[str, tuple[str, ...]]] = {
     "Select": ("1 operand Node", "2 field string", "3 test_only bool"),
     "Call": ("1 target ?Node", "2 function string", "3 args *Node"),
     "List": ("1 elements *Node",),
-    "Struct": ("1 message string",),
+    "Struct": ("1 message string", "2 entries *Entry"),
+    "Entry": ("3 key ?Node", "4 value Node"),
     "Loop": (
         "1 variable string",
         "8 second_variable string",
@@ -183,10 +184,11 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """An expression of a form that is never compiled; `form` names it."""
+    """An expression of a form that is never compiled; `form` names it, `parts` are the expressions in it."""
 
     id: int
     form: str
+    parts: tuple[Expr, ...] = ()
 
 
 Expr = Literal | Name | Select | Call | ListOf | Loop | Other
@@ -256,14 +258,28 @@ def _expr(node: Any, references: dict[int, Any]) -> Expr:
         return ListOf(node.id, tuple(_expr(element, references) for element in node.list.elements))
     if node.HasField("loop"):
         return _loop(node, references)
-    return Other(node.id, "a map or message written out")
+    parts = [part for entry in node.struct.entries for part in (entry.key, entry.value) if part.id]
+    return Other(node.id, "a map or message written out", tuple(_expr(part, references) for part in parts))
 
 
 def _loop(node: Any, references: dict[int, Any]) -> Expr:
     loop = node.loop
-    if loop.second_variable:
-        return Other(node.id, "a macro over two variables")
     parts = {name: _expr(getattr(loop, name), references) for name in ("range", "initial", "step", "result")}
+    if loop.second_variable:
+        return Other(node.id, "a macro over two variables", tuple(parts.values()))
     return Loop(
         node.id, loop.variable, parts["range"], loop.accumulator, parts["initial"], parts["step"], parts["result"]
     )
+
+
+def parts_of(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions that an expression consists of."""
+    if isinstance(expr, Select):
+        return (expr.operand,)
+    if isinstance(expr, Call):
+        return expr.args
+    if isinstance(expr, ListOf):
+        return expr.elements
+    if isinstance(expr, Loop):
+        return expr.range, expr.initial, expr.step, expr.result
+    return expr.parts if isinstance(expr, Other) else ()

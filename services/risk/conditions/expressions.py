@@ -1,7 +1,7 @@
 """Conditions: text in CEL → something that judges a whole batch.
 
 `Conditions` compiles the conditions of one profile, `Judged` says for each row whether a condition holds, and where it
-could not be judged because a value is absent or an operation failed.
+could not be judged: it is unknown, since a value is absent, or an error, since an operation failed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.risk.conditions.checked import Checked, read_checked
+from services.risk.conditions.checked import Call, Checked, Expr, Literal, parts_of, read_checked
 from services.risk.conditions.compiler import Compiler
+from services.risk.conditions.fallback import Fallback, settled
 from services.risk.conditions.frames import ROOT, Batch, Node, Source, Spec
-from services.risk.conditions.macros import UnsupportedError
-from services.risk.conditions.vectors import BoolArray
+from services.risk.conditions.grouping import Need, can_matter, narrowed, needs_of
+from services.risk.conditions.macros import MistakeError, names
+from services.risk.conditions.vectors import BoolArray, without
 from services.risk.conditions.vocabulary import Vocabulary
 
 #: A condition longer than this is a programme, not a rule.
@@ -44,6 +46,11 @@ class Condition:
     spec: Spec
     parsed: Any
     """The CEL library's own form, which evaluates one row at a time."""
+    needs: tuple[Need, ...] = ()
+    """What it needs of columns; in a row that does not meet one it is false."""
+    fallback: str | None = None
+    """Why the library evaluates it row by row, with the place; None where it is compiled wholly."""
+    library: Fallback | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,14 @@ class Judged:
 
     holds: BoolArray
     failed: BoolArray | None
+    """The rows that could not be judged, for either reason."""
+    unknown: BoolArray | None = None
+    """Those of them where something absent is the reason; in the others an operation failed."""
+
+    @property
+    def errors(self) -> BoolArray | None:
+        """The rows in which an operation failed, such as a division by zero."""
+        return without(self.failed, self.unknown)
 
 
 class Conditions:
@@ -74,16 +89,31 @@ class Conditions:
         kind = tree.kinds.get(tree.expr.id)
         if kind is None or kind.name != "bool":
             raise ConditionError("a condition must give true or false", 1, 1)
-        try:
-            node = self._compiler.compile(tree)
-        except UnsupportedError as error:
-            raise ConditionError(str(error), *_place(text, tree, error.node_id)) from None
-        spec = self._compiler.items if on_items else ROOT
-        if node.spec is not None and node.spec is not spec and node.spec is not ROOT:
+        if not on_items and "item" in names(tree.expr):
             raise ConditionError(
                 "`item` can be used only in a condition on items; walk consignment.items by exists or all", 1, 1
             )
-        return Condition(text, on_items, node, spec, parsed)
+        try:
+            self._check_patterns(tree.expr)
+            node, left_out = self._compiler.compile(tree)
+        except MistakeError as error:
+            raise ConditionError(str(error), *_place(text, tree, error.node_id)) from None
+        spec = self._compiler.items if on_items else ROOT
+        if not left_out:
+            return Condition(text, on_items, node, spec, parsed, needs_of(node))
+        line, column = _place(text, tree, left_out[0].node_id)
+        reason = f"line {line}, column {column}: {left_out[0]}"
+        library = Fallback.of(self.vocabulary, parsed, tree)
+        return Condition(text, on_items, node, spec, parsed, needs_of(node), reason, library)
+
+    def _check_patterns(self, expr: Expr) -> None:
+        """Check the patterns of `matches` wherever they stand, also in parts that are not compiled."""
+        if isinstance(expr, Call) and expr.function == "matches" and isinstance(expr.args[1], Literal):
+            error = self.vocabulary.pattern_error(str(expr.args[1].value))
+            if error:
+                raise MistakeError(expr.args[1].id, f"the pattern of matches() cannot be used: {error}")
+        for part in parts_of(expr):
+            self._check_patterns(part)
 
     def _parse(self, text: str) -> Any:
         try:
@@ -108,13 +138,45 @@ def _place(text: str, tree: Checked, node_id: int) -> tuple[int, int]:
     return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-def judge(condition: Condition, batch: Batch) -> Judged:
-    """Judge a condition on every row of a batch: every consignment, or every item in the order of the items' table."""
+def judge(condition: Condition, batch: Batch, scope: BoolArray | None = None) -> Judged:
+    """Judge a condition on every row of a batch: every consignment, or every item in the order of the items' table.
+
+    With `scope`, one truth value a row, only the rows in it must be right: what falls back to the library is evaluated in
+    them alone.
+    """
+    rows = batch.rows(condition.spec)
+    if not can_matter(condition.needs, batch):
+        return Judged(np.broadcast_to(np.False_, rows), None)
+    part = narrowed(condition.needs, batch)
+    if part is batch:
+        return _judged(condition, batch, scope)
+    assert part.index is not None
+    index = part.frame(condition.spec).elements if condition.on_items else part.index
+    judged = _judged(condition, part, None if scope is None else scope[index])
+
+    def spread(mask: BoolArray | None) -> BoolArray | None:
+        if mask is None:
+            return None
+        whole = np.zeros(rows, bool)
+        whole[index] = mask
+        return whole
+
+    holds = spread(judged.holds)
+    assert holds is not None
+    return Judged(holds, spread(judged.failed), spread(judged.unknown))
+
+
+def _judged(condition: Condition, batch: Batch, scope: BoolArray | None) -> Judged:
     vec = batch.at(condition.node, condition.spec)
-    failed = vec.unusable()
+    if condition.library is not None:
+        vec = settled(vec, condition.library, batch, condition.spec, scope)
+    failed, unknown = vec.unusable(), vec.unknown()
     holds = vec.data if failed is None else vec.data & ~failed
-    if np.ndim(holds) == 0 or (failed is not None and failed.ndim == 0):
-        rows = batch.rows(condition.spec)
+    rows = batch.rows(condition.spec)
+
+    def full(mask: Any) -> Any:
+        return mask if mask is None or np.ndim(mask) else np.broadcast_to(mask, rows)
+
+    if np.ndim(holds) == 0:
         holds = np.broadcast_to(holds, rows)
-        failed = None if failed is None else np.broadcast_to(failed, rows)
-    return Judged(holds, failed)
+    return Judged(holds, full(failed), full(unknown))

@@ -8,8 +8,8 @@ computes each node once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, Protocol
+from collections.abc import Hashable, Iterable
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -61,15 +61,60 @@ class Frame:
         self.base = segments.base
 
 
-class Batch:
-    """The evaluation of one batch: remembers every node's vector and every frame."""
+class Taken:
+    """Some rows of a source, in rising order. The tables below them stay whole: rows point into them."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, index: IntArray) -> None:
+        self.source, self.index, self.rows = source, index, len(index)
+
+    def column(self, path: str, name: str) -> Vec:
+        """A column over these rows, or the whole column of a table below."""
+        vec = self.source.column(path, name)
+        return vec if path else vec.take(self.index)
+
+
+class ColumnNode(Protocol):
+    """A node that reads a column."""
+
+    path: str
+    name: str
+
+    def read(self, source: Source) -> Vec:
+        """The column over all rows of its table."""
+        ...
+
+
+class Batch:
+    """The evaluation of one batch: remembers every column, every node's vector and every frame. With `whole` it is a
+    part of that batch, the consignments of `index`.
+    """
+
+    def __init__(self, source: Source, whole: Batch | None = None, index: IntArray | None = None) -> None:
         self.source = source
+        self.whole, self.index = whole, index
+        #: What others remember of this batch, by keys of their own.
+        self.memo: dict[Hashable, Any] = {}
+        self._columns: dict[tuple[str, str], Vec] = {}
         self._values: dict[Node, Vec] = {}
         self._lifted: dict[tuple[Node, Spec], Vec] = {}
         self._frames: dict[Spec, Frame] = {}
         self._indices: dict[tuple[Spec, Spec | None], IntArray] = {}
+
+    def part(self, index: IntArray) -> Batch:
+        """The evaluation of some consignments of this batch alone."""
+        return Batch(Taken(self.source, index), self, index)
+
+    def column(self, node: ColumnNode) -> Vec:
+        """A column over all rows of its table; those of the consignments over the rows of this batch."""
+        vec = self._columns.get((node.path, node.name))
+        if vec is None:
+            if self.whole is None or self.index is None:
+                vec = node.read(self.source)
+            else:
+                vec = self.whole.column(node)
+                vec = vec if node.path else vec.take(self.index)
+            self._columns[node.path, node.name] = vec
+        return vec
 
     def frame(self, spec: Spec) -> Frame:
         """The frame of this batch; `spec` is not the outermost."""

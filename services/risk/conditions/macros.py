@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from services.risk.conditions.checked import Call, Expr, ListOf, Literal, Loop, Name, Select
+from services.risk.conditions.checked import Call, Expr, ListOf, Literal, Loop, Name, Other, Select
 
 
 class UnsupportedError(ValueError):
-    """A form that CEL allows and conditions do not have; `node_id` tells where."""
+    """A form that CEL allows and that is not compiled; `node_id` tells where."""
+
+    def __init__(self, node_id: int, message: str) -> None:
+        super().__init__(message)
+        self.node_id = node_id
+
+
+class MistakeError(ValueError):
+    """Something that can never be evaluated; `node_id` tells where."""
 
     def __init__(self, node_id: int, message: str) -> None:
         super().__init__(message)
@@ -14,6 +22,7 @@ class UnsupportedError(ValueError):
 
 
 def names(expr: Expr) -> set[str]:
+    """The variables that an expression takes from around it."""
     if isinstance(expr, Name):
         return {expr.name}
     if isinstance(expr, Select):
@@ -24,7 +33,7 @@ def names(expr: Expr) -> set[str]:
         return set().union(*map(names, expr.elements))
     if isinstance(expr, Loop):
         return names(expr.range) | (names(expr.step) - {expr.variable, expr.accumulator})
-    return set()
+    return set().union(*map(names, expr.parts)) if isinstance(expr, Other) else set()
 
 
 def macro_of(expr: Loop) -> tuple[str, Expr]:
@@ -46,9 +55,7 @@ def macro_of(expr: Loop) -> tuple[str, Expr]:
             return "exists_one", step.args[0]
         if isinstance(expr.initial, ListOf) and _appends_variable(step.args[1], expr.variable):
             return "filter", step.args[0]
-    raise UnsupportedError(
-        expr.id, "this macro is not supported; there are exists, all, exists_one and the size of a filter"
-    )
+    raise UnsupportedError(expr.id, "this macro is not compiled; exists, all, exists_one and the size of a filter are")
 
 
 def _appends_variable(expr: Expr, variable: str) -> bool:

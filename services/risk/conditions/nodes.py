@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from services.risk.conditions import vectors
-from services.risk.conditions.frames import Batch, Node, Spec, innermost
+from services.risk.conditions.frames import Batch, Frame, Node, Source, Spec, innermost
 from services.risk.conditions.textual import Pool, numbered
-from services.risk.conditions.vectors import BoolArray, Interned, Segments, Vec, either, some
+from services.risk.conditions.vectors import BoolArray, Interned, Mask, Segments, Vec, some
 
 
 class Const(Node):
@@ -31,13 +31,16 @@ class Column(Node):
 
     __slots__ = ("name", "path", "pool")
 
-    def __init__(self, spec: Spec, path: str, name: str) -> None:
-        self.spec, self.path, self.name = spec, path, name
-        self.pool = Pool()
+    def __init__(self, spec: Spec, path: str, name: str, pool: Pool) -> None:
+        self.spec, self.path, self.name, self.pool = spec, path, name, pool
+
+    def read(self, source: Source) -> Vec:
+        """The column over all rows of its table."""
+        return numbered(source.column(self.path, self.name), self.pool)
 
     def compute(self, batch: Batch) -> Vec:
         assert self.spec is not None
-        vec = numbered(batch.source.column(self.path, self.name), self.pool)
+        vec = batch.column(self)
         return vec if self.spec.parent is None else vec.take(batch.frame(self.spec).elements)
 
 
@@ -81,12 +84,13 @@ class Failing(Node):
         self.arg, self.spec = arg, arg.spec
 
     def compute(self, batch: Batch) -> Vec:
-        return Vec(np.True_, batch.at(self.arg, self.spec).err)
+        vec = batch.at(self.arg, self.spec)
+        return Vec(np.True_, vec.err, None, vec.unk)
 
 
 class NullAsFiller(Node):
     """A string whose nulls count as "", which no list of the profile's data holds: `in` a list is false for a null, not
-    an error.
+    unknown.
     """
 
     __slots__ = ("arg",)
@@ -96,11 +100,11 @@ class NullAsFiller(Node):
 
     def compute(self, batch: Batch) -> Vec:
         vec = batch.at(self.arg, self.spec)
-        return Vec(vec.data, vec.err)
+        return Vec(vec.data, vec.err, None, vec.unk)
 
 
 class Strict(Node):
-    """An operator that fails where an operand failed or is null, and where its kernel says so."""
+    """An operator that needs the value of every operand, and fails where its kernel says so."""
 
     __slots__ = ("args", "kernel")
 
@@ -110,9 +114,7 @@ class Strict(Node):
     def compute(self, batch: Batch) -> Vec:
         operands = [batch.at(arg, self.spec) for arg in self.args]
         data, err = self.kernel(*(operand.data for operand in operands))
-        for operand in operands:
-            err = either(err, operand.unusable())
-        return Vec(data, err)
+        return vectors.strictly(data, err, operands)
 
 
 class And(Node):
@@ -126,7 +128,7 @@ class And(Node):
     def compute(self, batch: Batch) -> Vec:
         total = batch.at(self.args[0], self.spec)
         for arg in self.args[1:]:
-            if total.err is None and total.null is None and not np.count_nonzero(total.data):
+            if total.certain and not np.count_nonzero(total.data):
                 return total
             total = vectors.conjunction(total, batch.at(arg, self.spec))
         return total
@@ -143,7 +145,7 @@ class Or(Node):
     def compute(self, batch: Batch) -> Vec:
         total = batch.at(self.args[0], self.spec)
         for arg in self.args[1:]:
-            if total.err is None and total.null is None and np.count_nonzero(total.data) == np.size(total.data):
+            if total.certain and np.count_nonzero(total.data) == np.size(total.data):
                 return total
             total = vectors.disjunction(total, batch.at(arg, self.spec))
         return total
@@ -161,7 +163,7 @@ class Choose(Node):
     def compute(self, batch: Batch) -> Vec:
         condition, yes, no = (batch.at(arg, self.spec) for arg in (self.condition, self.yes, self.no))
         picked = np.broadcast_to(condition.data, batch.rows(self.spec))
-        return vectors.choose(Vec(picked, condition.err, condition.null), yes, no)
+        return vectors.choose(Vec(picked, condition.err, condition.null, condition.unk), yes, no)
 
 
 class Equal(Node):
@@ -187,7 +189,7 @@ class IsNull(Node):
 
     def compute(self, batch: Batch) -> Vec:
         vec = batch.at(self.arg, self.spec)
-        return Vec(np.zeros(batch.rows(self.spec), bool) if vec.null is None else vec.null, vec.err)
+        return Vec(np.zeros(batch.rows(self.spec), bool) if vec.null is None else vec.null, vec.err, None, vec.unk)
 
 
 class Within(Node):
@@ -201,14 +203,14 @@ class Within(Node):
     def compute(self, batch: Batch) -> Vec:
         vec = batch.at(self.arg, self.spec)
         if len(self.members) == 0:
-            return Vec(np.zeros(batch.rows(self.spec), bool), vec.err)
+            return Vec(np.zeros(batch.rows(self.spec), bool), vec.err, None, vec.unk)
         if len(self.members) <= 4:
             found = vec.data == self.members[0]
             for member in self.members[1:]:
                 found = found | (vec.data == member)
         else:
             found = np.isin(vec.data, self.members)
-        return Vec(found if vec.null is None else found & ~vec.null, vec.err)
+        return Vec(found if vec.null is None else found & ~vec.null, vec.err, None, vec.unk)
 
 
 class Size(Node):
@@ -236,17 +238,41 @@ class Walk(Node):
     def compute(self, batch: Batch) -> Vec:
         frame = batch.frame(self.inner)
         vec = batch.at(self.body, self.inner)
-        bad = vec.unusable()
         data: BoolArray = np.broadcast_to(vec.data, frame.rows)
-        certain = data if bad is None else data & ~bad
-        failed = None if bad is None else vectors.per_segment(np.broadcast_to(bad, frame.rows), frame.offsets) > 0
-        hits = vectors.per_segment(certain, frame.offsets)
-        if self.kind == "exists":
-            return Vec(hits > 0, None if failed is None else some(failed & (hits == 0)))
+        bad = vec.unusable()
+        if bad is None:
+            hits = vectors.per_segment(data, frame.offsets)
+            return Vec(self._of(hits, frame.offsets))
+        bad = np.broadcast_to(bad, frame.rows)
+        hits = vectors.per_segment(data & ~bad, frame.offsets)
         if self.kind == "all":
-            misses = vectors.per_segment(~data if bad is None else ~data & ~bad, frame.offsets)
-            return Vec(misses == 0, None if failed is None else some(failed & (misses == 0)))
-        return Vec(hits == 1 if self.kind == "exists_one" else hits, None if failed is None else some(failed))
+            decided = vectors.per_segment(~data & ~bad, frame.offsets) > 0
+            return self._folded(~decided, decided, vec, frame)
+        if self.kind == "exists":
+            return self._folded(hits > 0, hits > 0, vec, frame)
+        # These two are folds of a ternary: the last element that has no value decides whether it is error or unknown.
+        failed, last = vectors.last_of(bad, frame.offsets)
+        unknown = vec.unknown()
+        if unknown is None:
+            return Vec(self._of(hits, frame.offsets), some(failed))
+        unk = some(failed & np.broadcast_to(unknown, frame.rows)[last]) if frame.rows else None
+        return Vec(self._of(hits, frame.offsets), vectors.without(some(failed), unk), None, unk)
+
+    def _of(self, hits: vectors.IntArray, offsets: vectors.IntArray) -> Any:
+        if self.kind == "all":
+            return hits == offsets[1:] - offsets[:-1]
+        return hits if self.kind == "count" else hits == 1 if self.kind == "exists_one" else hits > 0
+
+    def _folded(self, data: BoolArray, decided: BoolArray, vec: Vec, frame: Frame) -> Vec:
+        """`exists` and `all` fold by `||` and `&&`: where no element decides, an unknown one wins over an error."""
+
+        def undecided(mask: Mask) -> Mask:
+            if mask is None:
+                return None
+            return some((vectors.per_segment(np.broadcast_to(mask, frame.rows), frame.offsets) > 0) & ~decided)
+
+        unk = undecided(vec.unknown())
+        return Vec(data, vectors.without(undecided(vec.err), unk), None, unk)
 
 
 def fold(node: Node) -> Node:

@@ -7,17 +7,18 @@ and a function's results stand in an array by that number: for known texts a who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from services.risk.conditions.frames import Batch, Node, innermost
-from services.risk.conditions.vectors import IntArray, Interned, Mask, Vec, either, some
+from services.risk.conditions.vectors import Computed, IndexArray, IntArray, Interned, Mask, Vec, some, strictly
 
 #: Texts numbered per column, and results kept per function; then both begin anew. Bounds memory whatever is filed.
-TEXTS_MAX: Final = 16_384
+TEXTS_MAX: Final = 32_768
 #: What a look-up returns when there is nothing: an error on that row.
 MISSING: Final = object()
 
@@ -43,6 +44,26 @@ class Pool:
             numbers = self.numbers
             return np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64)
         return np.array(found, np.int64)
+
+
+class Some(list[str]):
+    """Some of the texts of a column, and their numbers."""
+
+    __slots__ = ("places", "texts")
+
+    def __init__(self, texts: Texts, places: IndexArray) -> None:
+        super().__init__([texts[place] for place in places.tolist()])
+        self.texts, self.places = texts, places
+
+    @property
+    def pool(self) -> Pool:
+        """What numbers them."""
+        return self.texts.pool
+
+    def numbers(self) -> IntArray | None:
+        """The number of each text, or None where the numbers given to this batch are no longer valid."""
+        numbers = self.texts.numbers()
+        return None if numbers is None else numbers[self.places]
 
 
 class Texts(list[str]):
@@ -89,32 +110,30 @@ class Textual(Node):
 
     def compute(self, batch: Batch) -> Vec:
         operands = [batch.at(arg, self.spec) for arg in self.args]
-        err = None
-        for operand in operands:
-            err = either(err, operand.unusable())
+        data, failed = self._computed(operands)
+        return strictly(data, failed, operands)
+
+    def _computed(self, operands: list[Vec]) -> Computed:
         varying = [place for place, operand in enumerate(operands) if isinstance(operand.data, Interned)]
         constants = [operand.data for operand in operands]
         if len(varying) > 1:
             keys, rows = _combinations([operands[place].data for place in varying])
-            return self._plain(self._remembered(keys, varying, constants), rows, err)
-        column: Interned = operands[varying[0]].data
+            return self._plain(self._remembered(keys, varying, constants), rows)
+        column = _in_use(operands[varying[0]].data)
         texts = column.entries
-        numbers = texts.numbers() if isinstance(texts, Texts) and self.memory is not None else None
+        numbers = texts.numbers() if isinstance(texts, Texts | Some) and self.memory is not None else None
         if numbers is None:
-            keys = [(text,) for text in texts]
-            return self._plain(self._remembered(keys, varying, constants), column.indices, err)
+            return self._plain(self._of_texts(texts, varying[0], constants), column.indices)
         assert self.memory is not None
-        assert isinstance(texts, Texts)
+        assert isinstance(texts, Texts | Some)
         unknown = self.memory.unknown(texts.pool, numbers)
         if unknown is not None:
-            places = unknown.tolist()
-            results = self._apply([(texts[place],) for place in places], varying, constants)
-            self.memory.learn(numbers[unknown], results)
+            new = texts if len(unknown) == len(texts) else [texts[place] for place in unknown.tolist()]
+            self.memory.learn(numbers[unknown], self._apply_one(new, varying[0], constants))
         values, missing = self.memory.of(numbers)
-        failed = None if missing is None else some(missing[column.indices])
-        return Vec(values[column.indices], either(err, failed))
+        return values[column.indices], None if missing is None else some(missing[column.indices])
 
-    def _plain(self, results: list[Any], rows: Any, err: Mask) -> Vec:
+    def _plain(self, results: list[Any], rows: Any) -> Computed:
         failed = None
         if MISSING in results:
             missing = np.fromiter((result is MISSING for result in results), bool, len(results))
@@ -122,8 +141,19 @@ class Textual(Node):
             filler = "" if self.dtype is None else self.dtype()
             results = [filler if result is MISSING else result for result in results]
         if self.dtype is None:
-            return Vec(Interned(results, rows), either(err, failed))
-        return Vec(np.array(results, self.dtype)[rows], either(err, failed))
+            return Interned(results, rows), failed
+        return np.array(results, self.dtype)[rows], failed
+
+    def _of_texts(self, texts: Sequence[Any], place: int, constants: list[Any]) -> list[Any]:
+        """Results for texts that no column numbers: the last ones are kept, unless there are more than can be."""
+        if len(texts) > TEXTS_MAX:
+            return self._apply_one(texts, place, constants)
+        return self._remembered([(text,) for text in texts], [place], constants)
+
+    def _apply_one(self, texts: Iterable[Any], place: int, constants: list[Any]) -> list[Any]:
+        arguments: list[Iterable[Any]] = [repeat(constant) for constant in constants]
+        arguments[place] = texts
+        return list(map(self.function, *arguments))
 
     def _remembered(self, keys: list[tuple[Any, ...]], varying: list[int], constants: list[Any]) -> list[Any]:
         """Results for combinations, and for texts that no column numbers; the last ones are kept."""
@@ -197,6 +227,15 @@ class _Memory:
     def of(self, numbers: IntArray) -> tuple[Any, Mask]:
         """The results of texts that are all known, and which of them are MISSING."""
         return self._values[numbers], self._states[numbers] == _MISSING if self._misses else None
+
+
+def _in_use(column: Interned) -> Interned:
+    """The column without the texts that no row has, where most are such: a function need not be asked about them."""
+    texts = column.entries
+    if not isinstance(texts, Texts) or column.indices.ndim == 0 or 4 * len(column.indices) > len(texts):
+        return column
+    used, indices = np.unique(column.indices, return_inverse=True)
+    return Interned(Some(texts, used), indices.reshape(column.indices.shape))
 
 
 def _combinations(columns: list[Interned]) -> tuple[list[tuple[Any, ...]], Any]:

@@ -1,10 +1,12 @@
 """Vectors: one value per row of a batch, with the rows that failed and the rows that have no value, and CEL's
 arithmetic over them.
 
-CEL (the Common Expression Language, cel-spec `langdef.md`) knows errors as values: integer overflow and division by
-zero are errors, `&&` and `||` absorb them, and everything else passes them on. So a vector carries a mask of failed
-rows beside its data, and a mask of rows that are null (an absent element). A mask is None when no row has it set, which
-spares most of the work on clean data. Under a set mask the data are arbitrary.
+CEL (the Common Expression Language, cel-spec `langdef.md`) knows errors and unknowns as values: integer overflow and
+division by zero are errors, what was computed from an absent element is unknown, `&&` and `||` absorb both, and
+everything else passes them on, the unknown before the error. So a vector carries beside its data a mask of rows that
+are errors, one of rows that are unknown, and one of rows that are null (an absent element itself, which `has`, `==` and
+`in` can still ask about). No row is in two of them. A mask is None when no row has it set, which spares most of the
+work on clean data. Under a set mask the data are arbitrary.
 """
 
 from __future__ import annotations
@@ -57,12 +59,14 @@ class Segments:
 @dataclass(frozen=True, slots=True)
 class Vec:
     """One value per row. `data` is an array, Interned, Segments, or one scalar that stands for every row (numpy's bool
-    for truth values).
+    for truth values). `err` marks the rows that are errors, `null` the absent ones, `unk` those that are unknown since
+    they were computed from absent ones.
     """
 
     data: Any
     err: Mask = None
     null: Mask = None
+    unk: Mask = None
 
     def take(self, index: IndexArray) -> Vec:
         """The vector with row `index[i]` at row i; masks that end up empty are dropped."""
@@ -71,11 +75,20 @@ class Vec:
             data = data[index]
         elif isinstance(data, Interned | Segments):
             data = data.take(index)
-        return Vec(data, _take_mask(self.err, index), _take_mask(self.null, index))
+        return Vec(data, _take_mask(self.err, index), _take_mask(self.null, index), _take_mask(self.unk, index))
+
+    def unknown(self) -> Mask:
+        """The rows that an operation on this cannot know: null or unknown."""
+        return either(self.null, self.unk)
 
     def unusable(self) -> Mask:
-        """The rows whose value cannot enter an operation: failed or null."""
-        return either(self.err, self.null)
+        """The rows whose value cannot enter an operation: errors, unknown and null."""
+        return either(self.err, self.unknown())
+
+    @property
+    def certain(self) -> bool:
+        """Whether every row has a value."""
+        return self.err is None and self.null is None and self.unk is None
 
 
 def _take_mask(mask: Mask, index: IndexArray) -> Mask:
@@ -95,6 +108,23 @@ def either(first: Mask, second: Mask) -> Mask:
 def some(mask: BoolArray) -> Mask:
     """The mask, or None if it is empty."""
     return mask if np.count_nonzero(mask) else None
+
+
+def without(mask: Mask, other: Mask) -> Mask:
+    """The rows of a mask that are not in the other."""
+    return mask if mask is None or other is None else some(mask & ~other)
+
+
+def strictly(data: Any, err: Mask, operands: Sequence[Vec]) -> Vec:
+    """The result of a strict operation that failed in `err`: unknown where an operand is unknown or null, else an error
+    where an operand or the operation is one (cel-spec leaves the order open; the unknown wins, as in cel-cpp and
+    cel-go, since with the missing data there might be no error).
+    """
+    unk: Mask = None
+    for operand in operands:
+        err = either(err, operand.err)
+        unk = either(unk, operand.unknown())
+    return Vec(data, without(err, unk), None, unk)
 
 
 # --- int64, as CEL has it: overflow and division by zero are errors, division truncates toward zero -------------------
@@ -180,26 +210,33 @@ def never_fails(kernel: Callable[..., Any]) -> Callable[..., Computed]:
 
 
 def conjunction(a: Vec, b: Vec) -> Vec:
-    """CEL's `&&`: false wherever one side is false, else an error wherever one side failed or is null, else true."""
+    """CEL's `&&`: false wherever one side is false, else unknown wherever one side is unknown or null, else an error
+    wherever one side is one, else true.
+    """
     a_bad, b_bad = a.unusable(), b.unusable()
     if a_bad is None and b_bad is None:
         return Vec(a.data & b.data)
-    a_false, b_false = _certain(~a.data, a_bad), _certain(~b.data, b_bad)
-    bad = either(a_bad, b_bad)
-    false = a_false | b_false
-    err = bad & ~false if bad is not None else None
-    return Vec(~false, None if err is None else some(err))
+    open_rows = ~(_certain(~a.data, a_bad) | _certain(~b.data, b_bad))
+    return _undecided(open_rows, open_rows, a, b)
 
 
 def disjunction(a: Vec, b: Vec) -> Vec:
-    """CEL's `||`: true wherever one side is true, else an error wherever one side failed or is null, else false."""
+    """CEL's `||`: true wherever one side is true, else unknown wherever one side is unknown or null, else an error
+    wherever one side is one, else false.
+    """
     a_bad, b_bad = a.unusable(), b.unusable()
     if a_bad is None and b_bad is None:
         return Vec(a.data | b.data)
     true = _certain(a.data, a_bad) | _certain(b.data, b_bad)
-    bad = either(a_bad, b_bad)
-    err = bad & ~true if bad is not None else None
-    return Vec(true, None if err is None else some(err))
+    return _undecided(true, ~true, a, b)
+
+
+def _undecided(data: Any, open_rows: Any, a: Vec, b: Vec) -> Vec:
+    """Errors and unknowns of both sides in the rows that neither side decides."""
+    unk, err = either(a.unknown(), b.unknown()), either(a.err, b.err)
+    unk = None if unk is None else some(unk & open_rows)
+    err = None if err is None else without(some(err & open_rows), unk)
+    return Vec(data, err, None, unk)
 
 
 def _certain(data: Any, bad: Mask) -> Any:
@@ -207,17 +244,19 @@ def _certain(data: Any, bad: Mask) -> Any:
 
 
 def choose(condition: Vec, yes: Vec, no: Vec) -> Vec:
-    """CEL's ternary: by row the value, error or null of the branch that the condition picks; an error where the
-    condition failed or is null.
+    """CEL's ternary: by row the value, error, unknown or null of the branch that the condition picks; an error where
+    the condition is one, unknown where it is unknown or null.
     """
     picked = condition.data
-    err = either(condition.unusable(), _choose_mask(picked, yes.err, no.err))
-    null = _choose_mask(picked, yes.null, no.null)
+    bad, unknown = condition.unusable(), condition.unknown()
+    err = either(condition.err, without(_choose_mask(picked, yes.err, no.err), bad))
+    unk = either(unknown, without(_choose_mask(picked, yes.unk, no.unk), bad))
+    null = without(_choose_mask(picked, yes.null, no.null), bad)
     if isinstance(yes.data, Interned | str) or isinstance(no.data, Interned | str):
         left, right = interned(yes.data), interned(no.data)
         indices = np.where(picked, left.indices, right.indices + len(left.entries))
-        return Vec(Interned([*left.entries, *right.entries], indices), err, null)
-    return Vec(np.where(picked, yes.data, no.data), err, null)
+        return Vec(Interned([*left.entries, *right.entries], indices), err, null, unk)
+    return Vec(np.where(picked, yes.data, no.data), err, null, unk)
 
 
 def _choose_mask(picked: Any, yes: Mask, no: Mask) -> Mask:
@@ -236,13 +275,14 @@ def interned(data: Any) -> Interned:
 
 def equality(a: Vec, b: Vec, same: Callable[[Any, Any], Any]) -> Vec:
     """CEL's `==` over two vectors whose data `same` compares."""
-    err = either(a.err, b.err)
+    unk = either(a.unk, b.unk)
+    err = without(either(a.err, b.err), unk)
     equal = same(a.data, b.data)
     if a.null is None and b.null is None:
-        return Vec(equal, err)
+        return Vec(equal, err, None, unk)
     a_null = np.False_ if a.null is None else a.null
     b_null = np.False_ if b.null is None else b.null
-    return Vec((equal & ~a_null & ~b_null) | (a_null & b_null), err)
+    return Vec((equal & ~a_null & ~b_null) | (a_null & b_null), err, None, unk)
 
 
 def same_interned(a: Any, b: Any) -> Any:
@@ -266,3 +306,13 @@ def per_segment(flags: BoolArray, offsets: IntArray) -> IntArray:
     np.cumsum(flags, out=running[1:])
     counts: IntArray = running[offsets[1:]] - running[offsets[:-1]]
     return counts
+
+
+def last_of(flags: BoolArray, offsets: IntArray) -> tuple[BoolArray, IntArray]:
+    """Per segment whether a flag is set in it, and the row of the last one that is (arbitrary where none is)."""
+    rows = np.flatnonzero(flags)
+    if len(rows) == 0:
+        return np.zeros(len(offsets) - 1, bool), np.zeros(len(offsets) - 1, np.int64)
+    place = np.searchsorted(rows, offsets[1:]) - 1
+    last = rows[np.maximum(place, 0)]
+    return (place >= 0) & (last >= offsets[:-1]), last

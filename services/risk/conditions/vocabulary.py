@@ -7,39 +7,24 @@ Every element that may be absent is of a wrapper type, so CEL itself tells unkno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from cel_expr_python import cel
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from libs.columns import Bools, Ints, Kind, Ragged, Schema, Strings, Table, schema_of
-from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
+from luxor.consignment.v1 import consignment_columns_pb2
 from services.risk.conditions.frames import Source
 from services.risk.conditions.functions import FUNCTIONS, Function
+from services.risk.conditions.messages import PACKAGE, Shape, fill, pool_of
 from services.risk.conditions.textual import lookup
 from services.risk.conditions.vectors import Interned, Segments, Vec, some
 
-PACKAGE: Final = "luxor.conditions"
 #: Where enum numbers such as `Nature.NATURE_GIFT` are looked up.
 CONTAINER: Final = "luxor.consignment.v1"
-
-_FIELD: Final = descriptor_pb2.FieldDescriptorProto
-_WRAPPERS: Final = {Kind.STRINGS: "StringValue", Kind.INTS: "Int64Value", Kind.BOOLS: "BoolValue"}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The elements of one kind of row, and the shapes of the child tables below it."""
-
-    message: str
-    """Full name of the message type that conditions see."""
-    elements: Mapping[str, Kind]
-    children: Mapping[str, Shape]
-
 
 #: A list of strings, or a table from a string to an int, a double, a bool, a string or a list of strings.
 Data = Mapping[str, Sequence[str] | Mapping[str, Any]]
@@ -60,7 +45,7 @@ class Vocabulary:
         self.data: Data = data or {}
         self.functions = {function.name: function for function in functions}
         self.shape = _shape(schema_of(consignment_columns_pb2.ConsignmentColumns), "", derived or {})
-        self._pool = _pool(self.shape)
+        self._pool = pool_of(self.shape)
         self._env = cel.NewEnv(
             self._pool,
             variables=self._variables(),
@@ -116,21 +101,26 @@ class Vocabulary:
         """Look-ups in a table of the data; the same function for the same table."""
         return self._getters.setdefault(id(table), lookup(table))
 
-    def bind(self, consignment: Message, item: Message | None = None) -> Any:
-        """One consignment, and one of its items, as the CEL library's variables."""
+    def bind(self, consignment: Message, item: Message | None = None, data: Collection[str] | None = None) -> Any:
+        """One consignment, and one of its items, as the CEL library's variables; of the profile's data those of some names
+        ("data.words"), where names are given.
+        """
         variables: dict[str, Any] = {"consignment": consignment}
         if item is not None:
             variables["item"] = item
-        return self._env.Activation(variables | self._plain_data)
+        names = self._plain_data if data is None else self._plain_data.keys() & data
+        return self._env.Activation(variables | {name: self._plain_data[name] for name in names})
 
     def evaluate(self, expression: Any, consignment: Message, item: Message | None = None) -> Any:
         """Evaluate a parsed condition on one consignment with the CEL library; gives its Value, which may be an error."""
         return expression.eval(self.bind(consignment, item))
 
-    def messages(self, source: Source) -> list[Message]:
-        """The rows of a batch as the messages that the CEL library evaluates conditions on."""
+    def messages(self, source: Source, elements: Collection[str] | None = None) -> list[Message]:
+        """The rows of a batch as the messages that the CEL library evaluates conditions on; of their elements only those
+        of some names are set, where names are given.
+        """
         messages = [self._class() for _ in range(source.rows)]
-        _fill(messages, self.shape, "", source)
+        fill(messages, self.shape, source, elements)
         return messages
 
 
@@ -164,86 +154,12 @@ def _shape(schema: Schema, path: str, derived: Mapping[str, Mapping[str, Kind]])
     return Shape(f"{PACKAGE}.{name}", {**schema.columns, **derived.get(path, {})}, children)
 
 
-def _pool(shape: Shape) -> descriptor_pool.DescriptorPool:
-    pool = descriptor_pool.DescriptorPool()
-    added: set[str] = set()
-
-    def add(descriptor: Any) -> None:
-        if descriptor.name in added:
-            return
-        added.add(descriptor.name)
-        for dependency in descriptor.dependencies:
-            add(dependency)
-        copy = descriptor_pb2.FileDescriptorProto()
-        descriptor.CopyToProto(copy)
-        pool.Add(copy)
-
-    add(wrappers_pb2.DESCRIPTOR)
-    add(consignment_pb2.DESCRIPTOR)
-    file = descriptor_pb2.FileDescriptorProto(name="luxor/conditions/rows.proto", package=PACKAGE, syntax="proto3")
-    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
-    _describe(file, shape, set())
-    pool.Add(file)
-    return pool
-
-
-def _describe(file: descriptor_pb2.FileDescriptorProto, shape: Shape, done: set[str]) -> None:
-    if shape.message in done:
-        return
-    done.add(shape.message)
-    message = file.message_type.add(name=shape.message.rpartition(".")[2])
-    for number, (name, kind) in enumerate(shape.elements.items(), 1):
-        field = message.field.add(name=name, number=number, label=_FIELD.LABEL_OPTIONAL)
-        if kind in _WRAPPERS:
-            field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".google.protobuf.{_WRAPPERS[kind]}"
-            continue
-        field.label = _FIELD.LABEL_REPEATED
-        if kind is Kind.CHILD:
-            field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{shape.children[name].message}"
-        else:
-            field.type = _FIELD.TYPE_STRING if kind is Kind.STRING_LISTS else _FIELD.TYPE_INT64
-    for child in shape.children.values():
-        _describe(file, child, done)
-
-
-def _fill(messages: Sequence[Any], shape: Shape, path: str, source: Source) -> None:
-    for name, kind in shape.elements.items():
-        vec = source.column(path, name)
-        if kind in _WRAPPERS:
-            values, null = plain(vec), vec.null
-            for row, message in enumerate(messages):
-                if null is None or not null[row]:
-                    getattr(message, name).value = values[row]
-            continue
-        segments: Segments = vec.data
-        starts, counts = segments.starts.tolist(), segments.counts.tolist()
-        if kind is Kind.CHILD:
-            children = [
-                getattr(message, name).add()
-                for message, count in zip(messages, counts, strict=True)
-                for _ in range(count)
-            ]
-            _fill(children, shape.children[name], f"{path}/{name}" if path else name, source)
-        else:
-            elements = plain(segments.base)
-            for message, start, count in zip(messages, starts, counts, strict=True):
-                getattr(message, name).extend(elements[start : start + count])
-
-
-def plain(vec: Vec) -> list[Any]:
-    """The data of a vector as a list of Python values, one a row."""
-    if isinstance(vec.data, Interned):
-        return [vec.data.entries[index] for index in vec.data.indices.tolist()]
-    values: list[Any] = vec.data.tolist()
-    return values
-
-
 def vec_of(column: Strings | Ints | Bools | Ragged) -> Vec:
     """A column as a vector: absent values are null."""
     if isinstance(column, Strings):
-        absent = [place for place, text in enumerate(column.dictionary) if not text]
         null = None
-        if absent:
+        if "" in column.dictionary:
+            absent = [place for place, text in enumerate(column.dictionary) if not text]
             null = some(column.indices == absent[0] if len(absent) == 1 else np.isin(column.indices, absent))
         return Vec(Interned(column.dictionary, column.indices), None, null)
     if isinstance(column, Ragged):
@@ -258,7 +174,9 @@ def elements_of(column: Strings | Ints) -> Vec:
 
 
 class TableSource:
-    """A table of consignments as a source of vectors; `computed` gives elements that are not columns, by path and name."""
+    """A table of consignments as a source of vectors; `computed` gives elements that are not columns, by path and name.
+    A column is decoded, or computed, when it is first asked for.
+    """
 
     def __init__(
         self, table: Table, computed: Callable[[str, str], Strings | Ints | Bools | None] = lambda path, name: None
@@ -266,6 +184,7 @@ class TableSource:
         self.rows = table.rows
         self._tables: dict[str, Table] = {"": table}
         self._computed = computed
+        self._vecs: dict[tuple[str, str], Vec] = {}
 
     def table(self, path: str) -> Table:
         """The table at a path."""
@@ -277,5 +196,9 @@ class TableSource:
 
     def column(self, path: str, name: str) -> Vec:
         """A column of the table at a path as a vector."""
-        computed = self._computed(path, name)
-        return vec_of(self.table(path).column(name) if computed is None else computed)
+        vec = self._vecs.get((path, name))
+        if vec is None:
+            computed = self._computed(path, name)
+            vec = vec_of(self.table(path).column(name) if computed is None else computed)
+            self._vecs[path, name] = vec
+        return vec

@@ -123,6 +123,11 @@ class Client:
         request = risk_pb2.CheckGoodsRequest(as_of=_timestamp(as_of), lines=lines)
         return await self._call(risk_pb2.CheckGoodsResponse, self._risk.CheckGoods, request)
 
+    async def draw_seeds(self, *, page_size: int = 0, page_token: str = "") -> risk_pb2.ListSeedsResponse:
+        """Tell of the seeds that consignments are drawn by, a page, the latest day first. Roles: officer, analyst, operator."""
+        request = risk_pb2.ListSeedsRequest(page_size=page_size, page_token=page_token)
+        return await self._call(risk_pb2.ListSeedsResponse, self._risk.ListSeeds, request)
+
     async def rule_set(self) -> risk_pb2.GetRuleSetResponse:
         """Tell the rules of risk in force. Roles: officer, analyst."""
         return await self._call(risk_pb2.GetRuleSetResponse, self._risk.GetRuleSet, risk_pb2.GetRuleSetRequest())
@@ -313,6 +318,20 @@ class Client:
             if clock() > deadline:
                 raise LuxorError.of("NOT_READY", missing=", ".join(missing))
             await asyncio.sleep(PROBE_SECONDS)
+
+    async def ask(
+        self,
+        service: str,
+        stub: Any,
+        method: str,
+        request: Any,
+        kind: type[Answer],
+        timeout_seconds: float | None = None,
+    ) -> Answer:
+        """Make a call that has no method of its own here, by the service's generated stub; a request_id that it lacks is made."""
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
+            request.request_id = _id(None)
+        return await self._call(kind, getattr(self._stub(service, stub), method), request, timeout_seconds)
 
     # ── how ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,7 +5,16 @@ from typing import Any, Final
 
 import click
 
-COMMANDS: Final[dict[str, tuple[str, str]]] = {}
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "seeds": ("risk_seeds", "Tell the seeds of draws, and prove a draw."),
+    "train": ("risk_models", "Train a model on outcomes of inspections, or on a labelled file."),
+    "models": ("risk_models", "Tell the models that are kept, and where each stands."),
+    "model-show": ("risk_models", "Tell a model, its drift, and how it does beside the champion."),
+    "model-propose": ("risk_models", "Hand in a model file as a candidate."),
+    "model-challenge": ("risk_models", "Let a model score beside the champion, without effect."),
+    "model-activate": ("risk_models", "Put the challenger in force, as a second person."),
+    "model-retire": ("risk_models", "Take a model out."),
+}
 """Commands in the order of the help: module under libs.cli.commands and short help."""
 
 

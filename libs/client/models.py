@@ -1,0 +1,105 @@
+"""Risk's models as an analyst's program asks for them, as plain values."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from libs.client.client import Answer, Client
+from luxor.risk.v1 import models_pb2 as pb
+from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
+
+LOOK_SECONDS: Final = 1.0
+_OPEN: Final = (pb.TRAINING_STATE_WAITING, pb.TRAINING_STATE_RUNNING)
+
+
+async def propose(client: Client, content: bytes, note: str = "") -> dict[str, Any]:
+    """Hand in a model file; return the candidate."""
+    request = pb.ProposeModelRequest(content=content, note=note)
+    return plain_model((await _ask(client, "ProposeModel", request, pb.ProposeModelResponse)).model)
+
+
+async def challenge(client: Client, version: str) -> dict[str, Any]:
+    """Let a model score beside the champion."""
+    request = pb.ChallengeModelRequest(version=version)
+    return plain_model((await _ask(client, "ChallengeModel", request, pb.ChallengeModelResponse)).model)
+
+
+async def activate(client: Client, version: str) -> dict[str, Any]:
+    """Put a model in force, as a second person."""
+    request = pb.ActivateModelRequest(version=version)
+    return plain_model((await _ask(client, "ActivateModel", request, pb.ActivateModelResponse)).model)
+
+
+async def retire(client: Client, version: str) -> dict[str, Any]:
+    """Take a model out."""
+    request = pb.RetireModelRequest(version=version)
+    return plain_model((await _ask(client, "RetireModel", request, pb.RetireModelResponse)).model)
+
+
+async def models(client: Client) -> list[dict[str, Any]]:
+    """Return the models that are kept, the newest first."""
+    answer = await _ask(client, "ListModels", pb.ListModelsRequest(), pb.ListModelsResponse)
+    return [plain_model(model) for model in answer.models]
+
+
+async def model(client: Client, version: str = "", *, compared_days: int = 0) -> dict[str, Any]:
+    """Return a model ("" for the champion) with columns, drift and, for some days of outcomes, the comparison."""
+    request = pb.GetModelRequest(version=version, compared_days=compared_days)
+    answer = await _ask(client, "GetModel", request, pb.GetModelResponse)
+    told = plain_model(answer.model)
+    told["columns"] = {column.name: "words" if column.words else "numbers" for column in answer.columns}
+    told["drift"] = {drift.column: round(drift.index, 4) for drift in answer.drifts}
+    if answer.HasField("comparison"):
+        told["comparison"] = {field.name: value for field, value in answer.comparison.ListFields()}
+    return told
+
+
+async def train(
+    client: Client,
+    from_day: int,
+    until_day: int,
+    *,
+    name: str = "",
+    seed: int = 0,
+    note: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Have a model trained on what inspections found of consignments of some days, and wait for it.
+
+    Days are days since 1970-01-01 UTC, both counted in. `progress` is told how many of how many consignments were read.
+    """
+    request = pb.TrainModelRequest(from_day=from_day, until_day=until_day, name=name, seed=seed, note=note)
+    training = (await _ask(client, "TrainModel", request, pb.TrainModelResponse)).training
+    while True:
+        asked = pb.GetTrainingRequest(training=training)
+        answer = await _ask(client, "GetTraining", asked, pb.GetTrainingResponse)
+        if progress is not None:
+            progress(answer.done, answer.total)
+        if answer.state not in _OPEN:
+            state = pb.TrainingState.Name(answer.state)
+            return {"training": training, "state": state, "version": answer.version, "error": answer.error}
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def plain_model(model: pb.Model) -> dict[str, Any]:
+    """A model as plain values; only what is known."""
+    told = {
+        field.name: value for field, value in model.ListFields() if field.name not in ("window", "metrics", "state")
+    }
+    window = model.window
+    return {
+        **told,
+        "state": pb.ModelState.Name(model.state),
+        "window": {
+            "first_day": window.first_day,
+            "last_day": window.last_day,
+            "outcomes": window.outcomes,
+            "violations": window.violations,
+            "source": window.source,
+        },
+        "metrics": {each.name: each.value if each.HasField("value") else None for each in model.metrics},
+    }
+
+
+async def _ask(client: Client, method: str, request: Any, kind: type[Answer]) -> Answer:
+    return await client.ask("risk", ModelServiceStub, method, request, kind)

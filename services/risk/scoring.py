@@ -20,11 +20,11 @@ from services.risk.conditions.vectors import BoolArray, per_segment
 from services.risk.conditions.vocabulary import TableSource
 from services.risk.derived import Facts
 from services.risk.finding import FindingText, More
-from services.risk.rule_sets.texts import SCORE_MAX, Stage
+from services.risk.rule_sets.texts import SCORE_MAX, Stage, Thresholds
 from services.risk.rules import Rule, RuleSet
 from services.risk.typologies import look_over
 
-__all__ = ["ITEMS_NAMED_MAX", "LANES", "More", "assess"]
+__all__ = ["ITEMS_NAMED_MAX", "LANES", "SCORE_MAX", "More", "Scopes", "assess", "lane_by_score"]
 
 #: A rule names at most so many items of a consignment; an officer needs no more.
 ITEMS_NAMED_MAX: Final = 10
@@ -60,14 +60,14 @@ def assess(
         facts = Facts(table, rule_set.rates)
     batch = rule_set.conditions.batch(TableSource(table, facts.computed))
     found = _Found(table.rows)
-    for place, scope in _Scopes(rule_set, facts, stage).in_force():
+    for place, scope in Scopes(rule_set, facts, stage).in_force():
         _judge(rule_set.rules[place], place, scope, facts, batch, found)
     typologies, shadow = look_over(rule_set, found.places, found.hits, facts)
     found.leave_out_shadow(rule_set)
     return found.table(rule_set, facts, [typologies, *more], constants or {}).with_columns({"shadow_rules": shadow})
 
 
-class _Scopes:
+class Scopes:
     """Which rules count for which rows; None for all of them."""
 
     def __init__(self, rule_set: RuleSet, facts: Facts, stage: Stage) -> None:
@@ -88,12 +88,13 @@ class _Scopes:
         candidates &= self.rule_set.evaluated_at(self.stage)
         scopes = []
         for place in np.flatnonzero(candidates).tolist():
-            rows = self._scope(self.rule_set.rules[place])
+            rows = self.scope(self.rule_set.rules[place])
             if rows is None or rows.any():
                 scopes.append((place, rows))
         return scopes
 
-    def _scope(self, rule: Rule) -> BoolArray | None:
+    def scope(self, rule: Rule) -> BoolArray | None:
+        """The rows that a rule counts for by day and country, whatever its life and stages."""
         key = (rule.first_day, rule.last_day, rule.countries)
         if key not in self._rows:
             rows = self.days.valid & (self.days.values >= rule.first_day) & (self.days.values <= rule.last_day)
@@ -104,11 +105,11 @@ class _Scopes:
 
 
 def _judge(rule: Rule, place: int, scope: BoolArray | None, facts: Facts, batch: Batch, found: _Found) -> None:
-    judged = judge(rule.condition, batch)
+    if scope is not None and rule.condition.on_items:
+        scope = scope[facts.owners]
+    judged = judge(rule.condition, batch, scope)
     holds, failed = judged.holds, judged.failed
     if scope is not None:
-        if rule.condition.on_items:
-            scope = scope[facts.owners]
         holds = holds & scope
         failed = None if failed is None else failed & scope
     if failed is not None and not rule.shadow:
@@ -145,7 +146,7 @@ class _Found:
         advised = np.array([LANES[text.lane] for text in texts], np.int64)[places]
         counts = np.bincount(owners, minlength=self.rows)
         score = np.minimum(np.bincount(owners, weights=points, minlength=self.rows).astype(np.int64), SCORE_MAX)
-        lane = _by_score(rule_set, score)
+        lane = lane_by_score(rule_set.thresholds, score)
         np.maximum.at(lane, owners, advised)
         columns: dict[str, Column] = {
             "lane": Ints.of(lane),
@@ -222,8 +223,8 @@ def _item_numbers(facts: Facts) -> _Numbers:
     return numbers
 
 
-def _by_score(rule_set: RuleSet, score: _Numbers) -> _Numbers:
-    thresholds = rule_set.thresholds
+def lane_by_score(thresholds: Thresholds, score: _Numbers) -> _Numbers:
+    """The lane that each score calls for."""
     steps = np.array([thresholds.blue, thresholds.yellow, thresholds.red])
     lanes: _Numbers = risk_pb2.LANE_GREEN + np.searchsorted(steps, score, side="right")
     return lanes

@@ -31,20 +31,20 @@ def look_over(rule_set: RuleSet, places: Sequence[int], hits: Sequence[_Numbers]
     for number, typology in enumerate(rule_set.typologies):
         if not typology.evaluated:
             continue
-        reached = _reached(typology, owners, rows)
-        if len(reached) == 0:
+        heavy = reached(typology, owners, rows)
+        if len(heavy) == 0:
             continue
         if typology.shadow:
-            shadow.append((typology.text.id, reached))
+            shadow.append((typology.text.id, heavy))
         else:
-            told.append((number, reached))
+            told.append((number, heavy))
     nothing = np.zeros(0, np.int64)
     numbers = np.repeat(np.array([number for number, _ in told], np.int64), [len(each) for _, each in told])
     found = np.concatenate([each for _, each in told]) if told else nothing
     return More(rule_set.typology_findings, numbers, found, np.full(len(found), -1, np.int64)), _lists(shadow, rows)
 
 
-def _reached(typology: Typology, owners: dict[int, _Numbers], rows: int) -> _Numbers:
+def reached(typology: Typology, owners: dict[int, _Numbers], rows: int) -> _Numbers:
     """The consignments whose hits weigh enough."""
     there = [(owners[place], weight) for place, weight in typology.members if place in owners]
     if sum(weight for _, weight in there) < typology.text.from_points:

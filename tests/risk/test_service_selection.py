@@ -29,7 +29,7 @@ from services.risk.selection import Cause, Draw, Parameters, commitment, draws, 
 from services.risk.selection.tally import MICROS_PER_HOUR
 from services.risk.store.log import Store
 from services.risk.store.seeds import DAYS_AHEAD, Seeds, keep_seeds
-from tests.risk.filings import table
+from tests.risk.filings import PROFILE, table
 from tests.risk.test_parties import in_force
 from tests.risk.test_service import GIFT, refusal, request, stub
 
@@ -357,7 +357,10 @@ async def test_a_consignment_is_drawn_by_the_seed_of_its_day_and_every_version_i
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
     parameters(tmp_path, red=EXPECTS_A_QUARTER)
-    environ = {"LUXOR_RISK_SELECTION": str(tmp_path / "selection.yaml")}
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(PROFILE.read_text().replace("selection: data/selection.yaml", "selection: selection.yaml"))
+    (tmp_path / "data").symlink_to(PROFILE.parent / "data")
+    environ = {"LUXOR_RISK_PROFILE": str(profile)}
     async with running("risk", assemble, database_url, environ=environ) as risk:
         analyst = await stub(risk, "analyst", "a")
         seeds = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from libs.telemetry.metrics import REGISTRY
+from services.risk.screening.cleared import load_cleared
 from services.risk.screening.in_force import Lists
 from services.risk.screening.list_files import read_index
 from services.risk.screening.lists import ListRefused
@@ -103,7 +104,8 @@ def test_lists_may_come_and_go_by_the_index_and_a_broken_index_changes_nothing(d
     lists.look()
     assert refused("ALL") == 1
     assert {each.source for each in lists.index.versions} == {"OWN", "DESK"}
-    write(index, text="format: 1\nlists:\n  - {name: DESK, kind: own, files: [desk.csv]}\n")
+    gone = "  - {name: OWN, withdrawn: true, reason: merged into the desk's}\n"
+    write(index, text="format: 1\nlists:\n  - {name: DESK, kind: own, files: [desk.csv]}\n" + gone)
     lists.look()
     assert refused("ALL") == 0
     assert [each.source for each in lists.index.versions] == ["DESK"]
@@ -131,8 +133,11 @@ async def test_changes_are_taken_in_the_background(directory: Path) -> None:
             "lists.yaml:4: the list A1 stands twice",
         ),
         ("format: 1\nlists:\n  - {name: UN, kind: un, files: [a.xml], published: 2026-01-01}\n", "remove published"),
+        ("format: 1\nlists:\n  - {name: UN, files: [a.xml]}\n", "lists.yaml:3: UN has no kind"),
+        ("format: 1\nlists:\n  - {name: UN, withdrawn: true, reason: why not}\n", "does not say why"),
+        ("format: 1\nlists:\n  - {name: CLEARED, kind: own, files: [a.csv]}\n", "take another name"),
     ],
-    ids=["none", "files", "twice", "published"],
+    ids=["none", "files", "twice", "published", "kind", "reason", "reserved"],
 )
 def test_an_index_with_a_mistake_is_refused_with_its_line(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "lists.yaml").write_text(text)
@@ -144,3 +149,153 @@ def test_at_start_a_broken_list_is_refused(directory: Path) -> None:
     write(directory / "own.csv", text="nonsense\n")
     with pytest.raises(ListRefused, match="OWN:1: the head"):
         Lists(directory)
+
+
+def test_a_list_that_lists_yaml_names_no_more_stays_in_force_until_it_is_withdrawn_with_a_reason(
+    directory: Path, tmp_path: Path
+) -> None:
+    lists = Lists(directory, tmp_path / "copies")
+    index = directory / "lists.yaml"
+    write(directory / "desk.csv", "Marvin Android")
+    desk = "format: 1\nlists:\n  - {name: DESK, kind: own, files: [desk.csv]}\n"
+    write(index, text=desk)
+    lists.look()
+    assert hit(lists, NAMES[0])
+    assert hit(lists, "Marvin Android")
+    assert refused("OWN") == 1
+    write(index, text=desk + "  - {name: OWN, withdrawn: true}\n")
+    lists.look()
+    assert refused("ALL") == 1
+    assert hit(lists, NAMES[0])
+    write(index, text=desk + "  - {name: OWN, withdrawn: true, reason: repealed by decree 7 of 2026}\n")
+    lists.look()
+    assert refused("ALL") == 0
+    assert refused("OWN") is None
+    assert not hit(lists, NAMES[0])
+    # A restart does not bring it back, and a withdrawn list may come again.
+    assert not hit(Lists(directory, tmp_path / "copies"), NAMES[0])
+    write(index, text=desk + "  - {name: OWN, kind: own, files: [own.csv]}\n")
+    lists.look()
+    assert hit(lists, NAMES[0])
+
+
+@pytest.mark.parametrize("text", ["nonsense\n", HEAD + "0,person,Only One Left,,,,\n"], ids=["malformed", "truncated"])
+def test_at_start_the_copy_of_what_was_in_force_stands_in_for_a_broken_list(
+    directory: Path, tmp_path: Path, text: str
+) -> None:
+    copies = tmp_path / "copies"
+    before = Lists(directory, copies).index.versions
+    write(directory / "own.csv", text=text)
+    lists = Lists(directory, copies)
+    assert lists.index.versions == before
+    assert hit(lists, NAMES[0])
+    assert refused("OWN") == 1
+    write(directory / "own.csv", *NAMES, "Fenchurch Rickmansworth")
+    lists.look()
+    assert refused("OWN") == 0
+    assert hit(lists, "Fenchurch Rickmansworth")
+
+
+def test_at_start_copies_stand_in_for_a_broken_index_and_for_a_list_that_it_names_no_more(
+    directory: Path, tmp_path: Path
+) -> None:
+    copies = tmp_path / "copies"
+    Lists(directory, copies)
+    write(directory / "lists.yaml", text="format: 2\n")
+    lists = Lists(directory, copies)
+    assert hit(lists, NAMES[0])
+    assert refused("ALL") == 1
+    write(directory / "desk.csv", "Marvin Android")
+    write(directory / "lists.yaml", text="format: 1\nlists:\n  - {name: DESK, kind: own, files: [desk.csv]}\n")
+    lists.look()
+    assert refused("ALL") == 0
+    again = Lists(directory, copies)
+    for each in (lists, again):
+        assert hit(each, NAMES[0])
+        assert hit(each, "Marvin Android")
+    assert refused("OWN") == 1
+
+
+def test_what_changed_while_nothing_ran_is_known_from_the_copy(directory: Path, tmp_path: Path) -> None:
+    before = Lists(directory, tmp_path / "copies").state.versions
+    write(directory / "own.csv", *NAMES, "Fenchurch Rickmansworth")
+    state = Lists(directory, tmp_path / "copies").state
+    assert state.coming_since(before) == {"OWN": {"5"}}
+    assert state.coming_since("OWN:2020-01-01:000000000000") == {"OWN": None}
+    assert state.coming_since("") == {"OWN": None}
+    assert state.coming_since(state.versions) == {}
+
+
+def test_a_copy_that_was_changed_counts_for_nothing(directory: Path, tmp_path: Path) -> None:
+    Lists(directory, tmp_path / "copies")
+    (copied,) = (tmp_path / "copies" / "OWN").glob("*/0.csv")
+    copied.write_text(HEAD + "0,person,Somebody Else,,,,\n")
+    write(directory / "own.csv", text="nonsense\n")
+    with pytest.raises(ListRefused, match="OWN:1: the head"):
+        Lists(directory, tmp_path / "copies")
+
+
+def test_changes_of_several_looks_come_together(directory: Path) -> None:
+    lists = Lists(directory)
+    first = lists.state.versions
+    write(directory / "own.csv", *NAMES, "Fenchurch Rickmansworth")
+    lists.look()
+    second = lists.state.versions
+    write(directory / "own.csv", *NAMES, "Fenchurch Rickmansworth", "Marvin Android")
+    lists.look()
+    assert lists.state.coming_since(first) == {"OWN": {"5", "6"}}
+    assert lists.state.coming_since(second) == {"OWN": {"6"}}
+
+
+PAIR = (
+    "format: 1\npairs:\n  - {name: 'DENT, Arthur Philip', list: OWN, entry: '1', cleared_by: A. Officer, "
+    "cleared_on: 2026-11-20, until: 2027-11-20, why: another birth date}\n"
+)
+
+
+def test_cleared_pairs_are_a_version_of_their_own_and_a_broken_file_changes_nothing(directory: Path) -> None:
+    index = directory / "lists.yaml"
+    write(directory / "cleared.yaml", text=PAIR)
+    write(index, text=index.read_text() + "cleared: cleared.yaml\n")
+    lists = Lists(directory)
+    first = lists.state.versions
+    assert first.startswith("CLEARED:2026-11-20:")
+    assert len(lists.index.cleared.pairs) == 1
+    write(directory / "cleared.yaml", text=PAIR.replace("2027-11-20", "2036-11-20"))
+    lists.look()
+    assert refused("CLEARED") == 1
+    assert lists.state.versions == first
+    write(directory / "cleared.yaml", text="format: 1\npairs: []\n")
+    lists.look()
+    assert refused("CLEARED") == 0
+    assert lists.state.coming_since(first) == {"OWN": {"1"}}
+    # A version of the pairs that this process never had: all may hit anew.
+    assert lists.state.coming_since(first.replace(":2026-11-20:", ":2026-01-01:")) == {"OWN": None}
+
+
+def test_at_start_a_broken_file_of_pairs_clears_nobody(directory: Path) -> None:
+    index = directory / "lists.yaml"
+    write(directory / "cleared.yaml", text=PAIR.replace("until", "till"))
+    write(index, text=index.read_text() + "cleared: cleared.yaml\n")
+    assert Lists(directory).index.cleared.pairs == ()
+    assert refused("CLEARED") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("until: 2027-11-20", "until: 2030-11-20"), "cleared.yaml:3: the pair was cleared on 2026-11-20 until 2030"),
+        (("until: 2027-11-20", "until: 2026-11-19"), "cleared.yaml:3: the pair was cleared"),
+        (("until: 2027-11-20, ", ""), "cleared.yaml:3: Object missing required field `until`"),
+        (("'DENT, Arthur Philip'", "'…'"), "cleared.yaml:3: the name '…' has neither"),
+        (("list: OWN", "list: OWN, country: XX"), "cleared.yaml:3: 'XX' is no country"),
+        (("format: 1", "format: 2"), "cleared.yaml:1: Invalid"),
+    ],
+    ids=["long", "past", "open", "no name", "country", "format"],
+)
+def test_a_file_of_pairs_with_a_mistake_is_refused_with_its_line(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    (tmp_path / "cleared.yaml").write_text(PAIR.replace(*change))
+    with pytest.raises(ListRefused, match=told):
+        load_cleared(tmp_path / "cleared.yaml")

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 
-from libs.columns import Table
+import pytest
+
+from libs.columns import Ints, Table
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import PROFILES
 from services.risk.assessing import InForce, assess_batch
 from services.risk.goods.controls import load_controls
+from services.risk.screening.cleared import CLEARED, ClearedPairs, Pair
 from services.risk.screening.delta import Screener
 from services.risk.screening.index import Index, build
 from services.risk.screening.list_files import read_index
-from services.risk.screening.parties import EXPLANATION_MAX, versions_of
-from tests.risk.filings import first_light, table
+from services.risk.screening.lists import Entry, Kind, Name, Quality
+from services.risk.screening.matching import STRONG
+from services.risk.screening.parties import (
+    EXPLANATION_MAX,
+    POINTS_WEAK,
+    MatchLevels,
+    screen_parties,
+    versions_of,
+)
+from tests.risk.filings import TODAY, first_light, table
 from tests.risk.screening.support import entry, version
 
 
@@ -102,3 +115,103 @@ def test_an_explanation_is_cut_where_it_would_be_longer_than_its_bound() -> None
     (told,) = assessed({"consignor": {"name": long}}, index=index).child("findings").strings("explanation").tolist()
     assert len(told) == EXPLANATION_MAX
     assert told.endswith("…")
+
+
+def weakly(*aliases: str, name: str = "Somebody Other") -> Entry:
+    return Entry("9", Kind.PERSON, (Name(name), *(Name(each, Quality.WEAK) for each in aliases)))
+
+
+def test_a_weak_alias_and_a_distant_match_advise_documents_and_add_fewer_points_than_a_strong_hit() -> None:
+    index = build([(version(), [weakly("Zorvath Kelmendar")])])
+    assessments = assessed({"consignor": {"name": "Zorvath Kelmendar"}}, index=index)
+    assert assessments.ints("lane").tolist() == [pb.LANE_YELLOW]
+    assert assessments.ints("score").tolist() == [POINTS_WEAK]
+    (told,) = assessments.child("findings").strings("explanation").tolist()
+    assert told.startswith("1000 of 1000 for Zorvath Kelmendar, a weak alias: ")
+    near = {"consignor": {"name": "Quilan Drasthowa"}}
+    ((_, _, score),) = matches(assessed(near))
+    assert score is not None
+    for levels, lane in (
+        (MatchLevels(870, score), pb.LANE_RED),
+        (MatchLevels(870, score + 1), pb.LANE_YELLOW),
+        (MatchLevels(score + 1, 1000), pb.LANE_GREEN),
+    ):
+        means = replace(in_force(), match=levels)
+        answer = assess_batch(means, table([near]), pb.PURPOSE_CLEARANCE).table
+        assert answer.ints("lane").tolist() == [lane]
+        assert answer.ints("match_threshold").tolist() == [levels.hit]
+
+
+def test_an_entry_that_is_met_by_a_good_name_too_is_a_strong_hit_and_stands_before_weak_ones() -> None:
+    index = build([(version(), [weakly("Zorvath Kelmendar"), entry("1", "Zorvath Kelmendarr")])])
+    (first, second) = matches(assessed({"consignor": {"name": "Zorvath Kelmendar"}}, index=index))
+    # However near the weak one is, the strong one is told first.
+    assert (first[1], second[1]) == ("1", "9")
+    assert first[2] is not None
+    assert STRONG <= first[2] < 1000 == second[2]
+    both = build([(version(), [weakly("Zorvath Kelmendar", name="Zorvath Kelmendaar")])])
+    assert assessed({"consignor": {"name": "Zorvath Kelmendar"}}, index=both).ints("lane").tolist() == [pb.LANE_RED]
+
+
+def test_the_points_of_all_hits_of_a_consignment_count_once() -> None:
+    index = build([(version(entries=3), [replace(weakly("Zorvath Kelmendar"), id=str(number)) for number in range(3)])])
+    parties = {party: {"name": "Zorvath Kelmendar"} for party in ("consignor", "seller", "buyer")}
+    assessments = assessed(parties, {"seller": {"name": "Zorvath Kelmendar"}}, index=index)
+    assert assessments.ragged("findings").lengths.tolist() == [9, 3]
+    assert assessments.ints("score").tolist() == [POINTS_WEAK, POINTS_WEAK]
+    assert assessments.ints("lane").tolist() == [pb.LANE_YELLOW, pb.LANE_YELLOW]
+
+
+def cleared(**narrowed: str) -> Index:
+    pair = Pair(
+        name="DRASTHOVA Quillan",
+        list="STOP",
+        entry="5",
+        cleared_by="A. Officer",
+        cleared_on=TODAY,
+        until=TODAY,
+        why="another birth date",
+        **narrowed,
+    )
+    pairs = ClearedPairs.of(version(CLEARED), [pair])
+    return replace(shipped(), cleared=pairs)
+
+
+def test_a_cleared_pair_is_no_hit_until_its_last_day() -> None:
+    rows = {"consignor": {"name": "Quillán Drasthova"}}, {"consignor": {"name": "Quillan Drasthovaa"}}
+    means = InForce(first_light(), cleared(), in_force().controls)
+    answer = assess_batch(means, table(rows), pb.PURPOSE_CLEARANCE).table
+    # Another spelling is another name: nobody looked at that one.
+    assert answer.ints("lane").tolist() == [pb.LANE_GREEN, pb.LANE_RED]
+    assert answer.strings("lists")[0].split()[0] == version(CLEARED).id
+    late = assess_batch(means, table(rows, accepted=TODAY + timedelta(days=1)), pb.PURPOSE_CLEARANCE).table
+    assert late.ints("lane").tolist() == [pb.LANE_RED, pb.LANE_RED]
+    undated = table(rows).with_columns({"accepted_at": Ints.absent(2)})
+    assert len(screen_parties(cleared(), undated).owners) == 2
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "party"),
+    [
+        ({"country": "CN"}, {"address": {"country": "CN"}}),
+        ({"postcode": "10115"}, {"address": {"country": "CN", "postcode": "10115"}}),
+        ({"identifier": "DE1"}, {"identifier": "DE1"}),
+    ],
+    ids=["country", "postcode", "identifier"],
+)
+def test_a_pair_that_is_narrowed_clears_only_the_party_that_was_looked_at(
+    narrowed: dict[str, str], party: dict[str, object]
+) -> None:
+    index = cleared(**narrowed)
+    name = {"name": "Quillan Drasthova"}
+    elsewhere = {"identifier": "XX9", "address": {"country": "VN", "postcode": "70000"}}
+    answer = assessed(
+        {"consignor": {**name, **party}}, {"consignor": {**name, **elsewhere}}, {"consignee": name}, index=index
+    )
+    assert answer.ragged("findings").lengths.tolist() == [0, 1, 1]
+
+
+def test_hits_are_for_officers_alone_and_tell_what_found_them() -> None:
+    findings = assessed({"consignor": {"name": "Quillan Drasthova"}}).child("findings")
+    assert findings.bools("confidential").values.tolist() == [True]
+    assert findings.ints("kind").tolist() == [pb.FINDING_KIND_LISTED_PARTY]

@@ -29,16 +29,22 @@ from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_t
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance import gauges
 from services.clearance.consumer import Intake
 from services.clearance.inquiry import Inquiry
+from services.clearance.jobs import Waits
 from services.clearance.office import Office
+from services.clearance.rescreening import Rescreening
 from services.clearance.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.snapshot import Snapshot
 from services.clearance.store import STATE_DAYS, Store
 
 INTAKE = "clearance/intake"
 """Health name of the work on new filings: they are taken from ingestion's feed, assessed by risk and revenue, decided."""
+
+SCREENING = "clearance/screening"
+"""Health name of the work on hits of the screening that come after the decision: they are taken from risk's feed."""
 
 PENDING_SECONDS = 10
 """Age from which an arrival that was recorded and not carried out is taken up: its call must have died."""
@@ -108,7 +114,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
     for name, behind in (("ingestion", ingestion), ("risk", risk), ("revenue", revenue)):
-        start.server.depend(name, answers(behind), [INTAKE])
+        start.server.depend(name, answers(behind), [INTAKE, SCREENING] if name == "risk" else [INTAKE])
     intake = Intake(
         Office(store),
         risk,
@@ -131,25 +137,41 @@ def assemble(start: Start) -> Sequence[Background]:
         replica=start.replica,
         max_events=config.events_max,
     )
+    screening = Consumer(
+        "risk",
+        database=start.database,
+        pull=GrpcPort(
+            risk,
+            consumer="clearance",
+            message_class=ScreeningColumns,
+            replica=start.replica,
+        ),
+        handler=Rescreening(store),
+        key=_mrns,
+        message_class=ScreeningColumns,
+        replica=start.replica,
+    )
 
     async def purge(database: Database) -> None:
         await store.purge(await database.now() // MICROS_PER_DAY - STATE_DAYS)
 
     traces = Traces(start, Inquiry(store).trail)
     steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge, purge_requests(), *traces.steps)
-    looks = (letters_waiting("clearance", "ingestion"), horizon(), backlog("clearance"), gauges.look)
+    looks = (letters_waiting("clearance", "ingestion", "risk"), horizon(), backlog("clearance"), gauges.look)
     return [
         traces.run,
         consumer.run,
+        screening.run,
         Arrivals(store).run,
+        Waits(store, start.replica).run,
         Maintenance(start.database, notices=True).run,
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, looks).run,
     ]
 
 
-def _mrns(filings: Table) -> list[str]:
-    return filings.strings("mrn").tolist()
+def _mrns(events: Table) -> list[str]:
+    return events.strings("mrn").tolist()
 
 
 if __name__ == "__main__":

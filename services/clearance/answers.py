@@ -2,12 +2,16 @@
 
 from typing import Final
 
-from libs.columns import Kind, Schema, Strings, Table, schema_of
+import numpy as np
+
+from libs.columns import Bools, Column, Ints, Kind, Ragged, Schema, Strings, Table, schema_of
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance import notices
+from services.clearance.decision import CUSTOMS_CHECK, Lane
 from services.clearance.explanation import sentence
-from services.clearance.states import AUTOMATIC
+from services.clearance.lifecycle import Change
+from services.clearance.states import AUTOMATIC, OFFICER_HOLD, with_reason
 
 OFFICER = "officer"
 """Stands for an officer's id where the caller is not told it."""
@@ -19,9 +23,83 @@ _STATUS: Final = Schema(
 )
 """States with room for the versions before them, which no state holds: they are asked for apart."""
 
+CHECKED: Final = "Customs looks at the consignment."
+"""The sentence of CUSTOMS_CHECK, which stands for all findings that a caller is not to know."""
+
+_TEXTS: Final = ("rule_set_version", "note", "selection_reason", "model", "office", "screened_lists")
+_NUMBERS: Final = (
+    "risk_score", "risk_unjudged", "selection_cause", "chance_ppm", "model_score_ppm", "release_not_before", "reroute_at", "inspected_at",
+    "inspection_method", "inspection_result",
+)  # fmt: skip
+"""Columns of the state that officers and analysts alone are told."""
+_FINDING: Final = ("lane", "reason", "sentence", "item_number")
+"""Columns of a finding that everybody is told, unless it is confidential."""
+
+
+def public(table: Table) -> Table:
+    """Give states as filers and carriers may read them.
+
+    A confidential finding, a draw and a score leave the same behind: CUSTOMS_CHECK. A hold by a hit of the screening reads as one by an officer.
+    """
+    rows = table.rows
+    listed = table.bools("listed_hold").values
+    change = np.where(notices.quiet(table), 0, table.ints("change").values)
+    audit = table.bools("audit")
+    columns: dict[str, Column] = {name: Strings.absent(rows) for name in _TEXTS}
+    columns |= {name: Ints.absent(rows) for name in _NUMBERS}
+    columns |= {
+        "listed_hold": Bools.absent(rows),
+        "officer_hold": Bools.of(table.bools("officer_hold").values | listed),
+        "change": Ints.of(np.where(change == Change.LISTED, np.int64(Change.OFFICER_HELD), change), change != 0),
+        "changed_at": Ints.of(table.ints("changed_at").values, table.ints("changed_at").valid & (change != 0)),
+        # Of goods that were released already a new hit is not to be told.
+        "audit": Bools.of(audit.values & (table.ints("lane").values == Lane.BLUE), audit.valid),
+        "decided_by": table.strings("decided_by").translate(_decider),
+        "items": _plain_items(table),
+        "findings": _open_findings(table),
+    }
+    if listed.any():
+        columns["reasons"] = with_reason(table.ragged("reasons"), Strings.constant(OFFICER_HOLD, rows), listed)
+        names = table.strings("decided_by").translate(_decider).tolist()
+        columns["decided_by"] = Strings.of(
+            [OFFICER if is_listed else name for is_listed, name in zip(listed.tolist(), names, strict=True)]
+        )
+    return table.with_columns(columns)
+
+
+def _plain_items(table: Table) -> Ragged:
+    items, goods = table.ragged("items"), table.child("items")
+    absent = Ints.absent(goods.rows)
+    return Ragged(items.offsets, goods.with_columns({"inspection_result": absent, "violation": absent}))
+
+
+def _open_findings(table: Table) -> Ragged:
+    """Leave out confidential findings and what names rules, and tell CUSTOMS_CHECK once where it is among the reasons."""
+    findings, found = table.ragged("findings"), table.child("findings")
+    kept = np.flatnonzero(~found.bools("confidential").values)
+    reasons = table.ragged("reasons")
+    assert isinstance(reasons.values, Strings)
+    checked = np.unique(reasons.owners()[reasons.values.isin({CUSTOMS_CHECK})])
+    told = found.take(kept)
+    plain = Table(found.schema, len(kept), {name: told.column(name) for name in _FINDING})
+    neutral = Table(
+        found.schema,
+        len(checked),
+        {
+            "lane": table.ints("lane").take(checked),
+            "reason": Strings.constant(CUSTOMS_CHECK, len(checked)),
+            "sentence": Strings.constant(CHECKED, len(checked)),
+        },
+    )
+    owners = np.concatenate([findings.owners()[kept], checked])
+    order = np.argsort(owners, kind="stable")
+    lengths = np.bincount(owners, minlength=table.rows)
+    return Ragged.of_lengths(lengths, Table.concat([plain, neutral]).take(order))
+
 
 def statuses(table: Table, *, insight: bool) -> list[pb.ConsignmentStatus]:
-    """Give the status of each state; without `insight` no rules, scores and notes."""
+    """Give the status of each state; without `insight` as filers and carriers may read it."""
+    table = table if insight else public(table)
     messages = Table(_STATUS, table.rows, table.columns).to_messages(pb.ConsignmentStatus)
     for message in messages:
         for charge in message.charges:
@@ -33,19 +111,7 @@ def statuses(table: Table, *, insight: bool) -> list[pb.ConsignmentStatus]:
                 charge.specific_minor if charge.HasField("specific_minor") else None,
                 charge.amount_minor if charge.HasField("amount_minor") else None,
             )
-        if not insight:
-            _withhold(message)
     return messages
-
-
-def _withhold(message: pb.ConsignmentStatus) -> None:
-    message.ClearField("risk_score")
-    message.ClearField("rule_set_version")
-    message.ClearField("note")
-    message.decided_by = _decider(message.decided_by)
-    for finding in message.findings:
-        for name in ("rule", "rule_version", "points"):
-            finding.ClearField(name)
 
 
 def _decider(decided_by: str) -> str:
@@ -53,13 +119,10 @@ def _decider(decided_by: str) -> str:
 
 
 def history(table: Table, *, insight: bool) -> list[pb.HistoryEntry]:
-    """Give each state as one version of a history."""
-    entries = table.to_messages(pb.HistoryEntry)
+    """Give each state as one version of a history; without `insight` those alone that filers and carriers hear of."""
     if not insight:
-        for entry in entries:
-            entry.ClearField("note")
-            entry.decided_by = _decider(entry.decided_by)
-    return entries
+        table = public(table.take(np.flatnonzero(~notices.quiet(table))))
+    return table.to_messages(pb.HistoryEntry)
 
 
 def previous(table: Table) -> list[tuple[int, int, int] | None]:
@@ -76,6 +139,8 @@ def previous(table: Table) -> list[tuple[int, int, int] | None]:
 
 def told(table: Table, *, carrier: bool) -> list[pb.Notice]:
     """Give the notices that states are, in their order; carriers are not told the filer's reference and the debt."""
+    kinds = notices.kinds(table).tolist()
+    table = public(table)
     names = ["mrn", "house_document_number", "master_document_number"]
     if not carrier:
         names += ["local_reference", "revenue_currency", "debt_account"]
@@ -83,7 +148,7 @@ def told(table: Table, *, carrier: bool) -> list[pb.Notice]:
     numbers = {name: table.ints(name).values.tolist() for name in ("version", "state", "lane")}
     if not carrier:
         numbers["debt_status"] = table.ints("debt_status").values.tolist()
-    numbers["kind"] = notices.kinds(table).tolist()
+    numbers["kind"] = kinds
     changed = table.ints("changed_at").values.tolist()
     payable = table.ints("payable_minor").tolist()
     reasons = table.ragged("reasons")

@@ -11,11 +11,25 @@ from numpy.typing import NDArray
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from libs.columns.schema import schema_of
 from libs.customs.money import Rounding, add_columns, scale_column
+from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.decision import Assessment
+from luxor.risk.v1 import risk_pb2
+from services.clearance.decision import Assessment, Lane, only
 
 _SCHEMA: Final = schema_of(ClearanceColumns)
-_FINDINGS: Final = ("rule", "rule_version", "lane", "reason", "sentence", "item_number", "points")
+_FINDINGS: Final = (
+    "rule", "rule_version", "lane", "reason", "sentence", "item_number", "points", "confidential", "kind", "party", "list", "list_entry",
+    "match_score", "explanation",
+)  # fmt: skip
+_UNDISCLOSED: Final = (
+    risk_pb2.SELECTION_CAUSE_SCORE,
+    risk_pb2.SELECTION_CAUSE_MINIMUM,
+    risk_pb2.SELECTION_CAUSE_MODEL,
+    risk_pb2.SELECTION_CAUSE_UNCERTAINTY,
+    risk_pb2.SELECTION_CAUSE_EXPECTED,
+)
+"""Why a consignment is in its lane, where who filed it is not to know: who knew what is drawn and what scores high could keep clear of it."""
+_MICROS_PER_MINUTE: Final = 60_000_000
 _CHARGES: Final = {
     "item_number": "item_number",
     "kind": "kind",
@@ -66,9 +80,17 @@ def check(filings: Table, risk: Table, revenue: Table) -> None:
 def assessment_of(risk: Table, revenue: Table) -> Assessment:
     """Give what the decision looks at."""
     findings = risk.ragged("findings")
+    found = risk.child("findings")
+    confidential = found.bools("confidential").values
+    reasons = found.strings("reason")
+    undisclosed = np.isin(risk.ints("selection_cause").filled(0), _UNDISCLOSED)
+    if confidential.any():
+        reasons = only(reasons, ~confidential)
+        undisclosed[findings.owners()[confidential]] = True
     return Assessment(
         lane=risk.ints("lane").filled(0),
-        reasons=Ragged(findings.offsets, risk.child("findings").strings("reason")),
+        reasons=Ragged(findings.offsets, reasons),
+        undisclosed=undisclosed,
         unvalued=revenue.strings("reason"),
         payable=_payable(revenue),
         vendor_collected=revenue.ints("collected_by_vendor"),
@@ -79,11 +101,12 @@ def assessment_of(risk: Table, revenue: Table) -> Assessment:
 def columns_of(filings: Table, risk: Table, revenue: Table) -> dict[str, Column]:
     """Give the columns of the state that come from the assessments, and the goods with their values."""
     return {
+        **_selection(risk),
         "lane": risk.ints("lane"),
         "risk_score": risk.ints("score"),
         "risk_unjudged": risk.ints("unjudged"),
         "rule_set_version": risk.strings("rule_set"),
-        "findings": _child(risk, "findings", "findings", {name: name for name in _FINDINGS}),
+        "findings": findings_of(risk),
         "rulebook_version": revenue.strings("rulebook_version"),
         "revenue_currency": revenue.strings("currency"),
         "intrinsic_value_minor": revenue.ints("intrinsic_value"),
@@ -98,6 +121,31 @@ def columns_of(filings: Table, risk: Table, revenue: Table) -> dict[str, Column]
         "charges": _child(revenue, "charges", "charges", _CHARGES),
         "items": _items(filings, revenue.ints("customs_value")),
     }
+
+
+def findings_of(risk: Table) -> Ragged:
+    """Give risk's findings, of an assessment or of a later screening, as findings of the state."""
+    return _child(risk, "findings", "findings", {name: name for name in _FINDINGS})
+
+
+def _selection(risk: Table) -> dict[str, Column]:
+    """Give how risk selected, and the waits that follow from it: they count from the decision, see `states.accepted`."""
+    lane, days, minutes = risk.ints("lane"), risk.ints("yellow_to_blue_days"), risk.ints("green_delay_minutes")
+    delayed = minutes.valid & (minutes.values > 0) & (lane.values == Lane.GREEN)
+    reroutes = days.valid & (days.values > 0) & (lane.values == Lane.YELLOW)
+    columns: dict[str, Column] = {
+        "selection_cause": risk.ints("selection_cause"),
+        "selection_reason": risk.strings("selection_reason"),
+        "chance_ppm": risk.ints("chance_ppm"),
+        "model_score_ppm": risk.ints("model_score_ppm"),
+        "model": risk.strings("model"),
+        "office": risk.strings("office"),
+    }
+    if delayed.any():
+        columns["release_not_before"] = Ints.of(minutes.values * _MICROS_PER_MINUTE, delayed)
+    if reroutes.any():
+        columns["reroute_at"] = Ints.of(days.values * MICROS_PER_DAY, reroutes)
+    return columns
 
 
 def _payable(revenue: Table) -> Ints:

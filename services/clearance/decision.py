@@ -31,6 +31,8 @@ class Lane(IntEnum):
 LANE_REASONS: Final = ("UNASSESSED", "", "LANE_BLUE", "LANE_YELLOW", "LANE_RED")
 """Per lane, the reason that stands where no finding tells one."""
 
+CUSTOMS_CHECK: Final = "CUSTOMS_CHECK"
+"""Stands for all that filers and carriers are not to know: confidential findings, draws, what scores select. They cannot tell one from the other."""
 DEBT_OPEN: Final = "DEBT_OPEN"
 UNVALUED: Final = "UNVALUED"
 
@@ -42,7 +44,9 @@ class Assessment:
     lane: IntArray
     """Lane of each, shape (n,)."""
     reasons: Ragged
-    """Stable reasons of risk's findings, strings, in risk's order; a reason may stand several times."""
+    """Stable reasons of risk's findings, strings, in risk's order; a reason may stand several times. "" where the finding is confidential."""
+    undisclosed: BoolArray
+    """Whether something that filers are not to know had a part in the lane: a confidential finding, a draw, a score; shape (n,)."""
     unvalued: Strings
     """Why revenue has no figures (NO_RULEBOOK, NO_EXCHANGE_RATE …), "" where it has them."""
     payable: Ints
@@ -115,7 +119,7 @@ def _debt(assessment: Assessment, unvalued: BoolArray) -> IntArray:
 
 
 def _reasons(assessment: Assessment, why: Strings, open_debt: BoolArray) -> Ragged:
-    """Put the findings' reasons (not of green ones), the lane's own where there is none, revenue's and the debt's in order, each once."""
+    """Put in order, each once: findings' reasons (not of green ones), CUSTOMS_CHECK, the lane's own where there is none, revenue's, the debt's."""
     rows = len(assessment.lane)
     unvalued = why.present
     findings = assessment.reasons
@@ -124,10 +128,12 @@ def _reasons(assessment: Assessment, why: Strings, open_debt: BoolArray) -> Ragg
     told = (assessment.lane[owners] != Lane.GREEN) & findings.values.present
     silent = np.ones(rows, np.bool_)
     silent[owners[told]] = False
-    silent &= assessment.lane != Lane.GREEN
+    checked = assessment.undisclosed & (assessment.lane != Lane.GREEN)
+    silent &= (assessment.lane != Lane.GREEN) & ~checked
     dictionary: dict[str, int] = {}
     pairs: list[tuple[IntArray, IntArray]] = [
         (owners[told], _places(findings.values, dictionary)[told]),
+        (np.flatnonzero(checked), _places(Strings.constant(CUSTOMS_CHECK, rows), dictionary)[checked]),
         (np.flatnonzero(silent), _places(Strings(LANE_REASONS, assessment.lane), dictionary)[silent]),
         (np.flatnonzero(unvalued), _places(why, dictionary)[unvalued]),
         (np.flatnonzero(open_debt), _places(Strings.constant(DEBT_OPEN, rows), dictionary)[open_debt]),

@@ -1,6 +1,7 @@
 """The life of a consignment after acceptance: which event leads from which state to which, as data.
 
-Source: the declaration's side of the state machine of the platform's domain notes, as far as decisions, arrivals, officers and withdrawals go.
+Source: the declaration's side of the state machine of the platform's domain notes, as far as decisions, arrivals, officers and withdrawals go;
+for the two waits, ASYCUDA's selectivity: green can be delayed for manual review, yellow re-routes to blue by itself.
 The numbers are those of luxor.clearance.v1; a test compares them.
 """
 
@@ -53,6 +54,10 @@ class Change(IntEnum):
     AMENDED = 5
     INVALIDATED = 6
     AMENDMENT_REFUSED = 7
+    INSPECTED = 8
+    LISTED = 9
+    REROUTED = 10
+    WAIT_ENDED = 11
 
 
 class Event(IntEnum):
@@ -66,6 +71,14 @@ class Event(IntEnum):
     AMENDED_RELEASE = 5
     AMENDED_HOLD = 6
     INVALIDATED = 7
+    INSPECTED = 8
+    """An officer recorded what an inspection found; where the goods stand does not change."""
+    LISTED = 9
+    """A party is on a list since it changed."""
+    REROUTED = 10
+    """The days of the yellow lane have passed."""
+    WAIT_ENDED = 11
+    """The time has passed in which an officer could look at a green one."""
 
 
 CHANGE_OF: Final = np.array(
@@ -78,6 +91,10 @@ CHANGE_OF: Final = np.array(
         Change.AMENDED,
         Change.AMENDED,
         Change.INVALIDATED,
+        Change.INSPECTED,
+        Change.LISTED,
+        Change.REROUTED,
+        Change.WAIT_ENDED,
     ],
     np.int64,
 )
@@ -101,6 +118,14 @@ _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]
     (Event.AMENDED_HOLD, _H): (_H, None),
     (Event.INVALIDATED, _W): (_I, None),
     (Event.INVALIDATED, _H): (_I, None),
+    (Event.INSPECTED, _H): (_H, _H),
+    (Event.INSPECTED, _R): (_R, _R),
+    (Event.LISTED, _A): (_H, _H),
+    (Event.LISTED, _W): (_H, _H),
+    (Event.LISTED, _H): (_H, _H),
+    (Event.LISTED, _R): (_R, _R),
+    (Event.REROUTED, _H): (_W, _R),
+    (Event.WAIT_ENDED, _W): (None, _R),
 }
 
 REFUSALS: Final = (
@@ -112,6 +137,8 @@ REFUSALS: Final = (
     "AMENDMENT_TOO_LATE",
     "DEBT_OPEN",
     "STATE_FINAL",
+    "NOT_INSPECTABLE",
+    "NOT_DUE",
 )
 """Why an event has no effect, by the numbers in `Outcome.refusal`; place 0 stands for an effect."""
 
@@ -127,6 +154,10 @@ _REFUSAL_OF: Final = np.array(
             "AMENDMENT_TOO_LATE",
             "AMENDMENT_TOO_LATE",
             "AMENDMENT_TOO_LATE",
+            "NOT_INSPECTABLE",
+            "STATE_FINAL",
+            "NOT_DUE",
+            "NOT_DUE",
         )
     ],
     np.int64,
@@ -142,6 +173,8 @@ def _table() -> IntArray:
 
 
 _NEXT: Final = _table()
+_TIMED: Final = (Event.REROUTED, Event.WAIT_ENDED)
+_FILINGS: Final = (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED)
 _FINAL: Final = np.isin(np.arange(max(State) + 1), list(FINAL))
 
 
@@ -153,6 +186,12 @@ class Situation:
     arrived: BoolArray
     debt: IntArray
     officer_hold: BoolArray
+    listed_hold: BoolArray
+    """Whether a hold by a party that is listed since the decision is open."""
+    waiting: BoolArray
+    """Whether an officer may still look at a green one before it is released."""
+    inspected: BoolArray
+    """Whether an inspection was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +201,7 @@ class Outcome:
     state: IntArray
     """The state after; the same as before where the event was refused."""
     officer_hold: BoolArray
+    listed_hold: BoolArray
     arrived: BoolArray
     refusal: IntArray
     """0 where the event had its effect, else the place of the reason in REFUSALS."""
@@ -177,26 +217,42 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
     """Apply an event to n consignments: the same to all, or one each, shape (n,).
 
     No event releases while a hold is open or a debt is owed that nobody stands for: an automatic one holds then, an officer's release is refused.
+    What waits for an officer's look is not released by a decision or an arrival, but by the end of the wait.
     """
     events = np.broadcast_to(np.asarray(event, np.int64), now.state.shape)
-    # A new version of the filing does not lift what an officer holds.
-    events = np.where((events == Event.AMENDED_RELEASE) & now.officer_hold, np.int64(Event.AMENDED_HOLD), events)
+    hold = now.officer_hold | now.listed_hold
+    # A new version of the filing does not lift what an officer or a hit of the screening holds.
+    events = np.where((events == Event.AMENDED_RELEASE) & hold, np.int64(Event.AMENDED_HOLD), events)
     target = _NEXT[events, now.state, now.arrived.astype(np.int64)]
-    refusal = np.where(target == 0, _REFUSAL_OF[events], 0)
-    refusal = np.where(_FINAL[now.state], REFUSALS.index("STATE_FINAL"), refusal)
-    held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & now.officer_hold
-    refusal = np.where(held_twice, REFUSALS.index("ALREADY_HELD"), refusal)
-    proceeds = (target == State.RELEASED) | (target == State.AWAITING_ARRIVAL)
-    owed = proceeds & (now.debt == Debt.OPEN)
     by_officer = events == Event.OFFICER_RELEASED
-    refusal = np.where(owed & by_officer, REFUSALS.index("DEBT_OPEN"), refusal)
-    # Only an officer may let pass what could not be computed or is held by one.
-    stopped = proceeds & ~by_officer & (owed | (now.debt == Debt.UNKNOWN) | now.officer_hold)
+    timed = np.isin(events, _TIMED)
+    waits = (target == State.RELEASED) & (now.state != State.RELEASED) & now.waiting & ~by_officer & ~timed
+    target = np.where(waits, np.int64(State.AWAITING_ARRIVAL), target)
+    proceeds = np.isin(target, (State.RELEASED, State.AWAITING_ARRIVAL))
+    owed = proceeds & (now.debt == Debt.OPEN)
+    refusal = _refusals(events, target, now, timed & hold, owed & by_officer)
+    # Only an officer may let pass what could not be computed or is held. A release that stands is no business of an automatic event.
+    fresh = proceeds & (now.state != State.RELEASED)
+    stopped = fresh & ~by_officer & (owed | (now.debt == Debt.UNKNOWN) | hold)
     target = np.where(stopped, np.int64(State.HELD), target)
     done = refusal == 0
     return Outcome(
         state=np.where(done, target, now.state),
         officer_hold=np.where(done & (events == Event.OFFICER_HELD), True, now.officer_hold & ~(done & by_officer)),
+        listed_hold=(now.listed_hold & ~(done & by_officer))
+        | (done & (events == Event.LISTED) & (target == State.HELD)),
         arrived=now.arrived | (done & (events == Event.ARRIVED)),
         refusal=refusal,
     )
+
+
+def _refusals(events: IntArray, target: IntArray, now: Situation, barred: BoolArray, owed: BoolArray) -> IntArray:
+    """Tell of each why it is refused, 0 where it is not. `barred` by an open hold, `owed` a release while a debt is open."""
+    refusal = np.where(target == 0, _REFUSAL_OF[events], 0)
+    refusal = np.where(barred, REFUSALS.index("NOT_DUE"), refusal)
+    # Once goods were controlled, what was filed of them stands: UCC, article 173(2)(a) and (b).
+    refusal = np.where(np.isin(events, _FILINGS) & now.inspected, REFUSALS.index("AMENDMENT_TOO_LATE"), refusal)
+    refusal = np.where(_FINAL[now.state], REFUSALS.index("STATE_FINAL"), refusal)
+    held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & now.officer_hold
+    refusal = np.where(held_twice, REFUSALS.index("ALREADY_HELD"), refusal)
+    return np.where(owed, REFUSALS.index("DEBT_OPEN"), refusal)

@@ -24,13 +24,20 @@ class Kind(IntEnum):
 _BY_STATE: Final = {State.AWAITING_ARRIVAL: Kind.DECIDED, State.HELD: Kind.HELD, State.RELEASED: Kind.RELEASED}
 
 
+def quiet(table: Table) -> NDArray[np.bool_]:
+    """Tell which versions filers and carriers do not hear of: inspections, and hits of the screening on goods that are released."""
+    state, change = table.ints("state").values, table.ints("change").values
+    unheard: NDArray[np.bool_] = (change == Change.INSPECTED) | ((change == Change.LISTED) & (state == State.RELEASED))
+    return unheard
+
+
 def kinds(table: Table) -> NDArray[np.int64]:
     """Give the kind of notice for each state, shape (n,); 0 where there is nothing to tell."""
     state, change = table.ints("state").values, table.ints("change").values
     by_state = np.zeros(max(State) + 1, np.int64)
     for each, kind in _BY_STATE.items():
         by_state[each] = kind
-    found = by_state[state]
-    found = np.where((change == Change.ARRIVED) & (state == State.HELD), np.int64(Kind.ARRIVED), found)
+    found = np.where(quiet(table), 0, by_state[state])
+    found = np.where((change == Change.ARRIVED) & (state != State.RELEASED), np.int64(Kind.ARRIVED), found)
     found = np.where(change == Change.INVALIDATED, np.int64(Kind.INVALIDATED), found)
     return np.where(change == Change.AMENDMENT_REFUSED, np.int64(Kind.AMENDMENT_REFUSED), found)

@@ -17,8 +17,9 @@ from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from libs.telemetry import span
 from services.clearance.lifecycle import REFUSALS, Change, Event, State
-from services.clearance.states import Arrivals, Happening, amended, evolve, with_previous
-from services.clearance.store import Arrival, Row, Store
+from services.clearance.rescreening import Rescreening
+from services.clearance.states import Arrivals, Happening, amended, evolve
+from services.clearance.store import Arrival, Row, Store, carriers_of
 
 CHUNK_ROWS: Final = 1_000
 """Consignments an arrival changes in one transaction: it must not hold the feed's horizon for long."""
@@ -93,6 +94,8 @@ class Office:
             if not known.all():
                 await self._first(tx, _take(part, np.flatnonzero(~known)), arrivals, tally)
             await self._again(tx, _take(part, np.flatnonzero(known)), locked, tally)
+        early = await self.store.take_early(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
+        await Rescreening(self.store).apply_kept(tx, early)
         return tally
 
     async def _first(self, tx: Transaction, part: Decided, arrivals: Mapping[str, Arrival], tally: Tally) -> None:
@@ -105,7 +108,7 @@ class Office:
         assert bool(outcome.effective.all()), "a first decision is never refused"
         ref = await self.store.insert(tx, table, trace=part.trace)
         if arrivals:
-            await self.store.tell_carriers(tx, ref, _carriers(masters, arrivals))
+            await self.store.tell_carriers(tx, ref, carriers_of(masters, arrivals))
         tally.decided.append(table)
 
     async def _again(self, tx: Transaction, part: Decided, locked: Mapping[str, Row], tally: Tally) -> None:
@@ -123,8 +126,11 @@ class Office:
         table, outcome = evolve(amended(stored, part.table), Happening(event=events, at=tally.at))
         done = np.flatnonzero(outcome.effective)
         if len(done):
-            table = _after(table.take(done), [rows[place] for place in done.tolist()])
-            ref = await self.store.update(tx, table, trace=part.trace)
+            table = table.take(done)
+            # It has not arrived, or it were too late: no carrier is to be told.
+            ref = await self.store.succeed(
+                tx, table, [rows[place] for place in done.tolist()], trace=part.trace, arrivals={}
+            )
             mrns = table.strings("mrn").tolist()
             await self.store.add_documents(tx, table, ref, mrns, [rows[place].day for place in done.tolist()])
             tally.decided.append(table)
@@ -193,9 +199,8 @@ class Office:
             after, outcome = evolve(table, _arriving(table, arrivals, await self.store.now(tx)))
             done = np.flatnonzero(outcome.effective)
             if len(done):
-                changed = _after(after.take(done), [rows[place] for place in done.tolist()])
-                carriers = _carriers(changed.strings("master_document_number"), arrivals)
-                await self.store.update(tx, changed, trace=trace, carriers=carriers)
+                known = [rows[place] for place in done.tolist()]
+                await self.store.succeed(tx, after.take(done), known, trace=trace, arrivals=arrivals)
         return after
 
     async def finish_arrivals(self, before: int, limit: int) -> int:
@@ -216,8 +221,12 @@ class Office:
         request: tuple[str, str, bytes],
         encode: Callable[[Sequence[Acted]], bytes],
         trace: str,
+        unfit: Callable[[Table], Sequence[bool]] | None = None,
+        unfit_reason: str = "",
     ) -> bytes:
         """Apply an officer's event to consignments (MRN, expected version or None), once per request (caller, request_id, digest).
+
+        States that are `unfit` for it are refused with `unfit_reason`.
 
         `what` makes the event of the instant. Gives what `encode` made of the results, also when the request is repeated. Raises RequestReused.
         """
@@ -229,13 +238,19 @@ class Office:
             before = await self.store.requests.recall(tx, *request)
             if before is not None:
                 return before
-            results = await self._act(tx, wanted, what, trace)
+            results = await self._act(tx, wanted, what, trace, unfit, unfit_reason)
             answer = encode(results)
             await self.store.requests.remember(tx, *request, answer)
         return answer
 
     async def _act(
-        self, tx: Transaction, wanted: Sequence[tuple[str, int | None]], what: Callable[[int], Happening], trace: str
+        self,
+        tx: Transaction,
+        wanted: Sequence[tuple[str, int | None]],
+        what: Callable[[int], Happening],
+        trace: str,
+        unfit: Callable[[Table], Sequence[bool]] | None,
+        unfit_reason: str,
     ) -> list[Acted]:
         locked = await self.store.lock(tx, [mrn for mrn, _ in wanted])
         results = {
@@ -244,14 +259,21 @@ class Office:
             if (row := locked.get(mrn)) is not None and expected is not None and expected != row.version
         }
         rows = [locked[mrn] for mrn, _ in wanted if mrn in locked and mrn not in results]
+        stored = await self.store.states(tx, rows)
+        if unfit is not None and rows:
+            bad = unfit(stored)
+            results |= {
+                row.mrn: Acted(row.mrn, row.state, row.version, unfit_reason)
+                for row, is_bad in zip(rows, bad, strict=True)
+                if is_bad
+            }
+            rows = [row for row, is_bad in zip(rows, bad, strict=True) if not is_bad]
+            stored = stored.take(np.flatnonzero(~np.asarray(bad, np.bool_)))
         if rows:
-            table, outcome = evolve(await self.store.states(tx, rows), what(await self.store.now(tx)))
+            table, outcome = evolve(stored, what(await self.store.now(tx)))
             done = np.flatnonzero(outcome.effective)
             if len(done):
-                changed = _after(table.take(done), [rows[place] for place in done.tolist()])
-                masters = changed.strings("master_document_number")
-                arrivals = await self.store.arrivals(tx, masters.dictionary)
-                await self.store.update(tx, changed, trace=trace, carriers=_carriers(masters, arrivals))
+                await self.store.succeed(tx, table.take(done), [rows[place] for place in done.tolist()], trace=trace)
             versions, refusals = table.ints("version").values.tolist(), outcome.refusal.tolist()
             for row, state, version, refusal in zip(rows, outcome.state.tolist(), versions, refusals, strict=True):
                 results[row.mrn] = Acted(row.mrn, state, version, REFUSALS[refusal])
@@ -281,11 +303,6 @@ def _newest(parts: Sequence[Decided]) -> list[Decided]:
     return [_take(part, np.array(sorted(rows), np.int64)) for part, rows in zip(parts, kept, strict=True) if rows]
 
 
-def _after(table: Table, rows: Sequence[Row]) -> Table:
-    """Say of next versions where the ones before them are stored."""
-    return with_previous(table, [row.ref.day for row in rows], [row.ref.id for row in rows], [row.row for row in rows])
-
-
 def _told(masters: Strings, arrivals: Mapping[str, Arrival]) -> Arrivals:
     def conveyance(number: str) -> str:
         return arrivals[number].conveyance_reference if number in arrivals else ""
@@ -299,10 +316,6 @@ def _told(masters: Strings, arrivals: Mapping[str, Arrival]) -> Arrivals:
 
 def _arriving(table: Table, arrivals: Mapping[str, Arrival], at: int) -> Happening:
     return Happening(event=Event.ARRIVED, at=at, arrivals=_told(table.strings("master_document_number"), arrivals))
-
-
-def _carriers(masters: Strings, arrivals: Mapping[str, Arrival]) -> list[str]:
-    return masters.translate(lambda number: arrivals[number].carrier if number in arrivals else "").tolist()
 
 
 def _under(table: Table, documents: Mapping[str, str]) -> Table:

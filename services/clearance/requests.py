@@ -7,9 +7,11 @@ from typing import Final
 from libs.customs import mrn as mrns
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role
+from luxor.clearance.v1 import clearance_columns_pb2 as pb_columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.inquiry import PAGE_DEFAULT, ROWS_MAX, Query
+from services.clearance.inspections import Inspection, Result
 from services.clearance.office import Acted
 from services.clearance.store import Arrival
 
@@ -17,6 +19,7 @@ BATCH_MAX: Final = 1_000
 PAGE_MAX: Final = 1_000
 REQUEST_ID_CHARACTERS_MAX: Final = 64
 NOTE_CHARACTERS_MAX: Final = 512
+ITEMS_MAX: Final = 999
 _CHARACTERS_MAX: Final = {"mrn": 18, "local_reference": 22, "house_document_number": 70, "master_document_number": 70}
 _FILER_CHARACTERS_MAX: Final = 35
 _CONVEYANCE_CHARACTERS_MAX: Final = 17
@@ -25,6 +28,8 @@ _PLACE: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}")
 _FIRST_MICROS: Final = 946_684_800_000_000  # 2000-01-01
 _AHEAD_MICROS_MAX: Final = 3_600_000_000
 _TOKEN: Final = re.compile(r"[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,9}")
+_METHODS: Final = frozenset(pb_columns.InspectionMethod.values()) - {0}
+_VIOLATIONS: Final = frozenset(pb_columns.Violation.values()) - {0}
 _ASKED_BY_CARRIERS: Final = frozenset({"house_document_number", "master_document_number"})
 
 
@@ -151,13 +156,15 @@ def _arrival_faults(arrival: pb.Arrival, path: str, now: int) -> list[ItemError]
     return faults
 
 
-def refs(wanted: Sequence[pb.ConsignmentRef]) -> tuple[list[int], dict[int, ItemError]]:
-    """Give the places of consignments that can be acted on, and the errors of the others by place."""
+def refs(
+    wanted: Sequence[pb.ConsignmentRef], where: str = "consignments[{}].mrn"
+) -> tuple[list[int], dict[int, ItemError]]:
+    """Give the places of consignments that can be acted on, and the errors of the others by place; `where` is the path of an MRN by its place."""
     places: list[int] = []
     errors: dict[int, ItemError] = {}
     seen: set[str] = set()
     for place, ref in enumerate(wanted):
-        path = f"consignments[{place}].mrn"
+        path = where.format(place)
         if not mrns.is_valid(ref.mrn):
             errors[place] = item_error("MRN_MALFORMED", path, ref.mrn)
         elif ref.mrn in seen:
@@ -170,9 +177,58 @@ def refs(wanted: Sequence[pb.ConsignmentRef]) -> tuple[list[int], dict[int, Item
     return places, errors
 
 
-def act_error(place: int, acted: Acted) -> ItemError:
-    """Say why an officer's act had no effect on a consignment."""
-    return item_error(acted.refusal, f"consignments[{place}].mrn", acted.mrn, version=acted.version)
+def act_error(path: str, acted: Acted) -> ItemError:
+    """Say why an officer's act had no effect on the consignment whose MRN is at `path`."""
+    return item_error(acted.refusal, path, acted.mrn, version=acted.version)
+
+
+def inspections(told: Sequence[pb.Inspection]) -> tuple[dict[str, Inspection], dict[int, ItemError]]:
+    """Read inspections by MRN, and the errors of those that cannot be recorded by place."""
+    read: dict[str, Inspection] = {}
+    places, errors = refs([each.consignment for each in told], "inspections[{}].consignment.mrn")
+    for place in places:
+        found = _inspection(told[place], f"inspections[{place}]")
+        if isinstance(found, Inspection):
+            read[told[place].consignment.mrn] = found
+        else:
+            errors[place] = found
+    return read, errors
+
+
+def _inspection(told: pb.Inspection, path: str) -> Inspection | ItemError:
+    if told.method not in _METHODS:
+        return item_error("INSPECTION_METHOD_MISSING", f"{path}.method", told.method)
+    if len(told.note) > NOTE_CHARACTERS_MAX or not _plain(told.note):
+        return item_error("NOTE_TOO_LONG", f"{path}.note")
+    if len(told.items) > ITEMS_MAX:
+        return item_error("INSPECTION_ITEMS_TOO_MANY", f"{path}.items", len(told.items), items_max=ITEMS_MAX)
+    items: dict[int, tuple[Result, int]] = {}
+    for place, item in enumerate(told.items):
+        here = f"{path}.items[{place}]"
+        if item.number in items:
+            return item_error("INSPECTION_ITEM_REPEATED", f"{here}.number", item.number)
+        fault = _result_fault(item.result, item.violation, here)
+        if fault is not None:
+            return fault
+        items[item.number] = (Result(item.result), item.violation)
+    whole: Result | None = None
+    if not items:
+        fault = _result_fault(told.result, told.violation, path)
+        if fault is not None:
+            return fault
+        whole = Result(told.result)
+    gravest = whole or max(result for result, _ in items.values())
+    if items and (told.violation or told.result not in (pb_columns.INSPECTION_RESULT_UNSPECIFIED, gravest)):
+        return item_error("INSPECTION_CONTRADICTS", f"{path}.result", told.result)
+    return Inspection(told.method, gravest, whole, told.violation, items, told.note)
+
+
+def _result_fault(result: int, violation: int, path: str) -> ItemError | None:
+    if result not in tuple(Result):
+        return item_error("INSPECTION_RESULT_MISSING", f"{path}.result", result)
+    if (result == Result.VIOLATION) != (violation in _VIOLATIONS):
+        return item_error("INSPECTION_VIOLATION_UNCLEAR", f"{path}.violation", violation)
+    return None
 
 
 def _is_ours(number: str) -> bool:

@@ -1,13 +1,14 @@
 """The gRPC edge of clearance: translate, authorise, call, answer. No rule of the field."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
 
+from libs.columns import Table
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.identity import Role
@@ -17,6 +18,7 @@ from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance import answers, requests
 from services.clearance.inquiry import BadToken, Found, Inquiry
+from services.clearance.inspections import missing_item
 from services.clearance.lifecycle import Event, State
 from services.clearance.mailbox import Mailbox
 from services.clearance.office import Acted, Office, Under
@@ -38,6 +40,7 @@ ROLES: Final = {
     "ListConsignments": {Role.OFFICER, Role.ANALYST},
     "ReleaseConsignments": {Role.OFFICER},
     "HoldConsignments": {Role.OFFICER},
+    "RecordInspections": {Role.OFFICER},
     "PullNotices": {Role.FILER, Role.CARRIER},
 }
 """Who may call what."""
@@ -175,27 +178,79 @@ class ClearanceService(ClearanceServiceServicer):
         requests.check_size(len(request.consignments))
         requests.check_request_id(request.request_id)
         requests.check_act(request.reason, request.note)
-        current = call.current()
-        places, faults = requests.refs(request.consignments)
-        wanted = [
-            (ref.mrn, ref.expected_version if ref.HasField("expected_version") else None)
-            for ref in (request.consignments[place] for place in places)
-        ]
+        by = call.current().identity.id
+        _, faults = requests.refs(request.consignments)
 
         def happening(at: int) -> Happening:
-            return Happening(event=event, at=at, by=current.identity.id, reason=request.reason, note=request.note)
+            return Happening(event=event, at=at, by=by, reason=request.reason, note=request.note)
+
+        return await self._once(request, event, request.consignments, faults, happening, answer)
+
+    async def RecordInspections(
+        self, request: pb.RecordInspectionsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordInspectionsResponse:
+        """Record what inspections found."""
+        requests.check_size(len(request.inspections))
+        requests.check_request_id(request.request_id)
+        by = call.current().identity.id
+        found, faults = requests.inspections(request.inspections)
+        refs = [each.consignment for each in request.inspections]
+
+        def happening(at: int) -> Happening:
+            return Happening(event=Event.INSPECTED, at=at, by=by, inspections=found)
+
+        return await self._once(
+            request,
+            Event.INSPECTED,
+            refs,
+            faults,
+            happening,
+            pb.RecordInspectionsResponse,
+            where="inspections[{}].consignment.mrn",
+            unfit=lambda states: missing_item(states, found),
+            unfit_reason="INSPECTION_ITEM_UNKNOWN",
+        )
+
+    async def _once(
+        self,
+        request: Any,
+        event: Event,
+        refs: Sequence[pb.ConsignmentRef],
+        faults: Mapping[int, ItemError],
+        happening: Callable[[int], Happening],
+        answer: type[R],
+        *,
+        where: str = "consignments[{}].mrn",
+        unfit: Callable[[Table], Sequence[bool]] | None = None,
+        unfit_reason: str = "",
+    ) -> R:
+        """Act on the consignments that have no fault, once a request_id; `where` is the path of an MRN by its place."""
+        current = call.current()
+        places = [place for place in range(len(refs)) if place not in faults]
+        wanted = [
+            (ref.mrn, ref.expected_version if ref.HasField("expected_version") else None)
+            for ref in (refs[place] for place in places)
+        ]
 
         def encode(results: Sequence[Acted]) -> bytes:
             told = dict(zip(places, results, strict=True))
             out = [
-                _acted(place, told.get(place), faults.get(place), ref.mrn)
-                for place, ref in enumerate(request.consignments)
+                _acted(where.format(place), told.get(place), faults.get(place), ref.mrn)
+                for place, ref in enumerate(refs)
             ]
             return answer(results=out).SerializeToString()
 
         key = (str(current.identity), request.request_id, _digest(event.name, request))
         try:
-            payload = await self._office.act(wanted, happening, request=key, encode=encode, trace=current.trace)
+            payload = await self._office.act(
+                wanted,
+                happening,
+                request=key,
+                encode=encode,
+                trace=current.trace,
+                unfit=unfit,
+                unfit_reason=unfit_reason,
+            )
         except RequestReused:
             raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
         return answer.FromString(payload)
@@ -249,8 +304,8 @@ def _result(
     return pb.StatusResult(consignments=told, next_page_token=found.token)
 
 
-def _acted(place: int, acted: Acted | None, fault: ItemError | None, mrn: str) -> pb.OfficerResult:
+def _acted(path: str, acted: Acted | None, fault: ItemError | None, mrn: str) -> pb.OfficerResult:
     if acted is None:
         return pb.OfficerResult(mrn=mrn, error=fault)
-    error = requests.act_error(place, acted) if acted.refusal else None
+    error = requests.act_error(path, acted) if acted.refusal else None
     return pb.OfficerResult(mrn=mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.decision import DEBT_OPEN, UNVALUED, Verdict, only
+from services.clearance.decision import CUSTOMS_CHECK, DEBT_OPEN, LANE_REASONS, UNVALUED, Lane, Verdict, only
+from services.clearance.hits import only_listed, with_hits
+from services.clearance.inspections import INSPECTED, Inspection, inspected
 from services.clearance.lifecycle import CHANGE_OF, Debt, Event, Outcome, Situation, State, apply
 
 IntArray = NDArray[np.int64]
@@ -47,17 +49,25 @@ _LIFE: Final = (
     "released_at",
     "state",
     "officer_hold",
+    "listed_hold",
+    "screened_lists",
     "note",
+    *INSPECTED,
 )
 """What a new version of a filing leaves as it was."""
 
 _OFFICERS: Final = (Event.OFFICER_RELEASED, Event.OFFICER_HELD)
+_DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
+_TELL: Final = (Event.ARRIVED, Event.INSPECTED, Event.WAIT_ENDED)
+"""What happens without anybody deciding anew."""
+_WAITS: Final = ("release_not_before", "reroute_at")
 
 
 def accepted(filings: Table, assessed: Mapping[str, Column], verdict: Verdict) -> Table:
     """Put filings (ConsignmentColumns), what risk and revenue said, and the verdict together: states before the decision took effect.
 
-    `assessed` holds columns of ClearanceColumns. Version is 0, the state ACCEPTED.
+    `assessed` holds columns of ClearanceColumns. Version is 0, the state ACCEPTED; release_not_before and reroute_at count from the decision,
+    whose time is not known yet.
     """
     rows = filings.rows
     columns: dict[str, Column] = {name: filings.column(name) for name in _FROM_FILING}
@@ -122,60 +132,121 @@ class Happening:
     """The officer's note."""
     arrivals: Arrivals | None = None
     """With ARRIVED, what was told."""
+    inspections: Mapping[str, Inspection] | None = None
+    """With INSPECTED, what was found, by MRN."""
 
 
-def situation(table: Table) -> Situation:
-    """Read from states what the lifecycle looks at."""
+def situation(table: Table, at: int) -> Situation:
+    """Read from states what the lifecycle looks at, at an instant."""
+    wait = table.ints("release_not_before")
     return Situation(
         state=table.ints("state").values,
         arrived=table.ints("arrived_at").valid,
         debt=table.ints("debt_status").values,
         officer_hold=table.bools("officer_hold").values,
+        listed_hold=table.bools("listed_hold").values,
+        waiting=wait.valid & (wait.values > at),
+        inspected=table.ints("inspected_at").valid,
     )
 
 
 def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
     """Apply an event to all rows; where it is refused the row stays as it was, elsewhere the version rises by one."""
-    before = situation(table)
+    events = np.broadcast_to(np.asarray(what.event, np.int64), (table.rows,))
+    table = table.with_columns(_begun(table, events, what.at))
+    before = situation(table, what.at)
     outcome = apply(what.event, before)
     done = outcome.effective
-    events = np.broadcast_to(np.asarray(what.event, np.int64), done.shape)
-    version = table.ints("version").values
     at = Ints.constant(what.at, table.rows)
     columns: dict[str, Column] = {
-        "version": Ints.of(version + done),
+        "version": Ints.of(table.ints("version").values + done),
         "state": Ints.of(outcome.state),
         "officer_hold": Bools.of(outcome.officer_hold),
         "change": pick(done, Ints.of(CHANGE_OF[events]), table.ints("change")),
         "changed_at": pick(done, at, table.ints("changed_at")),
         "released_at": _released(table.ints("released_at"), before.state, outcome.state, at),
     }
+    if outcome.listed_hold.any() or before.listed_hold.any():
+        columns["listed_hold"] = Bools.of(outcome.listed_hold, outcome.listed_hold)
     if what.arrivals is not None:
         columns |= {name: _merge(done, new, table.column(name)) for name, new in what.arrivals.columns().items()}
-    decides = done & (events != Event.ARRIVED)
+    decides = done & ~np.isin(events, _TELL) & ~((events == Event.LISTED) & (outcome.state != State.HELD))
     if decides.any():
         columns["decided_at"] = pick(decides, at, table.ints("decided_at"))
         columns["decided_by"] = _merge(decides, Strings.constant(what.by, table.rows), table.column("decided_by"))
+    columns |= _reasoned(table, what, events, before, outcome) | _ended(table, events, done)
+    if what.inspections is not None:
+        columns |= inspected(table, done, what.inspections, what.at)
+        notes = [what.inspections[mrn].note for mrn in table.strings("mrn").tolist()]
+        columns["note"] = _merge(done, Strings.of(notes), table.column("note"))
+    return table.with_columns(columns), outcome
+
+
+def _begun(table: Table, events: IntArray, at: int) -> dict[str, Column]:
+    """Let the waits of a decision begin with it."""
+    decided = np.isin(events, _DECISIONS)
+    columns: dict[str, Column] = {}
+    for name in _WAITS:
+        wait = table.ints(name)
+        if (wait.valid & decided).any():
+            columns[name] = Ints.of(np.where(decided, wait.values + at, wait.values), wait.valid)
+    return columns
+
+
+def _ended(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]:
+    """End the waits of what was looked at, held, or came to its time; and of what is blue now."""
+    ends = done & ~np.isin(events, (*_DECISIONS, Event.ARRIVED))
+    columns: dict[str, Column] = {}
+    for name in _WAITS:
+        wait = table.ints(name)
+        if (wait.valid & ends).any():
+            columns[name] = Ints.of(wait.values, wait.valid & ~ends)
+    rerouted = done & (events == Event.REROUTED)
+    if rerouted.any():
+        columns["lane"] = pick(rerouted, Ints.constant(Lane.BLUE, table.rows), table.ints("lane"))
+        audit = table.bools("audit")
+        columns["audit"] = Bools.of(audit.values | rerouted, audit.valid | rerouted)
+    return columns
+
+
+def _reasoned(
+    table: Table, what: Happening, events: IntArray, before: Situation, outcome: Outcome
+) -> dict[str, Column]:
+    """Give reasons and notes where an event changes them."""
+    done, reasons = outcome.effective, table.ragged("reasons")
     if np.isin(events, _OFFICERS).any():
-        reasons = [what.reason] + (
+        told = [what.reason] + (
             [OFFICER_HOLD] if what.event == Event.OFFICER_HELD and what.reason != OFFICER_HOLD else []
         )
-        columns["reasons"] = _merge_lists(done, reasons, table.ragged("reasons"))
-        columns["note"] = _merge(done, Strings.constant(what.note, table.rows), table.column("note"))
-    stopped = done & (events == Event.ARRIVED) & (before.state != State.HELD) & (outcome.state == State.HELD)
+        note = _merge(done, Strings.constant(what.note, table.rows), table.column("note"))
+        return {"reasons": _merge_lists(done, told, reasons), "note": note}
+    stopped = done & np.isin(events, (Event.ARRIVED, Event.WAIT_ENDED)) & (before.state != State.HELD)
+    stopped &= outcome.state == State.HELD
     if stopped.any():
-        columns["reasons"] = _stopped(table.ragged("reasons"), stopped, before)
-    return table.with_columns(columns), outcome
+        return {"reasons": _stopped(reasons, stopped, before)}
+    listed = done & (events == Event.LISTED) & (outcome.state == State.HELD)
+    if listed.any():
+        return {"reasons": with_reason(reasons, Strings.constant(CUSTOMS_CHECK, table.rows), listed)}
+    rerouted = done & (events == Event.REROUTED)
+    if rerouted.any():
+        assert isinstance(reasons.values, Strings)
+        yellow, blue = LANE_REASONS[Lane.YELLOW], LANE_REASONS[Lane.BLUE]
+        renamed = reasons.values.translate(lambda reason: blue if reason == yellow else reason)
+        return {"reasons": choose(rerouted, Ragged(reasons.offsets, renamed), reasons)}
+    return {}
 
 
 def amended(stored: Table, fresh: Table) -> Table:
     """Put a new version of filings in the place of the stored one, row by row: the life so far stays, an officer's hold with its reasons."""
     columns: dict[str, Column] = {name: stored.column(name) for name in _LIFE}
-    held = stored.bools("officer_hold").values
+    held = stored.bools("officer_hold").values | stored.bools("listed_hold").values
     if held.any():
-        both = Ragged.concat([stored.ragged("reasons"), fresh.ragged("reasons")])
-        rows = np.arange(stored.rows)
-        columns["reasons"] = both.take(np.where(held, rows, rows + stored.rows))
+        columns["reasons"] = choose(held, stored.ragged("reasons"), fresh.ragged("reasons"))
+        columns |= {name: pick(~held, fresh.ints(name), Ints.absent(stored.rows)) for name in _WAITS}
+    listed = stored.bools("listed_hold").values
+    if listed.any():
+        more = only_listed(stored.ragged("findings"), listed)
+        columns["findings"], _ = with_hits(fresh.ragged("findings"), more)
     return fresh.with_columns(columns)
 
 
@@ -210,9 +281,15 @@ def _merge(rows: BoolArray, new: Column, old: Column) -> Column:
 
 def _merge_lists(rows: BoolArray, new: list[str], old: Ragged) -> Ragged:
     count = len(rows)
-    told = Ragged.of_lengths(np.full(count, len(new)), Strings.of(new * count))
-    places = np.arange(count)
-    return Ragged.concat([old, told]).take(np.where(rows, places + count, places))
+    return choose(rows, Ragged.of_lengths(np.full(count, len(new)), Strings.of(new * count)), old)
+
+
+def choose(rows: BoolArray, new: Ragged, old: Ragged) -> Ragged:
+    """Take the lists of `new` in some rows and those of `old` in the others."""
+    if rows.all():
+        return new
+    places = np.arange(len(rows))
+    return Ragged.concat([old, new]).take(np.where(rows, places + len(rows), places))
 
 
 def _released(released: Ints, before: IntArray, after: IntArray, at: Ints) -> Ints:
@@ -224,16 +301,20 @@ def _released(released: Ints, before: IntArray, after: IntArray, at: Ints) -> In
 
 def _stopped(reasons: Ragged, stopped: BoolArray, before: Situation) -> Ragged:
     """Say why an arrival did not release what was to be released."""
-    why = Strings.constant(DEBT_OPEN, len(stopped))
-    why = Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD], _why(before).astype(np.int32)) if len(stopped) else why
-    told = only(why, stopped)
-    lists = []
+    return with_reason(reasons, Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _why(before)), stopped)
+
+
+def with_reason(reasons: Ragged, more: Strings, rows: BoolArray) -> Ragged:
+    """Add a reason to the lists of some rows, where they do not have it."""
     assert isinstance(reasons.values, Strings)
     flat = reasons.values.tolist()
-    for row, more in enumerate(told.tolist()):
-        lists.append([*flat[reasons.span(row)], *([more] if more else [])])
+    lists = []
+    for row, reason in enumerate(only(more, rows).tolist()):
+        told = flat[reasons.span(row)]
+        lists.append([*told, reason] if reason and reason not in told else told)
     return Ragged.of_lengths([len(each) for each in lists], Strings.of([text for each in lists for text in each]))
 
 
-def _why(before: Situation) -> IntArray:
-    return np.where(before.officer_hold, 2, np.where(before.debt == Debt.OPEN, 0, 1)).astype(np.int64)
+def _why(before: Situation) -> NDArray[np.int32]:
+    by_debt = np.where(before.debt == Debt.OPEN, 0, 1)
+    return np.where(before.officer_hold, 2, np.where(before.listed_hold, 3, by_debt)).astype(np.int32)

@@ -15,6 +15,8 @@ from services.clearance.decision import LANE_REASONS, Assessment, Lane, Verdict,
 from services.clearance.lifecycle import Debt
 
 Case = tuple[Lane, list[str], str, int | None, int, str]
+UNDISCLOSED = "?"
+"""Stands among the reasons of a case for what filers are not to know."""
 
 
 def assessment(cases: list[Case]) -> Assessment:
@@ -23,8 +25,10 @@ def assessment(cases: list[Case]) -> Assessment:
     return Assessment(
         lane=np.array(lanes, np.int64),
         reasons=Ragged.of_lengths(
-            [len(each) for each in reasons], Strings.of([text for each in reasons for text in each])
+            [len(each) for each in reasons],
+            Strings.of(["" if text == UNDISCLOSED else text for each in reasons for text in each]),
         ),
+        undisclosed=np.array([UNDISCLOSED in each for each in reasons]),
         unvalued=Strings.of(list(unvalued)),
         payable=Ints.of([amount or 0 for amount in payable], there),
         vendor_collected=Ints.of(list(vendor), there),
@@ -51,6 +55,10 @@ def told(verdict: Verdict, row: int) -> tuple[bool, bool, list[str], Debt, str]:
         ((Lane.BLUE, [], "", 0, 0, ""), (True, True, ["LANE_BLUE"], Debt.NONE, "")),
         ((Lane.YELLOW, ["A", "B", "A"], "", 0, 0, ""), (False, False, ["A", "B"], Debt.NONE, "")),
         ((Lane.RED, [], "", 5, 0, "deferred:x"), (False, False, ["LANE_RED"], Debt.DEFERRED, "deferred:x")),
+        ((Lane.RED, ["?"], "", 0, 0, ""), (False, False, ["CUSTOMS_CHECK"], Debt.NONE, "")),
+        ((Lane.RED, ["?", "B"], "", 5, 0, ""), (False, False, ["B", "CUSTOMS_CHECK", "DEBT_OPEN"], Debt.OPEN, "")),
+        ((Lane.BLUE, ["?"], "", 0, 0, ""), (True, True, ["CUSTOMS_CHECK"], Debt.NONE, "")),
+        ((Lane.GREEN, ["?"], "", 0, 0, ""), (True, False, [], Debt.NONE, "")),
         ((Lane.UNASSESSED, [], "", 0, 0, ""), (False, False, ["UNASSESSED"], Debt.NONE, "")),
         ((Lane.GREEN, [], "NO_RULEBOOK", None, 0, ""), (False, False, ["NO_RULEBOOK"], Debt.UNKNOWN, "")),
         ((Lane.GREEN, [], "", None, 0, "deferred:x"), (False, False, ["UNVALUED"], Debt.UNKNOWN, "")),
@@ -72,7 +80,9 @@ def test_a_decision_follows_lane_figures_and_debt(
 
 def oracle(case: Case) -> tuple[bool, bool, list[str], Debt, str]:
     lane, findings, unvalued, payable, vendor, account = case
-    reasons = dict.fromkeys(findings if lane != Lane.GREEN else [])
+    reasons = dict.fromkeys(each for each in findings if lane != Lane.GREEN and each != UNDISCLOSED)
+    if UNDISCLOSED in findings and lane != Lane.GREEN:
+        reasons["CUSTOMS_CHECK"] = None
     if lane != Lane.GREEN and not reasons:
         reasons[LANE_REASONS[lane]] = None
     unvalued = unvalued or ("UNVALUED" if payable is None else "")
@@ -92,7 +102,7 @@ def oracle(case: Case) -> tuple[bool, bool, list[str], Debt, str]:
 cases = st.lists(
     st.tuples(
         st.sampled_from(Lane),
-        st.lists(st.sampled_from(["A", "B", "C", "DEBT_OPEN"]), max_size=4),
+        st.lists(st.sampled_from(["A", "B", UNDISCLOSED, "DEBT_OPEN"]), max_size=4),
         st.sampled_from(["", "", "NO_RULEBOOK", "UNVALUED"]),
         st.one_of(st.none(), st.integers(0, 3)),
         st.integers(0, 2),

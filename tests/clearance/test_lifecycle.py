@@ -8,36 +8,113 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luxor.clearance.v1 import clearance_columns_pb2 as pb
-from services.clearance import decision
+from services.clearance import decision, inspections
 from services.clearance.lifecycle import FINAL, REFUSALS, Change, Debt, Event, Situation, State, apply
 from services.clearance.notices import Kind
 
-AUTOMATIC = [event for event in Event if event not in (Event.OFFICER_RELEASED, Event.OFFICER_HELD)]
+OFFICERS = (Event.OFFICER_RELEASED, Event.OFFICER_HELD, Event.INSPECTED)
+AUTOMATIC = [event for event in Event if event not in OFFICERS]
+GOES_ON = [State.RELEASED, State.AWAITING_ARRIVAL]
 DECISIONS = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
+Case = tuple[State, bool, Debt, bool, bool, bool, bool]
+"""State, arrived, debt, held by an officer, held by a hit of the screening, waiting for a look, inspected."""
 rows = st.lists(
-    st.tuples(st.sampled_from(State), st.booleans(), st.sampled_from(Debt), st.booleans()), min_size=1, max_size=30
-)
+    st.tuples(
+        st.sampled_from(State), st.booleans(), st.sampled_from(Debt), st.booleans(), st.booleans(), st.booleans(), st.booleans()
+    ),
+    min_size=1,
+    max_size=30,
+)  # fmt: skip
 
 
-def situation(values: list[tuple[State, bool, Debt, bool]]) -> Situation:
-    state, arrived, debt, hold = (np.array(column) for column in zip(*values, strict=True))
-    return Situation(state.astype(np.int64), arrived.astype(bool), debt.astype(np.int64), hold.astype(bool))
+def situation(values: list[Case]) -> Situation:
+    state, arrived, debt, *truths = (np.array(column) for column in zip(*values, strict=True))
+    hold, listed, waiting, inspected = (each.astype(bool) for each in truths)
+    return Situation(
+        state.astype(np.int64), arrived.astype(bool), debt.astype(np.int64), hold, listed, waiting, inspected
+    )
+
+
+def begin(debt: Debt, *, waiting: bool = False) -> Situation:
+    return situation([(State.ACCEPTED, False, debt, False, False, waiting, False)])
+
+
+def after_event(now: Situation, event: Event, *, waiting: bool) -> Situation:
+    """Where a consignment stands after an event, as the columns of its state would tell."""
+    outcome = apply(event, now)
+    return Situation(
+        outcome.state,
+        outcome.arrived,
+        now.debt,
+        outcome.officer_hold,
+        outcome.listed_hold,
+        np.full_like(now.waiting, waiting),
+        now.inspected | (outcome.effective & (event == Event.INSPECTED)),
+    )
 
 
 @given(rows, st.sampled_from(Event))
-def test_nothing_automatic_releases_while_a_hold_or_an_unsettled_debt_is_open(
-    values: list[tuple[State, bool, Debt, bool]], event: Event
-) -> None:
+def test_nothing_automatic_releases_while_a_hold_or_an_unsettled_debt_is_open(values: list[Case], event: Event) -> None:
     now = situation(values)
     after = apply(event, now)
-    moved = after.effective & np.isin(after.state, [State.RELEASED, State.AWAITING_ARRIVAL])
+    moved = after.effective & np.isin(after.state, GOES_ON) & (now.state != State.RELEASED)
     assert not (moved & (now.debt == Debt.OPEN)).any()
     if event in AUTOMATIC:
-        assert not (moved & (now.officer_hold | (now.debt == Debt.UNKNOWN))).any()
+        assert not (moved & (now.officer_hold | now.listed_hold | (now.debt == Debt.UNKNOWN))).any()
+
+
+@given(st.lists(st.tuples(st.sampled_from(Event), st.booleans()), max_size=40), st.sampled_from(Debt))
+def test_a_hit_of_the_screening_holds_until_an_officer_lifts_it_whatever_happens(
+    events: list[tuple[Event, bool]], debt: Debt
+) -> None:
+    now, open_hit = begin(debt), False
+    for event, waiting in events:
+        before = now
+        now = after_event(now, event, waiting=waiting)
+        if event == Event.LISTED and before.state[0] in (State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD):
+            open_hit = True
+        if event == Event.OFFICER_RELEASED and before.state[0] == State.HELD and debt != Debt.OPEN:
+            open_hit = False
+        if now.state[0] == State.INVALIDATED:
+            break
+        assert bool(now.listed_hold[0]) == open_hit
+        assert not open_hit or now.state[0] == State.HELD
+
+
+@given(rows, st.sampled_from([Event.DECIDED_RELEASE, Event.ARRIVED]))
+def test_what_waits_for_a_look_is_not_released_by_a_decision_or_an_arrival(values: list[Case], event: Event) -> None:
+    now = situation(values)
+    after = apply(event, now)
+    fresh = after.effective & (after.state == State.RELEASED)
+    assert not (fresh & now.waiting).any()
+
+
+@given(rows)
+def test_the_end_of_a_wait_releases_what_arrived_and_is_free(values: list[Case]) -> None:
+    now = situation(values)
+    after = apply(Event.WAIT_ENDED, now)
+    free = ~now.officer_hold & ~now.listed_hold & ~np.isin(now.debt, [Debt.OPEN, Debt.UNKNOWN])
+    expected = (now.state == State.AWAITING_ARRIVAL) & now.arrived & free
+    assert ((after.effective & (after.state == State.RELEASED)) == expected).all()
+
+
+@given(rows, st.sampled_from([Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED]))
+def test_what_was_inspected_is_neither_amended_nor_withdrawn(values: list[Case], event: Event) -> None:
+    now = situation(values)
+    assert not (apply(event, now).effective & now.inspected).any()
+
+
+@given(rows)
+def test_an_inspection_moves_nothing_and_is_recorded_of_what_is_held_or_released(values: list[Case]) -> None:
+    now = situation(values)
+    after = apply(Event.INSPECTED, now)
+    assert (after.effective == np.isin(now.state, [State.HELD, State.RELEASED])).all()
+    assert (after.state == now.state).all()
+    assert (after.listed_hold == now.listed_hold).all()
 
 
 @given(rows, st.sampled_from(Event))
-def test_nothing_is_released_before_it_arrived(values: list[tuple[State, bool, Debt, bool]], event: Event) -> None:
+def test_nothing_is_released_before_it_arrived(values: list[Case], event: Event) -> None:
     now = situation(values)
     after = apply(event, now)
     fresh = after.effective & (after.state == State.RELEASED) & (now.state != State.RELEASED)
@@ -45,22 +122,21 @@ def test_nothing_is_released_before_it_arrived(values: list[tuple[State, bool, D
 
 
 @given(rows, st.sampled_from([event for event in Event if event != Event.OFFICER_HELD]))
-def test_only_an_officers_hold_leaves_released(values: list[tuple[State, bool, Debt, bool]], event: Event) -> None:
+def test_only_an_officers_hold_leaves_released(values: list[Case], event: Event) -> None:
     # Goods are only ever released once they have arrived.
-    now = situation([(state, arrived or state == State.RELEASED, debt, hold) for state, arrived, debt, hold in values])
+    now = situation([(state, arrived or state == State.RELEASED, *rest) for state, arrived, *rest in values])  # type: ignore[misc]
     after = apply(event, now)
     assert (after.state[now.state == State.RELEASED] == State.RELEASED).all()
 
 
 @given(rows, st.sampled_from(Event))
-def test_a_refused_event_changes_nothing_and_tells_why(
-    values: list[tuple[State, bool, Debt, bool]], event: Event
-) -> None:
+def test_a_refused_event_changes_nothing_and_tells_why(values: list[Case], event: Event) -> None:
     now = situation(values)
     after = apply(event, now)
     refused = ~after.effective
     assert (after.state[refused] == now.state[refused]).all()
     assert (after.officer_hold[refused] == now.officer_hold[refused]).all()
+    assert (after.listed_hold[refused] == now.listed_hold[refused]).all()
     assert (after.arrived[refused] == now.arrived[refused]).all()
     assert all(REFUSALS[number] for number in after.refusal[refused].tolist())
 
@@ -72,14 +148,13 @@ def test_a_log_of_events_leads_to_the_same_state_however_often_each_is_repeated(
     """A decision and an arrival have one effect each: heard twice, they are heard once."""
 
     def run(repeats: int) -> Situation:
-        now = situation([(State.ACCEPTED, False, debt, False)])
+        now = begin(debt)
         for event in events:
             for _ in range(repeats if event in (*DECISIONS, Event.ARRIVED) else 1):
                 # Before the decision there is no consignment to arrive; the consumer brings a known arrival with it.
                 if event == Event.ARRIVED and now.state[0] == State.ACCEPTED:
                     continue
-                after = apply(event, now)
-                now = Situation(after.state, after.arrived, now.debt, after.officer_hold)
+                now = after_event(now, event, waiting=False)
         return now
 
     once, often = run(1), run(3)
@@ -87,7 +162,7 @@ def test_a_log_of_events_leads_to_the_same_state_however_often_each_is_repeated(
 
 
 @given(rows, st.sampled_from(Event))
-def test_what_came_to_its_end_stays_there(values: list[tuple[State, bool, Debt, bool]], event: Event) -> None:
+def test_what_came_to_its_end_stays_there(values: list[Case], event: Event) -> None:
     now = situation(values)
     after = apply(event, now)
     final = np.isin(now.state, list(FINAL))
@@ -95,15 +170,14 @@ def test_what_came_to_its_end_stays_there(values: list[tuple[State, bool, Debt, 
 
 
 @given(rows, st.lists(st.sampled_from(Event), min_size=30, max_size=30))
-def test_a_batch_of_events_gives_each_row_what_it_would_get_alone(
-    values: list[tuple[State, bool, Debt, bool]], events: list[Event]
-) -> None:
+def test_a_batch_of_events_gives_each_row_what_it_would_get_alone(values: list[Case], events: list[Event]) -> None:
     chosen = np.array(events[: len(values)], np.int64)
     whole = apply(chosen, situation(values))
     for row, value in enumerate(values):
         alone = apply(Event(int(chosen[row])), situation([value]))
         assert (whole.state[row], whole.refusal[row]) == (alone.state[0], alone.refusal[0])
         assert (whole.officer_hold[row], whole.arrived[row]) == (alone.officer_hold[0], alone.arrived[0])
+        assert whole.listed_hold[row] == alone.listed_hold[0]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +188,7 @@ def test_a_batch_of_events_gives_each_row_what_it_would_get_alone(
         (decision.Lane, "LANE_", pb.Lane),
         (Debt, "DEBT_STATUS_", pb.DebtStatus),
         (Kind, "NOTICE_KIND_", None),
+        (inspections.Result, "INSPECTION_RESULT_", pb.InspectionResult),
     ],
 )
 def test_the_numbers_are_those_of_the_contract(ours: type, prefix: str, theirs: object) -> None:

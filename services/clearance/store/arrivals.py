@@ -10,18 +10,23 @@ from libs.store.database import Transaction
 from services.clearance.store.rows import Arrival
 
 BUCKETS: Final = 256
-_LOCK_CLASS: Final = 0x6C78  # "lx": apart from the one-key locks of the libs
+HITS_BUCKET: Final = BUCKETS
+"""The lock behind those of the documents: who records an early hit waits for all who insert filings right now."""
+LOCK_CLASS: Final = 0x6C78  # "lx": apart from the one-key locks of the libs
 
 
 class Arrivals:
     """What carriers told."""
 
     async def bar_arrivals(self, tx: Transaction, documents: Iterable[str]) -> None:
-        """Keep arrivals of these documents from being recorded until this transaction ends: who inserts a filing must see them or be seen."""
+        """Keep arrivals of these documents, and early hits, from being recorded until this transaction ends.
+
+        Who inserts a filing must see them or be seen.
+        """
         await tx.raw.execute(
             "select pg_advisory_xact_lock_shared($1, b) from unnest($2::integer[]) as b",
-            _LOCK_CLASS,
-            _buckets(documents),
+            LOCK_CLASS,
+            [*_buckets(documents), HITS_BUCKET],
         )
 
     async def record_arrivals(
@@ -30,7 +35,7 @@ class Arrivals:
         """Record arrivals, waiting for those who file under these documents right now; tells of each whether it counts as this request's."""
         await tx.raw.execute(
             "select pg_advisory_xact_lock($1, b) from unnest($2::integer[]) as b",
-            _LOCK_CLASS,
+            LOCK_CLASS,
             _buckets(each.document_number for each in arrivals),
         )
         first = {each.document_number: each for each in reversed(arrivals)}

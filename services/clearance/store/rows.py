@@ -1,11 +1,13 @@
 """What the tables say of a consignment and of an arrival, the day that an MRN tells, and whose notices are whose."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import asyncpg
 
+from libs.columns import Strings
 from libs.customs.mrn import check_digit, parse
 from libs.feed.types import BatchRef
 
@@ -62,6 +64,11 @@ def filer_key(filer: str) -> str:
 def carrier_key(carrier: str) -> str:
     """The key of a carrier's notices; nobody's where there is no carrier."""
     return _CARRIER + carrier if carrier else ""
+
+
+def carriers_of(masters: Strings, arrivals: Mapping[str, Arrival]) -> list[str]:
+    """Give the carrier that told the arrival of each document, "" where nobody did."""
+    return masters.translate(lambda number: arrivals[number].carrier if number in arrivals else "").tolist()
 
 
 def row_of(record: asyncpg.Record, mrn: str, day: int) -> Row:

@@ -1,6 +1,6 @@
 """Whole states: batches that hold them, the table that tells which is in force, and what is announced of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -16,9 +16,12 @@ from libs.store.requests import RequestLog, purge_before
 from libs.store.schema import checked
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.gauges import count_states
+from services.clearance.notices import kinds
+from services.clearance.states import with_previous
 from services.clearance.store.arrivals import Arrivals
+from services.clearance.store.hits import Hits
 from services.clearance.store.references import References
-from services.clearance.store.rows import Row, carrier_key, day_of, filer_key, row_of
+from services.clearance.store.rows import Arrival, Row, carrier_key, carriers_of, day_of, filer_key, row_of
 from services.clearance.store.work import Work
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
@@ -26,7 +29,7 @@ PURGED_MAX: Final = 2_000
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
 
 
-class Store(Arrivals, References, Work):
+class Store(Arrivals, Hits, References, Work):
     """Clearance's own database."""
 
     def __init__(self, database: Database) -> None:
@@ -135,8 +138,25 @@ class Store(Arrivals, References, Work):
         )
         await self.add_local_references(tx, table, mrns, days)
         await self.add_documents(tx, table, ref, mrns, days)
-        await self.note_held(tx, table, mrns, days, new=True)
+        await self.note_work(tx, table, mrns, days, new=True)
         return ref
+
+    async def succeed(
+        self,
+        tx: Transaction,
+        table: Table,
+        rows: Sequence[Row],
+        *,
+        trace: str,
+        arrivals: Mapping[str, Arrival] | None = None,
+    ) -> BatchRef:
+        """Store what follows the versions in force, `rows`, which are locked; carriers whose arrivals are known are told, by `arrivals` if given."""
+        table = with_previous(
+            table, [row.ref.day for row in rows], [row.ref.id for row in rows], [row.row for row in rows]
+        )
+        masters = table.strings("master_document_number")
+        known = await self.arrivals(tx, masters.dictionary) if arrivals is None else arrivals
+        return await self.update(tx, table, trace=trace, carriers=carriers_of(masters, known))
 
     async def update(self, tx: Transaction, table: Table, *, trace: str, carriers: Sequence[str] = ()) -> BatchRef:
         """Store next versions of consignments that are locked, with notices to filers and to `carriers` (one a row), and announce them."""
@@ -157,8 +177,11 @@ class Store(Arrivals, References, Work):
         )
         if done != table.rows:
             raise AssertionError(f"{done} of {table.rows} locked consignments were there to be updated")
-        await self.note_held(tx, table, mrns, days, new=False)
-        await self.tell_carriers(tx, ref, carriers)
+        await self.note_work(tx, table, mrns, days, new=False)
+        heard = (kinds(table) != 0).tolist()
+        await self.tell_carriers(
+            tx, ref, [carrier if hears else "" for carrier, hears in zip(carriers, heard, strict=False)]
+        )
         return ref
 
     async def tell_carriers(self, tx: Transaction, ref: BatchRef, carriers: Sequence[str]) -> None:
@@ -174,23 +197,26 @@ class Store(Arrivals, References, Work):
     async def _append(self, tx: Transaction, table: Table, trace: str) -> BatchRef:
         ref = await self.outbox.append(tx, table, ClearanceColumns, table.ints("partition").values, trace=trace)
         tx.after_commit(lambda: count_states(table))
-        await self.notices.append(tx, ref, table.strings("filer").map(filer_key))
+        readers = table.strings("filer").map(filer_key)
+        readers[kinds(table) == 0] = ""
+        await self.notices.append(tx, ref, readers)
         return ref
 
     # ------------------------------------------------------------------------------------------ the rest
     async def purge(self, before_day: int) -> None:
-        """Forget the references, arrivals and holds of days before `before_day`, in chunks, each a transaction of its own."""
+        """Forget the references, arrivals, holds, waits and early hits of days before `before_day`, in chunks, each a transaction of its own."""
         for table in ("local_reference", "house_document", "master_document", "arrival"):
             await purge_before(self.database, table, before_day, rows_max=PURGED_MAX)
-        gone = PURGED_MAX
-        while gone == PURGED_MAX:
-            async with self.database.transaction() as tx:
-                done = await tx.raw.execute(
-                    "delete from held where ctid = any(array(select ctid from held where day < $1 limit $2))",
-                    before_day,
-                    PURGED_MAX,
-                )
-            gone = int(done.rpartition(" ")[2])
+        for table in ("held", "due", "early_hit"):
+            gone = PURGED_MAX
+            while gone == PURGED_MAX:
+                async with self.database.transaction() as tx:
+                    done = await tx.raw.execute(
+                        f"delete from {table} where ctid = any(array(select ctid from {table} where day < $1 limit $2))",  # noqa: S608
+                        before_day,
+                        PURGED_MAX,
+                    )
+                gone = int(done.rpartition(" ")[2])
 
     async def now(self, tx: Transaction) -> int:
         """The database's clock, microseconds since 1970-01-01 UTC."""

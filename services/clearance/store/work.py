@@ -1,27 +1,36 @@
-"""Lists of work: what is held, and all consignments in the order of day and MRN."""
+"""Lists of work: what is held, what goes on by itself and when, and all consignments in the order of day and MRN."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.store import bulk
 from libs.store.database import Transaction
 from libs.store.schema import day_partitions
 from services.clearance.lifecycle import State
-from services.clearance.store.rows import Row, row_of
+from services.clearance.store.rows import Row, day_of, row_of
+
+_GONE: Final = """
+    with w as (select * from unnest($1::integer[], $2::text[], $3::boolean[], $4::boolean[]) as w(day, mrn, held, due)),
+        gone as (delete from held h using w where not w.held and h.day = w.day and h.mrn = w.mrn)
+    delete from due d using w where not w.due and d.day = w.day and d.mrn = w.mrn
+"""
 
 
 class Work:
     """What somebody has to look at."""
 
-    async def note_held(self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, new: bool) -> None:
-        held = (table.ints("state").values == State.HELD).tolist()
-        lanes = table.ints("lane").values.tolist()
+    async def note_work(self, tx: Transaction, table: Table, mrns: list[str], days: list[int], *, new: bool) -> None:
+        """Note of states, `new` ones or next versions, which are held and which have a time at which they go on by themselves."""
+        held = table.ints("state").values == State.HELD
+        due_at, due = due_times(table)
         if not new:
-            gone = [place for place, is_held in enumerate(held) if not is_held]
-            await tx.raw.execute(
-                "delete from held h using unnest($1::integer[], $2::text[]) as w(day, mrn) where h.day = w.day and h.mrn = w.mrn",
-                [days[place] for place in gone],
-                [mrns[place] for place in gone],
-            )
-        there = [place for place, is_held in enumerate(held) if is_held]
+            await tx.raw.execute(_GONE, days, mrns, held.tolist(), due.tolist())
+        lanes = table.ints("lane").values.tolist()
+        there = np.flatnonzero(held).tolist()
         await bulk.insert(
             tx,
             "held",
@@ -32,6 +41,32 @@ class Work:
             },
             on_conflict="(day, mrn) do update set lane = excluded.lane",
         )
+        waiting = np.flatnonzero(due).tolist()
+        if waiting:
+            await bulk.insert(
+                tx,
+                "due",
+                {
+                    "day": bulk.int4([days[place] for place in waiting]),
+                    "mrn": bulk.text([mrns[place] for place in waiting]),
+                    "due_at": bulk.int8(due_at[waiting].tolist()),
+                },
+                on_conflict="(day, mrn) do update set due_at = excluded.due_at",
+            )
+
+    async def due(self, tx: Transaction, until: int, limit: int) -> list[str]:
+        """Give the MRNs of what was to go on by itself until an instant, the longest due first."""
+        records = await tx.raw.fetch("select mrn from due_find($1, $2)", until, limit)
+        return [record["mrn"] for record in records]
+
+    async def forget_due(self, tx: Transaction, mrns: Sequence[str]) -> None:
+        """Forget times of consignments that do not go on by themselves any more."""
+        if mrns:
+            await tx.raw.execute(
+                "delete from due d using unnest($1::integer[], $2::text[]) as w(day, mrn) where d.day = w.day and d.mrn = w.mrn",
+                [day_of(mrn) for mrn in mrns],
+                list(mrns),
+            )
 
     async def held(self, tx: Transaction, after: tuple[int, str], lane: int, limit: int) -> list[str]:
         """Give the MRNs of what is held, by day and MRN, after a place."""
@@ -63,3 +98,16 @@ class Work:
 
     async def _days_from(self, tx: Transaction, day: int) -> list[int]:
         return [each for each in await day_partitions(tx, "consignment") if each >= day]
+
+
+def due_times(table: Table) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Tell when states go on by themselves, microseconds since 1970-01-01 UTC, and which do: both of shape (n,).
+
+    Green ones that arrived, once the time for an officer's look is over; yellow ones that nobody holds, once their days are.
+    """
+    state = table.ints("state").values
+    wait, reroute = table.ints("release_not_before"), table.ints("reroute_at")
+    waits = (state == State.AWAITING_ARRIVAL) & wait.valid & table.ints("arrived_at").valid
+    free = ~table.bools("officer_hold").values & ~table.bools("listed_hold").values
+    reroutes = (state == State.HELD) & reroute.valid & free
+    return np.where(waits, wait.values, reroute.values), waits | reroutes

@@ -1,0 +1,86 @@
+"""Hits of the screening that come after the decision, and the state that they lead to. Pure."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Bools, Ints, Ragged, Table
+from luxor.risk.v1 import risk_pb2
+from services.clearance.lifecycle import State
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+_LISTED: Final = risk_pb2.FINDING_KIND_LISTED_PARTY
+
+
+def with_hits(findings: Ragged, more: Ragged) -> tuple[Ragged, IntArray]:
+    """Add to the findings of n consignments the hits that are not among them; gives the findings, and how many were added to each, shape (n,).
+
+    A hit is known by party, list and entry, whatever the version of the list: the same hit told again, by a replay or of a newer list, adds nothing.
+    """
+    found, fresh = findings.values, more.values
+    assert isinstance(found, Table)
+    assert isinstance(fresh, Table)
+    known, told = _keys(found), _keys(fresh)
+    rows = len(findings.lengths)
+    order: list[int] = []
+    added = np.zeros(rows, np.int64)
+    for row in range(rows):
+        own = range(*findings.span(row).indices(found.rows))
+        seen = {known[place] for place in own}
+        order.extend(own)
+        for place in range(*more.span(row).indices(fresh.rows)):
+            if told[place] not in seen:
+                seen.add(told[place])
+                order.append(found.rows + place)
+                added[row] += 1
+    if not added.any():
+        return findings, added
+    both = Table.concat([found, fresh])
+    return Ragged.of_lengths(findings.lengths + added, both.take(np.array(order, np.int64))), added
+
+
+def only_listed(findings: Ragged, rows: BoolArray) -> Ragged:
+    """Keep of the findings of some rows the hits of the screening; the others keep none."""
+    found = findings.values
+    assert isinstance(found, Table)
+    owners = findings.owners()
+    kept = (found.ints("kind").filled(0) == _LISTED) & rows[owners]
+    lengths = np.bincount(owners[kept], minlength=len(rows))
+    return Ragged.of_lengths(lengths, found.take(np.flatnonzero(kept)))
+
+
+def screened(states: Table, findings: Ragged, hits: Table) -> Table:
+    """Give states that know new hits (ScreeningColumns, row by row), before these have their effect.
+
+    The lane rises to that of the gravest hit. What was released keeps its lane, since filers read it, and is to be audited.
+    """
+    told = hits.ragged("findings")
+    asked = np.zeros(states.rows, np.int64)
+    np.maximum.at(asked, told.owners(), hits.child("findings").ints("lane").filled(0))
+    released = states.ints("state").values == State.RELEASED
+    lane, audit = states.ints("lane"), states.bools("audit")
+    return states.with_columns(
+        {
+            "findings": findings,
+            "screened_lists": hits.strings("lists"),
+            "lane": Ints.of(np.where(released, lane.values, np.maximum(lane.values, asked)), lane.valid | ~released),
+            "audit": Bools.of(audit.values | released, audit.valid | released),
+        }
+    )
+
+
+def _keys(findings: Table) -> list[tuple[str, ...]]:
+    """Tell findings apart: hits by party, list and entry; what rules found by rule and item."""
+    lists = findings.strings("list").translate(lambda version: version.partition(":")[0]).tolist()
+    columns = (findings.strings(name).tolist() for name in ("party", "list_entry", "rule"))
+    items = [str(number) for number in findings.ints("item_number").tolist()]
+    kinds = (findings.ints("kind").filled(0) == _LISTED).tolist()
+    return [
+        ("listed", party, name, entry) if listed else ("rule", rule, item)
+        for listed, name, (party, entry, rule), item in zip(
+            kinds, lists, zip(*columns, strict=True), items, strict=True
+        )
+    ]

@@ -1,0 +1,126 @@
+"""Clearance's side of risk's feed: parties that are on a list since it changed. What is not released is held; what is, officers hear of.
+
+An edge like consumer.py. Hits may be told before the consignment is decided here: then they wait for the decision, in clearance's own store.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from libs.columns import Table
+from libs.columns.wire import MalformedColumns
+from libs.customs.mrn import MrnError
+from libs.customs.time import MICROS_PER_DAY
+from libs.feed.types import EventError, FeedBatch
+from libs.store.database import Transaction
+from libs.telemetry import counter
+from services.clearance.assessments import findings_of
+from services.clearance.hits import screened, with_hits
+from services.clearance.lifecycle import FINAL, Event, State
+from services.clearance.states import Happening, evolve
+from services.clearance.store import STATE_DAYS, EarlyHit, Row, Store, day_of
+
+_told = counter(
+    "luxor_clearance_screenings_total",
+    "Consignments that risk told new hits of the screening for, by what became of them: held, added to a hold, released already (then they are to be "
+    "audited), final, known, outdated by a newer filing, early (kept until the decision), forgotten",
+    ("outcome",),
+)
+
+
+class Rescreening:
+    """The handler of risk's feed."""
+
+    def __init__(self, store: Store, *, state_days: int = STATE_DAYS) -> None:
+        """Put hits into force in a store; those of consignments accepted more than `state_days` ago are left alone."""
+        self._store = store
+        self._state_days = state_days
+
+    async def prepare(self, batches: list[FeedBatch]) -> list[EarlyHit]:
+        """Read the hits, one consignment each. Raises EventError where an event cannot be read."""
+        hits: list[EarlyHit] = []
+        for batch in batches:
+            try:
+                mrns = batch.table.strings("mrn").tolist()
+                times = batch.table.ints("screened_at").tolist()
+                for row, (mrn, screened_at) in enumerate(zip(mrns, times, strict=True)):
+                    day_of(mrn)
+                    if screened_at is None or not batch.table.ragged("findings").lengths[row]:
+                        raise EventError("EVENT_MALFORMED", "A screening tells neither its time nor a hit.")
+                    hits.append(EarlyHit(mrn, screened_at, batch.table.take(np.array([row])), batch.trace))
+            except (MrnError, MalformedColumns) as error:
+                raise EventError("EVENT_MALFORMED", f"The screening's columns cannot be read: {error}") from error
+        return hits
+
+    async def apply(self, tx: Transaction, prepared: Any) -> None:
+        """Put hits into force, and keep those that came before the decision."""
+        hits: list[EarlyHit] = prepared
+        oldest = await self._store.now(tx) // MICROS_PER_DAY - self._state_days
+        young = [hit for hit in hits if day_of(hit.mrn) >= oldest]
+        outcomes = Counter(forgotten=len(hits) - len(young))
+        mrns = list(dict.fromkeys(hit.mrn for hit in young))
+        known = await self._store.find(tx, mrns)
+        if len(known) < len(mrns):
+            # What is being decided right now comes to its end first, and is looked for again.
+            await self._store.bar_decisions(tx)
+            known = await self._store.find(tx, mrns)
+            early = [hit for hit in young if hit.mrn not in known]
+            await self._store.keep_early(tx, early)
+            outcomes["early"] += len(early)
+        await self._in_force(tx, [hit for hit in young if hit.mrn in known], outcomes)
+        tx.after_commit(lambda: _count(outcomes))
+
+    async def apply_kept(self, tx: Transaction, hits: Sequence[EarlyHit]) -> None:
+        """Put into force what was kept until the decision, in the decision's transaction."""
+        if hits:
+            outcomes: Counter[str] = Counter()
+            await self._in_force(tx, hits, outcomes)
+            tx.after_commit(lambda: _count(outcomes))
+
+    async def _in_force(self, tx: Transaction, hits: Sequence[EarlyHit], outcomes: Counter[str]) -> None:
+        """Apply hits; of those of one consignment the next follows the one before."""
+        left = sorted(hits, key=lambda hit: (hit.mrn, hit.screened_at))
+        while left:
+            first = {hit.mrn: hit for hit in reversed(left)}
+            locked = await self._store.lock(tx, list(first))
+            await self._round(tx, first, locked, outcomes)
+            left = [hit for hit in left if first[hit.mrn] is not hit]
+
+    async def _round(
+        self, tx: Transaction, hits: Mapping[str, EarlyHit], locked: Mapping[str, Row], outcomes: Counter[str]
+    ) -> None:
+        rows: list[Row] = []
+        for row in locked.values():
+            filing_version = hits[row.mrn].hits.ints("filing_version").filled(0)[0]
+            if row.state in FINAL:
+                outcomes["final"] += 1
+            elif filing_version < row.filing_version:
+                outcomes["outdated"] += 1
+            else:
+                rows.append(row)
+        if not rows:
+            return
+        states = await self._store.states(tx, rows)
+        told = Table.concat([hits[row.mrn].hits for row in rows])
+        findings, added = with_hits(states.ragged("findings"), findings_of(told))
+        outcomes["known"] += int((added == 0).sum())
+        new = np.flatnonzero(added > 0)
+        if not len(new):
+            return
+        before = states.ints("state").values[new]
+        after, outcome = evolve(
+            screened(states, findings, told).take(new), Happening(event=Event.LISTED, at=await self._store.now(tx))
+        )
+        assert bool(outcome.effective.all()), "a hit has its effect in every state that is not final"
+        # The work that told the hit; of several the first stands for all.
+        trace = hits[rows[int(new[0])].mrn].trace
+        await self._store.succeed(tx, after, [rows[place] for place in new.tolist()], trace=trace)
+        for state in before.tolist():
+            outcomes[{State.HELD: "added", State.RELEASED: "released"}.get(state, "held")] += 1
+
+
+def _count(outcomes: Counter[str]) -> None:
+    for outcome, count in outcomes.items():
+        _told.labels(outcome).inc(count)

@@ -1,0 +1,62 @@
+"""Hits of the screening that come before the consignment is decided: kept until it is."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from libs.columns import Table
+from libs.store import bulk
+from libs.store.database import Transaction
+from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
+from services.clearance.store.arrivals import HITS_BUCKET, LOCK_CLASS
+from services.clearance.store.rows import day_of
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyHit:
+    """Hits of one consignment as risk told them: a table of one row."""
+
+    mrn: str
+    screened_at: int
+    hits: Table
+    trace: str
+
+
+class Hits:
+    """What risk told too early."""
+
+    async def bar_decisions(self, tx: Transaction) -> None:
+        """Wait for those who insert filings right now, and keep others from it until this transaction ends."""
+        await tx.raw.execute("select pg_advisory_xact_lock($1, $2)", LOCK_CLASS, HITS_BUCKET)
+
+    async def keep_early(self, tx: Transaction, hits: Sequence[EarlyHit]) -> None:
+        """Keep hits of consignments that are not decided; the same again changes nothing."""
+        await bulk.insert(
+            tx,
+            "early_hit",
+            {
+                "mrn": bulk.text([each.mrn for each in hits]),
+                "screened_at": bulk.int8([each.screened_at for each in hits]),
+                "day": bulk.int4([day_of(each.mrn) for each in hits]),
+                "payload": bulk.Column(
+                    "bytea[]", [each.hits.encode(ScreeningColumns).SerializeToString() for each in hits]
+                ),
+                "traceparent": bulk.text([each.trace for each in hits]),
+            },
+            on_conflict="do nothing",
+        )
+
+    async def take_early(self, tx: Transaction, mrns: Collection[str]) -> list[EarlyHit]:
+        """Give the hits kept of consignments, the oldest first, and keep them no more."""
+        # There are hardly ever any, and then this is all that a decision pays for them.
+        if not await tx.raw.fetchval("select exists (select from early_hit)"):
+            return []
+        records = await tx.raw.fetch(
+            "delete from early_hit where mrn = any($1) returning mrn, screened_at, payload, traceparent", list(mrns)
+        )
+        early = [
+            EarlyHit(
+                each["mrn"], each["screened_at"], Table.parse(ScreeningColumns, each["payload"]), each["traceparent"]
+            )
+            for each in records
+        ]
+        return sorted(early, key=lambda each: (each.mrn, each.screened_at))

@@ -1,0 +1,133 @@
+"""Rule sets as an analyst's program hands them in and asks for them, as plain values."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from libs.client.client import Client
+from libs.client.errors import LuxorError
+from libs.client.plain import plain
+from luxor.risk.v1 import rule_sets_pb2 as pb
+from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceStub
+
+PAGE: Final = 100
+_MANY: Final = ("mistakes", "warnings", "rules")
+
+
+def gather(profile: Path) -> tuple[pb.RuleSetFiles, Path]:
+    """Return a profile with the files that it names and those of what it builds on, and the directory that their paths are
+    relative to; raise LuxorError FILE_UNREADABLE.
+
+    Files that are named and not there are left out: the service tells where they are named.
+    """
+    found: dict[Path, bytes] = {}
+    _gather(profile, found)
+    place = Path(os.path.abspath(profile))
+    if place not in found:
+        raise LuxorError.of("FILE_UNREADABLE", path=str(profile), why=_why(profile))
+    root = Path(os.path.commonpath([path.parent for path in found]))
+    files = [pb.RuleSetFile(path=path.relative_to(root).as_posix(), content=found[path]) for path in found]
+    return pb.RuleSetFiles(profile_path=place.relative_to(root).as_posix(), files=files), root
+
+
+def _gather(path: Path, found: dict[Path, bytes]) -> None:
+    path = Path(os.path.abspath(path))
+    if path in found or not path.is_file():
+        return
+    found[path] = _read(path)
+    try:
+        told = yaml.load(found[path], yaml.CSafeLoader)
+    except (yaml.YAMLError, ValueError):
+        return
+    if not isinstance(told, dict):
+        return
+    base, selection, data = told.get("base"), told.get("selection"), told.get("data")
+    if isinstance(base, str):
+        _gather(path.parent / base, found)
+    others = [selection, *(data.values() if isinstance(data, dict) else ())]
+    for other in others:
+        beside = Path(os.path.abspath(path.parent / other)) if isinstance(other, str) else path
+        if beside not in found and beside.is_file():
+            found[beside] = _read(beside)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LuxorError.of("FILE_UNREADABLE", path=str(path), why=error.strerror or "") from None
+
+
+def _why(path: Path) -> str:
+    return "it is no file" if path.exists() else "there is no such file"
+
+
+async def _ask(client: Client, method: str, request: Any, kind: Any) -> Any:
+    return await client.ask("risk", RuleSetServiceStub, method, request, kind)
+
+
+async def check(client: Client, files: pb.RuleSetFiles) -> dict[str, Any]:
+    """Have a set checked; return the report. Nothing is kept."""
+    request = pb.CheckRuleSetRequest(set=files)
+    answer = await _ask(client, "CheckRuleSet", request, pb.CheckRuleSetResponse)
+    return report(answer.report)
+
+
+async def propose(
+    client: Client, files: pb.RuleSetFiles, note: str = "", *, request_id: str | None = None
+) -> dict[str, Any]:
+    """Propose a set; return the draft with its report."""
+    request = pb.ProposeRuleSetRequest(set=files, note=note, request_id=request_id or "")
+    answer = await _ask(client, "ProposeRuleSet", request, pb.ProposeRuleSetResponse)
+    return {**plain(answer.kept), "report": report(answer.report)}
+
+
+async def activate(client: Client, version: str, *, request_id: str | None = None) -> dict[str, Any]:
+    """Put a set into force, as a second person; return it with the version that it replaced."""
+    request = pb.ActivateRuleSetRequest(version=version, request_id=request_id or "")
+    answer = await _ask(client, "ActivateRuleSet", request, pb.ActivateRuleSetResponse)
+    return {**plain(answer.kept), "replaced": answer.replaced}
+
+
+async def retire(client: Client, version: str, *, request_id: str | None = None) -> dict[str, Any]:
+    """Withdraw a draft; return it."""
+    request = pb.RetireRuleSetRequest(version=version, request_id=request_id or "")
+    answer = await _ask(client, "RetireRuleSet", request, pb.RetireRuleSetResponse)
+    return plain(answer.kept)
+
+
+async def rule_sets(client: Client) -> dict[str, Any]:
+    """Return all sets that are kept, the newest proposal first, and the version in force."""
+    kept: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        request = pb.ListRuleSetsRequest(page_size=PAGE, page_token=token)
+        page = await _ask(client, "ListRuleSets", request, pb.ListRuleSetsResponse)
+        kept += map(plain, page.kept)
+        token = page.next_page_token
+        if not token:
+            return {"in_force": page.in_force, "rule_sets": kept}
+
+
+async def rule_set(client: Client, version: str) -> tuple[dict[str, Any], Mapping[str, bytes]]:
+    """Return a set that is kept with its report and the names of its files, and the files' contents."""
+    request = pb.GetRuleSetFilesRequest(version=version)
+    answer = await _ask(client, "GetRuleSetFiles", request, pb.GetRuleSetFilesResponse)
+    files = {each.path: each.content for each in answer.set.files}
+    told = {**plain(answer.kept), "profile": answer.set.profile_path, "files": list(files)}
+    return {**told, "report": report(answer.report)}, files
+
+
+def report(message: pb.RuleSetReport) -> dict[str, Any]:
+    """Return a report as plain values, with its lists also where they are empty."""
+    return {**{name: [] for name in _MANY}, "sample_consignments": 0, **plain(message)}
+
+
+def placed(told: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Return a report whose files are called as the caller's own, whose paths are relative to a directory."""
+    for each in (*told["mistakes"], *told["warnings"]):
+        each["file"] = os.path.relpath(root / each.get("file", ""))
+    return told

@@ -49,12 +49,13 @@ def candidate(plan: Plan, known: Part, reference: Sample | None = None) -> Conte
     """
     check_enough(known)
     later = known.consignments - max(1, round(known.consignments * HELD_OUT))
-    measured = _measured(plan, known.from_to(0, later), known.from_to(later, known.consignments), reference)
+    measured, unseen = _measured(plan, known.from_to(0, later), known.from_to(later, known.consignments), reference)
     trained = _train(plan, known, reference)
     traffic = known.sample if reference is None else reference
     content = _content(plan, trained, measured, traffic)
-    chances = score(Model(content, ""), traffic).chance
-    told = profiles(Sample(traffic.rows, {SCORE: chances}, {}))
+    # A model is surer of rows that it was trained on, so the profile of its score is taken of others.
+    chances = unseen if reference is None else score(Model(content, ""), reference).chance
+    told = profiles(Sample(len(chances), {SCORE: chances}, {})) if len(chances) else {}
     return msgspec.structs.replace(content, profiles=content.profiles | told)
 
 
@@ -69,7 +70,8 @@ def check_enough(known: Part) -> None:
         )
 
 
-def _measured(plan: Plan, earlier: Part, later: Part, reference: Sample | None) -> Mapping[str, float]:
+def _measured(plan: Plan, earlier: Part, later: Part, reference: Sample | None) -> tuple[Mapping[str, float], Floats]:
+    """The measures on the later part, and the scores of its rows."""
     told: dict[str, float] = {
         "base_rate": float(np.average(later.found, weights=later.weights)) if len(later.found) else math.nan,
         "measured_consignments": float(later.consignments),
@@ -77,10 +79,12 @@ def _measured(plan: Plan, earlier: Part, later: Part, reference: Sample | None) 
     try:
         trained = _train(plan, earlier, reference)
     except TooFewOutcomes:
-        return told | dict.fromkeys(measures(np.zeros(0, np.bool_), np.zeros(0)), math.nan)
+        return told | dict.fromkeys(measures(np.zeros(0, np.bool_), np.zeros(0)), math.nan), np.zeros(0)
     model = Model(_content(plan, trained, {}, earlier.sample), "")
-    found, chances = by_consignment(later, score(model, later.sample).chance)
-    return told | {"violating_share": float(found.mean()) if len(found) else math.nan, **measures(found, chances)}
+    scores = score(model, later.sample).chance
+    found, chances = by_consignment(later, scores)
+    share = float(found.mean()) if len(found) else math.nan
+    return told | {"violating_share": share, **measures(found, chances)}, scores
 
 
 def by_consignment(part: Part, values: Floats) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], Floats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import tempfile
 from dataclasses import replace
 from datetime import date
@@ -11,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -520,6 +522,38 @@ def test_reasons_are_told_for_what_no_rule_selected() -> None:
     assert selected.reasons().tolist() == ["", "SCORE_HIGH", "SELECTED_AT_RANDOM"]
 
 
+def test_chances_follow_what_replicas_were_late_with_and_stay_for_the_hour_otherwise() -> None:
+    given, tally = parameters(red=100_000), Tally()
+    later = assessed(2_000, 90_000, START + 3 * MICROS_PER_HOUR)
+    nothing_known = chosen(given, later, tally)
+    assert set(nothing_known.chance_ppm[nothing_known.cause == Cause.EXPECTED].tolist()) == {100_000}
+    # Half of an hour that had ended was red by rules: nothing is drawn any more. The present hour changes nothing.
+    found = [(row, "AAA", Lane.RED) for row in range(150)]
+    ended, present = assessed(300, findings=found), assessed(300, 700, later.time)
+    kept(tally, present, chosen(given, present, tally), 1)
+    assert chosen(given, later, tally).lane.tolist() == nothing_known.lane.tolist()
+    kept(tally, ended, chosen(given, ended, tally), 2)
+    assert not (chosen(given, later, tally).lane == Lane.RED).any()
+    assert chosen(given, later, Tally.restore(tally.snapshot())).lane.tolist() == [Lane.GREEN] * 2_000
+
+
+def test_many_offices_in_a_batch_are_each_drawn_by_their_own_parameters() -> None:
+    given = parameters(red_min=200_000, red=200_000)
+    strict = msgspec.structs.replace(
+        given.of("*", "import"),
+        office="DE000001",
+        lanes=parameters(blue_min=900_000, blue=900_000).of("*", "import").lanes,
+    )
+    both = replace(given, offices={**given.offices, ("DE000001", "import"): strict})
+    offices = Strings.of([("DE000001", "DE000002", "DE000003")[row % 3] for row in range(3_000)])
+    lane = chosen(both, assessed(3_000, offices=offices)).lane
+    assert np.bincount(lane[0::3], minlength=5)[[Lane.RED, Lane.BLUE]].tolist() == pytest.approx([0, 900], abs=40)
+    for others in (lane[1::3], lane[2::3]):
+        assert np.bincount(others, minlength=5)[[Lane.RED, Lane.BLUE]].tolist() == pytest.approx([200, 0], abs=50)
+    alone = assessed(3_000, offices=Strings.constant("DE000002", 3_000))
+    assert chosen(given, alone).lane[1::3].tolist() == lane[1::3].tolist()
+
+
 # --- parameters
 
 
@@ -527,6 +561,21 @@ def test_the_shipped_parameters_are_in_order() -> None:
     shipped = load_parameters(SHIPPED)
     assert shipped.of("DE003302", "import") is shipped.offices["*", "import"]
     assert shipped.version.startswith("first-selection/")
+
+
+def test_the_example_of_the_documentation_is_in_order_and_draws() -> None:
+    page = SHIPPED.parents[4] / "docs" / "risk" / "selection.md"
+    [text] = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    example = load_parameters(page, text.encode())
+    assert example.draws
+    assert example.of("DE003302", "import").score is not None
+    day = day_of_date(date(2028, 12, 31))
+    assert example.trusted_on(day) == {
+        "declarant": {"DE1234567"},
+        "filer": frozenset(),
+        "carrier": {"DE1234567"},
+    }
+    assert not any(example.trusted_on(day + 1).values())
 
 
 @pytest.mark.parametrize(
@@ -559,6 +608,11 @@ def test_parameters_with_a_mistake_are_refused_with_its_place(changes: dict[str,
         ("score: {{red: 900", "score: {{red: 700", "the scores must fall from red over yellow to blue"),
         ("information: [VAGUE]", "information: [BOMB]", "BOMB stands under do_not_load as well"),
         ("format: 1", "format: 1\nfomat: 2", "unknown field"),
+        (
+            "format: 1",
+            "format: 1\ntrusted: [{{identifier: DE1, authorisation: AEO 1, valid_from: 2026-02-01, valid_until: 2026-01-31}}]",
+            "selection.yaml:2: DE1 is trusted until 2026-01-31, before it begins on 2026-02-01",
+        ),
         (
             "blue: {{minimum_random_ppm: 0, expected_ppm: 0}}",
             "blue: {{minimum_random_ppm: 0, expected_ppm: 0, by_model_ppm: 5}}",

@@ -8,7 +8,7 @@ filled from risk's own log, idempotently by position, in whatever order its part
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -109,6 +109,8 @@ class Rates:
     """Would-be greens by the step of the model's score, but for those taken for its uncertainty; (STEPS,)."""
     uncertainty: IntArray
     """Would-be greens by the step of its uncertainty, but for those taken for its score; (STEPS,)."""
+    plans: dict[int, tuple[Any, Any]] = field(default_factory=dict, repr=False, compare=False)
+    """What follows from them for parameters of an office, by the parameters' identity: kept here by those who find it."""
 
 
 class Tally:
@@ -123,6 +125,9 @@ class Tally:
         self._weight = np.zeros((0, HOURS_HELD), np.int64)
         self._model = np.zeros((0, HOURS_HELD, STEPS), np.int64)
         self._uncertainty = np.zeros((0, HOURS_HELD, STEPS), np.int64)
+        #: Rates of the latest hour that was asked for: they stay until a record of an hour that had ended comes in.
+        self._rates: dict[str, Rates] = {}
+        self._rates_hour = -1
 
     def hits(self, key: str) -> int:
         """How often a rule was hit at an office, by "DE003302 import RULE"."""
@@ -131,6 +136,15 @@ class Tally:
     def rates(self, place: str, time: int) -> Rates:
         """The traffic of a place over the 24 hours that ended before the hour of `time`."""
         hour = time // MICROS_PER_HOUR
+        if hour != self._rates_hour:
+            self._rates.clear()
+            self._rates_hour = hour
+        found = self._rates.get(place)
+        if found is None:
+            found = self._rates[place] = self._rates_of(place, hour)
+        return found
+
+    def _rates_of(self, place: str, hour: int) -> Rates:
         row = self._places.get(place)
         if row is None:
             nothing = np.zeros(STEPS, np.int64)
@@ -156,6 +170,8 @@ class Tally:
             return False
         self._positions[record.partition] = position
         hour = record.time // MICROS_PER_HOUR
+        if hour < self._rates_hour:
+            self._rates.clear()
         places = np.array([self._row(place, hour) for place in record.place.dictionary], np.int64)
         rows = np.take(places, record.place.indices)
         kept = (rows >= 0) & (hour > self._hour[rows] - HOURS_HELD)

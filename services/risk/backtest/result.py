@@ -1,0 +1,94 @@
+"""What a backtest found, for those who asked."""
+
+from __future__ import annotations
+
+from luxor.risk.v1 import backtests_pb2 as pb
+from luxor.risk.v1.risk_pb2 import Lane
+from services.risk.backtest.counting import LANES
+from services.risk.backtest.models import ModelTrial, auc_ppm, inspected_of, shares
+from services.risk.backtest.rules import RuleTrial
+from services.risk.backtest.state import (
+    BLUE,
+    BOTH,
+    HITS,
+    HITS_THEN,
+    INSPECTED,
+    INSPECTED_NOW,
+    INSPECTED_THEN,
+    LANE_BOTH,
+    LANE_NOW,
+    LANE_THEN,
+    RAISES,
+    RED,
+    UNJUDGED,
+    YELLOW,
+    Example,
+    State,
+)
+from services.risk.rules import Rule, Typology
+
+
+def result_of(state: State, trial: RuleTrial | ModelTrial) -> pb.BacktestResult:
+    """The result after what was read so far."""
+    told = pb.BacktestResult(
+        consignments=state.consignments,
+        items=state.items,
+        inspected=inspected_of(state.inspected),
+        unreadable=state.unreadable,
+        without_history=state.without_history,
+    )
+    if isinstance(trial, ModelTrial):
+        told.shares.extend(shares(state))
+        area = auc_ppm(state)
+        if area is not None:
+            told.auc_ppm = area
+        return told
+    for each, counts, examples in zip(trial.judged, state.rules, state.examples, strict=True):
+        told.rules.append(_rule(each, counts, examples))
+    told.lanes.extend(_lane(lane, counts) for lane, counts in zip(LANES, state.lanes, strict=bool(state.lanes)))
+    for office, days in sorted(state.workload.items()):
+        told.workload.extend(_workload(office, place, days) for place in range(len(LANES)))
+    return told
+
+
+def _rule(each: Rule | Typology, counts: list[int], examples: list[Example]) -> pb.RuleOutcome:
+    return pb.RuleOutcome(
+        rule=each.text.id,
+        typology=isinstance(each, Typology),
+        life=each.text.life,
+        hits=counts[HITS],
+        unjudged=counts[UNJUDGED],
+        red_then=counts[RED],
+        yellow_then=counts[YELLOW],
+        blue_then=counts[BLUE],
+        hits_then=counts[HITS_THEN],
+        both=counts[BOTH],
+        raises=counts[RAISES],
+        inspected=inspected_of(counts[INSPECTED : INSPECTED + 4]),
+        examples=[pb.BacktestExample(mrn=mrn, version=version, day=day) for *_, mrn, version, day in examples],
+    )
+
+
+def _lane(lane: Lane.ValueType, counts: list[int]) -> pb.LaneOutcome:
+    return pb.LaneOutcome(
+        lane=lane,
+        both=counts[LANE_BOTH],
+        only_now=counts[LANE_NOW],
+        only_then=counts[LANE_THEN],
+        inspected_now=inspected_of(counts[INSPECTED_NOW : INSPECTED_NOW + 4]),
+        inspected_then=inspected_of(counts[INSPECTED_THEN : INSPECTED_THEN + 4]),
+    )
+
+
+def _workload(office: str, place: int, days: dict[int, list[int]]) -> pb.Workload:
+    now = [counts[place] for counts in days.values()]
+    then = [counts[len(LANES) + place] for counts in days.values()]
+    return pb.Workload(
+        office=office,
+        lane=LANES[place],
+        days=len(days),
+        now=sum(now),
+        now_day_max=max(now),
+        then=sum(then),
+        then_day_max=max(then),
+    )

@@ -1,0 +1,171 @@
+"""The runner of backtests: reads the stored batches of a period in their order, has them judged, and keeps how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.store.database import Database
+from libs.telemetry import get_logger
+from luxor.risk.v1.backtests_pb2 import BacktestPlan
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
+from services.risk.__main__ import RiskConfig
+from services.risk.backtest.counting import Part
+from services.risk.backtest.joined import Opened, join_batches, open_batch
+from services.risk.backtest.models import ModelTrial
+from services.risk.backtest.result import result_of
+from services.risk.backtest.rules import RuleTrial
+from services.risk.backtest.state import State
+from services.risk.backtest.then import then_of
+from services.risk.history.columns import DESCRIBED
+from services.risk.inputs import InputError
+from services.risk.jobs.running import Finished, JobRefused, Running
+from services.risk.learning.model_file import ModelFileRefused, read_model
+from services.risk.learning.traffic import GIVEN
+from services.risk.rule_set_service import files_of
+from services.risk.rule_sets.in_force import Files
+from services.risk.rules import RuleSet, RuleSetError, load_rule_set
+from services.risk.store.inputs import BatchPlace, Inputs, StoredBatch
+from services.risk.store.models import ModelStore, ModelUnknown
+from services.risk.store.outcomes import OutcomeStore
+from services.risk.store.rule_sets import RuleSetStore
+
+STEP_SECONDS: Final = 2.0
+"""How often it is kept how far it is: what a killed process did since is done again."""
+BATCHES_A_PART: Final = 64
+ROWS_A_PART: Final = 20_000
+"""Consignments that are judged together at most, unless one batch has more: beyond it columns only leave the processor's cache."""
+
+_HISTORY: Final = frozenset(f"{path or 'consignments'}.{name}" for path, names in DESCRIBED.items() for name in names)
+_log = get_logger()
+
+
+async def run(running: Running) -> Finished:
+    """Run a backtest from where it was left."""
+    plan = BacktestPlan.FromString(running.job.request)
+    trial = await _trial(running, plan)
+    state = State.from_bytes(running.job.progress) if running.job.progress else State(plan.from_day, 0)
+    trial.begin(state)
+    inputs, outcomes = Inputs(running.database), OutcomeStore(running.database)
+    kept_at = time.monotonic()
+    reading = asyncio.create_task(_read(inputs, BatchPlace(state.day, state.batch), plan))
+    try:
+        while batches := await reading:
+            last = batches[-1].place
+            # The store reads the next batches while these are judged.
+            reading = asyncio.create_task(_read(inputs, last, plan))
+            told = await outcomes.of_batches(_pair(batches[0]), _pair(batches[-1]))
+            for some in _parts(batches):
+                _judge(trial, state, some, told, plan.office)
+            state.day, state.batch = last.day, last.batch
+            if time.monotonic() - kept_at >= STEP_SECONDS:
+                kept_at = time.monotonic()
+                result = result_of(state, trial).SerializeToString()
+                await running.step(state.to_bytes(), state.read, max(running.job.total, state.read), result)
+    finally:
+        reading.cancel()
+    await running.step(state.to_bytes(), state.read, state.read)
+    return Finished(result_of(state, trial).SerializeToString())
+
+
+async def _read(inputs: Inputs, place: BatchPlace, plan: BacktestPlan) -> Sequence[StoredBatch]:
+    return await inputs.read(place, plan.to_day, batches_max=BATCHES_A_PART, purpose=PURPOSE_CLEARANCE, answers=True)
+
+
+def _pair(batch: StoredBatch) -> tuple[int, int]:
+    return batch.place.day, batch.place.batch
+
+
+def _parts(batches: Sequence[StoredBatch]) -> list[list[StoredBatch]]:
+    """The batches in their order, in parts of at most ROWS_A_PART consignments."""
+    parts: list[list[StoredBatch]] = [[]]
+    rows = 0
+    for batch in batches:
+        if parts[-1] and rows + batch.count > ROWS_A_PART:
+            parts.append([])
+            rows = 0
+        parts[-1].append(batch)
+        rows += batch.count
+    return parts
+
+
+def _judge(
+    trial: RuleTrial | ModelTrial,
+    state: State,
+    batches: Sequence[StoredBatch],
+    outcomes: Sequence[tuple[int, int, int]],
+    office: str,
+) -> None:
+    """Judge some batches; those with the same columns of history together."""
+    groups: dict[tuple[str, ...], list[tuple[StoredBatch, Opened, Table]]] = {}
+    for batch in batches:
+        state.read += batch.count
+        try:
+            opened = open_batch(batch.columns, batch.history)
+            if batch.answers is None:
+                raise InputError("its answers are not kept any more")
+            answers = Table.parse(AssessmentColumns, batch.answers)
+        except InputError as error:
+            state.unreadable += batch.count
+            _log.warning("BACKTEST_BATCH_LEFT_OUT", day=batch.place.day, batch=batch.place.batch, why=str(error))
+            continue
+        groups.setdefault(opened.history_names, []).append((batch, opened, answers))
+    for names, group in groups.items():
+        table, history = join_batches([opened for _, opened, _ in group])
+        counts = [opened.table.rows for _, opened, _ in group]
+        numbers = [batch.place.batch for batch, _, _ in group]
+        rows = [opened.rows for _, opened, _ in group]
+        then = then_of([answers for *_, answers in group], rows, numbers, outcomes)
+        days = np.repeat(np.array([batch.place.day for batch, _, _ in group], np.int64), counts)
+        part = Part(table, then, days, np.repeat(np.array(numbers, np.int64), counts), np.concatenate(rows), office)
+        if part.count:
+            state.without_history += 0 if _HISTORY.issubset(names) else part.count
+            trial.judge(state, part, history)
+
+
+async def _trial(running: Running, plan: BacktestPlan) -> RuleTrial | ModelTrial:
+    profile = _profile(running)
+    if plan.HasField("model_version"):
+        try:
+            content = await ModelStore(running.database).content(plan.model_version)
+            model = read_model(content, f"the stored model {plan.model_version}", GIVEN)
+        except (ModelUnknown, ModelFileRefused) as error:
+            raise JobRefused(
+                f"model {plan.model_version} cannot be tried: {error or 'it is not kept any more'}"
+            ) from error
+        in_force = await RuleSetStore(running.database).version_in_force()
+        rule_set = await kept_rule_set(running.database, in_force, profile) if in_force else load_rule_set(profile)
+        return ModelTrial(model, rule_set)
+    try:
+        if plan.HasField("rule_set"):
+            files = {each.path: each.content for each in plan.rule_set.files}
+            rule_set = Files(plan.rule_set.profile_path, files).read()
+        else:
+            rule_set = await kept_rule_set(running.database, plan.rule_set_version, profile)
+    except RuleSetError as error:
+        raise JobRefused(f"the rule set cannot be read by this release: {error}") from error
+    return RuleTrial(rule_set, examples=plan.examples)
+
+
+async def kept_rule_set(database: Database, version: str, profile: Path) -> RuleSet:
+    """A rule set by its version: one that is kept, or the profile that the service was started with.
+
+    Raises RuleSetError, or JobRefused where there is none of that version.
+    """
+    files = await files_of(RuleSetStore(database), version)
+    if files is not None:
+        return files.read()
+    started_with = load_rule_set(profile)
+    if started_with.version != version:
+        raise JobRefused(f"rule set {version} is not kept any more; luxor risk rules list tells which are")
+    return started_with
+
+
+def _profile(running: Running) -> Path:
+    return RiskConfig.from_environ("risk", running.environ).profile

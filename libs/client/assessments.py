@@ -1,4 +1,4 @@
-"""What risk answered for a consignment, as plain values: one for each answer, its findings below it."""
+"""What risk answered for a consignment, as plain values: one for each answer, its findings below it; and what it found later."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +17,29 @@ _ENUMS: Mapping[str, Callable[[int], str]] = {
 
 async def assessments(client: Client, mrn: str) -> list[dict[str, Any]]:
     """Return the answers that are kept of a consignment, by version and purpose; only what is known."""
+    return _answers(await client.assessments(mrn))
+
+
+async def assessments_and_later_hits(client: Client, mrn: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the same, and the hits that screening the consignment again found, by version and time."""
     answer = await client.assessments(mrn)
+    return _answers(answer), [_later(each) for each in answer.later_hits]
+
+
+def _later(hits: pb.LaterHits) -> dict[str, Any]:
+    """Hits that screening again found, as plain values."""
+    rows = hits.findings.offsets[-1] if hits.findings.offsets else 0
+    findings = Table.decode(pb.AssessmentColumns(rows=1, findings=hits.findings)).child("findings")
+    return {
+        "version": hits.version,
+        "screened_at": hits.screened_at.ToJsonString(),
+        "lists": hits.lists,
+        "match_threshold": hits.match_threshold,
+        "findings": [_row(findings, row) for row in range(rows)],
+    }
+
+
+def _answers(answer: pb.ListAssessmentsResponse) -> list[dict[str, Any]]:
     found = []
     for each in answer.assessments:
         table = Table.decode(each.assessment)

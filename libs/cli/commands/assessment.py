@@ -15,21 +15,22 @@ if TYPE_CHECKING:
 @acting("officer")
 def assessment(context: Context, mrn: str, ident: str) -> None:
     """Tell every answer that risk gave for the consignment MRN, as an officer: lane, why and by what chance, findings with the
-    listed party that was met and the papers that are missing, and the versions of all that it was judged by.
+    listed party that was met and the papers that are missing, and the versions of all that it was judged by. Then the hits that were
+    found later, since a list changed.
     """
-    from libs.client.assessments import assessments
+    from libs.client.assessments import assessments_and_later_hits
 
-    async def work() -> list[dict[str, Any]]:
+    async def work() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         async with context.client("officer", ident) as client:
-            return await assessments(client, mrn)
+            return await assessments_and_later_hits(client, mrn)
 
-    found = run(work())
-    context.emit({"assessments": found}, lambda out: _show(out, mrn, found))
+    found, later = run(work())
+    context.emit({"assessments": found, "later_hits": later}, lambda out: _show(out, mrn, found, later))
     if not found:
         raise click.exceptions.Exit(REFUSED)
 
 
-def _show(out: "Console", mrn: str, found: list[dict[str, Any]]) -> None:
+def _show(out: "Console", mrn: str, found: list[dict[str, Any]], later: list[dict[str, Any]]) -> None:
     from libs.cli.text import safe, short, words
 
     if not found:
@@ -47,9 +48,22 @@ def _show(out: "Console", mrn: str, found: list[dict[str, Any]]) -> None:
         for finding in each["findings"]:
             item = f", item {finding['item_number']}" if "item_number" in finding else ""
             out.print(f"  {safe(finding['rule'])}{item}, {finding['points']} points: {safe(finding['sentence'])}")
-            if finding.get("list"):
-                out.print(f"    entry {safe(finding['list_entry'])} of {safe(finding['list'])}")
-                out.print(f"    {safe(finding['explanation'])}")
+            _show_match(out, finding)
         for name in ("rule_set", "lists", "controls", "selection"):
             if each.get(name):
                 out.print(f"  [dim]{words(name)}: {safe(each[name])}[/]")
+    for each in later:
+        out.print(f"\n[bold]version {each['version']}, screened again {safe(each['screened_at'])}[/]")
+        for finding in each["findings"]:
+            lane = words(short(finding["lane"], "LANE_"))
+            out.print(f"  {safe(finding['rule'])}, {lane}: {safe(finding['sentence'])}")
+            _show_match(out, finding)
+        out.print(f"  [dim]lists: {safe(each['lists'])}[/]")
+
+
+def _show_match(out: "Console", finding: dict[str, Any]) -> None:
+    from libs.cli.text import safe
+
+    if finding.get("list"):
+        out.print(f"    entry {safe(finding['list_entry'])} of {safe(finding['list'])}")
+        out.print(f"    {safe(finding['explanation'])}")

@@ -14,6 +14,7 @@ from libs.feed.outbox import Outbox
 from libs.feed.service import StatePage
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
+from libs.store.gauges import COUNTED_MAX
 from libs.store.housekeeping import Step
 from libs.store.leases import hold_lease, release_lease, try_lease
 from libs.store.requests import PURGE_ROWS_MAX, purge_before
@@ -24,8 +25,6 @@ from services.risk.store.inputs import BatchPlace, StoredBatch
 
 LEASE: Final = "rescreening"
 LEASE_SECONDS: Final = 30.0
-COUNTED_MAX: Final = 100_000
-"""Where counting batches that are left ends."""
 TOLD_MAX: Final = 100
 """Later hits that are told of one consignment."""
 
@@ -118,7 +117,7 @@ class HitStore:
         return found
 
     async def left(self, lists: str, days: int) -> int:
-        """How many such batches there are, counted as far as 200,000."""
+        """How many such batches there are."""
         async with self._database.connection() as reader:
             return int(await reader.raw.fetchval(_LEFT, days, lists))
 

@@ -25,6 +25,7 @@ class Compiler:
         self._nodes: dict[Any, Node] = {}
         self._contains: dict[frozenset[str], Callable[[str], bool]] = {}
         self._specs: dict[tuple[Node, Spec], Spec] = {}
+        self._prepared: dict[Any, Callable[[str], Any]] = {}
         self._pools: dict[tuple[str, str], Pool] = {}
         items = self.shared(nodes.Column, ROOT, "", "items", self.pool("", "items"))
         self.items = self.walked(items, ROOT)
@@ -41,6 +42,13 @@ class Compiler:
     def contains(self, members: frozenset[str]) -> Callable[[str], bool]:
         """Membership of a set; the same function for the same set."""
         return self._contains.setdefault(members, members.__contains__)
+
+    def prepared(self, prepare: Callable[[Any], Callable[[str], Any]], constant: Any) -> Callable[[str], Any]:
+        """A function of text for a constant argument; the same function for the same argument."""
+        key = (prepare, constant)
+        if key not in self._prepared:
+            self._prepared[key] = prepare(constant)
+        return self._prepared[key]
 
     def walked(self, segments: Node, parent: Spec) -> Spec:
         """The one frame of a list's elements inside a frame."""

@@ -109,7 +109,7 @@ class Conditions:
     def _check_patterns(self, expr: Expr) -> None:
         """Check the patterns of `matches` wherever they stand, also in parts that are not compiled."""
         if isinstance(expr, Call) and expr.function == "matches" and isinstance(expr.args[1], Literal):
-            error = self.vocabulary.pattern_error(str(expr.args[1].value))
+            error = self.vocabulary.patterns.error(str(expr.args[1].value))
             if error:
                 raise MistakeError(expr.args[1].id, f"the pattern of matches() cannot be used: {error}")
         for part in parts_of(expr):

@@ -218,9 +218,13 @@ class _Memory:
 
     def learn(self, numbers: IntArray, results: list[Any]) -> None:
         """Remember results; MISSING too."""
+        if MISSING not in results:
+            self._states[numbers] = _KNOWN
+            self._values[numbers] = results
+            return
         missing = np.fromiter((result is MISSING for result in results), bool, len(results))
         self._states[numbers] = np.where(missing, _MISSING, _KNOWN)
-        self._misses |= bool(missing.any())
+        self._misses = True
         filler = self._dtype()
         self._values[numbers] = [filler if result is MISSING else result for result in results]
 

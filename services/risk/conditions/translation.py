@@ -150,7 +150,7 @@ class Translation:
         if name == "matches":
             return self.shared(
                 Textual,
-                self.compiler.vocabulary.matcher(self.pattern(expr, operands[1])),
+                self.compiler.vocabulary.patterns.matcher(self.pattern(expr, operands[1])),
                 np.bool_,
                 operands[0],
             )
@@ -164,13 +164,17 @@ class Translation:
             raise UnsupportedError(
                 expr.id, f"{name}() takes a list of constants or of the profile's data, not a list of the consignment"
             )
+        constant = operands[-1]
+        if own.prepare is not None and isinstance(constant, Const) and constant.vec.err is None:
+            prepared = self.compiler.prepared(own.prepare, constant.vec.data)
+            return self.shared(Textual, prepared, RESULT_TYPES[own.result], operands[0])
         return self.shared(Textual, own.implementation, RESULT_TYPES[own.result], *operands)
 
     def pattern(self, expr: Call, node: Node) -> str:
         if not isinstance(node, Const) or node.vec.err is not None:
             raise UnsupportedError(expr.args[1].id, "the pattern of matches() is not a constant")
         pattern = str(node.vec.data)
-        error = self.compiler.vocabulary.pattern_error(pattern)
+        error = self.compiler.vocabulary.patterns.error(pattern)
         if error:
             raise MistakeError(expr.args[1].id, f"the pattern of matches() cannot be used: {error}")
         return pattern

@@ -20,6 +20,7 @@ from luxor.consignment.v1 import consignment_columns_pb2
 from services.risk.conditions.frames import Source
 from services.risk.conditions.functions import FUNCTIONS, Function
 from services.risk.conditions.messages import PACKAGE, Shape, fill, pool_of
+from services.risk.conditions.patterns import Patterns
 from services.risk.conditions.textual import lookup
 from services.risk.conditions.vectors import Interned, Segments, Vec, some
 
@@ -52,10 +53,7 @@ class Vocabulary:
             functions=[function.declaration() for function in functions],
             container=CONTAINER,
         )
-        self._matches = cel.NewEnv(variables={"text": cel.Type.STRING, "pattern": cel.Type.STRING}).compile(
-            "text.matches(pattern)"
-        )
-        self._matchers: dict[str, Callable[[str], bool]] = {}
+        self.patterns = Patterns()
         self._plain_data = {f"data.{name}": _plain_value(value) for name, value in self.data.items()}
         self._getters: dict[int, Callable[[str], Any]] = {}
         self._class: type[Message] = message_factory.GetMessageClass(
@@ -80,22 +78,6 @@ class Vocabulary:
     def parse(self, text: str) -> Any:
         """Parse and type-check a condition with the CEL library; raises RuntimeError with its findings."""
         return self._env.compile(text)
-
-    def pattern_error(self, pattern: str) -> str:
-        """What is wrong with a regular expression (RE2), or nothing."""
-        answer = self._matches.eval(data={"text": "", "pattern": pattern})
-        return "" if answer.type() == cel.Type.BOOL else str(answer.value()).removeprefix("INVALID_ARGUMENT: ")
-
-    def matcher(self, pattern: str) -> Callable[[str], bool]:
-        """The library's own `matches` for one pattern; the same function for the same pattern."""
-        if pattern not in self._matchers:
-            evaluate = self._matches.eval
-
-            def matches(text: str) -> bool:
-                return bool(evaluate(data={"text": text, "pattern": pattern}).value())
-
-            self._matchers[pattern] = matches
-        return self._matchers[pattern]
 
     def getter(self, table: Mapping[str, Any]) -> Callable[[str], Any]:
         """Look-ups in a table of the data; the same function for the same table."""

@@ -68,7 +68,7 @@ class RuleSetService(RuleSetServiceServicer):
         self, request: pb.CheckRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CheckRuleSetResponse:
         """Tell every mistake of a set, or what it does on a sample; nothing is kept."""
-        files = _checked_files(request.set)
+        files = checked_files(request.set)
         try:
             _, report = await self._compile(files)
         except RuleSetError as error:
@@ -79,14 +79,14 @@ class RuleSetService(RuleSetServiceServicer):
         self, request: pb.ProposeRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ProposeRuleSetResponse:
         """Keep a set as a draft, once per request."""
-        _check_request_id(request.request_id)
+        check_request_id(request.request_id)
         if len(request.note) > NOTE_CHARACTERS_MAX or not (request.note.isprintable() or request.note == ""):
             raise Refusal("NOTE_TOO_LONG", path="note")
-        files = _checked_files(request.set)
+        files = checked_files(request.set)
         try:
             rule_set, report = await self._compile(files)
         except RuleSetError as error:
-            raise _refusal(error) from None
+            raise refusal_of(error) from None
         who = str(call.current().identity)
         async with self._store.database.transaction() as tx:
             before = await self._recall(tx, request, pb.ProposeRuleSetResponse)
@@ -107,7 +107,7 @@ class RuleSetService(RuleSetServiceServicer):
         self, request: pb.ActivateRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ActivateRuleSetResponse:
         """Put a set into force that another person proposed, once per request."""
-        _check_request_id(request.request_id)
+        check_request_id(request.request_id)
         found = await files_of(self._store, request.version)
         if found is not None:
             # The release may be another than the one that checked the draft.
@@ -115,7 +115,7 @@ class RuleSetService(RuleSetServiceServicer):
                 async with self._compiling:
                     await asyncio.to_thread(found.read)
             except RuleSetError as error:
-                raise _refusal(error) from None
+                raise refusal_of(error) from None
         identity = call.current().identity
         async with self._store.database.transaction() as tx:
             before = await self._recall(tx, request, pb.ActivateRuleSetResponse)
@@ -138,7 +138,7 @@ class RuleSetService(RuleSetServiceServicer):
         self, request: pb.RetireRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RetireRuleSetResponse:
         """Withdraw a draft, once per request."""
-        _check_request_id(request.request_id)
+        check_request_id(request.request_id)
         who = str(call.current().identity)
         async with self._store.database.transaction() as tx:
             before = await self._recall(tx, request, pb.RetireRuleSetResponse)
@@ -200,13 +200,13 @@ class RuleSetService(RuleSetServiceServicer):
 
     async def _recall(self, tx: Transaction, request: Any, kind: type[M]) -> M | None:
         try:
-            before = await self._store.requests.recall(tx, *_key(request))
+            before = await self._store.requests.recall(tx, *key_of(request))
         except RequestReused:
             raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
         return None if before is None else kind.FromString(before)
 
     async def _remember(self, tx: Transaction, request: Any, answer: Message) -> None:
-        await self._store.requests.remember(tx, *_key(request), answer.SerializeToString())
+        await self._store.requests.remember(tx, *key_of(request), answer.SerializeToString())
 
 
 def _compiled(files: Files, batches: Sequence[StoredBatch]) -> tuple[RuleSet, pb.RuleSetReport]:
@@ -228,7 +228,7 @@ def _sample(batches: Sequence[StoredBatch]) -> list[Batch]:
     return sample
 
 
-def _key(request: Any) -> tuple[str, str, bytes]:
+def key_of(request: Any) -> tuple[str, str, bytes]:
     """Caller, id and digest of the content; the request_id is the key, so it is left out."""
     content = type(request)()
     content.CopyFrom(request)
@@ -237,30 +237,33 @@ def _key(request: Any) -> tuple[str, str, bytes]:
     return str(call.current().identity), request.request_id, digest
 
 
-def _check_request_id(request_id: str) -> None:
+def check_request_id(request_id: str) -> None:
+    """Raise Refusal for an id that is none."""
     if not request_id:
         raise Refusal("REQUEST_ID_MISSING", path="request_id")
     if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
         raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
 
 
-def _checked_files(message: pb.RuleSetFiles) -> Files:
-    def refused(path: str, why: str) -> Refusal:
-        return Refusal("RULE_SET_FILES_MALFORMED", path=path, why=why)
+def checked_files(message: pb.RuleSetFiles, path: str = "set") -> Files:
+    """Files that were sent, as an element of a request at a path. Raises Refusal."""
+
+    def refused(where: str, why: str) -> Refusal:
+        return Refusal("RULE_SET_FILES_MALFORMED", path=where, why=why)
 
     if not 1 <= len(message.files) <= FILES_MAX:
-        raise refused("set.files", f"there are {len(message.files)} files")
+        raise refused(f"{path}.files", f"there are {len(message.files)} files")
     size = sum(len(each.content) for each in message.files)
     if size > BYTES_MAX:
-        raise refused("set.files", f"they have {size} bytes together")
+        raise refused(f"{path}.files", f"they have {size} bytes together")
     seen: set[str] = set()
     for index, each in enumerate(message.files):
         why = wrong_path(each.path) or ("the path stands twice" if each.path in seen else "")
         if why:
-            raise refused(f"set.files[{index}].path", why)
+            raise refused(f"{path}.files[{index}].path", why)
         seen.add(each.path)
     if message.profile_path not in seen:
-        raise refused("set.profile_path", "it is the path of none of the files")
+        raise refused(f"{path}.profile_path", "it is the path of none of the files")
     return _files(message)
 
 
@@ -268,7 +271,8 @@ def _files(message: pb.RuleSetFiles) -> Files:
     return Files(message.profile_path, {each.path: each.content for each in message.files})
 
 
-def _refusal(error: RuleSetError) -> Refusal:
+def refusal_of(error: RuleSetError) -> Refusal:
+    """A set's mistakes as the refusal of a call."""
     violations = [
         Violation(
             f"{each.file}:{each.line}:{each.column}",

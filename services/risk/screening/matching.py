@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from rapidfuzz.process import cpdist
 from services.risk.screening.index import FLOOR, WEIGHT_LETTER, Floats, Index, bits_of, signature
 from services.risk.screening.lists import ListVersion, Quality
 from services.risk.screening.names import expand, first_of, normalise, starts_of, token_sets
-from services.risk.screening.near import EQUAL, JOINED, BatchTokens, best_pairs, join_pairs, read_tokens
+from services.risk.screening.near import EQUAL, JOINED, BatchTokens, best_pairs, join_pairs, read_tokens, with_pairs
 from services.risk.screening.spelling import Bools, Ints
 
 #: Scores from here on are hits unless told otherwise.
@@ -86,11 +87,12 @@ def screen(index: Index, names: Sequence[str], threshold: int = THRESHOLD) -> Hi
     """
     if not FLOOR * 1000 <= threshold <= 1000:
         raise ValueError(f"the threshold is {threshold}; it must be from {round(FLOOR * 1000)} to 1000")
-    distinct: dict[str, int] = {}
-    rows = np.fromiter((distinct.setdefault(name, len(distinct)) for name in names), np.int64, len(names))
-    hits = _screen_distinct(index, list(distinct), threshold)
+    distinct = dict.fromkeys(names)
     if len(distinct) == len(names):
-        return hits
+        return _screen_distinct(index, names, threshold)
+    place_of = dict(zip(distinct, count(), strict=False))
+    rows = np.fromiter(map(place_of.__getitem__, names), np.int64, len(names))
+    hits = _screen_distinct(index, list(distinct), threshold)
     starts = starts_of(hits.name, len(distinct))
     name, place = expand(starts[rows], starts[rows + 1] - starts[rows])
     return Hits(index.versions, name, hits.entry[place], hits.listed[place], hits.score[place], hits.firm[place])
@@ -115,11 +117,8 @@ def read_batch(index: Index, names: Sequence[str]) -> Batch:
     near, nearness = tokens.near[place], tokens.nearness[place]
     parts, whole = join_pairs(index, tokens, sets.name, sets.token, starts)
     if len(parts):
-        occurrence, near, nearness = best_pairs(
-            np.concatenate([occurrence, parts]),
-            np.concatenate([near, whole]),
-            np.concatenate([nearness, np.full(len(parts), JOINED)]),
-            len(index.vocabulary.tokens),
+        occurrence, near, nearness = with_pairs(
+            (occurrence, near, nearness), (parts, whole, np.full(len(parts), JOINED)), len(index.vocabulary.tokens)
         )
     near_name = sets.name[occurrence]
     first = tokens.spelt.first[sets.token]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Final
 
 import numpy as np
@@ -74,10 +74,11 @@ def read_tokens(index: Index, texts: Sequence[str]) -> BatchTokens:
     names = np.zeros(len(texts), np.int64)
     names[listed >= 0] = index.token_names[listed[listed >= 0]]
     listed[names == 0] = -1
-    slips, alike = _slips(index, spelt, names), _alike(index, spelt)
+    skeletons = index.skeletons.find(spelt.skeleton)
+    slips, alike = _slips(index, spelt, names), _alike(index, spelt, skeletons)
     token, near = np.concatenate([slips[0], alike[0]]), np.concatenate([slips[1], alike[1]])
     nearness, like = np.concatenate([slips[2], alike[2]]), np.concatenate([slips[3], alike[3]])
-    weight, alone = _weights(index, texts, spelt, listed, token, nearness, like)
+    weight, alone = _weights(index, texts, spelt, listed, skeletons, (token, nearness, like))
     token, near, nearness = best_pairs(token, near, nearness, len(index.vocabulary.tokens))
     return BatchTokens(texts, spelt, listed, weight, alone, starts_of(token, len(texts)), near, nearness)
 
@@ -91,6 +92,23 @@ def best_pairs(row: Ints, token: Ints, nearness: Ints, tokens: int) -> tuple[Int
     kept = first_of(pairs)
     pairs, keys = pairs[kept], keys[kept]
     return pairs >> bits, pairs & ((1 << bits) - 1), EQUAL - (keys & ((1 << _STEP_BITS) - 1))
+
+
+def with_pairs(
+    pairs: tuple[Ints, Ints, Ints], more: tuple[Ints, Ints, Ints], tokens: int
+) -> tuple[Ints, Ints, Ints]:
+    """Put a few more pairs to sorted ones, as best_pairs would of all of them."""
+    bits = tokens.bit_length()
+    row, token, nearness = best_pairs(*more, tokens)
+    keys, new = (pairs[0] << bits) | pairs[1], (row << bits) | token
+    at = np.searchsorted(keys, new)
+    here = np.append(keys, -1)[at] == new
+    kept = pairs[2].copy()
+    np.maximum.at(kept, at[here], nearness[here])
+    fresh = ~here
+    made = (pairs[0], row), (pairs[1], token), (kept, nearness)
+    first, second, third = (np.insert(old, at[fresh], added[fresh]) for old, added in made)
+    return first, second, third
 
 
 def _slips(index: Index, spelt: Spelling, names: Ints) -> tuple[Ints, Ints, Ints, Floats]:
@@ -153,10 +171,10 @@ def _nearness(mine: Ways, theirs: Ways, length: Ints, same_letters: Bools, unlik
     return near
 
 
-def _alike(index: Index, spelt: Spelling) -> tuple[Ints, Ints, Ints, Floats]:
+def _alike(index: Index, spelt: Spelling, skeletons: tuple[Ints, Ints]) -> tuple[Ints, Ints, Ints, Floats]:
     """Pairs with the same consonants in the same order; with each, what a token that is not listed would weigh."""
     vocabulary = index.vocabulary
-    some, at = index.skeletons.find(spelt.skeleton)
+    some, at = skeletons
     begin = index.skeletons.starts[at]
     group, member = expand(begin, index.skeletons.starts[at + 1] - begin)
     mine, theirs = some[group], index.skeletons.spellings[member]
@@ -176,17 +194,25 @@ def _alike(index: Index, spelt: Spelling) -> tuple[Ints, Ints, Ints, Floats]:
 
 
 def _weights(
-    index: Index, texts: Sequence[str], spelt: Spelling, listed: Ints, token: Ints, nearness: Ints, like: Floats
+    index: Index,
+    texts: Sequence[str],
+    spelt: Spelling,
+    listed: Ints,
+    skeletons: tuple[Ints, Ints],
+    pairs: tuple[Ints, Ints, Floats],
 ) -> tuple[Floats, Floats]:
     """A listed token weighs what it weighs there; another as a near listed one where it meets one, or as a rare one."""
     alike = np.zeros(len(texts), np.int64)
-    row, at = index.skeletons.find(spelt.skeleton)
+    row, at = skeletons
     alike[row] = index.skeletons.names[at]
-    common = np.fromiter(map(COMMON.__contains__, texts), np.bool_, len(texts))
+    here = listed >= 0
+    # A listed token's weight is taken from the index.
+    common = np.zeros(len(texts), np.bool_)
+    common[~here] = list(map(COMMON.__contains__, compress(texts, (~here).tolist())))
     length = np.where(spelt.numeric, LENGTH_OF_NUMBER, spelt.length)
     made = weights(np.ones(len(texts), np.int64), alike, length, common)
-    here = listed >= 0
     made[here] = index.token_weight[listed[here]]
+    token, nearness, like = pairs
     close = ~here[token] & (nearness >= SAME_WEIGHT)
     least = np.full(len(texts), np.inf, np.float32)
     np.minimum.at(least, token[close], like[close] + 1)

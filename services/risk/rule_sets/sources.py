@@ -57,6 +57,6 @@ def wrong_path(path: str) -> str:
     """What is wrong with the path of a file that was sent; empty for nothing."""
     if not 0 < len(path) <= PATH_CHARACTERS_MAX or not path.isprintable():
         return f"a path has 1 to {PATH_CHARACTERS_MAX} characters that can be printed"
-    if path.startswith("/") or posixpath.normpath(path) != path or path.split("/", 1)[0] == "..":
+    if path.startswith("/") or posixpath.normpath(path) != path or path.split("/", 1)[0] in (".", ".."):
         return "a path is relative, written with slashes, and has no part . or .."
     return ""

@@ -50,6 +50,8 @@ class Start:
     """Name of this process among the replicas of its service."""
     before_serving: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What is done once the store is open and migrated, before any call is served; all of it again after one has failed."""
+    missing: list[Callable[[], Sequence[str]]] = field(default_factory=list)
+    """What tells, now and then, what the service waits for beside its store: while anything is told it is not ready."""
 
     def neighbour(self, name: str) -> grpc.aio.Channel:
         """Open a channel to another service, with this service's own certificate."""
@@ -115,13 +117,16 @@ class Service:
         start = Start(service, environ, config, self.server, self.database, replica)
         self._background = assemble(start)
         self._before_serving = start.before_serving
+        self._waits_for = start.missing
 
     async def run(self) -> None:
         """Open the store, bring its schema up to date, serve, and close."""
         close: list[Callable[[], Awaitable[None]]] = [self.database.close]
-        await self.server.run(
-            background=self._background, ready=self._watch.missing, prepare=self._prepare, close=close
-        )
+        await self.server.run(background=self._background, ready=self._missing, prepare=self._prepare, close=close)
+
+    async def _missing(self) -> list[str]:
+        missing = await self._watch.missing()
+        return [*missing, *(each for tell in self._waits_for for each in tell())]
 
     async def _prepare(self) -> None:
         if self._embedded is not None:

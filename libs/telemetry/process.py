@@ -1,6 +1,7 @@
 """What a process tells of itself beside the process collector: how late its event loop is, and how much memory it may have."""
 
 import asyncio
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +28,13 @@ async def watch_loop(interval_seconds: float = INTERVAL_SECONDS) -> None:
         due = loop.time() + interval_seconds
         await asyncio.sleep(interval_seconds)
         _lag.observe(max(0.0, loop.time() - due))
+
+
+def memory_of_process(limit: "MemoryLimit | None" = None) -> int:
+    """Return the memory in bytes that this process may use: its control group's limit, or the machine's where that is less."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limited = (limit or MemoryLimit()).read()
+    return physical if limited is None else min(limited, physical)
 
 
 class MemoryLimit:

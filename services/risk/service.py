@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
@@ -34,8 +33,6 @@ from services.risk.store.log import Store
 from services.risk.store.seeds import Seeds
 
 ROWS_MAX: Final = 2_000
-TURNS_TO_ASK: Final = 4
-"""Turns of the event loop in which a question to the store is sent: a connection is taken, then written to."""
 SECONDS_PER_DAY: Final = 86_400
 LIVES: Final = {
     "draft": pb.RULE_LIFE_DRAFT,
@@ -110,11 +107,9 @@ class RiskService(RiskServiceServicer):
                 _check_identified(consignments)
                 past = await self._memory.past()
                 in_force = self._in_force()
-                asked = asyncio.create_task(self._store.known(consignments))
+                # The question is on its way while the work is done that needs no answer to it.
+                asked = await self._store.ask(consignments)
                 try:
-                    # The question is on its way before the work begins that needs no answer to it.
-                    for _ in range(TURNS_TO_ASK):
-                        await asyncio.sleep(0)
                     seen = see(in_force, consignments, request.purpose)
                     known = await asked
                 finally:

@@ -3,76 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import pytest_asyncio
 
 from libs.columns import Strings, Table
-from libs.server.testing import running
+from libs.server.testing import Running, running
 from libs.store.database import Database
 from libs.store.migrate import migrate
-from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import assemble
-from services.risk.assessing import Assessed, assess_batch
-from services.risk.history import Kind, Outcomes, party_keys
-from services.risk.memory import SNAPSHOT, Memory
+from services.risk.assessing import assess_batch
+from services.risk.history import Outcomes, party_keys
+from services.risk.memory import SNAPSHOT
 from services.risk.store.log import Store
+from tests.risk.aged import age_log
 from tests.risk.filings import table
+from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
 from tests.risk.test_parties import in_force
 from tests.risk.test_service import request, stub
 
 NOW = 1_790_000_000_000_000
-CLEARANCE, LOADING = pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING
-
-
-@pytest_asyncio.fixture
-async def store(database: Database) -> AsyncIterator[Store]:
-    await migrate(database, "services.risk")
-    yield Store(database)
-
-
-class Replica:
-    """A replica without its edge: it assesses as the service does."""
-
-    def __init__(self, store: Store, directory: Path, **settings: Any) -> None:
-        self.store = store
-        self.memory = Memory(store, directory, **settings)
-
-    async def assess(self, rows: Table, purpose: int = CLEARANCE) -> Table:
-        past = await self.memory.past()
-        known = await self.store.known(rows)
-        assessed = assess_batch(in_force(), rows, purpose, known, past)
-        answer, _, place = await self.store.settle(rows, purpose, assessed.table, assessed)
-        self.memory.committed(place, assessed.kept)
-        return answer
-
-    async def counts(self, rows: Table, kind: Kind = Kind.CONSIGNEE) -> list[int | None]:
-        """How many consignments of each consignee in 24 hours history tells for a batch that is not committed."""
-        return await self.told(rows, f"{kind.name.lower()}_count_24h")
-
-    async def told(self, rows: Table, name: str) -> list[int | None]:
-        """A column of history for a batch that is not committed."""
-        past = await self.memory.past()
-        assessed: Assessed = assess_batch(in_force(), rows, CLEARANCE, await self.store.known(rows), past)
-        assert assessed.record is not None
-        column = past.history.read(assessed.record).column("", name)
-        assert column is not None
-        return column.tolist()
-
-
-@pytest_asyncio.fixture
-async def replica(store: Store, tmp_path: Path) -> Replica:
-    made = Replica(store, tmp_path / "one", secret=b"secret of the tests")
-    await made.memory.follow()
-    return made
-
-
-def parcels(count: int, first: int = 0, name: str = "Erika Sommer", versions: Sequence[int] | None = None) -> Table:
-    return table([{"consignee": {"name": name}}] * count, first_mrn=first, versions=versions)
 
 
 async def test_a_batch_counts_itself_and_all_before_it(replica: Replica) -> None:
@@ -90,7 +42,7 @@ async def test_what_the_log_brings_of_a_replicas_own_is_not_counted_again(replic
 
 
 async def test_replicas_learn_of_each_other_by_the_log(replica: Replica, store: Store, tmp_path: Path) -> None:
-    other = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    other = Replica(store, tmp_path / "two", secret=SECRET)
     await other.memory.follow()
     await replica.assess(parcels(3))
     await other.assess(parcels(2, 20))
@@ -119,7 +71,7 @@ async def test_a_consignment_that_a_batch_names_twice_counts_once(replica: Repli
 async def test_the_rest_of_a_half_known_batch_is_logged_alone(replica: Replica, store: Store, tmp_path: Path) -> None:
     await replica.assess(parcels(2))
     await replica.assess(parcels(4))
-    other = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    other = Replica(store, tmp_path / "two", secret=SECRET)
     await other.memory.follow()
     assert await other.counts(parcels(1, 10)) == [5]
 
@@ -140,7 +92,7 @@ async def test_a_restart_reads_the_snapshot_and_the_tail_of_the_log(
         return rows
 
     store.read_log = counted  # type: ignore[method-assign]
-    again = Replica(store, tmp_path / "one", secret=b"secret of the tests")
+    again = Replica(store, tmp_path / "one", secret=SECRET)
     await again.memory.follow()
     assert sum(read) == 1
     assert await again.counts(parcels(1, 40)) == [6]
@@ -149,7 +101,7 @@ async def test_a_restart_reads_the_snapshot_and_the_tail_of_the_log(
 async def test_outcomes_reach_every_replica_by_the_log(
     replica: Replica, store: Store, database: Database, tmp_path: Path
 ) -> None:
-    other = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    other = Replica(store, tmp_path / "two", secret=SECRET)
     await other.memory.follow()
     rows = parcels(2)
     await replica.assess(rows)
@@ -163,7 +115,7 @@ async def test_outcomes_reach_every_replica_by_the_log(
         assert await each.told(parcels(1, 10), "consignee_inspected") == [2]
         assert await each.told(parcels(1, 10), "consignee_hit_permille") == [500]
     await other.memory.snapshot()
-    again = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    again = Replica(store, tmp_path / "two", secret=SECRET)
     await again.memory.follow()
     assert await again.told(parcels(1, 10), "consignee_hit_permille") == [500]
 
@@ -177,27 +129,15 @@ async def test_a_snapshot_that_cannot_be_used_is_replaced_by_the_whole_log(
     await replica.memory.snapshot()
     path = tmp_path / "one" / SNAPSHOT
     path.write_bytes(path.read_bytes()[:-9] if broken is None else broken)
-    again = Replica(store, tmp_path / "one", secret=b"secret of the tests")
+    again = Replica(store, tmp_path / "one", secret=SECRET)
     await again.memory.follow()
     assert await again.counts(parcels(1, 40)) == [4]
-
-
-async def test_a_snapshot_of_another_secret_is_not_used(replica: Replica, store: Store, tmp_path: Path) -> None:
-    await replica.assess(parcels(3))
-    await replica.memory.follow()
-    await replica.memory.snapshot()
-    again = Replica(store, tmp_path / "one", secret=b"another secret of tests")
-    await again.memory.follow()
-    past = await again.memory.past()
-    assert past.history.mark != (await replica.memory.past()).history.mark
-    # The log's hashes are of the former secret, so nobody is known again; nothing fails.
-    assert await again.counts(parcels(1, 40)) == [1]
 
 
 async def test_one_who_commits_late_is_not_passed_over(
     replica: Replica, store: Store, database: Database, tmp_path: Path
 ) -> None:
-    other = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    other = Replica(store, tmp_path / "two", secret=SECRET)
     await other.memory.follow()
     holding, go = asyncio.Event(), asyncio.Event()
 
@@ -230,12 +170,12 @@ async def test_numbers_that_went_back_begin_a_new_epoch(
     async with database.transaction() as tx:
         # As after a dump that was loaded into a new server: what is there has numbers of another one.
         await tx.raw.execute("update assessed set xid = xid + 1000000000")
-    again = Replica(store, tmp_path / "two", secret=b"secret of the tests")
+    again = Replica(store, tmp_path / "two", secret=SECRET)
     await again.memory.follow()
     await again.assess(parcels(2, 20))
     await again.memory.follow()
     assert await again.counts(parcels(1, 40)) == [6]
-    third = Replica(store, tmp_path / "three", secret=b"secret of the tests")
+    third = Replica(store, tmp_path / "three", secret=SECRET)
     await third.memory.follow()
     assert await third.counts(parcels(1, 40)) == [6]
 
@@ -256,16 +196,25 @@ async def test_nothing_in_the_log_tells_a_name(replica: Replica, database: Datab
 
 
 async def test_a_service_that_restarts_knows_what_it_assessed_and_finds_the_split(
-    database_url: str, tmp_path: Path
+    database_url: str, database: Database, tmp_path: Path
 ) -> None:
-    shirt = {"payment": None, "items": [{"price": {"minor": 6000}}]}
-
-    async def rules_hit(number: int) -> list[str]:
-        rows = table([shirt], first_mrn=number)
-        answer = await (await stub(risk)).Assess(request(rows), timeout=20)
-        return Table.decode(answer.assessments).child("findings").strings("rule").tolist()
-
+    await migrate(database, "services.risk")
+    await age_log(database)
     for number, expected in enumerate(([], [], ["SPLIT_UNDER_THRESHOLD"])):
         async with running("risk", assemble, database_url, data_dir=tmp_path) as risk:
-            assert await rules_hit(number) == expected
+            assert await rules_hit(risk, number) == expected
         assert (tmp_path / "risk" / SNAPSHOT).exists()
+
+
+async def test_a_fresh_installation_knows_no_window_and_no_rule_on_history_fires(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with running("risk", assemble, database_url, data_dir=tmp_path) as risk:
+        assert [await rules_hit(risk, number) for number in range(4)] == [[]] * 4
+
+
+async def rules_hit(risk: Running, number: int) -> list[str]:
+    """Rules that hold for one parcel of shirts for 60 euro."""
+    rows = table([{"payment": None, "items": [{"price": {"minor": 6000}}]}], first_mrn=number)
+    answer = await (await stub(risk)).Assess(request(rows), timeout=20)
+    return Table.decode(answer.assessments).child("findings").strings("rule").tolist()

@@ -7,12 +7,14 @@ chains: expiry costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from services.risk.history.open_table import BoolArray, IntArray
+from services.risk.history.undo import Undo
 from services.risk.history.windows import DAYS_KEPT, MINUTES_PER_DAY
 
 #: Greatest value of a consignment that is kept, euro cents (21 million euro); greater ones count as this.
@@ -31,6 +33,8 @@ class Events:
         self.arrived = 0
         #: Events that left although a window still held them.
         self.evicted = 0
+        #: Where changes are told while a snapshot is written.
+        self.undo: Undo | None = None
         self.minutes = np.zeros(capacity, np.uint32)
         self.values = np.zeros(capacity, np.uint32)
         self.tokens = np.zeros(capacity, np.uint32)
@@ -63,6 +67,8 @@ class Events:
         places = rows & (self.capacity - 1)
         over = places[rows >= self.capacity]
         self.evicted += int((self.minutes[over] > now - DAYS_KEPT * MINUTES_PER_DAY).sum())
+        if self.undo is not None:
+            self.undo.changing(self.arrays().values(), places)
         self.minutes[places] = minutes
         self.values[places] = values.astype(np.uint32) | np.where(low, _LOW, np.uint32(0))
         self.tokens[places] = tokens
@@ -91,7 +97,7 @@ class Events:
             setattr(self, name, after)
 
     def link(self, kind: int, rows: IntArray, before: IntArray) -> None:
-        """Chain distinct events to those before them; -1, or one that is gone, ends the chain."""
+        """Chain distinct events, that were just added, to those before them; -1, or one that is gone, ends the chain."""
         there = before >= self.first
         self.back[rows & (self.capacity - 1), kind] = np.where(there, rows - before, 0)
 
@@ -123,27 +129,21 @@ class Events:
             self.tokens[rows],
         )
 
-    def packed(self, now: int) -> dict[str, npt.NDArray[Any]]:
-        """The events that a window may still hold, oldest first."""
-        rows = np.arange(self.first, self.arrived)
-        live = np.flatnonzero(self.minutes[rows & (self.capacity - 1)] > now - DAYS_KEPT * MINUTES_PER_DAY)
-        rows = rows[int(live[0]) :] if len(live) else rows[:0]
-        places = rows & (self.capacity - 1)
-        return {
-            "arrived": np.array([self.arrived], np.int64),
-            **{name: getattr(self, name)[places] for name in _COLUMNS},
-        }
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that is held, by name."""
+        return {name: getattr(self, name) for name in _COLUMNS}
 
-    def unpack(self, packed: dict[str, npt.NDArray[Any]]) -> None:
-        """Take over what `packed` gave; raises ValueError where it does not fit."""
-        arrived, count = int(packed["arrived"][0]), len(packed["minutes"])
-        while self.capacity < count:
-            self._grow()
-        places = np.arange(arrived - count, arrived) & (self.capacity - 1)
+    def take_over(self, arrays: Mapping[str, npt.NDArray[Any]], arrived: int) -> None:
+        """Hold what `arrays` told of another ring. Raises ValueError where it does not fit, KeyError where something lacks."""
+        capacity = len(arrays["minutes"])
+        if capacity < 1 or capacity & (capacity - 1) or capacity > self.capacity_max:
+            raise ValueError(f"a ring of {capacity} events; at most {self.capacity_max} are allowed")
+        for name, values in self.arrays().items():
+            column = arrays[name]
+            if column.shape != (capacity, *values.shape[1:]) or column.dtype != values.dtype:
+                raise ValueError(f"{name} has the shape {column.shape} of {column.dtype}; the ring has another")
+        if arrived < 0:
+            raise ValueError(f"{arrived} events have arrived")
         for name in _COLUMNS:
-            values, column = getattr(self, name), packed[name]
-            if column.shape != (count, *values.shape[1:]) or column.dtype != values.dtype:
-                raise ValueError(f"{name} has the shape {column.shape}; the ring has another")
-            values[places] = column
-        # A chain that leads on to what was not packed meets empty rows, of the minute 0: in no window, and the chain's end.
+            setattr(self, name, arrays[name])
         self.arrived = arrived

@@ -6,6 +6,7 @@ also in the batch itself, had been assessed. Time is that of the record, never t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,18 +19,17 @@ from services.risk.history import columns
 from services.risk.history.events import VALUE_MAX, Events
 from services.risk.history.open_table import BoolArray, Field, IntArray, Keys, OpenTable
 from services.risk.history.outcomes import Outcomes
-from services.risk.history.packing import PackingError, pack, unpack
 from services.risk.history.pools import Pool
-from services.risk.history.prices import Prices
+from services.risk.history.prices import Prices, Waiting
 from services.risk.history.reading import Found, Groups, reading
 from services.risk.history.record import KINDS, Kind, Record
+from services.risk.history.undo import Undo
 from services.risk.history.windows import MINUTES_PER_DAY
 
 #: Kinds with rings for splitting and bits for distinct consignees.
 SPLIT: Final = 2
 #: Events in a key's chain from which on it gets buckets.
 CHAIN_MAX: Final = 32
-_VERSION: Final = 1
 _KIND_BITS: Final = 3
 
 
@@ -55,10 +55,6 @@ class Bounds:
     """Batches applied by this replica's own answers and not yet read from the log, at most; some 150 bytes each."""
 
 
-class SnapshotError(ValueError):
-    """A snapshot that cannot be taken over: what differs."""
-
-
 class History:
     """The history of one replica."""
 
@@ -80,6 +76,8 @@ class History:
         self.prices = Prices(1_024, self.bounds.pairs_max)
         #: The newest minute that was applied.
         self.newest = 0
+        #: The minute since which all that was assessed is applied. Windows that reach further back are not known.
+        self.whole_since = 0
         self._log = _positions()
         #: Where in the log the outcomes stand that were taken in last.
         self._outcomes_at = -1
@@ -131,7 +129,7 @@ class History:
         inspected = np.where(known, table["inspected"][slots], 0)
         hits = np.where(known, table["hits"][slots], 0)
         rank, prices = self.prices.rank(record.goods, record.price, minute)
-        seen = reading(record, groups, found, first, inspected, hits)
+        seen = reading(record, groups, found, first, inspected, hits, self.whole_since)
         return columns.History(
             seen,
             {
@@ -201,6 +199,7 @@ class History:
         """The places of keys, made where they are new, as seen at `minute`."""
         forgotten = minute - self.bounds.key_days * MINUTES_PER_DAY
         slots = self.table.place(keys, max(0, self.newest - self.bounds.key_days * MINUTES_PER_DAY))
+        self.table.changing(slots)
         table = self.table.fields
         last = table["last"][slots].astype(np.int64)
         new = last <= max(forgotten, 0)
@@ -217,7 +216,9 @@ class History:
             if mine.any():
                 rows[mine], lost = pool.allot(keys[mine], self.newest)
                 places = self.table.find(lost)
-                self.table.fields["row"][places[places >= 0]] = -1
+                places = places[places >= 0]
+                self.table.changing(places)
+                self.table.fields["row"][places] = -1
         self.table.fields["row"][slots] = rows
         return rows
 
@@ -289,64 +290,53 @@ class History:
         table["hits"][slots] = np.minimum(table["hits"][slots], table["inspected"][slots])
         return outcomes.rows
 
-    # --- snapshots
+    # --- snapshots (snapshots.py writes and reads them)
 
-    def snapshot(self) -> bytes:
-        """All that is held, with the positions it is as of; the events and keys in use alone."""
-        parts: dict[str, dict[str, npt.NDArray[Any]]] = {
-            "table": self.table.packed(),
-            "events": self.events.packed(self.newest),
-            "split": self.pools[0].packed(),
-            "plain": self.pools[1].packed(),
-            "prices": self.prices.packed(),
-            "self": {
-                "log": self._log,
-                "outcomes": np.array([self._outcomes_at], np.int64),
-                "ahead": np.array(sorted(self._ahead), np.int64).reshape(-1, 3),
-            },
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that grows with what is held, by name."""
+        parts = {
+            "table": self.table.arrays(),
+            "events": self.events.arrays(),
+            "split": self.pools[0].arrays(),
+            "plain": self.pools[1].arrays(),
+            "prices": self.prices.table.arrays(),
         }
-        facts: dict[str, int | str] = {"history": _VERSION, "mark": f"{self.mark:016x}", "newest": self.newest}
-        return pack(
-            facts, {f"{part}/{name}": values for part, arrays in parts.items() for name, values in arrays.items()}
-        )
+        return {f"{part}/{name}": values for part, arrays in parts.items() for name, values in arrays.items()}
 
-    @classmethod
-    def restore(cls, content: bytes, mark: int, bounds: Bounds | None = None) -> History:
-        """A history from a snapshot; raises SnapshotError and leaves nothing half done."""
-        history = cls(mark, bounds)
-        try:
-            facts, arrays = unpack(content)
-            if facts.get("history") != _VERSION:
-                raise SnapshotError(
-                    f"the snapshot has version {facts.get('history')}; {_VERSION} is read: rebuild from the log"
-                )
-            if facts["mark"] != f"{history.mark:016x}":
-                raise SnapshotError("the snapshot was made with another key of the deployment; rebuild from the log")
-            history._take_over(int(facts["newest"]), arrays)
-        except SnapshotError:
-            raise
-        except (PackingError, ValueError, KeyError) as error:
-            raise SnapshotError(f"the snapshot cannot be read: {error}; rebuild from the log") from None
-        return history
+    def begin_snapshot(self) -> tuple[dict[str, int], dict[str, npt.NDArray[Any]], Waiting]:
+        """What a snapshot takes at its moment: numbers, small arrays, and the prices that wait."""
+        if self.table.undo is not None:
+            raise RuntimeError("a snapshot is being written already")
+        numbers = {"newest": self.newest, "arrived": self.events.arrived, "outcomes": self._outcomes_at}
+        ahead = np.array(sorted(self._ahead), np.int64).reshape(-1, 3)
+        return numbers, {"log": self._log.copy(), "ahead": ahead}, self.prices.waiting()
 
-    def _take_over(self, newest: int, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    def watch(self, undo: Undo | None) -> None:
+        """Tell every change of `arrays` from now on."""
+        self.table.undo = self.events.undo = self.prices.table.undo = undo
+        for pool in self.pools:
+            pool.watch(undo)
+
+    def take_over(self, numbers: Mapping[str, int], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Hold what another history told. Raises ValueError where it does not fit, KeyError where something lacks."""
         parts: dict[str, dict[str, npt.NDArray[Any]]] = {}
         for path, values in arrays.items():
-            part, _, name = path.partition("/")
+            part, _, name = path.rpartition("/")
             parts.setdefault(part, {})[name] = values
-        self.newest = newest
-        self.table.unpack(parts["table"])
-        self.events.unpack(parts["events"])
-        self.table.fields["row"][:] = -1
+        own = parts[""]
+        if own["log"].shape != self._log.shape or own["ahead"].shape[1:] != (3,):
+            raise ValueError(f"positions of the shapes {own['log'].shape} and {own['ahead'].shape}")
+        self.table.take_over(parts["table"])
+        self.events.take_over(parts["events"], numbers["arrived"])
         for pool, part in zip(self.pools, ("split", "plain"), strict=True):
-            rows = pool.unpack(parts[part])
-            # A key that was forgotten and came again may own two rows; the newer one is its own.
-            rows = rows[np.argsort(pool.windows.newest[rows], kind="stable")]
-            places = self.table.find(pool.owners[rows])
-            self.table.fields["row"][places[places >= 0]] = rows[places >= 0]
-        self.prices.unpack(parts["prices"])
-        self._log, self._outcomes_at = parts["self"]["log"].copy(), int(parts["self"]["outcomes"][0])
-        self._ahead = {(each[0], each[1], each[2]) for each in parts["self"]["ahead"].tolist()}
+            pool.take_over(parts[part])
+        rows, heads = self.table.fields["row"], self.table.fields["head"]
+        if rows.max() >= max(len(pool.owners) for pool in self.pools) or heads.max() >= numbers["arrived"]:
+            raise ValueError("a key has a row or an event that is not there")
+        self.prices.take_over(parts["prices"], own)
+        self.newest, self._outcomes_at = numbers["newest"], numbers["outcomes"]
+        self._log = own["log"]
+        self._ahead = {(each[0], each[1], each[2]) for each in own["ahead"].tolist()}
 
 
 def _positions() -> IntArray:

@@ -158,25 +158,18 @@ class OpenTable:
             self.fields[name][places] = column
         self.used = len(keys)
 
-    def packed(self) -> dict[str, npt.NDArray[Any]]:
-        """The taken rows alone, by name; `keys` among them."""
-        rows = np.flatnonzero(self.keys != EMPTY)
-        return {"keys": self.keys[rows], **{name: values[rows] for name, values in self.fields.items()}}
-
-    def unpack(self, packed: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take over what `packed` gave; raises ValueError where it does not fit."""
-        keys = np.asarray(packed["keys"], np.uint64)
-        capacity = self.capacity
-        while len(keys) > LOAD_MAX * capacity:
-            capacity *= 2
-        if capacity > self.capacity_max:
-            raise ValueError(
-                f"{len(keys)} keys need a table of {capacity} places; at most {self.capacity_max} are allowed"
-            )
-        for name, field in self.layout.items():
-            column = packed[name]
-            if column.shape != (len(keys), *field.shape) or column.dtype != np.dtype(field.dtype):
+    def take_over(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Hold what `arrays` told of another table. Raises ValueError where it does not fit, KeyError where something lacks."""
+        keys = arrays["keys"]
+        capacity = len(keys)
+        if capacity < CAPACITY_MIN or capacity & (capacity - 1) or capacity > self.capacity_max:
+            raise ValueError(f"a table of {capacity} places; at most {self.capacity_max} are allowed")
+        for name, field in {"keys": Field(np.uint64), **self.layout}.items():
+            column = arrays[name]
+            if column.shape != (capacity, *field.shape) or column.dtype != np.dtype(field.dtype):
                 raise ValueError(f"{name} has the shape {column.shape} of {column.dtype}; the table has another")
-        if len(np.unique(keys)) != len(keys) or (keys == EMPTY).any():
-            raise ValueError("a key stands twice, or is none")
-        self._refill(capacity, keys, {name: packed[name] for name in self.layout})
+        used = int((keys != EMPTY).sum())
+        if used > LOAD_MAX * capacity:
+            raise ValueError(f"{used} of {capacity} places are taken, which is too full")
+        self.keys, self.used = keys, used
+        self.fields = {name: arrays[name] for name in self.layout}

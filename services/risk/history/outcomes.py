@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +82,7 @@ class Outcomes:
 
     def to_bytes(self) -> bytes:
         """The outcomes for the log."""
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "keys": self.keys,
             "inspected": self.inspected.astype(np.int8),
             "hits": self.hits.astype(np.int8),

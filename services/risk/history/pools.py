@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from services.risk.history.open_table import EMPTY, IntArray, Keys
+from services.risk.history.undo import Undo
 from services.risk.history.windows import (
     DAYS_KEPT,
     LEVELS,
@@ -35,19 +37,23 @@ class Pool:
         self._free = list(range(ROWS_MIN - 1, -1, -1))
         #: Rows that were taken from a key although it was in use, since no more may be made.
         self.evicted = 0
+        self._undo: Undo | None = None
+        self._told = np.zeros(0, np.bool_)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return self.owners.nbytes + sum(values.nbytes for values in self._arrays().values())
+        return sum(values.nbytes for values in self.arrays().values())
 
     @property
     def used(self) -> int:
         """Rows in use."""
         return len(self.owners) - len(self._free)
 
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        arrays = {f"windows.{name}": values for name, values in self.windows.arrays().items()}
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that is held, by name."""
+        arrays: dict[str, npt.NDArray[Any]] = {"owners": self.owners}
+        arrays |= {f"windows.{name}": values for name, values in self.windows.arrays().items()}
         if self.low is not None:
             arrays |= {f"low.{name}": values for name, values in self.low.arrays().items()}
             arrays["bits"] = self.bits
@@ -63,6 +69,7 @@ class Pool:
             lost = self._reclaim(wanted, now)
         rows = np.full(len(owners), -1, np.int64)
         rows[:wanted] = [self._free.pop() for _ in range(wanted)]
+        self._changing(rows[:wanted])
         self.owners[rows[:wanted]] = owners[:wanted]
         return rows, lost
 
@@ -87,6 +94,7 @@ class Pool:
 
     def _release(self, rows: IntArray) -> Keys:
         owners: Keys = self.owners[rows]
+        self._changing(rows)
         self.owners[rows] = EMPTY
         self.windows.clear(rows)
         if self.low is not None:
@@ -116,6 +124,7 @@ class Pool:
             return
         ones = np.ones(len(rows), np.int64)
         distinct, newest = _newest(rows, minutes)
+        self._changing(distinct)
         before = self.windows.newest[distinct].astype(np.int64)
         self.windows.advance(distinct, newest)
         self.windows.add(rows, minutes, ones, values)
@@ -147,26 +156,34 @@ class Pool:
         gathered: npt.NDArray[np.uint64] = np.bitwise_or.reduce(self.bits[rows] * inside[:, :, None], axis=1)
         return gathered
 
-    def packed(self) -> dict[str, npt.NDArray[Any]]:
-        """The rows in use, by name; `owners` among them."""
-        rows = np.flatnonzero(self.owners != EMPTY)
-        return {"owners": self.owners[rows], **{name: values[rows] for name, values in self._arrays().items()}}
+    def take_over(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Hold what `arrays` told of another pool. Raises ValueError where it does not fit, KeyError where something lacks."""
+        rows = len(arrays["owners"])
+        if not ROWS_MIN <= rows <= self.rows_max:
+            raise ValueError(f"{rows} rows of buckets; {ROWS_MIN} to {self.rows_max} are allowed")
+        for name, values in self.arrays().items():
+            column = arrays[name]
+            if column.shape != (rows, *values.shape[1:]) or column.dtype != values.dtype:
+                raise ValueError(f"{name} has the shape {column.shape} of {column.dtype}; the pool has another")
+        self.owners = arrays["owners"]
+        for part, rings in (("windows", self.windows), ("low", self.low)):
+            if rings is not None:
+                rings.take_over({name: arrays[f"{part}.{name}"] for name in rings.arrays()})
+        if self.low is not None:
+            self.bits = arrays["bits"]
+        self._free = np.flatnonzero(self.owners == EMPTY)[::-1].tolist()
 
-    def unpack(self, packed: dict[str, npt.NDArray[Any]]) -> IntArray:
-        """Take over what `packed` gave; tells the row of each owner. Raises ValueError where it does not fit."""
-        owners = np.asarray(packed["owners"], np.uint64)
-        if len(owners) > self.rows_max:
-            raise ValueError(f"{len(owners)} rows of buckets; at most {self.rows_max} are allowed")
-        if len(owners) > len(self.owners):
-            self._resize(len(owners))
-        rows = np.arange(len(owners), dtype=np.int64)
-        self.owners[rows] = owners
-        for name, values in self._arrays().items():
-            if packed[name].shape != (len(owners), *values.shape[1:]) or packed[name].dtype != values.dtype:
-                raise ValueError(f"{name} has the shape {packed[name].shape}; the pool has another")
-            values[rows] = packed[name]
-        self._free = list(range(len(self.owners) - 1, len(owners) - 1, -1))
-        return rows
+    def watch(self, undo: Undo | None) -> None:
+        """Tell changes to `undo` from now on; a row's first change alone, since its row is large and it comes often."""
+        self._undo = undo
+        self._told = np.zeros(len(self.owners) if undo is not None else 0, np.bool_)
+
+    def _changing(self, rows: IntArray) -> None:
+        # After a resize all arrays are new ones, and none is watched.
+        if self._undo is not None and len(self._told) == len(self.owners):
+            rows = rows[~self._told[rows]]
+            self._told[rows] = True
+            self._undo.changing(self.arrays().values(), rows)
 
 
 def _newest(rows: IntArray, minutes: IntArray) -> tuple[IntArray, IntArray]:

@@ -11,6 +11,7 @@ hour does not move its own yardstick.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,7 @@ WAITING_MAX: Final = 4_000_000
 #: Hours that wait at most: while a log is read again nobody asks, and nothing would be counted.
 HOURS_WAITING: Final = 3
 
+_WAITING: Final = ("waiting.hour", "waiting.keys", "waiting.steps")
 _EDGES: Final[IntArray] = np.unique(
     np.array([round(2.0 ** (step / STEPS_PER_OCTAVE)) for step in range(STEPS + 1)], np.int64)
 )
@@ -41,6 +43,23 @@ def _spread(goods: IntArray) -> Keys:
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     spread: Keys = np.maximum(mixed ^ (mixed >> np.uint64(31)), np.uint64(1))
     return spread
+
+
+class Waiting:
+    """Prices that wait for their hour to end, at one moment: parts by hour, which nobody changes."""
+
+    def __init__(self, parts: Sequence[tuple[int, Keys, npt.NDArray[np.uint8]]]) -> None:
+        self._parts = parts
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Hour, key and step of each price, by name."""
+        hours = [np.full(len(keys), hour, np.int64) for hour, keys, _ in self._parts]
+        columns: tuple[npt.NDArray[Any], ...] = (
+            np.concatenate([np.zeros(0, np.int64), *hours]),
+            np.concatenate([np.zeros(0, np.uint64), *(keys for _, keys, _ in self._parts)]),
+            np.concatenate([np.zeros(0, np.uint8), *(steps for _, _, steps in self._parts)]),
+        )
+        return dict(zip(_WAITING, columns, strict=True))
 
 
 class Prices:
@@ -84,6 +103,7 @@ class Prices:
         period = hour * MINUTES_PER_HOUR // (PERIOD_DAYS * MINUTES_PER_DAY)
         distinct, which = np.unique(keys, return_inverse=True)
         rows = self.table.place(distinct, oldest=max(0, period - 1))
+        self.table.changing(rows)
         fields = self.table.fields
         held = fields["period"][rows].astype(np.int64)
         newer = rows[period == held + 1]
@@ -122,27 +142,21 @@ class Prices:
         rank[asked] = np.where(enough, position.astype(np.int64), -1)
         return rank, known
 
-    def packed(self) -> dict[str, npt.NDArray[Any]]:
-        """All that is held, by name."""
-        hours = [np.full(len(keys), hour, np.int64) for hour, parts in self._waiting.items() for keys, _ in parts]
-        parts = [part for parts in self._waiting.values() for part in parts]
-        return {
-            "waiting.hour": np.concatenate([np.zeros(0, np.int64), *hours]),
-            "waiting.keys": np.concatenate([np.zeros(0, np.uint64), *(keys for keys, _ in parts)]),
-            "waiting.steps": np.concatenate([np.zeros(0, np.uint8), *(steps for _, steps in parts)]),
-            **{f"pairs.{name}": values for name, values in self.table.packed().items()},
-        }
+    def waiting(self) -> Waiting:
+        """The prices that wait for their hour to end, as they are now."""
+        return Waiting([(hour, *part) for hour, parts in self._waiting.items() for part in parts])
 
-    def unpack(self, packed: dict[str, npt.NDArray[Any]]) -> None:
-        """Take over what `packed` gave; raises ValueError where it does not fit."""
-        prefix = "pairs."
-        self.table.unpack({name[len(prefix) :]: values for name, values in packed.items() if name.startswith(prefix)})
-        hours = packed["waiting.hour"]
-        if len(hours) and packed["waiting.steps"].max() >= STEPS:
-            raise ValueError(f"a price lies in step {packed['waiting.steps'].max()}; there are {STEPS}")
+    def take_over(self, arrays: Mapping[str, npt.NDArray[Any]], waiting: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Hold what another table and what waited (`Waiting.arrays`) told. Raises ValueError where it does not fit."""
+        hours, keys, steps = (waiting[name] for name in _WAITING)
+        if not len(hours) == len(keys) == len(steps) <= 2 * WAITING_MAX or keys.dtype != np.uint64:
+            raise ValueError(f"{len(hours)} hours, {len(keys)} keys and {len(steps)} steps of waiting prices")
+        if len(hours) and not (steps.dtype == np.uint8 and steps.max() < STEPS and hours.min() >= 0):
+            raise ValueError(f"a price lies in step {steps.max()}; there are {STEPS}")
+        self.table.take_over(arrays)
         for hour in np.unique(hours).tolist():
             rows = hours == hour
-            self._waiting[hour] = [(packed["waiting.keys"][rows], packed["waiting.steps"][rows])]
+            self._waiting[hour] = [(keys[rows], steps[rows])]
         self._waiting_count = len(hours)
 
 

@@ -12,7 +12,17 @@ from services.risk.history import columns
 from services.risk.history.open_table import EMPTY, BoolArray, IntArray, Keys
 from services.risk.history.pools import Pool
 from services.risk.history.record import KINDS, Kind, Record
-from services.risk.history.windows import LEVELS, MINUTES_PER_DAY, SPLIT_LEVELS, WORDS, bit_of, distinct_of, within
+from services.risk.history.windows import (
+    LEVELS,
+    MINUTES_PER_DAY,
+    MONTH,
+    SPLIT_LEVELS,
+    WORDS,
+    Level,
+    bit_of,
+    distinct_of,
+    within,
+)
 
 PERMILLE: Final = 1_000
 
@@ -111,14 +121,28 @@ class _Spread:
 
 
 def reading(
-    record: Record, groups: Groups, found: Found, first: IntArray, inspected: IntArray, hits: IntArray
+    record: Record,
+    groups: Groups,
+    found: Found,
+    first: IntArray,
+    inspected: IntArray,
+    hits: IntArray,
+    whole_since: int,
 ) -> dict[str, Ints]:
-    """The columns of consignments by name; `first` (minute), `inspected` and `hits` are per distinct key."""
+    """The columns of consignments by name; `first` (minute), `inspected` and `hits` are per distinct key.
+
+    What reaches back to before `whole_since` (minute) is not known: part of it may be missing.
+    """
     spread = _Spread(groups, record.rows)
     valid = spread.valid.reshape(KINDS, record.rows)
+    nothing = np.zeros_like(valid)
+    whole = {level: whole_since <= level.begins(found.minute) for level in LEVELS}
     seen: dict[str, Ints] = {}
 
-    def tell(name: str, values: IntArray, kinds: tuple[Kind, ...], known: BoolArray = valid) -> None:
+    def tell(
+        name: str, values: IntArray, kinds: tuple[Kind, ...], level: Level | None, told: BoolArray = valid
+    ) -> None:
+        known = told if level is None or whole[level] else nothing
         for kind in kinds:
             seen[columns.name(kind, name)] = Ints(np.where(known[kind], values[kind], 0), known[kind])
 
@@ -128,19 +152,25 @@ def reading(
     low = record.low[rows]
     counts, sums = groups.running(counted), groups.running(value)
     for place, level in enumerate(LEVELS):
-        tell(f"count_{level.name}", spread.kinds(found.counts[place], counts), tuple(Kind))
-        tell(f"value_eur_cents_{level.name}", spread.kinds(found.sums[place], sums), tuple(Kind))
+        tell(f"count_{level.name}", spread.kinds(found.counts[place], counts), tuple(Kind), level)
+        tell(f"value_eur_cents_{level.name}", spread.kinds(found.sums[place], sums), tuple(Kind), level)
     low_counts, low_sums = groups.running(counted * low), groups.running(value * low)
     for place, level in enumerate(SPLIT_LEVELS):
-        tell(f"low_count_{level.name}", spread.kinds(found.low_counts[place], low_counts), columns.SPLIT_KINDS)
-        tell(f"low_value_eur_cents_{level.name}", spread.kinds(found.low_sums[place], low_sums), columns.SPLIT_KINDS)
+        tell(f"low_count_{level.name}", spread.kinds(found.low_counts[place], low_counts), columns.SPLIT_KINDS, level)
+        tell(
+            f"low_value_eur_cents_{level.name}",
+            spread.kinds(found.low_sums[place], low_sums),
+            columns.SPLIT_KINDS,
+            level,
+        )
     days = (found.minute - np.minimum(first, found.minute)) // MINUTES_PER_DAY
-    tell("known_days", spread.kinds(days), tuple(Kind))
-    tell("inspected", spread.kinds(inspected), tuple(Kind))
+    tell("known_days", spread.kinds(days), tuple(Kind), MONTH)
+    tell("inspected", spread.kinds(inspected), tuple(Kind), MONTH)
     share = PERMILLE * hits // np.maximum(inspected, 1)
-    tell("hit_permille", spread.kinds(share), tuple(Kind), valid & (spread.kinds(inspected) > 0))
+    tell("hit_permille", spread.kinds(share), tuple(Kind), None, valid & (spread.kinds(inspected) > 0))
     distinct = _distinct(record, groups, found)
-    seen[columns.ADDRESS_CONSIGNEES] = Ints(np.where(valid[Kind.ADDRESS], distinct, 0), valid[Kind.ADDRESS])
+    known = valid[Kind.ADDRESS] & whole[MONTH]
+    seen[columns.ADDRESS_CONSIGNEES] = Ints(np.where(known, distinct, 0), known)
     return seen
 
 

@@ -84,12 +84,8 @@ class Record:
             raise PackingError(f"the record has version {facts.get('record')}; {_VERSION} is read")
         try:
             unplaced = np.full(len(arrays["counted"]), -1, np.int64)
-            record = cls(
-                time=int(facts["time"]),
-                mark=int(str(facts["mark"]), 16),
-                **arrays,
-                **dict.fromkeys(_POSITIONS, unplaced),
-            )
+            columns: dict[str, Any] = {**arrays, **dict.fromkeys(_POSITIONS, unplaced)}
+            record = cls(time=int(facts["time"]), mark=int(str(facts["mark"]), 16), **columns)
         except (KeyError, TypeError, ValueError) as error:
             raise PackingError(f"the record lacks something: {error}") from None
         wrong = record._wrong()
@@ -128,7 +124,7 @@ class Record:
             price=self.price[kept],
         )
 
-    def at(self, positions: Mapping[str, IntArray]) -> Record:
+    def at(self, positions: Mapping[str, npt.NDArray[Any]]) -> Record:
         """The same record with the positions (`partition`, `major`, `minor`) that the log gave it."""
         arrays = self._arrays() | dict(positions)
         return Record(time=self.time, mark=self.mark, **arrays)

@@ -8,38 +8,52 @@ array that grows is replaced by a new one; the snapshot keeps the old one, which
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Piece = tuple[str, npt.NDArray[np.int64], Array]
+
+#: Bytes that are held at most until they are written: where a disk takes less than changes come, the snapshot is given up.
+BYTES_MAX: Final = 64 << 20
 
 
 class Undo:
     """What changed of some arrays since it was made: pieces, the oldest first."""
 
-    def __init__(self, arrays: Mapping[str, Array]) -> None:
+    def __init__(self, arrays: Mapping[str, Array], bytes_max: int = BYTES_MAX) -> None:
         """Watch arrays; their owners tell each change before they make it."""
         self.arrays = dict(arrays)
         self._names = {id(values): name for name, values in self.arrays.items()}
-        self._pieces: list[tuple[str, npt.NDArray[np.int64], Array]] = []
+        self._pieces: list[Piece] = []
+        self._bytes_max = bytes_max
+        self._held = 0
+        #: Whether more changed than is held before somebody took it: then nothing is held any more.
+        self.lost = False
 
     def changing(self, arrays: Iterable[Array], rows: npt.NDArray[np.int64]) -> None:
         """Keep the rows of arrays that are about to change. Arrays that are not watched are none of the snapshot."""
         for values in arrays:
-            name = self._names.get(id(values))
-            if name is not None:
-                self._pieces.append((name, rows.copy(), values[rows]))
+            if id(values) in self._names:
+                self.was(values, rows, values[rows])
 
     def was(self, values: Array, rows: npt.NDArray[np.int64], before: Array) -> None:
         """Keep what rows held before they changed."""
         name = self._names.get(id(values))
-        if name is not None:
-            self._pieces.append((name, rows.copy(), before))
+        if name is None or self.lost or len(rows) == 0:
+            return
+        self._pieces.append((name, rows.copy(), before))
+        self._held += rows.nbytes + before.nbytes
+        if self._held > self._bytes_max:
+            self.lost = True
+            self._pieces.clear()
 
-    def take(self) -> list[tuple[str, npt.NDArray[np.int64], Array]]:
+    def take(self) -> list[Piece]:
         """The pieces since the last time; another thread may ask."""
         taken = self._pieces[:]
         del self._pieces[: len(taken)]
+        # Both threads count; what this may be off by is the one piece that came in between.
+        self._held -= sum(rows.nbytes + before.nbytes for _, rows, before in taken)
         return taken

@@ -7,6 +7,7 @@ and whoever holds the same events gives the same answer, whether he keeps the ev
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -35,6 +36,10 @@ class Level:
     unit: int
     span: int
     slots: int
+
+    def begins(self, now: int) -> int:
+        """The first minute of the window that ends at the minute `now`."""
+        return (now // self.unit - self.span + 1) * self.unit
 
 
 HOUR: Final = Level("1h", 1, 60, 64)
@@ -69,6 +74,10 @@ class Rings:
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All that a row holds, by name."""
         return {"counts": self.counts, "sums": self.sums, "newest": self.newest}
+
+    def take_over(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Hold other arrays of the same shape in a row."""
+        self.counts, self.sums, self.newest = arrays["counts"], arrays["sums"], arrays["newest"]
 
     def resize(self, rows: int) -> None:
         """Make room; rows keep what they hold."""

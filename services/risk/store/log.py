@@ -8,10 +8,12 @@ dump was loaded into a new server.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -65,22 +67,33 @@ select {TODAY}, (select max(epoch) from assessed_epoch), pg_current_xact_id()::t
 returning epoch, xid
 """  # noqa: S608  # an expression of our own
 
-_READ: Final = """
-select found.epoch, found.xid, found.day, found.count,
+# Nothing is read behind a place that the log does not have: whoever stands there has read another one.
+_READ: Final = f"""
+select found.epoch, found.xid, found.day, found.stamp::text as stamp,
     case when found.own then null else found.record end as record, case when found.own then null else found.tally end as tally,
     found.outcomes
 from (
     select log.*, (log.epoch = $2 and log.xid = any($5::bigint[])) as own from assessed log
     where log.day >= $1 and (log.epoch, log.xid) > ($2, $3)
         and (log.epoch < $4 or log.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+        and ($7 < {TODAY} - {LOG_DAYS} or exists (select from assessed read where read.day = $7 and read.epoch = $2
+            and read.xid = $3 and read.stamp = $8::text::uuid))
     order by log.epoch, log.xid limit $6
 ) found order by found.epoch, found.xid
-"""
+"""  # noqa: S608  # numbers and expressions of our own
 
 _STATE: Final = f"""
 select (select max(epoch) from assessed_epoch) as epoch, {TODAY} as day,
-    pg_snapshot_xmax(pg_current_snapshot())::text::bigint as xmax
-"""  # noqa: S608  # an expression of our own
+    floor(extract(epoch from greatest(
+        (select min(begun_at) from assessed_epoch), to_timestamp(({TODAY} - {LOG_DAYS}) * 86400.0)
+    )) * 1000000)::bigint as began,
+    ($1 < {TODAY} - {LOG_DAYS} or exists (select from assessed read where read.day = $1 and read.epoch = $2
+        and read.xid = $3 and read.stamp = $4::text::uuid)) as has_place
+"""  # noqa: S608  # numbers and expressions of our own
+
+_NEWEST: Final = f"""
+select record, outcomes from assessed where day >= {TODAY} - {LOG_DAYS} order by epoch desc, xid desc limit 1
+"""  # noqa: S608  # numbers and expressions of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +109,25 @@ class Place:
         return self.epoch << _EPOCH_BITS | self.xid
 
 
-START: Final = Place(0, 0)
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How far somebody has read the log: the row that he read last."""
+
+    place: Place
+    day: int
+    stamp: str
+    """Tells this row from another that got the same number, after a store was set back to an earlier moment."""
+
+
+START: Final = Read(Place(0, 0), 0, str(UUID(int=0)))
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
     """A row of the log. Record and tally are None where the reader said that it has them."""
 
-    place: Place
-    day: int
+    read: Read
+    """Where it stands."""
     record: bytes | None
     tally: bytes | None
     outcomes: bytes
@@ -117,8 +140,10 @@ class LogState:
 
     epoch: int
     day: int
-    xmax: int
-    """No transaction has this number or a higher one yet."""
+    began: int
+    """Since when all that was assessed is in the log, microseconds since 1970: since it was begun, or the first day that is kept."""
+    has_place: bool
+    """Whether the log has the row that the asker read last; a row of a day that is not kept any more counts as there."""
 
 
 class Entry(Protocol):
@@ -141,11 +166,31 @@ class Store:
         self._database = database
         self._log = AssessmentLog()
 
-    async def known(self, consignments: Table) -> Known:
-        """What was assessed before of a batch (columns mrn and version), and what time it is."""
+    async def ask(self, consignments: Table) -> asyncio.Task[Known]:
+        """Send the question `known`; the answer is to come.
+
+        When this returns the question is on its way, however many turns of the loop it took to get a connection, so work that
+        needs no answer may begin. Whoever does not want the answer any more cancels it.
+        """
+        sent = asyncio.Event()
+        asked = asyncio.create_task(self.known(consignments, sent))
+        asked.add_done_callback(lambda _: sent.set())
+        try:
+            await sent.wait()
+        except BaseException:
+            asked.cancel()
+            raise
+        return asked
+
+    async def known(self, consignments: Table, sent: asyncio.Event | None = None) -> Known:
+        """What was assessed before of a batch (columns mrn and version), and what time it is; sets `sent` on the way."""
         mrns = consignments.strings("mrn")
+        texts = mrns.tolist()
         async with self._database.connection() as reader:
-            row = await reader.raw.fetchrow(_KNOWN, mrns.tolist(), PURPOSE_CLEARANCE)
+            if sent is not None:
+                # The driver writes before it first waits, and the loop flushes what was written before its next turn.
+                asyncio.get_running_loop().call_soon(sent.set)
+            row = await reader.raw.fetchrow(_KNOWN, texts, PURPOSE_CLEARANCE)
             known = np.array(row["known"], np.int64)
             cleared = (known // 2)[known % 2 == 1]
             drawn = await drawn_before(reader, mrns, cleared) if len(cleared) else None
@@ -208,26 +253,40 @@ class Store:
             for each in rows
         ]
 
-    async def log_state(self) -> LogState:
-        """Where the log stands now."""
+    async def log_state(self, read: Read) -> LogState:
+        """Where the log stands now, for who has read it so far."""
         async with self._database.connection() as reader:
-            row = await reader.raw.fetchrow(_STATE)
-        return LogState(row["epoch"], row["day"], row["xmax"])
+            row = await reader.raw.fetchrow(_STATE, read.day, read.place.epoch, read.place.xid, read.stamp)
+        return LogState(row["epoch"], row["day"], row["began"], row["has_place"])
 
     async def read_log(
-        self, after: Place, *, epoch: int, since_day: int, own: Sequence[int], rows_max: int
+        self, after: Read, *, epoch: int, since_day: int, own: Sequence[int], rows_max: int
     ) -> list[Logged]:
-        """The next rows of the log behind a place and below the horizon.
+        """The next rows of the log behind a place and below the horizon; none where the log does not have the place.
 
         `epoch` is the present one, `since_day` spares the days before it, and of the rows whose numbers are in `own` the
         contents are left out.
         """
+        place = after.place
         async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(_READ, since_day, after.epoch, after.xid, epoch, list(own), rows_max)
+            rows = await reader.raw.fetch(
+                _READ, since_day, place.epoch, place.xid, epoch, list(own), rows_max, after.day, after.stamp
+            )
         return [
-            Logged(Place(row["epoch"], row["xid"]), row["day"], row["record"], row["tally"], row["outcomes"])
+            Logged(
+                Read(Place(row["epoch"], row["xid"]), row["day"], row["stamp"]),
+                row["record"],
+                row["tally"],
+                row["outcomes"],
+            )
             for row in rows
         ]
+
+    async def newest(self) -> tuple[bytes, bytes] | None:
+        """Record and outcomes of the row that was written last; None where the log is empty."""
+        async with self._database.connection() as reader:
+            row = await reader.raw.fetchrow(_NEWEST)
+        return None if row is None else (row["record"], row["outcomes"])
 
     async def raise_epoch_if_numbers_went_back(self) -> bool:
         """Begin a new epoch where the log has numbers that no transaction can have had yet."""

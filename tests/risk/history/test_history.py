@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.history import Bounds, Hasher, History, Kind, Outcomes, PackingError, Record, SnapshotError
+from services.risk.history import Bounds, Hasher, History, Kind, Outcomes, PackingError, Record
 from services.risk.history.columns import DESCRIBED
 from tests.risk.history.oracle import DAY, DISTINCT, MARK, START, Plain, record, rows_of
+from tests.risk.history.snapshotting import again
 
 HASHER = Hasher(b"key of the tests")
 SMALL = Bounds(keys=1_024, events=1_024)
@@ -155,40 +156,6 @@ def test_who_is_not_told_is_unknown_and_not_zero() -> None:
     assert not any(column.valid.any() for column in columns.values())
 
 
-@settings(max_examples=30, deadline=None)
-@given(logs, logs)
-def test_a_restored_snapshot_goes_on_as_if_nothing_had_been(before: list[Record], after: list[Record]) -> None:
-    history = History(MARK, SMALL)
-    for each in before:
-        history.apply(each)
-    restored = History.restore(history.snapshot(), MARK, SMALL)
-    shift = before[-1].minute - START
-    later = [each.at({"major": each.major + 1}).take(np.arange(each.rows)) for each in after]
-    later = [_at_minute(each, each.minute + shift) for each in later]
-    assert assess(restored, later) == assess(history, later)
-    assert restored.position(0) == history.position(0)
-
-
-def _at_minute(one: Record, minute: int) -> Record:
-    arrays = {name: getattr(one, name) for name in Record.__dataclass_fields__ if name != "time"}
-    return Record(time=minute * 60_000_000, **arrays)
-
-
-@pytest.mark.parametrize(
-    "spoil", [lambda b: b[:-9], lambda b: b[:100] + b"\x01" + b[101:], lambda b: b"", lambda b: b"{}" * 40]
-)
-def test_a_snapshot_that_was_cut_or_altered_is_refused(spoil: Any) -> None:
-    history = History(MARK, SMALL)
-    history.apply(log(5, [(1, 50)])[0])
-    with pytest.raises(SnapshotError, match="rebuild from the log"):
-        History.restore(spoil(history.snapshot()), MARK, SMALL)
-
-
-def test_a_snapshot_of_another_key_is_refused() -> None:
-    with pytest.raises(SnapshotError, match="another key"):
-        History.restore(History(MARK, SMALL).snapshot(), MARK + 1, SMALL)
-
-
 def outcomes(keys: Any, hit: list[int], minute: int, inspected: list[int] | None = None) -> Outcomes:
     return Outcomes.of(HASHER, keys, hit, [minute] * len(hit), inspected)
 
@@ -214,7 +181,7 @@ def test_outcomes_give_the_share_of_hits_and_count_once() -> None:
     assert history.read(batch).consignments["seller_hit_permille"].tolist() == [333, 333, 333, None]
     history.apply_outcomes(outcomes(keys[:, :1], [0], batch.minute + 80, [-1]), 7)
     assert history.read(batch).consignments["seller_inspected"].tolist() == [2, 2, 2, 0]
-    restored = History.restore(history.snapshot(), MARK, SMALL)
+    restored = again(history)
     assert restored.apply_outcomes(told, 7) == 0
     assert restored.read(batch).consignments["seller_hit_permille"].tolist() == [500, 500, 500, None]
 

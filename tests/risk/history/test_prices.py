@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.risk.history import Record
 from services.risk.history.prices import PRICES_MIN, Prices
 from tests.risk.history.oracle import DAY, START, Plain, record
 
@@ -66,7 +67,7 @@ def test_prices_leave_after_two_periods() -> None:
         prices.add(one.goods, one.price, one.minute)
 
 
-def _unpriced(plain: Plain, one, place: int) -> int:
+def _unpriced(plain: Plain, one: Record, place: int) -> int:
     saved, plain.prices = plain.prices, [each for each in plain.prices if each[2] == 0]
     count = plain.rank(one.minute, int(one.goods[place]), 1)[0]
     plain.prices = saved

@@ -17,9 +17,11 @@ def upgrade() -> None:
         op,
         "assessed",
         "day integer not null, epoch bigint not null, xid bigint not null, count integer not null, "
-        "record bytea not null, tally bytea not null, outcomes bytea not null default ''::bytea",
+        "record bytea not null, tally bytea not null, outcomes bytea not null default ''::bytea, "
+        # Which row this is, where a store was set back and gave its number a second time.
+        "stamp uuid not null default gen_random_uuid()",
         key="epoch, xid, day",
-        external=("record", "tally"),
+        external=("record", "tally", "outcomes"),
     )
     op.execute(
         "create table assessed_epoch (epoch bigint primary key, reason text not null, "

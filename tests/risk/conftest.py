@@ -1,0 +1,27 @@
+"""A store of risk whose log is old enough for history to know its windows, and a replica that has read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest_asyncio
+
+from libs.store.database import Database
+from libs.store.migrate import migrate
+from services.risk.store.log import Store
+from tests.risk.aged import age_log
+from tests.risk.replicas import SECRET, Replica
+
+
+@pytest_asyncio.fixture
+async def store(database: Database) -> Store:
+    await migrate(database, "services.risk")
+    await age_log(database)
+    return Store(database)
+
+
+@pytest_asyncio.fixture
+async def replica(store: Store, tmp_path: Path) -> Replica:
+    made = Replica(store, tmp_path / "one", secret=SECRET)
+    await made.memory.follow()
+    return made

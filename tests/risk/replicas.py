@@ -1,0 +1,52 @@
+"""Replicas of risk without their edge, for tests of what they remember."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from libs.columns import Table
+from luxor.risk.v1 import risk_pb2 as pb
+from services.risk.assessing import Assessed, assess_batch
+from services.risk.history import Kind
+from services.risk.memory import Memory
+from services.risk.store.log import Store
+from tests.risk.filings import table
+from tests.risk.test_parties import in_force
+
+CLEARANCE, LOADING = pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING
+SECRET = b"secret of the tests"
+
+
+class Replica:
+    """A replica without its edge: it assesses as the service does."""
+
+    def __init__(self, store: Store, directory: Path, **settings: Any) -> None:
+        self.store = store
+        self.memory = Memory(store, directory, **settings)
+
+    async def assess(self, rows: Table, purpose: int = CLEARANCE) -> Table:
+        past = await self.memory.past()
+        known = await self.store.known(rows)
+        assessed = assess_batch(in_force(), rows, purpose, known, past)
+        answer, _, place = await self.store.settle(rows, purpose, assessed.table, assessed)
+        self.memory.committed(place, assessed.kept)
+        return answer
+
+    async def counts(self, rows: Table, kind: Kind = Kind.CONSIGNEE) -> list[int | None]:
+        """How many consignments of each consignee in 24 hours history tells for a batch that is not committed."""
+        return await self.told(rows, f"{kind.name.lower()}_count_24h")
+
+    async def told(self, rows: Table, name: str) -> list[int | None]:
+        """A column of history for a batch that is not committed."""
+        past = await self.memory.past()
+        assessed: Assessed = assess_batch(in_force(), rows, CLEARANCE, await self.store.known(rows), past)
+        assert assessed.record is not None
+        column = past.history.read(assessed.record).column("", name)
+        assert column is not None
+        return column.tolist()
+
+
+def parcels(count: int, first: int = 0, name: str = "Erika Sommer", versions: Sequence[int] | None = None) -> Table:
+    return table([{"consignee": {"name": name}}] * count, first_mrn=first, versions=versions)

@@ -6,7 +6,9 @@ from typing import Any, Final
 import click
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "rules": ("risk_rules", "Check, propose and activate rule sets."),
     "seeds": ("risk_seeds", "Tell the seeds of draws, and prove a draw."),
+    "backtest": ("risk_backtest", "Try a rule set or a model on stored assessments."),
     "train": ("risk_models", "Train a model on outcomes of inspections, or on a labelled file."),
     "models": ("risk_models", "Tell the models that are kept, and where each stands."),
     "model-show": ("risk_models", "Tell a model, its drift, and how it does beside the champion."),
@@ -41,4 +43,7 @@ class RiskCommands(click.Group):
 
 @click.command(cls=RiskCommands)
 def risk() -> None:
-    """What analysts do: propose and activate rule sets, train and try models, run backtests, tell seeds of draws."""
+    """What analysts do: propose and activate rule sets, train and try models, run backtests, tell seeds of draws.
+
+    Every command takes --json, for machines.
+    """

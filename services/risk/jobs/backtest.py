@@ -49,7 +49,11 @@ _log = get_logger()
 async def run(running: Running) -> Finished:
     """Run a backtest from where it was left."""
     plan = BacktestPlan.FromString(running.job.request)
-    trial = await _trial(running, plan)
+    return await read_period(running, plan, await _trial(running, plan))
+
+
+async def read_period(running: Running, plan: BacktestPlan, trial: RuleTrial | ModelTrial) -> Finished:
+    """Have what is tried judge the stored batches of a plan's days, from where it was left."""
     state = State.from_bytes(running.job.progress) if running.job.progress else State(plan.from_day, 0)
     trial.begin(state)
     inputs, outcomes = Inputs(running.database), OutcomeStore(running.database)

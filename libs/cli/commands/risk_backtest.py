@@ -1,0 +1,319 @@
+"""`luxor risk backtest`: try a rule set or a model on the assessments that are stored."""
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from libs.cli.common import Context, acting, command, console, fail, is_terminal, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PROFILE: Final = "profile.yaml"
+EPOCH: Final = datetime.date(1970, 1, 1)
+RULES_SHOWN: Final = 40
+_LANES: Final = {"RED": "red", "YELLOW": "yellow", "BLUE": "blue"}
+
+
+class _Backtests(click.Group):
+    """Begins a backtest where no other command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `start` before options."""
+        if args and args[0].startswith("-") and args[0] not in ("--help", "-h"):
+            args = ["start", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("backtest", cls=_Backtests, short_help="Try a rule set or a model on stored assessments.")
+def backtest() -> None:
+    """Try a rule set or a model on the assessments of a period: hits, overlap with what was then, precision, work a day.
+
+    `luxor risk backtest --rules DIR --from DAY --to DAY` begins one and shows how far it is. It runs beside the service: ^C leaves
+    it running, and `luxor risk backtest show ID` tells what it found. Every command takes --json, for machines.
+    """
+
+
+@command("start", group=backtest, short_help="Begin a backtest (what happens without a command's name).")
+@click.option("--rules", metavar="DIR|FILE|VERSION", help="A profile, its directory, or the version of a rule set.")
+@click.option("--model", metavar="VERSION", default="", help="The version of a model, in place of rules.")
+@click.option("--from", "from_day", metavar="DAY", required=True, help="First day of assessment: 2026-11-25.")
+@click.option("--to", "to_day", metavar="DAY", required=True, help="Last day, counted in.")
+@click.option("--office", default="", help="Only the consignments of this office.")
+@click.option(
+    "--examples", type=click.IntRange(0, 50), default=5, show_default=True, help="Consignments to name of each rule."
+)
+@click.option("--detach", is_flag=True, help="Tell the id and do not wait.")
+@acting("analyst")
+def start(
+    context: Context,
+    rules: str | None,
+    model: str,
+    from_day: str,
+    to_day: str,
+    office: str,
+    examples: int,
+    detach: bool,
+    ident: str,
+) -> None:
+    """Begin a backtest and wait for it. ^C leaves it running."""
+    if (rules is None) == (not model):
+        raise click.UsageError("Give either --rules or --model.")
+    days = _day(from_day), _day(to_day)
+    profile = None if rules is None else _profile(rules)
+    rule_set = rules if rules is not None and profile is None else ""
+
+    async def begin() -> int:
+        from libs.client import backtests
+
+        async with context.client("analyst", ident) as client:
+            return await backtests.start(
+                client, *days, profile=profile, rule_set=rule_set, model=model, office=office, examples=examples
+            )
+
+    number = run(begin())
+    if detach:
+        context.emit({"id": number}, lambda out: out.print(f"Backtest {number} is begun. {_look_again(number)}"))
+        return
+    _finish(context, _follow(context, number, ident))
+
+
+@command("show", group=backtest)
+@click.argument("number", metavar="ID", type=click.IntRange(1))
+@click.option("--follow", is_flag=True, help="Wait for its end.")
+@acting("analyst")
+def show(context: Context, number: int, follow: bool, ident: str) -> None:
+    """Tell how far a backtest is and what it found so far."""
+    if follow:
+        _finish(context, _follow(context, number, ident))
+        return
+
+    async def work() -> dict[str, Any]:
+        from libs.client import backtests
+
+        async with context.client("analyst", ident) as client:
+            return await backtests.get(client, number)
+
+    found = run(work())
+    context.emit(found, lambda out: _show(out, found))
+
+
+@command("list", group=backtest)
+@acting("analyst")
+def list_backtests(context: Context, ident: str) -> None:
+    """List the backtests that are kept, the newest first."""
+
+    async def work() -> list[dict[str, Any]]:
+        from libs.client import backtests
+
+        async with context.client("analyst", ident) as client:
+            return await backtests.listed(client)
+
+    found = run(work())
+
+    def tell(out: "Console") -> None:
+        if not found:
+            out.print("No backtest is kept: `luxor risk backtest --rules DIR --from DAY --to DAY` begins one.")
+        for each in found:
+            _head(out, each)
+
+    context.emit({"backtests": found}, tell)
+
+
+@command("cancel", group=backtest)
+@click.argument("number", metavar="ID", type=click.IntRange(1))
+@acting("analyst")
+def cancel(context: Context, number: int, ident: str) -> None:
+    """End a backtest that waits or runs; what it found so far stays."""
+
+    async def work() -> dict[str, Any]:
+        from libs.client import backtests
+
+        async with context.client("analyst", ident) as client:
+            return await backtests.cancel(client, number)
+
+    found = run(work())
+    context.emit(found, lambda out: _head(out, found))
+
+
+def _follow(context: Context, number: int, ident: str) -> dict[str, Any]:
+    """Wait for a backtest with a bar; ^C tells how to look again."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+    async def work() -> dict[str, Any]:
+        from libs.client import backtests
+
+        with Progress(*columns, console=console(errors=True), disable=not is_terminal(), transient=True) as bar:
+            task = bar.add_task(f"backtest {number}", total=None)
+
+            def progress(found: dict[str, Any]) -> None:
+                waits = found["state"] == "BACKTEST_STATE_WAITING"
+                what = f"backtest {number} {'waits for those before it' if waits else 'reads assessments'}"
+                bar.update(task, description=what, completed=found["done"], total=found["total"] or None)
+
+            async with context.client("analyst", ident) as client:
+                return await backtests.follow(client, number, progress)
+
+    try:
+        return run(work())
+    except KeyboardInterrupt:
+        click.echo(f"Backtest {number} goes on. {_look_again(number)}", err=True)
+        raise click.Abort from None
+
+
+def _look_again(number: int) -> str:
+    return f"`luxor risk backtest show {number} --follow` tells how far it is, `luxor risk backtest cancel {number}` ends it."
+
+
+def _finish(context: Context, found: dict[str, Any]) -> None:
+    if found["state"] != "BACKTEST_STATE_DONE":
+        hint = "Correct that and begin it again." if found["error"] else "Somebody ended it."
+        fail("NOT_BACKTESTED", found["error"] or "the backtest was ended", hint, as_json=context.as_json)
+    context.emit(found, lambda out: _show(out, found))
+
+
+def _day(text: str) -> int:
+    try:
+        return (datetime.date.fromisoformat(text) - EPOCH).days
+    except ValueError:
+        raise click.UsageError(f"{text} is no day; a day is written like 2026-11-25.") from None
+
+
+def _profile(rules: str) -> Path | None:
+    """The profile that is meant; None where it is the version of a set."""
+    path = Path(rules)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        return None
+    if (path / PROFILE).is_file():
+        return path / PROFILE
+    found = sorted(path.glob("*.yaml"))
+    if len(found) != 1:
+        raise click.UsageError(f"{path} has no {PROFILE} and {len(found)} other YAML files; name the profile itself.")
+    return found[0]
+
+
+def _head(out: "Console", found: dict[str, Any]) -> None:
+    from libs.cli.text import safe
+
+    state = found["state"].removeprefix("BACKTEST_STATE_").lower()
+    days = " to ".join(str(EPOCH + datetime.timedelta(days=found[name])) for name in ("from_day", "to_day"))
+    office = f", office {safe(found['office'])}" if found["office"] else ""
+    out.print(
+        f"[bold]{found['id']}[/] {state}: {'model' if found['model'] else 'rule set'} {safe(found.get('version', ''))}, "
+        f"{days}{office}, {found['done']:,} of {found['total']:,} consignments, by {safe(found['started_by'])}"
+    )
+    if found["error"]:
+        out.print(f"  {safe(found['error'])}")
+
+
+def _show(out: "Console", found: dict[str, Any]) -> None:
+    _head(out, found)
+    result = found["result"]
+    if result is None:
+        out.print("Nothing is told before its first step.")
+        return
+    out.print(
+        f"{result['consignments']:,} assessments with {result['items']:,} items, of which {_precision(result['inspected'])}."
+    )
+    for name, told in (
+        ("unreadable", "cannot be read any more and are left out"),
+        ("without_history", "were made without history as it is kept today"),
+    ):
+        if result[name]:
+            out.print(f"[yellow]{result[name]:,} {told}.[/]")
+    if found["model"]:
+        _show_shares(out, result)
+        return
+    _show_lanes(out, result)
+    _show_rules(out, result["rules"])
+
+
+def _precision(inspected: dict[str, int]) -> str:
+    count, violations = inspected["count"], inspected["violations"]
+    share = f" ({violations / count:.1%})" if count else ""
+    return f"{count:,} inspected, {violations:,} with a violation{share}"
+
+
+def _table(out: "Console", heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    from rich.table import Table
+
+    from libs.cli.text import safe
+
+    table = Table(*heads[:1], box=None, pad_edge=False)
+    for head in heads[1:]:
+        table.add_column(head, justify="right")
+    for row in rows:
+        table.add_row(*(safe(each) if isinstance(each, str) else f"{each:,}" for each in row))
+    out.print(table)
+
+
+def _show_lanes(out: "Console", result: dict[str, Any]) -> None:
+    out.print("\n[bold]Lanes[/], now and then")
+    _table(
+        out,
+        ("lane", "both", "only now", "only then", "inspected now", "violations", "inspected then", "violations"),
+        [
+            (
+                _LANES.get(each["lane"], each["lane"]), each["both"], each["only_now"], each["only_then"],
+                each["inspected_now"]["count"], each["inspected_now"]["violations"],
+                each["inspected_then"]["count"], each["inspected_then"]["violations"],
+            )
+            for each in result["lanes"]
+        ],
+    )  # fmt: skip
+    out.print("\n[bold]Work a day[/], by office: mean and most of one day, now and then")
+    _table(
+        out,
+        ("office", "lane", "days", "mean now", "most now", "mean then", "most then"),
+        [
+            (
+                each["office"] or "(others)", _LANES.get(each["lane"], each["lane"]), each["days"],
+                round(each["now"] / each["days"], 1), each["now_day_max"],
+                round(each["then"] / each["days"], 1), each["then_day_max"],
+            )
+            for each in result["workload"]
+        ],
+    )  # fmt: skip
+
+
+def _show_rules(out: "Console", rules: list[dict[str, Any]]) -> None:
+    out.print("\n[bold]Rules and typologies[/], those with most hits first")
+    told = sorted(rules, key=lambda each: -each["hits"])
+    _table(
+        out,
+        ("rule", "life", "hits", "then", "both", "red then", "raises", "unjudged", "inspected", "violations", "examples"),
+        [
+            (
+                each["rule"], each["life"], each["hits"], each["hits_then"], each["both"], each["red_then"],
+                each["raises"], each["unjudged"], each["inspected"]["count"], each["inspected"]["violations"],
+                " ".join(example["mrn"] for example in each["examples"][:2]),
+            )
+            for each in told[:RULES_SHOWN]
+        ],
+    )  # fmt: skip
+    if len(told) > RULES_SHOWN:
+        out.print(f"and {len(told) - RULES_SHOWN} more; --json tells all of them with all examples.")
+
+
+def _show_shares(out: "Console", result: dict[str, Any]) -> None:
+    if result["auc_ppm"] is not None:
+        out.print(f"AUC among what was inspected: {result['auc_ppm'] / 1e6:.3f}")
+    _table(
+        out,
+        ("highest", "score from", "consignments", "red or yellow then", "inspected", "violations", "precision"),
+        [
+            (
+                f"{each['share_ppm'] / 1e4:g} %", f"{each['score_from_ppm'] / 1e6:.4f}", each["consignments"],
+                each["selected_then"], each["inspected"]["count"], each["inspected"]["violations"],
+                f"{each['inspected']['violations'] / each['inspected']['count']:.1%}" if each["inspected"]["count"] else "",
+            )
+            for each in result["shares"]
+        ],
+    )  # fmt: skip

@@ -298,7 +298,7 @@ def _tree(number: int, facts: dict[str, str], features: int, categories: frozens
             return Tree((), leaves)
         split, decisions = _whole(facts["split_feature"]), _whole(facts["decision_type"])
         left, right = _whole(facts["left_child"]), _whole(facts["right_child"])
-        cuts, values = _finite(facts["threshold"]), _finite(facts["internal_value"])
+        cuts, values = _cuts(facts["threshold"]), _finite(facts["internal_value"])
         if {len(split), len(decisions), len(left), len(right), len(cuts), len(values)} != {count}:
             raise ValueError(f"its columns do not all have {count} splits")
         sets = _sets(facts)
@@ -367,6 +367,14 @@ def _sets(facts: dict[str, str]) -> list[frozenset[int]]:
 
 def _whole(text: str) -> list[int]:
     return [int(each) for each in text.split()]
+
+
+def _cuts(text: str) -> list[float]:
+    """The cuts; one without bound parts what is known from what is not."""
+    cuts = [float(each) for each in text.split()]
+    if np.isnan(cuts).any():
+        raise ValueError("it has a cut that is no number")
+    return cuts
 
 
 def _finite(text: str) -> list[float]:

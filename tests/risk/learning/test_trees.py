@@ -89,6 +89,17 @@ def test_contributions_add_up_and_the_strongest_is_mostly_that_of_shap() -> None
     assert same.mean() > 0.8
 
 
+def test_a_cut_that_parts_the_known_from_the_unknown_is_read() -> None:
+    values = np.array([[np.nan if row % 2 else float(row % 7)] for row in range(400)])
+    data = lgb.Dataset(values, label=(np.arange(400) % 2).astype(float), feature_name=["only"])
+    booster = lgb.train({"objective": "binary", "verbose": -1, "num_leaves": 4, "min_data_in_leaf": 5}, data, 3)
+    told = booster.model_to_string()
+    forest = Forest([read_trees(told, ["only"], [])], 1)
+    asked = np.array([[np.nan], [0.0], [6.0], [np.inf], [-np.inf], [1e308]])
+    assert "inf" in told
+    np.testing.assert_allclose(forest.log_odds(forest.leaves(asked)), theirs((booster,), asked), atol=1e-12)
+
+
 def test_no_rows_fall_nowhere() -> None:
     _, forest = trained(15)
     leaves = forest.leaves(np.zeros((0, 4)))

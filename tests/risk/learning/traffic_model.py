@@ -22,12 +22,15 @@ from services.risk.learning.training import Settings
 from tests.risk.filings import first_light
 
 START = date(2026, 11, 25)
+TRAINED = 2500
 SMALL = Settings(members=3, trees=10, leaf_rows_min=5, copies_exponent=0.0, random_cuts=False)
 
 
 def traffic(seed: int, count: int, first_mrn: int = 0, scenario: str = "everyday") -> tuple[Table, list[list[bool]]]:
     """Simulated consignments as ingestion tells them, and per consignment which of its items are in violation."""
     rows = list(Simulator(seed, scenario, start=START).manifest(count))
+    # A manifest tells one flight after the other; shuffled, any part of it is like any other.
+    rows = [rows[place] for place in np.random.default_rng(seed).permutation(count).tolist()]
     table = Table.from_messages([row.message for row in rows], ConsignmentColumns, Consignment)
     accepted = start_of(day_of_date(START))
     table = table.with_columns(
@@ -44,9 +47,16 @@ def traffic(seed: int, count: int, first_mrn: int = 0, scenario: str = "everyday
     return table, truths
 
 
+@cache
+def shared(seed: int) -> tuple[Table, list[list[bool]]]:
+    """Traffic of which a model learns TRAINED rows and a test has the others."""
+    return traffic(seed, TRAINED + 1500)
+
+
 def part(seed: int, count: int) -> Part:
     """Simulated consignments that were all inspected."""
-    table, truths = traffic(seed, count)
+    table, truths = shared(seed)
+    table, truths = table.take(np.arange(count)), truths[:count]
     items = assessed_items(table, Facts(table, first_light().rates), Ints.constant(0, count))
     found: Truths = np.array([each for truth in truths for each in truth], np.bool_)
     weights: Floats = np.ones(len(found))
@@ -56,7 +66,7 @@ def part(seed: int, count: int) -> Part:
 @cache
 def content(seed: int = 1, name: str = "small") -> Content:
     """A small model of simulated traffic."""
-    known = part(seed, 2500)
+    known = part(seed, TRAINED)
     window = Window(
         first_day=20_700,
         last_day=20_730,

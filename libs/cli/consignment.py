@@ -1,6 +1,6 @@
 """How a consignment's status is drawn for people: where it stands, why, what it owes, by which law."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -70,7 +70,38 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     row("arrived", when(each.get("arrived_at", "")), _later(each, "released", "arrived_at", "released_at"))
     score = each.get("risk_score")
     row("risk", f"score {score}" if score is not None else "", f"[dim]{safe(each.get('rule_set_version', ''))}[/]")
+    _selection(each, row)
     return grid
+
+
+def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
+    """Tell officers how it was selected, what it waits for, and what inspections found; others are not told any of it."""
+    cause = short(each.get("selection_cause", ""), "SELECTION_CAUSE_")
+    chance, model_score = each.get("chance_ppm"), each.get("model_score_ppm")
+    row(
+        "selected",
+        f"by {words(cause)}" if cause != "–" else "",
+        each.get("selection_reason", ""),
+        f"chance {chance / 10_000:g} %" if chance is not None else "",
+        f"at {safe(each['office'])}" if each.get("office") else "",
+    )
+    row(
+        "model",
+        f"{model_score / 10_000:g} %" if model_score is not None else "",
+        f"[dim]{safe(each.get('model', ''))}[/]",
+    )
+    row("waits", f"not released before {when(each['release_not_before'])}" if each.get("release_not_before") else "")
+    row("re-routed", f"to blue at {when(each['reroute_at'])}" if each.get("reroute_at") else "")
+    row("listed", f"held by a hit on {safe(each.get('screened_lists', ''))}" if each.get("listed_hold") else "")
+    if each.get("inspected_at"):
+        wrong = [
+            f"item {item.get('number')}: {words(short(item['violation'], 'VIOLATION_'))}"
+            for item in each.get("items", ())
+            if item.get("violation")
+        ]
+        method = words(short(each.get("inspection_method", ""), "INSPECTION_METHOD_"))
+        result = words(short(each.get("inspection_result", ""), "INSPECTION_RESULT_"))
+        row("inspected", when(each["inspected_at"]), f"{method}: {result}", ", ".join(wrong))
 
 
 def _later(each: dict[str, Any], what: str, since: str, key: str) -> str:
@@ -115,8 +146,11 @@ def _findings(each: dict[str, Any]) -> RenderableType:
     shown = table("finding", "item", "asks for", "points", "rule", right=(1, 3))
     for found in each.get("findings", ()):
         version = found.get("rule_version")
+        told = [f"[bold]{found.get('reason', '')}[/]", safe(found.get("sentence", ""))]
+        if found.get("list"):
+            told.append(f"[dim]{found.get('party', '')}: {safe(found['list'])} {safe(found.get('list_entry', ''))}[/]")
         shown.add_row(
-            f"[bold]{found.get('reason', '')}[/]\n{safe(found.get('sentence', ''))}",
+            "\n".join(told),
             str(found.get("item_number", "all")), coloured(short(found.get("lane", ""), "LANE_"), LANES),
             str(found.get("points", "")), safe(f"{found.get('rule', '')} v{version}" if version else found.get("rule", "")),
         )  # fmt: skip

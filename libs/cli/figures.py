@@ -8,12 +8,15 @@ from rich.console import RenderableType
 from libs.cli.text import duration, kilograms, money, short, table, words
 
 _REVENUE_ONLY = frozenset({"charge_kind", "collector"})
+_INSPECTIONS_ONLY = frozenset({"selection_cause"})
+_OF_OTHERS = _REVENUE_ONLY | _INSPECTIONS_ONLY
+_NOT_OF_INSPECTIONS = _REVENUE_ONLY | {"state", "currency"}
 
 
 def render_counts(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit: int = 40) -> RenderableType:
     """Draw consignments, items, value and mass."""
-    names = [each for each in group_by if each not in _REVENUE_ONLY]
-    keep = [place for place, each in enumerate(group_by) if each not in _REVENUE_ONLY]
+    names = [each for each in group_by if each not in _OF_OTHERS]
+    keep = [place for place, each in enumerate(group_by) if each not in _OF_OTHERS]
     at = len(names)
     shown = table(
         *map(words, names), "consignments", "items", "value", "net mass", title="Goods", right=range(at, at + 4)
@@ -34,7 +37,8 @@ def render_counts(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit
 
 def render_revenue(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit: int = 40) -> RenderableType:
     """Draw charges and their sums."""
-    names, keep = list(group_by), list(range(len(group_by)))
+    names = [each for each in group_by if each not in _INSPECTIONS_ONLY]
+    keep = [place for place, each in enumerate(group_by) if each not in _INSPECTIONS_ONLY]
     at = len(names)
     shown = table(*map(words, names), "charges", "amount", title="Revenue", right=(at, at + 1))
     ordered = _ordered([row for row in rows if row.get("charges")], names, keep, "amount_minor")
@@ -47,8 +51,8 @@ def render_revenue(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limi
 
 def render_times(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit: int = 40) -> RenderableType:
     """Draw mean and percentiles of the times; percentiles are upper bounds of the histogram's buckets."""
-    names = [each for each in group_by if each not in _REVENUE_ONLY]
-    keep = [place for place, each in enumerate(group_by) if each not in _REVENUE_ONLY]
+    names = [each for each in group_by if each not in _OF_OTHERS]
+    keep = [place for place, each in enumerate(group_by) if each not in _OF_OTHERS]
     at = len(names)
     shown = table(
         *map(words, names), "stretch", "consignments", "mean", "half within", "99 % within",
@@ -61,6 +65,29 @@ def render_times(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit:
         stretch = "to decision" if short(row.get("stretch", ""), "STRETCH_") == "DECISION" else "arrival to release"
         shown.add_row(*_keys(row, names, keep), stretch, f"{count:,}", mean, _within(row, 0.5), _within(row, 0.99))
     _cut(shown, len(rows), limit)
+    return shown
+
+
+def render_inspections(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit: int = 40) -> RenderableType:
+    """Draw what was inspected, what was found, and the share of it."""
+    names = [each for each in group_by if each not in _NOT_OF_INSPECTIONS]
+    keep = [place for place, each in enumerate(group_by) if each not in _NOT_OF_INSPECTIONS]
+    at = len(names)
+    shown = table(
+        *map(words, names), "inspected", "found", "hit rate", "items inspected", "items found",
+        title="Inspections", right=range(at, at + 5),
+    )  # fmt: skip
+    # A row may have items alone: a consignment counts in the cell of its first item.
+    ordered = _ordered(
+        [row for row in rows if row.get("inspected") or row.get("items_inspected")], names, keep, "inspected"
+    )
+    for row in ordered[:limit]:
+        inspected, found = row.get("inspected", 0), row.get("found", 0)
+        shown.add_row(
+            *_keys(row, names, keep), f"{inspected:,}", f"{found:,}", f"{found / inspected:.1%}" if inspected else "–",
+            f"{row.get('items_inspected', 0):,}", f"{row.get('items_found', 0):,}",
+        )  # fmt: skip
+    _cut(shown, len(ordered), limit)
     return shown
 
 
@@ -84,7 +111,7 @@ def _key(name: str, value: str) -> str:
 
     if name == "day" and value.isdigit():
         return day_text(int(value))
-    return (words(value) if name in ("lane", "state", "charge_kind", "collector") else value) or "–"
+    return (words(value) if name in ("lane", "state", "charge_kind", "collector", "selection_cause") else value) or "–"
 
 
 def _within(row: dict[str, Any], share: float) -> str:

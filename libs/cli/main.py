@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "risk": ("risk", "What analysts do: rule sets, models, backtests, seeds of draws."),
     "hold": ("officer", "Hold goods, as an officer."),
     "release": ("officer", "Lift holds, as an officer."),
+    "inspect": ("officer", "Record what an inspection found, as an officer."),
     "stats": ("stats", "Count what crossed the border, what it brought in, and how long it took."),
     "dead-letters": ("letters", "Look at events that could not be applied, and replay them."),
     "migrate": ("migrate", "Bring a service's database to the schema of this release."),

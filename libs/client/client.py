@@ -189,6 +189,13 @@ class Client:
         )
         return await self._call(clearance_pb2.HoldConsignmentsResponse, self._clearance.HoldConsignments, request)
 
+    async def record_inspections(
+        self, inspections: Iterable[clearance_pb2.Inspection], *, request_id: str | None = None
+    ) -> clearance_pb2.RecordInspectionsResponse:
+        """Record what 1 to 1,000 inspections found. Role: officer."""
+        request = clearance_pb2.RecordInspectionsRequest(request_id=_id(request_id), inspections=inspections)
+        return await self._call(clearance_pb2.RecordInspectionsResponse, self._clearance.RecordInspections, request)
+
     async def pull_notices(
         self, after: str = "", *, max_notices: int = 0, wait_millis: int = 0
     ) -> clearance_pb2.PullNoticesResponse:

@@ -10,8 +10,9 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance import notices
 from services.clearance.decision import CUSTOMS_CHECK, Lane
 from services.clearance.explanation import sentence
+from services.clearance.hits import with_reason
 from services.clearance.lifecycle import Change
-from services.clearance.states import AUTOMATIC, OFFICER_HOLD, with_reason
+from services.clearance.states import AUTOMATIC, OFFICER_HOLD
 
 OFFICER = "officer"
 """Stands for an officer's id where the caller is not told it."""

@@ -5,8 +5,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Bools, Ints, Ragged, Table
+from libs.columns import Bools, Ints, Ragged, Strings, Table
 from luxor.risk.v1 import risk_pb2
+from services.clearance.decision import CUSTOMS_CHECK, only
 from services.clearance.lifecycle import State
 
 IntArray = NDArray[np.int64]
@@ -70,6 +71,26 @@ def screened(states: Table, findings: Ragged, hits: Table) -> Table:
             "audit": Bools.of(audit.values | released, audit.valid | released),
         }
     )
+
+
+def held_by_hits(states: Table, rows: BoolArray) -> Table:
+    """Give states that a hit holds in some rows before they are decided: then no decision releases them."""
+    held = states.bools("listed_hold").values | rows
+    check = Strings.constant(CUSTOMS_CHECK, states.rows)
+    return states.with_columns(
+        {"listed_hold": Bools.of(held, held), "reasons": with_reason(states.ragged("reasons"), check, rows)}
+    )
+
+
+def with_reason(reasons: Ragged, more: Strings, rows: BoolArray) -> Ragged:
+    """Add a reason to the lists of some rows, where they do not have it."""
+    assert isinstance(reasons.values, Strings)
+    flat = reasons.values.tolist()
+    lists = []
+    for row, reason in enumerate(only(more, rows).tolist()):
+        told = flat[reasons.span(row)]
+        lists.append([*told, reason] if reason and reason not in told else told)
+    return Ragged.of_lengths([len(each) for each in lists], Strings.of([text for each in lists for text in each]))
 
 
 def _keys(findings: Table) -> list[tuple[str, ...]]:

@@ -6,7 +6,7 @@ arrivals of their documents until it has committed, and looks at the arrivals be
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from libs.telemetry import span
 from services.clearance.lifecycle import REFUSALS, Change, Event, State
-from services.clearance.rescreening import Rescreening
+from services.clearance.rescreening import bind
 from services.clearance.states import Arrivals, Happening, amended, evolve
 from services.clearance.store import Arrival, Row, Store, carriers_of
 
@@ -86,6 +86,9 @@ class Office:
         await self.store.bar_arrivals(tx, masters)
         locked = await self.store.lock(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
         arrivals = await self.store.arrivals(tx, masters)
+        early = await self.store.take_early(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
+        if early:
+            parts = [replace(part, table=bind(tx, part.table, early)) for part in parts]
         for part in parts:
             known = part.table.strings("mrn").map(locked.__contains__, np.bool_)
             if not known.any():
@@ -94,8 +97,6 @@ class Office:
             if not known.all():
                 await self._first(tx, _take(part, np.flatnonzero(~known)), arrivals, tally)
             await self._again(tx, _take(part, np.flatnonzero(known)), locked, tally)
-        early = await self.store.take_early(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
-        await Rescreening(self.store).apply_kept(tx, early)
         return tally
 
     async def _first(self, tx: Transaction, part: Decided, arrivals: Mapping[str, Arrival], tally: Tally) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
@@ -17,7 +18,7 @@ from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from services.clearance.assessments import findings_of
-from services.clearance.hits import screened, with_hits
+from services.clearance.hits import held_by_hits, screened, with_hits
 from services.clearance.lifecycle import FINAL, Event, State
 from services.clearance.states import Happening, evolve
 from services.clearance.store import STATE_DAYS, EarlyHit, Row, Store, day_of
@@ -72,13 +73,6 @@ class Rescreening:
         await self._in_force(tx, [hit for hit in young if hit.mrn in known], outcomes)
         tx.after_commit(lambda: _count(outcomes))
 
-    async def apply_kept(self, tx: Transaction, hits: Sequence[EarlyHit]) -> None:
-        """Put into force what was kept until the decision, in the decision's transaction."""
-        if hits:
-            outcomes: Counter[str] = Counter()
-            await self._in_force(tx, hits, outcomes)
-            tx.after_commit(lambda: _count(outcomes))
-
     async def _in_force(self, tx: Transaction, hits: Sequence[EarlyHit], outcomes: Counter[str]) -> None:
         """Apply hits; of those of one consignment the next follows the one before."""
         left = sorted(hits, key=lambda hit: (hit.mrn, hit.screened_at))
@@ -119,6 +113,37 @@ class Rescreening:
         await self._store.succeed(tx, after, [rows[place] for place in new.tolist()], trace=trace)
         for state in before.tolist():
             outcomes[{State.HELD: "added", State.RELEASED: "released"}.get(state, "held")] += 1
+
+
+def bind(tx: Transaction, states: Table, hits: Sequence[EarlyHit]) -> Table:
+    """Give states that are about to be decided for the first time, held by the hits that came before the decision; counted once `tx` commits."""
+    outcomes: Counter[str] = Counter()
+    left = sorted(hits, key=lambda hit: (hit.mrn, hit.screened_at))
+    places = {mrn: place for place, mrn in enumerate(states.strings("mrn").tolist())}
+    versions = states.ints("filing_version").values
+    while left:
+        first = {hit.mrn: hit for hit in reversed(left)}
+        left = [hit for hit in left if first[hit.mrn] is not hit]
+        here = {places[mrn]: hit.hits for mrn, hit in first.items() if mrn in places}
+        fit = sorted(row for row, told in here.items() if told.ints("filing_version").filled(0)[0] >= versions[row])
+        outcomes["outdated"] += len(here) - len(fit)
+        if not fit:
+            continue
+        chosen = states.take(np.array(fit, np.int64))
+        told = Table.concat([here[row] for row in fit])
+        findings, added = with_hits(chosen.ragged("findings"), findings_of(told))
+        outcomes["held"] += int((added > 0).sum())
+        outcomes["known"] += int((added == 0).sum())
+        states = _put(states, np.array(fit, np.int64), held_by_hits(screened(chosen, findings, told), added > 0))
+    tx.after_commit(lambda: _count(outcomes))
+    return states
+
+
+def _put(table: Table, rows: NDArray[np.int64], changed: Table) -> Table:
+    """Put `changed` in the place of some rows."""
+    others = np.setdiff1d(np.arange(table.rows), rows)
+    order = np.argsort(np.concatenate([others, rows]), kind="stable")
+    return Table.concat([table.take(others), changed]).take(order)
 
 
 def _count(outcomes: Counter[str]) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.decision import CUSTOMS_CHECK, DEBT_OPEN, LANE_REASONS, UNVALUED, Lane, Verdict, only
-from services.clearance.hits import only_listed, with_hits
+from services.clearance.decision import CUSTOMS_CHECK, DEBT_OPEN, LANE_REASONS, UNVALUED, Lane, Verdict
+from services.clearance.hits import only_listed, with_hits, with_reason
 from services.clearance.inspections import INSPECTED, Inspection, inspected
 from services.clearance.lifecycle import CHANGE_OF, Debt, Event, Outcome, Situation, State, apply
 
@@ -302,17 +302,6 @@ def _released(released: Ints, before: IntArray, after: IntArray, at: Ints) -> In
 def _stopped(reasons: Ragged, stopped: BoolArray, before: Situation) -> Ragged:
     """Say why an arrival did not release what was to be released."""
     return with_reason(reasons, Strings([DEBT_OPEN, UNVALUED, OFFICER_HOLD, CUSTOMS_CHECK], _why(before)), stopped)
-
-
-def with_reason(reasons: Ragged, more: Strings, rows: BoolArray) -> Ragged:
-    """Add a reason to the lists of some rows, where they do not have it."""
-    assert isinstance(reasons.values, Strings)
-    flat = reasons.values.tolist()
-    lists = []
-    for row, reason in enumerate(only(more, rows).tolist()):
-        told = flat[reasons.span(row)]
-        lists.append([*told, reason] if reason and reason not in told else told)
-    return Ragged.of_lengths([len(each) for each in lists], Strings.of([text for each in lists for text in each]))
 
 
 def _why(before: Situation) -> NDArray[np.int32]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from libs.columns import Column, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.risk.v1 import risk_pb2 as risk
 from luxor.statistics.v1 import statistics_pb2 as pb
 
 MICROS_A_DAY = 86_400_000_000
@@ -28,12 +29,12 @@ Key: TypeAlias = Strings | IntArray
 
 COUNTED = (
     "mrn", "version", "accepted_at", "decided_at", "arrived_at", "released_at", "state", "lane", "destination_country",
-    "revenue_currency", "items", "charges",
+    "revenue_currency", "items", "charges", "selection_cause", "inspected_at", "inspection_result",
 )  # fmt: skip
 """The columns of a state that counting reads; nothing else of it is kept."""
 
 COUNTED_BELOW = {
-    "items": ("origin_country", "commodity_code", "customs_value_minor", "net_mass_mg"),
+    "items": ("origin_country", "commodity_code", "customs_value_minor", "net_mass_mg", "inspection_result"),
     "charges": ("item_number", "kind", "collector", "amount_minor"),
 }
 """As above, of the tables below it."""
@@ -60,6 +61,8 @@ class Tally:
     """By day, destination, origin, chapter, lane, kind, collector, currency: charges, amount."""
     times: Cells
     """By day, destination, origin, chapter, lane, stretch, bucket: consignments, sum, clamped."""
+    inspections: Cells
+    """By day, destination, origin, chapter, lane, cause of selection: consignments and items inspected and found in violation."""
 
 
 def only_counted(states: Table) -> Table:
@@ -96,6 +99,7 @@ def tally(table: Table, signs: IntArray) -> Tally:
         _counts(table, signs, shared, (owners, origins, chapters)),
         _revenue(table, signs, (day, destination, lane), (origin, chapter), (origins, chapters)),
         _times(table, signs, shared),
+        _inspections(table, signs, shared, (owners, origins, chapters)),
     )
 
 
@@ -170,6 +174,39 @@ def _times(table: Table, signs: IntArray, shared: tuple[Key, ...]) -> Cells:
     sign = signs[every]
     keys = [*(_take(key, every) for key in shared), kinds, buckets]
     return sum_cells(keys, [sign, micros * sign, negative * sign])
+
+
+def _inspections(
+    table: Table, signs: IntArray, shared: tuple[Key, ...], goods: tuple[IntArray, Strings, Strings]
+) -> Cells:
+    """Count a consignment in the cell of its first item, each item in its own; what was not inspected counts nowhere."""
+    done = np.flatnonzero(table.ints("inspected_at").valid)
+    if not len(done):
+        return sum_cells([np.zeros(0, np.int64)] * (len(shared) + 1), [np.zeros(0, np.int64)] * 4)
+    owners, origins, chapters = goods
+    results = table.child("items").ints("inspection_result")
+    looked = np.flatnonzero(results.valid & np.isin(owners, done))
+    owners = owners[looked]
+    day, destination, origin, chapter, lane = shared
+    cause = _named(table, "selection_cause", risk.SelectionCause, "SELECTION_CAUSE_")
+    keys = [
+        *(_join(_take(key, owners), _take(key, done)) for key in (day, destination)),
+        _join(_rows(origins, looked), _take(origin, done)),
+        _join(_rows(chapters, looked), _take(chapter, done)),
+        *(_join(_take(key, owners), _take(key, done)) for key in (lane, cause)),
+    ]
+    violation = clearance.INSPECTION_RESULT_VIOLATION
+    found = table.ints("inspection_result").filled(0)[done] == violation
+    items_found = results.values[looked] == violation
+    none, nothing = np.zeros(len(done), np.int64), np.zeros(len(looked), np.int64)
+    own, theirs = signs[done], signs[owners]
+    measures = [
+        np.concatenate([nothing, own]),
+        np.concatenate([nothing, own * found]),
+        np.concatenate([theirs, none]),
+        np.concatenate([theirs * items_found, none]),
+    ]
+    return sum_cells(keys, measures)
 
 
 def sum_cells(keys: Sequence[Key], measures: Sequence[IntArray]) -> Cells:

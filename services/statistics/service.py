@@ -12,7 +12,7 @@ from libs.server.errors import Refusal
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceServicer
 from services.statistics.cells import BOUNDS_MICROS
-from services.statistics.store import COUNT_CELL, REVENUE_CELL, TIME_CELL, Store
+from services.statistics.store import COUNT_CELL, INSPECTION_CELL, REVENUE_CELL, TIME_CELL, Store
 
 DAYS_MAX = 3_660
 ROWS_MAX = 10_000
@@ -29,6 +29,7 @@ _COLUMNS = {
     pb.DIMENSION_CHARGE_KIND: "kind",
     pb.DIMENSION_COLLECTOR: "collector",
     pb.DIMENSION_CURRENCY: "currency",
+    pb.DIMENSION_SELECTION_CAUSE: "cause",
 }
 
 
@@ -92,9 +93,19 @@ class StatisticsService(StatisticsServiceServicer):
             last.clamped += row.clamped
             last.buckets[row.bucket] += row.consignments
 
+        def add_inspections(keys: list[str], row: Any) -> None:
+            response.inspections.add(
+                keys=keys,
+                inspected=row.inspected,
+                found=row.found,
+                items_inspected=row.items_inspected,
+                items_found=row.items_found,
+            )
+
         await ask(COUNT_CELL, ("currency",), add_count)
         await ask(REVENUE_CELL, ("currency",), add_revenue)
         await ask(TIME_CELL, ("stretch", "bucket"), add_time)
+        await ask(INSPECTION_CELL, (), add_inspections)
         return response
 
 

@@ -62,7 +62,10 @@ REVENUE_CELL = _cell_table(
 TIME_CELL = _cell_table(
     "time_cell", {"stretch": sa.SmallInteger, "bucket": sa.SmallInteger}, ("consignments", "sum_micros", "clamped")
 )
-CELLS = (COUNT_CELL, REVENUE_CELL, TIME_CELL)
+INSPECTION_CELL = _cell_table(
+    "inspection_cell", {"cause": sa.Text}, ("inspected", "found", "items_inspected", "items_found")
+)
+CELLS = (COUNT_CELL, REVENUE_CELL, TIME_CELL, INSPECTION_CELL)
 
 
 def _add_statement(table: sa.Table) -> str:
@@ -166,7 +169,8 @@ class Store:
             self._tables.popitem(last=False)
 
     async def _add(self, tx: Transaction, change: Tally) -> None:
-        for table, cells in zip(CELLS, (change.counts, change.revenue, change.times), strict=True):
+        changes = (change.counts, change.revenue, change.times, change.inspections)
+        for table, cells in zip(CELLS, changes, strict=True):
             await self._add_cells(tx, table, cells)
 
     async def _add_cells(self, tx: Transaction, table: sa.Table, cells: Cells) -> None:

@@ -29,6 +29,10 @@ class State:
     """Origin, commodity code, customs value."""
     charges: list[tuple[int | None, int, int, int]] = field(default_factory=lambda: [(1, 2, 1, 380)])
     """Item number, kind, collector, amount."""
+    cause: int = 0
+    """Why it was selected."""
+    inspected: list[int | None] | None = None
+    """What an inspection found of each item, 1 for conform and 2 for a violation, None where it was not looked at; None where there was none."""
 
     @property
     def accepted(self) -> int:
@@ -47,6 +51,10 @@ def states_table(rows: Sequence[State]) -> Table:
     def enum(values: Sequence[int]) -> Ints:
         return Ints.of(values, [value != 0 for value in values])
 
+    found = [result for row in rows for result in (row.inspected or [None] * len(row.items))[: len(row.items)]]
+    gravest = [
+        max([result or 1 for result in row.inspected], default=1) if row.inspected is not None else 0 for row in rows
+    ]
     goods = [item for row in rows for item in row.items]
     lines = [charge for row in rows for charge in row.charges]
     items = Table(
@@ -56,6 +64,7 @@ def states_table(rows: Sequence[State]) -> Table:
             "origin_country": Strings.of([origin for origin, _, _ in goods]),
             "commodity_code": Strings.of([code for _, code, _ in goods]),
             "customs_value_minor": Ints.of([value for _, _, value in goods]),
+            "inspection_result": enum([result or 0 for result in found]),
         },
     )
     charges = Table(
@@ -82,6 +91,9 @@ def states_table(rows: Sequence[State]) -> Table:
             "lane": enum([row.lane for row in rows]),
             "destination_country": Strings.of([row.destination for row in rows]),
             "revenue_currency": Strings.of([row.currency for row in rows]),
+            "selection_cause": enum([row.cause for row in rows]),
+            "inspected_at": times([None if row.inspected is None else 9 for row in rows]),
+            "inspection_result": enum(gravest),
             "items": Ragged.of_lengths([len(row.items) for row in rows], items),
             "charges": Ragged.of_lengths([len(row.charges) for row in rows], charges),
         },

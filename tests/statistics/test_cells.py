@@ -29,6 +29,8 @@ states = st.builds(
     arrived=st.none() | st.integers(0, 10**7),
     released=st.none() | st.integers(0, 10**8),
     items=st.lists(st.tuples(st.sampled_from(["CN", "US", ""]), st.sampled_from(["620630", "9503000"]), st.integers(0, 10**6)), max_size=3),
+    cause=st.integers(0, 6),
+    inspected=st.none() | st.lists(st.sampled_from([None, 1, 2]), min_size=3, max_size=3),
     charges=st.lists(st.tuples(st.none() | st.integers(1, 4), st.integers(0, 3), st.integers(0, 3), st.integers(0, 10**6)), max_size=3),
 )  # fmt: skip
 
@@ -36,6 +38,32 @@ states = st.builds(
 def as_dict(cells: Cells) -> dict[tuple[Any, ...], tuple[int, ...]]:
     rows = zip(zip(*cells.keys, strict=True), zip(*cells.measures, strict=True), strict=True)
     return dict(rows)
+
+
+CAUSES = ("", "RULE", "SCORE", "MINIMUM", "MODEL", "UNCERTAINTY", "EXPECTED")
+LANES = ("", "GREEN", "BLUE", "YELLOW", "RED")
+
+
+def inspections_oracle(rows: list[State], signs: list[int]) -> dict[Any, Any]:
+    """Count inspections of one consignment after the other, in plain Python."""
+    cells: dict[Any, Counter[str]] = {}
+    for row, sign in zip(rows, signs, strict=True):
+        if row.inspected is None:
+            continue
+        goods = [(origin, code[:2]) for origin, code, _ in row.items]
+        first = goods[0] if goods else ("", "")
+        cell = cells.setdefault((row.day, row.destination, *first, LANES[row.lane], CAUSES[row.cause]), Counter())
+        cell["inspected"] += sign
+        cell["found"] += sign * (2 in row.inspected)
+        for (origin, chapter), result in zip(goods, row.inspected, strict=False):
+            if result is not None:
+                key = (row.day, row.destination, origin, chapter, LANES[row.lane], CAUSES[row.cause])
+                item = cells.setdefault(key, Counter())
+                item["items"] += sign
+                item["items_found"] += sign * (result == 2)
+    return {
+        key: (c["inspected"], c["found"], c["items"], c["items_found"]) for key, c in cells.items() if any(c.values())
+    }
 
 
 def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
@@ -93,6 +121,7 @@ def test_whole_batches_count_as_one_consignment_after_the_other(rows: list[tuple
     found = tally(states_table(given_states), np.asarray(signs, np.int64))
     expected = oracle(given_states, signs)
     assert (as_dict(found.counts), as_dict(found.revenue), as_dict(found.times)) == expected
+    assert as_dict(found.inspections) == inspections_oracle(given_states, signs)
 
 
 @settings(max_examples=40, deadline=None)
@@ -100,7 +129,7 @@ def test_whole_batches_count_as_one_consignment_after_the_other(rows: list[tuple
 def test_a_state_counted_and_taken_back_leaves_nothing(rows: list[State]) -> None:
     table = states_table(rows * 2)
     found = tally(table, np.repeat([1, -1], len(rows)))
-    assert (len(found.counts), len(found.revenue), len(found.times)) == (0, 0, 0)
+    assert (len(found.counts), len(found.revenue), len(found.times), len(found.inspections)) == (0, 0, 0, 0)
 
 
 def test_cells_come_in_the_order_of_their_keys() -> None:

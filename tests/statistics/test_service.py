@@ -21,7 +21,7 @@ from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
 from services.statistics.__main__ import assemble
 from services.statistics.consumer import Intake
-from services.statistics.store import COUNT_CELL, REVENUE_CELL, TIME_CELL, Store
+from services.statistics.store import CELLS, Store
 from tests.statistics.states import State, states_table
 
 DAY = 20_782
@@ -42,7 +42,7 @@ async def count(database: Database, store: Store, rows: list[State]) -> None:
 
 async def cells_of(store: Store) -> list[list[tuple[object, ...]]]:
     found = []
-    for table in (COUNT_CELL, REVENUE_CELL, TIME_CELL):
+    for table in CELLS:
         keys = [column.name for column in table.primary_key]
         rows = await store.query(table, keys, {}, (0, 100_000), 10_000)
         found.append([tuple(row) for row in rows if any(row[len(keys) :])])
@@ -78,6 +78,8 @@ def lives(count: int, seed: int) -> list[list[State]]:
                     arrived=rng.choice([None, 5000]),
                     items=items,
                     charges=[(1, 2, rng.randint(1, 3), rng.randint(1, 500))],
+                    cause=rng.randint(0, 6),
+                    inspected=rng.choice([None, [1, 1, 1], [1, 2, None]]),
                 )
             )
         found.append(life)
@@ -94,12 +96,30 @@ async def test_any_order_with_repeats_counts_each_consignment_once_in_its_newest
         await count(database, store, events[start : start + 25])
     found = await cells_of(store)
     async with database.transaction() as tx:
-        for table in (COUNT_CELL, REVENUE_CELL, TIME_CELL):
+        for table in CELLS:
             await tx.raw.execute(f"truncate {table.name}")
         await tx.raw.execute("truncate counted")
     await count(database, store, [life[-1] for life in every])
     assert found == await cells_of(store)
     assert sum(row[-4] for row in found[0]) == 60
+
+
+async def test_an_inspection_counts_once_however_often_it_is_told_and_by_the_last_one(
+    database: Database, store: Store
+) -> None:
+    mrns = make_mrns(["DE"] * 2, [1, 2], DAY, 0)
+    life = [
+        State(mrns[0], 1, lane=4, state=3, cause=4),
+        State(mrns[0], 2, lane=4, state=3, cause=4, inspected=[1]),
+        State(mrns[0], 3, lane=4, state=3, cause=4, inspected=[2]),
+        State(mrns[0], 4, lane=4, state=4, cause=4, inspected=[2]),
+    ]
+    other = State(mrns[1], 2, lane=2, state=4, cause=0, inspected=[1])
+    for each in (*life, *life[:3], other, life[3]):
+        await count(database, store, [each])
+    assert (await cells_of(store))[3] == [
+        (DAY, "DE", "CN", "62", "BLUE", "", 1, 0, 1, 0), (DAY, "DE", "CN", "62", "RED", "MODEL", 1, 1, 1, 1),
+    ]  # fmt: skip
 
 
 async def test_a_restarted_process_takes_back_what_another_counted(database: Database, store: Store) -> None:
@@ -159,6 +179,19 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
     assert [(list(row.keys), row.amount_minor) for row in red.revenue] == [(["CUSTOMS"], 300), (["VENDOR"], 20)]
     release = next(row for row in whole.times if row.stretch == pb.STRETCH_RELEASE)
     assert (release.count, release.sum_micros, sum(release.buckets)) == (1, 1_998_000, 1)
+    inspected = [
+        State(mrns[0], 2, items=rows[0].items, lane=4, cause=3, inspected=[1, 2]),
+        State(mrns[1], 2, lane=4, cause=4, inspected=[1]),
+    ]
+    await count(service.service.database, store, inspected)
+    rates = await ask(group_by=[pb.DIMENSION_SELECTION_CAUSE, pb.DIMENSION_HS_CHAPTER])
+    assert [
+        (list(row.keys), row.inspected, row.found, row.items_inspected, row.items_found) for row in rates.inspections
+    ] == [(["MINIMUM", "62"], 1, 1, 1, 0), (["MINIMUM", "95"], 0, 0, 1, 1), (["MODEL", "62"], 1, 0, 1, 0)]
+    drawn = pb.Filter(dimension=pb.DIMENSION_SELECTION_CAUSE, values=["MINIMUM"])
+    only = await ask(filters=[drawn])
+    assert [(row.inspected, row.found) for row in only.inspections] == [(1, 1)]
+    assert (len(only.counts), len(only.revenue), len(only.times)) == (0, 0, 0)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await ask(group_by=[pb.DIMENSION_DAY, pb.DIMENSION_DAY])
     assert errors.reason_of(caught.value) == "GROUPING_MALFORMED"

@@ -1,4 +1,4 @@
-"""`luxor hold` and `luxor release`: what officers do."""
+"""`luxor hold`, `luxor release` and `luxor inspect`: what officers do."""
 
 from typing import Any
 
@@ -14,8 +14,10 @@ def _act(context: Context, verb: str, mrns: tuple[str, ...], reason: str, note: 
         async with context.client("officer", ident) as client:
             return await act(client, verb, mrns, reason=reason, note=note)
 
-    told = run(work())
+    _tell(context, run(work()))
 
+
+def _tell(context: Context, told: list[dict[str, Any]]) -> None:
     def show(out: Any) -> None:
         from libs.cli.text import STATES, coloured, safe, short, table
 
@@ -58,3 +60,58 @@ def hold(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident:
 def release(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident: str) -> None:
     """Lift holds: goods that have arrived are released, others will be on arrival."""
     _act(context, "release", mrns, reason, note, ident)
+
+
+@command("inspect", short_help="Record what an inspection found, as an officer.")
+@click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
+@click.option(
+    "--method", default="physical", show_default=True, metavar="METHOD", help="documents, scan, physical or laboratory."
+)
+@click.option("--result", type=click.Choice(("conform", "violation")), help="What was found of the whole consignment.")
+@click.option(
+    "--violation",
+    default="",
+    metavar="VIOLATION",
+    help="What was wrong with the whole: value, description, origin, quantity, prohibited, papers, counterfeit, unsafe, parties, other.",
+)
+@click.option(
+    "--item",
+    "items",
+    multiple=True,
+    metavar="N=VALUE",
+    help="What was found of item N, in place of --result: conform, or what was wrong, such as 2=counterfeit; may be given several times.",
+)
+@click.option("--note", default="", help="What is noted beside it; filers do not see it.")
+@acting("officer")
+def inspect(
+    context: Context,
+    mrns: tuple[str, ...],
+    method: str,
+    result: str | None,
+    violation: str,
+    items: tuple[str, ...],
+    note: str,
+    ident: str,
+) -> None:
+    """Record what an inspection of goods found that are held, or that were released (an audit). It releases and holds nothing."""
+    from libs.client.officers import VIOLATIONS, inspection_of
+    from libs.client.officers import inspect as record
+    from libs.client.problem import Fault
+
+    if not result and not items:
+        raise click.UsageError("tell --result, or --item for each item that was inspected")
+    if result == "violation" and not violation and not items:
+        raise click.UsageError(f"tell by --violation what was wrong: {', '.join(VIOLATIONS)}")
+    try:
+        told = [
+            inspection_of(each, method=method, result=result or "", violation=violation, items=items, note=note)
+            for each in mrns
+        ]
+    except Fault as fault:
+        raise click.UsageError(f"{fault.sentence} {fault.hint}") from None
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await record(client, told)
+
+    _tell(context, run(work()))

@@ -8,7 +8,7 @@ import click
 from libs.cli.common import Context, acting, command, run
 
 DIMENSIONS: Final = (
-    "day", "origin", "hs_chapter", "lane", "destination", "state", "charge_kind", "collector", "currency",
+    "day", "origin", "hs_chapter", "lane", "destination", "state", "charge_kind", "collector", "currency", "selection_cause",
 )  # fmt: skip
 
 
@@ -40,8 +40,8 @@ def stats(
     to_text: str | None,
     ident: str,
 ) -> None:
-    """Three tables: goods, revenue, and the times to decision and release. Days are those of acceptance, UTC."""
-    from libs.cli.figures import render_counts, render_revenue, render_times
+    """Four tables: goods, revenue, the times to decision and release, and what inspections found. Days are those of acceptance, UTC."""
+    from libs.cli.figures import render_counts, render_inspections, render_revenue, render_times
     from libs.client.plain import plain
 
     today = dt.datetime.now(dt.UTC).date()
@@ -62,12 +62,14 @@ def stats(
     told = run(work())
 
     def show(out: Any) -> None:
-        if not told.get("counts"):
+        if not told.get("counts") and not told.get("inspections"):
             out.print("Nothing was counted in this period.")
             return
         out.print(render_counts(group_by, told.get("counts", [])))
         out.print(render_revenue(group_by, told.get("revenue", [])))
         out.print(render_times(group_by, told.get("times", [])))
+        if told.get("inspections"):
+            out.print(render_inspections(group_by, told["inspections"]))
 
     context.emit(told, show)
 

@@ -1,0 +1,166 @@
+"""What filers and carriers must not learn, by every path that tells them of a consignment; officers and analysts learn all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from luxor.clearance.v1 import clearance_columns_pb2 as columns
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.risk.v1 import risk_pb2
+from services.clearance.rescreening import Rescreening
+from tests.clearance.answers import LIST, SECRET, SENTENCE, Told, answering, screening
+from tests.clearance.desk import filings, mrns
+from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house
+
+__all__ = ["house"]
+
+HIDDEN = (
+    SECRET, SENTENCE, LIST, "6908555", "ivan", "consignee", "LISTED", "SELECTED_AT_RANDOM", "MODEL_SCORE", "SCORE_HIGH", "items-2026-11", "DE004851",
+    "first-light/1", "A_RULE",
+)  # fmt: skip
+TELL = {
+    "RED-1": Told(cause=risk_pb2.SELECTION_CAUSE_RULE, confidential=(SECRET, SECRET)),
+    "RED-2": Told(cause=risk_pb2.SELECTION_CAUSE_MINIMUM, reason="SELECTED_AT_RANDOM"),
+    "RED-3": Told(cause=risk_pb2.SELECTION_CAUSE_MODEL, reason="MODEL_SCORE"),
+    "RED-4": Told(cause=risk_pb2.SELECTION_CAUSE_SCORE, reason="SCORE_HIGH"),
+    "RED-5": Told(cause=risk_pb2.SELECTION_CAUSE_UNCERTAINTY, reason="MODEL_SCORE"),
+    "RED-6": Told(cause=risk_pb2.SELECTION_CAUSE_EXPECTED, reason="SELECTED_AT_RANDOM"),
+    "RED-7": Told(cause=risk_pb2.SELECTION_CAUSE_RULE, open=("VALUE_LOW",), confidential=(SECRET,)),
+    "GREEN-1": Told(confidential=(SECRET,)),
+}
+ALIKE = 6
+"""So many of them must look alike."""
+
+
+async def filed(house: House) -> list[str]:
+    house.desk.neighbours.risk = answering(TELL)
+    return await house.filed(list(TELL))
+
+
+async def statuses(house: House, role: str, ident: str, *, history: bool = True) -> list[pb.ConsignmentStatus]:
+    stub = await house.stub(role, ident)
+    query = pb.StatusQuery(master_document_number=MASTER)
+    answer = await stub.GetStatus(pb.GetStatusRequest(queries=[query], with_history=history), timeout=SECONDS)
+    return list(answer.results[0].consignments)
+
+
+async def notices(house: House, role: str, ident: str) -> list[pb.Notice]:
+    stub = await house.stub(role, ident)
+    return list((await stub.PullNotices(pb.PullNoticesRequest(max_notices=1_000), timeout=SECONDS)).notices)
+
+
+def assert_nothing_hidden(messages: Sequence[Any]) -> None:
+    for message in messages:
+        text = str(message)
+        assert not [word for word in HIDDEN if word in text], text
+
+
+async def hit(house: House, references: Sequence[str]) -> None:
+    handler = Rescreening(house.desk.store)
+    prepared = await handler.prepare([screening(filings(references))])
+    async with house.desk.store.database.transaction() as tx:
+        await handler.apply(tx, prepared)
+
+
+@pytest.mark.parametrize(("role", "ident"), [("filer", "shop"), ("carrier", "wings")])
+async def test_by_status_and_history_a_confidential_finding_a_draw_a_model_and_a_score_look_alike(
+    house: House, role: str, ident: str
+) -> None:
+    await filed(house)
+    told = await statuses(house, role, ident)
+    assert_nothing_hidden(told)
+    assert [list(each.reasons) for each in told] == [["CUSTOMS_CHECK"]] * ALIKE + [["VALUE_LOW", "CUSTOMS_CHECK"], []]
+    findings = [[(f.reason, f.sentence, f.lane, f.HasField("item_number")) for f in each.findings] for each in told]
+    neutral = ("CUSTOMS_CHECK", "Customs looks at the consignment.", columns.LANE_RED, False)
+    assert findings[:ALIKE] == [[neutral]] * ALIKE
+    assert findings[ALIKE] == [("VALUE_LOW", "An open sentence.", columns.LANE_RED, True), neutral]
+    assert findings[ALIKE + 1] == []
+    for each in told:
+        for name in ("mrn", "local_reference", "house_document", "gross_mass_mg"):
+            each.ClearField(name)
+    assert all(each == told[0] for each in told[:ALIKE])
+
+
+@pytest.mark.parametrize(("role", "ident"), [("filer", "shop"), ("carrier", "wings")])
+async def test_by_notices_they_look_alike_too(house: House, role: str, ident: str) -> None:
+    await filed(house)
+    carrier = await house.stub("carrier", "wings")
+    await carrier.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    await hit(house, ["RED-2"])
+    told = await notices(house, role, ident)
+    assert told
+    assert_nothing_hidden(told)
+    assert {tuple(each.reasons) for each in told} == {
+        ("CUSTOMS_CHECK",), ("CUSTOMS_CHECK", "OFFICER_HOLD"), ("VALUE_LOW", "CUSTOMS_CHECK"), (),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("role", "ident"), [("officer", "olga"), ("analyst", "anna")])
+async def test_officers_and_analysts_read_findings_and_selection_as_they_are(
+    house: House, role: str, ident: str
+) -> None:
+    await filed(house)
+    told = await statuses(house, role, ident)
+    listed = told[0].findings[0]
+    assert (listed.reason, listed.sentence, listed.confidential) == (SECRET, SENTENCE, True)
+    assert (listed.kind, listed.party, listed.list, listed.list_entry) == (
+        risk_pb2.FINDING_KIND_LISTED_PARTY, "consignee", LIST, "6908555",
+    )  # fmt: skip
+    assert (listed.match_score, listed.explanation, listed.item_number) == (930, "ivan ~ iwan", 1)
+    assert [each.selection_cause for each in told] == [each.cause for each in TELL.values()]
+    assert [each.selection_reason for each in told] == [each.reason for each in TELL.values()]
+    assert (told[1].chance_ppm, told[1].model_score_ppm, told[1].office) == (12_345, 654_321, "DE004851")
+    stub = await house.stub(role, ident)
+    listing = await stub.ListConsignments(pb.ListConsignmentsRequest(), timeout=SECONDS)
+    assert {each.findings[0].reason for each in listing.consignments if each.findings} == {SECRET, "VALUE_LOW"}
+
+
+async def test_a_hold_by_a_new_hit_reads_as_an_officers_hold(house: House) -> None:
+    house.desk.neighbours.risk = answering({})
+    (mrn,) = await house.filed(["GREEN-1"])
+    await hit(house, ["GREEN-1"])
+    for role, ident in (("filer", "shop"), ("carrier", "wings")):
+        (told,) = await statuses(house, role, ident)
+        assert_nothing_hidden([told])
+        assert (told.state, told.officer_hold, told.listed_hold, told.decided_by) == (
+            columns.STATE_HELD, True, False, "officer",
+        )  # fmt: skip
+        assert list(told.reasons) == ["CUSTOMS_CHECK", "OFFICER_HOLD"]
+        assert [each.change for each in told.history] == [columns.CHANGE_OFFICER_HELD, columns.CHANGE_DECIDED]
+        assert told.history[0].decided_by == "officer"
+    (told,) = await statuses(house, "officer", "olga")
+    assert (told.mrn, told.listed_hold, told.officer_hold, told.change) == (mrn, True, False, columns.CHANGE_LISTED)
+    assert (told.screened_lists, list(told.reasons)) == (LIST, ["CUSTOMS_CHECK"])
+
+
+async def test_of_goods_that_are_released_a_new_hit_leaves_no_trace_outside(house: House) -> None:
+    house.desk.neighbours.risk = answering({})
+    await house.filed(["GREEN-1"])
+    carrier = await house.stub("carrier", "wings")
+    await carrier.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    before = await notices(house, "filer", "shop")
+    (status,) = await statuses(house, "filer", "shop")
+    await hit(house, ["GREEN-1"])
+    assert await notices(house, "filer", "shop") == before
+    (after,) = await statuses(house, "filer", "shop")
+    assert_nothing_hidden([after])
+    assert list(after.history) == list(status.history)
+    assert (after.audit, after.lane, list(after.findings), list(after.reasons)) == (False, columns.LANE_GREEN, [], [])
+    assert (after.change, after.HasField("changed_at")) == (columns.CHANGE_UNSPECIFIED, False)
+    (known,) = await statuses(house, "officer", "olga")
+    assert (known.audit, known.change, known.findings[0].reason) == (True, columns.CHANGE_LISTED, SECRET)
+
+
+async def test_the_wait_of_a_green_one_is_told_to_officers_alone(house: House) -> None:
+    house.desk.neighbours.risk = answering({"GREEN-1": Told(delay_minutes=60), "YELLOW-1": Told(days=3)})
+    numbers = await house.filed(["GREEN-1", "YELLOW-1"])
+    assert numbers == mrns(filings(["GREEN-1", "YELLOW-1"]))
+    green, yellow = await statuses(house, "officer", "olga")
+    assert green.release_not_before.ToMicroseconds() - green.decided_at.ToMicroseconds() == 3_600_000_000
+    assert yellow.reroute_at.ToMicroseconds() - yellow.decided_at.ToMicroseconds() == 3 * 86_400_000_000
+    for told in await statuses(house, "filer", "shop"):
+        assert not told.HasField("release_not_before")
+        assert not told.HasField("reroute_at")

@@ -144,7 +144,7 @@ def token_sets(names: Sequence[str]) -> TokenSets:
         few = np.arange(len(name)) - starts[name] < TOKENS_MAX
         name, token = name[few], token[few]
     bits = len(numbers).bit_length()
-    keys = np.sort((name << bits) | token)
+    keys = np.sort((name << bits) | token, kind="stable")
     keys = keys[first_of(keys)]
     return TokenSets(list(numbers), len(names), keys >> bits, keys & ((1 << bits) - 1))
 

@@ -25,7 +25,7 @@ from tests.containers.leftovers import noted
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_OFFICIAL, POSTGRES_OFFICIAL = "python:3.13-slim", "postgres:17-bookworm"
-DEBIAN_LOCAL, PYTHON_LOCAL, POSTGRES_LOCAL = "luxor-base/debian:1", "luxor-base/python:1", "luxor-base/postgres:1"
+DEBIAN_LOCAL, PYTHON_LOCAL, POSTGRES_LOCAL = "luxor-base/debian:1", "luxor-base/python:2", "luxor-base/postgres:1"
 """Tags of what is made here; they stay for the next run."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 START_SECONDS = 60.0
@@ -137,7 +137,7 @@ def _listens() -> bool:
 
 def images(client: docker.DockerClient, tag: str) -> Images:
     """Build the image of this checkout under `tag`, from official base images or from such as are made here."""
-    python = _base(client, PYTHON_OFFICIAL, PYTHON_LOCAL, ["python3", "python3-venv"])
+    python = _base(client, PYTHON_OFFICIAL, PYTHON_LOCAL, ["python3", "python3-venv", "libgomp1"])
     postgres = _base(client, POSTGRES_OFFICIAL, POSTGRES_LOCAL, ["postgresql-17"])
     build(tag, python)
     return Images(tag, python, postgres)

@@ -13,7 +13,7 @@ from libs.columns import Ragged, Table
 from services.risk.scoring import LANES, More, told
 from services.risk.screening.delta import Again
 from services.risk.screening.index import Index
-from services.risk.screening.parties import PARTIES, MatchLevels, party_names, screen_parties
+from services.risk.screening.parties import PARTIES, MatchLevels, party_names, screen_parties, screened_of
 
 #: Which party met which entry of which list, and the lane that it advises.
 Known = Mapping[tuple[str, str, str], int]
@@ -65,7 +65,7 @@ def look_again(again: Again, index: Index, table: Table, levels: MatchLevels) ->
         for party in PARTIES:
             holds |= table.strings(f"{party}_name").isin(likely)
         rows = np.flatnonzero(holds)
-    return Found(rows, findings_of(screen_parties(index, table.take(rows), levels), len(rows)))
+    return Found(rows, findings_of(screen_parties(index, screened_of(table, rows), levels), len(rows)))
 
 
 def findings_of(more: More, rows: int) -> Ragged:

@@ -94,9 +94,7 @@ def best_pairs(row: Ints, token: Ints, nearness: Ints, tokens: int) -> tuple[Int
     return pairs >> bits, pairs & ((1 << bits) - 1), EQUAL - (keys & ((1 << _STEP_BITS) - 1))
 
 
-def with_pairs(
-    pairs: tuple[Ints, Ints, Ints], more: tuple[Ints, Ints, Ints], tokens: int
-) -> tuple[Ints, Ints, Ints]:
+def with_pairs(pairs: tuple[Ints, Ints, Ints], more: tuple[Ints, Ints, Ints], tokens: int) -> tuple[Ints, Ints, Ints]:
     """Put a few more pairs to sorted ones, as best_pairs would of all of them."""
     bits = tokens.bit_length()
     row, token, nearness = best_pairs(*more, tokens)

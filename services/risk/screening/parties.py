@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from libs.columns import Table
 from libs.customs.time import days_of
@@ -33,6 +34,10 @@ REASON: Final = "PARTY_LISTED"
 #: What a consignment's hits add to its score, once: by its strongest.
 POINTS: Final = 1_000
 POINTS_WEAK: Final = 400
+_EPOCH: Final = 719_163
+"""Ordinal of 1970-01-01 in datetime.date."""
+#: What a cleared pair may be narrowed by, in the order of Pair.fits.
+_NARROWED_BY: Final = ("address_country", "address_postcode", "identifier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,12 @@ def versions_of(index: Index) -> str:
 def party_names(table: Table) -> list[str]:
     """Each distinct name of a party of a batch of consignments, in the order of the parts."""
     return list(dict.fromkeys(text for party in PARTIES for text in table.strings(f"{party}_name").dictionary if text))
+
+
+def screened_of(table: Table, rows: npt.NDArray[np.int64]) -> Table:
+    """Rows of a batch of consignments with nothing but what the screening looks at."""
+    names = [f"{party}_{each}" for party in PARTIES for each in ("name", *_NARROWED_BY)]
+    return Table(table.schema, len(rows), {name: table.column(name).take(rows) for name in (*names, "accepted_at")})
 
 
 def screen_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> More:
@@ -147,11 +158,6 @@ class _Found:
         return More(
             texts, np.where(silent, places + len(self._told), places), owners, np.full(len(owners), -1, np.int64)
         )
-
-
-_EPOCH: Final = 719_163
-"""Ordinal of 1970-01-01 in datetime.date."""
-_NARROWED_BY: Final = ("address_country", "address_postcode", "identifier")
 
 
 def _text(party: str, told: Explanation, *, strong: bool) -> FindingText:

@@ -265,6 +265,30 @@ def test_a_database_by_url_is_read_from_its_secret() -> None:
     assert "LUXOR_DATABASE_CA" not in environ(without["containers"][0])
 
 
+@pytest.mark.parametrize("size", ["country", "laptop", "union"])
+def test_risk_keeps_its_snapshots_in_a_directory_that_its_storage_has_room_for(size: str) -> None:
+    deployments = of(rendered(size), "Deployment")
+    pod = deployments["risk"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "kept"]
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "kept"]
+    assert environ(container)["LUXOR_RISK_DATA_DIR"] == mount["mountPath"]
+    limits = container["resources"]["limits"]
+    kept, memory, storage = (
+        _mebibytes(amount)
+        for amount in (volume["emptyDir"]["sizeLimit"], limits["memory"], limits["ephemeral-storage"])
+    )
+    assert kept >= memory
+    assert storage >= kept + 64 + 16
+    others = [name for name in deployments if name != "risk"]
+    for name in others:
+        assert not [each for each in deployments[name]["spec"]["template"]["spec"]["volumes"] if each["name"] == "kept"]
+
+
+def _mebibytes(amount: str) -> int:
+    return int(amount[:-2]) * {"Mi": 1, "Gi": 1024}[amount[-2:]]
+
+
 def test_large_numbers_stay_whole_numbers() -> None:
     sets = (
         "traces.slowMillis=3000000",

@@ -115,10 +115,18 @@ def test_each_service_and_store_mounts_its_own_secrets_and_nobody_elses() -> Non
         (secrets,) = [mount for mount in each["volumes"] if mount["target"] == "/run/luxor"]
         assert (secrets["source"], secrets["read_only"]) == (name, True), name
         for mount in each["volumes"]:
-            if mount is not secrets:
+            if mount is not secrets and (name, mount["source"]) != ("risk", "risk-kept"):
                 assert mount["source"] == ("data" if name == "store" else name.replace("-store", "-data")), name
     prepared = {mount.partition(":")[0] for mount in SERVICES["prepare"]["volumes"]}
-    assert prepared | {"prometheus-data", "grafana-data"} == set(COMPOSE["volumes"])
+    assert prepared | {"prometheus-data", "grafana-data", "risk-kept"} == set(COMPOSE["volumes"])
+
+
+def test_risk_keeps_its_snapshots_in_a_volume_where_its_data_is() -> None:
+    (kept,) = [mount for mount in SERVICES["risk"]["volumes"] if mount["source"] == "risk-kept"]
+    dockerfile = (HERE.parent / "image" / "Dockerfile").read_text(encoding="utf-8")
+    assert f"LUXOR_DATA_DIR={kept['target']}\n" in dockerfile.replace(" ", "\n")
+    assert not kept.get("read_only")
+    assert "LUXOR_DATA_DIR" not in SERVICES["risk"]["environment"]
 
 
 def test_one_image_runs_all_of_ours_and_images_of_others_are_pinned_and_may_be_replaced() -> None:

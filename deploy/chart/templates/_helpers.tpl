@@ -117,6 +117,7 @@ priorityClassName: {{ . }}
   "LUXOR_SLOW_MILLIS" $root.Values.traces.slowMillis
   "LUXOR_LOG_LEVEL" $root.Values.logLevel
 -}}
+{{- if $own.kept }}{{ $_ := set $env (printf "LUXOR_%s_DATA_DIR" $upper) "/var/lib/luxor" }}{{ end -}}
 {{- if eq (include "luxor.databaseCa" $root) "true" }}{{ $_ := set $env "LUXOR_DATABASE_CA" "/etc/luxor/database/ca.crt" }}{{ end -}}
 {{- with $root.Values.traces.endpoint }}
 {{- $_ := set $env "OTEL_EXPORTER_OTLP_ENDPOINT" . -}}

@@ -7,6 +7,7 @@ validity False and the value 0, an absent string is "".
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -109,12 +110,11 @@ class Strings:
         """Put columns one after the other."""
         if len(parts) == 1:
             return parts[0]
-        places: dict[str, int] = {}
+        every = chain.from_iterable(part.dictionary for part in parts)
+        places = {value: place for place, value in enumerate(dict.fromkeys(every))}
         indices = []
         for part in parts:
-            moves = np.fromiter(
-                (places.setdefault(v, len(places)) for v in part.dictionary), np.int32, len(part.dictionary)
-            )
+            moves = np.fromiter(map(places.__getitem__, part.dictionary), np.int32, len(part.dictionary))
             indices.append(moves[part.indices] if len(part.indices) else np.empty(0, np.int32))
         return Strings(list(places), np.concatenate(indices))
 

@@ -18,7 +18,7 @@ import msgspec
 
 from libs.customs.countries import COUNTRIES, EU_MEMBERS, ORIGINS, UNION
 from services.risk.conditions.functions import normal
-from services.risk.yaml_file import YamlFile, YamlFileError
+from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
 
 CONTROLS_MAX: Final = 2_000
 MODES: Final = {"sea": 1, "rail": 2, "road": 3, "air": 4, "post": 5}
@@ -140,16 +140,6 @@ def read_controls(paths: Iterable[Path]) -> Written:
         raise ControlFileError(mistakes)
     digest = hashlib.sha256(msgspec.json.encode(texts, order="deterministic")).hexdigest()[:12]
     return Written(tuple(texts), f"controls+{digest}")
-
-
-def mistake_of(error: msgspec.ValidationError) -> tuple[str, str]:
-    """What is wrong and where, as a path of YamlFile: of a key that is wrong, the mapping that it stands in."""
-    message, _, where = str(error).partition(" - at `")
-    if where.startswith("key` in `"):
-        return f"a key: {message}", where.removeprefix("key` in `").rstrip("`")
-    where = where.rstrip("`")
-    # A value under any key of a mapping is told as $.mapping[...], which is no path of the file.
-    return message, where.partition("[...]")[0] if where.startswith("$") else "$"
 
 
 def _converted(file: YamlFile) -> FileText:

@@ -1,33 +1,44 @@
 """Start risk alone: python -m services.risk."""
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from libs.columns import Table
+from libs.feed.consumer import Consumer
+from libs.feed.dead_letters import DeadLetterServicer
+from libs.feed.port import GrpcPort
 from libs.feed.retention import Maintenance
 from libs.feed.service import FeedServicer
-from libs.feed.signals import backlog
+from libs.feed.signals import backlog, letters_waiting
 from libs.feed.watch import horizon
 from libs.server.config import ConfigError, Settings, setting
 from libs.server.config_checks import wrong_file, wrong_place
+from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
 from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments, purge_requests
+from libs.telemetry.process import memory_of_process
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from luxor.risk.v1.backtests_pb2_grpc import add_BacktestServiceServicer_to_server
 from luxor.risk.v1.models_pb2_grpc import add_ModelServiceServicer_to_server
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from luxor.risk.v1.rule_sets_pb2_grpc import add_RuleSetServiceServicer_to_server
 from services.risk.assessing import InForce
+from services.risk.backtest_service import BacktestService
+from services.risk.consumer import Intake
 from services.risk.goods.control_files import ControlFileError
 from services.risk.goods.controls import load_controls
-from services.risk.history import Bounds
-from services.risk.history.keys import KEY_BYTES_MAX as SECRET_BYTES_MAX
-from services.risk.history.keys import KEY_BYTES_MIN as SECRET_BYTES_MIN
+from services.risk.history.room import PLACES_MAX, PLACES_MIN, bounds_for, places_for
 from services.risk.jobs.holder import Holder
 from services.risk.learning.in_force import ModelsInForce
 from services.risk.memory import Memory
@@ -40,17 +51,33 @@ from services.risk.screening.in_force import Lists
 from services.risk.screening.lists import ListRefused
 from services.risk.screening.matching import STRONG, THRESHOLD
 from services.risk.screening.parties import MatchLevels
+from services.risk.secret_file import SecretFileError, secret_of
 from services.risk.service import RiskService
 from services.risk.store.drawn import purge_drawn
 from services.risk.store.hits import HitSnapshot, HitStore, purge_hits
 from services.risk.store.inputs import Inputs
-from services.risk.store.jobs import purge_jobs
+from services.risk.store.jobs import Jobs, purge_jobs
 from services.risk.store.log import ASSESSMENT_DAYS, LOG_DAYS, Store
 from services.risk.store.models import ModelStore
+from services.risk.store.outcomes import OutcomeStore
 from services.risk.store.rule_sets import RuleSetStore
 from services.risk.store.seeds import Seeds, keep_seeds
 
 PROFILES = Path(__file__).parent / "profiles"
+
+OUTCOMES = "risk/outcomes"
+"""Health name of the work of learning what inspections found: it is taken from clearance's feed."""
+
+
+def _places(_service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
+    return places_for(memory_of_process())
+
+
+def wrong_mark(mark: str) -> str:
+    """16 hex digits in small letters."""
+    return (
+        "" if re.fullmatch(r"[0-9a-f]{16}", mark) else f"is {mark!r}, which is no mark: 16 hex digits in small letters"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -88,21 +115,39 @@ class RiskConfig(Settings, service="risk"):
     """Directory of the goods controls: one YAML file for each jurisdiction."""
 
     secret_file: Path | None = setting("SECRET_FILE", default=None, example="/run/secrets/risk", check=wrong_file)
-    """File of the deployment's secret, 16 to 64 random bytes: parties are kept in history as hashes by a key that follows from it. Without
-    it one is made and kept in the store, where whoever reads history can read it too."""
+    """File of the deployment's secret, 16 to 64 random bytes or one line of as many letters of hex or Base64, the same for all replicas: parties
+    are kept in history as hashes by a key that follows from it. Without it one is made and kept in the store, where whoever reads history can read
+    it too."""
 
     seeds_told_after_days: int = setting("SEEDS_TOLD_AFTER_DAYS", default=90, low=1, high=365, example="90")
-    """Days after its own that the seed of a day's draws is told, so that the draws can be proved. By then consignments of that day should be closed."""
+    """Days after its own that the seed of a day's draws is told, so that they can be proved. By then consignments of that day should be closed."""
 
     input_days: int = setting("INPUT_DAYS", default=60, low=1, high=400, example="60")
     """Days for which it is kept what consignments were assessed on, some 200 bytes each: backtests, training and the screening after a change of a
     list reach so far back."""
 
-    history_keys_max: int = setting("HISTORY_KEYS_MAX", default=1 << 26, low=1 << 16, high=1 << 31, example="67108864")
-    """Parties that history has room for, taken as the power of two below; 38 bytes each, of which 0.6 are used. It begins small and doubles."""
+    secret_replaces: str = setting("SECRET_REPLACES", default="", example="0123456789abcdef", check=wrong_mark)
+    """Mark of the secret that this one was put in the place of: with it a replica begins although risk's log was written with that secret, and
+    history begins anew. The refusal at start tells the mark."""
+
+    history_keys_max: int = setting(
+        "HISTORY_KEYS_MAX",
+        derive=_places,
+        derived="two fifths of the memory that the process may use, at 180 bytes",
+        low=PLACES_MIN,
+        high=PLACES_MAX,
+        example="67108864",
+    )
+    """Parties that history has room for, taken as the power of two below; 38 bytes each, of which 0.6 are used, and 50 for what goes with them. It
+    begins small and doubles."""
 
     history_events_max: int = setting(
-        "HISTORY_EVENTS_MAX", default=1 << 26, low=1 << 16, high=1 << 31, example="67108864"
+        "HISTORY_EVENTS_MAX",
+        derive=_places,
+        derived="two fifths of the memory that the process may use, at 180 bytes",
+        low=PLACES_MIN,
+        high=PLACES_MAX,
+        example="67108864",
     )
     """Consignments of 32 days that history has room for, taken as the power of two below; 32 bytes each. It begins small and doubles."""
 
@@ -143,10 +188,11 @@ def assemble(start: Start) -> Sequence[Background]:
         store,
         start.config.data_dir / "risk",
         secret=_secret(config.secret_file),
-        bounds=Bounds(
-            keys_max=_power_of_two(config.history_keys_max), events_max=_power_of_two(config.history_events_max)
-        ),
+        replaces=config.secret_replaces,
+        bounds=bounds_for(config.history_keys_max, config.history_events_max),
     )
+    start.before_serving.append(memory.follow)
+    start.missing.append(memory.missing)
     start.server.add(
         add_RiskServiceServicer_to_server,
         RiskService(
@@ -182,7 +228,12 @@ def assemble(start: Start) -> Sequence[Background]:
         levels=levels,
         pause_seconds=config.rescreening_seconds,
     )
-    looks = (batches_left(hits, lambda: lists.state, config.rescreening_days), horizon(), backlog("risk"))
+    looks = (
+        batches_left(hits, lambda: lists.state, config.rescreening_days),
+        horizon(),
+        backlog("risk"),
+        letters_waiting("risk", "clearance"),
+    )
     looking_after = {Role.ANALYST, Role.OFFICER}
     start.server.add(
         add_RuleSetServiceServicer_to_server,
@@ -211,6 +262,12 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetModel": reading,
         },
     )
+    start.server.add(
+        add_BacktestServiceServicer_to_server,
+        BacktestService(Jobs(start.database), Inputs(start.database), kept, model_store, lambda: rule_sets.in_force),
+        roles=dict.fromkeys(("StartBacktest", "GetBacktest", "ListBacktests", "CancelBacktest"), looking_after),
+    )
+    outcomes = _outcomes(start, Intake(OutcomeStore(start.database), store, memory.hasher))
     traces = Traces(start, assessment_trail(start.database))
     steps = (
         make_days("assessment_batch", "assessed", "assessed_input"),
@@ -232,25 +289,44 @@ def assemble(start: Start) -> Sequence[Background]:
         Holder(start.database, start.replica, start.environ, memory_bytes_max=config.job_memory_bytes_max).run,
         partial(lists.watch, seconds=config.lists_check_seconds),
         rescreening.run,
+        outcomes.run,
         Maintenance(start.database).run,
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, looks).run,
     ]
 
 
+def _outcomes(start: Start, intake: Intake) -> Consumer:
+    """What takes outcomes from clearance's feed, with its dead letters and its health."""
+    start.server.add(
+        add_DeadLetterServiceServicer_to_server,
+        DeadLetterServicer(start.database),
+        roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
+    )
+    clearance = start.neighbour("clearance")
+    start.server.depend("clearance", answers(clearance), [OUTCOMES])
+    return Consumer(
+        "clearance",
+        database=start.database,
+        pull=GrpcPort(clearance, consumer="risk", message_class=ClearanceColumns, replica=start.replica),
+        handler=intake,
+        key=_mrns,
+        message_class=ClearanceColumns,
+        replica=start.replica,
+    )
+
+
+def _mrns(states: Table) -> list[str]:
+    return states.strings("mrn").tolist()
+
+
 def _secret(file: Path | None) -> bytes | None:
     if file is None:
         return None
-    secret = file.read_bytes().strip()
-    if not SECRET_BYTES_MIN <= len(secret) <= SECRET_BYTES_MAX:
-        why = f"names a file of {len(secret)} bytes; a secret has {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX}"
-        raise ConfigError("LUXOR_RISK_SECRET_FILE", why, "/run/secrets/risk")
-    return secret
-
-
-def _power_of_two(number: int) -> int:
-    """The greatest power of two that is not above a number."""
-    return 1 << number.bit_length() - 1
+    try:
+        return secret_of(file.read_bytes())
+    except SecretFileError as error:
+        raise ConfigError("LUXOR_RISK_SECRET_FILE", f"names a file that {error}", "/run/secrets/risk") from None
 
 
 if __name__ == "__main__":

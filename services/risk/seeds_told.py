@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.server.errors import Refusal
 from luxor.risk.v1 import risk_pb2 as pb
-from services.risk.selection import commitment
-from services.risk.store.seeds import MadeSeed, Seeds
+from services.risk.selection.draws import MadeSeed, commitment
 
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 500
@@ -17,16 +17,19 @@ PAGE_MAX: Final = 500
 _END: Final = 2**31 - 1
 
 
-async def list_seeds(seeds: Seeds, request: pb.ListSeedsRequest, told_after_days: int) -> pb.ListSeedsResponse:
-    """A page of seeds, the latest first; each is told when its day ended `told_after_days` ago. Raises Refusal."""
-    rows = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
+def asked_page(request: pb.ListSeedsRequest) -> tuple[int, int]:
+    """Before which day seeds are asked for, and how many at most. Raises Refusal."""
     token = request.page_token
     if token and not (token.isascii() and token.isdigit() and int(token) <= _END):
         raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token")
-    # The week ahead is there from the first question on, and is not waited for until housekeeping runs.
-    await seeds.made_ahead()
-    # One more than is told, to know whether there is a next page.
-    found = await seeds.told(int(token) if token else _END, rows + 1)
+    return int(token) if token else _END, min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
+
+
+def told_page(found: Sequence[MadeSeed], rows: int, told_after_days: int) -> pb.ListSeedsResponse:
+    """A page of seeds, the latest first, of which each is told when its day ended `told_after_days` ago.
+
+    `found` has one more than the `rows` that are told where there is a next page.
+    """
     page = found[:rows]
     return pb.ListSeedsResponse(
         seeds=[_told(each, told_after_days) for each in page],

@@ -25,7 +25,7 @@ from services.risk.memory import Memory
 from services.risk.rules import OPEN_END, Rule, RuleSet, Typology
 from services.risk.scoring import LANES
 from services.risk.screening.parties import versions_of
-from services.risk.seeds_told import list_seeds
+from services.risk.seeds_told import asked_page, told_page
 from services.risk.selecting import days_of_seeds
 from services.risk.selection import commitment
 from services.risk.store.hits import HitStore
@@ -163,7 +163,10 @@ class RiskService(RiskServiceServicer):
         self, request: pb.ListSeedsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListSeedsResponse:
         """Tell what is published of the seeds of the draws, and the seeds of days long past."""
-        return await list_seeds(self._seeds, request, self._seeds_told_after_days)
+        before, rows = asked_page(request)
+        # The week ahead is there from the first question on, and is not waited for until housekeeping runs.
+        await self._seeds.made_ahead()
+        return told_page(await self._seeds.told(before, rows + 1), rows, self._seeds_told_after_days)
 
     async def CheckGoods(
         self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
 from typing import Final
@@ -42,6 +43,19 @@ class Draw(IntEnum):
     MODEL_RED = 6
     MODEL_YELLOW = 7
     UNCERTAINTY_RED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class MadeSeed:
+    """A seed as it is kept."""
+
+    day: int
+    """Its period, days since 1970 UTC."""
+    seed: bytes
+    made_at: int
+    """Microseconds since 1970."""
+    today: int
+    """The present day by the database's clock."""
 
 
 class SeedMissing(LookupError):

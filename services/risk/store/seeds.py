@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from libs.store.database import Database
 from libs.store.schema import TODAY
-from services.risk.selection.draws import PERIODS_BACK, SEED_BYTES
+from services.risk.selection.draws import PERIODS_BACK, SEED_BYTES, MadeSeed
 
 DAYS_AHEAD: Final = 7
 _HELD_MAX: Final = 2 * PERIODS_BACK
@@ -23,19 +22,6 @@ _TOLD: Final = f"""
 select period, seed, floor(extract(epoch from made_at) * 1000000)::bigint as made_at, {TODAY} as today
 from draw_seed where period < $1 order by period desc limit $2
 """  # noqa: S608  # an expression of our own
-
-
-@dataclass(frozen=True, slots=True)
-class MadeSeed:
-    """A seed as it is kept."""
-
-    day: int
-    """Its period, days since 1970 UTC."""
-    seed: bytes
-    made_at: int
-    """Microseconds since 1970."""
-    today: int
-    """The present day by the database's clock."""
 
 
 class Seeds:

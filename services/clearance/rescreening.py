@@ -104,10 +104,9 @@ class Rescreening:
         if not len(new):
             return
         before = states.ints("state").values[new]
-        after, outcome = evolve(
-            screened(states, findings, told).take(new), Happening(event=Event.LISTED, at=await self._store.now(tx))
-        )
-        assert bool(outcome.effective.all()), "a hit has its effect in every state that is not final"
+        happening = Happening(event=Event.LISTED, at=await self._store.now(tx))
+        after, outcome = evolve(screened(states, findings, told).take(new), happening)
+        assert bool(outcome.effective.all()), "a hit has its effect in each state that is reached and not final"
         # The work that told the hit; of several the first stands for all.
         trace = hits[rows[int(new[0])].mrn].trace
         await self._store.succeed(tx, after, [rows[place] for place in new.tolist()], trace=trace)

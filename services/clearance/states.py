@@ -247,6 +247,8 @@ def amended(stored: Table, fresh: Table) -> Table:
     if listed.any():
         more = only_listed(stored.ragged("findings"), listed)
         columns["findings"], _ = with_hits(fresh.ragged("findings"), more)
+        lane, raised = fresh.ints("lane"), stored.ints("lane").values
+        columns["lane"] = Ints.of(np.where(listed, np.maximum(lane.values, raised), lane.values), lane.valid | listed)
     return fresh.with_columns(columns)
 
 

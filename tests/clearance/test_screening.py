@@ -161,6 +161,7 @@ async def test_a_new_version_of_a_filing_does_not_lift_the_hold_and_hits_of_the_
         (State.HELD, 3, Change.AMENDED, True), (State.AWAITING_ARRIVAL, 2, Change.AMENDED, False),
     ]  # fmt: skip
     assert texts(states, "reasons") == [["CUSTOMS_CHECK"], []]
+    assert states.ints("lane").values.tolist() == [4, 1]
     assert await entries(desk, first) == ["6908555"]
     assert await entries(desk, second) == []
 

@@ -6,6 +6,7 @@ from libs.columns import Table
 from libs.store.leases import try_lease
 from services.clearance.jobs import LEASE, LEASE_SECONDS, Waits
 from services.clearance.lifecycle import Change, Event, State
+from services.clearance.notices import Kind, kinds
 from services.clearance.store.work import due_times
 from tests.clearance.answers import Told, answering, screening
 from tests.clearance.desk import Desk, filings, mrns
@@ -40,6 +41,7 @@ async def test_a_green_one_that_may_be_looked_at_waits_after_its_arrival_and_is_
     states = await desk.states(mrns(filed))
     assert lives(states) == [(State.AWAITING_ARRIVAL, Change.ARRIVED), (State.RELEASED, Change.ARRIVED)]
     assert states.ints("arrived_at").valid.all()
+    assert kinds(states).tolist() == [Kind.ARRIVED, Kind.RELEASED]
     assert await waits.step(at=decided_at + 60 * MINUTE - 1) == 0
     assert await waits.step(at=decided_at + 60 * MINUTE) == 1
     assert await waits.step(at=decided_at + 90 * MINUTE) == 0

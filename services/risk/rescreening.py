@@ -31,6 +31,8 @@ from services.risk.store.hits import HitStore, NewHits, SliceTaken
 from services.risk.store.inputs import StoredBatch
 
 SLICE_BATCHES: Final = 4
+SLICE_FILINGS: Final = 500
+"""Filings hit in a slice after which it takes no further batch: its transaction must not hold the feeds' horizon for long."""
 PREPARED_MAX: Final = 32
 """Versions for which what has come since is held ready."""
 AHEAD_SECONDS: Final = 900.0
@@ -155,6 +157,8 @@ class Rescreening:
             told |= filings
             hits.append(found)
             done.append(batch)
+            if len(told) >= SLICE_FILINGS:
+                break
         return hits, done
 
     def _wait_for(self, screened: str, state: State, now: float) -> bool:
@@ -183,7 +187,8 @@ class Rescreening:
         names = [mrns[row] for row in found.rows.tolist()]
         numbers = versions[found.rows].tolist()
         earlier = await self._store.earlier(names, numbers)
-        tell, findings = found.unknown(answers, {place: known for place, (_, known) in earlier.items()})
+        known = {place: each for place, (_, each) in earlier.items()}
+        tell, findings = await asyncio.to_thread(found.unknown, answers, known)
         places = tell.tolist()
         return NewHits(
             [names[place] for place in places],

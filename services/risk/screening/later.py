@@ -41,7 +41,7 @@ class Found:
         kept = np.zeros(len(owners), np.bool_)
         tell = np.zeros(len(self.rows), np.bool_)
         answered = answers.take(self.rows).ragged("findings")
-        before = [_known(answered, place) for place in range(len(self.rows))]
+        before = _known(answered)
         for row, (place, key, lane) in enumerate(zip(owners.tolist(), keys, lanes, strict=True)):
             kept[row] = before[place].get(key, 0) < lane
             if kept[row] and earlier.get(place, _NOTHING).get(key, 0) < lane:
@@ -79,17 +79,16 @@ def findings_of(more: More, rows: int) -> Ragged:
 
 
 def known_of(findings: Ragged) -> Known:
-    """The hits of one consignment, a row of findings."""
-    return _known(findings, 0)
+    """The hits of one consignment, the only row of findings."""
+    return _known(findings)[0]
 
 
-def _known(findings: Ragged, row: int) -> Known:
-    span = findings.span(row)
-    one = Ragged.of_lengths([span.stop - span.start], _table(findings).take(np.arange(span.start, span.stop)))
-    known: dict[tuple[str, str, str], int] = {}
-    for key, lane in zip(_keys(one), _lanes(one), strict=True):
-        known[key] = max(lane, known.get(key, 0))
-    return known
+def _known(findings: Ragged) -> list[Known]:
+    """The hits of each consignment."""
+    known: list[dict[tuple[str, str, str], int]] = [{} for _ in range(len(findings))]
+    for row, key, lane in zip(findings.owners().tolist(), _keys(findings), _lanes(findings), strict=True):
+        known[row][key] = max(lane, known[row].get(key, 0))
+    return list(known)
 
 
 def _table(findings: Ragged) -> Table:

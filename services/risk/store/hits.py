@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from libs.columns import Ints, Ragged, Strings, Table
 from libs.customs.partitions import PARTITIONS, partition_of
@@ -137,13 +139,17 @@ class HitStore:
         """What was told last of filings after their answers: by place, when, and the hits."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_LAST, list(mrns), list(versions))
-        return {
-            row["place"] - 1: (
-                row["screened_at"],
-                known_of(Table.parse(ScreeningColumns, row["payload"]).ragged("findings")),
-            )
-            for row in rows
-        }
+
+        def read() -> dict[int, tuple[int, Known]]:
+            return {
+                row["place"] - 1: (
+                    row["screened_at"],
+                    known_of(Table.parse(ScreeningColumns, row["payload"]).ragged("findings")),
+                )
+                for row in rows
+            }
+
+        return await asyncio.to_thread(read)
 
     async def lease(self, replica: str) -> int | None:
         """Take or renew the lease; None while another replica holds it."""
@@ -163,6 +169,11 @@ class HitStore:
         Raises LeaseLost, and SliceTaken where a batch is no more as it was read.
         """
         hits = [each for each in hits if each.mrns]
+        # All that takes time is done before the transaction begins.
+        told = None
+        if hits:
+            now = await self._database.now()
+            told = await asyncio.to_thread(lambda: _Told.of(_event(hits, lists, threshold, now)))
         async with self._database.transaction() as tx:
             await hold_lease(tx, LEASE, token)
             moved = await tx.raw.fetchval(
@@ -177,18 +188,18 @@ class HitStore:
                     f"database {tx.database.name}: {len(batches) - moved} of {len(batches)} batches have changed since they were read",
                     database=tx.database.name,
                 )
-            if hits:
-                await self._announce(tx, _event(hits, lists, threshold, await tx.now()))
+            if told is not None:
+                await self._announce(tx, told)
 
-    async def _announce(self, tx: Transaction, event: Table) -> None:
-        mrns = event.strings("mrn").tolist()
-        partitions = np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64)
-        await self.outbox.append(tx, event, ScreeningColumns, partitions)
-        payloads = [
-            event.take(np.array([row])).encode(ScreeningColumns).SerializeToString() for row in range(event.rows)
-        ]
+    async def _announce(self, tx: Transaction, told: _Told) -> None:
+        event = told.event
+        await self.outbox.append(tx, event, ScreeningColumns, told.partitions)
         await tx.raw.execute(
-            _KEEP, mrns, event.ints("filing_version").tolist(), event.ints("screened_at").tolist(), payloads
+            _KEEP,
+            event.strings("mrn").tolist(),
+            event.ints("filing_version").tolist(),
+            event.ints("screened_at").tolist(),
+            told.payloads,
         )
 
     async def told(self, mrn: str) -> list[ScreeningColumns]:
@@ -196,6 +207,24 @@ class HitStore:
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_TOLD, mrn, TOLD_MAX)
         return [ScreeningColumns.FromString(row["payload"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event, and what is kept of each of its rows."""
+
+    event: Table
+    partitions: npt.NDArray[np.int64]
+    payloads: list[bytes]
+
+    @staticmethod
+    def of(event: Table) -> _Told:
+        """Prepare what the transaction writes."""
+        return _Told(
+            event,
+            np.array([partition_of_mrn(mrn) for mrn in event.strings("mrn").tolist()], np.int64),
+            [event.take(np.array([row])).encode(ScreeningColumns).SerializeToString() for row in range(event.rows)],
+        )
 
 
 def _event(hits: Sequence[NewHits], lists: str, threshold: int, now: int) -> Table:

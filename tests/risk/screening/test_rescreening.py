@@ -162,9 +162,9 @@ async def test_after_a_crash_the_next_replica_goes_on_where_it_was_and_tells_not
     desk: Desk, database: Database
 ) -> None:
     class Dies(HitStore):
-        async def _announce(self, tx: Any, event: Table) -> None:
-            await super()._announce(tx, event)
-            if event.strings("mrn")[0] == mrn(1):
+        async def _announce(self, tx: Any, told: Any) -> None:
+            await super()._announce(tx, told)
+            if told.event.strings("mrn")[0] == mrn(1):
                 raise Crash
 
     lists = desk.lists()
@@ -376,3 +376,15 @@ async def test_it_works_in_the_background_and_gives_the_lease_back(desk: Desk, d
     stop.set()
     await task
     assert await desk.hits.lease("another") is not None
+
+
+async def test_a_list_that_hits_everybody_is_told_in_short_transactions(desk: Desk, database: Database) -> None:
+    lists = desk.lists()
+    for number in range(3):
+        await desk.assess(lists, consignees(*[FENCHURCH] * 600, first=number * 600))
+    write(desk.directory / "own.csv", *NAMES, FENCHURCH)
+    lists.look()
+    await drain(desk.job(lists))
+    # More than a slice may have: each batch is one of its own.
+    assert [event.rows for event in await desk.events()] == [600, 600, 600]
+    assert len({each[0] for each in await desk.told()}) == 1800

@@ -31,6 +31,9 @@ from services.risk.learning.sample import Floats, Numbers, Sample, require
 #: A key part that is absent, and one whose word no training row had.
 ABSENT: Final = -2
 UNSEEN: Final = -1
+#: A table is held by number where at most one number in so many has no group, and some more.
+DENSE_SHARE: Final = 8
+DENSE_MIN: Final = 4_096
 #: More outcomes than these do not make a group any better known.
 KNOWN_MAX: Final = 1e6
 
@@ -143,6 +146,12 @@ class Table:
         self.keys = keys
         # One more value at the end: that of a group never seen.
         self.values = np.append(values, otherwise)
+        #: Where the numbers of the groups lie close, the values by number: absent, never seen, 0, 1 and so on, never seen.
+        self._dense: Floats | None = None
+        if len(keys) == 0 or keys[-1] < DENSE_SHARE * len(keys) + DENSE_MIN:
+            self._dense = np.full((int(keys[-1]) if len(keys) else -1) - ABSENT + 2, otherwise)
+            self._dense[keys - ABSENT] = values
+            self._dense[0] = np.nan
 
     @classmethod
     def of(cls, lookup: Lookup) -> Table:
@@ -158,11 +167,10 @@ class Table:
 
     def find(self, keys: Numbers) -> Floats:
         """The value of each key; NaN where it is absent."""
-        if len(self.keys) == 0:
-            found = np.full(len(keys), self.values[-1])
-        else:
-            places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-            found = self.values[np.where(self.keys[places] == keys, places, len(self.keys))]
+        if self._dense is not None:
+            return self._dense.take(keys - ABSENT, mode="clip")
+        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        found = self.values[np.where(self.keys[places] == keys, places, len(self.keys))]
         found[keys == ABSENT] = np.nan
         return found
 
@@ -195,10 +203,10 @@ class Keys:
         if numbers is None:
             places = self._places[part]
 
-            def number(word: str) -> int:
-                return places.get(cut(word, part), UNSEEN) if word else ABSENT
-
-            numbers = self._parts[part] = self._sample.words[part.column].map(number, np.int64)
+            column = self._sample.words[part.column]
+            end = part.length or None
+            found = [places.get(word[:end], UNSEEN) if word else ABSENT for word in column.dictionary]
+            numbers = self._parts[part] = np.array(found, np.int64)[column.indices]
         return numbers
 
     def __getitem__(self, key: Key) -> Numbers:

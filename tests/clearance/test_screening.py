@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from libs.columns import Ints, Table
-from libs.feed.types import EventError, FeedBatch
+from libs.feed.consumer import Consumer
+from libs.feed.types import Cursor, EventError, FeedBatch, Page, SnapshotPage
+from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance.lifecycle import Change, Event, State
 from services.clearance.rescreening import Rescreening
 from tests.clearance.answers import LIST, SECRET, screening
@@ -183,7 +188,52 @@ async def test_a_screening_without_a_time_is_its_own_fault(desk: Desk) -> None:
         await Rescreening(desk.store).prepare([broken])
 
 
-def _place(row: int):  # type: ignore[no-untyped-def]
-    import numpy as np
-
+def _place(row: int) -> NDArray[np.int64]:
     return np.array([row], np.int64)
+
+
+class OnePage:
+    """A port whose snapshot tells one batch, and whose feed is quiet then."""
+
+    def __init__(self, batch: FeedBatch) -> None:
+        self._batch = batch
+
+    async def pull(
+        self,
+        after: Mapping[int, Cursor],
+        max_events: int,
+        wait_millis: int,
+        committed: Mapping[int, Cursor] | None = None,
+    ) -> Page:
+        return Page([], dict(after), self._batch.cursor)
+
+    async def snapshot(self, partitions: Sequence[int], token: bytes, max_rows: int) -> SnapshotPage:
+        rows = np.flatnonzero(np.isin(self._batch.partitions, list(partitions)))
+        batch = replace(self._batch.take(rows), snapshot=True) if len(rows) else None
+        return SnapshotPage(batch, self._batch.cursor, b"")
+
+
+async def test_by_the_feed_good_hits_hold_and_a_broken_one_waits_among_the_letters_of_its_source(desk: Desk) -> None:
+    filed = filings(["GREEN-1", "GREEN-2", "GREEN-3"])
+    await desk.consume(filed)
+    told = screening(filed)
+    times = Ints.of([5, 0, 5], [True, False, True])
+    consumer = Consumer(
+        "risk",
+        database=desk.store.database,
+        pull=OnePage(replace(told, table=told.table.with_columns({"screened_at": times}))),
+        handler=Rescreening(desk.store),
+        key=mrns,
+        message_class=ScreeningColumns,
+        replica="r",
+    )
+    try:
+        await consumer.step()
+    finally:
+        await consumer.close()
+    assert [state for state, *_ in told_of(await desk.states(mrns(filed)))] == [
+        State.HELD, State.AWAITING_ARRIVAL, State.HELD,
+    ]  # fmt: skip
+    async with desk.store.database.connection() as reading:
+        letters = await reading.raw.fetch("select source, key, reason from dead_letter")
+    assert [tuple(letter) for letter in letters] == [("risk", mrns(filed)[1], "EVENT_MALFORMED")]

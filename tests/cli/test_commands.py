@@ -147,7 +147,9 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
     for name in ("rule_set", "lists", "controls", "selection"):
         assert answer[name] in shown.replace("\n", "")
     assert cli.json("assessment", "26DE999999999999R1", code=1)["assessments"] == []
-    [inspected] = cli.json("inspect", number, "--item", "1=counterfeit", "--method", "laboratory", "--note", "label of another")
+    [inspected] = cli.json(
+        "inspect", number, "--item", "1=counterfeit", "--method", "laboratory", "--note", "label of another"
+    )
     assert (inspected["state"], inspected.get("error")) == ("STATE_HELD", None)
     found = cli.json("show", number)[0]
     assert (found["inspection_method"], found["inspection_result"]) == (
@@ -156,7 +158,13 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
     assert found["items"][0]["violation"] == "VIOLATION_COUNTERFEIT"
     assert "counterfeit" in cli.run("show", number).output
     assert "inspection_result" not in cli.json("show", number, "--as", "filer/filer-1")[0]
-    for wrong in (["--item", "1=pretty"], ["--item", "x=conform"], [], ["--result", "violation"], ["--method", "smell", "--result", "conform"]):
+    for wrong in (
+        ["--item", "1=pretty"],
+        ["--item", "x=conform"],
+        [],
+        ["--result", "violation"],
+        ["--method", "smell", "--result", "conform"],
+    ):
         cli.run("inspect", number, *wrong, code=2)
     [released] = cli.json("release", number)
     assert released["state"] != "STATE_HELD"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import re
 import tempfile
 from dataclasses import replace
-from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,27 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.columns import Ints, Strings
-from libs.customs.mrn import make_mrns
-from libs.customs.time import day_of_date
 from services.risk.selection import (
-    DRAWS,
     Assessed,
     Cause,
-    Draw,
     Drawn,
     Lane,
-    ParameterError,
     Parameters,
-    SeedMissing,
     Selected,
     Tally,
     TallyRecord,
-    commitment,
-    draws,
     load_parameters,
-    periods_of,
     select,
-    shares,
 )
 from services.risk.selection.tally import MICROS_PER_HOUR
 
@@ -125,13 +112,6 @@ def kept(tally: Tally, batch: Assessed, selected: Selected, position: int, parti
     record = selected.record(batch, np.arange(batch.rows), partition, 1, position)
     assert tally.apply(record)
     return record
-
-
-def part(batch: Assessed, first: int, rows: int) -> Assessed:
-    """Some consignments of a batch without findings."""
-    kept_rows = slice(first, first + rows)
-    whole = assessed(rows, first)
-    return replace(whole, periods=batch.periods[kept_rows], mrns=batch.mrns[kept_rows])
 
 
 # --- ASYCUDA, sentence by sentence
@@ -375,80 +355,6 @@ def test_replicas_that_read_partitions_in_another_order_select_the_same() -> Non
     assert not restored.apply(records[-1])
 
 
-def test_a_draw_can_be_repeated_and_proved() -> None:
-    mrn = "26DE0000000000001R"
-    drawn = draws({TODAY: SEED}, np.array([TODAY]), [mrn])[0]
-    alone = hashlib.blake2b(mrn.encode(), key=SEED, digest_size=63).digest()
-    assert int(drawn[Draw.MINIMUM_YELLOW]) == int.from_bytes(alone[7:14], "little")
-    assert int(drawn[Draw.UNCERTAINTY_RED]) == int.from_bytes(alone[56:], "little")
-    assert commitment(SEED) == hashlib.sha256(b"luxor selection seed" + SEED).hexdigest()
-    assert commitment(SEED) != commitment(SEED[::-1])
-
-
-def test_every_draw_lies_below_the_chance_that_is_told_of_it_and_no_other_does() -> None:
-    given = parameters(red_min=20_000, red=60_000, by_model=300_000, by_uncertainty=300_000, yellow=80_000, blue=90_000)
-    random, tally = np.random.default_rng(7), Tally()
-    for number in range(26):
-        more = {"model_ppm": scores(random, 1_000), "uncertainty_ppm": scores(random, 1_000)}
-        batch = assessed(1_000, number * 1_000, START + number * MICROS_PER_HOUR, **more)
-        selected = chosen(given, batch, tally)
-        kept(tally, batch, selected, number)
-    share = shares(draws({TODAY: SEED}, batch.periods, batch.mrns))
-    made = set()
-    for row in np.flatnonzero(selected.cause >= Cause.MINIMUM).tolist():
-        cause_and_lane = Cause(selected.cause[row]), Lane(selected.lane[row])
-        made.add(cause_and_lane)
-        assert share[row, DRAWS[cause_and_lane]] < selected.chance_ppm[row] / 1_000_000
-    assert made >= {
-        (Cause.MINIMUM, Lane.RED),
-        (Cause.MODEL, Lane.RED),
-        (Cause.UNCERTAINTY, Lane.RED),
-        (Cause.EXPECTED, Lane.BLUE),
-    }
-    assert (share[selected.lane == Lane.GREEN, Draw.MINIMUM_RED] >= 0.02).all()
-
-
-def test_consignments_of_two_days_are_drawn_by_two_seeds_that_tell_nothing_of_each_other() -> None:
-    given = parameters(red_min=300_000, red=300_000)
-    batch = assessed(400, periods=np.repeat([TODAY, TODAY + 1], 200))
-    seeds = {TODAY: SEED, TODAY + 1: SEED[::-1]}
-    at_once = select(given, seeds, Tally(), batch).lane.tolist()
-    alone = [select(given, {TODAY + day: seeds[TODAY + day]}, Tally(), part(batch, day * 200, 200)) for day in (0, 1)]
-    assert at_once == [*alone[0].lane.tolist(), *alone[1].lane.tolist()]
-    with pytest.raises(SeedMissing, match=f"the seed of day {TODAY + 1} since 1970 is not at hand"):
-        chosen(given, batch)
-
-
-def test_where_nothing_is_drawn_no_seed_is_needed() -> None:
-    selected = select(parameters(), {}, Tally(), assessed(3))
-    assert selected.lane.tolist() == [Lane.GREEN] * 3
-    assert not selected.drawn.any()
-
-
-def test_the_day_of_a_draw_is_the_one_that_the_mrn_tells() -> None:
-    day = day_of_date(date(2026, 11, 25))
-    told = make_mrns(["DE"] * 2, [3, 63], day, 0) + make_mrns(["FR"], [0], day - 39, 7)
-    late = [*make_mrns(["DE"], [0], day - 401, 0), *make_mrns(["DE"], [0], day + 2, 0)]
-    assert periods_of([*told, *late, "26DE000000000000R1", "no MRN"], day).tolist() == [
-        day, day, day - 39, day, day, day, day,
-    ]  # fmt: skip
-
-
-def test_what_an_earlier_version_was_drawn_into_stays_and_is_not_drawn_again() -> None:
-    given = parameters(red_min=1_000_000, red=1_000_000)
-    before = Drawn(
-        np.array([Lane.BLUE, Lane.YELLOW, Lane.YELLOW, 0]),
-        np.array([Cause.MINIMUM, Cause.EXPECTED, Cause.MODEL, 0]),
-        np.array([2_000, 30_000, 1_000_000, 0]),
-    )
-    again = assessed(4, findings=[(1, "A", Lane.BLUE), (2, "A", Lane.RED)], before=before)
-    selected = chosen(given, again)
-    assert selected.lane.tolist() == [Lane.BLUE, Lane.YELLOW, Lane.RED, Lane.RED]
-    assert selected.cause.tolist() == [Cause.MINIMUM, Cause.EXPECTED, Cause.RULE, Cause.MINIMUM]
-    assert selected.chance_ppm.tolist() == [2_000, 30_000, 1_000_000, 1_000_000]
-    assert selected.finding.tolist() == [-1, -1, 1, -1]
-
-
 def test_hits_of_rows_that_were_assessed_before_do_not_count() -> None:
     found = [(row, "AAA", Lane.RED) for row in range(5)]
     batch = assessed(5, findings=found)
@@ -499,17 +405,6 @@ def test_an_amendment_is_not_drawn_again_and_does_not_count() -> None:
     assert len(after.record(again, np.arange(200), 0, 1, 1).lane) == 0
 
 
-def test_another_seed_draws_others() -> None:
-    given = parameters(red=300_000)
-    one, other = chosen(given, assessed(500)), chosen(given, assessed(500), seed=SEED[::-1])
-    assert one.lane.tolist() != other.lane.tolist()
-
-
-def test_a_weak_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match="it must have 32"):
-        chosen(parameters(red=1), assessed(1), seed=b"guess")
-
-
 def test_a_direction_that_is_neither_is_refused() -> None:
     with pytest.raises(ValueError, match="it is import or export"):
         chosen(parameters(), assessed(1, directions=Strings.of(["transit"])))
@@ -552,78 +447,3 @@ def test_many_offices_in_a_batch_are_each_drawn_by_their_own_parameters() -> Non
         assert np.bincount(others, minlength=5)[[Lane.RED, Lane.BLUE]].tolist() == pytest.approx([200, 0], abs=50)
     alone = assessed(3_000, offices=Strings.constant("DE000002", 3_000))
     assert chosen(given, alone).lane[1::3].tolist() == lane[1::3].tolist()
-
-
-# --- parameters
-
-
-def test_the_shipped_parameters_are_in_order() -> None:
-    shipped = load_parameters(SHIPPED)
-    assert shipped.of("DE003302", "import") is shipped.offices["*", "import"]
-    assert shipped.version.startswith("first-selection/")
-
-
-def test_the_example_of_the_documentation_is_in_order_and_draws() -> None:
-    page = SHIPPED.parents[4] / "docs" / "risk" / "selection.md"
-    [text] = re.findall(r"```yaml\n(.*?)```", page.read_text(), flags=re.DOTALL)
-    example = load_parameters(page, text.encode())
-    assert example.draws
-    assert example.of("DE003302", "import").score is not None
-    day = day_of_date(date(2028, 12, 31))
-    assert example.trusted_on(day) == {
-        "declarant": {"DE1234567"},
-        "filer": frozenset(),
-        "carrier": {"DE1234567"},
-    }
-    assert not any(example.trusted_on(day + 1).values())
-
-
-@pytest.mark.parametrize(
-    ("changes", "mistake"),
-    [
-        ({"red_min": 5, "red": 4}, "selection.yaml:10: * import: the minimum of red, 5, is above what is expected, 4"),
-        ({"red": 600_000, "yellow": 500_000}, "the expected shares are together above 1000000"),
-        ({"red": 2_000_000}, "selection.yaml:10: Expected `int` <= 1000000"),
-        ({"by_model": 600_000, "by_uncertainty": 500_000}, "the model's parts of red are together above 1000000"),
-        ({"days": 0}, "selection.yaml:15: Expected `int` >= 1"),
-        ({"hits": "lower_case: 3"}, "selection.yaml:17: a key: Expected `str` matching regex"),
-        ({"hits": "AAA: 0"}, "selection.yaml:17: Expected `int` >= 1"),
-    ],
-)
-def test_parameters_with_a_mistake_are_refused_with_its_place(changes: dict[str, Any], mistake: str) -> None:
-    with pytest.raises(ParameterError) as caught:
-        parameters(**changes)
-    assert mistake in caught.value.mistakes[0]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "mistake"),
-    [
-        (
-            'office: "*"\n    direction: export',
-            'office: "*"\n    direction: import',
-            "has parameters for import already",
-        ),
-        ("direction: export", "direction: transit", "Invalid enum value 'transit'"),
-        ("score: {{red: 900", "score: {{red: 700", "the scores must fall from red over yellow to blue"),
-        ("information: [VAGUE]", "information: [BOMB]", "BOMB stands under do_not_load as well"),
-        ("format: 1", "format: 1\nfomat: 2", "unknown field"),
-        (
-            "format: 1",
-            "format: 1\ntrusted: [{{identifier: DE1, authorisation: AEO 1, valid_from: 2026-02-01, valid_until: 2026-01-31}}]",
-            "selection.yaml:2: DE1 is trusted until 2026-01-31, before it begins on 2026-02-01",
-        ),
-        (
-            "blue: {{minimum_random_ppm: 0, expected_ppm: 0}}",
-            "blue: {{minimum_random_ppm: 0, expected_ppm: 0, by_model_ppm: 5}}",
-            "drawn at random alone",
-        ),
-    ],
-)
-def test_a_file_with_a_mistake_is_refused(tmp_path: Path, old: str, new: str, mistake: str) -> None:
-    assert old in FILE
-    path = tmp_path / "selection.yaml"
-    path.write_text(FILE.replace(old, new).format(**(NONE | {"days": 10, "hits": ""})))
-    with pytest.raises(ParameterError) as caught:
-        load_parameters(path)
-    assert mistake in "\n".join(caught.value.mistakes)

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from services.risk.conditions.vectors import IntArray
 from services.risk.selection.batch import DRAWN_LANES, Cause
 from services.risk.selection.parameters import PPM, PRECEDENCE, Lane, LaneText, OfficeText
 from services.risk.selection.tally import STEPS, Rates, Tally
@@ -22,17 +23,38 @@ Chances = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class Edge:
+    """Chances by step: 1 above the edge, a part at it, 0 below; per lane, (3,), or per place and lane, (places, 3)."""
+
+    step: Chances
+    """The step at the edge; STEPS where none is taken."""
+    part: Chances
+    """The chance at it."""
+
+    @classmethod
+    def none(cls) -> Edge:
+        """No step is taken."""
+        return cls(np.full(3, float(STEPS)), np.zeros(3))
+
+    def chances(self, places: IntArray, lane: int, steps: IntArray) -> Chances:
+        """The chance of each step at its place, for a lane by its place in PRECEDENCE; 0 where there is no step."""
+        edge = self.step[places, lane]
+        found: Chances = np.where(steps > edge, 1.0, np.where(steps == edge, self.part[places, lane], 0.0))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Chances from 0 to 1; lanes in the order of PRECEDENCE."""
 
     minimum: Chances
     """Of the minimum random rate; (3,)."""
-    model: Chances
-    """Per lane and step of the model's score; (3, STEPS)."""
-    uncertainty: Chances
-    """Per lane and step of the model's uncertainty; (3, STEPS)."""
     expected: Chances
     """Of the draw that fills what is left; (3,)."""
+    model: Edge
+    """By the step of the model's score."""
+    uncertainty: Edge
+    """By the step of the model's uncertainty."""
 
     @classmethod
     def of(cls, office: OfficeText, rates: Rates) -> Plan:
@@ -41,8 +63,7 @@ class Plan:
         """
         texts = [_text(office, lane) for lane in PRECEDENCE]
         minimum = np.array([text.minimum_random_ppm / PPM for text in texts])
-        model, uncertainty = np.zeros((3, STEPS)), np.zeros((3, STEPS))
-        expected = np.zeros(3)
+        model, uncertainty, expected = Edge.none(), Edge.none(), np.zeros(3)
         believed = rates.total >= TRAFFIC_MIN
         # Until a place has traffic to tell by, it is taken as if no rule selected anything there.
         total = float(rates.total) if believed else 1.0
@@ -54,18 +75,18 @@ class Plan:
             short = max(0.0, text.expected_ppm / PPM - share) * total
             taken = 0.0
             if believed and lane in DRAWN_LANES[Cause.MODEL]:
-                model[place], gone = _highest(by_model * kept, short * text.by_model_ppm / PPM)
+                gone = _highest(by_model * kept, short * text.by_model_ppm / PPM, model, place)
                 by_model -= gone / max(kept, 1e-9)
                 taken += float(gone.sum())
             if believed and lane in DRAWN_LANES[Cause.UNCERTAINTY]:
-                uncertainty[place], gone = _highest(by_uncertainty, short * text.by_uncertainty_ppm / PPM)
+                gone = _highest(by_uncertainty, short * text.by_uncertainty_ppm / PPM, uncertainty, place)
                 taken += float(gone.sum())
             left = max(0.0, left - taken)
             rest = max(0.0, min(1.0, (short - taken) / left)) if left > 0 else 0.0
             expected[place] = rest
             left = max(0.0, left - (short - taken))
             kept *= 1 - rest
-        return cls(minimum, model, uncertainty, expected)
+        return cls(minimum, expected, model, uncertainty)
 
 
 class Plans:
@@ -80,19 +101,33 @@ class Plans:
             if held is None:
                 held = rates.plans[id(office)] = office, Plan.of(office, rates)
             plans.append(held[1])
-        self.minimum = np.stack([plan.minimum for plan in plans])
-        self.expected = np.stack([plan.expected for plan in plans])
-        self.model = np.stack([plan.model for plan in plans])
-        self.uncertainty = np.stack([plan.uncertainty for plan in plans])
+        self.minimum = np.array([plan.minimum for plan in plans])
+        self.expected = np.array([plan.expected for plan in plans])
+        self.model, self.uncertainty = (
+            _beside([each.model for each in plans]),
+            _beside([each.uncertainty for each in plans]),
+        )
 
 
-def _highest(counts: Chances, wanted: float) -> tuple[Chances, Chances]:
-    """Chances by which so many of the highest steps are taken as would have been `wanted` in the hours that have ended: of
-    the step at the edge a part. Gives also how many of each step that would have been.
+def _beside(edges: Sequence[Edge]) -> Edge:
+    return Edge(np.array([each.step for each in edges]), np.array([each.part for each in edges]))
+
+
+def _highest(counts: Chances, wanted: float, edge: Edge, place: int) -> Chances:
+    """Set the edge of a lane so that so many of the highest steps are taken as would have been `wanted` in the hours that have
+    ended. Gives how many of each step that would have been; (STEPS,).
     """
     above = np.append(np.cumsum(counts[::-1])[::-1], 0.0)
-    chances = np.clip((wanted - above[1:]) / np.maximum(counts, 1e-9), 0.0, 1.0)
-    return chances, counts * chances
+    taken = np.flatnonzero(above[1:] < wanted)
+    if len(taken) == 0:
+        return np.zeros(STEPS)
+    step = int(taken[0])
+    part = min(1.0, (wanted - above[step + 1]) / max(counts[step], 1e-9))
+    edge.step[place], edge.part[place] = step, part
+    gone = counts.copy()
+    gone[:step] = 0.0
+    gone[step] *= part
+    return gone
 
 
 def _text(office: OfficeText, lane: Lane) -> LaneText:

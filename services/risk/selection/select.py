@@ -19,7 +19,7 @@ from services.risk.selection.batch import DRAWN_LANES, DRAWS, Assessed, Cause, S
 from services.risk.selection.draws import Draw, below, draws
 from services.risk.selection.parameters import PPM, PRECEDENCE, Lane, OfficeText, Parameters
 from services.risk.selection.plan import Plans
-from services.risk.selection.tally import UNRANKED, Tally, steps_of
+from services.risk.selection.tally import Tally, steps_of
 
 
 def select(parameters: Parameters, seeds: Mapping[int, bytes], tally: Tally, assessed: Assessed) -> Selected:
@@ -184,11 +184,10 @@ class _Selection:
     def _by_expected(self, plans: Plans, model: IntArray, uncertainty: IntArray) -> None:
         codes = self.place.indices
         for place, lane in enumerate(PRECEDENCE):
-            for cause, chances, steps in (
+            for cause, edge, steps in (
                 (Cause.MODEL, plans.model, model),
                 (Cause.UNCERTAINTY, plans.uncertainty, uncertainty),
             ):
                 if lane in DRAWN_LANES[cause]:
-                    of_step = chances[codes, place, np.maximum(steps, 0)]
-                    self._draw(lane, cause, np.where(steps == UNRANKED, 0.0, of_step))
+                    self._draw(lane, cause, edge.chances(codes, place, steps))
             self._draw(lane, Cause.EXPECTED, plans.expected[codes, place] * self.weight / PPM)

@@ -10,7 +10,7 @@ from services.risk.conditions.patterns import PROGRAMME_STEPS_MAX, Patterns
 
 PATTERNS = Patterns()
 parts = st.sampled_from(
-    r"a B é ſ [a-c] [^a] \b \d \w \s \pL ^ $ . (?i) | ( ) * + ? {2} {,2} [[:alpha:]] \Qa.\E \z \x41 (?:ab) (?s) +?".split()
+    r"a B é ſ [a-c] [^a] \b \d \w \s \pL ^ $ . (?i) | ( ) * + ? {2} {,2} [[:alpha:]] \Qa.\E \z \x41 (?:ab) (?s) +?".split()  # noqa: SIM905
 )
 #: Without NUL, at which the library's Python form cuts off a text that is given to it as a variable.
 texts = st.text(st.sampled_from([*"aABbé ſSs1.,\n\v", "\U0001f381"]), max_size=12)

@@ -144,12 +144,12 @@ def judge(condition: Condition, batch: Batch, scope: BoolArray | None = None) ->
     With `scope`, one truth value a row, only the rows in it must be right: what falls back to the library is evaluated in
     them alone.
     """
-    rows = batch.rows(condition.spec)
     if not can_matter(condition.needs, batch):
-        return Judged(np.broadcast_to(np.False_, rows), None)
+        return Judged(np.zeros(batch.rows(condition.spec), bool), None)
     part = narrowed(condition.needs, batch)
     if part is batch:
         return _judged(condition, batch, scope)
+    rows = batch.rows(condition.spec)
     assert part.index is not None
     index = part.frame(condition.spec).elements if condition.on_items else part.index
     judged = _judged(condition, part, None if scope is None else scope[index])
@@ -170,13 +170,14 @@ def _judged(condition: Condition, batch: Batch, scope: BoolArray | None) -> Judg
     vec = batch.at(condition.node, condition.spec)
     if condition.library is not None:
         vec = settled(vec, condition.library, batch, condition.spec, scope)
-    failed, unknown = vec.unusable(), vec.unknown()
-    holds = vec.data if failed is None else vec.data & ~failed
-    rows = batch.rows(condition.spec)
-
-    def full(mask: Any) -> Any:
-        return mask if mask is None or np.ndim(mask) else np.broadcast_to(mask, rows)
-
+    holds, failed = vec.data, vec.unusable()
     if np.ndim(holds) == 0:
-        holds = np.broadcast_to(holds, rows)
-    return Judged(holds, full(failed), full(unknown))
+        holds = np.broadcast_to(holds, batch.rows(condition.spec))
+    if failed is None:
+        return Judged(holds, None)
+    unknown = vec.unknown()
+    if failed.ndim == 0:
+        failed = np.broadcast_to(failed, len(holds))
+    if unknown is not None and unknown.ndim == 0:
+        unknown = np.broadcast_to(unknown, len(holds))
+    return Judged(holds & ~failed, failed, unknown)

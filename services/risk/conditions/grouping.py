@@ -45,7 +45,7 @@ class Need:
     @property
     def key(self) -> tuple[str, str]:
         """The column's table and name."""
-        return self.column.path, self.column.name
+        return self.column.key
 
     def joined(self, other: Need) -> Need:
         """What is needed where one of two needs suffices."""
@@ -147,7 +147,7 @@ class _Presence:
 def can_matter(needs: tuple[Need, ...], batch: Batch) -> bool:
     """Whether a condition of such needs can be anything but false in some row of a batch."""
     for need in needs:
-        key = ("presence", need.key)
+        key = need.column.key
         presence = batch.memo.get(key)
         if presence is None:
             presence = batch.memo[key] = _Presence(batch.column(need.column))

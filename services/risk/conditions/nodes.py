@@ -29,10 +29,11 @@ class Const(Node):
 class Column(Node):
     """An element of a consignment, an item or another row of a child table."""
 
-    __slots__ = ("name", "path", "pool")
+    __slots__ = ("key", "name", "path", "pool")
 
     def __init__(self, spec: Spec, path: str, name: str, pool: Pool) -> None:
         self.spec, self.path, self.name, self.pool = spec, path, name, pool
+        self.key = path, name
 
     def read(self, source: Source) -> Vec:
         """The column over all rows of its table."""

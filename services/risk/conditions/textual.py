@@ -114,12 +114,12 @@ class Textual(Node):
         return strictly(data, failed, operands)
 
     def _computed(self, operands: list[Vec]) -> Computed:
-        varying = [place for place, operand in enumerate(operands) if isinstance(operand.data, Interned)]
         constants = [operand.data for operand in operands]
+        varying = [place for place, data in enumerate(constants) if isinstance(data, Interned)]
         if len(varying) > 1:
-            keys, rows = _combinations([operands[place].data for place in varying])
+            keys, rows = _combinations([constants[place] for place in varying])
             return self._plain(self._remembered(keys, varying, constants), rows)
-        column = _in_use(operands[varying[0]].data)
+        column = _in_use(constants[varying[0]])
         texts = column.entries
         numbers = texts.numbers() if isinstance(texts, Texts | Some) and self.memory is not None else None
         if numbers is None:

@@ -56,7 +56,8 @@ class Segments:
         return Segments(self.starts[index], self.counts[index], self.base)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, since a frozen one takes three times as long to make; nobody changes one.
+@dataclass(slots=True, eq=False)
 class Vec:
     """One value per row. `data` is an array, Interned, Segments, or one scalar that stands for every row (numpy's bool
     for truth values). `err` marks the rows that are errors, `null` the absent ones, `unk` those that are unknown since
@@ -83,6 +84,8 @@ class Vec:
 
     def unusable(self) -> Mask:
         """The rows whose value cannot enter an operation: errors, unknown and null."""
+        if self.err is None:
+            return self.unk if self.null is None else either(self.null, self.unk)
         return either(self.err, self.unknown())
 
     @property
@@ -122,8 +125,10 @@ def strictly(data: Any, err: Mask, operands: Sequence[Vec]) -> Vec:
     """
     unk: Mask = None
     for operand in operands:
-        err = either(err, operand.err)
-        unk = either(unk, operand.unknown())
+        if operand.err is not None:
+            err = either(err, operand.err)
+        if operand.null is not None or operand.unk is not None:
+            unk = either(unk, operand.unknown())
     return Vec(data, without(err, unk), None, unk)
 
 

@@ -4,10 +4,13 @@ Each batch is one run of a figure.
 """
 
 import itertools
+import os
 import sys
+import tempfile
 import time
 from datetime import date
 from pathlib import Path
+from threading import Thread
 
 import figures
 import numpy as np
@@ -20,7 +23,7 @@ from libs.simulator.simulator import Simulator  # noqa: E402
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # noqa: E402
 from luxor.consignment.v1.consignment_pb2 import Consignment  # noqa: E402
 from services.risk.derived import Facts  # noqa: E402
-from services.risk.history import Bounds, Hasher, History, Record, record_of  # noqa: E402
+from services.risk.history import Bounds, Hasher, History, Record, Snapshot, record_of, restore  # noqa: E402
 from services.risk.rules import load_rule_set  # noqa: E402
 
 BATCH = 500
@@ -63,7 +66,7 @@ def hashed(batches: list[tuple[Table, Facts]], seconds: list[float]) -> list[Rec
             table, facts, HASHER, 20_782 * MICROS_PER_DAY + number * 10**6, counted=counted, thresholds=THRESHOLDS
         )
         seconds.append(time.thread_time() - started)
-        place = {"partition": np.arange(BATCH) & 63, "major": np.full(BATCH, number), "minor": np.arange(BATCH)}
+        place = {"partition": np.zeros(BATCH, np.int64), "major": np.full(BATCH, number), "minor": np.arange(BATCH)}
         records.append(record.at(place))
     return records
 
@@ -82,12 +85,12 @@ def country(random: np.random.Generator, number: int, batches_a_day: int, people
     value = random.integers(100, 30_000, BATCH)
     return Record(
         time=20_700 * MICROS_PER_DAY + number * MICROS_PER_DAY // batches_a_day,
-        ids=random.integers(1, 2**63, BATCH).astype(np.uint64),
+        mark=1,
         keys=keys,
         counted=np.ones(BATCH, bool),
         value=value,
         low=value < 15_000,
-        partition=np.arange(BATCH) & 63,
+        partition=np.zeros(BATCH, np.int64),
         major=np.full(BATCH, number),
         minor=np.arange(BATCH),
         owner=np.repeat(np.arange(BATCH), 2)[: BATCH * 5 // 4],
@@ -144,14 +147,40 @@ def many(count: int, micros: float) -> None:
     figures.figure("history_read_filled_us", [each * micros for each in reads], "us", **facts)
     figures.figure("history_apply_filled_us", [each * micros for each in applies], "us")
     figures.figure("history_mib", [history.nbytes / 2**20], "MiB", **facts)
-    started = time.thread_time()
-    content = history.snapshot()
-    middle = time.thread_time()
-    History.restore(content, 1, Bounds(keys=1 << 21, events=1 << 21))
-    ended = time.thread_time()
-    figures.figure(
-        "history_snapshot_mib", [len(content) / 2**20], "MiB", write_s=middle - started, read_s=ended - middle
-    )
+    snapshot(history, last)
+
+
+def snapshot(history: History, records: list[Record]) -> None:
+    """A snapshot to a file while batches are applied: how long the loop's thread stands still, how long it all takes."""
+    bounds = Bounds(keys=1 << 21, events=1 << 21)
+    alone = []
+    for number, record in enumerate(records):
+        started = time.perf_counter()
+        history.apply(record.at({"major": np.full(BATCH, 10**8 + number)}))
+        alone.append(time.perf_counter() - started)
+    figures.figure("history_apply_alone_ms", [each * 1_000 for each in alone], "ms")
+    with tempfile.TemporaryFile() as file:
+        began = time.perf_counter()
+        begun = Snapshot(history, {}, {})
+        stood = [time.perf_counter() - began]
+        writer = Thread(target=begun.write, args=(file,))
+        writer.start()
+        for number in itertools.count():
+            started = time.perf_counter()
+            history.apply(records[number % len(records)].at({"major": np.full(BATCH, 10**9 + number)}))
+            stood.append(time.perf_counter() - started)
+            if not writer.is_alive():
+                break
+        writer.join()
+        begun.release()
+        begun.finish(file)
+        middle = time.perf_counter()
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        restore(file, size, 1, bounds)
+        ended = time.perf_counter()
+    figures.figure("history_snapshot_mib", [size / 2**20], "MiB", write_s=middle - began, read_s=ended - middle)
+    figures.figure("history_snapshot_stands_ms", [each * 1_000 for each in stood], "ms", batches=len(stood) - 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""History takes a stated share of the memory that the process may use, whatever it is told to hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from libs.telemetry.process import MemoryLimit, memory_of_process
+from services.risk.history import History
+from services.risk.history.room import PLACES_MAX, PLACES_MIN, SHARE, bounds_for, places_for
+from tests.risk.history.oracle import MARK, START, record
+
+
+@pytest.mark.parametrize("mebibytes", [512, 700, 1_024, 4_096, 65_536])
+def test_what_history_may_hold_fits_into_its_share_while_a_part_doubles(mebibytes: int) -> None:
+    places = places_for(mebibytes << 20)
+    bounds = bounds_for(places, places)
+    keys, events = 38 * bounds.keys_max, 32 * bounds.events_max
+    rows, pairs = (3_300 + 1_500) * bounds.rows_max, 784 * bounds.pairs_max
+    largest = max(keys, events, 3_300 * bounds.rows_max)
+    assert keys + events + rows + pairs + largest // 2 <= SHARE * (mebibytes << 20)
+    # No more than half of it is given away by taking powers of two.
+    assert 2 * places * 180 > SHARE * (mebibytes << 20)
+
+
+def test_tiny_and_huge_machines_have_bounds_too() -> None:
+    assert places_for(1 << 20) == PLACES_MIN
+    assert places_for(1 << 50) == PLACES_MAX
+    assert bounds_for(100_000, 70_000).keys_max == bounds_for(100_000, 70_000).events_max == 65_536
+
+
+def test_a_history_that_is_full_stays_within_the_bounds_for_its_memory() -> None:
+    memory = 32 << 20
+    bounds = bounds_for(places_for(memory), places_for(memory))
+    history, random = History(MARK, bounds), np.random.default_rng(1)
+    for step in range(150):
+        history.apply(
+            record(random, 2_000, START + step, people=60_000 if step % 2 else 600, first_position=step * 2_000)
+        )
+    waiting = 9 * history.prices._waiting_count
+    assert history.evicted["events"] > 0
+    assert history.nbytes - waiting <= SHARE * memory + (2 << 20)
+
+
+def test_the_memory_of_a_process_is_its_limit_or_the_machines(tmp_path: Path) -> None:
+    two, one = tmp_path / "memory.max", tmp_path / "limit_in_bytes"
+    physical = memory_of_process(MemoryLimit(()))
+    assert physical > 1 << 26
+    one.write_text("134217728\n")
+    assert memory_of_process(MemoryLimit((two, one))) == 128 << 20
+    two.write_text("67108864\n")
+    assert memory_of_process(MemoryLimit((two, one))) == 64 << 20
+    two.write_text("max\n")
+    assert memory_of_process(MemoryLimit((two, one))) == physical
+    two.write_text(f"{1 << 59}\n")
+    assert memory_of_process(MemoryLimit((two, one))) == physical

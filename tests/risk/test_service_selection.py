@@ -393,7 +393,7 @@ async def test_as_shipped_nothing_is_drawn_and_the_lane_is_what_the_profile_call
     shipped = load_parameters(SHIPPED)
     assert not shipped.draws
     async with running("risk", assemble, database_url) as risk:
-        rows = people(1000)
+        rows = people(300)
         first = Table.decode((await (await stub(risk)).Assess(request(rows), timeout=20)).assessments)
     assert first.strings("selection").dictionary == [shipped.version]
     assert set(first.ints("lane").tolist()) == {pb.LANE_GREEN}

@@ -68,6 +68,7 @@ async def fill(database: Database, tables: list[Table], copies: int, directory: 
     in_force = InForce(rules, Lists(PROFILES / "lists").index, controls)
     await memory.follow()
     past = await memory.past()
+    past.history.whole_since = 0  # as of a deployment that has run for a month, or columns of history were unknown
     for number, table in enumerate(tables):
         known = await store.known(table)
         content = table.encode(ConsignmentColumns).SerializeToString()

@@ -31,6 +31,7 @@ from services.risk.rules import RuleSet
 from services.risk.scoring import assess
 from services.risk.store.inputs import BatchPlace, Inputs
 from services.risk.store.jobs import Job, JobKind, Jobs, JobState
+from tests.risk.aged import age_log
 from tests.risk.filings import PROFILE, first_light, table
 from tests.risk.test_jobs import until
 from tests.risk.test_outcomes import CONFORM, NOON, VIOLATION, Risk, state
@@ -47,6 +48,7 @@ CHANGES: tuple[dict[str, Any], ...] = (
 @pytest_asyncio.fixture
 async def risk(database: Database, tmp_path: Path) -> AsyncIterator[Risk]:
     await migrate(database, "services.risk")
+    await age_log(database)
     made = Risk(database, tmp_path / "one")
     await made.memory.follow()
     yield made

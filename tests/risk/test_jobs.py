@@ -52,7 +52,7 @@ async def take(jobs: Jobs) -> Job:
 
 
 async def until(jobs: Jobs, number: int, *states: JobState, done: int = 0) -> Job:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(240):
         while True:
             job = await jobs.get(number)
             assert job is not None

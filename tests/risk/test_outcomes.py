@@ -24,6 +24,7 @@ from services.risk.memory import Memory
 from services.risk.outcomes import Outcome, differences, pack_items, unpack_items
 from services.risk.store.log import Store
 from services.risk.store.outcomes import OutcomeStore
+from tests.risk.aged import age_log
 from tests.risk.filings import table
 from tests.risk.test_parties import in_force
 
@@ -117,6 +118,7 @@ class Risk:
 @pytest_asyncio.fixture
 async def risk(database: Database, tmp_path: Path) -> AsyncIterator[Risk]:
     await migrate(database, "services.risk")
+    await age_log(database)
     made = Risk(database, tmp_path / "one")
     await made.memory.follow()
     yield made

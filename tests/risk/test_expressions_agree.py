@@ -127,7 +127,7 @@ def test_what_falls_back_says_what_the_library_says_beside_what_is_compiled(
         assert plain(answers_of(judge(condition, batch))) == library_says(condition, source), told(condition, source)
 
 
-@many
+@fewer
 @given(
     tables(),
     st.booleans().flatmap(

@@ -321,7 +321,8 @@ async def test_a_set_that_a_replica_cannot_compile_keeps_the_older_one_and_raise
             await store.activate(tx, version, "officer/o")
 
     assert await rule_sets.look() is None
-    assert (rule_sets.in_force, alarm(), versions()) == (first_light(), 0, {first_light().version})
+    assert (rule_sets.in_force, alarm()) == (first_light(), 0)
+    assert first_light().version in versions()
     good = read(rule("FIRST"))
     await put(good.version, files(rule("FIRST")))
     assert await rule_sets.look() is None

@@ -96,8 +96,7 @@ class RuleSets:
         before = self._in_force
         self._in_force = rule_set
         self._settle()
-        if before.version != rule_set.version:
-            _info.remove(before.version)
+        _info.clear()
         _info.labels(rule_set.version).set(1)
         _log.info("RULE_SET_IN_FORCE", rule_set=rule_set.version, before=before.version, rules=len(rule_set.rules))
 

@@ -29,6 +29,7 @@ VERSION = read_model(traffic_model.file(), "file").version
 
 @pytest_asyncio.fixture
 async def risk(database_url: str) -> AsyncIterator[Running]:
+    traffic_model.file(2, "other")  # trained before the service shares this loop
     async with running("risk", assemble, database_url) as service:
         yield service
 

@@ -57,6 +57,7 @@ async def trained(caller: Any, day: int, request_id: str) -> pb.GetTrainingRespo
 
 
 async def test_a_model_learns_of_inspections_and_finds_more_than_chance(database_url: str) -> None:
+    rows, truths = traffic(13, 1000, 900_000)
     async with running("risk", assemble, database_url) as risk, Database(database_url, name="risk") as database:
         ann, bob = await analyst(risk), await analyst(risk, "bob")
         day = day_of(await database.now())
@@ -80,7 +81,6 @@ async def test_a_model_learns_of_inspections_and_finds_more_than_chance(database
         assert (await refusal(own))[1] == "MODEL_SECOND_PERSON"
         await bob.ActivateModel(pb.ActivateModelRequest(request_id="a", version=done.version), timeout=10)
         await in_force(risk, "model", done.version, 700_000)
-        rows, truths = traffic(13, 1000, 900_000)
         answer = Table.decode((await (await stub(risk)).Assess(request(rows), timeout=60)).assessments)
         found = np.array([any(truth) for truth in truths])
         scores = answer.ints("model_score_ppm")
@@ -91,10 +91,11 @@ async def test_a_model_learns_of_inspections_and_finds_more_than_chance(database
 
 
 async def test_champion_and_challenger_are_compared_on_what_was_inspected(database_url: str) -> None:
+    files = file(1, "small"), file(2, "other")  # trained before the service shares this loop
     async with running("risk", assemble, database_url) as risk, Database(database_url, name="risk") as database:
         ann, bob = await analyst(risk), await analyst(risk, "bob")
-        first = (await propose(ann, file(1, "small"), "p1")).version
-        second = (await propose(ann, file(2, "other"), "p2")).version
+        first = (await propose(ann, files[0], "p1")).version
+        second = (await propose(ann, files[1], "p2")).version
         await ann.ChallengeModel(pb.ChallengeModelRequest(request_id="c1", version=first), timeout=10)
         await bob.ActivateModel(pb.ActivateModelRequest(request_id="a1", version=first), timeout=10)
         await ann.ChallengeModel(pb.ChallengeModelRequest(request_id="c2", version=second), timeout=10)

@@ -11,10 +11,10 @@ from tests.support.promql import PROMETHEUS, ROOT
 from tools import metric_table
 
 CLOSED = {
-    "cause", "code", "consumer", "currency", "feed", "forced", "kind", "lane", "level", "list", "method", "neighbour", "outcome", "reason",
-    "sink", "source", "state", "where",
+    "act", "cause", "code", "consumer", "currency", "feed", "forced", "kind", "lane", "level", "list", "method", "neighbour", "outcome", "reason", "role", "rule",
+    "sink", "source", "state", "version", "what", "where",
 }  # fmt: skip
-"""Labels whose values come from the code, the contracts, the loaded law, the list of currencies, or the configured lists of parties."""
+"""Labels whose values come from the code, the contracts, the loaded law and rule set, the list of currencies, or the configured lists of parties."""
 
 
 def test_the_page_is_what_the_code_declares() -> None:

@@ -16,6 +16,7 @@ import click
 import pytest
 import yaml
 
+from libs.cli.commands.risk import RiskCommands
 from libs.cli.main import luxor
 from tests.containers.documented import DOCUMENTED
 from tests.deploy import documents
@@ -127,6 +128,10 @@ def test_commands_that_running_text_names_are_there(runner: Runner, tmp_path: Pa
         if program == "luxor":
             found = luxor.get_command(click.Context(luxor), words[0])
             assert found is not None, str(each)
+            if isinstance(found, RiskCommands):
+                # Its commands are imported when they are wanted.
+                found = found.get_command(click.Context(found), words[1])
+                assert found is not None, str(each)
             options = {option for parameter in _parameters(found) for option in parameter.opts}
             assert {word.split("=")[0] for word in words if word.startswith("--")} <= options, str(each)
         elif program == "kubectl":

@@ -44,6 +44,7 @@ WRONG_TEXT = {
     "STATISTICS_TARGET": ["statistics:74050000"],
     "PROFILE": ["/nowhere/profile.yaml"],
     "SECRET_FILE": ["/nowhere", __file__],
+    "SECRET_REPLACES": ["0123", "0123456789ABCDEF"],
     "LISTS": ["/nowhere", str(Path(__file__).parent)],
     "CONTROLS": ["/nowhere", str(Path(__file__).parent)],
     "RULEBOOKS": ["/nowhere"],

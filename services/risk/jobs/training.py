@@ -137,7 +137,7 @@ def _take(
         if each.row in rows and drawn < shares[0]
     ]
     if found:
-        gathered.parts.append(part_of(given.table, given.history, answers, rates, found))
+        gathered.parts.append(part_of(given.table, given.history, answers, rates, found, batch.place.day))
     drawn_rows = np.flatnonzero(rng.random(given.table.rows) < shares[1])
     if len(drawn_rows):
         gathered.traffic.append(stored_items(given.table, given.history, answers, rates, drawn_rows).sample)

@@ -27,6 +27,8 @@ from services.risk.learning.sample import NUMBER, WORD, ColumnsDoNotFit, ColumnT
 from services.risk.learning.traffic import ASSESSED, ASSESSED_SETTINGS, GIVEN
 from services.risk.learning.training import LearningAbsent, TooFewOutcomes
 
+#: A labelled file is often of years, and all of it counts: nobody keeps adding the newest days to it.
+FILE_SETTINGS: Final = msgspec.structs.replace(ASSESSED_SETTINGS, half_life_days=None)
 LABEL: Final = "violation"
 DAY: Final = "day"
 YES: Final = ("1", "true", "yes")
@@ -75,7 +77,7 @@ def train_file(labelled: Path, layout: Path | None, out: Path, name: str, seed: 
             source=f"labelled file {labelled.name}",
         ),
         recipe=recipe,
-        settings=ASSESSED_SETTINGS,
+        settings=FILE_SETTINGS,
         seed=seed,
     )
     try:
@@ -96,7 +98,9 @@ def part_of(known: Labelled) -> Part:
     groups = known.groups[order]
     _, first, places = np.unique(groups, return_index=True, return_inverse=True)
     owners = np.argsort(np.argsort(first))[places]
-    return Part(known.sample.take(order), known.found[order], np.ones(len(order)), owners, len(first))
+    return Part(
+        known.sample.take(order), known.found[order], np.ones(len(order)), owners, known.days[order], len(first)
+    )
 
 
 def recipe_of(columns: dict[str, ColumnType]) -> Recipe:

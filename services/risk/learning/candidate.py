@@ -106,6 +106,7 @@ def _train(plan: Plan, known: Part, reference: Sample | None) -> Trained:
         groups=known.owners,
         reference=reference,
         weights=known.weights,
+        days=known.days,
         settings=plan.settings,
     )
 

@@ -18,6 +18,7 @@ from services.risk.learning.features import (
     Deviation,
     Differs,
     Feature,
+    Fineness,
     Key,
     Number,
     Part,
@@ -36,6 +37,12 @@ DENSE_SHARE: Final = 8
 DENSE_MIN: Final = 4_096
 #: More outcomes than these do not make a group any better known.
 KNOWN_MAX: Final = 1e6
+#: Decimals and zeros that Fineness tells apart, and how far from a whole number what is whole in the decimal system may lie,
+#: since a float holds few decimal fractions exactly: an absolute part, and one that grows with the number.
+DECIMALS_MAX: Final = 4
+ZEROS_MAX: Final = 6
+WHOLE_WITHIN: Final = 1e-6
+WHOLE_WITHIN_SHARE: Final = float(np.finfo(np.float64).eps)
 
 
 class Lookup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -228,7 +235,7 @@ def cut(word: str, part: Part) -> str:
     return word[: part.length] if part.length else word
 
 
-def plain(feature: Number | Quotient | Differs, sample: Sample) -> Floats:
+def plain(feature: Number | Quotient | Fineness | Differs, sample: Sample) -> Floats:
     """A feature that needs no knowledge of other rows."""
     if isinstance(feature, Differs):
         left, right = sample.words[feature.left], sample.words[feature.right]
@@ -238,7 +245,24 @@ def plain(feature: Number | Quotient | Differs, sample: Sample) -> Floats:
     if isinstance(feature, Number):
         values = sample.numbers[feature.column]
         return _log(values) if feature.scale == "log" else values
+    if isinstance(feature, Fineness):
+        return fineness(sample.numbers[feature.column])
     return _log(sample.numbers[feature.numerator]) - _log(sample.numbers[feature.denominator])
+
+
+def fineness(values: Floats) -> Floats:
+    """Decimals of each number less the zeros that it ends in, as Fineness tells; unknown where the number is not finite."""
+    sizes = np.abs(np.where(np.isfinite(values), values, 0.0))
+    found = np.full(len(values), float(DECIMALS_MAX))
+    # From the finest to the coarsest: the last place at which the number is still whole counts.
+    for places in range(DECIMALS_MAX - 1, -ZEROS_MAX - 1, -1):
+        scaled = sizes * 10.0**places if places >= 0 else sizes / 10.0**-places
+        rounded = np.round(scaled)
+        whole = (np.abs(scaled - rounded) <= WHOLE_WITHIN + WHOLE_WITHIN_SHARE * scaled) & (rounded > 0)
+        found[whole & (found == places + 1)] = places
+    found[sizes == 0] = 0
+    found[~np.isfinite(values)] = np.nan
+    return found
 
 
 def _log(values: Floats) -> Floats:

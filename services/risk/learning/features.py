@@ -44,6 +44,15 @@ class Quotient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="quo
     denominator: Name
 
 
+class Fineness(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="fineness"):
+    """How finely a number is stated: its decimals less the zeros that it ends in. 12.5 has 1, 12 has 0, 1,200 has -2. From
+    -6 to 4; 0 for zero itself. Whoever estimates writes round numbers; who weighs or pays does not.
+    """
+
+    name: Name
+    column: Name
+
+
 class Differs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="differs"):
     """1 where two words differ, 0 where they agree, unknown where one is absent: departure and origin, say."""
 
@@ -92,7 +101,7 @@ class Deviation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="de
     rows_min: Annotated[int, msgspec.Meta(ge=1)] = 8
 
 
-Feature = Number | Quotient | Differs | Code | Rate | Count | Deviation
+Feature = Number | Quotient | Fineness | Differs | Code | Rate | Count | Deviation
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,7 +142,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _uses(self) -> Iterator[tuple[str, ColumnType]]:
         for feature in self.features:
             for value in (feature, feature.value) if isinstance(feature, Deviation) else (feature,):
-                if isinstance(value, Number):
+                if isinstance(value, Number | Fineness):
                     yield value.column, NUMBER
                 elif isinstance(value, Quotient):
                     yield value.numerator, NUMBER

@@ -46,6 +46,8 @@ class Part:
     weights: Floats
     owners: Numbers
     """Per item its consignment, counted from 0 over all parts that were put together."""
+    days: Numbers
+    """Per item the day of its assessment, days since 1970-01-01 UTC."""
     consignments: int
 
     @staticmethod
@@ -57,6 +59,7 @@ class Part:
             np.concatenate([part.found for part in parts]),
             np.concatenate([part.weights for part in parts]),
             np.concatenate([part.owners + start for part, start in zip(parts, starts.tolist(), strict=False)]),
+            np.concatenate([part.days for part in parts]),
             int(starts[-1]),
         )
 
@@ -64,7 +67,12 @@ class Part:
         """The consignments from one place up to another."""
         rows = np.flatnonzero((self.owners >= start) & (self.owners < end))
         return Part(
-            self.sample.take(rows), self.found[rows], self.weights[rows], self.owners[rows] - start, end - start
+            self.sample.take(rows),
+            self.found[rows],
+            self.weights[rows],
+            self.owners[rows] - start,
+            self.days[rows],
+            end - start,
         )
 
 
@@ -79,9 +87,14 @@ def stored_items(
 
 
 def part_of(
-    table: Table, history: History | None, answers: Table, rates: Mapping[str, int], outcomes: Sequence[Found]
+    table: Table,
+    history: History | None,
+    answers: Table,
+    rates: Mapping[str, int],
+    outcomes: Sequence[Found],
+    day: int,
 ) -> Part:
-    """The rows of a stored batch whose outcome is known.
+    """The rows of a batch, stored on a day, whose outcome is known.
 
     Where a consignment was found in violation and nobody said which of its items, the only one is; of several none is learnt.
     """
@@ -102,7 +115,8 @@ def part_of(
         elif alone[owner]:
             found[place] = known[place] = True
     kept = np.flatnonzero(known)
-    return Part(items.sample.take(kept), found[kept], weights[items.owners[kept]], items.owners[kept], len(rows))
+    owners = items.owners[kept]
+    return Part(items.sample.take(kept), found[kept], weights[owners], owners, np.full(len(kept), day), len(rows))
 
 
 def is_violation(result: int) -> bool:

@@ -28,7 +28,7 @@ from services.risk.learning.features import (
     key_of,
 )
 from services.risk.learning.sample import NUMBER, WORD, ColumnType, Floats, Numbers, Sample
-from services.risk.learning.training import Settings
+from services.risk.learning.training import Family, Settings
 
 #: Words of a consignment, by our name for the column.
 _WORDS: Final = {
@@ -244,7 +244,8 @@ _HISTORY: Final = (
 ASSESSED: Final = Recipe((*TRAFFIC.features, *(Number(name, name) for name in _HISTORY)))
 #: How it trains on them: chosen on the simulator's development seeds, as tests/bench/risk_loop.py does.
 ASSESSED_SETTINGS: Final = Settings(
-    members=5, trees=40, leaves=15, leaf_rows_min=5, rows_share=0.7, l2=5.0, copies_exponent=0.0, random_cuts=False
+    families=(Family(members=5, trees=40, leaves=15, leaf_rows_min=5, rows_share=0.7, l2=5.0, random_cuts=False),),
+    copies_exponent=0.0,
 )
 _NUMBERS: Final = (
     "price", "mass", "pieces", "piece_price", "piece_mass", "tax_rate", "value", "gross_mass", "freight", "lines",

@@ -1,7 +1,8 @@
 """Training: a small ensemble of LightGBM models on the outcomes of a window, the same for the same seed.
 
 Several small members instead of one large one: their mean ranks better, and how far they disagree tells what the model
-does not know.
+does not know. Members of several families, that cut features in different ways, err in different ways, so their mean ranks
+better still.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from services.risk.learning.sample import Floats, Numbers, Sample, Truths
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 #: Fewer outcomes of either kind teach nothing that a rule does not know.
 OUTCOMES_MIN: Final = 20
+MEMBERS_MAX: Final = 50
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a model is trained. The defaults were chosen on folds of training data, never on data that a figure is told of."""
+class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Members that are trained alike. The defaults were chosen on folds of training data, never on data that a figure is told of."""
 
-    members: Annotated[int, msgspec.Meta(ge=1, le=50)] = 5
+    members: Annotated[int, msgspec.Meta(ge=1, le=MEMBERS_MAX)] = 5
     trees: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 40
     """Trees of each member."""
     learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
@@ -39,11 +41,26 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     l2: Annotated[float, msgspec.Meta(ge=0)] = 20.0
     random_cuts: bool = True
     """Whether a feature's cut is drawn at random (extremely randomised trees): rougher trees, a steadier mean."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a model is trained."""
+
+    families: Annotated[tuple[Family, ...], msgspec.Meta(min_length=1, max_length=10)] = (Family(),)
+    """The score is the mean of all their members, so a family counts by how many it has."""
     folds: Annotated[int, msgspec.Meta(ge=2, le=50)] = 5
     """Folds in which the rates of the training rows are computed out of fold; each member has its own."""
     copies_exponent: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
     """A row of a group of n near copies weighs n to the minus this: 0 counts each copy in full, 1 each group once."""
+    half_life_days: Annotated[float, msgspec.Meta(gt=0, le=10_000)] | None = None
+    """An outcome weighs half of one that is so many days newer: fraud moves, and what was true then may not be now. None: all
+    days weigh the same."""
     threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+
+    def __post_init__(self) -> None:
+        members = sum(family.members for family in self.families)
+        if members > MEMBERS_MAX:
+            raise ValueError(f"the families have {members} members together, more than {MEMBERS_MAX}; take fewer")
 
 
 class LearningAbsent(RuntimeError):
@@ -60,7 +77,7 @@ class Trained:
 
     encoding: Encoding
     members: tuple[str, ...]
-    """Each member as LightGBM's own text."""
+    """Each member as LightGBM's own text, family by family."""
 
 
 def train(
@@ -72,13 +89,15 @@ def train(
     groups: Numbers | None = None,
     reference: Sample | None = None,
     weights: Floats | None = None,
+    days: Numbers | None = None,
     settings: Settings | None = None,
 ) -> Trained:
     """Train on rows whose outcome is known.
 
     `found` tells per row whether an inspection found a violation; `groups` which rows are near copies of each other
     (they share a fold, and weigh less); `reference` the window that counts and medians are taken of (the labelled rows
-    where not given); `weights` what each row counts (1 where not given). Raises TooFewOutcomes, ColumnsDoNotFit.
+    where not given); `weights` what each row counts (1 where not given); `days` the day of each, which a half-life needs.
+    Raises TooFewOutcomes, ColumnsDoNotFit.
     """
     how = settings or Settings()
     hits = int(found.sum())
@@ -90,18 +109,29 @@ def train(
             "Take a longer window, or inspect more at random"
         )
     together = np.arange(labelled.rows) if groups is None else np.unique(groups, return_inverse=True)[1]
-    copies = np.bincount(together)[together].astype(np.float64)
-    counted = copies**-how.copies_exponent * (1.0 if weights is None else weights)
-    counted = counted / counted.mean()
+    counted = _counted(together, weights, days, how)
     learner = Learner(recipe, labelled, found, counted, reference)
     encoding = learner.learn()
     scored = encoding.matrix(labelled)
-    members = []
-    for number in range(how.members):
-        folds = folds_of(together, how.folds, [seed, number])
-        matrix = learner.training_matrix(scored, folds)
-        members.append(_member(matrix, found, counted, recipe, how, member_seed(seed, number)))
+    members: list[str] = []
+    for family in how.families:
+        for _ in range(family.members):
+            number = len(members)
+            matrix = learner.training_matrix(scored, folds_of(together, how.folds, [seed, number]))
+            members.append(_member(matrix, found, counted, recipe, family, member_seed(seed, number), how.threads))
     return Trained(encoding, tuple(members))
+
+
+def _counted(together: Numbers, weights: Floats | None, days: Numbers | None, how: Settings) -> Floats:
+    """What each row counts, 1 in the mean: less for copies, and for what is old."""
+    copies = np.bincount(together)[together].astype(np.float64)
+    counted: Floats = copies**-how.copies_exponent * (1.0 if weights is None else weights)
+    if how.half_life_days is not None:
+        if days is None:
+            raise ValueError("a half-life needs the day of each row; give days, or take no half-life")
+        counted = counted * 0.5 ** ((days.max() - days) / how.half_life_days)
+    counted /= counted.mean()
+    return counted
 
 
 def folds_of(groups: npt.NDArray[np.integer[Any]], folds: int, seed: int | list[int]) -> Numbers:
@@ -128,7 +158,9 @@ def lightgbm() -> Any:
     return lightgbm
 
 
-def _member(matrix: Floats, found: Truths, weights: Floats, recipe: Recipe, how: Settings, seed: int) -> str:
+def _member(
+    matrix: Floats, found: Truths, weights: Floats, recipe: Recipe, how: Family, seed: int, threads: int
+) -> str:
     lgb = lightgbm()
     data = lgb.Dataset(
         matrix,
@@ -153,7 +185,7 @@ def _member(matrix: Floats, found: Truths, weights: Floats, recipe: Recipe, how:
         "data_random_seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": how.threads,
+        "num_threads": threads,
         "verbose": -1,
     }
     booster = lgb.train(parameters, data, num_boost_round=how.trees)

@@ -11,7 +11,7 @@ from services.risk.learning.drift import profiles
 from services.risk.learning.features import Code, Count, Deviation, Differs, Number, Quotient, Rate, Recipe, key_of
 from services.risk.learning.model_file import Content, Model, Window, content_of, read_model, write_model
 from services.risk.learning.sample import Floats, Numbers, Sample, Truths
-from services.risk.learning.training import Settings, train
+from services.risk.learning.training import Family, Settings, train
 
 CODES = ("610910", "610990", "851712", "850440", "950300", "330499")
 ORIGINS = ("CN", "HK", "VN", "TR")
@@ -31,7 +31,7 @@ RECIPE = Recipe(
         Code("chapter", key_of("hs:2")),
     )
 )
-SETTINGS = Settings(members=3, trees=12, leaf_rows_min=20)
+SETTINGS = Settings(families=(Family(members=3, trees=12, leaf_rows_min=20),))
 
 
 def declarations(rows: int, seed: int) -> tuple[Sample, Truths]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.columns import Strings
+from services.risk.learning.encoders import fineness
 from services.risk.learning.features import (
     Code,
     Count,
     Deviation,
     Differs,
+    Fineness,
     Number,
     Part,
     Quotient,
@@ -55,6 +59,38 @@ def test_what_is_unknown_stays_unknown_and_never_becomes_zero() -> None:
     np.testing.assert_array_equal(matrix[:, 3], [0.0, 1.0, NAN, NAN])
     assert np.isnan(matrix[2, 4:]).all()
     assert not np.isnan(matrix[[0, 1, 3], 4:]).any()
+
+
+def test_fineness_is_decimals_less_the_zeros_at_the_end() -> None:
+    stated = {
+        12.5: 1,
+        12.0: 0,
+        1200.0: -2,
+        100.5: 1,
+        0.1: 1,
+        0.125: 3,
+        1.2345: 4,
+        1e-9: 4,
+        0.0: 0,
+        3e9: -6,
+        -250.0: -1,
+        NAN: NAN,
+    }
+    stated[float("inf")] = NAN
+    sample = Sample(len(stated), {"price": np.array(list(stated))}, {})
+    matrix = (
+        learner(Recipe((Fineness("price_fineness", "price"),)), sample, [True] * len(stated)).learn().matrix(sample)
+    )
+    np.testing.assert_array_equal(matrix[:, 0], list(stated.values()))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 10**10), st.integers(-4, 6))
+def test_fineness_of_a_float_is_that_of_the_number_as_it_was_written(digits: int, exponent: int) -> None:
+    written = Decimal(digits).scaleb(exponent)
+    ends_at = written.normalize().as_tuple().exponent
+    assert isinstance(ends_at, int)
+    assert fineness(np.array([float(written)]))[0] == min(4, max(-6, -ends_at))
 
 
 def test_a_rate_is_drawn_towards_the_share_of_all_by_the_smoothing() -> None:

@@ -84,7 +84,7 @@ def test_what_cannot_be_trained_is_told_and_nothing_is_written(
 
 def test_too_few_violations_are_refused_with_what_is_needed() -> None:
     sample, _ = declarations(500, 4)
-    part = Part(sample, np.arange(500) < 39, np.ones(500), np.arange(500), 500)
+    part = Part(sample, np.arange(500) < 39, np.ones(500), np.arange(500), np.zeros(500, np.int64), 500)
     with pytest.raises(
         TooFewOutcomes, match="500 inspected items, 39 of them in violation: a model needs at least 200, and 40"
     ):
@@ -93,7 +93,9 @@ def test_too_few_violations_are_refused_with_what_is_needed() -> None:
 
 def test_a_consignment_is_judged_by_its_worst_item_and_one_without_known_items_not_at_all() -> None:
     sample, _ = declarations(4, 4)
-    part = Part(sample, np.array([False, True, False, False]), np.ones(4), np.array([0, 0, 2, 2]), 3)
+    part = Part(
+        sample, np.array([False, True, False, False]), np.ones(4), np.array([0, 0, 2, 2]), np.zeros(4, np.int64), 3
+    )
     found, highest = by_consignment(part, np.array([0.1, 0.2, 0.9, 0.3]))
     assert found.tolist() == [True, False]
     assert highest.tolist() == [0.2, 0.9]

@@ -8,8 +8,10 @@ import pytest
 
 from services.risk.learning.contributions import contributions
 from services.risk.learning.metrics import auc, precision_at
+from services.risk.learning.model_file import read_model, write_model
+from services.risk.learning.sample import Sample
 from services.risk.learning.scoring import chance_of, score
-from services.risk.learning.training import TooFewOutcomes, folds_of, train
+from services.risk.learning.training import Family, Settings, TooFewOutcomes, folds_of, train
 from tests.risk.learning.made import RECIPE, SETTINGS, content, declarations, model
 
 
@@ -90,5 +92,60 @@ def test_the_reference_window_changes_counts_without_outcomes() -> None:
 
 
 def test_settings_are_bounded() -> None:
-    with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"members": 0}, type(SETTINGS))
+    wrong: tuple[object, ...] = (
+        {"families": [{"members": 0}]},
+        {"families": []},
+        {"half_life_days": 0},
+        {"members": 5},
+    )
+    for told in wrong:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(told, Settings)
+    with pytest.raises(msgspec.ValidationError, match="60 members together, more than 50; take fewer"):
+        msgspec.convert({"families": [{"members": 30}, {"members": 30}]}, Settings)
+
+
+def test_families_are_trained_beside_each_other_and_each_member_counts_alike() -> None:
+    sample, found = declarations(800, 1)
+    best = Family(members=1, trees=3, leaves=4, leaf_rows_min=20, random_cuts=False)
+    pair = Settings(families=(Family(members=2, trees=6, leaf_rows_min=20), best))
+    trained = train(RECIPE, sample, found, seed=9, settings=pair)
+    alone = train(RECIPE, sample, found, seed=9, settings=Settings(families=pair.families[:1]))
+    # A family's members do not change with what stands behind it, and scoring takes the mean of all.
+    assert trained.members[:2] == alone.members
+    assert [text.count("\nTree=") for text in trained.members] == [6, 6, 3]
+    made = msgspec.structs.replace(
+        content(), members=trained.members, encoders=trained.encoding.encoders, settings=pair
+    )
+    read = read_model(write_model(made), "pair.json")
+    scores = score(read, sample)
+    each = read.forest.log_odds(scores.leaves)
+    assert each.shape == (800, 3)
+    np.testing.assert_allclose(scores.log_odds, each.sum(axis=1) / 3)
+    np.testing.assert_allclose(scores.spread, each.std(axis=1))
+
+
+def test_old_outcomes_fade_by_half_with_each_half_life() -> None:
+    """The same rows twice, 30 days apart, and the other way round in the end: rates follow what is new."""
+    sample, _ = declarations(400, 1)
+    toys = np.array(sample.words["hs"].tolist()) == "950300"
+    days = np.repeat([0, 30], 400)
+    both, found = Sample.concat([sample, sample]), np.concatenate([toys, ~toys])
+    rates = {}
+    for half_life in (None, 1000.0, 10.0):
+        how = Settings(families=SETTINGS.families, half_life_days=half_life)
+        matrix = train(RECIPE, both, found, seed=1, days=days, settings=how).encoding.matrix(sample)
+        rates[half_life] = float(matrix[toys, RECIPE.names.index("hs_rate")].mean())
+    assert rates[None] > rates[1000.0] > rates[10.0]
+    old, share, rows = 0.125, found.astype(float), float(toys.sum())
+    weights = np.where(days == 0, old, 1.0)
+    mean = weights.mean()
+    # Toys were fraud on the first day alone: drawn towards the share of all, each row by its weight over the mean.
+    expected = (rows * old / mean + 20.0 * np.average(share, weights=weights)) / (rows * (old + 1) / mean + 20.0)
+    assert rates[10.0] == pytest.approx(expected)
+
+
+def test_a_half_life_without_days_is_refused() -> None:
+    sample, found = declarations(200, 1)
+    with pytest.raises(ValueError, match="needs the day of each row; give days, or take no half-life"):
+        train(RECIPE, sample, found, seed=1, settings=Settings(half_life_days=7.0))

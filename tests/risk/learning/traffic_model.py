@@ -18,12 +18,12 @@ from services.risk.learning.inspected import Part
 from services.risk.learning.model_file import Content, Window, write_model
 from services.risk.learning.sample import Floats, Truths
 from services.risk.learning.traffic import ASSESSED, assessed_items
-from services.risk.learning.training import Settings
+from services.risk.learning.training import Family, Settings
 from tests.risk.filings import first_light
 
 START = date(2026, 11, 25)
 TRAINED = 2500
-SMALL = Settings(members=3, trees=10, leaf_rows_min=5, copies_exponent=0.0, random_cuts=False)
+SMALL = Settings(families=(Family(members=3, trees=10, leaf_rows_min=5, random_cuts=False),), copies_exponent=0.0)
 
 
 def traffic(seed: int, count: int, first_mrn: int = 0, scenario: str = "everyday") -> tuple[Table, list[list[bool]]]:
@@ -60,7 +60,7 @@ def part(seed: int, count: int) -> Part:
     items = assessed_items(table, Facts(table, first_light().rates), Ints.constant(0, count))
     found: Truths = np.array([each for truth in truths for each in truth], np.bool_)
     weights: Floats = np.ones(len(found))
-    return Part(items.sample, found, weights, items.owners, count)
+    return Part(items.sample, found, weights, items.owners, np.full(len(found), day_of_date(START)), count)
 
 
 @cache

@@ -28,7 +28,7 @@ from services.risk.selection import (
     load_parameters,
     select,
 )
-from services.risk.selection.tally import MICROS_PER_HOUR
+from services.risk.selection.tally import MICROS_PER_HOUR, Hits
 
 SHIPPED = Path(__file__).parents[2] / "services" / "risk" / "profiles" / "data" / "selection.yaml"
 SEED = b"a seed of thirty-two bytes, told"
@@ -200,7 +200,18 @@ def test_within_a_batch_hits_count_one_after_the_other_and_once_a_consignment() 
     batch = assessed(7, findings=found)
     selected = chosen(given, batch)
     assert (selected.lane == Lane.RED).tolist() == [False, False, True, False, False, True, False]
-    assert selected.record(batch, np.arange(7), 0, 1, 1).hits == {"DE003302 import SEEN_OFTEN": 7}
+    assert selected.record(batch, np.arange(7), 0, 1, 1).hits == {"DE003302 import SEEN_OFTEN": Hits(7, 1)}
+
+
+def test_two_replicas_that_take_the_same_number_for_theirs_let_nothing_off() -> None:
+    given, tally = parameters(hits="SEEN_OFTEN: 2"), Tally()
+    batches = [assessed(1, first=number, findings=[(0, "SEEN_OFTEN", Lane.RED)]) for number in range(4)]
+    kept(tally, batches[0], chosen(given, batches[0], tally), 0)
+    at_once = [chosen(given, batch, tally) for batch in batches[1:3]]
+    for number, selected in enumerate(at_once):
+        assert selected.lane.tolist() == [Lane.GREEN]
+        kept(tally, batches[1 + number], selected, 1 + number)
+    assert chosen(given, batches[3], tally).lane.tolist() == [Lane.RED]
 
 
 def test_yellow_tells_after_how_many_days_it_becomes_blue_by_itself() -> None:
@@ -360,7 +371,7 @@ def test_hits_of_rows_that_were_assessed_before_do_not_count() -> None:
     batch = assessed(5, findings=found)
     selected = chosen(parameters(hits="AAA: 3"), batch)
     record = selected.record(batch, np.array([1, 4]), 0, 1, 1)
-    assert record.hits == {"DE003302 import AAA": 2}
+    assert record.hits == {"DE003302 import AAA": Hits(2, -1)}
     assert len(record.lane) == 2
 
 

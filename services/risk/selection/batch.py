@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,7 +13,7 @@ from libs.columns import Ints, Strings
 from services.risk.conditions.vectors import BoolArray, IntArray
 from services.risk.selection.draws import Draw
 from services.risk.selection.parameters import Lane
-from services.risk.selection.tally import TallyRecord
+from services.risk.selection.tally import Hits, TallyRecord
 
 
 class Cause(IntEnum):
@@ -158,6 +157,8 @@ class Selected:
     """Per hit that counts, of a rule that may be hit without selecting, its consignment."""
     hit_keys: Sequence[str]
     """Per such hit office, direction and rule, as "DE003302 import RULE"."""
+    hit_selects: Sequence[bool]
+    """Per such hit whether it selected."""
     weight: IntArray
     """Chance to be drawn against that of others, millionths; less for trusted operators."""
     model: IntArray
@@ -172,7 +173,11 @@ class Selected:
         rows = rows[assessed.counted[rows]]
         kept = np.zeros(assessed.rows, np.bool_)
         kept[rows] = True
-        hits = Counter(key for row, key in zip(self.hit_rows.tolist(), self.hit_keys, strict=True) if kept[row])
+        hits: dict[str, Hits] = {}
+        for row, key, selects in zip(self.hit_rows.tolist(), self.hit_keys, self.hit_selects, strict=True):
+            if kept[row]:
+                count, since = hits.get(key, Hits(0, -1))
+                hits[key] = Hits(count + 1, 0 if selects else since if since < 0 else since + 1)
         return TallyRecord(
             assessed.time,
             self.place.take(rows),

@@ -7,7 +7,6 @@ yellow, blue. Green is who nothing selects. docs/risk/selection.md has what is d
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -38,9 +37,11 @@ class _Selection:
         self.cause: IntArray = np.zeros(rows, np.int64)
         self.finding: IntArray = np.full(rows, -1, np.int64)
         self.chance_ppm: IntArray = np.full(rows, PPM, np.int64)
-        self.hits: Counter[str] = Counter()
+        #: Per office, direction and rule the hits since it last selected, once it was asked for.
+        self.hits: dict[str, int] = {}
         self.hit_rows: list[int] = []
         self.hit_keys: list[str] = []
+        self.hit_selects: dict[tuple[int, str], bool] = {}
         self.place, self.offices = self._places()
         self.drawn: BoolArray = self._by_place([office.draws for office in self.offices]) != 0
         discount = self._by_place([office.trusted_discount_ppm for office in self.offices])
@@ -80,6 +81,7 @@ class _Selection:
             place=self.place,
             hit_rows=np.array(self.hit_rows, np.int64),
             hit_keys=self.hit_keys,
+            hit_selects=[self.hit_selects[pair] for pair in zip(self.hit_rows, self.hit_keys, strict=True)],
             weight=self.weight,
             model=model_step,
             uncertainty=uncertainty_step,
@@ -145,14 +147,18 @@ class _Selection:
             return True
         key = f"{self.place[row]} {rule}"
         # A rule that hits several items of a consignment is hit once by it.
-        same = (assessed.owners[:place] == row) & (assessed.rules.indices[:place] == assessed.rules.indices[place])
-        if assessed.counted[row] and not same.any():
-            self.hits[key] += 1
+        if (row, key) in self.hit_selects:
+            return self.hit_selects[row, key]
+        hits = self.hits.setdefault(key, self.tally.hits(key)) + 1
+        # At the next hit or a later one: where two replicas took the same number for theirs, nothing is let off.
+        selects = hits > allowed
+        self.hit_selects[row, key] = selects
+        # What does not count is judged as the next hit, and leaves the count as it is.
+        if assessed.counted[row]:
+            self.hits[key] = 0 if selects else hits
             self.hit_rows.append(row)
             self.hit_keys.append(key)
-        # What does not count is judged as the next hit, and leaves the count as it is.
-        hits = self.tally.hits(key) + self.hits[key] + (0 if assessed.counted[row] else 1)
-        return hits % (allowed + 1) == 0
+        return selects
 
     def _by_score(self) -> None:
         score = self.assessed.score * self.weight // PPM

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -40,6 +40,14 @@ def steps_of(score_ppm: IntArray, valid: npt.NDArray[np.bool_]) -> IntArray:
     return np.where(valid, steps, UNRANKED)
 
 
+class Hits(NamedTuple):
+    """Hits of a rule in a batch."""
+
+    hits: int
+    since: int
+    """How many of them came after the last one that selected; -1 where none did."""
+
+
 @dataclass(frozen=True, slots=True)
 class TallyRecord:
     """What the log keeps of a selected batch, for the tally; n consignments that count and k hits of rules."""
@@ -56,8 +64,8 @@ class TallyRecord:
     """Step of the model's score, UNRANKED where it has none; (n,)."""
     uncertainty: IntArray
     """Step of its uncertainty, UNRANKED where it has none; (n,)."""
-    hits: Mapping[str, int]
-    """How often each rule that may be hit without selecting was hit, by "DE003302 import RULE"."""
+    hits: Mapping[str, Hits]
+    """Of each rule that may be hit without selecting, by "DE003302 import RULE"."""
     partition: int
     """Partition of the log."""
     major: int
@@ -81,7 +89,7 @@ class TallyRecord:
         facts, arrays = unpack(content)
         if facts.get("tally") != _VERSION:
             raise PackingError(f"the record has version {facts.get('tally')}; {_VERSION} is read")
-        dictionary, hits = msgspec.json.decode(str(facts["texts"]), type=tuple[list[str], dict[str, int]])
+        dictionary, hits = msgspec.json.decode(str(facts["texts"]), type=tuple[list[str], dict[str, Hits]])
         return cls(
             int(facts["time"]),
             Strings(dictionary, arrays["place"]),
@@ -130,7 +138,7 @@ class Tally:
         self._rates_hour = -1
 
     def hits(self, key: str) -> int:
-        """How often a rule was hit at an office, by "DE003302 import RULE"."""
+        """How often a rule was hit at an office since it last selected, by "DE003302 import RULE"."""
         return self._hits.get(key, 0)
 
     def rates(self, place: str, time: int) -> Rates:
@@ -186,7 +194,7 @@ class Tally:
             np.add.at(counts, (rows[ranked], slot[ranked], steps[ranked]), 1)
         for key, hits in record.hits.items():
             if key in self._hits or len(self._hits) < HITS_MAX:
-                self._hits[key] = self._hits.get(key, 0) + hits
+                self._hits[key] = hits.since if hits.since >= 0 else self._hits.get(key, 0) + hits.hits
         return True
 
     def _row(self, place: str, hour: int) -> int:

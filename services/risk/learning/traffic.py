@@ -246,6 +246,7 @@ ASSESSED: Final = Recipe((*TRAFFIC.features, *(Number(name, name) for name in _H
 ASSESSED_SETTINGS: Final = Settings(
     families=(Family(members=5, trees=40, leaves=15, leaf_rows_min=5, rows_share=0.7, l2=5.0, random_cuts=False),),
     copies_exponent=0.0,
+    half_life_days=7.0,
 )
 _NUMBERS: Final = (
     "price", "mass", "pieces", "piece_price", "piece_mass", "tax_rate", "value", "gross_mass", "freight", "lines",

@@ -159,6 +159,19 @@ class Entry(Protocol):
         """Versions of the lists that the rows were screened against, and what they were assessed on; None to keep none."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What the rows of a batch that are new leave beside their answers."""
+
+    packed: tuple[int, bytes, bytes]
+    drawn: NewlyDrawn
+    input: tuple[str, tuple[bytes, bytes]] | None
+
+    @classmethod
+    def of(cls, entry: Entry, fresh: npt.NDArray[np.intp]) -> _Left:
+        return cls(entry.pack(fresh), entry.newly_drawn(fresh), entry.stored_input(fresh))
+
+
 class Store:
     """Risk's own database."""
 
@@ -214,16 +227,19 @@ class Store:
         payload = assessments.encode(AssessmentColumns).SerializeToString()
         trace = traceparent()
         place = None
+        # All is new, as a rule, so what that leaves is packed before the transaction begins.
+        every = np.arange(len(mrns))
+        left = None if entry is None else _Left.of(entry, every)
         async with self._database.transaction() as tx:
             settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=trace)
             fresh = np.flatnonzero(settled.fresh)
-            if entry is not None and len(fresh):
-                place = await self._append(tx, entry.pack(fresh))
-                await keep_drawn(tx, entry.newly_drawn(fresh))
-                kept = entry.stored_input(fresh)
-                if kept is not None:
+            if entry is not None and left is not None and len(fresh):
+                left = left if len(fresh) == len(every) else _Left.of(entry, fresh)
+                place = await self._append(tx, left.packed)
+                await keep_drawn(tx, left.drawn)
+                if left.input is not None:
                     assert settled.stored is not None
-                    await add_input(tx, settled.stored, purpose, len(fresh), *kept)
+                    await add_input(tx, settled.stored, purpose, len(fresh), *left.input)
         return first_answers(settled, assessments, AssessmentColumns), fresh, place
 
     async def _append(self, tx: Transaction, packed: tuple[int, bytes, bytes]) -> Place:

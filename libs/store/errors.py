@@ -158,7 +158,8 @@ def translate(error: BaseException, database: str, *, closed: bool = False, comm
 
 def connect_error(error: BaseException, database: str) -> StoreError | None:
     """As `translate`, for failures to connect, where every error of the operating system means "not there now"."""
-    inner = driver_error(error)
+    # A connection that times out is a TimeoutError of the interruption that cut it, which would tell nothing.
+    inner = error if isinstance(error, OSError | TimeoutError) else driver_error(error)
     if isinstance(inner, OSError | TimeoutError):
         return StoreUnavailable(
             f"database {database}: no server answers ({type(inner).__name__}); is it started, and is the URL right?",

@@ -1,5 +1,6 @@
 # ruff: noqa: PT012 (what is refused is a transaction, so the block is a transaction)
 import asyncio
+import socket
 import traceback
 
 import asyncpg
@@ -246,6 +247,21 @@ async def test_a_missing_server_and_a_missing_database_are_told_apart(postgres: 
     assert away.value.reason == "connection"
     with pytest.raises(StoreMisuse, match=r'database "none" does not exist'):
         await Database(postgres.url("none"), name="missing").open()
+
+
+async def test_a_server_that_takes_a_connection_and_never_answers_is_passing_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(database_module, "CONNECT_SECONDS_MAX", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        silent = Database(f"postgresql://nobody@127.0.0.1:{mute.getsockname()[1]}/mute", name="mute")
+        with pytest.raises(StoreUnavailable, match=r"database mute: no server answers \(TimeoutError\)") as caught:
+            await silent.open()
+        assert (caught.value.reason, silent.counts.unavailable) == ("connection", 1)
+        # It may be about to come, so it is awaited as one that is not there yet.
+        with pytest.raises(StoreUnavailable):
+            await silent.open(wait_seconds=0.5)
+        assert silent.counts.unavailable > 2
 
 
 async def test_the_clock_and_the_durability_are_the_servers(database: Database) -> None:

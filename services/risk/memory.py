@@ -104,6 +104,8 @@ class Memory:
         self._since_day = self._whole_since = 0
         self._own: dict[int, _Own] = {}
         self._state: LogState | None = None
+        #: The log's epoch when it was begun to be read; 0 before.
+        self._epoch = 0
         self._state_at = self._snapshot_at = 0.0
         self._ready = False
         self._writing: asyncio.Task[None] | None = None
@@ -170,10 +172,7 @@ class Memory:
         now = time.monotonic()
         state = self._state
         if state is None or now - self._state_at > STATE_SECONDS:
-            state = await self._store.log_state(self._after)
-            if not state.has_place:
-                self._begin_anew("the log does not have what was read of it")
-            self._state, self._state_at = state, now
+            state = await self._look(now)
             self._measure(past)
         while True:
             rows = await self._store.read_log(
@@ -205,6 +204,24 @@ class Memory:
         elif now - self._snapshot_at > self._snapshot_seconds and (self._writing is None or self._writing.done()):
             self._snapshot_at = now
             self._writing = asyncio.create_task(self._put(await self._snapshot()))
+
+    async def _look(self, now: float) -> LogState:
+        """Where the log stands; begins anew where it is not the one that was read."""
+        state = await self._store.log_state(self._after)
+        if state.went_back:
+            await self._raise_epoch()
+            state = await self._store.log_state(self._after)
+        if not state.has_place:
+            self._begin_anew("the log does not have what was read of it")
+        elif self._epoch not in (0, state.epoch):
+            # Until the epoch was raised others may have written with lower numbers than were read already.
+            self._begin_anew("the store's transaction numbers went back")
+        self._epoch, self._state, self._state_at = state.epoch, state, now
+        return state
+
+    async def _raise_epoch(self) -> None:
+        if await self._store.raise_epoch_if_numbers_went_back(self._after):
+            _log.warning("HISTORY_EPOCH_RAISED", why="transaction numbers went back; was the database restored?")
 
     def _apply(self, past: Past, row: Logged) -> None:
         place = row.read.place
@@ -245,8 +262,7 @@ class Memory:
             )
 
     async def _begin(self) -> Past:
-        if await self._store.raise_epoch_if_numbers_went_back():
-            _log.warning("HISTORY_EPOCH_RAISED", why="transaction numbers went back; was the database restored?")
+        await self._raise_epoch()
         secret = self._secret or await self._store.secret(SECRET)
         past = Past.begin(secret, self._bounds)
         await self._check_secret(past.hasher.mark)
@@ -255,7 +271,8 @@ class Memory:
             history, tally, moment = await asyncio.to_thread(
                 memory_file.get, self._path, past.hasher.mark, self._bounds
             )
-            if not (await self._store.log_state(moment.read)).has_place:
+            state = await self._store.log_state(moment.read)
+            if not state.has_place or state.went_back or moment.epoch != state.epoch:
                 raise SnapshotError("the store's log is another one than it was made of")
         except FileNotFoundError:
             return past
@@ -264,6 +281,7 @@ class Memory:
             return past
         past.history, past.tally = history, tally
         self._after, self._since_day, self._whole_since = moment.read, moment.since_day, moment.whole_since
+        self._epoch = moment.epoch
         return past
 
     async def _check_secret(self, mark: int) -> None:
@@ -313,7 +331,8 @@ class Memory:
         past = self._past
         assert past is not None
         tally = await asyncio.to_thread(past.tally.snapshot)
-        return memory_file.begin(past.history, tally, Moment(self._after, self._since_day, self._whole_since))
+        moment = Moment(self._after, self._epoch, self._since_day, self._whole_since)
+        return memory_file.begin(past.history, tally, moment)
 
     async def _put(self, snapshot: memory_file.Snapshot) -> None:
         try:

@@ -17,7 +17,7 @@ from services.risk.selection import Tally
 from services.risk.store.log import Place, Read
 
 SNAPSHOT: Final = "history.snapshot"
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _MODE: Final = 0o600
 
 
@@ -26,6 +26,8 @@ class Moment:
     """How far the log had been read when a snapshot began."""
 
     read: Read
+    epoch: int
+    """The log's epoch then, which may be later than that of the row that was read last."""
     since_day: int
     """Day of the log from which on rows may still come."""
     whole_since: int
@@ -36,6 +38,7 @@ class Moment:
         place = self.read.place
         return {
             "format": _FORMAT,
+            "present_epoch": self.epoch,
             "epoch": place.epoch,
             "xid": place.xid,
             "day": self.read.day,
@@ -108,9 +111,10 @@ def get(path: Path, mark: int, bounds: Bounds | None) -> tuple[History, Tally, M
     try:
         tally = Tally.restore(arrays["tally"].tobytes())
         numbers: dict[str, Any] = {
-            name: int(facts[name]) for name in ("epoch", "xid", "day", "since_day", "whole_since")
+            name: int(facts[name])
+            for name in ("present_epoch", "epoch", "xid", "day", "since_day", "whole_since")
         }
         read = Read(Place(numbers["epoch"], numbers["xid"]), numbers["day"], str(facts["stamp"]))
     except (KeyError, ValueError, PackingError) as error:
         raise SnapshotError(f"the file cannot be read: {error}") from None
-    return history, tally, Moment(read, numbers["since_day"], numbers["whole_since"])
+    return history, tally, Moment(read, numbers["present_epoch"], numbers["since_day"], numbers["whole_since"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from services.risk.__main__ import assemble
 from services.risk.assessing import assess_batch
 from services.risk.history import Outcomes, party_keys
 from services.risk.memory import SNAPSHOT
-from services.risk.store.log import Store
+from services.risk.store.log import Place, Store
 from tests.risk.aged import age_log
 from tests.risk.filings import table
 from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
@@ -178,6 +179,54 @@ async def test_numbers_that_went_back_begin_a_new_epoch(
     third = Replica(store, tmp_path / "three", secret=SECRET)
     await third.memory.follow()
     assert await third.counts(parcels(1, 40)) == [6]
+
+
+async def test_a_store_that_was_moved_under_live_replicas_is_read_on_by_all(
+    replica: Replica, store: Store, database: Database, tmp_path: Path
+) -> None:
+    other = Replica(store, tmp_path / "two", secret=SECRET)
+    await replica.assess(parcels(3))
+    for each in (replica, other):
+        await each.memory.follow()
+        await each.memory.snapshot()
+    async with database.transaction() as tx:
+        # As after a dump that was loaded into a new server: what is there has numbers of another one.
+        moved = await tx.raw.fetchrow("update assessed set xid = xid + 1000000000 returning epoch, xid")
+    for each in (replica, other):
+        read = each.memory._after
+        each.memory._after = replace(read, place=Place(moved["epoch"], moved["xid"]))
+        await each.memory.snapshot()
+    # Nobody has noticed yet, and this has a lower number than was read; then the connections break, as they do.
+    await replica.assess(parcels(2, 20))
+    for each in (replica, other):
+        each.memory._state = None
+        await each.memory.follow()
+        assert await each.counts(parcels(1, 40)) == [6]
+    await replica.assess(parcels(1, 60))
+    for each in (replica, other):
+        await each.memory.follow()
+        assert await each.counts(parcels(1, 80)) == [7]
+    # A snapshot from before the epoch was raised lacks what was written until then.
+    again = Replica(store, tmp_path / "two", secret=SECRET)
+    await again.memory.follow()
+    assert await again.counts(parcels(1, 80)) == [7]
+
+
+async def test_numbers_that_went_back_are_noticed_where_the_rows_that_were_read_are_kept_no_more(
+    replica: Replica, store: Store, database: Database
+) -> None:
+    await replica.assess(parcels(3))
+    await replica.memory.follow()
+    async with database.transaction() as tx:
+        await tx.raw.execute("delete from assessed")
+    read = replica.memory._after
+    replica.memory._after = replace(read, place=Place(read.place.epoch, read.place.xid + 10**9), day=1)
+    replica.memory._state = None
+    await replica.memory.follow()
+    await replica.assess(parcels(2, 20))
+    await replica.memory.follow()
+    assert (await store.log_state(replica.memory._after)).epoch == 2
+    assert await replica.counts(parcels(1, 40)) == [3]
 
 
 async def test_the_secret_of_a_deployment_is_made_once(store: Store) -> None:

@@ -82,13 +82,19 @@ from (
 ) found order by found.epoch, found.xid
 """  # noqa: S608  # numbers and expressions of our own
 
+# Whether the log, or who has read it up to a place, has numbers that no transaction can have had yet.
+_WENT_BACK: Final = f"""(select (present.epoch = {{epoch}} and {{xid}} >= present.next) or exists (select from assessed log
+    where log.day >= {TODAY} - {LOG_DAYS} and log.epoch = present.epoch and log.xid >= present.next)
+    from (select max(epoch) as epoch, pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next from assessed_epoch) present)"""  # noqa: S608
+
 _STATE: Final = f"""
 select (select max(epoch) from assessed_epoch) as epoch, {TODAY} as day,
     floor(extract(epoch from greatest(
         (select min(begun_at) from assessed_epoch), to_timestamp(({TODAY} - {LOG_DAYS}) * 86400.0)
     )) * 1000000)::bigint as began,
     ($1 < {TODAY} - {LOG_DAYS} or exists (select from assessed read where read.day = $1 and read.epoch = $2
-        and read.xid = $3 and read.stamp = $4::text::uuid)) as has_place
+        and read.xid = $3 and read.stamp = $4::text::uuid)) as has_place,
+    {_WENT_BACK.format(epoch="$2", xid="$3")} as went_back
 """  # noqa: S608  # numbers and expressions of our own
 
 _NEWEST: Final = f"""
@@ -144,6 +150,8 @@ class LogState:
     """Since when all that was assessed is in the log, microseconds since 1970: since it was begun, or the first day that is kept."""
     has_place: bool
     """Whether the log has the row that the asker read last; a row of a day that is not kept any more counts as there."""
+    went_back: bool = False
+    """Whether transactions get numbers again that the log, or the asker, has already: `raise_epoch_if_numbers_went_back`."""
 
 
 class Entry(Protocol):
@@ -273,7 +281,7 @@ class Store:
         """Where the log stands now, for who has read it so far."""
         async with self._database.connection() as reader:
             row = await reader.raw.fetchrow(_STATE, read.day, read.place.epoch, read.place.xid, read.stamp)
-        return LogState(row["epoch"], row["day"], row["began"], row["has_place"])
+        return LogState(row["epoch"], row["day"], row["began"], row["has_place"], row["went_back"])
 
     async def read_log(
         self, after: Read, *, epoch: int, since_day: int, own: Sequence[int], rows_max: int
@@ -304,14 +312,17 @@ class Store:
             row = await reader.raw.fetchrow(_NEWEST)
         return None if row is None else (row["record"], row["outcomes"])
 
-    async def raise_epoch_if_numbers_went_back(self) -> bool:
-        """Begin a new epoch where the log has numbers that no transaction can have had yet."""
+    async def raise_epoch_if_numbers_went_back(self, read: Read = START) -> bool:
+        """Begin a new epoch where the log, or who has read it so far, has numbers that no transaction can have had yet."""
         async with self._database.transaction() as tx:
+            if not await tx.raw.fetchval(f"select {_WENT_BACK.format(epoch=read.place.epoch, xid=read.place.xid)}"):
+                return False
+            # Who is still to commit a row with the former epoch is awaited, so that nothing is added to it later on.
+            await tx.raw.execute("lock table assessed in share row exclusive mode")
             raised = await tx.raw.fetchval(
-                "insert into assessed_epoch (epoch, reason) select present.epoch + 1, 'transaction numbers went back' "
-                "from (select max(epoch) as epoch from assessed_epoch) present where exists (select from assessed log "
-                "where log.epoch = present.epoch and log.xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint) "
-                "on conflict do nothing returning epoch"
+                "insert into assessed_epoch (epoch, reason) select max(epoch) + 1, 'transaction numbers went back' "
+                f"from assessed_epoch having {_WENT_BACK.format(epoch=read.place.epoch, xid=read.place.xid)} "
+                "returning epoch"
             )
         return raised is not None
 

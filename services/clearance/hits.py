@@ -17,30 +17,38 @@ _LISTED: Final = risk_pb2.FINDING_KIND_LISTED_PARTY
 
 
 def with_hits(findings: Ragged, more: Ragged) -> tuple[Ragged, IntArray]:
-    """Add to the findings of n consignments the hits that are not among them; gives the findings, and how many were added to each, shape (n,).
+    """Add to the findings of n consignments the hits that are not among them; gives the findings, and how many of each are new, shape (n,).
 
     A hit is known by party, list and entry, whatever the version of the list: the same hit told again, by a replay or of a newer list, adds nothing.
+    One that advises a higher lane than before is new, and takes the place of the weaker: who released that one has not seen it.
     """
     found, fresh = findings.values, more.values
     assert isinstance(found, Table)
     assert isinstance(fresh, Table)
-    known, told = _keys(found), _keys(fresh)
+    keys = _keys(found) + _keys(fresh)
+    lanes = [*found.ints("lane").filled(0).tolist(), *fresh.ints("lane").filled(0).tolist()]
     rows = len(findings.lengths)
     order: list[int] = []
-    added = np.zeros(rows, np.int64)
+    lengths, new = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
     for row in range(rows):
-        own = range(*findings.span(row).indices(found.rows))
-        seen = {known[place] for place in own}
-        order.extend(own)
-        for place in range(*more.span(row).indices(fresh.rows)):
-            if told[place] not in seen:
-                seen.add(told[place])
-                order.append(found.rows + place)
-                added[row] += 1
-    if not added.any():
-        return findings, added
+        kept = list(range(*findings.span(row).indices(found.rows)))
+        at = {keys[place]: number for number, place in enumerate(kept)}
+        for place in range(found.rows, found.rows + fresh.rows)[more.span(row)]:
+            number = at.get(keys[place])
+            if number is None:
+                at[keys[place]] = len(kept)
+                kept.append(place)
+            elif keys[place][0] == "listed" and lanes[place] > lanes[kept[number]]:
+                kept[number] = place
+            else:
+                continue
+            new[row] += 1
+        order += kept
+        lengths[row] = len(kept)
+    if not new.any():
+        return findings, new
     both = Table.concat([found, fresh])
-    return Ragged.of_lengths(findings.lengths + added, both.take(np.array(order, np.int64))), added
+    return Ragged.of_lengths(lengths, both.take(np.array(order, np.int64))), new
 
 
 def only_listed(findings: Ragged, rows: BoolArray) -> Ragged:

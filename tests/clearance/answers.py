@@ -75,7 +75,7 @@ def answering(tell: dict[str, Told]) -> Callable[[Table], Table]:
     return answer
 
 
-def _findings(reasons: Sequence[str], secret: Sequence[bool], entries: Sequence[str] = ()) -> Table:
+def _findings(reasons: Sequence[str], secret: Sequence[bool], entries: Sequence[str] = (), *, lane: int = 4) -> Table:
     count = len(reasons)
     return Table(
         schema_of(risk_pb2.AssessmentColumns).children["findings"],
@@ -86,7 +86,7 @@ def _findings(reasons: Sequence[str], secret: Sequence[bool], entries: Sequence[
             "points": Ints.constant(400, count),
             "item_number": Ints.constant(1, count),
             "reason": Strings.of(reasons),
-            "lane": Ints.constant(4, count),
+            "lane": Ints.constant(lane, count),
             "sentence": Strings.of([SENTENCE if each else "An open sentence." for each in secret]),
             "confidential": Bools.of(list(secret)),
             "kind": Ints.of([4 if each else 1 for each in secret]),
@@ -100,11 +100,11 @@ def _findings(reasons: Sequence[str], secret: Sequence[bool], entries: Sequence[
 
 
 def screening(
-    filed: Table, entries: Sequence[str] = ("6908555",), *, version: int = 1, at: int = ACCEPTED_AT
+    filed: Table, entries: Sequence[str] = ("6908555",), *, version: int = 1, at: int = ACCEPTED_AT, lane: int = 4
 ) -> FeedBatch:
-    """Tell hits of filings as risk's feed does: one a consignment and entry of the list."""
+    """Tell hits of filings as risk's feed does: one a consignment and entry of the list, advising a lane."""
     rows, count = filed.rows, len(entries)
-    findings = _findings([SECRET] * rows * count, [True] * rows * count, list(entries) * rows)
+    findings = _findings([SECRET] * rows * count, [True] * rows * count, list(entries) * rows, lane=lane)
     table = Table.of(
         ScreeningColumns,
         rows,

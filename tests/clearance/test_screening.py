@@ -74,6 +74,26 @@ async def test_the_same_hits_again_change_nothing_and_do_not_undo_an_officers_re
     assert await entries(desk, mrn) == ["6908555", "7"]
 
 
+async def test_a_hit_that_became_stronger_holds_again_in_the_place_of_the_weaker_that_an_officer_released(
+    desk: Desk,
+) -> None:
+    filed = filings(["GREEN-1"])
+    (mrn,) = mrns(filed)
+    await desk.consume(filed)
+    await hear(desk, screening(filed, ("7", "6908555"), lane=3))
+    await act(desk, Event.OFFICER_RELEASED, [mrn])
+    await hear(desk, screening(filed, ("6908555",), lane=4))
+    states = await desk.states([mrn])
+    assert told_of(states) == [(State.HELD, 4, Change.LISTED, True)]
+    assert states.ints("lane").values.tolist() == [4]
+    assert await entries(desk, mrn) == ["7", "6908555"]
+    assert states.child("findings").ints("lane").values.tolist() == [3, 4]
+    # The weaker one, told again, changes nothing.
+    await hear(desk, screening(filed, lane=3))
+    assert told_of(await desk.states([mrn])) == [(State.HELD, 4, Change.LISTED, True)]
+    await check_versions(desk)
+
+
 async def test_goods_that_were_released_are_not_held_but_to_be_audited_and_nobody_outside_hears_of_it(
     desk: Desk,
 ) -> None:

@@ -116,6 +116,8 @@ class RiskService(RiskServiceServicer):
                     asked.cancel()
                 if request.purpose == pb.PURPOSE_CLEARANCE:
                     past.seeds.update(await self._seeds.of(days_of_seeds(in_force.selection, known, consignments)))
+                # Meanwhile history may have been begun anew, and would know nothing now.
+                past = await self._memory.past()
                 content = request.consignments.SerializeToString()
                 assessed = assess_batch(in_force, consignments, request.purpose, known, past, seen, content)
             except MalformedColumns as error:

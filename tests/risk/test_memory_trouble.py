@@ -21,10 +21,12 @@ from services.risk.history import Hasher, Outcomes
 from services.risk.history.packing import pack
 from services.risk.memory import SNAPSHOT, Memory
 from services.risk.past import derived
+from services.risk.service import RiskService
 from services.risk.store.log import Store
 from tests.risk.aged import age_log
-from tests.risk.replicas import CLEARANCE, SECRET, Replica, parcels
+from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
 from tests.risk.test_parties import in_force
+from tests.risk.test_service import request
 
 OTHER = b"another secret of tests"
 
@@ -133,6 +135,28 @@ async def test_while_another_log_is_read_nothing_is_assessed(
     await replica.memory.follow()
     assert refused == ["HISTORY_NOT_READ"]
     assert await replica.counts(parcels(1, 40)) == [4]
+
+
+async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(replica: Replica, store: Store) -> None:
+    await replica.assess(parcels(3))
+    await replica.memory.follow()
+    original = store.known
+
+    async def meanwhile(*arguments: Any, **more: Any) -> Any:
+        known = await original(*arguments, **more)
+        replica.memory._begin_anew("a test says so")
+        return known
+
+    store.known = meanwhile  # type: ignore[method-assign]
+    other: Any = None
+    service = RiskService(store, replica.memory, in_force, other, other, seeds_told_after_days=1)
+    with pytest.raises(Refusal) as refused:
+        await service.Assess(request(parcels(1, 40), LOADING), other)
+    assert refused.value.reason == "HISTORY_NOT_READ"
+    store.known = original  # type: ignore[method-assign]
+    await replica.memory.follow()
+    assert (await store.known(parcels(1, 40))).new.tolist() == [True], "nothing was settled"
+    assert await replica.counts(parcels(1, 60)) == [4]
 
 
 async def test_a_batch_that_the_store_lost_after_its_commit_is_not_counted_for_ever(

@@ -25,7 +25,7 @@ from services.risk.past import Known, Past
 from services.risk.rules import RuleSet
 from services.risk.scoring import More, assess
 from services.risk.screening.index import Index
-from services.risk.screening.parties import LEVELS, MatchLevels, screen_parties, versions_of
+from services.risk.screening.parties import LEVELS, MatchLevels, Met, meet_parties, versions_of
 from services.risk.selecting import Chosen, choose, recommend
 from services.risk.selection import NewlyDrawn, Parameters, TallyRecord
 
@@ -110,11 +110,29 @@ class Seen:
     """Findings of goods controls and of screening."""
 
 
-def see(in_force: InForce, table: Table, purpose: int) -> Seen:
-    """Judge the goods and screen the parties of a batch of consignments."""
+@dataclass(frozen=True)
+class Looked:
+    """What was seen at once; the screening of parties may be long work and is only begun."""
+
+    facts: Facts
+    goods: More
+    met: Met
+
+    def seen(self) -> Seen:
+        """End the screening. Touches nothing but what stands here, so that it may run in a thread."""
+        return Seen(self.facts, (self.goods, self.met.more()))
+
+
+def look(in_force: InForce, table: Table, purpose: int) -> Looked:
+    """Judge the goods of a batch of consignments and begin to screen its parties."""
     facts = Facts(table, in_force.rules.rates)
     goods = judge_goods(in_force.controls, table, facts, STAGES[purpose])
-    return Seen(facts, (goods, screen_parties(in_force.index, table, in_force.match)))
+    return Looked(facts, goods, meet_parties(in_force.index, table, in_force.match))
+
+
+def see(in_force: InForce, table: Table, purpose: int) -> Seen:
+    """Judge the goods and screen the parties of a batch of consignments."""
+    return look(in_force, table, purpose).seen()
 
 
 def assess_batch(

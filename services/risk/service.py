@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
@@ -18,7 +19,7 @@ from libs.telemetry import counter, span
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
-from services.risk.assessing import InForce, assess_batch, see
+from services.risk.assessing import InForce, assess_batch, look
 from services.risk.goods.answers import LINES_MAX, check_goods
 from services.risk.learning.opinion import Opinion
 from services.risk.memory import Memory
@@ -110,7 +111,9 @@ class RiskService(RiskServiceServicer):
                 # The question is on its way while the work is done that needs no answer to it.
                 asked = await self._store.ask(consignments)
                 try:
-                    seen = see(in_force, consignments, request.purpose)
+                    looked = look(in_force, consignments, request.purpose)
+                    # Long work in a thread: nobody can make others wait by filing names that are listed.
+                    seen = await asyncio.to_thread(looked.seen) if looked.met.long else looked.seen()
                     known = await asked
                 finally:
                     asked.cancel()

@@ -17,13 +17,13 @@ sys.path.insert(0, str(ROOT))
 
 from rapidfuzz import fuzz, process  # noqa: E402
 
-from services.risk.screening.delta import Screener, screen_again  # noqa: E402
+from services.risk.screening.delta import Screener  # noqa: E402
 from services.risk.screening.index import Index, build  # noqa: E402
 from services.risk.screening.lists import Kind, ListVersion, PartyList  # noqa: E402
 from services.risk.screening.matching import THRESHOLD, screen  # noqa: E402
 from services.risk.screening.names import normalise  # noqa: E402
 from tests.risk.screening.queries import Query, no_match, put_together, un_queries  # noqa: E402
-from tests.risk.screening.support import NAMES, ofac, un  # noqa: E402
+from tests.risk.screening.support import NAMES, again, ofac, un  # noqa: E402
 from tests.risk.screening.typos import mistyped  # noqa: E402
 
 BATCH = 1000
@@ -130,9 +130,9 @@ def main() -> None:
     figures.figure("screening_build_ms", [each * 1e3 for each in whole], "ms")
     delta = screener.take(changed(treasury, runs + 1))
     former = nobody + put_together(0 if how.quick else 30_000, 9)
-    again = timed(lambda _: screen_again(screener.index, delta, former), min(how.runs, 8))
+    seconds = timed(lambda _: again(screener.index, delta).screen(former), min(how.runs, 8))
     figures.figure(
-        "screening_again_us", [each * 1e6 / len(former) for each in again], "us per name", coming=len(delta.coming)
+        "screening_again_us", [each * 1e6 / len(former) for each in seconds], "us per name", coming=len(delta.coming)
     )
 
 

@@ -10,9 +10,10 @@ import pytest
 
 from libs.telemetry.metrics import REGISTRY
 from services.risk.screening.cleared import load_cleared
+from services.risk.screening.delta import Delta
 from services.risk.screening.in_force import Lists
-from services.risk.screening.list_files import read_index
-from services.risk.screening.lists import ListRefused
+from services.risk.screening.list_files import ListFile, read_lists_file
+from services.risk.screening.lists import ListRefused, PartyList, digest
 from services.risk.screening.matching import screen
 
 HEAD = "id,kind,name,aliases,weak_aliases,countries,identifiers\n"
@@ -84,6 +85,60 @@ def test_a_broken_list_keeps_the_one_in_force_and_raises_the_alarm_until_a_sound
     assert refused("OWN") == 0
 
 
+async def test_a_look_that_fails_unexpectedly_is_made_again_and_the_alarm_ends_with_a_good_one(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = directory / "lists.yaml"
+    write(index, text=index.read_text() + "  - {name: SEAT, kind: own, files: [seat.csv]}\n")
+    write(directory / "seat.csv", "Marvin Android")
+    lists = Lists(directory)
+    sound = ListFile.load
+
+    def fails(file: ListFile) -> PartyList:
+        if file.text.name == "OWN":
+            raise MemoryError
+        return sound(file)
+
+    monkeypatch.setattr(ListFile, "load", fails)
+    write(directory / "own.csv", *NAMES, "Fenchurch Rickmansworth")
+    write(directory / "seat.csv", "Marvin Android", "Ford Prefect")
+    # The list after it is taken all the same.
+    assert len(lists.look()) == 1
+    assert hit(lists, "Ford Prefect")
+    assert refused("OWN") == 1
+    monkeypatch.setattr(ListFile, "load", sound)
+    assert len(lists.look()) == 1
+    assert hit(lists, "Fenchurch Rickmansworth")
+    assert refused("OWN") == 0
+
+
+async def test_the_alarm_of_a_failed_look_ends_and_that_of_a_refused_lists_yaml_does_not(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists, looks = Lists(directory), 0
+    stop = asyncio.Event()
+    sound = lists.look
+
+    def look() -> list[Delta]:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise MemoryError
+        assert refused("ALL") == 1
+        try:
+            return sound()
+        finally:
+            stop.set()
+
+    monkeypatch.setattr(lists, "look", look)
+    await lists.watch(stop, 0.001)
+    assert (looks, refused("ALL")) == (2, 0)
+    write(directory / "lists.yaml", text="format: 2\n")
+    for _ in range(2):
+        sound()
+        assert refused("ALL") == 1
+
+
 def test_a_list_that_vanishes_stays_in_force(directory: Path) -> None:
     lists = Lists(directory)
     (directory / "own.csv").unlink()
@@ -142,7 +197,7 @@ async def test_changes_are_taken_in_the_background(directory: Path) -> None:
 def test_an_index_with_a_mistake_is_refused_with_its_line(tmp_path: Path, text: str, told: str) -> None:
     (tmp_path / "lists.yaml").write_text(text)
     with pytest.raises(ListRefused, match=told):
-        read_index(tmp_path)
+        read_lists_file(tmp_path)
 
 
 def test_at_start_a_broken_list_is_refused(directory: Path) -> None:
@@ -271,6 +326,23 @@ def test_cleared_pairs_are_a_version_of_their_own_and_a_broken_file_changes_noth
     assert lists.state.coming_since(first) == {"OWN": {"1"}}
     # A version of the pairs that this process never had: all may hit anew.
     assert lists.state.coming_since(first.replace(":2026-11-20:", ":2026-01-01:")) == {"OWN": None}
+
+
+def test_digest_and_pairs_are_of_one_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cleared.yaml"
+    path.write_text(PAIR)
+    read = Path.read_bytes
+
+    def replaced_meanwhile(path: Path) -> bytes:
+        content = read(path)
+        path.write_text("format: 1\npairs: []\n")
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", replaced_meanwhile)
+    pairs = load_cleared(path)
+    assert pairs.version is not None
+    assert pairs.version.digest == digest(PAIR.encode())
+    assert len(pairs.pairs) == 1
 
 
 def test_at_start_a_broken_file_of_pairs_clears_nobody(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -11,18 +12,23 @@ import pytest
 from libs.columns import Ints, Table
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import PROFILES
-from services.risk.assessing import InForce, assess_batch
+from services.risk.assessing import InForce, assess_batch, look
 from services.risk.goods.controls import load_controls
+from services.risk.screening import explaining
 from services.risk.screening.cleared import CLEARED, ClearedPairs, Pair
 from services.risk.screening.delta import Screener
 from services.risk.screening.index import Index, build
-from services.risk.screening.list_files import read_index
+from services.risk.screening.list_files import read_lists_file
 from services.risk.screening.lists import Entry, Kind, Name, Quality
-from services.risk.screening.matching import STRONG
+from services.risk.screening.matching import STRONG, Batch, read_batch
 from services.risk.screening.parties import (
+    ENTRIES_TOLD_MAX,
     EXPLANATION_MAX,
+    HITS_MANY,
+    NAMES_MANY,
     POINTS_WEAK,
     MatchLevels,
+    Met,
     screen_parties,
     versions_of,
 )
@@ -32,7 +38,7 @@ from tests.risk.screening.support import entry, version
 
 @cache
 def shipped() -> Index:
-    return Screener([each.load() for each in read_index(PROFILES / "lists").values()]).index
+    return Screener([each.load() for each in read_lists_file(PROFILES / "lists").lists.values()]).index
 
 
 @cache
@@ -209,6 +215,34 @@ def test_a_pair_that_is_narrowed_clears_only_the_party_that_was_looked_at(
         {"consignor": {**name, **party}}, {"consignor": {**name, **elsewhere}}, {"consignee": name}, index=index
     )
     assert answer.ragged("findings").lengths.tolist() == [0, 1, 1]
+
+
+def test_names_are_read_once_a_batch_however_many_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"Zorvath {letter}kelmendar" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    index = build([(version(entries=len(names)), [entry(str(number), name) for number, name in enumerate(names)])])
+    read: list[int] = []
+
+    def counts(index: Index, names: Sequence[str]) -> Batch:
+        read.append(len(names))
+        return read_batch(index, names)
+
+    monkeypatch.setattr(explaining, "read_batch", counts)
+    assessments = assessed(*({"consignor": {"name": name}, "buyer": {"name": name}} for name in names), index=index)
+    assert assessments.ragged("findings").lengths.min() >= 2
+    assert read == [len(names)]
+
+
+def test_much_screening_is_begun_and_left_to_a_thread_and_little_is_not() -> None:
+    def met(*names: str, index: Index) -> Met:
+        return look(replace(in_force(), index=index), table([{"buyer": {"name": each}} for each in names]), 1).met
+
+    hits = build([(version(), [entry(str(number), "Zorvath Kelmendar") for number in range(HITS_MANY)])])
+    assert met("Zorvath Kelmendar", index=hits).long
+    few = build([(version(), [entry(str(number), "Zorvath Kelmendar") for number in range(HITS_MANY - 3)])])
+    assert not met("Zorvath Kelmendar", index=few).long
+    many = met(*(f"Honest {number}" for number in range(NAMES_MANY)), "Zorvath Kelmendar", index=few)
+    assert many.long
+    assert many.more().owners.tolist() == [NAMES_MANY] * ENTRIES_TOLD_MAX
 
 
 def test_hits_are_for_officers_alone_and_tell_what_found_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +25,10 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.risk.__main__ import assemble
+from services.risk.assessing import Looked, Seen
 from services.risk.rules import RuleSet
 from services.risk.scoring import assess
+from services.risk.screening.parties import HITS_MANY
 from services.risk.store.log import Store
 from tests.risk.filings import PROFILE, first_light, table
 
@@ -75,6 +78,28 @@ async def test_a_batch_is_assessed_in_its_order(risk: Running) -> None:
         "GIFT_FROM_FIRM",
         "LISTED_PARTY",
     ]
+
+
+async def test_a_batch_full_of_listed_names_is_screened_beside_the_loop(
+    risk: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+    seen = Looked.seen
+
+    def noted(looked: Looked) -> Seen:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return seen(looked)
+
+    monkeypatch.setattr(Looked, "seen", noted)
+    # Each is another spelling of a name that the shipped list has.
+    names = [f"Quillan Drasthova {letter}" for letter in "abcdefghijklmnopqrstuvwxyzäöü"]
+    names += [f"{letter} Quillan Drasthova" for letter in "éèêëàâîïôùûçñæœøåþðšžčđ"]
+    caller = await stub(risk)
+    answer = await caller.Assess(request(table([{"consignor": {"name": name}} for name in names])), timeout=10)
+    lanes = Table.decode(answer.assessments).ints("lane").values
+    assert (lanes >= pb.LANE_YELLOW).sum() >= HITS_MANY
+    await caller.Assess(request(table([{"consignor": {"name": names[0]}}], first_mrn=1000)), timeout=10)
+    assert threads == [False, True]
 
 
 async def test_a_repeat_gets_the_first_answer_whatever_it_says_now(risk: Running) -> None:

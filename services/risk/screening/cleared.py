@@ -88,7 +88,8 @@ def load_cleared(path: Path) -> ClearedPairs:
     """Read a file of pairs; raises ListRefused with file, line and reason."""
     try:
         content = path.read_bytes()
-        file = YamlFile(path)
+        # Pairs and digest of one read: the file may be replaced meanwhile.
+        file = YamlFile(path, content)
         read = msgspec.convert(file.data, _File)
     except OSError as error:
         raise ListRefused(f"{path}: the file cannot be read: {error.strerror}") from None

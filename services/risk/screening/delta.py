@@ -87,12 +87,6 @@ class Screener:
         return delta
 
 
-def screen_again(index: Index, delta: Delta, names: Sequence[str], threshold: int = THRESHOLD) -> Hits:
-    """Screen names that were screened before against what has come with a delta; `index` is the one after it."""
-    coming = {delta.version.source: frozenset(entry.id for entry in delta.coming)}
-    return Again(index, coming).screen(names, threshold)
-
-
 class Again:
     """Screens names that were screened before against entries that have come since, with the scores of a full screening.
 

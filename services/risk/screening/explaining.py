@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
 from rapidfuzz.distance import OSA
 
 from services.risk.screening.index import Index
 from services.risk.screening.lists import Quality
-from services.risk.screening.matching import INITIAL, read_batch, scores
+from services.risk.screening.matching import INITIAL, read_batch
 from services.risk.screening.names import canonical_words, normalise
 
 SAME: Final = "the same"
@@ -55,76 +55,82 @@ class Explanation:
     only_screened: tuple[str, ...]
     """Tokens of the screened name that meet none."""
     only_listed: tuple[str, ...]
-    transliterated: tuple[str, str] | None
-    """The screened name in the letters in which it was compared, and the listed one; None if both were in ASCII."""
-
-    def sentence(self) -> str:
-        """The explanation in words."""
-        parts = [f"{each.token} is {each.listed}: {each.how}" for each in self.meetings]
-        if self.only_screened:
-            parts.append(f"only in the screened name: {', '.join(self.only_screened)}")
-        if self.only_listed:
-            parts.append(f"only in the listed name: {', '.join(self.only_listed)}")
-        if self.transliterated:
-            parts.append(f"compared as {self.transliterated[0]} and {self.transliterated[1]}")
-        return f"{self.score} of 1000 for {self.listed_name} ({self.version}, entry {self.entry}): " + "; ".join(parts)
 
 
-def explain(index: Index, name: str, listed: int, score: int | None = None) -> Explanation:
-    """Explain a hit of `name` on the listed name in that row of the index; `score` is the hit's, or is computed."""
-    batch = read_batch(index, [name])
-    if score is None:
-        score = int(scores(index, batch, np.zeros(1, np.int64), np.array([listed]))[0])
-    entry = int(index.names.entry[listed])
-    written = index.name_text(listed)
-    mine, theirs = normalise([name, written])
-    words = _by_token(name, mine)
-    listed_words = _by_token(written, theirs)
-    tokens = index.vocabulary.tokens
-    here = set(index.names.tokens[index.names.starts[listed] : index.names.starts[listed + 1]].tolist())
-    pairs = [
-        (nearness, batch.tokens.texts[batch.token[occurrence]], tokens[other])
-        for occurrence, other, nearness in zip(
-            batch.near_occurrence.tolist(), batch.near_listed.tolist(), batch.nearness.tolist(), strict=True
+class Explainer:
+    """Explains hits of a batch of names: each name, and each listed one that is met, is read once for all its hits."""
+
+    def __init__(self, index: Index, names: Sequence[str], listed: Sequence[int]) -> None:
+        """Prepare for hits of these names on listed ones, by their rows in the index."""
+        self._index = index
+        self._batch = read_batch(index, names)
+        self._words = _words_of(names)
+        rows = list(dict.fromkeys(listed))
+        written = [index.name_text(row) for row in rows]
+        self._listed = dict(zip(rows, zip(written, _words_of(written), strict=True), strict=True))
+
+    def explain(self, name: int, listed: int, score: int) -> Explanation:
+        """Explain a hit of the name in that row of the batch, with its score, on a listed one."""
+        index = self._index
+        entry = int(index.names.entry[listed])
+        written, listed_words = self._listed[listed]
+        words = self._words[name]
+        pairs, weight = self._near(name, listed)
+        meetings: list[Meeting] = []
+        met_mine: set[str] = set()
+        met_theirs: set[str] = set()
+        for nearness, token, other in sorted(pairs, key=lambda pair: (-pair[0], -weight[pair[2]], pair[1], pair[2])):
+            # Each token is told once with its nearest, on whichever side it is still open.
+            if token in met_mine and other in met_theirs:
+                continue
+            met_mine.add(token)
+            met_theirs.add(other)
+            how = _how(token, other, words[token], listed_words[other])
+            meetings.append(Meeting(words[token], listed_words[other], how, nearness, weight[other]))
+        if index.name_person[listed]:
+            for token in sorted(words.keys() - met_mine):
+                for other in sorted(listed_words.keys() - met_theirs, key=lambda each: -weight[each]):
+                    if token[0] == other[0] and (len(token) == 1) != (len(other) == 1):
+                        met_mine.add(token)
+                        met_theirs.add(other)
+                        meetings.append(Meeting(words[token], listed_words[other], AN_INITIAL, INITIAL, weight[other]))
+                        break
+        return Explanation(
+            version=index.version_of(entry).id,
+            entry=index.entries[entry].id,
+            listed_name=written,
+            quality=index.entries[entry].names[int(index.names.place[listed])].quality,
+            score=score,
+            meetings=tuple(sorted(meetings, key=lambda meeting: (-meeting.weight, meeting.listed, meeting.token))),
+            only_screened=tuple(word for token, word in words.items() if token not in met_mine),
+            only_listed=tuple(word for token, word in listed_words.items() if token not in met_theirs),
         )
-        if other in here
+
+    def _near(self, name: int, listed: int) -> tuple[list[tuple[int, str, str]], dict[str, float]]:
+        """Nearness of the name's tokens and the listed ones that they are near to, and what each listed token weighs."""
+        index, batch = self._index, self._batch
+        tokens = index.vocabulary.tokens
+        here = index.names.tokens[index.names.starts[listed] : index.names.starts[listed + 1]].tolist()
+        near = slice(int(batch.near_starts[name]), int(batch.near_starts[name + 1]))
+        pairs = [
+            (nearness, batch.tokens.texts[batch.token[occurrence]], tokens[other])
+            for occurrence, other, nearness in zip(
+                batch.near_occurrence[near].tolist(),
+                batch.near_listed[near].tolist(),
+                batch.nearness[near].tolist(),
+                strict=True,
+            )
+            if other in here
+        ]
+        return pairs, {tokens[token]: float(index.token_weight[token]) for token in here}
+
+
+def _words_of(names: Sequence[str]) -> list[dict[str, str]]:
+    """For each name, by token that is compared, the word that it was made of."""
+    return [
+        dict(zip(tokens, normalised.split(), strict=False))
+        for tokens, normalised in zip(canonical_words(names), normalise(names), strict=True)
     ]
-    weight = {tokens[token]: float(index.token_weight[token]) for token in here}
-    meetings: list[Meeting] = []
-    met_mine: set[str] = set()
-    met_theirs: set[str] = set()
-    for nearness, token, other in sorted(pairs, key=lambda pair: (-pair[0], -weight[pair[2]], pair[1], pair[2])):
-        # Each token is told once with its nearest, on whichever side it is still open.
-        if token in met_mine and other in met_theirs:
-            continue
-        met_mine.add(token)
-        met_theirs.add(other)
-        how = _how(token, other, words[token], listed_words[other])
-        meetings.append(Meeting(words[token], listed_words[other], how, nearness, weight[other]))
-    if index.name_person[listed]:
-        for token in sorted(words.keys() - met_mine):
-            for other in sorted(listed_words.keys() - met_theirs, key=lambda each: -weight[each]):
-                if token[0] == other[0] and (len(token) == 1) != (len(other) == 1):
-                    met_mine.add(token)
-                    met_theirs.add(other)
-                    meetings.append(Meeting(words[token], listed_words[other], AN_INITIAL, INITIAL, weight[other]))
-                    break
-    return Explanation(
-        version=index.version_of(entry).id,
-        entry=index.entries[entry].id,
-        listed_name=written,
-        quality=index.entries[entry].names[int(index.names.place[listed])].quality,
-        score=score,
-        meetings=tuple(sorted(meetings, key=lambda meeting: (-meeting.weight, meeting.listed, meeting.token))),
-        only_screened=tuple(word for token, word in words.items() if token not in met_mine),
-        only_listed=tuple(word for token, word in listed_words.items() if token not in met_theirs),
-        transliterated=None if name.isascii() and written.isascii() else (mine, theirs),
-    )
-
-
-def _by_token(name: str, normalised: str) -> dict[str, str]:
-    """For each token that is compared, the word that it was made of."""
-    return dict(zip(canonical_words([name])[0], normalised.split(), strict=False))
 
 
 def _how(token: str, other: str, word: str, listed_word: str) -> str:

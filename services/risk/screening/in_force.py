@@ -88,6 +88,7 @@ class Lists:
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
         self._lists: dict[str, PartyList] = {}
         self._index_stamp = stamp(directory / INDEX)
+        self._index_refused = False
         self._file = self._begin()
         self._screener = Screener(list(self._lists.values()))
         self._state = State(self._screener.index)
@@ -119,6 +120,7 @@ class Lists:
             if not kept:
                 raise
             self._refuse(ALL, error)
+            self._index_refused = True
             readable = False
             file = ListsFile({}, {}, None)
         for name, each in file.lists.items():
@@ -148,6 +150,8 @@ class Lists:
         self._look_at_index()
         deltas = self._look_at_lists()
         self._look_at_pairs()
+        # What went wrong in an earlier look has not done so again; a lists.yaml that is refused still is.
+        _refused.labels(ALL).set(self._index_refused)
         return deltas
 
     def _look_at_lists(self) -> list[Delta]:
@@ -156,19 +160,31 @@ class Lists:
             stamps = file.stamps
             if stamps == self._stamps.get(name):
                 continue
-            self._stamps[name] = stamps
             try:
-                loaded = file.load()
-                if (before := self._lists.get(name)) is not None and before.version == loaded.version:
-                    _refused.labels(name).set(0)
-                    continue
-                delta = self._screener.take(loaded, share_least=file.text.share_least_percent / 100)
-            except ListRefused as error:
-                self._refuse(name, error)
+                delta = self._look_at_list(name, file)
+            except Exception as error:  # whatever a file holds: the other lists are looked at, and this one again
+                why = f"{name}: {type(error).__name__}: {error}; it is read again at each look"
+                self._refuse(name, ListRefused(why))
                 continue
-            self._take(file, loaded, delta)
-            deltas.append(delta)
+            # Noted only now: what ended otherwise than by a verdict on the file is tried again.
+            self._stamps[name] = stamps
+            if delta is not None:
+                deltas.append(delta)
         return deltas
+
+    def _look_at_list(self, name: str, file: ListFile) -> Delta | None:
+        """Take the list where it is sound and another than the one in force."""
+        try:
+            loaded = file.load()
+            if (before := self._lists.get(name)) is not None and before.version == loaded.version:
+                _refused.labels(name).set(0)
+                return None
+            delta = self._screener.take(loaded, share_least=file.text.share_least_percent / 100)
+        except ListRefused as error:
+            self._refuse(name, error)
+            return None
+        self._take(file, loaded, delta)
+        return delta
 
     def _take(self, file: ListFile, loaded: PartyList, delta: Delta) -> None:
         name = file.text.name
@@ -210,16 +226,17 @@ class Lists:
         stamps = () if path is None else (stamp(path),)
         if stamps == self._stamps.get(CLEARED, ()):
             return
-        self._stamps[CLEARED] = stamps
         before = self._state.index.cleared
         try:
             pairs = ClearedPairs() if path is None else load_cleared(path)
         except ListRefused as error:
+            self._stamps[CLEARED] = stamps
             _refused.labels(CLEARED).set(1)
             _log.error(
                 "LIST_REFUSED", list=CLEARED, why=str(error), in_force=before.version.id if before.version else ""
             )
             return
+        self._stamps[CLEARED] = stamps
         _refused.labels(CLEARED).set(0)
         if pairs.version == before.version:
             return
@@ -239,12 +256,13 @@ class Lists:
         now = stamp(self._directory / INDEX)
         if now == self._index_stamp:
             return
-        self._index_stamp = now
         try:
             file = read_lists_file(self._directory)
         except ListRefused as error:
+            self._index_stamp, self._index_refused = now, True
             self._refuse(ALL, error)
             return
+        self._index_stamp, self._index_refused = now, False
         _refused.labels(ALL).set(0)
         for name, each in file.lists.items():
             if self._file.lists.get(name) != each:

@@ -121,11 +121,6 @@ def stamp(path: Path) -> Stamp:
     return found.st_mtime_ns, found.st_size
 
 
-def read_index(directory: Path) -> Mapping[str, ListFile]:
-    """Read lists.yaml: the lists that count, by name. Raises ListRefused with every mistake."""
-    return read_lists_file(directory).lists
-
-
 def read_lists_file(directory: Path) -> ListsFile:
     """Read lists.yaml. Raises ListRefused with every mistake."""
     path = directory / INDEX

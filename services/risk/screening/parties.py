@@ -18,7 +18,7 @@ from luxor.risk.v1.risk_pb2 import FINDING_KIND_LISTED_PARTY
 from services.risk.finding import FindingText, Match
 from services.risk.scoring import More
 from services.risk.screening.cleared import words_of
-from services.risk.screening.explaining import Explanation, explain
+from services.risk.screening.explaining import Explainer, Explanation
 from services.risk.screening.index import Index
 from services.risk.screening.lists import Quality
 from services.risk.screening.matching import STRONG, THRESHOLD, Hits, screen
@@ -28,6 +28,10 @@ PARTIES: Final = ("consignor", "consignee", "seller", "buyer", "importer")
 #: Entries told for one party, the strong ones first, then the nearest.
 ENTRIES_TOLD_MAX: Final = 3
 EXPLANATION_MAX: Final = 500
+#: Pairs of a name and an entry from which on telling a batch's hits is long work: each is explained in words.
+HITS_MANY: Final = 50
+#: Distinct names from which on looking for them is.
+NAMES_MANY: Final = 2_000
 RULE: Final = "LISTED_PARTY"
 RULE_VERSION: Final = 2
 REASON: Final = "PARTY_LISTED"
@@ -76,15 +80,34 @@ def screen_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> 
     A strong hit advises red. One on a weak alias, or below the second level, advises yellow and adds fewer points. What a
     cleared pair names is no hit.
     """
+    return meet_parties(index, table, levels).more()
+
+
+def meet_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> Met:
+    """Begin with the screening of the parties of a batch of consignments: what is short work is done."""
     names = party_names(table)
-    hits = screen(index, names, levels.hit)
-    if not len(hits.name):
-        nothing = np.zeros(0, np.int64)
-        return More((), nothing, nothing, nothing)
-    found = _Found(index, table, levels, names, hits)
-    for party in PARTIES:
-        found.look_at(party)
-    return found.more()
+    hits = screen(index, names, levels.hit) if len(names) < NAMES_MANY else None
+    return Met(index, table, levels, names, hits)
+
+
+class Met:
+    """The screening of a batch, begun."""
+
+    def __init__(self, index: Index, table: Table, levels: MatchLevels, names: list[str], hits: Hits | None) -> None:
+        """Take the names of a batch, and their hits where these were looked for."""
+        self._screened = index, table, levels, names, hits
+
+    @property
+    def long(self) -> bool:
+        """Whether what is left to do takes so long that others would wait for it."""
+        hits = self._screened[-1]
+        return hits is None or len(hits.name) >= HITS_MANY
+
+    def more(self) -> More:
+        """Do it: the findings."""
+        index, table, levels, names, hits = self._screened
+        hits = screen(index, names, levels.hit) if hits is None else hits
+        return _Found(index, table, levels, names, hits).more()
 
 
 class _Found:
@@ -103,11 +126,10 @@ class _Found:
         accepted = table.ints("accepted_at")
         self._day = np.where(accepted.valid, days_of(accepted.values), np.iinfo(np.int64).max)
         self._texts: dict[tuple[str, int], int] = {}
-        self._told: list[FindingText] = []
         self._owners: list[int] = []
         self._places: list[int] = []
 
-    def look_at(self, party: str) -> None:
+    def _look_at(self, party: str) -> None:
         """Gather the hits of one party of each consignment."""
         column = self._table.strings(f"{party}_name")
         for place, name in enumerate(column.dictionary):
@@ -120,7 +142,7 @@ class _Found:
                 left = [hit for hit in hits if not self._cleared(party, holder, hit)] if pairs else hits
                 for hit in left[:ENTRIES_TOLD_MAX]:
                     self._owners.append(holder)
-                    self._places.append(self._text(party, hit))
+                    self._places.append(self._texts.setdefault((party, hit), len(self._texts)))
 
     def _key(self, hit: int) -> tuple[str, str, str]:
         entry = int(self._hits.entry[hit])
@@ -137,27 +159,37 @@ class _Found:
             for pair in pairs
         )
 
-    def _text(self, party: str, hit: int) -> int:
-        place = self._texts.get((party, hit))
-        if place is None:
-            place = self._texts[party, hit] = len(self._told)
-            name = self._names[int(self._hits.name[hit])]
-            told = explain(self._index, name, int(self._hits.listed[hit]), int(self._hits.score[hit]))
-            self._told.append(_text(party, told, strong=bool(self._strong[hit])))
-        return place
+    def _told(self) -> list[FindingText]:
+        """The texts; each hit is explained once, whichever parties it is of."""
+        hits = list(dict.fromkeys(hit for _, hit in self._texts))
+        rows, listed, scores = (
+            values[hits].tolist() for values in (self._hits.name, self._hits.listed, self._hits.score)
+        )
+        names = {row: place for place, row in enumerate(dict.fromkeys(rows))}
+        explainer = Explainer(self._index, [self._names[row] for row in names], listed)
+        told = {
+            hit: explainer.explain(names[row], at, score)
+            for hit, row, at, score in zip(hits, rows, listed, scores, strict=True)
+        }
+        return [_text(party, told[hit], strong=bool(self._strong[hit])) for party, hit in self._texts]
 
     def more(self) -> More:
         """The findings. Of a consignment's hits only its strongest has points, however many there are."""
+        for party in PARTIES:
+            self._look_at(party)
         places, owners = np.array(self._places, np.int64), np.array(self._owners, np.int64)
-        points = np.array([text.points for text in self._told], np.int64)[places]
+        if not len(owners):
+            return More((), places, owners, owners)
+        told = self._told()
+        points = np.array([text.points for text in told], np.int64)[places]
         first = np.lexsort((np.arange(len(owners)), -points, owners))
         silent = np.ones(len(owners), np.bool_)
         silent[first[np.unique(owners[first], return_index=True)[1]]] = False
-        # Behind the texts stands each once more, without its points.
-        texts = [*self._told, *(replace(text, points=0) for text in self._told)]
-        return More(
-            texts, np.where(silent, places + len(self._told), places), owners, np.full(len(owners), -1, np.int64)
-        )
+        # Behind the texts stand those once more that are told without their points.
+        quiet = np.unique(places[silent])
+        texts = [*told, *(replace(told[place], points=0) for place in quiet.tolist())]
+        places[silent] = len(told) + np.searchsorted(quiet, places[silent])
+        return More(texts, places, owners, np.full(len(owners), -1, np.int64))
 
 
 def _text(party: str, told: Explanation, *, strong: bool) -> FindingText:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from services.risk.screening.delta import Again, Delta
+from services.risk.screening.index import Index
 from services.risk.screening.lists import Entry, Kind, ListVersion, Name, PartyList, Quality
 from services.risk.screening.loaders_ofac import load_ofac
 from services.risk.screening.loaders_un import load_un
@@ -31,6 +33,11 @@ def entry(number: str, *names: str, kind: Kind = Kind.PERSON) -> Entry:
     """An entry whose first name is the primary one."""
     qualities = [Quality.PRIMARY, *[Quality.STRONG] * (len(names) - 1)]
     return Entry(number, kind, tuple(Name(text, quality) for text, quality in zip(names, qualities, strict=True)))
+
+
+def again(index: Index, delta: Delta) -> Again:
+    """What screens names again against what has come with a delta; `index` is the one after it."""
+    return Again(index, {delta.version.source: frozenset(each.id for each in delta.coming)})
 
 
 def version(source: str = "OWN", entries: int = 1, digest: str = "0" * 64) -> ListVersion:

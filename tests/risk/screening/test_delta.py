@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.screening.delta import Screener, apply, difference, entries_of, screen_again
+from services.risk.screening.delta import Screener, apply, difference, entries_of
 from services.risk.screening.index import Index, build
 from services.risk.screening.lists import Entry, ListRefused, ListVersion, Name, PartyList
 from services.risk.screening.matching import Hits, screen
-from tests.risk.screening.support import entry, ofac, public, un
+from tests.risk.screening.support import again, entry, ofac, public, un
 from tests.risk.screening.typos import mistyped
 
 texts = st.text("aeikmnos ", min_size=3, max_size=16).filter(str.strip)
@@ -62,7 +62,7 @@ def test_looking_again_finds_exactly_the_hits_on_what_has_come(
     names = [*names, *(name.text for party in after.entries for name in party.names)]
     coming = {party.id for party in delta.coming}
     whole = {each for each in told(index, screen(index, names, 700)) if each[2] in coming}
-    assert told(index, screen_again(index, delta, names, 700)) == whole
+    assert told(index, again(index, delta).screen(names, 700)) == whole
 
 
 def test_a_difference_tells_what_is_added_changed_and_removed() -> None:
@@ -117,7 +117,7 @@ def test_looking_again_after_nothing_has_come_finds_nothing() -> None:
     after = party_list({"1": ["Zaphod Beeblebrox"]})
     delta = difference(before.entries, after)
     index = apply(build([(before.version, before.entries)]), delta)
-    assert len(screen_again(index, delta, ["Zaphod Beeblebrox"]).name) == 0
+    assert len(again(index, delta).screen(["Zaphod Beeblebrox"]).name) == 0
 
 
 @cache
@@ -140,9 +140,9 @@ def test_the_public_lists_changed_bit_by_bit_equal_a_full_reload() -> None:
     whole = build([(each.version, each.entries) for each in (united_nations, new)])
     names = mistyped([each.names[0].text for each in (*delta.coming, *treasury.entries[::50])], 3)
     assert told(screener.index, screen(screener.index, names, 700)) == told(whole, screen(whole, names, 700))
-    again = told(screener.index, screen_again(screener.index, delta, names))
+    found = told(screener.index, again(screener.index, delta).screen(names))
     coming = {each.id for each in delta.coming}
-    assert again == {
+    assert found == {
         each
         for each in told(screener.index, screen(screener.index, names))
         if each[1] == new.version.id and each[2] in coming

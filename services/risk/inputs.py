@@ -6,7 +6,8 @@ repeat: some 150 bytes a consignment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +17,9 @@ import zstandard
 
 from libs.columns import Ints, Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.risk.v1.risk_pb2 import AssessmentColumns
 from services.risk.history.columns import History as HistoryColumns
-from services.risk.history.packing import PackingError, pack, unpack
+from services.risk.history.packing import Packed, pack
 
 UNPACKED_BYTES_MAX: Final = 64 << 20
 """A stored batch that claims to be larger is refused: no message of the transport is."""
@@ -70,17 +72,61 @@ def pack_input(
     return compressor.compress(content), compressor.compress(pack(facts, arrays))
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stored batch, opened: nothing of its columns is read yet."""
+
+    table: Table
+    """A table of ConsignmentColumns."""
+    packed: Packed
+    rows: npt.NDArray[np.int64]
+    """Per consignment its row in the stored answers; (n,)."""
+    items: int
+    """How many items history tells of; -1 where it was not asked."""
+
+    @property
+    def history_names(self) -> tuple[str, ...]:
+        """The columns of history that are there."""
+        return tuple(name for name in self.packed.names if "." in name and not name.endswith("?"))
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Tell whatever is wrong with what is stored as an InputError: it may be broken in any way."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # protobuf's own DecodeError is of no public base
+        raise InputError(f"{what} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def open_batch(columns: bytes, history: bytes) -> Opened:
+    """Open what pack_input made. Raises InputError."""
+    with reading("the stored batch"):
+        table = Table.parse(ConsignmentColumns, _decompressed(columns))
+        packed = Packed(_decompressed(history))
+        rows = packed.array(_ROWS).astype(np.int64)
+        items = int(packed.facts["items"])
+    if len(rows) != table.rows:
+        raise InputError(f"the stored batch has {table.rows} consignments and tells the answers of {len(rows)}")
+    return Opened(table, packed, rows, items)
+
+
 def unpack_input(columns: bytes, history: bytes) -> Input:
     """Read what pack_input made. Raises InputError."""
-    try:
-        table = Table.parse(ConsignmentColumns, _decompressed(columns))
-        facts, arrays = unpack(_decompressed(history))
-    except (zstandard.ZstdError, PackingError, ValueError) as error:
-        raise InputError(f"the stored batch cannot be read: {error}") from error
-    items = int(facts["items"])
-    return Input(
-        table, None if items < 0 else _history(arrays, table.rows, items), arrays[_ROWS].astype(np.int64, copy=False)
-    )
+    opened = open_batch(columns, history)
+    with reading("the stored batch"):
+        return Input(opened.table, None if opened.items < 0 else _history(opened), opened.rows)
+
+
+def read_answers(payload: bytes, rows: npt.NDArray[np.int64]) -> Table:
+    """Stored answers (AssessmentColumns), which have these rows. Raises InputError."""
+    with reading("the stored answers"):
+        answers = Table.parse(AssessmentColumns, payload)
+    if rows.max(initial=-1) >= answers.rows:
+        raise InputError(f"the stored answers are {answers.rows}, and the batch tells of number {rows.max()}")
+    return answers
 
 
 def join(inputs: Sequence[Input]) -> tuple[Table, HistoryColumns | None]:
@@ -110,12 +156,12 @@ def _decompressed(content: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompress(content, max_output_size=UNPACKED_BYTES_MAX)
 
 
-def _history(arrays: dict[str, npt.NDArray[np.generic]], consignments: int, items: int) -> HistoryColumns:
+def _history(opened: Opened) -> HistoryColumns:
     found: dict[str, dict[str, Ints]] = {path: {} for path in _PATHS}
-    for key, values in arrays.items():
+    for key in opened.history_names:
         path, _, name = key.partition(".")
-        if path in found and not name.endswith("?"):
-            rows = consignments if path == "consignments" else items
-            valid = np.unpackbits(arrays[f"{key}?"].view(np.uint8), count=rows).astype(np.bool_)
-            found[path][name] = Ints.of(values.astype(np.int64), valid)
+        if path in found:
+            rows = opened.table.rows if path == "consignments" else opened.items
+            valid = np.unpackbits(opened.packed.array(f"{key}?").view(np.uint8), count=rows).astype(np.bool_)
+            found[path][name] = Ints.of(opened.packed.array(key).astype(np.int64), valid)
     return HistoryColumns(found["consignments"], found["items"])

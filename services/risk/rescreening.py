@@ -21,8 +21,8 @@ from libs.store.errors import StoreError
 from libs.store.gauges import Look
 from libs.store.leases import LeaseLost
 from libs.telemetry import counter, gauge, get_logger
-from luxor.risk.v1.risk_pb2 import LANE_RED, AssessmentColumns
-from services.risk.inputs import InputError
+from luxor.risk.v1.risk_pb2 import LANE_RED
+from services.risk.inputs import InputError, read_answers
 from services.risk.screening.delta import Again
 from services.risk.screening.in_force import State
 from services.risk.screening.later import Found, look_again
@@ -183,7 +183,7 @@ class Rescreening:
         payload = await self._store.answers(batch.place) if kept else None
         if payload is None:
             return NewHits([], [], [], found.findings.take(np.zeros(0, np.int64)))
-        answers = Table.parse(AssessmentColumns, payload).take(rows)
+        answers = read_answers(payload, rows).take(rows)
         names = [mrns[row] for row in found.rows.tolist()]
         numbers = versions[found.rows].tolist()
         earlier = await self._store.earlier(names, numbers)

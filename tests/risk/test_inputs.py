@@ -13,7 +13,7 @@ from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.derived import Facts
 from services.risk.history import Hasher, History, record_of
 from services.risk.history.columns import History as HistoryColumns
-from services.risk.inputs import InputError, join, pack_input, unpack_input
+from services.risk.inputs import InputError, join, pack_input, read_answers, unpack_input
 from services.risk.store.inputs import BatchPlace, Inputs
 from tests.risk.filings import first_light, table
 from tests.risk.test_service import request, risk, stub  # noqa: F401  # a fixture
@@ -79,6 +79,15 @@ def test_a_batch_that_is_broken_says_so(broken: bytes) -> None:
         unpack_input(broken, history)
     with pytest.raises(InputError, match="stored batch cannot be read"):
         unpack_input(columns, history[:-5])
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [(b"\xff\xff", "answers cannot be read: DecodeError"), (b"", "answers are 0, and the batch tells of number 4")],
+)
+def test_answers_that_are_broken_or_of_another_batch_say_so(payload: bytes, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        read_answers(payload, np.array([0, 4]))
 
 
 async def test_each_assessed_batch_is_kept_once_with_its_answers_in_line(

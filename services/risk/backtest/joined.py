@@ -5,21 +5,16 @@ hundred columns that are stored rules touch a few: so batches are put together, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
-import zstandard
 
 from libs.columns import Column, Ints, Kind, Ragged, Table
-from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.risk.history.columns import History
-from services.risk.history.packing import Packed, PackingError
-from services.risk.inputs import UNPACKED_BYTES_MAX, InputError
+from services.risk.history.packing import Packed
+from services.risk.inputs import Opened
 
 _PATHS: Final = ("consignments", "items")
-_decompressor: Final = zstandard.ZstdDecompressor()
 
 
 class Joined(Table):
@@ -77,40 +72,6 @@ class _Columns(Mapping[str, Ints]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A stored batch, opened: nothing of its columns is read yet."""
-
-    table: Table
-    """A table of ConsignmentColumns."""
-    packed: Packed
-    rows: npt.NDArray[np.int64]
-    """Per consignment its row in the stored answers; (n,)."""
-    items: int
-    """How many items history tells of; -1 where it was not asked."""
-
-    @property
-    def history_names(self) -> tuple[str, ...]:
-        """The columns of history that are there."""
-        return tuple(name for name in self.packed.names if "." in name and not name.endswith("?"))
-
-
-def open_batch(columns: bytes, history: bytes) -> Opened:
-    """Open what services.risk.inputs.pack_input made. Raises InputError."""
-    try:
-        table = Table.parse(ConsignmentColumns, _decompressor.decompress(columns, max_output_size=UNPACKED_BYTES_MAX))
-        packed = Packed(_decompressor.decompress(history, max_output_size=UNPACKED_BYTES_MAX))
-        rows = packed.array("rows").astype(np.int64)
-        items = int(packed.facts["items"])
-    except (zstandard.ZstdError, PackingError, ValueError, KeyError) as error:
-        raise InputError(f"the stored batch cannot be read: {error}") from error
-    except Exception as error:  # protobuf's own DecodeError is of no public base
-        raise InputError(f"the stored batch cannot be read: {type(error).__name__}") from error
-    if len(rows) != table.rows:
-        raise InputError(f"the stored batch has {table.rows} consignments and tells the answers of {len(rows)}")
-    return Opened(table, packed, rows, items)
 
 
 def join_batches(parts: Sequence[Opened]) -> tuple[Table, History | None]:

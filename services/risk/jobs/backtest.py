@@ -14,17 +14,17 @@ from libs.columns import Table
 from libs.store.database import Database
 from libs.telemetry import get_logger
 from luxor.risk.v1.backtests_pb2 import BacktestPlan
-from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.__main__ import RiskConfig
 from services.risk.backtest.counting import Part
-from services.risk.backtest.joined import Opened, join_batches, open_batch
+from services.risk.backtest.joined import join_batches
 from services.risk.backtest.models import ModelTrial
 from services.risk.backtest.result import result_of
 from services.risk.backtest.rules import RuleTrial
 from services.risk.backtest.state import State
 from services.risk.backtest.then import then_of
 from services.risk.history.columns import DESCRIBED
-from services.risk.inputs import InputError
+from services.risk.inputs import InputError, Opened, open_batch, read_answers
 from services.risk.jobs.running import Finished, JobRefused, Running
 from services.risk.learning.model_file import ModelFileRefused, read_model
 from services.risk.learning.traffic import GIVEN
@@ -114,7 +114,7 @@ def _judge(
             opened = open_batch(batch.columns, batch.history)
             if batch.answers is None:
                 raise InputError("its answers are not kept any more")
-            answers = Table.parse(AssessmentColumns, batch.answers)
+            answers = read_answers(batch.answers, opened.rows)
         except InputError as error:
             state.unreadable += batch.count
             _log.warning("BACKTEST_BATCH_LEFT_OUT", day=batch.place.day, batch=batch.place.batch, why=str(error))

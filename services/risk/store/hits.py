@@ -22,6 +22,7 @@ from libs.store.leases import hold_lease, release_lease, try_lease
 from libs.store.requests import PURGE_ROWS_MAX, purge_before
 from libs.store.schema import TODAY, today
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
+from services.risk.inputs import reading
 from services.risk.screening.later import Known, known_of
 from services.risk.store.inputs import BatchPlace, StoredBatch
 
@@ -136,18 +137,19 @@ class HitStore:
         return {row["mrn"]: row["version"] for row in rows}
 
     async def earlier(self, mrns: Sequence[str], versions: Sequence[int]) -> Mapping[int, tuple[int, Known]]:
-        """What was told last of filings after their answers: by place, when, and the hits."""
+        """What was told last of filings after their answers: by place, when, and the hits. Raises InputError."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_LAST, list(mrns), list(versions))
 
         def read() -> dict[int, tuple[int, Known]]:
-            return {
-                row["place"] - 1: (
-                    row["screened_at"],
-                    known_of(Table.parse(ScreeningColumns, row["payload"]).ragged("findings")),
-                )
-                for row in rows
-            }
+            with reading("what was told before"):
+                return {
+                    row["place"] - 1: (
+                        row["screened_at"],
+                        known_of(Table.parse(ScreeningColumns, row["payload"]).ragged("findings")),
+                    )
+                    for row in rows
+                }
 
         return await asyncio.to_thread(read)
 

@@ -10,8 +10,7 @@ from typing import Final
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
-from luxor.risk.v1.risk_pb2 import AssessmentColumns
-from services.risk.inputs import Input, unpack_input
+from services.risk.inputs import Input, read_answers, unpack_input
 
 READ_MAX: Final = 64
 """Batches that one query gives at most."""
@@ -61,9 +60,9 @@ class StoredBatch:
         return unpack_input(self.columns, self.history)
 
     def answered(self, given: Input) -> Table:
-        """The answers, a table of AssessmentColumns aligned with the consignments of `given`."""
+        """The answers, a table of AssessmentColumns aligned with the consignments of `given`. Raises InputError."""
         assert self.answers is not None
-        return Table.parse(AssessmentColumns, self.answers).take(given.rows)
+        return read_answers(self.answers, given.rows).take(given.rows)
 
 
 async def add_input(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
+import zstandard
 
 from libs.columns import Table
 from libs.customs.partitions import PARTITIONS
@@ -23,6 +24,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.assessing import InForce, assess_batch
+from services.risk.history.packing import pack
 from services.risk.past import Past
 from services.risk.rescreening import AHEAD_SECONDS, Rescreening, batches_left
 from services.risk.screening.in_force import Lists
@@ -325,14 +327,32 @@ async def test_a_batch_that_saw_a_later_list_is_left_alone_until_this_replica_mu
     assert await desk.told() == [(mrn(0), 1, [("consignee", "4", pb.LANE_RED)])]
 
 
-async def test_a_batch_that_cannot_be_read_is_counted_and_holds_up_nobody(desk: Desk, database: Database) -> None:
+NO_TABLE = zstandard.compress(b"\xff\xff")
+NO_FACTS = zstandard.compress(pack({}, {"rows": np.zeros(1, np.int32)}))
+NO_ROWS = zstandard.compress(pack({"items": -1}, {}))
+OTHER_ROWS = zstandard.compress(pack({"items": -1}, {"rows": np.array([7], np.int32)}))
+
+
+@pytest.mark.parametrize(
+    ("broken", "content"),
+    [
+        ("assessed_input set columns", b"broken"),
+        ("assessed_input set columns", NO_TABLE),
+        ("assessed_input set history", NO_FACTS),
+        ("assessed_input set history", NO_ROWS),
+        ("assessed_input set history", OTHER_ROWS),
+        ("assessment_batch set payload", b"\xff\xff"),
+    ],
+    ids=["packing", "table", "facts", "rows", "other rows", "answers"],
+)
+async def test_a_batch_that_cannot_be_read_is_counted_and_holds_up_nobody(
+    desk: Desk, database: Database, broken: str, content: bytes
+) -> None:
     lists = desk.lists()
     for number in range(3):
         await desk.assess(lists, consignees(FENCHURCH, first=number))
     async with database.transaction() as tx:
-        await tx.raw.execute(
-            "update assessed_input set columns = 'broken' where batch = (select min(batch) from assessed_input)"
-        )
+        await tx.raw.execute(f"update {broken} = $1 where batch = (select min(batch) from assessed_input)", content)
     write(desk.directory / "own.csv", *NAMES, FENCHURCH)
     lists.look()
     unreadable = counted("luxor_risk_rescreening_unreadable_total")

@@ -239,8 +239,8 @@ def test_the_figures_add_up(told: Told) -> None:
     assert total("statistics", "luxor_statistics_states_total", outcome="counted") >= told.accepted
     assert total("ingestion", "luxor_call_seconds_count", method=SUBMIT, code="OK") == FILERS
     assert total("ingestion", "luxor_call_seconds_count", method="unknown", code="UNIMPLEMENTED") == MADE_UP_METHODS
-    for consumer in ("clearance", "statistics"):
-        assert total(consumer, "luxor_feed_partitions_held") == 64
+    for consumer, feeds in (("risk", 1), ("clearance", 2), ("statistics", 1)):
+        assert total(consumer, "luxor_feed_partitions_held") == 64 * feeds
         assert total(consumer, "luxor_feed_lag_seconds") < 30
         assert total(consumer, "luxor_feed_events_total") >= told.accepted
         assert total(consumer, "luxor_feed_dead_letters_waiting") == 0

@@ -9,6 +9,7 @@ from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
 
 LOOK_SECONDS: Final = 1.0
+PAGE: Final = 100
 _OPEN: Final = (pb.TRAINING_STATE_WAITING, pb.TRAINING_STATE_RUNNING)
 
 
@@ -38,8 +39,15 @@ async def retire(client: Client, version: str) -> dict[str, Any]:
 
 async def models(client: Client) -> list[dict[str, Any]]:
     """Return the models that are kept, the newest first."""
-    answer = await _ask(client, "ListModels", pb.ListModelsRequest(), pb.ListModelsResponse)
-    return [plain_model(model) for model in answer.models]
+    found: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        request = pb.ListModelsRequest(page_size=PAGE, page_token=token)
+        page = await _ask(client, "ListModels", request, pb.ListModelsResponse)
+        found += map(plain_model, page.models)
+        token = page.next_page_token
+        if not token:
+            return found
 
 
 async def model(client: Client, version: str = "", *, compared_days: int = 0) -> dict[str, Any]:

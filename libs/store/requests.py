@@ -65,6 +65,21 @@ class RequestLog:
             f"database {tx.database.name}: the request's row is being purged", reason="lock", database=tx.database.name
         )
 
+    async def look(self, reader: Transaction, caller: str, request_id: str, digest: bytes) -> bytes | None:
+        """The answer given before, without waiting for anybody and without taking the work on; None where there is none yet.
+
+        For work that is to be checked before its transaction: a repeat is answered first. Raises `RequestReused`.
+        """
+        row = await reader.raw.fetchrow(
+            "select digest, answer from request_log where caller = $1 and request_id = $2", caller, request_id
+        )
+        if row is None:
+            return None
+        if row["digest"] != digest:
+            raise RequestReused(request_id, database=reader.database.name)
+        answer: bytes | None = row["answer"]
+        return answer
+
     async def remember(self, tx: Transaction, caller: str, request_id: str, digest: bytes, answer: bytes) -> None:
         """Keeps the answer, in the transaction that did the work. Raises `RequestReused` where other content has the
         id."""

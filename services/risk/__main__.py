@@ -58,9 +58,9 @@ from services.risk.store.hits import HitSnapshot, HitStore, purge_hits
 from services.risk.store.inputs import Inputs
 from services.risk.store.jobs import Jobs, purge_jobs
 from services.risk.store.log import ASSESSMENT_DAYS, LOG_DAYS, Store
-from services.risk.store.models import ModelStore
-from services.risk.store.outcomes import OutcomeStore
-from services.risk.store.rule_sets import RuleSetStore
+from services.risk.store.models import ModelStore, purge_models
+from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore, purge_outcomes
+from services.risk.store.rule_sets import RuleSetStore, purge_rule_sets
 from services.risk.store.seeds import Seeds, keep_seeds
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -275,6 +275,9 @@ def assemble(start: Start) -> Sequence[Background]:
         drop_days("assessed", LOG_DAYS),
         purge_drawn(ASSESSMENT_DAYS),
         purge_hits(ASSESSMENT_DAYS),
+        purge_outcomes(OUTCOME_DAYS),
+        purge_models(ASSESSMENT_DAYS),
+        purge_rule_sets(ASSESSMENT_DAYS),
         keep_seeds,
         purge_requests(),
         purge_jobs,

@@ -12,16 +12,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.store.database import Transaction
-from libs.store.requests import RequestReused
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceServicer
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
-from services.risk.rule_set_service import check_request_id, checked_files, key_of, refusal_of
+from services.risk.requests import once, recalled
+from services.risk.rule_set_service import checked_files, refusal_of
 from services.risk.rules import RuleSet, RuleSetError
 from services.risk.store.inputs import Inputs
 from services.risk.store.jobs import Job, JobKind, Jobs, TooManyJobs
 from services.risk.store.models import ModelStore, ModelUnknown
-from services.risk.store.once import once
 from services.risk.store.rule_sets import RuleSetStore
 
 DAYS_MAX: Final = 400
@@ -50,7 +49,9 @@ class BacktestService(BacktestServiceServicer):
         self, request: pb.StartBacktestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.StartBacktestResponse:
         """Check what is to be tried and add a job, once per request."""
-        check_request_id(request.request_id)
+        before = await recalled(self._jobs.database, pb.StartBacktestResponse, request)
+        if before is not None:
+            return before
         plan = request.plan
         _check_plan(plan)
         told = pb.Backtest(
@@ -74,9 +75,7 @@ class BacktestService(BacktestServiceServicer):
             return pb.StartBacktestResponse(id=number, total=total)
 
         try:
-            return pb.StartBacktestResponse.FromString(await once(self._jobs.database, key_of(request), work))
-        except RequestReused:
-            raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
+            return await once(self._jobs.database, pb.StartBacktestResponse, request, work)
         except TooManyJobs as error:
             raise Refusal("JOBS_TOO_MANY", why=str(error)) from None
 
@@ -111,13 +110,16 @@ class BacktestService(BacktestServiceServicer):
     async def CancelBacktest(
         self, request: pb.CancelBacktestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CancelBacktestResponse:
-        """End a backtest that is open; the same call again changes nothing."""
-        async with self._jobs.database.transaction() as tx:
-            await self._jobs.cancel(tx, request.id, JobKind.BACKTEST)
-        job = await self._jobs.get(request.id, JobKind.BACKTEST)
-        if job is None:
-            raise Refusal("BACKTEST_UNKNOWN", path="id", value=request.id)
-        return pb.CancelBacktestResponse(backtest=_message(job))
+        """End a backtest that is open, once per request; to end one again changes nothing."""
+
+        async def work(tx: Transaction) -> pb.CancelBacktestResponse:
+            if await self._jobs.cancel(tx, request.id, JobKind.BACKTEST) is None:
+                raise Refusal("BACKTEST_UNKNOWN", path="id", value=request.id)
+            job = await self._jobs.read(tx, request.id, JobKind.BACKTEST)
+            assert job is not None
+            return pb.CancelBacktestResponse(backtest=_message(job))
+
+        return await once(self._jobs.database, pb.CancelBacktestResponse, request, work)
 
     async def _version(self, plan: pb.BacktestPlan) -> str:
         """The version of what is tried. Raises Refusal where it cannot be read or is not kept."""

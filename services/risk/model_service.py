@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from hashlib import sha256
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
 import grpc.aio
-from google.protobuf.message import Message
 
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.store.database import Transaction
-from libs.store.requests import RequestReused
 from libs.telemetry import get_logger
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
@@ -23,9 +21,11 @@ from services.risk.learning.model_file import ModelFileRefused, read_model
 from services.risk.learning.sample import WORD
 from services.risk.learning.summary import read_summary, summary_of, write_summary
 from services.risk.learning.traffic import GIVEN
+from services.risk.requests import Answer, once, page_size_of, place_of, recalled, token_of
 from services.risk.store.inspected import InspectedStore
 from services.risk.store.jobs import Job, JobKind, Jobs, JobState, TooManyJobs
 from services.risk.store.models import (
+    CONTENT_BYTES_MAX,
     KEPT_MAX,
     ModelState,
     ModelStore,
@@ -35,19 +35,16 @@ from services.risk.store.models import (
     StoredModel,
     TooManyModels,
 )
-from services.risk.store.once import once
 
-CONTENT_BYTES_MAX: Final = 6_000_000
-"""Of a proposed file: what fits into a message."""
 NOTE_CHARACTERS_MAX: Final = 500
-REQUEST_ID_CHARACTERS_MAX: Final = 64
 WINDOW_DAYS_MAX: Final = 400
+PAGE_DEFAULT: Final = 50
+PAGE_MAX: Final = 100
 COMPARED_DAYS_MAX: Final = 90
 DAYS_MAX: Final = 100_000
 NAME_CHARACTERS_MAX: Final = 40
 
 _log = get_logger()
-Answer = TypeVar("Answer", bound=Message)
 
 
 class ModelService(ModelServiceServicer):
@@ -63,7 +60,10 @@ class ModelService(ModelServiceServicer):
         self, request: pb.ProposeModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ProposeModelResponse:
         """Keep a model file as a candidate, once it was read and fits."""
-        _check(request.request_id, request.note)
+        before = await recalled(self._store.database, pb.ProposeModelResponse, request)
+        if before is not None:
+            return before
+        _check_note(request.note)
         if len(request.content) > CONTENT_BYTES_MAX:
             why = (
                 f"it has {len(request.content)} bytes, more than {CONTENT_BYTES_MAX}; train with fewer trees or groups"
@@ -74,10 +74,11 @@ class ModelService(ModelServiceServicer):
         except ModelFileRefused as error:
             raise Refusal("MODEL_FILE_REFUSED", path="content", why=str(error)) from None
         told = write_summary(summary_of(model, len(request.content)))
-        by = call.current().identity.id
+        by = str(call.current().identity)
+        await self._write(model.version, request.content)
 
         async def work(tx: Transaction) -> pb.ProposeModelResponse:
-            kept = await self._store.add(tx, model.version, request.content, told, request.note, by)
+            kept = await self._store.add(tx, model.version, told, request.note, by)
             return pb.ProposeModelResponse(model=message_of(kept))
 
         return await self._once(pb.ProposeModelResponse, request, work)
@@ -85,17 +86,23 @@ class ModelService(ModelServiceServicer):
     async def TrainModel(
         self, request: pb.TrainModelRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.TrainModelResponse:
-        """Start a training."""
-        _check(request.request_id, request.note)
+        """Start a training, where there is room for its model."""
+        before = await recalled(self._store.database, pb.TrainModelResponse, request)
+        if before is not None:
+            return before
+        _check_note(request.note)
         days = request.until_day - request.from_day + 1
         if not 0 < request.from_day <= request.until_day < DAYS_MAX or days > WINDOW_DAYS_MAX:
             raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=request.from_day, days_max=WINDOW_DAYS_MAX)
         if request.name and not _is_name(request.name):
             raise Refusal("MODEL_NAME_MALFORMED", path="name", value=request.name)
 
+        by = str(call.current().identity)
+
         async def work(tx: Transaction) -> pb.TrainModelResponse:
-            by = call.current().identity.id
             number = await self._jobs.add(tx, JobKind.TRAINING, request.SerializeToString(), by)
+            # Counted behind the lock that adding takes, this training among them.
+            await self._store.check_room(tx, (await self._jobs.open(tx))[JobKind.TRAINING] - 1)
             return pb.TrainModelResponse(training=number)
 
         return await self._once(pb.TrainModelResponse, request, work)
@@ -130,11 +137,21 @@ class ModelService(ModelServiceServicer):
     async def ListModels(
         self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListModelsResponse:
-        """Tell the models that are kept."""
+        """Tell a page of the models that are kept, and always those that score."""
         if request.state and int(request.state) not in {int(state) for state in ModelState}:
             raise Refusal("MODEL_STATE_UNKNOWN", path="state", value=request.state)
-        found = await self._store.listed(ModelState(request.state) if request.state else None)
-        return pb.ListModelsResponse(models=map(message_of, found))
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        state = ModelState(request.state) if request.state else None
+        found = await self._store.page(limit + 1, place_of(request.page_token), state)
+        last = found[limit - 1] if len(found) > limit else None
+        scoring = await self._store.scoring()
+        champion, challenger = scoring.get(ModelState.CHAMPION), scoring.get(ModelState.CHALLENGER)
+        return pb.ListModelsResponse(
+            models=map(message_of, found[:limit]),
+            next_page_token="" if last is None else token_of(last.proposed_at, last.version),
+            champion=None if champion is None else message_of(champion),
+            challenger=None if challenger is None else message_of(challenger),
+        )
 
     async def GetModel(
         self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -177,12 +194,12 @@ class ModelService(ModelServiceServicer):
         request: pb.ChallengeModelRequest | pb.ActivateModelRequest | pb.RetireModelRequest,
         change: Callable[[Transaction, str, str], Awaitable[StoredModel]],
     ) -> Answer:
-        _check(request.request_id)
-        by = call.current().identity.id
+        by = str(call.current().identity)
 
-        async def work(tx: Transaction) -> Message:
+        async def work(tx: Transaction) -> Answer:
             moved = await change(tx, request.version, by)
-            _log.info("MODEL_MOVED", version=moved.version, state=moved.state.name, by=by)
+            told = partial(_log.info, "MODEL_MOVED", version=moved.version, state=moved.state.name, by=by)
+            tx.after_commit(told)
             return kind(model=message_of(moved))
 
         try:
@@ -195,14 +212,21 @@ class ModelService(ModelServiceServicer):
             state = error.state.name.lower()
             raise Refusal("MODEL_STATE_WRONG", path="version", value=request.version, state=state) from None
 
-    async def _once(
-        self, kind: type[Answer], request: Any, work: Callable[[Transaction], Awaitable[Message]]
-    ) -> Answer:
-        key = (str(call.current().identity), request.request_id, _digest(request))
+    async def _write(self, version: str, content: bytes) -> None:
+        """Write a file where there is room for its model, or it is kept already."""
         try:
-            return kind.FromString(await once(self._store.database, key, work))
-        except RequestReused:
-            raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
+            await self._store.get(version)
+        except ModelUnknown:
+            async with self._store.database.connection() as reader:
+                try:
+                    await self._store.check_room(reader)
+                except TooManyModels:
+                    raise Refusal("MODELS_TOO_MANY", count_max=KEPT_MAX) from None
+        await self._store.write(version, content)
+
+    async def _once(self, kind: type[Answer], request: Any, work: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+        try:
+            return await once(self._store.database, kind, request, work)
         except TooManyModels:
             raise Refusal("MODELS_TOO_MANY", count_max=KEPT_MAX) from None
         except TooManyJobs as error:
@@ -267,11 +291,7 @@ def _comparison(champion: str, challenger: str, compared: Compared) -> pb.Compar
     )
 
 
-def _check(request_id: str, note: str = "") -> None:
-    if not request_id:
-        raise Refusal("REQUEST_ID_MISSING", path="request_id")
-    if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
-        raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
+def _check_note(note: str) -> None:
     if len(note) > NOTE_CHARACTERS_MAX:
         raise Refusal("MODEL_NOTE_TOO_LONG", path="note", value=len(note), characters_max=NOTE_CHARACTERS_MAX)
 
@@ -279,11 +299,3 @@ def _check(request_id: str, note: str = "") -> None:
 def _is_name(name: str) -> bool:
     known = set("abcdefghijklmnopqrstuvwxyz0123456789-")
     return 2 <= len(name) <= NAME_CHARACTERS_MAX and name[0].isalpha() and set(name) <= known
-
-
-def _digest(request: Any) -> bytes:
-    """Stand for a request's content: the request_id is the key, so it is left out; the kind of request is a part of it."""
-    content = type(request)()
-    content.CopyFrom(request)
-    content.ClearField("request_id")
-    return sha256(request.DESCRIPTOR.name.encode() + b"\0" + content.SerializeToString(deterministic=True)).digest()

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import grpc.aio
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.server import call
 from libs.server.errors import Refusal, Violation
 from libs.store.database import Transaction
-from libs.store.requests import RequestReused
 from libs.telemetry import counter, get_logger
 from luxor.risk.v1 import rule_sets_pb2 as pb
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceServicer
 from services.risk.inputs import InputError
+from services.risk.people import person_of
+from services.risk.requests import check_request_id, once, page_size_of, place_of, recalled, token_of
 from services.risk.rule_sets.in_force import Files, RuleSets
 from services.risk.rule_sets.mistakes import Mistake, RuleSetError
 from services.risk.rule_sets.report import Batch, Report, report_of
 from services.risk.rule_sets.sources import FILES_MAX, Given, wrong_path
 from services.risk.rules import RuleSet, read_rule_set
 from services.risk.store.inputs import Inputs, StoredBatch
-from services.risk.store.rule_sets import Kept, RuleSetStore, State
+from services.risk.store.rule_sets import DRAFTS_MAX, Kept, RuleSetStore, State, TooManyDrafts
 
 BYTES_MAX: Final = 3_000_000
-REQUEST_ID_CHARACTERS_MAX: Final = 64
 NOTE_CHARACTERS_MAX: Final = 512
 PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 100
@@ -43,8 +40,6 @@ _changes = counter(
     "luxor_risk_rule_set_changes_total", "Changes of the rule sets that are kept, by what was done", ("act",)
 )
 _log = get_logger()
-
-M = TypeVar("M", bound=Message)
 
 
 async def files_of(store: RuleSetStore, version: str) -> Files | None:
@@ -82,32 +77,38 @@ class RuleSetService(RuleSetServiceServicer):
         check_request_id(request.request_id)
         if len(request.note) > NOTE_CHARACTERS_MAX or not (request.note.isprintable() or request.note == ""):
             raise Refusal("NOTE_TOO_LONG", path="note")
+        before = await recalled(self._store.database, pb.ProposeRuleSetResponse, request)
+        if before is not None:
+            return before
         files = checked_files(request.set)
         try:
             rule_set, report = await self._compile(files)
         except RuleSetError as error:
             raise refusal_of(error) from None
         who = str(call.current().identity)
-        async with self._store.database.transaction() as tx:
-            before = await self._recall(tx, request, pb.ProposeRuleSetResponse)
-            if before is not None:
-                return before
+
+        async def work(tx: Transaction) -> pb.ProposeRuleSetResponse:
             known = await self._store.lock(tx, rule_set.version)
             if known is not None:
                 raise Refusal("RULE_SET_KNOWN", path="set", value=known.version, state=_state(known))
             content = request.set.SerializeToString(deterministic=True)
             told = report.SerializeToString(deterministic=True)
-            kept = await self._store.add(tx, rule_set.version, content, told, request.note, who)
-            answer = pb.ProposeRuleSetResponse(kept=_message(kept), report=report)
-            await self._remember(tx, request, answer)
-        _note("proposed", kept)
-        return answer
+            try:
+                kept = await self._store.add(tx, rule_set.version, content, told, request.note, who)
+            except TooManyDrafts:
+                raise Refusal("RULE_SET_DRAFTS_TOO_MANY", count_max=DRAFTS_MAX) from None
+            tx.after_commit(lambda: _note("proposed", kept, who))
+            return pb.ProposeRuleSetResponse(kept=_message(kept), report=report)
+
+        return await once(self._store.database, pb.ProposeRuleSetResponse, request, work)
 
     async def ActivateRuleSet(
         self, request: pb.ActivateRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ActivateRuleSetResponse:
         """Put a set into force that another person proposed, once per request."""
-        check_request_id(request.request_id)
+        before = await recalled(self._store.database, pb.ActivateRuleSetResponse, request)
+        if before is not None:
+            return before
         found = await files_of(self._store, request.version)
         if found is not None:
             # The release may be another than the one that checked the draft.
@@ -117,20 +118,18 @@ class RuleSetService(RuleSetServiceServicer):
             except RuleSetError as error:
                 raise refusal_of(error) from None
         identity = call.current().identity
-        async with self._store.database.transaction() as tx:
-            before = await self._recall(tx, request, pb.ActivateRuleSetResponse)
-            if before is not None:
-                return before
+
+        async def work(tx: Transaction) -> pb.ActivateRuleSetResponse:
             known = await self._known(tx, request.version)
-            if known.proposed_by.partition("/")[2] == identity.id:
-                # A person may have certificates of several roles, and stays one person.
+            if person_of(known.proposed_by) == identity.id:
                 raise Refusal("RULE_SET_OWN", path="version", value=known.version)
             if known.state is State.ACTIVE or (known.state is State.RETIRED and known.activated_by is None):
                 raise Refusal("RULE_SET_STATE_WRONG", path="version", value=known.version, state=_state(known))
             kept, replaced = await self._store.activate(tx, known.version, str(identity))
-            answer = pb.ActivateRuleSetResponse(kept=_message(kept), replaced=replaced)
-            await self._remember(tx, request, answer)
-        _note("activated", kept)
+            tx.after_commit(lambda: _note("activated", kept, str(identity)))
+            return pb.ActivateRuleSetResponse(kept=_message(kept), replaced=replaced)
+
+        answer = await once(self._store.database, pb.ActivateRuleSetResponse, request, work)
         await self._rule_sets.look()
         return answer
 
@@ -138,29 +137,24 @@ class RuleSetService(RuleSetServiceServicer):
         self, request: pb.RetireRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RetireRuleSetResponse:
         """Withdraw a draft, once per request."""
-        check_request_id(request.request_id)
         who = str(call.current().identity)
-        async with self._store.database.transaction() as tx:
-            before = await self._recall(tx, request, pb.RetireRuleSetResponse)
-            if before is not None:
-                return before
+
+        async def work(tx: Transaction) -> pb.RetireRuleSetResponse:
             known = await self._known(tx, request.version)
             if known.state is not State.DRAFT:
                 raise Refusal("RULE_SET_STATE_WRONG", path="version", value=known.version, state=_state(known))
             kept = await self._store.retire(tx, known.version, who)
-            answer = pb.RetireRuleSetResponse(kept=_message(kept))
-            await self._remember(tx, request, answer)
-        _note("retired", kept)
-        return answer
+            tx.after_commit(lambda: _note("retired", kept, who))
+            return pb.RetireRuleSetResponse(kept=_message(kept))
+
+        return await once(self._store.database, pb.RetireRuleSetResponse, request, work)
 
     async def ListRuleSets(
         self, request: pb.ListRuleSetsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListRuleSetsResponse:
         """Give a page of the sets that are kept."""
-        if not 0 <= request.page_size <= PAGE_MAX:
-            raise Refusal("PAGE_SIZE_TOO_LARGE", path="page_size", value=request.page_size, limit=PAGE_MAX)
-        limit = request.page_size or PAGE_DEFAULT
-        before = _place(request.page_token) if request.page_token else None
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        before = _place(request.page_token)
         found = await self._store.page(limit + 1, before)
         token = _token(found[limit - 1]) if len(found) > limit else ""
         return pb.ListRuleSetsResponse(
@@ -198,16 +192,6 @@ class RuleSetService(RuleSetServiceServicer):
             raise Refusal("RULE_SET_UNKNOWN", path="version", value=version)
         return known
 
-    async def _recall(self, tx: Transaction, request: Any, kind: type[M]) -> M | None:
-        try:
-            before = await self._store.requests.recall(tx, *key_of(request))
-        except RequestReused:
-            raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
-        return None if before is None else kind.FromString(before)
-
-    async def _remember(self, tx: Transaction, request: Any, answer: Message) -> None:
-        await self._store.requests.remember(tx, *key_of(request), answer.SerializeToString())
-
 
 def _compiled(files: Files, batches: Sequence[StoredBatch]) -> tuple[RuleSet, pb.RuleSetReport]:
     source = Given(files.files)
@@ -226,23 +210,6 @@ def _sample(batches: Sequence[StoredBatch]) -> list[Batch]:
             continue
         sample.append((given.table, given.history))
     return sample
-
-
-def key_of(request: Any) -> tuple[str, str, bytes]:
-    """Caller, id and digest of the content; the request_id is the key, so it is left out."""
-    content = type(request)()
-    content.CopyFrom(request)
-    content.ClearField("request_id")
-    digest = sha256(request.DESCRIPTOR.name.encode() + b"\0" + content.SerializeToString(deterministic=True)).digest()
-    return str(call.current().identity), request.request_id, digest
-
-
-def check_request_id(request_id: str) -> None:
-    """Raise Refusal for an id that is none."""
-    if not request_id:
-        raise Refusal("REQUEST_ID_MISSING", path="request_id")
-    if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
-        raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
 
 
 def checked_files(message: pb.RuleSetFiles, path: str = "set") -> Files:
@@ -316,9 +283,9 @@ def _report(rule_set: RuleSet, report: Report) -> pb.RuleSetReport:
     )
 
 
-def _note(act: str, kept: Kept) -> None:
+def _note(act: str, kept: Kept, who: str) -> None:
     _changes.labels(act).inc()
-    _log.info("RULE_SET_CHANGED", act=act, rule_set=kept.version, by=str(call.current().identity))
+    _log.info("RULE_SET_CHANGED", act=act, rule_set=kept.version, by=who)
 
 
 def _state(kept: Kept) -> str:
@@ -350,14 +317,13 @@ def _timestamp(at: datetime | None) -> Timestamp | None:
 def _token(kept: Kept) -> str:
     micros = Timestamp()
     micros.FromDatetime(kept.proposed_at)
-    return base64.urlsafe_b64encode(f"{micros.ToMicroseconds()} {kept.version}".encode()).decode()
+    return token_of(micros.ToMicroseconds(), kept.version)
 
 
-def _place(token: str) -> tuple[datetime, str]:
-    try:
-        micros, _, version = base64.urlsafe_b64decode(token).decode().partition(" ")
-        stamp = Timestamp()
-        stamp.FromMicroseconds(int(micros))
-        return stamp.ToDatetime(UTC), version
-    except (ValueError, OverflowError):
-        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token") from None
+def _place(token: str) -> tuple[datetime, str] | None:
+    place = place_of(token)
+    if place is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromMicroseconds(place[0])
+    return stamp.ToDatetime(UTC), place[1]

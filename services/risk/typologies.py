@@ -22,9 +22,12 @@ def look_over(rule_set: RuleSet, places: Sequence[int], hits: Sequence[_Numbers]
     judges items, else of consignments.
     """
     rows = facts.table.rows
+    # Most rules are members of no typology: their items are not looked up.
+    asked = {place for each in rule_set.typologies if each.evaluated for place, _ in each.members}
     owners = {
         place: np.unique(facts.owners[each]) if rule_set.rules[place].condition.on_items else each
         for place, each in zip(places, hits, strict=True)
+        if place in asked or rule_set.rules[place].shadow
     }
     told: list[tuple[int, _Numbers]] = []
     shadow = [(rule_set.rules[place].text.id, each) for place, each in owners.items() if rule_set.rules[place].shadow]

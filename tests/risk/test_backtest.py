@@ -14,25 +14,36 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from libs.columns import Table
+from libs.columns import Ints, Table
 from libs.store.database import Database
 from libs.store.migrate import migrate
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
+from services.risk.backtest import rules as rules_on_trial
+from services.risk.backtest.counting import Part
 from services.risk.backtest.models import auc_ppm, shares
+from services.risk.backtest.rules import RuleTrial
 from services.risk.backtest.state import State
+from services.risk.backtest.then import then_of
+from services.risk.conditions.expressions import Condition, Judged, judge
+from services.risk.conditions.frames import Batch
 from services.risk.derived import Facts
 from services.risk.history.packing import PackingError
 from services.risk.jobs import backtest
 from services.risk.jobs.holder import Holder
 from services.risk.jobs.running import JobRefused, Running
+from services.risk.learning.model_file import read_model
+from services.risk.learning.opinion import Models, opinion_of
 from services.risk.rules import RuleSet
 from services.risk.scoring import assess
 from services.risk.store.inputs import BatchPlace, Inputs
 from services.risk.store.jobs import Job, JobKind, Jobs, JobState
+from services.risk.store.models import ModelStore
+from tests.risk import rule_files
 from tests.risk.aged import age_log
 from tests.risk.filings import PROFILE, first_light, table
+from tests.risk.learning import traffic_model
 from tests.risk.test_jobs import until
 from tests.risk.test_outcomes import CONFORM, NOON, VIOLATION, Risk, state
 
@@ -280,6 +291,78 @@ async def test_the_profile_of_the_start_is_found_by_its_version(risk: Risk) -> N
     await fill(risk, 2)
     named = await tried(risk, await plan(risk, rule_set=None, rule_set_version=first_light().version))
     assert named == await tried(risk, await plan(risk))
+
+
+async def test_a_model_is_tried_by_the_scores_that_it_would_have_given(risk: Risk) -> None:
+    rows, truths = traffic_model.traffic(7, 240)
+    mrns = rows.strings("mrn").tolist()
+    for start in range(0, 240, 60):
+        await risk.assess(rows.take(np.arange(start, start + 60)))
+    found = [VIOLATION if any(truth) else CONFORM for truth in truths]
+    await risk.take([state(mrn, 2, result) for mrn, result in zip(mrns[::2], found[::2], strict=True)])
+    known = await risk.outcomes.known(mrns)
+    content = traffic_model.file()
+    model = read_model(content, "file")
+    store = ModelStore(risk.database)
+    await store.write(model.version, content)
+    async with risk.database.transaction() as tx:
+        await store.add(tx, model.version, b"", "", "analyst/one")
+    result = await tried(risk, await plan(risk, rule_set=None, model_version=model.version))
+
+    steps: dict[str, int] = {}
+    for batch, history, answers, _ in await stored(risk):
+        facts = Facts(batch, first_light().rates)
+        facts.history = history
+        opinion = opinion_of(Models(model), batch, facts, answers.ints("score"))
+        assert opinion is not None
+        scores = opinion.columns["model_score_ppm"]
+        assert isinstance(scores, Ints)
+        steps |= zip(batch.strings("mrn").tolist(), (scores.values // 100).tolist(), strict=True)
+    assert len(set(steps.values())) > 30
+    assert result.consignments == len(steps) == len(mrns)
+    assert len(result.rules) == len(result.lanes) == 0
+    ranked = sorted(steps.values(), reverse=True)
+    for share in result.shares:
+        least = ranked[max(1, -(-len(ranked) * share.share_ppm // 1_000_000)) - 1]
+        above = {mrn for mrn, step in steps.items() if step >= least}
+        hits = [known[mrn].hit for mrn in above if mrn in known]
+        assert (share.score_from_ppm, share.consignments) == (least * 100, len(above))
+        assert (share.inspected.count, share.inspected.violations) == (len(hits), sum(hits))
+    pairs = [
+        1.0 if steps[bad] > steps[good] else 0.5 if steps[bad] == steps[good] else 0.0
+        for bad in known
+        if known[bad].hit
+        for good in known
+        if not known[good].hit
+    ]
+    assert result.auc_ppm == pytest.approx(1e6 * sum(pairs) / len(pairs), abs=1)
+
+
+def test_a_rule_is_judged_for_the_rows_that_it_counts_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What falls back to the CEL library costs by the row, so others than those in scope are not asked."""
+    given: list[list[bool]] = []
+
+    def watched(condition: Condition, batch: Batch, scope: Any = None) -> Judged:
+        given.append(scope.tolist())
+        return judge(condition, batch, scope)
+
+    monkeypatch.setattr(rules_on_trial, "judge", watched)
+    sets = rule_files.read(
+        rule_files.rule("ON_CONSIGNMENTS", more="jurisdictions: [FR]"),
+        rule_files.rule("ON_ITEMS", "item.number == 1", judges="item", more="jurisdictions: [FR]"),
+    )
+    rows = table([{"destination_country": "FR", "nature": "NATURE_GIFT"}, {"nature": "NATURE_GIFT"}])
+    trial, state_now = RuleTrial(sets, examples=0), State(0, 0)
+    trial.begin(state_now)
+    answers = assess(sets, rows)
+    both = np.arange(2)
+    then = then_of([answers], [both], [1], [])
+    trial.judge(state_now, Part(rows, then, np.zeros(2, np.int64), np.ones(2, np.int64), both, ""), None)
+    assert given == [
+        [True, False],
+        [True] * int(rows.ragged("items").lengths[0]) + [False] * int(rows.ragged("items").lengths[1]),
+    ]
+    assert [counts[0] for counts in state_now.rules] == [1, 1]
 
 
 def test_a_state_that_was_altered_is_refused() -> None:

@@ -16,6 +16,8 @@ from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceStub
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
 from services.risk.__main__ import assemble
+from services.risk.rule_sets.in_force import Files
+from services.risk.rule_sets.mistakes import Mistake, RuleSetError
 from tests.risk.filings import first_light, table
 from tests.risk.test_backtest import CHANGES, draft
 from tests.risk.test_service import refusal, request
@@ -74,13 +76,36 @@ async def test_a_backtest_is_started_once_and_tells_what_it_found(risk: Running)
     assert list(listed.backtests) == [backtest]
 
 
+async def test_a_repeat_is_answered_by_a_release_that_would_refuse_what_is_tried(
+    risk: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = await stub(risk)
+    tried = asked(rule_set_version=None, rule_set=draft())
+    started = await caller.StartBacktest(tried, timeout=20)
+
+    def refuses(_: Files) -> None:
+        raise RuleSetError([Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
+
+    monkeypatch.setattr(Files, "read", refuses)
+    assert await caller.StartBacktest(tried, timeout=20) == started
+    tried.request_id = "another"
+    assert (await refusal(caller.StartBacktest(tried, timeout=20)))[1] == "RULE_SET_REFUSED"
+
+
 async def test_pages_of_backtests_and_one_that_is_cancelled(risk: Running) -> None:
     caller = await stub(risk)
     numbers = [(await caller.StartBacktest(asked(f"r{each}"), timeout=20)).id for each in range(3)]
-    cancelled = await caller.CancelBacktest(pb.CancelBacktestRequest(id=numbers[2]), timeout=10)
+    cancelled = await caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c1", id=numbers[2]), timeout=10)
     assert cancelled.backtest.state in (pb.BACKTEST_STATE_CANCELLED, pb.BACKTEST_STATE_DONE)
-    again = await caller.CancelBacktest(pb.CancelBacktestRequest(id=numbers[2]), timeout=10)
+    assert (
+        await caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c1", id=numbers[2]), timeout=10) == cancelled
+    )
+    again = await caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c2", id=numbers[2]), timeout=10)
     assert again == cancelled
+    other = caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c1", id=numbers[1]), timeout=10)
+    assert (await refusal(other))[1] == "REQUEST_REUSED"
+    nameless = caller.CancelBacktest(pb.CancelBacktestRequest(id=numbers[1]), timeout=10)
+    assert (await refusal(nameless))[1] == "REQUEST_ID_MISSING"
     first = await caller.ListBacktests(pb.ListBacktestsRequest(page_size=2), timeout=10)
     second = await caller.ListBacktests(
         pb.ListBacktestsRequest(page_size=2, page_token=first.next_page_token), timeout=10
@@ -125,7 +150,7 @@ async def test_a_set_with_a_mistake_and_other_misuse_are_refused(risk: Running) 
     assert (await refusal(caller.StartBacktest(asked(""), timeout=20)))[1] == "REQUEST_ID_MISSING"
     for ask in (
         caller.GetBacktest(pb.GetBacktestRequest(id=99), timeout=10),
-        caller.CancelBacktest(pb.CancelBacktestRequest(id=99), timeout=10),
+        caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c", id=99), timeout=10),
     ):
         assert (await refusal(ask))[1] == "BACKTEST_UNKNOWN"
     token = pb.ListBacktestsRequest(page_token="x")

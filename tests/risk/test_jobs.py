@@ -165,6 +165,24 @@ async def test_work_that_moves_on_is_never_given_up_and_work_that_kills_its_repl
     assert (await take(jobs)).state is JobState.FAILED
 
 
+async def test_work_that_begins_anew_each_time_is_given_up_after_three_deaths_and_after_no_number_of_restarts(
+    jobs: Jobs,
+) -> None:
+    await start(jobs)
+    for _ in range(TRIES_MAX + 2):
+        job = await take(jobs)
+        assert job.state is JobState.RUNNING
+        async with jobs.database.transaction() as tx:
+            await jobs.tell(tx, job, 5, 9)
+            await jobs.give_back(tx, job)
+    for number in range(TRIES_MAX):
+        job = await take(jobs)
+        assert (job.state, job.progress, job.done) == (JobState.RUNNING, b"", 5 + number)
+        async with jobs.database.transaction() as tx:
+            await jobs.tell(tx, job, 6 + number, 9)
+    assert (await take(jobs)).state is JobState.FAILED
+
+
 async def test_too_many_open_jobs_are_refused(jobs: Jobs) -> None:
     for _ in range(OPEN_MAX):
         await start(jobs)

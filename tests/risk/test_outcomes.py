@@ -15,6 +15,7 @@ from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.store.database import Database
 from libs.store.migrate import migrate
+from libs.store.schema import today
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
@@ -23,7 +24,7 @@ from services.risk.consumer import Intake
 from services.risk.memory import Memory
 from services.risk.outcomes import Outcome, differences, pack_items, unpack_items
 from services.risk.store.log import Store
-from services.risk.store.outcomes import OutcomeStore
+from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore, purge_outcomes
 from tests.risk.aged import age_log
 from tests.risk.filings import table
 from tests.risk.test_parties import in_force
@@ -251,3 +252,13 @@ def test_items_come_back_as_they_were_packed() -> None:
     items = [(1, CONFORM, 0), (999, VIOLATION, clearance.VIOLATION_OTHER)]
     assert unpack_items(pack_items(items)) == items
     assert unpack_items(pack_items([])) == []
+
+
+async def test_inspections_are_forgotten_after_their_days_and_no_sooner(risk: Risk) -> None:
+    async with risk.database.connection() as reader:
+        day = await today(reader)
+    first, second = mrns(2)
+    for mrn, ago in ((first, OUTCOME_DAYS + 1), (second, OUTCOME_DAYS)):
+        await risk.take([state(mrn, 2, VIOLATION, at=(day - ago) * 86_400_000_000 + 9)])
+    await purge_outcomes(OUTCOME_DAYS)(risk.database)
+    assert list(await risk.outcomes.known([first, second])) == [second]

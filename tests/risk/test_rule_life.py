@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 
@@ -14,8 +16,10 @@ from luxor.risk.v1.risk_pb2 import (
     LANE_YELLOW,
     AssessmentColumns,
 )
+from services.risk.derived import Facts
 from services.risk.rule_sets.mistakes import RuleSetError
 from services.risk.scoring import assess
+from services.risk.typologies import look_over
 from tests.risk.filings import table
 from tests.risk.rule_files import GIFT, read, rule, typology
 
@@ -152,3 +156,26 @@ def test_an_assessment_of_many_with_typologies_is_that_of_each_alone() -> None:
     assert shadows(together) == shadows(alone)
     assert rules_of(together) == rules_of(alone)
     assert together.ints("score").tolist() == alone.ints("score").tolist()
+
+
+class _NoOwners:
+    """Facts of a batch whose items belong to nobody who may be asked for."""
+
+    def __init__(self, rows: Table) -> None:
+        self.table = rows
+
+    @property
+    def owners(self) -> None:
+        raise AssertionError("the items of a rule that nothing asks for were looked up")
+
+
+def test_the_items_of_a_rule_that_no_typology_names_are_not_looked_up() -> None:
+    items = {"judges": "item", "condition": "item.number == 1", "weight": 0}
+    rules = read(
+        rule("ALONE", **items),
+        rule("MEMBER"),
+        typologies=typology("SIGNS", "{MEMBER: 10}", 10) + typology("NOT_YET", "{ALONE: 10}", 10, more="life: draft"),
+    )
+    facts = cast(Facts, _NoOwners(table([PRESENT])))
+    more, shadow = look_over(rules, [0, 1], [np.array([0]), np.array([0])], facts)
+    assert (more.owners.tolist(), shadow.lengths.tolist()) == ([0], [0])

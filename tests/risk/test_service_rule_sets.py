@@ -24,8 +24,9 @@ from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceStub
 from services.risk import rule_set_service
 from services.risk.__main__ import assemble
 from services.risk.rule_sets.in_force import Files, RuleSets
-from services.risk.rule_sets.mistakes import RuleSetError
+from services.risk.rule_sets.mistakes import Mistake, RuleSetError
 from services.risk.rules import RuleSet
+from services.risk.store import rule_sets as kept_rule_sets
 from services.risk.store.rule_sets import RuleSetStore, State
 from tests.risk.filings import first_light, table
 from tests.risk.rule_files import files, message, read, rule, typology
@@ -395,13 +396,41 @@ async def test_a_set_whose_form_a_newer_release_refuses_is_not_activated(
     version = await proposed(risk, files(rule("FIRST")))
 
     def refuses(_: Files) -> RuleSet:
-        raise RuleSetError([rule_set_service.Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
+        raise RuleSetError([Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
 
     monkeypatch.setattr(Files, "read", refuses)
     code, reason, place = await refusal(activated(risk, version))
     assert (code, reason, place) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_SET_REFUSED", "profile.yaml:9:16")
     assert (await listed(risk)).kept[0].state == pb.RULE_SET_STATE_DRAFT
     assert State.DRAFT == pb.RULE_SET_STATE_DRAFT
+
+
+async def test_a_repeat_is_answered_by_a_release_that_would_refuse_the_set(
+    risk: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, olga = await stub(risk), await stub(risk, "olga", "officer")
+    asked = proposal(files(rule("FIRST")))
+    draft = await anna.ProposeRuleSet(asked, timeout=20)
+    activation = pb.ActivateRuleSetRequest(request_id="once", version=draft.kept.version)
+    active = await olga.ActivateRuleSet(activation, timeout=20)
+
+    def refuses(*_: object) -> RuleSet:
+        raise RuleSetError([Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
+
+    monkeypatch.setattr(Files, "read", refuses)
+    monkeypatch.setattr(rule_set_service, "read_rule_set", refuses)
+    assert await anna.ProposeRuleSet(asked, timeout=20) == draft
+    assert await olga.ActivateRuleSet(activation, timeout=20) == active
+    asked.request_id = "another"
+    assert (await refusal(anna.ProposeRuleSet(asked, timeout=20)))[1] == "RULE_SET_REFUSED"
+
+
+async def test_a_person_with_too_many_drafts_is_told_what_to_do(risk: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_rule_sets, "DRAFTS_MAX", 1)
+    await proposed(risk, files(rule("FIRST")))
+    code, reason, _ = await refusal((await stub(risk)).ProposeRuleSet(proposal(files(rule("SECOND"))), timeout=20))
+    assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RULE_SET_DRAFTS_TOO_MANY")
+    await proposed(risk, files(rule("SECOND")), "another")
 
 
 def follower(store: RuleSetStore, started_with: RuleSet) -> RuleSets:

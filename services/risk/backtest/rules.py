@@ -110,9 +110,10 @@ def _judged(rule: Rule, scopes: Scopes, facts: Facts, batch: Batch, part: Part) 
     scope = scopes.scope(rule)
     if scope is not None and not scope.any():
         return _NONE, 0
-    judged = judge(rule.condition, batch)
+    on_items = rule.condition.on_items
+    judged = judge(rule.condition, batch, scope[facts.owners] if scope is not None and on_items else scope)
     holds, failed = judged.holds, judged.failed
-    if rule.condition.on_items:
+    if on_items:
         holds = _any(holds, facts)
         failed = None if failed is None else _any(failed, facts)
     if scope is not None:

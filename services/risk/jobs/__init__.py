@@ -19,5 +19,6 @@ reads the store; what it computes stands in a subject module. A runner looks lik
 
 `step` raises JobLost where the job was cancelled or taken over: let it pass. A mistake of the request that no further
 attempt can mend is raised as JobRefused, whose text the asker reads; whatever else is raised counts as a try, of which a job
-has three between two steps. To start a job: `Jobs.add` in the transaction of the call, with the request as bytes.
+has three between two steps. A runner that begins anew each time tells how far it is with `tell`, which is no step. To start
+a job: `Jobs.add` in the transaction of the call, with the request as bytes.
 """

@@ -113,9 +113,7 @@ class Holder:
             state = await self._jobs.state(reader, job)
         if state is JobState.RUNNING:
             # It ended without a word: killed from outside, or by the kernel for want of memory.
-            await self._failed(
-                job, f"its process ended by signal {-code}" if code < 0 else f"its process ended with {code}"
-            )
+            await self._failed(job, _ended_by(code))
         else:
             self._tell(job, state)
 
@@ -210,6 +208,15 @@ class Holder:
         )
         _ended.labels(job.kind.name.lower(), outcome).inc()
         _log.info("JOB_ENDED", job=job.id, kind=job.kind.name, attempt=job.attempt, outcome=outcome)
+
+
+def _ended_by(code: int) -> str:
+    if code >= 0:
+        return f"its process ended with {code}"
+    return (
+        f"its process ended by signal {-code}, as a machine short of memory would end it; give the machine more, lower "
+        "LUXOR_RISK_JOB_MEMORY_BYTES_MAX to what it has, or take fewer days"
+    )
 
 
 async def _end(process: Process) -> None:

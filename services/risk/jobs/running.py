@@ -38,6 +38,11 @@ class Running:
         async with self.database.transaction() as tx:
             await Jobs(self.database).step(tx, self.job, progress, done, total, result)
 
+    async def tell(self, done: int, total: int) -> None:
+        """Tell how far it has come where the next attempt begins anew all the same. Raises JobLost."""
+        async with self.database.transaction() as tx:
+            await Jobs(self.database).tell(tx, self.job, done, total)
+
 
 Runner = Callable[[Running], Awaitable[Finished]]
 

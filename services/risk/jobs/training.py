@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -17,7 +17,7 @@ from services.risk.inputs import Input
 from services.risk.jobs.running import Finished, JobRefused, Running
 from services.risk.learning.candidate import Plan, candidate
 from services.risk.learning.inspected import Part, part_of, stored_items
-from services.risk.learning.model_file import Model, Window, read_model, write_model
+from services.risk.learning.model_file import Window, read_model, write_model
 from services.risk.learning.sample import Sample
 from services.risk.learning.summary import summary_of, write_summary
 from services.risk.learning.traffic import ASSESSED, ASSESSED_SETTINGS, GIVEN
@@ -27,7 +27,7 @@ from services.risk.rule_sets.in_force import RuleSets
 from services.risk.rules import load_rule_set
 from services.risk.store.inputs import BatchPlace, Inputs, StoredBatch
 from services.risk.store.inspected import InspectedStore, StoredOutcome
-from services.risk.store.models import ModelStore
+from services.risk.store.models import CONTENT_BYTES_MAX, KEPT_MAX, WITHDRAWN_DAYS, ModelStore, TooManyModels
 from services.risk.store.rule_sets import RuleSetStore
 
 NAME: Final = "inspections"
@@ -37,8 +37,6 @@ OUTCOMES_MAX: Final = 300_000
 """Inspected consignments that are learnt from; of more a share is drawn."""
 REFERENCE_MAX: Final = 100_000
 """Consignments, inspected or not, that prices, counts and profiles are taken of; of more a share is drawn."""
-BEGINNINGS_MAX: Final = 3
-"""How often it may begin anew where its process ends before the model is there: nothing of it is kept in between."""
 BATCHES: Final = 32
 
 
@@ -52,13 +50,13 @@ class _Gathered:
 async def run(running: Running) -> Finished:
     """Read what was assessed on the days asked for, learn of what was inspected, and keep the model."""
     request = TrainModelRequest.FromString(running.job.request)
-    begun = int(running.job.progress or b"0") + 1
-    if begun > BEGINNINGS_MAX:
-        raise JobRefused(
-            f"its process ended {BEGINNINGS_MAX} times before the model was there; take a shorter window, or give it more "
-            "memory with LUXOR_RISK_JOB_MEMORY_BYTES_MAX"
-        )
-    known, reference = await _gather(running, request, begun)
+    models = ModelStore(running.database)
+    try:
+        async with running.database.connection() as reader:
+            await models.check_room(reader)
+    except TooManyModels:
+        raise _full() from None
+    known, reference = await _gather(running, request)
     plan = Plan(
         name=request.name or NAME,
         label=LABEL,
@@ -78,18 +76,28 @@ async def run(running: Running) -> Finished:
     except (TooFewOutcomes, LearningAbsent) as error:
         raise JobRefused(str(error)) from None
     model = read_model(content, "the model just trained", GIVEN)
-    return Finished(model.version.encode(), also=_keep(running, model, content, request.note))
+    if len(content) > CONTENT_BYTES_MAX:
+        raise JobRefused(f"the model has {len(content)} bytes, more than {CONTENT_BYTES_MAX}; take fewer days")
+    await models.write(model.version, content)
+    told = write_summary(summary_of(model, len(content)))
 
-
-def _keep(running: Running, model: Model, content: bytes, note: str) -> Callable[[Transaction], Awaitable[object]]:
     async def keep(tx: Transaction) -> None:
-        told = write_summary(summary_of(model, len(content)))
-        await ModelStore(running.database).add(tx, model.version, content, told, note, running.job.started_by)
+        try:
+            await models.add(tx, model.version, told, request.note, running.job.started_by)
+        except TooManyModels:
+            raise _full() from None
 
-    return keep
+    return Finished(model.version.encode(), also=keep)
 
 
-async def _gather(running: Running, request: TrainModelRequest, begun: int) -> tuple[Part, Sample]:
+def _full() -> JobRefused:
+    return JobRefused(
+        f"{KEPT_MAX} models are kept, and there is room for no more; retire candidates that nobody needs, which are forgotten "
+        f"{WITHDRAWN_DAYS} days later"
+    )
+
+
+async def _gather(running: Running, request: TrainModelRequest) -> tuple[Part, Sample]:
     inputs, inspected = Inputs(running.database), InspectedStore(running.database)
     rates = await _rates(running)
     total = await inputs.count(request.from_day, request.until_day, PURPOSE_CLEARANCE)
@@ -99,7 +107,8 @@ async def _gather(running: Running, request: TrainModelRequest, begun: int) -> t
     gathered = _Gathered()
     place = BatchPlace(request.from_day, 0)
     while True:
-        await running.step(str(begun).encode(), gathered.done, total)
+        # Nothing is kept to go on from, so no step: where its process ends three times by itself, it is given up.
+        await running.tell(gathered.done, total)
         batches = await inputs.read(
             place, request.until_day, batches_max=BATCHES, purpose=PURPOSE_CLEARANCE, answers=True
         )

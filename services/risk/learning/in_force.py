@@ -129,18 +129,22 @@ class ModelsInForce:
         if champion is None or champion.version not in self._watches:
             self._watches = {} if champion is None else {champion.version: _watch(champion)}
             for what in (SCORE, "columns"):
-                _drift.labels(what).set(0)
-                _drift.remove(what)
+                _tell(what, None)
 
     def count(self, seconds: float) -> None:
         """Count what was scored as of a time (seconds since 1970), and tell the drift."""
         for watch in list(self._watches.values()):
             watch.count(seconds)
             found = {drift.column: drift.index for drift in watch.drifts()}
-            if SCORE in found:
-                _drift.labels(SCORE).set(found.pop(SCORE))
-            if found:
-                _drift.labels("columns").set(max(found.values()))
+            _tell(SCORE, found.pop(SCORE, None))
+            _tell("columns", max(found.values(), default=None))
+
+
+def _tell(what: str, index: float | None) -> None:
+    """Tell a drift; None takes away what was told before."""
+    _drift.labels(what).set(0 if index is None else index)
+    if index is None:
+        _drift.remove(what)
 
 
 def _watch(model: Model) -> Watch:

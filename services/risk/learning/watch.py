@@ -35,6 +35,8 @@ class Watch:
         self._waiting: deque[tuple[Sample, Floats]] = deque(maxlen=WAITING_MAX)
         #: Per hour since 1970 the rows that were counted, and per column how many fell into each bin.
         self._hours: dict[int, tuple[int, dict[str, Floats]]] = {}
+        #: What was told last. Hours change in a thread, while the event loop asks for this.
+        self._told: tuple[Drift, ...] = ()
 
     def put(self, sample: Sample, scores: Floats) -> None:
         """Put a scored batch aside (of each row the chance of a violation); where too many wait it is left out."""
@@ -57,6 +59,7 @@ class Watch:
             self._hours[hour] = rows + given.rows, total
         for old in [each for each in self._hours if each <= hour - HOURS]:
             del self._hours[old]
+        self._told = tuple(self._drifts())
 
     @property
     def rows(self) -> int:
@@ -64,7 +67,10 @@ class Watch:
         return sum(rows for rows, _ in self._hours.values())
 
     def drifts(self) -> list[Drift]:
-        """Each column's drift in the last hours, the greatest first; none where too few rows were counted."""
+        """Each column's drift in the last hours as of the last count, the greatest first; none where too few rows were counted."""
+        return list(self._told)
+
+    def _drifts(self) -> list[Drift]:
         rows = self.rows
         if rows < ROWS_MIN:
             return []

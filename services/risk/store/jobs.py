@@ -113,11 +113,15 @@ class Jobs:
     async def get(self, number: int, kind: JobKind | None = None) -> Job | None:
         """A job by its id, of a kind where one is given; None where there is none."""
         async with self.database.connection() as reader:
-            row = await reader.raw.fetchrow(
-                f"select {_COLUMNS} from job where id = $1 and ($2::smallint is null or kind = $2)",  # noqa: S608  # names of our own
-                number,
-                None if kind is None else int(kind),
-            )
+            return await self.read(reader, number, kind)
+
+    async def read(self, tx: Transaction, number: int, kind: JobKind | None = None) -> Job | None:
+        """The same on a connection or in a transaction that is there."""
+        row = await tx.raw.fetchrow(
+            f"select {_COLUMNS} from job where id = $1 and ($2::smallint is null or kind = $2)",  # noqa: S608  # names of our own
+            number,
+            None if kind is None else int(kind),
+        )
         return None if row is None else _job(row)
 
     async def listed(self, kind: JobKind, *, before: int | None = None, rows_max: int = LISTED_MAX) -> list[Job]:
@@ -176,6 +180,10 @@ class Jobs:
             "progress = $3, done = $4, total = $5, result = coalesce($6, result), tries = 0, error = ''",
             (progress, done, total, result),
         )
+
+    async def tell(self, tx: Transaction, job: Job, done: int, total: int) -> None:
+        """Tell how far a job has come that keeps nothing to go on from: its tries go on counting. Raises JobLost."""
+        await _changed(tx, job, "done = $3, total = $4", (done, total))
 
     async def finish(self, tx: Transaction, job: Job, result: bytes) -> None:
         """Keep the result. Raises JobLost."""

@@ -7,11 +7,19 @@ from enum import IntEnum
 from typing import Any, Final
 
 from libs.store.database import Database, Transaction
+from libs.store.housekeeping import Step
+from services.risk.people import person_of
 
-LISTED_MAX: Final = 200
-"""Models that are told at once."""
 KEPT_MAX: Final = 1_000
-"""Models that are kept; more are refused until old ones are removed."""
+"""Models that are kept; more are refused until old ones are gone."""
+CONTENT_BYTES_MAX: Final = 6_000_000
+"""Of a model's file, whether it was handed in or trained here: what fits into a message."""
+UNUSED_DAYS: Final = 90
+"""Days after which a candidate that nobody ever made the challenger is forgotten."""
+WITHDRAWN_DAYS: Final = 7
+"""The same for one that was retired without ever having scored."""
+FILE_DAYS: Final = 1
+"""Days after which a file goes whose model was not kept in the end."""
 
 _COLUMNS: Final = ", ".join(
     [
@@ -23,6 +31,16 @@ _COLUMNS: Final = ", ".join(
         ),
     ]
 )
+
+# A challenger that another replaced is a candidate again, and its retired_at is when.
+_PURGE: Final = """
+delete from model where state in (1, 4) and case
+    when challenged_at is not null or activated_at is not null
+        then greatest(challenged_at, activated_at, retired_at) < clock_timestamp() - make_interval(days => $3)
+    when state = 4 then retired_at < clock_timestamp() - make_interval(days => $2)
+    else proposed_at < clock_timestamp() - make_interval(days => $1)
+end
+"""
 
 
 class ModelState(IntEnum):
@@ -84,19 +102,32 @@ class ModelStore:
         """Use risk's own database."""
         self.database = database
 
-    async def add(self, tx: Transaction, version: str, content: bytes, told: bytes, note: str, by: str) -> StoredModel:
-        """Keep a model as a candidate; one that is kept already stays as it is. Raises TooManyModels."""
+    async def check_room(self, reader: Transaction, coming: int = 0) -> None:
+        """Raise TooManyModels where there is no room for one more beside those that are `coming`."""
+        if await reader.raw.fetchval("select count(*) from model") + coming >= KEPT_MAX:
+            raise TooManyModels
+
+    async def write(self, version: str, content: bytes) -> None:
+        """Keep a model's file, in a transaction of its own; nobody sees it before the model is added."""
+        async with self.database.transaction() as tx:
+            await tx.raw.execute(
+                "insert into model_file (version, content) values ($1, $2) "
+                "on conflict (version) do update set written_at = clock_timestamp()",
+                version,
+                content,
+            )
+
+    async def add(self, tx: Transaction, version: str, told: bytes, note: str, by: str) -> StoredModel:
+        """Keep a model, whose file is written, as a candidate; one that is kept stays as it is. Raises TooManyModels."""
         await _lock(tx)
         found = await self._found(tx, version)
         if found is not None:
             return found
-        if await tx.raw.fetchval("select count(*) from model") >= KEPT_MAX:
-            raise TooManyModels
+        await self.check_room(tx)
         await tx.raw.execute(
-            "insert into model (version, state, content, told, note, proposed_by) values ($1, $2, $3, $4, $5, $6)",
+            "insert into model (version, state, told, note, proposed_by) values ($1, $2, $3, $4, $5)",
             version,
             int(ModelState.CANDIDATE),
-            content,
             told,
             note,
             by,
@@ -109,7 +140,9 @@ class ModelStore:
         state = (await self._get(tx, version)).state
         if state not in (ModelState.CANDIDATE, ModelState.RETIRED):
             raise StateWrong(state)
-        await tx.raw.execute("update model set state = 1 where state = 2")
+        await tx.raw.execute(
+            "update model set state = 1, retired_by = $1, retired_at = clock_timestamp() where state = 2", by
+        )
         return await self._move(tx, version, ModelState.CHALLENGER, "challenged", by)
 
     async def activate(self, tx: Transaction, version: str, by: str) -> StoredModel:
@@ -119,8 +152,8 @@ class ModelStore:
         former = model.state is ModelState.RETIRED and model.activated_at > 0
         if model.state is not ModelState.CHALLENGER and not former:
             raise StateWrong(model.state)
-        if model.proposed_by == by:
-            raise SamePerson(by)
+        if person_of(model.proposed_by) == person_of(by):
+            raise SamePerson(model.proposed_by)
         await tx.raw.execute(
             "update model set state = 4, retired_by = $1, retired_at = clock_timestamp() where state = 3", by
         )
@@ -134,16 +167,28 @@ class ModelStore:
             raise StateWrong(state)
         return await self._move(tx, version, ModelState.RETIRED, "retired", by)
 
-    async def listed(self, state: ModelState | None = None) -> list[StoredModel]:
-        """The models, the newest proposal first; of one state where it is given."""
+    async def page(
+        self, limit: int, before: tuple[int, str] | None = None, state: ModelState | None = None
+    ) -> list[StoredModel]:
+        """Models, the newest proposal first, behind a place (microseconds, version); of one state where it is given."""
+        at, version = before or (None, "")
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
-                f"select {_COLUMNS} from model where $1::smallint is null or state = $1 "  # noqa: S608  # names of our own
-                "order by proposed_at desc, version limit $2",
+                f"select {_COLUMNS} from model where ($1::smallint is null or state = $1) "  # noqa: S608  # names of our own
+                "and ($2::bigint is null or ((extract(epoch from proposed_at) * 1000000)::bigint, version) < ($2, $3)) "
+                "order by model.proposed_at desc, version desc limit $4",
                 None if state is None else int(state),
-                LISTED_MAX,
+                at,
+                version,
+                limit,
             )
         return [_model(row) for row in rows]
+
+    async def scoring(self) -> dict[ModelState, StoredModel]:
+        """Champion and challenger, where there are any."""
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch(f"select {_COLUMNS} from model where state in (2, 3)")  # noqa: S608  # names of our own
+        return {model.state: model for model in map(_model, rows)}
 
     async def get(self, version: str) -> StoredModel:
         """A model, the champion for "". Raises ModelUnknown."""
@@ -161,7 +206,9 @@ class ModelStore:
     async def content(self, version: str) -> bytes:
         """A model's file. Raises ModelUnknown."""
         async with self.database.connection() as reader:
-            found: bytes | None = await reader.raw.fetchval("select content from model where version = $1", version)
+            found: bytes | None = await reader.raw.fetchval(
+                "select content from model_file where version = $1", version
+            )
         if found is None:
             raise ModelUnknown(version)
         return found
@@ -192,6 +239,25 @@ class ModelStore:
 async def _lock(tx: Transaction) -> None:
     """One changes models at a time; who reads waits for nobody."""
     await tx.raw.execute("lock table model in share row exclusive mode")
+
+
+def purge_models(days: int) -> Step:
+    """Make a step of housekeeping that forgets models that score no more since `days`, and those that never did.
+
+    `days` is how long answers are kept: a model that one may name stays.
+    """
+
+    async def step(database: Database) -> None:
+        async with database.transaction() as tx:
+            await tx.raw.execute(_PURGE, UNUSED_DAYS, WITHDRAWN_DAYS, days + 1)
+        async with database.transaction() as tx:
+            await tx.raw.execute(
+                "delete from model_file kept where written_at < clock_timestamp() - make_interval(days => $1) "
+                "and not exists (select from model where model.version = kept.version)",
+                FILE_DAYS,
+            )
+
+    return step
 
 
 def _model(row: Any) -> StoredModel:

@@ -10,12 +10,18 @@ import numpy as np
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
+from libs.store.housekeeping import Step
+from libs.store.requests import PURGE_ROWS_MAX, purge_before
+from libs.store.schema import today
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.inputs import unpack_input
 from services.risk.outcomes import Outcome
 
 Filing: TypeAlias = tuple[str, int]
 """A consignment's MRN and the version of its filing."""
+
+OUTCOME_DAYS: Final = 400
+"""Days for which an outcome is kept after its inspection: as long as the answer that it is about, and as far as a training may reach back."""
 
 _COLUMNS: Final = "mrn, filing_version, state_version, inspected_at, method, result, items"
 
@@ -126,3 +132,14 @@ class OutcomeStore:
                 *last,
             )
         return [(row["assessed_batch"], row["assessed_row"], row["result"]) for row in rows]
+
+
+def purge_outcomes(days: int) -> Step:
+    """Make a step of housekeeping that forgets inspections of more than `days` ago."""
+
+    async def step(database: Database) -> None:
+        async with database.connection() as reader:
+            now = await today(reader)
+        await purge_before(database, "outcome", now - days, rows_max=PURGE_ROWS_MAX)
+
+    return step

@@ -8,7 +8,24 @@ from enum import IntEnum
 from typing import Any, Final
 
 from libs.store.database import Database, Transaction
-from libs.store.requests import RequestLog
+from libs.store.housekeeping import Step
+from services.risk.people import person_of
+
+DRAFTS_MAX: Final = 20
+"""Drafts of one person that may wait to be activated; each may have some megabytes."""
+UNUSED_DAYS: Final = 90
+"""Days after which a draft that nobody activated is forgotten."""
+WITHDRAWN_DAYS: Final = 7
+"""The same for one that was withdrawn."""
+
+_PURGE: Final = """
+delete from rule_set where case
+    when state = 2 then false
+    when activated_at is not null then retired_at < clock_timestamp() - make_interval(days => $3)
+    when state = 3 then retired_at < clock_timestamp() - make_interval(days => $2)
+    else proposed_at < clock_timestamp() - make_interval(days => $1)
+end
+"""
 
 _COLUMNS: Final = "version, state, note, proposed_by, proposed_at, activated_by, activated_at, retired_by, retired_at"
 # Two that activate at once stand one behind the other.
@@ -38,12 +55,15 @@ class Kept:
     retired_at: datetime | None
 
 
+class TooManyDrafts(Exception):  # an answer, as the names of the store's other refusals
+    """DRAFTS_MAX drafts of the person wait."""
+
+
 class RuleSetStore:
     """The table rule_set."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.requests = RequestLog()
 
     async def version_in_force(self) -> str | None:
         """The version that was activated; None where none ever was."""
@@ -94,7 +114,14 @@ class RuleSetStore:
         return None if row is None else _kept(row)
 
     async def add(self, tx: Transaction, version: str, content: bytes, report: bytes, note: str, who: str) -> Kept:
-        """Keep a draft; the version is not kept yet."""
+        """Keep a draft; the version is not kept yet, and the others are held up (`lock`). Raises TooManyDrafts."""
+        count = await tx.raw.fetchval(
+            "select count(*) from rule_set where state = $1 and split_part(proposed_by, '/', 2) = $2",
+            State.DRAFT,
+            person_of(who),
+        )
+        if count >= DRAFTS_MAX:
+            raise TooManyDrafts
         row = await tx.raw.fetchrow(
             "insert into rule_set (version, state, content, report, note, proposed_by) "  # noqa: S608  # names of our own
             f"values ($1, $2, $3, $4, $5, $6) returning {_COLUMNS}",
@@ -135,6 +162,20 @@ class RuleSetStore:
             version,
         )
         return _kept(row)
+
+
+def purge_rule_sets(days: int) -> Step:
+    """Make a step of housekeeping that forgets sets that are in force no more since `days`, and those that never were.
+
+    `days` is how long answers are kept: a set that one may name stays.
+    """
+
+    async def step(database: Database) -> None:
+        async with database.transaction() as tx:
+            await tx.raw.execute(_LOCK)
+            await tx.raw.execute(_PURGE, UNUSED_DAYS, WITHDRAWN_DAYS, days + 1)
+
+    return step
 
 
 def _kept(row: Any) -> Kept:

@@ -16,8 +16,9 @@ from libs.server.testing import Running, running
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
+from services.risk import model_service
 from services.risk.__main__ import assemble
-from services.risk.learning.model_file import read_model
+from services.risk.learning.model_file import ModelFileRefused, read_model
 from services.risk.learning.scoring import score
 from services.risk.learning.traffic import GIVEN
 from tests.risk.learning import made, traffic_model
@@ -77,7 +78,11 @@ async def test_a_model_comes_into_force_by_two_people_and_scores_every_assessmen
     assert set(before.strings("model").tolist()) == {""}
 
     proposed = await propose(ann, traffic_model.file())
-    assert (proposed.version, proposed.state, proposed.proposed_by) == (VERSION, pb.MODEL_STATE_CANDIDATE, "ann")
+    assert (proposed.version, proposed.state, proposed.proposed_by) == (
+        VERSION,
+        pb.MODEL_STATE_CANDIDATE,
+        "analyst/ann",
+    )
     assert proposed.window.violations == traffic_model.content().window.violations
     assert {metric.name for metric in proposed.metrics} >= {"auc", "base_rate", "precision_at_5"}
 
@@ -91,7 +96,7 @@ async def test_a_model_comes_into_force_by_two_people_and_scores_every_assessmen
     same = ann.ActivateModel(pb.ActivateModelRequest(request_id="a1", version=VERSION), timeout=10)
     assert (await refusal(same))[:2] == (grpc.StatusCode.PERMISSION_DENIED, "MODEL_SECOND_PERSON")
     active = await bob.ActivateModel(pb.ActivateModelRequest(request_id="a2", version=VERSION), timeout=10)
-    assert (active.model.state, active.model.activated_by) == (pb.MODEL_STATE_CHAMPION, "bob")
+    assert (active.model.state, active.model.activated_by) == (pb.MODEL_STATE_CHAMPION, "analyst/bob")
 
     answer = await in_force(risk, "model", VERSION, 300_000)
     scores, doubts = answer.ints("model_score_ppm"), answer.ints("model_uncertainty_ppm")
@@ -132,11 +137,26 @@ async def test_a_repeated_proposal_gets_its_first_answer_and_the_same_file_the_s
     ann, bob = await analyst(risk), await analyst(risk, "bob")
     first = await propose(ann, traffic_model.file())
     assert await propose(ann, traffic_model.file()) == first
-    assert (await propose(bob, traffic_model.file(), "other")).proposed_by == "ann"
+    assert (await propose(bob, traffic_model.file(), "other")).proposed_by == "analyst/ann"
     listed = await bob.ListModels(pb.ListModelsRequest(), timeout=10)
     assert [model.version for model in listed.models] == [VERSION]
     reused = ann.ProposeModel(pb.ProposeModelRequest(request_id="p", content=b"{}"), timeout=10)
-    assert (await refusal(reused))[1] in ("REQUEST_REUSED", "MODEL_FILE_REFUSED")
+    assert (await refusal(reused))[1] == "REQUEST_REUSED"
+
+
+async def test_a_repeat_is_answered_by_a_release_that_would_refuse_the_file(
+    risk: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await analyst(risk)
+    first = await propose(ann, traffic_model.file())
+
+    def refuses(*_: object) -> None:
+        raise ModelFileRefused("no longer known")
+
+    monkeypatch.setattr(model_service, "read_model", refuses)
+    assert await propose(ann, traffic_model.file()) == first
+    fresh = ann.ProposeModel(pb.ProposeModelRequest(request_id="q", content=traffic_model.file()), timeout=10)
+    assert (await refusal(fresh))[1] == "MODEL_FILE_REFUSED"
 
 
 @pytest.mark.parametrize(
@@ -176,6 +196,15 @@ async def test_of_two_challengers_the_later_one_counts_and_of_two_champions_the_
     both = await in_force(risk, "challenger", versions[0])
     assert set(both.strings("model").tolist()) == {versions[1]}
     assert both.ints("model_score_ppm").tolist() != both.ints("challenger_score_ppm").tolist()
+    # Whatever page and state are asked for, those that score are told.
+    asked = pb.ListModelsRequest(state=pb.MODEL_STATE_RETIRED, page_size=1)
+    told = await ann.ListModels(asked, timeout=10)
+    assert (list(told.models), told.next_page_token) == ([], "")
+    assert (told.champion.version, told.challenger.version) == (versions[1], versions[0])
+    page = await ann.ListModels(pb.ListModelsRequest(page_size=1), timeout=10)
+    rest = await ann.ListModels(pb.ListModelsRequest(page_size=1, page_token=page.next_page_token), timeout=10)
+    assert [each.version for each in (*page.models, *rest.models)] == versions[::-1]
+    assert rest.next_page_token == ""
     await bob.ActivateModel(pb.ActivateModelRequest(request_id="a2", version=versions[0]), timeout=10)
     states = {each.version: each.state for each in (await ann.ListModels(pb.ListModelsRequest(), timeout=10)).models}
     assert states == {versions[0]: pb.MODEL_STATE_CHAMPION, versions[1]: pb.MODEL_STATE_RETIRED}

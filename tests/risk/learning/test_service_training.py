@@ -71,7 +71,7 @@ async def test_a_model_learns_of_inspections_and_finds_more_than_chance(database
         assert (done.state, done.error) == (pb.TRAINING_STATE_DONE, "")
         told = (await ann.GetModel(pb.GetModelRequest(version=done.version), timeout=10)).model
         metrics = {each.name: each.value for each in told.metrics}
-        assert told.proposed_by == "ann"
+        assert told.proposed_by == "analyst/ann"
         assert told.window.outcomes > 3000
         assert 0.02 < metrics["base_rate"] < 0.3
         assert metrics["auc"] > 0.65

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,22 @@ def test_shifted_traffic_of_yesterday_counts_no_more() -> None:
     assert max(drift.index for drift in watched.drifts()) < 0.1
 
 
+def test_drift_is_told_as_of_the_last_count_whatever_is_being_counted() -> None:
+    watched = watch()
+    put(watched, 3, 3000, HOUR)
+    told = watched.drifts()
+    counting = watched._hours
+
+    class Changing(dict[int, Any]):
+        """Hours that a thread changes at every look: whoever went over them would see it."""
+
+        def values(self) -> Any:
+            raise RuntimeError("dictionary changed size during iteration")
+
+    watched._hours = Changing(counting)
+    assert watched.drifts() == told != []
+
+
 def test_what_waits_is_bounded() -> None:
     watched = watch()
     sample, _ = declarations(200, 5)
@@ -105,6 +123,9 @@ async def test_the_metric_moves_with_shifted_traffic(cheap: bool, least: float, 
     assert least <= drift < most
     assert REGISTRY.get_sample_value("luxor_risk_model_drift_psi", {"what": "score"}) is not None
     assert REGISTRY.get_sample_value("luxor_risk_model_in_force", {"role": "champion"}) == 1
+    in_force.count(HOUR * 30)
+    for what in ("score", "columns"):
+        assert REGISTRY.get_sample_value("luxor_risk_model_drift_psi", {"what": what}) is None
 
 
 class _Broken(_Kept):

@@ -52,6 +52,11 @@ def upgrade() -> None:
         key="mrn, filing_version, screened_at",
         by="mrn",
     )
+    # Which versions of lists came into force, in their order, and when some replica had them last: only the newest screen again.
+    op.execute(
+        'create table lists_in_force (lists text collate "C" primary key, number bigint generated always as identity, '
+        "seen_at timestamptz not null default clock_timestamp())"
+    )
     op.execute("create index screening_hit_day on screening_hit using brin (day) with (pages_per_range = 32)")
     op.execute(
         "create table rule_set (version text primary key, state smallint not null, content bytea not null, "
@@ -60,8 +65,14 @@ def upgrade() -> None:
         "retired_by text, retired_at timestamptz)"
     )
     op.execute("create unique index rule_set_in_force on rule_set (state) where state = 2")
+    # Files of models, megabytes each, are written before the row that makes them known, so that no change waits for one.
     op.execute(
-        "create table model (version text primary key, state smallint not null, content bytea not null, "
+        "create table model_file (version text primary key, content bytea not null, "
+        "written_at timestamptz not null default clock_timestamp())"
+    )
+    op.execute("alter table model_file alter column content set storage external")
+    op.execute(
+        "create table model (version text primary key references model_file, state smallint not null, "
         "told bytea not null, note text not null, proposed_by text not null, "
         "proposed_at timestamptz not null default clock_timestamp(), challenged_by text, challenged_at timestamptz, "
         "activated_by text, activated_at timestamptz, retired_by text, retired_at timestamptz)"

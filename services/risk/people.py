@@ -1,0 +1,8 @@
+"""Who did what is kept as role/id, as certificates tell it."""
+
+from __future__ import annotations
+
+
+def person_of(who: str) -> str:
+    """The person of a role/id: who has certificates of several roles stays one person."""
+    return who.partition("/")[2]

@@ -1,0 +1,100 @@
+"""What the edges of rule sets, models and backtests have in common: a request_id that counts once, and places in lists."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import Message
+
+from libs.server import call
+from libs.server.errors import Refusal
+from libs.store.database import Database, Transaction
+from libs.store.requests import RequestLog, RequestReused
+
+REQUEST_ID_CHARACTERS_MAX: Final = 64
+MICROS_MAX: Final = 10**18
+
+_LOG: Final = RequestLog()
+Answer = TypeVar("Answer", bound=Message)
+
+
+def check_request_id(request_id: str) -> None:
+    """Raise Refusal for an id that is none."""
+    if not request_id:
+        raise Refusal("REQUEST_ID_MISSING", path="request_id")
+    if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
+        raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
+
+
+async def recalled(database: Database, kind: type[Answer], request: Any) -> Answer | None:
+    """The answer that a request got before, to be asked before anything is checked: a repeat is answered by whatever release.
+
+    None where it is new. Raises Refusal for an id that is none, and where other content came under it.
+    """
+    check_request_id(request.request_id)
+    try:
+        async with database.connection() as reader:
+            before = await _LOG.look(reader, *_key_of(request))
+    except RequestReused:
+        raise _reused(request) from None
+    return None if before is None else kind.FromString(before)
+
+
+async def once(
+    database: Database, kind: type[Answer], request: Any, work: Callable[[Transaction], Awaitable[Answer]]
+) -> Answer:
+    """Do the work of a request in one transaction, unless it was done before: then give the first answer. Raises Refusal."""
+    check_request_id(request.request_id)
+    key = _key_of(request)
+    try:
+        async with database.transaction() as tx:
+            before = await _LOG.recall(tx, *key)
+            if before is not None:
+                return kind.FromString(before)
+            answer = await work(tx)
+            await _LOG.remember(tx, *key, answer.SerializeToString())
+            return answer
+    except RequestReused:
+        raise _reused(request) from None
+
+
+def token_of(micros: int, version: str) -> str:
+    """A place in a list that is ordered by time and version, as a page token."""
+    return base64.urlsafe_b64encode(f"{micros} {version}".encode()).decode()
+
+
+def place_of(token: str) -> tuple[int, str] | None:
+    """The place that a page token tells; None for no token. Raises Refusal."""
+    if not token:
+        return None
+    try:
+        micros, _, version = base64.urlsafe_b64decode(token).decode().partition(" ")
+        place = int(micros), version
+    except ValueError:
+        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token") from None
+    if not 0 <= place[0] < MICROS_MAX:
+        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token")
+    return place
+
+
+def page_size_of(size: int, default: int, size_max: int) -> int:
+    """How many a page has. Raises Refusal."""
+    if not 0 <= size <= size_max:
+        raise Refusal("PAGE_SIZE_TOO_LARGE", path="page_size", value=size, limit=size_max)
+    return size or default
+
+
+def _key_of(request: Any) -> tuple[str, str, bytes]:
+    """Caller, id and digest of the content: the id is the key, so it is left out; the kind of request is a part of it."""
+    content = type(request)()
+    content.CopyFrom(request)
+    content.ClearField("request_id")
+    digest = sha256(request.DESCRIPTOR.name.encode() + b"\0" + content.SerializeToString(deterministic=True)).digest()
+    return str(call.current().identity), request.request_id, digest
+
+
+def _reused(request: Any) -> Refusal:
+    return Refusal("REQUEST_REUSED", path="request_id", value=request.request_id)

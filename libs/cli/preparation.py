@@ -1,7 +1,7 @@
 """What containers need before their first start: certificates, passwords and the places for data, a directory for each of them.
 
-    <directory>/authority/                 the CAs with their keys, and the passwords; mounted by this job alone
-    <directory>/<service>/                 tls/ (ca.crt, service/<service>/), database-url, store-ca.crt
+    <directory>/authority/                 the CAs with their keys, passwords and secrets; mounted by this job alone
+    <directory>/<service>/                 tls/ (ca.crt, service/<service>/), database-url, store-ca.crt; risk's: secret
     <directory>/<service>-store/           tls/ (tls.crt, tls.key), password-<service>: what PostgreSQL reads
     <directory>/store/                     the same for one server with all five databases
     <directory>/command-line/, load/       tls/ of those who call
@@ -38,6 +38,7 @@ CALLERS: Final = {
 """Roles of those who call, by directory."""
 
 RETRY_SECONDS: Final = 600.0
+SECRET_BYTES: Final = 32
 
 _log = get_logger()
 
@@ -97,6 +98,7 @@ def _all(work: "_Work") -> Prepared:
         work.service(service)
         work.store(f"{service}-store", [service])
         work.directory_of(f"{service}-data")
+    work.secret("risk")
     work.store("store", list(SERVICES))
     work.directory_of("data")
     for name, roles in CALLERS.items():
@@ -149,6 +151,13 @@ class _Work:
             self._write(place / "tls" / name, (party.directory / name).read_bytes())
         for service in services:
             self._write(place / f"password-{service}", f"{self.password(service)}\n".encode())
+
+    def secret(self, service: str) -> None:
+        """The random bytes that a service makes keys of persons from, as a line of hex, made at the first call."""
+        path = self.authority / "secrets" / service
+        if not path.exists():
+            self._write(path, f"{secrets.token_hex(SECRET_BYTES)}\n".encode())
+        self._write(self.directory_of(service) / "secret", path.read_bytes())
 
     def caller(self, name: str, roles: Sequence[str]) -> None:
         """Certificates of who calls, one for each role."""

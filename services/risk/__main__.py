@@ -40,6 +40,7 @@ from services.risk.goods.control_files import ControlFileError
 from services.risk.goods.controls import load_controls
 from services.risk.history.room import PLACES_MAX, PLACES_MIN, bounds_for, places_for
 from services.risk.jobs.holder import Holder
+from services.risk.jobs.room import BYTES_MAX, BYTES_MIN, job_bytes_for
 from services.risk.learning.in_force import ModelsInForce
 from services.risk.memory import Memory
 from services.risk.model_service import ModelService
@@ -71,6 +72,10 @@ OUTCOMES = "risk/outcomes"
 
 def _places(_service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
     return places_for(memory_of_process())
+
+
+def _job_bytes(_service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
+    return job_bytes_for(memory_of_process())
 
 
 def wrong_mark(mark: str) -> str:
@@ -152,9 +157,15 @@ class RiskConfig(Settings, service="risk"):
     """Consignments of 32 days that history has room for, taken as the power of two below; 32 bytes each. It begins small and doubles."""
 
     job_memory_bytes_max: int = setting(
-        "JOB_MEMORY_BYTES_MAX", default=2 << 30, low=256 << 20, high=1 << 40, example="2147483648"
+        "JOB_MEMORY_BYTES_MAX",
+        derive=_job_bytes,
+        derived="three tenths of the memory that the process may use, at least 256 MiB",
+        low=BYTES_MIN,
+        high=BYTES_MAX,
+        example="2147483648",
     )
-    """Memory that the process of a backtest or a training may have, beside the replica's own; one runs at a time in all replicas together."""
+    """Memory that the process of a backtest or a training may have, beside the replica's own and within the limit of its container; one runs at a time
+    in all replicas together."""
 
 
 def assemble(start: Start) -> Sequence[Background]:

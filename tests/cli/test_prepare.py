@@ -100,6 +100,21 @@ def test_passwords_are_long_and_each_is_another(prepared: Path) -> None:
     assert min(map(len, passwords)) >= 32
 
 
+def test_risk_has_a_secret_of_its_own_in_each_deployment_that_stays_and_is_written_again(
+    prepared: Path, tmp_path: Path
+) -> None:
+    secret = (prepared / "risk" / "secret").read_text()
+    assert len(bytes.fromhex(secret)) == 32
+    prepare(tmp_path)
+    other = tmp_path / "risk" / "secret"
+    kept = other.read_text()
+    assert kept != secret
+    other.unlink()
+    prepare(tmp_path)
+    assert other.read_text() == kept
+    assert not [path for path in tmp_path.rglob("*secret*") if path.is_file() and path != other]
+
+
 def test_a_second_run_changes_nothing(prepared: Path) -> None:
     before = content(prepared)
     done = prepare(prepared, public_hosts=["customs.example", "192.0.2.7"])

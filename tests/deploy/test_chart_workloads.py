@@ -14,7 +14,7 @@ from libs.server.tls import LocalCA
 from libs.server.variables import check_foreign, unknown_variables
 from libs.telemetry.setup import TelemetryConfig
 from tests.support.charts import SERVICES, environ, of, rendered
-from tools import chart
+from tools import chart, configuration
 
 MAP = yaml.safe_load((chart.ROOT / "deploy" / "map.yaml").read_text(encoding="utf-8"))
 BYTES = {"ingestion": 710, "risk": 170, "revenue": 270, "clearance": 890, "statistics": 250}
@@ -39,6 +39,7 @@ def test_a_service_takes_its_environment(size: str, service: str, tmp_path: Path
         for name, value in environ(pod["containers"][0]).items()
     }
 
+    configuration.load()
     config = ServerConfig.from_environ(service, given)
     assert not unknown_variables(service, given)
     check_foreign(given)
@@ -283,6 +284,35 @@ def test_risk_keeps_its_snapshots_in_a_directory_that_its_storage_has_room_for(s
     others = [name for name in deployments if name != "risk"]
     for name in others:
         assert not [each for each in deployments[name]["spec"]["template"]["spec"]["volumes"] if each["name"] == "kept"]
+
+
+@pytest.mark.parametrize("size", ["country", "union"])
+def test_risk_has_its_secret_from_a_secret_and_lists_from_a_claim_of_any_size(size: str) -> None:
+    files = (
+        '[{"secret": "luxor-risk-secret", "mountPath": "/etc/luxor/risk/secret"},'
+        ' {"claim": "luxor-risk-lists", "mountPath": "/etc/luxor/risk/lists"},'
+        ' {"configMap": "controls", "mountPath": "/etc/luxor/risk/controls"}]'
+    )
+    shipped = of(rendered(size), "Deployment")["risk"]["spec"]["template"]["spec"]
+    documents = rendered(size, sets=(f"services.risk.files={files}",))
+    pod = of(documents, "Deployment")["risk"]["spec"]["template"]["spec"]
+    for each in (shipped, pod):
+        volumes = {volume["name"]: volume for volume in each["volumes"]}
+        (container,) = each["containers"]
+        named = environ(container)["LUXOR_RISK_SECRET_FILE"]
+        (mount,) = [mount for mount in container["volumeMounts"] if named.rpartition("/")[0] == mount["mountPath"]]
+        assert mount["readOnly"] is True
+        assert volumes[mount["name"]]["secret"] == {"secretName": "luxor-risk-secret", "defaultMode": 0o440}
+    claim, config = (volume for volume in pod["volumes"] if volume["name"] in ("files-1", "files-2"))
+    assert claim["persistentVolumeClaim"] == {"claimName": "luxor-risk-lists", "readOnly": True}
+    assert config["configMap"] == {"name": "controls"}
+    assert [finding for each in documents for finding in chart.validate(each)] == []
+
+
+@pytest.mark.parametrize("entry", ['{"secret": "a", "claim": "b", "mountPath": "/x"}', '{"mountPath": "/x"}'])
+def test_what_is_mounted_is_one_of_three(entry: str) -> None:
+    with pytest.raises(chart.ChartError, match="files"):
+        chart.render("country", sets=(f"services.risk.files=[{entry}]",))
 
 
 def _mebibytes(amount: str) -> int:

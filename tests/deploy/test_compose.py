@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from libs.cli.preparation import prepare
 from libs.server.config import PORTS
+from services.risk.secret_file import secret_of
 from tools import deployment_map
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,7 +117,7 @@ def test_each_service_and_store_mounts_its_own_secrets_and_nobody_elses() -> Non
         (secrets,) = [mount for mount in each["volumes"] if mount["target"] == "/run/luxor"]
         assert (secrets["source"], secrets["read_only"]) == (name, True), name
         for mount in each["volumes"]:
-            if mount is not secrets and (name, mount["source"]) != ("risk", "risk-kept"):
+            if mount["type"] == "volume" and mount is not secrets and (name, mount["source"]) != ("risk", "risk-kept"):
                 assert mount["source"] == ("data" if name == "store" else name.replace("-store", "-data")), name
     prepared = {mount.partition(":")[0] for mount in SERVICES["prepare"]["volumes"]}
     assert prepared | {"prometheus-data", "grafana-data", "risk-kept"} == set(COMPOSE["volumes"])
@@ -127,6 +129,24 @@ def test_risk_keeps_its_snapshots_in_a_volume_where_its_data_is() -> None:
     assert f"LUXOR_DATA_DIR={kept['target']}\n" in dockerfile.replace(" ", "\n")
     assert not kept.get("read_only")
     assert "LUXOR_DATA_DIR" not in SERVICES["risk"]["environment"]
+
+
+def test_risk_has_a_secret_that_the_job_makes_and_lists_from_a_directory_of_the_operators(tmp_path: Path) -> None:
+    risk = SERVICES["risk"]
+    prepare(tmp_path)
+    (secrets,) = [mount for mount in risk["volumes"] if mount["target"] == "/run/luxor"]
+    secret = tmp_path / secrets["source"] / risk["environment"]["LUXOR_RISK_SECRET_FILE"].removeprefix("/run/luxor/")
+    assert len(bytes.fromhex(secret_of(secret.read_bytes()).decode())) == 32
+    (files,) = [mount for mount in risk["volumes"] if mount["type"] == "bind"]
+    assert (files["target"], files["read_only"]) == ("/etc/luxor/risk", True)
+    # A directory that is misspelt is refused, not made.
+    assert files["bind"] == {"create_host_path": False}
+    match = re.fullmatch(r"\$\{LUXOR_RISK_FILES:-(.+)\}", files["source"])
+    assert match
+    assert (HERE / match.group(1)).is_dir()
+    for name in ("LISTS", "CONTROLS", "PROFILE"):
+        assert risk["environment"][f"LUXOR_RISK_{name}"] == f"${{LUXOR_RISK_{name}:-}}"
+    assert not [name for name, each in SERVICES.items() if name != "risk" and "LUXOR_RISK_LISTS" in str(each)]
 
 
 def test_one_image_runs_all_of_ours_and_images_of_others_are_pinned_and_may_be_replaced() -> None:

@@ -1,0 +1,20 @@
+"""How much memory a job may have beside the replica that runs it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Share of the memory that the replica's process may use. History has two fifths of it (services.risk.history.room).
+SHARE: Final = 0.3
+#: With its modules alone the process of a job holds some 170 MiB.
+BYTES_MIN: Final = 256 << 20
+BYTES_MAX: Final = 1 << 40
+
+
+def job_bytes_for(memory_bytes: int) -> int:
+    """The bytes that a job may have in a replica with so much memory.
+
+    >>> [job_bytes_for(size << 20) >> 20 for size in (512, 1024, 12 * 1024)]
+    [256, 307, 3686]
+    """
+    return min(max(int(SHARE * memory_bytes), BYTES_MIN), BYTES_MAX)

@@ -103,7 +103,7 @@ class RiskConfig(Settings, service="risk"):
 
     match_permille: int = setting("MATCH_PERMILLE", default=THRESHOLD, low=700, high=1000, example="870")
     """Least score of a hit of the screening, thousandths: how near a party's name is to a listed one. Lower finds more misspelt names and hits more
-    honest parties; docs/risk/screening.md has the figures. A change counts for what is assessed from then on."""
+    honest parties; docs/risk/screening.md has the figures. When it is lowered, what was assessed before is screened again."""
 
     match_strong_permille: int = setting("MATCH_STRONG_PERMILLE", default=STRONG, low=700, high=1000, example="930")
     """From this score on a hit advises an examination; below it, and on a weak alias, a look at the documents. At least LUXOR_RISK_MATCH_PERMILLE."""
@@ -240,7 +240,7 @@ def assemble(start: Start) -> Sequence[Background]:
         pause_seconds=config.rescreening_seconds,
     )
     looks = (
-        batches_left(hits, lambda: lists.state, config.rescreening_days),
+        batches_left(hits, lambda: lists.state, config.rescreening_days, levels),
         horizon(),
         backlog("risk"),
         letters_waiting("risk", "clearance"),

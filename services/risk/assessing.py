@@ -25,7 +25,7 @@ from services.risk.past import Known, Past
 from services.risk.rules import RuleSet
 from services.risk.scoring import More, assess
 from services.risk.screening.index import Index
-from services.risk.screening.parties import LEVELS, MatchLevels, Met, meet_parties, versions_of
+from services.risk.screening.parties import LEVELS, MatchLevels, Met, meet_parties, screened_by, versions_of
 from services.risk.selecting import Chosen, choose, recommend
 from services.risk.selection import NewlyDrawn, Parameters, TallyRecord
 
@@ -61,7 +61,7 @@ class Given:
     table: Table
     """The same, a table of ConsignmentColumns."""
     history: HistoryColumns | None
-    lists: str
+    screened_by: str
 
 
 @dataclass
@@ -94,11 +94,11 @@ class Assessed:
         return NewlyDrawn([], [], [], []) if self.chosen is None else self.chosen.newly_drawn(fresh)
 
     def stored_input(self, fresh: npt.NDArray[np.intp]) -> tuple[str, tuple[bytes, bytes]] | None:
-        """Versions of the lists, and the rows that were assessed for the first time with what history said of them."""
+        """What it was screened by, and the rows that were assessed for the first time with what history said of them."""
         if self.given is None:
             return None
         given = self.given
-        return given.lists, pack_input(given.content, given.table, given.history, fresh)
+        return given.screened_by, pack_input(given.content, given.table, given.history, fresh)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,8 @@ def assess_batch(
         record = record_of(table, facts, past.hasher, known.now, counted=known.new, thresholds=favoured_below(rules))
         facts.history = past.history.read(record)
     versions = {"lists": versions_of(in_force.index), "controls": in_force.controls.version}
-    given = None if content is None else Given(content, table, facts.history, versions["lists"])
+    screened = screened_by(versions["lists"], in_force.match)
+    given = None if content is None else Given(content, table, facts.history, screened)
     answer = assess(rules, table, facts=facts, more=seen.more, constants=versions, stage=STAGES[purpose])
     answer = answer.with_columns({"match_threshold": Ints.constant(in_force.match.hit, table.rows)})
     opinion = opinion_of(in_force.models, table, facts, answer.ints("score"))

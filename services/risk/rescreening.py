@@ -1,8 +1,9 @@
-"""Screens again what was assessed against other versions of the lists than are in force, and announces the new hits.
+"""Screens again what was assessed against other versions of the lists than are in force, or by higher levels of matches, and
+announces the new hits.
 
-One replica at a time works, in slices: a slice's hits and the note that its batches are screened are one transaction, so
-that it goes on where it was after a crash and tells nothing twice. It also covers what a replica assessed that had a list
-later than others: such a batch names the older version.
+One replica at a time works, of replicas that differ one with the newest lists. It works in slices: a slice's hits and the note
+that its batches are screened are one transaction, so that it goes on where it was after a crash and tells nothing twice. It
+also covers what a replica assessed that had a list later than others: such a batch names the older version.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from services.risk.inputs import InputError, read_answers
 from services.risk.screening.delta import Again
 from services.risk.screening.in_force import State
 from services.risk.screening.later import Found, look_again
-from services.risk.screening.parties import LEVELS, MatchLevels
+from services.risk.screening.parties import LEVELS, MatchLevels, lower_than, screened_by
 from services.risk.store.hits import HitStore, NewHits, SliceTaken
 from services.risk.store.inputs import StoredBatch
 
@@ -86,6 +87,8 @@ class Rescreening:
         self._ahead: dict[str, float] = {}
         self._broken: set[int] = set()
         self._done = self._found = 0
+        self._last: str | None = None
+        self._newer: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; what fails is logged and tried again."""
@@ -111,7 +114,10 @@ class Rescreening:
     async def step(self) -> bool:
         """Do a slice; whether there may be more to do. Raises what the store raises."""
         state = self._lists()
-        lists = state.versions
+        lists = screened_by(state.versions, self._levels)
+        if not await self._leads(lists, state):
+            await self._end()
+            return False
         now = self._clock()
         leave = [text for text, since in self._ahead.items() if text != lists and now < since + AHEAD_SECONDS]
         batches = await self._store.stale(
@@ -133,9 +139,29 @@ class Rescreening:
         self._token = token
         hits, done = await self._slice(ready, state)
         if done:
-            await self._store.write(token, done, lists, self._levels.hit, hits)
+            await self._store.write(token, done, lists, state.versions, self._levels.hit, hits)
             self._count(done, hits)
         return True
+
+    async def _leads(self, lists: str, state: State) -> bool:
+        """Whether no replica has lists that came into force later than these: so replicas that differ do not undo each other's work.
+
+        Lists are newest when they come into force, here or for the first time anywhere, unless a replica has some that were
+        published later. What no replica has had for a quarter of an hour counts no more.
+        """
+        known = await self._store.newest_lists(lists, max(AHEAD_SECONDS, 3 * self._pause_seconds))
+        anew = known.number is None or self._last not in (None, lists)
+        if anew and known.other is not None and is_ahead(known.other, state):
+            leads = False
+        else:
+            await self._store.lists_seen(lists, anew=anew)
+            self._last = lists
+            leads = anew or known.other_number is None or known.other_number < (known.number or 0)
+        newer = None if leads else known.other
+        if newer is not None and newer != self._newer:
+            _log.info("RESCREENING_LEFT_TO_NEWER", lists=lists, newer=newer)
+        self._newer = newer
+        return leads
 
     async def _slice(self, batches: list[StoredBatch], state: State) -> tuple[list[NewHits], list[StoredBatch]]:
         """The new hits of batches, and which batches they are of."""
@@ -205,6 +231,8 @@ class Rescreening:
             if len(self._again) >= PREPARED_MAX:
                 self._again.clear()
             coming = state.coming_since(screened)
+            if lower_than(self._levels, screened):
+                coming = dict.fromkeys((version.source for version in state.index.versions), None)
             again = self._again[screened] = await asyncio.to_thread(Again, state.index, coming)
         return again
 
@@ -254,10 +282,10 @@ def is_ahead(screened: str, state: State) -> bool:
     return False
 
 
-def batches_left(store: HitStore, lists: Callable[[], State], days: int) -> Look:
+def batches_left(store: HitStore, lists: Callable[[], State], days: int, levels: MatchLevels = LEVELS) -> Look:
     """A look at how many batches wait, by what this replica has in force."""
 
     async def look(_: Database) -> None:
-        _left.set(await store.left(lists().versions, days))
+        _left.set(await store.left(screened_by(lists().versions, levels), days))
 
     return look

@@ -14,6 +14,7 @@ from services.risk.derived import Facts
 from services.risk.history import Hasher, History, record_of
 from services.risk.history.columns import History as HistoryColumns
 from services.risk.inputs import InputError, join, pack_input, read_answers, unpack_input
+from services.risk.screening.parties import LEVELS, screened_by
 from services.risk.store.inputs import BatchPlace, Inputs
 from tests.risk.filings import first_light, table
 from tests.risk.test_service import request, risk, stub  # noqa: F401  # a fixture
@@ -110,4 +111,4 @@ async def test_each_assessed_batch_is_kept_once_with_its_answers_in_line(
     assert later.rows.tolist() == [3, 4]
     answers = kept[1].answered(later)
     assert answers.rows == 2
-    assert kept[1].lists == answers.strings("lists").tolist()[0]
+    assert kept[1].lists == screened_by(answers.strings("lists").tolist()[0], LEVELS)

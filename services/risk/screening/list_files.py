@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from services.risk.screening.cleared import CLEARED
-from services.risk.screening.lists import FILE_BYTES_MAX, ListRefused, PartyList
+from services.risk.screening.lists import FILE_BYTES_MAX, MATCH, ListRefused, PartyList
 from services.risk.screening.loaders_ofac import load_ofac
 from services.risk.screening.loaders_opensanctions import load_opensanctions
 from services.risk.screening.loaders_own import load_own_csv, load_own_yaml
@@ -28,7 +28,7 @@ INDEX: Final = "lists.yaml"
 LISTS_MAX: Final = 100
 #: What stands for lists.yaml itself among the lists.
 ALL: Final = "ALL"
-_RESERVED: Final = frozenset({ALL, CLEARED})
+_RESERVED: Final = frozenset({ALL, CLEARED, MATCH})
 #: Words that a reason has at least.
 WORDS_LEAST: Final = 3
 #: Files that a list of each kind is made of.

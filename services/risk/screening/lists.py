@@ -23,6 +23,8 @@ from libs.customs.countries import KOSOVO
 FILE_BYTES_MAX: Final = 1_000_000_000
 #: Characters of one name that are kept at most; longer ones are a broken file.
 NAME_LENGTH_MAX: Final = 1_000
+#: What stands for the levels of matches among what a stored batch was screened by; no list may have this name.
+MATCH: Final = "MATCH"
 #: A new version with less than this share of the entries in force is taken for a truncated one.
 ENTRIES_SHARE_LEAST: Final = 0.8
 

@@ -20,7 +20,7 @@ from services.risk.scoring import More
 from services.risk.screening.cleared import words_of
 from services.risk.screening.explaining import Explainer, Explanation
 from services.risk.screening.index import Index
-from services.risk.screening.lists import Quality
+from services.risk.screening.lists import MATCH, Quality
 from services.risk.screening.matching import STRONG, THRESHOLD, Hits, screen
 
 #: Parties that are screened, by the part that they have.
@@ -55,6 +55,17 @@ class MatchLevels:
 
 
 LEVELS: Final = MatchLevels()
+
+
+def screened_by(versions: str, levels: MatchLevels) -> str:
+    """What a stored batch was screened by: the versions of the lists, and the levels of matches."""
+    return f"{versions} {MATCH}:{levels.hit}:{levels.strong}"
+
+
+def lower_than(levels: MatchLevels, screened: str) -> bool:
+    """Whether what was screened so may hit by these levels and did not by its own."""
+    told = next((part.split(":") for part in screened.split() if part.startswith(f"{MATCH}:")), None)
+    return told is not None and (levels.hit < int(told[1]) or levels.strong < int(told[2]))
 
 
 def versions_of(index: Index) -> str:

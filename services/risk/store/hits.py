@@ -70,6 +70,22 @@ with moved as (
     where kept.day = given.day and kept.batch = given.batch and kept.lists = given.lists returning 1
 ) select count(*) from moved
 """
+_NEWEST_LISTS: Final = """
+select (select number from lists_in_force where lists = $1) as number, other.lists as other, other.number as other_number
+from (values (1)) as one left join (
+    select lists, number from lists_in_force
+    where lists <> $1 and seen_at > clock_timestamp() - make_interval(secs => $2) order by number desc limit 1
+) other on true
+"""
+_COME: Final = """
+with gone as (delete from lists_in_force where seen_at < clock_timestamp() - interval '400 days' and lists <> $1)
+insert into lists_in_force (lists) values ($1)
+on conflict (lists) do update set number = default, seen_at = clock_timestamp()
+"""
+_SEEN: Final = """
+update lists_in_force set seen_at = clock_timestamp()
+where lists = $1 and seen_at not between clock_timestamp() - interval '1 minute' and clock_timestamp()
+"""
 _KEEP: Final = f"""
 insert into screening_hit (mrn, filing_version, screened_at, day, payload)
 select given.mrn, given.version, given.screened_at, {TODAY}, given.payload
@@ -97,6 +113,17 @@ class NewHits:
     findings: Ragged
 
 
+@dataclass(frozen=True, slots=True)
+class NewestLists:
+    """Where lists stand in the order in which they came into force; a higher number is newer."""
+
+    number: int | None
+    """Their own; None where they were never in force."""
+    other: str | None
+    """The newest of the others that some replica has; None where none has."""
+    other_number: int | None
+
+
 class HitStore:
     """The part of risk's database that screening again works on."""
 
@@ -104,12 +131,22 @@ class HitStore:
         self._database = database
         self.outbox = Outbox(database, ScreeningColumns.DESCRIPTOR.full_name)
 
+    async def newest_lists(self, lists: str, seconds: float) -> NewestLists:
+        """Where `lists` stand among what was in force on some replica in the last seconds."""
+        async with self._database.connection() as reader:
+            return NewestLists(**dict(await reader.raw.fetchrow(_NEWEST_LISTS, lists, seconds)))
+
+    async def lists_seen(self, lists: str, *, anew: bool) -> None:
+        """Note that `lists` are in force; those that came into force anew are the newest from now on."""
+        async with self._database.transaction() as tx:
+            await tx.raw.execute(_COME if anew else _SEEN, lists)
+
     async def stale(
         self, lists: str, days: int, batches_max: int, *, leave: Sequence[str] = (), broken: Sequence[int] = ()
     ) -> list[StoredBatch]:
-        """Batches of the last days whose parties were screened against other versions than `lists`, the newest day first.
+        """Batches of the last days whose parties were screened by anything else than `lists`, the newest day first.
 
-        Those screened against versions in `leave`, and those with a number in `broken`, are left out.
+        Those screened by anything in `leave`, and those with a number in `broken`, are left out.
         """
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_STALE, days, lists, list(leave), list(broken), batches_max)
@@ -164,9 +201,9 @@ class HitStore:
             await release_lease(tx, LEASE, token)
 
     async def write(
-        self, token: int, batches: Sequence[StoredBatch], lists: str, threshold: int, hits: Sequence[NewHits]
+        self, token: int, batches: Sequence[StoredBatch], by: str, lists: str, threshold: int, hits: Sequence[NewHits]
     ) -> None:
-        """Announce and keep the hits of a slice and mark its batches as screened against `lists`, all or nothing.
+        """Announce and keep the hits of a slice, of `lists`, and mark its batches as screened `by` them, all or nothing.
 
         Raises LeaseLost, and SliceTaken where a batch is no more as it was read.
         """
@@ -183,7 +220,7 @@ class HitStore:
                 [each.place.day for each in batches],
                 [each.place.batch for each in batches],
                 [each.lists for each in batches],
-                lists,
+                by,
             )
             if moved != len(batches):
                 raise SliceTaken(

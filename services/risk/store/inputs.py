@@ -49,7 +49,7 @@ class StoredBatch:
     purpose: int
     count: int
     lists: str
-    """Versions of the lists that its parties were screened against last."""
+    """What its parties were screened by last: services.risk.screening.parties.screened_by."""
     columns: bytes
     history: bytes
     answers: bytes | None

@@ -28,6 +28,7 @@ from services.risk.history.packing import pack
 from services.risk.past import Past
 from services.risk.rescreening import AHEAD_SECONDS, Rescreening, batches_left
 from services.risk.screening.in_force import Lists
+from services.risk.screening.parties import LEVELS, MatchLevels, screened_by
 from services.risk.store.hits import HitSnapshot, HitStore, SliceTaken
 from services.risk.store.log import Store
 from tests.risk.filings import table
@@ -59,9 +60,9 @@ class Desk:
     def job(self, lists: Lists, replica: str = "a", **settings: Any) -> Rescreening:
         return Rescreening(self.hits, replica, lambda: lists.state, days=30, **settings)
 
-    async def assess(self, lists: Lists, rows: Table, purpose: int = CLEARANCE) -> Table:
+    async def assess(self, lists: Lists, rows: Table, purpose: int = CLEARANCE, levels: MatchLevels = LEVELS) -> Table:
         """Assess a batch as a replica with these lists does."""
-        means = InForce(in_force().rules, lists.index, in_force().controls)
+        means = InForce(in_force().rules, lists.index, in_force().controls, match=levels)
         content = rows.encode(ConsignmentColumns).SerializeToString()
         known = await self.store.known(rows)
         assessed = assess_batch(means, rows, purpose, known, self.past, content=content)
@@ -126,6 +127,10 @@ def consignees(*names: str, first: int = 0, versions: Sequence[int] | None = Non
     return table([{"consignee": {"name": name}} for name in names], first_mrn=first, versions=versions)
 
 
+def by(lists: Lists, levels: MatchLevels = LEVELS) -> str:
+    return screened_by(lists.state.versions, levels)
+
+
 def mrn(number: int) -> str:
     return f"26DE{number:012d}R1"
 
@@ -151,7 +156,7 @@ async def test_a_new_entry_hits_who_was_screened_before_and_the_record_names_the
     assert event.strings("lists").tolist() == [lists.state.versions] != [before]
     assert event.ints("match_threshold").tolist() == [870]
     assert event.child("findings").bools("confidential").values.all()
-    assert await desk.lists_of_batches() == [lists.state.versions]
+    assert await desk.lists_of_batches() == [by(lists)]
     assert counted("luxor_risk_rescreening_hits_total", {"lane": "red"}) == hits + 1
     assert counted("luxor_risk_rescreened_total") == consignments + 3
     (kept,) = await desk.hits.told(mrn(1))
@@ -185,7 +190,7 @@ async def test_after_a_crash_the_next_replica_goes_on_where_it_was_and_tells_not
     # The next one has only what it reads at its start: it screens against the whole list.
     await drain(desk.job(desk.lists(), "b", slice_batches=1))
     assert [each[0] for each in await desk.told()] == [mrn(number) for number in range(4)]
-    assert set(await desk.lists_of_batches()) == {lists.state.versions}
+    assert set(await desk.lists_of_batches()) == {by(lists)}
 
 
 async def test_what_a_replica_assesses_that_lags_is_screened_again_by_who_does_not(desk: Desk) -> None:
@@ -219,7 +224,7 @@ async def test_each_change_tells_all_that_the_answer_lacks_and_only_when_there_i
         write(desk.directory / "own.csv", *names)
         lists.look()
         await drain(job)
-        assert await desk.lists_of_batches() == [lists.state.versions]
+        assert await desk.lists_of_batches() == [by(lists)]
     first, second = ("consignee", "5", pb.LANE_RED), ("consignor", "6", pb.LANE_RED)
     assert await desk.told() == [(mrn(0), 1, [first]), (mrn(0), 1, [second, first])]
     moments = [int(event.ints("screened_at").values[0]) for event in await desk.events()]
@@ -271,14 +276,14 @@ async def test_a_slice_that_somebody_did_meanwhile_writes_nothing(desk: Desk) ->
     await desk.assess(lists, consignees(FENCHURCH))
     write(desk.directory / "own.csv", *NAMES, FENCHURCH)
     lists.look()
-    batches = await desk.hits.stale(lists.state.versions, 30, 4)
+    batches = await desk.hits.stale(by(lists), 30, 4)
     await drain(desk.job(lists))
     token = await desk.hits.lease("b")
     assert token is not None
     with pytest.raises(SliceTaken, match="1 of 1 batches"):
-        await desk.hits.write(token, batches, lists.state.versions, 870, [])
+        await desk.hits.write(token, batches, by(lists), lists.state.versions, 870, [])
     with pytest.raises(LeaseLost):
-        await desk.hits.write(token - 1, batches, lists.state.versions, 870, [])
+        await desk.hits.write(token - 1, batches, by(lists), lists.state.versions, 870, [])
 
 
 async def test_a_filing_assessed_for_both_purposes_is_told_once(desk: Desk) -> None:
@@ -289,7 +294,7 @@ async def test_a_filing_assessed_for_both_purposes_is_told_once(desk: Desk) -> N
     lists.look()
     await drain(desk.job(lists))
     assert await desk.told() == [(mrn(0), 1, [("consignee", "5", pb.LANE_RED)])]
-    assert set(await desk.lists_of_batches()) == {lists.state.versions}
+    assert set(await desk.lists_of_batches()) == {by(lists)}
 
 
 async def test_a_pair_that_is_cleared_no_more_hits_who_was_spared(desk: Desk) -> None:
@@ -309,6 +314,70 @@ async def test_a_pair_that_is_cleared_no_more_hits_who_was_spared(desk: Desk) ->
     assert await desk.told() == [(mrn(0), 1, [("consignee", "1", pb.LANE_RED)])]
 
 
+async def test_replicas_that_differ_without_an_order_of_days_leave_the_work_to_the_lists_that_came_last(
+    desk: Desk, database: Database
+) -> None:
+    older = desk.lists()
+    first, restarted = desk.job(older, "a"), desk.job(older, "a")
+    await desk.assess(older, consignees(FENCHURCH))
+    await drain(first)
+    write(desk.directory / "own.csv", *NAMES, FENCHURCH)
+    newer = desk.lists()
+    second = desk.job(newer, "b")
+    await drain(second)
+    assert await desk.lists_of_batches() == [by(newer)]
+    for job in (first, restarted, second, first):
+        await drain(job)
+        assert await desk.lists_of_batches() == [by(newer)]
+    # Nor does a replica that begins with a list that was published before.
+    index = desk.directory / "lists.yaml"
+    write(index, text=index.read_text().replace("2026-11-01", "2026-10-01"))
+    await drain(desk.job(desk.lists(), "c"))
+    assert await desk.lists_of_batches() == [by(newer)]
+    # Once nobody has the newer lists, who has others works again; by the database's clock, which is not waited for.
+    async with database.transaction() as tx:
+        await tx.raw.execute(
+            "update lists_in_force set seen_at = seen_at - interval '16 minutes' where lists = $1", by(newer)
+        )
+    await drain(first)
+    assert await desk.lists_of_batches() == [by(older)]
+    assert len(await desk.told()) == 1
+
+
+async def test_lists_that_are_set_back_come_into_force_anew(desk: Desk) -> None:
+    lists, other = desk.lists(), desk.lists()
+    job, late = desk.job(lists, "a"), desk.job(other, "b")
+    await desk.assess(lists, consignees("Peter Honest"))
+    await drain(job)
+    before = by(lists)
+    for names in ((*NAMES, FENCHURCH), NAMES):
+        write(desk.directory / "own.csv", *names)
+        lists.look()
+        await drain(job)
+    assert await desk.lists_of_batches() == [before]
+    # Who took the change late has taken it anew too, and there is an end to it.
+    other.look()
+    await drain(late)
+    await drain(job)
+    assert await desk.lists_of_batches() == [before]
+
+
+async def test_lower_levels_of_matches_screen_again_what_was_assessed_before_and_higher_ones_find_nothing(
+    desk: Desk,
+) -> None:
+    lists = desk.lists()
+    likely = MatchLevels(1000, 1000)
+    answer = await desk.assess(lists, consignees("Zaphod Beeblebroxx"), levels=likely)
+    assert answer.ints("lane").tolist() == [pb.LANE_GREEN]
+    assert await desk.lists_of_batches() == [by(lists, likely)]
+    await drain(desk.job(lists, levels=MatchLevels(870, 1000)))
+    assert await desk.told() == [(mrn(0), 1, [("consignee", "0", pb.LANE_YELLOW)])]
+    for levels in (LEVELS, MatchLevels(900, 1000)):
+        await drain(desk.job(lists, levels=levels))
+        assert await desk.lists_of_batches() == [by(lists, levels)]
+    assert (await desk.told())[1:] == [(mrn(0), 1, [("consignee", "0", pb.LANE_RED)])]
+
+
 async def test_a_batch_that_saw_a_later_list_is_left_alone_until_this_replica_must_have_it(desk: Desk) -> None:
     index = desk.directory / "lists.yaml"
     behind = desk.lists()
@@ -319,11 +388,11 @@ async def test_a_batch_that_saw_a_later_list_is_left_alone_until_this_replica_mu
     now = [0.0]
     job = desk.job(behind, clock=lambda: now[0])
     await drain(job)
-    assert await desk.lists_of_batches() == [ahead.state.versions]
+    assert await desk.lists_of_batches() == [by(ahead)]
     # It was no lag: the list was set back, and what it has again is looked for.
     now[0] = AHEAD_SECONDS
     await drain(job)
-    assert await desk.lists_of_batches() == [behind.state.versions]
+    assert await desk.lists_of_batches() == [by(behind)]
     assert await desk.told() == [(mrn(0), 1, [("consignee", "4", pb.LANE_RED)])]
 
 

@@ -25,8 +25,6 @@ from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
 from tests.risk.test_parties import in_force
 from tests.risk.test_service import request, stub
 
-NOW = 1_790_000_000_000_000
-
 
 async def test_a_batch_counts_itself_and_all_before_it(replica: Replica) -> None:
     assert await replica.counts(parcels(3)) == [1, 2, 3]
@@ -107,7 +105,8 @@ async def test_outcomes_reach_every_replica_by_the_log(
     rows = parcels(2)
     await replica.assess(rows)
     hasher = await replica.memory.hasher()
-    outcomes = Outcomes.of(hasher, party_keys(rows, hasher), [1, 0], [NOW // 60_000_000] * 2)
+    minute = (await store.known(rows)).now // 60_000_000
+    outcomes = Outcomes.of(hasher, party_keys(rows, hasher), [1, 0], [minute] * 2)
     async with database.transaction() as tx:
         await store.append_outcomes(tx, outcomes.to_bytes())
     for each in (replica, other):

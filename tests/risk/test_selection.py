@@ -29,6 +29,7 @@ from services.risk.selection import (
     select,
 )
 from services.risk.selection.tally import MICROS_PER_HOUR, Hits
+from services.risk.store.log import LOG_DAYS
 
 SHIPPED = Path(__file__).parents[2] / "services" / "risk" / "profiles" / "data" / "selection.yaml"
 SEED = b"a seed of thirty-two bytes, told"
@@ -212,6 +213,29 @@ def test_two_replicas_that_take_the_same_number_for_theirs_let_nothing_off() -> 
         assert selected.lane.tolist() == [Lane.GREEN]
         kept(tally, batches[1 + number], selected, 1 + number)
     assert chosen(given, batches[3], tally).lane.tolist() == [Lane.RED]
+
+
+def test_hits_are_told_of_the_days_that_the_log_keeps_so_a_tally_that_is_rebuilt_tells_the_same() -> None:
+    random, day = np.random.default_rng(6), 24 * MICROS_PER_HOUR
+    old, records = Tally(), []
+    time = 20_700 * day
+    for position in range(400):
+        time += int(random.integers(0, day))
+        hits = {f"* import {rule}": Hits(int(random.integers(1, 4)), int(random.integers(-6, 2))) for rule in "ABC"}
+        hits = {key: Hits(each.hits, max(each.since, -1)) for key, each in hits.items() if random.random() < 0.2}
+        none = np.zeros(0, np.int64)
+        records.append(TallyRecord(time, Strings([], none), none, none, none, none, hits, 0, position, 0))
+        old.apply(records[-1])
+        rebuilt = Tally()
+        for each in records:
+            if each.time // day >= time // day - LOG_DAYS:
+                rebuilt.apply(each)
+        for later in (0, 5 * day, 40 * day):
+            told = [[tally.hits(f"* import {rule}", time + later) for rule in "ABC"] for tally in (old, rebuilt)]
+            assert told[0] == told[1]
+    assert old.hits("* import A", time) > 0
+    assert old.hits("* import A", time + 30 * day) == 0
+    assert Tally.restore(old.snapshot()).hits("* import A", time) == old.hits("* import A", time)
 
 
 def test_yellow_tells_after_how_many_days_it_becomes_blue_by_itself() -> None:

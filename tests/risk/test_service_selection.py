@@ -86,7 +86,7 @@ def test_without_draws_the_lane_is_what_findings_call_for_and_every_cause_is_tol
         pb.SELECTION_CAUSE_RULE,
     ]
     assert answer.strings("selection_reason").tolist() == ["", "", "SCORE_HIGH", ""]
-    assert answer.ints("chance_ppm").tolist() == [1_000_000] * 4
+    assert answer.ints("chance_ppm").tolist() == [None] * 4, "nothing was drawn"
     assert not answer.ints("model_score_ppm").valid.any()
 
 
@@ -245,7 +245,7 @@ async def test_two_calls_at_once_that_both_take_a_consignment_for_new_count_it_a
         await replica.memory.follow()
         tally = (await replica.memory.past()).tally
         assert tally.rates("* import", now + MICROS_PER_HOUR).total == 6
-        assert tally.hits(f"* import {rule}") == 6
+        assert tally.hits(f"* import {rule}", now) == 6
 
 
 def test_a_call_that_names_a_consignment_twice_draws_its_first_version_alone(tmp_path: Path) -> None:
@@ -348,6 +348,9 @@ async def test_before_loading_a_recommendation_is_told_and_nothing_is_drawn(data
             pb.REFERRAL_SCREENING,
         ]
         assert answer.strings("referral_reason").tolist() == ["", "DESCRIPTION_TOO_VAGUE", "PARTY_LISTED"]
+        confidential = answer.bools("referral_confidential")
+        assert confidential.valid.tolist() == [False, True, True]
+        assert confidential.values.tolist() == [False, False, True]
         assert not answer.ints("selection_cause").valid.any()
         again = Table.decode((await caller.Assess(request(rows, LOADING), timeout=10)).assessments)
         assert again.strings("referral_reason").tolist() == answer.strings("referral_reason").tolist()

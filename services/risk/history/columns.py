@@ -48,10 +48,10 @@ def _described() -> dict[str, dict[str, str]]:
                     f"Value of those consignments of {who} in {window} that are under the threshold, euro cents."
                 )
         consignment[name(kind, "known_days")] = (
-            f"Whole days since {who} was first seen; 0 for a new one. Absent until the log is 30 days old."
+            f"Days since {who} was first seen within the last 30 days, 0 to 29; 0 for a new one. Absent until the log is 30 days old."
         )
         consignment[name(kind, "inspected")] = (
-            f"Inspections of consignments of {who} so far. Absent until the log is 30 days old."
+            f"Inspections of consignments of {who} in the last 30 days. Absent until the log is 30 days old."
         )
         consignment[name(kind, "hit_permille")] = (
             f"Thousandths of those inspections of {who} that found a violation; absent where there was none."

@@ -29,8 +29,8 @@ class Events:
     def __init__(self, chains: int, capacity: int, capacity_max: int) -> None:
         """Make an empty ring; both capacities are powers of two."""
         self.capacity_max = max(capacity, capacity_max)
-        #: Events that arrived so far; event p stands in row p modulo the capacity.
-        self.arrived = 0
+        #: The next event's number; event p stands in row p modulo the capacity. They begin at 1: 0 is none.
+        self.arrived = 1
         #: Events that left although a window still held them.
         self.evicted = 0
         #: Where changes are told while a snapshot is written.
@@ -54,7 +54,7 @@ class Events:
     @property
     def first(self) -> int:
         """The oldest event that is held."""
-        return max(0, self.arrived - self.capacity)
+        return max(1, self.arrived - self.capacity)
 
     def append(
         self, minutes: IntArray, values: IntArray, low: BoolArray, tokens: npt.NDArray[np.uint32], now: int
@@ -84,6 +84,11 @@ class Events:
         rows = np.arange(self.first, self.arrived + coming - self.capacity)
         return bool((self.minutes[rows & (self.capacity - 1)] <= now - DAYS_KEPT * MINUTES_PER_DAY).all())
 
+    def reserve(self, capacity: int) -> None:
+        """Have at least so many rows, a power of two."""
+        while self.capacity < capacity:
+            self._grow()
+
     def _grow(self) -> None:
         if self.capacity * 2 > self.capacity_max:
             raise ValueError(f"a batch does not fit into a ring of {self.capacity} events; raise its capacity")
@@ -97,7 +102,7 @@ class Events:
             setattr(self, name, after)
 
     def link(self, kind: int, rows: IntArray, before: IntArray) -> None:
-        """Chain distinct events, that were just added, to those before them; -1, or one that is gone, ends the chain."""
+        """Chain distinct events, that were just added, to those before them; 0, or one that is gone, ends the chain."""
         there = before >= self.first
         self.back[rows & (self.capacity - 1), kind] = np.where(there, rows - before, 0)
 
@@ -142,8 +147,8 @@ class Events:
             column = arrays[name]
             if column.shape != (capacity, *values.shape[1:]) or column.dtype != values.dtype:
                 raise ValueError(f"{name} has the shape {column.shape} of {column.dtype}; the ring has another")
-        if arrived < 0:
-            raise ValueError(f"{arrived} events have arrived")
+        if arrived < 1:
+            raise ValueError(f"the next event has the number {arrived}")
         for name in _COLUMNS:
             setattr(self, name, arrays[name])
         self.arrived = arrived

@@ -20,17 +20,20 @@ from services.risk.history.events import VALUE_MAX, Events
 from services.risk.history.open_table import BoolArray, Field, IntArray, Keys, OpenTable
 from services.risk.history.outcomes import Outcomes
 from services.risk.history.pools import Pool
-from services.risk.history.prices import Prices, Waiting
+from services.risk.history.prices import Prices
 from services.risk.history.reading import Found, Groups, reading
 from services.risk.history.record import KINDS, Kind, Record
+from services.risk.history.results import Results, ResultsByDay
 from services.risk.history.undo import Undo
-from services.risk.history.windows import MINUTES_PER_DAY
+from services.risk.history.windows import DAYS_KEPT, MINUTES_PER_DAY, MONTH
 
 #: Kinds with rings for splitting and bits for distinct consignees.
 SPLIT: Final = 2
 #: Events in a key's chain from which on it gets buckets.
 CHAIN_MAX: Final = 32
 _KIND_BITS: Final = 3
+#: Days after which a key that did not come again is forgotten: nothing that is told reaches further back.
+KEY_DAYS: Final = DAYS_KEPT + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,19 +41,21 @@ class Bounds:
     """How large history may grow; it begins small and doubles. docs/risk/history.md has the sum for a country."""
 
     keys: int = 1 << 16
-    """Places for keys at the start, a power of two; 38 bytes each. Growing later stops the replica for some seconds."""
+    """Places for keys at the start, a power of two; 34 bytes each once they are used. Growing later stops the replica for seconds."""
     keys_max: int = 1 << 26
     """Places for keys at most; 0.6 of them are used. Then the keys seen longest ago leave, and are counted."""
     events: int = 1 << 16
     """Events at the start, a power of two; 32 bytes each."""
     events_max: int = 1 << 26
     """Events at most, of all consignments of 32 days. Then the oldest leave, and are counted."""
+    rows: int = 64
+    """Keys with buckets at the start, of those with and of those without splitting each."""
     rows_max: int = 1 << 19
     """Keys with buckets at most, of those with and of those without splitting each; 3.3 and 1.5 kB each."""
     pairs_max: int = 1 << 18
-    """Places for pairs of HS6 and origin at most; 784 bytes each."""
-    key_days: int = 90
-    """Days after which a key that did not come again is as new."""
+    """Places for pairs of HS6 and origin at most; 1,164 bytes each."""
+    pairs: int = 1_024
+    """Places for them at the start, a power of two."""
     ahead_max: int = 100_000
     """Batches applied by this replica's own answers and not yet read from the log, at most; some 150 bytes each."""
 
@@ -63,17 +68,17 @@ class History:
         self.bounds = bounds or Bounds()
         self.mark = int(mark)
         fields = {
-            "head": Field(np.int64, fill=-1),
-            "first": Field(np.uint32),
+            "head": Field(np.int64),
             "length": Field(np.uint16),
-            "row": Field(np.int32, fill=-1),
-            "inspected": Field(np.uint32),
-            "hits": Field(np.uint32),
+            "row": Field(np.int32),
+            "inspected": Field(np.int32),
+            "hits": Field(np.int32),
         }
         self.table = OpenTable(fields, self.bounds.keys, self.bounds.keys_max)
         self.events = Events(KINDS, self.bounds.events, self.bounds.events_max)
-        self.pools = (Pool(True, self.bounds.rows_max), Pool(False, self.bounds.rows_max))
-        self.prices = Prices(1_024, self.bounds.pairs_max)
+        self.pools = tuple(Pool(split, self.bounds.rows, self.bounds.rows_max) for split in (True, False))
+        self.prices = Prices(self.bounds.pairs, self.bounds.pairs_max)
+        self._results = ResultsByDay()
         #: The newest minute that was applied.
         self.newest = 0
         #: The minute since which all that was assessed is applied. Windows that reach further back are not known.
@@ -89,7 +94,8 @@ class History:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return self.table.nbytes + self.events.nbytes + sum(pool.nbytes for pool in self.pools) + self.prices.nbytes
+        pools = sum(pool.nbytes for pool in self.pools)
+        return self.table.nbytes + self.events.nbytes + pools + self.prices.nbytes + self._results.nbytes
 
     @property
     def evicted(self) -> dict[str, int]:
@@ -101,10 +107,6 @@ class History:
             "pairs": self.prices.table.evicted,
         }
 
-    def position(self, partition: int) -> tuple[int, int]:
-        """How far the log of a partition was applied, (-1, -1) at the start: reading goes on behind it."""
-        return int(self._log[partition, 0]), int(self._log[partition, 1])
-
     # --- reading
 
     def read(self, record: Record) -> columns.History:
@@ -113,23 +115,24 @@ class History:
         A consignment that does not count (`Record.counted`) was applied before and is not counted again.
         """
         minute = record.minute
+        self._let_results_leave(minute // MINUTES_PER_DAY - MONTH.span + 1)
         groups = Groups(record.keys)
         slots = self.table.find(groups.distinct)
         table = self.table.fields
         known = slots >= 0
-        known[known] = table["last"][slots[known]].astype(np.int64) > minute - self.bounds.key_days * MINUTES_PER_DAY
+        known[known] = table["last"][slots[known]].astype(np.int64) > minute - KEY_DAYS * MINUTES_PER_DAY
         found = Found(groups.kinds, minute)
-        row = np.where(known, table["row"][slots], -1)
-        chained = np.flatnonzero(known & (row < 0))
+        row = np.where(known, table["row"][slots], 0)
+        chained = np.flatnonzero(known & (row == 0))
         chains, places = self.events.walk(table["head"][slots[chained]], groups.kinds[chained])
         found.chained(chained[chains], *self.events.told(places))
         for pool, kinds in zip(self.pools, (groups.kinds < SPLIT, groups.kinds >= SPLIT), strict=True):
-            found.pooled(np.flatnonzero((row >= 0) & kinds), row, pool)
-        first = np.where(known, table["first"][slots], minute)
-        inspected = np.where(known, table["inspected"][slots], 0)
-        hits = np.where(known, table["hits"][slots], 0)
+            found.pooled(np.flatnonzero((row > 0) & kinds), row, pool)
+        # Changes of a result may leave later than the result.
+        inspected = np.where(known, np.maximum(table["inspected"][slots], 0), 0)
+        hits = np.where(known, np.clip(table["hits"][slots], 0, inspected), 0)
         rank, prices = self.prices.rank(record.goods, record.price, minute)
-        seen = reading(record, groups, found, first, inspected, hits, self.whole_since)
+        seen = reading(record, groups, found, inspected, hits, self.whole_since)
         return columns.History(
             seen,
             {
@@ -166,7 +169,7 @@ class History:
         if len(rows) == 0:
             return 0
         counted = record if len(rows) == record.rows else record.take(rows)
-        self.newest = max(self.newest, counted.minute)
+        self._now(counted.minute)
         self._apply_keys(counted)
         self.prices.add(counted.goods, counted.price, counted.minute)
         return len(rows)
@@ -179,7 +182,7 @@ class History:
         slots = self._touch(groups.distinct, minute)
         events = self.events.append(np.full(rows, minute), value, record.low, tokens, self.newest)
         table = self.table.fields
-        in_pool = table["row"][slots] >= 0
+        in_pool = table["row"][slots] > 0
         self._link(groups, slots, events, ~in_pool)
         for pool, kinds in zip(self.pools, (groups.kinds < SPLIT, groups.kinds >= SPLIT), strict=True):
             chosen = (in_pool & kinds)[groups.which]
@@ -197,28 +200,50 @@ class History:
 
     def _touch(self, keys: Keys, minute: int) -> IntArray:
         """The places of keys, made where they are new, as seen at `minute`."""
-        forgotten = minute - self.bounds.key_days * MINUTES_PER_DAY
-        slots = self.table.place(keys, max(0, self.newest - self.bounds.key_days * MINUTES_PER_DAY))
+        slots = self._place(keys)
         self.table.changing(slots)
-        table = self.table.fields
-        last = table["last"][slots].astype(np.int64)
-        new = last <= max(forgotten, 0)
-        table["first"][slots] = np.where(new, minute, np.minimum(table["first"][slots], minute))
-        for name in ("inspected", "hits"):
-            table[name][slots] = np.where(new, 0, table[name][slots])
-        table["last"][slots] = np.maximum(last, minute)
+        last = self.table.fields["last"]
+        last[slots] = np.maximum(last[slots], minute)
         return slots
 
+    def _place(self, keys: Keys) -> IntArray:
+        evicted = self.table.evicted
+        slots = self.table.place(keys, max(0, self.newest - KEY_DAYS * MINUTES_PER_DAY))
+        if self.table.evicted > evicted:
+            # Who left for want of room took his results along.
+            self._results.keep(self._is_held)
+        return slots
+
+    def _is_held(self, keys: Keys) -> BoolArray:
+        rows = self.table.find(keys)
+        # A place that was just made has no time yet.
+        held: BoolArray = (rows >= 0) & (self.table.fields["last"][rows] > 0)
+        return held
+
+    def _now(self, minute: int) -> None:
+        """Note the newest minute, and let results leave that no reader asks for any more."""
+        self.newest = max(self.newest, minute)
+        self._let_results_leave(self.newest // MINUTES_PER_DAY - DAYS_KEPT + 1)
+
+    def _let_results_leave(self, before: int) -> None:
+        """Take the results of days before one from the sums of their parties."""
+        for _, keys, inspected, hits in self._results.leave(before):
+            slots = self.table.find(keys)
+            there = slots >= 0
+            self.table.changing(slots[there])
+            for name, changes in (("inspected", inspected), ("hits", hits)):
+                np.subtract.at(self.table.fields[name], slots[there], changes[there].astype(np.int32))
+
     def _allot(self, keys: Keys, slots: IntArray, kinds: IntArray) -> IntArray:
-        """Give distinct keys rows of buckets (-1: none); keys that lost theirs for it begin anew."""
-        rows = np.full(len(keys), -1, np.int64)
+        """Give distinct keys rows of buckets (0: none); keys that lost theirs for it begin anew."""
+        rows = np.zeros(len(keys), np.int64)
         for pool, mine in zip(self.pools, (kinds < SPLIT, kinds >= SPLIT), strict=True):
             if mine.any():
                 rows[mine], lost = pool.allot(keys[mine], self.newest)
                 places = self.table.find(lost)
                 places = places[places >= 0]
                 self.table.changing(places)
-                self.table.fields["row"][places] = -1
+                self.table.fields["row"][places] = 0
         self.table.fields["row"][slots] = rows
         return rows
 
@@ -252,13 +277,13 @@ class History:
         lengths = np.bincount(chains[live], minlength=len(keys))
         table["length"][slots] = np.minimum(lengths, np.iinfo(np.uint16).max)
         long = np.flatnonzero(lengths >= CHAIN_MAX)
-        rows = np.full(len(keys), -1, np.int64)
+        rows = np.zeros(len(keys), np.int64)
         rows[long] = self._allot(keys[long], slots[long], kinds[long])
-        long = long[rows[long] >= 0]
-        table["head"][slots[long]] = -1
+        long = long[rows[long] > 0]
+        table["head"][slots[long]] = 0
         table["length"][slots[long]] = 0
         for pool, mine in zip(self.pools, (kinds < SPLIT, kinds >= SPLIT), strict=True):
-            moved = live & (rows[chains] >= 0) & mine[chains]
+            moved = live & (rows[chains] > 0) & mine[chains]
             marks = tokens[moved] * (kinds[chains[moved]] == Kind.ADDRESS)
             pool.add(rows[chains[moved]], minutes[moved], values[moved], low[moved], marks)
 
@@ -273,21 +298,17 @@ class History:
         if len(groups.distinct) == 0:
             return outcomes.rows
         rows = groups.order % outcomes.rows
-        keys = len(groups.distinct)
-        minutes = np.zeros(keys, np.int64)
+        minutes = np.zeros(len(groups.distinct), np.int64)
         np.maximum.at(minutes, groups.which, outcomes.minute[rows])
-        slots = self.table.place(groups.distinct, max(0, self.newest - self.bounds.key_days * MINUTES_PER_DAY))
+        slots = self._place(groups.distinct)
         table = self.table.fields
         self.table.changing(slots)
-        new = table["last"][slots] == 0
-        table["first"][slots] = np.where(new, minutes, table["first"][slots])
         table["last"][slots] = np.maximum(table["last"][slots], minutes)
+        days = outcomes.minute[rows] // MINUTES_PER_DAY
+        keys = groups.distinct[groups.which]
+        kept = self._results.add(days, keys, outcomes.inspected[rows], outcomes.hits[rows])
         for name, changes in (("inspected", outcomes.inspected), ("hits", outcomes.hits)):
-            more = np.zeros(keys, np.int64)
-            np.add.at(more, groups.which, changes[rows])
-            # What is taken back of a key that was forgotten meanwhile is taken from nothing.
-            table[name][slots] = np.clip(table[name][slots] + more, 0, np.iinfo(np.uint32).max)
-        table["hits"][slots] = np.minimum(table["hits"][slots], table["inspected"][slots])
+            np.add.at(table[name], slots[groups.which[kept]], changes[rows[kept]].astype(np.int32))
         return outcomes.rows
 
     # --- snapshots (snapshots.py writes and reads them)
@@ -303,17 +324,19 @@ class History:
         }
         return {f"{part}/{name}": values for part, arrays in parts.items() for name, values in arrays.items()}
 
-    def begin_snapshot(self) -> tuple[dict[str, int], dict[str, npt.NDArray[Any]], Waiting]:
-        """What a snapshot takes at its moment: numbers, small arrays, and the prices that wait."""
+    def begin_snapshot(self) -> tuple[dict[str, int], dict[str, npt.NDArray[Any]], Results]:
+        """What a snapshot takes at its moment: numbers, small arrays, and the results of inspections."""
         if self.table.undo is not None:
             raise RuntimeError("a snapshot is being written already")
         numbers = {"newest": self.newest, "arrived": self.events.arrived, "outcomes": self._outcomes_at}
+        numbers["results_day"] = self._results.first_day
         ahead = np.array(sorted(self._ahead), np.int64).reshape(-1, 3)
-        return numbers, {"log": self._log.copy(), "ahead": ahead}, self.prices.waiting()
+        return numbers, {"log": self._log.copy(), "ahead": ahead}, self._results.now()
 
     def watch(self, undo: Undo | None) -> None:
         """Tell every change of `arrays` from now on."""
-        self.table.undo = self.events.undo = self.prices.table.undo = undo
+        self.table.undo = self.events.undo = undo
+        self.prices.watch(undo)
         for pool in self.pools:
             pool.watch(undo)
 
@@ -333,10 +356,17 @@ class History:
         rows, heads = self.table.fields["row"], self.table.fields["head"]
         if rows.max() >= max(len(pool.owners) for pool in self.pools) or heads.max() >= numbers["arrived"]:
             raise ValueError("a key has a row or an event that is not there")
-        self.prices.take_over(parts["prices"], own)
+        self.prices.table.take_over(parts["prices"])
+        self._results.take_over(numbers["results_day"], own)
         self.newest, self._outcomes_at = numbers["newest"], numbers["outcomes"]
         self._log = own["log"]
         self._ahead = {(each[0], each[1], each[2]) for each in own["ahead"].tolist()}
+        # It may have been written by one that began with less.
+        self.table.reserve(self.bounds.keys)
+        self.events.reserve(self.bounds.events)
+        self.prices.table.reserve(self.bounds.pairs)
+        for pool in self.pools:
+            pool.reserve(self.bounds.rows)
 
 
 def _positions() -> IntArray:

@@ -29,11 +29,12 @@ CAPACITY_MIN: Final = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What each row holds under one name: its type, its shape beyond the row, and the value of a new row."""
+    """What each row holds under one name: its type, and its shape beyond the row. A new row holds zeros, so that places
+    which nobody took cost no memory.
+    """
 
     dtype: npt.DTypeLike
     shape: tuple[int, ...] = ()
-    fill: int = 0
 
 
 class OpenTable:
@@ -58,10 +59,7 @@ class OpenTable:
     def _make(self, capacity: int) -> None:
         self.keys: Keys = np.zeros(capacity, np.uint64)
         self.fields: dict[str, npt.NDArray[Any]] = {
-            name: np.full((capacity, *field.shape), field.fill, field.dtype)
-            if field.fill
-            else np.zeros((capacity, *field.shape), field.dtype)
-            for name, field in self.layout.items()
+            name: np.zeros((capacity, *field.shape), field.dtype) for name, field in self.layout.items()
         }
 
     @property
@@ -101,8 +99,10 @@ class OpenTable:
         if len(new) == 0:
             return found
         if self.used + len(new) > LOAD_MAX * self.capacity:
-            self._rebuild(len(new), oldest)
+            self._rebuild(len(keys), oldest)
+            # Some of these keys may have left, too.
             found = self.find(keys)
+            new = np.flatnonzero(found < 0)
         found[new] = self._insert(keys[new])
         self.used += len(new)
         if self.undo is not None:
@@ -145,11 +145,17 @@ class OpenTable:
                 f"a batch of {coming} new keys does not fit into a table of {capacity}; raise its capacity"
             )
         if len(rows) > most:
-            keep = int(most * 0.9)
-            by_age = np.lexsort((self.keys[rows], last[rows]))
+            # A quarter at once: it costs as much for few as for many.
+            keep = int(most * 0.75)
             self.evicted += len(rows) - keep
-            rows = rows[np.sort(by_age[len(rows) - keep :])]
+            rows = rows[_newest(last[rows], self.keys[rows], keep)]
         self._refill(capacity, self.keys[rows], {name: values[rows] for name, values in self.fields.items()})
+
+    def reserve(self, capacity: int) -> None:
+        """Have at least so many places, a power of two."""
+        if capacity > self.capacity:
+            rows = np.flatnonzero(self.keys != EMPTY)
+            self._refill(capacity, self.keys[rows], {name: values[rows] for name, values in self.fields.items()})
 
     def _refill(self, capacity: int, keys: Keys, values: Mapping[str, npt.NDArray[Any]]) -> None:
         self._make(capacity)
@@ -173,3 +179,13 @@ class OpenTable:
             raise ValueError(f"{used} of {capacity} places are taken, which is too full")
         self.keys, self.used = keys, used
         self.fields = {name: arrays[name] for name in self.layout}
+
+
+def _newest(last: npt.NDArray[Any], keys: Keys, keep: int) -> IntArray:
+    """The places of the newest, in their order; where some are as old, those of the greater keys, as every replica does."""
+    edge = np.partition(last, len(last) - keep)[len(last) - keep]
+    chosen = last > edge
+    alike = np.flatnonzero(last == edge)
+    short = keep - int(chosen.sum())
+    chosen[alike[np.argpartition(keys[alike], len(alike) - short)[len(alike) - short :]]] = True
+    return np.flatnonzero(chosen)

@@ -28,13 +28,15 @@ class Pool:
     per day.
     """
 
-    def __init__(self, split: bool, rows_max: int) -> None:
+    def __init__(self, split: bool, rows: int, rows_max: int) -> None:
         self.rows_max = max(rows_max, ROWS_MIN)
-        self.windows = Rings(LEVELS, ROWS_MIN)
-        self.low = Rings(SPLIT_LEVELS, ROWS_MIN) if split else None
-        self.bits = np.zeros((ROWS_MIN if split else 0, DAYS_KEPT, WORDS), np.uint64)
-        self.owners: Keys = np.zeros(ROWS_MIN, np.uint64)
-        self._free = list(range(ROWS_MIN - 1, -1, -1))
+        rows = min(max(rows, ROWS_MIN), self.rows_max)
+        self.windows = Rings(LEVELS, rows)
+        self.low = Rings(SPLIT_LEVELS, rows) if split else None
+        self.bits = np.zeros((rows if split else 0, DAYS_KEPT, WORDS), np.uint64)
+        self.owners: Keys = np.zeros(rows, np.uint64)
+        # Row 0 is nobody's: it stands for none.
+        self._free = list(range(rows - 1, 0, -1))
         #: Rows that were taken from a key although it was in use, since no more may be made.
         self.evicted = 0
         self._undo: Undo | None = None
@@ -48,7 +50,7 @@ class Pool:
     @property
     def used(self) -> int:
         """Rows in use."""
-        return len(self.owners) - len(self._free)
+        return len(self.owners) - 1 - len(self._free)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All that is held, by name."""
@@ -60,14 +62,14 @@ class Pool:
         return arrays
 
     def allot(self, owners: Keys, now: int) -> tuple[IntArray, Keys]:
-        """Give each of distinct keys an empty row, -1 to those beyond the most there may be; and tell the keys that
+        """Give each of distinct keys an empty row, 0 to those beyond the most there may be; and tell the keys that
         lost theirs for it.
         """
         lost = np.zeros(0, np.uint64)
-        wanted = min(len(owners), self.rows_max)
+        wanted = min(len(owners), self.rows_max - 1)
         if wanted > len(self._free):
             lost = self._reclaim(wanted, now)
-        rows = np.full(len(owners), -1, np.int64)
+        rows = np.zeros(len(owners), np.int64)
         rows[:wanted] = [self._free.pop() for _ in range(wanted)]
         self._changing(rows[:wanted])
         self.owners[rows[:wanted]] = owners[:wanted]
@@ -87,7 +89,7 @@ class Pool:
         if short > 0:
             taken_rows = np.flatnonzero(self.owners != EMPTY)
             order = np.lexsort((self.owners[taken_rows], self.windows.newest[taken_rows]))
-            oldest = taken_rows[order[: max(short, len(taken_rows) // 8)]]
+            oldest = taken_rows[order[: max(short, len(taken_rows) // 4)]]
             self.evicted += len(oldest)
             lost.append(self._release(oldest))
         return np.concatenate(lost)
@@ -102,6 +104,11 @@ class Pool:
             self.bits[rows] = 0
         self._free += rows.tolist()
         return owners
+
+    def reserve(self, rows: int) -> None:
+        """Have at least so many rows."""
+        if len(self.owners) < (rows := min(rows, self.rows_max)):
+            self._resize(rows)
 
     def _resize(self, rows: int) -> None:
         old = len(self.owners)
@@ -171,7 +178,8 @@ class Pool:
                 rings.take_over({name: arrays[f"{part}.{name}"] for name in rings.arrays()})
         if self.low is not None:
             self.bits = arrays["bits"]
-        self._free = np.flatnonzero(self.owners == EMPTY)[::-1].tolist()
+        self._free = np.flatnonzero(self.owners[1:] == EMPTY)[::-1].tolist()
+        self._free = [row + 1 for row in self._free]
 
     def watch(self, undo: Undo | None) -> None:
         """Tell changes to `undo` from now on; a row's first change alone, since its row is large and it comes often."""

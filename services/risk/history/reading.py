@@ -68,6 +68,8 @@ class Found:
         self.low_counts = np.zeros((len(SPLIT_LEVELS), keys), np.int64)
         self.low_sums = np.zeros((len(SPLIT_LEVELS), keys), np.int64)
         self.bits = np.zeros((keys, WORDS), np.uint64)
+        #: The first day of the longest window on which it came.
+        self.first_day = np.full(keys, minute // MINUTES_PER_DAY)
 
     def chained(
         self, keys: IntArray, minutes: IntArray, values: IntArray, low: BoolArray, tokens: npt.NDArray[Any]
@@ -82,7 +84,9 @@ class Found:
             for place, level in enumerate(SPLIT_LEVELS):
                 inside = low & within(level, minutes, self.minute)
                 self._add(self.low_counts[place], self.low_sums[place], keys[inside], values[inside])
-        inside = self.address[keys] & within(LEVELS[-1], minutes, self.minute)
+        inside = within(MONTH, minutes, self.minute)
+        np.minimum.at(self.first_day, keys[inside], minutes[inside] // MINUTES_PER_DAY)
+        inside &= self.address[keys]
         words, bits = bit_of(tokens[inside])
         np.bitwise_or.at(self.bits, (keys[inside], words), bits)
 
@@ -97,6 +101,7 @@ class Found:
             return
         mine = rows[keys].astype(np.int64)
         self.counts[:, keys], self.sums[:, keys] = pool.windows.read(mine, self.minute)
+        self.first_day[keys] = pool.windows.first_bucket(mine, self.minute)
         if pool.low is not None:
             self.low_counts[:, keys], self.low_sums[:, keys] = pool.low.read(mine, self.minute)
             address = self.address[keys]
@@ -124,12 +129,11 @@ def reading(
     record: Record,
     groups: Groups,
     found: Found,
-    first: IntArray,
     inspected: IntArray,
     hits: IntArray,
     whole_since: int,
 ) -> dict[str, Ints]:
-    """The columns of consignments by name; `first` (minute), `inspected` and `hits` are per distinct key.
+    """The columns of consignments by name; `inspected` and `hits` are per distinct key.
 
     What reaches back to before `whole_since` (minute) is not known: part of it may be missing.
     """
@@ -163,7 +167,7 @@ def reading(
             columns.SPLIT_KINDS,
             level,
         )
-    days = (found.minute - np.minimum(first, found.minute)) // MINUTES_PER_DAY
+    days = found.minute // MINUTES_PER_DAY - found.first_day
     tell("known_days", spread.kinds(days), tuple(Kind), MONTH)
     tell("inspected", spread.kinds(inspected), tuple(Kind), MONTH)
     share = PERMILLE * hits // np.maximum(inspected, 1)

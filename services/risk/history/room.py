@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from services.risk.history.history import Bounds
+from services.risk.history.open_table import CAPACITY_MIN
 
 #: Share of the memory that a process may use which history is given; the rest is for lists, models, batches and the program.
 SHARE: Final = 0.4
@@ -16,9 +17,9 @@ _PLACES_A_PAIR: Final = 64
 _ROWS_MIN: Final = 64
 _PAIRS_MIN: Final = 1 << 14
 _PAIRS_MAX: Final = 1 << 18
-#: Bytes for each place of keys with all that goes with it: 38 the key, 32 an event, 38 of rows, 12 of pairs, and half as much again,
+#: Bytes for each place of keys with all that goes with it: 34 the key, 32 an event, 38 of rows, 18 of pairs, and half as much again,
 #: since the old arrays stand beside the new ones while one doubles.
-PLACE_BYTES: Final = 180
+PLACE_BYTES: Final = 183
 
 
 def places_for(memory_bytes: int) -> int:
@@ -31,14 +32,22 @@ def places_for(memory_bytes: int) -> int:
     return min(max(_power_of_two(places), PLACES_MIN), PLACES_MAX)
 
 
-def bounds_for(keys_max: int, events_max: int) -> Bounds:
-    """The bounds of a history with room for so many keys and events, each taken as the power of two below."""
-    keys = _power_of_two(keys_max)
+def bounds_for(keys_max: int, events_max: int, keys: int = PLACES_MIN) -> Bounds:
+    """The bounds of a history with room for so many keys and events, each taken as the power of two below; it begins with
+    room for `keys` and as many events.
+    """
+    keys_max, events_max = _power_of_two(keys_max), _power_of_two(events_max)
+    keys = min(_power_of_two(keys), keys_max)
+    rows_max, rows = (max(each // _PLACES_A_ROW, _ROWS_MIN) for each in (keys_max, keys))
     return Bounds(
-        keys_max=keys,
-        events_max=_power_of_two(events_max),
-        rows_max=max(keys // _PLACES_A_ROW, _ROWS_MIN),
-        pairs_max=min(max(keys // _PLACES_A_PAIR, _PAIRS_MIN), _PAIRS_MAX),
+        keys=keys,
+        keys_max=keys_max,
+        events=min(keys, events_max),
+        events_max=events_max,
+        rows=rows,
+        rows_max=rows_max,
+        pairs=min(max(keys // _PLACES_A_PAIR, CAPACITY_MIN), _PAIRS_MAX),
+        pairs_max=min(max(keys_max // _PLACES_A_PAIR, _PAIRS_MIN), _PAIRS_MAX),
     )
 
 

@@ -13,11 +13,11 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from services.risk.history.history import Bounds, History
-from services.risk.history.prices import Waiting
+from services.risk.history.results import Results
 from services.risk.history.snapshot_file import SnapshotError, Writer, read, rows_of_slice
 from services.risk.history.undo import Array, Undo
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _OWN: Final = "history/"
 
 
@@ -26,12 +26,12 @@ class Snapshot:
 
     def __init__(self, history: History, facts: Mapping[str, int | str], more: Mapping[str, Array]) -> None:
         """Begin; `facts` and arrays that nobody changes (`more`) are the caller's. Raises RuntimeError where one is being written."""
-        told, small, waiting = history.begin_snapshot()
+        told, small, results = history.begin_snapshot()
         self._history = history
         self._facts = {**facts, "version": _VERSION, "mark": f"{history.mark:016x}"}
         self._facts |= {f"{_OWN}{name}": value for name, value in told.items()}
         self._small = {**more, **{f"{_OWN}{name}": values for name, values in small.items()}}
-        self._waiting: Waiting | None = waiting
+        self._results: Results | None = results
         self._undo = Undo(history.arrays())
         self._writer: Writer | None = None
         history.watch(self._undo)
@@ -41,10 +41,10 @@ class Snapshot:
         writer = self._writer = Writer(file, self._facts)
         for name, values in self._small.items():
             writer.array(name, values)
-        assert self._waiting is not None
-        for name, values in self._waiting.arrays().items():
+        assert self._results is not None
+        for name, values in self._results.arrays().items():
             writer.array(f"{_OWN}{name}", values)
-        self._waiting = None
+        self._results = None
         # All are announced first: what changes of one may be written while another is.
         for name, values in self._undo.arrays.items():
             writer.declare(f"{_OWN}{name}", values)

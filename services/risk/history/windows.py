@@ -145,6 +145,15 @@ class Rings:
             total[place] = np.einsum("ij,ij->i", self.sums[rows, part], inside.astype(np.int64))
         return found, total
 
+    def first_bucket(self, rows: IntArray, now: int) -> IntArray:
+        """Of the longest level per row the oldest bucket in the window that ends at `now` with something in it; else that of `now`."""
+        level, start = self.levels[-1], int(self._starts[-2])
+        top = self.newest[rows].astype(np.int64)[:, None] // level.unit
+        bucket = top - ((top - np.arange(level.slots)) & (level.slots - 1))
+        inside = (self.counts[rows, start:] > 0) & (bucket > now // level.unit - level.span)
+        oldest: IntArray = np.where(inside, bucket, now // level.unit).min(axis=1)
+        return oldest
+
 
 #: Words of 64 bits by which distinct values are counted: 256 bits.
 WORDS: Final = 4

@@ -149,7 +149,7 @@ class _Selection:
         # A rule that hits several items of a consignment is hit once by it.
         if (row, key) in self.hit_selects:
             return self.hit_selects[row, key]
-        hits = self.hits.setdefault(key, self.tally.hits(key)) + 1
+        hits = self.hits.setdefault(key, self.tally.hits(key, assessed.time)) + 1
         # At the next hit or a later one: where two replicas took the same number for theirs, nothing is let off.
         selects = hits > allowed
         self.hit_selects[row, key] = selects

@@ -22,6 +22,7 @@ from services.risk.history.packing import PackingError, pack, unpack
 from services.risk.selection.parameters import OFFICES_MAX, PPM
 
 MICROS_PER_HOUR: Final = 3_600_000_000
+MICROS_PER_DAY: Final = 24 * MICROS_PER_HOUR
 #: Hours that a chance follows from, and hours that are held, a power of two: replicas may lag by the difference.
 HOURS: Final = 24
 HOURS_HELD: Final = 32
@@ -30,6 +31,8 @@ STEPS: Final = 256
 #: Pairs of office and direction, and rules at an office, that are counted at most.
 PLACES_MAX: Final = 2 * OFFICES_MAX
 HITS_MAX: Final = 1_000_000
+#: Days, with this one, whose hits are told: no more than the log keeps, so that who reads it again knows the same.
+HITS_DAYS: Final = 30
 UNRANKED: Final = -1
 _VERSION: Final = 1
 
@@ -126,7 +129,9 @@ class Tally:
 
     def __init__(self) -> None:
         self._places: dict[str, int] = {}
-        self._hits: dict[str, int] = {}
+        #: Hits since a rule selected last, by its key and the day.
+        self._hits: dict[str, dict[int, int]] = {}
+        self._hits_day = 0
         self._positions = np.full((PARTITIONS, 2), -1, np.int64)
         self._hour = np.full(0, -1, np.int64)
         self._lanes = np.zeros((0, HOURS_HELD, 5), np.int64)
@@ -137,9 +142,10 @@ class Tally:
         self._rates: dict[str, Rates] = {}
         self._rates_hour = -1
 
-    def hits(self, key: str) -> int:
+    def hits(self, key: str, time: int) -> int:
         """How often a rule was hit at an office since it last selected, by "DE003302 import RULE"."""
-        return self._hits.get(key, 0)
+        first = time // MICROS_PER_DAY - HITS_DAYS + 1
+        return sum(hits for day, hits in self._hits.get(key, {}).items() if day >= first)
 
     def rates(self, place: str, time: int) -> Rates:
         """The traffic of a place over the 24 hours that ended before the hour of `time`."""
@@ -192,10 +198,26 @@ class Tally:
         for counts, steps in ((self._model, record.model[kept]), (self._uncertainty, record.uncertainty[kept])):
             ranked = green & (steps != UNRANKED)
             np.add.at(counts, (rows[ranked], slot[ranked], steps[ranked]), 1)
-        for key, hits in record.hits.items():
-            if key in self._hits or len(self._hits) < HITS_MAX:
-                self._hits[key] = hits.since if hits.since >= 0 else self._hits.get(key, 0) + hits.hits
+        if record.hits:
+            self._add_hits(record.hits, record.time // MICROS_PER_DAY)
         return True
+
+    def _add_hits(self, hits: Mapping[str, Hits], day: int) -> None:
+        if day > self._hits_day:
+            self._hits_day = day
+            # A day more than is told, so that replicas may lag by it.
+            kept = (
+                (key, {each: days[each] for each in days if each >= day - HITS_DAYS})
+                for key, days in self._hits.items()
+            )
+            self._hits = {key: days for key, days in kept if days}
+        for key, (count, since) in hits.items():
+            if since >= 0:
+                self._hits.pop(key, None)
+                count = since
+            if count and (key in self._hits or len(self._hits) < HITS_MAX):
+                days = self._hits.setdefault(key, {})
+                days[day] = days.get(day, 0) + count
 
     def _row(self, place: str, hour: int) -> int:
         """The row of a place, moved on to an hour; -1 where there are too many places."""
@@ -239,7 +261,9 @@ class Tally:
         if facts.get("tally") != _VERSION:
             raise PackingError(f"the snapshot has version {facts.get('tally')}; {_VERSION} is read")
         tally = cls()
-        places, tally._hits = msgspec.json.decode(str(facts["texts"]), type=tuple[list[str], dict[str, int]])
+        texts = msgspec.json.decode(str(facts["texts"]), type=tuple[list[str], dict[str, dict[int, int]]])
+        places, tally._hits = texts
+        tally._hits_day = max((max(days) for days in tally._hits.values()), default=0)
         tally._places = {place: row for row, place in enumerate(places)}
         tally._positions = arrays["positions"].copy()
         for name in tally._arrays():

@@ -97,6 +97,10 @@ select (select max(epoch) from assessed_epoch) as epoch, {TODAY} as day,
     {_WENT_BACK.format(epoch="$2", xid="$3")} as went_back
 """  # noqa: S608  # numbers and expressions of our own
 
+_RAISE: Final = """
+insert into assessed_epoch (epoch, reason) select max(epoch) + 1, 'transaction numbers went back' from assessed_epoch
+"""
+
 _NEWEST: Final = f"""
 select record, outcomes from assessed where day >= {TODAY} - {LOG_DAYS} order by epoch desc, xid desc limit 1
 """  # noqa: S608  # numbers and expressions of our own
@@ -314,16 +318,13 @@ class Store:
 
     async def raise_epoch_if_numbers_went_back(self, read: Read = START) -> bool:
         """Begin a new epoch where the log, or who has read it so far, has numbers that no transaction can have had yet."""
+        went_back = _WENT_BACK.format(epoch=read.place.epoch, xid=read.place.xid)
         async with self._database.transaction() as tx:
-            if not await tx.raw.fetchval(f"select {_WENT_BACK.format(epoch=read.place.epoch, xid=read.place.xid)}"):
+            if not await tx.raw.fetchval(f"select {went_back}"):
                 return False
             # Who is still to commit a row with the former epoch is awaited, so that nothing is added to it later on.
             await tx.raw.execute("lock table assessed in share row exclusive mode")
-            raised = await tx.raw.fetchval(
-                "insert into assessed_epoch (epoch, reason) select max(epoch) + 1, 'transaction numbers went back' "
-                f"from assessed_epoch having {_WENT_BACK.format(epoch=read.place.epoch, xid=read.place.xid)} "
-                "returning epoch"
-            )
+            raised = await tx.raw.fetchval(f"{_RAISE} having {went_back} returning epoch")
         return raised is not None
 
     async def secret(self, name: str) -> bytes:

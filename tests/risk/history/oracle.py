@@ -52,8 +52,10 @@ class Plain:
                     told[f"{kind.name.lower()}_low_value_eur_cents_{name}"] = sum(e[2] for e in low) if known else None
                 if kind is Kind.ADDRESS and name == "30d":
                     told[DISTINCT] = len({event[1][0] for event in inside} - {0}) if known else None
-            first = min((event[0] for event in mine), default=minute)
-            told[f"{kind.name.lower()}_known_days"] = (minute - first) // DAY if keys[kind] else None
+            first = min(
+                (event[0] // DAY for event in mine if event[0] // DAY > minute // DAY - 30), default=minute // DAY
+            )
+            told[f"{kind.name.lower()}_known_days"] = minute // DAY - first if keys[kind] else None
         return told
 
     def rank(self, minute: int, goods: int, price: int) -> tuple[int, float | None]:

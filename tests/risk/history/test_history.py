@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from services.risk.history import Bounds, Hasher, History, Kind, Outcomes, PackingError, Record
 from services.risk.history.columns import DESCRIBED
+from services.risk.history.history import CHAIN_MAX
+from services.risk.store.log import LOG_DAYS
 from tests.risk.history.oracle import DAY, DISTINCT, MARK, START, Plain, record, rows_of
 from tests.risk.history.snapshotting import again
 
@@ -106,20 +108,17 @@ def test_a_log_read_again_changes_nothing() -> None:
     before = rows_of(history.read(records[-1]), 30)
     assert [history.apply(each) for each in records] == [0, 0, 0]
     assert rows_of(history.read(records[-1]), 30) == before
-    assert history.position(0) == (1, 89)
 
 
 def test_an_answer_applied_ahead_of_the_log_counts_once() -> None:
     records = log(2, [(5, 30), (1, 30)])
     history, follower = History(MARK, SMALL), History(MARK, SMALL)
     assert history.apply(records[0], ahead=True) == 30
-    assert history.position(0) == (-1, -1)
     assert history.apply(records[0]) == 0
     assert history.apply(records[1]) == 30
     for each in records:
         follower.apply(each)
     assert rows_of(history.read(records[1]), 30) == rows_of(follower.read(records[1]), 30)
-    assert history.position(0) == follower.position(0) == (1, 59)
 
 
 def test_answers_that_are_too_many_to_apply_ahead_count_once_too() -> None:
@@ -203,32 +202,81 @@ def test_outcomes_survive_the_log_and_what_does_not_fit_is_refused() -> None:
         Outcomes.from_bytes(log(12, [(1, 20)])[0].to_bytes())
 
 
-def test_a_key_is_new_again_after_its_days() -> None:
+@pytest.mark.parametrize("times", [1, CHAIN_MAX + 1])
+def test_a_key_is_new_again_after_its_days(times: int) -> None:
     random = np.random.default_rng(8)
     keys = np.arange(1, 6, dtype=np.uint64).reshape(5, 1)
-    history = History(MARK, Bounds(keys=1_024, events=1_024, key_days=90))
-    history.apply(record(random, 1, START, keys=keys))
-    later = record(random, 1, START + 89 * DAY, keys=keys, first_position=1)
-    assert history.read(later).consignments["seller_known_days"].tolist() == [89]
-    much_later = record(random, 1, START + 91 * DAY, keys=keys, first_position=1)
+    history = History(MARK, SMALL)
+    history.apply(record(random, times, START, keys=np.repeat(keys, times, axis=1)))
+    later = record(random, 1, START + 29 * DAY, keys=keys, first_position=times)
+    assert history.read(later).consignments["seller_known_days"].tolist() == [29]
+    much_later = record(random, 1, START + 30 * DAY, keys=keys, first_position=times)
     assert history.read(much_later).consignments["seller_known_days"].tolist() == [0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([4, 40, 400]), st.integers(0, 33))
+def test_who_read_the_days_that_the_log_keeps_tells_what_one_tells_who_ran_for_months(
+    seed: int, people: int, quiet: int
+) -> None:
+    random = np.random.default_rng(seed)
+    old, steps = History(MARK, SMALL), []
+    minute, position = START, 0
+    for step in range(int(random.integers(20, 60))):
+        one = record(random, 30, minute, people, position)
+        found = random.integers(0, 2, 30)
+        counts = random.integers(-1, 2, 30)
+        # Told up to days after they were found; some take back what was told before.
+        told = Outcomes.of(HASHER, one.keys, found, minute - random.integers(0, 4 * DAY, 30), counts)
+        steps.append((one, told))
+        old.read(one)
+        old.apply(one)
+        old.apply_outcomes(told, step)
+        minute += int(random.integers(0, 5 * DAY))
+        position += 30
+    minute += quiet * DAY
+    rebuilt = History(MARK, SMALL)
+    for step, (one, told) in enumerate(steps):
+        if one.minute // DAY >= minute // DAY - LOG_DAYS:
+            rebuilt.apply(one)
+            rebuilt.apply_outcomes(told, step)
+    asked = record(random, 60, minute, people, position)
+    for each in (old, again(old)):
+        assert rows_of(each.read(asked), 60) == rows_of(rebuilt.read(asked), 60)
+        for name, column in each.read(asked).items.items():
+            assert column.tolist() == rebuilt.read(asked).items[name].tolist(), name
+
+
+def test_keys_of_a_batch_that_leave_while_it_makes_room_have_places_of_their_own() -> None:
+    history = History(MARK, Bounds(keys=1_024, keys_max=1_024, events=1_024))
+    random = np.random.default_rng(13)
+    mixed = np.arange(1, 10_001, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for step in range(30):
+        # Some that came long ago come again with many that are new.
+        fresh = mixed[100 + step * 300 : 400 + step * 300].reshape(5, 60).copy()
+        fresh[0, :10] = mixed[:10]
+        one = record(random, 60, START + step * 40 * DAY, keys=fresh, first_position=step * 60)
+        history.apply(one)
+        slots = history.table.find(np.unique(fresh))
+        assert slots.min() >= 0
+        assert history.read(one).consignments["consignee_count_24h"].values.min() == 2
+        assert history.table.used == (history.table.keys != 0).sum()
 
 
 def test_memory_stays_within_its_bounds_and_what_leaves_early_is_counted() -> None:
     bounds = Bounds(keys=1_024, keys_max=2_048, events=1_024, events_max=2_048, rows_max=64, pairs_max=1_024)
     history = History(MARK, bounds)
     random = np.random.default_rng(9)
-    sizes, waiting = [], 0
+    sizes = []
     for step in range(60):
         history.apply(record(random, 200, START + step * 30, people=3_000, first_position=step * 200))
         sizes.append(history.nbytes)
-        waiting = history.prices._waiting_count if step <= 30 else waiting
     assert history.table.capacity == 2_048
     assert history.table.used <= 0.6 * 2_048
     assert history.events.capacity == 2_048
     assert all(len(pool.owners) <= 64 for pool in history.pools)
     assert {name for name, count in history.evicted.items() if count} >= {"keys", "events"}
-    assert sizes[-1] - sizes[30] == 9 * (history.prices._waiting_count - waiting)
+    assert sizes[-1] == sizes[30]
 
 
 def test_keys_that_come_often_share_the_rows_there_are() -> None:

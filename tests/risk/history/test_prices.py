@@ -38,6 +38,28 @@ def test_prices_count_from_the_next_hour_on() -> None:
     assert prices.rank(goods, drawn[:1], START + 60)[1].tolist() == [100]
 
 
+def test_prices_of_an_hour_that_ended_count_though_they_come_late() -> None:
+    prices, drawn = filled(100)
+    goods = np.array([GOODS])
+    prices.add(goods, np.array([5_000]), START + 60)
+    prices.add(goods, np.array([5_000]), START + 59)
+    assert prices.rank(goods, drawn[:1], START + 61)[1].tolist() == [101]
+    assert prices.rank(goods, drawn[:1], START + 120)[1].tolist() == [102]
+
+
+def test_the_end_of_an_hour_costs_no_more_than_any_other_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    prices, random = Prices(1_024, 1 << 14), np.random.default_rng(2)
+    sizes: list[int] = []
+    place, find = prices.table.place, prices.table.find
+    monkeypatch.setattr(prices.table, "place", lambda keys, oldest: (sizes.append(len(keys)), place(keys, oldest))[1])
+    monkeypatch.setattr(prices.table, "find", lambda keys: (sizes.append(len(keys)), find(keys))[1])
+    for number in range(60):
+        prices.add(random.integers(0, 5_000, 600), random.integers(1, 5_000, 600), START + number)
+    prices.rank(random.integers(0, 5_000, 600), random.integers(1, 5_000, 600), START + 60)
+    prices.add(random.integers(0, 5_000, 600), random.integers(1, 5_000, 600), START + 60)
+    assert max(sizes) <= 600, "prices are looked up by the batch, never by the hour"
+
+
 def test_few_prices_say_nothing() -> None:
     prices, drawn = filled(PRICES_MIN - 1)
     rank, known = prices.rank(np.array([GOODS]), drawn[:1], START + 60)
@@ -79,8 +101,8 @@ def test_a_full_table_forgets_the_pairs_of_long_ago() -> None:
     goods = np.arange(600)
     prices.add(goods, np.full(600, 100), START)
     prices.rank(goods, np.full(600, 100), START + 60)
-    month = 31 * DAY
-    prices.add(goods + 10_000, np.full(600, 100), START + month)
-    assert prices.rank(goods + 10_000, np.full(600, 100), START + month + 60)[1].sum() > 0
+    later = 16 * DAY
+    prices.add(goods + 10_000, np.full(600, 100), START + later)
+    assert prices.rank(goods + 10_000, np.full(600, 100), START + later + 60)[1].sum() > 0
     assert prices.table.evicted > 0
     assert prices.table.capacity == 1_024

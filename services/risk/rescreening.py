@@ -23,13 +23,13 @@ from libs.store.gauges import Look
 from libs.store.leases import LeaseLost
 from libs.telemetry import counter, gauge, get_logger
 from luxor.risk.v1.risk_pb2 import LANE_RED
-from services.risk.inputs import InputError, read_answers
+from services.risk.inputs import Input, InputError, read_answers
 from services.risk.screening.delta import Again
 from services.risk.screening.in_force import State
-from services.risk.screening.later import Found, look_again
-from services.risk.screening.parties import LEVELS, MatchLevels, lower_than, screened_by
+from services.risk.screening.later import Found, likely_names, look_again
+from services.risk.screening.parties import LEVELS, MatchLevels, lower_than, party_names, screened_by
 from services.risk.store.hits import HitStore, NewHits, SliceTaken
-from services.risk.store.inputs import StoredBatch
+from services.risk.store.inputs import BatchPlace, StoredBatch
 
 SLICE_BATCHES: Final = 4
 SLICE_FILINGS: Final = 500
@@ -55,6 +55,9 @@ _unreadable = counter(
     "Stored batches that could not be read, so that they are not screened again",
 )
 _log = get_logger()
+
+#: A batch and the names that may be hit, or why it cannot be read.
+_Opened = tuple[Input, frozenset[str]] | InputError | MalformedColumns
 
 
 class Rescreening:
@@ -168,9 +171,10 @@ class Rescreening:
         hits: list[NewHits] = []
         done: list[StoredBatch] = []
         told: set[tuple[str, int]] = set()
+        opened = await self._open(batches, state)
         for batch in batches:
             try:
-                found = await self._look(batch, state)
+                found = await self._look(batch, opened[batch.place], state)
             except (InputError, MalformedColumns) as error:
                 self._broken.add(batch.place.batch)
                 _unreadable.inc()
@@ -197,11 +201,25 @@ class Rescreening:
         _log.info("RESCREENING_WAITS", screened_against=screened, lists=state.versions)
         return True
 
-    async def _look(self, batch: StoredBatch, state: State) -> NewHits:
+    async def _open(self, batches: list[StoredBatch], state: State) -> dict[BatchPlace, _Opened]:
+        """The batches, those of the same lists looked through together; in a thread, so that the loop turns."""
+        by_lists: dict[str, list[StoredBatch]] = {}
+        for batch in batches:
+            by_lists.setdefault(batch.lists, []).append(batch)
+        opened: dict[BatchPlace, _Opened] = {}
+        for screened, same in by_lists.items():
+            again = await self._prepared(screened, state)
+            opened |= await asyncio.to_thread(_opened, same, again, self._levels)
+        return opened
+
+    async def _look(self, batch: StoredBatch, opened: _Opened, state: State) -> NewHits:
         """Find the new hits of a batch. Raises InputError and MalformedColumns."""
-        again = await self._prepared(batch.lists, state)
-        # In a thread, so that the loop turns: a batch of the largest size takes tens of milliseconds.
-        table, rows, found = await asyncio.to_thread(_screen, batch, again, state, self._levels)
+        if isinstance(opened, Exception):
+            raise opened
+        given, likely = opened
+        table, rows = given.table, given.rows
+        # In a thread too: a batch of the largest size takes tens of milliseconds.
+        found = await asyncio.to_thread(look_again, likely, state.index, table, self._levels)
         mrns, versions = table.strings("mrn"), table.ints("version").values
         newest = await self._store.newest([mrns[row] for row in found.rows.tolist()]) if len(found.rows) else {}
         kept = [place for place, row in enumerate(found.rows.tolist()) if newest[mrns[row]] == versions[row]]
@@ -260,11 +278,18 @@ class Rescreening:
             _log.warning("RESCREENING_POSTPONED", why=str(error))
 
 
-def _screen(
-    batch: StoredBatch, again: Again, state: State, levels: MatchLevels
-) -> tuple[Table, np.typing.NDArray[np.int64], Found]:
-    given = batch.unpack()
-    return given.table, given.rows, look_again(again, state.index, given.table, levels)
+def _opened(batches: list[StoredBatch], again: Again, levels: MatchLevels) -> dict[BatchPlace, _Opened]:
+    opened: dict[BatchPlace, _Opened] = {}
+    readable: dict[BatchPlace, Input] = {}
+    for batch in batches:
+        try:
+            given = batch.unpack()
+            party_names(given.table)  # Columns are read when they are asked for.
+            readable[batch.place] = given
+        except (InputError, MalformedColumns) as error:
+            opened[batch.place] = error
+    likely = likely_names(again, [given.table for given in readable.values()], levels)
+    return opened | {place: (given, likely) for place, given in readable.items()}
 
 
 def is_ahead(screened: str, state: State) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,13 +54,18 @@ class Found:
         return told_of, Ragged.of_lengths(counts, findings.take(chosen))
 
 
-def look_again(again: Again, index: Index, table: Table, levels: MatchLevels) -> Found:
-    """Screen a batch of consignments against what has come since; who may be hit is screened against everything in force."""
-    names = party_names(table)
-    hits = again.screen(names, levels.hit)
+def likely_names(again: Again, tables: Sequence[Table], levels: MatchLevels) -> frozenset[str]:
+    """Names of parties that what has come since hits. Of several batches together: half of what a few hundred names cost is
+    the same for thousands.
+    """
+    names = list(dict.fromkeys(name for table in tables for name in party_names(table)))
+    return frozenset(names[name] for name in np.unique(again.screen(names, levels.hit).name).tolist())
+
+
+def look_again(likely: frozenset[str], index: Index, table: Table, levels: MatchLevels) -> Found:
+    """Screen who bears a likely name against everything in force."""
     rows = np.zeros(0, np.int64)
-    if len(hits.name):
-        likely = {names[name] for name in np.unique(hits.name).tolist()}
+    if likely:
         holds = np.zeros(table.rows, np.bool_)
         for party in PARTIES:
             holds |= table.strings(f"{party}_name").isin(likely)

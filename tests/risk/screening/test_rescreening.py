@@ -27,7 +27,9 @@ from services.risk.assessing import InForce, assess_batch
 from services.risk.history.packing import pack
 from services.risk.past import Past
 from services.risk.rescreening import AHEAD_SECONDS, Rescreening, batches_left
+from services.risk.screening.delta import Again
 from services.risk.screening.in_force import Lists
+from services.risk.screening.matching import Hits
 from services.risk.screening.parties import LEVELS, MatchLevels, screened_by
 from services.risk.store.hits import HitSnapshot, HitStore, SliceTaken
 from services.risk.store.log import Store
@@ -465,6 +467,27 @@ async def test_it_works_in_the_background_and_gives_the_lease_back(desk: Desk, d
     stop.set()
     await task
     assert await desk.hits.lease("another") is not None
+
+
+async def test_the_batches_of_a_slice_are_looked_through_together(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = desk.lists()
+    for number in range(3):
+        await desk.assess(lists, consignees(f"Peter {number}", FENCHURCH, first=number * 2))
+    write(desk.directory / "own.csv", *NAMES, FENCHURCH)
+    lists.look()
+    looked: list[set[str]] = []
+    screen = Again.screen
+
+    def noted(again: Again, names: Sequence[str], threshold: int) -> Hits:
+        assert len(set(names)) == len(names)
+        looked.append(set(names))
+        return screen(again, names, threshold)
+
+    monkeypatch.setattr(Again, "screen", noted)
+    await drain(desk.job(lists, slice_batches=3))
+    assert len(looked) == 1
+    assert looked[0] >= {"Peter 0", "Peter 1", "Peter 2", FENCHURCH}
+    assert [each[0] for each in await desk.told()] == [mrn(1), mrn(3), mrn(5)]
 
 
 async def test_a_list_that_hits_everybody_is_told_in_short_transactions(desk: Desk, database: Database) -> None:

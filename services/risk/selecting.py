@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Column, Ints, Strings, Table
+from libs.columns import Bools, Column, Ints, Strings, Table
 from libs.customs.time import day_of
 from services.risk.past import Known, Past
 from services.risk.rules import Thresholds
@@ -191,10 +191,14 @@ def recommend(parameters: Parameters, table: Table, answer: Table) -> Table:
         answer.child("findings").strings("reason"),
         table.ragged("screenings"),
     )
+    by_finding = referrals.finding >= 0
+    confidential = np.zeros(table.rows, np.bool_)
+    confidential[by_finding] = answer.child("findings").bools("confidential").values[referrals.finding[by_finding]]
     return answer.with_columns(
         {
             "referral": Ints.of(referrals.referral),
             "referral_reason": referrals.reasons,
+            "referral_confidential": Bools.of(confidential, referrals.referral > 0),
             "selection": Strings.constant(parameters.version, table.rows),
         }
     )

@@ -203,7 +203,7 @@ class ModelService(ModelServiceServicer):
             return kind(model=message_of(moved))
 
         try:
-            return await self._once(kind, request, work)
+            answer = await self._once(kind, request, work)
         except ModelUnknown:
             raise Refusal("MODEL_UNKNOWN", path="version", value=request.version) from None
         except SamePerson as error:
@@ -211,6 +211,8 @@ class ModelService(ModelServiceServicer):
         except StateWrong as error:
             state = error.state.name.lower()
             raise Refusal("MODEL_STATE_WRONG", path="version", value=request.version, state=state) from None
+        await self._in_force.look()
+        return answer
 
     async def _write(self, version: str, content: bytes) -> None:
         """Write a file where there is room for its model, or it is kept already."""

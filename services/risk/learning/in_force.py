@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol
 
 from libs.telemetry import gauge, get_logger
-from services.risk.learning.model_file import Model, ModelFileRefused, read_model
+from services.risk.following import Following, repeat
+from services.risk.learning.model_file import Model, read_model
 from services.risk.learning.opinion import Models, Opinion
 from services.risk.learning.traffic import GIVEN
 from services.risk.learning.watch import SCORE, Watch
@@ -57,7 +59,7 @@ class ModelsInForce:
         self._source = source
         self._look_seconds = look_seconds
         self._watches: dict[str, Watch] = {}
-        self._versions: dict[int, str] = {}
+        self._following = Following(self._versions, self._load, self._set, self._told)
         #: Champion and challenger; a batch takes them once.
         self.models = Models()
         for role in ROLES.values():
@@ -82,49 +84,38 @@ class ModelsInForce:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until `stop`; what fails is logged and tried again."""
-        while not stop.is_set():
-            try:
-                await self.look()
-                await asyncio.to_thread(self.count, time.time())
-            except Exception as error:  # whatever the store says or a file holds, the models in force stay
-                _log.warning("MODELS_NOT_LOOKED_AT", why=str(error))
-            try:
-                async with asyncio.timeout(self._look_seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+        await repeat(
+            self._work, lambda error: _log.warning("MODELS_NOT_LOOKED_AT", why=str(error)), stop, self._look_seconds
+        )
 
     async def look(self) -> None:
         """Take what has changed since the last look."""
-        versions = dict(await self._source.in_force())
-        for state, role in ROLES.items():
-            version = versions.get(state, "")
-            if version == self._versions.get(state, ""):
-                continue
-            if version:
-                await self._take(role, version)
-            else:
-                self._set(role, None)
-            self._versions[state] = version
+        await self._following.look()
 
-    async def _take(self, role: str, version: str) -> None:
-        known = {each.version: each for each in (self.models.champion, self.models.challenger) if each is not None}
-        model = known.get(version)
-        if model is None:
-            content = await self._source.content(version)
-            try:
-                model = await asyncio.to_thread(read_model, content, f"the stored {role} {version}", GIVEN)
-            except ModelFileRefused as error:
-                _refused.labels(role).set(1)
-                _log.error("MODEL_REFUSED", role=role, version=version, why=str(error))
-                return
-        self._set(role, model)
+    async def _work(self) -> None:
+        await self.look()
+        await asyncio.to_thread(self.count, time.time())
 
-    def _set(self, role: str, model: Model | None) -> None:
+    async def _versions(self) -> Mapping[str, str | None]:
+        versions = await self._source.in_force()
+        return {role: versions.get(state, "") for state, role in ROLES.items()}
+
+    async def _load(self, role: str, version: str) -> Callable[[], Model] | None:
+        for known in (self.models.champion, self.models.challenger):
+            if known is not None and known.version == version:
+                return partial(_same, known)  # the challenger becomes the champion
+        content = await self._source.content(version)
+        return partial(read_model, content, f"the stored {role} {version}", GIVEN)
+
+    def _told(self, role: str, version: str, error: Exception | None) -> None:
+        _refused.labels(role).set(error is not None)
+        if error is not None:
+            _log.error("MODEL_REFUSED", role=role, version=version, why=str(error))
+
+    def _set(self, role: str, version: str, model: Model | None) -> None:
         self.models = replace(self.models, **{role: model})
-        _refused.labels(role).set(0)
         _in_force.labels(role).set(model is not None)
-        _log.info("MODEL_IN_FORCE", role=role, version="" if model is None else model.version)
+        _log.info("MODEL_IN_FORCE", role=role, version=version)
         champion = self.models.champion
         if champion is None or champion.version not in self._watches:
             self._watches = {} if champion is None else {champion.version: _watch(champion)}
@@ -138,6 +129,10 @@ class ModelsInForce:
             found = {drift.column: drift.index for drift in watch.drifts()}
             _tell(SCORE, found.pop(SCORE, None))
             _tell("columns", max(found.values(), default=None))
+
+
+def _same(model: Model) -> Model:
+    return model
 
 
 def _tell(what: str, index: float | None) -> None:

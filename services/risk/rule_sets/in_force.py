@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from libs.telemetry import gauge, get_logger
+from services.risk.following import Following, repeat
 from services.risk.rule_sets.mistakes import Mistake, RuleSetError
 from services.risk.rule_sets.sources import Given
 from services.risk.rules import RuleSet, read_rule_set
 
 SECONDS: Final = 1.0
+_NAME: Final = "rule set"
 
 _refused = gauge(
     "luxor_risk_rule_set_refused",
@@ -52,8 +55,8 @@ class RuleSets:
         self._in_force = started_with
         self._version = version
         self._files = files
-        self._refusal: tuple[str, RuleSetError] | None = None
-        self._looking = asyncio.Lock()
+        self._following = Following(self._versions, self._load, self._swap, self._told)
+        self._following.taken[_NAME] = started_with.version
         _refused.set(0)
         _info.labels(started_with.version).set(1)
 
@@ -70,56 +73,41 @@ class RuleSets:
 
     async def look(self) -> RuleSetError | None:
         """Take the activated set where it is another than the one in force; gives why it is refused."""
-        async with self._looking:
-            version = await self._version()
-            if version is None or version == self._in_force.version:
-                self._settle()
-                return None
-            if self._refusal is not None and self._refusal[0] == version:
-                return self._refusal[1]
-            found = await self._files(version)
-            if found is None:
-                # It was replaced and removed between the two questions; the next look tells more.
-                return None
-            try:
-                compiled = await asyncio.to_thread(found.read)
-            except RuleSetError as error:
-                return self._refuse(version, error)
-            except Exception as error:  # a fault of ours is no reason to assess by nothing, and has to be seen
-                told = f"it could not be compiled: {type(error).__name__}: {error}"
-                return self._refuse(version, RuleSetError([Mistake(found.profile, 0, 0, "", told)]))
-            # The store's name stays: under it the content is found, also where this release would call it otherwise.
-            self._take(replace(compiled, version=version))
-            return None
-
-    def _take(self, rule_set: RuleSet) -> None:
-        before = self._in_force
-        self._in_force = rule_set
-        self._settle()
-        _info.clear()
-        _info.labels(rule_set.version).set(1)
-        _log.info("RULE_SET_IN_FORCE", rule_set=rule_set.version, before=before.version, rules=len(rule_set.rules))
-
-    def _settle(self) -> None:
-        self._refusal = None
-        _refused.set(0)
-
-    def _refuse(self, version: str, error: RuleSetError) -> RuleSetError:
-        self._refusal = version, error
-        _refused.set(1)
-        why = "; ".join(map(str, error.mistakes[:3]))
-        _log.error("RULE_SET_REFUSED", rule_set=version, in_force=self._in_force.version, why=why)
+        error = (await self._following.look()).get(_NAME)
+        assert error is None or isinstance(error, RuleSetError)
         return error
 
     async def run(self, stop: asyncio.Event, seconds: float = SECONDS) -> None:
         """Look every so many seconds until `stop`. What fails is logged and tried again."""
-        while not stop.is_set():
-            try:
-                await self.look()
-            except Exception as error:  # whatever the store or a set does, the one in force stays and the watch goes on
-                _log.error("RULE_SET_NOT_LOOKED_AT", error)
-            try:
-                async with asyncio.timeout(seconds):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+        await repeat(self.look, lambda error: _log.error("RULE_SET_NOT_LOOKED_AT", error), stop, seconds)
+
+    async def _versions(self) -> Mapping[str, str | None]:
+        return {_NAME: await self._version()}
+
+    async def _load(self, _: str, version: str) -> Callable[[], RuleSet] | None:
+        found = await self._files(version)
+        return None if found is None else partial(_compiled, found, version)
+
+    def _swap(self, _: str, version: str, rule_set: RuleSet | None) -> None:
+        assert rule_set is not None
+        before, self._in_force = self._in_force, rule_set
+        _info.clear()
+        _info.labels(version).set(1)
+        _log.info("RULE_SET_IN_FORCE", rule_set=version, before=before.version, rules=len(rule_set.rules))
+
+    def _told(self, _: str, version: str, error: Exception | None) -> None:
+        _refused.set(error is not None)
+        if isinstance(error, RuleSetError):
+            why = "; ".join(map(str, error.mistakes[:3]))
+            _log.error("RULE_SET_REFUSED", rule_set=version, in_force=self._in_force.version, why=why)
+
+
+def _compiled(files: Files, version: str) -> RuleSet:
+    """A set by the store's name: under it the content is found, also where this release would call it otherwise."""
+    try:
+        return replace(files.read(), version=version)
+    except RuleSetError:
+        raise
+    except Exception as error:
+        told = f"it could not be compiled: {type(error).__name__}: {error}"
+        raise RuleSetError([Mistake(files.profile, 0, 0, "", told)]) from error

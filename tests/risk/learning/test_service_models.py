@@ -98,7 +98,9 @@ async def test_a_model_comes_into_force_by_two_people_and_scores_every_assessmen
     active = await bob.ActivateModel(pb.ActivateModelRequest(request_id="a2", version=VERSION), timeout=10)
     assert (active.model.state, active.model.activated_by) == (pb.MODEL_STATE_CHAMPION, "analyst/bob")
 
-    answer = await in_force(risk, "model", VERSION, 300_000)
+    # The replica that was asked looks at once; the others look each second.
+    assert set((await assess(risk, 300_000)).strings("model").tolist()) == {VERSION}
+    answer = await in_force(risk, "model", VERSION, 310_000)
     scores, doubts = answer.ints("model_score_ppm"), answer.ints("model_uncertainty_ppm")
     assert scores.valid.all()
     assert doubts.valid.all()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import pytest
 from libs.columns import Ints
 from libs.telemetry.metrics import REGISTRY
 from services.risk.derived import Facts
+from services.risk.learning import in_force as models_in_force
 from services.risk.learning.drift import DRIFTED_FROM, profiles
 from services.risk.learning.in_force import ModelsInForce
-from services.risk.learning.model_file import read_model
+from services.risk.learning.model_file import Model, read_model
 from services.risk.learning.opinion import Models, opinion_of
 from services.risk.learning.sample import Sample
 from services.risk.learning.watch import ROWS_MIN, SCORE, WAITING_MAX, Watch
@@ -152,6 +154,33 @@ async def test_a_model_that_cannot_be_read_leaves_the_one_before_in_force_and_ra
     source.broken = False
     await in_force.look()
     assert REGISTRY.get_sample_value("luxor_risk_model_refused", {"role": "champion"}) == 0
+
+
+async def test_a_model_that_cannot_be_read_is_read_once_whatever_is_wrong_and_the_other_role_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    good = read_model(file(), "file").version
+
+    class Both:
+        async def in_force(self) -> dict[int, str]:
+            return {3: "later/1", 2: good}
+
+        async def content(self, version: str) -> bytes:
+            asked.append(version)
+            return file() if version == good else b""
+
+    def breaks(content: bytes, *rest: Any) -> Model:
+        return read_model(content, *rest) if content else cast(Model, 1 / 0)
+
+    monkeypatch.setattr(models_in_force, "read_model", breaks)
+    in_force = ModelsInForce(Both())
+    await asyncio.gather(*(in_force.look() for _ in range(3)))
+    assert asked == ["later/1", good]
+    assert in_force.models.champion is None
+    assert in_force.models.challenger is not None
+    assert REGISTRY.get_sample_value("luxor_risk_model_refused", {"role": "champion"}) == 1
+    assert REGISTRY.get_sample_value("luxor_risk_model_refused", {"role": "challenger"}) == 0
 
 
 def test_unknown_stays_unknown() -> None:

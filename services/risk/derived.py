@@ -58,6 +58,14 @@ class Facts:
         return Strings(dictionary, indices.astype(np.int32)).translate(str)
 
     @cached_property
+    def item_numbers(self) -> IntArray:
+        """Per item its number: as declared, else its place in the consignment."""
+        declared = self.items.ints("number")
+        position = np.arange(self.items.rows) - self.lines.offsets[self.owners] + 1
+        numbers: IntArray = np.where(declared.valid, declared.values, position)
+        return numbers
+
+    @cached_property
     def acceptance_day(self) -> Ints:
         """Day of acceptance, days since 1970-01-01 UTC."""
         accepted = self.table.ints("accepted_at")

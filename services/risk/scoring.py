@@ -169,7 +169,7 @@ class _Found:
         owners, items = rows.copy(), np.zeros(len(rows), np.int64)
         item_rows = rows[on_items]
         owners[on_items] = facts.owners[item_rows]
-        items[on_items] = _item_numbers(facts)[item_rows]
+        items[on_items] = facts.item_numbers[item_rows]
         weights = np.array([text.points for text in rule_set.findings], np.int64)[places]
         return _ordered(owners, places, weights, items)
 
@@ -195,15 +195,13 @@ def _joined(
     """The rules' findings with those of `more` behind them, sorted by consignment."""
     all_texts = list(texts)
     parts = [found]
-    numbers = None
     for each in more:
         if len(each.owners) == 0:
             continue
         items = np.zeros(len(each.owners), np.int64)
         on_items = each.items >= 0
         if on_items.any():
-            numbers = _item_numbers(facts) if numbers is None else numbers
-            items[on_items] = numbers[each.items[on_items]]
+            items[on_items] = facts.item_numbers[each.items[on_items]]
         order = np.lexsort((np.arange(len(each.owners)), each.places, each.owners))
         weights = np.array([text.points for text in each.texts], np.int64)[each.places]
         parts.append(_ordered(each.owners[order], each.places[order] + len(all_texts), weights[order], items[order]))
@@ -213,14 +211,6 @@ def _joined(
     owners, places, points, items = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(owners, kind="stable")
     return all_texts, owners[order], places[order], points[order], items[order]
-
-
-def _item_numbers(facts: Facts) -> _Numbers:
-    """Per item its number: as declared, else its place in the consignment."""
-    declared = facts.items.ints("number")
-    position = np.arange(facts.items.rows) - facts.lines.offsets[facts.owners] + 1
-    numbers: _Numbers = np.where(declared.valid, declared.values, position)
-    return numbers
 
 
 def lane_by_score(thresholds: Thresholds, score: _Numbers) -> _Numbers:

@@ -143,10 +143,12 @@ async def test_an_outcome_is_kept_with_its_items_and_its_place_and_history_count
     assert (known[first].state_version, known[first].inspected_at, known[first].hit) == (2, NOON, True)
     places = await risk.outcomes.places([(first, 1), (third, 1)])
     day, batch = places[first, 1].day, places[first, 1].batch
-    assert sorted(await risk.outcomes.of_batches((day, batch), (day, batch))) == [
-        (batch, 0, VIOLATION),
-        (batch, 2, CONFORM),
+    stood = await risk.outcomes.of_batches((day, batch), (day, batch))
+    assert [(each.day, each.batch, each.row, each.result) for each in stood] == [
+        (day, batch, 0, VIOLATION),
+        (day, batch, 2, CONFORM),
     ]
+    assert stood[0].items == known[first].items
     assert await risk.history() == (2, 500)
     assert await risk.history("Another Person") == (0, None)
 

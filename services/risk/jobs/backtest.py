@@ -64,7 +64,8 @@ async def read_period(running: Running, plan: BacktestPlan, trial: RuleTrial | M
             last = batches[-1].place
             # The store reads the next batches while these are judged.
             reading = asyncio.create_task(_read(inputs, last, plan))
-            told = await outcomes.of_batches(_pair(batches[0]), _pair(batches[-1]))
+            found = await outcomes.of_batches(_pair(batches[0]), _pair(batches[-1]))
+            told = [(each.batch, each.row, each.result) for each in found]
             for some in _parts(batches):
                 _judge(trial, state, some, told, plan.office)
             state.day, state.batch = last.day, last.batch

@@ -16,18 +16,20 @@ from services.risk.__main__ import RiskConfig
 from services.risk.inputs import Input
 from services.risk.jobs.running import Finished, JobRefused, Running
 from services.risk.learning.candidate import Plan, candidate
-from services.risk.learning.inspected import Part, part_of, stored_items
+from services.risk.learning.inspected import Found, Part, is_violation, part_of, stored_items
 from services.risk.learning.model_file import Window, read_model, write_model
 from services.risk.learning.sample import Sample
 from services.risk.learning.summary import summary_of, write_summary
 from services.risk.learning.traffic import ASSESSED, ASSESSED_SETTINGS, GIVEN
 from services.risk.learning.training import LearningAbsent, TooFewOutcomes
+from services.risk.outcomes import unpack_items
 from services.risk.rule_set_service import files_of
 from services.risk.rule_sets.in_force import RuleSets
 from services.risk.rules import load_rule_set
 from services.risk.store.inputs import BatchPlace, Inputs, StoredBatch
-from services.risk.store.inspected import InspectedStore, StoredOutcome
+from services.risk.store.inspected import InspectedStore
 from services.risk.store.models import CONTENT_BYTES_MAX, KEPT_MAX, WITHDRAWN_DAYS, ModelStore, TooManyModels
+from services.risk.store.outcomes import OutcomeStore, StoredOutcome
 from services.risk.store.rule_sets import RuleSetStore
 
 NAME: Final = "inspections"
@@ -98,10 +100,10 @@ def _full() -> JobRefused:
 
 
 async def _gather(running: Running, request: TrainModelRequest) -> tuple[Part, Sample]:
-    inputs, inspected = Inputs(running.database), InspectedStore(running.database)
+    inputs, outcomes_of = Inputs(running.database), OutcomeStore(running.database).of_batches
     rates = await _rates(running)
     total = await inputs.count(request.from_day, request.until_day, PURPOSE_CLEARANCE)
-    outcomes = await inspected.count(request.from_day, request.until_day)
+    outcomes = await InspectedStore(running.database).count(request.from_day, request.until_day)
     shares = min(1.0, OUTCOMES_MAX / max(outcomes, 1)), min(1.0, REFERENCE_MAX / max(total, 1))
     rng = np.random.default_rng(abs(request.seed))
     gathered = _Gathered()
@@ -114,7 +116,9 @@ async def _gather(running: Running, request: TrainModelRequest) -> tuple[Part, S
         )
         if not batches:
             break
-        results = await inspected.of_batches(batches)
+        results: dict[tuple[int, int], list[StoredOutcome]] = {}
+        for each in await outcomes_of(*((end.place.day, end.place.batch) for end in (batches[0], batches[-1]))):
+            results.setdefault((each.day, each.batch), []).append(each)
         for batch in batches:
             _take(batch, results.get((batch.place.day, batch.place.batch), ()), rates, shares, rng, gathered)
         place = batches[-1].place
@@ -141,7 +145,7 @@ def _take(
     answers = batch.answered(given)
     rows = {row: place for place, row in enumerate(given.rows.tolist())}
     found = [
-        each.found(rows[each.row])
+        _found(each, rows[each.row])
         for each, drawn in zip(results, rng.random(len(results)).tolist(), strict=True)
         if each.row in rows and drawn < shares[0]
     ]
@@ -150,6 +154,11 @@ def _take(
     drawn_rows = np.flatnonzero(rng.random(given.table.rows) < shares[1])
     if len(drawn_rows):
         gathered.traffic.append(stored_items(given.table, given.history, answers, rates, drawn_rows).sample)
+
+
+def _found(outcome: StoredOutcome, row: int) -> Found:
+    items = {number: is_violation(result) for number, result, _ in unpack_items(outcome.items)}
+    return Found(row, is_violation(outcome.result), items)
 
 
 async def _rates(running: Running) -> Mapping[str, int]:

@@ -100,7 +100,7 @@ def part_of(
     """
     rows = np.array([outcome.row for outcome in outcomes], np.int64)
     items = stored_items(table, history, answers, rates, rows)
-    numbers = _numbers(table.take(rows), items.owners)
+    numbers = Facts(table.take(rows), rates).item_numbers
     chance = answers.ints("chance_ppm").take(rows)
     weights = weights_of(np.where(chance.valid, chance.values, PPM) / PPM, WEIGHT_MAX)
     alone = np.bincount(items.owners, minlength=len(rows)) == 1
@@ -122,14 +122,6 @@ def part_of(
 def is_violation(result: int) -> bool:
     """Whether a luxor.clearance.v1.InspectionResult is a violation."""
     return result == INSPECTION_RESULT_VIOLATION
-
-
-def _numbers(table: Table, owners: Numbers) -> Numbers:
-    """Per item its number: as declared, else its place in the consignment."""
-    declared = table.child("items").ints("number")
-    position = np.arange(len(owners)) - table.ragged("items").offsets[owners] + 1
-    numbers: Numbers = np.where(declared.valid, declared.values, position)
-    return numbers
 
 
 def _taken(history: History, table: Table, rows: npt.NDArray[np.integer[Any]]) -> History:

@@ -19,6 +19,7 @@ from services.risk.derived import Facts
 from services.risk.history.columns import History as HistoryColumns
 from services.risk.rule_sets.mistakes import Mistake
 from services.risk.rules import Rule, RuleSet, Typology
+from services.risk.scoring import Scopes
 
 #: A batch that was assessed: a table of ConsignmentColumns, and what history said of it then.
 Batch = tuple[Table, HistoryColumns | None]
@@ -74,13 +75,13 @@ def _try(
     facts = Facts(table, rule_set.rates)
     facts.history = history
     batch = rule_set.conditions.batch(TableSource(table, facts.computed))
-    days, destinations = facts.acceptance_day, facts.destination
+    scopes = Scopes(rule_set, facts, "clearance")
+    every = np.ones(table.rows, np.bool_)
     for rule, told in zip(rule_set.rules, rules, strict=True):
         if told.fallback and consignments >= FALLBACK_CONSIGNMENTS_MAX:
             continue
-        scope = days.valid & (days.values >= rule.first_day) & (days.values <= rule.last_day)
-        if rule.countries:
-            scope = scope & destinations.isin(rule.countries)
+        rows = scopes.scope(rule)
+        scope = every if rows is None else rows
         if rule.condition.on_items:
             scope = scope[facts.owners]
         judged = judge(rule.condition, batch)

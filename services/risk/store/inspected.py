@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 from libs.store.database import Database
 from services.risk.learning.compared_scores import Answered, Scored, compared, scored_of
 from services.risk.learning.comparison import Compared
-from services.risk.learning.inspected import Found, is_violation
-from services.risk.outcomes import unpack_items
-from services.risk.store.inputs import StoredBatch
+from services.risk.learning.inspected import is_violation
 
 COMPARED_MAX: Final = 5_000
 """Outcomes that a comparison looks at, the newest."""
@@ -27,25 +24,6 @@ _ANSWERS: Final = """
 select kept.day, kept.batch, kept.payload from assessment_batch kept
 join unnest($1::integer[], $2::bigint[]) as given(day, batch) on kept.day = given.day and kept.batch = given.batch
 """
-_OF_BATCHES: Final = """
-select assessed_day, assessed_batch, assessed_row, result, items from outcome
-where assessed_batch is not null and (assessed_day, assessed_batch) >= ($1, $2)
-    and (assessed_day, assessed_batch) <= ($3, $4)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredOutcome:
-    """What an inspection found of a consignment, by its row in the stored answers of its batch."""
-
-    row: int
-    result: int
-    items: bytes
-
-    def found(self, row: int) -> Found:
-        """The same, at a row of the batch's consignments."""
-        items = {number: is_violation(result) for number, result, _ in unpack_items(self.items)}
-        return Found(row, is_violation(self.result), items)
 
 
 class InspectedStore:
@@ -61,17 +39,6 @@ class InspectedStore:
             found: int = await reader.raw.fetchval(
                 "select count(*) from outcome where assessed_day between $1 and $2", from_day, until_day
             )
-        return found
-
-    async def of_batches(self, batches: Sequence[StoredBatch]) -> Mapping[tuple[int, int], Sequence[StoredOutcome]]:
-        """The outcomes of what stands in batches that follow one another, by day and number of the batch."""
-        first, last = batches[0].place, batches[-1].place
-        async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(_OF_BATCHES, first.day, first.batch, last.day, last.batch)
-        found: dict[tuple[int, int], list[StoredOutcome]] = {}
-        for row in rows:
-            place = row["assessed_day"], row["assessed_batch"]
-            found.setdefault(place, []).append(StoredOutcome(row["assessed_row"], row["result"], row["items"]))
         return found
 
     async def compare(self, champion: str, challenger: str, *, days: int) -> Compared:

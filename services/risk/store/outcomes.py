@@ -52,6 +52,18 @@ class Assessed:
     row: int
 
 
+@dataclass(frozen=True, slots=True)
+class StoredOutcome:
+    """What an inspection found of a consignment, by where its answer stands."""
+
+    day: int
+    batch: int
+    row: int
+    """Row of the batch's answers."""
+    result: int
+    items: bytes
+
+
 class OutcomeStore:
     """The table `outcome`."""
 
@@ -122,16 +134,17 @@ class OutcomeStore:
             [None if place is None else place.row for place in at],
         )
 
-    async def of_batches(self, first: tuple[int, int], last: tuple[int, int]) -> list[tuple[int, int, int]]:
-        """Outcomes of what stands in the stored batches from one (day, number) to another: batch, row of the answer, result."""
+    async def of_batches(self, first: tuple[int, int], last: tuple[int, int]) -> list[StoredOutcome]:
+        """Outcomes of what stands in the stored batches from one (day, number) to another."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(
-                "select assessed_batch, assessed_row, result from outcome where assessed_batch is not null "
-                "and (assessed_day, assessed_batch) >= ($1, $2) and (assessed_day, assessed_batch) <= ($3, $4)",
+                "select assessed_day, assessed_batch, assessed_row, result, items from outcome where assessed_batch is not null "
+                "and (assessed_day, assessed_batch) >= ($1, $2) and (assessed_day, assessed_batch) <= ($3, $4) "
+                "order by assessed_day, assessed_batch, assessed_row",
                 *first,
                 *last,
             )
-        return [(row["assessed_batch"], row["assessed_row"], row["result"]) for row in rows]
+        return [StoredOutcome(*row) for row in rows]
 
 
 def purge_outcomes(days: int) -> Step:

@@ -364,6 +364,12 @@ def tell(records: list[Record], plot: Path) -> None:
     print(f"plot: {plot}", flush=True)
 
 
+def recorded(path: Path, wanted: list[tuple[str, int]]) -> list[Record]:
+    """The runs of a record that are wanted: one that was cut off goes on where it ended."""
+    records = [msgspec.json.decode(line, type=Record) for line in path.read_bytes().splitlines()]
+    return [record for record in records if (record.scenario, record.seed) in wanted]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run of seconds; its values mean nothing")
@@ -374,7 +380,7 @@ def main() -> None:
     parser.add_argument(
         "--alone", action="store_true", help="also run a loop that does not explore: half as long again"
     )
-    parser.add_argument("--record", type=Path, help="a file that each run is added to, one JSON line each")
+    parser.add_argument("--record", type=Path, help="a file that each run is added to; those it has are not run again")
     parser.add_argument("--tell", type=Path, nargs="+", help="run nothing: figures and plot of such files")
     parser.add_argument("--plot", type=Path, default=ROOT / "build" / "risk_loop.svg", help="where the plot is written")
     how = parser.parse_args()
@@ -382,7 +388,7 @@ def main() -> None:
     figures.machine(
         {"seeds": str(seeds), "inspected": str(INSPECTED), "explores": str(EXPLORES), "model": str(SETTINGS)}
     )
-    records = []
+    records: list[Record] = []
     if how.tell:
         lines = [line for path in how.tell for line in path.read_bytes().splitlines()]
         tell([msgspec.json.decode(line, type=Record) for line in lines], how.plot)
@@ -391,7 +397,9 @@ def main() -> None:
         (scenario, seed) for scenario in how.scenario or SCENARIOS for seed in (seeds[:1] if how.quick else seeds)
     ]
     print(f"{len(wanted)} runs of {4 if how.quick else 60} days; {'seconds' if how.quick else '1.5 to 3 minutes'} each")
-    for scenario, seed in wanted:
+    records += recorded(how.record, wanted) if how.record and how.record.exists() else []
+    done = {(record.scenario, record.seed) for record in records}
+    for scenario, seed in (each for each in wanted if each not in done):
         ways = {EXPLORING: EXPLORES} | ({"learning alone": EXPLOITS} if how.alone else {})
         days, volume = (4, 600) if how.quick else (None, None)
         records.append(Record(scenario=scenario, seed=seed, told=run(scenario, seed, days, volume, ways)))

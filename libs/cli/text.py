@@ -39,6 +39,11 @@ def coloured(value: str, colours: dict[str, str]) -> str:
     return f"[{colour}]{words(value)}[/]" if colour else words(value)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 warning, 2 warnings."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def percent(ppm: int) -> str:
     """Return parts per million as percent: 19 %."""
     return f"{ppm / 10_000:.4f}".rstrip("0").rstrip(".") + " %"

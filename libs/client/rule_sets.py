@@ -118,12 +118,27 @@ async def rule_set(client: Client, version: str) -> tuple[dict[str, Any], Mappin
     answer = await _ask(client, "GetRuleSetFiles", request, pb.GetRuleSetFilesResponse)
     files = {each.path: each.content for each in answer.set.files}
     told = {**plain(answer.kept), "profile": answer.set.profile_path, "files": list(files)}
-    return {**told, "report": report(answer.report)}, files
+    return {**told, "report": {**report(answer.report), "own_rules": own_rules(answer.set)}}, files
 
 
 def report(message: pb.RuleSetReport) -> dict[str, Any]:
     """Return a report as plain values, with its lists also where they are empty."""
     return {**{name: [] for name in _MANY}, "sample_consignments": 0, **plain(message)}
+
+
+def own_rules(files: pb.RuleSetFiles) -> list[str]:
+    """Return the ids of the rules that a profile says itself, in its order; those of what it builds on are left out."""
+    (content,) = (each.content for each in files.files if each.path == files.profile_path)
+    try:
+        told = yaml.load(content, yaml.CSafeLoader)
+    except (yaml.YAMLError, ValueError):
+        return []
+    rules = told.get("rules") if isinstance(told, dict) else None
+    return (
+        [str(each["id"]) for each in rules if isinstance(each, dict) and "id" in each]
+        if isinstance(rules, list)
+        else []
+    )
 
 
 def placed(told: dict[str, Any], root: Path) -> dict[str, Any]:

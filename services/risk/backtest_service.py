@@ -9,6 +9,7 @@ from typing import Any, Final
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libs.customs.time import day_text
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.store.database import Transaction
@@ -149,11 +150,17 @@ def _check_plan(plan: pb.BacktestPlan) -> None:
     if not 0 < plan.from_day < DAY_MAX:
         raise refused("from_day", f"is {plan.from_day}; it is a number of days since 1970-01-01")
     if not plan.from_day <= plan.to_day < plan.from_day + DAYS_MAX:
-        raise refused("to_day", f"is {plan.to_day}; it lies 0 to {DAYS_MAX - 1} days behind from_day")
+        raise refused(
+            "to_day", f"is {_day(plan.to_day)}; it lies 0 to {DAYS_MAX - 1} days behind from_day, {_day(plan.from_day)}"
+        )
     if not 0 <= plan.examples <= EXAMPLES_MAX:
         raise refused("examples", f"is {plan.examples}; at most {EXAMPLES_MAX} are told of each rule")
     if len(plan.office) > OFFICE_CHARACTERS_MAX or not (plan.office == "" or plan.office.isalnum()):
         raise refused("office", f"is no office; it has at most {OFFICE_CHARACTERS_MAX} letters and digits")
+
+
+def _day(day: int) -> str:
+    return day_text(day) if 0 < day < DAY_MAX else str(day)
 
 
 def _message(job: Job) -> pb.Backtest:

@@ -267,6 +267,16 @@ async def test_an_office_alone_and_days_without_assessments(risk: Risk) -> None:
     assert (empty.consignments, len(empty.lanes), len(empty.rules)) == (0, 0, len(first_light().rules))
 
 
+async def test_an_office_has_what_was_filed_for_it_though_selection_does_not_count_it_apart(risk: Risk) -> None:
+    presented, entering = {"presentation_office": "DE003302"}, {"transport": {"first_entry_office": "DE003302"}}
+    elsewhere = {**entering, "presentation_office": "DE004851"}
+    await risk.assess(table([presented, {}, entering, elsewhere, presented], first_mrn=0))
+    result = await tried(risk, await plan(risk, office="DE003302"))
+    assert result.consignments == 3
+    assert (await tried(risk, await plan(risk, office="DE004851"))).consignments == 1
+    assert {each.office for each in result.workload} == {""}
+
+
 async def test_a_batch_that_cannot_be_read_is_left_out_and_told(risk: Risk) -> None:
     mrns = await fill(risk, 4)
     async with risk.database.transaction() as tx:

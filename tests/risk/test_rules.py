@@ -62,17 +62,17 @@ MISTAKES = {
     "a data name in capitals": (
         "words: words.yaml",
         "Words: words.yaml",
-        "profile.yaml:4:7: a key: Expected `str` matching regex",
+        "profile.yaml:4:7: a key: 2 to 40 small letters",
     ),
     "a number where a text is needed": (
         "lane: yellow",
         "lane: 3",
-        "profile.yaml:24:11: rule SECOND_RULE: Expected `str`, got `int`",
+        "profile.yaml:24:11: rule SECOND_RULE: a text is needed, and this is a whole number",
     ),
     "an unknown lane": (
         "lane: yellow",
         "lane: orange",
-        "profile.yaml:24:11: rule SECOND_RULE: Invalid enum value 'orange'",
+        "profile.yaml:24:11: rule SECOND_RULE: 'orange' is none of the values",
     ),
     "an unknown key": (
         "weight: 200",
@@ -87,12 +87,12 @@ MISTAKES = {
     "a weight over the limit": (
         "weight: 200",
         "weight: 1001",
-        "profile.yaml:23:13: rule SECOND_RULE: Expected `int` <= 1000",
+        "profile.yaml:23:13: rule SECOND_RULE: a number of at most 1000 is needed",
     ),
     "an id in small letters": (
         "id: SECOND_RULE",
         "id: second",
-        "profile.yaml:19:9: rule second: Expected `str` matching regex",
+        "profile.yaml:19:9: rule second: 3 to 63 capital letters",
     ),
     "an id that is taken": (
         "id: SECOND_RULE",
@@ -122,7 +122,7 @@ MISTAKES = {
     "Norway without quotes": (
         "[DE, EU]",
         "[DE, NO]",
-        "profile.yaml:31:25: rule SECOND_RULE: Expected `str`, got `bool`; YAML reads yes, no, on and off as truth values",
+        "profile.yaml:31:25: rule SECOND_RULE: a text is needed, and this is true or false; YAML reads yes, no, on and off as truth values",
     ),
     "a key twice": (
         "weight: 200",
@@ -189,12 +189,15 @@ def test_all_mistakes_of_rules_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_mistakes_in_data_files_are_told_with_their_place(tmp_path: Path) -> None:
-    assert "words.yaml:2:9: Expected `str`, got `bool`" in refused(tmp_path, words=WORDS.replace("gift", "no"))[0]
+    assert (
+        "words.yaml:2:9: a text is needed, and this is true or false"
+        in refused(tmp_path, words=WORDS.replace("gift", "no"))[0]
+    )
     assert (
         "words.yaml:1:1: data words: give one of words, numbers"
         in refused(tmp_path, words=WORDS.replace("gift, spare part", ""))[0]
     )
-    assert "words.yaml:2:9: Expected `str` of length >= 1" in refused(tmp_path, words=WORDS.replace("gift", "''"))[0]
+    assert "words.yaml:2:9: at least 1 character is needed" in refused(tmp_path, words=WORDS.replace("gift", "''"))[0]
     assert (
         "rates.yaml:2: the key 61 is no text; put it in quotes"
         in refused(tmp_path, rates=RATES.replace("EUR", "61"))[0]
@@ -236,4 +239,6 @@ def test_a_profile_that_is_not_there_is_refused() -> None:
 
 
 def test_a_profile_that_is_empty_is_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path, dedent("# nothing\n")) == ["profile.yaml:1:1: Expected `object`, got `null` (at $)"]
+    assert refused(tmp_path, dedent("# nothing\n")) == [
+        "profile.yaml:1:1: elements with values is needed, and this is nothing (at $)"
+    ]

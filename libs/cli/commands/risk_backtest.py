@@ -1,21 +1,21 @@
 """`luxor risk backtest`: try a rule set or a model on the assessments that are stored."""
 
 import datetime
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from libs.cli.backtest_view import EPOCH, day_text, show_backtest, show_head
 from libs.cli.common import Context, acting, command, console, fail, is_terminal, run
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from libs.client.client import Client
+
 PROFILE: Final = "profile.yaml"
-EPOCH: Final = datetime.date(1970, 1, 1)
-RULES_SHOWN: Final = 40
-_LANES: Final = {"RED": "red", "YELLOW": "yellow", "BLUE": "blue"}
+DAYS_MAX: Final = 400
 
 
 class _Backtests(click.Group):
@@ -42,7 +42,9 @@ def backtest() -> None:
 @click.option("--model", metavar="VERSION", default="", help="The version of a model, in place of rules.")
 @click.option("--from", "from_day", metavar="DAY", required=True, help="First day of assessment: 2026-11-25.")
 @click.option("--to", "to_day", metavar="DAY", required=True, help="Last day, counted in.")
-@click.option("--office", default="", help="Only the consignments of this office.")
+@click.option(
+    "--office", default="", help="Only the consignments that were filed for this office: presented or entering there."
+)
 @click.option(
     "--examples", type=click.IntRange(0, 50), default=5, show_default=True, help="Consignments to name of each rule."
 )
@@ -63,6 +65,11 @@ def start(
     if (rules is None) == (not model):
         raise click.UsageError("Give either --rules or --model.")
     days = _day(from_day), _day(to_day)
+    if not 0 <= days[1] - days[0] < DAYS_MAX:
+        raise click.UsageError(
+            f"--to {day_text(days[1])} lies {'before' if days[1] < days[0] else 'too far behind'} --from {day_text(days[0])}; a backtest "
+            f"reads up to {DAYS_MAX} days."
+        )
     profile = None if rules is None else _profile(rules)
     rule_set = rules if rules is not None and profile is None else ""
 
@@ -95,10 +102,10 @@ def show(context: Context, number: int, follow: bool, ident: str) -> None:
         from libs.client import backtests
 
         async with context.client("analyst", ident) as client:
-            return await backtests.get(client, number)
+            return await _with_window(client, await backtests.get(client, number))
 
     found = run(work())
-    context.emit(found, lambda out: _show(out, found))
+    context.emit(found, lambda out: show_backtest(out, found))
 
 
 @command("list", group=backtest)
@@ -118,7 +125,7 @@ def list_backtests(context: Context, ident: str) -> None:
         if not found:
             out.print("No backtest is kept: `luxor risk backtest --rules DIR --from DAY --to DAY` begins one.")
         for each in found:
-            _head(out, each)
+            show_head(out, each)
 
     context.emit({"backtests": found}, tell)
 
@@ -136,7 +143,7 @@ def cancel(context: Context, number: int, ident: str) -> None:
             return await backtests.cancel(client, number)
 
     found = run(work())
-    context.emit(found, lambda out: _head(out, found))
+    context.emit(found, lambda out: show_head(out, found))
 
 
 def _follow(context: Context, number: int, ident: str) -> dict[str, Any]:
@@ -157,13 +164,27 @@ def _follow(context: Context, number: int, ident: str) -> dict[str, Any]:
                 bar.update(task, description=what, completed=found["done"], total=found["total"] or None)
 
             async with context.client("analyst", ident) as client:
-                return await backtests.follow(client, number, progress)
+                return await _with_window(client, await backtests.follow(client, number, progress))
 
     try:
         return run(work())
     except KeyboardInterrupt:
         click.echo(f"Backtest {number} goes on. {_look_again(number)}", err=True)
         raise click.Abort from None
+
+
+async def _with_window(client: "Client", found: dict[str, Any]) -> dict[str, Any]:
+    """Add what a model was trained on; nothing where it is not kept any more."""
+    if found["model"]:
+        from libs.client import models
+        from libs.client.errors import LuxorError
+
+        try:
+            found["trained_on"] = (await models.model(client, found["version"]))["window"]
+        except LuxorError as error:
+            if error.reason != "MODEL_UNKNOWN":
+                raise
+    return found
 
 
 def _look_again(number: int) -> str:
@@ -174,7 +195,7 @@ def _finish(context: Context, found: dict[str, Any]) -> None:
     if found["state"] != "BACKTEST_STATE_DONE":
         hint = "Correct that and begin it again." if found["error"] else "Somebody ended it."
         fail("NOT_BACKTESTED", found["error"] or "the backtest was ended", hint, as_json=context.as_json)
-    context.emit(found, lambda out: _show(out, found))
+    context.emit(found, lambda out: show_backtest(out, found))
 
 
 def _day(text: str) -> int:
@@ -197,123 +218,3 @@ def _profile(rules: str) -> Path | None:
     if len(found) != 1:
         raise click.UsageError(f"{path} has no {PROFILE} and {len(found)} other YAML files; name the profile itself.")
     return found[0]
-
-
-def _head(out: "Console", found: dict[str, Any]) -> None:
-    from libs.cli.text import safe
-
-    state = found["state"].removeprefix("BACKTEST_STATE_").lower()
-    days = " to ".join(str(EPOCH + datetime.timedelta(days=found[name])) for name in ("from_day", "to_day"))
-    office = f", office {safe(found['office'])}" if found["office"] else ""
-    out.print(
-        f"[bold]{found['id']}[/] {state}: {'model' if found['model'] else 'rule set'} {safe(found.get('version', ''))}, "
-        f"{days}{office}, {found['done']:,} of {found['total']:,} consignments, by {safe(found['started_by'])}"
-    )
-    if found["error"]:
-        out.print(f"  {safe(found['error'])}")
-
-
-def _show(out: "Console", found: dict[str, Any]) -> None:
-    _head(out, found)
-    result = found["result"]
-    if result is None:
-        out.print("Nothing is told before its first step.")
-        return
-    out.print(
-        f"{result['consignments']:,} assessments with {result['items']:,} items, of which {_precision(result['inspected'])}."
-    )
-    for name, told in (
-        ("unreadable", "cannot be read any more and are left out"),
-        ("without_history", "were made without history as it is kept today"),
-    ):
-        if result[name]:
-            out.print(f"[yellow]{result[name]:,} {told}.[/]")
-    if found["model"]:
-        _show_shares(out, result)
-        return
-    _show_lanes(out, result)
-    _show_rules(out, result["rules"])
-
-
-def _precision(inspected: dict[str, int]) -> str:
-    count, violations = inspected["count"], inspected["violations"]
-    share = f" ({violations / count:.1%})" if count else ""
-    return f"{count:,} inspected, {violations:,} with a violation{share}"
-
-
-def _table(out: "Console", heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    from rich.table import Table
-
-    from libs.cli.text import safe
-
-    table = Table(*heads[:1], box=None, pad_edge=False)
-    for head in heads[1:]:
-        table.add_column(head, justify="right")
-    for row in rows:
-        table.add_row(*(safe(each) if isinstance(each, str) else f"{each:,}" for each in row))
-    out.print(table)
-
-
-def _show_lanes(out: "Console", result: dict[str, Any]) -> None:
-    out.print("\n[bold]Lanes[/], now and then")
-    _table(
-        out,
-        ("lane", "both", "only now", "only then", "inspected now", "violations", "inspected then", "violations"),
-        [
-            (
-                _LANES.get(each["lane"], each["lane"]), each["both"], each["only_now"], each["only_then"],
-                each["inspected_now"]["count"], each["inspected_now"]["violations"],
-                each["inspected_then"]["count"], each["inspected_then"]["violations"],
-            )
-            for each in result["lanes"]
-        ],
-    )  # fmt: skip
-    out.print("\n[bold]Work a day[/], by office: mean and most of one day, now and then")
-    _table(
-        out,
-        ("office", "lane", "days", "mean now", "most now", "mean then", "most then"),
-        [
-            (
-                each["office"] or "(others)", _LANES.get(each["lane"], each["lane"]), each["days"],
-                round(each["now"] / each["days"], 1), each["now_day_max"],
-                round(each["then"] / each["days"], 1), each["then_day_max"],
-            )
-            for each in result["workload"]
-        ],
-    )  # fmt: skip
-
-
-def _show_rules(out: "Console", rules: list[dict[str, Any]]) -> None:
-    out.print("\n[bold]Rules and typologies[/], those with most hits first")
-    told = sorted(rules, key=lambda each: -each["hits"])
-    _table(
-        out,
-        ("rule", "life", "hits", "then", "both", "red then", "raises", "unjudged", "inspected", "violations", "examples"),
-        [
-            (
-                each["rule"], each["life"], each["hits"], each["hits_then"], each["both"], each["red_then"],
-                each["raises"], each["unjudged"], each["inspected"]["count"], each["inspected"]["violations"],
-                " ".join(example["mrn"] for example in each["examples"][:2]),
-            )
-            for each in told[:RULES_SHOWN]
-        ],
-    )  # fmt: skip
-    if len(told) > RULES_SHOWN:
-        out.print(f"and {len(told) - RULES_SHOWN} more; --json tells all of them with all examples.")
-
-
-def _show_shares(out: "Console", result: dict[str, Any]) -> None:
-    if result["auc_ppm"] is not None:
-        out.print(f"AUC among what was inspected: {result['auc_ppm'] / 1e6:.3f}")
-    _table(
-        out,
-        ("highest", "score from", "consignments", "red or yellow then", "inspected", "violations", "precision"),
-        [
-            (
-                f"{each['share_ppm'] / 1e4:g} %", f"{each['score_from_ppm'] / 1e6:.4f}", each["consignments"],
-                each["selected_then"], each["inspected"]["count"], each["inspected"]["violations"],
-                f"{each['inspected']['violations'] / each['inspected']['count']:.1%}" if each["inspected"]["count"] else "",
-            )
-            for each in result["shares"]
-        ],
-    )  # fmt: skip

@@ -263,8 +263,28 @@ def _show(out: "Console", model: dict[str, Any]) -> None:
 
 
 def _show_metrics(out: "Console", metrics: dict[str, float | None]) -> None:
-    told = [f"{name} {value:.3f}" for name, value in metrics.items() if value is not None]
-    out.print(f"  [dim]on later data: {', '.join(told) or 'nothing could be measured'}[/]", soft_wrap=True)
+    """What was measured on days later than those that it learnt from: a row for each share of the highest scores."""
+    from libs.cli.text import table
+
+    known = {name: value for name, value in metrics.items() if value is not None}
+    measured = known.pop("measured_consignments", None)
+    if not known:
+        out.print("  [dim]on later data: nothing could be measured[/]")
+        return
+    out.print(f"  on {measured:,.0f} later consignments:" if measured is not None else "  on later data:")
+    shown = table("", "", right=(1,))
+    shown.show_header = False
+    for name, value in known.items():
+        # Precisions and rates are shares; an area under a curve and a loss are none.
+        shown.add_row(metric_text(name), f"{value:.1%}" if "_at_" in name or name.endswith("_rate") else f"{value:.3f}")
+    out.print(shown)
+
+
+def metric_text(name: str) -> str:
+    """Return what a metric is called before people: precision at 5 %, AUC."""
+    words, _, share = name.partition("_at_")
+    told = " ".join(word.upper() if word == "auc" else word for word in words.split("_"))
+    return f"{told} at {share} %" if share else told
 
 
 def _day(text: str) -> int:

@@ -1,5 +1,6 @@
 """`luxor risk rules`: check, propose, activate, retire, list and show rule sets."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,10 +37,11 @@ def check(context: Context, profile: Path, ident: str) -> None:
 
         files, root = rule_sets.gather(profile)
         async with context.client("analyst", ident) as client:
-            return rule_sets.placed(await rule_sets.check(client, files), root)
+            report = await rule_sets.check(client, files)
+            return {**rule_sets.placed(report, root), "own_rules": rule_sets.own_rules(files)}
 
     report = run(work())
-    context.emit(report, lambda out: _show_report(out, report))
+    context.emit(report, lambda out: _show_report(out, report, os.path.relpath(profile)))
     if report["mistakes"]:
         raise click.exceptions.Exit(REFUSED)
 
@@ -63,10 +65,11 @@ def propose(context: Context, profile: Path, note: str, ident: str) -> None:
             if report["mistakes"]:
                 return {"report": rule_sets.placed(report, root)}
             told = await rule_sets.propose(client, files, note)
-            return {**told, "report": rule_sets.placed(told["report"], root)}
+            own = rule_sets.own_rules(files)
+            return {**told, "report": {**rule_sets.placed(told["report"], root), "own_rules": own}}
 
     told = run(work())
-    context.emit(told, lambda out: _show_draft(out, told))
+    context.emit(told, lambda out: _show_draft(out, told, os.path.relpath(profile)))
     if told["report"]["mistakes"]:
         raise click.exceptions.Exit(REFUSED)
 
@@ -162,54 +165,81 @@ def _place(each: dict[str, Any]) -> str:
     return f"{each.get('file', '')}{line}" + (f":{each['column']}" if each.get("column") else "")
 
 
-def _show_report(out: "Console", report: dict[str, Any]) -> None:
-    from libs.cli.text import safe, table
+def _show_report(out: "Console", report: dict[str, Any], profile: str) -> None:
+    from libs.cli.text import counted, safe
 
-    for kind, colour in (("mistakes", "bold red"), ("warnings", "yellow")):
-        for each in report[kind]:
-            rule = f"{safe(each['rule'])}: " if each.get("rule") else ""
-            out.print(f"[{colour}]{safe(_place(each))}[/]: {rule}{safe(each.get('message', ''))}", soft_wrap=True)
+    for each in report["mistakes"]:
+        _show_told(out, each, "bold red")
     if report["mistakes"]:
-        out.print(f"\n[bold red]{len(report['mistakes'])} mistakes[/]; nothing was changed.")
+        out.print(f"\n[bold red]{counted(len(report['mistakes']), 'mistake')}[/]; nothing was changed.")
         return
+    own = [each for each in report["warnings"] if is_own(each, profile)]
+    for each in own:
+        _show_told(out, each, "yellow")
+    if len(own) < len(report["warnings"]):
+        rest = counted(len(report["warnings"]) - len(own), "warning")
+        out.print(f"[dim]{rest} about what the profile builds on; --json tells them.[/]", soft_wrap=True)
     if report["sample_consignments"]:
-        shown = table("rule", "judged", "holds", "not judged", "", right=(1, 2, 3))
-        for each in report["rules"]:
-            numbers = (f"{each.get(name, 0):,}" for name in ("judged", "held", "unjudged"))
-            shown.add_row(safe(each["rule"]), *numbers, "row by row" if each.get("fallback") else "")
-        out.print(shown)
-        out.print(f"On the {report['sample_consignments']:,} consignments that were assessed last.")
+        _show_sample(out, report)
     else:
         out.print("There are no recent consignments to try it on.")
-    out.print(f"No mistakes, {len(report['warnings'])} warnings: [bold]{safe(report.get('version', ''))}[/]")
+    warnings = counted(len(report["warnings"]), "warning")
+    out.print(f"No mistakes, {warnings}: [bold]{safe(report.get('version', ''))}[/]", soft_wrap=True)
 
 
-def _show_draft(out: "Console", told: dict[str, Any]) -> None:
+def _show_told(out: "Console", each: dict[str, Any], colour: str) -> None:
     from libs.cli.text import safe
 
-    _show_report(out, told["report"])
+    rule = f"{safe(each['rule'])}: " if each.get("rule") else ""
+    out.print(f"[{colour}]{safe(_place(each))}[/]: {rule}{safe(each.get('message', ''))}", soft_wrap=True)
+
+
+def _show_sample(out: "Console", report: dict[str, Any]) -> None:
+    """What each rule of the profile does on the sample, and in one line those that it takes from elsewhere."""
+    from libs.cli.text import counted, safe, table
+
+    names = set(report.get("own_rules", ())) & {each["rule"] for each in report["rules"]}
+    own = [each for each in report["rules"] if not names or each["rule"] in names]
+    shown = table("rule", "judged", "holds", "not judged", "", right=(1, 2, 3))
+    for each in own:
+        numbers = (f"{each.get(name, 0):,}" for name in ("judged", "held", "unjudged"))
+        shown.add_row(safe(each["rule"]), *numbers, "row by row" if each.get("fallback") else "")
+    out.print(shown)
+    others = len(report["rules"]) - len(own)
+    if others:
+        holding = sum(1 for each in report["rules"] if each["rule"] not in names and each.get("held"))
+        out.print(
+            f"[dim]{counted(others, 'rule')} of what it builds on, of which {holding} hold for some; --json tells them.[/]"
+        )
+    out.print(f"On the {report['sample_consignments']:,} consignments that were assessed last.")
+
+
+def is_own(each: dict[str, Any], profile: str) -> bool:
+    """Tell whether a warning is about the profile itself, and not about a file that it builds on."""
+    return not profile or each.get("file", "") == profile or not each.get("line")
+
+
+def _show_draft(out: "Console", told: dict[str, Any], profile: str) -> None:
+    from libs.cli.text import safe
+
+    _show_report(out, told["report"], profile)
     if "version" in told:
         line = f"luxor risk rules activate {told['version']}"
         out.print(f"It is kept as a draft. A second person puts it into force with [bold]{safe(line)}[/]")
 
 
 def _show_list(out: "Console", told: dict[str, Any]) -> None:
-    from libs.cli.text import coloured, safe, short, table, when
+    from libs.cli.text import coloured, safe, short, when
 
-    shown = table("version", "state", "proposed", "by", "activated", "by", "note")
     for each in told["rule_sets"]:
-        shown.add_row(
-            safe(each["version"]),
-            coloured(short(each["state"], "RULE_SET_STATE_"), _STATES),
-            when(each.get("proposed_at", "")),
-            safe(each.get("proposed_by", "")),
-            when(each.get("activated_at", "")),
-            safe(each.get("activated_by", "")),
-            safe(each.get("note", "")),
-        )
-    if told["rule_sets"]:
-        out.print(shown)
-    out.print(f"In force: [bold]{safe(told['in_force'])}[/]")
+        state = coloured(short(each["state"], "RULE_SET_STATE_"), _STATES)
+        out.print(f"[bold]{safe(each['version'])}[/]  {state}", soft_wrap=True)
+        for act in ("proposed", "activated", "retired"):
+            if each.get(f"{act}_by"):
+                out.print(f"  {act} {when(each.get(f'{act}_at', ''))} by {safe(each[f'{act}_by'])}", soft_wrap=True)
+        if each.get("note"):
+            out.print(f"  {safe(each['note'])}", soft_wrap=True)
+    out.print(f"In force: [bold]{safe(told['in_force'])}[/]", soft_wrap=True)
 
 
 def _show_set(out: "Console", told: dict[str, Any], directory: Path | None) -> None:
@@ -221,6 +251,6 @@ def _show_set(out: "Console", told: dict[str, Any], directory: Path | None) -> N
         if told.get(f"{act}_by"):
             out.print(f"  {act} by {safe(told[f'{act}_by'])} at {when(told.get(f'{act}_at', ''))}")
     out.print(f"  files: {safe(', '.join(told['files']))}\n")
-    _show_report(out, told["report"])
+    _show_report(out, told["report"], told["profile"])
     if directory is not None:
         out.print(f"Its files are in {safe(str(directory))}; the profile is {safe(told['profile'])}.")

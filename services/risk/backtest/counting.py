@@ -39,7 +39,7 @@ class Part:
         """`days`, `batches` and `rows` tell of each consignment where its answer stands; (n,) each."""
         self.table, self.then = table, then
         self.days, self.batches, self.rows = days, batches, rows
-        self.kept: _Truths | None = then.office.isin({office}) if office else None
+        self.kept: _Truths | None = _of_office(table, office) if office else None
         self._codes = then.inspected.astype(np.int64) + 2 * then.violations + 4 * then.random
         self._lottery: npt.NDArray[np.uint64] | None = None
 
@@ -65,6 +65,14 @@ class Part:
         if self._lottery is None:
             self._lottery = _mixed((self.batches.astype(np.uint64) << np.uint64(20)) ^ self.rows.astype(np.uint64))
         return _mixed(self._lottery[rows] ^ np.uint64(salt * _SEED & (1 << 64) - 1))
+
+
+def _of_office(table: Table, office: str) -> _Truths:
+    """Which consignments are an office's by what was filed: presented there, or entering there where none is told to present
+    them at. Whether selection counts the office apart plays no part.
+    """
+    told, entry = table.strings("presentation_office"), table.strings("transport_first_entry_office")
+    return np.where(told.present, told.isin({office}), entry.isin({office}))
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

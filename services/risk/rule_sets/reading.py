@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from services.risk.rule_sets.mistakes import Mistake
+from services.risk.rule_sets.wording import in_words
 from services.risk.yaml_file import YamlFile, mistake_of
 
 #: What stands in for a value that is no good, so that the rest can be looked at.
@@ -86,12 +87,13 @@ class Reading:
 
     def _refused(self, error: Exception, where: str, rule: str) -> None:
         message, within = mistake_of(error) if isinstance(error, msgspec.ValidationError) else (str(error), "$")
+        told = in_words(message)
         if "got `bool`" in message:
-            message += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
+            told += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
         elif "Expected `str`, got `int`" in message:
-            message += "; put codes and numbers in quotes, or a leading 0 is lost"
+            told += "; put codes and numbers in quotes, or a leading 0 is lost"
         path = where + within.removeprefix("$")
-        self.wrong(path, rule, f"{message} (at {path.removeprefix('$.')})")
+        self.wrong(path, rule, f"{told} (at {path.removeprefix('$.')})")
 
 
 def _without_meta(kind: Any) -> tuple[Any, msgspec.Meta | None]:

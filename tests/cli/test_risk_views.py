@@ -1,0 +1,88 @@
+"""Rule sets, what checking one told, and models' metrics are readable at 80 columns."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from libs.cli.commands.risk_models import _show_metrics
+from libs.cli.commands.risk_rules import _show_list, _show_report
+
+VERSION = "a-land-with-a-long-name/2026-11-25.second+3f9a0c12d4e5"
+
+
+def lines(show: Callable[[Console], None]) -> list[str]:
+    out = io.StringIO()
+    show(Console(file=out, width=80, highlight=False))
+    return out.getvalue().splitlines()
+
+
+def test_a_version_is_whole_on_a_line_of_its_own_and_days_are_not_cut() -> None:
+    kept = {
+        "version": VERSION, "state": "RULE_SET_STATE_ACTIVE", "note": "Prices of toys.", "proposed_by": "analyst/anna",
+        "proposed_at": "2026-11-25T10:11:12.345Z", "activated_by": "officer/olga", "activated_at": "2026-11-26T08:00:00Z",
+    }  # fmt: skip
+    assert lines(lambda out: _show_list(out, {"rule_sets": [kept], "in_force": VERSION})) == [
+        f"{VERSION}  active",
+        "  proposed 2026-11-25 10:11:12Z by analyst/anna",
+        "  activated 2026-11-26 08:00:00Z by officer/olga",
+        "  Prices of toys.",
+        f"In force: {VERSION}",
+    ]
+
+
+def report(**more: Any) -> dict[str, Any]:
+    return {"mistakes": [], "warnings": [], "rules": [], "sample_consignments": 0, "version": VERSION, **more}
+
+
+def warning(file: str, rule: str) -> dict[str, Any]:
+    return {"file": file, "line": 7, "column": 3, "rule": rule, "message": "its condition holds for none"}
+
+
+def test_the_own_rules_come_first_and_those_of_the_base_are_one_line() -> None:
+    base = [warning("shipped/first_light.yaml", f"rule OTHER_{place}") for place in range(18)]
+    rules = [{"rule": f"OTHER_{place}", "judged": 300, "held": place % 2} for place in range(18)]
+    told = report(
+        warnings=[*base, warning("own/land.yaml", "rule MINE")],
+        rules=[*rules, {"rule": "MINE", "judged": 300}],
+        own_rules=["MINE"],
+        sample_consignments=300,
+    )
+    found = lines(lambda out: _show_report(out, told, "own/land.yaml"))
+    assert found[0] == "own/land.yaml:7:3: rule MINE: its condition holds for none"
+    assert found[1] == "18 warnings about what the profile builds on; --json tells them."
+    assert "18 rules of what it builds on, of which 9 hold for some; --json tells them." in found
+    assert not [line for line in found if "OTHER" in line]
+    assert found[-1] == f"No mistakes, 19 warnings: {VERSION}"
+
+
+def test_a_profile_without_a_base_tells_all_of_its_rules() -> None:
+    told = report(rules=[{"rule": "MINE", "judged": 3}], own_rules=["MINE"], sample_consignments=3)
+    found = lines(lambda out: _show_report(out, told, "land.yaml"))
+    assert [line for line in found if line.strip().startswith("MINE")]
+    assert not [line for line in found if "builds on" in line]
+
+
+def test_one_mistake_is_one() -> None:
+    one = lines(lambda out: _show_report(out, report(mistakes=[warning("a.yaml", "")]), "a.yaml"))
+    two = lines(lambda out: _show_report(out, report(mistakes=[warning("a.yaml", "")] * 2), "a.yaml"))
+    assert one[-1] == "1 mistake; nothing was changed."
+    assert two[-1] == "2 mistakes; nothing was changed."
+
+
+def test_metrics_are_a_table_of_shares_with_what_they_were_measured_on() -> None:
+    metrics = {
+        "measured_consignments": 70.0,
+        "precision_at_5": 1.0,
+        "precision_at_0.5": None,
+        "auc": 0.8934,
+        "log_loss": 0.25,
+    }
+    found = lines(lambda out: _show_metrics(out, metrics))
+    assert found[0].strip() == "on 70 later consignments:"
+    told = [line.split() for line in found[1:] if line.strip()]
+    assert told == [["precision", "at", "5", "%", "100.0%"], ["AUC", "0.893"], ["log", "loss", "0.250"]]
+    assert lines(lambda out: _show_metrics(out, {"auc": None}))[0].strip() == "on later data: nothing could be measured"

@@ -138,18 +138,24 @@ class RiskConfig(Settings, service="risk"):
     history_keys_max: int = setting(
         "HISTORY_KEYS_MAX",
         derive=_places,
-        derived="two fifths of the memory that the process may use, at 180 bytes",
+        derived="two fifths of the memory that the process may use, at 183 bytes",
         low=PLACES_MIN,
         high=PLACES_MAX,
         example="67108864",
     )
-    """Parties that history has room for, taken as the power of two below; 38 bytes each, of which 0.6 are used, and 50 for what goes with them. It
-    begins small and doubles."""
+    """Parties that history has room for, taken as the power of two below; 34 bytes each, of which 0.6 are used, and 56 for what goes with them."""
+
+    history_keys_min: int = setting(
+        "HISTORY_KEYS_MIN", default=PLACES_MIN, low=PLACES_MIN, high=PLACES_MAX, example="67108864"
+    )
+    """Parties, and as many events, that history begins with room for. From there it doubles up to its bounds, and no batch is assessed meanwhile: half
+    a second at 1 million, 5 seconds at 8 million. Where traffic is great give the number of `LUXOR_RISK_HISTORY_KEYS_MAX`: memory is taken only as it is
+    used, but snapshots are as large from the first day on."""
 
     history_events_max: int = setting(
         "HISTORY_EVENTS_MAX",
         derive=_places,
-        derived="two fifths of the memory that the process may use, at 180 bytes",
+        derived="two fifths of the memory that the process may use, at 183 bytes",
         low=PLACES_MIN,
         high=PLACES_MAX,
         example="67108864",
@@ -200,7 +206,7 @@ def assemble(start: Start) -> Sequence[Background]:
         start.config.data_dir / "risk",
         secret=_secret(config.secret_file),
         replaces=config.secret_replaces,
-        bounds=bounds_for(config.history_keys_max, config.history_events_max),
+        bounds=bounds_for(config.history_keys_max, config.history_events_max, config.history_keys_min),
     )
     start.before_serving.append(memory.follow)
     start.missing.append(memory.missing)

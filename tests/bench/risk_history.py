@@ -30,6 +30,8 @@ BATCH = 500
 PROFILE = ROOT / "services" / "risk" / "profiles" / "first_light.yaml"
 MICROS_PER_DAY = 86_400_000_000
 HASHER = Hasher(b"a key for measuring, not a secret")
+#: With room for all that comes, so that no batch is measured in which a part doubles.
+ROOMY = Bounds(keys=1 << 22, events=1 << 22, rows=1 << 16, pairs=1 << 15)
 THRESHOLDS = {"DE": 15_000, "FR": 15_000, "GB": 15_500, "AU": 59_000, "US": 80_000}
 
 
@@ -132,7 +134,7 @@ def measured(records: list[Record], history: History) -> tuple[list[float], list
 def many(count: int, micros: float) -> None:
     """Thirty days of a small country: what a filled history costs, and what it weighs."""
     random = np.random.default_rng(5)
-    history = History(1, Bounds(keys=1 << 21, events=1 << 21))
+    history = History(1, ROOMY)
     people = count * BATCH // 4
     last: list[Record] = []
     for number in range(count):
@@ -143,7 +145,7 @@ def many(count: int, micros: float) -> None:
             history.apply(record)
     reads, applies = measured(last, history)
     used = history.table.used
-    facts = {"keys": used, "events": history.events.arrived, "rows": sum(pool.used for pool in history.pools)}
+    facts = {"keys": used, "events": history.events.arrived - 1, "rows": sum(pool.used for pool in history.pools)}
     figures.figure("history_read_filled_us", [each * micros for each in reads], "us", **facts)
     figures.figure("history_apply_filled_us", [each * micros for each in applies], "us")
     figures.figure("history_mib", [history.nbytes / 2**20], "MiB", **facts)
@@ -152,7 +154,6 @@ def many(count: int, micros: float) -> None:
 
 def snapshot(history: History, records: list[Record]) -> None:
     """A snapshot to a file while batches are applied: how long the loop's thread stands still, how long it all takes."""
-    bounds = Bounds(keys=1 << 21, events=1 << 21)
     alone = []
     for number, record in enumerate(records):
         started = time.perf_counter()
@@ -177,7 +178,7 @@ def snapshot(history: History, records: list[Record]) -> None:
         middle = time.perf_counter()
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
-        restore(file, size, 1, bounds)
+        restore(file, size, 1, ROOMY)
         ended = time.perf_counter()
     figures.figure("history_snapshot_mib", [size / 2**20], "MiB", write_s=middle - began, read_s=ended - middle)
     figures.figure("history_snapshot_stands_ms", [each * 1_000 for each in stood], "ms", batches=len(stood) - 1)

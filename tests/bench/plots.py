@@ -63,7 +63,8 @@ def _panel(panel: Panel, smooth_days: int) -> list[str]:
     if panel.mark is not None:
         parts.append(
             f'<line x1="{x(panel.mark)}" x2="{x(panel.mark)}" y1="{_TOP}" y2="{_TOP + high}" stroke="#111827" '
-            f'stroke-dasharray="4 3"/><text x="{x(panel.mark) + 4}" y="{_TOP + 11}">{escape(panel.mark_text)}</text>'
+            f'stroke-dasharray="4 3"/><text x="{x(panel.mark) - 5}" y="{_TOP + 11}" text-anchor="end">'
+            f"{escape(panel.mark_text)}</text>"
         )
     for number, (name, seeds) in enumerate(panel.lines.items()):
         colour = _COLOURS[number % len(_COLOURS)]

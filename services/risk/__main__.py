@@ -170,8 +170,8 @@ class RiskConfig(Settings, service="risk"):
         high=BYTES_MAX,
         example="2147483648",
     )
-    """Memory that the process of a backtest or a training may have, beside the replica's own and within the limit of its container; one runs at a time
-    in all replicas together."""
+    """Memory that the process of a backtest or a training may have, beside the replica's own and within the limit of its container; one runs at a
+    time in all replicas together."""
 
 
 def assemble(start: Start) -> Sequence[Background]:

@@ -210,6 +210,7 @@ def test_a_quote_explains_each_charge_and_names_the_law(cli: Any) -> None:
 def test_goods_are_told_free_or_with_the_papers_that_they_need(cli: Any) -> None:
     free = ["goods", "--to", "de", "--from", "CN", "--item", "620630:Blouse of cotton"]
     assert [each["verdict"] for each in cli.json(*free)["answers"]] == ["GOODS_VERDICT_FREE"]
+    assert "no goods control names such goods; rules, lists and prices" in " ".join(cli.run(*free).output.split())
     rifle = ["goods", "--to", "DE", "--from", "CN", "--item", "930630:Hunting rifle ammunition"]
     [told] = cli.json(*rifle, code=1)["answers"]
     assert told["verdict"] == "GOODS_VERDICT_PAPERS"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 LINES_MAX: Final = 1_000
 _MODES: Final = ("sea", "rail", "road", "air", "post")
 _SAYS: Final = {
-    "FREE": "[green]may be sent[/]: no control names such goods",
+    "FREE": "[green]no goods control[/] names such goods; rules, lists and prices are looked at when they are filed",
     "LIFTED": "[green]may be sent[/] with the papers given",
     "NOT_COVERED": "[yellow]not known[/]: no controls of the destination are loaded",
     "PAPERS": "[bold yellow]papers are missing[/]",

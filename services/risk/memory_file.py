@@ -111,8 +111,7 @@ def get(path: Path, mark: int, bounds: Bounds | None) -> tuple[History, Tally, M
     try:
         tally = Tally.restore(arrays["tally"].tobytes())
         numbers: dict[str, Any] = {
-            name: int(facts[name])
-            for name in ("present_epoch", "epoch", "xid", "day", "since_day", "whole_since")
+            name: int(facts[name]) for name in ("present_epoch", "epoch", "xid", "day", "since_day", "whole_since")
         }
         read = Read(Place(numbers["epoch"], numbers["xid"]), numbers["day"], str(facts["stamp"]))
     except (KeyError, ValueError, PackingError) as error:

@@ -118,3 +118,12 @@ def test_files_that_cannot_be_read_and_versions_that_nobody_keeps_are_told(cli: 
     (tmp_path / "text.yaml").write_text("- [", encoding="utf-8")
     told = cli.json("risk", "rules", "check", str(tmp_path / "text.yaml"), code=1)
     assert "this is not YAML" in json.dumps(told)
+
+
+def test_the_shipped_profile_is_come_back_to_as_docs_say(cli: Any) -> None:
+    version = cli.json("risk", "rules", "propose", str(PROFILE), "--as", "anna")["version"]
+    assert version.startswith("first-light/")
+    assert cli.json("risk", "rules", "activate", version, "--as", "olga")["version"] == version
+    assert cli.json("risk", "rules", "list")["in_force"] == version
+    listed = " ".join(cli.run("risk", "rules", "list").output.split())
+    assert f"{version} active proposed" in listed

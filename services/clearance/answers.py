@@ -10,12 +10,13 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance import notices
 from services.clearance.decision import CUSTOMS_CHECK, Lane
 from services.clearance.explanation import sentence
-from services.clearance.hits import with_reason
 from services.clearance.lifecycle import Change
-from services.clearance.states import AUTOMATIC, OFFICER_HOLD
+from services.clearance.states import AUTOMATIC, OFFICER_HOLD, choose, pick
 
 OFFICER = "officer"
 """Stands for an officer's id where the caller is not told it."""
+HELD: Final = ("OFFICER_DECISION", OFFICER_HOLD)
+"""Reasons of an officer's hold that gives no other; a hold by a hit of the screening reads as one."""
 
 
 _STATE: Final = schema_of(ClearanceColumns)
@@ -27,10 +28,10 @@ _STATUS: Final = Schema(
 CHECKED: Final = "Customs looks at the consignment."
 """The sentence of CUSTOMS_CHECK, which stands for all findings that a caller is not to know."""
 
-_TEXTS: Final = ("rule_set_version", "note", "selection_reason", "model", "office", "screened_lists")
+_TEXTS: Final = ("rule_set_version", "note", "selection_reason", "model", "office", "screened_lists", "inspected_by")
 _NUMBERS: Final = (
     "risk_score", "risk_unjudged", "selection_cause", "chance_ppm", "model_score_ppm", "release_not_before", "reroute_at", "inspected_at",
-    "inspection_method", "inspection_result",
+    "inspection_method", "inspection_result", "told_version", "told_change", "told_changed_at", "told_lane",
 )  # fmt: skip
 """Columns of the state that officers and analysts alone are told."""
 _FINDING: Final = ("lane", "reason", "sentence", "item_number")
@@ -40,32 +41,44 @@ _FINDING: Final = ("lane", "reason", "sentence", "item_number")
 def public(table: Table) -> Table:
     """Give states as filers and carriers may read them.
 
-    A confidential finding, a draw and a score leave the same behind: CUSTOMS_CHECK. A hold by a hit of the screening reads as one by an officer.
+    A confidential finding, a draw and a score leave the same behind: CUSTOMS_CHECK. A hold by a hit of the screening reads as one by an officer, or,
+    where the hit came before the first decision, as what led to that. Version, change and lane are those that they heard of.
     """
     rows = table.rows
-    listed = table.bools("listed_hold").values
-    change = np.where(notices.quiet(table), 0, table.ints("change").values)
+    early = table.bools("listed_early").values
+    listed = table.bools("listed_hold").values & ~early
+    change = _told(table, "change")
+    lane = _told(table, "lane")
     audit = table.bools("audit")
     columns: dict[str, Column] = {name: Strings.absent(rows) for name in _TEXTS}
     columns |= {name: Ints.absent(rows) for name in _NUMBERS}
     columns |= {
         "listed_hold": Bools.absent(rows),
         "officer_hold": Bools.of(table.bools("officer_hold").values | listed),
-        "change": Ints.of(np.where(change == Change.LISTED, np.int64(Change.OFFICER_HELD), change), change != 0),
-        "changed_at": Ints.of(table.ints("changed_at").values, table.ints("changed_at").valid & (change != 0)),
+        "listed_early": Bools.absent(rows),
+        "version": _told(table, "version"),
+        "lane": lane,
+        "change": Ints.of(
+            np.where(change.values == Change.LISTED, np.int64(Change.OFFICER_HELD), change.values), change.valid
+        ),
+        "changed_at": _told(table, "changed_at"),
         # Of goods that were released already a new hit is not to be told.
-        "audit": Bools.of(audit.values & (table.ints("lane").values == Lane.BLUE), audit.valid),
+        "audit": Bools.of(audit.values & (lane.values == Lane.BLUE), audit.valid),
         "decided_by": table.strings("decided_by").translate(_decider),
         "items": _plain_items(table),
-        "findings": _open_findings(table),
     }
     if listed.any():
-        columns["reasons"] = with_reason(table.ragged("reasons"), Strings.constant(OFFICER_HOLD, rows), listed)
-        names = table.strings("decided_by").translate(_decider).tolist()
-        columns["decided_by"] = Strings.of(
-            [OFFICER if is_listed else name for is_listed, name in zip(listed.tolist(), names, strict=True)]
-        )
-    return table.with_columns(columns)
+        alone = listed & ~table.bools("officer_hold").values
+        told = Ragged.of_lengths(np.full(rows, len(HELD)), Strings.of(HELD * rows))
+        columns["reasons"] = choose(alone, told, table.ragged("reasons"))
+    table = table.with_columns(columns)
+    return table.with_columns({"findings": _open_findings(table)})
+
+
+def _told(table: Table, name: str) -> Ints:
+    """Give what filers and carriers are told in place of a column, where it is not the column itself."""
+    told = table.ints(f"told_{name}")
+    return pick(told.valid, told, table.ints(name))
 
 
 def _plain_items(table: Table) -> Ragged:

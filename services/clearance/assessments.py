@@ -29,6 +29,8 @@ _UNDISCLOSED: Final = (
     risk_pb2.SELECTION_CAUSE_EXPECTED,
 )
 """Why a consignment is in its lane, where who filed it is not to know: who knew what is drawn and what scores high could keep clear of it."""
+_BINDING: Final = (risk_pb2.FINDING_KIND_GOODS_CONTROL, risk_pb2.FINDING_KIND_LISTED_PARTY)
+"""Kinds of findings whose yellow lane does not become blue by itself."""
 _MICROS_PER_MINUTE: Final = 60_000_000
 _CHARGES: Final = {
     "item_number": "item_number",
@@ -132,7 +134,7 @@ def _selection(risk: Table) -> dict[str, Column]:
     """Give how risk selected, and the waits that follow from it: they count from the decision, see `states.accepted`."""
     lane, days, minutes = risk.ints("lane"), risk.ints("yellow_to_blue_days"), risk.ints("green_delay_minutes")
     delayed = minutes.valid & (minutes.values > 0) & (lane.values == Lane.GREEN)
-    reroutes = days.valid & (days.values > 0) & (lane.values == Lane.YELLOW)
+    reroutes = days.valid & (days.values > 0) & (lane.values == Lane.YELLOW) & ~_binding(risk)
     columns: dict[str, Column] = {
         "selection_cause": risk.ints("selection_cause"),
         "selection_reason": risk.strings("selection_reason"),
@@ -146,6 +148,15 @@ def _selection(risk: Table) -> dict[str, Column]:
     if reroutes.any():
         columns["reroute_at"] = Ints.of(days.values * MICROS_PER_DAY, reroutes)
     return columns
+
+
+def _binding(risk: Table) -> NDArray[np.bool_]:
+    """Tell where a listed party or a goods control calls for the papers to be looked at: time does not make that good, so an officer has to."""
+    found = risk.child("findings")
+    binds = np.isin(found.ints("kind").filled(0), _BINDING) & (found.ints("lane").filled(0) >= Lane.YELLOW)
+    bound = np.zeros(risk.rows, np.bool_)
+    bound[risk.ragged("findings").owners()[binds]] = True
+    return bound
 
 
 def _payable(revenue: Table) -> Ints:

@@ -1,5 +1,6 @@
 """Hits of the screening that come after the decision, and the state that they lead to. Pure."""
 
+from collections.abc import Container
 from typing import Final
 
 import numpy as np
@@ -64,18 +65,23 @@ def only_listed(findings: Ragged, rows: BoolArray) -> Ragged:
 def screened(states: Table, findings: Ragged, hits: Table) -> Table:
     """Give states that know new hits (ScreeningColumns, row by row), before these have their effect.
 
-    The lane rises to that of the gravest hit. What was released keeps its lane, since filers read it, and is to be audited.
+    The lane rises to that of the gravest hit; filers and carriers are told the lane of before, or it told them of the hit. What was released keeps
+    its lane, and is to be audited.
     """
     told = hits.ragged("findings")
     asked = np.zeros(states.rows, np.int64)
     np.maximum.at(asked, told.owners(), hits.child("findings").ints("lane").filled(0))
     released = states.ints("state").values == State.RELEASED
-    lane, audit = states.ints("lane"), states.bools("audit")
+    lane, audit, before = states.ints("lane"), states.bools("audit"), states.ints("told_lane")
+    raised = Ints.of(np.where(released, lane.values, np.maximum(lane.values, asked)), lane.valid | ~released)
     return states.with_columns(
         {
             "findings": findings,
             "screened_lists": hits.strings("lists"),
-            "lane": Ints.of(np.where(released, lane.values, np.maximum(lane.values, asked)), lane.valid | ~released),
+            "lane": raised,
+            "told_lane": Ints.of(
+                np.where(before.valid, before.values, lane.values), before.valid | (raised.values > lane.values)
+            ),
             "audit": Bools.of(audit.values | released, audit.valid | released),
         }
     )
@@ -86,8 +92,20 @@ def held_by_hits(states: Table, rows: BoolArray) -> Table:
     held = states.bools("listed_hold").values | rows
     check = Strings.constant(CUSTOMS_CHECK, states.rows)
     return states.with_columns(
-        {"listed_hold": Bools.of(held, held), "reasons": with_reason(states.ragged("reasons"), check, rows)}
+        {
+            "listed_hold": Bools.of(held, held),
+            "listed_early": Bools.of(held, held),
+            # Nobody was told another lane yet: it reads as a check that the assessment led to.
+            "told_lane": Ints.absent(states.rows),
+            "reasons": with_reason(states.ragged("reasons"), check, rows),
+        }
     )
+
+
+def held_unseen(states: Table, seen: Container[str]) -> list[bool]:
+    """Tell which states a hit holds that an officer need not have looked at: she names the version of those alone in `seen`, by MRN."""
+    holds = states.bools("listed_hold").values.tolist()
+    return [held and mrn not in seen for held, mrn in zip(holds, states.strings("mrn").tolist(), strict=True)]
 
 
 def with_reason(reasons: Ragged, more: Strings, rows: BoolArray) -> Ragged:

@@ -12,7 +12,7 @@ from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from luxor.trace.v1 import trace_pb2
 from services.clearance.answers import previous
-from services.clearance.lifecycle import State
+from services.clearance.lifecycle import Change, State
 from services.clearance.office import NOWHERE
 from services.clearance.store import Row, Store, day_of
 
@@ -21,6 +21,7 @@ ROWS_MAX: Final = 5_000
 PAGE_DEFAULT: Final = 100
 VERSIONS_MAX: Final = 100
 _SCANNED_MAX: Final = 5_000
+_STATES_A_LOOK: Final = 250
 
 
 class BadToken(ValueError):  # tells what happened
@@ -150,6 +151,21 @@ class Inquiry:
                 before = previous(table)[0]
                 place = None if before is None else (BatchRef(before[0], before[1]), before[2])
         return facts[::-1]
+
+    async def audited(self, tx: Transaction, page: Found, *, audit: bool, limit: int) -> Found:
+        """Keep of a page of the list of work what is to be audited and was not inspected since, or with `audit` False all else; `limit` at most."""
+        known = await self.rows(tx, [page])
+        rows = [known[mrn] for mrn in page.mrns if mrn in known]
+        kept: list[str] = []
+        for begin in range(0, len(rows), _STATES_A_LOOK):
+            table = await self.store.states(tx, rows[begin : begin + _STATES_A_LOOK])
+            due = table.bools("audit").values & (table.ints("change").values != Change.INSPECTED)
+            kept += [
+                mrn for mrn, is_due in zip(table.strings("mrn").tolist(), due.tolist(), strict=True) if is_due == audit
+            ]
+            if len(kept) > limit:
+                return Found(kept[:limit], f"{day_of(kept[limit - 1])}.{kept[limit - 1]}")
+        return Found(kept, page.token)
 
     async def work(self, tx: Transaction, state: int, lane: int, from_day: int, limit: int, token: str) -> Found:
         """List consignments in a state by day of acceptance and MRN. Raises BadToken.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Table
 
-INSPECTED: Final = ("inspected_at", "inspection_method", "inspection_result")
+INSPECTED: Final = ("inspected_at", "inspection_method", "inspection_result", "inspected_by")
 """Columns of the state that tell the last inspection."""
 
 

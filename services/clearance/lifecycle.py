@@ -253,6 +253,7 @@ def _refusals(events: IntArray, target: IntArray, now: Situation, barred: BoolAr
     # Once goods were controlled, what was filed of them stands: UCC, article 173(2)(a) and (b).
     refusal = np.where(np.isin(events, _FILINGS) & now.inspected, REFUSALS.index("AMENDMENT_TOO_LATE"), refusal)
     refusal = np.where(_FINAL[now.state], REFUSALS.index("STATE_FINAL"), refusal)
-    held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & now.officer_hold
+    # A hit holds as an officer does: a second hold would add nothing, and tell that the first was of another kind.
+    held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & (now.officer_hold | now.listed_hold)
     refusal = np.where(held_twice, REFUSALS.index("ALREADY_HELD"), refusal)
     return np.where(owed, REFUSALS.index("DEBT_OPEN"), refusal)

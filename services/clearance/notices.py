@@ -25,10 +25,8 @@ _BY_STATE: Final = {State.AWAITING_ARRIVAL: Kind.DECIDED, State.HELD: Kind.HELD,
 
 
 def quiet(table: Table) -> NDArray[np.bool_]:
-    """Tell which versions filers and carriers do not hear of: inspections, and hits of the screening on goods that are released."""
-    state, change = table.ints("state").values, table.ints("change").values
-    unheard: NDArray[np.bool_] = (change == Change.INSPECTED) | ((change == Change.LISTED) & (state == State.RELEASED))
-    return unheard
+    """Tell which versions filers and carriers do not hear of: they were told another one last."""
+    return table.ints("told_change").valid
 
 
 def kinds(table: Table) -> NDArray[np.int64]:

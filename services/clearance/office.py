@@ -57,6 +57,8 @@ class Under:
     consignments: int = 0
     released: int = 0
     held: int = 0
+    waiting: int = 0
+    """Arrived, and not released yet, so that an officer may look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class Office:
                 {
                     "change": Ints.constant(Change.AMENDMENT_REFUSED, len(late)),
                     "changed_at": Ints.constant(tally.at, len(late)),
+                    "told_change": Ints.absent(len(late)),
+                    "told_changed_at": Ints.absent(len(late)),
                 }
             )
             await self.store.notify(tx, told, trace=part.trace)
@@ -187,6 +191,7 @@ class Office:
             under.consignments += 1
             under.released += state == State.RELEASED
             under.held += state == State.HELD
+            under.waiting += state == State.AWAITING_ARRIVAL
 
     async def _arrive_now(
         self, seen: Mapping[str, Row], table: Table, arrivals: Mapping[str, Arrival], trace: str

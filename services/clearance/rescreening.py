@@ -20,7 +20,7 @@ from libs.telemetry import counter
 from services.clearance.assessments import findings_of
 from services.clearance.hits import held_by_hits, screened, with_hits
 from services.clearance.lifecycle import FINAL, Event, State
-from services.clearance.states import Happening, evolve
+from services.clearance.states import SCREENING, Happening, evolve
 from services.clearance.store import STATE_DAYS, EarlyHit, Row, Store, day_of
 
 _told = counter(
@@ -46,10 +46,13 @@ class Rescreening:
             try:
                 mrns = batch.table.strings("mrn").tolist()
                 times = batch.table.ints("screened_at").tolist()
+                versions = batch.table.ints("filing_version").tolist()
                 for row, (mrn, screened_at) in enumerate(zip(mrns, times, strict=True)):
                     day_of(mrn)
-                    if screened_at is None or not batch.table.ragged("findings").lengths[row]:
-                        raise EventError("EVENT_MALFORMED", "A screening tells neither its time nor a hit.")
+                    if screened_at is None or versions[row] is None or not batch.table.ragged("findings").lengths[row]:
+                        raise EventError(
+                            "EVENT_MALFORMED", "A screening lacks its time, the version of the filing, or a hit."
+                        )
                     hits.append(EarlyHit(mrn, screened_at, batch.table.take(np.array([row])), batch.trace))
             except (MrnError, MalformedColumns) as error:
                 raise EventError("EVENT_MALFORMED", f"The screening's columns cannot be read: {error}") from error
@@ -104,7 +107,7 @@ class Rescreening:
         if not len(new):
             return
         before = states.ints("state").values[new]
-        happening = Happening(event=Event.LISTED, at=await self._store.now(tx))
+        happening = Happening(event=Event.LISTED, at=await self._store.now(tx), by=SCREENING)
         after, outcome = evolve(screened(states, findings, told).take(new), happening)
         assert bool(outcome.effective.all()), "a hit has its effect in each state that is reached and not final"
         # The work that told the hit; of several the first stands for all.

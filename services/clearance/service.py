@@ -17,6 +17,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance import answers, requests
+from services.clearance.hits import held_unseen
 from services.clearance.inquiry import BadToken, Found, Inquiry
 from services.clearance.inspections import missing_item
 from services.clearance.lifecycle import Event, State
@@ -90,6 +91,7 @@ class ClearanceService(ClearanceServiceServicer):
                 consignments=under.consignments,
                 released=under.released,
                 held=under.held,
+                waiting=under.waiting,
             )
         async with self._store.database.transaction() as tx:
             await self._store.requests.remember(tx, *key, response.SerializeToString())
@@ -122,18 +124,21 @@ class ClearanceService(ClearanceServiceServicer):
     ) -> pb.ListConsignmentsResponse:
         """Give a page of the officers' list of work."""
         limit = requests.page_size(request.page_size, "page_size")
+        audit = request.audit if request.HasField("audit") else None
         async with self._store.database.connection() as reading:
             try:
                 found = await self._inquiry.work(
                     reading,
-                    request.state or State.HELD,
+                    request.state or (State.RELEASED if audit else State.HELD),
                     request.lane,
                     max(0, request.accepted_from_day),
-                    limit,
+                    limit if audit is None else requests.PAGE_MAX,
                     request.page_token,
                 )
             except BadToken:
                 raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token") from None
+            if audit is not None:
+                found = await self._inquiry.audited(reading, found, audit=audit, limit=limit)
             rows = await self._inquiry.rows(reading, [found])
             messages = await self._statuses(reading, list(rows.values()), call.current().identity.role, history=False)
         listed = [messages[mrn] for mrn in found.mrns if mrn in messages]
@@ -180,11 +185,15 @@ class ClearanceService(ClearanceServiceServicer):
         requests.check_act(request.reason, request.note)
         by = call.current().identity.id
         _, faults = requests.refs(request.consignments)
+        seen = {ref.mrn for ref in request.consignments if ref.HasField("expected_version")}
+        unseen = (lambda states: held_unseen(states, seen)) if event is Event.OFFICER_RELEASED else None
 
         def happening(at: int) -> Happening:
             return Happening(event=event, at=at, by=by, reason=request.reason, note=request.note)
 
-        return await self._once(request, event, request.consignments, faults, happening, answer)
+        return await self._once(
+            request, event, request.consignments, faults, happening, answer, unfit=unseen, unfit_reason="HIT_UNSEEN"
+        )
 
     async def RecordInspections(
         self, request: pb.RecordInspectionsRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -21,6 +21,8 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 AUTOMATIC: Final = "automatic"
+SCREENING: Final = "screening"
+"""Who decided where a hit of the screening holds."""
 OFFICER_HOLD: Final = "OFFICER_HOLD"
 
 _FROM_FILING: Final = (
@@ -50,7 +52,11 @@ _LIFE: Final = (
     "state",
     "officer_hold",
     "listed_hold",
+    "listed_early",
     "screened_lists",
+    "told_version",
+    "told_change",
+    "told_changed_at",
     "note",
     *INSPECTED,
 )
@@ -168,18 +174,47 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
     }
     if outcome.listed_hold.any() or before.listed_hold.any():
         columns["listed_hold"] = Bools.of(outcome.listed_hold, outcome.listed_hold)
+        early = table.bools("listed_early").values & before.listed_hold & outcome.listed_hold
+        columns["listed_early"] = Bools.of(early, early)
+    held_already = (events == Event.LISTED) & (before.officer_hold | before.listed_hold)
+    columns |= _heard_of(table, done, held_already | unheard(events, outcome.state))
     if what.arrivals is not None:
         columns |= {name: _merge(done, new, table.column(name)) for name, new in what.arrivals.columns().items()}
-    decides = done & ~np.isin(events, _TELL) & ~((events == Event.LISTED) & (outcome.state != State.HELD))
+    decides = (
+        done & ~np.isin(events, _TELL) & ~((events == Event.LISTED) & (outcome.state != State.HELD)) & ~held_already
+    )
     if decides.any():
         columns["decided_at"] = pick(decides, at, table.ints("decided_at"))
         columns["decided_by"] = _merge(decides, Strings.constant(what.by, table.rows), table.column("decided_by"))
     columns |= _reasoned(table, what, events, before, outcome) | _ended(table, events, done)
     if what.inspections is not None:
         columns |= inspected(table, done, what.inspections, what.at)
-        notes = [what.inspections[mrn].note for mrn in table.strings("mrn").tolist()]
-        columns["note"] = _merge(done, Strings.of(notes), table.column("note"))
+        columns["inspected_by"] = _merge(done, Strings.constant(what.by, table.rows), table.column("inspected_by"))
+        notes = Strings.of([what.inspections[mrn].note for mrn in table.strings("mrn").tolist()])
+        columns["note"] = _merge(done & notes.present, notes, table.column("note"))
     return table.with_columns(columns), outcome
+
+
+def unheard(events: IntArray, state: IntArray) -> BoolArray:
+    """Tell which events, with the state after them, filers and carriers do not hear of: inspections, and hits on goods that are released."""
+    quiet: BoolArray = (events == Event.INSPECTED) | ((events == Event.LISTED) & (state == State.RELEASED))
+    return quiet
+
+
+def _heard_of(table: Table, done: BoolArray, quiet: BoolArray) -> dict[str, Column]:
+    """Keep what filers and carriers were told last where a version is none for them, and count theirs."""
+    version, change = table.ints("told_version"), table.ints("told_change")
+    quiet = done & quiet
+    if not (quiet.any() or version.valid.any()):
+        return {}
+    count = np.where(version.valid, version.values, table.ints("version").values)
+    kept = np.where(done, quiet, change.valid)
+    changed_at = pick(change.valid, table.ints("told_changed_at"), table.ints("changed_at"))
+    return {
+        "told_version": Ints.of(count + (done & ~quiet), version.valid | quiet),
+        "told_change": Ints.of(pick(change.valid, change, table.ints("change")).values, kept),
+        "told_changed_at": Ints.of(changed_at.values, kept),
+    }
 
 
 def _begun(table: Table, events: IntArray, at: int) -> dict[str, Column]:
@@ -224,7 +259,8 @@ def _reasoned(
     stopped &= outcome.state == State.HELD
     if stopped.any():
         return {"reasons": _stopped(reasons, stopped, before)}
-    listed = done & (events == Event.LISTED) & (outcome.state == State.HELD)
+    # Where an officer held it before, the reasons are hers.
+    listed = done & (events == Event.LISTED) & (outcome.state == State.HELD) & ~before.officer_hold
     if listed.any():
         return {"reasons": with_reason(reasons, Strings.constant(CUSTOMS_CHECK, table.rows), listed)}
     rerouted = done & (events == Event.REROUTED)
@@ -249,6 +285,9 @@ def amended(stored: Table, fresh: Table) -> Table:
         columns["findings"], _ = with_hits(fresh.ragged("findings"), more)
         lane, raised = fresh.ints("lane"), stored.ints("lane").values
         columns["lane"] = Ints.of(np.where(listed, np.maximum(lane.values, raised), lane.values), lane.valid | listed)
+        # A hit from before the first decision is told by its lane; what came later is not.
+        later = listed & ~stored.bools("listed_early").values & lane.valid & (lane.values < raised)
+        columns["told_lane"] = Ints.of(lane.values, later)
     return fresh.with_columns(columns)
 
 

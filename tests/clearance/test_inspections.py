@@ -63,10 +63,12 @@ async def test_what_is_held_is_inspected_and_stays_held_with_the_result_of_each_
         (CONFORM, 0), (VIOLATION, columns.VIOLATION_COUNTERFEIT),
     ]  # fmt: skip
     assert [each.change for each in told.history] == [columns.CHANGE_INSPECTED, columns.CHANGE_DECIDED]
-    # A later inspection takes its place.
+    assert told.inspected_by == "olga"
+    # A later inspection takes its place; without a note it leaves the one there is.
     await record(house, inspection(mrn, method=columns.INSPECTION_METHOD_LABORATORY), request_id="i2")
     told = await status(house, mrn)
     assert (told.inspection_method, told.inspection_result) == (columns.INSPECTION_METHOD_LABORATORY, CONFORM)
+    assert told.note == "label of another"
     assert [(item.inspection_result, item.violation) for item in told.items] == [(CONFORM, 0)] * 2
 
 
@@ -93,8 +95,8 @@ async def test_filers_and_carriers_hear_nothing_of_an_inspection(house: House) -
     await record(house, inspection(mrn, result=VIOLATION, violation=columns.VIOLATION_VALUE, note="found it"))
     assert (await filer.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices == before
     told = await status(house, mrn, "filer", "shop")
-    assert (told.inspection_method, told.inspection_result, told.HasField("inspected_at"), told.note) == (
-        0, 0, False, "",
+    assert (told.inspection_method, told.inspection_result, told.HasField("inspected_at"), told.note, told.inspected_by) == (
+        0, 0, False, "", "",
     )  # fmt: skip
     assert [(item.inspection_result, item.violation) for item in told.items] == [(0, 0)]
     assert [each.change for each in told.history] == [columns.CHANGE_DECIDED]

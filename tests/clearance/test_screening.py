@@ -198,14 +198,16 @@ async def test_hits_of_what_is_forgotten_are_not_kept(desk: Desk) -> None:
         assert await reading.raw.fetchval("select count(*) from early_hit") == 0
 
 
-async def test_a_screening_without_a_time_is_its_own_fault(desk: Desk) -> None:
+async def test_a_screening_without_a_time_or_the_version_of_the_filing_is_its_own_fault(desk: Desk) -> None:
     filed = filings(["GREEN-1"])
     told = screening(filed)
     broken = FeedBatch(
         told.table.with_columns({"screened_at": Ints.absent(1)}), told.partitions, told.cursor, told.rows, 0, "", ""
     )
-    with pytest.raises(EventError, match="EVENT_MALFORMED"):
-        await Rescreening(desk.store).prepare([broken])
+    unversioned = replace(told, table=told.table.with_columns({"filing_version": Ints.absent(1)}))
+    for each in (broken, unversioned):
+        with pytest.raises(EventError, match="EVENT_MALFORMED"):
+            await Rescreening(desk.store).prepare([each])
 
 
 def _place(row: int) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.__main__ import assemble
 from services.clearance.office import Office
+from tests.clearance.answers import Told, answering
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns, neighbours_at_work
 
 SECONDS = 10.0
@@ -315,8 +316,49 @@ async def test_the_list_of_work_holds_what_is_held_and_pages(house: House) -> No
     )
     await stub.ReleaseConsignments(request, timeout=SECONDS)
     assert await listed() == sorted(numbers[1:10])
+    wrong = pb.ListConsignmentsRequest(page_token="x", audit=True)
+    assert (await refused_with(stub.ListConsignments(wrong, timeout=SECONDS)))[1] == "PAGE_TOKEN_MALFORMED"
     wrong = pb.ListConsignmentsRequest(page_token="x")
     assert (await refused_with(stub.ListConsignments(wrong, timeout=SECONDS)))[1] == "PAGE_TOKEN_MALFORMED"
+
+
+async def test_what_is_to_be_audited_is_listed_until_it_was_inspected(house: House) -> None:
+    numbers = await house.filed(["GREEN-1", *(f"BLUE-{n}" for n in range(5)), "GREEN-2", "RED-1"])
+    stub = await house.stub("officer", "olga")
+
+    async def listed(*, audit: bool, **choice: int) -> list[str]:
+        seen, token = [], ""
+        while True:
+            request = pb.ListConsignmentsRequest(audit=audit, page_size=2, page_token=token, **choice)  # type: ignore[arg-type]
+            answer = await stub.ListConsignments(request, timeout=SECONDS)
+            assert len(answer.consignments) <= 2
+            seen += [each.mrn for each in answer.consignments]
+            token = answer.next_page_token
+            if not token:
+                return seen
+
+    assert await listed(audit=True) == []
+    assert await listed(audit=True, state=columns.STATE_AWAITING_ARRIVAL) == sorted(numbers[1:6])
+    await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
+    assert await listed(audit=True) == sorted(numbers[1:6])
+    assert await listed(audit=False) == numbers[7:]
+    assert await listed(audit=False, state=columns.STATE_RELEASED) == sorted([numbers[0], numbers[6]])
+    request = pb.RecordInspectionsRequest(request_id="i1")
+    request.inspections.add(
+        consignment=pb.ConsignmentRef(mrn=numbers[2]),
+        method=columns.INSPECTION_METHOD_DOCUMENTS,
+        result=columns.INSPECTION_RESULT_CONFORM,
+    )
+    await stub.RecordInspections(request, timeout=SECONDS)
+    assert await listed(audit=True) == sorted([numbers[1], *numbers[3:6]])
+
+
+async def test_an_arrival_tells_what_waits_for_an_officers_look(house: House) -> None:
+    house.desk.neighbours.risk = answering({"GREEN-1": Told(delay_minutes=60), "GREEN-2": Told(delay_minutes=60)})
+    await house.filed(["GREEN-1", "GREEN-2", "GREEN-3", "RED-1"])
+    carrier = await house.stub("carrier", "wings")
+    (told,) = (await carrier.RecordArrivals(arrivals(MASTER), timeout=SECONDS)).results
+    assert (told.consignments, told.released, told.held, told.waiting) == (4, 1, 1, 2)
 
 
 async def test_notices_can_be_read_again_from_any_cursor(house: House) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libs.columns import Table
+from libs.columns import Ints, Ragged, Table
 from libs.store.leases import try_lease
 from services.clearance.jobs import LEASE, LEASE_SECONDS, Waits
 from services.clearance.lifecycle import Change, Event, State
@@ -111,6 +111,27 @@ async def test_a_yellow_one_that_nobody_holds_becomes_blue_at_its_time_and_is_re
     assert texts(states, "reasons")[0] == ["VALUE_LOW"]
     assert lives(states)[0][1] == Change.REROUTED
     await check_versions(desk)
+
+
+async def test_where_a_listed_party_or_a_goods_control_calls_for_yellow_time_changes_nothing(desk: Desk) -> None:
+    listed, control, rule, note = "YELLOW-1", "YELLOW-2", "YELLOW-3", "YELLOW-4"
+
+    def answer(table: Table) -> Table:
+        tell = {name: Told(days=5, open=("A_REASON",)) for name in (control, rule, note)}
+        answered = answering(tell | {listed: Told(days=5, confidential=("PARTY_LISTED",))})(table)
+        findings = answered.ragged("findings")
+        kinds, lanes = Ints.of([4, 3, 1, 3]), Ints.of([3, 3, 3, 1])
+        found = answered.child("findings").with_columns({"kind": kinds, "lane": lanes})
+        return answered.with_columns({"findings": Ragged(findings.offsets, found)})
+
+    desk.neighbours.risk = answer
+    filed = filings([listed, control, rule, note])
+    await desk.consume(filed)
+    await arrive(desk, arrival())
+    states = await desk.states(mrns(filed))
+    assert [each is None for each in states.ints("reroute_at").tolist()] == [True, True, False, False]
+    assert await Waits(desk.store, "r").step(at=await now(desk) + 30 * DAY) == 2
+    assert [state for state, _ in lives(await desk.states(mrns(filed)))] == [State.HELD] * 2 + [State.RELEASED] * 2
 
 
 async def test_a_yellow_one_that_owes_becomes_blue_and_stays_held_for_its_debt(desk: Desk) -> None:

@@ -111,7 +111,7 @@ def choose(
         "selection_reason": selected.reasons(),
         "selection_rule": _of_rows(rules, selected.finding),
         "seed_commitment": _commitments(past, assessed, selected),
-        "chance_ppm": Ints.of(selected.chance_ppm),
+        "chance_ppm": Ints.of(selected.chance_ppm, selected.cause >= Cause.MINIMUM),
         "green_delay_minutes": Ints.of(selected.green_delay_minutes),
         "yellow_to_blue_days": Ints.of(selected.yellow_to_blue_days, selected.yellow_to_blue_days > 0),
         "trusted_discount_ppm": Ints.of(PPM - selected.weight, assessed.trusted),

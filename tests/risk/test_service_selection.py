@@ -351,9 +351,6 @@ async def test_before_loading_a_recommendation_is_told_and_nothing_is_drawn(data
         confidential = answer.bools("referral_confidential")
         assert confidential.valid.tolist() == [False, True, True]
         assert confidential.values.tolist() == [False, False, True]
-        confidential = answer.bools("referral_confidential")
-        assert confidential.valid.tolist() == [False, True, True]
-        assert confidential.values.tolist() == [False, False, True]
         assert not answer.ints("selection_cause").valid.any()
         again = Table.decode((await caller.Assess(request(rows, LOADING), timeout=10)).assessments)
         assert again.strings("referral_reason").tolist() == answer.strings("referral_reason").tolist()

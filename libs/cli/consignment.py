@@ -21,7 +21,7 @@ def render(each: dict[str, Any]) -> RenderableType:
     parts += _charges(each)
     if each.get("history"):
         parts += [Text("What happened", style="bold"), _history(each)]
-    title = f"[bold]{each.get('mrn', '')}[/]  {coloured(state, STATES)}  ·  lane {coloured(lane, LANES)}"
+    title = f"[bold]{each.get('mrn', '')}[/]  {coloured(state, STATES)}  ·  lane {coloured(lane, LANES)}  ·  version {each.get('version', '–')}"
     return Panel(Group(*parts), title=title, title_align="left", border_style="dim", padding=(1, 2))
 
 
@@ -53,6 +53,7 @@ def _facts(each: dict[str, Any]) -> RenderableType:
         ", ".join(each.get("reasons", ())) or "nothing stands against it",
         f"[dim]decided by {safe(decided_by)}[/]" if decided_by else "",
     )
+    row("audit", "to be audited after its release" if each.get("audit") else "")
     row("note", safe(each.get("note", "")))
     row(
         "filed by",
@@ -69,7 +70,8 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     row("accepted", when(each.get("accepted_at", "")), _later(each, "decided", "accepted_at", "decided_at"))
     row("arrived", when(each.get("arrived_at", "")), _later(each, "released", "arrived_at", "released_at"))
     score = each.get("risk_score")
-    row("risk", f"score {score}" if score is not None else "", f"[dim]{safe(each.get('rule_set_version', ''))}[/]")
+    rules = safe(each.get("rule_set_version", ""))
+    row("risk", f"score {score}" if score is not None else "", f"[dim]{rules}[/]" if rules else "")
     _selection(each, row)
     return grid
 
@@ -88,7 +90,7 @@ def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
     row(
         "model",
         f"{model_score / 10_000:g} %" if model_score is not None else "",
-        f"[dim]{safe(each.get('model', ''))}[/]",
+        f"[dim]{safe(each['model'])}[/]" if each.get("model") else "",
     )
     row("waits", f"not released before {when(each['release_not_before'])}" if each.get("release_not_before") else "")
     row("re-routed", f"to blue at {when(each['reroute_at'])}" if each.get("reroute_at") else "")
@@ -101,7 +103,8 @@ def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
         ]
         method = words(short(each.get("inspection_method", ""), "INSPECTION_METHOD_"))
         result = words(short(each.get("inspection_result", ""), "INSPECTION_RESULT_"))
-        row("inspected", when(each["inspected_at"]), f"{method}: {result}", ", ".join(wrong))
+        by = f"by {safe(each['inspected_by'])}" if each.get("inspected_by") else ""
+        row("inspected", when(each["inspected_at"]), by, f"{method}: {result}", ", ".join(wrong))
 
 
 def _later(each: dict[str, Any], what: str, since: str, key: str) -> str:

@@ -19,14 +19,14 @@ def render_counts(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit
     keep = [place for place, each in enumerate(group_by) if each not in _OF_OTHERS]
     at = len(names)
     shown = table(
-        *map(words, names), "consignments", "items", "value", "net mass", title="Goods", right=range(at, at + 4)
+        *map(words, names), _consignments(names), "items", "value", "net mass", title="Goods", right=range(at, at + 4)
     )
     # A cell that consignments have left is still there, with nothing in it.
     ordered = _ordered(
         [row for row in rows if row.get("consignments") or row.get("items")], names, keep, "consignments"
     )
     for row in ordered[:limit]:
-        value = money(row.get("value_minor", 0), row["currency"]) if row.get("currency") else "–"
+        value = money(row.get("value_minor", 0), row["currency"]) if row.get("currency") else "not valued"
         shown.add_row(
             *_keys(row, names, keep), f"{row.get('consignments', 0):,}", f"{row.get('items', 0):,}", value,
             kilograms(row.get("net_mass_mg", 0)),
@@ -55,7 +55,7 @@ def render_times(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit:
     keep = [place for place, each in enumerate(group_by) if each not in _OF_OTHERS]
     at = len(names)
     shown = table(
-        *map(words, names), "stretch", "consignments", "mean", "half within", "99 % within",
+        *map(words, names), "stretch", _consignments(names), "mean", "half within", "99 % within",
         title="Times", right=range(at + 1, at + 5),
     )  # fmt: skip
     rows = [row for row in rows if row.get("count")]
@@ -89,6 +89,11 @@ def render_inspections(group_by: Sequence[str], rows: Sequence[dict[str, Any]], 
         )  # fmt: skip
     _cut(shown, len(ordered), limit)
     return shown
+
+
+def _consignments(names: Sequence[str]) -> str:
+    """Head of a column; between others it is parted by syllables, or a terminal of 80 columns parts it anywhere."""
+    return "consign-\nments" if len(names) > 1 else "consignments"
 
 
 def _ordered(

@@ -149,15 +149,23 @@ class Client:
         return await self._call(clearance_pb2.GetStatusResponse, self._clearance.GetStatus, request)
 
     async def list_consignments(
-        self, *, state: int = 0, lane: int = 0, from_day: int = 0, page_size: int = 0, page_token: str = ""
+        self,
+        *,
+        state: int = 0,
+        lane: int = 0,
+        from_day: int = 0,
+        page_size: int = 0,
+        page_token: str = "",
+        audit: bool | None = None,
     ) -> clearance_pb2.ListConsignmentsResponse:
-        """Give a page of the officers' list of work: those in a state (0: held), the oldest first."""
+        """Give a page of the officers' list of work: those in a state (0: held), the oldest first; with `audit` (0: released) those to be audited."""
         request = clearance_pb2.ListConsignmentsRequest(
             state=clearance_columns_pb2.State.ValueType(state),
             lane=clearance_columns_pb2.Lane.ValueType(lane),
             accepted_from_day=from_day,
             page_size=page_size,
             page_token=page_token,
+            audit=audit,
         )
         return await self._call(clearance_pb2.ListConsignmentsResponse, self._clearance.ListConsignments, request)
 

@@ -73,11 +73,12 @@ def _moment(at: str | None) -> int:
 def _show(out: "Console", told: list[dict[str, Any]]) -> None:
     from libs.cli.text import safe, short, table, words
 
-    shown = table("master document", "outcome", "consignments", "released", "held", right=(2, 3, 4))
+    shown = table("master document", "outcome", "consignments", "released", "held", "waiting", right=(2, 3, 4, 5))
     for each in told:
         shown.add_row(
             safe(each["master_document_number"]), words(short(each.get("outcome", ""), "ARRIVAL_OUTCOME_")),
             f"{each.get('consignments', 0):,}", f"{each.get('released', 0):,}", f"{each.get('held', 0):,}",
+            f"{each.get('waiting', 0):,}",
         )  # fmt: skip
         for error in each.get("errors", ()):
             shown.add_row(f"  [red]{error['reason']}[/] {safe(error.get('message', ''))}")

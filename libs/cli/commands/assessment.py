@@ -41,8 +41,8 @@ def _show(out: "Console", mrn: str, found: list[dict[str, Any]], later: list[dic
         out.print(f"\n[bold]version {each['version']}, {purpose}: {lane}[/], {each['score']} points")
         cause = words(short(each.get("selection_cause", ""), "SELECTION_CAUSE_"))
         if each.get("selection_reason"):
-            chance = each.get("chance_ppm", 0) / 10_000
-            out.print(f"  chosen by {cause}: {safe(each['selection_reason'])}, chance {chance:g} %")
+            chance = f", chance {each['chance_ppm'] / 10_000:g} %" if "chance_ppm" in each else ""
+            out.print(f"  chosen by {cause}: {safe(each['selection_reason'])}{chance}")
         if each.get("referral_reason"):
             out.print(f"  recommended: {words(short(each['referral'], 'REFERRAL_'))}, {safe(each['referral_reason'])}")
         for finding in each["findings"]:

@@ -7,12 +7,14 @@ import click
 from libs.cli.common import REFUSED, Context, acting, command, run
 
 
-def _act(context: Context, verb: str, mrns: tuple[str, ...], reason: str, note: str, ident: str) -> None:
+def _act(
+    context: Context, verb: str, mrns: tuple[str, ...], reason: str, note: str, ident: str, seen: int | None = None
+) -> None:
     from libs.client.officers import act
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
-            return await act(client, verb, mrns, reason=reason, note=note)
+            return await act(client, verb, mrns, reason=reason, note=note, seen=seen)
 
     _tell(context, run(work()))
 
@@ -56,10 +58,18 @@ def hold(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident:
 @click.argument("mrns", metavar="MRN...", nargs=-1, required=True)
 @click.option("--reason", default="CHECKED_AND_IN_ORDER", show_default=True, help="Stable reason, UPPER_SNAKE_CASE.")
 @click.option("--note", default="", help="What is noted beside it; filers do not see it.")
+@click.option(
+    "--seen",
+    type=click.IntRange(1),
+    metavar="VERSION",
+    help="Release MRN only if it is still at the version that you looked at (luxor show tells it); needed where a hit on a list holds.",
+)
 @acting("officer")
-def release(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident: str) -> None:
+def release(context: Context, mrns: tuple[str, ...], reason: str, note: str, seen: int | None, ident: str) -> None:
     """Lift holds: goods that have arrived are released, others will be on arrival."""
-    _act(context, "release", mrns, reason, note, ident)
+    if seen is not None and len(mrns) > 1:
+        raise click.UsageError("--seen is the version of one consignment: name one MRN")
+    _act(context, "release", mrns, reason, note, ident, seen)
 
 
 @command("inspect", short_help="Record what an inspection found, as an officer.")

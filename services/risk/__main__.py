@@ -148,9 +148,9 @@ class RiskConfig(Settings, service="risk"):
     history_keys_min: int = setting(
         "HISTORY_KEYS_MIN", default=PLACES_MIN, low=PLACES_MIN, high=PLACES_MAX, example="67108864"
     )
-    """Parties, and as many events, that history begins with room for. From there it doubles up to its bounds, and no batch is assessed meanwhile: half
-    a second at 1 million, 5 seconds at 8 million. Where traffic is great give the number of `LUXOR_RISK_HISTORY_KEYS_MAX`: memory is taken only as it is
-    used, but snapshots are as large from the first day on."""
+    """Parties, and as many events, that history begins with room for. From there it doubles up to its bounds, and no batch is assessed meanwhile:
+    half a second at 1 million, 5 seconds at 8 million. Where traffic is great give the number of `LUXOR_RISK_HISTORY_KEYS_MAX`: memory is taken
+    only as it is used, but snapshots are as large from the first day on."""
 
     history_events_max: int = setting(
         "HISTORY_EVENTS_MAX",

@@ -135,7 +135,8 @@ class Office:
                 tx, table, [rows[place] for place in done.tolist()], trace=part.trace, arrivals={}
             )
             mrns = table.strings("mrn").tolist()
-            await self.store.add_documents(tx, table, ref, mrns, [rows[place].day for place in done.tolist()])
+            moved = _moved(stored.take(done), table)
+            await self.store.add_documents(tx, table, ref, mrns, [rows[place].day for place in done.tolist()], moved)
             tally.decided.append(table)
         late = np.flatnonzero(~outcome.effective)
         if len(late):
@@ -288,6 +289,12 @@ class Office:
 
 def _take(part: Decided, rows: NDArray[np.int64]) -> Decided:
     return part if len(rows) == part.table.rows else Decided(part.table.take(rows), part.release[rows], part.trace)
+
+
+def _moved(before: Table, after: Table) -> NDArray[np.bool_]:
+    """Whether each travels under another master document than before."""
+    was, now = (table.strings("master_document_number").tolist() for table in (before, after))
+    return np.array([old != new for old, new in zip(was, now, strict=True)], np.bool_)
 
 
 def _newest(parts: Sequence[Decided]) -> list[Decided]:

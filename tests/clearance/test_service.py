@@ -432,3 +432,15 @@ async def test_a_role_that_may_not_call_is_refused(house: House, role: str, meth
     assert await refused_with(getattr(stub, method)(request_class(), timeout=SECONDS)) == (
         grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED",
     )  # fmt: skip
+
+
+async def test_an_amended_consignment_stands_once_under_its_master_document_and_under_the_one_it_moved_to(
+    house: House,
+) -> None:
+    (mrn,) = await house.filed(["M-1"])
+    other = "020-87654321"
+    carrier = await house.stub("carrier", "airline")
+    for version, master, under in ((2, MASTER, MASTER), (3, other, other)):
+        await house.desk.consume(filings(["M-1"], version=version, master=master))
+        told = await ask(carrier, asking(master_document_number=under))
+        assert [each.mrn for each in told[0].consignments] == [mrn]

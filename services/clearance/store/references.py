@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from libs.columns import Strings, Table
 from libs.feed.types import BatchRef
 from libs.store import bulk
 from libs.store.database import Transaction
+from services.clearance.decision import only
 
 
 class References:
@@ -28,9 +32,15 @@ class References:
         )
 
     async def add_documents(
-        self, tx: Transaction, table: Table, ref: BatchRef, mrns: list[str], days: list[int]
+        self,
+        tx: Transaction,
+        table: Table,
+        ref: BatchRef,
+        mrns: list[str],
+        days: list[int],
+        moved: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Note under which documents consignments travel."""
+        """Note under which documents consignments travel. A master document is noted where `moved`, or it would name them twice."""
         houses = table.strings("house_document_number").tolist()
         there = [place for place, number in enumerate(houses) if number]
         await bulk.insert(
@@ -43,7 +53,8 @@ class References:
             },
             on_conflict="do nothing",
         )
-        masters = _grouped(table.strings("master_document_number"), mrns)
+        numbers = table.strings("master_document_number")
+        masters = _grouped(numbers if moved is None else only(numbers, moved), mrns)
         await bulk.copy(
             tx,
             "master_document",

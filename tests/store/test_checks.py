@@ -1,5 +1,6 @@
 """What is looked at when a store is opened, and when it is looked after."""
 
+import contextlib
 import json
 
 import asyncpg
@@ -84,9 +85,9 @@ async def test_a_store_that_turns_read_only_is_missing_until_it_takes_writes_aga
         # As at the demotion of a primary, sessions that are open are ended.
         await outside.execute(f'alter database "{name}" set default_transaction_read_only = on')
         await outside.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)
-        with pytest.raises(StoreUnavailable, match="connection to the server was lost"):
+        # The first look meets a session that is about to end, one that has ended, or a new one.
+        with contextlib.suppress(StoreUnavailable):
             await watch.missing()
-        assert health.servicer._server_status[STORE] == 2
         (told,) = await watch.missing()
         assert "takes no writes" in told
         assert health.servicer._server_status[STORE] == 2

@@ -1,5 +1,10 @@
-"""Fixtures that several packages' tests share."""
+"""Fixtures that several packages' tests share, and one form of property tests: the same examples in every run."""
+
+from hypothesis import settings
 
 from libs.store.testing import database, database_url, postgres
 
 __all__ = ["database", "database_url", "postgres"]
+
+settings.register_profile("fixed", derandomize=True)
+settings.load_profile("fixed")

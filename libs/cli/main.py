@@ -1,10 +1,11 @@
 """The `luxor` command. Each command is a module of its own, imported when it is called, so that `--help` is quick."""
 
-import importlib
 import sys
-from typing import Any, Final
+from typing import Final
 
 import click
+
+from libs.cli.lazy import LazyGroup
 
 COMMANDS: Final = {
     "demo": ("demo", "See the whole system at work on simulated traffic, then stop it."),
@@ -34,37 +35,10 @@ COMMANDS: Final = {
 """Commands in the order of the help: module under libs.cli.commands and short help."""
 
 
-class Commands(click.Group):
-    """Imports a command when it is wanted."""
+class Commands(LazyGroup):
+    """All commands."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in their order."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command's module."""
-        if cmd_name not in COMMANDS:
-            return None
-        module: Any = importlib.import_module(f"libs.cli.commands.{COMMANDS[cmd_name][0]}")
-        found: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command, and name what a misspelt one may have meant."""
-        name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in COMMANDS:
-            import difflib
-
-            near = difflib.get_close_matches(name, COMMANDS, n=1)
-            ctx.fail(f"There is no command {name}." + (f" Did you mean {near[0]}?" if near else ""))
-        return super().resolve_command(ctx, args)
+    modules = COMMANDS
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,7 +1,8 @@
 """What is looked at when a store is opened, and when it is looked after."""
 
-import contextlib
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 import pytest
@@ -71,6 +72,23 @@ async def test_a_server_that_takes_no_writes_is_not_opened(database_url: str) ->
     assert caught.value.reason == "read_only"
 
 
+def end_sessions(url: str, name: str) -> None:
+    """End all sessions of a database and wait until they have ended. This thread's loop stands still meanwhile, so that none of
+    its sessions knows of its end before it is used.
+    """
+
+    async def work() -> None:
+        connection = await asyncpg.connect(url)
+        try:
+            ended = "select bool_and(pg_terminate_backend(pid, 30000)) from pg_stat_activity where datname = $1"
+            assert await connection.fetchval(ended, name)
+        finally:
+            await connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work()).result()
+
+
 async def test_a_store_that_turns_read_only_is_missing_until_it_takes_writes_again(
     postgres: EmbeddedPostgres, database: Database
 ) -> None:
@@ -84,10 +102,10 @@ async def test_a_store_that_turns_read_only_is_missing_until_it_takes_writes_aga
     try:
         # As at the demotion of a primary, sessions that are open are ended.
         await outside.execute(f'alter database "{name}" set default_transaction_read_only = on')
-        await outside.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", name)
-        # The first look meets a session that is about to end, one that has ended, or a new one.
-        with contextlib.suppress(StoreUnavailable):
+        end_sessions(postgres.url("postgres"), name)
+        with pytest.raises(StoreUnavailable, match="connection to the server was lost"):
             await watch.missing()
+        assert health.servicer._server_status[STORE] == 2
         (told,) = await watch.missing()
         assert "takes no writes" in told
         assert health.servicer._server_status[STORE] == 2

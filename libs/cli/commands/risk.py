@@ -1,9 +1,10 @@
 """`luxor risk`: what analysts do. Each command is in a module of its own, imported when it is called."""
 
-import importlib
-from typing import Any, Final
+from typing import Final
 
 import click
+
+from libs.cli.lazy import LazyGroup
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rules": ("risk_rules", "Check, propose and activate rule sets."),
@@ -20,25 +21,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 """Commands in the order of the help: module under libs.cli.commands and short help."""
 
 
-class RiskCommands(click.Group):
-    """Imports a command when it is wanted."""
+class RiskCommands(LazyGroup):
+    """Analysts' commands."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in their order."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command's module."""
-        if cmd_name not in COMMANDS:
-            return None
-        module: Any = importlib.import_module(f"libs.cli.commands.{COMMANDS[cmd_name][0]}")
-        found: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+    modules = COMMANDS
 
 
 @click.command(cls=RiskCommands)

@@ -13,7 +13,7 @@ PROTO_DIRS := $(shell find protos -mindepth 1 -type d 2>/dev/null)
 TEST_SECONDS ?= 870
 TEST_WORKERS ?= 2
 # The tests in containers are told to end a good while before .ci/run would kill them, so that they remove what they have made.
-COMPOSE_TEST_SECONDS ?= 760
+COMPOSE_TEST_SECONDS ?= 700
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -114,7 +114,7 @@ compose-firewall:  ## refuse connections from containers to this host and beyond
 	@LUXOR_SUBNET=$(or $(LUXOR_SUBNET),$(call written,LUXOR_SUBNET)) sh deploy/compose/firewall.sh $(RULES)
 
 compose-test: setup  ## the test in real containers: kills, a cut network, a full disk; needs an engine or the right to install one
-	@code=0; LUXOR_CONTAINERS=yes timeout --kill-after=120 $(COMPOSE_TEST_SECONDS) $(BIN)/pytest -q -s --timeout 600 -p no:xdist tests/containers $(TEST_ARGS) || code=$$?; \
+	@code=0; LUXOR_CONTAINERS=yes timeout --kill-after=150 $(COMPOSE_TEST_SECONDS) $(BIN)/pytest -q -s --timeout 600 -p no:xdist tests/containers $(TEST_ARGS) || code=$$?; \
 		$(BIN)/python -m tests.containers.leftovers; exit $$code
 
 # ---------------------------------------------------------------------------------------------- work on it

@@ -14,11 +14,11 @@ from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, make_days, purge_assessments
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
-from services.revenue.program import ProgramError
+from services.revenue.law.program import ProgramError
+from services.revenue.law.yaml_source import LawFileError
 from services.revenue.service import RevenueService
 from services.revenue.shelf import RATES, RULEBOOKS, load_program
-from services.revenue.store import ASSESSMENT_DAYS, Store
-from services.revenue.yaml_source import LawFileError
+from services.revenue.store.assessments import ASSESSMENT_DAYS, Store
 
 _READERS = {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST, Role.OPERATOR, Role.GATEWAY}
 

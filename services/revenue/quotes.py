@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from luxor.revenue.v1 import revenue_pb2 as pb
-from services.revenue.explanation import explain
-from services.revenue.law import Assessment
-from services.revenue.problems import Note, Problem
-from services.revenue.program import COLLECTORS, Program
-from services.revenue.rulebook import METHODS, Reference
+from services.revenue.law.assess import Assessment
+from services.revenue.law.explanation import explain
+from services.revenue.law.problems import Note, Problem
+from services.revenue.law.program import COLLECTORS, Program
+from services.revenue.law.rulebook import METHODS, Reference
 
 
 def landed_costs(assessment: Assessment) -> list[pb.LandedCost]:

@@ -16,13 +16,13 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer
-from services.revenue.answers import answer_of
-from services.revenue.filings import filings_of
-from services.revenue.law import assess
-from services.revenue.problems import Problem
-from services.revenue.program import Program
+from services.revenue.law.answers import answer_of
+from services.revenue.law.assess import assess
+from services.revenue.law.filings import filings_of
+from services.revenue.law.problems import Problem
+from services.revenue.law.program import Program
 from services.revenue.quotes import landed_costs, references_of, rulebooks_of
-from services.revenue.store import Store
+from services.revenue.store.assessments import Store
 
 ROWS_MAX: Final = 2_000
 QUOTES_MAX: Final = 1_000

@@ -35,9 +35,9 @@ from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.clearance.__main__ import assemble as clearance
 from services.clearance.lifecycle import State
 from services.ingestion.__main__ import assemble as ingestion
-from services.revenue.answers import answer_of
-from services.revenue.filings import filings_of
-from services.revenue.law import assess
+from services.revenue.law.answers import answer_of
+from services.revenue.law.assess import assess
+from services.revenue.law.filings import filings_of
 from services.revenue.shelf import load_program
 from services.risk.rules import load_rule_set
 from services.risk.scoring import assess as score

@@ -65,7 +65,7 @@ def test_the_tree_keeps_every_wall(copy: Path) -> None:
 def test_a_broken_copy_fails_and_the_import_is_named(copy: Path, file: str, line: str, wall: str, told: str) -> None:
     for imported in ("services/revenue", "services/risk"):
         append(copy / imported / "__init__.py", "")
-    append(copy / "services/revenue/store.py", "")
+    append(copy / "services/revenue/store/__init__.py", "")
     append((copy / file).parent / "__init__.py", "")
     append(copy / file, line)
     done = lint(copy)

@@ -8,10 +8,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.columns import Ints, Table
 from libs.customs.time import MICROS_PER_DAY, day_of_date
 from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
-from services.revenue.filings import Filings, filings_of
-from services.revenue.law import Assessment, assess
-from services.revenue.problems import Problem
-from services.revenue.program import COLLECTORS, DEBTORS, SCHEMES, Program
+from services.revenue.law.assess import Assessment, assess
+from services.revenue.law.filings import Filings, filings_of
+from services.revenue.law.problems import Problem
+from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES, Program
 from tests.revenue.oracle import SCHEME_NAMES, Charged, Consignment, Result
 
 

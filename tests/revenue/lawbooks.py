@@ -1,11 +1,11 @@
 """An invented jurisdiction that uses every feature of the format, so that the evaluator is tested beyond today's books."""
 
-from services.revenue.compiler import compile_program
-from services.revenue.exchange import Exchange, read_exchange
-from services.revenue.program import Program
-from services.revenue.rulebook_reader import read_rulebook
+from services.revenue.law.compiler import compile_program
+from services.revenue.law.exchange import Exchange, read_exchange
+from services.revenue.law.program import Program
+from services.revenue.law.reader import read_rulebook
+from services.revenue.law.tariff import read_tariff
 from services.revenue.shelf import load_program
-from services.revenue.tariff import read_tariff
 
 UTOPIA = """\
 format: 1

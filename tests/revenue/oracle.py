@@ -8,9 +8,9 @@ from datetime import date
 from fractions import Fraction
 from math import floor
 
-from services.revenue.program import Program
-from services.revenue.rulebook import Charge, Rulebook, parse_amount, parse_rate
-from services.revenue.rulebook_reader import holds, in_force
+from services.revenue.law.program import Program
+from services.revenue.law.reader import holds, in_force
+from services.revenue.law.rulebook import Charge, Rulebook, parse_amount, parse_rate
 
 SCHEME_NAMES = [
     "none", "ioss", "special_arrangements", "voec", "ovr", "gst_lvg", "uk_supply_vat", "prc", "import_vat",

@@ -11,7 +11,7 @@ import msgspec
 from libs.customs.money import parse_minor
 from luxor.consignment.v1 import consignment_pb2
 from luxor.revenue.v1 import revenue_pb2 as pb
-from services.revenue.yaml_source import Source
+from services.revenue.law.yaml_source import Source
 
 CASES = Path(__file__).parent / "cases"
 

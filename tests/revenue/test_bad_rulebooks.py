@@ -2,12 +2,12 @@
 
 import pytest
 
-from services.revenue.compiler import compile_program
-from services.revenue.exchange import Exchange, read_exchange
-from services.revenue.program import ProgramError
-from services.revenue.rulebook_reader import read_rulebook
-from services.revenue.tariff import read_tariff
-from services.revenue.yaml_source import LawFileError
+from services.revenue.law.compiler import compile_program
+from services.revenue.law.exchange import Exchange, read_exchange
+from services.revenue.law.program import ProgramError
+from services.revenue.law.reader import read_rulebook
+from services.revenue.law.tariff import read_tariff
+from services.revenue.law.yaml_source import LawFileError
 from tests.revenue.lawbooks import RATES, TARIFF, UTOPIA
 
 MISTAKES = {

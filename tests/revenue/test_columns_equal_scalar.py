@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.revenue.program import Program
+from services.revenue.law.program import Program
 from tests.revenue import lawbooks
 from tests.revenue.batches import assessed
 from tests.revenue.oracle import Consignment, Item, Scalar
@@ -112,7 +112,7 @@ def test_splitting_a_batch_changes_nothing(name: str, data: st.DataObject) -> No
 @given(data=st.data())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_charges_sum_to_the_totals_by_kind_and_by_collector(name: str, data: st.DataObject) -> None:
-    from services.revenue.law import assess
+    from services.revenue.law.assess import assess
     from tests.revenue.batches import filings
 
     batch = data.draw(st.lists(SHIPPED if name == "shipped" else UTOPIA, min_size=1, max_size=8))

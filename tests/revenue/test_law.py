@@ -6,10 +6,10 @@ from functools import cache
 import pytest
 
 from libs.columns import Strings
-from services.revenue.answers import answer_of
-from services.revenue.explanation import explain
-from services.revenue.law import Assessment, assess
-from services.revenue.program import Program
+from services.revenue.law.answers import answer_of
+from services.revenue.law.assess import Assessment, assess
+from services.revenue.law.explanation import explain
+from services.revenue.law.program import Program
 from services.revenue.shelf import load_program
 from tests.revenue.batches import assessed, filings
 from tests.revenue.oracle import Consignment, Item, Result

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from services.revenue.program import Program
+from services.revenue.law.program import Program
 from services.revenue.service import RevenueService
 from services.revenue.shelf import load_program
 from tests.revenue.published import Case, cases, differences, request_of

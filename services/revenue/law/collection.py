@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.arithmetic import Flags, Int64, every, row_sums, some
-from services.revenue.filings import Filings
-from services.revenue.problems import Note
-from services.revenue.program import SCHEMES, Place, Program
-from services.revenue.rulebook import COMPONENTS
-from services.revenue.valuation import Values
+from services.revenue.law.arithmetic import Flags, Int64, every, row_sums, some
+from services.revenue.law.filings import Filings
+from services.revenue.law.problems import Note
+from services.revenue.law.program import SCHEMES, Place, Program
+from services.revenue.law.rulebook import COMPONENTS
+from services.revenue.law.valuation import Values
 
 _GOODS = 1 << COMPONENTS.index("goods")
 ABSENT, NUMBER_MISSING, NUMBER_MALFORMED, WELL_FORMED = range(4)

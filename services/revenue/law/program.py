@@ -11,11 +11,11 @@ from typing import get_args
 
 import numpy as np
 
-from services.revenue import rulebook as law
-from services.revenue.arithmetic import Flags, Int64
-from services.revenue.exchange import Exchange
-from services.revenue.rulebook_reader import ReadRulebook
-from services.revenue.tariff import RateTable
+from services.revenue.law import rulebook as law
+from services.revenue.law.arithmetic import Flags, Int64
+from services.revenue.law.exchange import Exchange
+from services.revenue.law.reader import ReadRulebook
+from services.revenue.law.tariff import RateTable
 
 KINDS: tuple[law.Kind, ...] = get_args(law.Kind)
 SCHEMES: tuple[law.Scheme, ...] = get_args(law.Scheme)

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from typing import Protocol, TypeVar
 
 from libs.customs.currencies import minor_units
-from services.revenue.rulebook import (
+from services.revenue.law.rulebook import (
     CONSIGNMENT_LEVEL,
     Charge,
     Position,
@@ -16,7 +16,7 @@ from services.revenue.rulebook import (
     parse_amount,
     parse_rate,
 )
-from services.revenue.yaml_source import LawFileError, Path, Source
+from services.revenue.law.yaml_source import LawFileError, Path, Source
 
 FOREVER = date(9999, 12, 31)
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from libs.customs.money import money_text
 from libs.customs.time import day_text
-from services.revenue.answers import SENTENCES
-from services.revenue.law import Assessment
-from services.revenue.problems import Note, Problem
-from services.revenue.program import COLLECTORS, DEBTORS, SCHEMES
-from services.revenue.rulebook import METHODS, PPM
+from services.revenue.law.answers import SENTENCES
+from services.revenue.law.assess import Assessment
+from services.revenue.law.problems import Note, Problem
+from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES
+from services.revenue.law.rulebook import METHODS, PPM
 
 _CHARGE = {
     "percent": "{who}: {name} of {rate} on {basis} = {amount}",

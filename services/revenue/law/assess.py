@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.arithmetic import Flags, Int64, some
-from services.revenue.charges import Lines, charge
-from services.revenue.collection import stand
-from services.revenue.filings import Filings
-from services.revenue.problems import Note, Problem
-from services.revenue.program import COLLECTORS, KINDS, Program
-from services.revenue.valuation import value
+from services.revenue.law.arithmetic import Flags, Int64, some
+from services.revenue.law.charges import Lines, charge
+from services.revenue.law.collection import stand
+from services.revenue.law.filings import Filings
+from services.revenue.law.problems import Note, Problem
+from services.revenue.law.program import COLLECTORS, KINDS, Program
+from services.revenue.law.valuation import value
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""All SQL of revenue: the assessment log, in which the first answer stays the answer."""
+"""The assessment log, in which the first answer stays the answer."""
 
 from typing import Final
 

@@ -4,13 +4,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.arithmetic import LARGEST, Flags, Int64, Rounding, apportion, every, mul_div_round, row_sums, some
-from services.revenue.collection import WELL_FORMED, Standing, outcome_of
-from services.revenue.filings import Filings
-from services.revenue.problems import Note, Problem
-from services.revenue.program import KINDS, Place, Program
-from services.revenue.rulebook import CONSIGNMENT_LEVEL, METHODS, PPM
-from services.revenue.valuation import ITEMS_MAX, Values
+from services.revenue.law.arithmetic import (
+    LARGEST,
+    Flags,
+    Int64,
+    Rounding,
+    apportion,
+    every,
+    mul_div_round,
+    row_sums,
+    some,
+)
+from services.revenue.law.collection import WELL_FORMED, Standing, outcome_of
+from services.revenue.law.filings import Filings
+from services.revenue.law.problems import Note, Problem
+from services.revenue.law.program import KINDS, Place, Program
+from services.revenue.law.rulebook import CONSIGNMENT_LEVEL, METHODS, PPM
+from services.revenue.law.valuation import ITEMS_MAX, Values
 
 _PERCENT, _TARIFF, _TARIFF_LINE, _ITEM, _CONSIGNMENT, _KILOGRAM = range(len(METHODS))
 _ON_ROWS = np.array([method in CONSIGNMENT_LEVEL for method in METHODS])

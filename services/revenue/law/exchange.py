@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 
 from libs.customs.currencies import minor_units
-from services.revenue.arithmetic import Flags, Int64, every, mul_div_round
-from services.revenue.rulebook import Dated, Reference
-from services.revenue.yaml_source import Source
+from services.revenue.law.arithmetic import Flags, Int64, every, mul_div_round
+from services.revenue.law.rulebook import Dated, Reference
+from services.revenue.law.yaml_source import Source
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_BITS = 24

@@ -11,11 +11,21 @@ import numpy as np
 from libs.columns import Ints, Strings
 from libs.customs.money import MAX_MINOR
 from libs.customs.time import MICROS_PER_DAY
-from services.revenue.arithmetic import LARGEST, Flags, Int64, Rounding, apportion, every, mul_div_round, row_sums, some
-from services.revenue.filings import Filings
-from services.revenue.problems import Note, Problem
-from services.revenue.program import Program
-from services.revenue.rulebook import COMPONENTS, PPM
+from services.revenue.law.arithmetic import (
+    LARGEST,
+    Flags,
+    Int64,
+    Rounding,
+    apportion,
+    every,
+    mul_div_round,
+    row_sums,
+    some,
+)
+from services.revenue.law.filings import Filings
+from services.revenue.law.problems import Note, Problem
+from services.revenue.law.program import Program
+from services.revenue.law.rulebook import COMPONENTS, PPM
 
 _NONE = int(Problem.NONE)
 ITEMS_MAX = 999

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from libs.customs.time import day_of_date
-from services.revenue import rulebook as law
-from services.revenue.arithmetic import Flags, Rounding
-from services.revenue.exchange import Exchange
-from services.revenue.program import (
+from services.revenue.law import rulebook as law
+from services.revenue.law.arithmetic import Flags, Rounding
+from services.revenue.law.exchange import Exchange
+from services.revenue.law.program import (
     COLLECTORS,
     DATES,
     DAY_BITS,
@@ -27,7 +27,8 @@ from services.revenue.program import (
     Regimes,
     Slots,
 )
-from services.revenue.rulebook import (
+from services.revenue.law.reader import FOREVER, ReadRulebook, holds, in_force, last_day
+from services.revenue.law.rulebook import (
     COMPONENTS,
     CONSIGNMENT_LEVEL,
     METHODS,
@@ -37,8 +38,7 @@ from services.revenue.rulebook import (
     parse_amount,
     parse_rate,
 )
-from services.revenue.rulebook_reader import FOREVER, ReadRulebook, holds, in_force, last_day
-from services.revenue.tariff import RateTable, Tariff
+from services.revenue.law.tariff import RateTable, Tariff
 
 
 def compile_program(books: Sequence[ReadRulebook], tariffs: Iterable[Tariff], exchange: Exchange) -> Program:

@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from services.revenue.rulebook import Dated, Reference, parse_rate
-from services.revenue.yaml_source import Source
+from services.revenue.law.rulebook import Dated, Reference, parse_rate
+from services.revenue.law.yaml_source import Source
 
 
 class TariffVersion(Dated, frozen=True, kw_only=True):

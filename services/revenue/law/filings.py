@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from libs.columns import Bools, Ints, Strings, Table
-from services.revenue.arithmetic import Int64
+from services.revenue.law.arithmetic import Int64
 
 
 @dataclass(slots=True)

@@ -4,12 +4,12 @@ import numpy as np
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.arithmetic import Flags, Int64
-from services.revenue.filings import first_present
-from services.revenue.law import Assessment
-from services.revenue.problems import Note, Problem
-from services.revenue.program import COLLECTORS, Program
-from services.revenue.rulebook import METHODS
+from services.revenue.law.arithmetic import Flags, Int64
+from services.revenue.law.assess import Assessment
+from services.revenue.law.filings import first_present
+from services.revenue.law.problems import Note, Problem
+from services.revenue.law.program import COLLECTORS, Program
+from services.revenue.law.rulebook import METHODS
 
 _SCHEMA = schema_of(AssessmentColumns)
 _REASONS = ["", *(problem.name for problem in Problem if problem is not Problem.NONE)]

@@ -1,0 +1,1 @@
+"""Law: rulebooks as dated data, compiled into columns, and what consignments owe by them."""

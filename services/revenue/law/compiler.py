@@ -37,6 +37,7 @@ from services.revenue.law.rulebook import (
     Rulebook,
     parse_amount,
     parse_rate,
+    positions,
 )
 from services.revenue.law.tariff import RateTable, Tariff
 
@@ -206,6 +207,7 @@ class _Compiler:
         if name not in self.charges:
             self.charges[name] = len(self.facts)
             self.facts.append(ChargeFacts(name, charge.name, book.jurisdiction))
+        when = next(iter(positions(charge.when)), None)
         return {
             "there": True,
             "charge": self.charges[name],
@@ -215,8 +217,8 @@ class _Compiler:
             "minor": rate.minor,
             "currency": currency,
             "base": _mask(charge.base, _mask(base.base, 0)),
-            "limit": list(book.limits).index(charge.when.limit) if charge.when else -1,
-            "over": bool(charge.when and charge.when.position == "over"),
+            "limit": list(book.limits).index(when.limit) if when else -1,
+            "over": bool(when and when.position == "over"),
             "unless_digits": _digits(charge.unless),
             "unless_without": SCHEMES.index(charge.unless.without_scheme) if charge.unless else 0,
             "also_digits": _digits(also),

@@ -15,6 +15,7 @@ from services.revenue.law.rulebook import (
     Rulebook,
     parse_amount,
     parse_rate,
+    positions,
 )
 from services.revenue.law.yaml_source import LawFileError, Path, Source
 
@@ -126,7 +127,8 @@ class _Checks:
         for place, area in enumerate(charge.areas):
             if area not in book.areas:
                 raise self.error((*path, "areas", place), f"{area!r} is not an area of this rulebook")
-        self.position(path, charge.when)
+        for position in positions(charge.when):
+            self.position(path, position)
         if charge.unless:
             self.reference((*path, "unless", "reference"), charge.unless.reference)
             for place, digit in enumerate(charge.unless.preference):

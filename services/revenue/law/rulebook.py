@@ -2,7 +2,7 @@
 
 A rulebook holds one jurisdiction: its areas (countries of destination), limits, schemes and charges. Every value has a
 first and a last day (both included; no last day = until further notice) and names a reference (law, article, address).
-Nothing here reads files or knows of columns; `rulebook_reader` reads and checks, `program` makes columns of it.
+Nothing here reads files or knows of columns; `reader` reads and checks, `program` makes columns of it.
 """
 
 import re
@@ -19,16 +19,22 @@ COMPONENTS = ("goods", "freight", "insurance", "clearance_fee", "duty", "tax", "
 """What a base may be made of, in the order of the bits of a base mask; duty, tax and fee mean what came before."""
 
 Component = Literal["goods", "freight", "insurance", "clearance_fee", "duty", "tax", "fee", "customs_value"]
-Test = Literal["consignment", "item"]
+Test = Literal["consignment", "item", "order", "person_year", "person_day", "recipient_day", "importer_craft"]
+"""What a limit is tested on: the consignment or the item alone, or what several consignments make together (SUMS)."""
+
+SUMS: tuple[Test, ...] = ("order", "person_year", "person_day", "recipient_day", "importer_craft")
+"""Tests that need the past: one order of a platform; one person in a calendar year or day; one carrier's parcels for one
+recipient arriving on a day; one importer's goods on one craft."""
+
 DateOf = Literal["acceptance", "sale", "export", "direct_shipment"]
 Mode = Literal["down", "half_up", "half_even", "up"]
 Scheme = Literal[
     "none", "ioss", "special_arrangements", "voec", "ovr", "gst_lvg", "uk_supply_vat", "prc", "import_vat",
-    "ch_mail_order",
+    "ch_mail_order", "cbec", "qualified_party", "clvs",
 ]  # fmt: skip
 """The schemes of luxor.consignment.v1.Scheme, in the order of their numbers; none is the border."""
 Collector = Literal["customs", "vendor", "carrier", "postal_operator"]
-Debtor = Literal["declarant", "vendor", "carrier", "consignee"]
+Debtor = Literal["declarant", "vendor", "carrier", "consignee", "platform"]
 Kind = Literal["duty", "tax", "fee"]
 
 PPM = 1_000_000
@@ -67,14 +73,65 @@ class Base(Dated, frozen=True, kw_only=True):
     base: tuple[Component, ...]
 
 
+class Condition(_Strict, frozen=True, kw_only=True):
+    """What must be true of a consignment or an item for an entry to apply: every field that is given must fit.
+
+    A field that is not declared by the filer does not fit, but for `goods_except` and `origin_except`, which it does not
+    offend.
+    """
+
+    dispatch: tuple[str, ...] = ()
+    """Countries of direct shipment, alpha-2: of the place of direct shipment where it is told, else of dispatch."""
+    mode: tuple[Literal["sea", "rail", "road", "air", "post"], ...] = ()
+    service: tuple[Literal["post", "express", "cargo"], ...] = ()
+    nature: tuple[Literal["sale", "gift", "return", "sample", "document", "other"], ...] = ()
+    consignor: Literal["", "natural", "legal"] = ""
+    """Kind of person of the consignor."""
+    scheme: tuple["Scheme", ...] = ()
+    """A number of one of these schemes is told that may be used; `none` fits where no other does."""
+    origin: tuple[str, ...] = ()
+    """Item: country of origin, alpha-2."""
+    origin_except: tuple[str, ...] = ()
+    goods: tuple[str, ...] = ()
+    """Item: the commodity code begins with one of these, 2 to 10 digits."""
+    goods_except: tuple[str, ...] = ()
+    preference: tuple[str, ...] = ()
+    """Item: the preference code begins with one of these digits."""
+
+
 class Limit(Dated, frozen=True, kw_only=True):
-    """A limit of value and how it is tested."""
+    """A limit of value and how it is tested.
+
+    Of entries that hold on a day the first in the file whose `only` fits is taken; one without `only` fits always.
+    """
 
     amount: str
-    """An amount such as `150.00 EUR`, or `none` where the law knows no limit in that time."""
+    """An amount such as `150.00 EUR`, in the rulebook's or any other currency of its exchange table, or `none` where the law
+    knows no limit in that time."""
     test: Test = "consignment"
     measure: tuple[Component, ...] = ("goods",)
     at_the_limit: Literal["within", "over"] = "within"
+    only: Condition | None = None
+    """Conditions of the consignment; conditions of items are refused here."""
+    excluded: tuple[str, ...] = ()
+    """Prefixes of commodity codes that are never within the limit: with one such item the whole consignment is over where
+    the consignment is tested (alone or in a sum), that item where items are."""
+    exchange_table: str = ""
+    """Another table of exchange rates for this test alone."""
+
+
+class Relief(Dated, frozen=True, kw_only=True):
+    """Relief for whole items up to an amount, such as gifts: the value of an item is never split.
+
+    Items are relieved in their order as long as what is relieved stays within the amount; a charge names the relief in
+    `relieved_by`.
+    """
+
+    amount: str
+    measure: tuple[Component, ...] = ("goods",)
+    only: Condition
+    excluded: tuple[str, ...] = ()
+    """Prefixes of commodity codes that are never relieved."""
 
 
 class Position(_Strict, frozen=True, kw_only=True):
@@ -94,10 +151,18 @@ class Unless(_Strict, frozen=True, kw_only=True):
 
 
 class Rate(Dated, frozen=True, kw_only=True):
-    """A rate: `19 %`, `3.00 EUR per tariff_line`, `25.00 RON per consignment`, `0.50 EUR per kilogram` or `tariff`."""
+    """A rate: `19 %`, `3.00 EUR per tariff_line`, `25.00 RON per consignment`, `0.50 EUR per kilogram`, `tariff`, or any that
+    `services.revenue.law.rates` reads.
+
+    Of entries that hold on a day the first in the file whose areas and `only` fit is taken, but one that names neither
+    comes last.
+    """
 
     rate: str
     areas: tuple[str, ...] = ()
+    only: Condition | None = None
+    less: str = ""
+    """An amount per consignment that is taken off what the rate gives, never below nothing: `20.00 USD`."""
 
 
 class RoundingRule(Dated, frozen=True, kw_only=True):
@@ -107,6 +172,9 @@ class RoundingRule(Dated, frozen=True, kw_only=True):
     unit: str
     base_unit: str = ""
     """Where the base too is rounded to multiples of this, by the same mode."""
+    total_unit: str = ""
+    """Where the consignment's sum of the charge too is rounded to multiples of this, by the same mode; what that changes is
+    shared among the items by amount."""
     areas: tuple[str, ...] = ()
     schemes: tuple[Scheme, ...] = ()
     """Only for what is collected under these; empty = all."""
@@ -116,6 +184,9 @@ class Minimum(Dated, frozen=True, kw_only=True):
     """What is not levied because it is too small, summed over the consignment's lines of the charge."""
 
     amount: str
+    """In the rulebook's or any other currency of its exchange table."""
+    together_with: tuple[str, ...] = ()
+    """Ids of charges whose sums are added before the test, and which are waived together with this one."""
     collected: Literal["from", "above"]
     """`from`: levied from the amount on. `above`: the amount itself is not levied."""
     areas: tuple[str, ...] = ()
@@ -138,6 +209,31 @@ class TariffLine(_Strict, frozen=True, kw_only=True):
     reference: str
 
 
+class Uplift(_Strict, frozen=True, kw_only=True):
+    """What is added to a base: a percentage of some of its parts, such as 10 % of the customs value."""
+
+    percent: str
+    of: tuple[Component, ...]
+    reference: str
+
+
+class Refund(Dated, frozen=True, kw_only=True):
+    """What is paid back when goods go back.
+
+    Of entries that hold on the day of the return the first that names the charge and the reason is taken; what no entry
+    names is not refunded.
+    """
+
+    charges: tuple[str, ...]
+    """Ids of charges."""
+    because: tuple[Literal["undelivered", "withdrawn", "faulty", "refused", "destroyed"], ...]
+    """Not delivered; the buyer withdrew from the contract; the goods are faulty or not those ordered; the buyer refused
+    them; they were destroyed under supervision."""
+    share: str = "100 %"
+    within_days: int = 0
+    """Days from release within which the goods must go back; 0 = no limit."""
+
+
 class Charge(_Strict, frozen=True, kw_only=True):
     """A duty, a tax or a fee, in the order in which the law levies them."""
 
@@ -147,15 +243,29 @@ class Charge(_Strict, frozen=True, kw_only=True):
     start: date = msgspec.field(name="from")
     to: date | None = None
     areas: tuple[str, ...] = ()
-    when: Position | None = None
+    when: Position | tuple[Position, ...] = ()
+    """On which side of a limit, or of several that must all fit."""
+    only: Condition | None = None
+    relieved_by: tuple[str, ...] = ()
+    """Reliefs whose items are not charged."""
     unless: Unless | None = None
     also_when_unless_of: str = ""
     """Id of a charge whose `unless` brings this one in, whatever the limit."""
     base: tuple[Component, ...] = ()
+    uplift: Uplift | None = None
+    over_only: str = ""
+    """Name of a limit: only what the consignment is worth beyond it is charged; else the whole is."""
+    inside: tuple[str, ...] = ()
+    """Ids of charges, this one perhaps, whose percentages are held by this charge's base: the base is divided by one less
+    their sum (grossing-up)."""
+    share: str = ""
+    """Only so much of what the rate gives is levied: `70 %`."""
     tariff: str = ""
     tariff_line: TariffLine | None = None
+    mass: Literal["gross", "net"] = "gross"
+    """Which mass rates per kilogram take: the consignment's gross mass, or the items' net mass."""
     mass_unit_grams: int = 1
-    """For rates per kilogram: the gross mass is rounded up to a multiple of this."""
+    """For rates per kilogram: the mass is rounded up to a multiple of this."""
     rates: tuple[Rate, ...]
     rounding: tuple[RoundingRule, ...] = ()
     minimum: tuple[Minimum, ...] = ()
@@ -169,6 +279,11 @@ class SchemeRule(_Strict, frozen=True, kw_only=True):
     """A regular expression that the whole number matches."""
     name: str
     reference: str
+    check: Literal["", "eu_oss"] = ""
+    """How the check digit is computed, where it is known."""
+    registered: bool = False
+    """Whether the number must stand in the register of scheme numbers, valid on the day of the law; where no number of the
+    scheme was ever registered the form alone is tested and the assessment notes SCHEME_NUMBER_UNCHECKED."""
 
 
 class Exchange(_Strict, frozen=True, kw_only=True):
@@ -204,6 +319,8 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
     references: dict[str, Reference]
     customs_value: tuple[Base, ...]
     limits: dict[str, tuple[Limit, ...]]
+    reliefs: dict[str, tuple[Relief, ...]] = {}
+    refunds: tuple[Refund, ...] = ()
     schemes: dict[Scheme, SchemeRule] = {}
     charges: tuple[Charge, ...]
 
@@ -213,6 +330,11 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
             if charge.id == charge_id:
                 return charge
         raise KeyError(charge_id)
+
+
+def positions(when: Position | tuple[Position, ...]) -> tuple[Position, ...]:
+    """Give the positions that must all fit; none where the charge has no limit."""
+    return (when,) if isinstance(when, Position) else when
 
 
 Method = Literal["percent", "tariff", "tariff_line", "item", "consignment", "kilogram"]

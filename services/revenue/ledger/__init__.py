@@ -1,0 +1,1 @@
+"""The ledger: double entry, chained by hash, and what it tells."""

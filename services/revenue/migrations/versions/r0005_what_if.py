@@ -1,0 +1,9 @@
+"""Jobs: what-if runs."""
+
+revision = "0005"
+down_revision = "0004"
+works_from = "0001"
+
+
+def upgrade() -> None:
+    """Create it all; the release before goes on beside it."""

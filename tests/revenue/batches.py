@@ -12,7 +12,7 @@ from services.revenue.law.assess import Assessment, assess
 from services.revenue.law.filings import Filings, filings_of
 from services.revenue.law.problems import Problem
 from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES, Program
-from tests.revenue.oracle import SCHEME_NAMES, Charged, Consignment, Result
+from tests.revenue.oracle_charges import SCHEME_NAMES, Charged, Consignment, Result
 
 
 def message_of(filed: Consignment) -> consignment_pb2.Consignment:

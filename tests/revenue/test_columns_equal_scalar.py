@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from services.revenue.law.program import Program
 from tests.revenue import lawbooks
 from tests.revenue.batches import assessed
-from tests.revenue.oracle import Consignment, Item, Scalar
+from tests.revenue.oracle import Scalar
+from tests.revenue.oracle_charges import Consignment, Item
 
 CODES = ["", "61", "6109", "611020", "61102099", "6110209900", "620630", "8517130000", "851713", "960810", "9999"]
 PRICES = st.one_of(

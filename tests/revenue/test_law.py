@@ -12,7 +12,7 @@ from services.revenue.law.explanation import explain
 from services.revenue.law.program import Program
 from services.revenue.shelf import load_program
 from tests.revenue.batches import assessed, filings
-from tests.revenue.oracle import Consignment, Item, Result
+from tests.revenue.oracle_charges import Consignment, Item, Result
 
 NOW = date(2026, 8, 3)
 IOSS = [("ioss", "IM2760000014")]

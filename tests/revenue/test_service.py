@@ -21,7 +21,7 @@ from luxor.revenue.v1 import revenue_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.__main__ import assemble
 from tests.revenue.batches import message_of
-from tests.revenue.oracle import Consignment, Item
+from tests.revenue.oracle_charges import Consignment, Item
 from tests.revenue.published import cases, differences, request_of
 
 SECONDS = 10.0

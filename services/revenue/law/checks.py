@@ -1,0 +1,137 @@
+"""What all checks of a rulebook need: which entry holds on a day, and the refusal of gaps, overlaps and unknown units."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from typing import Protocol, TypeVar
+
+from services.revenue.law.rulebook import Position, Rulebook, parse_amount
+from services.revenue.law.yaml_source import LawFileError, Path, Source
+
+FOREVER = date(9999, 12, 31)
+
+
+class _HasTime(Protocol):
+    @property
+    def start(self) -> date: ...
+    @property
+    def to(self) -> date | None: ...
+
+
+D = TypeVar("D", bound=_HasTime)
+
+
+def last_day(entry: _HasTime) -> date:
+    """Return the last day on which the entry holds; 9999-12-31 until further notice."""
+    return entry.to or FOREVER
+
+
+def holds(entry: _HasTime, day: date) -> bool:
+    """Say whether the entry holds on the day."""
+    return entry.start <= day <= last_day(entry)
+
+
+def in_force(entries: Iterable[D], day: date, area: str = "", scheme: str = "") -> D | None:
+    """Return the entry that holds on the day for the area and scheme; one that names them goes before the general."""
+    best, best_rank = None, -1
+    for entry in entries:
+        areas: Sequence[str] = getattr(entry, "areas", ())
+        schemes: Sequence[str] = getattr(entry, "schemes", ())
+        if holds(entry, day) and (not areas or area in areas) and (not schemes or scheme in schemes):
+            rank = 2 * bool(areas) + bool(schemes)
+            if rank > best_rank:
+                best, best_rank = entry, rank
+    return best
+
+
+class Checks:
+    """A rulebook under examination; each check raises LawFileError with file, line and rule."""
+
+    def __init__(self, source: Source, rulebook: Rulebook) -> None:
+        self.source, self.book = source, rulebook
+
+    def error(self, path: Path, message: str) -> LawFileError:
+        """Make the refusal of what stands at the path."""
+        return self.source.error(path, message)
+
+    def position(self, path: Path, position: Position | None) -> None:
+        """Refuse a position that names no limit of the rulebook."""
+        if position and position.limit not in self.book.limits:
+            raise self.error((*path, "when", "limit"), f"{position.limit!r} is not one of the rulebook's limits")
+
+    def reference(self, path: Path, reference: str) -> None:
+        """Refuse a reference that is not described."""
+        if reference not in self.book.references:
+            raise self.error(path, f"{reference!r} is not described under 'references'")
+
+    def amount(self, path: Path, text: str, *, positive: bool = False) -> None:
+        """Refuse what is no amount in the rulebook's currency."""
+        try:
+            minor, currency = parse_amount(text)
+        except ValueError as error:
+            raise self.error(path, str(error)) from None
+        if currency != self.book.currency:
+            raise self.error(path, f"{text!r} is not in {self.book.currency}, the rulebook's currency")
+        if positive and minor <= 0:
+            raise self.error(path, f"{text!r} must be more than nothing")
+
+    def order(self, path: Path, entry: _HasTime) -> None:
+        """Refuse an entry that ends before it begins."""
+        if last_day(entry) < entry.start:
+            raise self.error(path, f"ends on {entry.to} before it begins on {entry.start}")
+
+    def dated(
+        self,
+        path: Path,
+        entries: Sequence[D],
+        span: _HasTime | None,
+        areas: Sequence[str] = ("",),
+        schemes: Sequence[str] = ("",),
+        places: Sequence[int] | None = None,
+    ) -> None:
+        """Refuse entries of time that overlap, leave a gap in the span or name no reference."""
+        where = places or range(len(entries))
+        for place, entry in zip(where, entries, strict=True):
+            self.order((*path, place), entry)
+            self.reference((*path, place, "reference"), getattr(entry, "reference", ""))
+            for at, area in enumerate(getattr(entry, "areas", ())):
+                if area not in areas:
+                    raise self.error((*path, place, "areas", at), f"{area!r} is not an area of this rule")
+        for later, place in zip(range(len(entries)), where, strict=True):
+            for earlier in range(later):
+                one, other = entries[earlier], entries[later]
+                if _overlap(one, other):
+                    raise self.error(
+                        (*path, place),
+                        f"overlaps the entry from {one.start}: on {max(one.start, other.start)} both would hold; "
+                        "end one before the other begins",
+                    )
+        if span is not None:
+            self.covered(path, entries, span, areas, schemes)
+
+    def covered(
+        self, path: Path, entries: Sequence[D], span: _HasTime, areas: Sequence[str], schemes: Sequence[str]
+    ) -> None:
+        """Refuse a day, area or scheme for which no entry holds."""
+        days = {span.start} | {entry.start for entry in entries}
+        days |= {last_day(entry) + timedelta(days=1) for entry in entries if entry.to and entry.to < FOREVER}
+        for day in sorted(day for day in days if holds(span, day) and holds(self.book.period, day)):
+            for area in areas:
+                for scheme in schemes:
+                    if in_force(entries, day, area, scheme) is None:
+                        whom = f" for {area}" if area else ""
+                        raise self.error(
+                            path, f"has a gap: no entry holds{whom} on {day}; add one or end the rule before"
+                        )
+
+
+def _overlap(one: _HasTime, other: _HasTime) -> bool:
+    if one.start > last_day(other) or other.start > last_day(one):
+        return False
+    if getattr(one, "when", None) != getattr(other, "when", None):
+        return False
+    for key in ("areas", "schemes"):
+        mine, theirs = set(getattr(one, key, ())), set(getattr(other, key, ()))
+        # A rule that names areas or schemes goes before the general one: those two may stand side by side.
+        if bool(mine) != bool(theirs) or (mine and not mine & theirs):
+            return False
+    return True

@@ -1,5 +1,6 @@
 """The shelf: reads all rulebooks, tariffs and exchange tables of a directory at start and makes the program of them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from services.revenue.law.compiler import compile_program
@@ -13,23 +14,42 @@ RULEBOOKS = Path(__file__).parent / "rulebooks"
 RATES = Path(__file__).parent / "rates"
 
 
+def law_files(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> dict[str, str]:
+    """Give the text of all law files: `<jurisdiction>/{rulebook,tariff}*.yaml`, then `rates/*.yaml`, by that name."""
+    found = {
+        f"{file.parent.name}/{file.name}": file.read_text(encoding="utf-8")
+        for file in sorted(rulebooks.glob("*/*.yaml"))
+    }
+    exchange = {f"rates/{file.name}": file.read_text(encoding="utf-8") for file in sorted(rates.glob("*.yaml"))}
+    for place, files in ((rulebooks, found), (rates, exchange)):
+        if not files:
+            raise LawFileError(str(place), 0, "", "holds no file to apply; check the directory")
+    return found | exchange
+
+
+def program_of(files: Mapping[str, str]) -> Program:
+    """Compile the program of law files as `law_files` gives them.
+
+    Raises LawFileError with file, line and rule where a file cannot be applied, ProgramError where files do not fit.
+    """
+    books, tariffs = [], []
+    rates: list[ExchangeRate] = []
+    for name, text in files.items():
+        folder, _, file = name.partition("/")
+        if folder == "rates":
+            rates += read_exchange(name, text)
+        elif file.startswith("rulebook"):
+            books.append(read_rulebook(name, text))
+        elif file.startswith("tariff"):
+            tariffs.append(read_tariff(name, text))
+        else:
+            raise LawFileError(name, 0, "", "is neither rulebook*.yaml nor tariff*.yaml; rename or remove it")
+    return compile_program(books, tariffs, Exchange(rates))
+
+
 def load_program(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> Program:
     """Read `rulebooks/<jurisdiction>/{rulebook,tariff}*.yaml` and `rates/*.yaml` and compile them.
 
     Raises LawFileError with file, line and rule where a file cannot be applied, ProgramError where files do not fit.
     """
-    books, tariffs = [], []
-    found: list[ExchangeRate] = []
-    for file in sorted(rulebooks.glob("*/*.yaml")):
-        name, text = f"{file.parent.name}/{file.name}", file.read_text(encoding="utf-8")
-        if file.name.startswith("rulebook"):
-            books.append(read_rulebook(name, text))
-        elif file.name.startswith("tariff"):
-            tariffs.append(read_tariff(name, text))
-        else:
-            raise LawFileError(name, 0, "", "is neither rulebook*.yaml nor tariff*.yaml; rename or remove it")
-    for file in sorted(rates.glob("*.yaml")):
-        found += read_exchange(f"{rates.name}/{file.name}", file.read_text(encoding="utf-8"))
-    if not books or not found:
-        raise LawFileError(str(rulebooks if not books else rates), 0, "", "holds no file to apply; check the directory")
-    return compile_program(books, tariffs, Exchange(found))
+    return program_of(law_files(rulebooks, rates))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.revenue.law.arithmetic import Flags, Int64, every, row_sums, some
+from services.revenue.law.conditions import Conditions
 from services.revenue.law.filings import Filings
 from services.revenue.law.problems import Note
 from services.revenue.law.program import SCHEMES, Place, Program
@@ -25,6 +26,10 @@ class Standing:
     """[row, limit]: whether the consignment (all of its items where items are tested) keeps the limit."""
     item_within: Flags | None
     """[item, limit]; None where no item is tested alone, so that each keeps what its consignment keeps."""
+    conditions: Conditions
+    """The program's conditions over this batch."""
+    relieved: dict[int, Flags]
+    """Per number of a relief which items it relieves; a relief that relieves none is absent."""
 
 
 def stand(program: Program, filings: Filings, values: Values) -> Standing:
@@ -62,7 +67,9 @@ def stand(program: Program, filings: Filings, values: Values) -> Standing:
     values.notes |= np.where(row_within[:, 0], int(Note.WITHIN_LIMIT), 0)
     over_first = regimes.limit_there[values.regime, 0] & ~row_within[:, 0]
     values.notes |= np.where(over_first, int(Note.OVER_LIMIT), 0)
-    return Standing(_scheme_states(program, filings, values), row_within, item_within)
+    states = _scheme_states(program, filings, values)
+    conditions = Conditions(program.conditions, filings, states == WELL_FORMED)
+    return Standing(states, row_within, item_within, conditions, {})
 
 
 def _scheme_states(program: Program, filings: Filings, values: Values) -> Int64:

@@ -11,6 +11,7 @@ import numpy as np
 from libs.customs.time import day_of_date
 from services.revenue.law.arithmetic import Rounding
 from services.revenue.law.checks import FOREVER, holds, in_force, last_day
+from services.revenue.law.conditions import ConditionTable
 from services.revenue.law.exchange import Exchange
 from services.revenue.law.program import (
     DATES,
@@ -43,7 +44,8 @@ class _Compiler:
     def __init__(self, books: Sequence[ReadRulebook], tariffs: Iterable[Tariff], exchange: Exchange) -> None:
         self.books, self.exchange = list(books), exchange
         self.tariffs = {tariff.id: tariff for tariff in tariffs}
-        self.slots = SlotCompiler(self.tariffs, exchange)
+        self.conditions = ConditionTable()
+        self.slots = SlotCompiler(self.tariffs, exchange, self.conditions)
 
     def run(self) -> Program:
         areas: dict[str, int] = {}
@@ -107,6 +109,7 @@ class _Compiler:
             ],
             bases_used=bases,
             book_of_area=np.array([self._book_of(area) for area in areas], dtype=np.int64),
+            conditions=self.conditions,
             places=[place_of(slot_rows[at::slots], outcome_rows, at, slots, outcomes) for at in range(slots)],
         )
 

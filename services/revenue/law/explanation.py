@@ -36,6 +36,12 @@ _FOUND = {
     Note.BELOW_MINIMUM: "What is too small to be levied was waived.",
     Note.PREFERENCE_NOT_APPLIED: "A preference is claimed, but no preferential rate is loaded: the ordinary rate was "
     "taken.",
+    Note.SCHEME_NUMBER_UNKNOWN: "The scheme's number is not in the register, so tax is collected at the border.",
+    Note.SCHEME_NUMBER_EXPIRED: "The scheme's number is registered, but not for the day that counts, so tax is collected "
+    "at the border.",
+    Note.GIFT_RELIEVED: "Items are relieved, up to the amount that the law relieves.",
+    Note.EXCLUDED_GOODS: "Goods of a kind that a limit excludes are in the consignment.",
+    Note.SUMMED: "Other consignments count towards a limit together with this one.",
 }
 _ASSUMED = {
     Note.FREIGHT_NOT_DECLARED: "No freight is told: it is taken to be in the prices or free.",
@@ -43,6 +49,10 @@ _ASSUMED = {
     Note.CODE_MISSING: "An item over the limit has no commodity code: the tariff's default rate was assumed.",
     Note.DEFAULT_DUTY_RATE: "The tariff at hand names no rate for a commodity code: its default was assumed.",
     Note.DATE_NOT_DECLARED: "The date that the law names is not told: the day of acceptance was taken for it.",
+    Note.SCHEME_NUMBER_UNCHECKED: "No register of the scheme is loaded: its number was tested by its form alone.",
+    Note.PERSON_NOT_DECLARED: "A limit counts what one person, order or craft brings in and the filing does not name it: "
+    "the consignment was counted alone.",
+    Note.UNIT_ASSUMED: "A rate is per a unit that an item tells in another way: the quantity told was taken for it.",
     Note.UNVERIFIED_VALUE: "Some rates applied are not verified against the text of the law.",
 }
 _REASON = {
@@ -51,6 +61,7 @@ _REASON = {
     Problem.NO_EXCHANGE_RATE: "No exchange rate is loaded for a currency on the day that counts.",
     Problem.AMOUNT_OUT_OF_BOUNDS: "An amount is negative or larger than what can be assessed.",
     Problem.MASS_MISSING: "A charge is by weight and the consignment has no gross mass.",
+    Problem.QUANTITY_MISSING: "A charge is by a unit that an item does not tell the quantity of.",
 }
 
 

@@ -12,6 +12,8 @@ from services.revenue.law.arithmetic import Int64
 class Filings:
     """A batch of consignments; row columns have one element a consignment, item columns one a line of goods."""
 
+    table: Table
+    """The batch as it came; columns that few rules need are read of it when first asked for."""
     rows: int
     destination: Strings
     acceptance: Ints
@@ -47,6 +49,22 @@ class Filings:
         """Number of lines of goods in the batch."""
         return len(self.item_row)
 
+    @property
+    def goods(self) -> Table:
+        """The lines of goods as they came, for columns that few rules need: net mass, quantities, units."""
+        return self.table.child("items")
+
+    @property
+    def dispatch(self) -> Strings:
+        """Country where direct shipment began, of its UN/LOCODE; else the country of dispatch."""
+        place = self.table.strings("direct_shipment_place").translate(lambda place: place[:2])
+        return first_present(place, self.table.strings("dispatch_country"))
+
+    @property
+    def origin(self) -> Strings:
+        """Country of origin of each item."""
+        return self.goods.strings("origin_country")
+
 
 def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
     """Read a table of luxor.consignment.v1.ConsignmentColumns.
@@ -63,6 +81,7 @@ def filings_of(table: Table, acceptance: Ints | None = None) -> Filings:
     number = goods.ints("number")
     place = np.arange(len(item_row), dtype=np.int64) - offsets[item_row] + 1
     return Filings(
+        table=table,
         rows=table.rows,
         destination=first_present(table.strings("destination_country"), table.strings("consignee_address_country")),
         acceptance=acceptance or table.ints("accepted_at"),

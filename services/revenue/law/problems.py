@@ -12,6 +12,8 @@ class Problem(IntEnum):
     NO_EXCHANGE_RATE = 3
     AMOUNT_OUT_OF_BOUNDS = 4
     MASS_MISSING = 5
+    QUANTITY_MISSING = 6
+    """A rate is per a unit that an item does not tell."""
 
 
 class Note(IntFlag):
@@ -31,3 +33,11 @@ class Note(IntFlag):
     DATE_NOT_DECLARED = 1 << 11
     PREFERENCE_NOT_APPLIED = 1 << 12
     BELOW_MINIMUM = 1 << 13
+    SCHEME_NUMBER_UNKNOWN = 1 << 14
+    SCHEME_NUMBER_EXPIRED = 1 << 15
+    SCHEME_NUMBER_UNCHECKED = 1 << 16
+    GIFT_RELIEVED = 1 << 17
+    EXCLUDED_GOODS = 1 << 18
+    SUMMED = 1 << 19
+    PERSON_NOT_DECLARED = 1 << 20
+    UNIT_ASSUMED = 1 << 21

@@ -13,6 +13,7 @@ import numpy as np
 
 from services.revenue.law import rulebook as law
 from services.revenue.law.arithmetic import Flags, Int64
+from services.revenue.law.conditions import ConditionTable, Prefixes
 from services.revenue.law.exchange import Exchange
 from services.revenue.law.reader import ReadRulebook
 from services.revenue.law.tariff import RateTable
@@ -149,6 +150,9 @@ class Program:
     book_of_area: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Place in `books` of each area."""
     places: list["Place"] = field(default_factory=list)
+    conditions: ConditionTable = field(default_factory=ConditionTable)
+    prefixes: list[Prefixes] = field(default_factory=list)
+    """Sets of beginnings of commodity codes, such as those of excluded goods."""
 
     def find(self, area: Int64, day: Int64) -> Int64:
         """Return the regime of each area (-1 = none) on each day, -1 where no law is known."""

@@ -9,6 +9,7 @@ import numpy as np
 from services.revenue.law import rulebook as law
 from services.revenue.law.arithmetic import Flags, Rounding
 from services.revenue.law.checks import holds, in_force
+from services.revenue.law.conditions import ConditionTable
 from services.revenue.law.exchange import Exchange
 from services.revenue.law.program import (
     COLLECTORS,
@@ -38,8 +39,8 @@ from services.revenue.law.tariff import RateTable, Tariff
 class SlotCompiler:
     """Makes rows of slots and outcomes; gathers charges, references and tariff tables as it meets them."""
 
-    def __init__(self, tariffs: dict[str, Tariff], exchange: Exchange) -> None:
-        self.exchange, self.tariffs = exchange, tariffs
+    def __init__(self, tariffs: dict[str, Tariff], exchange: Exchange, conditions: ConditionTable) -> None:
+        self.exchange, self.tariffs, self.conditions = exchange, tariffs, conditions
         self.tables: list[RateTable] = []
         self.references: dict[str, int] = {}
         self.charges: dict[str, int] = {}

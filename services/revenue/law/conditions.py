@@ -1,0 +1,205 @@
+"""Conditions: what must be true of a consignment or an item, compiled once and tested over whole batches.
+
+A program numbers its conditions; a limit, a charge, a rate or a relief holds the number, -1 for none. Each condition is
+tested at most once a batch, prefixes of codes once for each distinct code.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import get_args
+
+import numpy as np
+
+from libs.columns import Ints, Strings
+from luxor.consignment.v1 import consignment_pb2 as pb
+from services.revenue.law.arithmetic import Flags, Int64, every, some
+from services.revenue.law.filings import Filings
+from services.revenue.law.rulebook import Condition, Scheme
+
+NO_CONDITION = -1
+_KNOWN_MAX = 100_000
+_SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+_MODES = {name.removeprefix("TRANSPORT_MODE_").lower(): number for name, number in pb.TransportMode.items()}
+_SERVICES = {name.removeprefix("TRANSPORT_SERVICE_").lower(): number for name, number in pb.TransportService.items()}
+_NATURES = {name.removeprefix("NATURE_").lower(): number for name, number in pb.Nature.items()}
+_PERSONS = {name.removeprefix("PERSON_TYPE_").lower(): number for name, number in pb.PersonType.items()}
+_ITEM_FIELDS = ("origin", "origin_except", "goods", "goods_except", "preference")
+
+
+class Prefixes:
+    """A set of beginnings of codes; what was asked of a code is remembered."""
+
+    __slots__ = ("_heads", "_known", "_widths")
+
+    def __init__(self, heads: Iterable[str]) -> None:
+        """Take the beginnings."""
+        self._heads = frozenset(heads)
+        self._widths = sorted({len(head) for head in self._heads})
+        self._known: dict[str, bool] = {}
+
+    def match(self, code: str) -> bool:
+        """Say whether the code begins with one of them; an absent code does not."""
+        known = self._known.get(code)
+        if known is None:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            known = self._known[code] = any(code[:width] in self._heads for width in self._widths)
+        return known
+
+    def of(self, codes: Strings) -> Flags:
+        """Say it of a column, once for each distinct code."""
+        found: Flags = codes.map(self.match, np.bool_)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    condition: Condition
+    on_rows: bool
+    """Whether it asks anything of the consignment."""
+    on_items: bool
+    """Whether it asks anything of the items."""
+    goods: Prefixes
+    goods_except: Prefixes
+    preference: Prefixes
+
+
+@dataclass(slots=True)
+class ConditionTable:
+    """The conditions of a program, each once, by number."""
+
+    compiled: list[_Compiled] = field(default_factory=list)
+    _numbers: dict[Condition, int] = field(default_factory=dict)
+
+    def number(self, condition: Condition | None) -> int:
+        """Return the number of a condition, new where it was not met before; -1 for none."""
+        if condition is None:
+            return NO_CONDITION
+        number = self._numbers.get(condition)
+        if number is None:
+            number = self._numbers[condition] = len(self.compiled)
+            rows = (condition.dispatch, condition.mode, condition.service, condition.nature, condition.scheme)
+            self.compiled.append(
+                _Compiled(
+                    condition,
+                    any(rows) or bool(condition.consignor),
+                    asks_of_items(condition),
+                    Prefixes(condition.goods),
+                    Prefixes(condition.goods_except),
+                    Prefixes(condition.preference),
+                )
+            )
+        return number
+
+
+def asks_of_items(condition: Condition) -> bool:
+    """Say whether the condition has a part that is asked of each item."""
+    return any(getattr(condition, name) for name in _ITEM_FIELDS)
+
+
+class Conditions:
+    """The conditions of a program over one batch; each is tested when first needed, and once."""
+
+    def __init__(self, table: ConditionTable, filings: Filings, usable: Flags) -> None:
+        """Take the program's table, the batch and which schemes' numbers may be used: `usable` is [row, scheme]."""
+        self._table, self._filings, self._usable = table, filings, usable
+        self._rows: dict[int, Flags] = {}
+        self._items: dict[int, Flags] = {}
+
+    def fits_rows(self, numbers: Int64, rows: Int64 | slice = slice(None)) -> Flags:
+        """Say of each selected row whether what its condition asks of consignments fits; -1 always does.
+
+        `numbers` has one element a selected row. Parts that ask of items are passed over.
+        """
+        return self._fits(numbers, rows, self._of_rows)
+
+    def fits_items(self, numbers: Int64, items: Int64 | slice = slice(None)) -> Flags:
+        """Say of each selected item whether all of its condition fits, its consignment's part too; -1 always does.
+
+        `numbers` has one element a selected item.
+        """
+        return self._fits(numbers, items, self._of_items)
+
+    def _fits(self, numbers: Int64, select: Int64 | slice, test: Callable[[int], Flags]) -> Flags:
+        result: Flags = np.ones(len(numbers), dtype=np.bool_)
+        if not len(numbers):
+            return result
+        first = int(numbers[0])
+        if every(numbers == first):
+            return result if first < 0 else test(first)[select].copy()
+        for number in np.flatnonzero(np.bincount(numbers + 1)).tolist():
+            if number:
+                result &= (numbers != number - 1) | test(number - 1)[select]
+        return result
+
+    def _of_rows(self, number: int) -> Flags:
+        known = self._rows.get(number)
+        if known is None:
+            known = self._rows[number] = self._test_rows(self._table.compiled[number])
+        return known
+
+    def _of_items(self, number: int) -> Flags:
+        known = self._items.get(number)
+        if known is None:
+            compiled = self._table.compiled[number]
+            known = self._test_items(compiled)
+            if compiled.on_rows:
+                known &= self._of_rows(number)[self._filings.item_row]
+            self._items[number] = known
+        return known
+
+    def _test_rows(self, compiled: _Compiled) -> Flags:
+        asked, table = compiled.condition, self._filings.table
+        result: Flags = np.ones(self._filings.rows, dtype=np.bool_)
+        if asked.dispatch:
+            result &= self._filings.dispatch.isin(asked.dispatch)
+        for words, numbers, column in (
+            (asked.mode, _MODES, "transport_mode"),
+            (asked.service, _SERVICES, "transport_service"),
+            (asked.nature, _NATURES, "nature"),
+            ((asked.consignor,) if asked.consignor else (), _PERSONS, "consignor_person_type"),
+        ):
+            if words:
+                result &= _one_of(table.ints(column), [numbers[word] for word in words])
+        if asked.scheme:
+            told = [_SCHEMES.index(scheme) for scheme in asked.scheme if scheme != "none"]
+            result &= _any(self._usable[:, told]) | (~_any(self._usable) if "none" in asked.scheme else False)
+        return result
+
+    def _test_items(self, compiled: _Compiled) -> Flags:
+        asked, filings = compiled.condition, self._filings
+        result: Flags = np.ones(filings.items, dtype=np.bool_)
+        if asked.origin:
+            result &= filings.origin.isin(asked.origin)
+        if asked.origin_except:
+            result &= ~filings.origin.isin(asked.origin_except)
+        if asked.goods:
+            result &= compiled.goods.of(filings.code)
+        if asked.goods_except:
+            result &= ~compiled.goods_except.of(filings.code)
+        if asked.preference:
+            result &= compiled.preference.of(filings.preference)
+        return result
+
+
+def _any(flags: Flags) -> Flags:
+    result: Flags = np.logical_or.reduce(flags, axis=1)
+    return result
+
+
+def _one_of(column: Ints, numbers: list[int]) -> Flags:
+    # Nothing told is 0, which no word stands for.
+    result: Flags = column.values == numbers[0]
+    for number in numbers[1:]:
+        result |= column.values == number
+    return result
+
+
+def excluded_of(sets: list[Prefixes], numbers: Int64, codes: Strings) -> Flags:
+    """Say of each item whether its code is in the set that its number names; in none for -1."""
+    result = np.zeros(len(numbers), dtype=np.bool_)
+    if len(numbers) and some(numbers >= 0):
+        for number in np.flatnonzero(np.bincount(numbers + 1)).tolist():
+            if number:
+                result |= (numbers == number - 1) & sets[number - 1].of(codes)
+    return result

@@ -150,6 +150,19 @@ def create_job_lease(op: Operations) -> None:
     )
 
 
+def create_jobs(op: Operations) -> None:
+    """The table of `libs.jobs.store`: long work that one process does at a time."""
+    op.execute(
+        "create table job (id bigint generated always as identity primary key, kind smallint not null, "
+        "state smallint not null, request bytea not null, progress bytea not null default ''::bytea, "
+        "result bytea not null default ''::bytea, done bigint not null default 0, total bigint not null default 0, "
+        "attempt integer not null default 0, tries smallint not null default 0, told bytea not null default ''::bytea, "
+        "error text not null default '', started_by text not null, started_at timestamptz not null default "
+        "clock_timestamp(), ended_at timestamptz)"
+    )
+    op.execute("create index job_open on job (id) where state in (1, 2)")
+
+
 async def today(tx: Transaction) -> int:
     """Today by the database's clock: days since 1970-01-01 UTC."""
     return int(await tx.raw.fetchval(f"select {TODAY}"))

@@ -16,6 +16,9 @@ from libs.feed.retention import Maintenance
 from libs.feed.service import FeedServicer
 from libs.feed.signals import backlog, letters_waiting
 from libs.feed.watch import horizon
+from libs.jobs.holder import Holder
+from libs.jobs.room import BYTES_MAX, BYTES_MIN, job_bytes_for
+from libs.jobs.store import Jobs, purge_jobs
 from libs.server.config import ConfigError, Settings, setting
 from libs.server.config_checks import wrong_file, wrong_place
 from libs.server.health import answers
@@ -39,8 +42,7 @@ from services.risk.consumer import Intake
 from services.risk.goods.control_files import ControlFileError
 from services.risk.goods.controls import load_controls
 from services.risk.history.room import PLACES_MAX, PLACES_MIN, bounds_for, places_for
-from services.risk.jobs.holder import Holder
-from services.risk.jobs.room import BYTES_MAX, BYTES_MIN, job_bytes_for
+from services.risk.jobs.kinds import WORK
 from services.risk.learning.in_force import ModelsInForce
 from services.risk.memory import Memory
 from services.risk.model_service import ModelService
@@ -57,7 +59,6 @@ from services.risk.service import RiskService
 from services.risk.store.drawn import purge_drawn
 from services.risk.store.hits import HitSnapshot, HitStore, purge_hits
 from services.risk.store.inputs import Inputs
-from services.risk.store.jobs import Jobs, purge_jobs
 from services.risk.store.log import ASSESSMENT_DAYS, LOG_DAYS, Store
 from services.risk.store.models import ModelStore, purge_models
 from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore, purge_outcomes
@@ -306,7 +307,7 @@ def assemble(start: Start) -> Sequence[Background]:
         memory.run,
         rule_sets.run,
         models.run,
-        Holder(start.database, start.replica, start.environ, memory_bytes_max=config.job_memory_bytes_max).run,
+        Holder(start.database, start.replica, start.environ, WORK, memory_bytes_max=config.job_memory_bytes_max).run,
         partial(lists.watch, seconds=config.lists_check_seconds),
         rescreening.run,
         outcomes.run,

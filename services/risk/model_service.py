@@ -9,12 +9,14 @@ from typing import Any, Final
 
 import grpc.aio
 
+from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.store.database import Transaction
 from libs.telemetry import get_logger
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
+from services.risk.jobs.kinds import JobKind
 from services.risk.learning.comparison import Compared
 from services.risk.learning.in_force import ModelsInForce
 from services.risk.learning.model_file import ModelFileRefused, read_model
@@ -23,7 +25,6 @@ from services.risk.learning.summary import read_summary, summary_of, write_summa
 from services.risk.learning.traffic import GIVEN
 from services.risk.requests import Answer, once, page_size_of, place_of, recalled, token_of
 from services.risk.store.inspected import InspectedStore
-from services.risk.store.jobs import Job, JobKind, Jobs, JobState, TooManyJobs
 from services.risk.store.models import (
     CONTENT_BYTES_MAX,
     KEPT_MAX,

@@ -22,6 +22,8 @@ sys.path.insert(0, str(ROOT))
 from risk_rules import batches, two_hundred  # noqa: E402
 
 from libs.columns import Table  # noqa: E402
+from libs.jobs.running import Running  # noqa: E402
+from libs.jobs.store import Jobs  # noqa: E402
 from libs.store.database import Database  # noqa: E402
 from libs.store.embedded import EmbeddedPostgres  # noqa: E402
 from libs.store.migrate import migrate  # noqa: E402
@@ -34,12 +36,11 @@ from services.risk.assessing import InForce, assess_batch  # noqa: E402
 from services.risk.backtest.rules import RuleTrial  # noqa: E402
 from services.risk.goods.controls import load_controls  # noqa: E402
 from services.risk.jobs.backtest import read_period  # noqa: E402
-from services.risk.jobs.running import Running  # noqa: E402
+from services.risk.jobs.kinds import JobKind  # noqa: E402
 from services.risk.memory import Memory  # noqa: E402
 from services.risk.outcomes import Outcome  # noqa: E402
 from services.risk.rules import RuleSet, load_rule_set  # noqa: E402
 from services.risk.screening.in_force import Lists  # noqa: E402
-from services.risk.store.jobs import JobKind, Jobs  # noqa: E402
 from services.risk.store.log import Store  # noqa: E402
 from services.risk.store.outcomes import OutcomeStore  # noqa: E402
 

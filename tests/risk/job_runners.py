@@ -9,7 +9,7 @@ import signal
 
 import numpy as np
 
-from services.risk.jobs.running import Finished, JobRefused, Running
+from libs.jobs.running import Finished, JobRefused, Running
 
 STEPS = 5
 

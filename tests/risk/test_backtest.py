@@ -15,6 +15,9 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Ints, Table
+from libs.jobs.holder import Holder
+from libs.jobs.running import JobRefused, Running
+from libs.jobs.store import Job, Jobs, JobState
 from libs.store.database import Database
 from libs.store.migrate import migrate
 from luxor.risk.v1 import backtests_pb2 as pb
@@ -31,14 +34,12 @@ from services.risk.conditions.frames import Batch
 from services.risk.derived import Facts
 from services.risk.history.packing import PackingError
 from services.risk.jobs import backtest
-from services.risk.jobs.holder import Holder
-from services.risk.jobs.running import JobRefused, Running
+from services.risk.jobs.kinds import WORK, JobKind
 from services.risk.learning.model_file import read_model
 from services.risk.learning.opinion import Models, opinion_of
 from services.risk.rules import RuleSet
 from services.risk.scoring import assess
 from services.risk.store.inputs import BatchPlace, Inputs
-from services.risk.store.jobs import Job, JobKind, Jobs, JobState
 from services.risk.store.models import ModelStore
 from tests.risk import rule_files
 from tests.risk.aged import age_log
@@ -233,9 +234,9 @@ async def holding(risk: Risk, runner: str) -> AsyncIterator[None]:
         risk.database,
         "one",
         {},
+        replace(WORK, runners={JobKind.BACKTEST: f"tests.risk.job_runners:{runner}"}),
         memory_bytes_max=2 << 30,
         look_seconds=0.02,
-        runners={JobKind.BACKTEST: f"tests.risk.job_runners:{runner}"},
     )
     task = asyncio.create_task(holder.run(stop))
     try:

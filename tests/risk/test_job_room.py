@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from libs.jobs.room import BYTES_MAX, BYTES_MIN, SHARE, job_bytes_for
 from services.risk.history import room
-from services.risk.jobs.room import BYTES_MAX, BYTES_MIN, SHARE, job_bytes_for
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,14 +6,16 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 
+from libs.jobs.holder import Holder
+from libs.jobs.store import OPEN_MAX, TRIES_MAX, Job, JobLost, Jobs, JobState, TooManyJobs
 from libs.store.database import Database
 from libs.store.migrate import migrate
-from services.risk.jobs.holder import Holder
-from services.risk.store.jobs import OPEN_MAX, TRIES_MAX, Job, JobKind, JobLost, Jobs, JobState, TooManyJobs
+from services.risk.jobs.kinds import WORK, JobKind
 
 MEMORY = 2 << 30
 
@@ -28,10 +30,8 @@ async def jobs(database: Database) -> AsyncIterator[Jobs]:
 async def holding(jobs: Jobs, runner: str, replica: str = "one") -> AsyncIterator[asyncio.Event]:
     """Run a replica's background work with one of the tests' runners."""
     stop = asyncio.Event()
-    runners = {JobKind.BACKTEST: f"tests.risk.job_runners:{runner}"}
-    holder = Holder(
-        jobs.database, replica, {"LUXOR_MARK": "m"}, memory_bytes_max=MEMORY, look_seconds=0.02, runners=runners
-    )
+    work = replace(WORK, runners={JobKind.BACKTEST: f"tests.risk.job_runners:{runner}"})
+    holder = Holder(jobs.database, replica, {"LUXOR_MARK": "m"}, work, memory_bytes_max=MEMORY, look_seconds=0.02)
     task = asyncio.create_task(holder.run(stop))
     try:
         yield stop
@@ -190,4 +190,4 @@ async def test_too_many_open_jobs_are_refused(jobs: Jobs) -> None:
     with pytest.raises(TooManyJobs):
         await start(jobs)
     async with jobs.database.connection() as reader:
-        assert await jobs.open(reader) == {JobKind.BACKTEST: OPEN_MAX, JobKind.TRAINING: 0}
+        assert await jobs.open(reader) == {JobKind.BACKTEST: OPEN_MAX}

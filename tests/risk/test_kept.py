@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from libs.jobs.running import JobRefused, Running
+from libs.jobs.store import Jobs
 from libs.store.database import Database
 from libs.store.migrate import migrate
 from luxor.risk.v1.models_pb2 import TrainModelRequest
 from services.risk.jobs import training
-from services.risk.jobs.running import JobRefused, Running
-from services.risk.store.jobs import JobKind, Jobs
+from services.risk.jobs.kinds import JobKind
 from services.risk.store.log import ASSESSMENT_DAYS
 from services.risk.store.models import (
     KEPT_MAX,

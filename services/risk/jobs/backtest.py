@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
+from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Database
 from libs.telemetry import get_logger
 from luxor.risk.v1.backtests_pb2 import BacktestPlan
@@ -25,7 +26,6 @@ from services.risk.backtest.state import State
 from services.risk.backtest.then import then_of
 from services.risk.history.columns import DESCRIBED
 from services.risk.inputs import InputError, Opened, open_batch, read_answers
-from services.risk.jobs.running import Finished, JobRefused, Running
 from services.risk.learning.model_file import ModelFileRefused, read_model
 from services.risk.learning.traffic import GIVEN
 from services.risk.rule_set_service import files_of

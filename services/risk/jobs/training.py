@@ -9,12 +9,12 @@ from typing import Final
 
 import numpy as np
 
+from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Transaction
 from luxor.risk.v1.models_pb2 import TrainModelRequest
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.__main__ import RiskConfig
 from services.risk.inputs import Input
-from services.risk.jobs.running import Finished, JobRefused, Running
 from services.risk.learning.candidate import Plan, candidate
 from services.risk.learning.inspected import Found, Part, is_violation, part_of, stored_items
 from services.risk.learning.model_file import Window, read_model, write_model

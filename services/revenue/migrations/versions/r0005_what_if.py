@@ -1,5 +1,9 @@
 """Jobs: what-if runs."""
 
+from alembic import op
+
+from libs.store import schema
+
 revision = "0005"
 down_revision = "0004"
 works_from = "0001"
@@ -7,3 +11,4 @@ works_from = "0001"
 
 def upgrade() -> None:
     """Create it all; the release before goes on beside it."""
+    schema.create_jobs(op)

@@ -93,15 +93,7 @@ def upgrade() -> None:
     op.execute(
         "create index outcome_assessed on outcome (assessed_day, assessed_batch) where assessed_batch is not null"
     )
-    op.execute(
-        "create table job (id bigint generated always as identity primary key, kind smallint not null, "
-        "state smallint not null, request bytea not null, progress bytea not null default ''::bytea, "
-        "result bytea not null default ''::bytea, done bigint not null default 0, total bigint not null default 0, "
-        "attempt integer not null default 0, tries smallint not null default 0, told bytea not null default ''::bytea, "
-        "error text not null default '', started_by text not null, started_at timestamptz not null default clock_timestamp(), "
-        "ended_at timestamptz)"
-    )
-    op.execute("create index job_open on job (id) where state in (1, 2)")
+    schema.create_jobs(op)
     op.execute(
         "create table draw_seed (period integer primary key, seed bytea not null, "
         "made_at timestamptz not null default clock_timestamp())"

@@ -8,34 +8,56 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 import msgspec
+from prometheus_client import Counter, Gauge
 
+from libs.jobs.__main__ import THREADS, Order
+from libs.jobs.room import memory_setting
+from libs.jobs.store import Job, JobLost, Jobs, JobState
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.leases import hold_lease, release_lease, try_lease
-from libs.telemetry import counter, gauge, get_logger
-from services.risk.jobs.__main__ import THREADS, Order
-from services.risk.jobs.running import RUNNERS
-from services.risk.store.jobs import Job, JobKind, JobLost, Jobs, JobState
+from libs.telemetry import get_logger
 
-LEASE: Final = "risk jobs"
 LEASE_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 1.0
 """How often a replica looks for jobs, and the holder whether the job that it runs was cancelled."""
 OUTCOMES: Final = ("done", "failed", "cancelled", "again")
 
-_open = gauge("luxor_risk_jobs_open", "Backtests and trainings that wait or run, by kind", ("kind",))
-_ended = counter(
-    "luxor_risk_job_attempts_total",
-    "Attempts of backtests and trainings by how they ended; again: it failed or its process died, and is tried once more",
-    ("kind", "outcome"),
-)
-for _kind in JobKind:
-    for _outcome in OUTCOMES:
-        _ended.labels(_kind.name.lower(), _outcome)
 _log = get_logger()
+
+
+@dataclass(frozen=True)
+class JobWork:
+    """What jobs a service has, and how it counts them."""
+
+    service: str
+    """The service's name: of its lease, its log and its settings."""
+    runners: Mapping[IntEnum, str]
+    """The runner of each of its kinds, as module:function."""
+    open: Gauge
+    """Jobs that wait or run; the label is the kind."""
+    ended: Counter
+    """Attempts that ended; the labels are the kind and one of OUTCOMES."""
+
+    def __post_init__(self) -> None:
+        """Let each series be there from the start."""
+        for kind in self.runners:
+            for outcome in OUTCOMES:
+                self.ended.labels(_label(kind), outcome)
+
+    @property
+    def lease(self) -> str:
+        """The lease that one replica of the service holds."""
+        return f"{self.service} jobs"
+
+    def name(self, job: Job) -> str:
+        """A job's kind by name; its number where this release knows it not."""
+        return next((_label(kind) for kind in self.runners if kind == job.kind), str(job.kind))
 
 
 class Holder:
@@ -46,19 +68,19 @@ class Holder:
         database: Database,
         replica: str,
         environ: Mapping[str, str],
+        work: JobWork,
         *,
         memory_bytes_max: int,
         look_seconds: float = LOOK_SECONDS,
-        runners: Mapping[JobKind, str] = RUNNERS,
     ) -> None:
-        """Run them with the service's own settings, each within `memory_bytes_max`."""
+        """Run a service's jobs with its own settings, each within `memory_bytes_max`."""
         self._database = database
         self._jobs = Jobs(database)
         self._replica = replica
         self._environ = environ
         self._memory_bytes_max = memory_bytes_max
         self._look_seconds = look_seconds
-        self._runners = runners
+        self._work = work
         self._token: int | None = None
         self._renewed_at = 0.0
 
@@ -78,13 +100,13 @@ class Holder:
         """Run a job where one is open and this replica holds the lease; tell whether there was one."""
         async with self._database.connection() as reader:
             counts = await self._jobs.open(reader)
-        for kind, count in counts.items():
-            _open.labels(kind.name.lower()).set(count)
-        if not any(counts.values()) or not await self._renew():
+        for kind in self._work.runners:
+            self._work.open.labels(_label(kind)).set(counts[kind])
+        if not counts.total() or not await self._renew():
             return False
         assert self._token is not None
         async with self._database.transaction() as tx:
-            await hold_lease(tx, LEASE, self._token)
+            await hold_lease(tx, self._work.lease, self._token)
             job = await self._jobs.take(tx)
         if job is None:
             return False
@@ -95,9 +117,14 @@ class Holder:
         return True
 
     async def _have_run(self, job: Job, stop: asyncio.Event) -> None:
-        _log.info("JOB_STARTED", job=job.id, kind=job.kind.name, attempt=job.attempt, done=job.done, total=job.total)
+        _log.info(
+            "JOB_STARTED", job=job.id, kind=self._work.name(job), attempt=job.attempt, done=job.done, total=job.total
+        )
         try:
             process = await self._spawn(job)
+        except _KindUnknown as error:
+            await self._failed(job, str(error))
+            return
         except OSError as error:
             await self._failed(job, f"its process could not be started: {error.strerror}")
             return
@@ -113,7 +140,7 @@ class Holder:
             state = await self._jobs.state(reader, job)
         if state is JobState.RUNNING:
             # It ended without a word: killed from outside, or by the kernel for want of memory.
-            await self._failed(job, _ended_by(code))
+            await self._failed(job, _ended_by(code, memory_setting(self._work.service)))
         else:
             self._tell(job, state)
 
@@ -128,11 +155,14 @@ class Holder:
 
     async def _spawn(self, job: Job) -> Process:
         environ = dict.fromkeys(THREADS, "1") | dict(self._environ)
-        order = Order(self._database.url, self._runners[job.kind], self._memory_bytes_max)
+        runner = next((runner for kind, runner in self._work.runners.items() if kind == job.kind), None)
+        if runner is None:
+            raise _KindUnknown(f"this release of {self._work.service} has no runner for jobs of kind {job.kind}")
+        order = Order(self._database.url, self._work.service, runner, self._memory_bytes_max)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "services.risk.jobs",
+            "libs.jobs",
             str(job.id),
             str(job.attempt),
             stdin=PIPE,
@@ -178,7 +208,7 @@ class Holder:
         if self._token is not None and now - self._renewed_at < LEASE_SECONDS / 3:
             return True
         async with self._database.transaction() as tx:
-            token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
+            token = await try_lease(tx, self._work.lease, self._replica, LEASE_SECONDS)
         kept = token is not None and self._token in (None, token)
         self._token, self._renewed_at = token, now
         return kept
@@ -189,7 +219,7 @@ class Holder:
             return
         try:
             async with self._database.transaction() as tx:
-                await release_lease(tx, LEASE, token)
+                await release_lease(tx, self._work.lease, token)
         except StoreError as error:
             _log.warning("JOBS_POSTPONED", why=str(error))
 
@@ -206,16 +236,24 @@ class Holder:
         outcome = {JobState.DONE: "done", JobState.FAILED: "failed", JobState.CANCELLED: "cancelled"}.get(
             state, "again"
         )
-        _ended.labels(job.kind.name.lower(), outcome).inc()
-        _log.info("JOB_ENDED", job=job.id, kind=job.kind.name, attempt=job.attempt, outcome=outcome)
+        self._work.ended.labels(self._work.name(job), outcome).inc()
+        _log.info("JOB_ENDED", job=job.id, kind=self._work.name(job), attempt=job.attempt, outcome=outcome)
 
 
-def _ended_by(code: int) -> str:
+class _KindUnknown(Exception):  # tells what is so
+    """A job of a kind that a newer release added."""
+
+
+def _label(kind: IntEnum) -> str:
+    return kind.name.lower()
+
+
+def _ended_by(code: int, setting: str) -> str:
     if code >= 0:
         return f"its process ended with {code}"
     return (
         f"its process ended by signal {-code}, as a machine short of memory would end it; give the machine more, lower "
-        "LUXOR_RISK_JOB_MEMORY_BYTES_MAX to what it has, or take fewer days"
+        f"{setting} to what it has, or take fewer days"
     )
 
 

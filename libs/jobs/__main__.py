@@ -1,8 +1,8 @@
-"""The process that a job runs in: python -m services.risk.jobs ID ATTEMPT.
+"""The process that a job runs in: python -m libs.jobs ID ATTEMPT.
 
 The replica that holds the lease starts it and writes on its standard input one line of JSON: the store's URL, which may
-hold a password and so is in no argument and no environment, the runner and the bound of memory. The input stays open:
-when it ends, the replica is gone, and so is this process.
+hold a password and so is in no argument and no environment, the service, the runner and the bound of memory. The input
+stays open: when it ends, the replica is gone, and so is this process.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import Final
 import msgspec
 
 from libs import telemetry
+from libs.jobs.room import memory_setting
+from libs.jobs.running import Finished, JobRefused, Running, runner_of
+from libs.jobs.store import Job, JobLost, Jobs, JobState
 from libs.store.database import Database
 from libs.store.errors import StoreError
-from services.risk.jobs.running import Finished, JobRefused, Running, runner_of
-from services.risk.store.jobs import Job, JobLost, Jobs, JobState
 
 NICE: Final = 10
 THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -36,6 +37,7 @@ class Order(msgspec.Struct, frozen=True):
     """What the replica writes."""
 
     url: str
+    service: str
     runner: str
     memory_bytes_max: int
 
@@ -50,7 +52,7 @@ def main(number: int, attempt: int, environ: Mapping[str, str]) -> int:
     bound_memory(order.memory_bytes_max)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the whole group; the replica decides
     threading.Thread(target=_end_with_input, daemon=True).start()
-    telemetry.setup("risk", environ)
+    telemetry.setup(order.service, environ)
     return asyncio.run(_run(order, number, attempt, environ))
 
 
@@ -68,7 +70,7 @@ def _end_with_input() -> None:
 
 
 async def _run(order: Order, number: int, attempt: int, environ: Mapping[str, str]) -> int:
-    database = Database(order.url, name="risk", pool_size=2)
+    database = Database(order.url, name=order.service, pool_size=2)
     await database.open(wait_seconds=WAIT_SECONDS)
     try:
         jobs = Jobs(database)
@@ -91,11 +93,11 @@ async def _attempt(order: Order, jobs: Jobs, job: Job, environ: Mapping[str, str
     except MemoryError:
         had = order.memory_bytes_max >> 20
         return await _failed(
-            jobs, job, f"it needs more than the {had} MiB that a job may have; raise LUXOR_RISK_JOB_MEMORY_BYTES_MAX"
+            jobs, job, f"it needs more than the {had} MiB that a job may have; raise {memory_setting(order.service)}"
         )
     except Exception as error:
         _log.error("JOB_ATTEMPT_FAILED", error, job=job.id, attempt=job.attempt)
-        return await _failed(jobs, job, _told(error))
+        return await _failed(jobs, job, _told(error, order.service))
     return ENDED
 
 
@@ -115,11 +117,11 @@ async def _failed(jobs: Jobs, job: Job, why: str, *, for_good: bool = False) -> 
     return ENDED
 
 
-def _told(error: Exception) -> str:
+def _told(error: Exception, service: str) -> str:
     """An error for whoever asked: of the store's own errors the text, of others the type, since a text may hold data."""
     if isinstance(error, StoreError):
         return str(error)
-    return f"{type(error).__name__}; risk's log has the details under JOB_ATTEMPT_FAILED"
+    return f"{type(error).__name__}; {service}'s log has the details under JOB_ATTEMPT_FAILED"
 
 
 if __name__ == "__main__":

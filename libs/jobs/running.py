@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from libs.jobs.store import Job, Jobs
 from libs.store.database import Database, Transaction
-from services.risk.store.jobs import Job, JobKind, Jobs
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,6 @@ class Running:
 
 
 Runner = Callable[[Running], Awaitable[Finished]]
-
-RUNNERS: Final[Mapping[JobKind, str]] = {
-    JobKind.BACKTEST: "services.risk.jobs.backtest:run",
-    JobKind.TRAINING: "services.risk.jobs.training:run",
-}
-"""The runner of each kind, as module:function."""
 
 
 def runner_of(name: str) -> Runner:

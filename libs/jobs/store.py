@@ -7,6 +7,7 @@ moves on is never given up, and work that ends each time before its first step i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -30,13 +31,6 @@ _COLUMNS: Final = (
 )
 
 
-class JobKind(IntEnum):
-    """What a job does. The numbers are stored."""
-
-    BACKTEST = 1
-    TRAINING = 2
-
-
 class JobState(IntEnum):
     """Where a job stands. The numbers are stored."""
 
@@ -55,7 +49,8 @@ class Job:
     """A job. Times are microseconds since 1970-01-01 UTC."""
 
     id: int
-    kind: JobKind
+    kind: int
+    """Which of the service's kinds; each service numbers its own."""
     state: JobState
     told: bytes
     """What lists tell of it; short."""
@@ -85,23 +80,23 @@ class Jobs:
     """The table `job`."""
 
     def __init__(self, database: Database) -> None:
-        """Use risk's own database."""
+        """Use the service's own database."""
         self.database = database
 
     async def add(
-        self, tx: Transaction, kind: JobKind, request: bytes, started_by: str, *, told: bytes = b"", total: int = 0
+        self, tx: Transaction, kind: int, request: bytes, started_by: str, *, told: bytes = b"", total: int = 0
     ) -> int:
         """Have something done; gives its id. `told` is what lists tell of it. Raises TooManyJobs."""
         # One counts at a time, or two callers would both find room for the last one.
-        await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor risk job'))")
+        await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor job'))")
         count = await tx.raw.fetchval(
-            "select count(*) from job where kind = $1 and state = any($2::smallint[])", int(kind), _numbers(OPEN)
+            "select count(*) from job where kind = $1 and state = any($2::smallint[])", kind, _numbers(OPEN)
         )
         if count >= OPEN_MAX:
             raise TooManyJobs(f"{count} jobs of this kind are open")
         number: int = await tx.raw.fetchval(
             "insert into job (kind, state, request, started_by, told, total) values ($1, $2, $3, $4, $5, $6) returning id",
-            int(kind),
+            kind,
             int(JobState.WAITING),
             request,
             started_by,
@@ -110,40 +105,40 @@ class Jobs:
         )
         return number
 
-    async def get(self, number: int, kind: JobKind | None = None) -> Job | None:
+    async def get(self, number: int, kind: int | None = None) -> Job | None:
         """A job by its id, of a kind where one is given; None where there is none."""
         async with self.database.connection() as reader:
             return await self.read(reader, number, kind)
 
-    async def read(self, tx: Transaction, number: int, kind: JobKind | None = None) -> Job | None:
+    async def read(self, tx: Transaction, number: int, kind: int | None = None) -> Job | None:
         """The same on a connection or in a transaction that is there."""
         row = await tx.raw.fetchrow(
             f"select {_COLUMNS} from job where id = $1 and ($2::smallint is null or kind = $2)",  # noqa: S608  # names of our own
             number,
-            None if kind is None else int(kind),
+            kind,
         )
         return None if row is None else _job(row)
 
-    async def listed(self, kind: JobKind, *, before: int | None = None, rows_max: int = LISTED_MAX) -> list[Job]:
+    async def listed(self, kind: int, *, before: int | None = None, rows_max: int = LISTED_MAX) -> list[Job]:
         """Jobs of a kind, the newest first, without request, progress and result; those before an id where given."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(
                 f"select {_COLUMNS.replace('request, progress, result', _NOTHING)} from job "  # noqa: S608  # names of our own
                 "where kind = $1 and ($2::bigint is null or id < $2) order by id desc limit $3",
-                int(kind),
+                kind,
                 before,
                 rows_max,
             )
         return [_job(row) for row in rows]
 
-    async def cancel(self, tx: Transaction, number: int, kind: JobKind) -> JobState | None:
+    async def cancel(self, tx: Transaction, number: int, kind: int) -> JobState | None:
         """End a job that is open; gives its state now, None where there is no such job."""
         row = await tx.raw.fetchrow(
             "update job set state = case when state = any($3::smallint[]) then $4::smallint else state end, "
             "ended_at = case when state = any($3::smallint[]) then clock_timestamp() else ended_at end "
             "where id = $1 and kind = $2 returning state",
             number,
-            int(kind),
+            kind,
             _numbers(OPEN),
             int(JobState.CANCELLED),
         )
@@ -223,11 +218,10 @@ class Jobs:
         found = await tx.raw.fetchval("select state from job where id = $1 and attempt = $2", job.id, job.attempt)
         return None if found is None else JobState(found)
 
-    async def open(self, tx: Transaction) -> dict[JobKind, int]:
-        """How many jobs are open, by kind."""
+    async def open(self, tx: Transaction) -> Counter[int]:
+        """How many jobs are open, by kind; 0 of a kind that has none."""
         rows = await tx.raw.fetch("select kind, count(*) as count from job where state in (1, 2) group by kind")
-        told = {row["kind"]: row["count"] for row in rows}
-        return {kind: told.get(int(kind), 0) for kind in JobKind}
+        return Counter({row["kind"]: row["count"] for row in rows})
 
 
 async def purge_jobs(database: Database) -> None:
@@ -254,7 +248,7 @@ async def _changed(tx: Transaction, job: Job, changes: str, values: Sequence[Any
 
 def _job(row: Any) -> Job:
     told = dict(row)
-    return Job(**{**told, "kind": JobKind(told["kind"]), "state": JobState(told["state"])})
+    return Job(**{**told, "state": JobState(told["state"])})
 
 
 def _numbers(states: Sequence[JobState]) -> list[int]:

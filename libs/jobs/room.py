@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-#: Share of the memory that the replica's process may use. History has two fifths of it (services.risk.history.room).
+#: Share of the memory that the replica's process may use.
 SHARE: Final = 0.3
 #: With its modules alone the process of a job holds some 170 MiB.
 BYTES_MIN: Final = 256 << 20
 BYTES_MAX: Final = 1 << 40
+
+
+def memory_setting(service: str) -> str:
+    """The variable that sets what a service's job may have.
+
+    >>> memory_setting("risk")
+    'LUXOR_RISK_JOB_MEMORY_BYTES_MAX'
+    """
+    return f"LUXOR_{service.upper()}_JOB_MEMORY_BYTES_MAX"
 
 
 def job_bytes_for(memory_bytes: int) -> int:

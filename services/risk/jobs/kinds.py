@@ -1,0 +1,31 @@
+"""The kinds of jobs that risk has: to add one, number it here and name its runner."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from libs.jobs.holder import JobWork
+from libs.telemetry import counter, gauge
+
+
+class JobKind(IntEnum):
+    """What a job does. The numbers are stored."""
+
+    BACKTEST = 1
+    TRAINING = 2
+
+
+WORK: Final = JobWork(
+    service="risk",
+    runners={
+        JobKind.BACKTEST: "services.risk.jobs.backtest:run",
+        JobKind.TRAINING: "services.risk.jobs.training:run",
+    },
+    open=gauge("luxor_risk_jobs_open", "Backtests and trainings that wait or run, by kind", ("kind",)),
+    ended=counter(
+        "luxor_risk_job_attempts_total",
+        "Attempts of backtests and trainings by how they ended; again: it failed or its process died, and is tried once more",
+        ("kind", "outcome"),
+    ),
+)

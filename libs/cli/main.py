@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "quote": ("quote", "Tell what goods would cost landed."),
     "goods": ("goods", "Tell whether goods may be sent, and with what papers."),
     "risk": ("risk", "What analysts do: rule sets, models, backtests, seeds of draws."),
+    "revenue": ("revenue", "What treasuries do: rulebooks, scheme numbers, ledger, what-if."),
     "hold": ("officer", "Hold goods, as an officer."),
     "release": ("officer", "Lift holds, as an officer."),
     "inspect": ("officer", "Record what an inspection found, as an officer."),

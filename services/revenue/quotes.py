@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.law.assess import Assessment
+from services.revenue.law.counting import counts_of
 from services.revenue.law.explanation import explain
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, Program
@@ -32,6 +33,7 @@ def rulebooks_of(program: Program) -> list[pb.Rulebook]:
     told = []
     for read in sorted(program.books, key=lambda read: read.rulebook.jurisdiction):
         book = read.rulebook
+        counts = counts_of(program, book)
         message = pb.Rulebook(
             jurisdiction=book.jurisdiction,
             name=book.name,
@@ -41,6 +43,10 @@ def rulebooks_of(program: Program) -> list[pb.Rulebook]:
             currency=book.currency,
             references=[_reference(f"{book.jurisdiction}:{key}", each) for key, each in book.references.items()],
             charges=[charge.name for charge in book.charges],
+            values=counts.values,
+            unverified_values=counts.unverified_values,
+            tariff_lines=counts.tariff_lines,
+            unverified_tariff_lines=counts.unverified_tariff_lines,
         )
         # `from` is a word of Python's own, so the field is set by its name.
         setattr(message, "from", book.period.start.isoformat())

@@ -1,0 +1,26 @@
+"""`luxor revenue`: what treasuries and those who look after law do. Each command is in a module of its own, imported when it is called."""
+
+from typing import Final
+
+import click
+
+from libs.cli.lazy import LazyGroup
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "rulebooks": ("revenue_rulebooks", "Tell which law is loaded, and how much of it nobody has verified."),
+}
+"""Commands in the order of the help: module under libs.cli.commands and short help."""
+
+
+class RevenueCommands(LazyGroup):
+    """The commands of revenue."""
+
+    modules = COMMANDS
+
+
+@click.command(cls=RevenueCommands)
+def revenue() -> None:
+    """What treasuries and those who look after law do: see which law is loaded, keep scheme numbers, look into the ledger, try reforms.
+
+    Every command takes --json, for machines.
+    """

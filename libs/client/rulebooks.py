@@ -1,0 +1,31 @@
+"""The law that is loaded, in plain values."""
+
+from typing import Any, Final
+
+from libs.client.client import Client
+from luxor.revenue.v1.revenue_pb2 import Rulebook
+
+NUMBERS: Final = ("values", "unverified_values", "tariff_lines", "unverified_tariff_lines")
+
+
+async def rulebooks(client: Client, jurisdiction: str = "") -> dict[str, Any]:
+    """Return the rulebooks, of all jurisdictions or of one, and the totals of their numbers."""
+    found = [
+        _plain(book)
+        for book in (await client.rulebooks()).rulebooks
+        if jurisdiction.upper() in ("", book.jurisdiction.upper())
+    ]
+    return {"rulebooks": found, "totals": {name: sum(book[name] for book in found) for name in NUMBERS}}
+
+
+def _plain(book: Rulebook) -> dict[str, Any]:
+    """Numbers and empty texts are told too, so that whoever reads it need not know what is left out."""
+    names = ("jurisdiction", "name", "version", "from", "to", "currency")
+    told: dict[str, Any] = {name: getattr(book, name) for name in names}
+    told |= {"areas": list(book.areas), "charges": list(book.charges)}
+    told |= {name: getattr(book, name) for name in NUMBERS}
+    told["references"] = [
+        {name: getattr(each, name) for name in ("id", "law", "article", "address", "verified", "note")}
+        for each in book.references
+    ]
+    return told

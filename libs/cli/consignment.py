@@ -168,10 +168,10 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     if each.get("charges"):
         shown = table("charge", "item", "how", "amount", "collected by", right=(1, 3))
         for charge in each["charges"]:
-            law = f"[dim]{safe(charge.get('legal_reference', ''))}[/]"
+            law = f"[dim]{safe(charge.get('reference', ''))}[/]"
             shown.add_row(
                 words(short(charge.get("kind", ""), "CHARGE_KIND_")), str(charge.get("item_number", "all")),
-                f"{safe(charge.get('explanation', ''))} {law}", money(charge.get("amount_minor"), currency),
+                f"{safe(charge.get('sentence', ''))} {law}", money(charge.get("amount"), currency),
                 words(short(charge.get("collector", ""), "COLLECTOR_")),
             )  # fmt: skip
         parts += [Text("What it owes", style="bold"), shown]

@@ -75,10 +75,14 @@ class Table:
         return table
 
     @property
+    def names(self) -> list[str]:
+        """Give the names of the columns that may hold a value; it reads none of them."""
+        return [name for name in self.schema.columns if name in self._columns or self._has(name)]
+
+    @property
     def columns(self) -> dict[str, Column]:
         """Give every column that may hold a value, by name."""
-        names = [name for name in self.schema.columns if name in self._columns or self._has(name)]
-        return {name: self.column(name) for name in names}
+        return {name: self.column(name) for name in self.names}
 
     def _has(self, name: str) -> bool:
         return self._source is not None and bool(self._source.HasField(name))

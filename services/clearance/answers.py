@@ -66,6 +66,7 @@ def public(table: Table) -> Table:
         "audit": Bools.of(audit.values & (lane.values == Lane.BLUE), audit.valid),
         "decided_by": table.strings("decided_by").translate(_decider),
         "items": _plain_items(table),
+        "charges": _plain_charges(table),
     }
     if listed.any():
         alone = listed & ~table.bools("officer_hold").values
@@ -85,6 +86,14 @@ def _plain_items(table: Table) -> Ragged:
     items, goods = table.ragged("items"), table.child("items")
     absent = Ints.absent(goods.rows)
     return Ragged(items.offsets, goods.with_columns({"inspection_result": absent, "violation": absent}))
+
+
+def _plain_charges(table: Table) -> Ragged:
+    """Leave out who owes by number: whoever read a vendor's scheme number could file under it."""
+    charges, lines = table.ragged("charges"), table.child("charges")
+    if "account" not in lines.names:
+        return charges
+    return Ragged(charges.offsets, lines.with_columns({"account": Strings.absent(lines.rows)}))
 
 
 def _open_findings(table: Table) -> Ragged:
@@ -117,13 +126,13 @@ def statuses(table: Table, *, insight: bool) -> list[pb.ConsignmentStatus]:
     messages = Table(_STATUS, table.rows, table.columns).to_messages(pb.ConsignmentStatus)
     for message in messages:
         for charge in message.charges:
-            charge.explanation = sentence(
-                charge.explanation,
+            charge.sentence = sentence(
+                charge.sentence,
                 message.revenue_currency,
-                charge.base_minor if charge.HasField("base_minor") else None,
+                charge.basis if charge.HasField("basis") else None,
                 charge.rate_ppm if charge.HasField("rate_ppm") else None,
                 charge.specific_minor if charge.HasField("specific_minor") else None,
-                charge.amount_minor if charge.HasField("amount_minor") else None,
+                charge.amount if charge.HasField("amount") else None,
             )
     return messages
 

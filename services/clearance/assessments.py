@@ -35,13 +35,13 @@ _MICROS_PER_MINUTE: Final = 60_000_000
 _CHARGES: Final = {
     "item_number": "item_number",
     "kind": "kind",
-    "code": "charge",
-    "base_minor": "basis",
+    "charge": "charge",
+    "basis": "basis",
     "rate_ppm": "rate_ppm",
-    "amount_minor": "amount",
+    "amount": "amount",
     "collector": "collector",
-    "legal_reference": "reference",
-    "explanation": "sentence",
+    "reference": "reference",
+    "sentence": "sentence",
     "specific_minor": "specific_minor",
     "debtor": "debtor",
     "scheme": "scheme",
@@ -49,6 +49,11 @@ _CHARGES: Final = {
     "rounding": "rounding",
     "rounding_unit": "rounding_unit",
     "rounding_reference": "rounding_reference",
+    "account": "account",
+    "rate": "rate",
+    "quantity": "quantity",
+    "unit": "unit",
+    "unverified": "unverified",
 }
 _ITEMS: Final = {
     "number": "number",
@@ -168,10 +173,9 @@ def _payable(revenue: Table) -> Ints:
 def _child(table: Table, source: str, target: str, names: dict[str, str]) -> Ragged:
     rows = table.ragged(source)
     inner = table.child(source)
-    return Ragged(
-        rows.offsets,
-        Table(_SCHEMA.children[target], inner.rows, {new: inner.column(old) for new, old in names.items()}),
-    )
+    there = frozenset(inner.names)
+    columns = {new: inner.column(old) for new, old in names.items() if old in there}
+    return Ragged(rows.offsets, Table(_SCHEMA.children[target], inner.rows, columns))
 
 
 def _items(filings: Table, value: Ints) -> Ragged:

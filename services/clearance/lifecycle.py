@@ -58,6 +58,10 @@ class Change(IntEnum):
     LISTED = 9
     REROUTED = 10
     WAIT_ENDED = 11
+    DEBT = 12
+    REASSESSED = 13
+    ADJUSTED = 14
+    RETURNED = 15
 
 
 class Event(IntEnum):

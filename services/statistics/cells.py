@@ -35,7 +35,7 @@ COUNTED = (
 
 COUNTED_BELOW = {
     "items": ("origin_country", "commodity_code", "customs_value_minor", "net_mass_mg", "inspection_result"),
-    "charges": ("item_number", "kind", "collector", "amount_minor"),
+    "charges": ("item_number", "kind", "collector", "amount"),
 }
 """As above, of the tables below it."""
 
@@ -151,7 +151,7 @@ def _revenue(
     currency = _take(table.strings("revenue_currency"), owners)
     sign = signs[owners]
     keys = [day, destination, origin, chapter, lane, kind, collector, currency]
-    return sum_cells(keys, [sign, lines.ints("amount_minor").values * sign])
+    return sum_cells(keys, [sign, lines.ints("amount").values * sign])
 
 
 def _times(table: Table, signs: IntArray, shared: tuple[Key, ...]) -> Cells:

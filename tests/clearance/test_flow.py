@@ -141,7 +141,7 @@ async def test_a_filing_is_decided_by_the_real_rules_and_the_real_law_and_announ
     statuses = [result.consignments[0] for result in (await stub.GetStatus(request, timeout=SECONDS)).results]
     assert all(each.rule_set_version and each.lane for each in statuses)
     assert statuses[0].charges
-    assert all(each.explanation and each.legal_reference for each in statuses[0].charges)
+    assert all(each.sentence and each.reference for each in statuses[0].charges)
     assert statuses[0].duty_minor + statuses[0].tax_minor + statuses[0].fee_minor == (
         statuses[0].payable_minor + statuses[0].vendor_collected_minor
     )

@@ -96,7 +96,7 @@ async def test_each_filing_is_decided_by_its_lane_its_figures_and_its_debt(desk:
     assert states.strings("debt_account").tolist()[0] == "deferred:DE123456789012345"
     assert states.ints("payable_minor").tolist() == [380, 380, 380, 380, None, None, 0, 380]
     assert states.child("items").ints("customs_value_minor").tolist()[0] == 1999
-    assert states.child("charges").strings("code").tolist() == ["EU.vat_low_value"] * 6
+    assert states.child("charges").strings("charge").tolist() == ["EU.vat_low_value"] * 6
     assert states.ints("version").values.tolist() == [1] * 8
     assert states.ints("change").values.tolist() == [Change.DECIDED] * 8
     assert states.ints("decided_at").valid.all()

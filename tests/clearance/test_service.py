@@ -92,7 +92,7 @@ async def test_status_is_told_by_all_four_references_with_everything_known_and_w
     assert (status.state, status.lane, status.version) == (columns.STATE_AWAITING_ARRIVAL, columns.LANE_GREEN, 1)
     assert (status.house_document.number, status.master_document.number) == ("H-GREEN-1", MASTER)
     assert (status.payable_minor, status.revenue_currency, status.tax_minor) == (380, "EUR", 380)
-    assert status.charges[0].explanation == "19 % of 19.99 EUR = 3.80 EUR."
+    assert status.charges[0].sentence == "19 % of 19.99 EUR = 3.80 EUR."
     assert status.debt_account == "deferred:DE123456789012345"
     held = by_master.consignments[1]
     assert (held.state, list(held.reasons)) == (columns.STATE_HELD, ["VALUE_IMPLAUSIBLY_LOW"])

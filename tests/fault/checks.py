@@ -106,7 +106,7 @@ async def assert_statistics_agree(flow: Flow, statuses: Sequence[clearance_pb2.C
         for charge in status.charges:
             kind = columns.ChargeKind.Name(charge.kind).removeprefix("CHARGE_KIND_")
             collector = columns.Collector.Name(charge.collector).removeprefix("COLLECTOR_")
-            revenue[kind, collector, currency] += charge.amount_minor
+            revenue[kind, collector, currency] += charge.amount
             charges[kind, collector, currency] += 1
         kinds["DUTY", currency] += status.duty_minor
         kinds["TAX", currency] += status.tax_minor

@@ -74,7 +74,7 @@ def states_table(rows: Sequence[State]) -> Table:
             "item_number": Ints.of([number or 0 for number, _, _, _ in lines], [line[0] is not None for line in lines]),
             "kind": enum([kind for _, kind, _, _ in lines]),
             "collector": enum([collector for _, _, collector, _ in lines]),
-            "amount_minor": Ints.of([amount for _, _, _, amount in lines]),
+            "amount": Ints.of([amount for _, _, _, amount in lines]),
         },
     )
     return Table.of(

@@ -1,6 +1,7 @@
 """Checks of charges: rates, bases, rounding, minima and collection; refuses what cannot be levied as it is written."""
 
 from services.revenue.law.checks import Checks, last_day
+from services.revenue.law.conditions import asks_of_items
 from services.revenue.law.rulebook import CONSIGNMENT_LEVEL, Charge, parse_rate, positions
 from services.revenue.law.yaml_source import Path
 
@@ -70,13 +71,15 @@ class ChargeChecks(Checks):
         for place, entry in enumerate(charge.collection):
             here = (*path, "collection", place)
             self.position(here, entry.when)
+            if entry.only and asks_of_items(entry.only):
+                raise self.error((*here, "only"), "asks of items; a consignment is collected as a whole")
             if entry.scheme != "none" and entry.scheme not in self.book.schemes:
                 raise self.error((*here, "scheme"), f"{entry.scheme!r} is not described under 'schemes'")
         for scheme in {entry.scheme for entry in charge.collection}:
             of_scheme = [entry for entry in charge.collection if entry.scheme == scheme]
             paths = [place for place, entry in enumerate(charge.collection) if entry.scheme == scheme]
             self.dated((*path, "collection"), of_scheme, None, places=paths)
-        plain = [entry for entry in charge.collection if entry.scheme == "none" and entry.when is None]
+        plain = [way for way in charge.collection if way.scheme == "none" and way.when is None and way.only is None]
         if not plain:
             raise self.error(
                 (*path, "collection"), "has no entry with the scheme 'none'; that is where all else falls back"

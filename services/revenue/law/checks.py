@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Protocol, TypeVar
 
-from services.revenue.law.rulebook import Position, Rulebook, parse_amount
+from services.revenue.law.rulebook import Collection, Position, Rulebook, parse_amount
 from services.revenue.law.yaml_source import LawFileError, Path, Source
 
 FOREVER = date(9999, 12, 31)
@@ -128,6 +128,8 @@ def _overlap(one: _HasTime, other: _HasTime) -> bool:
     if one.start > last_day(other) or other.start > last_day(one):
         return False
     if getattr(one, "when", None) != getattr(other, "when", None):
+        return False
+    if isinstance(one, Collection) and isinstance(other, Collection) and one.only != other.only:
         return False
     for key in ("areas", "schemes"):
         mine, theirs = set(getattr(one, key, ())), set(getattr(other, key, ()))

@@ -113,6 +113,9 @@ def outcome_of(program: Program, standing: Standing, place: Place, slot: Int64, 
         limit = outcomes.limit[way]
         if some(limit >= 0):
             fits &= (limit < 0) | (within[each, limit] != outcomes.over[way])
+        only = outcomes.only[way]
+        if some(only >= 0):
+            fits &= standing.conditions.fits_rows(only, rows)
         chosen = np.where(fits, way, chosen)
         open_ &= ~fits
     return chosen

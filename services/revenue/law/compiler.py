@@ -134,7 +134,7 @@ class _Compiler:
 
     def _collections(self, charge: Charge, day: date) -> list[Collection]:
         ways = [way for way in charge.collection if holds(way, day)]
-        return sorted(ways, key=lambda way: way.scheme == "none" and way.when is None)
+        return sorted(ways, key=lambda way: way.scheme == "none" and way.when is None and way.only is None)
 
     def _regime(
         self, book: Rulebook, jurisdiction: int, area: str, day: date, limits: int, charges: list[Charge]

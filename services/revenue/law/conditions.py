@@ -82,7 +82,7 @@ class ConditionTable:
             self.compiled.append(
                 _Compiled(
                     condition,
-                    any(rows) or bool(condition.consignor),
+                    any(rows) or bool(condition.consignor or condition.consignee or condition.region),
                     asks_of_items(condition),
                     Prefixes(condition.goods),
                     Prefixes(condition.goods_except),
@@ -153,11 +153,14 @@ class Conditions:
         result: Flags = np.ones(self._filings.rows, dtype=np.bool_)
         if asked.dispatch:
             result &= self._filings.dispatch.isin(asked.dispatch)
+        if asked.region:
+            result &= table.strings("consignee_address_region").isin(asked.region)
         for words, numbers, column in (
             (asked.mode, _MODES, "transport_mode"),
             (asked.service, _SERVICES, "transport_service"),
             (asked.nature, _NATURES, "nature"),
             ((asked.consignor,) if asked.consignor else (), _PERSONS, "consignor_person_type"),
+            ((asked.consignee,) if asked.consignee else (), _PERSONS, "consignee_person_type"),
         ):
             if words:
                 result &= _one_of(table.ints(column), [numbers[word] for word in words])

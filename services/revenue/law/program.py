@@ -87,6 +87,8 @@ class Outcomes:
     scheme: Int64
     limit: Int64
     over: Flags
+    only: Int64
+    """Number of the condition of the consignment; -1 for none."""
     collector: Int64
     debtor: Int64
     mode: Int64

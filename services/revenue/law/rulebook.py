@@ -87,6 +87,10 @@ class Condition(_Strict, frozen=True, kw_only=True):
     nature: tuple[Literal["sale", "gift", "return", "sample", "document", "other"], ...] = ()
     consignor: Literal["", "natural", "legal"] = ""
     """Kind of person of the consignor."""
+    consignee: Literal["", "natural", "legal"] = ""
+    """Kind of person of the consignee."""
+    region: tuple[str, ...] = ()
+    """Region of the consignee's address as the filer writes it, such as a Canadian province: `ON`."""
     scheme: tuple["Scheme", ...] = ()
     """A number of one of these schemes is told that may be used; `none` fits where no other does."""
     origin: tuple[str, ...] = ()
@@ -193,12 +197,17 @@ class Minimum(Dated, frozen=True, kw_only=True):
 
 
 class Collection(Dated, frozen=True, kw_only=True):
-    """Who collects and who owes when the consignment comes under the scheme with a well-formed number."""
+    """Who collects and who owes when the consignment comes under the scheme with a well-formed number.
+
+    The first entry that fits is taken; one with the scheme `none` and neither `when` nor `only` comes last.
+    """
 
     scheme: Scheme
     collector: Collector
     debtor: Debtor
     when: Position | None = None
+    only: Condition | None = None
+    """Conditions of the consignment, such as the service that brings it; conditions of items are refused here."""
 
 
 class TariffLine(_Strict, frozen=True, kw_only=True):

@@ -113,13 +113,14 @@ class SlotCompiler:
     ) -> dict[str, Any]:
         """Make the row of one way of collection of a slot."""
         if charge is None or way is None:
-            return dict.fromkeys(Outcomes.__slots__, 0) | {"limit": -1, "unit": 1, "base_unit": 1}
+            return dict.fromkeys(Outcomes.__slots__, 0) | {"limit": -1, "only": -1, "unit": 1, "base_unit": 1}
         rounding = in_force(charge.rounding, day, area, way.scheme)
         return {
             "there": True,
             "scheme": SCHEMES.index(way.scheme),
             "limit": list(book.limits).index(way.when.limit) if way.when else -1,
             "over": bool(way.when and way.when.position == "over"),
+            "only": self.conditions.number(way.only),
             "collector": COLLECTORS.index(way.collector),
             "debtor": DEBTORS.index(way.debtor),
             "mode": Rounding[rounding.mode.upper()] if rounding else Rounding.DOWN,

@@ -27,10 +27,31 @@ def message_of(filed: Consignment) -> consignment_pb2.Consignment:
         message.prices_include_tax = filed.includes_tax
     if filed.mass_mg is not None:
         message.gross_mass_mg = filed.mass_mg
+    message.dispatch_country, message.direct_shipment_place = filed.dispatch, filed.direct_shipment_place
+    message.transport.mode = consignment_pb2.TransportMode.Value(f"TRANSPORT_MODE_{filed.mode.upper() or 'UNSPECIFIED'}")
+    message.transport.service = consignment_pb2.TransportService.Value(
+        f"TRANSPORT_SERVICE_{filed.service.upper() or 'UNSPECIFIED'}"
+    )
+    message.nature = consignment_pb2.Nature.Value(f"NATURE_{filed.nature.upper() or 'UNSPECIFIED'}")
+    for party, person in (("consignor", filed.consignor), ("consignee", filed.consignee)):
+        if person:
+            getattr(message, party).person_type = consignment_pb2.PersonType.Value(f"PERSON_TYPE_{person.upper()}")
+    if filed.region:
+        message.consignee.address.region = filed.region
     for scheme, number in filed.schemes:
         message.fiscal_references.add(scheme=SCHEME_NAMES.index(scheme), number=number)
     for item in filed.items:
-        goods = message.items.add(commodity_code=item.code, preference=item.preference)
+        goods = message.items.add(
+            commodity_code=item.code,
+            preference=item.preference,
+            origin_country=item.origin,
+            gift=item.gift,
+            net_mass_mg=item.net_mass_mg,
+            quantity_milli=item.quantity_milli,
+            quantity_unit=item.unit,
+            supplementary_quantity_milli=item.supplementary_milli,
+            supplementary_unit=item.supplementary_unit,
+        )
         if item.price is not None:
             goods.price.CopyFrom(consignment_pb2.Money(minor=item.price, currency=item.currency))
         if item.tax_charged is not None:

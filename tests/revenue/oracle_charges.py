@@ -11,7 +11,7 @@ from services.revenue.law.rulebook import Charge, Rulebook, parse_amount, parse_
 
 SCHEME_NAMES = [
     "none", "ioss", "special_arrangements", "voec", "ovr", "gst_lvg", "uk_supply_vat", "prc", "import_vat",
-    "ch_mail_order",
+    "ch_mail_order", "cbec", "qualified_party", "clvs",
 ]  # fmt: skip
 LARGEST = 10**15
 EDGE = 10**12
@@ -25,6 +25,13 @@ class Item:
     preference: str = ""
     tax_charged: int | None = None
     tax_rate_ppm: int | None = None
+    origin: str = ""
+    gift: bool | None = None
+    net_mass_mg: int | None = None
+    quantity_milli: int | None = None
+    unit: str = ""
+    supplementary_milli: int | None = None
+    supplementary_unit: str = ""
 
 
 @dataclass
@@ -38,6 +45,14 @@ class Consignment:
     includes_tax: bool | None = None
     mass_mg: int | None = None
     schemes: list[tuple[str, str]] = field(default_factory=list)
+    dispatch: str = ""
+    direct_shipment_place: str = ""
+    mode: str = ""
+    service: str = ""
+    nature: str = ""
+    consignor: str = ""
+    consignee: str = ""
+    region: str = ""
 
 
 @dataclass

@@ -13,12 +13,12 @@ from libs.customs.time import day_text
 from libs.jobs.store import Job, Jobs, TooManyJobs
 from libs.server import call
 from libs.server.errors import Refusal
+from libs.server.requests import once, recalled
 from libs.store.database import Transaction
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceServicer
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.jobs.kinds import JobKind
-from services.risk.requests import once, recalled
 from services.risk.rule_set_service import checked_files, refusal_of
 from services.risk.rules import RuleSet, RuleSetError
 from services.risk.store.inputs import Inputs

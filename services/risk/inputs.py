@@ -6,30 +6,22 @@ repeat: some 150 bytes a consignment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
-from libs.columns import Ints, Table
+from libs.columns import Ints, Table, stored
+from libs.columns.packing import Packed, pack
+from libs.columns.stored import InputError, compressed, decompressed, narrow, reading
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1.risk_pb2 import AssessmentColumns
 from services.risk.history.columns import History as HistoryColumns
-from services.risk.history.packing import Packed, pack
 
-UNPACKED_BYTES_MAX: Final = 64 << 20
-"""A stored batch that claims to be larger is refused: no message of the transport is."""
-_LEVEL: Final = 1
 _ROWS: Final = "rows"
 _PATHS: Final = {"consignments": "", "items": "items"}
-
-
-class InputError(ValueError):
-    """A stored batch that cannot be read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +54,13 @@ def pack_input(
         for name, column in columns.items():
             whole = len(fresh) == table.rows
             values, valid = (column.values, column.valid) if whole else (column.values[rows], column.valid[rows])
-            arrays[f"{path}.{name}"] = _narrow(np.where(valid, values, 0))
+            arrays[f"{path}.{name}"] = narrow(np.where(valid, values, 0))
             arrays[f"{path}.{name}?"] = np.packbits(valid)
     facts = {
         "input": 1,
         "items": -1 if history is None else table.child("items").rows if kept_items is None else len(kept_items),
     }
-    compressor = zstandard.ZstdCompressor(level=_LEVEL)
-    return compressor.compress(content), compressor.compress(pack(facts, arrays))
+    return compressed(content), compressed(pack(facts, arrays))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +81,11 @@ class Opened:
         return tuple(name for name in self.packed.names if "." in name and not name.endswith("?"))
 
 
-@contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Tell whatever is wrong with what is stored as an InputError: it may be broken in any way."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # protobuf's own DecodeError is of no public base
-        raise InputError(f"{what} cannot be read: {type(error).__name__}: {error}") from error
-
-
 def open_batch(columns: bytes, history: bytes) -> Opened:
     """Open what pack_input made. Raises InputError."""
     with reading("the stored batch"):
-        table = Table.parse(ConsignmentColumns, _decompressed(columns))
-        packed = Packed(_decompressed(history))
+        table = Table.parse(ConsignmentColumns, decompressed(columns))
+        packed = Packed(decompressed(history))
         rows = packed.array(_ROWS).astype(np.int64)
         items = int(packed.facts["items"])
     if len(rows) != table.rows:
@@ -122,11 +102,7 @@ def unpack_input(columns: bytes, history: bytes) -> Input:
 
 def read_answers(payload: bytes, rows: npt.NDArray[np.int64]) -> Table:
     """Stored answers (AssessmentColumns), which have these rows. Raises InputError."""
-    with reading("the stored answers"):
-        answers = Table.parse(AssessmentColumns, payload)
-    if rows.max(initial=-1) >= answers.rows:
-        raise InputError(f"the stored answers are {answers.rows}, and the batch tells of number {rows.max()}")
-    return answers
+    return stored.read_answers(AssessmentColumns, payload, rows)
 
 
 def join(inputs: Sequence[Input]) -> tuple[Table, HistoryColumns | None]:
@@ -139,21 +115,6 @@ def join(inputs: Sequence[Input]) -> tuple[Table, HistoryColumns | None]:
         {name: Ints.concat([each.consignments[name] for each in known]) for name in known[0].consignments},
         {name: Ints.concat([each.items[name] for each in known]) for name in known[0].items},
     )
-
-
-def _narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
-    """The same numbers in the smallest type that holds them all."""
-    if not len(values):
-        return values.astype(np.int8)
-    low, high = int(values.min()), int(values.max())
-    for kind in (np.int8, np.int16, np.int32):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return values.astype(kind)
-    return values
-
-
-def _decompressed(content: bytes) -> bytes:
-    return zstandard.ZstdDecompressor().decompress(content, max_output_size=UNPACKED_BYTES_MAX)
 
 
 def _history(opened: Opened) -> HistoryColumns:

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
+from libs.columns.packing import PackingError
 from services.risk.history import Bounds, History, SnapshotError, restore
 from services.risk.history import Snapshot as Snapshot
-from services.risk.history.packing import PackingError
 from services.risk.selection import Tally
 from services.risk.store.log import Place, Read
 

@@ -12,6 +12,7 @@ import grpc.aio
 from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
 from libs.server import call
 from libs.server.errors import Refusal
+from libs.server.requests import Answer, once, page_size_of, place_of, recalled, token_of
 from libs.store.database import Transaction
 from libs.telemetry import get_logger
 from luxor.risk.v1 import models_pb2 as pb
@@ -23,7 +24,6 @@ from services.risk.learning.model_file import ModelFileRefused, read_model
 from services.risk.learning.sample import WORD
 from services.risk.learning.summary import read_summary, summary_of, write_summary
 from services.risk.learning.traffic import GIVEN
-from services.risk.requests import Answer, once, page_size_of, place_of, recalled, token_of
 from services.risk.store.inspected import InspectedStore
 from services.risk.store.models import (
     CONTENT_BYTES_MAX,

@@ -16,20 +16,22 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
+from libs.columns.stored import InputError
 from libs.columns.wire import MalformedColumns
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.gauges import Look
+from libs.store.inputs import BatchPlace
 from libs.store.leases import LeaseLost
 from libs.telemetry import counter, gauge, get_logger
 from luxor.risk.v1.risk_pb2 import LANE_RED
-from services.risk.inputs import Input, InputError, read_answers
+from services.risk.inputs import Input, read_answers
 from services.risk.screening.delta import Again
 from services.risk.screening.in_force import State
 from services.risk.screening.later import Found, likely_names, look_again
 from services.risk.screening.parties import LEVELS, MatchLevels, lower_than, party_names, screened_by
 from services.risk.store.hits import HitStore, NewHits, SliceTaken
-from services.risk.store.inputs import BatchPlace, StoredBatch
+from services.risk.store.inputs import StoredBatch
 
 SLICE_BATCHES: Final = 4
 SLICE_FILINGS: Final = 500

@@ -10,16 +10,16 @@ from typing import Any, Final
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libs.columns.stored import InputError
 from libs.server import call
 from libs.server.errors import Refusal, Violation
+from libs.server.requests import check_request_id, once, page_size_of, place_of, recalled, token_of
 from libs.store.database import Transaction
 from libs.telemetry import counter, get_logger
 from luxor.risk.v1 import rule_sets_pb2 as pb
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceServicer
-from services.risk.inputs import InputError
 from services.risk.people import person_of
-from services.risk.requests import check_request_id, once, page_size_of, place_of, recalled, token_of
 from services.risk.rule_sets.in_force import Files, RuleSets
 from services.risk.rule_sets.mistakes import Mistake, RuleSetError
 from services.risk.rule_sets.report import Batch, Report, report_of

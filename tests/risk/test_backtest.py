@@ -15,10 +15,12 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Ints, Table
+from libs.columns.packing import PackingError
 from libs.jobs.holder import Holder
 from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Job, Jobs, JobState
 from libs.store.database import Database
+from libs.store.inputs import BatchPlace
 from libs.store.migrate import migrate
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1 import risk_pb2
@@ -32,14 +34,13 @@ from services.risk.backtest.then import then_of
 from services.risk.conditions.expressions import Condition, Judged, judge
 from services.risk.conditions.frames import Batch
 from services.risk.derived import Facts
-from services.risk.history.packing import PackingError
 from services.risk.jobs import backtest
 from services.risk.jobs.kinds import WORK, JobKind
 from services.risk.learning.model_file import read_model
 from services.risk.learning.opinion import Models, opinion_of
 from services.risk.rules import RuleSet
 from services.risk.scoring import assess
-from services.risk.store.inputs import BatchPlace, Inputs
+from services.risk.store.inputs import Inputs
 from services.risk.store.models import ModelStore
 from tests.risk import rule_files
 from tests.risk.aged import age_log

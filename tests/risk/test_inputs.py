@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 
 from libs.columns import Table
+from libs.columns.stored import InputError
 from libs.server.testing import Running
 from libs.store.database import Database
+from libs.store.inputs import BatchPlace
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.derived import Facts
 from services.risk.history import Hasher, History, record_of
 from services.risk.history.columns import History as HistoryColumns
-from services.risk.inputs import InputError, join, pack_input, read_answers, unpack_input
+from services.risk.inputs import join, pack_input, read_answers, unpack_input
 from services.risk.screening.parties import LEVELS, screened_by
-from services.risk.store.inputs import BatchPlace, Inputs
+from services.risk.store.inputs import Inputs
 from tests.risk.filings import first_light, table
 from tests.risk.test_service import request, risk, stub  # noqa: F401  # a fixture
 

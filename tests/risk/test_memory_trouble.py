@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from libs.columns.packing import pack
 from libs.server.config import ConfigError
 from libs.server.errors import Refusal
 from libs.store.database import Database
@@ -18,7 +19,6 @@ from libs.telemetry.metrics import REGISTRY
 from services.risk import memory_file
 from services.risk.assessing import assess_batch
 from services.risk.history import Hasher, Outcomes
-from services.risk.history.packing import pack
 from services.risk.memory import SNAPSHOT, Memory
 from services.risk.past import derived
 from services.risk.service import RiskService

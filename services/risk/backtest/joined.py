@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from libs.columns import Column, Ints, Kind, Ragged, Table
+from libs.columns.packing import Packed
 from services.risk.history.columns import History
-from services.risk.history.packing import Packed
 from services.risk.inputs import Opened
 
 _PATHS: Final = ("consignments", "items")

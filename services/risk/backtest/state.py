@@ -9,7 +9,7 @@ from typing import Final, Self, TypeAlias
 
 import msgspec
 
-from services.risk.history.packing import PackingError
+from libs.columns.packing import PackingError
 
 _FORMAT: Final = 1
 _MAGIC: Final = b"LXBT"

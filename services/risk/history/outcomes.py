@@ -8,9 +8,9 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from libs.columns.packing import PackingError, pack, unpack
 from services.risk.history.keys import Hasher
 from services.risk.history.open_table import IntArray, Keys
-from services.risk.history.packing import PackingError, pack, unpack
 from services.risk.history.record import KINDS
 
 #: Outcomes that one row of the log holds at most.

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from libs.columns.packing import PackingError, pack, unpack
 from services.risk.history.open_table import BoolArray, IntArray, Keys
-from services.risk.history.packing import PackingError, pack, unpack
 from services.risk.history.windows import MICROS_PER_MINUTE
 
 

@@ -11,8 +11,10 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
+from libs.columns.stored import InputError
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Database
+from libs.store.inputs import BatchPlace
 from libs.telemetry import get_logger
 from luxor.risk.v1.backtests_pb2 import BacktestPlan
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
@@ -25,13 +27,13 @@ from services.risk.backtest.rules import RuleTrial
 from services.risk.backtest.state import State
 from services.risk.backtest.then import then_of
 from services.risk.history.columns import DESCRIBED
-from services.risk.inputs import InputError, Opened, open_batch, read_answers
+from services.risk.inputs import Opened, open_batch, read_answers
 from services.risk.learning.model_file import ModelFileRefused, read_model
 from services.risk.learning.traffic import GIVEN
 from services.risk.rule_set_service import files_of
 from services.risk.rule_sets.in_force import Files
 from services.risk.rules import RuleSet, RuleSetError, load_rule_set
-from services.risk.store.inputs import BatchPlace, Inputs, StoredBatch
+from services.risk.store.inputs import Inputs, StoredBatch
 from services.risk.store.models import ModelStore, ModelUnknown
 from services.risk.store.outcomes import OutcomeStore
 from services.risk.store.rule_sets import RuleSetStore

@@ -11,6 +11,7 @@ import numpy as np
 
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Transaction
+from libs.store.inputs import BatchPlace
 from luxor.risk.v1.models_pb2 import TrainModelRequest
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.__main__ import RiskConfig
@@ -26,7 +27,7 @@ from services.risk.outcomes import unpack_items
 from services.risk.rule_set_service import files_of
 from services.risk.rule_sets.in_force import RuleSets
 from services.risk.rules import load_rule_set
-from services.risk.store.inputs import BatchPlace, Inputs, StoredBatch
+from services.risk.store.inputs import Inputs, StoredBatch
 from services.risk.store.inspected import InspectedStore
 from services.risk.store.models import CONTENT_BYTES_MAX, KEPT_MAX, WITHDRAWN_DAYS, ModelStore, TooManyModels
 from services.risk.store.outcomes import OutcomeStore, StoredOutcome

@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
+from libs.server.following import Following, repeat
 from libs.telemetry import gauge, get_logger
-from services.risk.following import Following, repeat
 from services.risk.learning.model_file import Model, read_model
 from services.risk.learning.opinion import Models, Opinion
 from services.risk.learning.traffic import GIVEN

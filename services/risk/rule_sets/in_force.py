@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from libs.server.following import Following, repeat
 from libs.telemetry import gauge, get_logger
-from services.risk.following import Following, repeat
 from services.risk.rule_sets.mistakes import Mistake, RuleSetError
 from services.risk.rule_sets.sources import Given
 from services.risk.rules import RuleSet, read_rule_set

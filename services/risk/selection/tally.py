@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Strings
+from libs.columns.packing import PackingError, pack, unpack
 from libs.customs.partitions import PARTITIONS
 from services.risk.conditions.vectors import IntArray
-from services.risk.history.packing import PackingError, pack, unpack
 from services.risk.selection.parameters import OFFICES_MAX, PPM
 
 MICROS_PER_HOUR: Final = 3_600_000_000

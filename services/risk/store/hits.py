@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Ints, Ragged, Strings, Table
+from libs.columns.stored import reading
 from libs.customs.partitions import PARTITIONS, partition_of
 from libs.feed.outbox import Outbox
 from libs.feed.service import StatePage
@@ -18,13 +19,13 @@ from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
 from libs.store.gauges import COUNTED_MAX
 from libs.store.housekeeping import Step
+from libs.store.inputs import BatchPlace
 from libs.store.leases import hold_lease, release_lease, try_lease
 from libs.store.requests import PURGE_ROWS_MAX, purge_before
 from libs.store.schema import TODAY, today
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
-from services.risk.inputs import reading
 from services.risk.screening.later import Known, known_of
-from services.risk.store.inputs import BatchPlace, StoredBatch
+from services.risk.store.inputs import StoredBatch
 
 LEASE: Final = "rescreening"
 LEASE_SECONDS: Final = 30.0

@@ -10,35 +10,10 @@ from typing import Final
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
+from libs.store.inputs import READ_MAX, BatchPlace, InputTable
 from services.risk.inputs import Input, read_answers, unpack_input
 
-READ_MAX: Final = 64
-"""Batches that one query gives at most."""
-
-_ADD: Final = "insert into assessed_input (day, batch, purpose, count, lists, columns, history) values ($1, $2, $3, $4, $5, $6, $7)"
-_READ: Final = """
-select kept.day, kept.batch, kept.purpose, kept.count, kept.lists, kept.columns, kept.history,
-    case when $6 then answer.payload end as answers
-from assessed_input kept
-left join assessment_batch answer on $6 and answer.day = kept.day and answer.batch = kept.batch
-where (kept.day, kept.batch) > ($1, $2) and kept.day >= $1 and kept.day <= $3 and ($5::smallint is null or kept.purpose = $5)
-order by kept.day, kept.batch limit $4
-"""
-_NEWEST: Final = """
-select kept.day, kept.batch, kept.purpose, kept.count, kept.lists, kept.columns, kept.history, null::bytea as answers
-from assessed_input kept where kept.purpose = $1 order by kept.day desc, kept.batch desc limit $2
-"""
-_COUNT: Final = (
-    "select coalesce(sum(count), 0)::bigint from assessed_input where day between $1 and $2 and purpose = $3"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchPlace:
-    """Where a batch stands: places rise in the order in which batches began to be written."""
-
-    day: int
-    batch: int
+_TABLE: Final = InputTable("lists", "columns", "history")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +44,7 @@ async def add_input(
     tx: Transaction, place: tuple[int, int], purpose: int, count: int, lists: str, packed: tuple[bytes, bytes]
 ) -> None:
     """Keep what a batch was assessed on, in the transaction that keeps its answers under the same place."""
-    await tx.raw.execute(_ADD, *place, purpose, count, lists, *packed)
+    await _TABLE.add(tx, place, purpose, count, lists, *packed)
 
 
 class Inputs:
@@ -88,23 +63,18 @@ class Inputs:
         answers: bool = False,
     ) -> Sequence[StoredBatch]:
         """The next batches behind a place, up to a day (counted in); begin with BatchPlace(first day, 0)."""
-        async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(
-                _READ, after.day, after.batch, until_day, min(batches_max, READ_MAX), purpose, answers
-            )
+        rows = await _TABLE.read(
+            self._database, after, until_day, batches_max=batches_max, purpose=purpose, answers=answers
+        )
         return [_batch(row) for row in rows]
 
     async def newest(self, purpose: int, batches_max: int = READ_MAX) -> Sequence[StoredBatch]:
         """The batches that were assessed last, the newest first: a sample."""
-        async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(_NEWEST, purpose, min(batches_max, READ_MAX))
-        return [_batch(row) for row in rows]
+        return [_batch(row) for row in await _TABLE.newest(self._database, purpose, batches_max)]
 
     async def count(self, from_day: int, until_day: int, purpose: int) -> int:
         """How many consignments are stored of some days, both counted in."""
-        async with self._database.connection() as reader:
-            found: int = await reader.raw.fetchval(_COUNT, from_day, until_day, purpose)
-        return found
+        return await _TABLE.count(self._database, from_day, until_day, purpose)
 
 
 def _batch(row: object) -> StoredBatch:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.columns.party_keys import name_keys, plain_all, street_keys
 from libs.customs.parties import address_key, name_key, plain
 from services.risk.derived import Facts
 from services.risk.history import Hasher, Kind, Record, record_of
-from services.risk.history.keys import name_keys, plain_all, street_keys
 from tests.risk.filings import first_light, table
 
 KEY = b"a deployment's key, 32 bytes....."

@@ -15,6 +15,7 @@ import pytest_asyncio
 import zstandard
 
 from libs.columns import Table
+from libs.columns.packing import pack
 from libs.customs.partitions import PARTITIONS
 from libs.store.database import Database
 from libs.store.leases import LeaseLost
@@ -24,7 +25,6 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.assessing import InForce, assess_batch
-from services.risk.history.packing import pack
 from services.risk.past import Past
 from services.risk.rescreening import AHEAD_SECONDS, Rescreening, batches_left
 from services.risk.screening.delta import Again

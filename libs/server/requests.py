@@ -1,4 +1,4 @@
-"""What the edges of rule sets, models and backtests have in common: a request_id that counts once, and places in lists."""
+"""What edges of services have in common: a request_id that counts once, and places in lists."""
 
 from __future__ import annotations
 

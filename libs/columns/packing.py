@@ -52,7 +52,7 @@ class Packed:
         view = self._view = memoryview(content)
         start = len(_MAGIC) + _LENGTH
         if len(view) < start + 4 or bytes(view[: len(_MAGIC)]) != _MAGIC:
-            raise PackingError(f"{len(view)} bytes that do not begin like packed history; they are something else")
+            raise PackingError(f"{len(view)} bytes that do not begin like packed arrays; they are something else")
         if zlib.crc32(view[:-4]) != int.from_bytes(view[-4:], "little"):
             raise PackingError(
                 "the checksum differs: the bytes were cut short or altered; take an older copy or rebuild"

@@ -28,7 +28,9 @@ def message_of(filed: Consignment) -> consignment_pb2.Consignment:
     if filed.mass_mg is not None:
         message.gross_mass_mg = filed.mass_mg
     message.dispatch_country, message.direct_shipment_place = filed.dispatch, filed.direct_shipment_place
-    message.transport.mode = consignment_pb2.TransportMode.Value(f"TRANSPORT_MODE_{filed.mode.upper() or 'UNSPECIFIED'}")
+    message.transport.mode = consignment_pb2.TransportMode.Value(
+        f"TRANSPORT_MODE_{filed.mode.upper() or 'UNSPECIFIED'}"
+    )
     message.transport.service = consignment_pb2.TransportService.Value(
         f"TRANSPORT_SERVICE_{filed.service.upper() or 'UNSPECIFIED'}"
     )

@@ -1,0 +1,131 @@
+"""Accounts: how they are named, what they are for, and which one a charge is owed by where clearance's feed tells none.
+
+A name is a kind, a colon and an id: `deferred:carrier-7`, `vendor:IM2760000014`, `treasury:EU:duty`. Debits are
+positive: what stands on the side of debtors is owed, what stands on a treasury's is revenue.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from luxor.clearance.v1.clearance_columns_pb2 import DEBT_STATUS_DEFERRED, DEBT_STATUS_SECURED
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1.revenue_pb2 import (
+    COLLECTOR_CARRIER,
+    COLLECTOR_POSTAL_OPERATOR,
+    COLLECTOR_VENDOR,
+    DEBTOR_CONSIGNEE,
+)
+
+NAME_CHARACTERS_MAX: Final = 80
+KINDS: Final = {
+    "treasury": pb.ACCOUNT_KIND_TREASURY,
+    "deferred": pb.ACCOUNT_KIND_DEFERRED,
+    "vendor": pb.ACCOUNT_KIND_VENDOR,
+    "carrier": pb.ACCOUNT_KIND_CARRIER,
+    "declarant": pb.ACCOUNT_KIND_DECLARANT,
+    "guarantee": pb.ACCOUNT_KIND_GUARANTEE,
+    "border": pb.ACCOUNT_KIND_BORDER,
+    "bank": pb.ACCOUNT_KIND_BANK,
+    "unmatched": pb.ACCOUNT_KIND_UNMATCHED,
+}
+OPENED: Final = ("deferred", "guarantee")
+"""Kinds that an officer opens and limits; the others are there as soon as something is booked on them."""
+SECURING: Final = OPENED
+COLLECTING: Final = ("vendor", "carrier")
+AT_ONCE: Final = ("declarant", "border")
+"""Kinds that pay consignment by consignment, so that a payment settles some of them."""
+PAYABLE: Final = (*SECURING, *COLLECTING, *AT_ONCE)
+"""Kinds that a payment may name as its reference."""
+CHARGE_KINDS: Final = ("", "duty", "tax", "fee")
+"""Names of luxor.revenue.v1.Kind by number."""
+UNNAMED: Final = "unnamed"
+"""Id of an account whose holder nobody told: what it owes must be asked for by hand."""
+
+
+def prefix_of(name: str) -> str:
+    """Give what stands before the first colon."""
+    return name.partition(":")[0]
+
+
+def kind_of(name: str) -> int:
+    """Give a number of luxor.revenue.v1.AccountKind; 0 for a name of no known kind or without an id."""
+    prefix, _, rest = name.partition(":")
+    return KINDS.get(prefix, 0) if rest else 0
+
+
+def wrong_name(name: str, kinds: Collection[str] = tuple(KINDS)) -> str:
+    """Say what is wrong with an account's name; empty where nothing is."""
+    prefix, _, rest = name.partition(":")
+    if prefix not in kinds:
+        return f"must begin with one of {', '.join(f'{kind}:' for kind in kinds)}"
+    if not rest or rest != rest.strip() or not rest.isprintable():
+        return "must have an id behind the colon, printable and without spaces around it"
+    if len(name) > NAME_CHARACTERS_MAX:
+        return f"has {len(name)} characters; at most {NAME_CHARACTERS_MAX} are taken"
+    return ""
+
+
+def treasury(jurisdiction: str, kind: int) -> str:
+    """Name the account of a treasury's revenue of one kind of charge (luxor.revenue.v1.Kind, 1 to 3)."""
+    return f"treasury:{jurisdiction}:{CHARGE_KINDS[kind]}"
+
+
+def bank(jurisdiction: str) -> str:
+    """Name the account of money received."""
+    return f"bank:{jurisdiction}"
+
+
+def unmatched(jurisdiction: str) -> str:
+    """Name the account of money received that nothing is owed for yet."""
+    return f"unmatched:{jurisdiction}"
+
+
+@dataclass(frozen=True, slots=True)
+class Owing:
+    """Which accounts a charge concerns: who owes it, and who stands for it (the same where nobody else does)."""
+
+    debtor: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What tells whose account a charge is on."""
+
+    account: str
+    """As the charge tells it; empty where it does not."""
+    collector: int
+    debtor: int
+    destination: str
+    declarant: str
+    platform: str
+    debt_account: str
+    debt_status: int
+
+
+def owing(facts: Facts) -> Owing:
+    """Give the accounts of a charge.
+
+    Vendors and carriers owe what they collect. All else is owed by the declarant, or by the buyer who pays by the MRN;
+    a deferred account or a guarantee stands for it only while the state says so.
+    """
+    told = prefix_of(facts.account)
+    if told in COLLECTING:
+        return Owing(facts.account, facts.account)
+    if not told:
+        if facts.collector == COLLECTOR_VENDOR:
+            name = f"vendor:{facts.platform or UNNAMED}"
+            return Owing(name, name)
+        if facts.collector in (COLLECTOR_CARRIER, COLLECTOR_POSTAL_OPERATOR):
+            name = f"carrier:{facts.declarant or UNNAMED}"
+            return Owing(name, name)
+    if told in AT_ONCE:
+        debtor = facts.account
+    elif facts.debtor == DEBTOR_CONSIGNEE or not facts.declarant:
+        debtor = f"border:{facts.destination or UNNAMED}"
+    else:
+        debtor = f"declarant:{facts.declarant}"
+    securing = facts.account if told in SECURING else facts.debt_account
+    secured = facts.debt_status in (DEBT_STATUS_DEFERRED, DEBT_STATUS_SECURED) and prefix_of(securing) in SECURING
+    return Owing(debtor, securing if secured else debtor)

@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.revenue.law.compiler import compile_program
-from services.revenue.law.exchange import Exchange, ExchangeRate, read_exchange
 from services.revenue.law.program import Program
-from services.revenue.law.reader import read_rulebook
-from services.revenue.law.tariff import read_tariff
+from services.revenue.law.read_law import read_law
 from services.revenue.law.yaml_source import LawFileError
 
 RULEBOOKS = Path(__file__).parent / "rulebooks"
@@ -32,19 +29,10 @@ def program_of(files: Mapping[str, str]) -> Program:
 
     Raises LawFileError with file, line and rule where a file cannot be applied, ProgramError where files do not fit.
     """
-    books, tariffs = [], []
-    rates: list[ExchangeRate] = []
-    for name, text in files.items():
-        folder, _, file = name.partition("/")
-        if folder == "rates":
-            rates += read_exchange(name, text)
-        elif file.startswith("rulebook"):
-            books.append(read_rulebook(name, text))
-        elif file.startswith("tariff"):
-            tariffs.append(read_tariff(name, text))
-        else:
-            raise LawFileError(name, 0, "", "is neither rulebook*.yaml nor tariff*.yaml; rename or remove it")
-    return compile_program(books, tariffs, Exchange(rates))
+    law = read_law(files)
+    if law.errors:
+        raise law.errors[0]
+    return law.compile()
 
 
 def load_program(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> Program:

@@ -49,6 +49,22 @@ def overlay(files: Mapping[str, str], changes: Sequence[tuple[str, Any]]) -> dic
     return changed
 
 
+def line_of(text: str, place: str) -> int:
+    """Return the line, from 1, where a place stands in a file's text, or the nearest above it; 0 where none is told."""
+    try:
+        node, parts = _tree("", text), _parts("", place)
+    except LawFileError:
+        return 0
+    line = 0
+    for part in parts:
+        at = _find(node, part)
+        if at is None:
+            break
+        key, node = node.value[at] if isinstance(node, yaml.MappingNode) else (node.value[at],) * 2
+        line = key.start_mark.line + 1
+    return line
+
+
 def _tree(file: str, text: str) -> yaml.Node:
     try:
         tree = yaml.compose(text, Loader=yaml.CSafeLoader)

@@ -18,7 +18,7 @@ class LawFileError(ValueError):
 
     def __init__(self, file: str, line: int, where: str, message: str) -> None:
         """Take the file as the jurist knows it, the line from 1 (0 = unknown), the rule and a plain sentence."""
-        self.file, self.line, self.where = file, line, where
+        self.file, self.line, self.where, self.message = file, line, where, message
         place = f"{file}:{line}" if line else file
         super().__init__(f"{place}: {where}: {message}" if where else f"{place}: {message}")
 

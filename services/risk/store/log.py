@@ -9,7 +9,6 @@ dump was loaded into a new server.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -22,6 +21,7 @@ from libs.columns import Table
 from libs.store.assessments import AssessmentLog, first_answers
 from libs.store.database import Database, Transaction
 from libs.store.schema import TODAY
+from libs.store.secrets import deployment_secret
 from libs.telemetry import traceparent
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.risk.past import Known
@@ -33,7 +33,6 @@ ASSESSMENT_DAYS: Final = 400
 """Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
 LOG_DAYS: Final = 33
 """Days of the log that are kept: history's windows, and a day that is still being written."""
-SECRET_BYTES: Final = 32
 KEPT_MAX: Final = 100
 """Answers that are told of one consignment."""
 _EPOCH_BITS: Final = 48
@@ -329,11 +328,4 @@ class Store:
 
     async def secret(self, name: str) -> bytes:
         """A secret of the deployment, made when it is first asked for."""
-        async with self._database.transaction() as tx:
-            await tx.raw.execute(
-                "insert into deployment_secret (name, value) values ($1, $2) on conflict do nothing",
-                name,
-                secrets.token_bytes(SECRET_BYTES),
-            )
-            value: bytes = await tx.raw.fetchval("select value from deployment_secret where name = $1", name)
-        return value
+        return await deployment_secret(self._database, name)

@@ -94,9 +94,7 @@ def chained(
                 packed = texts[text] = text_bytes(text)
             told.append(packed)
         postings = [(names[accounts[place]], kinds[place], amounts[place]) for place in range(first, end)]
-        content = canonical(
-            partition, number, kind, reverses, booked_at[partition], version, b"".join(told), postings
-        )
+        content = canonical(partition, number, kind, reverses, booked_at[partition], version, b"".join(told), postings)
         digest = link(before, content)
         heads[partition] = (number, digest)
         numbers.append(number)

@@ -110,7 +110,9 @@ def check(entries: Entries) -> None:
     if len(lengths) and int(lengths.min()) < 2:
         raise LedgerError("UNBALANCED", f"entry {int(lengths.argmin())} has fewer than two postings")
     if len(lengths) and int(lengths.max()) > POSTINGS_MAX:
-        raise LedgerError("UNBALANCED", f"an entry has {int(lengths.max())} postings; at most {POSTINGS_MAX} are booked")
+        raise LedgerError(
+            "UNBALANCED", f"an entry has {int(lengths.max())} postings; at most {POSTINGS_MAX} are booked"
+        )
     # The minimum of int64 has no positive counterpart, so both bounds are compared.
     large = (entries.amount > AMOUNT_MAX) | (entries.amount < -AMOUNT_MAX)
     if large.any():
@@ -122,7 +124,9 @@ def check(entries: Entries) -> None:
     # A running sum may wrap, the difference of two of its values is right all the same: 10,000 postings of 10^16 are
     # beyond 64 bits only where an entry has over 900 of the largest, which Python's own numbers settle.
     if len(entries.amount) and int(lengths.max()) * int(np.abs(entries.amount).max()) >= 2**63:
-        sums = [sum(entries.amount[a:b].tolist()) for a, b in zip(entries.offsets[:-1], entries.offsets[1:], strict=True)]
+        sums = [
+            sum(entries.amount[a:b].tolist()) for a, b in zip(entries.offsets[:-1], entries.offsets[1:], strict=True)
+        ]
         wrong = [place for place, total in enumerate(sums) if total]
     else:
         running = np.concatenate([np.zeros(1, np.int64), np.cumsum(entries.amount)])

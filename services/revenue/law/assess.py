@@ -25,6 +25,8 @@ class Assessment:
     exchange_day: Int64
     intrinsic: Int64
     customs_value: Int64
+    goods: Int64
+    """Price of each item's goods without tax; 0 where the row has a problem."""
     price: Int64
     """Goods, freight, insurance and the carrier's clearance fee, by row: what is paid before any charge."""
     by_kind: list[Int64]
@@ -86,6 +88,7 @@ def assess(program: Program, filings: Filings) -> Assessment:
         exchange_day=values.exchange_day,
         intrinsic=values.intrinsic,
         customs_value=values.customs_value,
+        goods=np.where(failed[filings.item_row], 0, values.components[0]) if some(failed) else values.components[0],
         price=values.price,
         by_kind=_totals(lines.amount, kinds, len(KINDS), offsets),
         by_collector=_totals(lines.amount, collectors, len(COLLECTORS), offsets),

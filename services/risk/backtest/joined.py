@@ -1,49 +1,19 @@
-"""Stored batches as one large table. A batch of a few hundred rows costs as much to judge as one of some thousands, and of the
-hundred columns that are stored rules touch a few: so batches are put together, and each column is read when it is asked for.
-"""
+"""Stored batches of the same columns of history as one table (libs.columns.joined), and what history said beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from libs.columns import Column, Ints, Kind, Ragged, Table
+from libs.columns import Ints, Table
+from libs.columns.joined import Joined
 from libs.columns.packing import Packed
 from services.risk.history.columns import History
 from services.risk.inputs import Opened
 
 _PATHS: Final = ("consignments", "items")
-
-
-class Joined(Table):
-    """Tables of one schema, one below the other; a column is put together when it is first asked for."""
-
-    __slots__ = ("_parts",)
-
-    def __init__(self, parts: Sequence[Table]) -> None:
-        """Join one or more tables."""
-        super().__init__(parts[0].schema, sum(part.rows for part in parts))
-        self._parts = parts
-
-    def _has(self, name: str) -> bool:
-        return any(name in part._columns or part._has(name) for part in self._parts)
-
-    def _read(self, name: str) -> Column:
-        if self.schema.columns[name] is Kind.CHILD:
-            return _join_children([part.ragged(name) for part in self._parts])
-        columns: list[Any] = [part.column(name) for part in self._parts]
-        joined: Column = type(columns[0]).concat(columns)
-        return joined
-
-
-def _join_children(parts: Sequence[Ragged]) -> Ragged:
-    """Lists of rows of child tables, the tables joined in their turn."""
-    starts = np.cumsum([0, *(int(part.offsets[-1]) for part in parts)])
-    offsets = [part.offsets[1:] + start for part, start in zip(parts, starts.tolist(), strict=False)]
-    tables = [part.values for part in parts if isinstance(part.values, Table)]
-    return Ragged(np.concatenate([np.zeros(1, np.int64), *offsets]), Joined(tables))
 
 
 class _Columns(Mapping[str, Ints]):

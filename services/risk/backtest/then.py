@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Strings, Table
+from libs.columns.joined import Joined
 from luxor.clearance.v1.clearance_columns_pb2 import INSPECTION_RESULT_VIOLATION
 from luxor.risk.v1 import risk_pb2
-from services.risk.backtest.joined import Joined
 
 _Numbers = npt.NDArray[np.int64]
 _Truths = npt.NDArray[np.bool_]

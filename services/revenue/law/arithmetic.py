@@ -16,7 +16,8 @@ Flags = NDArray[np.bool_]
 
 LARGEST = 10**15
 """No amount of an assessment exceeds this many minor units."""
-_FITS = 2**62
+FITS = 2**62
+"""What int64 holds with room for one rounding."""
 
 
 def some(flags: Flags) -> bool:
@@ -55,7 +56,7 @@ def mul_div_round(
     if not len(amounts):
         return amounts.copy()
     parts, size, how = _same(divisor), _same(unit), _same(mode)
-    if _most(parts) * _most(size) >= _FITS or _most(amounts) * _most(factor) >= _FITS:
+    if _most(parts) * _most(size) >= FITS or _most(amounts) * _most(factor) >= FITS:
         return _unbounded(amounts, factor, parts, how, size, refused)
     # One divisor for the whole column lets numpy divide by multiplication, several times faster.
     step = parts * size
@@ -123,6 +124,13 @@ def _unbounded(
     return result
 
 
+def unbounded(
+    numerators: NDArray[Any], divisors: NDArray[Any], mode: Int64 | int, unit: Int64 | int, refused: Flags
+) -> Int64:
+    """Do as `mul_div_round` with factor 1 on arrays of Python's own integers, whatever their size."""
+    return _unbounded(numerators, 1, divisors, mode, unit, refused)
+
+
 def row_sums(values: Int64, offsets: Int64) -> Int64:
     """Return the sum of each row's items; row i owns values[offsets[i]:offsets[i + 1]].
 
@@ -155,7 +163,7 @@ def apportion(totals: Int64, weights: Int64, offsets: Int64, item_row: Int64) ->
             return apportion(totals, np.where(equal[item_row], 1, weights), offsets, item_row)
     upto = running[1:] - before[item_row]
     total, all_weights = totals[item_row], whole[item_row]
-    if int(totals.max()) * int(whole.max()) < _FITS:
+    if int(totals.max()) * int(whole.max()) < FITS:
         reached = total * upto // all_weights
     else:
         reached = np.array(

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Ints, Table
-from libs.columns.packing import PackingError
+from libs.columns.progress import ProgressError
 from libs.jobs.holder import Holder
 from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Job, Jobs, JobState
@@ -380,7 +380,7 @@ def test_a_rule_is_judged_for_the_rows_that_it_counts_for_alone(monkeypatch: pyt
 def test_a_state_that_was_altered_is_refused() -> None:
     content = State(1, 2, read=3).to_bytes()
     assert State.from_bytes(content) == State(1, 2, read=3)
-    with pytest.raises(PackingError):
+    with pytest.raises(ProgressError):
         State.from_bytes(content[:-1] + b"?")
 
 

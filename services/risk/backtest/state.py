@@ -4,15 +4,14 @@ whole, or the least of some numbers: so it does not matter in which parts the pe
 
 from __future__ import annotations
 
-import zlib
 from typing import Final, Self, TypeAlias
 
 import msgspec
 
-from libs.columns.packing import PackingError
+from libs.columns.progress import from_progress, to_progress
 
 _FORMAT: Final = 1
-_MAGIC: Final = b"LXBT"
+_MARK: Final = b"LXBT"
 
 Example: TypeAlias = tuple[int, int, int, str, int, int]
 """Its number in the lottery, batch, row of the answer, MRN, version and day."""
@@ -54,16 +53,9 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
 
     def to_bytes(self) -> bytes:
         """The state, to be kept with the job."""
-        content = zlib.compress(msgspec.msgpack.encode((_FORMAT, self)), 1)
-        return _MAGIC + zlib.crc32(content).to_bytes(4, "little") + content
+        return to_progress(_MARK, _FORMAT, self)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Read it again. Raises PackingError where it is something else."""
-        if content[:4] != _MAGIC or zlib.crc32(content[8:]) != int.from_bytes(content[4:8], "little"):
-            raise PackingError("what was kept of the backtest is something else or was altered; start it anew")
-        form, state = msgspec.msgpack.decode(zlib.decompress(content[8:]), type=tuple[int, cls])  # type: ignore[valid-type]
-        if form != _FORMAT:
-            raise PackingError(f"what was kept of the backtest has format {form}; {_FORMAT} is read")
-        told: Self = state
-        return told
+        """Read it again. Raises ProgressError where it is something else."""
+        return from_progress(_MARK, _FORMAT, cls, content, "backtest")

@@ -215,5 +215,5 @@ def test_every_charge_is_explained_in_a_sentence_with_its_figures() -> None:
     ]
     assert told.assumed == [
         "No insurance is told: it is taken to be in the prices or free.",
-        "Some rates applied are not verified against the text of the law.",
+        "Some values applied are not verified against the text of the law.",
     ]

@@ -6,10 +6,14 @@ import numpy as np
 
 from services.revenue.law.arithmetic import Flags, Int64, some
 from services.revenue.law.charges import Lines, charge
-from services.revenue.law.collection import stand
+from services.revenue.law.collection import Examined, Standing, examine, stand
 from services.revenue.law.filings import Filings
+from services.revenue.law.limits import measures_of as measures_of_limits
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, KINDS, Program
+from services.revenue.law.register import Register
+from services.revenue.law.schemes import USABLE
+from services.revenue.law.sums import Measures, Sums
 from services.revenue.law.valuation import value
 
 
@@ -36,6 +40,8 @@ class Assessment:
     offsets: Int64
     """Row i owns the charges offsets[i] up to offsets[i + 1]."""
     lines: Lines
+    standing: Standing
+    """Where each consignment stood before the charges."""
 
     @property
     def valued(self) -> Flags:
@@ -52,14 +58,36 @@ class Assessment:
         return result
 
 
-def assess(program: Program, filings: Filings) -> Assessment:
+def prepare(program: Program, filings: Filings, register: Register | None = None) -> Examined:
+    """Value a batch and measure it by its limits; what `assess` does first, for whoever must know the measures before.
+
+    `register` tells which scheme numbers hold; without it, and for schemes of which it knows no number, the form of a
+    number is enough and the note SCHEME_NUMBER_UNCHECKED says so.
+    """
+    return examine(program, filings, value(program, filings), register)
+
+
+def measures_of(program: Program, examined: Examined) -> Measures:
+    """Say what a prepared batch counts towards limits that sum several consignments."""
+    return measures_of_limits(program, examined.values, examined.limits)
+
+
+def assess(
+    program: Program,
+    filings: Filings,
+    sums: Sums | None = None,
+    register: Register | None = None,
+    prepared: Examined | None = None,
+) -> Assessment:
     """Assess a batch: value it, test the limits, find the schemes, compute the charges and their totals.
 
-    Every row is judged alone: a batch in parts gives what the whole gives. Rows that cannot be assessed have a Problem
+    Every row is judged alone, with what `sums` says that other consignments count: a batch in parts gives what the whole
+    gives. `prepared` is what `prepare` gave for the same batch, used once. Rows that cannot be assessed have a Problem
     and no charges; nothing is raised for them.
     """
-    values = value(program, filings)
-    standing = stand(program, filings, values)
+    examined = prepared or prepare(program, filings, register)
+    values = examined.values
+    standing = stand(program, filings, examined, sums)
     lines = charge(program, filings, values, standing)
     offsets = np.zeros(filings.rows + 1, dtype=np.int64)
     np.cumsum(np.bincount(lines.row, minlength=filings.rows), out=offsets[1:])
@@ -69,9 +97,9 @@ def assess(program: Program, filings: Filings) -> Assessment:
     failed = values.problem != Problem.NONE
     notes = values.notes
     if some(standing.scheme_state != 0):
-        # A well-formed number under which nothing was collected: the scheme is not open for this consignment.
+        # A number that may be used under which nothing was collected: the scheme is not open for this consignment.
         used = _rows_with(schemes > 0, lines, filings.rows)
-        notes[(standing.scheme_state == 3).any(axis=1) & ~used] |= int(Note.SCHEME_NOT_OPEN)
+        notes[(standing.scheme_state == USABLE).any(axis=1) & ~used] |= int(Note.SCHEME_NOT_OPEN)
     unverified = program.slots.unverified[lines.slot]
     notes[_rows_with(unverified, lines, filings.rows)] |= int(Note.UNVERIFIED_VALUE)
     if some(failed):
@@ -94,6 +122,7 @@ def assess(program: Program, filings: Filings) -> Assessment:
         by_collector=_totals(lines.amount, collectors, len(COLLECTORS), offsets),
         offsets=offsets,
         lines=lines,
+        standing=standing,
     )
 
 

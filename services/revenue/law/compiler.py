@@ -1,6 +1,5 @@
 """Compiles rulebooks, tariffs and exchange tables into the program: every regime, slot and way of collection as columns."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -13,10 +12,10 @@ from services.revenue.law.arithmetic import Rounding
 from services.revenue.law.checks import FOREVER, holds, in_force, last_day
 from services.revenue.law.conditions import ConditionTable
 from services.revenue.law.exchange import Exchange
+from services.revenue.law.limit_compiler import LimitCompiler
 from services.revenue.law.program import (
     DATES,
     DAY_BITS,
-    SCHEMES,
     Outcomes,
     Program,
     ProgramError,
@@ -31,6 +30,7 @@ from services.revenue.law.rulebook import (
     parse_amount,
     parse_rate,
 )
+from services.revenue.law.schemes import form_of
 from services.revenue.law.slots import SlotCompiler, columns_of, mask_of, place_of
 from services.revenue.law.tariff import Tariff
 
@@ -73,12 +73,13 @@ class _Compiler:
         slots = max((len(charges) for charges in active), default=1) or 1
         outcomes = max((len(self._collections(c, span[1])) for span, cs in zip(spans, active, strict=True) for c in cs),
                        default=1)  # fmt: skip
-        limits = max((len(read.rulebook.limits) for read in self.books), default=1) or 1
+        limits = LimitCompiler(self.exchange, self.conditions)
         regime_rows, slot_rows, outcome_rows = [], [], []
         bases = 0
         for (_, start, _, jurisdiction, area), charges in zip(spans, active, strict=True):
             book = self.books[jurisdiction].rulebook
-            regime_rows.append(self._regime(book, jurisdiction, area, start, limits, charges))
+            regime_rows.append(self._regime(book, jurisdiction, area, start, charges))
+            limits.add(self.books[jurisdiction], start)
             for here in [*charges, *[None] * (slots - len(charges))]:
                 slot_rows.append(self.slots.slot(book, area, start, here))
                 bases |= slot_rows[-1]["base"]
@@ -87,6 +88,8 @@ class _Compiler:
                     # The border is the last outcome of every slot, whatever their number.
                     way = ways[-1] if at == outcomes - 1 and ways else ways[at] if at < len(ways) - 1 else None
                     outcome_rows.append(self.slots.outcome(book, area, start, here, way))
+        compiled_limits, limit_entries = limits.limits()
+        compiled_reliefs, relief_entries = limits.reliefs()
         return Program(
             exchange=self.exchange,
             books=self.books,
@@ -96,6 +99,8 @@ class _Compiler:
             starts=np.array([area << DAY_BITS | day_of_date(start) for area, start, *_ in spans], dtype=np.int64),
             ends=np.array([day_of_date(span[2]) for span in spans], dtype=np.int64),
             regimes=columns_of(Regimes, regime_rows),
+            limits=compiled_limits,
+            reliefs=compiled_reliefs,
             slots=columns_of(Slots, slot_rows),
             outcomes=columns_of(Outcomes, outcome_rows),
             charges=self.slots.facts,
@@ -103,19 +108,21 @@ class _Compiler:
             tariffs=self.slots.tables,
             law_date=np.array([DATES.index(read.rulebook.law_date) for read in self.books], dtype=np.int64),
             exchange_date=np.array([DATES.index(read.rulebook.exchange.date) for read in self.books], dtype=np.int64),
-            schemes=[
-                [(SCHEMES.index(name), re.compile(rule.number)) for name, rule in read.rulebook.schemes.items()]
-                for read in self.books
-            ],
+            schemes=[[form_of(name, rule) for name, rule in read.rulebook.schemes.items()] for read in self.books],
             bases_used=bases,
             book_of_area=np.array([self._book_of(area) for area in areas], dtype=np.int64),
             conditions=self.conditions,
+            prefixes=limits.prefixes,
+            limit_entries=limit_entries,
+            relief_entries=relief_entries,
             places=[place_of(slot_rows[at::slots], outcome_rows, at, slots, outcomes) for at in range(slots)],
         )
 
     def _spans(self, book: Rulebook) -> list[tuple[date, date]]:
         """Cut the rulebook's time at each day on which anything of it changes."""
-        entries: list[Any] = [*book.customs_value, *(limit for limits in book.limits.values() for limit in limits)]
+        entries: list[Any] = [*book.customs_value]
+        for dated in (*book.limits.values(), *book.reliefs.values()):
+            entries += dated
         for charge in book.charges:
             entries += [charge, *charge.rates, *charge.rounding, *charge.minimum, *charge.collection]
             if charge.tariff:
@@ -136,19 +143,15 @@ class _Compiler:
         ways = [way for way in charge.collection if holds(way, day)]
         return sorted(ways, key=lambda way: way.scheme == "none" and way.when is None and way.only is None)
 
-    def _regime(
-        self, book: Rulebook, jurisdiction: int, area: str, day: date, limits: int, charges: list[Charge]
-    ) -> dict[str, Any]:
+    def _regime(self, book: Rulebook, jurisdiction: int, area: str, day: date, charges: list[Charge]) -> dict[str, Any]:
         base = in_force(book.customs_value, day)
         assert base is not None
         tax_ppm = 0
         for charge in charges:
-            rate = in_force(charge.rates, day, area) if charge.kind == "tax" else None
+            general = [rate for rate in charge.rates if rate.only is None]
+            rate = in_force(general, day, area) if charge.kind == "tax" else None
             if rate and not tax_ppm:
                 tax_ppm = parse_rate(rate.rate).ppm
-        found = [in_force(values, day) for values in book.limits.values()]
-        there = [limit is not None and limit.amount != "none" for limit in found]
-        fill = limits - len(found)
         return {
             "jurisdiction": jurisdiction,
             "exchange_table": self.exchange.tables.index(book.exchange.table),
@@ -156,12 +159,6 @@ class _Compiler:
             "exchange_unit": parse_amount(book.exchange.unit)[0],
             "customs_base": mask_of(base.base, 0),
             "tax_ppm": tax_ppm,
-            "limit_there": there + [False] * fill,
-            "limit_minor": [parse_amount(v.amount)[0] if t and v else 0 for v, t in zip(found, there, strict=True)]
-            + [0] * fill,
-            "limit_strict": [bool(v and v.at_the_limit == "over") for v in found] + [False] * fill,
-            "limit_per_item": [bool(v and v.test == "item") for v in found] + [False] * fill,
-            "limit_measure": [mask_of(v.measure, mask_of(base.base, 0)) if v else 0 for v in found] + [0] * fill,
         }
 
 

@@ -144,11 +144,21 @@ class Conditions:
             compiled = self._table.compiled[number]
             known = self._test_items(compiled)
             if compiled.on_rows:
-                known &= self._of_rows(number)[self._filings.item_row]
+                known &= self._rows_by_item(number, compiled)
             self._items[number] = known
         return known
 
-    def _test_rows(self, compiled: _Compiled) -> Flags:
+    def _rows_by_item(self, number: int, compiled: _Compiled) -> Flags:
+        """What the condition asks of consignments, by item: an item that is marked as a gift is one in any consignment."""
+        row = self._filings.item_row
+        result: Flags = self._of_rows(number)[row]
+        if "gift" in compiled.condition.nature:
+            gift = self._filings.goods.bools("gift").values
+            if some(gift & ~result):
+                result = result | (gift & self._test_rows(compiled, but_nature=True)[row])
+        return result
+
+    def _test_rows(self, compiled: _Compiled, *, but_nature: bool = False) -> Flags:
         asked, table = compiled.condition, self._filings.table
         result: Flags = np.ones(self._filings.rows, dtype=np.bool_)
         if asked.dispatch:
@@ -158,7 +168,7 @@ class Conditions:
         for words, numbers, column in (
             (asked.mode, _MODES, "transport_mode"),
             (asked.service, _SERVICES, "transport_service"),
-            (asked.nature, _NATURES, "nature"),
+            (() if but_nature else asked.nature, _NATURES, "nature"),
             ((asked.consignor,) if asked.consignor else (), _PERSONS, "consignor_person_type"),
             ((asked.consignee,) if asked.consignee else (), _PERSONS, "consignee_person_type"),
         ):

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from libs.customs.currencies import minor_units
-from services.revenue.law.arithmetic import Flags, Int64, every, mul_div_round
+from services.revenue.law.arithmetic import Flags, Int64, Rounding, every, mul_div_round
 from services.revenue.law.rulebook import Dated, Reference
 from services.revenue.law.yaml_source import Source
 
@@ -23,6 +23,7 @@ _DAY_BITS = 24
 _DAY_MASK = (1 << _DAY_BITS) - 1
 _CURRENCY_BITS = 12
 _LARGEST_PART = 2**31
+_ITSELF = "the currency itself"
 
 
 class RatePeriod(Dated, frozen=True, kw_only=True):
@@ -66,9 +67,7 @@ def read_exchange(file: str, text: str) -> list[ExchangeRate]:
     source = Source(file, text)
     written = source.convert(ExchangeFile)
     home = minor_units(written.currency)
-    rates = [
-        ExchangeRate(written.table, written.currency, 0, (1 << _DAY_BITS) - 1, 1, 1, "the currency itself", "", True)
-    ]
+    rates = [ExchangeRate(written.table, written.currency, 0, (1 << _DAY_BITS) - 1, 1, 1, _ITSELF, "", True)]
     last: date | None = None
     for place, period in enumerate(written.periods):
         here = ("periods", place)
@@ -111,6 +110,8 @@ class Exchange:
     def __init__(self, rates: Sequence[ExchangeRate]) -> None:
         """Index the rates by table, currency and first day."""
         self.tables = sorted({rate.table for rate in rates})
+        self.home = {rate.table: rate.currency for rate in rates if rate.quoted == _ITSELF}
+        """Each table's own currency, which its rates convert into."""
         self._currency = {code: place for place, code in enumerate(sorted({rate.currency for rate in rates}))}
         self.rates = sorted(rates, key=lambda rate: self._key(rate.table, rate.currency, rate.start))
         self._keys = np.array([self._key(rate.table, rate.currency, rate.start) for rate in self.rates], dtype=np.int64)
@@ -126,6 +127,10 @@ class Exchange:
     def currency(self, code: str) -> int:
         """Return the number by which `find` knows a currency; -1 where no table holds it."""
         return self._currency.get(code, -1)
+
+    def code(self, currency: int) -> str:
+        """Return the code of a currency by its number."""
+        return next(code for code, number in self._currency.items() if number == currency)
 
     def find(self, table: Int64, currency: Int64, day: Int64) -> Int64:
         """Return the place in `rates` per element, -1 where the table has no rate of the currency on the day."""
@@ -154,3 +159,9 @@ class Exchange:
         # What is not exchanged is not rounded either.
         unit = np.where(same, 1, unit)
         return mul_div_round(minor, numerator, denominator, mode, unit, refused)
+
+    def bounds(self, minor: Int64, rate: Int64, refused: Flags) -> tuple[Int64, Int64]:
+        """Convert minor units exactly: the whole minor units just below or at the result, and just above or at it."""
+        numerator, denominator = self._numerator[rate], self._denominator[rate]
+        below = mul_div_round(minor, numerator, denominator, int(Rounding.DOWN), 1, refused)
+        return below, mul_div_round(minor, numerator, denominator, int(Rounding.UP), 1, refused)

@@ -7,8 +7,8 @@ from libs.customs.time import day_text
 from services.revenue.law.answers import SENTENCES
 from services.revenue.law.assess import Assessment
 from services.revenue.law.problems import Note, Problem
-from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES
-from services.revenue.law.rulebook import METHODS, PPM
+from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES, TESTS
+from services.revenue.law.rulebook import METHODS, PPM, Test
 
 _CHARGE = {
     "percent": "{who}: {name} of {rate} on {basis} = {amount}",
@@ -53,7 +53,16 @@ _ASSUMED = {
     Note.PERSON_NOT_DECLARED: "A limit counts what one person, order or craft brings in and the filing does not name it: "
     "the consignment was counted alone.",
     Note.UNIT_ASSUMED: "A rate is per a unit that an item tells in another way: the quantity told was taken for it.",
-    Note.UNVERIFIED_VALUE: "Some rates applied are not verified against the text of the law.",
+    Note.UNVERIFIED_VALUE: "Some values applied are not verified against the text of the law.",
+}
+_TESTED_ON: dict[Test, str] = {
+    "consignment": "a consignment",
+    "item": "an item",
+    "order": "an order",
+    "person_year": "a person in a year",
+    "person_day": "a person in a day",
+    "recipient_day": "what one carrier brings one recipient in a day",
+    "importer_craft": "what one importer has on one craft",
 }
 _REASON = {
     Problem.NO_RULEBOOK: "No law is loaded for this destination and day.",
@@ -87,17 +96,26 @@ def explain(assessment: Assessment, row: int) -> Explanation:
     currency = book.currency
     notes = Note(int(assessment.notes[row]))
     found = [f"The goods are worth {money_text(int(assessment.intrinsic[row]), currency)} without transport and tax."]
-    regime = int(assessment.regime[row])
-    if program.regimes.limit_there[regime, 0]:
-        limit = money_text(int(program.regimes.limit_minor[regime, 0]), currency)
-        per = "an item" if program.regimes.limit_per_item[regime, 0] else "a consignment"
-        side = "keeps" if notes & Note.WITHIN_LIMIT else "is over"
-        found.append(f"That {side} the limit of {limit} for {per} in {book.name}.")
+    found += _limit_sentences(assessment, row, book.name, currency)
     found += _exchange_sentences(assessment, row)
     found += [sentence for note, sentence in _FOUND.items() if notes & note]
     assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
     lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
     return Explanation(lines, found, assumed)
+
+
+def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str) -> list[str]:
+    """Say whether the consignment keeps the rulebook's first limit, and how that was tested."""
+    program, test = assessment.program, assessment.standing.limits[0]
+    if not test.known[row]:
+        return []
+    limits, entry = program.limits, int(test.entry[row])
+    if limits.currency[entry] >= 0:
+        currency = program.exchange.code(int(limits.currency[entry]))
+    limit = money_text(int(limits.minor[entry]), currency)
+    tested = TESTS[int(limits.test[entry])]
+    side = "keeps" if assessment.notes[row] & Note.WITHIN_LIMIT else "is over"
+    return [f"That {side} the limit of {limit} for {_TESTED_ON[tested]} in {book}."]
 
 
 def _exchange_sentences(assessment: Assessment, row: int) -> list[str]:

@@ -5,9 +5,8 @@ in the order of the law, each slot up to `outcomes` ways of collection, the last
 stand at regime * slots + slot, an outcome's at slot's place * outcomes + outcome.
 """
 
-import re
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
@@ -18,10 +17,14 @@ from services.revenue.law.exchange import Exchange
 from services.revenue.law.reader import ReadRulebook
 from services.revenue.law.tariff import RateTable
 
+if TYPE_CHECKING:
+    from services.revenue.law.schemes import SchemeForm
+
 KINDS: tuple[law.Kind, ...] = get_args(law.Kind)
 SCHEMES: tuple[law.Scheme, ...] = get_args(law.Scheme)
 COLLECTORS: tuple[law.Collector, ...] = get_args(law.Collector)
 DEBTORS: tuple[law.Debtor, ...] = get_args(law.Debtor)
+TESTS: tuple[law.Test, ...] = get_args(law.Test)
 DATES: tuple[law.DateOf, ...] = get_args(law.DateOf)
 DAY_BITS = 24
 
@@ -32,7 +35,7 @@ class ProgramError(ValueError):
 
 @dataclass(slots=True)
 class Regimes:
-    """Facts of each regime, one element each; limits have a second dimension."""
+    """Facts of each regime, one element each."""
 
     jurisdiction: Int64
     exchange_table: Int64
@@ -41,11 +44,44 @@ class Regimes:
     customs_base: Int64
     tax_ppm: Int64
     """Rate by which tax is taken out of a price that holds it, where the filing says no rate."""
-    limit_there: Flags
-    limit_minor: Int64
-    limit_strict: Flags
-    limit_per_item: Flags
-    limit_measure: Int64
+
+
+@dataclass(slots=True)
+class Limits:
+    """Entries of limits: entry e of limit l of regime r stands at (r * limits + l) * entries + e, those there first."""
+
+    there: Flags
+    uses: Int64
+    """Bits of what testing the entry needs: KNOWN (an amount; else the law knows no limit) to TABLE."""
+    minor: Int64
+    currency: Int64
+    """Number of the amount's currency in Exchange; -1 where it is the jurisdiction's own."""
+    strict: Flags
+    test: Int64
+    """Place in TESTS."""
+    measure: Int64
+    only: Int64
+    """Number of the condition of the consignment; -1 for none."""
+    excluded: Int64
+    """Place in Program.prefixes of what is never within the limit; -1 for nothing."""
+    table: Int64
+    """Exchange table of this test alone; -1 where it is the rulebook's."""
+
+
+KNOWN, ITEMS, SUMMED, FOREIGN, EXCLUDED, TABLE, UNVERIFIED = (1 << bit for bit in range(7))
+
+
+@dataclass(slots=True)
+class Reliefs:
+    """Entries of reliefs, placed as those of limits."""
+
+    there: Flags
+    minor: Int64
+    currency: Int64
+    measure: Int64
+    only: Int64
+    excluded: Int64
+    unverified: Flags
 
 
 @dataclass(slots=True)
@@ -138,6 +174,8 @@ class Program:
     ends: Int64
     """Last day, per regime."""
     regimes: Regimes
+    limits: Limits
+    reliefs: Reliefs
     slots: Slots
     outcomes: Outcomes
     charges: list[ChargeFacts]
@@ -146,8 +184,8 @@ class Program:
     tariffs: list[RateTable]
     law_date: Int64
     exchange_date: Int64
-    schemes: list[list[tuple[int, re.Pattern[str]]]] = field(default_factory=list)
-    """Per jurisdiction: number of each scheme and the form of its numbers."""
+    schemes: list[list["SchemeForm"]] = field(default_factory=list)
+    """Per jurisdiction how the numbers of its schemes are tested."""
     bases_used: int = 0
     book_of_area: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Place in `books` of each area."""
@@ -155,6 +193,9 @@ class Program:
     conditions: ConditionTable = field(default_factory=ConditionTable)
     prefixes: list[Prefixes] = field(default_factory=list)
     """Sets of beginnings of commodity codes, such as those of excluded goods."""
+    limit_entries: tuple[int, ...] = ()
+    """Per place of a limit the most entries that any regime has there at once."""
+    relief_entries: tuple[int, ...] = ()
 
     def find(self, area: Int64, day: Int64) -> Int64:
         """Return the regime of each area (-1 = none) on each day, -1 where no law is known."""

@@ -85,6 +85,7 @@ class Condition(_Strict, frozen=True, kw_only=True):
     mode: tuple[Literal["sea", "rail", "road", "air", "post"], ...] = ()
     service: tuple[Literal["post", "express", "cargo"], ...] = ()
     nature: tuple[Literal["sale", "gift", "return", "sample", "document", "other"], ...] = ()
+    """Nature of the consignment; where items are asked, one that is marked as a gift fits `gift` in any consignment."""
     consignor: Literal["", "natural", "legal"] = ""
     """Kind of person of the consignor."""
     consignee: Literal["", "natural", "legal"] = ""
@@ -111,7 +112,7 @@ class Limit(Dated, frozen=True, kw_only=True):
 
     amount: str
     """An amount such as `150.00 EUR`, in the rulebook's or any other currency of its exchange table, or `none` where the law
-    knows no limit in that time."""
+    knows no limit in that time. Another currency's amount is converted on the exchange day and compared exactly, unrounded."""
     test: Test = "consignment"
     measure: tuple[Component, ...] = ("goods",)
     at_the_limit: Literal["within", "over"] = "within"
@@ -121,14 +122,15 @@ class Limit(Dated, frozen=True, kw_only=True):
     """Prefixes of commodity codes that are never within the limit: with one such item the whole consignment is over where
     the consignment is tested (alone or in a sum), that item where items are."""
     exchange_table: str = ""
-    """Another table of exchange rates for this test alone."""
+    """Another table of exchange rates for this test alone; what it does not hold is converted by the rulebook's."""
 
 
 class Relief(Dated, frozen=True, kw_only=True):
     """Relief for whole items up to an amount, such as gifts: the value of an item is never split.
 
-    Items are relieved in their order as long as what is relieved stays within the amount; a charge names the relief in
-    `relieved_by`.
+    Items are relieved in their order as long as what is relieved stays within the amount; one that would take it beyond is
+    passed over. A charge names the relief in `relieved_by`. Of entries that hold on a day the first in the file that any
+    item fits is taken.
     """
 
     amount: str

@@ -4,6 +4,7 @@ Intrinsic value: the price of the goods without transport, insurance and the tax
 Regulation (EU) 2015/2446, article 1(48), for the EU; UK and AU alike). Customs value: what the rulebook names.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,8 @@ class Values:
 
     regime: Int64
     """Regime of each row; where the row has none, 0 stands in and `problem` says so."""
+    law_day: Int64
+    """Day whose law holds, days since 1970-01-01."""
     exchange_day: Int64
     problem: Int64
     """Problem of each row."""
@@ -49,6 +52,8 @@ class Values:
     customs_value: Int64
     price: Int64
     """Goods and all that is paid for bringing them."""
+    net: Int64
+    """Price of each item without tax, in the currency of its price."""
 
     def fail(self, rows: Flags, problem: Problem) -> None:
         """Set the problem of rows that have none yet."""
@@ -57,18 +62,23 @@ class Values:
 
     def total(self, mask: Int64, select: Int64 | slice) -> Int64:
         """Sum the components that each item's base mask names, for the selected items."""
-        result = np.zeros(len(mask), dtype=np.int64)
-        if not len(mask):
-            return result
-        first = int(mask[0])
-        one_mask = every(mask == first)
-        for place, amounts in self.components.items():
-            if one_mask:
-                if first >> place & 1:
-                    result += amounts[select]
-            else:
-                result += np.where(mask >> place & 1, amounts[select], 0)
+        return total_of(self.components, mask, select)
+
+
+def total_of(components: Mapping[int, Int64], mask: Int64, select: Int64 | slice) -> Int64:
+    """Sum the components (per place in COMPONENTS, by item) that each selected item's mask names."""
+    result = np.zeros(len(mask), dtype=np.int64)
+    if not len(mask):
         return result
+    first = int(mask[0])
+    one_mask = every(mask == first)
+    for place, amounts in components.items():
+        if one_mask:
+            if first >> place & 1:
+                result += amounts[select]
+        else:
+            result += np.where(mask >> place & 1, amounts[select], 0)
+    return result
 
 
 def days_of_law(program: Program, filings: Filings, jurisdiction: Int64, which: Int64, notes: Int64) -> Int64:
@@ -96,7 +106,7 @@ def value(program: Program, filings: Filings) -> Values:
     problem = np.where((regime < 0) | ~filings.acceptance.valid, Problem.NO_RULEBOOK, Problem.NONE).astype(np.int64)
     regime = np.maximum(regime, 0)
     exchange_day = days_of_law(program, filings, jurisdiction, program.exchange_date, notes)
-    values = Values(regime, exchange_day, problem, notes, {}, *[np.zeros(0, np.int64)] * 3)
+    values = Values(regime, law_day, exchange_day, problem, notes, {}, *[np.zeros(0, np.int64)] * 4)
     counts = np.diff(filings.offsets)
     values.fail(counts == 0, Problem.UNVALUED)
     values.fail(counts > ITEMS_MAX, Problem.AMOUNT_OUT_OF_BOUNDS)
@@ -154,16 +164,51 @@ def _goods(program: Program, filings: Filings, values: Values) -> Int64:
     inside = filings.includes_tax.values
     if some(inside):
         minor = _without_tax(program, filings, values, minor, inside[item_row])
+    values.net = minor
+    return _converted_goods(program, filings, values, ~unpriced, None)
+
+
+def _converted_goods(
+    program: Program, filings: Filings, values: Values, priced: Flags | None, tables: Int64 | None
+) -> Int64:
+    """Convert each item's net price, by each row's table where it holds the currency, else by the rulebook's."""
+    item_row, regimes = filings.item_row, program.regimes
     regime = values.regime[item_row]
-    regimes = program.regimes
-    rate = program.exchange.find(
-        regimes.exchange_table[regime], _currency_numbers(program, currency), values.exchange_day[item_row]
+    currency, day = _currency_numbers(program, filings.price_currency), values.exchange_day[item_row]
+    rate = program.exchange.find(regimes.exchange_table[regime], currency, day)
+    if tables is not None:
+        other = program.exchange.find(tables[item_row], currency, day)
+        rate = np.where(other >= 0, other, rate)
+    if priced is not None:
+        _fail_items(filings, values, (rate < 0) & priced, Problem.NO_EXCHANGE_RATE)
+    refused = np.zeros(len(rate), dtype=np.bool_)
+    goods = program.exchange.convert(
+        values.net, rate, regimes.exchange_mode[regime], regimes.exchange_unit[regime], refused
     )
-    _fail_items(filings, values, (rate < 0) & ~unpriced, Problem.NO_EXCHANGE_RATE)
-    refused = np.zeros(len(minor), dtype=np.bool_)
-    goods = program.exchange.convert(minor, rate, regimes.exchange_mode[regime], regimes.exchange_unit[regime], refused)
     _fail_items(filings, values, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
     return goods
+
+
+def components_by(program: Program, filings: Filings, values: Values, tables: Int64) -> dict[int, Int64]:
+    """Value a batch once more with another table of exchange rates a row (-1 = the rulebook's), for one test alone.
+
+    What the other table does not hold on the day is converted by the rulebook's. Gives the components by item.
+    """
+    goods = _converted_goods(program, filings, values, None, tables)
+    # A row whose sum is too large keeps small parts here; its problem is set.
+    too_large = row_sums(goods, filings.offsets) > LARGEST
+    values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
+    goods[(too_large | (values.problem != _NONE))[filings.item_row]] = 0
+    components = {0: goods}
+    for place, column, currency in (
+        (1, filings.freight, filings.freight_currency),
+        (2, filings.insurance, filings.insurance_currency),
+        (3, filings.clearance_fee, filings.clearance_fee_currency),
+    ):
+        if place in values.components:
+            amounts = _row_money(program, values, column, currency, tables)
+            components[place] = apportion(amounts, goods, filings.offsets, filings.item_row)
+    return components
 
 
 def _without_tax(program: Program, filings: Filings, values: Values, minor: Int64, inside: Flags) -> Int64:
@@ -189,15 +234,17 @@ def _currency_numbers(program: Program, currency: Strings) -> Int64:
     return numbers
 
 
-def _row_money(program: Program, values: Values, column: Ints, currency: Strings) -> Int64:
+def _row_money(program: Program, values: Values, column: Ints, currency: Strings, tables: Int64 | None = None) -> Int64:
     """Convert a row's amount; nothing where it is not declared."""
     outside = column.valid & ((column.values < 0) | (column.values > MAX_MINOR))
     values.fail(outside, Problem.AMOUNT_OUT_OF_BOUNDS)
     minor = np.where(outside | ~column.valid, 0, column.values)
     regimes, regime = program.regimes, values.regime
-    rate = program.exchange.find(
-        regimes.exchange_table[regime], _currency_numbers(program, currency), values.exchange_day
-    )
+    numbers = _currency_numbers(program, currency)
+    rate = program.exchange.find(regimes.exchange_table[regime], numbers, values.exchange_day)
+    if tables is not None:
+        other = program.exchange.find(tables, numbers, values.exchange_day)
+        rate = np.where(other >= 0, other, rate)
     values.fail((rate < 0) & (minor > 0), Problem.NO_EXCHANGE_RATE)
     refused = np.zeros(len(minor), dtype=np.bool_)
     amounts = program.exchange.convert(

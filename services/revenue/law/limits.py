@@ -1,0 +1,203 @@
+"""Limits: which entry holds for each consignment, what it measures, and who keeps it.
+
+Work in two steps, because some limits count what other consignments hold too: `test_limits` measures each consignment
+alone, `keep_limits` compares what it measured, with what others add, to the amounts.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from libs.columns import Strings
+from services.revenue.law.arithmetic import LARGEST, Flags, Int64, every, row_sums, some
+from services.revenue.law.conditions import Conditions, excluded_of
+from services.revenue.law.filings import Filings
+from services.revenue.law.problems import Note, Problem
+from services.revenue.law.program import (
+    EXCLUDED,
+    FOREIGN,
+    ITEMS,
+    KNOWN,
+    SUMMED,
+    TABLE,
+    TESTS,
+    UNVERIFIED,
+    Limits,
+    Program,
+)
+from services.revenue.law.rulebook import COMPONENTS
+from services.revenue.law.sums import Measures, Sums
+from services.revenue.law.valuation import Values, components_by, total_of
+
+_GOODS = 1 << COMPONENTS.index("goods")
+
+
+@dataclass(slots=True)
+class LimitTest:
+    """One place of limits tested on a batch."""
+
+    known: Flags
+    """[row]: an amount is in force."""
+    entry: Int64
+    """[row]: place in Program.limits of the entry taken; -1 where none fits."""
+    uses: Int64
+    """[row]: bits of Limits.uses; 0 where nothing is known."""
+    whole: Int64
+    """[row]: what the consignment measures."""
+    most: Int64
+    """[row]: the largest measure that keeps the limit; -1 where none does."""
+    each: Int64 | None = None
+    """[item]: what the item measures; None where no item is tested."""
+    excluded: Flags | None = None
+    """[item]: goods that are never within; None where there are none."""
+
+
+def test_limits(program: Program, filings: Filings, values: Values, conditions: Conditions) -> list[LimitTest]:
+    """Take each row's entry of each limit and measure what it measures; a row whose amount has no rate gets a problem."""
+    return [
+        _test(program, filings, values, _entries(program.limits, program.limit_entries, values, conditions, place))
+        for place in range(len(program.limit_entries))
+    ]
+
+
+def _entries(limits: Limits, most: tuple[int, ...], values: Values, conditions: Conditions, place: int) -> Int64:
+    """Return per row the first entry whose condition fits, -1 where none does."""
+    stride = max(most)
+    first = (values.regime * len(most) + place) * stride
+    chosen = np.full(len(first), -1, dtype=np.int64)
+    open_: Flags = np.ones(len(first), dtype=np.bool_)
+    for at in range(most[place]):
+        entry = first + at
+        fits = open_ & limits.there[entry]
+        if not some(fits):
+            # Entries stand without gaps: where this one is not, no later one is.
+            break
+        fits &= conditions.fits_rows(limits.only[entry])
+        chosen = np.where(fits, entry, chosen)
+        open_ &= ~fits
+    return chosen
+
+
+def _test(program: Program, filings: Filings, values: Values, entry: Int64) -> LimitTest:
+    limits = program.limits
+    uses = np.where(entry >= 0, limits.uses[entry], 0)
+    known: Flags = (uses & KNOWN) != 0
+    if not some(known):
+        nothing = np.zeros(len(entry), dtype=np.int64)
+        return LimitTest(known, entry, nothing, nothing, nothing)
+    uses = np.where(known, uses, 0)
+    needs = int(np.bitwise_or.reduce(uses))
+    test = LimitTest(known, entry, uses, values.intrinsic, _most(program, values, entry, uses, needs))
+    measure = limits.measure[entry]
+    if needs & TABLE or needs & ITEMS or not every((measure == _GOODS) | ~known):
+        components = values.components
+        if needs & TABLE:
+            tables = np.where((uses & TABLE) != 0, limits.table[entry], -1)
+            components = components_by(program, filings, values, tables)
+        each = total_of(components, measure[filings.item_row], slice(None))
+        test.whole = row_sums(each, filings.offsets)
+        test.each = each if needs & ITEMS else None
+    if needs & EXCLUDED:
+        sets = np.where((uses & EXCLUDED) != 0, limits.excluded[entry], -1)
+        excluded = excluded_of(program.prefixes, sets[filings.item_row], filings.code)
+        if some(excluded):
+            test.excluded = excluded
+            values.notes[filings.item_row[excluded]] |= int(Note.EXCLUDED_GOODS)
+    if needs & UNVERIFIED:
+        values.notes[(uses & UNVERIFIED) != 0] |= int(Note.UNVERIFIED_VALUE)
+    return test
+
+
+def _most(program: Program, values: Values, entry: Int64, uses: Int64, needs: int) -> Int64:
+    limits = program.limits
+    minor, strict = limits.minor[entry], limits.strict[entry]
+    if not needs & FOREIGN:
+        return minor - strict
+    foreign = (uses & FOREIGN) != 0
+    below, above = foreign_bounds(
+        program, values, foreign, minor, limits.currency[entry], np.where(foreign, limits.table[entry], -1)
+    )
+    # An amount that is no whole number of minor units is kept by all that is below it, at the limit or not.
+    return np.where(strict, above - 1, below)
+
+
+def foreign_bounds(
+    program: Program, values: Values, foreign: Flags, minor: Int64, currency: Int64, table: Int64
+) -> tuple[Int64, Int64]:
+    """Convert amounts of the law that are in another currency, without rounding: the whole minor units about them.
+
+    By the test's own table where it holds the currency on the exchange day, else by the rulebook's; rows without a rate
+    get NO_EXCHANGE_RATE. `foreign` says which rows; the others keep their amount.
+    """
+    exchange, day = program.exchange, values.exchange_day
+    rate = exchange.find(table, currency, day)
+    rate = np.where(rate >= 0, rate, exchange.find(program.regimes.exchange_table[values.regime], currency, day))
+    values.fail(foreign & (rate < 0), Problem.NO_EXCHANGE_RATE)
+    refused = np.zeros(len(minor), dtype=np.bool_)
+    bounds = exchange.bounds(minor, np.where(foreign, rate, -1), refused)
+    values.fail(foreign & refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+    return bounds
+
+
+def measures_of(program: Program, values: Values, tests: list[LimitTest]) -> Measures:
+    """Say which rows of a batch count towards a limit that sums several consignments, and how much."""
+    summed = np.zeros((len(values.regime), len(tests)), dtype=np.bool_)
+    for place, test in enumerate(tests):
+        summed[:, place] = ((test.uses & SUMMED) != 0) & (values.problem == Problem.NONE)
+    row, limit = np.nonzero(summed)
+    if not len(row):
+        return Measures(row, Strings.absent(0), Strings.absent(0), row, row)
+    whole, entry = np.stack([test.whole for test in tests]), np.stack([test.entry for test in tests])
+    books = [read.rulebook for read in program.books]
+    names = [f"{book.jurisdiction}:{name}" for book in books for name in book.limits]
+    first = np.cumsum([0, *(len(book.limits) for book in books)])[program.regimes.jurisdiction[values.regime[row]]]
+    return Measures(
+        row=row,
+        limit=Strings(names, (first + limit).astype(np.int32)),
+        test=Strings(TESTS, program.limits.test[entry[limit, row]].astype(np.int32)),
+        amount=whole[limit, row],
+        day=values.law_day[row],
+    )
+
+
+def keep_limits(
+    program: Program, filings: Filings, values: Values, tests: list[LimitTest], sums: Sums
+) -> tuple[Flags, Flags | None]:
+    """Say who keeps which limit: [row, limit] and, where any item is tested alone, [item, limit]."""
+    others = sums.dense(program, filings.rows, len(tests)) if len(sums.row) else None
+    row_within = np.zeros((filings.rows, len(tests)), dtype=np.bool_)
+    item_within: Flags | None = None
+    for place, test in enumerate(tests):
+        if not some(test.known):
+            continue
+        whole = test.whole if others is None else _with_others(values, test, others, place)
+        by_row = test.known & (whole <= test.most)
+        if test.excluded is not None:
+            by_row &= row_sums(test.excluded.astype(np.int64), filings.offsets) == 0
+        row_within[:, place] = by_row
+        if test.each is None:
+            if item_within is not None:
+                item_within[:, place] = by_row[filings.item_row]
+            continue
+        alone = test.each <= test.most[filings.item_row]
+        if test.excluded is not None:
+            alone &= ~test.excluded
+        per_item = (test.uses & ITEMS) != 0
+        over = row_sums((~alone).astype(np.int64), filings.offsets)
+        row_within[:, place] = np.where(per_item, over == 0, by_row)
+        if item_within is None:
+            item_within = row_within[filings.item_row]
+        item_within[:, place] = np.where(per_item[filings.item_row], alone, by_row[filings.item_row])
+    return row_within, item_within
+
+
+def _with_others(values: Values, test: LimitTest, sums: tuple[Int64, Flags], place: int) -> Int64:
+    """Add what other consignments make, where the limit is tested on a sum."""
+    others, named = (column[:, place] for column in sums)
+    summed = (test.uses & SUMMED) != 0
+    # LARGEST is over any limit, and no two of them leave int64.
+    added: Int64 = np.where(summed, np.clip(others, 0, LARGEST), 0)
+    values.notes[added > 0] |= int(Note.SUMMED)
+    values.notes[summed & ~named] |= int(Note.PERSON_NOT_DECLARED)
+    whole: Int64 = test.whole + added
+    return whole

@@ -1,0 +1,94 @@
+"""Schemes: which of the numbers that a filing tells may be used, by their form and by the register."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from libs.columns import Strings
+from libs.customs import ioss
+from services.revenue.law.arithmetic import Flags, Int64, some
+from services.revenue.law.filings import Filings
+from services.revenue.law.problems import Note
+from services.revenue.law.program import SCHEMES, Program
+from services.revenue.law.register import EMPTY, Register
+from services.revenue.law.rulebook import SchemeRule
+from services.revenue.law.valuation import Values
+
+ABSENT, NUMBER_MISSING, NUMBER_MALFORMED, NUMBER_UNKNOWN, NUMBER_EXPIRED, USABLE = range(6)
+"""How a consignment stands with a scheme; of several numbers the best counts."""
+_NOTES = (
+    (NUMBER_MISSING, Note.SCHEME_NUMBER_MISSING),
+    (NUMBER_MALFORMED, Note.SCHEME_NUMBER_MALFORMED),
+    (NUMBER_UNKNOWN, Note.SCHEME_NUMBER_UNKNOWN),
+    (NUMBER_EXPIRED, Note.SCHEME_NUMBER_EXPIRED),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SchemeForm:
+    """How the numbers of a scheme are tested in one jurisdiction."""
+
+    scheme: int
+    fits: Callable[[str], bool]
+    """Whether a number is written as the scheme's numbers are."""
+    registered: bool
+    """Whether it must stand in the register."""
+
+
+def form_of(name: str, rule: SchemeRule) -> SchemeForm:
+    """Compile a rulebook's rule of a scheme's numbers."""
+    pattern = re.compile(rule.number)
+
+    def fits(number: str) -> bool:
+        return pattern.fullmatch(number) is not None and (
+            rule.check != "eu_oss" or ioss.is_valid(registered_number(number))
+        )
+
+    return SchemeForm(SCHEMES.index(name), fits, rule.registered)
+
+
+def registered_number(number: str) -> str:
+    """Give the number as the register knows it: without the reference of the sale that some platforms append."""
+    return ioss.split(number)[0] if number.startswith("IM") else number
+
+
+def scheme_states(program: Program, filings: Filings, values: Values, register: Register | None) -> Int64:
+    """Return [row, scheme] from ABSENT to USABLE, and note what is wrong with numbers."""
+    states = np.zeros((filings.rows, len(SCHEMES)), dtype=np.int64)
+    if not len(filings.reference_row):
+        return states
+    row, scheme = filings.reference_row, filings.reference_scheme
+    jurisdiction = program.regimes.jurisdiction[values.regime[row]]
+    for place, forms in enumerate(program.schemes):
+        here = jurisdiction == place
+        if not some(here):
+            continue
+        for form in forms:
+            mine: Flags = here & (scheme == form.scheme)
+            if some(mine):
+                found = _states(form, filings, values, register or EMPTY, mine)
+                np.maximum.at(states[:, form.scheme], row[mine], found)
+    best = states.max(axis=1)
+    for state, note in _NOTES:
+        values.notes[(states == state).any(axis=1) & (best < USABLE)] |= int(note)
+    return states
+
+
+def _states(form: SchemeForm, filings: Filings, values: Values, register: Register, mine: Flags) -> Int64:
+    rows = filings.reference_row[mine]
+    written = Strings(filings.reference_number.dictionary, filings.reference_number.indices[mine])
+    state = np.where(written.map(form.fits, np.bool_), USABLE, NUMBER_MALFORMED)
+    state[~written.present] = NUMBER_MISSING
+    if not form.registered:
+        return state
+    usable = state == USABLE
+    if form.scheme not in register.schemes:
+        values.notes[rows[usable]] |= int(Note.SCHEME_NUMBER_UNCHECKED)
+        return state
+    numbers = Strings([registered_number(number) for number in written.dictionary], written.indices)
+    known, holds = register.find(form.scheme, numbers, values.law_day[rows])
+    state[usable & ~known] = NUMBER_UNKNOWN
+    state[usable & known & ~holds] = NUMBER_EXPIRED
+    return state

@@ -8,12 +8,12 @@ from services.revenue.law.arithmetic import Flags, Int64, some
 from services.revenue.law.charges import Lines, charge
 from services.revenue.law.collection import Examined, Standing, examine, stand
 from services.revenue.law.filings import Filings
+from services.revenue.law.limits import Measures, Sums
 from services.revenue.law.limits import measures_of as measures_of_limits
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, KINDS, Program
 from services.revenue.law.register import Register
 from services.revenue.law.schemes import USABLE
-from services.revenue.law.sums import Measures, Sums
 from services.revenue.law.valuation import value
 
 

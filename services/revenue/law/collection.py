@@ -7,13 +7,12 @@ import numpy as np
 from services.revenue.law.arithmetic import Flags, Int64, some
 from services.revenue.law.conditions import Conditions
 from services.revenue.law.filings import Filings
-from services.revenue.law.limits import LimitTest, keep_limits, test_limits
+from services.revenue.law.limits import LimitTest, Sums, keep_limits, test_limits
 from services.revenue.law.problems import Note
 from services.revenue.law.program import Place, Program
 from services.revenue.law.register import Register
 from services.revenue.law.reliefs import relieve
 from services.revenue.law.schemes import USABLE, scheme_states
-from services.revenue.law.sums import Sums
 from services.revenue.law.valuation import Values
 
 WELL_FORMED = USABLE
@@ -63,7 +62,7 @@ def stand(program: Program, filings: Filings, examined: Examined, sums: Sums | N
     `sums` is what other consignments count towards the limits; without it each consignment counts alone.
     """
     values, tests = examined.values, examined.limits
-    row_within, item_within = keep_limits(program, filings, values, tests, sums or Sums.none())
+    row_within, item_within = keep_limits(filings, values, tests, sums)
     first = row_within[:, 0]
     values.notes |= np.where(first, int(Note.WITHIN_LIMIT), 0)
     values.notes |= np.where(tests[0].known & ~first, int(Note.OVER_LIMIT), 0)

@@ -5,11 +5,11 @@ alone, `keep_limits` compares what it measured, with what others add, to the amo
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
-from libs.columns import Strings
-from services.revenue.law.arithmetic import LARGEST, Flags, Int64, every, row_sums, some
+from services.revenue.law.arithmetic import Flags, Int64, every, row_sums, some
 from services.revenue.law.conditions import Conditions, excluded_of
 from services.revenue.law.filings import Filings
 from services.revenue.law.problems import Note, Problem
@@ -20,16 +20,29 @@ from services.revenue.law.program import (
     KNOWN,
     SUMMED,
     TABLE,
-    TESTS,
     UNVERIFIED,
     Limits,
     Program,
 )
-from services.revenue.law.rulebook import COMPONENTS
-from services.revenue.law.sums import Measures, Sums
+from services.revenue.law.rulebook import COMPONENTS, SUMS, Test
 from services.revenue.law.valuation import Values, components_by, total_of
 
+_SUM_OF_TEST = np.array([SUMS.index(test) if test in SUMS else -1 for test in get_args(Test)], dtype=np.int64)
 _GOODS = 1 << COMPONENTS.index("goods")
+
+
+LARGEST_SUM = 2**61
+"""What other consignments count is cut to this; it is over any limit, and adding to it stays inside int64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What other consignments count towards each row's limits; limits by their place in the rulebook."""
+
+    others: Int64
+    """[row, limit], minor units of the jurisdiction's currency, never negative; at most LARGEST_SUM counts."""
+    unnamed: Flags | None = None
+    """[row, limit]: the filing does not name the person, order or craft that the limit counts by."""
 
 
 @dataclass(slots=True)
@@ -50,6 +63,29 @@ class LimitTest:
     """[item]: what the item measures; None where no item is tested."""
     excluded: Flags | None = None
     """[item]: goods that are never within; None where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What a batch counts towards limits that sum several consignments; one element a row and limit, by limit and row."""
+
+    row: Int64
+    limit: Int64
+    """Place of the limit in the rulebook's `limits`."""
+    test: Int64
+    """Place in rulebook.SUMS of what is summed: order, person and year, and so on."""
+    jurisdiction: Int64
+    """Place in Program.books."""
+    amount: Int64
+    """What the consignment measures, minor units of the jurisdiction's currency."""
+    most: Int64
+    """The largest sum that still keeps the limit."""
+    day: Int64
+    """The day of the law, days since 1970-01-01."""
+
+    def limit_name(self, program: Program, at: int) -> str:
+        """Name the limit of one element as its rulebook does."""
+        return list(program.books[int(self.jurisdiction[at])].rulebook.limits)[int(self.limit[at])]
 
 
 def test_limits(program: Program, filings: Filings, values: Values, conditions: Conditions) -> list[LimitTest]:
@@ -141,36 +177,30 @@ def foreign_bounds(
 
 def measures_of(program: Program, values: Values, tests: list[LimitTest]) -> Measures:
     """Say which rows of a batch count towards a limit that sums several consignments, and how much."""
-    summed = np.zeros((len(values.regime), len(tests)), dtype=np.bool_)
-    for place, test in enumerate(tests):
-        summed[:, place] = ((test.uses & SUMMED) != 0) & (values.problem == Problem.NONE)
-    row, limit = np.nonzero(summed)
-    if not len(row):
-        return Measures(row, Strings.absent(0), Strings.absent(0), row, row)
-    whole, entry = np.stack([test.whole for test in tests]), np.stack([test.entry for test in tests])
-    books = [read.rulebook for read in program.books]
-    names = [f"{book.jurisdiction}:{name}" for book in books for name in book.limits]
-    first = np.cumsum([0, *(len(book.limits) for book in books)])[program.regimes.jurisdiction[values.regime[row]]]
+    found = [np.flatnonzero(((test.uses & SUMMED) != 0) & (values.problem == Problem.NONE)) for test in tests]
+    row = np.concatenate(found)
+    entry = np.concatenate([test.entry[rows] for test, rows in zip(tests, found, strict=True)])
     return Measures(
         row=row,
-        limit=Strings(names, (first + limit).astype(np.int32)),
-        test=Strings(TESTS, program.limits.test[entry[limit, row]].astype(np.int32)),
-        amount=whole[limit, row],
+        limit=np.repeat(np.arange(len(tests)), [len(rows) for rows in found]),
+        test=_SUM_OF_TEST[program.limits.test[entry]],
+        jurisdiction=program.regimes.jurisdiction[values.regime[row]],
+        amount=np.concatenate([test.whole[rows] for test, rows in zip(tests, found, strict=True)]),
+        most=np.concatenate([test.most[rows] for test, rows in zip(tests, found, strict=True)]),
         day=values.law_day[row],
     )
 
 
 def keep_limits(
-    program: Program, filings: Filings, values: Values, tests: list[LimitTest], sums: Sums
+    filings: Filings, values: Values, tests: list[LimitTest], sums: Sums | None
 ) -> tuple[Flags, Flags | None]:
     """Say who keeps which limit: [row, limit] and, where any item is tested alone, [item, limit]."""
-    others = sums.dense(program, filings.rows, len(tests)) if len(sums.row) else None
     row_within = np.zeros((filings.rows, len(tests)), dtype=np.bool_)
     item_within: Flags | None = None
     for place, test in enumerate(tests):
         if not some(test.known):
             continue
-        whole = test.whole if others is None else _with_others(values, test, others, place)
+        whole = test.whole if sums is None else _with_others(values, test, sums, place)
         by_row = test.known & (whole <= test.most)
         if test.excluded is not None:
             by_row &= row_sums(test.excluded.astype(np.int64), filings.offsets) == 0
@@ -191,13 +221,14 @@ def keep_limits(
     return row_within, item_within
 
 
-def _with_others(values: Values, test: LimitTest, sums: tuple[Int64, Flags], place: int) -> Int64:
-    """Add what other consignments make, where the limit is tested on a sum."""
-    others, named = (column[:, place] for column in sums)
+def _with_others(values: Values, test: LimitTest, sums: Sums, place: int) -> Int64:
+    """Add what other consignments count, where the limit is tested on a sum."""
     summed = (test.uses & SUMMED) != 0
-    # LARGEST is over any limit, and no two of them leave int64.
-    added: Int64 = np.where(summed, np.clip(others, 0, LARGEST), 0)
+    if not some(summed):
+        return test.whole
+    added: Int64 = np.where(summed, np.clip(sums.others[:, place], 0, LARGEST_SUM), 0)
     values.notes[added > 0] |= int(Note.SUMMED)
-    values.notes[summed & ~named] |= int(Note.PERSON_NOT_DECLARED)
+    if sums.unnamed is not None:
+        values.notes[summed & sums.unnamed[:, place]] |= int(Note.PERSON_NOT_DECLARED)
     whole: Int64 = test.whole + added
     return whole

@@ -1,0 +1,141 @@
+"""A part of the period: consignments as they were assessed, the answers of then, and where each charge of them stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Ints, Strings, Table
+from services.revenue.law.assess import Assessment
+from services.revenue.law.filings import Filings
+from services.revenue.law.program import COLLECTORS, DEBTORS, KINDS
+
+Numbers = npt.NDArray[np.int64]
+Truths = npt.NDArray[np.bool_]
+
+_KINDS, _COLLECTORS, _DEBTORS = len(KINDS) + 1, len(COLLECTORS) + 1, len(DEBTORS) + 1
+PLACES: Final = _KINDS * _COLLECTORS * _DEBTORS
+"""How many kinds, collectors and debtors there are together; each charge has the number of its three."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Charges, one element each, in any order."""
+
+    row: Numbers
+    item: Numbers
+    """Place of the item in the part; -1 for a charge on the whole consignment."""
+    trait: Numbers
+    """Kind, collector and debtor in one number."""
+    amount: Numbers
+
+    def of(self, rows: Truths) -> Owed:
+        """Those of some consignments that are of more than nothing: what is waived or relieved is not owed."""
+        kept = rows[self.row] & (self.amount != 0)
+        return Owed(self.row[kept], self.item[kept], self.trait[kept], self.amount[kept])
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a part owes, by the answers of then or by the draft."""
+
+    assessed: Truths
+    """Per consignment whether it was assessed."""
+    jurisdiction: Strings
+    """Per consignment; nothing where it was not assessed."""
+    currency: Strings
+    owed: Owed
+
+
+def trait_of(kind: Numbers, collector: Numbers, debtor: Numbers) -> Numbers:
+    """One number of the contract's numbers of Kind, Collector and Debtor."""
+    return (kind * _COLLECTORS + collector) * _DEBTORS + debtor
+
+
+def kind_and_collector(trait: int) -> tuple[int, int]:
+    """The contract's numbers of Kind and Collector."""
+    kind, collector = divmod(trait // _DEBTORS, _COLLECTORS)
+    return kind, collector
+
+
+def told_then(answers: Table, filings: Filings) -> Told:
+    """What the answers of then (AssessmentColumns, aligned with the filings) said."""
+    charges, child = answers.ragged("charges"), answers.child("charges")
+    row = charges.owners()
+    trait = trait_of(*(_within(child.ints(name), size) for name, size in
+                       (("kind", _KINDS), ("collector", _COLLECTORS), ("debtor", _DEBTORS))))  # fmt: skip
+    number = child.ints("item_number")
+    item = np.where(number.valid, item_places(filings, row, number.values), -1)
+    jurisdiction = answers.strings("rulebook_version").translate(lambda version: version.partition("/")[0])
+    owed = Owed(row, item, trait, child.ints("amount").values)
+    return Told(~answers.strings("reason").present, jurisdiction, answers.strings("currency"), owed)
+
+
+def told_now(assessment: Assessment) -> Told:
+    """What the draft says."""
+    program, lines = assessment.program, assessment.lines
+    outcomes = program.outcomes
+    trait = trait_of(
+        program.slots.kind[lines.slot] + 1, outcomes.collector[lines.outcome] + 1, outcomes.debtor[lines.outcome] + 1
+    )
+    books = [read.rulebook for read in program.books]
+    return Told(
+        assessment.valued,
+        _by_book(assessment, [book.jurisdiction for book in books]),
+        _by_book(assessment, [book.currency for book in books]),
+        Owed(lines.row, first_places(assessment.filings, lines.item), trait, lines.amount),
+    )
+
+
+def item_places(filings: Filings, row: Numbers, number: Numbers) -> Numbers:
+    """Places of a consignment's items by their numbers, the first of those that have the same; -1 where there is none."""
+    if not filings.items:
+        return np.full(len(row), -1, np.int64)
+    if _plain(filings):
+        place = filings.offsets[row] + number - 1
+        there = (number >= 1) & (place < filings.offsets[row + 1])
+        return np.where(there, place, -1)
+    order = np.lexsort((np.arange(filings.items), filings.item_number, filings.item_row))
+    rows, numbers = filings.item_row[order], filings.item_number[order]
+    keys, wanted = _keys(rows, numbers, row, number)
+    at = np.minimum(np.searchsorted(keys, wanted), filings.items - 1)
+    return np.where(keys[at] == wanted, order[at], -1)
+
+
+def first_places(filings: Filings, item: Numbers) -> Numbers:
+    """Of items that have the same number in a consignment the first; answers tell them by their numbers alone."""
+    if not filings.items or _plain(filings):
+        return item
+    first = item_places(filings, filings.item_row, filings.item_number)
+    return np.where(item >= 0, first[item], -1)
+
+
+def _plain(filings: Filings) -> bool:
+    """Whether items are numbered 1, 2, 3 … in each consignment."""
+    place = np.arange(filings.items, dtype=np.int64) - filings.offsets[filings.item_row] + 1
+    return bool((filings.item_number == place).all())
+
+
+def _keys(rows: Numbers, numbers: Numbers, row: Numbers, number: Numbers) -> tuple[Numbers, Numbers]:
+    """Row and number in one, for both; numbers are first made small, since a filing may tell any."""
+    known = np.unique(numbers)
+    at = np.searchsorted(known, number)
+    found = np.minimum(at, len(known) - 1)
+    small = np.where(known[found] == number, found, len(known))
+    span = len(known) + 1
+    return rows * span + np.searchsorted(known, numbers), row * span + small
+
+
+def _within(column: Ints, size: int) -> Numbers:
+    """A column of an enum's numbers; one that this release does not know counts as not told."""
+    return np.where(column.valid & (column.values > 0) & (column.values < size), column.values, 0)
+
+
+def _by_book(assessment: Assessment, words: list[str]) -> Strings:
+    known = list(dict.fromkeys(["", *words]))
+    of_book = np.array([known.index(word) for word in words], np.int32)
+    book = assessment.program.regimes.jurisdiction[assessment.regime]
+    return Strings(known, np.where(assessment.valued, of_book[book], 0).astype(np.int32))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Protocol, TypeVar
 
-from services.revenue.law.rulebook import Collection, Position, Rulebook, parse_amount
+from services.revenue.law.rulebook import Position, Rulebook, parse_amount
 from services.revenue.law.yaml_source import LawFileError, Path, Source
 
 FOREVER = date(9999, 12, 31)
@@ -63,13 +63,13 @@ class Checks:
         if reference not in self.book.references:
             raise self.error(path, f"{reference!r} is not described under 'references'")
 
-    def amount(self, path: Path, text: str, *, positive: bool = False) -> None:
-        """Refuse what is no amount in the rulebook's currency."""
+    def amount(self, path: Path, text: str, *, positive: bool = False, foreign: bool = False) -> None:
+        """Refuse what is no amount in the rulebook's currency; `foreign` allows any currency."""
         try:
             minor, currency = parse_amount(text)
         except ValueError as error:
             raise self.error(path, str(error)) from None
-        if currency != self.book.currency:
+        if currency != self.book.currency and not foreign:
             raise self.error(path, f"{text!r} is not in {self.book.currency}, the rulebook's currency")
         if positive and minor <= 0:
             raise self.error(path, f"{text!r} must be more than nothing")
@@ -129,7 +129,8 @@ def _overlap(one: _HasTime, other: _HasTime) -> bool:
         return False
     if getattr(one, "when", None) != getattr(other, "when", None):
         return False
-    if isinstance(one, Collection) and isinstance(other, Collection) and one.only != other.only:
+    # Of entries with conditions the first that fits is taken, so that those may hold side by side.
+    if getattr(one, "only", None) != getattr(other, "only", None):
         return False
     for key in ("areas", "schemes"):
         mine, theirs = set(getattr(one, key, ())), set(getattr(other, key, ()))

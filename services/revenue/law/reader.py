@@ -55,7 +55,7 @@ class _Checks(Checks):
             self.dated(("limits", name), limits, book.period)
             for place, limit in enumerate(limits):
                 if limit.amount != "none":
-                    self.amount(("limits", name, place, "amount"), limit.amount)
+                    self.amount(("limits", name, place, "amount"), limit.amount, foreign=True)
         for scheme, rule in book.schemes.items():
             self.reference(("schemes", scheme, "reference"), rule.reference)
             try:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from libs.customs.partitions import PARTITIONS, partition_of
 from luxor.clearance.v1.clearance_columns_pb2 import DEBT_STATUS_DEFERRED, DEBT_STATUS_SECURED
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import (
@@ -79,6 +80,17 @@ def bank(jurisdiction: str) -> str:
 def unmatched(jurisdiction: str) -> str:
     """Name the account of money received that nothing is owed for yet."""
     return f"unmatched:{jurisdiction}"
+
+
+def partition_of_mrn(mrn: str) -> int:
+    """Give the partition that an MRN names; of one that Luxor did not give, any that is always the same."""
+    told = mrn[4:6]
+    return int(told) if told.isascii() and told.isdigit() and int(told) < PARTITIONS else partition_of("", mrn)
+
+
+def partition_of_account(name: str) -> int:
+    """Give the partition in which payments of an account are booked."""
+    return partition_of("", name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ An entry is hashed as bytes that say the same for ever: names of accounts, never
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -59,17 +59,17 @@ def chained(
     entries: Entries,
     heads: dict[int, tuple[int, bytes]],
     booked_at: dict[int, int],
-    name_of: Callable[[int], bytes],
+    names_of: Mapping[int, str],
 ) -> tuple[list[int], list[bytes]]:
     """Number and hash entries in their order; gives both, one each, and moves `heads`.
 
-    `heads` has the last number and hash of each partition, `booked_at` the time of booking; `name_of` gives the bytes
-    of an account's name by its id.
+    `heads` has the last number and hash of each partition, `booked_at` the time of booking; `names_of` has the names
+    of accounts by their ids.
     """
     numbers: list[int] = []
     hashes: list[bytes] = []
     accounts, kinds, amounts = entries.account.tolist(), entries.charge_kind.tolist(), entries.amount.tolist()
-    names = {account: name_of(account) for account in set(accounts)}
+    names = {account: text_bytes(names_of[account]) for account in set(accounts)}
     texts: dict[str, bytes] = {}
     columns = zip(
         entries.partition.tolist(),

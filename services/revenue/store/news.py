@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Ints, Ragged, Strings, Table
-from libs.customs.partitions import PARTITIONS, partition_of
 from libs.feed.outbox import Outbox
 from libs.feed.service import StatePage
 from libs.store.database import Database, Transaction
@@ -23,6 +22,7 @@ from luxor.revenue.v1.revenue_columns_pb2 import (
     News,
     RevenueColumns,
 )
+from services.revenue.ledger.accounts import partition_of_mrn
 
 SCHEMA: Final = RevenueColumns.DESCRIPTOR.full_name
 NEWS_MAX: Final = 10_000
@@ -111,12 +111,6 @@ def reassessed_news(
     )
 
 
-def partition_of_mrn(mrn: str) -> int:
-    """Give the partition that an MRN names; of one that Luxor did not give, any that is always the same."""
-    told = mrn[4:6]
-    return int(told) if told.isascii() and told.isdigit() and int(told) < PARTITIONS else partition_of("", mrn)
-
-
 class NewsStore:
     """Announces news, and tells what was told."""
 
@@ -166,8 +160,9 @@ class NewsStore:
 
 
 def _count(kinds: Sequence[int]) -> None:
+    names: dict[int, str] = {number: name for name, number in News.items()}
     for kind in kinds:
-        _told.labels(News.Name(kind).removeprefix("NEWS_").lower()).inc()
+        _told.labels(names[kind].removeprefix("NEWS_").lower()).inc()
 
 
 class NewsSnapshot:

@@ -1,0 +1,170 @@
+"""What follows from lines: what is refunded and what is open of them, and the entries that lead from what is held to what is.
+
+All of it is worked out for the consignments of a page at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.ledger.charged import Page
+from services.revenue.ledger.entries import STAGES, Entries, Int64
+from services.revenue.ledger.lines import OPEN, SECURED, Lines, combined
+
+
+def settled(lines: Lines, offsets: Int64, paid: Int64) -> tuple[Lines, Int64]:
+    """Say what of the law's refunds is remitted and what refunded; gives the lines and what is open of each consignment.
+
+    `paid` (n,) is what was paid by the MRN; it pays open lines in their order. What a vendor or carrier collected and
+    what an account stands for counts as paid. A refund is never more than what was paid for its line.
+    """
+    done = lines.copy()
+    rows = np.repeat(np.arange(len(paid)), np.diff(offsets))
+    open_lines = lines["how"] == OPEN
+    due = np.where(open_lines, lines["amount"], 0)
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(due)])
+    before_line = before[:-1] - before[offsets[:-1]][rows]
+    covered = np.clip(paid[rows] - before_line, 0, due)
+    covered = np.where(open_lines, covered, lines["amount"])
+    done["remitted"] = np.minimum(lines["entitled"], lines["amount"] - covered)
+    done["refunded"] = lines["entitled"] - done["remitted"]
+    still = np.concatenate([np.zeros(1, np.int64), np.cumsum(lines["amount"] - covered - done["remitted"])])
+    return done, still[offsets[1:]] - still[offsets[:-1]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    """Postings that lines stand for: one row, stage, account, kind and amount each, summed."""
+
+    row: Int64
+    stage: Int64
+    account: Int64
+    kind: Int64
+    amount: Int64
+
+
+def _postings(lines: Lines, offsets: Int64) -> _Posted:
+    rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    secured = lines["how"] == SECURED
+    every = np.ones(len(lines), np.bool_)
+    sides = (
+        (0, every, "debtor", "amount", 1),
+        (0, every, "treasury", "amount", -1),
+        (1, secured, "account", "amount", 1),
+        (1, secured, "debtor", "amount", -1),
+        (2, every, "treasury", "remitted", 1),
+        (2, every, "account", "remitted", -1),
+        (3, every, "treasury", "refunded", 1),
+        (3, every, "account", "refunded", -1),
+    )
+    parts = []
+    for stage, chosen, account, amount, sign in sides:
+        place = np.flatnonzero(chosen & (lines[amount] != 0))
+        parts.append(
+            np.stack(
+                [
+                    rows[place],
+                    np.full(len(place), stage),
+                    lines[account][place].astype(np.int64),
+                    lines["kind"][place].astype(np.int64),
+                    sign * lines[amount][place],
+                ]
+            )
+        )
+    return _Posted(*np.concatenate(parts, axis=1).astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Lines that are held of the same consignments."""
+
+    offsets: Int64
+    lines: Lines
+    currency: Sequence[str]
+    destination: Sequence[str]
+
+
+def difference(page: Page, held: Held, reference: str = "") -> Entries:
+    """Give the entries that lead from what is held to what a page says, in its order.
+
+    For each consignment and stage that differs: a reversal of what is held, then what is. Reversals come first, the
+    last stage first. A change of currency or destination undoes all.
+    """
+    old, new = _postings(held.lines, held.offsets), _postings(page.lines, page.offsets)
+    moved = np.array(
+        [
+            a != b or c != d
+            for a, b, c, d in zip(held.currency, page.currency, held.destination, page.destination, strict=True)
+        ],
+        np.bool_,
+    )
+    changed = _changed(old, new, moved)
+    before, after = _chosen(old, changed), _chosen(new, changed)
+    # Where in its consignment an entry stands: reversals 0 to 3, the last stage first, then what is, 4 to 7.
+    place = np.concatenate([before.row * 8 + 3 - before.stage, after.row * 8 + 4 + after.stage])
+    account, kind = np.concatenate([before.account, after.account]), np.concatenate([before.kind, after.kind])
+    amount = np.concatenate([-before.amount, after.amount])
+    place, account, kind, amount = _by_account(place, account, kind, amount)
+    heads, first = np.unique(place, return_index=True)
+    row, which = heads // 8, heads % 8
+    undone = which < 4
+    stages = np.array(STAGES, np.int64)
+    stage = np.where(undone, stages[3 - which % 4], stages[which % 4])
+    rows = row.tolist()
+    old_side = undone.tolist()
+    return Entries(
+        partition=page.partition[row],
+        kind=np.where(undone, pb.ENTRY_KIND_REVERSED, stage),
+        reverses=np.where(undone, stage, 0),
+        mrn=[page.mrn[each] for each in rows],
+        version=page.version[row],
+        reference=[reference] * len(rows),
+        currency=[(held if back else page).currency[each] for each, back in zip(rows, old_side, strict=True)],
+        destination=[(held if back else page).destination[each] for each, back in zip(rows, old_side, strict=True)],
+        offsets=np.append(first, len(place)).astype(np.int64),
+        account=account,
+        charge_kind=kind,
+        amount=amount,
+    )
+
+
+def _changed(old: _Posted, new: _Posted, moved: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Tell of each consignment and stage (row * 4 + stage) whether what is held differs from what is."""
+    changed = np.repeat(moved, len(STAGES))
+    both = [np.concatenate(pair) for pair in zip(_columns(old), _columns(new), strict=True)]
+    if not len(both[0]):
+        return changed
+    signed = np.concatenate([-old.amount, new.amount])
+    key = combined(both[:4])
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    sums = np.zeros(len(first), np.int64)
+    # Amounts of one account in one stage of one consignment are bounded by its lines, so that this fits.
+    np.add.at(sums, which.reshape(-1), signed)
+    differs = first[sums != 0]
+    changed[both[0][differs] * len(STAGES) + both[1][differs]] = True
+    return changed
+
+
+def _columns(posted: _Posted) -> tuple[Int64, Int64, Int64, Int64, Int64]:
+    return posted.row, posted.stage, posted.account, posted.kind, posted.amount
+
+
+def _chosen(posted: _Posted, changed: npt.NDArray[np.bool_]) -> _Posted:
+    kept = changed[posted.row * len(STAGES) + posted.stage]
+    return posted if kept.all() else _Posted(*(column[kept] for column in _columns(posted)))
+
+
+def _by_account(place: Int64, account: Int64, kind: Int64, amount: Int64) -> tuple[Int64, Int64, Int64, Int64]:
+    """Order postings by their entry, and sum those of one account and kind of charge; debits come first."""
+    order = np.lexsort((kind, account, amount < 0, place))
+    place, account, kind, amount = place[order], account[order], kind[order], amount[order]
+    if not len(place):
+        return place, account, kind, amount
+    same = (place[1:] == place[:-1]) & (account[1:] == account[:-1]) & (kind[1:] == kind[:-1])
+    starts = np.flatnonzero(np.append(True, ~same))
+    return place[starts], account[starts], kind[starts], np.add.reduceat(amount, starts)

@@ -1,0 +1,188 @@
+"""The ledger at work: brings what is held of consignments to what their states and payments say, and books the difference.
+
+Everything of one page is one transaction: entries, postings, balances, positions, what is open, and the news of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.store.database import Database, Transaction
+from luxor.clearance.v1.clearance_columns_pb2 import (
+    DEBT_STATUS_DEFERRED,
+    DEBT_STATUS_NONE,
+    DEBT_STATUS_OPEN,
+    DEBT_STATUS_PAID,
+    DEBT_STATUS_SECURED,
+    DEBT_STATUS_VENDOR_COLLECTED,
+)
+from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
+from services.revenue.ledger.accounts import prefix_of
+from services.revenue.ledger.charged import Page, names_of, newest, only_needed, take
+from services.revenue.ledger.entries import Entries, Int64
+from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
+from services.revenue.ledger.position import Held, difference, settled
+from services.revenue.ledger.refunds import RefundRules
+from services.revenue.store import positions
+from services.revenue.store.entries import Book, Booked, Heads
+from services.revenue.store.names import Names
+from services.revenue.store.news import DebtNews, NewsStore, debt_news
+from services.revenue.store.positions import NOT_TOLD, OPENED, SETTLED, Positions, Standing
+
+PAID_MAX: Final = 10**16
+"""Payments of one consignment together are no more, minor units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What became of a page: how many consignments were newer than what was held, and how many of those changed something."""
+
+    newer: int
+    changed: int
+
+
+class Ledger:
+    """Books what states of consignments say."""
+
+    def __init__(self, database: Database, rules: RefundRules) -> None:
+        """Keep the ledger in a database, refunding by these rules."""
+        self.database = database
+        self.names = Names(database)
+        self.book = Book(database, self.names)
+        self.news = NewsStore(database)
+        self._rules = rules
+
+    async def prepare(self, tables: Sequence[Table]) -> Page:
+        """Work out what states (ClearanceColumns) owe, before the transaction. Raises LedgerError."""
+        states = newest(Table.concat([only_needed(table) for table in tables]))
+        charged = names_of(states)
+        return charged.page(await self.names.ids(charged.names()), self._rules)
+
+    async def post(self, tx: Transaction, page: Page) -> Posted:
+        """Book what is newer in a page than what is held, once: a replay, another order or other pages change nothing.
+
+        Raises LedgerError.
+        """
+        heads = await self.book.lock(tx, np.unique(page.partition).tolist())
+        held = await positions.read(tx, page.mrn)
+        fresh = np.flatnonzero(page.version > held.version)
+        if not len(fresh):
+            return Posted(0, 0)
+        if len(fresh) < len(page):
+            page, held = take(page, fresh), held.take(fresh)
+        booked = await self.bring(tx, heads, page, held, held.paid)
+        changed = len({(partition, mrn) for partition, mrn in zip(booked.partitions, booked.mrns, strict=True)})
+        return Posted(len(fresh), changed)
+
+    async def bring(
+        self,
+        tx: Transaction,
+        heads: Heads,
+        page: Page,
+        held: Positions,
+        paid: Int64,
+        more: Entries | None = None,
+        reference: str = "",
+    ) -> Booked:
+        """Bring what is held of a page's consignments to what it says with `paid` paid by each, and book `more` before that.
+
+        The heads of their partitions are held. Entries of `more` belong to the consignments whose MRN they have.
+        """
+        lines, still = settled(page.lines, page.offsets, paid)
+        page = replace(page, lines=lines)
+        entries = difference(page, Held(held.offsets, held.lines, held.currency, held.destination), reference)
+        if more is not None and len(more):
+            entries = Entries.concat([more, entries])
+        booked = await self.book.post(tx, heads, entries)
+        refunded = _by_row(lines["refunded"], page.offsets)
+        told, kinds = _to_tell(page, held, paid, still, refunded)
+        standing = Standing(paid, still, refunded, told)
+        await positions.keep(tx, page, standing, *_of_rows(page.mrn, booked))
+        await positions.move_open(
+            tx,
+            positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.open),
+            positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, still),
+        )
+        if kinds:
+            await self._announce(tx, page, standing, kinds)
+        return booked
+
+    async def _announce(self, tx: Transaction, page: Page, standing: Standing, kinds: list[tuple[int, int]]) -> None:
+        rows = sorted({row for row, _ in kinds})
+        accounts = await self.names.of(tx, np.unique(page.lines["account"]).tolist())
+        stands = {row: _debt(page, standing, row, accounts) for row in rows}
+        await self.news.announce(
+            tx,
+            debt_news(
+                [
+                    DebtNews(
+                        page.mrn[row],
+                        int(page.filing_version[row]),
+                        kind,
+                        stands[row][0],
+                        int(standing.paid[row]),
+                        int(standing.refunded[row]),
+                        page.currency[row],
+                        stands[row][1],
+                    )
+                    for row, kind in kinds
+                ]
+            ),
+        )
+
+
+def _by_row(amounts: Int64, offsets: Int64) -> Int64:
+    running = np.concatenate([np.zeros(1, np.int64), np.cumsum(amounts)])
+    sums: Int64 = running[offsets[1:]] - running[offsets[:-1]]
+    return sums
+
+
+def _of_rows(mrns: Sequence[str], booked: Booked) -> tuple[list[list[int]], list[list[int]]]:
+    """Numbers and days of the entries of each consignment."""
+    numbers: dict[str, list[int]] = {mrn: [] for mrn in mrns}
+    days: dict[str, list[int]] = {mrn: [] for mrn in mrns}
+    for mrn, number, day in zip(booked.mrns, booked.numbers, booked.days, strict=True):
+        if mrn in numbers:
+            numbers[mrn].append(number)
+            days[mrn].append(day)
+    return list(numbers.values()), list(days.values())
+
+
+def _to_tell(
+    page: Page, held: Positions, paid: Int64, still: Int64, refunded: Int64
+) -> tuple[Int64, list[tuple[int, int]]]:
+    """What is told of each debt now, and the news: row and kind, in the order of the rows."""
+    due = np.where(page.lines["how"] == OPEN, page.lines["amount"], 0)
+    owed = _by_row(due, page.offsets) > 0
+    settles = owed & (still == 0) & ((held.told == OPENED) | ((held.told == NOT_TOLD) & (paid > 0)))
+    opens = (still > 0) & (held.told == SETTLED)
+    told = np.where(settles, SETTLED, np.where(opens, OPENED, held.told))
+    refunds = refunded != held.refunded
+    news = []
+    for row in np.flatnonzero(settles | opens | refunds).tolist():
+        if settles[row]:
+            news.append((row, NEWS_SETTLED))
+        if opens[row]:
+            news.append((row, NEWS_OPENED))
+        if refunds[row]:
+            news.append((row, NEWS_REFUNDED))
+    return told, [(row, int(kind)) for row, kind in news]
+
+
+def _debt(page: Page, standing: Standing, row: int, names: dict[int, str]) -> tuple[int, str]:
+    """How a debt stands (luxor.clearance.v1.DebtStatus), and the account that stands for it."""
+    own: Lines = page.lines[page.offsets[row] : page.offsets[row + 1]]
+    secured = own[own["how"] == SECURED]
+    if standing.open[row] > 0:
+        return DEBT_STATUS_OPEN, ""
+    if len(secured):
+        account = names[int(secured["account"][0])]
+        return (DEBT_STATUS_DEFERRED if prefix_of(account) == "deferred" else DEBT_STATUS_SECURED), account
+    if standing.paid[row] > 0 or (own["how"] == OPEN).any():
+        return DEBT_STATUS_PAID, ""
+    return (DEBT_STATUS_VENDOR_COLLECTED if (own["how"] == COLLECTED).any() else DEBT_STATUS_NONE), ""

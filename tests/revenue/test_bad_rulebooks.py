@@ -39,8 +39,8 @@ MISTAKES = {
     ),
     "an unknown currency": ("7.00 USD per", "7.00 XYZ per", "unknown unit 'XYZ'; it is no ISO 4217 code"),
     "an amount of another currency": (
-        "amount: 100.00 EUR",
-        "amount: 100.00 USD",
+        "unit: 0.10 EUR",
+        "unit: 0.10 USD",
         "is not in EUR, the rulebook's currency",
     ),
     "too many decimals": (

@@ -101,6 +101,8 @@ class Expected(_Strict, frozen=True):
     fee: Decimal | None = None
     tax_base: Decimal | None = None
     charged: Decimal | None = None
+    price: Decimal | None = None
+    """What is paid before any charge: goods, freight, insurance and the carrier's clearance fee."""
     landed_cost: Decimal | None = None
     position: Literal["within", "over"] | None = None
     collector: Literal["customs", "vendor", "carrier", "postal_operator"] | None = None
@@ -108,7 +110,7 @@ class Expected(_Strict, frozen=True):
     charges: list[str] | None = None
     levied: list[str] | None = None
     """Charges of which anything is levied, each once, in the order of the law."""
-    rates: dict[str, int | Decimal] = {}
+    rates: dict[str, int | str] = {}
     """Per cent by charge."""
     amounts: dict[str, Decimal] = {}
     """Sum of each charge; nothing where it does not apply."""
@@ -314,6 +316,7 @@ def outcome(quote: pb.LandedCost) -> dict[str, Any]:
         "fee": quote.fee,
         "tax_base": sum(line.basis for line in taxes),
         "charged": quote.duty + quote.tax + quote.fee,
+        "price": quote.price,
         "landed_cost": quote.landed_cost,
         "position": "within" if "WITHIN_LIMIT" in quote.notes else "over",
         "collector": "+".join(name.removeprefix("COLLECTOR_").lower() for name in collectors),
@@ -404,9 +407,9 @@ def disagreements(published: dict[str, Any], ours: list[Case]) -> list[str]:
 
 
 def _disagreement(value: Any, case: Case, claim: str) -> str:
-    match = re.fullmatch(r"(?:\[(\d+)\]\.)?(\w+)(?:\.(.+))?", claim)
+    match = re.fullmatch(r"(?:\[(\d+)\]\.)?(\w+)(?:\.([\w.]+))?(?: / (\d+))?", claim)
     if not match:
-        return "is written neither 'duty' nor '[1].amounts.NZ.levy'"
+        return "is written neither 'duty' nor '[1].amounts.NZ.levy' nor 'duty / 100'"
     expected = case.wanted()[int(match[1] or 0)]
     said = getattr(expected, match[2], None)
     if match[3] and isinstance(said, dict):
@@ -415,10 +418,12 @@ def _disagreement(value: Any, case: Case, claim: str) -> str:
         return "the case expects nothing there"
     if isinstance(value, bool):
         yes = {"within": True, "over": False, "vendor": True, "customs": False}.get(str(said))
-        if yes is None and isinstance(said, Decimal):
+        if isinstance(said, Decimal):
             yes = said > 0
+        elif isinstance(said, list):  # charges: whether one of them is a duty
+            yes = any("duty" in charge for charge in said)
         return "" if yes is None or yes is value else f"it is {said}"
     if isinstance(value, (int, float)):
-        number = Decimal(str(said)) / (100 if match[2] == "rates" and value <= 1 else 1)
+        number = Decimal(str(said)) / int(match[4] or 1)
         return "" if number == Decimal(str(value)) else f"it is {said}"
     return ""  # words of the collection are said by figures here, which the case itself compares

@@ -1,8 +1,7 @@
 """Checks of charges: rates, bases, rounding, minima and collection; refuses what cannot be levied as it is written."""
 
 from services.revenue.law.checks import Checks, last_day
-from services.revenue.law.conditions import asks_of_items
-from services.revenue.law.rulebook import CONSIGNMENT_LEVEL, Charge, parse_rate, positions
+from services.revenue.law.rulebook import CONSIGNMENT_LEVEL, Charge, asks_of_items, parse_rate, positions
 from services.revenue.law.yaml_source import Path
 
 

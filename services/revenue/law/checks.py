@@ -1,10 +1,12 @@
 """What all checks of a rulebook need: which entry holds on a day, and the refusal of gaps, overlaps and unknown units."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Protocol, TypeVar
 
-from services.revenue.law.rulebook import Position, Rulebook, parse_amount
+from libs.customs.countries import COUNTRIES, ORIGINS
+from services.revenue.law.rulebook import Condition, Position, Rulebook, asks_of_items, parse_amount
 from services.revenue.law.yaml_source import LawFileError, Path, Source
 
 FOREVER = date(9999, 12, 31)
@@ -31,9 +33,14 @@ def holds(entry: _HasTime, day: date) -> bool:
 
 
 def in_force(entries: Iterable[D], day: date, area: str = "", scheme: str = "") -> D | None:
-    """Return the entry that holds on the day for the area and scheme; one that names them goes before the general."""
+    """Return the entry that holds on the day for the area and scheme; one that names them goes before the general.
+
+    Entries with a condition of their own are passed over: whether they fit is asked of each consignment.
+    """
     best, best_rank = None, -1
     for entry in entries:
+        if getattr(entry, "only", None) is not None:
+            continue
         areas: Sequence[str] = getattr(entry, "areas", ())
         schemes: Sequence[str] = getattr(entry, "schemes", ())
         if holds(entry, day) and (not areas or area in areas) and (not schemes or scheme in schemes):
@@ -64,7 +71,7 @@ class Checks:
             raise self.error(path, f"{reference!r} is not described under 'references'")
 
     def amount(self, path: Path, text: str, *, positive: bool = False, foreign: bool = False) -> None:
-        """Refuse what is no amount in the rulebook's currency; `foreign` allows any currency."""
+        """Refuse what is no amount in the rulebook's currency, or, where `foreign`, in any currency."""
         try:
             minor, currency = parse_amount(text)
         except ValueError as error:
@@ -73,6 +80,44 @@ class Checks:
             raise self.error(path, f"{text!r} is not in {self.book.currency}, the rulebook's currency")
         if positive and minor <= 0:
             raise self.error(path, f"{text!r} must be more than nothing")
+
+    def condition(self, path: Path, condition: Condition | None, *, items: bool = True) -> None:
+        """Refuse a condition that asks nothing, of unknown countries, codes or schemes, or of items where it may not."""
+        if condition is None:
+            return
+        if condition == Condition():
+            raise self.error(path, "asks nothing; leave it out or say what must be true")
+        if not items and asks_of_items(condition):
+            raise self.error(path, "asks of items; what is decided here is decided for the whole consignment")
+        for name, known, what in (
+            ("dispatch", COUNTRIES, "country"),
+            ("origin", ORIGINS, "country of origin"),
+            ("origin_except", ORIGINS, "country of origin"),
+        ):
+            for place, code in enumerate(getattr(condition, name)):
+                if code not in known:
+                    raise self.error(
+                        (*path, name, place), f"{code!r} is no {what}; it takes the two letters of ISO 3166"
+                    )
+        self.codes((*path, "goods"), condition.goods)
+        self.codes((*path, "goods_except"), condition.goods_except)
+        for place, head in enumerate(condition.preference):
+            if not re.fullmatch("[0-9]{1,3}", head):
+                raise self.error(
+                    (*path, "preference", place), f"{head!r} begins no preference code; it has 1 to 3 digits"
+                )
+        for place, scheme in enumerate(condition.scheme):
+            if scheme != "none" and scheme not in self.book.schemes:
+                raise self.error((*path, "scheme", place), f"{scheme!r} is not described under 'schemes'")
+
+    def codes(self, path: Path, heads: Sequence[str]) -> None:
+        """Refuse what does not begin a commodity code, and what another of the list holds already."""
+        for place, head in enumerate(heads):
+            if not re.fullmatch("[0-9]{2,10}", head):
+                raise self.error((*path, place), f"{head!r} begins no commodity code; it has 2 to 10 digits")
+            for other in heads[:place]:
+                if head.startswith(other) or other.startswith(head):
+                    raise self.error((*path, place), f"{head!r} and {other!r} name the same goods; keep the shorter")
 
     def order(self, path: Path, entry: _HasTime) -> None:
         """Refuse an entry that ends before it begins."""
@@ -119,13 +164,20 @@ class Checks:
                 for scheme in schemes:
                     if in_force(entries, day, area, scheme) is None:
                         whom = f" for {area}" if area else ""
+                        some = any(holds(entry, day) and getattr(entry, "only", None) for entry in entries)
+                        which = "entry without 'only'" if some else "entry"
                         raise self.error(
-                            path, f"has a gap: no entry holds{whom} on {day}; add one or end the rule before"
+                            path, f"has a gap: no {which} holds{whom} on {day}; add one or end the rule before"
                         )
 
 
+def overlapping(one: _HasTime, other: _HasTime) -> bool:
+    """Say whether there is a day on which both hold."""
+    return one.start <= last_day(other) and other.start <= last_day(one)
+
+
 def _overlap(one: _HasTime, other: _HasTime) -> bool:
-    if one.start > last_day(other) or other.start > last_day(one):
+    if not overlapping(one, other):
         return False
     if getattr(one, "when", None) != getattr(other, "when", None):
         return False

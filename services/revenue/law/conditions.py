@@ -14,7 +14,7 @@ from libs.columns import Ints, Strings
 from luxor.consignment.v1 import consignment_pb2 as pb
 from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.filings import Filings
-from services.revenue.law.rulebook import Condition, Scheme
+from services.revenue.law.rulebook import Condition, Scheme, asks_of_items
 
 NO_CONDITION = -1
 _KNOWN_MAX = 100_000
@@ -23,7 +23,6 @@ _MODES = {name.removeprefix("TRANSPORT_MODE_").lower(): number for name, number 
 _SERVICES = {name.removeprefix("TRANSPORT_SERVICE_").lower(): number for name, number in pb.TransportService.items()}
 _NATURES = {name.removeprefix("NATURE_").lower(): number for name, number in pb.Nature.items()}
 _PERSONS = {name.removeprefix("PERSON_TYPE_").lower(): number for name, number in pb.PersonType.items()}
-_ITEM_FIELDS = ("origin", "origin_except", "goods", "goods_except", "preference")
 
 
 class Prefixes:
@@ -90,11 +89,6 @@ class ConditionTable:
                 )
             )
         return number
-
-
-def asks_of_items(condition: Condition) -> bool:
-    """Say whether the condition has a part that is asked of each item."""
-    return any(getattr(condition, name) for name in _ITEM_FIELDS)
 
 
 class Conditions:

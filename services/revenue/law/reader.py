@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from libs.customs.currencies import minor_units
 from services.revenue.law.charge_checks import ChargeChecks
-from services.revenue.law.checks import Checks
-from services.revenue.law.rulebook import Rulebook
-from services.revenue.law.yaml_source import Source
+from services.revenue.law.checks import Checks, overlapping
+from services.revenue.law.rulebook import Charge, Rulebook, parse_share
+from services.revenue.law.yaml_source import Path, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +51,9 @@ class _Checks(Checks):
         for place, entry in enumerate(book.customs_value):
             if "customs_value" in entry.base:
                 raise self.error(("customs_value", place, "base"), "the customs value cannot be made of itself")
-        for name, limits in book.limits.items():
-            self.dated(("limits", name), limits, book.period)
-            for place, limit in enumerate(limits):
-                if limit.amount != "none":
-                    self.amount(("limits", name, place, "amount"), limit.amount, foreign=True)
-        for scheme, rule in book.schemes.items():
-            self.reference(("schemes", scheme, "reference"), rule.reference)
-            try:
-                re.compile(rule.number)
-            except re.error as error:
-                raise self.error(("schemes", scheme, "number"), f"is no regular expression: {error}") from None
+        self._limits()
+        self._reliefs()
+        self._schemes()
         charges = ChargeChecks(self.source, book)
         seen: set[str] = set()
         for place, charge in enumerate(book.charges):
@@ -69,3 +61,94 @@ class _Checks(Checks):
                 raise self.error(("charges", place), "the id stands twice; charges are told apart by it")
             seen.add(charge.id)
             charges.charge(("charges", place), charge)
+            self._asked(("charges", place), charge)
+        self._refunds()
+
+    def _limits(self) -> None:
+        for name, limits in self.book.limits.items():
+            path = ("limits", name)
+            self.dated(path, limits, self.book.period)
+            for place, limit in enumerate(limits):
+                here = (*path, place)
+                if limit.amount != "none":
+                    self.amount((*here, "amount"), limit.amount, foreign=True)
+                self._measure((*here, "measure"), limit.measure)
+                self.condition((*here, "only"), limit.only, items=False)
+                self.codes((*here, "excluded"), limit.excluded)
+                for earlier in limits[:place]:
+                    if earlier.only is None and limit.only is not None and overlapping(earlier, limit):
+                        raise self.error(
+                            here,
+                            f"is never reached from {max(earlier.start, limit.start)} on: the entry from {earlier.start} "
+                            "before it fits always; put the one without 'only' last",
+                        )
+
+    def _measure(self, path: Path, measure: tuple[str, ...]) -> None:
+        if not measure:
+            raise self.error(path, "names nothing; say what is measured")
+        for place, part in enumerate(measure):
+            if part in ("duty", "tax", "fee"):
+                raise self.error((*path, place), f"{part!r} is not known yet where this is measured")
+
+    def _reliefs(self) -> None:
+        named = {name for charge in self.book.charges for name in charge.relieved_by}
+        for name, reliefs in self.book.reliefs.items():
+            path = ("reliefs", name)
+            self.dated(path, reliefs, None)
+            if not reliefs:
+                raise self.error(path, "has no entry")
+            if name not in named:
+                raise self.error(path, "relieves from nothing: no charge names it in 'relieved_by'")
+            for place, relief in enumerate(reliefs):
+                here = (*path, place)
+                self.amount((*here, "amount"), relief.amount, positive=True, foreign=True)
+                self._measure((*here, "measure"), relief.measure)
+                self.condition((*here, "only"), relief.only)
+                self.codes((*here, "excluded"), relief.excluded)
+
+    def _schemes(self) -> None:
+        for scheme, rule in self.book.schemes.items():
+            self.reference(("schemes", scheme, "reference"), rule.reference)
+            if scheme == "none":
+                raise self.error(("schemes", scheme), "is the border, where no scheme is; it has no numbers")
+            try:
+                re.compile(rule.number)
+            except re.error as error:
+                raise self.error(("schemes", scheme, "number"), f"is no regular expression: {error}") from None
+
+    def _asked(self, path: Path, charge: Charge) -> None:
+        for place, name in enumerate(charge.relieved_by):
+            if name not in self.book.reliefs:
+                raise self.error((*path, "relieved_by", place), f"{name!r} is not one of the rulebook's reliefs")
+        self.condition((*path, "only"), charge.only)
+        for place, rate in enumerate(charge.rates):
+            self.condition((*path, "rates", place, "only"), rate.only)
+        for place, way in enumerate(charge.collection):
+            self.condition((*path, "collection", place, "only"), way.only, items=False)
+
+    def _refunds(self) -> None:
+        ids = {charge.id for charge in self.book.charges}
+        for place, refund in enumerate(self.book.refunds):
+            here = ("refunds", place)
+            self.order(here, refund)
+            self.reference((*here, "reference"), refund.reference)
+            for at, charge in enumerate(refund.charges):
+                if charge not in ids:
+                    raise self.error((*here, "charges", at), f"{charge!r} is not one of the rulebook's charges")
+            for name in ("charges", "because"):
+                if not getattr(refund, name):
+                    raise self.error((*here, name), "names nothing; say what is paid back and why")
+            try:
+                parse_share(refund.share)
+            except ValueError as error:
+                raise self.error((*here, "share"), str(error)) from None
+            if refund.within_days < 0:
+                raise self.error((*here, "within_days"), "is less than nothing; leave it out where there is no limit")
+            for earlier in self.book.refunds[:place]:
+                both = set(earlier.charges) & set(refund.charges), set(earlier.because) & set(refund.because)
+                if all(both) and overlapping(earlier, refund):
+                    raise self.error(
+                        here,
+                        f"overlaps the entry from {earlier.start}: both say what is paid back of {min(both[0])} that is "
+                        f"{min(both[1])}; end one before the other begins",
+                    )

@@ -343,6 +343,22 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
         raise KeyError(charge_id)
 
 
+def asks_of_items(condition: Condition) -> bool:
+    """Say whether the condition has a part that is asked of each item."""
+    return any(
+        (condition.origin, condition.origin_except, condition.goods, condition.goods_except, condition.preference)
+    )
+
+
+def parse_share(text: str) -> int:
+    """Read a share such as `70 %`: parts per million, up to the whole; ValueError for anything else."""
+    match = _PERCENT.fullmatch(text)
+    ppm = Decimal(match[1]) * 10_000 if match else Decimal(-1)
+    if ppm != int(ppm) or not 0 < ppm <= PPM:
+        raise ValueError(f"share {text!r} is no share; write it as '70 %', more than nothing and at most '100 %'")
+    return int(ppm)
+
+
 def positions(when: Position | tuple[Position, ...]) -> tuple[Position, ...]:
     """Give the positions that must all fit; none where the charge has no limit."""
     return (when,) if isinstance(when, Position) else when

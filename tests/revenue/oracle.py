@@ -3,36 +3,73 @@
 Written from the rulebook's words alone, so that the vectorised evaluator has something to be compared with.
 """
 
+from collections.abc import Mapping
+from datetime import date
 from fractions import Fraction
 
 from services.revenue.law.checks import holds, in_force
 from services.revenue.law.program import Program
 from services.revenue.law.rulebook import Rulebook, parse_amount, parse_rate
 from tests.revenue.oracle_charges import EDGE, LARGEST, Charging, Consignment, Item, Refused, Result, rounded, shared
+from tests.revenue.oracle_conditions import Judge, Judged, state_of
+
+Registered = Mapping[str, Mapping[str, tuple[date, date]]]
+"""Per scheme its registered numbers with their first and last day."""
+_SCHEME_NOTES = {
+    "missing": "SCHEME_NUMBER_MISSING",
+    "malformed": "SCHEME_NUMBER_MALFORMED",
+    "unknown": "SCHEME_NUMBER_UNKNOWN",
+    "expired": "SCHEME_NUMBER_EXPIRED",
+}
 
 
 class Scalar:
     """Assesses one consignment by the rulebooks of a program."""
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, registered: Registered | None = None) -> None:
+        self.program, self.registered = program, registered or {}
 
-    def assess(self, filed: Consignment) -> Result:
+    def assess(
+        self, filed: Consignment, others: Mapping[str, int] | None = None, unnamed: frozenset[str] = frozenset()
+    ) -> Result:
+        """Assess it; `others` is what other consignments count by limit, `unnamed` limits whose person is not told."""
+        return self.judge(filed, others, unnamed)[0]
+
+    def judge(
+        self, filed: Consignment, others: Mapping[str, int] | None = None, unnamed: frozenset[str] = frozenset()
+    ) -> tuple[Result, Judged | None]:
+        """Assess it and tell how its limits, reliefs and schemes were judged; None where it cannot be assessed."""
         book = next((b.rulebook for b in self.program.books if filed.destination in b.rulebook.areas), None)
         if book is None or not holds(book.period, filed.accepted):
-            return Result("NO_RULEBOOK")
+            return Result("NO_RULEBOOK"), None
+        one = _One(self.program, book, filed, self.registered)
         try:
-            return _One(self.program, book, filed).run()
+            return one.run(others or {}, unnamed), one.judge.judged
         except Refused as reason:
-            return Result(str(reason))
+            return Result(str(reason)), None
 
 
 class _One(Charging):
-    def __init__(self, program: Program, book: Rulebook, filed: Consignment) -> None:
+    def __init__(self, program: Program, book: Rulebook, filed: Consignment, registered: Registered) -> None:
         super().__init__(program, book, filed)
         self.exchange_day = (filed.exported or filed.accepted) if book.exchange.date == "export" else filed.accepted
+        self.scheme_states: dict[str, str] = {
+            name: state_of(rule, [n for s, n in filed.schemes if s == name], registered.get(name, {}), self.day)
+            for name, rule in book.schemes.items()
+        }
+        self.states = {name: state == "usable" for name, state in self.scheme_states.items()}
+        self.judge = Judge(book, self.day, filed, self.scheme_states, self.rate_by)
+        self.scheme_notes(registered)
 
-    def run(self) -> Result:
+    def scheme_notes(self, registered: Registered) -> None:
+        notes, states = self.judge.judged.notes, set(self.scheme_states.values())
+        if "usable" not in states:
+            notes |= {note for state, note in _SCHEME_NOTES.items() if state in states}
+        for name, rule in self.book.schemes.items():
+            if self.states[name] and rule.registered and not registered.get(name):
+                notes.add("SCHEME_NUMBER_UNCHECKED")
+
+    def run(self, others: Mapping[str, int], unnamed: frozenset[str]) -> Result:
         filed, book = self.filed, self.book
         if not filed.items or any(i.price is None or not i.currency for i in filed.items):
             raise Refused("UNVALUED")
@@ -41,43 +78,58 @@ class _One(Charging):
         nets = [self.net(item) for item in filed.items]
         for item in filed.items:
             self.rate(item.currency)
-        goods = [self.converted(net, item.currency) for net, item in zip(nets, filed.items, strict=True)]
-        if sum(goods) > LARGEST:
-            raise Refused("AMOUNT_OUT_OF_BOUNDS")
-        self.parts = {"goods": goods}
-        for name, money in (("freight", filed.freight), ("insurance", filed.insurance)):
+        self.nets = nets
+        for money in (filed.freight, filed.insurance):
             if money and not 0 <= money[0] <= EDGE:
                 raise Refused("AMOUNT_OUT_OF_BOUNDS")
-            amount = self.converted(*money) if money and money[0] else 0
-            self.parts[name] = shared(amount, goods)
+        self.parts = self.parts_by("")
+        goods = self.parts["goods"]
         base = in_force(book.customs_value, self.day)
         assert base is not None
         self.customs_base = set(base.base)
         customs = sum(sum(self.parts.get(name, [])) for name in self.customs_base)
         if customs > LARGEST:
             raise Refused("AMOUNT_OUT_OF_BOUNDS")
-        self.within = {}
-        for name, values in book.limits.items():
-            limit = in_force(values, self.day)
-            if limit is None or limit.amount == "none":
-                self.within[name] = [False] * len(goods)
-                continue
-            most = parse_amount(limit.amount)[0]
-            measured = self.base(limit.measure)
-            keeps = (lambda v, m=most: v < m) if limit.at_the_limit == "over" else (lambda v, m=most: v <= m)
-            whole = keeps(sum(measured))
-            self.within[name] = [keeps(v) for v in measured] if limit.test == "item" else [whole] * len(goods)
-        self.states = {name: any(self.matches(name, n) for s, n in filed.schemes if s == name) for name in book.schemes}
+        self.judge.limits(self.measured, others, unnamed)
+        self.judge.reliefs(self.measured)
+        self.within, self.relieved = self.judge.judged.within, self.judge.judged.relieved
         charges = []
         for charge in book.charges:
             if holds(charge, self.day) and (not charge.areas or self.area in charge.areas):
                 charges += self.charge(charge)
         return Result("NONE", sum(goods), customs, charges)
 
-    def matches(self, scheme: str, number: str) -> bool:
-        import re
+    def rate_by(self, currency: str, table: str) -> Fraction:
+        """The rate by a table where it holds the currency on the day, else by the rulebook's."""
+        day = (self.exchange_day - date(1970, 1, 1)).days
+        for rate in self.program.exchange.rates:
+            if rate.table == table and rate.currency == currency and rate.start <= day <= rate.end:
+                return Fraction(rate.numerator, rate.denominator)
+        return self.rate(currency)
 
-        return re.fullmatch(self.book.schemes[scheme].number, number) is not None
+    def converted_by(self, minor: int, currency: str, table: str) -> int:
+        rate = self.rate_by(currency, table)
+        return minor if rate == 1 else rounded(minor * rate, self.book.exchange.mode, self.exchange_unit)
+
+    @property
+    def exchange_unit(self) -> int:
+        return parse_amount(self.book.exchange.unit)[0]
+
+    def parts_by(self, table: str) -> dict[str, list[int]]:
+        """What each item's goods, freight and insurance are worth by a table of exchange rates."""
+        goods = [self.converted_by(n, i.currency, table) for n, i in zip(self.nets, self.filed.items, strict=True)]
+        if sum(goods) > LARGEST:
+            raise Refused("AMOUNT_OUT_OF_BOUNDS")
+        parts = {"goods": goods}
+        for name, money in (("freight", self.filed.freight), ("insurance", self.filed.insurance)):
+            parts[name] = shared(self.converted_by(*money, table) if money and money[0] else 0, goods)
+        return parts
+
+    def measured(self, names: tuple[str, ...], table: str) -> list[int]:
+        """What each item counts by a measure, converted by a table of exchange rates."""
+        parts = self.parts_by(table) if table else self.parts
+        wanted = set(names) - {"customs_value"} | (self.customs_base if "customs_value" in names else set())
+        return [sum(parts[n][i] for n in wanted if n in parts) for i in range(len(self.filed.items))]
 
     def net(self, item: Item) -> int:
         price = item.price or 0

@@ -1,0 +1,161 @@
+"""Conditions, limits and reliefs in plain numbers: what one consignment and each of its items fit, keep and are relieved of."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+from math import floor
+
+from services.revenue.law.checks import holds
+from services.revenue.law.rulebook import Condition, Limit, Relief, Rulebook, SchemeRule, parse_amount
+from tests.revenue.oracle_charges import Consignment, Item
+
+MEMBERS = (
+    "040 056 100 191 196 203 208 233 246 250 276 300 348 372 380 428 440 442 470 528 616 620 642 703 705 724 752 900"
+)
+Rate = Callable[[str, str], Fraction]
+"""What one minor unit of a currency is worth, by a table ("" = the rulebook's)."""
+
+
+@dataclass
+class Judged:
+    """What a consignment stands for before the charges."""
+
+    within: dict[str, list[bool]] = field(default_factory=dict)
+    """Per limit, whether each item keeps it."""
+    relieved: dict[str, list[bool]] = field(default_factory=dict)
+    measured: dict[str, int] = field(default_factory=dict)
+    """Per limit that sums several consignments, what this one adds."""
+    notes: set[str] = field(default_factory=set)
+
+
+def fits_consignment(asked: Condition, filed: Consignment, states: Mapping[str, str], *, nature: bool = True) -> bool:
+    dispatch = filed.direct_shipment_place[:2] or filed.dispatch
+    usable = {scheme for scheme, state in states.items() if state == "usable"}
+    return all(
+        (
+            not asked.dispatch or dispatch in asked.dispatch,
+            not asked.mode or filed.mode in asked.mode,
+            not asked.service or filed.service in asked.service,
+            not (asked.nature and nature) or filed.nature in asked.nature,
+            not asked.consignor or filed.consignor == asked.consignor,
+            not asked.consignee or filed.consignee == asked.consignee,
+            not asked.region or filed.region in asked.region,
+            not asked.scheme or bool(usable & set(asked.scheme)) or ("none" in asked.scheme and not usable),
+        )
+    )
+
+
+def fits_item(asked: Condition, filed: Consignment, item: Item, states: Mapping[str, str]) -> bool:
+    whole = fits_consignment(asked, filed, states)
+    if not whole and item.gift and "gift" in asked.nature:
+        whole = fits_consignment(asked, filed, states, nature=False)
+    return whole and all(
+        (
+            not asked.origin or item.origin in asked.origin,
+            item.origin not in asked.origin_except,
+            not asked.goods or item.code.startswith(asked.goods),
+            not (asked.goods_except and item.code.startswith(asked.goods_except)),
+            not asked.preference or item.preference.startswith(asked.preference),
+        )
+    )
+
+
+def state_of(rule: SchemeRule, numbers: list[str], registered: Mapping[str, tuple[date, date]], day: date) -> str:
+    """How a consignment stands with a scheme: the best of what its numbers give."""
+    order = ["absent", "missing", "malformed", "unknown", "expired", "usable"]
+    return max((_state(rule, number, registered, day) for number in numbers), key=order.index, default="absent")
+
+
+def _state(rule: SchemeRule, number: str, registered: Mapping[str, tuple[date, date]], day: date) -> str:
+    if not number:
+        return "missing"
+    if re.fullmatch(rule.number, number) is None:
+        return "malformed"
+    plain = number.split("-")[0] if number.startswith("IM") else number
+    if rule.check == "eu_oss" and not (re.fullmatch(r"IM\d{10}", plain) and plain[2:5] in MEMBERS.split()):
+        return "malformed"
+    if not rule.registered or not registered:
+        return "usable"
+    if plain not in registered:
+        return "unknown"
+    first, last = registered[plain]
+    return "usable" if first <= day <= last else "expired"
+
+
+class Judge:
+    """Judges one consignment by the limits and reliefs of a rulebook on a day."""
+
+    def __init__(self, book: Rulebook, day: date, filed: Consignment, states: Mapping[str, str], rate: Rate) -> None:
+        self.book, self.day, self.filed, self.states, self.rate = book, day, filed, states, rate
+        self.judged = Judged()
+
+    def limits(
+        self, measure: Callable[[tuple[str, ...], str], list[int]], others: Mapping[str, int], unnamed: frozenset[str]
+    ) -> None:
+        """Test all limits; `measure` gives what each item counts by a measure and a table of exchange rates."""
+        for name, entries in self.book.limits.items():
+            limit = next((e for e in entries if holds(e, self.day) and self._fits(e.only)), None)
+            self.judged.within[name] = (
+                self._within(name, limit, measure, others, unnamed)
+                if limit and limit.amount != "none"
+                else [False] * len(self.filed.items)
+            )
+
+    def _fits(self, only: Condition | None) -> bool:
+        return only is None or fits_consignment(only, self.filed, self.states)
+
+    def _within(
+        self,
+        name: str,
+        limit: Limit,
+        measure: Callable[[tuple[str, ...], str], list[int]],
+        others: Mapping[str, int],
+        unnamed: frozenset[str],
+    ) -> list[bool]:
+        most = self._amount(limit.amount, limit.exchange_table)
+        each = measure(limit.measure, limit.exchange_table)
+        excluded = [bool(limit.excluded) and item.code.startswith(limit.excluded) for item in self.filed.items]
+        if any(excluded):
+            self.judged.notes.add("EXCLUDED_GOODS")
+
+        def keeps(amount: int) -> bool:
+            return amount < most if limit.at_the_limit == "over" else amount <= most
+
+        if limit.test == "item":
+            return [keeps(amount) and not never for amount, never in zip(each, excluded, strict=True)]
+        added = 0
+        if limit.test != "consignment":
+            self.judged.measured[name] = sum(each)
+            added = others.get(name, 0)
+            if added:
+                self.judged.notes.add("SUMMED")
+            if name in unnamed:
+                self.judged.notes.add("PERSON_NOT_DECLARED")
+        return [keeps(sum(each) + added) and not any(excluded)] * len(each)
+
+    def _amount(self, text: str, table: str) -> Fraction:
+        minor, currency = parse_amount(text)
+        return minor * (self.rate(currency, table) if currency != self.book.currency else Fraction(1))
+
+    def reliefs(self, measure: Callable[[tuple[str, ...], str], list[int]]) -> None:
+        """Relieve whole items in their order."""
+        for name, entries in self.book.reliefs.items():
+            self.judged.relieved[name] = self._relieved([e for e in entries if holds(e, self.day)], measure)
+            if any(self.judged.relieved[name]):
+                self.judged.notes.add("GIFT_RELIEVED")
+
+    def _relieved(self, entries: list[Relief], measure: Callable[[tuple[str, ...], str], list[int]]) -> list[bool]:
+        relieved = [False] * len(self.filed.items)
+        for relief in entries:
+            fits = [fits_item(relief.only, self.filed, item, self.states) for item in self.filed.items]
+            if not any(fits):
+                continue
+            left = floor(self._amount(relief.amount, ""))
+            for place, (worth, item) in enumerate(zip(measure(relief.measure, ""), self.filed.items, strict=True)):
+                never = bool(relief.excluded) and item.code.startswith(relief.excluded)
+                if fits[place] and not never and worth <= left:
+                    relieved[place], left = True, left - worth
+            break
+        return relieved

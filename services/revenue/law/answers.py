@@ -4,9 +4,9 @@ import numpy as np
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
+from services.revenue.law.accounts import EVERYONE, Securities, accounts_of
 from services.revenue.law.arithmetic import Flags, Int64
 from services.revenue.law.assess import Assessment
-from services.revenue.law.filings import first_present
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, Program
 from services.revenue.law.rulebook import METHODS
@@ -28,8 +28,9 @@ SENTENCES = [*_PLAIN, "percent_by_default", *(f"{name}_waived" for name in [*_PL
 """Ids of the sentences that explain a charge."""
 
 
-def answer_of(assessment: Assessment, declarant: Strings, filer: Strings) -> Table:
-    """Give a batch's assessment as a table of AssessmentColumns; the account is the declarant's, else the filer's."""
+def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securities: Securities = EVERYONE) -> Table:
+    """Give a batch's assessment as a table of AssessmentColumns; accounts are the declarant's, else the filer's."""
+    accounts = accounts_of(assessment, declarant, filer, securities)
     valued = assessment.valued
     program = assessment.program
     by_collector = dict(zip(COLLECTORS, assessment.by_collector, strict=True))
@@ -45,11 +46,12 @@ def answer_of(assessment: Assessment, declarant: Strings, filer: Strings) -> Tab
         "collected_by_vendor": Ints(by_collector["vendor"], valued),
         "collected_by_carrier": Ints(by_collector["carrier"], valued),
         "collected_by_postal_operator": Ints(by_collector["postal_operator"], valued),
-        "deferred_account": _accounts(declarant, filer, assessment.total > by_collector["vendor"]),
+        "deferred_account": accounts.rows,
         "rulebook_version": _of_books(program, assessment.regime, valued, [read.version for read in program.books]),
         "exchange_day": Ints(np.where(valued, assessment.exchange_day, 0), valued),
         "notes": _notes(assessment.notes),
-        "charges": Ragged(assessment.offsets, _charges(assessment)),
+        "charges": Ragged(assessment.offsets, _charges(assessment).with_columns({"account": accounts.charges})),
+        "generation": Ints(np.zeros(assessment.filings.rows, dtype=np.int64), valued),
     }
     return Table(_SCHEMA, assessment.filings.rows, columns)
 
@@ -59,11 +61,6 @@ def _of_books(program: Program, regime: Int64, valued: Flags, words: list[str]) 
     places = {word: place for place, word in enumerate(dict.fromkeys(["", *words]))}
     of_book = np.array([places[word] for word in words], dtype=np.int32)
     return Strings(list(places), np.where(valued, of_book[program.regimes.jurisdiction[regime]], 0).astype(np.int32))
-
-
-def _accounts(declarant: Strings, filer: Strings, owing: Flags) -> Strings:
-    named = first_present(declarant, filer).translate(lambda name: f"deferred:{name}" if name else "")
-    return Strings(["", *named.dictionary], np.where(owing, named.indices + 1, 0).astype(np.int32)).translate(str)
 
 
 def _notes(notes: Int64) -> Ragged:

@@ -1,0 +1,104 @@
+"""Write docs/revenue/jurisdictions.md: what law is shipped, as the rulebooks say. `--check` only tells whether the page is current."""
+
+import sys
+from pathlib import Path
+
+from services.revenue.law.counting import counts_of
+from services.revenue.law.program import Program
+from services.revenue.law.rulebook import Charge, Dated, Limit, Rulebook, Span
+from services.revenue.shelf import load_program
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "revenue" / "jurisdictions.md"
+COMMAND = "python tools/jurisdiction_table.py"
+
+_HEAD = f"""# Law that is shipped
+
+One folder a jurisdiction under [services/revenue/rulebooks](../../services/revenue/rulebooks/README.md), which says how a jurist reads and
+changes it. Made from the rulebooks by `{COMMAND}`; `luxor revenue rulebooks` tells the same of a running installation.
+
+*Unverified* counts values that nobody has checked against the text of the law: those that say so, and those whose reference does.
+Every answer that rests on one says so. Tariffs are typical rates by chapter and heading, exchange rates are examples: both are to be
+replaced by what the authority publishes before money is collected.
+"""
+
+
+def page() -> str:
+    """Make the page."""
+    program = load_program()
+    books = sorted((read.rulebook for read in program.books), key=lambda book: book.name)
+    chapters = [line for book in books for line in _chapter(book)]
+    return "\n".join([_HEAD, *_summary(program, books), "", *chapters]).rstrip() + "\n"
+
+
+def _summary(program: Program, books: list[Rulebook]) -> list[str]:
+    lines = [
+        "| jurisdiction | destinations | days | values | unverified | tariff lines | unverified |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for book in books:
+        counts = counts_of(program, book)
+        areas = ", ".join(book.areas) if len(book.areas) <= 3 else f"{len(book.areas)} countries"
+        lines.append(
+            f"| {book.name} ({book.jurisdiction}) | {areas} | {_days(book.period)} | {counts.values} | "
+            f"{counts.unverified_values} | {counts.tariff_lines} | {counts.unverified_tariff_lines} |"
+        )
+    return lines
+
+
+def _chapter(book: Rulebook) -> list[str]:
+    lines = [
+        f"## {book.name}",
+        "",
+        f"Currency {book.currency}; law of the day of {book.law_date.replace('_', ' ')}.",
+        "",
+    ]
+    if book.limits:
+        lines += ["| limit | days | amount | tested on | verified |", "| --- | --- | --- | --- | --- |"]
+        for name, limits in book.limits.items():
+            lines += [f"| {name} | {_days(limit)} | {_limit(limit)} | {_yes(book, limit)} |" for limit in limits]
+        lines.append("")
+    if book.reliefs:
+        lines += ["| relief | days | up to | verified |", "| --- | --- | --- | --- |"]
+        for name, reliefs in book.reliefs.items():
+            lines += [f"| {name} | {_days(relief)} | {relief.amount} | {_yes(book, relief)} |" for relief in reliefs]
+        lines.append("")
+    lines += ["| charge | kind | days | collected by |", "| --- | --- | --- | --- |"]
+    for charge in book.charges:
+        collectors = {way.collector.replace("_", " "): None for way in charge.collection}
+        lines.append(f"| {charge.name} (`{charge.id}`) | {charge.kind} | {_days(charge)} | {', '.join(collectors)} |")
+    return [*lines, ""]
+
+
+def _limit(limit: Limit) -> str:
+    asks = [] if limit.only is None else ["where a condition fits"]
+    if limit.amount == "none":
+        return " ".join(["no limit", *asks]) + " | "
+    amount = f"{'under' if limit.at_the_limit == 'over' else 'up to'} {limit.amount} of {', '.join(limit.measure)}"
+    if limit.excluded:
+        asks.append("some goods excluded")
+    return ", ".join([amount, *asks]) + f" | {limit.test.replace('_', ' ')}"
+
+
+def _yes(book: Rulebook, value: Dated) -> str:
+    return "yes" if value.verified and book.references[value.reference].verified else "no"
+
+
+def _days(span: Dated | Span | Charge) -> str:
+    return f"{span.start} to {span.to}" if span.to else f"from {span.start}"
+
+
+def main() -> int:
+    """Write the page, or with `--check` tell whether it is current."""
+    text = page()
+    if "--check" in sys.argv[1:]:
+        if PAGE.exists() and PAGE.read_text("utf-8") == text:
+            return 0
+        print(f"{PAGE.relative_to(ROOT)} is not what the rulebooks say; run: {COMMAND}", file=sys.stderr)
+        return 1
+    PAGE.write_text(text, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -138,7 +138,7 @@ def test_what_cannot_be_assessed_has_a_reason_and_fails_no_neighbour() -> None:
     results = assessed(
         law(),
         [
-            parcel(destination="US"),
+            parcel(destination="AQ"),
             parcel(day=date(2028, 7, 1)),
             Consignment("DE", NOW, [Item(None)]),
             Consignment("DE", NOW, []),

@@ -2,13 +2,35 @@
 
 from collections.abc import Iterable
 
+from libs.columns import Ints, Table
 from luxor.revenue.v1 import revenue_pb2 as pb
-from services.revenue.law.assess import Assessment
+from services.revenue.law.assess import Assessment, assess, measures_of, prepare
 from services.revenue.law.counting import counts_of
 from services.revenue.law.explanation import explain
+from services.revenue.law.filings import filings_of
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, Program
+from services.revenue.law.register import Register
 from services.revenue.law.rulebook import METHODS, Reference
+from services.revenue.sums import together, wanted_of
+
+_SECRET = bytes(16)
+"""Stands for the deployment's secret, of which nothing is kept here."""
+
+
+def quoted(program: Program, register: Register, table: Table, acceptance: Ints) -> Assessment:
+    """Assess consignments that nobody filed yet (a table of ConsignmentColumns), as if they came together and nothing else did.
+
+    `acceptance` is the time of acceptance to assume, microseconds since 1970.
+    """
+    table = table.with_columns({"accepted_at": acceptance})
+    filings = filings_of(table)
+    prepared = prepare(program, filings, register)
+    measures = measures_of(program, prepared)
+    sums = None
+    if len(measures.row):
+        sums = together(wanted_of(program, table, measures, _SECRET), table.rows).sums(program, table.rows)
+    return assess(program, filings, sums, register, prepared)
 
 
 def landed_costs(assessment: Assessment) -> list[pb.LandedCost]:

@@ -1,5 +1,6 @@
 """The gRPC edge of revenue: translate, call, answer."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import grpc.aio
@@ -7,7 +8,7 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.columns import Ints, Table
-from libs.columns.wire import MalformedColumns
+from libs.columns.wire import MalformedColumns, read_ints
 from libs.customs.time import parse_instant
 from libs.server import catalogue
 from libs.server.errors import Refusal
@@ -16,12 +17,13 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer
-from services.revenue.law.answers import answer_of
-from services.revenue.law.assess import assess
-from services.revenue.law.filings import filings_of
+from services.revenue.adjusting import corrected, spread
+from services.revenue.assessing import Again, Batch, InForce
+from services.revenue.law.accounts import EVERYONE, Securities
 from services.revenue.law.problems import Problem
 from services.revenue.law.program import Program
-from services.revenue.quotes import landed_costs, references_of, rulebooks_of
+from services.revenue.law.register import EMPTY, Register
+from services.revenue.quotes import landed_costs, quoted, references_of, rulebooks_of
 from services.revenue.store.assessments import Store
 
 ROWS_MAX: Final = 2_000
@@ -38,14 +40,23 @@ _quoted = counter("luxor_revenue_quoted_total", "Consignments quoted, by reason 
 class RevenueService(RevenueServiceServicer):
     """Assesses batches by the law of their day and quotes what a purchase would cost landed."""
 
-    def __init__(self, store: Store, program: Program) -> None:
-        """Serve from a store and the law."""
+    def __init__(
+        self,
+        store: Store,
+        program: Program,
+        *,
+        register: Callable[[], Register] = lambda: EMPTY,
+        securities: Callable[[], Securities] = lambda: EVERYONE,
+    ) -> None:
+        """Serve from a store and the law; the register and the securities in force are asked for once a batch."""
         self._store = store
         self._program = program
+        self._register = register
+        self._securities = securities
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
         """Assess a batch; what was assessed before keeps its first answer."""
-        if request.purpose != pb.PURPOSE_CLEARANCE:
+        if request.purpose not in (pb.PURPOSE_CLEARANCE, pb.PURPOSE_ADJUSTMENT):
             raise Refusal("ASSESSMENT_PURPOSE_UNKNOWN", path="purpose", value=request.purpose)
         rows = request.consignments.rows
         _check_size(rows, ROWS_MAX)
@@ -53,23 +64,49 @@ class RevenueService(RevenueServiceServicer):
         with span("revenue.assess", attributes={"luxor.rows": rows}):
             try:
                 _check_identified(consignments)
-                done = assess(self._program, filings_of(consignments))
-                answer = answer_of(
-                    done, consignments.strings("declarant_identifier"), consignments.strings("filer")
-                ).encode(pb.AssessmentColumns)
+                if request.purpose == pb.PURPOSE_ADJUSTMENT:
+                    settled = await self._adjust(request, consignments)
+                else:
+                    settled = await self._assess(request, consignments)
             except MalformedColumns as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
-            settled = await self._store.settle(consignments, request.purpose, answer)
-        _count(_assessed, done.problem)
         return pb.AssessResponse(assessments=settled)
 
+    async def _assess(self, request: pb.AssessRequest, consignments: Table) -> pb.AssessmentColumns:
+        batch = Batch(self._in_force(), consignments, request.consignments)
+        settled = await self._store.assess(batch)
+        assert batch.problem is not None
+        _count(_assessed, batch.problem)
+        return settled
+
+    async def _adjust(self, request: pb.AssessRequest, consignments: Table) -> pb.AssessmentColumns:
+        """Assess corrected filings by the law of their day, with the register and the sums that they were assessed with last."""
+        filed = read_ints(request.filing_versions, consignments.rows, "filing_versions")
+        wrong = ~filed.valid | (filed.values < 1) | (filed.values > 2**31 - 1)
+        if wrong.any():
+            raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"filing_versions[{int(wrong.argmax())}]")
+        mrns, versions = consignments.strings("mrn"), consignments.ints("version").values
+        answers = []
+        for found in await self._store.inputs.find(mrns.tolist(), filed.values.tolist()):
+            asked = np.array(found.asked)
+            table = corrected(found.input.table, consignments.take(asked), versions[asked])
+            again = Again(self._in_force(), table, found.input.register, found.input.others)
+            settled = await self._store.settle(
+                mrns.take(asked).tolist(), versions[asked], request.purpose, again.answer(), again.kept
+            )
+            answers.append((found.asked, Table.decode(settled)))
+        return spread(answers, consignments.rows).encode(pb.AssessmentColumns)
+
+    def _in_force(self) -> InForce:
+        return InForce(self._program, self._register(), self._securities())
+
     async def Quote(self, request: pb.QuoteRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.QuoteResponse:
-        """Quote consignments that nobody filed yet; nothing is kept."""
+        """Quote consignments that nobody filed yet, as if nothing else came; nothing is kept."""
         rows = len(request.consignments)
         _check_size(rows, QUOTES_MAX)
         as_of = _as_of(request)
         table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
-        done = assess(self._program, filings_of(table, Ints.constant(as_of, rows)))
+        done = quoted(self._program, self._register(), table, Ints.constant(as_of, rows))
         quotes = landed_costs(done)
         for quote in quotes:
             if quote.reason:

@@ -1,15 +1,29 @@
-"""The assessment log, in which the first answer stays the answer."""
+"""The assessment log, in which the first answer stays the answer, and beside it what was assessed on and shares of sums."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from libs.columns import Table
-from libs.store.assessments import AssessmentLog, first_answers
-from libs.store.database import Database
+from libs.store.assessments import AssessmentLog, Settled, first_answers
+from libs.store.database import Database, Transaction
+from libs.store.secrets import deployment_secret
 from libs.telemetry import traceparent
-from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
+from services.revenue.assessing import Batch, payload_of
+from services.revenue.store.inputs import Inputs, add_input
+from services.revenue.store.sums import count_in, held, write
+from services.revenue.sums import Others, Wanted
 
 ASSESSMENT_DAYS: Final = 400
 """Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
+_NAMED: Final = "sums"
+
+Kept = Callable[[npt.NDArray[np.intp]], tuple[bytes, bytes]]
 
 
 class Store:
@@ -17,20 +31,78 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         """Keep the log in a database."""
-        self._database = database
+        self.database = database
+        self.inputs = Inputs(database)
         self._log = AssessmentLog()
+        self._secret: bytes | None = None
 
-    async def settle(self, consignments: Table, purpose: int, assessments: AssessmentColumns) -> AssessmentColumns:
-        """Keep assessments of what was not assessed before; gives for each row the first answer.
+    async def assess(self, batch: Batch) -> AssessmentColumns:
+        """Answer a batch for clearance; what was assessed before keeps its first answer.
 
-        `consignments` has the columns mrn and version, `assessments` is aligned with it.
+        Where consignments are tested on sums they are counted in and answered in one transaction, one after another with
+        all other replicas; else nothing is asked before the answer.
         """
-        mrns = consignments.strings("mrn").tolist()
-        versions = consignments.ints("version").values
-        payload = assessments.SerializeToString()
-        trace = traceparent()
-        async with self._database.transaction() as tx:
-            settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=trace)
-        if settled.all_fresh:
-            return assessments
-        return first_answers(settled, Table.decode(assessments), AssessmentColumns).encode(AssessmentColumns)
+        wanted = batch.wanted(await self.secret() if batch.summed else b"")
+        also = set()
+        if amended := batch.amended:
+            async with self.database.connection() as reader:
+                also = await held(reader, amended)
+        batch.pack()
+        if any(wanted.key) or also:
+            return await self._counted(batch, wanted, also)
+        named = np.zeros(len(wanted.row), dtype=np.bool_)
+        return await self.settle(
+            batch.mrns,
+            batch.versions,
+            PURPOSE_CLEARANCE,
+            batch.answer(Others(wanted.row, wanted.limit, np.zeros(len(named), np.int64), named)),
+            batch.kept,
+        )
+
+    async def settle(
+        self, mrns: list[str], versions: npt.NDArray[np.int64], purpose: int, answer: Table, kept: Kept
+    ) -> AssessmentColumns:
+        """Keep answers to what was not assessed before, with what they were assessed on; gives for each row the first answer."""
+        message = payload_of(answer)
+        payload = message.SerializeToString()
+        async with self.database.transaction() as tx:
+            settled = await self._settle(tx, mrns, versions, purpose, payload, kept)
+        return _first(settled, answer, message)
+
+    async def _counted(self, batch: Batch, wanted: Wanted, also: set[str]) -> AssessmentColumns:
+        async with self.database.transaction() as tx:
+            counted = await count_in(tx, batch.mrns, batch.versions.tolist(), wanted, also)
+            answer = batch.answer(counted.others)
+            message = payload_of(answer)
+            settled = await self._settle(
+                tx, batch.mrns, batch.versions, PURPOSE_CLEARANCE, message.SerializeToString(), batch.kept
+            )
+            await write(tx, counted.counting)
+        return _first(settled, answer, message)
+
+    async def _settle(
+        self,
+        tx: Transaction,
+        mrns: list[str],
+        versions: npt.NDArray[np.int64],
+        purpose: int,
+        payload: bytes,
+        kept: Kept,
+    ) -> Settled:
+        settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=traceparent())
+        if settled.stored is not None:
+            fresh = np.flatnonzero(settled.fresh)
+            await add_input(tx, settled.stored, purpose, len(fresh), kept(fresh))
+        return settled
+
+    async def secret(self) -> bytes:
+        """The deployment's secret that keys of sums are hashed with."""
+        if self._secret is None:
+            self._secret = await deployment_secret(self.database, _NAMED)
+        return self._secret
+
+
+def _first(settled: Settled, answer: Table, message: AssessmentColumns) -> AssessmentColumns:
+    if settled.all_fresh:
+        return message
+    return first_answers(settled, answer, AssessmentColumns).encode(AssessmentColumns)

@@ -30,7 +30,8 @@ def upgrade() -> None:
     schema.create_hash_partitioned(
         op,
         "share_sum",
-        "key bytea not null, total numeric(30) not null, changes bigint not null, day integer not null",
+        "key bytea not null, total numeric(30) not null, count integer not null, least bigint not null, "
+        "limit_id text not null, bundled boolean not null, changes bigint not null, day integer not null",
         key="key",
         by="key",
     )

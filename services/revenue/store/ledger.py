@@ -26,6 +26,7 @@ from services.revenue.ledger.accounts import prefix_of
 from services.revenue.ledger.charged import Page, names_of, newest, only_needed, take
 from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
+from services.revenue.ledger.matching import payments_moved, remember_payers
 from services.revenue.ledger.position import Held, difference, settled
 from services.revenue.ledger.refunds import RefundRules
 from services.revenue.store import positions
@@ -93,11 +94,15 @@ class Ledger:
 
         The heads of their partitions are held. Entries of `more` belong to the consignments whose MRN they have.
         """
+        page = remember_payers(page, held.offsets, held.lines, paid)
         lines, still = settled(page.lines, page.offsets, paid)
         page = replace(page, lines=lines)
-        entries = difference(page, Held(held.offsets, held.lines, held.currency, held.destination), reference)
-        if more is not None and len(more):
-            entries = Entries.concat([more, entries])
+        parts = [difference(page, Held(held.offsets, held.lines, held.currency, held.destination), reference)]
+        if more is not None:
+            parts.insert(0, more)
+        elif held.paid.any():
+            parts.append(payments_moved(page, held.offsets, held.lines, held.paid))
+        entries = Entries.concat(parts)
         booked = await self.book.post(tx, heads, entries)
         refunded = _by_row(lines["refunded"], page.offsets)
         told, kinds = _to_tell(page, held, paid, still, refunded)

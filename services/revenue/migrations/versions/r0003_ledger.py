@@ -143,7 +143,7 @@ def _payments() -> None:
         "currency text not null, amount bigint not null, account text not null, outcome smallint not null, "
         "matched bigint not null, over bigint not null, still_owed bigint not null, booked_at bigint not null, "
         "booked_by text not null, takes_back text not null, taken_back_by text not null, "
-        "partitions smallint[] not null, numbers bigint[] not null",
+        "mrns text[] not null, amounts bigint[] not null",
         key="jurisdiction, id",
         by="jurisdiction, id",
     )

@@ -128,6 +128,16 @@ class Others:
         return cls(arrays["sum_row"], limit, arrays["sum_others"], arrays["sum_named"].astype(np.bool_))
 
 
+def summed_areas(program: Program) -> frozenset[str]:
+    """The countries of destination whose law knows a limit that is tested on a sum."""
+    return frozenset(
+        area
+        for read in program.books
+        if any(limit.test in SUMS for limits in read.rulebook.limits.values() for limit in limits)
+        for area in read.rulebook.areas
+    )
+
+
 def limit_id(jurisdiction: str, name: str) -> str:
     """Name a limit for all rulebooks."""
     return f"{jurisdiction}:{name}"

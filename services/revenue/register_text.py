@@ -1,0 +1,98 @@
+"""Entries of the register of scheme numbers as they are asked for: what is wrong with one, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from libs.customs.time import date_of_day, day_of_date
+from luxor.revenue.v1 import schemes_pb2 as pb
+from services.revenue.law.program import SCHEMES, Program
+from services.revenue.law.schemes import SchemeForm, registered_number
+
+NUMBER_CHARACTERS_MAX: Final = 35
+HOLDER_CHARACTERS_MAX: Final = 70
+OPEN_END: Final = 2**31 - 1
+"""Last day of a number that holds until further notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A number of the register."""
+
+    scheme: int
+    number: str
+    holder: str
+    first_day: int
+    last_day: int
+    """OPEN_END until further notice."""
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """What it is found by."""
+        return self.scheme, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Why an entry is refused."""
+
+    reason: str
+    element: str
+    """The field that is wrong."""
+    value: str
+
+
+def forms_of(program: Program) -> Mapping[int, Sequence[SchemeForm]]:
+    """The forms that the law in force knows of each scheme's numbers."""
+    forms: dict[int, list[SchemeForm]] = {}
+    for book in program.schemes:
+        for form in book:
+            forms.setdefault(form.scheme, []).append(form)
+    return forms
+
+
+def read_entry(told: pb.SchemeNumber, forms: Mapping[int, Sequence[SchemeForm]]) -> Entry | Wrong:
+    """Read an entry; a number must be written as some law in force wants the scheme's numbers."""
+    if not 0 < told.scheme < len(SCHEMES):
+        return Wrong("SCHEME_NOT_KNOWN", "scheme", str(told.scheme))
+    number = registered_number(told.number)
+    if not number or len(number) > NUMBER_CHARACTERS_MAX or not number.isprintable() or number != number.strip():
+        return Wrong("SCHEME_NUMBER_UNREADABLE", "number", told.number)
+    if told.scheme in forms and not any(form.fits(number) for form in forms[told.scheme]):
+        return Wrong("SCHEME_NUMBER_MALFORMED", "number", told.number)
+    if len(told.holder) > HOLDER_CHARACTERS_MAX or not (told.holder.isprintable() or not told.holder):
+        return Wrong("SCHEME_HOLDER_UNREADABLE", "holder", told.holder)
+    days: list[int] = []
+    for element in ("from", "to"):
+        text = getattr(told, element)
+        day = OPEN_END if element == "to" and not text else _day(text)
+        if day is None:
+            return Wrong("SCHEME_DAY_WRONG", element, text)
+        days.append(day)
+    first, last = days
+    if last < first:
+        return Wrong("SCHEME_DAYS_TURNED", "to", told.to)
+    return Entry(told.scheme, number, told.holder, first, last)
+
+
+def told_entry(entry: Entry) -> pb.SchemeNumber:
+    """An entry as a message."""
+    message = pb.SchemeNumber(
+        scheme=entry.scheme,  # type: ignore[arg-type]  # a number of the enumeration
+        number=entry.number,
+        holder=entry.holder,
+        to="" if entry.last_day == OPEN_END else date_of_day(entry.last_day).isoformat(),
+    )
+    # `from` is a word of Python's own, so the field is set by its name.
+    setattr(message, "from", date_of_day(entry.first_day).isoformat())
+    return message
+
+
+def _day(text: str) -> int | None:
+    try:
+        return day_of_date(date.fromisoformat(text)) if len(text) == len("2021-07-01") else None
+    except ValueError:
+        return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from libs.telemetry.process import memory_of_process
 
 #: Share of the memory that the replica's process may use.
 SHARE: Final = 0.3
@@ -27,3 +30,11 @@ def job_bytes_for(memory_bytes: int) -> int:
     [256, 307, 3686]
     """
     return min(max(int(SHARE * memory_bytes), BYTES_MIN), BYTES_MAX)
+
+
+DERIVED: Final = "three tenths of the memory that the process may use, at least 256 MiB"
+
+
+def derived_job_bytes(_service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
+    """The bytes that a job may have beside this process where no setting tells them; DERIVED says it in words."""
+    return job_bytes_for(memory_of_process())

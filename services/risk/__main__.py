@@ -17,7 +17,7 @@ from libs.feed.service import FeedServicer
 from libs.feed.signals import backlog, letters_waiting
 from libs.feed.watch import horizon
 from libs.jobs.holder import Holder
-from libs.jobs.room import BYTES_MAX, BYTES_MIN, job_bytes_for
+from libs.jobs.room import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
 from libs.jobs.store import Jobs, purge_jobs
 from libs.server.config import ConfigError, Settings, setting
 from libs.server.config_checks import wrong_file, wrong_place
@@ -73,10 +73,6 @@ OUTCOMES = "risk/outcomes"
 
 def _places(_service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
     return places_for(memory_of_process())
-
-
-def _job_bytes(_service: str, _values: Mapping[str, Any], _environ: Mapping[str, str]) -> int:
-    return job_bytes_for(memory_of_process())
 
 
 def wrong_mark(mark: str) -> str:
@@ -165,8 +161,8 @@ class RiskConfig(Settings, service="risk"):
 
     job_memory_bytes_max: int = setting(
         "JOB_MEMORY_BYTES_MAX",
-        derive=_job_bytes,
-        derived="three tenths of the memory that the process may use, at least 256 MiB",
+        derive=derived_job_bytes,
+        derived=DERIVED,
         low=BYTES_MIN,
         high=BYTES_MAX,
         example="2147483648",

@@ -8,6 +8,8 @@ from libs.cli.lazy import LazyGroup
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rulebooks": ("revenue_rulebooks", "Tell which law is loaded, and how much of it nobody has verified."),
+    "check": ("revenue_check", "Tell the mistakes of law files, with file, line and rule."),
+    "what-if": ("revenue_what_if", "Try a reform on consignments that were assessed."),
 }
 """Commands in the order of the help: module under libs.cli.commands and short help."""
 

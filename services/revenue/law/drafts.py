@@ -69,6 +69,8 @@ class DraftLaw:
     """A draft that passed all checks."""
 
     program: Program
+    files: Mapping[str, str]
+    """The text of each law file, those of the draft among them."""
     versions: tuple[str, ...]
     """What of it differs from the law in force: the version of a rulebook, of another file its name and digest.
     Examples: "EU/2026.1/1f0c9a2b", "eu/tariff.yaml/5b3d77e0"."""
@@ -95,7 +97,7 @@ def apply_draft(in_force: Mapping[str, str], draft: Draft) -> DraftLaw:
     if draft.law_of is not None:
         program = under_law_of(program, draft.law_of)
     changed = (name for name, text in files.items() if in_force.get(name) != text)
-    return DraftLaw(program, tuple(_version(name, files[name], law) for name in changed))
+    return DraftLaw(program, files, tuple(_version(name, files[name], law) for name in changed))
 
 
 def under_law_of(program: Program, day: date) -> Program:

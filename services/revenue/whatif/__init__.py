@@ -1,6 +1,7 @@
 """What a draft of law would have brought on consignments that were assessed: what they were told to owe against what they would owe.
 
-    part.py      stored batches put together, and where their charges stand
+    joining.py   stored batches put together
+    part.py      what a part owes, by the answers of then and by the draft
     counting.py  compare a part with what the draft says, and count
     state.py     what was counted, as bytes to go on from
     bands.py     bands of value

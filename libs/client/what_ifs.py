@@ -1,0 +1,146 @@
+"""What-if runs and drafts of law as an analyst's program asks for them, as plain values."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from libs.client.client import Answer, Client
+from libs.client.plain import plain
+from luxor.revenue.v1 import what_if_pb2 as pb
+from luxor.revenue.v1.revenue_pb2 import Collector, Kind
+from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
+
+LOOK_SECONDS: Final = 0.5
+PAGE: Final = 200
+OPEN: Final = ("WHAT_IF_STATE_WAITING", "WHAT_IF_STATE_RUNNING")
+
+BEHAVIOUR: Final = (
+    "Behaviour is held constant: nobody sells, buys, splits or files otherwise because of the draft. Sums over several consignments are those "
+    "that were counted when they were assessed."
+)
+"""What goes with every result."""
+
+
+async def check(
+    client: Client, files: Mapping[str, str], changes: Sequence[tuple[str, str]] = (), law_of: str = ""
+) -> list[dict[str, Any]]:
+    """Return the mistakes of a draft: texts by the name of the file ("eu/rulebook.yaml"), values by path; none where it can be applied."""
+    request = pb.CheckRulebookRequest(draft=_draft(files, changes, law_of))
+    answer = await _ask(client, "CheckRulebook", request, pb.CheckRulebookResponse)
+    return [
+        {"file": each.file, "line": each.line, "where": each.where, "sentence": each.sentence}
+        for each in answer.mistakes
+    ]
+
+
+async def start(
+    client: Client,
+    from_day: int,
+    to_day: int,
+    *,
+    files: Mapping[str, str],
+    changes: Sequence[tuple[str, str]],
+    law_of: str = "",
+    name: str = "",
+    request_id: str = "",
+) -> int:
+    """Have a draft tried on the assessments of some days; return the run's id.
+
+    Days are days since 1970-01-01 UTC, both counted in. Raise LuxorError where it is refused.
+    """
+    request = pb.StartWhatIfRequest(
+        request_id=request_id, draft=_draft(files, changes, law_of), from_day=from_day, to_day=to_day, name=name
+    )
+    return (await _ask(client, "StartWhatIf", request, pb.StartWhatIfResponse)).id
+
+
+async def get(client: Client, number: int) -> dict[str, Any]:
+    """Return a run with what it found so far (`result`, None before its first step)."""
+    answer = await _ask(client, "GetWhatIf", pb.GetWhatIfRequest(id=number), pb.GetWhatIfResponse)
+    told = _what_if(answer.what_if)
+    told["result"] = _result(answer.result) if answer.HasField("result") else None
+    return told
+
+
+async def follow(client: Client, number: int, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Wait for the end of a run and return it; `progress` is told it at each look."""
+    while True:
+        found = await get(client, number)
+        progress(found)
+        if found["state"] not in OPEN:
+            return found
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def listed(client: Client) -> list[dict[str, Any]]:
+    """Return the newest runs, without what they found."""
+    answer = await _ask(client, "ListWhatIfs", pb.ListWhatIfsRequest(page_size=PAGE), pb.ListWhatIfsResponse)
+    return [_what_if(each) for each in answer.what_ifs]
+
+
+async def cancel(client: Client, number: int) -> dict[str, Any]:
+    """End a run; return it as it is now."""
+    answer = await _ask(client, "CancelWhatIf", pb.CancelWhatIfRequest(id=number), pb.CancelWhatIfResponse)
+    return _what_if(answer.what_if)
+
+
+def _draft(files: Mapping[str, str], changes: Sequence[tuple[str, str]], law_of: str) -> pb.Draft:
+    return pb.Draft(
+        files=[pb.LawFile(name=name, text=text) for name, text in files.items()],
+        changes=[pb.LawChange(path=path, value=value) for path, value in changes],
+        law_of=law_of,
+    )
+
+
+def _what_if(message: pb.WhatIf) -> dict[str, Any]:
+    whole = {
+        "name": "",
+        "law_of": "",
+        "files": [],
+        "changes": [],
+        "rulebook_versions": [],
+        "done": 0,
+        "total": 0,
+        "error": "",
+    }
+    return {**whole, **plain(message)}
+
+
+def _result(message: pb.WhatIfResult) -> dict[str, Any]:
+    """A result with its counts also where they are 0, differences, and the sentence on behaviour."""
+    counts = {field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields if not field.is_repeated}
+    return {
+        **counts,
+        "behaviour": BEHAVIOUR,
+        "revenue": [
+            {
+                "jurisdiction": each.jurisdiction,
+                "kind": Kind.Name(each.kind).removeprefix("KIND_").lower(),
+                "collector": Collector.Name(each.collector).removeprefix("COLLECTOR_").lower(),
+                "currency": each.currency,
+                "before_minor": each.before_minor,
+                "after_minor": each.after_minor,
+                "difference_minor": each.after_minor - each.before_minor,
+                "unassessed_minor": each.unassessed_minor,
+            }
+            for each in message.revenue
+        ],
+        "groups": [
+            {
+                "by": each.by,
+                "key": each.key,
+                "currency": each.currency,
+                "items": each.items,
+                "winners": each.winners,
+                "losers": each.losers,
+                "before_minor": each.before_minor,
+                "after_minor": each.after_minor,
+                "difference_minor": each.after_minor - each.before_minor,
+            }
+            for each in message.groups
+        ],
+    }
+
+
+async def _ask(client: Client, method: str, request: Any, kind: type[Answer]) -> Answer:
+    return await client.ask("revenue", WhatIfServiceStub, method, request, kind)

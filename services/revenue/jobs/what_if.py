@@ -1,0 +1,184 @@
+"""The runner of what-if runs: reads the stored batches of a period in their order, assesses them by the draft, and keeps how far it is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Table
+from libs.columns.progress import ProgressError
+from libs.columns.stored import InputError, read_answers
+from libs.jobs.running import Finished, JobRefused, Running
+from libs.store.inputs import BatchPlace
+from libs.telemetry import get_logger
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
+from services.revenue.inputs import Input
+from services.revenue.jobs.plan import Plan
+from services.revenue.law.assess import assess
+from services.revenue.law.filings import filings_of
+from services.revenue.law.program import Program, ProgramError
+from services.revenue.law.yaml_source import LawFileError
+from services.revenue.store.inputs import Inputs, StoredBatch
+from services.revenue.store.what_if import Periods, Versions, key_of
+from services.revenue.sums import Others
+from services.revenue.whatif.bands import Bands
+from services.revenue.whatif.counting import count_part
+from services.revenue.whatif.joining import Opened, join_batches
+from services.revenue.whatif.result import result_of
+from services.revenue.whatif.state import State, SumTooLarge
+
+STEP_SECONDS: Final = 2.0
+"""How often it is kept how far it is: what a killed process did since is done again."""
+BATCHES_A_PART: Final = 64
+ROWS_A_PART: Final = 20_000
+"""Consignments that are assessed together at most, unless one batch has more: beyond it columns only leave the processor's cache."""
+
+_log = get_logger()
+
+
+async def run(running: Running) -> Finished:
+    """Run a what-if from where it was left."""
+    try:
+        plan = Plan.from_bytes(running.job.request)
+        program = plan.program()
+        progress = running.job.progress
+        state = State.from_bytes(progress) if progress else State(plan.from_day, 0)
+    except (ProgressError, LawFileError, ProgramError) as error:
+        raise JobRefused(f"this release cannot read what the run was asked for: {error}; ask for it again") from None
+    try:
+        return await read_period(running, plan, program, state)
+    except SumTooLarge as error:
+        raise JobRefused(str(error)) from None
+
+
+async def read_period(running: Running, plan: Plan, program: Program, state: State) -> Finished:
+    """Have the draft assess the stored batches of a plan's days, from where it was left."""
+    bands = Bands.of(plan.bands)
+    inputs, periods = Inputs(running.database), Periods(running.database)
+    work = _Work(
+        program,
+        bands,
+        periods,
+        await periods.amended(plan.from_day, plan.to_day, plan.until_batch),
+        await periods.assessed_again(plan.from_day, plan.asked_at),
+    )
+    kept_at = time.monotonic()
+    reading = asyncio.create_task(_read(inputs, BatchPlace(state.day, state.batch), plan))
+    try:
+        while batches := await reading:
+            last = batches[-1].place
+            # The store reads the next batches while these are assessed.
+            reading = asyncio.create_task(_read(inputs, last, plan))
+            for some in _parts([each for each in batches if each.place.batch <= plan.until_batch]):
+                await work.judge(state, some)
+            state.day, state.batch = last.day, last.batch
+            if time.monotonic() - kept_at >= STEP_SECONDS:
+                kept_at = time.monotonic()
+                result = result_of(state, bands).SerializeToString()
+                await running.step(state.to_bytes(), state.read, max(running.job.total, state.read), result)
+    finally:
+        reading.cancel()
+    await running.step(state.to_bytes(), state.read, state.read)
+    return Finished(result_of(state, bands).SerializeToString())
+
+
+async def _read(inputs: Inputs, place: BatchPlace, plan: Plan) -> Sequence[StoredBatch]:
+    return await inputs.read(place, plan.to_day, batches_max=BATCHES_A_PART, purpose=PURPOSE_CLEARANCE, answers=True)
+
+
+def _parts(batches: Sequence[StoredBatch]) -> list[list[StoredBatch]]:
+    """The batches in their order, in parts of at most ROWS_A_PART consignments."""
+    parts: list[list[StoredBatch]] = []
+    rows = ROWS_A_PART
+    for batch in batches:
+        if not parts or rows + batch.count > ROWS_A_PART:
+            parts.append([])
+            rows = 0
+        parts[-1].append(batch)
+        rows += batch.count
+    return parts
+
+
+@dataclass
+class _Work:
+    program: Program
+    bands: Bands
+    periods: Periods
+    amended: Versions
+    again: Versions
+
+    async def judge(self, state: State, batches: Sequence[StoredBatch]) -> None:
+        """Assess some batches by the draft and count what differs."""
+        opened: list[Opened] = []
+        for batch in batches:
+            state.read += batch.count
+            try:
+                opened.append(_open(batch))
+            except InputError as error:
+                state.unreadable += batch.count
+                _log.warning("WHAT_IF_BATCH_LEFT_OUT", day=batch.place.day, batch=batch.place.batch, why=str(error))
+        for given, answers in join_batches(opened):
+            await self._judge(state, given, answers)
+
+    async def _judge(self, state: State, given: Input, answers: Table) -> None:
+        counted = self._newest(given.table)
+        state.superseded += int((~counted).sum())
+        generation = self._generations(given.table)
+        renewed = np.flatnonzero(counted & (generation > 0))
+        counted[renewed] = False
+        self._count(state, given, answers, counted)
+        if len(renewed):
+            await self._count_renewed(state, given, renewed, generation[renewed])
+
+    def _count(self, state: State, given: Input, answers: Table, counted: npt.NDArray[np.bool_]) -> None:
+        sums = given.others.sums(self.program, given.table.rows)
+        done = assess(self.program, filings_of(given.table), sums, given.register)
+        count_part(state, done, answers, counted, self.bands)
+
+    def _newest(self, table: Table) -> npt.NDArray[np.bool_]:
+        """Which consignments have no newer version among those read."""
+        if not len(self.amended):
+            return np.ones(table.rows, np.bool_)
+        newest: npt.NDArray[np.bool_] = self.amended.of(table.strings("mrn").tolist()) <= table.ints("version").values
+        return newest
+
+    def _generations(self, table: Table) -> npt.NDArray[np.int64]:
+        """The number of the newest assessment of each version."""
+        if not len(self.again):
+            return np.zeros(table.rows, np.int64)
+        versions = table.ints("version").values.tolist()
+        mrns = table.strings("mrn").tolist()
+        return self.again.of([key_of(mrn, version) for mrn, version in zip(mrns, versions, strict=True)])
+
+    async def _count_renewed(
+        self, state: State, given: Input, rows: npt.NDArray[np.intp], generation: npt.NDArray[np.int64]
+    ) -> None:
+        """Count consignments that were assessed again: by the answer and the sums of the newest assessment."""
+        some = given.take(rows)
+        mrns, versions = some.table.strings("mrn").tolist(), some.table.ints("version").values.tolist()
+        found = await self.periods.again(mrns, versions, generation.tolist())
+        place = np.array([each.place for each in found], np.intp)
+        state.unreadable += len(rows) - len(place)
+        if not len(place):
+            return
+        some = some.take(place)
+        others = Others.join([each.others for each in found], range(len(found)))
+        answers = Table.concat([each.answer for each in found])
+        self._count(state, replace(some, others=others), answers, np.ones(len(place), np.bool_))
+
+
+def _open(batch: StoredBatch) -> Opened:
+    """A stored batch and the answers to it, aligned. Raises InputError."""
+    if batch.answers is None:
+        raise InputError("its answers are not kept any more")
+    given = batch.unpack()
+    answers = read_answers(AssessmentColumns, batch.answers, given.rows)
+    if len(given.rows) != answers.rows or not np.array_equal(given.rows, np.arange(answers.rows)):
+        answers = answers.take(given.rows)
+    return given, answers

@@ -29,11 +29,14 @@ from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_t
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
+from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance import gauges
+from services.clearance.adjusting import Adjusting
 from services.clearance.consumer import Intake
 from services.clearance.inquiry import Inquiry
 from services.clearance.jobs import Waits
+from services.clearance.news import RevenueNews
 from services.clearance.office import Office
 from services.clearance.rescreening import Rescreening
 from services.clearance.service import LONG_POLLS, ROLES, ClearanceService
@@ -45,6 +48,12 @@ INTAKE = "clearance/intake"
 
 SCREENING = "clearance/screening"
 """Health name of the work on hits of the screening that come after the decision: they are taken from risk's feed."""
+
+DEBTS = "clearance/debts"
+"""Health name of the work on news of revenue: what became of debts, what is owed anew. They are taken from revenue's feed."""
+
+ADJUSTING = "clearance/adjusting"
+"""Health name of adjustments: revenue assesses what an officer corrects."""
 
 PENDING_SECONDS = 10
 """Age from which an arrival that was recorded and not carried out is taken up: its call must have died."""
@@ -98,8 +107,10 @@ def assemble(start: Start) -> Sequence[Background]:
     """Put clearance together."""
     config = ClearanceConfig.from_environ("clearance", start.environ)
     store = Store(start.database)
+    ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
+    adjusting = Adjusting(store, revenue, assess_seconds=config.assess_seconds)
     start.server.add(
-        add_ClearanceServiceServicer_to_server, ClearanceService(store), roles=ROLES, long_polls=LONG_POLLS
+        add_ClearanceServiceServicer_to_server, ClearanceService(store, adjusting), roles=ROLES, long_polls=LONG_POLLS
     )
     start.server.add(
         add_FeedServiceServicer_to_server,
@@ -112,9 +123,9 @@ def assemble(start: Start) -> Sequence[Background]:
         DeadLetterServicer(start.database),
         roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
     )
-    ingestion, risk, revenue = (start.neighbour(name) for name in ("ingestion", "risk", "revenue"))
-    for name, behind in (("ingestion", ingestion), ("risk", risk), ("revenue", revenue)):
-        start.server.depend(name, answers(behind), [INTAKE, SCREENING] if name == "risk" else [INTAKE])
+    start.server.depend("ingestion", answers(ingestion), [INTAKE])
+    start.server.depend("risk", answers(risk), [INTAKE, SCREENING])
+    start.server.depend("revenue", answers(revenue), [INTAKE, DEBTS, ADJUSTING])
     intake = Intake(
         Office(store),
         risk,
@@ -151,17 +162,34 @@ def assemble(start: Start) -> Sequence[Background]:
         message_class=ScreeningColumns,
         replica=start.replica,
     )
+    debts = Consumer(
+        "revenue",
+        database=start.database,
+        pull=GrpcPort(
+            revenue,
+            consumer="clearance",
+            message_class=RevenueColumns,
+            replica=start.replica,
+        ),
+        handler=RevenueNews(store),
+        key=_mrns,
+        message_class=RevenueColumns,
+        replica=start.replica,
+        max_events=config.events_max,
+    )
 
     async def purge(database: Database) -> None:
         await store.purge(await database.now() // MICROS_PER_DAY - STATE_DAYS)
 
     traces = Traces(start, Inquiry(store).trail)
     steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge, purge_requests(), *traces.steps)
-    looks = (letters_waiting("clearance", "ingestion", "risk"), horizon(), backlog("clearance"), gauges.look)
+    looks = (letters_waiting("clearance", "ingestion", "risk", "revenue"), horizon(), backlog("clearance"), gauges.look)
     return [
         traces.run,
         consumer.run,
         screening.run,
+        debts.run,
+        adjusting.run,
         Arrivals(store).run,
         Waits(store, start.replica).run,
         Maintenance(start.database, notices=True).run,

@@ -28,12 +28,23 @@ _STATUS: Final = Schema(
 CHECKED: Final = "Customs looks at the consignment."
 """The sentence of CUSTOMS_CHECK, which stands for all findings that a caller is not to know."""
 
-_TEXTS: Final = ("rule_set_version", "note", "selection_reason", "model", "office", "screened_lists", "inspected_by")
+_TEXTS: Final = (
+    "rule_set_version",
+    "note",
+    "selection_reason",
+    "model",
+    "office",
+    "screened_lists",
+    "inspected_by",
+    "adjusted_by",
+)
 _NUMBERS: Final = (
     "risk_score", "risk_unjudged", "selection_cause", "chance_ppm", "model_score_ppm", "release_not_before", "reroute_at", "inspected_at",
     "inspection_method", "inspection_result", "told_version", "told_change", "told_changed_at", "told_lane",
 )  # fmt: skip
 """Columns of the state that officers and analysts alone are told."""
+_AMOUNTS: Final = ("payable_minor", "paid_minor", "refunded_minor")
+"""Amounts of a notice, of which carriers are not told."""
 _FINDING: Final = ("lane", "reason", "sentence", "item_number")
 """Columns of a finding that everybody is told, unless it is confidential."""
 
@@ -171,9 +182,9 @@ def told(table: Table, *, carrier: bool) -> list[pb.Notice]:
     numbers = {name: table.ints(name).values.tolist() for name in ("version", "state", "lane")}
     if not carrier:
         numbers["debt_status"] = table.ints("debt_status").values.tolist()
+    amounts = {} if carrier else {name: table.ints(name).tolist() for name in _AMOUNTS}
     numbers["kind"] = kinds
     changed = table.ints("changed_at").values.tolist()
-    payable = table.ints("payable_minor").tolist()
     reasons = table.ragged("reasons")
     assert isinstance(reasons.values, Strings)
     flat = reasons.values.tolist()
@@ -182,8 +193,8 @@ def told(table: Table, *, carrier: bool) -> list[pb.Notice]:
         facts = {name: values[row] for name, values in (*texts.items(), *numbers.items())}
         notice = pb.Notice(reasons=flat[reasons.span(row)], **facts)
         notice.time.FromMicroseconds(changed[row])
-        amount = payable[row]
-        if not carrier and amount is not None:
-            notice.payable_minor = amount
+        for name, values in amounts.items():
+            if values[row] is not None:
+                setattr(notice, name, values[row])
         out.append(notice)
     return out

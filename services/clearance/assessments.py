@@ -65,6 +65,7 @@ _ITEMS: Final = {
     "price_minor": "price_minor",
     "price_currency": "price_currency",
 }
+_COLLECTS: Final = "carrier:"
 _BORDER: Final = ("collected_by_customs", "collected_by_carrier", "collected_by_postal_operator")
 
 
@@ -101,7 +102,7 @@ def assessment_of(risk: Table, revenue: Table) -> Assessment:
         unvalued=revenue.strings("reason"),
         payable=_payable(revenue),
         vendor_collected=revenue.ints("collected_by_vendor"),
-        account=revenue.strings("deferred_account"),
+        account=account_of(revenue, _payable(revenue)),
     )
 
 
@@ -114,6 +115,17 @@ def columns_of(filings: Table, risk: Table, revenue: Table) -> dict[str, Column]
         "risk_unjudged": risk.ints("unjudged"),
         "rule_set_version": risk.strings("rule_set"),
         "findings": findings_of(risk),
+        **owed_columns(revenue),
+        "items": _items(filings, revenue.ints("customs_value")),
+    }
+
+
+def owed_columns(revenue: Table) -> dict[str, Column]:
+    """Give the columns of the state that come from revenue's assessment, but for the debt and the values of the goods."""
+    generation = revenue.ints("generation")
+    again = generation.valid & (generation.values > 0)
+    more: dict[str, Column] = {"assessment_generation": Ints.of(generation.values, again)} if again.any() else {}
+    return more | {
         "rulebook_version": revenue.strings("rulebook_version"),
         "revenue_currency": revenue.strings("currency"),
         "intrinsic_value_minor": revenue.ints("intrinsic_value"),
@@ -126,8 +138,24 @@ def columns_of(filings: Table, risk: Table, revenue: Table) -> dict[str, Column]
         "revenue_notes": revenue.ragged("notes"),
         "exchange_day": revenue.ints("exchange_day"),
         "charges": _child(revenue, "charges", "charges", _CHARGES),
-        "items": _items(filings, revenue.ints("customs_value")),
     }
+
+
+def account_of(revenue: Table, payable: Ints) -> Strings:
+    """Give the account that stands for what is to be paid at the border, "" where there is none.
+
+    What a carrier or postal operator collects from the consignee, their account stands for.
+    """
+    account = revenue.strings("deferred_account")
+    bare = (payable.filled(0) > 0) & ~account.present & (revenue.ints("collected_by_customs").filled(0) == 0)
+    if not bare.any():
+        return account
+    charges, lines = revenue.ragged("charges"), revenue.child("charges").strings("account").tolist()
+    values = account.tolist()
+    for row in np.flatnonzero(bare).tolist():
+        named = [each for each in lines[charges.span(row)] if each.startswith(_COLLECTS)]
+        values[row] = named[0] if named else ""
+    return Strings.of(values)
 
 
 def findings_of(risk: Table) -> Ragged:
@@ -180,11 +208,16 @@ def _child(table: Table, source: str, target: str, names: dict[str, str]) -> Rag
 
 def _items(filings: Table, value: Ints) -> Ragged:
     items = _child(filings, "items", "items", _ITEMS)
+    return Ragged(items.offsets, revalued(items, value))
+
+
+def revalued(items: Ragged, value: Ints) -> Table:
+    """Give goods with the customs values of their consignments, shared out by price."""
     inner = items.values
     assert isinstance(inner, Table)
     owners = items.owners()
     shares = share_out(value.values, items.offsets, inner.ints("price_minor").values, inner.strings("price_currency"))
-    return Ragged(items.offsets, inner.with_columns({"customs_value_minor": Ints.of(shares, value.valid[owners])}))
+    return inner.with_columns({"customs_value_minor": Ints.of(shares, value.valid[owners])})
 
 
 def share_out(

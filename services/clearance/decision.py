@@ -71,6 +71,8 @@ class Verdict:
     """Debt status of each."""
     account: Strings
     """Account that stands for the debt, "" where none is needed."""
+    debt_hold: BoolArray
+    """Whether the debt alone holds it, open or not computed."""
 
 
 def decide(assessment: Assessment) -> Verdict:
@@ -88,6 +90,7 @@ def decide(assessment: Assessment) -> Verdict:
         reasons=_reasons(assessment, why, open_debt),
         debt=debt,
         account=only(assessment.account, debt == Debt.DEFERRED),
+        debt_hold=clear & ~release,
     )
 
 

@@ -1,6 +1,7 @@
 """The life of a consignment after acceptance: which event leads from which state to which, as data.
 
-Source: the declaration's side of the state machine of the platform's domain notes, as far as decisions, arrivals, officers and withdrawals go;
+Source: the declaration's side of the state machine of the platform's domain notes, as far as decisions, arrivals, officers, debts, returns and
+withdrawals go;
 for the two waits, ASYCUDA's selectivity: green can be delayed for manual review, yellow re-routes to blue by itself.
 The numbers are those of luxor.clearance.v1; a test compares them.
 """
@@ -83,6 +84,18 @@ class Event(IntEnum):
     """The days of the yellow lane have passed."""
     WAIT_ENDED = 11
     """The time has passed in which an officer could look at a green one."""
+    DEBT = 12
+    """Revenue told how the debt stands; the situation has it already."""
+    REASSESSED = 13
+    """Revenue told that something else is owed; the debt is judged already."""
+    ADJUSTED = 14
+    """An officer corrected value or goods, and revenue assessed it again; the debt is judged already."""
+    RETURNED = 15
+    """Some of the goods went back."""
+    RETURNED_WHOLE = 16
+    """All that was left went back."""
+    DESTROYED_WHOLE = 17
+    """All was destroyed."""
 
 
 CHANGE_OF: Final = np.array(
@@ -99,12 +112,23 @@ CHANGE_OF: Final = np.array(
         Change.LISTED,
         Change.REROUTED,
         Change.WAIT_ENDED,
+        Change.DEBT,
+        Change.REASSESSED,
+        Change.ADJUSTED,
+        Change.RETURNED,
+        Change.RETURNED,
+        Change.RETURNED,
     ],
     np.int64,
 )
 """Per event, the change that it makes."""
 
+FINAL: Final = frozenset({State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED})
 _A, _W, _H, _R, _I = State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD, State.RELEASED, State.INVALIDATED
+_NEWS: Final = (Event.DEBT, Event.REASSESSED)
+"""What revenue tells: it concerns what came to its end as well, since money still moves then."""
+MONEY: Final = (*_NEWS, Event.ADJUSTED)
+"""What changes the debt: it holds what is not released, and lets go what the debt alone held."""
 
 # (event, state): the next state while the goods are not there, and once they are. None: the event is refused.
 _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]] = {
@@ -130,6 +154,11 @@ _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]
     (Event.LISTED, _R): (_R, _R),
     (Event.REROUTED, _H): (_W, _R),
     (Event.WAIT_ENDED, _W): (None, _R),
+    (Event.RETURNED, _R): (_R, _R),
+    (Event.RETURNED_WHOLE, _R): (State.RE_EXPORTED, State.RE_EXPORTED),
+    (Event.DESTROYED_WHOLE, _R): (State.DESTROYED, State.DESTROYED),
+    **{(event, state): (state, state) for event in MONEY for state in (_W, _H, _R)},
+    **{(event, state): (state, state) for event in _NEWS for state in FINAL},
 }
 
 REFUSALS: Final = (
@@ -143,6 +172,8 @@ REFUSALS: Final = (
     "STATE_FINAL",
     "NOT_INSPECTABLE",
     "NOT_DUE",
+    "NOT_RELEASED",
+    "NOT_DECIDED",
 )
 """Why an event has no effect, by the numbers in `Outcome.refusal`; place 0 stands for an effect."""
 
@@ -162,11 +193,16 @@ _REFUSAL_OF: Final = np.array(
             "STATE_FINAL",
             "NOT_DUE",
             "NOT_DUE",
+            "NOT_DECIDED",
+            "NOT_DECIDED",
+            "NOT_DECIDED",
+            "NOT_RELEASED",
+            "NOT_RELEASED",
+            "NOT_RELEASED",
         )
     ],
     np.int64,
 )
-FINAL: Final = frozenset({State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED})
 
 
 def _table() -> IntArray:
@@ -195,7 +231,9 @@ class Situation:
     waiting: BoolArray
     """Whether an officer may still look at a green one before it is released."""
     inspected: BoolArray
-    """Whether an inspection was recorded."""
+    """Whether an inspection was recorded, or an officer adjusted value or goods."""
+    debt_hold: BoolArray
+    """Whether the debt alone holds it, open or not computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +244,7 @@ class Outcome:
     """The state after; the same as before where the event was refused."""
     officer_hold: BoolArray
     listed_hold: BoolArray
+    debt_hold: BoolArray
     arrived: BoolArray
     refusal: IntArray
     """0 where the event had its effect, else the place of the reason in REFUSALS."""
@@ -221,13 +260,18 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
     """Apply an event to n consignments: the same to all, or one each, shape (n,).
 
     No event releases while a hold is open or a debt is owed that nobody stands for: an automatic one holds then, an officer's release is refused.
-    What waits for an officer's look is not released by a decision or an arrival, but by the end of the wait.
+    What waits for an officer's look is not released by a decision or an arrival, but by the end of the wait. What the debt alone holds goes on once
+    the debt is settled; a debt that opens holds what is not released, and takes no release back.
     """
     events = np.broadcast_to(np.asarray(event, np.int64), now.state.shape)
     hold = now.officer_hold | now.listed_hold
     # A new version of the filing does not lift what an officer or a hit of the screening holds.
     events = np.where((events == Event.AMENDED_RELEASE) & hold, np.int64(Event.AMENDED_HOLD), events)
     target = _NEXT[events, now.state, now.arrived.astype(np.int64)]
+    unsettled = (now.debt == Debt.OPEN) | (now.debt == Debt.UNKNOWN)
+    money = np.isin(events, MONEY)
+    freed = money & (now.state == State.HELD) & now.debt_hold & ~hold & ~unsettled
+    target = np.where(freed, np.where(now.arrived, np.int64(State.RELEASED), np.int64(State.AWAITING_ARRIVAL)), target)
     by_officer = events == Event.OFFICER_RELEASED
     timed = np.isin(events, _TIMED)
     waits = (target == State.RELEASED) & (now.state != State.RELEASED) & now.waiting & ~by_officer & ~timed
@@ -237,14 +281,16 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
     refusal = _refusals(events, target, now, timed & hold, owed & by_officer)
     # Only an officer may let pass what could not be computed or is held. A release that stands is no business of an automatic event.
     fresh = proceeds & (now.state != State.RELEASED)
-    stopped = fresh & ~by_officer & (owed | (now.debt == Debt.UNKNOWN) | hold)
+    stopped = fresh & ~by_officer & (unsettled | hold)
     target = np.where(stopped, np.int64(State.HELD), target)
     done = refusal == 0
+    held = np.where(done, target, now.state) == State.HELD
     return Outcome(
         state=np.where(done, target, now.state),
         officer_hold=np.where(done & (events == Event.OFFICER_HELD), True, now.officer_hold & ~(done & by_officer)),
         listed_hold=(now.listed_hold & ~(done & by_officer))
         | (done & (events == Event.LISTED) & (target == State.HELD)),
+        debt_hold=held & ((now.debt_hold & ~(money & ~unsettled)) | (done & stopped & unsettled)),
         arrived=now.arrived | (done & (events == Event.ARRIVED)),
         refusal=refusal,
     )
@@ -256,7 +302,7 @@ def _refusals(events: IntArray, target: IntArray, now: Situation, barred: BoolAr
     refusal = np.where(barred, REFUSALS.index("NOT_DUE"), refusal)
     # Once goods were controlled, what was filed of them stands: UCC, article 173(2)(a) and (b).
     refusal = np.where(np.isin(events, _FILINGS) & now.inspected, REFUSALS.index("AMENDMENT_TOO_LATE"), refusal)
-    refusal = np.where(_FINAL[now.state], REFUSALS.index("STATE_FINAL"), refusal)
+    refusal = np.where(_FINAL[now.state] & ~np.isin(events, _NEWS), REFUSALS.index("STATE_FINAL"), refusal)
     # A hit holds as an officer does: a second hold would add nothing, and tell that the first was of another kind.
     held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & (now.officer_hold | now.listed_hold)
     refusal = np.where(held_twice, REFUSALS.index("ALREADY_HELD"), refusal)

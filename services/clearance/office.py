@@ -1,11 +1,11 @@
-"""What clearance does to consignments: decides, lets arrive, releases and holds. Rules come from the subject modules, SQL from the store.
+"""What clearance does to consignments: decides and lets arrive. Rules come from the subject modules, SQL from the store.
 
 Whoever changes a consignment locks its row first, always in the order of (day, MRN), reads the state that the row refers to, and stores the next
 version: so the consumer, arrivals and officers never lose each other's change. A filing and its arrival meet because who inserts filings bars
 arrivals of their documents until it has committed, and looks at the arrivals behind that bar.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -16,7 +16,9 @@ from libs.columns import Ints, Strings, Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from libs.telemetry import span
-from services.clearance.lifecycle import REFUSALS, Change, Event, State
+from services.clearance.debts import judged, settled
+from services.clearance.lifecycle import Change, Event, State
+from services.clearance.news import bind as bind_news
 from services.clearance.rescreening import bind
 from services.clearance.states import Arrivals, Happening, amended, evolve
 from services.clearance.store import Arrival, Row, Store, carriers_of
@@ -61,16 +63,6 @@ class Under:
     """Arrived, and not released yet, so that an officer may look."""
 
 
-@dataclass(frozen=True, slots=True)
-class Acted:
-    """What an officer's act did to one consignment; `refusal` is "" where it had its effect."""
-
-    mrn: str
-    state: int
-    version: int
-    refusal: str
-
-
 class Office:
     """Changes the state of consignments."""
 
@@ -88,9 +80,7 @@ class Office:
         await self.store.bar_arrivals(tx, masters)
         locked = await self.store.lock(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
         arrivals = await self.store.arrivals(tx, masters)
-        early = await self.store.take_early(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
-        if early:
-            parts = [replace(part, table=bind(tx, part.table, early)) for part in parts]
+        parts = await self._with_early(tx, parts)
         for part in parts:
             known = part.table.strings("mrn").map(locked.__contains__, np.bool_)
             if not known.any():
@@ -100,6 +90,29 @@ class Office:
                 await self._first(tx, _take(part, np.flatnonzero(~known)), arrivals, tally)
             await self._again(tx, _take(part, np.flatnonzero(known)), locked, tally)
         return tally
+
+    async def _with_early(self, tx: Transaction, parts: Sequence[Decided]) -> Sequence[Decided]:
+        """Bring in what risk and revenue told of these filings before they were decided."""
+        hits, news = await self.store.any_early(tx)
+        if hits:
+            early = await self.store.take_early(
+                tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()]
+            )
+            if early:
+                parts = [replace(part, table=bind(tx, part.table, early)) for part in parts]
+        if news:
+            versions = {
+                mrn: version
+                for part in parts
+                for mrn, version in zip(
+                    part.table.strings("mrn").tolist(), part.table.ints("filing_version").values.tolist(), strict=True
+                )
+            }
+            told = await self.store.take_early_news(tx, versions)
+            if told:
+                bound = [bind_news(tx, part.table, part.release, told) for part in parts]
+                parts = [Decided(*each, part.trace) for each, part in zip(bound, parts, strict=True)]
+        return parts
 
     async def _first(self, tx: Transaction, part: Decided, arrivals: Mapping[str, Arrival], tally: Tally) -> None:
         masters = part.table.strings("master_document_number")
@@ -125,8 +138,13 @@ class Office:
         rows = [rows[place] for place in newer.tolist()]
         part = _take(part, newer)
         stored = await self.store.states(tx, rows)
-        events = np.where(part.release, np.int64(Event.AMENDED_RELEASE), np.int64(Event.AMENDED_HOLD))
-        table, outcome = evolve(amended(stored, part.table), Happening(event=events, at=tally.at))
+        table, release = amended(stored, part.table), part.release
+        if stored.ints("revenue_news").valid.any():
+            # What revenue told of the debt goes on.
+            table = judged(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
+            release = release | settled(table)
+        events = np.where(release, np.int64(Event.AMENDED_RELEASE), np.int64(Event.AMENDED_HOLD))
+        table, outcome = evolve(table, Happening(event=events, at=tally.at))
         done = np.flatnonzero(outcome.effective)
         if len(done):
             table = table.take(done)
@@ -218,73 +236,6 @@ class Office:
             with span("clearance.arrivals", attributes={"luxor.documents": len(documents)}) as told:
                 await self.arrive(documents, trace=told.traceparent)
         return len(documents)
-
-    # ------------------------------------------------------------------------------------------ officers
-    async def act(
-        self,
-        wanted: Sequence[tuple[str, int | None]],
-        what: Callable[[int], Happening],
-        *,
-        request: tuple[str, str, bytes],
-        encode: Callable[[Sequence[Acted]], bytes],
-        trace: str,
-        unfit: Callable[[Table], Sequence[bool]] | None = None,
-        unfit_reason: str = "",
-    ) -> bytes:
-        """Apply an officer's event to consignments (MRN, expected version or None), once per request (caller, request_id, digest).
-
-        States that are `unfit` for it are refused with `unfit_reason`.
-
-        `what` makes the event of the instant. Gives what `encode` made of the results, also when the request is repeated. Raises RequestReused.
-        """
-        mrns = [mrn for mrn, _ in wanted]
-        async with self.store.database.connection() as reading:
-            # Read outside of the transaction, so that inside it the batches come from memory.
-            await self.store.states(reading, list((await self.store.find(reading, mrns)).values()))
-        async with self.store.database.transaction() as tx:
-            before = await self.store.requests.recall(tx, *request)
-            if before is not None:
-                return before
-            results = await self._act(tx, wanted, what, trace, unfit, unfit_reason)
-            answer = encode(results)
-            await self.store.requests.remember(tx, *request, answer)
-        return answer
-
-    async def _act(
-        self,
-        tx: Transaction,
-        wanted: Sequence[tuple[str, int | None]],
-        what: Callable[[int], Happening],
-        trace: str,
-        unfit: Callable[[Table], Sequence[bool]] | None,
-        unfit_reason: str,
-    ) -> list[Acted]:
-        locked = await self.store.lock(tx, [mrn for mrn, _ in wanted])
-        results = {
-            mrn: Acted(mrn, row.state, row.version, "VERSION_CHANGED")
-            for mrn, expected in wanted
-            if (row := locked.get(mrn)) is not None and expected is not None and expected != row.version
-        }
-        rows = [locked[mrn] for mrn, _ in wanted if mrn in locked and mrn not in results]
-        stored = await self.store.states(tx, rows)
-        if unfit is not None and rows:
-            bad = unfit(stored)
-            results |= {
-                row.mrn: Acted(row.mrn, row.state, row.version, unfit_reason)
-                for row, is_bad in zip(rows, bad, strict=True)
-                if is_bad
-            }
-            rows = [row for row, is_bad in zip(rows, bad, strict=True) if not is_bad]
-            stored = stored.take(np.flatnonzero(~np.asarray(bad, np.bool_)))
-        if rows:
-            table, outcome = evolve(stored, what(await self.store.now(tx)))
-            done = np.flatnonzero(outcome.effective)
-            if len(done):
-                await self.store.succeed(tx, table.take(done), [rows[place] for place in done.tolist()], trace=trace)
-            versions, refusals = table.ints("version").values.tolist(), outcome.refusal.tolist()
-            for row, state, version, refusal in zip(rows, outcome.state.tolist(), versions, refusals, strict=True):
-                results[row.mrn] = Acted(row.mrn, state, version, REFUSALS[refusal])
-        return [results.get(mrn) or Acted(mrn, 0, 0, "CONSIGNMENT_UNKNOWN") for mrn, _ in wanted]
 
 
 def _take(part: Decided, rows: NDArray[np.int64]) -> Decided:

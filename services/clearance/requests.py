@@ -1,8 +1,9 @@
 """What callers send, checked: sizes, ids, references, arrivals, officers' acts. A part of the edge."""
 
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from libs.customs import mrn as mrns
 from libs.server.errors import Refusal, item_error
@@ -10,9 +11,9 @@ from libs.server.identity import Identity, Role
 from luxor.clearance.v1 import clearance_columns_pb2 as pb_columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.errors.v1.errors_pb2 import ItemError
+from services.clearance.acts import Acted
 from services.clearance.inquiry import PAGE_DEFAULT, ROWS_MAX, Query
 from services.clearance.inspections import Inspection, Result
-from services.clearance.office import Acted
 from services.clearance.store import Arrival
 
 BATCH_MAX: Final = 1_000
@@ -53,7 +54,7 @@ def check_act(reason: str, note: str) -> None:
     """Raise Refusal unless an officer gives a stable reason and a note that is not too long."""
     if _REASON.fullmatch(reason) is None:
         raise Refusal("REASON_MALFORMED", path="reason", value=reason)
-    if len(note) > NOTE_CHARACTERS_MAX or not _plain(note):
+    if len(note) > NOTE_CHARACTERS_MAX or not is_plain(note):
         raise Refusal("NOTE_TOO_LONG", path="note")
 
 
@@ -87,7 +88,7 @@ def _query(query: pb.StatusQuery, identity: Identity, path: str, share: int) -> 
     limit = _CHARACTERS_MAX[kind]
     if kind == "mrn" and not mrns.is_valid(value):
         return item_error("MRN_MALFORMED", f"{path}.mrn", value)
-    if not 0 < len(value) <= limit or not _plain(value):
+    if not 0 < len(value) <= limit or not is_plain(value):
         return item_error("REFERENCE_MALFORMED", f"{path}.{kind}", value, characters_max=limit)
     if query.page_size > PAGE_MAX:
         return item_error("PAGE_SIZE_TOO_LARGE", f"{path}.page_size", query.page_size, limit=PAGE_MAX)
@@ -99,7 +100,7 @@ def _query(query: pb.StatusQuery, identity: Identity, path: str, share: int) -> 
             if filer not in ("", identity.id):
                 return item_error("FILER_FOREIGN", f"{path}.filer")
             filer = identity.id
-        elif not 0 < len(filer) <= _FILER_CHARACTERS_MAX or not _plain(filer):
+        elif not 0 < len(filer) <= _FILER_CHARACTERS_MAX or not is_plain(filer):
             return item_error("FILER_MISSING", f"{path}.filer")
     return Query(kind, value, filer, min(query.page_size or PAGE_DEFAULT, share), query.page_token)
 
@@ -140,10 +141,10 @@ def arrivals(told: Sequence[pb.Arrival], carrier: str, now: int) -> tuple[list[A
 def _arrival_faults(arrival: pb.Arrival, path: str, now: int) -> list[ItemError]:
     faults = []
     number = arrival.master_document_number
-    if not 0 < len(number) <= _CHARACTERS_MAX["master_document_number"] or not _plain(number):
+    if not 0 < len(number) <= _CHARACTERS_MAX["master_document_number"] or not is_plain(number):
         faults.append(item_error("MASTER_DOCUMENT_MALFORMED", f"{path}.master_document_number", number))
     conveyance = arrival.conveyance_reference
-    if len(conveyance) > _CONVEYANCE_CHARACTERS_MAX or not _plain(conveyance):
+    if len(conveyance) > _CONVEYANCE_CHARACTERS_MAX or not is_plain(conveyance):
         faults.append(item_error("CONVEYANCE_MALFORMED", f"{path}.conveyance_reference", conveyance))
     if arrival.place and _PLACE.fullmatch(arrival.place) is None:
         faults.append(item_error("ARRIVAL_PLACE_MALFORMED", f"{path}.place", arrival.place))
@@ -178,8 +179,46 @@ def refs(
 
 
 def act_error(path: str, acted: Acted) -> ItemError:
-    """Say why an officer's act had no effect on the consignment whose MRN is at `path`."""
+    """Say why an act had no effect on the consignment whose MRN is at `path`."""
     return item_error(acted.refusal, path, acted.mrn, version=acted.version)
+
+
+def _acted(path: str, acted: Acted | None, fault: ItemError | None, mrn: str) -> pb.OfficerResult:
+    if acted is None:
+        return pb.OfficerResult(mrn=mrn, error=fault)
+    error = act_error(path, acted) if acted.refusal else None
+    return pb.OfficerResult(mrn=mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A request that acts on consignments, and how each of them is answered."""
+
+    refs: Sequence[pb.ConsignmentRef]
+    faults: Mapping[int, ItemError]
+    answer: Any
+    where: str
+
+    @property
+    def wanted(self) -> list[tuple[str, int | None]]:
+        """The MRNs that can be acted on, each with the version that the caller saw."""
+        return [
+            (ref.mrn, ref.expected_version if ref.HasField("expected_version") else None)
+            for place, ref in enumerate(self.refs)
+            if place not in self.faults
+        ]
+
+    def encode(self, results: Sequence[Acted]) -> bytes:
+        """Write the answer, with the results of those that were acted on in their order."""
+        told = iter(results)
+        out = [
+            _acted(
+                self.where.format(place), None if place in self.faults else next(told), self.faults.get(place), ref.mrn
+            )
+            for place, ref in enumerate(self.refs)
+        ]
+        payload: bytes = self.answer(results=out).SerializeToString()
+        return payload
 
 
 def inspections(told: Sequence[pb.Inspection]) -> tuple[dict[str, Inspection], dict[int, ItemError]]:
@@ -198,7 +237,7 @@ def inspections(told: Sequence[pb.Inspection]) -> tuple[dict[str, Inspection], d
 def _inspection(told: pb.Inspection, path: str) -> Inspection | ItemError:
     if told.method not in _METHODS:
         return item_error("INSPECTION_METHOD_MISSING", f"{path}.method", told.method)
-    if len(told.note) > NOTE_CHARACTERS_MAX or not _plain(told.note):
+    if len(told.note) > NOTE_CHARACTERS_MAX or not is_plain(told.note):
         return item_error("NOTE_TOO_LONG", f"{path}.note")
     if len(told.items) > ITEMS_MAX:
         return item_error("INSPECTION_ITEMS_TOO_MANY", f"{path}.items", len(told.items), items_max=ITEMS_MAX)
@@ -239,6 +278,6 @@ def _is_ours(number: str) -> bool:
     return True
 
 
-def _plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Whether a text has no control characters (a NUL has no place in the store either)."""
     return not any(character < " " or character == "\x7f" for character in text)

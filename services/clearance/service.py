@@ -1,7 +1,7 @@
 """The gRPC edge of clearance: translate, authorise, call, answer. No rule of the field."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
@@ -11,18 +11,22 @@ from google.protobuf.message import Message
 from libs.columns import Table
 from libs.server import call
 from libs.server.errors import Refusal
-from libs.server.identity import Role
+from libs.server.identity import Identity, Role
 from libs.store.requests import RequestReused
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError
-from services.clearance import answers, requests
+from services.clearance import answers, corrections, requests
+from services.clearance.acts import Acts, Request, Unfit, What
+from services.clearance.adjusting import Adjusting
 from services.clearance.hits import held_unseen
 from services.clearance.inquiry import BadToken, Found, Inquiry
 from services.clearance.inspections import missing_item
 from services.clearance.lifecycle import Event, State
 from services.clearance.mailbox import Mailbox
-from services.clearance.office import Acted, Office, Under
+from services.clearance.office import Office, Under
+from services.clearance.returns import returning
+from services.clearance.returns import unfit as unfit_to_return
 from services.clearance.states import Happening
 from services.clearance.store import Row, Store, carrier_key, filer_key
 
@@ -42,6 +46,8 @@ ROLES: Final = {
     "ReleaseConsignments": {Role.OFFICER},
     "HoldConsignments": {Role.OFFICER},
     "RecordInspections": {Role.OFFICER},
+    "RecordReturns": {Role.FILER, Role.CARRIER, Role.OFFICER},
+    "AdjustConsignments": {Role.OFFICER},
     "PullNotices": {Role.FILER, Role.CARRIER},
 }
 """Who may call what."""
@@ -52,9 +58,11 @@ LONG_POLLS: Final = frozenset({"PullNotices"})
 class ClearanceService(ClearanceServiceServicer):
     """Takes arrivals and officers' acts, tells status and notices."""
 
-    def __init__(self, store: Store) -> None:
-        """Serve from a store."""
+    def __init__(self, store: Store, adjusting: Adjusting) -> None:
+        """Serve from a store; what officers correct is carried out by `adjusting`."""
         self._store = store
+        self._adjusting = adjusting
+        self._acts = Acts(store)
         self._office = Office(store)
         self._inquiry = Inquiry(store)
         self._mailbox = Mailbox(store)
@@ -186,14 +194,15 @@ class ClearanceService(ClearanceServiceServicer):
         by = call.current().identity.id
         _, faults = requests.refs(request.consignments)
         seen = {ref.mrn for ref in request.consignments if ref.HasField("expected_version")}
-        unseen = (lambda states: held_unseen(states, seen)) if event is Event.OFFICER_RELEASED else None
 
-        def happening(at: int) -> Happening:
-            return Happening(event=event, at=at, by=by, reason=request.reason, note=request.note)
+        def unseen(states: Table) -> list[str]:
+            return ["HIT_UNSEEN" if each else "" for each in held_unseen(states, seen)]
 
-        return await self._once(
-            request, event, request.consignments, faults, happening, answer, unfit=unseen, unfit_reason="HIT_UNSEEN"
-        )
+        def what(states: Table, at: int) -> tuple[Table, Happening]:
+            return states, Happening(event=event, at=at, by=by, reason=request.reason, note=request.note)
+
+        unfit = unseen if event is Event.OFFICER_RELEASED else None
+        return await self._once(request, event.name, request.consignments, faults, what, answer, unfit=unfit)
 
     async def RecordInspections(
         self, request: pb.RecordInspectionsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -205,63 +214,92 @@ class ClearanceService(ClearanceServiceServicer):
         found, faults = requests.inspections(request.inspections)
         refs = [each.consignment for each in request.inspections]
 
-        def happening(at: int) -> Happening:
-            return Happening(event=Event.INSPECTED, at=at, by=by, inspections=found)
+        def what(states: Table, at: int) -> tuple[Table, Happening]:
+            return states, Happening(event=Event.INSPECTED, at=at, by=by, inspections=found)
 
         return await self._once(
             request,
-            Event.INSPECTED,
+            Event.INSPECTED.name,
             refs,
             faults,
-            happening,
+            what,
             pb.RecordInspectionsResponse,
             where="inspections[{}].consignment.mrn",
-            unfit=lambda states: missing_item(states, found),
-            unfit_reason="INSPECTION_ITEM_UNKNOWN",
+            unfit=lambda states: ["INSPECTION_ITEM_UNKNOWN" if each else "" for each in missing_item(states, found)],
+        )
+
+    async def AdjustConsignments(
+        self, request: pb.AdjustConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AdjustConsignmentsResponse:
+        """Correct value or goods, and have them assessed again."""
+        requests.check_size(len(request.adjustments))
+        requests.check_request_id(request.request_id)
+        found, faults = corrections.adjustments(request.adjustments)
+        refs = [each.consignment for each in request.adjustments]
+        answering = requests.Answering(refs, faults, pb.AdjustConsignmentsResponse, "adjustments[{}].consignment.mrn")
+        payload = await _unreused(
+            request.request_id,
+            self._adjusting.adjust(
+                answering.wanted,
+                found,
+                officer=call.current().identity.id,
+                request=_request(request, "AdjustConsignments"),
+                encode=answering.encode,
+            ),
+        )
+        return pb.AdjustConsignmentsResponse.FromString(payload)
+
+    # ------------------------------------------------------------------------------------------ returns
+    async def RecordReturns(
+        self, request: pb.RecordReturnsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordReturnsResponse:
+        """Record what went back; filers and carriers reach what is theirs."""
+        requests.check_size(len(request.returns))
+        requests.check_request_id(request.request_id)
+        identity = call.current().identity
+        found, faults = corrections.returns(request.returns)
+
+        def what(states: Table, at: int) -> tuple[Table, Happening]:
+            return returning(states, at, found, identity.id)
+
+        return await self._once(
+            request,
+            "RecordReturns",
+            [each.consignment for each in request.returns],
+            faults,
+            what,
+            pb.RecordReturnsResponse,
+            where="returns[{}].consignment.mrn",
+            unfit=lambda states: unfit_to_return(states, found),
+            outside=None if identity.role in _INSIGHT else identity,
         )
 
     async def _once(
         self,
         request: Any,
-        event: Event,
+        method: str,
         refs: Sequence[pb.ConsignmentRef],
         faults: Mapping[int, ItemError],
-        happening: Callable[[int], Happening],
+        what: What,
         answer: type[R],
         *,
         where: str = "consignments[{}].mrn",
-        unfit: Callable[[Table], Sequence[bool]] | None = None,
-        unfit_reason: str = "",
+        unfit: Unfit | None = None,
+        outside: Identity | None = None,
     ) -> R:
         """Act on the consignments that have no fault, once a request_id; `where` is the path of an MRN by its place."""
-        current = call.current()
-        places = [place for place in range(len(refs)) if place not in faults]
-        wanted = [
-            (ref.mrn, ref.expected_version if ref.HasField("expected_version") else None)
-            for ref in (refs[place] for place in places)
-        ]
-
-        def encode(results: Sequence[Acted]) -> bytes:
-            told = dict(zip(places, results, strict=True))
-            out = [
-                _acted(where.format(place), told.get(place), faults.get(place), ref.mrn)
-                for place, ref in enumerate(refs)
-            ]
-            return answer(results=out).SerializeToString()
-
-        key = (str(current.identity), request.request_id, _digest(event.name, request))
-        try:
-            payload = await self._office.act(
-                wanted,
-                happening,
-                request=key,
-                encode=encode,
-                trace=current.trace,
+        answering = requests.Answering(refs, faults, answer, where)
+        payload = await _unreused(
+            request.request_id,
+            self._acts.act(
+                answering.wanted,
+                what,
+                request=_request(request, method),
+                encode=answering.encode,
                 unfit=unfit,
-                unfit_reason=unfit_reason,
-            )
-        except RequestReused:
-            raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
+                outside=outside,
+            ),
+        )
         return answer.FromString(payload)
 
     # ------------------------------------------------------------------------------------------ notices
@@ -281,6 +319,18 @@ class ClearanceService(ClearanceServiceServicer):
         )
         notices = [notice for table in post.tables for notice in answers.told(table, carrier=carrier)]
         return pb.PullNoticesResponse(notices=notices, next=post.next)
+
+
+def _request(request: Any, method: str) -> Request:
+    current = call.current()
+    return Request(str(current.identity), request.request_id, _digest(method, request), current.trace)
+
+
+async def _unreused(request_id: str, work: Awaitable[bytes]) -> bytes:
+    try:
+        return await work
+    except RequestReused:
+        raise Refusal("REQUEST_REUSED", path="request_id", value=request_id) from None
 
 
 async def _recall(store: Store, tx: Any, key: tuple[str, str, bytes]) -> bytes | None:
@@ -311,10 +361,3 @@ def _result(
     if not told and not found.token:
         return pb.StatusResult(error=requests.unknown(place, query))
     return pb.StatusResult(consignments=told, next_page_token=found.token)
-
-
-def _acted(path: str, acted: Acted | None, fault: ItemError | None, mrn: str) -> pb.OfficerResult:
-    if acted is None:
-        return pb.OfficerResult(mrn=mrn, error=fault)
-    error = requests.act_error(path, acted) if acted.refusal else None
-    return pb.OfficerResult(mrn=mrn, state=acted.state, version=acted.version, error=error)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.decision import CUSTOMS_CHECK, DEBT_OPEN, LANE_REASONS, UNVALUED, Lane, Verdict
 from services.clearance.hits import only_listed, with_hits, with_reason
 from services.clearance.inspections import INSPECTED, Inspection, inspected
-from services.clearance.lifecycle import CHANGE_OF, Debt, Event, Outcome, Situation, State, apply
+from services.clearance.lifecycle import CHANGE_OF, FINAL, MONEY, Debt, Event, Outcome, Situation, State, apply
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -58,14 +58,19 @@ _LIFE: Final = (
     "told_change",
     "told_changed_at",
     "note",
+    "paid_minor",
+    "refunded_minor",
+    "revenue_news",
     *INSPECTED,
 )
 """What a new version of a filing leaves as it was."""
 
 _OFFICERS: Final = (Event.OFFICER_RELEASED, Event.OFFICER_HELD)
 _DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
-_TELL: Final = (Event.ARRIVED, Event.INSPECTED, Event.WAIT_ENDED)
+_RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
+_TELL: Final = (Event.ARRIVED, Event.INSPECTED, Event.WAIT_ENDED, *MONEY, *_RETURNS)
 """What happens without anybody deciding anew."""
+_ENDED: Final = tuple(FINAL)
 _WAITS: Final = ("release_not_before", "reroute_at")
 
 
@@ -91,6 +96,8 @@ def accepted(filings: Table, assessed: Mapping[str, Column], verdict: Verdict) -
         "debt_account": verdict.account,
         **assessed,
     }
+    if verdict.debt_hold.any():
+        columns["debt_hold"] = Bools.of(verdict.debt_hold, verdict.debt_hold)
     return Table.of(ClearanceColumns, rows, columns)
 
 
@@ -140,6 +147,8 @@ class Happening:
     """With ARRIVED, what was told."""
     inspections: Mapping[str, Inspection] | None = None
     """With INSPECTED, what was found, by MRN."""
+    quiet: BoolArray | None = None
+    """Which rows filers and carriers do not hear of, beside those that they never hear of, shape (n,)."""
 
 
 def situation(table: Table, at: int) -> Situation:
@@ -152,7 +161,8 @@ def situation(table: Table, at: int) -> Situation:
         officer_hold=table.bools("officer_hold").values,
         listed_hold=table.bools("listed_hold").values,
         waiting=wait.valid & (wait.values > at),
-        inspected=table.ints("inspected_at").valid,
+        inspected=table.ints("inspected_at").valid | table.ints("adjusted_at").valid,
+        debt_hold=table.bools("debt_hold").values,
     )
 
 
@@ -176,8 +186,11 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
         columns["listed_hold"] = Bools.of(outcome.listed_hold, outcome.listed_hold)
         early = table.bools("listed_early").values & before.listed_hold & outcome.listed_hold
         columns["listed_early"] = Bools.of(early, early)
+    if outcome.debt_hold.any() or before.debt_hold.any():
+        columns["debt_hold"] = Bools.of(outcome.debt_hold, outcome.debt_hold)
     held_already = (events == Event.LISTED) & (before.officer_hold | before.listed_hold)
-    columns |= _heard_of(table, done, held_already | unheard(events, outcome.state))
+    quiet = held_already | unheard(events, outcome.state)
+    columns |= _heard_of(table, done, quiet if what.quiet is None else quiet | what.quiet)
     if what.arrivals is not None:
         columns |= {name: _merge(done, new, table.column(name)) for name, new in what.arrivals.columns().items()}
     decides = (
@@ -187,6 +200,11 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
         columns["decided_at"] = pick(decides, at, table.ints("decided_at"))
         columns["decided_by"] = _merge(decides, Strings.constant(what.by, table.rows), table.column("decided_by"))
     columns |= _reasoned(table, what, events, before, outcome) | _ended(table, events, done)
+    freed = done & (before.debt_hold & ~outcome.debt_hold) & (outcome.state != State.HELD)
+    blue = freed & np.isin(events, MONEY) & (table.ints("lane").values == Lane.BLUE)
+    if blue.any():
+        audit = table.bools("audit")
+        columns["audit"] = Bools.of(audit.values | blue, audit.valid | blue)
     if what.inspections is not None:
         columns |= inspected(table, done, what.inspections, what.at)
         columns["inspected_by"] = _merge(done, Strings.constant(what.by, table.rows), table.column("inspected_by"))
@@ -230,7 +248,7 @@ def _begun(table: Table, events: IntArray, at: int) -> dict[str, Column]:
 
 def _ended(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]:
     """End the waits of what was looked at, held, or came to its time; and of what is blue now."""
-    ends = done & ~np.isin(events, (*_DECISIONS, Event.ARRIVED))
+    ends = done & ~np.isin(events, (*_DECISIONS, Event.ARRIVED, *MONEY))
     columns: dict[str, Column] = {}
     for name in _WAITS:
         wait = table.ints(name)
@@ -336,7 +354,8 @@ def choose(rows: BoolArray, new: Ragged, old: Ragged) -> Ragged:
 def _released(released: Ints, before: IntArray, after: IntArray, at: Ints) -> Ints:
     now = after == State.RELEASED
     fresh = now & (before != State.RELEASED)
-    valid = np.where(now, released.valid | fresh, False)
+    # Goods that went back were released all the same.
+    valid = np.where(now, released.valid | fresh, released.valid & np.isin(after, _ENDED))
     return Ints.of(np.where(fresh, at.values, released.values), valid)
 
 

@@ -9,18 +9,21 @@ from hypothesis import strategies as st
 
 from luxor.clearance.v1 import clearance_columns_pb2 as pb
 from services.clearance import decision, inspections
-from services.clearance.lifecycle import FINAL, REFUSALS, Change, Debt, Event, Situation, State, apply
+from services.clearance.lifecycle import FINAL, MONEY, REFUSALS, Change, Debt, Event, Situation, State, apply
 from services.clearance.notices import Kind
 
 OFFICERS = (Event.OFFICER_RELEASED, Event.OFFICER_HELD, Event.INSPECTED)
+NEWS = (Event.DEBT, Event.REASSESSED)
+RETURNS = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
 AUTOMATIC = [event for event in Event if event not in OFFICERS]
 GOES_ON = [State.RELEASED, State.AWAITING_ARRIVAL]
 DECISIONS = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD)
-Case = tuple[State, bool, Debt, bool, bool, bool, bool]
-"""State, arrived, debt, held by an officer, held by a hit of the screening, waiting for a look, inspected."""
+Case = tuple[State, bool, Debt, bool, bool, bool, bool, bool]
+"""State, arrived, debt, held by an officer, held by a hit of the screening, waiting for a look, inspected, held by the debt alone."""
 rows = st.lists(
     st.tuples(
-        st.sampled_from(State), st.booleans(), st.sampled_from(Debt), st.booleans(), st.booleans(), st.booleans(), st.booleans()
+        st.sampled_from(State), st.booleans(), st.sampled_from(Debt), st.booleans(), st.booleans(), st.booleans(), st.booleans(),
+        st.booleans(),
     ),
     min_size=1,
     max_size=30,
@@ -29,14 +32,14 @@ rows = st.lists(
 
 def situation(values: list[Case]) -> Situation:
     state, arrived, debt, *truths = (np.array(column) for column in zip(*values, strict=True))
-    hold, listed, waiting, inspected = (each.astype(bool) for each in truths)
+    hold, listed, waiting, inspected, by_debt = (each.astype(bool) for each in truths)
     return Situation(
-        state.astype(np.int64), arrived.astype(bool), debt.astype(np.int64), hold, listed, waiting, inspected
+        state.astype(np.int64), arrived.astype(bool), debt.astype(np.int64), hold, listed, waiting, inspected, by_debt
     )
 
 
 def begin(debt: Debt, *, waiting: bool = False) -> Situation:
-    return situation([(State.ACCEPTED, False, debt, False, False, waiting, False)])
+    return situation([(State.ACCEPTED, False, debt, False, False, waiting, False, False)])
 
 
 def after_event(now: Situation, event: Event, *, waiting: bool) -> Situation:
@@ -49,7 +52,8 @@ def after_event(now: Situation, event: Event, *, waiting: bool) -> Situation:
         outcome.officer_hold,
         outcome.listed_hold,
         np.full_like(now.waiting, waiting),
-        now.inspected | (outcome.effective & (event == Event.INSPECTED)),
+        now.inspected | (outcome.effective & (event in (Event.INSPECTED, Event.ADJUSTED))),
+        outcome.debt_hold,
     )
 
 
@@ -75,7 +79,7 @@ def test_a_hit_of_the_screening_holds_until_an_officer_lifts_it_whatever_happens
             open_hit = True
         if event == Event.OFFICER_RELEASED and before.state[0] == State.HELD and debt != Debt.OPEN:
             open_hit = False
-        if now.state[0] == State.INVALIDATED:
+        if now.state[0] in FINAL:
             break
         assert bool(now.listed_hold[0]) == open_hit
         assert not open_hit or now.state[0] == State.HELD
@@ -121,8 +125,8 @@ def test_nothing_is_released_before_it_arrived(values: list[Case], event: Event)
     assert after.arrived[fresh].all()
 
 
-@given(rows, st.sampled_from([event for event in Event if event != Event.OFFICER_HELD]))
-def test_only_an_officers_hold_leaves_released(values: list[Case], event: Event) -> None:
+@given(rows, st.sampled_from([event for event in Event if event not in (Event.OFFICER_HELD, *RETURNS)]))
+def test_only_an_officers_hold_and_a_return_leave_released(values: list[Case], event: Event) -> None:
     # Goods are only ever released once they have arrived.
     now = situation([(state, arrived or state == State.RELEASED, *rest) for state, arrived, *rest in values])  # type: ignore[misc]
     after = apply(event, now)
@@ -162,11 +166,55 @@ def test_a_log_of_events_leads_to_the_same_state_however_often_each_is_repeated(
 
 
 @given(rows, st.sampled_from(Event))
-def test_what_came_to_its_end_stays_there(values: list[Case], event: Event) -> None:
+def test_what_came_to_its_end_stays_there_though_revenue_tells_more_of_its_debt(
+    values: list[Case], event: Event
+) -> None:
     now = situation(values)
     after = apply(event, now)
     final = np.isin(now.state, list(FINAL))
-    assert not after.effective[final].any()
+    assert (after.state[final] == now.state[final]).all()
+    assert (after.effective[final] == (event in NEWS)).all()
+
+
+@given(rows, st.sampled_from(MONEY))
+def test_a_settled_debt_lets_go_what_it_alone_held_and_nothing_else(values: list[Case], event: Event) -> None:
+    now = situation(values)
+    after = apply(event, now)
+    settled = ~np.isin(now.debt, [Debt.OPEN, Debt.UNKNOWN])
+    freed = (now.state == State.HELD) & now.debt_hold & ~now.officer_hold & ~now.listed_hold & settled
+    assert ((now.state == State.HELD) & (after.state != State.HELD) == freed).all()
+    expected = np.where(now.arrived & ~now.waiting, State.RELEASED, State.AWAITING_ARRIVAL)
+    assert (after.state[freed] == expected[freed]).all()
+
+
+@given(rows, st.sampled_from(MONEY))
+def test_a_debt_that_opens_holds_what_is_not_released_until_it_is_settled(values: list[Case], event: Event) -> None:
+    now = situation([(*case[:2], Debt.OPEN, *case[3:]) for case in values])  # type: ignore[misc]
+    after = apply(event, now)
+    awaiting = now.state == State.AWAITING_ARRIVAL
+    assert (after.state[awaiting] == State.HELD).all()
+    assert after.debt_hold[awaiting].all()
+    released = now.state == State.RELEASED
+    assert (after.state[released] == State.RELEASED).all()
+
+
+@given(rows, st.sampled_from(RETURNS))
+def test_only_what_is_released_goes_back(values: list[Case], event: Event) -> None:
+    now = situation(values)
+    after = apply(event, now)
+    assert (after.effective == (now.state == State.RELEASED)).all()
+    ends = {
+        Event.RETURNED: State.RELEASED,
+        Event.RETURNED_WHOLE: State.RE_EXPORTED,
+        Event.DESTROYED_WHOLE: State.DESTROYED,
+    }
+    assert (after.state[after.effective] == ends[event]).all()
+
+
+@given(rows, st.sampled_from(Event))
+def test_what_the_debt_holds_is_held(values: list[Case], event: Event) -> None:
+    after = apply(event, situation(values))
+    assert (after.state[after.debt_hold] == State.HELD).all()
 
 
 @given(rows, st.lists(st.sampled_from(Event), min_size=30, max_size=30))
@@ -177,7 +225,7 @@ def test_a_batch_of_events_gives_each_row_what_it_would_get_alone(values: list[C
         alone = apply(Event(int(chosen[row])), situation([value]))
         assert (whole.state[row], whole.refusal[row]) == (alone.state[0], alone.refusal[0])
         assert (whole.officer_hold[row], whole.arrived[row]) == (alone.officer_hold[0], alone.arrived[0])
-        assert whole.listed_hold[row] == alone.listed_hold[0]
+        assert (whole.listed_hold[row], whole.debt_hold[row]) == (alone.listed_hold[0], alone.debt_hold[0])
 
 
 @pytest.mark.parametrize(

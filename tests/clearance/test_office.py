@@ -16,8 +16,8 @@ from libs.server.errors import Refusal
 from libs.store.database import Transaction
 from luxor.consignment.v1 import consignment_pb2
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns as RevenueColumns
+from services.clearance.acts import Acted, Acts, Request
 from services.clearance.lifecycle import Change, Debt, Event, State
-from services.clearance.office import Acted
 from services.clearance.states import Happening
 from services.clearance.store import Arrival
 from tests.clearance.desk import ACCEPTED_AT, DAY, TRACE, Desk, filings, mrns, revenue_answer, risk_answer
@@ -58,12 +58,12 @@ async def act(
         kept.extend(results)  # type: ignore[call-overload]
         return repr(results).encode()
 
-    await desk.office.act(
+    digest = event.name.encode() + repr((numbers, expected)).encode()
+    await Acts(desk.store).act(
         [(number, expected) for number in numbers],
-        lambda at: Happening(event=event, at=at, by="olga", reason=reason, note="n"),
-        request=("officer/olga", request_id, event.name.encode() + repr((numbers, expected)).encode()),
+        lambda states, at: (states, Happening(event=event, at=at, by="olga", reason=reason, note="n")),
+        request=Request("officer/olga", request_id, digest, TRACE),
         encode=encode,
-        trace=TRACE,
     )
     return kept
 

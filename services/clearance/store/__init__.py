@@ -1,6 +1,7 @@
 """All SQL of clearance, by subject; who uses it sees one store."""
 
 from services.clearance.store.hits import EarlyHit
+from services.clearance.store.news import EarlyNews
 from services.clearance.store.rows import STATE_DAYS, Arrival, Row, carrier_key, carriers_of, day_of, filer_key
 from services.clearance.store.store import Store
 
@@ -8,6 +9,7 @@ __all__ = [
     "STATE_DAYS",
     "Arrival",
     "EarlyHit",
+    "EarlyNews",
     "Row",
     "Store",
     "carrier_key",

@@ -47,9 +47,6 @@ class Hits:
 
     async def take_early(self, tx: Transaction, mrns: Collection[str]) -> list[EarlyHit]:
         """Give the hits kept of consignments, the oldest first, and keep them no more."""
-        # There are hardly ever any, and then this is all that a decision pays for them.
-        if not await tx.raw.fetchval("select exists (select from early_hit)"):
-            return []
         records = await tx.raw.fetch(
             "delete from early_hit where mrn = any($1) returning mrn, screened_at, payload, traceparent", list(mrns)
         )

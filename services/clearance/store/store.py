@@ -18,8 +18,10 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.gauges import count_states
 from services.clearance.notices import kinds
 from services.clearance.states import with_previous
+from services.clearance.store.adjustments import Adjustments
 from services.clearance.store.arrivals import Arrivals
 from services.clearance.store.hits import Hits
+from services.clearance.store.news import News
 from services.clearance.store.references import References
 from services.clearance.store.rows import Arrival, Row, carrier_key, carriers_of, day_of, filer_key, row_of
 from services.clearance.store.work import Work
@@ -29,7 +31,7 @@ PURGED_MAX: Final = 2_000
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
 
 
-class Store(Arrivals, Hits, References, Work):
+class Store(Adjustments, Arrivals, Hits, News, References, Work):
     """Clearance's own database."""
 
     def __init__(self, database: Database) -> None:
@@ -204,10 +206,10 @@ class Store(Arrivals, Hits, References, Work):
 
     # ------------------------------------------------------------------------------------------ the rest
     async def purge(self, before_day: int) -> None:
-        """Forget the references, arrivals, holds, waits and early hits of days before `before_day`, in chunks, each a transaction of its own."""
+        """Forget references, arrivals, holds, waits, and what was told early or begun, of days before `before_day`; a transaction a chunk."""
         for table in ("local_reference", "house_document", "master_document", "arrival"):
             await purge_before(self.database, table, before_day, rows_max=PURGED_MAX)
-        for table in ("held", "due", "early_hit"):
+        for table in ("held", "due", "early_hit", "early_news", "adjustment"):
             gone = PURGED_MAX
             while gone == PURGED_MAX:
                 async with self.database.transaction() as tx:

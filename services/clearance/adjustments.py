@@ -1,0 +1,118 @@
+"""Corrections of value and goods by an officer: the goods as they are then, and what revenue is asked to assess again. Pure.
+
+What is asked names all that the goods are now, also what an earlier adjustment corrected: revenue takes from the filing only what is not told.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from services.clearance.debts import reassessed
+from services.clearance.lifecycle import FINAL, Event
+from services.clearance.states import Happening
+
+NUMBERS: Final = ("price_minor", "quantity_milli", "net_mass_mg")
+TEXTS: Final = ("price_currency", "commodity_code", "origin_country", "quantity_unit")
+SUMS: Final = ("freight", "insurance")
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What an officer corrects of one consignment."""
+
+    items: Mapping[int, Mapping[str, int | str]] = field(default_factory=dict)
+    """By number of the item, the new values by the names of their columns."""
+    sums: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """Freight and insurance, minor units and currency."""
+    note: str = ""
+
+
+def unfit(states: Table, corrections: Mapping[str, Correction]) -> list[str]:
+    """Tell for each state why it cannot be adjusted, "" where it can."""
+    items = states.ragged("items")
+    numbers = states.child("items").ints("number").values.tolist()
+    why = []
+    for row, (mrn, state) in enumerate(
+        zip(states.strings("mrn").tolist(), states.ints("state").values.tolist(), strict=True)
+    ):
+        if state in FINAL:
+            why.append("STATE_FINAL")
+        elif not corrections[mrn].items.keys() <= set(numbers[items.span(row)]):
+            why.append("ADJUSTMENT_ITEM_UNKNOWN")
+        else:
+            why.append("")
+    return why
+
+
+def corrected(states: Table, corrections: Mapping[str, Correction]) -> Table:
+    """Give states with the corrections of their goods; what is owed is as before."""
+    items, goods = states.ragged("items"), states.child("items")
+    numbers = goods.ints("number").values.tolist()
+    values: dict[str, list[int | None]] = {name: goods.ints(name).tolist() for name in NUMBERS}
+    texts: dict[str, list[str]] = {name: goods.strings(name).tolist() for name in TEXTS}
+    sums: dict[str, list[int | None]] = {name: states.ints(f"adjusted_{name}_minor").tolist() for name in SUMS}
+    currencies = {name: states.strings(f"adjusted_{name}_currency").tolist() for name in SUMS}
+    notes = states.strings("note").tolist()
+    for row, mrn in enumerate(states.strings("mrn").tolist()):
+        told = corrections[mrn]
+        span = items.span(row)
+        for place in range(span.start, span.stop):
+            for name, value in told.items.get(numbers[place], {}).items():
+                if isinstance(value, int):
+                    values[name][place] = value
+                else:
+                    texts[name][place] = value
+        for name, (minor, currency) in told.sums.items():
+            sums[name][row], currencies[name][row] = minor, currency
+        notes[row] = told.note or notes[row]
+    below: dict[str, Column] = {name: _ints(column) for name, column in values.items()}
+    below |= {name: Strings.of(column) for name, column in texts.items()}
+    columns: dict[str, Column] = {
+        "items": Ragged(items.offsets, goods.with_columns(below)),
+        "note": Strings.of(notes),
+    }
+    for name in SUMS:
+        if any(each is not None for each in sums[name]):
+            columns[f"adjusted_{name}_minor"] = _ints(sums[name])
+            columns[f"adjusted_{name}_currency"] = Strings.of(currencies[name])
+    return states.with_columns(columns)
+
+
+def asked(states: Table) -> tuple[Table, Ints]:
+    """Give what revenue is asked: corrected states as a table of ConsignmentColumns, and the versions of the filings."""
+    goods = states.child("items")
+    names = ("number", *NUMBERS, *TEXTS)
+    below = Table(
+        schema_of(ConsignmentColumns).children["items"], goods.rows, {name: goods.column(name) for name in names}
+    )
+    columns: dict[str, Column] = {
+        "mrn": states.strings("mrn"),
+        "version": Ints.of(states.ints("version").values + 1),
+        "items": Ragged(states.ragged("items").offsets, below),
+    }
+    for name in SUMS:
+        columns[f"{name}_minor"] = states.column(f"adjusted_{name}_minor")
+        columns[f"{name}_currency"] = states.column(f"adjusted_{name}_currency")
+    return Table.of(ConsignmentColumns, states.rows, columns), Ints.of(states.ints("filing_version").values)
+
+
+def adjusting(states: Table, revenue: Table, by: str, at: int) -> tuple[Table, Happening]:
+    """Give corrected states with what revenue answered, before this has its effect, and the event."""
+    generation = states.ints("assessment_generation").filled(0)
+    after = reassessed(states, revenue)
+    # What other consignments changed before the adjustment is in its answer; told late, it must not replace that.
+    generation = np.maximum(generation, after.ints("assessment_generation").filled(0))
+    columns: dict[str, Column] = {
+        "assessment_generation": Ints.of(generation, generation > 0),
+        "adjusted_at": Ints.constant(at, states.rows),
+        "adjusted_by": Strings.constant(by, states.rows),
+    }
+    return after.with_columns(columns), Happening(event=Event.ADJUSTED, at=at, by=by)
+
+
+def _ints(values: list[int | None]) -> Ints:
+    return Ints.of([value or 0 for value in values], [value is not None for value in values])

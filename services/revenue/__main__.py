@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from libs.jobs.holder import Holder
+from libs.jobs.room import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
+from libs.jobs.store import Jobs, purge_jobs
 from libs.server.config import ConfigError, Settings, setting
 from libs.server.config_checks import wrong_place
 from libs.server.identity import Role
@@ -14,14 +17,33 @@ from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
+from luxor.revenue.v1.what_if_pb2_grpc import add_WhatIfServiceServicer_to_server
+from services.revenue.bookkeeping import bookkeeping
+from services.revenue.jobs.kinds import WORK
 from services.revenue.law.program import ProgramError
 from services.revenue.law.yaml_source import LawFileError
+from services.revenue.ledger.refunds import RefundRules
 from services.revenue.service import RevenueService
-from services.revenue.shelf import RATES, RULEBOOKS, load_program
+from services.revenue.shelf import RATES, RULEBOOKS, law_files, program_of
 from services.revenue.store.assessments import ASSESSMENT_DAYS, Store
-from services.revenue.store.sums import purge_shares
+from services.revenue.store.inputs import Inputs
+from services.revenue.store.ledger import Ledger
+from services.revenue.store.sums import follow, purge_shares
+from services.revenue.store.what_if import Periods
+from services.revenue.what_if_service import WhatIfService
+from services.revenue.whatif.bands import DEFAULT as BANDS
+from services.revenue.whatif.bands import Bands, BandsMalformed
 
 _READERS = {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST, Role.OPERATOR, Role.GATEWAY}
+
+
+def wrong_bands(text: str) -> str:
+    """Amounts such as "22 150; JPY 1000 10000"."""
+    try:
+        Bands.of(text)
+    except BandsMalformed as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -35,33 +57,71 @@ class RevenueConfig(Settings, service="revenue"):
     input_days: int = setting("INPUT_DAYS", default=400, low=1, high=400, example="400")
     """Days for which it is kept what consignments were assessed on, some 60 bytes each: adjustments, assessments after a change of a sum and what-if
     runs reach so far back."""
+    what_if_bands: str = setting(
+        "WHAT_IF_BANDS", default=BANDS, example="22 45 150 1000; JPY 1000 10000", check=wrong_bands
+    )
+    """Bands of value by which what-if runs group what consignments owe: upper ends in whole units, counted in, of any currency, then of those that
+    have their own."""
+    job_memory_bytes_max: int = setting(
+        "JOB_MEMORY_BYTES_MAX",
+        derive=derived_job_bytes,
+        derived=DERIVED,
+        low=BYTES_MIN,
+        high=BYTES_MAX,
+        example="2147483648",
+    )
+    """Memory that the process of a what-if run may have, beside the replica's own and within the limit of its container; one runs at a time in all
+    replicas together."""
+    seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=86_400, example="60")
+    """How often the ledger's chains are sealed together, where something was booked."""
 
 
 def assemble(start: Start) -> Sequence[Background]:
     """Put revenue together. Raises ConfigError where a rulebook or a table of rates is refused."""
     config = RevenueConfig.from_environ("revenue", start.environ)
     try:
-        program = load_program(config.rulebooks, config.rates)
+        law = law_files(config.rulebooks, config.rates)
+        program = program_of(law)
     except (LawFileError, ProgramError) as error:
-        name, place = ("RATES", RATES) if str(config.rates) in str(error) else ("RULEBOOKS", RULEBOOKS)
+        name, place = (
+            ("RATES", RATES) if str(error).startswith(("rates/", str(config.rates))) else ("RULEBOOKS", RULEBOOKS)
+        )
         raise ConfigError(f"LUXOR_REVENUE_{name}", f"names law that is refused: {error}", str(place)) from None
     start.server.add(
         add_RevenueServiceServicer_to_server,
         RevenueService(Store(start.database), program),
         roles={"Assess": {Role.SERVICE}, "Quote": _READERS, "ListRulebooks": _READERS},
     )
+    jobs, trying = Jobs(start.database), {Role.ANALYST, Role.OFFICER}
+    start.server.add(
+        add_WhatIfServiceServicer_to_server,
+        WhatIfService(jobs, Inputs(start.database), Periods(start.database), law, config.what_if_bands),
+        roles={
+            "CheckRulebook": trying | {Role.OPERATOR},
+            "StartWhatIf": trying,
+            "GetWhatIf": trying,
+            "ListWhatIfs": trying,
+            "CancelWhatIf": trying,
+        },
+    )
     traces = Traces(start, assessment_trail(start.database))
+    ledger = Ledger(start.database, RefundRules(read.rulebook for read in program.books))
+    books = bookkeeping(start, ledger, follow, seal_seconds=config.seal_seconds)
     steps = (
         make_days("assessment_batch", "assessed_input"),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed_input", config.input_days),
         purge_shares(ASSESSMENT_DAYS),
+        purge_jobs,
+        *books.steps,
         *traces.steps,
     )
     return [
         traces.run,
+        *books.backgrounds,
+        Holder(start.database, start.replica, start.environ, WORK, memory_bytes_max=config.job_memory_bytes_max).run,
         Housekeeping(start.database, start.replica, steps).run,
-        Looking(start.database).run,
+        Looking(start.database, books.looks).run,
     ]
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
+from libs.columns import Table
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
-from services.revenue.ledger.charged import Page
+from services.revenue.ledger.charged import Page, only_needed
 from services.revenue.ledger.entries import LedgerError
 from services.revenue.store.ledger import Ledger, Posted
 
@@ -24,30 +27,44 @@ for _each in _KINDS:
     _states.labels(_each)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A page of states, and what they owe."""
+
+    states: Table
+    page: Page
+
+
+Follow = Callable[[Transaction, Table], Awaitable[None]]
+
+
 class Intake:
     """The handler of clearance's feed."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Book in a ledger."""
+    def __init__(self, ledger: Ledger, *also: Follow) -> None:
+        """Book in a ledger; `also` are told of the states before that, in the same transaction."""
         self._ledger = ledger
+        self._also = also
 
-    async def prepare(self, batches: list[FeedBatch]) -> Page:
+    async def prepare(self, batches: list[FeedBatch]) -> Prepared:
         """Work out what the states of a page owe."""
-        for batch in batches:
-            if not batch.table.ints("accepted_at").valid.all():
-                raise EventError("ELEMENT_MISSING", "a state without the time of acceptance cannot be booked")
+        states = Table.concat([only_needed(batch.table) for batch in batches])
+        if not states.ints("accepted_at").valid.all():
+            raise EventError("ELEMENT_MISSING", "a state without the time of acceptance cannot be booked")
         try:
-            return await self._ledger.prepare([batch.table for batch in batches])
+            return Prepared(states, await self._ledger.prepare(states))
         except LedgerError as error:
             raise EventError(error.reason, str(error)) from error
 
-    async def apply(self, tx: Transaction, prepared: Page) -> None:
+    async def apply(self, tx: Transaction, prepared: Prepared) -> None:
         """Book what is new."""
+        for follow in self._also:
+            await follow(tx, prepared.states)
         try:
-            posted = await self._ledger.post(tx, prepared)
+            posted = await self._ledger.post(tx, prepared.page)
         except LedgerError as error:
             raise EventError(error.reason, str(error)) from error
-        tx.after_commit(lambda: _count(posted, len(prepared)))
+        tx.after_commit(lambda: _count(posted, len(prepared.page)))
 
 
 def _count(posted: Posted, consignments: int) -> None:

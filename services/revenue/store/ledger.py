@@ -23,7 +23,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import (
 )
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
 from services.revenue.ledger.accounts import prefix_of
-from services.revenue.ledger.charged import Page, names_of, newest, only_needed, take
+from services.revenue.ledger.charged import Page, names_of, newest, take
 from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
 from services.revenue.ledger.matching import payments_moved, remember_payers
@@ -58,10 +58,9 @@ class Ledger:
         self.news = NewsStore(database)
         self._rules = rules
 
-    async def prepare(self, tables: Sequence[Table]) -> Page:
+    async def prepare(self, states: Table) -> Page:
         """Work out what states (ClearanceColumns) owe, before the transaction. Raises LedgerError."""
-        states = newest(Table.concat([only_needed(table) for table in tables]))
-        charged = names_of(states)
+        charged = names_of(newest(states))
         return charged.page(await self.names.ids(charged.names()), self._rules)
 
     async def post(self, tx: Transaction, page: Page) -> Posted:

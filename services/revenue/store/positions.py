@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from libs.store.database import Transaction
+from libs.store.database import Database, Transaction
 from services.revenue.ledger.charged import Page
 from services.revenue.ledger.entries import Int64
 from services.revenue.ledger.lines import OPEN, Lines, pack, take_lines, unpack
@@ -40,6 +40,12 @@ on conflict (mrn) do update set version = excluded.version, filing_version = exc
     paid = excluded.paid, open = excluded.open, refunded = excluded.refunded, told = excluded.told,
     lines = excluded.lines, entries = kept.entries || excluded.entries, days = kept.days || excluded.days
 """
+_DAY: Final = """
+select mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, lines
+from ledger_position where day = $1 and mrn > $2 order by mrn limit $3
+"""
+DAY_ROWS: Final = 10_000
+TOTALS_MILLIS: Final = 60_000
 _CLOSE: Final = """
 delete from ledger_open kept using unnest($1::integer[], $2::text[], $3::integer[], $4::text[])
     as given(account, currency, day, mrn)
@@ -99,11 +105,13 @@ class Positions:
 
 async def read(tx: Transaction, mrns: Sequence[str]) -> Positions:
     """Read what is held of consignments, in their order."""
-    count = len(mrns)
-    rows: list[Any] = [None] * count
+    rows: list[Any] = [None] * len(mrns)
     for row in await tx.raw.fetch(_READ, list(mrns)):
         rows[row["place"]] = row
+    return _positions(rows)
 
+
+def _positions(rows: Sequence[Any]) -> Positions:
     def numbers(name: str) -> Int64:
         return np.array([0 if row is None else row[name] for row in rows], np.int64)
 
@@ -184,3 +192,60 @@ async def move_open(
         if items:
             columns = zip(*sorted(items), strict=True)
             await tx.raw.execute(statement, *(list(column) for column in columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """Consignments accepted on a day, by MRN, with what is held of them."""
+
+    mrn: list[str]
+    held: Positions
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Total:
+    """What consignments of a day owe, by who collects; amounts before remissions and refunds."""
+
+    destination: str
+    kind: int
+    collector: int
+    currency: str
+    amount: int
+    consignments: int
+
+
+async def of_day(tx: Transaction, day: int, *, after: str = "", rows_max: int) -> Day:
+    """Read what is held of consignments accepted on a day (since 1970-01-01 UTC), by MRN, after one."""
+    rows = await tx.raw.fetch(_DAY, day, after, rows_max)
+    mrns = [row["mrn"] for row in rows]
+    return Day(mrns, _positions(rows))
+
+
+async def totals(database: Database, day: int) -> list[Total]:
+    """Sum what is held of all consignments accepted on a day; as of one instant, and read in parts."""
+    sums: dict[tuple[str, int, int, str], list[int]] = {}
+    async with database.connection(snapshot=True, timeout_millis=TOTALS_MILLIS) as reader:
+        after = ""
+        while True:
+            part = await of_day(reader, day, after=after, rows_max=DAY_ROWS)
+            _add(part.held, sums)
+            if len(part.mrn) < DAY_ROWS:
+                break
+            after = part.mrn[-1]
+    return [Total(*key, *numbers) for key, numbers in sorted(sums.items())]
+
+
+def _add(held: Positions, sums: dict[tuple[str, int, int, str], list[int]]) -> None:
+    rows = np.repeat(np.arange(len(held.version)), np.diff(held.offsets))
+    lines = held.lines
+    kept = lines["amount"] > 0
+    rows, lines = rows[kept], lines[kept]
+    seen: set[tuple[int, int, int]] = set()
+    for row, kind, collector, amount in zip(
+        rows.tolist(), lines["kind"].tolist(), lines["collector"].tolist(), lines["amount"].tolist(), strict=True
+    ):
+        total = sums.setdefault((held.destination[row], kind, collector, held.currency[row]), [0, 0])
+        total[0] += amount
+        if (row, kind, collector) not in seen:
+            seen.add((row, kind, collector))
+            total[1] += 1

@@ -1,0 +1,129 @@
+"""Payments and what is open: which debts a payment pays, and whose credit it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.ledger.charged import Page
+from services.revenue.ledger.entries import Entries, Int64
+from services.revenue.ledger.lines import OPEN, Lines
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a payment did, minor units."""
+
+    outcome: int
+    """luxor.revenue.v1.PaymentOutcome: matched, underpaid or overpaid."""
+    matched: int
+    """Of it, what paid something that was owed."""
+    over: int
+    """Of it, what was more than was owed: it stays to the payer's credit."""
+    still_owed: int
+
+
+def match(amount: int, owed: int) -> Match:
+    """Compare a payment with what was owed before it."""
+    matched = min(amount, max(owed, 0))
+    over, still = amount - matched, max(owed, 0) - matched
+    if over:
+        return Match(pb.PAYMENT_OUTCOME_OVERPAID, matched, over, 0)
+    return Match(pb.PAYMENT_OUTCOME_UNDERPAID if still else pb.PAYMENT_OUTCOME_MATCHED, matched, 0, still)
+
+
+def oldest_first(amount: int, owed: Sequence[int]) -> list[int]:
+    """Share a payment among debts, given from the oldest on: each is paid before the next; gives what each gets."""
+    parts = []
+    for each in owed:
+        part = min(amount, max(each, 0))
+        parts.append(part)
+        amount -= part
+    return parts
+
+
+def credited(lines: Lines, paid: int) -> dict[int, int]:
+    """Give the accounts that are credited with what was paid by a consignment's MRN: open lines in their order.
+
+    What is more than they owe stays to the credit of the first. Nothing can be credited where no line is paid at once.
+    """
+    own = lines[lines["how"] == OPEN]
+    if not len(own) or paid <= 0:
+        return {}
+    shares: dict[int, int] = {}
+    left = paid
+    for debtor, amount in zip(own["debtor"].tolist(), own["amount"].tolist(), strict=True):
+        part = min(left, amount)
+        shares[debtor] = shares.get(debtor, 0) + part
+        left -= part
+    first = int(own["debtor"][0])
+    shares[first] += left
+    return {account: share for account, share in shares.items() if share}
+
+
+def moved(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
+    """Give the postings (account, minor units) that lead from one crediting to another."""
+    accounts = sorted(before.keys() | after.keys())
+    changes = [(account, before.get(account, 0) - after.get(account, 0)) for account in accounts]
+    return [(account, change) for account, change in changes if change]
+
+
+def remember_payers(page: Page, held_offsets: Int64, held: Lines, paid: Int64) -> Page:
+    """Keep whose credit payments are where nothing is to be paid at once any more: a line of nothing on that account."""
+    rows = [row for row in np.flatnonzero(paid > 0).tolist() if not _open(page.lines, page.offsets, row).any()]
+    kept = [(row, _first_open(held, held_offsets, row)) for row in rows]
+    added = [(row, line) for row, line in kept if line is not None]
+    if not added:
+        return page
+    places = page.offsets[[row + 1 for row, _ in added]]
+    lines = np.insert(page.lines, places, np.concatenate([line for _, line in added]))
+    lengths = np.diff(page.offsets)
+    lengths[[row for row, _ in added]] += 1
+    return replace(page, lines=lines, offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+
+
+def _open(lines: Lines, offsets: Int64, row: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    found: np.ndarray[tuple[int], np.dtype[np.bool_]] = lines["how"][offsets[row] : offsets[row + 1]] == OPEN
+    return found
+
+
+def _first_open(lines: Lines, offsets: Int64, row: int) -> Lines | None:
+    places = np.flatnonzero(_open(lines, offsets, row))
+    if not len(places):
+        return None
+    line: Lines = lines[offsets[row] + places[:1]].copy()
+    for name in ("amount", "entitled", "remitted", "refunded"):
+        line[name] = 0
+    return line
+
+
+def payments_moved(page: Page, held_offsets: Int64, held: Lines, paid: Int64) -> Entries:
+    """Give the entries that move what was paid from accounts that were credited to those that owe now."""
+    rows: list[int] = []
+    postings: list[list[tuple[int, int]]] = []
+    for row in np.flatnonzero(paid > 0).tolist():
+        before = credited(held[held_offsets[row] : held_offsets[row + 1]], int(paid[row]))
+        after = credited(page.lines[page.offsets[row] : page.offsets[row + 1]], int(paid[row]))
+        changes = moved(before, after)
+        if changes:
+            rows.append(row)
+            postings.append(changes)
+    flat = [posting for each in postings for posting in each]
+    places = np.array(rows, np.int64)
+    return Entries(
+        page.partition[places],
+        np.full(len(rows), pb.ENTRY_KIND_PAID, np.int64),
+        np.zeros(len(rows), np.int64),
+        [page.mrn[row] for row in rows],
+        page.version[places],
+        [""] * len(rows),
+        [page.currency[row] for row in rows],
+        [page.destination[row] for row in rows],
+        np.concatenate([np.zeros(1, np.int64), np.cumsum([len(each) for each in postings])]).astype(np.int64),
+        np.array([account for account, _ in flat], np.int64),
+        np.zeros(len(flat), np.int64),
+        np.array([amount for _, amount in flat], np.int64),
+    )

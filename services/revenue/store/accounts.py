@@ -1,0 +1,66 @@
+"""Deferred accounts and guarantees: who holds them, what they may stand for, and whether they are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from libs.store.database import Database, Transaction
+
+_PUT: Final = """
+insert into ledger_account as kept (name, currency, limit_minor, closed, holder, changed_by)
+select given.*, $6 from unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::text[])
+    as given(name, currency, limit_minor, closed, holder) order by given.name collate "C"
+on conflict (name) do update set currency = excluded.currency, limit_minor = excluded.limit_minor,
+    closed = excluded.closed, holder = excluded.holder, changed_by = excluded.changed_by, changed_at = clock_timestamp()
+"""
+_READ: Final = "select name, currency, limit_minor, closed, holder from ledger_account where name = any($1::text[])"
+_PAGE: Final = """
+select name, currency, limit_minor, closed, holder from ledger_account
+where name > $1 and name >= $2 and name < $3 order by name limit $4
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account that an officer opened."""
+
+    name: str
+    currency: str
+    limit_minor: int | None
+    """What it may stand for at most, minor units of the currency; None without limit."""
+    closed: bool
+    holder: str
+
+
+class Accounts:
+    """Keeps what officers said of accounts; what stands on them is in the book."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep them in a database."""
+        self._database = database
+
+    async def put(self, tx: Transaction, accounts: Sequence[Account], by: str) -> None:
+        """Open accounts or change them; each at most once."""
+        await tx.raw.execute(
+            _PUT,
+            [each.name for each in accounts],
+            [each.currency for each in accounts],
+            [each.limit_minor for each in accounts],
+            [each.closed for each in accounts],
+            [each.holder for each in accounts],
+            by,
+        )
+
+    async def read(self, names: Sequence[str]) -> dict[str, Account]:
+        """Give those of some accounts that were opened, by name."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_READ, list(names))
+        return {row["name"]: Account(**dict(row)) for row in rows}
+
+    async def page(self, *, after: str = "", prefix: str = "", rows_max: int) -> list[Account]:
+        """Give accounts that were opened, by name, after one."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_PAGE, after, prefix, prefix + "\U0010ffff", rows_max)
+        return [Account(**dict(row)) for row in rows]

@@ -12,6 +12,8 @@ from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.inputs import CHILD_COLUMNS
 from services.revenue.law.arithmetic import Int64
 
+SUMS: Final = ("freight_minor", "freight_currency", "insurance_minor", "insurance_currency")
+"""What an officer may correct of the whole consignment."""
 NOT_ASSESSED: Final = "NOT_ASSESSED"
 """Reason of a row whose filing was never assessed here in that version, or is kept no more."""
 
@@ -20,8 +22,8 @@ def corrected(stored: Table, asked: Table, versions: Int64) -> Table:
     """Put corrections into filings as they were assessed; both are tables of ConsignmentColumns with the same rows.
     `versions` are those under which the answers are kept.
 
-    Of the items of `asked` whatever is told takes the place of what the item with that number had; an item with a number
-    that the filing does not have was found besides, and is added.
+    Freight and insurance are those of `asked` where it tells them. Of its items whatever is told takes the place of what the item with that
+    number had; an item with a number that the filing does not have was found besides, and is added.
     """
     old, new = stored.ragged("items"), asked.ragged("items")
     goods, told = stored.child("items"), asked.child("items")
@@ -47,7 +49,9 @@ def corrected(stored: Table, asked: Table, versions: Int64) -> Table:
     counts = np.bincount(owner, minlength=stored.rows)
     columns["number"] = _laid_over(Ints.of(numbers), Ints.of(_numbers(told.ints("number"), new)), below, above)
     items = Ragged.of_lengths(counts, Table(goods.schema, len(order), columns))
-    return stored.with_columns({"version": Ints.of(versions), "items": items})
+    rows = np.arange(stored.rows)
+    sums: dict[str, Column] = {name: _laid_over(stored.column(name), asked.column(name), rows, rows) for name in SUMS}
+    return stored.with_columns({"version": Ints.of(versions), "items": items, **sums})
 
 
 def _numbers(numbers: Ints, items: Ragged) -> Int64:

@@ -91,10 +91,21 @@ class RevenueService(RevenueServiceServicer):
             asked = np.array(found.asked)
             table = corrected(found.input.table, consignments.take(asked), versions[asked])
             again = Again(self._in_force(), table, found.input.register, found.input.others)
-            settled = await self._store.settle(
-                mrns.take(asked).tolist(), versions[asked], request.purpose, again.answer(), again.kept
-            )
-            answers.append((found.asked, Table.decode(settled)))
+            answer = again.answer()
+            # What has no figures comes into force nowhere, so it is not kept: a correction of it is assessed under the same version.
+            figures = np.flatnonzero(~answer.strings("reason").present)
+            if len(figures) < answer.rows:
+                bare = np.flatnonzero(answer.strings("reason").present)
+                answers.append((asked[bare].tolist(), answer.take(bare)))
+            if len(figures):
+                settled = await self._store.settle(
+                    mrns.take(asked[figures]).tolist(),
+                    versions[asked[figures]],
+                    request.purpose,
+                    answer.take(figures),
+                    lambda fresh, again=again, figures=figures: again.kept(figures[fresh]),  # type: ignore[misc]
+                )
+                answers.append((asked[figures].tolist(), Table.decode(settled)))
         return spread(answers, consignments.rows).encode(pb.AssessmentColumns)
 
     def _in_force(self) -> InForce:

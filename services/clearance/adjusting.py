@@ -22,7 +22,7 @@ from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.clearance.acts import UNKNOWN, VERSION_CHANGED, Acted, Acts, Request, Wanted
 from services.clearance.adjustments import Correction, adjusting, asked, corrected, unfit
 from services.clearance.corrections import correction
-from services.clearance.store import Row, Store
+from services.clearance.store import Begun, Row, Store
 
 ITEMS_A_CALL: Final = 10_000
 """Items that one call of Assess takes, about; one consignment is never cut."""
@@ -76,7 +76,7 @@ class Adjusting:
         rows = [row for row in found.rows if row.mrn in own]
         if rows:
             chosen = found.states.take(np.flatnonzero([row.mrn in own for row in found.rows]))
-            results |= await self._carry_out(rows, chosen, corrections, officer, request.trace)
+            results |= await self._carry_out(rows, chosen, corrections, [officer] * len(rows), request.trace)
         answer = encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in wanted])
         async with self._store.database.transaction() as tx:
             before = await self._store.requests.recall(tx, *request.key)
@@ -86,16 +86,30 @@ class Adjusting:
         return answer
 
     async def _carry_out(
-        self, rows: Sequence[Row], states: Table, corrections: Mapping[str, Correction], officer: str, trace: str
+        self,
+        rows: Sequence[Row],
+        states: Table,
+        corrections: Mapping[str, Correction],
+        officers: Sequence[str],
+        trace: str,
+        generations: Sequence[int] | None = None,
     ) -> dict[str, Acted]:
-        """Have states assessed as they are corrected, and put it into force where they did not move."""
+        """Have states assessed as they are corrected, and put it into force where they did not move.
+
+        `generations` are the numbers of the assessments that revenue told of, 0 for none: what they changed is in the answers.
+        """
+        told = np.array(generations or [0] * len(rows), np.int64)
         goods = corrected(states, corrections)
         answers = await self._assess(goods)
         known = ~answers.strings("reason").present
         async with self._store.database.transaction() as tx:
             locked = await self._store.lock(tx, [row.mrn for row in rows])
             stands = np.array([locked.get(row.mrn) == row for row in rows], np.bool_)
-            await self._store.end_adjustments(tx, [row.day for row in rows], [row.mrn for row in rows])
+            # What moved meanwhile and is to be assessed again is taken up as it stands then.
+            ended = np.flatnonzero(stands | (told == 0)).tolist()
+            await self._store.end_adjustments(
+                tx, [rows[place] for place in ended], generations=[int(told[place]) for place in ended]
+            )
             results = {
                 row.mrn: Acted(row.mrn, now.state, now.version, UNASSESSED if stood else VERSION_CHANGED)
                 for row, now, stood in zip(rows, (locked[row.mrn] for row in rows), stands.tolist(), strict=True)
@@ -103,7 +117,8 @@ class Adjusting:
             places = np.flatnonzero(stands & known)
             if len(places):
                 at = await self._store.now(tx)
-                table, happening = adjusting(goods.take(places), answers.take(places), officer, at)
+                by = [officers[place] for place in places.tolist()]
+                table, happening = adjusting(goods.take(places), answers.take(places), by, told[places], at)
                 chosen = [rows[place] for place in places.tolist()]
                 results |= await self._acts.put(tx, table, happening, chosen, trace)
             tx.after_commit(lambda: _count(len(places), int((~stands).sum()), int((stands & ~known).sum())))
@@ -150,8 +165,8 @@ class Adjusting:
 
     async def _give_up(self, states: Table) -> None:
         async with self._store.database.transaction() as tx:
-            rows = (await self._store.lock(tx, states.strings("mrn").tolist())).values()
-            await self._store.end_adjustments(tx, [row.day for row in rows], [row.mrn for row in rows])
+            locked = await self._store.lock(tx, states.strings("mrn").tolist())
+            await self._store.end_adjustments(tx, list(locked.values()))
 
     # ------------------------------------------------------------------------------------------ after a crash
     async def run(self, stop: asyncio.Event) -> None:
@@ -174,23 +189,34 @@ class Adjusting:
         async with self._store.database.connection() as reading:
             begun = await self._store.unfinished_adjustments(reading, before, UNFINISHED_MAX)
             found = await self._store.find(reading, [each.mrn for each in begun])
-            live = [each for each in begun if each.mrn in found and found[each.mrn].version == each.version]
+            live = [
+                each
+                for each in begun
+                if each.mrn in found and (each.generation or found[each.mrn].version == each.version)
+            ]
             rows = [found[each.mrn] for each in live]
             states = await self._store.states(reading, rows)
-        stale = [each.mrn for each in begun if each not in live]
+        stale = [found[each.mrn] for each in begun if each not in live and each.mrn in found]
         if stale:
             async with self._store.database.transaction() as tx:
-                gone = list((await self._store.lock(tx, stale)).values())
-                await self._store.end_adjustments(tx, [row.day for row in gone], [row.mrn for row in gone])
-        for officer in sorted({each.officer for each in live}):
-            places = [place for place, each in enumerate(live) if each.officer == officer]
-            corrections = {
-                live[place].mrn: correction(pb.Adjustment.FromString(live[place].payload)) for place in places
-            }
-            with span("clearance.adjustments", attributes={"luxor.rows": len(places)}) as told:
-                part = states.take(np.array(places, np.int64))
-                await self._carry_out([rows[place] for place in places], part, corrections, officer, told.traceparent)
+                await self._store.lock(tx, [row.mrn for row in stale])
+                await self._store.end_adjustments(tx, stale)
+        if live:
+            corrections = {each.mrn: _correction(each, row) for each, row in zip(live, rows, strict=True)}
+            # Who adjusted it last stands for what revenue tells since.
+            last = states.strings("adjusted_by").tolist()
+            officers = [each.officer or name for each, name in zip(live, last, strict=True)]
+            with span("clearance.adjustments", attributes={"luxor.rows": len(live)}) as told:
+                await self._carry_out(
+                    rows, states, corrections, officers, told.traceparent, [each.generation for each in live]
+                )
         return len(live)
+
+
+def _correction(begun: Begun, row: Row) -> Correction:
+    """What was begun; nothing where the state moved since, and only revenue's news is left to be heard."""
+    moved = row.version != begun.version
+    return Correction() if moved else correction(pb.Adjustment.FromString(begun.payload))
 
 
 def _payload(adjustment: pb.Adjustment) -> bytes:

@@ -3,11 +3,12 @@
 What is asked names all that the goods are now, also what an earlier adjustment corrected: revenue takes from the filing only what is not told.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -100,18 +101,22 @@ def asked(states: Table) -> tuple[Table, Ints]:
     return Table.of(ConsignmentColumns, states.rows, columns), Ints.of(states.ints("filing_version").values)
 
 
-def adjusting(states: Table, revenue: Table, by: str, at: int) -> tuple[Table, Happening]:
-    """Give corrected states with what revenue answered, before this has its effect, and the event."""
-    generation = states.ints("assessment_generation").filled(0)
+def adjusting(
+    states: Table, revenue: Table, by: Sequence[str], generations: NDArray[np.int64], at: int
+) -> tuple[Table, Happening]:
+    """Give corrected states with what revenue answered, before this has its effect, and the event.
+
+    `generations` are the numbers of the assessments that revenue told of since, 0 for none; `by` are the officers.
+    """
     after = reassessed(states, revenue)
     # What other consignments changed before the adjustment is in its answer; told late, it must not replace that.
-    generation = np.maximum(generation, after.ints("assessment_generation").filled(0))
+    generation = np.maximum(states.ints("assessment_generation").filled(0), generations)
     columns: dict[str, Column] = {
         "assessment_generation": Ints.of(generation, generation > 0),
         "adjusted_at": Ints.constant(at, states.rows),
-        "adjusted_by": Strings.constant(by, states.rows),
+        "adjusted_by": Strings.of(list(by)),
     }
-    return after.with_columns(columns), Happening(event=Event.ADJUSTED, at=at, by=by)
+    return after.with_columns(columns), Happening(event=Event.ADJUSTED, at=at)
 
 
 def _ints(values: list[int | None]) -> Ints:

@@ -34,7 +34,7 @@ _DEBTS: Final = (pb.NEWS_SETTLED, pb.NEWS_OPENED, pb.NEWS_REFUNDED)
 _told = counter(
     "luxor_clearance_revenue_news_total",
     "News of revenue by what became of them: released, held, changed (figures alone), known (told already, or by a later one), outdated by a newer "
-    "filing, early (kept until the decision), forgotten",
+    "filing, adjusted (to be assessed again as an officer corrected it), early (kept until the decision), forgotten",
     ("outcome",),
 )
 
@@ -112,6 +112,16 @@ class RevenueNews:
             outcomes["outdated"] += int(outdated.sum())
             outcomes["known"] += int((~fit & ~outdated).sum())
             event, quiet = Event.REASSESSED, np.zeros(before.rows, np.bool_)
+            # It is of the goods as filed: what an officer adjusted is assessed again as she corrected it.
+            corrected = fit & before.ints("adjusted_at").valid
+            if corrected.any():
+                again_rows = np.flatnonzero(corrected).tolist()
+                numbers = news.child("assessments").ints("generation").values
+                await self._store.adjust_again(
+                    tx, [locked[place] for place in again_rows], [int(numbers[place]) for place in again_rows], 0
+                )
+                outcomes["adjusted"] += len(again_rows)
+                fit &= ~corrected
         else:
             table, fit, quiet = told(before, news)
             outcomes["known"] += int((~fit).sum())

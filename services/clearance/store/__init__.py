@@ -1,5 +1,6 @@
 """All SQL of clearance, by subject; who uses it sees one store."""
 
+from services.clearance.store.adjustments import Begun
 from services.clearance.store.hits import EarlyHit
 from services.clearance.store.news import EarlyNews
 from services.clearance.store.rows import STATE_DAYS, Arrival, Row, carrier_key, carriers_of, day_of, filer_key
@@ -8,6 +9,7 @@ from services.clearance.store.store import Store
 __all__ = [
     "STATE_DAYS",
     "Arrival",
+    "Begun",
     "EarlyHit",
     "EarlyNews",
     "Row",

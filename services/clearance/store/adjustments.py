@@ -19,7 +19,9 @@ class Begun:
     """Version of the state that it corrects."""
     officer: str
     payload: bytes
-    """A luxor.clearance.v1.Adjustment."""
+    """A luxor.clearance.v1.Adjustment; empty where nothing is corrected but assessed again."""
+    generation: int
+    """Number of the assessment that revenue told since; 0 where it told none. Then the state in force is assessed again, whatever its version."""
 
 
 class Adjustments:
@@ -46,18 +48,42 @@ class Adjustments:
         )
         return {record["mrn"] for record in records}
 
-    async def end_adjustments(self, tx: Transaction, days: Sequence[int], mrns: Sequence[str]) -> None:
-        """Forget adjustments that are in force, or came to nothing."""
+    async def adjust_again(self, tx: Transaction, rows: Sequence[Row], generations: Sequence[int], at: int) -> None:
+        """Note that states which are locked and were adjusted are to be assessed again, at once or after the adjustment that is under way."""
         await tx.raw.execute(
-            "delete from adjustment a using unnest($1::integer[], $2::text[]) as w(day, mrn) where a.day = w.day and a.mrn = w.mrn",
-            list(days),
-            list(mrns),
+            "insert into adjustment as a (day, mrn, version, officer, payload, begun_at, generation) "
+            "select u.day, u.mrn, u.version, '', '', $4, u.generation "
+            "from unnest($1::integer[], $2::text[], $3::integer[], $5::bigint[]) as u(day, mrn, version, generation) "
+            "on conflict (day, mrn) do update set generation = greatest(a.generation, excluded.generation)",
+            [row.day for row in rows],
+            [row.mrn for row in rows],
+            [row.version for row in rows],
+            at,
+            list(generations),
+        )
+
+    async def end_adjustments(
+        self, tx: Transaction, rows: Sequence[Row], *, generations: Sequence[int] | None = None
+    ) -> None:
+        """Forget adjustments that are in force, or came to nothing.
+
+        What revenue told meanwhile of an assessment behind `generations` (one a row, 0 where not given) is assessed again after it.
+        """
+        day, mrns = [row.day for row in rows], [row.mrn for row in rows]
+        told = list(generations or [0] * len(rows))
+        await tx.raw.execute(
+            "with w as (select * from unnest($1::integer[], $2::text[], $3::bigint[]) as w(day, mrn, generation)), "
+            "gone as (delete from adjustment a using w where a.day = w.day and a.mrn = w.mrn and a.generation <= w.generation) "
+            "update adjustment a set officer = '', payload = '' from w where a.day = w.day and a.mrn = w.mrn and a.generation > w.generation",
+            day,
+            mrns,
+            told,
         )
 
     async def unfinished_adjustments(self, tx: Transaction, before: int, limit: int) -> list[Begun]:
         """Give adjustments that were begun before an instant, the oldest first."""
         records = await tx.raw.fetch(
-            "select mrn, version, officer, payload from adjustment where begun_at < $1 order by begun_at limit $2",
+            "select mrn, version, officer, payload, generation from adjustment where begun_at < $1 order by begun_at limit $2",
             before,
             limit,
         )

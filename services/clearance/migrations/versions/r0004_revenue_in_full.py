@@ -25,6 +25,7 @@ _ADJUSTMENT = """
         officer text not null,
         payload bytea not null,
         begun_at bigint not null,
+        generation bigint not null default 0,
         primary key (day, mrn)
     )
 """
@@ -40,5 +41,6 @@ def upgrade() -> None:
     )
     op.execute(
         "comment on table adjustment is 'corrections that revenue is asked to assess, by the version of the state that they correct; "
-        "gone once they are in force, so what a crash left undone is taken up'"
+        "gone once they are in force, so what a crash left undone is taken up. With a generation: what was adjusted is to be assessed again, "
+        "since revenue told of another assessment of the filing'"
     )

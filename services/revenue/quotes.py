@@ -10,8 +10,9 @@ from services.revenue.law.explanation import explain
 from services.revenue.law.filings import filings_of
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, Program
+from services.revenue.law.rates import METHODS
 from services.revenue.law.register import Register
-from services.revenue.law.rulebook import METHODS, Reference
+from services.revenue.law.rulebook import Reference, Rulebook
 from services.revenue.sums import together, wanted_of
 
 _SECRET = bytes(16)
@@ -41,13 +42,9 @@ def landed_costs(assessment: Assessment) -> list[pb.LandedCost]:
 def references_of(assessment: Assessment) -> list[pb.LegalReference]:
     """Give the references that the charges name, each once, in the order of the program."""
     program, lines = assessment.program, assessment.lines
-    used = set(program.slots.reference[lines.slot].tolist()) | set(program.outcomes.reference[lines.outcome].tolist())
-    known = {read.rulebook.jurisdiction: read.rulebook.references for read in program.books}
-    told = []
-    for place in sorted(used):
-        jurisdiction, _, name = program.references[place].partition(":")
-        told.append(_reference(program.references[place], known[jurisdiction][name]))
-    return told
+    used = set(program.rates.reference[lines.rate].tolist()) | set(program.outcomes.reference[lines.outcome].tolist())
+    names = [program.references[place] for place in sorted(used)]
+    return [_reference(name, program.legal[name]) for name in names]
 
 
 def rulebooks_of(program: Program) -> list[pb.Rulebook]:
@@ -63,7 +60,7 @@ def rulebooks_of(program: Program) -> list[pb.Rulebook]:
             to=book.period.to.isoformat() if book.period.to else "",
             areas=book.areas,
             currency=book.currency,
-            references=[_reference(f"{book.jurisdiction}:{key}", each) for key, each in book.references.items()],
+            references=_references(program, book),
             charges=[charge.name for charge in book.charges],
             values=counts.values,
             unverified_values=counts.unverified_values,
@@ -74,6 +71,13 @@ def rulebooks_of(program: Program) -> list[pb.Rulebook]:
         setattr(message, "from", book.period.start.isoformat())
         told.append(message)
     return told
+
+
+def _references(program: Program, book: Rulebook) -> list[pb.LegalReference]:
+    """Give the references of a rulebook, then those of the tariffs that it applies."""
+    own = {f"{book.jurisdiction}:{key}": each for key, each in book.references.items()}
+    of_tariffs = {name: each for name, each in program.legal.items() if name.startswith(f"{book.jurisdiction}:")}
+    return [_reference(name, each) for name, each in (own | of_tariffs).items()]
 
 
 def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
@@ -114,20 +118,20 @@ def note_names(bits: int) -> Iterable[str]:
 def _line(assessment: Assessment, at: int, sentence: str) -> pb.QuoteLine:
     program, lines = assessment.program, assessment.lines
     slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
-    slots, outcomes = program.slots, program.outcomes
+    slots, outcomes, rate = program.slots, program.outcomes, int(lines.rate[at])
     line = pb.QuoteLine(
         charge=program.charges[int(slots.charge[slot])].id,
         kind=pb.Kind.ValueType(int(slots.kind[slot]) + 1),
         amount=int(lines.amount[at]),
         collector=pb.Collector.ValueType(int(outcomes.collector[outcome]) + 1),
         debtor=pb.Debtor.ValueType(int(outcomes.debtor[outcome]) + 1),
-        reference=program.references[int(slots.reference[slot])],
+        reference=program.references[int(program.rates.reference[rate])],
         sentence=sentence,
     )
     if item >= 0:
         line.item_number = int(assessment.filings.item_number[item])
-    if METHODS[int(slots.method[slot])] in ("percent", "tariff"):
-        line.basis, line.rate_ppm = int(lines.basis[at]), int(lines.ppm[at])
+    if METHODS[int(program.rates.method[rate])] == "percent":
+        line.basis, line.rate_ppm = int(lines.basis[at]), int(program.rates.ppm[rate])
     return line
 
 

@@ -100,12 +100,14 @@ def results(assessment: Assessment) -> list[Result]:
                     program.charges[int(program.slots.charge[slot])].id,
                     None if item < 0 else item - int(assessment.filings.offsets[row]),
                     int(lines.basis[at]),
-                    int(lines.ppm[at]),
+                    int(program.rates.ppm[lines.rate[at]]),
                     int(lines.amount[at]),
                     COLLECTORS[int(program.outcomes.collector[outcome])],
                     DEBTORS[int(program.outcomes.debtor[outcome])],
                     SCHEMES[int(program.outcomes.scheme[outcome])],
                     bool(lines.waived[at]),
+                    program.rate_texts[int(program.rates.text[lines.rate[at]])],
+                    0 if lines.quantity is None else int(lines.quantity[at]),
                 )
             )
         told.append(result)

@@ -9,9 +9,10 @@ from fractions import Fraction
 
 from services.revenue.law.checks import holds, in_force
 from services.revenue.law.program import Program
-from services.revenue.law.rulebook import Rulebook, parse_amount, parse_rate
+from services.revenue.law.rates import parse_rate
+from services.revenue.law.rulebook import Condition, Rulebook, parse_amount
 from tests.revenue.oracle_charges import EDGE, LARGEST, Charging, Consignment, Item, Refused, Result, rounded, shared
-from tests.revenue.oracle_conditions import Judge, Judged, state_of
+from tests.revenue.oracle_conditions import Judge, Judged, fits_consignment, fits_item, state_of
 
 Registered = Mapping[str, Mapping[str, tuple[date, date]]]
 """Per scheme its registered numbers with their first and last day."""
@@ -48,11 +49,6 @@ class Scalar:
         except Refused as reason:
             return Result(str(reason)), None
 
-    def states(self, filed: Consignment) -> dict[str, str]:
-        """How a consignment stands with each scheme of its law."""
-        book = next(b.rulebook for b in self.program.books if filed.destination in b.rulebook.areas)
-        return _One(self.program, book, filed, self.registered).scheme_states
-
 
 class _One(Charging):
     def __init__(self, program: Program, book: Rulebook, filed: Consignment, registered: Registered) -> None:
@@ -65,6 +61,13 @@ class _One(Charging):
         self.states = {name: state == "usable" for name, state in self.scheme_states.items()}
         self.judge = Judge(book, self.day, filed, self.scheme_states, self.rate_by)
         self.scheme_notes(registered)
+
+    def fits(self, only: Condition | None, item: Item | None) -> bool:
+        if only is None:
+            return True
+        if item is None:
+            return fits_consignment(only, self.filed, self.scheme_states)
+        return fits_item(only, self.filed, item, self.scheme_states)
 
     def scheme_notes(self, registered: Registered) -> None:
         notes, states = self.judge.judged.notes, set(self.scheme_states.values())
@@ -149,6 +152,6 @@ class _One(Charging):
             ppm = 0
             for charge in self.book.charges:
                 if charge.kind == "tax" and holds(charge, self.day) and (not charge.areas or self.area in charge.areas):
-                    rate = in_force(charge.rates, self.day, self.area)
+                    rate = in_force([r for r in charge.rates if r.only is None], self.day, self.area)
                     ppm = ppm or (parse_rate(rate.rate).ppm if rate else 0)
         return rounded(Fraction(price * 1_000_000, 1_000_000 + ppm), "half_up", 1)

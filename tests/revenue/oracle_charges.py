@@ -7,7 +7,9 @@ from math import floor
 
 from services.revenue.law.checks import holds, in_force
 from services.revenue.law.program import Program
-from services.revenue.law.rulebook import Charge, Rulebook, parse_amount, parse_rate
+from services.revenue.law.rates import Expression, ParsedRate, Sum, Term, parse_rate
+from services.revenue.law.rulebook import Charge, Collection, Condition, Rate, Rulebook, parse_amount, positions
+from services.revenue.law.units import Measure
 
 SCHEME_NAMES = [
     "none", "ioss", "special_arrangements", "voec", "ovr", "gst_lvg", "uk_supply_vat", "prc", "import_vat",
@@ -66,6 +68,9 @@ class Charged:
     debtor: str
     scheme: str
     waived: bool
+    rate: str = ""
+    """As the law writes it."""
+    quantity: int = 0
 
 
 @dataclass
@@ -116,12 +121,14 @@ class Charging:
     customs_base: set[str]
     within: dict[str, list[bool]]
     states: dict[str, bool]
+    relieved: dict[str, list[bool]]
     exchange_day: date
 
     def __init__(self, program: Program, book: Rulebook, filed: Consignment) -> None:
         self.program, self.book, self.filed = program, book, filed
         self.day, self.area = filed.accepted, filed.destination
         self.parts = {}
+        self.charged: dict[str, list[Charged]] = {}
 
     def rate(self, currency: str) -> Fraction:
         day = (self.exchange_day - date(1970, 1, 1)).days
@@ -140,112 +147,241 @@ class Charging:
         wanted = set(names) - {"customs_value"} | (self.customs_base if "customs_value" in names else set())
         return [sum(self.parts[n][i] for n in wanted if n in self.parts) for i in range(len(self.filed.items))]
 
-    def collection(self, charge: Charge):  # type: ignore[no-untyped-def]
+    def fits(self, only: Condition | None, item: Item | None) -> bool:
+        """Whether a condition fits the consignment and, where one is given, the item."""
+        raise NotImplementedError
+
+    def collection(self, charge: Charge) -> Collection:
         ways = [way for way in charge.collection if holds(way, self.day)]
-        for way in [w for w in ways if w.scheme != "none" or w.when] + [w for w in ways if w.scheme == "none"]:
+        plain = [way for way in ways if way.scheme == "none" and way.when is None and way.only is None]
+        for way in [each for each in ways if each not in plain] + plain:
             if way.scheme != "none" and not self.states.get(way.scheme):
                 continue
             if way.when and all(self.within[way.when.limit]) != (way.when.position == "within"):
                 continue
-            return way
+            if self.fits(way.only, None):
+                return way
         raise AssertionError("no fallback")
 
     def excepted(self, charge: Charge, item: Item) -> bool:
         unless = charge.unless
         return bool(unless and item.preference[:1] in unless.preference and not self.states.get(unless.without_scheme))
 
+    def applies(self, charge: Charge, place: int) -> bool:
+        """Whether a charge on lines of goods is due on one of them."""
+        item = self.filed.items[place]
+        due = all(self.within[p.limit][place] == (p.position == "within") for p in positions(charge.when))
+        due = due and not self.excepted(charge, item)
+        other = self.book.charge(charge.also_when_unless_of) if charge.also_when_unless_of else None
+        if other and holds(other, self.day) and self.excepted(other, item):
+            due = True
+        return due and self.fits(charge.only, item) and not any(self.relieved[r][place] for r in charge.relieved_by)
+
+    def written(self, charge: Charge, item: Item | None) -> Rate:
+        """The rate of the law for an item or, without one, for the consignment."""
+        held = [r for r in charge.rates if holds(r, self.day) and (not r.areas or self.area in r.areas)]
+        named = [rate for rate in held if rate.areas or rate.only]
+        return next(rate for rate in [*named, *held] if self.fits(rate.only, item) and (rate in named or not rate.only))
+
+    def leaf(self, charge: Charge, item: Item) -> tuple[str, ParsedRate]:
+        """The rate that an item comes to, by tariff and season, and its text."""
+        text = self.written(charge, item).rate
+        if text == "tariff":
+            text = self.by_tariff(charge, item)
+        rate = parse_rate(text)
+        for season in rate.seasons:
+            for first, last in season.days:
+                today = (self.day.replace(year=2000) - date(2000, 1, 1)).days
+                inside = first <= today <= last if first <= last else today >= first or today <= last
+                if inside or (today == 59 and last == 58):
+                    return season.text, season.rate
+        return text, rate
+
+    def by_tariff(self, charge: Charge, item: Item) -> str:
+        table = next(t for t in self.program.tariffs if t.tariff == charge.tariff and holds(t, self.day))
+        fitting = [
+            each
+            for each in table.preferences
+            if (not each.origins or item.origin in each.origins)
+            and (not each.preference or any(item.preference.startswith(head) for head in each.preference))
+        ]
+        for prefixes in [*(each.prefixes for each in fitting), table.prefixes]:
+            named = [prefix for prefix in prefixes if item.code.startswith(prefix)]
+            if named:
+                return table.rates[prefixes[max(named, key=len)]].text
+        if table.default < 0:
+            raise Refused("NO_DUTY_RATE")
+        return table.rates[table.default].text
+
+    def percent(self, charge_id: str, place: int) -> Fraction:
+        """The percentage of a charge on an item, nothing where it is not due."""
+        charge = self.book.charge(charge_id)
+        here = holds(charge, self.day) and (not charge.areas or self.area in charge.areas)
+        if not here or not self.applies(charge, place):
+            return Fraction(0)
+        return Fraction(self.leaf(charge, self.filed.items[place])[1].ppm, 1_000_000)
+
+    def bases(self, charge: Charge, places: list[int], mode: str, base_unit: str) -> dict[int, Fraction]:
+        """What each charged item's percentage is taken of, exactly."""
+        sums = self.base(charge.base)
+        found = [sums[place] for place in places]
+        if charge.over_only:
+            entries = self.book.limits[charge.over_only]
+            limit = next(e for e in entries if holds(e, self.day) and self.fits(e.only, None))
+            worth = sum(self.base(limit.measure))
+            if limit.amount != "none":
+                most = parse_amount(limit.amount)[0]
+                beyond = Fraction(sum(found) * max(worth - most, 0), max(worth, 1))
+                found = shared(rounded(beyond, mode, 1), found)
+        result = {}
+        for place, amount in zip(places, found, strict=True):
+            basis = Fraction(amount)
+            if charge.uplift:
+                share = Fraction(charge.uplift.percent.split()[0]) / 100
+                basis += self.base(charge.uplift.of)[place] * share
+            held = sum((self.percent(name, place) for name in charge.inside), Fraction(0))
+            basis /= 1 - held
+            if base_unit:
+                basis = Fraction(rounded(basis, mode, parse_amount(base_unit)[0]))
+            result[place] = basis
+        return result
+
+    def quantity(self, measure: Measure, item: Item) -> int:
+        if measure is Measure.NET_MASS and item.net_mass_mg:
+            return item.net_mass_mg
+        factors = {
+            (Measure.NET_MASS, "KGM"): 1000, (Measure.PIECES, "H87"): 1, (Measure.PIECES, "DZN"): 12,
+            (Measure.PIECES, ""): 1, (Measure.PAIRS, "NPR"): 1, (Measure.VOLUME, "LTR"): 1000,
+            (Measure.ALCOHOL, "LPA"): 1000,
+        }  # fmt: skip
+        for amount, unit, named in (
+            (item.supplementary_milli, item.supplementary_unit, True),
+            (item.quantity_milli, item.unit, False),
+        ):
+            factor = factors.get((measure, unit), 0) if unit or not named else 0
+            if amount and factor:
+                return amount * factor
+        raise Refused("QUANTITY_MISSING")
+
+    def value(self, rate: ParsedRate, basis: Fraction, item: Item, charge: Charge) -> tuple[Fraction, int]:
+        """What a rate of any parts gives, exactly, and the first quantity that it takes."""
+        told: list[int] = []
+        expression = rate.expression
+        if expression is None:
+            per_kilogram = Term(Fraction(rate.minor, 1_000_000), Measure.NET_MASS)
+            expression = Expression(Sum(0, (per_kilogram,)), None, None, rate.currency)
+        home = self.rate(expression.currency) if expression.currency else Fraction(1)
+
+        def of(sum_: Sum) -> Fraction:
+            total = basis * Fraction(sum_.ppm, 1_000_000)
+            for term in sum_.terms:
+                parts = self.quantity(term.measure, item)
+                if charge.mass == "net" and term.measure is Measure.NET_MASS:
+                    step = charge.mass_unit_grams * 1000
+                    parts = -(-parts // step) * step
+                told.append(parts)
+                total += term.amount * parts * home
+            return total
+
+        result = of(expression.whole)
+        if expression.least:
+            result = max(result, of(expression.least))
+        if expression.most:
+            result = min(result, of(expression.most))
+        return result, told[0] if told else 0
+
     def charge(self, charge: Charge) -> list[Charged]:
-        written = in_force(charge.rates, self.day, self.area)
-        assert written is not None
-        rate = parse_rate(written.rate)
         way = self.collection(charge)
         rounding = in_force(charge.rounding, self.day, self.area, way.scheme)
-        side = None
-        if charge.when:
-            side = [w == (charge.when.position == "within") for w in self.within[charge.when.limit]]
-        specific = 0
-        lines: list[tuple[int | None, int, int, int]] = []
-
-        def amount() -> int:
-            return self.converted(rate.minor, rate.currency)
-
-        if rate.method in ("consignment", "kilogram"):
-            whole = True
-            if charge.when:
-                whole = all(self.within[charge.when.limit]) == (charge.when.position == "within")
-            if not whole:
-                return []
-            specific = amount()
-            if rate.method == "consignment":
-                lines.append((None, 0, 0, specific))
-            else:
-                if self.filed.mass_mg is None:
-                    raise Refused("MASS_MISSING")
-                step = charge.mass_unit_grams * 1000
-                mass = -(-self.filed.mass_mg // step) * step
-                assert rounding is not None
-                unit = parse_amount(rounding.unit)[0]
-                lines.append((None, mass, 0, rounded(Fraction(mass * specific, 1_000_000), rounding.mode, unit)))
+        mode, unit = (rounding.mode, parse_amount(rounding.unit)[0]) if rounding else ("down", 1)
+        general = parse_rate(self.written(charge, None).rate)
+        if general.method in ("consignment", "kilogram") and charge.mass == "gross":
+            lines = self.on_consignment(charge, general, mode, unit)
         else:
-            other = self.book.charge(charge.also_when_unless_of) if charge.also_when_unless_of else None
-            seen: set[str] = set()
-            line = charge.tariff_line
-            for place, item in enumerate(self.filed.items):
-                applies = (side is None or side[place]) and not self.excepted(charge, item)
-                if other and holds(other, self.day) and self.excepted(other, item):
-                    applies = True
-                if not applies:
-                    continue
-                if rate.method in ("percent", "tariff"):
-                    assert rounding is not None
-                    basis = self.base(charge.base)[place]
-                    if rounding.base_unit:
-                        basis = rounded(Fraction(basis), rounding.mode, parse_amount(rounding.base_unit)[0])
-                    ppm = rate.ppm
-                    if rate.method == "tariff":
-                        day_tables = [
-                            t for t in self.program.tariffs if t.tariff == charge.tariff and holds(t, self.day)
-                        ]
-                        ppm = day_tables[0].find(item.code)[0]
-                    unit = parse_amount(rounding.unit)[0]
-                    lines.append((place, basis, ppm, rounded(Fraction(basis * ppm, 1_000_000), rounding.mode, unit)))
-                    continue
+            lines = self.on_items(charge, way, mode, unit, rounding.base_unit if rounding else "")
+        total = sum(line.amount for line in lines)
+        if total > LARGEST:
+            raise Refused("AMOUNT_OUT_OF_BOUNDS")
+        wanted = total
+        if lines and (less := self.written(charge, self.filed.items[lines[0].item or 0]).less):
+            wanted = max(total - self.converted(*parse_amount(less)), 0)
+        if rounding and rounding.total_unit:
+            wanted = rounded(Fraction(wanted), mode, parse_amount(rounding.total_unit)[0])
+        if wanted != total:
+            for line, part in zip(lines, shared(wanted, [line.amount for line in lines]), strict=True):
+                line.amount = part
+        self.minimum(charge, lines)
+        for line in lines:
+            line.collector, line.debtor, line.scheme = way.collector, way.debtor, way.scheme
+            self.add(charge.kind, line, 1)
+        self.charged[charge.id] = lines
+        return lines
+
+    def on_consignment(self, charge: Charge, rate: ParsedRate, mode: str, unit: int) -> list[Charged]:
+        sides = [all(self.within[p.limit]) == (p.position == "within") for p in positions(charge.when)]
+        if not all(sides) or not self.fits(charge.only, None):
+            return []
+        amount = self.converted(rate.minor, rate.currency)
+        if rate.method == "consignment":
+            return [self.line(charge, None, self.written(charge, None).rate, rate, 0, amount)]
+        if self.filed.mass_mg is None:
+            raise Refused("MASS_MISSING")
+        step = charge.mass_unit_grams * 1000
+        mass = -(-self.filed.mass_mg // step) * step
+        money = rounded(Fraction(mass * amount, 1_000_000), mode, unit)
+        return [self.line(charge, None, self.written(charge, None).rate, rate, mass, money, mass)]
+
+    def on_items(self, charge: Charge, way: Collection, mode: str, unit: int, base_unit: str) -> list[Charged]:
+        places = [place for place in range(len(self.filed.items)) if self.applies(charge, place)]
+        bases = self.bases(charge, places, mode, base_unit) if charge.base else dict.fromkeys(places, Fraction(0))
+        share = Fraction(charge.share.split()[0]) / 100 if charge.share else Fraction(1)
+        seen: set[str] = set()
+        lines = []
+        for place in places:
+            item = self.filed.items[place]
+            text, rate = self.leaf(charge, item)
+            if rate.method in ("tariff_line", "item"):
                 if rate.method == "tariff_line":
-                    assert line is not None
-                    head = item.code[: line.digits_under.get(way.scheme, line.digits)]
+                    assert charge.tariff_line is not None
+                    head = item.code[: charge.tariff_line.digits_under.get(way.scheme, charge.tariff_line.digits)]
                     if head and head in seen:
                         continue
                     seen.add(head)
-                lines.append((place, 0, 0, amount()))
-        total = sum(line[3] for line in lines)
-        if total > LARGEST:
-            raise Refused("AMOUNT_OUT_OF_BOUNDS")
+                lines.append(self.line(charge, place, text, rate, 0, self.converted(rate.minor, rate.currency)))
+                continue
+            basis, quantity = bases[place], 0
+            if rate.method == "percent":
+                value = basis * Fraction(rate.ppm, 1_000_000)
+            else:
+                value, quantity = self.value(rate, basis, item, charge)
+            told = rounded(basis, mode, 1)
+            lines.append(self.line(charge, place, text, rate, told, rounded(value * share, mode, unit), quantity))
+        return lines
+
+    def line(
+        self, charge: Charge, place: int | None, text: str, rate: ParsedRate, basis: int, amount: int, quantity: int = 0
+    ) -> Charged:
+        name = f"{self.book.jurisdiction}.{charge.id}"
+        return Charged(name, place, basis, rate.ppm, amount, "", "", "", False, text, quantity)
+
+    def minimum(self, charge: Charge, lines: list[Charged]) -> None:
         minimum = in_force(charge.minimum, self.day, self.area)
-        waived = False
-        if minimum and total:
-            least = parse_amount(minimum.amount)[0]
-            waived = total <= least if minimum.collected == "above" else total < least
-        done = []
-        for place, basis, ppm, money in lines:
-            money = 0 if waived else money
-            done.append(
-                Charged(
-                    f"{self.book.jurisdiction}.{charge.id}",
-                    place,
-                    basis,
-                    ppm,
-                    money,
-                    way.collector,
-                    way.debtor,
-                    way.scheme,
-                    waived,
-                )
-            )
-        mine = self.parts.setdefault(charge.kind, [0] * len(self.filed.items))
-        goods = self.parts["goods"]
-        for charged in done:
-            for place, part in enumerate(shared(charged.amount, goods) if charged.item is None else []):
-                mine[place] += part
-            if charged.item is not None:
-                mine[charged.item] += charged.amount
-        return done
+        if minimum is None or not lines:
+            return
+        together = [line for name in minimum.together_with for line in self.charged.get(name, [])]
+        total = sum(line.amount for line in [*lines, *together])
+        least = self.converted(*parse_amount(minimum.amount))
+        if total and (total <= least if minimum.collected == "above" else total < least):
+            for line in together:
+                self.add(self.book.charge(line.charge.split(".")[1]).kind, line, -1)
+            for line in [*lines, *together]:
+                line.amount, line.waived = 0, True
+
+    def add(self, kind: str, line: Charged, sign: int) -> None:
+        """Make a line part of later bases, or take it out again."""
+        mine = self.parts.setdefault(kind, [0] * len(self.filed.items))
+        if line.item is not None:
+            mine[line.item] += sign * line.amount
+            return
+        for place, part in enumerate(shared(line.amount, self.parts["goods"])):
+            mine[place] += sign * part

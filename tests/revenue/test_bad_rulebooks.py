@@ -156,7 +156,7 @@ def test_the_line_is_the_one_where_the_mistake_stands() -> None:
     [
         ('"611020": 2.5 %', '"6110a": 2.5 %', "'6110a' is no prefix"),
         ("{from: 2021-07-01,", "{from: 2021-08-01,", "a gap or an overlap"),
-        ("default: 5 %", "default: 5.00 EUR per item", "a tariff holds rates in per cent"),
+        ("default: 5 %", "default: 5.00 EUR per item", "a tariff holds rates of goods"),
         ("reference: act, default: 5 %", "reference: acd, default: 5 %", "'acd' is not described"),
     ],
 )

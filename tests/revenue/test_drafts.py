@@ -29,9 +29,9 @@ def test_a_changed_value_makes_another_program_and_a_version_of_its_own() -> Non
         LAW, Draft(changes=[("xx/rulebook.yaml:charges[flat].rates[0].rate", "5.00 EUR per tariff_line")])
     )
     before = program_of(LAW)
-    changed = np.flatnonzero(draft.program.slots.minor != before.slots.minor)
-    assert set(draft.program.slots.minor[changed].tolist()) == {500}
-    assert set(before.slots.minor[changed].tolist()) == {300}
+    changed = np.flatnonzero(draft.program.rates.minor != before.rates.minor)
+    assert set(draft.program.rates.minor[changed].tolist()) == {500}
+    assert set(before.rates.minor[changed].tolist()) == {300}
     assert len(draft.versions) == 1
     assert draft.versions[0].startswith("XX/1/")
     assert draft.versions[0] != before.books[0].version
@@ -53,7 +53,7 @@ def test_changes_are_made_in_the_files_that_the_draft_brings() -> None:
         files={"xx/rulebook.yaml": cheaper},
         changes=[("xx/rulebook.yaml:charges[piece].rates[0].rate", "0.44 EUR per item")],
     )
-    minors = set(apply_draft(LAW, draft).program.slots.minor.tolist())
+    minors = set(apply_draft(LAW, draft).program.rates.minor.tolist())
     assert {400, 44} <= minors
     assert not {300, 33} & minors
 

@@ -2,29 +2,27 @@
 
 import numpy as np
 
-from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
+from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.law.accounts import EVERYONE, Securities, accounts_of
 from services.revenue.law.arithmetic import Flags, Int64
 from services.revenue.law.assess import Assessment
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, Program
-from services.revenue.law.rulebook import METHODS
+from services.revenue.law.rates import METHODS
+from services.revenue.law.units import REPORTED, Measure
 
 _SCHEMA = schema_of(AssessmentColumns)
 _REASONS = ["", *(problem.name for problem in Problem if problem is not Problem.NONE)]
 _NOTES = [note.name or "" for note in Note]
 _NOTE_BITS = np.array([note.value for note in Note], dtype=np.int64)
-_SENTENCE_OF_METHOD = {
-    "percent": "percent",
-    "tariff": "percent_by_tariff",
-    "tariff_line": "per_tariff_line",
-    "item": "per_item",
-    "consignment": "per_consignment",
-    "kilogram": "per_kilogram",
-}
-_PLAIN = [_SENTENCE_OF_METHOD[method] for method in METHODS]
-SENTENCES = [*_PLAIN, "percent_by_default", *(f"{name}_waived" for name in [*_PLAIN, "percent_by_default"])]
+_SENTENCES = [
+    "percent", "percent_by_tariff", "percent_by_default", "per_tariff_line", "per_item", "per_consignment", "per_kilogram",
+    "by_expression",
+]  # fmt: skip
+_SENTENCE_OF_METHOD = np.array([0, 0, 3, 4, 5, 6, 7, 7], dtype=np.int64)
+assert METHODS[2:] == ("tariff_line", "item", "consignment", "kilogram", "expression", "seasonal")
+SENTENCES = [*_SENTENCES, *(f"{name}_waived" for name in _SENTENCES)]
 """Ids of the sentences that explain a charge."""
 
 
@@ -75,12 +73,15 @@ def _charges(assessment: Assessment) -> Table:
     every = np.ones(count, dtype=np.bool_)
     on_item = lines.item >= 0
     numbers = assessment.filings.item_number
-    method = slots.method[lines.slot]
-    percent = method <= METHODS.index("tariff")
-    has_basis = percent | (method == METHODS.index("kilogram"))
+    rates = program.rates
+    method = rates.method[lines.rate]
+    percent = method == METHODS.index("percent")
+    several = method == METHODS.index("expression")
+    specific = ~percent & ~several
+    has_basis = percent | several | (method == METHODS.index("kilogram"))
     rounding = outcomes.rounding_reference[lines.outcome]
     rounded = has_basis & (rounding >= 0)
-    sentence = np.where(lines.default_rate, len(METHODS), method) + np.where(lines.waived, len(METHODS) + 1, 0)
+    quantity, unit = quantities_of(assessment)
     charge = slots.charge[lines.slot].astype(np.int32)
     item_number = numbers[lines.item] if len(numbers) else np.zeros(count, dtype=np.int64)
     jurisdiction = program.regimes.jurisdiction[assessment.regime[lines.row]]
@@ -92,18 +93,49 @@ def _charges(assessment: Assessment) -> Table:
         "charge": Strings([facts.id for facts in program.charges], charge),
         "kind": Ints(slots.kind[lines.slot] + 1, every),
         "basis": Ints(np.where(has_basis, lines.basis, 0), has_basis),
-        "rate_ppm": Ints(np.where(percent, lines.ppm, 0), percent),
-        "specific_minor": Ints(np.where(percent, 0, lines.minor), ~percent),
+        "rate_ppm": Ints(np.where(percent, rates.ppm[lines.rate], 0), percent),
+        "specific_minor": Ints(np.where(specific, lines.minor, 0), specific),
         "amount": Ints(lines.amount, every),
         "currency": Strings(list(places), of_book[jurisdiction]),
         "collector": Ints(outcomes.collector[lines.outcome] + 1, every),
         "debtor": Ints(outcomes.debtor[lines.outcome] + 1, every),
         "scheme": Ints(outcomes.scheme[lines.outcome], every),
-        "reference": Strings(program.references, slots.reference[lines.slot].astype(np.int32)),
+        "reference": Strings(program.references, rates.reference[lines.rate].astype(np.int32)),
         "collection_reference": Strings(program.references, outcomes.reference[lines.outcome].astype(np.int32)),
         "rounding": Ints(np.where(rounded, outcomes.mode[lines.outcome] + 1, 0), every),
         "rounding_unit": Ints(np.where(rounded, outcomes.unit[lines.outcome], 0), rounded),
         "rounding_reference": Strings(["", *program.references], np.where(rounded, rounding + 1, 0).astype(np.int32)),
-        "sentence": Strings(SENTENCES, sentence.astype(np.int32)),
+        "sentence": Strings(SENTENCES, sentences_of(assessment).astype(np.int32)),
+        "rate": Strings(program.rate_texts, rates.text[lines.rate].astype(np.int32)).compact(),
+        "quantity": quantity,
+        "unit": unit,
+        "unverified": Bools(rates.unverified[lines.rate], every),
     }
     return Table(_SCHEMA.children["charges"], count, columns)
+
+
+def sentences_of(assessment: Assessment, lines: slice = slice(None)) -> Int64:
+    """Give for each charge (of the batch's `lines`) the place of its sentence in SENTENCES."""
+    rates, rate = assessment.program.rates, assessment.lines.rate[lines]
+    method = rates.method[rate]
+    sentence: Int64 = _SENTENCE_OF_METHOD[method]
+    sentence = sentence + np.where(sentence == 0, rates.by_tariff[rate] * 1 + rates.assumed[rate], 0)
+    return sentence + np.where(assessment.lines.waived[lines], len(_SENTENCES), 0)
+
+
+def quantities_of(assessment: Assessment, select: slice = slice(None)) -> tuple[Ints, Strings]:
+    """Give for each charge (of those selected) what its rate was taken of, where it is per a unit, and the unit."""
+    lines, rates = assessment.lines, assessment.program.rates
+    rate = lines.rate[select]
+    count = len(rate)
+    if lines.quantity is None:
+        return Ints(np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)), Strings.constant("", count)
+    number, method = rates.expression[rate], rates.method[rate]
+    several = method == METHODS.index("expression")
+    measure = np.full(count, -1, dtype=np.int64)
+    measure[several] = assessment.program.expressions.first_measure[number[several]]
+    measure[method == METHODS.index("kilogram")] = int(Measure.NET_MASS)
+    units = ["", *(REPORTED[each] for each in Measure)]
+    return Ints(np.where(measure >= 0, lines.quantity[select], 0), measure >= 0), Strings(
+        units, (measure + 1).astype(np.int32)
+    )

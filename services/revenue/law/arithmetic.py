@@ -55,6 +55,8 @@ def mul_div_round(
     """
     if not len(amounts):
         return amounts.copy()
+    if amounts.dtype == object:
+        return _unbounded(amounts, factor, divisor, mode, unit, refused)
     parts, size, how = _same(divisor), _same(unit), _same(mode)
     if _most(parts) * _most(size) >= FITS or _most(amounts) * _most(factor) >= FITS:
         return _unbounded(amounts, factor, parts, how, size, refused)

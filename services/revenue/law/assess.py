@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.revenue.law.arithmetic import Flags, Int64, some
-from services.revenue.law.charges import Lines, charge
+from services.revenue.law.charges import charge
 from services.revenue.law.collection import Examined, Standing, examine, stand
 from services.revenue.law.filings import Filings
 from services.revenue.law.limits import Measures, Sums
 from services.revenue.law.limits import measures_of as measures_of_limits
+from services.revenue.law.lines import Lines
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, KINDS, Program
 from services.revenue.law.register import Register
@@ -100,7 +101,7 @@ def assess(
         # A number that may be used under which nothing was collected: the scheme is not open for this consignment.
         used = _rows_with(schemes > 0, lines, filings.rows)
         notes[(standing.scheme_state == USABLE).any(axis=1) & ~used] |= int(Note.SCHEME_NOT_OPEN)
-    unverified = program.slots.unverified[lines.slot]
+    unverified = program.rates.unverified[lines.rate]
     notes[_rows_with(unverified, lines, filings.rows)] |= int(Note.UNVERIFIED_VALUE)
     if some(failed):
         notes[failed] = 0

@@ -1,7 +1,8 @@
 """Checks of charges: rates, bases, rounding, minima and collection; refuses what cannot be levied as it is written."""
 
 from services.revenue.law.checks import Checks, last_day
-from services.revenue.law.rulebook import CONSIGNMENT_LEVEL, Charge, asks_of_items, parse_rate, positions
+from services.revenue.law.rates import CONSIGNMENT_LEVEL, parse_rate
+from services.revenue.law.rulebook import Charge, asks_of_items, positions
 from services.revenue.law.yaml_source import Path
 
 

@@ -1,9 +1,8 @@
 """Charges: duty, tax and fees of valued consignments, slot by slot in the order of the law, over the whole batch."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from services.revenue.law.applying import Applying
 from services.revenue.law.arithmetic import (
     LARGEST,
     Flags,
@@ -15,14 +14,20 @@ from services.revenue.law.arithmetic import (
     row_sums,
     some,
 )
-from services.revenue.law.collection import WELL_FORMED, Standing, outcome_of
+from services.revenue.law.bases import Bases, Ground
+from services.revenue.law.collection import Standing, outcome_of
+from services.revenue.law.expressions import Scaling
 from services.revenue.law.filings import Filings
+from services.revenue.law.lines import Lines
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import KINDS, Place, Program
-from services.revenue.law.rulebook import CONSIGNMENT_LEVEL, METHODS, PPM
+from services.revenue.law.rate_choice import RateChoice
+from services.revenue.law.rates import CONSIGNMENT_LEVEL, METHODS
+from services.revenue.law.rulebook import PPM
+from services.revenue.law.units import Measure, Quantities
 from services.revenue.law.valuation import ITEMS_MAX, Values
 
-_PERCENT, _TARIFF, _TARIFF_LINE, _ITEM, _CONSIGNMENT, _KILOGRAM = range(len(METHODS))
+_PERCENT, _KILOGRAM, _TARIFF_LINE = (METHODS.index(method) for method in ("percent", "kilogram", "tariff_line"))
 _ON_ROWS = np.array([method in CONSIGNMENT_LEVEL for method in METHODS])
 _NONE = int(Problem.NONE)
 _BELOW_MINIMUM = int(Note.BELOW_MINIMUM)
@@ -30,101 +35,65 @@ _COMPONENT_OF_KIND = {0: 4, 1: 5, 2: 6}
 assert KINDS == ("duty", "tax", "fee")
 
 
-@dataclass(slots=True)
-class Lines:
-    """Charges of one slot, or of all; one element a charge, rising by row."""
-
-    row: Int64
-    item: Int64
-    """Place of the item in the batch; -1 for a charge on the whole consignment."""
-    slot: Int64
-    outcome: Int64
-    basis: Int64
-    ppm: Int64
-    minor: Int64
-    """Specific amount in the jurisdiction's currency; 0 for percentages."""
-    amount: Int64
-    waived: Flags
-    default_rate: Flags
-    """The tariff names no rate for the code, so its default applies."""
-
-    @staticmethod
-    def join(parts: list["Lines"]) -> "Lines":
-        """Put the slots' charges in order of row, slot, item."""
-        if not parts:
-            none, no = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
-            return Lines(none, none, none, none, none, none, none, none, no, no)
-        columns = [np.concatenate([getattr(part, name) for part in parts]) for name in Lines.__slots__]
-        if len(parts) > 1:
-            order = np.argsort(columns[0], kind="stable")
-            columns = [column[order] for column in columns]
-        return Lines(*columns)
-
-
 def charge(program: Program, filings: Filings, values: Values, standing: Standing) -> Lines:
     """Assess every charge of a batch; rows that get a problem keep it in `values` and their charges are dropped."""
-    parts = []
     work = _Work(program, filings, values, standing)
     first_slot = values.regime * program.slots_per_regime
     for at, place in enumerate(program.places):
         slot = first_slot + at
         there = program.slots.there[slot] & (values.problem == _NONE)
         if place.on_rows and place.on_items:
-            whole = _ON_ROWS[program.slots.method[slot]]
-            found = [work.on_rows(place, slot, there & whole), work.on_items(place, slot, there & ~whole)]
+            whole = _ON_ROWS[program.rates.method[slot]]
+            found = [work.on_rows(place, slot, there & whole), work.on_items(at, place, slot, there & ~whole)]
         elif place.on_rows:
             found = [work.on_rows(place, slot, there)]
         else:
-            found = [work.on_items(place, slot, there)]
+            found = [work.on_items(at, place, slot, there)]
         for lines in found:
             if lines is not None:
                 _add_to_components(program, filings, values, lines)
-                parts.append(lines)
-    lines = Lines.join(parts)
+                work.charged.append((at, lines))
+    lines = Lines.join([lines for _, lines in work.charged])
     failed = values.problem[lines.row] != _NONE
-    if some(failed):
-        lines = Lines(*(getattr(lines, name)[~failed] for name in Lines.__slots__))
-    return lines
+    return lines.pick(~failed) if some(failed) else lines
 
 
-def _applies(program: Program, slot: Int64, within: Flags) -> Flags:
-    """Whether the slot's limit and side fit, per element; `within` is [element, limit]."""
-    limit = program.slots.limit[slot]
-    side = within[:, 0] if within.shape[1] == 1 else within[np.arange(len(slot)), limit]
-    result: Flags = (limit < 0) | (side != program.slots.over[slot])
-    return result
-
-
-@dataclass(slots=True)
 class _Work:
     """One batch under assessment."""
 
-    program: Program
-    filings: Filings
-    values: Values
-    standing: Standing
+    def __init__(self, program: Program, filings: Filings, values: Values, standing: Standing) -> None:
+        self.program, self.filings, self.values, self.standing = program, filings, values, standing
+        self.applying = Applying(program, filings, values, standing)
+        self.choice = RateChoice(program, filings, values, standing)
+        self.bases = Bases(program, filings, values, standing, self.applying, self.choice)
+        self.quantities = Quantities(filings)
+        self.charged: list[tuple[int, Lines]] = []
 
     def on_rows(self, place: Place, row_slot: Int64, there: Flags) -> Lines | None:
         """Charges on whole consignments at one place of the law."""
-        rows = np.flatnonzero(there & _applies(self.program, row_slot, self.standing.row_within))
+        rows = np.flatnonzero(self.applying.of_rows(place, row_slot, there))
         if not len(rows):
             return None
-        slots, values = self.program.slots, self.values
+        rates, values = self.program.rates, self.values
         slot = row_slot[rows]
+        rate = self.choice.of_rows(place, slot, rows)
         outcome = outcome_of(self.program, self.standing, place, slot, rows)
-        specific = _specific(self.program, values, place, slot, rows)
+        specific = self._specific(place, rate, rows)
         amount = specific.copy()
         basis = np.zeros(len(rows), dtype=np.int64)
-        kilograms = slots.method[slot] == _KILOGRAM
+        quantity: Int64 | None = None
+        kilograms = rates.method[rate] == _KILOGRAM
         if some(kilograms):
             basis, amount = self._by_mass(rows, slot, outcome, specific, kilograms)
-        minimum = slots.minimum[slot]
-        waived = (minimum > 0) & (amount > 0) & (amount < minimum)
-        waived |= slots.minimum_above[slot] & (amount > 0) & (amount == minimum)
-        values.notes[rows[waived]] |= _BELOW_MINIMUM
-        none, no = np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.bool_)
-        amount = np.where(waived, 0, amount)
-        return Lines(rows, np.full(len(rows), -1), slot, outcome, basis, none, specific, amount, waived, no)
+            quantity = basis
+        waived = np.zeros(len(rows), dtype=np.bool_)
+        if place.minimum:
+            sums = np.zeros(self.filings.rows, dtype=np.int64)
+            sums[rows] = amount
+            waived = self._below_minimum(place, row_slot, rows, sums)[rows]
+            values.notes[rows[waived]] |= _BELOW_MINIMUM
+            amount = np.where(waived, 0, amount)
+        return Lines(rows, np.full(len(rows), -1), slot, rate, outcome, basis, specific, amount, waived, quantity)
 
     def _by_mass(
         self, rows: Int64, slot: Int64, outcome: Int64, specific: Int64, kilograms: Flags
@@ -145,40 +114,45 @@ class _Work:
             failed[rows[which]] = True
             self.values.fail(failed, problem)
 
-    def on_items(self, place: Place, row_slot: Int64, there: Flags) -> Lines | None:
+    def on_items(self, at: int, place: Place, row_slot: Int64, there: Flags) -> Lines | None:
         """Charges on lines of goods at one place of the law."""
         program, filings, values = self.program, self.filings, self.values
-        slots, outcomes = program.slots, program.outcomes
-        found = self._charged_items(place, row_slot, there)
+        outcomes = program.outcomes
+        applies: Flags | None
+        found = self.applying.of_items(place, row_slot, there)
         if found is None:
             return None
-        applies, outcome_by_row = found
+        applies = found.items
+        outcome_by_row = outcome_of(program, self.standing, place, row_slot, slice(None))
+        if place.tariff_line:
+            everything = np.ones(filings.items, dtype=np.bool_) if applies is None else applies
+            applies = self._first_of_tariff_line(place, row_slot, outcome_by_row, everything)
         items = np.arange(filings.items) if applies is None else np.flatnonzero(applies)
         if not len(items):
             return None
         select: Int64 | slice = slice(None) if len(items) == filings.items else items
         row = filings.item_row[select]
         slot, outcome = row_slot[row], outcome_by_row[row]
-        ppm = slots.ppm[slot]
-        none = np.zeros(len(items), dtype=np.int64)
+        rate = self.choice.of_items(place, slot, select, row)
         refused = np.zeros(len(items), dtype=np.bool_)
-        default = np.zeros(len(items), dtype=np.bool_)
-        by_tariff = slots.method[slot] == _TARIFF if place.tariff else default
-        if some(by_tariff):
-            ppm, default = _tariff_rates(program, filings, values, slot, select, row, by_tariff, ppm)
-        percent = slots.method[slot] <= _TARIFF if place.specific else None
-        basis = amount = specific = none
-        if percent is not None:
-            amount = specific = _specific(program, values, place, slot, row)
-        if percent is None or some(percent):
-            mode = outcomes.mode[outcome]
-            basis = values.total(slots.base[slot], select)
-            base_unit = outcomes.base_unit[outcome]
-            if not every(base_unit == 1):
-                basis = mul_div_round(basis, 1, 1, mode, base_unit, refused)
-            computed = mul_div_round(basis, ppm, PPM, mode, outcomes.unit[outcome], refused)
-            amount = computed if percent is None else np.where(percent, computed, amount)
-            basis = basis if percent is None else np.where(percent, basis, 0)
+        basis = specific = np.zeros(len(items), dtype=np.int64)
+        quantity: Int64 | None = None
+        if place.exact:
+            basis, specific, amount, quantity = self._exactly(at, place, slot, rate, outcome, select, row, refused)
+        else:
+            percent: Flags | None = None
+            if place.specific:
+                percent = program.rates.method[rate] == _PERCENT
+                amount = specific = self._specific(place, rate, row)
+            if percent is None or some(percent):
+                ground = self.bases.plain(place, slot, outcome, select, refused)
+                computed = mul_div_round(
+                    ground, program.rates.ppm[rate], PPM, outcomes.mode[outcome], outcomes.unit[outcome], refused
+                )
+                amount = computed if percent is None else np.where(percent, computed, amount)
+                basis = ground if percent is None else np.where(percent, ground, 0)
+        if place.less or place.total:
+            amount = self._reduced(place, rate, row_slot, outcome_by_row, select, row, amount, refused)
         waived = np.zeros(len(items), dtype=np.bool_)
         # Where no amount is large, no sum of a consignment's can be: most batches need no sums.
         if place.minimum or some(refused) or int(np.maximum.reduce(amount)) > LARGEST // ITEMS_MAX:
@@ -188,46 +162,195 @@ class _Work:
             values.fail(over, Problem.AMOUNT_OUT_OF_BOUNDS)
             amount = np.where(over[row], 0, amount)
         if place.minimum:
-            waived = _below_minimum(program, values, row_slot, sums)[row]
+            below = self._below_minimum(place, row_slot, row, sums)
+            values.notes[below] |= _BELOW_MINIMUM
+            waived = below[row]
             amount = np.where(waived, 0, amount)
-        return Lines(row, items, slot, outcome, basis, ppm, specific, amount, waived, default)
+        return Lines(row, items, slot, rate, outcome, basis, specific, amount, waived, quantity)
 
-    def _charged_items(self, place: Place, row_slot: Int64, there: Flags) -> tuple[Flags | None, Int64] | None:
-        """Which items a place charges (None = all of the batch) and how each row's is collected; None for no item."""
-        program, filings, standing = self.program, self.filings, self.standing
-        row = filings.item_row
-        claims = _preference_claims(filings) if place.preference else None
-        by_row = there & _applies(program, row_slot, standing.row_within)
-        applies: Flags | None
-        if standing.item_within is None and claims is None:
-            if not some(by_row):
-                return None
-            applies = None if every(by_row) else by_row[row]
-        else:
-            if not some(there):
-                return None
-            slot = row_slot[row]
-            applies = by_row[row]
-            if standing.item_within is not None:
-                applies = there[row] & _applies(program, slot, standing.item_within)
-            if claims is not None:
-                applies = self._with_preferences(slot, applies, there, claims)
-        outcome = outcome_of(program, standing, place, row_slot, slice(None))
-        if place.tariff_line:
-            everything = np.ones(filings.items, dtype=np.bool_) if applies is None else applies
-            applies = _first_of_tariff_line(program, filings, row_slot[row], outcome[row], everything)
-        return applies, outcome
+    def _exactly(
+        self, at: int, place: Place, slot: Int64, rate: Int64, outcome: Int64, select: Int64 | slice, row: Int64,
+        refused: Flags,
+    ) -> tuple[Int64, Int64, Int64, Int64 | None]:  # fmt: skip
+        """Basis, specific amount, amount and quantity where rates have several parts or bases are fractions."""
+        rates, outcomes = self.program.rates, self.program.outcomes
+        specific = np.zeros(len(slot), dtype=np.int64)
+        number = rates.expression[rate]
+        evaluated: Flags = number >= 0
+        if place.specific:
+            minor, currency = np.where(evaluated, 0, rates.minor[rate]), np.where(evaluated, -1, rates.currency[rate])
+            specific = self._converted(minor, currency, row)
+        if not some(evaluated):
+            return np.zeros(len(slot), dtype=np.int64), specific, specific, None
+        if not every(evaluated):
+            # The others take part as a rate of nothing, whose outcome is passed over.
+            number = np.where(evaluated, number, number[int(np.argmax(evaluated))])
+        ground = self.bases.exact(at, place, slot, rate, outcome, select, row, refused)
+        measured = self._measured(slot, rate, number, evaluated, select, row)
+        computed = self.program.expressions.levied(
+            number, ground.basis, measured.__getitem__, self._scaling(place, slot, rate, row, ground),
+            outcomes.mode[outcome], outcomes.unit[outcome], refused,
+        )  # fmt: skip
+        refused &= evaluated
+        basis = np.where(evaluated, ground.told(outcomes.mode[outcome]), 0)
+        quantity: Int64 | None = None
+        first = self.program.expressions.first_measure[number]
+        if measured:
+            quantity = np.zeros(len(slot), dtype=np.int64)
+            for measure, parts in measured.items():
+                quantity = np.where(evaluated & (first == int(measure)), parts, quantity)
+        return basis, specific, np.where(evaluated, computed, specific), quantity
 
-    def _with_preferences(self, slot: Int64, applies: Flags, there: Flags, claims: Int64) -> Flags:
-        slots, standing, row = self.program.slots, self.standing, self.filings.item_row
-        excepted = _excepted(standing, row, claims, slots.unless_digits[slot], slots.unless_without[slot])
-        brought_in = _excepted(standing, row, claims, slots.also_digits[slot], slots.also_without[slot])
-        applies = (applies & ~excepted) | (brought_in & there[row])
-        unapplied = np.zeros(self.filings.rows, dtype=np.bool_)
-        # First digit 1 is no preference.
-        unapplied[row[applies & (slots.method[slot] == _TARIFF) & (claims > 2)]] = True
-        self.values.notes[unapplied] |= int(Note.PREFERENCE_NOT_APPLIED)
-        return applies
+    def _measured(
+        self, slot: Int64, rate: Int64, number: Int64, evaluated: Flags, select: Int64 | slice, row: Int64
+    ) -> dict[Measure, Int64]:
+        """What the rates need measured, for the selected items; rows whose goods do not tell it get a problem."""
+        slots, expressions = self.program.slots, self.program.expressions
+        found = {}
+        for measure in expressions.measures(number):
+            known = self.quantities.of(measure)
+            needed = evaluated & expressions.needed(number, measure)
+            self._fail(row, needed & ~known.told[select], Problem.QUANTITY_MISSING)
+            self.values.notes[row[needed & known.assumed[select]]] |= int(Note.UNIT_ASSUMED)
+            parts = np.where(needed, known.parts[select], 0)
+            if measure is Measure.NET_MASS and some(slots.net_mass[slot]):
+                up = np.where(slots.net_mass[slot], slots.mass_unit[slot], 1)
+                refused = np.zeros(len(slot), dtype=np.bool_)
+                parts = mul_div_round(parts, 1, 1, int(Rounding.UP), up, refused)
+                self._fail(row, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+            found[measure] = parts
+        return found
+
+    def _scaling(self, place: Place, slot: Int64, rate: Int64, row: Int64, ground: Ground) -> Scaling:
+        slots = self.program.slots
+        share = numerator = denominator = home = None
+        if some(slots.share_numerator[slot] != slots.share_denominator[slot]):
+            share, denominator = slots.share_numerator[slot], slots.share_denominator[slot]
+        if place.foreign:
+            currency = self.program.rates.currency[rate]
+            place_of = self._exchange(np.where(self.program.rates.expression[rate] >= 0, currency, -1), row)
+            if some(place_of >= 0):
+                numerator, home = self.program.exchange.fractions(place_of)
+        return Scaling(ground.multiplier, ground.divisor, share, denominator, numerator, home)
+
+    def _specific(self, place: Place, rate: Int64, rows: Int64) -> Int64:
+        """Specific amounts of the rates in each row's jurisdiction's currency."""
+        minor = self.program.rates.minor[rate]
+        return self._converted(minor, self.program.rates.currency[rate], rows) if place.foreign else minor
+
+    def _exchange(self, currency: Int64, rows: Int64) -> Int64:
+        """Place of the exchange rate of each element's currency, -1 for the jurisdiction's own."""
+        foreign = currency >= 0
+        if not some(foreign):
+            return np.full(len(rows), -1)
+        regime = self.values.regime[rows]
+        table = self.program.regimes.exchange_table[regime]
+        found = self.program.exchange.find(table, currency, self.values.exchange_day[rows])
+        self._fail(rows, foreign & (found < 0), Problem.NO_EXCHANGE_RATE)
+        return np.where(foreign, found, -1)
+
+    def _converted(self, minor: Int64, currency: Int64, rows: Int64) -> Int64:
+        """Amounts of law in each row's jurisdiction's currency, rounded as the jurisdiction rounds what it converts."""
+        if not some(currency >= 0):
+            return minor
+        found = self._exchange(currency, rows)
+        regimes, regime = self.program.regimes, self.values.regime[rows]
+        refused = np.zeros(len(minor), dtype=np.bool_)
+        mode, unit = regimes.exchange_mode[regime], regimes.exchange_unit[regime]
+        converted = self.program.exchange.convert(minor, found, mode, unit, refused)
+        self._fail(rows, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+        return converted
+
+    def _reduced(
+        self, place: Place, rate: Int64, row_slot: Int64, outcome_by_row: Int64, select: Int64 | slice, row: Int64,
+        amount: Int64, refused: Flags,
+    ) -> Int64:  # fmt: skip
+        """Take off what the law takes off a consignment's sum and round the sum; the items share it by amount."""
+        program, filings = self.program, self.filings
+        if some(refused):
+            amount = np.where(refused, 0, amount)
+        sums = _sums(filings, select, amount)
+        wrong = sums > LARGEST
+        self.values.fail(wrong, Problem.AMOUNT_OUT_OF_BOUNDS)
+        wanted = np.where(wrong, 0, sums)
+        if place.less:
+            less = np.zeros(filings.rows, dtype=np.int64)
+            less[row] = self._converted(program.rates.less[rate], program.rates.less_currency[rate], row)
+            wanted = np.maximum(wanted - less, 0)
+        if place.total:
+            mode, unit = program.outcomes.mode[outcome_by_row], program.outcomes.total_unit[outcome_by_row]
+            too_large = np.zeros(filings.rows, dtype=np.bool_)
+            rounded = mul_div_round(wanted, 1, 1, mode, unit, too_large)
+            self.values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
+            wanted = rounded
+        changed = wanted != sums
+        if not some(changed):
+            return amount
+        everywhere = np.zeros(filings.items, dtype=np.int64)
+        everywhere[select] = amount
+        # Rows that failed may hold weights beyond what can be shared.
+        everywhere[wrong[filings.item_row]] = 0
+        shares = apportion(wanted, everywhere, filings.offsets, filings.item_row)
+        return np.where(changed[row], shares[select], amount)
+
+    def _below_minimum(self, place: Place, row_slot: Int64, charged: Int64, sums: Int64) -> Flags:
+        """Rows whose sum is too small to be levied; what is tested together with it is waived too."""
+        slots, values = self.program.slots, self.values
+        minimum = slots.minimum[row_slot]
+        if some(slots.minimum_currency[row_slot] >= 0):
+            minimum = self._converted(minimum, slots.minimum_currency[row_slot], np.arange(len(row_slot)))
+        together = np.zeros(len(row_slot), dtype=np.int64)
+        if place.together:
+            for before, lines in self.charged:
+                mine = (slots.together[row_slot[lines.row]] >> before & 1) == 1
+                np.add.at(together, lines.row[mine], lines.amount[mine])
+        whole = sums + together
+        # Only where the charge applies, whatever others of the batch owe.
+        applies = np.zeros(len(row_slot), dtype=np.bool_)
+        applies[charged] = True
+        below: Flags = (
+            applies & (whole > 0) & ((whole < minimum) | (slots.minimum_above[row_slot] & (whole == minimum)))
+        )
+        if place.together and some(below):
+            for before, lines in self.charged:
+                mine = below[lines.row] & ((slots.together[row_slot[lines.row]] >> before & 1) == 1)
+                if some(mine):
+                    _add_to_components(self.program, self.filings, values, lines.pick(mine), sign=-1)
+                    lines.amount = np.where(mine, 0, lines.amount)
+                    lines.waived = lines.waived | mine
+        return below
+
+    def _first_of_tariff_line(self, place: Place, row_slot: Int64, outcome_by_row: Int64, applies: Flags) -> Flags:
+        """Keep of each tariff line of a consignment its first item only, where the charge is per tariff line.
+
+        Codes are told apart by as many digits as the rule says under the scheme. An item without a code is its own line.
+        """
+        program, filings = self.program, self.filings
+        slots, slot, outcome = program.slots, row_slot[filings.item_row], outcome_by_row[filings.item_row]
+        rate = self.choice.of_items(place, slot, slice(None), filings.item_row) if place.variants else slot
+        per_line = applies & (program.rates.method[rate] == _TARIFF_LINE)
+        if not some(per_line):
+            return applies
+        items = np.flatnonzero(per_line)
+        digits = slots.line_digits[slot[items], program.outcomes.scheme[outcome[items]]]
+        lines = np.empty(len(items), dtype=np.int64)
+        dictionary = filings.code.dictionary
+        places: dict[str, int] = {}
+        indices = filings.code.indices[items]
+        for width in np.unique(digits).tolist():
+            heads = [places.setdefault(code[:width], len(places)) for code in dictionary]
+            mine = digits == width
+            lines[mine] = np.asarray(heads, dtype=np.int64)[indices[mine]]
+        nameless = places.get("")
+        if nameless is not None:
+            without = lines == nameless
+            lines[without] = len(places) + items[without]
+        span = len(places) + filings.items
+        _, first = np.unique(filings.item_row[items] * span + lines, return_index=True)
+        kept = np.zeros(len(applies), dtype=np.bool_)
+        kept[items[first]] = True
+        result: Flags = (applies & ~per_line) | kept
+        return result
 
 
 def _sums(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:
@@ -238,104 +361,8 @@ def _sums(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:
     return row_sums(everywhere, filings.offsets)
 
 
-def _below_minimum(program: Program, values: Values, row_slot: Int64, sums: Int64) -> Flags:
-    slots = program.slots
-    minimum = slots.minimum[row_slot]
-    below: Flags = (sums > 0) & ((sums < minimum) | (slots.minimum_above[row_slot] & (sums == minimum)))
-    values.notes[below] |= _BELOW_MINIMUM
-    return below
-
-
-def _specific(program: Program, values: Values, place: Place, slot: Int64, rows: Int64) -> Int64:
-    """Specific amounts of the slots in each row's jurisdiction's currency."""
-    slots, regimes = program.slots, program.regimes
-    minor = slots.minor[slot]
-    if not place.foreign:
-        return minor
-    currency = slots.currency[slot]
-    foreign = currency >= 0
-    if not some(foreign):
-        return minor
-    regime = values.regime[rows]
-    rate = program.exchange.find(regimes.exchange_table[regime], currency, values.exchange_day[rows])
-    unknown = np.zeros(len(values.regime), dtype=np.bool_)
-    unknown[rows[foreign & (rate < 0)]] = True
-    values.fail(unknown, Problem.NO_EXCHANGE_RATE)
-    refused = np.zeros(len(minor), dtype=np.bool_)
-    rate = np.where(foreign, rate, -1)
-    return program.exchange.convert(minor, rate, regimes.exchange_mode[regime], regimes.exchange_unit[regime], refused)
-
-
-def _preference_claims(filings: Filings) -> Int64 | None:
-    """Per item 1 << first digit of its preference code; None where nobody claims one."""
-    if not any(filings.preference.dictionary):
-        return None
-    claims: Int64 = filings.preference.map(
-        lambda code: 1 << int(code[0]) if code[:1] in set("0123456789") else 0, np.int64
-    )
-    return claims
-
-
-def _excepted(standing: Standing, row: Int64, claims: Int64, digits: Int64, without: Int64) -> Flags:
-    result: Flags = ((claims & digits) != 0) & (standing.scheme_state[row, without] != WELL_FORMED)
-    return result
-
-
-def _first_of_tariff_line(program: Program, filings: Filings, slot: Int64, outcome: Int64, applies: Flags) -> Flags:
-    """Keep of each tariff line of a consignment its first item only, where the charge is per tariff line.
-
-    Codes are told apart by as many digits as the rule says under the scheme. An item without a code is its own line.
-    """
-    slots = program.slots
-    per_line = applies & (slots.method[slot] == _TARIFF_LINE)
-    if not some(per_line):
-        return applies
-    items = np.flatnonzero(per_line)
-    digits = slots.line_digits[slot[items], program.outcomes.scheme[outcome[items]]]
-    lines = np.empty(len(items), dtype=np.int64)
-    dictionary = filings.code.dictionary
-    places: dict[str, int] = {}
-    indices = filings.code.indices[items]
-    for width in np.unique(digits).tolist():
-        heads = [places.setdefault(code[:width], len(places)) for code in dictionary]
-        mine = digits == width
-        lines[mine] = np.asarray(heads, dtype=np.int64)[indices[mine]]
-    nameless = places.get("")
-    if nameless is not None:
-        without = lines == nameless
-        lines[without] = len(places) + items[without]
-    span = len(places) + filings.items
-    _, first = np.unique(filings.item_row[items] * span + lines, return_index=True)
-    kept = np.zeros(len(applies), dtype=np.bool_)
-    kept[items[first]] = True
-    result: Flags = (applies & ~per_line) | kept
-    return result
-
-
-def _tariff_rates(
-    program: Program, filings: Filings, values: Values, slot: Int64, select: Int64 | slice, row: Int64,
-    by_tariff: Flags, ppm: Int64,
-) -> tuple[Int64, Flags]:  # fmt: skip
-    """Look the duty rates up by commodity code, once per distinct code."""
-    default = np.zeros(len(slot), dtype=np.bool_)
-    table = program.slots.tariff[slot]
-    indices = filings.code.indices[select]
-    missing = by_tariff & ~filings.code.present[select]
-    for place in np.unique(table[by_tariff]).tolist():
-        mine = by_tariff & (table == place)
-        used = np.unique(indices[mine])
-        found = [program.tariffs[place].find(filings.code.dictionary[at]) for at in used.tolist()]
-        at = np.searchsorted(used, indices[mine])
-        ppm = ppm.copy()
-        ppm[mine] = np.array([rate for rate, _ in found], dtype=np.int64)[at]
-        default[mine] = ~np.array([named for _, named in found], dtype=np.bool_)[at]
-    values.notes[row[default]] |= int(Note.DEFAULT_DUTY_RATE)
-    values.notes[row[missing]] |= int(Note.CODE_MISSING)
-    return ppm, default
-
-
-def _add_to_components(program: Program, filings: Filings, values: Values, lines: Lines) -> None:
-    """Make what was charged part of later bases, where any rulebook's base names it."""
+def _add_to_components(program: Program, filings: Filings, values: Values, lines: Lines, sign: int = 1) -> None:
+    """Make what was charged part of later bases, where any rulebook's base names it; take it out with the sign -1."""
     kinds = program.slots.kind[lines.slot]
     for kind, component in _COMPONENT_OF_KIND.items():
         if not program.bases_used >> component & 1:
@@ -351,5 +378,6 @@ def _add_to_components(program: Program, filings: Filings, values: Values, lines
             whole = np.zeros(filings.rows, dtype=np.int64)
             whole[lines.row] = amounts
             by_item = apportion(whole, values.components[0], filings.offsets, filings.item_row)
+        by_item = by_item if sign > 0 else -by_item
         known = values.components.get(component)
         values.components[component] = by_item if known is None else known + by_item

@@ -19,19 +19,21 @@ from services.revenue.law.program import (
     Outcomes,
     Program,
     ProgramError,
+    Rates,
     Regimes,
     Slots,
 )
+from services.revenue.law.rate_rows import rates_on
+from services.revenue.law.rates import parse_rate
 from services.revenue.law.reader import ReadRulebook
 from services.revenue.law.rulebook import (
     Charge,
     Collection,
     Rulebook,
     parse_amount,
-    parse_rate,
 )
 from services.revenue.law.schemes import form_of
-from services.revenue.law.slots import SlotCompiler, columns_of, mask_of, place_of
+from services.revenue.law.slots import SlotCompiler, columns_of, mask_of, place_of, placed
 from services.revenue.law.tariff import Tariff
 
 
@@ -81,13 +83,14 @@ class _Compiler:
             regime_rows.append(self._regime(book, jurisdiction, area, start, charges))
             limits.add(self.books[jurisdiction], start)
             for here in [*charges, *[None] * (slots - len(charges))]:
-                slot_rows.append(self.slots.slot(book, area, start, here))
+                slot_rows.append(self.slots.slot(book, area, start, here, charges))
                 bases |= slot_rows[-1]["base"]
                 ways = self._collections(here, start) if here else []
                 for at in range(outcomes):
                     # The border is the last outcome of every slot, whatever their number.
                     way = ways[-1] if at == outcomes - 1 and ways else ways[at] if at < len(ways) - 1 else None
                     outcome_rows.append(self.slots.outcome(book, area, start, here, way))
+        self.slots.rates.expressions.close()
         compiled_limits, limit_entries = limits.limits()
         compiled_reliefs, relief_entries = limits.reliefs()
         return Program(
@@ -101,11 +104,17 @@ class _Compiler:
             regimes=columns_of(Regimes, regime_rows),
             limits=compiled_limits,
             reliefs=compiled_reliefs,
-            slots=columns_of(Slots, slot_rows),
+            slots=placed(columns_of(Slots, slot_rows), self.slots.rates.others),
+            rates=columns_of(Rates, self.slots.rates.rows()),
             outcomes=columns_of(Outcomes, outcome_rows),
             charges=self.slots.facts,
-            references=list(self.slots.references),
-            tariffs=self.slots.tables,
+            references=list(self.slots.rates.references),
+            legal=self.slots.rates.legal,
+            tariffs=self.slots.rates.tables,
+            tariff_uses=self.slots.rates.tariff_uses(),
+            rate_texts=list(self.slots.rates.texts),
+            expressions=self.slots.rates.expressions,
+            seasons=self.slots.rates.seasons(),
             law_date=np.array([DATES.index(read.rulebook.law_date) for read in self.books], dtype=np.int64),
             exchange_date=np.array([DATES.index(read.rulebook.exchange.date) for read in self.books], dtype=np.int64),
             schemes=[[form_of(name, rule) for name, rule in read.rulebook.schemes.items()] for read in self.books],
@@ -115,7 +124,7 @@ class _Compiler:
             prefixes=limits.prefixes,
             limit_entries=limit_entries,
             relief_entries=relief_entries,
-            places=[place_of(slot_rows[at::slots], outcome_rows, at, slots, outcomes) for at in range(slots)],
+            places=[place_of(slot_rows, outcome_rows, at, slots, outcomes, self.slots.rates) for at in range(slots)],
         )
 
     def _spans(self, book: Rulebook) -> list[tuple[date, date]]:
@@ -148,10 +157,8 @@ class _Compiler:
         assert base is not None
         tax_ppm = 0
         for charge in charges:
-            general = [rate for rate in charge.rates if rate.only is None]
-            rate = in_force(general, day, area) if charge.kind == "tax" else None
-            if rate and not tax_ppm:
-                tax_ppm = parse_rate(rate.rate).ppm
+            if charge.kind == "tax" and not tax_ppm:
+                tax_ppm = parse_rate(rates_on(charge, day, area)[-1].rate).ppm
         return {
             "jurisdiction": jurisdiction,
             "exchange_table": self.exchange.tables.index(book.exchange.table),

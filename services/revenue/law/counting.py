@@ -30,7 +30,7 @@ def counts_of(program: Program, book: Rulebook) -> Counts:
     doubted = sum(not (each.verified and book.references[each.reference].verified) for each in values)
     named = {charge.tariff for charge in book.charges if charge.tariff}
     tables = [table for table in program.tariffs if table.tariff in named]
-    lines = [(len(table.ppm), table.verified) for table in tables]
+    lines = [(table.lines, table.verified) for table in tables]
     return Counts(
         values=len(values),
         unverified_values=doubted,

@@ -160,6 +160,10 @@ class Exchange:
         unit = np.where(same, 1, unit)
         return mul_div_round(minor, numerator, denominator, mode, unit, refused)
 
+    def fractions(self, rate: Int64) -> tuple[Int64, Int64]:
+        """Give numerators and denominators of the rates found (-1 = 1:1)."""
+        return self._numerator[rate], self._denominator[rate]
+
     def bounds(self, minor: Int64, rate: Int64, refused: Flags) -> tuple[Int64, Int64]:
         """Convert minor units exactly: the whole minor units just below or at the result, and just above or at it."""
         numerator, denominator = self._numerator[rate], self._denominator[rate]

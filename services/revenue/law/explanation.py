@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from libs.customs.money import money_text
 from libs.customs.time import day_text
-from services.revenue.law.answers import SENTENCES
+from services.revenue.law.answers import SENTENCES, quantities_of, sentences_of
 from services.revenue.law.assess import Assessment
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES, TESTS
-from services.revenue.law.rulebook import METHODS, PPM, Test
+from services.revenue.law.rulebook import Test
+from services.revenue.law.units import MASSES, REPORTED
 
 _CHARGE = {
     "percent": "{who}: {name} of {rate} on {basis} = {amount}",
@@ -19,7 +20,9 @@ _CHARGE = {
     "per_item": "{who}: {name} of {specific} per item = {amount}",
     "per_consignment": "{who}: {name} of {specific} per consignment = {amount}",
     "per_kilogram": "{who}: {name} of {specific} per kilogram on {mass} kg = {amount}",
+    "by_expression": "{who}: {name} of {rate} on {measured} = {amount}",
 }
+_BY_MILLIGRAMS = frozenset(REPORTED[measure] for measure in MASSES)
 _WAIVED = " (not levied: the sum is too small)"
 _COLLECTED = {
     "customs": "owed by the {debtor} to customs",
@@ -70,6 +73,7 @@ _REASON = {
     Problem.NO_EXCHANGE_RATE: "No exchange rate is loaded for a currency on the day that counts.",
     Problem.AMOUNT_OUT_OF_BOUNDS: "An amount is negative or larger than what can be assessed.",
     Problem.MASS_MISSING: "A charge is by weight and the consignment has no gross mass.",
+    Problem.NO_DUTY_RATE: "The tariff names no rate for an item's commodity code, origin and preference.",
     Problem.QUANTITY_MISSING: "A charge is by a unit that an item does not tell the quantity of.",
 }
 
@@ -141,15 +145,15 @@ def _exchange_sentences(assessment: Assessment, row: int) -> list[str]:
 def _line(assessment: Assessment, at: int, currency: str) -> str:
     program, lines = assessment.program, assessment.lines
     slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
-    method = METHODS[int(program.slots.method[slot])]
-    place = METHODS.index(method)
-    sentence = SENTENCES[len(METHODS)] if lines.default_rate[at] else SENTENCES[place]
+    rate = int(lines.rate[at])
+    sentence = SENTENCES[int(sentences_of(assessment, slice(at, at + 1))[0])].removesuffix("_waived")
     who = "Consignment" if item < 0 else f"Item {int(assessment.filings.item_number[item])}"
     basis = int(lines.basis[at])
     text = _CHARGE[sentence].format(
         who=who,
         name=program.charges[int(program.slots.charge[slot])].name,
-        rate=rate_text(int(lines.ppm[at])),
+        rate=program.rate_texts[int(program.rates.text[rate])],
+        measured=_measured(assessment, at),
         basis=money_text(basis, currency),
         specific=money_text(int(lines.minor[at]), currency),
         mass=f"{basis // 1_000_000}.{basis % 1_000_000:06d}".rstrip("0").rstrip("."),
@@ -167,8 +171,19 @@ def _line(assessment: Assessment, at: int, currency: str) -> str:
     return text + "."
 
 
-def rate_text(ppm: int) -> str:
-    """Write a rate in per cent: 255000 -> "25.5 %"."""
-    whole, part = divmod(ppm, PPM // 100)
-    digits = f"{part:04d}".rstrip("0")
-    return f"{whole}.{digits} %" if digits else f"{whole} %"
+def _measured(assessment: Assessment, at: int) -> str:
+    """Say what a rate of several parts was taken of: a value, a quantity or both."""
+    quantities, units = quantities_of(assessment, slice(at, at + 1))
+    book = assessment.program.books[
+        int(assessment.program.regimes.jurisdiction[assessment.regime[assessment.lines.row[at]]])
+    ]
+    told = []
+    if basis := int(assessment.lines.basis[at]):
+        told.append(money_text(basis, book.rulebook.currency))
+    if quantities.valid[0]:
+        unit = units[0]
+        parts = 1_000_000 if unit in _BY_MILLIGRAMS else 1000
+        whole, rest = divmod(int(quantities.values[0]), parts)
+        digits = f"{rest:0{len(str(parts)) - 1}d}".rstrip("0")
+        told.append(f"{whole}.{digits} {unit}" if digits else f"{whole} {unit}")
+    return " and ".join(told) or money_text(0, book.rulebook.currency)

@@ -14,6 +14,8 @@ class Problem(IntEnum):
     MASS_MISSING = 5
     QUANTITY_MISSING = 6
     """A rate is per a unit that an item does not tell."""
+    NO_DUTY_RATE = 7
+    """The tariff names no rate for a commodity code and has no default."""
 
 
 class Note(IntFlag):

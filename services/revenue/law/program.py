@@ -14,6 +14,7 @@ from services.revenue.law import rulebook as law
 from services.revenue.law.arithmetic import Flags, Int64
 from services.revenue.law.conditions import ConditionTable, Prefixes
 from services.revenue.law.exchange import Exchange
+from services.revenue.law.expressions import Expressions
 from services.revenue.law.reader import ReadRulebook
 from services.revenue.law.tariff import RateTable
 
@@ -91,28 +92,84 @@ class Slots:
     there: Flags
     charge: Int64
     kind: Int64
-    method: Int64
-    ppm: Int64
-    minor: Int64
-    currency: Int64
-    """Number of the specific amount's currency in Exchange; -1 where it is the jurisdiction's own."""
+    variants: Int64
+    """Place in Rates of the first of its rates that have conditions; they go before the one at the slot's own place."""
+    variant_count: Int64
     base: Int64
+    uplift_of: Int64
+    """Base mask of what the uplift is a part of."""
+    uplift_numerator: Int64
+    uplift_denominator: Int64
     limit: Int64
     over: Flags
+    more_within: Int64
+    """Bit l is set when the limit l too must be kept."""
+    more_over: Int64
+    only: Int64
+    """Number of the condition; -1 for none."""
+    relieved_by: Int64
+    """Bit r is set when the relief r takes items out of the charge."""
     unless_digits: Int64
     """Bit d is set when a preference code that begins with d takes the item out of the charge."""
     unless_without: Int64
     also_digits: Int64
     also_without: Int64
-    tariff: Int64
+    over_only: Int64
+    """Number of the limit beyond which alone is charged; -1 for none."""
+    inside: Int64
+    """Bit p is set when the percentage of the regime's charge at the place p is held by the base."""
+    share_numerator: Int64
+    share_denominator: Int64
     line_digits: Int64
     """[slot, scheme]: digits of the commodity code that tell tariff lines apart under the scheme."""
     mass_unit: Int64
     """Milligrams."""
+    net_mass: Flags
+    """Rates per kilogram take each item's net mass."""
     minimum: Int64
+    minimum_currency: Int64
+    """As Rates.currency."""
     minimum_above: Flags
+    together: Int64
+    """Bit p is set when the minimum is tested on the regime's charge at the place p too."""
+
+
+@dataclass(slots=True)
+class Rates:
+    """Facts of each rate: first one a slot, at its place, then those with conditions, of tariffs and of seasons."""
+
+    method: Int64
+    ppm: Int64
+    minor: Int64
+    currency: Int64
+    """Number in Exchange of the currency of its amounts; -1 where it is the jurisdiction's own."""
+    only: Int64
+    """Number of the condition; -1 for none."""
+    expression: Int64
+    """Number in Program.expressions; -1 where the rate is neither per cent nor a sum."""
+    season: Int64
+    """Number in Program.seasons; -1 for none."""
+    tariff: Int64
+    """Number in Program.tariff_uses; -1 for none."""
+    less: Int64
+    less_currency: Int64
+    text: Int64
+    """Number in Program.rate_texts."""
     reference: Int64
     unverified: Flags
+    by_tariff: Flags
+    assumed: Flags
+    """It is what a tariff gives where it names no rate."""
+    preferential: Flags
+
+
+@dataclass(frozen=True, slots=True)
+class TariffUse:
+    """A table of a tariff as one jurisdiction applies it."""
+
+    table: RateTable
+    first: int
+    """Place in Rates of the table's first rate."""
 
 
 @dataclass(slots=True)
@@ -130,6 +187,8 @@ class Outcomes:
     mode: Int64
     unit: Int64
     base_unit: Int64
+    total_unit: Int64
+    """What the consignment's sum is rounded to a multiple of; 1 where it is not."""
     reference: Int64
     rounding_reference: Int64
 
@@ -151,11 +210,25 @@ class Place:
     on_rows: bool
     on_items: bool
     tariff_line: bool
+    variants: int
+    """Most rates with conditions that a slot has."""
     tariff: bool
+    seasons: bool
     specific: bool
+    """Rates that are neither per cent nor sums."""
+    exact: bool
+    """Rates of several parts, or bases and shares that are fractions."""
     foreign: bool
-    minimum: bool
+    several: bool
+    only: bool
+    relieved: bool
     preference: bool
+    over_only: bool
+    inside: bool
+    less: bool
+    total: bool
+    minimum: bool
+    together: bool
     ways: tuple[int, ...]
     """Which ways of collection but the border any regime has there."""
 
@@ -177,11 +250,19 @@ class Program:
     limits: Limits
     reliefs: Reliefs
     slots: Slots
+    rates: Rates
     outcomes: Outcomes
     charges: list[ChargeFacts]
     references: list[str]
-    """Ids such as "EU:reg-2026-382"."""
+    """Ids such as "EU:reg-2026-382", and "EU:eu/dit-2021" for one of a tariff."""
+    legal: dict[str, law.Reference]
+    """By id."""
     tariffs: list[RateTable]
+    tariff_uses: list[TariffUse]
+    rate_texts: list[str]
+    expressions: Expressions
+    seasons: Int64
+    """[season, day of the leap year]: place in Rates."""
     law_date: Int64
     exchange_date: Int64
     schemes: list[list["SchemeForm"]] = field(default_factory=list)

@@ -170,17 +170,6 @@ def percent_text(ppm: int) -> str:
     return f"{whole}.{digits} %" if digits else f"{whole} %"
 
 
-def parse_share(text: str) -> Fraction:
-    """Read a percentage of what is levied or added, such as `70 %`; ValueError where it is none or over 100 %."""
-    match = _PERCENT.fullmatch(text)
-    if not match:
-        raise ValueError(f"{text!r} is no share; write it as '70 %'")
-    share = Fraction(_ppm(text, match[1]), PPM)
-    if share > 1:
-        raise ValueError(f"{text!r} is more than the whole; a share is at most 100 %")
-    return share
-
-
 def _sum(text: str, part: str, currencies: set[str]) -> Sum:
     ppm, terms = 0, []
     for piece in part.split(" + "):

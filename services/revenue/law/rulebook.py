@@ -6,7 +6,6 @@ Nothing here reads files or knows of columns; `reader` reads and checks, `progra
 """
 
 import re
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Literal
@@ -364,44 +363,8 @@ def positions(when: Position | tuple[Position, ...]) -> tuple[Position, ...]:
     return (when,) if isinstance(when, Position) else when
 
 
-Method = Literal["percent", "tariff", "tariff_line", "item", "consignment", "kilogram"]
-METHODS: tuple[Method, ...] = ("percent", "tariff", "tariff_line", "item", "consignment", "kilogram")
-CONSIGNMENT_LEVEL = frozenset({"consignment", "kilogram"})
-_SPECIFIC = re.compile(r"(\d+(?:\.\d+)?) ([A-Z]{3}) per ([a-z_]+)")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ([A-Z]{3})")
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedRate:
-    """What the text of a rate says."""
-
-    method: Method
-    ppm: int = 0
-    """For percent."""
-    minor: int = 0
-    """For specific amounts, minor units of `currency`."""
-    currency: str = ""
-
-
-def parse_rate(text: str) -> ParsedRate:
-    """Read the text of a rate; ValueError says what a rate may look like."""
-    if text == "tariff":
-        return ParsedRate("tariff")
-    if match := _PERCENT.fullmatch(text):
-        ppm = Decimal(match[1]) * 10_000
-        if ppm != int(ppm) or ppm > LARGEST_RATE_PPM:
-            raise ValueError(f"rate {text!r}: per cent have at most four decimals and are at most 10000")
-        return ParsedRate("percent", ppm=int(ppm))
-    if match := _SPECIFIC.fullmatch(text):
-        unit = match[3]
-        for method in METHODS[2:]:
-            if method == unit:
-                return ParsedRate(method, minor=parse_amount(f"{match[1]} {match[2]}")[0], currency=match[2])
-        raise ValueError(f"rate {text!r}: unknown unit {unit!r}; known are {', '.join(METHODS[2:])}")
-    raise ValueError(
-        f"rate {text!r} is no rate; write '19 %', '3.00 EUR per tariff_line', '25.00 RON per consignment' or 'tariff'"
-    )
 
 
 def parse_amount(text: str) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -19,21 +20,21 @@ from services.revenue.law.program import (
     ChargeFacts,
     Outcomes,
     Place,
-    ProgramError,
     Slots,
 )
+from services.revenue.law.rate_rows import RateCompiler, rates_on
+from services.revenue.law.rates import CONSIGNMENT_LEVEL, METHODS
 from services.revenue.law.rulebook import (
     COMPONENTS,
-    CONSIGNMENT_LEVEL,
-    METHODS,
+    PPM,
     Charge,
     Collection,
     Rulebook,
     parse_amount,
-    parse_rate,
+    parse_share,
     positions,
 )
-from services.revenue.law.tariff import RateTable, Tariff
+from services.revenue.law.tariff import Tariff
 
 
 class SlotCompiler:
@@ -41,71 +42,72 @@ class SlotCompiler:
 
     def __init__(self, tariffs: dict[str, Tariff], exchange: Exchange, conditions: ConditionTable) -> None:
         self.exchange, self.tariffs, self.conditions = exchange, tariffs, conditions
-        self.tables: list[RateTable] = []
-        self.references: dict[str, int] = {}
+        self.rates = RateCompiler(tariffs, exchange, conditions)
         self.charges: dict[str, int] = {}
         self.facts: list[ChargeFacts] = []
 
     def reference(self, book: Rulebook, name: str) -> int:
         """Number a reference of a rulebook."""
-        return self.references.setdefault(f"{book.jurisdiction}:{name}", len(self.references))
+        return self.rates.reference(book, name)
 
-    def slot(self, book: Rulebook, area: str, day: date, charge: Charge | None) -> dict[str, Any]:
-        """Make the row of one slot; an empty one where there is no charge."""
+    def slot(
+        self, book: Rulebook, area: str, day: date, charge: Charge | None, charges: list[Charge]
+    ) -> dict[str, Any]:
+        """Make the row of one slot among the regime's charges; an empty one where there is no charge."""
         if charge is None:
-            return dict.fromkeys(Slots.__slots__, 0) | {"line_digits": [0] * len(SCHEMES), "limit": -1, "currency": -1}
+            self.rates.nothing()
+            return dict.fromkeys(Slots.__slots__, 0) | {
+                "line_digits": [0] * len(SCHEMES), "limit": -1, "only": -1, "over_only": -1, "minimum_currency": -1,
+            }  # fmt: skip
         base = in_force(book.customs_value, day)
-        written = in_force(charge.rates, day, area)
         assert base is not None
-        assert written is not None
-        rate = parse_rate(written.rate)
+        customs_value = mask_of(base.base, 0)
+        variants = self.rates.slot(book, charge, rates_on(charge, day, area), day)
         minimum = in_force(charge.minimum, day, area)
         other = book.charge(charge.also_when_unless_of) if charge.also_when_unless_of else None
         also = other.unless if other and holds(other, day) else None
-        currency = -1
-        if rate.currency and rate.currency != book.currency:
-            currency = self.exchange.currency(rate.currency)
-            if currency < 0:
-                raise ProgramError(
-                    f"{book.jurisdiction}: charges[{charge.id}]: no exchange table holds {rate.currency}"
-                )
-        tariff = -1
-        reference, verified = written.reference, written.verified
-        if rate.method == "tariff":
-            table = self.tariffs[charge.tariff].on(day)
-            if table is None:
-                raise ProgramError(f"{book.jurisdiction}: charges[{charge.id}]: {charge.tariff} has no rates on {day}")
-            if table not in self.tables:
-                self.tables.append(table)
-            tariff, verified = self.tables.index(table), verified and table.verified
         line = charge.tariff_line
         name = f"{book.jurisdiction}.{charge.id}"
         if name not in self.charges:
             self.charges[name] = len(self.facts)
             self.facts.append(ChargeFacts(name, charge.name, book.jurisdiction))
-        when = next(iter(positions(charge.when)), None)
+        limits = list(book.limits)
+        first, *more = positions(charge.when) or (None,)
+        uplift = Fraction(parse_share(charge.uplift.percent), PPM) if charge.uplift else Fraction(0)
+        share = Fraction(parse_share(charge.share), PPM) if charge.share else Fraction(1)
+        places = {each.id: place for place, each in enumerate(charges)}
+        amount, currency = parse_amount(minimum.amount) if minimum else (0, book.currency)
         return {
             "there": True,
             "charge": self.charges[name],
             "kind": KINDS.index(charge.kind),
-            "method": METHODS.index(rate.method),
-            "ppm": rate.ppm,
-            "minor": rate.minor,
-            "currency": currency,
-            "base": mask_of(charge.base, mask_of(base.base, 0)),
-            "limit": list(book.limits).index(when.limit) if when else -1,
-            "over": bool(when and when.position == "over"),
+            "variants": variants[0],
+            "variant_count": len(variants) - 1,
+            "base": mask_of(charge.base, customs_value),
+            "uplift_of": mask_of(charge.uplift.of, customs_value) if charge.uplift else 0,
+            "uplift_numerator": uplift.numerator,
+            "uplift_denominator": uplift.denominator,
+            "limit": limits.index(first.limit) if first else -1,
+            "over": bool(first and first.position == "over"),
+            "more_within": sum(1 << limits.index(each.limit) for each in more if each.position == "within"),
+            "more_over": sum(1 << limits.index(each.limit) for each in more if each.position == "over"),
+            "only": self.conditions.number(charge.only),
+            "relieved_by": sum(1 << list(book.reliefs).index(name) for name in charge.relieved_by),
             "unless_digits": _digits(charge.unless),
             "unless_without": SCHEMES.index(charge.unless.without_scheme) if charge.unless else 0,
             "also_digits": _digits(also),
             "also_without": SCHEMES.index(also.without_scheme) if also else 0,
-            "tariff": tariff,
+            "over_only": limits.index(charge.over_only) if charge.over_only else -1,
+            "inside": sum(1 << places[name] for name in charge.inside if name in places),
+            "share_numerator": share.numerator,
+            "share_denominator": share.denominator,
             "line_digits": [line.digits_under.get(scheme, line.digits) if line else 0 for scheme in SCHEMES],
             "mass_unit": charge.mass_unit_grams * 1000,
-            "minimum": parse_amount(minimum.amount)[0] if minimum else 0,
+            "net_mass": charge.mass == "net",
+            "minimum": amount,
+            "minimum_currency": self.rates.currency(book, charge, currency),
             "minimum_above": bool(minimum and minimum.collected == "above"),
-            "reference": self.reference(book, reference),
-            "unverified": not (verified and book.references[reference].verified),
+            "together": sum(1 << places[name] for name in minimum.together_with if name in places) if minimum else 0,
         }
 
     def outcome(
@@ -113,7 +115,13 @@ class SlotCompiler:
     ) -> dict[str, Any]:
         """Make the row of one way of collection of a slot."""
         if charge is None or way is None:
-            return dict.fromkeys(Outcomes.__slots__, 0) | {"limit": -1, "only": -1, "unit": 1, "base_unit": 1}
+            return dict.fromkeys(Outcomes.__slots__, 0) | {
+                "limit": -1,
+                "only": -1,
+                "unit": 1,
+                "base_unit": 1,
+                "total_unit": 1,
+            }
         rounding = in_force(charge.rounding, day, area, way.scheme)
         return {
             "there": True,
@@ -126,31 +134,55 @@ class SlotCompiler:
             "mode": Rounding[rounding.mode.upper()] if rounding else Rounding.DOWN,
             "unit": parse_amount(rounding.unit)[0] if rounding else 1,
             "base_unit": parse_amount(rounding.base_unit)[0] if rounding and rounding.base_unit else 1,
+            "total_unit": parse_amount(rounding.total_unit)[0] if rounding and rounding.total_unit else 1,
             "reference": self.reference(book, way.reference),
             "rounding_reference": self.reference(book, rounding.reference) if rounding else -1,
         }
 
 
 def place_of(
-    slots: list[dict[str, Any]], outcomes: list[dict[str, Any]], at: int, slots_per_regime: int, ways: int
-) -> Place:
+    slots: list[dict[str, Any]], outcomes: list[dict[str, Any]], at: int, slots_per_regime: int, ways: int,
+    rates: RateCompiler,
+) -> Place:  # fmt: skip
     """Say what any regime has at one place of its charges, so that the rest need not be looked for."""
-    there = [slot for slot in slots if slot["there"]]
-    methods = {METHODS[slot["method"]] for slot in there}
+    here = range(at, len(slots), slots_per_regime)
+    there = [slots[place] for place in here if slots[place]["there"]]
+    possible = [rate for place in here if slots[place]["there"] for rate in rates.possible(place, slots[place])]
+    methods = {METHODS[rate["method"]] for rate in possible}
+    of_place = [
+        outcome
+        for place in here
+        for outcome in outcomes[place * ways : (place + 1) * ways]
+        if slots[place]["there"] and outcome["there"]
+    ]
+
+    def any_of(*names: str, nothing: int = 0) -> bool:
+        return any(slot[name] != nothing for slot in there for name in names)
+
     return Place(
         on_rows=bool(methods & CONSIGNMENT_LEVEL),
         on_items=bool(methods - CONSIGNMENT_LEVEL),
         tariff_line="tariff_line" in methods,
+        variants=max((slot["variant_count"] for slot in there), default=0),
         tariff="tariff" in methods,
-        specific=bool(methods - {"percent", "tariff"}),
-        foreign=any(slot["currency"] >= 0 for slot in there),
-        minimum=any(slot["minimum"] for slot in there),
-        preference=any(slot["unless_digits"] or slot["also_digits"] for slot in there),
-        ways=tuple(
-            way
-            for way in range(ways - 1)
-            if any(outcome["there"] for outcome in outcomes[at * ways + way :: slots_per_regime * ways])
-        ),
+        seasons="seasonal" in methods,
+        specific=bool(methods & {"tariff_line", "item"}),
+        exact="expression" in methods
+        or any_of("uplift_of", "inside")
+        or any_of("share_denominator", nothing=1)
+        or any_of("share_numerator", nothing=1),
+        foreign=any(rate["currency"] >= 0 for rate in possible),
+        several=any_of("more_within", "more_over"),
+        only=any_of("only", nothing=-1),
+        relieved=any_of("relieved_by"),
+        preference=any_of("unless_digits", "also_digits"),
+        over_only=any_of("over_only", nothing=-1),
+        inside=any_of("inside"),
+        less=any(rate["less"] for rate in possible),
+        total=any(outcome["total_unit"] != 1 for outcome in of_place),
+        minimum=any_of("minimum"),
+        together=any_of("together"),
+        ways=tuple(way for way in range(ways - 1) if any(outcomes[place * ways + way]["there"] for place in here)),
     )
 
 
@@ -173,3 +205,9 @@ def columns_of(kind: type[Any], rows: list[dict[str, Any]]) -> Any:
         flags = "Flags" in str(kind.__annotations__[name]) or kind.__annotations__[name] is Flags
         columns[name] = np.array([row[name] for row in rows], dtype=np.bool_ if flags else np.int64)
     return kind(**columns)
+
+
+def placed(slots: Slots, others: int) -> Slots:
+    """Say where the rates with conditions stand among all rates: behind those of the slots."""
+    slots.variants = slots.variants + others
+    return slots

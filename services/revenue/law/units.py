@@ -84,7 +84,7 @@ LAW_UNITS: dict[str, tuple[Measure, int]] = {
 _MG_OF = {"GRM": 1, "KGM": 1000, "DTN": 100_000, "TNE": 1_000_000}
 FILED_UNITS: dict[str, tuple[Measure, int]] = {
     **{code: (Measure.NET_MASS, parts) for code, parts in _MG_OF.items()},
-    **{code: (Measure.PIECES, 1) for code in ("H87", "C62", "EA", "PCE", "NAR", "NMB")},
+    **dict.fromkeys(("H87", "C62", "EA", "PCE", "NAR", "NMB"), (Measure.PIECES, 1)),
     "DZN": (Measure.PIECES, 12),
     "CEN": (Measure.PIECES, 100),
     "MIL": (Measure.PIECES, 1000),

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from luxor.clearance.v1.clearance_columns_pb2 import ReturnReason
-from services.revenue.law.rulebook import PPM, Refund, Rulebook, parse_rate
+from services.revenue.law.rulebook import PPM, Refund, Rulebook, parse_share
 
 Int64 = npt.NDArray[np.int64]
 
@@ -72,7 +72,7 @@ class RefundRules:
                 continue
             for entry in book.refunds:
                 if _holds(entry.start, entry.to, day) and charge in entry.charges and reason in entry.because:
-                    return _in_time(entry, how) * parse_rate(entry.share).ppm
+                    return _in_time(entry, how) * parse_share(entry.share)
         return 0
 
 

@@ -1,0 +1,165 @@
+"""Bases of percentages: components with their uplift, only what is beyond a limit, and what holds the charge itself."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.revenue.law.applying import Applying
+from services.revenue.law.arithmetic import FITS, LARGEST, Flags, Int64, apportion, every, mul_div_round, row_sums, some
+from services.revenue.law.collection import Standing
+from services.revenue.law.filings import Filings
+from services.revenue.law.problems import Problem
+from services.revenue.law.program import Place, Program
+from services.revenue.law.rate_choice import RateChoice
+from services.revenue.law.rulebook import PPM
+from services.revenue.law.valuation import Values
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A base as an exact fraction: basis times multiplier over divisor, where these are not 1."""
+
+    basis: Int64
+    multiplier: Int64 | None = None
+    divisor: Int64 | None = None
+
+    def told(self, mode: Int64) -> Int64:
+        """Give the base in whole minor units, rounded by the mode, as an answer tells it."""
+        if self.multiplier is None or self.divisor is None:
+            return self.basis
+        return mul_div_round(self.basis, self.multiplier, self.divisor, mode, 1, np.zeros(len(mode), dtype=np.bool_))
+
+
+class Bases:
+    """Makes bases in one batch."""
+
+    def __init__(
+        self, program: Program, filings: Filings, values: Values, standing: Standing, applying: Applying,
+        choice: RateChoice,
+    ) -> None:  # fmt: skip
+        """Take the batch as it stands before the charges."""
+        self._program, self._filings, self._values, self._standing = program, filings, values, standing
+        self._applying, self._choice = applying, choice
+        self._percents: dict[int, Int64] = {}
+
+    def plain(self, place: Place, slot: Int64, outcome: Int64, select: Int64 | slice, refused: Flags) -> Int64:
+        """Give bases that are sums of components, rounded where the law rounds them."""
+        basis = self._values.total(self._program.slots.base[slot], select)
+        if place.over_only:
+            basis = self._beyond(slot, outcome, select, basis)
+        return self._rounded(basis, 1, 1, outcome, refused)
+
+    def exact(
+        self, at: int, place: Place, slot: Int64, rate: Int64, outcome: Int64, select: Int64 | slice, row: Int64,
+        refused: Flags,
+    ) -> Ground:  # fmt: skip
+        """Give bases that may be fractions; where the law rounds them they are whole again."""
+        slots = self._program.slots
+        basis = self._values.total(slots.base[slot], select)
+        if place.over_only:
+            basis = self._beyond(slot, outcome, select, basis)
+        multiplier = divisor = None
+        uplift = slots.uplift_of[slot]
+        if some(uplift != 0):
+            parts, whole = slots.uplift_numerator[slot], slots.uplift_denominator[slot]
+            whole = np.where(uplift != 0, whole, 1)
+            basis = _product(basis, whole) + _product(self._values.total(uplift, select), parts)
+            multiplier, divisor = np.ones(len(slot), dtype=np.int64), whole
+        if place.inside and some(slots.inside[slot] != 0):
+            held = self._held(at, slot, rate, select, row)
+            one = np.gcd(PPM, PPM - held)
+            multiplier = PPM // one if multiplier is None else multiplier * (PPM // one)
+            divisor = (PPM - held) // one if divisor is None else divisor * ((PPM - held) // one)
+        if multiplier is None or divisor is None:
+            return Ground(self._rounded(basis, 1, 1, outcome, refused))
+        units = self._program.outcomes.base_unit[outcome]
+        if every(units == 1):
+            return Ground(basis, multiplier, divisor)
+        rounded = self._rounded(basis, multiplier, divisor, outcome, refused)
+        whole_unit = units != 1
+        return Ground(
+            np.where(whole_unit, rounded, basis),
+            np.where(whole_unit, 1, multiplier),
+            np.where(whole_unit, 1, divisor),
+        )
+
+    def _rounded(
+        self, basis: Int64, multiplier: Int64 | int, divisor: Int64 | int, outcome: Int64, refused: Flags
+    ) -> Int64:
+        outcomes = self._program.outcomes
+        unit = outcomes.base_unit[outcome]
+        if isinstance(multiplier, int) and every(unit == 1):
+            return basis
+        return mul_div_round(basis, multiplier, divisor, outcomes.mode[outcome], unit, refused)
+
+    def _beyond(self, slot: Int64, outcome: Int64, select: Int64 | slice, basis: Int64) -> Int64:
+        """Keep of the bases what the consignment is worth beyond a limit, shared among its items by base."""
+        filings, program = self._filings, self._program
+        number = np.full(filings.rows, -1, dtype=np.int64)
+        row = filings.item_row[select]
+        number[row] = program.slots.over_only[slot]
+        mode = np.zeros(filings.rows, dtype=np.int64)
+        mode[row] = program.outcomes.mode[outcome]
+        everywhere = np.zeros(filings.items, dtype=np.int64)
+        everywhere[select] = basis
+        sums = row_sums(everywhere, filings.offsets)
+        beyond = sums.copy()
+        for limit, test in enumerate(self._standing.limits):
+            mine = (number == limit) & test.known & (sums <= LARGEST)
+            if not some(mine):
+                continue
+            most = test.most + np.where(test.known, program.limits.strict[test.entry], False)
+            excess = np.where(mine, np.maximum(test.whole - most, 0), 0)
+            refused = np.zeros(filings.rows, dtype=np.bool_)
+            kept = mul_div_round(np.where(mine, sums, 0), excess, np.maximum(test.whole, 1), mode, 1, refused)
+            beyond = np.where(mine, kept, beyond)
+        changed = beyond != sums
+        if not some(changed):
+            return basis
+        everywhere[(sums > LARGEST)[filings.item_row]] = 0
+        shares = apportion(np.where(changed, beyond, 0), everywhere, filings.offsets, filings.item_row)
+        return np.where(changed[row], shares[select], basis)
+
+    def _held(self, at: int, slot: Int64, rate: Int64, select: Int64 | slice, row: Int64) -> Int64:
+        """Sum per selected item the percentages that its base holds, parts per million."""
+        program = self._program
+        inside = program.slots.inside[slot]
+        held = np.zeros(len(slot), dtype=np.int64)
+        for other in range(program.slots_per_regime):
+            named = (inside >> other & 1) == 1
+            if not some(named):
+                continue
+            ppm = program.rates.ppm[rate] if other == at else self._percent(other)[select]
+            held += np.where(named, ppm, 0)
+        too_much = held >= PPM
+        if some(too_much):
+            failed = np.zeros(self._filings.rows, dtype=np.bool_)
+            failed[row[too_much]] = True
+            self._values.fail(failed, Problem.AMOUNT_OUT_OF_BOUNDS)
+            held = np.where(too_much, 0, held)
+        return held
+
+    def _percent(self, other: int) -> Int64:
+        """Percentage of the charges at another place for every item, parts per million; 0 where it does not apply."""
+        known = self._percents.get(other)
+        if known is None:
+            program, filings, values = self._program, self._filings, self._values
+            place = program.places[other]
+            row_slot = values.regime * program.slots_per_regime + other
+            there = program.slots.there[row_slot] & (values.problem == int(Problem.NONE))
+            known = np.zeros(filings.items, dtype=np.int64)
+            found = self._applying.of_items(place, row_slot, there)
+            if found is not None:
+                items = np.arange(filings.items) if found.items is None else np.flatnonzero(found.items)
+                row = filings.item_row[items]
+                rate = self._choice.of_items(place, row_slot[row], items, row)
+                known[items] = program.rates.ppm[rate]
+            self._percents[other] = known
+        return known
+
+
+def _product(amounts: Int64, factor: Int64) -> Int64:
+    """Multiply; in an array of Python's own integers where the largest operands do not prove that int64 holds it."""
+    if len(amounts) and int(np.maximum.reduce(amounts)) * int(np.maximum.reduce(factor)) >= FITS:
+        return amounts.astype(object) * factor
+    return amounts * factor

@@ -1,0 +1,116 @@
+"""Which rate each line of goods has: by conditions, by the tariff for its code, origin and preference, by the season."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from services.revenue.law.arithmetic import Flags, Int64, some
+from services.revenue.law.collection import Standing
+from services.revenue.law.filings import Filings
+from services.revenue.law.problems import Note, Problem
+from services.revenue.law.program import Place, Program, TariffUse
+from services.revenue.law.valuation import Values
+
+_MONTHS = np.array([0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335], dtype=np.int64)
+"""Days of the leap year before each month."""
+_PREFERENCES = frozenset("023456789")
+
+
+class RateChoice:
+    """Chooses rates in one batch."""
+
+    def __init__(self, program: Program, filings: Filings, values: Values, standing: Standing) -> None:
+        """Take the batch as it stands before the charges."""
+        self._program, self._filings, self._values, self._standing = program, filings, values, standing
+        self._claims: Flags | None = None
+
+    def of_items(self, place: Place, slot: Int64, items: Int64 | slice, row: Int64) -> Int64:
+        """Return the place in Program.rates for each selected item; rows of goods without any rate get a problem."""
+        rate = slot
+        if place.variants:
+            rate = self._variant(place, slot, lambda only: self._standing.conditions.fits_items(only, items))
+        if place.tariff:
+            by_tariff = self._program.rates.tariff[rate] >= 0
+            if some(by_tariff):
+                rate = self._by_tariff(rate, by_tariff, items, row)
+        return self._by_season(rate, row) if place.seasons else rate
+
+    def of_rows(self, place: Place, slot: Int64, rows: Int64) -> Int64:
+        """Return the place in Program.rates for each selected row."""
+        if not place.variants:
+            return slot
+        return self._variant(place, slot, lambda only: self._standing.conditions.fits_rows(only, rows))
+
+    def _variant(self, place: Place, slot: Int64, fits_of: Callable[[Int64], Flags]) -> Int64:
+        slots, rates = self._program.slots, self._program.rates
+        first, count = slots.variants[slot], slots.variant_count[slot]
+        chosen, open_ = slot, np.ones(len(slot), dtype=np.bool_)
+        for at in range(place.variants):
+            tried: Flags = open_ & (at < count)
+            if not some(tried):
+                break
+            variant = np.where(tried, first + at, slot)
+            fits = tried & fits_of(np.where(tried, rates.only[variant], -1))
+            chosen = np.where(fits, variant, chosen)
+            open_ &= ~fits
+        return chosen
+
+    def _by_tariff(self, rate: Int64, by_tariff: Flags, items: Int64 | slice, row: Int64) -> Int64:
+        program, filings, values = self._program, self._filings, self._values
+        rates = program.rates
+        table = rates.tariff[rate]
+        found = rate.copy()
+        for place in np.unique(table[by_tariff]).tolist():
+            mine = by_tariff & (table == place)
+            found[mine] = self._look_up(program.tariff_uses[place], items, mine)
+        unknown: Flags = found < 0
+        if some(unknown):
+            self._fail(row[unknown], Problem.NO_DUTY_RATE)
+            found = np.where(unknown, rate, found)
+        values.notes[row[by_tariff & rates.assumed[found]]] |= int(Note.DEFAULT_DUTY_RATE)
+        values.notes[row[by_tariff & ~filings.code.present[items]]] |= int(Note.CODE_MISSING)
+        if self._claims is None:
+            # First digit 1 is no preference.
+            self._claims = filings.preference.map(lambda code: code[:1] in _PREFERENCES, np.bool_)
+        claimed = self._claims[items]
+        if some(claimed):
+            unapplied = by_tariff & claimed & ~rates.preferential[found]
+            values.notes[row[unapplied]] |= int(Note.PREFERENCE_NOT_APPLIED)
+        return found
+
+    def _look_up(self, use: TariffUse, items: Int64 | slice, mine: Flags) -> Int64:
+        """Look rates up once per distinct code, origin and preference of the items; -1 where there is none."""
+        filings, find = self._filings, use.table.find
+        columns = [filings.code]
+        if use.table.preferences:
+            columns += [filings.origin, filings.preference]
+        key = np.zeros(int(np.count_nonzero(mine)), dtype=np.int64)
+        for column in columns:
+            key = key * max(len(column.dictionary), 1) + column.indices[items][mine]
+        used, at = np.unique(key, return_inverse=True)
+        places = np.empty(len(used), dtype=np.int64)
+        for place, each in enumerate(used.tolist()):
+            words = []
+            for column in reversed(columns):
+                each, index = divmod(each, max(len(column.dictionary), 1))
+                words.append(column.dictionary[index])
+            number = find(*reversed(words))
+            places[place] = -1 if number < 0 else use.first + number
+        return places[at.reshape(-1)]
+
+    def _by_season(self, rate: Int64, row: Int64) -> Int64:
+        season = self._program.rates.season[rate]
+        seasonal = season >= 0
+        if not some(seasonal):
+            return rate
+        days = self._values.law_day[row[seasonal]].astype("datetime64[D]")
+        months = days.astype("datetime64[M]")
+        of_year = _MONTHS[months.astype(np.int64) % 12] + (days - months.astype("datetime64[D]")).astype(np.int64)
+        chosen = rate.copy()
+        chosen[seasonal] = self._program.seasons[season[seasonal], of_year]
+        return chosen
+
+    def _fail(self, rows: Int64, problem: Problem) -> None:
+        failed = np.zeros(self._filings.rows, dtype=np.bool_)
+        failed[rows] = True
+        self._values.fail(failed, problem)

@@ -49,6 +49,11 @@ class Scalar:
         except Refused as reason:
             return Result(str(reason)), None
 
+    def states(self, filed: Consignment) -> dict[str, str]:
+        """How a consignment stands with each scheme of its law."""
+        book = next(b.rulebook for b in self.program.books if filed.destination in b.rulebook.areas)
+        return _One(self.program, book, filed, self.registered).scheme_states
+
 
 class _One(Charging):
     def __init__(self, program: Program, book: Rulebook, filed: Consignment, registered: Registered) -> None:

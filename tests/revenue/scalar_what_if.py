@@ -1,6 +1,7 @@
 """What-if in plain numbers: one consignment at a time, by the scalar law, so that the counting of columns has something to be compared with."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.customs.currencies import minor_units
@@ -22,7 +23,7 @@ class Count:
     groups: dict[tuple[str, str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0] * 5))
 
     def add(
-        self, filed: Consignment, then: Result, now: Result, goods: list[int], kinds: dict[str, str], law: tuple[str, str],
+        self, filed: Consignment, then: Result, now: Result, goods: list[int], kinds: Mapping[str, str], law: tuple[str, str],
         ends: list[int],
     ) -> None:  # fmt: skip
         """Count a consignment; `goods` are its items' values, `kinds` the kind of each charge, `law` jurisdiction and currency."""
@@ -47,12 +48,12 @@ class Count:
         worth = next((f"{low}-{high}" for low, high in zip([0, *ends], ends, strict=False)
                       if then.intrinsic <= high * 10 ** minor_units(law[1])), f"over {ends[-1]}")  # fmt: skip
         for at, item in enumerate(filed.items):
-            for by, key in (
+            for by, which in (
                 ("origin", item.origin),
                 ("hs_chapter", item.code[:2]),
                 ("value_band", f"{worth} {law[1]}"),
             ):
-                counts = self.groups[by, key, law[1]]
+                counts = self.groups[by, which, law[1]]
                 counts[0] += 1
                 counts[1] += after[at] < before[at]
                 counts[2] += after[at] > before[at]
@@ -60,7 +61,7 @@ class Count:
                 counts[4] += after[at]
 
 
-def owed(result: Result, item: int | None, kinds: dict[str, str]) -> dict[tuple[str, str, str], int]:
+def owed(result: Result, item: int | None, kinds: Mapping[str, str]) -> dict[tuple[str, str, str], int]:
     """What is owed on an item, or on the whole: by kind, collector and debtor."""
     found: dict[tuple[str, str, str], int] = defaultdict(int)
     for charge in result.charges:

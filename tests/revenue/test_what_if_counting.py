@@ -70,7 +70,7 @@ def counted(batch: list[Consignment], name: str, kept: list[bool] | None = None,
 def by_hand(batch: list[Consignment], name: str) -> Count:
     count = Count()
     then, now = Scalar(law()), Scalar(draft(name))
-    kinds = [
+    kinds: list[dict[str, str]] = [
         {f"XX.{charge.id}": charge.kind for charge in program.books[0].rulebook.charges}
         for program in (law(), draft(name))
     ]

@@ -1,0 +1,231 @@
+"""What-if runs as people see them: a table that adds up, readable at 80 columns, and a picture that stands alone."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from libs.cli.commands import revenue_what_if
+from libs.cli.common import Context
+from libs.cli.law_files import changes_of, files_of
+from libs.cli.main import luxor
+from libs.cli.what_if_picture import picture
+from libs.cli.what_if_view import change, share, show_what_if
+from libs.client import what_ifs
+
+SVG = "{http://www.w3.org/2000/svg}"
+DAY = 20_758  # 2026-11-01
+PATH = "eu/rulebook.yaml:charges[flat_duty].rates[0].rate"
+
+
+def revenue(law: str, kind: str, collector: str, currency: str, before: int, after: int) -> dict[str, Any]:
+    money = {"before_minor": before, "after_minor": after, "difference_minor": after - before, "unassessed_minor": 0}
+    return {"jurisdiction": law, "kind": kind, "collector": collector, "currency": currency, **money}
+
+
+def group(by: str, key: str, items: int, winners: int, losers: int, before: int, after: int) -> dict[str, Any]:
+    money = {"before_minor": before, "after_minor": after, "difference_minor": after - before}
+    return {"by": by, "key": key, "currency": "EUR", "items": items, "winners": winners, "losers": losers, **money}
+
+
+RESULT: dict[str, Any] = {
+    "consignments": 120_345, "items": 300_111, "consignments_touched": 100_000, "items_touched": 250_000,
+    "unassessed_now": 0, "unassessed_then": 0, "unreadable": 0, "other_currency": 0, "superseded": 12,
+    "behaviour": what_ifs.BEHAVIOUR,
+    "revenue": [
+        revenue("EU", "duty", "customs", "EUR", 75_000_000, 125_000_000), revenue("EU", "tax", "vendor", "EUR", 190_000_000, 190_000_000),
+        revenue("EU", "tax", "postal_operator", "EUR", 8_100_000, 8_000_000), revenue("JP", "tax", "customs", "JPY", 12_345, 12_345),
+    ],
+    "groups": [
+        group("origin", "CN", 200_000, 0, 190_000, 200_000_000, 245_000_000), group("origin", "TR", 500, 400, 0, 900_000, 500_000),
+        group("origin", "<&>", 5, 0, 0, 1, 1), group("hs_chapter", "", 500, 400, 0, 900_000, 500_000),
+        group("value_band", "22-45 EUR", 500, 400, 0, 900_000, 500_000),
+    ],
+}  # fmt: skip
+
+
+def found(**more: Any) -> dict[str, Any]:
+    return {
+        "id": 3, "state": "WHAT_IF_STATE_DONE", "name": "Five euro", "rulebook_versions": ["EU/2026.1/1f0c9a2b"], "from_day": DAY,
+        "to_day": DAY + 29, "done": 120_345, "total": 120_345, "error": "", "started_by": "analyst/m.rossi", "files": [],
+        "changes": [{"path": PATH, "value": "5.00 EUR per tariff_line"}], "law_of": "", "result": RESULT, **more,
+    }  # fmt: skip
+
+
+def shown(told: dict[str, Any], width: int = 80) -> str:
+    out = io.StringIO()
+    show_what_if(Console(file=out, width=width, highlight=False), told)
+    return out.getvalue()
+
+
+def test_before_after_difference_and_per_cent_are_told_with_their_sum() -> None:
+    lines = [re.sub(r"\s+", " ", line).strip() for line in shown(found(), 100).splitlines()]
+    assert "EU duty customs 750,000.00 1,250,000.00 +500,000.00 +66.7 %" in lines
+    assert "all 2,731,000.00 3,230,000.00 +499,000.00 +18.3 %" in lines
+    assert "JP tax customs 12,345 12,345 0 0.0 %" in lines
+    assert "CN 200,000 0 190,000 2,000,000 2,450,000 +450,000 +22.5 %" in lines
+    assert "not told 500 400 0 9,000 5,000 -4,000 -44.4 %" in lines
+
+
+def test_what_is_touched_and_that_behaviour_is_held_constant_are_sentences() -> None:
+    told = re.sub(r"\s+", " ", shown(found()))
+    assert "100,000 consignments (83.1 %) and 250,000 items (83.3 %) owe" in told
+    assert what_ifs.BEHAVIOUR in told
+    assert f"{PATH} = 5.00 EUR per tariff_line" in told
+
+
+def test_it_is_readable_at_80_columns() -> None:
+    assert all(len(line) <= 80 or PATH in line or "assessed" in line for line in shown(found()).splitlines())
+
+
+@pytest.mark.parametrize("name", ["unassessed_now", "unassessed_then", "other_currency", "unreadable"])
+def test_what_limits_the_figures_is_told_beside_them(name: str) -> None:
+    told = found(result={**RESULT, name: 17})
+    assert "17 consignments" in shown(told)
+    assert "17 consignments" in picture(told)
+
+
+def test_shares_and_changes_are_exact_beyond_floats() -> None:
+    assert change(10**18, 10**18 + 10**15) == "+0.1 %"
+    assert (change(0, 5), change(5, 5), change(200, 100)) == ("new", "0.0 %", "-50.0 %")
+    assert (share(1, 3), share(0, 0)) == (" (33.3 %)", "")
+
+
+def test_the_picture_is_an_svg_that_holds_the_figures_and_nothing_of_others() -> None:
+    root = ElementTree.fromstring(picture(found()))  # our own text
+    assert root.tag == f"{SVG}svg"
+    texts = [text.text or "" for text in root.iter(f"{SVG}text")]
+    for told in ("Five euro", "750,000.00 → 1,250,000.00 EUR", "+66.7 %", "+450,000.00 EUR", "-4,000.00 EUR", "<&>"):
+        assert told in texts, told
+    assert {element.tag for element in root.iter()} == {
+        f"{SVG}{name}" for name in ("svg", "title", "desc", "style", "rect", "text", "line")
+    }
+
+
+def test_the_picture_is_readable_on_light_and_dark_ground_and_nothing_leaves_it() -> None:
+    root = ElementTree.fromstring(picture(found()))  # our own text
+    style = root.findtext(f"{SVG}style") or ""
+    assert "prefers-color-scheme: dark" in style
+    classes = {name for element in root.iter() for name in (element.get("class") or "").split()}
+    light, dark = style.split("@media")
+    for name in classes:
+        assert f".{name} " in light
+        assert name in ("title", "head") or f".{name} " in dark, name
+    width, height = int(root.get("width") or 0), int(root.get("height") or 0)
+    for element in root.iter(f"{SVG}rect"):
+        assert 0 <= int(element.get("x") or 0) <= int(element.get("x") or 0) + int(element.get("width") or 0) <= width
+        assert int(element.get("y") or 0) + int(element.get("height") or 0) <= height
+    tops = [int(element.get("y") or 0) for element in root.iter(f"{SVG}text")]
+    assert max(tops) < height
+
+
+def test_bars_are_as_long_as_what_they_tell() -> None:
+    root = ElementTree.fromstring(picture(found()))  # our own text
+    width = {
+        title.text: int(bar.get("width") or 0) for bar in root.iter(f"{SVG}rect") for title in bar.iter(f"{SVG}title")
+    }
+    after, before = (width[f"EU duty, customs, {name} EUR"] for name in ("after: 1,250,000.00", "before: 750,000.00"))
+    assert after * 3 == pytest.approx(before * 5, abs=10)
+
+
+def test_the_same_run_gives_the_same_picture() -> None:
+    assert picture(found()) == picture(found())
+
+
+def test_many_lines_are_summed_up_and_long_names_are_cut() -> None:
+    many = [revenue(f"J{place}", "duty", "customs", "EUR", 100, 200) for place in range(40)]
+    origins = [
+        group("origin", f"{chr(65 + place // 26)}{chr(65 + place % 26)}", 1, 0, 1, 100, 200) for place in range(40)
+    ]
+    told = found(name="x" * 300, result={**RESULT, "revenue": many, "groups": origins})
+    assert "28 more" in picture(told)
+    assert "28 more" in shown(told)
+
+
+def test_values_and_files_are_taken_by_name(tmp_path: Path) -> None:
+    assert changes_of([f"{PATH}=5.00 EUR = x", f"{PATH}="]) == [(PATH, "5.00 EUR = x"), (PATH, "")]
+    file = tmp_path / "eu" / "rulebook.yaml"
+    file.parent.mkdir()
+    file.write_text("format: 1")
+    assert files_of([str(file)]) == files_of([f"eu/rulebook.yaml={file}"]) == {"eu/rulebook.yaml": "format: 1"}
+    for wrong in (["x"], ["a=b"]):
+        with pytest.raises(click.UsageError):
+            changes_of(wrong)
+    for wrong in ([str(tmp_path / "none.yaml")], [str(file), str(file)]):
+        with pytest.raises(click.UsageError):
+            files_of(wrong)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the commands ask, answered without a service."""
+    calls: list[Any] = []
+
+    @asynccontextmanager
+    async def client(*_: object) -> AsyncIterator[object]:
+        yield object()
+
+    async def start(_: object, *days: int, **more: Any) -> int:
+        calls.append((days, more))
+        return 3
+
+    async def follow(_: object, number: int, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        progress(found(state="WHAT_IF_STATE_RUNNING", done=5))
+        return found()
+
+    async def check(*given: Any) -> list[dict[str, Any]]:
+        calls.append(given[1:])
+        return [{"file": "eu/rulebook.yaml", "line": 7, "where": "charges[vat]", "sentence": "has no 'rounding'"}]
+
+    monkeypatch.setattr(Context, "client", client)
+    for function in (start, follow, check):
+        monkeypatch.setattr(what_ifs, function.__name__, function)
+    return calls
+
+
+def test_the_command_tries_a_value_waits_and_draws(asked: list[Any], tmp_path: Path) -> None:
+    drawn = tmp_path / "reform.svg"
+    arguments = ["revenue", "what-if", "--set", f"{PATH}=5.00 EUR per tariff_line", "--from", "2026-11-01", "--to", "2026-11-30",
+                 "--law-of", "2026-11-15", "--picture", str(drawn), "--data-dir", str(tmp_path)]  # fmt: skip
+    done = CliRunner().invoke(luxor, arguments)
+    assert done.exit_code == 0, done.output
+    assert "+500,000.00" in done.output
+    assert ElementTree.fromstring(drawn.read_text("utf-8")).tag == f"{SVG}svg"  # our own text
+    ((days, more),) = asked
+    assert days == (DAY, DAY + 29)
+    assert more == {"files": {}, "changes": [(PATH, "5.00 EUR per tariff_line")], "law_of": "2026-11-15", "name": ""}
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--set", f"{PATH}=1", "--from", "2026-11-30", "--to", "2026-11-01"],
+        ["--from", "2026-11-01", "--to", "2026-11-02"],
+        ["--law-of", "soon", "--from", "2026-11-01", "--to", "2026-11-02"],
+        ["--set", "x", "--from", "2026-11-01", "--to", "2026-11-02"],
+        ["--set", f"{PATH}=1", "--detach", "--picture", "x.svg", "--from", "2026-11-01", "--to", "2026-11-02"],
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(arguments: list[str], tmp_path: Path) -> None:
+    done = CliRunner().invoke(luxor, ["revenue", "what-if", "start", *arguments, "--data-dir", str(tmp_path)])
+    assert done.exit_code == 2, done.output
+
+
+def test_the_command_tells_mistakes_with_file_line_and_rule(asked: list[Any], tmp_path: Path) -> None:
+    done = CliRunner().invoke(luxor, ["revenue", "check", "--set", f"{PATH}=1", "--data-dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "eu/rulebook.yaml:7: charges[vat]: has no 'rounding'" in done.output
+    assert asked == [({}, [(PATH, "1")])]
+    assert revenue_what_if.DAYS_MAX == 400

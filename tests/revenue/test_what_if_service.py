@@ -1,0 +1,147 @@
+"""What-if over gRPC: drafts checked, runs started once, run by the replica's own job, told, listed and cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from libs.server.testing import Running, running
+from luxor.revenue.v1 import what_if_pb2 as pb
+from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
+from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
+from services.revenue.__main__ import assemble
+from services.revenue.shelf import law_files
+from tests.revenue.test_service import FLAT, accepted, refused
+
+TODAY = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days
+RATE = "eu/rulebook.yaml:charges[flat_duty].rates[0].rate"
+
+
+@pytest_asyncio.fixture
+async def revenue(database_url: str) -> AsyncIterator[Running]:
+    async with running("revenue", assemble, database_url) as service:
+        yield service
+
+
+async def stub(revenue: Running, role: str = "analyst", who: str = "m.rossi") -> Any:
+    return WhatIfServiceStub(await revenue.channel(role, who))
+
+
+def draft(value: str = "5.00 EUR per tariff_line", **more: Any) -> pb.Draft:
+    return pb.Draft(changes=[pb.LawChange(path=RATE, value=value)], **more)
+
+
+def asked(request_id: str = "one", **more: Any) -> pb.StartWhatIfRequest:
+    given = {"draft": draft(), "from_day": TODAY - 2, "to_day": TODAY + 2, "name": "five euro", **more}
+    return pb.StartWhatIfRequest(request_id=request_id, **given)
+
+
+async def ended(caller: Any, number: int) -> pb.GetWhatIfResponse:
+    async with asyncio.timeout(120):
+        while True:
+            answer: pb.GetWhatIfResponse = await caller.GetWhatIf(pb.GetWhatIfRequest(id=number), timeout=10)
+            if answer.what_if.state > pb.WHAT_IF_STATE_RUNNING:
+                return answer
+            await asyncio.sleep(0.05)
+
+
+async def test_a_run_is_started_once_and_tells_what_the_reform_would_bring(revenue: Running) -> None:
+    service = RevenueServiceStub(await revenue.channel("service", "clearance"))
+    await service.Assess(accepted(FLAT * 4), timeout=20)
+    caller = await stub(revenue)
+    started = await caller.StartWhatIf(asked(), timeout=60)
+    assert started.total == 4
+    assert await caller.StartWhatIf(asked(), timeout=60) == started
+    answer = await ended(caller, started.id)
+    run, result = answer.what_if, answer.result
+    assert (run.state, run.error, run.name, run.started_by) == (
+        pb.WHAT_IF_STATE_DONE,
+        "",
+        "five euro",
+        "analyst/m.rossi",
+    )
+    assert run.done == run.total == result.consignments == result.consignments_touched == 4
+    assert len(run.rulebook_versions) == 1
+    assert run.rulebook_versions[0].startswith("EU/")
+    assert list(run.changes) == list(draft().changes)
+    assert run.ended_at.ToMicroseconds() >= run.started_at.ToMicroseconds() > 0
+    # 3 EUR become 5 EUR, and the tax at 19 % of goods of 50 EUR with the duty: 10.07 become 10.45 EUR.
+    told = {(each.kind, each.collector): (each.before_minor, each.after_minor) for each in result.revenue}
+    assert told == {(1, 1): (4 * 300, 4 * 500), (2, 2): (4 * 1007, 4 * 1045)}
+    bands = [each for each in result.groups if each.by == "value_band"]
+    assert [(each.key, each.items, each.losers, each.winners) for each in bands] == [("45-150 EUR", 4, 4, 0)]
+    assert list((await caller.ListWhatIfs(pb.ListWhatIfsRequest(), timeout=10)).what_ifs) == [run]
+
+
+async def test_drafts_are_checked_with_file_line_and_rule(revenue: Running) -> None:
+    caller = await stub(revenue, "operator", "ops")
+    assert not (await caller.CheckRulebook(pb.CheckRulebookRequest(draft=draft()), timeout=60)).mistakes
+    book = law_files()["eu/rulebook.yaml"]
+    line = next(at for at, text in enumerate(book.splitlines(), start=1) if "3.00 EUR per tariff_line" in text)
+    wrong = pb.Draft(
+        files=[pb.LawFile(name="eu/rulebook.yaml", text=book.replace("3.00 EUR per tariff_line", "3.00 EUR per tariff_lime")),
+               pb.LawFile(name="uk/tariff.yaml", text="format: 1")]
+    )  # fmt: skip
+    mistakes = (await caller.CheckRulebook(pb.CheckRulebookRequest(draft=wrong), timeout=60)).mistakes
+    assert [each.file for each in mistakes] == ["eu/rulebook.yaml", "uk/tariff.yaml"]
+    assert (mistakes[0].line, mistakes[0].where) == (line, "charges[flat_duty].rates[0].rate")
+    assert "tariff_lime" in mistakes[0].sentence
+
+
+async def test_a_draft_with_mistakes_is_refused_and_nothing_is_begun(revenue: Running) -> None:
+    caller = await stub(revenue)
+    reason, told = await refused(caller.StartWhatIf(asked(draft=draft("five euro")), timeout=60))
+    assert reason == "RULEBOOK_REFUSED"
+    assert "eu/rulebook.yaml:" in told
+    assert not (await caller.ListWhatIfs(pb.ListWhatIfsRequest(), timeout=10)).what_ifs
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"draft": pb.Draft()}, "draft changes nothing"),
+        ({"from_day": 0}, "from_day"),
+        ({"to_day": TODAY - 3}, "to_day"),
+        ({"to_day": TODAY + 398}, "to_day"),
+        ({"draft": draft(law_of="soon")}, "draft.law_of"),
+        ({"name": "x" * 101}, "name"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused_with_its_place(revenue: Running, more: dict[str, Any], told: str) -> None:
+    reason, sentence = await refused((await stub(revenue)).StartWhatIf(asked(**more), timeout=60))
+    assert reason == "WHAT_IF_MALFORMED"
+    assert told in sentence
+
+
+async def test_runs_that_are_not_kept_and_pages_that_are_none_are_refused(revenue: Running) -> None:
+    caller = await stub(revenue)
+    assert (await refused(caller.GetWhatIf(pb.GetWhatIfRequest(id=9), timeout=10)))[0] == "WHAT_IF_UNKNOWN"
+    cancel = pb.CancelWhatIfRequest(request_id="c", id=9)
+    assert (await refused(caller.CancelWhatIf(cancel, timeout=10)))[0] == "WHAT_IF_UNKNOWN"
+    for request in (pb.ListWhatIfsRequest(page_size=201), pb.ListWhatIfsRequest(page_token="x")):
+        assert (await refused(caller.ListWhatIfs(request, timeout=10)))[0] == "WHAT_IF_MALFORMED"
+
+
+async def test_a_run_is_cancelled_and_pages_go_from_the_newest(revenue: Running) -> None:
+    caller = await stub(revenue)
+    ids = [(await caller.StartWhatIf(asked(f"r{number}"), timeout=60)).id for number in range(3)]
+    cancelled = await caller.CancelWhatIf(pb.CancelWhatIfRequest(request_id="c", id=ids[2]), timeout=10)
+    assert cancelled.what_if.id == ids[2]
+    assert cancelled.what_if.state in (pb.WHAT_IF_STATE_CANCELLED, pb.WHAT_IF_STATE_DONE)
+    first = await caller.ListWhatIfs(pb.ListWhatIfsRequest(page_size=2), timeout=10)
+    rest = await caller.ListWhatIfs(pb.ListWhatIfsRequest(page_size=2, page_token=first.next_page_token), timeout=10)
+    assert [each.id for each in [*first.what_ifs, *rest.what_ifs]] == ids[::-1]
+    assert rest.next_page_token == ""
+
+
+@pytest.mark.parametrize("role", ["filer", "carrier", "operator", "gateway"])
+async def test_only_analysts_and_officers_try_law(revenue: Running, role: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await (await stub(revenue, role, "some-one")).StartWhatIf(asked(), timeout=10)
+    assert error.value.code() is grpc.StatusCode.PERMISSION_DENIED

@@ -29,12 +29,19 @@ Key: TypeAlias = Strings | IntArray
 
 COUNTED = (
     "mrn", "version", "accepted_at", "decided_at", "arrived_at", "released_at", "state", "lane", "destination_country",
-    "revenue_currency", "items", "charges", "selection_cause", "inspected_at", "inspection_result",
+    "revenue_currency", "items", "charges", "selection_cause", "inspected_at", "inspection_result", "paid_minor", "refunded_minor",
 )  # fmt: skip
 """The columns of a state that counting reads; nothing else of it is kept."""
 
 COUNTED_BELOW = {
-    "items": ("origin_country", "commodity_code", "customs_value_minor", "net_mass_mg", "inspection_result"),
+    "items": (
+        "origin_country",
+        "commodity_code",
+        "customs_value_minor",
+        "net_mass_mg",
+        "inspection_result",
+        "returned",
+    ),
     "charges": ("item_number", "kind", "collector", "amount"),
 }
 """As above, of the tables below it."""
@@ -56,9 +63,9 @@ class Tally:
     """What a batch changes."""
 
     counts: Cells
-    """By day, destination, origin, chapter, lane, state, currency: consignments, items, value, net mass."""
+    """By day, destination, origin, chapter, lane, state, currency: consignments, items, value, net mass, paid, refunded, items returned."""
     revenue: Cells
-    """By day, destination, origin, chapter, lane, kind, collector, currency: charges, amount."""
+    """By day, destination, origin, chapter, lane, kind, collector, currency: charges, amount. What was withdrawn owes nothing."""
     times: Cells
     """By day, destination, origin, chapter, lane, stretch, bucket: consignments, sum, clamped."""
     inspections: Cells
@@ -68,13 +75,18 @@ class Tally:
 def only_counted(states: Table) -> Table:
     """Give states with the columns that counting reads alone."""
     columns: dict[str, Column] = {}
+    there = frozenset(states.names)
     for name in COUNTED:
+        # What hardly any state has costs nothing where none has it.
+        if name not in there:
+            continue
         column = states.column(name)
         if name in COUNTED_BELOW:
             assert isinstance(column, Ragged)
             assert isinstance(column.values, Table)
             below = column.values
-            kept = {each: below.column(each) for each in COUNTED_BELOW[name]}
+            told = frozenset(below.names)
+            kept = {each: below.column(each) for each in COUNTED_BELOW[name] if each in told}
             column = Ragged(column.offsets, Table(below.schema, below.rows, kept))
         columns[name] = column
     return Table(states.schema, states.rows, columns)
@@ -121,11 +133,15 @@ def _counts(table: Table, signs: IntArray, shared: tuple[Key, ...], goods: tuple
         *(_join(_take(key, owners), key) for key in own[2:]),
     ]
     sign = signs[owners]
+    paid, refunded = (table.ints(name).filled(0) * signs for name in ("paid_minor", "refunded_minor"))
     measures = [
         np.concatenate([nothing, signs]),
         np.concatenate([sign, none]),
         np.concatenate([values * sign, none]),
         np.concatenate([masses * sign, none]),
+        np.concatenate([nothing, paid]),
+        np.concatenate([nothing, refunded]),
+        np.concatenate([table.child("items").bools("returned").values * sign, none]),
     ]
     return sum_cells(keys, measures)
 
@@ -149,7 +165,9 @@ def _revenue(
     kind = _named(lines, "kind", clearance.ChargeKind, "CHARGE_KIND_")
     collector = _named(lines, "collector", clearance.Collector, "COLLECTOR_")
     currency = _take(table.strings("revenue_currency"), owners)
-    sign = signs[owners]
+    # A charge of what was withdrawn is owed no more, as in the ledger.
+    withdrawn = table.ints("state").filled(0) == clearance.STATE_INVALIDATED
+    sign = np.where(withdrawn, 0, signs)[owners]
     keys = [day, destination, origin, chapter, lane, kind, collector, currency]
     return sum_cells(keys, [sign, lines.ints("amount").values * sign])
 

@@ -78,6 +78,9 @@ class StatisticsService(StatisticsServiceServicer):
                 value_minor=row.value_minor,
                 currency=row.currency,
                 net_mass_mg=row.net_mass_mg,
+                paid_minor=row.paid_minor,
+                refunded_minor=row.refunded_minor,
+                items_returned=row.items_returned,
             )
 
         def add_revenue(keys: list[str], row: Any) -> None:

@@ -54,7 +54,9 @@ def _cell_table(name: str, more: dict[str, Any], measures: Sequence[str]) -> sa.
 
 
 COUNT_CELL = _cell_table(
-    "count_cell", {"state": sa.Text, "currency": sa.Text}, ("consignments", "items", "value_minor", "net_mass_mg")
+    "count_cell",
+    {"state": sa.Text, "currency": sa.Text},
+    ("consignments", "items", "value_minor", "net_mass_mg", "paid_minor", "refunded_minor", "items_returned"),
 )
 REVENUE_CELL = _cell_table(
     "revenue_cell", {"kind": sa.Text, "collector": sa.Text, "currency": sa.Text}, ("charges", "amount_minor")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from libs.columns import Ints, Ragged, Strings, Table, schema_of
+from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 
 MICROS_A_DAY = 86_400_000_000
@@ -34,6 +34,12 @@ class State:
     inspected: list[int | None] | None = None
     """What an inspection found of each item, 1 for conform and 2 for a violation, None where it was not looked at; None where there was none."""
 
+    paid: int | None = None
+    """What was paid, None where nothing was told."""
+    refunded: int | None = None
+    returned: list[bool] | None = None
+    """Which items went back, None where none did."""
+
     @property
     def accepted(self) -> int:
         """When it was accepted, microseconds."""
@@ -48,12 +54,20 @@ def states_table(rows: Sequence[State]) -> Table:
         there = [value is not None for value in values]
         return Ints.of([row.accepted + (value or 0) for row, value in zip(rows, values, strict=True)], there)
 
+    def money(values: Sequence[int | None]) -> Ints:
+        return Ints.of([value or 0 for value in values], [value is not None for value in values])
+
     def enum(values: Sequence[int]) -> Ints:
         return Ints.of(values, [value != 0 for value in values])
 
     found = [result for row in rows for result in (row.inspected or [None] * len(row.items))[: len(row.items)]]
     gravest = [
         max([result or 1 for result in row.inspected], default=1) if row.inspected is not None else 0 for row in rows
+    ]
+    back = [
+        place < len(row.returned or ()) and bool(row.returned and row.returned[place])
+        for row in rows
+        for place in range(len(row.items))
     ]
     goods = [item for row in rows for item in row.items]
     lines = [charge for row in rows for charge in row.charges]
@@ -65,6 +79,7 @@ def states_table(rows: Sequence[State]) -> Table:
             "commodity_code": Strings.of([code for _, code, _ in goods]),
             "customs_value_minor": Ints.of([value for _, _, value in goods]),
             "inspection_result": enum([result or 0 for result in found]),
+            "returned": Bools.of(back),
         },
     )
     charges = Table(
@@ -94,6 +109,8 @@ def states_table(rows: Sequence[State]) -> Table:
             "selection_cause": enum([row.cause for row in rows]),
             "inspected_at": times([None if row.inspected is None else 9 for row in rows]),
             "inspection_result": enum(gravest),
+            "paid_minor": money([row.paid for row in rows]),
+            "refunded_minor": money([row.refunded for row in rows]),
             "items": Ragged.of_lengths([len(row.items) for row in rows], items),
             "charges": Ragged.of_lengths([len(row.charges) for row in rows], charges),
         },

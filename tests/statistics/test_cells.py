@@ -23,13 +23,16 @@ states = st.builds(
     day=st.integers(20_000, 20_002),
     destination=st.sampled_from(["DE", "AU"]),
     lane=st.integers(0, 4),
-    state=st.integers(1, 4),
+    state=st.sampled_from([1, 2, 3, 4, 9, 10]),
     currency=st.sampled_from(["EUR", ""]),
     decided=st.none() | st.integers(-5, 10**7),
     arrived=st.none() | st.integers(0, 10**7),
     released=st.none() | st.integers(0, 10**8),
     items=st.lists(st.tuples(st.sampled_from(["CN", "US", ""]), st.sampled_from(["620630", "9503000"]), st.integers(0, 10**6)), max_size=3),
     cause=st.integers(0, 6),
+    paid=st.none() | st.integers(0, 10**6),
+    refunded=st.none() | st.integers(0, 10**6),
+    returned=st.none() | st.lists(st.booleans(), min_size=3, max_size=3),
     inspected=st.none() | st.lists(st.sampled_from([None, 1, 2]), min_size=3, max_size=3),
     charges=st.lists(st.tuples(st.none() | st.integers(1, 4), st.integers(0, 3), st.integers(0, 3), st.integers(0, 10**6)), max_size=3),
 )  # fmt: skip
@@ -77,14 +80,18 @@ def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[An
         first = goods[0][:2] if goods else ("", "")
         head = (row.day, row.destination, *first, lanes[row.lane])
         state = clearance.State.Name(row.state).removeprefix("STATE_")
-        counts.setdefault((*head, state, row.currency), Counter())["n"] += sign
-        for origin, chapter, value in goods:
+        own = counts.setdefault((*head, state, row.currency), Counter())
+        own["n"] += sign
+        own["paid"] += sign * (row.paid or 0)
+        own["refunded"] += sign * (row.refunded or 0)
+        for place, (origin, chapter, value) in enumerate(goods):
             cell = counts.setdefault(
                 (row.day, row.destination, origin, chapter, lanes[row.lane], state, row.currency), Counter()
             )
             cell["items"] += sign
             cell["value"] += sign * value
-        for number, kind, collector, amount in row.charges:
+            cell["returned"] += sign * (row.returned is not None and place < len(row.returned) and row.returned[place])
+        for number, kind, collector, amount in row.charges if row.state != clearance.STATE_INVALIDATED else ():
             there = number is not None and number <= len(goods)
             origin, chapter = goods[number - 1][:2] if there and number is not None else first
             names = (
@@ -108,7 +115,11 @@ def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[An
             cell["sum"] += sign * max(0, span)
             cell["clamped"] += sign * (span < 0)
     return (
-        {key: (c["n"], c["items"], c["value"], 0) for key, c in counts.items() if any(c.values())},
+        {
+            key: (c["n"], c["items"], c["value"], 0, c["paid"], c["refunded"], c["returned"])
+            for key, c in counts.items()
+            if any(c.values())
+        },
         {key: (c["n"], c["amount"]) for key, c in revenue.items() if any(c.values())},
         {key: (c["n"], c["sum"], c["clamped"]) for key, c in times.items() if any(c.values())},
     )

@@ -73,12 +73,15 @@ def lives(count: int, seed: int) -> list[list[State]]:
                     version,
                     DAY,
                     lane=rng.randint(1, 4),
-                    state=rng.randint(2, 4),
+                    state=rng.choice([2, 3, 4, 9, 10]),
                     released=rng.choice([None, rng.randint(0, 10**9)]),
                     arrived=rng.choice([None, 5000]),
                     items=items,
                     charges=[(1, 2, rng.randint(1, 3), rng.randint(1, 500))],
                     cause=rng.randint(0, 6),
+                    paid=rng.choice([None, rng.randint(0, 500)]),
+                    refunded=rng.choice([None, rng.randint(0, 500)]),
+                    returned=rng.choice([None, [True, False, False]]),
                     inspected=rng.choice([None, [1, 1, 1], [1, 2, None]]),
                 )
             )
@@ -101,7 +104,7 @@ async def test_any_order_with_repeats_counts_each_consignment_once_in_its_newest
         await tx.raw.execute("truncate counted")
     await count(database, store, [life[-1] for life in every])
     assert found == await cells_of(store)
-    assert sum(row[-4] for row in found[0]) == 60
+    assert sum(row[-7] for row in found[0]) == 60
 
 
 async def test_an_inspection_counts_once_however_often_it_is_told_and_by_the_last_one(
@@ -120,6 +123,33 @@ async def test_an_inspection_counts_once_however_often_it_is_told_and_by_the_las
     assert (await cells_of(store))[3] == [
         (DAY, "DE", "CN", "62", "BLUE", "", 1, 0, 1, 0), (DAY, "DE", "CN", "62", "RED", "MODEL", 1, 1, 1, 1),
     ]  # fmt: skip
+
+
+async def test_revenue_follows_what_is_assessed_anew_adjusted_refunded_and_withdrawn(
+    database: Database, store: Store
+) -> None:
+    mrns = make_mrns(["DE"] * 2, [1, 2], DAY, 0)
+    life = [
+        State(mrns[0], 1, state=2, charges=[(1, 1, 1, 300), (1, 2, 1, 380)]),
+        # Another consignment changed what it owes, and an officer what it is of.
+        State(mrns[0], 2, state=3, charges=[(1, 1, 1, 500), (1, 2, 2, 380)]),
+        State(mrns[0], 3, state=4, charges=[(1, 1, 1, 450), (1, 2, 2, 400)], items=[("US", "950300", 2500)], paid=450),
+        # Its goods went back: what it owed stands, and what is paid back is told apart.
+        State(
+            mrns[0], 4, state=9, charges=[(1, 1, 1, 450), (1, 2, 2, 400)], items=[("US", "950300", 2500)], paid=450,
+            refunded=450, returned=[True],
+        ),
+    ]  # fmt: skip
+    withdrawn = [State(mrns[1], 1, state=2), State(mrns[1], 2, state=10)]
+    for each in (*life, *life[1:3], *withdrawn, life[0], life[3]):
+        await count(database, store, [each])
+    counts, revenue, *_ = await cells_of(store)
+    head = (DAY, "DE", "US", "95", "GREEN")
+    assert revenue == [(*head, "DUTY", "CUSTOMS", "EUR", 1, 450), (*head, "TAX", "VENDOR", "EUR", 1, 400)]
+    assert counts == [
+        (DAY, "DE", "CN", "62", "GREEN", "INVALIDATED", "EUR", 1, 1, 1999, 0, 0, 0, 0),
+        (*head, "RE_EXPORTED", "EUR", 1, 1, 2500, 0, 450, 450, 1),
+    ]
 
 
 async def test_a_restarted_process_takes_back_what_another_counted(database: Database, store: Store) -> None:
@@ -192,6 +222,15 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
     only = await ask(filters=[drawn])
     assert [(row.inspected, row.found) for row in only.inspections] == [(1, 1)]
     assert (len(only.counts), len(only.revenue), len(only.times)) == (0, 0, 0)
+    # What the ledger is compared with: by day of acceptance, destination, kind, collector and currency.
+    reconciled = await ask(
+        group_by=[
+            pb.DIMENSION_DAY, pb.DIMENSION_DESTINATION, pb.DIMENSION_CHARGE_KIND, pb.DIMENSION_COLLECTOR, pb.DIMENSION_CURRENCY,
+        ]
+    )  # fmt: skip
+    assert {tuple(row.keys): (row.charges, row.amount_minor) for row in reconciled.revenue} == {
+        (str(DAY), "DE", "TAX", "CUSTOMS", "EUR"): (3, 1140)
+    }
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await ask(group_by=[pb.DIMENSION_DAY, pb.DIMENSION_DAY])
     assert errors.reason_of(caught.value) == "GROUPING_MALFORMED"

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from libs.jobs.holder import Holder
@@ -17,19 +18,26 @@ from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
+from luxor.revenue.v1.schemes_pb2_grpc import add_SchemeServiceServicer_to_server
 from luxor.revenue.v1.what_if_pb2_grpc import add_WhatIfServiceServicer_to_server
 from services.revenue.bookkeeping import bookkeeping
 from services.revenue.jobs.kinds import WORK
 from services.revenue.law.program import ProgramError
 from services.revenue.law.yaml_source import LawFileError
 from services.revenue.ledger.refunds import RefundRules
+from services.revenue.reassessment import Reassessment, sums_left
+from services.revenue.scheme_service import SchemeService
 from services.revenue.service import RevenueService
 from services.revenue.shelf import RATES, RULEBOOKS, law_files, program_of
 from services.revenue.store.assessments import ASSESSMENT_DAYS, Store
 from services.revenue.store.inputs import Inputs
 from services.revenue.store.ledger import Ledger
+from services.revenue.store.reassessed import ReassessedStore
+from services.revenue.store.schemes import SchemesInForce, SchemeStore
+from services.revenue.store.securities import SecuritiesInForce
 from services.revenue.store.sums import follow, purge_shares
 from services.revenue.store.what_if import Periods
+from services.revenue.sums import summed_areas
 from services.revenue.what_if_service import WhatIfService
 from services.revenue.whatif.bands import DEFAULT as BANDS
 from services.revenue.whatif.bands import Bands, BandsMalformed
@@ -72,6 +80,11 @@ class RevenueConfig(Settings, service="revenue"):
     )
     """Memory that the process of a what-if run may have, beside the replica's own and within the limit of its container; one runs at a time in all
     replicas together."""
+    deferred: str = setting("DEFERRED", default="everyone", choices=("everyone", "opened"), example="opened")
+    """Who has a deferred account: `everyone`, every declarant; `opened`, who was given one by PutAccounts that is not closed and whose limit is not
+    reached by the last known balance. Who has none pays at the border, or gives a guarantee."""
+    reassessment_seconds: float = setting("REASSESSMENT_SECONDS", default=1.0, low=0.05, high=3_600, example="1")
+    """How often it is looked for sums over several consignments that changed, so that earlier consignments owe something else."""
     seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=86_400, example="60")
     """How often the ledger's chains are sealed together, where something was booked."""
 
@@ -87,10 +100,27 @@ def assemble(start: Start) -> Sequence[Background]:
             ("RATES", RATES) if str(error).startswith(("rates/", str(config.rates))) else ("RULEBOOKS", RULEBOOKS)
         )
         raise ConfigError(f"LUXOR_REVENUE_{name}", f"names law that is refused: {error}", str(place)) from None
+    schemes = SchemesInForce(SchemeStore(start.database))
+    accounts = SecuritiesInForce(start.database, everyone=config.deferred == "everyone")
+    start.before_serving.extend((schemes.look, accounts.look))
+    revenue = RevenueService(
+        Store(start.database),
+        program,
+        register=lambda: schemes.register,
+        securities=lambda: accounts.securities,
+    )
     start.server.add(
         add_RevenueServiceServicer_to_server,
-        RevenueService(Store(start.database), program),
+        revenue,
         roles={"Assess": {Role.SERVICE}, "Quote": _READERS, "ListRulebooks": _READERS},
+    )
+    start.server.add(
+        add_SchemeServiceServicer_to_server,
+        SchemeService(schemes, program),
+        roles={
+            "RegisterSchemeNumbers": {Role.OPERATOR, Role.OFFICER},
+            "ListSchemeNumbers": {Role.OPERATOR, Role.OFFICER, Role.ANALYST},
+        },
     )
     jobs, trying = Jobs(start.database), {Role.ANALYST, Role.OFFICER}
     start.server.add(
@@ -106,7 +136,8 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     traces = Traces(start, assessment_trail(start.database))
     ledger = Ledger(start.database, RefundRules(read.rulebook for read in program.books))
-    books = bookkeeping(start, ledger, follow, seal_seconds=config.seal_seconds)
+    books = bookkeeping(start, ledger, partial(follow, areas=summed_areas(program)), seal_seconds=config.seal_seconds)
+    changed = ReassessedStore(start.database, ledger.news)
     steps = (
         make_days("assessment_batch", "assessed_input"),
         purge_assessments(ASSESSMENT_DAYS),
@@ -119,9 +150,12 @@ def assemble(start: Start) -> Sequence[Background]:
     return [
         traces.run,
         *books.backgrounds,
+        schemes.run,
+        accounts.run,
+        Reassessment(changed, start.replica, revenue.in_force, pause_seconds=config.reassessment_seconds).run,
         Holder(start.database, start.replica, start.environ, WORK, memory_bytes_max=config.job_memory_bytes_max).run,
         Housekeeping(start.database, start.replica, steps).run,
-        Looking(start.database, books.looks).run,
+        Looking(start.database, (*books.looks, sums_left(changed))).run,
     ]
 
 

@@ -31,9 +31,9 @@ _registered = counter(
 class SchemeService(SchemeServiceServicer):
     """Keeps the register and tells it."""
 
-    def __init__(self, store: SchemeStore, in_force: SchemesInForce, program: Program) -> None:
-        """Serve from the store; this replica's picture of it is brought up to date after each change."""
-        self._store = store
+    def __init__(self, in_force: SchemesInForce, program: Program) -> None:
+        """Serve from the store of what is in force here, which is brought up to date after each change."""
+        self._store: SchemeStore = in_force.store
         self._in_force = in_force
         self._forms = forms_of(program)
 

@@ -73,7 +73,7 @@ class RevenueService(RevenueServiceServicer):
         return pb.AssessResponse(assessments=settled)
 
     async def _assess(self, request: pb.AssessRequest, consignments: Table) -> pb.AssessmentColumns:
-        batch = Batch(self._in_force(), consignments, request.consignments)
+        batch = Batch(self.in_force(), consignments, request.consignments)
         settled = await self._store.assess(batch)
         assert batch.problem is not None
         _count(_assessed, batch.problem)
@@ -90,7 +90,7 @@ class RevenueService(RevenueServiceServicer):
         for found in await self._store.inputs.find(mrns.tolist(), filed.values.tolist()):
             asked = np.array(found.asked)
             table = corrected(found.input.table, consignments.take(asked), versions[asked])
-            again = Again(self._in_force(), table, found.input.register, found.input.others)
+            again = Again(self.in_force(), table, found.input.register, found.input.others)
             answer = again.answer()
             # What has no figures comes into force nowhere, so it is not kept: a correction of it is assessed under the same version.
             figures = np.flatnonzero(~answer.strings("reason").present)
@@ -108,7 +108,8 @@ class RevenueService(RevenueServiceServicer):
                 answers.append((asked[figures].tolist(), Table.decode(settled)))
         return spread(answers, consignments.rows).encode(pb.AssessmentColumns)
 
-    def _in_force(self) -> InForce:
+    def in_force(self) -> InForce:
+        """What batches are assessed by at the moment."""
         return InForce(self._program, self._register(), self._securities())
 
     async def Quote(self, request: pb.QuoteRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.QuoteResponse:

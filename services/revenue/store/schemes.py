@@ -79,7 +79,7 @@ class SchemesInForce:
 
     def __init__(self, store: SchemeStore) -> None:
         """Follow a store."""
-        self._store = store
+        self.store = store
         self._since = 0
         self._register = EMPTY
         self._looking = asyncio.Lock()
@@ -94,7 +94,7 @@ class SchemesInForce:
         async with self._looking:
             told: list[Entry] = []
             while True:
-                entries, since = await self._store.changed(self._since)
+                entries, since = await self.store.changed(self._since)
                 told += entries
                 self._since = since
                 if len(entries) < READ_MAX:

@@ -1,0 +1,418 @@
+"""Sums over several consignments: whatever way a stream is cut and whoever takes its parts, each is judged as in one queue."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from libs.columns import Ints, Strings, Table
+from libs.store.database import Database
+from libs.store.migrate import migrate
+from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.revenue.v1.revenue_columns_pb2 import NEWS_REASSESSED, RevenueColumns
+from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
+from services.revenue.assessing import Batch, InForce
+from services.revenue.law.program import Program
+from services.revenue.reassessment import Reassessment
+from services.revenue.store.assessments import Store
+from services.revenue.store.news import NewsStore
+from services.revenue.store.reassessed import ReassessedStore
+from services.revenue.store.sums import follow
+from services.revenue.sums import summed_areas
+from tests.revenue.bundles import ALONE, AREA_OF, DAY, LIMIT, Parcel, bundling, stream, table_of
+
+PROGRAM: Program = bundling()
+IN_FORCE = InForce(PROGRAM)
+TEST_OF = {area: test for test, area in AREA_OF.items()}
+
+
+@pytest_asyncio.fixture
+async def revenue(database: Database) -> Database:
+    await migrate(database, "services.revenue")
+    return database
+
+
+@pytest_asyncio.fixture
+async def stores(revenue: Database) -> AsyncIterator[list[Store]]:
+    async with Database(revenue.url, name="second") as second:
+        yield [Store(revenue), Store(second)]
+
+
+async def assess(store: Store, parcels: Sequence[Parcel]) -> Table:
+    table = table_of(parcels)
+    return Table.decode(await store.assess(Batch(IN_FORCE, table, table.encode(ConsignmentColumns))))
+
+
+async def duties(store: Store, parcels: Sequence[Parcel]) -> list[int | None]:
+    return (await assess(store, parcels)).ints("duty").tolist()
+
+
+async def again(database: Database, replica: str = "one") -> None:
+    """Do all that waits to be assessed again."""
+    work = Reassessment(ReassessedStore(database, NewsStore(database)), replica, lambda: IN_FORCE)
+    while await work.step():
+        pass
+
+
+async def last(database: Database, parcels: Sequence[Parcel]) -> list[int | None]:
+    """What parcels owe by now."""
+    found: dict[int, int | None] = {}
+    asked = await Store(database).inputs.find(
+        [each.mrn for each in parcels], [each.version for each in parcels], answers=True
+    )
+    for part in asked:
+        assert part.answers is not None
+        found |= dict(zip(part.asked, part.answers.ints("duty").tolist(), strict=True))
+    return [found[number] for number in range(len(parcels))]
+
+
+async def news(database: Database) -> list[tuple[str, int, str, int | None, int | None]]:
+    """MRN, version, reason, duty and generation of what was announced, in its order."""
+    async with database.connection() as reader:
+        rows = await reader.raw.fetch(
+            "select payload from batch where exists (select from outbox where seq = batch.id) order by id"
+        )
+    told = []
+    for row in rows:
+        table = Table.parse(RevenueColumns, bytes(row["payload"]))
+        assert set(table.ints("news").tolist()) == {NEWS_REASSESSED}
+        answers = table.child("assessments")
+        told += list(
+            zip(
+                table.strings("mrn").tolist(), table.ints("filing_version").tolist(), table.strings("reason").tolist(),
+                answers.ints("duty").tolist(), answers.ints("generation").tolist(), strict=True,
+            )
+        )  # fmt: skip
+    return told  # type: ignore[return-value]
+
+
+async def shares(database: Database) -> list[tuple[str, int, int]]:
+    """Limit, amount and position of every share."""
+    async with database.connection() as reader:
+        rows = await reader.raw.fetch(
+            "select s.limit_id, h.mrn, h.amount, s.total, s.count from share h join share_sum s on s.key = h.key "
+            "order by h.mrn, s.limit_id"
+        )
+        wrong = await reader.raw.fetch(
+            "select s.key from share_sum s left join (select key, sum(amount) as total, count(*) as count from share "
+            "group by key) h on h.key = s.key where s.total <> coalesce(h.total, 0) or s.count <> coalesce(h.count, 0)"
+        )
+    assert not wrong, "a sum is not what its shares make"
+    return [(row["mrn"], row["amount"], row["total"]) for row in rows]
+
+
+def expected(parcels: Sequence[Parcel]) -> dict[str, int]:
+    """What the newest versions owe once all is told, in plain words: by MRN.
+
+    Who is served in turn owes what the ones before made when it came, or was amended; who is bundled what all make in the end.
+    """
+    held: dict[int, Parcel] = {}
+    owed: dict[str, int] = {}
+    for each in parcels:
+        if each.number not in held or each.version > held[each.number].version:
+            # A place in the queue is kept by an amendment within the same sum; a dictionary keeps it so.
+            held[each.number] = each
+            queue = list(held.values())
+            owed[each.mrn] = _owes(each, queue[: queue.index(each)])
+    for each in held.values():
+        if TEST_OF.get(each.area) != "person_year":
+            owed[each.mrn] = _owes(each, [other for other in held.values() if other is not each])
+    return owed
+
+
+def _owes(parcel: Parcel, others: Sequence[Parcel]) -> int:
+    test = TEST_OF.get(parcel.area)
+    mine = None if test is None else who(test, parcel)
+    total = sum(
+        other.price for other in others if test and mine and other.area == parcel.area and who(test, other) == mine
+    )
+    return parcel.price // 10 if parcel.price + total > LIMIT else 0
+
+
+def who(test: str, parcel: Parcel) -> tuple[object, ...] | None:
+    person = parcel.person or parcel.name
+    parts: tuple[object, ...] = {
+        "order": (parcel.order,),
+        "person_year": (person,),
+        "person_day": (person, parcel.day),
+        "recipient_day": (person, parcel.carrier, parcel.day),
+        "importer_craft": (person, parcel.craft, parcel.day),
+    }[test]
+    return parts if all(parts) else None
+
+
+def newest(parcels: Sequence[Parcel]) -> list[Parcel]:
+    found: dict[int, Parcel] = {}
+    for each in parcels:
+        if each.number not in found or each.version > found[each.number].version:
+            found[each.number] = each
+    return list(found.values())
+
+
+def cut(parcels: list[Parcel], seed: int) -> list[list[Parcel]]:
+    draw = random.Random(seed)
+    parts = []
+    while parcels:
+        size = draw.randint(1, 12)
+        parts.append(parcels[:size])
+        parcels = parcels[size:]
+    return parts
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_stream_in_any_parts_at_any_replica_is_answered_as_one_after_another(
+    stores: list[Store], revenue: Database, seed: int
+) -> None:
+    parcels = stream(seed, 40)
+    one_by_one = [answer for each in parcels for answer in await duties(stores[0], [each])]
+    before = await shares(revenue)
+    await again(revenue)
+    settled = await last(revenue, newest(parcels))
+    async with revenue.transaction() as tx:
+        await tx.raw.execute("truncate share, share_sum, share_holder, assessment, reassessed, reassessment_due")
+    in_parts = []
+    for place, part in enumerate(cut(parcels, seed)):
+        in_parts += await duties(stores[place % 2], part)
+    assert in_parts == one_by_one
+    assert [each[:2] for each in await shares(revenue)] == [each[:2] for each in before]
+    await again(revenue)
+    assert await last(revenue, newest(parcels)) == settled
+    owed = expected(parcels)
+    assert settled == [owed[each.mrn] for each in newest(parcels)]
+
+
+@pytest.mark.parametrize("seed", [4, 5, 6])
+async def test_two_replicas_at_once_over_the_same_sums_come_to_what_one_queue_gives(
+    stores: list[Store], revenue: Database, seed: int
+) -> None:
+    # No amendments here: replicas that take a stream at once may see its parts in any order.
+    parcels = [each for each in stream(seed, 80) if each.version == 1]
+    parts = cut(parcels, seed)
+    halves = [parts[0::2], parts[1::2]]
+
+    async def work(store: Store, mine: list[list[Parcel]]) -> None:
+        await asyncio.gather(*(assess(store, part) for part in mine))
+
+    await asyncio.gather(
+        *(work(store, half) for store, half in zip(stores, halves, strict=True)), again(revenue, "two")
+    )
+    await again(revenue, "two")
+    await shares(revenue)
+    async with revenue.connection() as reader:
+        rows = await reader.raw.fetch("select mrn, min(position) as position from share group by mrn")
+    positions = {row["mrn"]: row["position"] for row in rows}
+    in_queue = sorted(parcels, key=lambda each: positions.get(each.mrn, 0))
+    owed = expected(in_queue)
+    assert await last(revenue, in_queue) == [owed[each.mrn] for each in in_queue]
+    # Of each consignment generations are told one after another, none twice.
+    told: dict[str, list[int | None]] = {}
+    for mrn, _, _, _, generation in await news(revenue):
+        told.setdefault(mrn, []).append(generation)
+    assert all(each == list(range(1, len(each) + 1)) for each in told.values())
+
+
+async def test_a_later_parcel_over_the_limit_has_the_earlier_one_assessed_again_once(
+    stores: list[Store], revenue: Database
+) -> None:
+    first, second = Parcel(1, AREA_OF["recipient_day"], 9_000, "P1"), Parcel(2, AREA_OF["recipient_day"], 8_000, "P1")
+    other_day, other_carrier = replace(second, number=3, day=DAY + 1), replace(second, number=4, carrier="carrier-2")
+    assert await duties(stores[0], [first]) == [0]
+    assert await duties(stores[1], [other_day, other_carrier]) == [0, 0]
+    await again(revenue)
+    assert await news(revenue) == []
+    answer = await assess(stores[1], [second])
+    assert answer.ints("duty").tolist() == [800]
+    assert "SUMMED" in answer.ragged("notes").values.tolist()
+    await again(revenue)
+    await again(revenue, "two")
+    assert await news(revenue) == [(first.mrn, 1, "BUNDLED", 900, 1)]
+    # Who asks again gets what was answered first; what is owed now was announced.
+    assert await duties(stores[0], [first]) == [0]
+    assert await last(revenue, [first, second]) == [900, 800]
+
+
+async def test_who_comes_first_in_a_year_is_served_first_and_stays_so(stores: list[Store], revenue: Database) -> None:
+    year = AREA_OF["person_year"]
+    parcels = [Parcel(number, year, 6_000, "P1") for number in range(3)]
+    assert await duties(stores[0], parcels) == [0, 0, 600]
+    next_year = replace(parcels[0], number=7, accepted=DAY + 366)
+    assert await duties(stores[1], [next_year, replace(parcels[0], number=8, person="P2")]) == [0, 0]
+    await again(revenue)
+    assert await news(revenue) == []
+
+
+async def test_an_amendment_takes_the_place_of_the_version_before(stores: list[Store], revenue: Database) -> None:
+    order = AREA_OF["order"]
+    small, large = Parcel(1, order, 4_000, order="O1"), Parcel(2, order, 12_000, order="O1")
+    assert await duties(stores[0], [small, large]) == [0, 1_200]
+    assert await duties(stores[1], [replace(large, price=9_000, version=2)]) == [0]
+    await again(revenue)
+    # Told of the first version's bundle or not: what is owed in the end is what the newest versions make.
+    assert await last(revenue, [small]) == [0]
+    elsewhere = replace(large, version=3, order="O2", price=14_000)
+    assert await duties(stores[0], [elsewhere]) == [0]
+    assert [(amount, total) for _, amount, total in await shares(revenue)] == [(4_000, 4_000), (14_000, 14_000)]
+    gone = replace(elsewhere, version=4, area=ALONE)
+    # The MRN names the first destination still.
+    table = table_of([gone]).with_columns({"mrn": Strings.of([large.mrn])})
+    await stores[0].assess(Batch(IN_FORCE, table, table.encode(ConsignmentColumns)))
+    assert [(amount, total) for _, amount, total in await shares(revenue)] == [(4_000, 4_000)]
+
+
+async def test_a_repeat_changes_nothing(stores: list[Store], revenue: Database) -> None:
+    parcels = stream(9, 40)
+    first = [await assess(stores[0], part) for part in cut(parcels, 9)]
+    before = await shares(revenue)
+    repeated = [await assess(stores[1], part) for part in cut(parcels, 9)]
+    assert [each.ints("duty").tolist() for each in repeated] == [each.ints("duty").tolist() for each in first]
+    assert await shares(revenue) == before
+
+
+async def test_nobody_named_counts_alone_and_says_so(stores: list[Store], revenue: Database) -> None:
+    parcels = [Parcel(number, AREA_OF["person_day"], 12_000) for number in range(3)]
+    answer = await assess(stores[0], parcels)
+    assert answer.ints("duty").tolist() == [0, 0, 0]
+    assert answer.ragged("notes").values.tolist().count("PERSON_NOT_DECLARED") == 3
+    assert await shares(revenue) == []
+
+
+async def test_no_name_and_no_number_of_a_person_is_stored(stores: list[Store], revenue: Database) -> None:
+    await assess(
+        stores[0],
+        [Parcel(1, AREA_OF["person_day"], 100, "P777"), Parcel(2, AREA_OF["person_day"], 100, name="Zoe Doe")],
+    )
+    async with revenue.connection() as reader:
+        for name in ("share", "share_sum", "share_holder"):
+            for row in await reader.raw.fetch(f"select {name}::text as told from {name}"):
+                assert b"P777".hex() not in row["told"]
+                assert "Zoe" not in row["told"]
+        columns = await reader.raw.fetchval("select columns from assessed_input")
+    from libs.columns.stored import decompressed
+
+    assert b"P777" not in decompressed(columns)
+    assert b"Zoe" not in decompressed(columns)
+
+
+async def test_a_crash_on_the_way_leaves_nothing(
+    stores: list[Store], revenue: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcels = [Parcel(1, AREA_OF["order"], 9_000, order="O1"), Parcel(2, AREA_OF["order"], 9_000, order="O1")]
+
+    async def dies(*_: object, **__: object) -> None:
+        raise RuntimeError("the process died")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("services.revenue.store.assessments.write", dies)
+        with pytest.raises(RuntimeError, match="died"):
+            await assess(stores[0], parcels)
+    async with revenue.connection() as reader:
+        for name in (
+            "share",
+            "share_sum",
+            "share_holder",
+            "assessment",
+            "assessed_input",
+            "assessment_batch",
+            "reassessment_due",
+        ):
+            assert await reader.raw.fetchval(f"select count(*) from {name}") == 0, name
+    assert await duties(stores[1], parcels) == [0, 900]
+
+
+async def test_assessing_again_dies_and_goes_on_without_telling_twice(
+    stores: list[Store], revenue: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcels = [Parcel(number, AREA_OF["order"], 9_000, order="O1") for number in range(3)]
+    await assess(stores[0], parcels)
+
+    async def dies(*_: object) -> None:
+        raise RuntimeError("the process died")
+
+    # It dies after the news, before the sum is noted as done; the other replica finds nothing new to tell.
+    with monkeypatch.context() as patched:
+        patched.setattr(ReassessedStore, "settled", dies)
+        with pytest.raises(RuntimeError, match="died"):
+            await again(revenue)
+    assert len(await news(revenue)) == 1
+    async with revenue.transaction() as tx:
+        await tx.raw.execute("delete from job_lease")
+    await again(revenue, "two")
+    assert await news(revenue) == [(parcels[0].mrn, 1, "BUNDLED", 900, 1)]
+    async with revenue.connection() as reader:
+        assert await reader.raw.fetchval("select count(*) from reassessment_due") == 0
+
+
+def states(*told: tuple[Parcel, int, bool]) -> Table:
+    """Clearance's states: parcel, state, and whether it was released."""
+    count = len(told)
+    return Table.of(
+        clearance.ClearanceColumns,
+        count,
+        {
+            "mrn": Strings.of([each.mrn for each, _, _ in told]),
+            "version": Ints.of(list(range(1, count + 1))),
+            "destination_country": Strings.of([each.area for each, _, _ in told]),
+            "state": Ints.of([state for _, state, _ in told]),
+            "released_at": Ints.of([1] * count, np.array([released for _, _, released in told])),
+            "filing_version": Ints.of([each.version for each, _, _ in told]),
+        },
+    )
+
+
+async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps_it(
+    stores: list[Store], revenue: Database
+) -> None:
+    parcels = [Parcel(number, AREA_OF["order"], 6_000, order="O1") for number in range(3)]
+    assert await duties(stores[0], parcels) == [0, 0, 600]
+    await again(revenue)
+    assert await last(revenue, parcels) == [600, 600, 600]
+    areas = summed_areas(PROGRAM)
+    assert areas == set(AREA_OF.values())
+    gone = states((parcels[0], clearance.STATE_RELEASED, True), (parcels[1], clearance.STATE_INVALIDATED, False))
+    for _ in range(2):
+        async with revenue.transaction() as tx:
+            await follow(tx, gone, areas)
+    await again(revenue)
+    assert await last(revenue, [parcels[0], parcels[2]]) == [0, 0]
+    async with revenue.connection() as reader:
+        rows = await reader.raw.fetch("select mrn, state from share_holder order by mrn")
+    assert {row["mrn"]: row["state"] for row in rows} == {parcels[0].mrn: 1, parcels[1].mrn: 2, parcels[2].mrn: 0}
+    assert [(amount, total) for _, amount, total in await shares(revenue)] == [(6_000, 12_000)] * 2
+    # What went back after its release was imported; a repeat of Assess brings nothing back.
+    async with revenue.transaction() as tx:
+        await follow(tx, states((parcels[0], clearance.STATE_RE_EXPORTED, True)), areas)
+    await assess(stores[0], parcels)
+    assert len(await shares(revenue)) == 2
+
+
+async def test_batches_without_sums_ask_nothing_of_them(stores: list[Store], revenue: Database) -> None:
+    await assess(stores[0], [Parcel(1, ALONE, 20_000, "P1")])
+    async with revenue.connection() as reader:
+        assert await reader.raw.fetchval("select count(*) from share_holder") == 0
+        assert await reader.raw.fetchval("select count(*) from deployment_secret") == 0
+
+
+async def test_an_answer_is_computed_again_exactly_from_what_is_stored(stores: list[Store], revenue: Database) -> None:
+    from services.revenue.assessing import Again
+
+    parcels = stream(11, 50)
+    told = [await assess(stores[0], part) for part in cut(parcels, 11)]
+    inputs = stores[0].inputs
+    found = await inputs.find([each.mrn for each in parcels], [each.version for each in parcels], answers=True)
+    assert sorted(number for part in found for number in part.asked) == list(range(len(parcels)))
+    whole = Table.concat(told)
+    for part in found:
+        assert part.answers is not None
+        given = part.input
+        answer = Again(IN_FORCE, given.table, given.register, given.others).answer()
+        payload = answer.encode(AssessmentColumns).SerializeToString()
+        assert payload == part.answers.encode(AssessmentColumns).SerializeToString() or (
+            answer.ints("duty").tolist() == whole.take(np.array(part.asked)).ints("duty").tolist()
+        )

@@ -406,7 +406,17 @@ def disagreements(published: dict[str, Any], ours: list[Case]) -> list[str]:
     return wrong
 
 
+def _figure(case: Case, term: str) -> Decimal:
+    match = re.fullmatch(r"(?:\[(\d+)\]\.)?(\w+)", term)
+    assert match, f"{case.id}: {term!r} is no figure; write '[1].duty'"
+    return Decimal(str(getattr(case.wanted()[int(match[1] or 0)], match[2])))
+
+
 def _disagreement(value: Any, case: Case, claim: str) -> str:
+    if " + " in claim:
+        terms, _, divisor = claim.partition(" / ")
+        number = sum((_figure(case, term) for term in terms.split(" + ")), Decimal(0)) / int(divisor or 1)
+        return "" if number == Decimal(str(value)) else f"it is {number}"
     match = re.fullmatch(r"(?:\[(\d+)\]\.)?(\w+)(?:\.([\w.]+))?(?: / (\d+))?", claim)
     if not match:
         return "is written neither 'duty' nor '[1].amounts.NZ.levy' nor 'duty / 100'"

@@ -12,10 +12,11 @@ RATES = Path(__file__).parent / "rates"
 
 
 def law_files(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> dict[str, str]:
-    """Give the text of all law files: `<jurisdiction>/{rulebook,tariff}*.yaml`, then `rates/*.yaml`, by that name."""
+    """Give the text of all law files: `<jurisdiction>/{rulebook,tariff}*.yaml` and lines of tariffs beside them, then
+    `rates/*.yaml`, by that name."""
     found = {
         f"{file.parent.name}/{file.name}": file.read_text(encoding="utf-8")
-        for file in sorted(rulebooks.glob("*/*.yaml"))
+        for file in sorted([*rulebooks.glob("*/*.yaml"), *rulebooks.glob("*/*.csv")])
     }
     exchange = {f"rates/{file.name}": file.read_text(encoding="utf-8") for file in sorted(rates.glob("*.yaml"))}
     for place, files in ((rulebooks, found), (rates, exchange)):

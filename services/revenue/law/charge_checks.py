@@ -1,8 +1,8 @@
 """Checks of charges: rates, bases, rounding, minima and collection; refuses what cannot be levied as it is written."""
 
-from services.revenue.law.checks import Checks, last_day
-from services.revenue.law.rates import CONSIGNMENT_LEVEL, parse_rate
-from services.revenue.law.rulebook import Charge, asks_of_items, positions
+from services.revenue.law.checks import Checks, last_day, overlapping
+from services.revenue.law.rates import CONSIGNMENT_LEVEL, Method, ParsedRate, parse_rate, percent_text
+from services.revenue.law.rulebook import PPM, Charge, Position, Rate, asks_of_items, parse_share, positions
 from services.revenue.law.yaml_source import Path
 
 
@@ -31,41 +31,169 @@ class ChargeChecks(Checks):
                 raise self.error(
                     (*path, "also_when_unless_of"), "names no charge of this rulebook that has an 'unless'"
                 )
-        methods = set()
+        methods = self._rates(path, charge)
+        self._bases(path, charge, methods)
+        if charge.tariff_line:
+            self.reference((*path, "tariff_line", "reference"), charge.tariff_line.reference)
+        self._rounding(path, charge, methods)
+        self._minimum(path, charge)
+        self._collection(path, charge)
+
+    def _rates(self, path: Path, charge: Charge) -> set[Method]:
+        """Refuse rates that cannot be read or do not fit together; give how their amounts are found."""
+        methods: set[Method] = set()
         for place, rate in enumerate(charge.rates):
+            here = (*path, "rates", place)
             try:
-                methods.add(parse_rate(rate.rate).method)
+                parsed = parse_rate(rate.rate)
             except ValueError as error:
-                raise self.error((*path, "rates", place, "rate"), str(error)) from None
-        if len({method in CONSIGNMENT_LEVEL for method in methods}) > 1:
+                raise self.error((*here, "rate"), str(error)) from None
+            methods |= {leaf.method for leaf in parsed.leaves}
+            of_goods = parsed.method not in CONSIGNMENT_LEVEL or charge.mass == "net"
+            self.condition((*here, "only"), rate.only, items=of_goods)
+            self._less(here, rate, parsed)
+        if charge.mass == "net" and methods - {"kilogram", "expression"}:
+            raise self.error((*path, "mass"), "is for rates per kilogram alone; another rate of the charge is none")
+        whole = {method in CONSIGNMENT_LEVEL and charge.mass != "net" for method in methods}
+        if len(whole) > 1:
             raise self.error(
                 (*path, "rates"), "mixes rates per consignment with rates per item; make two charges of it"
             )
-        if methods & {"percent", "tariff"} and not charge.base:
-            raise self.error(path, "has no 'base'; a percentage needs to say of what")
-        if methods & {"percent", "tariff", "kilogram"} and not charge.rounding:
-            raise self.error(path, "has no 'rounding'; a computed amount needs a rule with its reference")
+        if True in whole:
+            for name, asks in (("only", charge.only is not None and asks_of_items(charge.only)),
+                               ("relieved_by", bool(charge.relieved_by))):  # fmt: skip
+                if asks:
+                    raise self.error((*path, name), "asks of items, and the charge is on the consignment as a whole")
         if "tariff" in methods and not charge.tariff:
             raise self.error(path, "has the rate 'tariff' and names no 'tariff'")
         if "tariff_line" in methods and charge.tariff_line is None:
             raise self.error(
                 path, "is levied per tariff_line and has no 'tariff_line' that says how lines are told apart"
             )
-        if charge.tariff_line:
-            self.reference((*path, "tariff_line", "reference"), charge.tariff_line.reference)
-        areas = charge.areas or book.areas
-        self.dated((*path, "rates"), charge.rates, charge, areas)
+        self._variants(path, charge)
+        return methods
+
+    def _less(self, here: Path, rate: Rate, parsed: ParsedRate) -> None:
+        if not rate.less:
+            return
+        self.amount((*here, "less"), rate.less, positive=True, foreign=True)
+        if parsed.method != "percent":
+            raise self.error((*here, "less"), "is taken off percentages only; write the smaller amount")
+        if rate.only and asks_of_items(rate.only):
+            raise self.error(
+                (*here, "less"), "is taken off once a consignment, and 'only' asks of items; make two charges of it"
+            )
+
+    def _variants(self, path: Path, charge: Charge) -> None:
+        """Refuse rates that leave a day without one that always fits, or that are never reached."""
+        areas = charge.areas or self.book.areas
+        self.dated((*path, "rates"), charge.rates, None, areas)
+        always = [rate for rate in charge.rates if rate.only is None]
+        if not always:
+            raise self.error((*path, "rates"), "has no rate without 'only'; that is where all else falls back")
+        self.covered((*path, "rates"), always, charge, areas, ("",))
+        for place, rate in enumerate(charge.rates):
+            for earlier in charge.rates[:place]:
+                covered = set(rate.areas) <= set(earlier.areas) and bool(earlier.areas) == bool(rate.areas)
+                if earlier.only is None and rate.only and rate.areas and covered and overlapping(earlier, rate):
+                    raise self.error(
+                        (*path, "rates", place),
+                        f"is never reached from {max(earlier.start, rate.start)} on: the rate from {earlier.start} "
+                        "before it fits always there; put the one without 'only' last",
+                    )
+
+    def _bases(self, path: Path, charge: Charge, methods: set[Method]) -> None:
+        of_base = methods & {"percent", "tariff"} or (
+            "expression" in methods and any(_takes_base(rate.rate) for rate in charge.rates)
+        )
+        if of_base and not charge.base:
+            raise self.error(path, "has no 'base'; a percentage needs to say of what")
+        exact = methods <= {"percent", "tariff", "expression"} or charge.mass == "net"
+        for name in ("uplift", "over_only", "inside", "share"):
+            if getattr(charge, name) and not exact:
+                raise self.error((*path, name), "is for percentages and sums; another rate of the charge is neither")
+        if charge.uplift:
+            self.reference((*path, "uplift", "reference"), charge.uplift.reference)
+            self._share((*path, "uplift", "percent"), charge.uplift.percent)
+            if not charge.uplift.of:
+                raise self.error((*path, "uplift", "of"), "names nothing; say what the uplift is a part of")
+        if charge.share:
+            self._share((*path, "share"), charge.share)
+        if charge.over_only:
+            self.position(path, Position(limit=charge.over_only, position="over"))
+            for limit in self.book.limits[charge.over_only]:
+                if limit.test != "consignment" or limit.exchange_table:
+                    raise self.error(
+                        (*path, "over_only"),
+                        f"{charge.over_only!r} is tested on more or less than the consignment, or by another exchange "
+                        "table; what is beyond it cannot be told",
+                    )
+                if limit.amount != "none" and not limit.amount.endswith(f" {self.book.currency}"):
+                    raise self.error((*path, "over_only"), f"{charge.over_only!r} is not in {self.book.currency}")
+        self._inside(path, charge)
+
+    def _inside(self, path: Path, charge: Charge) -> None:
+        highest = 0
+        for place, name in enumerate(charge.inside):
+            here = (*path, "inside", place)
+            other = next((each for each in self.book.charges if each.id == name), None)
+            if other is None:
+                raise self.error(here, f"{name!r} is no charge of this rulebook")
+            if name in charge.inside[:place]:
+                raise self.error(here, f"{name!r} stands twice")
+            rates = [self._parsed(rate) for rate in other.rates]
+            leaves = [leaf for rate in rates if rate for leaf in rate.leaves]
+            if any(leaf.method not in ("percent", "tariff") for leaf in leaves):
+                raise self.error(here, f"{name!r} has rates that are no percentages; a base can hold percentages only")
+            highest += max((leaf.ppm for leaf in leaves), default=0)
+        if highest >= PPM:
+            raise self.error(
+                (*path, "inside"),
+                f"the percentages sum to {percent_text(highest)}; a base must be left: less than 100 %",
+            )
+
+    def _parsed(self, rate: Rate) -> ParsedRate | None:
+        """Read a rate of another charge, whose own check tells what is wrong with it."""
+        try:
+            return parse_rate(rate.rate)
+        except ValueError:
+            return None
+
+    def _share(self, path: Path, text: str) -> None:
+        try:
+            parse_share(text)
+        except ValueError as error:
+            raise self.error(path, str(error)) from None
+
+    def _rounding(self, path: Path, charge: Charge, methods: set[Method]) -> None:
+        if methods & {"percent", "tariff", "kilogram", "expression"} and not charge.rounding:
+            raise self.error(path, "has no 'rounding'; a computed amount needs a rule with its reference")
+        areas = charge.areas or self.book.areas
         schemes = sorted({entry.scheme for entry in charge.collection} | {"none"})
         if charge.rounding:
             self.dated((*path, "rounding"), charge.rounding, charge, areas, schemes)
         for place, rule in enumerate(charge.rounding):
-            self.amount((*path, "rounding", place, "unit"), rule.unit, positive=True)
-            if rule.base_unit:
-                self.amount((*path, "rounding", place, "base_unit"), rule.base_unit, positive=True)
-        self.dated((*path, "minimum"), charge.minimum, None, areas)
+            here = (*path, "rounding", place)
+            self.amount((*here, "unit"), rule.unit, positive=True)
+            for name in ("base_unit", "total_unit"):
+                if written := getattr(rule, name):
+                    self.amount((*here, name), written, positive=True)
+            if rule.total_unit and methods & CONSIGNMENT_LEVEL and charge.mass != "net":
+                raise self.error((*here, "total_unit"), "is for charges on items; write it as the 'unit'")
+
+    def _minimum(self, path: Path, charge: Charge) -> None:
+        self.dated((*path, "minimum"), charge.minimum, None, charge.areas or self.book.areas)
+        before = [each.id for each in self.book.charges]
+        before = before[: before.index(charge.id)]
         for place, minimum in enumerate(charge.minimum):
-            self.amount((*path, "minimum", place, "amount"), minimum.amount)
-        self._collection(path, charge)
+            here = (*path, "minimum", place)
+            self.amount((*here, "amount"), minimum.amount, foreign=True)
+            for at, name in enumerate(minimum.together_with):
+                if name not in before:
+                    raise self.error(
+                        (*here, "together_with", at),
+                        f"{name!r} is no charge before this one; a minimum of several stands on the last of them",
+                    )
 
     def _collection(self, path: Path, charge: Charge) -> None:
         for place, entry in enumerate(charge.collection):
@@ -85,3 +213,9 @@ class ChargeChecks(Checks):
                 (*path, "collection"), "has no entry with the scheme 'none'; that is where all else falls back"
             )
         self.covered((*path, "collection"), plain, charge, ("",), ("",))
+
+
+def _takes_base(text: str) -> bool:
+    """Say whether any part of a rate that can be read is a percentage."""
+    expressions = [leaf.expression for leaf in parse_rate(text).leaves if leaf.expression]
+    return any(each.ppm for expression in expressions for each in expression.sums if each)

@@ -33,7 +33,7 @@ from services.revenue.law.rulebook import (
     parse_amount,
 )
 from services.revenue.law.schemes import form_of
-from services.revenue.law.slots import SlotCompiler, columns_of, mask_of, place_of, placed
+from services.revenue.law.slots import SlotCompiler, check_inside, columns_of, mask_of, place_of, placed
 from services.revenue.law.tariff import Tariff
 
 
@@ -90,6 +90,7 @@ class _Compiler:
                     # The border is the last outcome of every slot, whatever their number.
                     way = ways[-1] if at == outcomes - 1 and ways else ways[at] if at < len(ways) - 1 else None
                     outcome_rows.append(self.slots.outcome(book, area, start, here, way))
+        check_inside(slot_rows, slots, self.slots.rates, self.slots.facts)
         self.slots.rates.expressions.close()
         compiled_limits, limit_entries = limits.limits()
         compiled_reliefs, relief_entries = limits.reliefs()

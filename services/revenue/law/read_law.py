@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from services.revenue.law.compiler import compile_program
 from services.revenue.law.exchange import Exchange, ExchangeRate, read_exchange
@@ -37,10 +38,19 @@ def read_law(files: Mapping[str, str]) -> ReadLaw:
                 law.rates += read_exchange(name, text)
             elif file.startswith("rulebook"):
                 law.books[name] = read_rulebook(name, text)
+            elif file.startswith("tariff") and file.endswith(".csv"):
+                # Lines of a tariff, read with the tariff that names them.
+                continue
             elif file.startswith("tariff"):
-                law.tariffs.append(read_tariff(name, text))
+                law.tariffs.append(read_tariff(name, text, partial(_beside, files, folder)))
             else:
-                raise LawFileError(name, 0, "", "is neither rulebook*.yaml nor tariff*.yaml; rename or remove it")
+                raise LawFileError(
+                    name, 0, "", "is neither rulebook*.yaml nor tariff*.yaml nor tariff*.csv; rename or remove it"
+                )
         except LawFileError as error:
             law.errors.append(error)
     return law
+
+
+def _beside(files: Mapping[str, str], folder: str, name: str) -> str | None:
+    return files.get(f"{folder}/{name}") if name.startswith("tariff") and name.endswith(".csv") else None

@@ -20,6 +20,7 @@ from services.revenue.law.program import (
     ChargeFacts,
     Outcomes,
     Place,
+    ProgramError,
     Slots,
 )
 from services.revenue.law.rate_rows import RateCompiler, rates_on
@@ -211,3 +212,29 @@ def placed(slots: Slots, others: int) -> Slots:
     """Say where the rates with conditions stand among all rates: behind those of the slots."""
     slots.variants = slots.variants + others
     return slots
+
+
+def check_inside(
+    slots: list[dict[str, Any]], slots_per_regime: int, rates: RateCompiler, names: list[ChargeFacts]
+) -> None:
+    """Refuse bases that hold what is no percentage, or the whole; a tariff's rates are known only here."""
+    highest: dict[int, int] = {}
+    for place, slot in enumerate(slots):
+        held = 0
+        for other in range(slots_per_regime):
+            if not slot["inside"] >> other & 1:
+                continue
+            at = place - place % slots_per_regime + other
+            if at not in highest:
+                possible = [rate for rate in rates.possible(at, slots[at]) if rate["season"] < 0 and rate["tariff"] < 0]
+                if any(METHODS[rate["method"]] != "percent" for rate in possible):
+                    raise ProgramError(
+                        f"{names[slot['charge']].id}: its base holds {names[slots[at]['charge']].id}, whose tariff has rates "
+                        "that are no percentages"
+                    )
+                highest[at] = max(rate["ppm"] for rate in possible)
+            held += highest[at]
+        if held >= PPM:
+            raise ProgramError(
+                f"{names[slot['charge']].id}: its base may hold the whole of itself; less than 100 % can"
+            )

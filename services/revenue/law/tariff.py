@@ -281,7 +281,7 @@ class _Reader:
     ) -> Iterator[_Line]:
         text = self.beside(file)
         if text is None:
-            raise self.source.error(at, f"{file!r} is not beside this file")
+            raise self.source.error(at, f"{file!r} is no tariff*.csv beside this file")
         name = f"{self.file.rpartition('/')[0]}/{file}".lstrip("/")
         rows = csv.DictReader(io.StringIO(text))
         known = list(rows.fieldnames or ())

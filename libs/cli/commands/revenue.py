@@ -7,6 +7,7 @@ import click
 from libs.cli.lazy import LazyGroup
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "schemes": ("revenue_schemes", "Keep the register of scheme numbers."),
     "rulebooks": ("revenue_rulebooks", "Tell which law is loaded, and how much of it nobody has verified."),
     "check": ("revenue_check", "Tell the mistakes of law files, with file, line and rule."),
     "what-if": ("revenue_what_if", "Try a reform on consignments that were assessed."),

@@ -140,6 +140,27 @@ def rulebooks(draw: st.DrawFn) -> str:
     """Draw the text of a rulebook that loads."""
     limits = {f"limit_{place}": _limits(draw) for place in range(draw(st.integers(1, 3)))}
     reliefs = {f"relief_{place}": _reliefs(draw) for place in range(draw(st.integers(0, 2)))}
+    exchange = {
+        "table": "utopia",
+        "date": draw(st.sampled_from(["acceptance", "export"])),
+        "mode": draw(st.sampled_from(["down", "half_up", "half_even", "up"])),
+        "unit": draw(st.sampled_from(["0.01 EUR", "1.00 EUR"])),
+        "reference": "act",
+    }
+    return text_of(limits, reliefs, exchange)
+
+
+EXCHANGED = {"table": "utopia", "date": "acceptance", "mode": "down", "unit": "0.01 EUR", "reference": "act"}
+
+
+def text_of(
+    limits: dict[str, list[dict[str, Any]]],
+    reliefs: dict[str, list[dict[str, Any]]] | None = None,
+    exchange: dict[str, Any] = EXCHANGED,
+    **more: Any,
+) -> str:
+    """Write a rulebook with a charge for each side of each limit and one for each relief, under the names c0, c1, and so on."""
+    reliefs = reliefs or {}
     whens = [{"limit": name, "position": side} for name in limits for side in ("within", "over")]
     charges = [_charge(number, when, []) for number, when in enumerate(whens)]
     charges += [_charge(len(whens) + place, None, [name]) for place, name in enumerate(reliefs)]
@@ -153,13 +174,7 @@ def rulebooks(draw: st.DrawFn) -> str:
         "period": {"from": FIRST},
         "law_date": "acceptance",
         "law_date_reference": "act",
-        "exchange": {
-            "table": "utopia",
-            "date": draw(st.sampled_from(["acceptance", "export"])),
-            "mode": draw(st.sampled_from(["down", "half_up", "half_even", "up"])),
-            "unit": draw(st.sampled_from(["0.01 EUR", "1.00 EUR"])),
-            "reference": "act",
-        },
+        "exchange": exchange,
         "references": {"act": {"law": "Act", "address": "https://law.example/5"}},
         "customs_value": [
             {"from": FIRST, "to": date(2021, 12, 31), "base": ["goods"], "reference": "act"},
@@ -180,7 +195,7 @@ def rulebooks(draw: st.DrawFn) -> str:
         },
         "charges": charges,
     }
-    return yaml.safe_dump(book, sort_keys=False)
+    return yaml.safe_dump(book | more, sort_keys=False)
 
 
 def program_of(text: str) -> Program:

@@ -37,7 +37,7 @@ JUDGED = (
     | Note.SCHEME_NUMBER_UNCHECKED
 )  # fmt: skip
 SETTINGS = settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 register = Register(
     {

@@ -62,15 +62,25 @@ class Source:
     def convert(self, kind: type[T]) -> T:
         """Read the whole text as the struct; LawFileError names the element that does not fit."""
         try:
-            return msgspec.convert(self.data, type=kind, strict=True, builtin_types=(datetime.date, Decimal))
+            return _convert(self.data, kind)
         except msgspec.ValidationError as error:
             text = str(error)
             message, _, location = text.partition(" - at `")
-            path = tuple(
-                int(part[1]) if part[1] else part[2]
-                for part in re.finditer(r"\[(\d+)\]|([A-Za-z_]\w*)", location.rstrip("`").removeprefix("$"))
-            )
+            location = location.rpartition("` in `")[2]
+            path: Path = ()
+            for part in re.finditer(r"\[(\d+)\]|\[(\.\.\.)\]|([A-Za-z_]\w*)", location.rstrip("`").removeprefix("$")):
+                path = (*path, int(part[1]) if part[1] else part[3] or self._key(kind, path, text))
             raise self.error(path, _plain(message)) from None
+
+    def _key(self, kind: type[Any], path: Path, text: str) -> str:
+        """Find the key of the mapping at the path that the message is about, which the message does not name."""
+        for key in _at(self.data, path):
+            try:
+                _convert(_only(self.data, path, key), kind)
+            except msgspec.ValidationError as error:
+                if str(error) == text:
+                    return str(key)
+        return "..."
 
     def error(self, path: Path, message: str) -> LawFileError:
         """Make the error for the element at the path."""
@@ -108,6 +118,27 @@ class Source:
             else:
                 text += f".{part}" if text else str(part)
         return text
+
+
+def _convert(data: Any, kind: type[T]) -> T:
+    return msgspec.convert(data, type=kind, strict=True, builtin_types=(datetime.date, Decimal))
+
+
+def _at(data: Any, path: Path) -> Any:
+    for part in path:
+        data = data[part]
+    return data
+
+
+def _only(data: Any, path: Path, key: Any) -> Any:
+    """Give the data with the mapping at the path cut down to one key."""
+    if not path:
+        return {key: data[key]}
+    head, *rest = path
+    changed = _only(data[head], tuple(rest), key)
+    if isinstance(data, dict):
+        return data | {head: changed}
+    return [changed if place == head else each for place, each in enumerate(data)]
 
 
 def _plain(message: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import asyncpg
 import numpy as np
 
 from libs.store import bulk
@@ -18,7 +19,7 @@ from libs.store.transaction import NOW_MICROS
 from libs.telemetry import counter
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.chain import chained
-from services.revenue.ledger.entries import Entries, Int64, check
+from services.revenue.ledger.entries import Entries, Int64, LedgerError, check
 from services.revenue.store.names import Names
 
 MICROS_A_DAY: Final = 86_400_000_000
@@ -193,7 +194,13 @@ class Book:
 
     async def _balance(self, tx: Transaction, entries: Entries, days: list[int], names: Mapping[int, str]) -> None:
         sums = _sums(entries, days)
-        await tx.raw.execute(_BALANCE, *sums)
+        try:
+            await tx.raw.execute(_BALANCE, *sums)
+        except asyncpg.NumericValueOutOfRangeError as error:
+            raise LedgerError(
+                "BALANCE_OUT_OF_BOUNDS",
+                "an account would come to more minor units than 64 bits hold; nothing is booked",
+            ) from error
         pairs = set(zip(sums[0], sums[1], strict=True)) - self._held
         if pairs:
             told = sorted(pairs)

@@ -1,0 +1,121 @@
+"""A ledger as tests use it: states go in, balances, entries and news come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from types import SimpleNamespace
+from typing import Any, cast
+
+from libs.columns import Table
+from libs.store.database import Database
+from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
+from services.revenue.consumer import Intake
+from services.revenue.law.rulebook import Refund, Rulebook, Span
+from services.revenue.ledger.refunds import RefundRules
+from services.revenue.store.balances import Balances
+from services.revenue.store.chain import Chain
+from services.revenue.store.ledger import Ledger
+from services.revenue.store.payments import Payment, Payments, Result
+from tests.revenue.ledger.states import State, batch
+
+
+def rules(*refunds: Refund) -> RefundRules:
+    """Refunds of the EU's rulebook; without any, all of a duty and of a tax, whatever the reason."""
+    told = refunds or (
+        Refund(
+            start=date(2020, 1, 1),
+            reference="x",
+            charges=("flat_duty", "vat_low_value"),
+            because=("undelivered", "withdrawn", "faulty", "refused", "destroyed"),
+        ),
+    )
+    book = cast(Rulebook, SimpleNamespace(jurisdiction="EU", refunds=told, period=Span(start=date(2020, 1, 1))))
+    return RefundRules([book])
+
+
+_TOLD = ("news", "number", "debt_status", "paid_minor", "refunded_minor")
+
+
+class Books:
+    """The ledger without its edge."""
+
+    def __init__(self, database: Database, refunds: RefundRules | None = None) -> None:
+        self.database = database
+        self.ledger = Ledger(database, refunds or rules())
+        self.intake = Intake(self.ledger)
+        self.balances = Balances(database)
+        self.payments = Payments(self.ledger)
+        self.chain = Chain(database, self.ledger.names)
+
+    async def take(self, *states: State) -> None:
+        """A page of clearance's feed."""
+        prepared = await self.intake.prepare([batch(states)])
+        async with self.database.transaction() as tx:
+            await self.intake.apply(tx, prepared)
+
+    async def pay(self, *payments: Payment) -> list[Result]:
+        """A request of payments."""
+        async with self.database.transaction() as tx:
+            return await self.payments.record(tx, payments, "officer-1")
+
+    async def standing(self, moment: int | None = None) -> dict[str, int]:
+        """What each account stands at in euros; accounts at nothing are left out."""
+        holdings = await self.balances.holdings(rows_max=10_000)
+        found = await self.balances.at([each for each in holdings if each.currency == "EUR"], moment)
+        return {each.name: each.minor for each in found if each.minor}
+
+    async def postings(self) -> list[tuple[str, int, int, str, int, int]]:
+        """All postings: MRN, kind of entry, number, account, kind of charge, amount, in the order of booking."""
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch(
+                "select e.mrn, e.kind, e.number, n.name, p.kind as charge, p.amount from ledger_posting p "
+                "join ledger_entry e using (day, partition, number) join ledger_name n on n.id = p.account "
+                "order by p.booked_at, p.partition, p.number, p.place"
+            )
+        return [tuple(row) for row in rows]
+
+    async def kinds(self, mrn: str) -> list[int]:
+        """Kinds of a consignment's entries in their order."""
+        return [entry.kind for entry in await self.chain.of_mrn(mrn, rows_max=1_000)]
+
+    async def unbalanced(self) -> list[Any]:
+        """Entries whose postings do not sum to nothing."""
+        async with self.database.connection() as reader:
+            return list(
+                await reader.raw.fetch(
+                    "select partition, number, sum(amount) from ledger_posting group by day, partition, number "
+                    "having sum(amount) <> 0 or count(*) < 2"
+                )
+            )
+
+    async def news(self) -> list[dict[str, Any]]:
+        """What was announced, in its order."""
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch("select payload from batch order by id")
+        told: list[dict[str, Any]] = []
+        for row in rows:
+            table = Table.parse(RevenueColumns, row["payload"])
+            numbers = {name: table.ints(name).values.tolist() for name in _TOLD}
+            told += [
+                {"mrn": mrn, **{name: numbers[name][row] for name in _TOLD}}
+                for row, mrn in enumerate(table.strings("mrn").tolist())
+            ]
+        return told
+
+    async def positions(self, mrns: Iterable[str]) -> list[tuple[Any, ...]]:
+        """What is held of consignments, but for where their entries stand."""
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch(
+                "select mrn, version, paid, open, refunded, told, lines from ledger_position where mrn = any($1) order by mrn",
+                list(mrns),
+            )
+        return [tuple(row) for row in rows]
+
+
+def net(postings: Sequence[tuple[str, int, int, str, int, int]]) -> dict[tuple[str, int], int]:
+    """Sums by account and kind of charge; nothing is left out but what sums to nothing."""
+    sums: dict[tuple[str, int], int] = {}
+    for _, _, _, account, kind, amount in postings:
+        sums[account, kind] = sums.get((account, kind), 0) + amount
+    return {key: total for key, total in sums.items() if total}

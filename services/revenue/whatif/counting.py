@@ -15,6 +15,7 @@ from services.revenue.whatif.part import PLACES, Numbers, Owed, Told, Truths, ki
 from services.revenue.whatif.state import AFTER, BEFORE, GROUPED_BY, UNASSESSED, State
 
 _LOW_BITS = 26
+_EXACT = 2**53
 
 
 def count_part(state: State, assessment: Assessment, answers: Table, counted: Truths, bands: Bands) -> None:
@@ -52,6 +53,10 @@ def exact_sums(groups: Numbers, amounts: Numbers, size: int) -> dict[int, int]:
 
     Floats would lose the last digits of large sums, and int64 could wrap: so the halves of the amounts are summed up apart.
     """
+    if int(amounts.max(initial=0)) * len(amounts) < _EXACT:
+        sums = np.bincount(groups, amounts, size)
+        there = np.flatnonzero(sums)
+        return {group: int(total) for group, total in zip(there.tolist(), sums[there].tolist(), strict=True)}
     low = np.bincount(groups, amounts & ((1 << _LOW_BITS) - 1), size)
     high = np.bincount(groups, amounts >> _LOW_BITS, size)
     there = np.flatnonzero((low > 0) | (high > 0))

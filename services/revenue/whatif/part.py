@@ -34,7 +34,11 @@ class Owed:
 
     def of(self, rows: Truths) -> Owed:
         """Those of some consignments that are of more than nothing: what is waived or relieved is not owed."""
-        kept = rows[self.row] & (self.amount != 0)
+        kept = self.amount != 0
+        if not rows.all():
+            kept &= rows[self.row]
+        if kept.all():
+            return self
         return Owed(self.row[kept], self.item[kept], self.trait[kept], self.amount[kept])
 
 

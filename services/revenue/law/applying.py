@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.revenue.law.arithmetic import Flags, Int64, every, some
-from services.revenue.law.collection import WELL_FORMED, Standing
+from services.revenue.law.collection import Standing
 from services.revenue.law.filings import Filings
 from services.revenue.law.program import Place, Program
+from services.revenue.law.schemes import USABLE
 from services.revenue.law.valuation import Values
 
 _DIGITS = frozenset("0123456789")
@@ -85,5 +86,5 @@ class Applying:
 
     def _excepted(self, claims: Int64, digits: Int64, without: Int64) -> Flags:
         states = self._standing.scheme_state
-        result: Flags = ((claims & digits) != 0) & (states[self._filings.item_row, without] != WELL_FORMED)
+        result: Flags = ((claims & digits) != 0) & (states[self._filings.item_row, without] != USABLE)
         return result

@@ -15,8 +15,6 @@ from services.revenue.law.reliefs import relieve
 from services.revenue.law.schemes import USABLE, scheme_states
 from services.revenue.law.valuation import Values
 
-WELL_FORMED = USABLE
-
 
 @dataclass(slots=True)
 class Examined:

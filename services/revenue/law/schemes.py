@@ -8,7 +8,7 @@ import numpy as np
 
 from libs.columns import Strings
 from libs.customs import ioss
-from services.revenue.law.arithmetic import Flags, Int64, some
+from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.filings import Filings
 from services.revenue.law.problems import Note
 from services.revenue.law.program import SCHEMES, Program
@@ -56,7 +56,8 @@ def registered_number(number: str) -> str:
 
 def scheme_states(program: Program, filings: Filings, values: Values, register: Register | None) -> Int64:
     """Return [row, scheme] from ABSENT to USABLE, and note what is wrong with numbers."""
-    states = np.zeros((filings.rows, len(SCHEMES)), dtype=np.int64)
+    # Scheme after scheme in memory: each is read and written as a column.
+    states = np.zeros((len(SCHEMES), filings.rows), dtype=np.int64).T
     if not len(filings.reference_row):
         return states
     row, scheme = filings.reference_row, filings.reference_scheme
@@ -69,10 +70,18 @@ def scheme_states(program: Program, filings: Filings, values: Values, register: 
             mine: Flags = here & (scheme == form.scheme)
             if some(mine):
                 found = _states(form, filings, values, register or EMPTY, mine)
-                np.maximum.at(states[:, form.scheme], row[mine], found)
+                rows = row[mine]
+                if every(rows[1:] > rows[:-1]):
+                    states[rows, form.scheme] = found
+                else:
+                    # Several numbers of one scheme: the best counts.
+                    np.maximum.at(states[:, form.scheme], rows, found)
     best = states.max(axis=1)
-    for state, note in _NOTES:
-        values.notes[(states == state).any(axis=1) & (best < USABLE)] |= int(note)
+    refused = np.flatnonzero((best > ABSENT) & (best < USABLE))
+    if len(refused):
+        told = states[refused]
+        for state, note in _NOTES:
+            values.notes[refused[(told == state).any(axis=1)]] |= int(note)
     return states
 
 

@@ -1,8 +1,10 @@
 """Quotes and rulebooks as messages for people."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from libs.columns import Ints, Table
+from luxor.consignment.v1.consignment_pb2 import Scheme
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.law.assess import Assessment, assess, measures_of, prepare
 from services.revenue.law.counting import counts_of
@@ -17,9 +19,22 @@ from services.revenue.sums import together, wanted_of
 
 _SECRET = bytes(16)
 """Stands for the deployment's secret, of which nothing is kept here."""
+_COUNTED = (
+    "A limit counts several consignments together, of a person, an order or a craft: only those of this question were counted, "
+    "as if nothing else came."
+)
 
 
-def quoted(program: Program, register: Register, table: Table, acceptance: Ints) -> Assessment:
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """Consignments that nobody filed yet, assessed."""
+
+    assessment: Assessment
+    summed: frozenset[int]
+    """Rows that are tested on a sum over several consignments."""
+
+
+def quoted(program: Program, register: Register, table: Table, acceptance: Ints) -> Quoted:
     """Assess consignments that nobody filed yet (a table of ConsignmentColumns), as if they came together and nothing else did.
 
     `acceptance` is the time of acceptance to assume, microseconds since 1970.
@@ -28,15 +43,23 @@ def quoted(program: Program, register: Register, table: Table, acceptance: Ints)
     filings = filings_of(table)
     prepared = prepare(program, filings, register)
     measures = measures_of(program, prepared)
-    sums = None
-    if len(measures.row):
-        sums = together(wanted_of(program, table, measures, _SECRET), table.rows).sums(program, table.rows)
-    return assess(program, filings, sums, register, prepared)
+    if not len(measures.row):
+        return Quoted(assess(program, filings, None, register, prepared), frozenset())
+    others = together(wanted_of(program, table, measures, _SECRET), table.rows)
+    done = assess(program, filings, others.sums(program, table.rows), register, prepared)
+    return Quoted(done, frozenset(others.row[others.named].tolist()))
 
 
-def landed_costs(assessment: Assessment) -> list[pb.LandedCost]:
-    """Give the quote of each row: what it costs landed, every line explained, and what had to be assumed."""
-    return [_landed_cost(assessment, row) for row in range(assessment.filings.rows)]
+def landed_costs(assessment: Assessment, summed: Collection[int] = ()) -> list[pb.LandedCost]:
+    """Give the quote of each row: what it costs landed, every line explained, and what had to be assumed.
+
+    `summed` are the rows that are tested on a sum over several consignments.
+    """
+    told = [_landed_cost(assessment, row) for row in range(assessment.filings.rows)]
+    for row in summed:
+        if not told[row].reason:
+            told[row].assumptions.append(_COUNTED)
+    return told
 
 
 def references_of(assessment: Assessment) -> list[pb.LegalReference]:
@@ -127,6 +150,9 @@ def _line(assessment: Assessment, at: int, sentence: str) -> pb.QuoteLine:
         debtor=pb.Debtor.ValueType(int(outcomes.debtor[outcome]) + 1),
         reference=program.references[int(program.rates.reference[rate])],
         sentence=sentence,
+        scheme=Scheme.ValueType(int(outcomes.scheme[outcome])),
+        rate=program.rate_texts[int(program.rates.text[rate])],
+        unverified=bool(program.rates.unverified[rate]),
     )
     if item >= 0:
         line.item_number = int(assessment.filings.item_number[item])

@@ -119,12 +119,12 @@ class RevenueService(RevenueServiceServicer):
         as_of = _as_of(request)
         table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
         done = quoted(self._program, self._register(), table, Ints.constant(as_of, rows))
-        quotes = landed_costs(done)
+        quotes = landed_costs(done.assessment, done.summed)
         for quote in quotes:
             if quote.reason:
                 quote.hint = catalogue.reason(quote.reason).hint
-        _count(_quoted, done.problem)
-        return pb.QuoteResponse(quotes=quotes, references=references_of(done))
+        _count(_quoted, done.assessment.problem)
+        return pb.QuoteResponse(quotes=quotes, references=references_of(done.assessment))
 
     async def ListRulebooks(
         self, request: pb.ListRulebooksRequest, context: grpc.aio.ServicerContext[Any, Any]

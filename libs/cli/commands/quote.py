@@ -123,6 +123,16 @@ def as_of_day(day: str | None) -> int:
         raise click.BadParameter(str(error), param_hint="--on") from None
 
 
+def _how(line: dict[str, Any]) -> str:
+    """A charge in its sentence, then the rate as the law writes it, the scheme, and whether nobody has checked the rate."""
+    from libs.cli.text import safe, short
+
+    parts = [f"rate {safe(line['rate'])}"] if line.get("rate") else []
+    parts += [f"scheme {short(line['scheme'], 'SCHEME_')}"] if line.get("scheme") else []
+    facts = f"  [dim]{', '.join(parts)}[/]" if parts else ""
+    return safe(line.get("sentence", "")) + facts + ("  [yellow]not verified[/]" if line.get("unverified") else "")
+
+
 def _show(out: "Console", told: dict[str, Any]) -> None:
     from libs.cli.text import money, safe, short, table, words
 
@@ -140,7 +150,7 @@ def _show(out: "Console", told: dict[str, Any]) -> None:
         for line in each.get("lines", ()):
             used[line.get("reference", "")] = None
             shown.add_row(
-                words(short(line.get("kind", ""), "KIND_")), safe(line.get("sentence", "")),
+                words(short(line.get("kind", ""), "KIND_")), _how(line),
                 money(line.get("amount", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
             )  # fmt: skip
         shown.add_section()

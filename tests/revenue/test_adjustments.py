@@ -1,0 +1,249 @@
+"""Adjustments, what is kept of an assessment, and accounts of charges, over real PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from libs.columns import Ints, Strings, Table, schema_of
+from libs.columns.stored import InputError, decompressed
+from libs.server.testing import Running, running
+from libs.store.database import Database
+from libs.store.inputs import BatchPlace
+from libs.store.migrate import migrate
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.revenue.v1 import revenue_pb2 as pb
+from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
+from services.revenue.__main__ import assemble
+from services.revenue.adjusting import corrected
+from services.revenue.assessing import Again, Batch, InForce
+from services.revenue.inputs import CHILD_COLUMNS, ROW_COLUMNS, unpack_input
+from services.revenue.law.accounts import Securities
+from services.revenue.law.answers import answer_of
+from services.revenue.law.assess import assess
+from services.revenue.store.accounts import Account, Accounts
+from services.revenue.store.assessments import Store
+from services.revenue.store.inputs import Inputs
+from services.revenue.store.securities import SecuritiesInForce
+from services.revenue.sums import Others
+from tests.revenue.batches import filings
+from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
+from tests.revenue.lawbooks import shipped
+from tests.revenue.oracle_charges import Consignment as Filed
+from tests.revenue.oracle_charges import Item
+from tests.revenue.test_service import accepted
+from tests.revenue.test_sums import again
+
+SECONDS = 10.0
+PROGRAM = bundling()
+LAW = Path(__file__).resolve().parents[2] / "services" / "revenue" / "law"
+
+
+@pytest_asyncio.fixture
+async def house(database_url: str) -> AsyncIterator[Running]:
+    async with running("revenue", assemble, database_url) as service:
+        yield service
+
+
+@pytest_asyncio.fixture
+async def revenue(database: Database) -> Database:
+    await migrate(database, "services.revenue")
+    return database
+
+
+def adjustment(mrns: list[str], version: int, items: list[dict[int, dict[str, object]]]) -> ConsignmentColumns:
+    """Ask for corrections: per consignment the corrected values by item number."""
+    messages = []
+    for told in items:
+        message = Consignment()
+        for number, values in told.items():
+            goods = message.items.add(number=number)
+            if "code" in values:
+                goods.commodity_code = str(values["code"])
+            if "price" in values:
+                goods.price.minor, goods.price.currency = int(str(values["price"])), "EUR"
+        messages.append(message)
+    table = Table.from_messages(messages, ConsignmentColumns, Consignment)
+    return table.with_columns({"mrn": Strings.of(mrns), "version": Ints.constant(version, len(mrns))}).encode(
+        ConsignmentColumns
+    )
+
+
+def asked(columns: ConsignmentColumns, *versions: int) -> pb.AssessRequest:
+    request = pb.AssessRequest(purpose=pb.PURPOSE_ADJUSTMENT, consignments=columns)
+    told = Table.of(ConsignmentColumns, len(versions), {"version": Ints.of(list(versions))}).encode(ConsignmentColumns)
+    request.filing_versions.CopyFrom(told.version)
+    return request
+
+
+async def test_an_adjustment_corrects_items_of_what_was_filed_and_keeps_its_first_answer(house: Running) -> None:
+    service = RevenueServiceStub(await house.channel("service", "clearance"))
+    day = date(2026, 8, 3)
+    batch = [
+        Filed("DE", day, [Item(5_000, code="620630"), Item(1_000, code="851830")]),
+        Filed("DE", day, [Item(2_000, code="620630")]),
+    ]
+    filed = accepted(batch)
+    first = Table.decode((await service.Assess(filed, timeout=SECONDS)).assessments)
+    mrns = list(Table.decode(filed.consignments).strings("mrn").tolist())
+    # What is asked for is what a filing like this would owe.
+    whole = [
+        Filed("DE", day, [Item(9_000, code="620630"), Item(1_000, code="851830")]),
+        Filed("DE", day, [Item(2_000, code="620630"), Item(3_000, code="950300")]),
+    ]
+    expected = Table.decode((await service.Assess(accepted(whole, first=50), timeout=SECONDS)).assessments)
+    unknown = adjustment(
+        ["26DE0000000000000A", *mrns],
+        7,
+        [{1: {"price": 1}}, {1: {"price": 9_000}}, {2: {"price": 3_000, "code": "950300"}}],
+    )
+    answer = Table.decode((await service.Assess(asked(unknown, 1, 1, 1), timeout=SECONDS)).assessments)
+    assert answer.strings("reason").tolist() == ["NOT_ASSESSED", "", ""]
+    for name in ("duty", "tax", "fee", "intrinsic_value", "customs_value"):
+        assert answer.ints(name).tolist() == [None, *expected.ints(name).tolist()], name
+    assert answer.ints("tax").tolist()[1:] != first.ints("tax").tolist()
+    assert answer.ints("generation").tolist() == [None, 0, 0]
+    # The same adjustment keeps its answer; a later one begins from what was filed.
+    repeated = adjustment(mrns, 7, [{1: {"price": 1}}, {1: {"price": 1}}])
+    again = Table.decode((await service.Assess(asked(repeated, 1, 1), timeout=SECONDS)).assessments)
+    assert again.ints("tax").tolist() == answer.ints("tax").tolist()[1:]
+    nothing = adjustment(mrns, 8, [{}, {}])
+    same = Table.decode((await service.Assess(asked(nothing, 1, 1), timeout=SECONDS)).assessments)
+    assert same.ints("tax").tolist() == first.ints("tax").tolist()
+    older = Table.decode((await service.Assess(asked(nothing, 2, 2), timeout=SECONDS)).assessments)
+    assert older.strings("reason").tolist() == ["NOT_ASSESSED"] * 2
+
+
+async def test_an_adjustment_is_judged_by_the_bundle_as_it_stood_last(revenue: Database) -> None:
+    in_force, store = InForce(PROGRAM), Store(revenue)
+    pair = [Parcel(number, AREA_OF["order"], 9_000, order="O1") for number in range(2)]
+    for each in pair:
+        table = table_of([each])
+        await store.assess(Batch(in_force, table, table.encode(ConsignmentColumns)))
+    await again(revenue)
+    (found,) = await store.inputs.find([pair[0].mrn], [1])
+    columns = adjustment([pair[0].mrn], 5, [{1: {"price": 4_000}}])
+    table = corrected(found.input.table, Table.decode(columns), np.array([5]))
+    answer = Again(in_force, table, found.input.register, found.input.others).answer()
+    # 40.00 with the other's 90.00 keeps the limit of 150.00; 70.00 does not.
+    assert answer.ints("duty").tolist() == [0]
+    dearer = corrected(
+        found.input.table, Table.decode(adjustment([pair[0].mrn], 6, [{1: {"price": 7_000}}])), np.array([6])
+    )
+    assert Again(in_force, dearer, found.input.register, found.input.others).answer().ints("duty").tolist() == [700]
+
+
+async def test_what_is_kept_reads_as_it_was_and_holds_the_fresh_rows_alone(revenue: Database) -> None:
+    store, inputs = Store(revenue), Inputs(revenue)
+    parcels = [Parcel(number, ALONE, 1_000 + number, name=f"Person {number}") for number in range(6)]
+
+    async def file(part: list[Parcel]) -> None:
+        table = table_of(part)
+        await store.assess(Batch(InForce(PROGRAM), table, table.encode(ConsignmentColumns)))
+
+    await file(parcels[:4])
+    await file(parcels)
+    stored = await inputs.read(BatchPlace(0, 0), 2**31 - 1, answers=True)
+    assert [each.count for each in stored] == [4, 2]
+    assert await inputs.count(0, 2**31 - 1, pb.PURPOSE_CLEARANCE) == 6
+    first, second = (each.unpack() for each in stored)
+    assert [*first.table.strings("mrn").tolist(), *second.table.strings("mrn").tolist()] == [
+        each.mrn for each in parcels
+    ]
+    assert second.rows.tolist() == [4, 5]
+    assert stored[1].answered(second).ints("intrinsic_value").tolist() == [1_004, 1_005]
+    assert b"Person" not in decompressed(stored[0].columns)
+    with pytest.raises(InputError, match="cannot be read"):
+        unpack_input(stored[0].columns[:-9], stored[0].facts)
+
+
+def test_all_that_the_law_reads_is_kept() -> None:
+    schema = schema_of(ConsignmentColumns)
+    rows = set(schema.columns)
+    items = set(schema.children["items"].columns)
+    text = "\n".join(file.read_text(encoding="utf-8") for file in LAW.glob("*.py"))
+    read = set(re.findall(r'\.(?:strings|ints|bools|ragged|child|column)\(\s*"([a-z_]+)"', text))
+    read |= set(re.findall(r'\b(?:strings|ints|bools)\(f?"([a-z_]+)"', text))
+    read |= set(re.findall(r'"((?:transport|consignor|consignee)_[a-z_]+|nature)"', text))
+    kept = set(ROW_COLUMNS) | {name for names in CHILD_COLUMNS.values() for name in names} | set(CHILD_COLUMNS)
+    assert len(read & rows) > 20
+    assert (read & (rows | items)) - kept == set()
+
+
+def parcels_of(*told: tuple[str, str, str]) -> Table:
+    """Consignments by destination, declarant and guarantee, which owe duty (by the consignee) and tax (by the declarant)."""
+    table = table_of([Parcel(number, area, 20_000) for number, (area, _, _) in enumerate(told)])
+    messages = []
+    for _, _, guarantee in told:
+        message = Consignment()
+        if guarantee:
+            message.guarantees.add(reference=guarantee)
+        messages.append(message)
+    guarantees = Table.from_messages(messages, ConsignmentColumns, Consignment)
+    return table.with_columns(
+        {
+            "declarant_identifier": Strings.of([each for _, each, _ in told]),
+            "guarantees": guarantees.ragged("guarantees"),
+        }
+    )
+
+
+async def test_charges_stand_on_accounts_that_were_opened_or_on_who_owes_them(revenue: Database) -> None:
+    accounts = Accounts(revenue)
+    async with revenue.transaction() as tx:
+        await accounts.put(
+            tx,
+            [
+                Account("deferred:broker-1", "EUR", None, False, "Broker"),
+                Account("deferred:broker-2", "EUR", None, True, "Closed"),
+                Account("deferred:broker-3", "EUR", 0, False, "No room"),
+                Account("guarantee:G1", "EUR", 100, False, "Broker"),
+            ],
+            "officer/ann",
+        )
+    following = SecuritiesInForce(revenue, everyone=False)
+    await following.look()
+    assert following.securities.usable == {"deferred:broker-1", "guarantee:G1"}
+    table = parcels_of(
+        (ALONE, "broker-1", ""), (ALONE, "broker-2", ""), (ALONE, "broker-3", "G1"), (ALONE, "broker-1", "G1"), (ALONE, "", "G2"),
+    )  # fmt: skip
+    for securities, charges, rows in (
+        (
+            following.securities,
+            ["deferred:broker-1"] * 2 + [f"border:{ALONE}", "declarant:broker-2"] + ["guarantee:G1"] * 2
+            + ["deferred:broker-1"] * 2 + [f"border:{ALONE}", "declarant:shop"],
+            ["deferred:broker-1", "", "guarantee:G1", "deferred:broker-1", ""],
+        ),
+        (
+            Securities(),
+            [f"deferred:{each}" for each in ("broker-1", "broker-2", "broker-3", "broker-1", "shop") for _ in range(2)],
+            [f"deferred:{each}" for each in ("broker-1", "broker-2", "broker-3", "broker-1", "shop")],
+        ),
+    ):  # fmt: skip
+        batch = Batch(InForce(PROGRAM, securities=securities), table, table.encode(ConsignmentColumns))
+        answer = batch.answer(Others.none())
+        assert answer.child("charges").strings("account").tolist() == charges
+        assert answer.strings("deferred_account").tolist() == rows
+
+
+def test_what_a_vendor_or_carrier_collects_stands_on_the_number_it_is_collected_under() -> None:
+    day = date(2026, 8, 3)
+    batch = [
+        Filed("DE", day, [Item(5_000, code="620630")], schemes=[("ioss", "IM2760000014")]),
+        Filed("DE", day, [Item(5_000, code="620630")], schemes=[("ioss", "nonsense"), ("ioss", "IM2760000014")]),
+        Filed("DE", day, [Item(5_000, code="620630")], schemes=[("ioss", "nonsense")]),
+    ]
+    answer = answer_of(assess(shipped(), filings(batch)), Strings.absent(3), Strings.of(["shop"] * 3))
+    charges = answer.child("charges")
+    told = dict.fromkeys(zip(charges.ints("collector").tolist(), charges.strings("account").tolist(), strict=True))
+    assert list(told) == [(pb.COLLECTOR_CUSTOMS, "deferred:shop"), (pb.COLLECTOR_VENDOR, "vendor:IM2760000014")]
+    spans = answer.ragged("charges")
+    assert "vendor:IM2760000014" in charges.strings("account").tolist()[spans.span(1)]
+    assert set(charges.strings("account").tolist()[spans.span(2)]) == {"deferred:shop"}

@@ -231,8 +231,11 @@ class Charging:
             worth = sum(self.base(limit.measure))
             if limit.amount != "none":
                 most = parse_amount(limit.amount)[0]
-                beyond = Fraction(sum(found) * max(worth - most, 0), max(worth, 1))
-                found = shared(rounded(beyond, mode, 1), found)
+                parts = self.base(tuple(part for part in charge.base if part not in ("duty", "tax", "fee")))
+                values = [parts[place] for place in places]
+                charged = [whole - value for whole, value in zip(found, values, strict=True)]
+                beyond = Fraction(sum(values) * max(worth - most, 0), max(worth, 1))
+                found = [a + b for a, b in zip(shared(rounded(beyond, mode, 1), values), charged, strict=True)]
         result = {}
         for place, amount in zip(places, found, strict=True):
             basis = Fraction(amount)
@@ -250,9 +253,14 @@ class Charging:
         if measure is Measure.NET_MASS and item.net_mass_mg:
             return item.net_mass_mg
         factors = {
-            (Measure.NET_MASS, "KGM"): 1000, (Measure.PIECES, "H87"): 1, (Measure.PIECES, "DZN"): 12,
-            (Measure.PIECES, ""): 1, (Measure.PAIRS, "NPR"): 1, (Measure.VOLUME, "LTR"): 1000,
-            (Measure.ALCOHOL, "LPA"): 1000,
+            (Measure.NET_MASS, "KGM"): 1000, (Measure.NET_MASS, "DTN"): 100_000, (Measure.GROSS_MASS, "KGMG"): 1000,
+            (Measure.PIECES, "H87"): 1, (Measure.PIECES, "NAR"): 1, (Measure.PIECES, "DZN"): 12, (Measure.PIECES, ""): 1,
+            (Measure.PAIRS, "NPR"): 1, (Measure.VOLUME, "LTR"): 1000, (Measure.VOLUME, "HLT"): 100_000,
+            (Measure.ALCOHOL, "LPA"): 1000, (Measure.LENGTH, "MTR"): 1000, (Measure.AREA, "MTK"): 1,
+            (Measure.DRAINED, "DTNE"): 100_000, (Measure.DRY_MATTER, "DTNM"): 100_000,
+            (Measure.LACTIC_MATTER, "KGMP"): 1000, (Measure.DRY_LACTIC_MATTER, "KGMT"): 1000,
+            (Measure.STANDARD_QUALITY, "DTNR"): 100_000, (Measure.SUCROSE, "DTNZ"): 1000,
+            (Measure.TOTAL_ALCOHOL, "KGMA"): 1000,
         }  # fmt: skip
         for amount, unit, named in (
             (item.supplementary_milli, item.supplementary_unit, True),

@@ -6,7 +6,7 @@ free, suspended                             nothing
 17.00 GBP per 100 kg                        per any unit of `services.revenue.law.units`
 8 % + 30.00 EUR per 100 kg                  a sum
 12 % min 2.00 EUR per pair max 5.00 EUR per pair
-14 % from 01-07 to 31-01, free from 01-02 to 30-06     by the day of the law, day-month; several periods with `and`
+14 % from 01-07 to 31-01; free from 01-02 to 30-06     by the day of the law, day-month; several periods with `and`
 tariff                                      what the charge's tariff says of the commodity code
 """
 
@@ -220,10 +220,10 @@ def _ppm(text: str, figure: str) -> int:
 
 def _seasonal(text: str) -> ParsedRate:
     seasons = []
-    for part in text.split(", "):
+    for part in text.split("; "):
         match = _SEASON.fullmatch(part)
         if not match:
-            raise ValueError(f"rate {text!r}: {part!r} is no season; write '8 % from 01-05 to 31-10, 4 % from …'")
+            raise ValueError(f"rate {text!r}: {part!r} is no season; write '8 % from 01-05 to 31-10; 4 % from …'")
         periods = []
         for period in match[2].split(" and "):
             start, _, end = period.partition(" to ")

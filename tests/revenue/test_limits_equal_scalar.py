@@ -37,7 +37,7 @@ JUDGED = (
     | Note.SCHEME_NUMBER_UNCHECKED
 )  # fmt: skip
 SETTINGS = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 register = Register(
     {
@@ -121,7 +121,7 @@ def test_scheme_numbers_stand_as_the_scalar_law_says(text: str, batch: list[Cons
 
 
 @given(text=rulebooks(), batch=st.lists(consignments(), min_size=2, max_size=6), data=st.data())
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_splitting_a_batch_changes_nothing_with_sums(text: str, batch: list[Consignment], data: st.DataObject) -> None:
     program = compiled(text)
     told = [data.draw(others) for _ in batch]
@@ -140,7 +140,7 @@ def test_splitting_a_batch_changes_nothing_with_sums(text: str, batch: list[Cons
 
 
 @given(text=rulebooks(), batch=st.lists(consignments(), min_size=1, max_size=6))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_what_a_consignment_adds_to_sums_is_told_once_for_each_of_its_limits(
     text: str, batch: list[Consignment]
 ) -> None:

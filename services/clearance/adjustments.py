@@ -14,7 +14,7 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.clearance.debts import reassessed
 from services.clearance.lifecycle import FINAL, Event
-from services.clearance.states import Happening
+from services.clearance.states import Happening, item_numbers
 
 NUMBERS: Final = ("price_minor", "quantity_milli", "net_mass_mg")
 TEXTS: Final = ("price_currency", "commodity_code", "origin_country", "quantity_unit")
@@ -35,7 +35,7 @@ class Correction:
 def unfit(states: Table, corrections: Mapping[str, Correction]) -> list[str]:
     """Tell for each state why it cannot be adjusted, "" where it can."""
     items = states.ragged("items")
-    numbers = states.child("items").ints("number").values.tolist()
+    numbers = item_numbers(states).tolist()
     why = []
     for row, (mrn, state) in enumerate(
         zip(states.strings("mrn").tolist(), states.ints("state").values.tolist(), strict=True)
@@ -52,7 +52,7 @@ def unfit(states: Table, corrections: Mapping[str, Correction]) -> list[str]:
 def corrected(states: Table, corrections: Mapping[str, Correction]) -> Table:
     """Give states with the corrections of their goods; what is owed is as before."""
     items, goods = states.ragged("items"), states.child("items")
-    numbers = goods.ints("number").values.tolist()
+    numbers = item_numbers(states).tolist()
     values: dict[str, list[int | None]] = {name: goods.ints(name).tolist() for name in NUMBERS}
     texts: dict[str, list[str]] = {name: goods.strings(name).tolist() for name in TEXTS}
     sums: dict[str, list[int | None]] = {name: states.ints(f"adjusted_{name}_minor").tolist() for name in SUMS}
@@ -86,10 +86,9 @@ def corrected(states: Table, corrections: Mapping[str, Correction]) -> Table:
 def asked(states: Table) -> tuple[Table, Ints]:
     """Give what revenue is asked: corrected states as a table of ConsignmentColumns, and the versions of the filings."""
     goods = states.child("items")
-    names = ("number", *NUMBERS, *TEXTS)
-    below = Table(
-        schema_of(ConsignmentColumns).children["items"], goods.rows, {name: goods.column(name) for name in names}
-    )
+    told: dict[str, Column] = {name: goods.column(name) for name in (*NUMBERS, *TEXTS)}
+    told["number"] = Ints.of(item_numbers(states))
+    below = Table(schema_of(ConsignmentColumns).children["items"], goods.rows, told)
     columns: dict[str, Column] = {
         "mrn": states.strings("mrn"),
         "version": Ints.of(states.ints("version").values + 1),

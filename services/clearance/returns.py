@@ -9,7 +9,7 @@ import numpy as np
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_columns_pb2 as pb
 from services.clearance.lifecycle import Event, State
-from services.clearance.states import Happening
+from services.clearance.states import Happening, item_numbers
 
 _GONE: Final = (State.RE_EXPORTED, State.DESTROYED)
 
@@ -30,7 +30,7 @@ def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:
     """Tell for each state why nothing of it can go back, "" where something can; that it must be released, the lifecycle tells."""
     why = []
     items = states.ragged("items")
-    numbers = states.child("items").ints("number").values.tolist()
+    numbers = item_numbers(states).tolist()
     back = states.child("items").bools("returned").values.tolist()
     for row, (mrn, state) in enumerate(
         zip(states.strings("mrn").tolist(), states.ints("state").values.tolist(), strict=True)
@@ -52,7 +52,7 @@ def returning(states: Table, at: int, returns: Mapping[str, Return], by: str) ->
     Once nothing is left it is the consignment's end: destroyed where all of it was, else sent back.
     """
     items, goods = states.ragged("items"), states.child("items")
-    numbers = goods.ints("number").values
+    numbers = item_numbers(states)
     back = goods.bools("returned").values.copy()
     reasons = goods.ints("return_reason").filled(0).copy()
     told = [returns[mrn] for mrn in states.strings("mrn").tolist()]

@@ -61,6 +61,7 @@ _LIFE: Final = (
     "paid_minor",
     "refunded_minor",
     "revenue_news",
+    "adjusted_at",
     *INSPECTED,
 )
 """What a new version of a filing leaves as it was."""
@@ -307,6 +308,13 @@ def amended(stored: Table, fresh: Table) -> Table:
         later = listed & ~stored.bools("listed_early").values & lane.valid & (lane.values < raised)
         columns["told_lane"] = Ints.of(lane.values, later)
     return fresh.with_columns(columns)
+
+
+def item_numbers(states: Table) -> IntArray:
+    """Give the number of each item of all states, shape (items,): as filed, else its place in its consignment from 1."""
+    items, number = states.ragged("items"), states.child("items").ints("number")
+    owners = items.owners()
+    return np.where(number.valid, number.values, np.arange(len(owners)) - items.offsets[owners] + 1)
 
 
 def with_previous(table: Table, day: Sequence[int], number: Sequence[int], row: Sequence[int]) -> Table:

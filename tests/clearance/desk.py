@@ -176,9 +176,12 @@ class Neighbours(RiskServiceServicer, RevenueServiceServicer):
         self.refuse_reference = ""
         self.gate = asyncio.Event()
         self.gate.set()
+        self.asked = asyncio.Event()
+        """Set with each call that comes in."""
 
     async def _before(self, request: Any, context: Any) -> Table:
         self.calls += 1
+        self.asked.set()
         await self.gate.wait()
         table = Table.decode(request.consignments)
         if self.refuse is not None and self.refuse_reference in ("", *table.strings("local_reference").tolist()):
@@ -230,6 +233,7 @@ class Desk:
         self.store = Store(database)
         self.office = Office(self.store)
         self.neighbours = neighbours
+        self.channel = channel
         self.intake = Intake(self.office, channel, channel, assess_seconds=5)
 
     async def consume(self, *tables: Table) -> None:

@@ -1,0 +1,269 @@
+"""Adjustments: what an officer corrects is assessed again and put into force once, whatever dies or moves in between."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from libs.columns import Table
+from libs.server.errors import Refusal
+from luxor.clearance.v1 import clearance_columns_pb2 as columns
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.consignment.v1.consignment_pb2 import Money
+from services.clearance.acts import Acted, Request
+from services.clearance.adjusting import Adjusting
+from services.clearance.lifecycle import Change, Debt, Event, State
+from tests.clearance.desk import TRACE, Desk, filings, mrns
+from tests.clearance.revenue_news import anew, answer, hear
+from tests.clearance.test_inspections import status
+from tests.clearance.test_news import amounts, told_of
+from tests.clearance.test_office import act, arrival, arrive, check_versions
+from tests.clearance.test_service import SECONDS, House, house, refused_with
+
+__all__ = ["house"]
+
+
+class Revenue:
+    """Answers adjustments: a tenth of the first price; what it was asked is kept."""
+
+    def __init__(self) -> None:
+        self.asked: list[Table] = []
+        self.reason = ""
+        self.account = "deferred:x"
+
+    def __call__(self, table: Table) -> Table:
+        self.asked.append(table)
+        prices = table.child("items").ints("price_minor").values[table.ragged("items").offsets[:-1]]
+        parts = [answer(1, int(price) // 10, self.account, reason=self.reason) for price in prices]
+        return Table.concat(parts)
+
+
+@pytest_asyncio.fixture
+async def adjusting(desk: Desk) -> Adjusting:
+    return Adjusting(desk.store, desk.channel, assess_seconds=5)
+
+
+def correcting(mrn: str, price: int = 50_000, expected: int | None = None, **fields: Any) -> pb.Adjustment:
+    ref = pb.ConsignmentRef(mrn=mrn) if expected is None else pb.ConsignmentRef(mrn=mrn, expected_version=expected)
+    item = pb.ItemAdjustment(number=1, price=Money(minor=price, currency="EUR"))
+    return pb.Adjustment(consignment=ref, items=[item], note="invoice found", **fields)
+
+
+async def adjust(
+    adjusting: Adjusting, *adjustments: pb.Adjustment, request_id: str = "j1", officer: str = "olga"
+) -> list[Acted]:
+    kept: list[Acted] = []
+
+    def encode(results: Any) -> bytes:
+        kept.extend(results)
+        return repr(results).encode()
+
+    wanted = [
+        (
+            each.consignment.mrn,
+            each.consignment.expected_version if each.consignment.HasField("expected_version") else None,
+        )
+        for each in adjustments
+    ]
+    digest = b"".join(each.SerializeToString(deterministic=True) for each in adjustments)
+    await adjusting.adjust(
+        wanted,
+        {each.consignment.mrn: each for each in adjustments},
+        officer=officer,
+        request=Request(f"officer/{officer}", request_id, digest, TRACE),
+        encode=encode,
+    )
+    return kept
+
+
+async def filed(desk: Desk, *references: str) -> tuple[list[str], Revenue]:
+    table = filings(list(references))
+    await desk.consume(table)
+    desk.neighbours.revenue = revenue = Revenue()
+    return mrns(table), revenue
+
+
+async def test_goods_value_and_charges_are_as_corrected_and_who_did_it_is_told(
+    desk: Desk, adjusting: Adjusting
+) -> None:
+    (mrn,), revenue = await filed(desk, "GREEN-1")
+    freight = Money(minor=700, currency="USD")
+    item = pb.ItemAdjustment(
+        number=1, commodity_code="61091000", origin_country="TR", quantity_milli=3000, net_mass_mg=900_000
+    )
+    correction = correcting(mrn, freight=freight)
+    correction.items[0].MergeFrom(item)
+    (acted,) = await adjust(adjusting, correction)
+    assert (acted.refusal, acted.version) == ("", 2)
+    states = await desk.states([mrn])
+    assert told_of(states) == [(State.AWAITING_ARRIVAL, Debt.DEFERRED, Change.ADJUSTED, False)]
+    assert amounts(states) == [(5000, 5000, 25_000, None, None, None)]
+    goods = states.child("items")
+    assert [goods.ints(name).values[0] for name in ("price_minor", "quantity_milli", "net_mass_mg")] == [
+        50_000,
+        3000,
+        900_000,
+    ]
+    assert (goods.strings("commodity_code")[0], goods.strings("origin_country")[0]) == ("61091000", "TR")
+    assert (states.strings("adjusted_by")[0], states.strings("note")[0]) == ("olga", "invoice found")
+    assert states.ints("adjusted_freight_minor").tolist() == [700]
+    (asked,) = revenue.asked
+    assert (asked.strings("mrn")[0], asked.ints("version").tolist()) == (mrn, [2])
+    assert (asked.ints("freight_minor").tolist(), asked.strings("freight_currency")[0]) == ([700], "USD")
+    assert asked.child("items").ints("price_minor").values[0] == 50_000
+    # A later one goes on from there: what the first corrected is asked again.
+    await adjust(adjusting, correcting(mrn, 60_000), request_id="j2")
+    assert revenue.asked[1].strings("mrn")[0] == mrn
+    assert revenue.asked[1].child("items").strings("commodity_code")[0] == "61091000"
+    assert revenue.asked[1].ints("freight_minor").tolist() == [700]
+    await check_versions(desk)
+
+
+async def test_the_same_request_again_asks_nobody_and_changes_nothing(desk: Desk, adjusting: Adjusting) -> None:
+    (mrn,), revenue = await filed(desk, "GREEN-1")
+    await adjust(adjusting, correcting(mrn))
+    await adjust(adjusting, correcting(mrn))
+    assert len(revenue.asked) == 1
+    assert (await desk.states([mrn])).ints("version").tolist() == [2]
+
+
+async def test_a_debt_that_an_adjustment_opens_holds_before_release_and_stands_after_it(
+    desk: Desk, adjusting: Adjusting
+) -> None:
+    (mrn,), revenue = await filed(desk, "GREEN-1")
+    revenue.account = ""
+    await adjust(adjusting, correcting(mrn))
+    assert told_of(await desk.states([mrn])) == [(State.HELD, Debt.OPEN, Change.ADJUSTED, True)]
+    revenue.account = "deferred:x"
+    await adjust(adjusting, correcting(mrn, 60_000), request_id="j2")
+    await arrive(desk, arrival())
+    assert told_of(await desk.states([mrn]))[0][0] == State.RELEASED
+    revenue.account = ""
+    (acted,) = await adjust(adjusting, correcting(mrn, 70_000), request_id="j3")
+    assert (acted.refusal, acted.state) == ("", State.RELEASED)
+    assert told_of(await desk.states([mrn])) == [(State.RELEASED, Debt.OPEN, Change.ADJUSTED, False)]
+
+
+async def test_what_was_adjusted_is_neither_amended_nor_withdrawn(desk: Desk, adjusting: Adjusting) -> None:
+    (mrn,), _ = await filed(desk, "GREEN-1")
+    await adjust(adjusting, correcting(mrn))
+    await desk.consume(filings(["GREEN-1"], version=2))
+    states = await desk.states([mrn])
+    assert (states.ints("version").tolist(), states.ints("filing_version").tolist()) == ([2], [1])
+
+
+async def test_a_state_that_moves_while_revenue_is_asked_is_not_overwritten(desk: Desk, adjusting: Adjusting) -> None:
+    (mrn, other), _ = await filed(desk, "GREEN-1", "GREEN-2")
+    desk.neighbours.gate.clear()
+    desk.neighbours.asked.clear()
+    under_way = asyncio.create_task(adjust(adjusting, correcting(mrn), correcting(other)))
+    async with asyncio.timeout(10):
+        await desk.neighbours.asked.wait()
+    await act(desk, Event.OFFICER_HELD, [mrn])
+    desk.neighbours.gate.set()
+    moved, done = await under_way
+    assert (moved.refusal, moved.version, done.refusal) == ("VERSION_CHANGED", 2, "")
+    states = await desk.states([mrn, other])
+    assert [change for _, _, change, _ in told_of(states)] == [Change.OFFICER_HELD, Change.ADJUSTED]
+    assert await pending(desk) == 0
+
+
+async def pending(desk: Desk) -> int:
+    async with desk.store.database.connection() as reading:
+        return int(await reading.raw.fetchval("select count(*) from adjustment"))
+
+
+async def test_what_a_crash_left_undone_is_taken_up_once_and_bars_another_meanwhile(
+    desk: Desk, adjusting: Adjusting
+) -> None:
+    (mrn,), revenue = await filed(desk, "GREEN-1")
+    desk.neighbours.refuse = grpc.StatusCode.UNAVAILABLE
+    with pytest.raises(grpc.aio.AioRpcError):
+        await adjust(adjusting, correcting(mrn))
+    assert await pending(desk) == 1
+    desk.neighbours.refuse = None
+    (other,) = await adjust(adjusting, correcting(mrn, 99_000), request_id="j2", officer="oscar")
+    assert other.refusal == "ADJUSTMENT_PENDING"
+    assert await adjusting.finish(2**62) == 1
+    assert await adjusting.finish(2**62) == 0
+    states = await desk.states([mrn])
+    assert amounts(states)[0][0] == 5000
+    assert (states.strings("adjusted_by")[0], states.ints("version").tolist()) == ("olga", [2])
+    assert len(revenue.asked) == 1
+
+
+async def test_what_revenue_cannot_compute_changes_nothing_and_is_told(desk: Desk, adjusting: Adjusting) -> None:
+    (mrn,), revenue = await filed(desk, "GREEN-1")
+    revenue.reason = "MASS_MISSING"
+    (acted,) = await adjust(adjusting, correcting(mrn))
+    assert (acted.refusal, acted.version) == ("ADJUSTMENT_UNASSESSED", 1)
+    desk.neighbours.refuse = grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(Refusal, match="ADJUSTMENT_REFUSED"):
+        await adjust(adjusting, correcting(mrn), request_id="j2")
+    assert await pending(desk) == 0
+    assert (await desk.states([mrn])).ints("version").tolist() == [1]
+
+
+async def test_what_another_consignment_changes_of_adjusted_goods_is_assessed_as_they_were_corrected(
+    desk: Desk, adjusting: Adjusting
+) -> None:
+    (mrn,), revenue = await filed(desk, "GREEN-1")
+    await adjust(adjusting, correcting(mrn))
+    await hear(desk, anew([mrn], 1, 1, 77))
+    await hear(desk, anew([mrn], 1, 1, 77))
+    assert amounts(await desk.states([mrn]))[0][0] == 5000
+    revenue.account = "deferred:y"
+    assert await adjusting.finish(1) == 1
+    states = await desk.states([mrn])
+    assert revenue.asked[-1].child("items").ints("price_minor").values[0] == 50_000
+    assert (amounts(states)[0][0], amounts(states)[0][5], states.strings("debt_account")[0]) == (5000, 1, "deferred:y")
+    assert states.strings("adjusted_by")[0] == "olga"
+    # Told again, it is known.
+    await hear(desk, anew([mrn], 1, 1, 77))
+    assert (await pending(desk), (await desk.states([mrn])).ints("version").tolist()) == (0, [3])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason", "path"),
+    [
+        (lambda each: each.items[0].ClearField("price"), "ADJUSTMENT_EMPTY", "items[0]"),
+        (lambda each: each.ClearField("items"), "ADJUSTMENT_EMPTY", ""),
+        (lambda each: each.items.add(number=1, origin_country="CN"), "ITEM_REPEATED", "items[1].number"),
+        (lambda each: setattr(each.items[0].price, "minor", -1), "ADJUSTMENT_VALUE_MALFORMED", "items[0].price.minor"),
+        (lambda each: setattr(each.items[0].price, "minor", 10**12 + 1), "ADJUSTMENT_VALUE_MALFORMED", "items[0].price.minor"),
+        (lambda each: setattr(each.items[0].price, "currency", "EUX"), "ADJUSTMENT_VALUE_MALFORMED", "items[0].price.currency"),
+        (lambda each: setattr(each.items[0], "commodity_code", "12"), "ADJUSTMENT_VALUE_MALFORMED", "items[0].commodity_code"),
+        (lambda each: setattr(each.items[0], "origin_country", "XX9"), "ADJUSTMENT_VALUE_MALFORMED", "items[0].origin_country"),
+        (lambda each: setattr(each.items[0], "quantity_milli", 0), "ADJUSTMENT_VALUE_MALFORMED", "items[0].quantity_milli"),
+        (lambda each: setattr(each.items[0], "net_mass_mg", -5), "ADJUSTMENT_VALUE_MALFORMED", "items[0].net_mass_mg"),
+        (lambda each: setattr(each, "note", "x" * 513), "NOTE_TOO_LONG", "note"),
+        (lambda each: setattr(each.items[0], "number", 9), "ADJUSTMENT_ITEM_UNKNOWN", "consignment.mrn"),
+    ],
+)  # fmt: skip
+async def test_what_is_wrong_with_an_adjustment_is_told_before_anybody_is_asked(
+    house: House, spoil: Any, reason: str, path: str
+) -> None:
+    (mrn,) = await house.filed(["GREEN-1"])
+    correction = correcting(mrn)
+    spoil(correction)
+    stub = await house.stub("officer", "olga")
+    request = pb.AdjustConsignmentsRequest(request_id="j1", adjustments=[correction])
+    (result,) = (await stub.AdjustConsignments(request, timeout=SECONDS)).results
+    assert (result.error.reason, result.error.path) == (reason, f"adjustments[0].{path}".rstrip("."))
+    assert (await status(house, mrn)).version == 1
+
+
+async def test_only_officers_adjust_and_revenue_away_is_told(house: House) -> None:
+    (mrn,) = await house.filed(["GREEN-1"])
+    request = pb.AdjustConsignmentsRequest(request_id="j1", adjustments=[correcting(mrn)])
+    stub = await house.stub("filer", "shop")
+    assert (await refused_with(stub.AdjustConsignments(request, timeout=SECONDS)))[1] == "ROLE_NOT_ALLOWED"
+    stub = await house.stub("officer", "olga")
+    assert await refused_with(stub.AdjustConsignments(request, timeout=SECONDS)) == (
+        grpc.StatusCode.UNAVAILABLE, "NEIGHBOUR_UNAVAILABLE",
+    )  # fmt: skip
+    assert columns.CHANGE_ADJUSTED not in [each.change for each in (await status(house, mrn)).history]

@@ -95,6 +95,7 @@ class Parcel:
     """The consignee's, where nobody has a number."""
     schemes: Sequence[tuple[int, str]] = field(default_factory=tuple)
     accepted: int = DAY
+    currency: str = "EUR"
 
     @property
     def mrn(self) -> str:
@@ -119,7 +120,7 @@ def table_of(parcels: Sequence[Parcel]) -> Table:
         for scheme, number in each.schemes:
             message.fiscal_references.add(scheme=scheme, number=number)  # type: ignore[arg-type]
         goods = message.items.add(commodity_code="620630")
-        goods.price.minor, goods.price.currency = each.price, "EUR"
+        goods.price.minor, goods.price.currency = each.price, each.currency
         messages.append(message)
     table = Table.from_messages(messages, consignment_columns_pb2.ConsignmentColumns, consignment_pb2.Consignment)
     count = len(parcels)

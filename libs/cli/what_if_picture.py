@@ -38,12 +38,19 @@ def picture(found: dict[str, Any]) -> str:
     for line in [*tried(found), f"Consignments assessed {day_text(found['from_day'])} to {day_text(found['to_day'])}."]:
         page.paragraph(line)
     page.paragraph(summary(result))
+    same = []
     for currency in currencies(result["revenue"]):
-        _revenue(page, [each for each in result["revenue"] if each["currency"] == currency], currency)
+        revenue = [each for each in result["revenue"] if each["currency"] == currency]
+        if not any(each["difference_minor"] for each in revenue):
+            same.append(money(total(revenue)["before_minor"], currency))
+            continue
+        _revenue(page, revenue, currency)
         origins = [each for each in result["groups"] if each["currency"] == currency and each["by"] == "origin"]
         if any(each["difference_minor"] for each in origins):
             _origins(page, origins, currency)
     page.space(14)
+    if same:
+        page.paragraph(f"Revenue that stays as it is, all together: {', '.join(same)}.")
     for line in [*reservations(result), result["behaviour"]]:
         page.paragraph(line)
     return page.svg(f"What-if run {found['id']}", summary(result))

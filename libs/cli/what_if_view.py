@@ -83,8 +83,9 @@ def reservations(result: dict[str, Any]) -> list[str]:
 
 
 def currencies(revenue: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the currencies of a result, each once."""
-    return sorted({each["currency"] for each in revenue})
+    """Return the currencies of a result, each once: first those in which anything changes."""
+    changed = {each["currency"] for each in revenue if each["difference_minor"]}
+    return sorted({each["currency"] for each in revenue}, key=lambda currency: (currency not in changed, currency))
 
 
 def share(part: int, whole: int) -> str:
@@ -152,7 +153,8 @@ def _show_groups(out: "Console", groups: Sequence[dict[str, Any]], currency: str
                   right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
     for each in groups[:GROUPS_SHOWN]:
         counts = (f"{each[name]:,}" for name in ("items", "winners", "losers"))
-        shown.add_row(safe(key_text(each["key"])), *counts, *_amounts(each, whole=True))
+        key = key_text(each["key"]).removesuffix(f" {currency}")
+        shown.add_row(safe(key), *counts, *_amounts(each, whole=True))
     left = groups[GROUPS_SHOWN:]
     if left:
         counts = (f"{sum(each[name] for each in left):,}" for name in ("items", "winners", "losers"))

@@ -129,6 +129,12 @@ def test_the_picture_is_readable_on_light_and_dark_ground_and_nothing_leaves_it(
     assert max(tops) < height
 
 
+def test_revenue_that_stays_as_it_is_takes_no_bars() -> None:
+    texts = [text.text or "" for text in ElementTree.fromstring(picture(found())).iter(f"{SVG}text")]  # noqa: S314  # our own text
+    assert "Revenue that stays as it is, all together: 12,345 JPY." in texts
+    assert "Revenue in JPY, before and after" not in texts
+
+
 def test_bars_are_as_long_as_what_they_tell() -> None:
     root = ElementTree.fromstring(picture(found()))  # our own text
     width = {

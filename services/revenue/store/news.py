@@ -30,7 +30,7 @@ NEWS_MAX: Final = 10_000
 _SLOTS: Final = ("debt", "refund", "reassessment")
 _SLOT_OF: Final = {NEWS_SETTLED: "debt", NEWS_OPENED: "debt", NEWS_REFUNDED: "refund", NEWS_REASSESSED: "reassessment"}
 
-_told = counter("luxor_revenue_news_total", "News of consignments that revenue announced, by what is told", ("news",))
+_told = counter("luxor_revenue_news_total", "News of consignments that revenue announced, by what is told", ("kind",))
 for _each in (NEWS_SETTLED, NEWS_OPENED, NEWS_REFUNDED, NEWS_REASSESSED):
     _told.labels(News.Name(_each).removeprefix("NEWS_").lower())
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from libs.columns import Table
 from libs.store.database import Database
+from libs.store.migrate import migrate
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.revenue.consumer import Intake
 from services.revenue.law.rulebook import Refund, Rulebook, Span
@@ -32,6 +33,21 @@ def rules(*refunds: Refund) -> RefundRules:
     )
     book = cast(Rulebook, SimpleNamespace(jurisdiction="EU", refunds=told, period=Span(start=date(2020, 1, 1))))
     return RefundRules([book])
+
+
+_TABLES = (
+    "ledger_entry", "ledger_posting", "ledger_balance", "ledger_holding", "ledger_turnover", "ledger_turnover_day",
+    "ledger_position", "ledger_open", "ledger_payment", "ledger_name", "ledger_day", "ledger_seal", "news", "outbox", "batch",
+)  # fmt: skip
+
+
+async def emptied(database: Database) -> None:
+    """Bring a database to an empty ledger: made where it is not there yet, for examples of one property after another."""
+    await migrate(database, "services.revenue")
+    async with database.transaction() as tx:
+        for table in _TABLES:
+            await tx.raw.execute(f"delete from {table}")
+        await tx.raw.execute("update ledger_head set number = 0, hash = decode(repeat('00', 32), 'hex'), booked_at = 0")
 
 
 _TOLD = ("news", "number", "debt_status", "paid_minor", "refunded_minor")

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from libs.feed.types import EventError
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2 as revenue
-from tests.revenue.ledger.books import Books, net
+from tests.revenue.ledger.books import Books, emptied, net
 from tests.revenue.ledger.states import DUTY, TAX, Charge, State, batch, mrn
 
 ASSESSED, SECURED, REVERSED = pb.ENTRY_KIND_ASSESSED, pb.ENTRY_KIND_SECURED, pb.ENTRY_KIND_REVERSED
@@ -194,9 +193,7 @@ async def test_page_splits_and_replays_change_nothing(
     """The same versions in one page, one by one, or in any pages, some of them twice, lead to the same books."""
     found = []
     for way in range(2):
-        async with database.transaction() as tx:
-            await tx.raw.execute("drop schema public cascade; create schema public")
-        await migrate(database, "services.revenue")
+        await emptied(database)
         books = Books(database)
         if way == 0:
             await books.take(*history)

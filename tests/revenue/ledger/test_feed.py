@@ -1,0 +1,112 @@
+"""Clearance's feed to the ledger, and revenue's own feed to whoever begins later."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from libs.columns import Ints, Table
+from libs.feed.types import EventError
+from libs.store.database import Transaction
+from luxor.clearance.v1.clearance_columns_pb2 import DEBT_STATUS_OPEN
+from luxor.revenue.v1.revenue_columns_pb2 import NEWS_REASSESSED, NEWS_REFUNDED, NEWS_SETTLED, RevenueColumns
+from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
+from services.revenue.consumer import Intake
+from services.revenue.store.news import NewsSnapshot, reassessed_news
+from services.revenue.store.payments import Payment
+from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.states import Charge, State, batch, mrn
+
+ONE, TWO = (
+    State(mrn(1, 5), debt=DEBT_STATUS_OPEN, debt_account=""),
+    State(mrn(2, 40), debt=DEBT_STATUS_OPEN, debt_account=""),
+)
+
+
+async def test_others_are_told_of_the_states_in_the_same_transaction(books: Books) -> None:
+    told: list[list[str]] = []
+
+    async def follow(tx: Transaction, states: Table) -> None:
+        told.append(states.strings("mrn").tolist())
+        assert await tx.raw.fetchval("select count(*) from ledger_entry") == 0
+
+    intake = Intake(books.ledger, follow)
+    prepared = await intake.prepare([batch([ONE, replace(ONE, version=2)]), batch([TWO])])
+    async with books.database.transaction() as tx:
+        await intake.apply(tx, prepared)
+    assert told == [[ONE.mrn, ONE.mrn, TWO.mrn]]
+    assert len({each[0] for each in await books.postings()}) == 2
+
+
+async def test_a_state_without_the_time_of_acceptance_is_set_aside(books: Books) -> None:
+    one = batch([ONE])
+    bad = replace(one, table=one.table.with_columns({"accepted_at": Ints.absent(1)}))
+    with pytest.raises(EventError, match="ELEMENT_MISSING"):
+        await books.intake.prepare([bad])
+
+
+async def test_what_fails_leaves_nothing_behind(books: Books) -> None:
+    prepared = await books.intake.prepare([batch([ONE])])
+
+    async def fail() -> None:
+        async with books.database.transaction() as tx:
+            await books.intake.apply(tx, prepared)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    assert await books.postings() == []
+    await books.take(ONE)
+    assert (await books.standing())["declarant:DE1234567890"] == 2_200
+
+
+async def test_a_reader_who_begins_later_gets_the_last_news_of_each_kind_in_their_order(books: Books) -> None:
+    await books.take(ONE, TWO)
+    await books.pay(Payment("a", ONE.mrn, "EU", "EUR", 2_200), Payment("b", TWO.mrn, "EU", "EUR", 2_200))
+    async with books.database.transaction() as tx:
+        assessments = Table.of(AssessmentColumns, 1, {"generation": Ints.of([1])})
+        await books.ledger.news.announce(tx, reassessed_news([ONE.mrn], [1], ["BUNDLED"], assessments))
+    await books.take(replace(ONE, version=2, returned=(1,)))
+    found: list[tuple[str, int, int]] = []
+    token = b""
+    async with books.database.connection() as reader:
+        while True:
+            page = await NewsSnapshot().page(reader, [5, 40], token, 3)
+            assert page.partitions.tolist() == [
+                5 if each == ONE.mrn else 40 for each in page.table.strings("mrn").tolist()
+            ]
+            found += zip(
+                page.table.strings("mrn").tolist(),
+                page.table.ints("news").values.tolist(),
+                page.table.ints("number").values.tolist(),
+                strict=True,
+            )
+            token = page.next_token
+            if not token:
+                break
+        assert (await NewsSnapshot().page(reader, [6], b"", 100)).table.rows == 0
+    assert found == [
+        (ONE.mrn, NEWS_SETTLED, 1), (ONE.mrn, NEWS_REASSESSED, 2), (ONE.mrn, NEWS_REFUNDED, 3), (TWO.mrn, NEWS_SETTLED, 1),
+    ]  # fmt: skip
+
+
+async def test_assessments_in_news_keep_to_their_rows(books: Books) -> None:
+    assessments = Table.of(AssessmentColumns, 2, {"generation": Ints.of([4, 7])})
+    news = reassessed_news([ONE.mrn, TWO.mrn], [1, 2], ["BUNDLED", "BUNDLED"], assessments)
+    both = Table.parse(RevenueColumns, news.encode(RevenueColumns).SerializeToString())
+    second = Table.parse(RevenueColumns, both.take(np.array([1])).encode(RevenueColumns).SerializeToString())
+    assert second.child("assessments").ints("generation").values.tolist() == [7]
+    assert second.ints("filing_version").values.tolist() == [2]
+
+
+async def test_several_news_of_one_consignment_are_numbered_in_their_order(books: Books) -> None:
+    await books.take(ONE)
+    await books.pay(Payment("a", ONE.mrn, "EU", "EUR", 2_200))
+    # The rise opens the debt, and what went back of the first item is refunded: two news of one version.
+    raised = replace(
+        ONE, version=2, items=2, returned=(1,), charges=(*ONE.charges, Charge(5_000, code="EU.handling", item=2))
+    )
+    await books.take(raised)
+    assert [each["number"] for each in await books.news()] == [1, 2, 3]

@@ -73,7 +73,22 @@ def _facts(each: dict[str, Any]) -> RenderableType:
     rules = safe(each.get("rule_set_version", ""))
     row("risk", f"score {score}" if score is not None else "", f"[dim]{rules}[/]" if rules else "")
     _selection(each, row)
+    _since(each, row)
     return grid
+
+
+def _since(each: dict[str, Any], row: Callable[..., None]) -> None:
+    """Tell what happened to value and goods after the decision."""
+    if each.get("adjusted_at"):
+        row("adjusted", when(each["adjusted_at"]), f"by {safe(each['adjusted_by'])}" if each.get("adjusted_by") else "")
+    if each.get("returned_at"):
+        gone = [str(item.get("number", "")) for item in each.get("items", ()) if item.get("returned")]
+        whole = len(gone) == len(each.get("items", ()))
+        row(
+            "went back", when(each["returned_at"]), words(short(each.get("return_reason", ""), "RETURN_REASON_")),
+            f"under {safe(each['return_document_number'])}" if each.get("return_document_number") else "",
+            "" if whole else f"items {', '.join(gone)}",
+        )  # fmt: skip
 
 
 def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
@@ -168,7 +183,7 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     if each.get("charges"):
         shown = table("charge", "item", "how", "amount", "collected by", right=(1, 3))
         for charge in each["charges"]:
-            law = f"[dim]{safe(charge.get('reference', ''))}[/]"
+            law = f"[dim]{safe(charge.get('reference', ''))}{', unverified' if charge.get('unverified') else ''}[/]"
             shown.add_row(
                 words(short(charge.get("kind", ""), "CHARGE_KIND_")), str(charge.get("item_number", "all")),
                 f"{safe(charge.get('sentence', ''))} {law}", money(charge.get("amount"), currency),
@@ -186,12 +201,11 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     if each.get("vendor_collected_minor"):
         sums.append(f"collected by the vendor {money(each['vendor_collected_minor'], currency)}")
     sums.append(f"[bold]payable {money(each.get('payable_minor'), currency)}[/]")
+    told = [name for name in ("paid", "refunded") if each.get(f"{name}_minor")]
+    sums += [f"{name} {money(each[f'{name}_minor'], currency)}" for name in told]
+    stands = f"{f', {account}' if account else ''}{', holds it alone' if each.get('debt_hold') else ''}"
     parts.append(Text.from_markup("  ·  ".join(sums)))
-    parts.append(
-        Text.from_markup(
-            f"[dim]debt: {debt}{f', {account}' if account else ''}  ·  law {safe(each.get('rulebook_version', ''))}[/]"
-        )
-    )
+    parts.append(Text.from_markup(f"[dim]debt: {debt}{stands}  ·  law {safe(each.get('rulebook_version', ''))}[/]"))
     return parts
 
 

@@ -1,6 +1,7 @@
 """Groups of commands, each in a module of its own that is imported when it is called, so that `--help` is quick."""
 
 import importlib
+import keyword
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,7 +23,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self.modules:
             return None
         module: Any = importlib.import_module(f"libs.cli.commands.{self.modules[cmd_name][0]}")
-        found: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        name = cmd_name.replace("-", "_")
+        found: click.Command = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

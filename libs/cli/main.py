@@ -25,6 +25,8 @@ COMMANDS: Final = {
     "hold": ("officer", "Hold goods, as an officer."),
     "release": ("officer", "Lift holds, as an officer."),
     "inspect": ("officer", "Record what an inspection found, as an officer."),
+    "return": ("corrections", "Tell that released goods went back or were destroyed."),
+    "adjust": ("corrections", "Correct value or goods, as an officer, and have them assessed again."),
     "stats": ("stats", "Count what crossed the border, what it brought in, and how long it took."),
     "dead-letters": ("letters", "Look at events that could not be applied, and replay them."),
     "migrate": ("migrate", "Bring a service's database to the schema of this release."),

@@ -16,10 +16,12 @@ def _act(
         async with context.client("officer", ident) as client:
             return await act(client, verb, mrns, reason=reason, note=note, seen=seen)
 
-    _tell(context, run(work()))
+    tell(context, run(work()))
 
 
-def _tell(context: Context, told: list[dict[str, Any]]) -> None:
+def tell(context: Context, told: list[dict[str, Any]]) -> None:
+    """Tell what became of each consignment that was acted on; refusals end with exit code 1."""
+
     def show(out: Any) -> None:
         from libs.cli.text import STATES, coloured, safe, short, table
 
@@ -124,4 +126,4 @@ def inspect(
         async with context.client("officer", ident) as client:
             return await record(client, told)
 
-    _tell(context, run(work()))
+    tell(context, run(work()))

@@ -11,8 +11,11 @@ from services.revenue.law.filings import Filings
 from services.revenue.law.problems import Problem
 from services.revenue.law.program import Place, Program
 from services.revenue.law.rate_choice import RateChoice
-from services.revenue.law.rulebook import PPM
+from services.revenue.law.rulebook import COMPONENTS, PPM
 from services.revenue.law.valuation import Values
+
+_WORTH = sum(1 << place for place, part in enumerate(COMPONENTS) if part not in ("duty", "tax", "fee"))
+"""What goods are worth and what brings them, without what was charged before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,12 @@ class Bases:
 
     def plain(self, place: Place, slot: Int64, outcome: Int64, select: Int64 | slice, refused: Flags) -> Int64:
         """Give bases that are sums of components, rounded where the law rounds them."""
-        basis = self._values.total(self._program.slots.base[slot], select)
+        slots = self._program.slots
+        basis = self._values.total(slots.base[slot], select)
         if place.over_only:
-            basis = self._beyond(slot, outcome, select, basis)
+            worth = self._values.total(slots.base[slot] & _WORTH, select)
+            # What was charged before was charged of that part alone already.
+            basis = self._beyond(slot, outcome, select, worth) + (basis - worth)
         return self._rounded(basis, 1, 1, outcome, refused)
 
     def exact(
@@ -57,7 +63,9 @@ class Bases:
         slots = self._program.slots
         basis = self._values.total(slots.base[slot], select)
         if place.over_only:
-            basis = self._beyond(slot, outcome, select, basis)
+            worth = self._values.total(slots.base[slot] & _WORTH, select)
+            # What was charged before was charged of that part alone already.
+            basis = self._beyond(slot, outcome, select, worth) + (basis - worth)
         multiplier = divisor = None
         uplift = slots.uplift_of[slot]
         if some(uplift != 0):
@@ -144,7 +152,7 @@ class Bases:
         known = self._percents.get(other)
         if known is None:
             program, filings, values = self._program, self._filings, self._values
-            place = program.places[other]
+            place = program.places_of(values.regime)[other]
             row_slot = values.regime * program.slots_per_regime + other
             there = program.slots.there[row_slot] & (values.problem == int(Problem.NONE))
             known = np.zeros(filings.items, dtype=np.int64)

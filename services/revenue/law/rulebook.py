@@ -264,7 +264,8 @@ class Charge(_Strict, frozen=True, kw_only=True):
     base: tuple[Component, ...] = ()
     uplift: Uplift | None = None
     over_only: str = ""
-    """Name of a limit: only what the consignment is worth beyond it is charged; else the whole is."""
+    """Name of a limit: only what the consignment is worth beyond it is charged, with what was charged before; else the
+    whole is."""
     inside: tuple[str, ...] = ()
     """Ids of charges, this one perhaps, whose percentages are held by this charge's base: the base is divided by one less
     their sum (grossing-up)."""

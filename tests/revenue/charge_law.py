@@ -87,7 +87,7 @@ charges:
     name: simplified duty
     from: 2020-01-01
     when: {limit: low, position: over}
-    base: [customs_value]
+    base: [customs_value, fee]
     over_only: low
     rates:
       - {from: 2020-01-01, only: {mode: [sea]}, rate: 60 %, less: 20.00 USD, reference: act}

@@ -311,8 +311,9 @@ class Charging:
         if total > LARGEST:
             raise Refused("AMOUNT_OUT_OF_BOUNDS")
         wanted = total
-        if lines and (less := self.written(charge, self.filed.items[lines[0].item or 0]).less):
-            wanted = max(total - self.converted(*parse_amount(less)), 0)
+        written = [self.written(charge, self.filed.items[line.item or 0]).less for line in lines]
+        if off := [self.converted(*parse_amount(less)) for less in written if less]:
+            wanted = max(total - max(off), 0)
         if rounding and rounding.total_unit:
             wanted = rounded(Fraction(wanted), mode, parse_amount(rounding.total_unit)[0])
         if wanted != total:

@@ -39,7 +39,9 @@ def charge(program: Program, filings: Filings, values: Values, standing: Standin
     """Assess every charge of a batch; rows that get a problem keep it in `values` and their charges are dropped."""
     work = _Work(program, filings, values, standing)
     first_slot = values.regime * program.slots_per_regime
-    for at, place in enumerate(program.places):
+    for at, place in enumerate(work.places):
+        if not (place.on_rows or place.on_items):
+            continue
         slot = first_slot + at
         there = program.slots.there[slot] & (values.problem == _NONE)
         if place.on_rows and place.on_items:
@@ -67,6 +69,7 @@ class _Work:
         self.choice = RateChoice(program, filings, values, standing)
         self.bases = Bases(program, filings, values, standing, self.applying, self.choice)
         self.quantities = Quantities(filings)
+        self.places = program.places_of(values.regime)
         self.charged: list[tuple[int, Lines]] = []
 
     def on_rows(self, place: Place, row_slot: Int64, there: Flags) -> Lines | None:
@@ -275,7 +278,8 @@ class _Work:
         wanted = np.where(wrong, 0, sums)
         if place.less:
             less = np.zeros(filings.rows, dtype=np.int64)
-            less[row] = self._converted(program.rates.less[rate], program.rates.less_currency[rate], row)
+            # Once a consignment, whatever its items: where their rates take off different amounts, the largest.
+            np.maximum.at(less, row, self._converted(program.rates.less[rate], program.rates.less_currency[rate], row))
             wanted = np.maximum(wanted - less, 0)
         if place.total:
             mode, unit = program.outcomes.mode[outcome_by_row], program.outcomes.total_unit[outcome_by_row]

@@ -125,7 +125,13 @@ class _Compiler:
             prefixes=limits.prefixes,
             limit_entries=limit_entries,
             relief_entries=relief_entries,
-            places=[place_of(slot_rows, outcome_rows, at, slots, outcomes, self.slots.rates) for at in range(slots)],
+            places=[
+                [
+                    place_of(slot_rows, outcome_rows, at, slots, outcomes, self.slots.rates, of_book)
+                    for at in range(slots)
+                ]
+                for of_book in _regimes_of_books(spans, len(self.books))
+            ],
         )
 
     def _spans(self, book: Rulebook) -> list[tuple[date, date]]:
@@ -174,3 +180,8 @@ class _Compiler:
 class _Span:
     start: date
     to: date | None
+
+
+def _regimes_of_books(spans: list[tuple[int, date, date, int, str]], books: int) -> list[list[int]]:
+    """Give for each rulebook which regimes are its own."""
+    return [[at for at, span in enumerate(spans) if span[3] == book] for book in range(books)]

@@ -5,6 +5,7 @@ in the order of the law, each slot up to `outcomes` ways of collection, the last
 stand at regime * slots + slot, an outcome's at slot's place * outcomes + outcome.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
@@ -28,6 +29,7 @@ DEBTORS: tuple[law.Debtor, ...] = get_args(law.Debtor)
 TESTS: tuple[law.Test, ...] = get_args(law.Test)
 DATES: tuple[law.DateOf, ...] = get_args(law.DateOf)
 DAY_BITS = 24
+_PLACES_MAX = 4096
 
 
 class ProgramError(ValueError):
@@ -232,6 +234,13 @@ class Place:
     ways: tuple[int, ...]
     """Which ways of collection but the border any regime has there."""
 
+    @staticmethod
+    def any_of(places: Sequence["Place"]) -> "Place":
+        """Say what any of several has."""
+        columns = {name: [getattr(place, name) for place in places] for name in Place.__slots__}
+        ways = tuple(sorted({way for each in columns.pop("ways") for way in each}))
+        return Place(**{name: max(values) for name, values in columns.items()}, ways=ways)
+
 
 @dataclass(slots=True)
 class Program:
@@ -270,13 +279,27 @@ class Program:
     bases_used: int = 0
     book_of_area: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Place in `books` of each area."""
-    places: list["Place"] = field(default_factory=list)
+    places: list[list["Place"]] = field(default_factory=list)
+    """Per rulebook and place of its charges."""
+    _places: dict[bytes, list["Place"]] = field(default_factory=dict)
     conditions: ConditionTable = field(default_factory=ConditionTable)
     prefixes: list[Prefixes] = field(default_factory=list)
     """Sets of beginnings of commodity codes, such as those of excluded goods."""
     limit_entries: tuple[int, ...] = ()
     """Per place of a limit the most entries that any regime has there at once."""
     relief_entries: tuple[int, ...] = ()
+
+    def places_of(self, regimes: Int64) -> list["Place"]:
+        """Say what any rulebook of these regimes has at each place of its charges; a batch pays for no other's features."""
+        books = np.flatnonzero(np.bincount(self.regimes.jurisdiction[regimes]))
+        key = books.tobytes()
+        known = self._places.get(key)
+        if known is None:
+            if len(self._places) >= _PLACES_MAX:
+                self._places.clear()
+            columns = zip(*(self.places[book] for book in books.tolist()), strict=True)
+            known = self._places[key] = [Place.any_of(of_books) for of_books in columns]
+        return known
 
     def find(self, area: Int64, day: Int64) -> Int64:
         """Return the regime of each area (-1 = none) on each day, -1 where no law is known."""

@@ -1,6 +1,6 @@
 """Compiles charges: the slots of a regime, their ways of collection, and what their places hold, as rows and columns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Any
@@ -143,10 +143,10 @@ class SlotCompiler:
 
 def place_of(
     slots: list[dict[str, Any]], outcomes: list[dict[str, Any]], at: int, slots_per_regime: int, ways: int,
-    rates: RateCompiler,
+    rates: RateCompiler, regimes: Sequence[int],
 ) -> Place:  # fmt: skip
-    """Say what any regime has at one place of its charges, so that the rest need not be looked for."""
-    here = range(at, len(slots), slots_per_regime)
+    """Say what any of the regimes has at one place of its charges, so that the rest need not be looked for."""
+    here = [regime * slots_per_regime + at for regime in regimes]
     there = [slots[place] for place in here if slots[place]["there"]]
     possible = [rate for place in here if slots[place]["there"] for rate in rates.possible(place, slots[place])]
     methods = {METHODS[rate["method"]] for rate in possible}

@@ -1,0 +1,178 @@
+"""The law that is shipped: it loads, its page is current, its references are whole, and both evaluators agree on it."""
+
+import re
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.revenue.law.program import Program
+from services.revenue.law.rulebook import Reference, Rulebook, parse_amount
+from services.revenue.shelf import law_files
+from tests.revenue.batches import assessed
+from tests.revenue.oracle import Scalar
+from tests.revenue.oracle_charges import Consignment, Item
+from tests.revenue.published import shipped_law
+from tools import jurisdiction_table
+
+
+@pytest.fixture(scope="module")
+def law() -> Program:
+    return shipped_law()
+
+
+def test_the_page_of_jurisdictions_is_what_the_rulebooks_say() -> None:
+    assert jurisdiction_table.PAGE.read_text("utf-8") == jurisdiction_table.page(), f"run: {jurisdiction_table.COMMAND}"
+
+
+def references(law: Program) -> list[tuple[str, str, Reference]]:
+    return [(read.file, name, each) for read in law.books for name, each in read.rulebook.references.items()]
+
+
+def test_every_reference_names_an_act_and_an_address(law: Program) -> None:
+    wrong = [
+        f"{file}: {name}"
+        for file, name, each in references(law)
+        if not re.fullmatch(r"https?://[\w.-]+\.[a-z]+(/\S*)?", each.address) or len(each.law) < 5
+    ]
+    assert not wrong
+
+
+def test_a_reference_that_nobody_checked_says_where_it_was_read_or_that_it_is_known(law: Program) -> None:
+    silent = [
+        f"{file}: {name}"
+        for file, name, each in references(law)
+        if not each.verified and not (each.note or each.article)
+    ]
+    assert not silent
+
+
+def test_every_reference_is_used(law: Program) -> None:
+    files = law_files()
+    unused = [
+        f"{file}: {name}"
+        for file, name, _ in references(law)
+        if not re.search(rf"reference: {re.escape(name)}(?![\w-])", files[file])
+    ]
+    assert not unused
+
+
+NUMBERS = {
+    "ioss": ["IM2760000014", "IM0400000017", "IM2760000015"],
+    "special_arrangements": ["DE1234"],
+    "voec": ["2021234", "x"],
+    "ovr": ["M12345678X", "201912345M", "201912345M1"],
+    "gst_lvg": ["12345678901", "123456789", "300012345678"],
+    "uk_supply_vat": ["GB123456789"],
+    "prc": ["12345678000195"],
+    "ch_mail_order": ["CHE-123.456.788 MWST"],
+    "import_vat": ["DE123456789"],
+    "cbec": ["3101234567", "1234567890"],
+    "qualified_party": ["QP123456", "123456789"],
+    "clvs": ["CLVS1234", "1234"],
+}
+
+
+def day_strategy(book: Rulebook) -> st.SearchStrategy[date]:
+    """Any day of the rulebook's time, the days on which something begins twice as likely as chance would have it."""
+    last = min(book.period.to or date(2027, 12, 31), date(2027, 12, 31))
+    edges = [charge.start for charge in book.charges]
+    edges += [limit.start for limits in book.limits.values() for limit in limits]
+    near = {day + timedelta(days=by) for day in edges for by in (-1, 0) if book.period.start < day <= last}
+    anywhere = st.dates(book.period.start, last)
+    return st.one_of(anywhere, st.sampled_from(sorted(near))) if near else anywhere
+
+
+def codes_of(program: Program, book: Rulebook) -> list[str]:
+    """Codes that the law names, and some that it does not."""
+    named = {""}
+    for charge in book.charges:
+        for rate in charge.rates:
+            named |= set(rate.only.goods) if rate.only else set()
+    for limits in book.limits.values():
+        named |= {head for limit in limits for head in limit.excluded}
+    tariffs = {charge.tariff for charge in book.charges}
+    for table in program.tariffs:
+        if table.tariff in tariffs:
+            named |= set(sorted(table.prefixes)[:: max(1, len(table.prefixes) // 12)])
+    return [*sorted(code.ljust(6, "0") if code else "" for code in named), "6109100010", "999999", "62"]
+
+
+def parcels(program: Program, book: Rulebook) -> st.SearchStrategy[Consignment]:
+    """Consignments to the rulebook's areas: near its limits, with its goods, numbers and conditions."""
+    currencies = [book.currency, book.currency, "USD", "EUR", "JPY"]
+    limits = [
+        parse_amount(limit.amount)[0] for each in book.limits.values() for limit in each if limit.amount != "none"
+    ]
+    edges = sorted({max(0, amount + by) for amount in limits for by in (-1, 0, 1)} | {0, 1, 99, 10_000})
+    prices = st.one_of(st.sampled_from(edges), st.integers(0, 50_000), st.integers(0, 10_000_000))
+    goods = st.builds(
+        Item,
+        price=prices,
+        currency=st.sampled_from(currencies),
+        code=st.sampled_from(codes_of(program, book)),
+        preference=st.sampled_from(["", "", "100", "300"]),
+        origin=st.sampled_from(["", "CN", "US", "MX", "DE", "GB", "AU", "KR"]),
+        gift=st.sampled_from([None, None, True, False]),
+        tax_rate_ppm=st.sampled_from([None, None, 0, 100_000]),
+        net_mass_mg=st.one_of(st.none(), st.integers(1, 5_000_000)),
+        quantity_milli=st.sampled_from([None, 1_000, 3_000]),
+        unit=st.sampled_from(["", "H87"]),
+    )
+    money = st.one_of(st.none(), st.tuples(st.integers(0, 9_000), st.sampled_from(currencies)))
+    schemes = [(name, number) for name in book.schemes for number in NUMBERS[name]]
+    return st.builds(
+        Consignment,
+        destination=st.sampled_from(book.areas),
+        accepted=day_strategy(book),
+        items=st.lists(goods, min_size=1, max_size=5),
+        freight=money,
+        insurance=money,
+        includes_tax=st.sampled_from([None, None, True]),
+        mass_mg=st.integers(1, 30_000_000),
+        schemes=st.lists(st.sampled_from(schemes), max_size=1) if schemes else st.just([]),
+        dispatch=st.sampled_from(["", "CN", "US", "MX", "GB"]),
+        mode=st.sampled_from(["", "air", "sea", "post", "road"]),
+        service=st.sampled_from(["", "post", "express", "cargo"]),
+        nature=st.sampled_from(["", "sale", "gift", "gift"]),
+        consignor=st.sampled_from(["", "natural", "legal"]),
+        consignee=st.sampled_from(["", "natural", "natural", "legal"]),
+        region=st.sampled_from(["", "SP", "MG", "ON", "AB"]),
+    )
+
+
+@pytest.mark.parametrize("name", sorted(read.rulebook.jurisdiction for read in shipped_law().books))
+@given(data=st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_the_columns_equal_the_scalar_law_for_parcels_to_every_jurisdiction(name: str, data: st.DataObject) -> None:
+    law = shipped_law()
+    book = next(read.rulebook for read in law.books if read.rulebook.jurisdiction == name)
+    batch = data.draw(st.lists(parcels(law, book), min_size=1, max_size=6))
+    scalar = Scalar(law)
+    for filed, columns in zip(batch, assessed(law, batch), strict=True):
+        alone = scalar.assess(filed)
+        assert columns.problem == alone.problem or "NONE" not in (columns.problem, alone.problem), (
+            filed,
+            columns,
+            alone,
+        )
+        if alone.problem == "NONE":
+            assert columns == alone, filed
+
+
+@pytest.mark.parametrize("name", sorted(read.rulebook.jurisdiction for read in shipped_law().books))
+@given(data=st.data())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_parcel_of_any_jurisdiction_is_charged_less_than_nothing_or_more_than_its_worth_tenfold(
+    name: str, data: st.DataObject
+) -> None:
+    law = shipped_law()
+    book = next(read.rulebook for read in law.books if read.rulebook.jurisdiction == name)
+    batch = data.draw(st.lists(parcels(law, book), min_size=1, max_size=6))
+    for filed, columns in zip(batch, assessed(law, batch), strict=True):
+        if columns.problem != "NONE":
+            continue
+        assert all(line.amount >= 0 for line in columns.charges), filed
+        rates = [line for line in columns.charges if line.ppm]
+        assert sum(line.amount for line in rates) <= 10 * (sum(line.basis for line in rates) + 100), filed

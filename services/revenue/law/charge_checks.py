@@ -2,7 +2,7 @@
 
 from services.revenue.law.checks import Checks, last_day, overlapping
 from services.revenue.law.rates import CONSIGNMENT_LEVEL, Method, ParsedRate, parse_rate, percent_text
-from services.revenue.law.rulebook import PPM, Charge, Position, Rate, asks_of_items, parse_share, positions
+from services.revenue.law.rulebook import PPM, Charge, Rate, asks_of_items, parse_share, positions
 from services.revenue.law.yaml_source import Path
 
 
@@ -120,7 +120,8 @@ class ChargeChecks(Checks):
         if charge.share:
             self._share((*path, "share"), charge.share)
         if charge.over_only:
-            self.position(path, Position(limit=charge.over_only, position="over"))
+            if charge.over_only not in self.book.limits:
+                raise self.error((*path, "over_only"), f"{charge.over_only!r} is not one of the rulebook's limits")
             for limit in self.book.limits[charge.over_only]:
                 if limit.test != "consignment" or limit.exchange_table:
                     raise self.error(

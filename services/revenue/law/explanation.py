@@ -185,5 +185,6 @@ def _measured(assessment: Assessment, at: int) -> str:
         parts = 1_000_000 if unit in _BY_MILLIGRAMS else 1000
         whole, rest = divmod(int(quantities.values[0]), parts)
         digits = f"{rest:0{len(str(parts)) - 1}d}".rstrip("0")
-        told.append(f"{whole}.{digits} {unit}" if digits else f"{whole} {unit}")
+        amount = f"{whole}.{digits}" if digits else str(whole)
+        told.append(f"{amount} {unit}{'s' if unit in ('piece', 'pair') and amount != '1' else ''}")
     return " and ".join(told) or money_text(0, book.rulebook.currency)

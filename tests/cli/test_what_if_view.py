@@ -130,7 +130,7 @@ def test_the_picture_is_readable_on_light_and_dark_ground_and_nothing_leaves_it(
 
 
 def test_revenue_that_stays_as_it_is_takes_no_bars() -> None:
-    texts = [text.text or "" for text in ElementTree.fromstring(picture(found())).iter(f"{SVG}text")]  # noqa: S314  # our own text
+    texts = [text.text or "" for text in ElementTree.fromstring(picture(found())).iter(f"{SVG}text")]  # our own text
     assert "Revenue that stays as it is, all together: 12,345 JPY." in texts
     assert "Revenue in JPY, before and after" not in texts
 

@@ -227,7 +227,7 @@ def test_a_quote_for_a_file_and_for_a_country_without_law(cli: Any, tmp_path: Pa
     path = tmp_path / "ask.csv"
     path.write_text(files.template(), encoding="utf-8")
     assert len(cli.json("quote", str(path))["quotes"]) == 1
-    told = cli.json("quote", "--to", "BR", "--item", "620630:31.98", code=1)["quotes"][0]
+    told = cli.json("quote", "--to", "AQ", "--item", "620630:31.98", code=1)["quotes"][0]
     assert told["reason"] == "NO_RULEBOOK"
     assert told["hint"]
     assert cli.error("quote", "--to", "DE", "--item", "620630:1.999", code=1)["reason"] == "AMOUNT_TOO_FINE"

@@ -1,0 +1,75 @@
+"""`luxor adjust` and `luxor return` against the whole system: revenue assesses what an officer corrects, and what goes back ends there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from libs.client import files
+from tests.cli.test_commands import await_decided
+
+
+def filed(cli: Any, tmp_path: Path, reference: str) -> dict[str, Any]:
+    path = tmp_path / f"{reference}.csv"
+    text = files.template().replace("SHOP-2026-0000123", reference).replace("020-12345675", f"020-{reference}")
+    path.write_text(text, encoding="utf-8")
+    cli.run("file", str(path), "--as", "filer-1")
+    return await_decided(cli, reference)
+
+
+def test_an_officer_corrects_a_price_and_revenue_assesses_it_again(cli: Any, tmp_path: Path) -> None:
+    before = filed(cli, tmp_path, "ADJUST-1")
+    mrn, version, old = before["mrn"], before["version"], before["items"][0]["price"]
+    currency = old["currency"]
+    arguments = ["adjust", mrn, "--price", f"1=140.00 {currency}", "--note", "invoice found"]
+    [moved] = cli.json(*arguments, "--seen", str(version + 5), code=1)
+    assert moved["error"]["reason"] == "VERSION_CHANGED"
+    [done] = cli.json(*arguments, "--seen", str(version))
+    assert (done.get("error"), done["version"]) == (None, version + 1)
+    after = cli.json("show", mrn, "--history")[0]
+    assert after["items"][0]["price"] == {"minor": 14_000, "currency": currency}
+    assert after["customs_value_minor"] > before["customs_value_minor"]
+    assert after["tax_minor"] > before["tax_minor"]
+    assert sum(charge["amount"] for charge in after["charges"]) == sum(
+        after.get(f"{kind}_minor", 0) for kind in ("duty", "tax", "fee")
+    )
+    assert (after["adjusted_by"], after["note"]) == ("officer-1", "invoice found")
+    assert after["history"][0]["change"] == "CHANGE_ADJUSTED"
+    assert after["history"][0]["payable_minor"] == after["payable_minor"]
+    outside = cli.json("show", mrn, "--as", "filer/filer-1")[0]
+    assert "adjusted_by" not in outside
+    assert outside["adjusted_at"]
+    assert "adjusted" in cli.run("show", mrn).output
+
+
+def test_goods_go_back_after_release_alone_and_that_is_the_end(cli: Any, tmp_path: Path) -> None:
+    mrn = filed(cli, tmp_path, "RETURN-1")["mrn"]
+    telling = ["return", mrn, "--reason", "withdrawn", "--document", "RET-7", "--as", "filer/filer-1"]
+    [early] = cli.json(*telling, code=1)
+    assert early["error"]["reason"] == "NOT_RELEASED"
+    if cli.json("show", mrn)[0]["state"] == "STATE_HELD":
+        cli.run("release", mrn)
+    cli.run("arrive", "020-RETURN-1")
+    assert await_decided(cli, "RETURN-1", state="STATE_RELEASED")
+    [gone] = cli.json(*telling)
+    assert gone["state"] == "STATE_RE_EXPORTED"
+    found = cli.json("show", mrn)[0]
+    assert (found["return_reason"], found["return_document_number"]) == ("RETURN_REASON_WITHDRAWN", "RET-7")
+    assert all(item["returned"] for item in found["items"])
+    assert "went back" in cli.run("show", mrn).output
+    [again] = cli.json(*telling, code=1)
+    assert again["error"]["reason"] == "ALREADY_RETURNED"
+
+
+def test_wrong_use_is_told_before_anybody_is_asked(cli: Any) -> None:
+    mrn = "26DE07329000000XR8"
+    for wrong in (
+        ["adjust", mrn],
+        ["adjust", mrn, "--price", "1=2.001 EUR"],
+        ["adjust", mrn, "--price", "1=2.00"],
+        ["adjust", mrn, "--code", "x=610910"],
+        ["return", mrn, "--reason", "bored"],
+        ["return", mrn, mrn, "--reason", "faulty", "--seen", "1"],
+        ["return", mrn, "--reason", "faulty", "--as", "analyst"],
+    ):
+        cli.run(*wrong, code=2)

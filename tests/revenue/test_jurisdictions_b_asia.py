@@ -1,5 +1,7 @@
 """The edges of the law of Singapore, China, Korea and Japan: days, limits, sums, rounding, and who collects."""
 
+from typing import Any
+
 import pytest
 
 from tests.revenue.edges import collected, owed, parcel
@@ -47,7 +49,7 @@ def test_singapore_vendors_collect_from_the_first_of_january_2023() -> None:
     assert owed(sg("2023-01-01", 10_000, schemes=[("ovr", "nonsense")])) == {}
 
 
-CBEC = {"schemes": [("cbec", "1100060ABC")]}
+CBEC: dict[str, Any] = {"schemes": [("cbec", "1100060ABC")]}
 
 
 def cn(price: int, code: str = TOY, **more: object) -> Consignment:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from services.revenue.service import RevenueService
-from tests.revenue.published import Case, cases, collection, differences, disagreements, law_of, request_of
+from tests.revenue.published import Case, cases, differences, law_of, request_of
+from tests.revenue.published_collection import collection, disagreements
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)

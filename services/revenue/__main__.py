@@ -17,6 +17,7 @@ from libs.server.server import Background
 from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments
+from luxor.revenue.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
 from luxor.revenue.v1.schemes_pb2_grpc import add_SchemeServiceServicer_to_server
 from luxor.revenue.v1.what_if_pb2_grpc import add_WhatIfServiceServicer_to_server
@@ -25,6 +26,7 @@ from services.revenue.jobs.kinds import WORK
 from services.revenue.law.program import ProgramError
 from services.revenue.law.yaml_source import LawFileError
 from services.revenue.ledger.refunds import RefundRules
+from services.revenue.ledger_service import LedgerService
 from services.revenue.reassessment import Reassessment, sums_left
 from services.revenue.scheme_service import SchemeService
 from services.revenue.service import RevenueService
@@ -136,6 +138,20 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     traces = Traces(start, assessment_trail(start.database))
     ledger = Ledger(start.database, RefundRules(read.rulebook for read in program.books))
+    looking = {Role.OFFICER, Role.ANALYST, Role.OPERATOR}
+    start.server.add(
+        add_LedgerServiceServicer_to_server,
+        LedgerService(start.database, ledger),
+        roles={
+            "PutAccounts": {Role.OFFICER, Role.OPERATOR},
+            "ListBalances": looking | {Role.FILER, Role.CARRIER},
+            "ListEntries": looking,
+            "GetStatement": looking | {Role.FILER, Role.CARRIER},
+            "RecordPayments": {Role.OFFICER, Role.OPERATOR},
+            "Reconcile": looking,
+            "CheckChain": looking,
+        },
+    )
     books = bookkeeping(start, ledger, partial(follow, areas=summed_areas(program)), seal_seconds=config.seal_seconds)
     changed = ReassessedStore(start.database, ledger.news)
     steps = (

@@ -9,6 +9,16 @@ from libs.cli.lazy import LazyGroup
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "schemes": ("revenue_schemes", "Keep the register of scheme numbers."),
     "rulebooks": ("revenue_rulebooks", "Tell which law is loaded, and how much of it nobody has verified."),
+    "account": ("revenue_ledger", "Open a deferred account or a guarantee, or change it."),
+    "balances": ("revenue_ledger", "Tell what accounts stand at, now or at a past moment."),
+    "entries": ("revenue_ledger", "Tell the entries of a consignment or an account."),
+    "statement": ("revenue_ledger", "Tell an account's statement for a month."),
+    "payments": ("revenue_ledger", "Book payments, from a CSV."),
+    "reconcile": (
+        "revenue_reconcile",
+        "Prove that ledger, assessments and statistics agree, and name each difference.",
+    ),
+    "chains": ("revenue_reconcile", "Prove that no entry of the ledger was altered."),
     "check": ("revenue_check", "Tell the mistakes of law files, with file, line and rule."),
     "what-if": ("revenue_what_if", "Try a reform on consignments that were assessed."),
 }

@@ -1,11 +1,11 @@
 """`luxor stats`: what crossed the border."""
 
-import datetime as dt
 from typing import Any, Final
 
 import click
 
 from libs.cli.common import Context, acting, command, run
+from libs.cli.days import days_of
 
 DIMENSIONS: Final = (
     "day", "origin", "hs_chapter", "lane", "destination", "state", "charge_kind", "collector", "currency", "selection_cause",
@@ -44,8 +44,7 @@ def stats(
     from libs.cli.figures import render_counts, render_inspections, render_revenue, render_times
     from libs.client.plain import plain
 
-    today = dt.datetime.now(dt.UTC).date()
-    first, last = _day(from_text, today - dt.timedelta(days=7), "--from"), _day(to_text, today, "--to")
+    first, last = days_of(from_text, to_text)
     wanted = {}
     for each in filters:
         name, _, values = each.partition("=")
@@ -72,14 +71,3 @@ def stats(
             out.print(render_inspections(group_by, told["inspections"]))
 
     context.emit(told, show)
-
-
-def _day(text: str | None, default: dt.date, option: str) -> int:
-    from libs.customs.time import day_of_date, parse_day
-
-    if text is None:
-        return day_of_date(default)
-    try:
-        return parse_day(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from None

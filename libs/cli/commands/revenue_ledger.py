@@ -1,0 +1,222 @@
+"""`luxor revenue account, balances, entries, statement, payments`: the ledger for treasuries, officers and those who owe."""
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, fail, run
+from libs.cli.days import days_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+KINDS = {"KIND_DUTY": "duty", "KIND_TAX": "tax", "KIND_FEE": "fee"}
+
+
+@command("account", short_help="Open a deferred account or a guarantee, or change it.")
+@click.argument("name")
+@click.option("--currency", required=True, metavar="CODE", help="Currency of the limit, such as EUR.")
+@click.option("--limit", metavar="AMOUNT", help="What it may stand for at most, such as 50000.00 (default: no limit).")
+@click.option("--holder", default="", help="Who holds it, for people.")
+@click.option("--closed", is_flag=True, help="Close it: nothing new is secured by it.")
+@acting("officer")
+def account(
+    context: Context, name: str, currency: str, limit: str | None, holder: str, closed: bool, ident: str
+) -> None:
+    """Open NAME, such as deferred:carrier-7 or guarantee:26DEG0000001, or say anew what holds for it."""
+    from libs.client.ledger import put_account
+    from libs.customs.money import MoneyError, parse_minor
+
+    try:
+        limit_minor = None if limit is None else parse_minor(limit, currency)
+    except (MoneyError, ValueError) as error:
+        raise click.BadParameter(str(error), param_hint="--limit") from None
+
+    async def work() -> None:
+        async with context.client("officer", ident) as client:
+            await put_account(client, name, currency, limit_minor=limit_minor, holder=holder, closed=closed)
+
+    run(work())
+    told = {"name": name, "currency": currency, "limit_minor": limit_minor, "holder": holder, "closed": closed}
+    context.emit(told, lambda out: _account(out, told))
+
+
+@command("balances", short_help="Tell what accounts stand at, now or at a past moment.")
+@click.option("--prefix", default="", help="Only accounts whose names begin so, such as deferred:.")
+@click.option("--at", "at_text", metavar="MOMENT", help="A moment such as 2026-11-01T00:00:00Z (default: now).")
+@acting("analyst")
+def balances(context: Context, prefix: str, at_text: str | None, ident: str) -> None:
+    """Tell debits, credits and balances by account and currency. A positive balance is owed by the holder."""
+    from libs.client import ledger
+    from libs.customs.time import parse_instant
+
+    try:
+        at = None if at_text is None else parse_instant(at_text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--at") from None
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("analyst", ident) as client:
+            return await ledger.balances(client, prefix=prefix, at_micros=at)
+
+    told = run(work())
+    context.emit({"balances": told}, lambda out: _balances(out, told))
+
+
+@command("entries", short_help="Tell the entries of a consignment or an account.")
+@click.argument("of")
+@click.option("--from", "from_text", metavar="DAY", help="First day, for an account (default: a week ago).")
+@click.option("--to", "to_text", metavar="DAY", help="Last day, for an account (default: today).")
+@acting("analyst")
+def entries(context: Context, of: str, from_text: str | None, to_text: str | None, ident: str) -> None:
+    """Tell the entries of OF, an MRN or an account such as vendor:IM2760000014, in their order, with their postings."""
+    from libs.client import ledger
+
+    first, last = days_of(from_text, to_text)
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("analyst", ident) as client:
+            if ":" in of:
+                found = ledger.entries(client, account=of, from_day=first, to_day=last)
+            else:
+                found = ledger.entries(client, mrn=of)
+            return [each async for each in found]
+
+    told = run(work())
+    context.emit({"entries": told}, lambda out: _entries(out, told))
+
+
+@command("statement", short_help="Tell an account's statement for a month.")
+@click.argument("name")
+@click.argument("month", required=False)
+@click.option("--currency", default="EUR", metavar="CODE", help="Currency of the account (default: EUR).")
+@click.option("--lines", "with_lines", is_flag=True, help="With each line, not the sums alone.")
+@acting("analyst")
+def statement(context: Context, name: str, month: str | None, currency: str, with_lines: bool, ident: str) -> None:
+    """Tell what NAME, such as vendor:IM2760000014, owed before MONTH (2026-11; default: this one), in it and after it.
+
+    For a vendor's scheme number it is the list that its owner's return is checked against. With --json all lines are told.
+    """
+    from libs.client import ledger
+
+    wanted = month or dt.datetime.now(dt.UTC).strftime("%Y-%m")
+
+    async def work() -> dict[str, Any]:
+        async with context.client("analyst", ident) as client:
+            return await ledger.statement(client, name, currency, wanted)
+
+    told = run(work())
+    context.emit(told, lambda out: _statement(out, told, with_lines))
+
+
+@command("payments", short_help="Book payments, from a CSV.")
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@acting("officer")
+def payments(context: Context, path: Path, ident: str) -> None:
+    """Book the payments of the CSV file PATH and tell what each paid.
+
+    Columns: id (the bank's), reference (an MRN or an account), jurisdiction, currency, amount such as 12.50, takes_back (the id of
+    a payment that the bank takes back; may be left out). What was booked before is booked once. Exits with 1 where one is refused.
+    """
+    from libs.client.ledger import read_payments, record_payments
+
+    read = read_payments(path)
+    if not read:
+        fail("FILE_EMPTY", f"{path} holds no payments.", "Write a line for each payment.", as_json=context.as_json)
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await record_payments(client, read)
+
+    told = run(work())
+    context.emit({"payments": told}, lambda out: _payments(out, told))
+    if any(each["outcome"] == "REFUSED" for each in told):
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _account(out: "Console", told: dict[str, Any]) -> None:
+    from libs.cli.text import money, safe
+
+    limit = "without limit" if told["limit_minor"] is None else f"up to {money(told['limit_minor'], told['currency'])}"
+    out.print(f"{safe(told['name'])} is {'closed' if told['closed'] else f'open {limit}'}.")
+
+
+def _balances(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.text import money, safe, table
+
+    if not told:
+        out.print("Nothing was booked on such an account.")
+        return
+    shown = table("account", "debits", "credits", "balance", right=(1, 2, 3))
+    for each in told:
+        amounts = (each.get(name, 0) for name in ("debit_minor", "credit_minor", "balance_minor"))
+        shown.add_row(safe(each["account"]), *(money(amount, each["currency"]) for amount in amounts))
+    out.print(shown)
+
+
+def _entries(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.text import money, safe, short, table, when
+
+    if not told:
+        out.print("Nothing was booked.")
+        return
+    shown = table("booked", "entry", "consignment", "account", "charge", "debit", "credit", right=(5, 6))
+    for each in told:
+        kind = short(each["kind"], "ENTRY_KIND_").lower()
+        told_of = each.get("mrn") or each.get("reference", "")
+        for place, posting in enumerate(each["postings"]):
+            amount = posting["amount_minor"]
+            sides = (money(amount, each["currency"]), "") if amount > 0 else ("", money(-amount, each["currency"]))
+            head = (when(each["booked_at"]), kind, safe(told_of)) if place == 0 else ("", "", "")
+            shown.add_row(*head, safe(posting["account"]), KINDS.get(posting.get("kind", ""), ""), *sides)
+    out.print(shown)
+
+
+def _statement(out: "Console", told: dict[str, Any], with_lines: bool) -> None:
+    from libs.cli.text import money, safe, short, table, when
+
+    currency = told["currency"]
+    out.print(f"{safe(told['account'])}, {told['month']}, {currency}")
+    shown = table("", "amount", right=(1,))
+    shown.add_row("owed before the month", money(told["opening_minor"], currency))
+    shown.add_row("debits", money(told["debit_minor"], currency))
+    shown.add_row("credits", money(-told["credit_minor"], currency))
+    shown.add_row("owed after the month", money(told["closing_minor"], currency))
+    out.print(shown)
+    if told["sums"]:
+        sums = table("destination", "charge", "consignments", "amount", right=(2, 3))
+        for each in told["sums"]:
+            kind = KINDS.get(each.get("kind", ""), "payments and transfers")
+            count, amount = each.get("consignments", 0), each.get("amount_minor", 0)
+            sums.add_row(safe(each.get("destination", "")), kind, f"{count:,}", money(amount, currency))
+        out.print(sums)
+    if with_lines and told["lines"]:
+        lines = table("booked", "entry", "consignment", "charge", "amount", right=(4,))
+        for each in told["lines"]:
+            lines.add_row(
+                when(each["booked_at"]),
+                short(each["entry_kind"], "ENTRY_KIND_").lower(),
+                safe(each.get("mrn") or each.get("reference", "")),
+                KINDS.get(each.get("kind", ""), ""),
+                money(each["amount_minor"], currency),
+            )
+        out.print(lines)
+
+
+def _payments(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.text import money, safe, table
+
+    shown = table("payment", "outcome", "account", "amount", "paid of it", "too much", "still owed", right=(3, 4, 5, 6))
+    for each in told:
+        amounts = (each.get(name, 0) for name in ("amount_minor", "matched_minor", "over_minor", "still_owed_minor"))
+        outcome = each["outcome"].lower().replace("_", " ")
+        texts = (money(amount, each["currency"]) for amount in amounts)
+        shown.add_row(safe(each.get("id", "")), outcome, safe(each.get("account", "")), *texts)
+    out.print(shown)
+    for each in told:
+        if "error" in each:
+            error = each["error"]
+            out.print(f"[bold red]{error['reason']}[/]  {safe(each.get('id', ''))}: {safe(error['message'])}")
+            out.print(f"  [dim]→[/] {safe(error['hint'])}")

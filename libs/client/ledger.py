@@ -1,0 +1,238 @@
+"""The ledger as an officer's or treasury's program asks for it, as plain values; and the comparison with statistics."""
+
+import csv
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.client.client import Answer, Client
+from libs.client.errors import LuxorError
+from libs.client.plain import plain
+from libs.customs.money import MoneyError, parse_minor
+from libs.customs.partitions import PARTITIONS
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
+from luxor.revenue.v1.revenue_pb2 import Collector, Kind
+
+PAGE: Final = 1_000
+BATCH: Final = 1_000
+COLUMNS: Final = ("id", "reference", "jurisdiction", "currency", "amount", "takes_back")
+"""Columns of a table of payments; amounts in whole units such as 12.50; takes_back may be left out."""
+STATISTICS_DIFFERS: Final = "STATISTICS_DIFFERS"
+
+TotalKey = tuple[str, str, str, str]
+"""Destination, kind, collector, currency."""
+
+
+async def put_account(
+    client: Client, name: str, currency: str, *, limit_minor: int | None, holder: str, closed: bool
+) -> None:
+    """Open a deferred account or a guarantee, or change it. Raise LuxorError where it is refused."""
+    account = pb.Account(name=name, currency=currency, closed=closed, holder=holder)
+    if limit_minor is not None:
+        account.limit_minor = limit_minor
+    request = pb.PutAccountsRequest(request_id=str(uuid.uuid4()), accounts=[account])
+    answer = await _ask(client, "PutAccounts", request, pb.PutAccountsResponse)
+    if answer.results[0].HasField("error"):
+        error = answer.results[0].error
+        raise LuxorError(error.reason, error.message, error.hint)
+
+
+async def balances(client: Client, *, prefix: str = "", at_micros: int | None = None) -> list[dict[str, Any]]:
+    """Return what accounts stand at, or stood at (microseconds since 1970-01-01 UTC), by name and currency."""
+    told: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        request = pb.ListBalancesRequest(prefix=prefix, page_size=PAGE, page_token=token)
+        if at_micros is not None:
+            stamp = Timestamp()
+            stamp.FromMicroseconds(at_micros)
+            request.at.CopyFrom(stamp)
+        answer = await _ask(client, "ListBalances", request, pb.ListBalancesResponse)
+        told += [plain(each) | {"balance_minor": each.balance_minor} for each in answer.balances]
+        token = answer.next_page_token
+        if not token:
+            return told
+
+
+async def entries(
+    client: Client, *, mrn: str = "", account: str = "", from_day: int = 0, to_day: int = 0
+) -> AsyncIterator[dict[str, Any]]:
+    """Give the entries of a consignment, or of an account on some days, in their order."""
+    token = ""
+    while True:
+        request = pb.ListEntriesRequest(from_day=from_day, to_day=to_day, page_size=PAGE, page_token=token)
+        if mrn:
+            request.mrn = mrn
+        else:
+            request.account = account
+        answer = await _ask(client, "ListEntries", request, pb.ListEntriesResponse)
+        for each in answer.entries:
+            yield plain(each)
+        token = answer.next_page_token
+        if not token:
+            return
+
+
+async def statement(client: Client, account: str, currency: str, month: str) -> dict[str, Any]:
+    """Return the statement of an account for a month such as 2026-11, with all its lines."""
+    told: dict[str, Any] = {}
+    token = ""
+    while True:
+        request = pb.GetStatementRequest(
+            account=account, currency=currency, month=month, page_size=PAGE, page_token=token
+        )
+        answer = await _ask(client, "GetStatement", request, pb.GetStatementResponse)
+        if not told:
+            told = {"account": account, "currency": currency, "month": month, "lines": []}
+            told |= {
+                name: getattr(answer, name)
+                for name in ("opening_minor", "debit_minor", "credit_minor", "closing_minor")
+            }
+            told["sums"] = [plain(each) for each in answer.sums]
+        told["lines"] += [plain(each) for each in answer.lines]
+        token = answer.next_page_token
+        if not token:
+            return told
+
+
+def read_payments(path: Path) -> list[pb.Payment]:
+    """Read a CSV of payments with the columns COLUMNS; raise LuxorError PAYMENT_FILE_WRONG naming the line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            names = [name.strip().lower() for name in reader.fieldnames or ()]
+            missing = [name for name in COLUMNS[:5] if name not in names]
+            unknown = [name for name in names if name not in COLUMNS]
+            if missing or unknown:
+                why = f"has no column {missing[0]}" if missing else f"has a column {unknown[0]!r}, which is not known"
+                raise LuxorError.of("PAYMENT_FILE_WRONG", path=f"{path}:1", why=why)
+            reader.fieldnames = names
+            return [_payment(row, f"{path}:{reader.line_num}") for row in reader]
+    except UnicodeDecodeError:
+        raise LuxorError.of("PAYMENT_FILE_WRONG", path=str(path), why="is not written in UTF-8") from None
+    except csv.Error as error:
+        raise LuxorError.of("PAYMENT_FILE_WRONG", path=str(path), why=f"is no CSV: {error}") from None
+
+
+def _payment(row: Mapping[Any, Any], place: str) -> pb.Payment:
+    if None in row or any(row[name] is None for name in COLUMNS[:5]):
+        raise LuxorError.of("PAYMENT_FILE_WRONG", path=place, why="has not as many cells as there are columns")
+    currency = row["currency"].strip()
+    try:
+        minor = parse_minor(row["amount"].strip(), currency)
+    except (MoneyError, ValueError) as error:
+        raise LuxorError.of("PAYMENT_FILE_WRONG", path=place, why=f"has an amount that is none: {error}") from None
+    return pb.Payment(
+        id=row["id"].strip(),
+        reference=row["reference"].strip(),
+        jurisdiction=row["jurisdiction"].strip(),
+        currency=currency,
+        amount_minor=minor,
+        takes_back=(row.get("takes_back") or "").strip(),
+    )
+
+
+async def record_payments(client: Client, payments: Sequence[pb.Payment]) -> list[dict[str, Any]]:
+    """Book payments, 1,000 a request; return what became of each. What the bank told before is booked once."""
+    told: list[dict[str, Any]] = []
+    for start in range(0, len(payments), BATCH):
+        part = payments[start : start + BATCH]
+        request = pb.RecordPaymentsRequest(request_id=str(uuid.uuid4()), payments=part)
+        answer = await _ask(client, "RecordPayments", request, pb.RecordPaymentsResponse)
+        for payment, result in zip(part, answer.results, strict=True):
+            told.append(
+                plain(payment)
+                | plain(result)
+                | {"outcome": pb.PaymentOutcome.Name(result.outcome).removeprefix("PAYMENT_OUTCOME_")}
+            )
+    return told
+
+
+async def reconcile_day(client: Client, day: int, progress: Callable[[int], None]) -> dict[str, Any]:
+    """Compare, for consignments accepted on a day, assessments, ledger and statistics; name each difference.
+
+    `progress` is told how many consignments were compared since it was told last.
+    """
+    totals: dict[TotalKey, int] = {}
+    differences: list[dict[str, Any]] = []
+    consignments, token = 0, ""
+    while True:
+        request = pb.ReconcileRequest(day=day, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "Reconcile", request, pb.ReconcileResponse)
+        for each in answer.totals:
+            key = (each.destination, _name(Kind, each.kind), _name(Collector, each.collector), each.currency)
+            totals[key] = totals.get(key, 0) + each.amount_minor
+        differences += [plain(each) for each in answer.differences]
+        consignments += answer.consignments
+        progress(answer.consignments)
+        token = answer.next_page_token
+        if not token:
+            break
+    counted = await _counted(client, day)
+    differences += list(compare_totals(totals, counted))
+    return {
+        "day": day,
+        "consignments": consignments,
+        "differences": differences,
+        "totals": [
+            dict(zip(("destination", "kind", "collector", "currency"), key, strict=True)) | {"amount_minor": amount}
+            for key, amount in sorted(totals.items())
+        ],
+    }
+
+
+def compare_totals(ledger: Mapping[TotalKey, int], counted: Mapping[TotalKey, int]) -> Iterator[dict[str, Any]]:
+    """Give a difference for each sum that the ledger and statistics do not agree on; nothing and absent are the same."""
+    for key in sorted({*ledger, *counted}):
+        mine, theirs = ledger.get(key, 0), counted.get(key, 0)
+        if mine != theirs:
+            destination, kind, collector, currency = key
+            yield {
+                "reason": STATISTICS_DIFFERS,
+                "sentence": f"{kind.capitalize()} to {destination} by {collector}: the ledger holds {mine} minor units, statistics counted {theirs}.",
+                "currency": currency,
+                "posted_minor": mine,
+                "counted_minor": theirs,
+            }
+
+
+async def _counted(client: Client, day: int) -> dict[TotalKey, int]:
+    names = ("destination", "charge_kind", "collector", "currency")
+    answer = await client.statistics(day, day, group_by=names, filters={})
+    found: dict[TotalKey, int] = {}
+    for row in answer.revenue:
+        destination, kind, collector, currency = row.keys
+        key = (destination, kind.lower(), collector.lower(), currency)
+        found[key] = found.get(key, 0) + row.amount_minor
+    return found
+
+
+async def check_chains(client: Client, progress: Callable[[int], None]) -> dict[str, Any]:
+    """Compute the chains of all partitions again; `progress` is told how many entries were checked since it was told last."""
+    told: dict[str, Any] = {"partitions": PARTITIONS, "entries": 0, "postings": 0, "seals": 0, "faults": []}
+    for partition in range(PARTITIONS):
+        after, digest = 0, b""
+        while True:
+            request = pb.CheckChainRequest(partition=partition, after=after, hash=digest)
+            answer = await _ask(client, "CheckChain", request, pb.CheckChainResponse)
+            for name in ("entries", "postings", "seals"):
+                told[name] += getattr(answer, name)
+            told["faults"] += list(answer.faults)
+            progress(answer.entries)
+            if answer.end or not answer.entries:
+                break
+            after, digest = answer.last, answer.hash
+    return told
+
+
+def _name(enum: Any, number: int) -> str:
+    name: str = enum.Name(number)
+    return name.partition("_")[2].lower()
+
+
+async def _ask(client: Client, method: str, request: Any, kind: type[Answer]) -> Answer:
+    return await client.ask("revenue", LedgerServiceStub, method, request, kind)

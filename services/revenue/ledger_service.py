@@ -1,0 +1,358 @@
+"""The gRPC edge of the ledger: accounts, balances, entries, statements, payments, and its proofs."""
+
+from __future__ import annotations
+
+import base64
+from datetime import date, timedelta
+from typing import Any, Final
+
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.customs import mrn as mrns_of
+from libs.customs.partitions import PARTITIONS
+from libs.customs.time import MICROS_PER_DAY, day_of_date
+from libs.server import call
+from libs.server.errors import Refusal, item_error
+from libs.server.identity import Role
+from libs.server.requests import once, page_size_of, recalled
+from libs.store.database import Database, Transaction
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1 import revenue_pb2
+from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
+from services.revenue.ledger.accounts import kind_of
+from services.revenue.ledger.chain import START
+from services.revenue.ledger_text import (
+    entry_message,
+    kind,
+    payment_result,
+    statement_line,
+    wrong_account,
+    wrong_payment,
+)
+from services.revenue.store import positions
+from services.revenue.store.accounts import Account, Accounts
+from services.revenue.store.balances import BEGINNING, Balances, Holding, Place
+from services.revenue.store.chain import Chain
+from services.revenue.store.ledger import Ledger
+from services.revenue.store.payments import PAYMENTS_MAX, Payment, Payments
+from services.revenue.store.reconciling import Reconciling
+
+ACCOUNTS_MAX: Final = 1_000
+PAGE_DEFAULT: Final = 100
+PAGE_MAX: Final = 1_000
+ENTRIES_DEFAULT: Final = 10_000
+ENTRIES_MAX: Final = 100_000
+DAYS_MAX: Final = 31
+_OWN: Final = {Role.FILER, Role.CARRIER}
+_FIRST_DAY, _LAST_DAY = day_of_date(date(2000, 1, 1)), day_of_date(date(2100, 1, 1))
+
+
+class LedgerService(LedgerServiceServicer):
+    """Translates between the ledger and those who ask."""
+
+    def __init__(self, database: Database, ledger: Ledger) -> None:
+        """Serve from a ledger and its database."""
+        self._database = database
+        self._ledger = ledger
+        self._accounts = Accounts(database)
+        self._balances = Balances(database)
+        self._chain = Chain(database, ledger.names)
+        self._payments = Payments(ledger)
+        self._reconciling = Reconciling(database)
+
+    async def PutAccounts(
+        self, request: pb.PutAccountsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.PutAccountsResponse:
+        """Open deferred accounts and guarantees or change them, once per request; each has its own result."""
+        before = await recalled(self._database, pb.PutAccountsResponse, request)
+        if before is not None:
+            return before
+        _check_count(len(request.accounts), ACCOUNTS_MAX)
+        errors = [wrong_account(place, each) for place, each in enumerate(request.accounts)]
+        seen: set[str] = set()
+        for place, each in enumerate(request.accounts):
+            if errors[place] is None and each.name in seen:
+                errors[place] = item_error("ACCOUNT_REPEATED", f"accounts[{place}].name", each.name)
+            seen.add(each.name)
+        good = [
+            Account(
+                each.name,
+                each.currency,
+                each.limit_minor if each.HasField("limit_minor") else None,
+                each.closed,
+                each.holder,
+            )
+            for each, error in zip(request.accounts, errors, strict=True)
+            if error is None
+        ]
+        who = str(call.current().identity)
+
+        async def work(tx: Transaction) -> pb.PutAccountsResponse:
+            if good:
+                await self._accounts.put(tx, good, who)
+            return pb.PutAccountsResponse(results=[pb.AccountResult(error=error) for error in errors])
+
+        return await once(self._database, pb.PutAccountsResponse, request, work)
+
+    async def ListBalances(
+        self, request: pb.ListBalancesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListBalancesResponse:
+        """Give what accounts stood at, by name and currency."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        moment = _moment(request.at) if request.HasField("at") else None
+        name, currency = _parts(request.page_token, 2) if request.page_token else ("", "")
+        own = _own_account()
+        found = await self._balances.holdings(
+            after=(name, currency),
+            prefix=request.prefix,
+            names=None if own is None else [own],
+            rows_max=limit + 1,
+        )
+        if own is not None and not own.startswith(request.prefix):
+            found = []
+        token = _token(found[limit - 1].name, found[limit - 1].currency) if len(found) > limit else ""
+        balances = await self._balances.at(found[:limit], moment)
+        return pb.ListBalancesResponse(
+            balances=[
+                pb.Balance(
+                    account=each.name,
+                    kind=kind_of(each.name),  # type: ignore[arg-type]  # a number of the enumeration
+                    currency=each.currency,
+                    debit_minor=each.debit,
+                    credit_minor=each.credit,
+                    balance_minor=each.minor,
+                )
+                for each in balances
+            ],
+            next_page_token=token,
+        )
+
+    async def ListEntries(
+        self, request: pb.ListEntriesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListEntriesResponse:
+        """Give the entries of a consignment, or of an account on some days."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        if request.WhichOneof("of") is None:
+            raise Refusal("ENTRIES_OF_NOTHING", path="mrn")
+        if request.HasField("mrn"):
+            if not mrns_of.is_valid(request.mrn):
+                raise Refusal("MRN_MALFORMED", path="mrn", value=request.mrn)
+            after = _numbers(request.page_token, 1)[0] if request.page_token else 0
+            entries = await self._chain.of_mrn(request.mrn, after=after, rows_max=limit)
+            token = _token(entries[-1].number) if len(entries) == limit else ""
+            return pb.ListEntriesResponse(entries=map(entry_message, entries), next_page_token=token)
+        return await self._entries_of_account(request, limit)
+
+    async def _entries_of_account(self, request: pb.ListEntriesRequest, limit: int) -> pb.ListEntriesResponse:
+        _check_days(request.from_day, request.to_day)
+        names = [request.account]
+        if request.page_token:
+            currency, *numbers = _parts(request.page_token, 5)
+            place = Place(*_whole(numbers))
+        else:
+            currency, place = "", BEGINNING
+        holdings = await self._balances.holdings(names=names, rows_max=PAGE_MAX)
+        left = [each for each in holdings if each.currency >= currency]
+        for each in left:
+            start = place if each.currency == currency else BEGINNING
+            entries, last = await self._chain.of_account(
+                each.account, each.currency, request.from_day, request.to_day, after=start, rows_max=limit
+            )
+            if last != start:
+                token = _token(each.currency, last.booked_at, last.partition, last.number, last.place)
+                return pb.ListEntriesResponse(entries=map(entry_message, entries), next_page_token=token)
+        return pb.ListEntriesResponse()
+
+    async def GetStatement(
+        self, request: pb.GetStatementRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetStatementResponse:
+        """Give an account's statement for a month; sums come with the first page."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        first, last = _month(request.month)
+        own = _own_account()
+        if own is not None and request.account != own:
+            raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account, own=own)
+        after = Place(*_numbers(request.page_token, 4)) if request.page_token else BEGINNING
+        holding = await self._holding(request.account, request.currency)
+        told = await self._balances.statement(
+            holding.account, holding.currency, first, last, after=after, rows_max=limit + 1
+        )
+        place = told.lines[limit - 1].at if len(told.lines) > limit else None
+        token = "" if place is None else _token(place.booked_at, place.partition, place.number, place.place)
+        return pb.GetStatementResponse(
+            opening_minor=told.opening,
+            closing_minor=told.closing,
+            debit_minor=told.debit,
+            credit_minor=told.credit,
+            sums=[
+                pb.StatementSum(
+                    destination=each.destination,
+                    kind=kind(each.kind),
+                    consignments=each.consignments,
+                    amount_minor=each.amount,
+                )
+                for each in told.sums
+            ],
+            lines=map(statement_line, told.lines[:limit]),
+            next_page_token=token,
+        )
+
+    async def _holding(self, account: str, currency: str) -> Holding:
+        found = [
+            each
+            for each in await self._balances.holdings(names=[account], rows_max=PAGE_MAX)
+            if each.currency == currency
+        ]
+        if not found:
+            raise Refusal("ACCOUNT_UNKNOWN", path="account", value=account, currency=currency)
+        return found[0]
+
+    async def RecordPayments(
+        self, request: pb.RecordPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordPaymentsResponse:
+        """Book payments, once per request and once per id of the bank; each has its own result."""
+        before = await recalled(self._database, pb.RecordPaymentsResponse, request)
+        if before is not None:
+            return before
+        _check_count(len(request.payments), PAYMENTS_MAX)
+        errors = [wrong_payment(place, each) for place, each in enumerate(request.payments)]
+        good = [
+            Payment(each.id, each.reference, each.jurisdiction, each.currency, each.amount_minor, each.takes_back)
+            for each, error in zip(request.payments, errors, strict=True)
+            if error is None
+        ]
+        who = str(call.current().identity)
+
+        async def work(tx: Transaction) -> pb.RecordPaymentsResponse:
+            booked = iter(await self._payments.record(tx, good, who) if good else ())
+            results = [
+                pb.PaymentResult(outcome=pb.PAYMENT_OUTCOME_REFUSED, error=error)
+                if error is not None
+                else payment_result(place, next(booked))
+                for place, error in enumerate(errors)
+            ]
+            return pb.RecordPaymentsResponse(results=results)
+
+        return await once(self._database, pb.RecordPaymentsResponse, request, work)
+
+    async def Reconcile(
+        self, request: pb.ReconcileRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ReconcileResponse:
+        """Compare a part of a day; totals come with the first page."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        _check_days(request.day, request.day, "day")
+        after = _parts(request.page_token, 1)[0] if request.page_token else ""
+        try:
+            page = await self._reconciling.page(request.day, after, limit)
+        except ValueError:
+            raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token") from None
+        totals = [] if request.page_token else await positions.totals(self._database, request.day)
+        return pb.ReconcileResponse(
+            totals=[
+                pb.RevenueTotal(
+                    destination=each.destination,
+                    kind=kind(each.kind),
+                    collector=revenue_pb2.Collector.ValueType(each.collector),
+                    currency=each.currency,
+                    amount_minor=each.amount,
+                    consignments=each.consignments,
+                )
+                for each in totals
+            ],
+            differences=[
+                pb.Difference(
+                    reason=each.reason,
+                    mrn=each.mrn,
+                    sentence=each.sentence,
+                    assessed_minor=each.assessed,
+                    posted_minor=each.posted,
+                    currency=each.currency,
+                )
+                for each in page.differences
+            ],
+            consignments=page.consignments,
+            next_page_token=_token(page.after) if page.after else "",
+        )
+
+    async def CheckChain(
+        self, request: pb.CheckChainRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CheckChainResponse:
+        """Compute a part of a chain again."""
+        if not 0 <= request.partition < PARTITIONS:
+            raise Refusal("PARTITION_OUT_OF_BOUNDS", path="partition", value=request.partition)
+        if request.after < 0 or len(request.hash) not in (0, 32) or bool(request.after) != bool(request.hash):
+            raise Refusal("CHAIN_PLACE_MALFORMED", path="hash")
+        count = page_size_of(request.max_entries, ENTRIES_DEFAULT, ENTRIES_MAX)
+        found = await self._chain.check(
+            request.partition, after=request.after, before=request.hash or START, entries_max=count
+        )
+        return pb.CheckChainResponse(
+            entries=found.entries,
+            postings=found.postings,
+            last=found.last,
+            hash=found.hash,
+            end=found.end,
+            seals=found.seals,
+            faults=found.faults,
+        )
+
+
+def _check_count(count: int, count_max: int) -> None:
+    if not count:
+        raise Refusal("BATCH_EMPTY", count_max=count_max)
+    if count > count_max:
+        raise Refusal("BATCH_TOO_LARGE", count=count, count_max=count_max)
+
+
+def _check_days(first: int, last: int, path: str = "from_day") -> None:
+    if not _FIRST_DAY <= first <= last < _LAST_DAY or last - first >= DAYS_MAX:
+        raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=first, days_max=DAYS_MAX)
+
+
+def _own_account() -> str | None:
+    """The one account that the caller may see; None where it may see all."""
+    identity = call.current().identity
+    return f"deferred:{identity.id}" if identity.role in _OWN else None
+
+
+def _month(text: str) -> tuple[int, int]:
+    try:
+        first = date.fromisoformat(f"{text}-01") if len(text) == 7 else None
+    except ValueError:
+        first = None
+    if first is None or not 2000 <= first.year < 2100:
+        raise Refusal("MONTH_MALFORMED", path="month", value=text)
+    following = (first + timedelta(days=DAYS_MAX)).replace(day=1)
+    return day_of_date(first), day_of_date(following) - 1
+
+
+def _moment(stamp: Timestamp) -> int:
+    micros = stamp.seconds * 1_000_000 + stamp.nanos // 1_000
+    if not _FIRST_DAY <= micros // MICROS_PER_DAY < _LAST_DAY:
+        raise Refusal("MOMENT_OUT_OF_BOUNDS", path="at", value=stamp.seconds)
+    return micros
+
+
+def _token(*parts: object) -> str:
+    return base64.urlsafe_b64encode("\n".join(map(str, parts)).encode()).decode()
+
+
+def _parts(token: str, count: int) -> list[str]:
+    try:
+        parts = base64.urlsafe_b64decode(token).decode().split("\n")
+    except ValueError:
+        parts = []
+    if len(parts) != count:
+        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token")
+    return parts
+
+
+def _whole(parts: list[str]) -> list[int]:
+    if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token")
+    return [int(part) for part in parts]
+
+
+def _numbers(token: str, count: int) -> list[int]:
+    return _whole(_parts(token, count))

@@ -1,0 +1,130 @@
+"""What the ledger's edge checks and tells: accounts and payments as they come, entries and statement lines as they go."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.customs.currencies import minor_units
+from libs.server.errors import item_error
+from luxor.errors.v1 import errors_pb2
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1 import revenue_pb2
+from services.revenue.ledger.accounts import OPENED, wrong_name
+from services.revenue.ledger.entries import AMOUNT_MAX
+from services.revenue.store.balances import Line
+from services.revenue.store.chain import Entry
+from services.revenue.store.payments import Result
+
+TEXT_MAX: Final = 70
+REFERENCE_MAX: Final = 80
+JURISDICTION_MAX: Final = 10
+
+
+def _known_currency(code: str) -> bool:
+    try:
+        minor_units(code)
+    except ValueError:
+        return False
+    return True
+
+
+def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | None:
+    """Say why an account of a request is refused; None where it is taken."""
+    here = f"accounts[{place}]"
+    if why := wrong_name(account.name, OPENED):
+        return item_error("ACCOUNT_NAME_MALFORMED", f"{here}.name", account.name, why=why)
+    if not _known_currency(account.currency):
+        return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", account.currency)
+    if account.HasField("limit_minor") and not 0 <= account.limit_minor <= AMOUNT_MAX:
+        return item_error(
+            "LEDGER_AMOUNT_OUT_OF_BOUNDS", f"{here}.limit_minor", account.limit_minor, amount_max=AMOUNT_MAX
+        )
+    if len(account.holder) > TEXT_MAX or not account.holder.isprintable():
+        return item_error("LEDGER_TEXT_MALFORMED", f"{here}.holder", characters_max=TEXT_MAX)
+    return None
+
+
+def wrong_payment(place: int, payment: pb.Payment) -> errors_pb2.ItemError | None:
+    """Say why a payment of a request is refused; None where it is tried."""
+    here = f"payments[{place}]"
+    texts = (
+        ("id", payment.id, TEXT_MAX, True),
+        ("reference", payment.reference, REFERENCE_MAX, False),
+        ("takes_back", payment.takes_back, TEXT_MAX, False),
+        ("jurisdiction", payment.jurisdiction, JURISDICTION_MAX, True),
+    )
+    for name, text, characters, needed in texts:
+        if (needed and not text) or len(text) > characters or not text.isprintable():
+            return item_error("LEDGER_TEXT_MALFORMED", f"{here}.{name}", characters_max=characters)
+    if not _known_currency(payment.currency):
+        return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", payment.currency)
+    if not 1 <= payment.amount_minor <= AMOUNT_MAX:
+        return item_error(
+            "LEDGER_AMOUNT_OUT_OF_BOUNDS", f"{here}.amount_minor", payment.amount_minor, amount_max=AMOUNT_MAX
+        )
+    return None
+
+
+_PAYMENT_REASONS: Final = {"AMOUNT_OUT_OF_BOUNDS": "PAYMENT_SUM_OUT_OF_BOUNDS"}
+
+
+def payment_result(place: int, result: Result) -> pb.PaymentResult:
+    """Tell what became of a payment, the one at `place` of its request."""
+    told = pb.PaymentResult(
+        outcome=result.outcome,  # type: ignore[arg-type]  # a number of the enumeration
+        account=result.account,
+        matched_minor=result.matched,
+        over_minor=result.over,
+        still_owed_minor=result.still_owed,
+    )
+    if result.reason:
+        reason = _PAYMENT_REASONS.get(result.reason, result.reason)
+        told.error.CopyFrom(item_error(reason, f"payments[{place}]"))
+    return told
+
+
+def kind(number: int) -> revenue_pb2.Kind.ValueType:
+    """Give the kind of a charge by its number."""
+    return revenue_pb2.Kind.ValueType(number)
+
+
+def stamp_of(micros: int) -> Timestamp:
+    """Give a moment, microseconds since 1970-01-01 UTC, as a timestamp."""
+    stamp = Timestamp()
+    stamp.FromMicroseconds(micros)
+    return stamp
+
+
+def statement_line(line: Line) -> pb.StatementLine:
+    """Tell a line of a statement."""
+    return pb.StatementLine(
+        booked_at=stamp_of(line.at.booked_at),
+        entry_kind=line.entry_kind,  # type: ignore[arg-type]  # a number of the enumeration
+        mrn=line.mrn,
+        reference=line.reference,
+        destination=line.destination,
+        kind=kind(line.kind),
+        amount_minor=line.amount,
+    )
+
+
+def entry_message(entry: Entry) -> pb.Entry:
+    """Tell an entry."""
+    return pb.Entry(
+        partition=entry.partition,
+        number=entry.number,
+        kind=entry.kind,  # type: ignore[arg-type]  # a number of the enumeration
+        booked_at=stamp_of(entry.booked_at),
+        mrn=entry.mrn,
+        version=entry.version,
+        reference=entry.reference,
+        currency=entry.currency,
+        postings=[
+            pb.Posting(account=each.account, amount_minor=each.amount, kind=kind(each.kind)) for each in entry.postings
+        ],
+        hash=entry.hash,
+        reverses=entry.reverses,
+        destination=entry.destination,
+    )

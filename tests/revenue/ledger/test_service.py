@@ -1,0 +1,308 @@
+"""The ledger's edge over real gRPC and PostgreSQL: accounts, balances, entries, statements, payments, reconciliation, chains."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from libs.client.errors import LuxorError
+from libs.client.ledger import compare_totals, read_payments
+from libs.columns import Table
+from libs.server.testing import Running, running
+from libs.store.database import Database
+from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1 import revenue_pb2
+from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
+from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
+from services.revenue.__main__ import assemble
+from services.revenue.ledger.chain import START
+from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.states import Charge, State, mrn
+from tests.revenue.oracle import Consignment, Item
+from tests.revenue.test_service import DAY, accepted, refused
+
+SECONDS = 10.0
+FIRST, SECOND = mrn(1, 3), mrn(2, 7)
+
+
+@pytest_asyncio.fixture
+async def house(database_url: str) -> AsyncIterator[Running]:
+    async with running("revenue", assemble, database_url) as service:
+        yield service
+
+
+@pytest_asyncio.fixture
+async def kept(house: Running, database_url: str) -> AsyncIterator[Books]:
+    """The same store, for what clearance's feed brings."""
+    database = Database(database_url, name="revenue", pool_size=2)
+    await database.open()
+    yield Books(database)
+    await database.close()
+
+
+async def stub(house: Running, role: str = "officer", ident: str = "officer-1") -> LedgerServiceStub:
+    return LedgerServiceStub(await house.channel(role, ident))
+
+
+def open_state(mrn_: str, version: int = 1, **more: object) -> State:
+    return State(mrn_, version, debt=clearance.DEBT_STATUS_OPEN, debt_account="", **more)  # type: ignore[arg-type]
+
+
+def payment(ident: str, reference: str, amount: int, takes_back: str = "") -> pb.Payment:
+    return pb.Payment(
+        id=ident, reference=reference, jurisdiction="EU", currency="EUR", amount_minor=amount, takes_back=takes_back
+    )
+
+
+async def test_accounts_are_taken_or_refused_each_by_itself_and_once_per_request(house: Running) -> None:
+    ledger = await stub(house)
+    accounts = [
+        pb.Account(name="deferred:carrier-7", currency="EUR", limit_minor=5_000_00, holder="Carrier"),
+        pb.Account(name="vendor:IM2760000014", currency="EUR"),
+        pb.Account(name="deferred:carrier-8", currency="euro"),
+        pb.Account(name="guarantee:26DEG1", currency="EUR", limit_minor=-1),
+        pb.Account(name="deferred:carrier-7", currency="EUR"),
+    ]
+    request = pb.PutAccountsRequest(request_id="a1", accounts=accounts)
+    answer = await ledger.PutAccounts(request, timeout=SECONDS)
+    assert [each.error.reason for each in answer.results] == [
+        "", "ACCOUNT_NAME_MALFORMED", "LEDGER_CURRENCY_UNKNOWN", "LEDGER_AMOUNT_OUT_OF_BOUNDS", "ACCOUNT_REPEATED",
+    ]  # fmt: skip
+    assert await ledger.PutAccounts(request, timeout=SECONDS) == answer
+    request.accounts[0].closed = True
+    reason, _ = await refused(ledger.PutAccounts(request, timeout=SECONDS))
+    assert reason == "REQUEST_REUSED"
+
+
+async def test_payments_are_matched_and_told_with_what_is_still_owed(house: Running, kept: Books) -> None:
+    await kept.take(open_state(FIRST), open_state(SECOND))
+    ledger = await stub(house)
+    request = pb.RecordPaymentsRequest(
+        request_id="p1",
+        payments=[
+            payment("b1", FIRST, 2_200), payment("b2", SECOND, 1_000), payment("b3", SECOND, 2_000), payment("b4", "rent", 5),
+            payment("b5", FIRST, 0), payment("b6", "", 2_200, "b1"), payment("b7", "", 1, "b9"),
+        ],
+    )  # fmt: skip
+    answer = await ledger.RecordPayments(request, timeout=SECONDS)
+    told = [
+        (pb.PaymentOutcome.Name(each.outcome).removeprefix("PAYMENT_OUTCOME_"), each.matched_minor, each.over_minor,
+         each.still_owed_minor, each.error.reason)
+        for each in answer.results
+    ]  # fmt: skip
+    assert told == [
+        ("MATCHED", 2_200, 0, 0, ""), ("UNDERPAID", 1_000, 0, 1_200, ""), ("OVERPAID", 1_200, 800, 0, ""),
+        ("UNMATCHED", 0, 5, 0, ""), ("REFUSED", 0, 0, 0, "LEDGER_AMOUNT_OUT_OF_BOUNDS"), ("TAKEN_BACK", 0, 0, 2_200, ""),
+        ("REFUSED", 0, 0, 0, "PAYMENT_UNKNOWN"),
+    ]  # fmt: skip
+    assert await ledger.RecordPayments(request, timeout=SECONDS) == answer
+    assert not await kept.unbalanced()
+
+
+async def test_balances_are_told_page_by_page_and_at_a_past_moment(house: Running, kept: Books) -> None:
+    ledger = await stub(house, "analyst", "analyst-1")
+    before = datetime.now(UTC)
+    await kept.take(State(FIRST), State(SECOND))
+    found, token = {}, ""
+    while True:
+        page = await ledger.ListBalances(pb.ListBalancesRequest(page_size=1, page_token=token), timeout=SECONDS)
+        found |= {each.account: each.balance_minor for each in page.balances}
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == {
+        "declarant:DE1234567890": 0, "deferred:carrier-7": 4_400, "treasury:EU:duty": -600, "treasury:EU:tax": -3_800,
+    }  # fmt: skip
+    request = pb.ListBalancesRequest(prefix="deferred:")
+    request.at.FromDatetime(before)
+    past = await ledger.ListBalances(request, timeout=SECONDS)
+    assert [(each.account, each.balance_minor) for each in past.balances] == [("deferred:carrier-7", 0)]
+
+
+async def test_a_carrier_sees_its_own_deferred_account_alone(house: Running, kept: Books) -> None:
+    await kept.take(State(FIRST), State(SECOND, debt_account="deferred:carrier-8"))
+    carrier = await stub(house, "carrier", "carrier-7")
+    own = await carrier.ListBalances(pb.ListBalancesRequest(), timeout=SECONDS)
+    assert [each.account for each in own.balances] == ["deferred:carrier-7"]
+    asked = pb.GetStatementRequest(account="deferred:carrier-8", currency="EUR", month="2026-11")
+    assert (await refused(carrier.GetStatement(asked, timeout=SECONDS)))[0] == "ACCOUNT_NOT_YOURS"
+
+
+async def test_a_statement_sums_its_month_and_its_lines_come_in_pages(house: Running, kept: Books) -> None:
+    vendor = (
+        Charge(1_900, revenue_pb2.KIND_TAX, "EU.vat_low_value", account="vendor:IM2760000014", collector=revenue_pb2.COLLECTOR_VENDOR),
+    )  # fmt: skip
+    states = [
+        State(mrn(number, number), charges=vendor, destination=to) for number, to in enumerate(("DE", "FR", "DE"))
+    ]
+    await kept.take(*states)
+    ledger = await stub(house, "analyst", "analyst-1")
+    month = datetime.now(UTC).strftime("%Y-%m")
+    request = pb.GetStatementRequest(account="vendor:IM2760000014", currency="EUR", month=month, page_size=2)
+    first = await ledger.GetStatement(request, timeout=SECONDS)
+    assert (first.opening_minor, first.debit_minor, first.credit_minor, first.closing_minor) == (0, 5_700, 0, 5_700)
+    assert [(each.destination, each.kind, each.consignments, each.amount_minor) for each in first.sums] == [
+        ("DE", revenue_pb2.KIND_TAX, 2, 3_800), ("FR", revenue_pb2.KIND_TAX, 1, 1_900),
+    ]  # fmt: skip
+    request.page_token = first.next_page_token
+    second = await ledger.GetStatement(request, timeout=SECONDS)
+    lines = [*first.lines, *second.lines]
+    assert sorted(each.mrn for each in lines) == sorted(state.mrn for state in states)
+    assert not second.next_page_token
+    assert not second.sums
+    for wrong, reason in (({"month": "2026-13"}, "MONTH_MALFORMED"), ({"account": "vendor:none"}, "ACCOUNT_UNKNOWN")):
+        asked = pb.GetStatementRequest(
+            **({"account": "vendor:IM2760000014", "currency": "EUR", "month": month} | wrong)
+        )  # type: ignore[arg-type]
+        assert (await refused(ledger.GetStatement(asked, timeout=SECONDS)))[0] == reason
+
+
+async def test_entries_of_a_consignment_and_of_an_account_are_told_in_their_order(house: Running, kept: Books) -> None:
+    await kept.take(open_state(FIRST))
+    await kept.take(open_state(FIRST, 2, charges=(Charge(500),)))
+    ledger = await stub(house, "analyst", "analyst-1")
+    told, token = [], ""
+    while True:
+        page = await ledger.ListEntries(
+            pb.ListEntriesRequest(mrn=FIRST, page_size=2, page_token=token), timeout=SECONDS
+        )
+        told += list(page.entries)
+        token = page.next_page_token
+        if not token:
+            break
+    assert [pb.EntryKind.Name(each.kind) for each in told] == [
+        "ENTRY_KIND_ASSESSED", "ENTRY_KIND_REVERSED", "ENTRY_KIND_ASSESSED",
+    ]  # fmt: skip
+    assert all(sum(each.amount_minor for each in entry.postings) == 0 for entry in told)
+    today = (datetime.now(UTC).date() - date(1970, 1, 1)).days
+    request = pb.ListEntriesRequest(account="treasury:EU:duty", from_day=today - 1, to_day=today, page_size=1)
+    numbers = []
+    while True:
+        page = await ledger.ListEntries(request, timeout=SECONDS)
+        numbers += [each.number for each in page.entries]
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            break
+    assert numbers == [each.number for each in told if "treasury:EU:duty" in {p.account for p in each.postings}]
+    assert (await refused(ledger.ListEntries(pb.ListEntriesRequest(), timeout=SECONDS)))[0] == "ENTRIES_OF_NOTHING"
+    asked = pb.ListEntriesRequest(account="treasury:EU:duty", from_day=today - 40, to_day=today)
+    assert (await refused(ledger.ListEntries(asked, timeout=SECONDS)))[0] == "LEDGER_DAYS_OUT_OF_BOUNDS"
+
+
+async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_was_never_assessed(
+    house: Running, kept: Books
+) -> None:
+    revenue = RevenueServiceStub(await house.channel("service", "clearance"))
+    batch = [Consignment("DE", date(2026, 8, 3), [Item(2_000, code="610910")]) for _ in range(3)]
+    request = accepted(batch)
+    answer = Table.decode((await revenue.Assess(request, timeout=SECONDS)).assessments)
+    mrns = Table.decode(request.consignments).strings("mrn").tolist()
+    duty, tax = answer.ints("duty").values.tolist(), answer.ints("tax").values.tolist()
+    stranger = mrn(99, 5, day=DAY)
+    good = (Charge(duty[0]), Charge(tax[0], revenue_pb2.KIND_TAX, "EU.vat_low_value"))
+    await kept.take(
+        State(mrns[0], charges=good, day=DAY),
+        State(mrns[1], charges=(Charge(duty[1] + 1), good[1]), day=DAY),
+        State(stranger, day=DAY),
+    )
+    ledger = await stub(house, "analyst", "analyst-1")
+    found = await _reconciled(ledger, DAY)
+    assert {(each.mrn, each.reason) for each in found} == {
+        (mrns[1], "AMOUNT_DIFFERS"), (stranger, "NOT_ASSESSED"),
+    }, found  # fmt: skip
+    wrong = next(each for each in found if each.reason == "AMOUNT_DIFFERS")
+    assert wrong.posted_minor - wrong.assessed_minor == 1
+    assert "duty" in wrong.sentence
+    page = await ledger.Reconcile(pb.ReconcileRequest(day=DAY), timeout=SECONDS)
+    sums = {(each.destination, each.kind): each.amount_minor for each in page.totals}
+    assert sums["DE", revenue_pb2.KIND_DUTY] == duty[0] + duty[1] + 1 + 300
+    # What was assessed on a day that is over and never followed by an event.
+    async with kept.database.transaction() as tx:
+        for table in ("assessed_input", "assessment_batch"):
+            await tx.raw.execute(f"create table {table}_yesterday partition of {table} for values from (1) to (2)")
+            await tx.raw.execute(f"update {table} set day = 1")
+        await tx.raw.execute("update assessment set day = 1")
+    missing = await kept_page(kept, mrns[2])
+    assert missing == [("NOT_POSTED", mrns[2])]
+
+
+async def kept_page(kept: Books, mrn_: str) -> list[tuple[str, str]]:
+    from services.revenue.store.reconciling import Reconciling
+
+    reconciling, found, after = Reconciling(kept.database), [], ""
+    while True:
+        page = await reconciling.page(1, after, 10)
+        found += [(each.reason, each.mrn) for each in page.differences]
+        after = page.after
+        if not after:
+            return [each for each in found if each[1] == mrn_]
+
+
+async def _reconciled(ledger: LedgerServiceStub, day: int) -> list[pb.Difference]:
+    found: list[pb.Difference] = []
+    token = ""
+    while True:
+        page = await ledger.Reconcile(pb.ReconcileRequest(day=day, page_size=1, page_token=token), timeout=SECONDS)
+        found += list(page.differences)
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+async def test_a_chain_is_checked_in_parts_and_what_was_altered_is_told(house: Running, kept: Books) -> None:
+    await kept.take(open_state(FIRST))
+    await kept.take(open_state(FIRST, 2, charges=(Charge(500),)))
+    ledger = await stub(house, "analyst", "analyst-1")
+    request = pb.CheckChainRequest(partition=3, max_entries=1)
+    entries, faults = 0, []
+    while True:
+        page = await ledger.CheckChain(request, timeout=SECONDS)
+        entries += page.entries
+        faults += list(page.faults)
+        if page.end:
+            break
+        request.after, request.hash = page.last, page.hash
+    assert (entries, faults) == (3, [])
+    async with kept.database.transaction() as tx:
+        await tx.raw.execute("update ledger_posting set amount = amount * 2 where partition = 3 and number = 1")
+    page = await ledger.CheckChain(pb.CheckChainRequest(partition=3), timeout=SECONDS)
+    assert page.faults
+    assert "entry 1" in page.faults[0]
+    for wrong in (pb.CheckChainRequest(partition=64), pb.CheckChainRequest(partition=3, after=1, hash=b"x")):
+        reason, _ = await refused(ledger.CheckChain(wrong, timeout=SECONDS))
+        assert reason in {"PARTITION_OUT_OF_BOUNDS", "CHAIN_PLACE_MALFORMED"}
+    assert len(START) == 32
+
+
+def test_sums_that_statistics_counts_otherwise_are_named() -> None:
+    key, other = ("DE", "duty", "customs", "EUR"), ("FR", "tax", "vendor", "EUR")
+    found = list(compare_totals({key: 300, other: 0}, {key: 200}))
+    assert [(each["reason"], each["posted_minor"], each["counted_minor"]) for each in found] == [
+        ("STATISTICS_DIFFERS", 300, 200)
+    ]
+    assert "Duty to DE by customs" in found[0]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("id,reference\n", "no column jurisdiction"),
+        ("id,reference,jurisdiction,currency,amount,colour\n", "'colour'"),
+        ("id,reference,jurisdiction,currency,amount\nb1,x,EU,EUR\n", "as many cells"),
+        ("id,reference,jurisdiction,currency,amount\nb1,x,EU,EUR,12.505\n", "amount"),
+        ("id,reference,jurisdiction,currency,amount\nb1,x,EU,EURO,12.50\n", "amount"),
+    ],
+)
+def test_a_table_of_payments_that_cannot_be_read_names_its_line(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "payments.csv"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(LuxorError) as error:
+        read_payments(file)
+    assert error.value.reason == "PAYMENT_FILE_WRONG"
+    assert told in error.value.sentence
+    assert f"{file}:{text.count(chr(10))}" in error.value.sentence

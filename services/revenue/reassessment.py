@@ -95,27 +95,30 @@ class Reassessment:
         if not due:
             await self._end()
             return False
+        done = 0
         for each in due:
             # The lease is renewed before each, so that it outlasts whatever a sum takes.
             self._token = await self._store.lease(self._replica)
             if self._token is None:
                 return False
             try:
-                await self._sum(self._token, each)
+                done += await self._sum(self._token, each)
             except (InputError, MalformedColumns) as error:
                 # What cannot be read is left and told of; other sums go on.
                 self._broken.add(each.key)
                 _log.error("REASSESSMENT_UNREADABLE", error, key=each.key.hex())
-        return True
+        # Sums that go on changing are looked at again after a pause, not at once and all the time.
+        return done > 0
 
-    async def _sum(self, token: int, due: Due) -> None:
+    async def _sum(self, token: int, due: Due) -> bool:
+        """Assess a sum's consignments again; whether it is done."""
         after = ""
         while told := await self._store.told(due.key, after):
             anew = await self._anew(told)
             for start in range(0, len(anew), WRITE_MAX):
                 _again.labels("new").inc(await self._store.write(token, anew[start : start + WRITE_MAX]))
             after = told[-1].mrn
-        await self._store.settled(token, due)
+        return await self._store.settled(token, due)
 
     async def _anew(self, told: Sequence[Told]) -> list[Anew]:
         """Assess consignments with what others make by now; gives those that owe something else."""

@@ -170,7 +170,7 @@ def cut(parcels: list[Parcel], seed: int) -> list[list[Parcel]]:
 async def test_a_stream_in_any_parts_at_any_replica_is_answered_as_one_after_another(
     stores: list[Store], revenue: Database, seed: int
 ) -> None:
-    parcels = stream(seed, 40)
+    parcels = stream(seed, 30)
     one_by_one = [answer for each in parcels for answer in await duties(stores[0], [each])]
     before = await shares(revenue)
     await again(revenue)
@@ -193,7 +193,7 @@ async def test_two_replicas_at_once_over_the_same_sums_come_to_what_one_queue_gi
     stores: list[Store], revenue: Database, seed: int
 ) -> None:
     # No amendments here: replicas that take a stream at once may see its parts in any order.
-    parcels = [each for each in stream(seed, 80) if each.version == 1]
+    parcels = [each for each in stream(seed, 50) if each.version == 1]
     parts = cut(parcels, seed)
     halves = [parts[0::2], parts[1::2]]
 

@@ -165,8 +165,9 @@ class ReassessedStore:
         await tx.raw.execute(_KEEP, mrns, versions, generations, reasons, sums, payloads)
         await self._news.announce(tx, reassessed_news(mrns, versions, reasons, answers))
 
-    async def settled(self, token: int, due: Due) -> None:
-        """Note that a sum is done, unless it has changed since it was read. Raises LeaseLost."""
+    async def settled(self, token: int, due: Due) -> bool:
+        """Note that a sum is done; False where it has changed since it was read, so that it goes on waiting. Raises LeaseLost."""
         async with self._database.transaction() as tx:
             await hold_lease(tx, LEASE, token)
-            await tx.raw.execute(_SETTLED, due.key, due.changes)
+            done: str = await tx.raw.execute(_SETTLED, due.key, due.changes)
+        return done != "DELETE 0"

@@ -32,7 +32,7 @@ def test_singapore_raised_its_rate_twice(on: str, tax: int) -> None:
 
 def test_singapore_tests_the_price_at_the_sale_and_the_cost_with_transport_at_import() -> None:
     # 390 at the sale, 425 at import: the registered vendor taxes it, and it is not taxed again.
-    both = {"freight": (3_500, "SGD")}
+    both: dict[str, Any] = {"freight": (3_500, "SGD")}
     registered = sg("2024-06-03", 39_000, schemes=[("ovr", "M12345678X")], **both)
     assert (owed(registered), collected(registered)) == ({"gst_at_sale": 3_825}, {("vendor", "vendor")})
     unregistered = sg("2024-06-03", 39_000, service="express", **both)

@@ -9,7 +9,7 @@ from libs.cli.common import Context, acting, command, run
 if TYPE_CHECKING:
     from rich.console import Console
 
-CONSUMERS: Final = ("risk", "clearance", "statistics")
+CONSUMERS: Final = ("risk", "revenue", "clearance", "statistics")
 
 
 @click.group("dead-letters", short_help="Look at events that could not be applied, and replay them.")

@@ -196,11 +196,13 @@ class Book:
         sums = _sums(entries, days)
         try:
             await tx.raw.execute(_BALANCE, *sums)
-        except asyncpg.NumericValueOutOfRangeError as error:
+        except (
+            asyncpg.NumericValueOutOfRangeError
+        ):  # told in our words: the driver's would be taken for a fault of the store
             raise LedgerError(
                 "BALANCE_OUT_OF_BOUNDS",
                 "an account would come to more minor units than 64 bits hold; nothing is booked",
-            ) from error
+            ) from None
         pairs = set(zip(sums[0], sums[1], strict=True)) - self._held
         if pairs:
             told = sorted(pairs)

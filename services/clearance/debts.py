@@ -94,7 +94,9 @@ def judged(before: Table, after: Table, fresh: IntArray, account: Strings, why: 
     opened = owed & heard & (was == Debt.OPEN)
     covered, _ = _covered(after, paid, refunded)
     debt = np.where(opened, np.int64(Debt.OPEN), np.where(stands, was, fresh))
-    debt = np.where(owed & covered & ~stands, np.int64(Debt.PAID), debt)
+    # Of goods that went back revenue alone knows what is still owed: what was paid stays so until it tells otherwise.
+    stays = heard & (was == Debt.PAID) & before.ints("returned_at").valid
+    debt = np.where(owed & (covered | stays) & ~stands, np.int64(Debt.PAID), debt)
     account = only(_choose(stands, stood, account), np.isin(debt, _STANDS))
     return with_debt(after, debt, account, why)
 
@@ -134,7 +136,7 @@ def _reasons(old: list[str], debt: int, why: str) -> list[str]:
 def _covered(states: Table, paid: Ints, refunded: Ints) -> tuple[BoolArray, BoolArray]:
     """Tell where what was paid and not paid back covers what customs collects, and where it is less; neither where nothing was told.
 
-    Goods that went back owe less than was assessed, which revenue alone knows: there its word stands.
+    Goods that went back owe less than was assessed, how much less revenue alone knows: what seems short may be enough there.
     """
     charges, lines = states.ragged("charges"), states.child("charges")
     due = np.zeros(states.rows, np.int64)
@@ -142,8 +144,7 @@ def _covered(states: Table, paid: Ints, refunded: Ints) -> tuple[BoolArray, Bool
     # Charges are at most 10^16 and their sum is the payable amount or less, which revenue checked.
     np.add.at(due, charges.owners(), np.where(by_customs, lines.ints("amount").filled(0), 0))
     enough = paid.filled(0) - refunded.filled(0) >= due
-    says = paid.valid & ~states.ints("returned_at").valid
-    return says & enough & (due > 0), says & ~enough
+    return paid.valid & enough & (due > 0), paid.valid & ~enough & ~states.ints("returned_at").valid
 
 
 def _or(new: Ints, old: Ints) -> Ints:

@@ -86,7 +86,7 @@ update share_holder set state = 1 where mrn = any($1::text[]) and state = 0
 _shares = counter(
     "luxor_revenue_shares_total",
     "Shares of sums over several consignments, by what was done: taken, confirmed by clearance, given back",
-    ("done",),
+    ("outcome",),
 )
 for _each in ("taken", "confirmed", "given_back"):
     _shares.labels(_each)

@@ -20,6 +20,7 @@ from services.revenue.ledger.accounts import (
     prefix_of,
     treasury,
 )
+from services.revenue.ledger.basis import Basis, basis_of
 from services.revenue.ledger.entries import AMOUNT_MAX, Int64, LedgerError
 from services.revenue.ledger.lines import COLLECTED, KEY, LINE, OPEN, SECURED, Lines, combined, offsets_of, take_lines
 from services.revenue.ledger.refunds import RefundRules, entitled
@@ -28,11 +29,11 @@ MICROS_A_DAY: Final = 86_400_000_000
 _STATE: Final = (
     "mrn", "version", "filing_version", "state", "decided_at", "accepted_at", "released_at", "destination_country",
     "declarant_identifier", "platform", "debt_account", "debt_status", "revenue_currency", "rulebook_version",
-    "returned_at", "return_reason",
+    "returned_at", "return_reason", "change", "assessment_generation", "adjusted_at",
 )  # fmt: skip
 _CHILDREN: Final = {
     "charges": ("item_number", "kind", "charge", "amount", "collector", "debtor", "account"),
-    "items": ("number", "returned"),
+    "items": ("number", "returned", "return_reason", "returned_at"),
 }
 
 
@@ -60,6 +61,7 @@ class Page:
     destination: list[str]
     currency: list[str]
     jurisdiction: list[str]
+    basis: Basis
     offsets: Int64
     lines: Lines
 
@@ -67,8 +69,9 @@ class Page:
         return len(self.mrn)
 
 
-def names_of(states: Table) -> Charged:
-    """Find what the states (ClearanceColumns) owe, with names in the place of ids. Raises LedgerError."""
+def names_of(told: Table) -> Charged:
+    """Find what the newest of states (ClearanceColumns) owe, with names in the place of ids. Raises LedgerError."""
+    states = newest(told)
     charges = states.ragged("charges")
     lines = states.child("charges")
     rows = np.repeat(np.arange(states.rows), np.diff(charges.offsets))
@@ -93,7 +96,8 @@ def names_of(states: Table) -> Charged:
         )
     owed = _owing(states, lines, rows, kept)
     jurisdiction = _jurisdictions(states)
-    return Charged(states, kept, rows, kind, collector.values[kept], amount.values[kept], owed, jurisdiction)
+    basis = basis_of(told, states)
+    return Charged(states, kept, rows, kind, collector.values[kept], amount.values[kept], owed, jurisdiction, basis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ class Charged:
     """Distinct pairs of accounts, and which one each charge has."""
     jurisdiction: list[str]
     """Of each state."""
+    basis: Basis
+    """Of each state, before what is held of it is known."""
 
     def names(self) -> set[str]:
         """Give the names that need ids: accounts, treasuries and codes of charges."""
@@ -161,6 +167,7 @@ class Charged:
             states.strings("destination_country").tolist(),
             states.strings("revenue_currency").tolist(),
             self.jurisdiction,
+            self.basis,
             offsets_of(row, states.rows),
             lines,
         )
@@ -267,6 +274,7 @@ def take(page: Page, rows: Int64) -> Page:
         texts(page.destination),
         texts(page.currency),
         texts(page.jurisdiction),
+        page.basis.take(rows),
         offsets,
         lines,
     )

@@ -23,7 +23,8 @@ from luxor.clearance.v1.clearance_columns_pb2 import (
 )
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
 from services.revenue.ledger.accounts import prefix_of
-from services.revenue.ledger.charged import Page, names_of, newest, take
+from services.revenue.ledger.basis import followed
+from services.revenue.ledger.charged import Page, names_of, take
 from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
 from services.revenue.ledger.matching import payments_moved, remember_payers
@@ -60,7 +61,7 @@ class Ledger:
 
     async def prepare(self, states: Table) -> Page:
         """Work out what states (ClearanceColumns) owe, before the transaction. Raises LedgerError."""
-        charged = names_of(newest(states))
+        charged = names_of(states)
         return charged.page(await self.names.ids(charged.names()), self._rules)
 
     async def post(self, tx: Transaction, page: Page) -> Posted:
@@ -75,7 +76,10 @@ class Ledger:
             return Posted(0, 0)
         if len(fresh) < len(page):
             page, held = take(page, fresh), held.take(fresh)
-        booked = await self.bring(tx, heads, page, held, held.paid)
+        basis = followed(page.basis, page.version, page.filing_version, held.basis, held.version, held.filing_version)
+        # The day of acceptance that is held first stays: what is open and what is compared stand under it.
+        day = np.where(held.known, held.day, page.day)
+        booked = await self.bring(tx, heads, replace(page, basis=basis, day=day), held, held.paid)
         changed = len({(partition, mrn) for partition, mrn in zip(booked.partitions, booked.mrns, strict=True)})
         return Posted(len(fresh), changed)
 

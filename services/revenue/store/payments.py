@@ -296,6 +296,7 @@ class _Work:
                 held.destination,
                 held.currency,
                 held.jurisdiction,
+                held.basis,
                 held.offsets,
                 held.lines,
             )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from libs.store.database import Database, Transaction
+from services.revenue.ledger.basis import Basis
 from services.revenue.ledger.charged import Page
 from services.revenue.ledger.entries import Int64
 from services.revenue.ledger.lines import OPEN, Lines, pack, take_lines, unpack
+from services.revenue.ledger.matching import owes_alone
+from services.revenue.ledger.position import covered_by
 
 NOT_TOLD: Final = 0
 SETTLED: Final = 1
@@ -21,39 +25,50 @@ OPENED: Final = 2
 _READ: Final = """
 select (given.place - 1)::integer as place, held.* from unnest($1::text[]) with ordinality as given(mrn, place)
 cross join lateral (
-    select version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, lines
+    select version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
+        generation, adjusted, adjusted_at, lines
     from ledger_position where mrn = given.mrn
 ) held
 """
 _KEEP: Final = """
 insert into ledger_position as kept (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open,
-    refunded, told, lines, entries, days)
+    refunded, told, lines, standing, generation, adjusted, adjusted_at, entries, days)
 select given.mrn, given.version, given.filing_version, given.day, given.destination, given.currency, given.jurisdiction,
     given.paid, given.open, given.refunded, given.told, given.lines,
+    given.standing, given.generation, given.adjusted, given.adjusted_at,
     ($13::bigint[])[given.first:given.last], ($14::integer[])[given.first:given.last]
 from unnest($1::text[], $2::bigint[], $3::integer[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-    $9::bigint[], $10::bigint[], $11::smallint[], $12::bytea[], $15::integer[], $16::integer[])
+    $9::bigint[], $10::bigint[], $11::smallint[], $12::bytea[], $15::integer[], $16::integer[],
+    $17::smallint[], $18::integer[], $19::bigint[], $20::bigint[])
     as given(mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, lines,
-        first, last)
+        first, last, standing, generation, adjusted, adjusted_at)
 on conflict (mrn) do update set version = excluded.version, filing_version = excluded.filing_version,
     destination = excluded.destination, currency = excluded.currency, jurisdiction = excluded.jurisdiction,
     paid = excluded.paid, open = excluded.open, refunded = excluded.refunded, told = excluded.told,
-    lines = excluded.lines, entries = kept.entries || excluded.entries, days = kept.days || excluded.days
+    lines = excluded.lines, standing = excluded.standing, generation = excluded.generation,
+    adjusted = excluded.adjusted, adjusted_at = excluded.adjusted_at, entries = kept.entries || excluded.entries, days = kept.days || excluded.days
 """
 _DAY: Final = """
-select mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, lines
+select mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
+    generation, adjusted, adjusted_at, lines, entries, days
 from ledger_position where day = $1 and mrn > $2 order by mrn limit $3
 """
+_DAY_LINES: Final = """
+select mrn, destination, currency, lines from ledger_position where day = $1 and mrn > $2 order by mrn limit $3
+"""
 DAY_ROWS: Final = 10_000
-TOTALS_MILLIS: Final = 60_000
+"""Consignments of a day that are summed at once."""
+PART_MILLIS: Final = 10_000
+"""For reading one part of them."""
 _CLOSE: Final = """
 delete from ledger_open kept using unnest($1::integer[], $2::text[], $3::integer[], $4::text[])
     as given(account, currency, day, mrn)
 where kept.account = given.account and kept.currency = given.currency and kept.day = given.day and kept.mrn = given.mrn
 """
 _OPEN: Final = """
-insert into ledger_open (account, currency, day, mrn)
-select * from unnest($1::integer[], $2::text[], $3::integer[], $4::text[]) on conflict do nothing
+insert into ledger_open (account, currency, day, mrn, minor, alone)
+select * from unnest($1::integer[], $2::text[], $3::integer[], $4::text[], $5::bigint[], $6::boolean[])
+on conflict do nothing
 """
 
 
@@ -71,6 +86,7 @@ class Positions:
     open: Int64
     refunded: Int64
     told: Int64
+    basis: Basis
     offsets: Int64
     lines: Lines
 
@@ -93,6 +109,7 @@ class Positions:
             self.open[rows],
             self.refunded[rows],
             self.told[rows],
+            self.basis.take(rows),
             offsets,
             lines,
         )
@@ -130,6 +147,7 @@ def _positions(rows: Sequence[Any]) -> Positions:
         numbers("open"),
         numbers("refunded"),
         numbers("told"),
+        Basis(*map(numbers, ("standing", "generation", "adjusted", "adjusted_at"))),
         offsets,
         lines,
     )
@@ -169,29 +187,41 @@ async def keep(
         [day for each in days for day in each],
         firsts.tolist(),
         ends.tolist(),
+        page.basis.standing.tolist(),
+        page.basis.generation.tolist(),
+        page.basis.adjusted.tolist(),
+        page.basis.adjusted_at.tolist(),
     )
 
 
+OpenItem: TypeAlias = tuple[int, str, int, str, int, bool]
+"""Account, currency, day, MRN, what is open (minor units), and whether nobody else owes a part of what is paid at once."""
+
+
 def open_items(
-    mrns: Sequence[str], days: Int64, currencies: Sequence[str], offsets: Int64, lines: Lines, open_minor: Int64
-) -> set[tuple[int, str, int, str]]:
-    """Give account, currency, day and MRN of what is open on accounts that pay consignment by consignment."""
+    mrns: Sequence[str], days: Int64, currencies: Sequence[str], offsets: Int64, lines: Lines, paid: Int64
+) -> set[OpenItem]:
+    """Give what is open on accounts that pay consignment by consignment, with `paid` paid by each consignment."""
     rows = np.repeat(np.arange(len(mrns)), np.diff(offsets))
-    chosen = np.flatnonzero((lines["how"] == OPEN) & (open_minor[rows] > 0))
+    left = lines["amount"] - covered_by(lines, offsets, paid) - lines["remitted"]
+    chosen = np.flatnonzero((lines["how"] == OPEN) & (left > 0))
+    sums: dict[tuple[int, int], int] = {}
+    for row, account, minor in zip(
+        rows[chosen].tolist(), lines["debtor"][chosen].tolist(), left[chosen].tolist(), strict=True
+    ):
+        sums[row, account] = sums.get((row, account), 0) + minor
     return {
-        (account, currencies[row], int(days[row]), mrns[row])
-        for row, account in zip(rows[chosen].tolist(), lines["debtor"][chosen].tolist(), strict=True)
+        (account, currencies[row], int(days[row]), mrns[row], minor, owes_alone(lines[offsets[row] : offsets[row + 1]]))
+        for (row, account), minor in sums.items()
     }
 
 
-async def move_open(
-    tx: Transaction, before: set[tuple[int, str, int, str]], after: set[tuple[int, str, int, str]]
-) -> None:
+async def move_open(tx: Transaction, before: set[OpenItem], after: set[OpenItem]) -> None:
     """Bring the list of what is open from one state to another."""
-    for statement, items in ((_CLOSE, before - after), (_OPEN, after - before)):
+    for statement, items, columns in ((_CLOSE, before - after, 4), (_OPEN, after - before, 6)):
         if items:
-            columns = zip(*sorted(items), strict=True)
-            await tx.raw.execute(statement, *(list(column) for column in columns))
+            told = list(zip(*sorted(items), strict=True))[:columns]
+            await tx.raw.execute(statement, *(list(column) for column in told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +230,10 @@ class Day:
 
     mrn: list[str]
     held: Positions
+    entries: list[list[int]]
+    """Numbers of each consignment's entries."""
+    days: list[list[int]]
+    """Days in which these stand."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -218,34 +252,48 @@ async def of_day(tx: Transaction, day: int, *, after: str = "", rows_max: int) -
     """Read what is held of consignments accepted on a day (since 1970-01-01 UTC), by MRN, after one."""
     rows = await tx.raw.fetch(_DAY, day, after, rows_max)
     mrns = [row["mrn"] for row in rows]
-    return Day(mrns, _positions(rows))
+    return Day(mrns, _positions(rows), [row["entries"] for row in rows], [row["days"] for row in rows])
 
 
 async def totals(database: Database, day: int) -> list[Total]:
-    """Sum what is held of all consignments accepted on a day; as of one instant, and read in parts."""
+    """Sum what is held of all consignments accepted on a day, each part of it as it stands when it is read.
+
+    A day of millions is no long transaction: that would hold up housekeeping and the feeds, and no time limit would fit it.
+    """
     sums: dict[tuple[str, int, int, str], list[int]] = {}
-    async with database.connection(snapshot=True, timeout_millis=TOTALS_MILLIS) as reader:
-        after = ""
-        while True:
-            part = await of_day(reader, day, after=after, rows_max=DAY_ROWS)
-            _add(part.held, sums)
-            if len(part.mrn) < DAY_ROWS:
-                break
-            after = part.mrn[-1]
+    after, full = "", True
+    while full:
+        async with database.connection(timeout_millis=PART_MILLIS) as reader:
+            rows = await reader.raw.fetch(_DAY_LINES, day, after, DAY_ROWS)
+        full = len(rows) == DAY_ROWS
+        after = rows[-1]["mrn"] if rows else ""
+        await asyncio.to_thread(_add, rows, sums)
     return [Total(*key, *numbers) for key, numbers in sorted(sums.items())]
 
 
-def _add(held: Positions, sums: dict[tuple[str, int, int, str], list[int]]) -> None:
-    rows = np.repeat(np.arange(len(held.version)), np.diff(held.offsets))
-    lines = held.lines
+def _add(rows: Sequence[Any], sums: dict[tuple[str, int, int, str], list[int]]) -> None:
+    """Add the lines of consignments to sums and counts, a column at a time."""
+    offsets, lines = unpack([row["lines"] for row in rows])
+    of_row = np.repeat(np.arange(len(rows)), np.diff(offsets))
     kept = lines["amount"] > 0
-    rows, lines = rows[kept], lines[kept]
-    seen: set[tuple[int, int, int]] = set()
-    for row, kind, collector, amount in zip(
-        rows.tolist(), lines["kind"].tolist(), lines["collector"].tolist(), lines["amount"].tolist(), strict=True
-    ):
-        total = sums.setdefault((held.destination[row], kind, collector, held.currency[row]), [0, 0])
-        total[0] += amount
-        if (row, kind, collector) not in seen:
-            seen.add((row, kind, collector))
-            total[1] += 1
+    of_row, lines = of_row[kept], lines[kept]
+    if not len(lines):
+        return
+    pairs = [(row["destination"], row["currency"]) for row in rows]
+    distinct = {pair: code for code, pair in enumerate(dict.fromkeys(pairs))}
+    codes = np.array([distinct[pair] for pair in pairs], np.int64)
+    # Kind and collector have a byte each.
+    key = (codes[of_row] << 16) + (lines["kind"].astype(np.int64) << 8) + lines["collector"]
+    found, which = np.unique(key, return_inverse=True)
+    which = which.reshape(-1)
+    large = len(lines) * int(lines["amount"].max()) >= 2**63
+    amounts = np.zeros(len(found), object if large else np.int64)
+    np.add.at(amounts, which, lines["amount"].astype(object) if large else lines["amount"])
+    counted = np.unique(of_row * len(found) + which) % len(found)
+    counts = np.bincount(counted, minlength=len(found)).tolist()
+    names = list(distinct)
+    for at, number in enumerate(found.tolist()):
+        destination, currency = names[number >> 16]
+        total = sums.setdefault((destination, number >> 8 & 255, number & 255, currency), [0, 0])
+        total[0] += int(amounts[at])
+        total[1] += counts[at]

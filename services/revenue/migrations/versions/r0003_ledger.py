@@ -64,6 +64,8 @@ def _entries() -> None:
         "create table ledger_day (partition smallint not null, day integer not null, first_number bigint not null, "
         "last_number bigint not null, primary key (partition, day)) with (fillfactor = 50)"
     )
+    # Which days there are, whatever the ledger's age: for statements and the sums of days.
+    op.execute("create index ledger_day_day on ledger_day (day)")
     schema.create_day_partitioned(
         op,
         "ledger_entry",
@@ -119,6 +121,7 @@ def _positions() -> None:
         'mrn text collate "C" not null, version bigint not null, filing_version integer not null, day integer not null, '
         "destination text not null, currency text not null, jurisdiction text not null, paid bigint not null, "
         "open bigint not null, refunded bigint not null, told smallint not null, lines bytea not null, "
+        "standing smallint not null, generation integer not null, adjusted bigint not null, adjusted_at bigint not null, "
         "entries bigint[] not null, days integer[] not null",
         key="mrn",
         by="mrn",
@@ -127,10 +130,23 @@ def _positions() -> None:
         op.execute(f"alter table ledger_position_h{number} set (fillfactor = 80), alter column lines set storage main")
     # For comparing day by day. The day never changes, so that a new version of a row stays on its page.
     op.execute("create index ledger_position_day on ledger_position (day, mrn)")
-    # What is open on accounts that pay consignment by consignment: as many rows as there are open debts.
+    # What is open on accounts that pay consignment by consignment: as many rows as there are open debts. An account's
+    # credit pays those alone of which nobody else owes a part.
     op.execute(
         "create table ledger_open (account integer not null, currency text not null, day integer not null, "
-        'mrn text collate "C" not null, primary key (account, currency, day, mrn))'
+        'mrn text collate "C" not null, minor bigint not null, alone boolean not null, '
+        "primary key (account, currency, day, mrn))"
+    )
+    op.execute("create index ledger_open_alone on ledger_open (account, currency, day, mrn) where alone")
+    # What stands to a declarant's credit beside its debts; below nothing where credit that paid a debt was taken back.
+    op.execute(
+        "create table ledger_credit (account integer not null, currency text not null, minor bigint not null, "
+        "primary key (account, currency)) with (fillfactor = 50)"
+    )
+    # What of that credit paid which consignment.
+    op.execute(
+        "create table ledger_drawn (account integer not null, currency text not null, day integer not null, "
+        'mrn text collate "C" not null, minor bigint not null, primary key (account, currency, day, mrn))'
     )
 
 
@@ -141,8 +157,22 @@ def _payments() -> None:
         'jurisdiction text collate "C" not null, id text collate "C" not null, reference text not null, '
         "currency text not null, amount bigint not null, account text not null, outcome smallint not null, "
         "matched bigint not null, over bigint not null, still_owed bigint not null, booked_at bigint not null, "
-        "booked_by text not null, takes_back text not null, taken_back_by text not null, "
+        "booked_by text not null, request text not null, takes_back text not null, taken_back_by text not null, "
         "mrns text[] not null, amounts bigint[] not null",
         key="jurisdiction, id",
         by="jurisdiction, id",
+    )
+    # 4 is PAYMENT_OUTCOME_UNMATCHED: what somebody must look at.
+    op.execute(
+        "create index ledger_payment_unmatched on ledger_payment (jurisdiction, id) "
+        "where outcome = 4 and taken_back_by = ''"
+    )
+    # Unmatched payments that name an MRN: its debt may come yet.
+    schema.create_hash_partitioned(
+        op,
+        "ledger_waiting",
+        'mrn text collate "C" not null, jurisdiction text collate "C" not null, id text collate "C" not null, '
+        "currency text not null, amount bigint not null",
+        key="mrn, jurisdiction, id",
+        by="mrn",
     )

@@ -157,6 +157,8 @@ class _One(Charging):
             ppm = 0
             for charge in self.book.charges:
                 if charge.kind == "tax" and holds(charge, self.day) and (not charge.areas or self.area in charge.areas):
-                    rate = in_force([r for r in charge.rates if r.only is None], self.day, self.area)
-                    ppm = ppm or (parse_rate(rate.rate).ppm if rate else 0)
+                    general = in_force([r for r in charge.rates if r.only is None], self.day, self.area)
+                    if general and parse_rate(general.rate).ppm:
+                        ppm = parse_rate(self.written(charge, item).rate).ppm
+                        break
         return rounded(Fraction(price * 1_000_000, 1_000_000 + ppm), "half_up", 1)

@@ -51,6 +51,16 @@ def test_under_the_import_scheme_the_vendor_collects_the_vat_and_the_declarant_o
     assert [charge.debtor for charge in result.charges] == ["declarant", "vendor"]
 
 
+def test_tax_is_taken_out_of_a_price_by_the_rate_of_the_goods() -> None:
+    book, shirt = Item(17_800, code="490199"), Item(11_900, code="620630")
+    result = one(Consignment("DE", NOW, [book], includes_tax=True))
+    assert result.intrinsic == 16_636
+    assert one(Consignment("DE", NOW, [shirt], includes_tax=True)).intrinsic == 10_000
+    assert one(Consignment("DE", NOW, [book, shirt], includes_tax=True)).intrinsic == 26_636
+    filed = Item(17_800, code="490199", tax_rate_ppm=190_000)
+    assert one(Consignment("DE", NOW, [filed], includes_tax=True)).intrinsic == 14_958
+
+
 def test_the_same_parcel_owes_more_where_ten_digits_tell_its_lines_apart() -> None:
     goods = [Item(1_000, code="6206300010"), Item(1_000, code="6206300090")]
     by_scheme, without = assessed(law(), [Consignment("DE", NOW, goods, schemes=IOSS), Consignment("DE", NOW, goods)])

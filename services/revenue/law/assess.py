@@ -6,7 +6,7 @@ import numpy as np
 
 from services.revenue.law.arithmetic import Flags, Int64, some
 from services.revenue.law.charges import charge
-from services.revenue.law.collection import Examined, Standing, examine, stand
+from services.revenue.law.collection import Examined, Standing, conditions_of, examine, stand
 from services.revenue.law.filings import Filings
 from services.revenue.law.limits import Measures, Sums
 from services.revenue.law.limits import measures_of as measures_of_limits
@@ -65,7 +65,8 @@ def prepare(program: Program, filings: Filings, register: Register | None = None
     `register` tells which scheme numbers hold; without it, and for schemes of which it knows no number, the form of a
     number is enough and the note SCHEME_NUMBER_UNCHECKED says so.
     """
-    return examine(program, filings, value(program, filings), register)
+    values = value(program, filings, lambda valued: conditions_of(program, filings, valued, register)[1])
+    return examine(program, filings, values, register)
 
 
 def measures_of(program: Program, examined: Examined) -> Measures:

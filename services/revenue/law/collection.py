@@ -47,10 +47,17 @@ class Standing:
     """What was tested, by place of the limit in the rulebook."""
 
 
+def conditions_of(
+    program: Program, filings: Filings, values: Values, register: Register | None
+) -> tuple[Int64, Conditions]:
+    """Test scheme numbers and take up the conditions that may ask for them; the law of each row must be known."""
+    states = scheme_states(program, filings, values, register)
+    return states, Conditions(program.conditions, filings, states == USABLE)
+
+
 def examine(program: Program, filings: Filings, values: Values, register: Register | None = None) -> Examined:
     """Test scheme numbers and measure limits of a valued batch."""
-    states = scheme_states(program, filings, values, register)
-    conditions = Conditions(program.conditions, filings, states == USABLE)
+    states, conditions = conditions_of(program, filings, values, register)
     return Examined(values, states, conditions, test_limits(program, filings, values, conditions))
 
 

@@ -162,17 +162,18 @@ class _Compiler:
     def _regime(self, book: Rulebook, jurisdiction: int, area: str, day: date, charges: list[Charge]) -> dict[str, Any]:
         base = in_force(book.customs_value, day)
         assert base is not None
-        tax_ppm = 0
-        for charge in charges:
-            if charge.kind == "tax" and not tax_ppm:
-                tax_ppm = parse_rate(rates_on(charge, day, area)[-1].rate).ppm
+        taxes = (
+            place
+            for place, charge in enumerate(charges)
+            if charge.kind == "tax" and parse_rate(rates_on(charge, day, area)[-1].rate).ppm
+        )
         return {
             "jurisdiction": jurisdiction,
             "exchange_table": self.exchange.tables.index(book.exchange.table),
             "exchange_mode": Rounding[book.exchange.mode.upper()],
             "exchange_unit": parse_amount(book.exchange.unit)[0],
             "customs_base": mask_of(base.base, 0),
-            "tax_ppm": tax_ppm,
+            "tax_at": next(taxes, -1),
         }
 
 

@@ -45,8 +45,9 @@ class Regimes:
     exchange_mode: Int64
     exchange_unit: Int64
     customs_base: Int64
-    tax_ppm: Int64
-    """Rate by which tax is taken out of a price that holds it, where the filing says no rate."""
+    tax_at: Int64
+    """Place of the charge by whose rates tax is taken out of a price that holds it, where the filing says none: the first
+    tax whose general rate is a percentage; -1 where there is none."""
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ Intrinsic value: the price of the goods without transport, insurance and the tax
 Regulation (EU) 2015/2446, article 1(48), for the EU; UK and AU alike). Customs value: what the rulebook names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from services.revenue.law.arithmetic import (
     row_sums,
     some,
 )
+from services.revenue.law.conditions import Conditions
 from services.revenue.law.filings import Filings
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import Program
@@ -95,8 +96,11 @@ def days_of_law(program: Program, filings: Filings, jurisdiction: Int64, which: 
     return days
 
 
-def value(program: Program, filings: Filings) -> Values:
-    """Value a batch: find its law, convert its money, take tax out of prices, apportion freight and insurance."""
+def value(program: Program, filings: Filings, conditions_of: Callable[["Values"], Conditions] | None = None) -> Values:
+    """Value a batch: find its law, convert its money, take tax out of prices, apportion freight and insurance.
+
+    `conditions_of` tests the program's conditions over the batch; it is asked for only where a rate of tax hangs on them.
+    """
     rows = filings.rows
     notes = np.zeros(rows, dtype=np.int64)
     area = filings.destination.map(lambda code: program.areas.get(code, -1), np.int64)
@@ -110,7 +114,7 @@ def value(program: Program, filings: Filings) -> Values:
     counts = np.diff(filings.offsets)
     values.fail(counts == 0, Problem.UNVALUED)
     values.fail(counts > ITEMS_MAX, Problem.AMOUNT_OUT_OF_BOUNDS)
-    goods = _goods(program, filings, values)
+    goods = _goods(program, filings, values, conditions_of)
     totals = row_sums(goods, filings.offsets)
     too_large = (totals > LARGEST) | (counts > ITEMS_MAX)
     if some(too_large):
@@ -152,7 +156,9 @@ def _fail_items(filings: Filings, values: Values, items: Flags, problem: Problem
         values.fail(rows, problem)
 
 
-def _goods(program: Program, filings: Filings, values: Values) -> Int64:
+def _goods(
+    program: Program, filings: Filings, values: Values, conditions_of: Callable[[Values], Conditions] | None
+) -> Int64:
     """Price of each item without tax, in the jurisdiction's currency."""
     price, item_row = filings.price, filings.item_row
     currency = filings.price_currency
@@ -163,7 +169,7 @@ def _goods(program: Program, filings: Filings, values: Values) -> Int64:
     minor = np.where(unpriced | outside, 0, price.values)
     inside = filings.includes_tax.values
     if some(inside):
-        minor = _without_tax(program, filings, values, minor, inside[item_row])
+        minor = _without_tax(program, filings, values, minor, inside[item_row], conditions_of)
     values.net = minor
     return _converted_goods(program, filings, values, ~unpriced, None)
 
@@ -211,22 +217,48 @@ def components_by(program: Program, filings: Filings, values: Values, tables: In
     return components
 
 
-def _without_tax(program: Program, filings: Filings, values: Values, minor: Int64, inside: Flags) -> Int64:
-    """Take the tax out of prices that hold it: the tax charged, else by the rate charged or the country's."""
+def _without_tax(
+    program: Program, filings: Filings, values: Values, minor: Int64, inside: Flags,
+    conditions_of: Callable[[Values], Conditions] | None,
+) -> Int64:  # fmt: skip
+    """Take the tax out of prices that hold it: the tax charged, else by the rate charged or the law's for the item."""
     values.notes[filings.includes_tax.values] |= Note.TAX_TAKEN_OUT
     charged = filings.tax_charged
     same = filings.tax_charged_currency.values() == filings.price_currency.values()
     by_amount = inside & charged.valid & same.astype(np.bool_)
     wrong = by_amount & ((charged.values < 0) | (charged.values > minor))
     _fail_items(filings, values, wrong, Problem.AMOUNT_OUT_OF_BOUNDS)
-    own = program.regimes.tax_ppm[values.regime[filings.item_row]]
     stated = filings.tax_rate.valid & (filings.tax_rate.values >= 0) & (filings.tax_rate.values <= 100 * PPM)
-    ppm = np.where(stated, filings.tax_rate.values, own)
+    ppm = np.where(stated, filings.tax_rate.values, 0)
+    if some(asked := inside & ~by_amount & ~stated):
+        items = np.flatnonzero(asked)
+        ppm[items] = _rates_of_law(program, filings, values, items, conditions_of)
     one = np.ones(len(minor), dtype=np.int64)
     refused = np.zeros(len(minor), dtype=np.bool_)
     net = mul_div_round(minor, one * PPM, ppm + PPM, one * Rounding.HALF_UP, one, refused)
     net = np.where(by_amount, minor - np.where(wrong, 0, charged.values), net)
     return np.where(inside, net, minor)
+
+
+def _rates_of_law(
+    program: Program, filings: Filings, values: Values, items: Int64,
+    conditions_of: Callable[[Values], Conditions] | None,
+) -> Int64:  # fmt: skip
+    """Rate of tax of each of these items, parts per million: the first whose conditions fit, else the general one."""
+    slots, rates, regime = program.slots, program.rates, values.regime[filings.item_row[items]]
+    at = program.regimes.tax_at[regime]
+    slot = regime * program.slots_per_regime + np.maximum(at, 0)
+    first, count = slots.variants[slot], np.where(at < 0, 0, slots.variant_count[slot])
+    ppm = np.where(at < 0, 0, rates.ppm[slot])
+    if conditions_of is None or not some(count > 0):
+        return ppm
+    conditions, open_ = conditions_of(values), np.ones(len(items), dtype=np.bool_)
+    for place in range(int(count.max())):
+        rate = np.where(place < count, first + place, slot)
+        fits = open_ & (place < count) & conditions.fits_items(np.where(place < count, rates.only[rate], -1), items)
+        ppm = np.where(fits, rates.ppm[rate], ppm)
+        open_ &= ~fits
+    return ppm
 
 
 def _currency_numbers(program: Program, currency: Strings) -> Int64:

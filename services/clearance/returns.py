@@ -55,17 +55,23 @@ def returning(states: Table, at: int, returns: Mapping[str, Return], by: str) ->
     numbers = item_numbers(states)
     back = goods.bools("returned").values.copy()
     reasons = goods.ints("return_reason").filled(0).copy()
+    since = goods.ints("returned_at").filled(0).copy()
     told = [returns[mrn] for mrn in states.strings("mrn").tolist()]
     events = np.empty(states.rows, np.int64)
     for row, each in enumerate(told):
         span = items.span(row)
         now = ~back[span] & (np.isin(numbers[span], list(each.items)) if each.items else True)
         reasons[span] = np.where(now, each.reason, reasons[span])
+        since[span] = np.where(now, at, since[span])
         back[span] |= now
         destroyed = (reasons[span] == pb.RETURN_REASON_DESTROYED).all() and each.reason == pb.RETURN_REASON_DESTROYED
         whole = Event.DESTROYED_WHOLE if destroyed else Event.RETURNED_WHOLE
         events[row] = whole if back[span].all() else Event.RETURNED
-    below: dict[str, Column] = {"returned": Bools.of(back), "return_reason": Ints.of(reasons, reasons > 0)}
+    below: dict[str, Column] = {
+        "returned": Bools.of(back),
+        "return_reason": Ints.of(reasons, reasons > 0),
+        "returned_at": Ints.of(since, since > 0),
+    }
     columns: dict[str, Column] = {
         "returned_at": Ints.constant(at, states.rows),
         "return_reason": Ints.of([each.reason for each in told]),

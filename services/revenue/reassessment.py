@@ -91,18 +91,17 @@ class Reassessment:
 
     async def step(self) -> bool:
         """Look at the sums that wait; whether there may be more of them. Raises what the store raises."""
-        due = [each for each in await self._store.due() if each.key not in self._broken]
+        # What cannot be read is left out of the question, or it would stand in front of all others for ever.
+        due = await self._store.due(self._broken)
         if not due:
             await self._end()
             return False
         done = 0
         for each in due:
-            # The lease is renewed before each, so that it outlasts whatever a sum takes.
-            self._token = await self._store.lease(self._replica)
-            if self._token is None:
+            if not await self._held():
                 return False
             try:
-                done += await self._sum(self._token, each)
+                done += await self._sum(each)
             except (InputError, MalformedColumns) as error:
                 # What cannot be read is left and told of; other sums go on.
                 self._broken.add(each.key)
@@ -110,15 +109,23 @@ class Reassessment:
         # Sums that go on changing are looked at again after a pause, not at once and all the time.
         return done > 0
 
-    async def _sum(self, token: int, due: Due) -> bool:
-        """Assess a sum's consignments again; whether it is done."""
+    async def _held(self) -> bool:
+        """Take or renew the lease; False while another replica has it."""
+        self._token = await self._store.lease(self._replica)
+        return self._token is not None
+
+    async def _sum(self, due: Due) -> bool:
+        """Assess a sum's consignments again; whether it is done. The lease is renewed for each part of them."""
         after = ""
         while told := await self._store.told(due.key, after):
+            if not await self._held():
+                return False
+            assert self._token is not None
             anew = await self._anew(told)
             for start in range(0, len(anew), WRITE_MAX):
-                _again.labels("new").inc(await self._store.write(token, anew[start : start + WRITE_MAX]))
+                _again.labels("new").inc(await self._store.write(self._token, anew[start : start + WRITE_MAX]))
             after = told[-1].mrn
-        return await self._store.settled(token, due)
+        return self._token is not None and await self._store.settled(self._token, due)
 
     async def _anew(self, told: Sequence[Told]) -> list[Anew]:
         """Assess consignments with what others make by now; gives those that owe something else."""
@@ -129,7 +136,10 @@ class Reassessment:
             anew += await asyncio.to_thread(compared, part, told, self._in_force())
         seen = sum(len(part.asked) for part in found if part.answers is not None)
         _again.labels("same").inc(seen - len(anew))
-        _again.labels("missing").inc(len(told) - seen)
+        missing = len(told) - seen
+        _again.labels("missing").inc(missing)
+        if missing:
+            _log.warning("REASSESSMENT_MISSING", consignments=missing, first=told[0].mrn, last=told[-1].mrn)
         return anew
 
     async def _end(self) -> None:

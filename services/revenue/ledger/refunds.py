@@ -95,24 +95,29 @@ def entitled(rules: RefundRules, states: Table, rows: Int64, amounts: Int64) -> 
     if not returned_at.valid.any():
         return result
     charges, items = states.child("charges"), states.ragged("items")
-    back = states.child("items").bools("returned")
-    numbers, places = states.child("items").ints("number"), items.offsets
+    goods = states.child("items")
+    back, reasons, since = goods.bools("returned"), goods.ints("return_reason"), goods.ints("returned_at")
+    numbers, places = goods.ints("number"), items.offsets
     codes, on_item = charges.strings("charge"), charges.ints("item_number")
     reason, released = states.ints("return_reason").values, states.ints("released_at")
     for row in np.flatnonzero(returned_at.valid).tolist():
         own = slice(int(places[row]), int(places[row + 1]))
         gone = back.values[own]
         named = numbers.values[own] if numbers.valid[own].all() else np.arange(1, len(gone) + 1)
-        went = set(named[gone].tolist())
+        released_day = int(released.values[row]) // _MICROS_A_DAY if released.valid[row] else None
+        last = Return(int(reason[row]), int(returned_at.values[row]) // _MICROS_A_DAY, released_day)
+        # What goes back in parts has a reason and a day for each item: a later part takes no right from an earlier one.
+        why = np.where(reasons.valid[own], reasons.values[own], last.reason)
+        days = np.where(since.valid[own], since.values[own] // _MICROS_A_DAY, last.day)
+        went = {
+            number: Return(because, day, released_day)
+            for number, because, day in zip(named[gone].tolist(), why[gone].tolist(), days[gone].tolist(), strict=True)
+        }
         everything = bool(gone.all()) if len(gone) else False
-        how = Return(
-            int(reason[row]),
-            int(returned_at.values[row]) // _MICROS_A_DAY,
-            int(released.values[row]) // _MICROS_A_DAY if released.valid[row] else None,
-        )
         for place in np.flatnonzero(rows == row).tolist():
             number = int(on_item.values[place]) if on_item.valid[place] else None
-            if everything if number is None else number in went:
+            how = (last if everything else None) if number is None else went.get(number)
+            if how is not None:
                 # Python's numbers, so that nothing wraps.
                 result[place] = int(amounts[place]) * rules.share_ppm(codes[place], how) // PPM
     return result

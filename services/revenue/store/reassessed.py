@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +31,7 @@ WRITE_MAX: Final = 100
 
 _DUE: Final = f"""
 select due.key, kept.changes from reassessment_due due left join share_sum kept on kept.key = due.key
-order by due.noted_at, due.key limit {DUE_MAX}
+where not due.key = any($1::bytea[]) order by due.noted_at, due.key limit {DUE_MAX}
 """  # noqa: S608  # a number of our own
 # Of each consignment of the sum all sums that bundle it, as they stand now, so that its answer holds for all of them.
 _HOLDERS: Final = """
@@ -107,10 +107,10 @@ class ReassessedStore:
         self._news = news
         self.inputs = Inputs(database)
 
-    async def due(self) -> list[Due]:
-        """The sums that wait longest."""
+    async def due(self, but: Collection[bytes] = ()) -> list[Due]:
+        """The sums that wait longest, but for some."""
         async with self._database.connection() as reader:
-            return [Due(row["key"], row["changes"]) for row in await reader.raw.fetch(_DUE)]
+            return [Due(row["key"], row["changes"]) for row in await reader.raw.fetch(_DUE, list(but))]
 
     async def left(self) -> int:
         """How many sums wait."""

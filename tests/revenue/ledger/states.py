@@ -53,6 +53,8 @@ class State:
     rulebook: str = "EU/2026.1/1f0c9a2b"
     decided: bool = True
     items: int = 1
+    parts: Sequence[tuple[int, int, int]] = ()
+    """Number, reason and day of each item that went back, where they went one by one."""
     returned: Sequence[int] = ()
     """Numbers of the items that went back."""
     reason: int = clearance.RETURN_REASON_WITHDRAWN
@@ -60,6 +62,11 @@ class State:
     returned_day: int = DAY + 10
     day: int = DAY
     filing: int = field(default=1)
+    change: int = clearance.CHANGE_DECIDED
+    generation: int = 0
+    """Of the assessment in force; 0 for the first."""
+    adjusted_at: int = 0
+    """When an officer adjusted it; 0 for never."""
 
 
 def states_table(rows: Sequence[State]) -> Table:
@@ -80,10 +87,21 @@ def states_table(rows: Sequence[State]) -> Table:
         },
     )
     goods = [(number, number in row.returned) for row in rows for number in range(1, row.items + 1)]
+    parts = [
+        next(((why, day) for part, why, day in row.parts if part == number), (0, 0))
+        for row in rows
+        for number in range(1, row.items + 1)
+    ]
+    alone = [bool(why) for why, _ in parts]
     items = Table(
         schema.children["items"],
         len(goods),
-        {"number": Ints.of([number for number, _ in goods]), "returned": Bools.of(np.array([b for _, b in goods]))},
+        {
+            "number": Ints.of([number for number, _ in goods]),
+            "returned": Bools.of(np.array([b for _, b in goods])),
+            "return_reason": Ints.of([why for why, _ in parts], alone),
+            "returned_at": Ints.of([day * MICROS_A_DAY for _, day in parts], alone),
+        },
     )
     gone = [bool(row.returned) for row in rows]
     released = [row.released_day is not None for row in rows]
@@ -106,6 +124,9 @@ def states_table(rows: Sequence[State]) -> Table:
             "revenue_currency": Strings.of([row.currency for row in rows]),
             "rulebook_version": Strings.of([row.rulebook for row in rows]),
             "returned_at": Ints.of([row.returned_day * MICROS_A_DAY for row in rows], gone),
+            "change": Ints.of([row.change for row in rows]),
+            "assessment_generation": Ints.of([row.generation for row in rows], [bool(row.generation) for row in rows]),
+            "adjusted_at": Ints.of([row.adjusted_at for row in rows], [bool(row.adjusted_at) for row in rows]),
             "return_reason": Ints.of([row.reason for row in rows], gone),
             "items": Ragged.of_lengths([row.items for row in rows], items),
             "charges": Ragged.of_lengths([len(row.charges) for row in rows], charges),

@@ -68,6 +68,24 @@ async def test_returned_items_are_refunded_to_the_account_that_stands_for_them(b
     assert [each["refunded_minor"] for each in await books.news()] == [300, 700]
 
 
+async def test_items_that_go_back_in_parts_keep_each_its_reason_and_day(books: Books) -> None:
+    faulty, withdrawn = clearance.RETURN_REASON_FAULTY, clearance.RETURN_REASON_WITHDRAWN
+    kept = Books(books.database, rules(entry(because=("faulty",), within_days=30)))
+    told = State(mrn(1), charges=(Charge(300), Charge(301, item=2)), items=2)
+    first = replace(
+        told, version=2, returned=(1,), parts=((1, faulty, DAY + 10),), reason=faulty, returned_day=DAY + 10
+    )
+    await kept.take(told, first)
+    assert (await kept.standing())["deferred:carrier-7"] == 301
+    later = replace(
+        first, version=3, returned=(1, 2), parts=((1, faulty, DAY + 10), (2, withdrawn, DAY + 40)), reason=withdrawn,
+        returned_day=DAY + 40,
+    )  # fmt: skip
+    await kept.take(later)
+    # The second goes back too late and for another reason; what the first was given stays.
+    assert (await kept.standing())["deferred:carrier-7"] == 301
+
+
 async def test_a_share_is_refunded_down_to_whole_minor_units(books: Books) -> None:
     shared = Books(books.database, rules(entry(share="33.3333 %")))
     await shared.take(State(mrn(1), charges=(Charge(100),), returned=(1,)))

@@ -7,6 +7,7 @@ from rich.columns import Columns
 from rich.console import Console, RenderableType
 from rich.rule import Rule
 
+from libs.cli import demo_ledger
 from libs.cli.consignment import render
 from libs.cli.demonstration import SHARES, Outcome
 from libs.cli.text import LANES, coloured, duration, money, percentile, safe, table, words
@@ -27,6 +28,9 @@ def show(out: Console, outcome: Outcome) -> None:
     out.print()
     out.print(Columns([_lanes(outcome), _times(outcome)], padding=(0, 3)))
     out.print(_revenue(outcome))
+    for line in demo_ledger.lines(outcome.books):
+        out.print(line)
+    out.print()
     out.print(_reasons(outcome))
     out.print(_truth(outcome))
     for kind, title in _SAMPLES.items():

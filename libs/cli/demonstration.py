@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from libs.cli import demo_ledger
 from libs.cli.supervisor import LocalSystem
 from libs.cli.text import percentile, short
 from libs.client import arrivals, watching
@@ -45,6 +46,8 @@ class Outcome:
     decision_micros: list[int] = field(default_factory=list)
     release_micros: list[int] = field(default_factory=list)
     revenue: list[dict[str, Any]] = field(default_factory=list)
+    books: demo_ledger.Books = field(default_factory=demo_ledger.Books)
+    """What the ledger holds."""
     samples: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -103,6 +106,9 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         await _look_back(outcome, officer, flights, labels, progress)
         answer = await analyst.statistics(first_day, _today(), group_by=["charge_kind", "collector"])
         outcome.revenue = [plain(row) for row in answer.revenue]
+        progress.stage("Books", outcome.accepted)
+        days = range(first_day, _today() + 1)
+        outcome.books = await demo_ledger.look(analyst, outcome.accepted, days, progress, STUCK_SECONDS)
     return outcome
 
 
@@ -221,6 +227,7 @@ def as_plain(outcome: Outcome, *, count: int, seed: int, scenario: str) -> dict[
             }
             for row in outcome.revenue
         ],
+        "ledger": demo_ledger.as_plain(outcome.books),
         "truth": [
             {
                 "label": label or "honest",

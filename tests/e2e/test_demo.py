@@ -7,8 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -46,6 +48,13 @@ def start(directory: Path, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def summed(rows: list[dict[str, Any]]) -> dict[str, int]:
+    sums = Counter[str]()
+    for row in rows:
+        sums[row["currency"]] += row["amount_minor"]
+    return dict(+sums)
+
+
 def test_the_demo_ends_well_twice_in_a_row_and_leaves_nothing(temporary: Path) -> None:
     told = []
     for _ in range(2):
@@ -60,6 +69,12 @@ def test_the_demo_ends_well_twice_in_a_row_and_leaves_nothing(temporary: Path) -
         assert sum(row["consignments"] for row in each["lanes"]) == 300
         assert {row["state"] for row in each["lanes"]} <= {"RELEASED", "HELD"}
         assert each["revenue"]
+        books = each["ledger"]
+        assert (books["consignments"], books["differences"], books["faults"]) == (300, [], [])
+        assert books["postings"] > books["entries"] > 0
+        # Nothing was paid: what all owe together is what was counted, by currency.
+        assert summed(books["owed"]) == summed(each["revenue"])
+        assert {row["account_kind"] for row in books["owed"]} >= {"vendor", "deferred"}
         assert set(each["decision_milliseconds"]) == {"p50", "p95", "p99", "p100"}
         assert each["samples"]["vendor"]["vendor_collected_minor"] > 0
     # The same seed gives the same traffic, and the same traffic the same decisions and the same revenue.
@@ -71,7 +86,17 @@ def test_the_demo_prints_tables_for_people(temporary: Path) -> None:
     process = start(temporary, "--count", "300")
     out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, err
-    for title in ("Lanes and states", "Revenue", "Top reasons", "Times", "What it owes", "How to go on"):
+    for title in (
+        "Lanes and states",
+        "Revenue",
+        "Assessments, ledger and statistics agree on 300",
+        "nothing was altered",
+        "Owed",
+        "Top reasons",
+        "Times",
+        "What it owes",
+        "How to go on",
+    ):
         assert title in out
     assert "Traceback" not in out + err
     assert processes_in(temporary) == []

@@ -175,6 +175,18 @@ FLOW = Dashboard(
         Row("Money and trouble", [
             Panel("Money assessed", "Minor units (cents) a second by kind of charge and currency.", "short",
                   [(f"sum by (kind, currency) (rate(luxor_clearance_charges_minor_total[{RATE}]))", "{{kind}} {{currency}}")], stack=True),
+            Panel("Booked", "Postings of the ledger a second, by kind of entry.", "ops",
+                  [(f"sum by (kind) (rate(luxor_revenue_ledger_postings_total[{RATE}]))", "{{kind}}")], stack=True),
+            Panel("Ledger unsealed", "Age of the oldest entry that no seal covers yet; a minute as a rule.", "s",
+                  [("max(luxor_revenue_ledger_unsealed_seconds)", "unsealed")]),
+            Panel("Sums over several consignments", "Sums that changed and whose earlier consignments wait to be assessed again.", "short",
+                  [("max(luxor_revenue_reassessment_sums_left)", "sums")]),
+            Panel("Accounts that may secure a debt", "Deferred accounts and guarantees, and those whose limit is reached.", "short", [
+                ("max(luxor_revenue_accounts_usable)", "usable"), ("max(luxor_revenue_accounts_exhausted)", "exhausted"),
+            ]),
+            Panel("Jobs", "What-if runs, backtests and trainings that wait or run, by kind.", "short", [
+                ("max by (kind) (luxor_revenue_jobs_open)", "{{kind}}"), ("max by (kind) (luxor_risk_jobs_open)", "{{kind}}"),
+            ]),
             Panel("Not assessed by revenue", "Consignments a second that revenue has no answer for, by reason.", "ops",
                   [(f'sum by (reason) (rate(luxor_revenue_assessed_total{{reason!="none"}}[{RATE}]))', "{{reason}}")]),
             Panel("Set aside", "Events that could not be applied and wait for a replay.", "short",

@@ -26,10 +26,11 @@ def test_tiny_and_huge_machines_have_bounds_too() -> None:
     assert job_bytes_for(1 << 60) == BYTES_MAX
 
 
-@pytest.mark.parametrize("size", ["laptop", "country", "union"])
-def test_no_size_that_is_shipped_gives_a_job_more_than_half_of_its_limit(size: str) -> None:
-    values = yaml.safe_load((ROOT / "deploy" / "chart" / f"values-{size}.yaml").read_text("utf-8"))
-    match = re.fullmatch(r"(\d+)(Mi|Gi)", values["services"]["risk"]["resources"]["limits"]["memory"])
+@pytest.mark.parametrize("size", ["", "-laptop", "-country", "-union"])
+@pytest.mark.parametrize("service", ["risk", "revenue"])
+def test_no_size_that_is_shipped_gives_a_job_more_than_half_of_its_limit(service: str, size: str) -> None:
+    values = yaml.safe_load((ROOT / "deploy" / "chart" / f"values{size}.yaml").read_text("utf-8"))
+    match = re.fullmatch(r"(\d+)(Mi|Gi)", values["services"][service]["resources"]["limits"]["memory"])
     assert match
     limit = int(match.group(1)) << {"Mi": 20, "Gi": 30}[match.group(2)]
     assert job_bytes_for(limit) <= limit // 2

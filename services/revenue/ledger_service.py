@@ -59,7 +59,7 @@ class LedgerService(LedgerServiceServicer):
         self._balances = Balances(database)
         self._chain = Chain(database, ledger.names)
         self._payments = Payments(ledger)
-        self._reconciling = Reconciling(database)
+        self._reconciling = Reconciling(database, ledger.names)
 
     async def PutAccounts(
         self, request: pb.PutAccountsRequest, context: grpc.aio.ServicerContext[Any, Any]

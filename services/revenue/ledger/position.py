@@ -79,6 +79,16 @@ def _postings(lines: Lines, offsets: Int64) -> _Posted:
     return _Posted(*np.concatenate(parts, axis=1).astype(np.int64))
 
 
+def stands_for(lines: Lines, offsets: Int64) -> dict[tuple[int, int, int], int]:
+    """Give what all postings of charges must come to by now: by consignment, account and kind of charge; nothing is left out."""
+    posted = _postings(lines, offsets)
+    sums: dict[tuple[int, int, int], int] = {}
+    columns = (posted.row.tolist(), posted.account.tolist(), posted.kind.tolist(), posted.amount.tolist())
+    for row, account, kind, amount in zip(*columns, strict=True):
+        sums[row, account, kind] = sums.get((row, account, kind), 0) + amount
+    return {key: total for key, total in sums.items() if total}
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """Lines that are held of the same consignments."""

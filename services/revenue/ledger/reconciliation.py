@@ -1,4 +1,4 @@
-"""Reconciliation: what consignments were assessed at, beside what the ledger holds for them."""
+"""Reconciliation: what consignments were assessed at, beside what the ledger holds and what it booked for them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 
 from libs.customs.money import money_text
 from services.revenue.ledger.accounts import CHARGE_KINDS
+from services.revenue.ledger.basis import ASSESSED, WITHDRAWN
 from services.revenue.ledger.entries import Int64
-from services.revenue.ledger.lines import Lines
+from services.revenue.ledger.lines import OPEN, Lines
 
 NOT_POSTED: Final = "NOT_POSTED"
 NOT_ASSESSED: Final = "NOT_ASSESSED"
 AMOUNT_DIFFERS: Final = "AMOUNT_DIFFERS"
 REFUND_OVER_PAID: Final = "REFUND_OVER_PAID"
+UNBALANCED: Final = "UNBALANCED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,33 @@ class Held:
 
     mrn: Sequence[str]
     version: Int64
+    standing: Int64
+    """As services.revenue.ledger.basis.Basis."""
     sums: Sums
-    owed: Int64
-    """What is held of charges, before remissions and refunds."""
+    covered: Int64
+    """Of the charges, what was paid, what an account stands for, and what a vendor or carrier collects."""
     refunded: Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """What revenue itself kept of some consignments, by their rows."""
+
+    in_force: Mapping[int, Sums]
+    """The answer that the state held rests on, of one consignment each."""
+    later: Mapping[int, str]
+    """An answer of a day that is over which no state followed, as a clause: "an adjustment for version 5"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Postings of a consignment that do not come to what is held of it; minor units, debits positive."""
+
+    what: str
+    """Kind of charge and account."""
+    currency: str
+    held: int
+    booked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,54 +84,75 @@ def sums_of_lines(lines: Lines, offsets: Int64, currency: Sequence[str]) -> Sums
     return Sums(sums[:, 1:], currency)
 
 
-def compare(held: Held, assessed: Mapping[int, Sequence[Sums]]) -> list[Difference]:
-    """Say what does not agree, in the order of the consignments.
+def covered_of_lines(lines: Lines, offsets: Int64, paid: Int64) -> Int64:
+    """Sum what was paid of lines, what an account stands for, and what a vendor or carrier collects: no refund is more."""
+    rows = np.repeat(np.arange(len(paid)), np.diff(offsets))
+    at_once = lines["how"] == OPEN
+    due, other = np.zeros(len(paid), np.int64), np.zeros(len(paid), np.int64)
+    np.add.at(due, rows[at_once], lines["amount"][at_once])
+    np.add.at(other, rows[~at_once], lines["amount"][~at_once])
+    covered: Int64 = np.minimum(paid, due) + other
+    return covered
 
-    `assessed` has for a row the answers that may be the last, each as Sums of one consignment: of its filing, and of an
-    officer's adjustment. The ledger agrees where it holds what one of them says.
-    """
-    found = []
+
+def compare(held: Held, assessed: Assessed, gaps: Mapping[int, Sequence[Gap]]) -> list[Difference]:
+    """Say what does not agree, in the order of the consignments: one answer is in force, and no other will do."""
+    found: list[Difference] = []
     for row, mrn in enumerate(held.mrn):
-        answers = assessed.get(row, ())
-        currency = held.sums.currency[row] or next((each.currency[0] for each in answers), "")
-        if held.version[row] and not answers:
-            found.append(_not_assessed(held, row, currency))
-        elif answers and not held.version[row]:
-            total = int(answers[-1].amounts.sum())
-            told = f"It was assessed at {money_text(total, currency)}, and no state of it was posted."
-            found.append(Difference(NOT_POSTED, mrn, told, currency, total))
-        elif answers:
-            found += _differs(held, row, currency, answers)
-        if held.refunded[row] > held.owed[row]:
-            paid, back = (money_text(int(each[row]), currency) for each in (held.owed, held.refunded))
-            told = f"{back} was refunded of charges of {paid}."
-            found.append(
-                Difference(REFUND_OVER_PAID, mrn, told, currency, int(held.owed[row]), int(held.refunded[row]))
+        answer = assessed.in_force.get(row)
+        currency = held.sums.currency[row] or (answer.currency[0] if answer else "")
+        if not held.version[row]:
+            if answer is not None:
+                total = int(answer.amounts.sum())
+                told = f"It was assessed at {_money(total, currency)}, and no state of it was posted."
+                found.append(Difference(NOT_POSTED, mrn, told, currency, total))
+            continue
+        found += _amounts(held, row, currency, answer)
+        if row in assessed.later:
+            posted = int(held.sums.amounts[row].sum())
+            told = (
+                f"{assessed.later[row]} was assessed on a day that is over, and no state followed: the ledger holds version "
+                f"{held.version[row]} with {_money(posted, currency)}."
             )
+            found.append(Difference(NOT_POSTED, mrn, told, currency, None, posted))
+        if held.refunded[row] > held.covered[row]:
+            paid, back = int(held.covered[row]), int(held.refunded[row])
+            told = (
+                f"{_money(back, currency)} was refunded, and {_money(paid, currency)} was paid, secured or collected."
+            )
+            found.append(Difference(REFUND_OVER_PAID, mrn, told, currency, paid, back))
+        for gap in gaps.get(row, ()):
+            told = (
+                f"Its postings of {gap.what} come to {_money(gap.booked, gap.currency)}, and the ledger holds "
+                f"{_money(gap.held, gap.currency)} of it."
+            )
+            found.append(Difference(UNBALANCED, mrn, told, gap.currency, gap.held, gap.booked))
     return found
 
 
-def _not_assessed(held: Held, row: int, currency: str) -> Difference:
-    posted = int(held.sums.amounts[row].sum())
-    told = f"The ledger holds {money_text(posted, currency) if currency else posted}, and no assessment of it is kept."
-    return Difference(NOT_ASSESSED, held.mrn[row], told, currency, None, posted)
+def _money(amount: int, currency: str) -> str:
+    return money_text(amount, currency) if currency else str(amount)
 
 
-def _differs(held: Held, row: int, currency: str, answers: Sequence[Sums]) -> list[Difference]:
+def _amounts(held: Held, row: int, currency: str, answer: Sums | None) -> list[Difference]:
     mine = held.sums.amounts[row]
-    if any(
-        (answer.amounts[0] == mine).all() and (not mine.any() or answer.currency[0] == currency) for answer in answers
-    ):
-        return []
-    last = answers[-1].amounts[0]
-    if not mine.any():  # nothing owed of a state that was told: withdrawn
+    posted = int(mine.sum())
+    if held.standing[row] != ASSESSED:
+        if not mine.any():
+            return []
+        why = "It was withdrawn" if held.standing[row] == WITHDRAWN else "It is not decided yet"
+        told = f"{why} and owes nothing, and {_money(posted, currency)} is posted."
+        return [Difference(AMOUNT_DIFFERS, held.mrn[row], told, currency, 0, posted)]
+    if answer is None:
+        told = f"The ledger holds {_money(posted, currency)}, and the assessment that this rests on is not kept."
+        return [Difference(NOT_ASSESSED, held.mrn[row], told, currency, None, posted)]
+    theirs = answer.amounts[0]
+    if (theirs == mine).all() and (not mine.any() or answer.currency[0] == currency):
         return []
     parts = [
-        f"{name} {money_text(int(theirs), currency)} but {money_text(int(own), currency)} posted"
-        for name, theirs, own in zip(CHARGE_KINDS[1:], last.tolist(), mine.tolist(), strict=True)
-        if theirs != own
+        f"{name} {_money(int(each), answer.currency[0])} but {_money(int(own), currency)} posted"
+        for name, each, own in zip(CHARGE_KINDS[1:], theirs.tolist(), mine.tolist(), strict=True)
+        if each != own
     ]
-    told = (
-        f"Assessed: {'; '.join(parts)}." if parts else f"Assessed in {answers[-1].currency[0]}, posted in {currency}."
-    )
-    return [Difference(AMOUNT_DIFFERS, held.mrn[row], told, currency, int(last.sum()), int(mine.sum()))]
+    told = f"Assessed: {'; '.join(parts)}." if parts else f"Assessed in {answer.currency[0]}, posted in {currency}."
+    return [Difference(AMOUNT_DIFFERS, held.mrn[row], told, currency, int(theirs.sum()), posted)]

@@ -1,29 +1,81 @@
-"""Reads what a day's consignments were assessed at and what the ledger holds for them, page by page."""
+"""Reads what a day's consignments were assessed at, what the ledger holds and what it booked for them, page by page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from libs.columns import Table
-from libs.store.database import Database
-from libs.store.inputs import BatchPlace
-from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE
-from services.revenue.ledger.reconciliation import Difference, Held, Sums, compare, sums_of_lines
+from libs.columns.stored import read_answers, reading
+from libs.store.database import Database, Transaction
+from libs.store.inputs import READ_MAX, BatchPlace
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE, AssessmentColumns
+from services.revenue.ledger.accounts import CHARGE_KINDS, partition_of_mrn
+from services.revenue.ledger.basis import ASSESSED
+from services.revenue.ledger.position import stands_for
+from services.revenue.ledger.reconciliation import (
+    Assessed,
+    Difference,
+    Gap,
+    Held,
+    Sums,
+    compare,
+    covered_of_lines,
+    sums_of_lines,
+)
 from services.revenue.store import positions
+from services.revenue.store.entries import MICROS_A_DAY
 from services.revenue.store.inputs import Inputs
-from services.revenue.store.positions import Positions
+from services.revenue.store.names import Names
+from services.revenue.store.positions import Day, Positions
 
+ENTRIES_AT_ONCE: Final = 5_000
+"""Entries whose postings one statement sums."""
 _KINDS: Final = ("duty", "tax", "fee")
+_FIRST: Final = """
+select given.row, found.day, found.batch, found."row" as place
+from unnest($1::integer[], $2::text[], $3::integer[]) as given(row, mrn, version)
+join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $4
+"""
+_AGAIN: Final = """
+select given.row, found.payload from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[])
+    as given(row, mrn, version, generation)
+join reassessed found on found.mrn = given.mrn and found.version = given.version and found.generation = given.generation
+"""
 _ADJUSTED: Final = """
-select (given.place - 1)::integer as place, newest.version
-from unnest($1::text[], $2::bigint[]) with ordinality as given(mrn, held, place) cross join lateral (
-    select version from assessment where mrn = given.mrn and purpose = $3 and version <= given.held
+select given.row, newest.day, newest.batch, newest.place
+from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, until) cross join lateral (
+    select day, batch, "row" as place from assessment where mrn = given.mrn and purpose = $4 and version <= given.until
     order by version desc limit 1
 ) newest
+"""
+# What was assessed on a day that is over, and would be in force by now if its state had come.
+_LATER_ADJUSTED: Final = """
+select given.row, max(found.version) as number from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, held)
+join assessment found on found.mrn = given.mrn and found.purpose = $4 and found.version > given.held and found.day < $5
+group by given.row
+"""
+_LATER_AGAIN: Final = """
+select given.row, max(found.generation) as number
+from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[]) as given(row, mrn, version, held)
+join reassessed found on found.mrn = given.mrn and found.version = given.version
+    and found.generation > given.held and found.day < $5
+group by given.row
+"""
+_PAYLOADS: Final = """
+select kept.day, kept.batch, kept.payload from unnest($1::integer[], $2::bigint[]) as given(day, batch)
+join assessment_batch kept on kept.day = given.day and kept.batch = given.batch
+"""
+_BOOKED: Final = """
+select given.row, p.account, p.kind, p.currency, sum(p.amount)::numeric as amount
+from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
+cross join lateral (
+    select account, kind, currency, amount from ledger_posting
+    where day = given.day and partition = given.partition and number = given.number
+) p group by given.row, p.account, p.kind, p.currency
 """
 
 
@@ -40,9 +92,10 @@ class Page:
 class Reconciling:
     """Compares, first by what the ledger holds of consignments accepted on the day, then by what was assessed on it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, names: Names) -> None:
         """Read from a database."""
         self._database = database
+        self._names = names
         self._inputs = Inputs(database)
 
     async def page(self, day: int, after: str, rows_max: int) -> Page:
@@ -60,31 +113,92 @@ class Reconciling:
             return day < await reader.now() // 86_400_000_000
 
     async def _held(self, day: int, after: str, rows_max: int) -> Page:
-        async with self._database.connection() as reader:
+        async with self._database.connection(snapshot=True) as reader:
             part = await positions.of_day(reader, day, after=after, rows_max=rows_max)
-            held = part.held
-            adjusted = await reader.raw.fetch(_ADJUSTED, part.mrn, held.version.tolist(), PURPOSE_ADJUSTMENT)
-        answers: dict[int, list[Sums]] = {}
-        await self._answers(part.mrn, held.filing_version.tolist(), PURPOSE_CLEARANCE, answers)
-        asked = [row["place"] for row in adjusted]
-        later: dict[int, list[Sums]] = {}
-        versions = [row["version"] for row in adjusted]
-        await self._answers([part.mrn[place] for place in asked], versions, PURPOSE_ADJUSTMENT, later)
-        for number, sums in later.items():
-            answers.setdefault(asked[number], []).extend(sums)
-        differences = compare(_of(part.mrn, held), answers)
+            gaps = await self._gaps(reader, part)
+        assessed = Assessed(await self._in_force(part), await self._later(part))
+        differences = compare(_of(part.mrn, part.held), assessed, gaps)
         return Page(differences, len(part.mrn), part.mrn[-1] if len(part.mrn) == rows_max else "")
 
-    async def _answers(
-        self, mrns: Sequence[str], versions: Sequence[int], purpose: int, found: dict[int, list[Sums]]
-    ) -> None:
-        if not mrns:
-            return
-        for part in await self._inputs.find(mrns, versions, purpose=purpose, answers=True):
-            if part.answers is None:
-                continue
-            for place, sums in zip(part.asked, _sums(part.answers), strict=True):
-                found.setdefault(place, []).append(sums)
+    async def _gaps(self, reader: Transaction, part: Day) -> dict[int, list[Gap]]:
+        """Sum the postings of all entries of consignments, and give what does not come to what is held."""
+        places = [
+            (row, day, partition_of_mrn(mrn), number)
+            for row, mrn in enumerate(part.mrn)
+            for number, day in zip(part.entries[row], part.days[row], strict=True)
+        ]
+        booked: dict[tuple[int, int, int, str], int] = {}
+        for start in range(0, len(places), ENTRIES_AT_ONCE):
+            columns = [list(column) for column in zip(*places[start : start + ENTRIES_AT_ONCE], strict=True)]
+            for row, account, kind, currency, amount in await reader.raw.fetch(_BOOKED, *columns):
+                key = (row, account, kind, currency)
+                booked[key] = booked.get(key, 0) + int(amount)
+        held = part.held
+        expected = {
+            (row, account, kind, held.currency[row]): amount
+            for (row, account, kind), amount in stands_for(held.lines, held.offsets).items()
+        }
+        names = await self._names.of(reader, {key[1] for key in (*booked, *expected)})
+        return _gaps(expected, booked, names)
+
+    async def _in_force(self, part: Day) -> dict[int, Sums]:
+        """The answers that states rest on: to the filing, after a change of a sum, or as an officer adjusted it."""
+        held, mrns, basis = part.held, part.mrn, part.held.basis
+        again = (basis.standing == ASSESSED) & (basis.generation > 0)
+        found: dict[int, Sums] = {}
+        async with self._database.connection() as reader:
+            first = np.flatnonzero(basis.standing == ASSESSED)
+            # An adjustment stands before whatever was said of the filing.
+            by_row = {
+                row["row"]: (row["day"], row["batch"], row["place"])
+                for row in await reader.raw.fetch(_FIRST, *_asked(first, mrns, held.filing_version), PURPOSE_CLEARANCE)
+            }
+            rows = np.flatnonzero(again)
+            for row in rows.tolist():
+                by_row.pop(row, None)
+            told = await reader.raw.fetch(_AGAIN, *_asked(rows, mrns, held.filing_version, basis.generation))
+            adjusted = np.flatnonzero((basis.standing == ASSESSED) & (basis.adjusted > 0))
+            for row in await reader.raw.fetch(_ADJUSTED, *_asked(adjusted, mrns, basis.adjusted), PURPOSE_ADJUSTMENT):
+                by_row[row["row"]] = (row["day"], row["batch"], row["place"])
+        with reading("an answer after a change of a sum"):
+            for row in told:
+                found[row["row"]] = _sums(Table.parse(AssessmentColumns, row["payload"]))[0]
+        return found | await self._read(by_row)
+
+    async def _read(self, by_row: Mapping[int, tuple[int, int, int]]) -> dict[int, Sums]:
+        """Read answers by where they stand: day, batch and place in it."""
+        asked: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for row, (day, batch, place) in by_row.items():
+            asked.setdefault((day, batch), []).append((row, place))
+        found: dict[int, Sums] = {}
+        keys = sorted(asked)
+        for start in range(0, len(keys), READ_MAX):
+            part = keys[start : start + READ_MAX]
+            async with self._database.connection() as reader:
+                stored = await reader.raw.fetch(_PAYLOADS, [day for day, _ in part], [batch for _, batch in part])
+            for each in stored:
+                wanted = asked[each["day"], each["batch"]]
+                places = np.array([place for _, place in wanted], np.int64)
+                answers = read_answers(AssessmentColumns, each["payload"], places).take(places)
+                found |= zip((row for row, _ in wanted), _sums(answers), strict=True)
+        return found
+
+    async def _later(self, part: Day) -> dict[int, str]:
+        """Answers of days that are over which no state followed; what is withdrawn waits for none."""
+        held, mrns, basis = part.held, part.mrn, part.held.basis
+        live = np.flatnonzero(basis.standing == ASSESSED)
+        # An adjustment takes up what other consignments changed before it, and is assessed again by itself after that.
+        filed = np.flatnonzero((basis.standing == ASSESSED) & (basis.adjusted == 0))
+        async with self._database.connection() as reader:
+            today = await reader.now() // MICROS_A_DAY
+            again = await reader.raw.fetch(
+                _LATER_AGAIN, *_asked(filed, mrns, held.filing_version, basis.generation), today
+            )
+            adjusted = await reader.raw.fetch(
+                _LATER_ADJUSTED, *_asked(live, mrns, held.version), PURPOSE_ADJUSTMENT, today
+            )
+        found = {row["row"]: f"What others change of it, number {row['number']}," for row in again}
+        return found | {row["row"]: f"An adjustment for version {row['number']}" for row in adjusted}
 
     async def _assessed(self, day: int, after: int) -> Page:
         """The next stored batch of the day: which of its consignments does the ledger hold nothing of?"""
@@ -105,9 +219,30 @@ class Reconciling:
         if not len(unknown):
             return Page([], 0, place)
         sums = _sums(batch.answered(given))
-        answers = {at: [sums[row]] for at, row in enumerate(unknown.tolist())}
+        answers = {at: sums[row] for at, row in enumerate(unknown.tolist())}
         missing = _of([mrns[row] for row in unknown.tolist()], held.take(unknown))
-        return Page(compare(missing, answers), len(unknown), place)
+        return Page(compare(missing, Assessed(answers, {}), {}), len(unknown), place)
+
+
+def _asked(rows: np.ndarray[Any, np.dtype[np.intp]], mrns: Sequence[str], *columns: np.ndarray[Any, Any]) -> list[Any]:
+    """Rows, their MRNs and columns of numbers, as statements take them."""
+    return [rows.tolist(), [mrns[row] for row in rows.tolist()], *(column[rows].tolist() for column in columns)]
+
+
+def _gaps(
+    expected: Mapping[tuple[int, int, int, str], int],
+    booked: Mapping[tuple[int, int, int, str], int],
+    names: Mapping[int, str],
+) -> dict[int, list[Gap]]:
+    """Payments have no kind of charge, and may pay by an account's credit: they are proved by the account's balance."""
+    found: dict[int, list[Gap]] = {}
+    for key in sorted(expected.keys() | booked.keys()):
+        row, account, kind, currency = key
+        amounts = (expected.get(key, 0), booked.get(key, 0))
+        if kind and amounts[0] != amounts[1]:
+            name = names.get(account, f"?{account}")
+            found.setdefault(row, []).append(Gap(f"{CHARGE_KINDS[kind]} on {name}", currency, *amounts))
+    return found
 
 
 def _then(page: Page, after: str) -> Page:
@@ -115,10 +250,9 @@ def _then(page: Page, after: str) -> Page:
 
 
 def _of(mrns: Sequence[str], held: Positions) -> Held:
-    rows = np.repeat(np.arange(len(mrns)), np.diff(held.offsets))
-    owed = np.zeros(len(mrns), np.int64)
-    np.add.at(owed, rows, held.lines["amount"])
-    return Held(mrns, held.version, sums_of_lines(held.lines, held.offsets, held.currency), owed, held.refunded)
+    sums = sums_of_lines(held.lines, held.offsets, held.currency)
+    covered = covered_of_lines(held.lines, held.offsets, held.paid)
+    return Held(mrns, held.version, held.basis.standing, sums, covered, held.refunded)
 
 
 def _sums(answers: Table) -> list[Sums]:

@@ -234,7 +234,7 @@ async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_wa
 async def kept_page(kept: Books, mrn_: str) -> list[tuple[str, str]]:
     from services.revenue.store.reconciling import Reconciling
 
-    reconciling, found, after = Reconciling(kept.database), [], ""
+    reconciling, found, after = Reconciling(kept.database, kept.ledger.names), [], ""
     while True:
         page = await reconciling.page(1, after, 10)
         found += [(each.reason, each.mrn) for each in page.differences]

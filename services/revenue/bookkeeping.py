@@ -27,8 +27,12 @@ from services.revenue.store.balances import sum_days
 from services.revenue.store.entries import PARTITIONED
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.news import NewsSnapshot
-from services.revenue.store.seals import Sealing
+from services.revenue.store.texts import forget_references
+from services.revenue.store.seals import Sealing, unsealed
+from services.revenue.store.settling import Settling
 
+SETTLE_SECONDS = 5.0
+"""How often accounts are looked for whose credit can pay a debt that it did not pay at once."""
 POSTINGS = "revenue/postings"
 """Health name of the work of booking what is owed: states are taken from clearance's feed."""
 
@@ -72,9 +76,10 @@ def bookkeeping(start: Start, ledger: Ledger, *also: Follow, seal_seconds: float
             consumer.run,
             Maintenance(start.database).run,
             Sealing(start.database, start.replica, interval_seconds=seal_seconds).run,
+            Settling(ledger, interval_seconds=SETTLE_SECONDS).run,
         ),
-        (make_days(*PARTITIONED), sum_days, purge_requests()),
-        (horizon(), backlog("revenue"), letters_waiting("revenue", "clearance")),
+        (make_days(*PARTITIONED), sum_days, forget_references, purge_requests()),
+        (horizon(), backlog("revenue"), letters_waiting("revenue", "clearance"), unsealed()),
     )
 
 

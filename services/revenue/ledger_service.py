@@ -26,6 +26,7 @@ from services.revenue.ledger_text import (
     entry_message,
     kind,
     payment_result,
+    seal_message,
     statement_line,
     wrong_account,
     wrong_payment,
@@ -37,6 +38,7 @@ from services.revenue.store.chain import Chain
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.payments import PAYMENTS_MAX, Payment, Payments
 from services.revenue.store.reconciling import Reconciling
+from services.revenue.store.seals import Kept
 
 ACCOUNTS_MAX: Final = 1_000
 PAGE_DEFAULT: Final = 100
@@ -224,15 +226,18 @@ class LedgerService(LedgerServiceServicer):
         ]
         who = str(call.current().identity)
 
+        # In parts, each in a transaction of its own; what came of each is kept by its id until the answer is kept as a whole.
+        booked = iter(await self._payments.record(good, who, request.request_id) if good else ())
+        results = [
+            pb.PaymentResult(outcome=pb.PAYMENT_OUTCOME_REFUSED, error=error)
+            if error is not None
+            else payment_result(place, next(booked))
+            for place, error in enumerate(errors)
+        ]
+        answer = pb.RecordPaymentsResponse(results=results)
+
         async def work(tx: Transaction) -> pb.RecordPaymentsResponse:
-            booked = iter(await self._payments.record(tx, good, who) if good else ())
-            results = [
-                pb.PaymentResult(outcome=pb.PAYMENT_OUTCOME_REFUSED, error=error)
-                if error is not None
-                else payment_result(place, next(booked))
-                for place, error in enumerate(errors)
-            ]
-            return pb.RecordPaymentsResponse(results=results)
+            return answer
 
         return await once(self._database, pb.RecordPaymentsResponse, request, work)
 
@@ -283,9 +288,15 @@ class LedgerService(LedgerServiceServicer):
             raise Refusal("PARTITION_OUT_OF_BOUNDS", path="partition", value=request.partition)
         if request.after < 0 or len(request.hash) not in (0, 32) or bool(request.after) != bool(request.hash):
             raise Refusal("CHAIN_PLACE_MALFORMED", path="hash")
+        if request.kept_seal < 0 or len(request.kept_hash) != (32 if request.kept_seal else 0):
+            raise Refusal("KEPT_SEAL_MALFORMED", path="kept_hash")
         count = page_size_of(request.max_entries, ENTRIES_DEFAULT, ENTRIES_MAX)
         found = await self._chain.check(
-            request.partition, after=request.after, before=request.hash or START, entries_max=count
+            request.partition,
+            after=request.after,
+            before=request.hash or START,
+            entries_max=count,
+            kept=Kept(request.kept_seal, request.kept_hash) if request.kept_seal else None,
         )
         return pb.CheckChainResponse(
             entries=found.entries,
@@ -295,6 +306,7 @@ class LedgerService(LedgerServiceServicer):
             end=found.end,
             seals=found.seals,
             faults=found.faults,
+            newest_seal=seal_message(found.newest),
         )
 
 

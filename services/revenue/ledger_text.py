@@ -16,6 +16,7 @@ from services.revenue.ledger.entries import AMOUNT_MAX
 from services.revenue.store.balances import Line
 from services.revenue.store.chain import Entry
 from services.revenue.store.payments import Result
+from services.revenue.store.seals import Kept
 
 TEXT_MAX: Final = 70
 REFERENCE_MAX: Final = 80
@@ -67,7 +68,10 @@ def wrong_payment(place: int, payment: pb.Payment) -> errors_pb2.ItemError | Non
     return None
 
 
-_PAYMENT_REASONS: Final = {"AMOUNT_OUT_OF_BOUNDS": "PAYMENT_SUM_OUT_OF_BOUNDS"}
+_PAYMENT_REASONS: Final = {
+    "AMOUNT_OUT_OF_BOUNDS": "PAYMENT_SUM_OUT_OF_BOUNDS",
+    "BALANCE_OUT_OF_BOUNDS": "PAYMENT_BALANCE_OUT_OF_BOUNDS",
+}
 
 
 def payment_result(place: int, result: Result) -> pb.PaymentResult:
@@ -125,6 +129,11 @@ def entry_message(entry: Entry) -> pb.Entry:
             pb.Posting(account=each.account, amount_minor=each.amount, kind=kind(each.kind)) for each in entry.postings
         ],
         hash=entry.hash,
-        reverses=entry.reverses,
+        reverses=entry.reverses,  # type: ignore[arg-type]  # a number of the enumeration
         destination=entry.destination,
     )
+
+
+def seal_message(seal: Kept | None) -> pb.Seal | None:
+    """Tell a seal."""
+    return None if seal is None else pb.Seal(number=seal.number, sealed_at=stamp_of(seal.sealed_at), hash=seal.hash)

@@ -35,6 +35,32 @@ def match(amount: int, owed: int) -> Match:
     return Match(pb.PAYMENT_OUTCOME_UNDERPAID if still else pb.PAYMENT_OUTCOME_MATCHED, matched, 0, still)
 
 
+def owes_alone(lines: Lines) -> bool:
+    """Whether one account owes all of a consignment that is paid at once."""
+    debtors = lines["debtor"][lines["how"] == OPEN]
+    return bool(len(debtors)) and bool((debtors == debtors[0]).all())
+
+
+def surplus(lines: Lines, offsets: Int64, paid: Int64, currencies: Sequence[str]) -> dict[tuple[int, str], int]:
+    """Give what consignments leave to the credit of account and currency: what was refunded, and what was paid too much."""
+    rows = np.repeat(np.arange(len(paid)), np.diff(offsets))
+    at_once = lines["how"] == OPEN
+    found: dict[tuple[int, str], int] = {}
+
+    def add(account: int, row: int, minor: int) -> None:
+        found[account, currencies[row]] = found.get((account, currencies[row]), 0) + minor
+
+    for place in np.flatnonzero(at_once & (lines["refunded"] > 0)).tolist():
+        add(int(lines["debtor"][place]), int(rows[place]), int(lines["refunded"][place]))
+    due = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.where(at_once, lines["amount"], 0))])
+    over = paid - (due[offsets[1:]] - due[offsets[:-1]])
+    for row in np.flatnonzero(over > 0).tolist():
+        own = np.flatnonzero(at_once[offsets[row] : offsets[row + 1]])
+        if len(own):
+            add(int(lines["debtor"][offsets[row] + own[0]]), row, int(over[row]))
+    return found
+
+
 def oldest_first(amount: int, owed: Sequence[int]) -> list[int]:
     """Share a payment among debts, given from the oldest on: each is paid before the next; gives what each gets."""
     parts = []
@@ -100,30 +126,60 @@ def _first_open(lines: Lines, offsets: Int64, row: int) -> Lines | None:
     return line
 
 
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One entry about money: kind PAID, or the reversal of one."""
+
+    partition: int
+    mrn: str
+    version: int
+    reference: str
+    currency: str
+    destination: str
+    back: bool
+    postings: Sequence[tuple[int, int]]
+    """Account and minor units; they sum to nothing."""
+
+
+def entries_of(bookings: Sequence[Booking]) -> Entries:
+    """Give bookings as entries, in their order."""
+    flat = [posting for each in bookings for posting in each.postings]
+    backs = np.array([each.back for each in bookings], np.bool_)
+    lengths = [len(each.postings) for each in bookings]
+    return Entries(
+        np.array([each.partition for each in bookings], np.int64),
+        np.where(backs, pb.ENTRY_KIND_REVERSED, pb.ENTRY_KIND_PAID).astype(np.int64),
+        np.where(backs, pb.ENTRY_KIND_PAID, 0).astype(np.int64),
+        [each.mrn for each in bookings],
+        np.array([each.version for each in bookings], np.int64),
+        [each.reference for each in bookings],
+        [each.currency for each in bookings],
+        [each.destination for each in bookings],
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]).astype(np.int64),
+        np.array([account for account, _ in flat], np.int64),
+        np.zeros(len(flat), np.int64),
+        np.array([amount for _, amount in flat], np.int64),
+    )
+
+
 def payments_moved(page: Page, held_offsets: Int64, held: Lines, paid: Int64) -> Entries:
     """Give the entries that move what was paid from accounts that were credited to those that owe now."""
-    rows: list[int] = []
-    postings: list[list[tuple[int, int]]] = []
+    bookings = []
     for row in np.flatnonzero(paid > 0).tolist():
         before = credited(held[held_offsets[row] : held_offsets[row + 1]], int(paid[row]))
         after = credited(page.lines[page.offsets[row] : page.offsets[row + 1]], int(paid[row]))
         changes = moved(before, after)
         if changes:
-            rows.append(row)
-            postings.append(changes)
-    flat = [posting for each in postings for posting in each]
-    places = np.array(rows, np.int64)
-    return Entries(
-        page.partition[places],
-        np.full(len(rows), pb.ENTRY_KIND_PAID, np.int64),
-        np.zeros(len(rows), np.int64),
-        [page.mrn[row] for row in rows],
-        page.version[places],
-        [""] * len(rows),
-        [page.currency[row] for row in rows],
-        [page.destination[row] for row in rows],
-        np.concatenate([np.zeros(1, np.int64), np.cumsum([len(each) for each in postings])]).astype(np.int64),
-        np.array([account for account, _ in flat], np.int64),
-        np.zeros(len(flat), np.int64),
-        np.array([amount for _, amount in flat], np.int64),
-    )
+            bookings.append(
+                Booking(
+                    int(page.partition[row]),
+                    page.mrn[row],
+                    int(page.version[row]),
+                    "",
+                    page.currency[row],
+                    page.destination[row],
+                    False,
+                    changes,
+                )
+            )
+    return entries_of(bookings)

@@ -24,17 +24,23 @@ def settled(lines: Lines, offsets: Int64, paid: Int64) -> tuple[Lines, Int64]:
     what an account stands for counts as paid. A refund is never more than what was paid for its line.
     """
     done = lines.copy()
+    covered = covered_by(lines, offsets, paid)
+    done["remitted"] = np.minimum(lines["entitled"], lines["amount"] - covered)
+    done["refunded"] = lines["entitled"] - done["remitted"]
+    still = np.concatenate([np.zeros(1, np.int64), np.cumsum(lines["amount"] - covered - done["remitted"])])
+    return done, still[offsets[1:]] - still[offsets[:-1]]
+
+
+def covered_by(lines: Lines, offsets: Int64, paid: Int64) -> Int64:
+    """Say how much of each line is covered by what was paid of its consignment; of what is not paid at once, all."""
     rows = np.repeat(np.arange(len(paid)), np.diff(offsets))
     open_lines = lines["how"] == OPEN
     due = np.where(open_lines, lines["amount"], 0)
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(due)])
     before_line = before[:-1] - before[offsets[:-1]][rows]
     covered = np.clip(paid[rows] - before_line, 0, due)
-    covered = np.where(open_lines, covered, lines["amount"])
-    done["remitted"] = np.minimum(lines["entitled"], lines["amount"] - covered)
-    done["refunded"] = lines["entitled"] - done["remitted"]
-    still = np.concatenate([np.zeros(1, np.int64), np.cumsum(lines["amount"] - covered - done["remitted"])])
-    return done, still[offsets[1:]] - still[offsets[:-1]]
+    whole: Int64 = np.where(open_lines, covered, lines["amount"]).astype(np.int64)
+    return whole
 
 
 @dataclass(frozen=True, slots=True)

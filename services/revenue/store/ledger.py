@@ -5,9 +5,8 @@ Everything of one page is one transaction: entries, postings, balances, position
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 
@@ -27,17 +26,14 @@ from services.revenue.ledger.basis import followed
 from services.revenue.ledger.charged import Page, names_of, take
 from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
-from services.revenue.ledger.matching import payments_moved, remember_payers
+from services.revenue.ledger.matching import credited, payments_moved, remember_payers, surplus
 from services.revenue.ledger.position import Held, difference, settled
 from services.revenue.ledger.refunds import RefundRules
-from services.revenue.store import positions
+from services.revenue.store import credit, positions, settling
 from services.revenue.store.entries import Book, Booked, Heads
 from services.revenue.store.names import Names
 from services.revenue.store.news import DebtNews, NewsStore, debt_news
 from services.revenue.store.positions import NOT_TOLD, OPENED, SETTLED, Positions, Standing
-
-PAID_MAX: Final = 10**16
-"""Payments of one consignment together are no more, minor units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,11 @@ class Ledger:
         basis = followed(page.basis, page.version, page.filing_version, held.basis, held.version, held.filing_version)
         # The day of acceptance that is held first stays: what is open and what is compared stand under it.
         day = np.where(held.known, held.day, page.day)
-        booked = await self.bring(tx, heads, replace(page, basis=basis, day=day), held, held.paid)
+        paid, released = _in_its_currency(page, held)
+        page = replace(page, basis=basis, day=day)
+        booked = await self.bring(tx, heads, page, held, paid, released=released)
+        await settling.match_waiting(self, tx, heads, page.mrn)
+        await settling.pay_by_credit(self, tx, heads, page)
         changed = len({(partition, mrn) for partition, mrn in zip(booked.partitions, booked.mrns, strict=True)})
         return Posted(len(fresh), changed)
 
@@ -92,10 +92,12 @@ class Ledger:
         paid: Int64,
         more: Entries | None = None,
         reference: str = "",
+        released: Mapping[tuple[int, str], int] | None = None,
     ) -> Booked:
         """Bring what is held of a page's consignments to what it says with `paid` paid by each, and book `more` before that.
 
         The heads of their partitions are held. Entries of `more` belong to the consignments whose MRN they have.
+        `released` is what stays to the credit of account and currency, and is paid by no consignment any more.
         """
         page = remember_payers(page, held.offsets, held.lines, paid)
         lines, still = settled(page.lines, page.offsets, paid)
@@ -104,7 +106,7 @@ class Ledger:
         if more is not None:
             parts.insert(0, more)
         elif held.paid.any():
-            parts.append(payments_moved(page, held.offsets, held.lines, held.paid))
+            parts.append(payments_moved(page, held.offsets, held.lines, np.minimum(held.paid, paid)))
         entries = Entries.concat(parts)
         booked = await self.book.post(tx, heads, entries)
         refunded = _by_row(lines["refunded"], page.offsets)
@@ -113,8 +115,14 @@ class Ledger:
         await positions.keep(tx, page, standing, *_of_rows(page.mrn, booked))
         await positions.move_open(
             tx,
-            positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.open),
-            positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, still),
+            positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.paid),
+            positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, paid),
+        )
+        await credit.moved(
+            self.names,
+            tx,
+            surplus(held.lines, held.offsets, held.paid, held.currency),
+            credit.joined(surplus(lines, page.offsets, paid, page.currency), released or {}),
         )
         if kinds:
             await self._announce(tx, page, standing, kinds)
@@ -142,6 +150,21 @@ class Ledger:
                 ]
             ),
         )
+
+
+def _in_its_currency(page: Page, held: Positions) -> tuple[Int64, dict[tuple[int, str], int]]:
+    """What counts as paid of each consignment, and what was paid of debts that have another currency now.
+
+    That stays to the credit of who paid, in the currency that was paid; the debt is open anew.
+    """
+    other = np.array([a != b for a, b in zip(held.currency, page.currency, strict=True)], np.bool_) & (held.paid > 0)
+    released: dict[tuple[int, str], int] = {}
+    for row in np.flatnonzero(other).tolist():
+        own = held.lines[held.offsets[row] : held.offsets[row + 1]]
+        for account, minor in credited(own, int(held.paid[row])).items():
+            key = (account, held.currency[row])
+            released[key] = released.get(key, 0) + minor
+    return np.where(other, 0, held.paid).astype(np.int64), released
 
 
 def _by_row(amounts: Int64, offsets: Int64) -> Int64:

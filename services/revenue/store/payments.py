@@ -1,21 +1,21 @@
 """Payments: booked once by the bank's id, matched by their reference, and taken back where the bank takes them back.
 
-A payment names an MRN, or an account. By an MRN it pays what is open of that consignment. By the account of a declarant
-who pays at once it pays that account's open consignments, oldest first, but for those that somebody else owes a part of.
-By any other account it is booked on that account. What names nothing known is booked as unmatched.
+A payment names an MRN, or an account. By an MRN it pays what is open of that consignment; one that comes before the debt
+waits for it. By the account of a declarant it stands to that account's credit, which pays its open consignments, oldest
+first, but for those that somebody else owes a part of. By any other account it is booked on that account. What names
+nothing known is booked as unmatched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from libs.customs import mrn as mrns_of
-from libs.customs.partitions import PARTITIONS
-from libs.store.database import Transaction
+from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.accounts import (
     PAYABLE,
@@ -25,41 +25,59 @@ from services.revenue.ledger.accounts import (
     prefix_of,
     unmatched,
 )
-from services.revenue.ledger.charged import Page
-from services.revenue.ledger.entries import Entries
+from services.revenue.ledger.entries import LedgerError
 from services.revenue.ledger.lines import OPEN, Lines
-from services.revenue.ledger.matching import Match, credited, match, moved, oldest_first
+from services.revenue.ledger.matching import Booking, Match, credited, entries_of, match, moved, owes_alone
 from services.revenue.ledger.position import settled
-from services.revenue.store import positions
+from services.revenue.store import credit, positions
 from services.revenue.store.balances import Holding, balances_at
+from services.revenue.store.credit import Key
 from services.revenue.store.entries import Heads
-from services.revenue.store.ledger import PAID_MAX, Ledger
+from services.revenue.store.ledger import Ledger
+from services.revenue.store.settling import PAID_MAX, page_of, settle_once
 
 PAYMENTS_MAX: Final = 1_000
-OPEN_ITEMS_MAX: Final = 1_000
-"""Consignments that one payment of a declarant's account settles; what is left of it stays to the account's credit."""
-_SHARED: Final = "declarant"
-_Key: TypeAlias = tuple[str, str]
+"""Payments of one request."""
+PART: Final = 50
+"""Payments booked in one transaction: what comes from the feed waits for it, and all feeds' horizon does."""
+CHUNKS_MAX: Final = 20
+"""Transactions in which a request goes on using an account's credit; the rest is left to the work in the background."""
+TRIES_MAX: Final = 5
+_BORDER: Final = "border"
+_Id: TypeAlias = tuple[str, str]
 _Row: TypeAlias = dict[str, Any]
 _KNOWN: Final = """
 select kept.* from unnest($1::text[], $2::text[]) as given(jurisdiction, id)
 join ledger_payment kept on kept.jurisdiction = given.jurisdiction and kept.id = given.id
 """
-_OPEN: Final = """
-select mrn from ledger_open where account = $1 and currency = $2 order by day, mrn limit $3
-"""
 _OWN: Final = "select name, currency, account from ledger_holding where name = any($1::text[])"
 _OPENED: Final = "select name from ledger_account where name = any($1::text[])"
 _KEEP: Final = """
 insert into ledger_payment (jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed,
-    booked_at, booked_by, takes_back, taken_back_by, mrns, amounts)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+    booked_at, booked_by, request, takes_back, taken_back_by, mrns, amounts)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 """
 _TAKEN: Final = """
 update ledger_payment kept set taken_back_by = given.by
 from unnest($1::text[], $2::text[], $3::text[]) as given(jurisdiction, id, by)
 where kept.jurisdiction = given.jurisdiction and kept.id = given.id
 """
+_WAIT: Final = """
+insert into ledger_waiting (mrn, jurisdiction, id, currency, amount)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+"""
+_WAIT_NO_MORE: Final = """
+delete from ledger_waiting kept using unnest($1::text[], $2::text[], $3::text[]) as given(mrn, jurisdiction, id)
+where kept.mrn = given.mrn and kept.jurisdiction = given.jurisdiction and kept.id = given.id
+"""
+_PAGE: Final = """
+select jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed, booked_at, booked_by,
+    takes_back, taken_back_by
+from ledger_payment where (jurisdiction, id) > ($1, $2) order by jurisdiction, id limit $3
+"""
+_PAGE_UNMATCHED: Final = _PAGE.replace(
+    "order by", f"and outcome = {pb.PAYMENT_OUTCOME_UNMATCHED} and taken_back_by = '' order by"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +103,25 @@ class Result:
     still_owed: int = 0
     reason: str = ""
     """Why it was refused: PAYMENT_REUSED (the id was booked with other content), PAYMENT_UNKNOWN, PAYMENT_TAKEN_BACK (already), PAYMENT_DIFFERS
-    (what is taken back has another amount or currency), AMOUNT_OUT_OF_BOUNDS."""
+    (what is taken back has another amount or currency), PAYMENT_REFERENCE_SHARED (an account of many payers), AMOUNT_OUT_OF_BOUNDS,
+    BALANCE_OUT_OF_BOUNDS."""
     parts: list[tuple[str, int]] = field(default_factory=list)
     """Which consignments got how much; an empty MRN for what is on the account alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A payment as it stands in the ledger."""
+
+    payment: Payment
+    result: Result
+    booked_at: int
+    booked_by: str
+    taken_back_by: str
+
+
+class _HeadsMissing(Exception):
+    """What is taken back was booked meanwhile, in partitions whose heads are not held."""
 
 
 class Payments:
@@ -96,48 +130,103 @@ class Payments:
     def __init__(self, ledger: Ledger) -> None:
         """Book in a ledger."""
         self._ledger = ledger
+        self._database: Database = ledger.database
 
-    async def record(self, tx: Transaction, payments: Sequence[Payment], by: str) -> list[Result]:
-        """Book payments in their order, in the caller's transaction; gives what became of each.
+    async def record(self, payments: Sequence[Payment], by: str, request: str = "") -> list[Result]:
+        """Book payments in their order, PART in a transaction; gives what became of each.
 
         Whoever calls has checked that texts are within their limits, and that amounts are 1 to 10^16. At most
-        PAYMENTS_MAX. The heads of the partitions concerned are taken, of all where an account of a declarant is named.
+        PAYMENTS_MAX. The same request of the same caller again books nothing twice and gives what it gave, also where it
+        was cut off in between. One that the ledger cannot hold is refused alone. Then accounts' credit is used.
         """
         if len(payments) > PAYMENTS_MAX:
-            raise ValueError(f"{len(payments)} payments in one transaction; at most {PAYMENTS_MAX} are booked")
-        # A payment that is taken back is looked up twice: what it paid tells which heads to take.
-        heads = await self._ledger.book.lock(tx, _partitions(payments, await self._known(tx, payments)))
-        known = await self._known(tx, payments)
-        work = _Work(self._ledger, tx, heads, by)
-        await work.load(payments, known)
-        results = [work.book(payment, known) for payment in payments]
-        await work.write()
+            raise ValueError(f"{len(payments)} payments in one request; at most {PAYMENTS_MAX} are booked")
+        seen: set[_Id] = set()
+        credits_: set[Key] = set()
+        results: list[Result] = []
+        for start in range(0, len(payments), PART):
+            results += await self._part(payments[start : start + PART], by, request, seen, credits_)
+        for key in sorted(credits_):
+            for _ in range(CHUNKS_MAX):
+                if not await settle_once(self._ledger, key):
+                    break
         return results
 
-    async def _known(self, tx: Transaction, payments: Sequence[Payment]) -> dict[_Key, _Row]:
-        keys = {(each.jurisdiction, each.id) for each in payments}
-        keys |= {(each.jurisdiction, each.takes_back) for each in payments if each.takes_back}
-        columns = [list(column) for column in zip(*sorted(keys), strict=True)] or [[], []]
-        return {(row["jurisdiction"], row["id"]): dict(row) for row in await tx.raw.fetch(_KNOWN, *columns)}
+    async def _part(
+        self, part: Sequence[Payment], by: str, request: str, seen: set[_Id], credits_: set[Key]
+    ) -> list[Result]:
+        try:
+            results, touched = await self._book(part, by, request, seen)
+        except LedgerError as error:
+            if len(part) == 1:
+                return [Result(reason=error.reason)]
+            results = []
+            for each in part:
+                results += await self._part([each], by, request, seen, credits_)
+            return results
+        seen |= {_id(each) for each in part}
+        credits_ |= touched
+        return results
+
+    async def _book(
+        self, part: Sequence[Payment], by: str, request: str, seen: set[_Id]
+    ) -> tuple[list[Result], set[Key]]:
+        for _ in range(TRIES_MAX):
+            # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
+            names = {name for each in part for name in (bank(each.jurisdiction), unmatched(each.jurisdiction))}
+            async with self._database.connection() as reader:
+                told = [each.reference for each in part if prefix_of(each.reference) in PAYABLE]
+                names |= {row["name"] for row in await reader.raw.fetch(_OPENED, told)}
+                needed = _partitions(part, await _known(reader, part))
+            await self._ledger.names.ids(names)
+            try:
+                async with self._database.transaction() as tx:
+                    heads = await self._ledger.book.lock(tx, needed)
+                    known = await _known(tx, part)
+                    if _partitions(part, known) - needed:
+                        raise _HeadsMissing
+                    work = _Work(self._ledger, tx, heads, by, request)
+                    await work.load(part, known, names)
+                    results = [work.book(payment, known, seen) for payment in part]
+                    await work.write()
+                    return results, set(work.credits)
+            except _HeadsMissing:
+                continue
+        raise RuntimeError(f"payments that are taken back were booked meanwhile, {TRIES_MAX} times")
+
+    async def page(self, *, after: _Id, unmatched_only: bool, rows_max: int) -> list[Booked]:
+        """Give payments by jurisdiction and id, after one; all, or those alone that are unmatched and were not taken back."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_PAGE_UNMATCHED if unmatched_only else _PAGE, *after, rows_max)
+        return [Booked(*_of_row(row), row["booked_at"], row["booked_by"], row["taken_back_by"]) for row in rows]
 
 
-def _partitions(payments: Sequence[Payment], known: Mapping[_Key, _Row]) -> set[int]:
+def _id(payment: Payment) -> _Id:
+    return payment.jurisdiction, payment.id
+
+
+async def _known(tx: Transaction, payments: Sequence[Payment]) -> dict[_Id, _Row]:
+    ids = {_id(each) for each in payments}
+    ids |= {(each.jurisdiction, each.takes_back) for each in payments if each.takes_back}
+    columns = [list(column) for column in zip(*sorted(ids), strict=True)]
+    return {(row["jurisdiction"], row["id"]): dict(row) for row in await tx.raw.fetch(_KNOWN, *columns)}
+
+
+def _partitions(payments: Sequence[Payment], known: Mapping[_Id, _Row]) -> set[int]:
     found: set[int] = set()
     for payment in payments:
-        if prefix_of(payment.reference) == _SHARED:
-            return set(range(PARTITIONS))
         found |= {_home(payment.reference), partition_of_account(unmatched(payment.jurisdiction))}
-        before = known.get((payment.jurisdiction, payment.takes_back))
-        if before:
-            found |= {_home(mrn or before["account"]) for mrn in before["mrns"]}
-    # The earlier payment of this very request, or one that another transaction books just now: all, to be sure.
-    if any(each.takes_back and (each.jurisdiction, each.takes_back) not in known for each in payments):
-        return set(range(PARTITIONS))
+    for row in known.values():
+        found |= {_home(name) for name in (row["reference"], row["account"], *row["mrns"]) if name}
     return found
 
 
 def _home(reference: str) -> int:
     return partition_of_account(reference) if ":" in reference else partition_of_mrn(reference)
+
+
+def _is_mrn(reference: str) -> bool:
+    return ":" not in reference and mrns_of.is_valid(reference)
 
 
 @dataclass(slots=True)
@@ -147,6 +236,7 @@ class _Consignment:
     row: int
     lines: Lines
     currency: str
+    destination: str
     paid: int
 
     def owed(self) -> int:
@@ -154,220 +244,263 @@ class _Consignment:
         _, still = settled(self.lines, np.array([0, len(self.lines)]), np.array([self.paid]))
         return int(still[0])
 
-    def owes_alone(self, account: int) -> bool:
-        """Whether nobody else owes a part of what is paid at once."""
-        own = self.lines[self.lines["how"] == OPEN]
-        return bool(len(own)) and bool((own["debtor"] == account).all())
+    def debtors(self) -> list[int]:
+        """Who owes what is paid at once, in the order of the lines."""
+        return list(map(int, self.lines["debtor"][self.lines["how"] == OPEN]))
+
+
+@dataclass(slots=True)
+class _Purse:
+    """A declarant's account in a currency: what its credit may pay, what is open of it in all, and the credit."""
+
+    alone: int
+    open: int
+    credit: int
+    change: int = 0
+    """By how much the credit changes."""
 
 
 class _Work:
-    """One request's payments: read at once, booked in their order in memory, written at once."""
+    """Some payments: what they concern is read at once, they are booked in their order in memory, and written at once."""
 
-    def __init__(self, ledger: Ledger, tx: Transaction, heads: Heads, by: str) -> None:
-        self._ledger, self._tx, self._heads, self._by = ledger, tx, heads, by
+    def __init__(self, ledger: Ledger, tx: Transaction, heads: Heads, by: str, request: str) -> None:
+        self._ledger, self._tx, self._heads, self._by, self._request = ledger, tx, heads, by, request
         self._consignments: dict[str, _Consignment] = {}
         self._touched: dict[str, _Consignment] = {}
-        self._items: dict[tuple[str, str], list[str]] = {}
         self._balances: dict[tuple[str, str], int] = {}
+        self._purses: dict[Key, _Purse] = {}
         self._accounts: set[str] = set()
         self._ids: dict[str, int] = {}
         self._names: dict[int, str] = {}
-        self._done: dict[tuple[str, str], tuple[Payment, Result]] = {}
-        self._taken: dict[tuple[str, str], str] = {}
-        self._entries: list[tuple[Payment, str, int, list[tuple[int, int]]]] = []
+        self._done: dict[_Id, tuple[Payment, Result]] = {}
+        self._taken: dict[_Id, str] = {}
+        self._waiting: dict[_Id, Payment] = {}
+        self._waits_no_more: dict[_Id, str] = {}
+        self._bookings: list[Booking] = []
         self._mrns: list[str] = []
 
-    async def load(self, payments: Sequence[Payment], known: Mapping[_Key, _Row]) -> None:
-        """Read what the payments may concern."""
-        tx, names = self._tx, self._ledger.names
+    @property
+    def credits(self) -> Iterable[Key]:
+        """Accounts whose credit changed."""
+        return [key for key, purse in self._purses.items() if purse.change]
+
+    async def load(self, payments: Sequence[Payment], known: Mapping[_Id, _Row], names: set[str]) -> None:
+        """Read what the payments may concern; `names` have their numbers already."""
+        tx = self._tx
         told = {each.reference for each in payments}
-        wanted = {each for each in told if ":" not in each and mrns_of.is_valid(each)}
+        wanted = {each for each in told if _is_mrn(each)}
         wanted |= {mrn for before in known.values() for mrn in before["mrns"] if mrn}
-        accounts = {each for each in told if prefix_of(each) in PAYABLE}
-        accounts |= {before["account"] for before in known.values()}
-        holdings = [Holding(**dict(row)) for row in await tx.raw.fetch(_OWN, sorted(accounts))]
-        opened = {row["name"] for row in await tx.raw.fetch(_OPENED, sorted(accounts))}
-        self._accounts = {each.name for each in holdings} | opened
-        needed = {name for each in payments for name in (bank(each.jurisdiction), unmatched(each.jurisdiction))}
-        self._ids = await names.ids(needed | self._accounts)
-        for each in await balances_at(tx, holdings):
-            self._balances[each.name, each.currency] = each.minor
-        for holding in holdings:
-            if prefix_of(holding.name) == _SHARED and holding.name in told:
-                rows = await tx.raw.fetch(_OPEN, holding.account, holding.currency, OPEN_ITEMS_MAX)
-                self._items[holding.name, holding.currency] = [row["mrn"] for row in rows]
-                wanted |= {row["mrn"] for row in rows}
         self._mrns = sorted(wanted)
         self._held = held = await positions.read(tx, self._mrns)
         for row in np.flatnonzero(held.known).tolist():
             lines = held.lines[held.offsets[row] : held.offsets[row + 1]]
-            self._consignments[self._mrns[row]] = _Consignment(row, lines, held.currency[row], int(held.paid[row]))
-        self._names = await names.of(tx, np.unique(held.lines["debtor"]).tolist())
+            self._consignments[self._mrns[row]] = _Consignment(
+                row, lines, held.currency[row], held.destination[row], int(held.paid[row])
+            )
+        self._names = dict(await self._ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist()))
+        accounts = {each for each in told if prefix_of(each) in PAYABLE}
+        accounts |= {before["account"] for before in known.values()} | set(self._names.values())
+        holdings = [Holding(**dict(row)) for row in await tx.raw.fetch(_OWN, sorted(accounts))]
+        opened = {row["name"] for row in await tx.raw.fetch(_OPENED, sorted(accounts))}
+        self._accounts = {each.name for each in holdings} | opened
+        self._ids = await self._ledger.names.known(tx, names | self._accounts)
+        self._names |= {number: name for name, number in self._ids.items()}
+        for each in await balances_at(tx, holdings):
+            self._balances[each.name, each.currency] = each.minor
+        currencies = {each.currency for each in payments}
+        for holding in sorted(holdings, key=lambda each: (each.account, each.currency)):
+            if prefix_of(holding.name) == credit.HOLDER and holding.currency in currencies:
+                key = holding.account, holding.currency
+                stands = await credit.held(tx, key)
+                self._purses[key] = _Purse(*await credit.open_sums(tx, key), stands)
 
-    def book(self, payment: Payment, known: Mapping[_Key, _Row]) -> Result:
-        """Book one payment in memory."""
-        key = (payment.jurisdiction, payment.id)
-        if key in self._done:
-            return _again(payment, *self._done[key])
-        if key in known:
-            return _again(payment, *_of_row(known[key]))
+    def book(self, payment: Payment, known: Mapping[_Id, _Row], seen: set[_Id]) -> Result:
+        """Book one payment in memory; `seen` are those that this request named before."""
+        ident = _id(payment)
+        if ident in self._done:
+            return _again(payment, *self._done[ident])
+        if ident in known:
+            row = known[ident]
+            first, before = _of_row(row)
+            # The request came before and was cut off: it gets what it would have been given.
+            own = bool(self._request) and (row["request"], row["booked_by"]) == (self._request, self._by)
+            return before if own and payment == first and ident not in seen else _again(payment, first, before)
         result = self._take_back(payment, known) if payment.takes_back else self._pay(payment)
         if result.outcome != pb.PAYMENT_OUTCOME_REFUSED:
-            self._done[key] = (payment, result)
+            self._done[ident] = (payment, result)
         return result
 
     def _pay(self, payment: Payment) -> Result:
+        if prefix_of(payment.reference) == _BORDER:
+            return Result(reason="PAYMENT_REFERENCE_SHARED")
         consignment = self._consignments.get(payment.reference)
-        if consignment is not None and consignment.currency == payment.currency:
-            own = consignment.lines[consignment.lines["how"] == OPEN]
-            if len(own):
-                if consignment.paid + payment.amount > PAID_MAX:
-                    return Result(reason="AMOUNT_OUT_OF_BOUNDS")
-                found = match(payment.amount, consignment.owed())
-                self._credit(payment, payment.reference, consignment, payment.amount)
-                return _result(found, self._names[int(own["debtor"][0])], [(payment.reference, payment.amount)])
+        if consignment is not None and consignment.currency == payment.currency and consignment.debtors():
+            if consignment.paid + payment.amount > PAID_MAX:
+                return Result(reason="AMOUNT_OUT_OF_BOUNDS")
+            found = match(payment.amount, consignment.owed())
+            account = self._names[consignment.debtors()[0]]
+            self._credit(payment, payment.reference, consignment, payment.amount)
+            return _result(found, account, [(payment.reference, payment.amount)])
         if payment.reference in self._accounts:
             return self._pay_account(payment)
         name = unmatched(payment.jurisdiction)
-        self._entry(payment, "", payment.amount, [(self._ids[name], -payment.amount)])
+        home = partition_of_account(name)
+        if _is_mrn(payment.reference):
+            home = partition_of_mrn(payment.reference)
+            self._waiting[_id(payment)] = payment
+        self._on_account(payment, name, payment.amount, home)
         return Result(pb.PAYMENT_OUTCOME_UNMATCHED, name, over=payment.amount, parts=[("", payment.amount)])
 
     def _pay_account(self, payment: Payment) -> Result:
-        key = (payment.reference, payment.currency)
-        owed, account = self._balances.get(key, 0), self._ids[payment.reference]
-        items = [(mrn, self._consignments[mrn]) for mrn in self._items.get(key, ())]
-        items = [(mrn, consignment) for mrn, consignment in items if consignment.owes_alone(account)]
-        shares = oldest_first(payment.amount, [consignment.owed() for _, consignment in items])
-        parts = [(mrn, share) for (mrn, _), share in zip(items, shares, strict=True) if share]
-        for mrn, share in parts:
-            self._credit(payment, mrn, self._consignments[mrn], share)
-        left = payment.amount - sum(shares)
-        if left:
-            self._entry(payment, "", left, [(account, -left)])
-            parts.append(("", left))
-        self._balances[key] = owed - payment.amount
-        return _result(match(payment.amount, owed), payment.reference, parts)
+        name = payment.reference
+        purse = self._purse(name, payment.currency)
+        owed = self._balances.get((name, payment.currency), 0)
+        found = match(payment.amount, owed if purse is None else purse.alone - purse.credit)
+        self._on_account(payment, name, payment.amount, partition_of_account(name))
+        if purse is not None:
+            found = Match(_outcome(found, purse), found.matched, found.over, max(0, purse.open - purse.credit))
+        return _result(found, name, [("", payment.amount)])
 
-    def _take_back(self, payment: Payment, known: Mapping[_Key, _Row]) -> Result:
-        key = (payment.jurisdiction, payment.takes_back)
-        if key not in self._done and key not in known:
+    def _purse(self, name: str, currency: str) -> _Purse | None:
+        if prefix_of(name) != credit.HOLDER:
+            return None
+        return self._purses.setdefault((self._ids[name], currency), _Purse(0, 0, 0))
+
+    def _take_back(self, payment: Payment, known: Mapping[_Id, _Row]) -> Result:
+        ident = (payment.jurisdiction, payment.takes_back)
+        if ident not in self._done and ident not in known:
             return Result(reason="PAYMENT_UNKNOWN")
-        first, before = self._done[key] if key in self._done else _of_row(known[key])
-        if key in self._taken or (key in known and known[key]["taken_back_by"]):
+        first, before = self._done[ident] if ident in self._done else _of_row(known[ident])
+        if ident in self._taken or (ident in known and known[ident]["taken_back_by"]):
             return Result(reason="PAYMENT_TAKEN_BACK")
         if (first.amount, first.currency, first.takes_back) != (payment.amount, payment.currency, ""):
             return Result(reason="PAYMENT_DIFFERS")
-        self._taken[key] = payment.id
+        self._taken[ident] = payment.id
+        if self._waiting.pop(ident, None) is None and _is_mrn(first.reference):
+            self._waits_no_more[ident] = first.reference
+        still = 0
         for mrn, amount in before.parts:
-            if mrn:
-                self._credit(payment, mrn, self._consignments[mrn], -amount)
-            else:
-                self._entry(payment, "", -amount, [(self._ids[before.account], amount)])
-        balance = (before.account, payment.currency)
-        self._balances[balance] = self._balances.get(balance, 0) + payment.amount
-        still = sum(self._consignments[mrn].owed() for mrn, _ in before.parts if mrn)
+            still += self._take_from(payment, before.account, mrn, amount, first.reference)
         return Result(pb.PAYMENT_OUTCOME_TAKEN_BACK, before.account, still_owed=still, parts=before.parts)
+
+    def _take_from(self, payment: Payment, account: str, mrn: str, amount: int, reference: str) -> int:
+        """Take money back from a consignment, and from the account what it does not hold any more; gives what is owed then."""
+        part, still = 0, 0
+        if mrn:
+            consignment = self._consignments[mrn]
+            part = min(amount, consignment.paid) if consignment.currency == payment.currency else 0
+            if part:
+                self._credit(payment, mrn, consignment, -part)
+            still = consignment.owed()
+        if amount > part:
+            waited = prefix_of(account) == "unmatched" and _is_mrn(reference)
+            home = partition_of_mrn(reference) if waited else partition_of_account(account)
+            self._on_account(payment, account, part - amount, home)
+            purse = self._purse(account, payment.currency)
+            if not mrn and purse is not None:
+                still = max(0, purse.open - purse.credit)
+            elif not mrn:
+                still = 0 if waited else max(0, self._balances[account, payment.currency])
+        return still
+
+    def _on_account(self, payment: Payment, name: str, amount: int, home: int) -> None:
+        """Credit an account with what no consignment gets, or take it back from there."""
+        account = self._ids[name]
+        postings = [(self._ids[bank(payment.jurisdiction)], amount), (account, -amount)]
+        self._bookings.append(Booking(home, "", 0, payment.id, payment.currency, "", amount < 0, postings))
+        key = (name, payment.currency)
+        self._balances[key] = self._balances.get(key, 0) - amount
+        purse = self._purse(name, payment.currency)
+        if purse is not None:
+            purse.credit += amount
+            purse.change += amount
 
     def _credit(self, payment: Payment, mrn: str, consignment: _Consignment, amount: int) -> None:
         """Pay a consignment, or take a payment back from it."""
-        before = credited(consignment.lines, consignment.paid)
+        before, owed = credited(consignment.lines, consignment.paid), consignment.owed()
         consignment.paid += amount
         self._touched[mrn] = consignment
-        self._entry(payment, mrn, amount, moved(before, credited(consignment.lines, consignment.paid)))
-
-    def _entry(self, payment: Payment, mrn: str, amount: int, credits_: list[tuple[int, int]]) -> None:
-        self._entries.append((payment, mrn, amount, credits_))
+        paid = owed - consignment.owed()
+        if owes_alone(consignment.lines):
+            purse = self._purses.get((consignment.debtors()[0], payment.currency))
+            if purse is not None:
+                purse.alone, purse.open = purse.alone - paid, purse.open - paid
+        changes = moved(before, credited(consignment.lines, consignment.paid))
+        postings = [(self._ids[bank(payment.jurisdiction)], amount), *changes]
+        for account, minor in changes:
+            key = (self._names[account], payment.currency)
+            self._balances[key] = self._balances.get(key, 0) + minor
+        self._bookings.append(
+            Booking(
+                partition_of_mrn(mrn),
+                mrn,
+                0,
+                payment.id,
+                payment.currency,
+                consignment.destination,
+                amount < 0,
+                postings,
+            )
+        )
 
     async def write(self) -> None:
         """Write what was booked: entries, what follows for the consignments, and the payments."""
         if not self._done:
             return
-        more = self._columns()
+        more = entries_of(self._bookings)
         if self._touched:
-            rows = np.array([each.row for each in self._touched.values()], np.int64)
-            held = self._held.take(rows)
-            mrns = list(self._touched)
-            page = Page(
-                mrns,
-                np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64),
-                held.version,
-                held.filing_version,
-                held.day,
-                held.destination,
-                held.currency,
-                held.jurisdiction,
-                held.basis,
-                held.offsets,
-                held.lines,
-            )
+            held = self._held.take(np.array([each.row for each in self._touched.values()], np.int64))
             paid = np.array([each.paid for each in self._touched.values()], np.int64)
+            page = page_of(list(self._touched), held)
             await self._ledger.bring(self._tx, self._heads, page, held, paid, more)
         else:
             await self._ledger.book.post(self._tx, self._heads, more)
+        await credit.add(self._tx, {key: each.change for key, each in self._purses.items() if each.change})
         await self._keep()
 
-    def _columns(self) -> Entries:
-        entries = self._entries
-        backs = np.array([amount < 0 for _, _, amount, _ in entries], np.bool_)
-        postings = [
-            ((self._ids[bank(payment.jurisdiction)], amount), *credits_) for payment, _, amount, credits_ in entries
-        ]
-        homes = [
-            partition_of_mrn(mrn) if mrn else partition_of_account(self._home(payment))
-            for payment, mrn, _, _ in entries
-        ]
-        flat = [posting for each in postings for posting in each]
-        where = [self._consignments[mrn].row if mrn else -1 for _, mrn, _, _ in entries]
-        return Entries(
-            np.array(homes, np.int64),
-            np.where(backs, pb.ENTRY_KIND_REVERSED, pb.ENTRY_KIND_PAID).astype(np.int64),
-            np.where(backs, pb.ENTRY_KIND_PAID, 0).astype(np.int64),
-            [mrn for _, mrn, _, _ in entries],
-            np.zeros(len(entries), np.int64),
-            [payment.id for payment, _, _, _ in entries],
-            [payment.currency for payment, _, _, _ in entries],
-            [self._held.destination[row] if row >= 0 else "" for row in where],
-            np.concatenate([np.zeros(1, np.int64), np.cumsum([len(each) for each in postings])]).astype(np.int64),
-            np.array([account for account, _ in flat], np.int64),
-            np.zeros(len(flat), np.int64),
-            np.array([amount for _, amount in flat], np.int64),
-        )
-
-    def _home(self, payment: Payment) -> str:
-        """The account in whose partition an entry without a consignment is booked."""
-        return self._done[payment.jurisdiction, payment.id][1].account
-
     async def _keep(self) -> None:
-        done = list(self._done.values())
         booked_at = max(self._heads.booked_at.values())
         await self._tx.raw.executemany(
             _KEEP,
             [
                 (
                     payment.jurisdiction, payment.id, payment.reference, payment.currency, payment.amount, result.account,
-                    result.outcome, result.matched, result.over, result.still_owed, booked_at, self._by,
-                    payment.takes_back, self._taken.get((payment.jurisdiction, payment.id), ""),
+                    result.outcome, result.matched, result.over, result.still_owed, booked_at, self._by, self._request,
+                    payment.takes_back, self._taken.get(_id(payment), ""),
                     [mrn for mrn, _ in result.parts], [amount for _, amount in result.parts],
                 )
-                for payment, result in done
+                for payment, result in self._done.values()
             ],
         )  # fmt: skip
         if self._taken:
-            keys = list(self._taken)
+            ids = list(self._taken)
             await self._tx.raw.execute(
-                _TAKEN, [key[0] for key in keys], [key[1] for key in keys], list(self._taken.values())
+                _TAKEN, [each[0] for each in ids], [each[1] for each in ids], list(self._taken.values())
             )
+        for statement, rows in (
+            (_WAIT, [(p.reference, p.jurisdiction, p.id, p.currency, p.amount) for p in self._waiting.values()]),
+            (_WAIT_NO_MORE, [(mrn, *ident) for ident, mrn in self._waits_no_more.items()]),
+        ):
+            if rows:
+                await self._tx.raw.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
+
+
+def _outcome(found: Match, purse: _Purse) -> int:
+    """What became of a payment of a declarant's account: consignments that it cannot pay are owed all the same."""
+    if found.outcome == pb.PAYMENT_OUTCOME_MATCHED and purse.open > purse.credit:
+        return pb.PAYMENT_OUTCOME_UNDERPAID
+    return found.outcome
 
 
 def _result(found: Match, account: str, parts: list[tuple[str, int]]) -> Result:
     return Result(found.outcome, account, found.matched, found.over, found.still_owed, parts=parts)
 
 
-def _of_row(row: _Row) -> tuple[Payment, Result]:
+def _of_row(row: Mapping[str, Any]) -> tuple[Payment, Result]:
     payment = Payment(
         row["id"], row["reference"], row["jurisdiction"], row["currency"], row["amount"], row["takes_back"]
     )
-    parts = list(zip(row["mrns"], row["amounts"], strict=True))
+    parts = list(zip(row.get("mrns", ()), row.get("amounts", ()), strict=True))
     return payment, Result(row["outcome"], row["account"], row["matched"], row["over"], row["still_owed"], parts=parts)
 
 

@@ -37,7 +37,7 @@ def rules(*refunds: Refund) -> RefundRules:
 
 _TABLES = (
     "ledger_entry", "ledger_posting", "ledger_balance", "ledger_holding", "ledger_turnover", "ledger_turnover_day",
-    "ledger_position", "ledger_open", "ledger_payment", "ledger_name", "ledger_day", "ledger_seal", "news", "outbox", "batch",
+    "ledger_position", "ledger_open", "ledger_credit", "ledger_drawn", "ledger_waiting", "ledger_payment", "ledger_name", "ledger_day", "ledger_seal", "news", "outbox", "batch",
 )  # fmt: skip
 
 
@@ -72,8 +72,7 @@ class Books:
 
     async def pay(self, *payments: Payment) -> list[Result]:
         """A request of payments."""
-        async with self.database.transaction() as tx:
-            return await self.payments.record(tx, payments, "officer-1")
+        return await self.payments.record(payments, "officer-1")
 
     async def standing(self, moment: int | None = None) -> dict[str, int]:
         """What each account stands at in euros; accounts at nothing are left out."""

@@ -47,6 +47,13 @@ def _names() -> None:
         "closed boolean not null, holder text not null, changed_by text not null, "
         "changed_at timestamptz not null default clock_timestamp())"
     )
+    # Each version of them: who told what, and when.
+    op.execute(
+        "create table ledger_account_version (id bigint generated always as identity primary key, "
+        'name text collate "C" not null, currency text not null, limit_minor bigint, closed boolean not null, '
+        "holder text not null, changed_by text not null, changed_at timestamptz not null)"
+    )
+    op.execute("create index ledger_account_version_name on ledger_account_version (name, id)")
 
 
 def _entries() -> None:
@@ -96,6 +103,8 @@ def _balances() -> None:
         key="account, currency, partition, day",
         by="account",
     )
+    # For the proof, which reads all of a day; it costs next to nothing to keep.
+    op.execute("create index ledger_balance_day on ledger_balance using brin (day) with (pages_per_range = 32)")
     # Which accounts there are, by name, each in its currencies.
     op.execute(
         'create table ledger_holding (name text collate "C" not null, currency text not null, account integer not null, '
@@ -110,6 +119,7 @@ def _balances() -> None:
         key="account, currency, day, destination, kind",
         by="account",
     )
+    op.execute("create index ledger_turnover_day_range on ledger_turnover using brin (day) with (pages_per_range = 32)")
     op.execute("create table ledger_turnover_day (day integer primary key)")
 
 
@@ -161,6 +171,11 @@ def _payments() -> None:
         "mrns text[] not null, amounts bigint[] not null",
         key="jurisdiction, id",
         by="jurisdiction, id",
+    )
+    # What payers wrote of payments that nothing was found for: it is forgotten after its days.
+    op.execute(
+        "create index ledger_payment_text on ledger_payment (booked_at, jurisdiction, id) "
+        "where outcome = 4 and reference <> ''"
     )
     # 4 is PAYMENT_OUTCOME_UNMATCHED: what somebody must look at.
     op.execute(

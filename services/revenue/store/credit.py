@@ -1,0 +1,138 @@
+"""What stands to a declarant's credit: paid on the account, paid too much, or refunded, and not used for another debt yet.
+
+Below nothing it says that credit which paid a debt was taken back. A row is locked from its change to the end of the
+transaction, after the heads of partitions, so that credit is used once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from libs.store.database import Transaction
+from services.revenue.ledger.accounts import prefix_of
+from services.revenue.store.names import Names
+
+Key: TypeAlias = tuple[int, str]
+"""Account and currency."""
+HOLDER: Final = "declarant"
+"""The kind of account whose credit pays its debts: one holder, who pays consignment by consignment."""
+_ADD: Final = """
+insert into ledger_credit as kept (account, currency, minor)
+select * from unnest($1::integer[], $2::text[], $3::bigint[]) as given(account, currency, minor)
+order by given.account, given.currency collate "C"
+on conflict (account, currency) do update set minor = kept.minor + excluded.minor returning account, currency, minor
+"""
+_HAVE: Final = """
+select account, currency from ledger_credit where account = any($1::integer[]) and minor > 0
+order by account, currency collate "C" for update
+"""
+_OF: Final = "select minor from ledger_credit where account = $1 and currency = $2 for update"
+_DRAW: Final = """
+insert into ledger_drawn as kept (account, currency, day, mrn, minor)
+select $1, $2, given.* from unnest($3::integer[], $4::text[], $5::bigint[]) as given(day, mrn, minor)
+on conflict (account, currency, day, mrn) do update set minor = kept.minor + excluded.minor
+"""
+_DRAWN_OUT: Final = """
+delete from ledger_drawn kept using unnest($3::integer[], $4::text[]) as given(day, mrn)
+where kept.account = $1 and kept.currency = $2 and kept.day = given.day and kept.mrn = given.mrn and kept.minor <= 0
+"""
+_DRAWN: Final = """
+select mrn, day, minor from ledger_drawn where account = $1 and currency = $2 and minor > 0
+order by day desc, mrn desc limit $3
+"""
+_PAYABLE: Final = """
+select mrn, day, minor from ledger_open where account = $1 and currency = $2 and alone order by day, mrn limit $3
+"""
+_OPEN: Final = """
+select coalesce(sum(minor) filter (where alone), 0)::bigint as alone, coalesce(sum(minor), 0)::bigint as all
+from ledger_open where account = $1 and currency = $2
+"""
+# Whoever has credit and a debt that it may pay, or lacks credit that paid a debt.
+_WANTING: Final = """
+select account, currency from ledger_credit c
+where minor > 0 and exists (
+    select from ledger_open o where o.account = c.account and o.currency = c.currency and o.alone
+) or minor < 0 and exists (
+    select from ledger_drawn d where d.account = c.account and d.currency = c.currency and d.minor > 0
+)
+order by account, currency limit $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A consignment that credit may pay, or paid."""
+
+    mrn: str
+    day: int
+    minor: int
+
+
+async def add(tx: Transaction, changes: Mapping[Key, int]) -> dict[Key, int]:
+    """Change what stands to accounts' credit, minor units; gives what stands there now. The rows are held from here on."""
+    if not changes:
+        return {}
+    keys = sorted(changes)
+    rows = await tx.raw.fetch(
+        _ADD, [account for account, _ in keys], [currency for _, currency in keys], [changes[key] for key in keys]
+    )
+    return {(row["account"], row["currency"]): row["minor"] for row in rows}
+
+
+def joined(*parts: Mapping[Key, int]) -> dict[Key, int]:
+    """Sum amounts by account and currency."""
+    sums: dict[Key, int] = {}
+    for part in parts:
+        for key, minor in part.items():
+            sums[key] = sums.get(key, 0) + minor
+    return sums
+
+
+async def moved(names: Names, tx: Transaction, before: Mapping[Key, int], after: Mapping[Key, int]) -> None:
+    """Follow what consignments leave to accounts' credit from one state to another; of declarants alone."""
+    changes = joined(after, {key: -minor for key, minor in before.items()})
+    changes = {key: minor for key, minor in changes.items() if minor}
+    if changes:
+        told = await names.of(tx, {account for account, _ in changes})
+        await add(tx, {key: minor for key, minor in changes.items() if prefix_of(told[key[0]]) == HOLDER})
+
+
+async def having(tx: Transaction, accounts: Iterable[int]) -> list[Key]:
+    """Give those of some accounts that have credit; their rows are held."""
+    rows = await tx.raw.fetch(_HAVE, sorted(set(accounts)))
+    return [(row["account"], row["currency"]) for row in rows]
+
+
+async def held(tx: Transaction, key: Key) -> int:
+    """Give what stands to an account's credit; its row is held."""
+    return int(await tx.raw.fetchval(_OF, *key) or 0)
+
+
+async def payable(tx: Transaction, key: Key, rows_max: int) -> list[Item]:
+    """Give open consignments of an account that nobody else owes a part of, oldest first."""
+    return [Item(**dict(row)) for row in await tx.raw.fetch(_PAYABLE, *key, rows_max)]
+
+
+async def drawn(tx: Transaction, key: Key, rows_max: int) -> list[Item]:
+    """Give consignments that were paid by an account's credit, newest first."""
+    return [Item(**dict(row)) for row in await tx.raw.fetch(_DRAWN, *key, rows_max)]
+
+
+async def draw(tx: Transaction, key: Key, items: Sequence[Item]) -> None:
+    """Remember what of an account's credit paid which consignment; below nothing where it does so no more."""
+    columns = [each.day for each in items], [each.mrn for each in items], [each.minor for each in items]
+    await tx.raw.execute(_DRAW, *key, *columns)
+    await tx.raw.execute(_DRAWN_OUT, *key, *columns[:2])
+
+
+async def open_sums(tx: Transaction, key: Key) -> tuple[int, int]:
+    """Give what is open of an account's consignments: of those that it owes alone, and of all."""
+    row = await tx.raw.fetchrow(_OPEN, *key)
+    return row["alone"], row["all"]
+
+
+async def wanting(tx: Transaction, rows_max: int) -> list[Key]:
+    """Give accounts whose credit can pay a debt, or has to be taken back from one."""
+    return [(row["account"], row["currency"]) for row in await tx.raw.fetch(_WANTING, rows_max)]

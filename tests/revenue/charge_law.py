@@ -94,7 +94,7 @@ charges:
       - {from: 2020-01-01, rate: 20 %, reference: act}
     rounding:
       - {from: 2020-01-01, mode: down, unit: 0.01 EUR, reference: act}
-      - {from: 2020-01-01, areas: [XD], mode: half_up, unit: 0.10 EUR, base_unit: 1.00 EUR, total_unit: 1.00 EUR, reference: act}
+      - {from: 2020-01-01, areas: [XD], mode: half_up, unit: 0.10 EUR, base_unit: 1.00 EUR, base_of: sum, total_unit: 1.00 EUR, reference: act}
     collection: *plain
   - id: vat
     kind: tax

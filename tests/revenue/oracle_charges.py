@@ -306,7 +306,10 @@ class Charging:
         if general.method in ("consignment", "kilogram") and charge.mass == "gross":
             lines = self.on_consignment(charge, general, mode, unit)
         else:
-            lines = self.on_items(charge, way, mode, unit, rounding.base_unit if rounding else "")
+            together = rounding.base_unit if rounding and rounding.base_of == "sum" else ""
+            lines = self.on_items(charge, way, mode, unit, rounding.base_unit if rounding and not together else "")
+            if together:
+                self.at_one_rate(charge, lines, mode, unit, parse_amount(together)[0])
         total = sum(line.amount for line in lines)
         if total > LARGEST:
             raise Refused("AMOUNT_OUT_OF_BOUNDS")
@@ -342,7 +345,11 @@ class Charging:
 
     def on_items(self, charge: Charge, way: Collection, mode: str, unit: int, base_unit: str) -> list[Charged]:
         places = [place for place in range(len(self.filed.items)) if self.applies(charge, place)]
-        bases = self.bases(charge, places, mode, base_unit) if charge.base else dict.fromkeys(places, Fraction(0))
+        bases = (
+            self.bases(charge, places, mode, base_unit)
+            if charge.base or charge.uplift
+            else dict.fromkeys(places, Fraction(0))
+        )
         share = Fraction(charge.share.split()[0]) / 100 if charge.share else Fraction(1)
         seen: set[str] = set()
         lines = []
@@ -366,6 +373,19 @@ class Charging:
             told = rounded(basis, mode, 1)
             lines.append(self.line(charge, place, text, rate, told, rounded(value * share, mode, unit), quantity))
         return lines
+
+    def at_one_rate(self, charge: Charge, lines: list[Charged], mode: str, unit: int, base_unit: int) -> None:
+        """Round the base of all lines of one rate together, and what it gives; the lines share both."""
+        places = [line.item for line in lines if line.item is not None]
+        exact = self.bases(charge, places, mode, "")
+        share = Fraction(charge.share.split()[0]) / 100 if charge.share else Fraction(1)
+        for rate in {line.rate: line.ppm for line in lines}.items():
+            alike = [line for line in lines if line.rate == rate[0]]
+            base = rounded(sum((exact[line.item or 0] for line in alike), Fraction(0)), mode, base_unit)
+            amount = rounded(base * Fraction(rate[1], 1_000_000) * share, mode, unit)
+            weights = [line.basis for line in alike]
+            for line, mine, owed in zip(alike, shared(base, weights), shared(amount, weights), strict=True):
+                line.basis, line.amount = mine, owed
 
     def line(
         self, charge: Charge, place: int | None, text: str, rate: ParsedRate, basis: int, amount: int, quantity: int = 0

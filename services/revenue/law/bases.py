@@ -1,8 +1,10 @@
 """Bases of percentages: components with their uplift, only what is beyond a limit, and what holds the charge itself."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.revenue.law.applying import Applying
 from services.revenue.law.arithmetic import FITS, LARGEST, Flags, Int64, apportion, every, mul_div_round, row_sums, some
@@ -31,6 +33,58 @@ class Ground:
         if self.multiplier is None or self.divisor is None:
             return self.basis
         return mul_div_round(self.basis, self.multiplier, self.divisor, mode, 1, np.zeros(len(mode), dtype=np.bool_))
+
+
+class OneRate:
+    """Lines of a consignment that are charged at one rate together; each other line is alone."""
+
+    def __init__(self, row: Int64, rate: Int64, together: Flags, weights: Int64) -> None:
+        """Take each line's consignment and rate, whether it is charged with others, and by what these share."""
+        alone = np.where(together, 0, 1 + np.arange(len(row)))
+        # What is alike stands together, in the order of the lines.
+        self._order = np.lexsort((alone, rate, row))
+        columns = [column[self._order] for column in (row, rate, alone)]
+        begins = np.ones(len(row), dtype=np.bool_)
+        begins[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+        self._group = np.cumsum(begins) - 1
+        self._starts = np.flatnonzero(begins)
+        self._offsets = np.append(self._starts, len(row))
+        self._weights = weights[self._order]
+
+    def first(self, column: NDArray[Any]) -> NDArray[Any]:
+        """Give of each group what its first line says."""
+        return column[self._order][self._starts]
+
+    def sums(self, column: NDArray[Any]) -> NDArray[Any]:
+        """Give what the lines of each group sum to."""
+        return np.add.reduceat(column[self._order], self._starts)
+
+    def each(self, column: NDArray[Any]) -> NDArray[Any]:
+        """Give each line what its group says."""
+        return self._placed(column[self._group])
+
+    def share(self, column: Int64) -> Int64:
+        """Share what each group has among its lines, by base."""
+        return self._placed(apportion(column, self._weights, self._offsets, self._group))
+
+    def _placed(self, column: NDArray[Any]) -> NDArray[Any]:
+        result = np.empty_like(column)
+        result[self._order] = column
+        return result
+
+
+def summed(ground: Ground, lines: OneRate, mode: Int64, unit: Int64, refused: Flags) -> Ground:
+    """Sum bases of lines at one rate and round the sums to multiples of each group's unit, where it is not 1."""
+    basis = lines.sums(ground.basis)
+    multiplier, divisor = (None if each is None else lines.first(each) for each in (ground.multiplier, ground.divisor))
+    one = np.ones(len(basis), dtype=np.int64)
+    rounded = mul_div_round(
+        basis, one if multiplier is None else multiplier, one if divisor is None else divisor, mode, unit, refused
+    )
+    whole = unit != 1
+    if multiplier is None or divisor is None:
+        return Ground(np.where(whole, rounded, basis))
+    return Ground(np.where(whole, rounded, basis), np.where(whole, 1, multiplier), np.where(whole, 1, divisor))
 
 
 class Bases:

@@ -22,6 +22,7 @@ class ChargeChecks(Checks):
             self.position(path, position)
         if charge.unless:
             self.reference((*path, "unless", "reference"), charge.unless.reference)
+            self.scheme((*path, "unless", "without_scheme"), charge.unless.without_scheme)
             for place, digit in enumerate(charge.unless.preference):
                 if len(digit) != 1 or digit not in "0123456789":
                     raise self.error((*path, "unless", "preference", place), f"{digit!r} is not one digit")
@@ -35,6 +36,8 @@ class ChargeChecks(Checks):
         self._bases(path, charge, methods)
         if charge.tariff_line:
             self.reference((*path, "tariff_line", "reference"), charge.tariff_line.reference)
+            for scheme in charge.tariff_line.digits_under:
+                self.scheme((*path, "tariff_line", "digits_under", scheme), scheme)
         self._rounding(path, charge, methods)
         self._minimum(path, charge)
         self._collection(path, charge)
@@ -106,7 +109,15 @@ class ChargeChecks(Checks):
         of_base = methods & {"percent", "tariff"} or (
             "expression" in methods and any(_takes_base(rate.rate) for rate in charge.rates)
         )
-        if of_base and not charge.base:
+        before = self.book.charges[: self.book.charges.index(charge)]
+        for place, part in enumerate(charge.base):
+            if part in ("duty", "tax", "fee") and all(each.kind != part for each in before):
+                raise self.error(
+                    (*path, "base", place),
+                    f"no {part} is charged before this charge, so that the base never holds any; put the charge behind it "
+                    f"or leave {part!r} out",
+                )
+        if of_base and not charge.base and not charge.uplift:
             raise self.error(path, "has no 'base'; a percentage needs to say of what")
         exact = methods <= {"percent", "tariff", "expression"} or charge.mass == "net"
         for name in ("uplift", "over_only", "inside", "share"):
@@ -176,9 +187,16 @@ class ChargeChecks(Checks):
         for place, rule in enumerate(charge.rounding):
             here = (*path, "rounding", place)
             self.amount((*here, "unit"), rule.unit, positive=True)
+            for at, scheme in enumerate(rule.schemes):
+                self.scheme((*here, "schemes", at), scheme)
             for name in ("base_unit", "total_unit"):
                 if written := getattr(rule, name):
                     self.amount((*here, name), written, positive=True)
+            if rule.base_of == "sum" and (not rule.base_unit or charge.inside or methods - {"percent", "tariff"}):
+                raise self.error(
+                    (*here, "base_of"),
+                    "'sum' is for a 'base_unit' of percentages whose base holds no percentage; leave it out here",
+                )
             if rule.total_unit and methods & CONSIGNMENT_LEVEL and charge.mass != "net":
                 raise self.error((*here, "total_unit"), "is for charges on items; write it as the 'unit'")
 

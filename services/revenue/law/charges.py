@@ -14,7 +14,7 @@ from services.revenue.law.arithmetic import (
     row_sums,
     some,
 )
-from services.revenue.law.bases import Bases, Ground
+from services.revenue.law.bases import Bases, Ground, OneRate, summed
 from services.revenue.law.collection import Standing, outcome_of
 from services.revenue.law.expressions import Scaling
 from services.revenue.law.filings import Filings
@@ -140,7 +140,7 @@ class _Work:
         refused = np.zeros(len(items), dtype=np.bool_)
         basis = specific = np.zeros(len(items), dtype=np.int64)
         quantity: Int64 | None = None
-        if place.exact:
+        if place.exact or place.sums:
             basis, specific, amount, quantity = self._exactly(at, place, slot, rate, outcome, select, row, refused)
         else:
             percent: Flags | None = None
@@ -190,12 +190,26 @@ class _Work:
             number = np.where(evaluated, number, number[int(np.argmax(evaluated))])
         ground = self.bases.exact(at, place, slot, rate, outcome, select, row, refused)
         measured = self._measured(slot, rate, number, evaluated, select, row)
+        lines: OneRate | None = None
+        if place.sums:
+            told = ground.told(outcomes.mode[outcome])
+            lines = OneRate(row, rate, evaluated & (outcomes.sum_unit[outcome] != 1), told)
+            slot, rate, outcome, row, number = (lines.first(each) for each in (slot, rate, outcome, row, number))
+            every_line, evaluated = (refused, evaluated), lines.first(evaluated)
+            refused = np.zeros(len(row), dtype=np.bool_)
+            ground = summed(ground, lines, outcomes.mode[outcome], outcomes.sum_unit[outcome], refused)
+            measured = {measure: lines.sums(parts) for measure, parts in measured.items()}
         computed = self.program.expressions.levied(
             number, ground.basis, measured.__getitem__, self._scaling(place, slot, rate, row, ground),
             outcomes.mode[outcome], outcomes.unit[outcome], refused,
         )  # fmt: skip
         refused &= evaluated
         basis = np.where(evaluated, ground.told(outcomes.mode[outcome]), 0)
+        if lines is not None:
+            basis, computed, number = lines.share(basis), lines.share(computed), lines.each(number)
+            measured = {measure: lines.share(parts) for measure, parts in measured.items()}
+            every_line[0][:] |= lines.each(refused)
+            evaluated = every_line[1]
         quantity: Int64 | None = None
         first = self.program.expressions.first_measure[number]
         if measured:

@@ -1,6 +1,7 @@
 """What all checks of a rulebook need: which entry holds on a day, and the refusal of gaps, overlaps and unknown units."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Protocol, TypeVar
@@ -65,6 +66,11 @@ class Checks:
         if position and position.limit not in self.book.limits:
             raise self.error((*path, "when", "limit"), f"{position.limit!r} is not one of the rulebook's limits")
 
+    def scheme(self, path: Path, scheme: str) -> None:
+        """Refuse a scheme that the rulebook does not have; `none` is the border."""
+        if scheme != "none" and scheme not in self.book.schemes:
+            raise self.error(path, f"{scheme!r} is not described under 'schemes'")
+
     def reference(self, path: Path, reference: str) -> None:
         """Refuse a reference that is not described."""
         if reference not in self.book.references:
@@ -106,9 +112,26 @@ class Checks:
                 raise self.error(
                     (*path, "preference", place), f"{head!r} begins no preference code; it has 1 to 3 digits"
                 )
+        self._regions((*path, "region"), condition.region)
         for place, scheme in enumerate(condition.scheme):
             if scheme != "none" and scheme not in self.book.schemes:
                 raise self.error((*path, "scheme", place), f"{scheme!r} is not described under 'schemes'")
+
+    def _regions(self, path: Path, regions: Sequence[str]) -> None:
+        """Refuse a region that is neither a name nor a code as the rulebook's other codes of regions are."""
+        codes = Counter(_shape(each) for each in _regions_of(self.book) if _CODE.fullmatch(each))
+        for place, region in enumerate(regions):
+            if _CODE.fullmatch(region):
+                if 2 * codes[_shape(region)] <= codes.total():
+                    raise self.error(
+                        (*path, place),
+                        f"{region!r} is written otherwise than the rulebook's other codes of regions; write the part of the "
+                        "ISO 3166-2 code behind the country",
+                    )
+            elif not re.fullmatch(r"[^\W\d_].*[^\W\d_]{2}.*", region):
+                raise self.error(
+                    (*path, place), f"{region!r} is no region; write the ISO 3166-2 code without the country, or a name"
+                )
 
     def codes(self, path: Path, heads: Sequence[str]) -> None:
         """Refuse what does not begin a commodity code, and what another of the list holds already."""
@@ -169,6 +192,20 @@ class Checks:
                         raise self.error(
                             path, f"has a gap: no {which} holds{whom} on {day}; add one or end the rule before"
                         )
+
+
+_CODE = re.compile("[A-Z0-9]{1,3}")
+
+
+def _shape(code: str) -> str:
+    return re.sub("[A-Z]", "A", re.sub("[0-9]", "0", code))
+
+
+def _regions_of(book: Rulebook) -> set[str]:
+    asked = [each.only for entries in (*book.limits.values(), *book.reliefs.values()) for each in entries]
+    for charge in book.charges:
+        asked += [charge.only, *(each.only for each in (*charge.rates, *charge.collection))]
+    return {region for condition in asked if condition for region in condition.region}
 
 
 def overlapping(one: _HasTime, other: _HasTime) -> bool:

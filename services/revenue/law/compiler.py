@@ -48,6 +48,11 @@ class _Compiler:
         self.tariffs = {tariff.id: tariff for tariff in tariffs}
         self.conditions = ConditionTable()
         self.slots = SlotCompiler(self.tariffs, exchange, self.conditions)
+        self.slots.rates.where = {
+            (read.rulebook.jurisdiction, charge.id): read.where(charge.id)
+            for read in self.books
+            for charge in read.rulebook.charges
+        }
 
     def run(self) -> Program:
         areas: dict[str, int] = {}
@@ -61,7 +66,7 @@ class _Compiler:
                 raise ProgramError(f"{read.file}: exchange table {book.exchange.table!r} is not there")
             for charge in book.charges:
                 if charge.tariff and charge.tariff not in self.tariffs:
-                    raise ProgramError(f"{read.file}: charges[{charge.id}]: tariff {charge.tariff!r} is not there")
+                    raise ProgramError(f"{read.where(charge.id)}: tariff {charge.tariff!r} is not there")
         spans = [
             (areas[area], start, end, jurisdiction, area)
             for jurisdiction, read in enumerate(self.books)

@@ -190,6 +190,8 @@ class Outcomes:
     mode: Int64
     unit: Int64
     base_unit: Int64
+    sum_unit: Int64
+    """What the base of all lines of one rate is rounded to a multiple of, together; 1 where it is not."""
     total_unit: Int64
     """What the consignment's sum is rounded to a multiple of; 1 where it is not."""
     reference: Int64
@@ -229,6 +231,8 @@ class Place:
     over_only: bool
     inside: bool
     less: bool
+    sums: bool
+    """Bases that are rounded for all lines of one rate together."""
     total: bool
     minimum: bool
     together: bool

@@ -39,6 +39,8 @@ class RateCompiler:
     def __init__(self, tariffs: dict[str, Tariff], exchange: Exchange, conditions: ConditionTable) -> None:
         self.exchange, self.tariffs, self.conditions = exchange, tariffs, conditions
         self.expressions = Expressions()
+        self.where: dict[tuple[str, str], str] = {}
+        """File, line and rule of each charge, by jurisdiction and id."""
         self.references: dict[str, int] = {}
         self.legal: dict[str, Reference] = {}
         self.texts: dict[str, int] = {}
@@ -61,7 +63,7 @@ class RateCompiler:
             return -1
         number = self.exchange.currency(code)
         if number < 0:
-            raise ProgramError(f"{book.jurisdiction}: charges[{charge.id}]: no exchange table holds {code}")
+            raise ProgramError(f"{self.where[book.jurisdiction, charge.id]}: no exchange table holds {code}")
         return number
 
     def nothing(self) -> None:
@@ -156,7 +158,10 @@ class RateCompiler:
         """Number the use of a tariff's table, its rates made rows in the order of the table."""
         table = self.tariffs[charge.tariff].on(day)
         if table is None:
-            raise ProgramError(f"{book.jurisdiction}: charges[{charge.id}]: {charge.tariff} has no rates on {day}")
+            raise ProgramError(
+                f"{self.where[book.jurisdiction, charge.id]}: tariff {charge.tariff!r} has no rates on {day}; "
+                "go on with the tariff or end the charge before"
+            )
         key = id(table), book.jurisdiction, verified
         if key in self._numbers:
             return self._numbers[key]

@@ -2,12 +2,13 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from libs.customs.currencies import minor_units
 from services.revenue.law.charge_checks import ChargeChecks
 from services.revenue.law.checks import Checks, overlapping
-from services.revenue.law.rulebook import Charge, Rulebook, parse_share
+from services.revenue.law.rulebook import Charge, Rulebook, parse_share, positions
 from services.revenue.law.yaml_source import Path, Source
 
 
@@ -19,6 +20,12 @@ class ReadRulebook:
     file: str
     version: str
     """Jurisdiction, version as written and the first 8 digits of the text's SHA-256. Example: "EU/2026.1/1f0c9a2b"."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Line of each charge, by id."""
+
+    def where(self, charge_id: str) -> str:
+        """Say where a charge stands: file, line and rule."""
+        return f"{self.file}:{self.lines.get(charge_id, 0)}: charges[{charge_id}]"
 
 
 def read_rulebook(file: str, text: str) -> ReadRulebook:
@@ -27,7 +34,16 @@ def read_rulebook(file: str, text: str) -> ReadRulebook:
     rulebook = source.convert(Rulebook)
     _Checks(source, rulebook).run()
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return ReadRulebook(rulebook, file, f"{rulebook.jurisdiction}/{rulebook.version}/{digest}")
+    lines = {charge.id: source.line(("charges", place)) for place, charge in enumerate(rulebook.charges)}
+    return ReadRulebook(rulebook, file, f"{rulebook.jurisdiction}/{rulebook.version}/{digest}", lines)
+
+
+def _limits_named(charges: Sequence[Charge]) -> set[str]:
+    named = {charge.over_only for charge in charges}
+    for charge in charges:
+        named |= {position.limit for position in positions(charge.when)}
+        named |= {way.when.limit for way in charge.collection if way.when}
+    return named
 
 
 class _Checks(Checks):
@@ -65,8 +81,15 @@ class _Checks(Checks):
         self._refunds()
 
     def _limits(self) -> None:
+        named = _limits_named(self.book.charges)
         for name, limits in self.book.limits.items():
             path = ("limits", name)
+            if name not in named:
+                raise self.error(
+                    path,
+                    "decides nothing: no charge names it in 'when', 'over_only' or a collection's 'when'; "
+                    "name it or leave it out",
+                )
             self.dated(path, limits, self.book.period)
             for place, limit in enumerate(limits):
                 here = (*path, place)

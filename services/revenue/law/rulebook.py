@@ -177,6 +177,9 @@ class RoundingRule(Dated, frozen=True, kw_only=True):
     unit: str
     base_unit: str = ""
     """Where the base too is rounded to multiples of this, by the same mode."""
+    base_of: Literal["item", "sum"] = "item"
+    """What base is rounded: each line's, or what the consignment's lines at one rate sum to. `sum`: base and amount are
+    computed once a rate and shared among its lines by base, so that it does not matter into how many lines goods are told."""
     total_unit: str = ""
     """Where the consignment's sum of the charge too is rounded to multiples of this, by the same mode; what that changes is
     shared among the items by amount."""

@@ -70,7 +70,7 @@ class Source:
             path: Path = ()
             for part in re.finditer(r"\[(\d+)\]|\[(\.\.\.)\]|([A-Za-z_]\w*)", location.rstrip("`").removeprefix("$")):
                 path = (*path, int(part[1]) if part[1] else part[3] or self._key(kind, path, text))
-            raise self.error(path, _plain(message)) from None
+            raise self.error(path, _plain(message) + _how_written(path, message)) from None
 
     def _key(self, kind: type[Any], path: Path, text: str) -> str:
         """Find the key of the mapping at the path that the message is about, which the message does not name."""
@@ -139,6 +139,18 @@ def _only(data: Any, path: Path, key: Any) -> Any:
     if isinstance(data, dict):
         return data | {head: changed}
     return [changed if place == head else each for place, each in enumerate(data)]
+
+
+_FIGURES = {"amount": "700.00 EUR", "unit": "0.01 EUR", "base_unit": "1.00 EUR", "total_unit": "0.10 EUR"}
+_FIGURES |= {"less": "20.00 EUR", "rate": "7.5 %", "share": "70 %", "percent": "12.5 %"}
+
+
+def _how_written(path: Path, message: str) -> str:
+    """Say how a figure is written, where a number alone stands in its place, perhaps since a comma ended it."""
+    name = str(path[-1]) if path else ""
+    if name not in _FIGURES or not re.fullmatch(r"Expected `str`, got `(int|float|decimal|null|array)`", message, re.I):
+        return ""
+    return f"; write it as '{_FIGURES[name]}', with a point: a comma ends what stands before it"
 
 
 def _plain(message: str) -> str:

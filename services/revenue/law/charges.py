@@ -198,22 +198,21 @@ class _Work:
             every_line, evaluated = (refused, evaluated), lines.first(evaluated)
             refused = np.zeros(len(row), dtype=np.bool_)
             ground = summed(ground, lines, outcomes.mode[outcome], outcomes.sum_unit[outcome], refused)
-            measured = {measure: lines.sums(parts) for measure, parts in measured.items()}
+        of_rates = measured if lines is None else {each: lines.sums(parts) for each, parts in measured.items()}
         computed = self.program.expressions.levied(
-            number, ground.basis, measured.__getitem__, self._scaling(place, slot, rate, row, ground),
+            number, ground.basis, of_rates.__getitem__, self._scaling(place, slot, rate, row, ground),
             outcomes.mode[outcome], outcomes.unit[outcome], refused,
         )  # fmt: skip
         refused &= evaluated
         basis = np.where(evaluated, ground.told(outcomes.mode[outcome]), 0)
         if lines is not None:
             basis, computed, number = lines.share(basis), lines.share(computed), lines.each(number)
-            measured = {measure: lines.share(parts) for measure, parts in measured.items()}
             every_line[0][:] |= lines.each(refused)
             evaluated = every_line[1]
         quantity: Int64 | None = None
         first = self.program.expressions.first_measure[number]
         if measured:
-            quantity = np.zeros(len(slot), dtype=np.int64)
+            quantity = np.zeros(len(basis), dtype=np.int64)
             for measure, parts in measured.items():
                 quantity = np.where(evaluated & (first == int(measure)), parts, quantity)
         return basis, specific, np.where(evaluated, computed, specific), quantity

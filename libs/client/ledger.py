@@ -3,6 +3,7 @@
 import csv
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ from luxor.revenue.v1.revenue_pb2 import Collector, Kind
 
 PAGE: Final = 1_000
 BATCH: Final = 1_000
+CHECK_SECONDS: Final = 180.0
+"""What one part of a chain may take: as a day ends, all that was booked on it is summed once more."""
+HASH_BYTES: Final = 32
 COLUMNS: Final = ("id", "reference", "jurisdiction", "currency", "amount", "takes_back")
 """Columns of a table of payments; amounts in whole units such as 12.50; takes_back may be left out."""
 STATISTICS_DIFFERS: Final = "STATISTICS_DIFFERS"
@@ -152,6 +156,21 @@ async def record_payments(client: Client, payments: Sequence[pb.Payment]) -> lis
     return told
 
 
+async def listed_payments(client: Client, *, unmatched: bool = False) -> AsyncIterator[dict[str, Any]]:
+    """Give payments as they stand in the ledger, by jurisdiction and id; all, or those alone that nothing was found for."""
+    token = ""
+    while True:
+        request = pb.ListPaymentsRequest(unmatched=unmatched, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "ListPayments", request, pb.ListPaymentsResponse)
+        for each in answer.payments:
+            told = plain(each)
+            outcome = pb.PaymentOutcome.Name(each.result.outcome).removeprefix("PAYMENT_OUTCOME_")
+            yield told.pop("payment") | told.pop("result") | told | {"outcome": outcome}
+        token = answer.next_page_token
+        if not token:
+            return
+
+
 async def reconcile_day(client: Client, day: int, progress: Callable[[int], None]) -> dict[str, Any]:
     """Compare, for consignments accepted on a day, assessments, ledger and statistics; name each difference.
 
@@ -211,22 +230,52 @@ async def _counted(client: Client, day: int) -> dict[TotalKey, int]:
     return found
 
 
-async def check_chains(client: Client, progress: Callable[[int], None]) -> dict[str, Any]:
-    """Compute the chains of all partitions again; `progress` is told how many entries were checked since it was told last."""
-    told: dict[str, Any] = {"partitions": PARTITIONS, "entries": 0, "postings": 0, "seals": 0, "faults": []}
+def kept_seal(text: str) -> tuple[int, bytes]:
+    """Read a seal that was kept, NUMBER:HASH with the hash in hexadecimal. Raise LuxorError KEPT_SEAL_UNREADABLE."""
+    number, _, digest = text.strip().partition(":")
+    try:
+        found = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0, bytes.fromhex(digest)
+    except ValueError:
+        found = 0, b""
+    if not found[0] or len(found[1]) != HASH_BYTES:
+        raise LuxorError.of("KEPT_SEAL_UNREADABLE", value=text)
+    return found
+
+
+async def check_chains(
+    client: Client, progress: Callable[[int], None], kept: tuple[int, bytes] | None = None
+) -> dict[str, Any]:
+    """Compute the chains of all partitions again; `progress` is told how many entries were checked since it was told last.
+
+    `kept` are number and hash of a seal that was kept outside. Tells the newest seal, its hash in hexadecimal.
+    """
+    told: dict[str, Any] = {"partitions": PARTITIONS, "entries": 0, "postings": 0, "seals": 0, "newest_seal": None}
+    # What is wrong with seals and sums as a whole is found by each partition, and told once.
+    faults: dict[str, None] = {}
     for partition in range(PARTITIONS):
         after, digest = 0, b""
         while True:
             request = pb.CheckChainRequest(partition=partition, after=after, hash=digest)
-            answer = await _ask(client, "CheckChain", request, pb.CheckChainResponse)
+            if kept is not None:
+                request.kept_seal, request.kept_hash = kept
+            answer = await client.ask(
+                "revenue", LedgerServiceStub, "CheckChain", request, pb.CheckChainResponse, CHECK_SECONDS
+            )
             for name in ("entries", "postings", "seals"):
                 told[name] += getattr(answer, name)
-            told["faults"] += list(answer.faults)
+            faults |= dict.fromkeys(answer.faults)
+            if answer.HasField("newest_seal"):
+                told["newest_seal"] = _seal(answer.newest_seal)
             progress(answer.entries)
-            if answer.end or not answer.entries:
+            if answer.end or answer.last == after:
                 break
             after, digest = answer.last, answer.hash
-    return told
+    return told | {"faults": list(faults)}
+
+
+def _seal(seal: pb.Seal) -> dict[str, Any]:
+    moment = seal.sealed_at.ToDatetime(UTC).isoformat(timespec="seconds")
+    return {"number": seal.number, "sealed_at": moment, "hash": seal.hash.hex()}
 
 
 def _name(enum: Any, number: int) -> str:

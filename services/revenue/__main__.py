@@ -87,8 +87,8 @@ class RevenueConfig(Settings, service="revenue"):
     reached by the last known balance. Who has none pays at the border, or gives a guarantee."""
     reassessment_seconds: float = setting("REASSESSMENT_SECONDS", default=1.0, low=0.05, high=3_600, example="1")
     """How often it is looked for sums over several consignments that changed, so that earlier consignments owe something else."""
-    seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=86_400, example="60")
-    """How often the ledger's chains are sealed together, where something was booked."""
+    seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=600, example="60")
+    """How often the ledger's chains are sealed together, where something was booked. An alert tells when half an hour passes without."""
 
 
 def assemble(start: Start) -> Sequence[Background]:
@@ -143,11 +143,12 @@ def assemble(start: Start) -> Sequence[Background]:
         add_LedgerServiceServicer_to_server,
         LedgerService(start.database, ledger),
         roles={
-            "PutAccounts": {Role.OFFICER, Role.OPERATOR},
+            "PutAccounts": {Role.OFFICER},
             "ListBalances": looking | {Role.FILER, Role.CARRIER},
             "ListEntries": looking,
             "GetStatement": looking | {Role.FILER, Role.CARRIER},
-            "RecordPayments": {Role.OFFICER, Role.OPERATOR},
+            "RecordPayments": {Role.OFFICER},
+            "ListPayments": looking,
             "Reconcile": looking,
             "CheckChain": looking,
         },

@@ -23,6 +23,7 @@ from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.ledger.accounts import kind_of
 from services.revenue.ledger.chain import START
 from services.revenue.ledger_text import (
+    booked_payment,
     entry_message,
     kind,
     payment_result,
@@ -240,6 +241,21 @@ class LedgerService(LedgerServiceServicer):
             return answer
 
         return await once(self._database, pb.RecordPaymentsResponse, request, work)
+
+    async def ListPayments(
+        self, request: pb.ListPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListPaymentsResponse:
+        """Give payments by jurisdiction and id."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        jurisdiction, ident = _parts(request.page_token, 2) if request.page_token else ("", "")
+        found = await self._payments.page(
+            after=(jurisdiction, ident), unmatched_only=request.unmatched, rows_max=limit + 1
+        )
+        last = found[limit - 1].payment if len(found) > limit else None
+        return pb.ListPaymentsResponse(
+            payments=map(booked_payment, found[:limit]),
+            next_page_token=_token(last.jurisdiction, last.id) if last else "",
+        )
 
     async def Reconcile(
         self, request: pb.ReconcileRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -15,7 +15,7 @@ from services.revenue.ledger.accounts import OPENED, wrong_name
 from services.revenue.ledger.entries import AMOUNT_MAX
 from services.revenue.store.balances import Line
 from services.revenue.store.chain import Entry
-from services.revenue.store.payments import Result
+from services.revenue.store.payments import Booked, Result
 from services.revenue.store.seals import Kept
 
 TEXT_MAX: Final = 70
@@ -87,6 +87,25 @@ def payment_result(place: int, result: Result) -> pb.PaymentResult:
         reason = _PAYMENT_REASONS.get(result.reason, result.reason)
         told.error.CopyFrom(item_error(reason, f"payments[{place}]"))
     return told
+
+
+def booked_payment(booked: Booked) -> pb.BookedPayment:
+    """Tell a payment as it stands in the ledger."""
+    payment = booked.payment
+    return pb.BookedPayment(
+        payment=pb.Payment(
+            id=payment.id,
+            reference=payment.reference,
+            jurisdiction=payment.jurisdiction,
+            currency=payment.currency,
+            amount_minor=payment.amount,
+            takes_back=payment.takes_back,
+        ),
+        result=payment_result(0, booked.result),
+        booked_at=stamp_of(booked.booked_at),
+        booked_by=booked.booked_by,
+        taken_back_by=booked.taken_back_by,
+    )
 
 
 def kind(number: int) -> revenue_pb2.Kind.ValueType:

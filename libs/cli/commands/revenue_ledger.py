@@ -1,4 +1,4 @@
-"""`luxor revenue account, balances, entries, statement, payments`: the ledger for treasuries, officers and those who owe."""
+"""`luxor revenue account, balances, entries, statement, payments, unmatched`: the ledger for treasuries, officers and those who owe."""
 
 import datetime as dt
 from pathlib import Path
@@ -134,6 +134,37 @@ def payments(context: Context, path: Path, ident: str) -> None:
     context.emit({"payments": told}, lambda out: _payments(out, told))
     if any(each["outcome"] == "REFUSED" for each in told):
         raise click.exceptions.Exit(REFUSED)
+
+
+@command("unmatched", short_help="Tell payments that nothing was found for.")
+@acting("officer")
+def unmatched(context: Context, ident: str) -> None:
+    """Tell the payments that name nothing known and were not taken back.
+
+    One that names an MRN pays the debt when that comes. Any other is set right by taking it back and booking it anew with its
+    right reference: `luxor revenue payments`.
+    """
+    from libs.client.ledger import listed_payments
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return [each async for each in listed_payments(client, unmatched=True)]
+
+    told = run(work())
+    context.emit({"payments": told}, lambda out: _unmatched(out, told))
+
+
+def _unmatched(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.text import money, safe, table, when
+
+    if not told:
+        out.print("Every payment is matched.")
+        return
+    shown = table("booked", "jurisdiction", "payment", "reference", "amount", right=(4,))
+    for each in told:
+        names = (safe(each.get(name, "")) for name in ("jurisdiction", "id", "reference"))
+        shown.add_row(when(each["booked_at"]), *names, money(each["amount_minor"], each["currency"]))
+    out.print(shown)
 
 
 def _account(out: "Console", told: dict[str, Any]) -> None:

@@ -52,11 +52,11 @@ from ledger_open where account = $1 and currency = $2
 # Whoever has credit and a debt that it may pay, or lacks credit that paid a debt.
 _WANTING: Final = """
 select account, currency from ledger_credit c
-where minor > 0 and exists (
+where minor <> 0 and (minor > 0 and exists (
     select from ledger_open o where o.account = c.account and o.currency = c.currency and o.alone
 ) or minor < 0 and exists (
     select from ledger_drawn d where d.account = c.account and d.currency = c.currency and d.minor > 0
-)
+))
 order by account, currency limit $1
 """
 

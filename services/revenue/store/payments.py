@@ -34,7 +34,7 @@ from services.revenue.store.balances import Holding, balances_at
 from services.revenue.store.credit import Key
 from services.revenue.store.entries import Heads
 from services.revenue.store.ledger import Ledger
-from services.revenue.store.settling import PAID_MAX, page_of, settle_once
+from services.revenue.store.settling import PAID_MAX, page_of, settle_some
 
 PAYMENTS_MAX: Final = 1_000
 """Payments of one request."""
@@ -146,10 +146,7 @@ class Payments:
         results: list[Result] = []
         for start in range(0, len(payments), PART):
             results += await self._part(payments[start : start + PART], by, request, seen, credits_)
-        for key in sorted(credits_):
-            for _ in range(CHUNKS_MAX):
-                if not await settle_once(self._ledger, key):
-                    break
+        await settle_some(self._ledger, sorted(credits_), CHUNKS_MAX)
         return results
 
     async def _part(
@@ -299,7 +296,7 @@ class _Work:
             )
         self._names = dict(await self._ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist()))
         accounts = {each for each in told if prefix_of(each) in PAYABLE}
-        accounts |= {before["account"] for before in known.values()} | set(self._names.values())
+        accounts |= {before["account"] for before in known.values()}
         holdings = [Holding(**dict(row)) for row in await tx.raw.fetch(_OWN, sorted(accounts))]
         opened = {row["name"] for row in await tx.raw.fetch(_OPENED, sorted(accounts))}
         self._accounts = {each.name for each in holdings} | opened

@@ -218,6 +218,23 @@ async def settle_once(ledger: Ledger, key: Key) -> int:
         return await _use(ledger, tx, heads, key, items)
 
 
+async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int) -> int:
+    """Use accounts' credit in no more than so many transactions; gives how many consignments that concerned."""
+    total = 0
+    for key in keys:
+        while transactions_max > 0:
+            transactions_max -= 1
+            try:
+                done = await settle_once(ledger, key)
+            except LedgerError as error:  # of this account alone
+                _log.warning("LEDGER_SETTLING_POSTPONED", account=key[0], why=str(error))
+                break
+            total += done
+            if not done:
+                break
+    return total
+
+
 class Settling:
     """Uses what stands to accounts' credit, at intervals; replicas that do so at once wait for one another's rows."""
 
@@ -231,7 +248,7 @@ class Settling:
         while not stop.is_set():
             try:
                 await self.step(stop)
-            except (StoreError, LedgerError) as error:
+            except StoreError as error:
                 _log.warning("LEDGER_SETTLING_POSTPONED", why=str(error))
             try:
                 async with asyncio.timeout(self._interval):
@@ -246,7 +263,7 @@ class Settling:
         total = 0
         for key in keys:
             while not (stop is not None and stop.is_set()):
-                done = await settle_once(self._ledger, key)
+                done = await settle_some(self._ledger, [key], 1)
                 total += done
                 if not done:
                     break

@@ -153,6 +153,7 @@ def _positions() -> None:
         "create table ledger_credit (account integer not null, currency text not null, minor bigint not null, "
         "primary key (account, currency)) with (fillfactor = 50)"
     )
+    op.execute("create index ledger_credit_left on ledger_credit (account, currency) where minor <> 0")
     # What of that credit paid which consignment.
     op.execute(
         "create table ledger_drawn (account integer not null, currency text not null, day integer not null, "

@@ -27,9 +27,9 @@ from services.revenue.store.balances import sum_days
 from services.revenue.store.entries import PARTITIONED
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.news import NewsSnapshot
-from services.revenue.store.texts import forget_references
 from services.revenue.store.seals import Sealing, unsealed
 from services.revenue.store.settling import Settling
+from services.revenue.store.texts import forget_references
 
 SETTLE_SECONDS = 5.0
 """How often accounts are looked for whose credit can pay a debt that it did not pay at once."""

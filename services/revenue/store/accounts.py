@@ -8,12 +8,18 @@ from typing import Final
 
 from libs.store.database import Database, Transaction
 
+# What holds now, and beside it each version that an officer told, for ever.
 _PUT: Final = """
+with put as (
 insert into ledger_account as kept (name, currency, limit_minor, closed, holder, changed_by)
 select given.*, $6 from unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::text[])
     as given(name, currency, limit_minor, closed, holder) order by given.name collate "C"
 on conflict (name) do update set currency = excluded.currency, limit_minor = excluded.limit_minor,
     closed = excluded.closed, holder = excluded.holder, changed_by = excluded.changed_by, changed_at = clock_timestamp()
+returning name, currency, limit_minor, closed, holder, changed_by, changed_at
+)
+insert into ledger_account_version (name, currency, limit_minor, closed, holder, changed_by, changed_at)
+select * from put
 """
 _READ: Final = "select name, currency, limit_minor, closed, holder from ledger_account where name = any($1::text[])"
 _PAGE: Final = """

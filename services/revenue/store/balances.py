@@ -57,12 +57,12 @@ where exists (select from ledger_day where day = d.day) and not exists (
 )
 """
 # A consignment counts once where it begins to owe, and is taken off where that is undone.
-_CONSIGNMENTS: Final = (
+CONSIGNMENTS: Final = (
     f"case when e.mrn = '' then 0 when e.kind in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and p.amount > 0 "
     f"then 1 when e.reverses in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and p.amount < 0 then -1 else 0 end"
 )
 _SUMS_OF_DAY: Final = f"""
-select e.destination, p.kind, sum({_CONSIGNMENTS})::bigint as consignments,
+select e.destination, p.kind, sum({CONSIGNMENTS})::bigint as consignments,
     sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
 from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
 where p.account = $1 and p.currency = $2 and p.day = $3 and e.day = $3
@@ -87,7 +87,7 @@ select min(d.day) from ledger_day d
 where d.day < $1 and not exists (select from ledger_turnover_day t where t.day = d.day)
 """
 _SUM_PART: Final = f"""
-select p.account, p.currency, e.destination, p.kind, sum({_CONSIGNMENTS})::bigint as consignments,
+select p.account, p.currency, e.destination, p.kind, sum({CONSIGNMENTS})::bigint as consignments,
     sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
 from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
 where p.day = $1 and e.day = $1 and p.partition = $2 and e.partition = $2
@@ -101,6 +101,8 @@ set consignments = excluded.consignments, debit = excluded.debit, credit = exclu
 """
 _SUMS_AT_ONCE: Final = 2_000
 _SUM_MILLIS: Final = 120_000
+_STATEMENT_MILLIS: Final = 60_000
+"""A first page sums the postings of the days whose sums are not made yet, two at most where housekeeping runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +205,18 @@ class Balances:
     ) -> Statement:
         """Give the statement of an account for the days from first to last, with up to `rows_max` lines after a place.
 
-        All of it is as of one instant. Days are since 1970-01-01 UTC, at most 31.
+        Behind the beginning there are lines alone, and all sums are nothing. All of it is as of one instant.
+        Days are since 1970-01-01 UTC, at most 31.
         """
         holding = [Holding("", currency, account)]
-        async with self._database.connection(snapshot=True) as reader:
-            opening = (await balances_at(reader, holding, first_day * MICROS_A_DAY - 1))[0]
-            closing = (await balances_at(reader, holding, (last_day + 1) * MICROS_A_DAY - 1))[0]
-            sums = [] if after != BEGINNING else await _sums_of(reader, account, currency, first_day, last_day)
+        async with self._database.connection(snapshot=True, timeout_millis=_STATEMENT_MILLIS) as reader:
+            # Sums belong to the first page: to make them again for each page of a long month would cost the month each time.
+            if after != BEGINNING:
+                lines = await lines_of(reader, account, currency, first_day, last_day, after=after, rows_max=rows_max)
+                return Statement(0, 0, 0, 0, [], lines)
+            opening = (await _closings(reader, holding, first_day - 1))[0]
+            closing = (await _closings(reader, holding, last_day))[0]
+            sums = await _sums_of(reader, account, currency, first_day, last_day)
             lines = await lines_of(reader, account, currency, first_day, last_day, after=after, rows_max=rows_max)
         return Statement(
             opening.minor,
@@ -223,10 +230,20 @@ class Balances:
 
 async def balances_at(reader: Transaction, holdings: Sequence[Holding], moment: int | None = None) -> list[Balance]:
     """Give what accounts stood at: the closings of the days before, and the day's own postings up to the moment."""
+    if moment is None:
+        return await _closings(reader, holdings, LAST_DAY)
+    day = moment // MICROS_A_DAY
     accounts, currencies = [each.account for each in holdings], [each.currency for each in holdings]
-    day = LAST_DAY if moment is None else moment // MICROS_A_DAY
-    closed = await reader.raw.fetch(_CLOSING, accounts, currencies, day if moment is None else day - 1)
-    since = [] if moment is None else await reader.raw.fetch(_SINCE, accounts, currencies, day, moment)
+    since = await reader.raw.fetch(_SINCE, accounts, currencies, day, moment)
+    return await _closings(reader, holdings, day - 1, since)
+
+
+async def _closings(
+    reader: Transaction, holdings: Sequence[Holding], day: int, since: Sequence[Any] = ()
+) -> list[Balance]:
+    """Give what accounts stood at when a day ended, from the rows of that end, with sums of what came after it."""
+    accounts, currencies = [each.account for each in holdings], [each.currency for each in holdings]
+    closed = await reader.raw.fetch(_CLOSING, accounts, currencies, day)
     debits, credits_ = [0] * len(holdings), [0] * len(holdings)
     for row in (*closed, *since):
         debits[row["place"] - 1] += int(row["debit"])

@@ -18,7 +18,9 @@ READ_MAX: Final = 10_000
 
 # Who changes numbers stands in a queue, so that `changed` rises in the order of commits and no reader misses one.
 _LOCK: Final = "select pg_advisory_xact_lock(hashtext('scheme_number'))"
+# What holds now, and beside it each version that was told, for ever.
 _PUT: Final = """
+with put as (
 insert into scheme_number as kept (scheme, number, holder, first_day, last_day, changed, put_by)
 select given.scheme, given.number, given.holder, given.first_day, given.last_day, nextval('scheme_number_changed'), $6
 from unnest($1::smallint[], $2::text[], $3::text[], $4::integer[], $5::integer[])
@@ -26,7 +28,12 @@ from unnest($1::smallint[], $2::text[], $3::text[], $4::integer[], $5::integer[]
 on conflict (scheme, number) do update set holder = excluded.holder, first_day = excluded.first_day,
     last_day = excluded.last_day, changed = excluded.changed, put_by = excluded.put_by, put_at = clock_timestamp()
 where (kept.holder, kept.first_day, kept.last_day) is distinct from (excluded.holder, excluded.first_day, excluded.last_day)
-returning scheme, number, xmax = 0 as fresh
+returning scheme, number, holder, first_day, last_day, changed, put_by, put_at, xmax = 0 as fresh
+), noted as (
+    insert into scheme_number_version (scheme, number, holder, first_day, last_day, changed, put_by, put_at)
+    select scheme, number, holder, first_day, last_day, changed, put_by, put_at from put
+)
+select scheme, number, fresh from put
 """
 _PAGE: Final = """
 select scheme, number, holder, first_day, last_day from scheme_number

@@ -79,6 +79,17 @@ async def test_accounts_are_taken_or_refused_each_by_itself_and_once_per_request
     assert reason == "REQUEST_REUSED"
 
 
+async def test_money_is_the_officers_and_no_operator_moves_it(house: Running) -> None:
+    operator = await stub(house, "operator", "operator-1")
+    accounts = pb.PutAccountsRequest(request_id="o1", accounts=[pb.Account(name="deferred:a", currency="EUR")])
+    payments = pb.RecordPaymentsRequest(request_id="o2", payments=[payment("b1", FIRST, 5)])
+    for asked in (
+        operator.PutAccounts(accounts, timeout=SECONDS),
+        operator.RecordPayments(payments, timeout=SECONDS),
+    ):
+        assert (await refused(asked))[0] == "ROLE_NOT_ALLOWED"
+
+
 async def test_payments_are_matched_and_told_with_what_is_still_owed(house: Running, kept: Books) -> None:
     await kept.take(open_state(FIRST), open_state(SECOND))
     ledger = await stub(house)
@@ -155,6 +166,7 @@ async def test_a_statement_sums_its_month_and_its_lines_come_in_pages(house: Run
     assert sorted(each.mrn for each in lines) == sorted(state.mrn for state in states)
     assert not second.next_page_token
     assert not second.sums
+    assert (second.opening_minor, second.debit_minor, second.credit_minor, second.closing_minor) == (0, 0, 0, 0)
     for wrong, reason in (({"month": "2026-13"}, "MONTH_MALFORMED"), ({"account": "vendor:none"}, "ACCOUNT_UNKNOWN")):
         asked = pb.GetStatementRequest(
             **({"account": "vendor:IM2760000014", "currency": "EUR", "month": month} | wrong)

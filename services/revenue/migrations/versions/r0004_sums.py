@@ -77,3 +77,9 @@ def upgrade() -> None:
         "put_at timestamptz not null default clock_timestamp(), primary key (scheme, number))"
     )
     op.execute("create index scheme_number_newest on scheme_number (changed)")
+    # Each version of them: who told what, and when.
+    op.execute(
+        'create table scheme_number_version (scheme smallint not null, number text collate "C" not null, '
+        "holder text not null, first_day integer not null, last_day integer, changed bigint not null, "
+        "put_by text not null, put_at timestamptz not null, primary key (scheme, number, changed))"
+    )

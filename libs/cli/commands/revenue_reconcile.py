@@ -53,10 +53,17 @@ def reconcile(context: Context, from_text: str | None, to_text: str | None, iden
 
 
 @command("chains", short_help="Prove that no entry of the ledger was altered.")
+@click.option("--kept", metavar="NUMBER:HASH", help="A seal that was kept outside, to compare with.")
 @acting("analyst")
-def chains(context: Context, ident: str) -> None:
-    """Compute the hashes and sums of all entries again, in all 64 partitions, and compare the seals. Exits with 1 on any fault."""
-    from libs.client.ledger import check_chains
+def chains(context: Context, kept: str | None, ident: str) -> None:
+    """Compute all hashes, balances and sums again from what was booked, in all 64 partitions, and compare the seals. Exits with 1 on any fault.
+
+    It tells the newest seal. Give its number and hash to whoever audits and cannot write to the store, and have them kept there: who can
+    write all of the store can make its chains and seals anew, but not a seal that is kept elsewhere. --kept compares with it.
+    """
+    from libs.client.ledger import check_chains, kept_seal
+
+    seal = None if kept is None else kept_seal(kept)
 
     async def work() -> dict[str, Any]:
         done = 0
@@ -68,7 +75,7 @@ def chains(context: Context, ident: str) -> None:
                 status.update(f"Checking … {done:,} entries")
 
             async with context.client("analyst", ident) as client:
-                return await check_chains(client, progress)
+                return await check_chains(client, progress, seal)
 
     told = run(work())
     context.emit(told, lambda out: _chains(out, told))
@@ -108,6 +115,12 @@ def _chains(out: "Console", told: dict[str, Any]) -> None:
     from libs.cli.text import safe
 
     text = f"{told['entries']:,} entries with {told['postings']:,} postings in {told['partitions']} chains, {told['seals']:,} seals compared"
+    newest = told["newest_seal"]
+    if newest is not None:
+        out.print(
+            f"Newest seal, to be kept outside: {newest['number']}:{newest['hash']} of {newest['sealed_at']}",
+            soft_wrap=True,
+        )
     if not told["faults"]:
         out.print(f"[green]Nothing was altered[/]: {text}.")
         return

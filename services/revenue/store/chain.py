@@ -13,7 +13,8 @@ from services.revenue.ledger.chain import START, canonical, link, text_bytes
 from services.revenue.store.balances import BEGINNING, Place, lines_of
 from services.revenue.store.entries import MICROS_A_DAY
 from services.revenue.store.names import Names
-from services.revenue.store.seals import Seals
+from services.revenue.store.proofs import compare_day, compare_end
+from services.revenue.store.seals import LATE_SECONDS, Kept, Seals
 
 ENTRIES_AT_ONCE: Final = 5_000
 _COLUMNS: Final = (
@@ -39,7 +40,7 @@ select {_COLUMNS} from ledger_entry
 where day = $1 and partition = $2 and number > $3 and number <= $4 order by number limit $5
 """  # noqa: S608  # our own names
 _RANGE_POSTINGS: Final = """
-select number, place, account, kind, amount from ledger_posting
+select number, place, account, kind, amount, currency, booked_at from ledger_posting
 where day = $1 and partition = $2 and number > $3 and number <= $4 order by number, place
 """
 # Days of a partition from the one in which a number stands.
@@ -98,20 +99,25 @@ class Checked:
     """Whether the chain ends here."""
     seals: int = 0
     """Seals that were compared."""
+    newest: Kept | None = None
+    """The newest seal; None where there is none."""
     faults: list[str] = field(default_factory=list)
     """What is wrong, sentences; at most FAULTS_MAX."""
 
 
 FAULTS_MAX: Final = 20
+_CHECK_MILLIS: Final = 120_000
+"""What one part may take: as a day ends, all that was booked on it is summed once more."""
 
 
 class Chain:
     """Reads entries and checks chains."""
 
-    def __init__(self, database: Database, names: Names) -> None:
-        """Read from a database."""
+    def __init__(self, database: Database, names: Names, *, late_seconds: float = LATE_SECONDS) -> None:
+        """Read from a database. What no seal names `late_seconds` after it was booked is a fault."""
         self._database = database
         self._names = names
+        self._late = late_seconds
         self._seals = Seals(database)
 
     async def of_mrn(self, mrn: str, *, after: int = 0, rows_max: int) -> list[Entry]:
@@ -145,71 +151,70 @@ class Chain:
         read.sort(key=lambda entry: order[entry.partition, entry.number])
         return read, (lines[-1].at if lines else after)
 
-    async def check(self, partition: int, *, after: int = 0, before: bytes = START, entries_max: int) -> Checked:
+    async def check(
+        self,
+        partition: int,
+        *,
+        after: int = 0,
+        before: bytes = START,
+        entries_max: int,
+        kept: Kept | None = None,
+    ) -> Checked:
         """Compute a part of a partition's chain again: up to `entries_max` entries after a number, whose hash is `before`.
 
-        A fault does not end it: the stored hash stands for what cannot be computed, so that each place is told once.
+        As a day of the partition ends, balances and sums of that day are compared with its postings; `kept` is a seal that
+        was kept outside. A fault does not end it: the stored hash stands for what cannot be computed, so that each place is
+        told once.
         """
         checked = Checked(last=after, hash=before)
+        if kept is not None:
+            checked.faults += await self._seals.compare_kept(kept)
         while checked.entries < entries_max and not checked.end:
             await self._check_part(partition, checked, min(ENTRIES_AT_ONCE, entries_max - checked.entries))
         if checked.entries:
-            await self._compare_seals(partition, after, checked)
+            compared = await self._seals.compare(partition, after, checked.last)
+            checked.seals += compared.seals
+            checked.faults += compared.faults
+        checked.newest = await self._seals.newest()
         del checked.faults[FAULTS_MAX:]
         return checked
 
     async def _check_part(self, partition: int, checked: Checked, entries_max: int) -> None:
-        async with self._database.connection(snapshot=True) as reader:
+        async with self._database.connection(snapshot=True, timeout_millis=_CHECK_MILLIS) as reader:
             head = await reader.raw.fetchrow("select number, hash from ledger_head where partition = $1", partition)
             days = await reader.raw.fetch(_DAYS, partition, checked.last, 1)
             if not days:
-                self._end(partition, checked, head)
+                await self._end(reader, partition, checked, head)
                 return
-            day, last = days[0]["day"], days[0]["last_number"]
+            day, first, last = days[0]
             rows = await reader.raw.fetch(_RANGE, day, partition, checked.last, last, entries_max)
             entries = [Entry(**dict(row)) for row in rows]
             # Of a day that is cut off, what is missing is a gap of numbers.
             until = entries[-1].number if len(entries) == entries_max else last
             postings = await reader.raw.fetch(_RANGE_POSTINGS, day, partition, checked.last, until)
             names = await self._names.of(reader, {row["account"] for row in postings})
-        own: dict[int, list[Posting]] = defaultdict(list)
-        for row in postings:
-            name = names.get(row["account"], f"?{row['account']}")
-            own[row["number"]].append(Posting(name, row["amount"], row["kind"]))
-        for entry in entries:
-            entry.postings.extend(own.pop(entry.number, ()))
-            _check_entry(entry, checked)
-        if own:
-            checked.faults.append(
-                f"partition {partition}: {sum(map(len, own.values()))} postings of day {day} belong to no entry"
-            )
-        if until > checked.last:
-            checked.faults.append(f"partition {partition}: entries {checked.last + 1} to {until} are missing")
-            checked.last = until
-        if checked.last == head["number"]:
-            self._end(partition, checked, head)
+            _check_entries(partition, day, entries, postings, names, checked)
+            if until > checked.last:
+                checked.faults.append(f"partition {partition}: entries {checked.last + 1} to {until} are missing")
+                checked.last = until
+            if checked.last >= last:
+                checked.faults += await compare_day(
+                    reader, self._names, partition, day, first, last, entries_max=FAULTS_MAX
+                )
+            if head is not None and checked.last == head["number"]:
+                await self._end(reader, partition, checked, head)
 
-    def _end(self, partition: int, checked: Checked, head: Any) -> None:
+    async def _end(self, reader: Transaction, partition: int, checked: Checked, head: Any) -> None:
         checked.end = True
-        if head["number"] != checked.last or head["hash"] != checked.hash:
+        if head is None:
+            checked.faults.append(f"partition {partition}: the head of the chain is missing")
+        elif head["number"] != checked.last or head["hash"] != checked.hash:
             checked.faults.append(
                 f"partition {partition}: the chain ends at entry {checked.last}, but its head tells entry "
                 f"{head['number']} or another hash"
             )
-
-    async def _compare_seals(self, partition: int, after: int, checked: Checked) -> None:
-        for seal in await self._seals.between(partition, after, checked.last):
-            checked.seals += 1
-            number, digest = seal.numbers[partition], seal.hashes[partition]
-            if not seal.holds:
-                checked.faults.append(f"seal {seal.number} was altered: its hash does not follow from what it seals")
-            async with self._database.connection() as reader:
-                days = await reader.raw.fetch(_DAYS, partition, number - 1, 1)
-                rows = await reader.raw.fetch(_RANGE, days[0]["day"], partition, number - 1, number, 1) if days else []
-            if not rows or rows[0]["hash"] != digest:
-                checked.faults.append(
-                    f"partition {partition}: seal {seal.number} tells another hash of entry {number} than is stored"
-                )
+        checked.faults += await self._seals.compare_end(reader, partition, checked.last, self._late)
+        checked.faults += await compare_end(reader, self._names, partition, entries_max=FAULTS_MAX)
 
     async def _read(self, reader: Transaction, places: Sequence[tuple[int, int, int]]) -> list[Entry]:
         if not places:
@@ -224,6 +229,33 @@ class Chain:
                 Posting(names.get(row["account"], f"?{row['account']}"), row["amount"], row["kind"])
             )
         return entries
+
+
+def _check_entries(
+    partition: int, day: int, entries: Sequence[Entry], rows: Sequence[Any], names: dict[int, str], checked: Checked
+) -> None:
+    """Check entries of a day in their order, each with its postings."""
+    own: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        own[row["number"]].append(row)
+    for entry in entries:
+        place = f"partition {partition}, entry {entry.number}"
+        for row in own.pop(entry.number, ()):
+            name = names.get(row["account"], f"?{row['account']}")
+            entry.postings.append(Posting(name, row["amount"], row["kind"]))
+            if row["currency"] != entry.currency or row["booked_at"] != entry.booked_at:
+                checked.faults.append(
+                    f"{place}: its posting {row['place']} has another currency or time than the entry"
+                )
+        if entry.booked_at // MICROS_A_DAY != day:
+            checked.faults.append(
+                f"{place}: it stands in day {day}, but was booked on day {entry.booked_at // MICROS_A_DAY}"
+            )
+        _check_entry(entry, checked)
+    if own:
+        checked.faults.append(
+            f"partition {partition}: {sum(map(len, own.values()))} postings of day {day} belong to no entry"
+        )
 
 
 def _check_entry(entry: Entry, checked: Checked) -> None:

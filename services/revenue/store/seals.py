@@ -3,45 +3,91 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from libs.customs.partitions import PARTITIONS
+from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
+from libs.store.gauges import Look
 from libs.store.leases import hold_lease, release_lease, try_lease
 from libs.telemetry import gauge, get_logger
 from services.revenue.ledger.chain import START, seal
 
 LEASE: Final = "ledger-seals"
-SEALS_MAX: Final = 10_000
-"""Seals that are compared with one part of a chain."""
+SEALS_AT_ONCE: Final = 1_000
+"""Seals that are read in one statement; a row has some 2,700 bytes."""
+LATE_SECONDS: Final = 1_800
+"""An entry that no seal names after this time is a fault: seals come every ten minutes at the least. The alert has the same bound."""
 _HASH: Final = 32
 _LAST: Final = "select number, hash, numbers from ledger_seal order by number desc limit 1"
 _HEADS: Final = "select partition, number, hash from ledger_head order by partition"
 _KEEP: Final = "insert into ledger_seal (number, sealed_at, hash, numbers, hashes) values ($1, $2, $3, $4, $5)"
+# Of each partition the first entry behind the last seal. It was booked about when that seal was made, or later, so earlier days are not looked at.
+_UNSEALED: Final = f"""
+select min(first.booked_at) from ledger_head head
+left join (select number, numbers, sealed_at from ledger_seal order by number desc limit 1) last on true
+cross join lateral (
+    select entry.booked_at from ledger_day days
+    join ledger_entry entry on entry.day = days.day and entry.partition = days.partition
+        and entry.number = coalesce(last.numbers[head.partition + 1], 0) + 1
+    where days.partition = head.partition and days.day >= coalesce(last.sealed_at / {MICROS_PER_DAY} - 1, 0)
+        and entry.number between days.first_number and days.last_number
+) first where head.number > coalesce(last.numbers[head.partition + 1], 0)
+"""  # noqa: S608  # a number of our own
 _NUMBER: Final = "select numbers[$2] from ledger_seal where number = $1"
+# Of a partition those that name another entry, or another hash, than the seal before: each seal does so of some partition.
 _READ: Final = """
 select s.number, s.sealed_at, s.hash, s.numbers, s.hashes, before.hash as before from ledger_seal s
 left join ledger_seal before on before.number = s.number - 1
-where s.number >= $1 and s.numbers[$2] <= $3 order by s.number limit $4
+where s.number >= $1 and s.number < $2 and (
+    s.numbers[$3] is distinct from before.numbers[$3]
+    or substring(s.hashes from $4 for 32) is distinct from substring(before.hashes from $4 for 32)
+) order by s.number limit $5
+"""
+# Entries of the days in which a part of a chain stands.
+_STORED: Final = """
+select number, hash from ledger_entry where partition = $1 and number = any($2::bigint[]) and day = any(array(
+    select day from ledger_day where partition = $1 and last_number > $3 and first_number <= $4
+))
+"""
+_WHOLE: Final = """
+select count(*) as kept, coalesce(max(number), 0) as newest, coalesce(min(number), 1) as oldest,
+    min(number) filter (where named > $2) as beyond, min(number) filter (where named < named_before) as fallen
+from (
+    select number, numbers[$1] as named, lag(numbers[$1]) over (order by number) as named_before from ledger_seal
+) each
+"""
+_UNNAMED: Final = """
+select e.number, e.booked_at from ledger_day d
+join ledger_entry e on e.day = d.day and e.partition = d.partition and e.number = $2
+where d.partition = $1 and $2 between d.first_number and d.last_number limit 1
 """
 _sealed = gauge("luxor_revenue_ledger_sealed_timestamp_seconds", "When the ledger's chains were last found sealed")
+_unsealed = gauge(
+    "luxor_revenue_ledger_unsealed_seconds",
+    "Age of the oldest entry of the ledger that no seal covers yet; 0 where all are covered",
+)
 _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
-    """A seal as it is stored, compared with what it seals."""
+class Kept:
+    """What is kept of a seal outside of the store: enough to prove later that nothing before it was altered."""
 
     number: int
-    sealed_at: int
     hash: bytes
-    numbers: list[int]
-    """Number of the last entry, by partition."""
-    hashes: list[bytes]
-    holds: bool
-    """Whether its hash follows from what it seals and the seal before."""
+    sealed_at: int = 0
+    """Microseconds since 1970-01-01 UTC."""
+
+
+@dataclass(slots=True)
+class Compared:
+    """What comparing seals with a part of a chain found."""
+
+    seals: int = 0
+    faults: list[str] = field(default_factory=list)
 
 
 class Seals:
@@ -62,17 +108,46 @@ class Seals:
         sealed_at = await tx.now()
         digest = seal(number, sealed_at, before, heads)
         await tx.raw.execute(_KEEP, number, sealed_at, digest, numbers, b"".join(each for _, each in heads))
+        # Logs are kept elsewhere than the store, so that who may write all of the store cannot make its seals anew unseen.
+        tx.after_commit(lambda: _log.info("LEDGER_SEALED", seal=number, sealed_at=sealed_at, hash=digest.hex()))
         return number
 
-    async def between(self, partition: int, after: int, last: int) -> list[Seal]:
-        """Give the seals that name an entry of a partition whose number is above `after` and at most `last`."""
-        async with self._database.connection(snapshot=True) as reader:
-            first = await self._first(reader, partition, after)
-            rows = await reader.raw.fetch(_READ, first, partition + 1, last, SEALS_MAX) if first else []
-        return [_seal(row) for row in rows]
+    async def newest(self) -> Kept | None:
+        """Give the newest seal; None where there is none."""
+        async with self._database.connection() as reader:
+            row = await reader.raw.fetchrow(
+                "select number, sealed_at, hash from ledger_seal order by number desc limit 1"
+            )
+        return None if row is None else Kept(row["number"], row["hash"], row["sealed_at"])
+
+    async def compare(self, partition: int, after: int, last: int) -> Compared:
+        """Compare the seals that name an entry of a partition behind `after` and up to `last` with what is stored."""
+        found = Compared()
+        column = partition + 1
+        async with self._database.connection() as reader:
+            first, end = await self._first(reader, partition, after), await self._first(reader, partition, last)
+        while True:
+            async with self._database.connection(snapshot=True) as reader:
+                rows = await reader.raw.fetch(_READ, first, end, column, partition * _HASH + 1, SEALS_AT_ONCE)
+                named = [row["numbers"][partition] for row in rows]
+                stored = dict(await reader.raw.fetch(_STORED, partition, named, after, last)) if rows else {}
+            for row, number in zip(rows, named, strict=True):
+                digest = row["hashes"][partition * _HASH : column * _HASH]
+                if not _holds(row):
+                    found.faults.append(
+                        f"seal {row['number']} was altered: its hash does not follow from what it seals"
+                    )
+                if stored.get(number) != digest:
+                    found.faults.append(
+                        f"partition {partition}: seal {row['number']} tells another hash of entry {number} than is stored"
+                    )
+            found.seals += len(rows)
+            if len(rows) < SEALS_AT_ONCE:
+                return found
+            first = rows[-1]["number"] + 1
 
     async def _first(self, reader: Transaction, partition: int, after: int) -> int:
-        """The first seal that names an entry behind `after`, found by halving, since numbers only rise; 0 for none."""
+        """The first seal that names an entry behind `after`, found by halving, since numbers only rise; behind all for none."""
         newest = await reader.raw.fetchval("select max(number) from ledger_seal") or 0
         low, high = 1, newest + 1
         while low < high:
@@ -82,16 +157,58 @@ class Seals:
                 low = middle + 1
             else:
                 high = middle
-        return low if low <= newest else 0
+        return low
+
+    async def compare_end(self, reader: Transaction, partition: int, head: int, late_seconds: float) -> list[str]:
+        """Say what is wrong with the seals as a whole where a partition's chain ends with entry `head`.
+
+        Numbers are without gap, what is sealed of a partition never falls and is never beyond its end, and what was booked
+        a while ago is sealed.
+        """
+        row = await reader.raw.fetchrow(_WHOLE, partition + 1, head)
+        faults = []
+        if missing := row["newest"] - row["kept"]:
+            faults.append(f"{missing} of the {row['newest']} seals are missing")
+        if row["oldest"] < 1:
+            faults.append(f"a seal has the number {row['oldest']}; they begin with 1")
+        if row["beyond"] is not None:
+            faults.append(
+                f"partition {partition}: seal {row['beyond']} seals an entry behind entry {head}, with which the chain ends: "
+                "the end of the chain was cut off"
+            )
+        if row["fallen"] is not None:
+            faults.append(
+                f"partition {partition}: seal {row['fallen']} seals fewer entries than the seal before; one of them was altered"
+            )
+        named = await reader.raw.fetchval(_NUMBER, row["newest"], partition + 1) or 0
+        first = await reader.raw.fetchrow(_UNNAMED, partition, named + 1) if named < head else None
+        if first is not None and await reader.now() - first["booked_at"] > late_seconds * 1e6:
+            newest = f"the newest seal is {row['newest']}" if row["newest"] else "there is no seal"
+            faults.append(
+                f"partition {partition}: entry {named + 1} was booked over {late_seconds / 60:.0f} minutes ago and no seal names "
+                f"it; {newest}"
+            )
+        return faults
+
+    async def compare_kept(self, kept: Kept) -> list[str]:
+        """Say what differs from a seal that somebody kept outside of the store."""
+        async with self._database.connection() as reader:
+            stored = await reader.raw.fetchval("select hash from ledger_seal where number = $1", kept.number)
+        if stored is None:
+            return [f"seal {kept.number} was kept outside and is not here: what it seals was cut off or written anew"]
+        if stored != kept.hash:
+            return [f"seal {kept.number} has another hash than the one kept outside: what it seals was written anew"]
+        return []
 
 
-def _seal(row: Any) -> Seal:
+def _holds(row: Any) -> bool:
+    """Whether a seal's hash follows from what it seals and the seal before."""
     hashes = [row["hashes"][start : start + _HASH] for start in range(0, len(row["hashes"]), _HASH)]
-    heads = list(zip(row["numbers"], hashes, strict=False))
     before = START if row["number"] == 1 else row["before"]
-    holds = before is not None and len(heads) == PARTITIONS and len(hashes) == PARTITIONS
-    holds = holds and seal(row["number"], row["sealed_at"], before, heads) == row["hash"]
-    return Seal(row["number"], row["sealed_at"], row["hash"], row["numbers"], hashes, holds)
+    if before is None or not len(hashes) == len(row["numbers"]) == PARTITIONS:
+        return False
+    heads = list(zip(row["numbers"], hashes, strict=True))
+    return seal(row["number"], row["sealed_at"], before, heads) == bytes(row["hash"])
 
 
 class Sealing:
@@ -138,3 +255,15 @@ class Sealing:
                 await release_lease(tx, LEASE, token)
         except StoreError as error:
             _log.warning("LEDGER_SEAL_LEASE_NOT_RELEASED", store=self._database.name, why=str(error))
+
+
+def unsealed() -> Look:
+    """A look at how old the oldest entry is that no seal covers."""
+
+    async def look(database: Database) -> None:
+        async with database.connection(timeout_millis=5_000) as reader:
+            booked_at = await reader.raw.fetchval(_UNSEALED)
+            age = 0 if booked_at is None else max(0, await reader.now() - booked_at)
+        _unsealed.set(age / 1e6)
+
+    return look

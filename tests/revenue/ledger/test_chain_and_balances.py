@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from libs.store.database import Database
 from libs.store.schema import ensure_day_partitions, today
+from libs.telemetry.metrics import REGISTRY
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.chain import START
 from services.revenue.ledger.entries import Entries, LedgerError, check
@@ -19,7 +20,7 @@ from services.revenue.store import positions
 from services.revenue.store.balances import BEGINNING, Holding, sum_days
 from services.revenue.store.entries import MICROS_A_DAY, Heads
 from services.revenue.store.payments import Payment
-from services.revenue.store.seals import Sealing, Seals
+from services.revenue.store.seals import Sealing, Seals, unsealed
 from tests.revenue.ledger.books import Books, emptied
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 
@@ -73,16 +74,46 @@ async def test_a_chain_is_checked_in_parts(books: Books) -> None:
         "update ledger_name set name = name || 'x' where name = 'deferred:carrier-7'",
         "update ledger_head set number = 9 where partition = 3",
         "update ledger_head set hash = set_byte(hash, 0, get_byte(hash, 0) # 1) where partition = 3",
+        "delete from ledger_head where partition = 3",
+        # What balances and statements are computed from.
+        "update ledger_posting set currency = 'GBP' where number = 4 and place = 0",
+        "update ledger_posting set booked_at = booked_at - 1 where number = 4",
+        "update ledger_balance set debit = 0",
+        "update ledger_balance set credit = credit + 1 where credit > 0",
+        "update ledger_balance set currency = 'GBP'",
+        "update ledger_balance set day = day + 1",
+        "delete from ledger_balance",
+        "insert into ledger_balance select account, currency, partition, day - 1, 5, 5 from ledger_balance",
+        "insert into ledger_balance select account, currency, partition, day + 1, debit, credit from ledger_balance",
+        "delete from ledger_holding where name = 'deferred:carrier-7'",
+        "insert into ledger_posting select day, booked_at, 999, amount, account, partition, place, kind, currency "
+        "from ledger_posting where number = 4",
+        "insert into ledger_posting select day - 1, booked_at, 1, amount, account, partition, place, kind, currency "
+        "from ledger_posting where number = 4",
+        "insert into ledger_entry select day - 1, partition, 1, kind, reverses, booked_at, mrn, version, reference, currency, "
+        "destination, hash from ledger_entry where number = 4",
+        # The end is cut off, with all that tells of it but the seal; and the seals are taken away or changed.
+        "with e as (delete from ledger_entry where number > 6), p as (delete from ledger_posting where number > 6), "
+        "d as (update ledger_day set last_number = 6 where partition = 3) update ledger_head set number = 6, "
+        "hash = (select hash from ledger_entry where number = 6) where partition = 3",
+        "update ledger_seal set numbers[4] = 9",
+        "update ledger_seal set hashes = set_byte(hashes, 100, get_byte(hashes, 100) # 1)",
+        "update ledger_seal set number = 2",
     ],
 )
 async def test_whatever_is_altered_is_found(books: Books, change: str) -> None:
     await books.take(*PAGE)
     async with books.database.transaction() as tx:
+        for table in ("ledger_entry", "ledger_posting"):
+            await ensure_day_partitions(tx, table, [await today(tx) - 1])
+        await Seals(books.database).make(tx)
+    assert not await checked(books)
+    async with books.database.transaction() as tx:
         await tx.raw.execute(change)
     fresh = Books(books.database)
     faults = await checked(fresh)
     assert faults
-    assert all(f"partition {PARTITION}" in fault for fault in faults)
+    assert all(f"partition {PARTITION}" in fault or "seal" in fault for fault in faults)
 
 
 async def test_a_chain_that_was_hashed_anew_is_found_by_its_seal(books: Books) -> None:
@@ -96,9 +127,9 @@ async def test_a_chain_that_was_hashed_anew_is_found_by_its_seal(books: Books) -
         assert await seals.make(tx) == 2
     found = await books.chain.check(PARTITION, entries_max=1_000)
     assert (found.seals, found.faults) == (2, [])
-    later = await books.chain.check(PARTITION, after=4, before=await _hash(books, 4), entries_max=1_000)
+    later = await books.chain.check(PARTITION, after=4, before=await hash_of(books, 4), entries_max=1_000)
     assert (later.seals, later.faults) == (1, [])
-    await _forge(books)
+    await forge(books)
     assert await checked(books) == [
         f"partition {PARTITION}: seal 1 tells another hash of entry 4 than is stored",
         f"partition {PARTITION}: seal 2 tells another hash of entry 10 than is stored",
@@ -108,7 +139,7 @@ async def test_a_chain_that_was_hashed_anew_is_found_by_its_seal(books: Books) -
     assert "seal 1 was altered: its hash does not follow from what it seals" in await checked(books)
 
 
-async def _hash(books: Books, number: int) -> bytes:
+async def hash_of(books: Books, number: int) -> bytes:
     async with books.database.connection() as reader:
         return bytes(
             await reader.raw.fetchval(
@@ -117,7 +148,7 @@ async def _hash(books: Books, number: int) -> bytes:
         )
 
 
-async def _forge(books: Books) -> None:
+async def forge(books: Books) -> None:
     """Alter an entry and hash everything behind it anew, as one could who may write everything."""
     entries = [entry for state in PAGE for entry in await books.chain.of_mrn(state.mrn, rows_max=10)]
     before = START
@@ -144,6 +175,42 @@ async def test_one_replica_at_a_time_seals(books: Books) -> None:
     async with books.database.connection() as reader:
         rows = await reader.raw.fetch("select number, numbers from ledger_seal order by number")
     assert [(row["number"], row["numbers"][PARTITION], row["numbers"][1]) for row in rows] == [(1, 10, 0), (2, 10, 2)]
+
+
+async def test_it_is_told_for_how_long_entries_have_stood_unsealed(books: Books) -> None:
+    async def age() -> float:
+        await unsealed()(books.database)
+        told = REGISTRY.get_sample_value("luxor_revenue_ledger_unsealed_seconds")
+        assert told is not None
+        return told
+
+    async def booked_ago(partition: int, seconds: int) -> None:
+        async with books.database.transaction() as tx:
+            await tx.raw.execute(
+                "update ledger_entry set booked_at = booked_at - $2 where partition = $1",
+                partition,
+                seconds * 1_000_000,
+            )
+
+    assert await age() == 0
+    await books.take(*PAGE)
+    await books.take(State(mrn(77, 1)))
+    await booked_ago(PARTITION, 500)
+    assert 500 <= await age() < 600
+    sealing = Sealing(books.database, "one", interval_seconds=60)
+    await sealing.step()
+    assert await age() == 0
+    # What is old and sealed does not count; of what came later the first entry does, not the last.
+    await books.take(State(mrn(78, 1)))
+    assert 0 < await age() < 100
+    async with books.database.transaction() as tx:
+        await tx.raw.execute(
+            "update ledger_entry set booked_at = booked_at - 200000000 where partition = 1 and number = 3"
+        )
+    await books.take(State(mrn(79, 1)))
+    assert 200 <= await age() < 300
+    await sealing.step()
+    assert await age() == 0
 
 
 def entries(postings: Sequence[Sequence[int]]) -> Entries:
@@ -209,7 +276,7 @@ async def test_balances_at_any_moment_are_the_sum_of_what_was_booked(
         async with database.transaction() as tx:
             heads = await books.ledger.book.lock(tx, [partition])
             heads = Heads(heads.last, {partition: moment})
-            await books.ledger.book.post(tx, heads, _one(partition, ids[name], ids["treasury:EU:tax"], amount))
+            await books.ledger.book.post(tx, heads, one_entry(partition, ids[name], ids["treasury:EU:tax"], amount))
     moments = [(now + day) * MICROS_A_DAY + time for day, time in asked] + [each[0] for each in booked]
     for way in range(2):
         asked_for: list[int | None] = [*moments, None]
@@ -226,7 +293,7 @@ async def test_balances_at_any_moment_are_the_sum_of_what_was_booked(
             await sum_days(database)
 
 
-def _one(partition: int, account: int, treasury: int, amount: int) -> Entries:
+def one_entry(partition: int, account: int, treasury: int, amount: int) -> Entries:
     one = np.ones(1, np.int64)
     return Entries(
         one * partition, one * pb.ENTRY_KIND_ASSESSED, one * 0, ["m"], one, [""], ["EUR"], ["DE"],

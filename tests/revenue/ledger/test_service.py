@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from libs.client.errors import LuxorError
-from libs.client.ledger import compare_totals, read_payments
+from libs.client.ledger import compare_totals, kept_seal, read_payments
 from libs.columns import Table
 from libs.server.testing import Running, running
 from libs.store.database import Database
@@ -21,6 +21,7 @@ from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.__main__ import assemble
 from services.revenue.ledger.chain import START
+from services.revenue.store.seals import Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import Charge, State, mrn
 from tests.revenue.oracle import Consignment, Item
@@ -289,6 +290,27 @@ async def test_a_chain_is_checked_in_parts_and_what_was_altered_is_told(house: R
         reason, _ = await refused(ledger.CheckChain(wrong, timeout=SECONDS))
         assert reason in {"PARTITION_OUT_OF_BOUNDS", "CHAIN_PLACE_MALFORMED"}
     assert len(START) == 32
+
+
+async def test_a_seal_that_was_kept_is_compared_with_the_one_that_is_stored(house: Running, kept: Books) -> None:
+    await kept.take(State(FIRST))
+    async with kept.database.transaction() as tx:
+        await Seals(kept.database).make(tx)
+    ledger = await stub(house, "analyst", "analyst-1")
+    seal = (await ledger.CheckChain(pb.CheckChainRequest(partition=3), timeout=SECONDS)).newest_seal
+    assert seal.number >= 1
+    assert len(seal.hash) == 32
+    assert kept_seal(f"{seal.number}:{seal.hash.hex()}") == (seal.number, seal.hash)
+    request = pb.CheckChainRequest(partition=3, kept_seal=seal.number, kept_hash=seal.hash)
+    assert not (await ledger.CheckChain(request, timeout=SECONDS)).faults
+    request.kept_hash = bytes(32)
+    assert "another hash than the one kept outside" in (await ledger.CheckChain(request, timeout=SECONDS)).faults[0]
+    request.kept_hash = b"x"
+    reason, _ = await refused(ledger.CheckChain(request, timeout=SECONDS))
+    assert reason == "KEPT_SEAL_MALFORMED"
+    for text in ("", "1", "0:" + "00" * 32, "1:" + "00" * 31, "1:" + "xx" * 32, "-1:" + "00" * 32):
+        with pytest.raises(LuxorError, match="no seal that was kept"):
+            kept_seal(text)
 
 
 def test_sums_that_statistics_counts_otherwise_are_named() -> None:

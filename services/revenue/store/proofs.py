@@ -1,0 +1,157 @@
+"""What balances and statements are computed from, compared day by day with what was booked."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any, Final
+
+from libs.store.database import Transaction
+from libs.store.schema import today
+from services.revenue.store.balances import CONSIGNMENTS, LAST_DAY
+from services.revenue.store.names import Names
+
+DIFFERENCES_MAX: Final = 20
+"""Differences of one kind that are told of a day."""
+_UNFINISHED_DAYS: Final = 2
+"""So many days back sums may be half made: housekeeping makes them after midnight, in several transactions."""
+_EPOCH: Final = date(1970, 1, 1)
+
+# Rows of days between the one before and this one belong to nothing: on them nothing was booked.
+_STRAY: Final = """
+select (
+    select count(*) from ledger_entry where partition = $1 and day > $2 and day < $3
+) + (
+    select count(*) from ledger_entry where partition = $1 and day = $3 and (number < $4 or number > $5)
+) as entries, (
+    select count(*) from ledger_posting where partition = $1 and day > $2 and day < $3
+) + (
+    select count(*) from ledger_posting where partition = $1 and day = $3 and (number < $4 or number > $5)
+) as postings
+"""
+_BALANCES: Final = """
+with made as materialized (
+    select account, currency, day, sum(greatest(amount, 0))::numeric as debit, sum(greatest(-amount, 0))::numeric as credit
+    from ledger_posting where partition = $1 and day = $3 group by account, currency, day
+), kept as materialized (
+    select account, currency, day, debit, credit from ledger_balance where partition = $1 and day > $2 and day <= $3
+)
+select account, currency, day, kept.debit as debit, kept.credit as credit,
+    made.debit + coalesce(before.debit, 0) as made_debit, made.credit + coalesce(before.credit, 0) as made_credit
+from made full join kept using (account, currency, day)
+left join lateral (
+    select b.debit, b.credit from ledger_balance b
+    where b.account = coalesce(kept.account, made.account) and b.currency = coalesce(kept.currency, made.currency)
+        and b.partition = $1 and b.day < coalesce(kept.day, made.day) order by b.day desc limit 1
+) before on true
+where kept.debit is distinct from made.debit + coalesce(before.debit, 0)
+    or kept.credit is distinct from made.credit + coalesce(before.credit, 0)
+order by account, currency, day limit $4
+"""
+_UNLISTED: Final = """
+select p.account, p.currency from (
+    select distinct account, currency from ledger_posting where partition = $1 and day = $2
+) p
+where not exists (
+    select from ledger_name n join ledger_holding h on h.name = n.name and h.account = n.id
+    where n.id = p.account and h.currency = p.currency
+) order by p.account, p.currency limit $3
+"""
+_TURNOVER: Final = f"""
+with made as materialized (
+    select p.account, p.currency, p.day, e.destination, p.kind, sum({CONSIGNMENTS})::numeric as consignments,
+        sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
+    from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
+    where p.day = $2 and e.day = $2 and $3 group by p.account, p.currency, p.day, e.destination, p.kind
+), kept as materialized (
+    select account, currency, day, destination, kind, consignments, debit, credit
+    from ledger_turnover where day > $1 and (day < $2 or $3 and day = $2)
+)
+select account, currency, day, destination, kind, kept.consignments, kept.debit, kept.credit,
+    made.consignments as made_consignments, made.debit as made_debit, made.credit as made_credit
+from made full join kept using (account, currency, day, destination, kind)
+where kept.consignments is distinct from made.consignments or kept.debit is distinct from made.debit
+    or kept.credit is distinct from made.credit
+order by account, currency, day, destination, kind limit $4
+"""  # noqa: S608  # an expression of our own
+_BEFORE: Final = "select coalesce(max(day), -1) from ledger_day where partition = $1 and day < $2"
+_BEFORE_ANY: Final = "select coalesce(max(day), -1) from ledger_day where day < $1"
+_FIRST: Final = "select min(partition) from ledger_day where day = $1"
+_SUMMED: Final = "select exists(select from ledger_turnover_day where day = $1)"
+_SUMS: Final = "select exists(select from ledger_turnover where day = $1)"
+
+
+async def compare_day(
+    reader: Transaction, names: Names, partition: int, day: int, first: int, last: int, *, entries_max: int
+) -> list[str]:
+    """Say what of a partition's day differs from its postings: stray rows, balances at its end, the list of accounts, sums.
+
+    The entries `first` to `last` are all that were booked on it. Sums hold all partitions together, so the first partition
+    in which something was booked that day compares them. At most `entries_max` sentences.
+    """
+    before = await reader.raw.fetchval(_BEFORE, partition, day)
+    faults = await _stray(reader, partition, before, day, first, last)
+    rows = await reader.raw.fetch(_BALANCES, partition, before, day, DIFFERENCES_MAX)
+    named = await names.of(reader, {row["account"] for row in rows})
+    faults += [_balance(partition, row, _name(named, row)) for row in rows]
+    rows = await reader.raw.fetch(_UNLISTED, partition, day, DIFFERENCES_MAX)
+    named = await names.of(reader, {row["account"] for row in rows})
+    faults += [
+        f"partition {partition}: {_name(named, row)} in {row['currency']} is missing among the accounts that are listed"
+        for row in rows
+    ]
+    if await reader.raw.fetchval(_FIRST, day) == partition:
+        faults += await _turnover(reader, names, day)
+    return faults[:entries_max]
+
+
+async def compare_end(reader: Transaction, names: Names, partition: int, *, entries_max: int) -> list[str]:
+    """Say what there is of days behind the last on which something was booked in a partition: there must be nothing."""
+    faults = await compare_day(reader, names, partition, LAST_DAY, 0, -1, entries_max=entries_max)
+    return (faults + await _turnover(reader, names, LAST_DAY))[:entries_max]
+
+
+async def _stray(reader: Transaction, partition: int, before: int, day: int, first: int, last: int) -> list[str]:
+    row = await reader.raw.fetchrow(_STRAY, partition, before, day, first, last)
+    until = "the end" if day == LAST_DAY else f"{_date(day)}"
+    return [
+        f"partition {partition}: {row[what]} {what} up to {until} stand where nothing of that number was booked"
+        for what in ("entries", "postings")
+        if row[what]
+    ]
+
+
+async def _turnover(reader: Transaction, names: Names, day: int) -> list[str]:
+    """Compare the sums of a day, all partitions together, where they are made; and of days before it without bookings."""
+    settled = await today(reader) - day > _UNFINISHED_DAYS and await reader.raw.fetchval(_SUMS, day)
+    judged = settled or await reader.raw.fetchval(_SUMMED, day)
+    before = await reader.raw.fetchval(_BEFORE_ANY, day)
+    rows = await reader.raw.fetch(_TURNOVER, before, day, judged, DIFFERENCES_MAX)
+    named = await names.of(reader, {row["account"] for row in rows})
+    return [
+        f"sums of {_date(row['day'])}: {_name(named, row)} in {row['currency']}, destination {row['destination'] or 'none'}, "
+        f"kind {row['kind']}: {_sides(row['debit'], row['credit'])} of {row['consignments'] or 0} consignments are kept, "
+        f"{_sides(row['made_debit'], row['made_credit'])} of {row['made_consignments'] or 0} were booked"
+        for row in rows
+    ]
+
+
+def _balance(partition: int, row: Any, name: str) -> str:
+    return (
+        f"partition {partition}: {name} in {row['currency']} is kept at {_sides(row['debit'], row['credit'])} by the end "
+        f"of {_date(row['day'])}; what was booked comes to {_sides(row['made_debit'], row['made_credit'])}"
+    )
+
+
+def _sides(debit: Any, credit: Any) -> str:
+    return "nothing" if debit is None else f"{debit} debit and {credit} credit"
+
+
+def _name(named: dict[int, str], row: Any) -> str:
+    return named.get(row["account"], f"?{row['account']}")
+
+
+def _date(day: int) -> str:
+    try:
+        return (_EPOCH + timedelta(days=day)).isoformat()
+    except OverflowError:
+        return f"day {day}"

@@ -8,13 +8,10 @@ nothing known is booked as unmatched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-import numpy as np
-
-from libs.customs import mrn as mrns_of
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.accounts import (
@@ -26,15 +23,12 @@ from services.revenue.ledger.accounts import (
     unmatched,
 )
 from services.revenue.ledger.entries import LedgerError
-from services.revenue.ledger.lines import OPEN, Lines
-from services.revenue.ledger.matching import Booking, Match, credited, entries_of, match, moved, owes_alone
-from services.revenue.ledger.position import settled
-from services.revenue.store import credit, positions
-from services.revenue.store.balances import Holding, balances_at
 from services.revenue.store.credit import Key
-from services.revenue.store.entries import Heads
 from services.revenue.store.ledger import Ledger
-from services.revenue.store.settling import PAID_MAX, page_of, settle_some
+from services.revenue.store.paying import Ident, Payment, Result, Row, Work, ident_of, of_row
+from services.revenue.store.settling import settle_some
+
+__all__ = ["PAYMENTS_MAX", "Booked", "Payment", "Payments", "Result"]
 
 PAYMENTS_MAX: Final = 1_000
 """Payments of one request."""
@@ -43,33 +37,11 @@ PART: Final = 50
 CHUNKS_MAX: Final = 20
 """Transactions in which a request goes on using an account's credit; the rest is left to the work in the background."""
 TRIES_MAX: Final = 5
-_BORDER: Final = "border"
-_Id: TypeAlias = tuple[str, str]
-_Row: TypeAlias = dict[str, Any]
 _KNOWN: Final = """
 select kept.* from unnest($1::text[], $2::text[]) as given(jurisdiction, id)
 join ledger_payment kept on kept.jurisdiction = given.jurisdiction and kept.id = given.id
 """
-_OWN: Final = "select name, currency, account from ledger_holding where name = any($1::text[])"
 _OPENED: Final = "select name from ledger_account where name = any($1::text[])"
-_KEEP: Final = """
-insert into ledger_payment (jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed,
-    booked_at, booked_by, request, takes_back, taken_back_by, mrns, amounts)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-"""
-_TAKEN: Final = """
-update ledger_payment kept set taken_back_by = given.by
-from unnest($1::text[], $2::text[], $3::text[]) as given(jurisdiction, id, by)
-where kept.jurisdiction = given.jurisdiction and kept.id = given.id
-"""
-_WAIT: Final = """
-insert into ledger_waiting (mrn, jurisdiction, id, currency, amount)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-"""
-_WAIT_NO_MORE: Final = """
-delete from ledger_waiting kept using unnest($1::text[], $2::text[], $3::text[]) as given(mrn, jurisdiction, id)
-where kept.mrn = given.mrn and kept.jurisdiction = given.jurisdiction and kept.id = given.id
-"""
 _PAGE: Final = """
 select jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed, booked_at, booked_by,
     takes_back, taken_back_by
@@ -78,35 +50,6 @@ from ledger_payment where (jurisdiction, id) > ($1, $2) order by jurisdiction, i
 _PAGE_UNMATCHED: Final = _PAGE.replace(
     "order by", f"and outcome = {pb.PAYMENT_OUTCOME_UNMATCHED} and taken_back_by = '' order by"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """Money that came in, or that was taken back; amounts in minor units, more than nothing."""
-
-    id: str
-    reference: str
-    jurisdiction: str
-    currency: str
-    amount: int
-    takes_back: str = ""
-
-
-@dataclass(slots=True)
-class Result:
-    """What became of a payment."""
-
-    outcome: int = pb.PAYMENT_OUTCOME_REFUSED
-    account: str = ""
-    matched: int = 0
-    over: int = 0
-    still_owed: int = 0
-    reason: str = ""
-    """Why it was refused: PAYMENT_REUSED (the id was booked with other content), PAYMENT_UNKNOWN, PAYMENT_TAKEN_BACK (already), PAYMENT_DIFFERS
-    (what is taken back has another amount or currency), PAYMENT_REFERENCE_SHARED (an account of many payers), AMOUNT_OUT_OF_BOUNDS,
-    BALANCE_OUT_OF_BOUNDS."""
-    parts: list[tuple[str, int]] = field(default_factory=list)
-    """Which consignments got how much; an empty MRN for what is on the account alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +84,7 @@ class Payments:
         """
         if len(payments) > PAYMENTS_MAX:
             raise ValueError(f"{len(payments)} payments in one request; at most {PAYMENTS_MAX} are booked")
-        seen: set[_Id] = set()
+        seen: set[Ident] = set()
         credits_: set[Key] = set()
         results: list[Result] = []
         for start in range(0, len(payments), PART):
@@ -150,7 +93,7 @@ class Payments:
         return results
 
     async def _part(
-        self, part: Sequence[Payment], by: str, request: str, seen: set[_Id], credits_: set[Key]
+        self, part: Sequence[Payment], by: str, request: str, seen: set[Ident], credits_: set[Key]
     ) -> list[Result]:
         try:
             results, touched = await self._book(part, by, request, seen)
@@ -161,12 +104,12 @@ class Payments:
             for each in part:
                 results += await self._part([each], by, request, seen, credits_)
             return results
-        seen |= {_id(each) for each in part}
+        seen |= {ident_of(each) for each in part}
         credits_ |= touched
         return results
 
     async def _book(
-        self, part: Sequence[Payment], by: str, request: str, seen: set[_Id]
+        self, part: Sequence[Payment], by: str, request: str, seen: set[Ident]
     ) -> tuple[list[Result], set[Key]]:
         for _ in range(TRIES_MAX):
             # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
@@ -182,7 +125,7 @@ class Payments:
                     known = await _known(tx, part)
                     if _partitions(part, known) - needed:
                         raise _HeadsMissing
-                    work = _Work(self._ledger, tx, heads, by, request)
+                    work = Work(self._ledger, tx, heads, by, request)
                     await work.load(part, known, names)
                     results = [work.book(payment, known, seen) for payment in part]
                     await work.write()
@@ -191,25 +134,21 @@ class Payments:
                 continue
         raise RuntimeError(f"payments that are taken back were booked meanwhile, {TRIES_MAX} times")
 
-    async def page(self, *, after: _Id, unmatched_only: bool, rows_max: int) -> list[Booked]:
+    async def page(self, *, after: Ident, unmatched_only: bool, rows_max: int) -> list[Booked]:
         """Give payments by jurisdiction and id, after one; all, or those alone that are unmatched and were not taken back."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_PAGE_UNMATCHED if unmatched_only else _PAGE, *after, rows_max)
-        return [Booked(*_of_row(row), row["booked_at"], row["booked_by"], row["taken_back_by"]) for row in rows]
+        return [Booked(*of_row(row), row["booked_at"], row["booked_by"], row["taken_back_by"]) for row in rows]
 
 
-def _id(payment: Payment) -> _Id:
-    return payment.jurisdiction, payment.id
-
-
-async def _known(tx: Transaction, payments: Sequence[Payment]) -> dict[_Id, _Row]:
-    ids = {_id(each) for each in payments}
+async def _known(tx: Transaction, payments: Sequence[Payment]) -> dict[Ident, Row]:
+    ids = {ident_of(each) for each in payments}
     ids |= {(each.jurisdiction, each.takes_back) for each in payments if each.takes_back}
     columns = [list(column) for column in zip(*sorted(ids), strict=True)]
     return {(row["jurisdiction"], row["id"]): dict(row) for row in await tx.raw.fetch(_KNOWN, *columns)}
 
 
-def _partitions(payments: Sequence[Payment], known: Mapping[_Id, _Row]) -> set[int]:
+def _partitions(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[int]:
     found: set[int] = set()
     for payment in payments:
         found |= {_home(payment.reference), partition_of_account(unmatched(payment.jurisdiction))}
@@ -220,289 +159,3 @@ def _partitions(payments: Sequence[Payment], known: Mapping[_Id, _Row]) -> set[i
 
 def _home(reference: str) -> int:
     return partition_of_account(reference) if ":" in reference else partition_of_mrn(reference)
-
-
-def _is_mrn(reference: str) -> bool:
-    return ":" not in reference and mrns_of.is_valid(reference)
-
-
-@dataclass(slots=True)
-class _Consignment:
-    """A consignment that payments concern, and what is paid by it so far."""
-
-    row: int
-    lines: Lines
-    currency: str
-    destination: str
-    paid: int
-
-    def owed(self) -> int:
-        """What is open of it with what is paid so far."""
-        _, still = settled(self.lines, np.array([0, len(self.lines)]), np.array([self.paid]))
-        return int(still[0])
-
-    def debtors(self) -> list[int]:
-        """Who owes what is paid at once, in the order of the lines."""
-        return list(map(int, self.lines["debtor"][self.lines["how"] == OPEN]))
-
-
-@dataclass(slots=True)
-class _Purse:
-    """A declarant's account in a currency: what its credit may pay, what is open of it in all, and the credit."""
-
-    alone: int
-    open: int
-    credit: int
-    change: int = 0
-    """By how much the credit changes."""
-
-
-class _Work:
-    """Some payments: what they concern is read at once, they are booked in their order in memory, and written at once."""
-
-    def __init__(self, ledger: Ledger, tx: Transaction, heads: Heads, by: str, request: str) -> None:
-        self._ledger, self._tx, self._heads, self._by, self._request = ledger, tx, heads, by, request
-        self._consignments: dict[str, _Consignment] = {}
-        self._touched: dict[str, _Consignment] = {}
-        self._balances: dict[tuple[str, str], int] = {}
-        self._purses: dict[Key, _Purse] = {}
-        self._accounts: set[str] = set()
-        self._ids: dict[str, int] = {}
-        self._names: dict[int, str] = {}
-        self._done: dict[_Id, tuple[Payment, Result]] = {}
-        self._taken: dict[_Id, str] = {}
-        self._waiting: dict[_Id, Payment] = {}
-        self._waits_no_more: dict[_Id, str] = {}
-        self._bookings: list[Booking] = []
-        self._mrns: list[str] = []
-
-    @property
-    def credits(self) -> Iterable[Key]:
-        """Accounts whose credit changed."""
-        return [key for key, purse in self._purses.items() if purse.change]
-
-    async def load(self, payments: Sequence[Payment], known: Mapping[_Id, _Row], names: set[str]) -> None:
-        """Read what the payments may concern; `names` have their numbers already."""
-        tx = self._tx
-        told = {each.reference for each in payments}
-        wanted = {each for each in told if _is_mrn(each)}
-        wanted |= {mrn for before in known.values() for mrn in before["mrns"] if mrn}
-        self._mrns = sorted(wanted)
-        self._held = held = await positions.read(tx, self._mrns)
-        for row in np.flatnonzero(held.known).tolist():
-            lines = held.lines[held.offsets[row] : held.offsets[row + 1]]
-            self._consignments[self._mrns[row]] = _Consignment(
-                row, lines, held.currency[row], held.destination[row], int(held.paid[row])
-            )
-        self._names = dict(await self._ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist()))
-        accounts = {each for each in told if prefix_of(each) in PAYABLE}
-        accounts |= {before["account"] for before in known.values()}
-        holdings = [Holding(**dict(row)) for row in await tx.raw.fetch(_OWN, sorted(accounts))]
-        opened = {row["name"] for row in await tx.raw.fetch(_OPENED, sorted(accounts))}
-        self._accounts = {each.name for each in holdings} | opened
-        self._ids = await self._ledger.names.known(tx, names | self._accounts)
-        self._names |= {number: name for name, number in self._ids.items()}
-        for each in await balances_at(tx, holdings):
-            self._balances[each.name, each.currency] = each.minor
-        currencies = {each.currency for each in payments}
-        for holding in sorted(holdings, key=lambda each: (each.account, each.currency)):
-            if prefix_of(holding.name) == credit.HOLDER and holding.currency in currencies:
-                key = holding.account, holding.currency
-                stands = await credit.held(tx, key)
-                self._purses[key] = _Purse(*await credit.open_sums(tx, key), stands)
-
-    def book(self, payment: Payment, known: Mapping[_Id, _Row], seen: set[_Id]) -> Result:
-        """Book one payment in memory; `seen` are those that this request named before."""
-        ident = _id(payment)
-        if ident in self._done:
-            return _again(payment, *self._done[ident])
-        if ident in known:
-            row = known[ident]
-            first, before = _of_row(row)
-            # The request came before and was cut off: it gets what it would have been given.
-            own = bool(self._request) and (row["request"], row["booked_by"]) == (self._request, self._by)
-            return before if own and payment == first and ident not in seen else _again(payment, first, before)
-        result = self._take_back(payment, known) if payment.takes_back else self._pay(payment)
-        if result.outcome != pb.PAYMENT_OUTCOME_REFUSED:
-            self._done[ident] = (payment, result)
-        return result
-
-    def _pay(self, payment: Payment) -> Result:
-        if prefix_of(payment.reference) == _BORDER:
-            return Result(reason="PAYMENT_REFERENCE_SHARED")
-        consignment = self._consignments.get(payment.reference)
-        if consignment is not None and consignment.currency == payment.currency and consignment.debtors():
-            if consignment.paid + payment.amount > PAID_MAX:
-                return Result(reason="AMOUNT_OUT_OF_BOUNDS")
-            found = match(payment.amount, consignment.owed())
-            account = self._names[consignment.debtors()[0]]
-            self._credit(payment, payment.reference, consignment, payment.amount)
-            return _result(found, account, [(payment.reference, payment.amount)])
-        if payment.reference in self._accounts:
-            return self._pay_account(payment)
-        name = unmatched(payment.jurisdiction)
-        home = partition_of_account(name)
-        if _is_mrn(payment.reference):
-            home = partition_of_mrn(payment.reference)
-            self._waiting[_id(payment)] = payment
-        self._on_account(payment, name, payment.amount, home)
-        return Result(pb.PAYMENT_OUTCOME_UNMATCHED, name, over=payment.amount, parts=[("", payment.amount)])
-
-    def _pay_account(self, payment: Payment) -> Result:
-        name = payment.reference
-        purse = self._purse(name, payment.currency)
-        owed = self._balances.get((name, payment.currency), 0)
-        found = match(payment.amount, owed if purse is None else purse.alone - purse.credit)
-        self._on_account(payment, name, payment.amount, partition_of_account(name))
-        if purse is not None:
-            found = Match(_outcome(found, purse), found.matched, found.over, max(0, purse.open - purse.credit))
-        return _result(found, name, [("", payment.amount)])
-
-    def _purse(self, name: str, currency: str) -> _Purse | None:
-        if prefix_of(name) != credit.HOLDER:
-            return None
-        return self._purses.setdefault((self._ids[name], currency), _Purse(0, 0, 0))
-
-    def _take_back(self, payment: Payment, known: Mapping[_Id, _Row]) -> Result:
-        ident = (payment.jurisdiction, payment.takes_back)
-        if ident not in self._done and ident not in known:
-            return Result(reason="PAYMENT_UNKNOWN")
-        first, before = self._done[ident] if ident in self._done else _of_row(known[ident])
-        if ident in self._taken or (ident in known and known[ident]["taken_back_by"]):
-            return Result(reason="PAYMENT_TAKEN_BACK")
-        if (first.amount, first.currency, first.takes_back) != (payment.amount, payment.currency, ""):
-            return Result(reason="PAYMENT_DIFFERS")
-        self._taken[ident] = payment.id
-        if self._waiting.pop(ident, None) is None and _is_mrn(first.reference):
-            self._waits_no_more[ident] = first.reference
-        still = 0
-        for mrn, amount in before.parts:
-            still += self._take_from(payment, before.account, mrn, amount, first.reference)
-        return Result(pb.PAYMENT_OUTCOME_TAKEN_BACK, before.account, still_owed=still, parts=before.parts)
-
-    def _take_from(self, payment: Payment, account: str, mrn: str, amount: int, reference: str) -> int:
-        """Take money back from a consignment, and from the account what it does not hold any more; gives what is owed then."""
-        part, still = 0, 0
-        if mrn:
-            consignment = self._consignments[mrn]
-            part = min(amount, consignment.paid) if consignment.currency == payment.currency else 0
-            if part:
-                self._credit(payment, mrn, consignment, -part)
-            still = consignment.owed()
-        if amount > part:
-            waited = prefix_of(account) == "unmatched" and _is_mrn(reference)
-            home = partition_of_mrn(reference) if waited else partition_of_account(account)
-            self._on_account(payment, account, part - amount, home)
-            purse = self._purse(account, payment.currency)
-            if not mrn and purse is not None:
-                still = max(0, purse.open - purse.credit)
-            elif not mrn:
-                still = 0 if waited else max(0, self._balances[account, payment.currency])
-        return still
-
-    def _on_account(self, payment: Payment, name: str, amount: int, home: int) -> None:
-        """Credit an account with what no consignment gets, or take it back from there."""
-        account = self._ids[name]
-        postings = [(self._ids[bank(payment.jurisdiction)], amount), (account, -amount)]
-        self._bookings.append(Booking(home, "", 0, payment.id, payment.currency, "", amount < 0, postings))
-        key = (name, payment.currency)
-        self._balances[key] = self._balances.get(key, 0) - amount
-        purse = self._purse(name, payment.currency)
-        if purse is not None:
-            purse.credit += amount
-            purse.change += amount
-
-    def _credit(self, payment: Payment, mrn: str, consignment: _Consignment, amount: int) -> None:
-        """Pay a consignment, or take a payment back from it."""
-        before, owed = credited(consignment.lines, consignment.paid), consignment.owed()
-        consignment.paid += amount
-        self._touched[mrn] = consignment
-        paid = owed - consignment.owed()
-        if owes_alone(consignment.lines):
-            purse = self._purses.get((consignment.debtors()[0], payment.currency))
-            if purse is not None:
-                purse.alone, purse.open = purse.alone - paid, purse.open - paid
-        changes = moved(before, credited(consignment.lines, consignment.paid))
-        postings = [(self._ids[bank(payment.jurisdiction)], amount), *changes]
-        for account, minor in changes:
-            key = (self._names[account], payment.currency)
-            self._balances[key] = self._balances.get(key, 0) + minor
-        self._bookings.append(
-            Booking(
-                partition_of_mrn(mrn),
-                mrn,
-                0,
-                payment.id,
-                payment.currency,
-                consignment.destination,
-                amount < 0,
-                postings,
-            )
-        )
-
-    async def write(self) -> None:
-        """Write what was booked: entries, what follows for the consignments, and the payments."""
-        if not self._done:
-            return
-        more = entries_of(self._bookings)
-        if self._touched:
-            held = self._held.take(np.array([each.row for each in self._touched.values()], np.int64))
-            paid = np.array([each.paid for each in self._touched.values()], np.int64)
-            page = page_of(list(self._touched), held)
-            await self._ledger.bring(self._tx, self._heads, page, held, paid, more)
-        else:
-            await self._ledger.book.post(self._tx, self._heads, more)
-        await credit.add(self._tx, {key: each.change for key, each in self._purses.items() if each.change})
-        await self._keep()
-
-    async def _keep(self) -> None:
-        booked_at = max(self._heads.booked_at.values())
-        await self._tx.raw.executemany(
-            _KEEP,
-            [
-                (
-                    payment.jurisdiction, payment.id, payment.reference, payment.currency, payment.amount, result.account,
-                    result.outcome, result.matched, result.over, result.still_owed, booked_at, self._by, self._request,
-                    payment.takes_back, self._taken.get(_id(payment), ""),
-                    [mrn for mrn, _ in result.parts], [amount for _, amount in result.parts],
-                )
-                for payment, result in self._done.values()
-            ],
-        )  # fmt: skip
-        if self._taken:
-            ids = list(self._taken)
-            await self._tx.raw.execute(
-                _TAKEN, [each[0] for each in ids], [each[1] for each in ids], list(self._taken.values())
-            )
-        for statement, rows in (
-            (_WAIT, [(p.reference, p.jurisdiction, p.id, p.currency, p.amount) for p in self._waiting.values()]),
-            (_WAIT_NO_MORE, [(mrn, *ident) for ident, mrn in self._waits_no_more.items()]),
-        ):
-            if rows:
-                await self._tx.raw.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
-
-
-def _outcome(found: Match, purse: _Purse) -> int:
-    """What became of a payment of a declarant's account: consignments that it cannot pay are owed all the same."""
-    if found.outcome == pb.PAYMENT_OUTCOME_MATCHED and purse.open > purse.credit:
-        return pb.PAYMENT_OUTCOME_UNDERPAID
-    return found.outcome
-
-
-def _result(found: Match, account: str, parts: list[tuple[str, int]]) -> Result:
-    return Result(found.outcome, account, found.matched, found.over, found.still_owed, parts=parts)
-
-
-def _of_row(row: Mapping[str, Any]) -> tuple[Payment, Result]:
-    payment = Payment(
-        row["id"], row["reference"], row["jurisdiction"], row["currency"], row["amount"], row["takes_back"]
-    )
-    parts = list(zip(row.get("mrns", ()), row.get("amounts", ()), strict=True))
-    return payment, Result(row["outcome"], row["account"], row["matched"], row["over"], row["still_owed"], parts=parts)
-
-
-def _again(payment: Payment, first: Payment, before: Result) -> Result:
-    """What is answered for a payment that was booked before: nothing is booked again."""
-    if payment != first:
-        return Result(reason="PAYMENT_REUSED")
-    return Result(pb.PAYMENT_OUTCOME_KNOWN, before.account, before.matched, before.over, before.still_owed)

@@ -41,10 +41,16 @@ def fits_consignment(asked: Condition, filed: Consignment, states: Mapping[str, 
             not (asked.nature and nature) or filed.nature in asked.nature,
             not asked.consignor or filed.consignor == asked.consignor,
             not asked.consignee or filed.consignee == asked.consignee,
-            not asked.region or filed.region in asked.region,
+            not asked.region or _region(filed.region) in [_region(each) for each in asked.region],
             not asked.scheme or bool(usable & set(asked.scheme)) or ("none" in asked.scheme and not usable),
         )
     )
+
+
+def _region(told: str) -> str:
+    words = " ".join(told.split()).lower()
+    country, _, code = words.partition("-")
+    return code.strip() if len(country.strip()) == 2 and 1 <= len(code.strip()) <= 3 else words
 
 
 def fits_item(asked: Condition, filed: Consignment, item: Item, states: Mapping[str, str]) -> bool:

@@ -14,6 +14,7 @@ from services.revenue.law.lines import Lines
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, KINDS, Program
 from services.revenue.law.register import Register
+from services.revenue.law.remarks import remark
 from services.revenue.law.schemes import USABLE
 from services.revenue.law.valuation import value
 
@@ -27,6 +28,7 @@ class Assessment:
     regime: Int64
     problem: Int64
     notes: Int64
+    law_day: Int64
     exchange_day: Int64
     intrinsic: Int64
     customs_value: Int64
@@ -104,6 +106,8 @@ def assess(
         notes[(standing.scheme_state == USABLE).any(axis=1) & ~used] |= int(Note.SCHEME_NOT_OPEN)
     unverified = program.rates.unverified[lines.rate]
     notes[_rows_with(unverified, lines, filings.rows)] |= int(Note.UNVERIFIED_VALUE)
+    if program.remarks:
+        remark(program.remarks, program.regimes.jurisdiction[values.regime], filings, values.law_day, notes)
     if some(failed):
         notes[failed] = 0
         values.intrinsic = np.where(failed, 0, values.intrinsic)
@@ -115,6 +119,7 @@ def assess(
         regime=values.regime,
         problem=values.problem,
         notes=notes,
+        law_day=values.law_day,
         exchange_day=values.exchange_day,
         intrinsic=values.intrinsic,
         customs_value=values.customs_value,

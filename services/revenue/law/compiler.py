@@ -32,6 +32,7 @@ from services.revenue.law.rulebook import (
     Rulebook,
     parse_amount,
 )
+from services.revenue.law.remarks import remarks_of
 from services.revenue.law.schemes import form_of
 from services.revenue.law.slots import SlotCompiler, check_inside, columns_of, mask_of, place_of, placed
 from services.revenue.law.tariff import Tariff
@@ -130,6 +131,7 @@ class _Compiler:
             prefixes=limits.prefixes,
             limit_entries=limit_entries,
             relief_entries=relief_entries,
+            remarks=remarks_of(self.books),
             places=[
                 [
                     place_of(slot_rows, outcome_rows, at, slots, outcomes, self.slots.rates, of_book)

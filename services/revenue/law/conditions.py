@@ -4,6 +4,7 @@ A program numbers its conditions; a limit, a charge, a rate or a relief holds th
 tested at most once a batch, prefixes of codes once for each distinct code.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import get_args
@@ -17,6 +18,7 @@ from services.revenue.law.filings import Filings
 from services.revenue.law.rulebook import Condition, Scheme, asks_of_items
 
 NO_CONDITION = -1
+_COUNTRY = re.compile("^[a-z]{2} ?- ?(?=[a-z0-9]{1,3}$)")
 _KNOWN_MAX = 100_000
 _SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 _MODES = {name.removeprefix("TRANSPORT_MODE_").lower(): number for name, number in pb.TransportMode.items()}
@@ -158,7 +160,7 @@ class Conditions:
         if asked.dispatch:
             result &= self._filings.dispatch.isin(asked.dispatch)
         if asked.region:
-            result &= table.strings("consignee_address_region").isin(asked.region)
+            result &= self._in_region(frozenset(region_of(each) for each in asked.region))
         for words, numbers, column in (
             (asked.mode, _MODES, "transport_mode"),
             (asked.service, _SERVICES, "transport_service"),
@@ -172,6 +174,12 @@ class Conditions:
             told = [_SCHEMES.index(scheme) for scheme in asked.scheme if scheme != "none"]
             result &= _any(self._usable[:, told]) | (~_any(self._usable) if "none" in asked.scheme else False)
         return result
+
+    def _in_region(self, regions: frozenset[str]) -> Flags:
+        found: Flags = self._filings.table.strings("consignee_address_region").map(
+            lambda told: region_of(told) in regions, np.bool_
+        )
+        return found
 
     def _test_items(self, compiled: _Compiled) -> Flags:
         asked, filings = compiled.condition, self._filings
@@ -187,6 +195,12 @@ class Conditions:
         if asked.preference:
             result &= compiled.preference.of(filings.preference)
         return result
+
+
+def region_of(told: str) -> str:
+    """Give a region as regions are compared: without the country, capitals and spaces. Example: "br-MG " gives "mg"."""
+    plain = " ".join(told.split()).casefold()
+    return _COUNTRY.sub("", plain)
 
 
 def _any(flags: Flags) -> Flags:

@@ -2,46 +2,50 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from libs.customs.money import money_text
 from libs.customs.time import day_text
 from services.revenue.law.answers import SENTENCES, quantities_of, sentences_of
 from services.revenue.law.assess import Assessment
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES, TESTS
-from services.revenue.law.rulebook import Test
+from services.revenue.law.rates import percent_text
+from services.revenue.law.rulebook import PPM, Test
 from services.revenue.law.units import MASSES, REPORTED
 
 _CHARGE = {
-    "percent": "{who}: {name} of {rate} on {basis} = {amount}",
-    "percent_by_tariff": "{who}: {name} of {rate} on {basis}, by the tariff's rate for the commodity code, = {amount}",
-    "percent_by_default": "{who}: {name} of {rate} on {basis}, the rate assumed where the tariff at hand names none, "
-    "= {amount}",
-    "per_tariff_line": "{who}: {name} of {specific}, once for each tariff classification in the consignment, = {amount}",
-    "per_item": "{who}: {name} of {specific} per item = {amount}",
-    "per_consignment": "{who}: {name} of {specific} per consignment = {amount}",
-    "per_kilogram": "{who}: {name} of {specific} per kilogram on {mass} kg = {amount}",
-    "by_expression": "{who}: {name} of {rate} on {measured} = {amount}",
+    "percent": "{who}: {name} of {rate} on {basis}{steps} = {amount}",
+    "percent_by_tariff": "{who}: {name} of {rate} on {basis}, by the tariff's rate for the commodity code{steps}, = {amount}",
+    "percent_by_default": "{who}: {name} of {rate} on {basis}, the rate assumed where the tariff at hand names none"
+    "{steps}, = {amount}",
+    "per_tariff_line": "{who}: {name} of {specific}, once for each tariff classification in the consignment{steps}, = {amount}",
+    "per_item": "{who}: {name} of {specific} per item{steps} = {amount}",
+    "per_consignment": "{who}: {name} of {specific} per consignment{steps} = {amount}",
+    "per_kilogram": "{who}: {name} of {specific} per kilogram on {mass} kg{steps} = {amount}",
+    "by_expression": "{who}: {name} of {rate} on {measured}{steps} = {amount}",
 }
 _BY_MILLIGRAMS = frozenset(REPORTED[measure] for measure in MASSES)
 _WAIVED = " (not levied: the sum is too small)"
 _COLLECTED = {
     "customs": "owed by the {debtor} to customs",
     "vendor": "collected by the seller or platform at the sale",
-    "carrier": "collected by the carrier from the consignee",
-    "postal_operator": "collected by the postal operator from the consignee",
+    "carrier": "collected by the carrier from the {debtor}",
+    "postal_operator": "collected by the postal operator from the {debtor}",
 }
+_OWED = "owed by the {debtor} itself, to customs"
 _FOUND = {
-    Note.SCHEME_NUMBER_MISSING: "A scheme is named without its number, so tax is collected at the border.",
-    Note.SCHEME_NUMBER_MALFORMED: "The scheme's number is not written as its numbers are, so tax is collected at the "
-    "border.",
-    Note.SCHEME_NOT_OPEN: "The scheme named is not open for this consignment, so tax is collected at the border.",
+    Note.SCHEME_NUMBER_MISSING: "A scheme is named without its number, so the scheme was not applied.",
+    Note.SCHEME_NUMBER_MALFORMED: "The scheme's number is not written as its numbers are, so the scheme was not "
+    "applied.",
+    Note.SCHEME_NOT_OPEN: "The scheme named is not open for this consignment, so it was not applied.",
     Note.TAX_TAKEN_OUT: "The prices hold the tax charged at sale; it was taken out before the value was tested.",
     Note.BELOW_MINIMUM: "What is too small to be levied was waived.",
     Note.PREFERENCE_NOT_APPLIED: "A preference is claimed, but no preferential rate is loaded: the ordinary rate was "
     "taken.",
-    Note.SCHEME_NUMBER_UNKNOWN: "The scheme's number is not in the register, so tax is collected at the border.",
-    Note.SCHEME_NUMBER_EXPIRED: "The scheme's number is registered, but not for the day that counts, so tax is collected "
-    "at the border.",
+    Note.SCHEME_NUMBER_UNKNOWN: "The scheme's number is not in the register, so the scheme was not applied.",
+    Note.SCHEME_NUMBER_EXPIRED: "The scheme's number is registered, but not for the day that counts, so the scheme "
+    "was not applied.",
     Note.GIFT_RELIEVED: "Items are relieved, up to the amount that the law relieves.",
     Note.EXCLUDED_GOODS: "Goods of a kind that a limit excludes are in the consignment.",
     Note.SUMMED: "Other consignments count towards a limit together with this one.",
@@ -56,6 +60,8 @@ _ASSUMED = {
     Note.PERSON_NOT_DECLARED: "A limit counts what one person, order or craft brings in and the filing does not name it: "
     "the consignment was counted alone.",
     Note.UNIT_ASSUMED: "A rate is per a unit that an item tells in another way: the quantity told was taken for it.",
+    Note.REGION_NOT_RECOGNISED: "Charges depend on the region, and no rule names the one told: what holds for all other "
+    "regions was taken.",
     Note.UNVERIFIED_VALUE: "Some values applied are not verified against the text of the law.",
 }
 _TESTED_ON: dict[Test, str] = {
@@ -104,22 +110,65 @@ def explain(assessment: Assessment, row: int) -> Explanation:
     found += _exchange_sentences(assessment, row)
     found += [sentence for note, sentence in _FOUND.items() if notes & note]
     assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
+    assumed += _not_covered(assessment, row) if notes & Note.NOT_COVERED else []
     lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
     return Explanation(lines, found, assumed)
 
 
 def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str) -> list[str]:
-    """Say whether the consignment keeps the rulebook's first limit, and how that was tested."""
-    program, test = assessment.program, assessment.standing.limits[0]
+    """Say of the rulebook's first limit and of those that the charges looked at whether the consignment keeps them."""
+    program, lines = assessment.program, slice(*assessment.offsets[row : row + 2].tolist())
+    slots, slot, outcome = program.slots, assessment.lines.slot[lines], assessment.lines.outcome[lines]
+    looked_at = {
+        0,
+        *slots.limit[slot].tolist(),
+        *slots.over_only[slot].tolist(),
+        *program.outcomes.limit[outcome].tolist(),
+    }
+    more = int(np.bitwise_or.reduce(slots.more_within[slot] | slots.more_over[slot], initial=0))
+    looked_at |= {limit for limit in range(more.bit_length()) if more >> limit & 1}
+    told = [_limit_sentence(assessment, row, limit, book, currency) for limit in sorted(looked_at - {-1})]
+    return list(dict.fromkeys(sentence for sentence in told if sentence))
+
+
+def _limit_sentence(assessment: Assessment, row: int, limit: int, book: str, currency: str) -> str:
+    test = assessment.standing.limits[limit]
     if not test.known[row]:
-        return []
-    limits, entry = program.limits, int(test.entry[row])
-    if limits.currency[entry] >= 0:
-        currency = program.exchange.code(int(limits.currency[entry]))
-    limit = money_text(int(limits.minor[entry]), currency)
-    tested = TESTS[int(limits.test[entry])]
-    side = "keeps" if assessment.notes[row] & Note.WITHIN_LIMIT else "is over"
-    return [f"That {side} the limit of {limit} for {_TESTED_ON[tested]} in {book}."]
+        return ""
+    entry = int(test.entry[row])
+    tested = TESTS[int(assessment.program.limits.test[entry])]
+    said = (
+        f"the limit of {_limit_amount(assessment, entry, currency)} for {_TESTED_ON[tested]} in {_in_sentences(book)}"
+    )
+    items = slice(*assessment.filings.offsets[row : row + 2].tolist())
+    if assessment.standing.row_within[row, limit]:
+        return f"That keeps {said}."
+    if test.excluded is not None and test.excluded[items].any():
+        return f"Goods in the consignment are excluded from {said}."
+    return f"That is over {said}."
+
+
+def _limit_amount(assessment: Assessment, entry: int, currency: str) -> str:
+    program = assessment.program
+    if program.limits.currency[entry] >= 0:
+        currency = program.exchange.code(int(program.limits.currency[entry]))
+    return money_text(int(program.limits.minor[entry]), currency)
+
+
+def _in_sentences(name: str) -> str:
+    return f"the {name}" if name.split()[-1] in ("Union", "Kingdom", "States") else name
+
+
+def _not_covered(assessment: Assessment, row: int) -> list[str]:
+    program, filings = assessment.program, assessment.filings
+    jurisdiction = program.regimes.jurisdiction[assessment.regime]
+    rows = np.arange(filings.rows) == row
+    told: dict[str, dict[str, None]] = {}
+    for each in program.remarks:
+        for gap, items in each.not_covered(filings, rows & (jurisdiction == each.book), assessment.law_day):
+            codes = told.setdefault(gap.what, {})
+            codes |= {filings.code[at]: None for at in np.flatnonzero(items).tolist()}
+    return [f"Not covered by the law at hand: {what} on {', '.join(codes)}." for what, codes in told.items() if codes]
 
 
 def _exchange_sentences(assessment: Assessment, row: int) -> list[str]:
@@ -157,18 +206,45 @@ def _line(assessment: Assessment, at: int, currency: str) -> str:
         basis=money_text(basis, currency),
         specific=money_text(int(lines.minor[at]), currency),
         mass=f"{basis // 1_000_000}.{basis % 1_000_000:06d}".rstrip("0").rstrip("."),
+        steps="".join(f", {step}" for step in _steps(assessment, at, currency)),
         amount=money_text(int(lines.amount[at]), currency),
     )
     if lines.waived[at]:
         text += _WAIVED
     collector = COLLECTORS[int(program.outcomes.collector[outcome])]
     debtor = DEBTORS[int(program.outcomes.debtor[outcome])]
-    text += ", " + _COLLECTED[collector].format(debtor=debtor)
+    text += ", " + (_OWED if collector == debtor != "vendor" else _COLLECTED[collector]).format(debtor=debtor)
     scheme = SCHEMES[int(program.outcomes.scheme[outcome])]
     if scheme != "none" and collector != "customs":
         book = program.books[int(program.regimes.jurisdiction[assessment.regime[lines.row[at]]])].rulebook
-        text += f" under the {book.schemes[scheme].name}"
+        text += f' under the scheme "{book.schemes[scheme].name}"'
     return text + "."
+
+
+def _steps(assessment: Assessment, at: int, currency: str) -> list[str]:
+    """Say what lies between a rate on a base and the amount, so that the sentence's arithmetic holds."""
+    program, lines = assessment.program, assessment.lines
+    slot, outcome, rate = int(lines.slot[at]), int(lines.outcome[at]), int(lines.rate[at])
+    slots, outcomes, rates = program.slots, program.outcomes, program.rates
+    steps = []
+    limit = int(slots.over_only[slot])
+    if limit >= 0 and assessment.standing.limits[limit].known[lines.row[at]]:
+        entry = int(assessment.standing.limits[limit].entry[lines.row[at]])
+        steps.append(f"which is what is over {_limit_amount(assessment, entry, currency)}")
+    unit = max(int(outcomes.base_unit[outcome]), int(outcomes.sum_unit[outcome]))
+    if unit > 1 and lines.basis[at]:
+        whose = "the base of all items at this rate" if outcomes.sum_unit[outcome] > 1 else "the base"
+        steps.append(f"{whose} rounded to {money_text(unit, currency)}")
+    part, whole = int(slots.share_numerator[slot]), int(slots.share_denominator[slot])
+    if part != whole:
+        steps.append(f"{percent_text(part * PPM // whole)} of it")
+    if less := int(rates.less[rate]):
+        foreign = int(rates.less_currency[rate])
+        of_law = program.exchange.code(foreign) if foreign >= 0 else currency
+        steps.append(f"less {money_text(less, of_law)} for the consignment")
+    if (unit := int(outcomes.total_unit[outcome])) > 1:
+        steps.append(f"the consignment's sum rounded to {money_text(unit, currency)}")
+    return steps
 
 
 def _measured(assessment: Assessment, at: int) -> str:

@@ -43,3 +43,7 @@ class Note(IntFlag):
     SUMMED = 1 << 19
     PERSON_NOT_DECLARED = 1 << 20
     UNIT_ASSUMED = 1 << 21
+    NOT_COVERED = 1 << 22
+    """Something is owed on goods of the consignment that the law at hand does not hold."""
+    REGION_NOT_RECOGNISED = 1 << 23
+    """Charges depend on the region and no rule names the one told."""

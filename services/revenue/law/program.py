@@ -20,6 +20,7 @@ from services.revenue.law.reader import ReadRulebook
 from services.revenue.law.tariff import RateTable
 
 if TYPE_CHECKING:
+    from services.revenue.law.remarks import Remarks
     from services.revenue.law.schemes import SchemeForm
 
 KINDS: tuple[law.Kind, ...] = get_args(law.Kind)
@@ -293,6 +294,8 @@ class Program:
     limit_entries: tuple[int, ...] = ()
     """Per place of a limit the most entries that any regime has there at once."""
     relief_entries: tuple[int, ...] = ()
+    remarks: "list[Remarks]" = field(default_factory=list)
+    """Bounds of the rulebooks that know of any."""
 
     def places_of(self, regimes: Int64) -> list["Place"]:
         """Say what any rulebook of these regimes has at each place of its charges; a batch pays for no other's features."""

@@ -90,7 +90,8 @@ class Condition(_Strict, frozen=True, kw_only=True):
     consignee: Literal["", "natural", "legal"] = ""
     """Kind of person of the consignee."""
     region: tuple[str, ...] = ()
-    """Region of the consignee's address as the filer writes it, such as a Canadian province: `ON`."""
+    """Region of the consignee's address, such as a Canadian province: the ISO 3166-2 code without the country, `ON`, or a
+    name. Capitals, spaces around it and the country before it (`CA-ON`) do not matter."""
     scheme: tuple["Scheme", ...] = ()
     """A number of one of these schemes is told that may be used; `none` fits where no other does."""
     origin: tuple[str, ...] = ()
@@ -247,6 +248,15 @@ class Refund(Dated, frozen=True, kw_only=True):
     """Days from release within which the goods must go back; 0 = no limit."""
 
 
+class NotCovered(Dated, frozen=True, kw_only=True):
+    """What is owed on goods and not computed by the rulebook, so that no answer on such goods is taken to be complete."""
+
+    goods: tuple[str, ...]
+    """Prefixes of commodity codes."""
+    what: str
+    """As a sentence names it: `excise duty`."""
+
+
 class Charge(_Strict, frozen=True, kw_only=True):
     """A duty, a tax or a fee, in the order in which the law levies them."""
 
@@ -335,6 +345,7 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
     limits: dict[str, tuple[Limit, ...]]
     reliefs: dict[str, tuple[Relief, ...]] = {}
     refunds: tuple[Refund, ...] = ()
+    not_covered: tuple[NotCovered, ...] = ()
     schemes: dict[Scheme, SchemeRule] = {}
     charges: tuple[Charge, ...]
 

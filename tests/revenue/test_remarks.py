@@ -1,0 +1,101 @@
+"""What the law at hand does not hold or does not know is told, and sentences hold."""
+
+from datetime import date
+from functools import cache
+
+import pytest
+
+from services.revenue.law.assess import Assessment, assess
+from services.revenue.law.compiler import compile_program
+from services.revenue.law.exchange import Exchange, read_exchange
+from services.revenue.law.explanation import explain
+from services.revenue.law.problems import Note
+from services.revenue.law.program import Program
+from services.revenue.law.reader import read_rulebook
+from services.revenue.law.yaml_source import LawFileError
+from tests.revenue.batches import assessed, filings
+from tests.revenue.lawbooks import RATES
+from tests.revenue.oracle_charges import Consignment, Item
+from tests.revenue.published import shipped_law
+from tests.revenue.test_bad_limits import GOOD
+
+DAY = date(2026, 8, 3)
+GAP = """not_covered:
+  - {from: 2020-01-01, to: 2026-12-31, goods: ["2203", "24"], what: excise duty, reference: act}
+charges:
+"""
+REGIONS = """rates:
+      - {from: 2020-01-01, only: {region: [MG]}, rate: 20 %, reference: act}
+      - {from: 2020-01-01, only: {region: [Minas Gerais]}, rate: 20 %, reference: act}
+      - {from: 2020-01-01, rate: 10 %, less: 0.50 EUR, reference: act}
+"""
+LAW = GOOD.replace("charges:\n", GAP, 1).replace(
+    "rates: [{from: 2020-01-01, rate: 10 %, reference: act}]\n", "share: 70 %\n    " + REGIONS, 1
+)
+
+
+@cache
+def law() -> Program:
+    return compile_program(
+        [read_rulebook("xx/rulebook.yaml", LAW)], [], Exchange(read_exchange("rates/utopia.yaml", RATES))
+    )
+
+
+def done(*items: Item, region: str = "", day: date = DAY) -> Assessment:
+    return assess(law(), filings([Consignment("XA", day, list(items), region=region)]))
+
+
+def noted(assessment: Assessment) -> Note:
+    return Note(int(assessment.notes[0]))
+
+
+def test_goods_with_something_owed_that_is_not_covered_are_told() -> None:
+    beer, shirt = Item(1_000, code="22030001"), Item(1_000, code="620630")
+    told = done(shirt, beer)
+    assert Note.NOT_COVERED in noted(told)
+    assert "Not covered by the law at hand: excise duty on 22030001." in explain(told, 0).assumed
+    assert Note.NOT_COVERED not in noted(done(shirt))
+    assert Note.NOT_COVERED not in noted(done(beer, day=date(2027, 1, 1)))
+
+
+def test_a_gap_without_reference_or_goods_is_refused() -> None:
+    for good, bad, message in (
+        ("excise duty, reference: act", "excise duty, reference: acd", r"not_covered\[0\].reference: 'acd'"),
+        ('goods: ["2203", "24"]', "goods: []", r"not_covered\[0\].goods: names nothing"),
+        ('goods: ["2203", "24"]', 'goods: ["2"]', r"not_covered\[0\].goods\[0\]: '2' begins no"),
+    ):
+        with pytest.raises(LawFileError, match=message):
+            read_rulebook("xx/rulebook.yaml", LAW.replace(good, bad, 1))
+
+
+@pytest.mark.parametrize("region", ["MG", "mg", " BR-MG", "br-mg", "minas  gerais"])
+def test_a_region_fits_however_it_is_written(region: str) -> None:
+    filed = Consignment("XA", DAY, [Item(1_000)], region=region)
+    (result,) = assessed(law(), [filed])
+    assert [line.ppm for line in result.charges] == [200_000]
+    assert Note.REGION_NOT_RECOGNISED not in noted(done(Item(1_000), region=region))
+
+
+def test_a_region_that_no_rule_names_is_told() -> None:
+    told = done(Item(1_000), region="Atlantis")
+    assert Note.REGION_NOT_RECOGNISED in noted(told)
+    assert any("no rule names the one told" in sentence for sentence in explain(told, 0).assumed)
+    assert Note.REGION_NOT_RECOGNISED not in noted(done(Item(1_000)))
+
+
+def test_a_sentence_tells_what_lies_between_rate_and_amount() -> None:
+    (line,) = explain(done(Item(1_000)), 0).lines
+    assert line.startswith("Item 1: tax of 10 % on 10.00 EUR, 70 % of it, less 0.50 EUR for the consignment = 0.20 EUR")
+
+
+def test_excluded_goods_are_said_to_be_excluded_and_not_over_the_limit() -> None:
+    jp = Consignment("JP", DAY, [Item(5_000, "JPY", "420221", origin="CN")], nature="sale", consignee="natural")
+    told = explain(assess(shipped_law(), filings([jp])), 0)
+    assert any(sentence.startswith("Goods in the consignment are excluded from the limit") for sentence in told.found)
+    assert not any("That is over the limit" in sentence for sentence in told.found)
+
+
+def test_a_rounded_base_is_told() -> None:
+    swiss = Consignment("CH", DAY, [Item(9_040, "CHF", "620630")])
+    told = explain(assess(shipped_law(), filings([swiss])), 0)
+    assert any("rounded to 1.00 CHF" in line for line in told.lines)

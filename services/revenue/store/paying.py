@@ -138,6 +138,7 @@ class Work:
         self._ids: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._done: dict[Ident, tuple[Payment, Result]] = {}
+        self._told: set[Ident] = set()
         self._taken: dict[Ident, str] = {}
         self._waiting: dict[Ident, Payment] = {}
         self._waits_no_more: dict[Ident, str] = {}
@@ -189,7 +190,9 @@ class Work:
             first, before = of_row(row)
             # The request came before and was cut off: it gets what it would have been given.
             own = bool(self._request) and (row["request"], row["booked_by"]) == (self._request, self._by)
-            return before if own and payment == first and ident not in seen else _again(payment, first, before)
+            first_time = ident not in seen and ident not in self._told
+            self._told.add(ident)
+            return before if own and first_time and payment == first else _again(payment, first, before)
         result = self._take_back(payment, known) if payment.takes_back else self._pay(payment)
         if result.outcome != pb.PAYMENT_OUTCOME_REFUSED:
             self._done[ident] = (payment, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -215,7 +216,13 @@ async def test_payments_and_states_at_once_settle_everything_once(books: Books) 
     takes = [books.take(*states[start : start + 4]) for start in range(0, 24, 4)]
     by_mrn = [books.pay(payment(place, 2_200, states[place].mrn)) for place in range(12)]
     by_account = [books.pay(payment(100 + place, 4_400, DECLARANT)) for place in range(6)]
-    await asyncio.gather(*takes, *by_mrn, *by_account)
+    turns = asyncio.Semaphore(books.database.connections[2])
+
+    async def in_turn(work: Awaitable[object]) -> None:
+        async with turns:
+            await work
+
+    await asyncio.gather(*map(in_turn, (*takes, *by_mrn, *by_account)))
     # An account that nothing was owed by yet was not known: its money waits for an officer.
     lost = await books.payments.page(after=("", ""), unmatched_only=True, rows_max=100)
     for each in lost:

@@ -116,6 +116,36 @@ async def test_payments_are_matched_and_told_with_what_is_still_owed(house: Runn
     assert not await kept.unbalanced()
 
 
+async def test_payments_that_nothing_was_found_for_are_listed_page_by_page(house: Running, kept: Books) -> None:
+    await kept.take(open_state(FIRST))
+    told = [
+        payment("b1", FIRST, 2_200),
+        payment("b2", SECOND, 7),
+        payment("b3", "rent", 5),
+        payment("b4", "border:DE", 5),
+    ]
+    officer = await stub(house)
+    answer = await officer.RecordPayments(pb.RecordPaymentsRequest(request_id="p1", payments=told), timeout=SECONDS)
+    assert answer.results[3].error.reason == "PAYMENT_REFERENCE_SHARED"
+    analyst = await stub(house, "analyst", "analyst-1")
+    found, token = [], ""
+    while True:
+        page = await analyst.ListPayments(
+            pb.ListPaymentsRequest(unmatched=True, page_size=1, page_token=token), timeout=SECONDS
+        )
+        found += [(each.payment.id, each.payment.reference, each.booked_by) for each in page.payments]
+        token = page.next_page_token
+        if not token:
+            break
+    by = found[0][2]
+    assert found == [("b2", SECOND, by), ("b3", "rent", by)]
+    assert by.endswith("officer-1")
+    every = await analyst.ListPayments(pb.ListPaymentsRequest(), timeout=SECONDS)
+    assert [(each.payment.id, each.result.outcome) for each in every.payments] == [
+        ("b1", pb.PAYMENT_OUTCOME_MATCHED), ("b2", pb.PAYMENT_OUTCOME_UNMATCHED), ("b3", pb.PAYMENT_OUTCOME_UNMATCHED),
+    ]  # fmt: skip
+
+
 async def test_balances_are_told_page_by_page_and_at_a_past_moment(house: Running, kept: Books) -> None:
     ledger = await stub(house, "analyst", "analyst-1")
     before = datetime.now(UTC)

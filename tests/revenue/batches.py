@@ -20,7 +20,8 @@ def message_of(filed: Consignment) -> consignment_pb2.Consignment:
     message = consignment_pb2.Consignment(destination_country=filed.destination)
     if filed.exported:
         message.export_time.CopyFrom(_noon(filed.exported))
-    for name, money in (("freight", filed.freight), ("insurance", filed.insurance)):
+    for name in ("freight", "insurance", "clearance_fee"):
+        money = getattr(filed, name)
         if money is not None:
             getattr(message, name).CopyFrom(consignment_pb2.Money(minor=money[0], currency=money[1]))
     if filed.includes_tax is not None:

@@ -92,7 +92,7 @@ class _One(Charging):
         for item in filed.items:
             self.rate(item.currency)
         self.nets = nets
-        for money in (filed.freight, filed.insurance):
+        for money in (filed.freight, filed.insurance, filed.clearance_fee):
             if money and not 0 <= money[0] <= EDGE:
                 raise Refused("AMOUNT_OUT_OF_BOUNDS")
         self.parts = self.parts_by("")
@@ -129,12 +129,13 @@ class _One(Charging):
         return parse_amount(self.book.exchange.unit)[0]
 
     def parts_by(self, table: str) -> dict[str, list[int]]:
-        """What each item's goods, freight and insurance are worth by a table of exchange rates."""
+        """What each item's goods, freight, insurance and clearance fee are worth by a table of exchange rates."""
         goods = [self.converted_by(n, i.currency, table) for n, i in zip(self.nets, self.filed.items, strict=True)]
         if sum(goods) > LARGEST:
             raise Refused("AMOUNT_OUT_OF_BOUNDS")
         parts = {"goods": goods}
-        for name, money in (("freight", self.filed.freight), ("insurance", self.filed.insurance)):
+        for name in ("freight", "insurance", "clearance_fee"):
+            money = getattr(self.filed, name)
             parts[name] = shared(self.converted_by(*money, table) if money and money[0] else 0, goods)
         return parts
 

@@ -44,6 +44,7 @@ class Consignment:
     exported: date | None = None
     freight: tuple[int, str] | None = None
     insurance: tuple[int, str] | None = None
+    clearance_fee: tuple[int, str] | None = None
     includes_tax: bool | None = None
     mass_mg: int | None = None
     schemes: list[tuple[str, str]] = field(default_factory=list)

@@ -1,8 +1,13 @@
-"""The edges of the law of the United States, Canada, Australia and New Zealand: days, limits, and who collects."""
+"""The edges of the law of the United States, Canada, Australia, New Zealand and Brazil: days, limits, and who collects."""
 
 import pytest
 
-from tests.revenue.edges import collected, owed, parcel
+from services.revenue.law.assess import assess
+from services.revenue.law.overlay import overlay
+from services.revenue.law.problems import Problem
+from services.revenue.shelf import law_files, program_of
+from tests.revenue.batches import assessed, filings
+from tests.revenue.edges import collected, law, owed, parcel
 from tests.revenue.oracle_charges import Consignment
 
 TOY, DRESS, BOOK, WINE = "950300", "620442", "490199", "220421"
@@ -231,3 +236,29 @@ def test_new_zealand_levies_each_low_value_consignment_from_april_2026_by_the_wa
     assert collected(by_post) == {POST}
     assert owed(nz("2026-04-01", 100_001, mode="air")) == {"gst": 15_000}
     assert owed(nz("2026-04-01", 60_000, mode="air"), {"low_value": 60_000})["goods_levy"] == 221
+
+
+def test_new_zealand_taxes_the_levy_once_whatever_the_lines_and_whatever_its_amount() -> None:
+    ten = parcel("NZ", "2026-04-01", [1_000] * 10, "NZD", DRESS, mode="air")
+    assert owed(ten) == {"goods_levy": 221, "goods_levy_gst": 33}
+    path = "nz/rulebook.yaml: charges.goods_levy.rates[1].rate"
+    dearer = program_of(overlay(law_files(), [(path, "4.40 NZD per consignment")]))
+    levied = assessed(dearer, [ten])[0].charges
+    sums = {
+        name: sum(each.amount for each in levied if each.charge == name)
+        for name in ("NZ.goods_levy", "NZ.goods_levy_gst")
+    }
+    assert sums == {"NZ.goods_levy": 440, "NZ.goods_levy_gst": 66}
+
+
+def br(on: str, price: int, **more: object) -> Consignment:
+    return parcel("BR", on, price, "BRL", DRESS, **more)
+
+
+def test_brazil_quotes_nothing_over_three_thousand_dollars_as_if_it_were_simplified() -> None:
+    # At the example rate of 0.1849 USD to the real 16,224.98 BRL are 2,999.99 USD.
+    within = br("2026-03-02", 1_622_498, schemes=[("prc", "12345678000195")])
+    assert owed(within) == {"import_tax": 962_682, "icms": 529_495}
+    for scheme in ([], [("prc", "12345678000195")]):
+        refused = assess(law(), filings([br("2026-03-02", 1_622_499, schemes=scheme)]))
+        assert refused.problem.tolist() == [Problem.NO_DUTY_RATE]

@@ -1,4 +1,4 @@
-"""The edges of the law of Singapore, China, Korea and Japan: days, limits, sums, rounding, and who collects."""
+"""The edges of the law of Singapore, China, Korea, Japan and Indonesia: days, limits, sums, rounding, and who collects."""
 
 from typing import Any
 
@@ -178,3 +178,8 @@ def test_japan_raised_the_consumption_tax_in_october_2019_but_on_food() -> None:
 def test_japan_the_post_collects_from_the_addressee() -> None:
     assert collected(jp(20_000, service="post")) == {ADDRESSEE}
     assert collected(jp(20_000)) == {CUSTOMS}
+
+
+def test_indonesia_rounds_every_charge_up_to_the_rupiah() -> None:
+    # 1,000,001 rupiah: duty 7.5 % = 75,000.075; tax 11 % of 1,075,002 = 118,250.22.
+    assert owed(parcel("ID", "2026-03-02", 1_000_001_00, "IDR", TOY)) == {"customs_duty": 75_001_00, "ppn": 118_251_00}

@@ -87,7 +87,7 @@ async def test_an_assessment_tells_charges_totals_collectors_and_account(house: 
     assert answer.strings("currency").tolist() == ["EUR", ""]
     assert answer.strings("rulebook_version")[0].startswith("EU/")
     charges = answer.child("charges")
-    assert charges.strings("charge").tolist() == ["EU.flat_duty", "EU.vat_low_value"]
+    assert charges.strings("charge").tolist() == ["EU.flat_duty", "EU.vat_at_sale"]
     assert charges.ints("basis").tolist() == [None, 5_300]
     assert charges.ints("rate_ppm").tolist() == [None, 190_000]
     assert charges.ints("specific_minor").tolist() == [300, None]

@@ -193,11 +193,12 @@ class _Work:
         lines: OneRate | None = None
         if place.sums:
             told = ground.told(outcomes.mode[outcome])
-            lines = OneRate(row, rate, evaluated & (outcomes.sum_unit[outcome] != 1), told)
+            lines = OneRate(row, rate, evaluated & (outcomes.sum_unit[outcome] != 0), told)
             slot, rate, outcome, row, number = (lines.first(each) for each in (slot, rate, outcome, row, number))
             every_line, evaluated = (refused, evaluated), lines.first(evaluated)
             refused = np.zeros(len(row), dtype=np.bool_)
-            ground = summed(ground, lines, outcomes.mode[outcome], outcomes.sum_unit[outcome], refused)
+            unit = np.maximum(outcomes.sum_unit[outcome], 1)
+            ground = summed(ground, lines, outcomes.mode[outcome], unit, refused)
         of_rates = measured if lines is None else {each: lines.sums(parts) for each, parts in measured.items()}
         computed = self.program.expressions.levied(
             number, ground.basis, of_rates.__getitem__, self._scaling(place, slot, rate, row, ground),

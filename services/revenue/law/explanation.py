@@ -41,8 +41,8 @@ _FOUND = {
     Note.SCHEME_NOT_OPEN: "The scheme named is not open for this consignment, so it was not applied.",
     Note.TAX_TAKEN_OUT: "The prices hold the tax charged at sale; it was taken out before the value was tested.",
     Note.BELOW_MINIMUM: "What is too small to be levied was waived.",
-    Note.PREFERENCE_NOT_APPLIED: "A preference is claimed, but no preferential rate is loaded: the ordinary rate was "
-    "taken.",
+    Note.PREFERENCE_NOT_APPLIED: "A preference is claimed, but no preferential rate is loaded for the goods, or the "
+    "scheme leaves no room for one: the ordinary rate was taken.",
     Note.SCHEME_NUMBER_UNKNOWN: "The scheme's number is not in the register, so the scheme was not applied.",
     Note.SCHEME_NUMBER_EXPIRED: "The scheme's number is registered, but not for the day that counts, so the scheme "
     "was not applied.",

@@ -165,6 +165,8 @@ class Rates:
     assumed: Flags
     """It is what a tariff gives where it names no rate."""
     preferential: Flags
+    of_tariff_charge: Flags
+    """It is of a charge that goes by a tariff, at this rate or another: a preference that it does not give is noted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ class Outcomes:
     unit: Int64
     base_unit: Int64
     sum_unit: Int64
-    """What the base of all lines of one rate is rounded to a multiple of, together; 1 where it is not."""
+    """What the base of all lines of one rate is rounded to a multiple of, together; 0 where it is not."""
     total_unit: Int64
     """What the consignment's sum is rounded to a multiple of; 1 where it is not."""
     reference: Int64

@@ -29,10 +29,14 @@ class RateChoice:
         rate = slot
         if place.variants:
             rate = self._variant(place, slot, lambda only: self._standing.conditions.fits_items(only, items))
+        found = rate
         if place.tariff:
             by_tariff = self._program.rates.tariff[rate] >= 0
             if some(by_tariff):
-                rate = self._by_tariff(rate, by_tariff, items, row)
+                found = self._by_tariff(rate, by_tariff, items, row)
+        if any(self._filings.preference.dictionary):
+            self._note_preferences(rate, found, items, row)
+        rate = found
         return self._by_season(rate, row) if place.seasons else rate
 
     def of_rows(self, place: Place, slot: Int64, rows: Int64) -> Int64:
@@ -69,14 +73,18 @@ class RateChoice:
             found = np.where(unknown, rate, found)
         values.notes[row[by_tariff & rates.assumed[found]]] |= int(Note.DEFAULT_DUTY_RATE)
         values.notes[row[by_tariff & ~filings.code.present[items]]] |= int(Note.CODE_MISSING)
+        return found
+
+    def _note_preferences(self, rate: Int64, found: Int64, items: Int64 | slice, row: Int64) -> None:
+        """Note what is claimed and not given, where the charge goes by a tariff, though perhaps not for these goods."""
         if self._claims is None:
             # First digit 1 is no preference.
-            self._claims = filings.preference.map(lambda code: code[:1] in _PREFERENCES, np.bool_)
+            self._claims = self._filings.preference.map(lambda code: code[:1] in _PREFERENCES, np.bool_)
         claimed = self._claims[items]
         if some(claimed):
-            unapplied = by_tariff & claimed & ~rates.preferential[found]
-            values.notes[row[unapplied]] |= int(Note.PREFERENCE_NOT_APPLIED)
-        return found
+            rates = self._program.rates
+            unapplied = rates.of_tariff_charge[rate] & claimed & ~rates.preferential[found]
+            self._values.notes[row[unapplied]] |= int(Note.PREFERENCE_NOT_APPLIED)
 
     def _look_up(self, use: TariffUse, items: Int64 | slice, mine: Flags) -> Int64:
         """Look rates up once per distinct code, origin and preference of the items; -1 where there is none."""

@@ -73,6 +73,7 @@ class RateCompiler:
     def slot(self, book: Rulebook, charge: Charge, rates: list[Rate], day: date) -> range:
         """Make the rows of a slot's rates; give where those with conditions stand behind the slots, and one more."""
         rows = []
+        by_tariff = any(rate.rate == "tariff" for rate in rates)
         for rate in rates:
             parsed = parse_rate(rate.rate)
             less, less_currency = parse_amount(rate.less) if rate.less else (0, "")
@@ -80,6 +81,7 @@ class RateCompiler:
                 self._row(book, charge, parsed, rate.rate, day, verified=rate.verified)
                 | {
                     "only": self.conditions.number(rate.only),
+                    "of_tariff_charge": by_tariff,
                     "less": less,
                     "less_currency": self.currency(book, charge, less_currency),
                     "reference": self.reference(book, rate.reference),

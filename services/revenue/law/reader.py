@@ -132,7 +132,8 @@ class _Checks(Checks):
                 raise self.error(path, "relieves from nothing: no charge names it in 'relieved_by'")
             for place, relief in enumerate(reliefs):
                 here = (*path, place)
-                self.amount((*here, "amount"), relief.amount, positive=True, foreign=True)
+                # Nothing is for those whom a later entry would relieve; the last has none after it.
+                self.amount((*here, "amount"), relief.amount, positive=relief is reliefs[-1], foreign=True)
                 self._measure((*here, "measure"), relief.measure)
                 self.condition((*here, "only"), relief.only)
                 self.codes((*here, "excluded"), relief.excluded)

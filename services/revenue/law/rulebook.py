@@ -130,7 +130,7 @@ class Relief(Dated, frozen=True, kw_only=True):
 
     Items are relieved in their order as long as what is relieved stays within the amount; one that would take it beyond is
     passed over. A charge names the relief in `relieved_by`. Of entries that hold on a day the first in the file that any
-    item fits is taken.
+    item fits is taken; one of `0.00 EUR` keeps those whom it fits from the entries after it.
     """
 
     amount: str

@@ -121,7 +121,7 @@ class SlotCompiler:
                 "only": -1,
                 "unit": 1,
                 "base_unit": 1,
-                "sum_unit": 1,
+                "sum_unit": 0,
                 "total_unit": 1,
             }
         rounding = in_force(charge.rounding, day, area, way.scheme)
@@ -138,7 +138,7 @@ class SlotCompiler:
             "mode": Rounding[rounding.mode.upper()] if rounding else Rounding.DOWN,
             "unit": parse_amount(rounding.unit)[0] if rounding else 1,
             "base_unit": 1 if together else base_unit,
-            "sum_unit": base_unit if together else 1,
+            "sum_unit": base_unit if together else 0,
             "total_unit": parse_amount(rounding.total_unit)[0] if rounding and rounding.total_unit else 1,
             "reference": self.reference(book, way.reference),
             "rounding_reference": self.reference(book, rounding.reference) if rounding else -1,
@@ -184,7 +184,7 @@ def place_of(
         over_only=any_of("over_only", nothing=-1),
         inside=any_of("inside"),
         less=any(rate["less"] for rate in possible),
-        sums=any(outcome["sum_unit"] != 1 for outcome in of_place),
+        sums=any(outcome["sum_unit"] != 0 for outcome in of_place),
         total=any(outcome["total_unit"] != 1 for outcome in of_place),
         minimum=any_of("minimum"),
         together=any_of("together"),

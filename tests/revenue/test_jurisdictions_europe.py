@@ -1,0 +1,177 @@
+"""The edges of the law of the European Union, the United Kingdom, Switzerland, Norway and South Africa: schemes, gifts, fees."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+from luxor.clearance.v1.clearance_columns_pb2 import ReturnReason
+from services.revenue.law.assess import assess
+from services.revenue.law.problems import Note
+from services.revenue.ledger.refunds import RefundRules, Return
+from tests.revenue.batches import filings
+from tests.revenue.edges import assessment, collected, law, owed
+from tests.revenue.oracle_charges import Consignment, Item
+
+DRESS, TOY, WINE, TOMATO = "6204430000", "9503000000", "2204210000", "0702000000"
+IOSS, CARRIED = [("ioss", "IM2760000014")], [("special_arrangements", "DE123456")]
+MAIL_ORDER = [("ch_mail_order", "CHE-123.456.789 MWST")]
+GIFT = {"nature": "gift", "consignor": "natural"}
+SINCE, BEFORE = "2026-07-15", "2024-06-03"
+
+
+def parcel(to: str, on: str, price: int, currency: str = "EUR", code: str = DRESS, **more: object) -> Consignment:
+    item = Item(price, currency, code, preference=str(more.pop("preference", "")), origin=str(more.pop("origin", "")))
+    return Consignment(to, date.fromisoformat(on), [item], **more)  # type: ignore[arg-type]
+
+
+def noted(filed: Consignment) -> bool:
+    """Whether the answer says that a preference was claimed and not applied."""
+    return bool(assessment(filed).notes[0] & int(Note.PREFERENCE_NOT_APPLIED))
+
+
+def test_union_the_carriers_fee_is_taxed_at_the_border_and_not_at_the_sale() -> None:
+    more = {"freight": (1_000, "EUR"), "clearance_fee": (600, "EUR")}
+    at_sale = parcel("DE", SINCE, 10_000, schemes=IOSS, **more)
+    assert owed(at_sale) == {"flat_duty": 300, "vat_at_sale": 2_147}  # 19 % of 113.00
+    assert owed(parcel("DE", SINCE, 10_000, **more)) == {"flat_duty": 300, "vat_low_value": 2_261}  # of 119.00
+    assert owed(parcel("DE", SINCE, 10_000, schemes=CARRIED, **more)) == {"flat_duty": 300, "vat_low_value": 2_261}
+
+
+def test_union_a_number_of_the_import_scheme_counts_only_for_what_is_open_to_it() -> None:
+    assert owed(parcel("DE", BEFORE, 15_000, schemes=IOSS)) == {"vat_at_sale": 2_850}
+    over, wine = (
+        parcel("DE", BEFORE, 15_001, code=TOY, schemes=IOSS),
+        parcel("DE", BEFORE, 5_000, code=WINE, schemes=IOSS),
+    )
+    assert owed(over) == {"vat": 2_850}
+    assert owed(wine) == {"vat": 950}
+    assert owed(parcel("DE", BEFORE, 10_000, schemes=IOSS, **GIFT)) == {"vat_low_value": 1_900}
+    both = parcel("DE", BEFORE, 10_000, schemes=IOSS + CARRIED)
+    assert owed(both) == {"vat_at_sale": 1_900}
+    assert collected(both) == {("vendor", "vendor")}
+
+
+def test_union_a_customs_union_is_free_of_duty_where_no_scheme_is_used() -> None:
+    turkish = {"origin": "TR", "preference": "400"}
+    assert owed(parcel("DE", SINCE, 10_000, **turkish)) == {"vat_low_value": 1_900}
+    assert owed(parcel("DE", BEFORE, 20_000, **turkish)) == {"vat": 3_800}
+    assert not noted(parcel("DE", SINCE, 10_000, **turkish))
+    assert owed(parcel("DE", SINCE, 10_000, schemes=IOSS, **turkish))["flat_duty"] == 300
+    assert owed(parcel("DE", SINCE, 10_000, schemes=CARRIED, **turkish))["flat_duty"] == 300
+    # Agricultural goods are in San Marino's customs union, not in Turkey's.
+    assert owed(parcel("DE", SINCE, 10_000, code=TOMATO, **turkish))["flat_duty"] == 300
+    assert "flat_duty" not in owed(parcel("DE", SINCE, 10_000, code=TOMATO, origin="SM", preference="400"))
+    # Without a code nobody knows whether the goods are of the customs union.
+    assert owed(parcel("DE", SINCE, 10_000, code="", **turkish))["flat_duty"] == 300
+
+
+@pytest.mark.parametrize("schemes", [[], IOSS, CARRIED])
+def test_union_a_preference_of_which_no_rate_is_loaded_costs_no_more_than_none(schemes: list[tuple[str, str]]) -> None:
+    korean = {"origin": "KR", "preference": "300"}
+    filed = parcel("DE", SINCE, 10_000, schemes=schemes, **korean)
+    assert owed(filed) == owed(parcel("DE", SINCE, 10_000, schemes=schemes))
+    assert owed(filed)["flat_duty"] == 300
+    assert noted(filed)
+    assert not noted(parcel("DE", SINCE, 10_000, schemes=schemes, preference="100"))
+
+
+def test_union_an_ordinary_rate_stands_where_no_preferential_one_is_loaded() -> None:
+    korean = parcel("DE", BEFORE, 20_000, origin="KR", preference="300")
+    assert owed(korean) == owed(parcel("DE", BEFORE, 20_000))
+    assert noted(korean)
+
+
+def test_union_france_rounds_to_the_euro_only_what_is_declared_in_the_small_data_set() -> None:
+    assert owed(parcel("FR", "2021-06-30", 3_030)) == {"vat_low_value": 606}
+    assert owed(parcel("FR", "2021-07-01", 3_030)) == {"vat_low_value": 600}
+    assert owed(parcel("FR", "2026-06-30", 1_030)) == {"vat_low_value": 200, "fee_fr": 200}
+    assert owed(parcel("FR", SINCE, 1_030)) == {"flat_duty": 300, "vat_low_value": 266, "fee_fr": 200}
+    assert owed(parcel("FR", SINCE, 1_030, schemes=CARRIED)) == {"flat_duty": 300, "vat_low_value": 300, "fee_fr": 200}
+    assert owed(parcel("FR", SINCE, 1_030, schemes=IOSS)) == {"flat_duty": 300, "vat_at_sale": 266, "fee_fr": 200}
+
+
+def test_union_the_netherlands_round_down_what_customs_assess() -> None:
+    assert owed(parcel("NL", BEFORE, 999)) == {"vat_low_value": 209}  # 2.0979
+    assert owed(parcel("NL", BEFORE, 999, schemes=CARRIED)) == {"vat_low_value": 209}
+    assert owed(parcel("NL", BEFORE, 999, schemes=IOSS)) == {"vat_at_sale": 210}
+
+
+def test_union_national_fees_are_of_gifts_and_of_parcels_for_businesses_too() -> None:
+    assert owed(parcel("FR", SINCE, 4_000, **GIFT)) == {"fee_fr": 200}
+    assert owed(parcel("FR", SINCE, 10_000, consignee="legal"))["fee_fr"] == 200
+    assert owed(parcel("IT", SINCE, 15_000, consignee="legal"))["fee_it"] == 200
+    assert "fee_it" not in owed(parcel("IT", SINCE, 15_001, consignee="legal"))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "days", "ppm"),
+    [
+        ("EU.vat_at_sale", ReturnReason.RETURN_REASON_WITHDRAWN, 91, 1_000_000),
+        ("EU.vat_low_value", ReturnReason.RETURN_REASON_WITHDRAWN, 91, 0),
+        ("EU.vat_low_value", ReturnReason.RETURN_REASON_WITHDRAWN, 90, 1_000_000),
+        ("CH.vat_at_sale", ReturnReason.RETURN_REASON_WITHDRAWN, 2_000, 1_000_000),
+        ("ID.pph", ReturnReason.RETURN_REASON_REFUSED, 10, 1_000_000),
+    ],
+)
+def test_what_was_taxed_at_the_sale_is_given_back_whenever_the_goods_go_back(
+    code: str, reason: int, days: int, ppm: int
+) -> None:
+    released = (date(2026, 7, 15) - date(1970, 1, 1)).days
+    rules = RefundRules(read.rulebook for read in law().books)
+    assert rules.share_ppm(code, Return(reason, released + days, released)) == ppm
+
+
+@pytest.mark.parametrize(
+    ("to", "on", "price", "currency"),
+    [("DE", BEFORE, 4_500, "EUR"), ("GB", "2024-06-03", 3_900, "GBP"), ("GB", "2015-06-01", 3_600, "GBP"),
+     ("CH", BEFORE, 10_000, "CHF"), ("NO", BEFORE, 100_000, "NOK"), ("ZA", BEFORE, 140_000, "ZAR"),
+     ("US", "2026-03-02", 10_000, "USD"), ("CA", BEFORE, 6_000, "CAD")],
+)  # fmt: skip
+def test_a_gift_is_free_only_from_one_private_person_to_another(to: str, on: str, price: int, currency: str) -> None:
+    def gift(consignee: str) -> Consignment:
+        return parcel(to, on, price, currency, DRESS, consignee=consignee, **GIFT)
+
+    assert owed(gift("natural")) == {}
+    assert owed(gift("")) == {}  # who is not told is taken as a private person
+    assert owed(gift("legal")) != {}
+
+
+def test_gifts_to_a_business_bear_the_ordinary_duty_and_not_that_of_gifts() -> None:
+    assert "gift_duty" in owed(parcel("DE", BEFORE, 20_000, **GIFT))
+    assert "customs_duty" in owed(parcel("DE", BEFORE, 20_000, consignee="legal", **GIFT))
+    assert "customs_duty" in owed(parcel("GB", BEFORE, 20_000, "GBP", consignee="legal", **GIFT))
+    # Before 2021 only gifts between private persons were left out of the 15 GBP.
+    assert owed(parcel("GB", "2015-06-01", 1_500, "GBP", consignee="legal", **GIFT)) == {}
+
+
+def test_an_item_marked_as_a_gift_is_none_in_a_parcel_for_a_business() -> None:
+    items = [Item(2_000, "EUR", DRESS, gift=True), Item(2_000, "EUR", DRESS)]
+    natural = Consignment("DE", date(2024, 6, 3), items, consignor="natural", consignee="natural")
+    legal = Consignment("DE", date(2024, 6, 3), items, consignor="natural", consignee="legal")
+    assert owed(natural) == {"vat_low_value": 380}
+    assert owed(legal) == {"vat_low_value": 760}
+
+
+def test_switzerland_a_registered_seller_taxes_every_parcel_to_the_centime() -> None:
+    registered = parcel("CH", BEFORE, 4_000, "CHF", schemes=MAIL_ORDER)
+    assert owed(registered) == {"vat_at_sale": 324}
+    assert ("vendor", "vendor") in collected(registered)
+    assert ("vendor", "platform") in collected(parcel("CH", "2025-01-01", 4_000, "CHF", schemes=MAIL_ORDER))
+    assert owed(parcel("CH", BEFORE, 4_000, "CHF")) == {}
+    with_fee = {"clearance_fee": (2_000, "CHF")}
+    assert owed(parcel("CH", BEFORE, 10_000, "CHF", schemes=MAIL_ORDER, **with_fee)) == {"vat_at_sale": 810}
+    assert owed(parcel("CH", BEFORE, 10_000, "CHF", **with_fee)) == {"vat": 970}  # 8.1 % of 120.00 is 9.72
+
+
+def test_a_batch_of_all_these_is_assessed_as_each_alone() -> None:
+    filed = [
+        parcel("DE", SINCE, 10_000, schemes=IOSS),
+        parcel("DE", SINCE, 10_000, origin="KR", preference="300"),
+        parcel("DE", SINCE, 10_000, origin="TR", preference="400"),
+        parcel("CH", BEFORE, 4_000, "CHF", schemes=MAIL_ORDER),
+        parcel("ID", "2026-03-02", 10_000, "USD", preference="300"),
+        parcel("NO", BEFORE, 100_000, "NOK", preference="300"),
+    ]
+    alone = np.concatenate([assess(law(), filings([each])).notes for each in filed])
+    assert assess(law(), filings(filed)).notes.tolist() == alone.tolist()

@@ -99,3 +99,27 @@ def test_a_rounded_base_is_told() -> None:
     swiss = Consignment("CH", DAY, [Item(9_040, "CHF", "620630")])
     told = explain(assess(shipped_law(), filings([swiss])), 0)
     assert any("rounded to 1.00 CHF" in line for line in told.lines)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("unit: 0.01 EUR, reference: act}]\n    collection", "unit: 0.01 EUR, reference: doubt}]\n    collection"),
+        ("debtor: consignee, reference: act", "debtor: consignee, reference: doubt"),
+        ("base: [goods], reference: act", "base: [goods], verified: false, reference: act"),
+        (
+            "mode: down, unit: 0.01 EUR, reference: act}\nreferences",
+            "mode: down, unit: 0.01 EUR, reference: doubt}\nreferences",
+        ),
+    ],
+    ids=["rounding", "collection", "customs value", "exchange"],
+)
+def test_whatever_decided_and_is_not_verified_is_told(good: str, bad: str) -> None:
+    filed = filings([Consignment("XA", DAY, [Item(1_000)])])
+    doubt = '{act: {law: Act, address: "https://law.example"}, doubt: {law: Act, verified: false, address: "https://law.example"}}'
+    assert good in LAW
+    text = LAW.replace(good, bad, 1).replace('{act: {law: Act, address: "https://law.example"}}', doubt, 1)
+    exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
+    doubted = assess(compile_program([read_rulebook("xx/rulebook.yaml", text)], [], exchange), filed)
+    assert Note.UNVERIFIED_VALUE in noted(doubted)
+    assert Note.UNVERIFIED_VALUE not in noted(assess(law(), filed))

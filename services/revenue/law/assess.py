@@ -104,8 +104,10 @@ def assess(
         # A number that may be used under which nothing was collected: the scheme is not open for this consignment.
         used = _rows_with(schemes > 0, lines, filings.rows)
         notes[(standing.scheme_state == USABLE).any(axis=1) & ~used] |= int(Note.SCHEME_NOT_OPEN)
-    unverified = program.rates.unverified[lines.rate]
-    notes[_rows_with(unverified, lines, filings.rows)] |= int(Note.UNVERIFIED_VALUE)
+    unverified = program.rates.unverified[lines.rate] | program.slots.unverified[lines.slot]
+    unverified |= program.outcomes.unverified[lines.outcome]
+    doubted = _rows_with(unverified, lines, filings.rows) | program.regimes.unverified[values.regime]
+    notes[doubted] |= int(Note.UNVERIFIED_VALUE)
     if program.remarks:
         remark(program.remarks, program.regimes.jurisdiction[values.regime], filings, values.law_day, notes)
     if some(failed):

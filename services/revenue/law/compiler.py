@@ -180,6 +180,7 @@ class _Compiler:
             "exchange_mode": Rounding[book.exchange.mode.upper()],
             "exchange_unit": parse_amount(book.exchange.unit)[0],
             "customs_base": mask_of(base.base, 0),
+            "unverified": book.doubted(base, book.exchange.reference),
             "tax_at": next(taxes, -1),
         }
 

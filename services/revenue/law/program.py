@@ -46,6 +46,8 @@ class Regimes:
     exchange_mode: Int64
     exchange_unit: Int64
     customs_base: Int64
+    unverified: Flags
+    """What the customs value is made of, or the rule of exchange, is not verified."""
     tax_at: Int64
     """Place of the charge by whose rates tax is taken out of a price that holds it, where the filing says none: the first
     tax whose general rate is a percentage; -1 where there is none."""
@@ -134,6 +136,8 @@ class Slots:
     minimum_currency: Int64
     """As Rates.currency."""
     minimum_above: Flags
+    unverified: Flags
+    """Its minimum, uplift, exception or way to tell tariff lines apart is not verified."""
     together: Int64
     """Bit p is set when the minimum is tested on the regime's charge at the place p too."""
 
@@ -199,6 +203,8 @@ class Outcomes:
     """What the consignment's sum is rounded to a multiple of; 1 where it is not."""
     reference: Int64
     rounding_reference: Int64
+    unverified: Flags
+    """The collection, its scheme or the rounding is not verified."""
 
 
 @dataclass(frozen=True, slots=True)

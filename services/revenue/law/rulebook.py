@@ -349,6 +349,12 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
     schemes: dict[Scheme, SchemeRule] = {}
     charges: tuple[Charge, ...]
 
+    def doubted(self, *values: Dated | str | None) -> bool:
+        """Say whether any of these, a dated value or the name of a reference, is not verified; None is nothing."""
+        names = [value if isinstance(value, str) else value.reference for value in values if value is not None]
+        dated = (value.verified for value in values if isinstance(value, Dated))
+        return not (all(dated) and all(self.references[name].verified for name in names))
+
     def charge(self, charge_id: str) -> Charge:
         """Return the charge with the id; KeyError where there is none."""
         for charge in self.charges:

@@ -103,6 +103,12 @@ class SlotCompiler:
             "share_numerator": share.numerator,
             "share_denominator": share.denominator,
             "line_digits": [line.digits_under.get(scheme, line.digits) if line else 0 for scheme in SCHEMES],
+            "unverified": book.doubted(
+                minimum,
+                charge.uplift.reference if charge.uplift else None,
+                charge.unless.reference if charge.unless else None,
+                line.reference if line else None,
+            ),
             "mass_unit": charge.mass_unit_grams * 1000,
             "net_mass": charge.mass == "net",
             "minimum": amount,
@@ -140,6 +146,9 @@ class SlotCompiler:
             "base_unit": 1 if together else base_unit,
             "sum_unit": base_unit if together else 0,
             "total_unit": parse_amount(rounding.total_unit)[0] if rounding and rounding.total_unit else 1,
+            "unverified": book.doubted(
+                way, rounding, book.schemes[way.scheme].reference if way.scheme in book.schemes else None
+            ),
             "reference": self.reference(book, way.reference),
             "rounding_reference": self.reference(book, rounding.reference) if rounding else -1,
         }

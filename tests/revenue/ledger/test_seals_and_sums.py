@@ -124,8 +124,8 @@ async def test_seals_are_compared_to_the_last_however_many_there_are(
         "update ledger_turnover set debit = 0",
         "update ledger_turnover set consignments = consignments + 1",
         "update ledger_turnover set destination = 'FR'",
-        "update ledger_turnover set day = day - 1",
-        "update ledger_turnover set day = day + 1",
+        "update ledger_turnover set day = day - 10",
+        "update ledger_turnover set day = day + 10",
         "delete from ledger_turnover",
     ],
 )

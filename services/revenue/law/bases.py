@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.revenue.law.applying import Applying
 from services.revenue.law.arithmetic import FITS, LARGEST, Flags, Int64, apportion, every, mul_div_round, row_sums, some
 from services.revenue.law.collection import Standing
+from services.revenue.law.decisions import Decisions
 from services.revenue.law.filings import Filings
+from services.revenue.law.plans import Charging
 from services.revenue.law.problems import Problem
 from services.revenue.law.program import Place, Program
 from services.revenue.law.rate_choice import RateChoice
 from services.revenue.law.rulebook import COMPONENTS, PPM
-from services.revenue.law.valuation import Values
+from services.revenue.law.valuation import Values, sum_of
 
 _WORTH = sum(1 << place for place, part in enumerate(COMPONENTS) if part not in ("duty", "tax", "fee"))
 """What goods are worth and what brings them, without what was charged before."""
@@ -91,23 +92,37 @@ class Bases:
     """Makes bases in one batch."""
 
     def __init__(
-        self, program: Program, filings: Filings, values: Values, standing: Standing, applying: Applying,
-        choice: RateChoice,
+        self, program: Program, filings: Filings, values: Values, standing: Standing,
+        decisions: Decisions, choice: RateChoice,
     ) -> None:  # fmt: skip
         """Take the batch as it stands before the charges."""
         self._program, self._filings, self._values, self._standing = program, filings, values, standing
-        self._applying, self._choice = applying, choice
+        self._decisions, self._choice = decisions, choice
         self._percents: dict[int, Int64] = {}
 
-    def plain(self, place: Place, slot: Int64, outcome: Int64, select: Int64 | slice, refused: Flags) -> Int64:
+    def plain(
+        self, charging: Charging, slot: Int64, outcome: Int64, case: Int64, select: Int64 | slice, refused: Flags
+    ) -> Int64:
         """Give bases that are sums of components, rounded where the law rounds them."""
+        program = self._program
+        base = charging.of_slot(program.slots, "base", case)
+        if isinstance(base, int) and not charging.place.over_only:
+            basis = sum_of(self._values.components, base, select, len(case))
+        else:
+            basis = self._components(charging.place, slot, outcome, select)
+        unit = charging.of_outcome(program.outcomes, "base_unit", case)
+        if isinstance(unit, int) and unit == 1:
+            return basis
+        return mul_div_round(basis, 1, 1, charging.of_outcome(program.outcomes, "mode", case), unit, refused)
+
+    def _components(self, place: Place, slot: Int64, outcome: Int64, select: Int64 | slice) -> Int64:
         slots = self._program.slots
         basis = self._values.total(slots.base[slot], select)
         if place.over_only:
             worth = self._values.total(slots.base[slot] & _WORTH, select)
             # What was charged before was charged of that part alone already.
             basis = self._beyond(slot, outcome, select, worth) + (basis - worth)
-        return self._rounded(basis, 1, 1, outcome, refused)
+        return basis
 
     def exact(
         self, at: int, place: Place, slot: Int64, rate: Int64, outcome: Int64, select: Int64 | slice, row: Int64,
@@ -115,11 +130,7 @@ class Bases:
     ) -> Ground:  # fmt: skip
         """Give bases that may be fractions; where the law rounds them they are whole again."""
         slots = self._program.slots
-        basis = self._values.total(slots.base[slot], select)
-        if place.over_only:
-            worth = self._values.total(slots.base[slot] & _WORTH, select)
-            # What was charged before was charged of that part alone already.
-            basis = self._beyond(slot, outcome, select, worth) + (basis - worth)
+        basis = self._components(place, slot, outcome, select)
         multiplier = divisor = None
         uplift = slots.uplift_of[slot]
         if some(uplift != 0):
@@ -205,17 +216,14 @@ class Bases:
         """Percentage of the charges at another place for every item, parts per million; 0 where it does not apply."""
         known = self._percents.get(other)
         if known is None:
-            program, filings, values = self._program, self._filings, self._values
-            place = program.places_of(values.regime)[other]
-            row_slot = values.regime * program.slots_per_regime + other
-            there = program.slots.there[row_slot] & (values.problem == int(Problem.NONE))
-            known = np.zeros(filings.items, dtype=np.int64)
-            found = self._applying.of_items(place, row_slot, there)
-            if found is not None:
-                items = np.arange(filings.items) if found.items is None else np.flatnonzero(found.items)
-                row = filings.item_row[items]
-                rate = self._choice.of_items(place, row_slot[row], items, row)
-                known[items] = program.rates.ppm[rate]
+            known = np.zeros(self._filings.items, dtype=np.int64)
+            charging = self._decisions.on_items(other)
+            if charging is not None:
+                case, item_row = self._decisions.item_case, self._filings.item_row
+                sound = self._values.problem == int(Problem.NONE)
+                items = np.flatnonzero(charging.applies[case] & sound[item_row])
+                rate = self._choice.of_items(charging.place, charging.rate[case[items]], items, item_row[items])
+                known[items] = self._program.rates.ppm[rate]
             self._percents[other] = known
         return known
 

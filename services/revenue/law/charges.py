@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from services.revenue.law.applying import Applying
 from services.revenue.law.arithmetic import (
     LARGEST,
     Flags,
@@ -15,20 +14,21 @@ from services.revenue.law.arithmetic import (
     some,
 )
 from services.revenue.law.bases import Bases, Ground, OneRate, summed
-from services.revenue.law.collection import Standing, outcome_of
+from services.revenue.law.collection import Standing
+from services.revenue.law.decisions import Decisions
 from services.revenue.law.expressions import Scaling
 from services.revenue.law.filings import Filings
 from services.revenue.law.lines import Lines
+from services.revenue.law.plans import Charging
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import KINDS, Place, Program
 from services.revenue.law.rate_choice import RateChoice
-from services.revenue.law.rates import CONSIGNMENT_LEVEL, METHODS
+from services.revenue.law.rates import METHODS
 from services.revenue.law.rulebook import PPM
 from services.revenue.law.units import Measure, Quantities
 from services.revenue.law.valuation import ITEMS_MAX, Values
 
 _PERCENT, _KILOGRAM, _TARIFF_LINE = (METHODS.index(method) for method in ("percent", "kilogram", "tariff_line"))
-_ON_ROWS = np.array([method in CONSIGNMENT_LEVEL for method in METHODS])
 _NONE = int(Problem.NONE)
 _BELOW_MINIMUM = int(Note.BELOW_MINIMUM)
 _COMPONENT_OF_KIND = {0: 4, 1: 5, 2: 6}
@@ -38,20 +38,14 @@ assert KINDS == ("duty", "tax", "fee")
 def charge(program: Program, filings: Filings, values: Values, standing: Standing) -> Lines:
     """Assess every charge of a batch; rows that get a problem keep it in `values` and their charges are dropped."""
     work = _Work(program, filings, values, standing)
-    first_slot = values.regime * program.slots_per_regime
-    for at, place in enumerate(work.places):
-        if not (place.on_rows or place.on_items):
-            continue
-        slot = first_slot + at
-        there = program.slots.there[slot] & (values.problem == _NONE)
-        if place.on_rows and place.on_items:
-            whole = _ON_ROWS[program.rates.method[slot]]
-            found = [work.on_rows(place, slot, there & whole), work.on_items(at, place, slot, there & ~whole)]
-        elif place.on_rows:
-            found = [work.on_rows(place, slot, there)]
-        else:
-            found = [work.on_items(at, place, slot, there)]
-        for lines in found:
+    for at in range(len(work.decisions.places)):
+        sound = values.problem == _NONE
+        all_sound = every(sound)
+        for find, charging in (
+            (work.on_rows, work.decisions.on_rows(at)),
+            (work.on_items, work.decisions.on_items(at)),
+        ):
+            lines = find(at, charging, None if all_sound else sound) if charging else None
             if lines is not None:
                 _add_to_components(program, filings, values, lines)
                 work.charged.append((at, lines))
@@ -65,22 +59,22 @@ class _Work:
 
     def __init__(self, program: Program, filings: Filings, values: Values, standing: Standing) -> None:
         self.program, self.filings, self.values, self.standing = program, filings, values, standing
-        self.applying = Applying(program, filings, values, standing)
-        self.choice = RateChoice(program, filings, values, standing)
-        self.bases = Bases(program, filings, values, standing, self.applying, self.choice)
+        self.decisions = Decisions(program, filings, values, standing)
+        self.choice = RateChoice(program, filings, values)
+        self.bases = Bases(program, filings, values, standing, self.decisions, self.choice)
         self.quantities = Quantities(filings)
-        self.places = program.places_of(values.regime)
         self.charged: list[tuple[int, Lines]] = []
 
-    def on_rows(self, place: Place, row_slot: Int64, there: Flags) -> Lines | None:
+    def on_rows(self, at: int, charging: Charging, sound: Flags | None) -> Lines | None:
         """Charges on whole consignments at one place of the law."""
-        rows = np.flatnonzero(self.applying.of_rows(place, row_slot, there))
+        place, row_case = charging.place, self.decisions.row_case
+        applies = charging.applies[row_case]
+        rows = np.flatnonzero(applies if sound is None else applies & sound)
         if not len(rows):
             return None
         rates, values = self.program.rates, self.values
-        slot = row_slot[rows]
-        rate = self.choice.of_rows(place, slot, rows)
-        outcome = outcome_of(self.program, self.standing, place, slot, rows)
+        case = row_case[rows]
+        slot, rate, outcome = charging.slot[case], charging.rate[case], charging.outcome[case]
         specific = self._specific(place, rate, rows)
         amount = specific.copy()
         basis = np.zeros(len(rows), dtype=np.int64)
@@ -93,7 +87,7 @@ class _Work:
         if place.minimum:
             sums = np.zeros(self.filings.rows, dtype=np.int64)
             sums[rows] = amount
-            waived = self._below_minimum(place, row_slot, rows, sums)[rows]
+            waived = self._below_minimum(place, at, rows, sums)[rows]
             values.notes[rows[waived]] |= _BELOW_MINIMUM
             amount = np.where(waived, 0, amount)
         return Lines(rows, np.full(len(rows), -1), slot, rate, outcome, basis, specific, amount, waived, quantity)
@@ -117,26 +111,22 @@ class _Work:
             failed[rows[which]] = True
             self.values.fail(failed, problem)
 
-    def on_items(self, at: int, place: Place, row_slot: Int64, there: Flags) -> Lines | None:
-        """Charges on lines of goods at one place of the law."""
+    def on_items(self, at: int, charging: Charging, sound: Flags | None) -> Lines | None:
+        """Charges on lines of goods at one place of the law; `sound` says of each row whether it has no problem."""
         program, filings, values = self.program, self.filings, self.values
-        outcomes = program.outcomes
-        applies: Flags | None
-        found = self.applying.of_items(place, row_slot, there)
-        if found is None:
-            return None
-        applies = found.items
-        outcome_by_row = outcome_of(program, self.standing, place, row_slot, slice(None))
+        outcomes, place, item_case = program.outcomes, charging.place, self.decisions.item_case
+        applies: Flags = charging.applies[item_case]
+        if sound is not None:
+            applies &= sound[filings.item_row]
         if place.tariff_line:
-            everything = np.ones(filings.items, dtype=np.bool_) if applies is None else applies
-            applies = self._first_of_tariff_line(place, row_slot, outcome_by_row, everything)
-        items = np.arange(filings.items) if applies is None else np.flatnonzero(applies)
+            applies = self._first_of_tariff_line(charging, applies)
+        items = np.flatnonzero(applies)
         if not len(items):
             return None
         select: Int64 | slice = slice(None) if len(items) == filings.items else items
-        row = filings.item_row[select]
-        slot, outcome = row_slot[row], outcome_by_row[row]
-        rate = self.choice.of_items(place, slot, select, row)
+        row, case = filings.item_row[select], item_case[select]
+        slot, outcome = charging.slot[case], charging.outcome[case]
+        rate = self.choice.of_items(place, charging.rate[case], select, row)
         refused = np.zeros(len(items), dtype=np.bool_)
         basis = specific = np.zeros(len(items), dtype=np.int64)
         quantity: Int64 | None = None
@@ -148,14 +138,15 @@ class _Work:
                 percent = program.rates.method[rate] == _PERCENT
                 amount = specific = self._specific(place, rate, row)
             if percent is None or some(percent):
-                ground = self.bases.plain(place, slot, outcome, select, refused)
-                computed = mul_div_round(
-                    ground, program.rates.ppm[rate], PPM, outcomes.mode[outcome], outcomes.unit[outcome], refused
-                )
+                ground = self.bases.plain(charging, slot, outcome, case, select, refused)
+                by_case = not (place.tariff or place.seasons)
+                ppm = charging.of_rate(program.rates, "ppm", case) if by_case else program.rates.ppm[rate]
+                mode, unit = (charging.of_outcome(outcomes, name, case) for name in ("mode", "unit"))
+                computed = mul_div_round(ground, ppm, PPM, mode, unit, refused)
                 amount = computed if percent is None else np.where(percent, computed, amount)
                 basis = ground if percent is None else np.where(percent, ground, 0)
         if place.less or place.total:
-            amount = self._reduced(place, rate, row_slot, outcome_by_row, select, row, amount, refused)
+            amount = self._reduced(place, rate, outcome, select, row, amount, refused)
         waived = np.zeros(len(items), dtype=np.bool_)
         # Where no amount is large, no sum of a consignment's can be: most batches need no sums.
         if place.minimum or some(refused) or int(np.maximum.reduce(amount)) > LARGEST // ITEMS_MAX:
@@ -165,7 +156,7 @@ class _Work:
             values.fail(over, Problem.AMOUNT_OUT_OF_BOUNDS)
             amount = np.where(over[row], 0, amount)
         if place.minimum:
-            below = self._below_minimum(place, row_slot, row, sums)
+            below = self._below_minimum(place, at, row, sums)
             values.notes[below] |= _BELOW_MINIMUM
             waived = below[row]
             amount = np.where(waived, 0, amount)
@@ -279,8 +270,8 @@ class _Work:
         return converted
 
     def _reduced(
-        self, place: Place, rate: Int64, row_slot: Int64, outcome_by_row: Int64, select: Int64 | slice, row: Int64,
-        amount: Int64, refused: Flags,
+        self, place: Place, rate: Int64, outcome: Int64, select: Int64 | slice, row: Int64, amount: Int64,
+        refused: Flags,
     ) -> Int64:  # fmt: skip
         """Take off what the law takes off a consignment's sum and round the sum; the items share it by amount."""
         program, filings = self.program, self.filings
@@ -296,7 +287,9 @@ class _Work:
             np.maximum.at(less, row, self._converted(program.rates.less[rate], program.rates.less_currency[rate], row))
             wanted = np.maximum(wanted - less, 0)
         if place.total:
-            mode, unit = program.outcomes.mode[outcome_by_row], program.outcomes.total_unit[outcome_by_row]
+            # All items of a row are collected alike.
+            mode, unit = np.zeros(filings.rows, dtype=np.int64), np.ones(filings.rows, dtype=np.int64)
+            mode[row], unit[row] = program.outcomes.mode[outcome], program.outcomes.total_unit[outcome]
             too_large = np.zeros(filings.rows, dtype=np.bool_)
             rounded = mul_div_round(wanted, 1, 1, mode, unit, too_large)
             self.values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
@@ -311,9 +304,10 @@ class _Work:
         shares = apportion(wanted, everywhere, filings.offsets, filings.item_row)
         return np.where(changed[row], shares[select], amount)
 
-    def _below_minimum(self, place: Place, row_slot: Int64, charged: Int64, sums: Int64) -> Flags:
+    def _below_minimum(self, place: Place, at: int, charged: Int64, sums: Int64) -> Flags:
         """Rows whose sum is too small to be levied; what is tested together with it is waived too."""
         slots, values = self.program.slots, self.values
+        row_slot = values.regime * self.program.slots_per_regime + at
         minimum = slots.minimum[row_slot]
         if some(slots.minimum_currency[row_slot] >= 0):
             minimum = self._converted(minimum, slots.minimum_currency[row_slot], np.arange(len(row_slot)))
@@ -338,19 +332,19 @@ class _Work:
                     lines.waived = lines.waived | mine
         return below
 
-    def _first_of_tariff_line(self, place: Place, row_slot: Int64, outcome_by_row: Int64, applies: Flags) -> Flags:
+    def _first_of_tariff_line(self, charging: Charging, applies: Flags) -> Flags:
         """Keep of each tariff line of a consignment its first item only, where the charge is per tariff line.
 
         Codes are told apart by as many digits as the rule says under the scheme. An item without a code is its own line.
         """
         program, filings = self.program, self.filings
-        slots, slot, outcome = program.slots, row_slot[filings.item_row], outcome_by_row[filings.item_row]
-        rate = self.choice.of_items(place, slot, slice(None), filings.item_row) if place.variants else slot
-        per_line = applies & (program.rates.method[rate] == _TARIFF_LINE)
+        slots, case = program.slots, self.decisions.item_case
+        per_line = applies & (program.rates.method[charging.rate] == _TARIFF_LINE)[case]
         if not some(per_line):
             return applies
         items = np.flatnonzero(per_line)
-        digits = slots.line_digits[slot[items], program.outcomes.scheme[outcome[items]]]
+        scheme = program.outcomes.scheme[charging.outcome]
+        digits = slots.line_digits[charging.slot, scheme][case[items]]
         lines = np.empty(len(items), dtype=np.int64)
         dictionary = filings.code.dictionary
         places: dict[str, int] = {}

@@ -64,6 +64,19 @@ class _Compiled:
     goods_except: Prefixes
     preference: Prefixes
 
+    @property
+    def of_goods_alone(self) -> bool:
+        """Whether it asks for nothing but the commodity code."""
+        asked = self.condition
+        return not (self.on_rows or asked.origin or asked.origin_except or asked.preference)
+
+    def of_code(self, code: str) -> bool:
+        """Whether what it asks of the commodity code fits."""
+        asked = self.condition
+        return (not asked.goods or self.goods.match(code)) and not (
+            asked.goods_except and self.goods_except.match(code)
+        )
+
 
 @dataclass(slots=True)
 class ConditionTable:
@@ -98,7 +111,7 @@ class Conditions:
 
     def __init__(self, table: ConditionTable, filings: Filings, usable: Flags) -> None:
         """Take the program's table, the batch and which schemes' numbers may be used: `usable` is [row, scheme]."""
-        self._table, self._filings, self._usable = table, filings, usable
+        self._table, self._filings, self.usable = table, filings, usable
         self._rows: dict[int, Flags] = {}
         self._items: dict[int, Flags] = {}
 
@@ -107,14 +120,14 @@ class Conditions:
 
         `numbers` has one element a selected row. Parts that ask of items are passed over.
         """
-        return self._fits(numbers, rows, self._of_rows)
+        return self._fits(numbers, rows, self.of_rows)
 
     def fits_items(self, numbers: Int64, items: Int64 | slice = slice(None)) -> Flags:
         """Say of each selected item whether all of its condition fits, its consignment's part too; -1 always does.
 
         `numbers` has one element a selected item.
         """
-        return self._fits(numbers, items, self._of_items)
+        return self._fits(numbers, items, self.of_items)
 
     def _fits(self, numbers: Int64, select: Int64 | slice, test: Callable[[int], Flags]) -> Flags:
         result: Flags = np.ones(len(numbers), dtype=np.bool_)
@@ -128,13 +141,15 @@ class Conditions:
                 result &= (numbers != number - 1) | test(number - 1)[select]
         return result
 
-    def _of_rows(self, number: int) -> Flags:
+    def of_rows(self, number: int) -> Flags:
+        """Say of each row whether what a condition asks of consignments fits."""
         known = self._rows.get(number)
         if known is None:
             known = self._rows[number] = self._test_rows(self._table.compiled[number])
         return known
 
-    def _of_items(self, number: int) -> Flags:
+    def of_items(self, number: int) -> Flags:
+        """Say of each item whether all of a condition fits."""
         known = self._items.get(number)
         if known is None:
             compiled = self._table.compiled[number]
@@ -147,7 +162,7 @@ class Conditions:
     def _rows_by_item(self, number: int, compiled: _Compiled) -> Flags:
         """What the condition asks of consignments, by item: an item that is marked as a gift is one in any consignment."""
         row = self._filings.item_row
-        result: Flags = self._of_rows(number)[row]
+        result: Flags = self.of_rows(number)[row]
         if "gift" in compiled.condition.nature:
             gift = self._filings.goods.bools("gift").values
             if some(gift & ~result):
@@ -172,7 +187,7 @@ class Conditions:
                 result &= _one_of(table.ints(column), [numbers[word] for word in words])
         if asked.scheme:
             told = [_SCHEMES.index(scheme) for scheme in asked.scheme if scheme != "none"]
-            result &= _any(self._usable[:, told]) | (~_any(self._usable) if "none" in asked.scheme else False)
+            result &= _any(self.usable[:, told]) | (~_any(self.usable) if "none" in asked.scheme else False)
         return result
 
     def _in_region(self, regions: frozenset[str]) -> Flags:

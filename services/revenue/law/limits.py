@@ -12,16 +12,16 @@ import numpy as np
 from services.revenue.law.arithmetic import Flags, Int64, every, row_sums, some
 from services.revenue.law.conditions import Conditions, excluded_of
 from services.revenue.law.filings import Filings
+from services.revenue.law.kept import Cases
+from services.revenue.law.plans import Entries
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import (
     EXCLUDED,
     FOREIGN,
     ITEMS,
-    KNOWN,
     SUMMED,
     TABLE,
     UNVERIFIED,
-    Limits,
     Program,
 )
 from services.revenue.law.rulebook import COMPONENTS, SUMS, Test
@@ -90,16 +90,31 @@ class Measures:
 
 def test_limits(program: Program, filings: Filings, values: Values, conditions: Conditions) -> list[LimitTest]:
     """Take each row's entry of each limit and measure what it measures; a row whose amount has no rate gets a problem."""
-    return [
-        _test(program, filings, values, _entries(program.limits, program.limit_entries, values, conditions, place))
-        for place in range(len(program.limit_entries))
-    ]
+    plan, limits = values.plan, program.limits
+
+    def decide(rows: Int64) -> list[Int64]:
+        return [
+            _entries(program, values.regime[rows], rows, conditions, at) for at in range(len(program.limit_entries))
+        ]
+
+    def facts_of(columns: list[Int64]) -> list[Entries | None]:
+        return [Entries.of(limits, entry) for entry in columns]
+
+    if plan.keyed:
+        plan.limits, case = Cases.found(
+            plan.limits, plan.features.limit_keys(values.regime, conditions), decide, facts_of
+        )
+        facts = plan.limits.facts
+    else:
+        case = np.arange(filings.rows)
+        facts = facts_of(decide(case))
+    return [_test(program, filings, values, entries, case) for entries in facts]
 
 
-def _entries(limits: Limits, most: tuple[int, ...], values: Values, conditions: Conditions, place: int) -> Int64:
-    """Return per row the first entry whose condition fits, -1 where none does."""
-    stride = max(most)
-    first = (values.regime * len(most) + place) * stride
+def _entries(program: Program, regime: Int64, rows: Int64, conditions: Conditions, place: int) -> Int64:
+    """Return per row the first entry of one limit whose condition fits, -1 where none does."""
+    limits, most = program.limits, program.limit_entries
+    first = (regime * len(most) + place) * max(most)
     chosen = np.full(len(first), -1, dtype=np.int64)
     open_: Flags = np.ones(len(first), dtype=np.bool_)
     for at in range(most[place]):
@@ -108,23 +123,24 @@ def _entries(limits: Limits, most: tuple[int, ...], values: Values, conditions: 
         if not some(fits):
             # Entries stand without gaps: where this one is not, no later one is.
             break
-        fits &= conditions.fits_rows(limits.only[entry])
+        fits &= conditions.fits_rows(limits.only[entry], rows)
         chosen = np.where(fits, entry, chosen)
         open_ &= ~fits
     return chosen
 
 
-def _test(program: Program, filings: Filings, values: Values, entry: Int64) -> LimitTest:
+def _test(program: Program, filings: Filings, values: Values, entries: Entries | None, case: Int64) -> LimitTest:
     limits = program.limits
-    uses = np.where(entry >= 0, limits.uses[entry], 0)
-    known: Flags = (uses & KNOWN) != 0
-    if not some(known):
-        nothing = np.zeros(len(entry), dtype=np.int64)
-        return LimitTest(known, entry, nothing, nothing, nothing)
-    uses = np.where(known, uses, 0)
+    if entries is None:
+        nothing = np.zeros(len(case), dtype=np.int64)
+        return LimitTest(nothing != 0, nothing - 1, nothing, nothing, nothing)
+    known, entry, uses = entries.known[case], entries.entry[case], entries.uses[case]
     needs = int(np.bitwise_or.reduce(uses))
-    test = LimitTest(known, entry, uses, values.intrinsic, _most(program, values, entry, uses, needs))
-    measure = limits.measure[entry]
+    most = entries.most[case]
+    if needs & FOREIGN:
+        most = _converted(program, values, entry, uses, most)
+    test = LimitTest(known, entry, uses, values.intrinsic, most)
+    measure = entries.measure[case]
     if needs & TABLE or needs & ITEMS or not every((measure == _GOODS) | ~known):
         components = values.components
         if needs & TABLE:
@@ -144,17 +160,14 @@ def _test(program: Program, filings: Filings, values: Values, entry: Int64) -> L
     return test
 
 
-def _most(program: Program, values: Values, entry: Int64, uses: Int64, needs: int) -> Int64:
+def _converted(program: Program, values: Values, entry: Int64, uses: Int64, most: Int64) -> Int64:
     limits = program.limits
-    minor, strict = limits.minor[entry], limits.strict[entry]
-    if not needs & FOREIGN:
-        return minor - strict
     foreign = (uses & FOREIGN) != 0
     below, above = foreign_bounds(
-        program, values, foreign, minor, limits.currency[entry], np.where(foreign, limits.table[entry], -1)
+        program, values, foreign, most, limits.currency[entry], np.where(foreign, limits.table[entry], -1)
     )
     # An amount that is no whole number of minor units is kept by all that is below it, at the limit or not.
-    return np.where(strict, above - 1, below)
+    return np.where(foreign & limits.strict[entry], above - 1, below)
 
 
 def foreign_bounds(

@@ -16,10 +16,12 @@ from services.revenue.law.arithmetic import Flags, Int64
 from services.revenue.law.conditions import ConditionTable, Prefixes
 from services.revenue.law.exchange import Exchange
 from services.revenue.law.expressions import Expressions
+from services.revenue.law.kept import Kept
 from services.revenue.law.reader import ReadRulebook
 from services.revenue.law.tariff import RateTable
 
 if TYPE_CHECKING:
+    from services.revenue.law.plans import Plan
     from services.revenue.law.remarks import Remarks
     from services.revenue.law.schemes import SchemeForm
 
@@ -30,7 +32,7 @@ DEBTORS: tuple[law.Debtor, ...] = get_args(law.Debtor)
 TESTS: tuple[law.Test, ...] = get_args(law.Test)
 DATES: tuple[law.DateOf, ...] = get_args(law.DateOf)
 DAY_BITS = 24
-_PLACES_MAX = 4096
+_PLANS_MAX = 64
 
 
 class ProgramError(ValueError):
@@ -295,7 +297,8 @@ class Program:
     """Place in `books` of each area."""
     places: list[list["Place"]] = field(default_factory=list)
     """Per rulebook and place of its charges."""
-    _places: dict[bytes, list["Place"]] = field(default_factory=dict)
+    plans: "Kept[Plan]" = field(default_factory=lambda: Kept(_PLANS_MAX))
+    """What was decided of the charges of some rulebooks, by their places in `books`."""
     conditions: ConditionTable = field(default_factory=ConditionTable)
     prefixes: list[Prefixes] = field(default_factory=list)
     """Sets of beginnings of commodity codes, such as those of excluded goods."""
@@ -304,18 +307,6 @@ class Program:
     relief_entries: tuple[int, ...] = ()
     remarks: "list[Remarks]" = field(default_factory=list)
     """Bounds of the rulebooks that know of any."""
-
-    def places_of(self, regimes: Int64) -> list["Place"]:
-        """Say what any rulebook of these regimes has at each place of its charges; a batch pays for no other's features."""
-        books = np.flatnonzero(np.bincount(self.regimes.jurisdiction[regimes]))
-        key = books.tobytes()
-        known = self._places.get(key)
-        if known is None:
-            if len(self._places) >= _PLACES_MAX:
-                self._places.clear()
-            columns = zip(*(self.places[book] for book in books.tolist()), strict=True)
-            known = self._places[key] = [Place.any_of(of_books) for of_books in columns]
-        return known
 
     def find(self, area: Int64, day: Int64) -> Int64:
         """Return the regime of each area (-1 = none) on each day, -1 where no law is known."""

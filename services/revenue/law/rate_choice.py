@@ -19,16 +19,16 @@ _PREFERENCES = frozenset("023456789")
 class RateChoice:
     """Chooses rates in one batch."""
 
-    def __init__(self, program: Program, filings: Filings, values: Values, standing: Standing) -> None:
-        """Take the batch as it stands before the charges."""
-        self._program, self._filings, self._values, self._standing = program, filings, values, standing
+    def __init__(self, program: Program, filings: Filings, values: Values) -> None:
+        """Take the batch."""
+        self._program, self._filings, self._values = program, filings, values
         self._claims: Flags | None = None
 
-    def of_items(self, place: Place, slot: Int64, items: Int64 | slice, row: Int64) -> Int64:
-        """Return the place in Program.rates for each selected item; rows of goods without any rate get a problem."""
-        rate = slot
-        if place.variants:
-            rate = self._variant(place, slot, lambda only: self._standing.conditions.fits_items(only, items))
+    def of_items(self, place: Place, rate: Int64, items: Int64 | slice, row: Int64) -> Int64:
+        """Return the place in Program.rates for each selected item, of the rate that its conditions gave.
+
+        Rows of goods without any rate get a problem.
+        """
         found = rate
         if place.tariff:
             by_tariff = self._program.rates.tariff[rate] >= 0
@@ -38,26 +38,6 @@ class RateChoice:
             self._note_preferences(rate, found, items, row)
         rate = found
         return self._by_season(rate, row) if place.seasons else rate
-
-    def of_rows(self, place: Place, slot: Int64, rows: Int64) -> Int64:
-        """Return the place in Program.rates for each selected row."""
-        if not place.variants:
-            return slot
-        return self._variant(place, slot, lambda only: self._standing.conditions.fits_rows(only, rows))
-
-    def _variant(self, place: Place, slot: Int64, fits_of: Callable[[Int64], Flags]) -> Int64:
-        slots, rates = self._program.slots, self._program.rates
-        first, count = slots.variants[slot], slots.variant_count[slot]
-        chosen, open_ = slot, np.ones(len(slot), dtype=np.bool_)
-        for at in range(place.variants):
-            tried: Flags = open_ & (at < count)
-            if not some(tried):
-                break
-            variant = np.where(tried, first + at, slot)
-            fits = tried & fits_of(np.where(tried, rates.only[variant], -1))
-            chosen = np.where(fits, variant, chosen)
-            open_ &= ~fits
-        return chosen
 
     def _by_tariff(self, rate: Int64, by_tariff: Flags, items: Int64 | slice, row: Int64) -> Int64:
         program, filings, values = self._program, self._filings, self._values
@@ -122,3 +102,28 @@ class RateChoice:
         failed = np.zeros(self._filings.rows, dtype=np.bool_)
         failed[rows] = True
         self._values.fail(failed, problem)
+
+
+def variant_of_items(program: Program, standing: Standing, place: Place, slot: Int64, items: Int64) -> Int64:
+    """Return the place in Program.rates for each of these items by the conditions of their slot's rates alone."""
+    return _variant(program, place, slot, lambda only: standing.conditions.fits_items(only, items))
+
+
+def variant_of_rows(program: Program, standing: Standing, place: Place, slot: Int64, rows: Int64) -> Int64:
+    """Return the place in Program.rates for each of these rows by the conditions of their slot's rates."""
+    return _variant(program, place, slot, lambda only: standing.conditions.fits_rows(only, rows))
+
+
+def _variant(program: Program, place: Place, slot: Int64, fits_of: Callable[[Int64], Flags]) -> Int64:
+    slots, rates = program.slots, program.rates
+    first, count = slots.variants[slot], slots.variant_count[slot]
+    chosen, open_ = slot, np.ones(len(slot), dtype=np.bool_)
+    for at in range(place.variants):
+        tried: Flags = open_ & (at < count)
+        if not some(tried):
+            break
+        variant = np.where(tried, first + at, slot)
+        fits = tried & fits_of(np.where(tried, rates.only[variant], -1))
+        chosen = np.where(fits, variant, chosen)
+        open_ &= ~fits
+    return chosen

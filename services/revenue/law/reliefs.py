@@ -19,7 +19,9 @@ from services.revenue.law.valuation import Values
 def relieve(program: Program, filings: Filings, values: Values, conditions: Conditions) -> dict[int, Flags]:
     """Return per place of a relief in its rulebook which items it relieves; reliefs that relieve none are left out."""
     relieved = {}
-    for place in range(len(program.relief_entries)):
+    for place, asked in enumerate(values.plan.features.of_reliefs):
+        if -1 not in asked and not any(some(conditions.of_items(number)) for number in asked):
+            continue
         found = _relieve(program, filings, values, conditions, place)
         if found is not None:
             relieved[place] = found

@@ -25,6 +25,7 @@ from services.revenue.law.arithmetic import (
 )
 from services.revenue.law.conditions import Conditions
 from services.revenue.law.filings import Filings
+from services.revenue.law.plans import Plan, plan_of
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import Program
 from services.revenue.law.rulebook import COMPONENTS, PPM
@@ -55,6 +56,8 @@ class Values:
     """Goods and all that is paid for bringing them."""
     net: Int64
     """Price of each item without tax, in the currency of its price."""
+    plan: Plan
+    """Of the rulebooks that occur."""
 
     def fail(self, rows: Flags, problem: Problem) -> None:
         """Set the problem of rows that have none yet."""
@@ -72,13 +75,21 @@ def total_of(components: Mapping[int, Int64], mask: Int64, select: Int64 | slice
     if not len(mask):
         return result
     first = int(mask[0])
-    one_mask = every(mask == first)
+    if every(mask == first):
+        return sum_of(components, first, select, len(mask))
     for place, amounts in components.items():
-        if one_mask:
-            if first >> place & 1:
-                result += amounts[select]
-        else:
-            result += np.where(mask >> place & 1, amounts[select], 0)
+        result += np.where(mask >> place & 1, amounts[select], 0)
+    return result
+
+
+def sum_of(components: Mapping[int, Int64], mask: int, select: Int64 | slice, count: int) -> Int64:
+    """Sum the components that one mask names for all `count` selected items."""
+    named = [amounts[select] for place, amounts in components.items() if mask >> place & 1]
+    if not named:
+        return np.zeros(count, dtype=np.int64)
+    result = named[0].copy() if len(named) == 1 else named[0] + named[1]
+    for amounts in named[2:]:
+        result += amounts
     return result
 
 
@@ -110,7 +121,10 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
     problem = np.where((regime < 0) | ~filings.acceptance.valid, Problem.NO_RULEBOOK, Problem.NONE).astype(np.int64)
     regime = np.maximum(regime, 0)
     exchange_day = days_of_law(program, filings, jurisdiction, program.exchange_date, notes)
-    values = Values(regime, law_day, exchange_day, problem, notes, {}, *[np.zeros(0, np.int64)] * 4)
+    nothing = np.zeros(0, dtype=np.int64)
+    values = Values(
+        regime, law_day, exchange_day, problem, notes, {}, nothing, nothing, nothing, nothing, plan_of(program, regime)
+    )
     counts = np.diff(filings.offsets)
     values.fail(counts == 0, Problem.UNVALUED)
     values.fail(counts > ITEMS_MAX, Problem.AMOUNT_OUT_OF_BOUNDS)

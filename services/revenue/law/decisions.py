@@ -1,0 +1,134 @@
+"""Decisions: whether each charge applies, its rate and who collects it, made once for all that is charged alike.
+
+A batch of a thousand lines of goods holds some dozens of cases: what has the same regime and the same answers to all
+that the charges ask (see `features`) is decided alike. One row or item of each case is decided; the rest look their case
+up. Cases stay known from batch to batch, since a stream repeats them.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.revenue.law.applying import applies_to_items, applies_to_rows
+from services.revenue.law.arithmetic import Flags, Int64, every, some
+from services.revenue.law.collection import Standing, outcome_of
+from services.revenue.law.filings import Filings
+from services.revenue.law.kept import Cases
+from services.revenue.law.plans import Charges, Charging
+from services.revenue.law.program import Place, Program
+from services.revenue.law.rate_choice import variant_of_items, variant_of_rows
+from services.revenue.law.rates import CONSIGNMENT_LEVEL, METHODS
+from services.revenue.law.valuation import Values
+
+_ON_ROWS = np.array([method in CONSIGNMENT_LEVEL for method in METHODS])
+_TARIFF_LINE = METHODS.index("tariff_line")
+_PERCENT = METHODS.index("percent")
+
+
+class Decisions:
+    """What was decided for one batch."""
+
+    def __init__(self, program: Program, filings: Filings, values: Values, standing: Standing) -> None:
+        """Take the batch as it stands before the charges, and decide what was never decided before."""
+        self._program, self._filings, self._values, self._standing = program, filings, values, standing
+        self.plan = plan = values.plan
+        if not plan.keyed:
+            self.row_case, self.item_case = np.arange(filings.rows), np.arange(filings.items)
+            self._on_rows = self._charges_on_rows(self._decide(self.row_case, None))
+            self._on_items = self._charges_on_items(self._decide(filings.item_row, self.item_case))
+            return
+        features, item_row = plan.features, filings.item_row
+        keys = features.row_keys(values.regime, standing)
+        rows, self.row_case = Cases.found(plan.rows, keys, lambda rows: self._decide(rows, None), self._charges_on_rows)
+        plan.rows, self._on_rows = rows, rows.facts
+        answers = features.item_answers(program, filings, standing)
+        keys = keys << features.item_bits
+        if answers is None and every(filings.offsets[1:] > filings.offsets[:-1]):
+            # No item has an answer of its own: each row's first item stands for all of them.
+            cases, case = Cases.found(
+                plan.items, keys, lambda rows: self._decide(rows, filings.offsets[rows]), self._charges_on_items
+            )
+            self.item_case = case[item_row]
+        else:
+            keys = keys[item_row] if answers is None else keys[item_row] + answers
+            cases, self.item_case = Cases.found(
+                plan.items, keys, lambda items: self._decide(item_row[items], items), self._charges_on_items
+            )
+        plan.items, self._on_items = cases, cases.facts
+
+    @property
+    def places(self) -> list[Place]:
+        """What the rulebooks have at each place of their charges."""
+        return self.plan.places
+
+    def on_rows(self, at: int) -> Charging | None:
+        """Give the charges on whole consignments at a place of the law, where any applies in a known case."""
+        return self._on_rows[at]
+
+    def on_items(self, at: int) -> Charging | None:
+        """Give the charges on lines of goods at a place of the law, where any applies in a known case."""
+        return self._on_items[at]
+
+    def _decide(self, rows: Int64, items: Int64 | None) -> list[NDArray[Any]]:
+        """Decide every place for these rows, or for these items of theirs: applies, slot, rate and outcome of each."""
+        program, standing = self._program, self._standing
+        first_slot = self._values.regime[rows] * program.slots_per_regime
+        decided: list[NDArray[Any]] = []
+        for at, place in enumerate(self.places):
+            if not (place.on_rows if items is None else place.on_items):
+                continue
+            slot = first_slot + at
+            applies: Flags = program.slots.there[slot]
+            if place.on_rows and place.on_items:
+                applies = applies & (_ON_ROWS[program.rates.method[slot]] == (items is None))
+            if items is None:
+                applies = applies_to_rows(program, standing, place, slot, rows, applies)
+                rate = variant_of_rows(program, standing, place, slot, rows)
+            else:
+                applies = applies_to_items(program, self._filings, standing, place, slot, rows, items, applies)
+                rate = variant_of_items(program, standing, place, slot, items)
+            decided += [applies, slot, rate, outcome_of(program, standing, place, slot, rows)]
+        return decided
+
+    def _charges_on_rows(self, decided: list[NDArray[Any]]) -> Charges:
+        return self._charges(decided, [place.on_rows for place in self.places])
+
+    def _charges_on_items(self, decided: list[NDArray[Any]]) -> Charges:
+        return self._charges(decided, [place.on_items for place in self.places])
+
+    def _charges(self, decided: list[NDArray[Any]], there: list[bool]) -> Charges:
+        columns = iter(decided)
+        charges: Charges = []
+        for place, has in zip(self.places, there, strict=True):
+            of_place = [next(columns) for _ in range(4)] if has else []
+            charges.append(self._charging(place, *of_place) if has and some(of_place[0]) else None)
+        return charges
+
+    def _charging(self, place: Place, applies: Flags, slot: Int64, rate: Int64, outcome: Int64) -> Charging:
+        slots, rates, outcomes = self._program.slots, self._program.rates, self._program.outcomes
+        of_slot, of_rate, of_way = slot[applies], rate[applies], outcome[applies]
+        method = rates.method[of_rate]
+        narrower = {
+            "minimum": some(slots.minimum[of_slot] != 0),
+            "together": some(slots.together[of_slot] != 0),
+            "inside": some(slots.inside[of_slot] != 0),
+            "over_only": some(slots.over_only[of_slot] >= 0),
+            "total": some(outcomes.total_unit[of_way] != 1),
+            "sums": some(outcomes.sum_unit[of_way] != 1),
+        }
+        # What a tariff or a season leads to may be anything that the rulebooks have.
+        if not some((rates.tariff[of_rate] >= 0) | (rates.season[of_rate] >= 0)):
+            plain = ((method == _PERCENT) | (rates.expression[of_rate] < 0)) & (slots.uplift_of[of_slot] == 0)
+            plain &= (slots.inside[of_slot] == 0) & (slots.share_numerator[of_slot] == slots.share_denominator[of_slot])
+            narrower |= {
+                "tariff_line": some(method == _TARIFF_LINE),
+                "specific": not every(method == _PERCENT),
+                "exact": not every(plain),
+                "foreign": some(rates.currency[of_rate] >= 0),
+                "less": some(rates.less[of_rate] != 0),
+                "seasons": False,
+            }
+        kept = {name: found for name, found in narrower.items() if not found and getattr(place, name)}
+        return Charging(replace(place, **kept), applies, slot, rate, outcome)  # type: ignore[arg-type]

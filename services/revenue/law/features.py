@@ -1,0 +1,188 @@
+"""Features: which facts of consignments and goods the charges of some rulebooks ask for, and what they are in a batch.
+
+Whether a charge applies, at which of its rates and collected by whom depends on the regime and on answers of yes or no:
+which limits are kept, which schemes may be used, which conditions hold, what is relieved and what preference is claimed.
+Each answer is one bit of a key, so that what has the same key is charged alike.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from services.revenue.law.arithmetic import Flags, Int64, some
+from services.revenue.law.filings import Filings
+from services.revenue.law.program import Limits, Place, Program, Reliefs
+
+if TYPE_CHECKING:
+    from services.revenue.law.collection import Standing
+    from services.revenue.law.conditions import Conditions
+
+_KEY_BITS = 62
+_ABSENT = -2
+_CODES_MAX = 100_000
+_DIGITS = frozenset("0123456789")
+
+
+@dataclass(slots=True)
+class Features:
+    """What the charges of some rulebooks ask for; the bits of a key stand in the order of the fields."""
+
+    limits: int
+    schemes: list[int]
+    row_conditions: list[int]
+    """Conditions that are asked of whole consignments."""
+    goods_conditions: list[int]
+    """Conditions that ask for the commodity code alone: they are answered once a code."""
+    item_conditions: list[int]
+    claims: list[int]
+    """Digits of preference codes that a charge looks for, as bits."""
+    reliefs: int
+    of_limits: list[int]
+    """Conditions that entries of limits ask of consignments."""
+    of_reliefs: list[list[int]]
+    """Per place of a relief the conditions of its entries; -1 for one without."""
+    _codes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def row_bits(self) -> int:
+        """Bits of a key of rows, behind the regime."""
+        return self.limits + len(self.schemes) + len(self.row_conditions)
+
+    @property
+    def item_bits(self) -> int:
+        """Bits of a key of items, behind the key of their row."""
+        return len(self.goods_conditions) + self.limits + len(self.item_conditions) + len(self.claims) + self.reliefs
+
+    @staticmethod
+    def of(program: Program, places: list[Place], books: Int64) -> "Features":
+        """Gather what the charges of some rulebooks ask for."""
+        slots, outcomes, rates = program.slots, program.outcomes, program.rates
+        regimes = np.flatnonzero(np.isin(program.regimes.jurisdiction, books))
+        slot = (regimes[:, None] * program.slots_per_regime + np.arange(program.slots_per_regime)).ravel()
+        slot = slot[slots.there[slot]]
+        way = (slot[:, None] * program.outcomes_per_slot + np.arange(program.outcomes_per_slot)).ravel()
+        way = way[outcomes.there[way]]
+        counts = slots.variant_count[slot]
+        variants = np.repeat(slots.variants[slot], counts) + _each(counts)
+        asked_of_rows, asked_of_items = [outcomes.only[way]], [np.zeros(0, dtype=np.int64)]
+        for at, place in enumerate(places):
+            here = slot % program.slots_per_regime == at
+            only = [slots.only[slot[here]], rates.only[variants[np.repeat(here, counts)]]]
+            asked_of_rows += only if place.on_rows else []
+            asked_of_items += only if place.on_items else []
+        of_goods: list[int] = []
+        of_items: list[int] = []
+        for number in _numbers(np.concatenate(asked_of_items), -1):
+            (of_goods if program.conditions.compiled[number].of_goods_alone else of_items).append(number)
+        digits, also = slots.unless_digits[slot], slots.also_digits[slot]
+        schemes = [outcomes.scheme[way], slots.unless_without[slot], slots.also_without[slot]]
+        return Features(
+            limits=len(program.limit_entries),
+            schemes=_numbers(np.concatenate(schemes), 0),
+            row_conditions=_numbers(np.concatenate(asked_of_rows), -1),
+            goods_conditions=of_goods,
+            item_conditions=of_items,
+            claims=_numbers(np.concatenate([digits, also]), 0),
+            reliefs=len(program.relief_entries),
+            of_limits=[
+                number
+                for number in _numbers(_entries(program.limits, regimes, program.limit_entries).ravel(), _ABSENT)
+                if number >= 0
+            ],
+            of_reliefs=[
+                _numbers(of_place, _ABSENT) for of_place in _entries(program.reliefs, regimes, program.relief_entries)
+            ],
+        )
+
+    def fit_a_key(self, regimes: int) -> bool:
+        """Say whether regime and answers have room in one whole number."""
+        return regimes << max(self.row_bits + self.item_bits, len(self.of_limits)) < 1 << _KEY_BITS
+
+    def limit_keys(self, regime: Int64, conditions: "Conditions") -> Int64:
+        """Give the key by which each row takes its entries of limits."""
+        key = regime << len(self.of_limits)
+        for place, number in enumerate(self.of_limits):
+            fits = conditions.of_rows(number)
+            if some(fits):
+                key += fits * (1 << place)
+        return key
+
+    def row_keys(self, regime: Int64, standing: "Standing") -> Int64:
+        """Give the key of each row."""
+        key, at = regime << self.row_bits, 0
+        for limit in range(self.limits):
+            if some(standing.limits[limit].known):
+                key += standing.row_within[:, limit] * (1 << at + limit)
+        at += self.limits
+        for place, scheme in enumerate(self.schemes):
+            usable = standing.conditions.usable[:, scheme]
+            if some(usable):
+                key += usable * (1 << at + place)
+        at += len(self.schemes)
+        for place, number in enumerate(self.row_conditions):
+            fits = standing.conditions.of_rows(number)
+            if some(fits):
+                key += fits * (1 << at + place)
+        return key
+
+    def item_answers(self, program: Program, filings: Filings, standing: "Standing") -> Int64 | None:
+        """Give the bits of each item that go behind the key of its row; None where no item has any."""
+        flags: list[tuple[int, Flags]] = []
+        at = len(self.goods_conditions)
+        if standing.item_within is not None:
+            flags += [(at + limit, standing.item_within[:, limit]) for limit in range(self.limits)]
+        at += self.limits
+        flags += [(at + place, standing.conditions.of_items(each)) for place, each in enumerate(self.item_conditions)]
+        at += len(self.item_conditions)
+        if self.claims and any(filings.preference.dictionary):
+            claims = claims_of(filings)
+            flags += [(at + place, (claims & digits) != 0) for place, digits in enumerate(self.claims)]
+        at += len(self.claims)
+        flags += [(at + relief, relieved) for relief, relieved in standing.relieved.items()]
+        answers = self._of_goods(program, filings)
+        for bit, flag in flags:
+            if some(flag):
+                answers = flag * (1 << bit) if answers is None else answers + flag * (1 << bit)
+        return answers
+
+    def _of_goods(self, program: Program, filings: Filings) -> Int64 | None:
+        if not self.goods_conditions:
+            return None
+        codes, bits = self._codes, []
+        for code in filings.code.dictionary:
+            known = codes.get(code)
+            if known is None:
+                if len(codes) >= _CODES_MAX:
+                    codes.clear()
+                asked = (program.conditions.compiled[number] for number in self.goods_conditions)
+                known = codes[code] = sum(each.of_code(code) << place for place, each in enumerate(asked))
+            bits.append(known)
+        return np.array(bits, dtype=np.int64)[filings.code.indices] if any(bits) else None
+
+
+def claims_of(filings: Filings) -> Int64:
+    """Give per item 1 << first digit of the preference code that it claims, 0 where it claims none."""
+    claims: Int64 = filings.preference.map(lambda code: 1 << int(code[0]) if code[:1] in _DIGITS else 0, np.int64)
+    return claims
+
+
+def _entries(table: Limits | Reliefs, regimes: Int64, most: tuple[int, ...]) -> Int64:
+    """Give the conditions of all entries of some regimes, [place, entry]; -1 for one without, _ABSENT for none."""
+    only = np.where(table.there, table.only, _ABSENT)
+    places = len(most)
+    if not places:
+        return np.zeros((0, 0), dtype=np.int64)
+    by_place: Int64 = only.reshape(-1, places, max(most))[regimes].transpose(1, 0, 2).reshape(places, -1)
+    return by_place
+
+
+def _each(counts: Int64) -> Int64:
+    """Count from 0 within each group of the given sizes."""
+    ends = np.cumsum(counts)
+    return np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
+
+
+def _numbers(column: Int64, nothing: int) -> list[int]:
+    numbers: list[int] = np.unique(column[column != nothing]).tolist()
+    return numbers

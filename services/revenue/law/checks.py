@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Protocol, TypeVar
 
 from libs.customs.countries import COUNTRIES, ORIGINS
-from services.revenue.law.rulebook import Condition, Position, Rulebook, asks_of_items, parse_amount
+from services.revenue.law.rulebook import Charge, Condition, Position, Rulebook, asks_of_items, parse_amount
 from services.revenue.law.yaml_source import LawFileError, Path, Source
 
 FOREVER = date(9999, 12, 31)
@@ -202,10 +202,16 @@ def _shape(code: str) -> str:
 
 
 def _regions_of(book: Rulebook) -> set[str]:
-    asked = [each.only for entries in (*book.limits.values(), *book.reliefs.values()) for each in entries]
+    asked: list[Condition | None] = [limit.only for limits in book.limits.values() for limit in limits]
+    asked += [relief.only for reliefs in book.reliefs.values() for relief in reliefs]
     for charge in book.charges:
-        asked += [charge.only, *(each.only for each in (*charge.rates, *charge.collection))]
+        asked += conditions_of(charge)
     return {region for condition in asked if condition for region in condition.region}
+
+
+def conditions_of(charge: Charge) -> list[Condition | None]:
+    """Give what a charge asks for itself, by its rates and by its ways of collection."""
+    return [charge.only, *(rate.only for rate in charge.rates), *(way.only for way in charge.collection)]
 
 
 def overlapping(one: _HasTime, other: _HasTime) -> bool:

@@ -79,14 +79,14 @@ class _Checks(Checks):
             charges.charge(("charges", place), charge)
             self._asked(("charges", place), charge)
         self._refunds()
-        for place, entry in enumerate(book.not_covered):
+        for place, gap in enumerate(book.not_covered):
             here = ("not_covered", place)
-            self.order(here, entry)
-            self.reference((*here, "reference"), entry.reference)
+            self.order(here, gap)
+            self.reference((*here, "reference"), gap.reference)
             for name in ("goods", "what"):
-                if not getattr(entry, name):
+                if not getattr(gap, name):
                     raise self.error((*here, name), "names nothing; say what is owed on which goods")
-            self.codes((*here, "goods"), entry.goods)
+            self.codes((*here, "goods"), gap.goods)
 
     def _limits(self) -> None:
         named = _limits_named(self.book.charges)

@@ -7,7 +7,7 @@ import numpy as np
 
 from libs.customs.time import day_of_date
 from services.revenue.law.arithmetic import Flags, Int64, some
-from services.revenue.law.checks import last_day
+from services.revenue.law.checks import conditions_of, last_day
 from services.revenue.law.conditions import Prefixes, region_of
 from services.revenue.law.filings import Filings
 from services.revenue.law.problems import Note
@@ -34,6 +34,10 @@ class Remarks:
     gaps: tuple[Gap, ...]
     regions: frozenset[str]
     """Regions that any rule of the charges names; none where no rule asks."""
+
+    def knows(self, region: str) -> bool:
+        """Say whether a rule names the region, however it is written."""
+        return region_of(region) in self.regions
 
     def not_covered(self, filings: Filings, rows: Flags, day: Int64) -> Iterator[tuple[Gap, Flags]]:
         """Give each gap with the items of these rows that it concerns."""
@@ -68,11 +72,11 @@ def remark(remarks: Sequence[Remarks], jurisdiction: Int64, filings: Filings, da
         if each.regions:
             told = filings.table.strings("consignee_address_region")
             if told.present.any():
-                known = told.map(lambda region, regions=each.regions: region_of(region) in regions, np.bool_)
+                known = told.map(each.knows, np.bool_)
                 notes[rows & told.present & ~known] |= int(Note.REGION_NOT_RECOGNISED)
 
 
 def _regions(book: Rulebook) -> Iterator[str]:
     for charge in book.charges:
-        for asked in (charge.only, *(each.only for each in (*charge.rates, *charge.collection))):
+        for asked in conditions_of(charge):
             yield from asked.region if asked else ()

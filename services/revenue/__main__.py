@@ -141,7 +141,7 @@ def assemble(start: Start) -> Sequence[Background]:
     looking = {Role.OFFICER, Role.ANALYST, Role.OPERATOR}
     start.server.add(
         add_LedgerServiceServicer_to_server,
-        LedgerService(start.database, ledger),
+        LedgerService(start.database, ledger, {read.rulebook.jurisdiction for read in program.books}),
         roles={
             "PutAccounts": {Role.OFFICER},
             "ListBalances": looking | {Role.FILER, Role.CARRIER},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Collection
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -54,10 +55,11 @@ _FIRST_DAY, _LAST_DAY = day_of_date(date(2000, 1, 1)), day_of_date(date(2100, 1,
 class LedgerService(LedgerServiceServicer):
     """Translates between the ledger and those who ask."""
 
-    def __init__(self, database: Database, ledger: Ledger) -> None:
-        """Serve from a ledger and its database."""
+    def __init__(self, database: Database, ledger: Ledger, jurisdictions: Collection[str]) -> None:
+        """Serve from a ledger and its database; jurisdictions are those whose law is loaded."""
         self._database = database
         self._ledger = ledger
+        self._jurisdictions = frozenset(jurisdictions)
         self._accounts = Accounts(database)
         self._balances = Balances(database)
         self._chain = Chain(database, ledger.names)
@@ -219,7 +221,7 @@ class LedgerService(LedgerServiceServicer):
         if before is not None:
             return before
         _check_count(len(request.payments), PAYMENTS_MAX)
-        errors = [wrong_payment(place, each) for place, each in enumerate(request.payments)]
+        errors = [wrong_payment(place, each, self._jurisdictions) for place, each in enumerate(request.payments)]
         good = [
             Payment(each.id, each.reference, each.jurisdiction, each.currency, each.amount_minor, each.takes_back)
             for each, error in zip(request.payments, errors, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -47,8 +48,8 @@ def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | Non
     return None
 
 
-def wrong_payment(place: int, payment: pb.Payment) -> errors_pb2.ItemError | None:
-    """Say why a payment of a request is refused; None where it is tried."""
+def wrong_payment(place: int, payment: pb.Payment, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
+    """Say why a payment of a request is refused; None where it is tried. Jurisdictions are those whose law is loaded."""
     here = f"payments[{place}]"
     texts = (
         ("id", payment.id, TEXT_MAX, True),
@@ -59,6 +60,10 @@ def wrong_payment(place: int, payment: pb.Payment) -> errors_pb2.ItemError | Non
     for name, text, characters, needed in texts:
         if (needed and not text) or len(text) > characters or not text.isprintable():
             return item_error("LEDGER_TEXT_MALFORMED", f"{here}.{name}", characters_max=characters)
+    # What is taken back may have been booked while the jurisdiction's law was still loaded.
+    if payment.jurisdiction not in jurisdictions and not payment.takes_back:
+        known = ", ".join(sorted(jurisdictions))
+        return item_error("JURISDICTION_UNKNOWN", f"{here}.jurisdiction", payment.jurisdiction, known=known)
     if not _known_currency(payment.currency):
         return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", payment.currency)
     if not 1 <= payment.amount_minor <= AMOUNT_MAX:
@@ -71,6 +76,7 @@ def wrong_payment(place: int, payment: pb.Payment) -> errors_pb2.ItemError | Non
 _PAYMENT_REASONS: Final = {
     "AMOUNT_OUT_OF_BOUNDS": "PAYMENT_SUM_OUT_OF_BOUNDS",
     "BALANCE_OUT_OF_BOUNDS": "PAYMENT_BALANCE_OUT_OF_BOUNDS",
+    "JURISDICTION_DIFFERS": "PAYMENT_JURISDICTION_DIFFERS",
 }
 
 

@@ -165,6 +165,7 @@ def _unmatched(out: "Console", told: list[dict[str, Any]]) -> None:
         names = (safe(each.get(name, "")) for name in ("jurisdiction", "id", "reference"))
         shown.add_row(when(each["booked_at"]), *names, money(each["amount_minor"], each["currency"]))
     out.print(shown)
+    _errors(out, told)
 
 
 def _account(out: "Console", told: dict[str, Any]) -> None:
@@ -246,6 +247,12 @@ def _payments(out: "Console", told: list[dict[str, Any]]) -> None:
         texts = (money(amount, each["currency"]) for amount in amounts)
         shown.add_row(safe(each.get("id", "")), outcome, safe(each.get("account", "")), *texts)
     out.print(shown)
+    _errors(out, told)
+
+
+def _errors(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.text import safe
+
     for each in told:
         if "error" in each:
             error = each["error"]

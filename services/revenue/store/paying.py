@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -30,6 +30,7 @@ from services.revenue.store.ledger import Ledger
 from services.revenue.store.settling import PAID_MAX, page_of
 
 _BORDER: Final = "border"
+ELSEWHERE: Final = "JURISDICTION_DIFFERS"
 Ident: TypeAlias = tuple[str, str]
 Row: TypeAlias = dict[str, Any]
 _OWN: Final = "select name, currency, account from ledger_holding where name = any($1::text[])"
@@ -76,7 +77,8 @@ class Result:
     over: int = 0
     still_owed: int = 0
     reason: str = ""
-    """Why it was refused: PAYMENT_REUSED (the id was booked with other content), PAYMENT_UNKNOWN, PAYMENT_TAKEN_BACK (already), PAYMENT_DIFFERS
+    """Why it was refused, or JURISDICTION_DIFFERS (it is unmatched though its consignment is known). Refused:
+    PAYMENT_REUSED (the id was booked with other content), PAYMENT_UNKNOWN, PAYMENT_TAKEN_BACK (already), PAYMENT_DIFFERS
     (what is taken back has another amount or currency), PAYMENT_REFERENCE_SHARED (an account of many payers), AMOUNT_OUT_OF_BOUNDS,
     BALANCE_OUT_OF_BOUNDS."""
     parts: list[tuple[str, int]] = field(default_factory=list)
@@ -101,6 +103,7 @@ class _Consignment:
     lines: Lines
     currency: str
     destination: str
+    jurisdiction: str
     paid: int
 
     def owed(self) -> int:
@@ -161,7 +164,12 @@ class Work:
         for row in np.flatnonzero(held.known).tolist():
             lines = held.lines[held.offsets[row] : held.offsets[row + 1]]
             self._consignments[self._mrns[row]] = _Consignment(
-                row, lines, held.currency[row], held.destination[row], int(held.paid[row])
+                row,
+                lines,
+                held.currency[row],
+                held.destination[row],
+                held.jurisdiction[row],
+                int(held.paid[row]),
             )
         self._names = dict(await self._ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist()))
         accounts = {each for each in told if prefix_of(each) in PAYABLE}
@@ -192,6 +200,8 @@ class Work:
             own = bool(self._request) and (row["request"], row["booked_by"]) == (self._request, self._by)
             first_time = ident not in seen and ident not in self._told
             self._told.add(ident)
+            if before.outcome == pb.PAYMENT_OUTCOME_UNMATCHED:
+                before = replace(before, reason=self._elsewhere(first))
             return before if own and first_time and payment == first else _again(payment, first, before)
         result = self._take_back(payment, known) if payment.takes_back else self._pay(payment)
         if result.outcome != pb.PAYMENT_OUTCOME_REFUSED:
@@ -202,7 +212,8 @@ class Work:
         if prefix_of(payment.reference) == _BORDER:
             return Result(reason="PAYMENT_REFERENCE_SHARED")
         consignment = self._consignments.get(payment.reference)
-        if consignment is not None and consignment.currency == payment.currency and consignment.debtors():
+        elsewhere = self._elsewhere(payment)
+        if not elsewhere and consignment and consignment.currency == payment.currency and consignment.debtors():
             if consignment.paid + payment.amount > PAID_MAX:
                 return Result(reason="AMOUNT_OUT_OF_BOUNDS")
             found = match(payment.amount, consignment.owed())
@@ -217,7 +228,13 @@ class Work:
             home = partition_of_mrn(payment.reference)
             self._waiting[ident_of(payment)] = payment
         self._on_account(payment, name, payment.amount, home)
-        return Result(pb.PAYMENT_OUTCOME_UNMATCHED, name, over=payment.amount, parts=[("", payment.amount)])
+        parts = [("", payment.amount)]
+        return Result(pb.PAYMENT_OUTCOME_UNMATCHED, name, over=payment.amount, reason=elsewhere, parts=parts)
+
+    def _elsewhere(self, payment: Payment) -> str:
+        """Why a payment does not pay the consignment that it names: another treasury's bank account received it."""
+        consignment = self._consignments.get(payment.reference)
+        return ELSEWHERE if consignment and consignment.jurisdiction != payment.jurisdiction else ""
 
     def _pay_account(self, payment: Payment) -> Result:
         name = payment.reference

@@ -1,7 +1,8 @@
 """Payments: booked once by the bank's id, matched by their reference, and taken back where the bank takes them back.
 
 A payment names an MRN, or an account. By an MRN it pays what is open of that consignment; one that comes before the debt
-waits for it. By the account of a declarant it stands to that account's credit, which pays its open consignments, oldest
+waits for it. Where another jurisdiction's bank account received it, it pays nothing and is unmatched.
+By the account of a declarant it stands to that account's credit, which pays its open consignments, oldest
 first, but for those that somebody else owes a part of. By any other account it is booked on that account. What names
 nothing known is booked as unmatched.
 """
@@ -25,7 +26,7 @@ from services.revenue.ledger.accounts import (
 from services.revenue.ledger.entries import LedgerError
 from services.revenue.store.credit import Key
 from services.revenue.store.ledger import Ledger
-from services.revenue.store.paying import Ident, Payment, Result, Row, Work, ident_of, of_row
+from services.revenue.store.paying import ELSEWHERE, Ident, Payment, Result, Row, Work, ident_of, of_row
 from services.revenue.store.settling import settle_some
 
 __all__ = ["PAYMENTS_MAX", "Booked", "Payment", "Payments", "Result"]
@@ -47,6 +48,7 @@ select jurisdiction, id, reference, currency, amount, account, outcome, matched,
     takes_back, taken_back_by
 from ledger_payment where (jurisdiction, id) > ($1, $2) order by jurisdiction, id limit $3
 """
+_JURISDICTIONS: Final = "select mrn, jurisdiction from ledger_position where mrn = any($1::text[])"
 _PAGE_UNMATCHED: Final = _PAGE.replace(
     "order by", f"and outcome = {pb.PAYMENT_OUTCOME_UNMATCHED} and taken_back_by = '' order by"
 )
@@ -138,7 +140,14 @@ class Payments:
         """Give payments by jurisdiction and id, after one; all, or those alone that are unmatched and were not taken back."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_PAGE_UNMATCHED if unmatched_only else _PAGE, *after, rows_max)
-        return [Booked(*of_row(row), row["booked_at"], row["booked_by"], row["taken_back_by"]) for row in rows]
+            waiting = [row["reference"] for row in rows if row["outcome"] == pb.PAYMENT_OUTCOME_UNMATCHED]
+            own = dict(await reader.raw.fetch(_JURISDICTIONS, waiting)) if waiting else {}
+        booked = [Booked(*of_row(row), row["booked_at"], row["booked_by"], row["taken_back_by"]) for row in rows]
+        for each in booked:
+            at = own.get(each.payment.reference, each.payment.jurisdiction)
+            if each.result.outcome == pb.PAYMENT_OUTCOME_UNMATCHED and at != each.payment.jurisdiction:
+                each.result.reason = ELSEWHERE
+        return booked
 
 
 async def _known(tx: Transaction, payments: Sequence[Payment]) -> dict[Ident, Row]:

@@ -132,7 +132,8 @@ async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Seq
         at = place[row["mrn"]]
         own = held.lines[held.offsets[at] : held.offsets[at + 1]]
         own = own[own["how"] == OPEN]
-        if not len(own) or held.currency[at] != row["currency"] or paid[at] + row["amount"] > PAID_MAX:
+        same = (held.currency[at], held.jurisdiction[at]) == (row["currency"], row["jurisdiction"])
+        if not len(own) or not same or paid[at] + row["amount"] > PAID_MAX:
             continue
         told = match(row["amount"], owed[at])
         owed[at] -= told.matched

@@ -38,7 +38,7 @@ DOCUMENTED = (
     Documented("docker compose exec clearance-store df -h /luxor/data"),
     *(
         Documented(f"docker compose logs --no-log-prefix --since 30m {service}")
-        for service in ("ingestion", "risk", "clearance", "statistics")
+        for service in ("ingestion", "risk", "revenue", "clearance", "statistics")
     ),
     Documented(
         "docker compose logs --no-log-prefix --since 30m clearance"

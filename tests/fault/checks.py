@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from libs.cli.supervisor import LocalSystem
+from libs.client import ledger
 from libs.client.client import Client
 from libs.store.embedded import EmbeddedPostgres
 from luxor.clearance.v1 import clearance_columns_pb2 as columns
@@ -133,6 +134,52 @@ async def assert_statistics_agree(flow: Flow, statuses: Sequence[clearance_pb2.C
 async def assert_nothing_set_aside(system: LocalSystem) -> None:
     """No consumer has a dead letter."""
     async with system.client("operator", "fault-operator") as operator:
-        for consumer in ("clearance", "statistics"):
+        for consumer in ("clearance", "statistics", "revenue"):
             answer = await operator.dead_letters(consumer)
             assert not answer.letters, answer.letters[0]
+
+
+async def assert_ledger_whole(flow: Flow, count: int) -> None:
+    """The ledger holds `count` consignments, each debit has its credit, chains hold, and assessments and statistics agree with it."""
+    differences: list[Any] = []
+
+    async def drained() -> bool:
+        differences.clear()
+        today, held = int(time.time() // 86_400), 0
+        for day in range(today - 1, today + 1):
+            found = await flow.persist(lambda d=day: ledger.reconcile_day(flow.analyst, d, _unseen))
+            held += found["consignments"]
+            differences.extend(found["differences"])
+        if held < count:
+            differences.append(f"{held} of {count} are in the ledger")
+        return held == count and not differences
+
+    try:
+        await until(drained, "the ledger holds everything, and nothing differs", seconds=30)
+    except TimeoutError as error:
+        raise AssertionError(f"{len(differences)} differences: {differences[:3]}") from error
+    checked = await flow.persist(lambda: ledger.check_chains(flow.analyst, _unseen))
+    assert checked["faults"] == []
+    assert checked["entries"] > 0
+    (booked,) = await fetch(flow.system, "revenue", _BOOKED)
+    assert (booked["entries"], booked["postings"]) == (checked["entries"], checked["postings"])
+    assert await fetch(flow.system, "revenue", _ONE_SIDED) == []
+    assert await fetch(flow.system, "revenue", _TWICE) == []
+    sums: Counter[str] = Counter()
+    for each in await flow.persist(lambda: ledger.balances(flow.analyst)):
+        sums[each["currency"]] += each["balance_minor"]
+    assert set(sums.values()) == {0}, sums
+
+
+def _unseen(_: int) -> None:
+    """Nobody watches the parts."""
+
+
+_BOOKED = "select (select count(*) from ledger_entry) as entries, (select count(*) from ledger_posting) as postings"
+_ONE_SIDED = (
+    "select day, partition, number from ledger_posting group by day, partition, number having sum(amount) <> 0 limit 3"
+)
+_TWICE = (
+    "select mrn, version, kind, currency from ledger_entry where mrn <> '' and reverses = 0 "
+    "group by mrn, version, kind, currency having count(*) > 1 limit 3"
+)

@@ -175,3 +175,14 @@ def test_a_batch_of_all_these_is_assessed_as_each_alone() -> None:
     ]
     alone = np.concatenate([assess(law(), filings([each])).notes for each in filed])
     assert assess(law(), filings(filed)).notes.tolist() == alone.tolist()
+
+
+@pytest.mark.parametrize(
+    "to", ["DE", "GB", "SG", "AU", "NZ", "CA", "US", "NO", "CH", "ZA", "JP", "KR", "BR", "ID", "CN"]
+)
+def test_what_is_owed_on_spirits_and_not_computed_is_told(to: str) -> None:
+    spirits, toy = (
+        assess(law(), filings([parcel(to, "2026-03-02", 2_000, code=code)])) for code in ("2208300000", TOY)
+    )
+    assert spirits.notes[0] & int(Note.NOT_COVERED)
+    assert not toy.notes[0] & int(Note.NOT_COVERED)

@@ -116,7 +116,7 @@ class Decisions:
             "inside": some(slots.inside[of_slot] != 0),
             "over_only": some(slots.over_only[of_slot] >= 0),
             "total": some(outcomes.total_unit[of_way] != 1),
-            "sums": some(outcomes.sum_unit[of_way] != 1),
+            "sums": some(outcomes.sum_unit[of_way] != 0),
         }
         # What a tariff or a season leads to may be anything that the rulebooks have.
         if not some((rates.tariff[of_rate] >= 0) | (rates.season[of_rate] >= 0)):

@@ -63,7 +63,10 @@ def test_a_quantity_that_is_not_told_is_a_problem_and_a_quantity_without_unit_is
     done = assess(PROGRAM, filings([Consignment("XC", law, [Item(40_000, code="24", quantity_milli=24_000)])]))
     line = next(line for line in explain(done, 0).lines if " duty of " in line)
     # 24 pieces at 0.50 EUR = 12.00 EUR, between 2.7 % and 4.6 % of 400.00 EUR.
-    assert "0.50 EUR per piece min 2.7 % max 4.6 % on 400.00 EUR and 24 pieces = 12.00 EUR" in line
+    assert (
+        "0.50 EUR per piece min 2.7 % max 4.6 % on 400.00 EUR and 24 pieces, the consignment's sum rounded to 0.05 EUR = 12.00 EUR"
+        in line
+    )
     assert Note(int(done.notes[0])) & Note.UNIT_ASSUMED
 
 

@@ -92,7 +92,9 @@ def apply_draft(in_force: Mapping[str, str], draft: Draft) -> DraftLaw:
     except ProgramError as error:
         # It begins with the file that does not fit.
         file, _, sentence = str(error).partition(": ")
-        told = Mistake(file, 0, "", sentence) if file in files else Mistake("", 0, "", str(error))
+        name, _, line = file.rpartition(":")
+        file, at = (name, int(line)) if line.isdigit() else (file, 0)
+        told = Mistake(file, at, "", sentence) if file in files else Mistake("", 0, "", str(error))
         raise DraftRefused([told]) from None
     if draft.law_of is not None:
         program = under_law_of(program, draft.law_of)

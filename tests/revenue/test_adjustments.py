@@ -25,7 +25,7 @@ from services.revenue.__main__ import assemble
 from services.revenue.adjusting import corrected
 from services.revenue.assessing import Again, Batch, InForce
 from services.revenue.inputs import CHILD_COLUMNS, ROW_COLUMNS, unpack_input
-from services.revenue.law.accounts import Securities
+from services.revenue.law.accounts import Room, Securities
 from services.revenue.law.answers import answer_of
 from services.revenue.law.assess import assess
 from services.revenue.store.accounts import Account, Accounts
@@ -204,13 +204,14 @@ async def test_charges_stand_on_accounts_that_were_opened_or_on_who_owes_them(re
                 Account("deferred:broker-1", "EUR", None, False, "Broker"),
                 Account("deferred:broker-2", "EUR", None, True, "Closed"),
                 Account("deferred:broker-3", "EUR", 0, False, "No room"),
-                Account("guarantee:G1", "EUR", 100, False, "Broker"),
+                Account("guarantee:G1", "EUR", 1_000_000, False, "Broker"),
             ],
             "officer/ann",
         )
     following = SecuritiesInForce(revenue, everyone=False)
     await following.look()
     assert following.securities.usable == {"deferred:broker-1", "guarantee:G1"}
+    assert following.securities.rooms == {"guarantee:G1": Room("EUR", 1_000_000)}
     table = parcels_of(
         (ALONE, "broker-1", ""), (ALONE, "broker-2", ""), (ALONE, "broker-3", "G1"), (ALONE, "broker-1", "G1"), (ALONE, "", "G2"),
     )  # fmt: skip
@@ -231,6 +232,35 @@ async def test_charges_stand_on_accounts_that_were_opened_or_on_who_owes_them(re
         answer = batch.answer(Others.none())
         assert answer.child("charges").strings("account").tolist() == charges
         assert answer.strings("deferred_account").tolist() == rows
+
+
+def test_a_limit_secures_no_more_than_is_left_of_it_and_in_its_own_currency_alone() -> None:
+    one = answer_to(Securities(), (ALONE, "a", "")).child("charges")
+    debt, currency = int(one.ints("amount").values.sum()), one.strings("currency")[0]
+    assert debt > 1
+    usable = frozenset({"deferred:a", "guarantee:G1"})
+    three = [(ALONE, "a", "")] * 3
+    for room, rows in (
+        (Room(currency, 2 * debt), ["deferred:a", "deferred:a", ""]),
+        (Room(currency, 2 * debt - 1), ["deferred:a", "", ""]),
+        (Room(currency, debt - 1), ["", "", ""]),
+        (Room("XAF", 10**9), ["", "", ""]),
+    ):
+        answer = answer_to(Securities(False, usable, {"deferred:a": room}), *three)
+        assert answer.strings("deferred_account").tolist() == rows
+        # Nothing that an account does not secure stands on it.
+        stands = [name == "deferred:a" for name in answer.child("charges").strings("account").tolist()]
+        assert stands == [bool(row) for row in rows for _ in range(2)]
+    # What the first has no room for, a guarantee may secure.
+    rooms = {"deferred:a": Room(currency, debt - 1), "guarantee:G1": Room(currency, debt)}
+    answer = answer_to(Securities(False, usable, rooms), *[(ALONE, "a", "G1")] * 2)
+    assert answer.strings("deferred_account").tolist() == ["guarantee:G1", ""]
+
+
+def answer_to(securities: Securities, *told: tuple[str, str, str]) -> Table:
+    table = parcels_of(*told)
+    batch = Batch(InForce(PROGRAM, securities=securities), table, table.encode(ConsignmentColumns))
+    return batch.answer(Others.none())
 
 
 def test_what_a_vendor_or_carrier_collects_stands_on_the_number_it_is_collected_under() -> None:

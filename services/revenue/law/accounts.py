@@ -6,7 +6,7 @@ where one may be used; else on the declarant's own account, or on that of the bu
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +26,15 @@ _CONSIGNEE = DEBTORS.index("consignee")
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """What an account with a limit may still secure, by its last known balance."""
+
+    currency: str
+    """Of the limit; a debt in another currency is not secured."""
+    minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Securities:
     """Which deferred accounts and guarantees may be used."""
 
@@ -33,6 +42,8 @@ class Securities:
     """Every declarant has a deferred account; then nothing else is looked at."""
     usable: Collection[str] = field(default_factory=frozenset)
     """Names of the accounts that were opened, are not closed and have room. Example: {"deferred:broker-7"}."""
+    rooms: Mapping[str, Room] = field(default_factory=dict)
+    """Of those of them that have a limit."""
 
 
 EVERYONE = Securities()
@@ -55,7 +66,10 @@ def accounts_of(assessment: Assessment, declarant: Strings, filer: Strings, secu
     book = _Book()
     owner = first_present(declarant, filer)
     collector = program.outcomes.collector[lines.outcome]
-    charges = _at_border(filings.table, owner, securities, book)[lines.row]
+    border = _at_border(filings.table, owner, securities, book)
+    if securities.rooms:
+        _within_limits(assessment, border, owner, securities, book)
+    charges = border[lines.row]
     if not securities.everyone:
         buyers = (program.outcomes.debtor[lines.outcome] == _CONSIGNEE) & ~book.are(SECURING)[charges]
         if some(buyers):
@@ -124,6 +138,50 @@ def _at_border(table: Table, owner: Strings, securities: Securities, book: _Book
             if name in securities.usable and not deferred[rows[at]]:
                 accounts[rows[at]] = book.number(name)
     return accounts
+
+
+def _within_limits(
+    assessment: Assessment, accounts: Int64, owner: Strings, securities: Securities, book: _Book
+) -> None:
+    """Let accounts with a limit secure what they have room for, row after row; what they have not, the next one that may be used
+    secures, or none.
+    """
+    program, lines = assessment.program, assessment.lines
+    limited = np.zeros(len(book.names), dtype=np.bool_)
+    limited[[number for name, number in book.names.items() if name in securities.rooms]] = True
+    mine = np.flatnonzero(limited[accounts]).tolist()
+    if not mine:
+        return
+    customs = program.outcomes.collector[lines.outcome] == _CUSTOMS
+    debts = np.zeros(len(accounts), dtype=np.int64)
+    np.add.at(debts, lines.row[customs], lines.amount[customs])
+    jurisdictions = program.regimes.jurisdiction[assessment.regime].tolist()
+    given = _guarantees(assessment.filings.table)
+    left = {name: room.minor for name, room in securities.rooms.items()}
+    for row in mine:
+        ident, debt = owner.dictionary[owner.indices[row]], int(debts[row])
+        currency = program.books[jurisdictions[row]].rulebook.currency if debt else ""
+        chosen = f"declarant:{ident or UNNAMED}"
+        for name in (f"deferred:{ident}", *given.get(row, ())):
+            room = securities.rooms.get(name)
+            if name in securities.usable and (
+                not room or not debt or (room.currency == currency and debt <= left[name])
+            ):
+                chosen = name
+                left[name] = left.get(name, 0) - debt
+                break
+        accounts[row] = book.number(chosen)
+
+
+def _guarantees(table: Table) -> dict[int, list[str]]:
+    """The accounts of each row's guarantees, in their order."""
+    guarantees = table.child("guarantees")
+    found: dict[int, list[str]] = {}
+    if guarantees.rows:
+        references = guarantees.strings("reference")
+        for at, row in enumerate(table.ragged("guarantees").owners().tolist()):
+            found.setdefault(row, []).append(f"guarantee:{references[at]}")
+    return found
 
 
 def _numbers(assessment: Assessment) -> Int64:

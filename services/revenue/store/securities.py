@@ -8,12 +8,12 @@ from typing import Final
 from libs.server.following import repeat
 from libs.store.database import Database
 from libs.telemetry import gauge, get_logger
-from services.revenue.law.accounts import Securities
+from services.revenue.law.accounts import Room, Securities
 from services.revenue.store.accounts import Account, Accounts
 from services.revenue.store.balances import Balances
 
 SECONDS: Final = 5.0
-"""Between two looks; what was secured in between is known at the next."""
+"""Between two looks; what was secured in between is known at the next, so that for so long a limit may be gone beyond."""
 PAGE: Final = 1_000
 
 _usable = gauge("luxor_revenue_accounts_usable", "Deferred accounts and guarantees that may secure a debt now")
@@ -45,34 +45,36 @@ class SecuritiesInForce:
             return
         async with self._looking:
             usable: set[str] = set()
+            rooms: dict[str, Room] = {}
             exhausted = 0
             after = ""
             while page := await self._accounts.page(after=after, rows_max=PAGE):
                 after = page[-1].name
-                full = await self._full([each for each in page if not each.closed and each.limit_minor is not None])
+                found = await self._rooms([each for each in page if not each.closed and each.limit_minor is not None])
+                full = {name for name, room in found.items() if room.minor <= 0}
                 exhausted += len(full)
                 usable |= {each.name for each in page if not each.closed} - full
-            if usable != self._securities.usable:
-                self._securities = Securities(everyone=False, usable=frozenset(usable))
+                rooms |= {name: room for name, room in found.items() if name not in full}
+            changed = usable != self._securities.usable
+            self._securities = Securities(everyone=False, usable=frozenset(usable), rooms=rooms)
+            if changed:
                 _log.info("ACCOUNTS_IN_FORCE", usable=len(usable), exhausted=exhausted)
             _usable.set(len(usable))
             _exhausted.set(exhausted)
 
-    async def _full(self, limited: list[Account]) -> set[str]:
-        """Those of some accounts with limits whose limit is reached: what they stand for in the limit's currency."""
-        limits = {(each.name, each.currency): each.limit_minor or 0 for each in limited}
-        full = {name for (name, _), limit in limits.items() if limit <= 0}
-        if not limits:
-            return full
+    async def _rooms(self, limited: list[Account]) -> dict[str, Room]:
+        """What some accounts with limits may still stand for, in the limit's currency."""
+        rooms = {each.name: Room(each.currency, each.limit_minor or 0) for each in limited}
+        if not rooms:
+            return rooms
         holdings = []
         after = ("", "")
-        while page := await self._balances.holdings(after=after, names=[name for name, _ in limits], rows_max=PAGE):
+        while page := await self._balances.holdings(after=after, names=list(rooms), rows_max=PAGE):
             after = (page[-1].name, page[-1].currency)
-            holdings += [each for each in page if (each.name, each.currency) in limits]
+            holdings += [each for each in page if each.currency == rooms[each.name].currency]
         for each in await self._balances.at(holdings) if holdings else ():
-            if each.minor >= limits[each.name, each.currency]:
-                full.add(each.name)
-        return full
+            rooms[each.name] = Room(each.currency, rooms[each.name].minor - each.minor)
+        return rooms
 
     async def run(self, stop: asyncio.Event, seconds: float = SECONDS) -> None:
         """Look every so many seconds until `stop`. What fails is logged and tried again."""

@@ -171,8 +171,8 @@ def _entries(table: Limits | Reliefs, regimes: Int64, most: tuple[int, ...]) -> 
     """Give the conditions of all entries of some regimes, [place, entry]; -1 for one without, _ABSENT for none."""
     only = np.where(table.there, table.only, _ABSENT)
     places = len(most)
-    if not places:
-        return np.zeros((0, 0), dtype=np.int64)
+    if not max(most, default=0):
+        return np.zeros((places, 0), dtype=np.int64)
     by_place: Int64 = only.reshape(-1, places, max(most))[regimes].transpose(1, 0, 2).reshape(places, -1)
     return by_place
 

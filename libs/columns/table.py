@@ -181,10 +181,10 @@ class Table:
                     child.offsets.extend(column.offsets.tolist())
                     column.values._write(child)
                 continue
-            part = type(getattr(message, name))()
+            part = getattr(message, name)
             _WRITE[self.schema.columns[name]](column, part)
-            if part.ByteSize():
-                getattr(message, name).CopyFrom(part)
+            if not part.ByteSize():
+                message.ClearField(name)
 
     @classmethod
     def from_messages(

@@ -375,13 +375,15 @@ def _sums(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:
 
 def _add_to_components(program: Program, filings: Filings, values: Values, lines: Lines, sign: int = 1) -> None:
     """Make what was charged part of later bases, where any rulebook's base names it; take it out with the sign -1."""
+    wanted = [pair for pair in _COMPONENT_OF_KIND.items() if values.plan.bases >> pair[1] & 1]
+    if not wanted:
+        return
     kinds = program.slots.kind[lines.slot]
-    for kind, component in _COMPONENT_OF_KIND.items():
-        if not program.bases_used >> component & 1:
+    for kind, component in wanted:
+        mine = kinds == kind
+        if not some(mine):
             continue
-        amounts = np.where(kinds == kind, lines.amount, 0)
-        if not some(amounts != 0):
-            continue
+        amounts = lines.amount if every(mine) else np.where(mine, lines.amount, 0)
         by_item = np.zeros(filings.items, dtype=np.int64)
         on_item = lines.item >= 0
         if every(on_item):

@@ -26,13 +26,13 @@ from services.revenue.law.program import (
 from services.revenue.law.rate_rows import rates_on
 from services.revenue.law.rates import parse_rate
 from services.revenue.law.reader import ReadRulebook
+from services.revenue.law.remarks import remarks_of
 from services.revenue.law.rulebook import (
     Charge,
     Collection,
     Rulebook,
     parse_amount,
 )
-from services.revenue.law.remarks import remarks_of
 from services.revenue.law.schemes import form_of
 from services.revenue.law.slots import SlotCompiler, check_inside, columns_of, mask_of, place_of, placed
 from services.revenue.law.tariff import Tariff
@@ -83,14 +83,12 @@ class _Compiler:
                        default=1)  # fmt: skip
         limits = LimitCompiler(self.exchange, self.conditions)
         regime_rows, slot_rows, outcome_rows = [], [], []
-        bases = 0
         for (_, start, _, jurisdiction, area), charges in zip(spans, active, strict=True):
             book = self.books[jurisdiction].rulebook
             regime_rows.append(self._regime(book, jurisdiction, area, start, charges))
             limits.add(self.books[jurisdiction], start)
             for here in [*charges, *[None] * (slots - len(charges))]:
                 slot_rows.append(self.slots.slot(book, area, start, here, charges))
-                bases |= slot_rows[-1]["base"]
                 ways = self._collections(here, start) if here else []
                 for at in range(outcomes):
                     # The border is the last outcome of every slot, whatever their number.
@@ -125,7 +123,6 @@ class _Compiler:
             law_date=np.array([DATES.index(read.rulebook.law_date) for read in self.books], dtype=np.int64),
             exchange_date=np.array([DATES.index(read.rulebook.exchange.date) for read in self.books], dtype=np.int64),
             schemes=[[form_of(name, rule) for name, rule in read.rulebook.schemes.items()] for read in self.books],
-            bases_used=bases,
             book_of_area=np.array([self._book_of(area) for area in areas], dtype=np.int64),
             conditions=self.conditions,
             prefixes=limits.prefixes,

@@ -85,6 +85,8 @@ class Plan:
 
     places: list[Place]
     features: Features
+    bases: int
+    """Bits of all components that a base names, the places in COMPONENTS."""
     keyed: bool
     """Whether regime and answers fit into one key; where not, each row and item of a batch is a case of its own."""
     limits: Cases[list[Entries | None]] | None = None
@@ -98,8 +100,11 @@ def plan_of(program: Program, regimes: Int64) -> Plan:
     key = books.tobytes()
     plan = program.plans.get(key)
     if plan is None:
-        of_books = zip(*(program.places[at] for at in books.tolist()), strict=True)
-        places = [Place.any_of(each) for each in of_books]
+        by_place = zip(*(program.places[at] for at in books.tolist()), strict=True)
+        places = [Place.any_of(of_books) for of_books in by_place]
         features = Features.of(program, places, books)
-        plan = program.plans.keep(key, Plan(places, features, features.fit_a_key(len(program.regimes.jurisdiction))))
+        slots, mine = program.slots, np.isin(program.regimes.jurisdiction, books).repeat(program.slots_per_regime)
+        bases = int(np.bitwise_or.reduce((slots.base | slots.uplift_of)[mine]))
+        keyed = features.fit_a_key(len(program.regimes.jurisdiction))
+        plan = program.plans.keep(key, Plan(places, features, bases, keyed))
     return plan

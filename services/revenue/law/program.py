@@ -292,7 +292,6 @@ class Program:
     exchange_date: Int64
     schemes: list[list["SchemeForm"]] = field(default_factory=list)
     """Per jurisdiction how the numbers of its schemes are tested."""
-    bases_used: int = 0
     book_of_area: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Place in `books` of each area."""
     places: list[list["Place"]] = field(default_factory=list)

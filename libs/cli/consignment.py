@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from libs.cli.revenue_notes import told as told_notes
 from libs.cli.text import LANES, STATES, coloured, duration, kilograms, money, safe, short, table, when, words
 from libs.customs.time import parse_instant
 
@@ -205,6 +206,8 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     sums += [f"{name} {money(each[f'{name}_minor'], currency)}" for name in told]
     stands = f"{f', {account}' if account else ''}{', holds it alone' if each.get('debt_hold') else ''}"
     parts.append(Text.from_markup("  ·  ".join(sums)))
+    if noted := told_notes(each.get("revenue_notes", ())):
+        parts.append(Text.from_markup(f"[yellow]noted:[/] {safe('; '.join(noted))}"))
     parts.append(Text.from_markup(f"[dim]debt: {debt}{stands}  ·  law {safe(each.get('rulebook_version', ''))}[/]"))
     return parts
 

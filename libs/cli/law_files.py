@@ -22,6 +22,7 @@ def changes_of(values: Sequence[str]) -> list[tuple[str, str]]:
 def files_of(files: Sequence[str]) -> dict[str, str]:
     """Return texts by the name of the law file, of NAME=FILE, or of FILE alone, which is named by its directory and itself."""
     found: dict[str, str] = {}
+    wrong: list[str] = []
     for text in files:
         name, there, file = text.partition("=")
         path = Path(file if there else text)
@@ -29,11 +30,14 @@ def files_of(files: Sequence[str]) -> dict[str, str]:
             path = path.resolve()
             name = f"{path.parent.name}/{path.name}"
         if name in found:
-            raise click.UsageError(f"{name} is given twice; give it once.")
+            wrong.append(f"{name} is given twice; give it once, or name one otherwise with NAME=FILE.")
+            continue
         try:
             found[name] = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from None
+            wrong.append(f"{path} cannot be read: {error.strerror}.")
         except UnicodeDecodeError:
-            raise click.UsageError(f"{path} is no text in UTF-8.") from None
+            wrong.append(f"{path} is no text in UTF-8.")
+    if wrong:
+        raise click.UsageError("\n".join(wrong))
     return found

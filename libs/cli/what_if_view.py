@@ -46,6 +46,9 @@ def show_what_if(out: "Console", found: dict[str, Any]) -> None:
     if result is None:
         out.print("Nothing is told before its first step.")
         return
+    if found["state"] == "WHAT_IF_STATE_DONE" and not found["total"] and not result["consignments"]:
+        out.print("No consignment was assessed on these days.")
+        return
     out.print(summary(result))
     for line in reservations(result):
         out.print(f"[yellow]{line}[/]")

@@ -84,6 +84,13 @@ def test_what_is_touched_and_that_behaviour_is_held_constant_are_sentences() -> 
     assert f"{PATH} = 5.00 EUR per tariff_line" in told
 
 
+def test_days_on_which_nothing_was_assessed_are_told_as_that() -> None:
+    nothing = {**RESULT, "consignments": 0, "items": 0, "revenue": [], "groups": []}
+    told = shown(found(total=0, done=0, result=nothing))
+    assert "No consignment was assessed on these days." in told
+    assert "the draft changes" not in told
+
+
 def test_it_is_readable_at_80_columns() -> None:
     assert all(len(line) <= 80 or PATH in line or "assessed" in line for line in shown(found()).splitlines())
 

@@ -101,6 +101,25 @@ def test_a_name_that_is_none_of_a_law_file_is_refused(name: str) -> None:
     assert "no name of a law file" in mistakes(Draft(files={name: UTOPIA}))[0].sentence
 
 
+def test_a_wrong_name_does_not_hide_the_mistakes_of_other_files() -> None:
+    wrong = UTOPIA.replace("rate: 3.00 EUR per tariff_line", "rate: 3.00 EUR per tariff_lime")
+    first, second = mistakes(Draft(files={"xx/rulebook.yaml": wrong, "xx/draft.yaml": UTOPIA}))
+    assert "NAME=FILE" in first.sentence
+    assert (second.file, second.line) == ("xx/rulebook.yaml", line_of(wrong, "tariff_lime"))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("", "is empty"), ("# a remark", "is empty"), ("some words", "holds no keys")]
+)
+@pytest.mark.parametrize("name", LAW)
+def test_a_file_without_keys_is_told_how_a_law_file_begins(text: str, found: str, name: str) -> None:
+    (mistake,) = mistakes(Draft(files={name: text}))
+    assert (mistake.file, mistake.line) == (name, 1)
+    assert found in mistake.sentence
+    assert "begins with format: …" in mistake.sentence
+    assert "object" not in mistake.sentence
+
+
 def test_what_is_too_large_is_refused() -> None:
     assert (
         "larger than 8 MiB"

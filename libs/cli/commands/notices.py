@@ -6,6 +6,9 @@ import click
 
 from libs.cli.common import Context, command, run
 
+_KIND_WIDTH = len("amendment refused")
+"""Of the longest kind of notice, so that what follows stands in one column."""
+
 
 @command("notices", short_help="Read a filer's or carrier's notices.")
 @click.option(
@@ -59,10 +62,15 @@ def notices(context: Context, caller: str, after: str, follow: bool, limit: int 
 def _text(each: dict[str, Any]) -> str:
     from libs.cli.text import money, short, when, words
 
-    payable = money(each.get("payable_minor"), each.get("revenue_currency", "")) if "payable_minor" in each else ""
+    currency = each.get("revenue_currency", "")
+    sums = [
+        f"{name} {money(each[f'{name}_minor'], currency)}"
+        for name in ("payable", "paid", "refunded")
+        if f"{name}_minor" in each and (name == "payable" or each[f"{name}_minor"])
+    ]
     parts = [
-        when(each.get("time", "")), each.get("mrn", ""), f"{words(short(each.get('kind', ''), 'NOTICE_KIND_')):<9}",
+        when(each.get("time", "")), each.get("mrn", ""), f"{words(short(each.get('kind', ''), 'NOTICE_KIND_')):<{_KIND_WIDTH}}",
         f"{short(each.get('lane', ''), 'LANE_').lower():<6}", each.get("local_reference", "") or each.get("house_document_number", ""),
-        f"payable {payable}" if payable else "", ", ".join(each.get("reasons", ())),
+        ", ".join(sums), ", ".join(each.get("reasons", ())),
     ]  # fmt: skip
     return "  ".join(part for part in parts if part)

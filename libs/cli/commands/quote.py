@@ -1,6 +1,7 @@
 """`luxor quote`: landed cost before anything is filed."""
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,8 @@ def quote(
     from libs.client.quotes import quote as ask
 
     as_of = as_of_day(day)
+    if path is not None:
+        _only_with_a_file()
     if path is None:
         if not destination or not items:
             raise click.UsageError("Give --to and --item, or a file.")
@@ -94,9 +97,32 @@ def quote(
             return await ask(client, found, as_of=as_of)
 
     told = run(work())
-    context.emit(told, lambda out: _show(out, told))
+    context.emit(
+        told, lambda out: _show(out, told, [(each.local_reference, each.destination_country) for each in found])
+    )
     if any(each.get("reason") for each in told.get("quotes", ())):
         raise click.exceptions.Exit(REFUSED)
+
+
+_OF_THE_FILE = (
+    "destination", "dispatch", "items", "currency", "freight", "insurance", "origin", "scheme", "scheme_number", "nature",
+)  # fmt: skip
+
+
+def _only_with_a_file() -> None:
+    """Refuse what describes goods beside a file, which describes them itself."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in _OF_THE_FILE
+        and context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(
+            f"The file says itself what its goods are, so {', '.join(given)} cannot go with it; "
+            "change the file, or leave the file out and give --to and --item."
+        )
 
 
 def _item(text: str, currency: str, origin: str) -> dict[str, str]:
@@ -133,38 +159,74 @@ def _how(line: dict[str, Any]) -> str:
     return safe(line.get("sentence", "")) + facts + ("  [yellow]not verified[/]" if line.get("unverified") else "")
 
 
-def _show(out: "Console", told: dict[str, Any]) -> None:
-    from libs.cli.text import money, safe, short, table, words
+def _show(out: "Console", told: dict[str, Any], asked: Sequence[tuple[str, str]]) -> None:
+    """Show quotes; `asked` tells local reference and destination of each consignment, in the same order."""
+    from libs.cli.text import safe
 
     laws = {each["id"]: each for each in told.get("references", ())}
+    quotes = list(zip(told.get("quotes", ()), asked, strict=True))
     used: dict[str, None] = {}
-    for number, each in enumerate(told.get("quotes", ()), start=1):
-        if len(told["quotes"]) > 1:
-            out.print(f"\n[bold]Consignment {number}[/]")
+    for number, (each, (reference, destination)) in enumerate(quotes, start=1):
+        if len(quotes) > 1:
+            name = safe(" ".join(part for part in (reference, f"to {destination}" if destination else "") if part))
+            out.print(f"\n[bold]Consignment {number}[/]  {name}", soft_wrap=True)
         if each.get("reason"):
-            out.print(f"[bold red]{each['reason']}[/]  {safe(each.get('hint', ''))}")
+            _show_refused(out, each, destination)
             continue
-        currency = each.get("currency", "")
-        shown = table("charge", "how", "amount", "collected by", right=(2,))
-        shown.add_row("price", "goods, transport and insurance", money(each.get("price", 0), currency), "")
-        for line in each.get("lines", ()):
-            used[line.get("reference", "")] = None
-            shown.add_row(
-                words(short(line.get("kind", ""), "KIND_")), _how(line),
-                money(line.get("amount", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
-            )  # fmt: skip
-        shown.add_section()
-        shown.add_row("[bold]landed cost[/]", "", f"[bold]{money(each.get('landed_cost', 0), currency)}[/]", "")
-        shown.add_row("", "collected at the sale", money(each.get("collected_by_vendor", 0), currency), "")
-        shown.add_row("", "to be paid on import", money(each.get("due_on_import", 0), currency), "")
-        out.print(shown)
-        for sentence in each.get("explanation", ()):
-            out.print(f"  {safe(sentence)}")
-        for sentence in each.get("assumptions", ()):
-            out.print(f"  [yellow]assumed:[/] {safe(sentence)}")
-        out.print(f"  [dim]law {safe(each.get('rulebook_version', ''))}[/]")
+        used |= dict.fromkeys(line.get("reference", "") for line in each.get("lines", ()))
+        _show_one(out, each)
     for name in used:
         if name in laws:
             law = laws[name]
             doubt = "" if law.get("verified") else "  [yellow]not verified[/]"
             out.print(f"  [dim]{name}: {safe(law.get('law', ''))}, {safe(law.get('article', ''))}[/]{doubt}")
+    if len(quotes) > 1:
+        _show_summary(out, quotes)
+
+
+def _show_refused(out: "Console", each: dict[str, Any], destination: str) -> None:
+    """Tell why there is no quote, and for a country without law which law there is."""
+    from libs.cli.text import safe
+
+    sentences = " ".join(each.get("explanation", ()))
+    bound = f" Destination: {destination}." if destination else ""
+    out.print(f"[bold red]{each['reason']}[/]  {safe(sentences + bound)}", soft_wrap=True)
+    if each.get("hint"):
+        out.print(f"  → {safe(each['hint'])}", soft_wrap=True)
+
+
+def _show_one(out: "Console", each: dict[str, Any]) -> None:
+    from libs.cli.text import money, safe, short, table, words
+
+    currency = each.get("currency", "")
+    shown = table("charge", "how", "amount", "collected by", right=(2,))
+    shown.add_row("price", "goods, transport and insurance", money(each.get("price", 0), currency), "")
+    for line in each.get("lines", ()):
+        shown.add_row(
+            words(short(line.get("kind", ""), "KIND_")), _how(line),
+            money(line.get("amount", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
+        )  # fmt: skip
+    shown.add_section()
+    shown.add_row("[bold]landed cost[/]", "", f"[bold]{money(each.get('landed_cost', 0), currency)}[/]", "")
+    shown.add_row("", "collected at the sale", money(each.get("collected_by_vendor", 0), currency), "")
+    shown.add_row("", "to be paid on import", money(each.get("due_on_import", 0), currency), "")
+    out.print(shown)
+    for sentence in each.get("explanation", ()):
+        out.print(f"  {safe(sentence)}")
+    for sentence in each.get("assumptions", ()):
+        out.print(f"  [yellow]assumed:[/] {safe(sentence)}")
+    out.print(f"  [dim]law {safe(each.get('rulebook_version', ''))}[/]")
+
+
+def _show_summary(out: "Console", quotes: Sequence[tuple[dict[str, Any], tuple[str, str]]]) -> None:
+    from libs.cli.text import money, safe, table
+
+    shown = table("", "reference", "to", "duty", "tax", "fees", "landed cost", "on import", right=(0, 3, 4, 5, 6, 7))
+    for number, (each, (reference, destination)) in enumerate(quotes, start=1):
+        head = (str(number), safe(reference), safe(destination))
+        if each.get("reason"):
+            shown.add_row(*head, "", "", "", f"[red]{each['reason']}[/]", "")
+            continue
+        names = ("duty", "tax", "fee", "landed_cost", "due_on_import")
+        shown.add_row(*head, *(money(each.get(name, 0), each.get("currency", "")) for name in names))
+    out.print(shown)

@@ -222,7 +222,9 @@ def _statement(out: "Console", told: dict[str, Any], with_lines: bool) -> None:
         for each in told["sums"]:
             kind = KINDS.get(each.get("kind", ""), "payments and transfers")
             count, amount = each.get("consignments", 0), each.get("amount_minor", 0)
-            sums.add_row(safe(each.get("destination", "")), kind, f"{count:,}", money(amount, currency))
+            # Payments and transfers are of an account, and count no consignments.
+            told_count = f"{count:,}" if count or each.get("kind") in KINDS else ""
+            sums.add_row(safe(each.get("destination", "")), kind, told_count, money(amount, currency))
         out.print(sums)
     if with_lines and told["lines"]:
         lines = table("booked", "entry", "consignment", "charge", "amount", right=(4,))

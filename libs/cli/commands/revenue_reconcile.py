@@ -84,7 +84,7 @@ def chains(context: Context, kept: str | None, ident: str) -> None:
 
 
 def _reconciled(out: "Console", told: dict[str, Any]) -> None:
-    from libs.cli.text import money, safe, table
+    from libs.cli.text import counted, money, safe, table
 
     sums: dict[tuple[str, str, str], int] = {}
     for day in told["days"]:
@@ -98,9 +98,9 @@ def _reconciled(out: "Console", told: dict[str, Any]) -> None:
         out.print(shown)
     count, differences = told["consignments"], told["differences"]
     if not differences:
-        out.print(f"[green]Assessments, ledger and statistics agree[/] on {count:,} consignments.")
+        out.print(f"[green]Assessments, ledger and statistics agree[/] on {counted(count, 'consignment')}.")
         return
-    out.print(f"[bold red]{differences:,} differences[/] among {count:,} consignments.")
+    out.print(f"[bold red]{counted(differences, 'difference')}[/] among {counted(count, 'consignment')}.")
     left = SHOWN_MAX
     for day in told["days"]:
         date = dt.date(1970, 1, 1) + dt.timedelta(days=day["day"])
@@ -112,9 +112,13 @@ def _reconciled(out: "Console", told: dict[str, Any]) -> None:
 
 
 def _chains(out: "Console", told: dict[str, Any]) -> None:
-    from libs.cli.text import safe
+    from libs.cli.text import counted, safe
 
-    text = f"{told['entries']:,} entries with {told['postings']:,} postings in {told['partitions']} chains, {told['seals']:,} seals compared"
+    entries = f"{told['entries']:,} {'entry' if told['entries'] == 1 else 'entries'}"
+    text = (
+        f"{entries} with {counted(told['postings'], 'posting')} in {counted(told['partitions'], 'chain')}, "
+        f"{counted(told['seals'], 'seal')} compared"
+    )
     newest = told["newest_seal"]
     if newest is not None:
         out.print(
@@ -124,6 +128,6 @@ def _chains(out: "Console", told: dict[str, Any]) -> None:
     if not told["faults"]:
         out.print(f"[green]Nothing was altered[/]: {text}.")
         return
-    out.print(f"[bold red]{len(told['faults']):,} faults[/]: {text}.")
+    out.print(f"[bold red]{counted(len(told['faults']), 'fault')}[/]: {text}.")
     for each in told["faults"]:
         out.print(f"  {safe(each)}")

@@ -38,6 +38,7 @@ def _show(out: "Console", told: dict[str, Any], jurisdiction: str | None) -> Non
         return
     shown = table("law", "areas", "days", "version", "values", "unverified", "tariff lines", "unverified",
                   right=(4, 5, 6, 7))  # fmt: skip
+    shown.columns[3].no_wrap = True  # it is copied whole
     for book in told["rulebooks"]:
         areas = book["areas"]
         told_areas = " ".join(areas) if len(areas) <= 3 else f"{areas[0]} and {len(areas) - 1} more"

@@ -125,6 +125,14 @@ def _texts(in_force: Mapping[str, str], draft: Draft) -> dict[str, str]:
     """The texts of the draft. Raises DraftRefused with the mistakes of what it replaces and changes."""
     if mistakes := list(_bounds(draft)):
         raise DraftRefused(mistakes)
+    if misnamed := [_misnamed(name) for name in draft.files if not _NAME.fullmatch(name)]:
+        named = {name: text for name, text in draft.files.items() if _NAME.fullmatch(name)}
+        try:  # what the other files say wrong is told with it
+            if named or draft.changes:
+                apply_draft(in_force, replace(draft, files=named))
+        except DraftRefused as refused:
+            misnamed += refused.mistakes
+        raise DraftRefused(misnamed)
     files = dict(in_force) | dict(draft.files)
     try:
         return overlay(files, [(path, _value(path, text)) for path, text in draft.changes])
@@ -152,13 +160,16 @@ def _bounds(draft: Draft) -> Iterator[Mistake]:
             "", 0, "", f"a draft replaces at most {FILES_MAX} files and changes {CHANGES_MAX} values; make it smaller"
         )
     for name, text in draft.files.items():
-        if not _NAME.fullmatch(name):
-            yield Mistake(
-                name[:200], 0, "",
-                "is no name of a law file: <jurisdiction>/rulebook*.yaml, <jurisdiction>/tariff*.yaml or rates/*.yaml",
-            )  # fmt: skip
         if len(text.encode()) > FILE_BYTES_MAX:
             yield Mistake(name, 0, "", f"is larger than {FILE_BYTES_MAX >> 20} MiB; cut it into several files")
+
+
+def _misnamed(name: str) -> Mistake:
+    return Mistake(
+        name[:200], 0, "",
+        "is no name of a law file: <jurisdiction>/rulebook*.yaml, <jurisdiction>/tariff*.yaml or rates/*.yaml; "
+        "on the command line NAME=FILE names a file, such as eu/rulebook.yaml=draft.yaml",
+    )  # fmt: skip
 
 
 def _mistake(error: LawFileError, in_force: Mapping[str, str], draft: Draft) -> Mistake:

@@ -61,6 +61,9 @@ class Source:
 
     def convert(self, kind: type[T]) -> T:
         """Read the whole text as the struct; LawFileError names the element that does not fit."""
+        if not isinstance(self.data, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            found = "is empty" if self.data is None else "holds no keys with values"
+            raise LawFileError(self.file, 1, "", f"{found}; {_begins(kind)}")
         try:
             return _convert(self.data, kind)
         except msgspec.ValidationError as error:
@@ -118,6 +121,12 @@ class Source:
             else:
                 text += f".{part}" if text else str(part)
         return text
+
+
+def _begins(kind: type[msgspec.Struct]) -> str:
+    """Say by which keys a file of this kind is known: the first that each must have."""
+    needed = [field.encode_name for field in msgspec.structs.fields(kind) if field.required]
+    return f"such a law file begins with {', '.join(f'{name}: …' for name in needed[:3])}"
 
 
 def _convert(data: Any, kind: type[T]) -> T:

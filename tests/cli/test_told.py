@@ -1,0 +1,110 @@
+"""What commands tell people, without a system: quotes, notices, notes of revenue, law files."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from libs.cli import revenue_notes
+from libs.cli.commands import notices, quote, revenue_ledger, revenue_reconcile, revenue_rulebooks
+from libs.cli.consignment import render
+from libs.cli.law_files import files_of
+from libs.cli.main import luxor
+from services.revenue.law.problems import Note
+
+CHAINS: dict[str, Any] = {"entries": 1, "postings": 2, "partitions": 64, "seals": 1, "newest_seal": None, "faults": []}
+QUOTED: dict[str, Any] = {"currency": "EUR", "price": 5000, "duty": 300, "landed_cost": 5300, "due_on_import": 300}
+REFUSED: dict[str, Any] = {
+    "reason": "NO_RULEBOOK", "explanation": ["No law is loaded for this destination and day."],
+    "hint": "Ask with `luxor revenue rulebooks`.",
+}  # fmt: skip
+
+
+def lines_of(show: Any, width: int = 120) -> list[str]:
+    out = io.StringIO()
+    show(Console(file=out, width=width, highlight=False))
+    return [" ".join(line.split()) for line in out.getvalue().splitlines()]
+
+
+def test_a_quote_of_a_file_refuses_what_describes_goods(tmp_path: Path) -> None:
+    path = tmp_path / "parcels.csv"
+    path.write_text("", encoding="utf-8")
+    done = CliRunner().invoke(
+        luxor, ["quote", str(path), "--to", "AU", "--currency", "EUR", "--data-dir", str(tmp_path)]
+    )
+    assert done.exit_code == 2
+    assert "--to, --currency cannot go with it" in " ".join(done.output.split())
+
+
+def test_quotes_of_a_file_are_named_and_summed_up() -> None:
+    told = {"quotes": [QUOTED, REFUSED]}
+    lines = lines_of(lambda out: quote._show(out, told, [("SHOP-1", "DE"), ("SHOP-2", "AQ")]))
+    assert "Consignment 1 SHOP-1 to DE" in lines
+    assert "NO_RULEBOOK No law is loaded for this destination and day. Destination: AQ." in lines
+    assert "→ Ask with `luxor revenue rulebooks`." in lines
+    assert "1 SHOP-1 DE 3.00 EUR 0.00 EUR 0.00 EUR 53.00 EUR 3.00 EUR" in lines
+    assert "2 SHOP-2 AQ NO_RULEBOOK" in lines
+
+
+def test_one_quote_has_no_summary() -> None:
+    lines = lines_of(lambda out: quote._show(out, {"quotes": [QUOTED]}, [("", "DE")]))
+    assert not any("reference" in line or "Consignment" in line for line in lines)
+
+
+def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
+    each = {"mrn": "M", "lane": "LANE_GREEN", "revenue_currency": "EUR", "payable_minor": 0}
+    opened = notices._text({**each, "kind": "NOTICE_KIND_DEBT_OPENED", "paid_minor": 1250, "refunded_minor": 50})
+    late = notices._text({**each, "kind": "NOTICE_KIND_AMENDMENT_REFUSED", "paid_minor": 0, "refunded_minor": 0})
+    assert opened.endswith("payable 0.00 EUR, paid 12.50 EUR, refunded 0.50 EUR")
+    assert late.endswith("payable 0.00 EUR")
+    assert opened.index("green") == late.index("green")
+
+
+def test_every_note_of_revenue_has_words_and_the_card_tells_them() -> None:
+    assert set(revenue_notes.WORDS) | revenue_notes.SILENT == {note.name for note in Note if note.value}
+    card = {"revenue_currency": "EUR", "revenue_notes": ["WITHIN_LIMIT", "SCHEME_NUMBER_UNCHECKED", "UNVERIFIED_VALUE"]}
+    text = " ".join(lines_of(lambda out: out.print(render(card)), 300))
+    assert f"noted: {revenue_notes.WORDS['SCHEME_NUMBER_UNCHECKED']}; {revenue_notes.WORDS['UNVERIFIED_VALUE']}" in text
+
+
+def test_one_is_told_as_one() -> None:
+    text = " ".join(lines_of(lambda out: revenue_reconcile._chains(out, CHAINS)))
+    assert "1 entry with 2 postings in 64 chains, 1 seal compared" in text
+
+
+def test_payments_of_a_statement_count_no_consignments() -> None:
+    told: dict[str, Any] = {"account": "deferred:x", "month": "2026-11", "currency": "EUR", "lines": []}
+    told |= {f"{name}_minor": 0 for name in ("opening", "debit", "credit", "closing")}
+    told["sums"] = [
+        {"amount_minor": -500},
+        {"destination": "DE", "kind": "KIND_DUTY", "consignments": 2, "amount_minor": 500},
+    ]
+    lines = lines_of(lambda out: revenue_ledger._statement(out, told, False))
+    assert "payments and transfers -5.00 EUR" in lines
+    assert "DE duty 2 5.00 EUR" in lines
+
+
+def test_a_version_of_a_rulebook_stands_in_one_line() -> None:
+    numbers = dict.fromkeys(("values", "unverified_values", "tariff_lines", "unverified_tariff_lines"), 12_345)
+    book = {"jurisdiction": "GB", "name": "United Kingdom of Great Britain and Northern Ireland", "areas": ["GB", "IM", "XI", "JE"],
+            "from": "2021-01-01", "to": "2028-12-31", "version": "GB/2026.1/1f0c9a2b", **numbers}  # fmt: skip
+    told = {"rulebooks": [book], "totals": numbers}
+    assert any(
+        "GB/2026.1/1f0c9a2b" in line for line in lines_of(lambda out: revenue_rulebooks._show(out, told, None), 120)
+    )
+
+
+def test_all_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    good = tmp_path / "rulebook.yaml"
+    good.write_text("format: 1", encoding="utf-8")
+    with pytest.raises(click.UsageError) as refused:
+        files_of([f"{tmp_path}/absent.yaml", str(good), str(good), "eu/rulebook.yaml=nowhere.yaml"])
+    told = refused.value.message
+    assert "absent.yaml cannot be read" in told
+    assert "is given twice" in told
+    assert "NAME=FILE" in told
+    assert "nowhere.yaml cannot be read" in told

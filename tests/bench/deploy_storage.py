@@ -1,4 +1,5 @@
-"""What a consignment takes on disk: bytes of each service's database and of the write-ahead log, after its release was counted.
+"""What a consignment takes on disk: bytes of each service's database and of the write-ahead log, after its release was counted
+and booked.
 
 For sizing an installation (docs/operating/size.md). 40,000 consignments of the load scenario, some 1.6 items each; half a minute.
 """
@@ -17,6 +18,7 @@ from tests.support.flow import Flow, local_system
 
 CONSIGNMENTS = 40_000
 BATCH = 500
+BOOKED_SECONDS_MAX = 120
 SERVICES = ("ingestion", "risk", "revenue", "clearance", "statistics")
 
 
@@ -35,6 +37,17 @@ async def sizes(system: LocalSystem) -> tuple[dict[str, int], int]:
     return found, written
 
 
+async def booked(system: LocalSystem, count: int) -> None:
+    """Wait until the ledger holds so many consignments."""
+    connection = await asyncpg.connect(EmbeddedPostgres(system.data_dir).url("luxor_revenue"))
+    try:
+        async with asyncio.timeout(BOOKED_SECONDS_MAX):
+            while await connection.fetchval("select count(*) from ledger_position") < count:
+                await asyncio.sleep(0.2)
+    finally:
+        await connection.close()
+
+
 async def measure(quick: bool) -> None:
     """File, wait until all are counted, and print what the databases grew by."""
     count = 2_000 if quick else CONSIGNMENTS
@@ -43,6 +56,7 @@ async def measure(quick: bool) -> None:
         before, log_before = await sizes(system)
         await flow.run(batches)
         await flow.settled(len(flow.filed.accepted))
+        await booked(system, len(flow.filed.accepted))
         after, log_after = await sizes(system)
         filed = len(flow.filed.accepted)
     grown = {service: (after[service] - before[service]) / filed for service in SERVICES}

@@ -239,7 +239,7 @@ def test_the_figures_add_up(told: Told) -> None:
     assert total("statistics", "luxor_statistics_states_total", outcome="counted") >= told.accepted
     assert total("ingestion", "luxor_call_seconds_count", method=SUBMIT, code="OK") == FILERS
     assert total("ingestion", "luxor_call_seconds_count", method="unknown", code="UNIMPLEMENTED") == MADE_UP_METHODS
-    for consumer, feeds in (("risk", 1), ("clearance", 2), ("statistics", 1)):
+    for consumer, feeds in (("risk", 1), ("clearance", 3), ("statistics", 1), ("revenue", 1)):
         assert total(consumer, "luxor_feed_partitions_held") == 64 * feeds
         assert total(consumer, "luxor_feed_lag_seconds") < 30
         assert total(consumer, "luxor_feed_events_total") >= told.accepted

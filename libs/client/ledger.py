@@ -31,18 +31,57 @@ TotalKey = tuple[str, str, str, str]
 """Destination, kind, collector, currency."""
 
 
-async def put_account(
-    client: Client, name: str, currency: str, *, limit_minor: int | None, holder: str, closed: bool
-) -> None:
-    """Open a deferred account or a guarantee, or change it. Raise LuxorError where it is refused."""
-    account = pb.Account(name=name, currency=currency, closed=closed, holder=holder)
-    if limit_minor is not None:
-        account.limit_minor = limit_minor
+async def put_account(client: Client, account: pb.Account) -> dict[str, Any]:
+    """Open a deferred account or a guarantee, or change what is told; return what holds now. Raise LuxorError where it is refused."""
     request = pb.PutAccountsRequest(request_id=str(uuid.uuid4()), accounts=[account])
     answer = await _ask(client, "PutAccounts", request, pb.PutAccountsResponse)
-    if answer.results[0].HasField("error"):
-        error = answer.results[0].error
-        raise LuxorError(error.reason, error.message, error.hint)
+    result = answer.results[0]
+    if result.HasField("error"):
+        raise LuxorError(result.error.reason, result.error.message, result.error.hint)
+    return _opened(result.account)
+
+
+def _opened(account: pb.Account) -> dict[str, Any]:
+    limit = account.limit_minor if account.HasField("limit_minor") else None
+    return {
+        "name": account.name,
+        "currency": account.currency,
+        "limit_minor": limit,
+        "holder": account.holder,
+        "closed": account.closed,
+    }
+
+
+async def opened_accounts(client: Client, *, prefix: str = "") -> AsyncIterator[dict[str, Any]]:
+    """Give the accounts that officers opened, by name, with what they stand for."""
+    token = ""
+    while True:
+        request = pb.ListAccountsRequest(prefix=prefix, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "ListAccounts", request, pb.ListAccountsResponse)
+        for each in answer.accounts:
+            yield _opened(each.account) | {"used_minor": each.used_minor}
+        token = answer.next_page_token
+        if not token:
+            return
+
+
+async def open_consignments(client: Client, account: str) -> AsyncIterator[dict[str, Any]]:
+    """Give what is open of an account consignment by consignment, by currency, day and MRN."""
+    token = ""
+    while True:
+        request = pb.ListOpenRequest(account=account, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "ListOpen", request, pb.ListOpenResponse)
+        for each in answer.consignments:
+            yield {
+                "mrn": each.mrn,
+                "day": each.day,
+                "currency": each.currency,
+                "amount_minor": each.amount_minor,
+                "alone": each.alone,
+            }
+        token = answer.next_page_token
+        if not token:
+            return
 
 
 async def balances(client: Client, *, prefix: str = "", at_micros: int | None = None) -> list[dict[str, Any]]:
@@ -82,7 +121,7 @@ async def entries(
 
 
 async def statement(client: Client, account: str, currency: str, month: str) -> dict[str, Any]:
-    """Return the statement of an account for a month such as 2026-11, with all its lines."""
+    """Return the statement of an account for a month such as 2026-11, with all its lines; without a currency in its only one."""
     told: dict[str, Any] = {}
     token = ""
     while True:
@@ -91,6 +130,7 @@ async def statement(client: Client, account: str, currency: str, month: str) -> 
         )
         answer = await _ask(client, "GetStatement", request, pb.GetStatementResponse)
         if not told:
+            currency = answer.currency
             told = {"account": account, "currency": currency, "month": month, "lines": []}
             told |= {
                 name: getattr(answer, name)

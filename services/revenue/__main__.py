@@ -144,6 +144,8 @@ def assemble(start: Start) -> Sequence[Background]:
         LedgerService(start.database, ledger, {read.rulebook.jurisdiction for read in program.books}),
         roles={
             "PutAccounts": {Role.OFFICER},
+            "ListAccounts": looking,
+            "ListOpen": looking,
             "ListBalances": looking | {Role.FILER, Role.CARRIER},
             "ListEntries": looking,
             "GetStatement": looking | {Role.FILER, Role.CARRIER},

@@ -24,7 +24,10 @@ from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.ledger.accounts import kind_of
 from services.revenue.ledger.chain import START
 from services.revenue.ledger_text import (
+    account_message,
+    account_result,
     booked_payment,
+    change_of,
     entry_message,
     kind,
     payment_result,
@@ -33,8 +36,8 @@ from services.revenue.ledger_text import (
     wrong_account,
     wrong_payment,
 )
-from services.revenue.store import positions
-from services.revenue.store.accounts import Account, Accounts
+from services.revenue.store import credit, positions
+from services.revenue.store.accounts import Accounts
 from services.revenue.store.balances import BEGINNING, Balances, Holding, Place
 from services.revenue.store.chain import Chain
 from services.revenue.store.ledger import Ledger
@@ -80,25 +83,60 @@ class LedgerService(LedgerServiceServicer):
             if errors[place] is None and each.name in seen:
                 errors[place] = item_error("ACCOUNT_REPEATED", f"accounts[{place}].name", each.name)
             seen.add(each.name)
-        good = [
-            Account(
-                each.name,
-                each.currency,
-                each.limit_minor if each.HasField("limit_minor") else None,
-                each.closed,
-                each.holder,
-            )
-            for each, error in zip(request.accounts, errors, strict=True)
-            if error is None
-        ]
+        good = [change_of(each) for each, error in zip(request.accounts, errors, strict=True) if error is None]
         who = str(call.current().identity)
 
         async def work(tx: Transaction) -> pb.PutAccountsResponse:
-            if good:
-                await self._accounts.put(tx, good, who)
-            return pb.PutAccountsResponse(results=[pb.AccountResult(error=error) for error in errors])
+            told = iter(await self._accounts.change(tx, good, who) if good else ())
+            return pb.PutAccountsResponse(
+                results=[
+                    pb.AccountResult(error=error)
+                    if error is not None
+                    else account_result(place, next(told), request.accounts[place])
+                    for place, error in enumerate(errors)
+                ]
+            )
 
         return await once(self._database, pb.PutAccountsResponse, request, work)
+
+    async def ListAccounts(
+        self, request: pb.ListAccountsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListAccountsResponse:
+        """Give accounts that were opened, by name, with what they stand for."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        after = _parts(request.page_token, 1)[0] if request.page_token else ""
+        found = await self._accounts.page(after=after, prefix=request.prefix, rows_max=limit + 1)
+        page = found[:limit]
+        used = await self._balances.of({each.name: each.currency for each in page})
+        return pb.ListAccountsResponse(
+            accounts=[
+                pb.OpenedAccount(account=account_message(each), used_minor=used.get(each.name, 0)) for each in page
+            ],
+            next_page_token=_token(page[-1].name) if len(found) > limit else "",
+        )
+
+    async def ListOpen(
+        self, request: pb.ListOpenRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListOpenResponse:
+        """Give what is open of an account, by currency, day and MRN."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        currency, day, mrn = _parts(request.page_token, 3) if request.page_token else ("", "0", "")
+        holdings = await self._balances.holdings(names=[request.account], rows_max=1)
+        if not holdings:
+            raise Refusal("ACCOUNT_UNKNOWN", path="account", value=request.account, currency="any currency")
+        after = (currency, _whole([day])[0], mrn)
+        async with self._database.connection() as reader:
+            found = await credit.listed(reader, holdings[0].account, after, limit + 1)
+        page = found[:limit]
+        return pb.ListOpenResponse(
+            consignments=[
+                pb.OpenConsignment(
+                    mrn=each.mrn, day=each.day, currency=each.currency, amount_minor=each.minor, alone=each.alone
+                )
+                for each in page
+            ],
+            next_page_token=_token(page[-1].currency, page[-1].day, page[-1].mrn) if len(found) > limit else "",
+        )
 
     async def ListBalances(
         self, request: pb.ListBalancesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -201,16 +239,18 @@ class LedgerService(LedgerServiceServicer):
             ],
             lines=map(statement_line, told.lines[:limit]),
             next_page_token=token,
+            currency=holding.currency,
         )
 
     async def _holding(self, account: str, currency: str) -> Holding:
-        found = [
-            each
-            for each in await self._balances.holdings(names=[account], rows_max=PAGE_MAX)
-            if each.currency == currency
-        ]
+        """An account in a currency; in its only one where none is told."""
+        booked = await self._balances.holdings(names=[account], rows_max=PAGE_MAX)
+        found = [each for each in booked if currency in ("", each.currency)]
         if not found:
-            raise Refusal("ACCOUNT_UNKNOWN", path="account", value=account, currency=currency)
+            raise Refusal("ACCOUNT_UNKNOWN", path="account", value=account, currency=currency or "any currency")
+        if len(found) > 1:
+            currencies = ", ".join(each.currency for each in found)
+            raise Refusal("ACCOUNT_CURRENCIES_SEVERAL", path="currency", value=account, currencies=currencies)
         return found[0]
 
     async def RecordPayments(

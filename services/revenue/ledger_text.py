@@ -14,6 +14,7 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
 from services.revenue.ledger.accounts import OPENED, wrong_name
 from services.revenue.ledger.entries import AMOUNT_MAX
+from services.revenue.store.accounts import Account, Change
 from services.revenue.store.balances import Line
 from services.revenue.store.chain import Entry
 from services.revenue.store.payments import Booked, Result
@@ -37,8 +38,12 @@ def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | Non
     here = f"accounts[{place}]"
     if why := wrong_name(account.name, OPENED):
         return item_error("ACCOUNT_NAME_MALFORMED", f"{here}.name", account.name, why=why)
-    if not _known_currency(account.currency):
+    if account.currency and not _known_currency(account.currency):
         return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", account.currency)
+    if account.no_limit and account.HasField("limit_minor"):
+        return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.no_limit")
+    if account.closed and account.reopen:
+        return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.reopen")
     if account.HasField("limit_minor") and not 0 <= account.limit_minor <= AMOUNT_MAX:
         return item_error(
             "LEDGER_AMOUNT_OUT_OF_BOUNDS", f"{here}.limit_minor", account.limit_minor, amount_max=AMOUNT_MAX
@@ -46,6 +51,37 @@ def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | Non
     if len(account.holder) > TEXT_MAX or not account.holder.isprintable():
         return item_error("LEDGER_TEXT_MALFORMED", f"{here}.holder", characters_max=TEXT_MAX)
     return None
+
+
+def change_of(account: pb.Account) -> Change:
+    """Read what a request tells of an account."""
+    return Change(
+        account.name,
+        account.currency,
+        account.limit_minor if account.HasField("limit_minor") else None,
+        account.no_limit,
+        account.closed if account.closed or account.reopen else None,
+        account.holder or None,
+    )
+
+
+def account_message(account: Account) -> pb.Account:
+    """Tell what holds of an account."""
+    return pb.Account(
+        name=account.name,
+        currency=account.currency,
+        limit_minor=account.limit_minor,
+        closed=account.closed,
+        holder=account.holder,
+    )
+
+
+def account_result(place: int, told: Account | str, asked: pb.Account) -> pb.AccountResult:
+    """Tell what became of an account, the one at `place` of its request."""
+    if isinstance(told, Account):
+        return pb.AccountResult(account=account_message(told))
+    error = item_error(told, f"accounts[{place}].currency", asked.currency, account=asked.name)
+    return pb.AccountResult(error=error)
 
 
 def wrong_payment(place: int, payment: pb.Payment, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:

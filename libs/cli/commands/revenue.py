@@ -10,6 +10,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "schemes": ("revenue_schemes", "Keep the register of scheme numbers."),
     "rulebooks": ("revenue_rulebooks", "Tell which law is loaded, and how much of it nobody has verified."),
     "account": ("revenue_ledger", "Open a deferred account or a guarantee, or change it."),
+    "accounts": ("revenue_ledger", "Tell the deferred accounts and guarantees that were opened."),
+    "open": ("revenue_ledger", "Tell which consignments of an account are open."),
     "balances": ("revenue_ledger", "Tell what accounts stand at, now or at a past moment."),
     "entries": ("revenue_ledger", "Tell the entries of a consignment or an account."),
     "statement": ("revenue_ledger", "Tell an account's statement for a month."),

@@ -1,4 +1,4 @@
-"""`luxor revenue account, balances, entries, statement, payments, unmatched`: the ledger for treasuries, officers and those who owe."""
+"""`luxor revenue account, accounts, open, balances, entries, statement, payments, unmatched`: the ledger for those who look into it."""
 
 import datetime as dt
 from pathlib import Path
@@ -17,30 +17,83 @@ KINDS = {"KIND_DUTY": "duty", "KIND_TAX": "tax", "KIND_FEE": "fee"}
 
 @command("account", short_help="Open a deferred account or a guarantee, or change it.")
 @click.argument("name")
-@click.option("--currency", required=True, metavar="CODE", help="Currency of the limit, such as EUR.")
-@click.option("--limit", metavar="AMOUNT", help="What it may stand for at most, such as 50000.00 (default: no limit).")
+@click.option("--currency", default="", metavar="CODE", help="Currency of the limit, such as EUR; needed to open it.")
+@click.option("--limit", metavar="AMOUNT", help="What it may stand for at most, such as 50000.00.")
+@click.option("--no-limit", is_flag=True, help="It may stand for anything.")
 @click.option("--holder", default="", help="Who holds it, for people.")
 @click.option("--closed", is_flag=True, help="Close it: nothing new is secured by it.")
+@click.option("--reopen", is_flag=True, help="Open it again.")
 @acting("officer")
 def account(
-    context: Context, name: str, currency: str, limit: str | None, holder: str, closed: bool, ident: str
+    context: Context,
+    name: str,
+    currency: str,
+    limit: str | None,
+    no_limit: bool,
+    holder: str,
+    closed: bool,
+    reopen: bool,
+    ident: str,
 ) -> None:
-    """Open NAME, such as deferred:carrier-7 or guarantee:26DEG0000001, or say anew what holds for it."""
-    from libs.client.ledger import put_account
+    """Open NAME, such as deferred:carrier-7 or guarantee:26DEG0000001, or change it: what is not told stays as it is."""
+    from libs.client.ledger import opened_accounts, put_account
     from libs.customs.money import MoneyError, parse_minor
+    from luxor.revenue.v1.ledger_pb2 import Account
 
-    try:
-        limit_minor = None if limit is None else parse_minor(limit, currency)
-    except (MoneyError, ValueError) as error:
-        raise click.BadParameter(str(error), param_hint="--limit") from None
+    if no_limit and limit is not None:
+        raise click.UsageError("--limit and --no-limit exclude each other.")
+    if closed and reopen:
+        raise click.UsageError("--closed and --reopen exclude each other.")
+    asked = Account(name=name, currency=currency, no_limit=no_limit, holder=holder, closed=closed, reopen=reopen)
 
-    async def work() -> None:
+    async def work() -> dict[str, Any]:
         async with context.client("officer", ident) as client:
-            await put_account(client, name, currency, limit_minor=limit_minor, holder=holder, closed=closed)
+            if limit is not None:
+                kept = currency
+                if not kept:
+                    known = {each["name"]: each["currency"] async for each in opened_accounts(client, prefix=name)}
+                    kept = known.get(name, "")
+                if not kept:
+                    raise click.UsageError("--limit needs --currency where the account is not opened yet.")
+                try:
+                    asked.limit_minor = parse_minor(limit, kept)
+                except (MoneyError, ValueError) as error:
+                    raise click.BadParameter(str(error), param_hint="--limit") from None
+                asked.currency = kept
+            return await put_account(client, asked)
 
-    run(work())
-    told = {"name": name, "currency": currency, "limit_minor": limit_minor, "holder": holder, "closed": closed}
+    told = run(work())
     context.emit(told, lambda out: _account(out, told))
+
+
+@command("accounts", short_help="Tell the deferred accounts and guarantees that were opened.")
+@click.argument("name", default="")
+@acting("analyst")
+def accounts(context: Context, name: str, ident: str) -> None:
+    """Tell currency, limit, use and holder of the opened accounts whose names begin with NAME, such as deferred:."""
+    from libs.client.ledger import opened_accounts
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("analyst", ident) as client:
+            return [each async for each in opened_accounts(client, prefix=name)]
+
+    told = run(work())
+    context.emit({"accounts": told}, lambda out: _accounts(out, told))
+
+
+@command("open", short_help="Tell which consignments of an account are open.")
+@click.argument("name")
+@acting("analyst")
+def open(context: Context, name: str, ident: str) -> None:  # noqa: A001 - the command is called so
+    """Tell the consignments that NAME, such as declarant:DE1234567890 or border:DE, still owes, oldest first in each currency."""
+    from libs.client import ledger
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("analyst", ident) as client:
+            return [each async for each in ledger.open_consignments(client, name)]
+
+    told = run(work())
+    context.emit({"consignments": told}, lambda out: _open(out, told))
 
 
 @command("balances", short_help="Tell what accounts stand at, now or at a past moment.")
@@ -91,7 +144,7 @@ def entries(context: Context, of: str, from_text: str | None, to_text: str | Non
 @command("statement", short_help="Tell an account's statement for a month.")
 @click.argument("name")
 @click.argument("month", required=False)
-@click.option("--currency", default="EUR", metavar="CODE", help="Currency of the account (default: EUR).")
+@click.option("--currency", default="", metavar="CODE", help="Currency of the account (default: its only one).")
 @click.option("--lines", "with_lines", is_flag=True, help="With each line, not the sums alone.")
 @acting("analyst")
 def statement(context: Context, name: str, month: str | None, currency: str, with_lines: bool, ident: str) -> None:
@@ -173,6 +226,33 @@ def _account(out: "Console", told: dict[str, Any]) -> None:
 
     limit = "without limit" if told["limit_minor"] is None else f"up to {money(told['limit_minor'], told['currency'])}"
     out.print(f"{safe(told['name'])} is {'closed' if told['closed'] else f'open {limit}'}.")
+
+
+def _accounts(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.text import money, safe, table
+
+    if not told:
+        out.print("No such account was opened.")
+        return
+    shown = table("account", "limit", "used", "holder", "state", right=(1, 2))
+    for each in told:
+        limit = "none" if each["limit_minor"] is None else money(each["limit_minor"], each["currency"])
+        used, state = money(each["used_minor"], each["currency"]), "closed" if each["closed"] else "open"
+        shown.add_row(safe(each["name"]), limit, used, safe(each["holder"]), state)
+    out.print(shown)
+
+
+def _open(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.text import money, safe, table
+
+    if not told:
+        out.print("Nothing is open.")
+        return
+    shown = table("accepted", "consignment", "open", right=(2,))
+    for each in told:
+        accepted = dt.date(1970, 1, 1) + dt.timedelta(days=each["day"])
+        shown.add_row(accepted.isoformat(), safe(each["mrn"]), money(each["amount_minor"], each["currency"]))
+    out.print(shown)
 
 
 def _balances(out: "Console", told: list[dict[str, Any]]) -> None:

@@ -22,6 +22,7 @@ insert into ledger_account_version (name, currency, limit_minor, closed, holder,
 select * from put
 """
 _READ: Final = "select name, currency, limit_minor, closed, holder from ledger_account where name = any($1::text[])"
+_BOOKED: Final = "select distinct name from ledger_holding where name = any($1::text[])"
 _PAGE: Final = """
 select name, currency, limit_minor, closed, holder from ledger_account
 where name > $1 and name >= $2 and name < $3 order by name limit $4
@@ -38,6 +39,31 @@ class Account:
     """What it may stand for at most, minor units of the currency; None without limit."""
     closed: bool
     holder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an officer tells of an account; what is None or empty stays as it is."""
+
+    name: str
+    currency: str = ""
+    limit_minor: int | None = None
+    no_limit: bool = False
+    """The limit is taken away."""
+    closed: bool | None = None
+    holder: str | None = None
+
+    def of(self, before: Account | None) -> Account:
+        """What holds after it."""
+        kept = before or Account(self.name, "", None, False, "")
+        limit = kept.limit_minor if self.limit_minor is None else self.limit_minor
+        return Account(
+            self.name,
+            self.currency or kept.currency,
+            None if self.no_limit else limit,
+            kept.closed if self.closed is None else self.closed,
+            kept.holder if self.holder is None else self.holder,
+        )
 
 
 class Accounts:
@@ -58,6 +84,27 @@ class Accounts:
             [each.holder for each in accounts],
             by,
         )
+
+    async def change(self, tx: Transaction, changes: Sequence[Change], by: str) -> list[Account | str]:
+        """Open accounts or change them, each at most once; gives what holds of each now, or why it is refused:
+        ACCOUNT_CURRENCY_MISSING, ACCOUNT_CURRENCY_FIXED.
+        """
+        # What is not told is kept: nobody else may change it in between.
+        await tx.raw.execute("lock table ledger_account in share row exclusive mode")
+        names = [each.name for each in changes]
+        before = {row["name"]: Account(**dict(row)) for row in await tx.raw.fetch(_READ, names)}
+        booked = {row["name"] for row in await tx.raw.fetch(_BOOKED, names)}
+        told: list[Account | str] = []
+        for each in changes:
+            kept, now = before.get(each.name), each.of(before.get(each.name))
+            if not now.currency:
+                told.append("ACCOUNT_CURRENCY_MISSING")
+            elif kept and kept.currency != now.currency and (kept.limit_minor is not None or each.name in booked):
+                told.append("ACCOUNT_CURRENCY_FIXED")
+            else:
+                told.append(now)
+        await self.put(tx, [each for each in told if isinstance(each, Account)], by)
+        return told
 
     async def read(self, names: Sequence[str]) -> dict[str, Account]:
         """Give those of some accounts that were opened, by name."""

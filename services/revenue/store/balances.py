@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ cross join lateral (
 ) since where since.debit is not null
 """
 # Names that begin alike stand together, in the order of their bytes.
+_NAMED: Final = 1_000
 _HOLDINGS: Final = """
 select name, currency, account from ledger_holding
 where (name, currency) > ($1::text, $2::text) and name >= $3::text and name < $4::text
@@ -194,6 +195,15 @@ class Balances:
             else:
                 rows = await reader.raw.fetch(_HOLDINGS, *after, prefix, prefix + "\U0010ffff", rows_max)
         return [Holding(**dict(row)) for row in rows]
+
+    async def of(self, currencies: Mapping[str, str]) -> dict[str, int]:
+        """Give what accounts stand at now, each in one currency; those on which nothing was booked in it are left out."""
+        found: list[Holding] = []
+        after = ("", "")
+        while page := await self.holdings(after=after, names=list(currencies), rows_max=_NAMED):
+            after = (page[-1].name, page[-1].currency)
+            found += [each for each in page if each.currency == currencies[each.name]]
+        return {each.name: each.minor for each in await self.at(found)} if found else {}
 
     async def at(self, holdings: Sequence[Holding], moment: int | None = None) -> list[Balance]:
         """Give what accounts stood at, at a moment (microseconds since 1970-01-01 UTC; None: now), one each, as of one instant."""

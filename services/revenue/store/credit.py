@@ -45,6 +45,11 @@ order by day desc, mrn desc limit $3
 _PAYABLE: Final = """
 select mrn, day, minor from ledger_open where account = $1 and currency = $2 and alone order by day, mrn limit $3
 """
+_LISTED: Final = """
+select o.mrn, o.day, o.currency, o.minor, o.alone from ledger_open o
+where o.account = $1 and (o.currency, o.day, o.mrn) > ($2::text, $3::integer, $4::text)
+order by o.currency, o.day, o.mrn limit $5
+"""
 _OPEN: Final = """
 select coalesce(sum(minor) filter (where alone), 0)::bigint as alone, coalesce(sum(minor), 0)::bigint as all
 from ledger_open where account = $1 and currency = $2
@@ -113,6 +118,22 @@ async def held(tx: Transaction, key: Key) -> int:
 async def payable(tx: Transaction, key: Key, rows_max: int) -> list[Item]:
     """Give open consignments of an account that nobody else owes a part of, oldest first."""
     return [Item(**dict(row)) for row in await tx.raw.fetch(_PAYABLE, *key, rows_max)]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItem:
+    """What an account owes of a consignment."""
+
+    mrn: str
+    day: int
+    currency: str
+    minor: int
+    alone: bool
+
+
+async def listed(tx: Transaction, account: int, after: tuple[str, int, str], rows_max: int) -> list[OpenItem]:
+    """Give what is open of an account, by currency, day and MRN, after one."""
+    return [OpenItem(**dict(row)) for row in await tx.raw.fetch(_LISTED, account, *after, rows_max)]
 
 
 async def drawn(tx: Transaction, key: Key, rows_max: int) -> list[Item]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest_asyncio
 
 from libs.server.testing import Running, running
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from services.revenue.__main__ import assemble
 from tests.revenue.ledger.books import Books
-from tests.revenue.ledger.states import mrn
+from tests.revenue.ledger.states import State, mrn
 from tests.revenue.ledger.test_service import SECONDS, open_state, stub
+from tests.revenue.test_service import refused
 
 FIRST, LATER = mrn(1, 3), mrn(2, 7)
 
@@ -58,3 +61,75 @@ async def test_money_of_an_unknown_or_another_jurisdiction_settles_nothing(house
     settled = await ledger.RecordPayments(own, timeout=SECONDS)
     assert [each.outcome for each in settled.results] == [pb.PAYMENT_OUTCOME_MATCHED] * 2
     assert not await kept.unbalanced()
+
+
+async def put(ledger: LedgerServiceStub, ident: str, *accounts: pb.Account) -> list[pb.AccountResult]:
+    request = pb.PutAccountsRequest(request_id=ident, accounts=accounts)
+    return list((await ledger.PutAccounts(request, timeout=SECONDS)).results)
+
+
+async def test_what_is_not_told_of_an_account_stays_and_its_currency_is_fixed(house: Running, kept: Books) -> None:
+    ledger = await stub(house)
+    name = "deferred:carrier-7"
+    limited = pb.Account(name=name, currency="EUR", limit_minor=500_000, holder="Carrier", closed=False)
+    (told,) = await put(ledger, "a1", limited)
+    assert told.account == limited
+    changes = (
+        pb.Account(name=name, closed=True),
+        pb.Account(name=name, holder="New"),
+        pb.Account(name=name, limit_minor=7),
+        pb.Account(name=name, reopen=True),
+    )
+    for number, change in enumerate(changes):
+        (told,) = await put(ledger, f"b{number}", change)
+        limited.MergeFrom(change)
+        if change.reopen:
+            limited.closed = limited.reopen = False
+        assert told.account == limited
+    wrong = await put(
+        ledger, "c1",
+        pb.Account(name=name, currency="USD"), pb.Account(name="deferred:new"),
+        pb.Account(name="guarantee:G", currency="EUR", limit_minor=1, no_limit=True),
+    )  # fmt: skip
+    assert [each.error.reason for each in wrong] == [
+        "ACCOUNT_CURRENCY_FIXED", "ACCOUNT_CURRENCY_MISSING", "ACCOUNT_TOLD_TWOFOLD",
+    ]  # fmt: skip
+    (told,) = await put(ledger, "c2", pb.Account(name=name, no_limit=True))
+    assert not told.account.HasField("limit_minor")
+    (told,) = await put(ledger, "c3", pb.Account(name=name, currency="USD"))
+    assert told.account.currency == "USD"
+    await put(ledger, "c4", pb.Account(name=name, currency="EUR"))
+    await kept.take(State(FIRST))
+    (told,) = await put(ledger, "c5", pb.Account(name=name, currency="USD"))
+    assert told.error.reason == "ACCOUNT_CURRENCY_FIXED"
+
+
+async def test_opened_accounts_open_consignments_and_the_only_currency_are_told(house: Running, kept: Books) -> None:
+    ledger = await stub(house)
+    await put(
+        ledger, "a1", pb.Account(name="deferred:carrier-7", currency="EUR", limit_minor=5_000),
+        pb.Account(name="guarantee:G", currency="CHF", holder="G", closed=True),
+    )  # fmt: skip
+    await kept.take(State(FIRST), open_state(LATER), open_state(mrn(3, 9), currency="CHF"))
+    found, token = [], ""
+    while True:
+        page = await ledger.ListAccounts(pb.ListAccountsRequest(page_size=1, page_token=token), timeout=SECONDS)
+        found += [(each.account.name, each.account.closed, each.used_minor) for each in page.accounts]
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == [("deferred:carrier-7", False, 2_200), ("guarantee:G", True, 0)]
+    opened, token = [], ""
+    while True:
+        asked = pb.ListOpenRequest(account="declarant:DE1234567890", page_size=1, page_token=token)
+        answer = await ledger.ListOpen(asked, timeout=SECONDS)
+        opened += [(each.mrn, each.currency, each.amount_minor) for each in answer.consignments]
+        token = answer.next_page_token
+        if not token:
+            break
+    assert opened == [(mrn(3, 9), "CHF", 2_200), (LATER, "EUR", 2_200)]
+    month = datetime.now(UTC).strftime("%Y-%m")
+    only = pb.GetStatementRequest(account="deferred:carrier-7", month=month)
+    assert (await ledger.GetStatement(only, timeout=SECONDS)).currency == "EUR"
+    several = pb.GetStatementRequest(account="declarant:DE1234567890", month=month)
+    assert (await refused(ledger.GetStatement(several, timeout=SECONDS)))[0] == "ACCOUNT_CURRENCIES_SEVERAL"

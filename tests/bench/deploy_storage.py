@@ -14,6 +14,7 @@ import figures
 from libs.cli.supervisor import LocalSystem
 from libs.simulator import Simulator
 from libs.store.embedded import EmbeddedPostgres
+from tests.fault.checks import until
 from tests.support.flow import Flow, local_system
 
 CONSIGNMENTS = 40_000
@@ -41,9 +42,11 @@ async def booked(system: LocalSystem, count: int) -> None:
     """Wait until the ledger holds so many consignments."""
     connection = await asyncpg.connect(EmbeddedPostgres(system.data_dir).url("luxor_revenue"))
     try:
-        async with asyncio.timeout(BOOKED_SECONDS_MAX):
-            while await connection.fetchval("select count(*) from ledger_position") < count:
-                await asyncio.sleep(0.2)
+
+        async def all_of_them() -> bool:
+            return bool(await connection.fetchval("select count(*) from ledger_position") >= count)
+
+        await until(all_of_them, f"the ledger holds {count} consignments", seconds=BOOKED_SECONDS_MAX)
     finally:
         await connection.close()
 

@@ -1,0 +1,81 @@
+"""Cases: deciding once for all goods that are charged alike gives what deciding each line of goods by itself gives."""
+
+import random
+from datetime import date
+
+import pytest
+
+from services.revenue.law import kept
+from services.revenue.law.kept import Kept
+from services.revenue.law.plans import Plan
+from services.revenue.law.program import Program
+from services.revenue.shelf import load_program
+from tests.revenue.batches import assessed
+from tests.revenue.oracle_charges import Consignment, Item
+
+EVERYWHERE = ("DE", "FR", "NL", "FI", "GB", "CH", "NO", "US", "BR", "AU", "JP", "NZ")
+UNION = EVERYWHERE[:4]
+CODES = ("620630", "490199", "020110", "220421", "330300", "851713", "")
+DAYS = (date(2024, 3, 1), date(2026, 6, 30), date(2026, 8, 3))
+
+
+class EachAlone(Kept[Plan]):
+    """Plans under which each row and item is a case of its own, as where the answers have no room in a key."""
+
+    def keep(self, key: bytes, value: Plan) -> Plan:
+        value.keyed = False
+        return super().keep(key, value)
+
+
+@pytest.fixture(scope="module")
+def law() -> Program:
+    return load_program()
+
+
+def parcels(seed: int, count: int, places: tuple[str, ...]) -> list[Consignment]:
+    rng = random.Random(seed)
+
+    def item() -> Item:
+        price, currency = rng.choice((0, 900, 14_999, 40_000, 200_000)), rng.choice(("EUR", "USD"))
+        origin, preference = rng.choice(("", "CN", "CH")), rng.choice(("", "", "300"))
+        return Item(price, currency, rng.choice(CODES), preference=preference, origin=origin)
+
+    return [
+        Consignment(
+            rng.choice(places),
+            rng.choice(DAYS),
+            [item() for _ in range(rng.randint(1, 3))],
+            freight=rng.choice((None, (500, "EUR"))),
+            nature=rng.choice(("", "sale", "gift")),
+            consignor=rng.choice(("", "natural")),
+            schemes=rng.choice(([], [("ioss", "IM2760000014")])),
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("places", [UNION, EVERYWHERE], ids=["one rulebook", "many rulebooks"])
+def test_cases_give_what_each_line_of_goods_alone_gives(
+    law: Program, monkeypatch: pytest.MonkeyPatch, places: tuple[str, ...]
+) -> None:
+    batches = [parcels(seed, 60, places) for seed in range(4)]
+    # The later batches find cases of the earlier ones, and add some.
+    together = [assessed(law, batch) for batch in batches]
+    monkeypatch.setattr(law, "plans", EachAlone(64))
+    assert together == [assessed(law, batch) for batch in batches]
+    assert any(each.charges for batch in together for each in batch)
+
+
+def test_cases_that_are_forgotten_are_decided_again(law: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [parcels(seed, 40, UNION) for seed in range(4)]
+    known = [assessed(law, batch) for batch in batches]
+    monkeypatch.setattr(law, "plans", Kept[Plan](64))
+    monkeypatch.setattr(kept, "_CASES_MAX", 2)
+    assert known == [assessed(law, batch) for batch in batches]
+
+
+def test_what_is_kept_is_bounded_and_the_first_goes_first() -> None:
+    store = Kept[int](2)
+    for number in range(3):
+        store.keep(bytes([number]), number)
+    assert [store.get(bytes([number])) for number in range(3)] == [None, 1, 2]

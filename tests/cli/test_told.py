@@ -1,6 +1,7 @@
 """What commands tell people, without a system: quotes, notices, notes of revenue, law files."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from libs.cli import revenue_notes
-from libs.cli.commands import notices, quote, revenue_ledger, revenue_reconcile, revenue_rulebooks
+from libs.cli.commands import notices, quote, revenue_ledger, revenue_reconcile, revenue_rulebooks, system
 from libs.cli.consignment import render
 from libs.cli.law_files import files_of
 from libs.cli.main import luxor
+from libs.cli.state import State, lock, write_state
 from services.revenue.law.problems import Note
 
 CHAINS: dict[str, Any] = {"entries": 1, "postings": 2, "partitions": 64, "seals": 1, "newest_seal": None, "faults": []}
@@ -108,3 +110,23 @@ def test_all_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     assert "is given twice" in told
     assert "NAME=FILE" in told
     assert "nowhere.yaml cannot be read" in told
+
+
+def test_a_wrong_setting_is_told_with_its_reason_and_ends_the_wait(tmp_path: Path) -> None:
+    def refuses(restarts: int, last_exit: int | None, pid: int | None) -> bool:
+        process = {"pid": pid, "restarts": restarts, "since": "", "last_exit": last_exit}
+        write_state(State(1, "", str(tmp_path), {}, {"revenue": process}))
+        return system._refuses_settings(tmp_path)
+
+    with lock(tmp_path):
+        assert refuses(1, 2, None)
+        assert refuses(2, 2, 7)
+        assert not refuses(0, 2, None)
+        assert not refuses(1, 1, None)
+        assert not refuses(0, None, 7)
+    log = tmp_path / "revenue.log"
+    assert system._why(log, "2026-11-25T10:00:00.5+00:00") == ""
+    told = {"time": "2026-11-25T10:00:01.000+00:00", "reason": "NOT_STARTED", "why": "LUXOR_X must be a whole number."}
+    log.write_text(f"{json.dumps(told)}\nTraceback\n[1]\n", encoding="utf-8")
+    assert system._why(log, "2026-11-25T10:00:00.5+00:00") == told["why"]
+    assert system._why(log, "2026-11-25T10:00:02.5+00:00") == ""

@@ -1,6 +1,7 @@
 """`luxor up`, `down`, `status`: the local system as a whole."""
 
 import contextlib
+import datetime as dt
 import json
 import os
 import signal
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 STOP_SECONDS: Final = 120.0
 START_SECONDS: Final = 120.0
+WRONG_SETTING: Final = 2
+"""Exit code of a service whose settings are wrong."""
 _METRICS_SECONDS: Final = 2.0
+_LOG_BYTES: Final = 64 * 1024
 
 
 def _ports(wanted: str) -> dict[str, Ports]:
@@ -101,17 +105,48 @@ def _await_ready(context: Context, ports: dict[str, Ports], process: "subprocess
     from libs.client.errors import LuxorError
 
     health = {name: f"127.0.0.1:{each.health}" for name, each in ports.items()}
+    since = dt.datetime.now(dt.UTC).isoformat()
     with console(errors=True).status("Starting PostgreSQL and the services …") as shown:
 
         def progress(ready: dict[str, bool]) -> None:
             marks = "  ".join(f"{'[green]✓' if each else '[dim]…'} {name}[/]" for name, each in ready.items())
             shown.update(f"Starting …  {marks}")
 
+        def alive() -> bool:
+            return process.poll() is None and not _refuses_settings(context.data_dir)
+
         try:
-            wait_ready(health, seconds, progress=progress, alive=lambda: process.poll() is None)
+            wait_ready(health, seconds, progress=progress, alive=alive)
         except Unready as error:
-            missing = ", ".join(error.missing)
+            whys = [why for name in error.missing if (why := _why(context.data_dir / "logs" / f"{name}.log", since))]
+            missing = "; ".join([", ".join(error.missing), *whys])
             raise LuxorError.of("NOT_STARTED", missing=missing, logs=context.data_dir / "logs") from None
+
+
+def _refuses_settings(data_dir: Path) -> bool:
+    """Tell whether a service ended twice with the exit code of a wrong setting: starting it again changes nothing."""
+    state = running_state(data_dir)
+    return state is not None and any(
+        each.get("last_exit") == WRONG_SETTING and each.get("restarts", 0) + (each.get("pid") is None) >= 2
+        for name, each in state.processes.items()
+        if name in SERVICES
+    )
+
+
+def _why(log: Path, since: str) -> str:
+    """Return why a service last said that it did not start, not before `since`; empty where it did not say."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, AttributeError):
+            told = json.loads(line)
+            if told.get("reason") == "NOT_STARTED" and told.get("time", "") >= since[:19]:
+                return str(told.get("why", ""))
+    return ""
 
 
 def _stay(process: "subprocess.Popen[bytes]") -> None:

@@ -12,6 +12,8 @@ import libs.feed.signals
 import libs.store.gauges
 import libs.store.trace_records
 import libs.telemetry.logs  # noqa: F401
+import services.revenue.jobs.kinds
+import services.risk.jobs.kinds  # noqa: F401
 from libs.telemetry.metrics import REGISTRY
 from tests.support.promql import PROMETHEUS, ROOT, known_series, names, promtool, run_promtool
 from tools.metric_table import declared
@@ -82,6 +84,8 @@ def test_every_metric_that_a_rule_names_is_declared_by_the_code() -> None:
 FROM_THE_START = {
     "luxor_clock_skew_total": [{"where": where} for where in ("feed", "wait", "decision")],
     "luxor_log_lines_lost_total": [{"cause": cause} for cause in ("left_out", "unwritten")],
+    "luxor_revenue_job_attempts_total": [{"kind": "what_if", "outcome": "failed"}],
+    "luxor_risk_job_attempts_total": [{"kind": kind, "outcome": "failed"} for kind in ("backtest", "training")],
     "luxor_spans_dropped_total": [{"sink": sink} for sink in ("records", "root")],
 }
 BY_THEIR_OWN_TESTS = {

@@ -8,6 +8,7 @@ from libs.cli.text import counted, money, safe, table, words
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 GROUPS_SHOWN: Final = 12
 TITLES: Final = {"origin": "By origin", "hs_chapter": "By HS chapter", "value_band": "By value of the consignment"}
@@ -82,7 +83,14 @@ def reservations(result: dict[str, Any]) -> list[str]:
         ("other_currency", "would owe in another currency: they count in the revenue of both, and in no group"),
         ("unreadable", "cannot be read any more and are left out"),
     )
-    return [f"{counted(result[name], 'consignment')} {what}." for name, what in told if result[name]]
+    lines = [f"{counted(result[name], 'consignment')} {what}." for name, what in told if result[name]]
+    left: dict[str, int] = {}
+    for each in result["revenue"]:
+        left[each["currency"]] = left.get(each["currency"], 0) + each["unassessed_minor"]
+    told_of = ", ".join(money(minor, currency) for currency, minor in sorted(left.items()) if minor)
+    if told_of:
+        lines.append(f"What the draft cannot assess owed {told_of} before: so much of the difference is no effect of it.")
+    return lines
 
 
 def currencies(revenue: Sequence[dict[str, Any]]) -> list[str]:
@@ -130,7 +138,7 @@ def _show_revenue(out: "Console", revenue: Sequence[dict[str, Any]], currency: s
     if len(revenue) > 1:
         shown.add_section()
         shown.add_row("all", "", "", *_amounts({"currency": currency, **total(revenue)}))
-    out.print(shown)
+    _print_whole(out, shown)
 
 
 def total(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
@@ -146,9 +154,31 @@ def _amounts(each: dict[str, Any], *, whole: bool = False) -> tuple[str, str, st
 
 
 def _plain(minor: int, currency: str, *, whole: bool) -> str:
-    """An amount without its currency, which the title tells, and where there is little room without its fraction."""
+    """An amount without its currency, which the title tells, and where there is little room rounded to whole units."""
+    from libs.customs.currencies import minor_units
+
+    if whole:
+        unit = 10 ** minor_units(currency)
+        rounded = (2 * abs(minor) + unit) // (2 * unit) * unit
+        minor = rounded if minor >= 0 else -rounded
     text = money(minor, currency).removesuffix(currency).rstrip()
     return text.partition(".")[0] if whole else text
+
+
+def _print_whole(out: "Console", shown: "Table") -> None:
+    """Print a table so that each figure stands whole: headings give way first, then the terminal's width."""
+    from rich.measure import Measurement
+
+    width = out.width
+    shown.padding = (0, 1, 0, 0)
+    for column in shown.columns:
+        if column.justify == "right":
+            column.min_width = max((len(str(cell)) for cell in column.cells), default=0)
+    out.width = max(width, Measurement.get(out, out.options.update(width=1_000), shown).minimum)
+    try:
+        out.print(shown, crop=False)
+    finally:
+        out.width = width
 
 
 def _show_groups(out: "Console", groups: Sequence[dict[str, Any]], currency: str, title: str) -> None:
@@ -162,4 +192,4 @@ def _show_groups(out: "Console", groups: Sequence[dict[str, Any]], currency: str
     if left:
         counts = (f"{sum(each[name] for each in left):,}" for name in ("items", "winners", "losers"))
         shown.add_row(f"{len(left)} more", *counts, *_amounts({"currency": currency, **total(left)}, whole=True))
-    out.print(shown)
+    _print_whole(out, shown)

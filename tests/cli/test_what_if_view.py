@@ -242,3 +242,23 @@ def test_the_command_tells_mistakes_with_file_line_and_rule(asked: list[Any], tm
     assert "eu/rulebook.yaml:7: charges[vat]: has no 'rounding'" in done.output
     assert asked == [({}, [(PATH, "1")])]
     assert revenue_what_if.DAYS_MAX == 400
+
+
+def test_figures_stand_whole_on_a_narrow_terminal_and_are_rounded_not_cut() -> None:
+    large = revenue("EU", "duty", "customs", "EUR", 123_456_789_012_345, 223_456_789_012_399)
+    groups = [group("origin", "CN", 1_250_000, 0, 1_190_000, 1_689_150, 2_437_650)]
+    result = {**RESULT, "revenue": [large], "groups": groups}
+    out = Console(file=io.StringIO(), width=60, force_terminal=False)
+    show_what_if(out, found(result=result))
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    for figure in ("1,234,567,890,123.45", "2,234,567,890,123.99", "+1,000,000,000,000.54"):
+        assert figure in text, text
+    for figure in ("1,250,000", "1,190,000", "16,892", "24,377", "+7,485"):
+        assert figure in text, text
+
+
+def test_what_a_draft_cannot_assess_is_told_with_its_money() -> None:
+    unassessed = {**revenue("EU", "duty", "customs", "EUR", 75_000, 50_000), "unassessed_minor": 25_000}
+    out = Console(file=io.StringIO(), width=200, force_terminal=False)
+    show_what_if(out, found(result={**RESULT, "revenue": [unassessed], "unassessed_now": 3}))
+    assert "250.00 EUR" in out.file.getvalue()  # type: ignore[attr-defined]

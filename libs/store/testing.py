@@ -1,10 +1,8 @@
 """Fixtures for tests that need a real PostgreSQL: `tests/conftest.py` imports them.
 
 postgres        one embedded server for the whole session (of each worker of pytest-xdist), fsync on as in earnest
-database_url    a fresh database of it: empty, or with the schema of `schema_of`
+database_url    a fresh, empty database of it, dropped after the test
 database        the same, opened
-schema_of       the package of a service whose schema fresh databases have; tests of one service override it in their
-                conftest.py, since copying a schema takes a sixth of making it
 """
 
 import shutil
@@ -21,13 +19,11 @@ from sqlalchemy import Connection, text
 
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres
-from libs.store.migrate import migrate
 from libs.store.processes import run_apart
 from libs.store.schema import Operations
 
 _numbers = count()
 _free: list[str] = []
-_made_already: set[str] = set()
 
 
 def enterable_directory() -> Path:
@@ -70,23 +66,10 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def schema_of() -> str:
-    """No service's: databases are empty."""
-    return ""
-
-
 @pytest.fixture
-def database_url(postgres: EmbeddedPostgres, schema_of: str) -> Iterator[str]:
-    """The URL of a database. Empty ones are emptied and used again, which takes a tenth of making one."""
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of an empty database. They are emptied and used again, which takes a tenth of making one."""
     postgres.start()  # a test may have killed it
-    if schema_of:
-        name = f"test_{next(_numbers)}"
-        postgres.create_database(name, template=_made(postgres, schema_of))
-        yield postgres.url(name)
-        postgres.start()
-        postgres.drop_database(name)
-        return
     name = _free.pop() if _free else None
     if name is None:
         name = f"test_{next(_numbers)}"
@@ -95,23 +78,6 @@ def database_url(postgres: EmbeddedPostgres, schema_of: str) -> Iterator[str]:
         run_apart(partial(_empty, postgres.url(name)))
     yield postgres.url(name)
     _free.append(name)
-
-
-def _made(postgres: EmbeddedPostgres, service: str) -> str:
-    """The name of a database with the service's schema, made once a session."""
-    name = f"schema_of_{service.rpartition('.')[2]}"
-    if name not in _made_already:
-        postgres.create_database(name)
-        run_apart(partial(_migrate, postgres.url(name), service))
-        _made_already.add(name)
-    return name
-
-
-async def _migrate(url: str, service: str) -> None:
-    database = Database(url, name="schema")
-    await database.open()
-    await migrate(database, service)
-    await database.close()
 
 
 async def _empty(url: str) -> None:

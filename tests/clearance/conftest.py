@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 
 from libs.store.database import Database
 from libs.store.migrate import migrate
 from tests.clearance.desk import Desk, neighbours_at_work
-
-
-@pytest.fixture(scope="session")
-def schema_of() -> str:
-    return "services.clearance"
 
 
 @pytest_asyncio.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 
 from libs.store.database import Database
@@ -12,11 +11,6 @@ from libs.store.migrate import migrate
 from services.risk.store.log import Store
 from tests.risk.aged import age_log
 from tests.risk.replicas import SECRET, Replica
-
-
-@pytest.fixture(scope="session")
-def schema_of() -> str:
-    return "services.risk"
 
 
 @pytest_asyncio.fixture

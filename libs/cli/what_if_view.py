@@ -89,7 +89,9 @@ def reservations(result: dict[str, Any]) -> list[str]:
         left[each["currency"]] = left.get(each["currency"], 0) + each["unassessed_minor"]
     told_of = ", ".join(money(minor, currency) for currency, minor in sorted(left.items()) if minor)
     if told_of:
-        lines.append(f"What the draft cannot assess owed {told_of} before: so much of the difference is no effect of it.")
+        lines.append(
+            f"What the draft cannot assess owed {told_of} before: so much of the difference is no effect of it."
+        )
     return lines
 
 

@@ -1,8 +1,7 @@
-"""The gRPC edge of the ledger: accounts, balances, entries, statements, payments, and its proofs."""
+"""The gRPC edge of the ledger: accounts, balances, entries, statements, and its proofs; the calls that move money are beside it."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection
 from datetime import date, timedelta
 from typing import Any, Final
@@ -20,34 +19,29 @@ from libs.server.requests import once, page_size_of, recalled
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
-from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.ledger.accounts import kind_of
 from services.revenue.ledger.chain import START
 from services.revenue.ledger_text import (
     account_message,
     account_result,
-    booked_payment,
     change_of,
     entry_message,
     kind,
-    payment_result,
     seal_message,
     statement_line,
     wrong_account,
-    wrong_payment,
 )
+from services.revenue.money_calls import PAGE_DEFAULT, PAGE_MAX, MoneyCalls
+from services.revenue.paging import check_count, numbers_of, parts_of, token_of, whole
 from services.revenue.store import credit, positions
 from services.revenue.store.accounts import Accounts
 from services.revenue.store.balances import BEGINNING, Balances, Holding, Place
 from services.revenue.store.chain import Chain
 from services.revenue.store.ledger import Ledger
-from services.revenue.store.payments import PAYMENTS_MAX, Payment, Payments
 from services.revenue.store.reconciling import Reconciling
 from services.revenue.store.seals import Kept
 
 ACCOUNTS_MAX: Final = 1_000
-PAGE_DEFAULT: Final = 100
-PAGE_MAX: Final = 1_000
 ENTRIES_DEFAULT: Final = 10_000
 ENTRIES_MAX: Final = 100_000
 DAYS_MAX: Final = 31
@@ -55,18 +49,15 @@ _OWN: Final = {Role.FILER, Role.CARRIER}
 _FIRST_DAY, _LAST_DAY = day_of_date(date(2000, 1, 1)), day_of_date(date(2100, 1, 1))
 
 
-class LedgerService(LedgerServiceServicer):
+class LedgerService(MoneyCalls):
     """Translates between the ledger and those who ask."""
 
     def __init__(self, database: Database, ledger: Ledger, jurisdictions: Collection[str]) -> None:
         """Serve from a ledger and its database; jurisdictions are those whose law is loaded."""
-        self._database = database
-        self._ledger = ledger
-        self._jurisdictions = frozenset(jurisdictions)
+        super().__init__(database, ledger, jurisdictions)
         self._accounts = Accounts(database)
         self._balances = Balances(database)
         self._chain = Chain(database, ledger.names)
-        self._payments = Payments(ledger)
         self._reconciling = Reconciling(database, ledger.names)
 
     async def PutAccounts(
@@ -76,7 +67,7 @@ class LedgerService(LedgerServiceServicer):
         before = await recalled(self._database, pb.PutAccountsResponse, request)
         if before is not None:
             return before
-        _check_count(len(request.accounts), ACCOUNTS_MAX)
+        check_count(len(request.accounts), ACCOUNTS_MAX)
         errors = [wrong_account(place, each) for place, each in enumerate(request.accounts)]
         seen: set[str] = set()
         for place, each in enumerate(request.accounts):
@@ -104,7 +95,7 @@ class LedgerService(LedgerServiceServicer):
     ) -> pb.ListAccountsResponse:
         """Give accounts that were opened, by name, with what they stand for."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        after = _parts(request.page_token, 1)[0] if request.page_token else ""
+        after = parts_of(request.page_token, 1)[0] if request.page_token else ""
         found = await self._accounts.page(after=after, prefix=request.prefix, rows_max=limit + 1)
         page = found[:limit]
         used = await self._balances.of({each.name: each.currency for each in page})
@@ -112,7 +103,7 @@ class LedgerService(LedgerServiceServicer):
             accounts=[
                 pb.OpenedAccount(account=account_message(each), used_minor=used.get(each.name, 0)) for each in page
             ],
-            next_page_token=_token(page[-1].name) if len(found) > limit else "",
+            next_page_token=token_of(page[-1].name) if len(found) > limit else "",
         )
 
     async def ListOpen(
@@ -120,11 +111,11 @@ class LedgerService(LedgerServiceServicer):
     ) -> pb.ListOpenResponse:
         """Give what is open of an account, by currency, day and MRN."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        currency, day, mrn = _parts(request.page_token, 3) if request.page_token else ("", "0", "")
+        currency, day, mrn = parts_of(request.page_token, 3) if request.page_token else ("", "0", "")
         holdings = await self._balances.holdings(names=[request.account], rows_max=1)
         if not holdings:
             raise Refusal("ACCOUNT_UNKNOWN", path="account", value=request.account, currency="any currency")
-        after = (currency, _whole([day])[0], mrn)
+        after = (currency, whole([day])[0], mrn)
         async with self._database.connection() as reader:
             found = await credit.listed(reader, holdings[0].account, after, limit + 1)
         page = found[:limit]
@@ -135,7 +126,7 @@ class LedgerService(LedgerServiceServicer):
                 )
                 for each in page
             ],
-            next_page_token=_token(page[-1].currency, page[-1].day, page[-1].mrn) if len(found) > limit else "",
+            next_page_token=token_of(page[-1].currency, page[-1].day, page[-1].mrn) if len(found) > limit else "",
         )
 
     async def ListBalances(
@@ -144,7 +135,7 @@ class LedgerService(LedgerServiceServicer):
         """Give what accounts stood at, by name and currency."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         moment = _moment(request.at) if request.HasField("at") else None
-        name, currency = _parts(request.page_token, 2) if request.page_token else ("", "")
+        name, currency = parts_of(request.page_token, 2) if request.page_token else ("", "")
         own = _own_account()
         found = await self._balances.holdings(
             after=(name, currency),
@@ -154,7 +145,7 @@ class LedgerService(LedgerServiceServicer):
         )
         if own is not None and not own.startswith(request.prefix):
             found = []
-        token = _token(found[limit - 1].name, found[limit - 1].currency) if len(found) > limit else ""
+        token = token_of(found[limit - 1].name, found[limit - 1].currency) if len(found) > limit else ""
         balances = await self._balances.at(found[:limit], moment)
         return pb.ListBalancesResponse(
             balances=[
@@ -181,9 +172,9 @@ class LedgerService(LedgerServiceServicer):
         if request.HasField("mrn"):
             if not mrns_of.is_valid(request.mrn):
                 raise Refusal("MRN_MALFORMED", path="mrn", value=request.mrn)
-            after = _numbers(request.page_token, 1)[0] if request.page_token else 0
+            after = numbers_of(request.page_token, 1)[0] if request.page_token else 0
             entries = await self._chain.of_mrn(request.mrn, after=after, rows_max=limit)
-            token = _token(entries[-1].number) if len(entries) == limit else ""
+            token = token_of(entries[-1].number) if len(entries) == limit else ""
             return pb.ListEntriesResponse(entries=map(entry_message, entries), next_page_token=token)
         return await self._entries_of_account(request, limit)
 
@@ -191,8 +182,8 @@ class LedgerService(LedgerServiceServicer):
         _check_days(request.from_day, request.to_day)
         names = [request.account]
         if request.page_token:
-            currency, *numbers = _parts(request.page_token, 5)
-            place = Place(*_whole(numbers))
+            currency, *numbers = parts_of(request.page_token, 5)
+            place = Place(*whole(numbers))
         else:
             currency, place = "", BEGINNING
         holdings = await self._balances.holdings(names=names, rows_max=PAGE_MAX)
@@ -203,7 +194,7 @@ class LedgerService(LedgerServiceServicer):
                 each.account, each.currency, request.from_day, request.to_day, after=start, rows_max=limit
             )
             if last != start:
-                token = _token(each.currency, last.booked_at, last.partition, last.number, last.place)
+                token = token_of(each.currency, last.booked_at, last.partition, last.number, last.place)
                 return pb.ListEntriesResponse(entries=map(entry_message, entries), next_page_token=token)
         return pb.ListEntriesResponse()
 
@@ -216,13 +207,13 @@ class LedgerService(LedgerServiceServicer):
         own = _own_account()
         if own is not None and request.account != own:
             raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account, own=own)
-        after = Place(*_numbers(request.page_token, 4)) if request.page_token else BEGINNING
+        after = Place(*numbers_of(request.page_token, 4)) if request.page_token else BEGINNING
         holding = await self._holding(request.account, request.currency)
         told = await self._balances.statement(
             holding.account, holding.currency, first, last, after=after, rows_max=limit + 1
         )
         place = told.lines[limit - 1].at if len(told.lines) > limit else None
-        token = "" if place is None else _token(place.booked_at, place.partition, place.number, place.place)
+        token = "" if place is None else token_of(place.booked_at, place.partition, place.number, place.place)
         return pb.GetStatementResponse(
             opening_minor=told.opening,
             closing_minor=told.closing,
@@ -253,59 +244,13 @@ class LedgerService(LedgerServiceServicer):
             raise Refusal("ACCOUNT_CURRENCIES_SEVERAL", path="currency", value=account, currencies=currencies)
         return found[0]
 
-    async def RecordPayments(
-        self, request: pb.RecordPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.RecordPaymentsResponse:
-        """Book payments, once per request and once per id of the bank; each has its own result."""
-        before = await recalled(self._database, pb.RecordPaymentsResponse, request)
-        if before is not None:
-            return before
-        _check_count(len(request.payments), PAYMENTS_MAX)
-        errors = [wrong_payment(place, each, self._jurisdictions) for place, each in enumerate(request.payments)]
-        good = [
-            Payment(each.id, each.reference, each.jurisdiction, each.currency, each.amount_minor, each.takes_back)
-            for each, error in zip(request.payments, errors, strict=True)
-            if error is None
-        ]
-        who = str(call.current().identity)
-
-        # In parts, each in a transaction of its own; what came of each is kept by its id until the answer is kept as a whole.
-        booked = iter(await self._payments.record(good, who, request.request_id) if good else ())
-        results = [
-            pb.PaymentResult(outcome=pb.PAYMENT_OUTCOME_REFUSED, error=error)
-            if error is not None
-            else payment_result(place, next(booked))
-            for place, error in enumerate(errors)
-        ]
-        answer = pb.RecordPaymentsResponse(results=results)
-
-        async def work(tx: Transaction) -> pb.RecordPaymentsResponse:
-            return answer
-
-        return await once(self._database, pb.RecordPaymentsResponse, request, work)
-
-    async def ListPayments(
-        self, request: pb.ListPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ListPaymentsResponse:
-        """Give payments by jurisdiction and id."""
-        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        jurisdiction, ident = _parts(request.page_token, 2) if request.page_token else ("", "")
-        found = await self._payments.page(
-            after=(jurisdiction, ident), unmatched_only=request.unmatched, rows_max=limit + 1
-        )
-        last = found[limit - 1].payment if len(found) > limit else None
-        return pb.ListPaymentsResponse(
-            payments=map(booked_payment, found[:limit]),
-            next_page_token=_token(last.jurisdiction, last.id) if last else "",
-        )
-
     async def Reconcile(
         self, request: pb.ReconcileRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ReconcileResponse:
         """Compare a part of a day; totals come with the first page."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         _check_days(request.day, request.day, "day")
-        after = _parts(request.page_token, 1)[0] if request.page_token else ""
+        after = parts_of(request.page_token, 1)[0] if request.page_token else ""
         try:
             page = await self._reconciling.page(request.day, after, limit)
         except ValueError:
@@ -335,7 +280,7 @@ class LedgerService(LedgerServiceServicer):
                 for each in page.differences
             ],
             consignments=page.consignments,
-            next_page_token=_token(page.after) if page.after else "",
+            next_page_token=token_of(page.after) if page.after else "",
         )
 
     async def CheckChain(
@@ -368,13 +313,6 @@ class LedgerService(LedgerServiceServicer):
         )
 
 
-def _check_count(count: int, count_max: int) -> None:
-    if not count:
-        raise Refusal("BATCH_EMPTY", count_max=count_max)
-    if count > count_max:
-        raise Refusal("BATCH_TOO_LARGE", count=count, count_max=count_max)
-
-
 def _check_days(first: int, last: int, path: str = "from_day") -> None:
     if not _FIRST_DAY <= first <= last < _LAST_DAY or last - first >= DAYS_MAX:
         raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=first, days_max=DAYS_MAX)
@@ -402,27 +340,3 @@ def _moment(stamp: Timestamp) -> int:
     if not _FIRST_DAY <= micros // MICROS_PER_DAY < _LAST_DAY:
         raise Refusal("MOMENT_OUT_OF_BOUNDS", path="at", value=stamp.seconds)
     return micros
-
-
-def _token(*parts: object) -> str:
-    return base64.urlsafe_b64encode("\n".join(map(str, parts)).encode()).decode()
-
-
-def _parts(token: str, count: int) -> list[str]:
-    try:
-        parts = base64.urlsafe_b64decode(token).decode().split("\n")
-    except ValueError:
-        parts = []
-    if len(parts) != count:
-        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token")
-    return parts
-
-
-def _whole(parts: list[str]) -> list[int]:
-    if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
-        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token")
-    return [int(part) for part in parts]
-
-
-def _numbers(token: str, count: int) -> list[int]:
-    return _whole(_parts(token, count))

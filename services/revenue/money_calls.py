@@ -1,0 +1,77 @@
+"""The ledger's edge where money moves: payments that came in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final
+
+import grpc.aio
+
+from libs.server import call
+from libs.server.requests import once, page_size_of, recalled
+from libs.store.database import Database, Transaction
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
+from services.revenue.ledger_text import booked_payment, payment_result, wrong_payment
+from services.revenue.paging import check_count, parts_of, token_of
+from services.revenue.store.ledger import Ledger
+from services.revenue.store.payments import PAYMENTS_MAX, Payment, Payments
+
+PAGE_DEFAULT: Final = 100
+PAGE_MAX: Final = 1_000
+
+
+class MoneyCalls(LedgerServiceServicer):
+    """The calls of the ledger's service by which money is booked."""
+
+    def __init__(self, database: Database, ledger: Ledger, jurisdictions: Collection[str]) -> None:
+        """Book in a ledger and its database; jurisdictions are those whose law is loaded."""
+        self._database = database
+        self._jurisdictions = frozenset(jurisdictions)
+        self._payments = Payments(ledger)
+
+    async def RecordPayments(
+        self, request: pb.RecordPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordPaymentsResponse:
+        """Book payments, once per request and once per id of the bank; each has its own result."""
+        before = await recalled(self._database, pb.RecordPaymentsResponse, request)
+        if before is not None:
+            return before
+        check_count(len(request.payments), PAYMENTS_MAX)
+        errors = [wrong_payment(place, each, self._jurisdictions) for place, each in enumerate(request.payments)]
+        good = [
+            Payment(each.id, each.reference, each.jurisdiction, each.currency, each.amount_minor, each.takes_back)
+            for each, error in zip(request.payments, errors, strict=True)
+            if error is None
+        ]
+        who = str(call.current().identity)
+
+        # In parts, each in a transaction of its own; what came of each is kept by its id until the answer is kept as a whole.
+        booked = iter(await self._payments.record(good, who, request.request_id) if good else ())
+        results = [
+            pb.PaymentResult(outcome=pb.PAYMENT_OUTCOME_REFUSED, error=error)
+            if error is not None
+            else payment_result(place, next(booked))
+            for place, error in enumerate(errors)
+        ]
+        answer = pb.RecordPaymentsResponse(results=results)
+
+        async def work(tx: Transaction) -> pb.RecordPaymentsResponse:
+            return answer
+
+        return await once(self._database, pb.RecordPaymentsResponse, request, work)
+
+    async def ListPayments(
+        self, request: pb.ListPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListPaymentsResponse:
+        """Give payments by jurisdiction and id."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        jurisdiction, ident = parts_of(request.page_token, 2) if request.page_token else ("", "")
+        found = await self._payments.page(
+            after=(jurisdiction, ident), unmatched_only=request.unmatched, rows_max=limit + 1
+        )
+        last = found[limit - 1].payment if len(found) > limit else None
+        return pb.ListPaymentsResponse(
+            payments=map(booked_payment, found[:limit]),
+            next_page_token=token_of(last.jurisdiction, last.id) if last else "",
+        )

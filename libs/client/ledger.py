@@ -49,6 +49,7 @@ def _opened(account: pb.Account) -> dict[str, Any]:
         "limit_minor": limit,
         "holder": account.holder,
         "closed": account.closed,
+        "filers": list(account.filers),
     }
 
 

@@ -136,15 +136,9 @@ class LedgerService(MoneyCalls):
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         moment = _moment(request.at) if request.HasField("at") else None
         name, currency = parts_of(request.page_token, 2) if request.page_token else ("", "")
-        own = _own_account()
         found = await self._balances.holdings(
-            after=(name, currency),
-            prefix=request.prefix,
-            names=None if own is None else [own],
-            rows_max=limit + 1,
+            after=(name, currency), prefix=request.prefix, drawn_on_by=_bound_to(), rows_max=limit + 1
         )
-        if own is not None and not own.startswith(request.prefix):
-            found = []
         token = token_of(found[limit - 1].name, found[limit - 1].currency) if len(found) > limit else ""
         balances = await self._balances.at(found[:limit], moment)
         return pb.ListBalancesResponse(
@@ -204,9 +198,9 @@ class LedgerService(MoneyCalls):
         """Give an account's statement for a month; sums come with the first page."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         first, last = _month(request.month)
-        own = _own_account()
-        if own is not None and request.account != own:
-            raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account, own=own)
+        ident = _bound_to()
+        if ident is not None and not await self._accounts.drawn_on_by(request.account, ident):
+            raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account)
         after = Place(*numbers_of(request.page_token, 4)) if request.page_token else BEGINNING
         holding = await self._holding(request.account, request.currency)
         told = await self._balances.statement(
@@ -318,10 +312,10 @@ def _check_days(first: int, last: int, path: str = "from_day") -> None:
         raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=first, days_max=DAYS_MAX)
 
 
-def _own_account() -> str | None:
-    """The one account that the caller may see; None where it may see all."""
+def _bound_to() -> str | None:
+    """The id of a caller that may see those accounts alone that it may draw on; None of one that may see all."""
     identity = call.current().identity
-    return f"deferred:{identity.id}" if identity.role in _OWN else None
+    return identity.id if identity.role in _OWN else None
 
 
 def _month(text: str) -> tuple[int, int]:

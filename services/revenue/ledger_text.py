@@ -12,7 +12,7 @@ from libs.server.errors import item_error
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
-from services.revenue.ledger.accounts import OPENED, wrong_name
+from services.revenue.ledger.accounts import FILERS_MAX, OPENED, is_filer, wrong_name
 from services.revenue.ledger.entries import AMOUNT_MAX
 from services.revenue.store.accounts import Account, Change
 from services.revenue.store.balances import Line
@@ -50,6 +50,21 @@ def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | Non
         )
     if len(account.holder) > TEXT_MAX or not account.holder.isprintable():
         return item_error("LEDGER_TEXT_MALFORMED", f"{here}.holder", characters_max=TEXT_MAX)
+    return _wrong_filers(here, account)
+
+
+def _wrong_filers(here: str, account: pb.Account) -> errors_pb2.ItemError | None:
+    if account.no_filers and account.filers:
+        return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.no_filers")
+    if len(account.filers) > FILERS_MAX:
+        return item_error("ACCOUNT_FILERS_TOO_MANY", f"{here}.filers", count=len(account.filers), count_max=FILERS_MAX)
+    seen: set[str] = set()
+    for place, ident in enumerate(account.filers):
+        if not is_filer(ident):
+            return item_error("ACCOUNT_FILER_MALFORMED", f"{here}.filers[{place}]", ident)
+        if ident in seen:
+            return item_error("ACCOUNT_FILER_REPEATED", f"{here}.filers[{place}]", ident)
+        seen.add(ident)
     return None
 
 
@@ -62,6 +77,7 @@ def change_of(account: pb.Account) -> Change:
         account.no_limit,
         account.closed if account.closed or account.reopen else None,
         account.holder or None,
+        tuple(account.filers) if account.filers or account.no_filers else None,
     )
 
 
@@ -73,6 +89,7 @@ def account_message(account: Account) -> pb.Account:
         limit_minor=account.limit_minor,
         closed=account.closed,
         holder=account.holder,
+        filers=account.filers,
     )
 
 

@@ -12,6 +12,8 @@ from libs.cli.days import days_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+FILERS_SHOWN = 3
+"""So many names of an account's filers a table shows; --json tells all."""
 KINDS = {"KIND_DUTY": "duty", "KIND_TAX": "tax", "KIND_FEE": "fee"}
 
 
@@ -23,6 +25,14 @@ KINDS = {"KIND_DUTY": "duty", "KIND_TAX": "tax", "KIND_FEE": "fee"}
 @click.option("--holder", default="", help="Who holds it, for people.")
 @click.option("--closed", is_flag=True, help="Close it: nothing new is secured by it.")
 @click.option("--reopen", is_flag=True, help="Open it again.")
+@click.option(
+    "--filer",
+    "filers",
+    multiple=True,
+    metavar="ID",
+    help="Who may draw on it; once for each, in the place of all before.",
+)
+@click.option("--no-filers", is_flag=True, help="Nobody may draw on it but a filer that is its holder by its id.")
 @acting("officer")
 def account(
     context: Context,
@@ -33,6 +43,8 @@ def account(
     holder: str,
     closed: bool,
     reopen: bool,
+    filers: tuple[str, ...],
+    no_filers: bool,
     ident: str,
 ) -> None:
     """Open NAME, such as deferred:carrier-7 or guarantee:26DEG0000001, or change it: what is not told stays as it is."""
@@ -44,7 +56,11 @@ def account(
         raise click.UsageError("--limit and --no-limit exclude each other.")
     if closed and reopen:
         raise click.UsageError("--closed and --reopen exclude each other.")
+    if filers and no_filers:
+        raise click.UsageError("--filer and --no-filers exclude each other.")
     asked = Account(name=name, currency=currency, no_limit=no_limit, holder=holder, closed=closed, reopen=reopen)
+    asked.filers.extend(filers)
+    asked.no_filers = no_filers
 
     async def work() -> dict[str, Any]:
         async with context.client("officer", ident) as client:
@@ -70,7 +86,7 @@ def account(
 @click.argument("name", default="")
 @acting("analyst")
 def accounts(context: Context, name: str, ident: str) -> None:
-    """Tell currency, limit, use and holder of the opened accounts whose names begin with NAME, such as deferred:."""
+    """Tell currency, limit, use, holder and filers of the opened accounts whose names begin with NAME, such as deferred:."""
     from libs.client.ledger import opened_accounts
 
     async def work() -> list[dict[str, Any]]:
@@ -225,7 +241,17 @@ def _account(out: "Console", told: dict[str, Any]) -> None:
     from libs.cli.text import money, safe
 
     limit = "without limit" if told["limit_minor"] is None else f"up to {money(told['limit_minor'], told['currency'])}"
-    out.print(f"{safe(told['name'])} is {'closed' if told['closed'] else f'open {limit}'}.")
+    out.print(f"{safe(told['name'])} is {'closed' if told['closed'] else f'open {limit}'}; {_drawn_on_by(told)}.")
+
+
+def _drawn_on_by(told: dict[str, Any]) -> str:
+    """Say who may draw on an account."""
+    from libs.cli.text import safe
+
+    held = told["name"].startswith("deferred:")
+    who = [safe(told["name"].removeprefix("deferred:"))] if held else []
+    who += [name for name in map(safe, told["filers"]) if name not in who]
+    return f"drawn on by {', '.join(who)}" if who else "drawn on by nobody yet: name who may with --filer"
 
 
 def _accounts(out: "Console", told: list[dict[str, Any]]) -> None:
@@ -234,11 +260,14 @@ def _accounts(out: "Console", told: list[dict[str, Any]]) -> None:
     if not told:
         out.print("No such account was opened.")
         return
-    shown = table("account", "limit", "used", "holder", "state", right=(1, 2))
+    shown = table("account", "limit", "used", "holder", "filers", "state", right=(1, 2))
     for each in told:
         limit = "none" if each["limit_minor"] is None else money(each["limit_minor"], each["currency"])
         used, state = money(each["used_minor"], each["currency"]), "closed" if each["closed"] else "open"
-        shown.add_row(safe(each["name"]), limit, used, safe(each["holder"]), state)
+        filers = ", ".join(map(safe, each["filers"][:FILERS_SHOWN]))
+        more = len(each["filers"]) - FILERS_SHOWN
+        filers += f" and {more} more" if more > 0 else ""
+        shown.add_row(safe(each["name"]), limit, used, safe(each["holder"]), filers, state)
     out.print(shown)
 
 

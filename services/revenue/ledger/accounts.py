@@ -4,6 +4,7 @@ A name is a kind, a colon and an id: `deferred:carrier-7`, `vendor:IM2760000014`
 positive: what stands on the side of debtors is owed, what stands on a treasury's is revenue.
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
@@ -38,6 +39,10 @@ AT_ONCE: Final = ("declarant", "border")
 """Kinds that pay consignment by consignment, so that a payment settles some of them."""
 PAYABLE: Final = (*SECURING, *COLLECTING, *AT_ONCE)
 """Kinds that a payment may name as its reference."""
+FILERS_MAX: Final = 100
+"""So many filers and carriers may draw on one account beside its holder."""
+_FILER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""An id as certificates name their party."""
 CHARGE_KINDS: Final = ("", "duty", "tax", "fee")
 """Names of luxor.revenue.v1.Kind by number."""
 UNNAMED: Final = "unnamed"
@@ -65,6 +70,11 @@ def wrong_name(name: str, kinds: Collection[str] = tuple(KINDS)) -> str:
     if len(name) > NAME_CHARACTERS_MAX:
         return f"has {len(name)} characters; at most {NAME_CHARACTERS_MAX} are taken"
     return ""
+
+
+def is_filer(ident: str) -> bool:
+    """Say whether a text may be the id of a filer or carrier."""
+    return _FILER.fullmatch(ident) is not None
 
 
 def treasury(jurisdiction: str, kind: int) -> str:

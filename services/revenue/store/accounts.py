@@ -1,30 +1,34 @@
-"""Deferred accounts and guarantees: who holds them, what they may stand for, and whether they are closed."""
+"""Deferred accounts and guarantees: who holds them and may draw on them, what they may stand for, and whether they are closed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from libs.store.database import Database, Transaction
 
 # What holds now, and beside it each version that an officer told, for ever.
 _PUT: Final = """
 with put as (
-insert into ledger_account as kept (name, currency, limit_minor, closed, holder, changed_by)
-select given.*, $6 from unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::text[])
-    as given(name, currency, limit_minor, closed, holder) order by given.name collate "C"
+insert into ledger_account as kept (name, currency, limit_minor, closed, holder, filers, changed_by)
+select given.name, given.currency, given.limit_minor, given.closed, given.holder, string_to_array(given.filers, ' '), $7
+    from unnest($1::text[], $2::text[], $3::bigint[], $4::boolean[], $5::text[], $6::text[])
+    as given(name, currency, limit_minor, closed, holder, filers) order by given.name collate "C"
 on conflict (name) do update set currency = excluded.currency, limit_minor = excluded.limit_minor,
-    closed = excluded.closed, holder = excluded.holder, changed_by = excluded.changed_by, changed_at = clock_timestamp()
-returning name, currency, limit_minor, closed, holder, changed_by, changed_at
+    closed = excluded.closed, holder = excluded.holder, filers = excluded.filers, changed_by = excluded.changed_by,
+    changed_at = clock_timestamp()
+returning name, currency, limit_minor, closed, holder, filers, changed_by, changed_at
 )
-insert into ledger_account_version (name, currency, limit_minor, closed, holder, changed_by, changed_at)
+insert into ledger_account_version (name, currency, limit_minor, closed, holder, filers, changed_by, changed_at)
 select * from put
 """
-_READ: Final = "select name, currency, limit_minor, closed, holder from ledger_account where name = any($1::text[])"
+_READ: Final = """
+select name, currency, limit_minor, closed, holder, filers from ledger_account where name = any($1::text[])
+"""
 _BOOKED: Final = "select distinct name from ledger_holding where name = any($1::text[])"
 _PAGE: Final = """
-select name, currency, limit_minor, closed, holder from ledger_account
+select name, currency, limit_minor, closed, holder, filers from ledger_account
 where name > $1 and name >= $2 and name < $3 order by name limit $4
 """
 
@@ -39,6 +43,8 @@ class Account:
     """What it may stand for at most, minor units of the currency; None without limit."""
     closed: bool
     holder: str
+    filers: tuple[str, ...] = ()
+    """Ids of the filers and carriers that may draw on it beside its holder, sorted; without spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +58,11 @@ class Change:
     """The limit is taken away."""
     closed: bool | None = None
     holder: str | None = None
+    filers: tuple[str, ...] | None = None
 
     def of(self, before: Account | None) -> Account:
         """What holds after it."""
-        kept = before or Account(self.name, "", None, False, "")
+        kept = before or Account(self.name, "", None, False, "", ())
         limit = kept.limit_minor if self.limit_minor is None else self.limit_minor
         return Account(
             self.name,
@@ -63,6 +70,7 @@ class Change:
             None if self.no_limit else limit,
             kept.closed if self.closed is None else self.closed,
             kept.holder if self.holder is None else self.holder,
+            kept.filers if self.filers is None else tuple(sorted(self.filers)),
         )
 
 
@@ -82,6 +90,7 @@ class Accounts:
             [each.limit_minor for each in accounts],
             [each.closed for each in accounts],
             [each.holder for each in accounts],
+            [" ".join(each.filers) for each in accounts],
             by,
         )
 
@@ -92,7 +101,7 @@ class Accounts:
         # What is not told is kept: nobody else may change it in between.
         await tx.raw.execute("lock table ledger_account in share row exclusive mode")
         names = [each.name for each in changes]
-        before = {row["name"]: Account(**dict(row)) for row in await tx.raw.fetch(_READ, names)}
+        before = {row["name"]: _account(row) for row in await tx.raw.fetch(_READ, names)}
         booked = {row["name"] for row in await tx.raw.fetch(_BOOKED, names)}
         told: list[Account | str] = []
         for each in changes:
@@ -110,10 +119,21 @@ class Accounts:
         """Give those of some accounts that were opened, by name."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_READ, list(names))
-        return {row["name"]: Account(**dict(row)) for row in rows}
+        return {row["name"]: _account(row) for row in rows}
+
+    async def drawn_on_by(self, name: str, ident: str) -> bool:
+        """Say whether a filer or carrier may draw on an account: it is named for it, or holds it by its id, opened or not."""
+        if name == f"deferred:{ident}":
+            return True
+        found = await self.read([name])
+        return name in found and ident in found[name].filers
 
     async def page(self, *, after: str = "", prefix: str = "", rows_max: int) -> list[Account]:
         """Give accounts that were opened, by name, after one."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_PAGE, after, prefix, prefix + "\U0010ffff", rows_max)
-        return [Account(**dict(row)) for row in rows]
+        return [_account(row) for row in rows]
+
+
+def _account(row: Mapping[str, Any]) -> Account:
+    return Account(**dict(row) | {"filers": tuple(row["filers"])})

@@ -45,6 +45,14 @@ _OWN: Final = """
 select name, currency, account from ledger_holding
 where name = any($1::text[]) and (name, currency) > ($2::text, $3::text) order by name, currency limit $4
 """
+_DRAWN_ON: Final = """
+with mine(name) as (
+    select 'deferred:' || $1::text union select name from ledger_account where filers @> array[$1::text]
+)
+select held.name, held.currency, held.account from mine join ledger_holding held on held.name = mine.name
+where (held.name, held.currency) > ($2::text, $3::text) and held.name >= $4::text and held.name < $5::text
+order by held.name, held.currency limit $6
+"""
 _SUMS: Final = """
 select destination, kind, sum(consignments)::bigint as consignments, sum(debit)::numeric as debit,
     sum(credit)::numeric as credit
@@ -186,14 +194,25 @@ class Balances:
         self._database = database
 
     async def holdings(
-        self, *, after: tuple[str, str] = ("", ""), prefix: str = "", names: Sequence[str] | None = None, rows_max: int
+        self,
+        *,
+        after: tuple[str, str] = ("", ""),
+        prefix: str = "",
+        names: Sequence[str] | None = None,
+        drawn_on_by: str | None = None,
+        rows_max: int,
     ) -> list[Holding]:
-        """Give accounts by name and currency: those that begin with `prefix`, or those called `names` alone."""
+        """Give accounts by name and currency: those that begin with `prefix`, of them those alone that a filer or carrier may draw
+        on, told by its id; or those called `names` alone.
+        """
+        first, behind = prefix, prefix + "\U0010ffff"
         async with self._database.connection() as reader:
             if names is not None:
                 rows = await reader.raw.fetch(_OWN, list(names), *after, rows_max)
+            elif drawn_on_by is not None:
+                rows = await reader.raw.fetch(_DRAWN_ON, drawn_on_by, *after, first, behind, rows_max)
             else:
-                rows = await reader.raw.fetch(_HOLDINGS, *after, prefix, prefix + "\U0010ffff", rows_max)
+                rows = await reader.raw.fetch(_HOLDINGS, *after, first, behind, rows_max)
         return [Holding(**dict(row)) for row in rows]
 
     async def of(self, currencies: Mapping[str, str]) -> dict[str, int]:

@@ -78,6 +78,7 @@ async def test_what_is_not_told_of_an_account_stays_and_its_currency_is_fixed(ho
         pb.Account(name=name, closed=True),
         pb.Account(name=name, holder="New"),
         pb.Account(name=name, limit_minor=7),
+        pb.Account(name=name, filers=["broker-1", "broker-2"]),
         pb.Account(name=name, reopen=True),
     )
     for number, change in enumerate(changes):

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import grpc.aio
 import pytest
 import pytest_asyncio
 
@@ -166,13 +167,43 @@ async def test_balances_are_told_page_by_page_and_at_a_past_moment(house: Runnin
     assert [(each.account, each.balance_minor) for each in past.balances] == [("deferred:carrier-7", 0)]
 
 
-async def test_a_carrier_sees_its_own_deferred_account_alone(house: Running, kept: Books) -> None:
-    await kept.take(State(FIRST), State(SECOND, debt_account="deferred:carrier-8"))
-    carrier = await stub(house, "carrier", "carrier-7")
-    own = await carrier.ListBalances(pb.ListBalancesRequest(), timeout=SECONDS)
-    assert [each.account for each in own.balances] == ["deferred:carrier-7"]
-    asked = pb.GetStatementRequest(account="deferred:carrier-8", currency="EUR", month="2026-11")
-    assert (await refused(carrier.GetStatement(asked, timeout=SECONDS)))[0] == "ACCOUNT_NOT_YOURS"
+async def test_a_carrier_sees_the_accounts_alone_that_it_may_draw_on(house: Running, kept: Books) -> None:
+    names = [f"deferred:carrier-{number}" for number in (7, 8, 9)]
+    await kept.take(*(State(mrn(each, each), debt_account=name) for each, name in enumerate(names)))
+    officer, carrier = await stub(house), await stub(house, "carrier", "carrier-7")
+
+    async def seen(prefix: str = "") -> list[str]:
+        told, token = [], ""
+        while True:
+            asked = pb.ListBalancesRequest(prefix=prefix, page_size=1, page_token=token)
+            page = await carrier.ListBalances(asked, timeout=SECONDS)
+            told += [each.account for each in page.balances]
+            token = page.next_page_token
+            if not token:
+                return told
+
+    async def stated(name: str) -> str:
+        asked = pb.GetStatementRequest(account=name, currency="EUR", month="2026-11")
+        try:
+            await carrier.GetStatement(asked, timeout=SECONDS)
+        except grpc.aio.AioRpcError:
+            return (await refused(carrier.GetStatement(asked, timeout=SECONDS)))[0]
+        return "told"
+
+    async def put(ident: str, **told: object) -> None:
+        account = pb.Account(name=names[1], currency="EUR", **told)  # type: ignore[arg-type]
+        await officer.PutAccounts(pb.PutAccountsRequest(request_id=ident, accounts=[account]), timeout=SECONDS)
+
+    denied = "ACCOUNT_NOT_YOURS"
+    assert await seen() == names[:1]
+    assert [await stated(name) for name in (*names, "deferred:nobody")] == ["told", denied, denied, denied]
+    await put("f1", filers=["broker-1", "carrier-7"])
+    assert await seen() == names[:2]
+    assert await seen("guarantee:") == []
+    assert [await stated(name) for name in names] == ["told", "told", denied]
+    await put("f2", filers=["carrier-70", "carrier"])
+    assert await seen() == names[:1]
+    assert await stated(names[1]) == denied
 
 
 async def test_a_statement_sums_its_month_and_its_lines_come_in_pages(house: Running, kept: Books) -> None:

@@ -15,17 +15,19 @@ UNKNOWN = mrn(5, 5)
 
 async def test_each_limit_and_closing_of_an_account_is_kept_with_who_told_it(books: Books) -> None:
     accounts = Accounts(books.database)
-    for limit, closed, who in ((500, False, "officer/one"), (900, False, "officer/two"), (900, True, "officer/one")):
+    told = (
+        (500, False, ("b", "c"), "officer/one"), (900, False, (), "officer/two"), (900, True, ("b",), "officer/one"),
+    )  # fmt: skip
+    for limit, closed, filers, who in told:
         async with books.database.transaction() as tx:
-            await accounts.put(tx, [Account("deferred:a", "EUR", limit, closed, "A")], who)
+            await accounts.put(tx, [Account("deferred:a", "EUR", limit, closed, "A", filers)], who)
     async with books.database.connection() as reader:
         rows = await reader.raw.fetch(
-            "select limit_minor, closed, changed_by from ledger_account_version where name = 'deferred:a' order by id"
+            "select limit_minor, closed, filers, changed_by from ledger_account_version "
+            "where name = 'deferred:a' order by id"
         )
-    assert [tuple(row) for row in rows] == [
-        (500, False, "officer/one"), (900, False, "officer/two"), (900, True, "officer/one"),
-    ]  # fmt: skip
-    assert (await accounts.read(["deferred:a"]))["deferred:a"].closed
+    assert [(limit, closed, tuple(filers), who) for limit, closed, filers, who in rows] == list(told)
+    assert (await accounts.read(["deferred:a"]))["deferred:a"] == Account("deferred:a", "EUR", 900, True, "A", ("b",))
 
 
 async def test_each_version_of_a_scheme_number_is_kept_and_the_same_once(books: Books) -> None:

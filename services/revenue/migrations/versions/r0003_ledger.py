@@ -44,14 +44,15 @@ def _names() -> None:
     )
     op.execute(
         'create table ledger_account (name text collate "C" primary key, currency text not null, limit_minor bigint, '
-        "closed boolean not null, holder text not null, changed_by text not null, "
+        "closed boolean not null, holder text not null, filers text[] not null, changed_by text not null, "
         "changed_at timestamptz not null default clock_timestamp())"
     )
+    op.execute("create index ledger_account_filers on ledger_account using gin (filers)")
     # Each version of them: who told what, and when.
     op.execute(
         "create table ledger_account_version (id bigint generated always as identity primary key, "
         'name text collate "C" not null, currency text not null, limit_minor bigint, closed boolean not null, '
-        "holder text not null, changed_by text not null, changed_at timestamptz not null)"
+        "holder text not null, filers text[] not null, changed_by text not null, changed_at timestamptz not null)"
     )
     op.execute("create index ledger_account_version_name on ledger_account_version (name, id)")
 

@@ -1,0 +1,65 @@
+"""What an officer may tell of who draws on an account, and what comes of it; without a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from libs.server.tls import LocalCA, TlsError
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.ledger.accounts import FILERS_MAX, is_filer
+from services.revenue.ledger_text import account_message, change_of, wrong_account
+from services.revenue.store.accounts import Account
+
+NAME = "guarantee:26DEG1"
+IDS = ("broker-7", "DE123.4_5", "7", "x" * 64)
+NO_IDS = ("", " ", "a b", "filer/a", "x" * 65, "-a", ".", "é", "a\n", "a\0", "spiffe://luxor/filer/a", "a,b")  # fmt: skip
+
+
+def told(*filers: str, **more: object) -> pb.Account:
+    return pb.Account(name=NAME, currency="EUR", filers=filers, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("account", "reason", "path"),
+    [
+        *((told("a", ident), "ACCOUNT_FILER_MALFORMED", "filers[1]") for ident in NO_IDS),
+        (told("a", "b", "a"), "ACCOUNT_FILER_REPEATED", "filers[2]"),
+        (told(*(f"f{number}" for number in range(FILERS_MAX + 1))), "ACCOUNT_FILERS_TOO_MANY", "filers"),
+        (told("a", no_filers=True), "ACCOUNT_TOLD_TWOFOLD", "no_filers"),
+    ],
+)
+def test_filers_that_are_none_too_many_or_told_twofold_are_refused(account: pb.Account, reason: str, path: str) -> None:
+    error = wrong_account(3, account)
+    assert error is not None
+    assert (error.reason, error.path) == (reason, f"accounts[3].{path}")
+
+
+def test_as_many_as_are_allowed_are_taken_and_the_same_may_differ_in_case() -> None:
+    assert wrong_account(0, told(*(f"f{number}" for number in range(FILERS_MAX)))) is None
+    assert wrong_account(0, told("a", "A", no_filers=False)) is None
+
+
+def test_an_id_is_one_that_a_certificate_may_have(tmp_path: Path) -> None:
+    authority = LocalCA(tmp_path)
+    for ident in IDS:
+        authority.party("filer", ident)
+        assert is_filer(ident)
+    for ident in NO_IDS:
+        with pytest.raises(TlsError):
+            authority.party("filer", ident)
+        assert not is_filer(ident)
+
+
+def test_filers_that_are_not_told_stay_those_told_take_their_place_and_none_takes_them_away() -> None:
+    kept = Account(NAME, "EUR", 500, False, "Holder", ("a", "b"))
+    for account, filers in (
+        (pb.Account(name=NAME, closed=True), ["a", "b"]),
+        (told("c", "a"), ["a", "c"]),
+        (told(no_filers=True), []),
+    ):
+        now = account_message(change_of(account).of(kept))
+        assert list(now.filers) == filers
+        assert (now.limit_minor, now.holder) == (500, "Holder")
+    assert list(account_message(change_of(told("z", "c")).of(None)).filers) == ["c", "z"]

@@ -2,9 +2,9 @@
 
 from hypothesis import settings
 
-from libs.store.testing import database, database_url, postgres
+from libs.store.testing import database, database_url, migrations_of, postgres
 
-__all__ = ["database", "database_url", "postgres"]
+__all__ = ["database", "database_url", "migrations_of", "postgres"]
 
 settings.register_profile("fixed", derandomize=True)
 settings.load_profile("fixed")

@@ -1,7 +1,8 @@
 """Fixtures for tests that need a real PostgreSQL: `tests/conftest.py` imports them.
 
 postgres        one embedded server for the whole session (of each worker of pytest-xdist), fsync on as in earnest
-database_url    a fresh, empty database of it, dropped after the test
+migrations_of       whose schema the databases of a directory's tests begin with: the service's package, or "" for none
+database_url    a database of that server, with that schema and as its migrations leave it
 database        the same, opened
 """
 
@@ -19,11 +20,14 @@ from sqlalchemy import Connection, text
 
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres
+from libs.store.migrate import migrate
+from libs.store.pristine import cleared, remember
 from libs.store.processes import run_apart
 from libs.store.schema import Operations
 
 _numbers = count()
-_free: list[str] = []
+_free: dict[str, list[str]] = {}
+"""Databases that no test uses now, by the package whose schema they have."""
 
 
 def enterable_directory() -> Path:
@@ -66,35 +70,53 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def migrations_of() -> str:
+    """An empty database; a directory of tests whose services would migrate theirs one by one names the package."""
+    return ""
+
+
 @pytest.fixture
-def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The URL of an empty database. They are emptied and used again, which takes a tenth of making one."""
+def database_url(postgres: EmbeddedPostgres, migrations_of: str) -> Iterator[str]:
+    """The URL of a database as the migrations of `migrations_of` leave it. They are cleared and used again, which takes a
+    tenth of making one."""
     postgres.start()  # a test may have killed it
-    name = _free.pop() if _free else None
+    free = _free.setdefault(migrations_of, [])
+    name = free.pop() if free else None
     if name is None:
         name = f"test_{next(_numbers)}"
         postgres.create_database(name)
-    else:
-        run_apart(partial(_empty, postgres.url(name)))
-    yield postgres.url(name)
-    _free.append(name)
+    url = postgres.url(name)
+    run_apart(partial(_prepare, url, migrations_of))
+    yield url
+    free.append(name)
 
 
-async def _empty(url: str) -> None:
+async def _prepare(url: str, package: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity "
-            "where datname = current_database() and pid <> pg_backend_pid(); "
-            "drop schema public cascade; create schema public"
+            "where datname = current_database() and pid <> pg_backend_pid()"
         )
+        if package and await cleared(connection):
+            return
+        await connection.execute(
+            "drop schema public cascade; create schema public; drop schema if exists pristine cascade"
+        )
+        if package:
+            database = Database(url, name="test", pool_size=1)
+            await database.open()
+            await migrate(database, package)
+            await database.close()
+            await remember(connection)
     finally:
         await connection.close()
 
 
 @pytest_asyncio.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """An empty database, opened."""
+    """The database of `database_url`, opened."""
     opened = Database(database_url, name="test")
     await opened.open()
     yield opened

@@ -16,7 +16,6 @@ from libs.columns.stored import InputError, decompressed
 from libs.server.testing import Running, running
 from libs.store.database import Database
 from libs.store.inputs import BatchPlace
-from libs.store.migrate import migrate
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
@@ -54,7 +53,6 @@ async def house(database_url: str) -> AsyncIterator[Running]:
 
 @pytest_asyncio.fixture
 async def revenue(database: Database) -> Database:
-    await migrate(database, "services.revenue")
     return database
 
 

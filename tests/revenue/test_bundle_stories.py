@@ -8,7 +8,6 @@ import pytest_asyncio
 
 from libs.columns import Table
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.revenue.assessing import Batch, InForce
@@ -24,7 +23,6 @@ CBEC = ((int(filing.Scheme.Value("SCHEME_CBEC")), "CBEC000001"),)
 
 @pytest_asyncio.fixture
 async def revenue(database: Database) -> Database:
-    await migrate(database, "services.revenue")
     return database
 
 

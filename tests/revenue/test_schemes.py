@@ -17,7 +17,6 @@ from libs.customs.time import day_of_date
 from libs.server import errors
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import schemes_pb2 as pb
@@ -123,7 +122,6 @@ async def test_who_may_not_and_what_is_asked_wrongly_is_refused_with_a_reason(ho
 
 @pytest_asyncio.fixture
 async def revenue(database: Database) -> Database:
-    await migrate(database, "services.revenue")
     return database
 
 

@@ -13,7 +13,6 @@ import pytest_asyncio
 
 from libs.columns import Ints, Strings, Table
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_REASSESSED, RevenueColumns
@@ -35,7 +34,6 @@ TEST_OF = {area: test for test, area in AREA_OF.items()}
 
 @pytest_asyncio.fixture
 async def revenue(database: Database) -> Database:
-    await migrate(database, "services.revenue")
     return database
 
 

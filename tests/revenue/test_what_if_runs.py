@@ -16,7 +16,6 @@ from libs.jobs.holder import Holder
 from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Job, Jobs, JobState
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult
 from services.revenue.assessing import InForce
@@ -87,7 +86,6 @@ class Revenue:
 
 @pytest_asyncio.fixture
 async def revenue(database: Database) -> AsyncIterator[Revenue]:
-    await migrate(database, "services.revenue")
     async with database.connection() as reader:
         today = await reader.raw.fetchval("select floor(extract(epoch from now()) / 86400)::integer")
     yield Revenue(database, program_of(LAW), today)

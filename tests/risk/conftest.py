@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from services.risk.store.log import Store
 from tests.risk.aged import age_log
 from tests.risk.replicas import SECRET, Replica
 
 
+@pytest.fixture(scope="session")
+def migrations_of() -> str:
+    return "services.risk"
+
+
 @pytest_asyncio.fixture
 async def store(database: Database) -> Store:
-    await migrate(database, "services.risk")
     await age_log(database)
     return Store(database)
 

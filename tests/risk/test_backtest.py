@@ -21,7 +21,6 @@ from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Job, Jobs, JobState
 from libs.store.database import Database
 from libs.store.inputs import BatchPlace
-from libs.store.migrate import migrate
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
@@ -60,7 +59,6 @@ CHANGES: tuple[dict[str, Any], ...] = (
 
 @pytest_asyncio.fixture
 async def risk(database: Database, tmp_path: Path) -> AsyncIterator[Risk]:
-    await migrate(database, "services.risk")
     await age_log(database)
     made = Risk(database, tmp_path / "one")
     await made.memory.follow()

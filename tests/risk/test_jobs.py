@@ -14,7 +14,6 @@ import pytest_asyncio
 from libs.jobs.holder import Holder
 from libs.jobs.store import OPEN_MAX, TRIES_MAX, Job, JobLost, Jobs, JobState, TooManyJobs
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from services.risk.jobs.kinds import WORK, JobKind
 
 MEMORY = 2 << 30
@@ -22,7 +21,6 @@ MEMORY = 2 << 30
 
 @pytest_asyncio.fixture
 async def jobs(database: Database) -> AsyncIterator[Jobs]:
-    await migrate(database, "services.risk")
     yield Jobs(database)
 
 

@@ -10,7 +10,6 @@ import pytest_asyncio
 from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Jobs
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.risk.v1.models_pb2 import TrainModelRequest
 from services.risk.jobs import training
 from services.risk.jobs.kinds import JobKind
@@ -32,7 +31,6 @@ ANNA, OTHER_ANNA, OLGA = "analyst/anna", "officer/anna", "officer/olga"
 
 @pytest_asyncio.fixture
 async def store(database: Database) -> AsyncIterator[Database]:
-    await migrate(database, "services.risk")
     yield database
 
 

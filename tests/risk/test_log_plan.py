@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from services.risk.store.log import _KNOWN, _NEWEST, _READ, _STATE
 
 
@@ -14,7 +13,6 @@ async def plan(database: Database, statement: str, *arguments: object) -> str:
 
 
 async def test_the_log_is_read_and_consignments_are_looked_up_by_index(database: Database) -> None:
-    await migrate(database, "services.risk")
     async with database.transaction(timeout_millis=20_000) as tx:
         await tx.raw.execute(
             "insert into assessed (day, epoch, xid, count, record, tally) select floor(extract(epoch from now()) / 86400)::integer, 1, n, 1, '', '' "

@@ -13,7 +13,6 @@ import pytest
 from libs.columns import Strings, Table
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from services.risk.__main__ import assemble
 from services.risk.assessing import assess_batch
 from services.risk.history import Outcomes, party_keys
@@ -246,7 +245,6 @@ async def test_nothing_in_the_log_tells_a_name(replica: Replica, database: Datab
 async def test_a_service_that_restarts_knows_what_it_assessed_and_finds_the_split(
     database_url: str, database: Database, tmp_path: Path
 ) -> None:
-    await migrate(database, "services.risk")
     await age_log(database)
     for number, expected in enumerate(([], [], ["SPLIT_UNDER_THRESHOLD"])):
         async with running("risk", assemble, database_url, data_dir=tmp_path) as risk:

@@ -14,7 +14,6 @@ from libs.columns.packing import pack
 from libs.server.config import ConfigError
 from libs.server.errors import Refusal
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from libs.telemetry.metrics import REGISTRY
 from services.risk import memory_file
 from services.risk.assessing import assess_batch
@@ -351,7 +350,6 @@ async def test_what_comes_while_a_snapshot_is_written_is_read_from_the_log_after
 async def test_a_window_is_known_once_the_log_is_as_old(
     database: Database, tmp_path: Path, days: int, known: set[str]
 ) -> None:
-    await migrate(database, "services.risk")
     await age_log(database, days)
     if days == 1:
         await execute(database, "update assessed_epoch set begun_at = begun_at + interval '90 minutes'")

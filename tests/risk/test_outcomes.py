@@ -14,7 +14,6 @@ import pytest_asyncio
 from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from libs.store.schema import today
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -118,7 +117,6 @@ class Risk:
 
 @pytest_asyncio.fixture
 async def risk(database: Database, tmp_path: Path) -> AsyncIterator[Risk]:
-    await migrate(database, "services.risk")
     await age_log(database)
     made = Risk(database, tmp_path / "one")
     await made.memory.follow()

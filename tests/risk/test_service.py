@@ -20,7 +20,6 @@ from libs.server.config import ConfigError
 from libs.server.errors import STATUS_KEY
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
@@ -146,7 +145,6 @@ def harsher(rules: RuleSet) -> RuleSet:
 
 
 async def test_a_change_of_rules_changes_no_answer_that_was_given(database: Database) -> None:
-    await migrate(database, "services.risk")
     store = Store(database)
     rows = table([GIFT, {}, GIFT])
     seen, _, _ = await store.settle(rows.take([0, 1]), CLEARANCE, assess(first_light(), rows.take([0, 1])))  # type: ignore[arg-type]

@@ -16,7 +16,6 @@ from libs.columns import Table
 from libs.server.errors import Violation, details_of, status_of
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from libs.telemetry.metrics import REGISTRY
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1 import rule_sets_pb2 as pb
@@ -312,7 +311,6 @@ async def test_every_replica_takes_an_activated_set_and_begins_with_it_when_it_s
 
 
 async def test_a_set_that_a_replica_cannot_compile_keeps_the_older_one_and_raises_an_alarm(database: Database) -> None:
-    await migrate(database, "services.risk")
     store = RuleSetStore(database)
     rule_sets = follower(store, first_light())
 

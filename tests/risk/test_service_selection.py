@@ -18,7 +18,6 @@ from libs.customs.mrn import make_mrns
 from libs.customs.time import day_of
 from libs.server.testing import running
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import PROFILES, assemble
 from services.risk.assessing import InForce, assess_batch
@@ -194,7 +193,6 @@ class Replica:
 
 
 async def replicas_of(database: Database, tmp_path: Path, selection: Parameters) -> list[Replica]:
-    await migrate(database, "services.risk")
     replicas = [Replica(database, tmp_path / name, selection) for name in ("one", "two")]
     for replica in replicas:
         await replica.memory.follow()
@@ -287,7 +285,6 @@ async def test_an_amendment_does_not_undo_a_draw_though_rates_fall_and_its_rules
 async def test_seeds_are_made_ahead_once_by_all_replicas_and_go_when_no_answer_refers_to_them(
     database: Database,
 ) -> None:
-    await migrate(database, "services.risk")
     today = day_of(await database.now())
     async with database.transaction() as tx:
         await tx.raw.execute(

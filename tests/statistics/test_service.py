@@ -15,7 +15,6 @@ from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.server import errors
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.clearance.v1.clearance_columns_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
@@ -51,7 +50,6 @@ async def cells_of(store: Store) -> list[list[tuple[object, ...]]]:
 
 @pytest_asyncio.fixture
 async def store(database: Database) -> Store:
-    await migrate(database, "services.statistics")
     return Store(database)
 
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from libs.columns import Table
 from libs.store.database import Database
-from libs.store.migrate import migrate
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.revenue.consumer import Intake
 from services.revenue.law.rulebook import Refund, Rulebook, Span
@@ -44,7 +43,6 @@ _TABLES = (
 
 async def emptied(database: Database) -> None:
     """Bring a database to an empty ledger: made where it is not there yet, for examples of one property after another."""
-    await migrate(database, "services.revenue")
     async with database.transaction() as tx:
         for table in _TABLES:
             await tx.raw.execute(f"delete from {table}")

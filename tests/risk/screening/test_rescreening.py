@@ -19,7 +19,6 @@ from libs.columns.packing import pack
 from libs.customs.partitions import PARTITIONS
 from libs.store.database import Database
 from libs.store.leases import LeaseLost
-from libs.store.migrate import migrate
 from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
@@ -112,7 +111,6 @@ async def drain(job: Rescreening) -> None:
 
 @pytest_asyncio.fixture
 async def desk(database: Database, tmp_path: Path) -> AsyncIterator[Desk]:
-    await migrate(database, "services.risk")
     directory = tmp_path / "lists"
     directory.mkdir()
     write(

@@ -1,0 +1,10 @@
+"""Tests of statistics begin with the schema of its store."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def migrations_of() -> str:
+    return "services.statistics"

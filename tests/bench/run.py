@@ -1,12 +1,16 @@
 """Runs every benchmark of tests/bench, or those of one area: `python tests/bench/run.py [--area AREA] [--quick]`.
 
-A benchmark is a script `<area>_<what>.py`. Each runs in a process of its own; all run, whatever fails.
+A benchmark is a script `<area>_<what>.py`. Each runs in a process of its own; all run, whatever fails. One that does not tell
+its machine and its figures in the form that programs read has failed as well.
 """
 
 import argparse
+import json
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -42,13 +46,50 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def faults(lines: Sequence[str]) -> list[str]:
+    """Return what is wrong with what a benchmark printed, in words; nothing if it can be read by programs."""
+    found = []
+    if not any(line.startswith("machine ") for line in lines):
+        found.append("it does not tell the machine")
+    figures = [line for line in lines if line.startswith('{"figure"')]
+    if not figures:
+        found.append("it tells no figure")
+    for line in figures:
+        try:
+            told = json.loads(line)
+            if told["value"] is None:
+                whole = bool(told["reason"])
+            else:
+                whole = told["min"] <= told["value"] <= told["max"] and bool(told["unit"]) and told["runs"] >= 1
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            found.append(f"no whole figure: {line}")
+    return found
+
+
 def _run(script: Path, quick: bool) -> bool:
     command = [sys.executable, str(script), *(["--quick"] if quick else [])]
-    try:
-        return subprocess.run(command, cwd=ROOT, check=False, timeout=QUICK_SECONDS if quick else None).returncode == 0
-    except subprocess.TimeoutExpired:
-        print(f"{script.stem} did not end within {QUICK_SECONDS} s", file=sys.stderr)
+    lines = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        limit = threading.Timer(QUICK_SECONDS, process.kill) if quick else None
+        if limit is not None:
+            limit.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+        code = process.wait()
+        if limit is not None:
+            limit.cancel()
+    if code != 0:
+        ended = f" (a smoke run is ended after {QUICK_SECONDS} s)" if quick and code < 0 else ""
+        print(f"{script.stem} ended with exit code {code}{ended}", file=sys.stderr)
         return False
+    wrong = faults(lines)
+    for each in wrong:
+        print(f"{script.stem}: {each}", file=sys.stderr)
+    return not wrong
 
 
 if __name__ == "__main__":

@@ -1,30 +1,82 @@
-"""Every benchmark still runs, and says its figures in the form that programs read."""
+"""What a benchmark prints must be read by programs: the runner refuses the rest. `make bench BENCH_ARGS=--quick` runs them all."""
 
+from __future__ import annotations
+
+import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = sorted((ROOT / "tests" / "bench").glob("[a-z]*_*.py"))
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+GOOD = {"figure": "law_rate", "value": 2.0, "unit": "lines/s", "min": 1.0, "max": 3.0, "runs": 5}
+WHOLE = """import sys
+assert sys.argv[1:] == ["--quick"]
+print("machine   of a test")
+print('{"figure": "a", "value": null, "reason": "no second core"}')
+"""
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_a_smoke_run_of_each_benchmark_prints_the_machine_and_its_figures(script: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(script), "--quick"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=150
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    lines = done.stdout.splitlines()
-    assert any(line.startswith("machine ") for line in lines)
-    figures = [json.loads(line) for line in lines if line.startswith('{"figure"')]
-    assert figures
-    for figure in figures:
-        if figure["value"] is None:
-            assert figure["reason"]
-        else:
-            assert figure["min"] <= figure["value"] <= figure["max"]
-            assert figure["unit"]
-            assert figure["runs"] >= 1
+@pytest.fixture
+def runner() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_run", BENCH / "run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def printed(**changed: object) -> list[str]:
+    return ["machine   of a test", json.dumps(GOOD | changed)]
+
+
+def test_a_figure_and_one_that_could_not_be_had_are_whole(runner: ModuleType) -> None:
+    assert runner.faults(printed()) == []
+    assert runner.faults(["machine   m", '{"figure": "law_rate", "value": null, "reason": "no second core"}']) == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        ["machine   m"],
+        printed()[1:],
+        printed(value=4.0),
+        printed(unit=""),
+        printed(runs=0),
+        printed(value=None),
+        printed(value="fast"),
+        ["machine   m", '{"figure": "law_rate", "value": 2'],
+        ["machine   m", '{"figure": "law_rate", "value": 2}'],
+    ],
+)
+def test_what_programs_cannot_read_is_a_fault(runner: ModuleType, lines: list[str]) -> None:
+    assert runner.faults(lines)
+
+
+@pytest.mark.parametrize(
+    ("script", "passes"),
+    [(WHOLE, True), (WHOLE + "sys.exit(3)", False), ("print('machine   m')", False), ("raise OSError", False)],
+)
+def test_a_benchmark_that_fails_or_tells_nothing_fails_the_run(
+    runner: ModuleType, tmp_path: Path, script: str, passes: bool
+) -> None:
+    path = tmp_path / "some_bench.py"
+    path.write_text(script)
+    assert runner._run(path, quick=True) is passes
+
+
+def test_a_smoke_run_that_does_not_end_is_ended(
+    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "QUICK_SECONDS", 0.2)
+    path = tmp_path / "some_bench.py"
+    path.write_text("import signal\nsignal.pause()\n")
+    assert not runner._run(path, quick=True)
+
+
+def test_every_benchmark_is_among_those_that_run(runner: ModuleType) -> None:
+    assert {"revenue_law", "e2e_flow", "feed_rate"} <= {path.stem for path in runner.scripts(None)}
+    assert [path.stem for path in runner.scripts("deploy")] == ["deploy_compose", "deploy_storage", "deploy_telemetry"]

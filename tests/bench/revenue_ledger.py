@@ -50,9 +50,9 @@ with n as materialized (
         'DE', sha256(i::text::bytea) from e
 ), positions as (
     insert into ledger_position (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told,
-        lines, standing, generation, adjusted, adjusted_at, entries, days)
+        lines, standing, generation, adjusted, adjusted_at, paid_out, payee, entries, days)
     select '26FR' || lpad(p::text, 2, '0') || '329' || lpad(i::text, 7, '0') || 'R0', 1, 1, day, 'DE', 'EUR', 'EU', 0, 0, 0, 0,
-        decode(repeat(md5(i::text), 7), 'hex'), 1, 0, 0, 0, array[k * 2 + 1, k * 2 + 2], array[day, day] from n
+        decode(repeat(md5(i::text), 7), 'hex'), 1, 0, 0, 0, 0, 0, array[k * 2 + 1, k * 2 + 2], array[day, day] from n
 )
 insert into ledger_posting
 select e.day, e.at, e.number, case when place < 2 then 300 else -300 end,

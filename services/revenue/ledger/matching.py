@@ -1,4 +1,4 @@
-"""Payments and what is open: which debts a payment pays, and whose credit it becomes."""
+"""Payments, payouts and what is open: which debts a payment pays, and whose credit it becomes or was."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.charged import Page
 from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import OPEN, Lines
+from services.revenue.ledger.paid_out import PaidOut, left_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +42,17 @@ def owes_alone(lines: Lines) -> bool:
     return bool(len(debtors)) and bool((debtors == debtors[0]).all())
 
 
-def surplus(lines: Lines, offsets: Int64, paid: Int64, currencies: Sequence[str]) -> dict[tuple[int, str], int]:
-    """Give what consignments leave to the credit of account and currency: what was refunded, and what was paid too much."""
-    rows = np.repeat(np.arange(len(paid)), np.diff(offsets))
-    at_once = lines["how"] == OPEN
+def surplus(
+    lines: Lines, offsets: Int64, paid: Int64, currencies: Sequence[str], out: PaidOut
+) -> dict[tuple[int, str], int]:
+    """Give what consignments leave to the credit of account and currency: refunded or paid too much, and not paid out."""
+    left = left_over(lines, offsets, paid)
+    for row in np.flatnonzero(out.minor).tolist():
+        key = (row, int(out.account[row]))
+        left[key] = max(0, left.get(key, 0) - int(out.minor[row]))
     found: dict[tuple[int, str], int] = {}
-
-    def add(account: int, row: int, minor: int) -> None:
+    for (row, account), minor in left.items():
         found[account, currencies[row]] = found.get((account, currencies[row]), 0) + minor
-
-    for place in np.flatnonzero(at_once & (lines["refunded"] > 0)).tolist():
-        add(int(lines["debtor"][place]), int(rows[place]), int(lines["refunded"][place]))
-    due = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.where(at_once, lines["amount"], 0))])
-    over = paid - (due[offsets[1:]] - due[offsets[:-1]])
-    for row in np.flatnonzero(over > 0).tolist():
-        own = np.flatnonzero(at_once[offsets[row] : offsets[row + 1]])
-        if len(own):
-            add(int(lines["debtor"][offsets[row] + own[0]]), row, int(over[row]))
     return found
 
 
@@ -128,7 +123,7 @@ def _first_open(lines: Lines, offsets: Int64, row: int) -> Lines | None:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """One entry about money: kind PAID, or the reversal of one."""
+    """One entry about money, or the reversal of one."""
 
     partition: int
     mrn: str
@@ -139,17 +134,20 @@ class Booking:
     back: bool
     postings: Sequence[tuple[int, int]]
     """Account and minor units; they sum to nothing."""
+    kind: int = pb.ENTRY_KIND_PAID
+    """Of the entry, or of what it reverses."""
 
 
 def entries_of(bookings: Sequence[Booking]) -> Entries:
     """Give bookings as entries, in their order."""
     flat = [posting for each in bookings for posting in each.postings]
     backs = np.array([each.back for each in bookings], np.bool_)
+    kinds = np.array([each.kind for each in bookings], np.int64)
     lengths = [len(each.postings) for each in bookings]
     return Entries(
         np.array([each.partition for each in bookings], np.int64),
-        np.where(backs, pb.ENTRY_KIND_REVERSED, pb.ENTRY_KIND_PAID).astype(np.int64),
-        np.where(backs, pb.ENTRY_KIND_PAID, 0).astype(np.int64),
+        np.where(backs, pb.ENTRY_KIND_REVERSED, kinds).astype(np.int64),
+        np.where(backs, kinds, 0).astype(np.int64),
         [each.mrn for each in bookings],
         np.array([each.version for each in bookings], np.int64),
         [each.reference for each in bookings],
@@ -162,12 +160,19 @@ def entries_of(bookings: Sequence[Booking]) -> Entries:
     )
 
 
-def payments_moved(page: Page, held_offsets: Int64, held: Lines, paid: Int64) -> Entries:
-    """Give the entries that move what was paid from accounts that were credited to those that owe now."""
+def payments_moved(page: Page, held_offsets: Int64, held: Lines, paid: Int64, was: PaidOut, is_now: PaidOut) -> Entries:
+    """Give the entries that move what was paid, and not paid out, from accounts that were credited to those that owe now.
+
+    `was` and `is_now` are the same payouts by the lines before and after.
+    """
     bookings = []
-    for row in np.flatnonzero(paid > 0).tolist():
+    for row in np.flatnonzero((paid > 0) | (is_now.minor > 0)).tolist():
         before = credited(held[held_offsets[row] : held_offsets[row + 1]], int(paid[row]))
         after = credited(page.lines[page.offsets[row] : page.offsets[row + 1]], int(paid[row]))
+        if minor := int(is_now.minor[row]):
+            for shares, out in ((before, was), (after, is_now)):
+                account = int(out.account[row])
+                shares[account] = shares.get(account, 0) - minor
         changes = moved(before, after)
         if changes:
             bookings.append(

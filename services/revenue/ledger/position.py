@@ -15,20 +15,22 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.charged import Page
 from services.revenue.ledger.entries import STAGES, Entries, Int64
 from services.revenue.ledger.lines import OPEN, SECURED, Lines, combined
+from services.revenue.ledger.paid_out import PaidOut, claims
 
 
-def settled(lines: Lines, offsets: Int64, paid: Int64) -> tuple[Lines, Int64]:
+def settled(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> tuple[Lines, Int64]:
     """Say what of the law's refunds is remitted and what refunded; gives the lines and what is open of each consignment.
 
     `paid` (n,) is what was paid by the MRN; it pays open lines in their order. What a vendor or carrier collected and
-    what an account stands for counts as paid. A refund is never more than what was paid for its line.
+    what an account stands for counts as paid. A refund is never more than what was paid for its line. What was paid out
+    beyond what is left to its payee's credit is open too.
     """
     done = lines.copy()
     covered = covered_by(lines, offsets, paid)
     done["remitted"] = np.minimum(lines["entitled"], lines["amount"] - covered)
     done["refunded"] = lines["entitled"] - done["remitted"]
     still = np.concatenate([np.zeros(1, np.int64), np.cumsum(lines["amount"] - covered - done["remitted"])])
-    return done, still[offsets[1:]] - still[offsets[:-1]]
+    return done, still[offsets[1:]] - still[offsets[:-1]] + claims(done, offsets, paid, out)
 
 
 def covered_by(lines: Lines, offsets: Int64, paid: Int64) -> Int64:

@@ -27,6 +27,7 @@ from services.revenue.ledger.charged import Page, names_of, take
 from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
 from services.revenue.ledger.matching import credited, payments_moved, remember_payers, surplus
+from services.revenue.ledger.paid_out import PaidOut, claims
 from services.revenue.ledger.position import Held, difference, settled
 from services.revenue.ledger.refunds import RefundRules
 from services.revenue.store import credit, positions, settling
@@ -75,9 +76,9 @@ class Ledger:
         basis = followed(page.basis, page.version, page.filing_version, held.basis, held.version, held.filing_version)
         # The day of acceptance that is held first stays: what is open and what is compared stand under it.
         day = np.where(held.known, held.day, page.day)
-        paid, released = _in_its_currency(page, held)
+        paid, out, released = _in_its_currency(page, held)
         page = replace(page, basis=basis, day=day)
-        booked = await self.bring(tx, heads, page, held, paid, released=released)
+        booked = await self.bring(tx, heads, page, held, paid, out=out, released=released)
         await settling.match_waiting(self, tx, heads, page.mrn)
         await settling.pay_by_credit(self, tx, heads, page)
         changed = len({(partition, mrn) for partition, mrn in zip(booked.partitions, booked.mrns, strict=True)})
@@ -92,37 +93,42 @@ class Ledger:
         paid: Int64,
         more: Entries | None = None,
         reference: str = "",
+        out: PaidOut | None = None,
         released: Mapping[tuple[int, str], int] | None = None,
     ) -> Booked:
         """Bring what is held of a page's consignments to what it says with `paid` paid by each, and book `more` before that.
 
+        `out` is what was paid out of each; None where that is what is held.
+
         The heads of their partitions are held. Entries of `more` belong to the consignments whose MRN they have.
         `released` is what stays to the credit of account and currency, and is paid by no consignment any more.
         """
-        page = remember_payers(page, held.offsets, held.lines, paid)
-        lines, still = settled(page.lines, page.offsets, paid)
+        was = held.out if out is None else out
+        page = remember_payers(page, held.offsets, held.lines, paid + was.minor)
+        out = was.following(page.lines, page.offsets)
+        lines, still = settled(page.lines, page.offsets, paid, out)
         page = replace(page, lines=lines)
         parts = [difference(page, Held(held.offsets, held.lines, held.currency, held.destination), reference)]
         if more is not None:
             parts.insert(0, more)
-        elif held.paid.any():
-            parts.append(payments_moved(page, held.offsets, held.lines, np.minimum(held.paid, paid)))
+        elif held.paid.any() or was.minor.any():
+            parts.append(payments_moved(page, held.offsets, held.lines, np.minimum(held.paid, paid), was, out))
         entries = Entries.concat(parts)
         booked = await self.book.post(tx, heads, entries)
         refunded = _by_row(lines["refunded"], page.offsets)
         told, kinds = _to_tell(page, held, paid, still, refunded)
-        standing = Standing(paid, still, refunded, told)
+        standing = Standing(paid, still, refunded, told, out)
         await positions.keep(tx, page, standing, *_of_rows(page.mrn, booked))
         await positions.move_open(
             tx,
-            positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.paid),
-            positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, paid),
+            positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.paid, held.out),
+            positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, paid, out),
         )
         await credit.moved(
             self.names,
             tx,
-            surplus(held.lines, held.offsets, held.paid, held.currency),
-            credit.joined(surplus(lines, page.offsets, paid, page.currency), released or {}),
+            surplus(held.lines, held.offsets, held.paid, held.currency, held.out),
+            credit.joined(surplus(lines, page.offsets, paid, page.currency, out), released or {}),
         )
         if kinds:
             await self._announce(tx, page, standing, kinds)
@@ -132,6 +138,8 @@ class Ledger:
         rows = sorted({row for row, _ in kinds})
         accounts = await self.names.of(tx, np.unique(page.lines["account"]).tolist())
         stands = {row: _debt(page, standing, row, accounts) for row in rows}
+        # What went out again beyond what was left over does not pay the debt any more.
+        paid = np.maximum(0, standing.paid - claims(page.lines, page.offsets, standing.paid, standing.out))
         await self.news.announce(
             tx,
             debt_news(
@@ -141,7 +149,7 @@ class Ledger:
                         int(page.filing_version[row]),
                         kind,
                         stands[row][0],
-                        int(standing.paid[row]),
+                        int(paid[row]),
                         int(standing.refunded[row]),
                         page.currency[row],
                         stands[row][1],
@@ -152,19 +160,24 @@ class Ledger:
         )
 
 
-def _in_its_currency(page: Page, held: Positions) -> tuple[Int64, dict[tuple[int, str], int]]:
-    """What counts as paid of each consignment, and what was paid of debts that have another currency now.
+def _in_its_currency(page: Page, held: Positions) -> tuple[Int64, PaidOut, dict[tuple[int, str], int]]:
+    """What counts as paid and as paid out of each consignment, and what was paid of debts that have another currency now.
 
     That stays to the credit of who paid, in the currency that was paid; the debt is open anew.
     """
-    other = np.array([a != b for a, b in zip(held.currency, page.currency, strict=True)], np.bool_) & (held.paid > 0)
+    other = np.array([a != b for a, b in zip(held.currency, page.currency, strict=True)], np.bool_)
+    other &= (held.paid > 0) | (held.out.minor > 0)
     released: dict[tuple[int, str], int] = {}
     for row in np.flatnonzero(other).tolist():
         own = held.lines[held.offsets[row] : held.offsets[row + 1]]
         for account, minor in credited(own, int(held.paid[row])).items():
             key = (account, held.currency[row])
             released[key] = released.get(key, 0) + minor
-    return np.where(other, 0, held.paid).astype(np.int64), released
+        if minor := int(held.out.minor[row]):
+            key = (int(held.out.account[row]), held.currency[row])
+            released[key] = released.get(key, 0) - minor
+    paid = np.where(other, 0, held.paid).astype(np.int64)
+    return paid, held.out.without(np.flatnonzero(other)), released
 
 
 def _by_row(amounts: Int64, offsets: Int64) -> Int64:

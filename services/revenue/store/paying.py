@@ -19,8 +19,9 @@ from services.revenue.ledger.accounts import (
     prefix_of,
     unmatched,
 )
-from services.revenue.ledger.lines import OPEN, Lines
+from services.revenue.ledger.lines import Lines
 from services.revenue.ledger.matching import Booking, Match, credited, entries_of, match, moved, owes_alone
+from services.revenue.ledger.paid_out import PaidOut, debtors_of
 from services.revenue.ledger.position import settled
 from services.revenue.store import credit, positions
 from services.revenue.store.balances import Holding, balances_at
@@ -105,15 +106,16 @@ class _Consignment:
     destination: str
     jurisdiction: str
     paid: int
+    out: PaidOut
 
     def owed(self) -> int:
         """What is open of it with what is paid so far."""
-        _, still = settled(self.lines, np.array([0, len(self.lines)]), np.array([self.paid]))
+        _, still = settled(self.lines, np.array([0, len(self.lines)]), np.array([self.paid]), self.out)
         return int(still[0])
 
     def debtors(self) -> list[int]:
         """Who owes what is paid at once, in the order of the lines."""
-        return list(map(int, self.lines["debtor"][self.lines["how"] == OPEN]))
+        return debtors_of(self.lines)
 
 
 @dataclass(slots=True)
@@ -170,6 +172,7 @@ class Work:
                 held.destination[row],
                 held.jurisdiction[row],
                 int(held.paid[row]),
+                held.out.take(np.array([row])),
             )
         self._names = dict(await self._ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist()))
         accounts = {each for each in told if prefix_of(each) in PAYABLE}

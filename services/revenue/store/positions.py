@@ -15,6 +15,7 @@ from services.revenue.ledger.charged import Page
 from services.revenue.ledger.entries import Int64
 from services.revenue.ledger.lines import OPEN, Lines, pack, take_lines, unpack
 from services.revenue.ledger.matching import owes_alone
+from services.revenue.ledger.paid_out import PaidOut, claims
 from services.revenue.ledger.position import covered_by
 
 NOT_TOLD: Final = 0
@@ -26,31 +27,32 @@ _READ: Final = """
 select (given.place - 1)::integer as place, held.* from unnest($1::text[]) with ordinality as given(mrn, place)
 cross join lateral (
     select version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
-        generation, adjusted, adjusted_at, lines
+        generation, adjusted, adjusted_at, lines, paid_out, payee
     from ledger_position where mrn = given.mrn
 ) held
 """
 _KEEP: Final = """
 insert into ledger_position as kept (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open,
-    refunded, told, lines, standing, generation, adjusted, adjusted_at, entries, days)
+    refunded, told, lines, standing, generation, adjusted, adjusted_at, paid_out, payee, entries, days)
 select given.mrn, given.version, given.filing_version, given.day, given.destination, given.currency, given.jurisdiction,
     given.paid, given.open, given.refunded, given.told, given.lines,
-    given.standing, given.generation, given.adjusted, given.adjusted_at,
+    given.standing, given.generation, given.adjusted, given.adjusted_at, given.paid_out, given.payee,
     ($13::bigint[])[given.first:given.last], ($14::integer[])[given.first:given.last]
 from unnest($1::text[], $2::bigint[], $3::integer[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::bigint[],
     $9::bigint[], $10::bigint[], $11::smallint[], $12::bytea[], $15::integer[], $16::integer[],
-    $17::smallint[], $18::integer[], $19::bigint[], $20::bigint[])
+    $17::smallint[], $18::integer[], $19::bigint[], $20::bigint[], $21::bigint[], $22::integer[])
     as given(mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, lines,
-        first, last, standing, generation, adjusted, adjusted_at)
+        first, last, standing, generation, adjusted, adjusted_at, paid_out, payee)
 on conflict (mrn) do update set version = excluded.version, filing_version = excluded.filing_version,
     destination = excluded.destination, currency = excluded.currency, jurisdiction = excluded.jurisdiction,
     paid = excluded.paid, open = excluded.open, refunded = excluded.refunded, told = excluded.told,
     lines = excluded.lines, standing = excluded.standing, generation = excluded.generation,
-    adjusted = excluded.adjusted, adjusted_at = excluded.adjusted_at, entries = kept.entries || excluded.entries, days = kept.days || excluded.days
+    adjusted = excluded.adjusted, adjusted_at = excluded.adjusted_at, paid_out = excluded.paid_out, payee = excluded.payee,
+    entries = kept.entries || excluded.entries, days = kept.days || excluded.days
 """
 _DAY: Final = """
 select mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
-    generation, adjusted, adjusted_at, lines, entries, days
+    generation, adjusted, adjusted_at, lines, paid_out, payee, entries, days
 from ledger_position where day = $1 and mrn > $2 order by mrn limit $3
 """
 _DAY_LINES: Final = """
@@ -89,6 +91,7 @@ class Positions:
     basis: Basis
     offsets: Int64
     lines: Lines
+    out: PaidOut
 
     def take(self, rows: Int64) -> Positions:
         """Give the consignments asked for, in that order."""
@@ -112,6 +115,7 @@ class Positions:
             self.basis.take(rows),
             offsets,
             lines,
+            self.out.take(rows),
         )
 
     @property
@@ -150,6 +154,7 @@ def _positions(rows: Sequence[Any]) -> Positions:
         Basis(*map(numbers, ("standing", "generation", "adjusted", "adjusted_at"))),
         offsets,
         lines,
+        PaidOut(numbers("paid_out"), numbers("payee")),
     )
 
 
@@ -161,6 +166,7 @@ class Standing:
     open: Int64
     refunded: Int64
     told: Int64
+    out: PaidOut
 
 
 async def keep(
@@ -191,6 +197,8 @@ async def keep(
         page.basis.generation.tolist(),
         page.basis.adjusted.tolist(),
         page.basis.adjusted_at.tolist(),
+        standing.out.minor.tolist(),
+        standing.out.account.tolist(),
     )
 
 
@@ -199,9 +207,9 @@ OpenItem: TypeAlias = tuple[int, str, int, str, int, bool]
 
 
 def open_items(
-    mrns: Sequence[str], days: Int64, currencies: Sequence[str], offsets: Int64, lines: Lines, paid: Int64
+    mrns: Sequence[str], days: Int64, currencies: Sequence[str], offsets: Int64, lines: Lines, paid: Int64, out: PaidOut
 ) -> set[OpenItem]:
-    """Give what is open on accounts that pay consignment by consignment, with `paid` paid by each consignment."""
+    """Give what is open on accounts that pay consignment by consignment, with `paid` paid by each and `out` paid out of it."""
     rows = np.repeat(np.arange(len(mrns)), np.diff(offsets))
     left = lines["amount"] - covered_by(lines, offsets, paid) - lines["remitted"]
     chosen = np.flatnonzero((lines["how"] == OPEN) & (left > 0))
@@ -210,6 +218,10 @@ def open_items(
         rows[chosen].tolist(), lines["debtor"][chosen].tolist(), left[chosen].tolist(), strict=True
     ):
         sums[row, account] = sums.get((row, account), 0) + minor
+    owed = claims(lines, offsets, paid, out)
+    for row in np.flatnonzero(owed).tolist():
+        key = (row, int(out.account[row]))
+        sums[key] = sums.get(key, 0) + int(owed[row])
     return {
         (account, currencies[row], int(days[row]), mrns[row], minor, owes_alone(lines[offsets[row] : offsets[row + 1]]))
         for (row, account), minor in sums.items()

@@ -84,7 +84,7 @@ def page_of(mrns: list[str], held: Positions) -> Page:
 
 def owed_now(held: Positions, paid: Int64) -> list[int]:
     """Give what is open of each consignment with `paid` paid."""
-    _, still = settled(held.lines, held.offsets, paid)
+    _, still = settled(held.lines, held.offsets, paid, held.out)
     return [int(each) for each in still]
 
 

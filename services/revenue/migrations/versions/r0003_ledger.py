@@ -133,7 +133,7 @@ def _positions() -> None:
         "destination text not null, currency text not null, jurisdiction text not null, paid bigint not null, "
         "open bigint not null, refunded bigint not null, told smallint not null, lines bytea not null, "
         "standing smallint not null, generation integer not null, adjusted bigint not null, adjusted_at bigint not null, "
-        "entries bigint[] not null, days integer[] not null",
+        "paid_out bigint not null, payee integer not null, entries bigint[] not null, days integer[] not null",
         key="mrn",
         by="mrn",
     )

@@ -81,6 +81,10 @@ def reservations(result: dict[str, Any]) -> list[str]:
         ),
         ("unassessed_then", "can be assessed by the draft, though they could not be then: they owe in after alone"),
         ("other_currency", "would owe in another currency: they count in the revenue of both, and in no group"),
+        (
+            "counted_alone",
+            "would be summed up with others that no limit summed up then: each counts alone, so what they would owe together is not told",
+        ),
         ("unreadable", "cannot be read any more and are left out"),
     )
     lines = [f"{counted(result[name], 'consignment')} {what}." for name, what in told if result[name]]

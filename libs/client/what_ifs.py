@@ -16,8 +16,8 @@ OPEN: Final = ("WHAT_IF_STATE_WAITING", "WHAT_IF_STATE_RUNNING")
 
 BEHAVIOUR: Final = (
     "Behaviour is held constant: nobody sells, buys, splits or files otherwise because of the draft. Sums over several consignments are those "
-    "that were counted when they were assessed; under a limit that counted nothing then, each consignment counts alone. Before and after are what is "
-    "assessed, of consignments that were withdrawn, returned or adjusted afterwards too."
+    "that were counted when they were assessed, of bundles all that they came to; under a limit that counted nothing then, each consignment "
+    "counts alone. Before and after are what is assessed, of consignments that were withdrawn, returned or adjusted afterwards too."
 )
 """What goes with every result."""
 

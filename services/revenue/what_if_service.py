@@ -78,6 +78,7 @@ class WhatIfService(WhatIfServiceServicer):
             until_batch=until_batch,
             asked_at=asked_at,
             bands=self._bands,
+            until_share=await self._periods.newest_share(),
         )
         content = await asyncio.to_thread(plan.to_bytes)
         told = _told_of(request, law).SerializeToString()

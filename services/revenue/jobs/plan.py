@@ -33,6 +33,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     asked_at: int
     """Microseconds since 1970-01-01 UTC by the database's clock: assessments again that were told later do not count."""
     bands: str
+    until_share: int = 0
+    """The last share of a sum that was taken when the run was asked for: what consignments that came later add does not count."""
 
     def to_bytes(self) -> bytes:
         """The plan, to be kept with the job."""

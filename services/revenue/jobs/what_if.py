@@ -20,7 +20,7 @@ from libs.telemetry import get_logger
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.inputs import Input
 from services.revenue.jobs.plan import Plan
-from services.revenue.law.assess import assess
+from services.revenue.law.assess import assess, measures_of, prepare
 from services.revenue.law.filings import filings_of
 from services.revenue.law.program import Program, ProgramError
 from services.revenue.law.yaml_source import LawFileError
@@ -28,6 +28,7 @@ from services.revenue.store.inputs import Inputs, StoredBatch
 from services.revenue.store.what_if import Periods, Versions, key_of
 from services.revenue.sums import Others
 from services.revenue.whatif.bands import Bands
+from services.revenue.whatif.bundles import bundled_limits, bundled_rows, counted_alone, with_bundles
 from services.revenue.whatif.counting import count_part
 from services.revenue.whatif.joining import Opened, join_batches
 from services.revenue.whatif.result import result_of
@@ -67,6 +68,8 @@ async def read_period(running: Running, plan: Plan, program: Program, state: Sta
         periods,
         await periods.amended(plan.from_day, plan.to_day, plan.until_batch),
         await periods.assessed_again(plan.from_day, plan.asked_at),
+        bundled_limits(program),
+        plan.until_share,
     )
     kept_at = time.monotonic()
     reading = asyncio.create_task(_read(inputs, BatchPlace(state.day, state.batch), plan))
@@ -112,6 +115,8 @@ class _Work:
     periods: Periods
     amended: Versions
     again: Versions
+    bundled: frozenset[str]
+    until_share: int
 
     async def judge(self, state: State, batches: Sequence[StoredBatch]) -> None:
         """Assess some batches by the draft and count what differs."""
@@ -124,7 +129,7 @@ class _Work:
                 state.unreadable += batch.count
                 _log.warning("WHAT_IF_BATCH_LEFT_OUT", day=batch.place.day, batch=batch.place.batch, why=str(error))
         for given, answers in join_batches(opened):
-            await self._judge(state, given, answers)
+            await self._judge(state, await self._bundled(given), answers)
 
     async def _judge(self, state: State, given: Input, answers: Table) -> None:
         counted = self._newest(given.table)
@@ -137,9 +142,24 @@ class _Work:
             await self._count_renewed(state, given, renewed, generation[renewed])
 
     def _count(self, state: State, given: Input, answers: Table, counted: npt.NDArray[np.bool_]) -> None:
+        filings = filings_of(given.table)
+        prepared = prepare(self.program, filings, given.register)
+        alone = counted_alone(self.program, measures_of(self.program, prepared), given.others)
+        state.counted_alone += int(counted[alone].sum())
         sums = given.others.sums(self.program, given.table.rows)
-        done = assess(self.program, filings_of(given.table), sums, given.register)
+        done = assess(self.program, filings, sums, given.register, prepared)
         count_part(state, done, answers, counted, self.bands)
+
+    async def _bundled(self, given: Input) -> Input:
+        """The consignments with what the others of their bundles made in the end."""
+        rows = bundled_rows(given.others, self.bundled)
+        if not len(rows) or not self.until_share:
+            return given
+        some = given.table.take(rows)
+        mrns, versions = some.strings("mrn").tolist(), some.ints("version").values.tolist()
+        found = await self.periods.bundles(mrns, versions, self.until_share)
+        made = [(int(rows[place]), limit, others) for place, limit, others in found]
+        return replace(given, others=with_bundles(given.others, made))
 
     def _newest(self, table: Table) -> npt.NDArray[np.bool_]:
         """Which consignments have no newer version among those read."""
@@ -170,7 +190,8 @@ class _Work:
         some = some.take(place)
         others = Others.join([each.others for each in found], range(len(found)))
         answers = Table.concat([each.answer for each in found])
-        self._count(state, replace(some, others=others), answers, np.ones(len(place), np.bool_))
+        some = await self._bundled(replace(some, others=others))
+        self._count(state, some, answers, np.ones(len(place), np.bool_))
 
 
 def _open(batch: StoredBatch) -> Opened:

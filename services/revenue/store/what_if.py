@@ -14,6 +14,7 @@ from libs.columns.stored import InputError, reading
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.inputs import unpack_others
+from services.revenue.law.limits import LARGEST_SUM
 from services.revenue.sums import Others
 
 ROWS_A_FETCH: Final = 10_000
@@ -36,6 +37,23 @@ from unnest($1::text[], $2::integer[], $3::integer[]) with ordinality as given(m
 join reassessed found on found.mrn = given.mrn and found.version = given.version and found.generation = given.generation
 order by given.place
 """
+
+_SHARE: Final = "select last_value from share_position"
+_BUNDLES: Final = f"""
+with held as materialized (
+    select (given.place - 1)::integer as place, given.mrn, kept.key, kept.limit_id
+    from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place)
+    join share_holder holder on holder.mrn = given.mrn and holder.version = given.version
+    cross join unnest(holder.keys) as named(key) join share_sum kept on kept.key = named.key and kept.bundled
+), made as (
+    select key, sum(amount) as total from share
+    where key in (select key from held) and position <= $3 group by key
+)
+select held.place, held.limit_id, least(made.total - own.amount, {LARGEST_SUM})::bigint as others
+from held join made on made.key = held.key
+join share own on own.key = held.key and own.mrn = held.mrn and own.position <= $3
+order by held.place, held.limit_id
+"""  # noqa: S608  # a number of our own
 
 
 class Versions:
@@ -95,6 +113,22 @@ class Periods:
         async with self._database.connection() as reader:
             row = await reader.raw.fetchrow(_HORIZON, to_day)
         return row["batch"] or 0, row["asked_at"]
+
+    async def newest_share(self) -> int:
+        """The position of the share of a sum that was taken last."""
+        async with self._database.connection() as reader:
+            return int(await reader.raw.fetchval(_SHARE))
+
+    async def bundles(
+        self, mrns: Sequence[str], versions: Sequence[int], until_share: int
+    ) -> list[tuple[int, str, int]]:
+        """What others of each bundle of these consignments made by a share's position: place of the consignment, limit, minor units.
+
+        One that holds no share any more, or holds it in another version, is left out.
+        """
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_BUNDLES, list(mrns), list(versions), until_share)
+        return [(row["place"], row["limit_id"], row["others"]) for row in rows]
 
     async def amended(self, from_day: int, to_day: int, until_batch: int) -> Versions:
         """The newest version of each consignment that was assessed in the period in a version above the first."""

@@ -31,6 +31,7 @@ def result_of(state: State, bands: Bands) -> pb.WhatIfResult:
         unreadable=state.unreadable,
         other_currency=state.other_currency,
         superseded=state.superseded,
+        counted_alone=state.counted_alone,
     )
     for (jurisdiction, kind, collector, currency), sums in sorted(state.revenue.items()):
         told.revenue.add(

@@ -47,6 +47,7 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
     other_currency: int = 0
     superseded: int = 0
     unreadable: int = 0
+    counted_alone: int = 0
     revenue: dict[RevenueKey, list[int]] = msgspec.field(default_factory=dict)
     groups: dict[GroupKey, list[int]] = msgspec.field(default_factory=dict)
 

@@ -28,7 +28,7 @@ ROW_COLUMNS: Final = (
     "direct_shipment_time", "direct_shipment_place", "dispatch_country", "freight_minor", "freight_currency",
     "insurance_minor", "insurance_currency", "clearance_fee_minor", "clearance_fee_currency", "prices_include_tax",
     "gross_mass_mg", "transport_mode", "transport_service", "nature", "declarant_identifier", "carrier_identifier",
-    "order_platform",
+    "order_platform", "additional_procedures",
 )  # fmt: skip
 """Columns of consignments that the law reads, or that accounts are named by."""
 CHILD_COLUMNS: Final = {
@@ -37,7 +37,7 @@ CHILD_COLUMNS: Final = {
     "items": (
         "number", "commodity_code", "price_minor", "price_currency", "tax_charged_minor", "tax_charged_currency",
         "tax_rate_ppm", "preference", "origin_country", "net_mass_mg", "gross_mass_mg", "quantity_milli", "quantity_unit",
-        "supplementary_quantity_milli", "supplementary_unit", "gift",
+        "supplementary_quantity_milli", "supplementary_unit", "gift", "additional_procedures",
     ),
 }  # fmt: skip
 """The same of what stands many times in a consignment."""

@@ -41,6 +41,7 @@ def message_of(filed: Consignment) -> consignment_pb2.Consignment:
             getattr(message, party).person_type = consignment_pb2.PersonType.Value(f"PERSON_TYPE_{person.upper()}")
     if filed.region:
         message.consignee.address.region = filed.region
+    message.additional_procedures.extend(filed.procedures)
     for scheme, number in filed.schemes:
         message.fiscal_references.add(scheme=SCHEME_NAMES.index(scheme), number=number)
     for item in filed.items:
@@ -54,6 +55,7 @@ def message_of(filed: Consignment) -> consignment_pb2.Consignment:
             quantity_unit=item.unit,
             supplementary_quantity_milli=item.supplementary_milli,
             supplementary_unit=item.supplementary_unit,
+            additional_procedures=item.procedures,
         )
         if item.price is not None:
             goods.price.CopyFrom(consignment_pb2.Money(minor=item.price, currency=item.currency))

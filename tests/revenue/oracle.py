@@ -135,8 +135,15 @@ class _One(Charging):
             raise Refused("AMOUNT_OUT_OF_BOUNDS")
         parts = {"goods": goods}
         for name in ("freight", "insurance", "clearance_fee"):
-            money = getattr(self.filed, name)
-            parts[name] = shared(self.converted_by(*money, table) if money and money[0] else 0, goods)
+            money: tuple[int, str] | None = getattr(self.filed, name)
+            parts[name] = shared(self.converted_by(money[0], money[1], table) if money and money[0] else 0, goods)
+            if self.filed.includes_tax and self.book.prices_with_tax and name in self.book.prices_with_tax.parts:
+                parts[name] = [
+                    rounded(Fraction(part * net, item.price) if item.price else Fraction(part), "half_up", 1)
+                    if item.tax_charged is not None
+                    else self.without_tax(part, item)
+                    for part, net, item in zip(parts[name], self.nets, self.filed.items, strict=True)
+                ]
         return parts
 
     def measured(self, names: tuple[str, ...], table: str) -> list[int]:
@@ -153,6 +160,10 @@ class _One(Charging):
             if not 0 <= item.tax_charged <= price:
                 raise Refused("AMOUNT_OUT_OF_BOUNDS")
             return price - item.tax_charged
+        return self.without_tax(price, item)
+
+    def without_tax(self, amount: int, item: Item) -> int:
+        """Take the tax out of an amount that holds it, by the rate told or the law's for the item."""
         ppm = item.tax_rate_ppm
         if ppm is None:
             ppm = 0
@@ -162,4 +173,4 @@ class _One(Charging):
                     if general and parse_rate(general.rate).ppm:
                         ppm = parse_rate(self.written(charge, item).rate).ppm
                         break
-        return rounded(Fraction(price * 1_000_000, 1_000_000 + ppm), "half_up", 1)
+        return rounded(Fraction(amount * 1_000_000, 1_000_000 + ppm), "half_up", 1)

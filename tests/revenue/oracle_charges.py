@@ -34,6 +34,8 @@ class Item:
     unit: str = ""
     supplementary_milli: int | None = None
     supplementary_unit: str = ""
+    procedures: tuple[str, ...] = ()
+    """Additional procedures."""
 
 
 @dataclass
@@ -56,6 +58,7 @@ class Consignment:
     consignor: str = ""
     consignee: str = ""
     region: str = ""
+    procedures: tuple[str, ...] = ()
 
 
 @dataclass

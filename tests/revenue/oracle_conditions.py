@@ -64,6 +64,8 @@ def fits_item(asked: Condition, filed: Consignment, item: Item, states: Mapping[
             not asked.goods or item.code.startswith(asked.goods),
             not (asked.goods_except and item.code.startswith(asked.goods_except)),
             not asked.preference or item.preference.startswith(asked.preference),
+            not asked.additional_procedure
+            or bool({*filed.procedures, *item.procedures} & {*asked.additional_procedure}),
         )
     )
 

@@ -75,6 +75,7 @@ class Filed(_Strict, frozen=True):
     carrier: str = ""
     conveyance: str = ""
     gross_mass_kg: Decimal | None = None
+    additional_procedures: list[str] = []
     ordered: date | None = None
     exported: date | None = None
     shipped: date | None = None
@@ -117,6 +118,8 @@ class Expected(_Strict, frozen=True):
     """Sum of the bases of each charge."""
     notes: list[str] = []
     """Notes that the answer must have."""
+    no_notes: list[str] = []
+    """Notes that it must not have."""
 
 
 class Case(_Strict, frozen=True):
@@ -135,6 +138,10 @@ class Case(_Strict, frozen=True):
     added: list[Added] = []
     agrees: dict[str, list[str]] = {}
     """Field of the collection of published calculations (`table[0].duty`) → fields of `expected` that say the same."""
+    inputs: dict[str, str] = {}
+    """Field of the published inputs (`lines[0].net`) → where the case or the law that it is computed by says the same."""
+    deviations: dict[str, str] = {}
+    """Field of the published inputs that is another here → why."""
 
     @property
     def published_id(self) -> str:
@@ -185,12 +192,20 @@ def shipped_law() -> Program:
 
 def law_of(case: Case) -> Program:
     """Give the shipped law, or where the case has rates or values of its own, its jurisdiction's with them."""
-    if not (case.exchange or case.changes):
-        return shipped_law()
+    return program_of(files_of(case)) if case.exchange or case.changes else shipped_law()
+
+
+@cache
+def _shipped_files() -> dict[str, str]:
+    return law_files()
+
+
+def files_of(case: Case) -> dict[str, str]:
+    """Give the law files that a case is computed by: its jurisdiction's and all rates, with the case's own in them."""
     program = shipped_law()
     book = program.books[int(program.book_of_area[program.areas[case.filed()[0].destination]])]
     folder = book.file.partition("/")[0]
-    files = {name: text for name, text in law_files().items() if name.partition("/")[0] in (folder, "rates")}
+    files = {name: text for name, text in _shipped_files().items() if name.partition("/")[0] in (folder, "rates")}
     changes = [(change.path, change.value) for change in case.changes]
     own: dict[str, dict[str, str]] = {}
     for sentence in case.exchange:
@@ -207,7 +222,7 @@ def law_of(case: Case) -> Program:
         assert tables, f"{case.id}: no table of {home} is shipped"
         for name in tables:
             changes += [(f"{name}: periods", [period]), (f"{name}: references.case", reference)]
-    return program_of(overlay(files, changes))
+    return overlay(files, changes)
 
 
 def request_of(case: Case) -> pb.QuoteRequest:
@@ -244,6 +259,7 @@ def _consignment(filed: Filed) -> consignment_pb2.Consignment:
         row.transport.service = consignment_pb2.TransportService.Value(f"TRANSPORT_SERVICE_{filed.service.upper()}")
     if filed.conveyance:
         row.transport.conveyance_reference = filed.conveyance
+    row.additional_procedures.extend(filed.additional_procedures)
     if filed.gross_mass_kg is not None:
         row.gross_mass_mg = _milligrams(filed.gross_mass_kg)
     for day, moment in ((filed.exported, "export_time"), (filed.shipped, "direct_shipment_time")):
@@ -358,4 +374,5 @@ def _differences(expected: Expected, quote: pb.LandedCost) -> list[str]:
             if got.get(charge, 0) != minor:
                 wrong.append(f"{told}: {charge} is {got.get(charge, 0)}, the source has {minor}")
     wrong += [f"the note {note} is missing" for note in expected.notes if note not in quote.notes]
+    wrong += [f"the note {note} must not be there" for note in expected.no_notes if note in quote.notes]
     return wrong

@@ -61,6 +61,29 @@ def test_tax_is_taken_out_of_a_price_by_the_rate_of_the_goods() -> None:
     assert one(Consignment("DE", NOW, [filed], includes_tax=True)).intrinsic == 14_958
 
 
+def test_delivery_holds_tax_where_prices_do_in_australia_and_nowhere_else() -> None:
+    gst = [("gst_lvg", "12345678901")]
+    goods = [Item(110_000, "AUD", "620630")]
+    told = Consignment("AU", NOW, goods, freight=(550, "AUD"), insurance=(111, "AUD"), includes_tax=True, schemes=gst)
+    assert (one(told).intrinsic, one(told).charges[0].basis) == (100_000, 100_601)
+    by_amount = [Item(110_000, "AUD", "620630", tax_charged=10_000), Item(0, "AUD", "620630", tax_charged=0)]
+    told = Consignment("AU", NOW, by_amount, freight=(550, "AUD"), includes_tax=True, schemes=gst)
+    assert [charge.basis for charge in one(told).charges] == [100_500, 0]
+    german = Consignment("DE", NOW, [Item(11_900, code="620630")], freight=(550, "EUR"), includes_tax=True)
+    assert one(german).customs_value == 10_550
+
+
+@pytest.mark.parametrize("procedures", [{"procedures": ("C07", "F15")}, {}])
+def test_union_goods_from_the_canary_islands_bear_tax_and_no_duty(procedures: dict[str, tuple[str, ...]]) -> None:
+    own = () if procedures else ("F15",)
+    goods = [Item(40_000, code="620442", procedures=own), Item(10_000, code="620442")]
+    result = one(Consignment("DE", NOW, goods, **procedures))  # type: ignore[arg-type]
+    duties = [(charge.ppm, charge.amount) for charge in result.charges if charge.charge == "EU.customs_duty"]
+    assert duties == [(0, 0), (0, 0) if procedures else (120_000, 1_200)]
+    small = one(Consignment("DE", NOW, [Item(5_000, code="620442")], procedures=("F15",)))
+    assert charges(small) == [("EU.flat_duty", 0, "customs"), ("EU.vat_low_value", 950, "customs")]
+
+
 def test_the_same_parcel_owes_more_where_ten_digits_tell_its_lines_apart() -> None:
     goods = [Item(1_000, code="6206300010"), Item(1_000, code="6206300090")]
     by_scheme, without = assessed(law(), [Consignment("DE", NOW, goods, schemes=IOSS), Consignment("DE", NOW, goods)])

@@ -112,6 +112,12 @@ class Checks:
                 raise self.error(
                     (*path, "preference", place), f"{head!r} begins no preference code; it has 1 to 3 digits"
                 )
+        for place, code in enumerate(condition.additional_procedure):
+            if not re.fullmatch("[A-Z0-9]{3}", code):
+                raise self.error(
+                    (*path, "additional_procedure", place),
+                    f"{code!r} is no additional procedure; it has three letters or digits",
+                )
         self._regions((*path, "region"), condition.region)
         for place, scheme in enumerate(condition.scheme):
             if scheme != "none" and scheme not in self.book.schemes:

@@ -179,6 +179,7 @@ class _Compiler:
             "customs_base": mask_of(base.base, 0),
             "unverified": book.doubted(base, book.exchange.reference),
             "tax_at": next(taxes, -1),
+            "taxed_parts": mask_of(book.prices_with_tax.parts if book.prices_with_tax else (), 0),
         }
 
 

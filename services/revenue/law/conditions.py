@@ -11,7 +11,7 @@ from typing import get_args
 
 import numpy as np
 
-from libs.columns import Ints, Strings
+from libs.columns import Ints, Strings, Table
 from luxor.consignment.v1 import consignment_pb2 as pb
 from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.filings import Filings
@@ -68,7 +68,8 @@ class _Compiled:
     def of_goods_alone(self) -> bool:
         """Whether it asks for nothing but the commodity code."""
         asked = self.condition
-        return not (self.on_rows or asked.origin or asked.origin_except or asked.preference)
+        of_more = asked.origin or asked.origin_except or asked.preference or asked.additional_procedure
+        return not (self.on_rows or of_more)
 
     def of_code(self, code: str) -> bool:
         """Whether what it asks of the commodity code fits."""
@@ -209,6 +210,9 @@ class Conditions:
             result &= ~compiled.goods_except.of(filings.code)
         if asked.preference:
             result &= compiled.preference.of(filings.preference)
+        if asked.additional_procedure:
+            codes = asked.additional_procedure
+            result &= _declares(filings.table, codes)[filings.item_row] | _declares(filings.goods, codes)
         return result
 
 
@@ -216,6 +220,16 @@ def region_of(told: str) -> str:
     """Give a region as regions are compared: without the country, capitals and spaces. Example: "br-MG " gives "mg"."""
     plain = " ".join(told.split()).casefold()
     return _COUNTRY.sub("", plain)
+
+
+def _declares(table: Table, procedures: tuple[str, ...]) -> Flags:
+    """Say of each row of a table whether it declares one of these additional procedures."""
+    result: Flags = np.zeros(table.rows, dtype=np.bool_)
+    told = table.ragged("additional_procedures")
+    assert isinstance(told.values, Strings)
+    if not set(procedures).isdisjoint(told.values.dictionary):
+        result[told.owners()[told.values.isin(procedures)]] = True
+    return result
 
 
 def _any(flags: Flags) -> Flags:

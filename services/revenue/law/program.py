@@ -53,6 +53,8 @@ class Regimes:
     tax_at: Int64
     """Place of the charge by whose rates tax is taken out of a price that holds it, where the filing says none: the first
     tax whose general rate is a percentage; -1 where there is none."""
+    taxed_parts: Int64
+    """Bits of the components that hold tax where the filing says that prices do; none where the goods alone do."""
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from libs.customs.currencies import minor_units
+from services.revenue.law.bands import with_bands
 from services.revenue.law.charge_checks import ChargeChecks
 from services.revenue.law.checks import Checks, overlapping
 from services.revenue.law.rulebook import Charge, Rulebook, parse_share, positions
@@ -31,7 +32,7 @@ class ReadRulebook:
 def read_rulebook(file: str, text: str) -> ReadRulebook:
     """Read and check one rulebook; LawFileError names the file, the line and the rule that cannot be applied."""
     source = Source(file, text)
-    rulebook = source.convert(Rulebook)
+    rulebook = with_bands(source, source.convert(Rulebook))
     _Checks(source, rulebook).run()
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     lines = {charge.id: source.line(("charges", place)) for place, charge in enumerate(rulebook.charges)}
@@ -62,6 +63,12 @@ class _Checks(Checks):
         self.reference(("law_date_reference",), book.law_date_reference)
         self.reference(("exchange", "reference"), book.exchange.reference)
         self.amount(("exchange", "unit"), book.exchange.unit, positive=True)
+        if taxed := book.prices_with_tax:
+            self.reference(("prices_with_tax", "reference"), taxed.reference)
+            if "goods" not in taxed.parts:
+                raise self.error(
+                    ("prices_with_tax", "parts"), "leaves out the goods, whose prices hold the tax first of all"
+                )
         for name, entries in (("customs_value", book.customs_value),):
             self.dated((name,), entries, book.period)
         for place, entry in enumerate(book.customs_value):

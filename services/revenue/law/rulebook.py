@@ -102,6 +102,8 @@ class Condition(_Strict, frozen=True, kw_only=True):
     goods_except: tuple[str, ...] = ()
     preference: tuple[str, ...] = ()
     """Item: the preference code begins with one of these digits."""
+    additional_procedure: tuple[str, ...] = ()
+    """Item: one of these additional procedures (an3, `F15`) is declared for it or for its consignment."""
 
 
 class Limit(Dated, frozen=True, kw_only=True):
@@ -156,6 +158,14 @@ class Unless(_Strict, frozen=True, kw_only=True):
     reference: str
 
 
+class Band(_Strict, frozen=True, kw_only=True):
+    """What is levied where the rate of another charge is under, or at most at, so many per cent."""
+
+    under: str = ""
+    up_to: str = ""
+    rate: str
+
+
 class Rate(Dated, frozen=True, kw_only=True):
     """A rate: `19 %`, `3.00 EUR per tariff_line`, `25.00 RON per consignment`, `0.50 EUR per kilogram`, `tariff`, or any that
     `services.revenue.law.rates` reads.
@@ -169,6 +179,10 @@ class Rate(Dated, frozen=True, kw_only=True):
     only: Condition | None = None
     less: str = ""
     """An amount per consignment that is taken off what the rate gives, never below nothing: `20.00 USD`."""
+    by_rate_of: str = ""
+    """Id of a charge of percentages whose rate for the goods decides which of `bands` is levied; `rate` is over all of them.
+    A rulebook that was read has such a rate written out, one for each rate of that charge."""
+    bands: tuple[Band, ...] = ()
 
 
 class RoundingRule(Dated, frozen=True, kw_only=True):
@@ -320,6 +334,13 @@ class Exchange(_Strict, frozen=True, kw_only=True):
     reference: str
 
 
+class PricesWithTax(_Strict, frozen=True, kw_only=True):
+    """What holds the tax charged at sale where a filing says that its prices do: in some jurisdictions the delivery too."""
+
+    parts: tuple[Literal["goods", "freight", "insurance"], ...]
+    reference: str
+
+
 class Span(_Strict, frozen=True, kw_only=True):
     """From one day to another, both included."""
 
@@ -340,6 +361,8 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
     law_date: DateOf
     law_date_reference: str
     exchange: Exchange
+    prices_with_tax: PricesWithTax | None = None
+    """Left out: the prices of goods alone."""
     references: dict[str, Reference]
     customs_value: tuple[Base, ...]
     limits: dict[str, tuple[Limit, ...]]
@@ -366,8 +389,11 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
 def asks_of_items(condition: Condition) -> bool:
     """Say whether the condition has a part that is asked of each item."""
     return any(
-        (condition.origin, condition.origin_except, condition.goods, condition.goods_except, condition.preference)
-    )
+        (
+            condition.origin, condition.origin_except, condition.goods, condition.goods_except, condition.preference,
+            condition.additional_procedure,
+        )
+    )  # fmt: skip
 
 
 def parse_share(text: str) -> int:

@@ -56,6 +56,8 @@ class Values:
     """Goods and all that is paid for bringing them."""
     net: Int64
     """Price of each item without tax, in the currency of its price."""
+    untaxed: tuple[Int64, Int64] | None
+    """Of each item what its price without tax is of its price: numerators and denominators; None where no price holds tax."""
     plan: Plan
     """Of the rulebooks that occur."""
 
@@ -123,8 +125,9 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
     exchange_day = days_of_law(program, filings, jurisdiction, program.exchange_date, notes)
     nothing = np.zeros(0, dtype=np.int64)
     values = Values(
-        regime, law_day, exchange_day, problem, notes, {}, nothing, nothing, nothing, nothing, plan_of(program, regime)
-    )
+        regime, law_day, exchange_day, problem, notes, {}, nothing, nothing, nothing, nothing, None,
+        plan_of(program, regime),
+    )  # fmt: skip
     counts = np.diff(filings.offsets)
     values.fail(counts == 0, Problem.UNVALUED)
     values.fail(counts > ITEMS_MAX, Problem.AMOUNT_OUT_OF_BOUNDS)
@@ -148,7 +151,7 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
         if not some(column.values != 0):
             continue
         amounts = _row_money(program, values, column, currency)
-        components[place] = apportion(amounts, goods, filings.offsets, filings.item_row)
+        components[place] = _shared(program, filings, values, place, amounts, goods)
     values.intrinsic = totals
     base = program.regimes.customs_base[regime]
     customs = totals.copy() if every((base & 1) == 1) else np.where(base & 1, totals, 0)
@@ -227,8 +230,24 @@ def components_by(program: Program, filings: Filings, values: Values, tables: In
     ):
         if place in values.components:
             amounts = _row_money(program, values, column, currency, tables)
-            components[place] = apportion(amounts, goods, filings.offsets, filings.item_row)
+            components[place] = _shared(program, filings, values, place, amounts, goods)
     return components
+
+
+def _shared(
+    program: Program, filings: Filings, values: Values, place: int, amounts: Int64, goods: Int64
+) -> Int64:  # fmt: skip
+    """Share each row's amount for a component among its items by value, without the tax where the law says it holds it."""
+    shares = apportion(amounts, goods, filings.offsets, filings.item_row)
+    if values.untaxed is None:
+        return shares
+    taxed = ((program.regimes.taxed_parts[values.regime] >> place & 1) == 1)[filings.item_row]
+    if not some(taxed):
+        return shares
+    numerator, denominator = (np.where(taxed, part, 1) for part in values.untaxed)
+    refused = np.zeros(len(shares), dtype=np.bool_)
+    # A share without its tax is never more than the share: nothing is refused.
+    return mul_div_round(shares, numerator, denominator, int(Rounding.HALF_UP), 1, refused)
 
 
 def _without_tax(
@@ -251,6 +270,11 @@ def _without_tax(
     refused = np.zeros(len(minor), dtype=np.bool_)
     net = mul_div_round(minor, one * PPM, ppm + PPM, one * Rounding.HALF_UP, one, refused)
     net = np.where(by_amount, minor - np.where(wrong, 0, charged.values), net)
+    by_rate, priced = inside & ~by_amount, by_amount & (minor > 0)
+    values.untaxed = (
+        np.where(by_rate, PPM, np.where(priced, net, 1)),
+        np.where(by_rate, ppm + PPM, np.where(priced, minor, 1)),
+    )
     return np.where(inside, net, minor)
 
 

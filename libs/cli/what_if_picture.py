@@ -16,8 +16,7 @@ BARS_SHOWN: Final = 12
 ORIGINS_SHOWN: Final = 12
 _MARGIN: Final = 24
 _LABEL: Final = 230
-_VALUE: Final = 250
-_BAR: Final = WIDTH - 2 * _MARGIN - _LABEL - _VALUE
+_GAP: Final = 12
 _CHARACTERS_A_LINE: Final = 118
 _STYLE: Final = """
   .ground { fill: #ffffff } text { font: 13px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328 }
@@ -116,15 +115,16 @@ def _revenue(page: _Page, revenue: Sequence[dict[str, Any]], currency: str) -> N
     if len(rows) > 1:
         bars.append(("all together", total(rows)))
     largest = max([1, *(max(each["before_minor"], each["after_minor"]) for _, each in bars)])
-    for label, each in bars:
+    values = [_before_after(each, currency) for _, each in bars]
+    longest = _bar_width(values)
+    for (label, each), value in zip(bars, values, strict=True):
         before, after = each["before_minor"], each["after_minor"]
         page.put_text(_MARGIN + _LABEL - 10, page.y + 19, _cut(label, 32), "", "end")
         for style, minor in (("before", before), ("after", after)):
             page.bar(
-                _MARGIN + _LABEL, minor * _BAR // largest, 12, style, f"{label}, {style}: {money(minor, currency)}"
+                _MARGIN + _LABEL, minor * longest // largest, 12, style, f"{label}, {style}: {money(minor, currency)}"
             )
             page.space(13)
-        value = f"{money(before, currency).removesuffix(currency).rstrip()} → {money(after, currency)}"
         page.put_text(WIDTH - _MARGIN, page.y - 15, value, "", "end")
         page.put_text(WIDTH - _MARGIN, page.y, change(before, after), "small", "end")
         page.space(9)
@@ -141,7 +141,8 @@ def _origins(page: _Page, origins: Sequence[dict[str, Any]], currency: str) -> N
         more = {name: sum(each[name] for each in left) for name in ("items", "winners", "losers", "difference_minor")}
         bars.append((f"{len(left)} more", more))
     largest = max([1, *(abs(each["difference_minor"]) for _, each in bars)])
-    middle, half = _MARGIN + _LABEL + _BAR // 2, _BAR // 2
+    half = _bar_width([signed(each["difference_minor"], currency) for _, each in bars]) // 2
+    middle = _MARGIN + _LABEL + half
     top = page.y
     for label, each in bars:
         minor = each["difference_minor"]
@@ -153,6 +154,22 @@ def _origins(page: _Page, origins: Sequence[dict[str, Any]], currency: str) -> N
         page.put_text(WIDTH - _MARGIN, page.y + 13, signed(minor, currency), "", "end")
         page.space(22)
     page.line(middle, top)
+
+
+def _before_after(each: dict[str, Any], currency: str) -> str:
+    before, after = (money(each[name], currency) for name in ("before_minor", "after_minor"))
+    return f"{before.removesuffix(currency).rstrip()} → {after}"
+
+
+def _bar_width(values: Sequence[str]) -> int:
+    """How long the longest bar may be, so that the figures at its right stand beside it and not on it."""
+    return WIDTH - 2 * _MARGIN - _LABEL - _GAP - max(map(_text_width, values))
+
+
+def _text_width(text: str) -> int:
+    """The pixels that a figure takes at most in the fonts of the style; those of DejaVu Sans, the widest of them."""
+    tenths = sum(42 if each in " ,.'-" else 83 if each.isdigit() else 110 for each in text)
+    return -(-tenths // 10)
 
 
 def _legend(page: _Page, styles: Sequence[tuple[str, str]]) -> None:

@@ -152,6 +152,29 @@ def test_bars_are_as_long_as_what_they_tell() -> None:
     assert after * 3 == pytest.approx(before * 5, abs=10)
 
 
+@pytest.mark.parametrize("most", [10**6, 10**12, 2**63 - 1])
+def test_figures_of_any_length_stand_beside_their_bars_and_not_on_them(most: int) -> None:
+    groups = [group("origin", "CN", 1, 0, 1, 0, most), group("origin", "TR", 1, 1, 0, most, 0)]
+    result = {**RESULT, "revenue": [revenue("EU", "tax", "vendor", "EUR", most - 7, most)], "groups": groups}
+    root = ElementTree.fromstring(picture(found(result=result)))  # our own text
+    longest = max(
+        int(bar.get("x") or 0) + int(bar.get("width") or 0) for bar in root.iter(f"{SVG}rect") if bar.get("x")
+    )
+    told = [
+        text
+        for text in root.iter(f"{SVG}text")
+        if text.get("text-anchor") == "end" and text.text and "EUR" in text.text
+    ]
+    assert len(told) == 3
+    for bar in root.iter(f"{SVG}rect"):
+        top, end = int(bar.get("y") or 0), int(bar.get("x") or 0) + int(bar.get("width") or 0)
+        for text in told:
+            if bar.get("x") and abs(int(text.get("y") or 0) - top) < 20:
+                # In the widest font digits take 8 pixels and signs 4: 7 for each character are enough.
+                assert end <= int(text.get("x") or 0) - 7 * len(text.text or ""), text.text
+    assert longest > 420
+
+
 def test_the_same_run_gives_the_same_picture() -> None:
     assert picture(found()) == picture(found())
 

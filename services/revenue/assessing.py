@@ -11,7 +11,6 @@ from libs.columns import Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.inputs import pack_columns, pack_facts
-from services.revenue.law.accounts import EVERYONE, Securities
 from services.revenue.law.answers import answer_of
 from services.revenue.law.arithmetic import Int64
 from services.revenue.law.assess import Assessment, assess, measures_of, prepare
@@ -20,6 +19,7 @@ from services.revenue.law.filings import Filings, filings_of
 from services.revenue.law.limits import Measures
 from services.revenue.law.program import Program
 from services.revenue.law.register import EMPTY, Register
+from services.revenue.law.securing import EVERYONE, Securities
 from services.revenue.sums import Others, Wanted, nothing_wanted, wanted_of
 
 

@@ -19,10 +19,10 @@ from luxor.revenue.v1 import revenue_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer
 from services.revenue.adjusting import corrected, spread
 from services.revenue.assessing import Again, Batch, InForce
-from services.revenue.law.accounts import EVERYONE, Securities
 from services.revenue.law.problems import Problem
 from services.revenue.law.program import Program
 from services.revenue.law.register import EMPTY, Register
+from services.revenue.law.securing import EVERYONE, Securities
 from services.revenue.quotes import landed_costs, quoted, references_of, rulebooks_of
 from services.revenue.store.assessments import Store
 

@@ -24,19 +24,19 @@ from services.revenue.__main__ import assemble
 from services.revenue.adjusting import corrected
 from services.revenue.assessing import Again, Batch, InForce
 from services.revenue.inputs import CHILD_COLUMNS, ROW_COLUMNS, unpack_input
-from services.revenue.law.accounts import Room, Securities
 from services.revenue.law.answers import answer_of
 from services.revenue.law.assess import assess
-from services.revenue.store.accounts import Account, Accounts
+from services.revenue.law.securing import Opened, Room, Securities
+from services.revenue.store.accounts import Account, Accounts, Change
 from services.revenue.store.assessments import Store
 from services.revenue.store.inputs import Inputs
 from services.revenue.store.securities import SecuritiesInForce
-from services.revenue.sums import Others
 from tests.revenue.batches import filings
 from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
 from tests.revenue.lawbooks import shipped
 from tests.revenue.oracle_charges import Consignment as Filed
 from tests.revenue.oracle_charges import Item
+from tests.revenue.test_securing import Filing, answer_to
 from tests.revenue.test_service import accepted
 from tests.revenue.test_sums import again
 
@@ -175,90 +175,55 @@ def test_all_that_the_law_reads_is_kept() -> None:
     assert (read & (rows | items)) - kept == set()
 
 
-def parcels_of(*told: tuple[str, str, str]) -> Table:
-    """Consignments by destination, declarant and guarantee, which owe duty (by the consignee) and tax (by the declarant)."""
-    table = table_of([Parcel(number, area, 20_000) for number, (area, _, _) in enumerate(told)])
-    messages = []
-    for _, _, guarantee in told:
-        message = Consignment()
-        if guarantee:
-            message.guarantees.add(reference=guarantee)
-        messages.append(message)
-    guarantees = Table.from_messages(messages, ConsignmentColumns, Consignment)
-    return table.with_columns(
-        {
-            "declarant_identifier": Strings.of([each for _, each, _ in told]),
-            "guarantees": guarantees.ragged("guarantees"),
-        }
-    )
-
-
 async def test_charges_stand_on_accounts_that_were_opened_or_on_who_owes_them(revenue: Database) -> None:
     accounts = Accounts(revenue)
     async with revenue.transaction() as tx:
         await accounts.put(
             tx,
             [
-                Account("deferred:broker-1", "EUR", None, False, "Broker"),
-                Account("deferred:broker-2", "EUR", None, True, "Closed"),
-                Account("deferred:broker-3", "EUR", 0, False, "No room"),
-                Account("guarantee:G1", "EUR", 1_000_000, False, "Broker"),
+                Account("deferred:broker-1", "EUR", None, False, "Broker", ("shop",)),
+                Account("deferred:broker-2", "EUR", None, True, "Closed", ("shop",)),
+                Account("deferred:broker-3", "EUR", 0, False, "No room", ("shop",)),
+                Account("deferred:broker-4", "EUR", None, False, "Another's", ("store",)),
+                Account("guarantee:G1", "EUR", 1_000_000, False, "Broker", ("shop", "store")),
             ],
             "officer/ann",
         )
     following = SecuritiesInForce(revenue, everyone=False)
     await following.look()
-    assert following.securities.usable == {"deferred:broker-1", "guarantee:G1"}
-    assert following.securities.rooms == {"guarantee:G1": Room("EUR", 1_000_000)}
-    table = parcels_of(
-        (ALONE, "broker-1", ""), (ALONE, "broker-2", ""), (ALONE, "broker-3", "G1"), (ALONE, "broker-1", "G1"), (ALONE, "", "G2"),
-    )  # fmt: skip
+    shop = frozenset({"shop"})
+    assert following.securities.opened == {
+        "deferred:broker-1": Opened(shop),
+        "deferred:broker-2": Opened(shop, usable=False),
+        "deferred:broker-3": Opened(shop, usable=False, room=Room("EUR", 0)),
+        "deferred:broker-4": Opened(frozenset({"store"})),
+        "guarantee:G1": Opened(frozenset({"shop", "store"}), room=Room("EUR", 1_000_000)),
+    }
+    told = [
+        Filing(declarant="broker-1"), Filing(declarant="broker-2"), Filing(declarant="broker-3", guarantees=["G1"]),
+        Filing(declarant="broker-1", guarantees=["G1"]), Filing(guarantees=["G2"]), Filing(declarant="broker-4"),
+    ]  # fmt: skip
+    owners = [each.declarant or each.filer for each in told]
     for securities, charges, rows in (
         (
             following.securities,
             ["deferred:broker-1"] * 2 + [f"border:{ALONE}", "declarant:broker-2"] + ["guarantee:G1"] * 2
-            + ["deferred:broker-1"] * 2 + [f"border:{ALONE}", "declarant:shop"],
-            ["deferred:broker-1", "", "guarantee:G1", "deferred:broker-1", ""],
+            + ["deferred:broker-1"] * 2 + [f"border:{ALONE}", "declarant:shop"] + [f"border:{ALONE}", "declarant:broker-4"],
+            ["deferred:broker-1", "", "guarantee:G1", "deferred:broker-1", "", ""],
         ),
         (
             Securities(),
-            [f"deferred:{each}" for each in ("broker-1", "broker-2", "broker-3", "broker-1", "shop") for _ in range(2)],
-            [f"deferred:{each}" for each in ("broker-1", "broker-2", "broker-3", "broker-1", "shop")],
+            [f"deferred:{each}" for each in owners for _ in range(2)],
+            [f"deferred:{each}" for each in owners],
         ),
     ):  # fmt: skip
-        batch = Batch(InForce(PROGRAM, securities=securities), table, table.encode(ConsignmentColumns))
-        answer = batch.answer(Others.none())
+        answer = answer_to(securities, *told)
         assert answer.child("charges").strings("account").tolist() == charges
         assert answer.strings("deferred_account").tolist() == rows
-
-
-def test_a_limit_secures_no_more_than_is_left_of_it_and_in_its_own_currency_alone() -> None:
-    one = answer_to(Securities(), (ALONE, "a", "")).child("charges")
-    debt, currency = int(one.ints("amount").values.sum()), one.strings("currency")[0]
-    assert debt > 1
-    usable = frozenset({"deferred:a", "guarantee:G1"})
-    three = [(ALONE, "a", "")] * 3
-    for room, rows in (
-        (Room(currency, 2 * debt), ["deferred:a", "deferred:a", ""]),
-        (Room(currency, 2 * debt - 1), ["deferred:a", "", ""]),
-        (Room(currency, debt - 1), ["", "", ""]),
-        (Room("XAF", 10**9), ["", "", ""]),
-    ):
-        answer = answer_to(Securities(False, usable, {"deferred:a": room}), *three)
-        assert answer.strings("deferred_account").tolist() == rows
-        # Nothing that an account does not secure stands on it.
-        stands = [name == "deferred:a" for name in answer.child("charges").strings("account").tolist()]
-        assert stands == [bool(row) for row in rows for _ in range(2)]
-    # What the first has no room for, a guarantee may secure.
-    rooms = {"deferred:a": Room(currency, debt - 1), "guarantee:G1": Room(currency, debt)}
-    answer = answer_to(Securities(False, usable, rooms), *[(ALONE, "a", "G1")] * 2)
-    assert answer.strings("deferred_account").tolist() == ["guarantee:G1", ""]
-
-
-def answer_to(securities: Securities, *told: tuple[str, str, str]) -> Table:
-    table = parcels_of(*told)
-    batch = Batch(InForce(PROGRAM, securities=securities), table, table.encode(ConsignmentColumns))
-    return batch.answer(Others.none())
+    async with revenue.transaction() as tx:
+        await accounts.change(tx, [Change("deferred:broker-1", filers=())], "officer/ann")
+    await following.look()
+    assert answer_to(following.securities, told[0]).strings("deferred_account").tolist() == [""]
 
 
 def test_what_a_vendor_or_carrier_collects_stands_on_the_number_it_is_collected_under() -> None:

@@ -1,52 +1,25 @@
 """Accounts: on whose account each charge stands, and which account secures what a consignment owes at the border.
 
-Vendors and carriers owe what they collect. What customs collects stands on a deferred account or a guarantee of the declarant
-where one may be used; else on the declarant's own account, or on that of the buyers of the country, who pay by the MRN.
+Vendors and carriers owe what they collect. What customs collects stands on a deferred account or a guarantee where one may be
+used; else on the declarant's own account, or on that of the buyers of the country, who pay by the MRN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from libs.columns import Strings, Table
+from libs.columns import Strings
 from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.assess import Assessment
 from services.revenue.law.filings import first_present
 from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES
 from services.revenue.law.schemes import registered_number
+from services.revenue.law.securing import Book, Securities, secured_by
 
-UNNAMED = "unnamed"
-"""Id of the account of somebody whom the filing does not name: what stands on it must be asked for by hand."""
-SECURING = ("deferred:", "guarantee:")
 _VENDOR, _CUSTOMS = COLLECTORS.index("vendor"), COLLECTORS.index("customs")
 _CONSIGNEE = DEBTORS.index("consignee")
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What an account with a limit may still secure, by its last known balance."""
-
-    currency: str
-    """Of the limit; a debt in another currency is not secured."""
-    minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class Securities:
-    """Which deferred accounts and guarantees may be used."""
-
-    everyone: bool = True
-    """Every declarant has a deferred account; then nothing else is looked at."""
-    usable: Collection[str] = field(default_factory=frozenset)
-    """Names of the accounts that were opened, are not closed and have room. Example: {"deferred:broker-7"}."""
-    rooms: Mapping[str, Room] = field(default_factory=dict)
-    """Of those of them that have a limit."""
-
-
-EVERYONE = Securities()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,130 +31,68 @@ class Accounts:
     rows: Strings
     """Of each consignment the one that secures what the vendor does not collect; absent where nothing is to be secured, or by
     none."""
+    refused: Flags
+    """Whether a consignment owes something and names an account that its filer may not draw on."""
 
 
 def accounts_of(assessment: Assessment, declarant: Strings, filer: Strings, securities: Securities) -> Accounts:
-    """Find the accounts of a batch's charges; `declarant` and `filer` are ids by row."""
+    """Find the accounts of a batch's charges; `declarant` and `filer` are ids by row, the filer's as its certificate told it."""
     program, lines, filings = assessment.program, assessment.lines, assessment.filings
-    book = _Book()
+    book = Book()
     owner = first_present(declarant, filer)
+    secured = secured_by(assessment, owner, filer, securities, book)
+    charges = secured.account[lines.row]
+    bare = np.flatnonzero(charges == 0)
+    if len(bare):
+        charges[bare] = book.column(owner, "declarant:")[lines.row[bare]]
+        buyers = bare[program.outcomes.debtor[lines.outcome[bare]] == _CONSIGNEE]
+        if len(buyers):
+            charges[buyers] = book.column(filings.destination, "border:")[lines.row[buyers]]
     collector = program.outcomes.collector[lines.outcome]
-    border = _at_border(filings.table, owner, securities, book)
-    if securities.rooms:
-        _within_limits(assessment, border, owner, securities, book)
-    charges = border[lines.row]
-    if not securities.everyone:
-        buyers = (program.outcomes.debtor[lines.outcome] == _CONSIGNEE) & ~book.are(SECURING)[charges]
-        if some(buyers):
-            charges = np.where(buyers, book.column(filings.destination, "border:")[lines.row], charges)
     customs = collector == _CUSTOMS
+    rows = np.zeros(filings.rows, dtype=np.int64)
     if not every(customs):
-        carriers = book.column(first_present(filings.table.strings("carrier_identifier"), filer), "carrier:")
-        platforms = book.column(filings.table.strings("order_platform"), "vendor:")
         vendor = collector == _VENDOR
-        named = np.where(vendor, platforms[lines.row], carriers[lines.row])
+        carrier = ~(customs | vendor)
         number = _numbers(assessment)
-        for prefix, mine in (("vendor:", vendor), ("carrier:", ~vendor)):
-            column = book.dictionary(filings.reference_number.dictionary, prefix)
-            named = np.where(mine & (number >= 0), column[np.maximum(number, 0)], named)
-        charges = np.where(customs, charges, named)
+        _collect(
+            assessment,
+            np.flatnonzero(vendor),
+            number,
+            "vendor:",
+            filings.table.strings("order_platform"),
+            book,
+            charges,
+        )
+        if some(carrier):
+            carried = np.flatnonzero(carrier)
+            named = first_present(filings.table.strings("carrier_identifier"), filer)
+            _collect(assessment, carried, number, "carrier:", named, book, charges)
+            # A carrier owes what it collects.
+            counted = carried[lines.amount[carried] > 0]
+            rows[lines.row[counted]] = charges[counted]
+    # What customs collects counts before that.
+    rows = np.where(assessment.by_collector[_CUSTOMS] > 0, secured.account, rows)
     names = list(book.names)
-    return Accounts(Strings(names, charges.astype(np.int32)), _rows(assessment, charges, customs, book))
-
-
-class _Book:
-    """Names of accounts, each once."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, int] = {"": 0}
-
-    def number(self, name: str) -> int:
-        return self.names.setdefault(name, len(self.names))
-
-    def dictionary(self, ids: Sequence[str], prefix: str) -> Int64:
-        """The number of each id's account."""
-        return np.array([self.number(prefix + (registered_number(each) or UNNAMED)) for each in ids], dtype=np.int64)
-
-    def column(self, ids: Strings, prefix: str) -> Int64:
-        """The number of each row's account."""
-        known = np.array([self.number(prefix + (each or UNNAMED)) for each in ids.dictionary], dtype=np.int64)
-        column: Int64 = known[ids.indices]
-        return column
-
-    def are(self, prefixes: tuple[str, ...]) -> Flags:
-        """Whether each account is of one of some kinds."""
-        return np.array([name.startswith(prefixes) for name in self.names], dtype=np.bool_)
-
-
-def _at_border(table: Table, owner: Strings, securities: Securities, book: _Book) -> Int64:
-    """The account of each row for what customs collects."""
-    if securities.everyone:
-        return book.column(owner, "deferred:")
-    ids = owner.dictionary
-    known = np.array(
-        [
-            book.number(
-                f"deferred:{each}" if f"deferred:{each}" in securities.usable else f"declarant:{each or UNNAMED}"
-            )
-            for each in ids
-        ],
-        dtype=np.int64,
+    return Accounts(
+        Strings(names, charges.astype(np.int32)), Strings(names, rows.astype(np.int32)).compact(), secured.refused
     )
-    accounts: Int64 = known[owner.indices]
-    guarantees = table.child("guarantees")
-    if guarantees.rows:
-        deferred = book.are(("deferred:",))[accounts]
-        rows = table.ragged("guarantees").owners()
-        # The first that may be used stands last here, and so counts.
-        for at in range(guarantees.rows - 1, -1, -1):
-            name = f"guarantee:{guarantees.strings('reference')[at]}"
-            if name in securities.usable and not deferred[rows[at]]:
-                accounts[rows[at]] = book.number(name)
-    return accounts
 
 
-def _within_limits(
-    assessment: Assessment, accounts: Int64, owner: Strings, securities: Securities, book: _Book
+def _collect(
+    assessment: Assessment, at: Int64, number: Int64, prefix: str, others: Strings, book: Book, charges: Int64
 ) -> None:
-    """Let accounts with a limit secure what they have room for, row after row; what they have not, the next one that may be used
-    secures, or none.
+    """Let some charges stand on the number that they are collected under; where there is none, on the row's of `others`.
+
+    Changes `charges` at the places `at`; `number` is as of `_numbers`.
     """
-    program, lines = assessment.program, assessment.lines
-    limited = np.zeros(len(book.names), dtype=np.bool_)
-    limited[[number for name, number in book.names.items() if name in securities.rooms]] = True
-    mine = np.flatnonzero(limited[accounts]).tolist()
-    if not mine:
-        return
-    customs = program.outcomes.collector[lines.outcome] == _CUSTOMS
-    debts = np.zeros(len(accounts), dtype=np.int64)
-    np.add.at(debts, lines.row[customs], lines.amount[customs])
-    jurisdictions = program.regimes.jurisdiction[assessment.regime].tolist()
-    given = _guarantees(assessment.filings.table)
-    left = {name: room.minor for name, room in securities.rooms.items()}
-    for row in mine:
-        ident, debt = owner.dictionary[owner.indices[row]], int(debts[row])
-        currency = program.books[jurisdictions[row]].rulebook.currency if debt else ""
-        chosen = f"declarant:{ident or UNNAMED}"
-        for name in (f"deferred:{ident}", *given.get(row, ())):
-            room = securities.rooms.get(name)
-            if name in securities.usable and (
-                not room or not debt or (room.currency == currency and debt <= left[name])
-            ):
-                chosen = name
-                left[name] = left.get(name, 0) - debt
-                break
-        accounts[row] = book.number(chosen)
-
-
-def _guarantees(table: Table) -> dict[int, list[str]]:
-    """The accounts of each row's guarantees, in their order."""
-    guarantees = table.child("guarantees")
-    found: dict[int, list[str]] = {}
-    if guarantees.rows:
-        references = guarantees.strings("reference")
-        for at, row in enumerate(table.ragged("guarantees").owners().tolist()):
-            found.setdefault(row, []).append(f"guarantee:{references[at]}")
-    return found
+    registered = number[at] >= 0
+    numbered, bare = at[registered], at[~registered]
+    if len(numbered):
+        written = assessment.filings.reference_number.dictionary
+        charges[numbered] = book.numbers([registered_number(each) for each in written], prefix)[number[numbered]]
+    if len(bare):
+        charges[bare] = book.column(others, prefix)[assessment.lines.row[bare]]
 
 
 def _numbers(assessment: Assessment) -> Int64:
@@ -189,36 +100,23 @@ def _numbers(assessment: Assessment) -> Int64:
     scheme the first that is written as the scheme's numbers are.
     """
     program, lines, filings = assessment.program, assessment.lines, assessment.filings
-    scheme = program.outcomes.scheme[lines.outcome]
-    found = np.full(len(lines.row), -1, dtype=np.int64)
-    if not len(filings.reference_row):
-        return found
+    told, schemes = len(filings.reference_row), len(SCHEMES)
+    if not told:
+        return np.full(len(lines.row), -1, dtype=np.int64)
     jurisdiction = program.regimes.jurisdiction[assessment.regime[filings.reference_row]]
-    fits = np.zeros(len(filings.reference_row), dtype=np.bool_)
-    for place, forms in enumerate(program.schemes):
+    place = jurisdiction * schemes + filings.reference_scheme
+    there = set(place.tolist())
+    fits = np.zeros(told, dtype=np.bool_)
+    for at, forms in enumerate(program.schemes):
         for form in forms:
-            mine = (jurisdiction == place) & (filings.reference_scheme == form.scheme)
-            if some(mine):
+            if at * schemes + form.scheme in there:
+                mine = (jurisdiction == at) & (filings.reference_scheme == form.scheme)
                 fits |= mine & filings.reference_number.map(form.fits, np.bool_)
-    kept = np.flatnonzero(fits)
-    key = filings.reference_row[kept] * len(SCHEMES) + filings.reference_scheme[kept]
-    keys, first = np.unique(key, return_index=True)
-    if len(keys):
-        wanted = lines.row * len(SCHEMES) + scheme
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        there = (keys[at] == wanted) & (scheme > 0)
-        found[there] = filings.reference_number.indices[kept[first[at[there]]]]
-    return found
-
-
-def _rows(assessment: Assessment, charges: Int64, customs: Flags, book: _Book) -> Strings:
-    """What secures each row: the account of what customs collects, else the carrier's, who owes what he collects."""
-    lines = assessment.lines
-    vendor = assessment.program.outcomes.collector[lines.outcome] == _VENDOR
-    counted = (lines.amount > 0) & ~vendor
-    rows = np.zeros(assessment.filings.rows, dtype=np.int32)
-    for mine in (counted & ~customs, counted & customs):
-        # What customs collects comes last, and so counts.
-        rows[lines.row[mine]] = charges[mine]
-    stands = book.are((*SECURING, "carrier:"))[rows]
-    return Strings(list(book.names), np.where(stands, rows, 0).astype(np.int32)).compact()
+    # From the last to the first: of several values for one place the last one stays.
+    kept = np.flatnonzero(fits)[::-1]
+    found = np.full(filings.rows * schemes, -1, dtype=np.int64)
+    found[filings.reference_row[kept] * schemes + filings.reference_scheme[kept]] = filings.reference_number.indices[
+        kept
+    ]
+    scheme = program.outcomes.scheme[lines.outcome]
+    return np.where(scheme > 0, found[lines.row * schemes + scheme], -1)

@@ -4,12 +4,13 @@ import numpy as np
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.law.accounts import EVERYONE, Securities, accounts_of
+from services.revenue.law.accounts import accounts_of
 from services.revenue.law.arithmetic import Flags, Int64
 from services.revenue.law.assess import Assessment
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, Program
 from services.revenue.law.rates import METHODS
+from services.revenue.law.securing import EVERYONE, Securities
 from services.revenue.law.units import REPORTED, Measure
 
 _SCHEMA = schema_of(AssessmentColumns)
@@ -47,7 +48,7 @@ def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securi
         "deferred_account": accounts.rows,
         "rulebook_version": _of_books(program, assessment.regime, valued, [read.version for read in program.books]),
         "exchange_day": Ints(np.where(valued, assessment.exchange_day, 0), valued),
-        "notes": _notes(assessment.notes),
+        "notes": _notes(assessment.notes | accounts.refused * int(Note.ACCOUNT_NOT_ALLOWED)),
         "charges": Ragged(assessment.offsets, _charges(assessment).with_columns({"account": accounts.charges})),
         "generation": Ints(np.zeros(assessment.filings.rows, dtype=np.int64), valued),
     }

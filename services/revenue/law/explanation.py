@@ -49,6 +49,8 @@ _FOUND = {
     Note.GIFT_RELIEVED: "Items are relieved, up to the amount that the law relieves.",
     Note.EXCLUDED_GOODS: "Goods of a kind that a limit excludes are in the consignment.",
     Note.SUMMED: "Other consignments count towards a limit together with this one.",
+    Note.ACCOUNT_NOT_ALLOWED: "A deferred account or guarantee that the filing names was not used: who filed may not draw on "
+    "it.",
 }
 _ASSUMED = {
     Note.FREIGHT_NOT_DECLARED: "No freight is told: it is taken to be in the prices or free.",

@@ -47,3 +47,5 @@ class Note(IntFlag):
     """Something is owed on goods of the consignment that the law at hand does not hold."""
     REGION_NOT_RECOGNISED = 1 << 23
     """Charges depend on the region and no rule names the one told."""
+    ACCOUNT_NOT_ALLOWED = 1 << 24
+    """A deferred account or guarantee that the filing names secures nothing, since its filer may not draw on it."""

@@ -1,4 +1,4 @@
-"""Which deferred accounts and guarantees may be used: those that were opened, are not closed, and have room."""
+"""Which deferred accounts and guarantees may be used, and by whom: those that were opened, are not closed, and have room."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from libs.server.following import repeat
 from libs.store.database import Database
 from libs.telemetry import gauge, get_logger
-from services.revenue.law.accounts import Room, Securities
+from services.revenue.law.securing import Opened, Room, Securities
 from services.revenue.store.accounts import Account, Accounts
 from services.revenue.store.balances import Balances
 
@@ -44,22 +44,22 @@ class SecuritiesInForce:
         if self._securities.everyone:
             return
         async with self._looking:
-            usable: set[str] = set()
-            rooms: dict[str, Room] = {}
+            opened: dict[str, Opened] = {}
             exhausted = 0
             after = ""
             while page := await self._accounts.page(after=after, rows_max=PAGE):
                 after = page[-1].name
-                found = await self._rooms([each for each in page if not each.closed and each.limit_minor is not None])
-                full = {name for name, room in found.items() if room.minor <= 0}
+                rooms = await self._rooms([each for each in page if not each.closed and each.limit_minor is not None])
+                full = {name for name, room in rooms.items() if room.minor <= 0}
                 exhausted += len(full)
-                usable |= {each.name for each in page if not each.closed} - full
-                rooms |= {name: room for name, room in found.items() if name not in full}
-            changed = usable != self._securities.usable
-            self._securities = Securities(everyone=False, usable=frozenset(usable), rooms=rooms)
-            if changed:
-                _log.info("ACCOUNTS_IN_FORCE", usable=len(usable), exhausted=exhausted)
-            _usable.set(len(usable))
+                for each in page:
+                    usable = not each.closed and each.name not in full
+                    opened[each.name] = Opened(frozenset(each.filers), usable, rooms.get(each.name))
+            before, self._securities = self._securities, Securities(everyone=False, opened=opened)
+            usable_by = _usable_by(self._securities)
+            if usable_by != _usable_by(before):
+                _log.info("ACCOUNTS_IN_FORCE", usable=len(usable_by), exhausted=exhausted)
+            _usable.set(len(usable_by))
             _exhausted.set(exhausted)
 
     async def _rooms(self, limited: list[Account]) -> dict[str, Room]:
@@ -79,3 +79,8 @@ class SecuritiesInForce:
     async def run(self, stop: asyncio.Event, seconds: float = SECONDS) -> None:
         """Look every so many seconds until `stop`. What fails is logged and tried again."""
         await repeat(self.look, lambda error: _log.error("ACCOUNTS_NOT_LOOKED_AT", error), stop, seconds)
+
+
+def _usable_by(securities: Securities) -> dict[str, frozenset[str]]:
+    """Who may draw on each account that may be used."""
+    return {name: each.filers for name, each in securities.opened.items() if each.usable}

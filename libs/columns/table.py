@@ -12,6 +12,7 @@ from libs.columns import wire
 from libs.columns.arrays import Bools, Column, IndexArray, Ints, Ragged, Strings
 from libs.columns.rows import fill_rows, read_rows
 from libs.columns.schema import Kind, Schema, schema_of
+from libs.columns.varints import extend
 
 M = TypeVar("M", bound=Message)
 
@@ -178,7 +179,7 @@ class Table:
             if isinstance(column, Ragged) and isinstance(column.values, Table):
                 if column.values.rows:
                     child = getattr(message, name)
-                    child.offsets.extend(column.offsets.tolist())
+                    extend(child, "offsets", column.offsets)
                     column.values._write(child)
                 continue
             part = getattr(message, name)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns.arrays import Bools, Ints, Ragged, Strings
+from libs.columns.varints import extend
 
 
 class MalformedColumns(ValueError):
@@ -89,14 +90,14 @@ def write_strings(column: Strings, message: Any) -> None:
     if len(column.dictionary) == 1 and column.dictionary[0] == "":
         return
     message.dictionary.extend(column.dictionary)
-    message.indices.extend(column.indices.tolist())
+    extend(message, "indices", column.indices)
 
 
 def write_ints(column: Ints, message: Any) -> None:
     """Write a column into an empty Ints message; writes nothing when every row is absent."""
     if not column.valid.any():
         return
-    message.values.extend(column.values.tolist())
+    extend(message, "values", column.values)
     if not column.valid.all():
         message.validity = _packed(column.valid)
 
@@ -114,7 +115,7 @@ def write_lists(column: Ragged, message: Any) -> None:
     """Write a column of lists into an empty StringLists or IntLists message; nothing when every list is empty."""
     if not int(column.offsets[-1]):
         return
-    message.offsets.extend(column.offsets.tolist())
+    extend(message, "offsets", column.offsets)
     if isinstance(column.values, Strings):
         write_strings(column.values, message.values)
     else:

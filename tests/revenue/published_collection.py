@@ -1,7 +1,7 @@
 """The collection of published calculations, which is not part of the product: what of it is proved by the cases here."""
 
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,7 @@ def _days(published: dict[str, Any]) -> tuple[date, date]:
     if match := re.search(r"\bfrom (\d{4}-\d\d-\d\d)", text):
         first = date.fromisoformat(match[1])
     if match := re.search(r"\bbefore (\d{1,2} [A-Z][a-z]{2} \d{4})", text):
-        last = datetime.strptime(match[1], "%d %b %Y").date()  # noqa: DTZ007 - a day has no zone
+        last = datetime.strptime(match[1], "%d %b %Y").date() - timedelta(days=1)  # noqa: DTZ007 - a day has no zone
     return first, last
 
 

@@ -84,7 +84,7 @@ class RevenueConfig(Settings, service="revenue"):
     replicas together."""
     deferred: str = setting("DEFERRED", default="everyone", choices=("everyone", "opened"), example="opened")
     """Who has a deferred account: `everyone`, every declarant; `opened`, who was given one by PutAccounts that is not closed and whose limit is not
-    reached by the last known balance. Who has none pays at the border, or gives a guarantee."""
+    reached by the last known balance, for what its own filers file. Who has none pays at the border, or gives a guarantee."""
     reassessment_seconds: float = setting("REASSESSMENT_SECONDS", default=1.0, low=0.05, high=3_600, example="1")
     """How often it is looked for sums over several consignments that changed, so that earlier consignments owe something else."""
     seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=600, example="60")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from libs.customs.currencies import is_currency, minor_units
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 LANES: Final = {"GREEN": "green", "BLUE": "blue", "YELLOW": "yellow", "RED": "red"}
@@ -85,6 +86,23 @@ def table(*columns: str, title: str = "", right: Iterable[int] = ()) -> "Table":
     for place, name in enumerate(columns):
         made.add_column(name, justify="right" if place in wanted else "left", overflow="fold")
     return made
+
+
+def print_whole(out: "Console", shown: "Table") -> None:
+    """Print a table so that figures, and columns that do not wrap, stand whole: the others give way first, then the terminal's width."""
+    from rich.measure import Measurement
+
+    width = out.width
+    shown.padding = (0, 1, 0, 0)
+    for column in shown.columns:
+        if column.justify == "right" or column.no_wrap:
+            lines = (line for cell in column.cells for line in str(cell).splitlines())
+            column.min_width = max(map(len, lines), default=0)
+    out.width = max(width, Measurement.get(out, out.options.update(width=1_000), shown).minimum)
+    try:
+        out.print(shown, crop=False)
+    finally:
+        out.width = width
 
 
 def safe(value: Any) -> str:

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from libs.cli.backtest_view import day_text
-from libs.cli.text import counted, money, safe, table, words
+from libs.cli.text import counted, money, print_whole, safe, table, words
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 GROUPS_SHOWN: Final = 12
 TITLES: Final = {"origin": "By origin", "hs_chapter": "By HS chapter", "value_band": "By value of the consignment"}
@@ -144,7 +143,7 @@ def _show_revenue(out: "Console", revenue: Sequence[dict[str, Any]], currency: s
     if len(revenue) > 1:
         shown.add_section()
         shown.add_row("all", "", "", *_amounts({"currency": currency, **total(revenue)}))
-    _print_whole(out, shown)
+    print_whole(out, shown)
 
 
 def total(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
@@ -171,22 +170,6 @@ def _plain(minor: int, currency: str, *, whole: bool) -> str:
     return text.partition(".")[0] if whole else text
 
 
-def _print_whole(out: "Console", shown: "Table") -> None:
-    """Print a table so that each figure stands whole: headings give way first, then the terminal's width."""
-    from rich.measure import Measurement
-
-    width = out.width
-    shown.padding = (0, 1, 0, 0)
-    for column in shown.columns:
-        if column.justify == "right":
-            column.min_width = max((len(str(cell)) for cell in column.cells), default=0)
-    out.width = max(width, Measurement.get(out, out.options.update(width=1_000), shown).minimum)
-    try:
-        out.print(shown, crop=False)
-    finally:
-        out.width = width
-
-
 def _show_groups(out: "Console", groups: Sequence[dict[str, Any]], currency: str, title: str) -> None:
     shown = table("", "items", "pay less", "pay more", "before", "after", "difference", "change", title=f"{title}, whole {safe(currency)}",
                   right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
@@ -198,4 +181,4 @@ def _show_groups(out: "Console", groups: Sequence[dict[str, Any]], currency: str
     if left:
         counts = (f"{sum(each[name] for each in left):,}" for name in ("items", "winners", "losers"))
         shown.add_row(f"{len(left)} more", *counts, *_amounts({"currency": currency, **total(left)}, whole=True))
-    _print_whole(out, shown)
+    print_whole(out, shown)

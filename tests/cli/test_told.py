@@ -90,13 +90,29 @@ def test_payments_of_a_statement_count_no_consignments() -> None:
     assert "DE duty 2 5.00 EUR" in lines
 
 
-def test_a_version_of_a_rulebook_stands_in_one_line() -> None:
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_names_days_and_versions_of_rulebooks_are_not_broken(width: int) -> None:
     numbers = dict.fromkeys(("values", "unverified_values", "tariff_lines", "unverified_tariff_lines"), 12_345)
+    references = [
+        {
+            "id": "GB:act",
+            "law": "Act " * 40,
+            "article": "1",
+            "verified": False,
+            "note": "",
+            "address": "https://law.example/" + "x" * 90,
+        }
+    ]
     book = {"jurisdiction": "GB", "name": "United Kingdom of Great Britain and Northern Ireland", "areas": ["GB", "IM", "XI", "JE"],
-            "from": "2021-01-01", "to": "2028-12-31", "version": "GB/2026.1/1f0c9a2b", **numbers}  # fmt: skip
-    told = {"rulebooks": [book], "totals": numbers}
-    assert any(
-        "GB/2026.1/1f0c9a2b" in line for line in lines_of(lambda out: revenue_rulebooks._show(out, told, None), 120)
+            "from": "2021-01-01", "to": "2028-12-31", "version": "GB/2026.1/1f0c9a2b", "charges": ["duty"], "currency": "GBP",
+            "references": references, **numbers}  # fmt: skip
+    lines = lines_of(lambda out: revenue_rulebooks._show(out, {"rulebooks": [book], "totals": numbers}, "GB"), width)
+    first = next(line for line in lines if "GB/2026.1/1f0c9a2b" in line)
+    for told in ("2021-01-01", "12,345 of 12,345"):
+        assert told in first
+    words = " ".join(lines).split()
+    assert {"2028-12-31", "Kingdom", "Northern", "Ireland", "countries", "https://law.example/" + "x" * 90} <= set(
+        words
     )
 
 

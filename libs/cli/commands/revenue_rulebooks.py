@@ -31,34 +31,67 @@ def rulebooks(context: Context, jurisdiction: str | None, ident: str) -> None:
 
 
 def _show(out: "Console", told: dict[str, Any], jurisdiction: str | None) -> None:
-    from libs.cli.text import safe, table
+    from libs.cli.text import print_whole, safe, table
 
     if jurisdiction and not told["rulebooks"]:
         out.print(f"No rulebook of {safe(jurisdiction)} is loaded; `luxor revenue rulebooks` lists those that are.")
         return
-    shown = table("law", "areas", "days", "version", "values", "unverified", "tariff lines", "unverified",
-                  right=(4, 5, 6, 7))  # fmt: skip
-    shown.columns[3].no_wrap = True  # it is copied whole
+    shown = table("law", "of", "version", "holds from", "unverified\nvalues", "unverified\ntariff lines", right=(4, 5))
+    for place in (0, 2, 3):
+        shown.columns[place].no_wrap = True  # they are copied whole
     for book in told["rulebooks"]:
-        areas = book["areas"]
-        told_areas = " ".join(areas) if len(areas) <= 3 else f"{areas[0]} and {len(areas) - 1} more"
+        until = f"\nto {book['to']}" if book["to"] else ""
         shown.add_row(
-            safe(f"{book['jurisdiction']}  {book['name']}"), told_areas, f"{book['from']} to {book['to'] or '…'}",
-            safe(book["version"]), *(f"{book[name]:,}" for name in _NUMBERS),
-        )  # fmt: skip
+            safe(book["jurisdiction"]), safe(_of(book)), safe(book["version"]), f"{book['from']}{until}", *_shares(book)
+        )
     if len(told["rulebooks"]) > 1:
         shown.add_section()
-        shown.add_row("all", "", "", "", *(f"{told['totals'][name]:,}" for name in _NUMBERS))
-    out.print(shown)
+        shown.add_row("all", "", "", "", *_shares(told["totals"]))
+    # Names are broken between words alone.
+    shown.columns[1].min_width = max(len(word) for book in told["rulebooks"] for word in _of(book).split())
+    print_whole(out, shown)
     for book in told["rulebooks"] if jurisdiction else ():
-        for charge in book["charges"]:
-            out.print(f"  {safe(charge)}")
-        for reference in book["references"]:
-            doubt = "" if reference["verified"] else "  [yellow]not verified[/]"
-            where = ", ".join(each for each in (reference["law"], reference["article"]) if each)
-            out.print(f"  [dim]{safe(reference['id'])}: {safe(where)}  {safe(reference['address'])}[/]{doubt}")
-            if reference["note"]:
-                out.print(f"    [dim]{safe(reference['note'])}[/]")
+        _show_whole(out, book)
 
 
-_NUMBERS = ("values", "unverified_values", "tariff_lines", "unverified_tariff_lines")
+def _of(book: dict[str, Any]) -> str:
+    """Whose law it is, and where it holds if that is not its own country alone."""
+    areas = book["areas"]
+    if areas == [book["jurisdiction"]]:
+        return str(book["name"])
+    return f"{book['name']}\n{' '.join(areas) if len(areas) <= _AREAS_TOLD else f'{len(areas)} countries'}"
+
+
+def _shares(numbers: dict[str, Any]) -> tuple[str, str]:
+    """How many values and lines of tariff nobody has verified, of how many."""
+    values, lines = ((numbers[f"unverified_{name}"], numbers[name]) for name in ("values", "tariff_lines"))
+    return f"{values[0]:,} of {values[1]:,}", f"{lines[0]:,} of {lines[1]:,}"
+
+
+def _show_whole(out: "Console", book: dict[str, Any]) -> None:
+    """Tell the charges of a rulebook, and the texts of law that its values stand on."""
+    from libs.cli.text import safe
+
+    _paragraph(out, f"Holds in {safe(' '.join(book['areas']))}, in {safe(book['currency'])}.", 0)
+    _paragraph(out, f"Charges: {safe(', '.join(book['charges']))}.", 0)
+    out.print("References:")
+    for reference in book["references"]:
+        out.print(
+            f"  {safe(reference['id'])}{'' if reference['verified'] else '  [yellow]not verified[/]'}", soft_wrap=True
+        )
+        where = ", ".join(each for each in (reference["law"], reference["article"]) if each)
+        _paragraph(out, f"[dim]{safe(where)}[/]", 4)
+        if reference["address"]:
+            # An address is not broken, or it could not be opened.
+            out.print(f"    [dim]{safe(reference['address'])}[/]", soft_wrap=True)
+        if reference["note"]:
+            _paragraph(out, f"[dim]{safe(reference['note'])}[/]", 4)
+
+
+def _paragraph(out: "Console", markup: str, indent: int) -> None:
+    from rich.padding import Padding
+
+    out.print(Padding(markup, (0, 0, 0, indent)))
+
+
+_AREAS_TOLD = 3

@@ -151,6 +151,8 @@ def assemble(start: Start) -> Sequence[Background]:
             "GetStatement": looking | {Role.FILER, Role.CARRIER},
             "RecordPayments": {Role.OFFICER},
             "ListPayments": looking,
+            "RecordPayouts": {Role.OFFICER},
+            "ListPayouts": looking,
             "Reconcile": looking,
             "CheckChain": looking,
         },

@@ -103,12 +103,22 @@ def account_result(place: int, told: Account | str, asked: pb.Account) -> pb.Acc
 
 def wrong_payment(place: int, payment: pb.Payment, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
     """Say why a payment of a request is refused; None where it is tried. Jurisdictions are those whose law is loaded."""
-    here = f"payments[{place}]"
+    return wrong_money(f"payments[{place}]", payment, jurisdictions)
+
+
+def wrong_money(
+    here: str, payment: pb.Payment | pb.Payout, jurisdictions: Collection[str], *more: tuple[str, str, int, bool]
+) -> errors_pb2.ItemError | None:
+    """Say why money at a place of a request is refused; None where it is tried.
+
+    `more` are texts to check beside: name, text, characters at most, and whether it is needed.
+    """
     texts = (
         ("id", payment.id, TEXT_MAX, True),
         ("reference", payment.reference, REFERENCE_MAX, False),
         ("takes_back", payment.takes_back, TEXT_MAX, False),
         ("jurisdiction", payment.jurisdiction, JURISDICTION_MAX, True),
+        *more,
     )
     for name, text, characters, needed in texts:
         if (needed and not text) or len(text) > characters or not text.isprintable():
@@ -164,6 +174,7 @@ def booked_payment(booked: Booked) -> pb.BookedPayment:
         booked_at=stamp_of(booked.booked_at),
         booked_by=booked.booked_by,
         taken_back_by=booked.taken_back_by,
+        sent_back_by=booked.sent_back_by,
     )
 
 

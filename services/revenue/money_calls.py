@@ -1,4 +1,4 @@
-"""The ledger's edge where money moves: payments that came in."""
+"""The ledger's edge where money moves: payments that came in, payouts that went out."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.ledger_text import booked_payment, payment_result, wrong_payment
 from services.revenue.paging import check_count, parts_of, token_of
+from services.revenue.payout_text import booked_payout, payout_of, payout_result, wrong_payout
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.payments import PAYMENTS_MAX, Payment, Payments
+from services.revenue.store.payouts import PAYOUTS_MAX, Payouts
 
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
@@ -29,6 +31,7 @@ class MoneyCalls(LedgerServiceServicer):
         self._database = database
         self._jurisdictions = frozenset(jurisdictions)
         self._payments = Payments(ledger)
+        self._payouts = Payouts(ledger)
 
     async def RecordPayments(
         self, request: pb.RecordPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -73,5 +76,45 @@ class MoneyCalls(LedgerServiceServicer):
         last = found[limit - 1].payment if len(found) > limit else None
         return pb.ListPaymentsResponse(
             payments=map(booked_payment, found[:limit]),
+            next_page_token=token_of(last.jurisdiction, last.id) if last else "",
+        )
+
+    async def RecordPayouts(
+        self, request: pb.RecordPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordPayoutsResponse:
+        """Book payouts, once per request and once per id of the bank; each has its own result."""
+        before = await recalled(self._database, pb.RecordPayoutsResponse, request)
+        if before is not None:
+            return before
+        check_count(len(request.payouts), PAYOUTS_MAX)
+        errors = [wrong_payout(place, each, self._jurisdictions) for place, each in enumerate(request.payouts)]
+        good = [payout_of(each) for each, error in zip(request.payouts, errors, strict=True) if error is None]
+        who = str(call.current().identity)
+
+        # Each in a transaction of its own; what came of it is kept by its id until the answer is kept as a whole.
+        booked = iter(zip(good, await self._payouts.record(good, who, request.request_id), strict=True))
+        results = [
+            pb.PayoutResult(outcome=pb.PAYOUT_OUTCOME_REFUSED, error=error)
+            if error is not None
+            else payout_result(place, *next(booked))
+            for place, error in enumerate(errors)
+        ]
+        answer = pb.RecordPayoutsResponse(results=results)
+
+        async def work(tx: Transaction) -> pb.RecordPayoutsResponse:
+            return answer
+
+        return await once(self._database, pb.RecordPayoutsResponse, request, work)
+
+    async def ListPayouts(
+        self, request: pb.ListPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListPayoutsResponse:
+        """Give payouts by jurisdiction and id."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        jurisdiction, ident = parts_of(request.page_token, 2) if request.page_token else ("", "")
+        found = await self._payouts.page(after=(jurisdiction, ident), rows_max=limit + 1)
+        last = found[limit - 1].payout if len(found) > limit else None
+        return pb.ListPayoutsResponse(
+            payouts=map(booked_payout, found[:limit]),
             next_page_token=token_of(last.jurisdiction, last.id) if last else "",
         )

@@ -12,6 +12,7 @@ from services.revenue.ledger.charged import Page
 from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import OPEN, Lines
 from services.revenue.ledger.paid_out import PaidOut, left_over
+from services.revenue.ledger.position import covered_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,20 @@ def surplus(
     for (row, account), minor in left.items():
         found[account, currencies[row]] = found.get((account, currencies[row]), 0) + minor
     return found
+
+
+def payable(lines: Lines, paid: int, out: PaidOut, payee: int) -> int:
+    """Say what may be paid out to an account of one consignment: what is left to its credit beyond what it owes of it, minor units.
+
+    A consignment remembers one payee: while something is paid out of it, nothing is paid out to another.
+    """
+    minor, before = int(out.minor[0]), int(out.account[0])
+    if minor and before != payee:
+        return 0
+    offsets, sums = np.array([0, len(lines)]), np.array([paid])
+    own = (lines["how"] == OPEN) & (lines["debtor"] == payee)
+    still = int((lines["amount"] - covered_by(lines, offsets, sums) - lines["remitted"])[own].sum())
+    return max(0, left_over(lines, offsets, sums).get((0, payee), 0) - minor - still)
 
 
 def oldest_first(amount: int, owed: Sequence[int]) -> list[int]:

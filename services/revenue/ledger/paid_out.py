@@ -91,15 +91,3 @@ def claims(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> Int64:
 def payee_of(lines: Lines, buyers: Collection[int]) -> int:
     """Give the first of some accounts that owes something at once of one consignment; 0 where none does."""
     return next((debtor for debtor in debtors_of(lines) if debtor in buyers), 0)
-
-
-def payable(lines: Lines, paid: int, open_minor: int, out: PaidOut, payee: int) -> int:
-    """Say what may be paid out to an account of one consignment: what is left to its credit beyond what it owes, minor units.
-
-    `open_minor` is what the account owes of it. A consignment remembers one payee; to another nothing is paid.
-    """
-    minor, before = int(out.minor[0]), int(out.account[0])
-    if minor and before != payee:
-        return 0
-    left = left_over(lines, np.array([0, len(lines)]), np.array([paid])).get((0, payee), 0)
-    return max(0, left - minor - open_minor)

@@ -390,7 +390,8 @@ def of_row(row: Mapping[str, Any]) -> tuple[Payment, Result]:
         row["id"], row["reference"], row["jurisdiction"], row["currency"], row["amount"], row["takes_back"]
     )
     parts = list(zip(row.get("mrns", ()), row.get("amounts", ()), strict=True))
-    return payment, Result(row["outcome"], row["account"], row["matched"], row["over"], row["still_owed"], parts=parts)
+    outcome = pb.PAYMENT_OUTCOME_SENT_BACK if row["sent_back_by"] else row["outcome"]
+    return payment, Result(outcome, row["account"], row["matched"], row["over"], row["still_owed"], parts=parts)
 
 
 def _again(payment: Payment, first: Payment, before: Result) -> Result:

@@ -45,12 +45,12 @@ join ledger_payment kept on kept.jurisdiction = given.jurisdiction and kept.id =
 _OPENED: Final = "select name from ledger_account where name = any($1::text[])"
 _PAGE: Final = """
 select jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed, booked_at, booked_by,
-    takes_back, taken_back_by
+    takes_back, taken_back_by, sent_back_by
 from ledger_payment where (jurisdiction, id) > ($1, $2) order by jurisdiction, id limit $3
 """
 _JURISDICTIONS: Final = "select mrn, jurisdiction from ledger_position where mrn = any($1::text[])"
 _PAGE_UNMATCHED: Final = _PAGE.replace(
-    "order by", f"and outcome = {pb.PAYMENT_OUTCOME_UNMATCHED} and taken_back_by = '' order by"
+    "order by", f"and outcome = {pb.PAYMENT_OUTCOME_UNMATCHED} and taken_back_by = '' and sent_back_by = '' order by"
 )
 
 
@@ -63,6 +63,7 @@ class Booked:
     booked_at: int
     booked_by: str
     taken_back_by: str
+    sent_back_by: str
 
 
 class _HeadsMissing(Exception):
@@ -137,12 +138,13 @@ class Payments:
         raise RuntimeError(f"payments that are taken back were booked meanwhile, {TRIES_MAX} times")
 
     async def page(self, *, after: Ident, unmatched_only: bool, rows_max: int) -> list[Booked]:
-        """Give payments by jurisdiction and id, after one; all, or those alone that are unmatched and were not taken back."""
+        """Give payments by jurisdiction and id, after one; all, or those alone that are unmatched and went back in no way."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_PAGE_UNMATCHED if unmatched_only else _PAGE, *after, rows_max)
             waiting = [row["reference"] for row in rows if row["outcome"] == pb.PAYMENT_OUTCOME_UNMATCHED]
             own = dict(await reader.raw.fetch(_JURISDICTIONS, waiting)) if waiting else {}
-        booked = [Booked(*of_row(row), row["booked_at"], row["booked_by"], row["taken_back_by"]) for row in rows]
+        rest = ("booked_at", "booked_by", "taken_back_by", "sent_back_by")
+        booked = [Booked(*of_row(row), *(row[name] for name in rest)) for row in rows]
         for each in booked:
             at = own.get(each.payment.reference, each.payment.jurisdiction)
             if each.result.outcome == pb.PAYMENT_OUTCOME_UNMATCHED and at != each.payment.jurisdiction:

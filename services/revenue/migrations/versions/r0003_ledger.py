@@ -170,7 +170,7 @@ def _payments() -> None:
         "currency text not null, amount bigint not null, account text not null, outcome smallint not null, "
         "matched bigint not null, over bigint not null, still_owed bigint not null, booked_at bigint not null, "
         "booked_by text not null, request text not null, takes_back text not null, taken_back_by text not null, "
-        "mrns text[] not null, amounts bigint[] not null",
+        "sent_back_by text not null default '', mrns text[] not null, amounts bigint[] not null",
         key="jurisdiction, id",
         by="jurisdiction, id",
     )
@@ -182,7 +182,18 @@ def _payments() -> None:
     # 4 is PAYMENT_OUTCOME_UNMATCHED: what somebody must look at.
     op.execute(
         "create index ledger_payment_unmatched on ledger_payment (jurisdiction, id) "
-        "where outcome = 4 and taken_back_by = ''"
+        "where outcome = 4 and taken_back_by = '' and sent_back_by = ''"
+    )
+    # What left the bank account; paid_at is 0 where the bank did not tell it.
+    schema.create_hash_partitioned(
+        op,
+        "ledger_payout",
+        'jurisdiction text collate "C" not null, id text collate "C" not null, reference text not null, '
+        "currency text not null, amount bigint not null, paid_at bigint not null, takes_back text not null, "
+        "sends_back text not null, account text not null, outcome smallint not null, credit bigint not null, "
+        "booked_at bigint not null, booked_by text not null, request text not null, taken_back_by text not null",
+        key="jurisdiction, id",
+        by="jurisdiction, id",
     )
     # Unmatched payments that name an MRN: its debt may come yet.
     schema.create_hash_partitioned(

@@ -62,12 +62,15 @@ def landed_costs(assessment: Assessment, summed: Collection[int] = ()) -> list[p
     return told
 
 
-def references_of(assessment: Assessment) -> list[pb.LegalReference]:
-    """Give the references that the charges name, each once, in the order of the program."""
+def references_of(assessment: Assessment, quotes: Iterable[pb.LandedCost]) -> list[pb.LegalReference]:
+    """Give the references that quotes name, each once: those of the charges in the order of the program, then those of limits
+    and reliefs.
+    """
     program, lines = assessment.program, assessment.lines
     used = set(program.rates.reference[lines.rate].tolist()) | set(program.outcomes.reference[lines.outcome].tolist())
     names = [program.references[place] for place in sorted(used)]
-    return [_reference(name, program.legal[name]) for name in names]
+    names += [name for quote in quotes for name in quote.references]
+    return [_reference(name, program.legal[name]) for name in dict.fromkeys(names)]
 
 
 def rulebooks_of(program: Program) -> list[pb.Rulebook]:
@@ -130,6 +133,7 @@ def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
         explanation=told.found,
         assumptions=told.assumed,
         notes=note_names(int(assessment.notes[row])),
+        references=told.references,
     )
 
 

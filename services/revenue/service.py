@@ -124,7 +124,7 @@ class RevenueService(RevenueServiceServicer):
             if quote.reason:
                 quote.hint = catalogue.reason(quote.reason).hint
         _count(_quoted, done.assessment.problem)
-        return pb.QuoteResponse(quotes=quotes, references=references_of(done.assessment))
+        return pb.QuoteResponse(quotes=quotes, references=references_of(done.assessment, quotes))
 
     async def ListRulebooks(
         self, request: pb.ListRulebooksRequest, context: grpc.aio.ServicerContext[Any, Any]

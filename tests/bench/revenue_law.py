@@ -83,7 +83,8 @@ def quote(program: Any, payload: bytes) -> bytes:
     request = pb.QuoteRequest.FromString(payload)
     table = Table.from_messages(request.consignments, ConsignmentColumns, ConsignmentMessage)
     done = assess(program, filings_of(table, Ints.constant(request.as_of.seconds * 1_000_000, table.rows)))
-    return pb.QuoteResponse(quotes=landed_costs(done), references=references_of(done)).SerializeToString()
+    quotes = landed_costs(done)
+    return pb.QuoteResponse(quotes=quotes, references=references_of(done, quotes)).SerializeToString()
 
 
 def main() -> None:

@@ -120,6 +120,8 @@ class Expected(_Strict, frozen=True):
     """Notes that the answer must have."""
     no_notes: list[str] = []
     """Notes that it must not have."""
+    references: list[str] = []
+    """References that the quote must tell for its limits and reliefs, as ids: `EU:ioss`."""
 
 
 class Case(_Strict, frozen=True):
@@ -375,4 +377,8 @@ def _differences(expected: Expected, quote: pb.LandedCost) -> list[str]:
                 wrong.append(f"{told}: {charge} is {got.get(charge, 0)}, the source has {minor}")
     wrong += [f"the note {note} is missing" for note in expected.notes if note not in quote.notes]
     wrong += [f"the note {note} must not be there" for note in expected.no_notes if note in quote.notes]
+    named = list(quote.references)
+    wrong += [
+        f"no limit or relief refers to {name}, but to {named}" for name in expected.references if name not in named
+    ]
     return wrong

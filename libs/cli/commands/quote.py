@@ -174,6 +174,7 @@ def _show(out: "Console", told: dict[str, Any], asked: Sequence[tuple[str, str]]
             _show_refused(out, each, destination)
             continue
         used |= dict.fromkeys(line.get("reference", "") for line in each.get("lines", ()))
+        used |= dict.fromkeys(each.get("references", ()))
         _show_one(out, each)
     for name in used:
         if name in laws:

@@ -43,6 +43,8 @@ class Standing:
     """The program's conditions over this batch."""
     relieved: dict[int, Flags]
     """Per place of a relief in its rulebook which items it relieves; a relief that relieves none is absent."""
+    relief_entries: dict[int, Int64]
+    """Of the same reliefs by row the entry that relieves; -1 = none fits."""
     limits: list[LimitTest]
     """What was tested, by place of the limit in the rulebook."""
 
@@ -71,8 +73,8 @@ def stand(program: Program, filings: Filings, examined: Examined, sums: Sums | N
     first = row_within[:, 0]
     values.notes |= np.where(first, int(Note.WITHIN_LIMIT), 0)
     values.notes |= np.where(tests[0].known & ~first, int(Note.OVER_LIMIT), 0)
-    relieved = relieve(program, filings, values, examined.conditions)
-    return Standing(examined.scheme_state, row_within, item_within, examined.conditions, relieved, tests)
+    relieved, entries = relieve(program, filings, values, examined.conditions)
+    return Standing(examined.scheme_state, row_within, item_within, examined.conditions, relieved, entries, tests)
 
 
 def outcome_of(program: Program, standing: Standing, place: Place, slot: Int64, rows: Int64 | slice) -> Int64:

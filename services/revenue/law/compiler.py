@@ -114,7 +114,7 @@ class _Compiler:
             outcomes=columns_of(Outcomes, outcome_rows),
             charges=self.slots.facts,
             references=list(self.slots.rates.references),
-            legal=self.slots.rates.legal,
+            legal=self.slots.rates.legal | limits.legal,
             tariffs=self.slots.rates.tables,
             tariff_uses=self.slots.rates.tariff_uses(),
             rate_texts=list(self.slots.rates.texts),
@@ -128,6 +128,7 @@ class _Compiler:
             prefixes=limits.prefixes,
             limit_entries=limit_entries,
             relief_entries=relief_entries,
+            limit_references=list(limits.references),
             remarks=remarks_of(self.books),
             places=[
                 [

@@ -1,6 +1,7 @@
 """Explanation: an assessment in sentences that a buyer, a filer or an officer understands."""
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -46,7 +47,6 @@ _FOUND = {
     Note.SCHEME_NUMBER_UNKNOWN: "The scheme's number is not in the register, so the scheme was not applied.",
     Note.SCHEME_NUMBER_EXPIRED: "The scheme's number is registered, but not for the day that counts, so the scheme "
     "was not applied.",
-    Note.GIFT_RELIEVED: "Items are relieved, up to the amount that the law relieves.",
     Note.EXCLUDED_GOODS: "Goods of a kind that a limit excludes are in the consignment.",
     Note.SUMMED: "Other consignments count towards a limit together with this one.",
     Note.ACCOUNT_NOT_ALLOWED: "A deferred account or guarantee that the filing names was not used: who filed may not draw on "
@@ -96,29 +96,36 @@ class Explanation:
     """How value, limit and scheme were judged; the reason where it could not be assessed."""
     assumed: list[str]
     """What was assumed or is not verified."""
+    references: list[str]
+    """Ids of the references of the limits and reliefs that `found` names, each once."""
 
 
 def explain(assessment: Assessment, row: int) -> Explanation:
     """Explain one row of an assessment in English."""
     problem = Problem(int(assessment.problem[row]))
     if problem is not Problem.NONE:
-        return Explanation([], [_REASON[problem]], [])
+        return Explanation([], [_REASON[problem]], [], [])
     program = assessment.program
     book = program.books[int(program.regimes.jurisdiction[assessment.regime[row]])].rulebook
     currency = book.currency
     notes = Note(int(assessment.notes[row]))
     found = [f"The goods are worth {money_text(int(assessment.intrinsic[row]), currency)} without transport and tax."]
-    found += _limit_sentences(assessment, row, book.name, currency)
+    limits = _limit_sentences(assessment, row, book.name, currency)
+    reliefs = _relief_references(assessment, row) if notes & Note.GIFT_RELIEVED else {}
+    found += [f"{sentence} ({', '.join(references)})." for sentence, references in limits.items()]
     found += _exchange_sentences(assessment, row)
     found += [sentence for note, sentence in _FOUND.items() if notes & note]
+    found += [f"Items are relieved, up to the amount that the law relieves ({reference})." for reference in reliefs]
     assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
     assumed += _not_covered(assessment, row) if notes & Note.NOT_COVERED else []
     lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
-    return Explanation(lines, found, assumed)
+    return Explanation(lines, found, assumed, list(dict.fromkeys([*chain(*limits.values()), *reliefs])))
 
 
-def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str) -> list[str]:
-    """Say of the rulebook's first limit and of those that the charges looked at whether the consignment keeps them."""
+def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str) -> dict[str, list[str]]:
+    """Say of the rulebook's first limit, of those that the charges looked at, and of those that keep it from a charge whether the
+    consignment keeps them; each sentence, still without its end, with the ids of its references.
+    """
     program, lines = assessment.program, slice(*assessment.offsets[row : row + 2].tolist())
     slots, slot, outcome = program.slots, assessment.lines.slot[lines], assessment.lines.outcome[lines]
     looked_at = {
@@ -129,25 +136,50 @@ def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str)
     }
     more = int(np.bitwise_or.reduce(slots.more_within[slot] | slots.more_over[slot], initial=0))
     looked_at |= {limit for limit in range(more.bit_length()) if more >> limit & 1}
-    told = [_limit_sentence(assessment, row, limit, book, currency) for limit in sorted(looked_at - {-1})]
-    return list(dict.fromkeys(sentence for sentence in told if sentence))
+    looked_at |= _charges_kept_from(assessment, row)
+    known = [limit for limit in sorted(looked_at - {-1}) if assessment.standing.limits[limit].known[row]]
+    told: dict[str, list[str]] = {}
+    for limit in known:
+        entry = int(assessment.standing.limits[limit].entry[row])
+        reference = program.limit_references[int(program.limits.reference[entry])]
+        references = told.setdefault(_limit_sentence(assessment, row, limit, book, currency), [])
+        references += [reference] if reference not in references else []
+    return told
+
+
+def _charges_kept_from(assessment: Assessment, row: int) -> set[int]:
+    """The limits that the consignment keeps and that some charge of its law must be over: that charge has no line."""
+    program, slots = assessment.program, assessment.program.slots
+    within = assessment.standing.row_within[row]
+    first = int(assessment.regime[row]) * program.slots_per_regime
+    here = np.arange(first, first + program.slots_per_regime)[slots.there[first : first + program.slots_per_regime]]
+    limits = set(slots.limit[here[slots.over[here]]].tolist())
+    more = int(np.bitwise_or.reduce(slots.more_over[here], initial=0))
+    return {limit for limit in range(len(within)) if within[limit] and (limit in limits or more >> limit & 1)}
 
 
 def _limit_sentence(assessment: Assessment, row: int, limit: int, book: str, currency: str) -> str:
     test = assessment.standing.limits[limit]
-    if not test.known[row]:
-        return ""
     entry = int(test.entry[row])
     tested = TESTS[int(assessment.program.limits.test[entry])]
-    said = (
-        f"the limit of {_limit_amount(assessment, entry, currency)} for {_TESTED_ON[tested]} in {_in_sentences(book)}"
-    )
+    amount = _limit_amount(assessment, entry, currency)
+    said = f"the limit of {amount} for {_TESTED_ON[tested]} in {_in_sentences(book)}"
     items = slice(*assessment.filings.offsets[row : row + 2].tolist())
     if assessment.standing.row_within[row, limit]:
-        return f"That keeps {said}."
+        return f"That keeps {said}"
     if test.excluded is not None and test.excluded[items].any():
-        return f"Goods in the consignment are excluded from {said}."
-    return f"That is over {said}."
+        return f"Goods in the consignment are excluded from {said}"
+    return f"That is over {said}"
+
+
+def _relief_references(assessment: Assessment, row: int) -> dict[str, None]:
+    """The references of the reliefs that relieve any item of the consignment, each once."""
+    program, standing = assessment.program, assessment.standing
+    items = slice(*assessment.filings.offsets[row : row + 2].tolist())
+    entries = [
+        standing.relief_entries[place][row] for place, relieved in standing.relieved.items() if relieved[items].any()
+    ]
+    return dict.fromkeys(program.limit_references[int(program.reliefs.reference[entry])] for entry in entries)
 
 
 def _limit_amount(assessment: Assessment, entry: int, currency: str) -> str:

@@ -21,7 +21,7 @@ from services.revenue.law.program import (
     Reliefs,
 )
 from services.revenue.law.reader import ReadRulebook
-from services.revenue.law.rulebook import SUMS, Limit, Relief, Rulebook, parse_amount
+from services.revenue.law.rulebook import SUMS, Limit, Reference, Relief, Rulebook, parse_amount
 from services.revenue.law.slots import columns_of, mask_of
 
 E = TypeVar("E", Limit, Relief)
@@ -36,6 +36,8 @@ class LimitCompiler:
         """Take the exchange tables that amounts are converted by and the program's table of conditions."""
         self.exchange, self.conditions = exchange, conditions
         self.prefixes: list[Prefixes] = []
+        self.references: dict[str, int] = {}
+        self.legal: dict[str, Reference] = {}
         self._sets: dict[tuple[str, ...], int] = {}
         self._limits: list[list[list[dict[str, Any]]]] = []
         self._reliefs: list[list[list[dict[str, Any]]]] = []
@@ -94,6 +96,7 @@ class LimitCompiler:
             "only": only,
             "excluded": self._excluded(entry.excluded),
             "table": table,
+            "reference": self._reference(book, entry.reference),
         }
 
     def _relief(self, read: ReadRulebook, name: str, entry: Relief, day: date) -> dict[str, Any]:
@@ -106,7 +109,13 @@ class LimitCompiler:
             "only": self.conditions.number(entry.only),
             "excluded": self._excluded(entry.excluded),
             "unverified": not (entry.verified and book.references[entry.reference].verified),
+            "reference": self._reference(book, entry.reference),
         }
+
+    def _reference(self, book: Rulebook, name: str) -> int:
+        full = f"{book.jurisdiction}:{name}"
+        self.legal[full] = book.references[name]
+        return self.references.setdefault(full, len(self.references))
 
     def _measure(self, book: Rulebook, measure: Iterable[str], day: date) -> int:
         base = in_force(book.customs_value, day)

@@ -77,6 +77,8 @@ class Limits:
     """Place in Program.prefixes of what is never within the limit; -1 for nothing."""
     table: Int64
     """Exchange table of this test alone; -1 where it is the rulebook's."""
+    reference: Int64
+    """Place in Program.limit_references."""
 
 
 KNOWN, ITEMS, SUMMED, FOREIGN, EXCLUDED, TABLE, UNVERIFIED = (1 << bit for bit in range(7))
@@ -93,6 +95,8 @@ class Reliefs:
     only: Int64
     excluded: Int64
     unverified: Flags
+    reference: Int64
+    """Place in Program.limit_references."""
 
 
 @dataclass(slots=True)
@@ -306,6 +310,8 @@ class Program:
     limit_entries: tuple[int, ...] = ()
     """Per place of a limit the most entries that any regime has there at once."""
     relief_entries: tuple[int, ...] = ()
+    limit_references: list[str] = field(default_factory=list)
+    """Ids of the references of limits and reliefs; apart from `references`, for answers tell those of charges alone."""
     remarks: "list[Remarks]" = field(default_factory=list)
     """Bounds of the rulebooks that know of any."""
 

@@ -16,20 +16,26 @@ from services.revenue.law.program import Program
 from services.revenue.law.valuation import Values
 
 
-def relieve(program: Program, filings: Filings, values: Values, conditions: Conditions) -> dict[int, Flags]:
-    """Return per place of a relief in its rulebook which items it relieves; reliefs that relieve none are left out."""
-    relieved = {}
+def relieve(
+    program: Program, filings: Filings, values: Values, conditions: Conditions
+) -> tuple[dict[int, Flags], dict[int, Int64]]:
+    """Return per place of a relief in its rulebook which items it relieves, and by row the entry by which; reliefs that relieve
+    none are left out.
+    """
+    relieved, entries = {}, {}
     for place, asked in enumerate(values.plan.features.of_reliefs):
         if -1 not in asked and not any(some(conditions.of_items(number)) for number in asked):
             continue
         found = _relieve(program, filings, values, conditions, place)
         if found is not None:
-            relieved[place] = found
-            values.notes[filings.item_row[found]] |= int(Note.GIFT_RELIEVED)
-    return relieved
+            relieved[place], entries[place] = found
+            values.notes[filings.item_row[found[0]]] |= int(Note.GIFT_RELIEVED)
+    return relieved, entries
 
 
-def _relieve(program: Program, filings: Filings, values: Values, conditions: Conditions, place: int) -> Flags | None:
+def _relieve(
+    program: Program, filings: Filings, values: Values, conditions: Conditions, place: int
+) -> tuple[Flags, Int64] | None:
     reliefs, row = program.reliefs, filings.item_row
     taken = _taken(program, filings, values, conditions, place)
     if taken is None:
@@ -46,7 +52,7 @@ def _relieve(program: Program, filings: Filings, values: Values, conditions: Con
     if not some(items):
         return None
     values.notes[(entry >= 0) & reliefs.unverified[entry]] |= int(Note.UNVERIFIED_VALUE)
-    return items
+    return items, entry
 
 
 def _taken(

@@ -63,7 +63,7 @@ class Strings:
         """Give the value of each row as an array of str objects."""
         dictionary = np.empty(len(self.dictionary), object)
         dictionary[:] = self.dictionary
-        return dictionary[self.indices] if len(self.indices) else np.empty(0, object)
+        return dictionary.take(self.indices) if len(self.indices) else np.empty(0, object)
 
     def tolist(self) -> list[str]:
         """Give the value of each row as a list."""
@@ -74,7 +74,7 @@ class Strings:
         results = np.empty(len(self.dictionary), dtype)
         for place, value in enumerate(self.dictionary):
             results[place] = function(value)
-        return results[self.indices] if len(self.indices) else np.empty(0, dtype)
+        return results.take(self.indices) if len(self.indices) else np.empty(0, dtype)
 
     def translate(self, function: Callable[[str], str]) -> Strings:
         """Apply `function` once per distinct value; give the column of its results."""
@@ -83,7 +83,7 @@ class Strings:
         if len(places) == len(changed):
             return Strings(changed, self.indices)
         moves = np.fromiter(map(places.__getitem__, changed), np.int32, len(changed))
-        return Strings(list(places), moves[self.indices] if len(self.indices) else self.indices)
+        return Strings(list(places), moves.take(self.indices) if len(self.indices) else self.indices)
 
     def isin(self, values: Collection[str]) -> BoolArray:
         """Tell per row whether its value is one of `values`."""
@@ -97,13 +97,12 @@ class Strings:
         """Leave out of the dictionary what no row refers to."""
         if len(self.dictionary) <= 1:
             return self
-        used = np.zeros(len(self.dictionary), np.bool_)
-        used[self.indices] = True
-        if used.all():
+        kept = np.bincount(self.indices, minlength=len(self.dictionary)).nonzero()[0]
+        if len(kept) == len(self.dictionary):
             return self
-        places = np.cumsum(used, dtype=np.int32) - 1
-        kept = np.flatnonzero(used).tolist()
-        return Strings([self.dictionary[place] for place in kept], places[self.indices])
+        places = np.zeros(len(self.dictionary), np.int32)
+        places[kept] = np.arange(len(kept), dtype=np.int32)
+        return Strings([self.dictionary[place] for place in kept.tolist()], places.take(self.indices))
 
     @staticmethod
     def concat(parts: Sequence[Strings]) -> Strings:
@@ -115,7 +114,7 @@ class Strings:
         indices = []
         for part in parts:
             moves = np.fromiter(map(places.__getitem__, part.dictionary), np.int32, len(part.dictionary))
-            indices.append(moves[part.indices] if len(part.indices) else np.empty(0, np.int32))
+            indices.append(moves.take(part.indices) if len(part.indices) else np.empty(0, np.int32))
         return Strings(list(places), np.concatenate(indices))
 
 

@@ -168,11 +168,15 @@ class Table:
     def encode(self, message_class: type[M]) -> M:
         """Write the table as a message of columns."""
         message = message_class()
-        if schema_of(message_class) != self.schema:
-            raise TypeError(f"a table of {self.schema.name} cannot be written as {message_class.DESCRIPTOR.full_name}")
+        self.write(message)
+        return message
+
+    def write(self, message: Message) -> None:
+        """Write the table into an empty message of columns; where that is a part of another, nothing needs to be copied there."""
+        if schema_of(type(message)) != self.schema:
+            raise TypeError(f"a table of {self.schema.name} cannot be written as {message.DESCRIPTOR.full_name}")
         message.rows = self.rows  # type: ignore[attr-defined]
         self._write(message)
-        return message
 
     def _write(self, message: Any) -> None:
         for name, column in self.columns.items():
@@ -181,11 +185,8 @@ class Table:
                     child = getattr(message, name)
                     extend(child, "offsets", column.offsets)
                     column.values._write(child)
-                continue
-            part = getattr(message, name)
-            _WRITE[self.schema.columns[name]](column, part)
-            if not part.ByteSize():
-                message.ClearField(name)
+            else:
+                _WRITE[self.schema.columns[name]](column, getattr(message, name))
 
     @classmethod
     def from_messages(

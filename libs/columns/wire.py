@@ -87,7 +87,7 @@ def read_int_lists(message: Any, rows: int, name: str) -> Ragged:
 def write_strings(column: Strings, message: Any) -> None:
     """Write a column into an empty Strings message; writes nothing when every row is absent."""
     column = column.compact()
-    if len(column.dictionary) == 1 and column.dictionary[0] == "":
+    if not any(column.dictionary):
         return
     message.dictionary.extend(column.dictionary)
     extend(message, "indices", column.indices)
@@ -95,19 +95,21 @@ def write_strings(column: Strings, message: Any) -> None:
 
 def write_ints(column: Ints, message: Any) -> None:
     """Write a column into an empty Ints message; writes nothing when every row is absent."""
-    if not column.valid.any():
+    known = np.count_nonzero(column.valid)
+    if not known:
         return
     extend(message, "values", column.values)
-    if not column.valid.all():
+    if known < len(column):
         message.validity = _packed(column.valid)
 
 
 def write_bools(column: Bools, message: Any) -> None:
     """Write a column into an empty Bools message; writes nothing when every row is absent."""
-    if not column.valid.any():
+    known = np.count_nonzero(column.valid)
+    if not known:
         return
     message.values = _packed(column.values)
-    if not column.valid.all():
+    if known < len(column):
         message.validity = _packed(column.valid)
 
 

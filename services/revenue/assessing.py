@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.inputs import pack_columns, pack_facts
 from services.revenue.law.answers import answer_of
 from services.revenue.law.arithmetic import Int64
@@ -115,8 +114,3 @@ class Again:
         """What is stored of some rows, as of Batch.kept."""
         content = self.table.encode(ConsignmentColumns)
         return pack_columns(content, self.table, fresh), pack_facts(self.table, self.register, self.others, fresh)
-
-
-def payload_of(answer: Table) -> AssessmentColumns:
-    """An answer as a message."""
-    return answer.encode(AssessmentColumns)

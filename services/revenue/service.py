@@ -61,25 +61,26 @@ class RevenueService(RevenueServiceServicer):
         rows = request.consignments.rows
         _check_size(rows, ROWS_MAX)
         consignments = Table.decode(request.consignments)
+        response = pb.AssessResponse()
         with span("revenue.assess", attributes={"luxor.rows": rows}):
             try:
                 _check_identified(consignments)
                 if request.purpose == pb.PURPOSE_ADJUSTMENT:
-                    settled = await self._adjust(request, consignments)
+                    (await self._adjust(request, consignments)).write(response.assessments)
                 else:
-                    settled = await self._assess(request, consignments)
+                    await self._assess(request, consignments, response.assessments)
             except MalformedColumns as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
-        return pb.AssessResponse(assessments=settled)
+        return response
 
-    async def _assess(self, request: pb.AssessRequest, consignments: Table) -> pb.AssessmentColumns:
+    async def _assess(self, request: pb.AssessRequest, consignments: Table, answer: pb.AssessmentColumns) -> None:
+        """Assess filings for clearance, into the empty message `answer`."""
         batch = Batch(self.in_force(), consignments, request.consignments)
-        settled = await self._store.assess(batch)
+        await self._store.assess(batch, answer)
         assert batch.problem is not None
         _count(_assessed, batch.problem)
-        return settled
 
-    async def _adjust(self, request: pb.AssessRequest, consignments: Table) -> pb.AssessmentColumns:
+    async def _adjust(self, request: pb.AssessRequest, consignments: Table) -> Table:
         """Assess corrected filings by the law of their day, with the register and the sums that they were assessed with last."""
         filed = read_ints(request.filing_versions, consignments.rows, "filing_versions")
         wrong = ~filed.valid | (filed.values < 1) | (filed.values > 2**31 - 1)
@@ -106,7 +107,7 @@ class RevenueService(RevenueServiceServicer):
                     lambda fresh, again=again, figures=figures: again.kept(figures[fresh]),  # type: ignore[misc]
                 )
                 answers.append((asked[figures].tolist(), Table.decode(settled)))
-        return spread(answers, consignments.rows).encode(pb.AssessmentColumns)
+        return spread(answers, consignments.rows)
 
     def in_force(self) -> InForce:
         """What batches are assessed by at the moment."""

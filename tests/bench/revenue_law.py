@@ -75,7 +75,9 @@ def whole(program: Any, payload: bytes) -> bytes:
     table = Table.decode(pb.AssessRequest.FromString(payload).consignments)
     done = assess(program, filings_of(table))
     answer = answer_of(done, table.strings("declarant_identifier"), table.strings("filer"))
-    return pb.AssessResponse(assessments=answer.encode(pb.AssessmentColumns)).SerializeToString()
+    response = pb.AssessResponse()
+    answer.write(response.assessments)
+    return response.SerializeToString()
 
 
 def quote(program: Any, payload: bytes) -> bytes:

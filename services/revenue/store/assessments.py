@@ -14,7 +14,7 @@ from libs.store.database import Database, Transaction
 from libs.store.secrets import deployment_secret
 from libs.telemetry import traceparent
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
-from services.revenue.assessing import Batch, payload_of
+from services.revenue.assessing import Batch
 from services.revenue.store.inputs import Inputs, add_input
 from services.revenue.store.sums import count_in, held, write
 from services.revenue.sums import Others, Wanted
@@ -36,8 +36,10 @@ class Store:
         self._log = AssessmentLog()
         self._secret: bytes | None = None
 
-    async def assess(self, batch: Batch) -> AssessmentColumns:
+    async def assess(self, batch: Batch, message: AssessmentColumns | None = None) -> AssessmentColumns:
         """Answer a batch for clearance; what was assessed before keeps its first answer.
+
+        The answer is written into `message`, such as an empty part of a larger one, where it is given.
 
         Where consignments are tested on sums they are counted in and answered in one transaction, one after another with
         all other replicas; else nothing is asked before the answer.
@@ -49,7 +51,7 @@ class Store:
                 also = await held(reader, amended)
         batch.pack()
         if any(wanted.key) or also:
-            return await self._counted(batch, wanted, also)
+            return await self._counted(batch, wanted, also, message)
         named = np.zeros(len(wanted.row), dtype=np.bool_)
         return await self.settle(
             batch.mrns,
@@ -57,23 +59,35 @@ class Store:
             PURPOSE_CLEARANCE,
             batch.answer(Others(wanted.row, wanted.limit, np.zeros(len(named), np.int64), named)),
             batch.kept,
+            message,
         )
 
     async def settle(
-        self, mrns: list[str], versions: npt.NDArray[np.int64], purpose: int, answer: Table, kept: Kept
+        self,
+        mrns: list[str],
+        versions: npt.NDArray[np.int64],
+        purpose: int,
+        answer: Table,
+        kept: Kept,
+        message: AssessmentColumns | None = None,
     ) -> AssessmentColumns:
-        """Keep answers to what was not assessed before, with what they were assessed on; gives for each row the first answer."""
-        message = payload_of(answer)
+        """Keep answers to what was not assessed before, with what they were assessed on; gives for each row the first answer.
+
+        It is written into `message`, as of `assess`.
+        """
+        message = _written(answer, message)
         payload = message.SerializeToString()
         async with self.database.transaction() as tx:
             settled = await self._settle(tx, mrns, versions, purpose, payload, kept)
         return _first(settled, answer, message)
 
-    async def _counted(self, batch: Batch, wanted: Wanted, also: set[str]) -> AssessmentColumns:
+    async def _counted(
+        self, batch: Batch, wanted: Wanted, also: set[str], message: AssessmentColumns | None
+    ) -> AssessmentColumns:
         async with self.database.transaction() as tx:
             counted = await count_in(tx, batch.mrns, batch.versions.tolist(), wanted, also)
             answer = batch.answer(counted.others)
-            message = payload_of(answer)
+            message = _written(answer, message)
             settled = await self._settle(
                 tx, batch.mrns, batch.versions, PURPOSE_CLEARANCE, message.SerializeToString(), batch.kept
             )
@@ -102,7 +116,15 @@ class Store:
         return self._secret
 
 
+def _written(answer: Table, message: AssessmentColumns | None) -> AssessmentColumns:
+    message = AssessmentColumns() if message is None else message
+    answer.write(message)
+    return message
+
+
 def _first(settled: Settled, answer: Table, message: AssessmentColumns) -> AssessmentColumns:
-    if settled.all_fresh:
-        return message
-    return first_answers(settled, answer, AssessmentColumns).encode(AssessmentColumns)
+    """The answer's message, with the first answers in the place of later ones."""
+    if not settled.all_fresh:
+        message.Clear()
+        first_answers(settled, answer, AssessmentColumns).write(message)
+    return message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -63,13 +63,16 @@ def _numbers(numbers: Ints, items: Ragged) -> Int64:
 
 
 def _laid_over(below: Column, above: Column, old: Int64, new: Int64) -> Column:
-    """Of each item the value from `above` where it is told there, else that from `below`; -1 = the item is not there."""
-    if isinstance(below, Strings) and isinstance(above, Strings):
-        both = Strings.concat([below, above, Strings.absent(1)])
+    """Of each item the value, or the list, from `above` where it is told there, else that from `below`; -1 = the item is not there."""
+    if isinstance(below, Strings | Ragged):
+        absent = Strings.absent(1) if isinstance(below, Strings) else Ragged.of_lengths([0], Strings.absent(0))
+        parts: list[Any] = [below, above, absent]
+        both: Strings | Ragged = type(below).concat(parts)
         nothing = len(below) + len(above)
-        take = np.where(new >= 0, len(below) + new, nothing)
-        told = both.take(take).present
-        return both.take(np.where(told, take, np.where(old >= 0, old, nothing)))
+        place = np.where(new >= 0, len(below) + new, nothing)
+        picked = both.take(place)
+        told = picked.present if isinstance(picked, Strings) else picked.lengths > 0
+        return both.take(np.where(told, place, np.where(old >= 0, old, nothing)))
     kind = Ints if isinstance(below, Ints) else Bools
     assert isinstance(below, kind)
     assert isinstance(above, kind)

@@ -119,6 +119,19 @@ async def test_an_adjustment_corrects_items_of_what_was_filed_and_keeps_its_firs
     assert older.strings("reason").tolist() == ["NOT_ASSESSED"] * 2
 
 
+def test_a_list_that_is_told_takes_the_place_of_what_was_filed_and_one_that_is_not_leaves_it() -> None:
+    def goods(**procedures: list[str]) -> Table:
+        message = Consignment()
+        for number, told in procedures.items():
+            message.items.add(number=int(number[1:]), additional_procedures=told)
+        return Table.from_messages([message], ConsignmentColumns, Consignment)
+
+    changed = corrected(goods(n1=["C07"], n2=["C08", "F48"]), goods(n2=["C07"], n3=["E02"]), np.array([2]))
+    lists = changed.child("items").ragged("additional_procedures")
+    assert isinstance(lists.values, Strings)
+    assert [lists.values.tolist()[lists.span(item)] for item in range(len(lists))] == [["C07"], ["C07"], ["E02"]]
+
+
 async def test_an_adjustment_is_judged_by_the_bundle_as_it_stood_last(revenue: Database) -> None:
     in_force, store = InForce(PROGRAM), Store(revenue)
     pair = [Parcel(number, AREA_OF["order"], 9_000, order="O1") for number in range(2)]

@@ -23,12 +23,13 @@ from luxor.clearance.v1.clearance_columns_pb2 import (
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
 from services.revenue.ledger.accounts import prefix_of
 from services.revenue.ledger.basis import followed
+from services.revenue.ledger.bringing import brought
 from services.revenue.ledger.charged import Page, names_of, take
 from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
-from services.revenue.ledger.matching import credited, payments_moved, remember_payers, surplus
+from services.revenue.ledger.matching import credited, surplus
 from services.revenue.ledger.paid_out import PaidOut, claims
-from services.revenue.ledger.position import Held, difference, settled
+from services.revenue.ledger.position import Held
 from services.revenue.ledger.refunds import RefundRules
 from services.revenue.store import credit, positions, settling
 from services.revenue.store.entries import Book, Booked, Heads
@@ -98,23 +99,14 @@ class Ledger:
     ) -> Booked:
         """Bring what is held of a page's consignments to what it says with `paid` paid by each, and book `more` before that.
 
-        `out` is what was paid out of each; None where that is what is held.
-
-        The heads of their partitions are held. Entries of `more` belong to the consignments whose MRN they have.
-        `released` is what stays to the credit of account and currency, and is paid by no consignment any more.
+        The heads of their partitions are held. Entries of `more` belong to the consignments whose MRN they have. `out` is
+        what was paid out of each; None where that is what is held. `released` is what stays to the credit of account and
+        currency, and is paid by no consignment any more.
         """
-        was = held.out if out is None else out
-        page = remember_payers(page, held.offsets, held.lines, paid + was.minor)
-        out = was.following(page.lines, page.offsets)
-        lines, still = settled(page.lines, page.offsets, paid, out)
-        page = replace(page, lines=lines)
-        parts = [difference(page, Held(held.offsets, held.lines, held.currency, held.destination), reference)]
-        if more is not None:
-            parts.insert(0, more)
-        elif held.paid.any() or was.minor.any():
-            parts.append(payments_moved(page, held.offsets, held.lines, np.minimum(held.paid, paid), was, out))
-        entries = Entries.concat(parts)
-        booked = await self.book.post(tx, heads, entries)
+        lines_held = Held(held.offsets, held.lines, held.currency, held.destination)
+        found = brought(page, lines_held, held.paid, paid, held.out if out is None else out, more, reference)
+        page, out, still, lines = found.page, found.out, found.still, found.page.lines
+        booked = await self.book.post(tx, heads, found.entries)
         refunded = _by_row(lines["refunded"], page.offsets)
         told, kinds = _to_tell(page, held, paid, still, refunded)
         standing = Standing(paid, still, refunded, told, out)

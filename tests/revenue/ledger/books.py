@@ -37,7 +37,7 @@ def rules(*refunds: Refund) -> RefundRules:
 _TABLES = (
     "ledger_entry", "ledger_posting", "ledger_balance", "ledger_holding", "ledger_turnover", "ledger_turnover_day",
     "ledger_position", "ledger_open", "ledger_credit", "ledger_drawn", "ledger_waiting",
-    "ledger_payment", "ledger_name", "ledger_day", "ledger_seal", "news", "outbox", "batch",
+    "ledger_payment", "ledger_payout", "ledger_name", "ledger_day", "ledger_seal", "news", "outbox", "batch",
 )  # fmt: skip
 
 

@@ -136,7 +136,10 @@ def guarded(work: Callable[[], Result], as_json: bool) -> Result:
 def fail(
     reason: str, sentence: str, hint: str, *, path: str = "", code: int = REFUSED, as_json: bool = False
 ) -> NoReturn:
-    """End the command with an error."""
+    """End the command with an error; what the catalogue tells for a command line takes the place of the hint."""
+    from libs.server.catalogue import command_hint
+
+    hint = command_hint(reason, hint)
     if as_json:
         told = {"error": {"reason": reason, "path": path, "sentence": sentence, "hint": hint}}
         click.echo(json.dumps(told, ensure_ascii=False), err=True)

@@ -18,9 +18,13 @@ def day_of(text: str | None, default: dt.date, option: str) -> int:
 
 
 def days_of(from_text: str | None, to_text: str | None, *, days: int = 7) -> tuple[int, int]:
-    """Return the days of --from and --to, by default the last `days` days and today."""
+    """Return the days of --from and --to, by default the last `days` days and today, in their order."""
+    from libs.customs.time import day_text
+
     today = dt.datetime.now(dt.UTC).date()
-    return (
-        day_of(from_text, today - dt.timedelta(days=days), "--from"),
-        day_of(to_text, today, "--to"),
-    )
+    first = day_of(from_text, today - dt.timedelta(days=days), "--from")
+    last = day_of(to_text, today, "--to")
+    if last < first:
+        # What is asked of no day at all would find nothing, and look as if there were nothing.
+        raise click.BadParameter(f"{day_text(last)} lies before {day_text(first)}", param_hint="--to")
+    return first, last

@@ -268,7 +268,8 @@ def shifted(cell: str, places: int, column: str, unit: str) -> int:
     if value != whole:
         raise Fault("AMOUNT_TOO_FINE", column, cell, unit=unit, places=places)
     if not -(2**63) <= whole < 2**63:
-        raise Fault("NUMBER_TOO_WIDE", column, cell, low=-(2**63), high=2**63 - 1)
+        low, high = (decimal_text(each, places) for each in (-(2**63), 2**63 - 1))
+        raise Fault("NUMBER_TOO_WIDE", column, cell, low=low, high=high)
     return whole
 
 

@@ -198,9 +198,15 @@ def parse_minor(text: str, currency: str) -> int:
     if len(part) > digits:
         raise MoneyError(f"{text!r} has {len(part)} decimals; {currency} has {digits}")
     if len(whole) > 19:
-        raise MoneyOverflow(f"{text!r} does not fit an amount")
-    minor = _checked(int(whole + part.ljust(digits, "0")))
+        raise MoneyOverflow(_too_large(text, currency))
+    minor = int(whole + part.ljust(digits, "0"))
+    if minor > INT64_MAX:
+        raise MoneyOverflow(_too_large(text, currency))
     return -minor if text.startswith("-") else minor
+
+
+def _too_large(text: str, currency: str) -> str:
+    return f"{text!r} does not fit an amount; the largest that does is {money_text(INT64_MAX, currency)}"
 
 
 def decimal_text(minor: int, currency: str) -> str:

@@ -83,3 +83,11 @@ def datetime_of(micros: int) -> datetime:
 def instant_text(micros: int) -> str:
     """Return an instant as ISO 8601 text to the millisecond, `2026-07-01T08:30:00.000Z`."""
     return datetime_of(micros).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stamp_text(seconds: int) -> str:
+    """Return seconds since the epoch as an instant for people; as the number where no calendar has it."""
+    try:
+        return instant_text(seconds * 1_000_000)
+    except (OverflowError, ValueError):
+        return f"{seconds} seconds since 1970"

@@ -22,6 +22,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     code: str
     sentence: str
     hint: str
+    command: str = ""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -32,6 +33,8 @@ class Reason(msgspec.Struct, frozen=True):
     code: grpc.StatusCode
     sentence: str
     hint: str
+    command: str = ""
+    """What to do about it at a command line, where the hint tells of calls; empty where the hint is for both."""
 
     def say(self, facts: Mapping[str, object]) -> tuple[str, str]:
         """Return sentence and hint with the facts put in; a fact that is missing shows as '?'."""
@@ -77,8 +80,10 @@ def parse(text: str) -> dict[str, Reason]:
             try:
                 entry = msgspec.convert(body, _Entry)
                 code = grpc.StatusCode[entry.code]
-                reason = Reason(name, area, code, entry.sentence.strip(), entry.hint.strip())
+                reason = Reason(name, area, code, entry.sentence.strip(), entry.hint.strip(), entry.command.strip())
                 reason.placeholders()
+                if "{" in reason.command:
+                    raise ValueError("command holds no facts: only who refuses knows them")
             except (msgspec.ValidationError, ValueError) as error:
                 raise CatalogueError(f"{where}: {error}") from None
             except KeyError as error:
@@ -101,3 +106,9 @@ def reason(name: str) -> Reason:
         return reasons()[name]
     except KeyError:
         raise CatalogueError(f"{name} is not in {PATH.name}: add it to the section of its area") from None
+
+
+def command_hint(name: str, hint: str) -> str:
+    """Return what to do at a command line about a reason, where the catalogue tells that apart; else the hint that came with it."""
+    known = reasons().get(name)
+    return known.command if known and known.command else hint

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.customs import mrn as mrns_of
 from libs.customs.partitions import PARTITIONS
-from libs.customs.time import MICROS_PER_DAY, day_of_date
+from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text, stamp_text
 from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role
@@ -309,7 +309,8 @@ class LedgerService(MoneyCalls):
 
 def _check_days(first: int, last: int, path: str = "from_day") -> None:
     if not _FIRST_DAY <= first <= last < _LAST_DAY or last - first >= DAYS_MAX:
-        raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=first, days_max=DAYS_MAX)
+        told = day_text(first) if 0 <= first < _LAST_DAY else first
+        raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=told, days_max=DAYS_MAX)
 
 
 def _bound_to() -> str | None:
@@ -332,5 +333,5 @@ def _month(text: str) -> tuple[int, int]:
 def _moment(stamp: Timestamp) -> int:
     micros = stamp.seconds * 1_000_000 + stamp.nanos // 1_000
     if not _FIRST_DAY <= micros // MICROS_PER_DAY < _LAST_DAY:
-        raise Refusal("MOMENT_OUT_OF_BOUNDS", path="at", value=stamp.seconds)
+        raise Refusal("MOMENT_OUT_OF_BOUNDS", path="at", value=stamp_text(stamp.seconds))
     return micros

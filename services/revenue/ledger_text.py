@@ -8,6 +8,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.customs.currencies import minor_units
+from libs.customs.money import money_text
 from libs.server.errors import item_error
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -33,6 +34,12 @@ def _known_currency(code: str) -> bool:
     return True
 
 
+def _wrong_amount(path: str, minor: int, currency: str) -> errors_pb2.ItemError:
+    """Say that an amount is out of bounds, in the form of its currency where it is told."""
+    amounts = (money_text(each, currency) if currency else f"{each} minor units" for each in (minor, AMOUNT_MAX))
+    return item_error("LEDGER_AMOUNT_OUT_OF_BOUNDS", path, minor, amount=next(amounts), amount_max=next(amounts))
+
+
 def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | None:
     """Say why an account of a request is refused; None where it is taken."""
     here = f"accounts[{place}]"
@@ -45,9 +52,7 @@ def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | Non
     if account.closed and account.reopen:
         return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.reopen")
     if account.HasField("limit_minor") and not 0 <= account.limit_minor <= AMOUNT_MAX:
-        return item_error(
-            "LEDGER_AMOUNT_OUT_OF_BOUNDS", f"{here}.limit_minor", account.limit_minor, amount_max=AMOUNT_MAX
-        )
+        return _wrong_amount(f"{here}.limit_minor", account.limit_minor, account.currency)
     if len(account.holder) > TEXT_MAX or not account.holder.isprintable():
         return item_error("LEDGER_TEXT_MALFORMED", f"{here}.holder", characters_max=TEXT_MAX)
     return _wrong_filers(here, account)
@@ -130,9 +135,7 @@ def wrong_money(
     if not _known_currency(payment.currency):
         return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", payment.currency)
     if not 1 <= payment.amount_minor <= AMOUNT_MAX:
-        return item_error(
-            "LEDGER_AMOUNT_OUT_OF_BOUNDS", f"{here}.amount_minor", payment.amount_minor, amount_max=AMOUNT_MAX
-        )
+        return _wrong_amount(f"{here}.amount_minor", payment.amount_minor, payment.currency)
     return None
 
 

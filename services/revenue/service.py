@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.columns import Ints, Table
 from libs.columns.wire import MalformedColumns, read_ints
-from libs.customs.time import parse_instant
+from libs.customs.time import parse_instant, stamp_text
 from libs.server import catalogue
 from libs.server.errors import Refusal
 from libs.telemetry import counter, span
@@ -157,7 +157,7 @@ def _as_of(request: pb.QuoteRequest) -> int:
     stamp: Timestamp = request.as_of
     micros = stamp.seconds * 1_000_000 + stamp.nanos // 1_000
     if not _FIRST <= micros < _LAST:
-        raise Refusal("AS_OF_OUT_OF_BOUNDS", path="as_of", value=stamp.seconds)
+        raise Refusal("AS_OF_OUT_OF_BOUNDS", path="as_of", value=stamp_text(stamp.seconds))
     return micros
 
 

@@ -22,7 +22,7 @@ CHAINS: dict[str, Any] = {"entries": 1, "postings": 2, "partitions": 64, "seals"
 QUOTED: dict[str, Any] = {"currency": "EUR", "price": 5000, "duty": 300, "landed_cost": 5300, "due_on_import": 300}
 REFUSED: dict[str, Any] = {
     "reason": "NO_RULEBOOK", "explanation": ["No law is loaded for this destination and day."],
-    "hint": "Ask with `luxor revenue rulebooks`.",
+    "hint": "Ask ListRulebooks.",
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def test_quotes_of_a_file_are_named_and_summed_up() -> None:
     lines = lines_of(lambda out: quote._show(out, told, [("SHOP-1", "DE"), ("SHOP-2", "AQ")]))
     assert "Consignment 1 SHOP-1 to DE" in lines
     assert "NO_RULEBOOK No law is loaded for this destination and day. Destination: AQ." in lines
-    assert "→ Ask with `luxor revenue rulebooks`." in lines
+    assert any("→ `luxor revenue rulebooks` tells which destinations" in line for line in lines)
     assert "1 SHOP-1 DE 3.00 EUR 0.00 EUR 0.00 EUR 53.00 EUR 3.00 EUR" in lines
     assert "2 SHOP-2 AQ NO_RULEBOOK" in lines
 
@@ -146,3 +146,11 @@ def test_a_wrong_setting_is_told_with_its_reason_and_ends_the_wait(tmp_path: Pat
     log.write_text(f"{json.dumps(told)}\nTraceback\n[1]\n", encoding="utf-8")
     assert system._why(log, "2026-11-25T10:00:00.5+00:00") == told["why"]
     assert system._why(log, "2026-11-25T10:00:02.5+00:00") == ""
+
+
+def test_days_that_are_turned_are_refused_and_not_taken_for_none(tmp_path: Path) -> None:
+    for command in (["revenue", "reconcile"], ["revenue", "entries", "vendor:x"], ["stats"]):
+        arguments = [*command, "--from", "2026-11-05", "--to", "2026-11-01", "--data-dir", str(tmp_path)]
+        done = CliRunner().invoke(luxor, arguments)
+        assert done.exit_code == 2, done.output
+        assert "2026-11-01 lies before 2026-11-05" in done.output

@@ -158,3 +158,10 @@ def test_amounts_read_as_people_write_them() -> None:
 def test_other_ways_of_writing_an_amount_are_refused(text: str) -> None:
     with pytest.raises(MoneyError):
         parse_minor(text, "EUR")
+
+
+@pytest.mark.parametrize("text", ["92233720368547758.08", "1" + "0" * 40, "-92233720368547758.08"])
+def test_an_amount_that_does_not_fit_is_told_with_the_largest_in_its_currency_s_form(text: str) -> None:
+    assert parse_minor("92233720368547758.07", "EUR") == INT64_MAX
+    with pytest.raises(MoneyOverflow, match=r"the largest that does is 92,233,720,368,547,758\.07 EUR"):
+        parse_minor(text, "EUR")

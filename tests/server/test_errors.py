@@ -1,6 +1,7 @@
 """The catalogue and the error model."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from libs.store.errors import StoreUnavailable
 ROOT = Path(__file__).parents[2]
 ALWAYS = {"path", "value"}
 """Facts that a refusal has of itself."""
+NOT_SEEN = {"AS_OF_MISSING", "CHECK_DAY_MISSING"}
+"""Reasons that no command can come to."""
 
 
 def named_reasons() -> Iterator[tuple[str, str, set[str] | None]]:
@@ -53,9 +56,37 @@ def test_every_refusal_gives_the_facts_that_its_sentence_needs() -> None:
 
 def test_every_entry_speaks_in_sentences() -> None:
     for reason in catalogue.reasons().values():
-        for text in (reason.sentence, reason.hint):
+        for text in (reason.sentence, reason.hint, reason.command or reason.hint):
             assert text.endswith((".", "}")), (reason.reason, text)  # a fact may be a sentence itself
             assert len(text) <= 300, (reason.reason, text)
+
+
+def test_hints_at_a_command_line_name_neither_calls_nor_their_units() -> None:
+    calls = {
+        name
+        for file in (ROOT / "protos").rglob("*.proto")
+        for name in re.findall(r"\brpc (\w+)\(", file.read_text("utf-8"))
+    }
+    assert len(calls) > 40
+    for reason in catalogue.reasons().values():
+        told = catalogue.command_hint(reason.reason, reason.hint)
+        # What is filed is told in JSON Lines too, whose units are those of the contracts.
+        wrong = set(re.findall(r"\w+|minor units", told.replace("in JSON Lines", ""))) & (
+            calls | {"minor units", "as_of"}
+        )
+        if reason.area in ("server", "client"):
+            wrong |= {"request_id"} & set(re.findall(r"\w+", told))
+        assert not wrong or reason.reason in NOT_SEEN, (reason.reason, told)
+
+
+def test_the_hint_of_a_call_stays_beside_the_one_of_a_command_line() -> None:
+    reason = catalogue.reason("WHAT_IF_UNKNOWN")
+    assert "ListWhatIfs" in reason.hint
+    assert catalogue.command_hint("WHAT_IF_UNKNOWN", reason.hint) == reason.command != reason.hint
+    assert catalogue.command_hint("OF_A_LATER_RELEASE", "As it came.") == "As it came."
+    assert catalogue.command_hint("MONTH_MALFORMED", "As it came.") == "As it came."
+    with pytest.raises(CatalogueError, match="command holds no facts"):
+        catalogue.parse("a:\n  XYZ: {code: ABORTED, sentence: S., hint: H., command: 'Do {this}.'}")
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,7 @@ def _file(
 
 def _show(out: "Console", summary: "Summary", problems: "list[Problem]", report: Path, check: bool) -> None:
     from libs.cli.text import safe, table
+    from libs.server.catalogue import command_hint
 
     verb = "readable" if check else "accepted"
     colour = "red" if summary.refused else "dim"
@@ -157,7 +158,7 @@ def _show(out: "Console", summary: "Summary", problems: "list[Problem]", report:
     out.print(reasons)
     for each in problems:
         where = f"[bold]line {each.line}[/]  {safe(each.reference)}  [cyan]{safe(each.element)}[/]"
-        out.print(f"{where}  {safe(each.sentence)}\n      [dim]→ {safe(each.hint)}[/]")
+        out.print(f"{where}  {safe(each.sentence)}\n      [dim]→ {safe(command_hint(each.reason, each.hint))}[/]")
     out.print(f"\nEvery refused row, with what to do: [bold]{safe(report)}[/]", soft_wrap=True)
 
 

@@ -105,13 +105,15 @@ def _verdict(answer: dict[str, Any]) -> str:
 
 def _show(out: "Console", items: tuple[str, ...], told: dict[str, Any]) -> None:
     from libs.cli.text import safe
+    from libs.server.catalogue import command_hint
 
     for item, answer in zip(items, told["answers"], strict=True):
         verdict = _verdict(answer)
         out.print(f"\n[bold]{safe(item)}[/]")
         if not verdict:
+            reason = answer.get("reason", "")
             out.print(
-                f"  [bold red]{answer.get('reason', '')}[/] at {safe(answer.get('path', ''))}  {safe(answer.get('hint', ''))}"
+                f"  [bold red]{reason}[/] at {safe(answer.get('path', ''))}  {safe(command_hint(reason, answer.get('hint', '')))}"
             )
             continue
         out.print(f"  {_SAYS[verdict]}")

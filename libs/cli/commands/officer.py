@@ -24,12 +24,14 @@ def tell(context: Context, told: list[dict[str, Any]]) -> None:
 
     def show(out: Any) -> None:
         from libs.cli.text import STATES, coloured, safe, short, table
+        from libs.server.catalogue import command_hint
 
         shown = table("MRN", "state now", "version", "", right=(2,))
         for each in told:
             error = each.get("error")
             why = (
-                f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n[dim]→ {safe(error.get('hint', ''))}[/]"
+                f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n"
+                f"[dim]→ {safe(command_hint(error['reason'], error.get('hint', '')))}[/]"
                 if error
                 else ""
             )

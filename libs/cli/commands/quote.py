@@ -188,12 +188,13 @@ def _show(out: "Console", told: dict[str, Any], asked: Sequence[tuple[str, str]]
 def _show_refused(out: "Console", each: dict[str, Any], destination: str) -> None:
     """Tell why there is no quote, and for a country without law which law there is."""
     from libs.cli.text import safe
+    from libs.server.catalogue import command_hint
 
     sentences = " ".join(each.get("explanation", ()))
     bound = f" Destination: {destination}." if destination else ""
     out.print(f"[bold red]{each['reason']}[/]  {safe(sentences + bound)}", soft_wrap=True)
     if each.get("hint"):
-        out.print(f"  → {safe(each['hint'])}", soft_wrap=True)
+        out.print(f"  → {safe(command_hint(each['reason'], each['hint']))}", soft_wrap=True)
 
 
 def _show_one(out: "Console", each: dict[str, Any]) -> None:

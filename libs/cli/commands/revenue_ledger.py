@@ -363,9 +363,10 @@ def _payments(out: "Console", told: list[dict[str, Any]]) -> None:
 
 def _errors(out: "Console", told: list[dict[str, Any]]) -> None:
     from libs.cli.text import safe
+    from libs.server.catalogue import command_hint
 
     for each in told:
         if "error" in each:
             error = each["error"]
             out.print(f"[bold red]{error['reason']}[/]  {safe(each.get('id', ''))}: {safe(error['message'])}")
-            out.print(f"  [dim]→[/] {safe(error['hint'])}")
+            out.print(f"  [dim]→[/] {safe(command_hint(error['reason'], error['hint']))}")

@@ -70,6 +70,7 @@ def list_(context: Context, scheme: str, number: str, ident: str) -> None:
 
 def _loaded(out: "Console", counts: dict[str, int], wrong: list[dict[str, Any]]) -> None:
     from libs.cli.text import safe
+    from libs.server.catalogue import command_hint
 
     names = {"REGISTERED": "registered", "CHANGED": "changed", "KNOWN": "known already", "REFUSED": "refused"}
     out.print(", ".join(f"{counts[outcome]:,} {text}" for outcome, text in names.items() if outcome in counts))
@@ -78,7 +79,7 @@ def _loaded(out: "Console", counts: dict[str, int], wrong: list[dict[str, Any]])
         out.print(
             f"[bold red]{error['reason']}[/]  {safe(each['scheme'])} {safe(each['number'])}: {safe(error['sentence'])}"
         )
-        out.print(f"  [dim]→[/] {safe(error['hint'])}")
+        out.print(f"  [dim]→[/] {safe(command_hint(error['reason'], error['hint']))}")
 
 
 def _list(out: "Console", told: list[dict[str, Any]]) -> None:

@@ -211,6 +211,9 @@ def _draw(found: dict[str, Any], file: Path | None) -> None:
 
 def _day(text: str) -> int:
     try:
-        return (datetime.date.fromisoformat(text) - EPOCH).days
+        day = datetime.date.fromisoformat(text)
     except ValueError:
         raise click.UsageError(f"{text} is no day; a day is written like 2026-11-25.") from None
+    if not 2000 <= day.year < 2100:
+        raise click.UsageError(f"{text} lies outside the years 2000 to 2099.")
+    return (day - EPOCH).days

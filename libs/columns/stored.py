@@ -5,6 +5,7 @@ Names, descriptions and codes repeat from one consignment to the next, so level 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -19,6 +20,17 @@ from libs.columns.table import Table
 UNPACKED_BYTES_MAX: Final = 64 << 20
 """A stored batch that claims to be larger is refused: no message of the transport is."""
 _LEVEL: Final = 1
+
+
+class _Contexts(threading.local):
+    """What compresses, of each thread its own; to make one takes longer than to compress a batch's facts."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_contexts: Final = _Contexts()
 
 
 class InputError(ValueError):
@@ -38,12 +50,12 @@ def reading(what: str) -> Iterator[None]:
 
 def compressed(content: bytes) -> bytes:
     """Compress bytes for the store."""
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(content)
+    return _contexts.compressor.compress(content)
 
 
 def decompressed(content: bytes) -> bytes:
     """Give back what was compressed; at most UNPACKED_BYTES_MAX. Raises zstandard.ZstdError, so use it under `reading`."""
-    return zstandard.ZstdDecompressor().decompress(content, max_output_size=UNPACKED_BYTES_MAX)
+    return _contexts.decompressor.decompress(content, max_output_size=UNPACKED_BYTES_MAX)
 
 
 def narrow(values: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:

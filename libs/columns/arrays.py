@@ -71,9 +71,7 @@ class Strings:
 
     def map(self, function: Callable[[str], Any], dtype: npt.DTypeLike = object) -> npt.NDArray[Any]:
         """Apply `function` once per distinct value; give one result a row."""
-        results = np.empty(len(self.dictionary), dtype)
-        for place, value in enumerate(self.dictionary):
-            results[place] = function(value)
+        results = np.fromiter(map(function, self.dictionary), dtype, len(self.dictionary))
         return results.take(self.indices) if len(self.indices) else np.empty(0, dtype)
 
     def translate(self, function: Callable[[str], str]) -> Strings:

@@ -162,5 +162,6 @@ def _as_of(request: pb.QuoteRequest) -> int:
 
 
 def _count(metric: Any, problems: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-    for problem, count in zip(*np.unique(problems, return_counts=True), strict=True):
-        metric.labels(Problem(int(problem)).name.lower()).inc(int(count))
+    counts = np.bincount(problems)
+    for problem in np.flatnonzero(counts).tolist():
+        metric.labels(Problem(problem).name.lower()).inc(int(counts[problem]))

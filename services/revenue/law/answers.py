@@ -63,8 +63,9 @@ def _of_books(program: Program, regime: Int64, valued: Flags, words: list[str]) 
 
 
 def _notes(notes: Int64) -> Ragged:
-    there = (notes[:, None] & _NOTE_BITS) != 0
-    return Ragged.of_lengths(there.sum(axis=1), Strings(_NOTES, np.nonzero(there)[1].astype(np.int32)))
+    told = np.flatnonzero(_NOTE_BITS & np.bitwise_or.reduce(notes))
+    there = (notes[:, None] & _NOTE_BITS[told]) != 0
+    return Ragged.of_lengths(there.sum(axis=1), Strings(_NOTES, told[np.nonzero(there)[1]].astype(np.int32)))
 
 
 def _charges(assessment: Assessment) -> Table:

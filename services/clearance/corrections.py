@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from libs.customs.countries import is_origin
-from libs.customs.currencies import is_currency
-from libs.customs.hs import is_well_formed
+from libs.customs.codes import commodity_fault, currency_fault, origin_fault
 from libs.customs.money import MAX_MINOR
 from libs.customs.units import UNITS
 from libs.server.errors import item_error
@@ -100,9 +98,11 @@ def _item_fault(item: pb.ItemAdjustment, path: str) -> ItemError | None:
         fault = _money_fault(item.price, f"{path}.price")
         if fault is not None:
             return fault
+    if reason := item.commodity_code and commodity_fault(item.commodity_code):
+        return item_error(reason, f"{path}.commodity_code", item.commodity_code)
+    if reason := item.origin_country and origin_fault(item.origin_country):
+        return item_error(reason, f"{path}.origin_country", item.origin_country)
     checks = (
-        (not item.commodity_code or is_well_formed(item.commodity_code), "commodity_code", item.commodity_code),
-        (not item.origin_country or is_origin(item.origin_country), "origin_country", item.origin_country),
         (not item.quantity_unit or item.quantity_unit in UNITS, "quantity_unit", item.quantity_unit),
         (
             not item.HasField("quantity_milli") or 0 < item.quantity_milli <= QUANTITY_MAX_MILLI,
@@ -120,8 +120,10 @@ def _item_fault(item: pb.ItemAdjustment, path: str) -> ItemError | None:
 def _money_fault(money: Money, path: str) -> ItemError | None:
     if not money.HasField("minor") or not 0 <= money.minor <= MAX_MINOR:
         return item_error("ADJUSTMENT_VALUE_MALFORMED", f"{path}.minor", money.minor)
-    if not is_currency(money.currency):
-        return item_error("ADJUSTMENT_VALUE_MALFORMED", f"{path}.currency", money.currency)
+    if not money.currency:
+        return item_error("CURRENCY_MISSING", f"{path}.currency")
+    if reason := currency_fault(money.currency):
+        return item_error(reason, f"{path}.currency", money.currency)
     return None
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeAlias
 
 from libs.columns import Kind, schema_of
-from libs.customs import countries, currencies, hs, ioss, mrn, s10, units
+from libs.customs import codes, ioss, mrn, s10, units
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 
@@ -79,32 +78,18 @@ def _in(values: Collection[str], reason: str) -> Callable[[str], Fault]:
     return lambda value: None if value in values else (reason, {})
 
 
-def _country(value: str) -> Fault:
-    return None if countries.is_country(value) else ("COUNTRY_UNKNOWN", {})
+def _code(fault: Callable[[str], str]) -> Callable[[str], Fault]:
+    """Check a code by the lists that all edges share."""
 
+    def check(value: str) -> Fault:
+        reason = fault(value)
+        return (reason, {}) if reason else None
 
-def _origin(value: str) -> Fault:
-    return None if countries.is_origin(value) else ("COUNTRY_UNKNOWN", {})
-
-
-def _currency(value: str) -> Fault:
-    return None if currencies.is_currency(value) else ("CURRENCY_UNKNOWN", {})
+    return check
 
 
 def _mrn(value: str) -> Fault:
     return None if mrn.is_valid(value) else ("MRN_MALFORMED", {})
-
-
-@lru_cache(maxsize=65_536)
-def _commodity_code(value: str) -> Fault:
-    status = hs.status(value)
-    if status is hs.HsStatus.CURRENT:
-        return None
-    if status is hs.HsStatus.MALFORMED:
-        return "COMMODITY_CODE_MALFORMED", {}
-    if status is hs.HsStatus.WITHDRAWN:
-        return "COMMODITY_CODE_WITHDRAWN", {}
-    return "COMMODITY_CODE_UNKNOWN", {}
 
 
 def _gtin(value: str) -> Fault:
@@ -153,8 +138,8 @@ def _postal_or_any(value: str) -> Fault:
     return None if not looks or s10.is_valid(value) else ("S10_MALFORMED", {})
 
 
-_COUNTRY = Text(2, code=True, check=_country)
-_CURRENCY = Text(3, code=True, check=_currency)
+_COUNTRY = Text(2, code=True, check=_code(codes.country_fault))
+_CURRENCY = Text(3, code=True, check=_code(codes.currency_fault))
 _MRN = Text(18, code=True, check=_mrn)
 _AMOUNT = Number(0, AMOUNT_MAX)
 _TIME = Number(TIME_MIN, TIME_MAX)
@@ -276,7 +261,7 @@ CHILDREN: dict[str, dict[str, Element]] = {
     "items": {
         "number": Number(1, 99_999),
         "description": Text(512),
-        "commodity_code": Text(10, code=True, check=_commodity_code),
+        "commodity_code": Text(10, code=True, check=_code(codes.commodity_fault)),
         "merchant_product_id": Text(70),
         "manufacturer_product_id": Text(70),
         "gtin": Text(14, code=True, check=_gtin),
@@ -286,7 +271,7 @@ CHILDREN: dict[str, dict[str, Element]] = {
         "supplementary_unit": Text(4, code=True),
         "gross_mass_mg": Number(1, MASS_MAX),
         "net_mass_mg": Number(1, MASS_MAX),
-        "origin_country": Text(2, code=True, check=_origin),
+        "origin_country": Text(2, code=True, check=_code(codes.origin_fault)),
         **dict(_money("price")),
         **dict(_money("tax_charged")),
         "tax_rate_ppm": Number(0, 2_000_000),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from libs.columns.arrays import BoolArray
+from libs.customs.codes import tidy_code
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from services.ingestion import elements
 from services.ingestion.elements import Choice, Element, Number, Several, Text
@@ -133,18 +134,14 @@ def _clean(table: Table, known: dict[str, Element]) -> Table:
     for name, column in table.columns.items():
         element = known.get(name)
         if isinstance(column, Strings) and isinstance(element, Text):
-            changed[name] = column.translate(_tidy_code if element.code else str.strip)
+            changed[name] = column.translate(tidy_code if element.code else str.strip)
         elif isinstance(column, Ragged) and isinstance(element, Several):
             if isinstance(column.values, Table):
                 changed[name] = Ragged(column.offsets, _clean(column.values, elements.CHILDREN[name]))
             elif isinstance(column.values, Strings) and element.each is not None:
-                tidy = _tidy_code if element.each.code else str.strip
+                tidy = tidy_code if element.each.code else str.strip
                 changed[name] = Ragged(column.offsets, column.values.translate(tidy))
     return table.with_columns(changed)
-
-
-def _tidy_code(value: str) -> str:
-    return value if value.isalnum() and value.isupper() else "".join(value.split()).upper()
 
 
 def _check_level(level: _Level, known: dict[str, Element], found: _Findings) -> None:

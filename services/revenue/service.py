@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.columns import Ints, Table
 from libs.columns.wire import MalformedColumns, read_ints
-from libs.customs.time import parse_instant, stamp_text
+from libs.customs.time import day_of, parse_instant, stamp_text
 from libs.server import catalogue
 from libs.server.errors import Refusal
 from libs.telemetry import counter, span
@@ -18,6 +18,7 @@ from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer
 from services.revenue.adjusting import corrected, spread
+from services.revenue.asked_codes import faults_of, tidied
 from services.revenue.assessing import Again, Batch, InForce
 from services.revenue.law.problems import Problem
 from services.revenue.law.program import Program
@@ -118,14 +119,25 @@ class RevenueService(RevenueServiceServicer):
         rows = len(request.consignments)
         _check_size(rows, QUOTES_MAX)
         as_of = _as_of(request)
-        table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
-        done = quoted(self._program, self._register(), table, Ints.constant(as_of, rows))
-        quotes = landed_costs(done.assessment, done.summed)
-        for quote in quotes:
+        table = tidied(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
+        faults = faults_of(table, day_of(as_of), self._program.areas)
+        quotes = {row: fault.told() for row, fault in faults.items()}
+        for fault in faults.values():
+            _quoted.labels(fault.reason.lower()).inc()
+        asked = np.array([row for row in range(rows) if row not in faults], np.int64)
+        if not len(asked):
+            return pb.QuoteResponse(quotes=[quotes[row] for row in range(rows)])
+        # What cannot be quoted does not count for the others.
+        table = table.take(asked) if faults else table
+        done = quoted(self._program, self._register(), table, Ints.constant(as_of, len(asked)))
+        costs = landed_costs(done.assessment, done.summed)
+        for quote in costs:
             if quote.reason:
                 quote.hint = catalogue.reason(quote.reason).hint
         _count(_quoted, done.assessment.problem)
-        return pb.QuoteResponse(quotes=quotes, references=references_of(done.assessment, quotes))
+        quotes |= zip(asked.tolist(), costs, strict=True)
+        references = references_of(done.assessment, costs)
+        return pb.QuoteResponse(quotes=[quotes[row] for row in range(rows)], references=references)
 
     async def ListRulebooks(
         self, request: pb.ListRulebooksRequest, context: grpc.aio.ServicerContext[Any, Any]

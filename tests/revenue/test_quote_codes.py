@@ -1,0 +1,101 @@
+"""Quotes refuse codes that do not exist with the reasons that filings with them are refused by; each consignment for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from libs.columns import Table
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.revenue.v1 import revenue_pb2 as pb
+from services.ingestion.validation import check
+from services.revenue.asked_codes import faults_of, tidied
+from services.revenue.service import RevenueService
+from tests.revenue.published import shipped_law
+
+TODAY = date(2026, 8, 3)
+
+
+def parcel(**more: Any) -> Consignment:
+    message = Consignment(destination_country="DE", dispatch_country="CN", **more)
+    for code in ("61091000", "620630"):
+        item = message.items.add(commodity_code=code, origin_country="CN")
+        item.price.minor, item.price.currency = 1_000, "EUR"
+    return message
+
+
+async def quotes(*parcels: Consignment, on: date = TODAY) -> list[pb.LandedCost]:
+    request = pb.QuoteRequest(consignments=parcels)
+    request.as_of.FromDatetime(datetime(on.year, on.month, on.day, 12, tzinfo=UTC))
+    service: Any = RevenueService(None, shipped_law())  # type: ignore[arg-type]  # a quote keeps nothing
+    return list((await service.Quote(request, None)).quotes)
+
+
+WRONG: list[tuple[Callable[[Consignment], object], str, str]] = [
+    (lambda each: setattr(each, "destination_country", "QX"), "COUNTRY_UNKNOWN", "destination_country"),
+    (lambda each: setattr(each, "dispatch_country", "EU"), "COUNTRY_UNKNOWN", "dispatch_country"),
+    (lambda each: setattr(each.consignee.address, "country", "ZZ"), "COUNTRY_UNKNOWN", "consignee.address.country"),
+    (lambda each: setattr(each.items[1], "origin_country", "QQ"), "COUNTRY_UNKNOWN", "items[1].origin_country"),
+    (lambda each: setattr(each.items[1].price, "currency", "EUX"), "CURRENCY_UNKNOWN", "items[1].price.currency"),
+    (lambda each: each.freight.MergeFrom(type(each.freight)(minor=5, currency="DEM")), "CURRENCY_UNKNOWN", "freight.currency"),
+    (lambda each: setattr(each.items[0], "commodity_code", "6109"), "COMMODITY_CODE_MALFORMED", "items[0].commodity_code"),
+    (lambda each: setattr(each.items[0], "commodity_code", "61091O00"), "COMMODITY_CODE_MALFORMED", "items[0].commodity_code"),
+    (lambda each: setattr(each.items[0], "commodity_code", "610998"), "COMMODITY_CODE_UNKNOWN", "items[0].commodity_code"),
+    (lambda each: setattr(each.items[0], "commodity_code", "851712"), "COMMODITY_CODE_WITHDRAWN", "items[0].commodity_code"),
+    (lambda each: setattr(each, "nature", 99), "CHOICE_UNKNOWN", "nature"),
+    (lambda each: each.fiscal_references.add(scheme=99, number="X"), "CHOICE_UNKNOWN", "fiscal_references[0].scheme"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "reason", "path"), WRONG, ids=[f"{reason} {path}" for _, reason, path in WRONG])
+async def test_a_code_that_does_not_exist_is_refused_by_name_and_alone(
+    spoil: Callable[[Consignment], object], reason: str, path: str
+) -> None:
+    wrong = parcel()
+    spoil(wrong)
+    good, bad, other = await quotes(parcel(), wrong, parcel())
+    assert (bad.reason, len(bad.lines), bad.HasField("landed_cost")) == (reason, 0, False)
+    assert path in bad.explanation[0]
+    assert bad.hint
+    assert good == other
+    assert (good.reason, good.landed_cost > 2_000) == ("", True)
+    # Filed, it is refused by the same reason.
+    filed = check(Table.from_messages([wrong], ConsignmentColumns, Consignment))
+    assert (reason, f"consignments[0].{path}") in {(each.reason, each.path) for each in filed.problems[0]}
+
+
+async def test_codes_are_read_as_filings_are_and_may_be_left_out() -> None:
+    untidy = parcel()
+    untidy.destination_country = " de"
+    untidy.items[0].commodity_code = "6109 1000"
+    untidy.items[0].price.currency = "eur"
+    bare = Consignment(destination_country="DE")
+    bare.items.add().price.MergeFrom(type(bare.freight)(minor=1_000, currency="EUR"))
+    plain, same, short = await quotes(parcel(), untidy, bare)
+    assert plain == same
+    assert (short.reason, short.price) == ("", 1_000)
+
+
+async def test_a_code_that_was_withdrawn_since_was_one_under_the_law_of_its_day() -> None:
+    old = parcel()
+    old.items[0].commodity_code = "851712"
+    assert [(await quotes(old, on=day))[0].reason for day in (date(2021, 12, 31), date(2022, 1, 1))] == [
+        "",
+        "COMMODITY_CODE_WITHDRAWN",
+    ]
+
+
+async def test_where_nothing_can_be_quoted_each_says_why() -> None:
+    one, two = parcel(), parcel()
+    one.destination_country, two.items[0].price.currency = "QX", "QQQ"
+    assert [each.reason for each in await quotes(one, two)] == ["COUNTRY_UNKNOWN", "CURRENCY_UNKNOWN"]
+
+
+def test_a_country_that_law_is_loaded_for_is_one() -> None:
+    table = tidied(Table.from_messages([Consignment(destination_country="QX")], ConsignmentColumns, Consignment))
+    assert faults_of(table, 20_000, {"QX"}) == {}
+    assert faults_of(table, 20_000, {"DE"})[0].reason == "COUNTRY_UNKNOWN"

@@ -57,6 +57,8 @@ class Strings:
     @property
     def present(self) -> BoolArray:
         """Tell per row whether there is a value."""
+        if "" not in self.dictionary:
+            return np.ones(len(self.indices), np.bool_)
         return self.map(bool, np.bool_)
 
     def values(self) -> ObjectArray:
@@ -85,6 +87,8 @@ class Strings:
 
     def isin(self, values: Collection[str]) -> BoolArray:
         """Tell per row whether its value is one of `values`."""
+        if not any(value in values for value in self.dictionary):
+            return np.zeros(len(self.indices), np.bool_)
         return self.map(values.__contains__, np.bool_)
 
     def take(self, rows: IndexArray) -> Strings:

@@ -15,7 +15,6 @@ from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, KINDS, Program
 from services.revenue.law.register import Register
 from services.revenue.law.remarks import remark
-from services.revenue.law.schemes import USABLE
 from services.revenue.law.valuation import value
 
 
@@ -97,19 +96,21 @@ def assess(
     np.cumsum(np.bincount(lines.row, minlength=filings.rows), out=offsets[1:])
     kinds = program.slots.kind[lines.slot]
     collectors = program.outcomes.collector[lines.outcome]
-    schemes = program.outcomes.scheme[lines.outcome]
     failed = values.problem != Problem.NONE
     notes = values.notes
     if some(standing.scheme_state != 0):
         # A number that may be used under which nothing was collected: the scheme is not open for this consignment.
-        used = _rows_with(schemes > 0, lines, filings.rows)
-        notes[(standing.scheme_state == USABLE).any(axis=1) & ~used] |= int(Note.SCHEME_NOT_OPEN)
+        usable = np.logical_or.reduce(standing.conditions.usable, axis=1)
+        used = np.zeros(filings.rows, dtype=np.int64)
+        np.maximum.at(used, lines.row, program.outcomes.scheme[lines.outcome])
+        notes |= (usable & (used == 0)) * int(Note.SCHEME_NOT_OPEN)
     unverified = program.rates.unverified[lines.rate] | program.slots.unverified[lines.slot]
     unverified |= program.outcomes.unverified[lines.outcome]
-    doubted = _rows_with(unverified, lines, filings.rows) | program.regimes.unverified[values.regime]
-    notes[doubted] |= int(Note.UNVERIFIED_VALUE)
-    if program.remarks:
-        remark(program.remarks, program.regimes.jurisdiction[values.regime], filings, values.law_day, notes)
+    notes[lines.row[unverified.nonzero()[0]]] |= int(Note.UNVERIFIED_VALUE)
+    notes |= program.regimes.unverified[values.regime] * int(Note.UNVERIFIED_VALUE)
+    remarks = [each for each in program.remarks if each.book in values.plan.books]
+    if remarks:
+        remark(remarks, program.regimes.jurisdiction[values.regime], filings, values.law_day, notes)
     if some(failed):
         notes[failed] = 0
         values.intrinsic = np.where(failed, 0, values.intrinsic)
@@ -127,22 +128,16 @@ def assess(
         customs_value=values.customs_value,
         goods=np.where(failed[filings.item_row], 0, values.components[0]) if some(failed) else values.components[0],
         price=values.price,
-        by_kind=_totals(lines.amount, kinds, len(KINDS), offsets),
-        by_collector=_totals(lines.amount, collectors, len(COLLECTORS), offsets),
+        by_kind=_totals(lines, kinds, len(KINDS), filings.rows),
+        by_collector=_totals(lines, collectors, len(COLLECTORS), filings.rows),
         offsets=offsets,
         lines=lines,
         standing=standing,
     )
 
 
-def _totals(amount: Int64, group: Int64, groups: int, offsets: Int64) -> list[Int64]:
-    apart = np.where(group == np.arange(groups)[:, None], amount, 0)
-    running = np.zeros((groups, len(amount) + 1), dtype=np.int64)
-    np.cumsum(apart, axis=1, out=running[:, 1:])
-    return list(running[:, offsets[1:]] - running[:, offsets[:-1]])
-
-
-def _rows_with(flags: Flags, lines: Lines, rows: int) -> Flags:
-    found = np.zeros(rows, dtype=np.bool_)
-    found[lines.row[flags]] = True
-    return found
+def _totals(lines: Lines, group: Int64, groups: int, rows: int) -> list[Int64]:
+    """Sum what is charged by group and row."""
+    sums = np.zeros(groups * rows, dtype=np.int64)
+    np.add.at(sums, group * rows + lines.row, lines.amount)
+    return list(sums.reshape(groups, rows))

@@ -104,16 +104,16 @@ class Bases:
         self, charging: Charging, slot: Int64, outcome: Int64, case: Int64, select: Int64 | slice, refused: Flags
     ) -> Int64:
         """Give bases that are sums of components, rounded where the law rounds them."""
-        program = self._program
-        base = charging.of_slot(program.slots, "base", case)
+        program, components = self._program, self._values.components
+        base = charging.base(program.slots, sum(1 << component for component in components))
         if isinstance(base, int) and not charging.place.over_only:
-            basis = sum_of(self._values.components, base, select, len(case))
+            basis = sum_of(components, base, select, len(case))
         else:
             basis = self._components(charging.place, slot, outcome, select)
-        unit = charging.of_outcome(program.outcomes, "base_unit", case)
+        unit = charging.of_outcome(program.outcomes, "base_unit")
         if isinstance(unit, int) and unit == 1:
             return basis
-        return mul_div_round(basis, 1, 1, charging.of_outcome(program.outcomes, "mode", case), unit, refused)
+        return mul_div_round(basis, 1, 1, charging.of_outcome(program.outcomes, "mode"), unit, refused, case)
 
     def _components(self, place: Place, slot: Int64, outcome: Int64, select: Int64 | slice) -> Int64:
         slots = self._program.slots
@@ -175,7 +175,7 @@ class Bases:
         mode[row] = program.outcomes.mode[outcome]
         everywhere = np.zeros(filings.items, dtype=np.int64)
         everywhere[select] = basis
-        sums = row_sums(everywhere, filings.offsets)
+        sums = row_sums(everywhere, filings.item_row, filings.rows)
         beyond = sums.copy()
         for limit, test in enumerate(self._standing.limits):
             mine = (number == limit) & test.known & (sums <= LARGEST)
@@ -222,7 +222,7 @@ class Bases:
                 case, item_row = self._decisions.item_case, self._filings.item_row
                 sound = self._values.problem == int(Problem.NONE)
                 items = np.flatnonzero(charging.applies[case] & sound[item_row])
-                rate = self._choice.of_items(charging.place, charging.rate[case[items]], items, item_row[items])
+                rate = self._choice.of_items(charging, case[items], items, item_row[items])
                 known[items] = self._program.rates.ppm[rate]
             self._percents[other] = known
         return known

@@ -9,6 +9,7 @@ from services.revenue.law.arithmetic import (
     Rounding,
     apportion,
     every,
+    in_order,
     mul_div_round,
     row_sums,
     some,
@@ -38,18 +39,14 @@ assert KINDS == ("duty", "tax", "fee")
 def charge(program: Program, filings: Filings, values: Values, standing: Standing) -> Lines:
     """Assess every charge of a batch; rows that get a problem keep it in `values` and their charges are dropped."""
     work = _Work(program, filings, values, standing)
-    for at in range(len(work.decisions.places)):
+    for step in work.decisions.steps:
         sound = values.problem == _NONE
-        all_sound = every(sound)
-        for find, charging in (
-            (work.on_rows, work.decisions.on_rows(at)),
-            (work.on_items, work.decisions.on_items(at)),
-        ):
-            lines = find(at, charging, None if all_sound else sound) if charging else None
-            if lines is not None:
-                _add_to_components(program, filings, values, lines)
-                work.charged.append((at, lines))
-    lines = Lines.join([lines for _, lines in work.charged])
+        charge_on = work.on_rows if step.on_rows else work.on_items
+        charged = charge_on(step.at, step.charging, None if every(sound) else sound)
+        if charged is not None:
+            _add_to_components(program, filings, values, charged)
+            work.charged.append(charged)
+    lines = Lines.join(work.charged, filings.rows)
     failed = values.problem[lines.row] != _NONE
     return lines.pick(~failed) if some(failed) else lines
 
@@ -63,13 +60,13 @@ class _Work:
         self.choice = RateChoice(program, filings, values)
         self.bases = Bases(program, filings, values, standing, self.decisions, self.choice)
         self.quantities = Quantities(filings)
-        self.charged: list[tuple[int, Lines]] = []
+        self.charged: list[Lines] = []
 
     def on_rows(self, at: int, charging: Charging, sound: Flags | None) -> Lines | None:
         """Charges on whole consignments at one place of the law."""
         place, row_case = charging.place, self.decisions.row_case
         applies = charging.applies[row_case]
-        rows = np.flatnonzero(applies if sound is None else applies & sound)
+        rows = (applies if sound is None else applies & sound).nonzero()[0]
         if not len(rows):
             return None
         rates, values = self.program.rates, self.values
@@ -120,13 +117,13 @@ class _Work:
             applies &= sound[filings.item_row]
         if place.tariff_line:
             applies = self._first_of_tariff_line(charging, applies)
-        items = np.flatnonzero(applies)
+        items = applies.nonzero()[0]
         if not len(items):
             return None
         select: Int64 | slice = slice(None) if len(items) == filings.items else items
         row, case = filings.item_row[select], item_case[select]
         slot, outcome = charging.slot[case], charging.outcome[case]
-        rate = self.choice.of_items(place, charging.rate[case], select, row)
+        rate = self.choice.of_items(charging, case, select, row)
         refused = np.zeros(len(items), dtype=np.bool_)
         basis = specific = np.zeros(len(items), dtype=np.int64)
         quantity: Int64 | None = None
@@ -139,10 +136,8 @@ class _Work:
                 amount = specific = self._specific(place, rate, row)
             if percent is None or some(percent):
                 ground = self.bases.plain(charging, slot, outcome, case, select, refused)
-                by_case = not (place.tariff or place.seasons)
-                ppm = charging.of_rate(program.rates, "ppm", case) if by_case else program.rates.ppm[rate]
-                mode, unit = (charging.of_outcome(outcomes, name, case) for name in ("mode", "unit"))
-                computed = mul_div_round(ground, ppm, PPM, mode, unit, refused)
+                mode, unit = (charging.of_outcome(outcomes, name) for name in ("mode", "unit"))
+                computed = mul_div_round(ground, program.rates.ppm[rate], PPM, mode, unit, refused, case)
                 amount = computed if percent is None else np.where(percent, computed, amount)
                 basis = ground if percent is None else np.where(percent, ground, 0)
         if place.less or place.total:
@@ -259,13 +254,15 @@ class _Work:
 
     def _converted(self, minor: Int64, currency: Int64, rows: Int64) -> Int64:
         """Amounts of law in each row's jurisdiction's currency, rounded as the jurisdiction rounds what it converts."""
-        if not some(currency >= 0):
+        at = (currency >= 0).nonzero()[0]
+        if not len(at):
             return minor
-        found = self._exchange(currency, rows)
+        rows, refused = rows[at], np.zeros(len(at), dtype=np.bool_)
+        found = self._exchange(currency[at], rows)
         regimes, regime = self.program.regimes, self.values.regime[rows]
-        refused = np.zeros(len(minor), dtype=np.bool_)
         mode, unit = regimes.exchange_mode[regime], regimes.exchange_unit[regime]
-        converted = self.program.exchange.convert(minor, found, mode, unit, refused)
+        converted = minor.copy()
+        converted[at] = self.program.exchange.convert(minor[at], found, mode, unit, refused)
         self._fail(rows, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
         return converted
 
@@ -313,8 +310,8 @@ class _Work:
             minimum = self._converted(minimum, slots.minimum_currency[row_slot], np.arange(len(row_slot)))
         together = np.zeros(len(row_slot), dtype=np.int64)
         if place.together:
-            for before, lines in self.charged:
-                mine = (slots.together[row_slot[lines.row]] >> before & 1) == 1
+            for lines in self.charged:
+                mine = self._named(slots.together[row_slot[lines.row]], lines)
                 np.add.at(together, lines.row[mine], lines.amount[mine])
         whole = sums + together
         # Only where the charge applies, whatever others of the batch owe.
@@ -324,53 +321,49 @@ class _Work:
             applies & (whole > 0) & ((whole < minimum) | (slots.minimum_above[row_slot] & (whole == minimum)))
         )
         if place.together and some(below):
-            for before, lines in self.charged:
-                mine = below[lines.row] & ((slots.together[row_slot[lines.row]] >> before & 1) == 1)
+            for lines in self.charged:
+                mine = below[lines.row] & self._named(slots.together[row_slot[lines.row]], lines)
                 if some(mine):
                     _add_to_components(self.program, self.filings, values, lines.pick(mine), sign=-1)
                     lines.amount = np.where(mine, 0, lines.amount)
                     lines.waived = lines.waived | mine
         return below
 
+    def _named(self, places: Int64, lines: Lines) -> Flags:
+        """Whether each charge stands at one of the places of the law that its bits name."""
+        named: Flags = (places >> lines.slot % self.program.slots_per_regime & 1) == 1
+        return named
+
     def _first_of_tariff_line(self, charging: Charging, applies: Flags) -> Flags:
         """Keep of each tariff line of a consignment its first item only, where the charge is per tariff line.
 
         Codes are told apart by as many digits as the rule says under the scheme. An item without a code is its own line.
         """
-        program, filings = self.program, self.filings
-        slots, case = program.slots, self.decisions.item_case
-        per_line = applies & (program.rates.method[charging.rate] == _TARIFF_LINE)[case]
-        if not some(per_line):
+        filings, code = self.filings, self.filings.code
+        known, case = charging.tariff_lines(self.program), self.decisions.item_case
+        items = (applies & known.per_line[case]).nonzero()[0]
+        if not len(items):
             return applies
-        items = np.flatnonzero(per_line)
-        scheme = program.outcomes.scheme[charging.outcome]
-        digits = slots.line_digits[charging.slot, scheme][case[items]]
-        lines = np.empty(len(items), dtype=np.int64)
-        dictionary = filings.code.dictionary
-        places: dict[str, int] = {}
-        indices = filings.code.indices[items]
-        for width in np.unique(digits).tolist():
-            heads = [places.setdefault(code[:width], len(places)) for code in dictionary]
-            mine = digits == width
-            lines[mine] = np.asarray(heads, dtype=np.int64)[indices[mine]]
-        nameless = places.get("")
-        if nameless is not None:
-            without = lines == nameless
-            lines[without] = len(places) + items[without]
-        span = len(places) + filings.items
-        _, first = np.unique(filings.item_row[items] * span + lines, return_index=True)
-        kept = np.zeros(len(applies), dtype=np.bool_)
-        kept[items[first]] = True
-        result: Flags = (applies & ~per_line) | kept
-        return result
+        lines: dict[str, int] = {}
+        by_width = [[lines.setdefault(each[:width], len(lines)) for each in code.dictionary] for width in known.widths]
+        line = np.array(by_width, dtype=np.int64)[known.width[case[items]], code.indices[items]]
+        span = len(lines)
+        if "" in lines:
+            line = np.where(line == lines[""], span + items, line)
+            span += filings.items
+        line += filings.item_row[items] * span
+        order = in_order(line, filings.rows * span)
+        line = line[order]
+        applies[items[order[1:][line[1:] == line[:-1]]]] = False
+        return applies
 
 
 def _sums(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:
     if isinstance(select, slice):
-        return row_sums(amount, filings.offsets)
+        return row_sums(amount, filings.item_row, filings.rows)
     everywhere = np.zeros(filings.items, dtype=np.int64)
     everywhere[select] = amount
-    return row_sums(everywhere, filings.offsets)
+    return row_sums(everywhere, filings.item_row, filings.rows)
 
 
 def _add_to_components(program: Program, filings: Filings, values: Values, lines: Lines, sign: int = 1) -> None:

@@ -71,8 +71,7 @@ def stand(program: Program, filings: Filings, examined: Examined, sums: Sums | N
     values, tests = examined.values, examined.limits
     row_within, item_within = keep_limits(filings, values, tests, sums)
     first = row_within[:, 0]
-    values.notes |= np.where(first, int(Note.WITHIN_LIMIT), 0)
-    values.notes |= np.where(tests[0].known & ~first, int(Note.OVER_LIMIT), 0)
+    values.notes |= np.where(first, int(Note.WITHIN_LIMIT), tests[0].known * int(Note.OVER_LIMIT))
     relieved, entries = relieve(program, filings, values, examined.conditions)
     return Standing(examined.scheme_state, row_within, item_within, examined.conditions, relieved, entries, tests)
 

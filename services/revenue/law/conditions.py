@@ -5,8 +5,9 @@ tested at most once a batch, prefixes of codes once for each distinct code.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import get_args
 
 import numpy as np
@@ -49,6 +50,8 @@ class Prefixes:
 
     def of(self, codes: Strings) -> Flags:
         """Say it of a column, once for each distinct code."""
+        if not any(self.match(code) for code in codes.dictionary):
+            return np.zeros(len(codes), dtype=np.bool_)
         found: Flags = codes.map(self.match, np.bool_)
         return found
 
@@ -63,6 +66,11 @@ class _Compiled:
     goods: Prefixes
     goods_except: Prefixes
     preference: Prefixes
+
+    @property
+    def of_rows_alone(self) -> bool:
+        """Whether it asks nothing of items; whether they are gifts may be told of an item too."""
+        return not self.on_items and "gift" not in self.condition.nature
 
     @property
     def of_goods_alone(self) -> bool:
@@ -154,10 +162,10 @@ class Conditions:
         known = self._items.get(number)
         if known is None:
             compiled = self._table.compiled[number]
-            known = self._test_items(compiled)
-            if compiled.on_rows:
-                known &= self._rows_by_item(number, compiled)
-            self._items[number] = known
+            parts = chain(
+                (self._rows_by_item(number, compiled),) if compiled.on_rows else (), self._asked_of_items(compiled)
+            )
+            known = self._items[number] = _all(parts, self._filings.items)
         return known
 
     def _rows_by_item(self, number: int, compiled: _Compiled) -> Flags:
@@ -166,17 +174,19 @@ class Conditions:
         result: Flags = self.of_rows(number)[row]
         if "gift" in compiled.condition.nature:
             gift = self._filings.goods.bools("gift").values
-            if some(gift & ~result):
-                result = result | (gift & self._test_rows(compiled, but_nature=True)[row])
+            if some(gift):
+                result |= gift & self._test_rows(compiled, but_nature=True)[row]
         return result
 
     def _test_rows(self, compiled: _Compiled, *, but_nature: bool = False) -> Flags:
+        return _all(self._asked_of_rows(compiled, but_nature=but_nature), self._filings.rows)
+
+    def _asked_of_rows(self, compiled: _Compiled, *, but_nature: bool) -> Iterator[Flags]:
         asked, table = compiled.condition, self._filings.table
-        result: Flags = np.ones(self._filings.rows, dtype=np.bool_)
         if asked.dispatch:
-            result &= self._filings.dispatch.isin(asked.dispatch)
+            yield self._filings.dispatch.isin(asked.dispatch)
         if asked.region:
-            result &= self._in_region(frozenset(region_of(each) for each in asked.region))
+            yield self._in_region(frozenset(region_of(each) for each in asked.region))
         for words, numbers, column in (
             (asked.mode, _MODES, "transport_mode"),
             (asked.service, _SERVICES, "transport_service"),
@@ -185,11 +195,10 @@ class Conditions:
             ((asked.consignee,) if asked.consignee else (), _PERSONS, "consignee_person_type"),
         ):
             if words:
-                result &= _one_of(table.ints(column), [numbers[word] for word in words])
+                yield _one_of(table.ints(column), [numbers[word] for word in words])
         if asked.scheme:
             told = [_SCHEMES.index(scheme) for scheme in asked.scheme if scheme != "none"]
-            result &= _any(self.usable[:, told]) | (~_any(self.usable) if "none" in asked.scheme else False)
-        return result
+            yield _any(self.usable[:, told]) | (~_any(self.usable) if "none" in asked.scheme else False)
 
     def _in_region(self, regions: frozenset[str]) -> Flags:
         found: Flags = self._filings.table.strings("consignee_address_region").map(
@@ -197,23 +206,31 @@ class Conditions:
         )
         return found
 
-    def _test_items(self, compiled: _Compiled) -> Flags:
+    def _asked_of_items(self, compiled: _Compiled) -> Iterator[Flags]:
         asked, filings = compiled.condition, self._filings
-        result: Flags = np.ones(filings.items, dtype=np.bool_)
         if asked.origin:
-            result &= filings.origin.isin(asked.origin)
+            yield filings.origin.isin(asked.origin)
         if asked.origin_except:
-            result &= ~filings.origin.isin(asked.origin_except)
-        if asked.goods:
-            result &= compiled.goods.of(filings.code)
-        if asked.goods_except:
-            result &= ~compiled.goods_except.of(filings.code)
+            yield ~filings.origin.isin(asked.origin_except)
         if asked.preference:
-            result &= compiled.preference.of(filings.preference)
+            yield compiled.preference.of(filings.preference)
+        if asked.goods:
+            yield compiled.goods.of(filings.code)
+        if asked.goods_except:
+            yield ~compiled.goods_except.of(filings.code)
         if asked.additional_procedure:
             codes = asked.additional_procedure
-            result &= _declares(filings.table, codes)[filings.item_row] | _declares(filings.goods, codes)
-        return result
+            yield _declares(filings.table, codes)[filings.item_row] | _declares(filings.goods, codes)
+
+
+def _all(parts: Iterator[Flags], count: int) -> Flags:
+    """Say of each of `count` elements whether all parts fit; where none is left the other parts are not tested."""
+    result: Flags | None = None
+    for part in parts:
+        result = part if result is None else result & part
+        if not some(result):
+            break
+    return np.ones(count, dtype=np.bool_) if result is None else result
 
 
 def region_of(told: str) -> str:

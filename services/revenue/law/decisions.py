@@ -16,7 +16,7 @@ from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.collection import Standing, outcome_of
 from services.revenue.law.filings import Filings
 from services.revenue.law.kept import Cases
-from services.revenue.law.plans import Charges, Charging
+from services.revenue.law.plans import Charges, Charging, Steps
 from services.revenue.law.program import Place, Program
 from services.revenue.law.rate_choice import variant_of_items, variant_of_rows
 from services.revenue.law.rates import CONSIGNMENT_LEVEL, METHODS
@@ -38,6 +38,8 @@ class Decisions:
             self.row_case, self.item_case = np.arange(filings.rows), np.arange(filings.items)
             self._on_rows = self._charges_on_rows(self._decide(self.row_case, None))
             self._on_items = self._charges_on_items(self._decide(filings.item_row, self.item_case))
+            # All items are taken for those of one consignment.
+            self.steps = Steps.of(self._on_rows, self._on_items, np.zeros(filings.items, dtype=np.int64)).steps
             return
         features, item_row = plan.features, filings.item_row
         keys = features.row_keys(values.regime, standing)
@@ -57,15 +59,10 @@ class Decisions:
                 plan.items, keys, lambda items: self._decide(item_row[items], items), self._charges_on_items
             )
         plan.items, self._on_items = cases, cases.facts
-
-    @property
-    def places(self) -> list[Place]:
-        """What the rulebooks have at each place of their charges."""
-        return self.plan.places
-
-    def on_rows(self, at: int) -> Charging | None:
-        """Give the charges on whole consignments at a place of the law, where any applies in a known case."""
-        return self._on_rows[at]
+        steps = plan.steps
+        if steps is None or steps.rows is not self._on_rows or steps.items is not self._on_items:
+            steps = plan.steps = Steps.of(self._on_rows, self._on_items, cases.keys >> features.item_bits)
+        self.steps = steps.steps
 
     def on_items(self, at: int) -> Charging | None:
         """Give the charges on lines of goods at a place of the law, where any applies in a known case."""
@@ -76,7 +73,7 @@ class Decisions:
         program, standing = self._program, self._standing
         first_slot = self._values.regime[rows] * program.slots_per_regime
         decided: list[NDArray[Any]] = []
-        for at, place in enumerate(self.places):
+        for at, place in enumerate(self.plan.places):
             if not (place.on_rows if items is None else place.on_items):
                 continue
             slot = first_slot + at
@@ -93,15 +90,15 @@ class Decisions:
         return decided
 
     def _charges_on_rows(self, decided: list[NDArray[Any]]) -> Charges:
-        return self._charges(decided, [place.on_rows for place in self.places])
+        return self._charges(decided, [place.on_rows for place in self.plan.places])
 
     def _charges_on_items(self, decided: list[NDArray[Any]]) -> Charges:
-        return self._charges(decided, [place.on_items for place in self.places])
+        return self._charges(decided, [place.on_items for place in self.plan.places])
 
     def _charges(self, decided: list[NDArray[Any]], there: list[bool]) -> Charges:
         columns = iter(decided)
         charges: Charges = []
-        for place, has in zip(self.places, there, strict=True):
+        for place, has in zip(self.plan.places, there, strict=True):
             of_place = [next(columns) for _ in range(4)] if has else []
             charges.append(self._charging(place, *of_place) if has and some(of_place[0]) else None)
         return charges

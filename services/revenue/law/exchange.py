@@ -137,7 +137,7 @@ class Exchange:
         place = (table << _CURRENCY_BITS) | currency
         # A day outside the bits may look like another; the test of the last day below, and of 0, sorts it out.
         keys = (place << _DAY_BITS) | (day & _DAY_MASK)
-        found: Int64 = np.searchsorted(self._keys, keys, side="right") - 1
+        found: Int64 = self._keys.searchsorted(keys, side="right") - 1
         known = (
             (currency >= 0)
             & (table >= 0)
@@ -150,15 +150,20 @@ class Exchange:
             return found
         return np.where(known, found, -1)
 
-    def convert(self, minor: Int64, rate: Int64, mode: Int64, unit: Int64, refused: Flags) -> Int64:
-        """Convert minor units by the rates found (-1 = 1:1), rounded; `refused` marks what is too large."""
+    def convert(
+        self, minor: Int64, rate: Int64, mode: Int64, unit: Int64, refused: Flags, kind: Int64 | None = None
+    ) -> Int64:
+        """Convert minor units by the rates found (-1 = 1:1), rounded; `refused` marks what is too large.
+
+        Where `kind` is given it says of each amount where its rate, mode and unit stand.
+        """
         numerator, denominator = self._numerator[rate], self._denominator[rate]
         same = numerator == denominator
         if every(same):
             return minor.copy()
         # What is not exchanged is not rounded either.
-        unit = np.where(same, 1, unit)
-        return mul_div_round(minor, numerator, denominator, mode, unit, refused)
+        factor = numerator if kind is None else numerator[kind]
+        return mul_div_round(minor, factor, denominator, mode, np.where(same, 1, unit), refused, kind)
 
     def fractions(self, rate: Int64) -> tuple[Int64, Int64]:
         """Give numerators and denominators of the rates found (-1 = 1:1)."""

@@ -71,16 +71,19 @@ class Features:
             only = [slots.only[slot[here]], rates.only[variants[np.repeat(here, counts)]]]
             asked_of_rows += only if place.on_rows else []
             asked_of_items += only if place.on_items else []
-        of_goods: list[int] = []
-        of_items: list[int] = []
-        for number in _numbers(np.concatenate(asked_of_items), -1):
-            (of_goods if program.conditions.compiled[number].of_goods_alone else of_items).append(number)
+        compiled = program.conditions.compiled
+        of_items = _numbers(np.concatenate(asked_of_items), -1)
+        # What asks for nothing but the consignment is asked of it alone.
+        asked_of_rows.append(np.array([each for each in of_items if compiled[each].of_rows_alone], dtype=np.int64))
+        of_rows = [each for each in _numbers(np.concatenate(asked_of_rows), -1) if compiled[each].on_rows]
+        of_goods = [each for each in of_items if compiled[each].of_goods_alone]
+        of_items = [each for each in of_items if not (compiled[each].of_goods_alone or compiled[each].of_rows_alone)]
         digits, also = slots.unless_digits[slot], slots.also_digits[slot]
         schemes = [outcomes.scheme[way], slots.unless_without[slot], slots.also_without[slot]]
         return Features(
             limits=len(program.limit_entries),
             schemes=_numbers(np.concatenate(schemes), 0),
-            row_conditions=_numbers(np.concatenate(asked_of_rows), -1),
+            row_conditions=of_rows,
             goods_conditions=of_goods,
             item_conditions=of_items,
             claims=_numbers(np.concatenate([digits, also]), 0),
@@ -112,7 +115,7 @@ class Features:
         """Give the key of each row."""
         key, at = regime << self.row_bits, 0
         for limit in range(self.limits):
-            if some(standing.limits[limit].known):
+            if standing.limits[limit].entries.needs:
                 key += standing.row_within[:, limit] * (1 << at + limit)
         at += self.limits
         for place, scheme in enumerate(self.schemes):

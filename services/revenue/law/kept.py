@@ -58,16 +58,16 @@ class Cases(Generic[V]):
             added, chosen = np.unique(keys, return_index=True)
             columns = decide(chosen)
             cases = Cases(added, columns, facts_of(columns))
-            return cases, np.searchsorted(added, keys)
-        case = np.searchsorted(known.keys, keys)
+            return cases, added.searchsorted(keys)
+        case = known.keys.searchsorted(keys)
         # A key behind the last is new, whichever it is compared with.
         new = known.keys.take(case, mode="clip") != keys
         if not some(new):
             return known, case
         added, at = np.unique(keys[new], return_index=True)
-        decided = decide(np.flatnonzero(new)[at])
+        decided = decide(new.nonzero()[0][at])
         both = np.concatenate([known.keys, added])
         order = np.argsort(both)
         columns = [np.concatenate(pair)[order] for pair in zip(known.columns, decided, strict=True)]
         both = both[order]
-        return Cases(both, columns, facts_of(columns)), np.searchsorted(both, keys)
+        return Cases(both, columns, facts_of(columns)), both.searchsorted(keys)

@@ -9,26 +9,23 @@ from typing import get_args
 
 import numpy as np
 
-from services.revenue.law.arithmetic import Flags, Int64, every, row_sums, some
-from services.revenue.law.conditions import Conditions, excluded_of
+from services.revenue.law.arithmetic import Flags, Int64, row_sums, some
+from services.revenue.law.conditions import Conditions
 from services.revenue.law.filings import Filings
 from services.revenue.law.kept import Cases
-from services.revenue.law.plans import Entries
+from services.revenue.law.plans import AllEntries, Entries
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import (
-    EXCLUDED,
     FOREIGN,
     ITEMS,
     SUMMED,
     TABLE,
-    UNVERIFIED,
     Program,
 )
-from services.revenue.law.rulebook import COMPONENTS, SUMS, Test
+from services.revenue.law.rulebook import SUMS, Test
 from services.revenue.law.valuation import Values, components_by, total_of
 
 _SUM_OF_TEST = np.array([SUMS.index(test) if test in SUMS else -1 for test in get_args(Test)], dtype=np.int64)
-_GOODS = 1 << COMPONENTS.index("goods")
 
 
 LARGEST_SUM = 2**61
@@ -49,12 +46,9 @@ class Sums:
 class LimitTest:
     """One place of limits tested on a batch."""
 
-    known: Flags
-    """[row]: an amount is in force."""
-    entry: Int64
-    """[row]: place in Program.limits of the entry taken; -1 where none fits."""
-    uses: Int64
-    """[row]: bits of Limits.uses; 0 where nothing is known."""
+    entries: Entries
+    case: Int64
+    """[row]: the case of the entries."""
     whole: Int64
     """[row]: what the consignment measures."""
     most: Int64
@@ -63,6 +57,22 @@ class LimitTest:
     """[item]: what the item measures; None where no item is tested."""
     excluded: Flags | None = None
     """[item]: goods that are never within; None where there are none."""
+
+    @property
+    def known(self) -> Flags:
+        """[row]: an amount is in force."""
+        known: Flags = self.entries.known[self.case]
+        return known
+
+    @property
+    def entry(self) -> Int64:
+        """[row]: place in Program.limits of the entry taken; -1 where none fits."""
+        return self.entries.entry[self.case]
+
+    @property
+    def uses(self) -> Int64:
+        """[row]: bits of Limits.uses; 0 where nothing is known."""
+        return self.entries.uses[self.case]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +107,18 @@ def test_limits(program: Program, filings: Filings, values: Values, conditions: 
             _entries(program, values.regime[rows], rows, conditions, at) for at in range(len(program.limit_entries))
         ]
 
-    def facts_of(columns: list[Int64]) -> list[Entries | None]:
-        return [Entries.of(limits, entry) for entry in columns]
+    def facts_of(columns: list[Int64]) -> AllEntries:
+        return AllEntries.of(limits, columns)
 
     if plan.keyed:
-        plan.limits, case = Cases.found(
-            plan.limits, plan.features.limit_keys(values.regime, conditions), decide, facts_of
-        )
+        keys = plan.features.limit_keys(values.regime, conditions)
+        plan.limits, case = Cases.found(plan.limits, keys, decide, facts_of)
         facts = plan.limits.facts
     else:
         case = np.arange(filings.rows)
         facts = facts_of(decide(case))
-    return [_test(program, filings, values, entries, case) for entries in facts]
+    values.notes |= facts.notes[case]
+    return [_test(program, filings, values, entries, case) for entries in facts.by_place]
 
 
 def _entries(program: Program, regime: Int64, rows: Int64, conditions: Conditions, place: int) -> Int64:
@@ -129,34 +139,25 @@ def _entries(program: Program, regime: Int64, rows: Int64, conditions: Condition
     return chosen
 
 
-def _test(program: Program, filings: Filings, values: Values, entries: Entries | None, case: Int64) -> LimitTest:
-    limits = program.limits
-    if entries is None:
-        nothing = np.zeros(len(case), dtype=np.int64)
-        return LimitTest(nothing != 0, nothing - 1, nothing, nothing, nothing)
-    known, entry, uses = entries.known[case], entries.entry[case], entries.uses[case]
-    needs = int(np.bitwise_or.reduce(uses))
-    most = entries.most[case]
+def _test(program: Program, filings: Filings, values: Values, entries: Entries, case: Int64) -> LimitTest:
+    needs = entries.needs
+    test = LimitTest(entries, case, values.intrinsic, entries.most[case])
     if needs & FOREIGN:
-        most = _converted(program, values, entry, uses, most)
-    test = LimitTest(known, entry, uses, values.intrinsic, most)
-    measure = entries.measure[case]
-    if needs & TABLE or needs & ITEMS or not every((measure == _GOODS) | ~known):
+        test.most = _converted(program, values, test.entry, test.uses, test.most)
+    if needs & TABLE or needs & ITEMS or not entries.of_goods:
         components = values.components
         if needs & TABLE:
-            tables = np.where((uses & TABLE) != 0, limits.table[entry], -1)
+            tables = np.where((test.uses & TABLE) != 0, program.limits.table[test.entry], -1)
             components = components_by(program, filings, values, tables)
-        each = total_of(components, measure[filings.item_row], slice(None))
-        test.whole = row_sums(each, filings.offsets)
+        each = total_of(components, entries.measure[case[filings.item_row]], slice(None))
+        test.whole = row_sums(each, filings.item_row, filings.rows)
         test.each = each if needs & ITEMS else None
-    if needs & EXCLUDED:
-        sets = np.where((uses & EXCLUDED) != 0, limits.excluded[entry], -1)
-        excluded = excluded_of(program.prefixes, sets[filings.item_row], filings.code)
+    for number in entries.sets:
+        excluded = program.prefixes[number].of(filings.code)
         if some(excluded):
-            test.excluded = excluded
+            excluded &= (entries.excluded == number)[case[filings.item_row]]
+            test.excluded = excluded if test.excluded is None else test.excluded | excluded
             values.notes[filings.item_row[excluded]] |= int(Note.EXCLUDED_GOODS)
-    if needs & UNVERIFIED:
-        values.notes[(uses & UNVERIFIED) != 0] |= int(Note.UNVERIFIED_VALUE)
     return test
 
 
@@ -208,15 +209,16 @@ def keep_limits(
     filings: Filings, values: Values, tests: list[LimitTest], sums: Sums | None
 ) -> tuple[Flags, Flags | None]:
     """Say who keeps which limit: [row, limit] and, where any item is tested alone, [item, limit]."""
-    row_within = np.zeros((filings.rows, len(tests)), dtype=np.bool_)
+    # Limit after limit in memory: each is written and read as a column.
+    row_within = np.zeros((len(tests), filings.rows), dtype=np.bool_).T
     item_within: Flags | None = None
     for place, test in enumerate(tests):
-        if not some(test.known):
+        if not test.entries.needs:
             continue
         whole = test.whole if sums is None else _with_others(values, test, sums, place)
-        by_row = test.known & (whole <= test.most)
+        by_row: Flags = whole <= test.most
         if test.excluded is not None:
-            by_row &= row_sums(test.excluded.astype(np.int64), filings.offsets) == 0
+            by_row[filings.item_row[test.excluded]] = False
         row_within[:, place] = by_row
         if test.each is None:
             if item_within is not None:
@@ -226,7 +228,7 @@ def keep_limits(
         if test.excluded is not None:
             alone &= ~test.excluded
         per_item = (test.uses & ITEMS) != 0
-        over = row_sums((~alone).astype(np.int64), filings.offsets)
+        over = row_sums((~alone).astype(np.int64), filings.item_row, filings.rows)
         row_within[:, place] = np.where(per_item, over == 0, by_row)
         if item_within is None:
             item_within = row_within[filings.item_row]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.law.arithmetic import Flags, Int64
+from services.revenue.law.arithmetic import Flags, Int64, in_order
 
 
 @dataclass(slots=True)
@@ -33,8 +33,8 @@ class Lines:
         return Lines(*(None if column is None else column[which] for column in columns))  # type: ignore[arg-type]
 
     @staticmethod
-    def join(parts: list["Lines"]) -> "Lines":
-        """Put the slots' charges in order of row, slot, item."""
+    def join(parts: list["Lines"], rows: int) -> "Lines":
+        """Put the slots' charges on a batch of so many rows in order of row, slot, item."""
         if not parts:
             none = np.zeros(0, dtype=np.int64)
             return Lines(none, none, none, none, none, none, none, none, np.zeros(0, dtype=np.bool_))
@@ -47,6 +47,6 @@ class Lines:
             ]
             columns.append(np.concatenate(measured))
         if len(parts) > 1:
-            order = np.argsort(columns[0], kind="stable")
+            order = in_order(columns[0], rows)
             columns = [column[order] for column in columns]
         return Lines(*columns)

@@ -9,10 +9,38 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.revenue.law.arithmetic import Flags, Int64, every
+from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.features import Features
 from services.revenue.law.kept import Cases
-from services.revenue.law.program import FOREIGN, KNOWN, Limits, Outcomes, Place, Program, Rates, Slots
+from services.revenue.law.problems import Note
+from services.revenue.law.program import (
+    EXCLUDED,
+    FOREIGN,
+    KNOWN,
+    UNVERIFIED,
+    Limits,
+    Outcomes,
+    Place,
+    Program,
+    Rates,
+    Slots,
+)
+from services.revenue.law.rates import METHODS
+from services.revenue.law.rulebook import COMPONENTS
+
+_GOODS = 1 << COMPONENTS.index("goods")
+_TARIFF_LINE = METHODS.index("tariff_line")
+
+
+@dataclass(frozen=True, slots=True)
+class TariffLines:
+    """How tariff lines are told apart where a charge is per tariff line; columns have one element a case."""
+
+    per_line: Flags
+    widths: list[int]
+    """By how many digits of the commodity code."""
+    width: Int64
+    """Which of `widths`."""
 
 
 @dataclass(slots=True)
@@ -26,32 +54,100 @@ class Charging:
     rate: Int64
     """Before a tariff or a season is looked at."""
     outcome: Int64
-    _known: dict[str, "Int64 | int"] = field(default_factory=dict)
+    _known: dict[str, Int64 | int] = field(default_factory=dict)
+    _tariff_lines: TariffLines | None = None
 
-    def of_slot(self, slots: Slots, name: str, case: Int64) -> Int64 | int:
+    def of_slot(self, slots: Slots, name: str) -> Int64 | int:
         """Give a fact of the slot by case: one number where all cases to which the charge applies have the same."""
-        return self._fact(getattr(slots, name), self.slot, name, case)
+        return self._fact(getattr(slots, name), self.slot, name)
 
-    def of_rate(self, rates: Rates, name: str, case: Int64) -> Int64 | int:
+    def of_rate(self, rates: Rates, name: str) -> Int64 | int:
         """Give a fact of the rate, as `of_slot` does."""
-        return self._fact(getattr(rates, name), self.rate, name, case)
+        return self._fact(getattr(rates, name), self.rate, name)
 
-    def of_outcome(self, outcomes: Outcomes, name: str, case: Int64) -> Int64 | int:
+    def of_outcome(self, outcomes: Outcomes, name: str) -> Int64 | int:
         """Give a fact of the collection, as `of_slot` does."""
-        return self._fact(getattr(outcomes, name), self.outcome, name, case)
+        return self._fact(getattr(outcomes, name), self.outcome, name)
 
-    def _fact(self, column: Int64, at: Int64, name: str, case: Int64) -> Int64 | int:
+    def base(self, slots: Slots, present: int) -> Int64 | int:
+        """Give which of the components that are present the base names, as `of_slot` does."""
+        return self._fact(slots.base & present, self.slot, f"base {present}")
+
+    def _fact(self, column: Int64, at: Int64, name: str) -> Int64 | int:
         # Names of facts of slots, rates and outcomes that are asked for differ.
         known = self._known.get(name)
         if known is None:
             by_case = column[at]
             first = int(by_case[int(np.argmax(self.applies))])
             known = self._known[name] = first if every((by_case == first) | ~self.applies) else by_case
-        return known if isinstance(known, int) else known[case]
+        return known
+
+    def tariff_lines(self, program: Program) -> TariffLines:
+        """Say how tariff lines are told apart in the cases in which the charge is per tariff line."""
+        if self._tariff_lines is None:
+            per_line: Flags = self.applies & (program.rates.method[self.rate] == _TARIFF_LINE)
+            digits = program.slots.line_digits[self.slot, program.outcomes.scheme[self.outcome]]
+            widths = np.unique(digits[per_line])
+            self._tariff_lines = TariffLines(per_line, widths.tolist(), np.searchsorted(widths, digits))
+        return self._tariff_lines
+
+    def with_other(self, other: "Charging") -> "Charging":
+        """Put two charges together that no case has both of."""
+        theirs = other.applies
+        return Charging(
+            Place.any_of([self.place, other.place]),
+            self.applies | theirs,
+            np.where(theirs, other.slot, self.slot),
+            np.where(theirs, other.rate, self.rate),
+            np.where(theirs, other.outcome, self.outcome),
+        )
 
 
 Charges = list[Charging | None]
 """Per place of the law; None where no charge of the kind stands, or applies in no known case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Charges that are computed at once."""
+
+    at: int
+    """Place of the law, the first of several."""
+    on_rows: bool
+    """They are charged on whole consignments, else on lines of goods."""
+    charging: Charging
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """All that is charged in the known cases, in the order of the law."""
+
+    rows: Charges
+    items: Charges
+    steps: list[Step]
+
+    @staticmethod
+    def of(rows: Charges, items: Charges, row_key: Int64) -> "Steps":
+        """Put charges on lines of goods together that stand one behind the other and of which no consignment has two.
+
+        `row_key` is the key of the consignment in each case of items.
+        """
+        steps: list[Step] = []
+        charged = np.zeros(0, dtype=np.int64)
+        for at, (on_rows, on_items) in enumerate(zip(rows, items, strict=True)):
+            if on_rows is not None:
+                steps.append(Step(at, True, on_rows))
+            if on_items is None:
+                continue
+            mine, last = row_key[on_items.applies], steps[-1] if steps else None
+            apart = last is None or last.on_rows or last.charging.place.alone or on_items.place.alone
+            if last is None or apart or some(np.isin(mine, charged)):
+                charged = mine
+                steps.append(Step(at, False, on_items))
+            else:
+                charged = np.concatenate([charged, mine])
+                steps[-1] = Step(last.at, False, last.charging.with_other(on_items))
+        return Steps(rows, items, steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +160,72 @@ class Entries:
     """An amount is in force."""
     uses: Int64
     """Bits of Limits.uses; 0 where nothing is known."""
+    needs: int
+    """Bits that any case uses; 0 where no amount is in force in any."""
     most: Int64
-    """The largest measure that keeps the limit; the amount of the law itself where it is in another currency."""
+    """The largest measure that keeps the limit; the amount of the law itself where it is in another currency; -1 where no
+    amount is in force."""
     measure: Int64
+    of_goods: bool
+    """What is measured are the goods alone, wherever an amount is in force."""
+    excluded: Int64
+    """Place in Program.prefixes of what is never within; -1 for nothing."""
+    sets: list[int]
+    """Which sets of excluded goods occur."""
 
     @staticmethod
-    def of(limits: Limits, entry: Int64) -> "Entries | None":
-        """Gather the facts of the entries taken; None where no amount is in force in any case."""
+    def of(limits: Limits, entry: Int64) -> "Entries":
+        """Gather the facts of the entries taken."""
         uses = np.where(entry >= 0, limits.uses[entry], 0)
         known: Flags = (uses & KNOWN) != 0
-        if not known.any():
-            return None
+        uses = np.where(known, uses, 0)
         most = limits.minor[entry] - (limits.strict[entry] & ((uses & FOREIGN) == 0))
-        return Entries(entry, known, np.where(known, uses, 0), most, limits.measure[entry])
+        excluded = np.where((uses & EXCLUDED) != 0, limits.excluded[entry], -1)
+        return Entries(
+            entry=entry,
+            known=known,
+            uses=uses,
+            needs=int(np.bitwise_or.reduce(uses)),
+            most=np.where(known, most, -1),
+            measure=limits.measure[entry],
+            of_goods=every((limits.measure[entry] == _GOODS) | ~known),
+            excluded=excluded,
+            sets=np.unique(excluded[excluded >= 0]).tolist(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AllEntries:
+    """All places of limits in all known cases."""
+
+    by_place: list[Entries]
+    notes: Int64
+    """Note bits of each case."""
+
+    @staticmethod
+    def of(limits: Limits, entries: list[Int64]) -> "AllEntries":
+        """Gather the facts of the entries taken at each place."""
+        by_place = [Entries.of(limits, entry) for entry in entries]
+        notes = [((each.uses & UNVERIFIED) != 0) * int(Note.UNVERIFIED_VALUE) for each in by_place]
+        return AllEntries(by_place, np.bitwise_or.reduce(notes))
 
 
 @dataclass(slots=True)
 class Plan:
     """The law of some rulebooks, and the cases of it that were decided."""
 
+    books: list[int]
+    """Places in Program.books."""
     places: list[Place]
     features: Features
     bases: int
     """Bits of all components that a base names, the places in COMPONENTS."""
     keyed: bool
     """Whether regime and answers fit into one key; where not, each row and item of a batch is a case of its own."""
-    limits: Cases[list[Entries | None]] | None = None
+    limits: Cases[AllEntries] | None = None
     rows: Cases[Charges] | None = None
     items: Cases[Charges] | None = None
+    steps: Steps | None = None
 
 
 def plan_of(program: Program, regimes: Int64) -> Plan:
@@ -106,5 +240,5 @@ def plan_of(program: Program, regimes: Int64) -> Plan:
         slots, mine = program.slots, np.isin(program.regimes.jurisdiction, books).repeat(program.slots_per_regime)
         bases = int(np.bitwise_or.reduce((slots.base | slots.uplift_of)[mine]))
         keyed = features.fit_a_key(len(program.regimes.jurisdiction))
-        plan = program.plans.keep(key, Plan(places, features, bases, keyed))
+        plan = program.plans.keep(key, Plan(books.tolist(), places, features, bases, keyed))
     return plan

@@ -256,6 +256,11 @@ class Place:
     ways: tuple[int, ...]
     """Which ways of collection but the border any regime has there."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether the charges there are computed by themselves: what they are based on or tested with hangs on the place."""
+        return self.exact or self.sums or self.minimum
+
     @staticmethod
     def any_of(places: Sequence["Place"]) -> "Place":
         """Say what any of several has."""
@@ -319,7 +324,7 @@ class Program:
         """Return the regime of each area (-1 = none) on each day, -1 where no law is known."""
         # A day outside the bits may look like another; the test of the last day below, and of 0, sorts it out.
         keys = (np.maximum(area, 0) << DAY_BITS) | (day & ((1 << DAY_BITS) - 1))
-        found: Int64 = np.searchsorted(self.starts, keys, side="right") - 1
+        found: Int64 = self.starts.searchsorted(keys, side="right") - 1
         known = (area >= 0) & (found >= 0) & ((self.starts[found] >> DAY_BITS) == area) & (self.ends[found] >= day)
         known &= day >= 0
         return np.where(known, found, -1)

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from services.revenue.law.alike import Alike
 from services.revenue.law.arithmetic import Flags, Int64, some
 from services.revenue.law.collection import Standing
 from services.revenue.law.filings import Filings
+from services.revenue.law.plans import Charging
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import Place, Program, TariffUse
 from services.revenue.law.valuation import Values
@@ -24,36 +26,41 @@ class RateChoice:
         self._program, self._filings, self._values = program, filings, values
         self._claims: Flags | None = None
 
-    def of_items(self, place: Place, rate: Int64, items: Int64 | slice, row: Int64) -> Int64:
+    def of_items(self, charging: Charging, case: Int64, items: Int64 | slice, row: Int64) -> Int64:
         """Return the place in Program.rates for each selected item, of the rate that its conditions gave.
 
-        Rows of goods without any rate get a problem.
+        `case` is the case of each, `row` the consignment. Rows of goods without any rate get a problem.
         """
-        found = rate
-        if place.tariff:
-            by_tariff = self._program.rates.tariff[rate] >= 0
-            if some(by_tariff):
-                found = self._by_tariff(rate, by_tariff, items, row)
+        found = rate = charging.rate[case]
+        if charging.place.tariff:
+            use = charging.of_rate(self._program.rates, "tariff")
+            found = self._by_tariff(rate, use if isinstance(use, int) else use[case], items, row)
         if any(self._filings.preference.dictionary):
             self._note_preferences(rate, found, items, row)
-        rate = found
-        return self._by_season(rate, row) if place.seasons else rate
+        return self._by_season(found, row) if charging.place.seasons else found
 
-    def _by_tariff(self, rate: Int64, by_tariff: Flags, items: Int64 | slice, row: Int64) -> Int64:
+    def _by_tariff(self, rate: Int64, use: Int64 | int, items: Int64 | slice, row: Int64) -> Int64:
+        """Return the rate of each item by the tariff, where `use` names one (-1 = none)."""
         program, filings, values = self._program, self._filings, self._values
-        rates = program.rates
-        table = rates.tariff[rate]
-        found = rate.copy()
-        for place in np.unique(table[by_tariff]).tolist():
-            mine = by_tariff & (table == place)
-            found[mine] = self._look_up(program.tariff_uses[place], items, mine)
+        if isinstance(use, int):
+            use = np.full(len(rate), use)
+        at = (use >= 0).nonzero()[0]
+        if not len(at):
+            return rate
+        used, item = use[at], at if isinstance(items, slice) else items[at]
+        found = np.empty(len(at), dtype=np.int64)
+        for number in np.bincount(used).nonzero()[0].tolist():
+            mine = used == number
+            found[mine] = self._look_up(program.tariff_uses[number], item[mine])
         unknown: Flags = found < 0
         if some(unknown):
-            self._fail(row[unknown], Problem.NO_DUTY_RATE)
-            found = np.where(unknown, rate, found)
-        values.notes[row[by_tariff & rates.assumed[found]]] |= int(Note.DEFAULT_DUTY_RATE)
-        values.notes[row[by_tariff & ~filings.code.present[items]]] |= int(Note.CODE_MISSING)
-        return found
+            self._fail(row[at[unknown]], Problem.NO_DUTY_RATE)
+            found = np.where(unknown, rate[at], found)
+        values.notes[row[at[program.rates.assumed[found]]]] |= int(Note.DEFAULT_DUTY_RATE)
+        values.notes[row[at[~filings.code.present[item]]]] |= int(Note.CODE_MISSING)
+        result = rate.copy()
+        result[at] = found
+        return result
 
     def _note_preferences(self, rate: Int64, found: Int64, items: Int64 | slice, row: Int64) -> None:
         """Note what is claimed and not given, where the charge goes by a tariff, though perhaps not for these goods."""
@@ -66,25 +73,20 @@ class RateChoice:
             unapplied = rates.of_tariff_charge[rate] & claimed & ~rates.preferential[found]
             self._values.notes[row[unapplied]] |= int(Note.PREFERENCE_NOT_APPLIED)
 
-    def _look_up(self, use: TariffUse, items: Int64 | slice, mine: Flags) -> Int64:
+    def _look_up(self, use: TariffUse, items: Int64) -> Int64:
         """Look rates up once per distinct code, origin and preference of the items; -1 where there is none."""
-        filings, find = self._filings, use.table.find
+        filings = self._filings
         columns = [filings.code]
         if use.table.preferences:
             columns += [filings.origin, filings.preference]
-        key = np.zeros(int(np.count_nonzero(mine)), dtype=np.int64)
-        for column in columns:
-            key = key * max(len(column.dictionary), 1) + column.indices[items][mine]
-        used, at = np.unique(key, return_inverse=True)
-        places = np.empty(len(used), dtype=np.int64)
-        for place, each in enumerate(used.tolist()):
-            words = []
-            for column in reversed(columns):
-                each, index = divmod(each, max(len(column.dictionary), 1))
-                words.append(column.dictionary[index])
-            number = find(*reversed(words))
-            places[place] = -1 if number < 0 else use.first + number
-        return places[at.reshape(-1)]
+        told = [column.indices[items] for column in columns]
+        alike = Alike.by(*((indices, len(column.dictionary)) for indices, column in zip(told, columns, strict=True)))
+        words = [
+            [column.dictionary[index] for index in indices[alike.first].tolist()]
+            for indices, column in zip(told, columns, strict=True)
+        ]
+        found = np.array(list(map(use.table.find, *words)), dtype=np.int64)
+        return np.where(found < 0, -1, use.first + found)[alike.kind]
 
     def _by_season(self, rate: Int64, row: Int64) -> Int64:
         season = self._program.rates.season[rate]

@@ -70,7 +70,7 @@ def _taken(
         only = np.where(there, reliefs.only[first + at], -1)
         fits = conditions.fits_items(only[filings.item_row]) & there[filings.item_row]
         if some(fits):
-            rows = row_sums(fits.astype(np.int64), filings.offsets) > 0
+            rows = row_sums(fits.astype(np.int64), filings.item_row, filings.rows) > 0
             entry = np.where(rows, first + at, entry)
             items |= fits
     return (entry, items) if some(items) else None
@@ -79,7 +79,7 @@ def _taken(
 def whole_items(candidates: Flags, worth: Int64, most: Int64, filings: Filings) -> Flags:
     """Choose of each row's candidates, in their order, whole items as long as their worth stays within the row's most."""
     row = filings.item_row
-    enough = row_sums(np.where(candidates, worth, 0), filings.offsets) <= most
+    enough = row_sums(np.where(candidates, worth, 0), filings.item_row, filings.rows) <= most
     chosen: Flags = candidates & enough[row]
     items = np.flatnonzero(candidates & ~enough[row])
     if not len(items):

@@ -62,11 +62,12 @@ def remarks_of(books: Sequence[ReadRulebook]) -> list[Remarks]:
 
 
 def remark(remarks: Sequence[Remarks], jurisdiction: Int64, filings: Filings, day: Int64, notes: Int64) -> None:
-    """Note goods with something owed that is not covered, and regions that no rule names; days are those of the law."""
+    """Note goods with something owed that is not covered, and regions that no rule names; days are those of the law.
+
+    `remarks` are those of the rulebooks that occur.
+    """
     for each in remarks:
         rows = jurisdiction == each.book
-        if not some(rows):
-            continue
         for _, items in each.not_covered(filings, rows, day):
             notes[filings.item_row[items]] |= int(Note.NOT_COVERED)
         if each.regions:

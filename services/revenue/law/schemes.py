@@ -61,23 +61,24 @@ def scheme_states(program: Program, filings: Filings, values: Values, register: 
     if not len(filings.reference_row):
         return states
     row, scheme = filings.reference_row, filings.reference_scheme
-    jurisdiction = program.regimes.jurisdiction[values.regime[row]]
-    for place, forms in enumerate(program.schemes):
+    jurisdiction, all_usable = program.regimes.jurisdiction[values.regime[row]], True
+    for place in values.plan.books:
         here = jurisdiction == place
-        if not some(here):
-            continue
-        for form in forms:
+        for form in program.schemes[place]:
             mine: Flags = here & (scheme == form.scheme)
             if some(mine):
                 found = _states(form, filings, values, register or EMPTY, mine)
+                all_usable = all_usable and every(found == USABLE)
                 rows = row[mine]
                 if every(rows[1:] > rows[:-1]):
                     states[rows, form.scheme] = found
                 else:
                     # Several numbers of one scheme: the best counts.
                     np.maximum.at(states[:, form.scheme], rows, found)
+    if all_usable:
+        return states
     best = states.max(axis=1)
-    refused = np.flatnonzero((best > ABSENT) & (best < USABLE))
+    refused = ((best > ABSENT) & (best < USABLE)).nonzero()[0]
     if len(refused):
         told = states[refused]
         for state, note in _NOTES:

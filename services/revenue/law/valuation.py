@@ -12,6 +12,7 @@ import numpy as np
 from libs.columns import Ints, Strings
 from libs.customs.money import MAX_MINOR
 from libs.customs.time import MICROS_PER_DAY
+from services.revenue.law.alike import Alike, from_least
 from services.revenue.law.arithmetic import (
     LARGEST,
     Flags,
@@ -60,6 +61,8 @@ class Values:
     """Of each item what its price without tax is of its price: numerators and denominators; None where no price holds tax."""
     plan: Plan
     """Of the rulebooks that occur."""
+    alike: Alike
+    """Rows by destination and days."""
 
     def fail(self, rows: Flags, problem: Problem) -> None:
         """Set the problem of rows that have none yet."""
@@ -95,12 +98,14 @@ def sum_of(components: Mapping[int, Int64], mask: int, select: Int64 | slice, co
     return result
 
 
-def days_of_law(program: Program, filings: Filings, jurisdiction: Int64, which: Int64, notes: Int64) -> Int64:
-    """Return per row the day that its jurisdiction names (`which` says which); acceptance where it is not declared."""
-    accepted = filings.acceptance.values // MICROS_PER_DAY
-    wanted = which[jurisdiction]
-    if not some(wanted != 0):
+def days_of_law(filings: Filings, which: Int64, accepted: Int64, notes: Int64) -> Int64:
+    """Return per row the day that counts; acceptance where it is not declared.
+
+    `which` says for each word of the destinations' dictionary which day its law names, by its place in `program.DATES`.
+    """
+    if not some(which != 0):
         return accepted
+    wanted = which[filings.destination.indices]
     days = accepted.copy()
     for place, column in enumerate((filings.sale, filings.export, filings.direct_shipment), start=1):
         rows = wanted == place
@@ -114,25 +119,12 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
 
     `conditions_of` tests the program's conditions over the batch; it is asked for only where a rate of tax hangs on them.
     """
-    rows = filings.rows
-    notes = np.zeros(rows, dtype=np.int64)
-    area = filings.destination.map(lambda code: program.areas.get(code, -1), np.int64)
-    jurisdiction = np.where(area >= 0, program.book_of_area[area], 0)
-    law_day = days_of_law(program, filings, jurisdiction, program.law_date, notes)
-    regime = program.find(area, law_day)
-    problem = np.where((regime < 0) | ~filings.acceptance.valid, Problem.NO_RULEBOOK, Problem.NONE).astype(np.int64)
-    regime = np.maximum(regime, 0)
-    exchange_day = days_of_law(program, filings, jurisdiction, program.exchange_date, notes)
-    nothing = np.zeros(0, dtype=np.int64)
-    values = Values(
-        regime, law_day, exchange_day, problem, notes, {}, nothing, nothing, nothing, nothing, None,
-        plan_of(program, regime),
-    )  # fmt: skip
-    counts = np.diff(filings.offsets)
+    values = _under_law(program, filings)
+    counts = filings.offsets[1:] - filings.offsets[:-1]
     values.fail(counts == 0, Problem.UNVALUED)
     values.fail(counts > ITEMS_MAX, Problem.AMOUNT_OUT_OF_BOUNDS)
     goods = _goods(program, filings, values, conditions_of)
-    totals = row_sums(goods, filings.offsets)
+    totals = row_sums(goods, filings.item_row, filings.rows)
     too_large = (totals > LARGEST) | (counts > ITEMS_MAX)
     if some(too_large):
         values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
@@ -140,29 +132,57 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
         totals[too_large] = 0
     components = values.components
     components[0] = goods
-    parts = (
+    base = program.regimes.customs_base[values.regime]
+    customs, price = np.where(base & 1, totals, 0), totals.copy()
+    for place, column, currency, note in (
         (1, filings.freight, filings.freight_currency, Note.FREIGHT_NOT_DECLARED),
         (2, filings.insurance, filings.insurance_currency, Note.INSURANCE_NOT_DECLARED),
         (3, filings.clearance_fee, filings.clearance_fee_currency, None),
-    )
-    for place, column, currency, note in parts:
+    ):
         if note is not None:
-            notes[~column.valid] |= note
+            values.notes |= ~column.valid * int(note)
         if not some(column.values != 0):
             continue
         amounts = _row_money(program, values, column, currency)
         components[place] = _shared(program, filings, values, place, amounts, goods)
-    values.intrinsic = totals
-    base = program.regimes.customs_base[regime]
-    customs = totals.copy() if every((base & 1) == 1) else np.where(base & 1, totals, 0)
-    price = totals.copy()
-    for place in range(1, 4):
-        if place in components:
-            row_amounts = row_sums(components[place], filings.offsets)
-            price += row_amounts
-            customs += np.where(base >> place & 1, row_amounts, 0)
-    values.customs_value, values.price = customs, price
+        if values.untaxed is not None:
+            amounts = row_sums(components[place], filings.item_row, filings.rows)
+        price += amounts
+        customs += np.where(base >> place & 1, amounts, 0)
+    values.intrinsic, values.customs_value, values.price = totals, customs, price
     values.fail(price > LARGEST, Problem.AMOUNT_OUT_OF_BOUNDS)
+    return values
+
+
+def _under_law(program: Program, filings: Filings) -> Values:
+    """Find the law of each consignment, once for all of the same destination and day."""
+    destination, notes = filings.destination, np.zeros(filings.rows, dtype=np.int64)
+    area = np.array([program.areas.get(code, -1) for code in destination.dictionary], dtype=np.int64)
+    book = np.where(area >= 0, program.book_of_area[area], 0)
+    accepted = filings.acceptance.values // MICROS_PER_DAY
+    law_day = days_of_law(filings, program.law_date[book], accepted, notes)
+    exchange_day = days_of_law(filings, program.exchange_date[book], accepted, notes)
+    words = (destination.indices, len(destination.dictionary))
+    days = (law_day,) if exchange_day is law_day else (law_day, exchange_day)
+    alike = Alike.by(words, *(from_least(day) for day in days))
+    found = program.find(area[destination.indices[alike.first]], law_day[alike.first])
+    regime, nothing = np.maximum(found, 0), np.zeros(0, dtype=np.int64)
+    values = Values(
+        regime=regime[alike.kind],
+        law_day=law_day,
+        exchange_day=exchange_day,
+        problem=np.where(found < 0, int(Problem.NO_RULEBOOK), _NONE)[alike.kind],
+        notes=notes,
+        components={},
+        intrinsic=nothing,
+        customs_value=nothing,
+        price=nothing,
+        net=nothing,
+        untaxed=None,
+        plan=plan_of(program, regime),
+        alike=alike,
+    )
+    values.fail(~filings.acceptance.valid, Problem.NO_RULEBOOK)
     return values
 
 
@@ -177,39 +197,61 @@ def _goods(
     program: Program, filings: Filings, values: Values, conditions_of: Callable[[Values], Conditions] | None
 ) -> Int64:
     """Price of each item without tax, in the jurisdiction's currency."""
-    price, item_row = filings.price, filings.item_row
-    currency = filings.price_currency
-    unpriced = ~price.valid | ~currency.present
-    outside = (price.values < 0) | (price.values > MAX_MINOR)
-    _fail_items(filings, values, unpriced, Problem.UNVALUED)
-    _fail_items(filings, values, outside, Problem.AMOUNT_OUT_OF_BOUNDS)
-    minor = np.where(unpriced | outside, 0, price.values)
+    price, currency = filings.price, filings.price_currency
+    minor = price.values
+    wrong = ~price.valid | ~currency.present | (minor < 0) | (minor > MAX_MINOR)
+    if some(wrong):
+        unpriced = ~price.valid | ~currency.present
+        _fail_items(filings, values, unpriced, Problem.UNVALUED)
+        _fail_items(filings, values, wrong & ~unpriced, Problem.AMOUNT_OUT_OF_BOUNDS)
+        minor = np.where(wrong, 0, minor)
     inside = filings.includes_tax.values
     if some(inside):
-        minor = _without_tax(program, filings, values, minor, inside[item_row], conditions_of)
+        minor = _without_tax(program, filings, values, minor, inside[filings.item_row], conditions_of)
     values.net = minor
-    return _converted_goods(program, filings, values, ~unpriced, None)
+    return _converted_goods(program, filings, values, None)
 
 
-def _converted_goods(
-    program: Program, filings: Filings, values: Values, priced: Flags | None, tables: Int64 | None
-) -> Int64:
+def _converted_goods(program: Program, filings: Filings, values: Values, tables: Int64 | None) -> Int64:
     """Convert each item's net price, by each row's table where it holds the currency, else by the rulebook's."""
-    item_row, regimes = filings.item_row, program.regimes
-    regime = values.regime[item_row]
-    currency, day = _currency_numbers(program, filings.price_currency), values.exchange_day[item_row]
-    rate = program.exchange.find(regimes.exchange_table[regime], currency, day)
-    if tables is not None:
-        other = program.exchange.find(tables[item_row], currency, day)
-        rate = np.where(other >= 0, other, rate)
-    if priced is not None:
-        _fail_items(filings, values, (rate < 0) & priced, Problem.NO_EXCHANGE_RATE)
-    refused = np.zeros(len(rate), dtype=np.bool_)
-    goods = program.exchange.convert(
-        values.net, rate, regimes.exchange_mode[regime], regimes.exchange_unit[regime], refused
-    )
+    row = filings.item_row
+    of_rows = values.alike if tables is None else _by_table(program, values, tables)
+    currency = filings.price_currency
+    alike = Alike.by((of_rows.kind[row], of_rows.kinds), (currency.indices, len(currency.dictionary)))
+    first_row = row[alike.first]
+    rate = _exchange_rates(program, values, currency, alike.first, first_row, tables)
+    missing = rate < 0
+    if tables is None and some(missing):
+        priced = filings.price.valid & currency.present
+        _fail_items(filings, values, missing[alike.kind] & priced, Problem.NO_EXCHANGE_RATE)
+    refused = np.zeros(len(row), dtype=np.bool_)
+    goods = _convert(program, values.net, alike, rate, values.regime[first_row], refused)
     _fail_items(filings, values, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
     return goods
+
+
+def _by_table(program: Program, values: Values, tables: Int64) -> Alike:
+    """Rows by destination, days and another table of exchange rates (-1 = none)."""
+    return Alike.by((values.alike.kind, values.alike.kinds), (tables + 1, len(program.exchange.tables) + 1))
+
+
+def _exchange_rates(
+    program: Program, values: Values, currency: Strings, at: Int64, row: Int64, tables: Int64 | None
+) -> Int64:
+    """Find the rates of the currencies that stand at some places, by the tables and days of these rows; -1 for none."""
+    exchange, day = program.exchange, values.exchange_day[row]
+    numbers = np.array([exchange.currency(code) for code in currency.dictionary], dtype=np.int64)[currency.indices[at]]
+    rate = exchange.find(program.regimes.exchange_table[values.regime[row]], numbers, day)
+    if tables is None:
+        return rate
+    other = exchange.find(tables[row], numbers, day)
+    return np.where(other >= 0, other, rate)
+
+
+def _convert(program: Program, minor: Int64, alike: Alike, rate: Int64, regime: Int64, refused: Flags) -> Int64:
+    regimes = program.regimes
+    mode, unit = regimes.exchange_mode[regime], regimes.exchange_unit[regime]
+    return program.exchange.convert(minor, rate, mode, unit, refused, alike.kind)
 
 
 def components_by(program: Program, filings: Filings, values: Values, tables: Int64) -> dict[int, Int64]:
@@ -217,9 +259,9 @@ def components_by(program: Program, filings: Filings, values: Values, tables: In
 
     What the other table does not hold on the day is converted by the rulebook's. Gives the components by item.
     """
-    goods = _converted_goods(program, filings, values, None, tables)
+    goods = _converted_goods(program, filings, values, tables)
     # A row whose sum is too large keeps small parts here; its problem is set.
-    too_large = row_sums(goods, filings.offsets) > LARGEST
+    too_large = row_sums(goods, filings.item_row, filings.rows) > LARGEST
     values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
     goods[(too_large | (values.problem != _NONE))[filings.item_row]] = 0
     components = {0: goods}
@@ -299,27 +341,20 @@ def _rates_of_law(
     return ppm
 
 
-def _currency_numbers(program: Program, currency: Strings) -> Int64:
-    numbers: Int64 = currency.map(program.exchange.currency, np.int64)
-    return numbers
-
-
 def _row_money(program: Program, values: Values, column: Ints, currency: Strings, tables: Int64 | None = None) -> Int64:
     """Convert a row's amount; nothing where it is not declared."""
-    outside = column.valid & ((column.values < 0) | (column.values > MAX_MINOR))
+    minor = column.values
+    outside = column.valid & ((minor < 0) | (minor > MAX_MINOR))
     values.fail(outside, Problem.AMOUNT_OUT_OF_BOUNDS)
-    minor = np.where(outside | ~column.valid, 0, column.values)
-    regimes, regime = program.regimes, values.regime
-    numbers = _currency_numbers(program, currency)
-    rate = program.exchange.find(regimes.exchange_table[regime], numbers, values.exchange_day)
-    if tables is not None:
-        other = program.exchange.find(tables, numbers, values.exchange_day)
-        rate = np.where(other >= 0, other, rate)
-    values.fail((rate < 0) & (minor > 0), Problem.NO_EXCHANGE_RATE)
+    minor = np.where(outside | ~column.valid, 0, minor)
+    of_rows = values.alike if tables is None else _by_table(program, values, tables)
+    alike = Alike.by((of_rows.kind, of_rows.kinds), (currency.indices, len(currency.dictionary)))
+    rate = _exchange_rates(program, values, currency, alike.first, alike.first, tables)
+    missing = rate < 0
+    if some(missing):
+        values.fail(missing[alike.kind] & (minor > 0), Problem.NO_EXCHANGE_RATE)
     refused = np.zeros(len(minor), dtype=np.bool_)
-    amounts = program.exchange.convert(
-        minor, rate, regimes.exchange_mode[regime], regimes.exchange_unit[regime], refused
-    )
+    amounts = _convert(program, minor, alike, rate, values.regime[alike.first], refused)
     values.fail(refused, Problem.AMOUNT_OUT_OF_BOUNDS)
     return amounts
 

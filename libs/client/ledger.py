@@ -1,6 +1,5 @@
 """The ledger as an officer's or treasury's program asks for it, as plain values; and the comparison with statistics."""
 
-import csv
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC
@@ -11,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.client import Answer, Client
 from libs.client.errors import LuxorError
+from libs.client.money_tables import read_table
 from libs.client.plain import plain
-from libs.customs.money import MoneyError, parse_minor
 from libs.customs.partitions import PARTITIONS
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
@@ -146,38 +145,17 @@ async def statement(client: Client, account: str, currency: str, month: str) -> 
 
 def read_payments(path: Path) -> list[pb.Payment]:
     """Read a CSV of payments with the columns COLUMNS; raise LuxorError PAYMENT_FILE_WRONG naming the line."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            names = [name.strip().lower() for name in reader.fieldnames or ()]
-            missing = [name for name in COLUMNS[:5] if name not in names]
-            unknown = [name for name in names if name not in COLUMNS]
-            if missing or unknown:
-                why = f"has no column {missing[0]}" if missing else f"has a column {unknown[0]!r}, which is not known"
-                raise LuxorError.of("PAYMENT_FILE_WRONG", path=f"{path}:1", why=why)
-            reader.fieldnames = names
-            return [_payment(row, f"{path}:{reader.line_num}") for row in reader]
-    except UnicodeDecodeError:
-        raise LuxorError.of("PAYMENT_FILE_WRONG", path=str(path), why="is not written in UTF-8") from None
-    except csv.Error as error:
-        raise LuxorError.of("PAYMENT_FILE_WRONG", path=str(path), why=f"is no CSV: {error}") from None
+    return read_table(path, COLUMNS[:5], COLUMNS[5:], _payment, "PAYMENT_FILE_WRONG")
 
 
-def _payment(row: Mapping[Any, Any], place: str) -> pb.Payment:
-    if None in row or any(row[name] is None for name in COLUMNS[:5]):
-        raise LuxorError.of("PAYMENT_FILE_WRONG", path=place, why="has not as many cells as there are columns")
-    currency = row["currency"].strip()
-    try:
-        minor = parse_minor(row["amount"].strip(), currency)
-    except (MoneyError, ValueError) as error:
-        raise LuxorError.of("PAYMENT_FILE_WRONG", path=place, why=f"has an amount that is none: {error}") from None
+def _payment(cells: Mapping[str, str], minor: int, wrong: Callable[[str], LuxorError]) -> pb.Payment:
     return pb.Payment(
-        id=row["id"].strip(),
-        reference=row["reference"].strip(),
-        jurisdiction=row["jurisdiction"].strip(),
-        currency=currency,
+        id=cells["id"],
+        reference=cells["reference"],
+        jurisdiction=cells["jurisdiction"],
+        currency=cells["currency"],
         amount_minor=minor,
-        takes_back=(row.get("takes_back") or "").strip(),
+        takes_back=cells["takes_back"],
     )
 
 

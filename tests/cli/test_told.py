@@ -11,7 +11,15 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from libs.cli import revenue_notes
-from libs.cli.commands import notices, quote, revenue_ledger, revenue_reconcile, revenue_rulebooks, system
+from libs.cli.commands import (
+    notices,
+    quote,
+    revenue_ledger,
+    revenue_payouts,
+    revenue_reconcile,
+    revenue_rulebooks,
+    system,
+)
 from libs.cli.consignment import render
 from libs.cli.law_files import files_of
 from libs.cli.main import luxor
@@ -88,6 +96,21 @@ def test_payments_of_a_statement_count_no_consignments() -> None:
     lines = lines_of(lambda out: revenue_ledger._statement(out, told, False))
     assert "payments and transfers -5.00 EUR" in lines
     assert "DE duty 2 5.00 EUR" in lines
+
+
+def test_payouts_tell_what_is_left_why_one_is_refused_and_what_the_bank_returned() -> None:
+    paid = {"id": "o1", "reference": "declarant:D", "currency": "EUR", "amount_minor": 500, "outcome": "BOOKED",
+            "account": "declarant:D", "credit_minor": 30, "jurisdiction": "EU", "booked_at": "2026-11-25T10:00:00Z"}  # fmt: skip
+    error = {"reason": "PAYOUT_EXCEEDS_CREDIT", "message": "It is more.", "hint": "Pay less."}
+    text = " ".join(lines_of(lambda out: revenue_payouts._payouts(out, [paid, {**paid, "id": "o2", "error": error}])))
+    assert "o1 booked declarant:D 5.00 EUR 0.30 EUR" in text
+    assert "PAYOUT_EXCEEDS_CREDIT o2: It is more. → Pay less." in text
+    back = {**paid, "id": "o3", "takes_back": "o1", "outcome": "TAKEN_BACK"}
+    told = " ".join(
+        lines_of(lambda out: revenue_payouts._listed(out, [{**paid, "taken_back_by": "o3"}, back]), width=200)
+    )
+    assert "2026-11-25 10:00:00Z EU o1 declarant:D 5.00 EUR returned by o3" in told
+    assert "5.00 EUR returned o1" in told
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "entries": ("revenue_ledger", "Tell the entries of a consignment or an account."),
     "statement": ("revenue_ledger", "Tell an account's statement for a month."),
     "payments": ("revenue_ledger", "Book payments, from a CSV."),
+    "payouts": ("revenue_payouts", "Book payouts, from a CSV, or tell those that are booked."),
     "unmatched": ("revenue_ledger", "Tell payments that nothing was found for."),
     "reconcile": (
         "revenue_reconcile",

@@ -208,10 +208,10 @@ def payments(context: Context, path: Path, ident: str) -> None:
 @command("unmatched", short_help="Tell payments that nothing was found for.")
 @acting("officer")
 def unmatched(context: Context, ident: str) -> None:
-    """Tell the payments that name nothing known and were not taken back.
+    """Tell the payments that name nothing known and were neither taken back nor sent back.
 
     One that names an MRN pays the debt when that comes. Any other is set right by taking it back and booking it anew with its
-    right reference: `luxor revenue payments`.
+    right reference, `luxor revenue payments`, or goes back to its payer, `luxor revenue payouts`.
     """
     from libs.client.ledger import listed_payments
 
@@ -298,14 +298,14 @@ def _balances(out: "Console", told: list[dict[str, Any]]) -> None:
 
 
 def _entries(out: "Console", told: list[dict[str, Any]]) -> None:
-    from libs.cli.text import money, safe, short, table, when
+    from libs.cli.text import money, safe, short, table, when, words
 
     if not told:
         out.print("Nothing was booked.")
         return
     shown = table("booked", "entry", "consignment", "account", "charge", "debit", "credit", right=(5, 6))
     for each in told:
-        kind = short(each["kind"], "ENTRY_KIND_").lower()
+        kind = words(short(each["kind"], "ENTRY_KIND_"))
         told_of = each.get("mrn") or each.get("reference", "")
         for place, posting in enumerate(each["postings"]):
             amount = posting["amount_minor"]
@@ -316,7 +316,7 @@ def _entries(out: "Console", told: list[dict[str, Any]]) -> None:
 
 
 def _statement(out: "Console", told: dict[str, Any], with_lines: bool) -> None:
-    from libs.cli.text import money, safe, short, table, when
+    from libs.cli.text import money, safe, short, table, when, words
 
     currency = told["currency"]
     out.print(f"{safe(told['account'])}, {told['month']}, {currency}")
@@ -340,7 +340,7 @@ def _statement(out: "Console", told: dict[str, Any], with_lines: bool) -> None:
         for each in told["lines"]:
             lines.add_row(
                 when(each["booked_at"]),
-                short(each["entry_kind"], "ENTRY_KIND_").lower(),
+                words(short(each["entry_kind"], "ENTRY_KIND_")),
                 safe(each.get("mrn") or each.get("reference", "")),
                 KINDS.get(each.get("kind", ""), ""),
                 money(each["amount_minor"], currency),

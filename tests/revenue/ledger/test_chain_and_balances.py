@@ -20,6 +20,7 @@ from services.revenue.store import positions
 from services.revenue.store.balances import BEGINNING, Holding, sum_days
 from services.revenue.store.entries import MICROS_A_DAY, Heads
 from services.revenue.store.payments import Payment
+from services.revenue.store.payouts import Payout, Payouts
 from services.revenue.store.seals import Sealing, Seals, unsealed
 from tests.revenue.ledger.books import Books, emptied
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
@@ -40,6 +41,23 @@ async def test_an_untouched_chain_has_no_fault(books: Books) -> None:
         assert found.hash == await reader.raw.fetchval("select hash from ledger_head where partition = $1", PARTITION)
     other = await books.chain.check(PARTITION + 1, entries_max=1_000)
     assert (other.entries, other.end, other.hash, other.faults) == (0, True, START, [])
+
+
+async def test_payouts_and_what_takes_them_back_stand_in_the_chain(books: Books) -> None:
+    buyer = State(PAGE[0].mrn, charges=(Charge(300, account="border:DE"),), debt_account="")
+    await books.take(buyer)
+    await books.pay(Payment("b1", buyer.mrn, "EU", "EUR", 400))
+    asked = [Payout("o1", buyer.mrn, "EU", "EUR", 100), Payout("o2", "", "EU", "EUR", 100, takes_back="o1")]
+    results = await Payouts(books.ledger).record(asked, "officer-1")
+    assert [each.reason for each in results] == ["", ""]
+    told = await books.chain.of_mrn(buyer.mrn, rows_max=9)
+    assert [(each.kind, each.reverses, each.reference) for each in told[-2:]] == [
+        (pb.ENTRY_KIND_PAID_OUT, 0, "o1"), (pb.ENTRY_KIND_REVERSED, pb.ENTRY_KIND_PAID_OUT, "o2"),
+    ]  # fmt: skip
+    assert await checked(books) == []
+    async with books.database.transaction() as tx:
+        await tx.raw.execute("update ledger_entry set kind = 3 where kind = $1", pb.ENTRY_KIND_PAID_OUT)
+    assert len(await checked(books)) == 1
 
 
 async def test_a_chain_is_checked_in_parts(books: Books) -> None:

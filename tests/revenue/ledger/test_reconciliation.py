@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from luxor.revenue.v1.revenue_pb2 import (
 )
 from services.revenue.store import positions
 from services.revenue.store.payments import Payment
+from services.revenue.store.payouts import Payout, Payouts
 from services.revenue.store.reconciling import Reconciling
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
@@ -76,6 +78,21 @@ async def test_what_is_posted_as_it_was_assessed_agrees(books: Books) -> None:
     await assess(books, ONE, 300, 1_900)
     await books.take(State(ONE, charges=FILED))
     await books.take(State(ONE, 2, charges=FILED, state=clearance.STATE_RELEASED))
+    assert await reconciled(books) == []
+
+
+async def test_what_was_paid_out_of_a_consignment_changes_nothing_that_is_compared(books: Books) -> None:
+    charges = tuple(replace(each, account="border:DE") for each in FILED)
+    told = State(ONE, charges=charges, debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+    await assess(books, ONE, 300, 1_900)
+    await books.take(told)
+    await books.pay(Payment("b1", ONE, "EU", "EUR", 2_300))
+    payouts = Payouts(books.ledger)
+    paid = await payouts.record([Payout("o1", ONE, "EU", "EUR", 100)], "officer-1")
+    await books.take(replace(told, version=2, returned=(1,)))
+    paid += await payouts.record([Payout("o2", ONE, "EU", "EUR", 2_200)], "officer-1")
+    paid += await payouts.record([Payout("o3", "", "EU", "EUR", 100, takes_back="o1")], "officer-1")
+    assert [each.reason for each in paid] == ["", "", ""]
     assert await reconciled(books) == []
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
 import pytest_asyncio
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.errors import LuxorError
 from libs.client.ledger import compare_totals, kept_seal, read_payments
+from libs.client.payouts import read_payouts
 from libs.columns import Table
 from libs.server.testing import Running, running
 from libs.store.database import Database
@@ -115,6 +118,57 @@ async def test_payments_are_matched_and_told_with_what_is_still_owed(house: Runn
     ]  # fmt: skip
     assert await ledger.RecordPayments(request, timeout=SECONDS) == answer
     assert not await kept.unbalanced()
+
+
+async def test_payouts_are_booked_refused_with_what_is_there_and_listed(house: Running, kept: Books) -> None:
+    await kept.take(open_state(FIRST))
+    officer, analyst = await stub(house), await stub(house, "analyst", "analyst-1")
+    told = [payment("b1", FIRST, 2_500), payment("b2", "rent", 5)]
+    await officer.RecordPayments(pb.RecordPaymentsRequest(request_id="p1", payments=told), timeout=SECONDS)
+
+    def payout(ident: str, amount: int, **more: Any) -> pb.Payout:
+        return pb.Payout(id=ident, jurisdiction="EU", currency="EUR", amount_minor=amount, **more)
+
+    declarant, moment = "declarant:DE1234567890", Timestamp(seconds=1_790_000_000)
+    request = pb.RecordPayoutsRequest(
+        request_id="o1",
+        payouts=[
+            payout("o1", 301, reference=declarant), payout("o2", 300, reference=declarant, paid_at=moment),
+            payout("o3", 5, sends_back="b2"), payout("o4", 300, takes_back="o2"), payout("o5", 1, reference=FIRST),
+            payout("o6", 1, reference="rent"), payout("o7", 1, reference=FIRST, sends_back="b2"), payout("o8", 0, reference=FIRST),
+            payout("o9", 1, reference="border:DE"), payout("o10", 1, reference="treasury:EU:duty"),
+            payout("o11", 1, reference=FIRST, paid_at=Timestamp(seconds=1)),
+        ],
+    )  # fmt: skip
+    answer = await officer.RecordPayouts(request, timeout=SECONDS)
+    assert [
+        (pb.PayoutOutcome.Name(each.outcome).removeprefix("PAYOUT_OUTCOME_"), each.credit_minor, each.error.reason)
+        for each in answer.results
+    ] == [
+        ("REFUSED", 300, "PAYOUT_EXCEEDS_CREDIT"), ("BOOKED", 0, ""), ("BOOKED", 0, ""), ("TAKEN_BACK", 300, ""),
+        ("REFUSED", 0, "PAYOUT_OF_ACCOUNT"), ("REFUSED", 0, "PAYOUT_REFERENCE_MALFORMED"), ("REFUSED", 0, "PAYOUT_REFERENCE_MALFORMED"),
+        ("REFUSED", 0, "LEDGER_AMOUNT_OUT_OF_BOUNDS"), ("REFUSED", 0, "PAYOUT_REFERENCE_SHARED"), ("REFUSED", 0, "PAYOUT_REFERENCE_MALFORMED"),
+        ("REFUSED", 0, "MOMENT_OUT_OF_BOUNDS"),
+    ]  # fmt: skip
+    sentence = answer.results[0].error.message
+    assert all(part in sentence for part in ("payouts[0]", "3.01 EUR", "3.00 EUR", declarant)), sentence
+    assert answer.results[4].error.hint == f"Name {declarant} as the reference."
+    assert await officer.RecordPayouts(request, timeout=SECONDS) == answer
+    assert (await refused(analyst.RecordPayouts(request, timeout=SECONDS)))[0] == "ROLE_NOT_ALLOWED"
+    found, token = [], ""
+    while True:
+        page = await analyst.ListPayouts(pb.ListPayoutsRequest(page_size=2, page_token=token), timeout=SECONDS)
+        found += [(each.payout, each.taken_back_by, each.booked_by) for each in page.payouts]
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == [
+        (request.payouts[place], back, "officer/officer-1") for place, back in ((1, "o4"), (2, ""), (3, ""))
+    ]  # fmt: skip
+    every = await analyst.ListPayments(pb.ListPaymentsRequest(), timeout=SECONDS)
+    assert [(each.result.outcome, each.sent_back_by) for each in every.payments] == [
+        (pb.PAYMENT_OUTCOME_OVERPAID, ""), (pb.PAYMENT_OUTCOME_SENT_BACK, "o3"),
+    ]  # fmt: skip
 
 
 async def test_payments_that_nothing_was_found_for_are_listed_page_by_page(house: Running, kept: Books) -> None:
@@ -381,6 +435,20 @@ def test_sums_that_statistics_counts_otherwise_are_named() -> None:
         ("STATISTICS_DIFFERS", 300, 200)
     ]
     assert "Duty to DE by customs" in found[0]["sentence"]
+
+
+def test_a_table_of_payouts_is_read_and_a_time_that_is_none_names_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "payouts.csv"
+    head = "id,reference,jurisdiction,currency,amount,paid_at,sends_back\n"
+    file.write_text(f"{head}o1,{FIRST},EU,EUR,12.50,2026-11-01T08:30:00Z,\no2,,EU,EUR,0.05,,b2\n", encoding="utf-8")
+    first, second = read_payouts(file)
+    assert (first.reference, first.amount_minor, first.paid_at.seconds) == (FIRST, 1_250, 1_793_521_800)
+    assert (second.sends_back, second.HasField("paid_at")) == ("b2", False)
+    file.write_text(f"{head}o1,{FIRST},EU,EUR,12.50,yesterday,\n", encoding="utf-8")
+    with pytest.raises(LuxorError) as error:
+        read_payouts(file)
+    assert error.value.reason == "PAYOUT_FILE_WRONG"
+    assert f"{file}:2 has a time that is none" in error.value.sentence
 
 
 @pytest.mark.parametrize(

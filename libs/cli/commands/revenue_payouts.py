@@ -1,0 +1,70 @@
+"""`luxor revenue payouts`: money that left a treasury's bank account, booked and told."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, fail, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command("payouts", short_help="Book payouts, from a CSV, or tell those that are booked.")
+@click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@acting("officer")
+def payouts(context: Context, path: Path | None, ident: str) -> None:
+    """Book the payouts of the CSV file PATH and tell what became of each; without PATH tell all that are booked.
+
+    Columns: id (the bank's), reference (the MRN of a consignment whose buyer is paid, or an account that has credit),
+    jurisdiction, currency, amount such as 12.50; and where they are told paid_at such as 2026-11-01T08:30:00Z, takes_back (the id
+    of a payout that the bank returned), sends_back (the id of an unmatched payment that goes back to its payer; no reference
+    then). A payout beyond the credit is refused whole. What was booked before is booked once. Exits with 1 where one is refused.
+    """
+    from libs.client.payouts import listed_payouts, read_payouts, record_payouts
+
+    read = read_payouts(path) if path is not None else []
+    if path is not None and not read:
+        fail("FILE_EMPTY", f"{path} holds no payouts.", "Write a line for each payout.", as_json=context.as_json)
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await record_payouts(client, read) if read else [each async for each in listed_payouts(client)]
+
+    told = run(work())
+    context.emit({"payouts": told}, lambda out: _payouts(out, told) if read else _listed(out, told))
+    if any(each["outcome"] == "REFUSED" for each in told):
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _payouts(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.text import money, safe, table, words
+
+    shown = table("payout", "outcome", "account", "amount", "credit left", right=(3, 4))
+    for each in told:
+        amount, left = (money(each.get(f"{name}_minor", 0), each["currency"]) for name in ("amount", "credit"))
+        shown.add_row(safe(each.get("id", "")), words(each["outcome"]), safe(each.get("account", "")), amount, left)
+    out.print(shown)
+    for each in told:
+        if "error" in each:
+            error = each["error"]
+            out.print(f"[bold red]{error['reason']}[/]  {safe(each.get('id', ''))}: {safe(error['message'])}")
+            out.print(f"  [dim]→[/] {safe(error['hint'])}")
+
+
+def _listed(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.text import money, safe, table, when
+
+    if not told:
+        out.print("Nothing was paid out.")
+        return
+    shown = table("booked", "jurisdiction", "payout", "to", "amount", "what became of it", right=(4,))
+    for each in told:
+        came = f"returned by {each['taken_back_by']}" if "taken_back_by" in each else ""
+        if "takes_back" in each:
+            came = f"returned {each['takes_back']}"
+        payee = each.get("reference") or each.get("sends_back") or each.get("account", "")
+        names = (safe(text) for text in (each["jurisdiction"], each["id"], payee))
+        shown.add_row(when(each["booked_at"]), *names, money(each["amount_minor"], each["currency"]), safe(came))
+    out.print(shown)

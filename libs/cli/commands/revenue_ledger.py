@@ -49,7 +49,6 @@ def account(
 ) -> None:
     """Open NAME, such as deferred:carrier-7 or guarantee:26DEG0000001, or change it: what is not told stays as it is."""
     from libs.client.ledger import opened_accounts, put_account
-    from libs.customs.money import MoneyError, parse_minor
     from luxor.revenue.v1.ledger_pb2 import Account
 
     if no_limit and limit is not None:
@@ -62,24 +61,30 @@ def account(
     asked.filers.extend(filers)
     asked.no_filers = no_filers
 
+    if limit is not None and currency:
+        asked.limit_minor = _limit(limit, currency)
+
     async def work() -> dict[str, Any]:
         async with context.client("officer", ident) as client:
-            if limit is not None:
-                kept = currency
-                if not kept:
-                    known = {each["name"]: each["currency"] async for each in opened_accounts(client, prefix=name)}
-                    kept = known.get(name, "")
-                if not kept:
+            if limit is not None and not currency:
+                known = {each["name"]: each["currency"] async for each in opened_accounts(client, prefix=name)}
+                asked.currency = known.get(name, "")
+                if not asked.currency:
                     raise click.UsageError("--limit needs --currency where the account is not opened yet.")
-                try:
-                    asked.limit_minor = parse_minor(limit, kept)
-                except (MoneyError, ValueError) as error:
-                    raise click.BadParameter(str(error), param_hint="--limit") from None
-                asked.currency = kept
+                asked.limit_minor = _limit(limit, asked.currency)
             return await put_account(client, asked)
 
     told = run(work())
     context.emit(told, lambda out: _account(out, told))
+
+
+def _limit(text: str, currency: str) -> int:
+    from libs.customs.money import MoneyError, parse_minor
+
+    try:
+        return parse_minor(text, currency)
+    except (MoneyError, ValueError) as error:
+        raise click.BadParameter(str(error), param_hint="--limit") from None
 
 
 @command("accounts", short_help="Tell the deferred accounts and guarantees that were opened.")

@@ -1,0 +1,209 @@
+"""`luxor revenue account, accounts, open, balances`: what each option asks the ledger for, and what is told; nobody answers but the test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from google.protobuf.message import Message
+
+from libs.cli.common import Context
+from libs.cli.main import luxor
+from libs.client.errors import LuxorError
+from luxor.errors.v1.errors_pb2 import ItemError
+from luxor.revenue.v1 import ledger_pb2 as pb
+
+HELD = pb.Account(
+    name="deferred:carrier-7", currency="EUR", limit_minor=5_000_000, holder="Carrier Seven", filers=["shop"]
+)
+
+
+class Ledger:
+    """Answers calls from what a test gives, in order, and keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        self.callers: list[tuple[str, str]] = []
+        self.answers: dict[str, list[Message | LuxorError]] = {}
+
+    async def ask(self, service: str, _: object, method: str, request: Message, kind: type[Message]) -> Message:
+        assert service == "revenue"
+        self.asked.append((method, request))
+        answer = self.answers[method].pop(0)
+        if isinstance(answer, LuxorError):
+            raise answer
+        assert isinstance(answer, kind)
+        return answer
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    found = Ledger()
+
+    @asynccontextmanager
+    async def client(_: Context, role: str, ident: str) -> AsyncIterator[Ledger]:
+        found.callers.append((role, ident))
+        yield found
+
+    monkeypatch.setattr(Context, "client", client)
+    return found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Any:
+    def call(*arguments: str, width: str = "120") -> Result:
+        command = ["revenue", *arguments, "--data-dir", str(tmp_path)]
+        return CliRunner(env={"COLUMNS": width}).invoke(luxor, command)
+
+    return call
+
+
+def words(result: Result) -> list[str]:
+    return [" ".join(line.split()) for line in result.output.splitlines() if line.strip()]
+
+
+# ---------------------------------------------------------------------------------------------- accounts
+def test_opened_accounts_are_told_page_by_page_by_the_beginning_of_their_names(ledger: Ledger, run: Any) -> None:
+    closed = pb.Account(name="guarantee:26DEG1", currency="JPY", closed=True)
+    ledger.answers["ListAccounts"] = [
+        pb.ListAccountsResponse(accounts=[pb.OpenedAccount(account=HELD, used_minor=123_456)], next_page_token="t1"),
+        pb.ListAccountsResponse(accounts=[pb.OpenedAccount(account=closed, used_minor=500)]),
+    ]
+    done = run("accounts", "deferred:", "--as", "ann")
+    assert done.exit_code == 0, done.output
+    assert ledger.callers == [("analyst", "ann")]
+    assert [(each.prefix, each.page_token) for _, each in ledger.asked] == [("deferred:", ""), ("deferred:", "t1")]
+    lines = words(done)
+    assert "deferred:carrier-7 50,000.00 EUR 1,234.56 EUR Carrier Seven shop open" in lines
+    assert "guarantee:26DEG1 none 500 JPY closed" in lines
+
+
+def test_where_no_account_was_opened_it_is_said_and_json_is_an_empty_list(ledger: Ledger, run: Any) -> None:
+    ledger.answers["ListAccounts"] = [pb.ListAccountsResponse(), pb.ListAccountsResponse()]
+    assert words(run("accounts")) == ["No such account was opened."]
+    assert json.loads(run("accounts", "--json").stdout) == {"accounts": []}
+
+
+# ---------------------------------------------------------------------------------------------- account
+def test_an_account_is_opened_with_what_the_options_tell(ledger: Ledger, run: Any) -> None:
+    ledger.answers["PutAccounts"] = [pb.PutAccountsResponse(results=[pb.AccountResult(account=HELD)])]
+    done = run("account", "deferred:carrier-7", "--currency", "EUR", "--limit", "50000.00", "--holder", "Carrier Seven",
+               "--filer", "shop", "--filer", "post", "--as", "olga")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    ((_, request),) = ledger.asked
+    (asked,) = request.accounts
+    assert (asked.name, asked.currency, asked.limit_minor, asked.holder) == (
+        "deferred:carrier-7",
+        "EUR",
+        5_000_000,
+        "Carrier Seven",
+    )
+    assert list(asked.filers) == ["shop", "post"]
+    assert [asked.closed, asked.reopen, asked.no_limit, asked.no_filers] == [False] * 4
+    assert ledger.callers == [("officer", "olga")]
+    assert words(done)[0].startswith("deferred:carrier-7 is open up to 50,000.00 EUR; drawn on by")
+
+
+def test_what_is_not_told_is_left_as_it_is(ledger: Ledger, run: Any) -> None:
+    ledger.answers["PutAccounts"] = [pb.PutAccountsResponse(results=[pb.AccountResult(account=HELD)])] * 4
+    for option, name in (("--closed", "closed"), ("--reopen", "reopen"), ("--no-limit", "no_limit"), ("--no-filers", "no_filers")):  # fmt: skip
+        assert run("account", "deferred:carrier-7", option).exit_code == 0
+        request = ledger.asked[-1][1]
+        told = {field.name: value for field, value in request.accounts[0].ListFields()}
+        assert told == {"name": "deferred:carrier-7", name: True}
+
+
+def test_a_limit_without_currency_takes_that_of_the_account(ledger: Ledger, run: Any) -> None:
+    yen = pb.Account(name="deferred:carrier-7", currency="JPY")
+    longer = pb.Account(name="deferred:carrier-77", currency="EUR")
+    told = pb.ListAccountsResponse(accounts=[pb.OpenedAccount(account=yen), pb.OpenedAccount(account=longer)])
+    ledger.answers["ListAccounts"] = [told, told]
+    ledger.answers["PutAccounts"] = [pb.PutAccountsResponse(results=[pb.AccountResult(account=yen)])]
+    assert run("account", "deferred:carrier-7", "--limit", "50000").exit_code == 0
+    request = ledger.asked[-1][1]
+    assert (request.accounts[0].currency, request.accounts[0].limit_minor) == ("JPY", 50_000)
+    done = run("account", "deferred:carrier-8", "--limit", "50000")
+    assert (done.exit_code, "--limit needs --currency" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--limit", "1", "--no-limit"], "exclude each other"),
+        (["--closed", "--reopen"], "exclude each other"),
+        (["--filer", "x", "--no-filers"], "exclude each other"),
+        (["--limit", "12,50", "--currency", "EUR"], "write digits with a point"),
+        (["--limit", "0.5", "--currency", "JPY"], "JPY has 0"),
+        (["--limit", "5", "--currency", "EUX"], "no currency of ISO 4217"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anybody_is_asked(
+    ledger: Ledger, run: Any, options: list[str], told: str
+) -> None:
+    done = run("account", "deferred:carrier-7", *options)
+    assert (done.exit_code, told in done.output) == (2, True), done.output
+    assert (ledger.asked, ledger.callers) == ([], [])
+
+
+def test_a_refusal_of_the_ledger_is_told_with_what_to_do(ledger: Ledger, run: Any) -> None:
+    error = ItemError(reason="ACCOUNT_NAME_MALFORMED", message="The account x is none.", hint="Name it otherwise.")
+    ledger.answers["PutAccounts"] = [pb.PutAccountsResponse(results=[pb.AccountResult(error=error)])]
+    done = run("account", "x", "--closed")
+    assert done.exit_code == 1
+    assert words(done) == ["ACCOUNT_NAME_MALFORMED", "The account x is none.", "→ Name it otherwise."]
+
+
+# ---------------------------------------------------------------------------------------------- open
+def test_open_consignments_of_an_account_are_told_with_their_day_and_amount(ledger: Ledger, run: Any) -> None:
+    first = pb.OpenConsignment(mrn="26DE1", day=20_758, currency="EUR", amount_minor=1_250)
+    second = pb.OpenConsignment(mrn="26DE2", day=20_759, currency="JPY", amount_minor=7)
+    ledger.answers["ListOpen"] = [
+        pb.ListOpenResponse(consignments=[first], next_page_token="t1"),
+        pb.ListOpenResponse(consignments=[second]),
+        pb.ListOpenResponse(),
+    ]
+    done = run("open", "declarant:DE1", "--as", "ann")
+    assert [(each.account, each.page_token) for _, each in ledger.asked] == [
+        ("declarant:DE1", ""),
+        ("declarant:DE1", "t1"),
+    ]
+    assert words(done)[-2:] == ["2026-11-01 26DE1 12.50 EUR", "2026-11-02 26DE2 7 JPY"]
+    assert words(run("open", "declarant:DE1")) == ["Nothing is open."]
+
+
+def test_an_account_that_is_unknown_ends_the_command_with_the_command_s_own_hint(ledger: Ledger, run: Any) -> None:
+    ledger.answers["ListOpen"] = [
+        LuxorError.of("ACCOUNT_UNKNOWN", path="account", value="x:y", currency="any currency")
+    ] * 2
+    done = run("open", "x:y")
+    assert done.exit_code == 1
+    assert "`luxor revenue balances` tells" in done.output
+    assert "ListBalances" not in done.output
+    told = json.loads(run("open", "x:y", "--json").stderr)["error"]
+    assert (told["reason"], told["path"]) == ("ACCOUNT_UNKNOWN", "account")
+
+
+# ---------------------------------------------------------------------------------------------- balances
+def test_balances_are_asked_for_by_prefix_and_moment(ledger: Ledger, run: Any) -> None:
+    told = pb.Balance(account="vendor:IM1", currency="EUR", debit_minor=500, credit_minor=200, balance_minor=300)
+    even = pb.Balance(account="vendor:IM2", currency="EUR")
+    ledger.answers["ListBalances"] = [pb.ListBalancesResponse(balances=[told, even]), pb.ListBalancesResponse()]
+    done = run("balances", "--prefix", "vendor:", "--at", "2026-11-01T01:00:00+01:00")
+    ((_, request),) = ledger.asked
+    assert (request.prefix, request.at.ToJsonString()) == ("vendor:", "2026-11-01T00:00:00Z")
+    assert "vendor:IM1 5.00 EUR 2.00 EUR 3.00 EUR" in words(done)
+    assert "vendor:IM2 0.00 EUR 0.00 EUR 0.00 EUR" in words(done)
+    assert words(run("balances")) == ["Nothing was booked on such an account."]
+    assert not ledger.asked[-1][1].HasField("at")
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-11-01", "2026-11-01T00:00:00"])
+def test_a_moment_that_could_be_anywhere_is_refused(ledger: Ledger, run: Any, moment: str) -> None:
+    done = run("balances", "--at", moment)
+    assert (done.exit_code, ledger.asked) == (2, [])
+    assert "--at" in done.output

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 _FEW: Final = 32
 """So many numbers are added as fast as Python's own."""
+_GROUP: Final = np.uint64(7)
 _PACKED: Final = 2
 """Wire type of a repeated field of numbers: a length, then the numbers."""
 
@@ -35,10 +36,11 @@ def varints(values: npt.NDArray[np.integer[Any]]) -> bytes:
         return numbers.astype(np.uint8).tobytes()
     groups = -(-largest.bit_length() // 7)
     written = np.empty((len(numbers), groups), np.uint8)
-    for place in range(groups):
-        written[:, place] = numbers >> 7 * place
+    for place in range(groups - 1):
+        written[:, place] = numbers
+        numbers = numbers >> _GROUP
     written |= 0x80
-    written[:, -1] &= 0x7F
+    written[:, -1] = numbers
     return written.tobytes()
 
 

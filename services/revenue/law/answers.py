@@ -49,7 +49,7 @@ def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securi
         "rulebook_version": _of_books(program, assessment.regime, valued, [read.version for read in program.books]),
         "exchange_day": Ints(np.where(valued, assessment.exchange_day, 0), valued),
         "notes": _notes(assessment.notes | accounts.refused * int(Note.ACCOUNT_NOT_ALLOWED)),
-        "charges": Ragged(assessment.offsets, _charges(assessment).with_columns({"account": accounts.charges})),
+        "charges": Ragged(assessment.offsets, _charges(assessment, accounts.charges)),
         "generation": Ints(np.zeros(assessment.filings.rows, dtype=np.int64), valued),
     }
     return Table(_SCHEMA, assessment.filings.rows, columns)
@@ -64,11 +64,11 @@ def _of_books(program: Program, regime: Int64, valued: Flags, words: list[str]) 
 
 def _notes(notes: Int64) -> Ragged:
     told = np.flatnonzero(_NOTE_BITS & np.bitwise_or.reduce(notes))
-    there = (notes[:, None] & _NOTE_BITS[told]) != 0
-    return Ragged.of_lengths(there.sum(axis=1), Strings(_NOTES, told[np.nonzero(there)[1]].astype(np.int32)))
+    row, place = np.nonzero((notes[:, None] & _NOTE_BITS[told]) != 0)
+    return Ragged.of_lengths(np.bincount(row, minlength=len(notes)), Strings(_NOTES, told[place].astype(np.int32)))
 
 
-def _charges(assessment: Assessment) -> Table:
+def _charges(assessment: Assessment, account: Strings) -> Table:
     program, lines = assessment.program, assessment.lines
     slots, outcomes = program.slots, program.outcomes
     count = len(lines.row)
@@ -111,6 +111,7 @@ def _charges(assessment: Assessment) -> Table:
         "rate": Strings(program.rate_texts, rates.text[lines.rate].astype(np.int32)).compact(),
         "quantity": quantity,
         "unit": unit,
+        "account": account,
         "unverified": Bools(rates.unverified[lines.rate], every),
     }
     return Table(_SCHEMA.children["charges"], count, columns)

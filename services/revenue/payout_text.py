@@ -39,7 +39,7 @@ def wrong_payout(place: int, payout: pb.Payout, jurisdictions: Collection[str]) 
 def _wrong_payee(payout: pb.Payout) -> str:
     if payout.sends_back:
         return "must be empty where a payment is sent back" if payout.reference or payout.takes_back else ""
-    if payout.takes_back or is_mrn(payout.reference):
+    if is_mrn(payout.reference) or (payout.takes_back and not payout.reference):
         return ""
     why = wrong_name(payout.reference, PAYABLE)
     return f"is no MRN, and as an account it {why}" if why else ""

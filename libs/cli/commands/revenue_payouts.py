@@ -40,6 +40,7 @@ def payouts(context: Context, path: Path | None, ident: str) -> None:
 
 def _payouts(out: "Console", told: list[dict[str, Any]]) -> None:
     from libs.cli.text import money, safe, table, words
+    from libs.server.catalogue import command_hint
 
     shown = table("payout", "outcome", "account", "amount", "credit left", right=(3, 4))
     for each in told:
@@ -50,7 +51,7 @@ def _payouts(out: "Console", told: list[dict[str, Any]]) -> None:
         if "error" in each:
             error = each["error"]
             out.print(f"[bold red]{error['reason']}[/]  {safe(each.get('id', ''))}: {safe(error['message'])}")
-            out.print(f"  [dim]→[/] {safe(error['hint'])}")
+            out.print(f"  [dim]→[/] {safe(command_hint(error['reason'], error['hint']))}")
 
 
 def _listed(out: "Console", told: list[dict[str, Any]]) -> None:

@@ -225,6 +225,26 @@ async def test_unmatched_money_goes_back_to_its_payer_once_and_pays_no_debt_then
     await sound(books)
 
 
+async def test_money_that_the_bank_takes_back_after_it_was_paid_out_is_owed(books: Books) -> None:
+    await books.take(OWN)
+    await books.pay(payment(1, 3_000, DECLARANT), payment(2, 5, "thanks"))
+    await out(books, payout(1, 800, DECLARANT), payout(2, 5, sends_back="bank-2"))
+    back, lost = await books.pay(payment(3, 3_000, DECLARANT, "bank-1"), payment(4, 5, "thanks", "bank-2"))
+    assert (back.still_owed, lost.still_owed) == (3_000, 5)
+    assert await open_of(books, OWN) == 2_200
+    await sound(books)
+    # The next payment makes up for what was paid out, then pays what is open.
+    await books.pay(payment(5, 1_000, DECLARANT))
+    await settle(books)
+    assert await open_of(books, OWN) == 2_000
+    (returned,) = await out(books, payout(3, 5, takes_back="out-2"))
+    assert returned.outcome == BACK
+    assert await books.standing() == {
+        "bank:EU": 200, DECLARANT: 2_000, "treasury:EU:duty": -300, "treasury:EU:tax": -1_900,
+    }  # fmt: skip
+    await sound(books)
+
+
 async def test_a_request_that_was_cut_off_books_nothing_twice_and_answers_the_same(books: Books) -> None:
     await books.take(OWN)
     await books.pay(payment(1, 3_000, DECLARANT))

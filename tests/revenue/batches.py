@@ -10,16 +10,23 @@ from libs.customs.time import MICROS_PER_DAY, day_of_date
 from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
 from services.revenue.law.assess import Assessment, assess
 from services.revenue.law.filings import Filings, filings_of
-from services.revenue.law.problems import Problem
+from services.revenue.law.limits import Sums
+from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES, Program
+from services.revenue.law.register import Register
 from tests.revenue.oracle_charges import SCHEME_NAMES, Charged, Consignment, Result
 
 
 def message_of(filed: Consignment) -> consignment_pb2.Consignment:
     """Write a consignment as a filer would."""
     message = consignment_pb2.Consignment(destination_country=filed.destination)
-    if filed.exported:
-        message.export_time.CopyFrom(_noon(filed.exported))
+    for day, moment in (
+        (filed.sold, message.order.time),
+        (filed.exported, message.export_time),
+        (filed.shipped, message.direct_shipment_time),
+    ):
+        if day:
+            moment.CopyFrom(_noon(day))
     for name in ("freight", "insurance", "clearance_fee"):
         money = getattr(filed, name)
         if money is not None:
@@ -81,9 +88,11 @@ def filings(batch: Sequence[Consignment]) -> Filings:
     return filings_of(table, Ints.of(accepted))
 
 
-def assessed(program: Program, batch: Sequence[Consignment]) -> list[Result]:
+def assessed(
+    program: Program, batch: Sequence[Consignment], sums: Sums | None = None, register: Register | None = None
+) -> list[Result]:
     """Assess a batch by the columns and give it in the oracle's words."""
-    return results(assess(program, filings(batch)))
+    return results(assess(program, filings(batch), sums, register))
 
 
 def results(assessment: Assessment) -> list[Result]:
@@ -95,6 +104,7 @@ def results(assessment: Assessment) -> list[Result]:
             Problem(int(assessment.problem[row])).name,
             int(assessment.intrinsic[row]),
             int(assessment.customs_value[row]),
+            notes={note.name for note in Note if note & int(assessment.notes[row]) and note.name},
         )
         for at in range(int(assessment.offsets[row]), int(assessment.offsets[row + 1])):
             slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
@@ -111,6 +121,7 @@ def results(assessment: Assessment) -> list[Result]:
                     bool(lines.waived[at]),
                     program.rate_texts[int(program.rates.text[lines.rate[at]])],
                     0 if lines.quantity is None else int(lines.quantity[at]),
+                    program.references[int(program.rates.reference[lines.rate[at]])],
                 )
             )
         told.append(result)

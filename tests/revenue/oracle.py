@@ -7,12 +7,22 @@ from collections.abc import Mapping
 from datetime import date
 from fractions import Fraction
 
-from services.revenue.law.checks import holds, in_force
 from services.revenue.law.program import Program
-from services.revenue.law.rates import parse_rate
-from services.revenue.law.rulebook import Condition, Rulebook, parse_amount
-from tests.revenue.oracle_charges import EDGE, LARGEST, Charging, Consignment, Item, Refused, Result, rounded, shared
-from tests.revenue.oracle_conditions import Judge, Judged, fits_consignment, fits_item, state_of
+from services.revenue.law.rulebook import Base, Condition, Rulebook
+from tests.revenue.oracle_charges import (
+    EDGE,
+    LARGEST,
+    Charged,
+    Charging,
+    Consignment,
+    Item,
+    Refused,
+    Result,
+    rounded,
+    shared,
+)
+from tests.revenue.oracle_conditions import Judge, Judged, fits_consignment, fits_item, plain_region, state_of
+from tests.revenue.oracle_rates import held, read_amount, read_rate, the_one
 
 Registered = Mapping[str, Mapping[str, tuple[date, date]]]
 """Per scheme its registered numbers with their first and last day."""
@@ -41,9 +51,11 @@ class Scalar:
     ) -> tuple[Result, Judged | None]:
         """Assess it and tell how its limits, reliefs and schemes were judged; None where it cannot be assessed."""
         book = next((b.rulebook for b in self.program.books if filed.destination in b.rulebook.areas), None)
-        if book is None or not holds(book.period, filed.accepted):
+        if book is None:
             return Result("NO_RULEBOOK"), None
         one = _One(self.program, book, filed, self.registered)
+        if not held(book.period, one.day):
+            return Result("NO_RULEBOOK"), None
         try:
             return one.run(others or {}, unnamed), one.judge.judged
         except Refused as reason:
@@ -58,7 +70,6 @@ class Scalar:
 class _One(Charging):
     def __init__(self, program: Program, book: Rulebook, filed: Consignment, registered: Registered) -> None:
         super().__init__(program, book, filed)
-        self.exchange_day = (filed.exported or filed.accepted) if book.exchange.date == "export" else filed.accepted
         self.scheme_states: dict[str, str] = {
             name: state_of(rule, [n for s, n in filed.schemes if s == name], registered.get(name, {}), self.day)
             for name, rule in book.schemes.items()
@@ -97,7 +108,7 @@ class _One(Charging):
                 raise Refused("AMOUNT_OUT_OF_BOUNDS")
         self.parts = self.parts_by("")
         goods = self.parts["goods"]
-        base = in_force(book.customs_value, self.day)
+        base = the_one(book.customs_value, self.day)
         assert base is not None
         self.customs_base = set(base.base)
         customs = sum(sum(self.parts.get(name, [])) for name in self.customs_base)
@@ -108,17 +119,47 @@ class _One(Charging):
         self.within, self.relieved = self.judge.judged.within, self.judge.judged.relieved
         charges = []
         for charge in book.charges:
-            if holds(charge, self.day) and (not charge.areas or self.area in charge.areas):
+            if held(charge, self.day) and (not charge.areas or self.area in charge.areas):
                 charges += self.charge(charge)
-        return Result("NONE", sum(goods), customs, charges)
+        self.remark(base, charges)
+        return Result("NONE", sum(goods), customs, charges, self.notes | self.judge.judged.notes)
+
+    def remark(self, base: Base, charges: list[Charged]) -> None:
+        """Note what was assumed or found, beside what charges and limits noted."""
+        filed, book, notes = self.filed, self.book, self.notes
+        first = next(iter(book.limits), "")
+        told = {
+            "FREIGHT_NOT_DECLARED": filed.freight is None,
+            "INSURANCE_NOT_DECLARED": filed.insurance is None,
+            "TAX_TAKEN_OUT": bool(filed.includes_tax),
+            "WITHIN_LIMIT": bool(first) and all(self.within[first]),
+            "OVER_LIMIT": first in self.judge.judged.known and not all(self.within[first]),
+            "SCHEME_NOT_OPEN": any(self.states.values()) and all(line.scheme == "none" for line in charges),
+            "UNVERIFIED_VALUE": self.doubted(base, book.exchange) or self.judge.judged.doubted,
+            "NOT_COVERED": any(
+                held(gap, self.day) and any(item.code.startswith(gap.goods) for item in filed.items)
+                for gap in book.not_covered
+            ),
+            "REGION_NOT_RECOGNISED": bool(filed.region) and self.regions.isdisjoint({plain_region(filed.region)}),
+        }
+        notes |= {note for note, there in told.items() if there}
+
+    @property
+    def regions(self) -> set[str]:
+        """Regions that the charges ask for; the one told where they ask for none."""
+        asked = [
+            region
+            for charge in self.book.charges
+            for only in [charge.only, *(r.only for r in charge.rates), *(way.only for way in charge.collection)]
+            if only
+            for region in only.region
+        ]
+        return {plain_region(each) for each in asked or [self.filed.region]}
 
     def rate_by(self, currency: str, table: str) -> Fraction:
         """The rate by a table where it holds the currency on the day, else by the rulebook's."""
-        day = (self.exchange_day - date(1970, 1, 1)).days
-        for rate in self.program.exchange.rates:
-            if rate.table == table and rate.currency == currency and rate.start <= day <= rate.end:
-                return Fraction(rate.numerator, rate.denominator)
-        return self.rate(currency)
+        found = self.quoted(table, currency)
+        return self.rate(currency) if found is None else found
 
     def converted_by(self, minor: int, currency: str, table: str) -> int:
         rate = self.rate_by(currency, table)
@@ -126,7 +167,7 @@ class _One(Charging):
 
     @property
     def exchange_unit(self) -> int:
-        return parse_amount(self.book.exchange.unit)[0]
+        return read_amount(self.book.exchange.unit)[0]
 
     def parts_by(self, table: str) -> dict[str, list[int]]:
         """What each item's goods, freight, insurance and clearance fee are worth by a table of exchange rates."""
@@ -168,9 +209,9 @@ class _One(Charging):
         if ppm is None:
             ppm = 0
             for charge in self.book.charges:
-                if charge.kind == "tax" and holds(charge, self.day) and (not charge.areas or self.area in charge.areas):
-                    general = in_force([r for r in charge.rates if r.only is None], self.day, self.area)
-                    if general and parse_rate(general.rate).ppm:
-                        ppm = parse_rate(self.written(charge, item).rate).ppm
+                if charge.kind == "tax" and held(charge, self.day) and (not charge.areas or self.area in charge.areas):
+                    general = the_one(charge.rates, self.day, self.area)
+                    if general and read_rate(general.rate).ppm:
+                        ppm = read_rate(self.written(charge, item).rate).ppm
                         break
         return rounded(Fraction(amount * 1_000_000, 1_000_000 + ppm), "half_up", 1)

@@ -5,11 +5,10 @@ from datetime import date
 from fractions import Fraction
 from math import floor
 
-from services.revenue.law.checks import holds, in_force
 from services.revenue.law.program import Program
-from services.revenue.law.rates import Expression, ParsedRate, Sum, Term, parse_rate
-from services.revenue.law.rulebook import Charge, Collection, Condition, Rate, Rulebook, parse_amount, positions
-from services.revenue.law.units import Measure
+from services.revenue.law.rulebook import Charge, Collection, Condition, Position, Rate, Rulebook
+from services.revenue.law.tariff import TariffRate
+from tests.revenue.oracle_rates import Plain, Total, held, in_season, read_amount, read_quoted, read_rate, the_one
 
 SCHEME_NAMES = [
     "none", "ioss", "special_arrangements", "voec", "ovr", "gst_lvg", "uk_supply_vat", "prc", "import_vat",
@@ -43,7 +42,10 @@ class Consignment:
     destination: str
     accepted: date
     items: list[Item]
+    sold: date | None = None
     exported: date | None = None
+    shipped: date | None = None
+    """Day of direct shipment."""
     freight: tuple[int, str] | None = None
     insurance: tuple[int, str] | None = None
     clearance_fee: tuple[int, str] | None = None
@@ -75,6 +77,8 @@ class Charged:
     rate: str = ""
     """As the law writes it."""
     quantity: int = 0
+    reference: str = ""
+    """Of the rate: jurisdiction or tariff, and name."""
 
 
 @dataclass
@@ -83,6 +87,18 @@ class Result:
     intrinsic: int = 0
     customs_value: int = 0
     charges: list[Charged] = field(default_factory=list)
+    notes: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Leaf:
+    """A rate that an item or a consignment comes to."""
+
+    text: str
+    plain: Plain
+    reference: str
+    doubted: bool
+    preferential: bool = False
 
 
 class Refused(Exception):
@@ -118,6 +134,11 @@ def shared(total: int, weights: list[int]) -> list[int]:
     return shares
 
 
+def sides(charge: Charge) -> list[Position]:
+    """The limits on whose sides a charge is levied."""
+    return [charge.when] if isinstance(charge.when, Position) else list(charge.when)
+
+
 class Charging:
     """One consignment whose value and limits are known, on the way to what it owes."""
 
@@ -126,26 +147,53 @@ class Charging:
     within: dict[str, list[bool]]
     states: dict[str, bool]
     relieved: dict[str, list[bool]]
+    day: date
     exchange_day: date
 
     def __init__(self, program: Program, book: Rulebook, filed: Consignment) -> None:
         self.program, self.book, self.filed = program, book, filed
-        self.day, self.area = filed.accepted, filed.destination
+        self.area = filed.destination
         self.parts = {}
+        self.notes: set[str] = set()
+        self.day, self.exchange_day = self.day_of(book.law_date), self.day_of(book.exchange.date)
         self.charged: dict[str, list[Charged]] = {}
 
+    def day_of(self, which: str) -> date:
+        """The day that the law names; acceptance where it is not told, which is noted."""
+        filed = self.filed
+        if which == "acceptance":
+            return filed.accepted
+        told = {"sale": filed.sold, "export": filed.exported, "direct_shipment": filed.shipped}[which]
+        if told is None:
+            self.notes.add("DATE_NOT_DECLARED")
+        return told or filed.accepted
+
     def rate(self, currency: str) -> Fraction:
+        found = self.quoted(self.book.exchange.table, currency)
+        if found is None:
+            raise Refused("NO_EXCHANGE_RATE")
+        return found
+
+    def quoted(self, table: str, currency: str) -> Fraction | None:
+        """What a table says of a currency on the exchange day; None where it says nothing."""
         day = (self.exchange_day - date(1970, 1, 1)).days
         for rate in self.program.exchange.rates:
-            if rate.table == self.book.exchange.table and rate.currency == currency and rate.start <= day <= rate.end:
-                return Fraction(rate.numerator, rate.denominator)
-        raise Refused("NO_EXCHANGE_RATE")
+            if rate.table == table and rate.currency == currency and rate.start <= day <= rate.end:
+                return read_quoted(rate.quoted)
+        return None
+
+    def doubted(self, *values: object) -> bool:
+        """Whether any of these, a value of the law or the name of a reference, is not verified."""
+        names = [value if isinstance(value, str) else value.reference for value in values if value]  # type: ignore[attr-defined]
+        return any(not self.book.references[name].verified for name in names) or any(
+            not getattr(value, "verified", True) for value in values
+        )
 
     def converted(self, minor: int, currency: str) -> int:
         rate = self.rate(currency)
         if rate == 1:
             return minor
-        return rounded(minor * rate, self.book.exchange.mode, parse_amount(self.book.exchange.unit)[0])
+        return rounded(minor * rate, self.book.exchange.mode, read_amount(self.book.exchange.unit)[0])
 
     def base(self, names: tuple[str, ...]) -> list[int]:
         wanted = set(names) - {"customs_value"} | (self.customs_base if "customs_value" in names else set())
@@ -156,7 +204,7 @@ class Charging:
         raise NotImplementedError
 
     def collection(self, charge: Charge) -> Collection:
-        ways = [way for way in charge.collection if holds(way, self.day)]
+        ways = [way for way in charge.collection if held(way, self.day)]
         plain = [way for way in ways if way.scheme == "none" and way.when is None and way.only is None]
         for way in [each for each in ways if each not in plain] + plain:
             if way.scheme != "none" and not self.states.get(way.scheme):
@@ -174,35 +222,49 @@ class Charging:
     def applies(self, charge: Charge, place: int) -> bool:
         """Whether a charge on lines of goods is due on one of them."""
         item = self.filed.items[place]
-        due = all(self.within[p.limit][place] == (p.position == "within") for p in positions(charge.when))
+        due = all(self.within[p.limit][place] == (p.position == "within") for p in sides(charge))
         due = due and not self.excepted(charge, item)
         other = self.book.charge(charge.also_when_unless_of) if charge.also_when_unless_of else None
-        if other and holds(other, self.day) and self.excepted(other, item):
+        if other and held(other, self.day) and self.excepted(other, item):
             due = True
         return due and self.fits(charge.only, item) and not any(self.relieved[r][place] for r in charge.relieved_by)
 
     def written(self, charge: Charge, item: Item | None) -> Rate:
         """The rate of the law for an item or, without one, for the consignment."""
-        held = [r for r in charge.rates if holds(r, self.day) and (not r.areas or self.area in r.areas)]
-        named = [rate for rate in held if rate.areas or rate.only]
-        return next(rate for rate in [*named, *held] if self.fits(rate.only, item) and (rate in named or not rate.only))
+        return next(rate for rate in self.tried(charge) if self.fits(rate.only, item))
 
-    def leaf(self, charge: Charge, item: Item) -> tuple[str, ParsedRate]:
-        """The rate that an item comes to, by tariff and season, and its text."""
-        text = self.written(charge, item).rate
-        if text == "tariff":
-            text = self.by_tariff(charge, item)
-        rate = parse_rate(text)
-        for season in rate.seasons:
-            for first, last in season.days:
-                today = (self.day.replace(year=2000) - date(2000, 1, 1)).days
-                inside = first <= today <= last if first <= last else today >= first or today <= last
-                if inside or (today == 59 and last == 58):
-                    return season.text, season.rate
-        return text, rate
+    def tried(self, charge: Charge) -> list[Rate]:
+        """The rates that may be taken on the day, in their order, up to the first that always fits."""
+        here = [r for r in charge.rates if held(r, self.day) and (not r.areas or self.area in r.areas)]
+        named = [rate for rate in here if rate.areas or rate.only]
+        tried = [*named, *(rate for rate in here if rate not in named)]
+        return tried[: 1 + next(place for place, rate in enumerate(tried) if rate.only is None)]
 
-    def by_tariff(self, charge: Charge, item: Item) -> str:
-        table = next(t for t in self.program.tariffs if t.tariff == charge.tariff and holds(t, self.day))
+    def as_written(self, rate: Rate) -> Leaf:
+        name = f"{self.book.jurisdiction}:{rate.reference}"
+        return Leaf(rate.rate, read_rate(rate.rate), name, self.doubted(rate))
+
+    def leaf(self, charge: Charge, item: Item) -> Leaf:
+        """The rate that an item comes to, by tariff and season."""
+        written = self.written(charge, item)
+        leaf = self.as_written(written)
+        if written.rate == "tariff":
+            found = self.by_tariff(charge, item)
+            name = f"{self.book.jurisdiction}:{charge.tariff}/{found.reference}"
+            doubted = not (written.verified and found.verified)
+            leaf = Leaf(found.text, read_rate(found.text), name, doubted, found.preferential)
+            self.notes |= {"DEFAULT_DUTY_RATE"} if found.assumed else set()
+            self.notes |= set() if item.code else {"CODE_MISSING"}
+        if any(rate.rate == "tariff" for rate in self.tried(charge)):
+            claimed = item.preference[:1] in set("023456789") if item.preference else False
+            self.notes |= {"PREFERENCE_NOT_APPLIED"} if claimed and not leaf.preferential else set()
+        if leaf.plain.seasons:
+            leaf.text = in_season(leaf.plain, self.day)
+            leaf.plain = read_rate(leaf.text)
+        return leaf
+
+    def by_tariff(self, charge: Charge, item: Item) -> TariffRate:
+        table = next(t for t in self.program.tariffs if t.tariff == charge.tariff and held(t, self.day))
         fitting = [
             each
             for each in table.preferences
@@ -212,18 +274,18 @@ class Charging:
         for prefixes in [*(each.prefixes for each in fitting), table.prefixes]:
             named = [prefix for prefix in prefixes if item.code.startswith(prefix)]
             if named:
-                return table.rates[prefixes[max(named, key=len)]].text
+                return table.rates[prefixes[max(named, key=len)]]
         if table.default < 0:
             raise Refused("NO_DUTY_RATE")
-        return table.rates[table.default].text
+        return table.rates[table.default]
 
     def percent(self, charge_id: str, place: int) -> Fraction:
         """The percentage of a charge on an item, nothing where it is not due."""
         charge = self.book.charge(charge_id)
-        here = holds(charge, self.day) and (not charge.areas or self.area in charge.areas)
+        here = held(charge, self.day) and (not charge.areas or self.area in charge.areas)
         if not here or not self.applies(charge, place):
             return Fraction(0)
-        return Fraction(self.leaf(charge, self.filed.items[place])[1].ppm, 1_000_000)
+        return Fraction(self.leaf(charge, self.filed.items[place]).plain.ppm, 1_000_000)
 
     def bases(self, charge: Charge, places: list[int], mode: str, base_unit: str) -> dict[int, Fraction]:
         """What each charged item's percentage is taken of, exactly."""
@@ -231,10 +293,10 @@ class Charging:
         found = [sums[place] for place in places]
         if charge.over_only:
             entries = self.book.limits[charge.over_only]
-            limit = next(e for e in entries if holds(e, self.day) and self.fits(e.only, None))
+            limit = next(e for e in entries if held(e, self.day) and self.fits(e.only, None))
             worth = sum(self.base(limit.measure))
             if limit.amount != "none":
-                most = parse_amount(limit.amount)[0]
+                most = read_amount(limit.amount)[0]
                 parts = self.base(tuple(part for part in charge.base if part not in ("duty", "tax", "fee")))
                 values = [parts[place] for place in places]
                 charged = [whole - value for whole, value in zip(found, values, strict=True)]
@@ -246,83 +308,82 @@ class Charging:
             if charge.uplift:
                 share = Fraction(charge.uplift.percent.split()[0]) / 100
                 basis += self.base(charge.uplift.of)[place] * share
-            held = sum((self.percent(name, place) for name in charge.inside), Fraction(0))
-            basis /= 1 - held
+            inside = sum((self.percent(name, place) for name in charge.inside), Fraction(0))
+            basis /= 1 - inside
             if base_unit:
-                basis = Fraction(rounded(basis, mode, parse_amount(base_unit)[0]))
+                basis = Fraction(rounded(basis, mode, read_amount(base_unit)[0]))
             result[place] = basis
         return result
 
-    def quantity(self, measure: Measure, item: Item) -> int:
-        if measure is Measure.NET_MASS and item.net_mass_mg:
+    def quantity(self, what: str, item: Item) -> int:
+        if what == "net mass" and item.net_mass_mg:
             return item.net_mass_mg
         factors = {
-            (Measure.NET_MASS, "KGM"): 1000, (Measure.NET_MASS, "DTN"): 100_000, (Measure.GROSS_MASS, "KGMG"): 1000,
-            (Measure.PIECES, "H87"): 1, (Measure.PIECES, "NAR"): 1, (Measure.PIECES, "DZN"): 12, (Measure.PIECES, ""): 1,
-            (Measure.PAIRS, "NPR"): 1, (Measure.VOLUME, "LTR"): 1000, (Measure.VOLUME, "HLT"): 100_000,
-            (Measure.ALCOHOL, "LPA"): 1000, (Measure.LENGTH, "MTR"): 1000, (Measure.AREA, "MTK"): 1,
-            (Measure.DRAINED, "DTNE"): 100_000, (Measure.DRY_MATTER, "DTNM"): 100_000,
-            (Measure.LACTIC_MATTER, "KGMP"): 1000, (Measure.DRY_LACTIC_MATTER, "KGMT"): 1000,
-            (Measure.STANDARD_QUALITY, "DTNR"): 100_000, (Measure.SUCROSE, "DTNZ"): 1000,
-            (Measure.TOTAL_ALCOHOL, "KGMA"): 1000,
+            ("net mass", "KGM"): 1000, ("net mass", "DTN"): 100_000, ("gross mass", "KGMG"): 1000,
+            ("pieces", "H87"): 1, ("pieces", "NAR"): 1, ("pieces", "DZN"): 12, ("pieces", ""): 1,
+            ("pairs", "NPR"): 1, ("volume", "LTR"): 1000, ("volume", "HLT"): 100_000,
+            ("alcohol", "LPA"): 1000, ("length", "MTR"): 1000, ("area", "MTK"): 1,
+            ("drained", "DTNE"): 100_000, ("dry matter", "DTNM"): 100_000,
+            ("lactic matter", "KGMP"): 1000, ("dry lactic matter", "KGMT"): 1000,
+            ("standard quality", "DTNR"): 100_000, ("sucrose", "DTNZ"): 1000, ("total alcohol", "KGMA"): 1000,
         }  # fmt: skip
         for amount, unit, named in (
             (item.supplementary_milli, item.supplementary_unit, True),
             (item.quantity_milli, item.unit, False),
         ):
-            factor = factors.get((measure, unit), 0) if unit or not named else 0
+            factor = factors.get((what, unit), 0) if unit or not named else 0
             if amount and factor:
+                self.notes |= set() if unit else {"UNIT_ASSUMED"}
                 return amount * factor
         raise Refused("QUANTITY_MISSING")
 
-    def value(self, rate: ParsedRate, basis: Fraction, item: Item, charge: Charge) -> tuple[Fraction, int]:
+    def value(self, rate: Plain, basis: Fraction, item: Item, charge: Charge) -> tuple[Fraction, int]:
         """What a rate of any parts gives, exactly, and the first quantity that it takes."""
         told: list[int] = []
-        expression = rate.expression
-        if expression is None:
-            per_kilogram = Term(Fraction(rate.minor, 1_000_000), Measure.NET_MASS)
-            expression = Expression(Sum(0, (per_kilogram,)), None, None, rate.currency)
-        home = self.rate(expression.currency) if expression.currency else Fraction(1)
+        whole = rate.whole
+        if rate.method == "kilogram":
+            whole = Total(Fraction(0), ((Fraction(rate.minor, 1_000_000), "net mass"),))
+        home = self.rate(rate.currency) if rate.currency else Fraction(1)
 
-        def of(sum_: Sum) -> Fraction:
-            total = basis * Fraction(sum_.ppm, 1_000_000)
-            for term in sum_.terms:
-                parts = self.quantity(term.measure, item)
-                if charge.mass == "net" and term.measure is Measure.NET_MASS:
+        def of(total: Total) -> Fraction:
+            result = basis * total.percent
+            for amount, what in total.per:
+                parts = self.quantity(what, item)
+                if charge.mass == "net" and what == "net mass":
                     step = charge.mass_unit_grams * 1000
                     parts = -(-parts // step) * step
                 told.append(parts)
-                total += term.amount * parts * home
-            return total
+                result += amount * parts * home
+            return result
 
-        result = of(expression.whole)
-        if expression.least:
-            result = max(result, of(expression.least))
-        if expression.most:
-            result = min(result, of(expression.most))
+        result = of(whole)
+        if rate.least:
+            result = max(result, of(rate.least))
+        if rate.most:
+            result = min(result, of(rate.most))
         return result, told[0] if told else 0
 
     def charge(self, charge: Charge) -> list[Charged]:
         way = self.collection(charge)
-        rounding = in_force(charge.rounding, self.day, self.area, way.scheme)
-        mode, unit = (rounding.mode, parse_amount(rounding.unit)[0]) if rounding else ("down", 1)
-        general = parse_rate(self.written(charge, None).rate)
+        rounding = the_one(charge.rounding, self.day, self.area, way.scheme)
+        mode, unit = (rounding.mode, read_amount(rounding.unit)[0]) if rounding else ("down", 1)
+        general = self.as_written(self.written(charge, None)).plain
         if general.method in ("consignment", "kilogram") and charge.mass == "gross":
-            lines = self.on_consignment(charge, general, mode, unit)
+            lines = self.on_consignment(charge, mode, unit)
         else:
             together = rounding.base_unit if rounding and rounding.base_of == "sum" else ""
             lines = self.on_items(charge, way, mode, unit, rounding.base_unit if rounding and not together else "")
             if together:
-                self.at_one_rate(charge, lines, mode, unit, parse_amount(together)[0])
+                self.at_one_rate(charge, lines, mode, unit, read_amount(together)[0])
         total = sum(line.amount for line in lines)
         if total > LARGEST:
             raise Refused("AMOUNT_OUT_OF_BOUNDS")
         wanted = total
         written = [self.written(charge, self.filed.items[line.item or 0]).less for line in lines]
-        if off := [self.converted(*parse_amount(less)) for less in written if less]:
+        if off := [self.converted(*read_amount(less)) for less in written if less]:
             wanted = max(total - max(off), 0)
         if rounding and rounding.total_unit:
-            wanted = rounded(Fraction(wanted), mode, parse_amount(rounding.total_unit)[0])
+            wanted = rounded(Fraction(wanted), mode, read_amount(rounding.total_unit)[0])
         if wanted != total:
             for line, part in zip(lines, shared(wanted, [line.amount for line in lines]), strict=True):
                 line.amount = part
@@ -330,22 +391,27 @@ class Charging:
         for line in lines:
             line.collector, line.debtor, line.scheme = way.collector, way.debtor, way.scheme
             self.add(charge.kind, line, 1)
+        scheme = self.book.schemes.get(way.scheme)
+        minimum = the_one(charge.minimum, self.day, self.area)
+        if lines and self.doubted(way, rounding, scheme, minimum, charge.uplift, charge.unless, charge.tariff_line):
+            self.notes.add("UNVERIFIED_VALUE")
         self.charged[charge.id] = lines
         return lines
 
-    def on_consignment(self, charge: Charge, rate: ParsedRate, mode: str, unit: int) -> list[Charged]:
-        sides = [all(self.within[p.limit]) == (p.position == "within") for p in positions(charge.when)]
-        if not all(sides) or not self.fits(charge.only, None):
+    def on_consignment(self, charge: Charge, mode: str, unit: int) -> list[Charged]:
+        kept = [all(self.within[p.limit]) == (p.position == "within") for p in sides(charge)]
+        if not all(kept) or not self.fits(charge.only, None):
             return []
-        amount = self.converted(rate.minor, rate.currency)
-        if rate.method == "consignment":
-            return [self.line(charge, None, self.written(charge, None).rate, rate, 0, amount)]
+        leaf = self.as_written(self.written(charge, None))
+        amount = self.converted(leaf.plain.minor, leaf.plain.currency)
+        if leaf.plain.method == "consignment":
+            return [self.line(charge, None, leaf, 0, amount)]
         if self.filed.mass_mg is None:
             raise Refused("MASS_MISSING")
         step = charge.mass_unit_grams * 1000
         mass = -(-self.filed.mass_mg // step) * step
         money = rounded(Fraction(mass * amount, 1_000_000), mode, unit)
-        return [self.line(charge, None, self.written(charge, None).rate, rate, mass, money, mass)]
+        return [self.line(charge, None, leaf, mass, money, mass)]
 
     def on_items(self, charge: Charge, way: Collection, mode: str, unit: int, base_unit: str) -> list[Charged]:
         places = [place for place in range(len(self.filed.items)) if self.applies(charge, place)]
@@ -359,7 +425,8 @@ class Charging:
         lines = []
         for place in places:
             item = self.filed.items[place]
-            text, rate = self.leaf(charge, item)
+            leaf = self.leaf(charge, item)
+            rate = leaf.plain
             if rate.method in ("tariff_line", "item"):
                 if rate.method == "tariff_line":
                     assert charge.tariff_line is not None
@@ -367,7 +434,7 @@ class Charging:
                     if head and head in seen:
                         continue
                     seen.add(head)
-                lines.append(self.line(charge, place, text, rate, 0, self.converted(rate.minor, rate.currency)))
+                lines.append(self.line(charge, place, leaf, 0, self.converted(rate.minor, rate.currency)))
                 continue
             basis, quantity = bases[place], 0
             if rate.method == "percent":
@@ -375,7 +442,7 @@ class Charging:
             else:
                 value, quantity = self.value(rate, basis, item, charge)
             told = rounded(basis, mode, 1)
-            lines.append(self.line(charge, place, text, rate, told, rounded(value * share, mode, unit), quantity))
+            lines.append(self.line(charge, place, leaf, told, rounded(value * share, mode, unit), quantity))
         return lines
 
     def at_one_rate(self, charge: Charge, lines: list[Charged], mode: str, unit: int, base_unit: int) -> None:
@@ -392,23 +459,25 @@ class Charging:
                 line.basis, line.amount = mine, owed
 
     def line(
-        self, charge: Charge, place: int | None, text: str, rate: ParsedRate, basis: int, amount: int, quantity: int = 0
+        self, charge: Charge, place: int | None, leaf: Leaf, basis: int, amount: int, quantity: int = 0
     ) -> Charged:
-        name = f"{self.book.jurisdiction}.{charge.id}"
-        return Charged(name, place, basis, rate.ppm, amount, "", "", "", False, text, quantity)
+        self.notes |= {"UNVERIFIED_VALUE"} if leaf.doubted else set()
+        name, ppm = f"{self.book.jurisdiction}.{charge.id}", leaf.plain.ppm
+        return Charged(name, place, basis, ppm, amount, "", "", "", False, leaf.text, quantity, leaf.reference)
 
     def minimum(self, charge: Charge, lines: list[Charged]) -> None:
-        minimum = in_force(charge.minimum, self.day, self.area)
+        minimum = the_one(charge.minimum, self.day, self.area)
         if minimum is None or not lines:
             return
         together = [line for name in minimum.together_with for line in self.charged.get(name, [])]
         total = sum(line.amount for line in [*lines, *together])
-        least = self.converted(*parse_amount(minimum.amount))
+        least = self.converted(*read_amount(minimum.amount))
         if total and (total <= least if minimum.collected == "above" else total < least):
             for line in together:
                 self.add(self.book.charge(line.charge.split(".")[1]).kind, line, -1)
             for line in [*lines, *together]:
                 line.amount, line.waived = 0, True
+            self.notes.add("BELOW_MINIMUM")
 
     def add(self, kind: str, line: Charged, sign: int) -> None:
         """Make a line part of later bases, or take it out again."""

@@ -7,9 +7,9 @@ from datetime import date
 from fractions import Fraction
 from math import floor
 
-from services.revenue.law.checks import holds
-from services.revenue.law.rulebook import Condition, Limit, Relief, Rulebook, SchemeRule, parse_amount
+from services.revenue.law.rulebook import Condition, Limit, Relief, Rulebook, SchemeRule
 from tests.revenue.oracle_charges import Consignment, Item
+from tests.revenue.oracle_rates import held, read_amount
 
 MEMBERS = (
     "040 056 100 191 196 203 208 233 246 250 276 300 348 372 380 428 440 442 470 528 616 620 642 703 705 724 752 900"
@@ -28,6 +28,10 @@ class Judged:
     measured: dict[str, int] = field(default_factory=dict)
     """Per limit that sums several consignments, what this one adds."""
     notes: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set, compare=False)
+    """Limits of which an amount is in force."""
+    doubted: bool = field(default=False, compare=False)
+    """Whether an amount that was compared with is not verified."""
 
 
 def fits_consignment(asked: Condition, filed: Consignment, states: Mapping[str, str], *, nature: bool = True) -> bool:
@@ -41,13 +45,13 @@ def fits_consignment(asked: Condition, filed: Consignment, states: Mapping[str, 
             not (asked.nature and nature) or filed.nature in asked.nature,
             not asked.consignor or filed.consignor == asked.consignor,
             not asked.consignee or filed.consignee == asked.consignee,
-            not asked.region or _region(filed.region) in [_region(each) for each in asked.region],
+            not asked.region or plain_region(filed.region) in [plain_region(each) for each in asked.region],
             not asked.scheme or bool(usable & set(asked.scheme)) or ("none" in asked.scheme and not usable),
         )
     )
 
 
-def _region(told: str) -> str:
+def plain_region(told: str) -> str:
     words = " ".join(told.split()).lower()
     country, _, code = words.partition("-")
     return code.strip() if len(country.strip()) == 2 and 1 <= len(code.strip()) <= 3 else words
@@ -104,7 +108,10 @@ class Judge:
     ) -> None:
         """Test all limits; `measure` gives what each item counts by a measure and a table of exchange rates."""
         for name, entries in self.book.limits.items():
-            limit = next((e for e in entries if holds(e, self.day) and self._fits(e.only)), None)
+            limit = next((e for e in entries if held(e, self.day) and self._fits(e.only)), None)
+            if limit and limit.amount != "none":
+                self.judged.known.add(name)
+                self._doubt(limit)
             self.judged.within[name] = (
                 self._within(name, limit, measure, others, unnamed)
                 if limit and limit.amount != "none"
@@ -144,13 +151,16 @@ class Judge:
         return [keeps(sum(each) + added) and not any(excluded)] * len(each)
 
     def _amount(self, text: str, table: str) -> Fraction:
-        minor, currency = parse_amount(text)
+        minor, currency = read_amount(text)
         return minor * (self.rate(currency, table) if currency != self.book.currency else Fraction(1))
+
+    def _doubt(self, entry: Limit | Relief) -> None:
+        self.judged.doubted |= not (entry.verified and self.book.references[entry.reference].verified)
 
     def reliefs(self, measure: Callable[[tuple[str, ...], str], list[int]]) -> None:
         """Relieve whole items in their order."""
         for name, entries in self.book.reliefs.items():
-            self.judged.relieved[name] = self._relieved([e for e in entries if holds(e, self.day)], measure)
+            self.judged.relieved[name] = self._relieved([e for e in entries if held(e, self.day)], measure)
             if any(self.judged.relieved[name]):
                 self.judged.notes.add("GIFT_RELIEVED")
 
@@ -160,6 +170,7 @@ class Judge:
             fits = [fits_item(relief.only, self.filed, item, self.states) for item in self.filed.items]
             if not any(fits):
                 continue
+            self._doubt(relief)
             left = floor(self._amount(relief.amount, ""))
             for place, (worth, item) in enumerate(zip(measure(relief.measure, ""), self.filed.items, strict=True)):
                 never = bool(relief.excluded) and item.code.startswith(relief.excluded)

@@ -62,7 +62,9 @@ ON_ITEMS: list[dict[str, Any]] = [
     {"origin_except": ["DE"]},
     {"goods": ["61", "2204"]},
     {"goods_except": ["61"], "preference": ["2", "30"]},
+    {"additional_procedure": ["F15", "C08"], "nature": ["gift", "sale"]},
 ]
+DATES = ["acceptance", "sale", "export", "direct_shipment"]
 
 
 def _pick(draw: st.DrawFn, pool: list[Any], most: int) -> list[Any]:
@@ -76,9 +78,13 @@ def _amount(draw: st.DrawFn) -> str:
     return f"{draw(st.integers(0, 300))}{text} {currency}"
 
 
+def _reference(draw: st.DrawFn) -> str:
+    return draw(st.sampled_from(["act", "act", "act", "doubt"]))
+
+
 def _limit(draw: st.DrawFn, start: date, to: date | None, only: dict[str, Any] | None) -> dict[str, Any]:
     none = draw(st.integers(0, 7)) == 0
-    entry: dict[str, Any] = {"from": start, "amount": "none" if none else _amount(draw), "reference": "act"}
+    entry: dict[str, Any] = {"from": start, "amount": "none" if none else _amount(draw), "reference": _reference(draw)}
     entry |= {"to": to} if to else {}
     entry |= {"only": only} if only else {}
     entry["test"] = draw(st.sampled_from(TESTS))
@@ -109,7 +115,8 @@ def _limits(draw: st.DrawFn) -> list[dict[str, Any]]:
 def _reliefs(draw: st.DrawFn) -> list[dict[str, Any]]:
     entries = []
     for only in _pick(draw, ON_ITEMS, 3) or [ON_ITEMS[0]]:
-        entry: dict[str, Any] = {"from": draw(st.dates(FIRST, date(2022, 12, 31))), "only": only, "reference": "act"}
+        entry: dict[str, Any] = {"from": draw(st.dates(FIRST, date(2022, 12, 31))), "only": only}
+        entry["reference"] = _reference(draw)
         entry["amount"] = f"{draw(st.integers(1, 200))}.50 {draw(st.sampled_from(['EUR', 'EUR', 'USD']))}"
         entry["measure"] = draw(st.sampled_from([["goods"], ["goods", "freight"]]))
         if draw(st.booleans()):
@@ -142,12 +149,12 @@ def rulebooks(draw: st.DrawFn) -> str:
     reliefs = {f"relief_{place}": _reliefs(draw) for place in range(draw(st.integers(0, 2)))}
     exchange = {
         "table": "utopia",
-        "date": draw(st.sampled_from(["acceptance", "export"])),
+        "date": draw(st.sampled_from(DATES)),
         "mode": draw(st.sampled_from(["down", "half_up", "half_even", "up"])),
         "unit": draw(st.sampled_from(["0.01 EUR", "1.00 EUR"])),
         "reference": "act",
     }
-    return text_of(limits, reliefs, exchange)
+    return text_of(limits, reliefs, exchange, law_date=draw(st.sampled_from(DATES)))
 
 
 EXCHANGED = {"table": "utopia", "date": "acceptance", "mode": "down", "unit": "0.01 EUR", "reference": "act"}
@@ -175,7 +182,10 @@ def text_of(
         "law_date": "acceptance",
         "law_date_reference": "act",
         "exchange": exchange,
-        "references": {"act": {"law": "Act", "address": "https://law.example/5"}},
+        "references": {
+            "act": {"law": "Act", "address": "https://law.example/5"},
+            "doubt": {"law": "Act", "address": "https://law.example/6", "verified": False},
+        },
         "customs_value": [
             {"from": FIRST, "to": date(2021, 12, 31), "base": ["goods"], "reference": "act"},
             {"from": date(2022, 1, 1), "base": ["goods", "freight"], "reference": "act"},
@@ -212,6 +222,7 @@ def _items() -> st.SearchStrategy[Item]:
         preference=st.sampled_from(["", "200", "300", "310"]),
         origin=st.sampled_from(["", "CN", "US", "DE"]),
         gift=st.sampled_from([None, False, True]),
+        procedures=st.sampled_from([(), (), ("F15",), ("C07", "C08")]),
     )
 
 
@@ -224,7 +235,9 @@ def consignments() -> st.SearchStrategy[Consignment]:
         destination=st.sampled_from(["XA", "XB"]),
         accepted=st.dates(FIRST, LAST),
         items=st.lists(_items(), min_size=1, max_size=6),
+        sold=st.one_of(st.none(), st.dates(FIRST, LAST)),
         exported=st.one_of(st.none(), st.dates(FIRST, LAST)),
+        shipped=st.one_of(st.none(), st.dates(FIRST, LAST)),
         freight=money,
         insurance=money,
         includes_tax=st.sampled_from([None, False, True]),
@@ -237,4 +250,5 @@ def consignments() -> st.SearchStrategy[Consignment]:
         consignor=st.sampled_from(["", "natural", "natural", "legal", "association"]),
         consignee=st.sampled_from(["", "natural", "legal"]),
         region=st.sampled_from(["", "ON", "BC"]),
+        procedures=st.sampled_from([(), (), (), ("F15",)]),
     )

@@ -39,6 +39,20 @@ def test_the_season_of_the_day_of_law_counts() -> None:
     assert amounts(Consignment("XC", date(2021, 11, 1), [Item(6000, code="22")]))["sugar"] == 403
 
 
+def test_the_rate_of_a_season_has_the_reference_of_the_rate_that_it_is_a_part_of() -> None:
+    goods = [Item(20_000, code="080510", net_mass_mg=1_000_000), Item(6000, code="22")]
+    lines = assessed(PROGRAM, [Consignment("XC", SUMMER, goods)])[0].charges
+    assert [(line.reference, line.rate) for line in lines if line.charge == "XY.duty" and not line.item] == [
+        ("XY:xy/act", "free")
+    ]
+    written = "7.25 % from 01-11 to 30-04, reference: "
+    doubted = eriador(ERIADOR.replace(f"{written}act", f"{written}doubt", 1))
+    for law, reference in ((PROGRAM, "XY:act"), (doubted, "XY:doubt")):
+        result = assessed(law, [Consignment("XC", SUMMER, [Item(6000, code="22")])])[0]
+        assert result.charges[0].reference == reference
+        assert ("UNVERIFIED_VALUE" in result.notes) == (law is doubted)
+
+
 def test_only_what_is_beyond_the_limit_is_charged() -> None:
     # 20 % of 250.00 - 150.00, shared 4 to 1.
     done = assessed(PROGRAM, [Consignment("XC", SUMMER, [Item(20_000, code="99"), Item(5_000, code="99")])])[0]

@@ -123,3 +123,16 @@ def test_whatever_decided_and_is_not_verified_is_told(good: str, bad: str) -> No
     doubted = assess(compile_program([read_rulebook("xx/rulebook.yaml", text)], [], exchange), filed)
     assert Note.UNVERIFIED_VALUE in noted(doubted)
     assert Note.UNVERIFIED_VALUE not in noted(assess(law(), filed))
+
+
+def test_a_relief_that_nobody_verified_is_told_where_it_was_asked_whatever_else_the_batch_holds() -> None:
+    references = '{act: {law: Act, address: "https://law.example"}, doubt: {law: Act, verified: false, address: "https://law.example"}}'
+    text = GOOD.replace('{act: {law: Act, address: "https://law.example"}}', references, 1)
+    text = text.replace('goods_except: ["22"]}, reference: act', 'goods_except: ["22"]}, reference: doubt', 1)
+    assert text.count("reference: doubt") == 1
+    exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
+    program = compile_program([read_rulebook("xx/rulebook.yaml", text)], [], exchange)
+    small, dear = (Consignment("XA", DAY, [Item(price)], nature="gift") for price in (1_000, 9_000))
+    told = [result.notes & {"GIFT_RELIEVED", "UNVERIFIED_VALUE"} for result in assessed(program, [small, dear])]
+    assert told == [{"GIFT_RELIEVED", "UNVERIFIED_VALUE"}, {"UNVERIFIED_VALUE"}]
+    assert assessed(program, [dear])[0].notes & {"UNVERIFIED_VALUE"} == {"UNVERIFIED_VALUE"}

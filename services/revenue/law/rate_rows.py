@@ -31,6 +31,8 @@ def rates_on(charge: Charge, day: date, area: str) -> list[Rate]:
 
 
 _REFERENCE_MAX = 60
+_OF_LAW = ("reference", "unverified", "by_tariff", "assumed", "preferential")
+"""What a rate has of the place where it stands in the law, whatever it says."""
 
 
 class RateCompiler:
@@ -89,6 +91,7 @@ class RateCompiler:
                 }
             )
         # What a tariff or a season adds may stand behind; rows with conditions stand together.
+        self._seasons_as(rows)
         first = len(self._others)
         self._others += rows[:-1]
         self._slots.append(rows[-1])
@@ -156,6 +159,13 @@ class RateCompiler:
         self._seasons.append([first + place for place in year_of_seasons(text, rate.seasons)])
         return len(self._seasons) - 1
 
+    def _seasons_as(self, rows: list[dict[str, Any]]) -> None:
+        """Let the rates of seasons stand in the law where the rate stands that they are parts of."""
+        for row in rows:
+            if row["season"] >= 0:
+                for place in set(self._seasons[row["season"]]):
+                    self._others[place] |= {name: row[name] for name in _OF_LAW}
+
     def _tariff(self, book: Rulebook, charge: Charge, day: date, verified: bool) -> int:
         """Number the use of a tariff's table, its rates made rows in the order of the table."""
         table = self.tariffs[charge.tariff].on(day)
@@ -185,6 +195,7 @@ class RateCompiler:
                     "preferential": rate.preferential,
                 }
             )
+        self._seasons_as(rows)
         self.uses.append(TariffUse(table, len(self._others)))
         self._others += rows
         self._numbers[key] = len(self.uses) - 1

@@ -41,6 +41,7 @@ def _relieve(
     if taken is None:
         return None
     entry, items = taken
+    values.notes[(entry >= 0) & reliefs.unverified[entry]] |= int(Note.UNVERIFIED_VALUE)
     items &= ~excluded_of(program.prefixes, np.where(items, reliefs.excluded[entry][row], -1), filings.code)
     currency = np.where(entry >= 0, reliefs.currency[entry], -1)
     minor = np.where(entry >= 0, reliefs.minor[entry], 0)
@@ -49,10 +50,7 @@ def _relieve(
         minor, _ = foreign_bounds(program, values, currency >= 0, minor, currency, own)
     worth = values.total(reliefs.measure[entry][row], slice(None))
     items = whole_items(items, worth, minor, filings)
-    if not some(items):
-        return None
-    values.notes[(entry >= 0) & reliefs.unverified[entry]] |= int(Note.UNVERIFIED_VALUE)
-    return items, entry
+    return (items, entry) if some(items) else None
 
 
 def _taken(

@@ -13,7 +13,7 @@ def changes_of(values: Sequence[str]) -> list[tuple[str, str]]:
         path, there, value = text.partition("=")
         if not there or ":" not in path:
             raise click.UsageError(
-                f"--set {text}: write PATH=VALUE, such as eu/rulebook.yaml:charges[flat_duty].rates[0].rate=5.00 EUR per tariff_line"
+                f"--set {text}: write PATH=VALUE, such as eu/rulebook.yaml:charges[flat_duty].rates[1].rate=5.00 EUR per tariff_line"
             )
         found.append((path.strip(), value.strip()))
     return found

@@ -41,7 +41,7 @@ from tests.revenue.traffic import store  # noqa: E402
 
 BATCHES, COPIES = 60, 20
 DAY: Final = day_of_date(date(2026, 8, 3))
-CHANGE: Final = ("eu/rulebook.yaml:charges[flat_duty].rates[0].rate", "5.00 EUR per tariff_line")
+CHANGE: Final = ("eu/rulebook.yaml:charges[flat_duty].rates[1].rate", "5.00 EUR per tariff_line")
 
 _COPY: Final = """
 with given as materialized (

@@ -20,7 +20,7 @@ from services.revenue.shelf import law_files
 from tests.revenue.test_service import FLAT, accepted, refused
 
 TODAY = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days
-RATE = "eu/rulebook.yaml:charges[flat_duty].rates[0].rate"
+RATE = "eu/rulebook.yaml:charges[flat_duty].rates[1].rate"
 
 
 @pytest_asyncio.fixture
@@ -90,7 +90,7 @@ async def test_drafts_are_checked_with_file_line_and_rule(revenue: Running) -> N
     )  # fmt: skip
     mistakes = (await caller.CheckRulebook(pb.CheckRulebookRequest(draft=wrong), timeout=60)).mistakes
     assert [each.file for each in mistakes] == ["eu/rulebook.yaml", "uk/tariff.yaml"]
-    assert (mistakes[0].line, mistakes[0].where) == (line, "charges[flat_duty].rates[0].rate")
+    assert (mistakes[0].line, mistakes[0].where) == (line, "charges[flat_duty].rates[1].rate")
     assert "tariff_lime" in mistakes[0].sentence
 
 

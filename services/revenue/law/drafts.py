@@ -32,7 +32,7 @@ class Draft:
     files: Mapping[str, str] = field(default_factory=dict)
     """Texts of files that replace those of the same name, or are added. Example of a name: "eu/rulebook.yaml"."""
     changes: Sequence[tuple[str, str]] = ()
-    """Places and the YAML text of their new value, applied after that: ("eu/rulebook.yaml:charges[flat_duty].rates[0].rate",
+    """Places and the YAML text of their new value, applied after that: ("eu/rulebook.yaml:charges[flat_duty].rates[1].rate",
     "5.00 EUR per tariff_line"). The value `null` takes the place out."""
     law_of: date | None = None
     """The day whose law is applied to all consignments; None: each by the law of its own day."""

@@ -3,6 +3,7 @@
     store.py     the table `job`: one process does a job at a time, in steps that are kept
     holder.py    the background work of each replica: the one that holds the lease takes the oldest open job
     running.py   what a runner is given and gives back
+    edge.py      what the calls that begin, tell, list and end jobs do alike
     __main__.py  the process that a job runs in
     room.py      how much memory it may have
 

@@ -8,14 +8,11 @@ from datetime import date
 from typing import Any, Final
 
 import grpc.aio
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from libs.customs.time import day_text
-from libs.jobs.store import Job, Jobs, TooManyJobs
-from libs.server import call
+from libs.jobs.edge import JobEdge, tell_job
+from libs.jobs.store import Job, Jobs
 from libs.server.errors import Refusal, Violation
-from libs.server.requests import once, recalled
-from libs.store.database import Transaction
+from libs.server.requests import recalled
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceServicer
@@ -25,14 +22,9 @@ from services.revenue.law.drafts import Draft, DraftLaw, DraftRefused, Mistake, 
 from services.revenue.store.inputs import Inputs
 from services.revenue.store.what_if import Periods
 
-DAYS_MAX: Final = 400
-DAY_MAX: Final = 100_000
 NAME_CHARACTERS_MAX: Final = 100
 SENTENCE_CHARACTERS_MAX: Final = 1_000
 VALUE_CHARACTERS_MAX: Final = 200
-PAGE: Final = 50
-PAGE_MAX: Final = 200
-_MICROS: Final = 1_000_000
 
 
 class WhatIfService(WhatIfServiceServicer):
@@ -40,7 +32,7 @@ class WhatIfService(WhatIfServiceServicer):
 
     def __init__(self, jobs: Jobs, inputs: Inputs, periods: Periods, law: Mapping[str, str], bands: str) -> None:
         """Have them run as jobs; `law` are the texts in force by file, `bands` the bands of value as the setting tells them."""
-        self._jobs = jobs
+        self._edge = JobEdge(jobs, JobKind.WHAT_IF, "WHAT_IF_UNKNOWN", "WHAT_IF_MALFORMED")
         self._inputs = inputs
         self._periods = periods
         self._law = law
@@ -60,10 +52,10 @@ class WhatIfService(WhatIfServiceServicer):
         self, request: pb.StartWhatIfRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.StartWhatIfResponse:
         """Check a draft and add a job, once per request."""
-        before = await recalled(self._jobs.database, pb.StartWhatIfResponse, request)
+        before = await recalled(self._edge.jobs.database, pb.StartWhatIfResponse, request)
         if before is not None:
             return before
-        _check(request)
+        _check(self._edge, request)
         try:
             law = await self._applied(request.draft)
         except DraftRefused as error:
@@ -81,26 +73,13 @@ class WhatIfService(WhatIfServiceServicer):
             until_share=await self._periods.newest_share(),
         )
         content = await asyncio.to_thread(plan.to_bytes)
-        told = _told_of(request, law).SerializeToString()
-
-        async def work(tx: Transaction) -> pb.StartWhatIfResponse:
-            number = await self._jobs.add(
-                tx, JobKind.WHAT_IF, content, str(call.current().identity), told=told, total=total
-            )
-            return pb.StartWhatIfResponse(id=number, total=total)
-
-        try:
-            return await once(self._jobs.database, pb.StartWhatIfResponse, request, work)
-        except TooManyJobs as error:
-            raise Refusal("JOBS_TOO_MANY", why=str(error)) from None
+        return await self._edge.begin(request, pb.StartWhatIfResponse, content, _told_of(request, law), total)
 
     async def GetWhatIf(
         self, request: pb.GetWhatIfRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetWhatIfResponse:
         """Tell a run and what it found so far."""
-        job = await self._jobs.get(request.id, JobKind.WHAT_IF)
-        if job is None:
-            raise Refusal("WHAT_IF_UNKNOWN", path="id", value=request.id)
+        job = await self._edge.get(request.id)
         answer = pb.GetWhatIfResponse(what_if=_message(job))
         if job.result:
             answer.result.MergeFromString(job.result)
@@ -110,31 +89,16 @@ class WhatIfService(WhatIfServiceServicer):
         self, request: pb.ListWhatIfsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListWhatIfsResponse:
         """Tell a page of runs, the newest first."""
-        size = request.page_size or PAGE
-        if not 1 <= size <= PAGE_MAX:
-            raise Refusal("WHAT_IF_MALFORMED", path="page_size", why=f"is {size}; a page has 1 to {PAGE_MAX}")
-        before = None
-        if request.page_token:
-            if not request.page_token.isdecimal() or len(request.page_token) > 18:
-                raise Refusal("WHAT_IF_MALFORMED", path="page_token", why="is none that a response told")
-            before = int(request.page_token)
-        jobs = await self._jobs.listed(JobKind.WHAT_IF, before=before, rows_max=size + 1)
-        token = str(jobs[size - 1].id) if len(jobs) > size else ""
-        return pb.ListWhatIfsResponse(what_ifs=[_message(job) for job in jobs[:size]], next_page_token=token)
+        jobs, token = await self._edge.page(request.page_size, request.page_token)
+        return pb.ListWhatIfsResponse(what_ifs=[_message(job) for job in jobs], next_page_token=token)
 
     async def CancelWhatIf(
         self, request: pb.CancelWhatIfRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CancelWhatIfResponse:
         """End a run that is open, once per request; to end one again changes nothing."""
-
-        async def work(tx: Transaction) -> pb.CancelWhatIfResponse:
-            if await self._jobs.cancel(tx, request.id, JobKind.WHAT_IF) is None:
-                raise Refusal("WHAT_IF_UNKNOWN", path="id", value=request.id)
-            job = await self._jobs.read(tx, request.id, JobKind.WHAT_IF)
-            assert job is not None
-            return pb.CancelWhatIfResponse(what_if=_message(job))
-
-        return await once(self._jobs.database, pb.CancelWhatIfResponse, request, work)
+        return await self._edge.cancel(
+            request, pb.CancelWhatIfResponse, lambda job: pb.CancelWhatIfResponse(what_if=_message(job))
+        )
 
     async def _applied(self, draft: pb.Draft) -> DraftLaw:
         """Apply a draft beside the calls, for it takes seconds. Raises DraftRefused, and Refusal for a day that is none."""
@@ -146,20 +110,13 @@ class WhatIfService(WhatIfServiceServicer):
         return await asyncio.to_thread(apply_draft, self._law, meant)
 
 
-def _check(request: pb.StartWhatIfRequest) -> None:
-    def refused(path: str, why: str) -> Refusal:
-        return Refusal("WHAT_IF_MALFORMED", path=path, why=why)
-
+def _check(edge: JobEdge, request: pb.StartWhatIfRequest) -> None:
     draft = request.draft
     if not draft.files and not draft.changes and not draft.law_of:
-        raise refused("draft", "changes nothing; give a file, a value, or the day whose law is applied")
-    if not 0 < request.from_day < DAY_MAX:
-        raise refused("from_day", f"is {request.from_day}; it is a number of days since 1970-01-01")
-    if not request.from_day <= request.to_day < request.from_day + DAYS_MAX:
-        told = day_text(request.to_day) if 0 < request.to_day < DAY_MAX else request.to_day
-        raise refused("to_day", f"is {told}; it lies 0 to {DAYS_MAX - 1} days behind {day_text(request.from_day)}")
+        raise edge.refused("draft", "changes nothing; give a file, a value, or the day whose law is applied")
+    edge.check_days(request.from_day, request.to_day)
     if len(request.name) > NAME_CHARACTERS_MAX or not request.name.isprintable():
-        raise refused("name", f"has more than {NAME_CHARACTERS_MAX} characters, or control characters")
+        raise edge.refused("name", f"has more than {NAME_CHARACTERS_MAX} characters, or control characters")
 
 
 def _law_of(draft: pb.Draft) -> date | None:
@@ -194,17 +151,8 @@ def _told_of(request: pb.StartWhatIfRequest, law: DraftLaw) -> pb.WhatIf:
 
 def _message(job: Job) -> pb.WhatIf:
     told = pb.WhatIf.FromString(job.told)
-    told.id = job.id
-    told.state = pb.WhatIfState.ValueType(job.state)
-    told.done, told.total, told.error, told.started_by = job.done, job.total, job.error, job.started_by
-    told.started_at.CopyFrom(_timestamp(job.started_at))
-    if job.ended_at is not None:
-        told.ended_at.CopyFrom(_timestamp(job.ended_at))
+    tell_job(job, told)
     return told
-
-
-def _timestamp(micros: int) -> Timestamp:
-    return Timestamp(seconds=micros // _MICROS, nanos=micros % _MICROS * 1_000)
 
 
 def _told(mistakes: Sequence[Mistake]) -> list[pb.LawMistake]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from libs.cli.commands import risk_backtest
+from libs.cli import jobs
 from libs.cli.common import Context
 from libs.cli.main import luxor
 from libs.client import backtests
@@ -56,7 +56,7 @@ def test_an_interrupt_leaves_the_backtest_running_and_tells_how_to_look_again(
         asked.append("cancel")
 
     monkeypatch.setattr(Context, "client", client)
-    monkeypatch.setattr(risk_backtest, "is_terminal", lambda: True)
+    monkeypatch.setattr(jobs, "is_terminal", lambda: True)
     for function in (start, follow, cancel):
         monkeypatch.setattr(backtests, function.__name__, function)
     result = CliRunner().invoke(luxor, ["risk", "backtest", *arguments])

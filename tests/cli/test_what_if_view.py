@@ -15,17 +15,18 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from libs.cli.commands import revenue_what_if
+from libs.cli import jobs
 from libs.cli.common import Context
 from libs.cli.law_files import changes_of, files_of
 from libs.cli.main import luxor
 from libs.cli.what_if_picture import picture
 from libs.cli.what_if_view import change, share, show_what_if
 from libs.client import what_ifs
+from libs.jobs import edge
 
 SVG = "{http://www.w3.org/2000/svg}"
 DAY = 20_758  # 2026-11-01
-PATH = "eu/rulebook.yaml:charges[flat_duty].rates[0].rate"
+PATH = "eu/rulebook.yaml:charges[flat_duty].rates[1].rate"
 
 
 def revenue(law: str, kind: str, collector: str, currency: str, before: int, after: int) -> dict[str, Any]:
@@ -265,7 +266,10 @@ def test_the_command_tells_mistakes_with_file_line_and_rule(asked: list[Any], tm
     assert done.exit_code == 1
     assert "eu/rulebook.yaml:7: charges[vat]: has no 'rounding'" in done.output
     assert asked == [({}, [(PATH, "1")])]
-    assert revenue_what_if.DAYS_MAX == 400
+
+
+def test_a_command_takes_as_many_days_as_the_service() -> None:
+    assert jobs.DAYS_MAX == edge.DAYS_MAX == 400
 
 
 def test_figures_stand_whole_on_a_narrow_terminal_and_are_rounded_not_cut() -> None:

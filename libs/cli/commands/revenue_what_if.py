@@ -1,38 +1,27 @@
 """`luxor revenue what-if`: what a reform would do, on consignments that were assessed."""
 
-import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from libs.cli.backtest_view import EPOCH, day_text
-from libs.cli.common import Context, acting, command, console, fail, is_terminal, run
+from libs.cli.common import Context, acting, command, run
+from libs.cli.jobs import StartsByDefault, Work, day_asked
 from libs.cli.law_files import changes_of, files_of
 from libs.cli.what_if_view import show_head, show_what_if
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-DAYS_MAX: Final = 400
+_RUN: Final = Work("run", "luxor revenue what-if", "WHAT_IF_STATE_")
 _PICTURE: Final = click.Path(dir_okay=False, path_type=Path)
 
 
-class _WhatIfs(click.Group):
-    """Begins a run where no other command is named."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `start` before options."""
-        if args and args[0].startswith("-") and args[0] not in ("--help", "-h"):
-            args = ["start", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group("what-if", cls=_WhatIfs, short_help="Try a reform on consignments that were assessed.")
+@click.group("what-if", cls=StartsByDefault, short_help="Try a reform on consignments that were assessed.")
 def what_if() -> None:
     """Try a draft of law on the assessments of a period: who is touched, revenue before and after, who pays more and who less.
 
-    `luxor revenue what-if --set eu/rulebook.yaml:charges[flat_duty].rates[0].rate="5.00 EUR per tariff_line" --from DAY --to DAY`
+    `luxor revenue what-if --set eu/rulebook.yaml:charges[flat_duty].rates[1].rate="5.00 EUR per tariff_line" --from DAY --to DAY`
     begins a run and shows how far it is. It runs beside the service: ^C leaves it running, and `luxor revenue what-if show ID` tells
     what it found. Behaviour is held constant. Every command takes --json, for machines.
     """
@@ -78,14 +67,9 @@ def start(
         raise click.UsageError("Give what is tried: --set, --file or --law-of.")
     if detach and picture is not None:
         raise click.UsageError("--picture waits for the end; leave out --detach, or draw it by `show` later.")
-    days = _day(from_day), _day(to_day)
+    days = _RUN.days(from_day, to_day)
     if law_of:
-        _day(law_of)
-    if not 0 <= days[1] - days[0] < DAYS_MAX:
-        raise click.UsageError(
-            f"--to {day_text(days[1])} lies {'before' if days[1] < days[0] else 'too far behind'} --from {day_text(days[0])}; a run reads "
-            f"up to {DAYS_MAX} days."
-        )
+        day_asked(law_of)
 
     async def begin() -> int:
         from libs.client import what_ifs
@@ -95,7 +79,7 @@ def start(
 
     number = run(begin())
     if detach:
-        context.emit({"id": number}, lambda out: out.print(f"Run {number} is begun. {_look_again(number)}"))
+        _RUN.begun(context, number)
         return
     _finish(context, _follow(context, number, ident), picture)
 
@@ -161,40 +145,13 @@ def cancel(context: Context, number: int, ident: str) -> None:
 
 
 def _follow(context: Context, number: int, ident: str) -> dict[str, Any]:
-    """Wait for a run with a bar; ^C tells how to look again."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from libs.client import what_ifs
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-
-    async def work() -> dict[str, Any]:
-        from libs.client import what_ifs
-
-        with Progress(*columns, console=console(errors=True), disable=not is_terminal(), transient=True) as bar:
-            task = bar.add_task(f"run {number}", total=None)
-
-            def progress(found: dict[str, Any]) -> None:
-                waits = found["state"] == "WHAT_IF_STATE_WAITING"
-                what = f"run {number} {'waits for those before it' if waits else 'reads assessments'}"
-                bar.update(task, description=what, completed=found["done"], total=found["total"] or None)
-
-            async with context.client("analyst", ident) as client:
-                return await what_ifs.follow(client, number, progress)
-
-    try:
-        return run(work())
-    except KeyboardInterrupt:
-        click.echo(f"Run {number} goes on. {_look_again(number)}", err=True)
-        raise click.Abort from None
-
-
-def _look_again(number: int) -> str:
-    return f"`luxor revenue what-if show {number} --follow` tells how far it is, `luxor revenue what-if cancel {number}` ends it."
+    return _RUN.follow(context, number, ident, what_ifs.follow)
 
 
 def _finish(context: Context, found: dict[str, Any], picture: Path | None) -> None:
-    if found["state"] != "WHAT_IF_STATE_DONE":
-        hint = "Correct that and begin it again." if found["error"] else "Somebody ended it."
-        fail("NOT_TRIED", found["error"] or "the run was ended", hint, as_json=context.as_json)
+    _RUN.check_done(context, found, "NOT_TRIED")
     _draw(found, picture)
     context.emit(found, lambda out: show_what_if(out, found))
 
@@ -207,13 +164,3 @@ def _draw(found: dict[str, Any], file: Path | None) -> None:
     from libs.cli.what_if_picture import picture
 
     file.write_text(picture(found), encoding="utf-8")
-
-
-def _day(text: str) -> int:
-    try:
-        day = datetime.date.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(f"{text} is no day; a day is written like 2026-11-25.") from None
-    if not 2000 <= day.year < 2100:
-        raise click.UsageError(f"{text} lies outside the years 2000 to 2099.")
-    return (day - EPOCH).days

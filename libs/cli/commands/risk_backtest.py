@@ -1,13 +1,14 @@
 """`luxor risk backtest`: try a rule set or a model on the assessments that are stored."""
 
-import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from libs.cli.backtest_view import EPOCH, day_text, show_backtest, show_head
-from libs.cli.common import Context, acting, command, console, fail, is_terminal, run
+from libs.cli.backtest_view import show_backtest, show_head
+from libs.cli.common import Context, acting, command, run
+from libs.cli.jobs import StartsByDefault, Work
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,20 +16,10 @@ if TYPE_CHECKING:
     from libs.client.client import Client
 
 PROFILE: Final = "profile.yaml"
-DAYS_MAX: Final = 400
+_BACKTEST: Final = Work("backtest", "luxor risk backtest", "BACKTEST_STATE_")
 
 
-class _Backtests(click.Group):
-    """Begins a backtest where no other command is named."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `start` before options."""
-        if args and args[0].startswith("-") and args[0] not in ("--help", "-h"):
-            args = ["start", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group("backtest", cls=_Backtests, short_help="Try a rule set or a model on stored assessments.")
+@click.group("backtest", cls=StartsByDefault, short_help="Try a rule set or a model on stored assessments.")
 def backtest() -> None:
     """Try a rule set or a model on the assessments of a period: hits, overlap with what was then, precision, work a day.
 
@@ -64,12 +55,7 @@ def start(
     """Begin a backtest and wait for it. ^C leaves it running."""
     if (rules is None) == (not model):
         raise click.UsageError("Give either --rules or --model.")
-    days = _day(from_day), _day(to_day)
-    if not 0 <= days[1] - days[0] < DAYS_MAX:
-        raise click.UsageError(
-            f"--to {day_text(days[1])} lies {'before' if days[1] < days[0] else 'too far behind'} --from {day_text(days[0])}; a backtest "
-            f"reads up to {DAYS_MAX} days."
-        )
+    days = _BACKTEST.days(from_day, to_day)
     profile = None if rules is None else _profile(rules)
     rule_set = rules if rules is not None and profile is None else ""
 
@@ -83,7 +69,7 @@ def start(
 
     number = run(begin())
     if detach:
-        context.emit({"id": number}, lambda out: out.print(f"Backtest {number} is begun. {_look_again(number)}"))
+        _BACKTEST.begun(context, number)
         return
     _finish(context, _follow(context, number, ident))
 
@@ -147,30 +133,12 @@ def cancel(context: Context, number: int, ident: str) -> None:
 
 
 def _follow(context: Context, number: int, ident: str) -> dict[str, Any]:
-    """Wait for a backtest with a bar; ^C tells how to look again."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from libs.client import backtests
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    async def following(client: "Client", number: int, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        return await _with_window(client, await backtests.follow(client, number, progress))
 
-    async def work() -> dict[str, Any]:
-        from libs.client import backtests
-
-        with Progress(*columns, console=console(errors=True), disable=not is_terminal(), transient=True) as bar:
-            task = bar.add_task(f"backtest {number}", total=None)
-
-            def progress(found: dict[str, Any]) -> None:
-                waits = found["state"] == "BACKTEST_STATE_WAITING"
-                what = f"backtest {number} {'waits for those before it' if waits else 'reads assessments'}"
-                bar.update(task, description=what, completed=found["done"], total=found["total"] or None)
-
-            async with context.client("analyst", ident) as client:
-                return await _with_window(client, await backtests.follow(client, number, progress))
-
-    try:
-        return run(work())
-    except KeyboardInterrupt:
-        click.echo(f"Backtest {number} goes on. {_look_again(number)}", err=True)
-        raise click.Abort from None
+    return _BACKTEST.follow(context, number, ident, following)
 
 
 async def _with_window(client: "Client", found: dict[str, Any]) -> dict[str, Any]:
@@ -187,22 +155,9 @@ async def _with_window(client: "Client", found: dict[str, Any]) -> dict[str, Any
     return found
 
 
-def _look_again(number: int) -> str:
-    return f"`luxor risk backtest show {number} --follow` tells how far it is, `luxor risk backtest cancel {number}` ends it."
-
-
 def _finish(context: Context, found: dict[str, Any]) -> None:
-    if found["state"] != "BACKTEST_STATE_DONE":
-        hint = "Correct that and begin it again." if found["error"] else "Somebody ended it."
-        fail("NOT_BACKTESTED", found["error"] or "the backtest was ended", hint, as_json=context.as_json)
+    _BACKTEST.check_done(context, found, "NOT_BACKTESTED")
     context.emit(found, lambda out: show_backtest(out, found))
-
-
-def _day(text: str) -> int:
-    try:
-        return (datetime.date.fromisoformat(text) - EPOCH).days
-    except ValueError:
-        raise click.UsageError(f"{text} is no day; a day is written like 2026-11-25.") from None
 
 
 def _profile(rules: str) -> Path | None:

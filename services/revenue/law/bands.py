@@ -57,7 +57,6 @@ class _Bands:
                 start=max(rate.start, each.start),
                 to=None if last == date.max else last,
                 rate=text,
-                by_rate_of="",
                 bands=(),
                 only=each.only,
                 areas=each.areas,

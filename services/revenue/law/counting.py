@@ -50,5 +50,10 @@ def _dated(part: object) -> Iterator[Dated]:
         for each in part.values():
             yield from _dated(each)
     elif isinstance(part, tuple | list):
+        before = ""
         for each in part:
-            yield from _dated(each)
+            # What goes by the rate of another charge is one value, whatever it was written out to.
+            other = getattr(each, "by_rate_of", "")
+            if not other or other != before:
+                yield from _dated(each)
+            before = other

@@ -129,7 +129,9 @@ class RiskService(RiskServiceServicer):
             self._memory.committed(place, assessed.kept)
             self._scored(assessed.opinion)
         _count(assessed.table, rows - len(fresh))
-        return pb.AssessResponse(assessments=answer.encode(pb.AssessmentColumns))
+        response = pb.AssessResponse()
+        answer.write(response.assessments)
+        return response
 
     async def GetRuleSet(
         self, request: pb.GetRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -9,10 +9,11 @@ from typing import Any
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
+from services.revenue.ledger.accounts import partition_of_account
 from services.revenue.store.payments import Payment
 from services.revenue.store.payouts import Payout, Payouts, Result
 from tests.revenue.ledger.books import Books
-from tests.revenue.ledger.states import DUTY, MICROS_A_DAY, TAX, Charge, State, mrn
+from tests.revenue.ledger.states import DUTY, MICROS_A_DAY, TAX, Charge, State, batch, mrn
 from tests.revenue.ledger.test_credit_and_waiting import settle, sound
 
 DECLARANT, BUYERS, CARRIER = "declarant:DE1234567890", "border:DE", "deferred:carrier-7"
@@ -256,6 +257,25 @@ async def test_a_request_that_was_cut_off_books_nothing_twice_and_answers_the_sa
     assert (await books.standing())["bank:EU"] == 3_000
     (first, second) = await Payouts(books.ledger).page(after=("", ""), rows_max=9)
     assert (first.payout, first.taken_back_by, second.payout.id) == (wanted[0], "out-2", "out-2")
+
+
+async def test_a_payout_waits_for_credit_that_pays_a_debt_just_then(books: Books) -> None:
+    await books.take(OWN)
+    await books.pay(payment(1, 5_200, DECLARANT))
+    elsewhere = next(
+        each for each in range(64) if each not in map(partition_of_account, (DECLARANT, "bank:EU", "unmatched:EU"))
+    )
+    prepared = await books.intake.prepare([batch([replace(OWN, mrn=mrn(9, elsewhere))])])
+    async with books.database.transaction() as held:
+        await books.intake.apply(held, prepared)
+        asked = asyncio.create_task(out(books, payout(1, 3_000, DECLARANT)))
+        async with books.database.connection() as reader:
+            while not await reader.raw.fetchval("select count(*) from pg_locks where not granted"):
+                assert not asked.done()
+    (refused,) = await asked
+    assert (refused.reason, refused.credit) == ("PAYOUT_EXCEEDS_CREDIT", 800)
+    assert (await books.positions([mrn(9, elsewhere)]))[0][2:4] == (2_200, 0)
+    await sound(books)
 
 
 async def test_payouts_and_debts_at_once_use_no_money_twice(books: Books) -> None:

@@ -18,6 +18,7 @@ period: {from: 2020-01-01}
 law_date: acceptance
 law_date_reference: act
 exchange: {table: utopia, date: export, mode: half_even, unit: 0.05 EUR, reference: act}
+prices_with_tax: {parts: [goods, insurance], reference: act}
 references:
   act: {law: Act of Utopia, article: section 1, address: "https://law.example/1", verified: false}
 customs_value:

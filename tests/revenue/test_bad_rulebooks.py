@@ -118,6 +118,21 @@ MISTAKES = {
     ),
     "a rate beyond reason": ("rate: 7.7 %", "rate: 70000 %", "are at most 10000"),
     "a charge that stands twice": ("  - id: piece", "  - id: stamp", "the id stands twice"),
+    "prices with tax that leave out the goods": (
+        "parts: [goods, insurance]",
+        "parts: [insurance]",
+        "prices_with_tax.parts: leaves out the goods",
+    ),
+    "prices with tax by a reference that is not described": (
+        "parts: [goods, insurance], reference: act",
+        "parts: [goods, insurance], reference: acd",
+        "prices_with_tax.reference: 'acd' is not described",
+    ),
+    "an additional procedure that is none": (
+        "rate: 0.33 EUR per item, reference: act",
+        "only: {additional_procedure: [F1]}, rate: 0.33 EUR per item, reference: act",
+        "charges[piece].rates[0].only.additional_procedure[0]: 'F1' is no additional procedure",
+    ),
     "a mixture of levels": (
         "- {from: 2020-01-01, areas: [XA], rate: 1.11 EUR per consignment, reference: act}",
         "- {from: 2020-01-01, areas: [XA], rate: 1.11 EUR per item, reference: act}",

@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
+from services.revenue.law.overlay import overlay
+from services.revenue.law.yaml_source import Source
 from services.revenue.service import RevenueService
+from services.revenue.shelf import law_files
 from tests.revenue.published import Case, cases, differences, law_of, request_of
 from tests.revenue.published_collection import collection, disagreements
 
@@ -42,6 +45,15 @@ def test_every_published_calculation_of_the_collection_has_its_cases_and_agrees_
     proved = sum(not each for each in wrong.values())
     print(f"{proved} of {len(published)} published calculations are held by cases here, field by field")
     assert proved == len(published), "\n".join(line for each in wrong.values() for line in each)
+
+
+@pytest.mark.parametrize("case", [case for case in cases() if case.changes], ids=lambda case: case.id)
+def test_a_value_that_is_changed_in_a_case_is_another_in_the_law(case: Case) -> None:
+    shipped = law_files()
+    for change in case.changes:
+        file = change.path.partition(": ")[0]
+        changed = overlay({file: shipped[file]}, [(change.path, change.value)])
+        assert Source(file, changed[file]).data != Source(file, shipped[file]).data, f"{change.path}: is so already"
 
 
 def test_ids_of_cases_are_unique() -> None:

@@ -28,6 +28,8 @@ class Joined(Table):
         return any(name in part._columns or part._has(name) for part in self._parts)
 
     def _read(self, name: str) -> Column:
+        if not self._has(name):
+            return super()._read(name)
         if self.schema.columns[name] is Kind.CHILD:
             return _join_children([part.ragged(name) for part in self._parts])
         columns: list[Any] = [part.column(name) for part in self._parts]

@@ -93,10 +93,11 @@ def _count_touched(state: State, filings: Filings, then: Told, now: Told, both: 
     there[trait] = True
     number = np.cumsum(there) - 1
     places = filings.items + filings.rows
-    place = np.concatenate([_place(before, filings), _place(after, filings)])
-    net = np.zeros((int(there.sum()), places), np.int64)
-    np.add.at(net.reshape(-1), number[trait] * places + place, np.concatenate([-before.amount, after.amount]))
-    differs: Truths = np.any(net, axis=0)
+    place = np.concatenate([before.place, after.place])
+    net = np.zeros(int(there.sum()) * places, np.int64)
+    np.add.at(net, number[trait] * places + place, np.concatenate([-before.amount, after.amount]))
+    differs = np.zeros(places, np.bool_)
+    differs[net.nonzero()[0] % places] = True
     of_whole = differs[filings.items :]
     item = differs[: filings.items] | of_whole[filings.item_row]
     row = of_whole.copy()
@@ -105,18 +106,13 @@ def _count_touched(state: State, filings: Filings, then: Told, now: Told, both: 
     state.items_touched += int(item.sum())
 
 
-def _place(owed: Owed, filings: Filings) -> Numbers:
-    """An item's place, behind all items the consignment's."""
-    return np.where(owed.item >= 0, owed.item, filings.items + owed.row)
-
-
 def _count_groups(
     state: State, assessment: Assessment, answers: Table, then: Told, now: Told, rows: Truths, bands: Bands
 ) -> None:
     filings = assessment.filings
     if not rows.any() or not filings.items:
         return
-    chosen = np.flatnonzero(rows[filings.item_row])
+    chosen = slice(None) if rows.all() else np.flatnonzero(rows[filings.item_row])
     before, after = (_by_item(told.owed.of(rows), assessment)[chosen] for told in (then, now))
     less, more = after < before, after > before
     row = filings.item_row[chosen]
@@ -135,14 +131,9 @@ def _count_groups(
 def _by_item(owed: Owed, assessment: Assessment) -> Numbers:
     """What each item owes, with its share by value of what is owed on the whole consignment."""
     filings = assessment.filings
-    on_item = owed.item >= 0
-    result = np.zeros(filings.items, np.int64)
-    np.add.at(result, owed.item[on_item], owed.amount[on_item])
-    if not on_item.all():
-        whole = np.zeros(filings.rows, np.int64)
-        np.add.at(whole, owed.row[~on_item], owed.amount[~on_item])
-        result += apportion(whole, assessment.goods, filings.offsets, filings.item_row)
-    return result
+    sums = np.zeros(filings.items + filings.rows, np.int64)
+    np.add.at(sums, owed.place, owed.amount)
+    return sums[: filings.items] + apportion(sums[filings.items :], assessment.goods, filings.offsets, filings.item_row)
 
 
 def _bands(answers: Table, currency: Strings, bands: Bands) -> Numbers:

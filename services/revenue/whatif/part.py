@@ -26,8 +26,8 @@ class Owed:
     """Charges, one element each, in any order."""
 
     row: Numbers
-    item: Numbers
-    """Place of the item in the part; -1 for a charge on the whole consignment."""
+    place: Numbers
+    """Of the item in the part; a charge on the whole consignment has its row's place, behind those of all items."""
     trait: Numbers
     """Kind, collector and debtor in one number."""
     amount: Numbers
@@ -39,7 +39,7 @@ class Owed:
             kept &= rows[self.row]
         if kept.all():
             return self
-        return Owed(self.row[kept], self.item[kept], self.trait[kept], self.amount[kept])
+        return Owed(self.row[kept], self.place[kept], self.trait[kept], self.amount[kept])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def told_then(answers: Table, filings: Filings) -> Told:
     number = child.ints("item_number")
     item = np.where(number.valid, item_places(filings, row, number.values), -1)
     jurisdiction = answers.strings("rulebook_version").translate(lambda version: version.partition("/")[0])
-    owed = Owed(row, item, trait, child.ints("amount").values)
+    owed = Owed(row, _places(filings, row, item), trait, child.ints("amount").values)
     return Told(~answers.strings("reason").present, jurisdiction, answers.strings("currency"), owed)
 
 
@@ -85,13 +85,19 @@ def told_now(assessment: Assessment) -> Told:
     trait = trait_of(
         program.slots.kind[lines.slot] + 1, outcomes.collector[lines.outcome] + 1, outcomes.debtor[lines.outcome] + 1
     )
+    place = _places(assessment.filings, lines.row, first_places(assessment.filings, lines.item))
     books = [read.rulebook for read in program.books]
     return Told(
         assessment.valued,
         _by_book(assessment, [book.jurisdiction for book in books]),
         _by_book(assessment, [book.currency for book in books]),
-        Owed(lines.row, first_places(assessment.filings, lines.item), trait, lines.amount),
+        Owed(lines.row, place, trait, lines.amount),
     )
+
+
+def _places(filings: Filings, row: Numbers, item: Numbers) -> Numbers:
+    """An item's place, or behind all items the consignment's where it is -1."""
+    return np.where(item >= 0, item, filings.items + row)
 
 
 def item_places(filings: Filings, row: Numbers, number: Numbers) -> Numbers:

@@ -198,7 +198,8 @@ class Conditions:
                 yield _one_of(table.ints(column), [numbers[word] for word in words])
         if asked.scheme:
             told = [_SCHEMES.index(scheme) for scheme in asked.scheme if scheme != "none"]
-            yield _any(self.usable[:, told]) | (~_any(self.usable) if "none" in asked.scheme else False)
+            usable = [self.usable[:, scheme] for scheme in told]
+            yield np.logical_or.reduce([*usable, *([~_any(self.usable)] if "none" in asked.scheme else [])])
 
     def _in_region(self, regions: frozenset[str]) -> Flags:
         found: Flags = self._filings.table.strings("consignee_address_region").map(

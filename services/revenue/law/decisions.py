@@ -16,7 +16,7 @@ from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.collection import Standing, outcome_of
 from services.revenue.law.filings import Filings
 from services.revenue.law.kept import Cases
-from services.revenue.law.plans import Charges, Charging, Steps
+from services.revenue.law.plans import Charges, Charging, Steps, steps_of
 from services.revenue.law.program import Place, Program
 from services.revenue.law.rate_choice import variant_of_items, variant_of_rows
 from services.revenue.law.rates import CONSIGNMENT_LEVEL, METHODS
@@ -39,30 +39,31 @@ class Decisions:
             self._on_rows = self._charges_on_rows(self._decide(self.row_case, None))
             self._on_items = self._charges_on_items(self._decide(filings.item_row, self.item_case))
             # All items are taken for those of one consignment.
-            self.steps = Steps.of(self._on_rows, self._on_items, np.zeros(filings.items, dtype=np.int64)).steps
+            self.steps = steps_of(self._on_rows, self._on_items, np.zeros(filings.items, dtype=np.int64))
             return
         features, item_row = plan.features, filings.item_row
         keys = features.row_keys(values.regime, standing)
         rows, self.row_case = Cases.found(plan.rows, keys, lambda rows: self._decide(rows, None), self._charges_on_rows)
-        plan.rows, self._on_rows = rows, rows.facts
-        answers = features.item_answers(program, filings, standing)
-        keys = keys << features.item_bits
-        if answers is None and every(filings.offsets[1:] > filings.offsets[:-1]):
-            # No item has an answer of its own: each row's first item stands for all of them.
-            cases, case = Cases.found(
-                plan.items, keys, lambda rows: self._decide(rows, filings.offsets[rows]), self._charges_on_items
+        plan.rows = rows
+        answers, known = features.item_answers(program, filings, standing), plan.steps
+        case: Int64 | None = None
+        if answers is None and known is not None and known.rows is rows:
+            # No item has an answer of its own: the case of its consignment is enough, unless no item was met in it before.
+            of_row = known.item_case[self.row_case]
+            case = None if some(of_row < 0) else of_row[item_row]
+        if case is None or known is None:
+            keys = (keys << features.item_bits)[item_row]
+            items, case = Cases.found(
+                plan.items,
+                keys if answers is None else keys + answers,
+                lambda items: self._decide(item_row[items], items),
+                self._charges_on_items,
             )
-            self.item_case = case[item_row]
-        else:
-            keys = keys[item_row] if answers is None else keys[item_row] + answers
-            cases, self.item_case = Cases.found(
-                plan.items, keys, lambda items: self._decide(item_row[items], items), self._charges_on_items
-            )
-        plan.items, self._on_items = cases, cases.facts
-        steps = plan.steps
-        if steps is None or steps.rows is not self._on_rows or steps.items is not self._on_items:
-            steps = plan.steps = Steps.of(self._on_rows, self._on_items, cases.keys >> features.item_bits)
-        self.steps = steps.steps
+            plan.items = items
+            if known is None or known.rows is not rows or known.items is not items:
+                known = plan.steps = Steps.of(rows, items, features.item_bits)
+        self.item_case = case
+        self._on_rows, self._on_items, self.steps = known.rows.facts, known.items.facts, known.steps
 
     def on_items(self, at: int) -> Charging | None:
         """Give the charges on lines of goods at a place of the law, where any applies in a known case."""

@@ -134,18 +134,12 @@ class Exchange:
 
     def find(self, table: Int64, currency: Int64, day: Int64) -> Int64:
         """Return the place in `rates` per element, -1 where the table has no rate of the currency on the day."""
+        # A table or currency of -1 makes a key before all others.
         place = (table << _CURRENCY_BITS) | currency
         # A day outside the bits may look like another; the test of the last day below, and of 0, sorts it out.
         keys = (place << _DAY_BITS) | (day & _DAY_MASK)
         found: Int64 = self._keys.searchsorted(keys, side="right") - 1
-        known = (
-            (currency >= 0)
-            & (table >= 0)
-            & (found >= 0)
-            & ((self._keys[found] >> _DAY_BITS) == place)
-            & (self._end[found] >= day)
-            & (day >= 0)
-        )
+        known = (found >= 0) & ((self._keys[found] >> _DAY_BITS) == place) & (self._end[found] >= day) & (day >= 0)
         if every(known):
             return found
         return np.where(known, found, -1)

@@ -56,6 +56,7 @@ class Charging:
     outcome: Int64
     _known: dict[str, Int64 | int] = field(default_factory=dict)
     _tariff_lines: TariffLines | None = None
+    _tariffs: list[int] | None = None
 
     def of_slot(self, slots: Slots, name: str) -> Int64 | int:
         """Give a fact of the slot by case: one number where all cases to which the charge applies have the same."""
@@ -81,6 +82,13 @@ class Charging:
             first = int(by_case[int(np.argmax(self.applies))])
             known = self._known[name] = first if every((by_case == first) | ~self.applies) else by_case
         return known
+
+    def tariffs(self, rates: Rates) -> list[int]:
+        """Give the places in Program.tariff_uses of the tariffs by which the charge goes in any case."""
+        if self._tariffs is None:
+            named = rates.tariff[self.rate[self.applies]]
+            self._tariffs = np.unique(named[named >= 0]).tolist()
+        return self._tariffs
 
     def tariff_lines(self, program: Program) -> TariffLines:
         """Say how tariff lines are told apart in the cases in which the charge is per tariff line."""
@@ -118,36 +126,47 @@ class Step:
     charging: Charging
 
 
+def steps_of(rows: Charges, items: Charges, row_key: Int64) -> list[Step]:
+    """Put all charges in the order of the law; those on lines of goods that stand one behind the other and of which no
+    consignment has two are computed at once.
+
+    `row_key` is the key of the consignment in each case of items.
+    """
+    steps: list[Step] = []
+    charged = np.zeros(0, dtype=np.int64)
+    for at, (on_rows, on_items) in enumerate(zip(rows, items, strict=True)):
+        if on_rows is not None:
+            steps.append(Step(at, True, on_rows))
+        if on_items is None:
+            continue
+        mine, last = row_key[on_items.applies], steps[-1] if steps else None
+        apart = last is None or last.on_rows or last.charging.place.alone or on_items.place.alone
+        if last is None or apart or some(np.isin(mine, charged)):
+            charged = mine
+            steps.append(Step(at, False, on_items))
+        else:
+            charged = np.concatenate([charged, mine])
+            steps[-1] = Step(last.at, False, last.charging.with_other(on_items))
+    return steps
+
+
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """All that is charged in the known cases, in the order of the law."""
+    """What is charged in the known cases of consignments and of lines of goods."""
 
-    rows: Charges
-    items: Charges
+    rows: Cases[Charges]
+    items: Cases[Charges]
+    item_case: Int64
+    """[case of rows]: the case of an item that has no answer of its own; -1 where none was met."""
     steps: list[Step]
 
     @staticmethod
-    def of(rows: Charges, items: Charges, row_key: Int64) -> "Steps":
-        """Put charges on lines of goods together that stand one behind the other and of which no consignment has two.
-
-        `row_key` is the key of the consignment in each case of items.
-        """
-        steps: list[Step] = []
-        charged = np.zeros(0, dtype=np.int64)
-        for at, (on_rows, on_items) in enumerate(zip(rows, items, strict=True)):
-            if on_rows is not None:
-                steps.append(Step(at, True, on_rows))
-            if on_items is None:
-                continue
-            mine, last = row_key[on_items.applies], steps[-1] if steps else None
-            apart = last is None or last.on_rows or last.charging.place.alone or on_items.place.alone
-            if last is None or apart or some(np.isin(mine, charged)):
-                charged = mine
-                steps.append(Step(at, False, on_items))
-            else:
-                charged = np.concatenate([charged, mine])
-                steps[-1] = Step(last.at, False, last.charging.with_other(on_items))
-        return Steps(rows, items, steps)
+    def of(rows: Cases[Charges], items: Cases[Charges], item_bits: int) -> "Steps":
+        """Put the charges of known cases together; the key of an item has so many bits behind its consignment's."""
+        plain = rows.keys << item_bits
+        case, unknown = items.places.find(plain)
+        item_case = np.where(unknown, -1, case)
+        return Steps(rows, items, item_case, steps_of(rows.facts, items.facts, items.keys >> item_bits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +249,7 @@ class Plan:
 
 def plan_of(program: Program, regimes: Int64) -> Plan:
     """Give the plan of the rulebooks of these regimes; a batch pays for no other's features."""
-    books = np.flatnonzero(np.bincount(program.regimes.jurisdiction[regimes]))
+    books = np.bincount(program.regimes.jurisdiction[regimes]).nonzero()[0]
     key = books.tobytes()
     plan = program.plans.get(key)
     if plan is None:

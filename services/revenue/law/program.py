@@ -323,8 +323,8 @@ class Program:
     def find(self, area: Int64, day: Int64) -> Int64:
         """Return the regime of each area (-1 = none) on each day, -1 where no law is known."""
         # A day outside the bits may look like another; the test of the last day below, and of 0, sorts it out.
-        keys = (np.maximum(area, 0) << DAY_BITS) | (day & ((1 << DAY_BITS) - 1))
+        # An area of -1 makes a key before all others.
+        keys = (area << DAY_BITS) | (day & ((1 << DAY_BITS) - 1))
         found: Int64 = self.starts.searchsorted(keys, side="right") - 1
-        known = (area >= 0) & (found >= 0) & ((self.starts[found] >> DAY_BITS) == area) & (self.ends[found] >= day)
-        known &= day >= 0
+        known = (found >= 0) & ((self.starts[found] >> DAY_BITS) == area) & (self.ends[found] >= day) & (day >= 0)
         return np.where(known, found, -1)

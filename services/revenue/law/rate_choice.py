@@ -33,34 +33,31 @@ class RateChoice:
         """
         found = rate = charging.rate[case]
         if charging.place.tariff:
-            use = charging.of_rate(self._program.rates, "tariff")
-            found = self._by_tariff(rate, use if isinstance(use, int) else use[case], items, row)
+            for number in charging.tariffs(self._program.rates):
+                found = self._by_tariff(number, rate, found, items, row)
         if any(self._filings.preference.dictionary):
             self._note_preferences(rate, found, items, row)
         return self._by_season(found, row) if charging.place.seasons else found
 
-    def _by_tariff(self, rate: Int64, use: Int64 | int, items: Int64 | slice, row: Int64) -> Int64:
-        """Return the rate of each item by the tariff, where `use` names one (-1 = none)."""
-        program, filings, values = self._program, self._filings, self._values
-        if isinstance(use, int):
-            use = np.full(len(rate), use)
-        at = (use >= 0).nonzero()[0]
+    def _by_tariff(self, number: int, rate: Int64, found: Int64, items: Int64 | slice, row: Int64) -> Int64:
+        """Return what was found, with the rates by one tariff in the place of those that name it."""
+        rates, notes = self._program.rates, self._values.notes
+        at = (rates.tariff[rate] == number).nonzero()[0]
         if not len(at):
-            return rate
-        used, item = use[at], at if isinstance(items, slice) else items[at]
-        found = np.empty(len(at), dtype=np.int64)
-        for number in np.bincount(used).nonzero()[0].tolist():
-            mine = used == number
-            found[mine] = self._look_up(program.tariff_uses[number], item[mine])
-        unknown: Flags = found < 0
+            return found
+        item = at if isinstance(items, slice) else items[at]
+        looked = self._look_up(self._program.tariff_uses[number], item)
+        unknown: Flags = looked < 0
         if some(unknown):
             self._fail(row[at[unknown]], Problem.NO_DUTY_RATE)
-            found = np.where(unknown, rate[at], found)
-        values.notes[row[at[program.rates.assumed[found]]]] |= int(Note.DEFAULT_DUTY_RATE)
-        values.notes[row[at[~filings.code.present[item]]]] |= int(Note.CODE_MISSING)
-        result = rate.copy()
-        result[at] = found
-        return result
+            looked = np.where(unknown, rate[at], looked)
+        if some(assumed := rates.assumed[looked]):
+            notes[row[at[assumed]]] |= int(Note.DEFAULT_DUTY_RATE)
+        if some(missing := ~self._filings.code.present[item]):
+            notes[row[at[missing]]] |= int(Note.CODE_MISSING)
+        found = found.copy()
+        found[at] = looked
+        return found
 
     def _note_preferences(self, rate: Int64, found: Int64, items: Int64 | slice, row: Int64) -> None:
         """Note what is claimed and not given, where the charge goes by a tariff, though perhaps not for these goods."""

@@ -16,6 +16,8 @@ from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES, Program
 from services.revenue.law.register import Register
 from tests.revenue.oracle_charges import SCHEME_NAMES, Charged, Consignment, Result
 
+NOTES = [(int(note), str(note.name)) for note in Note]
+
 
 def message_of(filed: Consignment) -> consignment_pb2.Consignment:
     """Write a consignment as a filer would."""
@@ -104,7 +106,7 @@ def results(assessment: Assessment) -> list[Result]:
             Problem(int(assessment.problem[row])).name,
             int(assessment.intrinsic[row]),
             int(assessment.customs_value[row]),
-            notes={note.name for note in Note if note & int(assessment.notes[row]) and note.name},
+            notes={name for bit, name in NOTES if bit & int(assessment.notes[row])},
         )
         for at in range(int(assessment.offsets[row]), int(assessment.offsets[row + 1])):
             slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])

@@ -178,6 +178,14 @@ def _by_row(amounts: Int64, offsets: Int64) -> Int64:
     return sums
 
 
+def _owed(lines: Lines, offsets: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Whether consignments have anything to be paid at once."""
+    owed: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
+        _by_row(np.where(lines["how"] == OPEN, lines["amount"], 0), offsets) > 0
+    )
+    return owed
+
+
 def _of_rows(mrns: Sequence[str], booked: Booked) -> tuple[list[list[int]], list[list[int]]]:
     """Numbers and days of the entries of each consignment."""
     numbers: dict[str, list[int]] = {mrn: [] for mrn in mrns}
@@ -193,8 +201,9 @@ def _to_tell(
     page: Page, held: Positions, paid: Int64, still: Int64, refunded: Int64
 ) -> tuple[Int64, list[tuple[int, int]]]:
     """What is told of each debt now, and the news: row and kind, in the order of the rows."""
-    due = np.where(page.lines["how"] == OPEN, page.lines["amount"], 0)
-    owed = _by_row(due, page.offsets) > 0
+    owed = _owed(page.lines, page.offsets)
+    # Of what owes nothing itself, what is to come back of a payout is open alone.
+    owed |= (held.told == OPENED) & (held.open > 0) & ~_owed(held.lines, held.offsets)
     settles = owed & (still == 0) & ((held.told == OPENED) | ((held.told == NOT_TOLD) & (paid > 0)))
     opens = (still > 0) & (held.told == SETTLED)
     told = np.where(settles, SETTLED, np.where(opens, OPENED, held.told))

@@ -130,6 +130,24 @@ async def test_what_was_paid_out_is_owed_where_its_credit_goes_and_paid_like_any
     await sound(books)
 
 
+async def test_what_was_paid_out_of_a_withdrawn_consignment_is_open_until_it_comes_back(books: Books) -> None:
+    other = replace(BUYER, mrn=mrn(4, 3))
+    await books.take(BUYER, other)
+    await books.pay(payment(1, 2_200, BUYER.mrn), payment(2, 2_200, other.mrn))
+    await books.take(*(replace(each, version=2, state=clearance.STATE_INVALIDATED) for each in (BUYER, other)))
+    await out(books, payout(1, 2_200, BUYER.mrn), payout(2, 2_200, other.mrn))
+    await books.pay(payment(3, 2_200, BUYER.mrn, "bank-1"), payment(4, 2_200, other.mrn, "bank-2"))
+    assert (await open_of(books, BUYER), await open_of(books, other)) == (2_200, 2_200)
+    # The buyer pays once more, and the bank returns the other payout.
+    await books.pay(payment(5, 2_200, BUYER.mrn))
+    await out(books, payout(3, 2_200, takes_back="out-2"))
+    assert (await open_of(books, BUYER), await open_of(books, other)) == (0, 0)
+    told = [(each["news"], each["paid_minor"]) for each in await books.news() if each["mrn"] == BUYER.mrn]
+    assert told == [(NEWS_SETTLED, 2_200), (NEWS_OPENED, 0), (NEWS_SETTLED, 2_200)]
+    assert [each["news"] for each in await books.news() if each["mrn"] == other.mrn][-1] == NEWS_SETTLED
+    await sound(books)
+
+
 async def test_a_refund_that_was_paid_out_and_is_corrected_opens_the_debt(books: Books) -> None:
     await books.take(BUYER)
     await books.pay(payment(1, 2_200, BUYER.mrn))

@@ -12,7 +12,6 @@ HS_2022_DAY: Final = 18_993
 """2022-01-01, days since 1970-01-01: until the day before, subheadings of HS 2017 were in force."""
 _OF_STATUS: Final = {
     hs.HsStatus.CURRENT: "",
-    hs.HsStatus.MALFORMED: "COMMODITY_CODE_MALFORMED",
     hs.HsStatus.WITHDRAWN: "COMMODITY_CODE_WITHDRAWN",
 }
 
@@ -37,7 +36,12 @@ def currency_fault(value: str) -> str:
     return "" if currencies.is_currency(value) else "CURRENCY_UNKNOWN"
 
 
-@lru_cache(maxsize=65_536)
 def commodity_fault(value: str) -> str:
     """Return why goods cannot be declared under a commodity code today; "" where they can."""
-    return _OF_STATUS.get(hs.status(value), "COMMODITY_CODE_UNKNOWN")
+    # Only what may be a code is remembered: a text may be as long as a message.
+    return _well_formed_fault(value) if hs.is_well_formed(value) else "COMMODITY_CODE_MALFORMED"
+
+
+@lru_cache(maxsize=65_536)
+def _well_formed_fault(code: str) -> str:
+    return _OF_STATUS.get(hs.status(code), "COMMODITY_CODE_UNKNOWN")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from libs.columns import Column, Ragged, Strings, Table
+from libs.columns.arrays import BoolArray, IndexArray
 from libs.customs.codes import (
     HS_2022_DAY,
     commodity_fault,
@@ -21,7 +21,7 @@ from libs.customs.codes import (
     origin_fault,
     tidy_code,
 )
-from libs.server import catalogue
+from libs.server.errors import item_error
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.revenue.v1 import revenue_pb2 as pb
 
@@ -43,7 +43,6 @@ _CHOICES: Final = {
     "transport_service": filing.TransportService,
     "transport_mode": filing.TransportMode,
 }
-Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,8 @@ class Fault:
 
     def told(self) -> pb.LandedCost:
         """Say it in the place of the quote."""
-        sentence, hint = catalogue.reason(self.reason).say({"path": self.path, "value": self.value})
-        return pb.LandedCost(reason=self.reason, hint=hint, explanation=[sentence])
+        error = item_error(self.reason, self.path, self.value)
+        return pb.LandedCost(reason=self.reason, hint=error.hint, explanation=[error.message])
 
 
 def tidied(table: Table) -> Table:
@@ -83,43 +82,45 @@ def faults_of(table: Table, day: int, areas: Collection[str]) -> dict[int, Fault
     def destination_fault(code: str) -> str:
         return "" if code in areas else country_fault(code)
 
-    for name in _COUNTRIES:
-        for rows, reason, value in _wrong(table.strings(name), destination_fault):
-            _note(found, rows.tolist(), _PATHS.get(name, name), reason, value)
-    for name in _currencies(_SUMS):
-        for rows, reason, value in _wrong(table.strings(name), currency_fault):
-            _note(found, rows.tolist(), _PATHS[name], reason, value)
+    def note(row: int, path: str, reason: str, value: str) -> None:
+        found.setdefault(row, Fault(reason, path, value))
+
+    rows = np.arange(table.rows)
+    sums = dict.fromkeys(_currencies(_SUMS), currency_fault)
+    for name, check in {**dict.fromkeys(_COUNTRIES, destination_fault), **sums}.items():
+        for row, reason, value in _wrong(table.strings(name), check, rows):
+            note(row, _PATHS.get(name, name), reason, value)
     for name, choices in _CHOICES.items():
         column = table.ints(name)
         for row in np.flatnonzero(column.valid & ~np.isin(column.values, choices.values())).tolist():
-            _note(found, [row], name.replace("transport_", "transport."), "CHOICE_UNKNOWN", str(column[row]))
-    schemes = table.child("fiscal_references").ints("scheme")
-    wrong = np.flatnonzero(schemes.valid & ~np.isin(schemes.values, filing.Scheme.values()))
-    for place, row in zip(wrong.tolist(), table.ragged("fiscal_references").owners()[wrong].tolist(), strict=True):
-        at = place - int(table.ragged("fiscal_references").offsets[row])
-        _note(found, [row], f"fiscal_references[{at}].scheme", "CHOICE_UNKNOWN", str(schemes[place]))
+            note(row, name.replace("transport_", "transport."), "CHOICE_UNKNOWN", str(column[row]))
+    references = table.ragged("fiscal_references")
+    schemes, owners = table.child("fiscal_references").ints("scheme"), references.owners()
+    for place in _first(schemes.valid & ~np.isin(schemes.values, filing.Scheme.values()), owners):
+        row = int(owners[place])
+        at = place - int(references.offsets[row])
+        note(row, f"fiscal_references[{at}].scheme", "CHOICE_UNKNOWN", str(schemes[place]))
     ragged, items = table.ragged("items"), table.child("items")
     owners = ragged.owners()
     checks = dict.fromkeys(_currencies(_ITEM_SUMS), currency_fault)
     for name, check in {"commodity_code": goods_fault, "origin_country": origin_fault, **checks}.items():
-        for places, reason, value in _wrong(items.strings(name), check):
-            for place in places.tolist():
-                row = int(owners[place])
-                path = f"items[{place - int(ragged.offsets[row])}].{_PATHS.get(name, name)}"
-                _note(found, [row], path, reason, value)
+        for place, reason, value in _wrong(items.strings(name), check, owners):
+            row = int(owners[place])
+            note(row, f"items[{place - int(ragged.offsets[row])}].{_PATHS.get(name, name)}", reason, value)
     return found
 
 
-def _note(found: dict[int, Fault], rows: list[int], path: str, reason: str, value: str) -> None:
-    for row in rows:
-        found.setdefault(row, Fault(reason, path, value))
+def _wrong(column: Strings, check: Callable[[str], str], owners: IndexArray) -> Iterator[tuple[int, str, str]]:
+    """Of each owner the first place whose value is at fault, with the reason and the value."""
+    for place in _first(column.map(lambda value: bool(value and check(value)), np.bool_), owners):
+        yield place, check(column[place]), column[place]
 
 
-def _wrong(column: Strings, check: Callable[[str], str]) -> Iterator[tuple[Rows, str, str]]:
-    """Rows of each value at fault, with the reason and the value."""
-    for place, value in enumerate(column.dictionary):
-        if value and (reason := check(value)):
-            yield np.flatnonzero(column.indices == place), reason, value
+def _first(wrong: BoolArray, owners: IndexArray) -> list[int]:
+    """The first place of each owner that has any such."""
+    places = np.flatnonzero(wrong)
+    first: list[int] = places[np.unique(owners[places], return_index=True)[1]].tolist()
+    return first
 
 
 def _tidied(table: Table, names: Collection[str]) -> dict[str, Column]:

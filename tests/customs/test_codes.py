@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.customs import countries, currencies, hs, units
+from libs.customs import codes, countries, currencies, hs, units
 from libs.customs.hs import HsStatus
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -31,6 +31,14 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 def test_a_commodity_codes_status_is_told(code: str, status: HsStatus) -> None:
     assert hs.status(code) is status
     assert hs.exists(code) == (status is HsStatus.CURRENT)
+
+
+def test_what_cannot_be_a_code_is_at_fault_and_is_not_remembered() -> None:
+    known = {text: codes.commodity_fault(text) for text in ("610910", "851712", "990500", "123456")}
+    assert list(known.values()) == ["", "COMMODITY_CODE_WITHDRAWN", "COMMODITY_CODE_UNKNOWN", "COMMODITY_CODE_UNKNOWN"]
+    before = codes._well_formed_fault.cache_info().currsize
+    assert {codes.commodity_fault("9" * 5_000), codes.commodity_fault("")} == {"COMMODITY_CODE_MALFORMED"}
+    assert codes._well_formed_fault.cache_info().currsize == before
 
 
 def test_the_shipped_lists_are_the_systems_size_and_do_not_overlap() -> None:

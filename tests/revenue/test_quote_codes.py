@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
-from libs.columns import Table
+from libs.columns import Ragged, Strings, Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
@@ -99,3 +101,27 @@ def test_a_country_that_law_is_loaded_for_is_one() -> None:
     table = tidied(Table.from_messages([Consignment(destination_country="QX")], ConsignmentColumns, Consignment))
     assert faults_of(table, 20_000, {"QX"}) == {}
     assert faults_of(table, 20_000, {"DE"})[0].reason == "COUNTRY_UNKNOWN"
+
+
+async def test_of_many_faults_the_first_item_is_named_and_a_long_value_is_cut() -> None:
+    wrong = parcel()
+    wrong.items[0].commodity_code, wrong.items[1].commodity_code = "y" * 5_000, "6109"
+    (told,) = await quotes(wrong)
+    assert "items[0].commodity_code" in told.explanation[0]
+    assert "YYY" in told.explanation[0]
+    assert len(told.explanation[0]) < 300
+
+
+def test_goods_that_are_all_wrong_in_another_way_are_looked_at_once() -> None:
+    count = 100_000
+    codes = Strings([f"X{number}" for number in range(count)], np.arange(count, dtype=np.int32))
+    table = Table.of(ConsignmentColumns, 2, {})
+    items = Table(table.child("items").schema, count, {"commodity_code": codes})
+    table = table.with_columns({"items": Ragged.of_lengths([1, count - 1], items)})
+    began = time.process_time()
+    found = faults_of(table, 20_000, {"DE"})
+    assert time.process_time() - began < 1.0  # a comparison of each with each takes some seconds
+    assert {row: (fault.path, fault.value) for row, fault in found.items()} == {
+        0: ("items[0].commodity_code", "X0"),
+        1: ("items[0].commodity_code", "X1"),
+    }

@@ -5,6 +5,7 @@ done in Python's unbounded integers for that batch; a result over `LARGEST` is r
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -45,52 +46,68 @@ _HALVES = (0, 1, 1, 2)
 _HALVES_BY_MODE = np.array(_HALVES, dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Division:
+    """A division and how its result is rounded; each part is one number for all amounts, or one for each kind of them."""
+
+    divisor: Int64 | int
+    mode: Int64 | int
+    unit: Int64 | int
+    """Results are multiples of it."""
+    step: Int64 | int
+    """Divisor times unit; 0 where int64 may not hold it."""
+    head_start: Int64 | int
+    """What turns a division that rounds down into one that rounds by the mode: nothing, half a step, nearly a step."""
+
+    @staticmethod
+    def by(divisor: Int64 | int, mode: Int64 | int, unit: Int64 | int) -> "Division":
+        """Prepare a division; divisors and units are positive. Columns have one element a kind, and at least one."""
+        # One divisor for the whole column lets numpy divide by multiplication, several times faster.
+        step = one_or_each(divisor * unit) if _most(divisor) * _most(unit) < FITS else 0
+        how = one_or_each(mode)
+        halves = _HALVES[how] if isinstance(how, int) else _HALVES_BY_MODE[how]
+        return Division(divisor, how, one_or_each(unit), step, (step * halves >> 1) - (how == _UP))
+
+    def of(self, amounts: Int64, factor: Int64 | int, refused: Flags, kind: Int64 | None = None) -> Int64:
+        """Return amounts * factor, divided and rounded; factors are one for all amounts, or one each, none negative.
+
+        `kind` says of each amount where its parts of the division stand; without it each has its own. Elements whose
+        result is over LARGEST become 0 and are marked in `refused`, which is changed in place.
+        """
+        if not len(amounts):
+            return amounts.copy()
+        if (
+            amounts.dtype == object
+            or (isinstance(self.step, int) and not self.step)
+            or _most(amounts) * _most(factor) >= FITS
+        ):
+            parts, how, size = (_of_kind(column, kind) for column in (self.divisor, self.mode, self.unit))
+            return _unbounded(amounts, factor, parts, how, size, refused)
+        product, step, how = amounts * factor, _of_kind(self.step, kind), self.mode
+        # Below 2^62 + 2^62: what is added before the division is less than one step.
+        quotient = (product + _of_kind(self.head_start, kind)) // step
+        if how == _HALF_EVEN if isinstance(how, int) else some(how == _HALF_EVEN):
+            tie = (2 * (product % step) == step) & ((quotient & 1) == 1) & (_of_kind(how, kind) == _HALF_EVEN)
+            quotient = quotient - tie
+        if not (isinstance(self.unit, int) and self.unit == 1):
+            # The product of the quotient and the unit is at most the product above plus one unit: it fits.
+            quotient = quotient * _of_kind(self.unit, kind)
+        return _refuse_large(quotient, refused)
+
+
 def mul_div_round(
-    amounts: Int64,
-    factor: Int64 | int,
-    divisor: Int64 | int,
-    mode: Int64 | int,
-    unit: Int64 | int,
-    refused: Flags,
-    kind: Int64 | None = None,
+    amounts: Int64, factor: Int64 | int, divisor: Int64 | int, mode: Int64 | int, unit: Int64 | int, refused: Flags
 ) -> Int64:
     """Return amounts * factor / divisor, rounded to a multiple of `unit` by `mode`; one for all, or one an element.
 
-    Where `kind` is given it says of each element where its divisor, mode and unit stand. Amounts and factors are not
-    negative, divisors and units positive. Elements whose result is over LARGEST become 0 and are marked in `refused`,
-    which is changed in place.
+    Amounts and factors are not negative, divisors and units positive. Elements whose result is over LARGEST become 0
+    and are marked in `refused`, which is changed in place.
     """
-    if not len(amounts):
-        return amounts.copy()
-    large = amounts.dtype == object or _most(divisor) * _most(unit) >= FITS
-    if large or _most(amounts) * _most(factor) >= FITS:
-        parts, how, size = (_of_kind(column, kind) for column in (divisor, mode, unit))
-        return _unbounded(amounts, factor, parts, how, size, refused)
-    # One divisor for the whole column lets numpy divide by multiplication, several times faster.
-    step, size, how = one_or_each(divisor * unit), one_or_each(unit), one_or_each(mode)
-    product = amounts * factor
-    # Below 2^62 + 2^62: what is added before the division is less than one step.
-    quotient = (product + _of_kind(_head_start(step, how), kind)) // _of_kind(step, kind)
-    if how == _HALF_EVEN if isinstance(how, int) else some(how == _HALF_EVEN):
-        step, how = _of_kind(step, kind), _of_kind(how, kind)
-        tie = (2 * (product % step) == step) & ((quotient & 1) == 1) & (how == _HALF_EVEN)
-        quotient = quotient - tie
-    if not (isinstance(size, int) and size == 1):
-        # The product of the quotient and the unit is at most the product above plus one unit: it fits.
-        quotient = quotient * _of_kind(size, kind)
-    return _refuse_large(quotient, refused)
+    return Division.by(divisor, mode, unit).of(amounts, factor, refused) if len(amounts) else amounts.copy()
 
 
 def _of_kind(column: Int64 | int, kind: Int64 | None) -> Int64 | int:
     return column if kind is None or isinstance(column, int) else column[kind]
-
-
-def _head_start(step: Int64 | int, mode: Int64 | int) -> Int64 | int:
-    """What turns a division that rounds down into one that rounds by the mode: nothing, half a step, nearly a step."""
-    if isinstance(mode, int):
-        return (step * _HALVES[mode] >> 1) - (mode == _UP)
-    head_start: Int64 = ((step * _HALVES_BY_MODE[mode]) >> 1) - (mode == _UP)
-    return head_start
 
 
 def one_or_each(column: Int64 | int) -> Int64 | int:

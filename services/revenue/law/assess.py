@@ -96,11 +96,11 @@ def assess(
     np.cumsum(np.bincount(lines.row, minlength=filings.rows), out=offsets[1:])
     kinds = program.slots.kind[lines.slot]
     collectors = program.outcomes.collector[lines.outcome]
-    failed = values.problem != Problem.NONE
+    failed = values.problem != int(Problem.NONE)
     notes = values.notes
-    if some(standing.scheme_state != 0):
+    usable = np.logical_or.reduce(standing.conditions.usable, axis=1)
+    if some(usable):
         # A number that may be used under which nothing was collected: the scheme is not open for this consignment.
-        usable = np.logical_or.reduce(standing.conditions.usable, axis=1)
         used = np.zeros(filings.rows, dtype=np.int64)
         np.maximum.at(used, lines.row, program.outcomes.scheme[lines.outcome])
         notes |= (usable & (used == 0)) * int(Note.SCHEME_NOT_OPEN)

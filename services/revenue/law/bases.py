@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.revenue.law.arithmetic import FITS, LARGEST, Flags, Int64, apportion, every, mul_div_round, row_sums, some
+from services.revenue.law.arithmetic import (
+    FITS,
+    LARGEST,
+    Division,
+    Flags,
+    Int64,
+    apportion,
+    every,
+    mul_div_round,
+    row_sums,
+    some,
+)
 from services.revenue.law.collection import Standing
 from services.revenue.law.decisions import Decisions
 from services.revenue.law.filings import Filings
@@ -113,7 +124,7 @@ class Bases:
         unit = charging.of_outcome(program.outcomes, "base_unit")
         if isinstance(unit, int) and unit == 1:
             return basis
-        return mul_div_round(basis, 1, 1, charging.of_outcome(program.outcomes, "mode"), unit, refused, case)
+        return Division.by(1, charging.of_outcome(program.outcomes, "mode"), unit).of(basis, 1, refused, case)
 
     def _components(self, place: Place, slot: Int64, outcome: Int64, select: Int64 | slice) -> Int64:
         slots = self._program.slots

@@ -22,18 +22,15 @@ from services.revenue.law.filings import Filings
 from services.revenue.law.lines import Lines
 from services.revenue.law.plans import Charging
 from services.revenue.law.problems import Note, Problem
-from services.revenue.law.program import KINDS, Place, Program
+from services.revenue.law.program import Place, Program
 from services.revenue.law.rate_choice import RateChoice
 from services.revenue.law.rates import METHODS
-from services.revenue.law.rulebook import PPM
 from services.revenue.law.units import Measure, Quantities
 from services.revenue.law.valuation import ITEMS_MAX, Values
 
 _PERCENT, _KILOGRAM, _TARIFF_LINE = (METHODS.index(method) for method in ("percent", "kilogram", "tariff_line"))
 _NONE = int(Problem.NONE)
 _BELOW_MINIMUM = int(Note.BELOW_MINIMUM)
-_COMPONENT_OF_KIND = {0: 4, 1: 5, 2: 6}
-assert KINDS == ("duty", "tax", "fee")
 
 
 def charge(program: Program, filings: Filings, values: Values, standing: Standing) -> Lines:
@@ -44,7 +41,9 @@ def charge(program: Program, filings: Filings, values: Values, standing: Standin
         charge_on = work.on_rows if step.on_rows else work.on_items
         charged = charge_on(step.at, step.charging, None if every(sound) else sound)
         if charged is not None:
-            _add_to_components(program, filings, values, charged)
+            kind = step.charging.of_slot(program.slots, "kind")
+            if not isinstance(kind, int) or kind in values.plan.later:
+                _add_to_components(program, filings, values, charged)
             work.charged.append(charged)
     lines = Lines.join(work.charged, filings.rows)
     failed = values.problem[lines.row] != _NONE
@@ -136,8 +135,7 @@ class _Work:
                 amount = specific = self._specific(place, rate, row)
             if percent is None or some(percent):
                 ground = self.bases.plain(charging, slot, outcome, case, select, refused)
-                mode, unit = (charging.of_outcome(outcomes, name) for name in ("mode", "unit"))
-                computed = mul_div_round(ground, program.rates.ppm[rate], PPM, mode, unit, refused, case)
+                computed = charging.division(outcomes).of(ground, program.rates.ppm[rate], refused, case)
                 amount = computed if percent is None else np.where(percent, computed, amount)
                 basis = ground if percent is None else np.where(percent, ground, 0)
         if place.less or place.total:
@@ -346,7 +344,8 @@ class _Work:
             return applies
         lines: dict[str, int] = {}
         by_width = [[lines.setdefault(each[:width], len(lines)) for each in code.dictionary] for width in known.widths]
-        line = np.array(by_width, dtype=np.int64)[known.width[case[items]], code.indices[items]]
+        place = known.width[case[items]] * len(code.dictionary) + code.indices[items]
+        line = np.array(by_width, dtype=np.int64).ravel()[place]
         span = len(lines)
         if "" in lines:
             line = np.where(line == lines[""], span + items, line)
@@ -368,11 +367,8 @@ def _sums(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:
 
 def _add_to_components(program: Program, filings: Filings, values: Values, lines: Lines, sign: int = 1) -> None:
     """Make what was charged part of later bases, where any rulebook's base names it; take it out with the sign -1."""
-    wanted = [pair for pair in _COMPONENT_OF_KIND.items() if values.plan.bases >> pair[1] & 1]
-    if not wanted:
-        return
     kinds = program.slots.kind[lines.slot]
-    for kind, component in wanted:
+    for kind, component in values.plan.later.items():
         mine = kinds == kind
         if not some(mine):
             continue

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from libs.customs.currencies import minor_units
-from services.revenue.law.arithmetic import Flags, Int64, Rounding, every, mul_div_round
+from services.revenue.law.arithmetic import Division, Flags, Int64, Rounding, every, mul_div_round
 from services.revenue.law.rulebook import Dated, Reference
 from services.revenue.law.yaml_source import Source
 
@@ -157,7 +157,7 @@ class Exchange:
             return minor.copy()
         # What is not exchanged is not rounded either.
         factor = numerator if kind is None else numerator[kind]
-        return mul_div_round(minor, factor, denominator, mode, np.where(same, 1, unit), refused, kind)
+        return Division.by(denominator, mode, np.where(same, 1, unit)).of(minor, factor, refused, kind)
 
     def fractions(self, rate: Int64) -> tuple[Int64, Int64]:
         """Give numerators and denominators of the rates found (-1 = 1:1)."""

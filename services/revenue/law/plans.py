@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.revenue.law.arithmetic import Flags, Int64, every, some
+from services.revenue.law.arithmetic import Division, Flags, Int64, every, some
 from services.revenue.law.features import Features
 from services.revenue.law.kept import Cases
 from services.revenue.law.problems import Note
 from services.revenue.law.program import (
     EXCLUDED,
     FOREIGN,
+    KINDS,
     KNOWN,
     UNVERIFIED,
     Limits,
@@ -26,7 +27,7 @@ from services.revenue.law.program import (
     Slots,
 )
 from services.revenue.law.rates import METHODS
-from services.revenue.law.rulebook import COMPONENTS
+from services.revenue.law.rulebook import COMPONENTS, PPM
 
 _GOODS = 1 << COMPONENTS.index("goods")
 _TARIFF_LINE = METHODS.index("tariff_line")
@@ -55,6 +56,8 @@ class Charging:
     """Before a tariff or a season is looked at."""
     outcome: Int64
     _known: dict[str, Int64 | int] = field(default_factory=dict)
+    _bases: dict[int, Int64 | int] = field(default_factory=dict)
+    _division: Division | None = None
     _tariff_lines: TariffLines | None = None
     _tariffs: list[int] | None = None
 
@@ -72,16 +75,27 @@ class Charging:
 
     def base(self, slots: Slots, present: int) -> Int64 | int:
         """Give which of the components that are present the base names, as `of_slot` does."""
-        return self._fact(slots.base & present, self.slot, f"base {present}")
+        known = self._bases.get(present)
+        if known is None:
+            known = self._bases[present] = self._of_all(slots.base[self.slot] & present)
+        return known
+
+    def division(self, outcomes: Outcomes) -> Division:
+        """Give how parts per million of a base become an amount, by case."""
+        if self._division is None:
+            self._division = Division.by(PPM, self.of_outcome(outcomes, "mode"), self.of_outcome(outcomes, "unit"))
+        return self._division
 
     def _fact(self, column: Int64, at: Int64, name: str) -> Int64 | int:
         # Names of facts of slots, rates and outcomes that are asked for differ.
         known = self._known.get(name)
         if known is None:
-            by_case = column[at]
-            first = int(by_case[int(np.argmax(self.applies))])
-            known = self._known[name] = first if every((by_case == first) | ~self.applies) else by_case
+            known = self._known[name] = self._of_all(column[at])
         return known
+
+    def _of_all(self, by_case: Int64) -> Int64 | int:
+        first = int(by_case[int(np.argmax(self.applies))])
+        return first if every((by_case == first) | ~self.applies) else by_case
 
     def tariffs(self, rates: Rates) -> list[int]:
         """Give the places in Program.tariff_uses of the tariffs by which the charge goes in any case."""
@@ -237,8 +251,8 @@ class Plan:
     """Places in Program.books."""
     places: list[Place]
     features: Features
-    bases: int
-    """Bits of all components that a base names, the places in COMPONENTS."""
+    later: dict[int, int]
+    """Kinds of charges that a base names, by their places in KINDS, with that in COMPONENTS."""
     keyed: bool
     """Whether regime and answers fit into one key; where not, each row and item of a batch is a case of its own."""
     limits: Cases[AllEntries] | None = None
@@ -258,6 +272,7 @@ def plan_of(program: Program, regimes: Int64) -> Plan:
         features = Features.of(program, places, books)
         slots, mine = program.slots, np.isin(program.regimes.jurisdiction, books).repeat(program.slots_per_regime)
         bases = int(np.bitwise_or.reduce((slots.base | slots.uplift_of)[mine]))
+        later = {kind: at for kind, name in enumerate(KINDS) if bases >> (at := COMPONENTS.index(name)) & 1}
         keyed = features.fit_a_key(len(program.regimes.jurisdiction))
-        plan = program.plans.keep(key, Plan(books.tolist(), places, features, bases, keyed))
+        plan = program.plans.keep(key, Plan(books.tolist(), places, features, later, keyed))
     return plan

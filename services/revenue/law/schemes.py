@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from services.revenue.law.valuation import Values
 
 ABSENT, NUMBER_MISSING, NUMBER_MALFORMED, NUMBER_UNKNOWN, NUMBER_EXPIRED, USABLE = range(6)
 """How a consignment stands with a scheme; of several numbers the best counts."""
+_NUMBERS_MAX = 100_000
 _NOTES = (
     (NUMBER_MISSING, Note.SCHEME_NUMBER_MISSING),
     (NUMBER_MALFORMED, Note.SCHEME_NUMBER_MALFORMED),
@@ -36,11 +38,16 @@ class SchemeForm:
     registered: bool
     """Whether it must stand in the register."""
 
+    def state(self, number: str) -> int:
+        """Say how a number is written."""
+        return (USABLE if self.fits(number) else NUMBER_MALFORMED) if number else NUMBER_MISSING
+
 
 def form_of(name: str, rule: SchemeRule) -> SchemeForm:
     """Compile a rulebook's rule of a scheme's numbers."""
     pattern = re.compile(rule.number)
 
+    @lru_cache(_NUMBERS_MAX)
     def fits(number: str) -> bool:
         return pattern.fullmatch(number) is not None and (
             rule.check != "eu_oss" or ioss.is_valid(registered_number(number))
@@ -89,8 +96,7 @@ def scheme_states(program: Program, filings: Filings, values: Values, register: 
 def _states(form: SchemeForm, filings: Filings, values: Values, register: Register, mine: Flags) -> Int64:
     rows = filings.reference_row[mine]
     written = Strings(filings.reference_number.dictionary, filings.reference_number.indices[mine])
-    state = np.where(written.map(form.fits, np.bool_), USABLE, NUMBER_MALFORMED)
-    state[~written.present] = NUMBER_MISSING
+    state: Int64 = written.map(form.state, np.int64)
     if not form.registered:
         return state
     usable = state == USABLE

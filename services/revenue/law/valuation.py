@@ -26,6 +26,7 @@ from services.revenue.law.arithmetic import (
 )
 from services.revenue.law.conditions import Conditions
 from services.revenue.law.filings import Filings
+from services.revenue.law.money import Money
 from services.revenue.law.plans import Plan, plan_of
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import Program
@@ -123,7 +124,8 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
     counts = filings.offsets[1:] - filings.offsets[:-1]
     values.fail(counts == 0, Problem.UNVALUED)
     values.fail(counts > ITEMS_MAX, Problem.AMOUNT_OUT_OF_BOUNDS)
-    goods = _goods(program, filings, values, conditions_of)
+    money = Money(program, filings, values)
+    goods = _goods(program, filings, values, money, conditions_of)
     totals = row_sums(goods, filings.item_row, filings.rows)
     too_large = (totals > LARGEST) | (counts > ITEMS_MAX)
     if some(too_large):
@@ -143,7 +145,7 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
             values.notes |= ~column.valid * int(note)
         if not some(column.values != 0):
             continue
-        amounts = _row_money(program, values, column, currency)
+        amounts = _row_money(values, money, column, currency)
         components[place] = _shared(program, filings, values, place, amounts, goods)
         if values.untaxed is not None:
             amounts = row_sums(components[place], filings.item_row, filings.rows)
@@ -194,8 +196,9 @@ def _fail_items(filings: Filings, values: Values, items: Flags, problem: Problem
 
 
 def _goods(
-    program: Program, filings: Filings, values: Values, conditions_of: Callable[[Values], Conditions] | None
-) -> Int64:
+    program: Program, filings: Filings, values: Values, money: Money,
+    conditions_of: Callable[[Values], Conditions] | None,
+) -> Int64:  # fmt: skip
     """Price of each item without tax, in the jurisdiction's currency."""
     price, currency = filings.price, filings.price_currency
     minor = price.values
@@ -209,49 +212,12 @@ def _goods(
     if some(inside):
         minor = _without_tax(program, filings, values, minor, inside[filings.item_row], conditions_of)
     values.net = minor
-    return _converted_goods(program, filings, values, None)
-
-
-def _converted_goods(program: Program, filings: Filings, values: Values, tables: Int64 | None) -> Int64:
-    """Convert each item's net price, by each row's table where it holds the currency, else by the rulebook's."""
-    row = filings.item_row
-    of_rows = values.alike if tables is None else _by_table(program, values, tables)
-    currency = filings.price_currency
-    alike = Alike.by((of_rows.kind[row], of_rows.kinds), (currency.indices, len(currency.dictionary)))
-    first_row = row[alike.first]
-    rate = _exchange_rates(program, values, currency, alike.first, first_row, tables)
-    missing = rate < 0
-    if tables is None and some(missing):
-        priced = filings.price.valid & currency.present
-        _fail_items(filings, values, missing[alike.kind] & priced, Problem.NO_EXCHANGE_RATE)
-    refused = np.zeros(len(row), dtype=np.bool_)
-    goods = _convert(program, values.net, alike, rate, values.regime[first_row], refused)
+    refused = np.zeros(len(minor), dtype=np.bool_)
+    goods, missing = money.convert(minor, currency, refused, filings.item_row)
+    if missing is not None:
+        _fail_items(filings, values, missing & price.valid & currency.present, Problem.NO_EXCHANGE_RATE)
     _fail_items(filings, values, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
     return goods
-
-
-def _by_table(program: Program, values: Values, tables: Int64) -> Alike:
-    """Rows by destination, days and another table of exchange rates (-1 = none)."""
-    return Alike.by((values.alike.kind, values.alike.kinds), (tables + 1, len(program.exchange.tables) + 1))
-
-
-def _exchange_rates(
-    program: Program, values: Values, currency: Strings, at: Int64, row: Int64, tables: Int64 | None
-) -> Int64:
-    """Find the rates of the currencies that stand at some places, by the tables and days of these rows; -1 for none."""
-    exchange, day = program.exchange, values.exchange_day[row]
-    numbers = np.array([exchange.currency(code) for code in currency.dictionary], dtype=np.int64)[currency.indices[at]]
-    rate = exchange.find(program.regimes.exchange_table[values.regime[row]], numbers, day)
-    if tables is None:
-        return rate
-    other = exchange.find(tables[row], numbers, day)
-    return np.where(other >= 0, other, rate)
-
-
-def _convert(program: Program, minor: Int64, alike: Alike, rate: Int64, regime: Int64, refused: Flags) -> Int64:
-    regimes = program.regimes
-    mode, unit = regimes.exchange_mode[regime], regimes.exchange_unit[regime]
-    return program.exchange.convert(minor, rate, mode, unit, refused, alike.kind)
 
 
 def components_by(program: Program, filings: Filings, values: Values, tables: Int64) -> dict[int, Int64]:
@@ -259,7 +225,10 @@ def components_by(program: Program, filings: Filings, values: Values, tables: In
 
     What the other table does not hold on the day is converted by the rulebook's. Gives the components by item.
     """
-    goods = _converted_goods(program, filings, values, tables)
+    money = Money(program, filings, values, tables)
+    refused = np.zeros(filings.items, dtype=np.bool_)
+    goods, _ = money.convert(values.net, filings.price_currency, refused, filings.item_row)
+    _fail_items(filings, values, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
     # A row whose sum is too large keeps small parts here; its problem is set.
     too_large = row_sums(goods, filings.item_row, filings.rows) > LARGEST
     values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
@@ -271,7 +240,7 @@ def components_by(program: Program, filings: Filings, values: Values, tables: In
         (3, filings.clearance_fee, filings.clearance_fee_currency),
     ):
         if place in values.components:
-            amounts = _row_money(program, values, column, currency, tables)
+            amounts = _row_money(values, money, column, currency)
             components[place] = _shared(program, filings, values, place, amounts, goods)
     return components
 
@@ -341,20 +310,16 @@ def _rates_of_law(
     return ppm
 
 
-def _row_money(program: Program, values: Values, column: Ints, currency: Strings, tables: Int64 | None = None) -> Int64:
+def _row_money(values: Values, money: Money, column: Ints, currency: Strings) -> Int64:
     """Convert a row's amount; nothing where it is not declared."""
     minor = column.values
     outside = column.valid & ((minor < 0) | (minor > MAX_MINOR))
     values.fail(outside, Problem.AMOUNT_OUT_OF_BOUNDS)
     minor = np.where(outside | ~column.valid, 0, minor)
-    of_rows = values.alike if tables is None else _by_table(program, values, tables)
-    alike = Alike.by((of_rows.kind, of_rows.kinds), (currency.indices, len(currency.dictionary)))
-    rate = _exchange_rates(program, values, currency, alike.first, alike.first, tables)
-    missing = rate < 0
-    if some(missing):
-        values.fail(missing[alike.kind] & (minor > 0), Problem.NO_EXCHANGE_RATE)
     refused = np.zeros(len(minor), dtype=np.bool_)
-    amounts = _convert(program, minor, alike, rate, values.regime[alike.first], refused)
+    amounts, missing = money.convert(minor, currency, refused)
+    if missing is not None:
+        values.fail(missing & (minor > 0), Problem.NO_EXCHANGE_RATE)
     values.fail(refused, Problem.AMOUNT_OUT_OF_BOUNDS)
     return amounts
 

@@ -77,8 +77,8 @@ class Ledger:
         basis = followed(page.basis, page.version, page.filing_version, held.basis, held.version, held.filing_version)
         # The day of acceptance that is held first stays: what is open and what is compared stand under it.
         day = np.where(held.known, held.day, page.day)
+        page = _where_it_was(replace(page, basis=basis, day=day), held)
         paid, out, released = _in_its_currency(page, held)
-        page = replace(page, basis=basis, day=day)
         booked = await self.bring(tx, heads, page, held, paid, out=out, released=released)
         await settling.match_waiting(self, tx, heads, page.mrn)
         await settling.pay_by_credit(self, tx, heads, page)
@@ -150,6 +150,17 @@ class Ledger:
                 ]
             ),
         )
+
+
+def _where_it_was(page: Page, held: Positions) -> Page:
+    """Leave in its currency and jurisdiction what has none now: a state without an answer owes nothing, and what was paid stays."""
+    bare = [row for row, currency in enumerate(page.currency) if not currency and held.currency[row]]
+    if not bare:
+        return page
+    currency, jurisdiction = page.currency.copy(), page.jurisdiction.copy()
+    for row in bare:
+        currency[row], jurisdiction[row] = held.currency[row], held.jurisdiction[row]
+    return replace(page, currency=currency, jurisdiction=jurisdiction)
 
 
 def _in_its_currency(page: Page, held: Positions) -> tuple[Int64, PaidOut, dict[tuple[int, str], int]]:

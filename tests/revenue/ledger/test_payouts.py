@@ -148,6 +148,21 @@ async def test_what_was_paid_out_of_a_withdrawn_consignment_is_open_until_it_com
     await sound(books)
 
 
+async def test_what_was_paid_stays_where_it_is_while_a_state_has_no_answer(books: Books) -> None:
+    none = replace(BUYER, version=2, charges=(), currency="", rulebook="", decided=False)
+    await books.take(BUYER)
+    await books.pay(payment(1, 2_300, BUYER.mrn))
+    await out(books, payout(1, 50, BUYER.mrn))
+    await books.take(none)
+    assert await reasons(books, payout(2, 2_251, BUYER.mrn), payout(3, 50, BUYER.mrn)) == [
+        ("PAYOUT_EXCEEDS_CREDIT", 2_250), ("", 2_200),
+    ]  # fmt: skip
+    # The answer that comes after all is paid by it.
+    await books.take(replace(BUYER, version=3))
+    assert await open_of(books, BUYER) == 0
+    await sound(books)
+
+
 async def test_a_refund_that_was_paid_out_and_is_corrected_opens_the_debt(books: Books) -> None:
     await books.take(BUYER)
     await books.pay(payment(1, 2_200, BUYER.mrn))

@@ -35,3 +35,15 @@ def test_places_are_added_to_any_field_of_numbers(kind: type[np.signedinteger], 
     for message, name in ((Strings(), "indices"), (StringLists(), "offsets"), (AssessmentColumns(), "offsets")):
         extend(message, name, values)
         assert list(getattr(message, name)) == values.tolist()
+
+
+@pytest.mark.parametrize("times", [1, MANY])
+@pytest.mark.parametrize("wrong", [-1, 2**32, LEAST, GREATEST])
+def test_a_place_that_its_field_does_not_hold_is_refused_and_never_cut(wrong: int, times: int) -> None:
+    message = Strings(indices=[3])
+    with pytest.raises(ValueError, match="out of range"):
+        extend(message, "indices", np.array([0, wrong] * times, np.int64))
+    assert list(message.indices[:1]) == [3]
+    assert wrong not in message.indices
+    extend(message, "indices", np.full(MANY, 2**32 - 1, np.int64))
+    assert message.indices[-1] == 2**32 - 1

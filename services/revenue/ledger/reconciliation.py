@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from libs.customs.money import money_text
+from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.accounts import CHARGE_KINDS
 from services.revenue.ledger.basis import ASSESSED, WITHDRAWN
 from services.revenue.ledger.entries import Int64
@@ -58,7 +59,7 @@ class Gap:
     """Postings of a consignment that do not come to what is held of it; minor units, debits positive."""
 
     what: str
-    """Kind of charge and account."""
+    """Kind of charge and account, or payments, or payouts."""
     currency: str
     held: int
     booked: int
@@ -74,6 +75,33 @@ class Difference:
     currency: str
     assessed: int | None = None
     posted: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An entry of a consignment by its first posting, which tells of payments and payouts where the money came from or whose it was."""
+
+    number: int
+    kind: int
+    """luxor.revenue.v1.EntryKind of the entry, or of the one that it undoes."""
+    reference: str
+    currency: str
+    amount: int
+
+
+def money_gaps(entries: Collection[Moved], currency: str, paid: int, paid_out: int) -> list[Gap]:
+    """Say whether what is held as paid of one consignment and paid out of it is what its entries come to, minor units.
+
+    Where it had another currency before, money of that time is an account's own, and what was booked since then counts. Entries
+    PAID without a reference move what was paid from one account to another.
+    """
+    since = max((each.number for each in entries if each.currency != currency), default=0)
+    gaps = []
+    for what, kind, held in (("payments", pb.ENTRY_KIND_PAID, paid), ("payouts", pb.ENTRY_KIND_PAID_OUT, paid_out)):
+        booked = sum(each.amount for each in entries if each.number > since and each.kind == kind and each.reference)
+        if booked != held:
+            gaps.append(Gap(what, currency, held, booked))
+    return gaps
 
 
 def sums_of_lines(lines: Lines, offsets: Int64, currency: Sequence[str]) -> Sums:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,9 +21,11 @@ from services.revenue.ledger.reconciliation import (
     Difference,
     Gap,
     Held,
+    Moved,
     Sums,
     compare,
     covered_of_lines,
+    money_gaps,
     sums_of_lines,
 )
 from services.revenue.store import positions
@@ -77,6 +79,18 @@ cross join lateral (
     where day = given.day and partition = given.partition and number = given.number
 ) p group by given.row, p.account, p.kind, p.currency
 """
+_MOVED: Final = """
+select given.row, given.number, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, e.currency, p.amount
+from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
+cross join lateral (
+    select kind, reverses, reference, currency from ledger_entry
+    where day = given.day and partition = given.partition and number = given.number
+) e
+cross join lateral (
+    select amount from ledger_posting
+    where day = given.day and partition = given.partition and number = given.number and place = 0
+) p
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +142,7 @@ class Reconciling:
             for number, day in zip(part.entries[row], part.days[row], strict=True)
         ]
         booked: dict[tuple[int, int, int, str], int] = {}
-        for start in range(0, len(places), ENTRIES_AT_ONCE):
-            columns = [list(column) for column in zip(*places[start : start + ENTRIES_AT_ONCE], strict=True)]
+        for columns in _at_once(places):
             for row, account, kind, currency, amount in await reader.raw.fetch(_BOOKED, *columns):
                 key = (row, account, kind, currency)
                 booked[key] = booked.get(key, 0) + int(amount)
@@ -139,7 +152,18 @@ class Reconciling:
             for (row, account, kind), amount in stands_for(held.lines, held.offsets).items()
         }
         names = await self._names.of(reader, {key[1] for key in (*booked, *expected)})
-        return _gaps(expected, booked, names)
+        found = _gaps(expected, booked, names)
+        # Money has no kind of charge; most consignments have none of it.
+        moneyed = {row for row, _, kind, _ in booked if not kind}
+        moneyed |= set(np.flatnonzero((held.paid != 0) | (held.out.minor != 0)).tolist())
+        moved: dict[int, list[Moved]] = {row: [] for row in moneyed}
+        for columns in _at_once([place for place in places if place[0] in moneyed]):
+            for row, *told in await reader.raw.fetch(_MOVED, *columns):
+                moved[row].append(Moved(*told))
+        for row, entries in sorted(moved.items()):
+            gaps = money_gaps(entries, held.currency[row], int(held.paid[row]), int(held.out.minor[row]))
+            found.setdefault(row, []).extend(gaps)
+        return found
 
     async def _in_force(self, part: Day) -> dict[int, Sums]:
         """The answers that states rest on: to the filing, after a change of a sum, or as an officer adjusted it."""
@@ -224,6 +248,12 @@ class Reconciling:
         return Page(compare(missing, Assessed(answers, {}), {}), len(unknown), place)
 
 
+def _at_once(places: Sequence[tuple[int, int, int, int]]) -> Iterator[list[list[int]]]:
+    """Give entries' row, day, partition and number in columns, ENTRIES_AT_ONCE of them each."""
+    for start in range(0, len(places), ENTRIES_AT_ONCE):
+        yield [list(column) for column in zip(*places[start : start + ENTRIES_AT_ONCE], strict=True)]
+
+
 def _asked(rows: np.ndarray[Any, np.dtype[np.intp]], mrns: Sequence[str], *columns: np.ndarray[Any, Any]) -> list[Any]:
     """Rows, their MRNs and columns of numbers, as statements take them."""
     return [rows.tolist(), [mrns[row] for row in rows.tolist()], *(column[rows].tolist() for column in columns)]
@@ -234,7 +264,7 @@ def _gaps(
     booked: Mapping[tuple[int, int, int, str], int],
     names: Mapping[int, str],
 ) -> dict[int, list[Gap]]:
-    """Payments have no kind of charge, and may pay by an account's credit: they are proved by the account's balance."""
+    """What charges come to by account; payments and payouts are compared apart, since an account's credit may pay its own debt."""
     found: dict[int, list[Gap]] = {}
     for key in sorted(expected.keys() | booked.keys()):
         row, account, kind, currency = key

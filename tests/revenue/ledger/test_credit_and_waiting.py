@@ -14,6 +14,7 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_SETTLED
 from services.revenue.store import payments as payments_of
 from services.revenue.store.payments import Payment
+from services.revenue.store.reconciling import Reconciling
 from services.revenue.store.settling import ITEMS_MAX, Settling
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
@@ -40,8 +41,11 @@ async def rows(books: Books, question: str) -> list[tuple[Any, ...]]:
 
 
 async def sound(books: Books) -> None:
-    """Entries balance, and of each declarant credit is what is open less what its account stands at."""
+    """Entries balance and come to what is held; of each declarant credit is what is open less what its account stands at."""
     assert await books.unbalanced() == []
+    for (day,) in await rows(books, "select distinct day from ledger_position"):
+        page = await Reconciling(books.database, books.ledger.names).page(day, "", 1_000)
+        assert [each.sentence for each in page.differences if each.reason == "UNBALANCED"] == []
     wrong = await rows(
         books,
         """

@@ -96,6 +96,32 @@ async def test_what_was_paid_out_of_a_consignment_changes_nothing_that_is_compar
     assert await reconciled(books) == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update ledger_position set paid_out = 0, payee = 0",
+        "update ledger_position set paid = paid - 1",
+        "update ledger_entry set kind = 3 where kind = 7",
+        "delete from ledger_posting where (partition, number) in (select partition, number from ledger_entry where kind = 7)",
+    ],
+)
+async def test_what_is_held_as_paid_and_paid_out_is_compared_with_what_was_booked(books: Books, change: str) -> None:
+    told = State(ONE, charges=FILED, debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+    buyers = replace(told, charges=tuple(replace(each, account="border:DE") for each in FILED))
+    await assess(books, ONE, 300, 1_900)
+    # Half is paid by credit; then the buyers owe it, who pay too much.
+    await books.take(told)
+    await books.pay(Payment("b1", "declarant:DE1234567890", "EU", "EUR", 1_100))
+    await books.take(replace(buyers, version=2))
+    await books.pay(Payment("b2", ONE, "EU", "EUR", 1_200), Payment("b3", ONE, "EU", "EUR", 7))
+    await books.pay(Payment("b4", "", "EU", "EUR", 7, "b3"))
+    (out,) = await Payouts(books.ledger).record([Payout("o1", ONE, "EU", "EUR", 100)], "officer-1")
+    assert not out.reason
+    assert await reconciled(books) == []
+    await altered(books, change)
+    assert (ONE, "UNBALANCED") in await reconciled(books)
+
+
 async def test_a_state_that_owes_nothing_agrees_only_where_it_was_withdrawn(books: Books) -> None:
     for each in (ONE, TWO):
         await assess(books, each, 300, 1_900)

@@ -12,11 +12,14 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # A smoke run that takes longer is no smoke run.
 QUICK_SECONDS = 120
+REST_SECONDS = 5
+"""So long is waited for the rest of what a benchmark printed."""
 
 
 def scripts(area: str | None) -> list[Path]:
@@ -70,18 +73,18 @@ def faults(lines: Sequence[str]) -> list[str]:
 
 def _run(script: Path, quick: bool) -> bool:
     command = [sys.executable, str(script), *(["--quick"] if quick else [])]
-    lines = []
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        limit = threading.Timer(QUICK_SECONDS, process.kill) if quick else None
-        if limit is not None:
-            limit.start()
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            lines.append(line)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines: list[str] = []
+    reading = threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True)
+    reading.start()
+    try:
+        code = process.wait(QUICK_SECONDS if quick else None)
+    except subprocess.TimeoutExpired:
+        process.kill()
         code = process.wait()
-        if limit is not None:
-            limit.cancel()
+    # A server that it started and left behind would hold its output open for ever.
+    reading.join(REST_SECONDS)
     if code != 0:
         ended = f" (a smoke run is ended after {QUICK_SECONDS} s)" if quick and code < 0 else ""
         print(f"{script.stem} ended with exit code {code}{ended}", file=sys.stderr)
@@ -90,6 +93,13 @@ def _run(script: Path, quick: bool) -> bool:
     for each in wrong:
         print(f"{script.stem}: {each}", file=sys.stderr)
     return not wrong
+
+
+def _pass_on(output: TextIO, lines: list[str]) -> None:
+    with output:
+        for line in output:
+            print(line, end="", flush=True)
+            lines.append(line)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -75,6 +78,25 @@ def test_a_smoke_run_that_does_not_end_is_ended(
     path = tmp_path / "some_bench.py"
     path.write_text("import signal\nsignal.pause()\n")
     assert not runner._run(path, quick=True)
+
+
+@pytest.mark.parametrize(("end", "seconds", "passes"), [("signal.pause()", 2, False), ("", 30, True)])
+def test_a_server_that_a_benchmark_leaves_behind_is_not_waited_for(
+    runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, seconds: int, passes: bool
+) -> None:
+    monkeypatch.setattr(runner, "QUICK_SECONDS", seconds)
+    monkeypatch.setattr(runner, "REST_SECONDS", 0.2)
+    path, left = tmp_path / "some_bench.py", tmp_path / "left"
+    path.write_text(
+        f"import pathlib, signal, subprocess\n{WHOLE}"
+        f"pathlib.Path({str(left)!r}).write_text(str(subprocess.Popen(['sleep', '60']).pid))\nsys.stdout.flush()\n{end}\n"
+    )
+    began = time.monotonic()
+    try:
+        assert runner._run(path, quick=True) is passes
+        assert time.monotonic() - began < 30
+    finally:
+        os.kill(int(left.read_text()), signal.SIGKILL)
 
 
 def test_every_benchmark_is_among_those_that_run(runner: ModuleType) -> None:

@@ -49,7 +49,7 @@ class Money:
         Amounts without a rate stay as they are; those that are too large become 0 and are marked in `refused`.
         """
         places = [self._places[word] for word in currency.dictionary]
-        rate = self._rate[:, places].ravel()
+        rate = self._rate.take(places, axis=1).ravel()
         kind = (self._rows.kind if row is None else self._rows.kind[row]) * len(places) + currency.indices
         mode, unit = self._mode.repeat(len(places)), self._unit.repeat(len(places))
         missing: Flags = rate < 0

@@ -42,9 +42,9 @@ class Remarks:
     def not_covered(self, filings: Filings, rows: Flags, day: Int64) -> Iterator[tuple[Gap, Flags]]:
         """Give each gap with the items of these rows that it concerns."""
         for gap in self.gaps:
-            holds = rows & (gap.start <= day) & (day <= gap.end)
-            if some(holds):
-                yield gap, gap.goods.of(filings.code) & holds[filings.item_row]
+            goods = gap.goods.of(filings.code)
+            if some(goods):
+                yield gap, goods & (rows & (gap.start <= day) & (day <= gap.end))[filings.item_row]
 
 
 def remarks_of(books: Sequence[ReadRulebook]) -> list[Remarks]:

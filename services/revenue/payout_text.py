@@ -73,6 +73,7 @@ def payout_result(place: int, payout: Payout, result: Result) -> pb.PayoutResult
     if result.reason:
         reason = _REASONS.get(result.reason, result.reason)
         there, asked = (money_text(minor, payout.currency) for minor in (result.credit, payout.amount))
+        minor, currency, jurisdiction = result.kept
         told.error.CopyFrom(
             item_error(
                 reason,
@@ -81,6 +82,8 @@ def payout_result(place: int, payout: Payout, result: Result) -> pb.PayoutResult
                 jurisdiction=payout.jurisdiction,
                 credit=there,
                 amount=asked,
+                kept=money_text(minor, currency) if currency else "",
+                kept_jurisdiction=jurisdiction,
             )
         )
     return told

@@ -69,8 +69,12 @@ class Result:
     reason: str = ""
     """Why it was refused: PAYOUT_REUSED (the id was booked with other content), PAYOUT_EXCEEDS_CREDIT, PAYOUT_EXCEEDS_BANK,
     PAYOUT_OF_ACCOUNT (what the consignment left is on `account`), PAYOUT_REFERENCE_SHARED (an account of many buyers),
-    PAYOUT_UNKNOWN, PAYOUT_TAKEN_BACK (already), PAYOUT_DIFFERS (what is taken back or sent back has another amount or
-    currency), PAYOUT_PAYMENT_UNKNOWN, PAYOUT_PAYMENT_USED, AMOUNT_OUT_OF_BOUNDS, BALANCE_OUT_OF_BOUNDS."""
+    PAYOUT_CONSIGNMENT_DIFFERS (what the consignment left is of another jurisdiction or currency), PAYOUT_UNKNOWN,
+    PAYOUT_TAKEN_BACK (already), PAYOUT_OF_RETURN (what is taken back took one back itself), PAYOUT_DIFFERS (what is taken back
+    or sent back has another amount or currency), PAYOUT_PAYMENT_UNKNOWN, PAYOUT_PAYMENT_USED, AMOUNT_OUT_OF_BOUNDS,
+    BALANCE_OUT_OF_BOUNDS."""
+    kept: tuple[int, str, str] = (0, "", "")
+    """Amount, currency and jurisdiction of what the payout names, where it is refused as another than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +134,10 @@ class Work:
         if not payee and len(held.lines):
             own = debtors_of(held.lines) or held.lines["account"].tolist()
             return Result(account=names[own[0]], reason="PAYOUT_OF_ACCOUNT")
-        same = (held.currency[0], held.jurisdiction[0]) == (payout.currency, payout.jurisdiction)
-        stands = payable(held.lines, int(held.paid[0]), held.out, payee) if payee and same else 0
+        stands = payable(held.lines, int(held.paid[0]), held.out, payee) if payee else 0
+        kept = stands, held.currency[0], held.jurisdiction[0]
+        if payee and kept[1:] != (payout.currency, payout.jurisdiction):
+            return Result(account=names[payee], reason="PAYOUT_CONSIGNMENT_DIFFERS", kept=kept)
         if payout.amount > stands:
             return Result(account=names.get(payee, ""), credit=stands, reason="PAYOUT_EXCEEDS_CREDIT")
         if (short := await self._bank_lacks(payout)) is not None:
@@ -149,7 +155,7 @@ class Work:
         if used or payment["taken_back_by"] or payment["sent_back_by"]:
             return Result(account=payment["account"], reason="PAYOUT_PAYMENT_USED")
         if (payment["amount"], payment["currency"]) != (payout.amount, payout.currency):
-            return Result(account=payment["account"], credit=payment["amount"], reason="PAYOUT_DIFFERS")
+            return _differs(payment)
         if (short := await self._bank_lacks(payout)) is not None:
             return short
         name = unmatched(payout.jurisdiction)
@@ -167,8 +173,10 @@ class Work:
             return Result(reason="PAYOUT_UNKNOWN")
         if first["taken_back_by"]:
             return Result(account=first["account"], reason="PAYOUT_TAKEN_BACK")
-        if (first["amount"], first["currency"], first["takes_back"]) != (payout.amount, payout.currency, ""):
-            return Result(account=first["account"], credit=first["amount"], reason="PAYOUT_DIFFERS")
+        if first["takes_back"]:
+            return Result(account=first["account"], reason="PAYOUT_OF_RETURN")
+        if (first["amount"], first["currency"]) != (payout.amount, payout.currency):
+            return _differs(first)
         await self._tx.raw.execute(_TAKEN, *ident, payout.id)
         name, left, stands = first["account"], payout.amount, None
         if first["sends_back"]:
@@ -248,6 +256,11 @@ class Work:
             payout.takes_back, payout.sends_back, result.account, result.outcome, result.credit,
             max(self._heads.booked_at.values()), self._by, self._request,
         )  # fmt: skip
+
+
+def _differs(row: Row) -> Result:
+    kept = row["amount"], row["currency"], row["jurisdiction"]
+    return Result(account=row["account"], reason="PAYOUT_DIFFERS", kept=kept)
 
 
 def home_of(reference: str, name: str) -> int:

@@ -75,13 +75,13 @@ async def test_a_payout_that_the_bank_returned_is_credit_again_and_pays_what_is_
     await books.pay(payment(1, 2_700, DECLARANT))
     await out(books, payout(1, 500, DECLARANT))
     await books.take(replace(OWN, mrn=mrn(9, 9)))
-    back, twice, unknown, differs = await out(
+    back, twice, unknown, of_return = await out(
         books, payout(2, 500, takes_back="out-1"), payout(3, 500, takes_back="out-1"), payout(4, 1, takes_back="out-9"),
         payout(5, 500, takes_back="out-2"),
     )  # fmt: skip
     assert (back.outcome, back.account) == (BACK, DECLARANT)
-    assert [each.reason for each in (twice, unknown, differs)] == [
-        "PAYOUT_TAKEN_BACK", "PAYOUT_UNKNOWN", "PAYOUT_DIFFERS",
+    assert [each.reason for each in (twice, unknown, of_return)] == [
+        "PAYOUT_TAKEN_BACK", "PAYOUT_UNKNOWN", "PAYOUT_OF_RETURN",
     ]  # fmt: skip
     assert (await books.positions([mrn(9, 9)]))[0][2:4] == (500, 1_700)
     kinds = {(kind, reverses) for kind, reverses in await _money(books)}
@@ -229,7 +229,9 @@ async def test_another_jurisdiction_pays_out_nothing_that_it_did_not_receive(boo
         replace(payout(1, 100, DECLARANT), jurisdiction="UK"),
         replace(payout(2, 100, BUYER.mrn), jurisdiction="UK"),
     ]
-    assert await reasons(books, *elsewhere) == [("PAYOUT_EXCEEDS_BANK", 0), ("PAYOUT_EXCEEDS_CREDIT", 0)]
+    account, own = await out(books, *elsewhere)
+    assert (account.reason, own.reason) == ("PAYOUT_EXCEEDS_BANK", "PAYOUT_CONSIGNMENT_DIFFERS")
+    assert (own.account, own.credit, own.kept) == (BUYERS, 0, (100, "EUR", "EU"))
     assert [each.reason for each in await out(books, replace(payout(3, 100, DECLARANT), currency="GBP"))] == [
         "PAYOUT_EXCEEDS_CREDIT"
     ]
@@ -242,6 +244,7 @@ async def test_unmatched_money_goes_back_to_its_payer_once_and_pays_no_debt_then
         payout(3, 2_200, sends_back="bank-1"), payout(4, 5, sends_back="bank-9"),
     )  # fmt: skip
     assert (sent.outcome, sent.account) == (BOOKED, "unmatched:EU")
+    assert (differs.credit, differs.kept) == (0, (2_200, "EUR", "EU"))
     assert [each.reason for each in (differs, twice, unknown)] == [
         "PAYOUT_DIFFERS", "PAYOUT_PAYMENT_USED", "PAYOUT_PAYMENT_UNKNOWN",
     ]  # fmt: skip

@@ -76,7 +76,8 @@ def console(*, errors: bool = False) -> "Console":
     """Return the console for people; progress and errors go to standard error."""
     from rich.console import Console
 
-    return Console(stderr=errors, highlight=False)
+    # What is shown is the service's own: ":id:" in it is no picture.
+    return Console(stderr=errors, highlight=False, emoji=False)
 
 
 def command(

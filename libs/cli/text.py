@@ -1,4 +1,4 @@
-"""How values are shown to people: money, times, durations, names of choices, tables."""
+"""How values are shown to people: money, times, durations, names of choices, tables, paragraphs."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -103,6 +103,13 @@ def print_whole(out: "Console", shown: "Table") -> None:
         out.print(shown, crop=False)
     finally:
         out.width = width
+
+
+def paragraph(out: "Console", markup: str, indent: int) -> None:
+    """Print a text whose lines all begin `indent` characters from the left."""
+    from rich.padding import Padding
+
+    out.print(Padding(markup, (0, 0, 0, indent), expand=False))
 
 
 def safe(value: Any) -> str:

@@ -66,8 +66,8 @@ def summary(result: dict[str, Any]) -> str:
     consignments, items = result["consignments"], result["items"]
     return (
         f"Of {counted(consignments, 'consignment')} with {counted(items, 'item')} the draft changes what "
-        f"{result['consignments_touched']:,} consignments{share(result['consignments_touched'], consignments)} and "
-        f"{result['items_touched']:,} items{share(result['items_touched'], items)} owe."
+        f"{counted(result['consignments_touched'], 'consignment')}{share(result['consignments_touched'], consignments)} and "
+        f"{counted(result['items_touched'], 'item')}{share(result['items_touched'], items)} owe."
     )
 
 

@@ -20,6 +20,7 @@ from libs.cli.commands import (
     revenue_rulebooks,
     system,
 )
+from libs.cli.common import console
 from libs.cli.consignment import render
 from libs.cli.law_files import files_of
 from libs.cli.main import luxor
@@ -48,6 +49,37 @@ def test_a_quote_of_a_file_refuses_what_describes_goods(tmp_path: Path) -> None:
     )
     assert done.exit_code == 2
     assert "--to, --currency cannot go with it" in " ".join(done.output.split())
+
+
+def test_quotes_are_readable_at_80_columns_reasons_and_figures_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    withdrawn = {
+        "reason": "COMMODITY_CODE_WITHDRAWN",
+        "explanation": ["The commodity code 851712 was withdrawn."],
+        "hint": "Ask.",
+    }
+    text = "kept, by the limit of the law for consignments " * 4
+    many = {**QUOTED, "currency": "IDR", "landed_cost": 123_456_789_00, "explanation": [text], "references": ["EU:a"]}
+    told = {
+        "quotes": [many, withdrawn, REFUSED],
+        "references": [{"id": "EU:a", "law": "Regulation " * 12, "article": "Article 1", "verified": True}],
+    }
+    monkeypatch.setenv("COLUMNS", "80")
+    quote._show(console(), told, [("SHOP-1", "ID"), ("SHOP-2", "DE"), ("", "AQ")])
+    lines = capsys.readouterr().out.splitlines()
+    summary = [line.split() for line in lines[lines.index("Not quoted:") + 1 :]]
+    assert summary == [["2", "SHOP-2", "DE", "COMMODITY_CODE_WITHDRAWN"], ["3", "AQ", "NO_RULEBOOK"]]
+    assert sum("123,456,789.00 IDR" in line for line in lines) == 2
+    for begin in ("kept,", "EU:a:"):  # ":a:" is no picture
+        first = next(place for place, line in enumerate(lines) if line.startswith(f"  {begin}"))
+        assert lines[first + 1].startswith("  ")
+        assert lines[first + 1].strip()
+    assert "References:" in lines
+    # Where the code is wrong, the destination is not what is missing.
+    assert [line for line in lines if "Destination:" in line] == [
+        "NO_RULEBOOK  No law is loaded for this destination and day. Destination: AQ."
+    ]
 
 
 def test_quotes_of_a_file_are_named_and_summed_up() -> None:
@@ -127,9 +159,10 @@ def test_names_days_and_versions_of_rulebooks_are_not_broken(width: int) -> None
         }
     ]
     book = {"jurisdiction": "GB", "name": "United Kingdom of Great Britain and Northern Ireland", "areas": ["GB", "IM", "XI", "JE"],
-            "from": "2021-01-01", "to": "2028-12-31", "version": "GB/2026.1/1f0c9a2b", "charges": ["duty"], "currency": "GBP",
+            "from": "2021-01-01", "to": "2028-12-31", "version": "GB/2026.1/1f0c9a2b", "charges": ["duty", "tax, CBEC"], "currency": "GBP",
             "references": references, **numbers}  # fmt: skip
     lines = lines_of(lambda out: revenue_rulebooks._show(out, {"rulebooks": [book], "totals": numbers}, "GB"), width)
+    assert "Charges: duty; tax, CBEC." in lines
     first = next(line for line in lines if "GB/2026.1/1f0c9a2b" in line)
     for told in ("2021-01-01", "12,345 of 12,345"):
         assert told in first

@@ -20,7 +20,7 @@ from libs.cli.common import Context
 from libs.cli.law_files import changes_of, files_of
 from libs.cli.main import luxor
 from libs.cli.what_if_picture import picture
-from libs.cli.what_if_view import change, share, show_what_if
+from libs.cli.what_if_view import change, share, show_what_if, summary
 from libs.client import what_ifs
 from libs.jobs import edge
 
@@ -84,6 +84,14 @@ def test_what_is_touched_and_that_behaviour_is_held_constant_are_sentences() -> 
     assert "100,000 consignments (83.1 %) and 250,000 items (83.3 %) owe" in told
     assert what_ifs.BEHAVIOUR in told
     assert f"{PATH} = 5.00 EUR per tariff_line" in told
+
+
+def test_one_of_anything_is_told_in_the_singular() -> None:
+    told = {**RESULT, "consignments": 1, "items": 1, "consignments_touched": 1, "items_touched": 1}
+    assert (
+        summary(told)
+        == "Of 1 consignment with 1 item the draft changes what 1 consignment (100.0 %) and 1 item (100.0 %) owe."
+    )
 
 
 def test_days_on_which_nothing_was_assessed_are_told_as_that() -> None:

@@ -161,7 +161,7 @@ def _how(line: dict[str, Any]) -> str:
 
 def _show(out: "Console", told: dict[str, Any], asked: Sequence[tuple[str, str]]) -> None:
     """Show quotes; `asked` tells local reference and destination of each consignment, in the same order."""
-    from libs.cli.text import safe
+    from libs.cli.text import paragraph, safe
 
     laws = {each["id"]: each for each in told.get("references", ())}
     quotes = list(zip(told.get("quotes", ()), asked, strict=True))
@@ -176,11 +176,13 @@ def _show(out: "Console", told: dict[str, Any], asked: Sequence[tuple[str, str]]
         used |= dict.fromkeys(line.get("reference", "") for line in each.get("lines", ()))
         used |= dict.fromkeys(each.get("references", ()))
         _show_one(out, each)
-    for name in used:
-        if name in laws:
-            law = laws[name]
-            doubt = "" if law.get("verified") else "  [yellow]not verified[/]"
-            out.print(f"  [dim]{name}: {safe(law.get('law', ''))}, {safe(law.get('article', ''))}[/]{doubt}")
+    cited = [name for name in used if name in laws]
+    if cited and len(quotes) > 1:
+        out.print("\nReferences:")
+    for name in cited:
+        law = laws[name]
+        doubt = "" if law.get("verified") else "  [yellow]not verified[/]"
+        paragraph(out, f"[dim]{name}: {safe(law.get('law', ''))}, {safe(law.get('article', ''))}[/]{doubt}", 2)
     if len(quotes) > 1:
         _show_summary(out, quotes)
 
@@ -191,14 +193,14 @@ def _show_refused(out: "Console", each: dict[str, Any], destination: str) -> Non
     from libs.server.catalogue import command_hint
 
     sentences = " ".join(each.get("explanation", ()))
-    bound = f" Destination: {destination}." if destination else ""
+    bound = f" Destination: {destination}." if destination and each["reason"] == "NO_RULEBOOK" else ""
     out.print(f"[bold red]{each['reason']}[/]  {safe(sentences + bound)}", soft_wrap=True)
     if each.get("hint"):
         out.print(f"  → {safe(command_hint(each['reason'], each['hint']))}", soft_wrap=True)
 
 
 def _show_one(out: "Console", each: dict[str, Any]) -> None:
-    from libs.cli.text import money, safe, short, table, words
+    from libs.cli.text import money, paragraph, safe, short, table, words
 
     currency = each.get("currency", "")
     shown = table("charge", "how", "amount", "collected by", right=(2,))
@@ -214,21 +216,27 @@ def _show_one(out: "Console", each: dict[str, Any]) -> None:
     shown.add_row("", "to be paid on import", money(each.get("due_on_import", 0), currency), "")
     out.print(shown)
     for sentence in each.get("explanation", ()):
-        out.print(f"  {safe(sentence)}")
+        paragraph(out, safe(sentence), 2)
     for sentence in each.get("assumptions", ()):
-        out.print(f"  [yellow]assumed:[/] {safe(sentence)}")
+        paragraph(out, f"[yellow]assumed:[/] {safe(sentence)}", 2)
     out.print(f"  [dim]law {safe(each.get('rulebook_version', ''))}[/]")
 
 
 def _show_summary(out: "Console", quotes: Sequence[tuple[dict[str, Any], tuple[str, str]]]) -> None:
-    from libs.cli.text import money, safe, table
+    from libs.cli.text import money, print_whole, safe, table
 
     shown = table("", "reference", "to", "duty", "tax", "fees", "landed cost", "on import", right=(0, 3, 4, 5, 6, 7))
+    refused = []
     for number, (each, (reference, destination)) in enumerate(quotes, start=1):
         head = (str(number), safe(reference), safe(destination))
         if each.get("reason"):
-            shown.add_row(*head, "", "", "", f"[red]{each['reason']}[/]", "")
+            refused.append("  ".join((*filter(None, head), f"[red]{each['reason']}[/]")))
             continue
         names = ("duty", "tax", "fee", "landed_cost", "due_on_import")
         shown.add_row(*head, *(money(each.get(name, 0), each.get("currency", "")) for name in names))
-    out.print(shown)
+    if shown.rows:
+        print_whole(out, shown)
+    if refused:
+        out.print("Not quoted:")
+    for line in refused:
+        out.print(f"  {line}", soft_wrap=True)

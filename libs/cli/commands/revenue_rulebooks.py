@@ -70,28 +70,23 @@ def _shares(numbers: dict[str, Any]) -> tuple[str, str]:
 
 def _show_whole(out: "Console", book: dict[str, Any]) -> None:
     """Tell the charges of a rulebook, and the texts of law that its values stand on."""
-    from libs.cli.text import safe
+    from libs.cli.text import paragraph, safe
 
-    _paragraph(out, f"Holds in {safe(' '.join(book['areas']))}, in {safe(book['currency'])}.", 0)
-    _paragraph(out, f"Charges: {safe(', '.join(book['charges']))}.", 0)
+    paragraph(out, f"Holds in {safe(' '.join(book['areas']))}; amounts are in {safe(book['currency'])}.", 0)
+    # Names of charges have commas of their own.
+    paragraph(out, f"Charges: {safe('; '.join(book['charges']))}.", 0)
     out.print("References:")
     for reference in book["references"]:
         out.print(
             f"  {safe(reference['id'])}{'' if reference['verified'] else '  [yellow]not verified[/]'}", soft_wrap=True
         )
         where = ", ".join(each for each in (reference["law"], reference["article"]) if each)
-        _paragraph(out, f"[dim]{safe(where)}[/]", 4)
+        paragraph(out, f"[dim]{safe(where)}[/]", 4)
         if reference["address"]:
             # An address is not broken, or it could not be opened.
             out.print(f"    [dim]{safe(reference['address'])}[/]", soft_wrap=True)
         if reference["note"]:
-            _paragraph(out, f"[dim]{safe(reference['note'])}[/]", 4)
-
-
-def _paragraph(out: "Console", markup: str, indent: int) -> None:
-    from rich.padding import Padding
-
-    out.print(Padding(markup, (0, 0, 0, indent)))
+            paragraph(out, f"[dim]{safe(reference['note'])}[/]", 4)
 
 
 _AREAS_TOLD = 3

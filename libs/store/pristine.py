@@ -25,11 +25,17 @@ create view pristine.made as
     where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and oid not in (select oid from pristine.tables);
 create view pristine.definitions as
     select md5(string_agg(told, E'\n' order by told)) as hash from (
-        select concat_ws(' ', 'class', oid, relname, relkind, reloptions::text) as told
+        select concat_ws(' ', 'class', oid, relname, relkind, reloptions::text, relacl::text) as told
             from pg_class where relnamespace = 'public'::regnamespace
         union all
-        select concat_ws(' ', 'column', attrelid, attnum, attname, atttypid, attnotnull, attstorage, attisdropped)
+        select concat_ws(' ', 'column', attrelid, attnum, attname, atttypid, atttypmod, attnotnull, attstorage, attisdropped)
             from pg_attribute join pg_class c on c.oid = attrelid where relnamespace = 'public'::regnamespace
+        union all
+        select concat_ws(' ', 'default', adrelid, adnum, pg_get_expr(adbin, adrelid))
+            from pg_attrdef join pg_class c on c.oid = adrelid where relnamespace = 'public'::regnamespace
+        union all
+        select concat_ws(' ', 'view', oid, pg_get_viewdef(oid))
+            from pg_class where relnamespace = 'public'::regnamespace and relkind in ('v', 'm')
         union all
         select concat_ws(' ', 'trigger', t.oid, tgenabled)
             from pg_trigger t join pg_class c on c.oid = tgrelid where relnamespace = 'public'::regnamespace

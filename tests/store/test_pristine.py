@@ -10,6 +10,7 @@ from libs.store.pristine import cleared, remember
 MIGRATED = """
 create table seeded (id bigint generated always as identity primary key, name text not null);
 insert into seeded (name) values ('one'), ('two');
+create view names as select name from seeded;
 create table held (seed bigint references seeded (id), day integer not null) partition by range (day);
 create table held_1 partition of held for values from (1) to (2);
 create sequence numbers;
@@ -46,6 +47,9 @@ async def test_what_came_since_is_gone(database_url: str) -> None:
     [
         "alter table seeded add column more text",
         "alter table seeded alter column name drop not null",
+        "alter table seeded alter column name set default 'other'",
+        "create or replace view names as select upper(name) as name from seeded",
+        "grant select on seeded to public",
         "alter table seeded disable trigger kept",
         "alter table held detach partition held_1",
         "drop table held_1",

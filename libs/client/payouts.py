@@ -55,11 +55,11 @@ async def record_payouts(client: Client, payouts: Sequence[pb.Payout]) -> list[d
     return told
 
 
-async def listed_payouts(client: Client) -> AsyncIterator[dict[str, Any]]:
-    """Give payouts as they stand in the ledger, by jurisdiction and id."""
+async def listed_payouts(client: Client, *, from_day: int = 0, to_day: int = 0) -> AsyncIterator[dict[str, Any]]:
+    """Give payouts as they stand in the ledger, in the order of booking; those of some days (since 1970-01-01 UTC; 0: all)."""
     token = ""
     while True:
-        request = pb.ListPayoutsRequest(page_size=PAGE, page_token=token)
+        request = pb.ListPayoutsRequest(page_size=PAGE, page_token=token, from_day=from_day, to_day=to_day)
         answer = await client.ask("revenue", LedgerServiceStub, "ListPayouts", request, pb.ListPayoutsResponse)
         for each in answer.payouts:
             told = plain(each)

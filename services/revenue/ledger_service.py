@@ -31,7 +31,7 @@ from services.revenue.ledger_text import (
     statement_line,
     wrong_account,
 )
-from services.revenue.money_calls import PAGE_DEFAULT, PAGE_MAX, MoneyCalls
+from services.revenue.money_calls import FIRST_DAY, LAST_DAY, PAGE_DEFAULT, PAGE_MAX, MoneyCalls
 from services.revenue.paging import check_count, numbers_of, parts_of, token_of, whole
 from services.revenue.store import credit, positions
 from services.revenue.store.accounts import Accounts
@@ -46,7 +46,6 @@ ENTRIES_DEFAULT: Final = 10_000
 ENTRIES_MAX: Final = 100_000
 DAYS_MAX: Final = 31
 _OWN: Final = {Role.FILER, Role.CARRIER}
-_FIRST_DAY, _LAST_DAY = day_of_date(date(2000, 1, 1)), day_of_date(date(2100, 1, 1))
 
 
 class LedgerService(MoneyCalls):
@@ -308,8 +307,8 @@ class LedgerService(MoneyCalls):
 
 
 def _check_days(first: int, last: int, path: str = "from_day") -> None:
-    if not _FIRST_DAY <= first <= last < _LAST_DAY or last - first >= DAYS_MAX:
-        told = day_text(first) if 0 <= first < _LAST_DAY else first
+    if not FIRST_DAY <= first <= last < LAST_DAY or last - first >= DAYS_MAX:
+        told = day_text(first) if 0 <= first < LAST_DAY else first
         raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=told, days_max=DAYS_MAX)
 
 
@@ -332,6 +331,6 @@ def _month(text: str) -> tuple[int, int]:
 
 def _moment(stamp: Timestamp) -> int:
     micros = stamp.seconds * 1_000_000 + stamp.nanos // 1_000
-    if not _FIRST_DAY <= micros // MICROS_PER_DAY < _LAST_DAY:
+    if not FIRST_DAY <= micros // MICROS_PER_DAY < LAST_DAY:
         raise Refusal("MOMENT_OUT_OF_BOUNDS", path="at", value=stamp_text(stamp.seconds))
     return micros

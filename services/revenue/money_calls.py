@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import date
 from typing import Any, Final
 
 import grpc.aio
 
+from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text
 from libs.server import call
+from libs.server.errors import Refusal
 from libs.server.requests import once, page_size_of, recalled
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.ledger_text import booked_payment, payment_result, wrong_payment
-from services.revenue.paging import check_count, parts_of, token_of
+from services.revenue.paging import check_count, parts_of, token_of, whole
 from services.revenue.payout_text import booked_payout, payout_of, payout_result, wrong_payout
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.payments import PAYMENTS_MAX, Payment, Payments
-from services.revenue.store.payouts import PAYOUTS_MAX, Payouts
+from services.revenue.store.payouts import END, PAYOUTS_MAX, Payouts
 
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
+FIRST_DAY, LAST_DAY = day_of_date(date(2000, 1, 1)), day_of_date(date(2100, 1, 1))
+"""What the ledger is asked about lies from the first day on, and before the last."""
 
 
 class MoneyCalls(LedgerServiceServicer):
@@ -109,12 +114,26 @@ class MoneyCalls(LedgerServiceServicer):
     async def ListPayouts(
         self, request: pb.ListPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListPayoutsResponse:
-        """Give payouts by jurisdiction and id."""
+        """Give payouts in the order of booking, of all days or some."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        jurisdiction, ident = parts_of(request.page_token, 2) if request.page_token else ("", "")
-        found = await self._payouts.page(after=(jurisdiction, ident), rows_max=limit + 1)
-        last = found[limit - 1].payout if len(found) > limit else None
+        begin, before = _moments(request.from_day, request.to_day)
+        after = (begin, "", "")
+        if request.page_token:
+            booked_at, jurisdiction, ident = parts_of(request.page_token, 3)
+            after = (whole([booked_at])[0], jurisdiction, ident)
+        found = await self._payouts.page(after=after, before=before, rows_max=limit + 1)
+        last = found[limit - 1] if len(found) > limit else None
         return pb.ListPayoutsResponse(
             payouts=map(booked_payout, found[:limit]),
-            next_page_token=token_of(last.jurisdiction, last.id) if last else "",
+            next_page_token=token_of(last.booked_at, last.payout.jurisdiction, last.payout.id) if last else "",
         )
+
+
+def _moments(first: int, last: int) -> tuple[int, int]:
+    """When days begin and end, microseconds since 1970-01-01 UTC; 0 for the beginning and the end of all. Raises Refusal."""
+    for path, day in (("from_day", first), ("to_day", last)):
+        if day and not FIRST_DAY <= day < LAST_DAY:
+            raise Refusal("LEDGER_DAY_OUT_OF_BOUNDS", path=path, value=day)
+    if last and last < first:
+        raise Refusal("LEDGER_DAY_OUT_OF_BOUNDS", path="to_day", value=day_text(last))
+    return first * MICROS_PER_DAY, (last + 1) * MICROS_PER_DAY if last else END

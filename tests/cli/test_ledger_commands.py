@@ -1,4 +1,4 @@
-"""`luxor revenue account, accounts, open, balances`: what each option asks the ledger for, and what is told; nobody answers but the test."""
+"""`luxor revenue account, accounts, open, balances, payouts`: what each option asks the ledger for, and what is told; nobody answers but the test."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.cli.common import Context
 from libs.cli.main import luxor
@@ -207,3 +208,26 @@ def test_a_moment_that_could_be_anywhere_is_refused(ledger: Ledger, run: Any, mo
     done = run("balances", "--at", moment)
     assert (done.exit_code, ledger.asked) == (2, [])
     assert "--at" in done.output
+
+
+# ---------------------------------------------------------------------------------------------- payouts
+def test_payouts_of_some_days_are_told_and_days_do_not_go_with_a_file(ledger: Ledger, run: Any, tmp_path: Path) -> None:
+    paid = pb.Payout(id="o1", reference="declarant:D", jurisdiction="EU", currency="EUR", amount_minor=500)
+    done = pb.PayoutResult(outcome=pb.PAYOUT_OUTCOME_BOOKED, account="declarant:D")
+    booked = pb.BookedPayout(payout=paid, result=done, booked_at=Timestamp(seconds=1_790_000_000))
+    ledger.answers["ListPayouts"] = [
+        pb.ListPayoutsResponse(payouts=[booked]),
+        pb.ListPayoutsResponse(),
+    ]
+    told = run("payouts", "--from", "2026-09-01", "--to", "2026-09-30")
+    assert told.exit_code == 0, told.output
+    assert any("EU o1 declarant:D 5.00 EUR" in line for line in words(told))
+    assert words(run("payouts")) == ["Nothing was paid out on these days."]
+    (_, some), (_, month) = ledger.asked
+    assert (some.from_day, some.to_day) == (20_697, 20_726)
+    assert month.to_day - month.from_day == 30
+    file = tmp_path / "payouts.csv"
+    file.write_text("id\n")
+    refused = run("payouts", str(file), "--from", "2026-09-01")
+    assert (refused.exit_code, len(ledger.asked)) == (2, 2)
+    assert "without PATH" in refused.output

@@ -6,16 +6,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from libs.cli.common import REFUSED, Context, acting, command, fail, run
+from libs.cli.days import days_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+DAYS = 30
+"""Without --from what was booked for so long is told."""
 
-@command("payouts", short_help="Book payouts, from a CSV, or tell those that are booked.")
+
+@command("payouts", short_help="Book payouts, from a CSV, or tell those that were booked.")
 @click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--from", "from_text", metavar="DAY", help="First day of those that are told (default: a month ago).")
+@click.option("--to", "to_text", metavar="DAY", help="Last day of those that are told (default: today).")
 @acting("officer")
-def payouts(context: Context, path: Path | None, ident: str) -> None:
-    """Book the payouts of the CSV file PATH and tell what became of each; without PATH tell all that are booked.
+def payouts(context: Context, path: Path | None, from_text: str | None, to_text: str | None, ident: str) -> None:
+    """Book the payouts of the CSV file PATH and tell what became of each; without PATH tell those that were booked on some days.
 
     Columns: id (the bank's), reference (the MRN of a consignment whose buyer is paid, or an account that has credit),
     jurisdiction, currency, amount such as 12.50; and where they are told paid_at such as 2026-11-01T08:30:00Z, takes_back (the id
@@ -24,13 +30,18 @@ def payouts(context: Context, path: Path | None, ident: str) -> None:
     """
     from libs.client.payouts import listed_payouts, read_payouts, record_payouts
 
+    if path is not None and (from_text or to_text):
+        raise click.UsageError("--from and --to choose what is told without PATH.")
+    first, last = days_of(from_text, to_text, days=DAYS)
     read = read_payouts(path) if path is not None else []
     if path is not None and not read:
         fail("FILE_EMPTY", f"{path} holds no payouts.", "Write a line for each payout.", as_json=context.as_json)
 
     async def work() -> list[dict[str, Any]]:
         async with context.client("officer", ident) as client:
-            return await record_payouts(client, read) if read else [each async for each in listed_payouts(client)]
+            if read:
+                return await record_payouts(client, read)
+            return [each async for each in listed_payouts(client, from_day=first, to_day=last)]
 
     told = run(work())
     context.emit({"payouts": told}, lambda out: _payouts(out, told) if read else _listed(out, told))
@@ -58,7 +69,7 @@ def _listed(out: "Console", told: list[dict[str, Any]]) -> None:
     from libs.cli.text import money, safe, table, when
 
     if not told:
-        out.print("Nothing was paid out.")
+        out.print("Nothing was paid out on these days.")
         return
     shown = table("booked", "jurisdiction", "payout", "to", "amount", "what became of it", right=(4,))
     for each in told:

@@ -30,10 +30,12 @@ PAYOUTS_MAX: Final = 100
 CHUNKS_MAX: Final = 20
 """Transactions in which a request goes on using credit that came back; the rest is left to the work in the background."""
 TRIES_MAX: Final = 5
+END: Final = 2**63 - 1
 _PAYOUTS: Final = "select * from ledger_payout where jurisdiction = $1 and id = any($2::text[])"
 _PAYMENTS: Final = "select * from ledger_payment where jurisdiction = $1 and id = any($2::text[])"
 _PAGE: Final = """
-select * from ledger_payout where (jurisdiction, id) > ($1, $2) order by jurisdiction, id limit $3
+select * from ledger_payout where (booked_at, jurisdiction, id) > ($1, $2, $3) and booked_at < $4
+order by booked_at, jurisdiction, id limit $5
 """
 
 
@@ -104,10 +106,14 @@ class Payouts:
                 continue
         raise RuntimeError(f"what a payout takes back or sends back was booked meanwhile, {TRIES_MAX} times")
 
-    async def page(self, *, after: Ident, rows_max: int) -> list[Booked]:
-        """Give payouts by jurisdiction and id, after one."""
+    async def page(
+        self, *, after: tuple[int, str, str] = (0, "", ""), before: int = END, rows_max: int
+    ) -> list[Booked]:
+        """Give payouts by time of booking, jurisdiction and id, after one and booked before a moment (microseconds since 1970-01-01
+        UTC).
+        """
         async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(_PAGE, *after, rows_max)
+            rows = await reader.raw.fetch(_PAGE, *after, before, rows_max)
         return [Booked(*_of_row(row), row["booked_at"], row["booked_by"], row["taken_back_by"]) for row in rows]
 
 

@@ -16,6 +16,7 @@ from libs.client.errors import LuxorError
 from libs.client.ledger import compare_totals, kept_seal, read_payments
 from libs.client.payouts import read_payouts
 from libs.columns import Table
+from libs.customs.time import MICROS_PER_DAY
 from libs.server.testing import Running, running
 from libs.store.database import Database
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
@@ -165,6 +166,16 @@ async def test_payouts_are_booked_refused_with_what_is_there_and_listed(house: R
     assert found == [
         (request.payouts[place], back, "officer/officer-1") for place, back in ((1, "o4"), (2, ""), (3, ""))
     ]  # fmt: skip
+    async with kept.database.connection() as reader:
+        today = await reader.now() // MICROS_PER_DAY
+    for first, last, count in ((today - 1, today + 1, 3), (today + 2, 0, 0), (0, today - 2, 0), (today - 1, 0, 3)):
+        days = pb.ListPayoutsRequest(from_day=first, to_day=last)
+        assert len((await analyst.ListPayouts(days, timeout=SECONDS)).payouts) == count
+    for first, last in ((1, 0), (0, 99_999), (today, today - 1), (-1, 0)):
+        days = pb.ListPayoutsRequest(from_day=first, to_day=last)
+        assert (await refused(analyst.ListPayouts(days, timeout=SECONDS)))[0] == "LEDGER_DAY_OUT_OF_BOUNDS"
+    token = pb.ListPayoutsRequest(page_token="RVUKbzI=")
+    assert (await refused(analyst.ListPayouts(token, timeout=SECONDS)))[0] == "PAGE_TOKEN_MALFORMED"
     every = await analyst.ListPayments(pb.ListPaymentsRequest(), timeout=SECONDS)
     assert [(each.result.outcome, each.sent_back_by) for each in every.payments] == [
         (pb.PAYMENT_OUTCOME_OVERPAID, ""), (pb.PAYMENT_OUTCOME_SENT_BACK, "o3"),

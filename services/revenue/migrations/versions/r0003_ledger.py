@@ -195,6 +195,8 @@ def _payments() -> None:
         key="jurisdiction, id",
         by="jurisdiction, id",
     )
+    # For those of some days; new rows come at the end.
+    op.execute("create index ledger_payout_booked on ledger_payout (booked_at, jurisdiction, id)")
     # Unmatched payments that name an MRN: its debt may come yet.
     schema.create_hash_partitioned(
         op,

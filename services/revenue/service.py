@@ -29,6 +29,8 @@ from services.revenue.store.assessments import Store
 
 ROWS_MAX: Final = 2_000
 QUOTES_MAX: Final = 1_000
+QUOTED_ITEMS_MAX: Final = 10_000
+"""As many as can be filed at once: each is explained, and nothing else is answered meanwhile."""
 _FIRST: Final = parse_instant("2000-01-01T00:00:00Z")
 _LAST: Final = parse_instant("2100-01-01T00:00:00Z")
 
@@ -118,6 +120,9 @@ class RevenueService(RevenueServiceServicer):
         """Quote consignments that nobody filed yet, as if nothing else came; nothing is kept."""
         rows = len(request.consignments)
         _check_size(rows, QUOTES_MAX)
+        items = sum(len(each.items) for each in request.consignments)
+        if items > QUOTED_ITEMS_MAX:
+            raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=QUOTED_ITEMS_MAX)
         as_of = _as_of(request)
         table = tidied(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
         faults = faults_of(table, day_of(as_of), self._program.areas)

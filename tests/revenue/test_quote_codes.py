@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from libs.columns import Ragged, Strings, Table
+from libs.server.errors import Refusal
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
@@ -125,3 +126,12 @@ def test_goods_that_are_all_wrong_in_another_way_are_looked_at_once() -> None:
         0: ("items[0].commodity_code", "X0"),
         1: ("items[0].commodity_code", "X1"),
     }
+
+
+async def test_more_goods_than_can_be_filed_at_once_are_refused_before_they_are_looked_at() -> None:
+    large = parcel()
+    large.items.extend([large.items[0]] * 997)
+    with pytest.raises(Refusal, match="10989 items together, more than the 10000"):
+        await quotes(*[large] * 11)
+    (told,) = await quotes(large)
+    assert (told.reason, len(told.lines) >= 999) == ("", True)

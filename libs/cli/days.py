@@ -7,10 +7,15 @@ import click
 
 def day_of(text: str | None, default: dt.date, option: str) -> int:
     """Return a day written as 2026-07-01 as days since 1970-01-01 UTC; the default where none is given."""
-    from libs.customs.time import day_of_date, parse_day
+    from libs.customs.time import day_of_date
 
-    if text is None:
-        return day_of_date(default)
+    return day_of_date(default) if text is None else day_asked(text, option)
+
+
+def day_asked(text: str, option: str) -> int:
+    """Return a day written as 2026-07-01 as days since 1970-01-01 UTC."""
+    from libs.customs.time import parse_day
+
     try:
         return parse_day(text)
     except ValueError as error:

@@ -1,14 +1,14 @@
 """What commands about long work do alike: days from and to, a bar while somebody waits, and ^C that leaves the work running."""
 
-import datetime
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from libs.cli.backtest_view import EPOCH, day_text
+from libs.cli.backtest_view import day_text
 from libs.cli.common import Context, console, fail, is_terminal, run
+from libs.cli.days import day_asked
 
 if TYPE_CHECKING:
     from libs.client.client import Client
@@ -28,15 +28,12 @@ class StartsByDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
-def day_asked(text: str) -> int:
-    """Return a day as days since 1970-01-01."""
-    try:
-        day = datetime.date.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(f"{text} is no day; a day is written like 2026-11-25.") from None
-    if not 2000 <= day.year < 2100:
-        raise click.UsageError(f"{text} lies outside the years 2000 to 2099.")
-    return (day - EPOCH).days
+def day_of_law(text: str, option: str) -> int:
+    """Return a day of the years that services know law and assessments of, as days since 1970-01-01."""
+    day = day_asked(text, option)
+    if not 2000 <= int(text[:4]) < 2100:
+        raise click.BadParameter(f"{text} lies outside the years 2000 to 2099", param_hint=option)
+    return day
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Work:
 
     def days(self, first: str, last: str) -> tuple[int, int]:
         """Read --from and --to."""
-        days = day_asked(first), day_asked(last)
+        days = day_of_law(first, "--from"), day_of_law(last, "--to")
         if not 0 <= days[1] - days[0] < DAYS_MAX:
             how = "before" if days[1] < days[0] else "too far behind"
             raise click.UsageError(

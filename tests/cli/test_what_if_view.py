@@ -269,6 +269,34 @@ def test_what_makes_no_sense_is_a_usage_error(arguments: list[str], tmp_path: Pa
     assert done.exit_code == 2, done.output
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["revenue", "what-if", "start", "--set", f"{PATH}=1"], "--from"),
+        (["revenue", "what-if", "start", "--set", f"{PATH}=1"], "--to"),
+        (["revenue", "what-if", "start"], "--law-of"),
+        (["risk", "backtest", "start", "--model", "x"], "--to"),
+        (["risk", "train"], "--to"),
+    ],
+)
+@pytest.mark.parametrize("day", ["2026-02-30", "20261125", "2026-W48-3", "soon"])
+def test_a_day_is_written_in_one_way_and_the_option_that_has_none_is_named(
+    command: list[str], option: str, day: str, tmp_path: Path
+) -> None:
+    days = {"--from": "2026-11-01", "--to": "2026-11-02", option: day}
+    arguments = [part for pair in days.items() for part in pair]
+    done = CliRunner().invoke(luxor, [*command, *arguments, "--data-dir", str(tmp_path)])
+    assert done.exit_code == 2, done.output
+    told = " ".join(done.output.split())
+    assert f"Invalid value for {option}: '{day}' is no date: write it as year-month-day, such as 2026-07-01" in told
+
+
+def test_days_of_other_centuries_are_refused(tmp_path: Path) -> None:
+    arguments = ["--law-of", "1999-12-31", "--from", "2026-11-01", "--to", "2026-11-02", "--data-dir", str(tmp_path)]
+    done = CliRunner().invoke(luxor, ["revenue", "what-if", "start", *arguments])
+    assert (done.exit_code, "1999-12-31 lies outside the years 2000 to 2099" in done.output) == (2, True)
+
+
 def test_the_command_tells_mistakes_with_file_line_and_rule(asked: list[Any], tmp_path: Path) -> None:
     done = CliRunner().invoke(luxor, ["revenue", "check", "--set", f"{PATH}=1", "--data-dir", str(tmp_path)])
     assert done.exit_code == 1

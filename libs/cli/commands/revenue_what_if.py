@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from libs.cli.common import Context, acting, command, run
-from libs.cli.jobs import StartsByDefault, Work, day_asked
+from libs.cli.jobs import StartsByDefault, Work, day_of_law
 from libs.cli.law_files import changes_of, files_of
 from libs.cli.what_if_view import show_head, show_what_if
 
@@ -69,7 +69,7 @@ def start(
         raise click.UsageError("--picture waits for the end; leave out --detach, or draw it by `show` later.")
     days = _RUN.days(from_day, to_day)
     if law_of:
-        day_asked(law_of)
+        day_of_law(law_of, "--law-of")
 
     async def begin() -> int:
         from libs.client import what_ifs

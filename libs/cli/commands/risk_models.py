@@ -1,6 +1,5 @@
 """`luxor risk train`, `models` and `model-…`: train models, look at them, and bring them into force."""
 
-import datetime
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from libs.cli.common import Context, acting, command, console, fail, is_terminal, run
+from libs.cli.days import day_asked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +69,7 @@ def train(
         raise click.UsageError("--layout, --out and --propose go with --labelled alone.")
     if from_day is None or until_day is None:
         raise click.UsageError("Give both --from and --to.")
-    _train_outcomes(context, (_day(from_day), _day(until_day)), name, seed, note, ident)
+    _train_outcomes(context, (day_asked(from_day, "--from"), day_asked(until_day, "--to")), name, seed, note, ident)
 
 
 def _train_file(
@@ -285,12 +285,3 @@ def metric_text(name: str) -> str:
     words, _, share = name.partition("_at_")
     told = " ".join(word.upper() if word == "auc" else word for word in words.split("_"))
     return f"{told} at {share} %" if share else told
-
-
-def _day(text: str) -> int:
-    from libs.customs.time import day_of_date
-
-    try:
-        return day_of_date(datetime.date.fromisoformat(text))
-    except ValueError:
-        raise click.UsageError(f"{text} is no day; write it as 2026-11-25.") from None

@@ -24,15 +24,15 @@ class Alike:
 
         Where there could be more kinds than elements, each element is a kind of its own.
         """
-        count, kinds = len(facts[0][0]), 1
-        kind = np.zeros(count, dtype=np.int64)
-        for column, most in facts:
+        (first_column, kinds), *others = facts
+        kind, count = first_column.astype(np.int64), len(first_column)
+        for column, most in others:
             kinds *= most
-            if kinds > count:
-                alone = np.arange(count)
-                return Alike(alone, alone)
-            if most > 1:
+            if most > 1 and kinds <= count:
                 kind = kind * most + column
+        if kinds > count:
+            alone = np.arange(count)
+            return Alike(alone, alone)
         first = np.zeros(kinds, dtype=np.int64)
         first[kind] = np.arange(count)
         return Alike(kind, first)

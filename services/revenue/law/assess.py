@@ -96,7 +96,7 @@ def assess(
     np.cumsum(np.bincount(lines.row, minlength=filings.rows), out=offsets[1:])
     kinds = program.slots.kind[lines.slot]
     collectors = program.outcomes.collector[lines.outcome]
-    failed = values.problem != int(Problem.NONE)
+    sound = values.sound
     notes = values.notes
     usable = np.logical_or.reduce(standing.conditions.usable, axis=1)
     if some(usable):
@@ -111,11 +111,13 @@ def assess(
     remarks = [each for each in program.remarks if each.book in values.plan.books]
     if remarks:
         remark(remarks, program.regimes.jurisdiction[values.regime], filings, values.law_day, notes)
-    if some(failed):
+    if sound is not None:
+        failed = ~sound
         notes[failed] = 0
         values.intrinsic = np.where(failed, 0, values.intrinsic)
         values.customs_value = np.where(failed, 0, values.customs_value)
         values.price = np.where(failed, 0, values.price)
+        values.components[0] = np.where(failed[filings.item_row], 0, values.components[0])
     return Assessment(
         program=program,
         filings=filings,
@@ -126,7 +128,7 @@ def assess(
         exchange_day=values.exchange_day,
         intrinsic=values.intrinsic,
         customs_value=values.customs_value,
-        goods=np.where(failed[filings.item_row], 0, values.components[0]) if some(failed) else values.components[0],
+        goods=values.components[0],
         price=values.price,
         by_kind=_totals(lines, kinds, len(KINDS), filings.rows),
         by_collector=_totals(lines, collectors, len(COLLECTORS), filings.rows),

@@ -1,4 +1,4 @@
-"""Charges: duty, tax and fees of valued consignments, slot by slot in the order of the law, over the whole batch."""
+"""Charges: duty, tax and fees of valued consignments, step by step in the order of the law, over the whole batch."""
 
 import numpy as np
 
@@ -37,17 +37,16 @@ def charge(program: Program, filings: Filings, values: Values, standing: Standin
     """Assess every charge of a batch; rows that get a problem keep it in `values` and their charges are dropped."""
     work = _Work(program, filings, values, standing)
     for step in work.decisions.steps:
-        sound = values.problem == _NONE
         charge_on = work.on_rows if step.on_rows else work.on_items
-        charged = charge_on(step.at, step.charging, None if every(sound) else sound)
+        charged = charge_on(step.at, step.charging, values.sound)
         if charged is not None:
             kind = step.charging.of_slot(program.slots, "kind")
             if not isinstance(kind, int) or kind in values.plan.later:
                 _add_to_components(program, filings, values, charged)
             work.charged.append(charged)
     lines = Lines.join(work.charged, filings.rows)
-    failed = values.problem[lines.row] != _NONE
-    return lines.pick(~failed) if some(failed) else lines
+    sound = values.sound
+    return lines if sound is None else lines.pick(sound[lines.row])
 
 
 class _Work:

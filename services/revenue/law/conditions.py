@@ -7,12 +7,11 @@ tested at most once a batch, prefixes of codes once for each distinct code.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import get_args
 
 import numpy as np
 
-from libs.columns import Ints, Strings, Table
+from libs.columns import Strings, Table
 from luxor.consignment.v1 import consignment_pb2 as pb
 from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.filings import Filings
@@ -59,6 +58,8 @@ class Prefixes:
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     condition: Condition
+    numbers: tuple[tuple[str, tuple[int, ...]], ...]
+    """Columns of the consignment that must have one of some numbers."""
     on_rows: bool
     """Whether it asks anything of the consignment."""
     on_items: bool
@@ -101,11 +102,12 @@ class ConditionTable:
         number = self._numbers.get(condition)
         if number is None:
             number = self._numbers[condition] = len(self.compiled)
-            rows = (condition.dispatch, condition.mode, condition.service, condition.nature, condition.scheme)
+            numbers = tuple(_numbers(condition))
             self.compiled.append(
                 _Compiled(
                     condition,
-                    any(rows) or bool(condition.consignor or condition.consignee or condition.region),
+                    numbers,
+                    bool(numbers or condition.dispatch or condition.region or condition.scheme),
                     asks_of_items(condition),
                     Prefixes(condition.goods),
                     Prefixes(condition.goods_except),
@@ -123,6 +125,7 @@ class Conditions:
         self._table, self._filings, self.usable = table, filings, usable
         self._rows: dict[int, Flags] = {}
         self._items: dict[int, Flags] = {}
+        self._told: dict[tuple[str, tuple[int, ...]], Flags | None] = {}
 
     def fits_rows(self, numbers: Int64, rows: Int64 | slice = slice(None)) -> Flags:
         """Say of each selected row whether what its condition asks of consignments fits; -1 always does.
@@ -154,7 +157,8 @@ class Conditions:
         """Say of each row whether what a condition asks of consignments fits."""
         known = self._rows.get(number)
         if known is None:
-            known = self._rows[number] = self._test_rows(self._table.compiled[number])
+            parts = self._parts_of_rows(self._table.compiled[number])
+            known = self._rows[number] = _all(parts, self._filings.rows)
         return known
 
     def of_items(self, number: int) -> Flags:
@@ -162,40 +166,39 @@ class Conditions:
         known = self._items.get(number)
         if known is None:
             compiled = self._table.compiled[number]
-            parts = chain(
-                (self._rows_by_item(number, compiled),) if compiled.on_rows else (), self._asked_of_items(compiled)
-            )
-            known = self._items[number] = _all(parts, self._filings.items)
+            known = self._items[number] = _all(self._parts_of_items(number, compiled), self._filings.items)
         return known
 
-    def _rows_by_item(self, number: int, compiled: _Compiled) -> Flags:
+    def _rows_by_item(self, number: int, compiled: _Compiled) -> Flags | None:
         """What the condition asks of consignments, by item: an item that is marked as a gift is one in any consignment."""
-        row = self._filings.item_row
-        result: Flags = self.of_rows(number)[row]
+        rows, row = self.of_rows(number), self._filings.item_row
+        result: Flags | None = rows[row] if some(rows) else None
         if "gift" in compiled.condition.nature:
             gift = self._filings.goods.bools("gift").values
             if some(gift):
-                result |= gift & self._test_rows(compiled, but_nature=True)[row]
+                marked = gift & _all(self._parts_of_rows(compiled, but_nature=True), self._filings.rows)[row]
+                result = marked if result is None else result | marked
         return result
 
-    def _test_rows(self, compiled: _Compiled, *, but_nature: bool = False) -> Flags:
-        return _all(self._asked_of_rows(compiled, but_nature=but_nature), self._filings.rows)
+    def _tells(self, column: str, numbers: tuple[int, ...]) -> Flags | None:
+        """Which rows have one of the numbers in a column; several conditions ask the same."""
+        if (column, numbers) not in self._told:
+            # Nothing told is 0, which no word stands for.
+            values = self._filings.table.ints(column).values
+            found: Flags = np.logical_or.reduce([values == number for number in numbers])
+            self._told[column, numbers] = found if some(found) else None
+        return self._told[column, numbers]
 
-    def _asked_of_rows(self, compiled: _Compiled, *, but_nature: bool) -> Iterator[Flags]:
-        asked, table = compiled.condition, self._filings.table
+    def _parts_of_rows(self, compiled: _Compiled, *, but_nature: bool = False) -> Iterator[Flags | None]:
+        """Test what a condition asks of consignments, part by part; None for one that fits none."""
+        asked = compiled.condition
+        for column, numbers in compiled.numbers:
+            if not (but_nature and column == "nature"):
+                yield self._tells(column, numbers)
         if asked.dispatch:
             yield self._filings.dispatch.isin(asked.dispatch)
         if asked.region:
             yield self._in_region(frozenset(region_of(each) for each in asked.region))
-        for words, numbers, column in (
-            (asked.mode, _MODES, "transport_mode"),
-            (asked.service, _SERVICES, "transport_service"),
-            (() if but_nature else asked.nature, _NATURES, "nature"),
-            ((asked.consignor,) if asked.consignor else (), _PERSONS, "consignor_person_type"),
-            ((asked.consignee,) if asked.consignee else (), _PERSONS, "consignee_person_type"),
-        ):
-            if words:
-                yield _one_of(table.ints(column), [numbers[word] for word in words])
         if asked.scheme:
             told = [_SCHEMES.index(scheme) for scheme in asked.scheme if scheme != "none"]
             usable = [self.usable[:, scheme] for scheme in told]
@@ -207,14 +210,17 @@ class Conditions:
         )
         return found
 
-    def _asked_of_items(self, compiled: _Compiled) -> Iterator[Flags]:
+    def _parts_of_items(self, number: int, compiled: _Compiled) -> Iterator[Flags | None]:
+        """Test what a condition asks of items and their consignments, part by part; None for one that fits none."""
         asked, filings = compiled.condition, self._filings
+        if compiled.on_rows:
+            yield self._rows_by_item(number, compiled)
+        if asked.preference:
+            yield compiled.preference.of(filings.preference)
         if asked.origin:
             yield filings.origin.isin(asked.origin)
         if asked.origin_except:
             yield ~filings.origin.isin(asked.origin_except)
-        if asked.preference:
-            yield compiled.preference.of(filings.preference)
         if asked.goods:
             yield compiled.goods.of(filings.code)
         if asked.goods_except:
@@ -224,14 +230,27 @@ class Conditions:
             yield _declares(filings.table, codes)[filings.item_row] | _declares(filings.goods, codes)
 
 
-def _all(parts: Iterator[Flags], count: int) -> Flags:
+def _all(parts: Iterator[Flags | None], count: int) -> Flags:
     """Say of each of `count` elements whether all parts fit; where none is left the other parts are not tested."""
     result: Flags | None = None
     for part in parts:
-        result = part if result is None else result & part
-        if not some(result):
-            break
+        result = part if result is None or part is None else result & part
+        if result is None or not some(result):
+            return np.zeros(count, dtype=np.bool_)
     return np.ones(count, dtype=np.bool_) if result is None else result
+
+
+def _numbers(asked: Condition) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Give the columns of numbers that a condition asks for, with the numbers of its words."""
+    for column, numbers, words in (
+        ("transport_mode", _MODES, asked.mode),
+        ("transport_service", _SERVICES, asked.service),
+        ("nature", _NATURES, asked.nature),
+        ("consignor_person_type", _PERSONS, (asked.consignor,) if asked.consignor else ()),
+        ("consignee_person_type", _PERSONS, (asked.consignee,) if asked.consignee else ()),
+    ):
+        if words:
+            yield column, tuple(numbers[word] for word in words)
 
 
 def region_of(told: str) -> str:
@@ -252,14 +271,6 @@ def _declares(table: Table, procedures: tuple[str, ...]) -> Flags:
 
 def _any(flags: Flags) -> Flags:
     result: Flags = np.logical_or.reduce(flags, axis=1)
-    return result
-
-
-def _one_of(column: Ints, numbers: list[int]) -> Flags:
-    # Nothing told is 0, which no word stands for.
-    result: Flags = column.values == numbers[0]
-    for number in numbers[1:]:
-        result |= column.values == number
     return result
 
 

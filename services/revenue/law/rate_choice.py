@@ -53,8 +53,8 @@ class RateChoice:
             looked = np.where(unknown, rate[at], looked)
         if some(assumed := rates.assumed[looked]):
             notes[row[at[assumed]]] |= int(Note.DEFAULT_DUTY_RATE)
-        if some(missing := ~self._filings.code.present[item]):
-            notes[row[at[missing]]] |= int(Note.CODE_MISSING)
+        if "" in self._filings.code.dictionary:
+            notes[row[at[~self._filings.code.present[item]]]] |= int(Note.CODE_MISSING)
         found = found.copy()
         found[at] = looked
         return found
@@ -82,8 +82,8 @@ class RateChoice:
             [column.dictionary[index] for index in indices[alike.first].tolist()]
             for indices, column in zip(told, columns, strict=True)
         ]
-        found = np.array(list(map(use.table.find, *words)), dtype=np.int64)
-        return np.where(found < 0, -1, use.first + found)[alike.kind]
+        found = [number if number < 0 else use.first + number for number in map(use.table.find, *words)]
+        return np.array(found, dtype=np.int64)[alike.kind]
 
     def _by_season(self, rate: Int64, row: Int64) -> Int64:
         season = self._program.rates.season[rate]

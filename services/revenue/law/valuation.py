@@ -64,11 +64,19 @@ class Values:
     """Of the rulebooks that occur."""
     alike: Alike
     """Rows by destination and days."""
+    all_sound: bool = True
+    """No row has a problem."""
 
     def fail(self, rows: Flags, problem: Problem) -> None:
         """Set the problem of rows that have none yet."""
         if some(rows):
             self.problem[rows & (self.problem == _NONE)] = problem
+            self.all_sound = False
+
+    @property
+    def sound(self) -> Flags | None:
+        """Which rows have no problem; None where none has any."""
+        return None if self.all_sound else self.problem == _NONE
 
     def total(self, mask: Int64, select: Int64 | slice) -> Int64:
         """Sum the components that each item's base mask names, for the selected items."""
@@ -135,7 +143,7 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
     components = values.components
     components[0] = goods
     base = program.regimes.customs_base[values.regime]
-    customs, price = np.where(base & 1, totals, 0), totals.copy()
+    customs, price = totals * (base & 1), totals.copy()
     for place, column, currency, note in (
         (1, filings.freight, filings.freight_currency, Note.FREIGHT_NOT_DECLARED),
         (2, filings.insurance, filings.insurance_currency, Note.INSURANCE_NOT_DECLARED),
@@ -150,7 +158,7 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
         if values.untaxed is not None:
             amounts = row_sums(components[place], filings.item_row, filings.rows)
         price += amounts
-        customs += np.where(base >> place & 1, amounts, 0)
+        customs += amounts * (base >> place & 1)
     values.intrinsic, values.customs_value, values.price = totals, customs, price
     values.fail(price > LARGEST, Problem.AMOUNT_OUT_OF_BOUNDS)
     return values
@@ -173,7 +181,7 @@ def _under_law(program: Program, filings: Filings) -> Values:
         regime=regime[alike.kind],
         law_day=law_day,
         exchange_day=exchange_day,
-        problem=np.where(found < 0, int(Problem.NO_RULEBOOK), _NONE)[alike.kind],
+        problem=np.full(filings.rows, _NONE),
         notes=notes,
         components={},
         intrinsic=nothing,
@@ -184,6 +192,9 @@ def _under_law(program: Program, filings: Filings) -> Values:
         plan=plan_of(program, regime),
         alike=alike,
     )
+    lawless = found < 0
+    if some(lawless):
+        values.fail(lawless[alike.kind], Problem.NO_RULEBOOK)
     values.fail(~filings.acceptance.valid, Problem.NO_RULEBOOK)
     return values
 
@@ -313,9 +324,10 @@ def _rates_of_law(
 def _row_money(values: Values, money: Money, column: Ints, currency: Strings) -> Int64:
     """Convert a row's amount; nothing where it is not declared."""
     minor = column.values
-    outside = column.valid & ((minor < 0) | (minor > MAX_MINOR))
-    values.fail(outside, Problem.AMOUNT_OUT_OF_BOUNDS)
-    minor = np.where(outside | ~column.valid, 0, minor)
+    outside = (minor < 0) | (minor > MAX_MINOR)
+    if some(outside):
+        values.fail(outside, Problem.AMOUNT_OUT_OF_BOUNDS)
+        minor = np.where(outside, 0, minor)
     refused = np.zeros(len(minor), dtype=np.bool_)
     amounts, missing = money.convert(minor, currency, refused)
     if missing is not None:

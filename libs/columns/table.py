@@ -175,6 +175,8 @@ class Table:
         """Write the table into an empty message of columns; where that is a part of another, nothing needs to be copied there."""
         if schema_of(type(message)) != self.schema:
             raise TypeError(f"a table of {self.schema.name} cannot be written as {message.DESCRIPTOR.full_name}")
+        # What is there already would stay before what is written.
+        assert not message.ByteSize(), f"{message.DESCRIPTOR.full_name} is written into twice"
         message.rows = self.rows  # type: ignore[attr-defined]
         self._write(message)
 

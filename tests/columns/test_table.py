@@ -83,6 +83,16 @@ def part_of(column: Strings | Ints | Bools | Ragged, row: int) -> bool:
     return column[row] not in ("", None)
 
 
+def test_a_message_is_not_written_into_twice() -> None:
+    request = AssessRequest()
+    table_of([Consignment(local_reference="A")]).write(request.consignments)
+    with pytest.raises(AssertionError, match="ConsignmentColumns is written into twice"):
+        table_of([Consignment(local_reference="B")]).write(request.consignments)
+    request.consignments.Clear()
+    table_of([Consignment(local_reference="B")]).write(request.consignments)
+    assert Table.decode(request.consignments).strings("local_reference").tolist() == ["B"]
+
+
 def test_a_table_of_another_schema_writes_nothing() -> None:
     request = AssessRequest()
     with pytest.raises(TypeError, match="cannot be written as"):

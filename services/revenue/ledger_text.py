@@ -61,15 +61,21 @@ def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | Non
 def _wrong_filers(here: str, account: pb.Account) -> errors_pb2.ItemError | None:
     if account.no_filers and account.filers:
         return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.no_filers")
-    if len(account.filers) > FILERS_MAX:
-        return item_error("ACCOUNT_FILERS_TOO_MANY", f"{here}.filers", count=len(account.filers), count_max=FILERS_MAX)
+    changed = [("adds_filers", account.adds_filers), ("drops_filers", account.drops_filers)]
+    if account.no_filers or account.filers:
+        for name, idents in changed:
+            if idents:
+                return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.{name}")
     seen: set[str] = set()
-    for place, ident in enumerate(account.filers):
-        if not is_filer(ident):
-            return item_error("ACCOUNT_FILER_MALFORMED", f"{here}.filers[{place}]", ident)
-        if ident in seen:
-            return item_error("ACCOUNT_FILER_REPEATED", f"{here}.filers[{place}]", ident)
-        seen.add(ident)
+    for name, idents in (("filers", account.filers), *changed):
+        if len(idents) > FILERS_MAX:
+            return item_error("ACCOUNT_FILERS_TOO_MANY", f"{here}.{name}", count_max=FILERS_MAX)
+        for place, ident in enumerate(idents):
+            if not is_filer(ident):
+                return item_error("ACCOUNT_FILER_MALFORMED", f"{here}.{name}[{place}]", ident)
+            if ident in seen:
+                return item_error("ACCOUNT_FILER_REPEATED", f"{here}.{name}[{place}]", ident)
+            seen.add(ident)
     return None
 
 
@@ -83,6 +89,8 @@ def change_of(account: pb.Account) -> Change:
         account.closed if account.closed or account.reopen else None,
         account.holder or None,
         tuple(account.filers) if account.filers or account.no_filers else None,
+        tuple(account.adds_filers),
+        tuple(account.drops_filers),
     )
 
 
@@ -102,7 +110,10 @@ def account_result(place: int, told: Account | str, asked: pb.Account) -> pb.Acc
     """Tell what became of an account, the one at `place` of its request."""
     if isinstance(told, Account):
         return pb.AccountResult(account=account_message(told))
-    error = item_error(told, f"accounts[{place}].currency", asked.currency, account=asked.name)
+    if told == "ACCOUNT_FILERS_TOO_MANY":
+        error = item_error("ACCOUNT_FILERS_TOO_MANY", f"accounts[{place}].adds_filers", count_max=FILERS_MAX)
+    else:
+        error = item_error(told, f"accounts[{place}].currency", asked.currency, account=asked.name)
     return pb.AccountResult(error=error)
 
 

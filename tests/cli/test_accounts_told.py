@@ -28,7 +28,7 @@ def account(name: str, *filers: str) -> dict[str, Any]:
         (account("deferred:importer", "b", "importer"), "drawn on by importer, b."),
         (account("deferred:importer"), "drawn on by importer."),
         (account("guarantee:G1", "b", "c"), "drawn on by b, c."),
-        (account("guarantee:G1"), "drawn on by nobody yet: name who may with --filer."),
+        (account("guarantee:G1"), "drawn on by nobody yet: name who may with --add-filer."),
     ],
 )
 def test_who_may_draw_on_an_account_is_told_as_it_is_changed(told: dict[str, Any], who: str) -> None:

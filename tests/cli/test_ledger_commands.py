@@ -110,6 +110,14 @@ def test_an_account_is_opened_with_what_the_options_tell(ledger: Ledger, run: An
     assert words(done)[0].startswith("deferred:carrier-7 is open up to 50,000.00 EUR; drawn on by")
 
 
+def test_filers_are_added_and_dropped_without_telling_the_others(ledger: Ledger, run: Any) -> None:
+    ledger.answers["PutAccounts"] = [pb.PutAccountsResponse(results=[pb.AccountResult(account=HELD)])]
+    done = run("account", HELD.name, "--add-filer", "a", "--add-filer", "b", "--drop-filer", "c")
+    assert done.exit_code == 0, done.output
+    (asked,) = ledger.asked[0][1].accounts
+    assert (list(asked.adds_filers), list(asked.drops_filers), list(asked.filers)) == (["a", "b"], ["c"], [])
+
+
 def test_what_is_not_told_is_left_as_it_is(ledger: Ledger, run: Any) -> None:
     ledger.answers["PutAccounts"] = [pb.PutAccountsResponse(results=[pb.AccountResult(account=HELD)])] * 4
     for option, name in (("--closed", "closed"), ("--reopen", "reopen"), ("--no-limit", "no_limit"), ("--no-filers", "no_filers")):  # fmt: skip
@@ -138,6 +146,8 @@ def test_a_limit_without_currency_takes_that_of_the_account(ledger: Ledger, run:
         (["--limit", "1", "--no-limit"], "exclude each other"),
         (["--closed", "--reopen"], "exclude each other"),
         (["--filer", "x", "--no-filers"], "exclude each other"),
+        (["--filer", "x", "--add-filer", "y"], "take their place"),
+        (["--no-filers", "--drop-filer", "y"], "take their place"),
         (["--limit", "12,50", "--currency", "EUR"], "write digits with a point"),
         (["--limit", "0.5", "--currency", "JPY"], "JPY has 0"),
         (["--limit", "5", "--currency", "EUX"], "no currency of ISO 4217"),

@@ -32,6 +32,8 @@ KINDS = {"KIND_DUTY": "duty", "KIND_TAX": "tax", "KIND_FEE": "fee"}
     metavar="ID",
     help="Who may draw on it; once for each, in the place of all before.",
 )
+@click.option("--add-filer", "adds", multiple=True, metavar="ID", help="Who may draw on it beside those before.")
+@click.option("--drop-filer", "drops", multiple=True, metavar="ID", help="Who may draw on it no more.")
 @click.option("--no-filers", is_flag=True, help="Nobody may draw on it but a filer that is its holder by its id.")
 @acting("officer")
 def account(
@@ -44,6 +46,8 @@ def account(
     closed: bool,
     reopen: bool,
     filers: tuple[str, ...],
+    adds: tuple[str, ...],
+    drops: tuple[str, ...],
     no_filers: bool,
     ident: str,
 ) -> None:
@@ -57,8 +61,14 @@ def account(
         raise click.UsageError("--closed and --reopen exclude each other.")
     if filers and no_filers:
         raise click.UsageError("--filer and --no-filers exclude each other.")
+    if (adds or drops) and (filers or no_filers):
+        raise click.UsageError(
+            "--add-filer and --drop-filer change those before; --filer and --no-filers take their place."
+        )
     asked = Account(name=name, currency=currency, no_limit=no_limit, holder=holder, closed=closed, reopen=reopen)
     asked.filers.extend(filers)
+    asked.adds_filers.extend(adds)
+    asked.drops_filers.extend(drops)
     asked.no_filers = no_filers
 
     if limit is not None and currency:
@@ -256,7 +266,7 @@ def _drawn_on_by(told: dict[str, Any]) -> str:
     held = told["name"].startswith("deferred:")
     who = [safe(told["name"].removeprefix("deferred:"))] if held else []
     who += [name for name in map(safe, told["filers"]) if name not in who]
-    return f"drawn on by {', '.join(who)}" if who else "drawn on by nobody yet: name who may with --filer"
+    return f"drawn on by {', '.join(who)}" if who else "drawn on by nobody yet: name who may with --add-filer"
 
 
 def _accounts(out: "Console", told: list[dict[str, Any]]) -> None:

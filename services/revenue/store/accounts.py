@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from libs.store.database import Database, Transaction
+from services.revenue.ledger.accounts import FILERS_MAX
 
 # What holds now, and beside it each version that an officer told, for ever.
 _PUT: Final = """
@@ -59,10 +60,13 @@ class Change:
     closed: bool | None = None
     holder: str | None = None
     filers: tuple[str, ...] | None = None
+    adds_filers: tuple[str, ...] = ()
+    drops_filers: tuple[str, ...] = ()
 
     def of(self, before: Account | None) -> Account:
         """What holds after it."""
         kept = before or Account(self.name, "", None, False, "", ())
+        filers = set(kept.filers if self.filers is None else self.filers)
         limit = kept.limit_minor if self.limit_minor is None else self.limit_minor
         return Account(
             self.name,
@@ -70,7 +74,7 @@ class Change:
             None if self.no_limit else limit,
             kept.closed if self.closed is None else self.closed,
             kept.holder if self.holder is None else self.holder,
-            kept.filers if self.filers is None else tuple(sorted(self.filers)),
+            tuple(sorted((filers | set(self.adds_filers)) - set(self.drops_filers))),
         )
 
 
@@ -96,7 +100,7 @@ class Accounts:
 
     async def change(self, tx: Transaction, changes: Sequence[Change], by: str) -> list[Account | str]:
         """Open accounts or change them, each at most once; gives what holds of each now, or why it is refused:
-        ACCOUNT_CURRENCY_MISSING, ACCOUNT_CURRENCY_FIXED.
+        ACCOUNT_CURRENCY_MISSING, ACCOUNT_CURRENCY_FIXED, ACCOUNT_FILERS_TOO_MANY.
         """
         # What is not told is kept: nobody else may change it in between.
         await tx.raw.execute("lock table ledger_account in share row exclusive mode")
@@ -110,6 +114,8 @@ class Accounts:
                 told.append("ACCOUNT_CURRENCY_MISSING")
             elif kept and kept.currency != now.currency and (kept.limit_minor is not None or each.name in booked):
                 told.append("ACCOUNT_CURRENCY_FIXED")
+            elif len(now.filers) > FILERS_MAX:
+                told.append("ACCOUNT_FILERS_TOO_MANY")
             else:
                 told.append(now)
         await self.put(tx, [each for each in told if isinstance(each, Account)], by)

@@ -28,6 +28,15 @@ def told(*filers: str, **more: object) -> pb.Account:
         (told("a", "b", "a"), "ACCOUNT_FILER_REPEATED", "filers[2]"),
         (told(*(f"f{number}" for number in range(FILERS_MAX + 1))), "ACCOUNT_FILERS_TOO_MANY", "filers"),
         (told("a", no_filers=True), "ACCOUNT_TOLD_TWOFOLD", "no_filers"),
+        (told("a", adds_filers=["b"]), "ACCOUNT_TOLD_TWOFOLD", "adds_filers"),
+        (told(no_filers=True, drops_filers=["b"]), "ACCOUNT_TOLD_TWOFOLD", "drops_filers"),
+        (told(adds_filers=["b", "-"]), "ACCOUNT_FILER_MALFORMED", "adds_filers[1]"),
+        (told(adds_filers=["b"], drops_filers=["c", "b"]), "ACCOUNT_FILER_REPEATED", "drops_filers[1]"),
+        (
+            told(drops_filers=[f"f{number}" for number in range(FILERS_MAX + 1)]),
+            "ACCOUNT_FILERS_TOO_MANY",
+            "drops_filers",
+        ),
     ],
 )
 def test_filers_that_are_none_too_many_or_told_twofold_are_refused(account: pb.Account, reason: str, path: str) -> None:
@@ -58,8 +67,12 @@ def test_filers_that_are_not_told_stay_those_told_take_their_place_and_none_take
         (pb.Account(name=NAME, closed=True), ["a", "b"]),
         (told("c", "a"), ["a", "c"]),
         (told(no_filers=True), []),
+        (told(adds_filers=["c", "a"]), ["a", "b", "c"]),
+        (told(drops_filers=["a", "x"]), ["b"]),
+        (told(adds_filers=["c"], drops_filers=["b"]), ["a", "c"]),
     ):
         now = account_message(change_of(account).of(kept))
         assert list(now.filers) == filers
         assert (now.limit_minor, now.holder) == (500, "Holder")
+    assert list(account_message(change_of(told(adds_filers=["z"], drops_filers=["y"])).of(None)).filers) == ["z"]
     assert list(account_message(change_of(told("z", "c")).of(None)).filers) == ["c", "z"]

@@ -87,6 +87,11 @@ async def test_what_is_not_told_of_an_account_stays_and_its_currency_is_fixed(ho
         if change.reopen:
             limited.closed = limited.reopen = False
         assert told.account == limited
+    many = pb.Account(name=name, adds_filers=[f"f{number}" for number in range(99)])
+    (told,) = await put(ledger, "b7", many)
+    assert (told.error.reason, told.error.path) == ("ACCOUNT_FILERS_TOO_MANY", "accounts[0].adds_filers")
+    (told,) = await put(ledger, "b8", pb.Account(name=name, drops_filers=["broker-1"]))
+    assert list(told.account.filers) == ["broker-2"]
     wrong = await put(
         ledger, "c1",
         pb.Account(name=name, currency="USD"), pb.Account(name="deferred:new"),

@@ -252,6 +252,27 @@ def test_the_command_tries_a_value_waits_and_draws(asked: list[Any], tmp_path: P
     assert more == {"files": {}, "changes": [(PATH, "5.00 EUR per tariff_line")], "law_of": "2026-11-15", "name": ""}
 
 
+def test_a_picture_that_cannot_be_written_is_told_before_the_run_begins(asked: list[Any], tmp_path: Path) -> None:
+    arguments = ["revenue", "what-if", "--set", f"{PATH}=1", "--from", "2026-11-01", "--to", "2026-11-30", "--data-dir", str(tmp_path)]  # fmt: skip
+    done = CliRunner().invoke(luxor, [*arguments, "--picture", str(tmp_path / "absent" / "reform.svg")])
+    assert (done.exit_code, asked) == (2, [])
+    assert f"there is no directory {tmp_path / 'absent'}" in " ".join(done.output.split())
+
+
+def test_what_was_found_is_shown_also_where_its_picture_cannot_be_written(
+    asked: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device", "reform.svg")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    arguments = ["revenue", "what-if", "--set", f"{PATH}=1", "--from", "2026-11-01", "--to", "2026-11-30", "--data-dir", str(tmp_path)]  # fmt: skip
+    done = CliRunner().invoke(luxor, [*arguments, "--picture", str(tmp_path / "reform.svg")])
+    assert (done.exit_code, len(asked)) == (1, 1)
+    assert "+500,000.00" in done.output
+    assert "reform.svg: No space left on device" in done.output
+
+
 @pytest.mark.usefixtures("asked")
 @pytest.mark.parametrize(
     "arguments",

@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _RUN: Final = Work("run", "luxor revenue what-if", "WHAT_IF_STATE_")
-_PICTURE: Final = click.Path(dir_okay=False, path_type=Path)
+
+
+class _Picture(click.Path):
+    """A file to be written when the run is done: that its directory is not there is told before it begins."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        file = Path(str(super().convert(value, param, ctx)))
+        if not file.parent.is_dir():
+            self.fail(f"there is no directory {file.parent}", param, ctx)
+        return file
+
+
+_PICTURE: Final = _Picture(dir_okay=False, writable=True)
 
 
 @click.group("what-if", cls=StartsByDefault, short_help="Try a reform on consignments that were assessed.")
@@ -102,8 +114,8 @@ def show(context: Context, number: int, follow: bool, picture: Path | None, iden
             return await what_ifs.get(client, number)
 
     found = run(work())
-    _draw(found, picture)
     context.emit(found, lambda out: show_what_if(out, found))
+    _draw(found, picture)
 
 
 @command("list", group=what_if)
@@ -152,8 +164,8 @@ def _follow(context: Context, number: int, ident: str) -> dict[str, Any]:
 
 def _finish(context: Context, found: dict[str, Any], picture: Path | None) -> None:
     _RUN.check_done(context, found, "NOT_TRIED")
-    _draw(found, picture)
     context.emit(found, lambda out: show_what_if(out, found))
+    _draw(found, picture)
 
 
 def _draw(found: dict[str, Any], file: Path | None) -> None:

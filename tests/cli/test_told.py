@@ -130,6 +130,21 @@ def test_payments_of_a_statement_count_no_consignments() -> None:
     assert "DE duty 2 5.00 EUR" in lines
 
 
+def test_an_entry_tells_what_it_undoes_and_the_banks_id() -> None:
+    postings = [{"account": "bank:EU", "amount_minor": 700}, {"account": "border:DE", "amount_minor": -700}]
+    assessed = {
+        "mrn": "M",
+        "kind": "ENTRY_KIND_ASSESSED",
+        "currency": "EUR",
+        "booked_at": "2026-11-25T10:00:00Z",
+        "postings": postings,
+    }
+    told = {**assessed, "kind": "ENTRY_KIND_REVERSED", "reverses": "ENTRY_KIND_PAID_OUT", "reference": "out-7"}
+    lines = lines_of(lambda out: revenue_ledger._entries(out, [told, assessed]), width=200)
+    assert any("10:00:00Z reversed paid out out-7 M bank:EU 7.00 EUR" in line for line in lines), lines
+    assert any("10:00:00Z assessed M bank:EU" in line for line in lines), lines
+
+
 def test_payouts_tell_what_is_left_why_one_is_refused_and_what_the_bank_returned() -> None:
     paid = {"id": "o1", "reference": "declarant:D", "currency": "EUR", "amount_minor": 500, "outcome": "BOOKED",
             "account": "declarant:D", "credit_minor": 30, "jurisdiction": "EU", "booked_at": "2026-11-25T10:00:00Z"}  # fmt: skip

@@ -313,25 +313,32 @@ def _balances(out: "Console", told: list[dict[str, Any]]) -> None:
 
 
 def _entries(out: "Console", told: list[dict[str, Any]]) -> None:
-    from libs.cli.text import money, safe, short, table, when, words
+    from libs.cli.text import money, safe, table, when
 
     if not told:
         out.print("Nothing was booked.")
         return
     shown = table("booked", "entry", "consignment", "account", "charge", "debit", "credit", right=(5, 6))
     for each in told:
-        kind = words(short(each["kind"], "ENTRY_KIND_"))
-        told_of = each.get("mrn") or each.get("reference", "")
+        kind, mrn = _entry(each, "kind"), safe(each.get("mrn", ""))
         for place, posting in enumerate(each["postings"]):
             amount = posting["amount_minor"]
             sides = (money(amount, each["currency"]), "") if amount > 0 else ("", money(-amount, each["currency"]))
-            head = (when(each["booked_at"]), kind, safe(told_of)) if place == 0 else ("", "", "")
+            head = (when(each["booked_at"]), kind, mrn) if place == 0 else ("", "", "")
             shown.add_row(*head, safe(posting["account"]), KINDS.get(posting.get("kind", ""), ""), *sides)
     out.print(shown)
 
 
+def _entry(told: dict[str, Any], name: str) -> str:
+    """Say what an entry is, what it undoes, and the bank's id of the payment or payout: "reversed paid out out-7"."""
+    from libs.cli.text import safe, short, words
+
+    kinds = [words(short(str(told[each]), "ENTRY_KIND_")) for each in (name, "reverses") if each in told]
+    return " ".join([*kinds, safe(told["reference"])] if "reference" in told else kinds)
+
+
 def _statement(out: "Console", told: dict[str, Any], with_lines: bool) -> None:
-    from libs.cli.text import money, safe, short, table, when, words
+    from libs.cli.text import money, safe, table, when
 
     currency = told["currency"]
     out.print(f"{safe(told['account'])}, {told['month']}, {currency}")
@@ -355,8 +362,8 @@ def _statement(out: "Console", told: dict[str, Any], with_lines: bool) -> None:
         for each in told["lines"]:
             lines.add_row(
                 when(each["booked_at"]),
-                words(short(each["entry_kind"], "ENTRY_KIND_")),
-                safe(each.get("mrn") or each.get("reference", "")),
+                _entry(each, "entry_kind"),
+                safe(each.get("mrn", "")),
                 KINDS.get(each.get("kind", ""), ""),
                 money(each["amount_minor"], currency),
             )

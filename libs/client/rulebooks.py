@@ -9,11 +9,12 @@ NUMBERS: Final = ("values", "unverified_values", "tariff_lines", "unverified_tar
 
 
 async def rulebooks(client: Client, jurisdiction: str = "") -> dict[str, Any]:
-    """Return the rulebooks, of all jurisdictions or of one, and the totals of their numbers."""
+    """Return the rulebooks, all or those of a jurisdiction or a country in which they hold, and the totals of their numbers."""
+    wanted = jurisdiction.upper()
     found = [
         _plain(book)
         for book in (await client.rulebooks()).rulebooks
-        if jurisdiction.upper() in ("", book.jurisdiction.upper())
+        if not wanted or wanted == book.jurisdiction or wanted in book.areas
     ]
     return {"rulebooks": found, "totals": {name: sum(book[name] for book in found) for name in NUMBERS}}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def rulebooks(context: Context, jurisdiction: str | None, ident: str) -> None:
     """Tell the rulebooks with their days, values and lines of tariff, and how many of those nobody checked against the law's text.
 
-    With a JURISDICTION, such as EU, its charges and references too.
+    With a JURISDICTION, such as EU, or a country in which its law holds, such as DE, its charges and references too.
     """
     from libs.client.rulebooks import rulebooks as ask
 

@@ -214,6 +214,7 @@ def statement_line(line: Line) -> pb.StatementLine:
         destination=line.destination,
         kind=kind(line.kind),
         amount_minor=line.amount,
+        reverses=line.reverses,  # type: ignore[arg-type]  # a number of the enumeration
     )
 
 

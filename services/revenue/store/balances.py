@@ -86,7 +86,7 @@ cross join lateral (
     order by booked_at, partition, number, place limit $9
 ) p
 cross join lateral (
-    select kind as entry_kind, mrn, reference, destination from ledger_entry
+    select kind as entry_kind, reverses, mrn, reference, destination from ledger_entry
     where day = p.day and partition = p.partition and number = p.number limit 1
 ) e
 order by p.booked_at, p.partition, p.number, p.place limit $9
@@ -167,6 +167,8 @@ class Line:
 
     at: Place
     entry_kind: int
+    reverses: int
+    """Kind of the entry that it undoes; 0 for none."""
     mrn: str
     reference: str
     destination: str
@@ -317,6 +319,7 @@ def _line(row: Any) -> Line:
     return Line(
         Place(row["booked_at"], row["partition"], row["number"], row["place"]),
         row["entry_kind"],
+        row["reverses"],
         row["mrn"],
         row["reference"],
         row["destination"],

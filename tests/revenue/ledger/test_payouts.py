@@ -10,6 +10,7 @@ from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
 from services.revenue.ledger.accounts import partition_of_account
+from services.revenue.ledger_text import statement_line
 from services.revenue.store.payments import Payment
 from services.revenue.store.payouts import Payout, Payouts, Result
 from tests.revenue.ledger.books import Books
@@ -213,13 +214,17 @@ async def test_other_accounts_are_paid_what_they_stand_at_below_nothing(books: B
         ("PAYOUT_EXCEEDS_CREDIT", 300), ("", 0), ("PAYOUT_EXCEEDS_CREDIT", 0),
     ]  # fmt: skip
     assert CARRIER not in await books.standing()
+    await out(books, payout(4, 300, takes_back="out-2"))
     (number,) = (await books.ledger.names.ids({CARRIER})).values()
     async with books.database.connection() as reader:
         today = await reader.now() // MICROS_A_DAY
     statement = await books.balances.statement(number, "EUR", today - 1, today, rows_max=9)
-    assert [(each.entry_kind, each.reference, each.amount) for each in statement.lines[-2:]] == [
-        (pb.ENTRY_KIND_PAID, "bank-1", -2_500), (pb.ENTRY_KIND_PAID_OUT, "out-2", 300),
+    assert [(each.entry_kind, each.reverses, each.reference, each.amount) for each in statement.lines[-3:]] == [
+        (pb.ENTRY_KIND_PAID, 0, "bank-1", -2_500), (pb.ENTRY_KIND_PAID_OUT, 0, "out-2", 300),
+        (pb.ENTRY_KIND_REVERSED, pb.ENTRY_KIND_PAID_OUT, "out-4", -300),
     ]  # fmt: skip
+    told = statement_line(statement.lines[-1])
+    assert (told.reverses, told.reference) == (pb.ENTRY_KIND_PAID_OUT, "out-4")
 
 
 async def test_another_jurisdiction_pays_out_nothing_that_it_did_not_receive(books: Books) -> None:

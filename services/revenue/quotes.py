@@ -1,6 +1,6 @@
 """Quotes and rulebooks as messages for people."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from libs.columns import Ints, Table
@@ -50,16 +50,16 @@ def quoted(program: Program, register: Register, table: Table, acceptance: Ints)
     return Quoted(done, frozenset(others.row[others.named].tolist()))
 
 
-def landed_costs(assessment: Assessment, summed: Collection[int] = ()) -> list[pb.LandedCost]:
-    """Give the quote of each row: what it costs landed, every line explained, and what had to be assumed.
+def landed_costs(assessment: Assessment, summed: Collection[int] = ()) -> Iterator[pb.LandedCost]:
+    """Give the quote of each row in turn: what it costs landed, every line explained, and what had to be assumed.
 
     `summed` are the rows that are tested on a sum over several consignments.
     """
-    told = [_landed_cost(assessment, row) for row in range(assessment.filings.rows)]
-    for row in summed:
-        if not told[row].reason:
-            told[row].assumptions.append(_COUNTED)
-    return told
+    for row in range(assessment.filings.rows):
+        told = _landed_cost(assessment, row)
+        if row in summed and not told.reason:
+            told.assumptions.append(_COUNTED)
+        yield told
 
 
 def references_of(assessment: Assessment, quotes: Iterable[pb.LandedCost]) -> list[pb.LegalReference]:

@@ -1,5 +1,6 @@
 """The gRPC edge of revenue: translate, call, answer."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -30,7 +31,9 @@ from services.revenue.store.assessments import Store
 ROWS_MAX: Final = 2_000
 QUOTES_MAX: Final = 1_000
 QUOTED_ITEMS_MAX: Final = 10_000
-"""As many as can be filed at once: each is explained, and nothing else is answered meanwhile."""
+"""As many as can be filed at once."""
+LINES_AT_ONCE: Final = 100
+"""After so many lines are explained other calls have their turn: some milliseconds."""
 _FIRST: Final = parse_instant("2000-01-01T00:00:00Z")
 _LAST: Final = parse_instant("2100-01-01T00:00:00Z")
 
@@ -135,10 +138,15 @@ class RevenueService(RevenueServiceServicer):
         # What cannot be quoted does not count for the others.
         table = table.take(asked) if faults else table
         done = quoted(self._program, self._register(), table, Ints.constant(as_of, len(asked)))
-        costs = landed_costs(done.assessment, done.summed)
-        for quote in costs:
+        costs, lines = [], 0
+        for quote in landed_costs(done.assessment, done.summed):
             if quote.reason:
                 quote.hint = catalogue.reason(quote.reason).hint
+            costs.append(quote)
+            lines += 1 + len(quote.lines)
+            if lines > LINES_AT_ONCE:
+                lines = 0
+                await asyncio.sleep(0)
         _count(_quoted, done.assessment.problem)
         quotes |= zip(asked.tolist(), costs, strict=True)
         references = references_of(done.assessment, costs)

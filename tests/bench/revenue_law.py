@@ -85,7 +85,7 @@ def quote(program: Any, payload: bytes) -> bytes:
     request = pb.QuoteRequest.FromString(payload)
     table = Table.from_messages(request.consignments, ConsignmentColumns, ConsignmentMessage)
     done = assess(program, filings_of(table, Ints.constant(request.as_of.seconds * 1_000_000, table.rows)))
-    quotes = landed_costs(done)
+    quotes = list(landed_costs(done))
     return pb.QuoteResponse(quotes=quotes, references=references_of(done, quotes)).SerializeToString()
 
 

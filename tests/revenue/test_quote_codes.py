@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -135,3 +136,14 @@ async def test_more_goods_than_can_be_filed_at_once_are_refused_before_they_are_
         await quotes(*[large] * 11)
     (told,) = await quotes(large)
     assert (told.reason, len(told.lines) >= 999) == ("", True)
+
+
+async def test_one_quote_does_not_wait_for_a_thousand_that_were_asked_before() -> None:
+    ended = []
+
+    async def ask(count: int) -> None:
+        assert [each.reason for each in await quotes(*[parcel()] * count)] == [""] * count
+        ended.append(count)
+
+    await asyncio.gather(ask(300), ask(1))
+    assert ended == [1, 300]

@@ -72,6 +72,28 @@ async def test_a_code_that_does_not_exist_is_refused_by_name_and_alone(
     assert (reason, f"consignments[0].{path}") in {(each.reason, each.path) for each in filed.problems[0]}
 
 
+@pytest.mark.parametrize(
+    ("lengthen", "path"),
+    [
+        (lambda each, text: setattr(each.consignee.address, "region", text), "consignee.address.region"),
+        (lambda each, text: setattr(each.declarant, "identifier", text), "declarant.identifier"),
+        (lambda each, text: each.additional_procedures.append(text), "additional_procedures"),
+        (lambda each, text: each.items[1].additional_procedures.append(text), "items[1].additional_procedures"),
+        (lambda each, text: setattr(each.items[1], "quantity_unit", text), "items[1].quantity_unit"),
+        (lambda each, text: each.fiscal_references.add(number=text), "fiscal_references[0].number"),
+    ],
+)
+async def test_a_text_longer_than_any_of_a_filing_is_refused_and_not_remembered(
+    lengthen: Callable[[Consignment, str], object], path: str
+) -> None:
+    longest, longer = parcel(), parcel()
+    lengthen(longest, "x" * 512)
+    lengthen(longer, "x" * 513)
+    fits, wrong = await quotes(longest, longer)
+    assert fits.reason != wrong.reason == "TEXT_TOO_LONG"
+    assert wrong.explanation[0] == f"The element {path} has 513 characters, more than 512."
+
+
 async def test_codes_are_read_as_filings_are_and_may_be_left_out() -> None:
     untidy = parcel()
     untidy.destination_country = " de"

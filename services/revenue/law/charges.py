@@ -70,7 +70,7 @@ class _Work:
         rates, values = self.program.rates, self.values
         case = row_case[rows]
         slot, rate, outcome = charging.slot[case], charging.rate[case], charging.outcome[case]
-        specific = self._specific(place, rate, rows)
+        specific = self._specific(charging, case, rate, rows)
         amount = specific.copy()
         basis = np.zeros(len(rows), dtype=np.int64)
         quantity: Int64 | None = None
@@ -131,7 +131,7 @@ class _Work:
             percent: Flags | None = None
             if place.specific:
                 percent = program.rates.method[rate] == _PERCENT
-                amount = specific = self._specific(place, rate, row)
+                amount = specific = self._specific(charging, case, rate, row)
             if percent is None or some(percent):
                 ground = self.bases.plain(charging, slot, outcome, case, select, refused)
                 computed = charging.division(outcomes).of(ground, program.rates.ppm[rate], refused, case)
@@ -233,10 +233,13 @@ class _Work:
                 numerator, home = self.program.exchange.fractions(place_of)
         return Scaling(ground.multiplier, ground.divisor, share, denominator, numerator, home)
 
-    def _specific(self, place: Place, rate: Int64, rows: Int64) -> Int64:
+    def _specific(self, charging: Charging, case: Int64, rate: Int64, rows: Int64) -> Int64:
         """Specific amounts of the rates in each row's jurisdiction's currency."""
-        minor = self.program.rates.minor[rate]
-        return self._converted(minor, self.program.rates.currency[rate], rows) if place.foreign else minor
+        rates, day = self.program.rates, self.values.one_exchange_day
+        if not charging.place.foreign:
+            return rates.minor[rate]
+        by_case = None if day is None else charging.specific(self.program, day)
+        return self._converted(rates.minor[rate], rates.currency[rate], rows) if by_case is None else by_case[case]
 
     def _exchange(self, currency: Int64, rows: Int64) -> Int64:
         """Place of the exchange rate of each element's currency, -1 for the jurisdiction's own."""
@@ -259,7 +262,7 @@ class _Work:
         regimes, regime = self.program.regimes, self.values.regime[rows]
         mode, unit = regimes.exchange_mode[regime], regimes.exchange_unit[regime]
         converted = minor.copy()
-        converted[at] = self.program.exchange.convert(minor[at], found, mode, unit, refused)
+        converted[at] = self.program.exchange.conversion(found, mode, unit).of(minor[at], refused)
         self._fail(rows, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
         return converted
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from libs.customs.currencies import minor_units
-from services.revenue.law.arithmetic import Division, Flags, Int64, Rounding, every, mul_div_round
+from services.revenue.law.arithmetic import Division, Flags, Int64, Rounding, every, mul_div_round, some
 from services.revenue.law.rulebook import Dated, Reference
 from services.revenue.law.yaml_source import Source
 
@@ -104,6 +104,24 @@ def read_exchange(file: str, text: str) -> list[ExchangeRate]:
     return rates
 
 
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How money of several kinds is converted."""
+
+    numerator: Int64
+    """[kind]"""
+    division: Division | None
+    """By kind; None where all are in the currency wanted."""
+    exchanged: Flags
+    """[kind]: whether it is not in the currency wanted."""
+
+    def of(self, minor: Int64, refused: Flags, kind: Int64 | None = None) -> Int64:
+        """Convert minor units, rounded; `refused` marks what is too large. Without `kind` each amount has its own."""
+        if self.division is None:
+            return minor.copy()
+        return self.division.of(minor, self.numerator if kind is None else self.numerator.take(kind), refused, kind)
+
+
 class Exchange:
     """All tables, for look-up by whole columns."""
 
@@ -144,20 +162,13 @@ class Exchange:
             return found
         return np.where(known, found, -1)
 
-    def convert(
-        self, minor: Int64, rate: Int64, mode: Int64, unit: Int64, refused: Flags, kind: Int64 | None = None
-    ) -> Int64:
-        """Convert minor units by the rates found (-1 = 1:1), rounded; `refused` marks what is too large.
-
-        Where `kind` is given it says of each amount where its rate, mode and unit stand.
-        """
+    def conversion(self, rate: Int64, mode: Int64, unit: Int64) -> "Conversion":
+        """Prepare the conversion by rates that were found (-1 = 1:1), each with its mode and unit of rounding."""
         numerator, denominator = self._numerator[rate], self._denominator[rate]
-        same = numerator == denominator
-        if every(same):
-            return minor.copy()
+        exchanged = numerator != denominator
         # What is not exchanged is not rounded either.
-        factor = numerator if kind is None else numerator[kind]
-        return Division.by(denominator, mode, np.where(same, 1, unit)).of(minor, factor, refused, kind)
+        division = Division.by(denominator, mode, np.where(exchanged, unit, 1)) if some(exchanged) else None
+        return Conversion(numerator, division, exchanged)
 
     def fractions(self, rate: Int64) -> tuple[Int64, Int64]:
         """Give numerators and denominators of the rates found (-1 = 1:1)."""

@@ -1,6 +1,6 @@
 """What was found once and may be wanted again: bounded stores, and cases that many rows or items of a stream share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -22,14 +22,14 @@ class Kept(Generic[V]):
 
     def __init__(self, most: int) -> None:
         """Hold up to `most` values."""
-        self._known: dict[bytes, V] = {}
+        self._known: dict[Hashable, V] = {}
         self._most = most
 
-    def get(self, key: bytes) -> V | None:
+    def get(self, key: Hashable) -> V | None:
         """Give what is kept under a key."""
         return self._known.get(key)
 
-    def keep(self, key: bytes, value: V) -> V:
+    def keep(self, key: Hashable, value: V) -> V:
         """Keep a value, and give it back."""
         while len(self._known) >= self._most:
             self._known.pop(next(iter(self._known), key), None)

@@ -1,5 +1,7 @@
 """Money: what a filing tells in any currency, converted into that of the consignment's law."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -8,6 +10,7 @@ import numpy as np
 from libs.columns import Strings
 from services.revenue.law.alike import Alike
 from services.revenue.law.arithmetic import Flags, Int64, some
+from services.revenue.law.exchange import Conversion
 from services.revenue.law.filings import Filings
 from services.revenue.law.program import Program
 
@@ -15,31 +18,67 @@ if TYPE_CHECKING:
     from services.revenue.law.valuation import Values
 
 
+@dataclass(frozen=True, slots=True)
+class Conversions:
+    """How money in some currencies is converted for some kinds of consignments."""
+
+    places: dict[str, int]
+    """Of each currency."""
+    by_kind: Conversion
+    """[kind of consignment, currency], in one column."""
+    missing: Flags
+    """Of the same, where there is no rate."""
+    exchanged: set[str]
+    """Currencies that any kind of consignment exchanges."""
+
+    @staticmethod
+    def of(program: Program, words: Sequence[str], regime: Int64, day: Int64, tables: Int64 | None) -> "Conversions":
+        """Find the rates of kinds of consignments, one element each; `tables` are asked before the rulebooks' where given."""
+        exchange, regimes, day = program.exchange, program.regimes, day[:, None]
+        currency = np.array([exchange.currency(word) for word in words], dtype=np.int64)
+        rate = exchange.find(regimes.exchange_table[regime][:, None], currency, day)
+        if tables is not None:
+            other = exchange.find(tables[:, None], currency, day)
+            rate = np.where(other >= 0, other, rate)
+        mode, unit = (column[regime].repeat(len(words)) for column in (regimes.exchange_mode, regimes.exchange_unit))
+        by_kind = exchange.conversion(rate.ravel(), mode, unit)
+        exchanged = np.logical_or.reduce(by_kind.exchanged.reshape(rate.shape), axis=0).tolist()
+        return Conversions(
+            places={word: place for place, word in enumerate(words)},
+            by_kind=by_kind,
+            missing=rate.ravel() < 0,
+            exchanged={word for word, is_exchanged in zip(words, exchanged, strict=True) if is_exchanged},
+        )
+
+
 class Money:
     """The exchange rates of one batch: found once for each currency that it tells and each kind of consignment."""
 
     def __init__(self, program: Program, filings: Filings, values: "Values", tables: Int64 | None = None) -> None:
         """Find the rates by the rulebooks' tables, or by another table a row (-1 = none) where that holds the currency."""
-        self._exchange, regimes, self._rows = program.exchange, program.regimes, values.alike
-        if tables is not None:
-            self._rows = Alike.by((self._rows.kind, self._rows.kinds), (tables + 1, len(program.exchange.tables) + 1))
         told = (
             filings.price_currency,
             filings.freight_currency,
             filings.insurance_currency,
             filings.clearance_fee_currency,
         )
-        words = dict.fromkeys(chain.from_iterable(column.dictionary for column in told))
-        self._places = {word: place for place, word in enumerate(words)}
-        currency = np.array([self._exchange.currency(word) for word in words], dtype=np.int64)
-        first = self._rows.first
-        regime, day = values.regime[first], values.exchange_day[first][:, None]
-        self._mode, self._unit = regimes.exchange_mode[regime], regimes.exchange_unit[regime]
-        # [kind of consignment, currency]
-        self._rate = self._exchange.find(regimes.exchange_table[regime][:, None], currency, day)
+        words = tuple(sorted(set(chain.from_iterable(column.dictionary for column in told))))
+        day, plan = values.one_exchange_day, values.plan
+        self._kind: Int64 | None = None
+        if tables is None and day is not None and plan.one_exchange is not None:
+            # All consignments exchange alike, and those of the next batch too.
+            known = plan.conversions.get((day, words))
+            if known is None:
+                known = Conversions.of(program, words, np.array([plan.one_exchange]), np.array([day]), None)
+                plan.conversions.keep((day, words), known)
+            self._conversions = known
+            return
+        rows = values.alike
         if tables is not None:
-            other = self._exchange.find(tables[first][:, None], currency, day)
-            self._rate = np.where(other >= 0, other, self._rate)
+            rows = Alike.by((rows.kind, rows.kinds), (tables + 1, len(program.exchange.tables) + 1))
+        regime, days = values.regime[rows.first], values.exchange_day[rows.first]
+        self._kind = rows.kind
+        self._conversions = Conversions.of(program, words, regime, days, None if tables is None else tables[rows.first])
 
     def convert(
         self, minor: Int64, currency: Strings, refused: Flags, row: Int64 | None = None
@@ -48,10 +87,11 @@ class Money:
 
         Amounts without a rate stay as they are; those that are too large become 0 and are marked in `refused`.
         """
-        places = [self._places[word] for word in currency.dictionary]
-        rate = self._rate.take(places, axis=1).ravel()
-        kind = (self._rows.kind if row is None else self._rows.kind[row]) * len(places) + currency.indices
-        mode, unit = self._mode.repeat(len(places)), self._unit.repeat(len(places))
-        missing: Flags = rate < 0
-        amounts = self._exchange.convert(minor, rate, mode, unit, refused, kind)
-        return amounts, missing[kind] if some(missing) else None
+        known = self._conversions
+        place = np.array([known.places[word] for word in currency.dictionary], dtype=np.int64).take(currency.indices)
+        if self._kind is not None:
+            place += (self._kind if row is None else self._kind.take(row)) * len(known.places)
+        missing: Flags = known.missing.take(place)
+        as_told = known.exchanged.isdisjoint(currency.dictionary)
+        amounts = minor.copy() if as_told else known.by_kind.of(minor, refused, place)
+        return amounts, missing if some(missing) else None

@@ -11,7 +11,8 @@ import numpy as np
 
 from services.revenue.law.arithmetic import Division, Flags, Int64, every, some
 from services.revenue.law.features import Features
-from services.revenue.law.kept import Cases
+from services.revenue.law.kept import Cases, Kept
+from services.revenue.law.money import Conversions
 from services.revenue.law.problems import Note
 from services.revenue.law.program import (
     EXCLUDED,
@@ -30,6 +31,7 @@ from services.revenue.law.rates import METHODS
 from services.revenue.law.rulebook import COMPONENTS, PPM
 
 _GOODS = 1 << COMPONENTS.index("goods")
+_CONVERSIONS_MAX = 100
 _TARIFF_LINE = METHODS.index("tariff_line")
 
 
@@ -60,6 +62,7 @@ class Charging:
     _division: Division | None = None
     _tariff_lines: TariffLines | None = None
     _tariffs: list[int] | None = None
+    _specific: tuple[int, Int64 | None] | None = None
 
     def of_slot(self, slots: Slots, name: str) -> Int64 | int:
         """Give a fact of the slot by case: one number where all cases to which the charge applies have the same."""
@@ -112,6 +115,30 @@ class Charging:
             widths = np.unique(digits[per_line])
             self._tariff_lines = TariffLines(per_line, widths.tolist(), np.searchsorted(widths, digits))
         return self._tariff_lines
+
+    def specific(self, program: Program, day: int) -> Int64 | None:
+        """Give the specific amount by case in the jurisdiction's currency, exchanged as on that day.
+
+        None where an amount cannot be exchanged, or hangs on more than the case: on a tariff or a season.
+        """
+        if self.place.tariff or self.place.seasons:
+            return None
+        known = self._specific
+        if known is None or known[0] != day:
+            # Days follow one another in a stream: the last is enough.
+            known = self._specific = day, self._exchanged(program, day)
+        return known[1]
+
+    def _exchanged(self, program: Program, day: int) -> Int64 | None:
+        rates, regimes, exchange = program.rates, program.regimes, program.exchange
+        minor, currency = rates.minor[self.rate], rates.currency[self.rate]
+        at = (self.applies & (currency >= 0)).nonzero()[0]
+        regime = self.slot[at] // program.slots_per_regime
+        rate = exchange.find(regimes.exchange_table[regime], currency[at], np.full(len(at), day))
+        refused = np.zeros(len(at), dtype=np.bool_)
+        conversion = exchange.conversion(rate, regimes.exchange_mode[regime], regimes.exchange_unit[regime])
+        minor[at] = conversion.of(minor[at], refused)
+        return None if some(refused | (rate < 0)) else minor
 
     def with_other(self, other: "Charging") -> "Charging":
         """Put two charges together that no case has both of."""
@@ -255,6 +282,10 @@ class Plan:
     """Kinds of charges that a base names, by their places in KINDS, with that in COMPONENTS."""
     keyed: bool
     """Whether regime and answers fit into one key; where not, each row and item of a batch is a case of its own."""
+    one_exchange: int | None
+    """A regime that exchanges money as all do, by the same table and rounded alike; None where not all do."""
+    conversions: Kept[Conversions] = field(default_factory=lambda: Kept(_CONVERSIONS_MAX))
+    """By day and currencies, where all exchange alike."""
     limits: Cases[AllEntries] | None = None
     rows: Cases[Charges] | None = None
     items: Cases[Charges] | None = None
@@ -270,9 +301,12 @@ def plan_of(program: Program, regimes: Int64) -> Plan:
         by_place = zip(*(program.places[at] for at in books.tolist()), strict=True)
         places = [Place.any_of(of_books) for of_books in by_place]
         features = Features.of(program, places, books)
-        slots, mine = program.slots, np.isin(program.regimes.jurisdiction, books).repeat(program.slots_per_regime)
-        bases = int(np.bitwise_or.reduce((slots.base | slots.uplift_of)[mine]))
+        slots, known, mine = program.slots, program.regimes, np.isin(program.regimes.jurisdiction, books)
+        bases = int(np.bitwise_or.reduce((slots.base | slots.uplift_of)[mine.repeat(program.slots_per_regime)]))
         later = {kind: at for kind, name in enumerate(KINDS) if bases >> (at := COMPONENTS.index(name)) & 1}
         keyed = features.fit_a_key(len(program.regimes.jurisdiction))
-        plan = program.plans.keep(key, Plan(books.tolist(), places, features, later, keyed))
+        exchange = (known.exchange_table, known.exchange_mode, known.exchange_unit)
+        alike = all(len(np.unique(column[mine])) == 1 for column in exchange)
+        one_exchange = int(mine.argmax()) if alike else None
+        plan = program.plans.keep(key, Plan(books.tolist(), places, features, later, keyed, one_exchange))
     return plan

@@ -46,6 +46,8 @@ class Values:
     law_day: Int64
     """Day whose law holds, days since 1970-01-01."""
     exchange_day: Int64
+    one_exchange_day: int | None
+    """The exchange day of all rows; None where they have several."""
     problem: Int64
     """Problem of each row."""
     notes: Int64
@@ -174,13 +176,15 @@ def _under_law(program: Program, filings: Filings) -> Values:
     exchange_day = days_of_law(filings, program.exchange_date[book], accepted, notes)
     words = (destination.indices, len(destination.dictionary))
     days = (law_day,) if exchange_day is law_day else (law_day, exchange_day)
-    alike = Alike.by(words, *(from_least(day) for day in days))
+    facts = [from_least(day) for day in days]
+    alike = Alike.by(words, *facts)
     found = program.find(area[destination.indices[alike.first]], law_day[alike.first])
     regime, nothing = np.maximum(found, 0), np.zeros(0, dtype=np.int64)
     values = Values(
         regime=regime[alike.kind],
         law_day=law_day,
         exchange_day=exchange_day,
+        one_exchange_day=int(exchange_day[0]) if filings.rows and facts[-1][1] == 1 else None,
         problem=np.full(filings.rows, _NONE),
         notes=notes,
         components={},

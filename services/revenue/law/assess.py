@@ -93,12 +93,12 @@ def assess(
     standing = stand(program, filings, examined, sums)
     lines = charge(program, filings, values, standing)
     offsets = np.zeros(filings.rows + 1, dtype=np.int64)
-    np.cumsum(np.bincount(lines.row, minlength=filings.rows), out=offsets[1:])
+    np.bincount(lines.row, minlength=filings.rows).cumsum(out=offsets[1:])
     kinds = program.slots.kind[lines.slot]
     collectors = program.outcomes.collector[lines.outcome]
     sound = values.sound
     notes = values.notes
-    usable = np.logical_or.reduce(standing.conditions.usable, axis=1)
+    usable = standing.conditions.any_usable
     if some(usable):
         # A number that may be used under which nothing was collected: the scheme is not open for this consignment.
         used = np.zeros(filings.rows, dtype=np.int64)
@@ -106,8 +106,9 @@ def assess(
         notes |= (usable & (used == 0)) * int(Note.SCHEME_NOT_OPEN)
     unverified = program.rates.unverified[lines.rate] | program.slots.unverified[lines.slot]
     unverified |= program.outcomes.unverified[lines.outcome]
-    notes[lines.row[unverified.nonzero()[0]]] |= int(Note.UNVERIFIED_VALUE)
-    notes |= program.regimes.unverified[values.regime] * int(Note.UNVERIFIED_VALUE)
+    doubted = program.regimes.unverified[values.regime]
+    doubted[lines.row[unverified]] = True
+    notes |= doubted * int(Note.UNVERIFIED_VALUE)
     remarks = [each for each in program.remarks if each.book in values.plan.books]
     if remarks:
         remark(remarks, program.regimes.jurisdiction[values.regime], filings, values.law_day, notes)

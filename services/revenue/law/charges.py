@@ -346,8 +346,10 @@ class _Work:
             return applies
         lines: dict[str, int] = {}
         by_width = [[lines.setdefault(each[:width], len(lines)) for each in code.dictionary] for width in known.widths]
-        place = known.width[case[items]] * len(code.dictionary) + code.indices[items]
-        line = np.array(by_width, dtype=np.int64).ravel()[place]
+        place = code.indices.take(items)
+        if len(known.widths) > 1:
+            place = known.width[case[items]] * len(code.dictionary) + place
+        line = np.array(by_width, dtype=np.int64).ravel().take(place)
         span = len(lines)
         if "" in lines:
             line = np.where(line == lines[""], span + items, line)

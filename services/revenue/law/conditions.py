@@ -49,7 +49,7 @@ class Prefixes:
 
     def of(self, codes: Strings) -> Flags:
         """Say it of a column, once for each distinct code."""
-        if not any(self.match(code) for code in codes.dictionary):
+        if not any(map(self.match, codes.dictionary)):
             return np.zeros(len(codes), dtype=np.bool_)
         found: Flags = codes.map(self.match, np.bool_)
         return found
@@ -126,6 +126,14 @@ class Conditions:
         self._rows: dict[int, Flags] = {}
         self._items: dict[int, Flags] = {}
         self._told: dict[tuple[str, tuple[int, ...]], Flags | None] = {}
+        self._any_usable: Flags | None = None
+
+    @property
+    def any_usable(self) -> Flags:
+        """Which rows have a number of any scheme that may be used."""
+        if self._any_usable is None:
+            self._any_usable = np.logical_or.reduce(self.usable, axis=1)
+        return self._any_usable
 
     def fits_rows(self, numbers: Int64, rows: Int64 | slice = slice(None)) -> Flags:
         """Say of each selected row whether what its condition asks of consignments fits; -1 always does.
@@ -185,7 +193,7 @@ class Conditions:
         if (column, numbers) not in self._told:
             # Nothing told is 0, which no word stands for.
             values = self._filings.table.ints(column).values
-            found: Flags = np.logical_or.reduce([values == number for number in numbers])
+            found: Flags = _either(values == number for number in numbers)
             self._told[column, numbers] = found if some(found) else None
         return self._told[column, numbers]
 
@@ -202,7 +210,7 @@ class Conditions:
         if asked.scheme:
             told = [_SCHEMES.index(scheme) for scheme in asked.scheme if scheme != "none"]
             usable = [self.usable[:, scheme] for scheme in told]
-            yield np.logical_or.reduce([*usable, *([~_any(self.usable)] if "none" in asked.scheme else [])])
+            yield _either([*usable, *([~self.any_usable] if "none" in asked.scheme else [])])
 
     def _in_region(self, regions: frozenset[str]) -> Flags:
         found: Flags = self._filings.table.strings("consignee_address_region").map(
@@ -269,9 +277,12 @@ def _declares(table: Table, procedures: tuple[str, ...]) -> Flags:
     return result
 
 
-def _any(flags: Flags) -> Flags:
-    result: Flags = np.logical_or.reduce(flags, axis=1)
-    return result
+def _either(columns: Iterable[Flags]) -> Flags:
+    """Say of each element whether any of some columns, of which there is one or more, is set."""
+    first, *others = columns
+    for column in others:
+        first = first | column
+    return first
 
 
 def excluded_of(sets: list[Prefixes], numbers: Int64, codes: Strings) -> Flags:

@@ -141,6 +141,8 @@ def _entries(program: Program, regime: Int64, rows: Int64, conditions: Condition
 
 def _test(program: Program, filings: Filings, values: Values, entries: Entries, case: Int64) -> LimitTest:
     needs = entries.needs
+    if not needs:
+        return LimitTest(entries, case, values.intrinsic, np.full(len(case), -1))
     test = LimitTest(entries, case, values.intrinsic, entries.most[case])
     if needs & FOREIGN:
         test.most = _converted(program, values, test.entry, test.uses, test.most)

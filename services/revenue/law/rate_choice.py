@@ -76,12 +76,10 @@ class RateChoice:
         columns = [filings.code]
         if use.table.preferences:
             columns += [filings.origin, filings.preference]
-        told = [column.indices[items] for column in columns]
-        alike = Alike.by(*((indices, len(column.dictionary)) for indices, column in zip(told, columns, strict=True)))
-        words = [
-            [column.dictionary[index] for index in indices[alike.first].tolist()]
-            for indices, column in zip(told, columns, strict=True)
-        ]
+        told_apart = [column for column in columns if len(column.dictionary) > 1] or columns[:1]
+        alike = Alike.by(*((column.indices.take(items), len(column.dictionary)) for column in told_apart))
+        first = items[alike.first]
+        words = [map(column.dictionary.__getitem__, column.indices[first].tolist()) for column in columns]
         found = [number if number < 0 else use.first + number for number in map(use.table.find, *words)]
         return np.array(found, dtype=np.int64)[alike.kind]
 

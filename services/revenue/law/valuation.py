@@ -133,11 +133,12 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
     values = _under_law(program, filings)
     counts = filings.offsets[1:] - filings.offsets[:-1]
     values.fail(counts == 0, Problem.UNVALUED)
-    values.fail(counts > ITEMS_MAX, Problem.AMOUNT_OUT_OF_BOUNDS)
+    too_many = counts > ITEMS_MAX
+    values.fail(too_many, Problem.AMOUNT_OUT_OF_BOUNDS)
     money = Money(program, filings, values)
     goods = _goods(program, filings, values, money, conditions_of)
     totals = row_sums(goods, filings.item_row, filings.rows)
-    too_large = (totals > LARGEST) | (counts > ITEMS_MAX)
+    too_large = (totals > LARGEST) | too_many
     if some(too_large):
         values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
         goods[too_large[filings.item_row]] = 0
@@ -217,9 +218,9 @@ def _goods(
     """Price of each item without tax, in the jurisdiction's currency."""
     price, currency = filings.price, filings.price_currency
     minor = price.values
-    wrong = ~price.valid | ~currency.present | (minor < 0) | (minor > MAX_MINOR)
+    unpriced = ~(price.valid & currency.present)
+    wrong = unpriced | (minor < 0) | (minor > MAX_MINOR)
     if some(wrong):
-        unpriced = ~price.valid | ~currency.present
         _fail_items(filings, values, unpriced, Problem.UNVALUED)
         _fail_items(filings, values, wrong & ~unpriced, Problem.AMOUNT_OUT_OF_BOUNDS)
         minor = np.where(wrong, 0, minor)

@@ -118,7 +118,13 @@ def test_limits(program: Program, filings: Filings, values: Values, conditions: 
         case = np.arange(filings.rows)
         facts = facts_of(decide(case))
     values.notes |= facts.notes[case]
-    return [_test(program, filings, values, entries, case) for entries in facts.by_place]
+    nothing = np.full(filings.rows, -1)
+    return [
+        _test(program, filings, values, entries, case)
+        if entries.needs
+        else LimitTest(entries, case, values.intrinsic, nothing)
+        for entries in facts.by_place
+    ]
 
 
 def _entries(program: Program, regime: Int64, rows: Int64, conditions: Conditions, place: int) -> Int64:
@@ -141,8 +147,6 @@ def _entries(program: Program, regime: Int64, rows: Int64, conditions: Condition
 
 def _test(program: Program, filings: Filings, values: Values, entries: Entries, case: Int64) -> LimitTest:
     needs = entries.needs
-    if not needs:
-        return LimitTest(entries, case, values.intrinsic, np.full(len(case), -1))
     test = LimitTest(entries, case, values.intrinsic, entries.most[case])
     if needs & FOREIGN:
         test.most = _converted(program, values, test.entry, test.uses, test.most)

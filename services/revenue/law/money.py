@@ -9,7 +9,7 @@ import numpy as np
 
 from libs.columns import Strings
 from services.revenue.law.alike import Alike
-from services.revenue.law.arithmetic import Flags, Int64, some
+from services.revenue.law.arithmetic import Flags, Int64
 from services.revenue.law.exchange import Conversion
 from services.revenue.law.filings import Filings
 from services.revenue.law.program import Program
@@ -28,6 +28,8 @@ class Conversions:
     """[kind of consignment, currency], in one column."""
     missing: Flags
     """Of the same, where there is no rate."""
+    lacking: set[str]
+    """Currencies that have no rate for one kind of consignment or more."""
     exchanged: set[str]
     """Currencies that any kind of consignment exchanges."""
 
@@ -42,12 +44,13 @@ class Conversions:
             rate = np.where(other >= 0, other, rate)
         mode, unit = (column[regime].repeat(len(words)) for column in (regimes.exchange_mode, regimes.exchange_unit))
         by_kind = exchange.conversion(rate.ravel(), mode, unit)
-        exchanged = np.logical_or.reduce(by_kind.exchanged.reshape(rate.shape), axis=0).tolist()
+        missing: Flags = rate < 0
         return Conversions(
             places={word: place for place, word in enumerate(words)},
             by_kind=by_kind,
-            missing=rate.ravel() < 0,
-            exchanged={word for word, is_exchanged in zip(words, exchanged, strict=True) if is_exchanged},
+            missing=missing.ravel(),
+            lacking=_named(words, missing),
+            exchanged=_named(words, by_kind.exchanged.reshape(rate.shape)),
         )
 
 
@@ -91,7 +94,12 @@ class Money:
         place = np.array([known.places[word] for word in currency.dictionary], dtype=np.int64).take(currency.indices)
         if self._kind is not None:
             place += (self._kind if row is None else self._kind.take(row)) * len(known.places)
-        missing: Flags = known.missing.take(place)
+        missing = None if known.lacking.isdisjoint(currency.dictionary) else known.missing.take(place)
         as_told = known.exchanged.isdisjoint(currency.dictionary)
-        amounts = minor.copy() if as_told else known.by_kind.of(minor, refused, place)
-        return amounts, missing if some(missing) else None
+        return minor.copy() if as_told else known.by_kind.of(minor, refused, place), missing
+
+
+def _named(words: Sequence[str], flags: Flags) -> set[str]:
+    """The currencies that are marked for any kind of consignment, of [kind, currency]."""
+    marked = np.logical_or.reduce(flags, axis=0).tolist()
+    return {word for word, is_marked in zip(words, marked, strict=True) if is_marked}

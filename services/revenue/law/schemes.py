@@ -68,11 +68,13 @@ def scheme_states(program: Program, filings: Filings, values: Values, register: 
     if not len(filings.reference_row):
         return states
     row, scheme = filings.reference_row, filings.reference_scheme
-    jurisdiction, all_usable = program.regimes.jurisdiction[values.regime[row]], True
-    for place in values.plan.books:
-        here = jurisdiction == place
+    books, all_usable = values.plan.books, True
+    jurisdiction = program.regimes.jurisdiction[values.regime[row]] if len(books) > 1 else None
+    for place in books:
         for form in program.schemes[place]:
-            mine: Flags = here & (scheme == form.scheme)
+            mine: Flags = scheme == form.scheme
+            if jurisdiction is not None:
+                mine &= jurisdiction == place
             if some(mine):
                 found = _states(form, filings, values, register or EMPTY, mine)
                 all_usable = all_usable and every(found == USABLE)

@@ -91,14 +91,16 @@ def engine(*, install: bool = True) -> Iterator[docker.DockerClient]:
 
 
 def _install() -> None:
-    """Install the engine, Compose and debootstrap where they are missing and this machine takes Debian's packages."""
-    compose = shutil.which("docker") and subprocess.run(
-        ["docker", "compose", "version"], capture_output=True, check=False
-    )
-    if compose and compose.returncode == 0:
+    """Install the engine, Compose, the builder and debootstrap where they are missing and this machine takes Debian's packages."""
+    if shutil.which("docker") and all(
+        subprocess.run(["docker", part, "version"], capture_output=True, check=False).returncode == 0
+        for part in ("compose", "buildx")
+    ):
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise NoEngine("Docker with Compose is not installed, and only root on Debian or Ubuntu may install it here")
+        raise NoEngine(
+            "Docker with Compose and buildx is not installed, and only root on Debian or Ubuntu may install it here"
+        )
     packages = ["docker.io", "docker-compose", "docker-cli", "docker-buildx", "debootstrap"]
     try:
         run(["apt-get", "update", "-qq"])
@@ -112,8 +114,10 @@ def _install() -> None:
             env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
         )
         run(["docker", "compose", "version"])
+        if "docker-buildx" in known:  # older releases build by themselves
+            run(["docker", "buildx", "version"])
     except (RuntimeError, subprocess.TimeoutExpired) as error:
-        raise NoEngine(f"Docker with Compose could not be installed: {error}") from None
+        raise NoEngine(f"Docker with Compose and buildx could not be installed: {error}") from None
 
 
 def _client() -> docker.DockerClient | None:

@@ -54,6 +54,7 @@ def test_what_is_missing_is_installed_and_no_daemon_starts(machine: Path) -> Non
         "debootstrap",
         "docker.io",
         "docker-compose",
+        "docker-buildx",
     ]
     assert "could not be brought up to date" in said, "lists that cannot be had are no failure"
 

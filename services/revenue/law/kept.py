@@ -32,7 +32,9 @@ class Kept(Generic[V]):
     def keep(self, key: Hashable, value: V) -> V:
         """Keep a value, and give it back."""
         while len(self._known) >= self._most:
-            self._known.pop(next(iter(self._known), key), None)
+            # A list is made in one step: another thread may change what an iterator is at.
+            for oldest in [*self._known][:1]:
+                self._known.pop(oldest, None)
         self._known[key] = value
         return value
 

@@ -112,8 +112,9 @@ def test_limits(program: Program, filings: Filings, values: Values, conditions: 
 
     if plan.keyed:
         keys = plan.features.limit_keys(values.regime, conditions)
-        plan.limits, case = Cases.found(plan.limits, keys, decide, facts_of)
-        facts = plan.limits.facts
+        found, case = Cases.found(plan.limits, keys, decide, facts_of)
+        # Not read from the plan again: another thread may have put its own cases there by now.
+        plan.limits, facts = found, found.facts
     else:
         case = np.arange(filings.rows)
         facts = facts_of(decide(case))

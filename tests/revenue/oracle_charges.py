@@ -310,6 +310,8 @@ class Charging:
             return [self.line(charge, None, leaf, 0, amount)]
         if self.filed.mass_mg is None:
             raise Refused("MASS_MISSING")
+        if not 0 <= self.filed.mass_mg <= LARGEST:
+            raise Refused("AMOUNT_OUT_OF_BOUNDS")
         step = charge.mass_unit_grams * 1000
         mass = -(-self.filed.mass_mg // step) * step
         money = rounded(Fraction(mass * amount, 1_000_000), mode, unit)

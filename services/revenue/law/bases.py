@@ -68,8 +68,12 @@ class OneRate:
         return column[self._order][self._starts]
 
     def sums(self, column: NDArray[Any]) -> NDArray[Any]:
-        """Give what the lines of each group sum to."""
-        return np.add.reduceat(column[self._order], self._starts)
+        """Give what the lines of each group sum to, in Python's own integers where int64 may not hold it."""
+        ordered = column[self._order]
+        if ordered.dtype != object and int(np.maximum.reduce(ordered)) * len(ordered) >= FITS:
+            ordered = ordered.astype(object)
+        sums = np.add.reduceat(ordered, self._starts)
+        return sums.astype(np.int64) if int(np.maximum.reduce(sums)) < FITS else sums
 
     def each(self, column: NDArray[Any]) -> NDArray[Any]:
         """Give each line what its group says."""

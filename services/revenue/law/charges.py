@@ -93,9 +93,10 @@ class _Work:
         """Mass (rounded up to the rule's unit) and amount of what is levied per kilogram."""
         slots, outcomes, gross = self.program.slots, self.program.outcomes, self.filings.gross_mass
         self._fail(rows, kilograms & ~gross.valid[rows], Problem.MASS_MISSING)
-        refused = np.zeros(len(rows), dtype=np.bool_)
-        mass = np.clip(gross.values[rows], 0, LARGEST)
-        mass = np.where(kilograms, mul_div_round(mass, 1, 1, int(Rounding.UP), slots.mass_unit[slot], refused), 0)
+        told = gross.values[rows]
+        refused = kilograms & ((told < 0) | (told > LARGEST))
+        mass = np.where(kilograms & ~refused, told, 0)
+        mass = mul_div_round(mass, 1, 1, int(Rounding.UP), slots.mass_unit[slot], refused)
         amount = mul_div_round(mass, specific, 1_000_000, outcomes.mode[outcome], outcomes.unit[outcome], refused)
         self._fail(rows, refused, Problem.AMOUNT_OUT_OF_BOUNDS)
         return mass, np.where(kilograms, amount, specific)
@@ -305,18 +306,18 @@ class _Work:
         """Rows whose sum is too small to be levied; what is tested together with it is waived too."""
         slots, values = self.program.slots, self.values
         row_slot = values.regime * self.program.slots_per_regime + at
-        minimum = slots.minimum[row_slot]
-        if some(slots.minimum_currency[row_slot] >= 0):
-            minimum = self._converted(minimum, slots.minimum_currency[row_slot], np.arange(len(row_slot)))
+        # Only where the charge applies, whatever others of the batch owe.
+        applies = np.zeros(len(row_slot), dtype=np.bool_)
+        applies[charged] = True
+        minimum, currency = slots.minimum[row_slot], np.where(applies, slots.minimum_currency[row_slot], -1)
+        if some(currency >= 0):
+            minimum = self._converted(minimum, currency, np.arange(len(row_slot)))
         together = np.zeros(len(row_slot), dtype=np.int64)
         if place.together:
             for lines in self.charged:
                 mine = self._named(slots.together[row_slot[lines.row]], lines)
                 np.add.at(together, lines.row[mine], lines.amount[mine])
         whole = sums + together
-        # Only where the charge applies, whatever others of the batch owe.
-        applies = np.zeros(len(row_slot), dtype=np.bool_)
-        applies[charged] = True
         below: Flags = (
             applies & (whole > 0) & ((whole < minimum) | (slots.minimum_above[row_slot] & (whole == minimum)))
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from libs.columns import Strings
-from services.revenue.law.arithmetic import Flags, Int64, every
+from services.revenue.law.arithmetic import FITS, Flags, Int64, every
 from services.revenue.law.assess import Assessment
 from services.revenue.law.program import COLLECTORS
 
@@ -218,6 +218,8 @@ def _all_fit(
     minor, code = np.zeros(accounts, dtype=np.int64), np.full(accounts, -1, dtype=np.int64)
     for number, room in rooms.items():
         minor[number], code[number] = room.minor, codes.get(room.currency, -1)
+    if int(np.maximum.reduce(debts)) * len(debts) >= FITS:
+        return False
     asked = np.zeros(accounts, dtype=np.int64)
     np.add.at(asked, chosen, debts)
     return every(asked <= minor) and every((debts == 0) | (currency == code[chosen]))

@@ -4,8 +4,12 @@ from datetime import date
 
 import pytest
 
+from services.revenue.law.compiler import compile_program
+from services.revenue.law.counting import counts_of
+from services.revenue.law.exchange import Exchange, read_exchange
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.yaml_source import LawFileError
+from tests.revenue.lawbooks import RATES
 from tests.revenue.test_bad_limits import GOOD
 
 ORDINARY = "rates: [{from: 2020-01-01, rate: 10 %, reference: act}]"
@@ -58,6 +62,12 @@ MISTAKES = {
         "by_rate_of: tax, only: {origin: [CN]}, ",
         "by_rate_of: goes by the conditions and areas",
     ),
+    "a band of nothing": ("under: 16 %", "under: free", "bands[0].under: holds no rate"),
+    "a band of which no rate is, and that cannot be read": (
+        "bands: [",
+        "bands: [{under: 1 %, rate: 80.00 EUR per parcel}, ",
+        "rates[0].bands[0].rate: rate '80.00 EUR per parcel': unknown unit",
+    ),
     "a rate of a band that cannot be read": ("rate: 80.00 EUR per item", "rate: 80.00 EUR per parcel", "unknown unit"),
 }
 
@@ -70,3 +80,34 @@ def test_bands_that_cannot_be_applied_are_refused(name: str) -> None:
         read_rulebook("xx/rulebook.yaml", LAW.replace(good, bad, 1))
     assert message in str(refused.value)
     assert refused.value.line > 0
+
+
+ENDS = ENTRY.replace("to: 2024-12-31", "to: 2022-12-31")
+
+
+@pytest.mark.parametrize(
+    ("entry", "where", "message"),
+    [
+        ("{from: 2023-01-01, rate: 5.00 EUR per parcel, reference: act}", ".rate", "unknown unit 'parcel'"),
+        ("{from: 2023-01-01, rate: 5.00 EUR per item, reference: bill}", ".reference", "'bill' is not described"),
+        ("{from: 2022-12-31, rate: 5.00 EUR per item, reference: act}", "", "overlaps the entry from 2021-01-01"),
+    ],
+)
+def test_a_mistake_behind_a_rate_in_bands_is_named_where_it_stands(entry: str, where: str, message: str) -> None:
+    text = LAW.replace(ENTRY, f"{ENDS}\n      - {entry}")
+    with pytest.raises(LawFileError) as refused:
+        read_rulebook("xx/rulebook.yaml", text)
+    assert refused.value.where == f"charges[banded].rates[1]{where}"
+    assert entry in text.splitlines()[refused.value.line - 1]
+    assert message in refused.value.message
+
+
+def test_each_rate_in_bands_counts_as_one_value_also_where_two_go_by_the_same_charge() -> None:
+    def values(text: str) -> int:
+        book = read_rulebook("xx/rulebook.yaml", text)
+        return counts_of(
+            compile_program([book], [], Exchange(read_exchange("rates/utopia.yaml", RATES))), book.rulebook
+        ).values
+
+    then = ENTRY.replace("from: 2021-01-01", "from: 2023-01-01")
+    assert values(LAW.replace(ENTRY, f"{ENDS}\n      - {then}")) == values(LAW) + 1

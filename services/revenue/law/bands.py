@@ -15,11 +15,13 @@ from services.revenue.law.yaml_source import LawFileError, Path, Source
 def with_bands(source: Source, book: Rulebook) -> Rulebook:
     """Give the rulebook with each rate that goes `by_rate_of` another charge written out, one for each rate of that charge.
 
-    Raises LawFileError where a band cannot be applied.
+    The source is told where the rates stand in the text, so that it names the entry that was written. Raises
+    LawFileError where a band cannot be applied.
     """
-    charges = list(book.charges)
+    charges, written = list(book.charges), dict[Path, list[int]]()
     for place, charge in enumerate(book.charges):
         rates: list[Rate] = []
+        stands: list[int] = []
         for at, rate in enumerate(charge.rates):
             here = ("charges", place, "rates", at)
             if rate.by_rate_of:
@@ -28,7 +30,10 @@ def with_bands(source: Source, book: Rulebook) -> Rulebook:
                 raise source.error((*here, "bands"), "say by the rate of which charge: 'by_rate_of'")
             else:
                 rates.append(rate)
+            stands += [at] * (len(rates) - len(stands))
+        written[("charges", place, "rates")] = stands
         charges[place] = msgspec.structs.replace(charge, rates=tuple(rates))
+    source.written_out = written
     return msgspec.structs.replace(book, charges=tuple(charges))
 
 
@@ -45,6 +50,11 @@ class _Bands:
         if rate.only or rate.areas:
             raise self._error("by_rate_of", "goes by the conditions and areas of the other charge's rates; it has none")
         tops = self._tops()
+        for at, text in (
+            (("rate",), rate.rate),
+            *((("bands", n, "rate"), band.rate) for n, band in enumerate(rate.bands)),
+        ):
+            self._read(text, at)
         for place, each in enumerate(other.rates):
             if not overlapping(rate, each):
                 continue
@@ -57,7 +67,6 @@ class _Bands:
                 start=max(rate.start, each.start),
                 to=None if last == date.max else last,
                 rate=text,
-                bands=(),
                 only=each.only,
                 areas=each.areas,
                 verified=rate.verified and not self.book.doubted(each),
@@ -77,6 +86,8 @@ class _Bands:
                 raise self._error(("bands", place), "says 'under' or 'up_to', one of the two")
             name = "up_to" if band.up_to else "under"
             top = (self._percent(band.up_to or band.under, ("bands", place, name), name).ppm, bool(band.up_to))
+            if top == (0, False):
+                raise self._error(("bands", place, name), "holds no rate: none is under nothing")
             if tops and top <= tops[-1]:
                 raise self._error(("bands", place, name), "is not over the band before it; write the lowest band first")
             tops.append(top)
@@ -84,11 +95,14 @@ class _Bands:
             raise self._error("by_rate_of", "has no 'bands' that say which rate comes to what")
         return tops
 
-    def _percent(self, text: str, path: Path, what: str) -> ParsedRate:
+    def _read(self, text: str, path: Path) -> ParsedRate:
         try:
-            parsed = parse_rate(text)
+            return parse_rate(text)
         except ValueError as error:
             raise self._error(path, str(error)) from None
+
+    def _percent(self, text: str, path: Path, what: str) -> ParsedRate:
+        parsed = self._read(text, path)
         if parsed.method != "percent" or parsed.ppm > LARGEST_RATE_PPM:
             raise self._error(path, f"{what} is {text!r}; a band needs per cent")
         return parsed

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from services.revenue.law.program import Program
-from services.revenue.law.rulebook import Dated, Rulebook
+from services.revenue.law.rulebook import Band, Dated, Rulebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ def _dated(part: object) -> Iterator[Dated]:
         for each in part.values():
             yield from _dated(each)
     elif isinstance(part, tuple | list):
-        before = ""
+        before: tuple[Band, ...] = ()
         for each in part:
-            # What goes by the rate of another charge is one value, whatever it was written out to.
-            other = getattr(each, "by_rate_of", "")
-            if not other or other != before:
+            # What goes by the rate of another charge is one value, whatever it was written out to: these share its bands.
+            bands: tuple[Band, ...] = getattr(each, "bands", ())
+            if not bands or bands is not before:
                 yield from _dated(each)
-            before = other
+            before = bands

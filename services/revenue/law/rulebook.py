@@ -181,7 +181,7 @@ class Rate(Dated, frozen=True, kw_only=True):
     """An amount per consignment that is taken off what the rate gives, never below nothing: `20.00 USD`."""
     by_rate_of: str = ""
     """Id of a charge of percentages whose rate for the goods decides which of `bands` is levied; `rate` is over all of them.
-    A rulebook that was read has such a rate written out, one without bands for each rate of that charge."""
+    A rulebook that was read has such a rate written out, one for each rate of that charge."""
     bands: tuple[Band, ...] = ()
 
 

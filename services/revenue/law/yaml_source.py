@@ -49,6 +49,8 @@ class Source:
     def __init__(self, file: str, text: str) -> None:
         """Parse the text; LawFileError where it is no YAML or names a key twice."""
         self.file = file
+        #: Of lists whose entries were written out to several: by its path, for each the place in the text.
+        self.written_out: dict[Path, list[int]] = {}
         try:
             self._tree = yaml.compose(text, Loader=_Loader)
             for path, line, key in _repeated_keys(self._tree, ()):
@@ -86,7 +88,11 @@ class Source:
         return "..."
 
     def error(self, path: Path, message: str) -> LawFileError:
-        """Make the error for the element at the path."""
+        """Make the error for the element at the path, of lists as they were written out."""
+        for place, part in enumerate(path):
+            stands = self.written_out.get(path[:place])
+            if stands and isinstance(part, int):
+                path = (*path[:place], stands[part], *path[place + 1 :])
         return LawFileError(self.file, self.line(path), self.name(path), message)
 
     def line(self, path: Path) -> int:

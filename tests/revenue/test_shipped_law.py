@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.customs.time import day_of_date
+from services.revenue.law.amounts import parse_amount
 from services.revenue.law.limits import Sums
 from services.revenue.law.program import SCHEMES, Program
 from services.revenue.law.register import Register
-from services.revenue.law.rulebook import SUMS, Reference, Rulebook, parse_amount
+from services.revenue.law.rulebook import SUMS, Reference, Rulebook
 from services.revenue.shelf import law_files
 from tests.revenue.batches import assessed
 from tests.revenue.oracle import Scalar

@@ -1,8 +1,9 @@
 """Checks of charges: rates, bases, rounding, minima and collection; refuses what cannot be levied as it is written."""
 
+from services.revenue.law.amounts import parse_share
 from services.revenue.law.checks import Checks, last_day, overlapping
 from services.revenue.law.rates import CONSIGNMENT_LEVEL, Method, ParsedRate, parse_rate, percent_text
-from services.revenue.law.rulebook import PPM, Charge, Rate, asks_of_items, parse_share, positions
+from services.revenue.law.rulebook import PPM, Charge, Rate, asks_of_items, positions
 from services.revenue.law.yaml_source import Path
 
 

@@ -7,7 +7,8 @@ from datetime import date, timedelta
 from typing import Protocol, TypeVar
 
 from libs.customs.countries import COUNTRIES, ORIGINS
-from services.revenue.law.rulebook import Charge, Condition, Position, Rulebook, asks_of_items, parse_amount
+from services.revenue.law.amounts import parse_amount
+from services.revenue.law.rulebook import Charge, Condition, Position, Rulebook, asks_of_items
 from services.revenue.law.yaml_source import LawFileError, Path, Source
 
 FOREVER = date(9999, 12, 31)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from libs.customs.time import day_of_date
+from services.revenue.law.amounts import parse_amount
 from services.revenue.law.arithmetic import Rounding
 from services.revenue.law.checks import FOREVER, holds, in_force, last_day
 from services.revenue.law.conditions import ConditionTable
@@ -27,12 +28,7 @@ from services.revenue.law.rate_rows import rates_on
 from services.revenue.law.rates import parse_rate
 from services.revenue.law.reader import ReadRulebook
 from services.revenue.law.remarks import remarks_of
-from services.revenue.law.rulebook import (
-    Charge,
-    Collection,
-    Rulebook,
-    parse_amount,
-)
+from services.revenue.law.rulebook import Charge, Collection, Rulebook
 from services.revenue.law.schemes import form_of
 from services.revenue.law.slots import SlotCompiler, check_inside, columns_of, mask_of, place_of, placed
 from services.revenue.law.tariff import Tariff

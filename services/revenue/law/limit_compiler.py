@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any, TypeVar
 
+from services.revenue.law.amounts import parse_amount
 from services.revenue.law.checks import holds, in_force
 from services.revenue.law.conditions import ConditionTable, Prefixes
 from services.revenue.law.exchange import Exchange
@@ -21,7 +22,7 @@ from services.revenue.law.program import (
     Reliefs,
 )
 from services.revenue.law.reader import ReadRulebook
-from services.revenue.law.rulebook import SUMS, Limit, Reference, Relief, Rulebook, parse_amount
+from services.revenue.law.rulebook import SUMS, Limit, Reference, Relief, Rulebook
 from services.revenue.law.slots import columns_of, mask_of
 
 E = TypeVar("E", Limit, Relief)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from services.revenue.law.amounts import parse_amount
 from services.revenue.law.arithmetic import Int64
 from services.revenue.law.checks import holds
 from services.revenue.law.conditions import ConditionTable
@@ -14,7 +15,7 @@ from services.revenue.law.exchange import Exchange
 from services.revenue.law.expressions import Expressions
 from services.revenue.law.program import ProgramError, Rates, TariffUse
 from services.revenue.law.rates import METHODS, Expression, ParsedRate, Sum, Term, parse_rate, year_of_seasons
-from services.revenue.law.rulebook import Charge, Rate, Reference, Rulebook, parse_amount
+from services.revenue.law.rulebook import Charge, Rate, Reference, Rulebook
 from services.revenue.law.tariff import RateTable, Tariff
 from services.revenue.law.units import LAW_UNITS
 

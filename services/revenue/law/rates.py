@@ -19,8 +19,9 @@ from math import lcm
 from typing import Literal
 
 from libs.customs.currencies import minor_units
+from services.revenue.law.amounts import parse_amount
 from services.revenue.law.arithmetic import FITS
-from services.revenue.law.rulebook import LARGEST_RATE_PPM, PPM, parse_amount
+from services.revenue.law.rulebook import LARGEST_RATE_PPM, PPM
 from services.revenue.law.units import LAW_UNITS, Measure
 
 Method = Literal["percent", "tariff", "tariff_line", "item", "consignment", "kilogram", "expression", "seasonal"]

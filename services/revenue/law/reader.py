@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from libs.customs.currencies import minor_units
+from services.revenue.law.amounts import parse_share
 from services.revenue.law.bands import with_bands
 from services.revenue.law.charge_checks import ChargeChecks
 from services.revenue.law.checks import Checks, overlapping
-from services.revenue.law.rulebook import Charge, Rulebook, parse_share, positions
+from services.revenue.law.rulebook import Charge, Rulebook, positions
 from services.revenue.law.yaml_source import Path, Source
 
 

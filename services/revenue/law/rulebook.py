@@ -1,18 +1,14 @@
-"""The rulebook: law as dated data. What a jurist writes in YAML, as strict structs, with its small grammar of rates.
+"""The rulebook: law as dated data. What a jurist writes in YAML, as strict structs.
 
 A rulebook holds one jurisdiction: its areas (countries of destination), limits, schemes and charges. Every value has a
 first and a last day (both included; no last day = until further notice) and names a reference (law, article, address).
 Nothing here reads files or knows of columns; `reader` reads and checks, `program` makes columns of it.
 """
 
-import re
 from datetime import date
-from decimal import Decimal
 from typing import Literal
 
 import msgspec
-
-from libs.customs.money import MoneyError, parse_minor
 
 COMPONENTS = ("goods", "freight", "insurance", "clearance_fee", "duty", "tax", "fee")
 """What a base may be made of, in the order of the bits of a base mask; duty, tax and fee mean what came before."""
@@ -396,32 +392,6 @@ def asks_of_items(condition: Condition) -> bool:
     )  # fmt: skip
 
 
-def parse_share(text: str) -> int:
-    """Read a share such as `70 %`: parts per million, up to the whole; ValueError for anything else."""
-    match = _PERCENT.fullmatch(text)
-    ppm = Decimal(match[1]) * 10_000 if match else Decimal(-1)
-    if ppm != int(ppm) or not 0 < ppm <= PPM:
-        raise ValueError(f"share {text!r} is no share; write it as '70 %', more than nothing and at most '100 %'")
-    return int(ppm)
-
-
 def positions(when: Position | tuple[Position, ...]) -> tuple[Position, ...]:
     """Give the positions that must all fit; none where the charge has no limit."""
     return (when,) if isinstance(when, Position) else when
-
-
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
-_AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ([A-Z]{3})")
-
-
-def parse_amount(text: str) -> tuple[int, str]:
-    """Read an amount such as `150.00 EUR`: minor units and currency; ValueError for anything else."""
-    match = _AMOUNT.fullmatch(text)
-    if not match:
-        raise ValueError(f"amount {text!r} is no amount; write it as '150.00 EUR'")
-    try:
-        return parse_minor(match[1], match[2]), match[2]
-    except MoneyError as error:
-        raise ValueError(f"amount {text!r}: {error}") from None
-    except ValueError:
-        raise ValueError(f"amount {text!r}: unknown unit {match[2]!r}; it is no ISO 4217 code") from None

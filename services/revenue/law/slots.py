@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from services.revenue.law import rulebook as law
+from services.revenue.law.amounts import parse_amount, parse_share
 from services.revenue.law.arithmetic import Flags, Rounding
 from services.revenue.law.checks import holds, in_force
 from services.revenue.law.conditions import ConditionTable
@@ -25,16 +26,7 @@ from services.revenue.law.program import (
 )
 from services.revenue.law.rate_rows import RateCompiler, rates_on
 from services.revenue.law.rates import CONSIGNMENT_LEVEL, METHODS
-from services.revenue.law.rulebook import (
-    COMPONENTS,
-    PPM,
-    Charge,
-    Collection,
-    Rulebook,
-    parse_amount,
-    parse_share,
-    positions,
-)
+from services.revenue.law.rulebook import COMPONENTS, PPM, Charge, Collection, Rulebook, positions
 from services.revenue.law.tariff import Tariff
 
 

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from luxor.clearance.v1.clearance_columns_pb2 import ReturnReason
-from services.revenue.law.rulebook import PPM, Refund, Rulebook, parse_share
+from services.revenue.law.amounts import parse_share
+from services.revenue.law.rulebook import PPM, Refund, Rulebook
 
 Int64 = npt.NDArray[np.int64]
 

@@ -139,6 +139,17 @@ def test_the_law_of_one_day_holds_on_all_days(law_of: date) -> None:
         assert pinned.find(areas, np.full(2, day, np.int64)).tolist() == meant.tolist()
 
 
+def test_what_was_found_under_the_law_in_force_is_not_taken_for_the_law_of_another_day() -> None:
+    program = program_of(LAW)
+    day = day_of_date(date(2024, 5, 5))
+    in_force = program.on_day(day).tolist()
+    pinned = under_law_of(program, date(2021, 12, 31))
+    areas = np.array([*range(len(program.areas)), -1], np.int64)
+    meant = pinned.find(areas, np.full(len(areas), day, np.int64)).tolist()
+    assert pinned.on_day(day).tolist() == meant != in_force
+    assert program.on_day(day).tolist() == in_force
+
+
 def test_an_area_without_law_on_that_day_has_none_at_all() -> None:
     shipped = program_of(law_files())
     pinned = under_law_of(shipped, date(1999, 1, 1))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.law.arithmetic import Flags, Int64, some
+from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.charges import charge
 from services.revenue.law.collection import Examined, Standing, conditions_of, examine, stand
 from services.revenue.law.filings import Filings
@@ -104,10 +104,12 @@ def assess(
         used = np.zeros(filings.rows, dtype=np.int64)
         np.maximum.at(used, lines.row, program.outcomes.scheme[lines.outcome])
         notes |= (usable & (used == 0)) * int(Note.SCHEME_NOT_OPEN)
-    unverified = program.rates.unverified[lines.rate] | program.slots.unverified[lines.slot]
-    unverified |= program.outcomes.unverified[lines.outcome]
     doubted = program.regimes.unverified[values.regime]
-    doubted[lines.row[unverified]] = True
+    if not every(doubted):
+        # Where the law of every row is doubted already, no charge adds to it.
+        unverified = program.rates.unverified[lines.rate] | program.slots.unverified[lines.slot]
+        unverified |= program.outcomes.unverified[lines.outcome]
+        doubted[lines.row[unverified]] = True
     notes |= doubted * int(Note.UNVERIFIED_VALUE)
     remarks = [each for each in program.remarks if each.book in values.plan.books]
     if remarks:

@@ -33,6 +33,7 @@ TESTS: tuple[law.Test, ...] = get_args(law.Test)
 DATES: tuple[law.DateOf, ...] = get_args(law.DateOf)
 DAY_BITS = 24
 _PLANS_MAX = 64
+_DAYS_MAX = 100
 
 
 class ProgramError(ValueError):
@@ -309,6 +310,8 @@ class Program:
     """Per rulebook and place of its charges."""
     plans: "Kept[Plan]" = field(default_factory=lambda: Kept(_PLANS_MAX))
     """What was decided of the charges of some rulebooks, by their places in `books`."""
+    days: "Kept[Int64]" = field(default_factory=lambda: Kept(_DAYS_MAX), init=False)
+    """What `on_day` gave; a copy of the program with other regimes begins anew."""
     conditions: ConditionTable = field(default_factory=ConditionTable)
     prefixes: list[Prefixes] = field(default_factory=list)
     """Sets of beginnings of commodity codes, such as those of excluded goods."""
@@ -328,3 +331,11 @@ class Program:
         found: Int64 = self.starts.searchsorted(keys, side="right") - 1
         known = (found >= 0) & ((self.starts[found] >> DAY_BITS) == area) & (self.ends[found] >= day) & (day >= 0)
         return np.where(known, found, -1)
+
+    def on_day(self, day: int) -> Int64:
+        """Return the regime of each area on one day, -1 where no law is known, and -1 once more behind the last."""
+        known = self.days.get(day)
+        if known is None:
+            areas = np.append(np.arange(len(self.areas)), -1)
+            known = self.days.keep(day, self.find(areas, np.full(len(areas), day)))
+        return known

@@ -179,7 +179,11 @@ def _under_law(program: Program, filings: Filings) -> Values:
     days = (law_day,) if exchange_day is law_day else (law_day, exchange_day)
     facts = [from_least(day) for day in days]
     alike = Alike.by(words, *facts)
-    found = program.find(area[destination.indices[alike.first]], law_day[alike.first])
+    bound_for = area.take(destination.indices.take(alike.first))
+    if filings.rows and facts[0][1] == 1:
+        found = program.on_day(int(law_day[0])).take(bound_for)
+    else:
+        found = program.find(bound_for, law_day[alike.first])
     regime, nothing = np.maximum(found, 0), np.zeros(0, dtype=np.int64)
     values = Values(
         regime=regime[alike.kind],

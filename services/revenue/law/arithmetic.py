@@ -79,7 +79,7 @@ class Division:
         if (
             amounts.dtype == object
             or (isinstance(self.step, int) and not self.step)
-            or _most(amounts) * _most(factor) >= FITS
+            or (largest := _most(amounts) * _most(factor)) >= FITS
         ):
             parts, how, size = (_of_kind(column, kind) for column in (self.divisor, self.mode, self.unit))
             return _unbounded(amounts, factor, parts, how, size, refused)
@@ -89,10 +89,11 @@ class Division:
         if how == _HALF_EVEN if isinstance(how, int) else some(how == _HALF_EVEN):
             tie = (2 * (product % step) == step) & ((quotient & 1) == 1) & (_of_kind(how, kind) == _HALF_EVEN)
             quotient = quotient - tie
-        if not (isinstance(self.unit, int) and self.unit == 1):
-            # The product of the quotient and the unit is at most the product above plus one unit: it fits.
-            quotient = quotient * _of_kind(self.unit, kind)
-        return _refuse_large(quotient, refused)
+        if isinstance(self.unit, int) and self.unit == 1:
+            # No quotient is over its product, not even one that is rounded up.
+            return quotient if largest <= LARGEST else _refuse_large(quotient, refused)
+        # The product of the quotient and the unit is at most the product above plus one unit: it fits.
+        return _refuse_large(quotient * _of_kind(self.unit, kind), refused)
 
 
 def mul_div_round(

@@ -76,9 +76,10 @@ def scheme_states(program: Program, filings: Filings, values: Values, register: 
             if jurisdiction is not None:
                 mine &= jurisdiction == place
             if some(mine):
-                found = _states(form, filings, values, register or EMPTY, mine)
+                which = slice(None) if every(mine) else mine
+                rows = row[which]
+                found = _states(form, filings, values, register or EMPTY, which)
                 all_usable = all_usable and every(found == USABLE)
-                rows = row[mine]
                 if every(rows[1:] > rows[:-1]):
                     states[rows, form.scheme] = found
                 else:
@@ -95,9 +96,9 @@ def scheme_states(program: Program, filings: Filings, values: Values, register: 
     return states
 
 
-def _states(form: SchemeForm, filings: Filings, values: Values, register: Register, mine: Flags) -> Int64:
-    rows = filings.reference_row[mine]
-    written = Strings(filings.reference_number.dictionary, filings.reference_number.indices[mine])
+def _states(form: SchemeForm, filings: Filings, values: Values, register: Register, which: Flags | slice) -> Int64:
+    rows = filings.reference_row[which]
+    written = Strings(filings.reference_number.dictionary, filings.reference_number.indices[which])
     state: Int64 = written.map(form.state, np.int64)
     if not form.registered:
         return state

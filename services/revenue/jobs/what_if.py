@@ -120,6 +120,11 @@ class _Work:
 
     async def judge(self, state: State, batches: Sequence[StoredBatch]) -> None:
         """Assess some batches by the draft and count what differs."""
+        # In a thread, so that what the store reads meanwhile is taken.
+        for given, answers in await asyncio.to_thread(self._opened, state, batches):
+            await self._judge(state, await self._bundled(given), answers)
+
+    def _opened(self, state: State, batches: Sequence[StoredBatch]) -> list[tuple[Input, Table]]:
         opened: list[Opened] = []
         for batch in batches:
             state.read += batch.count
@@ -128,8 +133,7 @@ class _Work:
             except InputError as error:
                 state.unreadable += batch.count
                 _log.warning("WHAT_IF_BATCH_LEFT_OUT", day=batch.place.day, batch=batch.place.batch, why=str(error))
-        for given, answers in join_batches(opened):
-            await self._judge(state, await self._bundled(given), answers)
+        return list(join_batches(opened))
 
     async def _judge(self, state: State, given: Input, answers: Table) -> None:
         counted = self._newest(given.table)
@@ -137,7 +141,7 @@ class _Work:
         generation = self._generations(given.table)
         renewed = np.flatnonzero(counted & (generation > 0))
         counted[renewed] = False
-        self._count(state, given, answers, counted)
+        await asyncio.to_thread(self._count, state, given, answers, counted)
         if len(renewed):
             await self._count_renewed(state, given, renewed, generation[renewed])
 

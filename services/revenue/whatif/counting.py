@@ -96,8 +96,7 @@ def _count_touched(state: State, filings: Filings, then: Told, now: Told, both: 
     place = np.concatenate([before.place, after.place])
     net = np.zeros(int(there.sum()) * places, np.int64)
     np.add.at(net, number[trait] * places + place, np.concatenate([-before.amount, after.amount]))
-    differs = np.zeros(places, np.bool_)
-    differs[net.nonzero()[0] % places] = True
+    differs = (net.reshape(int(there.sum()), places) != 0).any(axis=0)
     of_whole = differs[filings.items :]
     item = differs[: filings.items] | of_whole[filings.item_row]
     row = of_whole.copy()

@@ -23,7 +23,7 @@ PLACES: Final = _KINDS * _COLLECTORS * _DEBTORS
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """Charges, one element each, in any order."""
+    """Charges of more than nothing, one element each, in any order: what is waived or relieved is not owed."""
 
     row: Numbers
     place: Numbers
@@ -33,13 +33,17 @@ class Owed:
     amount: Numbers
 
     def of(self, rows: Truths) -> Owed:
-        """Those of some consignments that are of more than nothing: what is waived or relieved is not owed."""
-        kept = self.amount != 0
-        if not rows.all():
-            kept &= rows[self.row]
-        if kept.all():
-            return self
-        return Owed(self.row[kept], self.place[kept], self.trait[kept], self.amount[kept])
+        """Those of some consignments."""
+        return self if rows.all() else self._only(rows[self.row])
+
+    @classmethod
+    def more_than_nothing(cls, row: Numbers, place: Numbers, trait: Numbers, amount: Numbers) -> Owed:
+        """Leave out what comes to nothing."""
+        return cls(row, place, trait, amount)._only(amount != 0)
+
+    def _only(self, kept: Truths) -> Owed:
+        at = np.flatnonzero(kept)
+        return self if len(at) == len(kept) else Owed(self.row[at], self.place[at], self.trait[at], self.amount[at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def told_then(answers: Table, filings: Filings) -> Told:
     number = child.ints("item_number")
     item = np.where(number.valid, item_places(filings, row, number.values), -1)
     jurisdiction = answers.strings("rulebook_version").translate(lambda version: version.partition("/")[0])
-    owed = Owed(row, _places(filings, row, item), trait, child.ints("amount").values)
+    owed = Owed.more_than_nothing(row, _places(filings, row, item), trait, child.ints("amount").values)
     return Told(~answers.strings("reason").present, jurisdiction, answers.strings("currency"), owed)
 
 
@@ -91,7 +95,7 @@ def told_now(assessment: Assessment) -> Told:
         assessment.valued,
         _by_book(assessment, [book.jurisdiction for book in books]),
         _by_book(assessment, [book.currency for book in books]),
-        Owed(lines.row, place, trait, lines.amount),
+        Owed.more_than_nothing(lines.row, place, trait, lines.amount),
     )
 
 

@@ -136,6 +136,9 @@ def test_long_texts_are_cut() -> None:
 
 
 def test_lines_of_libraries_become_events(capsys: pytest.CaptureFixture[str]) -> None:
+    # What tests before left out would be told beside it.
+    telemetry.get_logger().flush()
+    capsys.readouterr()
     telemetry.setup("revenue", {})
     logging.getLogger("some.library").warning("value 'Erika M.' is odd")
     logging.getLogger("some.library").info("chatter")

@@ -269,26 +269,3 @@ async def test_without_sampling_what_failed_and_what_was_slow_is_exported_and_no
         in_vain = {span.trace_id for _, span in receiver.spans if span.status.code == 2}
         assert {service for service, span in receiver.spans if span.trace_id not in in_vain} == {"luxor-revenue"}
         assert not graph.named(SUBMIT), "what went well and fast stays at home"
-
-
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["silent", "dead"])
-async def test_a_collector_that_never_answers_neither_slows_filing_nor_delays_the_end(kind: str) -> None:
-    batches = consignments(10 * BATCH, 20_261_128)
-    with receiving(silent=True) as receiver:
-        endpoint = receiver.endpoint if kind == "silent" else "http://127.0.0.1:9"
-        async with local_system(env=environment(endpoint, LUXOR_TRACE_RATIO="1")) as system, filing(system) as flow:
-            await flow.submit(batches[0], "first")
-            if kind == "silent":
-                assert await asyncio.to_thread(receiver.asked.wait, 60), "the collector was never asked"
-            begun = time.monotonic()
-            for place, batch in enumerate(batches[1:]):
-                await flow.submit(batch, f"unheard-{place}")
-            await counted(flow, seconds=60)
-            seconds = time.monotonic() - begun
-            begun = time.monotonic()
-            await asyncio.to_thread(system.restart, "ingestion")
-            ending = time.monotonic() - begun
-        # A call that waited for the collector would wait for its timeout, 10 s, each time.
-        assert seconds < 45, f"nine batches took {seconds:.1f} s"
-        assert ending < 10, f"the end took {ending:.1f} s"

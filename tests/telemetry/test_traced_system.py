@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from libs.cli.supervisor import LocalSystem
 from libs.simulator import Simulator
+from libs.telemetry import trace
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.support.flow import Flow, local_system
 from tests.telemetry.receiver import Receiver, attributes, receiving
@@ -47,6 +48,12 @@ def texts(message: Message) -> Iterator[str]:
                 yield from texts(each)
             elif isinstance(each, str):
                 yield each
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set_up_before() -> None:
+    """Callers of these systems ask for no sampling, whatever tests before set up in this process."""
+    trace.configure(ratio=0.0, slow_seconds=1.0, export=None)
 
 
 @asynccontextmanager

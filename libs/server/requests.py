@@ -43,6 +43,15 @@ async def recalled(database: Database, kind: type[Answer], request: Any) -> Answ
     return None if before is None else kind.FromString(before)
 
 
+async def kept(database: Database, request: Any, answer: Answer) -> Answer:
+    """Keep the answer to a request whose work was done in transactions of its own; where one is kept, give that. Raises Refusal."""
+
+    async def told(_: Transaction) -> Answer:
+        return answer
+
+    return await once(database, type(answer), request, told)
+
+
 async def once(
     database: Database, kind: type[Answer], request: Any, work: Callable[[Transaction], Awaitable[Answer]]
 ) -> Answer:

@@ -11,8 +11,8 @@ import grpc.aio
 from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text
 from libs.server import call
 from libs.server.errors import Refusal
-from libs.server.requests import once, page_size_of, recalled
-from libs.store.database import Database, Transaction
+from libs.server.requests import kept, page_size_of, recalled
+from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.ledger_text import booked_payment, payment_result, wrong_payment
@@ -62,12 +62,7 @@ class MoneyCalls(LedgerServiceServicer):
             else payment_result(place, next(booked))
             for place, error in enumerate(errors)
         ]
-        answer = pb.RecordPaymentsResponse(results=results)
-
-        async def work(tx: Transaction) -> pb.RecordPaymentsResponse:
-            return answer
-
-        return await once(self._database, pb.RecordPaymentsResponse, request, work)
+        return await kept(self._database, request, pb.RecordPaymentsResponse(results=results))
 
     async def ListPayments(
         self, request: pb.ListPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -104,12 +99,7 @@ class MoneyCalls(LedgerServiceServicer):
             else payout_result(place, *next(booked))
             for place, error in enumerate(errors)
         ]
-        answer = pb.RecordPayoutsResponse(results=results)
-
-        async def work(tx: Transaction) -> pb.RecordPayoutsResponse:
-            return answer
-
-        return await once(self._database, pb.RecordPayoutsResponse, request, work)
+        return await kept(self._database, request, pb.RecordPayoutsResponse(results=results))
 
     async def ListPayouts(
         self, request: pb.ListPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -31,6 +31,8 @@ DAY = 20_782
 ACCEPTED_AT = DAY * 86_400_000_000 + 36_000_000_000
 LANES = {"GREEN": 1, "BLUE": 2, "YELLOW": 3, "RED": 4}
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+ASSESS_SECONDS = 60.0
+"""What a call to a neighbour may take: no test waits for its end, so it is more than a busy machine needs."""
 
 
 def filings(
@@ -234,7 +236,7 @@ class Desk:
         self.office = Office(self.store)
         self.neighbours = neighbours
         self.channel = channel
-        self.intake = Intake(self.office, channel, channel, assess_seconds=5)
+        self.intake = Intake(self.office, channel, channel, assess_seconds=ASSESS_SECONDS)
 
     async def consume(self, *tables: Table) -> None:
         """Decide on filings as the feed's runner does: prepare outside, apply in one transaction."""
@@ -251,6 +253,18 @@ class Desk:
         async with self.store.database.connection() as reading:
             rows = await self.store.find(reading, numbers)
             return await self.store.states(reading, [rows[number] for number in numbers])
+
+    async def told(self) -> None:
+        """Wait until readers see all that is committed by now: a transaction begun before it and still open holds it back.
+
+        A service's own work in the background, its leases for instance, is such a transaction every now and then.
+        """
+        async with self.store.database.connection() as reading:
+            end = await reading.raw.fetchval("select pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
+            while (  # noqa: ASYNC110  # the store has no event for it
+                await reading.raw.fetchval("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint") < end
+            ):
+                await asyncio.sleep(0.005)
 
     async def events(self) -> list[Table]:
         """Give all that was announced, batch by batch."""

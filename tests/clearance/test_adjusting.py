@@ -17,7 +17,7 @@ from luxor.consignment.v1.consignment_pb2 import Money
 from services.clearance.acts import Acted, Request
 from services.clearance.adjusting import Adjusting
 from services.clearance.lifecycle import Change, Debt, Event, State
-from tests.clearance.desk import TRACE, Desk, filings, mrns
+from tests.clearance.desk import ASSESS_SECONDS, TRACE, Desk, filings, mrns
 from tests.clearance.revenue_news import anew, answer, hear
 from tests.clearance.test_inspections import status
 from tests.clearance.test_news import amounts, told_of
@@ -44,7 +44,7 @@ class Revenue:
 
 @pytest_asyncio.fixture
 async def adjusting(desk: Desk) -> Adjusting:
-    return Adjusting(desk.store, desk.channel, assess_seconds=5)
+    return Adjusting(desk.store, desk.channel, assess_seconds=ASSESS_SECONDS)
 
 
 def correcting(mrn: str, price: int = 50_000, expected: int | None = None, **fields: Any) -> pb.Adjustment:
@@ -161,7 +161,7 @@ async def test_a_state_that_moves_while_revenue_is_asked_is_not_overwritten(desk
     desk.neighbours.gate.clear()
     desk.neighbours.asked.clear()
     under_way = asyncio.create_task(adjust(adjusting, correcting(mrn), correcting(other)))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(ASSESS_SECONDS):
         await desk.neighbours.asked.wait()
     await act(desk, Event.OFFICER_HELD, [mrn])
     desk.neighbours.gate.set()

@@ -91,8 +91,10 @@ async def test_what_was_released_is_audited_and_stays_released(house: House) -> 
 async def test_filers_and_carriers_hear_nothing_of_an_inspection(house: House) -> None:
     (mrn,) = await house.filed(["RED-1"])
     filer = await house.stub()
+    await house.desk.told()
     before = (await filer.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices
     await record(house, inspection(mrn, result=VIOLATION, violation=columns.VIOLATION_VALUE, note="found it"))
+    await house.desk.told()
     assert (await filer.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices == before
     told = await status(house, mrn, "filer", "shop")
     assert (told.inspection_method, told.inspection_result, told.HasField("inspected_at"), told.note, told.inspected_by) == (

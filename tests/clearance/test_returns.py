@@ -155,6 +155,7 @@ async def test_what_is_wrong_with_a_return_is_told_and_fails_no_neighbour(
 async def test_a_return_is_a_notice_to_filer_and_carrier(house: House) -> None:
     mrn = await released(house)
     await record(house, returned(mrn))
+    await house.desk.told()
     for role, ident in (("filer", "shop"), ("carrier", "wings")):
         stub = await house.stub(role, ident)
         notices = (await stub.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices

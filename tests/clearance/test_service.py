@@ -387,6 +387,7 @@ async def test_notices_can_be_read_again_from_any_cursor(house: House) -> None:
             after = answer.next
             pages.append(([(each.mrn, each.kind, each.version) for each in answer.notices], after))
 
+    await house.desk.told()
     pages = await read("", 1)
     assert [each for page, _ in pages for each in page] == expected
     assert [each for page, _ in await read("", 1_000) for each in page] == expected

@@ -39,7 +39,7 @@ async def agreed(flow: Flow, late: Client, filed: int) -> None:
         return told(await checks.figures(late, flow)) == told(await checks.figures(flow.analyst, flow))
 
     with suppress(TimeoutError):  # the comparison below tells what differs
-        await checks.until(same, "both tell the same", seconds=10)
+        await checks.until(same, "both tell the same", seconds=30)
     counts, revenue, times = told(await checks.figures(late, flow))
     assert (counts, revenue, times) == told(await checks.figures(flow.analyst, flow))
     assert counts

@@ -51,7 +51,8 @@ def test_the_pause_before_a_restart_doubles_up_to_its_limit_and_begins_anew_afte
 
 def test_a_process_that_dies_at_once_is_started_later_each_time(tmp_path: Path) -> None:
     child = Child("none", ["service", "there_is_none"], os.environ, tmp_path / "none.log")
-    backoff = Backoff(first_seconds=0.01, calm_seconds=1000)
+    # Nobody waits for them here: they are long enough that no delay of this process makes one longer than the next.
+    backoff = Backoff(first_seconds=100, most_seconds=10_000, calm_seconds=1000)
     pauses = []
     child.start()
     for _ in range(3):

@@ -367,17 +367,19 @@ async def test_a_batch_is_assessed_by_one_set_while_sets_change(risk: Running) -
         points[version] = 2 * weight
     one, two = points
     await activated(risk, one)
-    done = asyncio.Event()
+    seen: set[str] = set()
 
     async def swap() -> None:
-        for version in (two, one) * 4:
-            await activated(risk, version)
-        done.set()
+        """Four times at least, and until an answer by each was met."""
+        swaps = 0
+        while swaps < 4 or seen != {one, two}:
+            for version in (two, one):
+                await activated(risk, version)
+            swaps += 1
 
     swapping = asyncio.create_task(swap())
-    seen: set[str] = set()
     number = 0
-    while not done.is_set():
+    while not swapping.done():
         rows = table([GIFT] * 20, first_mrn=number * 20)
         answer = Table.decode((await (await risk_stub(risk)).Assess(request(rows), timeout=20)).assessments)
         (version,) = set(answer.strings("rule_set").tolist())

@@ -24,6 +24,7 @@ from services.statistics.store import CELLS, Store
 from tests.statistics.states import State, states_table
 
 DAY = 20_782
+SECONDS = 30.0
 
 
 def batch(rows: list[State]) -> FeedBatch:
@@ -187,7 +188,7 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
     stub = StatisticsServiceStub(await service.channel("analyst", "a1"))
 
     async def ask(**fields: object) -> pb.QueryResponse:
-        return await stub.Query(pb.QueryRequest(from_day=DAY, to_day=DAY, **fields), timeout=5)  # type: ignore[arg-type]
+        return await stub.Query(pb.QueryRequest(from_day=DAY, to_day=DAY, **fields), timeout=SECONDS)  # type: ignore[arg-type]
 
     whole = await ask()
     assert [(row.consignments, row.items, row.value_minor, row.currency) for row in whole.counts] == [
@@ -236,5 +237,5 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
         await ask(group_by=[pb.DIMENSION_ORIGIN], max_rows=1)
     assert errors.reason_of(caught.value) == "TOO_MANY_ROWS"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.Query(pb.QueryRequest(from_day=5, to_day=4), timeout=5)
+        await stub.Query(pb.QueryRequest(from_day=5, to_day=4), timeout=SECONDS)
     assert errors.reason_of(caught.value) == "PERIOD_MALFORMED"

@@ -28,6 +28,8 @@ Event = tuple[str, int, int]
 """mrn, version, partition."""
 
 ALL = range(64)
+LEASE_MILLIS = 60_000
+"""Leases run by the database's clock, which no test moves: longer than any test lasts, so that they end when a test says so."""
 _numbers = count()
 
 
@@ -233,6 +235,7 @@ class Follower:
             message_class=ConsignmentColumns,
             replica=replica,
             wait_millis=0,
+            lease_millis=more.pop("lease_millis", LEASE_MILLIS),
             clock=self.clock,
             **more,
         )

@@ -405,7 +405,9 @@ def test_shares_are_fair_and_leave_no_partition_over() -> None:
         assert max(shares) - min(shares) <= 1
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     st.lists(
         st.one_of(

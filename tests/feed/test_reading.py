@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from libs.feed.outbox import group_rows, raise_epoch
 from libs.feed.reading import OUTBOX, Reader
 from libs.feed.types import BEGINNING, Cursor, CursorExpired, EpochEnded, Page
+from libs.feed.watch import POLL_SECONDS
 from libs.telemetry import get_logger, trace
 from libs.telemetry.limits import RateLimiter
 from tests.feed.conftest import ALL, DirectPort, Event, Producer, events_of, table_of
@@ -231,10 +232,13 @@ async def test_all_who_wait_share_one_poll(producer: Producer) -> None:
     pulls = [asyncio.create_task(port.pull({each: page.next[each]}, 100, 15_000)) for each in ALL]
     while len(producer.servicer.watch._waiters) < 64:  # noqa: ASYNC110  # what is awaited is another task or the server
         await asyncio.sleep(0)
+    asked, began = 0, asyncio.get_running_loop().time()
     await producer.announce(*[(f"m{each}", 1, each) for each in ALL])
     pages = await asyncio.gather(*pulls)
+    lasted = asyncio.get_running_loop().time() - began
     assert [events_of(page.batches)[0][0] for page in pages] == [f"m{each}" for each in ALL]
-    assert asked < 16
+    # However long all of it took, there was one poll an interval, for all 64 together; one more may have been due at once.
+    assert asked <= lasted / POLL_SECONDS + 1
 
 
 async def test_the_poll_that_all_share_is_of_nobodys_trace(
@@ -386,7 +390,9 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(steps)
 def test_whatever_the_order_of_writers_commits_and_pulls_each_event_comes_once_and_in_order(
     database_url: str, plan: list[tuple]

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from libs.cli.state import free_ports
 from libs.server.channel import LuxorChannel, channel
 from libs.server.config import ServerConfig
 from libs.server.identity import Role
@@ -104,6 +105,11 @@ class Running:
         self.server.stop()
         with contextlib.suppress(Exception):
             await self.task
+
+
+def own_port() -> int:
+    """A port for a server that ends and comes back: from where the kernel takes none to give to whoever asks for any."""
+    return free_ports(["ingestion"])["ingestion"].main
 
 
 Start = Callable[..., Awaitable[Running]]

@@ -221,7 +221,7 @@ async def test_a_stopped_server_is_unavailable(start: Any, message: Any) -> None
     running.server.stop()
     await running.task
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await running.method("Echo")(message(), timeout=1)
+        await running.method("Echo")(message(), timeout=20)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert reason_of(caught.value) == ""
 

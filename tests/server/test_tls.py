@@ -219,10 +219,10 @@ async def test_a_certificate_of_another_ca_is_told_as_tls_refused(
 
 
 async def test_a_port_without_a_server_is_told_as_unreachable(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
     party = LocalCA(tmp_path).issue("filer", "acme")
-    found = await explain_unavailable(f"dns:///127.0.0.1:{port}", party)
+    with socket.socket() as held:  # nobody listens there, and nobody else can meanwhile
+        held.bind(("127.0.0.1", 0))
+        found = await explain_unavailable(f"dns:///127.0.0.1:{held.getsockname()[1]}", party)
     assert found is not None
     assert found.reason == "TARGET_UNREACHABLE"
 

@@ -101,7 +101,7 @@ async def test_the_server_ends_the_transaction_of_a_client_that_went_silent(data
     client's runs."""
     await _prepare(database)
     async with database.connection() as silent:
-        await silent.raw.execute(database._begin.format(limit=100))
+        await silent.raw.execute(database._begin.format(limit=1_000))
         await silent.raw.execute("insert into parcel values ('a', 1)")
         async with database.transaction() as tx:
             # Waits for the silent one's end: it would wait for ever if the server kept that transaction.
@@ -260,7 +260,7 @@ async def test_a_server_that_takes_a_connection_and_never_answers_is_passing_tro
         assert (caught.value.reason, silent.counts.unavailable) == ("connection", 1)
         # It may be about to come, so it is awaited as one that is not there yet.
         with pytest.raises(StoreUnavailable):
-            await silent.open(wait_seconds=0.5)
+            await silent.open(wait_seconds=2.0)
         assert silent.counts.unavailable > 2
 
 

@@ -71,6 +71,13 @@ def _maps(pid: int) -> str:
         return ""
 
 
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it went between the two questions
+        return False
+
+
 def _segments() -> set[str]:
     found = {str(path) for path in Path("/dev/shm").glob("PostgreSQL.*")}
     listed = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
@@ -158,7 +165,7 @@ def test_what_a_killed_postmaster_leaves_does_not_hinder_a_start(make: Make) -> 
     assert (server.cluster / "postmaster.pid").exists()
     server.start()
     assert _ask(server, "select 1") == 1
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in children if _lives(child)]
 
 
 def test_a_pid_file_that_names_another_program_is_not_believed(make: Make) -> None:

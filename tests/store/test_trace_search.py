@@ -153,7 +153,7 @@ async def test_a_search_that_takes_too_long_tells_what_it_found_and_how_many_day
     )
     with monkeypatch.context() as patch:
         patch.setattr(trace_records, "_FIND", slow)
-        found = await shelf.records.find([Wanted(TRACE, shelf.noon(2), shelf.noon(0))], seconds=1.0)
+        found = await shelf.records.find([Wanted(TRACE, shelf.noon(2), shelf.noon(0))], seconds=3.0)
     assert found.days == [shelf.today]
     assert (len(found.spans), found.days_left_out) == (1, 2)
     assert shelf.database.counts.unavailable == 0

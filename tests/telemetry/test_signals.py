@@ -128,7 +128,11 @@ def test_a_scraper_that_does_not_ask_gets_the_text_format_without_exemplars() ->
 def test_an_observation_costs_less_than_a_few_microseconds() -> None:
     histogram = telemetry.loop_histogram(fresh(), "A test", ("method", "code"))
     with trace.span("call", parent=UNSAMPLED):
-        seconds = min(timeit.repeat(lambda: histogram.observe(0.02, "Echo", "OK"), number=20_000, repeat=5)) / 20_000
+        # By the time of this thread alone: what others take of the machine meanwhile is no cost of an observation.
+        timed = timeit.repeat(
+            lambda: histogram.observe(0.02, "Echo", "OK"), timer=time.thread_time, number=20_000, repeat=5
+        )
+        seconds = min(timed) / 20_000
     # About 0.3 µs on a quiet machine; this bound leaves room for a busy one and still finds a lock or a copy.
     assert seconds < 3e-6
 

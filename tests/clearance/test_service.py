@@ -21,7 +21,7 @@ from services.clearance.office import Office
 from tests.clearance.answers import Told, answering
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns, neighbours_at_work
 
-SECONDS = 10.0
+SECONDS = 30.0
 MASTER = "16012345675"
 NOBODY = "dns:///127.0.0.1:1"
 

@@ -155,7 +155,7 @@ async def assert_ledger_whole(flow: Flow, count: int) -> None:
         return held == count and not differences
 
     try:
-        await until(drained, "the ledger holds everything, and nothing differs", seconds=30)
+        await until(drained, "the ledger holds everything, and nothing differs")
     except TimeoutError as error:
         raise AssertionError(f"{len(differences)} differences: {differences[:3]}") from error
     checked = await flow.persist(lambda: ledger.check_chains(flow.analyst, _unseen))

@@ -16,11 +16,13 @@ from libs.simulator import Simulator
 from libs.store.testing import enterable_directory
 from tests.fault import checks
 from tests.fault.test_neighbours import SERVING, health, metrics
-from tests.support.flow import Flow
+from tests.support.flow import Flow, local_system
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 BATCH = 500
+TRIES = 3
+"""What else runs on the machine makes a try longer, never shorter; one that is waited for makes each of them so."""
 STOP_SECONDS = 12.0
 """What a stop may take: the pause, what is running, and two seconds in which spans may still leave."""
 
@@ -74,6 +76,11 @@ async def filed_in(flow: Flow, seed: int, name: str) -> float:
 
 
 async def test_a_collector_that_never_answers_slows_neither_filing_nor_a_stop() -> None:
+    async with local_system() as system, Flow(system) as flow:
+        await filed_in(flow, 20_260_841, "warm")
+        without = await filed_in(flow, 20_260_842, "without")
+    # Not a benchmark: a collector that is waited for costs ten seconds an export.
+    most = 2 * without + 5
     with silent_collector() as collector:
         env = {
             "LUXOR_TRACE_RATIO": "1",
@@ -84,7 +91,11 @@ async def test_a_collector_that_never_answers_slows_neither_filing_nor_a_stop() 
         async with system:
             async with Flow(system) as flow:
                 await filed_in(flow, 20_260_841, "warm")
-                spent = await filed_in(flow, 20_260_842, "silent")
+                for each in range(TRIES):
+                    spent = await filed_in(flow, 20_260_842 + each, f"silent-{each}")
+                    if spent < most:
+                        break
+                assert spent < most
                 assert collector.taken >= 5
                 for service in ("ingestion", "risk", "revenue", "clearance", "statistics"):
                     assert await health(system, service) == SERVING
@@ -100,11 +111,6 @@ async def test_a_collector_that_never_answers_slows_neither_filing_nor_a_stop() 
             begun = time.monotonic()
             await system.astop()
             assert time.monotonic() - begun < 3 * STOP_SECONDS  # three groups of processes, one after the other
-    async with LocalSystem(enterable_directory()) as system, Flow(system) as flow:
-        await filed_in(flow, 20_260_841, "warm")
-        without = await filed_in(flow, 20_260_842, "without")
-    # Not a benchmark: a collector that is waited for costs ten seconds an export.
-    assert spent < 2 * without + 5
 
 
 DROPPED = "luxor_spans_dropped_total"

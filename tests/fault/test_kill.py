@@ -24,7 +24,7 @@ from luxor.ingestion.v1 import ingestion_pb2
 from tests.fault import checks
 from tests.support.flow import Flow
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
 VICTIMS = ("ingestion", "risk", "revenue", "clearance", "statistics", "postgres")
 LEDGER_VICTIMS = ("revenue", "postgres")

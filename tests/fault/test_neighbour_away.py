@@ -18,7 +18,7 @@ from libs.store.testing import enterable_directory
 from tests.fault import checks
 from tests.support.flow import Flow
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
 BATCH = 500
 

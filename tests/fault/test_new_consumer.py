@@ -19,7 +19,7 @@ from services.statistics.__main__ import assemble
 from tests.fault import checks
 from tests.support.flow import Flow, local_system
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
 BATCH = 500
 

@@ -20,7 +20,7 @@ from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
 from services.ingestion.__main__ import assemble
 from tests.ingestion.consignments import consignment
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 @pytest_asyncio.fixture

@@ -24,7 +24,7 @@ from tests.revenue.batches import message_of
 from tests.revenue.oracle_charges import Consignment, Item
 from tests.revenue.published import cases, differences, request_of, shipped_law
 
-SECONDS = 10.0
+SECONDS = 30.0
 DAY = day_of_date(date(2026, 8, 3))
 FLAT = [Consignment("DE", date(2026, 8, 3), [Item(5_000, code="620630")], schemes=[("ioss", "IM2760000014")])]
 

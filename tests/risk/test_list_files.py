@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from libs.telemetry import get_logger
-from libs.telemetry.limits import RateLimiter
 from libs.telemetry.metrics import REGISTRY
 from services.risk.screening.cleared import load_cleared
 from services.risk.screening.delta import Delta
@@ -71,10 +69,8 @@ def test_a_new_version_is_taken_and_who_holds_the_old_index_is_not_disturbed(dir
     ids=["cut off", "open quote", "empty", "truncated", "malformed"],
 )
 def test_a_broken_list_keeps_the_one_in_force_and_raises_the_alarm_until_a_sound_one_is_there(
-    directory: Path, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    directory: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # What other tests of this process told in the last seconds must not leave this line out.
-    monkeypatch.setattr(get_logger(), "_limiter", RateLimiter())
     lists = Lists(directory)
     held = lists.index
     assert refused("OWN") == 0

@@ -32,7 +32,7 @@ from tests.revenue.ledger.states import Charge, State, mrn
 from tests.revenue.oracle import Consignment, Item
 from tests.revenue.test_service import DAY, accepted, refused
 
-SECONDS = 10.0
+SECONDS = 30.0
 FIRST, SECOND = mrn(1, 3), mrn(2, 7)
 
 

@@ -38,9 +38,12 @@ ACCOUNTS_MAX: Final = 1_000
 REFERENCE: Final = "credit"
 """Reference of entries by which credit pays a debt."""
 _log = get_logger()
+# Hardly ever does anything wait, and then no consignment is looked for. A list of MRNs would be looked for in every part of the table.
 _WAITING: Final = """
-select mrn, jurisdiction, id, currency, amount from ledger_waiting where mrn = any($1::text[])
-order by mrn, jurisdiction, id
+select waiting.* from unnest($1::text[]) as given(mrn) cross join lateral (
+    select mrn, jurisdiction, id, currency, amount from ledger_waiting where mrn = given.mrn
+) waiting
+where exists (select from ledger_waiting) order by mrn, jurisdiction, id
 """
 _FOUND: Final = """
 update ledger_payment kept set outcome = given.outcome, account = given.account, matched = given.matched,

@@ -15,6 +15,10 @@ SERVICES: Final = ("ingestion", "risk", "revenue", "clearance", "statistics")
 _LOWEST: Final = 15_000
 _HIGHEST: Final = 32_000
 """Free ports are taken below the range that outgoing connections use, so that none takes one in the meantime."""
+_PART: Final = 64
+"""Ports next to each other that a process has for itself."""
+_unused: list[int] = []
+"""Ports of this process's parts that it has not given out yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +123,12 @@ def is_locked(data_dir: Path) -> bool:
 
 
 def free_ports(processes: Iterable[str]) -> dict[str, Ports]:
-    """Return ports that nobody uses, found by binding them; all are bound together, so no two are the same."""
+    """Return ports that nobody uses, found by binding them; none is given twice, and no other process is given it while this one lives.
+
+    Seconds pass until somebody listens there, in which another system may look for ports of its own.
+    """
     wanted = list(processes)
-    candidates = iter(random.sample(range(_LOWEST, _HIGHEST), 3 * len(wanted) + 400))
+    candidates = _candidates()
     with contextlib.ExitStack() as bound:
         numbers: list[int] = []
         while len(numbers) < 3 * len(wanted):
@@ -133,6 +140,38 @@ def free_ports(processes: Iterable[str]) -> dict[str, Ports]:
     return {
         name: Ports(*numbers[3 * index : 3 * index + 3]) for index, name in enumerate(wanted)
     }  # fmt: skip
+
+
+def _candidates() -> Iterator[int]:
+    """Give ports of this process's own parts, and of any part once there is none that nobody has."""
+    while True:
+        try:
+            number = _unused.pop()  # in one step: systems may be made by several threads
+        except IndexError:
+            if _claimed():
+                continue
+            break
+        yield number
+    yield from random.sample(range(_LOWEST, _HIGHEST), _HIGHEST - _LOWEST)
+
+
+def _claimed() -> bool:
+    """Claim one more part for this process; False where all have an owner, or where the system knows no such claim.
+
+    The claim is a name that the kernel keeps beside the ports themselves, and takes back with the process.
+    """
+    parts = range(_LOWEST, _HIGHEST, _PART)
+    for first in random.sample(parts, len(parts)):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            claim.bind(f"\0luxor ports {first}")
+        except (OSError, ValueError):
+            claim.close()
+            continue
+        claim.detach()  # it stays open as long as the process
+        _unused.extend(range(first, min(first + _PART, _HIGHEST)))
+        return True
+    return False
 
 
 def taken(ports: Iterable[int]) -> list[int]:

@@ -24,7 +24,7 @@ from tests.fault.test_neighbours import SERVING, health, metrics
 from tests.support.clocks import skewed, skewed_postgres
 from tests.support.flow import Flow
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 BATCH = 500
 DAY = 86_400

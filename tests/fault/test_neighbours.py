@@ -17,7 +17,7 @@ from libs.cli.supervisor import POSTGRES, LocalSystem
 from libs.store.testing import enterable_directory
 from tests.fault import checks
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

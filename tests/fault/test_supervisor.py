@@ -21,7 +21,7 @@ from libs.simulator import Simulator
 from libs.store.testing import enterable_directory
 
 SECONDS = 60
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
 
 def processes_of(data_dir: Path) -> list[psutil.Process]:
@@ -74,6 +74,26 @@ def test_free_ports_are_all_different_and_free() -> None:
     numbers = [number for each in ports.values() for number in (each.main, each.health, each.metrics)]
     assert len(set(numbers)) == 9
     assert taken(numbers) == []
+
+
+def test_free_ports_of_several_systems_are_different_though_nobody_listens_there_yet() -> None:
+    names = [f"process-{number}" for number in range(500)]
+    program = (
+        f"from libs.cli.state import free_ports; [print(each.main) for each in free_ports({names}).values()]; input()"
+    )
+    others = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        given = [[each.main for each in free_ports(names).values()] for _ in range(2)]
+        for other in others:
+            assert other.stdout is not None
+            given.append([int(other.stdout.readline()) for _ in names])
+    finally:
+        for other in others:
+            other.communicate("\n")
+    assert len({number for each in given for number in each}) == 4 * len(names)
 
 
 def test_replicas_are_one_target_of_several_addresses() -> None:

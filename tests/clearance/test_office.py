@@ -24,6 +24,8 @@ from tests.clearance.desk import ACCEPTED_AT, DAY, TRACE, Desk, filings, mrns, r
 
 REFERENCES = ["GREEN-1", "BLUE-1", "YELLOW-1", "RED-1", "NORULEBOOK-1", "NORATE-1", "VENDOR-1", "BARE-1"]
 MASTER = "16012345675"
+HELD_MILLIS = 60_000
+"""How long a transaction may be held until another waits for it: the usual limit may end it on a busy machine."""
 
 
 def texts(table: Table, name: str) -> list[list[str]]:
@@ -135,7 +137,7 @@ async def test_an_arrival_that_is_recorded_while_its_filing_is_being_decided_wai
 ) -> None:
     told = filings(["GREEN-1"])
     prepared = await desk.prepare(told)
-    async with desk.store.database.transaction() as tx:
+    async with desk.store.database.transaction(timeout_millis=HELD_MILLIS) as tx:
         await desk.intake.apply(tx, prepared)
         arriving = asyncio.create_task(arrive(desk, arrival()))
         await waiting_for_a_lock(desk, tx)
@@ -150,7 +152,7 @@ async def test_a_filing_that_is_decided_while_its_arrival_is_being_recorded_wait
     desk: Desk,
 ) -> None:
     told = filings(["GREEN-1"])
-    async with desk.store.database.transaction() as tx:
+    async with desk.store.database.transaction(timeout_millis=HELD_MILLIS) as tx:
         await desk.store.record_arrivals(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
         deciding = asyncio.create_task(desk.consume(told))
         await waiting_for_a_lock(desk, tx)

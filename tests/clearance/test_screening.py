@@ -18,7 +18,7 @@ from services.clearance.lifecycle import Change, Event, State
 from services.clearance.rescreening import Rescreening
 from tests.clearance.answers import LIST, SECRET, screening
 from tests.clearance.desk import DAY, Desk, filings, mrns
-from tests.clearance.test_office import act, arrival, arrive, check_versions, texts, waiting_for_a_lock
+from tests.clearance.test_office import HELD_MILLIS, act, arrival, arrive, check_versions, texts, waiting_for_a_lock
 
 
 async def hear(desk: Desk, *batches: FeedBatch) -> None:
@@ -151,7 +151,7 @@ async def test_a_hit_that_overtakes_its_filing_waits_for_the_decision_and_holds_
 async def test_a_hit_that_meets_its_filing_while_that_is_being_decided_is_not_lost(desk: Desk) -> None:
     filed = filings(["GREEN-1"])
     prepared = await desk.prepare(filed)
-    async with desk.store.database.transaction() as tx:
+    async with desk.store.database.transaction(timeout_millis=HELD_MILLIS) as tx:
         await desk.intake.apply(tx, prepared)
         hearing = asyncio.create_task(hear(desk, screening(filed)))
         await waiting_for_a_lock(desk, tx)
@@ -163,7 +163,7 @@ async def test_a_hit_that_meets_its_filing_while_that_is_being_decided_is_not_lo
 async def test_a_filing_that_is_decided_while_its_hit_is_being_kept_waits_for_it_and_is_held(desk: Desk) -> None:
     filed = filings(["GREEN-1"])
     handler = Rescreening(desk.store)
-    async with desk.store.database.transaction() as tx:
+    async with desk.store.database.transaction(timeout_millis=HELD_MILLIS) as tx:
         await handler.apply(tx, await handler.prepare([screening(filed)]))
         deciding = asyncio.create_task(desk.consume(filed))
         await waiting_for_a_lock(desk, tx)

@@ -142,7 +142,7 @@ async def test_one_who_commits_late_is_not_passed_over(
 
     async def late() -> None:
         """Take a number, then wait while others commit higher ones."""
-        async with database.transaction(timeout_millis=10_000) as tx:
+        async with database.transaction(timeout_millis=60_000) as tx:
             await tx.raw.execute("select pg_current_xact_id()")
             rows = parcels(2)
             assessed = assess_batch(in_force(), rows, CLEARANCE, await store.known(rows), await replica.memory.past())

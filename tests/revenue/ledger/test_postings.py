@@ -144,9 +144,10 @@ async def test_a_balance_beyond_64_bits_is_refused_not_wrapped(books: Books) -> 
 async def test_who_books_in_other_partitions_does_not_wait(books: Books) -> None:
     await books.take(State(mrn(9, 1)), State(mrn(9, 2)))
     prepared = await books.intake.prepare([batch([State(mrn(1, 1))])])
-    async with books.database.transaction() as held:
+    # It is held for longer than the others may take: who waited for it would be refused.
+    async with books.database.transaction(timeout_millis=60_000) as held:
         await books.intake.apply(held, prepared)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await books.take(State(mrn(1, 2)))
         other = asyncio.create_task(books.take(State(mrn(2, 1))))
         async with books.database.connection() as reader:

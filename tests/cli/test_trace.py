@@ -42,11 +42,12 @@ def _counted(data_dir: Path) -> int:
 
 
 def story_of(cli: Any, reference: str) -> dict[str, Any]:
-    """Ask until statistics has told its part: it is the last to hear."""
+    """Ask until all have told their part: statistics is the last to hear, and a span is kept a moment after its fact."""
     deadline = time.monotonic() + 60
     while True:
         found: dict[str, Any] = cli.json("trace", reference)
-        if all(any(each["service"] == service for each in found["spans"]) for service in SERVICES):
+        told = all(any(each["service"] == service for each in found["spans"]) for service in SERVICES)
+        if told and all(fact["span_kept"] for fact in found["facts"]):
             return found
         assert time.monotonic() < deadline, found["facts"]
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from libs.cli.state import free_ports
 from libs.client.client import Client
 from libs.server.testing import Running, running
 from libs.server.tls import LocalCA
@@ -65,8 +66,8 @@ async def test_calls_by_a_name_with_two_addresses_are_spread_and_none_is_lost_wh
     database_url: str,
 ) -> None:
     home = enterable_directory()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    # From where the kernel takes none to give to whoever asks for any: it is bound at a second address later on.
+    port = free_ports(["ingestion"])["ingestion"].main
     environ = {
         "LUXOR_INGESTION_PORT": str(port),
         "LUXOR_INGESTION_HEALTH_PORT": "0",

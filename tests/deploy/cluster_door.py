@@ -131,6 +131,7 @@ class Door(BaseHTTPRequestHandler):
         cluster = self.cluster
         try:
             while not cluster.stopped:
+                number_seen = cluster.number
                 now = {
                     each["metadata"]["uid"]: each for each in cluster.listed(version, plural, namespace, labels, fields)
                 }
@@ -153,7 +154,10 @@ class Door(BaseHTTPRequestHandler):
                     first = False
                 seen = now
                 with cluster.changed:
-                    if not cluster.changed.wait(_WATCH_SECONDS):
+                    # What changed while this was written out must not be waited for.
+                    if not cluster.changed.wait_for(
+                        lambda number=number_seen: cluster.stopped or cluster.number != number, _WATCH_SECONDS
+                    ):
                         return
         except OSError:
             return

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -175,10 +176,19 @@ class Runner:
             assert done.code == 0, (text, done.out, done.err)
         self.up = True
         if not self.mrn:
-            notices = self.sh("luxor notices --limit 1 --json", self.scratch).out.splitlines()
-            self.mrn = json.loads(notices[0])["mrn"]
+            self.mrn = self._first_decided()
             traced = json.loads(self.sh(f"luxor trace {self.mrn} --json", self.scratch).out)
             self.trace_id = traced["facts"][0]["traceparent"].split("-")[1]
+
+    def _first_decided(self) -> str:
+        """Wait for the first notice, which tells of a decision: filing ends before it."""
+        ends_at = time.monotonic() + COMMAND_SECONDS_MAX
+        while True:
+            done = self.sh("luxor notices --limit 1 --json", self.scratch)
+            for line in done.out.splitlines():
+                if number := json.loads(line).get("mrn", ""):
+                    return str(number)
+            assert time.monotonic() < ends_at, (done.out, done.err)
 
     @property
     def placeholders(self) -> dict[str, str]:

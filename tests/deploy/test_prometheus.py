@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -20,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from libs.cli.state import service_of
+from libs.cli.state import free_ports, service_of
 from libs.cli.supervisor import LocalSystem
 from libs.simulator import Simulator
 from tests.deploy.test_dashboards import panels
@@ -73,8 +72,7 @@ def prometheus(system: LocalSystem, directory: Path) -> Iterator[Asked]:
     }
     file = directory / "prometheus.yml"
     file.write_text(json.dumps(config))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_ports(["prometheus"])["prometheus"].main
     command = [
         program, f"--config.file={file}", f"--storage.tsdb.path={directory}/data", f"--web.listen-address=127.0.0.1:{port}",
         "--enable-feature=exemplar-storage", "--log.level=warn",

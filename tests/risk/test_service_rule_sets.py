@@ -76,7 +76,7 @@ async def assessed(risk: Running, number: int) -> Table:
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await true():  # noqa: ASYNC110  # another replica tells nobody when it has looked
             await asyncio.sleep(0.02)
 

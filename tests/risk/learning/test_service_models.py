@@ -51,7 +51,7 @@ async def assess(risk: Running, first_mrn: int, count: int = 60) -> Table:
     return Table.decode(answer.assessments)
 
 
-async def until(found: Callable[[], Awaitable[Any]], seconds: float = 15.0) -> Any:
+async def until(found: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> Any:
     """What `found` gives as soon as it is something."""
     async with asyncio.timeout(seconds):
         while not (value := await found()):  # noqa: ASYNC110  # the service has no event for it

@@ -329,7 +329,7 @@ async def test_a_cursor_that_the_server_never_gave_is_told_so(producer: Producer
 
 
 async def test_a_writer_that_waited_while_the_epoch_was_raised_writes_into_the_new_one(producer: Producer) -> None:
-    async with producer.database.transaction() as tx:
+    async with producer.database.transaction(timeout_millis=60_000) as tx:
         await raise_epoch(tx, "a planned move", lost=False)
         writing = asyncio.create_task(producer.announce(("waited", 1, 1)))
         while not await producer.sql("select 1 from pg_locks where locktype = 'advisory' and not granted"):  # noqa: ASYNC110  # what is awaited is another task or the server

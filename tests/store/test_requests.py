@@ -71,7 +71,7 @@ async def test_work_that_was_rolled_back_is_done_again(requests: Database) -> No
 async def test_of_two_equal_requests_at_once_the_second_waits_for_the_first(requests: Database, commits: bool) -> None:
     second: asyncio.Task[bytes] | None = None
     try:
-        async with requests.transaction() as tx:
+        async with requests.transaction(timeout_millis=60_000) as tx:
             assert await LOG.recall(tx, "filer", "r1", b"same") is None
             second = asyncio.create_task(_serve(requests, "r1", b"same", b"second"))
             # The second waits for the lock of this transaction's row, as the server itself tells.

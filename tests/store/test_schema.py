@@ -105,7 +105,7 @@ async def test_a_busy_table_is_let_alone_and_the_transaction_goes_on(journal: Da
 
 
 async def test_old_days_are_dropped_as_soon_as_the_table_is_free(journal: Database) -> None:
-    async with journal.transaction() as writer:
+    async with journal.transaction(timeout_millis=60_000) as writer:
         today = await schema.today(writer)
         await writer.raw.execute("insert into journal values ($1, 1, '')", today + 1)
         dropping = asyncio.create_task(schema.drop_days_before(journal, "journal", today + 1))

@@ -75,7 +75,7 @@ class _One(Charging):
             for name, rule in book.schemes.items()
         }
         self.states = {name: state == "usable" for name, state in self.scheme_states.items()}
-        self.judge = Judge(book, self.day, filed, self.scheme_states, self.rate_by)
+        self.judge = Judge(book, self.day, filed, self.scheme_states, self.rate_by, self.told)
         self.scheme_notes(registered)
 
     def fits(self, only: Condition | None, item: Item | None) -> bool:
@@ -187,11 +187,26 @@ class _One(Charging):
                 ]
         return parts
 
+    def told(self, names: tuple[str, ...], currency: str) -> tuple[list[int | None], int | None]:
+        """What each item and the whole count by a measure where they are told in a currency; None where they are not."""
+        filed, wanted = self.filed, self.wanted(names)
+        items = [n if i.currency == currency else None for n, i in zip(self.nets, filed.items, strict=True)]
+        taxed = self.book.prices_with_tax.parts if filed.includes_tax and self.book.prices_with_tax else ()
+        whole = sum(self.nets) if "goods" in wanted and None not in items else None
+        for name in wanted & {"freight", "insurance", "clearance_fee"}:
+            money: tuple[int, str] | None = getattr(filed, name)
+            if money and money[0] and whole is not None:
+                whole = whole + money[0] if money[1] == currency and name not in taxed else None
+        return items if wanted == {"goods"} else [None] * len(items), whole
+
     def measured(self, names: tuple[str, ...], table: str) -> list[int]:
         """What each item counts by a measure, converted by a table of exchange rates."""
-        parts = self.parts_by(table) if table else self.parts
-        wanted = set(names) - {"customs_value"} | (self.customs_base if "customs_value" in names else set())
+        parts, wanted = self.parts_by(table) if table else self.parts, self.wanted(names)
         return [sum(parts[n][i] for n in wanted if n in parts) for i in range(len(self.filed.items))]
+
+    def wanted(self, names: tuple[str, ...]) -> set[str]:
+        """The components that a measure names."""
+        return set(names) - {"customs_value"} | (self.customs_base if "customs_value" in names else set())
 
     def net(self, item: Item) -> int:
         price = item.price or 0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 from services.revenue.law.rulebook import Condition, Limit, Relief, Rulebook, SchemeRule
 from tests.revenue.oracle_charges import Consignment, Item
@@ -16,6 +16,9 @@ MEMBERS = (
 )
 Rate = Callable[[str, str], Fraction]
 """What one minor unit of a currency is worth, by a table ("" = the rulebook's)."""
+
+Told = Callable[[tuple[str, ...], str], tuple[list[int | None], int | None]]
+"""What each item and the whole count by a measure where they are told in a currency; None where they are not."""
 
 
 @dataclass
@@ -99,8 +102,10 @@ def _state(rule: SchemeRule, number: str, registered: Mapping[str, tuple[date, d
 class Judge:
     """Judges one consignment by the limits and reliefs of a rulebook on a day."""
 
-    def __init__(self, book: Rulebook, day: date, filed: Consignment, states: Mapping[str, str], rate: Rate) -> None:
-        self.book, self.day, self.filed, self.states, self.rate = book, day, filed, states, rate
+    def __init__(
+        self, book: Rulebook, day: date, filed: Consignment, states: Mapping[str, str], rate: Rate, told: Told
+    ) -> None:
+        self.book, self.day, self.filed, self.states, self.rate, self.told = book, day, filed, states, rate, told
         self.judged = Judged()
 
     def limits(
@@ -135,20 +140,33 @@ class Judge:
         if any(excluded):
             self.judged.notes.add("EXCLUDED_GOODS")
 
-        def keeps(amount: int) -> bool:
-            return amount < most if limit.at_the_limit == "over" else amount <= most
+        strict = limit.at_the_limit == "over"
 
+        def keeps(amount: int) -> bool:
+            return amount < most if strict else amount <= most
+
+        def as_told(amount: int, told: int | None) -> int:
+            """An amount told in the limit's own currency is on that side of it on which it is there."""
+            if told is None:
+                return amount
+            highest = ceil(most) - 1 if strict else floor(most)
+            minor = read_amount(limit.amount)[0]
+            return min(amount, highest) if (told < minor if strict else told <= minor) else max(amount, highest + 1)
+
+        currency = read_amount(limit.amount)[1]
+        items, told = self.told(limit.measure, currency if currency != self.book.currency else "")
         if limit.test == "item":
+            each = [as_told(amount, one) for amount, one in zip(each, items, strict=True)]
             return [keeps(amount) and not never for amount, never in zip(each, excluded, strict=True)]
-        added = 0
+        added, whole = 0, as_told(sum(each), told)
         if limit.test != "consignment":
-            self.judged.measured[name] = sum(each)
+            self.judged.measured[name] = whole
             added = others.get(name, 0)
             if added:
                 self.judged.notes.add("SUMMED")
             if name in unnamed:
                 self.judged.notes.add("PERSON_NOT_DECLARED")
-        return [keeps(sum(each) + added) and not any(excluded)] * len(each)
+        return [keeps(whole + added) and not any(excluded)] * len(each)
 
     def _amount(self, text: str, table: str) -> Fraction:
         minor, currency = read_amount(text)

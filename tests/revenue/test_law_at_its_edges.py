@@ -75,6 +75,43 @@ def test_a_minimum_in_another_currency_asks_for_its_rate_only_where_the_charge_i
     assert assessed(law, [posted, flown]) == assessed(law, [posted]) + assessed(law, [flown])
 
 
+IN_DOLLARS = (
+    lawbooks.UTOPIA.replace("amount: 300.00 EUR, measure", "amount: 305.00 USD, measure")
+    .replace("amount: 100.00 EUR, test: item", "amount: 100.00 USD, test: item")
+    .replace("id: levy\n", "id: levy\n    when: {limit: import_limit, position: within}\n")
+    .replace("id: piece\n", "id: piece\n    when: {limit: item_limit, position: within}\n")
+)
+
+
+@pytest.mark.parametrize(
+    ("filed", "within", "items"),
+    [
+        # 305.00 USD at 1.05 for 1 EUR are 290.476 EUR, which are converted to 290.50; so are their parts.
+        (Consignment("XB", date(2022, 5, 5), [Item(30_500, "USD")], mass_mg=1_000_000), True, 0),
+        (Consignment("XB", date(2022, 5, 5), [Item(30_501, "USD")], mass_mg=1_000_000), False, 0),
+        (Consignment("XB", date(2022, 5, 5), [Item(20_000, "USD"), Item(10_000, "USD")], freight=(500, "USD"), mass_mg=1), True, 0),
+        (Consignment("XB", date(2022, 5, 5), [Item(20_000, "USD"), Item(10_000, "USD")], freight=(501, "USD"), mass_mg=1), False, 0),
+        # What is told in several currencies has only what conversion makes of it.
+        (Consignment("XB", date(2022, 5, 5), [Item(30_000, "USD")], freight=(478, "EUR"), mass_mg=1), False, 0),
+        (Consignment("XB", date(2022, 5, 5), [Item(30_000, "USD")], freight=(477, "EUR"), mass_mg=1), True, 0),
+        # Less than 100.00 USD are 99.99, which are converted to 95.25 EUR where 100.00 are 95.238.
+        (Consignment("XB", date(2022, 5, 5), [Item(9_999, "USD"), Item(10_000, "USD")], mass_mg=1), True, 1),
+    ],
+)  # fmt: skip
+def test_what_is_told_in_the_currency_of_a_limit_keeps_it_by_what_is_told_whatever_conversion_rounds(
+    filed: Consignment, within: bool, items: int
+) -> None:
+    law = compile_program(
+        [read_rulebook("xx/rulebook.yaml", IN_DOLLARS)],
+        [read_tariff("xx/tariff.yaml", lawbooks.TARIFF)],
+        Exchange(read_exchange("rates/utopia.yaml", lawbooks.RATES)),
+    )
+    (columns,) = assessed(law, [filed])
+    charges = [charge.charge for charge in columns.charges]
+    assert ("XX.stamp" in charges, charges.count("XX.piece")) == (within, items)
+    assert columns == Scalar(law).assess(filed)
+
+
 def test_debts_that_together_are_beyond_all_numbers_do_not_fit_a_limit() -> None:
     done = assess(lawbooks.utopia(), filings([parcel(5000)] * 1000))
     done.by_collector[COLLECTORS.index("customs")][:] = 10**16

@@ -22,9 +22,10 @@ from services.revenue.law.program import (
     TABLE,
     Program,
 )
-from services.revenue.law.rulebook import SUMS, Test
-from services.revenue.law.valuation import Values, components_by, total_of
+from services.revenue.law.rulebook import COMPONENTS, SUMS, Test
+from services.revenue.law.valuation import Values, components_by, told_once, total_of
 
+_GOODS = 1 << COMPONENTS.index("goods")
 _SUM_OF_TEST = np.array([SUMS.index(test) if test in SUMS else -1 for test in get_args(Test)], dtype=np.int64)
 
 
@@ -159,6 +160,8 @@ def _test(program: Program, filings: Filings, values: Values, entries: Entries, 
         each = total_of(components, entries.measure[case[filings.item_row]], slice(None))
         test.whole = row_sums(each, filings.item_row, filings.rows)
         test.each = each if needs & ITEMS else None
+    if needs & FOREIGN:
+        _as_told(program, filings, values, test, entries.measure[case])
     for number in entries.sets:
         excluded = program.prefixes[number].of(filings.code)
         if some(excluded):
@@ -176,6 +179,36 @@ def _converted(program: Program, values: Values, entry: Int64, uses: Int64, most
     )
     # An amount that is no whole number of minor units is kept by all that is below it, at the limit or not.
     return np.where(foreign & limits.strict[entry], above - 1, below)
+
+
+def _as_told(program: Program, filings: Filings, values: Values, test: LimitTest, measure: Int64) -> None:
+    """Compare in the limit's own currency what is told in it: 50.00 USD are 50 USD, whatever conversion rounds.
+
+    What keeps the limit there is cut to the most that keeps it in the jurisdiction's currency, all else raised over it.
+    Items that are tested alone are compared so where their goods alone are measured.
+    """
+    limits, row, place_of = program.limits, filings.item_row, program.exchange.currency
+    foreign = (test.uses & FOREIGN) != 0
+    wanted = np.where(foreign, limits.currency[test.entry], -1)
+    minor, strict = limits.minor[test.entry], limits.strict[test.entry]
+    goods = filings.price_currency.map(place_of, np.int64) == wanted[row]
+    told: Flags = foreign & ((measure & _GOODS) != 0)
+    told[row[~goods]] = False
+    whole = row_sums(values.net, row, filings.rows)
+    for place, column, currency in told_once(filings):
+        amount = np.where((measure >> place & 1) == 1, column.values, 0)
+        taxed = filings.includes_tax.values & ((program.regimes.taxed_parts[values.regime] >> place & 1) == 1)
+        told &= (amount == 0) | ((currency.map(place_of, np.int64) == wanted) & ~taxed)
+        whole += amount
+    test.whole = _beside(told, test.whole, test.most, whole + strict <= minor)
+    if test.each is not None:
+        goods &= (foreign & (measure == _GOODS))[row]
+        test.each = _beside(goods, test.each, test.most[row], values.net + strict[row] <= minor[row])
+
+
+def _beside(which: Flags, amount: Int64, most: Int64, kept: Flags) -> Int64:
+    """Put amounts on that side of the most that keeps a limit on which they are known to be."""
+    return np.where(which, np.where(kept, np.minimum(amount, most), np.maximum(amount, most + 1)), amount)
 
 
 def foreign_bounds(

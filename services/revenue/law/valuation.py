@@ -254,15 +254,20 @@ def components_by(program: Program, filings: Filings, values: Values, tables: In
     values.fail(too_large, Problem.AMOUNT_OUT_OF_BOUNDS)
     goods[(too_large | (values.problem != _NONE))[filings.item_row]] = 0
     components = {0: goods}
-    for place, column, currency in (
-        (1, filings.freight, filings.freight_currency),
-        (2, filings.insurance, filings.insurance_currency),
-        (3, filings.clearance_fee, filings.clearance_fee_currency),
-    ):
+    for place, column, currency in told_once(filings):
         if place in values.components:
             amounts = _row_money(values, money, column, currency)
             components[place] = _shared(program, filings, values, place, amounts, goods)
     return components
+
+
+def told_once(filings: Filings) -> tuple[tuple[int, Ints, Strings], ...]:
+    """Give what is told once a consignment: its place in COMPONENTS, amount and currency."""
+    return (
+        (1, filings.freight, filings.freight_currency),
+        (2, filings.insurance, filings.insurance_currency),
+        (3, filings.clearance_fee, filings.clearance_fee_currency),
+    )
 
 
 def _shared(

@@ -34,11 +34,13 @@ def brought(
     out: PaidOut,
     more: Entries | None = None,
     reference: str = "",
+    gone: Entries | None = None,
 ) -> Brought:
     """Bring a page to `paid` paid by each and `out` paid out of each, where `held_paid` was paid by what is held.
 
     Entries of `more` book the difference of what was paid and paid out, by the same lines; without them that is nothing,
-    and the money goes from those who were credited with it to those who owe now.
+    and the money goes from those who were credited with it to those who owe now. Entries of `gone` book what is no
+    consignment's any more.
     """
     page = remember_payers(page, held.offsets, held.lines, paid + out.minor)
     follows = out.following(page.lines, page.offsets)
@@ -49,4 +51,6 @@ def brought(
         parts.insert(0, more)
     elif held_paid.any() or out.minor.any():
         parts.append(payments_moved(page, held.offsets, held.lines, np.minimum(held_paid, paid), out, follows))
+    if gone is not None:
+        parts.insert(0, gone)
     return Brought(page, follows, still, Entries.concat(parts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import OPEN, Lines
 from services.revenue.ledger.paid_out import PaidOut, left_over
 from services.revenue.ledger.position import covered_by
+
+RELEASED: Final = "currency"
+"""Reference of entries by which money is a consignment's no more, since its debt has another currency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,45 @@ def entries_of(bookings: Sequence[Booking]) -> Entries:
         np.zeros(len(flat), np.int64),
         np.array([amount for _, amount in flat], np.int64),
     )
+
+
+def released(
+    page: Page,
+    rows: Int64,
+    held_offsets: Int64,
+    held: Lines,
+    paid: Int64,
+    out: PaidOut,
+    of: tuple[list[str], list[str]],
+) -> Entries:
+    """Give the entries by which what was paid of consignments, and paid out of them, is an account's own from now on.
+
+    So it is where a debt loses the currency in which it was paid: each account is credited with what it has, whatever the debt
+    says, so an entry posts twice on the one account. `of` are currency and destination of what is held.
+    """
+    bookings = []
+    for row in rows.tolist():
+        shares = credited(held[held_offsets[row] : held_offsets[row + 1]], int(paid[row]))
+        parts = [(pb.ENTRY_KIND_PAID, account, minor) for account, minor in shares.items()]
+        if minor := int(out.minor[row]):
+            parts.append((pb.ENTRY_KIND_PAID_OUT, int(out.account[row]), minor))
+        place = int(page.partition[row]), page.mrn[row], int(page.version[row])
+        bookings += [
+            Booking(*place, RELEASED, of[0][row], of[1][row], True, [(account, -minor), (account, minor)], int(kind))
+            for kind, account, minor in parts
+        ]
+    return entries_of(bookings)
+
+
+def own_by(gone: Entries | None) -> dict[tuple[int, str], int]:
+    """Sum what such entries leave to the credit of account and currency."""
+    sums: dict[tuple[int, str], int] = {}
+    if gone is not None:
+        for row, first in enumerate(gone.offsets[:-1].tolist()):
+            key = (int(gone.account[first]), gone.currency[row])
+            minor = int(gone.amount[first])
+            sums[key] = sums.get(key, 0) + (minor if gone.reverses[row] == pb.ENTRY_KIND_PAID_OUT else -minor)
+    return sums
 
 
 def payments_moved(page: Page, held_offsets: Int64, held: Lines, paid: Int64, was: PaidOut, is_now: PaidOut) -> Entries:

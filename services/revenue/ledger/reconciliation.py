@@ -81,7 +81,6 @@ class Difference:
 class Moved:
     """An entry of a consignment by its first posting, which tells of payments and payouts where the money came from or whose it was."""
 
-    number: int
     kind: int
     """luxor.revenue.v1.EntryKind of the entry, or of the one that it undoes."""
     reference: str
@@ -92,15 +91,21 @@ class Moved:
 def money_gaps(entries: Collection[Moved], currency: str, paid: int, paid_out: int) -> list[Gap]:
     """Say whether what is held as paid of one consignment and paid out of it is what its entries come to, minor units.
 
-    Where it had another currency before, money of that time is an account's own, and what was booked since then counts. Entries
-    PAID without a reference move what was paid from one account to another.
+    Of another currency nothing is held: that money is an account's own, and was booked as such. Entries PAID without a reference
+    move what was paid from one account to another.
     """
-    since = max((each.number for each in entries if each.currency != currency), default=0)
     gaps = []
     for what, kind, held in (("payments", pb.ENTRY_KIND_PAID, paid), ("payouts", pb.ENTRY_KIND_PAID_OUT, paid_out)):
-        booked = sum(each.amount for each in entries if each.number > since and each.kind == kind and each.reference)
-        if booked != held:
-            gaps.append(Gap(what, currency, held, booked))
+        sums = {currency: 0}
+        for each in entries:
+            if each.kind == kind and each.reference:
+                sums[each.currency] = sums.get(each.currency, 0) + each.amount
+        expected = {currency: held}
+        gaps += [
+            Gap(what, each, expected.get(each, 0), booked)
+            for each, booked in sorted(sums.items())
+            if booked != expected.get(each, 0)
+        ]
     return gaps
 
 

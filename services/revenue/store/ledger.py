@@ -5,7 +5,7 @@ Everything of one page is one transaction: entries, postings, balances, position
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,7 +27,7 @@ from services.revenue.ledger.bringing import brought
 from services.revenue.ledger.charged import Page, names_of, take
 from services.revenue.ledger.entries import Entries, Int64
 from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
-from services.revenue.ledger.matching import credited, surplus
+from services.revenue.ledger.matching import own_by, released, surplus
 from services.revenue.ledger.paid_out import PaidOut, claims
 from services.revenue.ledger.position import Held
 from services.revenue.ledger.refunds import RefundRules
@@ -78,8 +78,8 @@ class Ledger:
         # The day of acceptance that is held first stays: what is open and what is compared stand under it.
         day = np.where(held.known, held.day, page.day)
         page = _where_it_was(replace(page, basis=basis, day=day), held)
-        paid, out, released = _in_its_currency(page, held)
-        booked = await self.bring(tx, heads, page, held, paid, out=out, released=released)
+        paid, out, gone = _in_its_currency(page, held)
+        booked = await self.bring(tx, heads, page, held, paid, out=out, gone=gone)
         await settling.match_waiting(self, tx, heads, page.mrn)
         await settling.pay_by_credit(self, tx, heads, page)
         changed = len({(partition, mrn) for partition, mrn in zip(booked.partitions, booked.mrns, strict=True)})
@@ -95,16 +95,16 @@ class Ledger:
         more: Entries | None = None,
         reference: str = "",
         out: PaidOut | None = None,
-        released: Mapping[tuple[int, str], int] | None = None,
+        gone: Entries | None = None,
     ) -> Booked:
         """Bring what is held of a page's consignments to what it says with `paid` paid by each, and book `more` before that.
 
         The heads of their partitions are held. Entries of `more` belong to the consignments whose MRN they have. `out` is
-        what was paid out of each; None where that is what is held. `released` is what stays to the credit of account and
-        currency, and is paid by no consignment any more.
+        what was paid out of each; None where that is what is held. Entries of `gone` book what stays to the credit of accounts,
+        and is paid by no consignment any more.
         """
         lines_held = Held(held.offsets, held.lines, held.currency, held.destination)
-        found = brought(page, lines_held, held.paid, paid, held.out if out is None else out, more, reference)
+        found = brought(page, lines_held, held.paid, paid, held.out if out is None else out, more, reference, gone)
         page, out, still, lines = found.page, found.out, found.still, found.page.lines
         booked = await self.book.post(tx, heads, found.entries)
         refunded = _by_row(lines["refunded"], page.offsets)
@@ -120,7 +120,7 @@ class Ledger:
             self.names,
             tx,
             surplus(held.lines, held.offsets, held.paid, held.currency, held.out),
-            credit.joined(surplus(lines, page.offsets, paid, page.currency, out), released or {}),
+            credit.joined(surplus(lines, page.offsets, paid, page.currency, out), own_by(gone)),
         )
         if kinds:
             await self._announce(tx, page, standing, kinds)
@@ -163,24 +163,19 @@ def _where_it_was(page: Page, held: Positions) -> Page:
     return replace(page, currency=currency, jurisdiction=jurisdiction)
 
 
-def _in_its_currency(page: Page, held: Positions) -> tuple[Int64, PaidOut, dict[tuple[int, str], int]]:
-    """What counts as paid and as paid out of each consignment, and what was paid of debts that have another currency now.
+def _in_its_currency(page: Page, held: Positions) -> tuple[Int64, PaidOut, Entries | None]:
+    """What counts as paid and as paid out of each consignment, and entries of what was paid of debts that have another currency now.
 
     That stays to the credit of who paid, in the currency that was paid; the debt is open anew.
     """
     other = np.array([a != b for a, b in zip(held.currency, page.currency, strict=True)], np.bool_)
     other &= (held.paid > 0) | (held.out.minor > 0)
-    released: dict[tuple[int, str], int] = {}
-    for row in np.flatnonzero(other).tolist():
-        own = held.lines[held.offsets[row] : held.offsets[row + 1]]
-        for account, minor in credited(own, int(held.paid[row])).items():
-            key = (account, held.currency[row])
-            released[key] = released.get(key, 0) + minor
-        if minor := int(held.out.minor[row]):
-            key = (int(held.out.account[row]), held.currency[row])
-            released[key] = released.get(key, 0) - minor
-    paid = np.where(other, 0, held.paid).astype(np.int64)
-    return paid, held.out.without(np.flatnonzero(other)), released
+    rows = np.flatnonzero(other)
+    if not len(rows):
+        return held.paid, held.out, None
+    was = (held.currency, held.destination)
+    gone = released(page, rows, held.offsets, held.lines, held.paid, held.out, was)
+    return np.where(other, 0, held.paid).astype(np.int64), held.out.without(rows), gone
 
 
 def _by_row(amounts: Int64, offsets: Int64) -> Int64:

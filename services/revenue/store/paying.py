@@ -28,6 +28,7 @@ from services.revenue.store.balances import Holding, balances_at
 from services.revenue.store.credit import Key
 from services.revenue.store.entries import Heads
 from services.revenue.store.ledger import Ledger
+from services.revenue.store.released import Booked, owners
 from services.revenue.store.settling import PAID_MAX, page_of
 
 _BORDER: Final = "border"
@@ -136,6 +137,7 @@ class Work:
         """Book in a transaction that holds the heads of the partitions concerned, for a caller's request."""
         self._ledger, self._tx, self._heads, self._by, self._request = ledger, tx, heads, by, request
         self._consignments: dict[str, _Consignment] = {}
+        self._owners: dict[Booked, list[int]] = {}
         self._touched: dict[str, _Consignment] = {}
         self._balances: dict[tuple[str, str], int] = {}
         self._purses: dict[Key, _Purse] = {}
@@ -174,9 +176,12 @@ class Work:
                 int(held.paid[row]),
                 held.out.take(np.array([row])),
             )
-        self._names = dict(await self._ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist()))
+        self._owners = await owners(tx, _taken_of_consignments(payments, known), pb.ENTRY_KIND_PAID)
+        ids = {*np.unique(held.lines["debtor"]).tolist(), *(each for found in self._owners.values() for each in found)}
+        self._names = dict(await self._ledger.names.of(tx, ids))
         accounts = {each for each in told if prefix_of(each) in PAYABLE}
         accounts |= {before["account"] for before in known.values()}
+        accounts |= {self._names[each] for found in self._owners.values() for each in found}
         holdings = [Holding(**dict(row)) for row in await tx.raw.fetch(_OWN, sorted(accounts))]
         opened = {row["name"] for row in await tx.raw.fetch(_OPENED, sorted(accounts))}
         self._accounts = {each.name for each in holdings} | opened
@@ -268,21 +273,32 @@ class Work:
             self._waits_no_more[ident] = first.reference
         still = 0
         for mrn, amount in before.parts:
-            still += self._take_from(payment, before.account, mrn, amount, first.reference)
+            gone = self._owners.get((mrn, first.id), [])
+            still += self._take_from(payment, before.account, mrn, amount, first.reference, gone)
         return Result(pb.PAYMENT_OUTCOME_TAKEN_BACK, before.account, still_owed=still, parts=before.parts)
 
-    def _take_from(self, payment: Payment, account: str, mrn: str, amount: int, reference: str) -> int:
-        """Take money back from a consignment, and from the account what it does not hold any more; gives what is owed then."""
+    def _take_from(
+        self, payment: Payment, account: str, mrn: str, amount: int, reference: str, gone: Sequence[int]
+    ) -> int:
+        """Take money back from a consignment, and from the account what it does not hold any more; gives what is owed then.
+
+        Where the debt lost the currency since, it is the credit of an account in `gone`, and of no consignment.
+        """
         part, still = 0, 0
+        names = [self._names[each] for each in gone]
+        if names and account not in names:
+            account = names[0]
         if mrn:
             consignment = self._consignments[mrn]
-            part = min(amount, consignment.paid) if consignment.currency == payment.currency else 0
+            same = not gone and consignment.currency == payment.currency
+            part = min(amount, consignment.paid) if same else 0
             if part:
                 self._credit(payment, mrn, consignment, -part)
             still = consignment.owed()
         if amount > part:
             waited = prefix_of(account) == "unmatched" and is_mrn(reference)
-            home = partition_of_mrn(reference) if waited else partition_of_account(account)
+            named = reference if waited else mrn if gone else ""
+            home = partition_of_mrn(named) if named else partition_of_account(account)
             self._on_account(payment, account, part - amount, home)
             purse = self._purse(account, payment.currency)
             if not mrn and purse is not None:
@@ -371,6 +387,12 @@ class Work:
         ):
             if rows:
                 await self._tx.raw.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
+
+
+def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[Booked]:
+    """Give what of consignments is taken back, by the id that it was booked under."""
+    taken = [known.get((each.jurisdiction, each.takes_back)) for each in payments if each.takes_back]
+    return {(mrn, before["id"]) for before in taken if before is not None for mrn in before["mrns"] if mrn}
 
 
 def _outcome(found: Match, purse: _Purse) -> int:

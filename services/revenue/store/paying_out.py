@@ -27,6 +27,7 @@ from services.revenue.store.entries import Heads
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.paying import Ident, Row, is_mrn
 from services.revenue.store.positions import Positions
+from services.revenue.store.released import owners
 from services.revenue.store.settling import match_waiting, page_of
 
 _BORDER: Final = AT_ONCE[1]
@@ -179,13 +180,20 @@ class Work:
             return _differs(first)
         await self._tx.raw.execute(_TAKEN, *ident, payout.id)
         name, left, stands = first["account"], payout.amount, None
+        home = partition_of_account(name)
         if first["sends_back"]:
             await self._unsend(payout, known.payments[payout.jurisdiction, first["sends_back"]])
             return Result(pb.PAYOUT_OUTCOME_TAKEN_BACK, name)
         if is_mrn(first["reference"]):
             held = await positions.read(self._tx, [first["reference"]])
-            # What was paid out in a currency that the debt had before is the account's own.
-            part = min(left, int(held.out.minor[0])) if held.currency[0] == payout.currency else 0
+            # What was paid out in a currency that the debt lost since is the account's own whose credit it lessened then.
+            key = (first["reference"], payout.takes_back)
+            gone = (await owners(self._tx, [key], pb.ENTRY_KIND_PAID_OUT)).get(key)
+            if gone:
+                name = (await self._ledger.names.of(self._tx, gone))[gone[0]]
+                self._ids[name], home = gone[0], partition_of_mrn(first["reference"])
+            same = not gone and held.currency[0] == payout.currency
+            part = min(left, int(held.out.minor[0])) if same else 0
             if part:
                 payee = int(held.out.account[0])
                 await self._by_consignment(payout, first["reference"], held, payee, -part)
@@ -194,7 +202,7 @@ class Work:
                 stands = payable(held.lines, int(held.paid[0]), out, payee)
             left -= part
         if left:
-            await self._on_account(payout, name, -left, partition_of_account(name))
+            await self._on_account(payout, name, -left, home)
             self.credits.append((self._ids[name], payout.currency))
         if stands is None:
             stands = await self._credit_of(name, payout.currency)

@@ -80,7 +80,7 @@ cross join lateral (
 ) p group by given.row, p.account, p.kind, p.currency
 """
 _MOVED: Final = """
-select given.row, given.number, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, e.currency, p.amount
+select given.row, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, e.currency, p.amount
 from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
 cross join lateral (
     select kind, reverses, reference, currency from ledger_entry

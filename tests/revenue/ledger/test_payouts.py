@@ -195,6 +195,40 @@ async def test_what_was_paid_out_follows_the_debt_to_another_account(books: Book
     await sound(books)
 
 
+async def test_money_of_a_currency_that_a_debt_lost_comes_back_to_whose_credit_it_was_then(books: Books) -> None:
+    """Buyers paid, the declarant owes it, then in pounds, and then in euros once more: what is returned stands with the declarant."""
+    await books.take(BUYER)
+    await books.pay(payment(1, 2_300, BUYER.mrn))
+    await out(books, payout(1, 60, BUYER.mrn))
+    charges = tuple(replace(each, account=DECLARANT) for each in BUYER.charges)
+    await books.take(replace(BUYER, version=2, charges=charges))
+    await books.take(replace(BUYER, version=3, charges=charges, currency="GBP"))
+    assert await books.standing() == {"bank:EU": 2_240, DECLARANT: -2_240}
+    (back,) = await out(books, payout(2, 60, takes_back="out-1"))
+    assert (back.outcome, back.account, back.credit) == (BACK, DECLARANT, 2_300)
+    await sound(books)
+    assert (await out(books, payout(3, 60, DECLARANT)))[0].outcome == BOOKED
+    # The bank takes the payment itself back: nobody keeps credit of it.
+    await books.pay(payment(2, 2_300, BUYER.mrn, "bank-1"))
+    assert await books.standing() == {"bank:EU": -60, DECLARANT: 60}
+    await sound(books)
+
+
+async def test_a_payment_of_a_currency_that_a_debt_had_before_takes_no_later_payment_with_it(books: Books) -> None:
+    await books.take(BUYER)
+    await books.pay(payment(1, 2_200, BUYER.mrn))
+    charges = tuple(replace(each, account=DECLARANT) for each in BUYER.charges)
+    await books.take(replace(BUYER, version=2, charges=charges))
+    await books.take(replace(BUYER, version=3, charges=charges, currency="GBP"))
+    await books.take(replace(BUYER, version=4))
+    await books.pay(payment(2, 2_200, BUYER.mrn))
+    assert await open_of(books, BUYER) == 0
+    await books.pay(payment(3, 2_200, BUYER.mrn, "bank-1"))
+    assert await open_of(books, BUYER) == 0
+    assert await books.standing() == {"bank:EU": 2_200, "treasury:EU:duty": -300, "treasury:EU:tax": -1_900}
+    await sound(books)
+
+
 async def test_a_buyer_beside_a_declarant_is_paid_its_own_part(books: Books) -> None:
     charges = (Charge(25, TAX, "EU.handling", item=None, account=DECLARANT), Charge(300, DUTY, account=BUYERS))
     both = replace(BUYER, charges=charges)

@@ -224,6 +224,26 @@ async def test_a_changed_currency_jurisdiction_refund_and_payment_leave_nothing_
     assert await reconciled(books) == []
 
 
+@pytest.mark.parametrize("owner", ["declarant:DE1234567890", "border:DE"])
+async def test_money_of_a_currency_that_a_debt_had_for_a_while_leaves_nothing_unbalanced(
+    books: Books, owner: str
+) -> None:
+    """In between it owed nothing in another currency, so that no entry tells of that one."""
+    charges = tuple(replace(each, account=owner) for each in FILED)
+    told = State(ONE, charges=charges, debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+    await assess(books, ONE, 300, 1_900)
+    await books.take(told)
+    await books.pay(Payment("b1", ONE, "EU", "EUR", 2_300))
+    if owner == "border:DE":
+        (out,) = await Payouts(books.ledger).record([Payout("o1", ONE, "EU", "EUR", 60)], "officer-1")
+        assert not out.reason
+    await books.take(replace(told, version=2, currency="NOK", charges=()))
+    await books.take(replace(told, version=3))
+    await books.pay(Payment("b2", ONE, "EU", "EUR", 10))
+    assert await reconciled(books) == []
+    assert await books.unbalanced() == []
+
+
 async def test_what_is_open_stands_under_the_day_that_was_held_first(books: Books) -> None:
     owed: dict[str, Any] = {"charges": FILED, "debt": clearance.DEBT_STATUS_OPEN, "debt_account": ""}
     await books.take(State(ONE, **owed))

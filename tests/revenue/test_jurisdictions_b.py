@@ -46,6 +46,22 @@ def test_united_states_the_exemption_ends_for_all_on_the_twenty_ninth_of_august_
     assert collected(us("2025-08-29", origin="VN")) == {CUSTOMS}
 
 
+def test_united_states_fifteen_per_cent_hold_the_general_rate_where_that_was_agreed() -> None:
+    def additional(on: str, origin: str) -> int:
+        return owed(us(on, origin=origin)).get("additional_duty", 0)
+
+    assert [additional("2025-11-13", origin) for origin in ("DE", "CH", "KR", "LI")] == [0, 3_900, 1_500, 1_500]
+    # The general rate of the dress is 16 per cent: nothing is added to it.
+    assert [additional("2025-11-14", origin) for origin in ("DE", "CH", "KR", "LI")] == [0, 0, 0, 0]
+    assert owed(us("2025-11-14", code="640299", origin="CH")) == {"customs_duty": 1_200, "additional_duty": 300}
+
+
+def test_united_states_brazil_owes_its_forty_per_cent_a_day_before_the_reciprocal_rates() -> None:
+    dear = [us(on, 90_000, origin="BR") for on in ("2025-08-05", "2025-08-06")]
+    assert [owed(filed)["additional_duty"] for filed in dear] == [9_000, 45_000]
+    assert owed(us("2025-08-06", 90_000, origin="VN"))["additional_duty"] == 9_000
+
+
 def test_united_states_a_bundle_in_one_day_owes_no_less_than_one_parcel_of_china() -> None:
     together = owed(us("2025-06-02", 50_000, origin="CN"), {"section_321": 50_000})
     assert together == {"customs_duty": 8_000, "additional_duty": 15_000}

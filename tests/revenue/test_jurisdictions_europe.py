@@ -9,7 +9,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ReturnReason
 from services.revenue.law.assess import assess
 from services.revenue.law.problems import Note
 from services.revenue.ledger.refunds import RefundRules, Return
-from tests.revenue.batches import filings
+from tests.revenue.batches import assessed, filings
 from tests.revenue.edges import assessment, collected, law, owed
 from tests.revenue.oracle_charges import Consignment, Item
 
@@ -50,6 +50,25 @@ def test_union_a_number_of_the_import_scheme_counts_only_for_what_is_open_to_it(
     both = parcel("DE", BEFORE, 10_000, schemes=IOSS + CARRIED)
     assert owed(both) == {"vat_at_sale": 1_900}
     assert collected(both) == {("vendor", "vendor")}
+
+
+@pytest.mark.parametrize("nature", ["return", "sample", "document"])
+def test_union_what_nobody_bought_bears_no_flat_duty_of_distance_sales(nature: str) -> None:
+    assert owed(parcel("DE", SINCE, 10_000, nature=nature)) == {"customs_duty": 1_200, "vat": 2_128}
+    assert owed(parcel("DE", SINCE, 10_000, nature="other"))["flat_duty"] == 300
+    assert owed(parcel("DE", BEFORE, 10_000, nature=nature)) == {"vat_low_value": 1_900}
+
+
+def test_union_since_july_2028_who_sells_to_a_private_person_outside_the_import_scheme_owes_the_tax() -> None:
+    def debtors(on: str, **more: object) -> dict[str, str]:
+        (columns,) = assessed(law(), [parcel("DE", on, 10_000, **more)])
+        return {charge.charge: charge.debtor for charge in columns.charges}
+
+    sold = {"nature": "sale", "consignee": "natural"}
+    assert debtors("2028-06-30", **sold)["EU.vat_low_value"] == "declarant"
+    assert debtors("2028-07-01", **sold) == {"EU.customs_duty": "declarant", "EU.vat": "vendor"}
+    assert debtors("2028-07-01")["EU.vat"] == "declarant"
+    assert debtors("2028-07-01", **sold, schemes=IOSS) == {"EU.customs_duty": "platform", "EU.vat_at_sale": "vendor"}
 
 
 def test_union_a_customs_union_is_free_of_duty_where_no_scheme_is_used() -> None:

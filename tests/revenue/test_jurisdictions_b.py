@@ -129,6 +129,15 @@ def test_canada_the_thresholds_of_the_continent_begin_on_the_first_of_july_2020(
     assert owed(ca("2020-07-01", 15_001)) == {"customs_duty": 2_550, "gst": 878}
 
 
+def test_canada_takes_no_gst_or_hst_of_books_and_toys_in_the_winter_of_2024() -> None:
+    def tax(on: str, code: str = TOY) -> int:
+        return owed(parcel("CA", on, 10_000, "CAD", code, service="express", dispatch="US", region="ON")).get("gst", 0)
+
+    assert [tax(on) for on in ("2024-12-13", "2024-12-14", "2025-02-15", "2025-02-16")] == [1_300, 0, 0, 1_300]
+    assert tax("2025-01-02", BOOK) == 0
+    assert tax("2025-01-02", DRESS) == 1_300
+
+
 def test_canada_goes_by_the_place_of_direct_shipment_and_mail_keeps_twenty_dollars() -> None:
     assert owed(ca("2024-06-03", 4_000, service="post")) == {"customs_duty": 680, "gst": 234}
     assert owed(ca("2024-06-03", 4_000, dispatch="CN")) == {"customs_duty": 680, "gst": 234}

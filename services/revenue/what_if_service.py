@@ -10,7 +10,7 @@ from typing import Any, Final
 import grpc.aio
 
 from libs.jobs.edge import JobEdge, tell_job
-from libs.jobs.store import Job, Jobs
+from libs.jobs.store import Job, Jobs, JobState
 from libs.server.errors import Refusal, Violation
 from libs.server.requests import recalled
 from luxor.revenue.v1 import what_if_pb2 as pb
@@ -81,7 +81,9 @@ class WhatIfService(WhatIfServiceServicer):
         """Tell a run and what it found so far."""
         job = await self._edge.get(request.id)
         answer = pb.GetWhatIfResponse(what_if=_message(job))
-        if job.result:
+        # A run that found no consignments has a whole result, which takes no bytes.
+        if job.result or job.state is JobState.DONE:
+            answer.result.SetInParent()
             answer.result.MergeFromString(job.result)
         return answer
 

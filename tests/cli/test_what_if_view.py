@@ -257,6 +257,9 @@ def test_a_picture_that_cannot_be_written_is_told_before_the_run_begins(asked: l
     done = CliRunner().invoke(luxor, [*arguments, "--picture", str(tmp_path / "absent" / "reform.svg")])
     assert (done.exit_code, asked) == (2, [])
     assert f"there is no directory {tmp_path / 'absent'}" in " ".join(done.output.split())
+    done = CliRunner().invoke(luxor, [*arguments, "--picture", "reform.png"])
+    assert (done.exit_code, asked) == (2, [])
+    assert "its name ends with .svg: reform.svg" in " ".join(done.output.split())
 
 
 def test_what_was_found_is_shown_also_where_its_picture_cannot_be_written(

@@ -79,6 +79,15 @@ async def test_a_run_is_started_once_and_tells_what_the_reform_would_bring(reven
     assert list((await caller.ListWhatIfs(pb.ListWhatIfsRequest(), timeout=10)).what_ifs) == [run]
 
 
+async def test_a_run_over_days_without_assessments_is_done_with_a_whole_result(revenue: Running) -> None:
+    caller = await stub(revenue)
+    started = await caller.StartWhatIf(asked(from_day=TODAY - 300, to_day=TODAY - 299), timeout=60)
+    answer = await ended(caller, started.id)
+    assert (answer.what_if.state, answer.what_if.total) == (pb.WHAT_IF_STATE_DONE, 0)
+    assert answer.HasField("result")
+    assert answer.result == pb.WhatIfResult()
+
+
 async def test_drafts_are_checked_with_file_line_and_rule(revenue: Running) -> None:
     caller = await stub(revenue, "operator", "ops")
     assert not (await caller.CheckRulebook(pb.CheckRulebookRequest(draft=draft()), timeout=60)).mistakes

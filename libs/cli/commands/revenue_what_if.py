@@ -17,10 +17,12 @@ _RUN: Final = Work("run", "luxor revenue what-if", "WHAT_IF_STATE_")
 
 
 class _Picture(click.Path):
-    """A file to be written when the run is done: that its directory is not there is told before it begins."""
+    """A file to be written when the run is done: what is wrong with its name is told before it begins."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         file = Path(str(super().convert(value, param, ctx)))
+        if file.suffix.lower() != ".svg":
+            self.fail(f"the picture is an SVG, so its name ends with .svg: {file.with_suffix('.svg')}", param, ctx)
         if not file.parent.is_dir():
             self.fail(f"there is no directory {file.parent}", param, ctx)
         return file

@@ -86,7 +86,7 @@ def test_opened_accounts_are_told_page_by_page_by_the_beginning_of_their_names(l
 
 def test_where_no_account_was_opened_it_is_said_and_json_is_an_empty_list(ledger: Ledger, run: Any) -> None:
     ledger.answers["ListAccounts"] = [pb.ListAccountsResponse(), pb.ListAccountsResponse()]
-    assert words(run("accounts")) == ["No such account was opened."]
+    assert words(run("accounts"))[0].startswith("No such account was opened; `luxor revenue account NAME")
     assert json.loads(run("accounts", "--json").stdout) == {"accounts": []}
 
 

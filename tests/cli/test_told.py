@@ -145,6 +145,15 @@ def test_an_entry_tells_what_it_undoes_and_the_banks_id() -> None:
     assert any("10:00:00Z assessed M bank:EU" in line for line in lines), lines
 
 
+def test_accounts_and_numbers_of_consignments_stand_whole_in_entries_on_a_narrow_terminal() -> None:
+    postings = [{"account": "declarant:HU4171623395", "amount_minor": 700, "kind": "KIND_DUTY"},
+                {"account": "treasury:EU:duty", "amount_minor": -700, "kind": "KIND_DUTY"}]  # fmt: skip
+    told = {"mrn": "26NL40331000009MR2", "kind": "ENTRY_KIND_ASSESSED", "currency": "EUR", "booked_at": "2026-11-25T10:00:00Z",
+            "postings": postings}  # fmt: skip
+    text = " ".join(lines_of(lambda out: revenue_ledger._entries(out, [told]), width=80))
+    assert {"26NL40331000009MR2", "declarant:HU4171623395", "treasury:EU:duty"} <= set(text.split())
+
+
 def test_payouts_tell_what_is_left_why_one_is_refused_and_what_the_bank_returned() -> None:
     paid = {"id": "o1", "reference": "declarant:D", "currency": "EUR", "amount_minor": 500, "outcome": "BOOKED",
             "account": "declarant:D", "credit_minor": 30, "jurisdiction": "EU", "booked_at": "2026-11-25T10:00:00Z"}  # fmt: skip

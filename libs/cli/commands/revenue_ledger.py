@@ -273,7 +273,7 @@ def _accounts(out: "Console", told: list[dict[str, Any]]) -> None:
     from libs.cli.text import money, safe, table
 
     if not told:
-        out.print("No such account was opened.")
+        out.print("No such account was opened; `luxor revenue account NAME --currency CODE` opens one.")
         return
     shown = table("account", "limit", "used", "holder", "filers", "state", right=(1, 2))
     for each in told:
@@ -313,12 +313,14 @@ def _balances(out: "Console", told: list[dict[str, Any]]) -> None:
 
 
 def _entries(out: "Console", told: list[dict[str, Any]]) -> None:
-    from libs.cli.text import money, safe, table, when
+    from libs.cli.text import money, print_whole, safe, table, when
 
     if not told:
         out.print("Nothing was booked.")
         return
     shown = table("booked", "entry", "consignment", "account", "charge", "debit", "credit", right=(5, 6))
+    for place in (2, 3):
+        shown.columns[place].no_wrap = True  # they are copied whole
     for each in told:
         kind, mrn = _entry(each, "kind"), safe(each.get("mrn", ""))
         for place, posting in enumerate(each["postings"]):
@@ -326,7 +328,7 @@ def _entries(out: "Console", told: list[dict[str, Any]]) -> None:
             sides = (money(amount, each["currency"]), "") if amount > 0 else ("", money(-amount, each["currency"]))
             head = (when(each["booked_at"]), kind, mrn) if place == 0 else ("", "", "")
             shown.add_row(*head, safe(posting["account"]), KINDS.get(posting.get("kind", ""), ""), *sides)
-    out.print(shown)
+    print_whole(out, shown)
 
 
 def _entry(told: dict[str, Any], name: str) -> str:

@@ -112,7 +112,7 @@ def _reconciled(out: "Console", told: dict[str, Any]) -> None:
 
 
 def _chains(out: "Console", told: dict[str, Any]) -> None:
-    from libs.cli.text import counted, safe
+    from libs.cli.text import counted, safe, when
 
     entries = f"{told['entries']:,} {'entry' if told['entries'] == 1 else 'entries'}"
     text = (
@@ -122,7 +122,7 @@ def _chains(out: "Console", told: dict[str, Any]) -> None:
     newest = told["newest_seal"]
     if newest is not None:
         out.print(
-            f"Newest seal, to be kept outside: {newest['number']}:{newest['hash']} of {newest['sealed_at']}",
+            f"Newest seal, to be kept outside: {newest['number']}:{newest['hash']} of {when(newest['sealed_at'])}",
             soft_wrap=True,
         )
     if not told["faults"]:

@@ -86,7 +86,7 @@ def _list(out: "Console", told: list[dict[str, Any]]) -> None:
     from libs.cli.text import safe, table
 
     if not told:
-        out.print("The register holds no such number.")
+        out.print("The register holds no such number; `luxor revenue schemes load FILE` puts numbers in.")
         return
     shown = table("scheme", "number", "holder", "from", "to")
     for each in told:

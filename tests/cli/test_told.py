@@ -51,6 +51,23 @@ def test_a_quote_of_a_file_refuses_what_describes_goods(tmp_path: Path) -> None:
     assert "--to, --currency cannot go with it" in " ".join(done.output.split())
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--item", "620630:31,98"], "The amount 31,98 in --item is no number."),
+        (["--item", "620630:9", "--freight", "1.999"], "The amount 1.999 in --freight has more decimal places"),
+        (["--item", "620630:9", "--scheme", "IOS"], "IOS is none of the choices of --scheme."),
+        (["--item", "620630:9", "--scheme-number", "IM2760000014"], "--scheme-number needs --scheme"),
+    ],
+)
+def test_what_is_wrong_with_the_options_of_a_quote_is_told_by_their_names(
+    options: list[str], told: str, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(luxor, ["quote", "--to", "DE", "--from", "CN", *options, "--data-dir", str(tmp_path)])
+    assert done.exit_code in (1, 2)
+    assert told in " ".join(done.output.split())
+
+
 def test_quotes_are_readable_at_80_columns_reasons_and_figures_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -11,6 +11,9 @@ from libs.cli.common import REFUSED, Context, acting, command, fail, run
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+CONSIGNMENTS_MAX: Final = 1_000
+"""So many consignments are quoted at once."""
 
 
 @command("quote", short_help="Tell what goods would cost landed.")
@@ -66,6 +69,8 @@ def quote(
     if path is None:
         if not destination or not items:
             raise click.UsageError("Give --to and --item, or a file.")
+        if scheme_number and not scheme:
+            raise click.UsageError("--scheme-number needs --scheme: whose number it is, such as IOSS.")
         cells = {
             "destination_country": destination.upper(), "dispatch_country": dispatch.upper(), "nature": nature,
             "freight_currency": currency if freight else "", "freight": freight,
@@ -73,7 +78,8 @@ def quote(
             "fiscal_references_scheme": scheme, "fiscal_references_number": scheme_number,
         }  # fmt: skip
         try:
-            found = [consignment(cells, [_item(each, currency, (origin or dispatch).upper()) for each in items])]
+            goods = [_item(each, currency, (origin or dispatch).upper()) for each in items]
+            found = [consignment(cells, goods, labels=_OPTIONS)]
         except Fault as fault:
             fail(fault.reason, fault.sentence, fault.hint, path=fault.element, as_json=context.as_json)
     else:
@@ -88,9 +94,12 @@ def quote(
                         path=f"line {each.line} {each.element}",
                         as_json=context.as_json,
                     )
-                found.append(each.message)
-                if len(found) == 1000:
+                if len(found) == CONSIGNMENTS_MAX:
+                    click.echo(
+                        f"The first {CONSIGNMENTS_MAX:,} consignments of the file are quoted, and no more.", err=True
+                    )
                     break
+                found.append(each.message)
 
     async def work() -> dict[str, Any]:
         async with context.client("filer", ident) as client:
@@ -104,6 +113,13 @@ def quote(
         raise click.exceptions.Exit(REFUSED)
 
 
+_OPTIONS: Final = {
+    "destination_country": "--to", "dispatch_country": "--from", "nature": "--nature", "freight_currency": "--currency",
+    "freight": "--freight", "insurance_currency": "--currency", "insurance": "--insurance", "fiscal_references_scheme": "--scheme",
+    "fiscal_references_number": "--scheme-number", "item_commodity_code": "--item", "item_price": "--item",
+    "item_price_currency": "--currency", "item_description": "--item", "item_origin_country": "--origin",
+}  # fmt: skip
+"""The option that tells what a column of a file does."""
 _OF_THE_FILE = (
     "destination", "dispatch", "items", "currency", "freight", "insurance", "origin", "scheme", "scheme_number", "nature",
 )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 
 from luxor.clearance.v1.clearance_columns_pb2 import ReturnReason
 from services.revenue.law.assess import assess
+from services.revenue.law.checks import in_force
 from services.revenue.law.problems import Note
 from services.revenue.ledger.refunds import RefundRules, Return
 from tests.revenue.batches import assessed, filings
@@ -50,6 +51,14 @@ def test_union_a_number_of_the_import_scheme_counts_only_for_what_is_open_to_it(
     both = parcel("DE", BEFORE, 10_000, schemes=IOSS + CARRIED)
     assert owed(both) == {"vat_at_sale": 1_900}
     assert collected(both) == {("vendor", "vendor")}
+
+
+def test_union_the_rounding_that_only_finland_publishes_is_verified_of_finland_alone() -> None:
+    book = next(read.rulebook for read in law().books if read.rulebook.jurisdiction == "EU")
+    charge = book.charge("vat")
+    assert charge is not None
+    told = {area: in_force(charge.rounding, date.fromisoformat(SINCE), area) for area in book.areas}
+    assert {area for area, rounding in told.items() if rounding and rounding.verified} == {"FI", "NL"}
 
 
 @pytest.mark.parametrize("nature", ["return", "sample", "document"])

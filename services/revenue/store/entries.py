@@ -105,10 +105,9 @@ class Book:
     async def lock(self, tx: Transaction, partitions: Collection[int]) -> Heads:
         """Take the heads of partitions, waiting for whoever books in one of them. Once in a transaction, before all else."""
         rows = await tx.raw.fetch(_LOCK, sorted(set(partitions)))
-        return Heads(
-            {row["partition"]: (row["number"], row["hash"]) for row in rows},
-            {row["partition"]: row["booked_at"] for row in rows},
-        )
+        last = {row["partition"]: (row["number"], row["hash"]) for row in rows}
+        # One time for all: no balance of a moment has a part of a transaction alone, nor does any day have a part of a payment.
+        return Heads(last, dict.fromkeys(last, max((row["booked_at"] for row in rows), default=0)))
 
     async def post(self, tx: Transaction, heads: Heads, entries: Entries) -> Booked:
         """Append entries in their order, in partitions whose heads are held; one statement a table.

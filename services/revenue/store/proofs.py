@@ -1,4 +1,4 @@
-"""What balances and statements are computed from, compared day by day with what was booked."""
+"""What balances and statements are computed from, and payments and payouts, compared day by day with what was booked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from libs.store.database import Transaction
 from libs.store.schema import today
+from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.store.balances import CONSIGNMENTS, LAST_DAY
+from services.revenue.store.entries import MICROS_A_DAY
 from services.revenue.store.names import Names
 
 DIFFERENCES_MAX: Final = 20
@@ -15,6 +17,7 @@ DIFFERENCES_MAX: Final = 20
 _UNFINISHED_DAYS: Final = 2
 """So many days back sums may be half made: housekeeping makes them after midnight, in several transactions."""
 _EPOCH: Final = date(1970, 1, 1)
+_END: Final = 2**63 - 1
 
 # Rows of days between the one before and this one belong to nothing: on them nothing was booked.
 _STRAY: Final = """
@@ -73,6 +76,71 @@ where kept.consignments is distinct from made.consignments or kept.debit is dist
     or kept.credit is distinct from made.credit
 order by account, currency, day, destination, kind limit $4
 """  # noqa: S608  # an expression of our own
+# What went over the treasuries' bank accounts by entries, and by the rows of payments and payouts; those have the time of their entries.
+# Offset and limits keep looks into an index what they are, where tables were never analysed.
+_MONEY: Final = f"""
+with banks as materialized (
+    select id, substr(name, 6) as jurisdiction from ledger_name where name > 'bank:' and name < 'bank;'
+), made as materialized (
+    select $1::integer as day, banks.jurisdiction, e.reference collate "C" as id, e.kind, p.currency,
+        sum(p.amount)::numeric as minor
+    from banks cross join lateral (
+        select partition, number, currency, amount from ledger_posting where day = $1 and account = banks.id offset 0
+    ) p cross join lateral (
+        select reference, coalesce(nullif(reverses, 0), kind) as kind from ledger_entry
+        where day = $1 and partition = p.partition and number = p.number limit 1
+    ) e group by banks.jurisdiction, e.reference, e.kind, p.currency
+), kept as materialized (
+    select (booked_at / {MICROS_A_DAY})::integer as day, jurisdiction, id, {pb.ENTRY_KIND_PAID}::smallint as kind, currency,
+        case takes_back when '' then amount else -amount end as minor
+    from ledger_payment where booked_at >= $2 and booked_at < $3
+    union all
+    select (booked_at / {MICROS_A_DAY})::integer, jurisdiction, id, {pb.ENTRY_KIND_PAID_OUT}::smallint, currency,
+        case takes_back when '' then -amount else amount end
+    from ledger_payout where booked_at >= $2 and booked_at < $3
+)
+select day, jurisdiction, id, kind, currency, kept.minor, made.minor as made_minor
+from made full join kept using (day, jurisdiction, id, kind, currency)
+where kept.minor is distinct from made.minor order by jurisdiction, id, kind, currency, day limit $4
+"""  # noqa: S608  # numbers of our own
+# Whoever is said to have been taken back or sent back is named by what did that, and the other way round.
+_MARKS: Final = f"""
+with paid as materialized (
+    select jurisdiction, id, takes_back, taken_back_by, sent_back_by from ledger_payment
+    where booked_at >= $1 and booked_at < $2 and (takes_back <> '' or taken_back_by <> '' or sent_back_by <> '')
+), gone as materialized (
+    select jurisdiction, id, takes_back, taken_back_by, sends_back from ledger_payout
+    where booked_at >= $1 and booked_at < $2 and (takes_back <> '' or taken_back_by <> '' or sends_back <> '')
+)
+select paid.jurisdiction, paid.id, {pb.ENTRY_KIND_PAID}::smallint as kind from paid
+left join lateral (
+    select taken_back_by from ledger_payment where jurisdiction = paid.jurisdiction and id = paid.takes_back limit 1
+) taken on true
+left join lateral (
+    select takes_back from ledger_payment where jurisdiction = paid.jurisdiction and id = paid.taken_back_by limit 1
+) taking on true
+left join lateral (
+    select sends_back, taken_back_by from ledger_payout where jurisdiction = paid.jurisdiction and id = paid.sent_back_by limit 1
+) sending on true
+where paid.takes_back <> '' and taken.taken_back_by is distinct from paid.id
+    or paid.taken_back_by <> '' and taking.takes_back is distinct from paid.id
+    or paid.sent_back_by <> '' and (sending.sends_back is distinct from paid.id or sending.taken_back_by <> '')
+union all
+select gone.jurisdiction, gone.id, {pb.ENTRY_KIND_PAID_OUT}::smallint from gone
+left join lateral (
+    select taken_back_by from ledger_payout where jurisdiction = gone.jurisdiction and id = gone.takes_back limit 1
+) taken on true
+left join lateral (
+    select takes_back from ledger_payout where jurisdiction = gone.jurisdiction and id = gone.taken_back_by limit 1
+) taking on true
+left join lateral (
+    select sent_back_by from ledger_payment where jurisdiction = gone.jurisdiction and id = gone.sends_back limit 1
+) sent on true
+where gone.takes_back <> '' and taken.taken_back_by is distinct from gone.id
+    or gone.taken_back_by <> '' and taking.takes_back is distinct from gone.id
+    or gone.sends_back <> '' and gone.taken_back_by = '' and sent.sent_back_by is distinct from gone.id
+order by jurisdiction, id, kind limit $3
+"""  # noqa: S608  # numbers of our own
 _BEFORE: Final = "select coalesce(max(day), -1) from ledger_day where partition = $1 and day < $2"
 _BEFORE_ANY: Final = "select coalesce(max(day), -1) from ledger_day where day < $1"
 _FIRST: Final = "select min(partition) from ledger_day where day = $1"
@@ -83,10 +151,10 @@ _SUMS: Final = "select exists(select from ledger_turnover where day = $1)"
 async def compare_day(
     reader: Transaction, names: Names, partition: int, day: int, first: int, last: int, *, entries_max: int
 ) -> list[str]:
-    """Say what of a partition's day differs from its postings: stray rows, balances at its end, the list of accounts, sums.
+    """Say what of a partition's day differs from its postings: stray rows, balances at its end, the list of accounts, sums, money.
 
-    The entries `first` to `last` are all that were booked on it. Sums hold all partitions together, so the first partition
-    in which something was booked that day compares them. At most `entries_max` sentences.
+    The entries `first` to `last` are all that were booked on it. Sums, payments and payouts are of all partitions together, so
+    the first partition in which something was booked that day compares them. At most `entries_max` sentences.
     """
     before = await reader.raw.fetchval(_BEFORE, partition, day)
     faults = await _stray(reader, partition, before, day, first, last)
@@ -101,13 +169,15 @@ async def compare_day(
     ]
     if await reader.raw.fetchval(_FIRST, day) == partition:
         faults += await _turnover(reader, names, day)
+        faults += await _money(reader, day)
     return faults[:entries_max]
 
 
 async def compare_end(reader: Transaction, names: Names, partition: int, *, entries_max: int) -> list[str]:
     """Say what there is of days behind the last on which something was booked in a partition: there must be nothing."""
     faults = await compare_day(reader, names, partition, LAST_DAY, 0, -1, entries_max=entries_max)
-    return (faults + await _turnover(reader, names, LAST_DAY))[:entries_max]
+    faults += await _turnover(reader, names, LAST_DAY)
+    return (faults + await _money(reader, LAST_DAY))[:entries_max]
 
 
 async def _stray(reader: Transaction, partition: int, before: int, day: int, first: int, last: int) -> list[str]:
@@ -133,6 +203,31 @@ async def _turnover(reader: Transaction, names: Names, day: int) -> list[str]:
         f"{_sides(row['made_debit'], row['made_credit'])} of {row['made_consignments'] or 0} were booked"
         for row in rows
     ]
+
+
+async def _money(reader: Transaction, day: int) -> list[str]:
+    """Compare payments and payouts of a day, and of days before it without bookings, with the entries of them."""
+    before = await reader.raw.fetchval(_BEFORE_ANY, day)
+    since, until = (before + 1) * MICROS_A_DAY, min((day + 1) * MICROS_A_DAY, _END)
+    rows = await reader.raw.fetch(_MONEY, day, since, until, DIFFERENCES_MAX)
+    faults = [
+        f"{_what(row)}: {_minor(row['minor'], row['currency'])} is kept of it on {_date(row['day'])}, "
+        f"{_minor(row['made_minor'], row['currency'])} was booked"
+        for row in rows
+    ]
+    rows = await reader.raw.fetch(_MARKS, since, until, DIFFERENCES_MAX)
+    return faults + [
+        f"{_what(row)}: it and what it takes back or sends back, or what did that with it, do not name each other"
+        for row in rows
+    ]
+
+
+def _what(row: Any) -> str:
+    return f"{'payment' if row['kind'] == pb.ENTRY_KIND_PAID else 'payout'} {row['id']} of {row['jurisdiction']}"
+
+
+def _minor(minor: Any, currency: str) -> str:
+    return "nothing" if minor is None else f"{minor} minor units of {currency}"
 
 
 def _balance(partition: int, row: Any, name: str) -> str:

@@ -15,16 +15,16 @@ Booked: TypeAlias = tuple[str, str]
 _ENTRIES: Final = """
 select given.mrn, given.id, e.number, e.version, e.reference, p.account
 from unnest($1::text[], $2::smallint[], $3::text[]) as given(mrn, partition, id)
-join ledger_position held on held.mrn = given.mrn
+cross join lateral (select entries, days from ledger_position where mrn = given.mrn limit 1) held
 cross join lateral unnest(held.entries, held.days) as place(number, day)
 cross join lateral (
     select number, version, reference from ledger_entry
     where day = place.day and partition = given.partition and number = place.number
-        and coalesce(nullif(reverses, 0), kind) = $4 and reference in (given.id, $5)
+        and coalesce(nullif(reverses, 0), kind) = $4 and reference in (given.id, $5) limit 1
 ) e
 cross join lateral (
     select account from ledger_posting
-    where day = place.day and partition = given.partition and number = e.number and place = 0
+    where day = place.day and partition = given.partition and number = e.number and place = 0 limit 1
 ) p order by given.mrn, given.id, e.number
 """
 

@@ -1,0 +1,100 @@
+"""Rows of payments and payouts are compared with what was booked for them: one that was altered, lost or made up is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from libs.customs.partitions import PARTITIONS
+from libs.store.schema import ensure_day_partitions, today
+from services.revenue.ledger.accounts import partition_of_account
+from services.revenue.store.entries import MICROS_A_DAY
+from services.revenue.store.payouts import Payouts
+from services.revenue.store.proofs import DIFFERENCES_MAX
+from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.test_payouts import BUYER, DECLARANT, OWN, out, payment, payout
+
+
+async def checked(books: Books) -> set[str]:
+    """What is wrong with all partitions' chains."""
+    found = [await books.chain.check(partition, entries_max=1_000) for partition in range(PARTITIONS)]
+    return {fault for each in found for fault in each.faults}
+
+
+async def all_that_money_does(books: Books) -> None:
+    """Payments before and after their debts, taken back in parts, and payouts that are returned or send a payment back."""
+    late = replace(BUYER, mrn=OWN.mrn)
+    await books.pay(payment(1, 2_000, late.mrn), payment(2, 7, "nobody"), payment(3, 9, "nobody"))
+    await books.take(late, BUYER)
+    await books.pay(payment(4, 2_300, BUYER.mrn), payment(5, 500, DECLARANT), payment(6, 5, BUYER.mrn))
+    await books.pay(payment(7, 5, BUYER.mrn, "bank-6"), payment(8, 500, DECLARANT, "bank-5"))
+    asked = (payout(1, 60, BUYER.mrn), payout(2, 7, sends_back="bank-2"), payout(3, 9, sends_back="bank-3"))
+    results = await out(books, *asked, payout(4, 60, takes_back="out-1"), payout(5, 9, takes_back="out-3"))
+    assert [each.reason for each in results] == [""] * 5
+    # Half of what is taken back is credit by now.
+    await books.take(replace(BUYER, version=2, currency="GBP"))
+    await books.pay(payment(9, 2_300, BUYER.mrn, "bank-4"))
+
+
+async def test_money_that_moves_in_any_way_has_rows_that_agree_with_its_entries(books: Books) -> None:
+    await all_that_money_does(books)
+    assert await checked(books) == set()
+    assert len(await Payouts(books.ledger).page(rows_max=9)) == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("update ledger_payment set amount = 2301 where id = 'bank-4'", {"payment bank-4"}),
+        ("update ledger_payment set currency = 'GBP' where id = 'bank-1'", {"payment bank-1"}),
+        ("update ledger_payment set id = 'other' where id = 'bank-1'", {"payment bank-1", "payment other"}),
+        ("update ledger_payment set jurisdiction = 'UK' where id = 'bank-1'", {"payment bank-1"}),
+        ("delete from ledger_payment where id = 'bank-1'", {"payment bank-1"}),
+        ("delete from ledger_payment where id = 'bank-9'", {"payment bank-4", "payment bank-9"}),
+        ("update ledger_payment set takes_back = '' where id = 'bank-9'", {"payment bank-4", "payment bank-9"}),
+        ("update ledger_payment set taken_back_by = '' where id = 'bank-5'", {"payment bank-8"}),
+        ("update ledger_payment set sent_back_by = '' where id = 'bank-2'", {"payout out-2"}),
+        ("update ledger_payment set sent_back_by = 'out-3' where id = 'bank-3'", {"payment bank-3"}),
+        ("update ledger_payment set booked_at = booked_at + 86400000000 where id = 'bank-1'", {"payment bank-1"}),
+        ("update ledger_payment set booked_at = booked_at - 172800000000 where id = 'bank-1'", {"payment bank-1"}),
+        ("update ledger_payout set amount = 61 where id = 'out-1'", {"payout out-1"}),
+        ("update ledger_payout set taken_back_by = '' where id = 'out-1'", {"payout out-4"}),
+        ("delete from ledger_payout where id = 'out-2'", {"payment bank-2", "payout out-2"}),
+        (
+            "insert into ledger_payout select jurisdiction, 'made-up', reference, currency, amount, paid_at, '', '', account, "
+            "outcome, credit, booked_at, booked_by, request, '' from ledger_payout where id = 'out-1'",
+            {"payout made-up"},
+        ),
+    ],
+)
+async def test_a_row_that_was_altered_lost_or_made_up_is_named(books: Books, change: str, told: set[str]) -> None:
+    await all_that_money_does(books)
+    async with books.database.transaction() as tx:
+        await tx.raw.execute(change)
+    assert {fault.partition(" of ")[0] for fault in await checked(books)} == told
+
+
+async def test_a_payment_whose_partitions_stand_on_two_days_is_booked_at_one_time(books: Books) -> None:
+    """A clock that was set back, or midnight, has left one of the heads on the next day."""
+    await books.take(BUYER, OWN)
+    async with books.database.transaction() as tx:
+        now = await today(tx)
+        for table in ("ledger_entry", "ledger_posting"):
+            await ensure_day_partitions(tx, table, [now, now + 1])
+        home = partition_of_account("unmatched:EU")
+        later = (now + 1) * MICROS_A_DAY
+        await tx.raw.execute("update ledger_head set booked_at = $1 where partition = $2", later, home)
+    await books.pay(payment(1, 2_300, BUYER.mrn), payment(2, 5, "nobody"))
+    async with books.database.connection() as reader:
+        times = await reader.raw.fetch("select distinct booked_at from ledger_entry where reference like 'bank-%'")
+        assert [row["booked_at"] for row in times] == [later]
+    # Sums of days to come are told apart; here it is money alone.
+    assert [each for each in await checked(books) if "payment" in each] == []
+
+
+async def test_no_more_differences_of_a_day_are_told_than_can_be_read(books: Books) -> None:
+    await books.pay(*(payment(number, 5, "nobody") for number in range(DIFFERENCES_MAX + 5)))
+    async with books.database.transaction() as tx:
+        await tx.raw.execute("update ledger_payment set amount = 6")
+    assert len(await checked(books)) == DIFFERENCES_MAX

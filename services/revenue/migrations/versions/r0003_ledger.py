@@ -175,7 +175,9 @@ def _payments() -> None:
         by="jurisdiction, id",
     )
     # For the proof, which reads all of a day, as that of balances does.
-    op.execute("create index ledger_payment_booked on ledger_payment using brin (booked_at) with (pages_per_range = 32)")
+    op.execute(
+        "create index ledger_payment_booked on ledger_payment using brin (booked_at) with (pages_per_range = 32)"
+    )
     # What payers wrote of payments that nothing was found for: it is forgotten after its days.
     op.execute(
         "create index ledger_payment_text on ledger_payment (booked_at, jurisdiction, id) "

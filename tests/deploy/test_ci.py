@@ -76,21 +76,28 @@ def test_nothing_is_installed_where_all_is_there_or_nobody_may(machine: Path) ->
     assert asked == []
 
 
-def test_ci_lists_what_was_skipped_with_its_reason(tmp_path: Path) -> None:
+def test_ci_lists_what_was_skipped_with_its_reason_and_what_failed(tmp_path: Path) -> None:
     noting = re.search(r"^noting='(.*)'$", RUN, re.MULTILINE)
     assert noting is not None
     said = tmp_path / "said"
     run = ["bash", "-c", noting[1], str(said)]
     text = "SKIPPED [1] tests/x.py:1: promtool is not installed"
-    done = subprocess.run([*run, "sh", "-c", f"echo '{text}'; exit 3"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.strip()) == (3, text), "a step that fails must fail"
-    (shown,) = re.findall(r"^if grep -q .*?^fi$", RUN, re.MULTILINE | re.DOTALL)
+    wrong = "FAILED tests/y.py::test_y - AssertionError"
+    both = f"{text}\n{wrong}"
+    done = subprocess.run([*run, "sh", "-c", f"echo '{both}'; exit 3"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (3, both), "a step that fails must fail"
+    end = RUN[RUN.index("\nif grep -q '^SKIPPED'") :]
     told = subprocess.run(
-        ["bash", "-c", shown], env={**os.environ, "said": str(said)}, capture_output=True, text=True, check=True
+        ["bash", "-c", f"failed=(tests)\n{end}"],
+        env={**os.environ, "said": str(said)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert told.stdout.splitlines() == ["==> skipped, and why:", text]
+    assert told.returncode == 1
+    assert told.stdout.splitlines() == ["==> skipped, and why:", text, wrong, "==> failed: tests"]
     for step in ("tests", "faults", "containers"):
-        assert re.search(rf'^step \d+ "{step}" bash -c "\$noting" "\$said" make .* TEST_ARGS=-rs$', RUN, re.MULTILINE)
+        assert re.search(rf'^step \d+ "{step}" bash -c "\$noting" "\$said" make .* TEST_ARGS=-rfEs$', RUN, re.MULTILINE)
 
 
 def test_the_limits_of_all_steps_stay_under_an_hour() -> None:

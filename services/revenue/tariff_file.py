@@ -206,21 +206,34 @@ def written(
 def report(file: str, loaded: Loaded) -> list[str]:
     """Say what was read and what was not, each refused line with its place and the reason."""
     told = [
-        f"{len(loaded.lines)} lines read, {len(loaded.refused)} refused; {loaded.compound} are not a plain percentage",
+        f"{len(loaded.lines)} lines read, {len(loaded.refused)} refused; {loaded.compound} of all are not a plain percentage",
         *(f"refused for {reason}: {count}" for reason, count in sorted(loaded.reasons.items())),
     ]
     return told + [f"{file}:{each.line}: {each.code} {each.text!r}: {each.why}" for each in loaded.refused]
 
 
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no date: write it as year-month-day, such as 2026-07-01"
+        ) from None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the loader; the exit code is 1 where lines were refused, 2 where nothing could be written."""
-    parser = argparse.ArgumentParser(prog="python -m services.revenue.tariff_file", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m services.revenue.tariff_file",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("file", type=Path, help="the published tariff, CSV with a header")
     parser.add_argument("--column", required=True, help="column of the rates")
     parser.add_argument("--code-column", default="commodity", help="column of the commodity codes")
     parser.add_argument("--id", required=True, help="id of the tariff, as rulebooks name it")
     parser.add_argument("--name", default="", help="name of the tariff for people")
-    parser.add_argument("--from", dest="start", required=True, type=date.fromisoformat, help="first day, YYYY-MM-DD")
+    parser.add_argument("--from", dest="start", required=True, type=_day, help="first day, such as 2026-01-01")
     parser.add_argument("--law", required=True, help="the law that the file shows")
     parser.add_argument("--address", required=True, help="where the file was published")
     parser.add_argument(

@@ -166,7 +166,7 @@ def test_the_loader_writes_a_tariff_and_tells_what_it_refused(
                  "--address", "https://law.example/3", "--out", str(tmp_path / "xx")]  # fmt: skip
     assert main(arguments) == 1
     said = capsys.readouterr().out
-    assert "1 lines read, 2 refused; 1 are not a plain percentage" in said
+    assert "1 lines read, 2 refused; 1 of all are not a plain percentage" in said
     assert "published.csv:3: 07020000 'Entry Price'" in said
     assert "01012100 stands on line 2 too" in said
     folder = tmp_path / "xx"
@@ -175,3 +175,6 @@ def test_the_loader_writes_a_tariff_and_tells_what_it_refused(
     assert read.tables[0].find("0702000000") == -1
     assert main([*arguments[:2], "price", *arguments[3:]]) == 2
     assert "has no column price" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["2026-01" if each == "2021-01-01" else each for each in arguments])
+    assert "'2026-01' is no date: write it as year-month-day" in capsys.readouterr().err

@@ -56,6 +56,28 @@ def test_united_states_fifteen_per_cent_hold_the_general_rate_where_that_was_agr
     assert owed(us("2025-11-14", code="640299", origin="CH")) == {"customs_duty": 1_200, "additional_duty": 300}
 
 
+def test_united_states_telephones_and_medicines_bear_no_reciprocal_duty_and_no_surcharge() -> None:
+    def added(on: str, origin: str, code: str = "85171300") -> int:
+        due = owed(us(on, 90_000, code, origin=origin))
+        return sum(due.get(name, 0) for name in ("additional_duty", "additional_duty_china", "import_surcharge"))
+
+    assert [added("2025-04-04", origin) for origin in ("VN", "CN")] == [0, 18_000]
+    assert [added("2025-04-05", origin) for origin in ("VN", "CN")] == [0, 18_000]
+    assert [added("2025-11-10", origin) for origin in ("VN", "CN", "DE", "IN", "BR", "CA")] == [
+        0,
+        9_000,
+        0,
+        0,
+        36_000,
+        31_500,
+    ]
+    assert [added("2026-03-02", origin) for origin in ("VN", "CN")] == [0, 0]
+    assert (added("2025-11-10", "VN", "300490"), added("2025-11-10", "VN", TOY)) == (0, 18_000)
+    assert added("2026-03-02", "VN", TOY) == 9_000
+    # Under the exemption, which products of China lost before all others.
+    assert owed(us("2025-05-02", 10_000, "85171300", origin="CN")).get("additional_duty_china") == 2_000
+
+
 def test_united_states_brazil_owes_its_forty_per_cent_a_day_before_the_reciprocal_rates() -> None:
     dear = [us(on, 90_000, origin="BR") for on in ("2025-08-05", "2025-08-06")]
     assert [owed(filed)["additional_duty"] for filed in dear] == [9_000, 45_000]

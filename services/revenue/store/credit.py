@@ -24,9 +24,15 @@ select * from unnest($1::integer[], $2::text[], $3::bigint[]) as given(account, 
 order by given.account, given.currency collate "C"
 on conflict (account, currency) do update set minor = kept.minor + excluded.minor returning account, currency, minor
 """
+# Rows that another transaction holds are left to the work in the background: who waited here held rows already, out of their order.
 _HAVE: Final = """
 select account, currency from ledger_credit where account = any($1::integer[]) and minor > 0
-order by account, currency collate "C" for update
+order by account, currency collate "C" for update skip locked
+"""
+_HOLD: Final = """
+select kept.account, kept.currency, kept.minor from unnest($1::integer[], $2::text[]) as given(account, currency)
+join ledger_credit kept on kept.account = given.account and kept.currency = given.currency
+order by kept.account, kept.currency collate "C" for update of kept
 """
 _OF: Final = "select minor from ledger_credit where account = $1 and currency = $2 for update"
 _DRAW: Final = """
@@ -105,9 +111,16 @@ async def moved(names: Names, tx: Transaction, before: Mapping[Key, int], after:
 
 
 async def having(tx: Transaction, accounts: Iterable[int]) -> list[Key]:
-    """Give those of some accounts that have credit; their rows are held."""
+    """Give those of some accounts that have credit which nobody else uses just then; their rows are held."""
     rows = await tx.raw.fetch(_HAVE, sorted(set(accounts)))
     return [(row["account"], row["currency"]) for row in rows]
+
+
+async def hold(tx: Transaction, keys: Iterable[Key]) -> dict[Key, int]:
+    """Give what stands to accounts' credit; their rows are held, taken in their order."""
+    told = sorted(set(keys))
+    rows = await tx.raw.fetch(_HOLD, [account for account, _ in told], [currency for _, currency in told])
+    return {(row["account"], row["currency"]): row["minor"] for row in rows}
 
 
 async def held(tx: Transaction, key: Key) -> int:

@@ -28,6 +28,7 @@ from services.revenue.store.balances import Holding, balances_at
 from services.revenue.store.credit import Key
 from services.revenue.store.entries import Heads
 from services.revenue.store.ledger import Ledger
+from services.revenue.store.positions import Positions
 from services.revenue.store.released import Booked, owners
 from services.revenue.store.settling import PAID_MAX, page_of
 
@@ -190,11 +191,23 @@ class Work:
         for each in await balances_at(tx, holdings):
             self._balances[each.name, each.currency] = each.minor
         currencies = {each.currency for each in payments}
-        for holding in sorted(holdings, key=lambda each: (each.account, each.currency)):
-            if prefix_of(holding.name) == credit.HOLDER and holding.currency in currencies:
-                key = holding.account, holding.currency
-                stands = await credit.held(tx, key)
-                self._purses[key] = _Purse(*await credit.open_sums(tx, key), stands)
+        own = [
+            (each.account, each.currency)
+            for each in holdings
+            if prefix_of(each.name) == credit.HOLDER and each.currency in currencies
+        ]
+        # With those to whom consignments may leave something, so that two who book at once take all rows in one order.
+        stands = await credit.hold(tx, {*own, *self._left_to(held)})
+        for key in own:
+            self._purses[key] = _Purse(*await credit.open_sums(tx, key), stands.get(key, 0))
+
+    def _left_to(self, held: Positions) -> set[Key]:
+        """Accounts to whose credit what is paid of consignments may be left."""
+        rows = np.repeat(np.arange(len(held.version)), np.diff(held.offsets)).tolist()
+        pairs = {
+            (account, held.currency[row]) for account, row in zip(held.lines["debtor"].tolist(), rows, strict=True)
+        }
+        return {key for key in pairs if prefix_of(self._names[key[0]]) == credit.HOLDER}
 
     def book(self, payment: Payment, known: Mapping[Ident, Row], seen: set[Ident]) -> Result:
         """Book one payment in memory; `seen` are those that this request named before."""

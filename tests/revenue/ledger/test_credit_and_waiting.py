@@ -13,6 +13,7 @@ from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_SETTLED
 from services.revenue.store import payments as payments_of
+from services.revenue.store import settling
 from services.revenue.store.payments import Payment
 from services.revenue.store.reconciling import Reconciling
 from services.revenue.store.settling import ITEMS_MAX, Settling
@@ -213,6 +214,32 @@ async def test_payments_need_no_second_connection_while_they_book(books: Books) 
     async with asyncio.timeout(60):
         results = await asyncio.gather(*(books.pay(each) for each in told))
     assert {each.outcome for (each,) in results} == {UNMATCHED}
+
+
+async def test_two_replicas_whose_pages_use_each_others_credit_wait_for_nobody_in_a_circle(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page leaves credit to the declarant whose credit the other one would use."""
+    one, two = (replace(FIRST, mrn=mrn(1 + place, place), declarant=f"D{place}") for place in range(2))
+    await books.take(one, two)
+    await books.pay(payment(1, 2_200, one.mrn), payment(2, 2_200, two.mrn))
+    await books.pay(payment(3, 500, "declarant:D0"), payment(4, 500, "declarant:D1"))
+    met = asyncio.Barrier(2)
+    matching = settling.match_waiting
+
+    async def both_have_booked(*what: Any) -> None:
+        await matching(*what)
+        await met.wait()
+
+    monkeypatch.setattr(settling, "match_waiting", both_have_booked)
+    gone = [replace(each, version=2, returned=(1,)) for each in (one, two)]
+    new = [replace(each, mrn=mrn(8 + place, place)) for place, each in enumerate((two, one))]
+    async with asyncio.timeout(30):
+        await asyncio.gather(books.take(gone[0], new[0]), books.take(gone[1], new[1]))
+    monkeypatch.undo()
+    await settle(books)
+    assert [row[2:4] for row in await books.positions([each.mrn for each in new])] == [(2_200, 0)] * 2
+    await sound(books)
 
 
 async def test_payments_and_states_at_once_settle_everything_once(books: Books) -> None:

@@ -126,6 +126,7 @@ class Conditions:
         self._rows: dict[int, Flags] = {}
         self._items: dict[int, Flags] = {}
         self._told: dict[tuple[str, tuple[int, ...]], Flags | None] = {}
+        self._bits: dict[str, int] = {}
         self._any_usable: Flags | None = None
 
     @property
@@ -191,10 +192,14 @@ class Conditions:
     def _tells(self, column: str, numbers: tuple[int, ...]) -> Flags | None:
         """Which rows have one of the numbers in a column; several conditions ask the same."""
         if (column, numbers) not in self._told:
-            # Nothing told is 0, which no word stands for.
+            # Nothing told is 0, which no word stands for. A number whose bits no row has is told by none: most rows tell the same.
             values = self._filings.table.ints(column).values
-            found: Flags = _either(values == number for number in numbers)
-            self._told[column, numbers] = found if some(found) else None
+            bits = self._bits.get(column)
+            if bits is None:
+                bits = self._bits[column] = int(np.bitwise_or.reduce(values))
+            equal = [values == number for number in numbers if bits & number == number]
+            found = _either(equal) if equal else None
+            self._told[column, numbers] = found if found is not None and some(found) else None
         return self._told[column, numbers]
 
     def _parts_of_rows(self, compiled: _Compiled, *, but_nature: bool = False) -> Iterator[Flags | None]:

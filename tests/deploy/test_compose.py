@@ -149,6 +149,18 @@ def test_risk_has_a_secret_that_the_job_makes_and_lists_from_a_directory_of_the_
     assert not [name for name, each in SERVICES.items() if name != "risk" and "LUXOR_RISK_LISTS" in str(each)]
 
 
+def test_revenue_takes_law_and_rates_from_a_directory_of_the_operators() -> None:
+    revenue = SERVICES["revenue"]
+    (files,) = [mount for mount in revenue["volumes"] if mount["type"] == "bind"]
+    assert (files["target"], files["read_only"]) == ("/etc/luxor/revenue", True)
+    assert files["bind"] == {"create_host_path": False}
+    match = re.fullmatch(r"\$\{LUXOR_REVENUE_FILES:-(.+)\}", files["source"])
+    assert match
+    assert (HERE / match.group(1)).is_dir()
+    for name in ("RULEBOOKS", "RATES"):
+        assert revenue["environment"][f"LUXOR_REVENUE_{name}"] == f"${{LUXOR_REVENUE_{name}:-}}"
+
+
 def test_one_image_runs_all_of_ours_and_images_of_others_are_pinned_and_may_be_replaced() -> None:
     for name, each in SERVICES.items():
         match = re.fullmatch(r"\$\{(LUXOR_[A-Z_]*IMAGE):-([^:}]+):([^:}]+)\}", each["image"])

@@ -223,10 +223,11 @@ def payments(context: Context, path: Path, ident: str) -> None:
 @command("unmatched", short_help="Tell payments that nothing was found for.")
 @acting("officer")
 def unmatched(context: Context, ident: str) -> None:
-    """Tell the payments that name nothing known and were neither taken back nor sent back.
+    """Tell the payments that name nothing known, or an MRN by which nothing is owed, and were neither taken back nor sent back.
 
-    One that names an MRN pays the debt when that comes. Any other is set right by taking it back and booking it anew with its
-    right reference, `luxor revenue payments`, or goes back to its payer, `luxor revenue payouts`.
+    One that names an MRN pays the debt when that comes; what an account secures is paid by the account's name. Any other is set
+    right by taking it back and booking it anew with its right reference, `luxor revenue payments`, or goes back to its payer,
+    `luxor revenue payouts`.
     """
     from libs.client.ledger import listed_payments
 

@@ -37,12 +37,15 @@ order by kept.account, kept.currency collate "C" for update of kept
 _OF: Final = "select minor from ledger_credit where account = $1 and currency = $2 for update"
 _DRAW: Final = """
 insert into ledger_drawn as kept (account, currency, day, mrn, minor)
-select $1, $2, given.* from unnest($3::integer[], $4::text[], $5::bigint[]) as given(day, mrn, minor)
+select * from unnest($1::integer[], $2::text[], $3::integer[], $4::text[], $5::bigint[])
+    as given(account, currency, day, mrn, minor)
 on conflict (account, currency, day, mrn) do update set minor = kept.minor + excluded.minor
 """
 _DRAWN_OUT: Final = """
-delete from ledger_drawn kept using unnest($3::integer[], $4::text[]) as given(day, mrn)
-where kept.account = $1 and kept.currency = $2 and kept.day = given.day and kept.mrn = given.mrn and kept.minor <= 0
+delete from ledger_drawn kept using unnest($1::integer[], $2::text[], $3::integer[], $4::text[])
+    as given(account, currency, day, mrn)
+where kept.account = given.account and kept.currency = given.currency and kept.day = given.day and kept.mrn = given.mrn
+    and kept.minor <= 0
 """
 _DRAWN: Final = """
 select mrn, day, minor from ledger_drawn where account = $1 and currency = $2 and minor > 0
@@ -57,8 +60,11 @@ where o.account = $1 and (o.currency, o.day, o.mrn) > ($2::text, $3::integer, $4
 order by o.currency, o.day, o.mrn limit $5
 """
 _OPEN: Final = """
-select coalesce(sum(minor) filter (where alone), 0)::bigint as alone, coalesce(sum(minor), 0)::bigint as all
-from ledger_open where account = $1 and currency = $2
+select found.* from unnest($1::integer[], $2::text[]) with ordinality as given(account, currency, place)
+cross join lateral (
+    select coalesce(sum(minor) filter (where alone), 0)::bigint as alone, coalesce(sum(minor), 0)::bigint as all
+    from ledger_open where account = given.account and currency = given.currency
+) found order by given.place
 """
 # Whoever has credit and a debt that it may pay, or lacks credit that paid a debt.
 _WANTING: Final = """
@@ -154,17 +160,19 @@ async def drawn(tx: Transaction, key: Key, rows_max: int) -> list[Item]:
     return [Item(**dict(row)) for row in await tx.raw.fetch(_DRAWN, *key, rows_max)]
 
 
-async def draw(tx: Transaction, key: Key, items: Sequence[Item]) -> None:
-    """Remember what of an account's credit paid which consignment; below nothing where it does so no more."""
-    columns = [each.day for each in items], [each.mrn for each in items], [each.minor for each in items]
-    await tx.raw.execute(_DRAW, *key, *columns)
-    await tx.raw.execute(_DRAWN_OUT, *key, *columns[:2])
+async def draw(tx: Transaction, items: Sequence[tuple[Key, Item]]) -> None:
+    """Remember what of accounts' credit paid which consignment; below nothing where it does so no more."""
+    told = [(*key, each.day, each.mrn, each.minor) for key, each in items]
+    columns = [list(column) for column in zip(*told, strict=True)]
+    if columns:
+        await tx.raw.execute(_DRAW, *columns)
+        await tx.raw.execute(_DRAWN_OUT, *columns[:4])
 
 
-async def open_sums(tx: Transaction, key: Key) -> tuple[int, int]:
-    """Give what is open of an account's consignments: of those that it owes alone, and of all."""
-    row = await tx.raw.fetchrow(_OPEN, *key)
-    return row["alone"], row["all"]
+async def open_sums(tx: Transaction, keys: Sequence[Key]) -> list[tuple[int, int]]:
+    """Give what is open of accounts' consignments, one each: of those that it owes alone, and of all."""
+    rows = await tx.raw.fetch(_OPEN, [account for account, _ in keys], [currency for _, currency in keys])
+    return [(row["alone"], row["all"]) for row in rows]
 
 
 async def wanting(tx: Transaction, rows_max: int) -> list[Key]:

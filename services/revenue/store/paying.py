@@ -198,8 +198,8 @@ class Work:
         ]
         # With those to whom consignments may leave something, so that two who book at once take all rows in one order.
         stands = await credit.hold(tx, {*own, *self._left_to(held)})
-        for key in own:
-            self._purses[key] = _Purse(*await credit.open_sums(tx, key), stands.get(key, 0))
+        for key, sums in zip(own, await credit.open_sums(tx, own), strict=True):
+            self._purses[key] = _Purse(*sums, stands.get(key, 0))
 
     def _left_to(self, held: Positions) -> set[Key]:
         """Accounts to whose credit what is paid of consignments may be left."""

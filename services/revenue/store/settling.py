@@ -6,7 +6,7 @@ Small transactions, one after the other, until nothing is left to be done; what 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -164,50 +164,55 @@ async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Seq
 
 async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: Page) -> None:
     """Pay debts of a page, whose heads are held, by what stands to their accounts' credit; at most ITEMS_MAX of each account."""
-    debtors = np.unique(page.lines["debtor"][page.lines["how"] == OPEN]).tolist()
-    if not debtors:
+    own = page.lines["how"] == OPEN
+    rows = np.repeat(np.arange(len(page)), np.diff(page.offsets))[own].tolist()
+    owing: dict[Key, set[int]] = {}
+    for row, debtor in zip(rows, page.lines["debtor"][own].tolist(), strict=True):
+        owing.setdefault((debtor, page.currency[row]), set()).add(row)
+    if not owing:
         return
-    for key in await credit.having(tx, debtors):
-        chosen = [
-            Item(page.mrn[row], int(page.day[row]), 0)
-            for row in np.flatnonzero([currency == key[1] for currency in page.currency]).tolist()
-            if (page.lines["debtor"][page.offsets[row] : page.offsets[row + 1]] == key[0]).any()
-        ]
-        chosen.sort(key=lambda item: (item.day, item.mrn))
-        await _use(ledger, tx, heads, key, chosen)
+    wanted = {}
+    for key in await credit.having(tx, {account for account, _ in owing}):
+        chosen = [Item(page.mrn[row], int(page.day[row]), 0) for row in owing.get(key, ())]
+        wanted[key] = sorted(chosen, key=lambda item: (item.day, item.mrn))
+    await _use(ledger, tx, heads, wanted)
 
 
-async def _use(ledger: Ledger, tx: Transaction, heads: Heads, key: Key, items: Sequence[Item]) -> int:
-    """Pay consignments, whose heads are held, by an account's credit, or take back what it paid; gives how many."""
-    minor = await credit.held(tx, key)
-    if not minor or not items:
+async def _use(ledger: Ledger, tx: Transaction, heads: Heads, wanted: Mapping[Key, Sequence[Item]]) -> int:
+    """Pay consignments, whose heads are held, by accounts' credit, or take back what it paid; gives how many.
+
+    As many statements, however many accounts there are: a page may have as many as consignments.
+    """
+    stands = await credit.hold(tx, [key for key, items in wanted.items() if items])
+    asked = [(key, each) for key, minor in stands.items() if minor for each in wanted[key]]
+    if not asked:
         return 0
-    mrns = [each.mrn for each in items]
-    held = await positions.read(tx, mrns)
+    held = await positions.read(tx, [each.mrn for _, each in asked])
     owed = owed_now(held, held.paid)
-    used: list[Item] = []
-    lost: list[Item] = []
-    for row, each in enumerate(items):
+    used: list[tuple[Key, Item]] = []
+    lost: list[tuple[Key, Item]] = []
+    times: dict[Key, int] = {}
+    changes: dict[Key, int] = {}
+    for row, (key, each) in enumerate(asked):
+        minor = stands[key] + changes.get(key, 0)
+        if not minor or times.get(key, 0) == ITEMS_MAX:
+            continue
         own = held.lines[held.offsets[row] : held.offsets[row + 1]]
-        if len(used) == ITEMS_MAX:
-            break
         if minor > 0:
             fits = held.currency[row] == key[1] and owes_alone(own) and key[0] in own["debtor"][own["how"] == OPEN]
             part = min(minor, owed[row], PAID_MAX - int(held.paid[row])) if fits else 0
         else:
             part = -min(-minor, each.minor, int(held.paid[row]) if held.currency[row] == key[1] else 0)
             if not part:  # What was paid of it stands to somebody's credit by now.
-                lost.append(replace(each, minor=-each.minor))
+                lost.append((key, replace(each, minor=-each.minor)))
         if part:
-            used.append(Item(each.mrn, each.day, part))
-            minor -= part
-        if not minor:
-            break
-    await credit.draw(tx, key, [*used, *lost])
-    if not used:
-        return len(lost)
-    await credit.add(tx, {key: -sum(each.minor for each in used)})
-    await pay(ledger, tx, heads, [Share(each.mrn, key[0], each.minor, REFERENCE) for each in used])
+            used.append((key, replace(each, minor=part)))
+            times[key] = times.get(key, 0) + 1
+            changes[key] = changes.get(key, 0) - part
+    await credit.draw(tx, [*used, *lost])
+    if used:
+        await credit.add(tx, changes)
+        await pay(ledger, tx, heads, [Share(each.mrn, key[0], each.minor, REFERENCE) for key, each in used])
     return len(used) + len(lost)
 
 
@@ -219,7 +224,7 @@ async def settle_once(ledger: Ledger, key: Key) -> int:
             return 0
         items = await (credit.payable if minor > 0 else credit.drawn)(tx, key, ITEMS_MAX)
         heads = await ledger.book.lock(tx, {partition_of_mrn(each.mrn) for each in items})
-        return await _use(ledger, tx, heads, key, items)
+        return await _use(ledger, tx, heads, {key: items})
 
 
 async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int) -> int:

@@ -18,7 +18,7 @@ from services.revenue.store.payments import Payment
 from services.revenue.store.reconciling import Reconciling
 from services.revenue.store.settling import ITEMS_MAX, Settling
 from tests.revenue.ledger.books import Books
-from tests.revenue.ledger.states import TAX, Charge, State, mrn
+from tests.revenue.ledger.states import TAX, Charge, State, batch, mrn
 
 DECLARANT = "declarant:DE1234567890"
 FIRST = State(mrn(1), debt=clearance.DEBT_STATUS_OPEN, debt_account="")
@@ -239,6 +239,24 @@ async def test_two_replicas_whose_pages_use_each_others_credit_wait_for_nobody_i
     monkeypatch.undo()
     await settle(books)
     assert [row[2:4] for row in await books.positions([each.mrn for each in new])] == [(2_200, 0)] * 2
+    await sound(books)
+
+
+async def test_a_page_of_many_declarants_with_credit_asks_as_often_as_one_of_a_single_one(books: Books) -> None:
+    every = [replace(FIRST, mrn=mrn(20 + place, 3), declarant=f"D{place}") for place in range(21)]
+    later = [replace(each, mrn=mrn(60 + place, 3)) for place, each in enumerate(every)]
+    await books.take(*every)
+    await books.pay(*(payment(place, 5_000, f"declarant:D{place}") for place in range(21)))
+    counts = []
+    for page in (later[:1], later[1:]):
+        asked: list[str] = []
+        prepared = await books.intake.prepare([batch(page)])
+        async with books.database.transaction() as tx:
+            with tx.raw.query_logger(lambda record, asked=asked: asked.append(record.query)):
+                await books.intake.apply(tx, prepared)
+        counts.append(len(asked))
+    assert counts[0] == counts[1] > 0
+    assert {row[2:4] for row in await books.positions([each.mrn for each in later])} == {(2_200, 0)}
     await sound(books)
 
 

@@ -121,9 +121,9 @@ def _revenue(page: _Page, revenue: Sequence[dict[str, Any]], currency: str) -> N
         before, after = each["before_minor"], each["after_minor"]
         page.put_text(_MARGIN + _LABEL - 10, page.y + 19, _cut(label, 32), "", "end")
         for style, minor in (("before", before), ("after", after)):
-            page.bar(
-                _MARGIN + _LABEL, minor * longest // largest, 12, style, f"{label}, {style}: {money(minor, currency)}"
-            )
+            if minor:
+                told = f"{label}, {style}: {money(minor, currency)}"
+                page.bar(_MARGIN + _LABEL, minor * longest // largest, 12, style, told)
             page.space(13)
         page.put_text(WIDTH - _MARGIN, page.y - 15, value, "", "end")
         page.put_text(WIDTH - _MARGIN, page.y, change(before, after), "small", "end")

@@ -159,6 +159,12 @@ def test_bars_are_as_long_as_what_they_tell() -> None:
     }
     after, before = (width[f"EU duty, customs, {name} EUR"] for name in ("after: 1,250,000.00", "before: 750,000.00"))
     assert after * 3 == pytest.approx(before * 5, abs=10)
+    gone = {**RESULT, "revenue": [revenue("EU", "fee", "customs", "EUR", 5_000, 0)]}
+    titles = [
+        title.text or "" for title in ElementTree.fromstring(picture(found(result=gone))).iter(f"{SVG}title")
+    ]  # our own text
+    assert "EU fee, customs, before: 50.00 EUR" in titles
+    assert not any("after: 0.00" in title for title in titles)
 
 
 @pytest.mark.parametrize("most", [10**6, 10**12, 2**63 - 1])

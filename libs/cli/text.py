@@ -105,6 +105,15 @@ def print_whole(out: "Console", shown: "Table") -> None:
         out.width = width
 
 
+def print_words(out: "Console", shown: "Table") -> None:
+    """Print a table so that figures stand whole and all else is broken between words alone: names and numbers in it are copied."""
+    for column in shown.columns:
+        if column.justify != "right":
+            words = (word for text in (column.header, *column.cells) for word in str(text).split())
+            column.min_width = max(map(len, words), default=0)
+    print_whole(out, shown)
+
+
 def paragraph(out: "Console", markup: str, indent: int) -> None:
     """Print a text whose lines all begin `indent` characters from the left."""
     from rich.padding import Padding

@@ -162,13 +162,24 @@ def test_an_entry_tells_what_it_undoes_and_the_banks_id() -> None:
     assert any("10:00:00Z assessed M bank:EU" in line for line in lines), lines
 
 
-def test_accounts_and_numbers_of_consignments_stand_whole_in_entries_on_a_narrow_terminal() -> None:
+def test_accounts_and_numbers_stand_whole_on_a_narrow_terminal() -> None:
     postings = [{"account": "declarant:HU4171623395", "amount_minor": 700, "kind": "KIND_DUTY"},
                 {"account": "treasury:EU:duty", "amount_minor": -700, "kind": "KIND_DUTY"}]  # fmt: skip
     told = {"mrn": "26NL40331000009MR2", "kind": "ENTRY_KIND_ASSESSED", "currency": "EUR", "booked_at": "2026-11-25T10:00:00Z",
             "postings": postings}  # fmt: skip
     text = " ".join(lines_of(lambda out: revenue_ledger._entries(out, [told]), width=80))
-    assert {"26NL40331000009MR2", "declarant:HU4171623395", "treasury:EU:duty"} <= set(text.split())
+    assert {"26NL40331000009MR2", "declarant:HU4171623395", "treasury:EU:duty", "2026-11-25"} <= set(text.split())
+    payment = {"id": "2026-11-25/0004711", "outcome": "OVERPAID", "account": "declarant:HU4171623395", "currency": "EUR", "jurisdiction": "EU",
+               "amount_minor": 1_000_000_00, "matched_minor": 999_999_00, "over_minor": 1_00, "booked_at": "2026-11-25T10:00:00Z",
+               "reference": "declarant:HU4171623395"}  # fmt: skip
+    for tell in (
+        revenue_ledger._payments,
+        revenue_ledger._unmatched,
+        revenue_payouts._payouts,
+        revenue_payouts._listed,
+    ):
+        text = " ".join(lines_of(lambda out, tell=tell: tell(out, [payment]), width=60))
+        assert {"2026-11-25/0004711", "declarant:HU4171623395", "1,000,000.00"} <= set(text.split()), tell
 
 
 def test_payouts_tell_what_is_left_why_one_is_refused_and_what_the_bank_returned() -> None:

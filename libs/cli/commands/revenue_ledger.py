@@ -240,7 +240,7 @@ def unmatched(context: Context, ident: str) -> None:
 
 
 def _unmatched(out: "Console", told: list[dict[str, Any]]) -> None:
-    from libs.cli.text import money, safe, table, when
+    from libs.cli.text import money, print_words, safe, table, when
 
     if not told:
         out.print("Every payment is matched.")
@@ -249,7 +249,7 @@ def _unmatched(out: "Console", told: list[dict[str, Any]]) -> None:
     for each in told:
         names = (safe(each.get(name, "")) for name in ("jurisdiction", "id", "reference"))
         shown.add_row(when(each["booked_at"]), *names, money(each["amount_minor"], each["currency"]))
-    out.print(shown)
+    print_words(out, shown)
     _errors(out, told)
 
 
@@ -314,14 +314,12 @@ def _balances(out: "Console", told: list[dict[str, Any]]) -> None:
 
 
 def _entries(out: "Console", told: list[dict[str, Any]]) -> None:
-    from libs.cli.text import money, print_whole, safe, table, when
+    from libs.cli.text import money, print_words, safe, table, when
 
     if not told:
         out.print("Nothing was booked.")
         return
     shown = table("booked", "entry", "consignment", "account", "charge", "debit", "credit", right=(5, 6))
-    for place in (2, 3):
-        shown.columns[place].no_wrap = True  # they are copied whole
     for each in told:
         kind, mrn = _entry(each, "kind"), safe(each.get("mrn", ""))
         for place, posting in enumerate(each["postings"]):
@@ -329,7 +327,7 @@ def _entries(out: "Console", told: list[dict[str, Any]]) -> None:
             sides = (money(amount, each["currency"]), "") if amount > 0 else ("", money(-amount, each["currency"]))
             head = (when(each["booked_at"]), kind, mrn) if place == 0 else ("", "", "")
             shown.add_row(*head, safe(posting["account"]), KINDS.get(posting.get("kind", ""), ""), *sides)
-    print_whole(out, shown)
+    print_words(out, shown)
 
 
 def _entry(told: dict[str, Any], name: str) -> str:
@@ -374,7 +372,7 @@ def _statement(out: "Console", told: dict[str, Any], with_lines: bool) -> None:
 
 
 def _payments(out: "Console", told: list[dict[str, Any]]) -> None:
-    from libs.cli.text import money, safe, table
+    from libs.cli.text import money, print_words, safe, table
 
     shown = table("payment", "outcome", "account", "amount", "paid of it", "too much", "still owed", right=(3, 4, 5, 6))
     for each in told:
@@ -382,7 +380,7 @@ def _payments(out: "Console", told: list[dict[str, Any]]) -> None:
         outcome = each["outcome"].lower().replace("_", " ")
         texts = (money(amount, each["currency"]) for amount in amounts)
         shown.add_row(safe(each.get("id", "")), outcome, safe(each.get("account", "")), *texts)
-    out.print(shown)
+    print_words(out, shown)
     _errors(out, told)
 
 

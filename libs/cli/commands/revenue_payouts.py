@@ -50,14 +50,14 @@ def payouts(context: Context, path: Path | None, from_text: str | None, to_text:
 
 
 def _payouts(out: "Console", told: list[dict[str, Any]]) -> None:
-    from libs.cli.text import money, safe, table, words
+    from libs.cli.text import money, print_words, safe, table, words
     from libs.server.catalogue import command_hint
 
     shown = table("payout", "outcome", "account", "amount", "credit left", right=(3, 4))
     for each in told:
         amount, left = (money(each.get(f"{name}_minor", 0), each["currency"]) for name in ("amount", "credit"))
         shown.add_row(safe(each.get("id", "")), words(each["outcome"]), safe(each.get("account", "")), amount, left)
-    out.print(shown)
+    print_words(out, shown)
     for each in told:
         if "error" in each:
             error = each["error"]
@@ -66,7 +66,7 @@ def _payouts(out: "Console", told: list[dict[str, Any]]) -> None:
 
 
 def _listed(out: "Console", told: list[dict[str, Any]]) -> None:
-    from libs.cli.text import money, safe, table, when
+    from libs.cli.text import money, print_words, safe, table, when
 
     if not told:
         out.print("Nothing was paid out on these days.")
@@ -79,4 +79,4 @@ def _listed(out: "Console", told: list[dict[str, Any]]) -> None:
         payee = each.get("reference") or each.get("sends_back") or each.get("account", "")
         names = (safe(text) for text in (each["jurisdiction"], each["id"], payee))
         shown.add_row(when(each["booked_at"]), *names, money(each["amount_minor"], each["currency"]), safe(came))
-    out.print(shown)
+    print_words(out, shown)

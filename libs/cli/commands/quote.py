@@ -33,7 +33,12 @@ CONSIGNMENTS_MAX: Final = 1_000
 @click.option("--origin", default="", metavar="COUNTRY", help="Country of origin of the goods (default: --from).")
 @click.option("--scheme", default="", help="Tax scheme of the seller, such as IOSS, GST_LVG, UK_SUPPLY_VAT.")
 @click.option("--scheme-number", default="", help="Number in that scheme.")
-@click.option("--nature", default="SALE", show_default=True, help="SALE, GIFT, RETURN, SAMPLE …")
+@click.option(
+    "--nature",
+    default="SALE",
+    show_default=True,
+    help="SALE, GIFT, RETURN, SAMPLE …; that a gift is between private persons a file alone can tell.",
+)
 @click.option(
     "--on", "day", metavar="DAY", help="Day of acceptance whose law counts, such as 2026-06-30 (default: today)."
 )

@@ -75,6 +75,8 @@ def _limit(limit: Limit) -> str:
     if limit.amount == "none":
         return " ".join(["no limit", *asks]) + " | "
     amount = f"{'under' if limit.at_the_limit == 'over' else 'up to'} {limit.amount} of {', '.join(limit.measure)}"
+    if limit.amount == "all":
+        amount = "whatever it is worth"
     if limit.excluded:
         asks.append("some goods excluded")
     return ", ".join([amount, *asks]) + f" | {limit.test.replace('_', ' ')}"

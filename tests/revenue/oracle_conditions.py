@@ -134,7 +134,8 @@ class Judge:
         others: Mapping[str, int],
         unnamed: frozenset[str],
     ) -> list[bool]:
-        most = self._amount(limit.amount, limit.exchange_table)
+        written = f"{10**16} {self.book.currency}" if limit.amount == "all" else limit.amount
+        most = self._amount(written, limit.exchange_table)
         each = measure(limit.measure, limit.exchange_table)
         excluded = [bool(limit.excluded) and item.code.startswith(limit.excluded) for item in self.filed.items]
         if any(excluded):
@@ -150,10 +151,10 @@ class Judge:
             if told is None:
                 return amount
             highest = ceil(most) - 1 if strict else floor(most)
-            minor = read_amount(limit.amount)[0]
+            minor = read_amount(written)[0]
             return min(amount, highest) if (told < minor if strict else told <= minor) else max(amount, highest + 1)
 
-        currency = read_amount(limit.amount)[1]
+        currency = read_amount(written)[1]
         items, told = self.told(limit.measure, currency if currency != self.book.currency else "")
         if limit.test == "item":
             each = [as_told(amount, one) for amount, one in zip(each, items, strict=True)]

@@ -3,11 +3,12 @@
 import pytest
 
 from services.revenue.law.assess import assess
+from services.revenue.law.explanation import explain
 from services.revenue.law.overlay import overlay
 from services.revenue.law.problems import Problem
 from services.revenue.shelf import law_files, program_of
 from tests.revenue.batches import assessed, filings
-from tests.revenue.edges import collected, law, owed, parcel
+from tests.revenue.edges import assessment, collected, law, owed, parcel
 from tests.revenue.oracle_charges import Consignment
 
 TOY, DRESS, BOOK, WINE = "950300", "620442", "490199", "220421"
@@ -149,6 +150,16 @@ def test_canada_the_thresholds_of_the_continent_begin_on_the_first_of_july_2020(
     assert owed(ca("2020-07-01", 4_000)) == {}
     assert owed(ca("2020-07-01", 15_000)) == {"gst": 750}
     assert owed(ca("2020-07-01", 15_001)) == {"customs_duty": 2_550, "gst": 878}
+
+
+def test_brazil_tells_of_no_limit_by_a_law_that_is_younger() -> None:
+    def told(on: str) -> str:
+        return " ".join(explain(assessment(br(on, 1_000)), 0).found)
+
+    def laws(on: str) -> set[str]:
+        return {name for name in ("BR:prc-2023", "BR:prc-2024") if name in told(on)}
+
+    assert (laws("2024-07-31"), laws("2024-08-01")) == ({"BR:prc-2023"}, {"BR:prc-2024"})
 
 
 def test_canada_takes_no_gst_or_hst_of_books_and_toys_in_the_winter_of_2024() -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.revenue.edges import collected, owed, parcel
+from services.revenue.law.explanation import explain
+from tests.revenue.edges import assessment, collected, owed, parcel
 from tests.revenue.oracle_charges import Consignment
 
 TOY, DRESS, KNIT, PERFUME, WINE = "950300", "620442", "611020", "330300", "220421"
@@ -154,6 +155,14 @@ def test_japan_values_personal_imports_at_sixty_per_cent_of_their_price() -> Non
     assert owed(jp(16_666, **OWN)) == {}
     assert owed(jp(16_667, **OWN)) == {"customs_duty_personal": 300, "consumption_tax_personal": 1_000}
     assert owed(jp(16_667, consignee="legal", nature="sale")) == {"customs_duty": 400, "consumption_tax": 1_700}
+
+
+def test_japan_names_the_rule_of_personal_imports_and_no_limit_that_its_law_does_not_have() -> None:
+    filed = parcel("JP", "2024-06-03", 20_000, "JPY", "950300", nature="sale", consignee="natural")
+    told = [sentence for sentence in explain(assessment(filed), 0).found if "JP:personal" in sentence]
+    assert told == ["Whatever it is worth, it comes under a rule of its own in Japan (JP:personal)."]
+    dearest = parcel("JP", "2024-06-03", 1_000_000_001, "JPY", "950300", nature="sale", consignee="natural")
+    assert set(owed(dearest)) >= {"consumption_tax_personal"}
 
 
 def test_japan_cuts_the_base_to_a_thousand_yen_and_the_tax_to_a_hundred() -> None:

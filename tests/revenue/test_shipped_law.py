@@ -119,7 +119,10 @@ def parcels(program: Program, book: Rulebook) -> st.SearchStrategy[Consignment]:
     """Consignments to the rulebook's areas: near its limits, with its goods, numbers and conditions."""
     currencies = [book.currency, book.currency, "USD", "EUR", "JPY"]
     limits = [
-        parse_amount(limit.amount)[0] for each in book.limits.values() for limit in each if limit.amount != "none"
+        parse_amount(limit.amount)[0]
+        for each in book.limits.values()
+        for limit in each
+        if limit.amount not in ("none", "all")
     ]
     edges = sorted({max(0, amount + by) for amount in limits for by in (-1, 0, 1)} | {0, 1, 99, 10_000})
     prices = st.one_of(st.sampled_from(edges), st.integers(0, 50_000), st.integers(0, 10_000_000))
@@ -173,7 +176,9 @@ def sums_of(book: Rulebook) -> st.SearchStrategy[dict[str, tuple[int, bool]]]:
     """What others count by limit that sums several consignments, and whether the filing does not name by what; near it."""
     strategies = {}
     for name, entries in book.limits.items():
-        amounts = [parse_amount(each.amount)[0] for each in entries if each.amount != "none" and each.test in SUMS]
+        amounts = [
+            parse_amount(each.amount)[0] for each in entries if each.amount not in ("none", "all") and each.test in SUMS
+        ]
         if amounts:
             near = [0, 0, 1, *(amount // 2 for amount in amounts), *amounts]
             strategies[name] = st.tuples(st.sampled_from(near), st.sampled_from([False, False, True]))

@@ -10,7 +10,7 @@ from libs.customs.time import day_text
 from services.revenue.law.answers import SENTENCES, quantities_of, sentences_of
 from services.revenue.law.assess import Assessment
 from services.revenue.law.problems import Note, Problem
-from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES, TESTS
+from services.revenue.law.program import COLLECTORS, DEBTORS, EVERYTHING, SCHEMES, TESTS
 from services.revenue.law.rates import percent_text
 from services.revenue.law.rulebook import PPM, Test
 from services.revenue.law.units import MASSES, REPORTED
@@ -162,10 +162,14 @@ def _limit_sentence(assessment: Assessment, row: int, limit: int, book: str, cur
     test = assessment.standing.limits[limit]
     entry = int(test.entry[row])
     tested = TESTS[int(assessment.program.limits.test[entry])]
+    within = assessment.standing.row_within[row, limit]
+    if assessment.program.limits.minor[entry] == EVERYTHING:
+        goods = "Whatever it is worth, it comes under" if within else "Goods in the consignment are excluded from"
+        return f"{goods} a rule of its own in {_in_sentences(book)}"
     amount = _limit_amount(assessment, entry, currency)
     said = f"the limit of {amount} for {_TESTED_ON[tested]} in {_in_sentences(book)}"
     items = slice(*assessment.filings.offsets[row : row + 2].tolist())
-    if assessment.standing.row_within[row, limit]:
+    if within:
         return f"That keeps {said}"
     if test.excluded is not None and test.excluded[items].any():
         return f"Goods in the consignment are excluded from {said}"

@@ -9,6 +9,7 @@ from services.revenue.law.checks import holds, in_force
 from services.revenue.law.conditions import ConditionTable, Prefixes
 from services.revenue.law.exchange import Exchange
 from services.revenue.law.program import (
+    EVERYTHING,
     EXCLUDED,
     FOREIGN,
     ITEMS,
@@ -74,7 +75,8 @@ class LimitCompiler:
         if entry.amount == "none":
             return _NO_LIMIT | {"there": True, "only": only}
         book = read.rulebook
-        currency = self._currency(read, f"limits.{name}", entry.amount)
+        every = entry.amount == "all"
+        currency = -1 if every else self._currency(read, f"limits.{name}", entry.amount)
         table = self._table(read, name, entry.exchange_table)
         verified = entry.verified and book.references[entry.reference].verified
         uses = (
@@ -89,7 +91,7 @@ class LimitCompiler:
         return {
             "there": True,
             "uses": sum(bit for bit, used in uses if used),
-            "minor": parse_amount(entry.amount)[0],
+            "minor": EVERYTHING if every else parse_amount(entry.amount)[0],
             "currency": currency,
             "strict": entry.at_the_limit == "over",
             "test": TESTS.index(entry.test),

@@ -82,6 +82,8 @@ class Limits:
     """Place in Program.limit_references."""
 
 
+EVERYTHING = 1 << 62
+"""The amount of an entry that whatever is worth keeps: over all that a consignment and others beside it can measure."""
 KNOWN, ITEMS, SUMMED, FOREIGN, EXCLUDED, TABLE, UNVERIFIED = (1 << bit for bit in range(7))
 
 

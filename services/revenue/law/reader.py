@@ -109,7 +109,7 @@ class _Checks(Checks):
             self.dated(path, limits, self.book.period)
             for place, limit in enumerate(limits):
                 here = (*path, place)
-                if limit.amount != "none":
+                if limit.amount not in ("none", "all"):
                     self.amount((*here, "amount"), limit.amount, foreign=True)
                 self._measure((*here, "measure"), limit.measure)
                 self.condition((*here, "only"), limit.only, items=False)

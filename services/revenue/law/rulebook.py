@@ -111,7 +111,7 @@ class Limit(Dated, frozen=True, kw_only=True):
     amount: str
     """An amount such as `150.00 EUR`, in the rulebook's or any other currency of its exchange table, or `none` where the law
     knows no limit in that time. Another currency's amount is converted on the exchange day and compared exactly, unrounded; with
-    what is told in that currency it is compared as written."""
+    what is told in that currency it is compared as written. `all`: whatever it is worth is within, which tells rules apart."""
     test: Test = "consignment"
     measure: tuple[Component, ...] = ("goods",)
     at_the_limit: Literal["within", "over"] = "within"

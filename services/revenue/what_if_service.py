@@ -167,7 +167,8 @@ def _told(mistakes: Sequence[Mistake]) -> list[pb.LawMistake]:
 def _refusal_of(error: DraftRefused) -> Refusal:
     violations = [
         Violation(
-            f"{_cut(each.file, 200)}:{each.line}",
+            # A mistake in no line, such as of a file that is none, has 0.
+            f"{_cut(each.file, 200)}:{each.line}" if each.line else _cut(each.file, 200),
             "RULEBOOK_REFUSED",
             _cut(f"{each.where}: {each.sentence}" if each.where else each.sentence),
         )

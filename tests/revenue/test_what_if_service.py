@@ -16,7 +16,9 @@ from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
 from services.revenue.__main__ import assemble
+from services.revenue.law.drafts import DraftRefused, Mistake
 from services.revenue.shelf import law_files
+from services.revenue.what_if_service import _refusal_of
 from tests.revenue.test_service import FLAT, accepted, refused
 
 TODAY = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days
@@ -77,6 +79,15 @@ async def test_a_run_is_started_once_and_tells_what_the_reform_would_bring(reven
     bands = [each for each in result.groups if each.by == "value_band"]
     assert [(each.key, each.items, each.losers, each.winners) for each in bands] == [("45-150 EUR", 4, 4, 0)]
     assert list((await caller.ListWhatIfs(pb.ListWhatIfsRequest(), timeout=10)).what_ifs) == [run]
+
+
+def test_a_mistake_in_no_line_is_told_with_its_file_alone() -> None:
+    mistakes = [
+        Mistake("xx/rulebook.yaml", 0, "charges[duty]", "is not one of the law files"),
+        Mistake("eu/rulebook.yaml", 7, "", "is no YAML"),
+    ]
+    told = _refusal_of(DraftRefused(mistakes)).violations
+    assert [each.path for each in told] == ["xx/rulebook.yaml", "eu/rulebook.yaml:7"]
 
 
 async def test_a_run_over_days_without_assessments_is_done_with_a_whole_result(revenue: Running) -> None:

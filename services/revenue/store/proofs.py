@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any, Final
 
+from libs.customs.partitions import PARTITIONS
 from libs.store.database import Transaction
 from libs.store.schema import today
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -141,6 +142,35 @@ where gone.takes_back <> '' and taken.taken_back_by is distinct from gone.id
     or gone.sends_back <> '' and gone.taken_back_by = '' and sent.sent_back_by is distinct from gone.id
 order by jurisdiction, id, kind limit $3
 """  # noqa: S608  # numbers of our own
+# What a declarant's account stands at is what is open of it less its credit; each partition's end looks at its share of the accounts.
+_CREDIT: Final = f"""
+with booked as materialized (
+    select account, currency from ledger_holding
+    where name > 'declarant:' and name < 'declarant;' and account % {PARTITIONS} = $1
+), mine as materialized (
+    select account, currency from booked
+    union select account, currency from ledger_credit where minor <> 0 and account % {PARTITIONS} = $1
+    union select account, o.currency from (select distinct account from booked) b cross join lateral (
+        select distinct currency from ledger_open where account = b.account
+    ) o
+)
+select mine.account, mine.currency, stands.minor, opened.minor as open, coalesce(credit.minor, 0) as credit from mine
+cross join lateral (
+    select coalesce(sum(last.debit - last.credit), 0)::numeric as minor from generate_series(0, {PARTITIONS - 1}) as p(partition)
+    cross join lateral (
+        select debit::numeric, credit from ledger_balance b
+        where b.account = mine.account and b.currency = mine.currency and b.partition = p.partition order by b.day desc limit 1
+    ) last
+) stands
+cross join lateral (
+    select coalesce(sum(minor), 0)::numeric as minor from ledger_open o
+    where o.account = mine.account and o.currency = mine.currency
+) opened
+left join lateral (
+    select minor from ledger_credit c where c.account = mine.account and c.currency = mine.currency limit 1
+) credit on true
+where stands.minor <> opened.minor - coalesce(credit.minor, 0) order by mine.account, mine.currency limit $2
+"""  # noqa: S608  # numbers of our own
 _BEFORE: Final = "select coalesce(max(day), -1) from ledger_day where partition = $1 and day < $2"
 _BEFORE_ANY: Final = "select coalesce(max(day), -1) from ledger_day where day < $1"
 _FIRST: Final = "select min(partition) from ledger_day where day = $1"
@@ -174,9 +204,19 @@ async def compare_day(
 
 
 async def compare_end(reader: Transaction, names: Names, partition: int, *, entries_max: int) -> list[str]:
-    """Say what there is of days behind the last on which something was booked in a partition: there must be nothing."""
+    """Say what there is of days behind the last on which something was booked in a partition: there must be nothing.
+
+    And of the accounts that this partition looks at, whether what is open and what stands to their credit is what they stand at.
+    """
     faults = await compare_day(reader, names, partition, LAST_DAY, 0, -1, entries_max=entries_max)
     faults += await _turnover(reader, names, LAST_DAY)
+    rows = await reader.raw.fetch(_CREDIT, partition, DIFFERENCES_MAX)
+    named = await names.of(reader, {row["account"] for row in rows})
+    faults += [
+        f"{_name(named, row)} stands at {row['minor']} minor units of {row['currency']}, but {row['open']} of it is open and "
+        f"{row['credit']} is its credit"
+        for row in rows
+    ]
     return (faults + await _money(reader, LAST_DAY))[:entries_max]
 
 

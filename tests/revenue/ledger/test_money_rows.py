@@ -13,6 +13,7 @@ from services.revenue.store.entries import MICROS_A_DAY
 from services.revenue.store.payouts import Payouts
 from services.revenue.store.proofs import DIFFERENCES_MAX
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.states import mrn
 from tests.revenue.ledger.test_payouts import BUYER, DECLARANT, OWN, out, payment, payout
 
 
@@ -73,6 +74,34 @@ async def test_a_row_that_was_altered_lost_or_made_up_is_named(books: Books, cha
     async with books.database.transaction() as tx:
         await tx.raw.execute(change)
     assert {fault.partition(" of ")[0] for fault in await checked(books)} == told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update ledger_credit set minor = minor + 1",
+        "delete from ledger_credit",
+        "insert into ledger_credit select account, 'NOK', 5 from ledger_holding where name like 'declarant:%'",
+        "update ledger_open set minor = minor - 1",
+        "delete from ledger_open",
+        "insert into ledger_open select account, 'SEK', day, mrn, minor, alone from ledger_open",
+    ],
+)
+async def test_what_is_open_and_stands_to_credit_is_what_a_declarants_account_stands_at(
+    books: Books, change: str
+) -> None:
+    await all_that_money_does(books)
+    other = [replace(OWN, mrn=mrn(40 + place, place), declarant="D1") for place in range(2)]
+    await books.take(*other)
+    await books.pay(payment(30, 2_500, "declarant:D1"), payment(31, 50, DECLARANT))
+    await books.take(*(replace(each, version=2, currency="SEK", charges=()) for each in other[:1]))
+    await books.pay(payment(32, 5, other[1].mrn))
+    assert await checked(books) == set()
+    async with books.database.transaction() as tx:
+        await tx.raw.execute(change)
+    faults = await checked(books)
+    assert faults
+    assert all(fault.startswith("declarant:") for fault in faults)
 
 
 async def test_a_payment_whose_partitions_stand_on_two_days_is_booked_at_one_time(books: Books) -> None:

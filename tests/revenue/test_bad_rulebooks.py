@@ -167,6 +167,22 @@ def test_the_line_is_the_one_where_the_mistake_stands() -> None:
 
 
 @pytest.mark.parametrize(
+    ("good", "bad", "line", "message"),
+    [
+        ("currency: EUR\n", "curency: EUR\n", "curency", "'curency' is not known here"),
+        ("currency: EUR\n", "", "format: 1", "has no 'currency'"),
+        ("    rounding:", "    ruonding:", "    ruonding", "'ruonding' is not known here"),
+    ],
+)
+def test_a_slip_in_a_key_is_told_with_its_own_line(good: str, bad: str, line: str, message: str) -> None:
+    text = UTOPIA.replace(good, bad, 1)
+    assert text != UTOPIA
+    with pytest.raises(LawFileError, match=message) as refused:
+        read_rulebook("xx/rulebook.yaml", text)
+    assert text.splitlines()[refused.value.line - 1].startswith(line)
+
+
+@pytest.mark.parametrize(
     ("good", "bad", "message"),
     [
         ('"611020": 2.5 %', '"6110a": 2.5 %', "'6110a' is no prefix"),

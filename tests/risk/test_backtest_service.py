@@ -76,6 +76,15 @@ async def test_a_backtest_is_started_once_and_tells_what_it_found(risk: Running)
     assert list(listed.backtests) == [backtest]
 
 
+async def test_a_backtest_over_days_without_assessments_is_done_with_a_whole_result(risk: Running) -> None:
+    caller = await stub(risk)
+    started = await caller.StartBacktest(asked(from_day=TODAY - 300, to_day=TODAY - 299), timeout=20)
+    answer = await ended(caller, started.id)
+    assert (answer.backtest.state, answer.backtest.total) == (pb.BACKTEST_STATE_DONE, 0)
+    assert answer.HasField("result")
+    assert not answer.result.consignments
+
+
 async def test_a_repeat_is_answered_by_a_release_that_would_refuse_what_is_tried(
     risk: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,8 @@ class Source:
             path: Path = ()
             for part in re.finditer(r"\[(\d+)\]|\[(\.\.\.)\]|([A-Za-z_]\w*)", location.rstrip("`").removeprefix("$")):
                 path = (*path, int(part[1]) if part[1] else part[3] or self._key(kind, path, text))
-            raise self.error(path, _plain(message) + _how_written(path, message)) from None
+            unknown = re.fullmatch(_UNKNOWN, message)
+            raise self.error(path, _plain(message) + _how_written(path, message), unknown and unknown[1]) from None
 
     def _key(self, kind: type[Any], path: Path, text: str) -> str:
         """Find the key of the mapping at the path that the message is about, which the message does not name."""
@@ -87,18 +88,18 @@ class Source:
                     return str(key)
         return "..."
 
-    def error(self, path: Path, message: str) -> LawFileError:
-        """Make the error for the element at the path, of lists as they were written out."""
+    def error(self, path: Path, message: str, key: str | None = None) -> LawFileError:
+        """Make the error for the element at the path, of lists as they were written out; it stands in the line of its `key`."""
         for place, part in enumerate(path):
             stands = self.written_out.get(path[:place])
             if stands and isinstance(part, int):
                 path = (*path[:place], stands[part], *path[place + 1 :])
-        return LawFileError(self.file, self.line(path), self.name(path), message)
+        return LawFileError(self.file, self.line(path if key is None else (*path, key)), self.name(path), message)
 
     def line(self, path: Path) -> int:
-        """Return the line of the element at the path, or of the nearest one above it."""
+        """Return the line of the element at the path, or of the nearest one above it; of the text itself that of its first key."""
         node = self._tree
-        line = 0
+        line = node.start_mark.line + 1 if node is not None else 0
         for part in path:
             if isinstance(node, yaml.MappingNode):
                 found = [(key, value) for key, value in node.value if key.value == str(part)]
@@ -156,6 +157,7 @@ def _only(data: Any, path: Path, key: Any) -> Any:
     return [changed if place == head else each for place, each in enumerate(data)]
 
 
+_UNKNOWN = r"Object contains unknown field `(\w+)`"
 _FIGURES = {"amount": "700.00 EUR", "unit": "0.01 EUR", "base_unit": "1.00 EUR", "total_unit": "0.10 EUR"}
 _FIGURES |= {"less": "20.00 EUR", "rate": "7.5 %", "share": "70 %", "percent": "12.5 %"}
 
@@ -171,7 +173,7 @@ def _how_written(path: Path, message: str) -> str:
 def _plain(message: str) -> str:
     if match := re.fullmatch(r"Object missing required field `(\w+)`", message):
         return f"has no {match[1]!r}; every entry needs it"
-    if match := re.fullmatch(r"Object contains unknown field `(\w+)`", message):
+    if match := re.fullmatch(_UNKNOWN, message):
         return f"{match[1]!r} is not known here; look for a slip of the pen"
     if match := re.fullmatch(r"Invalid enum value '(.*)'", message):
         return f"{match[1]!r} is not one of the known words"

@@ -21,13 +21,14 @@ import pytest
 
 from libs.cli.state import free_ports, service_of
 from libs.cli.supervisor import LocalSystem
+from libs.client.errors import LuxorError
 from libs.simulator import Simulator
 from tests.deploy.test_dashboards import panels
 from tests.deploy.test_runbooks import blocks
 from tests.support.flow import Flow, local_system
 from tests.support.promql import PROMETHEUS, plain
 
-pytestmark = pytest.mark.timeout(170)
+pytestmark = [pytest.mark.timeout(170), pytest.mark.long]
 PATIENCE_SECONDS = 60.0
 TROUBLE = {"Clocks", "Not assessed by revenue", "Refused by the store", "Set aside", "Tried again", "Unknown fields"}
 """Panels that show something only where something is wrong; all others do as soon as consignments flow."""
@@ -133,6 +134,12 @@ async def judge(system: LocalSystem, flow: Flow, directory: Path) -> None:
             await flow.submit(rows, f"watched-{number}")
             await flow.arrive(rows, name=f"watched-{number}")
             await asyncio.sleep(0.4)
+        # An officer may not file: calls that do not end well have a panel, and nothing else need fail here.
+        with pytest.raises(LuxorError) as refused:
+            await flow.officer.submit(rows, request_id="refused")
+        assert refused.value.reason == "ROLE_NOT_ALLOWED"
+        failed = 'luxor_call_seconds_count{service="ingestion",code="PERMISSION_DENIED"} > 0'
+        await until(lambda: asked.query(failed), "a call that failed is not seen")
         await until(
             lambda: asked.query('sum(luxor_statistics_states_total{outcome="counted"}) > 300'), "little was counted"
         )

@@ -11,7 +11,9 @@ PROTOS := $(shell find protos -name '*.proto' 2>/dev/null)
 PROTO_DIRS := $(shell find protos -mindepth 1 -type d 2>/dev/null)
 # The whole suite is told to end after this many seconds, so that a stuck test is seen and not waited for.
 TEST_SECONDS ?= 870
-TEST_WORKERS ?= 2
+# Tests wait more than they compute; those of faults run whole systems, each for itself as long as it can.
+TEST_WORKERS ?= 3
+FAULT_WORKERS ?= 2
 # The tests in containers are told to end a good while before .ci/run would kill them, so that they remove what they have made.
 COMPOSE_TEST_SECONDS ?= 700
 
@@ -128,12 +130,12 @@ format: setup  ## put the code into the one form that `make check` asks for
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
 
-TESTED = timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile
+TESTED = timeout --signal=INT --kill-after=60 $(TEST_SECONDS) $(BIN)/pytest --dist loadfile
 test: setup  ## every test but the two slow suites, against a real PostgreSQL and real sockets
-	@$(TESTED) --ignore tests/fault --ignore tests/containers $(TEST_ARGS)
+	@$(TESTED) -n $(TEST_WORKERS) --no-loadscope-reorder --ignore tests/fault --ignore tests/containers $(TEST_ARGS)
 
 fault-test: setup  ## the slow suite of faults: processes killed and stopped, disks full, clocks apart, neighbours away
-	@$(TESTED) tests/fault $(TEST_ARGS)
+	@$(TESTED) -n $(FAULT_WORKERS) tests/fault $(TEST_ARGS)
 
 # `make bench BENCH_ARGS=--quick` is the smoke run.
 BENCH_AREAS := $(sort $(foreach file,$(notdir $(wildcard tests/bench/[a-z]*_*.py)),$(firstword $(subst _, ,$(file)))))

@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share, and one form of property tests: the same examples in every run, on however busy a machine."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from libs.store.testing import database, database_url, migrations_of, postgres
@@ -10,3 +11,9 @@ __all__ = ["database", "database_url", "migrations_of", "postgres", "telemetry_o
 # How long an example or its making takes tells of the machine alone: benchmarks say what is slow.
 settings.register_profile("fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fixed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let long files begin, so that no worker is left alone with one at the end."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)

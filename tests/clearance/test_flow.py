@@ -44,6 +44,8 @@ from services.risk.scoring import assess as score
 from tests.clearance.desk import Neighbours, _Revenue, _Risk
 from tests.ingestion.consignments import consignment
 
+pytestmark = pytest.mark.long
+
 SECONDS = 60.0
 PROFILE = Path(__file__).parents[2] / "services/risk/profiles/first_light.yaml"
 

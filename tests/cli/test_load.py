@@ -5,9 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from libs.cli.main import luxor
+
+pytestmark = pytest.mark.long
 
 
 def test_load_files_at_the_rate_for_the_time_and_the_same_seed_files_nothing_twice(cli: Any) -> None:

@@ -18,6 +18,8 @@ from libs.telemetry.metrics import REGISTRY
 from tests.support.promql import PROMETHEUS, ROOT, known_series, names, promtool, run_promtool
 from tools.metric_table import declared
 
+pytestmark = pytest.mark.long
+
 RULES = PROMETHEUS / "alerts.yaml"
 TESTS = ("alerts_test.yaml", "alerts_slow_test.yaml")
 RUNBOOKS = ROOT / "docs" / "operating" / "runbooks"

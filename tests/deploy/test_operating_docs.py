@@ -26,6 +26,8 @@ from tests.deploy.page_runner import ALSO_HERE, LAST, Runner, takes
 from tests.support.promql import RULES_RECORDED, check_expressions, known_series, names
 from tools import deployment_map
 
+pytestmark = pytest.mark.long
+
 PAGES = [documents.name(each) for each in documents.pages()]
 INSTALL = "docs/operating/install.md"
 NAMED_ONLY = {

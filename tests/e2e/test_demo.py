@@ -18,6 +18,8 @@ import pytest
 
 from libs.store.testing import enterable_directory
 
+pytestmark = pytest.mark.long
+
 SECONDS = 120
 
 

@@ -24,6 +24,8 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1 import feed_pb2
 from tests.feed.conftest import ALL, Event, Follower, Producer, drain
 
+pytestmark = pytest.mark.long
+
 
 class Died(Exception):
     """The process ended here; raised where a real one would simply be gone."""

@@ -21,6 +21,8 @@ from tests.revenue.oracle_charges import Consignment, Item
 from tests.revenue.published import shipped_law
 from tools import jurisdiction_table
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def law() -> Program:

@@ -36,6 +36,8 @@ from tests.revenue.oracle_charges import Consignment
 from tests.revenue.scalar_what_if import Count
 from tests.revenue.traffic import IOSS, drawn, registered, store
 
+pytestmark = pytest.mark.long
+
 FLAT = ("eu/rulebook.yaml:charges[flat_duty].rates[1].rate", "5.00 EUR per tariff_line")
 LAW = law_files()
 DRAFT = apply_draft(LAW, Draft(changes=[FLAT]))

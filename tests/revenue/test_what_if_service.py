@@ -21,6 +21,8 @@ from services.revenue.shelf import law_files
 from services.revenue.what_if_service import _refusal_of
 from tests.revenue.test_service import FLAT, accepted, refused
 
+pytestmark = pytest.mark.long
+
 TODAY = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days
 RATE = "eu/rulebook.yaml:charges[flat_duty].rates[1].rate"
 

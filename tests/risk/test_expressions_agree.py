@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 from cel_expr_python import cel
 from google.protobuf import text_format
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,8 @@ from services.risk.conditions.vocabulary import TableSource
 from tests.risk import cel_oracle
 from tests.risk.cel_grammar import DATA, VOCABULARY, conditions, tables
 from tests.risk.cel_oracle import ERROR, UNKNOWN
+
+pytestmark = pytest.mark.long
 
 #: The same examples in every run; a failure is told as the shortest condition on the fewest rows.
 many = settings(max_examples=800, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

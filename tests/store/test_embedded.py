@@ -19,6 +19,8 @@ from libs.store.embedded import DATABASES, SOCKET_BYTES_MAX, EmbeddedPostgres, d
 from libs.store.errors import StoreIncompatible, StoreMisuse, StoreUnavailable
 from libs.store.testing import enterable_directory
 
+pytestmark = pytest.mark.long
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another account")
 SMALL = {"shared_buffers": "16MB"}
 

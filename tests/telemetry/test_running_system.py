@@ -42,7 +42,7 @@ CORE = {"time", "level", "service", "trace_id", "reason"}
 PARTIES = ("consignor", "consignee", "seller", "buyer")
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 
-pytestmark = pytest.mark.timeout(170)
+pytestmark = [pytest.mark.timeout(170), pytest.mark.long]
 
 
 @dataclass

@@ -17,6 +17,8 @@ from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.support.flow import Flow, local_system
 from tests.telemetry.receiver import Receiver, attributes, receiving
 
+pytestmark = pytest.mark.long
+
 BATCH = 40
 SERVICES = {f"luxor-{name}" for name in ("ingestion", "clearance", "risk", "revenue", "statistics")}
 SUBMIT = "luxor.ingestion.v1.IngestionService/SubmitConsignments"

@@ -9,7 +9,7 @@ from services.clearance.lifecycle import Change, Event, State
 from services.clearance.notices import Kind, kinds
 from services.clearance.store.work import due_times
 from tests.clearance.answers import Told, answering, screening
-from tests.clearance.desk import Desk, filings, mrns
+from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
 from tests.clearance.test_office import act, arrival, arrive, check_versions, texts
 from tests.clearance.test_screening import hear
 
@@ -180,7 +180,7 @@ async def test_a_time_that_stands_although_the_consignment_went_on_is_mended(des
     gone, held = mrns(filed)
     async with desk.store.database.transaction() as tx:
         for mrn in (gone, held, mrns(filings(["GREEN-7"]))[0]):
-            await tx.raw.execute("insert into due (day, mrn, due_at) values ($1, $2, 5)", 20_782, mrn)
+            await tx.raw.execute("insert into due (day, mrn, due_at) values ($1, $2, 5)", ACCEPTED_AT // DAY, mrn)
     assert await Waits(desk.store, "r").step() == 0
     async with desk.store.database.connection() as reading:
         assert await reading.raw.fetchval("select count(*) from due") == 0

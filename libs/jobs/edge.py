@@ -13,7 +13,7 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.customs.time import day_text
-from libs.jobs.store import Job, Jobs, TooManyJobs
+from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.server.requests import Answer, once
@@ -102,6 +102,13 @@ def tell_job(job: Job, told: Any) -> None:
     told.started_at.CopyFrom(_timestamp(job.started_at))
     if job.ended_at is not None:
         told.ended_at.CopyFrom(_timestamp(job.ended_at))
+
+
+def tell_result(job: Job, answer: Any) -> None:
+    """Write what a job found so far into an answer's `result`. One that is done has a whole result, which may take no bytes."""
+    if job.result or job.state is JobState.DONE:
+        answer.result.SetInParent()
+        answer.result.MergeFromString(job.result)
 
 
 def _timestamp(micros: int) -> Timestamp:

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import grpc.aio
 
-from libs.jobs.edge import JobEdge, tell_job
-from libs.jobs.store import Job, Jobs, JobState
+from libs.jobs.edge import JobEdge, tell_job, tell_result
+from libs.jobs.store import Job, Jobs
 from libs.server.errors import Refusal, Violation
 from libs.server.requests import recalled
 from luxor.revenue.v1 import what_if_pb2 as pb
@@ -81,10 +81,7 @@ class WhatIfService(WhatIfServiceServicer):
         """Tell a run and what it found so far."""
         job = await self._edge.get(request.id)
         answer = pb.GetWhatIfResponse(what_if=_message(job))
-        # A run that found no consignments has a whole result, which takes no bytes.
-        if job.result or job.state is JobState.DONE:
-            answer.result.SetInParent()
-            answer.result.MergeFromString(job.result)
+        tell_result(job, answer)
         return answer
 
     async def ListWhatIfs(

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import grpc.aio
 
-from libs.jobs.edge import JobEdge, tell_job
-from libs.jobs.store import Job, Jobs, JobState
+from libs.jobs.edge import JobEdge, tell_job, tell_result
+from libs.jobs.store import Job, Jobs
 from libs.server.errors import Refusal
 from libs.server.requests import recalled
 from luxor.risk.v1 import backtests_pb2 as pb
@@ -64,10 +64,7 @@ class BacktestService(BacktestServiceServicer):
         """Tell a backtest and what it found so far."""
         job = await self._edge.get(request.id)
         answer = pb.GetBacktestResponse(backtest=_message(job))
-        # A backtest that found no consignments has a whole result, which takes no bytes.
-        if job.result or job.state is JobState.DONE:
-            answer.result.SetInParent()
-            answer.result.MergeFromString(job.result)
+        tell_result(job, answer)
         return answer
 
     async def ListBacktests(

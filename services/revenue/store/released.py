@@ -11,16 +11,17 @@ from services.revenue.ledger.matching import RELEASED
 
 Booked: TypeAlias = tuple[str, str]
 """An MRN, and the bank's id of a payment or payout that was booked for it."""
-# Of each consignment its own entries alone, found by where they stand.
+# Of each consignment its own entries alone, found by where they stand. A bank may call a payment as it likes, but no version of a state books it.
 _ENTRIES: Final = """
-select given.mrn, given.id, e.number, e.version, e.reference, p.account
+select given.mrn, given.id, e.number, e.version, p.account
 from unnest($1::text[], $2::smallint[], $3::text[]) as given(mrn, partition, id)
 cross join lateral (select entries, days from ledger_position where mrn = given.mrn limit 1) held
 cross join lateral unnest(held.entries, held.days) as place(number, day)
 cross join lateral (
-    select number, version, reference from ledger_entry
+    select number, version from ledger_entry
     where day = place.day and partition = given.partition and number = place.number
-        and coalesce(nullif(reverses, 0), kind) = $4 and reference in (given.id, $5) limit 1
+        and coalesce(nullif(reverses, 0), kind) = $4
+        and (reference = given.id and version = 0 or reference = $5 and version > 0) limit 1
 ) e
 cross join lateral (
     select account from ledger_posting
@@ -45,7 +46,7 @@ async def owners(tx: Transaction, booked: Collection[Booked], kind: int) -> dict
     versions: dict[Booked, int | None] = {}
     for row in rows:
         key = (row["mrn"], row["id"])
-        if row["reference"] != RELEASED:
+        if not row["version"]:
             versions[key] = None
         # The first time after it was booked: later ones are of other money.
         elif key in versions and versions[key] in (None, row["version"]):

@@ -229,6 +229,14 @@ async def test_a_payment_of_a_currency_that_a_debt_had_before_takes_no_later_pay
     await sound(books)
 
 
+async def test_a_payment_that_the_bank_calls_as_the_ledger_calls_lost_money_is_a_payment(books: Books) -> None:
+    await books.take(BUYER)
+    await books.pay(payment(1, 2_200, BUYER.mrn), replace(payment(2, 100, BUYER.mrn), id="currency"))
+    await books.pay(payment(3, 2_200, BUYER.mrn, "bank-1"))
+    assert await open_of(books, BUYER) == 2_100
+    await sound(books)
+
+
 async def test_a_buyer_beside_a_declarant_is_paid_its_own_part(books: Books) -> None:
     charges = (Charge(25, TAX, "EU.handling", item=None, account=DECLARANT), Charge(300, DUTY, account=BUYERS))
     both = replace(BUYER, charges=charges)

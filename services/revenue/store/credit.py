@@ -26,7 +26,7 @@ on conflict (account, currency) do update set minor = kept.minor + excluded.mino
 """
 # Rows that another transaction holds are left to the work in the background: who waited here held rows already, out of their order.
 _HAVE: Final = """
-select account, currency from ledger_credit where account = any($1::integer[]) and minor > 0
+select account, currency, minor from ledger_credit where account = any($1::integer[]) and minor > 0
 order by account, currency collate "C" for update skip locked
 """
 _HOLD: Final = """
@@ -116,10 +116,10 @@ async def moved(names: Names, tx: Transaction, before: Mapping[Key, int], after:
         await add(tx, {key: minor for key, minor in changes.items() if prefix_of(told[key[0]]) == HOLDER})
 
 
-async def having(tx: Transaction, accounts: Iterable[int]) -> list[Key]:
-    """Give those of some accounts that have credit which nobody else uses just then; their rows are held."""
+async def having(tx: Transaction, accounts: Iterable[int]) -> dict[Key, int]:
+    """Give what stands to the credit of some accounts, of those that have any which nobody else uses just then; their rows are held."""
     rows = await tx.raw.fetch(_HAVE, sorted(set(accounts)))
-    return [(row["account"], row["currency"]) for row in rows]
+    return {(row["account"], row["currency"]): row["minor"] for row in rows}
 
 
 async def hold(tx: Transaction, keys: Iterable[Key]) -> dict[Key, int]:

@@ -172,18 +172,21 @@ async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: Pag
     if not owing:
         return
     wanted = {}
-    for key in await credit.having(tx, {account for account, _ in owing}):
+    stands = await credit.having(tx, {account for account, _ in owing})
+    for key in stands:
         chosen = [Item(page.mrn[row], int(page.day[row]), 0) for row in owing.get(key, ())]
         wanted[key] = sorted(chosen, key=lambda item: (item.day, item.mrn))
-    await _use(ledger, tx, heads, wanted)
+    await _use(ledger, tx, heads, stands, wanted)
 
 
-async def _use(ledger: Ledger, tx: Transaction, heads: Heads, wanted: Mapping[Key, Sequence[Item]]) -> int:
+async def _use(
+    ledger: Ledger, tx: Transaction, heads: Heads, stands: Mapping[Key, int], wanted: Mapping[Key, Sequence[Item]]
+) -> int:
     """Pay consignments, whose heads are held, by accounts' credit, or take back what it paid; gives how many.
 
-    As many statements, however many accounts there are: a page may have as many as consignments.
+    `stands` is that credit, whose rows are held. As many statements, however many accounts there are: a page may have as many
+    as consignments.
     """
-    stands = await credit.hold(tx, [key for key, items in wanted.items() if items])
     asked = [(key, each) for key, minor in stands.items() if minor for each in wanted[key]]
     if not asked:
         return 0
@@ -224,7 +227,7 @@ async def settle_once(ledger: Ledger, key: Key) -> int:
             return 0
         items = await (credit.payable if minor > 0 else credit.drawn)(tx, key, ITEMS_MAX)
         heads = await ledger.book.lock(tx, {partition_of_mrn(each.mrn) for each in items})
-        return await _use(ledger, tx, heads, {key: items})
+        return await _use(ledger, tx, heads, await credit.hold(tx, [key]), {key: items}) if items else 0
 
 
 async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int) -> int:

@@ -6,6 +6,9 @@ import pytest_asyncio
 
 from libs.store.database import Database
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.edge import house, kept
+
+__all__ = ["books", "house", "kept"]
 
 
 @pytest_asyncio.fixture

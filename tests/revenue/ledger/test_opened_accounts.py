@@ -13,8 +13,8 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from services.revenue.__main__ import assemble
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.edge import SECONDS, open_state, stub
 from tests.revenue.ledger.states import State, mrn
-from tests.revenue.ledger.test_service import SECONDS, open_state, stub
 from tests.revenue.test_service import refused
 
 FIRST, LATER = mrn(1, 3), mrn(2, 7)

@@ -1,69 +1,21 @@
-"""The ledger's edge over real gRPC and PostgreSQL: accounts, balances, entries, statements, payments, reconciliation, chains."""
+"""The ledger's edge over real gRPC and PostgreSQL: accounts, payments, payouts, balances, entries, statements."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import grpc.aio
-import pytest
-import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from libs.client.errors import LuxorError
-from libs.client.ledger import compare_totals, kept_seal, read_payments
-from libs.client.payouts import read_payouts
-from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
-from libs.server.testing import Running, running
-from libs.store.database import Database
-from libs.store.schema import ensure_day_partitions, today
-from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from libs.server.testing import Running
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
-from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
-from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
-from services.revenue.__main__ import assemble
-from services.revenue.ledger.chain import START
-from services.revenue.store.seals import Seals
 from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.edge import FIRST, SECOND, SECONDS, open_state, payment, stub
 from tests.revenue.ledger.states import Charge, State, mrn
-from tests.revenue.oracle import Consignment, Item
-from tests.revenue.test_service import DAY, accepted, refused
-
-SECONDS = 30.0
-FIRST, SECOND = mrn(1, 3), mrn(2, 7)
-
-
-@pytest_asyncio.fixture
-async def house(database_url: str) -> AsyncIterator[Running]:
-    async with running("revenue", assemble, database_url) as service:
-        yield service
-
-
-@pytest_asyncio.fixture
-async def kept(house: Running, database_url: str) -> AsyncIterator[Books]:
-    """The same store, for what clearance's feed brings."""
-    database = Database(database_url, name="revenue", pool_size=2)
-    await database.open()
-    yield Books(database)
-    await database.close()
-
-
-async def stub(house: Running, role: str = "officer", ident: str = "officer-1") -> LedgerServiceStub:
-    return LedgerServiceStub(await house.channel(role, ident))
-
-
-def open_state(mrn_: str, version: int = 1, **more: object) -> State:
-    return State(mrn_, version, debt=clearance.DEBT_STATUS_OPEN, debt_account="", **more)  # type: ignore[arg-type]
-
-
-def payment(ident: str, reference: str, amount: int, takes_back: str = "") -> pb.Payment:
-    return pb.Payment(
-        id=ident, reference=reference, jurisdiction="EU", currency="EUR", amount_minor=amount, takes_back=takes_back
-    )
+from tests.revenue.test_service import refused
 
 
 async def test_accounts_are_taken_or_refused_each_by_itself_and_once_per_request(house: Running) -> None:
@@ -332,153 +284,3 @@ async def test_entries_of_a_consignment_and_of_an_account_are_told_in_their_orde
     assert (await refused(ledger.ListEntries(pb.ListEntriesRequest(), timeout=SECONDS)))[0] == "ENTRIES_OF_NOTHING"
     asked = pb.ListEntriesRequest(account="treasury:EU:duty", from_day=today - 40, to_day=today)
     assert (await refused(ledger.ListEntries(asked, timeout=SECONDS)))[0] == "LEDGER_DAYS_OUT_OF_BOUNDS"
-
-
-async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_was_never_assessed(
-    house: Running, kept: Books
-) -> None:
-    revenue = RevenueServiceStub(await house.channel("service", "clearance"))
-    batch = [Consignment("DE", date(2026, 8, 3), [Item(2_000, code="610910")]) for _ in range(3)]
-    request = accepted(batch)
-    answer = Table.decode((await revenue.Assess(request, timeout=SECONDS)).assessments)
-    mrns = Table.decode(request.consignments).strings("mrn").tolist()
-    duty, tax = answer.ints("duty").values.tolist(), answer.ints("tax").values.tolist()
-    stranger = mrn(99, 5, day=DAY)
-    good = (Charge(duty[0]), Charge(tax[0], revenue_pb2.KIND_TAX, "EU.vat_low_value"))
-    await kept.take(
-        State(mrns[0], charges=good, day=DAY),
-        State(mrns[1], charges=(Charge(duty[1] + 1), good[1]), day=DAY),
-        State(stranger, day=DAY),
-    )
-    ledger = await stub(house, "analyst", "analyst-1")
-    found = await _reconciled(ledger, DAY)
-    assert {(each.mrn, each.reason) for each in found} == {
-        (mrns[1], "AMOUNT_DIFFERS"), (stranger, "NOT_ASSESSED"),
-    }, found  # fmt: skip
-    wrong = next(each for each in found if each.reason == "AMOUNT_DIFFERS")
-    assert wrong.posted_minor - wrong.assessed_minor == 1
-    assert "duty" in wrong.sentence
-    page = await ledger.Reconcile(pb.ReconcileRequest(day=DAY), timeout=SECONDS)
-    sums = {(each.destination, each.kind): each.amount_minor for each in page.totals}
-    assert sums["DE", revenue_pb2.KIND_DUTY] == duty[0] + duty[1] + 1 + 300
-    # What was assessed on a day that is over and never followed by an event; yesterday, since the service's housekeeping drops old days.
-    async with kept.database.transaction() as tx:
-        yesterday = await today(tx) - 1
-        for table in ("assessed_input", "assessment_batch"):
-            await ensure_day_partitions(tx, table, [yesterday])
-            await tx.raw.execute(f"update {table} set day = $1", yesterday)
-        await tx.raw.execute("update assessment set day = $1", yesterday)
-    missing = await kept_page(kept, yesterday, mrns[2])
-    assert missing == [("NOT_POSTED", mrns[2])]
-
-
-async def kept_page(kept: Books, day: int, mrn_: str) -> list[tuple[str, str]]:
-    from services.revenue.store.reconciling import Reconciling
-
-    reconciling, found, after = Reconciling(kept.database, kept.ledger.names), [], ""
-    while True:
-        page = await reconciling.page(day, after, 10)
-        found += [(each.reason, each.mrn) for each in page.differences]
-        after = page.after
-        if not after:
-            return [each for each in found if each[1] == mrn_]
-
-
-async def _reconciled(ledger: LedgerServiceStub, day: int) -> list[pb.Difference]:
-    found: list[pb.Difference] = []
-    token = ""
-    while True:
-        page = await ledger.Reconcile(pb.ReconcileRequest(day=day, page_size=1, page_token=token), timeout=SECONDS)
-        found += list(page.differences)
-        token = page.next_page_token
-        if not token:
-            return found
-
-
-async def test_a_chain_is_checked_in_parts_and_what_was_altered_is_told(house: Running, kept: Books) -> None:
-    await kept.take(open_state(FIRST))
-    await kept.take(open_state(FIRST, 2, charges=(Charge(500),)))
-    ledger = await stub(house, "analyst", "analyst-1")
-    request = pb.CheckChainRequest(partition=3, max_entries=1)
-    entries, faults = 0, []
-    while True:
-        page = await ledger.CheckChain(request, timeout=SECONDS)
-        entries += page.entries
-        faults += list(page.faults)
-        if page.end:
-            break
-        request.after, request.hash = page.last, page.hash
-    assert (entries, faults) == (3, [])
-    async with kept.database.transaction() as tx:
-        await tx.raw.execute("update ledger_posting set amount = amount * 2 where partition = 3 and number = 1")
-    page = await ledger.CheckChain(pb.CheckChainRequest(partition=3), timeout=SECONDS)
-    assert page.faults
-    assert "entry 1" in page.faults[0]
-    for wrong in (pb.CheckChainRequest(partition=64), pb.CheckChainRequest(partition=3, after=1, hash=b"x")):
-        reason, _ = await refused(ledger.CheckChain(wrong, timeout=SECONDS))
-        assert reason in {"PARTITION_OUT_OF_BOUNDS", "CHAIN_PLACE_MALFORMED"}
-    assert len(START) == 32
-
-
-async def test_a_seal_that_was_kept_is_compared_with_the_one_that_is_stored(house: Running, kept: Books) -> None:
-    await kept.take(State(FIRST))
-    async with kept.database.transaction() as tx:
-        await Seals(kept.database).make(tx)
-    ledger = await stub(house, "analyst", "analyst-1")
-    seal = (await ledger.CheckChain(pb.CheckChainRequest(partition=3), timeout=SECONDS)).newest_seal
-    assert seal.number >= 1
-    assert len(seal.hash) == 32
-    assert kept_seal(f"{seal.number}:{seal.hash.hex()}") == (seal.number, seal.hash)
-    request = pb.CheckChainRequest(partition=3, kept_seal=seal.number, kept_hash=seal.hash)
-    assert not (await ledger.CheckChain(request, timeout=SECONDS)).faults
-    request.kept_hash = bytes(32)
-    assert "another hash than the one kept outside" in (await ledger.CheckChain(request, timeout=SECONDS)).faults[0]
-    request.kept_hash = b"x"
-    reason, _ = await refused(ledger.CheckChain(request, timeout=SECONDS))
-    assert reason == "KEPT_SEAL_MALFORMED"
-    for text in ("", "1", "0:" + "00" * 32, "1:" + "00" * 31, "1:" + "xx" * 32, "-1:" + "00" * 32):
-        with pytest.raises(LuxorError, match="no seal that was kept"):
-            kept_seal(text)
-
-
-def test_sums_that_statistics_counts_otherwise_are_named() -> None:
-    key, other = ("DE", "duty", "customs", "EUR"), ("FR", "tax", "vendor", "EUR")
-    found = list(compare_totals({key: 300, other: 0}, {key: 200}))
-    assert [(each["reason"], each["posted_minor"], each["counted_minor"]) for each in found] == [
-        ("STATISTICS_DIFFERS", 300, 200)
-    ]
-    assert "Duty to DE by customs" in found[0]["sentence"]
-
-
-def test_a_table_of_payouts_is_read_and_a_time_that_is_none_names_its_line(tmp_path: Path) -> None:
-    file = tmp_path / "payouts.csv"
-    head = "id,reference,jurisdiction,currency,amount,paid_at,sends_back\n"
-    file.write_text(f"{head}o1,{FIRST},EU,EUR,12.50,2026-11-01T08:30:00Z,\no2,,EU,EUR,0.05,,b2\n", encoding="utf-8")
-    first, second = read_payouts(file)
-    assert (first.reference, first.amount_minor, first.paid_at.seconds) == (FIRST, 1_250, 1_793_521_800)
-    assert (second.sends_back, second.HasField("paid_at")) == ("b2", False)
-    file.write_text(f"{head}o1,{FIRST},EU,EUR,12.50,yesterday,\n", encoding="utf-8")
-    with pytest.raises(LuxorError) as error:
-        read_payouts(file)
-    assert error.value.reason == "PAYOUT_FILE_WRONG"
-    assert f"{file}:2 has a time that is none" in error.value.sentence
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("id,reference\n", "no column jurisdiction"),
-        ("id,reference,jurisdiction,currency,amount,colour\n", "'colour'"),
-        ("id,reference,jurisdiction,currency,amount\nb1,x,EU,EUR\n", "as many cells"),
-        ("id,reference,jurisdiction,currency,amount\nb1,x,EU,EUR,12.505\n", "amount"),
-        ("id,reference,jurisdiction,currency,amount\nb1,x,EU,EURO,12.50\n", "amount"),
-    ],
-)
-def test_a_table_of_payments_that_cannot_be_read_names_its_line(tmp_path: Path, text: str, told: str) -> None:
-    file = tmp_path / "payments.csv"
-    file.write_text(text, encoding="utf-8")
-    with pytest.raises(LuxorError) as error:
-        read_payments(file)
-    assert error.value.reason == "PAYMENT_FILE_WRONG"
-    assert told in error.value.sentence
-    assert f"{file}:{text.count(chr(10))}" in error.value.sentence

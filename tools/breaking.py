@@ -1,10 +1,12 @@
 """Refuses a change of the contracts that breaks those who use the released ones.
 
-Released is what protos/ held at the last commit that changed the version in pyproject.toml. Run as
+Released is what protos/ held at the last commit that changed the version in pyproject.toml. While the changelog calls
+that version unreleased and it is a new minor or major one, a break is declared by it: it is listed and not refused. Run as
 `python tools/breaking.py [--root DIR]`; it says so where there is nothing to compare with, and exits 0.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+_VERSION = re.compile(r'^version = "(.+)"$', re.MULTILINE)
 BUF = Path(sys.executable).parent / "buf"
 
 
@@ -53,6 +56,9 @@ def check(root: Path) -> int:
         done = subprocess.run([str(BUF), "breaking", "--against", place], cwd=root, check=False)
     if done.returncode == 0:
         print(f"contracts: nothing breaks those of {commit[:12]}")
+    elif version := declared(root):
+        print(f"contracts: the above breaks those of {commit[:12]}, as the unreleased version {version} may")
+        return 0
     else:
         print(
             f"contracts: the above breaks those who use the contracts of {commit[:12]}, the last change of version. "
@@ -60,6 +66,16 @@ def check(root: Path) -> int:
             file=sys.stderr,
         )
     return done.returncode
+
+
+def declared(root: Path) -> str:
+    """Return the version under development where it may break contracts, else ""."""
+    version = _VERSION.search((root / "pyproject.toml").read_text(encoding="utf-8"))
+    changelog = root / "CHANGELOG.md"
+    if version is None or not changelog.exists() or not version[1].endswith(".0"):
+        return ""
+    heading = f"## [{version[1]}] - Unreleased"
+    return version[1] if heading in changelog.read_text(encoding="utf-8").splitlines() else ""
 
 
 def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

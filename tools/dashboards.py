@@ -178,7 +178,8 @@ FLOW = Dashboard(
             Panel("Booked", "Postings of the ledger a second, by kind of entry.", "ops",
                   [(f"sum by (kind) (rate(luxor_revenue_ledger_postings_total[{RATE}]))", "{{kind}}")], stack=True),
             Panel("Ledger unsealed", "Age of the oldest entry that no seal covers yet; a minute as a rule.", "s",
-                  [("max(luxor_revenue_ledger_unsealed_seconds)", "unsealed")]),
+                  [("max(luxor_revenue_ledger_unsealed_seconds)", "unsealed"),
+                   ("max(luxor_revenue_ledger_unproven_seconds)", "not proven")]),
             Panel("Sums over several consignments", "Sums that changed and whose earlier consignments wait to be assessed again.", "short",
                   [("max(luxor_revenue_reassessment_sums_left)", "sums")]),
             Panel("Accounts that may secure a debt", "Deferred accounts and guarantees, and those whose limit is reached.", "short", [

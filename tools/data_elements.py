@@ -25,7 +25,7 @@ ELEMENTS: dict[int, str] = {
     41: "screening result",
 }  # fmt: skip
 
-_FIELD = re.compile(r"((?:^  // .*\n)+)^  (?:optional |repeated )?([\w.]+) (\w+) = \d+;", re.MULTILINE)
+_FIELD = re.compile(r"((?:^  // .*\n)+)^  (?:optional |repeated )?([\w.]+) (\w+) = \d+(?: \[[^\]]*\])?;", re.MULTILINE)
 _MESSAGE = re.compile(r"^message (\w+) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 _NUMBERS = re.compile(r"^((?:\(\d+\)(?:, )?)+) ")
 

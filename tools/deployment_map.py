@@ -1,4 +1,4 @@
-"""Reads deploy/map.yaml, who dials which port of which part, and makes Compose's networks from it.
+"""Makes Compose's networks from deploy/map.yaml, which says who dials which port of which part.
 
     python tools/deployment_map.py            list the networks and their members
     python tools/deployment_map.py --write    write them into deploy/compose/compose.yaml
@@ -18,46 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from libs.server.connections import OUTSIDE, Map, MapError, read
 
 ROOT = Path(__file__).resolve().parent.parent
-MAP = ROOT / "deploy" / "map.yaml"
 COMPOSE = ROOT / "deploy" / "compose" / "compose.yaml"
 
-OUTSIDE = "outside"
 WAY_IN_ONLY = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
 """A network of a published port: answers go back, and what is dialled from inside leaves with an address that nobody answers to."""
 NO_HOST = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 """A network on which the host has no address."""
-KINDS = frozenset({"service", "store", "observer", "caller"})
 ONE_STORE = "store"
 """Compose's server for all databases, which stands for every part of the kind `store`."""
-
-
-class MapError(Exception):
-    """The map contradicts itself; says where and how."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Something that runs."""
-
-    name: str
-    kind: str
-    """service, store, observer or caller."""
-    ports: Mapping[str, int]
-    """Port numbers by what they are for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """Who may dial what."""
-
-    sources: tuple[str, ...]
-    """Names of parts, and `outside`."""
-    to: str
-    port: str
-    purpose: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,56 +46,21 @@ class Network:
     """The network's place among the subnets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Map:
-    """All parts and connections."""
-
-    parts: Mapping[str, Part]
-    connections: tuple[Connection, ...]
-
-    def allowed(self, source: str, to: str, port: str) -> bool:
-        """Tell whether the map draws that connection."""
-        return any(source in each.sources and (to, port) == (each.to, each.port) for each in self.connections)
-
-    def networks(self) -> tuple[Network, ...]:
-        """Return the networks in the order of the listeners in the map, each with a number that is its own."""
-        found: list[Network] = []
-        for part in self.parts.values():
-            for port in part.ports:
-                sources = [
-                    s for each in self.connections if (each.to, each.port) == (part.name, port) for s in each.sources
-                ]
-                dialers = tuple(name for name in self.parts if name in sources)
-                if dialers:
-                    found.append(Network(f"{part.name}-{port}", part.name, port, dialers, False, len(found)))
-                if OUTSIDE in sources:
-                    name = f"{part.name}-{OUTSIDE}"
-                    found.append(Network(name, part.name, port, (), True, len(found)))
-        return tuple(found)
-
-
-def read(path: Path = MAP) -> Map:
-    """Read and check a map; raise MapError where it names what is not there, or twice what should be once."""
-    given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parts = {name: Part(name, each["kind"], dict(each.get("ports") or {})) for name, each in given["parts"].items()}
-    for part in parts.values():
-        if part.kind not in KINDS:
-            raise MapError(f"{path}: {part.name} is of the kind {part.kind!r}; there are {', '.join(sorted(KINDS))}.")
-    connections = []
-    seen: set[tuple[str, str, str]] = set()
-    for each in given["connections"]:
-        connection = Connection(tuple(each["from"]), each["to"], each["port"], each["for"])
-        if connection.to not in parts or connection.port not in parts[connection.to].ports:
-            raise MapError(f"{path}: a connection leads to {connection.to}:{connection.port}, which no part has.")
-        for source in connection.sources:
-            if source not in parts and source != OUTSIDE:
-                raise MapError(f"{path}: {source} dials {connection.to}, but is no part.")
-            key = (source, connection.to, connection.port)
-            if key in seen:
-                raise MapError(f"{path}: {source} dials {connection.to}:{connection.port} twice.")
-            seen.add(key)
-        connections.append(connection)
-    return Map(parts, tuple(connections))
+def networks_of(drawn: Map) -> tuple[Network, ...]:
+    """Return the networks in the order of the listeners in the map, each with a number that is its own."""
+    found: list[Network] = []
+    for part in drawn.parts.values():
+        for port in part.ports:
+            sources = [
+                s for each in drawn.connections if (each.to, each.port) == (part.name, port) for s in each.sources
+            ]
+            dialers = tuple(name for name in drawn.parts if name in sources)
+            if dialers:
+                found.append(Network(f"{part.name}-{port}", part.name, port, dialers, False, len(found)))
+            if OUTSIDE in sources:
+                name = f"{part.name}-{OUTSIDE}"
+                found.append(Network(name, part.name, port, (), True, len(found)))
+    return tuple(found)
 
 
 # ------------------------------------------------------------------------------------------------ Compose
@@ -140,7 +76,7 @@ class Membership:
 def memberships(drawn: Map) -> dict[str, Membership]:
     """Return by container of Compose which networks it is in; the one store is in those of all stores."""
     found = {name: Membership() for name in (*drawn.parts, ONE_STORE)}
-    for network in drawn.networks():
+    for network in networks_of(drawn):
         listeners = [network.listener]
         if drawn.parts[network.listener].kind == "store":
             listeners.append(ONE_STORE)
@@ -154,7 +90,7 @@ def memberships(drawn: Map) -> dict[str, Membership]:
 def networks_section(drawn: Map) -> dict[str, Any]:
     """Return the section `networks` of compose.yaml."""
     section: dict[str, Any] = {}
-    for network in drawn.networks():
+    for network in networks_of(drawn):
         subnet = f"${{LUXOR_SUBNET:-10.231}}.{network.number}.0/26"
         section[network.name] = {
             **({"driver_opts": WAY_IN_ONLY} if network.outside else {"internal": True, "driver_opts": NO_HOST}),
@@ -223,7 +159,7 @@ def main() -> int:
     except MapError as error:
         print(error, file=sys.stderr)
         return 1
-    for network in drawn.networks():
+    for network in networks_of(drawn):
         who = "outside" if network.outside else ", ".join(network.dialers)
         print(f"{network.name:<28} {who} → {network.listener}:{drawn.parts[network.listener].ports[network.port]}")
     return 0

@@ -17,8 +17,9 @@ _HEAD = f"""# Law that is shipped
 One folder a jurisdiction under [services/revenue/rulebooks](../../services/revenue/rulebooks/README.md), which says how a jurist reads and
 changes it. Made from the rulebooks by `{COMMAND}`; `luxor revenue rulebooks` tells the same of a running installation.
 
-*Unverified* counts values that nobody has checked against the text of the law: those that say so, and those whose reference does.
-Every answer that rests on one says so. Tariffs are typical rates by chapter and heading, exchange rates are examples: both are to be
+*Unverified* counts values of which it is not said, of the value and of its reference, that somebody has compared them with the text of the law.
+Every answer states how much of its amounts rests on verified values alone.
+Tariffs are typical rates by chapter and heading, exchange rates are examples: both are to be
 replaced by what the authority publishes before money is collected.
 """
 

@@ -5,7 +5,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
@@ -23,6 +23,8 @@ REFUSED: Final = 1
 """Exit code: something was refused or not found."""
 UNREACHABLE: Final = 3
 """Exit code: the system cannot be reached."""
+INTERRUPTED: Final = 130
+"""Exit code: stopped by ^C."""
 IDS: Final = {
     "filer": "filer-1", "carrier": "carrier-1", "officer": "officer-1", "analyst": "analyst-1", "operator": "operator-1",
 }  # fmt: skip
@@ -39,16 +41,23 @@ class Context:
     as_json: bool
 
     def endpoints(self) -> dict[str, str]:
-        """Return where the services are: as the environment says, else as the running system says."""
+        """Return where the services are: as the environment says, else as the running system says.
+
+        Raises LuxorError where neither does, or where the environment names some of them alone.
+        """
         named = {each: os.environ.get(f"LUXOR_{each.upper()}_TARGET", "") for each in SERVICES}
         if all(named.values()):
             return named
+        from libs.client.errors import LuxorError
+
+        if any(named.values()):
+            # Services of two systems do not belong together, so the running system's do not stand in.
+            missing = ", ".join(f"LUXOR_{each.upper()}_TARGET" for each in SERVICES if not named[each])
+            raise LuxorError.of("TARGETS_INCOMPLETE", missing=missing)
         state = running_state(self.data_dir)
         if state is None:
-            from libs.client.errors import LuxorError
-
             raise LuxorError.of("NOT_RUNNING", data_dir=self.data_dir)
-        return {each: named[each] or target for each, target in state.endpoints.items()}
+        return dict(state.endpoints)
 
     def client(self, role: str, ident: str = "") -> "Client":
         """Return a client with the local certificate of a party."""
@@ -105,14 +114,37 @@ def command(
 
 
 def acting(role: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare --as: who calls, in a role."""
-    help_text = f"Id of the {role} that calls (default: {IDS[role]})."
-    return click.option("--as", "ident", default=IDS[role], metavar="ID", show_default=False, help=help_text)
+    """Declare --as: who calls, in a role; the id alone or behind the role."""
+    help_text = f"Id of the {role} that calls, such as acme or {role}/acme (default: {IDS[role]})."
+
+    def ident_of(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+        return caller_of(value, (role,))[1]
+
+    return click.option(
+        "--as", "ident", default=IDS[role], metavar="ID", show_default=False, help=help_text, callback=ident_of
+    )
+
+
+def caller_of(caller: str, roles: Sequence[str]) -> tuple[str, str]:
+    """Return role and id of who calls, from ROLE, ROLE/ID or ID; an id alone is one of the first of `roles`. The id may be "".
+
+    Raises BadParameter for a role that may not call.
+    """
+    role, slash, ident = caller.partition("/")
+    if slash:
+        if role not in roles:
+            raise click.BadParameter(f"{role} is none of {', '.join(roles)}", param_hint="--as")
+        return role, ident
+    if caller in roles and len(roles) > 1:
+        return caller, ""
+    if caller in IDS and len(roles) > 1:
+        raise click.BadParameter(f"{caller} is none of {', '.join(roles)}", param_hint="--as")
+    return roles[0], caller
 
 
 def chosen(data_dir: Path | None) -> Path:
     """Return the data directory: as given, else the default of the environment and the account."""
-    from libs.store.embedded import default_data_dir
+    from libs.store.data_dir import default_data_dir
 
     return Path(os.path.abspath(data_dir if data_dir is not None else default_data_dir(os.environ)))
 
@@ -158,17 +190,18 @@ def _told(error: Exception) -> tuple[str, str, str, str, int]:
     """Return reason, sentence, hint, path and exit code; no reason for what is a defect of ours."""
     from libs.client.errors import LuxorError
     from libs.server.config_error import ConfigError
-    from libs.server.tls import TlsError
-    from libs.store.errors import StoreError
+    from libs.server.tls import IdentityMalformed, TlsError
 
+    # What was never imported raised nothing: to ask is no reason to import a database's driver.
+    store_errors = sys.modules.get("libs.store.errors")
     if isinstance(error, LuxorError):
-        code = UNREACHABLE if error.unreachable else REFUSED
+        code = UNREACHABLE if error.unreachable else INTERRUPTED if error.reason == "FILING_STOPPED" else REFUSED
         return error.reason, error.sentence, error.hint, error.path, code
     if isinstance(error, TlsError):
-        return "CERTIFICATE_UNUSABLE", str(error), "", "", UNREACHABLE
+        return error.reason, str(error), "", "", REFUSED if isinstance(error, IdentityMalformed) else UNREACHABLE
     if isinstance(error, ConfigError):
         return "CONFIGURATION_WRONG", f"{error.variable} {error.why}.", f"{error.variable}={error.example}", "", 2
-    if isinstance(error, StoreError):
+    if store_errors is not None and isinstance(error, store_errors.StoreError):
         return "DATABASE_NOT_STARTED", str(error), "", "", UNREACHABLE
     if isinstance(error, OSError) and error.filename:
         return "FILE_UNREADABLE", f"{error.filename}: {error.strerror}.", "Check its name and your rights to it.", "", 1

@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from libs.cli.law_review import at_least, not_covered_text, review_text
 from libs.cli.revenue_notes import told as told_notes
 from libs.cli.text import LANES, STATES, coloured, duration, kilograms, money, safe, short, table, when, words
 from libs.customs.time import parse_instant
@@ -33,7 +34,7 @@ def render_many(consignments: Sequence[dict[str, Any]]) -> RenderableType:
         shown.add_row(
             each.get("mrn", ""), safe(each.get("house_document", {}).get("number", "")), each.get("destination_country", ""),
             coloured(short(each.get("state", ""), "STATE_"), STATES), coloured(short(each.get("lane", ""), "LANE_"), LANES),
-            money(each.get("payable_minor"), each.get("revenue_currency", "")), "\n".join(each.get("reasons", ())),
+            at_least(each) + money(each.get("payable_minor"), each.get("revenue_currency", "")), "\n".join(each.get("reasons", ())),
         )  # fmt: skip
     return shown
 
@@ -184,7 +185,7 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
     if each.get("charges"):
         shown = table("charge", "item", "how", "amount", "collected by", right=(1, 3))
         for charge in each["charges"]:
-            law = f"[dim]{safe(charge.get('reference', ''))}{', unverified' if charge.get('unverified') else ''}[/]"
+            law = f"[dim]{safe(charge.get('reference', ''))}[/]"
             shown.add_row(
                 words(short(charge.get("kind", ""), "CHARGE_KIND_")), str(charge.get("item_number", "all")),
                 f"{safe(charge.get('sentence', ''))} {law}", money(charge.get("amount"), currency),
@@ -201,13 +202,17 @@ def _charges(each: dict[str, Any]) -> list[RenderableType]:
         sums.append(f"fees {money(each['fee_minor'], currency)}")
     if each.get("vendor_collected_minor"):
         sums.append(f"collected by the vendor {money(each['vendor_collected_minor'], currency)}")
-    sums.append(f"[bold]payable {money(each.get('payable_minor'), currency)}[/]")
+    sums.append(f"[bold]payable {at_least(each)}{money(each.get('payable_minor'), currency)}[/]")
     told = [name for name in ("paid", "refunded") if each.get(f"{name}_minor")]
     sums += [f"{name} {money(each[f'{name}_minor'], currency)}" for name in told]
     stands = f"{f', {account}' if account else ''}{', holds it alone' if each.get('debt_hold') else ''}"
     parts.append(Text.from_markup("  ·  ".join(sums)))
+    if why := not_covered_text(each):
+        parts.append(Text.from_markup(f"[yellow]at least:[/] {safe(why)}"))
     if noted := told_notes(each.get("revenue_notes", ())):
         parts.append(Text.from_markup(f"[yellow]noted:[/] {safe('; '.join(noted))}"))
+    charged = sum(each.get(f"{kind}_minor", 0) for kind in ("duty", "tax", "fee"))
+    parts.append(Text(review_text(charged, each.get("reviewed_minor"), currency), style="dim"))
     parts.append(Text.from_markup(f"[dim]debt: {debt}{stands}  ·  law {safe(each.get('rulebook_version', ''))}[/]"))
     return parts
 

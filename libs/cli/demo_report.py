@@ -10,6 +10,7 @@ from rich.rule import Rule
 from libs.cli import demo_ledger
 from libs.cli.consignment import render
 from libs.cli.demonstration import SHARES, Outcome
+from libs.cli.law_review import review_text
 from libs.cli.text import LANES, coloured, duration, money, percentile, safe, table, words
 
 _SAMPLES = {
@@ -28,6 +29,8 @@ def show(out: Console, outcome: Outcome) -> None:
     out.print()
     out.print(Columns([_lanes(outcome), _times(outcome)], padding=(0, 3)))
     out.print(_revenue(outcome))
+    for line in _law(outcome):
+        out.print(line)
     for line in demo_ledger.lines(outcome.books):
         out.print(line)
     out.print()
@@ -100,6 +103,14 @@ def _revenue(outcome: Outcome) -> RenderableType:
     if before:
         shown.add_row("", "", "", "", f"[bold]{money(total, before)}[/]")
     return shown
+
+
+def _law(outcome: Outcome) -> Iterator[str]:
+    """How much of what is charged rests on reviewed law, and how many consignments may owe more."""
+    for currency, charged in sorted(outcome.charged.items()):
+        yield f"Law: {review_text(charged, outcome.reviewed[currency], currency)}"
+    if outcome.lower_bounds:
+        yield f"{outcome.lower_bounds:,} consignments owe what is shown at least: the law at hand does not hold all of theirs."
 
 
 def _reasons(outcome: Outcome, limit: int = 10) -> RenderableType:

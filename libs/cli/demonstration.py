@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from libs.cli import demo_ledger
 from libs.cli.supervisor import LocalSystem
 from libs.cli.text import percentile, short
-from libs.client import arrivals, watching
+from libs.client import arrivals, carriers, ledger, watching
 from libs.client.errors import LuxorError
 from libs.client.plain import plain
 from libs.customs.time import MICROS_PER_DAY
@@ -49,6 +49,12 @@ class Outcome:
     books: demo_ledger.Books = field(default_factory=demo_ledger.Books)
     """What the ledger holds."""
     samples: dict[str, dict[str, Any]] = field(default_factory=dict)
+    charged: Counter[str] = field(default_factory=Counter)
+    """Duty, tax and fees of all consignments, minor units by currency."""
+    reviewed: Counter[str] = field(default_factory=Counter)
+    """The part of it that rests on reviewed law."""
+    lower_bounds: int = 0
+    """Consignments that may owe more than was computed."""
 
 
 class Progress(Protocol):
@@ -85,6 +91,9 @@ async def run(system: LocalSystem, *, count: int, seed: int, scenario: str, prog
         analyst = await stack.enter_async_context(system.client("analyst", "analyst-1"))
         carrier = await stack.enter_async_context(system.client("carrier", "carrier-1"))
         officer = await stack.enter_async_context(system.client("officer", "officer-1"))
+        named = [("identifier", each) for each in simulator.carrier_identifiers()]
+        await carriers.bind(officer, carriers.bindings_of("carrier-1", named))
+        await ledger.open_deferred(officer, simulator.declarants(), simulator.filers())
         first_day = time.time_ns() // 1000 // MICROS_PER_DAY
         progress.stage("Filing", count)
         began = time.monotonic()
@@ -162,6 +171,10 @@ async def _look_back(
         if state == "RELEASED":
             since = max(decided, watching.micros(each.arrived_at))
             outcome.release_micros.append(max(0, watching.micros(each.released_at) - since))
+        if each.HasField("reviewed_minor"):
+            outcome.charged[each.revenue_currency] += each.duty_minor + each.tax_minor + each.fee_minor
+            outcome.reviewed[each.revenue_currency] += each.reviewed_minor
+        outcome.lower_bounds += each.lower_bound
         for kind, fits in _SAMPLES.items():
             if kind not in outcome.samples and fits(each, state):
                 outcome.samples[kind] = plain(each)
@@ -227,6 +240,11 @@ def as_plain(outcome: Outcome, *, count: int, seed: int, scenario: str) -> dict[
             }
             for row in outcome.revenue
         ],
+        "law": [
+            {"currency": currency, "charged_minor": charged, "reviewed_minor": outcome.reviewed[currency]}
+            for currency, charged in sorted(outcome.charged.items())
+        ],
+        "lower_bounds": outcome.lower_bounds,
         "ledger": demo_ledger.as_plain(outcome.books),
         "truth": [
             {

@@ -33,6 +33,15 @@ TICK_SECONDS: Final = 0.05
 _STOP_ORDER: Final = (("ingestion",), ("clearance",), ("statistics", "risk", "revenue"), (POSTGRES,))
 
 
+def _stores_of(service: str) -> tuple[str, str]:
+    """The variables that say where a service's store is."""
+    name = f"LUXOR_{service.upper()}_DATABASE_URL"
+    return name, f"{name}_FILE"
+
+
+_STORES: Final = frozenset(key for service in SERVICES for key in _stores_of(service))
+
+
 class AlreadyRunning(Exception):
     """Another supervisor works on this data directory."""
 
@@ -83,7 +92,7 @@ class Supervisor:
         logs = self.data_dir / "logs"
         server = EmbeddedPostgres(self.data_dir, environ=self._environ)
         children: dict[str, Child] = {}
-        if any(not self._environ.get(f"LUXOR_{service.upper()}_DATABASE_URL") for service in SERVICES):
+        if any(not any(self._environ.get(key) for key in _stores_of(service)) for service in SERVICES):
             arguments = [POSTGRES, str(self.data_dir)]
             children[POSTGRES] = Child(POSTGRES, arguments, self._environ, logs / "postgres-keeper.log")
         targets = {
@@ -98,11 +107,13 @@ class Supervisor:
                 f"{prefix}_PORT": str(ports.main),
                 f"{prefix}_HEALTH_PORT": str(ports.health),
                 f"{prefix}_METRICS_PORT": str(ports.metrics),
-                f"{prefix}_DATABASE_URL": self._environ.get(f"{prefix}_DATABASE_URL") or server.url(f"luxor_{service}"),
             }
-            children[name] = Child(
-                name, ["service", service], {**targets, **self._environ, **own}, logs / f"{name}.log"
-            )
+            # Each service gets the credentials of its own store, and none of another's.
+            shared = {key: value for key, value in self._environ.items() if key not in _STORES}
+            stores = {key: self._environ[key] for key in _stores_of(service) if self._environ.get(key)}
+            stores = stores or {f"{prefix}_DATABASE_URL": server.account_url(f"luxor_{service}")}
+            environ = {**targets, **shared, **own, **stores}
+            children[name] = Child(name, ["service", service], environ, logs / f"{name}.log")
         return children
 
     def run(self, started: Callable[[], None] = lambda: None) -> None:

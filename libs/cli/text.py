@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from libs.customs.currencies import is_currency, minor_units
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -17,6 +15,9 @@ def money(minor: int | None, currency: str) -> str:
     """Return an amount as people write it: 1,234.50 EUR; a dash where it is not known."""
     if minor is None:
         return "–"
+    # The table of ISO 4217 takes a tenth of a command's start.
+    from libs.customs.currencies import is_currency, minor_units
+
     places = minor_units(currency) if is_currency(currency) else 2
     sign, digits = ("-" if minor < 0 else ""), str(abs(minor)).rjust(places + 1, "0")
     whole, fraction = (digits[:-places], digits[-places:]) if places else (digits, "")
@@ -91,12 +92,13 @@ def table(*columns: str, title: str = "", right: Iterable[int] = ()) -> "Table":
 def print_whole(out: "Console", shown: "Table") -> None:
     """Print a table so that figures, and columns that do not wrap, stand whole: the others give way first, then the terminal's width."""
     from rich.measure import Measurement
+    from rich.text import Text
 
     width = out.width
     shown.padding = (0, 1, 0, 0)
     for column in shown.columns:
         if column.justify == "right" or column.no_wrap:
-            lines = (line for cell in column.cells for line in str(cell).splitlines())
+            lines = (line for cell in column.cells for line in Text.from_markup(str(cell)).plain.splitlines())
             column.min_width = max(map(len, lines), default=0)
     out.width = max(width, Measurement.get(out, out.options.update(width=1_000), shown).minimum)
     try:

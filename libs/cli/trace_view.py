@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from libs.cli.text import safe, short, table, words
+from libs.cli.text import print_whole, safe, short, table, words
 from libs.cli.trace_tree import Chapter, Node, chapters, fold, slowest
 from libs.client.traces import Story
 from libs.customs.time import instant_text
 from libs.telemetry.context import span_of, trace_of
-from luxor.clearance.v1 import clearance_columns_pb2
+from luxor.clearance.v1 import clearance_pb2
 from luxor.trace.v1 import trace_pb2
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 LINE_CHARACTERS: Final = 24
+LINE_WIDTH_MIN: Final = 110
+"""Columns of a terminal from which on the time line is drawn; on narrower ones the figures and notes need its place."""
 _COLOURS: Final = {
     "ingestion": "cyan", "clearance": "green", "risk": "yellow", "revenue": "magenta", "statistics": "blue",
 }  # fmt: skip
@@ -31,8 +34,8 @@ def show(out: "Console", reference: str, story: Story, *, everything: bool, slow
         if not everything:
             fold(chapter)
         out.print()
-        out.print(_heading(chapter, found[0] if place else None))
-        out.print(_drawn(chapter, worst, slow_micros))
+        out.print(_heading(chapter, found[0] if place else None), soft_wrap=True)
+        print_whole(out, _drawn(chapter, worst, slow_micros, with_line=out.width >= LINE_WIDTH_MIN))
     for line in _gaps(story):
         out.print(line, soft_wrap=True)
     if not everything and any(node.hidden for chapter in found for node in chapter.root.walk()):
@@ -48,10 +51,11 @@ def _heading(chapter: Chapter, first: Chapter | None) -> str:
     )
 
 
-def _drawn(chapter: Chapter, worst: Node, slow_micros: int) -> object:
-    drawn = table("", "service", "begins", "takes", "share", "when", "", right=(2, 3, 4))
-    for column in drawn.columns[:-1]:
+def _drawn(chapter: Chapter, worst: Node, slow_micros: int, *, with_line: bool) -> "Table":
+    drawn = table("", "service", "begins", "takes", "share", *(["when"] if with_line else []), "", right=(2, 3, 4))
+    for column in drawn.columns[1:-1]:
         column.no_wrap = True
+    drawn.columns[0].no_wrap = with_line
     for guides, node in _lines(chapter.root, "", ""):
         service = node.told.service
         colour = _COLOURS.get(service, "white")
@@ -64,7 +68,7 @@ def _drawn(chapter: Chapter, worst: Node, slow_micros: int) -> object:
             f"+{_time(node.start - chapter.start)}",
             takes,
             f"{node.micros * 100 / chapter.micros:.0f} %",
-            f"[{'red' if node.told.span.failure else colour}]{_bar(node, chapter)}[/]",
+            *([f"[{'red' if node.told.span.failure else colour}]{_bar(node, chapter)}[/]"] if with_line else []),
             _notes(node, node is worst, slow_micros),
         )
     return drawn
@@ -163,7 +167,7 @@ def _gaps(story: Story) -> Iterator[str]:
 
 def _what(fact: trace_pb2.Fact) -> str:
     kind = short(trace_pb2.FactKind.Name(fact.kind), "FACT_KIND_")
-    state = short(clearance_columns_pb2.State.Name(fact.state), "STATE_")
+    state = short(clearance_pb2.State.Name(fact.state), "STATE_")
     done = _NOTED.get(kind, "") or f"made it {words(state)}"
     return f"{done} (version {fact.version}{f', {_instant(fact.at)}' if fact.HasField('at') else ''})"
 

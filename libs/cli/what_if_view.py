@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from libs.cli.backtest_view import day_text
+from libs.cli.law_review import review_text
 from libs.cli.text import counted, money, print_whole, safe, table, words
 
 if TYPE_CHECKING:
@@ -53,12 +54,21 @@ def show_what_if(out: "Console", found: dict[str, Any]) -> None:
     for line in reservations(result):
         out.print(f"[yellow]{line}[/]")
     for currency in currencies(result["revenue"]):
+        _show_review(out, result, currency)
         _show_revenue(out, [each for each in result["revenue"] if each["currency"] == currency], currency)
         for by, title in TITLES.items():
             groups = [each for each in result["groups"] if each["currency"] == currency and each["by"] == by]
             if any(each["difference_minor"] or each["winners"] or each["losers"] for each in groups):
                 _show_groups(out, groups, currency, title)
     out.print(result["behaviour"])
+
+
+def _show_review(out: "Console", result: dict[str, Any], currency: str) -> None:
+    for each in result.get("after_reviewed", ()):
+        if each["currency"] == currency:
+            out.print(
+                f"By the draft {review_text(each['charged_minor'], each['reviewed_minor'], currency)}", soft_wrap=True
+            )
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -85,6 +95,7 @@ def reservations(result: dict[str, Any]) -> list[str]:
             "would be summed up with others that no limit summed up then: each counts alone, so what they would owe together is not told",
         ),
         ("unreadable", "cannot be read any more and are left out"),
+        ("lower_bounds", "would owe at least what is shown: the law at hand does not hold all of theirs"),
     )
     lines = [f"{counted(result[name], 'consignment')} {what}." for name, what in told if result[name]]
     left: dict[str, int] = {}

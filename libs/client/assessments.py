@@ -1,12 +1,17 @@
 """What risk answered for a consignment, as plain values: one for each answer, its findings below it; and what it found later."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from libs.client.client import Client
-from libs.columns import Ints, Ragged, Strings, Table
 from luxor.risk.v1 import risk_pb2 as pb
 
+if TYPE_CHECKING:
+    from libs.columns import Table
+
+# Columns are imported where an answer is read: the start of a command needs no numpy.
 _ENUMS: Mapping[str, Callable[[int], str]] = {
     "lane": lambda number: pb.Lane.Name(pb.Lane.ValueType(number)),
     "selection_cause": lambda number: pb.SelectionCause.Name(pb.SelectionCause.ValueType(number)),
@@ -28,18 +33,26 @@ async def assessments_and_later_hits(client: Client, mrn: str) -> tuple[list[dic
 
 def _later(hits: pb.LaterHits) -> dict[str, Any]:
     """Hits that screening again found, as plain values."""
-    rows = hits.findings.offsets[-1] if hits.findings.offsets else 0
-    findings = Table.decode(pb.AssessmentColumns(rows=1, findings=hits.findings)).child("findings")
+    from libs.columns import Table
+
+    def rows_of(columns: pb.FindingColumns) -> list[dict[str, Any]]:
+        rows = columns.offsets[-1] if columns.offsets else 0
+        table = Table.decode(pb.AssessmentColumns(rows=1, findings=columns)).child("findings")
+        return [_row(table, row) for row in range(rows)]
+
     return {
         "version": hits.version,
         "screened_at": hits.screened_at.ToJsonString(),
         "lists": hits.lists,
         "match_threshold": hits.match_threshold,
-        "findings": [_row(findings, row) for row in range(rows)],
+        "findings": rows_of(hits.findings),
+        "cleared": rows_of(hits.cleared),
     }
 
 
 def _answers(answer: pb.ListAssessmentsResponse) -> list[dict[str, Any]]:
+    from libs.columns import Table
+
     found = []
     for each in answer.assessments:
         table = Table.decode(each.assessment)
@@ -53,6 +66,8 @@ def _answers(answer: pb.ListAssessmentsResponse) -> list[dict[str, Any]]:
 
 def _row(table: Table, row: int) -> dict[str, Any]:
     """One row of a table, without its child tables and what is absent."""
+    from libs.columns import Ints, Ragged, Strings
+
     values: dict[str, Any] = {}
     for name, column in table.columns.items():
         if isinstance(column, Strings) and column[row]:

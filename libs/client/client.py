@@ -21,7 +21,7 @@ from libs.server.channel import LuxorChannel, explain_unavailable, invoke, optio
 from libs.server.errors import Refusal
 from libs.server.tls import Material, Party
 from libs.telemetry import trace
-from luxor.clearance.v1 import clearance_columns_pb2, clearance_pb2, clearance_pb2_grpc
+from luxor.clearance.v1 import clearance_pb2, clearance_pb2_grpc
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.feed.v1 import dead_letters_pb2, dead_letters_pb2_grpc
 from luxor.ingestion.v1 import ingestion_pb2, ingestion_pb2_grpc
@@ -160,8 +160,8 @@ class Client:
     ) -> clearance_pb2.ListConsignmentsResponse:
         """Give a page of the officers' list of work: those in a state (0: held), the oldest first; with `audit` (0: released) those to be audited."""
         request = clearance_pb2.ListConsignmentsRequest(
-            state=clearance_columns_pb2.State.ValueType(state),
-            lane=clearance_columns_pb2.Lane.ValueType(lane),
+            state=clearance_pb2.State.ValueType(state),
+            lane=clearance_pb2.Lane.ValueType(lane),
             accepted_from_day=from_day,
             page_size=page_size,
             page_token=page_token,
@@ -254,6 +254,11 @@ class Client:
         for name, values in (filters or {}).items():
             request.filters.add(dimension=_dimension(name), values=values)
         return await self._call(statistics_pb2.QueryResponse, self._statistics.Query, request)
+
+    async def recount_statistics(self, *, request_id: str | None = None) -> statistics_pb2.RecountResponse:
+        """Have everything counted again that clearance still knows. Role: operator."""
+        request = statistics_pb2.RecountRequest(request_id=_id(request_id))
+        return await self._call(statistics_pb2.RecountResponse, self._statistics.Recount, request)
 
     async def dead_letters(
         self,

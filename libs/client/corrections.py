@@ -10,7 +10,7 @@ from libs.client.plain import enum_names, enum_number, plain
 from libs.client.problem import Fault
 from libs.customs.currencies import is_currency, minor_units
 from luxor.clearance.v1 import clearance_pb2 as pb
-from luxor.clearance.v1.clearance_columns_pb2 import ReturnReason
+from luxor.clearance.v1.clearance_pb2 import ReturnReason
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.consignment.v1.consignment_pb2 import Money
 

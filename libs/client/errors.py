@@ -5,7 +5,7 @@ from google.rpc import error_details_pb2
 
 from libs.server import catalogue
 from libs.server.channel import LuxorChannel, explain_unavailable
-from libs.server.errors import Refusal, cut, details_of, status_of
+from libs.server.errors import Refusal, cut, details_of, retry_after, status_of
 
 UNREACHABLE = frozenset(
     {"TARGET_UNREACHABLE", "TLS_REFUSED", "NOT_READY", "SHUTTING_DOWN", "STORE_UNAVAILABLE", "STORE_FULL"}
@@ -20,15 +20,24 @@ class LuxorError(Exception):
     """
 
     def __init__(
-        self, reason: str, sentence: str, hint: str = "", *, path: str = "", value: str = "", code: str = "UNKNOWN"
+        self,
+        reason: str,
+        sentence: str,
+        hint: str = "",
+        *,
+        path: str = "",
+        value: str = "",
+        code: str = "UNKNOWN",
+        retry_after_seconds: float | None = None,
     ) -> None:
-        """Keep the parts; the exception's text is `REASON: sentence hint`."""
+        """Take the parts; the exception's text is `REASON: sentence hint`. `retry_after_seconds` is that of RetryInfo."""
         self.reason = reason
         self.sentence = sentence
         self.hint = hint
         self.path = path
         self.value = value
         self.code = code
+        self.retry_after_seconds = retry_after_seconds
         super().__init__(f"{reason}: {sentence}{' ' if hint else ''}{hint}")
 
     @classmethod
@@ -71,4 +80,7 @@ async def from_rpc(error: grpc.aio.AioRpcError, channel: grpc.aio.Channel | None
     sentence = status.message.removesuffix(hint).strip() or status.message
     request = details_of(status, error_details_pb2.BadRequest)
     path = request.field_violations[0].field if request is not None and request.field_violations else ""
-    return LuxorError(info.reason, sentence, hint, path=path, value=info.metadata.get("value", ""), code=code)
+    return LuxorError(
+        info.reason, sentence, hint, path=path, value=info.metadata.get("value", ""), code=code,
+        retry_after_seconds=retry_after(error),
+    )  # fmt: skip

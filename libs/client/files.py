@@ -26,6 +26,7 @@ REQUIRED: Final = ("local_reference", "item_description", "item_commodity_code",
 """Columns that no CSV can do without."""
 TEMPLATE: Final = (
     "local_reference", "house_document_number", "house_document_type", "master_document_number", "master_document_type",
+    "carrier_identifier",
     "transport_mode", "transport_service", "transport_conveyance_reference", "dispatch_country", "destination_country",
     "nature", "consignor_name", "consignor_address_street", "consignor_address_city", "consignor_address_country",
     "consignee_name", "consignee_person_type", "consignee_address_street", "consignee_address_postcode",
@@ -285,8 +286,12 @@ def write_csv(file: TextIO, messages: Iterable[Consignment], names: Sequence[str
     return count
 
 
-def template() -> str:
-    """Return the template: the header and two rows, of one consignment with two items."""
+def template(kind: str = "csv") -> str:
+    """Return the template: one consignment with two items, as a header and two rows, or as a line of JSON."""
+    if kind == "jsonl":
+        lines = io.BytesIO()
+        write_jsonl(lines, [_example()])
+        return lines.getvalue().decode()
     text = io.StringIO()
     write_csv(text, [_example()], TEMPLATE)
     return text.getvalue()
@@ -300,6 +305,7 @@ def _example() -> Consignment:
             "local_reference": "SHOP-2026-0000123",
             "house_document": {"number": "HAWB-0000123", "type": "N703"},
             "master_document": {"number": "020-12345675", "type": "N741"},
+            "carrier_identifier": "carrier-1",
             "transport": {"mode": "AIR", "service": "EXPRESS", "conveyance_reference": "LX0188"},
             "dispatch_country": "CN",
             "destination_country": "DE",

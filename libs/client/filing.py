@@ -52,6 +52,8 @@ class Summary:
     batches: int = 0
     retries: int = 0
     """Batches that had to be sent again since ingestion was away."""
+    unanswered: int = 0
+    """Consignments that were sent and not answered when filing stopped: whether they were accepted is not known."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Consignments by the first reason of their refusal."""
     warning_reasons: Counter[str] = field(default_factory=Counter)
@@ -107,13 +109,16 @@ async def file_all(
     progress: Callable[[Summary], None] = lambda _summary: None,
     accepted: Accepted = lambda _read, _receipt: None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    summary: Summary | None = None,
 ) -> Summary:
     """File a stream and return what became of it; raise LuxorError where a batch as a whole cannot be filed.
+
+    A `summary` that is given is filled, so that it says how far filing came where it is stopped.
 
     Answers are taken in the order of the batches. A batch's request_id is made of its content and place, so that filing
     the same stream again gives the same answers again. `report` is told each error, `warn` each warning.
     """
-    summary = Summary()
+    summary = summary or Summary()
     waiting: list[asyncio.Task[ingestion_pb2.SubmitConsignmentsResponse]] = []
     batches: list[list[Read]] = []
 
@@ -138,6 +143,7 @@ async def file_all(
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+        summary.unanswered = sum(map(len, batches))
     progress(summary)
     return summary
 
@@ -192,10 +198,11 @@ async def _submit(
             return await client.submit(messages, request_id=request_id)
         except LuxorError as error:
             again = error.unreachable or error.code in ("RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
-            if not again or error.reason == "TLS_REFUSED" or clock() + wait > deadline:
+            pause = max(wait, error.retry_after_seconds or 0.0)
+            if not again or error.reason == "TLS_REFUSED" or clock() + pause > deadline:
                 raise
         summary.retries += 1
-        await sleep(wait)
+        await sleep(pause)
         wait = min(wait * 2, 5.0)
 
 

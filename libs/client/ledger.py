@@ -10,7 +10,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.client import Answer, Client
 from libs.client.errors import LuxorError
-from libs.client.money_tables import read_table
 from libs.client.plain import plain
 from libs.customs.partitions import PARTITIONS
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -38,6 +37,20 @@ async def put_account(client: Client, account: pb.Account) -> dict[str, Any]:
     if result.HasField("error"):
         raise LuxorError(result.error.reason, result.error.message, result.error.hint)
     return _opened(result.account)
+
+
+async def open_deferred(client: Client, declarants: Sequence[str], filers: Sequence[str]) -> None:
+    """Open a deferred account without limit for each declarant, on which `filers` may draw; raise LuxorError where one is refused.
+
+    Accounts that are open already get the filers in addition.
+    """
+    request = pb.PutAccountsRequest(request_id=str(uuid.uuid4()))
+    for declarant in declarants:
+        request.accounts.add(name=f"deferred:{declarant}", currency="EUR", adds_filers=filers)
+    answer = await _ask(client, "PutAccounts", request, pb.PutAccountsResponse)
+    for result in answer.results:
+        if result.HasField("error"):
+            raise LuxorError(result.error.reason, result.error.message, result.error.hint)
 
 
 def _opened(account: pb.Account) -> dict[str, Any]:
@@ -145,6 +158,8 @@ async def statement(client: Client, account: str, currency: str, month: str) -> 
 
 def read_payments(path: Path) -> list[pb.Payment]:
     """Read a CSV of payments with the columns COLUMNS; raise LuxorError PAYMENT_FILE_WRONG naming the line."""
+    from libs.client.money_tables import read_table  # numpy comes with amounts in files
+
     return read_table(path, COLUMNS[:5], COLUMNS[5:], _payment, "PAYMENT_FILE_WRONG")
 
 
@@ -190,6 +205,58 @@ async def listed_payments(client: Client, *, unmatched: bool = False) -> AsyncIt
             return
 
 
+async def proof(client: Client, faults_max: int = PAGE) -> dict[str, Any]:
+    """Return what the background proofs of the ledger have proven, and the first of what they found."""
+    answer = await _ask(client, "GetProof", pb.GetProofRequest(faults_max=faults_max), pb.GetProofResponse)
+    return _proof(answer.proof) | {"found": [plain(each) for each in answer.faults]}
+
+
+def _proof(proof: pb.Proof) -> dict[str, Any]:
+    def moment(stamp: Timestamp) -> str | None:
+        return stamp.ToDatetime(UTC).isoformat(timespec="seconds") if stamp.seconds else None
+
+    return {
+        "proven_until": moment(proof.proven_until),
+        "entries": proof.entries,
+        "postings": proof.postings,
+        "comparisons": proof.comparisons,
+        "entries_left": proof.entries_left,
+        "faults": proof.faults,
+        "seal": _seal(proof.seal) if proof.HasField("seal") else None,
+        "complete_at": moment(proof.complete_at),
+        "positions": [plain(each) for each in proof.positions],
+        "round_began_at": moment(proof.round_began_at),
+        "round_ended_at": moment(proof.round_ended_at),
+    }
+
+
+async def prove(client: Client, progress: Callable[[dict[str, Any]], None]) -> None:
+    """Prove what was booked when this began; `progress` gets what is proven after each part."""
+    request = pb.ProveRequest()
+    while True:
+        answer = await client.ask("revenue", LedgerServiceStub, "Prove", request, pb.ProveResponse, CHECK_SECONDS)
+        request = pb.ProveRequest(until=answer.until)
+        progress(_proof(answer.proof))
+        if answer.done:
+            return
+
+
+async def totals_of_day(client: Client, day: int) -> dict[str, Any]:
+    """Return the ledger's sums of consignments accepted on a day, and where statistics counted something else."""
+    answer = await _ask(client, "Reconcile", pb.ReconcileRequest(day=day, totals_only=True), pb.ReconcileResponse)
+    totals = {
+        (each.destination, _name(Kind, each.kind), _name(Collector, each.collector), each.currency): each.amount_minor
+        for each in answer.totals
+    }
+    differences = list(compare_totals(totals, await _counted(client, day)))
+    return {
+        "day": day,
+        "consignments": answer.consignments,
+        "differences": differences,
+        "totals": _plain_totals(totals),
+    }
+
+
 async def reconcile_day(client: Client, day: int, progress: Callable[[int], None]) -> dict[str, Any]:
     """Compare, for consignments accepted on a day, assessments, ledger and statistics; name each difference.
 
@@ -216,11 +283,15 @@ async def reconcile_day(client: Client, day: int, progress: Callable[[int], None
         "day": day,
         "consignments": consignments,
         "differences": differences,
-        "totals": [
-            dict(zip(("destination", "kind", "collector", "currency"), key, strict=True)) | {"amount_minor": amount}
-            for key, amount in sorted(totals.items())
-        ],
+        "totals": _plain_totals(totals),
     }
+
+
+def _plain_totals(totals: Mapping[TotalKey, int]) -> list[dict[str, Any]]:
+    return [
+        dict(zip(("destination", "kind", "collector", "currency"), key, strict=True)) | {"amount_minor": amount}
+        for key, amount in sorted(totals.items())
+    ]
 
 
 def compare_totals(ledger: Mapping[TotalKey, int], counted: Mapping[TotalKey, int]) -> Iterator[dict[str, Any]]:

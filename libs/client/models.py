@@ -6,10 +6,14 @@ from typing import Any, Final
 
 from libs.client.client import Answer, Client
 from luxor.risk.v1 import models_pb2 as pb
+from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
 
 LOOK_SECONDS: Final = 1.0
 PAGE: Final = 100
+_COUNTS: Final = (
+    "outcomes", "violations", "outcomes_of_unknown_inclusion", "outcomes_capped", "weight_capped_share",
+)  # fmt: skip
 _OPEN: Final = (pb.TRAINING_STATE_WAITING, pb.TRAINING_STATE_RUNNING)
 
 
@@ -87,6 +91,30 @@ async def train(
             state = pb.TrainingState.Name(answer.state)
             return {"training": training, "state": state, "version": answer.version, "error": answer.error}
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def violations(client: Client, from_day: int, until_day: int) -> dict[str, Any]:
+    """Return the estimated share of violations among all consignments that were assessed on some days, both counted in."""
+    request = pb.EstimateViolationsRequest(from_day=from_day, until_day=until_day)
+    return plain_violations(await _ask(client, "EstimateViolations", request, pb.EstimateViolationsResponse))
+
+
+def plain_violations(answer: pb.EstimateViolationsResponse) -> dict[str, Any]:
+    """An estimate as plain values: a count of 0 is a fact, and a share that is absent is unknown."""
+    counts: dict[str, Any] = dict.fromkeys((*_COUNTS, "consignments", "consignments_without_chance"), 0)
+    found = counts | {field.name: value for field, value in answer.ListFields()}
+    if answer.no_estimate:
+        found["no_estimate"] = pb.NoEstimate.Name(answer.no_estimate)
+    found["lanes"] = [
+        {
+            "lane": risk_pb2.Lane.Name(each.lane),
+            "drawn": each.drawn,
+            "consignments": each.consignments,
+            "inspected": each.inspected,
+        }
+        for each in answer.lanes
+    ]
+    return found
 
 
 def plain_model(model: pb.Model) -> dict[str, Any]:

@@ -6,8 +6,7 @@ from typing import Any
 from libs.client.client import Client
 from libs.client.plain import enum_names, enum_number, plain
 from libs.client.problem import Fault
-from luxor.clearance.v1.clearance_columns_pb2 import InspectionMethod, InspectionResult, Violation
-from luxor.clearance.v1.clearance_pb2 import ConsignmentRef, Inspection
+from luxor.clearance.v1.clearance_pb2 import ConsignmentRef, Inspection, InspectionMethod, InspectionResult, Violation
 
 
 async def act(

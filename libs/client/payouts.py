@@ -15,6 +15,8 @@ from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 
 PAGE: Final = 1_000
 BATCH: Final = 100
+BOOK_SECONDS: Final = 180.0
+"""What a request may take: one that pays treasuries reads all that is unpaid."""
 COLUMNS: Final = ("id", "reference", "jurisdiction", "currency", "amount")
 """Columns of a table of payouts; amounts in whole units such as 12.50."""
 MORE: Final = ("paid_at", "takes_back", "sends_back")
@@ -50,7 +52,9 @@ async def record_payouts(client: Client, payouts: Sequence[pb.Payout]) -> list[d
     for start in range(0, len(payouts), BATCH):
         part = payouts[start : start + BATCH]
         request = pb.RecordPayoutsRequest(request_id=str(uuid.uuid4()), payouts=part)
-        answer = await client.ask("revenue", LedgerServiceStub, "RecordPayouts", request, pb.RecordPayoutsResponse)
+        answer = await client.ask(
+            "revenue", LedgerServiceStub, "RecordPayouts", request, pb.RecordPayoutsResponse, BOOK_SECONDS
+        )
         told += [_told(payout, result) for payout, result in zip(part, answer.results, strict=True)]
     return told
 

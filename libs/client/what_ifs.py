@@ -113,6 +113,10 @@ def _result(message: pb.WhatIfResult) -> dict[str, Any]:
     return {
         **counts,
         "behaviour": BEHAVIOUR,
+        "after_reviewed": [
+            {"currency": each.currency, "charged_minor": each.charged_minor, "reviewed_minor": each.reviewed_minor}
+            for each in message.after_reviewed
+        ],
         "revenue": [
             {
                 "jurisdiction": each.jurisdiction,

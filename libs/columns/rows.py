@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter, methodcaller
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from libs.columns.arrays import BoolArray, Bools, Column, Ints, Ragged, Strings
+from libs.columns.arrays import BoolArray, Bools, Column, IntArray, Ints, Ragged, Strings
 from libs.columns.schema import TIMESTAMP, Schema
 
 if TYPE_CHECKING:
     from libs.columns.table import Table
 
 M = TypeVar("M", bound=Message)
+
+UNREPRESENTABLE: Final = -(2**63)
+"""Stands for an instant that no column can hold; it is before every bound."""
+_SECONDS_MAX: Final = 9_000_000_000_000
+_NANOS_MAX: Final = 999_999_999
+_SECONDS: Final = attrgetter("seconds")
+_NANOS: Final = attrgetter("nanos")
 
 
 def fill_rows(table_class: type[Table], schema: Schema, messages: Sequence[Any]) -> Table:
@@ -61,9 +68,7 @@ def _fill(
             has = _has(field, messages, count)
             inner = list(map(get, messages))
             if nested.full_name == TIMESTAMP:
-                columns[name] = Ints.of(
-                    np.fromiter((t.seconds * 1_000_000 + t.nanos // 1000 for t in inner), np.int64, count), has
-                )
+                columns[name] = Ints.of(_micros(inner, count), has)
             else:
                 _fill(table_class, schema, inner, has, get(union), name + "_", columns)
         else:
@@ -76,6 +81,14 @@ def _fill(
                 columns[name] = Bools.of(np.fromiter(values, np.bool_, count), valid)
             else:
                 columns[name] = Ints.of(np.fromiter(values, np.int64, count), valid)
+
+
+def _micros(stamps: Sequence[Any], count: int) -> IntArray:
+    """Give the microseconds of instants; of one that no column can hold, or that is none, UNREPRESENTABLE."""
+    seconds = np.fromiter(map(_SECONDS, stamps), np.int64, count)
+    nanos = np.fromiter(map(_NANOS, stamps), np.int64, count)
+    wrong = (seconds < -_SECONDS_MAX) | (seconds > _SECONDS_MAX) | (nanos < 0) | (nanos > _NANOS_MAX)
+    return np.where(wrong, UNREPRESENTABLE, seconds * 1_000_000 + nanos // 1_000)
 
 
 def _fields_of(union: Any, nested: bool) -> list[FieldDescriptor]:

@@ -8,20 +8,17 @@ Source: the MRN's structure and its check digit (ISO 6346 letter values, weights
 administrations of the EU use them; verified against the public number 22ITZXBZYUTJFLJXK6.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 from libs.customs.partitions import PARTITIONS
 
 LENGTH = 18
 MAX_SEQUENCE = 36**7 - 1
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_EPOCH = date(1970, 1, 1)
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+EPOCH = date(1970, 1, 1)
 
 
 class Procedure(StrEnum):
@@ -58,25 +55,17 @@ class Mrn:
     @property
     def day(self) -> int:
         """Day of acceptance as days since 1970-01-01."""
-        return (date(self.year, 1, 1) - _EPOCH).days + self.day_of_year - 1
+        return (date(self.year, 1, 1) - EPOCH).days + self.day_of_year - 1
 
     def __str__(self) -> str:
+        from libs.customs.mrn_columns import make_mrns
+
         return make_mrns([self.country], [self.partition], self.day, self.sequence, self.procedure)[0]
 
 
-def _letter_values() -> NDArray[np.int64]:
-    # ISO 6346: A = 10, then upwards, leaving out the multiples of 11.
-    values = np.full(256, -1, dtype=np.int64)
-    values[48:58] = np.arange(10)
-    values[65:91] = [value for value in range(10, 39) if value % 11]
-    return values
-
-
-_VALUES = _letter_values()
-_WEIGHTS = np.left_shift(np.int64(1), np.arange(LENGTH - 1, dtype=np.int64))
-_BASE36 = np.frombuffer(_DIGITS.encode(), dtype=np.uint8)
-# Ten to the power p for the decimal parts, 36 to the power p for the sequence.
-_POWERS36 = 36 ** np.arange(6, -1, -1, dtype=np.int64)
+# ISO 6346: A = 10, then upwards, leaving out the multiples of 11.
+VALUES: Final = dict(zip(DIGITS, [*range(10), *(value for value in range(10, 39) if value % 11)], strict=True))
+"""What each character counts in the check digit."""
 
 
 def check_digit(first_17: str) -> int:
@@ -90,7 +79,7 @@ def check_digit(first_17: str) -> int:
         )
     total = 0
     for place, character in enumerate(first_17):
-        value = int(_VALUES[ord(character)]) if ord(character) < 256 else -1
+        value = VALUES.get(character, -1)
         if value < 0:
             raise MrnError(f"{first_17!r} has {character!r} at place {place + 1}; an MRN has only 0-9 and A-Z")
         total += value << place
@@ -144,64 +133,15 @@ def parse(text: str) -> Mrn:
     return Mrn(year, text[2:4], partition, day_of_year, int(text[9:16], 36), procedure)
 
 
-def make_mrns(
-    countries: Sequence[str],
-    partitions: Sequence[int] | NDArray[np.int64],
-    day: int,
-    first_serial: int | NDArray[np.int64],
-    procedure: Procedure = Procedure.IMPORT,
-) -> list[str]:
-    """Return an MRN for each row of a batch.
-
-    `countries` (n two-letter codes) and `partitions` (n numbers 0..63) are parallel; `day` is the day of acceptance as
-    days since 1970-01-01. `first_serial` is the first of n consecutive sequence numbers, or the n numbers themselves.
-    Raises ValueError where lengths differ or a value is out of bounds.
-    """
-    rows = len(countries)
-    parts = np.asarray(partitions, dtype=np.int64)
-    accepted = _EPOCH + timedelta(days=day)
-    if np.ndim(first_serial):
-        serials = np.asarray(first_serial, dtype=np.int64)
-    else:
-        serials = np.arange(rows, dtype=np.int64) + np.int64(first_serial)
-    _check_columns(countries, parts, serials, accepted)
-    if rows == 0:
-        return []
-    text = np.empty((rows, LENGTH), dtype=np.uint8)
-    head = f"{accepted.year % 100:02d}".encode()
-    text[:, 0], text[:, 1] = head
-    text[:, 2:4] = np.frombuffer("".join(countries).encode("ascii"), dtype=np.uint8).reshape(rows, 2)
-    text[:, 4] = parts // 10 + 48
-    text[:, 5] = parts % 10 + 48
-    text[:, 6:9] = np.frombuffer(f"{accepted.timetuple().tm_yday:03d}".encode(), dtype=np.uint8)
-    text[:, 9:16] = _BASE36[serials[:, None] // _POWERS36 % 36]
-    text[:, 16] = ord(procedure.value)
-    # At most 38 * (2^17 - 1), so int64 is far from its end.
-    text[:, 17] = (_VALUES[text[:, :17]] @ _WEIGHTS) % 11 % 10 + 48
-    joined = text.tobytes().decode("ascii")
-    return [joined[start : start + LENGTH] for start in range(0, rows * LENGTH, LENGTH)]
+def serial_text(serial: int) -> str:
+    """Return a sequence number as places 10 to 16 of an MRN have it; texts are in the order of the numbers."""
+    if not 0 <= serial <= MAX_SEQUENCE:
+        raise ValueError(f"sequence numbers run from 0 to {MAX_SEQUENCE}; got {serial}")
+    return "".join(DIGITS[serial // 36**power % 36] for power in range(6, -1, -1))
 
 
-def _check_columns(
-    countries: Sequence[str], partitions: NDArray[np.int64], serials: NDArray[np.int64], accepted: date
-) -> None:
-    rows = len(countries)
-    if len(partitions) != rows or len(serials) != rows:
-        raise ValueError(
-            f"columns differ in length: {rows} countries, {len(partitions)} partitions, {len(serials)} serials"
-        )
-    if not 2000 <= accepted.year <= 2099:
-        raise ValueError(f"{accepted} is outside 2000 to 2099, whose years an MRN can tell by two digits")
-    wrong = {country for country in set(countries) if not _is_country(country)}
-    if wrong:
-        raise ValueError(f"no two-letter country codes: {sorted(wrong)}")
-    if rows and (partitions.min() < 0 or partitions.max() >= PARTITIONS):
-        raise ValueError(f"partitions run from 0 to {PARTITIONS - 1}; got {partitions.min()} to {partitions.max()}")
-    if rows and (serials.min() < 0 or serials.max() > MAX_SEQUENCE):
-        raise ValueError(f"sequence numbers run from 0 to {MAX_SEQUENCE}; got {serials.min()} to {serials.max()}")
-
-
-def _is_country(code: str) -> bool:
+def is_country(code: str) -> bool:
+    """Say whether a code is of two capital letters."""
     return len(code) == 2 and code.isascii() and code.isalpha() and code.isupper()
 
 

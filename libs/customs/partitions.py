@@ -5,9 +5,11 @@ Source: the flow's design (feeds, leases and cells are all cut along these 64).
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PARTITIONS = 64
 _SEPARATOR = "\x1f"  # the unit separator is refused in every identifier, so no two keys can run together
@@ -21,12 +23,14 @@ def partition_of(filer: str, reference: str) -> int:
     return hashlib.sha256(f"{filer}{_SEPARATOR}{reference}".encode()).digest()[7] & 63
 
 
-def partitions_of(filers: str | Sequence[str], references: Sequence[str]) -> NDArray[np.int64]:
+def partitions_of(filers: str | Sequence[str], references: Sequence[str]) -> "NDArray[np.int64]":
     """Return the partition of each reference, shape (n,), int64.
 
     `filers` is one filer for the whole batch (hashed once) or one for each reference. Raises ValueError when the
     lengths differ.
     """
+    import numpy as np  # a command that asks for one partition starts without it
+
     if isinstance(filers, str):
         start = hashlib.sha256(f"{filers}{_SEPARATOR}".encode())
         last = bytearray()

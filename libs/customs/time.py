@@ -2,9 +2,11 @@
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # a command that shows a day starts without numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 MICROS_PER_SECOND = 1_000_000
 MICROS_PER_DAY = 86_400 * MICROS_PER_SECOND
@@ -18,7 +20,7 @@ def day_of(micros: int) -> int:
     return micros // MICROS_PER_DAY
 
 
-def days_of(micros: NDArray[np.int64]) -> NDArray[np.int64]:
+def days_of(micros: "NDArray[np.int64]") -> "NDArray[np.int64]":
     """Return the day of each instant, shape (n,), int64."""
     return micros // MICROS_PER_DAY
 

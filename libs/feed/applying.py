@@ -1,6 +1,7 @@
 """Making events take effect exactly once, and finding the one that cannot."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -27,7 +28,10 @@ class Handler(Protocol):
     """What a consumer does with events. Both methods may be called again for the same events, with more or fewer beside them."""
 
     async def prepare(self, batches: list[FeedBatch]) -> Any:
-        """Compute and call neighbours; never inside a transaction. Raises EventError for an event that cannot be applied."""
+        """Compute and call neighbours; never inside a transaction. Raises EventError for an event that cannot be applied.
+
+        The page before may not be committed yet where the consumer begins ahead: then it must read nothing that `apply` writes.
+        """
         ...
 
     async def apply(self, tx: Transaction, prepared: Any) -> None:
@@ -51,6 +55,40 @@ class _Unit:
     move: Move
 
 
+class Begun:
+    """A page that the handler has begun to prepare; it is committed, or dropped."""
+
+    def __init__(self, flowing: list[FeedBatch], letters: list[Letter]) -> None:
+        self.flowing = flowing
+        """What is applied."""
+        self.letters = letters
+        """What waits behind a letter."""
+        self.prepared = asyncio.Event()
+        """Set once the handler has prepared it, or has failed."""
+        self.moves: asyncio.Future[tuple[Mapping[int, Move], Sequence[Letter]]] = asyncio.Future()
+        """Cursors and letters that are committed with it, once the pages before it are."""
+        self.task: asyncio.Task[None]
+
+    def end(self) -> asyncio.Task[None]:
+        """Have it end without effect; return what ends."""
+        self.prepared.set()
+        self.task.cancel()
+        return self.task
+
+    async def drop(self) -> None:
+        """End it, without effect."""
+        await ended({self.end()})
+
+
+async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Wait until tasks that were cancelled have ended."""
+    if tasks:
+        await asyncio.wait(tasks)
+    for each in tasks:
+        if not each.cancelled():
+            each.exception()  # looked at, so that nothing logs it: whoever does the work again meets the same trouble
+
+
 class Applier:
     """Applies batches with the handler, their dead letters and their cursors, in one transaction each time."""
 
@@ -72,28 +110,51 @@ class Applier:
         self._letters = letters
         self._labels = (name, source)
 
+    def begin(self, batches: Sequence[FeedBatch]) -> Begun:
+        """Have the handler prepare batches; what they do is committed by `commit`, which may come later."""
+        begun = Begun(*self._divide(batches))
+        begun.task = asyncio.ensure_future(self._carry_out(begun))
+        return begun
+
     async def commit(
-        self, batches: Sequence[FeedBatch], moves: Mapping[int, Move], more: Sequence[Letter] = ()
+        self,
+        batches: Sequence[FeedBatch],
+        moves: Mapping[int, Move],
+        more: Sequence[Letter] = (),
+        begun: Begun | None = None,
     ) -> None:
         """Apply batches and move cursors; rows whose key has letters are set aside behind them.
 
-        Raises LeaseLost, EventError, and what the handler raises; then nothing of it happened.
+        `begun` is what `begin` gave for the same batches. Raises LeaseLost, EventError, and what the handler raises; then nothing
+        of it happened.
         """
-        flowing, waiting = self._divide(batches)
-        letters = [*more, *waiting]
-        rows = sum(batch.table.rows for batch in flowing)
+        if begun is not None and self._letters.any_waiting:
+            await begun.drop()  # it was begun when no row waited behind a letter
+            begun = None
+        begun = begun or self.begin(batches)
+        letters = [*more, *begun.letters]
+        begun.moves.set_result((moves, letters))
+        await begun.task
+        self._leases.moved(moves)
+        self._letters.remember(letters)
+        signals.EVENTS.labels(*self._labels).inc(sum(batch.table.rows for batch in begun.flowing))
+        for letter in letters:
+            signals.DEAD_LETTERS.labels(*self._labels, letter.reason).inc()
+
+    async def _carry_out(self, begun: Begun) -> None:
+        flowing = begun.flowing
         with self._span("consume", flowing) if flowing else nullcontext():
-            prepared = await self._handler.prepare(flowing) if flowing else None
+            try:
+                prepared = await self._handler.prepare(flowing) if flowing else None
+            finally:
+                begun.prepared.set()
+            moves, letters = await begun.moves
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
+                # First of all: what the handler reads next, no other transaction of these partitions is writing.
+                await self._leases.move(tx, moves)
                 if flowing:
                     await self._handler.apply(tx, prepared)
                 await self._letters.insert(tx, letters)
-                await self._leases.move(tx, moves)
-        self._leases.moved(moves)
-        self._letters.remember(letters)
-        signals.EVENTS.labels(*self._labels).inc(rows)
-        for letter in letters:
-            signals.DEAD_LETTERS.labels(*self._labels, letter.reason).inc()
 
     def _span(self, what: str, batches: Sequence[FeedBatch]) -> Span:
         """A span of work on a batch of events, linked with the work that announced them."""
@@ -274,8 +335,8 @@ class Applier:
             if not _own(error, True):
                 raise
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
-                await self._letters.failed(tx, letter, *told(error))
                 await self._leases.move(tx, self._still([letter]))
+                await self._letters.failed(tx, letter, *told(error))
             return 0
 
     async def _replayed(self, letters: Sequence[Letter]) -> int:
@@ -283,19 +344,19 @@ class Applier:
         with self._span("replay", batches):
             prepared = await self._handler.prepare(batches)
             async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
+                await self._leases.move(tx, self._still(letters))
                 await self._handler.apply(tx, prepared)
                 if not await self._letters.delete(tx, letters):
                     raise TimeoutError("a letter went away while it was replayed")  # rolls back; looked at again
-                await self._leases.move(tx, self._still(letters))
         async with self._database.connection() as reading:
             await self._letters.settle(reading.raw, letters)
         return len(letters)
 
     def _still(self, letters: Sequence[Letter]) -> dict[int, Move]:
-        """Moves that stay in place: they check the tokens."""
+        """Moves that stay in place: they lock the cursors and check who holds them."""
         held = self._leases.held
         return {
-            partition: Move(held[partition].token, held[partition].cursor, held[partition].ready)
+            partition: Move(held[partition].token, held[partition].committed, held[partition].ready)
             for partition in {letter.partition for letter in letters}
         }
 

@@ -4,20 +4,21 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 import numpy as np
 from google.protobuf.message import Message
 
-from libs.feed import signals
-from libs.feed.applying import Applier, Handler, Key
+from libs.feed import requests, signals
+from libs.feed.ahead import Ahead
+from libs.feed.applying import Applier, Begun, Handler, Key
 from libs.feed.leases import LEASE_MILLIS, Leases, Move
 from libs.feed.letters import Letters
 from libs.feed.port import Port
 from libs.feed.trouble import is_passing
-from libs.feed.types import Cursor, EventError, FeedBatch, LeaseLost, Page, StartAgain
+from libs.feed.types import Cursor, EpochEnded, EventError, FeedBatch, LeaseLost, Page, SnapshotPage, StartAgain
 from libs.store.database import Database
 from libs.telemetry import get_logger
 from libs.telemetry.logs import describe
@@ -28,9 +29,25 @@ _BACK_OFF_SECONDS: Final = 0.1
 _BACK_OFF_SECONDS_MAX: Final = 5.0
 _IDLE_SECONDS: Final = 0.2
 _QUIET_SECONDS: Final = 5.0
-_REPORT_SECONDS: Final = 5.0
+_REPORT_SECONDS: Final = 0.1
 _REPLAY_SECONDS: Final = 1.0
+_REQUEST_SECONDS: Final = 2.0
+_REQUEST_BACK_OFF_SECONDS_MAX: Final = 60.0
+_REQUEST_WAIT_SECONDS: Final = 0.1
+"""How long a round that has nothing else to do waits for a page of a day that was asked for again."""
 _SNAPSHOT_PARTITIONS: Final = 8
+
+Missing = Callable[[FeedBatch], Awaitable[FeedBatch]]
+"""Returns the rows of a batch that had no effect yet."""
+
+
+@dataclass(slots=True)
+class _Again:
+    """A day that was asked for again, and how far it was read."""
+
+    day: int
+    partitions: list[int]
+    reading: "asyncio.Task[SnapshotPage]"
 
 
 class Consumer:
@@ -51,12 +68,18 @@ class Consumer:
         wait_millis: int = 1_000,
         lease_millis: int = LEASE_MILLIS,
         clock: Callable[[], float] = time.monotonic,
+        reads_on: bool = False,
+        begins_ahead: bool = False,
+        missing: Missing | None = None,
     ) -> None:
         """Follow the feed of `source` (its cursors' name in `database`).
 
         `max_events` bounds what one transaction applies, and so how long it holds the horizon. `key` gives the key of each row of a table:
         events of one key are applied in their order, also behind a dead letter. `replica` names this process in logs, `name` the consumer in
-        metrics (the database's name if empty).
+        metrics (the database's name if empty). With `reads_on`, a feed whose store went back is read on from where the histories part: for
+        effects that no event of the new history replaces. Otherwise the consumer starts from a snapshot. With `begins_ahead`, the handler
+        prepares the next page while this one is committed: its `prepare` must read nothing that its `apply` writes. `missing` returns the rows of a
+        batch that had no effect yet: with it, days that were asked for again (libs.feed.requests) are read and completed.
         """
         self.source = source
         self.name = name or database.name
@@ -67,13 +90,19 @@ class Consumer:
         self._applier = Applier(database, handler, key, self.leases, self.letters, name=self.name, source=source)
         self._max_events = max_events
         self._wait_millis = wait_millis
+        self._reads_on = reads_on
+        self._missing = missing
         self._clock = clock
         self._labels = (self.name, source)
-        self._ahead: tuple[dict[int, Cursor], asyncio.Task[Page]] | None = None
-        self._balance_at = self._quiet_at = self._report_at = self._replay_at = float("-inf")
-        self._unexpected = 0
+        self._ahead = Ahead(self._begin if begins_ahead else None)
+        self._balance_at = self._quiet_at = self._report_at = self._replay_at = self._request_at = float("-inf")
+        self._again: _Again | None = None
+        self._request_failures: dict[int, int] = {}
+        self._unexpected = {"page": 0, "request": 0}
         self._lag = signals.Lag(self.name, source, wait_seconds=wait_millis / 1000)
-        signals.PREFETCHED.labels(*self._labels).set_function(self._prefetched)
+        signals.COMPLETED.labels(*self._labels)
+        signals.EPOCHS_ENDED.labels(*self._labels)  # from the start: a rise needs a zero before it
+        signals.PREFETCHED.labels(*self._labels).set_function(self._ahead.events)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the feed until `stop`; then finish the page, give the partitions back and return."""
@@ -99,7 +128,8 @@ class Consumer:
 
     async def close(self) -> None:
         """Drop what was fetched ahead and give the partitions back; without the store, their leases end by themselves."""
-        await self._drop_ahead()
+        await self._ahead.drop()
+        await self._drop_again()
         try:
             await self.leases.release()
         except Exception as error:
@@ -108,19 +138,20 @@ class Consumer:
             )
 
     async def step(self) -> int:
-        """Do one round: leases, snapshots, replays as they are due, then one page; returns how many events were in it.
+        """Do one round: leases, snapshots, replays as they are due, one page, and a page of a day that was asked for again.
 
-        Raises what stopped the page; nothing of it happened then, and the next round begins from the committed cursors.
+        Returns how many events were in both. Raises what stopped the page; nothing of it happened then, and the next round begins from the
+        committed cursors. What stops a day that was asked for again stops no page.
         """
         try:
             await self.tend()
             await self._snapshots()
             await self._replays()
             page = await self._fetch()
-            if page is None:
-                return 0
-            await self._settle(page)
-            return page.events
+            if page is not None:
+                await self._settle(page)
+            events = 0 if page is None else page.events
+            return events + await self._requests(is_idle=not events)
         except LeaseLost as error:
             signals.LEASES_LOST.labels(*self._labels).inc()
             get_logger().warning("FEED_LEASE_LOST", consumer=self.name, source=self.source, text=str(error))
@@ -147,28 +178,33 @@ class Consumer:
     # ------------------------------------------------------------------------------------------ pages
 
     async def _fetch(self) -> Page | None:
-        """The next page of what is held; the one after it is fetched meanwhile."""
+        """The next page of what is held; the one after it is fetched, and begun, meanwhile."""
         after = {partition: each.cursor for partition, each in self.leases.held.items() if each.ready}
         page = None
         try:
-            if self._ahead is not None:
-                (asked, task), self._ahead = self._ahead, None
-                page = self._usable(await task, asked)
+            if (fetched := await self._ahead.take()) is not None:
+                page = self._usable(*fetched)
+                if page is not fetched[0]:
+                    await self._ahead.drop()
             if (page is None or not page.next) and after:
-                page = self._usable(
-                    await self._port.pull(after, self._max_events, self._wait_millis, self._report(after)), after
-                )
+                wait_millis = self._wait_millis if self._again is None else 0
+                page = self._usable(await self._pull(after, wait_millis, after), after)
         except StartAgain as error:
             await self._start_again(error)
             return None
         if page is None:
             return None
         if page.batches:
-            following = dict(after) | dict(page.next)
-            reported = self._report(after)
-            pulling = self._port.pull(following, self._max_events, self._wait_millis, reported)
-            self._ahead = (following, asyncio.ensure_future(pulling))
+            following = after | dict(page.next)
+            self._ahead.look(page, following, lambda: self._pull(following, self._wait_millis, after))
         return page
+
+    async def _pull(self, after: Mapping[int, Cursor], wait_millis: int, committed: Mapping[int, Cursor]) -> Page:
+        return await self._port.pull(after, self._max_events, wait_millis, self._report(committed))
+
+    def _begin(self, page: Page) -> Begun | None:
+        # Which rows wait behind a letter is known once the page before is committed.
+        return None if self.letters.any_waiting else self._applier.begin(page.batches)
 
     def _usable(self, page: Page, after: Mapping[int, Cursor]) -> Page:
         """Only the partitions that are held and stand where the page begins: a lease may have come or gone since it was asked for."""
@@ -205,7 +241,7 @@ class Consumer:
         if not touched <= set(moves):
             raise LeaseLost("a partition of the page is held no more")
         if page.batches or (moves and quiet):
-            await self._apply(page.batches, moves)
+            await self._apply(page.batches, moves, begun=self._ahead.begun())
         if quiet:
             self._quiet_at = self._clock() + _QUIET_SECONDS
         for partition, cursor in page.next.items():
@@ -217,12 +253,6 @@ class Consumer:
         else:
             self._lag.note(0.0)
 
-    def _prefetched(self) -> int:
-        ahead = self._ahead
-        if ahead is None or not ahead[1].done() or ahead[1].cancelled() or ahead[1].exception() is not None:
-            return 0
-        return ahead[1].result().events
-
     def _report(self, committed: Mapping[int, Cursor]) -> Mapping[int, Cursor] | None:
         moment = self._clock()
         if moment < self._report_at:
@@ -233,13 +263,14 @@ class Consumer:
     # -------------------------------------------------------------------------------------- snapshots
 
     async def _start_again(self, error: StartAgain) -> None:
-        """Have partitions start from a snapshot: the feed cannot go on from their cursors."""
-        await self._drop_ahead()
+        """Move partitions to where the feed can go on: where the histories part, or a snapshot."""
+        await self._ahead.drop()
         named = [int(each) for each in error.partitions] or list(self.leases.held)
+        held = {partition: self.leases.held[partition] for partition in named if partition in self.leases.held}
+        again = error.read_again if isinstance(error, EpochEnded) and self._reads_on else None
         moves = {
-            partition: Move(self.leases.held[partition].token, self.leases.held[partition].cursor, ready=False)
-            for partition in named
-            if partition in self.leases.held
+            partition: Move(each.token, again or each.cursor, ready=again is not None)
+            for partition, each in held.items()
         }
         get_logger().error(
             error.reason,
@@ -247,9 +278,12 @@ class Consumer:
             source=self.source,
             partitions=len(moves),
             text=str(error),
-            then="snapshot",
+            then="snapshot" if again is None else "read_again",
         )
-        signals.SNAPSHOTS.labels(*self._labels, error.reason).inc()
+        if isinstance(error, EpochEnded):
+            signals.EPOCHS_ENDED.labels(*self._labels).inc()
+        if again is None:
+            signals.SNAPSHOTS.labels(*self._labels, error.reason).inc()
         await self._applier.commit((), moves)
 
     async def _snapshots(self) -> None:
@@ -274,24 +308,30 @@ class Consumer:
                 break
         await self._applier.commit((), {partition: Move(tokens[partition], page.start) for partition in partitions})
 
-    async def _apply(self, batches: Sequence[FeedBatch], moves: Mapping[int, Move]) -> None:
+    async def _apply(
+        self,
+        batches: Sequence[FeedBatch],
+        moves: Mapping[int, Move],
+        counted: Literal["page", "request"] = "page",
+        begun: Begun | None = None,
+    ) -> None:
         """Commit, and set aside what cannot be applied. An error that nobody expected gets some tries first: it may be ours."""
         try:
-            await self._applier.commit(batches, moves)
+            await self._applier.commit(batches, moves, begun=begun)
         except Exception as error:
             if is_passing(error):
                 raise
             if not isinstance(error, EventError):
-                self._unexpected += 1
-                if self._unexpected < UNEXPECTED_TRIES:
+                self._unexpected[counted] += 1
+                if self._unexpected[counted] < UNEXPECTED_TRIES:
                     raise
-            await self._drop_ahead()
+            await self._ahead.drop()
             try:
-                await self._applier.isolate(batches, moves, unexpected=self._unexpected >= UNEXPECTED_TRIES)
+                await self._applier.isolate(batches, moves, unexpected=self._unexpected[counted] >= UNEXPECTED_TRIES)
             except Exception as inner:
-                self._unexpected += not is_passing(inner)
+                self._unexpected[counted] += not is_passing(inner)
                 raise
-        self._unexpected = 0
+        self._unexpected[counted] = 0
 
     async def _replays(self) -> None:
         moment = self._clock()
@@ -307,26 +347,101 @@ class Consumer:
                 self._note(error, 1)
                 await self._reload()
 
+    async def _requests(self, *, is_idle: bool) -> int:
+        """Go on with a day that was asked for again: read its state page by page beside the feed, and apply what had no effect.
+
+        Returns how many rows were in the page. A day that cannot be read or applied is tried again later, behind the other days.
+        """
+        moment = self._clock()
+        if self._missing is None or (self._again is None and moment < self._request_at):
+            return 0
+        try:
+            if self._again is None:
+                await self._begin_again(moment)
+            again = self._again
+            if again is None:
+                return 0
+            if not again.reading.done():
+                await asyncio.wait({again.reading}, timeout=_REQUEST_WAIT_SECONDS if is_idle else 0)
+                if not again.reading.done():
+                    return 0
+            return await self._complete(again, self._missing)
+        except LeaseLost:
+            await self._drop_again()
+            raise
+        except Exception as error:
+            day = -1 if self._again is None else self._again.day
+            failures = self._request_failures[day] = self._request_failures.get(day, 0) + 1
+            # Who asks for two days and cannot read one gets the other one at the next time.
+            self._request_at = self._clock() + _back_off(failures, _REQUEST_BACK_OFF_SECONDS_MAX)
+            self._note(error, failures)
+            await self._drop_again()
+            await self._reload()
+            return 0
+
+    async def _begin_again(self, moment: float) -> None:
+        """Begin the day that was asked for again and failed least often, if there is one."""
+        ready = [partition for partition, each in self.leases.held.items() if each.ready]
+        async with self._database.connection() as reading:
+            asked = await requests.open_requests(reading, self.source, ready)
+        self._request_failures = {day: count for day, count in self._request_failures.items() if day in asked}
+        if not asked:
+            self._request_at = moment + _REQUEST_SECONDS
+            return
+        day = min(asked, key=lambda each: (self._request_failures.get(each, 0), each))
+        self._again = _Again(day, asked[day], self._read_again(day, asked[day], b""))
+
+    def _read_again(self, day: int, partitions: Sequence[int], token: bytes) -> "asyncio.Task[SnapshotPage]":
+        # A task of its own, since a producer that is slow with it must not hold up the feed.
+        return asyncio.ensure_future(self._ask_again(day, partitions, token))
+
+    async def _ask_again(self, day: int, partitions: Sequence[int], token: bytes) -> SnapshotPage:
+        return await self._port.snapshot(partitions, token, self._max_events, day)
+
+    async def _complete(self, again: _Again, missing: Missing) -> int:
+        page = again.reading.result()
+        held = self.leases.held
+        moves = {each: Move(held[each].token, held[each].cursor) for each in again.partitions if each in held}
+        if len(moves) < len(again.partitions) or not all(held[each].ready for each in moves):
+            await self._drop_again()  # somebody else holds a part of it by now, and begins it there
+            return 0
+        batch = None if page.batch is None else await missing(page.batch)
+        if batch is not None and batch.table.rows:
+            await self._ahead.drop()
+            await self._apply([batch], moves, "request")
+            signals.COMPLETED.labels(*self._labels).inc(batch.table.rows)
+        if page.token:
+            again.reading = self._read_again(again.day, again.partitions, page.token)
+        else:
+            async with self._database.transaction() as tx:
+                await requests.done(tx, self.source, again.day, again.partitions)
+            self._request_failures.pop(again.day, None)
+            await self._drop_again()
+        return 0 if page.batch is None else page.batch.table.rows
+
     # ------------------------------------------------------------------------------------------ rest
 
     async def _reload(self) -> None:
         """Begin again from what is committed: the outcome of the last commit may be unknown, and leases may be gone."""
-        await self._drop_ahead()
+        await self._ahead.drop()
         with contextlib.suppress(
             Exception
         ):  # the store is away: the next round reads again, and tokens guard every commit
             self.letters.forget(await self.leases.reload())
+            async with self._database.connection() as reading:
+                # The commit may have written letters as well: what comes behind them waits.
+                await self.letters.load(reading.raw, self.leases.held)
             return
         self.leases.held.clear()
         self._balance_at = float("-inf")
 
-    async def _drop_ahead(self) -> None:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            ahead[1].cancel()
-            await asyncio.wait({ahead[1]})
-            if not ahead[1].cancelled():
-                ahead[1].exception()  # looked at, so that nobody is told of it: the next pull meets the same trouble
+    async def _drop_again(self) -> None:
+        again, self._again = self._again, None
+        if again is not None:
+            again.reading.cancel()
+            await asyncio.wait({again.reading})
+            if not again.reading.cancelled():
+                again.reading.exception()  # looked at: what is asked for again is begun anew
 
     async def _renew(self) -> None:
         while True:
@@ -352,9 +467,9 @@ class Consumer:
         )
 
 
-def _back_off(failures: int) -> float:
+def _back_off(failures: int, seconds_max: float = _BACK_OFF_SECONDS_MAX) -> float:
     """Seconds to wait after so many failures in a row; spread, so that replicas do not come back all at once."""
-    seconds = min(_BACK_OFF_SECONDS_MAX, _BACK_OFF_SECONDS * 2.0 ** min(failures - 1, 16))
+    seconds = min(seconds_max, _BACK_OFF_SECONDS * 2.0 ** min(failures - 1, 16))
     return seconds * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from libs.server import call as calls
 from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
 from libs.store.database import Database
 from libs.store.requests import RequestLog, RequestReused
 from luxor.feed.v1 import dead_letters_pb2, dead_letters_pb2_grpc
@@ -37,23 +38,20 @@ _REPLAY: Final = """
 
 
 class DeadLetterServicer(dead_letters_pb2_grpc.DeadLetterServiceServicer):
-    """Serves the dead letters of all feeds that a service consumes. Its database needs libs.store's `request_log` too."""
+    """Serves the dead letters of all feeds that a service consumes. Its database needs libs.store's `request_log` and `page_key` too."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._requests = RequestLog()
+        self._pages = PageTokens(database)
 
     async def List(self, request: dead_letters_pb2.ListRequest, context: Any) -> dead_letters_pb2.ListResponse:
         """Tell letters by ascending id."""
         if request.page_size > PAGE_MAX:
             raise Refusal("FEED_LIMIT", path="page_size", value=request.page_size, limit=PAGE_MAX)
         size = request.page_size or PAGE_DEFAULT
-        if request.page_token and not (request.page_token.isascii() and request.page_token.isdigit()):
-            raise Refusal("FEED_TOKEN_MALFORMED", path="page_token")
         filters = (request.source, request.key, request.reason)
-        begin = int(request.page_token or 0)
-        if begin >= 2**63:
-            raise Refusal("FEED_TOKEN_MALFORMED", path="page_token")
+        (begin,) = await self._pages.place(request, (0,))
         async with self._database.connection() as reading:
             total = await reading.raw.fetchval(_COUNT, *filters)
             rows = await reading.raw.fetch(_LIST, *filters, begin, size + 1, request.with_payload)
@@ -77,7 +75,7 @@ class DeadLetterServicer(dead_letters_pb2_grpc.DeadLetterServiceServicer):
             )
             for row in rows[:size]
         ]
-        following = str(letters[-1].id) if len(rows) > size else ""
+        following = await self._pages.token(request, letters[-1].id) if len(rows) > size else ""
         return dead_letters_pb2.ListResponse(letters=letters, next_page_token=following, total=total)
 
     async def Replay(self, request: dead_letters_pb2.ReplayRequest, context: Any) -> dead_letters_pb2.ReplayResponse:

@@ -1,11 +1,14 @@
 """Which partitions a replica holds: leases by the database's clock, with fencing tokens.
 
-Each change of holder raises the token. Cursors move only `where partition and token match`, so whoever was held up past the end of a lease
-finds its commit rolled back, whatever it believes.
+Each change of holder raises the token. A cursor moves only where partition, token and the position that the page began from match. The token
+stops a former holder, whatever it believes. The position stops the same holder: its answer to COMMIT was lost, and it applies the page again.
+
+The cursors move first in their transaction. Their rows stay locked until its end, so a transaction that repeats a page waits until the first
+one has ended before it reads what that one wrote.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,11 +22,16 @@ _STATEMENT_MILLIS: Final = 2_000
 
 @dataclass(slots=True)
 class Held:
-    """A partition that is held: its fencing token, the cursor in the database or beyond it, and whether it has a start."""
+    """A leased partition."""
 
     token: int
+    """The fencing token of the lease."""
     cursor: Cursor
+    """The position in memory: that of the database, or beyond it where no event lies between."""
     ready: bool
+    """Whether the partition has a start, so that it follows the feed; in the database as here."""
+    committed: Cursor
+    """The position in the database, as this process last read or committed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +92,11 @@ _MINE: Final = """
 _MOVE: Final = """
     update feed_cursor c set epoch = v.epoch, day = v.day, xid = v.xid, seq = v.seq, ready = v.ready,
         lease_until = clock_timestamp() + make_interval(secs => $2)
-    from unnest($3::smallint[], $4::bigint[], $5::bigint[], $6::integer[], $7::bigint[], $8::bigint[], $9::boolean[])
-        as v(partition, token, epoch, day, xid, seq, ready)
+    from unnest($3::smallint[], $4::bigint[], $5::bigint[], $6::integer[], $7::bigint[], $8::bigint[], $9::boolean[],
+        $10::bigint[], $11::integer[], $12::bigint[], $13::bigint[], $14::boolean[])
+        as v(partition, token, epoch, day, xid, seq, ready, from_epoch, from_day, from_xid, from_seq, from_ready)
     where c.source = $1 and c.partition = v.partition and c.token = v.token
+        and (c.epoch, c.day, c.xid, c.seq, c.ready) = (v.from_epoch, v.from_day, v.from_xid, v.from_seq, v.from_ready)
 """
 
 
@@ -153,26 +163,32 @@ class Leases:
         return lost
 
     async def move(self, tx: Transaction, moves: Mapping[int, Move]) -> None:
-        """Move cursors with one statement; raises LeaseLost, which must roll the transaction back, if one is held no more."""
+        """Move cursors with one statement, before anything else in their transaction.
+
+        Raises LeaseLost, which must roll the transaction back, if a partition has another holder or does not stand where this process last
+        saw it.
+        """
         if not moves:
             return
-        values = list(moves.values())
-        done = await tx.raw.execute(
-            _MOVE,
-            self._source,
-            self.lease_seconds,
-            list(moves),
-            [each.token for each in values],
-            [each.cursor.epoch for each in values],
-            [each.cursor.day for each in values],
-            [each.cursor.xid for each in values],
-            [each.cursor.seq for each in values],
-            [each.ready for each in values],
-        )
-        matched = int(done.rpartition(" ")[2])
+        origins = [self.held[partition] for partition in moves if partition in self.held]
+        matched = 0
+        if len(origins) == len(moves):
+            values = list(moves.values())
+            done = await tx.raw.execute(
+                _MOVE,
+                self._source,
+                self.lease_seconds,
+                list(moves),
+                [each.token for each in values],
+                *_columns([each.cursor for each in values]),
+                [each.ready for each in values],
+                *_columns([each.committed for each in origins]),
+                [each.ready for each in origins],
+            )
+            matched = int(done.rpartition(" ")[2])
         if matched < len(moves):
             raise LeaseLost(
-                f"{len(moves) - matched} of {len(moves)} partitions of {self._source} went to another replica"
+                f"{len(moves) - matched} of {len(moves)} partitions of {self._source} have another holder or were moved by an earlier commit"
             )
 
     def moved(self, moves: Mapping[int, Move]) -> None:
@@ -180,7 +196,7 @@ class Leases:
         for partition, move in moves.items():
             held = self.held.get(partition)
             if held is not None and held.token == move.token:
-                held.cursor, held.ready = move.cursor, move.ready
+                held.cursor, held.ready, held.committed = move.cursor, move.ready, move.cursor
 
     async def release(self) -> None:
         """Give everything back, so that the others need not wait for the leases to end."""
@@ -204,7 +220,18 @@ def fair_share(live: list[str], owner: str) -> int:
 
 
 def _held(row: Any) -> Held:
-    return Held(row["token"], Cursor(row["epoch"], row["day"], row["xid"], row["seq"]), row["ready"])
+    cursor = Cursor(row["epoch"], row["day"], row["xid"], row["seq"])
+    return Held(row["token"], cursor, row["ready"], cursor)
+
+
+def _columns(cursors: Sequence[Cursor]) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Return epochs, days, xids and seqs."""
+    return (
+        [each.epoch for each in cursors],
+        [each.day for each in cursors],
+        [each.xid for each in cursors],
+        [each.seq for each in cursors],
+    )
 
 
 def _same(found: Held | None, held: Held) -> bool:

@@ -1,6 +1,6 @@
 """Announcing facts in the transaction that makes them true."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -20,23 +20,20 @@ Groups: TypeAlias = tuple[list[Any], list[int], list[bytes]]
 
 _APPEND: Final = "select day, id, created_at from feed_append($1, $2, $3, $4, $5, $6, $7, $8)"
 _NOTIFY: Final = "select feed_notify($1, $2, $3, $4, $5)"
-_RAISE: Final = """
-    with ended as (
-        update feed_epoch set
-            end_xid = case when $2 then coalesce(last.xid, 0) end,
-            end_seq = case when $2 then coalesce(last.seq, 0) end
-        from (select max(epoch) as epoch from feed_epoch) newest
-        left join lateral (
-            select o.xid, o.seq from generate_series(0, $3::integer - 1) as p(partition)
-            cross join lateral (
-                select xid, seq from outbox where partition = p.partition and epoch = newest.epoch order by xid desc, seq desc limit 1
-            ) o
-            order by o.xid desc, o.seq desc limit 1
-        ) last on true
-        where feed_epoch.epoch = newest.epoch
-        returning feed_epoch.epoch
-    )
-    insert into feed_epoch (epoch, reason) select epoch + 1, $1 from ended returning epoch
+_RAISE: Final = "select feed_begin_epoch($1, 0)"
+_END: Final = """
+    update feed_epoch set
+        end_xid = case when $2 then coalesce(last.xid, 0) end,
+        end_seq = case when $2 then coalesce(last.seq, 0) end
+    from (select max(epoch) as epoch from feed_epoch where epoch < $1) ended
+    left join lateral (
+        select o.xid, o.seq from generate_series(0, $3::integer - 1) as p(partition)
+        cross join lateral (
+            select xid, seq from outbox where partition = p.partition and epoch = ended.epoch order by xid desc, seq desc limit 1
+        ) o
+        order by o.xid desc, o.seq desc limit 1
+    ) last on true
+    where feed_epoch.epoch = ended.epoch
 """
 
 
@@ -51,6 +48,8 @@ class Outbox:
         self.schema = schema
         self.schema_version = schema_version
         self.payloads = payloads or Payloads()
+        self.listeners: list[Callable[[], None]] = []
+        """Called after each commit of this process that announces something."""
 
     async def append(
         self, tx: Transaction, table: Table, message_class: type[Message], partitions: NDArray[Any], *, trace: str = ""
@@ -83,8 +82,13 @@ class Outbox:
         day, number, _ = await tx.raw.fetchrow(
             _APPEND, payload, schema, self.schema_version, table.rows, trace, *groups
         )
+        tx.after_commit(self._announced)
         # Not kept in memory here: should this transaction be lost with the server, its number may be given again.
         return BatchRef(day, number)
+
+    def _announced(self) -> None:
+        for listener in self.listeners:
+            listener()
 
 
 class KeyedOutbox:
@@ -134,10 +138,11 @@ def group_rows(groups: NDArray[Any]) -> Groups:
 
 
 async def raise_epoch(tx: Transaction, reason: str, *, lost: bool) -> int:
-    """Begin a new epoch and return its number; call it before services write after xids may have gone back or repeated.
+    """Begin a new epoch and return its number, for a move that is planned; after a restore or a promotion the outbox does it by itself.
 
-    `lost` tells that commits which readers may have seen are gone (a restore, a dump and load, promotion of an asynchronous standby): then a
-    cursor beyond the last surviving event is told FEED_EPOCH_ENDED. Without it (a planned move) every cursor reads on.
+    `lost` says that commits which readers may have seen are lost: then a cursor beyond the last event that is left is answered FEED_EPOCH_ENDED.
+    Without it every cursor reads on.
     """
-    await tx.raw.execute("select pg_advisory_xact_lock(hashtextextended('luxor feed epoch', 0))")
-    return int(await tx.raw.fetchval(_RAISE, reason, lost, PARTITIONS))
+    begun = int(await tx.raw.fetchval(_RAISE, reason))
+    await tx.raw.execute(_END, begun, lost, PARTITIONS)
+    return begun

@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 
 from libs.columns import Table
-from libs.feed.service import to_positions
-from libs.feed.types import Clock, Cursor, CursorExpired, EpochEnded, FeedBatch, Page, SnapshotPage
+from libs.feed.service import DaySummary, to_positions
+from libs.feed.types import Clock, Cursor, CursorExpired, EpochEnded, FeedBatch, Page, SnapshotPage, StartAgain
 from libs.server.errors import details_of, reason_of, status_of
 from luxor.feed.v1 import feed_pb2, feed_pb2_grpc
 
@@ -35,8 +35,10 @@ class Port(Protocol):
         """
         ...
 
-    async def snapshot(self, partitions: Sequence[int], token: bytes, max_rows: int) -> SnapshotPage:
-        """Give a page of the present state; `token` is empty for the first page."""
+    async def snapshot(
+        self, partitions: Sequence[int], token: bytes, max_rows: int, day: int | None = None
+    ) -> SnapshotPage:
+        """Return a page of the present state, of one day of acceptance if `day` is given; `token` is empty for the first page."""
         ...
 
 
@@ -71,13 +73,30 @@ class GrpcPort:
         answer = await _told(self._stub.Pull(request, timeout=deadline_seconds))
         return page_of(answer, self._message_class)
 
-    async def snapshot(self, partitions: Sequence[int], token: bytes, max_rows: int) -> SnapshotPage:
+    async def snapshot(
+        self, partitions: Sequence[int], token: bytes, max_rows: int, day: int | None = None
+    ) -> SnapshotPage:
         """See Port."""
         request = feed_pb2.SnapshotRequest(
-            consumer=self._consumer, replica=self._replica, partitions=partitions, token=token, max_rows=max_rows
+            consumer=self._consumer,
+            replica=self._replica,
+            partitions=partitions,
+            token=token,
+            max_rows=max_rows,
+            day=day,
         )
         answer = await _told(self._stub.Snapshot(request, timeout=_SNAPSHOT_SECONDS))
         return snapshot_page_of(answer, self._message_class)
+
+    async def summarize(self, first: int, last: int) -> tuple[list[DaySummary], Cursor]:
+        """Return the summaries of days, and the place that all they count lies before."""
+        request = feed_pb2.SummarizeRequest(consumer=self._consumer, from_day=first, to_day=last)
+        answer = await _told(self._stub.Summarize(request, timeout=_SNAPSHOT_SECONDS))
+        days = [
+            DaySummary(each.day, each.below, list(each.partitions), list(each.counts), list(each.digests))
+            for each in answer.days
+        ]
+        return days, _cursor(answer.horizon)
 
 
 def page_of(answer: feed_pb2.PullResponse, message_class: type[Message]) -> Page:
@@ -144,10 +163,27 @@ async def _told(call: Any) -> Any:
     try:
         return await call
     except grpc.aio.AioRpcError as error:
-        kind = {CursorExpired.reason: CursorExpired, EpochEnded.reason: EpochEnded}.get(reason_of(error))
-        if kind is None:
-            raise
-        info = details_of(status_of(error), error_details_pb2.ErrorInfo)
-        bitmap = int(info.metadata.get("partitions", "0"), 16) if info is not None else 0
-        partitions = [number for number in range(bitmap.bit_length()) if bitmap >> number & 1]
-        raise kind(error.details() or "", partitions) from error
+        if (again := _start_again(error)) is not None:
+            raise again from error
+        raise
+
+
+def _start_again(error: grpc.aio.AioRpcError) -> StartAgain | None:
+    """Return what asks for a new start as its own exception."""
+    kinds: dict[str, type[StartAgain]] = {each.reason: each for each in (CursorExpired, EpochEnded)}
+    kind = kinds.get(reason_of(error))
+    if kind is None:
+        return None
+    info = details_of(status_of(error), error_details_pb2.ErrorInfo)
+    facts = {} if info is None else dict(info.metadata)
+    return start_again_of(kind, error.details() or "", facts)
+
+
+def start_again_of(kind: type[StartAgain], message: str, facts: Mapping[str, str]) -> StartAgain:
+    """Return the exception for an answer with these facts: the bitmap of partitions and, where an epoch ended, where to read again."""
+    bitmap = int(facts.get("partitions", "0"), 16)
+    partitions = [number for number in range(bitmap.bit_length()) if bitmap >> number & 1]
+    if issubclass(kind, EpochEnded):
+        place = Cursor(*(int(facts[name]) for name in Cursor._fields)) if "epoch" in facts else None
+        return kind(message, partitions, place)
+    return kind(message, partitions)

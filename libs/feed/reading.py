@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from libs.feed.epochs import BEGIN_EPOCH, GIVE, STALE, note_begun
 from libs.feed.schema import CLOCK
 from libs.feed.types import BatchRef, Cursor, CursorExpired, EpochEnded
 from libs.store.database import Database
@@ -24,6 +25,7 @@ _ENTRIES_MAX: Final = 512
 _ALIGNED_SHARE: Final = 0.75
 _ROUNDS_MAX: Final = 3
 _NO_HORIZON: Final = 2**63 - 1
+MILLIS_A_DAY: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class State:
     ends: Mapping[int, tuple[int, int] | None]
     """Per epoch: the place where it broke off, None where nothing of it was lost."""
     floor: tuple[int, int, int]
+    reason: str = ""
+    """Why the newest epoch began."""
+    stale: bool = False
+    """Whether the store is another one than the newest epoch was begun on: an epoch is due."""
 
     @property
     def day(self) -> int:
@@ -88,13 +94,38 @@ class State:
         """The end of what can be read now. A transaction that is still open was begun at most a day ago."""
         return Cursor(self.epoch, self.day - 1, self.xmin, 0)
 
+    def reached(self, cursor: Cursor) -> bool:
+        """Return whether the cursor lies on the history that this database has."""
+        if cursor.epoch not in self.ends:
+            return False
+        if cursor.epoch == self.epoch:
+            return cursor.xid <= self.xmax
+        end = self.ends[cursor.epoch]
+        return end is None or (cursor.xid, cursor.seq) <= end
+
+    def is_ahead(self, cursor: Cursor) -> bool:
+        """Return whether the cursor was read of a store that went on from here: then this one was set back, whatever its stamps say."""
+        return (cursor.epoch == self.epoch and cursor.xid > self.xmax) or (
+            self.epoch < cursor.epoch <= self.now // 1_000 + MILLIS_A_DAY
+        )
+
+    def read_again(self, cursor: Cursor) -> Cursor:
+        """Return where a reader whose history ended goes on: where that parted from this one. Nothing that is stored here lies between."""
+        day = max(0, cursor.day - 1)
+        epoch = max((each for each in self.ends if each <= cursor.epoch), default=min(self.ends))
+        end = self.ends[epoch]
+        if end is not None:
+            return Cursor(epoch, day, *end)
+        later = min((each for each in self.ends if each > epoch), default=epoch)
+        return Cursor(later, day, 0, 0)
+
 
 _STATE: Final = f"""
     select pg_snapshot_xmin(s.snapshot)::text::bigint as xmin, pg_snapshot_xmax(s.snapshot)::text::bigint as xmax, {CLOCK} as now,
-        e.epochs, e.end_xids, e.end_seqs, f.epoch as floor_epoch, f.xid as floor_xid, f.seq as floor_seq
+        e.epochs, e.end_xids, e.end_seqs, e.reason, e.stale, f.epoch as floor_epoch, f.xid as floor_xid, f.seq as floor_seq
     from (select pg_current_snapshot() as snapshot) s
     cross join (select array_agg(epoch order by epoch) as epochs, array_agg(end_xid order by epoch) as end_xids,
-        array_agg(end_seq order by epoch) as end_seqs from feed_epoch) e
+        array_agg(end_seq order by epoch) as end_seqs, (array_agg(reason order by epoch desc))[1] as reason, {STALE} as stale from feed_epoch) e
     left join feed_floor f on f.name = '%s'
 """  # noqa: S608  # a name of our own
 
@@ -106,7 +137,7 @@ def state_of(row: Any) -> State:
         for epoch, xid, seq in zip(row["epochs"], row["end_xids"], row["end_seqs"], strict=True)
     }
     floor = (row["floor_epoch"] or 0, row["floor_xid"] or 0, row["floor_seq"] or 0)
-    return State(row["xmin"], row["xmax"], row["now"], max(ends), ends, floor)
+    return State(row["xmin"], row["xmax"], row["now"], max(ends), ends, floor, row["reason"], row["stale"])
 
 
 class Reader(Generic[K]):
@@ -117,11 +148,21 @@ class Reader(Generic[K]):
         self.kind = kind
         self.state: State | None = None
         self._events_an_entry = 4.0
+        self._given = (0, 0)
 
     async def refresh(self, raw: Any) -> State:
         """Ask the database for the present state."""
-        self.state = state_of(await raw.fetchrow(_STATE % self.kind.name))
-        return self.state
+        return await self._note(raw, state_of(await raw.fetchrow(_STATE % self.kind.name)))
+
+    async def _note(self, raw: Any, state: State) -> State:
+        """Take a state as the present one; begin the epoch that is due where the store is another one than before."""
+        if state.stale:
+            await raw.fetchval(BEGIN_EPOCH, None, 0)
+            state = state_of(await raw.fetchrow(_STATE % self.kind.name))
+        if self.state is not None and self.state.epoch != state.epoch and self.kind is OUTBOX:
+            note_begun(self.database.name, state.epoch, state.reason)
+        self.state = state
+        return state
 
     def check(self, after: Mapping[K, Cursor], state: State) -> None:
         """Raise CursorExpired or EpochEnded where the feed cannot go on from a cursor."""
@@ -131,17 +172,33 @@ class Reader(Generic[K]):
                 f"events after the cursor were dropped (the {self.kind.name} begins after {state.floor}); start from a snapshot",
                 expired,
             )
-        ended = [key for key, cursor in after.items() if cursor.epoch and not _reached(cursor, state)]
+        ended = [key for key, cursor in after.items() if cursor.epoch and not state.reached(cursor)]
         if ended:
+            again = min((state.read_again(after[key]) for key in ended), key=_place)
             raise EpochEnded(
-                f"the cursor lies beyond the end of its epoch (now {state.epoch}, begun at place 0); start from a snapshot",
+                f"the cursor lies beyond the end of its epoch (now {state.epoch}: {state.reason}); both histories share what lies before {again}",
                 ended,
+                again,
             )
 
-    async def page(self, raw: Any, after: Mapping[K, Cursor], events_max: int) -> EntryPage[K]:
+    async def horizon(self, raw: Any) -> Cursor:
+        """Return the present horizon, for a reader that goes on from there."""
+        state = await self.refresh(raw)
+        await self._give(raw, state)
+        return state.horizon
+
+    async def _give(self, raw: Any, state: State) -> None:
+        """Record the horizon before it is given out, where an epoch that ends after a restart would else end below it."""
+        epoch, given = self._given
+        if epoch != state.epoch or given < state.xmin:
+            await raw.execute(GIVE, state.epoch, given if epoch == state.epoch else 0, state.xmin)
+            self._given = (state.epoch, state.xmin)
+
+    async def page(self, raw: Any, after: Mapping[K, Cursor], events_max: int, *, begins: bool = False) -> EntryPage[K]:
         """Read the next entries of each reader, about `events_max` events in all, shared fairly.
 
-        Raises CursorExpired, EpochEnded.
+        With `begins`, a cursor that this store never reached begins an epoch: only for cursors of services, which make up none. Any other is
+        answered as ended, and changes nothing. Raises CursorExpired, EpochEnded.
         """
         state = self.state or await self.refresh(raw)
         found: dict[tuple[int, int, int], Entries[K]] = {}
@@ -152,6 +209,9 @@ class Reader(Generic[K]):
             limited: dict[K, Cursor] = {}
             for epoch, group in _by_epoch(asked, state).items():
                 state, limits, count = await self._round(raw, epoch, group, share, found, bounds)
+                ahead = max((after[key] for key in group), key=_place)
+                if begins and self.kind is OUTBOX and state.is_ahead(ahead):
+                    state = await self._begin_behind(raw, ahead)
                 self.check({key: after[key] for key in group}, state)
                 horizon = horizon or state.horizon
                 limited |= limits
@@ -162,6 +222,7 @@ class Reader(Generic[K]):
             # Few readers have much: what the others leave is theirs.
             asked, share, rounds = limited, (events_max - events) / len(limited), rounds + 1
         assert horizon is not None
+        await self._give(raw, state)
         return _aligned(found, bounds, set(asked), after, horizon, state)
 
     async def _round(
@@ -187,7 +248,7 @@ class Reader(Generic[K]):
                 epoch,
                 limit,
             )
-            self.state = state = state_of(rows[0])
+            state = await self._note(raw, state_of(rows[0]))
             # The query names the days that it reads. A process that slept over them must not step over what it did not look at.
             if state.day <= known.day + 1 and state.epoch == known.epoch:
                 break
@@ -231,6 +292,11 @@ class Reader(Generic[K]):
                 bounds[key] = Cursor(later, last[key].day, 0, 0)
         return state, limited, count
 
+    async def _begin_behind(self, raw: Any, ahead: Cursor) -> State:
+        """Begin an epoch behind a cursor that this store never reached: it was set back, whatever its stamps say."""
+        await raw.fetchval(BEGIN_EPOCH, f"a reader is ahead of the store: at {ahead.epoch}, {ahead.xid}", ahead.epoch)
+        return await self.refresh(raw)
+
     async def waiting(self, raw: Any, keys: Iterable[K], since: Cursor) -> tuple[set[K], State]:
         """Which readers have an entry at or after `since` below the present horizon; one statement."""
         known = self.state or await self.refresh(raw)
@@ -248,7 +314,7 @@ class Reader(Generic[K]):
             since.xid,
             since.epoch,
         )
-        self.state = state = state_of(rows[0])
+        state = await self._note(raw, state_of(rows[0]))
         if state.day > known.day + 1 or state.epoch != since.epoch:
             return set(keys), state
         return set(rows[0]["keys"] or ()), state
@@ -273,17 +339,6 @@ class Reader(Generic[K]):
                 from e group by day, xid, seq
             ) g on true order by g.xid, g.seq
         """  # noqa: S608  # names and numbers of our own
-
-
-def _reached(cursor: Cursor, state: State) -> bool:
-    """Whether the cursor lies on the history that this database has."""
-    if cursor.epoch not in state.ends:
-        return False
-    if cursor.epoch == state.epoch:
-        # A number that the server has not given yet: it went back without the epoch being raised.
-        return cursor.xid <= state.xmax
-    end = state.ends[cursor.epoch]
-    return end is None or (cursor.xid, cursor.seq) <= end
 
 
 def _by_epoch(after: Mapping[K, Cursor], state: State) -> dict[int, dict[K, Cursor]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError, StoreUnavailable
 from libs.telemetry import get_logger
 
-_RECORD_SECONDS_MIN: Final = 1.0
+_RECORD_SECONDS_MIN: Final = 5.0
 _LOCK_MILLIS: Final = 200
 _DDL_MILLIS: Final = 2_000
 
@@ -26,8 +26,10 @@ _REGISTER: Final = """
 _RECORD: Final = """
     update feed_consumer c set epoch = v.epoch, day = v.day, xid = v.xid, seq = v.seq, seen_at = clock_timestamp()
     from unnest($2::smallint[], $3::bigint[], $4::integer[], $5::bigint[], $6::bigint[]) as v(partition, epoch, day, xid, seq)
-    where c.consumer = $1 and c.partition = v.partition and (v.epoch, v.xid, v.seq) > (c.epoch, c.xid, c.seq)
+    where c.consumer = $1 and c.partition = v.partition and (v.epoch, v.xid, v.seq) <> (c.epoch, c.xid, c.seq)
 """
+
+_READ: Final = "select partition, epoch, day, xid, seq from feed_consumer where consumer = $1 and epoch > 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,25 @@ class Positions:
                 await tx.raw.execute(_REGISTER, consumer, PARTITIONS)
             self._registered.add(consumer)
 
-    async def record(self, consumer: str, committed: Mapping[int, Cursor]) -> None:
-        """Note positions that the consumer has committed; a partition is written once a second at most and never moves back."""
+    async def read(self, consumer: str) -> dict[int, Cursor]:
+        """Return the positions as they are recorded, of the partitions that the consumer has begun."""
+        async with self._database.connection(timeout_millis=1_000) as reading:
+            rows = await reading.raw.fetch(_READ, consumer)
+        return {row["partition"]: Cursor(row["epoch"], row["day"], row["xid"], row["seq"]) for row in rows}
+
+    async def record(
+        self, consumer: str, committed: Mapping[int, Cursor], *, seconds_min: float = _RECORD_SECONDS_MIN
+    ) -> None:
+        """Note positions that the consumer has committed; a partition is written once in `seconds_min` at most.
+
+        A position moves back with a consumer whose own store was set back: it reads again what lies behind it.
+        """
         await self.register(consumer)
         now = self._clock()
         due = {
             partition: cursor
             for partition, cursor in committed.items()
-            if now - self._recorded_at.get((consumer, partition), float("-inf")) >= _RECORD_SECONDS_MIN
+            if now - self._recorded_at.get((consumer, partition), float("-inf")) >= seconds_min
         }
         if not due:
             return
@@ -110,6 +123,7 @@ _PASSED: Final = "select consumer, min((epoch, xid, seq)::text) from feed_consum
 _BEHIND: Final = """
     select distinct consumer from feed_consumer where (epoch, xid, seq) < ($1::bigint, $2::bigint, $3::bigint) order by consumer
 """
+_FORGET: Final = "delete from feed_consumer where consumer <> all($1::text[]) returning consumer"
 _FLOOR: Final = """
     insert into feed_floor (name, epoch, xid, seq, day) values ($1, $2, $3, $4, $5)
     on conflict (name) do update set
@@ -127,11 +141,14 @@ class Maintenance:
         retention: Retention | None = None,
         *,
         notices: bool = False,
+        consumers: Collection[str] | None = None,
         interval_seconds: float = 600.0,
     ) -> None:
+        """Look after the feed of a database. Only `consumers` may read it: positions under other names are forgotten."""
         self._database = database
         self._retention = retention or Retention()
         self._entries = ("outbox", "notice") if notices else ("outbox",)
+        self._consumers = None if consumers is None else sorted(consumers)
         self._interval_seconds = interval_seconds
         for table in self._entries:
             for forced in ("false", "true"):
@@ -158,6 +175,7 @@ class Maintenance:
 
     async def step(self, *, today: int | None = None) -> None:
         """Do what is due once; `today` stands in for the database's day when days are dropped."""
+        await self._forget_strangers()
         for table in (*self._entries, "batch"):
             await self._make(table)
         async with self._database.connection() as reading:
@@ -173,6 +191,15 @@ class Maintenance:
         for old in days["batch"]:
             if old <= day - self._retention.payload_days:
                 await self._drop_payloads(old)
+
+    async def _forget_strangers(self) -> None:
+        """Delete the positions of who may not read the feed: nobody moves them, so they would hold every day to its limit."""
+        if self._consumers is None:
+            return
+        async with self._database.transaction(timeout_millis=1_000) as tx:
+            found = await tx.raw.fetch(_FORGET, self._consumers)
+        for name in sorted({row["consumer"] for row in found}):
+            get_logger().warning("FEED_CONSUMER_FORGOTTEN", feed=self._database.name, consumer=name)
 
     async def _make(self, table: str) -> None:
         async with self._database.transaction(timeout_millis=_DDL_MILLIS) as tx:

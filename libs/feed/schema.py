@@ -1,10 +1,12 @@
 """The feed's tables, as steps that a service's migrations call.
 
-Producers: `create_outbox(op)` and, for readers by a text key, `create_notices(op)`. Consumers: `create_consumer(op)`.
+Producers: `create_outbox(op)`, `stamp_epochs(op)` and, for readers by a text key, `create_notices(op)`. Consumers: `create_consumer(op)`.
 All tables that grow are partitioned by day, the number of days since 1970-01-01 UTC by the database's clock.
 """
 
 from typing import Any, Final, Protocol
+
+from libs.feed.epochs import STATEMENTS
 
 DAYS_AHEAD: Final = 7
 """How many days beyond today have their partitions made."""
@@ -36,6 +38,12 @@ def create_outbox(op: Operations) -> None:
         op.execute(f"select feed_make_days('{table}', {DAYS_AHEAD})")
 
 
+def stamp_epochs(op: Operations) -> None:
+    """Let the outbox know the store that it stands on, so that it begins an epoch by itself when the store goes back; after `create_outbox`."""
+    for statement in STATEMENTS:
+        op.execute(statement)
+
+
 def create_notices(op: Operations) -> None:
     """Create `notice`, the entries of batches for readers that are named by a text (filers); after `create_outbox`."""
     for statement in (*_entries("notice", "key", "text"), _NOTIFY):
@@ -47,6 +55,14 @@ def create_consumer(op: Operations) -> None:
     """Create what a consumer of feeds needs: cursors with their leases, members, dead letters."""
     for statement in (_CURSOR, _MEMBER, *_DEAD_LETTER):
         op.execute(statement)
+
+
+def create_requests(op: Operations) -> None:
+    """Create the list of what a consumer wants again; after `create_consumer`."""
+    op.execute(
+        "create table feed_request (source text not null, partition smallint not null, day integer not null, "
+        "asked_at timestamptz not null default clock_timestamp(), primary key (source, partition, day))"
+    )
 
 
 def _entries(name: str, column: str, kind: str) -> tuple[str, ...]:

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.customs.partitions import PARTITIONS
+from libs.feed.backlog import Backlog
 from libs.feed.outbox import Outbox
 from libs.feed.payloads import StoredBatch, message_class_of
 from libs.feed.reading import OUTBOX, Entries, EntryPage, Reader
 from libs.feed.retention import Positions
-from libs.feed.types import Cursor, StartAgain
+from libs.feed.shared_positions import REPORT_SECONDS
+from libs.feed.types import Cursor, EpochEnded, FeedError, StartAgain
 from libs.feed.watch import Watch
+from libs.server import call
 from libs.server.errors import Refusal
+from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from luxor.feed.v1 import feed_pb2, feed_pb2_grpc
 
@@ -26,6 +30,7 @@ WAIT_MILLIS_MAX: Final = 20_000
 PAGE_BYTES_MAX: Final = 3 * 1024 * 1024
 """Soft bound of a page's payloads: below gRPC's 4 MB; a page has one batch at least."""
 NAME_CHARACTERS_MAX: Final = 63
+SUMMARY_DAYS_MAX: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,33 +42,74 @@ class StatePage:
     next_token: bytes
 
 
+class TokenMalformed(FeedError):
+    """A token of a snapshot that its source did not write."""
+
+
 class SnapshotSource(Protocol):
     """How a producer reads its present state for a new reader."""
 
     async def page(self, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
-        """Read about `max_rows` rows of these partitions after `token` (empty: from the start).
+        """Read about `max_rows` rows of these partitions after `token` (empty: from the start); raise TokenMalformed for one of another making.
 
         Every consignment that existed before the first page and still does must come once at least. A row may be newer than the first page.
         """
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DaySummary:
+    """What a day has: per partition how many keys, and the exclusive or of their hashes; of serials below one (empty: all)."""
+
+    day: int
+    below: str
+    partitions: list[int]
+    counts: list[int]
+    digests: list[int]
+
+
+class DaySource(Protocol):
+    """How a producer reads its state day by day."""
+
+    async def summaries(self, first: int, last: int) -> Sequence[DaySummary]:
+        """Summarize days; one that is not worked out yet is left out."""
+        ...
+
+    async def page_of_day(
+        self, tx: Transaction, day: int, partitions: Sequence[int], token: bytes, max_rows: int
+    ) -> StatePage:
+        """Read as SnapshotSource.page, only what was accepted on a day."""
+        ...
+
+
 class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
     """Serves an outbox, and the snapshot of the state behind it."""
 
-    def __init__(self, outbox: Outbox, snapshot: SnapshotSource, *, page_bytes_max: int = PAGE_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        snapshot: SnapshotSource,
+        *,
+        days: DaySource | None = None,
+        page_bytes_max: int = PAGE_BYTES_MAX,
+        backlog: Backlog | None = None,
+    ) -> None:
+        """Serve; `backlog` learns how far its consumer has committed."""
         self.outbox = outbox
         self.reader: Reader[int] = Reader(outbox.database, OUTBOX)
         self.watch: Watch[int] = Watch(self.reader)
+        outbox.listeners.append(self.watch.nudge)
         self.positions = Positions(outbox.database)
         self._snapshot = snapshot
+        self._days = days
+        self._backlog = backlog
         self._page_bytes_max = page_bytes_max
         self._bytes_an_event = 500.0
 
     async def Pull(self, request: feed_pb2.PullRequest, context: Any) -> feed_pb2.PullResponse:
         """Answer with the next page, as soon as there is an event."""
         after = _positions(request.after, "after")
-        _named(request.consumer)
+        consumer = consumer_of(call.current().identity, request.consumer)
         if not after:
             raise Refusal("FEED_PARTITIONS_MISSING", path="after")
         events_max = _bounded(request.max_events, EVENTS_DEFAULT, EVENTS_MAX, "max_events")
@@ -71,19 +117,31 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             raise Refusal("FEED_LIMIT", path="wait_millis", value=request.wait_millis, limit=WAIT_MILLIS_MAX)
         # What fits into a message by what events weighed lately; the exact bound is taken when the payloads are there.
         events_max = max(1, min(events_max, int(self._page_bytes_max / self._bytes_an_event)))
-        if request.committed:
-            await self.positions.record(request.consumer, _positions(request.committed, "committed"))
         try:
-            return await self._pull(after, events_max, request.wait_millis / 1000)
+            return await self._pull(consumer, request, after, events_max)
         except StartAgain as error:
             raise _start_again(error) from error
 
-    async def _pull(self, after: dict[int, Cursor], events_max: int, seconds: float) -> feed_pb2.PullResponse:
+    async def _pull(
+        self, consumer: str, request: feed_pb2.PullRequest, after: dict[int, Cursor], events_max: int
+    ) -> feed_pb2.PullResponse:
         clock = asyncio.get_running_loop().time
-        ends_at = clock() + seconds
+        ends_at = clock() + request.wait_millis / 1000
+        committed = _positions(request.committed, "committed")
+        is_service = call.current().identity.role is Role.SERVICE
         while True:
             async with self.outbox.database.connection() as reading:
-                page = await self.reader.page(reading.raw, after, events_max)
+                page = await self.reader.page(reading.raw, after, events_max, begins=is_service)
+                if committed:
+                    # Only what lies on this history: days are dropped by these positions, and an epoch ends by them.
+                    state = self.reader.state or await self.reader.refresh(reading.raw)
+                    known = {each: at for each, at in committed.items() if not at.epoch or state.reached(at)}
+                    if self._backlog is not None and consumer == self._backlog.consumer:
+                        self._backlog.confirm(known)
+                        await self.positions.record(consumer, known, seconds_min=REPORT_SECONDS)
+                    else:
+                        await self.positions.record(consumer, known)
+                    committed = {}
                 if page.batches:
                     refs = [batch.ref for batch in page.batches]
                     stored = await self.outbox.payloads.fetch(reading.raw, refs)
@@ -142,7 +200,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
 
     async def Snapshot(self, request: feed_pb2.SnapshotRequest, context: Any) -> feed_pb2.SnapshotResponse:
         """Answer with a page of the present state; the cursor of the feed is taken before the first page."""
-        _named(request.consumer)
+        consumer = consumer_of(call.current().identity, request.consumer)
         partitions = _partitions(request.partitions, "partitions")
         if not partitions:
             raise Refusal("FEED_PARTITIONS_MISSING", path="partitions")
@@ -151,16 +209,25 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         if request.token:
             try:
                 token.ParseFromString(request.token)
+                if not token.source:
+                    raise TokenMalformed
             except Exception as error:
                 raise Refusal("FEED_TOKEN_MALFORMED", path="token") from error
         else:
-            await self.positions.register(request.consumer)
+            await self.positions.register(consumer)
             async with self.outbox.database.connection() as reading:
-                token.start.CopyFrom(_cursor((await self.reader.refresh(reading.raw)).horizon))
+                token.start.CopyFrom(_cursor(await self.reader.horizon(reading.raw)))
         message_class = message_class_of(self.outbox.schema)
         while True:
             async with self.outbox.database.connection() as reading:
-                page = await self._snapshot.page(reading, partitions, token.source, rows_max)
+                try:
+                    if request.HasField("day"):
+                        days = self._day_source()
+                        page = await days.page_of_day(reading, request.day, partitions, token.source, rows_max)
+                    else:
+                        page = await self._snapshot.page(reading, partitions, token.source, rows_max)
+                except TokenMalformed as error:
+                    raise Refusal("FEED_TOKEN_MALFORMED", path="token") from error
                 read_at = await reading.now()
             payload = page.table.encode(message_class).SerializeToString() if page.table.rows else b""
             if len(payload) <= 2 * self._page_bytes_max or rows_max == 1:
@@ -175,6 +242,28 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         if page.next_token:
             answer.next_token = feed_pb2.SnapshotToken(start=token.start, source=page.next_token).SerializeToString()
         return answer
+
+    async def Summarize(self, request: feed_pb2.SummarizeRequest, context: Any) -> feed_pb2.SummarizeResponse:
+        """Answer with the summaries of days, and the place that all of it lies before."""
+        consumer_of(call.current().identity, request.consumer)
+        if not 0 <= request.to_day - request.from_day <= SUMMARY_DAYS_MAX:
+            days = request.to_day - request.from_day
+            raise Refusal("FEED_LIMIT", path="to_day", value=days, limit=SUMMARY_DAYS_MAX)
+        found = await self._day_source().summaries(request.from_day, request.to_day)
+        async with self.outbox.database.connection() as reading:
+            horizon = (await self.reader.refresh(reading.raw)).horizon
+        summaries = [
+            feed_pb2.DaySummary(
+                day=each.day, below=each.below, partitions=each.partitions, counts=each.counts, digests=each.digests
+            )
+            for each in found
+        ]
+        return feed_pb2.SummarizeResponse(days=summaries, horizon=_cursor(horizon))
+
+    def _day_source(self) -> DaySource:
+        if self._days is None:
+            raise Refusal("FEED_NOT_SUMMARIZED")
+        return self._days
 
 
 Pull = Callable[[feed_pb2.PullRequest], Awaitable[feed_pb2.PullResponse]]
@@ -204,6 +293,25 @@ def _place(cursor: Cursor) -> tuple[int, int, int]:
     return cursor.place
 
 
+def text_of(token: bytes) -> str:
+    """Read a token that is a text; raise TokenMalformed for bytes that no store takes as one."""
+    try:
+        text = token.decode()
+    except UnicodeDecodeError as error:
+        raise TokenMalformed from error
+    if "\x00" in text:
+        raise TokenMalformed
+    return text
+
+
+def numbered(token: bytes, most: int = 2**31 - 1) -> tuple[int, str]:
+    """Read a token that is a number up to `most`, a dot and a text; raise TokenMalformed."""
+    number, dot, text = text_of(token).partition(".")
+    if not dot or not text or not (number.isascii() and number.isdigit()) or len(number) > 10 or int(number) > most:
+        raise TokenMalformed
+    return int(number), text
+
+
 def _positions(positions: Iterable[feed_pb2.Position], path: str) -> dict[int, Cursor]:
     found: dict[int, Cursor] = {}
     for index, position in enumerate(positions):
@@ -225,9 +333,15 @@ def _partitions(partitions: Iterable[int], path: str) -> list[int]:
     return distinct
 
 
-def _named(consumer: str) -> None:
-    if not 0 < len(consumer) <= NAME_CHARACTERS_MAX:
-        raise Refusal("FEED_CONSUMER_MISSING", path="consumer", value=consumer)
+def consumer_of(caller: Identity, named: str) -> str:
+    """Return the name under which a caller reads: for a service the id of its certificate, and nothing else.
+
+    Raise Refusal FEED_CONSUMER_FOREIGN where the request names another, since positions belong to who committed them.
+    """
+    own = caller.id if caller.role is Role.SERVICE else str(caller)
+    if named not in ("", own):
+        raise Refusal("FEED_CONSUMER_FOREIGN", path="consumer", value=named[:NAME_CHARACTERS_MAX], caller=own)
+    return own
 
 
 def _bounded(value: int, default: int, limit: int, path: str) -> int:
@@ -238,4 +352,6 @@ def _bounded(value: int, default: int, limit: int, path: str) -> int:
 
 def _start_again(error: StartAgain) -> Refusal:
     bitmap = sum(1 << int(partition) for partition in error.partitions)
-    return Refusal(error.reason, partitions=f"{bitmap:016x}", read_again="Snapshot")
+    place = error.read_again if isinstance(error, EpochEnded) else None
+    facts = {} if place is None else place._asdict()
+    return Refusal(error.reason, partitions=f"{bitmap:016x}", read_again="Snapshot", **facts)

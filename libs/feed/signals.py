@@ -43,6 +43,12 @@ BACKLOG: Final = gauge(
     f"Events of the feed that a consumer has not told to have committed; counting ends at {COUNTED_MAX:,}",
     ["feed", "consumer"],
 )
+UNCONFIRMED: Final = gauge(
+    "luxor_feed_unconfirmed_events", "Events accepted by this process that the consumer has not confirmed", ["consumer"]
+)
+UNCONFIRMED_MAX: Final = gauge(
+    "luxor_feed_unconfirmed_events_max", "Unconfirmed events beyond which calls are refused", ["consumer"]
+)
 RETRIES: Final = counter(
     "luxor_feed_retries_total", "Pages tried again, by kind of trouble", ["consumer", "source", "kind"]
 )
@@ -50,6 +56,16 @@ LEASES_LOST: Final = counter(
     "luxor_feed_leases_lost_total", "Commits rolled back since a lease was lost", ["consumer", "source"]
 )
 SNAPSHOTS: Final = counter("luxor_feed_snapshots_total", "Snapshots begun, by cause", ["consumer", "source", "cause"])
+EPOCHS_ENDED: Final = counter(
+    "luxor_feed_epochs_ended_total",
+    "Times that the store of a feed turned out to have lost what this consumer had read of it: an older copy, or a standby without the log's tail",
+    ["consumer", "source"],
+)
+COMPLETED: Final = counter(
+    "luxor_feed_completed_total",
+    "Events that had no effect until a comparison with the producer found them missing",
+    ["consumer", "source"],
+)
 
 _GRACE_SECONDS: Final = 5.0
 _ROWS_MAX: Final = 100_000

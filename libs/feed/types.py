@@ -141,10 +141,18 @@ class CursorExpired(StartAgain):
 
 
 class EpochEnded(StartAgain):
-    """The timeline of the cursor ended before the cursor, or never was."""
+    """The timeline of the cursor ended before the cursor, or never was: what was read behind `read_again` may be lost.
+
+    A reader that stores what no later event replaces reads on from `read_again`. One whose states a restored producer changes anew starts from a
+    snapshot. `read_again` is None from producers that do not announce it.
+    """
 
     reason = "FEED_EPOCH_ENDED"
 
+    def __init__(self, message: str, partitions: Iterable[int | str], read_again: "Cursor | None" = None) -> None:
+        super().__init__(message, partitions)
+        self.read_again = read_again
+
 
 class LeaseLost(FeedError):
-    """Another replica has taken a partition of this page; everything of the page is rolled back."""
+    """A partition of this page has another holder, or this page was committed before; everything of the page is rolled back."""

@@ -1,6 +1,10 @@
-"""One poll for all who wait: every interval it asks once which of them have something to read. And the horizon's age."""
+"""One poll for all who wait: every interval it asks once which of them have something to read. And the horizon's age.
+
+A quiet feed is polled less often, so that an idle system costs next to nothing. What this process commits wakes the poll at once.
+"""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from contextvars import Context
 from typing import Final, Generic, TypeVar
@@ -15,6 +19,9 @@ from libs.telemetry import get_logger
 K = TypeVar("K", int, str)
 
 POLL_SECONDS: Final = 0.02
+QUIET_POLL_SECONDS: Final = 0.1
+"""Between polls once nothing has come for QUIET_SECONDS: only what another replica commits then waits so long, once."""
+QUIET_SECONDS: Final = 1.0
 _FAILED_POLL_SECONDS: Final = 0.5
 
 
@@ -33,6 +40,8 @@ class Watch(Generic[K]):
         self._poll_seconds = poll_seconds
         self._waiters: set[_Waiter[K]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._nudged = asyncio.Event()
+        self._busy_until = float("-inf")
         self._age = horizon_age(f"{reader.database.name}.{reader.kind.name}")
 
     async def wait(self, keys: Iterable[K], since: Cursor, seconds: float) -> bool:
@@ -51,10 +60,14 @@ class Watch(Generic[K]):
             self._waiters.discard(waiter)
         return True
 
+    def nudge(self) -> None:
+        """Poll soon, and often for a while: something was committed, which the horizon may hold back a little longer."""
+        self._nudged.set()
+
     async def _poll(self) -> None:
         pause = self._poll_seconds
         while True:
-            await asyncio.sleep(pause)
+            await self._pause(pause)
             if not self._waiters:
                 return
             try:
@@ -63,6 +76,18 @@ class Watch(Generic[K]):
             except Exception as error:  # the store may be away: who waits sees it at its own next read
                 get_logger().warning("FEED_POLL_FAILED", feed=self._reader.database.name, error=type(error).__name__)
                 pause = _FAILED_POLL_SECONDS
+
+    async def _pause(self, seconds: float) -> None:
+        now = asyncio.get_running_loop().time
+        if self._nudged.is_set() or now() < self._busy_until:
+            if self._nudged.is_set():
+                self._nudged.clear()
+                self._busy_until = now() + QUIET_SECONDS
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, QUIET_POLL_SECONDS)):
+                await self._nudged.wait()
 
     async def poll_once(self) -> None:
         """Ask once for everybody who waits now."""
@@ -74,6 +99,8 @@ class Watch(Generic[K]):
         async with self._reader.database.connection(timeout_millis=5_000) as reading:
             found, state = await self._reader.waiting(reading.raw, keys, since)
         self._age.note(state)
+        if found:
+            self._busy_until = asyncio.get_running_loop().time() + QUIET_SECONDS
         for waiter in waiters:
             if waiter.keys & found:
                 waiter.event.set()

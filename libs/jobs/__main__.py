@@ -24,6 +24,7 @@ from libs.jobs.running import Finished, JobRefused, Running, runner_of
 from libs.jobs.store import Job, JobLost, Jobs, JobState
 from libs.store.database import Database
 from libs.store.errors import StoreError
+from libs.telemetry.setup import setup as set_up_telemetry
 
 NICE: Final = 10
 THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -52,7 +53,7 @@ def main(number: int, attempt: int, environ: Mapping[str, str]) -> int:
     bound_memory(order.memory_bytes_max)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the whole group; the replica decides
     threading.Thread(target=_end_with_input, daemon=True).start()
-    telemetry.setup(order.service, environ)
+    set_up_telemetry(order.service, environ)
     return asyncio.run(_run(order, number, attempt, environ))
 
 

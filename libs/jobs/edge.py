@@ -16,6 +16,7 @@ from libs.customs.time import day_text
 from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
 from libs.server import call
 from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
 from libs.server.requests import Answer, once
 from libs.store.database import Transaction
 
@@ -23,7 +24,6 @@ DAYS_MAX: Final = 400
 DAY_MAX: Final = 100_000
 PAGE: Final = 50
 PAGE_MAX: Final = 200
-_TOKEN_DIGITS_MAX: Final = 18
 _MICROS: Final = 1_000_000
 
 
@@ -37,6 +37,8 @@ class JobEdge:
     """The reason for a number that no job of the kind has."""
     malformed: str
     """The reason for what was asked wrongly; its sentence takes `path` and `why`."""
+    pages: PageTokens
+    """The page tokens of the service."""
 
     def refused(self, path: str, why: str) -> Refusal:
         """Say what is wrong with a request."""
@@ -71,16 +73,14 @@ class JobEdge:
             raise Refusal(self.unknown, path="id", value=number)
         return job
 
-    async def page(self, size: int, token: str) -> tuple[Sequence[Job], str]:
+    async def page(self, request: Any) -> tuple[Sequence[Job], str]:
         """Read a page of jobs, the newest first, with the token of the next; "" where there is none."""
-        size = size or PAGE
+        size = request.page_size or PAGE
         if not 1 <= size <= PAGE_MAX:
             raise self.refused("page_size", f"is {size}; a page has 1 to {PAGE_MAX}")
-        if token and (not token.isdecimal() or len(token) > _TOKEN_DIGITS_MAX):
-            raise self.refused("page_token", "is none that a response told")
-        before = int(token) if token else None
-        jobs = await self.jobs.listed(self.kind, before=before, rows_max=size + 1)
-        return jobs[:size], str(jobs[size - 1].id) if len(jobs) > size else ""
+        (before,) = await self.pages.place(request, (0,))
+        jobs = await self.jobs.listed(self.kind, before=before or None, rows_max=size + 1)
+        return jobs[:size], await self.pages.token(request, jobs[size - 1].id) if len(jobs) > size else ""
 
     async def cancel(self, request: Any, answer: type[Answer], tell: Callable[[Job], Answer]) -> Answer:
         """End a job that is open, once per request; to end one again changes nothing."""

@@ -24,6 +24,8 @@ class Call:
     request_id: str
     trace: str
     ends_at: float
+    size: int = 0
+    """Bytes of the request."""
     findings: list[Finding] = field(default_factory=list)
 
     @property

@@ -6,10 +6,15 @@ Outermost first, and why each stands where it does:
 2. metrics                count what the client saw, so they stand around the mapping of errors
 3. error mapping          every step below may refuse; nothing but our error model passes
 4. identity               before anything is spent on a stranger
-5. authorisation          needs the identity alone; a role that may not call takes no place from those who may
-6. admission              before time and memory are spent; needs the identity to be fair
-7. deadline               a call that waits in no queue has its whole time from here on
-8. validation             costs the most of all steps (it parses), so it comes last and under the deadline
+5. authorisation          needs the identity alone; who may not call takes no place from those who may: a role, and of
+                          services those whose connection is not in the map
+6. admission              before time and memory are spent; needs the identity to be fair, and to give services places of
+                          their own. Only then is the request received: until its call is admitted, the transport buffers
+                          no more than one window of it
+7. deadline               a call that waits in no queue has its whole time from here on; one that came without a
+                          deadline has the longest that there is
+8. validation             costs the most of all steps (it parses, and compares the request with the bounds of its contract), so
+                          it comes last and under the deadline
 
 The list is compiled into each method's handler when it is registered, since stacked aio interceptors cost 8 to 15 % of
 the throughput.
@@ -17,73 +22,43 @@ the throughput.
 
 import asyncio
 import itertools
-import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any, NoReturn, cast
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from prometheus_client.core import CounterMetricFamily
 
 from libs import telemetry
-from libs.server import identity
-from libs.server.admission import Gate
+from libs.bounds import bounds_of
+from libs.server import bounds, identity
+from libs.server.admission import Gate, Place
 from libs.server.call import Call, enter
 from libs.server.config import ServerConfig
-from libs.server.errors import STATUS_KEY, Refusal, refusal_of
+from libs.server.connections import Map
+from libs.server.errors import STATUS_KEY, Refusal, refusal_of, request_info
 from libs.server.findings import drop_unknown
+from libs.server.gates import ServerGates
 from libs.server.identity import Identity, Role
+from libs.server.methods import OWN_REASONS, BytesTaken, Method, begin_span, end_span
+from libs.server.overload import Brake, Overload, Refused
+from libs.server.receiving import OPEN_PREFIXES, REQUEST_ID, REQUEST_ID_KEY, OpenCalls, receive
 from libs.telemetry import trace
-
-OPEN_PREFIXES = ("/grpc.health.v1.Health/", "/grpc.reflection.")
-"""What every holder of a certificate of this CA may call; outside of the list, since it must answer under any load."""
-
-REQUEST_ID_KEY = "x-request-id"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 _log = telemetry.get_logger()
 _seconds = telemetry.LoopHistogram("luxor_call_seconds", "Time of a call as served", ("method", "code"), of_spans=True)
 _unknown = telemetry.counter("luxor_unknown_fields_total", "Unknown protobuf fields found in requests", ("method",))
-_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
-"""Codes that are the service's own trouble: they mark its span as failed; the others are the caller's."""
-_OWN_REASONS = frozenset({"STORE_FULL"})
-"""Reasons that are the service's own trouble although their code is the caller's."""
 _store_full = telemetry.counter(
     "luxor_calls_store_full_total",
     "Calls refused since the own store's disk is full: the service's own fault under a code that is else the caller's",
 )
 _in_flight = telemetry.gauge("luxor_calls_in_flight", "Calls running now", ("kind",))
-
-
-@dataclass(slots=True)
-class Method:
-    """What the chain knows about one RPC."""
-
-    name: str
-    roles: frozenset[Role]
-    long_poll: bool
-    message_class: type[Message]
-    serialize: Callable[[Any], bytes]
-    bytes_taken: int = 0
-    attributes: dict[str, trace.AttributeValue] = field(default_factory=dict)
-
-
-class BytesTaken:
-    """Tells the bytes of requests at each scrape: an addition a call costs less than a counter with labels."""
-
-    def __init__(self) -> None:
-        """Tell of no method yet."""
-        self.methods: dict[str, Method] = {}
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """Give the totals, as Prometheus' client asks for them."""
-        family = CounterMetricFamily("luxor_request_bytes", "Bytes of requests taken", labels=("method",))
-        for name, method in list(self.methods.items()):
-            family.add_metric((name,), method.bytes_taken)
-        yield family
+_waiting = telemetry.gauge("luxor_calls_waiting", "Calls waiting for a place")
+_overload = telemetry.counter(
+    "luxor_calls_overload_total", "Calls refused since there was no room, by reason", ("reason",)
+)
 
 
 _taken = BytesTaken()
@@ -93,44 +68,75 @@ telemetry.metrics.REGISTRY.register(_taken)
 class Chain(grpc.aio.ServerInterceptor):
     """Serves registered methods through the list above."""
 
-    def __init__(self, config: ServerConfig) -> None:
-        """Take limits and the deployment from the configuration."""
+    def __init__(self, config: ServerConfig, connections: Map) -> None:
+        """Take limits and the deployment from the configuration, and from the map which services may call."""
         self._config = config
+        self._connections = connections
         self._deployment = config.deployment
         self._compiled: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._methods: list[Method] = []
         self.missing: list[str] | None = ["not started"]
         """What the service still waits for; None once calls may come in."""
-        self.gate = Gate(config.in_flight_max, config.in_flight_per_caller_max)
-        self.long_polls = Gate(config.long_polls_max, config.long_polls_per_caller_max, "TOO_MANY_LONG_POLLS")
+        self.gates = ServerGates(config)
+        self.open_calls = OpenCalls(config.deployment)
         self._answer_bytes_max = 2 * config.message_bytes_max
         self._ids = itertools.count(1)
         self._id_prefix = secrets.token_hex(6)
-        _in_flight.labels("call").set_function(lambda: self.gate.in_flight)
-        _in_flight.labels("long_poll").set_function(lambda: self.long_polls.in_flight)
+        for kind, gates in self.gates.by_kind.items():
+            _in_flight.labels(kind).set_function(partial(_running, gates))
+        _waiting.set_function(lambda: sum(gate.waiting for each in self.gates.by_kind.values() for gate in each))
 
     def register(
-        self, name: str, handler: "grpc.RpcMethodHandler[Any, Any]", roles: frozenset[Role], *, long_poll: bool
+        self,
+        name: str,
+        handler: "grpc.RpcMethodHandler[Any, Any]",
+        roles: frozenset[Role],
+        *,
+        long_poll: bool,
+        brake: Brake | None = None,
     ) -> None:
         """Compile the list into one method's handler.
 
         `name` is /package.Service/Method. Unary and server-streaming methods are taken; raise TypeError for others and
-        for handlers that are no coroutine functions.
+        for handlers that are no coroutine functions. With a `brake`, the method's calls have a gate of their own.
         """
         message_class = getattr(handler.request_deserializer, "__self__", None)
         if not (isinstance(message_class, type) and issubclass(message_class, Message)):
             raise TypeError(f"{name} has no protobuf request")
         assert handler.response_serializer is not None
-        method = Method(name, roles, long_poll, message_class, handler.response_serializer)
+        gates = self.gates.long_polls if long_poll else self.gates.calls
+        if brake is not None:
+            gates = self.gates.with_brake(brake)
+        services, checks = self.services_calling(name), bounds_of(message_class)
+        method = Method(name, roles, long_poll, message_class, checks, handler.response_serializer, services, gates)
         service, _, rpc = name[1:].rpartition("/")
         method.attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": rpc}
         _taken.methods[name] = method
+        self._methods.append(method)
         if handler.unary_unary is not None and asyncio.iscoroutinefunction(handler.unary_unary):
-            served = _raw(grpc.unary_unary_rpc_method_handler, self._unary(method, handler.unary_unary))
+            served = _raw(grpc.stream_unary_rpc_method_handler, self._unary(method, handler.unary_unary))
         elif handler.unary_stream is not None:
-            served = _raw(grpc.unary_stream_rpc_method_handler, self._stream(method, cast(Any, handler.unary_stream)))
+            served = _raw(grpc.stream_stream_rpc_method_handler, self._stream(method, cast(Any, handler.unary_stream)))
         else:
             raise TypeError(f"{name} must be a coroutine function (unary) or an async generator (server streaming)")
         self._compiled[name] = served
+
+    def services_calling(self, name: str) -> frozenset[str]:
+        """Return the ids of the services that the map lets call an RPC, /package.Service/Method, of this service."""
+        return self._connections.services_calling(self._config.service, name)
+
+    def services_open_to(self, who: Identity) -> list[str]:
+        """Return the gRPC services of which an identity may call something; raise Refusal where there is none."""
+        may = [each for each in self._methods if _allows(each, who)]
+        if not may:
+            roles = sorted(frozenset[str]().union(*(each.roles for each in self._methods)) - {Role.SERVICE})
+            raise Refusal("ROLE_NOT_ALLOWED", role=who.role, method="any method of this server", roles=", ".join(roles))
+        return sorted({each.name[1:].rpartition("/")[0] for each in may})
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The RPCs that are registered, as /package.Service/Method."""
+        return frozenset(self._compiled)
 
     async def intercept_service(
         self,
@@ -142,54 +148,75 @@ class Chain(grpc.aio.ServerInterceptor):
         if found is not None:
             return found
         if handler_call_details.method.startswith(OPEN_PREFIXES):
-            return await continuation(handler_call_details)
-        return _raw(grpc.unary_unary_rpc_method_handler, self._unknown(handler_call_details.method))
+            return self.open_calls.guard(await continuation(handler_call_details))
+        return _raw(grpc.stream_unary_rpc_method_handler, self._unknown(handler_call_details.method))
 
     def _unary(self, method: Method, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[bytes]]:
-        gate = self.long_polls if method.long_poll else self.gate
+        gates = method.gates
 
-        async def serve(raw: bytes, context: Any) -> bytes:
+        async def serve(_messages: Any, context: Any) -> bytes:
             begun = monotonic()
-            request_id, span = self._context(method, context)
-            caller: Identity | None = None
+            gate = gates.outside
+            request_id, header = self._incoming(context)
+            span: trace.Span | None = None
+            place: Place | None = None
+            overload: Refused | None = None
             code = "CANCELLED"
             refusal: Refusal | None = None
             limit: asyncio.Timeout | None = None
             ends_at = float("inf")
+            raw, request = b"", None
             try:
-                who = self._admit(method, gate, context, span)
-                caller = who
+                who = self._caller(method, context, header)
+                gate = gates.of(who)
+                place = gate.enter(who) or await gate.wait(who)
+                span = begin_span(method, header, who)
                 seconds, is_cut = self._time(method, context)
                 ends_at = begun + seconds
                 call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
                 enter(call)
-                request = self._parse(method, raw, call)
+                raw = await receive(context, gate, place)
+                call.size = len(raw)
+                if not gate.received(place, len(raw)):
+                    waiting, place = place, None
+                    place = await gate.decode(waiting, who)
+                request, refused = self._parse(method, raw, call)
+                raw = b""
                 if is_cut:
                     async with asyncio.timeout(seconds) as limit:
-                        answer: bytes = method.serialize(await behaviour(request, context))
+                        message = await behaviour(request, context)
                 else:
                     # gRPC's core cancels the task when the client's own deadline passes, also where the client is gone.
-                    answer = method.serialize(await behaviour(request, context))
+                    message = await behaviour(request, context)
+                if refused:
+                    bounds.put(message, refused)
+                answer: bytes = method.serialize(message)
                 if len(answer) > self._answer_bytes_max:
                     raise Refusal("ANSWER_TOO_LARGE", bytes=len(answer), bytes_max=self._answer_bytes_max)
                 code = "OK"
                 return answer
+            except Overload as error:
+                overload, code = error.refused, error.refused.code
             except Exception as error:
                 # A timeout of the handler's own (a store's, a neighbour's) is an error like others: only ours is the
                 # deadline.
                 late = isinstance(error, TimeoutError) and limit is not None and limit.expired()
                 refusal = self._refusal(error, method, request_id, late, monotonic() - begun)
                 code = refusal.code.name
+                raw, request = b"", None
+                _drop_frames(error)
             finally:
                 # Also when the client went away, which is a cancellation and passes.
                 now = monotonic()
                 seconds = now - begun
                 if code == "CANCELLED" and now >= ends_at:
                     code = "DEADLINE_EXCEEDED"
-                if caller is not None:
-                    gate.leave(caller, seconds)
+                if place is not None:
+                    gate.leave(place, seconds)
                 _seconds.observe(seconds, method.name, code)
-                _end(span, code, refusal)
+                end_span(span, code, refusal)
+            if overload is not None:
+                await _abort_overload(context, overload, request_id)
             assert refusal is not None
             await _abort(context, refusal, request_id)
 
@@ -198,25 +225,38 @@ class Chain(grpc.aio.ServerInterceptor):
     def _stream(
         self, method: Method, behaviour: Callable[..., AsyncIterator[Any]]
     ) -> Callable[..., AsyncIterator[bytes]]:
-        gate = self.long_polls if method.long_poll else self.gate
+        gates = method.gates
 
-        async def serve(raw: bytes, context: Any) -> AsyncIterator[bytes]:
+        async def serve(_messages: Any, context: Any) -> AsyncIterator[bytes]:
             begun = monotonic()
-            request_id, span = self._context(method, context)
-            caller: Identity | None = None
+            gate = gates.outside
+            request_id, header = self._incoming(context)
+            span: trace.Span | None = None
+            place: Place | None = None
+            overload: Refused | None = None
             code = "CANCELLED"
             refusal: Refusal | None = None
             limit: asyncio.Timeout | None = None
             ends_at = float("inf")
             answers: AsyncIterator[Any] | None = None
+            raw, request = b"", None
             try:
-                who = self._admit(method, gate, context, span)
-                caller = who
+                who = self._caller(method, context, header)
+                gate = gates.of(who)
+                place = gate.enter(who) or await gate.wait(who)
+                span = begin_span(method, header, who)
                 seconds, _ = self._time(method, context)
                 ends_at = begun + seconds
                 call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
                 enter(call)
-                answers = behaviour(self._parse(method, raw, call), context)
+                raw = await receive(context, gate, place)
+                call.size = len(raw)
+                if not gate.received(place, len(raw)):
+                    waiting, place = place, None
+                    place = await gate.decode(waiting, who)
+                request, _ = self._parse(method, raw, call)
+                raw = b""
+                answers = behaviour(request, context)
                 while True:
                     # The limit is around each answer, not around the yield: this generator may be left waiting there.
                     try:
@@ -229,79 +269,77 @@ class Chain(grpc.aio.ServerInterceptor):
                     yield answer
                 code = "OK"
                 return
+            except Overload as error:
+                overload, code = error.refused, error.refused.code
             except Exception as error:
                 late = isinstance(error, TimeoutError) and limit is not None and limit.expired()
                 refusal = self._refusal(error, method, request_id, late, monotonic() - begun)
                 code = refusal.code.name
+                raw, request = b"", None
+                _drop_frames(error)
             finally:
                 now = monotonic()
                 seconds = now - begun
                 if code == "CANCELLED" and now >= ends_at:
                     code = "DEADLINE_EXCEEDED"
-                if caller is not None:
-                    gate.leave(caller, seconds)
+                if place is not None:
+                    gate.leave(place, seconds)
                 _seconds.observe(seconds, method.name, code)
-                _end(span, code, refusal)
+                end_span(span, code, refusal)
                 close = getattr(answers, "aclose", None)
                 if close is not None:
                     await close()
+            if overload is not None:
+                await _abort_overload(context, overload, request_id)
             assert refusal is not None
             await _abort(context, refusal, request_id)
 
         return serve
 
     def _unknown(self, name: str) -> Callable[..., Awaitable[bytes]]:
-        async def serve(_raw: bytes, context: Any) -> bytes:
-            request_id, _ = self._context(None, context)
+        async def serve(_messages: Any, context: Any) -> bytes:
+            request_id, _ = self._incoming(context)
             # Not under its name: callers may make names up without end.
             _seconds.observe(0.0, "unknown", "UNIMPLEMENTED")
             await _abort(context, Refusal("METHOD_UNKNOWN", method=name), request_id)
 
         return serve
 
-    def _context(self, method: Method | None, context: Any) -> tuple[str, trace.Span | None]:
-        """Step 1: the client's request id and trace if they are well formed, else new ones.
-
-        A call is a span of its trace; a long poll is none, since it mostly waits.
-        """
+    def _incoming(self, context: Any) -> tuple[str, str]:
+        """Step 1: the client's request id if it is well formed, else a new one, and its traceparent."""
         request_id, header = "", ""
         for key, value in context.invocation_metadata() or ():
             if key == "traceparent":
                 header = value
-            elif key == REQUEST_ID_KEY and _REQUEST_ID.fullmatch(value):
+            elif key == REQUEST_ID_KEY and REQUEST_ID.fullmatch(value):
                 request_id = value
-        request_id = request_id or f"{self._id_prefix}-{next(self._ids)}"
-        if method is None or method.long_poll:
-            telemetry.use_traceparent(header)
-            return request_id, None
-        span = trace.server_span(method.name[1:], header).begin()
-        span.set(**method.attributes)
-        return request_id, span
+        return request_id or f"{self._id_prefix}-{next(self._ids)}", header
 
-    def _admit(self, method: Method, gate: Gate, context: Any, span: trace.Span | None) -> Identity:
-        """Steps 4 to 6: who calls, whether the role may, and whether there is room now."""
+    def _caller(self, method: Method, context: Any, header: str) -> Identity:
+        """Steps 4 and 5: who calls, and whether the role and the service may."""
         who: Identity | None = None
         try:
             who = identity.of(context.auth_context(), self._deployment)
-        finally:
-            _head(span, who)
-        if who.role not in method.roles:
-            raise Refusal("ROLE_NOT_ALLOWED", role=who.role, method=method.name, roles=", ".join(sorted(method.roles)))
-        if self.missing is not None:
-            raise Refusal("NOT_READY", missing="; ".join(self.missing), retry_after_seconds=0.5)
-        gate.enter(who)
+            if who.role not in method.roles:
+                roles = ", ".join(sorted(method.roles))
+                raise Refusal("ROLE_NOT_ALLOWED", role=who.role, method=method.name, roles=roles)
+            if who.role is Role.SERVICE and who.id not in method.services:
+                raise Refusal("CONNECTION_NOT_ALLOWED", caller=who.id, method=method.name, service=self._config.service)
+            if self.missing is not None:
+                raise Refusal("NOT_READY", missing="; ".join(self.missing), retry_after_seconds=0.5)
+        except Refusal as refusal:
+            end_span(begin_span(method, header, who), refusal.code.name, refusal)
+            raise
         return who
 
     def _time(self, method: Method, context: Any) -> tuple[float, bool]:
         """Step 7: the seconds that the call has, and whether they are fewer than the client gave."""
         longest = self._config.long_poll_seconds_max if method.long_poll else self._config.deadline_seconds_max
         remaining: float | None = context.time_remaining()
-        if remaining is None:
-            raise Refusal("DEADLINE_REQUIRED", seconds_max=f"{longest:g}")
-        return (longest, True) if remaining > longest else (remaining, False)
+        return (longest, True) if remaining is None or remaining > longest else (remaining, False)
 
-    def _parse(self, method: Method, raw: bytes, call: Call) -> Message:
-        """Step 8: the documented size, bytes that are a message, fields that are known."""
+    def _parse(self, method: Method, raw: bytes, call: Call) -> tuple[Message, bounds.Refused]:
+        """Step 8: the documented size, bytes that are a message, fields that are known, values within their bounds."""
         size = len(raw)
         if size > self._config.message_bytes_max:
             raise Refusal("MESSAGE_TOO_LARGE", bytes=size, bytes_max=self._config.message_bytes_max)
@@ -318,12 +356,12 @@ class Chain(grpc.aio.ServerInterceptor):
             # Which party it is, is nobody's matter here: it reads the finding in its own answer.
             role = call.identity.role.value
             _log.warning("UNKNOWN_FIELD", role=role, method=method.name, path=path, field_number=number)
-        return request
+        return request, bounds.refuse(request, method.bounds)
 
     def _refusal(self, error: Exception, method: Method, request_id: str, late: bool, seconds: float) -> Refusal:
         """Step 3: what the client is told, and what the log is told beside."""
         refusal = Refusal("DEADLINE_EXCEEDED", seconds=f"{seconds:.3g}") if late else refusal_of(error)
-        if refusal.reason in _OWN_REASONS:
+        if refusal.reason in OWN_REASONS:
             _store_full.inc()
         if refusal.reason == "INTERNAL":
             _log.error("INTERNAL", error, method=method.name, request_id=request_id, **refusal.facts)
@@ -333,26 +371,19 @@ class Chain(grpc.aio.ServerInterceptor):
         return refusal
 
 
-def _head(span: trace.Span | None, who: Identity | None) -> None:
-    """Note the caller's role; where the call comes from outside of the system, its trace's head is here."""
-    if span is not None and who is not None:
-        span.set(**{"luxor.caller.role": who.role.value})
-    if who is not None and who.role is Role.SERVICE:
-        return
-    if span is None:
-        trace.unsample_head()
-    else:
-        trace.sample_head(span)
+def _running(gates: list[Gate]) -> int:
+    return sum(gate.in_flight for gate in gates)
 
 
-def _end(span: trace.Span | None, code: str, refusal: Refusal | None) -> None:
-    if span is None:
-        return
-    if code != "OK":
-        span.set(**{"rpc.response.status_code": code, "error.type": code if refusal is None else refusal.reason})
-        if code in _FAULTS or (refusal is not None and refusal.reason in _OWN_REASONS):
-            span.fail(code if refusal is None else refusal.reason)
-    span.end()
+def _allows(method: Method, who: Identity) -> bool:
+    return who.role in method.roles and (who.role is not Role.SERVICE or who.id in method.services)
+
+
+def _drop_frames(error: BaseException | None) -> None:
+    """Cut an error off from the frames it passed: they hold the request, and in a ring until the collector comes by."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _raw(make: Callable[..., Any], behaviour: Callable[..., Any]) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -363,6 +394,15 @@ def _raw(make: Callable[..., Any], behaviour: Callable[..., Any]) -> "grpc.RpcMe
 async def _abort(context: Any, refusal: Refusal, request_id: str) -> NoReturn:
     status = refusal.status(request_id)
     await context.abort(refusal.code, status.message, ((STATUS_KEY, status.SerializeToString()),))
+    raise AssertionError("abort raises")
+
+
+async def _abort_overload(context: Any, refused: Refused, request_id: str) -> NoReturn:
+    """Refuse for lack of room, at next to no cost: neither a span nor a line of the log, and bytes that are made already."""
+    _overload.labels(refused.reason).inc()
+    # Fields of a message may be written one after the other, so the request's id joins the status at its end.
+    trailers = ((STATUS_KEY, refused.status + request_info(request_id)),)
+    await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, refused.message, trailers)
     raise AssertionError("abort raises")
 
 

@@ -140,33 +140,41 @@ class ServerConfig(Settings):
     deadline_seconds_max: float = setting(
         "DEADLINE_SECONDS_MAX", default=30.0, shared=True, low=0.1, high=3600, example="30"
     )
-    """Longest time that a call may take; a longer deadline is cut to it. Every call must have a deadline."""
+    """Longest time that a call may take; a longer deadline is cut to it, and a call without one gets it."""
 
     message_bytes_max: int = setting(
         "MESSAGE_BYTES_MAX", default=8 * 1024 * 1024, shared=True, low=4096, high=512 * 1024 * 1024, example="8388608"
     )
     """Documented limit of one request in bytes. The transport takes twice that, so that the refusal between is ours."""
 
+    in_flight_bytes_max: int = setting(
+        "IN_FLIGHT_BYTES_MAX", default=32 * 1024 * 1024, shared=True, low=4096, high=8 * 1024**3, example="33554432"
+    )
+    """Bytes of requests received and decoded at once; more wait. Services have as much again. Decoded, a request takes five times its bytes."""
+
+    connections_max: int = setting("CONNECTIONS_MAX", default=1_000, shared=True, low=10, high=100_000, example="1000")
+    """Connections to the service's port at once; more are closed as they come. One has 100 calls at once at most."""
+
     in_flight_max: int = setting("IN_FLIGHT_MAX", default=64, shared=True, low=2, high=10_000, example="64")
-    """Calls that may run at once; more are told when to come back."""
+    """Calls that may run at once; services have as many places of their own. Twice as many wait, fairly by caller; more are refused."""
 
     in_flight_per_caller_max: int = setting(
         "IN_FLIGHT_PER_CALLER_MAX", default=48, shared=True, low=1, high=10_000, example="48"
     )
-    """Calls that one caller may have running at once. From half full on the limit is shared by those who call."""
+    """Calls that one caller from outside may have running at once. From half full on the limit is shared by those who call."""
 
     long_polls_max: int = setting("LONG_POLLS_MAX", default=256, shared=True, low=1, high=100_000, example="256")
-    """Long polls that may wait at once, counted apart because waiting costs nothing."""
+    """Long polls that may wait at once, counted apart because waiting costs nothing. Those of other services have as many places of their own."""
 
     long_polls_per_caller_max: int = setting(
         "LONG_POLLS_PER_CALLER_MAX", default=16, shared=True, low=1, high=10_000, example="16"
     )
-    """Long polls of one caller that may wait at once."""
+    """Long polls of one caller from outside that may wait at once."""
 
     long_poll_seconds_max: float = setting(
         "LONG_POLL_SECONDS_MAX", default=60.0, shared=True, low=1, high=600, example="60"
     )
-    """Longest deadline of a long poll; connections are given this long and five seconds to end when they age."""
+    """Longest deadline of a long poll, and that of one without a deadline; connections are given this long and five seconds to end when they age."""
 
     connection_age_seconds_max: float = setting(
         "CONNECTION_AGE_SECONDS_MAX", default=600.0, shared=True, low=5, high=86_400, example="600"
@@ -179,8 +187,8 @@ class ServerConfig(Settings):
     drain_pause_seconds: float = setting("DRAIN_PAUSE_SECONDS", default=0.2, shared=True, low=0, high=60, example="2")
     """Pause between saying NOT_SERVING and closing the door, for load balancers to notice."""
 
-    reflection: bool = setting("REFLECTION", default=False, shared=True, example="true")
-    """Serve gRPC reflection, for development."""
+    reflection: bool = setting("REFLECTION", default=True, shared=True, example="false")
+    """Serve gRPC reflection, v1 and v1alpha, to callers whose certificate may call something here; each sees the services that it may use."""
 
     uvloop: bool = setting("UVLOOP", default=True, shared=True, example="true")
     """Run on uvloop, which is some percent faster under load."""

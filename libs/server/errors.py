@@ -90,6 +90,12 @@ class Refusal(Exception):  # the word of the field: a call is refused
         )
 
 
+def request_info(request_id: str) -> bytes:
+    """Return a serialised google.rpc.Status that has RequestInfo alone, to be appended to another one."""
+    detail = _any(error_details_pb2.RequestInfo(request_id=request_id))
+    return bytes(status_pb2.Status(details=(detail,)).SerializeToString())
+
+
 def item_error(
     reason: str, path: str, value: object = "", severity: "errors_pb2.Severity.ValueType" = ERROR, **facts: object
 ) -> errors_pb2.ItemError:

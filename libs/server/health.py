@@ -8,10 +8,13 @@ store                       the own store takes writes: it answers, is no standb
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
+
+from libs.server.errors import STATUS_KEY, Refusal
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -47,12 +50,24 @@ def answers(channel: grpc.aio.Channel) -> Probe:
     return probe
 
 
+class _Servicer(health_aio.HealthServicer):  # type: ignore[misc]  # the library has no types
+    """The health service, with the details that every refusal has."""
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        """Return the health of a name; refuse a name that is not known."""
+        if request.service not in self._server_status:
+            status = Refusal("HEALTH_NAME_UNKNOWN", path="service", value=request.service).status()
+            trailers = ((STATUS_KEY, status.SerializeToString()),)
+            await context.abort(grpc.StatusCode.NOT_FOUND, status.message, trailers)
+        return await super().Check(request, context)
+
+
 class Health:
     """Sets what the health service says."""
 
     def __init__(self) -> None:
         """Begin as not serving, but alive."""
-        self.servicer = health_aio.HealthServicer()
+        self.servicer = _Servicer()
         self._whole: set[str] = {""}
         self._needs: dict[str, set[str]] = {}
         self._up: set[str] = set()

@@ -1,6 +1,7 @@
 """Who calls: the SPIFFE id of the client's certificate, never anything from metadata."""
 
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -19,10 +20,16 @@ class Role(enum.StrEnum):
     SERVICE = "service"
     GATEWAY = "gateway"
     OPERATOR = "operator"
+    TREASURY = "treasury"
 
     # Enum's own hash is Python code; equal members have equal values, so the text's hash serves.
     __hash__ = str.__hash__
 
+
+ID_CHARACTERS_MAX = 64
+ID_FORM = f"1 to {ID_CHARACTERS_MAX} letters, digits, '.', '_' and '-', the first a letter or digit"
+"""The form of an id in words, for errors and help."""
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_CHARACTERS_MAX - 1}}}")
 
 _ROLES = frozenset(member.value for member in Role)
 
@@ -38,6 +45,14 @@ class Identity(NamedTuple):
         return f"{self.role}/{self.id}"
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text may be the id of a party: wherever ids are issued, presented or named, this is their form.
+
+    Source: SPIFFE ID, section 2.2 (characters of a path segment); the length is ours.
+    """
+    return _ID.fullmatch(text) is not None
+
+
 @lru_cache(maxsize=4096)
 def parse(spiffe: str, deployment: str) -> Identity:
     """Return the identity of a SPIFFE id; raise Refusal IDENTITY_MISSING, IDENTITY_FOREIGN or IDENTITY_MALFORMED."""
@@ -48,8 +63,9 @@ def parse(spiffe: str, deployment: str) -> Identity:
     if domain != deployment:
         raise Refusal("IDENTITY_FOREIGN", deployment=deployment, found=domain)
     role, _, ident = path.partition("/")
-    if role not in _ROLES or not ident or "/" in ident:
-        raise Refusal("IDENTITY_MALFORMED", identity=path, roles=", ".join(Role))
+    if role not in _ROLES or not is_id(ident):
+        shown = "".join(each if each.isprintable() else "?" for each in path)
+        raise Refusal("IDENTITY_MALFORMED", identity=shown, roles=", ".join(Role), form=ID_FORM)
     return Identity(Role(role), ident)
 
 

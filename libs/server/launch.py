@@ -17,18 +17,24 @@ from dataclasses import dataclass, field, replace
 import grpc.aio
 
 from libs import telemetry
+from libs.feed import epochs
 from libs.server.channel import channel
 from libs.server.config import ConfigError, Neighbours, ServerConfig
 from libs.server.identity import Role
 from libs.server.server import Background, Server, serve
 from libs.server.store_watch import StoreWatch
 from libs.server.variables import check_foreign, unknown_variables
+from libs.store.data_dir import default_data_dir
 from libs.store.database import Database
-from libs.store.embedded import EmbeddedPostgres, default_data_dir
+from libs.store.embedded import EmbeddedPostgres
 from libs.store.gauges import watched_database
+from libs.store.guard import Guard
 from libs.store.migrate import migrate, require_schema
 from libs.telemetry.logs import write_in_background
+from libs.telemetry.setup import Telemetry
+from libs.telemetry.setup import setup as set_up_telemetry
 
+_PULL = "/luxor.feed.v1.FeedService/Pull"
 _log = telemetry.get_logger()
 
 
@@ -52,6 +58,11 @@ class Start:
     """What is done once the store is open and migrated, before any call is served; all of it again after one has failed."""
     missing: list[Callable[[], Sequence[str]]] = field(default_factory=list)
     """What tells, now and then, what the service waits for beside its store: while anything is told it is not ready."""
+
+    @property
+    def consumers(self) -> frozenset[str]:
+        """The services that may read this service's feed, from the map of the connections."""
+        return self.server.chain.services_calling(_PULL)
 
     def neighbour(self, name: str) -> grpc.aio.Channel:
         """Open a channel to another service, with this service's own certificate."""
@@ -77,7 +88,7 @@ def _launch(service: str, assemble: Assemble, environ: Mapping[str, str] | None)
     write_in_background()
     try:
         check_foreign(given)
-        handle = telemetry.setup(service, given)
+        handle = set_up_telemetry(service, given)
         config = ServerConfig.from_environ(service, given)
         Neighbours.from_environ(service, given)
     except ConfigError as error:
@@ -102,14 +113,14 @@ class Service:
         assemble: Assemble,
         config: ServerConfig,
         environ: Mapping[str, str],
-        handle: telemetry.Telemetry | None = None,
+        handle: Telemetry | None = None,
     ) -> None:
         """Assemble it. Without a database's URL in `config`, its store is the embedded server under the data directory."""
         self._package = f"services.{service}"
         self._embedded = None
         if not config.database_url:
             self._embedded = EmbeddedPostgres(config.data_dir, environ=environ)
-            config = replace(config, database_url=self._embedded.url(f"luxor_{service}"))
+            config = replace(config, database_url=self._embedded.account_url(f"luxor_{service}"))
         self.server = Server(config, telemetry_handle=handle)
         self.database = watched_database(config.database_url, name=service)
         replica = f"{os.uname().nodename}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -122,7 +133,8 @@ class Service:
     async def run(self) -> None:
         """Open the store, bring its schema up to date, serve, and close."""
         close: list[Callable[[], Awaitable[None]]] = [self.database.close]
-        await self.server.run(background=self._background, ready=self._missing, prepare=self._prepare, close=close)
+        background = [Guard(self.database).run, *self._background]
+        await self.server.run(background=background, ready=self._missing, prepare=self._prepare, close=close)
 
     async def _missing(self) -> list[str]:
         missing = await self._watch.missing()
@@ -136,5 +148,6 @@ class Service:
             await migrate(self.database, self._package)
         else:
             await require_schema(self.database, self._package)
+        await epochs.at_start(self.database)
         for step in self._before_serving:
             await step()

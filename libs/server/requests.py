@@ -1,8 +1,7 @@
-"""What edges of services have in common: a request_id that counts once, and places in lists."""
+"""What edges of services have in common: a request_id that counts once, and the size of a page."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any, Final, TypeVar
@@ -15,7 +14,6 @@ from libs.store.database import Database, Transaction
 from libs.store.requests import RequestLog, RequestReused
 
 REQUEST_ID_CHARACTERS_MAX: Final = 64
-MICROS_MAX: Final = 10**18
 
 _LOG: Final = RequestLog()
 Answer = TypeVar("Answer", bound=Message)
@@ -68,25 +66,6 @@ async def once(
             return answer
     except RequestReused:
         raise _reused(request) from None
-
-
-def token_of(micros: int, version: str) -> str:
-    """A place in a list that is ordered by time and version, as a page token."""
-    return base64.urlsafe_b64encode(f"{micros} {version}".encode()).decode()
-
-
-def place_of(token: str) -> tuple[int, str] | None:
-    """The place that a page token tells; None for no token. Raises Refusal."""
-    if not token:
-        return None
-    try:
-        micros, _, version = base64.urlsafe_b64decode(token).decode().partition(" ")
-        place = int(micros), version
-    except ValueError:
-        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token") from None
-    if not 0 <= place[0] < MICROS_MAX:
-        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token")
-    return place
 
 
 def page_size_of(size: int, default: int, size_max: int) -> int:

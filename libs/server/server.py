@@ -7,22 +7,34 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from libs import telemetry
 from libs.server import tls
 from libs.server.chain import Chain, roles_of
 from libs.server.config import ConfigError, ServerConfig
+from libs.server.connections import Map, MapError, read
 from libs.server.errors import Refusal, map_exception
 from libs.server.health import Health, Probe
 from libs.server.identity import Role
+from libs.server.overload import Brake
 from libs.server.store_watch import refusal_of_store
 from libs.store.errors import StoreUnavailable
 from libs.store.requests import RequestReused
 from libs.telemetry.process import watch_loop
+from libs.telemetry.setup import Telemetry
 
 READY_SECONDS = 2.0
 """Pause between two looks at the own store, and at neighbours."""
+
+STREAMS_MAX = 100
+"""Calls of one connection at once; the client's transport has more of them wait."""
+
+WINDOW_BYTES = 65_536
+"""Bytes of a request that the transport buffers before its call is admitted."""
+
+PROBE_BYTES_MAX = 4096
+"""Longest message on the health port, which knows no identities."""
 
 RENEW_SECONDS = 3600.0
 """Pause between two looks at the age of the server's certificate."""
@@ -63,12 +75,22 @@ class _Recorder:
 class Server:
     """One service's server; `add` servicers, then `run`."""
 
-    def __init__(self, config: ServerConfig, *, telemetry_handle: "telemetry.Telemetry | None" = None) -> None:
-        """Take the configuration and what `telemetry.setup` returned, which is flushed at the end."""
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        connections: Map | None = None,
+        telemetry_handle: Telemetry | None = None,
+    ) -> None:
+        """Take the configuration and what `libs.telemetry.setup.setup` returned, which is flushed at the end.
+
+        `connections` is the map that says which services may call; by default that of this release. Raise MapError
+        where it cannot be read.
+        """
         self.config = config
-        self.chain = Chain(config)
-        _limits.labels("call").set(config.in_flight_max)
-        _limits.labels("long_poll").set(config.long_polls_max)
+        self.chain = Chain(config, connections or read())
+        for kind, gates in self.chain.gates.by_kind.items():
+            _limits.labels(kind).set(gates[0].in_flight_max)
         self.health = Health()
         self.authority = tls.LocalCA(config.tls_dir, config.deployment)
         self.port = 0
@@ -90,8 +112,11 @@ class Server:
         servicer: object,
         roles: Mapping[str, set[Role]],
         long_polls: Collection[str] = (),
+        brakes: Mapping[str, Brake] | None = None,
     ) -> None:
         """Serve a servicer: `register` is its add_XServicer_to_server, `roles` says by method who may call it.
+
+        `brakes` are further reasons, by method, to admit no call now.
 
         Raise ValueError for a method without roles or roles, long polls without a method; TypeError for a handler that
         is not async.
@@ -103,7 +128,10 @@ class Server:
             if set(long_polls) - set(methods):
                 raise ValueError(f"{service}: long polls {sorted(set(long_polls) - set(methods))} are no methods")
             for name, handler in methods.items():
-                self.chain.register(f"/{service}/{name}", handler, allowed[name], long_poll=name in long_polls)
+                brake = (brakes or {}).get(name)
+                self.chain.register(
+                    f"/{service}/{name}", handler, allowed[name], long_poll=name in long_polls, brake=brake
+                )
             self._services.append(service)
 
     def depend(self, neighbour: str, probe: Probe, work: Iterable[str] = ()) -> None:
@@ -177,15 +205,16 @@ class Server:
         main = grpc.aio.server(interceptors=[self.chain], options=server_options(config))
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, main)
         if config.reflection:
-            from grpc_reflection.v1alpha import reflection
+            from libs.server.reflection import add_reflection
 
-            names = [
-                *self._services,
-                health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-                reflection.SERVICE_NAME,
-            ]
-            reflection.enable_server_reflection(names, main)
-        probes = grpc.aio.server(options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=100)
+            add_reflection(main, config.deployment, self.chain.services_open_to)
+        limits = [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", PROBE_BYTES_MAX),
+            ("grpc.max_allowed_incoming_connections", STREAMS_MAX),
+            ("grpc.max_concurrent_streams", STREAMS_MAX),
+        ]
+        probes = grpc.aio.server(options=limits, maximum_concurrent_rpcs=STREAMS_MAX)
         health_pb2_grpc.add_HealthServicer_to_server(self.health.servicer, probes)
         name = config.service.upper()
         try:
@@ -344,6 +373,12 @@ def server_options(config: ServerConfig) -> list[tuple[str, Any]]:
     return [
         ("grpc.max_receive_message_length", 2 * config.message_bytes_max),
         ("grpc.max_send_message_length", 2 * config.message_bytes_max),
+        ("grpc.max_allowed_incoming_connections", config.connections_max),
+        ("grpc.max_concurrent_streams", STREAMS_MAX),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        # A request whose call is not admitted waits in a window of fixed size; one that is read gets the window it needs.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
         # Two processes on one port would share its calls silently.
         ("grpc.so_reuseport", 0),
         ("grpc.max_connection_age_ms", round(config.connection_age_seconds_max * 1000)),
@@ -366,7 +401,7 @@ def serve(main: Callable[[], Awaitable[None]], *, uvloop: bool) -> int:
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(_coroutine(main))
-    except (ConfigError, tls.TlsError) as error:
+    except (ConfigError, MapError, tls.TlsError) as error:
         _log.error("NOT_STARTED", why=str(error))
         return 2
     except Exception as error:

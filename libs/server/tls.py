@@ -13,7 +13,6 @@ import datetime
 import fcntl
 import ipaddress
 import os
-import re
 import socket
 import tempfile
 import threading
@@ -30,6 +29,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from libs.server import identity
+
 BACKDATED = datetime.timedelta(hours=1)
 """Certificates start this long ago, so that hosts whose clocks are behind take them at once."""
 
@@ -42,11 +43,17 @@ OVERDUE_WITHIN = RENEWED_WITHIN / 2
 PAIR_SECONDS_MAX = 0.5
 """How long a key that does not belong to the certificate beside it may be one that is just being issued."""
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
 
 class TlsError(Exception):
     """Certificates are missing, do not fit together or cannot be made; says where and what to do."""
+
+    reason = "CERTIFICATE_UNUSABLE"
+
+
+class IdentityMalformed(TlsError):
+    """A certificate is asked for an identity that no service would accept."""
+
+    reason = "IDENTITY_MALFORMED"
 
 
 class _Unfit(TlsError):
@@ -144,9 +151,9 @@ class LocalCA:
         return certificate.read_bytes()
 
     def party(self, role: str, ident: str) -> Party:
-        """Return where a party's files are or would be; raise TlsError for an id that is no file name."""
-        if not _ID.fullmatch(role) or not _ID.fullmatch(ident):
-            raise TlsError(f"{role}/{ident} cannot be an identity: letters, digits, '.', '_' and '-', at most 64.")
+        """Return where a party's files are or would be; raise IdentityMalformed for what is no role or no id."""
+        if not identity.is_id(role) or not identity.is_id(ident):
+            raise IdentityMalformed(f"{role}/{ident} cannot be an identity. Role and id have {identity.ID_FORM}.")
         return Party(self.directory / role / ident, self.directory / "ca.crt")
 
     def issue(self, role: str, ident: str, hosts: Sequence[str] = (), *, renew: bool = False) -> Party:

@@ -28,7 +28,6 @@ from luxor.trace.v1.trace_pb2_grpc import TraceServiceServicer, add_TraceService
 if TYPE_CHECKING:
     from libs.server.launch import Start
 
-TRACE_IDS_MAX: Final = 64
 SKEW_MICROS: Final = 900_000_000
 """Clocks of hosts may differ by minutes: so much earlier than a given instant spans are looked for."""
 ATTRIBUTES_MAX: Final = 32
@@ -84,8 +83,6 @@ class TraceServicer(TraceServiceServicer):
         """Tell a consignment's facts, and the spans of its traces and of those that are named."""
         if not request.mrn and not request.trace_ids:
             raise Refusal("TRACE_NOT_NAMED", path="mrn")
-        if len(request.trace_ids) > TRACE_IDS_MAX:
-            raise Refusal("TRACES_TOO_MANY", path="trace_ids", count=len(request.trace_ids), count_max=TRACE_IDS_MAX)
         for place, each in enumerate(request.trace_ids):
             if _TRACE_ID.fullmatch(each) is None:
                 raise Refusal("TRACE_ID_MALFORMED", path=f"trace_ids[{place}]", value=each)

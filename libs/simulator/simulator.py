@@ -29,9 +29,19 @@ class Simulator:
         self.start = self.scenario.start if start is None else start
         self._world = World(seed, self.scenario, catalogue())
 
+    def carrier_identifiers(self) -> list[str]:
+        """Return how filings name the carriers."""
+        return [carrier.party.identifier for carrier in self._world.carriers]
+
     def filers(self) -> list[str]:
         """Return the ids of all who file, those of the carriers."""
         return [carrier.filer for carrier in self._world.carriers]
+
+    def declarants(self) -> list[str]:
+        """Return the identifiers of all declarants: carriers, and platforms that declare as deemed importers."""
+        parties = [carrier.party for carrier in self._world.carriers]
+        parties += [platform.party for platform in self._world.platforms]
+        return sorted({party.identifier for party in parties})
 
     def manifest(self, count: int) -> Iterator[SimulatedConsignment]:
         """Yield `count` consignments of the first day, in the order of their filing."""

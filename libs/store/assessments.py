@@ -57,6 +57,25 @@ join assessment_batch kept on kept.day = given.day and kept.batch = given.batch
 """
 
 
+_LOCK: Final = """
+select from unnest($1::text[], $2::integer[]) as given(mrn, version)
+join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $3
+order by found.mrn, found.version for update of found
+"""
+
+_REPLACE: Final = f"""
+with taken as materialized (
+    select nextval('assessment_batch_number') as batch, {TODAY} as day
+), stored as (
+    insert into assessment_batch (day, batch, payload, traceparent) select taken.day, taken.batch, $5, $6 from taken
+), moved as (
+    update assessment found set day = taken.day, batch = taken.batch, "row" = given."row"
+    from unnest($1::text[], $2::integer[], $3::integer[]) as given(mrn, version, "row"), taken
+    where found.mrn = given.mrn and found.version = given.version and found.purpose = $4
+)
+select day, batch from taken
+"""
+
 _TRAIL: Final = """
 select noted.version, kept.traceparent from assessment noted
 left join assessment_batch kept on kept.day = noted.day and kept.batch = noted.batch
@@ -141,6 +160,29 @@ class AssessmentLog:
         count = _counted(mrns, versions, tx)
         fresh = np.ones(count, dtype=np.bool_)
         return await self._found(tx, fresh, np.arange(count), list(mrns), versions.tolist(), purpose, complete=False)
+
+    async def lock(self, tx: Transaction, mrns: Sequence[str], versions: npt.NDArray[np.integer], purpose: int) -> None:
+        """Keep others from replacing these answers until this transaction ends."""
+        await tx.raw.execute(_LOCK, list(mrns), versions.tolist(), purpose)
+
+    async def replace(
+        self,
+        tx: Transaction,
+        mrns: Sequence[str],
+        versions: npt.NDArray[np.integer],
+        purpose: int,
+        rows: npt.NDArray[np.integer],
+        payload: bytes,
+        *,
+        trace: str = "",
+    ) -> tuple[int, int]:
+        """Put answers in the place of first answers that are locked; return the day and number of their batch.
+
+        `rows` are the rows of `payload` that answer (`mrns[i]`, `versions[i]`).
+        """
+        _counted(mrns, versions, tx)
+        taken = await tx.raw.fetchrow(_REPLACE, list(mrns), versions.tolist(), rows.tolist(), purpose, payload, trace)
+        return taken["day"], taken["batch"]
 
     async def trail(self, tx: Transaction, mrn: str) -> list[tuple[int, str]]:
         """The versions of a consignment that were assessed, each with the traceparent of the work that did it."""

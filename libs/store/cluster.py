@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from libs.store.accounts import SUPERUSER, rules
 from libs.store.binaries import Account, Binaries
 from libs.store.errors import StoreUnavailable
-
-SUPERUSER: Final = "luxor"
 
 SETTINGS: Final[Mapping[str, str]] = {
     # A commit is a promise.
@@ -71,7 +70,7 @@ def create_cluster(
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()[-1000:]
         raise StoreUnavailable(f"initdb in {cluster.parent} failed: {said}", reason="starting")
-    write_owned(unfinished / "pg_hba.conf", "local all all trust\n", account)
+    write_owned(unfinished / "pg_hba.conf", rules(unfinished, closed=False), account)
     with (unfinished / "postgresql.conf").open("a") as file:
         file.write("\ninclude 'luxor.conf'\ninclude_if_exists 'local.conf'\n")
     write_settings(unfinished, settings, socket_dir, account)
@@ -96,11 +95,6 @@ def _run(command: list[str], account: Account, cluster: Path, deadline: float) -
         )
     except subprocess.TimeoutExpired:
         raise StoreUnavailable(f"the cluster in {cluster.parent} could not be made in time", reason="timeout") from None
-
-
-def quoted(name: str) -> str:
-    """The name as an identifier of SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def write_settings(cluster: Path, settings: Mapping[str, str], socket_dir: Path, account: Account) -> None:

@@ -31,6 +31,7 @@ from libs.store.errors import (
     is_driver_lost,
     translate,
 )
+from libs.store.identity import Identity, read_identity
 from libs.store.transaction import NOW_MICROS, Transaction
 
 __all__ = ["NOW_MICROS", "Counts", "Database", "Durability", "Transaction"]
@@ -63,12 +64,17 @@ class Database:
         pool_size: int = 8,
         watch: Callable[[float], None] | None = None,
         watch_wait: Callable[[float], None] | None = None,
+        guarded: bool = False,
     ) -> None:
         self.name = name
         self.counts = Counts()
         self.server_version = 0
         self.full = False
         """Whether the server said that its disk is full; who looks after the store sets it back (libs.store.space)."""
+        self.replaced = ""
+        """Why the store is another one than it was opened on, where it is `guarded`: then no work is done in it any more."""
+        self._guarded = guarded
+        self._identity: Identity | None = None
         self._url = url.replace("postgresql+asyncpg://", "postgresql://", 1)
         self._pool_size = pool_size
         self._watch = watch
@@ -258,12 +264,38 @@ class Database:
             raise
 
     async def _connect(self) -> asyncpg.Connection:
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self._url,
             timeout=CONNECT_SECONDS_MAX,
             server_settings={"application_name": f"luxor {self.name}"},
             connection_class=timing.Connection,
         )
+        if self._guarded:
+            try:
+                await self._compare(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
+
+    async def _compare(self, raw: asyncpg.Connection) -> None:
+        """Compare what answers with the store that was opened; raises StoreUnavailable where it is another one."""
+        # What was known before it is asked: answers of several connections may overtake one another.
+        before = self._identity
+        identity = await read_identity(raw)
+        if identity is not None:
+            self.replaced = self.replaced or ("" if before is None else before.difference(identity))
+            if self._identity is None or self._identity.position < identity.position:
+                self._identity = identity
+        if self.replaced:
+            raise StoreUnavailable(
+                f"database {self.name}: the store was replaced ({self.replaced})", reason="starting", database=self.name
+            )
+
+    async def look_at_identity(self) -> None:
+        """Note how far the store's log is, so that an older copy is known by it; raises as `connection` does."""
+        async with self.connection(timeout_millis=3_000) as reading:
+            await self._compare(reading.raw)
 
     @asynccontextmanager
     async def _session(self, what: str) -> AsyncIterator[tuple[Transaction, timing.StoreSpan | None]]:

@@ -3,11 +3,13 @@
     <data directory>/postgres/          owned by the account that PostgreSQL runs as, closed to all others
         data/                           the cluster
         s/                              the socket (elsewhere if the path would be too long)
+        accounts/                       the password of each account, for whoever runs Luxor alone
         server.log                      what the server says; the one before is server.log.1
         lock                            held while somebody starts it
         alive                           held by the server itself
 
-It listens on the Unix socket only, and whoever may enter the socket's directory is trusted. The postmaster is a child
+It listens on the Unix socket only. Each database has an account of its own that reaches it alone (libs.store.accounts);
+a data directory of version 0.2, where one account had everything, is brought to that at start. The postmaster is a child
 of the process that called `start` with a session of its own, so that a terminal's ^C does not reach it; it outlives
 its parent, and the next `start` takes it over.
 """
@@ -27,13 +29,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
-from urllib.parse import quote
 
 import asyncpg
 import psutil
 
+from libs.store.accounts import SUPERUSER, Accounts, hand_over, quoted, rules
 from libs.store.binaries import Account, Binaries, account_for, can_enter, find_binaries, reachable
-from libs.store.cluster import SETTINGS, SUPERUSER, child_environment, create_cluster, quoted, write_settings
+from libs.store.cluster import SETTINGS, child_environment, create_cluster, write_owned, write_settings
+from libs.store.data_dir import default_data_dir
 from libs.store.errors import StoreIncompatible, StoreMisuse, StoreUnavailable, connect_error
 from libs.store.memory import SharedMemory
 from libs.store.processes import POLL_SECONDS, family, kill_all, kill_orphans, postmaster_of, run_apart
@@ -47,21 +50,10 @@ LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
 
 
-def default_data_dir(environ: Mapping[str, str]) -> Path:
-    """`$LUXOR_DATA_DIR`, else for root /var/lib/luxor, else `$XDG_DATA_HOME/luxor`, else ~/.local/share/luxor."""
-    if chosen := environ.get("LUXOR_DATA_DIR"):
-        return Path(chosen)
-    if os.geteuid() == 0:
-        return Path("/var/lib/luxor")
-    if home := environ.get("XDG_DATA_HOME"):
-        return Path(home) / "luxor"
-    return Path.home() / ".local" / "share" / "luxor"
-
-
 class EmbeddedPostgres:
     """The server of one data directory. Its methods block for up to a second or so: async code calls them in a thread.
 
-    `databases` are made at start if they are missing; `settings` add to or override `SETTINGS`; `environ` is read for
+    `databases` and their accounts are made at start if they are missing; `settings` add to or override `SETTINGS`; `environ` is read for
     `LUXOR_POSTGRES_BIN`, `PATH` and the default data directory.
     """
 
@@ -80,6 +72,7 @@ class EmbeddedPostgres:
         self.cluster = self.home / "data"
         self.log_path = self.home / "server.log"
         self.socket_dir = _socket_dir(self.home)
+        self._accounts = Accounts(self.home / "accounts", self.socket_dir)
         self._databases = tuple(databases)
         self._settings = {**SETTINGS, **(settings or {})}
         self._child: subprocess.Popen[bytes] | None = None
@@ -95,8 +88,12 @@ class EmbeddedPostgres:
         self.stop()
 
     def url(self, database: str) -> str:
-        """The URL of one of its databases, for `Database` and for libpq's programs."""
-        return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={quote(str(self.socket_dir), safe='/')}"
+        """The URL of one of its databases for the cluster's own account, which may do everything. Services get `account_url`."""
+        return self._accounts.url(SUPERUSER, database)
+
+    def account_url(self, database: str) -> str:
+        """The URL of one of `databases` for its own account. URLs hold no password: they name its file, made at start."""
+        return self._accounts.url(database, database)
 
     @property
     def pid(self) -> int | None:
@@ -265,13 +262,40 @@ class EmbeddedPostgres:
                 )
 
     async def _await_ready(self, deadline: float) -> None:
-        """Tries to connect until the server answers, then makes the databases that are missing."""
+        """Tries to connect until the server answers, then makes accounts and databases what they should be."""
+        connection = await self._enter(deadline)
+        try:
+            if await connection.fetchval("select pg_is_in_recovery()"):
+                return  # a standby has the accounts of its primary
+            file, closed = self.cluster / "pg_hba.conf", rules(self.cluster, closed=True)
+            renew = file.read_text() != closed
+            await self._accounts.provide(connection, self._databases, renew=renew)
+            for name in self._databases:
+                inside = await self._connect(name)
+                try:
+                    await hand_over(inside, name)
+                finally:
+                    await inside.close()
+            if renew:
+                assert self._account is not None
+                write_owned(file, closed, self._account)
+                await self._read_rules(connection, deadline)
+        finally:
+            await connection.close()
+
+    async def _enter(self, deadline: float) -> asyncpg.Connection:
+        """Connects as the cluster's account; where its password is not that of the file, by rules that need none."""
         while True:
             try:
-                connection = await self._connect()
-                break
+                return await self._connect("postgres")
             except (asyncpg.CannotConnectNowError, OSError, TimeoutError):
                 pass
+            except asyncpg.InvalidAuthorizationSpecificationError:
+                # A copy of the data without the files of the accounts, or with another's.
+                assert self._account is not None
+                write_owned(self.cluster / "pg_hba.conf", rules(self.cluster, closed=False), self._account)
+                if (process := self._postmaster()) is not None:
+                    process.send_signal(signal.SIGHUP)
             except asyncpg.PostgresError as error:
                 raise StoreUnavailable(
                     f"PostgreSQL in {self.cluster} refuses its own account: {type(error).__name__}{self._log_tail()}",
@@ -288,20 +312,21 @@ class EmbeddedPostgres:
                     f"PostgreSQL in {self.cluster} does not answer in time{self._log_tail()}", reason="starting"
                 )
             await asyncio.sleep(POLL_SECONDS)
-        try:
-            present = {row[0] for row in await connection.fetch("select datname from pg_database")}
-            for name in self._databases:
-                if name not in present:
-                    await connection.execute(f"create database {quoted(name)}")
-        finally:
-            await connection.close()
 
-    async def _connect(self) -> asyncpg.Connection:
-        return await asyncpg.connect(self.url("postgres"), timeout=5.0)
+    async def _read_rules(self, connection: asyncpg.Connection, deadline: float) -> None:
+        """Has the server read pg_hba.conf, and waits until it has: from then on nobody enters by the rules before."""
+        loaded = await connection.fetchval("select pg_conf_load_time()")
+        await connection.execute("select pg_reload_conf()")
+        # The server tells nobody when it has.
+        while await connection.fetchval("select pg_conf_load_time()") == loaded and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS / 4)
+
+    async def _connect(self, database: str) -> asyncpg.Connection:
+        return await asyncpg.connect(self.url(database), timeout=5.0)
 
     async def _execute(self, statement: str) -> None:
         try:
-            connection = await self._connect()
+            connection = await self._connect("postgres")
             try:
                 await connection.execute(statement)
             finally:

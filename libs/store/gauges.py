@@ -88,7 +88,7 @@ def watched_database(url: str, *, name: str) -> Database:
     waited = telemetry.loop_histogram(
         "luxor_store_connection_wait_seconds", "From asking for a connection of the pool to having it"
     )
-    database = Database(url, name=name, watch=lasted.observe, watch_wait=waited.observe)
+    database = Database(url, name=name, watch=lasted.observe, watch_wait=waited.observe, guarded=True)
     _collector.watch(database)
     return database
 

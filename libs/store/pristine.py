@@ -23,6 +23,9 @@ create view pristine.filled as
 create view pristine.made as
     select relname as name from pg_class
     where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and oid not in (select oid from pristine.tables);
+create view pristine.made_sequences as
+    select relname as name from pg_class
+    where relnamespace = 'public'::regnamespace and relkind = 'S' and oid not in (select oid from pristine.tables);
 create view pristine.definitions as
     select md5(string_agg(told, E'\n' order by told)) as hash from (
         select concat_ws(' ', 'class', oid, relname, relkind, reloptions::text, relacl::text) as told
@@ -63,6 +66,9 @@ declare each text;
 begin
     for each in select name from pristine.made loop
         execute format('drop table if exists public.%I cascade', each);
+    end loop;
+    for each in select name from pristine.made_sequences loop
+        execute format('drop sequence public.%I', each);
     end loop;
 end $$"""
 

@@ -100,6 +100,39 @@ def create_day_partitioned(
     )
 
 
+def forbid_changes(op: Operations, table: str) -> None:
+    """Make a table cut by day accept new rows alone: UPDATE, DELETE and TRUNCATE are refused, of its partitions as well.
+
+    Two guards: the owner and everybody else lose the privileges, and a trigger raises where privileges do not count (a
+    superuser). Dropping a whole day stays possible for the owner. `ensure_day_partitions` guards each new partition.
+    """
+    checked(table)
+    op.execute(
+        "create or replace function rows_are_final() returns trigger language plpgsql as $$ begin "
+        "raise exception '% of % is refused: its rows are never changed', tg_op, tg_table_name "
+        "using errcode = 'restrict_violation'; end $$"
+    )
+    # A trigger for rows is made on each partition by PostgreSQL, now and when one is attached; one for TRUNCATE is not.
+    op.execute(
+        f"create trigger final before update or delete on {table} for each row execute function rows_are_final()"
+    )
+    op.execute(
+        # The name is checked.
+        f"do $$ declare part regclass; begin for part in select to_regclass('{table}') union all "  # noqa: S608
+        f"select inhrelid::regclass from pg_inherits where inhparent = to_regclass('{table}') loop "
+        f"execute format('{_FORBID}', part); end loop; end $$"  # a checked name
+    )
+
+
+_FORBID: Final = (
+    "create trigger final_truncate before truncate on %1$s for each statement execute function rows_are_final(); "
+    "revoke update, delete, truncate on %1$s from public, current_user"
+)
+_FORBIDDEN: Final = """
+select exists(select from pg_trigger where tgrelid = to_regclass($1) and tgname = 'final_truncate')
+"""
+
+
 def create_request_log(op: Operations, *, partitions: int = HASH_PARTITIONS) -> None:
     """The table of `libs.store.requests.RequestLog`."""
     create_hash_partitioned(
@@ -112,6 +145,14 @@ def create_request_log(op: Operations, *, partitions: int = HASH_PARTITIONS) -> 
         partitions=partitions,
     )
     op.execute("create index request_log_day on request_log using brin (day) with (pages_per_range = 32)")
+
+
+def create_page_keys(op: Operations) -> None:
+    """The keys of page tokens: `libs.server.page_tokens`."""
+    op.execute(
+        "create table page_key (number integer primary key check (number between 1 and 65535), "
+        "value bytea not null check (length(value) = 32), made_on integer not null)"
+    )
 
 
 def create_assessment_log(op: Operations, *, partitions: int = HASH_PARTITIONS) -> None:
@@ -196,6 +237,7 @@ async def ensure_day_partitions(tx: Transaction, table: str, wanted: Collection[
     await tx.raw.execute("select pg_advisory_xact_lock(hashtext('luxor day partitions'), hashtext($1))", table)
     present = set(await day_partitions(tx, table))
     missing = [day for day in wanted if day not in present]
+    final = await tx.raw.fetchval(_FORBIDDEN, table)
     for day in missing:
         part = f"{table}_{day}"
         await tx.raw.execute(
@@ -203,6 +245,8 @@ async def ensure_day_partitions(tx: Transaction, table: str, wanted: Collection[
             f"including compression including generated); "
             f"alter table {table} attach partition {part} for values from ({day}) to ({day + 1})"
         )
+        if final:
+            await tx.raw.execute(_FORBID.replace("%1$s", part))
     return missing
 
 
@@ -222,7 +266,7 @@ async def drop_day(tx: Transaction, table: str, day: int) -> bool:
             async with tx.savepoint():
                 await tx.raw.execute(
                     f"set local lock_timeout = {DROP_LOCK_MILLIS_MAX}; "
-                    f"lock table {table} in access exclusive mode; drop table {part}; set local lock_timeout = "
+                    f"alter table {table} detach partition {part}; drop table {part}; set local lock_timeout = "
                     f"'{before}'"
                 )
             return True

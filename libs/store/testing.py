@@ -6,25 +6,35 @@ database_url    a database of that server, with that schema and as its migration
 database        the same, opened
 """
 
+import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Final
 
 import asyncpg
 import pytest
 import pytest_asyncio
 from sqlalchemy import Connection, text
 
+from libs.feed.epochs import STAMP_IF_ANY
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres
+from libs.store.errors import StoreError
 from libs.store.migrate import migrate
 from libs.store.pristine import cleared, remember
 from libs.store.processes import run_apart
 from libs.store.schema import Operations
 
+SHARED: Final = "LUXOR_TEST_POSTGRES"
+"""The variable that names the directory of a running server: sessions that follow each other use it and its databases, and leave them."""
+SETTINGS: Final = {"autovacuum": "off"}
+"""What differs from a server in earnest: what is announced waits while any transaction is open, also that of ANALYZE at a moment of its
+own choice, and tests read at once what they announced."""
 _numbers = count()
 _free: dict[str, list[str]] = {}
 """Databases that no test uses now, by the package whose schema they have."""
@@ -59,9 +69,12 @@ async def create_tables(database: Database, *definitions: Callable[[Operations],
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """An embedded server of this session."""
+    """An embedded server of this session, or the one that it shares with sessions before and after it."""
+    if shared := os.environ.get(SHARED):
+        yield EmbeddedPostgres(shared, databases=(), settings=SETTINGS)
+        return
     directory = enterable_directory()
-    server = EmbeddedPostgres(directory, databases=())
+    server = EmbeddedPostgres(directory, databases=(), settings=SETTINGS)
     try:
         server.start()
         yield server
@@ -84,8 +97,11 @@ def database_url(postgres: EmbeddedPostgres, migrations_of: str) -> Iterator[str
     free = _free.setdefault(migrations_of, [])
     name = free.pop() if free else None
     if name is None:
-        name = f"test_{next(_numbers)}"
-        postgres.create_database(name)
+        name = f"test_{migrations_of.replace('.', '_')}_{next(_numbers)}"
+        # What a session before this one made on a shared server is there already.
+        known = (StoreError, asyncpg.DuplicateDatabaseError) if SHARED in os.environ else ()
+        with contextlib.suppress(*known):
+            postgres.create_database(name)
     url = postgres.url(name)
     run_apart(partial(_prepare, url, migrations_of))
     yield url
@@ -100,6 +116,7 @@ async def _prepare(url: str, package: str) -> None:
             "where datname = current_database() and pid <> pg_backend_pid()"
         )
         if package and await cleared(connection):
+            await connection.execute(STAMP_IF_ANY)
             return
         await connection.execute(
             "drop schema public cascade; create schema public; drop schema if exists pristine cascade"

@@ -18,6 +18,7 @@ from libs.server.config import Settings, setting
 from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
+from libs.server.page_tokens import rotate_page_keys
 from libs.server.server import Background
 from libs.server.tracing import Traces
 from libs.store.database import Database
@@ -25,20 +26,24 @@ from libs.store.errors import StoreError
 from libs.store.gauges import Looking
 from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from libs.telemetry import get_logger
+from luxor.clearance.v1.carriers_pb2_grpc import add_CarrierServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
-from services.clearance import gauges
+from services.clearance import gauges, sweep
 from services.clearance.adjusting import Adjusting
+from services.clearance.carrier_service import ROLES as CARRIER_ROLES
+from services.clearance.carrier_service import CarrierService
 from services.clearance.consumer import Intake
 from services.clearance.inquiry import Inquiry
 from services.clearance.jobs import Waits
 from services.clearance.news import RevenueNews
 from services.clearance.office import Office
 from services.clearance.rescreening import Rescreening
+from services.clearance.reversal import Reversal
 from services.clearance.service import LONG_POLLS, ROLES, ClearanceService
 from services.clearance.snapshot import Snapshot
 from services.clearance.store import STATE_DAYS, Store
@@ -72,13 +77,17 @@ class ClearanceConfig(Settings, service="clearance"):
     events_max: int = setting("EVENTS_MAX", default=1_500, low=1, high=20_000, example="1500")
     """Filings that are decided in one transaction, about: it must not hold the feed's horizon for long."""
 
+    sweep_seconds: float = setting("SWEEP_SECONDS", default=300.0, low=1, high=1_800, example="300")
+    """How often accepted filings are compared with decided ones; what is missing is asked for again."""
+
 
 class Arrivals:
-    """Takes up arrivals whose call died between recording and carrying out."""
+    """Takes up arrivals and reversals whose call died between recording and carrying out, and arrivals that bindings changed."""
 
     def __init__(self, store: Store, *, interval_seconds: float = 2.0, documents_max: int = 100) -> None:
         self._store = store
         self._office = Office(store)
+        self._reversal = Reversal(store)
         self._interval_seconds = interval_seconds
         self._documents_max = documents_max
 
@@ -100,7 +109,9 @@ class Arrivals:
     async def step(self) -> int:
         """Carry out what is due; gives how many arrivals."""
         now = await self._store.database.now()
-        return await self._office.finish_arrivals(now - PENDING_SECONDS * 1_000_000, self._documents_max)
+        before = now - PENDING_SECONDS * 1_000_000
+        reversed_ = await self._reversal.finish(before, self._documents_max)
+        return reversed_ + await self._office.finish_arrivals(before, self._documents_max)
 
 
 def assemble(start: Start) -> Sequence[Background]:
@@ -112,10 +123,11 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(
         add_ClearanceServiceServicer_to_server, ClearanceService(store, adjusting), roles=ROLES, long_polls=LONG_POLLS
     )
+    start.server.add(add_CarrierServiceServicer_to_server, CarrierService(store), roles=CARRIER_ROLES)
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(store.outbox, Snapshot(store)),
-        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}},
+        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
         long_polls={"Pull"},
     )
     start.server.add(
@@ -133,20 +145,19 @@ def assemble(start: Start) -> Sequence[Background]:
         assess_seconds=config.assess_seconds,
         calls_at_once=config.calls_at_once,
     )
+    filings = GrpcPort(ingestion, consumer="clearance", message_class=ConsignmentColumns, replica=start.replica)
     consumer = Consumer(
         "ingestion",
         database=start.database,
-        pull=GrpcPort(
-            ingestion,
-            consumer="clearance",
-            message_class=ConsignmentColumns,
-            replica=start.replica,
-        ),
+        pull=filings,
         handler=intake,
         key=_mrns,
         message_class=ConsignmentColumns,
         replica=start.replica,
         max_events=config.events_max,
+        reads_on=True,
+        begins_ahead=True,
+        missing=sweep.Undecided(store),
     )
     screening = Consumer(
         "risk",
@@ -161,6 +172,7 @@ def assemble(start: Start) -> Sequence[Background]:
         key=_mrns,
         message_class=ScreeningColumns,
         replica=start.replica,
+        reads_on=True,
     )
     debts = Consumer(
         "revenue",
@@ -176,14 +188,28 @@ def assemble(start: Start) -> Sequence[Background]:
         message_class=RevenueColumns,
         replica=start.replica,
         max_events=config.events_max,
+        reads_on=True,
     )
 
     async def purge(database: Database) -> None:
         await store.purge(await database.now() // MICROS_PER_DAY - STATE_DAYS)
 
     traces = Traces(start, Inquiry(store).trail)
-    steps = (make_days("consignment"), drop_days("consignment", STATE_DAYS), purge, purge_requests(), *traces.steps)
-    looks = (letters_waiting("clearance", "ingestion", "risk", "revenue"), horizon(), backlog("clearance"), gauges.look)
+    steps = (
+        make_days("consignment"),
+        drop_days("consignment", STATE_DAYS),
+        purge,
+        purge_requests(),
+        rotate_page_keys,
+        *traces.steps,
+    )
+    looks = (
+        letters_waiting("clearance", "ingestion", "risk", "revenue"),
+        horizon(),
+        backlog("clearance"),
+        gauges.look,
+        sweep.look,
+    )
     return [
         traces.run,
         consumer.run,
@@ -192,7 +218,8 @@ def assemble(start: Start) -> Sequence[Background]:
         adjusting.run,
         Arrivals(store).run,
         Waits(store, start.replica).run,
-        Maintenance(start.database, notices=True).run,
+        sweep.Sweep(store, filings, start.replica, interval_seconds=config.sweep_seconds).run,
+        Maintenance(start.database, notices=True, consumers=start.consumers).run,
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, looks).run,
     ]

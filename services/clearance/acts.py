@@ -14,7 +14,8 @@ from libs.server.identity import Identity, Role
 from libs.store.database import Transaction
 from services.clearance.lifecycle import REFUSALS
 from services.clearance.states import Happening, evolve
-from services.clearance.store import Row, Store, carriers_of
+from services.clearance.store import Row, Store
+from services.clearance.visibility import bound_to
 
 UNKNOWN = "CONSIGNMENT_UNKNOWN"
 VERSION_CHANGED = "VERSION_CHANGED"
@@ -99,9 +100,10 @@ class Acts:
         rows = [locked[mrn] for mrn, _ in wanted if mrn in locked]
         states = await self.store.states(tx, rows)
         if outside is not None and outside.role is Role.CARRIER and rows:
-            masters = states.strings("master_document_number")
-            carriers = carriers_of(masters, await self.store.arrivals(tx, masters.dictionary))
-            rows, states = _kept(rows, states, np.array([each == outside.id for each in carriers], np.bool_))
+            # Those whose arrival it recorded (release 0.2 did not note by whom) and that it is still bound to.
+            own = states.ints("arrived_at").valid & states.strings("arrival_carrier").isin({outside.id, ""})
+            own &= await bound_to(self.store, tx, states, outside.id)
+            rows, states = _kept(rows, states, own)
         told = versions_of(states, outside).tolist()
         expected = dict(wanted)
         why = list(unfit(states)) if unfit is not None and rows else [""] * len(rows)

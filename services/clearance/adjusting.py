@@ -96,7 +96,8 @@ class Adjusting:
     ) -> dict[str, Acted]:
         """Have states assessed as they are corrected, and put it into force where they did not move.
 
-        `generations` are the numbers of the assessments that revenue told of, 0 for none: what they changed is in the answers.
+        `generations` are the numbers of the assessments that revenue told of, 0 for none: what they changed is in the answers. An officer is "" where
+        an assessment is only repeated.
         """
         told = np.array(generations or [0] * len(rows), np.int64)
         goods = corrected(states, corrections)
@@ -118,7 +119,8 @@ class Adjusting:
             if len(places):
                 at = await self._store.now(tx)
                 by = [officers[place] for place in places.tolist()]
-                table, happening = adjusting(goods.take(places), answers.take(places), by, told[places], at)
+                before, after = states.take(places), goods.take(places)
+                table, happening = adjusting(before, after, answers.take(places), by, told[places], at)
                 chosen = [rows[place] for place in places.tolist()]
                 results |= await self._acts.put(tx, table, happening, chosen, trace)
             tx.after_commit(lambda: _count(len(places), int((~stands).sum()), int((stands & ~known).sum())))
@@ -203,9 +205,10 @@ class Adjusting:
                 await self._store.end_adjustments(tx, stale)
         if live:
             corrections = {each.mrn: _correction(each, row) for each, row in zip(live, rows, strict=True)}
-            # Who adjusted it last stands for what revenue tells since.
-            last = states.strings("adjusted_by").tolist()
-            officers = [each.officer or name for each, name in zip(live, last, strict=True)]
+            # An assessment that is repeated without the correction is no officer's act.
+            officers = [
+                each.officer if row.version == each.version else "" for each, row in zip(live, rows, strict=True)
+            ]
             with span("clearance.adjustments", attributes={"luxor.rows": len(live)}) as told:
                 await self._carry_out(
                     rows, states, corrections, officers, told.traceparent, [each.generation for each in live]

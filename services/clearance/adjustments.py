@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.clearance.debts import reassessed
+from services.clearance.inspections import resolved
 from services.clearance.lifecycle import FINAL, Event
 from services.clearance.states import Happening, item_numbers
 
@@ -100,20 +101,56 @@ def asked(states: Table) -> tuple[Table, Ints]:
     return Table.of(ConsignmentColumns, states.rows, columns), Ints.of(states.ints("filing_version").values)
 
 
-def adjusting(
-    states: Table, revenue: Table, by: Sequence[str], generations: NDArray[np.int64], at: int
-) -> tuple[Table, Happening]:
-    """Give corrected states with what revenue answered, before this has its effect, and the event.
+def changed(before: Table, after: Table) -> NDArray[np.bool_]:
+    """Return which states have other goods or another value after a correction and its assessment, shape (n,).
 
-    `generations` are the numbers of the assessments that revenue told of since, 0 for none; `by` are the officers.
+    Freight and insurance as filed are not in the state: the first that an officer states counts where it changed a customs value.
+    """
+    goods, corrected_goods = before.child("items"), after.child("items")
+    differ = _differ(goods, corrected_goods, NUMBERS, TEXTS)
+    rows = _owners_of(before, differ)
+    valued = _owners_of(before, _differ(goods, corrected_goods, ("customs_value_minor",), ()))
+    for name in SUMS:
+        minor, currency = f"adjusted_{name}_minor", f"adjusted_{name}_currency"
+        rows |= _differ(before, after, (minor,), (currency,)) & (before.ints(minor).valid | valued)
+    return rows
+
+
+def _differ(before: Table, after: Table, numbers: Sequence[str], texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Return the rows in which any of the columns differs."""
+    rows = np.zeros(before.rows, np.bool_)
+    for name in numbers:
+        one, other = before.ints(name), after.ints(name)
+        rows |= (one.valid != other.valid) | (one.filled(0) != other.filled(0))
+    for name in texts:
+        rows |= before.strings(name).values() != after.strings(name).values()
+    return rows
+
+
+def _owners_of(states: Table, items: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the states that have any of these items."""
+    owners: NDArray[np.bool_] = np.bincount(states.ragged("items").owners()[items], minlength=states.rows) > 0
+    return owners
+
+
+def adjusting(
+    before: Table, states: Table, revenue: Table, by: Sequence[str], generations: NDArray[np.int64], at: int
+) -> tuple[Table, Happening]:
+    """Return corrected states with what revenue answered, before this has its effect, and the event.
+
+    `before` are the states as they stand. `generations` are the numbers of the assessments that revenue announced since, 0 for none; `by` are the
+    officers, "" where nobody corrects anything and revenue's assessment is only repeated for the goods as they were corrected before.
     """
     after = reassessed(states, revenue)
     # What other consignments changed before the adjustment is in its answer; told late, it must not replace that.
     generation = np.maximum(states.ints("assessment_generation").filled(0), generations)
+    acted = np.array([bool(each) for each in by], np.bool_)
+    when, last = states.ints("adjusted_at"), states.strings("adjusted_by").tolist()
     columns: dict[str, Column] = {
         "assessment_generation": Ints.of(generation, generation > 0),
-        "adjusted_at": Ints.constant(at, states.rows),
-        "adjusted_by": Strings.of(list(by)),
+        "adjusted_at": Ints.of(np.where(acted, at, when.values), when.valid | acted),
+        "adjusted_by": Strings.of([officer or former for officer, former in zip(by, last, strict=True)]),
+        **resolved(before, acted & changed(before, after), by, at),
     }
     return after.with_columns(columns), Happening(event=Event.ADJUSTED, at=at)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from libs.columns.schema import schema_of
-from libs.customs.money import Rounding, add_columns, scale_column
+from libs.customs.money import add_columns
 from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.risk.v1 import risk_pb2
@@ -54,6 +54,7 @@ _CHARGES: Final = {
     "quantity": "quantity",
     "unit": "unit",
     "unverified": "unverified",
+    "forgone": "forgone",
 }
 _ITEMS: Final = {
     "number": "number",
@@ -80,6 +81,9 @@ def check(filings: Table, risk: Table, revenue: Table) -> None:
             raise Misaligned(f"{name} answered {answer.rows} rows to {filings.rows} consignments")
     if not risk.ints("lane").valid.all():
         raise Misaligned("risk answered a consignment without a lane")
+    lengths = revenue.ragged("item_customs_values").lengths
+    if ((lengths > 0) & (lengths != filings.ragged("items").lengths)).any():
+        raise Misaligned("revenue valued another number of items than a consignment has")
     silent = ~revenue.ints("duty").valid & ~revenue.strings("reason").present
     if silent.any():
         raise Misaligned("revenue answered a consignment with neither figures nor a reason")
@@ -116,7 +120,7 @@ def columns_of(filings: Table, risk: Table, revenue: Table) -> dict[str, Column]
         "rule_set_version": risk.strings("rule_set"),
         "findings": findings_of(risk),
         **owed_columns(revenue),
-        "items": _items(filings, revenue.ints("customs_value")),
+        "items": _items(filings, revenue),
     }
 
 
@@ -136,6 +140,8 @@ def owed_columns(revenue: Table) -> dict[str, Column]:
         "vendor_collected_minor": revenue.ints("collected_by_vendor"),
         "payable_minor": _payable(revenue),
         "revenue_notes": revenue.ragged("notes"),
+        "reviewed_minor": revenue.ints("reviewed"),
+        "not_covered": revenue.ragged("not_covered"),
         "exchange_day": revenue.ints("exchange_day"),
         "charges": _child(revenue, "charges", "charges", _CHARGES),
     }
@@ -172,6 +178,7 @@ def _selection(risk: Table) -> dict[str, Column]:
         "selection_cause": risk.ints("selection_cause"),
         "selection_reason": risk.strings("selection_reason"),
         "chance_ppm": risk.ints("chance_ppm"),
+        "inclusion_ppm": risk.ints("inclusion_ppm"),
         "model_score_ppm": risk.ints("model_score_ppm"),
         "model": risk.strings("model"),
         "office": risk.strings("office"),
@@ -206,50 +213,20 @@ def _child(table: Table, source: str, target: str, names: dict[str, str]) -> Rag
     return Ragged(rows.offsets, Table(_SCHEMA.children[target], inner.rows, columns))
 
 
-def _items(filings: Table, value: Ints) -> Ragged:
+def _items(filings: Table, revenue: Table) -> Ragged:
     items = _child(filings, "items", "items", _ITEMS)
-    return Ragged(items.offsets, revalued(items, value))
+    return Ragged(items.offsets, revalued(items, revenue))
 
 
-def revalued(items: Ragged, value: Ints) -> Table:
-    """Give goods with the customs values of their consignments, shared out by price."""
+def revalued(items: Ragged, revenue: Table) -> Table:
+    """Give goods with the customs values on which revenue computed their charges; absent where revenue states none for these items."""
     inner = items.values
     assert isinstance(inner, Table)
-    owners = items.owners()
-    shares = share_out(value.values, items.offsets, inner.ints("price_minor").values, inner.strings("price_currency"))
-    return inner.with_columns({"customs_value_minor": Ints.of(shares, value.valid[owners])})
-
-
-def share_out(
-    value: NDArray[np.int64], offsets: NDArray[np.int64], price: NDArray[np.int64], currency: Strings
-) -> NDArray[np.int64]:
-    """Share each consignment's value out among its items by price, to the last minor unit; shape (items,).
-
-    Prices of several currencies, or none above 0, count as equal. The parts always add up to the whole.
-    """
-    lengths = np.diff(offsets)
-    owners = np.repeat(np.arange(len(lengths)), lengths)
-    shares = value[owners]
-    several = np.flatnonzero((lengths > 1)[owners])
-    if not len(several):
-        return shares
-    row = owners[several]
-    first = currency.indices[offsets[:-1][row]]
-    weight = np.maximum(price[several], 0)
-    mixed = np.zeros(len(lengths), np.bool_)
-    mixed[row[currency.indices[several] != first]] = True
-    total = np.bincount(row, weight, len(lengths)).astype(np.int64)
-    equal = (mixed | (total <= 0))[row]
-    weight = np.where(equal, 1, weight)
-    # Running sums inside each consignment: the share is the difference of two rounded running shares, so nothing is lost.
-    running = np.cumsum(weight)
-    starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
-    counts = np.diff(np.r_[starts, len(row)])
-    before = np.repeat(running[starts] - weight[starts], counts)
-    upto = running - before
-    whole = np.repeat(upto[np.r_[starts[1:], len(row)] - 1], counts)
-    ends = scale_column(value[row], upto, whole, Rounding.HALF_UP)
-    begins = np.r_[0, ends[:-1]]
-    begins[starts] = 0
-    shares[several] = ends - begins
-    return shares
+    stated = revenue.ragged("item_customs_values")
+    there = (stated.lengths == items.lengths) & revenue.ints("customs_value").valid
+    values = stated.values
+    assert isinstance(values, Ints)
+    of_item = there[items.owners()]
+    spread = np.zeros(len(of_item), np.int64)
+    spread[of_item] = values.values[there[stated.owners()]]
+    return inner.with_columns({"customs_value_minor": Ints.of(spread, of_item)})

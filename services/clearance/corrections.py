@@ -7,7 +7,6 @@ from libs.customs.codes import commodity_fault, currency_fault, origin_fault
 from libs.customs.money import MAX_MINOR
 from libs.customs.units import UNITS
 from libs.server.errors import item_error
-from luxor.clearance.v1 import clearance_columns_pb2 as pb_columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Money
 from luxor.errors.v1.errors_pb2 import ItemError
@@ -18,7 +17,7 @@ from services.clearance.returns import Return
 MASS_MAX_MG: Final = 10**14
 QUANTITY_MAX_MILLI: Final = 10**12
 _DOCUMENT_CHARACTERS_MAX: Final = 70
-_REASONS: Final = frozenset(pb_columns.ReturnReason.values()) - {0}
+_REASONS: Final = frozenset(pb.ReturnReason.values()) - {0}
 _SUMS: Final = ("freight", "insurance")
 
 
@@ -39,7 +38,7 @@ def _return(told: pb.Return, path: str) -> Return | ItemError:
     if told.reason not in _REASONS:
         return item_error("RETURN_REASON_MISSING", f"{path}.reason", told.reason)
     document = told.transport_document_number
-    needed = told.reason != pb_columns.RETURN_REASON_DESTROYED
+    needed = told.reason != pb.RETURN_REASON_DESTROYED
     if len(document) > _DOCUMENT_CHARACTERS_MAX or not is_plain(document) or (needed and not document):
         return item_error("RETURN_DOCUMENT_MALFORMED", f"{path}.transport_document_number", document)
     fault = _numbers_fault(list(told.item_numbers), f"{path}.item_numbers")

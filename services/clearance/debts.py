@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
-from luxor.clearance.v1 import clearance_columns_pb2 as pb
+from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.assessments import account_of, owed_columns, revalued
 from services.clearance.decision import DEBT_OPEN, UNVALUED, only
 from services.clearance.lifecycle import FINAL, Debt, State
@@ -60,10 +60,9 @@ def told(states: Table, news: Table) -> tuple[Table, BoolArray, BoolArray]:
 
 def reassessed(states: Table, revenue: Table) -> Table:
     """Give states with another assessment (luxor.revenue.v1.AssessmentColumns) in the place of theirs, and the debt judged anew."""
-    value = revenue.ints("customs_value")
     goods = states.ragged("items")
     columns = owed_columns(revenue)
-    columns["items"] = Ragged(goods.offsets, revalued(goods, value))
+    columns["items"] = Ragged(goods.offsets, revalued(goods, revenue))
     columns.setdefault("assessment_generation", Ints.absent(states.rows))
     payable = columns["payable_minor"]
     assert isinstance(payable, Ints)

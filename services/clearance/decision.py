@@ -143,11 +143,11 @@ def _reasons(assessment: Assessment, why: Strings, open_debt: BoolArray) -> Ragg
     ]
     owner = np.concatenate([pair[0] for pair in pairs])
     place = np.concatenate([pair[1] for pair in pairs])
-    _, first = np.unique(owner * max(1, len(dictionary)) + place, return_index=True)
+    _, first = np.unique(owner * len(dictionary) + place, return_index=True)
     first = np.sort(first)
     order = first[np.argsort(owner[first], kind="stable")]
     lengths = np.bincount(owner[order], minlength=rows)
-    return Ragged.of_lengths(lengths, Strings(list(dictionary) or [""], place[order].astype(np.int32)).compact())
+    return Ragged.of_lengths(lengths, Strings(list(dictionary), place[order].astype(np.int32)).compact())
 
 
 def _places(column: Strings, dictionary: dict[str, int]) -> IntArray:

@@ -18,11 +18,22 @@ _SENTENCES: Final = {
 
 
 def sentence(
-    explanation: str, currency: str, base: int | None, rate_ppm: int | None, specific: int | None, amount: int | None
+    explanation: str,
+    currency: str,
+    base: int | None,
+    rate_ppm: int | None,
+    specific: int | None,
+    amount: int | None,
+    forgone: int | None = None,
 ) -> str:
-    """Explain a charge; amounts in minor units of `currency`. An id that is not known here gives the amount alone."""
+    """Explain a charge; amounts in minor units of `currency`. An id that is not known here gives the amount alone.
+
+    `forgone` is what a waived charge would come to; states of earlier releases do not have it.
+    """
     waived = explanation.endswith(_WAIVED)
     form = _SENTENCES.get(explanation.removesuffix(_WAIVED), "{amount}")
+    if waived and forgone is not None:
+        form, amount = form.replace("= {amount}", "would be {amount}"), forgone
     text = form.format(
         rate=_percent(rate_ppm),
         base=_money(base, currency),

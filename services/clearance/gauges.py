@@ -8,10 +8,11 @@ from libs.columns import Table
 from libs.customs.currencies import is_currency
 from libs.store.database import Database
 from libs.store.gauges import COUNTED_MAX
-from libs.telemetry import counter, gauge
+from libs.telemetry import counter, gauge, get_logger
 from luxor.risk.v1 import risk_pb2
 from services.clearance.lifecycle import State
 
+_log = get_logger()
 CHARGES: Final = ("duty", "tax", "fee")
 
 _states = counter(
@@ -32,6 +33,13 @@ _pending_age = gauge(
     "luxor_clearance_arrivals_pending_seconds", "Age of the oldest arrival that is recorded and not carried out yet"
 )
 
+_unbound = counter(
+    "luxor_clearance_arrivals_unbound_total",
+    "Arrivals by carriers that nothing binds to the master document: refused, or recorded and without effect on some filings",
+    ("outcome",),
+)
+for _outcome in ("refused", "without_effect"):
+    _unbound.labels(_outcome)  # at 0 from the start, so that the first one is an increase
 _overdue = gauge(
     "luxor_clearance_waits_overdue_seconds",
     "For how long the oldest release or re-routing is due that happens by itself; 0 where none is",
@@ -41,10 +49,16 @@ _LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in 
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
 _PENDING: Final = f"""
     select (select count(*) from (select from arrival where pending limit {COUNTED_MAX}) as part) as count,
-        (select greatest(0, extract(epoch from clock_timestamp()) - min(recorded_at) / 1000000.0)
+        (select greatest(0, extract(epoch from clock_timestamp()) - min(coalesce(reversed_at, recorded_at)) / 1000000.0)
             from arrival where pending)::float8 as age
 """  # noqa: S608  # a number of our own
 _OVERDUE: Final = "select greatest(0, extract(epoch from clock_timestamp()) - min(due_at) / 1000000.0)::float8 from due"
+
+
+def count_unbound(outcome: str, arrivals: int) -> None:
+    """Count and report arrivals by carriers that nothing binds: "refused", or recorded and "without_effect" on some filings."""
+    _unbound.labels(outcome).inc(arrivals)
+    _log.warning("ARRIVALS_UNBOUND", outcome=outcome, arrivals=arrivals)
 
 
 def count_states(table: Table) -> None:

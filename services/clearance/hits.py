@@ -1,20 +1,23 @@
-"""Hits of the screening that come after the decision, and the state that they lead to. Pure."""
+"""Hits of the screening that come after the decision or are cleared, alarms of security screenings, and the state that they lead to. Pure."""
 
 from collections.abc import Container
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Bools, Ints, Ragged, Strings, Table
+from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.risk.v1 import risk_pb2
-from services.clearance.decision import CUSTOMS_CHECK, only
+from services.clearance.decision import CUSTOMS_CHECK, Lane, only
 from services.clearance.lifecycle import State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 _LISTED: Final = risk_pb2.FINDING_KIND_LISTED_PARTY
+ALARM: Final = "SCREENING_ALARM"
+"""Reason of the finding that a security screening returned an alarm."""
 
 
 def with_hits(findings: Ragged, more: Ragged) -> tuple[Ragged, IntArray]:
@@ -62,6 +65,25 @@ def only_listed(findings: Ragged, rows: BoolArray) -> Ragged:
     return Ragged.of_lengths(lengths, found.take(np.flatnonzero(kept)))
 
 
+def alarmed(states: Table) -> BoolArray:
+    """Tell which states have the finding that a security screening returned an alarm, shape (n,)."""
+    reasons = states.child("findings").strings("reason")
+    found = np.zeros(states.rows, np.bool_)
+    if ALARM in reasons.dictionary:
+        found[states.ragged("findings").owners()[reasons.isin({ALARM})]] = True
+    return found
+
+
+def only_alarms(findings: Ragged, rows: BoolArray) -> Ragged:
+    """Keep of the findings of some rows the alarms of security screenings; the others keep none."""
+    found = findings.values
+    assert isinstance(found, Table)
+    owners = findings.owners()
+    kept = found.strings("reason").isin({ALARM}) & rows[owners]
+    lengths = np.bincount(owners[kept], minlength=len(rows))
+    return Ragged.of_lengths(lengths, found.take(np.flatnonzero(kept)))
+
+
 def screened(states: Table, findings: Ragged, hits: Table) -> Table:
     """Give states that know new hits (ScreeningColumns, row by row), before these have their effect.
 
@@ -87,6 +109,86 @@ def screened(states: Table, findings: Ragged, hits: Table) -> Table:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What became of n states whose hits were cleared; all of shape (n,)."""
+
+    states: Table
+    """Without these hits."""
+    removed: BoolArray
+    """Whether a hit was among what was found."""
+    free: BoolArray
+    """Whether nothing that was found calls for a look any more; an officer's hold, a violation and the debt hold on all the same."""
+
+
+def cleared(states: Table, hits: Table) -> Cleared:
+    """Take hits out of states that were found to be of other parties (ScreeningColumns, row by row), before this has its effect.
+
+    The lane is that of what else was found, and of the score and the draw, which risk tells; it never rises. Filers and carriers go on reading the
+    lane of before. A release that was to be audited for such a hit alone is not any more.
+    """
+    findings, gone = hits_without(states.ragged("findings"), hits.ragged("cleared"))
+    removed = gone > 0
+    if not removed.any():
+        return Cleared(states, removed, removed)
+    found = findings.values
+    assert isinstance(found, Table)
+    owners = findings.owners()
+    asked = np.zeros(states.rows, np.int64)
+    np.maximum.at(asked, owners, found.ints("lane").filled(0))
+    listed = np.zeros(states.rows, np.bool_)
+    listed[owners[found.ints("kind").filled(0) == _LISTED]] = True
+    left, lane, told = hits.ints("lane_left"), states.ints("lane"), states.ints("told_lane")
+    # Where risk tells no lane, what it was stays: nothing is freed by what is unknown.
+    known = removed & left.valid & lane.valid
+    lower = np.where(known, np.minimum(lane.values, np.maximum(asked, left.filled(0))), lane.values)
+    still = states.bools("listed_hold").values & (listed | ~removed)
+    audit, released = states.bools("audit"), states.ints("state").values == State.RELEASED
+    spared = removed & known & released & (lower <= Lane.GREEN) & ~listed
+    free = known & (lower <= Lane.BLUE) & ~still
+    columns: dict[str, Column] = {
+        "findings": findings,
+        "lane": Ints.of(lower, lane.valid),
+        "told_lane": Ints.of(np.where(told.valid, told.values, lane.values), told.valid | (lower < lane.values)),
+        "listed_hold": Bools.of(still, still),
+        "listed_early": Bools.of(states.bools("listed_early").values & still, still),
+        "screened_lists": _picked(removed, hits.strings("lists"), states.strings("screened_lists")),
+        "audit": Bools.of(audit.values & ~spared, audit.valid),
+    }
+    if free.any():
+        columns["reasons"] = without_reason(states.ragged("reasons"), CUSTOMS_CHECK, free)
+    return Cleared(states.with_columns(columns), removed, free)
+
+
+def hits_without(findings: Ragged, cleared: Ragged) -> tuple[Ragged, IntArray]:
+    """Take hits out of the findings of n consignments; gives the findings, and how many were taken of each, shape (n,)."""
+    found, gone = findings.values, cleared.values
+    assert isinstance(found, Table)
+    assert isinstance(gone, Table)
+    none = np.zeros(len(findings.lengths), np.int64)
+    if not gone.rows:
+        return findings, none
+    keys, over = _keys(found), list(zip(cleared.owners().tolist(), _keys(gone), strict=True))
+    taken = set(over)
+    owners = findings.owners()
+    kept = np.array([(row, key) not in taken for row, key in zip(owners.tolist(), keys, strict=True)], np.bool_)
+    lengths = np.bincount(owners[kept], minlength=len(none))
+    return Ragged.of_lengths(lengths, found.take(np.flatnonzero(kept))), findings.lengths - lengths
+
+
+def without_reason(reasons: Ragged, reason: str, rows: BoolArray) -> Ragged:
+    """Take a reason out of the lists of some rows."""
+    values = reasons.values
+    assert isinstance(values, Strings)
+    owners = reasons.owners()
+    kept = ~(values.isin({reason}) & rows[owners])
+    return Ragged.of_lengths(np.bincount(owners[kept], minlength=len(rows)), values.take(np.flatnonzero(kept)))
+
+
+def _picked(rows: BoolArray, new: Strings, old: Strings) -> Strings:
+    return Strings.concat([old, new]).take(np.arange(len(rows)) + np.where(rows, len(rows), 0))
+
+
 def held_by_hits(states: Table, rows: BoolArray) -> Table:
     """Give states that a hit holds in some rows before they are decided: then no decision releases them."""
     held = states.bools("listed_hold").values | rows
@@ -103,9 +205,9 @@ def held_by_hits(states: Table, rows: BoolArray) -> Table:
 
 
 def held_unseen(states: Table, seen: Container[str]) -> list[bool]:
-    """Tell which states a hit holds that an officer need not have looked at: she names the version of those alone in `seen`, by MRN."""
-    holds = states.bools("listed_hold").values.tolist()
-    return [held and mrn not in seen for held, mrn in zip(holds, states.strings("mrn").tolist(), strict=True)]
+    """Tell which states a hit or an alarm holds that an officer need not have looked at: she names the version of those alone in `seen`, by MRN."""
+    holds = states.bools("listed_hold").values | (states.bools("officer_hold").values & alarmed(states))
+    return [held and mrn not in seen for held, mrn in zip(holds.tolist(), states.strings("mrn").tolist(), strict=True)]
 
 
 def with_reason(reasons: Ragged, more: Strings, rows: BoolArray) -> Ragged:

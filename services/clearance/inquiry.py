@@ -1,6 +1,6 @@
 """Looking consignments up: by four references, in bulk and in pages, and the officers' list of work. It asks the store and changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,17 +15,29 @@ from services.clearance.answers import previous
 from services.clearance.lifecycle import Change, State
 from services.clearance.office import NOWHERE
 from services.clearance.store import Row, Store, day_of
+from services.clearance.visibility import Sight
 
 ROWS_MAX: Final = 5_000
 """Consignments in one answer, all of its results together."""
 PAGE_DEFAULT: Final = 100
 VERSIONS_MAX: Final = 100
+LOOKED_AT_MAX: Final = 10_000
+"""Consignments under documents that one call looks at, those that the caller may not see included. A page ends there, with a token."""
 _SCANNED_MAX: Final = 5_000
+Place = tuple[int | str, ...]
+"""A place in a list, as a page token holds it."""
+FORMS: Final[dict[str, tuple[int | str, ...]]] = {
+    "house_document_number": ("",),
+    "master_document_number": (0, 0, 0),
+}
+"""What a place in each list consists of: an MRN; day, number and row of a batch."""
 _STATES_A_LOOK: Final = 250
-
-
-class BadToken(ValueError):  # tells what happened
-    """A page token was not made here."""
+_BATCHES_A_LOOK: Final = 16
+_BATCHES_A_LOOK_MAX: Final = 256
+"""Where each batch has few consignments."""
+_ROWS_A_LOOK: Final = 500
+"""Consignments of one document that a look reads where others' stand among the caller's, however small the page is."""
+_ROWS_A_ROUND: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,8 @@ class Query:
     filer: str = ""
     """Whose local reference it is."""
     limit: int = PAGE_DEFAULT
-    token: str = ""
+    after: Place = ()
+    """Where the page begins: () for the first one."""
 
 
 @dataclass(slots=True)
@@ -45,66 +58,149 @@ class Found:
     """The answer to one question: consignments in a stable order, and where the next page begins."""
 
     mrns: list[str] = field(default_factory=list)
-    token: str = ""
+    following: Place = ()
+    """Behind what the next page begins; () where there is none."""
+
+
+@dataclass(slots=True)
+class _Room:
+    """How many consignments a call may still look at."""
+
+    left: int
+
+    def take(self, rows: int) -> None:
+        """Note that so many were looked at."""
+        self.left -= rows
 
 
 class Inquiry:
-    """Answers questions about consignments."""
+    """Answers questions about consignments. Each look has a connection of its own, so that no call keeps one from others for long."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    async def find(self, tx: Transaction, queries: Sequence[Query]) -> list[Found]:
-        """Look all questions up, one statement a kind of reference and one a master document. Raises BadToken."""
+    async def find(self, queries: Sequence[Query], viewer: Sight) -> list[Found]:
+        """Look all questions up, equal ones once; what the viewer may not see is not there."""
+        distinct = list(dict.fromkeys(queries))
+        answers = dict(zip(distinct, await self._find(distinct, viewer), strict=True))
+        return [answers[query] for query in queries]
+
+    async def _find(self, queries: Sequence[Query], viewer: Sight) -> list[Found]:
         found = [Found() for _ in queries]
         local = [place for place, query in enumerate(queries) if query.kind == "local_reference"]
-        if local:
-            filers = [queries[place].filer for place in local]
-            names = [queries[place].value for place in local]
-            partitions = partitions_of(filers, names).tolist()
-            mrns = await self.store.by_local_references(tx, partitions, filers, names)
-            for number, mrn in mrns.items():
-                found[local[number]].mrns.append(mrn)
+        named = [each for place, each in enumerate(found) if queries[place].kind in ("mrn", "local_reference")]
+        async with self.store.database.connection() as tx:
+            if local:
+                filers = [queries[place].filer for place in local]
+                names = [queries[place].value for place in local]
+                partitions = partitions_of(filers, names).tolist()
+                mrns = await self.store.by_local_references(tx, partitions, filers, names)
+                for number, mrn in mrns.items():
+                    found[local[number]].mrns.append(mrn)
+            for place, query in enumerate(queries):
+                if query.kind == "mrn":
+                    found[place].mrns.append(query.value)
+            if named and not viewer.sees_all:
+                visible = await viewer.visible(tx, [mrn for each in named for mrn in each.mrns])
+                for each in named:
+                    each.mrns = [mrn for mrn in each.mrns if mrn in visible]
+        room = _Room(LOOKED_AT_MAX)
         house = [place for place, query in enumerate(queries) if query.kind == "house_document_number"]
-        if house:
-            asked = [queries[place] for place in house]
-            lists = await self.store.by_house_documents(
-                tx,
-                [query.value for query in asked],
-                [query.token for query in asked],
-                [query.limit + 1 for query in asked],
-            )
-            for number, mrn_list in lists.items():
-                place, limit = house[number], asked[number].limit
-                found[place].mrns = mrn_list[:limit]
-                if len(mrn_list) > limit:
-                    found[place].token = mrn_list[limit - 1]
+        listed = await self._under_houses([queries[place] for place in house], viewer, room)
+        for place, answer in zip(house, listed, strict=True):
+            found[place] = answer
         for place, query in enumerate(queries):
-            if query.kind == "mrn":
-                found[place].mrns.append(query.value)
-            elif query.kind == "master_document_number":
-                found[place] = await self._under_master(tx, query)
+            if query.kind == "master_document_number":
+                found[place] = await self._under_master(query, viewer, room)
         return found
 
-    async def _under_master(self, tx: Transaction, query: Query) -> Found:
-        """Read on behind (batch, offset): each page costs what it holds, however many the document has."""
-        day, number, offset = _master_place(query.token)
-        # The batch that the page before ended in is read again from its offset on.
+    async def _under_houses(self, queries: Sequence[Query], viewer: Sight, room: _Room) -> list[Found]:
+        """Read on behind an MRN each; where others' consignments stand among the caller's, until its page is full or the room ends."""
+        seen: list[list[str]] = [[] for _ in queries]
+        after = [str(query.after[0]) if query.after else "" for query in queries]
+        short = list(range(len(queries)))
+        least = 0 if viewer.sees_all else min(_ROWS_A_LOOK, _ROWS_A_ROUND // max(1, len(queries)))
+        chosen = short
+        while chosen and room.left > 0:
+            limits = [max(queries[place].limit + 1 - len(seen[place]), least) for place in chosen]
+            async with self.store.database.connection() as tx:
+                lists = await self.store.by_house_documents(
+                    tx, [queries[place].value for place in chosen], [after[place] for place in chosen], limits
+                )
+                visible = await viewer.visible(tx, [mrn for mrns in lists.values() for mrn in mrns])
+            room.take(0 if viewer.sees_all else sum(map(len, lists.values())))
+            again: list[int] = []
+            for number, mrns in lists.items():
+                place = chosen[number]
+                after[place] = mrns[-1]
+                seen[place] += [mrn for mrn in mrns if mrn in visible]
+                if len(mrns) == limits[number] and len(seen[place]) <= queries[place].limit:
+                    again.append(place)
+            looked_at = set(chosen)
+            short = sorted([*again, *(place for place in short if place not in looked_at)])
+            least = min(_ROWS_A_LOOK, max(room.left, 1))
+            chosen = short[: _ROWS_A_ROUND // _ROWS_A_LOOK]
+        open_ended = set(short)
+        return [
+            Found(mrns[: query.limit], (mrns[query.limit - 1],))
+            if len(mrns) > query.limit
+            else Found(mrns, (after[place],) if place in open_ended else ())
+            for place, (query, mrns) in enumerate(zip(queries, seen, strict=True))
+        ]
+
+    async def _under_master(self, query: Query, viewer: Sight, room: _Room) -> Found:
+        """Read on behind (batch, row): each page costs what it holds, however many the document has."""
+        day, number, offset = (int(part) for part in query.after or (NOWHERE.day, NOWHERE.id, 0))
+        # The batch that the page before ended in is read again from its row on.
         after = BatchRef(day, number - 1) if offset else BatchRef(day, number)
-        mrns: list[str] = []
+        found = Found(following=(day, number, offset))
+        if room.left <= 0:
+            return found
+        async with self.store.database.connection() as tx:
+            names = await viewer.names(tx, query.value)
+        looks = min(_BATCHES_A_LOOK, query.limit + 1)
+        rows = query.limit + 1
         while True:
-            batches = await self.store.under_master(tx, query.value, after, 16)
-            for ref, listed in batches:
+            async with self.store.database.connection() as tx:
+                batches = await self.store.under_master(tx, query.value, after, looks, filer=viewer.filer, names=names)
+            listed: list[tuple[Place, str]] = []
+            before = after
+            for ref, mrns in batches:
                 begin = offset if (ref.day, ref.id) == (day, number) else 0
-                room = query.limit - len(mrns)
-                mrns.extend(listed[begin : begin + room])
-                if len(listed) - begin > room:
-                    return Found(mrns, f"{ref.day}.{ref.id}.{begin + room}")
-                after = ref
-                if len(mrns) == query.limit:
-                    return Found(mrns, f"{ref.day}.{ref.id}.0")
-            if len(batches) < 16:
-                return Found(mrns)
+                # The place behind the row before each: that batch up to it, or all of the batch before.
+                places = [
+                    (ref.day, ref.id, row) if row else (before.day, before.id, 0) for row in range(begin, len(mrns))
+                ]
+                listed += zip(places, mrns[begin:], strict=True)
+                before = ref
+            begin = 0
+            while begin < len(listed):
+                found.following = listed[begin][0]
+                if room.left <= 0:
+                    return found
+                part = listed[begin : begin + min(rows, room.left)]
+                chosen = await self._visible([mrn for _, mrn in part], viewer, room)
+                for place, mrn in part:
+                    if mrn not in chosen:
+                        continue
+                    if len(found.mrns) == query.limit:
+                        found.following = place
+                        return found
+                    found.mrns.append(mrn)
+                begin += len(part)
+                rows = _ROWS_A_LOOK
+            after = before
+            if len(batches) < looks:
+                return Found(found.mrns)
+            looks = min(4 * looks, _BATCHES_A_LOOK_MAX) if len(listed) < _ROWS_A_LOOK else _BATCHES_A_LOOK
+
+    async def _visible(self, mrns: Sequence[str], viewer: Sight, room: _Room) -> Collection[str]:
+        """Return those of some consignments that the viewer may see."""
+        if viewer.sees_all:
+            return mrns
+        room.take(len(mrns))
+        async with self.store.database.connection() as tx:
+            return await viewer.visible(tx, mrns)
 
     async def rows(self, tx: Transaction, found: Sequence[Found]) -> dict[str, Row]:
         """Give the state in force of all that was found."""
@@ -164,46 +260,29 @@ class Inquiry:
                 mrn for mrn, is_due in zip(table.strings("mrn").tolist(), due.tolist(), strict=True) if is_due == audit
             ]
             if len(kept) > limit:
-                return Found(kept[:limit], f"{day_of(kept[limit - 1])}.{kept[limit - 1]}")
-        return Found(kept, page.token)
+                return Found(kept[:limit], _behind(kept[limit - 1]))
+        return Found(kept, page.following)
 
-    async def work(self, tx: Transaction, state: int, lane: int, from_day: int, limit: int, token: str) -> Found:
-        """List consignments in a state by day of acceptance and MRN. Raises BadToken.
+    async def work(self, tx: Transaction, state: int, lane: int, after: tuple[int, str], limit: int) -> Found:
+        """List consignments in a state by day of acceptance and MRN, behind such a place.
 
         What is held is found by itself; for other states a page looks at a bounded number of consignments and may be short.
         """
-        after = _list_place(token) if token else (from_day, "")
         if state == State.HELD:
             mrns = await self.store.held(tx, after, lane, limit + 1)
-            following = f"{day_of(mrns[limit - 1])}.{mrns[limit - 1]}" if len(mrns) > limit else ""
-            return Found(mrns[:limit], following)
+            return Found(mrns[:limit], _behind(mrns[limit - 1]) if len(mrns) > limit else ())
         rows = await self.store.scan(tx, after, _SCANNED_MAX)
         found = Found()
         for place, row in enumerate(rows):
             if row.state == state and lane in (0, row.lane):
                 found.mrns.append(row.mrn)
             if len(found.mrns) == limit and place + 1 < len(rows):
-                found.token = f"{row.day}.{row.mrn}"
+                found.following = (row.day, row.mrn)
                 return found
         if len(rows) == _SCANNED_MAX:
-            found.token = f"{rows[-1].day}.{rows[-1].mrn}"
+            found.following = (rows[-1].day, rows[-1].mrn)
         return found
 
 
-def _master_place(token: str) -> tuple[int, int, int]:
-    if not token:
-        return NOWHERE.day, NOWHERE.id, 0
-    parts = token.split(".")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in parts):
-        raise BadToken(token)
-    day, number, offset = map(int, parts)
-    if day >= 2**31 or offset >= 2**31:
-        raise BadToken(token)
-    return day, number, offset
-
-
-def _list_place(token: str) -> tuple[int, str]:
-    day, _, mrn = token.partition(".")
-    if not (day.isascii() and day.isdigit() and len(day) <= 9) or len(mrn) != 18:
-        raise BadToken(token)
-    return int(day), mrn
+def _behind(mrn: str) -> Place:
+    return day_of(mrn), mrn

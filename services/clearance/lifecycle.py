@@ -6,7 +6,7 @@ for the two waits, ASYCUDA's selectivity: green can be delayed for manual review
 The numbers are those of luxor.clearance.v1; a test compares them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -63,6 +63,8 @@ class Change(IntEnum):
     REASSESSED = 13
     ADJUSTED = 14
     RETURNED = 15
+    HIT_CLEARED = 16
+    ARRIVAL_REVERSED = 17
 
 
 class Event(IntEnum):
@@ -96,6 +98,14 @@ class Event(IntEnum):
     """All that was left went back."""
     DESTROYED_WHOLE = 17
     """All was destroyed."""
+    FOUND = 18
+    """What is known of the consignment has changed, and where the goods stand does not: a hit of the screening was cleared and something else holds
+    them, or nothing does; or more was found of what is held already.
+    """
+    HIT_CLEARED = 19
+    """A hit of the screening was found to be of another party, and nothing else that was found holds the goods."""
+    ARRIVAL_REVERSED = 20
+    """The arrival was recorded by mistake: the goods have not arrived."""
 
 
 CHANGE_OF: Final = np.array(
@@ -118,6 +128,9 @@ CHANGE_OF: Final = np.array(
         Change.RETURNED,
         Change.RETURNED,
         Change.RETURNED,
+        Change.HIT_CLEARED,
+        Change.HIT_CLEARED,
+        Change.ARRIVAL_REVERSED,
     ],
     np.int64,
 )
@@ -154,6 +167,10 @@ _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]
     (Event.LISTED, _R): (_R, _R),
     (Event.REROUTED, _H): (_W, _R),
     (Event.WAIT_ENDED, _W): (None, _R),
+    **{(Event.FOUND, state): (state, state) for state in (_W, _H, _R)},
+    (Event.HIT_CLEARED, _H): (_W, _R),
+    (Event.ARRIVAL_REVERSED, _W): (None, _W),
+    (Event.ARRIVAL_REVERSED, _H): (None, _H),
     (Event.RETURNED, _R): (_R, _R),
     (Event.RETURNED_WHOLE, _R): (State.RE_EXPORTED, State.RE_EXPORTED),
     (Event.DESTROYED_WHOLE, _R): (State.DESTROYED, State.DESTROYED),
@@ -174,6 +191,7 @@ REFUSALS: Final = (
     "NOT_DUE",
     "NOT_RELEASED",
     "NOT_DECIDED",
+    "ARRIVAL_NOT_REVERSIBLE",
 )
 """Why an event has no effect, by the numbers in `Outcome.refusal`; place 0 stands for an effect."""
 
@@ -199,6 +217,9 @@ _REFUSAL_OF: Final = np.array(
             "NOT_RELEASED",
             "NOT_RELEASED",
             "NOT_RELEASED",
+            "NOT_DECIDED",
+            "NOT_HELD",
+            "ARRIVAL_NOT_REVERSIBLE",
         )
     ],
     np.int64,
@@ -234,6 +255,8 @@ class Situation:
     """Whether an inspection was recorded, or an officer adjusted value or goods."""
     debt_hold: BoolArray
     """Whether the debt alone holds it, open or not computed."""
+    violation: BoolArray = field(default_factory=lambda: np.zeros((), np.bool_))
+    """Whether an inspection found a violation that nobody has resolved; of none where it is not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,12 +282,13 @@ class Outcome:
 def apply(event: Event | IntArray, now: Situation) -> Outcome:
     """Apply an event to n consignments: the same to all, or one each, shape (n,).
 
-    No event releases while a hold is open or a debt is owed that nobody stands for: an automatic one holds then, an officer's release is refused.
+    No event releases while a hold or a violation is open or a debt is owed that nobody stands for: an automatic one holds then, an officer's release
+    is refused while a debt is open. (Which officer may release an open violation, the caller checks.)
     What waits for an officer's look is not released by a decision or an arrival, but by the end of the wait. What the debt alone holds goes on once
     the debt is settled; a debt that opens holds what is not released, and takes no release back.
     """
     events = np.broadcast_to(np.asarray(event, np.int64), now.state.shape)
-    hold = now.officer_hold | now.listed_hold
+    hold = now.officer_hold | now.listed_hold | now.violation
     # A new version of the filing does not lift what an officer or a hit of the screening holds.
     events = np.where((events == Event.AMENDED_RELEASE) & hold, np.int64(Event.AMENDED_HOLD), events)
     target = _NEXT[events, now.state, now.arrived.astype(np.int64)]
@@ -291,7 +315,7 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
         listed_hold=(now.listed_hold & ~(done & by_officer))
         | (done & (events == Event.LISTED) & (target == State.HELD)),
         debt_hold=held & ((now.debt_hold & ~(money & ~unsettled)) | (done & stopped & unsettled)),
-        arrived=now.arrived | (done & (events == Event.ARRIVED)),
+        arrived=(now.arrived & ~(done & (events == Event.ARRIVAL_REVERSED))) | (done & (events == Event.ARRIVED)),
         refusal=refusal,
     )
 

@@ -1,7 +1,7 @@
 """Reading notices: the entries of a filer's or carrier's key after a cursor, with a long poll."""
 
 import asyncio
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,10 +12,16 @@ from libs.feed.reading import NOTICE, Reader
 from libs.feed.types import Cursor, StartAgain
 from libs.feed.watch import Watch
 from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
+from luxor.clearance.v1 import clearance_pb2
 from luxor.feed.v1 import feed_pb2
 from services.clearance.store import Store
 
 CURSOR_CHARACTERS_MAX: Final = 512
+_FORMER: Final = "n"
+"""What the cursors of release 0.2 begin with; a token of libs.server.page_tokens begins with "A"."""
+_READER: Final = clearance_pb2.PullNoticesRequest()
+"""A cursor belongs to a reader and not to a query: it stays good when the size of pages changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +35,22 @@ class Post:
 class Mailbox:
     """Notices of this service."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, pages: PageTokens) -> None:
         self._store = store
+        self._pages = pages
         self._reader: Reader[str] = Reader(store.database, NOTICE)
         self._watch: Watch[str] = Watch(self._reader)
+        store.outbox.listeners.append(self._watch.nudge)
 
     async def pull(self, key: str, after: str, notices_max: int, seconds: float) -> Post:
         """Give the notices of `key` after a cursor (empty: from the first that is kept), waiting up to `seconds` for one.
 
         Raises Refusal NOTICE_CURSOR_MALFORMED, NOTICE_CURSOR_EXPIRED.
         """
-        cursor = cursor_of(after)
+        cursor = await self._cursor_of(after)
         clock = asyncio.get_running_loop().time
         ends_at = clock() + seconds
+        tables: list[Table] = []
         try:
             while True:
                 async with self._store.database.connection() as reading:
@@ -49,7 +58,7 @@ class Mailbox:
                         # From the first that is kept: what was dropped before it is no gap to a reader who begins.
                         state = await self._reader.refresh(reading.raw)
                         cursor = Cursor(state.floor[0], 0, state.floor[1], state.floor[2])
-                        after = token_of(cursor)
+                        after = "first"
                     page = await self._reader.page(reading.raw, {key: cursor}, notices_max)
                     if page.batches:
                         stored = await self._store.outbox.payloads.fetch(
@@ -59,33 +68,45 @@ class Mailbox:
                             self._store.outbox.payloads.table(stored[each.ref]).take(np.concatenate(each.rows))
                             for each in page.batches
                         ]
-                        return Post(tables, token_of(page.next[key]))
+                        break
                 cursor = page.next[key]
                 if not page.more:
                     left = ends_at - clock()
                     if left <= 0 or not await self._watch.wait([key], page.horizon, left):
-                        return Post([], token_of(cursor))
+                        break
         except StartAgain as error:
             raise Refusal("NOTICE_CURSOR_EXPIRED", path="after") from error
+        return Post(tables, await self._token_of(page.next[key]))
+
+    async def _token_of(self, cursor: Cursor) -> str:
+        return await self._pages.token(_READER, cursor.epoch, cursor.day, cursor.xid, cursor.seq)
+
+    async def _cursor_of(self, token: str) -> Cursor:
+        """Read a cursor; raises Refusal NOTICE_CURSOR_MALFORMED."""
+        if not token:
+            return Cursor()
+        if token.startswith(_FORMER):
+            return _former_cursor(token)
+        try:
+            return Cursor(*await self._pages.opened(_READER, token, (0, 0, 0, 0)))
+        except Refusal:
+            raise Refusal("NOTICE_CURSOR_MALFORMED", path="after") from None
 
 
-def token_of(cursor: Cursor) -> str:
-    """Write a cursor as an opaque text."""
-    message = feed_pb2.Cursor(epoch=cursor.epoch, day=cursor.day, xid=cursor.xid, seq=cursor.seq)
-    return "n" + urlsafe_b64encode(message.SerializeToString()).decode().rstrip("=")
+def _former_cursor(token: str) -> Cursor:
+    """Read a cursor that release 0.2 gave, which anybody can write.
 
-
-def cursor_of(token: str) -> Cursor:
-    """Read a cursor; raises Refusal NOTICE_CURSOR_MALFORMED."""
-    if not token:
-        return Cursor()
+    It leads nowhere but into the caller's own notices; one beyond what is stored is refused (NOTICE_CURSOR_EXPIRED) and begins no epoch.
+    Raises Refusal NOTICE_CURSOR_MALFORMED.
+    """
     try:
-        if token[0] != "n" or len(token) > CURSOR_CHARACTERS_MAX:
-            raise ValueError(token[0])
+        if len(token) > CURSOR_CHARACTERS_MAX:
+            raise ValueError(len(token))
         body = token[1:].encode("ascii")
-        message = feed_pb2.Cursor.FromString(urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
-        if min(message.epoch, message.day, message.xid, message.seq) < 0:
-            raise ValueError("negative")
+        raw = urlsafe_b64decode(body + b"=" * (-len(body) % 4))
+        message = feed_pb2.Cursor.FromString(raw)
+        if min(message.epoch, message.day, message.xid, message.seq) < 0 or message.SerializeToString() != raw:
+            raise ValueError("not as it was written")
     except Exception as error:
         raise Refusal("NOTICE_CURSOR_MALFORMED", path="after") from error
     return Cursor(message.epoch, message.day, message.xid, message.seq)

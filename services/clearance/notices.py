@@ -23,6 +23,7 @@ class Kind(IntEnum):
     DEBT_SETTLED = 8
     DEBT_OPENED = 9
     RETURNED = 10
+    ARRIVAL_REVERSED = 11
 
 
 _BY_STATE: Final = {State.AWAITING_ARRIVAL: Kind.DECIDED, State.HELD: Kind.HELD, State.RELEASED: Kind.RELEASED}
@@ -59,6 +60,7 @@ def kinds(table: Table) -> NDArray[np.int64]:
     found = np.where(quiet(table), 0, by_state[state])
     found = np.where((change == Change.ARRIVED) & (state != State.RELEASED), np.int64(Kind.ARRIVED), found)
     found = np.where((change == Change.RETURNED) & ~quiet(table), np.int64(Kind.RETURNED), found)
+    found = np.where(change == Change.ARRIVAL_REVERSED, np.int64(Kind.ARRIVAL_REVERSED), found)
     changed = np.isin(change, _OWED) & ~quiet(table)
     if changed.any():
         found = np.where(changed, _owed(table), found)

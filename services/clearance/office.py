@@ -12,16 +12,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.columns import Ints, Strings, Table
+from libs.columns import Bools, Ints, Strings, Table
 from libs.feed.types import BatchRef
 from libs.store.database import Transaction
 from libs.telemetry import span
+from services.clearance.binding import Arrival, Effective, Register, bound, effective
 from services.clearance.debts import judged, settled
-from services.clearance.lifecycle import Change, Event, State
+from services.clearance.decision import Lane
+from services.clearance.gauges import count_unbound
+from services.clearance.hits import ALARM, alarmed, only_alarms, with_hits
+from services.clearance.lifecycle import FINAL, Change, Event, State
 from services.clearance.news import bind as bind_news
 from services.clearance.rescreening import bind
-from services.clearance.states import Arrivals, Happening, amended, evolve
-from services.clearance.store import Arrival, Row, Store, carriers_of
+from services.clearance.states import SCREENING, Happening, amended, evolve
+from services.clearance.store import Row, Store
 
 CHUNK_ROWS: Final = 1_000
 """Consignments an arrival changes in one transaction: it must not hold the feed's horizon for long."""
@@ -50,11 +54,17 @@ class Tally:
     """Events that were known already and changed nothing."""
     too_late: int = 0
     """Amendments that came too late."""
+    bindings: int = 0
+    """How often bindings were changed before these arrivals were judged."""
+    unbound: set[str] = field(default_factory=set)
+    """Documents whose arrivals have no effect on some of these filings."""
+    changed: set[str] = field(default_factory=set)
+    """Documents that have arrived, and whose filings name other carriers now, or travel under them now."""
 
 
 @dataclass(slots=True)
 class Under:
-    """How the consignments under one master document stand."""
+    """How the consignments stand that are under one master document and bound to one carrier."""
 
     consignments: int = 0
     released: int = 0
@@ -80,6 +90,8 @@ class Office:
         await self.store.bar_arrivals(tx, masters)
         locked = await self.store.lock(tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()])
         arrivals = await self.store.arrivals(tx, masters)
+        if arrivals:
+            tally.bindings = await self.store.binding_revision(tx)
         parts = await self._with_early(tx, parts)
         for part in parts:
             known = part.table.strings("mrn").map(locked.__contains__, np.bool_)
@@ -88,7 +100,9 @@ class Office:
                 continue
             if not known.all():
                 await self._first(tx, _take(part, np.flatnonzero(~known)), arrivals, tally)
-            await self._again(tx, _take(part, np.flatnonzero(known)), locked, tally)
+            await self._again(tx, _take(part, np.flatnonzero(known)), locked, arrivals, tally)
+        if tally.unbound or tally.changed:
+            await self._mark(tx, arrivals, tally)
         return tally
 
     async def _with_early(self, tx: Transaction, parts: Sequence[Decided]) -> Sequence[Decided]:
@@ -99,7 +113,7 @@ class Office:
                 tx, [mrn for part in parts for mrn in part.table.strings("mrn").tolist()]
             )
             if early:
-                parts = [replace(part, table=bind(tx, part.table, early)) for part in parts]
+                parts = [Decided(*bind(tx, part.table, part.release, early), part.trace) for part in parts]
         if news:
             versions = {
                 mrn: version
@@ -114,20 +128,52 @@ class Office:
                 parts = [Decided(*each, part.trace) for each, part in zip(bound, parts, strict=True)]
         return parts
 
-    async def _first(self, tx: Transaction, part: Decided, arrivals: Mapping[str, Arrival], tally: Tally) -> None:
-        masters = part.table.strings("master_document_number")
+    async def _first(
+        self, tx: Transaction, part: Decided, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally
+    ) -> None:
         table = part.table
         if arrivals:
-            table = table.with_columns(_told(masters, arrivals).columns())
+            found = effective(*_pair(table), arrivals, await self._register(tx, table))
+            table = table.with_columns(found.columns().columns())
+            tally.unbound |= found.unbound
         events = np.where(part.release, np.int64(Event.DECIDED_RELEASE), np.int64(Event.DECIDED_HOLD))
         table, outcome = evolve(table, Happening(event=events, at=tally.at))
         assert bool(outcome.effective.all()), "a first decision is never refused"
-        ref = await self.store.insert(tx, table, trace=part.trace)
-        if arrivals:
-            await self.store.tell_carriers(tx, ref, carriers_of(masters, arrivals))
+        await self.store.insert(tx, table, trace=part.trace)
         tally.decided.append(table)
 
-    async def _again(self, tx: Transaction, part: Decided, locked: Mapping[str, Row], tally: Tally) -> None:
+    async def _register(self, tx: Transaction, table: Table) -> Register:
+        """Return the bindings that concern these consignments."""
+        masters, named = _pair(table)
+        return await self.store.register(tx, masters.dictionary, named.dictionary)
+
+    async def _mark(self, tx: Transaction, arrivals: Mapping[str, Sequence[Arrival]], tally: Tally) -> None:
+        """Mark arrivals that were recorded first and do not take effect on filings that came later, and those of changed filings.
+
+        All in one statement at the end, so that arrivals are locked in one order, and behind the lock of the bindings.
+        """
+        again = tally.changed
+        if tally.unbound and await self.store.binding_revision(tx, lock=True) != tally.bindings:
+            # Bindings changed since these filings were judged; the arrivals are carried out again by the new ones.
+            again = again | tally.unbound
+        unbound = tally.unbound - again
+        await self.store.mark_arrivals(tx, unbound=unbound, again=again)
+        await self._report(tx, [(document, each.carrier) for document in unbound for each in arrivals[document]])
+
+    async def _report(self, tx: Transaction, unbound: Sequence[tuple[str, str]]) -> None:
+        """Report arrivals, by document and carrier, that have no effect on some filings."""
+        if unbound:
+            await self.store.note_refused(tx, unbound, await self.store.now(tx), recorded=True)
+            tx.after_commit(lambda: count_unbound("without_effect", len(unbound)))
+
+    async def _again(
+        self,
+        tx: Transaction,
+        part: Decided,
+        locked: Mapping[str, Row],
+        arrivals: Mapping[str, Sequence[Arrival]],
+        tally: Tally,
+    ) -> None:
         rows = [locked[mrn] for mrn in part.table.strings("mrn").tolist()]
         newer = np.flatnonzero(
             part.table.ints("filing_version").values > np.array([row.filing_version for row in rows])
@@ -148,13 +194,21 @@ class Office:
         done = np.flatnonzero(outcome.effective)
         if len(done):
             table = table.take(done)
-            # It has not arrived, or it were too late: no carrier is to be told.
-            ref = await self.store.succeed(
-                tx, table, [rows[place] for place in done.tolist()], trace=part.trace, arrivals={}
-            )
+            ref = await self.store.succeed(tx, table, [rows[place] for place in done.tolist()], trace=part.trace)
             mrns = table.strings("mrn").tolist()
-            moved = _moved(stored.take(done), table)
+            moved = _differs(stored.take(done), table, "master_document_number")
+            if moved.any():
+                chosen = np.flatnonzero(moved)
+                left = stored.take(done[chosen]).strings("master_document_number").tolist()
+                await self.store.note_moved(tx, left, [mrns[place] for place in chosen.tolist()])
             await self.store.add_documents(tx, table, ref, mrns, [rows[place].day for place in done.tolist()], moved)
+            renamed = _differs(stored.take(done), table, "carrier_identifier")
+            masters, named = (column.tolist() for column in _pair(table))
+            if renamed.any():
+                places = np.flatnonzero(renamed & ~moved).tolist()
+                columns = ([values[row] for row in places] for values in (masters, mrns, named))
+                await self.store.add_names(tx, *columns)
+            tally.changed |= {masters[row] for row in np.flatnonzero(renamed | moved).tolist()} & arrivals.keys()
             tally.decided.append(table)
         late = np.flatnonzero(~outcome.effective)
         if len(late):
@@ -168,11 +222,48 @@ class Office:
             )
             await self.store.notify(tx, told, trace=part.trace)
             tally.too_late += len(late)
+            await self._alarm(tx, [rows[place] for place in late.tolist()], stored.take(late), part, late, tally.at)
+
+    async def _alarm(
+        self, tx: Transaction, rows: Sequence[Row], stored: Table, part: Decided, late: NDArray[np.int64], at: int
+    ) -> None:
+        """Hold goods whose amendment came too late and files an alarm of a security screening: what was filed stands, and the alarm counts."""
+        filed = part.table.take(late)
+        alarm = np.flatnonzero(alarmed(filed) & ~np.isin(stored.ints("state").values, list(FINAL)))
+        if not len(alarm):
+            return
+        states = stored.take(alarm)
+        more = only_alarms(filed.take(alarm).ragged("findings"), np.ones(len(alarm), np.bool_))
+        findings, added = with_hits(states.ragged("findings"), more)
+        new = np.flatnonzero(added > 0)
+        if not len(new):
+            return
+        table = states.with_columns({"findings": findings, "lane": Ints.constant(Lane.RED, len(alarm))}).take(new)
+        there = [rows[place] for place in alarm[new].tolist()]
+        held = table.bools("officer_hold").values | table.bools("listed_hold").values
+        # What a hit of a list holds alone is an officer's to release from now on, also once the hit is cleared.
+        table = table.with_columns({"officer_hold": Bools.of(held)})
+        for event, chosen in ((Event.FOUND, np.flatnonzero(held)), (Event.OFFICER_HELD, np.flatnonzero(~held))):
+            if len(chosen):
+                happening = Happening(event=event, at=at, by=SCREENING, reason=ALARM)
+                after, outcome = evolve(table.take(chosen), happening)
+                assert bool(outcome.effective.all()), (
+                    "an alarm has its effect in each state that is reached and not final"
+                )
+                await self.store.succeed(tx, after, [there[place] for place in chosen.tolist()], trace=part.trace)
 
     # ------------------------------------------------------------------------------------------ arrivals
-    async def arrive(self, documents: Iterable[str], *, trace: str) -> dict[str, Under]:
-        """Carry recorded arrivals out on all that is known under these master documents; doing it again changes nothing."""
+    async def arrive(self, documents: Iterable[str], *, trace: str, carrier: str = "") -> dict[str, Under]:
+        """Carry recorded arrivals out on all that is known under these master documents; doing it again changes nothing.
+
+        Tells how the consignments stand that are bound to `carrier`.
+        """
         found = {document: Under() for document in documents}
+        # Before anything is judged: what is marked or bound from here on is not done with this run.
+        async with self.store.database.connection() as reading:
+            bindings = await self.store.binding_revision(reading)
+            revisions = await self.store.arrival_revisions(reading, found)
+        unbound: set[str] = set()
         chunk: list[tuple[str, str]] = []
         for document in found:
             after = NOWHERE
@@ -183,53 +274,79 @@ class Office:
                     chunk.extend((document, mrn) for mrn in mrns)
                     after = ref
                 while len(chunk) >= CHUNK_ROWS:
-                    await self._arrive(chunk[:CHUNK_ROWS], found, trace)
+                    unbound |= await self._arrive(chunk[:CHUNK_ROWS], found, trace, carrier)
                     del chunk[:CHUNK_ROWS]
                 if len(batches) < _BATCHES_A_LOOK:
                     break
         if chunk:
-            await self._arrive(chunk, found, trace)
+            unbound |= await self._arrive(chunk, found, trace, carrier)
         async with self.store.database.transaction() as tx:
-            await self.store.arrivals_done(tx, list(found))
+            changed = bool(unbound) and await self.store.binding_revision(tx, lock=True) != bindings
+            newly = await self.store.arrivals_done(tx, revisions, unbound, bindings_changed=changed)
+            await self._report(tx, newly)
         return found
 
-    async def _arrive(self, chunk: Sequence[tuple[str, str]], found: Mapping[str, Under], trace: str) -> None:
+    async def _arrive(
+        self, chunk: Sequence[tuple[str, str]], found: Mapping[str, Under], trace: str, carrier: str
+    ) -> frozenset[str]:
         by_mrn = {mrn: document for document, mrn in chunk}
         mrns = sorted(by_mrn)
         async with self.store.database.connection() as reading:
             arrivals = await self.store.arrivals(reading, set(by_mrn.values()))
             rows = await self.store.find(reading, mrns)
-            table = await self.store.states(reading, list(rows.values()))
-        table = _under(table, by_mrn)
-        after, outcome = evolve(table, _arriving(table, arrivals, 0))
+            table = _under(await self.store.states(reading, list(rows.values())), by_mrn)
+            register = await self._register(reading, table)
+        chosen = effective(*_pair(table), arrivals, register)
+        own = self._own(table, arrivals, register, carrier)
+        there = np.flatnonzero(chosen.there)
+        after, outcome = evolve(table.take(there), _arriving(chosen, there, 0))
+        states = table.ints("state").values.copy()
+        states[there] = after.ints("state").values
         if outcome.effective.any():
-            after = await self._arrive_now(rows, table, arrivals, trace)
-        states = after.ints("state").values.tolist()
-        for number, state in zip(after.strings("master_document_number").tolist(), states, strict=True):
-            under = found[number]
+            after = await self._arrive_now(rows, table.take(there), register, trace)
+            places = {mrn: place for place, mrn in enumerate(table.strings("mrn").tolist())}
+            now = [places[mrn] for mrn in after.strings("mrn").tolist()]
+            states[now] = after.ints("state").values
+        masters = table.strings("master_document_number").tolist()
+        for row in np.flatnonzero(own).tolist():
+            under, state = found[masters[row]], states[row]
             under.consignments += 1
-            under.released += state == State.RELEASED
-            under.held += state == State.HELD
-            under.waiting += state == State.AWAITING_ARRIVAL
+            under.released += bool(state == State.RELEASED)
+            under.held += bool(state == State.HELD)
+            under.waiting += bool(state == State.AWAITING_ARRIVAL)
+        return chosen.unbound
 
-    async def _arrive_now(
-        self, seen: Mapping[str, Row], table: Table, arrivals: Mapping[str, Arrival], trace: str
-    ) -> Table:
+    def _own(
+        self, table: Table, arrivals: Mapping[str, Sequence[Arrival]], register: Register, carrier: str
+    ) -> NDArray[np.bool_]:
+        """Tell which consignments are bound to a carrier on the day of its arrival."""
+        days = {each.day for found in arrivals.values() for each in found if each.carrier == carrier}
+        if not days:
+            return np.zeros(table.rows, np.bool_)
+        return bound(*_pair(table), register, carrier, max(days))
+
+    async def _arrive_now(self, seen: Mapping[str, Row], table: Table, register: Register, trace: str) -> Table:
         mrns = table.strings("mrn").tolist()
         async with self.store.database.transaction() as tx:
             locked = await self.store.lock(tx, mrns)
             rows = [locked[mrn] for mrn in mrns]
             if any(row != seen[row.mrn] for row in rows):
                 table = await self.store.states(tx, rows)
-            after, outcome = evolve(table, _arriving(table, arrivals, await self.store.now(tx)))
+                register = await self._register(tx, table)
+            masters, named = _pair(table)
+            # What is being reversed is not there any more; what is there is not reversed before this is committed.
+            arrivals = await self.store.arrivals(tx, masters.dictionary, lock=True)
+            chosen = effective(masters, named, arrivals, register)
+            there = np.flatnonzero(chosen.there)
+            after, outcome = evolve(table.take(there), _arriving(chosen, there, await self.store.now(tx)))
             done = np.flatnonzero(outcome.effective)
             if len(done):
-                known = [rows[place] for place in done.tolist()]
-                await self.store.succeed(tx, after.take(done), known, trace=trace, arrivals=arrivals)
+                known = [rows[place] for place in there[done].tolist()]
+                await self.store.succeed(tx, after.take(done), known, trace=trace)
         return after
 
     async def finish_arrivals(self, before: int, limit: int) -> int:
-        """Carry out arrivals that were recorded before an instant and whose call died; gives how many."""
+        """Carry out arrivals whose call died, and those that bindings or filings changed since; gives how many."""
         async with self.store.database.connection() as reading:
             documents = await self.store.pending_arrivals(reading, before, limit)
         if documents:
@@ -242,9 +359,9 @@ def _take(part: Decided, rows: NDArray[np.int64]) -> Decided:
     return part if len(rows) == part.table.rows else Decided(part.table.take(rows), part.release[rows], part.trace)
 
 
-def _moved(before: Table, after: Table) -> NDArray[np.bool_]:
-    """Whether each travels under another master document than before."""
-    was, now = (table.strings("master_document_number").tolist() for table in (before, after))
+def _differs(before: Table, after: Table, name: str) -> NDArray[np.bool_]:
+    """Whether a text of each is another one than before."""
+    was, now = (table.strings(name).tolist() for table in (before, after))
     return np.array([old != new for old, new in zip(was, now, strict=True)], np.bool_)
 
 
@@ -267,19 +384,13 @@ def _newest(parts: Sequence[Decided]) -> list[Decided]:
     return [_take(part, np.array(sorted(rows), np.int64)) for part, rows in zip(parts, kept, strict=True) if rows]
 
 
-def _told(masters: Strings, arrivals: Mapping[str, Arrival]) -> Arrivals:
-    def conveyance(number: str) -> str:
-        return arrivals[number].conveyance_reference if number in arrivals else ""
-
-    def place(number: str) -> str:
-        return arrivals[number].place if number in arrivals else ""
-
-    moments = masters.map(lambda number: arrivals[number].arrived_at if number in arrivals else 0, np.int64)
-    return Arrivals(Ints.of(moments, masters.isin(arrivals)), masters.translate(conveyance), masters.translate(place))
+def _arriving(chosen: Effective, rows: NDArray[np.int64], at: int) -> Happening:
+    return Happening(event=Event.ARRIVED, at=at, arrivals=replace(chosen, places=chosen.places[rows]).columns())
 
 
-def _arriving(table: Table, arrivals: Mapping[str, Arrival], at: int) -> Happening:
-    return Happening(event=Event.ARRIVED, at=at, arrivals=_told(table.strings("master_document_number"), arrivals))
+def _pair(table: Table) -> tuple[Strings, Strings]:
+    """Give the columns that bindings look at: the master document and who carries by the filing."""
+    return table.strings("master_document_number"), table.strings("carrier_identifier")
 
 
 def _under(table: Table, documents: Mapping[str, str]) -> Table:

@@ -3,18 +3,18 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 
 from libs.customs import mrn as mrns
 from libs.server.errors import Refusal, item_error
-from libs.server.identity import Identity, Role
-from luxor.clearance.v1 import clearance_columns_pb2 as pb_columns
+from libs.server.identity import Identity, Role, is_id
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.acts import Acted
-from services.clearance.inquiry import PAGE_DEFAULT, ROWS_MAX, Query
+from services.clearance.binding import Arrival
+from services.clearance.inquiry import FORMS, PAGE_DEFAULT, ROWS_MAX, Query
 from services.clearance.inspections import Inspection, Result
-from services.clearance.store import Arrival
 
 BATCH_MAX: Final = 1_000
 PAGE_MAX: Final = 1_000
@@ -22,15 +22,13 @@ REQUEST_ID_CHARACTERS_MAX: Final = 64
 NOTE_CHARACTERS_MAX: Final = 512
 ITEMS_MAX: Final = 999
 _CHARACTERS_MAX: Final = {"mrn": 18, "local_reference": 22, "house_document_number": 70, "master_document_number": 70}
-_FILER_CHARACTERS_MAX: Final = 35
 _CONVEYANCE_CHARACTERS_MAX: Final = 17
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 _PLACE: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}")
 _FIRST_MICROS: Final = 946_684_800_000_000  # 2000-01-01
 _AHEAD_MICROS_MAX: Final = 3_600_000_000
-_TOKEN: Final = re.compile(r"[0-9]{1,9}\.[0-9]{1,18}\.[0-9]{1,9}")
-_METHODS: Final = frozenset(pb_columns.InspectionMethod.values()) - {0}
-_VIOLATIONS: Final = frozenset(pb_columns.Violation.values()) - {0}
+_METHODS: Final = frozenset(pb.InspectionMethod.values()) - {0}
+_VIOLATIONS: Final = frozenset(pb.Violation.values()) - {0}
 _ASKED_BY_CARRIERS: Final = frozenset({"house_document_number", "master_document_number"})
 
 
@@ -48,6 +46,14 @@ def check_request_id(request_id: str) -> None:
         raise Refusal("REQUEST_ID_MISSING", path="request_id")
     if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
         raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
+
+
+def digest(method: str, request: Any) -> bytes:
+    """Stand for a request's content: the request_id is the key, so it is left out; the method is a part of it."""
+    content = type(request)()
+    content.CopyFrom(request)
+    content.ClearField("request_id")
+    return sha256(method.encode() + b"\0" + content.SerializeToString(deterministic=True)).digest()
 
 
 def check_act(reason: str, note: str) -> None:
@@ -92,7 +98,7 @@ def _query(query: pb.StatusQuery, identity: Identity, path: str, share: int) -> 
         return item_error("REFERENCE_MALFORMED", f"{path}.{kind}", value, characters_max=limit)
     if query.page_size > PAGE_MAX:
         return item_error("PAGE_SIZE_TOO_LARGE", f"{path}.page_size", query.page_size, limit=PAGE_MAX)
-    if query.page_token and not _is_token(kind, query.page_token):
+    if query.page_token and kind not in FORMS:
         return item_error("PAGE_TOKEN_MALFORMED", f"{path}.page_token")
     filer = query.filer
     if kind == "local_reference":
@@ -100,15 +106,9 @@ def _query(query: pb.StatusQuery, identity: Identity, path: str, share: int) -> 
             if filer not in ("", identity.id):
                 return item_error("FILER_FOREIGN", f"{path}.filer")
             filer = identity.id
-        elif not 0 < len(filer) <= _FILER_CHARACTERS_MAX or not is_plain(filer):
+        elif not is_id(filer):
             return item_error("FILER_MISSING", f"{path}.filer")
-    return Query(kind, value, filer, min(query.page_size or PAGE_DEFAULT, share), query.page_token)
-
-
-def _is_token(kind: str, token: str) -> bool:
-    if kind == "house_document_number":
-        return mrns.is_valid(token)
-    return kind == "master_document_number" and _TOKEN.fullmatch(token) is not None
+    return Query(kind, value, filer, min(query.page_size or PAGE_DEFAULT, share))
 
 
 def unknown(place: int, query: pb.StatusQuery) -> ItemError:
@@ -133,6 +133,7 @@ def arrivals(told: Sequence[pb.Arrival], carrier: str, now: int) -> tuple[list[A
                 arrival.conveyance_reference,
                 arrival.arrived_at.seconds * 1_000_000 + arrival.arrived_at.nanos // 1_000,
                 arrival.place,
+                now,
             )
         )
     return read, errors
@@ -257,7 +258,7 @@ def _inspection(told: pb.Inspection, path: str) -> Inspection | ItemError:
             return fault
         whole = Result(told.result)
     gravest = whole or max(result for result, _ in items.values())
-    if items and (told.violation or told.result not in (pb_columns.INSPECTION_RESULT_UNSPECIFIED, gravest)):
+    if items and (told.violation or told.result not in (pb.INSPECTION_RESULT_UNSPECIFIED, gravest)):
         return item_error("INSPECTION_CONTRADICTS", f"{path}.result", told.result)
     return Inspection(told.method, gravest, whole, told.violation, items, told.note)
 

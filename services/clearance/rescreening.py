@@ -1,4 +1,5 @@
-"""Clearance's side of risk's feed: parties that are on a list since it changed. What is not released is held; what is, officers hear of.
+"""Clearance's side of risk's feed: parties that are on a list since it changed. What is not released is held; what is, officers hear of. Where a
+hit was cleared, what it alone held goes on.
 
 An edge like consumer.py. Hits may be told before the consignment is decided here: then they wait for the decision, in clearance's own store.
 """
@@ -18,7 +19,7 @@ from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from services.clearance.assessments import findings_of
-from services.clearance.hits import held_by_hits, screened, with_hits
+from services.clearance.hits import Cleared, cleared, held_by_hits, screened, with_hits
 from services.clearance.lifecycle import FINAL, Event, State
 from services.clearance.states import SCREENING, Happening, evolve
 from services.clearance.store import STATE_DAYS, EarlyHit, Row, Store, day_of
@@ -26,7 +27,8 @@ from services.clearance.store import STATE_DAYS, EarlyHit, Row, Store, day_of
 _told = counter(
     "luxor_clearance_screenings_total",
     "Consignments that risk told new hits of the screening for, by what became of them: held, added to a hold, released already (then they are to be "
-    "audited), final, known, outdated by a newer filing, early (kept until the decision), forgotten",
+    "audited), freed by a cleared hit, cleared (what else holds goes on), final, known, outdated by a newer filing, early (kept until the decision), "
+    "forgotten",
     ("outcome",),
 )
 
@@ -49,7 +51,8 @@ class Rescreening:
                 versions = batch.table.ints("filing_version").tolist()
                 for row, (mrn, screened_at) in enumerate(zip(mrns, times, strict=True)):
                     day_of(mrn)
-                    if screened_at is None or versions[row] is None or not batch.table.ragged("findings").lengths[row]:
+                    told = batch.table.ragged("findings").lengths[row] + batch.table.ragged("cleared").lengths[row]
+                    if screened_at is None or versions[row] is None or not told:
                         raise EventError(
                             "EVENT_MALFORMED", "A screening lacks its time, the version of the filing, or a hit."
                         )
@@ -101,9 +104,11 @@ class Rescreening:
             return
         states = await self._store.states(tx, rows)
         told = Table.concat([hits[row.mrn].hits for row in rows])
-        findings, added = with_hits(states.ragged("findings"), findings_of(told))
-        outcomes["known"] += int((added == 0).sum())
-        new = np.flatnonzero(added > 0)
+        over = cleared(states, told)
+        findings, added = with_hits(over.states.ragged("findings"), findings_of(told))
+        outcomes["known"] += int((~over.removed & (added == 0)).sum())
+        await self._clear(tx, over, added == 0, [hits[row.mrn] for row in rows], rows, outcomes)
+        states, new = over.states, np.flatnonzero(added > 0)
         if not len(new):
             return
         before = states.ints("state").values[new]
@@ -116,9 +121,38 @@ class Rescreening:
         for state in before.tolist():
             outcomes[{State.HELD: "added", State.RELEASED: "released"}.get(state, "held")] += 1
 
+    async def _clear(
+        self,
+        tx: Transaction,
+        over: Cleared,
+        alone: NDArray[np.bool_],
+        hits: Sequence[EarlyHit],
+        rows: Sequence[Row],
+        outcomes: Counter[str],
+    ) -> None:
+        """Let go what cleared hits alone held; `alone` tells where no new hit came with it."""
+        changed = np.flatnonzero(over.removed & alone)
+        if not len(changed):
+            return
+        states = over.states.take(changed)
+        goes = over.free[changed] & (states.ints("state").values == State.HELD)
+        events = np.where(goes, np.int64(Event.HIT_CLEARED), np.int64(Event.FOUND))
+        after, outcome = evolve(states, Happening(event=events, at=await self._store.now(tx), by=SCREENING))
+        assert bool(outcome.effective.all()), "a cleared hit has its effect in each state that is reached and not final"
+        await self._store.succeed(
+            tx, after, [rows[place] for place in changed.tolist()], trace=hits[int(changed[0])].trace
+        )
+        freed = int((goes & (outcome.state != State.HELD)).sum())
+        outcomes["freed"] += freed
+        outcomes["cleared"] += len(changed) - freed
 
-def bind(tx: Transaction, states: Table, hits: Sequence[EarlyHit]) -> Table:
-    """Give states that are about to be decided for the first time, held by the hits that came before the decision; counted once `tx` commits."""
+
+def bind(
+    tx: Transaction, states: Table, release: NDArray[np.bool_], hits: Sequence[EarlyHit]
+) -> tuple[Table, NDArray[np.bool_]]:
+    """Give states that are about to be decided for the first time, and which are to be released, with what came before the decision: held by new
+    hits, and not by those that are cleared; counted once `tx` commits.
+    """
     outcomes: Counter[str] = Counter()
     left = sorted(hits, key=lambda hit: (hit.mrn, hit.screened_at))
     places = {mrn: place for place, mrn in enumerate(states.strings("mrn").tolist())}
@@ -133,12 +167,26 @@ def bind(tx: Transaction, states: Table, hits: Sequence[EarlyHit]) -> Table:
             continue
         chosen = states.take(np.array(fit, np.int64))
         told = Table.concat([here[row] for row in fit])
-        findings, added = with_hits(chosen.ragged("findings"), findings_of(told))
+        over = cleared(chosen, told)
+        findings, added = with_hits(over.states.ragged("findings"), findings_of(told))
         outcomes["held"] += int((added > 0).sum())
-        outcomes["known"] += int((added == 0).sum())
-        states = _put(states, np.array(fit, np.int64), held_by_hits(screened(chosen, findings, told), added > 0))
+        outcomes["cleared"] += int((over.removed & (added == 0)).sum())
+        outcomes["known"] += int((~over.removed & (added == 0)).sum())
+        held = held_by_hits(screened(over.states, findings, told), added > 0)
+        release = release.copy()
+        # A decision releases nothing that an officer or an unsettled debt holds.
+        release[fit] |= over.free & (added == 0)
+        states = _put(states, np.array(fit, np.int64), _picked(added > 0, held, over.states))
     tx.after_commit(lambda: _count(outcomes))
-    return states
+    return states, release
+
+
+def _picked(rows: NDArray[np.bool_], new: Table, old: Table) -> Table:
+    """Take some rows of `new` and the others of `old`."""
+    if rows.all():
+        return new
+    places = np.arange(len(rows))
+    return Table.concat([old, new]).take(places + np.where(rows, len(rows), 0))
 
 
 def _put(table: Table, rows: NDArray[np.int64], changed: Table) -> Table:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
-from luxor.clearance.v1 import clearance_columns_pb2 as pb
+from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.lifecycle import Event, State
 from services.clearance.states import Happening, item_numbers
 

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from hashlib import sha256
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import grpc.aio
+import numpy as np
 from google.protobuf.message import Message
 
 from libs.columns import Table
 from libs.server import call
-from libs.server.errors import Refusal
+from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role
+from libs.server.page_tokens import PageTokens
 from libs.store.requests import RequestReused
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
@@ -19,16 +21,17 @@ from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance import answers, corrections, requests
 from services.clearance.acts import Acts, Request, Unfit, What
 from services.clearance.adjusting import Adjusting
+from services.clearance.arriving import Arriving
 from services.clearance.hits import held_unseen
-from services.clearance.inquiry import BadToken, Found, Inquiry
-from services.clearance.inspections import missing_item
+from services.clearance.inquiry import FORMS, Found, Inquiry, Query
+from services.clearance.inspections import missing_item, not_releasable
 from services.clearance.lifecycle import Event, State
 from services.clearance.mailbox import Mailbox
-from services.clearance.office import Office, Under
 from services.clearance.returns import returning
 from services.clearance.returns import unfit as unfit_to_return
 from services.clearance.states import Happening
 from services.clearance.store import Row, Store, carrier_key, filer_key
+from services.clearance.visibility import Viewer, bound_to
 
 NOTICES_DEFAULT: Final = 500
 NOTICES_MAX: Final = 1_000
@@ -63,47 +66,17 @@ class ClearanceService(ClearanceServiceServicer):
         self._store = store
         self._adjusting = adjusting
         self._acts = Acts(store)
-        self._office = Office(store)
+        self._arriving = Arriving(store)
         self._inquiry = Inquiry(store)
-        self._mailbox = Mailbox(store)
+        self._pages = PageTokens(store.database)
+        self._mailbox = Mailbox(store, self._pages)
 
     # ------------------------------------------------------------------------------------------ arrivals
     async def RecordArrivals(
         self, request: pb.RecordArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RecordArrivalsResponse:
-        """Record arrivals in one transaction, then carry them out in chunks; what is left undone by a crash is taken up again."""
-        requests.check_size(len(request.arrivals))
-        requests.check_request_id(request.request_id)
-        current = call.current()
-        key = (str(current.identity), request.request_id, _digest("RecordArrivals", request))
-        async with self._store.database.transaction() as tx:
-            before = await _recall(self._store, tx, key)
-            if before is not None:
-                return pb.RecordArrivalsResponse.FromString(before)
-            at = await self._store.now(tx)
-            arrivals, errors = requests.arrivals(request.arrivals, current.identity.id, at)
-            there = [each for each in arrivals if each is not None]
-            own = iter(
-                await self._store.record_arrivals(tx, there, request_id=request.request_id, at=at) if there else []
-            )
-        known = [each is not None and next(own) for each in arrivals]
-        found = await self._office.arrive(dict.fromkeys(each.document_number for each in there), trace=current.trace)
-        response = pb.RecordArrivalsResponse()
-        for arrival, counts, faults in zip(arrivals, known, errors, strict=True):
-            if arrival is None:
-                response.results.add(outcome=pb.ARRIVAL_OUTCOME_REFUSED, errors=faults)
-                continue
-            under = found.get(arrival.document_number, Under())
-            response.results.add(
-                outcome=pb.ARRIVAL_OUTCOME_RECORDED if counts else pb.ARRIVAL_OUTCOME_KNOWN,
-                consignments=under.consignments,
-                released=under.released,
-                held=under.held,
-                waiting=under.waiting,
-            )
-        async with self._store.database.transaction() as tx:
-            await self._store.requests.remember(tx, *key, response.SerializeToString())
-        return response
+        """Record arrivals by carriers that are bound to the master documents, and carry them out."""
+        return await self._arriving.record(request)
 
     # ------------------------------------------------------------------------------------------ looking
     async def GetStatus(
@@ -113,19 +86,34 @@ class ClearanceService(ClearanceServiceServicer):
         requests.check_size(len(request.queries))
         identity = call.current().identity
         queries, errors = requests.queries(request.queries, identity)
+        await self._place(request.queries, queries, errors)
         asked = [place for place, query in enumerate(queries) if query is not None]
+        viewer = Viewer(self._store, identity)
+        listed = await self._inquiry.find([q for q in queries if q is not None], viewer)
+        found = dict(zip(asked, listed, strict=True))
         async with self._store.database.connection() as reading:
-            found = dict(
-                zip(asked, await self._inquiry.find(reading, [q for q in queries if q is not None]), strict=True)
-            )
-            rows = await self._inquiry.rows(reading, list(found.values()))
-            if identity.role is Role.FILER:
-                rows = {mrn: row for mrn, row in rows.items() if row.filer == identity.id}
-            messages = await self._statuses(reading, list(rows.values()), identity.role, history=request.with_history)
+            rows = await self._inquiry.rows(reading, listed)
+        messages = await self._statuses(list(rows.values()), identity.role, history=request.with_history)
         response = pb.GetStatusResponse()
         for place, query in enumerate(request.queries):
-            response.results.append(_result(found.get(place), messages, errors.get(place), place, query))
+            result = _result(found.get(place), messages, errors.get(place), place, query)
+            if place in found and found[place].following:
+                result.next_page_token = await self._pages.token(query, *found[place].following)
+            response.results.append(result)
         return response
+
+    async def _place(
+        self, asked: Sequence[pb.StatusQuery], read: list[Query | None], errors: dict[int, ItemError]
+    ) -> None:
+        """Let queries with a page token begin at its place; those whose token is not theirs have an error."""
+        for place, (query, found) in enumerate(zip(asked, read, strict=True)):
+            if found is None or not query.page_token:
+                continue
+            try:
+                read[place] = replace(found, after=await self._pages.place(query, FORMS[found.kind]))
+            except Refusal as refusal:
+                read[place] = None
+                errors[place] = item_error(refusal.reason, f"queries[{place}].page_token")
 
     async def ListConsignments(
         self, request: pb.ListConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -133,38 +121,34 @@ class ClearanceService(ClearanceServiceServicer):
         """Give a page of the officers' list of work."""
         limit = requests.page_size(request.page_size, "page_size")
         audit = request.audit if request.HasField("audit") else None
+        after = await self._pages.place(request, (max(0, request.accepted_from_day), ""))
         async with self._store.database.connection() as reading:
-            try:
-                found = await self._inquiry.work(
-                    reading,
-                    request.state or (State.RELEASED if audit else State.HELD),
-                    request.lane,
-                    max(0, request.accepted_from_day),
-                    limit if audit is None else requests.PAGE_MAX,
-                    request.page_token,
-                )
-            except BadToken:
-                raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token") from None
+            found = await self._inquiry.work(
+                reading,
+                request.state or (State.RELEASED if audit else State.HELD),
+                request.lane,
+                after,
+                limit if audit is None else requests.PAGE_MAX,
+            )
             if audit is not None:
                 found = await self._inquiry.audited(reading, found, audit=audit, limit=limit)
             rows = await self._inquiry.rows(reading, [found])
-            messages = await self._statuses(reading, list(rows.values()), call.current().identity.role, history=False)
+        messages = await self._statuses(list(rows.values()), call.current().identity.role, history=False)
         listed = [messages[mrn] for mrn in found.mrns if mrn in messages]
-        return pb.ListConsignmentsResponse(consignments=listed, next_page_token=found.token)
+        token = await self._pages.token(request, *found.following) if found.following else ""
+        return pb.ListConsignmentsResponse(consignments=listed, next_page_token=token)
 
-    async def _statuses(
-        self, reading: Any, rows: Sequence[Row], role: Role, *, history: bool
-    ) -> dict[str, pb.ConsignmentStatus]:
-        insight = role in _INSIGHT
+    async def _statuses(self, rows: Sequence[Row], role: Role, *, history: bool) -> dict[str, pb.ConsignmentStatus]:
         out: dict[str, pb.ConsignmentStatus] = {}
         for begin in range(0, len(rows), _ROWS_A_BREATH):
-            table = await self._store.states(reading, rows[begin : begin + _ROWS_A_BREATH])
-            messages = answers.statuses(table, insight=insight)
+            async with self._store.database.connection() as reading:
+                table = await self._store.states(reading, rows[begin : begin + _ROWS_A_BREATH])
+                histories = await self._inquiry.histories(reading, table) if history else []
+            messages = answers.statuses(table, role)
             if history:
-                histories = await self._inquiry.histories(reading, table)
                 for message, versions in zip(messages, histories, strict=True):
                     for version in versions:
-                        message.history.extend(answers.history(version, insight=insight))
+                        message.history.extend(answers.history(version, role))
             out.update((message.mrn, message) for message in messages)
             await asyncio.sleep(0)
         return out
@@ -195,13 +179,17 @@ class ClearanceService(ClearanceServiceServicer):
         _, faults = requests.refs(request.consignments)
         seen = {ref.mrn for ref in request.consignments if ref.HasField("expected_version")}
 
-        def unseen(states: Table) -> list[str]:
-            return ["HIT_UNSEEN" if each else "" for each in held_unseen(states, seen)]
+        def unreleasable(states: Table) -> list[str]:
+            own = not_releasable(states, by, request.note)
+            return [
+                "VIOLATION_OPEN" if found else "HIT_UNSEEN" if hit else ""
+                for found, hit in zip(own, held_unseen(states, seen), strict=True)
+            ]
 
         def what(states: Table, at: int) -> tuple[Table, Happening]:
             return states, Happening(event=event, at=at, by=by, reason=request.reason, note=request.note)
 
-        unfit = unseen if event is Event.OFFICER_RELEASED else None
+        unfit = unreleasable if event is Event.OFFICER_RELEASED else None
         return await self._once(request, event.name, request.consignments, faults, what, answer, unfit=unfit)
 
     async def RecordInspections(
@@ -317,13 +305,18 @@ class ClearanceService(ClearanceServiceServicer):
         post = await self._mailbox.pull(
             key, request.after, request.max_notices or NOTICES_DEFAULT, request.wait_millis / 1000
         )
-        notices = [notice for table in post.tables for notice in answers.told(table, carrier=carrier)]
+        tables = post.tables
+        if carrier:
+            async with self._store.database.connection() as reading:
+                own = [await bound_to(self._store, reading, table, identity.id) for table in tables]
+            tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
+        notices = [notice for table in tables for notice in answers.told(table, carrier=carrier)]
         return pb.PullNoticesResponse(notices=notices, next=post.next)
 
 
 def _request(request: Any, method: str) -> Request:
     current = call.current()
-    return Request(str(current.identity), request.request_id, _digest(method, request), current.trace)
+    return Request(str(current.identity), request.request_id, requests.digest(method, request), current.trace)
 
 
 async def _unreused(request_id: str, work: Awaitable[bytes]) -> bytes:
@@ -331,21 +324,6 @@ async def _unreused(request_id: str, work: Awaitable[bytes]) -> bytes:
         return await work
     except RequestReused:
         raise Refusal("REQUEST_REUSED", path="request_id", value=request_id) from None
-
-
-async def _recall(store: Store, tx: Any, key: tuple[str, str, bytes]) -> bytes | None:
-    try:
-        return await store.requests.recall(tx, *key)
-    except RequestReused:
-        raise Refusal("REQUEST_REUSED", path="request_id", value=key[1]) from None
-
-
-def _digest(method: str, request: Any) -> bytes:
-    """Stand for a request's content: the request_id is the key, so it is left out; the method is a part of it."""
-    content = type(request)()
-    content.CopyFrom(request)
-    content.ClearField("request_id")
-    return sha256(method.encode() + b"\0" + content.SerializeToString(deterministic=True)).digest()
 
 
 def _result(
@@ -358,6 +336,6 @@ def _result(
     if error is not None or found is None:
         return pb.StatusResult(error=error)
     told = [messages[mrn] for mrn in found.mrns if mrn in messages]
-    if not told and not found.token:
+    if not told and not found.following:
         return pb.StatusResult(error=requests.unknown(place, query))
-    return pb.StatusResult(consignments=told, next_page_token=found.token)
+    return pb.StatusResult(consignments=told)

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
-from libs.feed.service import StatePage
+from libs.feed.service import StatePage, numbered
 from libs.store.database import Transaction
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.store import Row, Store
@@ -24,8 +24,7 @@ class Snapshot:
     async def page(self, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
         """Read about `max_rows` states of these partitions after `token`. What is decided meanwhile comes by the feed."""
         wanted = set(partitions)
-        day, _, mrn = token.decode().partition(".") if token else ("0", "", "")
-        place = (int(day), mrn)
+        place = numbered(token) if token else (0, "")
         rows: list[Row] = []
         while len(rows) < max_rows:
             looked = await self._store.scan(tx, place, _SCANNED)

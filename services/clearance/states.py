@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.decision import CUSTOMS_CHECK, DEBT_OPEN, LANE_REASONS, UNVALUED, Lane, Verdict
-from services.clearance.hits import only_listed, with_hits, with_reason
-from services.clearance.inspections import INSPECTED, Inspection, inspected
+from services.clearance.decision import CUSTOMS_CHECK, DEBT_OPEN, LANE_REASONS, UNVALUED, Lane, Verdict, only
+from services.clearance.hits import alarmed, only_alarms, only_listed, with_hits, with_reason
+from services.clearance.inspections import (
+    INSPECTED,
+    RESOLUTION,
+    Inspection,
+    inspected,
+    open_violations,
+    resolved,
+    violations_of,
+)
 from services.clearance.lifecycle import CHANGE_OF, FINAL, MONEY, Debt, Event, Outcome, Situation, State, apply
 
 IntArray = NDArray[np.int64]
@@ -42,12 +50,14 @@ _FROM_FILING: Final = (
     "nature",
     "gross_mass_mg",
     "accepted_at",
+    "carrier_identifier",
 )
 _LIFE: Final = (
     "version",
     "arrived_at",
     "arrival_conveyance_reference",
     "arrival_place",
+    "arrival_carrier",
     "released_at",
     "state",
     "officer_hold",
@@ -63,13 +73,22 @@ _LIFE: Final = (
     "revenue_news",
     "adjusted_at",
     *INSPECTED,
+    *RESOLUTION,
 )
 """What a new version of a filing leaves as it was."""
 
 _OFFICERS: Final = (Event.OFFICER_RELEASED, Event.OFFICER_HELD)
 _DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
 _RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
-_TELL: Final = (Event.ARRIVED, Event.INSPECTED, Event.WAIT_ENDED, *MONEY, *_RETURNS)
+_TELL: Final = (
+    Event.ARRIVED,
+    Event.ARRIVAL_REVERSED,
+    Event.INSPECTED,
+    Event.WAIT_ENDED,
+    Event.FOUND,
+    *MONEY,
+    *_RETURNS,
+)
 """What happens without anybody deciding anew."""
 _ENDED: Final = tuple(FINAL)
 _WAITS: Final = ("release_not_before", "reroute_at")
@@ -89,6 +108,7 @@ def accepted(filings: Table, assessed: Mapping[str, Column], verdict: Verdict) -
         "platform": filings.strings("order_platform"),
         "consignor_country": filings.strings("consignor_address_country"),
         "destination_country": _destination(filings),
+        "carrier_identifier": _carrier(filings),
         "state": Ints.constant(State.ACCEPTED, rows),
         "reasons": verdict.reasons,
         "audit": Bools.of(verdict.audit),
@@ -99,7 +119,19 @@ def accepted(filings: Table, assessed: Mapping[str, Column], verdict: Verdict) -
     }
     if verdict.debt_hold.any():
         columns["debt_hold"] = Bools.of(verdict.debt_hold, verdict.debt_hold)
-    return Table.of(ClearanceColumns, rows, columns)
+    table = Table.of(ClearanceColumns, rows, columns)
+    # An alarm is an officer's to resolve: no amendment and no rule set lifts it.
+    alarm = alarmed(table)
+    return table.with_columns({"officer_hold": Bools.of(alarm)}) if alarm.any() else table
+
+
+def _carrier(filings: Table) -> Strings:
+    """Return who carries by the filing: an id as filed, since ids are case sensitive, else the name in capitals."""
+    names, ids = filings.strings("carrier_identifier"), filings.strings("carrier_id")
+    present = ids.present
+    if not present.any():
+        return names
+    return Strings.concat([names, ids]).take(np.arange(filings.rows) + np.where(present, filings.rows, 0))
 
 
 def _destination(filings: Table) -> Strings:
@@ -120,6 +152,13 @@ class Arrivals:
     arrived_at: Ints
     conveyance_reference: Strings
     place: Strings
+    carrier: Strings
+
+    @classmethod
+    def none(cls, rows: int) -> "Arrivals":
+        """Return those of consignments that have not arrived."""
+        absent = Strings.absent(rows)
+        return cls(Ints.absent(rows), absent, absent, absent)
 
     def columns(self) -> dict[str, Column]:
         """Give them as columns of the state."""
@@ -127,6 +166,7 @@ class Arrivals:
             "arrived_at": self.arrived_at,
             "arrival_conveyance_reference": self.conveyance_reference,
             "arrival_place": self.place,
+            "arrival_carrier": self.carrier,
         }
 
 
@@ -145,7 +185,7 @@ class Happening:
     note: str = ""
     """The officer's note."""
     arrivals: Arrivals | None = None
-    """With ARRIVED, what was told."""
+    """With ARRIVED, what was reported; with ARRIVAL_REVERSED, none."""
     inspections: Mapping[str, Inspection] | None = None
     """With INSPECTED, what was found, by MRN."""
     quiet: BoolArray | None = None
@@ -164,6 +204,7 @@ def situation(table: Table, at: int) -> Situation:
         waiting=wait.valid & (wait.values > at),
         inspected=table.ints("inspected_at").valid | table.ints("adjusted_at").valid,
         debt_hold=table.bools("debt_hold").values,
+        violation=open_violations(table),
     )
 
 
@@ -183,6 +224,10 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
         "changed_at": pick(done, at, table.ints("changed_at")),
         "released_at": _released(table.ints("released_at"), before.state, outcome.state, at),
     }
+    again = (before.state == State.RELEASED) & (outcome.state == State.HELD)
+    if again.any():
+        former = table.ints("former_released_at")
+        columns["former_released_at"] = pick(again & ~former.valid, table.ints("released_at"), former)
     if outcome.listed_hold.any() or before.listed_hold.any():
         columns["listed_hold"] = Bools.of(outcome.listed_hold, outcome.listed_hold)
         early = table.bools("listed_early").values & before.listed_hold & outcome.listed_hold
@@ -199,6 +244,7 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
     )
     if decides.any():
         columns["decided_at"] = pick(decides, at, table.ints("decided_at"))
+        columns["first_decided_at"] = first_decided(table, decides, at)
         columns["decided_by"] = _merge(decides, Strings.constant(what.by, table.rows), table.column("decided_by"))
     columns |= _reasoned(table, what, events, before, outcome) | _ended(table, events, done)
     freed = done & (before.debt_hold & ~outcome.debt_hold) & (outcome.state != State.HELD)
@@ -206,17 +252,40 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
     if blue.any():
         audit = table.bools("audit")
         columns["audit"] = Bools.of(audit.values | blue, audit.valid | blue)
+    if (done & (events == Event.OFFICER_RELEASED)).any():
+        # Whoever may release it has resolved what was found.
+        lifted = done & (events == Event.OFFICER_RELEASED)
+        columns |= resolved(table, lifted, [what.by] * table.rows, what.at)
+        columns["violation_by"] = only(table.strings("violation_by"), ~lifted)
     if what.inspections is not None:
         columns |= inspected(table, done, what.inspections, what.at)
+        columns |= violations_of(table, done, what.inspections, what.by, what.at)
         columns["inspected_by"] = _merge(done, Strings.constant(what.by, table.rows), table.column("inspected_by"))
         notes = Strings.of([what.inspections[mrn].note for mrn in table.strings("mrn").tolist()])
         columns["note"] = _merge(done & notes.present, notes, table.column("note"))
     return table.with_columns(columns), outcome
 
 
+def first_decided(table: Table, decides: BoolArray, at: Ints) -> Ints:
+    """Give when the first decision was taken: what is known stays; a consignment that nobody decided before has this one."""
+    known, decided = table.ints("first_decided_at"), table.ints("decided_at")
+    # States of version 0.2 have the decision in force alone: while it is the automatic one on the first filing, it was the first.
+    automatic = table.strings("decided_by").map(lambda by: by == AUTOMATIC, np.bool_)
+    only = ~known.valid & decided.valid & automatic & (table.ints("filing_version").values == 1)
+    fresh = decides & ~known.valid & ~decided.valid
+    values = np.where(known.valid, known.values, np.where(only, decided.values, at.values))
+    return Ints.of(values, known.valid | only | fresh)
+
+
 def unheard(events: IntArray, state: IntArray) -> BoolArray:
-    """Tell which events, with the state after them, filers and carriers do not hear of: inspections, and hits on goods that are released."""
-    quiet: BoolArray = (events == Event.INSPECTED) | ((events == Event.LISTED) & (state == State.RELEASED))
+    """Tell which events, with the state after them, filers and carriers do not hear of: inspections, hits on goods that are released, and
+    cleared hits that free nothing.
+    """
+    quiet: BoolArray = np.isin(events, (Event.INSPECTED, Event.FOUND)) | (
+        (events == Event.LISTED) & (state == State.RELEASED)
+    )
+    # Nor of a cleared hit on goods that their debt holds on.
+    quiet |= (events == Event.HIT_CLEARED) & (state == State.HELD)
     return quiet
 
 
@@ -249,7 +318,7 @@ def _begun(table: Table, events: IntArray, at: int) -> dict[str, Column]:
 
 def _ended(table: Table, events: IntArray, done: BoolArray) -> dict[str, Column]:
     """End the waits of what was looked at, held, or came to its time; and of what is blue now."""
-    ends = done & ~np.isin(events, (*_DECISIONS, Event.ARRIVED, *MONEY))
+    ends = done & ~np.isin(events, (*_DECISIONS, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FOUND, *MONEY))
     columns: dict[str, Column] = {}
     for name in _WAITS:
         wait = table.ints(name)
@@ -274,30 +343,46 @@ def _reasoned(
         )
         note = _merge(done, Strings.constant(what.note, table.rows), table.column("note"))
         return {"reasons": _merge_lists(done, told, reasons), "note": note}
+    # One batch may hold several of these events: what the waits led to is applied at once.
+    changed = reasons
     stopped = done & np.isin(events, (Event.ARRIVED, Event.WAIT_ENDED)) & (before.state != State.HELD)
     stopped &= outcome.state == State.HELD
     if stopped.any():
-        return {"reasons": _stopped(reasons, stopped, before)}
+        changed = _stopped(changed, stopped, before)
     # Where an officer held it before, the reasons are hers.
     listed = done & (events == Event.LISTED) & (outcome.state == State.HELD) & ~before.officer_hold
     if listed.any():
-        return {"reasons": with_reason(reasons, Strings.constant(CUSTOMS_CHECK, table.rows), listed)}
+        changed = with_reason(changed, Strings.constant(CUSTOMS_CHECK, table.rows), listed)
     rerouted = done & (events == Event.REROUTED)
     if rerouted.any():
-        assert isinstance(reasons.values, Strings)
+        assert isinstance(changed.values, Strings)
         yellow, blue = LANE_REASONS[Lane.YELLOW], LANE_REASONS[Lane.BLUE]
-        renamed = reasons.values.translate(lambda reason: blue if reason == yellow else reason)
-        return {"reasons": choose(rerouted, Ragged(reasons.offsets, renamed), reasons)}
-    return {}
+        renamed = changed.values.translate(lambda reason: blue if reason == yellow else reason)
+        changed = choose(rerouted, Ragged(changed.offsets, renamed), changed)
+    return {} if changed is reasons else {"reasons": changed}
 
 
 def amended(stored: Table, fresh: Table) -> Table:
     """Put a new version of filings in the place of the stored one, row by row: the life so far stays, an officer's hold with its reasons."""
     columns: dict[str, Column] = {name: stored.column(name) for name in _LIFE}
+    nobody = np.zeros(stored.rows, np.bool_)
+    columns["first_decided_at"] = first_decided(stored, nobody, Ints.absent(stored.rows))
+    by_alarm = fresh.bools("officer_hold").values
+    if by_alarm.any():
+        columns["officer_hold"] = Bools.of(stored.bools("officer_hold").values | by_alarm)
     held = stored.bools("officer_hold").values | stored.bools("listed_hold").values
     if held.any():
         columns["reasons"] = choose(held, stored.ragged("reasons"), fresh.ragged("reasons"))
         columns |= {name: pick(~held, fresh.ints(name), Ints.absent(stored.rows)) for name in _WAITS}
+    alarm = stored.bools("officer_hold").values & alarmed(stored)
+    if alarm.any():
+        # A new version of the filing that leaves the alarm out does not lift it.
+        findings, _ = with_hits(fresh.ragged("findings"), only_alarms(stored.ragged("findings"), alarm))
+        lane = fresh.ints("lane")
+        raised = np.maximum(lane.values, stored.ints("lane").values)
+        fresh = fresh.with_columns(
+            {"findings": findings, "lane": Ints.of(np.where(alarm, raised, lane.values), lane.valid | alarm)}
+        )
     listed = stored.bools("listed_hold").values
     if listed.any():
         more = only_listed(stored.ragged("findings"), listed)
@@ -308,6 +393,20 @@ def amended(stored: Table, fresh: Table) -> Table:
         later = listed & ~stored.bools("listed_early").values & lane.valid & (lane.values < raised)
         columns["told_lane"] = Ints.of(lane.values, later)
     return fresh.with_columns(columns)
+
+
+def arrived_by(table: Table, document: str, carrier: str) -> BoolArray:
+    """Tell which consignments arrived by a carrier's arrival of a master document, shape (n,).
+
+    Release 0.2 did not note the carrier, and recorded one arrival a document.
+    """
+    arrived = table.ints("arrived_at").valid & table.strings("master_document_number").isin({document})
+    return arrived & table.strings("arrival_carrier").isin({carrier, ""})
+
+
+def was_released(table: Table) -> BoolArray:
+    """Tell which consignments are released, or were before an officer held them again, shape (n,)."""
+    return table.ints("released_at").valid | table.ints("former_released_at").valid
 
 
 def item_numbers(states: Table) -> IntArray:
@@ -337,7 +436,8 @@ def pick(rows: BoolArray, new: Ints, old: Ints) -> Ints:
 def _merge(rows: BoolArray, new: Column, old: Column) -> Column:
     if rows.all():
         return new
-    if isinstance(new, Ints) and isinstance(old, Ints):
+    if isinstance(new, Ints):
+        assert isinstance(old, Ints)
         return pick(rows, new, old)
     assert isinstance(new, Strings)
     assert isinstance(old, Strings)

@@ -4,9 +4,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from libs.feed.backlog import Backlog
 from libs.feed.outbox import Outbox
 from libs.feed.retention import Maintenance
 from libs.feed.service import FeedServicer
+from libs.feed.shared_positions import SharedPositions
 from libs.feed.signals import backlog
 from libs.feed.watch import horizon
 from libs.server.config import Settings, setting
@@ -20,8 +22,8 @@ from libs.store.requests import RequestLog
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.ingestion.v1.ingestion_pb2_grpc import add_IngestionServiceServicer_to_server
 from services.ingestion.service import IngestionService
-from services.ingestion.snapshot import Snapshot
-from services.ingestion.store import SUBMISSION_DAYS, Store, turn_generations
+from services.ingestion.snapshot import Days, Snapshot
+from services.ingestion.store import SUBMISSION_DAYS, Store, drop_serials, turn_generations
 
 SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
 
@@ -39,29 +41,34 @@ def assemble(start: Start) -> Sequence[Background]:
     config = IngestionConfig.from_environ("ingestion", start.environ)
     outbox = Outbox(start.database, SCHEMA)
     store = Store(start.database, outbox, RequestLog())
-    service = IngestionService(store, shift_micros=config.clock_shift_seconds * 1_000_000)
+    backlog_of_decisions = Backlog("clearance")
+    service = IngestionService(store, shift_micros=config.clock_shift_seconds * 1_000_000, backlog=backlog_of_decisions)
     start.server.add(
         add_IngestionServiceServicer_to_server,
         service,
         roles={"SubmitConsignments": {Role.FILER}, "GetReceipts": {Role.FILER, Role.OFFICER}},
+        brakes={"SubmitConsignments": backlog_of_decisions},
     )
+    feed = FeedServicer(outbox, Snapshot(outbox), days=Days(start.database, outbox), backlog=backlog_of_decisions)
     start.server.add(
         add_FeedServiceServicer_to_server,
-        FeedServicer(outbox, Snapshot(outbox)),
-        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}},
+        feed,
+        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
         long_polls={"Pull"},
     )
     traces = Traces(start, store.trail)
     steps = (
         make_days("submission"),
         turn_generations,
+        drop_serials,
         drop_days("submission", SUBMISSION_DAYS),
         purge_requests(),
         *traces.steps,
     )
     return [
         traces.run,
-        Maintenance(start.database).run,
+        SharedPositions(feed.positions, backlog_of_decisions).run,
+        Maintenance(start.database, consumers=start.consumers).run,
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, (horizon(), backlog("ingestion"))).run,
     ]

@@ -1,40 +1,32 @@
 """What each element of a consignment may hold: one entry a column, so that nothing is stored that nobody checked.
 
-Bounds and formats are those that the contract states beside the element. Source: WCO data model 3, UCC-DA annex B, ISO 3166-1 and 4217,
-UN/ECE recommendations 20 and 21, UPU S10, GS1 General Specifications 7.9 (check digits).
+Bounds are those that the contract states beside the element; the forms of codes and numbers stand here. Source: WCO data model 3,
+UCC-DA annex B, ISO 3166-1 and 4217, UN/ECE recommendations 20 and 21, UPU S10, GS1 General Specifications 7.9 (check digits).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from libs.bounds import Bound, bound_of
 from libs.columns import Kind, schema_of
+from libs.columns.schema import TIMESTAMP
 from libs.customs import codes, ioss, mrn, s10, units
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 
-AMOUNT_MAX = 10**12
-"""Largest amount, minor units of its currency."""
-MASS_MAX = 10**14
-"""Largest mass, milligrams."""
-QUANTITY_MAX = 10**12
-"""Largest quantity, thousandths of its unit."""
-TIME_MIN = 946_684_800_000_000
-"""Earliest time: 2000-01-01 UTC, microseconds since 1970-01-01."""
-TIME_MAX = 4_102_444_800_000_000
-"""Latest time: 2100-01-01 UTC."""
-
-Fault: TypeAlias = tuple[str, dict[str, object]] | None
+Fault: TypeAlias = tuple[str, dict[str, Any]] | None
 """A reason of the catalogue with its facts, or None where the value is good."""
 
 
 @dataclass(frozen=True)
-class Text:
-    """A column of strings: its longest value, its cleaning and a further check of a value that is there."""
+class Form:
+    """How a text is cleaned, and what it is beyond its bounds."""
 
-    longest: int
     code: bool = False
     """Codes and numbers lose blanks around them and are written in capitals; texts lose blanks around them only."""
     check: Callable[[str], Fault] | None = None
@@ -43,18 +35,32 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Number:
-    """A column of whole numbers: its bounds, both included."""
+class Text:
+    """A column of strings."""
 
-    least: int
-    most: int
+    bound: Bound
+    form: Form
+
+
+@dataclass(frozen=True)
+class Number:
+    """A column of whole numbers."""
+
+    bound: Bound
+
+
+@dataclass(frozen=True)
+class Time:
+    """A column of instants, microseconds since 1970-01-01 UTC."""
+
+    bound: Bound
 
 
 @dataclass(frozen=True)
 class Choice:
     """A column of an enum's numbers."""
 
-    numbers: frozenset[int]
+    bound: Bound
 
 
 @dataclass(frozen=True)
@@ -64,14 +70,14 @@ class Truth:
 
 @dataclass(frozen=True)
 class Several:
-    """A column of lists: how many at most, and what each value may hold."""
+    """A column of lists."""
 
-    most: int
+    bound: Bound
     each: Text | None = None
     """None for a child table, whose columns have entries of their own."""
 
 
-Element: TypeAlias = Text | Number | Choice | Truth | Several
+Element: TypeAlias = Text | Number | Time | Choice | Truth | Several
 
 
 def _in(values: Collection[str], reason: str) -> Callable[[str], Fault]:
@@ -138,174 +144,98 @@ def _postal_or_any(value: str) -> Fault:
     return None if not looks or s10.is_valid(value) else ("S10_MALFORMED", {})
 
 
-_COUNTRY = Text(2, code=True, check=_code(codes.country_fault))
-_CURRENCY = Text(3, code=True, check=_code(codes.currency_fault))
-_MRN = Text(18, code=True, check=_mrn)
-_AMOUNT = Number(0, AMOUNT_MAX)
-_TIME = Number(TIME_MIN, TIME_MAX)
-_OFFICE = Text(8, code=True, check=_letters_and_digits(8))
-_LOCODE = Text(5, code=True, check=_letters_and_digits(5))
-_ADDITIONAL_PROCEDURES = Several(99, Text(3, code=True, check=_letters_and_digits(3)))
-_ADDITIONAL_INFORMATION = Several(99, Text(5, code=True, check=_letters_and_digits(5)))
+_CODE = Form(code=True)
+_COUNTRY = Form(code=True, check=_code(codes.country_fault))
+_MRN = Form(code=True, check=_mrn)
+_OFFICE = Form(code=True, check=_letters_and_digits(8))
+_LOCODE = Form(code=True, check=_letters_and_digits(5))
+
+FORMS: dict[str, Form] = {
+    "Address.country": _COUNTRY,
+    "Consignment.additional_information": Form(code=True, check=_letters_and_digits(5)),
+    "Consignment.additional_procedures": Form(code=True, check=_letters_and_digits(3)),
+    "Consignment.amended_mrn": _MRN,
+    "Consignment.carrier_identifier": _CODE,
+    "Consignment.destination_country": _COUNTRY,
+    "Consignment.direct_shipment_place": _LOCODE,
+    "Consignment.dispatch_country": _COUNTRY,
+    "Consignment.incoterm": Form(code=True, check=_letters_and_digits(3)),
+    "Consignment.payment_method": _CODE,
+    "Consignment.presentation_office": _OFFICE,
+    "Consignment.previous_part_mrn": _MRN,
+    "Consignment.procedure": Form(code=True, check=_letters_and_digits(4)),
+    "Consignment.receptacles": _CODE,
+    "Consignment.returned_mrn": _MRN,
+    "Consignment.unique_consignment_reference": _CODE,
+    "Document.type": _CODE,
+    "FiscalReference.number": _CODE,
+    "FiscalReference.transaction_reference": _CODE,
+    "Guarantee.reference": _CODE,
+    "Guarantee.type": _CODE,
+    "Item.additional_information": Form(code=True, check=_letters_and_digits(5)),
+    "Item.additional_procedures": Form(code=True, check=_letters_and_digits(3)),
+    "Item.cas_number": _CODE,
+    "Item.commodity_code": Form(code=True, check=_code(codes.commodity_fault)),
+    "Item.gtin": Form(code=True, check=_gtin),
+    "Item.imeis": Form(code=True, check=_imei, warns=True),
+    "Item.origin_country": Form(code=True, check=_code(codes.origin_fault)),
+    "Item.picture_sha256": Form(code=True, check=_hexadecimal),
+    "Item.preference": Form(code=True, check=_digits(3)),
+    "Item.quantity_unit": Form(code=True, check=_in(units.UNIT_CODES, "UNIT_UNKNOWN"), warns=True),
+    "Item.supplementary_unit": _CODE,
+    "Item.un_number": Form(code=True, check=_digits(4)),
+    "Item.valuation_method": Form(code=True, check=_in("123456", "VALUATION_METHOD_UNKNOWN")),
+    "Money.currency": Form(code=True, check=_code(codes.currency_fault)),
+    "Packages.type": Form(code=True, check=_in(units.PACKAGE_CODES, "PACKAGE_TYPE_UNKNOWN"), warns=True),
+    "Party.identifier": _CODE,
+    "Screening.method": _CODE,
+    "Transport.conveyance_reference": _CODE,
+    "Transport.first_entry_office": _OFFICE,
+    "Transport.loading_place": _LOCODE,
+    "Transport.route_countries": _COUNTRY,
+    "Transport.unloading_place": _LOCODE,
+    "TransportDocument.number": Form(code=True, check=_postal_or_any),
+    "TransportDocument.type": _CODE,
+}
+"""The forms of texts, by message and field; a field that is not here is a plain text."""
 
 
-def _choice(enum: object) -> Choice:
-    return Choice(frozenset(enum.values()))  # type: ignore[attr-defined]
+def _columns(row: Descriptor, prefix: str = "") -> Iterator[tuple[str, Element]]:
+    """Yield the columns of a row message: a leaf is named by its path, a list of messages is a child table."""
+    for field in row.fields:
+        name = prefix + field.name
+        nested = field.message_type
+        if nested is not None and not field.is_repeated and nested.full_name != TIMESTAMP:
+            yield from _columns(nested, name + "_")
+        else:
+            yield name, _element(field)
 
 
-def _party(prefix: str) -> Iterator[tuple[str, Element]]:
-    yield f"{prefix}_name", Text(70)
-    yield f"{prefix}_person_type", _choice(consignment.PersonType)
-    yield f"{prefix}_identifier", Text(35, code=True)
-    yield f"{prefix}_identifier_type", _choice(consignment.IdentifierType)
-    yield f"{prefix}_address_street", Text(140)
-    yield f"{prefix}_address_street_additional", Text(70)
-    yield f"{prefix}_address_postcode", Text(17)
-    yield f"{prefix}_address_city", Text(35)
-    yield f"{prefix}_address_region", Text(35)
-    yield f"{prefix}_address_country", _COUNTRY
-    yield f"{prefix}_phone", Text(50)
-    yield f"{prefix}_email", Text(256)
-
-
-def _money(prefix: str) -> Iterator[tuple[str, Element]]:
-    yield f"{prefix}_minor", _AMOUNT
-    yield f"{prefix}_currency", _CURRENCY
-
-
-def _document(prefix: str) -> Iterator[tuple[str, Element]]:
-    yield f"{prefix}_number", Text(70, code=True, check=_postal_or_any)
-    yield f"{prefix}_type", Text(4, code=True)
+def _element(field: FieldDescriptor) -> Element:
+    bound = bound_of(field)
+    _, message, name = field.full_name.rsplit(".", 2)
+    text = Text(bound, FORMS.get(f"{message}.{name}", Form()))
+    if field.is_repeated:
+        return Several(bound, None if field.message_type is not None else text)
+    if field.message_type is not None:
+        return Time(bound)
+    if field.enum_type is not None:
+        return Choice(bound)
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return Truth()
+    return text if field.type == FieldDescriptor.TYPE_STRING else Number(bound)
 
 
 PARTIES = ("representative", "consignor", "consignee", "seller", "buyer", "declarant", "importer")
 
-CONSIGNMENT: dict[str, Element] = {
-    "local_reference": Text(22),
-    "function": _choice(consignment.MessageFunction),
-    "amended_mrn": _MRN,
-    "amended_version": Number(1, 9_999),
-    **{name: element for party in PARTIES for name, element in _party(party)},
-    "representation": _choice(consignment.Representation),
-    "transport_mode": _choice(consignment.TransportMode),
-    "transport_service": _choice(consignment.TransportService),
-    "transport_conveyance_reference": Text(17, code=True),
-    "transport_departure_time": _TIME,
-    "transport_arrival_time": _TIME,
-    "transport_route_countries": Several(99, _COUNTRY),
-    "transport_first_entry_office": _OFFICE,
-    "transport_loading_place": _LOCODE,
-    "transport_unloading_place": _LOCODE,
-    **dict(_document("house_document")),
-    **dict(_document("master_document")),
-    "receptacles": Several(99, Text(35, code=True)),
-    "split": Truth(),
-    "previous_part_mrn": _MRN,
-    "order_platform": Text(35),
-    "order_number": Text(50),
-    "order_time": _TIME,
-    "order_part": Number(1, 9_999),
-    "order_parts": Number(1, 9_999),
-    "payment_reference": Text(60),
-    "payment_payer": Text(70),
-    **dict(_money("payment_amount")),
-    "payment_provider": Text(35),
-    "declarant_role": _choice(consignment.DeclarantRole),
-    "fiscal_references": Several(99),
-    "procedure": Text(4, code=True, check=_letters_and_digits(4)),
-    "additional_procedures": _ADDITIONAL_PROCEDURES,
-    "nature": _choice(consignment.Nature),
-    "previous_documents": Several(99),
-    "packages": Several(99),
-    "gross_mass_mg": Number(1, MASS_MAX),
-    "items": Several(999),
-    "dispatch_country": _COUNTRY,
-    "destination_country": _COUNTRY,
-    **dict(_money("freight")),
-    **dict(_money("insurance")),
-    "prices_include_tax": Truth(),
-    "incoterm": Text(3, code=True, check=_letters_and_digits(3)),
-    "incoterm_place": Text(35),
-    "supporting_documents": Several(99),
-    "additional_information": _ADDITIONAL_INFORMATION,
-    "payment_method": Text(3, code=True),
-    "guarantees": Several(9),
-    "goods_location": Text(35),
-    "presentation_office": _OFFICE,
-    **dict(_document("returned_document")),
-    "returned_mrn": _MRN,
-    "screenings": Several(9),
-    "direct_shipment_place": _LOCODE,
-    "direct_shipment_time": _TIME,
-    "export_time": _TIME,
-    **dict(_money("clearance_fee")),
-    **dict(_money("invoice_total")),
-    "carrier_identifier": Text(17, code=True),
-    "unique_consignment_reference": Text(35, code=True),
-}
+CONSIGNMENT: dict[str, Element] = dict(_columns(consignment.Consignment.DESCRIPTOR))
 """The columns of a consignment."""
 
-_DOCUMENT: dict[str, Element] = {
-    "type": Text(8, code=True),
-    "reference": Text(70),
-    "item_number": Number(1, 99_999),
-    "valid_until": _TIME,
-}
-_PACKAGES: dict[str, Element] = {
-    "count": Number(0, 99_999_999),
-    "type": Text(2, code=True, check=_in(units.PACKAGE_CODES, "PACKAGE_TYPE_UNKNOWN"), warns=True),
-    "marks": Text(512),
-}
-
 CHILDREN: dict[str, dict[str, Element]] = {
-    "items": {
-        "number": Number(1, 99_999),
-        "description": Text(512),
-        "commodity_code": Text(10, code=True, check=_code(codes.commodity_fault)),
-        "merchant_product_id": Text(70),
-        "manufacturer_product_id": Text(70),
-        "gtin": Text(14, code=True, check=_gtin),
-        "quantity_milli": Number(1, QUANTITY_MAX),
-        "quantity_unit": Text(3, code=True, check=_in(units.UNIT_CODES, "UNIT_UNKNOWN"), warns=True),
-        "supplementary_quantity_milli": Number(1, QUANTITY_MAX),
-        "supplementary_unit": Text(4, code=True),
-        "gross_mass_mg": Number(1, MASS_MAX),
-        "net_mass_mg": Number(1, MASS_MAX),
-        "origin_country": Text(2, code=True, check=_code(codes.origin_fault)),
-        **dict(_money("price")),
-        **dict(_money("tax_charged")),
-        "tax_rate_ppm": Number(0, 2_000_000),
-        "valuation_method": Text(1, code=True, check=_in("123456", "VALUATION_METHOD_UNKNOWN")),
-        "preference": Text(3, code=True, check=_digits(3)),
-        "additional_procedures": _ADDITIONAL_PROCEDURES,
-        "supporting_documents": Several(99),
-        "additional_information": _ADDITIONAL_INFORMATION,
-        "packages": Several(99),
-        "gift": Truth(),
-        "imeis": Several(999, Text(15, code=True, check=_imei, warns=True)),
-        "cas_number": Text(12, code=True),
-        "un_number": Text(4, code=True, check=_digits(4)),
-        "listing_url": Text(2048),
-        "picture_url": Text(2048),
-        "picture_sha256": Text(64, code=True, check=_hexadecimal),
-        "manufacturer": Text(70),
-        "brand": Text(70),
-    },
-    "fiscal_references": {
-        "scheme": _choice(consignment.Scheme),
-        "number": Text(35, code=True),
-        "transaction_reference": Text(35, code=True),
-    },
-    "previous_documents": _DOCUMENT,
-    "supporting_documents": _DOCUMENT,
-    "packages": _PACKAGES,
-    "guarantees": {"type": Text(1, code=True), "reference": Text(35, code=True), **dict(_money("amount"))},
-    "screenings": {
-        "method": Text(3, code=True),
-        "result": _choice(consignment.ScreeningResult),
-        "time": _TIME,
-        "screener": Text(35),
-    },
+    field.name: dict(_columns(field.message_type))
+    for message in (consignment.Consignment, consignment.Item)
+    for field in message.DESCRIPTOR.fields
+    if field.is_repeated and field.message_type is not None
 }
 """The columns of the tables below a consignment, by the name of the column that holds them."""
 
@@ -360,7 +290,7 @@ def _paths(row: object, prefix: str, path: str, found: dict[str, str]) -> None:
 def uncovered() -> list[str]:
     """Name the columns of the contract that no entry here covers (a test asserts that there are none)."""
     schema = schema_of(ConsignmentColumns)
-    envelope = {"mrn", "version", "filer", "accepted_at", "partition"}
+    envelope = {"mrn", "version", "filer", "accepted_at", "partition", "carrier_id"}
     missing = [name for name in schema.columns if name not in CONSIGNMENT and name not in envelope]
     for name, child in schema.children.items():
         missing += [f"{name}.{column}" for column in child.columns if column not in CHILDREN[name]]

@@ -12,6 +12,7 @@ import numpy as np
 from libs.columns import Table, digests
 from libs.customs import mrn
 from libs.customs.partitions import partitions_of
+from libs.feed.backlog import Backlog
 from libs.server import call
 from libs.server.errors import WARNING, Refusal, item_error
 from libs.server.identity import Role
@@ -39,9 +40,13 @@ _consignments = counter("luxor_ingestion_consignments_total", "Consignments by w
 class IngestionService(IngestionServiceServicer):
     """Takes filings in and gives receipts."""
 
-    def __init__(self, store: Store, *, shift_micros: int = 0) -> None:
-        """Serve from a store; `shift_micros` moves the time of acceptance (for tests of other days)."""
+    def __init__(self, store: Store, *, shift_micros: int = 0, backlog: Backlog | None = None) -> None:
+        """Serve from a store; `shift_micros` moves the time of acceptance (for tests of other days).
+
+        `backlog` counts what is accepted.
+        """
         self._store = store
+        self._backlog = backlog
         self._shift_micros = shift_micros
 
     async def SubmitConsignments(
@@ -57,7 +62,8 @@ class IngestionService(IngestionServiceServicer):
         filer = current.identity.id
         table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
         checked = validation.check(table)
-        own = digests(checked.table)
+        # The same filing in other letters is a repeat, as it was before ids were stored as filed.
+        own = digests(checked.table, exclude={validation.CARRIER_ID})
         whole = sha256(b"".join(own)).digest()
         filing, repeats = _filing(filer, checked, own)
         note(**{"luxor.rows": table.rows})
@@ -78,6 +84,8 @@ class IngestionService(IngestionServiceServicer):
                 kept = response.SerializeToString() if refused else b""
                 await self._store.requests.remember(tx, filer, request.request_id, whole, kept)
         accepted = 0 if taken is None else int(taken.fresh.sum())
+        if taken is not None and accepted and self._backlog is not None:
+            self._backlog.accepted(taken.xid, accepted, current.size)
         refused_count = sum(each.status == pb.SUBMISSION_STATUS_REFUSED for each in response.results)
         _consignments.labels("accepted").inc(accepted)
         _consignments.labels("refused").inc(refused_count)

@@ -1,24 +1,63 @@
-"""The present state of ingestion for a new reader of its feed: every filing that is kept, batch by batch."""
+"""The present state of ingestion for readers of its feed: every filing that is stored, batch by batch, and summaries of days."""
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from libs.columns import Table
+from libs.customs import mrn
 from libs.feed.outbox import Outbox
-from libs.feed.service import StatePage
+from libs.feed.service import DaySummary, StatePage, TokenMalformed
 from libs.feed.types import BatchRef
-from libs.store.database import Transaction
+from libs.store.database import Database, Transaction
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from services.ingestion.store import BLOCK, MICROS_A_DAY, SUMMARY
 
 _NEXT = """
     select b.day, b.id, b.row_count from batch b
     where (b.day, b.id) > ($1, $2) and b.day >= $1 order by b.day, b.id limit $3
 """
+# In the order of the key, so that a page reads no more of the index than it gives. A submission of the release before has no partitions yet.
+_NEXT_OF_DAY = """
+    select s.block, s.batch_day, s.batch, (select sum(u.count) from unnest(s.counts) as u(count)) as rows from submission s
+    where s.day = $1 and s.block > $2 and (s.partitions is null or s.partitions && $3::smallint[]) order by s.block limit $4
+"""
 _PLACE = struct.Struct("<qq")
+_AT_ONCE = 64
+"""Submissions whose payloads are read at once, unless they have more than ROWS_AT_ONCE rows."""
+_ROWS_AT_ONCE = 5_000
+PAGE_SECONDS = 5.0
+"""A page ends with a token after so long, however few of its rows were found: far before the caller's deadline."""
+SETTLED_MICROS = 30_000_000
+"""Age from which no call that took serials is still at work: its transaction has ended, whatever became of it."""
+BACKFILLED_MAX = 200
+"""Submissions of the release before, which stored no summary, that are summarized by one call."""
+# Serials are taken in the order of time, so nothing is added below those of calls that may be at work ($3: since when), nor to a day before $4.
+_SUMMARIES = """
+    with days as (
+        select s.day, bool_or(s.digests is null) as unknown, case when s.day >= $4 then
+            coalesce(min(s.block) filter (where s.accepted_at > $3), max(s.block) + 1) end as below
+        from submission s where s.day between $1 and $2 group by s.day
+    ), counted as (
+        select s.day, u.partition, sum(u.count)::bigint as count, bit_xor(u.digest) as digest
+        from days join submission s on s.day = days.day and (days.below is null or s.block < days.below)
+        cross join lateral unnest(s.partitions, s.counts, s.digests) as u(partition, count, digest)
+        where not days.unknown group by s.day, u.partition
+    )
+    select days.day, days.unknown, days.below, array_remove(array_agg(c.partition order by c.partition), null) as partitions,
+        array_remove(array_agg(c.count order by c.partition), null) as counts, array_remove(array_agg(c.digest order by c.partition), null) as digests
+    from days left join counted c on c.day = days.day group by days.day, days.unknown, days.below order by days.day
+"""
+_UNKNOWN = """
+    select day, block, batch_day, batch from submission where day between $1 and $2 and digests is null order by day, block limit $3
+"""
+_BACKFILL = f"update submission set (partitions, counts, digests) = ({SUMMARY.format(mrns='$3', partitions='$4')}) where day = $1 and block = $2"  # noqa: S608
 
 
 class Snapshot:
@@ -30,28 +69,134 @@ class Snapshot:
 
     async def page(self, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
         """Read whole batches until about `max_rows` rows of these partitions are there."""
-        day, number = _PLACE.unpack(token) if token else (0, 0)
+        return await _read(self._outbox, tx, partitions, token, max_rows, _NEXT)
+
+
+class Days:
+    """Reads stored batches by the day of acceptance, and summarizes days."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        """Read the submissions of a database, and the batches of its outbox."""
+        self._database = database
+        self._outbox = outbox
+
+    async def summaries(self, first: int, last: int) -> list[DaySummary]:
+        """See DaySource."""
+        async with self._database.connection() as reading:
+            unknown = await reading.raw.fetch(_UNKNOWN, first, last, BACKFILLED_MAX)
+        for row in unknown:
+            await self._backfill(row)
+        async with self._database.connection() as reading:
+            settled = await reading.now() - SETTLED_MICROS
+            rows = await reading.raw.fetch(_SUMMARIES, first, last, settled, settled // MICROS_A_DAY)
+        found = {row["day"]: row for row in rows}
+        nothing = mrn.serial_text(0)
+        summaries = []
+        for day in range(first, last + 1):
+            row = found.get(day)
+            if row is None:
+                # Of a day that may still begin nothing is said; one that is over without any has none.
+                summaries.append(DaySummary(day, "" if day < settled // MICROS_A_DAY else nothing, [], [], []))
+            elif not row["unknown"]:
+                below = "" if row["below"] is None else mrn.serial_text(row["below"] * BLOCK)
+                summaries.append(DaySummary(day, below, row["partitions"], row["counts"], row["digests"]))
+        return summaries
+
+    async def _backfill(self, row: Any) -> None:
+        async with self._database.transaction() as tx:
+            ref = BatchRef(row["batch_day"], row["batch"])
+            stored = await self._outbox.payloads.fetch(tx.raw, [ref])
+            table = Table.parse(ConsignmentColumns, stored[ref].payload)
+            partitions = table.ints("partition").values.tolist()
+            await tx.raw.execute(_BACKFILL, row["day"], row["block"], table.strings("mrn").tolist(), partitions)
+
+    async def page_of_day(
+        self, tx: Transaction, day: int, partitions: Sequence[int], token: bytes, max_rows: int
+    ) -> StatePage:
+        """See DaySource. The token is the block of the last submission read."""
+        last = _block_of(day, token)
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + PAGE_SECONDS
         wanted = np.asarray(partitions, np.int64)
         parts: list[Table] = []
         rows = 0
-        while rows < max_rows:
-            found = await tx.raw.fetch(_NEXT, day, number, 8)
-            if not found:
-                break
-            refs = [BatchRef(row["day"], row["id"]) for row in found]
-            stored = await self._outbox.payloads.fetch(tx.raw, refs)
-            for ref in refs:
-                table = Table.parse(ConsignmentColumns, stored[ref].payload)
-                chosen = np.flatnonzero(np.isin(table.ints("partition").values, wanted))
-                if len(chosen):
-                    parts.append(table.take(chosen))
-                    rows += len(chosen)
-                day, number = ref
-                if rows >= max_rows:
+        while True:
+            found = await tx.raw.fetch(_NEXT_OF_DAY, day, last, list(partitions), _AT_ONCE)
+            chosen: list[Any] = []
+            weight = 0
+            for row in found:
+                weight += row["rows"] or BLOCK
+                if chosen and weight > _ROWS_AT_ONCE:
                     break
-        else:
-            return _page(parts, _PLACE.pack(day, number))
-        return _page(parts, b"")
+                chosen.append(row)
+            refs = [BatchRef(row["batch_day"], row["batch"]) for row in chosen]
+            stored = await self._outbox.payloads.fetch(tx.raw, refs)
+            for row, ref in zip(chosen, refs, strict=True):
+                some = _rows_of(stored[ref].payload, wanted)
+                if some is not None:
+                    parts.append(some)
+                    rows += some.rows
+                last = row["block"]
+                if rows >= max_rows:
+                    return _page(parts, _PLACE.pack(day, last))
+            if len(chosen) == len(found) < _AT_ONCE:
+                return _page(parts, b"")
+            if clock() >= ends_at:
+                return _page(parts, _PLACE.pack(day, last))
+
+
+async def _read(
+    outbox: Outbox, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int, following: str
+) -> StatePage:
+    """Read whole batches, as `following` finds them, until about `max_rows` rows of these partitions are there."""
+    day, number = _place_of(token) if token else (0, 0)
+    wanted = np.asarray(partitions, np.int64)
+    parts: list[Table] = []
+    rows = 0
+    while rows < max_rows:
+        found = await tx.raw.fetch(following, day, number, 8)
+        if not found:
+            break
+        refs = [BatchRef(row["day"], row["id"]) for row in found]
+        stored = await outbox.payloads.fetch(tx.raw, refs)
+        for ref in refs:
+            some = _rows_of(stored[ref].payload, wanted)
+            if some is not None:
+                parts.append(some)
+                rows += some.rows
+            day, number = ref
+            if rows >= max_rows:
+                break
+    else:
+        return _page(parts, _PLACE.pack(day, number))
+    return _page(parts, b"")
+
+
+def _block_of(day: int, token: bytes) -> int:
+    """Return the block that a token of this day names, -1 without one; raise TokenMalformed."""
+    if not token:
+        return -1
+    of_day, block = _place_of(token)
+    if of_day != day:
+        raise TokenMalformed
+    return block
+
+
+def _place_of(token: bytes) -> tuple[int, int]:
+    """Read a token: a day and a number within it; raise TokenMalformed."""
+    if len(token) != _PLACE.size:
+        raise TokenMalformed
+    day, number = _PLACE.unpack(token)
+    if not 0 <= day < 2**31 or number < 0:
+        raise TokenMalformed
+    return day, number
+
+
+def _rows_of(payload: bytes, wanted: NDArray[np.int64]) -> Table | None:
+    """Return the rows of these partitions in a batch."""
+    table = Table.parse(ConsignmentColumns, payload)
+    chosen = np.flatnonzero(np.isin(table.ints("partition").values, wanted))
+    return table.take(chosen) if len(chosen) else None
 
 
 def _page(parts: list[Table], token: bytes) -> StatePage:

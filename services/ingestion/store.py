@@ -15,6 +15,7 @@ import numpy.typing as npt
 from libs.columns import Ints, Strings, Table
 from libs.columns.arrays import BoolArray
 from libs.customs import mrn
+from libs.customs.mrn_columns import make_mrns
 from libs.feed.outbox import Outbox
 from libs.feed.types import BatchRef
 from libs.store import schema
@@ -31,9 +32,17 @@ GENERATION_DAYS = 100
 GENERATIONS_KEPT = 3
 SUBMISSION_DAYS = 398
 """Days for which an MRN leads to its filing: somewhat shorter than the feed keeps payloads."""
+_SERIAL_DAYS = 3
+"""Days for which their serial numbers may still be taken, for calls that began before midnight and for a clock that is shifted."""
 _BOUNDARY_MICROS = 600_000_000
 """Around the change of generations, the transactions of one filer wait for each other: a key is unique in one generation only."""
 
+_TAKE_BLOCK = f"""
+    with clock as materialized (select {NOW_MICROS} + $1::bigint as micros)
+    select serial_block_take((micros / {MICROS_A_DAY})::integer, micros % {MICROS_A_DAY} / 1000000), micros,
+        pg_current_xact_id()::text::bigint
+    from clock
+"""  # noqa: S608  # numbers and expressions of our own
 _FIND = "select place, digest, mrn, accepted_at from reference_find($1, $2, $3, $4, $5, $6)"
 _TAKE = """
     insert into reference (generation, partition, filer, local_reference, digest, mrn, accepted_at)
@@ -42,9 +51,17 @@ _TAKE = """
     on conflict do nothing
     returning mrn
 """
-_SUBMIT = """
-    insert into submission (day, block, filer, accepted_at, batch_day, batch) values ($1, $2, $3, $4, $5, $6)
+SUMMARY = """
+    select array_agg(g.partition), array_agg(g.count), array_agg(g.digest) from (
+        select u.partition, count(*)::smallint as count, bit_xor(hashtextextended(u.mrn collate "C", 0)) as digest
+        from unnest({mrns}::text[], {partitions}::smallint[]) as u(mrn, partition) group by u.partition
+    ) g
 """
+"""SQL: partitions, counts and digests of MRNs and their partitions."""
+_SUBMIT = f"""
+    insert into submission (day, block, filer, accepted_at, batch_day, batch, partitions, counts, digests)
+    select $1::integer, $2::bigint, $3::text, $4::bigint, $5::integer, $6::bigint, s.* from ({SUMMARY.format(mrns="$7", partitions="$8")}) s
+"""  # noqa: S608  # our own statement
 _SUBMISSIONS = """
     select w.place, s.filer, s.accepted_at, s.batch_day, s.batch
     from unnest($1::integer[], $2::integer[], $3::bigint[]) as w(place, day, block)
@@ -76,6 +93,8 @@ class Taken:
     """Whether the reference is known with other content."""
     fresh: BoolArray
     """Whether it was accepted by this call."""
+    xid: int
+    """The number of the transaction, as the feed's cursors have it."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +121,7 @@ class Store:
 
         `shift_micros` moves the time of acceptance away from the database's clock (for tests of other days).
         """
-        block, now = await tx.raw.fetchrow(f"select nextval('serial_block'), {NOW_MICROS}")
-        now += shift_micros
+        block, now, xid = await tx.raw.fetchrow(_TAKE_BLOCK, shift_micros)
         generation = now // MICROS_A_DAY // GENERATION_DAYS
         await self._guard_boundary(tx, filing.filer, now)
         rows = filing.table.rows
@@ -122,7 +140,7 @@ class Store:
         new = [place for place in range(rows) if digests[place] is None]
         fresh = np.zeros(rows, np.bool_)
         if new:
-            given = mrn.make_mrns(
+            given = make_mrns(
                 [filing.countries[place] for place in new],
                 filing.partitions[new],
                 now // MICROS_A_DAY,
@@ -152,7 +170,7 @@ class Store:
         if fresh.any():
             await self._announce(tx, filing, mrns, fresh, now, int(block), trace)
         conflicts = np.fromiter((d != own for d, own in zip(digests, filing.digests, strict=True)), np.bool_, rows)
-        return Taken(mrns, times, conflicts, fresh)
+        return Taken(mrns, times, conflicts, fresh, int(xid))
 
     async def _guard_boundary(self, tx: Transaction, filer: str, now: int) -> None:
         span = GENERATION_DAYS * MICROS_A_DAY
@@ -176,7 +194,9 @@ class Store:
             }
         )
         ref = await self.outbox.append(tx, table, ConsignmentColumns, partitions, trace=trace)
-        await tx.raw.execute(_SUBMIT, now // MICROS_A_DAY, block, filing.filer, now, ref.day, ref.id)
+        given = [mrns[place] for place in places.tolist()]
+        day = now // MICROS_A_DAY
+        await tx.raw.execute(_SUBMIT, day, block, filing.filer, now, ref.day, ref.id, given, partitions.tolist())
 
     async def by_reference(
         self, filer: str, references: Sequence[str], partitions: npt.NDArray[np.int64]
@@ -236,6 +256,18 @@ class Store:
                     )
                 )
         return facts
+
+
+async def drop_serials(database: Database) -> None:
+    """Drop the sequences that gave serial numbers of days that are over."""
+    async with database.transaction() as tx:
+        before = await schema.today(tx) - _SERIAL_DAYS
+        rows = await tx.raw.fetch(
+            "select sequencename as name from pg_sequences where sequencename ~ '^serial_block_[0-9]+_[0-9]+$'"
+        )
+        for name in (row["name"] for row in rows):
+            if int(name.split("_")[2]) < before:
+                await tx.raw.execute(f"drop sequence {schema.checked(name)}")
 
 
 async def turn_generations(database: Database) -> None:

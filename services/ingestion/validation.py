@@ -8,22 +8,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from libs.bounds import Bound
+from libs.bounds.messages import text_excess, time_facts
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from libs.columns.arrays import BoolArray
 from libs.customs.codes import tidy_code
+from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
 from services.ingestion import elements
-from services.ingestion.elements import Choice, Element, Number, Several, Text
+from services.ingestion.elements import Choice, Element, Number, Several, Text, Time
 
 _PATHS = elements.paths()
 _CHILD_PATHS = {"price_minor": "price.minor", "price_currency": "price.currency",
                 "tax_charged_minor": "tax_charged.minor", "tax_charged_currency": "tax_charged.currency",
                 "amount_minor": "amount.minor", "amount_currency": "amount.currency"}  # fmt: skip
 _OPEN = ("_address_country", "_person_type", "_identifier_type")
+CARRIER_ID: Final = "carrier_id"
+"""The column of who carries as filed, which is no content of its own: carrier_identifier has it in capitals."""
 _PERSONAL = frozenset(
     name
     for name in elements.CONSIGNMENT
@@ -92,7 +98,14 @@ def check(table: Table) -> Checked:
     _check_level(root, elements.CONSIGNMENT, found)
     _check_required(root, found)
     _check_fiscal_references(root, found)
-    return Checked(_fill(cleaned), found.refused, found.sorted())
+    return Checked(_fill(cleaned).with_columns(_carrier_id(table)), found.refused, found.sorted())
+
+
+def _carrier_id(table: Table) -> dict[str, Column]:
+    """Return who carries as filed, where this may be the id of a certificate that the code in capitals is not."""
+    filed = table.strings("carrier_identifier").translate(str.strip)
+    ids = filed.translate(lambda value: value if is_id(value) and value != tidy_code(value) else "")
+    return {CARRIER_ID: ids} if ids.present.any() else {}
 
 
 class _Findings:
@@ -113,13 +126,14 @@ class _Findings:
         reason: str,
         *,
         warns: bool = False,
+        shown: bool = True,
         **facts: object,
     ) -> None:
-        """Add the same fault for rows of a level, with the value that stands there."""
+        """Add the same fault for rows of a level, with the value that stands there unless it is not to be shown."""
         if not len(rows):
             return
         values = level.table.column(column)
-        told = not (level.root and column in _PERSONAL) and not isinstance(values, Ragged)
+        told = shown and not (level.root and column in _PERSONAL) and not isinstance(values, Ragged)
         for row in rows.tolist():
             value = values[row] if told and not isinstance(values, Ragged) else ""
             text = "" if value is None else str(value)
@@ -134,12 +148,12 @@ def _clean(table: Table, known: dict[str, Element]) -> Table:
     for name, column in table.columns.items():
         element = known.get(name)
         if isinstance(column, Strings) and isinstance(element, Text):
-            changed[name] = column.translate(tidy_code if element.code else str.strip)
+            changed[name] = column.translate(tidy_code if element.form.code else str.strip)
         elif isinstance(column, Ragged) and isinstance(element, Several):
             if isinstance(column.values, Table):
                 changed[name] = Ragged(column.offsets, _clean(column.values, elements.CHILDREN[name]))
             elif isinstance(column.values, Strings) and element.each is not None:
-                tidy = tidy_code if element.each.code else str.strip
+                tidy = tidy_code if element.each.form.code else str.strip
                 changed[name] = Ragged(column.offsets, column.values.translate(tidy))
     return table.with_columns(changed)
 
@@ -157,10 +171,15 @@ def _check_level(level: _Level, known: dict[str, Element], found: _Findings) -> 
             _check_several(level, name, column, element, found)
         elif isinstance(element, Number):
             assert isinstance(column, Ints)
-            _check_number(level, name, column, element, found)
+            _check_number(level, name, column, element.bound, found)
+        elif isinstance(element, Time):
+            assert isinstance(column, Ints)
+            bound = element.bound
+            wrong = column.valid & ((column.values < bound.least) | (column.values > bound.most))
+            found.mark(level, name, np.flatnonzero(wrong), "TIME_OUT_OF_BOUNDS", shown=False, **time_facts(bound))
         elif isinstance(element, Choice):
             assert isinstance(column, Ints)
-            wrong = column.valid & ~np.isin(column.values, list(element.numbers))
+            wrong = column.valid & ~np.isin(column.values, list(element.bound.choices))
             found.mark(level, name, np.flatnonzero(wrong), "CHOICE_UNKNOWN")
 
 
@@ -172,31 +191,31 @@ def _check_text(level: _Level, name: str, column: Strings, element: Text, found:
             found.mark(level, name, np.flatnonzero(column.indices == place), reason, warns=warns, **facts)
 
 
-def _text_fault(value: str, element: Text) -> tuple[str, dict[str, object], bool] | None:
+def _text_fault(value: str, element: Text) -> tuple[str, dict[str, Any], bool] | None:
     if not value:
         return None
-    if len(value) > element.longest:
-        return "TEXT_TOO_LONG", {"characters": len(value), "characters_max": element.longest}, False
-    if not value.isprintable():
-        return "TEXT_UNPRINTABLE", {}, False
-    fault = element.check(value) if element.check is not None else None
-    return None if fault is None else (*fault, element.warns)
+    excess = text_excess(value, element.bound)
+    if excess is not None:
+        return *excess, False
+    form = element.form
+    fault = form.check(value) if form.check is not None else None
+    return None if fault is None else (*fault, form.warns)
 
 
-def _check_number(level: _Level, name: str, column: Ints, element: Number, found: _Findings) -> None:
+def _check_number(level: _Level, name: str, column: Ints, bound: Bound, found: _Findings) -> None:
     values = column.values
-    low, high = column.valid & (values < element.least), column.valid & (values > element.most)
+    low, high = column.valid & (values < bound.least), column.valid & (values > bound.most)
     if low.any():
-        reason = "NUMBER_NEGATIVE" if element.least == 0 else "NUMBER_TOO_SMALL"
-        found.mark(level, name, np.flatnonzero(low), reason, least=element.least)
+        reason = "NUMBER_NEGATIVE" if bound.least == 0 else "NUMBER_TOO_SMALL"
+        found.mark(level, name, np.flatnonzero(low), reason, least=bound.least)
     if high.any():
-        found.mark(level, name, np.flatnonzero(high), "NUMBER_TOO_LARGE", most=element.most)
+        found.mark(level, name, np.flatnonzero(high), "NUMBER_TOO_LARGE", most=bound.most)
 
 
 def _check_several(level: _Level, name: str, column: Ragged, element: Several, found: _Findings) -> None:
-    lengths = column.lengths
-    for row in np.flatnonzero(lengths > element.most).tolist():
-        facts: dict[str, object] = {"count": int(lengths[row]), "count_max": element.most}
+    lengths, most = column.lengths, element.bound.entries_max
+    for row in np.flatnonzero(lengths > most).tolist():
+        facts: dict[str, object] = {"count": int(lengths[row]), "count_max": most}
         found.add(int(level.owners[row]), Problem("LIST_TOO_LONG", level.path(row, name), facts=facts))
     if isinstance(column.values, Table):
         if column.values.rows:

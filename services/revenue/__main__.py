@@ -82,13 +82,17 @@ class RevenueConfig(Settings, service="revenue"):
     )
     """Memory that the process of a what-if run may have, beside the replica's own and within the limit of its container; one runs at a time in all
     replicas together."""
-    deferred: str = setting("DEFERRED", default="everyone", choices=("everyone", "opened"), example="opened")
-    """Who has a deferred account: `everyone`, every declarant; `opened`, who was given one by PutAccounts that is not closed and whose limit is not
-    reached by the last known balance, for what its own filers file. Who has none pays at the border, or gives a guarantee."""
+    deferred: str = setting("DEFERRED", default="opened", choices=("everyone", "opened"), example="opened")
+    """Which declarants have a deferred account: `opened`, those for whom an officer opened one that is not closed and has room below its limit,
+    for filings of its own filers; `everyone`, every declarant without limit, for trials only. Without an account the debt is paid at the border,
+    or secured by a guarantee."""
     reassessment_seconds: float = setting("REASSESSMENT_SECONDS", default=1.0, low=0.05, high=3_600, example="1")
     """How often it is looked for sums over several consignments that changed, so that earlier consignments owe something else."""
     seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=600, example="60")
     """How often the ledger's chains are sealed together, where something was booked. An alert tells when half an hour passes without."""
+    proof_percent: int = setting("PROOF_PERCENT", default=3, low=1, high=100, example="3")
+    """Share of one core that the background proofs of the ledger may use, in all replicas together, percent. An alert is raised when they are a day
+    behind."""
 
 
 def assemble(start: Start) -> Sequence[Background]:
@@ -137,27 +141,36 @@ def assemble(start: Start) -> Sequence[Background]:
         },
     )
     traces = Traces(start, assessment_trail(start.database))
-    ledger = Ledger(start.database, RefundRules(read.rulebook for read in program.books))
+    rulebooks = [read.rulebook for read in program.books]
+    ledger = Ledger(start.database, RefundRules(rulebooks), program.sharing)
     looking = {Role.OFFICER, Role.ANALYST, Role.OPERATOR}
     start.server.add(
         add_LedgerServiceServicer_to_server,
-        LedgerService(start.database, ledger, {read.rulebook.jurisdiction for read in program.books}),
+        LedgerService(start.database, ledger, {book.jurisdiction for book in rulebooks}, accounts.look),
         roles={
             "PutAccounts": {Role.OFFICER},
             "ListAccounts": looking,
             "ListOpen": looking,
-            "ListBalances": looking | {Role.FILER, Role.CARRIER},
+            "ListBalances": looking | {Role.FILER, Role.CARRIER, Role.TREASURY},
             "ListEntries": looking,
-            "GetStatement": looking | {Role.FILER, Role.CARRIER},
+            "GetStatement": looking | {Role.FILER, Role.CARRIER, Role.TREASURY},
             "RecordPayments": {Role.OFFICER},
             "ListPayments": looking,
             "RecordPayouts": {Role.OFFICER},
             "ListPayouts": looking,
             "Reconcile": looking,
             "CheckChain": looking,
+            "GetProof": looking,
+            "Prove": looking,
         },
     )
-    books = bookkeeping(start, ledger, partial(follow, areas=summed_areas(program)), seal_seconds=config.seal_seconds)
+    books = bookkeeping(
+        start,
+        ledger,
+        partial(follow, areas=summed_areas(program)),
+        seal_seconds=config.seal_seconds,
+        proof_percent=config.proof_percent,
+    )
     changed = ReassessedStore(start.database, ledger.news)
     steps = (
         make_days("assessment_batch", "assessed_input"),

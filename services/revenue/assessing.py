@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from services.revenue.law.filings import Filings, filings_of
 from services.revenue.law.limits import Measures
 from services.revenue.law.program import Program
 from services.revenue.law.register import EMPTY, Register
-from services.revenue.law.securing import EVERYONE, Securities
+from services.revenue.law.securing import NOBODY, Securities
 from services.revenue.sums import Others, Wanted, nothing_wanted, wanted_of
 
 
@@ -28,7 +28,7 @@ class InForce:
 
     program: Program
     register: Register = EMPTY
-    securities: Securities = EVERYONE
+    securities: Securities = NOBODY
 
 
 class Batch:
@@ -109,6 +109,10 @@ class Again:
         sums = self.others.sums(program, self.table.rows)
         done = assess(program, filings_of(self.table), sums, self.register)
         return told(done, self.table, self.in_force.securities)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Again:
+        """Some of the filings."""
+        return replace(self, table=self.table.take(rows), others=self.others.take(rows))
 
     def kept(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:
         """What is stored of some rows, as of Batch.kept."""

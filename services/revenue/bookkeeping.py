@@ -16,6 +16,7 @@ from libs.feed.watch import horizon
 from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start
+from libs.server.page_tokens import rotate_page_keys
 from libs.server.server import Background
 from libs.store.gauges import Look
 from libs.store.housekeeping import Step, make_days, purge_requests
@@ -27,6 +28,7 @@ from services.revenue.store.balances import sum_days
 from services.revenue.store.entries import PARTITIONED
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.news import NewsSnapshot
+from services.revenue.store.proving import ProvingJob, unproven
 from services.revenue.store.seals import Sealing, unsealed
 from services.revenue.store.settling import Settling
 from services.revenue.store.texts import forget_references
@@ -46,12 +48,12 @@ class Bookkeeping:
     looks: Sequence[Look]
 
 
-def bookkeeping(start: Start, ledger: Ledger, *also: Follow, seal_seconds: float) -> Bookkeeping:
+def bookkeeping(start: Start, ledger: Ledger, *also: Follow, seal_seconds: float, proof_percent: int) -> Bookkeeping:
     """Put the ledger's part together; `also` are told of clearance's states in the transaction that books them."""
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(ledger.news.outbox, NewsSnapshot()),
-        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}},
+        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
         long_polls={"Pull"},
     )
     start.server.add(
@@ -70,16 +72,18 @@ def bookkeeping(start: Start, ledger: Ledger, *also: Follow, seal_seconds: float
         message_class=ClearanceColumns,
         replica=start.replica,
         max_events=EVENTS_MAX,
+        begins_ahead=True,
     )
     return Bookkeeping(
         (
             consumer.run,
-            Maintenance(start.database).run,
+            Maintenance(start.database, consumers=start.consumers).run,
             Sealing(start.database, start.replica, interval_seconds=seal_seconds).run,
+            ProvingJob(start.database, ledger.names, start.replica, share=proof_percent / 100).run,
             Settling(ledger, interval_seconds=SETTLE_SECONDS).run,
         ),
-        (make_days(*PARTITIONED), sum_days, forget_references, purge_requests()),
-        (horizon(), backlog("revenue"), letters_waiting("revenue", "clearance"), unsealed()),
+        (make_days(*PARTITIONED), sum_days, forget_references, purge_requests(), rotate_page_keys),
+        (horizon(), backlog("revenue"), letters_waiting("revenue", "clearance"), unsealed(), unproven()),
     )
 
 

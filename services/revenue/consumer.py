@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libs.columns import Table
+from libs.feed.histories import by_epoch
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
@@ -14,7 +15,7 @@ from services.revenue.ledger.charged import Page, only_needed
 from services.revenue.ledger.entries import LedgerError
 from services.revenue.store.ledger import Ledger, Posted
 
-EVENTS_MAX: Final = 1_000
+EVENTS_MAX: Final = 2_000
 """States booked in one transaction: it holds the heads of its partitions meanwhile, and payments wait for them."""
 _KINDS: Final = ("posted", "unchanged", "known")
 _states = counter(
@@ -29,8 +30,9 @@ for _each in _KINDS:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A page of states, and what they owe."""
+    """The states of a page that an epoch of the feed announced, and what they owe."""
 
+    epoch: int
     states: Table
     page: Page
 
@@ -46,25 +48,32 @@ class Intake:
         self._ledger = ledger
         self._also = also
 
-    async def prepare(self, batches: list[FeedBatch]) -> Prepared:
-        """Work out what the states of a page owe."""
+    async def prepare(self, batches: list[FeedBatch]) -> list[Prepared]:
+        """Work out what the states of a page owe, epoch by epoch."""
+        return [await self._prepared(epoch, group) for epoch, group in by_epoch(batches)]
+
+    async def _prepared(self, epoch: int, batches: list[FeedBatch]) -> Prepared:
         states = Table.concat([only_needed(batch.table) for batch in batches])
         if not states.ints("accepted_at").valid.all():
             raise EventError("ELEMENT_MISSING", "a state without the time of acceptance cannot be booked")
         try:
-            return Prepared(states, await self._ledger.prepare(states))
+            return Prepared(epoch, states, await self._ledger.prepare(states))
         except LedgerError as error:
             raise EventError(error.reason, str(error)) from error
 
-    async def apply(self, tx: Transaction, prepared: Prepared) -> None:
+    async def apply(self, tx: Transaction, prepared: list[Prepared]) -> None:
         """Book what is new."""
+        for part in prepared:
+            await self._apply(tx, part)
+
+    async def _apply(self, tx: Transaction, part: Prepared) -> None:
         for follow in self._also:
-            await follow(tx, prepared.states)
+            await follow(tx, part.states)
         try:
-            posted = await self._ledger.post(tx, prepared.page)
+            posted = await self._ledger.post(tx, part.page, part.epoch)
         except LedgerError as error:
             raise EventError(error.reason, str(error)) from error
-        tx.after_commit(lambda: _count(posted, len(prepared.page)))
+        tx.after_commit(lambda: _count(posted, len(part.page)))
 
 
 def _count(posted: Posted, consignments: int) -> None:

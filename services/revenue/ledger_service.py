@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -32,32 +32,54 @@ from services.revenue.ledger_text import (
     wrong_account,
 )
 from services.revenue.money_calls import FIRST_DAY, LAST_DAY, PAGE_DEFAULT, PAGE_MAX, MoneyCalls
-from services.revenue.paging import check_count, numbers_of, parts_of, token_of, whole
+from services.revenue.paging import check_count
+from services.revenue.proof_text import fault_message, proof_message
 from services.revenue.store import credit, positions
 from services.revenue.store.accounts import Accounts
 from services.revenue.store.balances import BEGINNING, Balances, Holding, Place
 from services.revenue.store.chain import Chain
 from services.revenue.store.ledger import Ledger
-from services.revenue.store.reconciling import Reconciling
+from services.revenue.store.proving import Proving
+from services.revenue.store.reconciling import Page, Reconciling
 from services.revenue.store.seals import Kept
 
 ACCOUNTS_MAX: Final = 1_000
 ENTRIES_DEFAULT: Final = 10_000
 ENTRIES_MAX: Final = 100_000
+PROVE_SECONDS: Final = 1.0
+"""What one call proves takes about so long, or one part where a busy machine takes longer for it."""
 DAYS_MAX: Final = 31
 _OWN: Final = {Role.FILER, Role.CARRIER}
+
+
+def _parts(place: Place) -> tuple[int, int, int, int]:
+    return place.booked_at, place.partition, place.number, place.place
+
+
+_BEGINNING: Final = _parts(BEGINNING)
 
 
 class LedgerService(MoneyCalls):
     """Translates between the ledger and those who ask."""
 
-    def __init__(self, database: Database, ledger: Ledger, jurisdictions: Collection[str]) -> None:
-        """Serve from a ledger and its database; jurisdictions are those whose law is loaded."""
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        jurisdictions: Collection[str],
+        accounts_changed: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Serve from a ledger and its database; jurisdictions are those whose law is loaded.
+
+        `accounts_changed` is called after accounts were opened or changed, so that this replica knows them with its answer.
+        """
         super().__init__(database, ledger, jurisdictions)
+        self._accounts_changed = accounts_changed
         self._accounts = Accounts(database)
         self._balances = Balances(database)
         self._chain = Chain(database, ledger.names)
         self._reconciling = Reconciling(database, ledger.names)
+        self._proving = Proving(database, ledger.names)
 
     async def PutAccounts(
         self, request: pb.PutAccountsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -87,14 +109,16 @@ class LedgerService(MoneyCalls):
                 ]
             )
 
-        return await once(self._database, pb.PutAccountsResponse, request, work)
+        response = await once(self._database, pb.PutAccountsResponse, request, work)
+        await self._accounts_changed()
+        return response
 
     async def ListAccounts(
         self, request: pb.ListAccountsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListAccountsResponse:
         """Give accounts that were opened, by name, with what they stand for."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        after = parts_of(request.page_token, 1)[0] if request.page_token else ""
+        (after,) = await self._pages.place(request, ("",))
         found = await self._accounts.page(after=after, prefix=request.prefix, rows_max=limit + 1)
         page = found[:limit]
         used = await self._balances.of({each.name: each.currency for each in page})
@@ -102,7 +126,7 @@ class LedgerService(MoneyCalls):
             accounts=[
                 pb.OpenedAccount(account=account_message(each), used_minor=used.get(each.name, 0)) for each in page
             ],
-            next_page_token=token_of(page[-1].name) if len(found) > limit else "",
+            next_page_token=await self._pages.token(request, page[-1].name) if len(found) > limit else "",
         )
 
     async def ListOpen(
@@ -110,14 +134,14 @@ class LedgerService(MoneyCalls):
     ) -> pb.ListOpenResponse:
         """Give what is open of an account, by currency, day and MRN."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        currency, day, mrn = parts_of(request.page_token, 3) if request.page_token else ("", "0", "")
+        after = await self._pages.place(request, ("", 0, ""))
         holdings = await self._balances.holdings(names=[request.account], rows_max=1)
         if not holdings:
             raise Refusal("ACCOUNT_UNKNOWN", path="account", value=request.account, currency="any currency")
-        after = (currency, whole([day])[0], mrn)
         async with self._database.connection() as reader:
             found = await credit.listed(reader, holdings[0].account, after, limit + 1)
         page = found[:limit]
+        last = page[-1] if len(found) > limit else None
         return pb.ListOpenResponse(
             consignments=[
                 pb.OpenConsignment(
@@ -125,7 +149,7 @@ class LedgerService(MoneyCalls):
                 )
                 for each in page
             ],
-            next_page_token=token_of(page[-1].currency, page[-1].day, page[-1].mrn) if len(found) > limit else "",
+            next_page_token=await self._pages.token(request, last.currency, last.day, last.mrn) if last else "",
         )
 
     async def ListBalances(
@@ -134,11 +158,15 @@ class LedgerService(MoneyCalls):
         """Give what accounts stood at, by name and currency."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         moment = _moment(request.at) if request.HasField("at") else None
-        name, currency = parts_of(request.page_token, 2) if request.page_token else ("", "")
-        found = await self._balances.holdings(
-            after=(name, currency), prefix=request.prefix, drawn_on_by=_bound_to(), rows_max=limit + 1
+        after = await self._pages.place(request, ("", ""))
+        prefix = _prefix_within(request.prefix, _treasury())
+        found = (
+            []
+            if prefix is None
+            else await self._balances.holdings(after=after, prefix=prefix, drawn_on_by=_bound_to(), rows_max=limit + 1)
         )
-        token = token_of(found[limit - 1].name, found[limit - 1].currency) if len(found) > limit else ""
+        last = found[limit - 1] if len(found) > limit else None
+        token = await self._pages.token(request, last.name, last.currency) if last else ""
         balances = await self._balances.at(found[:limit], moment)
         return pb.ListBalancesResponse(
             balances=[
@@ -165,20 +193,17 @@ class LedgerService(MoneyCalls):
         if request.HasField("mrn"):
             if not mrns_of.is_valid(request.mrn):
                 raise Refusal("MRN_MALFORMED", path="mrn", value=request.mrn)
-            after = numbers_of(request.page_token, 1)[0] if request.page_token else 0
+            (after,) = await self._pages.place(request, (0,))
             entries = await self._chain.of_mrn(request.mrn, after=after, rows_max=limit)
-            token = token_of(entries[-1].number) if len(entries) == limit else ""
+            token = await self._pages.token(request, entries[-1].number) if len(entries) == limit else ""
             return pb.ListEntriesResponse(entries=map(entry_message, entries), next_page_token=token)
         return await self._entries_of_account(request, limit)
 
     async def _entries_of_account(self, request: pb.ListEntriesRequest, limit: int) -> pb.ListEntriesResponse:
         _check_days(request.from_day, request.to_day)
         names = [request.account]
-        if request.page_token:
-            currency, *numbers = parts_of(request.page_token, 5)
-            place = Place(*whole(numbers))
-        else:
-            currency, place = "", BEGINNING
+        currency, *numbers = await self._pages.place(request, ("", *_BEGINNING))
+        place = Place(*numbers)
         holdings = await self._balances.holdings(names=names, rows_max=PAGE_MAX)
         left = [each for each in holdings if each.currency >= currency]
         for each in left:
@@ -187,7 +212,7 @@ class LedgerService(MoneyCalls):
                 each.account, each.currency, request.from_day, request.to_day, after=start, rows_max=limit
             )
             if last != start:
-                token = token_of(each.currency, last.booked_at, last.partition, last.number, last.place)
+                token = await self._pages.token(request, each.currency, *_parts(last))
                 return pb.ListEntriesResponse(entries=map(entry_message, entries), next_page_token=token)
         return pb.ListEntriesResponse()
 
@@ -197,16 +222,19 @@ class LedgerService(MoneyCalls):
         """Give an account's statement for a month; sums come with the first page."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         first, last = _month(request.month)
+        own = _treasury()
+        if own is not None and not request.account.startswith(own):
+            raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account)
         ident = _bound_to()
         if ident is not None and not await self._accounts.drawn_on_by(request.account, ident):
             raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account)
-        after = Place(*numbers_of(request.page_token, 4)) if request.page_token else BEGINNING
+        after = Place(*await self._pages.place(request, _BEGINNING))
         holding = await self._holding(request.account, request.currency)
         told = await self._balances.statement(
             holding.account, holding.currency, first, last, after=after, rows_max=limit + 1
         )
         place = told.lines[limit - 1].at if len(told.lines) > limit else None
-        token = "" if place is None else token_of(place.booked_at, place.partition, place.number, place.place)
+        token = "" if place is None else await self._pages.token(request, *_parts(place))
         return pb.GetStatementResponse(
             opening_minor=told.opening,
             closing_minor=told.closing,
@@ -243,12 +271,9 @@ class LedgerService(MoneyCalls):
         """Compare a part of a day; totals come with the first page."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         _check_days(request.day, request.day, "day")
-        after = parts_of(request.page_token, 1)[0] if request.page_token else ""
-        try:
-            page = await self._reconciling.page(request.day, after, limit)
-        except ValueError:
-            raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token") from None
-        totals = [] if request.page_token else await positions.totals(self._database, request.day)
+        (after,) = await self._pages.place(request, ("",))
+        page = Page([], 0, "") if request.totals_only else await self._reconciling.page(request.day, after, limit)
+        totals, count = ([], 0) if request.page_token else await positions.totals(self._database, request.day)
         return pb.ReconcileResponse(
             totals=[
                 pb.RevenueTotal(
@@ -272,8 +297,8 @@ class LedgerService(MoneyCalls):
                 )
                 for each in page.differences
             ],
-            consignments=page.consignments,
-            next_page_token=token_of(page.after) if page.after else "",
+            consignments=count if request.totals_only else page.consignments,
+            next_page_token=await self._pages.token(request, page.after) if page.after else "",
         )
 
     async def CheckChain(
@@ -305,6 +330,19 @@ class LedgerService(MoneyCalls):
             newest_seal=seal_message(found.newest),
         )
 
+    async def GetProof(
+        self, request: pb.GetProofRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetProofResponse:
+        """Return what is proven and what was found."""
+        report = await self._proving.report(page_size_of(request.faults_max, PAGE_DEFAULT, PAGE_MAX))
+        return pb.GetProofResponse(proof=proof_message(report), faults=map(fault_message, report.found))
+
+    async def Prove(self, request: pb.ProveRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.ProveResponse:
+        """Prove the next parts, for about a second, up to what was booked when the first call of a proof began."""
+        until = list(request.until) or await self._proving.heads()
+        done = await self._proving.prove(until, PROVE_SECONDS)
+        return pb.ProveResponse(proof=proof_message(await self._proving.report(0)), done=done, until=until)
+
 
 def _check_days(first: int, last: int, path: str = "from_day") -> None:
     if not FIRST_DAY <= first <= last < LAST_DAY or last - first >= DAYS_MAX:
@@ -316,6 +354,22 @@ def _bound_to() -> str | None:
     """The id of a caller that may see those accounts alone that it may draw on; None of one that may see all."""
     identity = call.current().identity
     return identity.id if identity.role in _OWN else None
+
+
+def _treasury() -> str | None:
+    """How the names of the accounts begin that a treasury's caller may see; None of callers that are no treasury's.
+
+    The id of its certificate is the treasury's code, alone or before a dot and whoever calls: `treasury/DE`, `treasury/DE.anna`.
+    """
+    identity = call.current().identity
+    return f"treasury:{identity.id.partition('.')[0]}:" if identity.role is Role.TREASURY else None
+
+
+def _prefix_within(prefix: str, own: str | None) -> str | None:
+    """What names must begin with to have a prefix and be among a treasury's own accounts; None where none can."""
+    if own is None or prefix.startswith(own):
+        return prefix
+    return own if own.startswith(prefix) else None
 
 
 def _month(text: str) -> tuple[int, int]:

@@ -10,10 +10,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.customs.currencies import minor_units
 from libs.customs.money import money_text
 from libs.server.errors import item_error
+from libs.server.identity import is_id
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
-from services.revenue.ledger.accounts import FILERS_MAX, OPENED, is_filer, wrong_name
+from services.revenue.ledger.accounts import FILERS_MAX, OPENED, wrong_name
 from services.revenue.ledger.entries import AMOUNT_MAX
 from services.revenue.store.accounts import Account, Change
 from services.revenue.store.balances import Line
@@ -71,7 +72,7 @@ def _wrong_filers(here: str, account: pb.Account) -> errors_pb2.ItemError | None
         if len(idents) > FILERS_MAX:
             return item_error("ACCOUNT_FILERS_TOO_MANY", f"{here}.{name}", count_max=FILERS_MAX)
         for place, ident in enumerate(idents):
-            if not is_filer(ident):
+            if not is_id(ident):
                 return item_error("ACCOUNT_FILER_MALFORMED", f"{here}.{name}[{place}]", ident)
             if ident in seen:
                 return item_error("ACCOUNT_FILER_REPEATED", f"{here}.{name}[{place}]", ident)

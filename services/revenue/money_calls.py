@@ -11,12 +11,13 @@ import grpc.aio
 from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text
 from libs.server import call
 from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
 from libs.server.requests import kept, page_size_of, recalled
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.ledger_text import booked_payment, payment_result, wrong_payment
-from services.revenue.paging import check_count, parts_of, token_of, whole
+from services.revenue.paging import check_count
 from services.revenue.payout_text import booked_payout, payout_of, payout_result, wrong_payout
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.payments import PAYMENTS_MAX, Payment, Payments
@@ -34,6 +35,7 @@ class MoneyCalls(LedgerServiceServicer):
     def __init__(self, database: Database, ledger: Ledger, jurisdictions: Collection[str]) -> None:
         """Book in a ledger and its database; jurisdictions are those whose law is loaded."""
         self._database = database
+        self._pages = PageTokens(database)
         self._jurisdictions = frozenset(jurisdictions)
         self._payments = Payments(ledger)
         self._payouts = Payouts(ledger)
@@ -69,14 +71,12 @@ class MoneyCalls(LedgerServiceServicer):
     ) -> pb.ListPaymentsResponse:
         """Give payments by jurisdiction and id."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        jurisdiction, ident = parts_of(request.page_token, 2) if request.page_token else ("", "")
-        found = await self._payments.page(
-            after=(jurisdiction, ident), unmatched_only=request.unmatched, rows_max=limit + 1
-        )
+        after = await self._pages.place(request, ("", ""))
+        found = await self._payments.page(after=after, unmatched_only=request.unmatched, rows_max=limit + 1)
         last = found[limit - 1].payment if len(found) > limit else None
         return pb.ListPaymentsResponse(
             payments=map(booked_payment, found[:limit]),
-            next_page_token=token_of(last.jurisdiction, last.id) if last else "",
+            next_page_token=await self._pages.token(request, last.jurisdiction, last.id) if last else "",
         )
 
     async def RecordPayouts(
@@ -107,16 +107,13 @@ class MoneyCalls(LedgerServiceServicer):
         """Give payouts in the order of booking, of all days or some."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         begin, before = _moments(request.from_day, request.to_day)
-        after = (begin, "", "")
-        if request.page_token:
-            booked_at, jurisdiction, ident = parts_of(request.page_token, 3)
-            after = (whole([booked_at])[0], jurisdiction, ident)
+        after = await self._pages.place(request, (begin, "", ""))
         found = await self._payouts.page(after=after, before=before, rows_max=limit + 1)
-        last = found[limit - 1] if len(found) > limit else None
-        return pb.ListPayoutsResponse(
-            payouts=map(booked_payout, found[:limit]),
-            next_page_token=token_of(last.booked_at, last.payout.jurisdiction, last.payout.id) if last else "",
-        )
+        token = ""
+        if len(found) > limit:
+            last = found[limit - 1]
+            token = await self._pages.token(request, last.booked_at, last.payout.jurisdiction, last.payout.id)
+        return pb.ListPayoutsResponse(payouts=map(booked_payout, found[:limit]), next_page_token=token)
 
 
 def _moments(first: int, last: int) -> tuple[int, int]:

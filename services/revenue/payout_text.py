@@ -11,7 +11,7 @@ from libs.customs.time import MICROS_PER_DAY, day_of_date
 from libs.server.errors import item_error
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.accounts import PAYABLE, wrong_name
+from services.revenue.ledger.accounts import PAYEES, wrong_name
 from services.revenue.ledger_text import TEXT_MAX, stamp_of, wrong_money
 from services.revenue.store.paying import is_mrn
 from services.revenue.store.payouts import Booked, Payout, Result
@@ -41,7 +41,7 @@ def _wrong_payee(payout: pb.Payout) -> str:
         return "must be empty where a payment is sent back" if payout.reference or payout.takes_back else ""
     if is_mrn(payout.reference) or (payout.takes_back and not payout.reference):
         return ""
-    why = wrong_name(payout.reference, PAYABLE)
+    why = wrong_name(payout.reference, PAYEES)
     return f"is no MRN, and as an account it {why}" if why else ""
 
 

@@ -8,12 +8,13 @@ from luxor.consignment.v1.consignment_pb2 import Scheme
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.law.assess import Assessment, assess, measures_of, prepare
 from services.revenue.law.counting import counts_of
-from services.revenue.law.explanation import explain
+from services.revenue.law.explanation import explain, uncovered_of
 from services.revenue.law.filings import filings_of
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, Program
 from services.revenue.law.rates import METHODS
 from services.revenue.law.register import Register
+from services.revenue.law.review import reviewed_ppm
 from services.revenue.law.rulebook import Reference, Rulebook
 from services.revenue.sums import together, wanted_of
 
@@ -68,9 +69,29 @@ def references_of(assessment: Assessment, quotes: Iterable[pb.LandedCost]) -> li
     """
     program, lines = assessment.program, assessment.lines
     used = set(program.rates.reference[lines.rate].tolist()) | set(program.outcomes.reference[lines.outcome].tolist())
+    used |= set(program.outcomes.rounding_reference[lines.outcome].tolist()) - {-1}
     names = [program.references[place] for place in sorted(used)]
     names += [name for quote in quotes for name in quote.references]
     return [_reference(name, program.legal[name]) for name in dict.fromkeys(names)]
+
+
+def review_of(quotes: Iterable[pb.LandedCost], references: Collection[pb.LegalReference]) -> pb.LawReview:
+    """Say how much of the law behind quotes was reviewed."""
+    review = pb.LawReview(references=len(references), reviewed_references=sum(each.verified for each in references))
+    amounts: dict[str, pb.ReviewedAmount] = {}
+    for quote in quotes:
+        if quote.reason:
+            continue
+        amount = amounts.setdefault(quote.currency, pb.ReviewedAmount(currency=quote.currency))
+        amount.charged_minor += quote.duty + quote.tax + quote.fee
+        amount.reviewed_minor += quote.reviewed
+        review.charges += len(quote.lines)
+        review.reviewed_charges += sum(not line.unverified for line in quote.lines)
+    for amount in amounts.values():
+        if (ppm := reviewed_ppm(amount.charged_minor, amount.reviewed_minor)) is not None:
+            amount.reviewed_ppm = ppm
+        review.amounts.append(amount)
+    return review
 
 
 def rulebooks_of(program: Program) -> list[pb.Rulebook]:
@@ -117,6 +138,7 @@ def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
     price = int(assessment.price[row])
     vendor = int(assessment.by_collector[COLLECTORS.index("vendor")][row])
     spans = range(*assessment.offsets[row : row + 2].tolist())
+    uncovered = uncovered_of(assessment, row)
     return pb.LandedCost(
         currency=book.rulebook.currency,
         intrinsic_value=int(assessment.intrinsic[row]),
@@ -134,6 +156,9 @@ def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
         assumptions=told.assumed,
         notes=note_names(int(assessment.notes[row])),
         references=told.references,
+        reviewed=int(assessment.reviewed[row]),
+        lower_bound=bool(uncovered),
+        not_covered=uncovered,
     )
 
 
@@ -156,8 +181,10 @@ def _line(assessment: Assessment, at: int, sentence: str) -> pb.QuoteLine:
         sentence=sentence,
         scheme=Scheme.ValueType(int(outcomes.scheme[outcome])),
         rate=program.rate_texts[int(program.rates.text[rate])],
-        unverified=bool(program.rates.unverified[rate]),
+        unverified=bool(assessment.unreviewed[at]),
     )
+    if lines.waived[at] and lines.forgone is not None:
+        line.forgone = int(lines.forgone[at])
     if item >= 0:
         line.item_number = int(assessment.filings.item_number[item])
     if METHODS[int(program.rates.method[rate])] == "percent":

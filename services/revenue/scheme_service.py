@@ -8,7 +8,8 @@ import grpc.aio
 
 from libs.server import call
 from libs.server.errors import Refusal, item_error
-from libs.server.requests import once, page_size_of, place_of, recalled, token_of
+from libs.server.page_tokens import PageTokens
+from libs.server.requests import once, page_size_of, recalled
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from luxor.revenue.v1 import schemes_pb2 as pb
@@ -35,6 +36,7 @@ class SchemeService(SchemeServiceServicer):
         """Serve from the store of what is in force here, which is brought up to date after each change."""
         self._store: SchemeStore = in_force.store
         self._in_force = in_force
+        self._pages = PageTokens(self._store.database)
         self._forms = forms_of(program)
 
     async def RegisterSchemeNumbers(
@@ -74,8 +76,10 @@ class SchemeService(SchemeServiceServicer):
         """Give a page of the register."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         number = request.number
-        found = await self._store.page(_place(request.page_token), int(request.scheme), number, limit + 1)
-        token = _token(found[limit - 1]) if len(found) > limit else ""
+        after = await self._pages.place(request, (0, ""))
+        found = await self._store.page(after, int(request.scheme), number, limit + 1)
+        last = found[limit - 1] if len(found) > limit else None
+        token = await self._pages.token(request, int(last.scheme), last.number) if last else ""
         return pb.ListSchemeNumbersResponse(numbers=map(told_entry, found[:limit]), next_page_token=token)
 
 
@@ -89,17 +93,6 @@ def _result(place: int, read: Entry | Wrong, fresh: dict[tuple[int, str], bool])
     return pb.SchemeNumberResult(
         outcome=pb.SCHEME_NUMBER_OUTCOME_REGISTERED if new else pb.SCHEME_NUMBER_OUTCOME_CHANGED
     )
-
-
-def _token(entry: Entry) -> str:
-    return token_of(entry.scheme, entry.number)
-
-
-def _place(token: str) -> tuple[int, str]:
-    place = place_of(token) or (0, "")
-    if place[0] >= 2**15:
-        raise Refusal("PAGE_TOKEN_MALFORMED", path="page_token")
-    return place
 
 
 def _count(results: list[pb.SchemeNumberResult]) -> None:

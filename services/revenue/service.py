@@ -24,8 +24,8 @@ from services.revenue.assessing import Again, Batch, InForce
 from services.revenue.law.problems import Problem
 from services.revenue.law.program import Program
 from services.revenue.law.register import EMPTY, Register
-from services.revenue.law.securing import EVERYONE, Securities
-from services.revenue.quotes import landed_costs, quoted, references_of, rulebooks_of
+from services.revenue.law.securing import NOBODY, Securities
+from services.revenue.quotes import landed_costs, quoted, references_of, review_of, rulebooks_of
 from services.revenue.store.assessments import Store
 
 ROWS_MAX: Final = 2_000
@@ -52,7 +52,7 @@ class RevenueService(RevenueServiceServicer):
         program: Program,
         *,
         register: Callable[[], Register] = lambda: EMPTY,
-        securities: Callable[[], Securities] = lambda: EVERYONE,
+        securities: Callable[[], Securities] = lambda: NOBODY,
     ) -> None:
         """Serve from a store and the law; the register and the securities in force are asked for once a batch."""
         self._store = store
@@ -87,13 +87,16 @@ class RevenueService(RevenueServiceServicer):
         _count(_assessed, batch.problem)
 
     async def _adjust(self, request: pb.AssessRequest, consignments: Table) -> Table:
-        """Assess corrected filings by the law of their day, with the register and the sums that they were assessed with last."""
+        """Assess corrected filings by the law of their day, with the register and the sums that they were assessed with last.
+
+        The same correction asked for again has its first answer.
+        """
         filed = read_ints(request.filing_versions, consignments.rows, "filing_versions")
         wrong = ~filed.valid | (filed.values < 1) | (filed.values > 2**31 - 1)
         if wrong.any():
             raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"filing_versions[{int(wrong.argmax())}]")
         mrns, versions = consignments.strings("mrn"), consignments.ints("version").values
-        answers = []
+        answers: list[tuple[list[int], Table]] = []
         for found in await self._store.inputs.find(mrns.tolist(), filed.values.tolist()):
             asked = np.array(found.asked)
             table = corrected(found.input.table, consignments.take(asked), versions[asked])
@@ -105,13 +108,7 @@ class RevenueService(RevenueServiceServicer):
                 bare = np.flatnonzero(answer.strings("reason").present)
                 answers.append((asked[bare].tolist(), answer.take(bare)))
             if len(figures):
-                settled = await self._store.settle(
-                    mrns.take(asked[figures]).tolist(),
-                    versions[asked[figures]],
-                    request.purpose,
-                    answer.take(figures),
-                    lambda fresh, again=again, figures=figures: again.kept(figures[fresh]),  # type: ignore[misc]
-                )
+                settled = await self._store.adjust(again.take(figures), answer.take(figures))
                 answers.append((asked[figures].tolist(), Table.decode(settled)))
         return spread(answers, consignments.rows)
 
@@ -150,7 +147,11 @@ class RevenueService(RevenueServiceServicer):
         _count(_quoted, done.assessment.problem)
         quotes |= zip(asked.tolist(), costs, strict=True)
         references = references_of(done.assessment, costs)
-        return pb.QuoteResponse(quotes=[quotes[row] for row in range(rows)], references=references)
+        return pb.QuoteResponse(
+            quotes=[quotes[row] for row in range(rows)],
+            references=references,
+            review=review_of(costs, references),
+        )
 
     async def ListRulebooks(
         self, request: pb.ListRulebooksRequest, context: grpc.aio.ServicerContext[Any, Any]

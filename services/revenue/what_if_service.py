@@ -12,6 +12,7 @@ import grpc.aio
 from libs.jobs.edge import JobEdge, tell_job, tell_result
 from libs.jobs.store import Job, Jobs
 from libs.server.errors import Refusal, Violation
+from libs.server.page_tokens import PageTokens
 from libs.server.requests import recalled
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE
@@ -32,7 +33,7 @@ class WhatIfService(WhatIfServiceServicer):
 
     def __init__(self, jobs: Jobs, inputs: Inputs, periods: Periods, law: Mapping[str, str], bands: str) -> None:
         """Have them run as jobs; `law` are the texts in force by file, `bands` the bands of value as the setting tells them."""
-        self._edge = JobEdge(jobs, JobKind.WHAT_IF, "WHAT_IF_UNKNOWN", "WHAT_IF_MALFORMED")
+        self._edge = JobEdge(jobs, JobKind.WHAT_IF, "WHAT_IF_UNKNOWN", "WHAT_IF_MALFORMED", PageTokens(jobs.database))
         self._inputs = inputs
         self._periods = periods
         self._law = law
@@ -88,7 +89,7 @@ class WhatIfService(WhatIfServiceServicer):
         self, request: pb.ListWhatIfsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListWhatIfsResponse:
         """Tell a page of runs, the newest first."""
-        jobs, token = await self._edge.page(request.page_size, request.page_token)
+        jobs, token = await self._edge.page(request)
         return pb.ListWhatIfsResponse(what_ifs=[_message(job) for job in jobs], next_page_token=token)
 
     async def CancelWhatIf(

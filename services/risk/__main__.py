@@ -24,6 +24,7 @@ from libs.server.config_checks import wrong_file, wrong_place
 from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
+from libs.server.page_tokens import rotate_page_keys
 from libs.server.server import Background
 from libs.server.tracing import Traces, assessment_trail
 from libs.store.gauges import Looking
@@ -55,7 +56,9 @@ from services.risk.screening.lists import ListRefused
 from services.risk.screening.matching import STRONG, THRESHOLD
 from services.risk.screening.parties import MatchLevels
 from services.risk.secret_file import SecretFileError, secret_of
+from services.risk.selecting import thresholds_in
 from services.risk.service import RiskService
+from services.risk.store.chances import sum_counts
 from services.risk.store.drawn import purge_drawn
 from services.risk.store.hits import HitSnapshot, HitStore, purge_hits
 from services.risk.store.inputs import Inputs
@@ -222,16 +225,16 @@ def assemble(start: Start) -> Sequence[Background]:
         ),
         roles={
             "Assess": {Role.SERVICE},
-            "GetRuleSet": {Role.SERVICE, Role.OFFICER, Role.ANALYST, Role.OPERATOR},
+            "GetRuleSet": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
             "ListAssessments": {Role.OFFICER, Role.ANALYST},
             "ListSeeds": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
-            "CheckGoods": set(Role) - {Role.SERVICE},
+            "CheckGoods": set(Role) - {Role.SERVICE, Role.TREASURY},
         },
     )
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(hits.outbox, HitSnapshot()),
-        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}},
+        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
         long_polls={"Pull"},
     )
     rescreening = Rescreening(
@@ -240,6 +243,7 @@ def assemble(start: Start) -> Sequence[Background]:
         lambda: lists.state,
         days=config.rescreening_days,
         levels=levels,
+        thresholds=lambda answers: thresholds_in(rule_sets.in_force.selection, rule_sets.in_force.thresholds, answers),
         pause_seconds=config.rescreening_seconds,
     )
     looks = (
@@ -274,6 +278,7 @@ def assemble(start: Start) -> Sequence[Background]:
             "RetireModel": {Role.ANALYST},
             "ListModels": reading,
             "GetModel": reading,
+            "EstimateViolations": reading,
         },
     )
     start.server.add(
@@ -284,16 +289,19 @@ def assemble(start: Start) -> Sequence[Background]:
     outcomes = _outcomes(start, Intake(OutcomeStore(start.database), store, memory.hasher))
     traces = Traces(start, assessment_trail(start.database))
     steps = (
-        make_days("assessment_batch", "assessed", "assessed_input"),
+        make_days("assessment_batch", "assessed", "assessed_input", "selection_batch"),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed", LOG_DAYS),
         purge_drawn(ASSESSMENT_DAYS),
+        drop_days("selection_batch", ASSESSMENT_DAYS),
+        sum_counts(ASSESSMENT_DAYS),
         purge_hits(ASSESSMENT_DAYS),
         purge_outcomes(OUTCOME_DAYS),
         purge_models(ASSESSMENT_DAYS),
         purge_rule_sets(ASSESSMENT_DAYS),
         keep_seeds,
         purge_requests(),
+        rotate_page_keys,
         purge_jobs,
         drop_days("assessed_input", config.input_days),
         *traces.steps,
@@ -307,7 +315,7 @@ def assemble(start: Start) -> Sequence[Background]:
         partial(lists.watch, seconds=config.lists_check_seconds),
         rescreening.run,
         outcomes.run,
-        Maintenance(start.database).run,
+        Maintenance(start.database, consumers=start.consumers).run,
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, looks).run,
     ]

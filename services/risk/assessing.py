@@ -19,6 +19,7 @@ from services.risk.goods.controls import ControlSet, Stage
 from services.risk.goods.judging import judge_goods
 from services.risk.history import Record, record_of
 from services.risk.history.columns import History as HistoryColumns
+from services.risk.inclusion import PPM
 from services.risk.inputs import pack_input
 from services.risk.learning.opinion import NONE, Models, Opinion, opinion_of
 from services.risk.past import Known, Past
@@ -26,8 +27,8 @@ from services.risk.rules import RuleSet
 from services.risk.scoring import More, assess
 from services.risk.screening.index import Index
 from services.risk.screening.parties import LEVELS, MatchLevels, Met, meet_parties, screened_by, versions_of
-from services.risk.selecting import Chosen, choose, recommend
-from services.risk.selection import NewlyDrawn, Parameters, TallyRecord
+from services.risk.selecting import BatchChances, Chosen, choose, recommend
+from services.risk.selection import Allotments, NewlyDrawn, Parameters, TallyRecord
 
 STAGES: Final[dict[int, Stage]] = {
     risk_pb2.PURPOSE_CLEARANCE: "clearance",
@@ -91,7 +92,11 @@ class Assessed:
 
     def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewlyDrawn:
         """What the rows that were assessed for the first time were drawn into."""
-        return NewlyDrawn([], [], [], []) if self.chosen is None else self.chosen.newly_drawn(fresh)
+        return NewlyDrawn([], [], [], [], []) if self.chosen is None else self.chosen.newly_drawn(fresh)
+
+    def chances(self, fresh: npt.NDArray[np.intp]) -> BatchChances | None:
+        """By what chance the batch's consignments get into each lane; None where nothing is drawn anywhere."""
+        return None if self.chosen is None else self.chosen.chances(fresh)
 
     def stored_input(self, fresh: npt.NDArray[np.intp]) -> tuple[str, tuple[bytes, bytes]] | None:
         """What it was screened by, and the rows that were assessed for the first time with what history said of them."""
@@ -99,6 +104,17 @@ class Assessed:
             return None
         given = self.given
         return given.screened_by, pack_input(given.content, given.table, given.history, fresh)
+
+    def count(self, allotments: Allotments) -> None:
+        """Count what selection drew, before another batch is selected."""
+        if self.chosen is not None:
+            allotments.count(self.chosen.selected, self.chosen.assessed.time)
+
+    def give_back(self, allotments: Allotments, fresh: npt.NDArray[np.intp]) -> None:
+        """Take back what was counted for all rows but those that were assessed for the first time."""
+        if self.chosen is not None and len(fresh) < self.table.rows:
+            others = np.setdiff1d(np.arange(self.table.rows), fresh, assume_unique=True)
+            allotments.give_back(self.chosen.selected, self.chosen.assessed.time, others)
 
 
 @dataclass(frozen=True)
@@ -165,6 +181,10 @@ def assess_batch(
     if opinion is not None:
         answer = answer.with_columns(opinion.columns)
     if in_force.selection is None or known is None or past is None:
+        if purpose == risk_pb2.PURPOSE_CLEARANCE:
+            # The findings alone select: all that they say this of.
+            selected = answer.ints("lane").values > risk_pb2.LANE_GREEN
+            answer = answer.with_columns({"inclusion_ppm": Ints.of(np.where(selected, PPM, 0), selected)})
         return Assessed(_explained(answer, opinion), record, given=given, opinion=opinion)
     if purpose == risk_pb2.PURPOSE_PRE_LOADING:
         answer = recommend(in_force.selection, table, answer)
@@ -178,6 +198,7 @@ def assess_batch(
         thresholds=rules.thresholds,
         model_ppm=answer.ints("model_score_ppm"),
         uncertainty_ppm=answer.ints("model_uncertainty_ppm"),
+        model_version="" if in_force.models.champion is None else in_force.models.champion.version,
     )
     return Assessed(_explained(chosen.table, opinion), record, chosen, given, opinion)
 

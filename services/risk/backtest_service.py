@@ -11,6 +11,7 @@ import grpc.aio
 from libs.jobs.edge import JobEdge, tell_job, tell_result
 from libs.jobs.store import Job, Jobs
 from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
 from libs.server.requests import recalled
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceServicer
@@ -33,7 +34,9 @@ class BacktestService(BacktestServiceServicer):
         self, jobs: Jobs, inputs: Inputs, rule_sets: RuleSetStore, models: ModelStore, in_force: Callable[[], RuleSet]
     ) -> None:
         """Have them run as jobs; `in_force` tells the rule set in force, which need not be kept in the store."""
-        self._edge = JobEdge(jobs, JobKind.BACKTEST, "BACKTEST_UNKNOWN", "BACKTEST_MALFORMED")
+        self._edge = JobEdge(
+            jobs, JobKind.BACKTEST, "BACKTEST_UNKNOWN", "BACKTEST_MALFORMED", PageTokens(jobs.database)
+        )
         self._inputs = inputs
         self._rule_sets = rule_sets
         self._models = models
@@ -71,7 +74,7 @@ class BacktestService(BacktestServiceServicer):
         self, request: pb.ListBacktestsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListBacktestsResponse:
         """Tell a page of backtests, the newest first."""
-        jobs, token = await self._edge.page(request.page_size, request.page_token)
+        jobs, token = await self._edge.page(request)
         return pb.ListBacktestsResponse(backtests=[_message(job) for job in jobs], next_page_token=token)
 
     async def CancelBacktest(

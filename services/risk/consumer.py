@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from libs.columns import Table
+from libs.feed.histories import by_epoch
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
@@ -61,13 +62,17 @@ class Intake:
 
     async def prepare(self, batches: list[FeedBatch]) -> Prepared | None:
         """Find what was inspected in a page, and the parties of it; None for a page without any."""
-        states = [batch.table.take(rows) for batch in batches if len(rows := inspected(batch.table))]
-        if not states:
+        outcomes: list[Outcome] = []
+        for epoch, group in by_epoch(batches):
+            states = [batch.table.take(rows) for batch in group if len(rows := inspected(batch.table))]
+            try:
+                told = outcomes_of(Table.concat(states), epoch) if states else []
+            except OutcomeError as error:
+                raise EventError("ELEMENT_MISSING", str(error)) from error
+            # What a later epoch announces replaces what an earlier one did.
+            outcomes = [each for each in outcomes if each.mrn not in {later.mrn for later in told}] + told
+        if not outcomes:
             return None
-        try:
-            outcomes = outcomes_of(Table.concat(states))
-        except OutcomeError as error:
-            raise EventError("ELEMENT_MISSING", str(error)) from error
         if len(outcomes) * 2 > OUTCOMES_MAX:  # each may take an earlier one back
             raise ValueError(f"{len(outcomes)} inspected consignments in a page; at most {OUTCOMES_MAX // 2} are taken")
         known = await self._store.known([each.mrn for each in outcomes])
@@ -88,7 +93,7 @@ class Intake:
         put, told = [], []
         for each in prepared.outcomes:
             old = known.get(each.mrn)
-            if old is None or (each.state_version > old.state_version and each.inspected_at != old.inspected_at):
+            if old is None or (each.follows(old) and each.inspected_at != old.inspected_at):
                 put.append(each)
                 told.append(differences(old, each))
         if put:

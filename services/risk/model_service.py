@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import grpc.aio
+import numpy as np
 
 from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
 from libs.server import call
 from libs.server.errors import Refusal
-from libs.server.requests import Answer, once, page_size_of, place_of, recalled, token_of
+from libs.server.page_tokens import PageTokens
+from libs.server.requests import Answer, once, page_size_of, recalled
 from libs.store.database import Transaction
 from libs.telemetry import get_logger
 from luxor.risk.v1 import models_pb2 as pb
+from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
+from services.risk.inclusion import weights_of
 from services.risk.jobs.kinds import JobKind
 from services.risk.learning.comparison import Compared
 from services.risk.learning.in_force import ModelsInForce
@@ -24,6 +29,7 @@ from services.risk.learning.model_file import ModelFileRefused, read_model
 from services.risk.learning.sample import WORD
 from services.risk.learning.summary import read_summary, summary_of, write_summary
 from services.risk.learning.traffic import GIVEN
+from services.risk.selection.parameters import PRECEDENCE
 from services.risk.store.inspected import InspectedStore
 from services.risk.store.models import (
     CONTENT_BYTES_MAX,
@@ -36,6 +42,7 @@ from services.risk.store.models import (
     StoredModel,
     TooManyModels,
 )
+from services.risk.violations import ConsignmentGroup, FoundGroup, NoEstimate, violations_of
 
 NOTE_CHARACTERS_MAX: Final = 500
 WINDOW_DAYS_MAX: Final = 400
@@ -56,6 +63,7 @@ class ModelService(ModelServiceServicer):
         self._store = store
         self._in_force = in_force
         self._jobs = Jobs(store.database)
+        self._pages = PageTokens(store.database)
 
     async def ProposeModel(
         self, request: pb.ProposeModelRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -92,9 +100,7 @@ class ModelService(ModelServiceServicer):
         if before is not None:
             return before
         _check_note(request.note)
-        days = request.until_day - request.from_day + 1
-        if not 0 < request.from_day <= request.until_day < DAYS_MAX or days > WINDOW_DAYS_MAX:
-            raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=request.from_day, days_max=WINDOW_DAYS_MAX)
+        _check_window(request)
         if request.name and not _is_name(request.name):
             raise Refusal("MODEL_NAME_MALFORMED", path="name", value=request.name)
 
@@ -143,13 +149,14 @@ class ModelService(ModelServiceServicer):
             raise Refusal("MODEL_STATE_UNKNOWN", path="state", value=request.state)
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         state = ModelState(request.state) if request.state else None
-        found = await self._store.page(limit + 1, place_of(request.page_token), state)
+        after = await self._pages.place(request, (0, ""))
+        found = await self._store.page(limit + 1, after if request.page_token else None, state)
         last = found[limit - 1] if len(found) > limit else None
         scoring = await self._store.scoring()
         champion, challenger = scoring.get(ModelState.CHAMPION), scoring.get(ModelState.CHALLENGER)
         return pb.ListModelsResponse(
             models=map(message_of, found[:limit]),
-            next_page_token="" if last is None else token_of(last.proposed_at, last.version),
+            next_page_token="" if last is None else await self._pages.token(request, last.proposed_at, last.version),
             champion=None if champion is None else message_of(champion),
             challenger=None if challenger is None else message_of(challenger),
         )
@@ -179,6 +186,14 @@ class ModelService(ModelServiceServicer):
             if compared is not None:
                 answer.comparison.CopyFrom(compared)
         return answer
+
+    async def EstimateViolations(
+        self, request: pb.EstimateViolationsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.EstimateViolationsResponse:
+        """Estimate the share of violations among all consignments of some days."""
+        _check_window(request)
+        found = await InspectedStore(self._store.database).found(request.from_day, request.until_day)
+        return await asyncio.to_thread(_estimated, *found)
 
     async def _compared(self, version: str, days: int) -> pb.Comparison | None:
         """Champion and challenger on what was inspected; None where there are not both, or a model is neither."""
@@ -274,9 +289,7 @@ def _training(job: Job) -> pb.GetTrainingResponse:
 
 
 def _comparison(champion: str, challenger: str, compared: Compared) -> pb.Comparison:
-    def known(value: float) -> float | None:
-        return value if value == value else None
-
+    known = _known
     return pb.Comparison(
         champion=champion,
         challenger=challenger,
@@ -291,7 +304,48 @@ def _comparison(champion: str, challenger: str, compared: Compared) -> pb.Compar
         auc_difference_low=known(compared.auc_difference_low),
         auc_difference_high=known(compared.auc_difference_high),
         verdict=compared.verdict,
+        outcomes_of_unknown_inclusion=compared.outcomes_of_unknown_inclusion,
+        outcomes_capped=compared.outcomes_capped,
+        weight_capped_share=compared.weight_capped_share,
     )
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGroup]) -> pb.EstimateViolationsResponse:
+    result = violations_of(found, consignments)
+    answer = pb.EstimateViolationsResponse(
+        outcomes=result.estimate.outcomes,
+        violations=result.estimate.violations,
+        outcomes_of_unknown_inclusion=result.unknown,
+        consignments=result.consignments,
+        consignments_without_chance=result.without_chance,
+        no_estimate=pb.NoEstimate.ValueType(result.reason),
+        lanes=[
+            pb.InspectedLane(
+                lane=risk_pb2.Lane.ValueType(lane),
+                drawn=drawn,
+                consignments=int(result.lanes[cell]),
+                inspected=int(result.inspected[cell]),
+            )
+            for cell, (drawn, lane) in enumerate(itertools.product((True, False), PRECEDENCE), 1)
+        ],
+    )
+    if result.reason is not NoEstimate.NONE:
+        return answer
+    weights = weights_of(result.inclusion)
+    answer.share, answer.low, answer.high = result.estimate.share, result.estimate.low, result.estimate.high
+    answer.outcomes_capped, answer.weight_capped_share = weights.capped, weights.capped_share
+    answer.share_with_cap = float(np.average(result.found, weights=weights.values))
+    return answer
+
+
+def _check_window(request: pb.TrainModelRequest | pb.EstimateViolationsRequest) -> None:
+    days = request.until_day - request.from_day + 1
+    if not 0 < request.from_day <= request.until_day < DAYS_MAX or days > WINDOW_DAYS_MAX:
+        raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=request.from_day, days_max=WINDOW_DAYS_MAX)
 
 
 def _check_note(note: str) -> None:

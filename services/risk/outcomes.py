@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table
-from luxor.clearance.v1.clearance_columns_pb2 import INSPECTION_RESULT_UNSPECIFIED, INSPECTION_RESULT_VIOLATION
+from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_UNSPECIFIED, INSPECTION_RESULT_VIOLATION
+from services.risk.inclusion import inclusion_of
 
 MICROS_PER_MINUTE: Final = 60_000_000
 MICROS_PER_DAY: Final = 86_400_000_000
@@ -42,6 +43,16 @@ class Outcome:
     """luxor.clearance.v1.InspectionResult: the gravest of the items'."""
     items: bytes
     """Of each item that was inspected number, result and violation (pack_items)."""
+    epoch: int = 0
+    """Epoch of clearance's feed that announced the state; 0 where a former release stored it."""
+    inclusion_ppm: int | None = None
+    """The chance that any stage of selection had to take the consignment, millionths; None where it is unknown."""
+
+    def follows(self, other: Outcome) -> bool:
+        """Return whether the state is newer than another: by the epoch, and within one by the version."""
+        if other.epoch in (0, self.epoch):
+            return self.state_version > other.state_version
+        return self.epoch > other.epoch
 
     @property
     def hit(self) -> bool:
@@ -64,8 +75,8 @@ def inspected(states: Table) -> npt.NDArray[np.intp]:
     return np.flatnonzero(states.ints("inspected_at").valid)
 
 
-def outcomes_of(states: Table) -> list[Outcome]:
-    """The newest outcome of each consignment of a table of ClearanceColumns whose rows are all inspected.
+def outcomes_of(states: Table, epoch: int = 0) -> list[Outcome]:
+    """The newest outcome of each consignment of a table of ClearanceColumns, announced in an epoch, whose rows are all inspected.
 
     Raises OutcomeError.
     """
@@ -79,6 +90,7 @@ def outcomes_of(states: Table) -> list[Outcome]:
     columns = [items.ints(name) for name in ("number", "inspection_result", "violation")]
     versions, filings = states.ints("version").values.tolist(), states.ints("filing_version").values.tolist()
     methods = states.ints("inspection_method").filled(0).tolist()
+    inclusions = inclusion_of(states).tolist()
     newest: dict[str, int] = {}
     for row, mrn in enumerate(mrns):
         if mrn not in newest or versions[row] > versions[newest[mrn]]:
@@ -96,6 +108,8 @@ def outcomes_of(states: Table) -> list[Outcome]:
                 methods[row],
                 int(results.values[row]),
                 of_items.astype(_ITEM).tobytes(),
+                epoch,
+                inclusions[row],
             )
         )
     return found

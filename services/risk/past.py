@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.risk.history import Bounds, Hasher, History
-from services.risk.selection import Drawn, Tally
+from services.risk.selection import Allotments, Drawn, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Past:
     tally: Tally
     seeds: dict[int, bytes] = field(default_factory=dict)
     """Of the draws of selection, by their day (days since 1970 UTC), as far as they were asked for."""
+    allotments: Allotments = field(default_factory=Allotments)
+    """What this replica has drawn in the present hour; a replica that starts again has drawn nothing, and may by what it assesses."""
 
     @classmethod
     def begin(cls, secret: bytes, bounds: Bounds | None = None) -> Self:

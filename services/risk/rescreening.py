@@ -1,5 +1,5 @@
 """Screens again what was assessed against other versions of the lists than are in force, or by higher levels of matches, and
-announces the new hits.
+announces the new hits. Where a pair was cleared, it announces what is hit no more: that alone frees what only such a hit held.
 
 One replica at a time works, of replicas that differ one with the newest lists. It works in slices: a slice's hits and the note
 that its batches are screened are one transaction, so that it goes on where it was after a crash and tells nothing twice. It
@@ -24,11 +24,21 @@ from libs.store.gauges import Look
 from libs.store.inputs import BatchPlace
 from libs.store.leases import LeaseLost
 from libs.telemetry import counter, gauge, get_logger
-from luxor.risk.v1.risk_pb2 import LANE_RED
+from luxor.risk.v1.risk_pb2 import LANE_RED, PURPOSE_CLEARANCE
 from services.risk.inputs import Input, read_answers
 from services.risk.screening.delta import Again
 from services.risk.screening.in_force import State
-from services.risk.screening.later import Found, likely_names, look_again
+from services.risk.screening.index import Index
+from services.risk.screening.later import (
+    NEVER,
+    Changes,
+    Found,
+    bearers,
+    cleared_in,
+    lane_left,
+    likely_names,
+    look_again,
+)
 from services.risk.screening.parties import LEVELS, MatchLevels, lower_than, party_names, screened_by
 from services.risk.store.hits import HitStore, NewHits, SliceTaken
 from services.risk.store.inputs import StoredBatch
@@ -52,12 +62,19 @@ _hits = counter(
     "Hits found by screening again and announced to clearance, by the lane they advise",
     ("lane",),
 )
+_cleared = counter(
+    "luxor_risk_rescreening_cleared_total",
+    "Consignments of which a hit was cleared by a pair, as announced to clearance",
+)
 _unreadable = counter(
     "luxor_risk_rescreening_unreadable_total",
     "Stored batches that could not be read, so that they are not screened again",
 )
 _log = get_logger()
 
+Thresholds = tuple[int, int, int]
+ANY_SCORE: Final[Thresholds] = (1, 1, 1)
+"""Where nobody tells otherwise, whatever else scores holds the goods on."""
 #: A batch and the names that may be hit, or why it cannot be read.
 _Opened = tuple[Input, frozenset[str]] | InputError | MalformedColumns
 
@@ -73,16 +90,20 @@ class Rescreening:
         *,
         days: int,
         levels: MatchLevels = LEVELS,
+        thresholds: Callable[[Table], list[Thresholds]] = lambda answers: [ANY_SCORE] * answers.rows,
         pause_seconds: float = 10.0,
         slice_batches: int = SLICE_BATCHES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Screen batches of the last `days` against what `lists` tells is in force."""
+        """Screen batches of the last `days` against what `lists` tells is in force; `thresholds` gives of answers the points from
+        which blue, yellow and red are called for.
+        """
         self._store = store
         self._replica = replica
         self._lists = lists
         self._days = days
         self._levels = levels
+        self._thresholds = thresholds
         self._pause_seconds = pause_seconds
         self._slice_batches = slice_batches
         self._clock = clock
@@ -211,7 +232,10 @@ class Rescreening:
         opened: dict[BatchPlace, _Opened] = {}
         for screened, same in by_lists.items():
             again = await self._prepared(screened, state)
-            opened |= await asyncio.to_thread(_opened, same, again, self._levels)
+            # Only where the pairs are others than they were: who bears a cleared name may be hit no more.
+            pairs = state.index.cleared.version
+            cleared = pairs is not None and pairs.id not in screened.split()
+            opened |= await asyncio.to_thread(_opened, same, again, self._levels, state.index if cleared else None)
         return opened
 
     async def _look(self, batch: StoredBatch, opened: _Opened, state: State) -> NewHits:
@@ -225,23 +249,33 @@ class Rescreening:
         mrns, versions = table.strings("mrn"), table.ints("version").values
         newest = await self._store.newest([mrns[row] for row in found.rows.tolist()]) if len(found.rows) else {}
         kept = [place for place, row in enumerate(found.rows.tolist()) if newest[mrns[row]] == versions[row]]
-        found = Found(found.rows[kept], found.findings.take(np.array(kept, np.int64)))
+        found = found.take(np.array(kept, np.int64))
         payload = await self._store.answers(batch.place) if kept else None
         if payload is None:
-            return NewHits([], [], [], found.findings.take(np.zeros(0, np.int64)))
+            nothing = found.findings.take(np.zeros(0, np.int64))
+            return NewHits([], [], [], nothing, nothing, [])
         answers = read_answers(payload, rows).take(rows)
         names = [mrns[row] for row in found.rows.tolist()]
         numbers = versions[found.rows].tolist()
         earlier = await self._store.earlier(names, numbers)
-        known = {place: each for place, (_, each) in earlier.items()}
-        tell, findings = await asyncio.to_thread(found.unknown, answers, known)
-        places = tell.tolist()
+        changes = await asyncio.to_thread(found.changes, answers, earlier, cleared_in(state.index, table))
+        places = changes.places.tolist()
         return NewHits(
             [names[place] for place in places],
             [numbers[place] for place in places],
-            [earlier[place][0] if place in earlier else 0 for place in places],
-            findings,
+            [earlier.get(place, NEVER).at for place in places],
+            changes.findings,
+            changes.cleared,
+            self._left(batch, answers, found, changes),
         )
+
+    def _left(self, batch: StoredBatch, answers: Table, found: Found, changes: Changes) -> list[int | None]:
+        """The lanes that are left without what was cleared. Of an assessment before loading none is: clearance has another answer."""
+        if batch.purpose != PURPOSE_CLEARANCE or not changes.cleared.lengths.any():
+            return [None] * len(changes.places)
+        chosen = answers.take(found.rows[changes.places])
+        lanes = lane_left(chosen, changes.cleared, self._thresholds(chosen)).tolist()
+        return [lane if count else None for lane, count in zip(lanes, changes.cleared.lengths.tolist(), strict=True)]
 
     async def _prepared(self, screened: str, state: State) -> Again:
         if self._again_of is not state:
@@ -266,6 +300,7 @@ class Rescreening:
             red = int((findings.ints("lane").values == LANE_RED).sum())
             _hits.labels("red").inc(red)
             _hits.labels("yellow").inc(findings.rows - red)
+            _cleared.inc(int((each.cleared.lengths > 0).sum()))
             self._found += len(each.mrns)
 
     async def _end(self) -> None:
@@ -280,7 +315,9 @@ class Rescreening:
             _log.warning("RESCREENING_POSTPONED", why=str(error))
 
 
-def _opened(batches: list[StoredBatch], again: Again, levels: MatchLevels) -> dict[BatchPlace, _Opened]:
+def _opened(
+    batches: list[StoredBatch], again: Again, levels: MatchLevels, cleared: Index | None
+) -> dict[BatchPlace, _Opened]:
     opened: dict[BatchPlace, _Opened] = {}
     readable: dict[BatchPlace, Input] = {}
     for batch in batches:
@@ -290,7 +327,10 @@ def _opened(batches: list[StoredBatch], again: Again, levels: MatchLevels) -> di
             readable[batch.place] = given
         except (InputError, MalformedColumns) as error:
             opened[batch.place] = error
-    likely = likely_names(again, [given.table for given in readable.values()], levels)
+    tables = [given.table for given in readable.values()]
+    likely = likely_names(again, tables, levels)
+    if cleared is not None:
+        likely |= bearers(cleared, tables)
     return opened | {place: (given, likely) for place, given in readable.items()}
 
 

@@ -13,7 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.columns.stored import InputError
 from libs.server import call
 from libs.server.errors import Refusal, Violation
-from libs.server.requests import check_request_id, once, page_size_of, place_of, recalled, token_of
+from libs.server.page_tokens import PageTokens
+from libs.server.requests import check_request_id, once, page_size_of, recalled
 from libs.store.database import Transaction
 from libs.telemetry import counter, get_logger
 from luxor.risk.v1 import rule_sets_pb2 as pb
@@ -54,6 +55,7 @@ class RuleSetService(RuleSetServiceServicer):
     def __init__(self, store: RuleSetStore, inputs: Inputs, rule_sets: RuleSets) -> None:
         """Serve from the store; `inputs` are what recent consignments were assessed on, `rule_sets` tells what is in force."""
         self._store = store
+        self._pages = PageTokens(store.database)
         self._inputs = inputs
         self._rule_sets = rule_sets
         #: Compiling takes a core; one at a time leaves the others to assessments.
@@ -154,9 +156,10 @@ class RuleSetService(RuleSetServiceServicer):
     ) -> pb.ListRuleSetsResponse:
         """Give a page of the sets that are kept."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        before = _place(request.page_token)
-        found = await self._store.page(limit + 1, before)
-        token = _token(found[limit - 1]) if len(found) > limit else ""
+        micros, version = await self._pages.place(request, (0, ""))
+        found = await self._store.page(limit + 1, (_moment(micros), version) if version else None)
+        last = found[limit - 1] if len(found) > limit else None
+        token = await self._pages.token(request, _micros(last.proposed_at), last.version) if last else ""
         return pb.ListRuleSetsResponse(
             kept=map(_message, found[:limit]), next_page_token=token, in_force=self._rule_sets.in_force.version
         )
@@ -314,16 +317,13 @@ def _timestamp(at: datetime | None) -> Timestamp | None:
     return stamp
 
 
-def _token(kept: Kept) -> str:
-    micros = Timestamp()
-    micros.FromDatetime(kept.proposed_at)
-    return token_of(micros.ToMicroseconds(), kept.version)
-
-
-def _place(token: str) -> tuple[datetime, str] | None:
-    place = place_of(token)
-    if place is None:
-        return None
+def _micros(moment: datetime) -> int:
     stamp = Timestamp()
-    stamp.FromMicroseconds(place[0])
-    return stamp.ToDatetime(UTC), place[1]
+    stamp.FromDatetime(moment)
+    return stamp.ToMicroseconds()
+
+
+def _moment(micros: int) -> datetime:
+    stamp = Timestamp()
+    stamp.FromMicroseconds(micros)
+    return stamp.ToDatetime(UTC)

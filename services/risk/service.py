@@ -15,6 +15,7 @@ from libs.columns.wire import MalformedColumns
 from libs.customs.time import day_of_date
 from libs.server import catalogue
 from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
 from libs.telemetry import counter, span
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
@@ -26,7 +27,7 @@ from services.risk.memory import Memory
 from services.risk.rules import OPEN_END, Rule, RuleSet, Typology
 from services.risk.scoring import LANES
 from services.risk.screening.parties import versions_of
-from services.risk.seeds_told import asked_page, told_page
+from services.risk.seeds_told import END, PAGE_DEFAULT, PAGE_MAX, told_page
 from services.risk.selecting import days_of_seeds
 from services.risk.selection import commitment
 from services.risk.store.hits import HitStore
@@ -42,6 +43,7 @@ LIVES: Final = {
     "retired": pb.RULE_LIFE_RETIRED,
 }
 PURPOSES: Final = {"clearance": pb.PURPOSE_CLEARANCE, "pre_loading": pb.PURPOSE_PRE_LOADING}
+NONE_FRESH: Final = np.zeros(0, np.intp)
 FIRST_DAY: Final = day_of_date(date(2000, 1, 1))
 LAST_DAY: Final = day_of_date(date(2100, 1, 1))
 
@@ -92,6 +94,7 @@ class RiskService(RiskServiceServicer):
         self._hits = hits
         self._seeds_told_after_days = seeds_told_after_days
         self._scored = scored
+        self._pages = PageTokens(seeds.database)
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
         """Assess a batch; what was assessed before keeps its first answer."""
@@ -125,7 +128,13 @@ class RiskService(RiskServiceServicer):
                 assessed = assess_batch(in_force, consignments, request.purpose, known, past, seen, content)
             except MalformedColumns as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
-            answer, fresh, place = await self._store.settle(consignments, request.purpose, assessed.table, assessed)
+            assessed.count(past.allotments)
+            fresh = NONE_FRESH
+            try:
+                answer, fresh, place = await self._store.settle(consignments, request.purpose, assessed.table, assessed)
+            finally:
+                # What was not stored, or had an answer already, has drawn nothing.
+                assessed.give_back(past.allotments, fresh)
             self._memory.committed(place, assessed.kept)
             self._scored(assessed.opinion)
         _count(assessed.table, rows - len(fresh))
@@ -170,10 +179,13 @@ class RiskService(RiskServiceServicer):
         self, request: pb.ListSeedsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListSeedsResponse:
         """Tell what is published of the seeds of the draws, and the seeds of days long past."""
-        before, rows = asked_page(request)
+        (before,) = await self._pages.place(request, (END,))
+        rows = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
         # The week ahead is there from the first question on, and is not waited for until housekeeping runs.
         await self._seeds.made_ahead()
-        return told_page(await self._seeds.told(before, rows + 1), rows, self._seeds_told_after_days)
+        found = await self._seeds.told(before, rows + 1)
+        token = await self._pages.token(request, found[rows - 1].day) if len(found) > rows else ""
+        return told_page(found[:rows], self._seeds_told_after_days, token)
 
     async def CheckGoods(
         self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -204,6 +216,7 @@ def _later(hits: ScreeningColumns) -> pb.LaterHits:
         lists=table.strings("lists")[0],
         match_threshold=int(table.ints("match_threshold").values[0]),
         findings=hits.findings,
+        cleared=hits.cleared,
     )
     told.screened_at.FromMicroseconds(int(table.ints("screened_at").values[0]))
     return told

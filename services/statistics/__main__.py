@@ -11,6 +11,7 @@ from libs.feed.signals import letters_waiting
 from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
+from libs.server.page_tokens import rotate_page_keys
 from libs.server.server import Background
 from libs.server.tracing import Traces
 from libs.store.gauges import Looking
@@ -18,9 +19,10 @@ from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_re
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
+from services.statistics.commands.recount import Recount
 from services.statistics.consumer import Intake
 from services.statistics.service import StatisticsService
-from services.statistics.store import PARTITIONED, Store
+from services.statistics.store import PARTITIONED, SOURCE, Store
 
 INTAKE = "statistics/intake"
 """Health name of the work of counting: states are taken from clearance's feed."""
@@ -32,31 +34,28 @@ COUNTED_DAYS = 400
 def assemble(start: Start) -> Sequence[Background]:
     """Put statistics together."""
     store = Store(start.database)
+    clearance = start.neighbour("clearance")
+    start.server.depend("clearance", answers(clearance), [INTAKE])
+    port = GrpcPort(clearance, consumer="statistics", message_class=ClearanceColumns, replica=start.replica)
     start.server.add(
         add_StatisticsServiceServicer_to_server,
-        StatisticsService(store),
-        roles={"Query": {Role.ANALYST, Role.OFFICER, Role.OPERATOR}},
+        StatisticsService(store, Recount(store, port)),
+        roles={"Query": {Role.ANALYST, Role.OFFICER, Role.OPERATOR}, "Recount": {Role.OPERATOR}},
     )
     start.server.add(
         add_DeadLetterServiceServicer_to_server,
         DeadLetterServicer(start.database),
         roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
     )
-    clearance = start.neighbour("clearance")
-    start.server.depend("clearance", answers(clearance), [INTAKE])
     consumer = Consumer(
-        "clearance",
+        SOURCE,
         database=start.database,
-        pull=GrpcPort(
-            clearance,
-            consumer="statistics",
-            message_class=ClearanceColumns,
-            replica=start.replica,
-        ),
+        pull=port,
         handler=Intake(store),
         key=_mrns,
         message_class=ClearanceColumns,
         replica=start.replica,
+        begins_ahead=True,
     )
     traces = Traces(start, store.trail)
     steps = (
@@ -64,6 +63,7 @@ def assemble(start: Start) -> Sequence[Background]:
         drop_days("counted", COUNTED_DAYS),
         drop_days("counted_batch", COUNTED_DAYS),
         purge_requests(),
+        rotate_page_keys,
         *traces.steps,
     )
     return [

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Column, Ragged, Strings, Table
-from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.risk.v1 import risk_pb2 as risk
 from luxor.statistics.v1 import statistics_pb2 as pb
 
@@ -28,7 +28,7 @@ IntArray: TypeAlias = npt.NDArray[np.int64]
 Key: TypeAlias = Strings | IntArray
 
 COUNTED = (
-    "mrn", "version", "accepted_at", "decided_at", "arrived_at", "released_at", "state", "lane", "destination_country",
+    "mrn", "version", "accepted_at", "first_decided_at", "decided_at", "arrived_at", "released_at", "state", "lane", "destination_country",
     "revenue_currency", "items", "charges", "selection_cause", "inspected_at", "inspection_result", "paid_minor", "refunded_minor",
 )  # fmt: skip
 """The columns of a state that counting reads; nothing else of it is kept."""
@@ -92,8 +92,11 @@ def only_counted(states: Table) -> Table:
     return Table(states.schema, states.rows, columns)
 
 
-def tally(table: Table, signs: IntArray) -> Tally:
-    """Count the states of `table` (ClearanceColumns), each with its sign."""
+def tally(table: Table, signs: IntArray, of_02: npt.NDArray[np.bool_] | None = None) -> Tally:
+    """Count the states of `table` (ClearanceColumns), each with its sign.
+
+    `of_02` marks states that version 0.2 counted: they are taken out by the times that it counted.
+    """
     items = table.ragged("items")
     goods = table.child("items")
     owners = items.owners()
@@ -110,7 +113,7 @@ def tally(table: Table, signs: IntArray) -> Tally:
     return Tally(
         _counts(table, signs, shared, (owners, origins, chapters)),
         _revenue(table, signs, (day, destination, lane), (origin, chapter), (origins, chapters)),
-        _times(table, signs, shared),
+        _times(table, signs, shared, np.zeros(table.rows, np.bool_) if of_02 is None else of_02),
         _inspections(table, signs, shared, (owners, origins, chapters)),
     )
 
@@ -172,13 +175,20 @@ def _revenue(
     return sum_cells(keys, [sign, lines.ints("amount").values * sign])
 
 
-def _times(table: Table, signs: IntArray, shared: tuple[Key, ...]) -> Cells:
-    accepted, decided = table.ints("accepted_at"), table.ints("decided_at")
+def _times(table: Table, signs: IntArray, shared: tuple[Key, ...], of_02: npt.NDArray[np.bool_]) -> Cells:
+    accepted, latest, first = (table.ints(name) for name in ("accepted_at", "decided_at", "first_decided_at"))
     arrived, released = table.ints("arrived_at"), table.ints("released_at")
-    ready = np.maximum(arrived.values, decided.values)
+    # Version 0.2 knew the latest decision alone, and counted the time from arrival to release from that decision on.
+    by_latest = of_02 | ~first.valid
+    decided = np.where(by_latest, latest.values, first.values)
+    begun = np.where(of_02, np.maximum(arrived.values, latest.values), arrived.values)
     stretches = (
-        (pb.STRETCH_DECISION, decided.values - accepted.values, decided.valid & accepted.valid),
-        (pb.STRETCH_RELEASE, released.values - ready, released.valid & arrived.valid),
+        (
+            pb.STRETCH_DECISION,
+            decided - accepted.values,
+            np.where(by_latest, latest.valid, first.valid) & accepted.valid,
+        ),
+        (pb.STRETCH_RELEASE, released.values - begun, released.valid & arrived.valid),
     )
     rows = [np.flatnonzero(there) for _, _, there in stretches]
     every = np.concatenate(rows)

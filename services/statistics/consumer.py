@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from libs.columns import Table
 from libs.customs import mrn
+from libs.feed.histories import by_epoch
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
@@ -20,8 +21,11 @@ class Intake:
         """Count into a store."""
         self._store = store
 
-    async def prepare(self, batches: list[FeedBatch]) -> Table:
-        """Put the states of a page together and make room for their days."""
+    async def prepare(self, batches: list[FeedBatch]) -> list[tuple[int, Table]]:
+        """Put the states of a page together, epoch by epoch, and make room for their days."""
+        return [(epoch, await self._states(group)) for epoch, group in by_epoch(batches)]
+
+    async def _states(self, batches: list[FeedBatch]) -> Table:
         states = Table.concat([only_counted(batch.table) for batch in batches])
         try:
             days = set(days_of(states.strings("mrn").dictionary))
@@ -34,10 +38,11 @@ class Intake:
         await self._store.make_days(days)
         return states
 
-    async def apply(self, tx: Transaction, prepared: Table) -> None:
+    async def apply(self, tx: Transaction, prepared: list[tuple[int, Table]]) -> None:
         """Count what is new."""
-        counted = await self._store.count(tx, prepared)
-        tx.after_commit(lambda: _tell(counted, prepared.rows - counted))
+        counted = sum([await self._store.count(tx, states, epoch) for epoch, states in prepared])
+        rows = sum(states.rows for _, states in prepared)
+        tx.after_commit(lambda: _tell(counted, rows - counted))
 
 
 def _tell(counted: int, known: int) -> None:

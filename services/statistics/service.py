@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc.aio
 import sqlalchemy as sa
 
+from libs.feed.restart import RestartUnderWay
 from libs.server.errors import Refusal
+from libs.server.requests import kept, recalled
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceServicer
 from services.statistics.cells import BOUNDS_MICROS
+from services.statistics.commands.recount import Recount
 from services.statistics.store import COUNT_CELL, INSPECTION_CELL, REVENUE_CELL, TIME_CELL, Store
 
 DAYS_MAX = 3_660
 ROWS_MAX = 10_000
 ROWS_DEFAULT = 1_000
 VALUES_MAX = 500
+_DAY = re.compile(r"-?[0-9]{1,10}")
 
 _COLUMNS = {
     pb.DIMENSION_DAY: "day",
@@ -36,9 +41,26 @@ _COLUMNS = {
 class StatisticsService(StatisticsServiceServicer):
     """Answers from the daily cells."""
 
-    def __init__(self, store: Store) -> None:
-        """Answer from a store."""
+    def __init__(self, store: Store, recount: Recount) -> None:
+        """Answer from a store; `recount` clears what can be counted again."""
         self._store = store
+        self._recount = recount
+
+    async def Recount(
+        self, request: pb.RecountRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecountResponse:
+        """Clear what clearance still knows, and have it counted from clearance's snapshot."""
+        before = await recalled(self._store.database, pb.RecountResponse, request)
+        if before is not None:
+            return before
+        try:
+            days = await self._recount.run()
+        except RestartUnderWay:
+            raise Refusal("RECOUNT_UNDER_WAY") from None
+        answer = pb.RecountResponse(days=len(days))
+        if days:
+            answer.from_day, answer.to_day = days[0], days[-1]
+        return await kept(self._store.database, request, answer)
 
     async def Query(self, request: pb.QueryRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.QueryResponse:
         """Sum cells by the dimensions asked for."""
@@ -53,7 +75,7 @@ class StatisticsService(StatisticsServiceServicer):
         filters = dict(
             zip(_columns(named), (_values(each, place) for place, each in enumerate(request.filters)), strict=True)
         )
-        response = pb.QueryResponse()
+        response = pb.QueryResponse(is_incomplete=await self._store.is_incomplete())
 
         async def ask(
             table: sa.Table, always: tuple[str, ...], add: Callable[[list[str], Sequence[Any]], None]
@@ -128,7 +150,7 @@ def _values(asked: pb.Filter, place: int) -> list[Any]:
         raise Refusal("FILTER_MALFORMED", path=path, value=len(asked.values), values_max=VALUES_MAX)
     if asked.dimension != pb.DIMENSION_DAY:
         return list(asked.values)
-    try:
-        return [int(value) for value in asked.values]
-    except ValueError:
-        raise Refusal("FILTER_MALFORMED", path=path, value=asked.values[0], values_max=VALUES_MAX) from None
+    for value in asked.values:
+        if not _DAY.fullmatch(value) or not -(2**31) <= int(value) < 2**31:
+            raise Refusal("FILTER_MALFORMED", path=path, value=value, values_max=VALUES_MAX)
+    return [int(value) for value in asked.values]

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 
 from libs.columns import Table
 from libs.customs import mrn
+from libs.feed.histories import newer
+from libs.feed.restart import is_starting
 from libs.store import schema
 from libs.store.database import Database, Transaction
 from libs.telemetry.trace import root_traceparent
@@ -22,20 +25,24 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.trace.v1 import trace_pb2
 from services.statistics.cells import Cells, Tally, tally
 
+SOURCE = "clearance"
+"""Whose feed statistics follows: the name of its cursors."""
 _TABLES_KEPT = 64
+_FORMULA = 3
+"""Which times are counted, by the second number of the first version that counted them so: what was counted is taken out as it went in."""
 
 _HELD = """
-    select w.place, c.version, c.batch_day, c.batch, c.row
+    select w.place, c.epoch, c.version, c.batch_day, c.batch, c.row
     from unnest($1::integer[], $2::integer[], $3::text[]) as w(place, day, mrn)
     cross join lateral (select * from counted c where c.day = w.day and c.mrn = w.mrn) c
 """
-_KEEP = "insert into counted_batch (day, id, payload, traceparent) values ($1, nextval('counted_batch_id'), $2, $3) returning id"
+_KEEP = "insert into counted_batch (day, id, payload, traceparent, formula) values ($1, nextval('counted_batch_id'), $2, $3, $4) returning id"
 _COUNT = """
-    insert into counted (day, mrn, version, batch_day, batch, row)
-    select u.day, u.mrn, u.version, $1, $2, u.row
+    insert into counted (day, mrn, version, batch_day, batch, row, epoch)
+    select u.day, u.mrn, u.version, $1, $2, u.row, $7
     from unnest($3::integer[], $4::text[], $5::integer[], $6::integer[]) as u(day, mrn, version, row)
     on conflict (day, mrn) do update
-    set version = excluded.version, batch_day = excluded.batch_day, batch = excluded.batch, row = excluded.row
+    set epoch = excluded.epoch, version = excluded.version, batch_day = excluded.batch_day, batch = excluded.batch, row = excluded.row
 """
 
 _TRAIL = """
@@ -94,7 +101,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         """Work on an open database."""
         self.database = database
-        self._tables: OrderedDict[tuple[int, int], Table] = OrderedDict()
+        self._tables: OrderedDict[tuple[int, int], tuple[Table, bool]] = OrderedDict()
         self._days: set[int] = set()
 
     async def make_days(self, days: set[int]) -> None:
@@ -106,29 +113,53 @@ class Store:
                     await schema.ensure_day_partitions(tx, table, sorted(missing))
             self._days |= missing
 
-    async def count(self, tx: Transaction, states: Table) -> int:
-        """Count states (ClearanceColumns, only what counting reads) newer than what was counted; give how many were."""
+    async def today(self) -> int:
+        """Return today by the store's clock, days since 1970-01-01 UTC."""
+        async with self.database.connection() as reader:
+            return await schema.today(reader)
+
+    async def days(self) -> list[int]:
+        """Return the days of acceptance of which it is stored what was counted, in order."""
+        async with self.database.connection() as reader:
+            return await schema.day_partitions(reader, "counted")
+
+    async def clear(self, tx: Transaction, days: Sequence[int]) -> None:
+        """Forget what was counted of days of acceptance, and their cells; nobody else may be counting."""
+        tables = {
+            table: set(await schema.day_partitions(tx, table)) for table in ("counted", *(each.name for each in CELLS))
+        }
+        parts = [f"{table}_{day}" for day in days for table, there in tables.items() if day in there]
+        if parts:
+            await tx.raw.execute(f"truncate {', '.join(parts)}")
+
+    async def is_incomplete(self) -> bool:
+        """Return whether clearance's states are still being read from the beginning."""
+        async with self.database.connection() as reader:
+            return await is_starting(reader, SOURCE)
+
+    async def count(self, tx: Transaction, states: Table, epoch: int = 0) -> int:
+        """Count states of an epoch of the feed (ClearanceColumns, only what counting reads) newer than what was counted; return how many were."""
         newest = _newest(states)
         mrns = newest.strings("mrn").tolist()
         days = days_of(mrns)
         versions = newest.ints("version").values
         held = await tx.raw.fetch(_HELD, list(range(len(mrns))), days, mrns)
-        known = np.zeros(len(mrns), np.int64)
+        known, epochs = np.zeros(len(mrns), np.int64), np.zeros(len(mrns), np.int64)
         before: dict[int, tuple[int, int, int]] = {}
-        for place, version, batch_day, batch, row in held:
-            known[place] = version
+        for place, counted_epoch, version, batch_day, batch, row in held:
+            epochs[place], known[place] = counted_epoch, version
             before[place] = (batch_day, batch, row)
-        fresh = np.flatnonzero(versions > known)
+        fresh = np.flatnonzero(newer(epoch, versions, epochs, known))
         if not len(fresh):
             return 0
         counted = newest if len(fresh) == newest.rows else newest.take(fresh)
-        old = await self._states(tx, [before[place] for place in fresh.tolist() if place in before])
+        old, of_02 = await self._states(tx, [before[place] for place in fresh.tolist() if place in before])
         both = counted if old is None else Table.concat([counted, old])
-        signs = np.concatenate([np.ones(counted.rows, np.int64), -np.ones(0 if old is None else old.rows, np.int64)])
-        await self._add(tx, tally(both, signs))
+        signs = np.concatenate([np.ones(counted.rows, np.int64), -np.ones(len(of_02), np.int64)])
+        await self._add(tx, tally(both, signs, np.concatenate([np.zeros(counted.rows, np.bool_), of_02])))
         today = await schema.today(tx)
         payload = counted.encode(ClearanceColumns).SerializeToString()
-        batch = await tx.raw.fetchval(_KEEP, today, payload, root_traceparent())
+        batch = await tx.raw.fetchval(_KEEP, today, payload, root_traceparent(), _FORMULA)
         await tx.raw.execute(
             _COUNT,
             today,
@@ -137,36 +168,43 @@ class Store:
             [mrns[place] for place in fresh.tolist()],
             versions[fresh].tolist(),
             list(range(len(fresh))),
+            epoch,
         )
         # Not kept in memory here: should this transaction be lost with the server, its number may be given again.
         return len(fresh)
 
-    async def _states(self, tx: Transaction, places: list[tuple[int, int, int]]) -> Table | None:
-        """Read the states that were counted before, from the batches that hold them."""
+    async def _states(
+        self, tx: Transaction, places: list[tuple[int, int, int]]
+    ) -> tuple[Table | None, npt.NDArray[np.bool_]]:
+        """Read the states that were counted before, from the batches that hold them, and which of them version 0.2 counted."""
         wanted: dict[tuple[int, int], list[int]] = {}
         for batch_day, batch, row in places:
             wanted.setdefault((batch_day, batch), []).append(row)
         missing = [ref for ref in wanted if ref not in self._tables]
         if missing:
             rows = await tx.raw.fetch(
-                "select b.day, b.id, b.payload from unnest($1::integer[], $2::bigint[]) as r(day, id) "
+                "select b.day, b.id, b.payload, b.formula from unnest($1::integer[], $2::bigint[]) as r(day, id) "
                 "join counted_batch b on b.day = r.day and b.id = r.id",
                 [ref[0] for ref in missing],
                 [ref[1] for ref in missing],
             )
-            read = {(day, number): Table.parse(ClearanceColumns, payload) for day, number, payload in rows}
+            read = {
+                (day, number): (Table.parse(ClearanceColumns, payload), formula < _FORMULA)
+                for day, number, payload, formula in rows
+            }
         else:
             read = {}
-        parts = []
+        parts, of_02 = [], [np.zeros(0, np.bool_)]
         for ref, rows_of in wanted.items():
-            table = self._tables.get(ref) or read[ref]
+            table, old = self._tables.get(ref) or read[ref]
             parts.append(table.take(np.asarray(rows_of, np.int64)))
-        for ref, table in read.items():
-            self._remember(ref, table)
-        return Table.concat(parts) if parts else None
+            of_02.append(np.full(len(rows_of), old))
+        for ref, found in read.items():
+            self._remember(ref, found)
+        return Table.concat(parts) if parts else None, np.concatenate(of_02)
 
-    def _remember(self, ref: tuple[int, int], table: Table) -> None:
-        self._tables[ref] = table
+    def _remember(self, ref: tuple[int, int], found: tuple[Table, bool]) -> None:
+        self._tables[ref] = found
         while len(self._tables) > _TABLES_KEPT:
             self._tables.popitem(last=False)
 

@@ -19,10 +19,11 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.__main__ import assemble
 from services.clearance.assessments import assessment_of, check, columns_of
+from services.clearance.binding import Arrival
 from services.clearance.decision import decide
 from services.clearance.office import Decided, Office
 from services.clearance.states import accepted
-from services.clearance.store import Arrival, Store
+from services.clearance.store import Store
 from tests.clearance.desk import DAY, TRACE, filings, mrns, revenue_answer, risk_answer
 
 BATCH = 500
@@ -80,6 +81,7 @@ async def measure(database: Database, url: str, how: figures.Options) -> None:
     began = time.perf_counter()
     async with database.transaction() as tx:
         arrivals = [Arrival(each, "wings", "LX0188", DAY * 86_400_000_000, "DEFRA") for each in documents]
+        await store.lock_documents(tx, documents)
         await store.record_arrivals(tx, arrivals, request_id="a1", at=DAY * 86_400_000_000)
     await office.arrive(documents, trace=TRACE)
     rate = len(documents) * BATCH / (time.perf_counter() - began)

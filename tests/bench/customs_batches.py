@@ -4,7 +4,7 @@ import figures
 import numpy as np
 
 from libs.customs.money import PPM, Rounding, scale_column
-from libs.customs.mrn import make_mrns
+from libs.customs.mrn_columns import make_mrns
 from libs.customs.partitions import partitions_of
 
 

@@ -18,14 +18,15 @@ from libs.columns import Ints, Strings, Table
 from libs.feed.consumer import Consumer
 from libs.feed.outbox import Outbox
 from libs.feed.port import GrpcPort
-from libs.feed.schema import create_consumer, create_outbox
-from libs.feed.service import FeedServicer, StatePage
+from libs.feed.schema import create_consumer, create_outbox, stamp_epochs
+from libs.feed.service import StatePage
 from libs.feed.types import FeedBatch
 from libs.store.database import Database, Transaction
 from libs.store.embedded import EmbeddedPostgres
 from libs.store.testing import enterable_directory
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1 import feed_pb2_grpc
+from tests.support.calls import CalledFeed
 
 BATCH = 500
 WRITERS = 2
@@ -115,15 +116,16 @@ async def run(server: EmbeddedPostgres, how: figures.Options) -> None:
     ):
         durability = await producing.durability()
         figures.machine({"postgresql": str(durability), "batch": f"{BATCH} rows, {size / BATCH:.0f} bytes a row"})
-        for database, step in ((producing, create_outbox), (consuming, create_consumer)):
+        for database, steps in ((producing, (create_outbox, stamp_epochs)), (consuming, (create_consumer,))):
             op = _Op()
-            step(op)
+            for step in steps:
+                step(op)
             async with database.connection() as work:
                 for statement in op.statements:
                     await work.raw.execute(statement)
         outbox = Outbox(producing, ConsignmentColumns.DESCRIPTOR.full_name)
         listening = grpc.aio.server(options=[("grpc.max_send_message_length", MESSAGE_BYTES_MAX)])
-        feed_pb2_grpc.add_FeedServiceServicer_to_server(FeedServicer(outbox, NoState()), listening)  # type: ignore[no-untyped-call]
+        feed_pb2_grpc.add_FeedServiceServicer_to_server(CalledFeed(outbox, NoState()), listening)  # type: ignore[no-untyped-call]
         port = listening.add_insecure_port("127.0.0.1:0")
         await listening.start()
         async with grpc.aio.insecure_channel(
@@ -133,7 +135,7 @@ async def run(server: EmbeddedPostgres, how: figures.Options) -> None:
             consumer = Consumer(
                 "producer",
                 database=consuming,
-                pull=GrpcPort(channel, consumer="bench", message_class=ConsignmentColumns),
+                pull=GrpcPort(channel, consumer=CalledFeed.caller, message_class=ConsignmentColumns),
                 handler=handler,
                 key=lambda rows: rows.strings("mrn").tolist(),
                 message_class=ConsignmentColumns,

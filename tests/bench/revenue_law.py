@@ -14,7 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from libs.columns import Ints, Strings, Table
-from libs.customs.mrn import make_mrns
+from libs.customs.mrn_columns import make_mrns
 from libs.customs.time import MICROS_PER_DAY, day_of_date
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage
@@ -22,6 +22,7 @@ from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.law.answers import answer_of
 from services.revenue.law.assess import assess
 from services.revenue.law.filings import filings_of
+from services.revenue.law.securing import EVERYONE
 from services.revenue.quotes import landed_costs, references_of
 from services.revenue.shelf import load_program
 from tests.bench import figures
@@ -74,7 +75,7 @@ def whole(program: Any, payload: bytes) -> bytes:
     """From the bytes of a request to the bytes of its answer, as the service does it but for the log."""
     table = Table.decode(pb.AssessRequest.FromString(payload).consignments)
     done = assess(program, filings_of(table))
-    answer = answer_of(done, table.strings("declarant_identifier"), table.strings("filer"))
+    answer = answer_of(done, table.strings("declarant_identifier"), table.strings("filer"), EVERYONE)
     response = pb.AssessResponse()
     answer.write(response.assessments)
     return response.SerializeToString()

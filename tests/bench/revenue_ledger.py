@@ -16,14 +16,15 @@ import figures
 import numpy as np
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
-from libs.customs.mrn import make_mrns
+from libs.customs.mrn_columns import make_mrns
 from libs.feed.types import BEGINNING, FeedBatch
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres
 from libs.store.migrate import migrate
 from libs.store.schema import ensure_day_partitions, today
 from libs.store.testing import enterable_directory
-from luxor.clearance.v1.clearance_columns_pb2 import DEBT_STATUS_DEFERRED, STATE_AWAITING_ARRIVAL, ClearanceColumns
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_DEFERRED, STATE_AWAITING_ARRIVAL
 from services.revenue.consumer import Intake
 from services.revenue.ledger.refunds import RefundRules
 from services.revenue.store.ledger import Ledger

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from libs.customs.mrn import make_mrns  # noqa: E402
+from libs.customs.mrn_columns import make_mrns  # noqa: E402
 from libs.customs.time import day_of_date  # noqa: E402
 from libs.jobs.running import Running  # noqa: E402
 from libs.jobs.store import Jobs  # noqa: E402

@@ -38,8 +38,9 @@ from luxor.consignment.v1.consignment_pb2 import Consignment  # noqa: E402
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE  # noqa: E402
 from services.risk.assessing import InForce, assess_batch, see  # noqa: E402
 from services.risk.goods.controls import load_controls  # noqa: E402
+from services.risk.inclusion import weights_of  # noqa: E402
 from services.risk.learning.encoders import Groups  # noqa: E402
-from services.risk.learning.exploration import Exploration, doubt_of, draw, select, weights_of  # noqa: E402
+from services.risk.learning.exploration import Exploration, doubt_of, draw, select  # noqa: E402
 from services.risk.learning.features import key_of  # noqa: E402
 from services.risk.learning.model_file import Model, Window, content_of  # noqa: E402
 from services.risk.learning.sample import Sample  # noqa: E402
@@ -215,7 +216,7 @@ class Loop:
             doubt = doubt_of(order, told.spread[worst], budget, [each[worst] for each in known])
         selection = select(day.mrns, order, doubt, budget, self.how, seed=f"loop-{self.seed}", period=f"day {number}")
         taken = selection.taken
-        weights = weights_of(selection.chances, WEIGHT_MAX)[day.items.owners]
+        weights = weights_of(np.maximum(selection.chances, 1 / WEIGHT_MAX), WEIGHT_MAX).values[day.items.owners]
         self.told.add(day, taken)
         rows = np.flatnonzero(taken[day.items.owners])
         groups = day.items.owners[rows] + number * 1_000_000

@@ -11,9 +11,10 @@ from typing import Any
 import grpc
 import grpc.aio
 import numpy as np
+from numpy.typing import NDArray
 
 from libs.columns import Ints, Ragged, Strings, Table, schema_of
-from libs.customs.mrn import make_mrns
+from libs.customs.mrn_columns import make_mrns
 from libs.customs.partitions import partitions_of
 from libs.feed.types import BatchRef, Cursor, FeedBatch
 from libs.store.database import Database
@@ -32,6 +33,8 @@ DAY = int(time.time() // 86_400) - 1
 """Yesterday: what is older than a year and a month is forgotten, by the store's clock."""
 ACCEPTED_AT = DAY * 86_400_000_000 + 36_000_000_000
 LANES = {"GREEN": 1, "BLUE": 2, "YELLOW": 3, "RED": 4}
+CARRIER = "wings"
+"""Who carries, by the filings: the id of its certificate."""
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ASSESS_SECONDS = 60.0
 """What a call to a neighbour may take: no test waits for its end, so it is more than a busy machine needs."""
@@ -53,6 +56,7 @@ def filings(
         row.local_reference = reference
         row.house_document.number = f"H-{reference}"
         row.master_document.number = master
+        row.carrier_identifier = CARRIER
         row.destination_country = "DE"
         row.declarant.name, row.declarant.identifier = "Broker", "DE123456789012345"
         if change is not None:
@@ -118,6 +122,14 @@ def risk_answer(table: Table) -> Table:
     )
 
 
+def item_values(table: Table, valued: NDArray[np.bool_], value: int) -> Ragged:
+    """Value each consignment's first item, and the others at nothing."""
+    lengths = np.where(valued, table.ragged("items").lengths, 0)
+    first = np.zeros(int(lengths.sum()), np.int64)
+    first[(np.cumsum(lengths) - lengths)[lengths > 0]] = value
+    return Ragged.of_lengths(lengths, Ints.of(first))
+
+
 def revenue_answer(table: Table) -> Table:
     """Answer as revenue would: `NORULEBOOK-…` and `NORATE-…` have no figures, `VENDOR-…` is collected at sale, `BARE-…` has no account."""
     words = [reference.split("-")[0] for reference in table.strings("local_reference").tolist()]
@@ -155,6 +167,7 @@ def revenue_answer(table: Table) -> Table:
             "currency": Strings.of(np.where(valued, "EUR", "").tolist()),
             "intrinsic_value": money(1999),
             "customs_value": money(1999),
+            "item_customs_values": item_values(table, valued, 1999),
             "duty": money(0),
             "tax": money(380),
             "fee": money(0),

@@ -111,6 +111,7 @@ def answer(rows: int, amount: int, account: str = "", *, generation: int = 0, re
             "currency": Strings.constant("EUR", rows),
             "intrinsic_value": money(amount * 5),
             "customs_value": money(amount * 5),
+            "item_customs_values": Ragged.of_lengths([int(known)] * rows, Ints.constant(amount * 5, count)),
             "duty": money(0),
             "tax": money(amount),
             "fee": money(0),

@@ -11,7 +11,6 @@ import pytest_asyncio
 
 from libs.columns import Table
 from libs.server.errors import Refusal
-from luxor.clearance.v1 import clearance_columns_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Money
 from services.clearance.acts import Acted, Request
@@ -233,8 +232,8 @@ async def test_what_another_consignment_changes_of_adjusted_goods_is_assessed_as
         (lambda each: each.items[0].ClearField("price"), "ADJUSTMENT_EMPTY", "items[0]"),
         (lambda each: each.ClearField("items"), "ADJUSTMENT_EMPTY", ""),
         (lambda each: each.items.add(number=1, origin_country="CN"), "ITEM_REPEATED", "items[1].number"),
-        (lambda each: setattr(each.items[0].price, "minor", -1), "ADJUSTMENT_VALUE_MALFORMED", "items[0].price.minor"),
-        (lambda each: setattr(each.items[0].price, "minor", 10**12 + 1), "ADJUSTMENT_VALUE_MALFORMED", "items[0].price.minor"),
+        (lambda each: setattr(each.items[0].price, "minor", -1), "NUMBER_NEGATIVE", "items[0].price.minor"),
+        (lambda each: setattr(each.items[0].price, "minor", 10**12 + 1), "NUMBER_TOO_LARGE", "items[0].price.minor"),
         (lambda each: setattr(each.items[0].price, "currency", "EUX"), "CURRENCY_UNKNOWN", "items[0].price.currency"),
         (lambda each: setattr(each.items[0], "commodity_code", "12"), "COMMODITY_CODE_MALFORMED", "items[0].commodity_code"),
         (lambda each: setattr(each.items[0], "origin_country", "XX9"), "COUNTRY_UNKNOWN", "items[0].origin_country"),
@@ -266,4 +265,4 @@ async def test_only_officers_adjust_and_revenue_away_is_told(house: House) -> No
     assert await refused_with(stub.AdjustConsignments(request, timeout=SECONDS)) == (
         grpc.StatusCode.UNAVAILABLE, "NEIGHBOUR_UNAVAILABLE",
     )  # fmt: skip
-    assert columns.CHANGE_ADJUSTED not in [each.change for each in (await status(house, mrn)).history]
+    assert pb.CHANGE_ADJUSTED not in [each.change for each in (await status(house, mrn)).history]

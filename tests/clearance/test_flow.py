@@ -156,7 +156,7 @@ async def test_a_filing_is_decided_by_the_real_rules_and_the_real_law_and_announ
         statuses[0].payable_minor + statuses[0].vendor_collected_minor
     )
     assert (statuses[7].state, "NO_RULEBOOK" in statuses[7].reasons) == (State.HELD, True)
-    port = GrpcPort(await flow.clearing.channel("service", "statistics"), consumer="s", message_class=ClearanceColumns)
+    port = GrpcPort(await flow.clearing.channel("service", "statistics"), consumer="", message_class=ClearanceColumns)
     page = await port.pull(dict.fromkeys(range(PARTITIONS), BEGINNING), 5_000, 5_000)
     assert sorted(mrn for each in page.batches for mrn in each.table.strings("mrn").tolist()) == sorted(filed)
     snapshot = await port.snapshot(list(range(PARTITIONS)), b"", 30)

@@ -7,7 +7,6 @@ from typing import Any
 import grpc
 import pytest
 
-from luxor.clearance.v1 import clearance_columns_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1 import consignment_pb2
 from tests.clearance.desk import filings, mrns
@@ -15,8 +14,8 @@ from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, ask, 
 
 __all__ = ["house"]
 
-CONFORM, VIOLATION = columns.INSPECTION_RESULT_CONFORM, columns.INSPECTION_RESULT_VIOLATION
-PHYSICAL = columns.INSPECTION_METHOD_PHYSICAL
+CONFORM, VIOLATION = pb.INSPECTION_RESULT_CONFORM, pb.INSPECTION_RESULT_VIOLATION
+PHYSICAL = pb.INSPECTION_METHOD_PHYSICAL
 
 
 def inspection(mrn: str, **fields: Any) -> pb.Inspection:
@@ -52,40 +51,38 @@ async def test_what_is_held_is_inspected_and_stays_held_with_the_result_of_each_
     mrn = await several_items(house, "RED-1")
     items = [
         pb.ItemInspection(number=1, result=CONFORM),
-        pb.ItemInspection(number=2, result=VIOLATION, violation=columns.VIOLATION_COUNTERFEIT),
+        pb.ItemInspection(number=2, result=VIOLATION, violation=pb.VIOLATION_COUNTERFEIT),
     ]
     (result,) = await record(house, inspection(mrn, result=0, items=items, note="label of another"))
-    assert (result.state, result.version, result.error.reason) == (columns.STATE_HELD, 2, "")
+    assert (result.state, result.version, result.error.reason) == (pb.STATE_HELD, 2, "")
     told = await status(house, mrn)
     assert (told.inspection_method, told.inspection_result, told.note) == (PHYSICAL, VIOLATION, "label of another")
     assert told.HasField("inspected_at")
     assert [(item.inspection_result, item.violation) for item in told.items] == [
-        (CONFORM, 0), (VIOLATION, columns.VIOLATION_COUNTERFEIT),
+        (CONFORM, 0), (VIOLATION, pb.VIOLATION_COUNTERFEIT),
     ]  # fmt: skip
-    assert [each.change for each in told.history] == [columns.CHANGE_INSPECTED, columns.CHANGE_DECIDED]
+    assert [each.change for each in told.history] == [pb.CHANGE_INSPECTED, pb.CHANGE_DECIDED]
     assert told.inspected_by == "olga"
     # A later inspection takes its place; without a note it leaves the one there is.
-    await record(house, inspection(mrn, method=columns.INSPECTION_METHOD_LABORATORY), request_id="i2")
+    await record(house, inspection(mrn, method=pb.INSPECTION_METHOD_LABORATORY), request_id="i2")
     told = await status(house, mrn)
-    assert (told.inspection_method, told.inspection_result) == (columns.INSPECTION_METHOD_LABORATORY, CONFORM)
+    assert (told.inspection_method, told.inspection_result) == (pb.INSPECTION_METHOD_LABORATORY, CONFORM)
     assert told.note == "label of another"
     assert [(item.inspection_result, item.violation) for item in told.items] == [(CONFORM, 0)] * 2
 
 
 async def test_a_result_of_the_whole_counts_for_each_item(house: House) -> None:
     mrn = await several_items(house, "RED-1")
-    await record(house, inspection(mrn, result=VIOLATION, violation=columns.VIOLATION_VALUE))
+    await record(house, inspection(mrn, result=VIOLATION, violation=pb.VIOLATION_VALUE))
     told = await status(house, mrn)
-    assert [(item.inspection_result, item.violation) for item in told.items] == [
-        (VIOLATION, columns.VIOLATION_VALUE)
-    ] * 2
+    assert [(item.inspection_result, item.violation) for item in told.items] == [(VIOLATION, pb.VIOLATION_VALUE)] * 2
 
 
 async def test_what_was_released_is_audited_and_stays_released(house: House) -> None:
     (mrn,) = await house.filed(["BLUE-1"])
     await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
-    (result,) = await record(house, inspection(mrn, method=columns.INSPECTION_METHOD_DOCUMENTS))
-    assert (result.state, result.version) == (columns.STATE_RELEASED, 3)
+    (result,) = await record(house, inspection(mrn, method=pb.INSPECTION_METHOD_DOCUMENTS))
+    assert (result.state, result.version) == (pb.STATE_RELEASED, 3)
 
 
 async def test_filers_and_carriers_hear_nothing_of_an_inspection(house: House) -> None:
@@ -93,7 +90,7 @@ async def test_filers_and_carriers_hear_nothing_of_an_inspection(house: House) -
     filer = await house.stub()
     await house.desk.told()
     before = (await filer.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices
-    await record(house, inspection(mrn, result=VIOLATION, violation=columns.VIOLATION_VALUE, note="found it"))
+    await record(house, inspection(mrn, result=VIOLATION, violation=pb.VIOLATION_VALUE, note="found it"))
     await house.desk.told()
     assert (await filer.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices == before
     told = await status(house, mrn, "filer", "shop")
@@ -101,7 +98,7 @@ async def test_filers_and_carriers_hear_nothing_of_an_inspection(house: House) -
         0, 0, False, "", "",
     )  # fmt: skip
     assert [(item.inspection_result, item.violation) for item in told.items] == [(0, 0)]
-    assert [each.change for each in told.history] == [columns.CHANGE_DECIDED]
+    assert [each.change for each in told.history] == [pb.CHANGE_DECIDED]
     carrier = await house.stub("carrier", "wings")
     (result,) = await ask(carrier, asking(master_document_number=MASTER))
     assert result.consignments[0].inspection_result == 0
@@ -162,10 +159,10 @@ async def test_what_was_inspected_is_not_amended_and_a_yellow_one_does_not_becom
 
     house.desk.neighbours.risk = answering({"YELLOW-1": Told(days=1)})
     (mrn,) = await house.filed(["YELLOW-1"])
-    await record(house, inspection(mrn, result=VIOLATION, violation=columns.VIOLATION_VALUE))
+    await record(house, inspection(mrn, result=VIOLATION, violation=pb.VIOLATION_VALUE))
     await house.desk.consume(filings(["YELLOW-1"], version=2))
     assert (await status(house, mrn)).filing_version == 1
     database = house.desk.store.database
     assert await Waits(house.desk.store, "r").step(at=await database.now() + 10 * 86_400_000_000) == 0
     told = await status(house, mrn)
-    assert (told.state, told.lane, told.version) == (columns.STATE_HELD, columns.LANE_YELLOW, 2)
+    assert (told.state, told.lane, told.version) == (pb.STATE_HELD, pb.LANE_YELLOW, 2)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luxor.clearance.v1 import clearance_columns_pb2 as pb
+from luxor.clearance.v1 import clearance_pb2
 from services.clearance import decision, inspections
 from services.clearance.lifecycle import FINAL, MONEY, REFUSALS, Change, Debt, Event, Situation, State, apply
 from services.clearance.notices import Kind
@@ -231,17 +231,14 @@ def test_a_batch_of_events_gives_each_row_what_it_would_get_alone(values: list[C
 @pytest.mark.parametrize(
     ("ours", "prefix", "theirs"),
     [
-        (State, "STATE_", pb.State),
-        (Change, "CHANGE_", pb.Change),
-        (decision.Lane, "LANE_", pb.Lane),
-        (Debt, "DEBT_STATUS_", pb.DebtStatus),
-        (Kind, "NOTICE_KIND_", None),
-        (inspections.Result, "INSPECTION_RESULT_", pb.InspectionResult),
+        (State, "STATE_", clearance_pb2.State),
+        (Change, "CHANGE_", clearance_pb2.Change),
+        (decision.Lane, "LANE_", clearance_pb2.Lane),
+        (Debt, "DEBT_STATUS_", clearance_pb2.DebtStatus),
+        (Kind, "NOTICE_KIND_", clearance_pb2.NoticeKind),
+        (inspections.Result, "INSPECTION_RESULT_", clearance_pb2.InspectionResult),
     ],
 )
 def test_the_numbers_are_those_of_the_contract(ours: type, prefix: str, theirs: object) -> None:
-    from luxor.clearance.v1 import clearance_pb2
-
-    contract = theirs or clearance_pb2.NoticeKind
-    told = {name.removeprefix(prefix): number for name, number in contract.items() if number}  # type: ignore[attr-defined]
+    told = {name.removeprefix(prefix): number for name, number in theirs.items() if number}  # type: ignore[attr-defined]
     assert {each.name: each.value for each in ours if each.value} == told  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ import pytest
 
 from libs.columns import Ints, Strings, Table
 from libs.feed.types import EventError, FeedBatch
-from luxor.clearance.v1 import clearance_columns_pb2 as columns
+from luxor.clearance.v1 import clearance_pb2 as columns
 from services.clearance.acts import Acts, Request
 from services.clearance.lifecycle import Change, Debt, Event, State
 from services.clearance.notices import Kind, kinds

@@ -17,9 +17,9 @@ from libs.store.database import Transaction
 from luxor.consignment.v1 import consignment_pb2
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns as RevenueColumns
 from services.clearance.acts import Acted, Acts, Request
+from services.clearance.binding import Arrival
 from services.clearance.lifecycle import Change, Debt, Event, State
 from services.clearance.states import Happening
-from services.clearance.store import Arrival
 from tests.clearance.desk import ACCEPTED_AT, DAY, TRACE, Desk, filings, mrns, revenue_answer, risk_answer
 
 REFERENCES = ["GREEN-1", "BLUE-1", "YELLOW-1", "RED-1", "NORULEBOOK-1", "NORATE-1", "VENDOR-1", "BARE-1"]
@@ -40,6 +40,7 @@ def arrival(master: str = MASTER, place: str = "DEFRA") -> Arrival:
 
 async def arrive(desk: Desk, told: Arrival, request_id: str = "a1") -> bool:
     async with desk.store.database.transaction() as tx:
+        await desk.store.lock_documents(tx, [told.document_number])
         (own,) = await desk.store.record_arrivals(tx, [told], request_id=request_id, at=ACCEPTED_AT)
     await desk.office.arrive([told.document_number], trace=TRACE)
     return own
@@ -102,6 +103,7 @@ async def test_each_filing_is_decided_by_its_lane_its_figures_and_its_debt(desk:
     assert states.ints("version").values.tolist() == [1] * 8
     assert states.ints("change").values.tolist() == [Change.DECIDED] * 8
     assert states.ints("decided_at").valid.all()
+    assert states.ints("first_decided_at").tolist() == states.ints("decided_at").tolist()
     assert not states.ints("released_at").valid.any()
 
 
@@ -153,6 +155,7 @@ async def test_a_filing_that_is_decided_while_its_arrival_is_being_recorded_wait
 ) -> None:
     told = filings(["GREEN-1"])
     async with desk.store.database.transaction(timeout_millis=HELD_MILLIS) as tx:
+        await desk.store.lock_documents(tx, [MASTER])
         await desk.store.record_arrivals(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
         deciding = asyncio.create_task(desk.consume(told))
         await waiting_for_a_lock(desk, tx)
@@ -207,6 +210,7 @@ async def test_an_arrival_of_thousands_is_carried_out_in_chunks_and_finished_aft
     told = filings([f"GREEN-{number:05d}" for number in range(2_300)])
     await desk.consume(told)
     async with desk.store.database.transaction() as tx:
+        await desk.store.lock_documents(tx, [MASTER])
         await desk.store.record_arrivals(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
     # The call died here; a later look takes it up.
     assert await desk.office.finish_arrivals(ACCEPTED_AT + 1, 10) == 1
@@ -263,6 +267,7 @@ async def test_an_arrival_and_an_officer_at_once_lose_neither_change(desk: Desk)
     numbers = mrns(told)
     await desk.consume(told)
     async with desk.store.database.transaction() as tx:
+        await desk.store.lock_documents(tx, [MASTER])
         await desk.store.record_arrivals(tx, [arrival()], request_id="a1", at=ACCEPTED_AT)
     await asyncio.gather(
         desk.office.arrive([MASTER], trace=TRACE),

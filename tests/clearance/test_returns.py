@@ -7,7 +7,6 @@ from typing import Any
 import grpc
 import pytest
 
-from luxor.clearance.v1 import clearance_columns_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.lifecycle import Debt
 from tests.clearance.revenue_news import REFUNDED, debt, hear
@@ -16,7 +15,7 @@ from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house
 
 __all__ = ["house"]
 
-WITHDRAWN, DESTROYED = columns.RETURN_REASON_WITHDRAWN, columns.RETURN_REASON_DESTROYED
+WITHDRAWN, DESTROYED = pb.RETURN_REASON_WITHDRAWN, pb.RETURN_REASON_DESTROYED
 
 
 def returned(mrn: str, *items: int, expected: int | None = None, **fields: Any) -> pb.Return:
@@ -42,29 +41,29 @@ async def released(house: House, reference: str = "GREEN-1") -> str:
 async def test_a_part_goes_back_and_then_the_rest_which_is_the_end(house: House) -> None:
     mrn = await released(house)
     (result,) = await record(house, returned(mrn, 2))
-    assert (result.state, result.version, result.error.reason) == (columns.STATE_RELEASED, 3, "")
+    assert (result.state, result.version, result.error.reason) == (pb.STATE_RELEASED, 3, "")
     told = await status(house, mrn, "filer", "shop")
     assert [(item.returned, item.return_reason) for item in told.items] == [(False, 0), (True, WITHDRAWN)]
     assert (told.return_document_number, told.return_reason, told.change) == (
-        "RET-1", WITHDRAWN, columns.CHANGE_RETURNED,
+        "RET-1", WITHDRAWN, pb.CHANGE_RETURNED,
     )  # fmt: skip
     assert told.HasField("returned_at")
     (result,) = await record(
-        house, returned(mrn, reason=columns.RETURN_REASON_FAULTY, transport_document_number="RET-2"), request_id="r2"
+        house, returned(mrn, reason=pb.RETURN_REASON_FAULTY, transport_document_number="RET-2"), request_id="r2"
     )
-    assert result.state == columns.STATE_RE_EXPORTED
+    assert result.state == pb.STATE_RE_EXPORTED
     told = await status(house, mrn)
     assert [(item.returned, item.return_reason) for item in told.items] == [
-        (True, columns.RETURN_REASON_FAULTY), (True, WITHDRAWN),
+        (True, pb.RETURN_REASON_FAULTY), (True, WITHDRAWN),
     ]  # fmt: skip
     assert told.HasField("released_at")
     (result,) = await record(house, returned(mrn), request_id="r3")
-    assert (result.state, result.error.reason) == (columns.STATE_RE_EXPORTED, "ALREADY_RETURNED")
+    assert (result.state, result.error.reason) == (pb.STATE_RE_EXPORTED, "ALREADY_RETURNED")
     # What was paid back is told although it came to its end.
     await hear(house.desk, debt([mrn], 1, Debt.DEFERRED, kind=REFUNDED, paid=0, refunded=380, account="deferred:x"))
     told = await status(house, mrn, "filer", "shop")
     assert (told.state, told.refunded_minor, told.change) == (
-        columns.STATE_RE_EXPORTED, 380, columns.CHANGE_DEBT,
+        pb.STATE_RE_EXPORTED, 380, pb.CHANGE_DEBT,
     )  # fmt: skip
 
 
@@ -73,7 +72,7 @@ async def test_what_is_destroyed_needs_no_document_and_ends_as_destroyed(house: 
     (result,) = await record(
         house, returned(mrn, reason=DESTROYED, transport_document_number=""), role="officer", ident="olga"
     )
-    assert (result.state, result.error.reason) == (columns.STATE_DESTROYED, "")
+    assert (result.state, result.error.reason) == (pb.STATE_DESTROYED, "")
 
 
 async def test_the_same_request_again_changes_nothing_and_with_other_content_is_refused(house: House) -> None:
@@ -104,7 +103,7 @@ async def test_filers_and_carriers_reach_what_is_theirs_alone(house: House) -> N
         (result,) = await record(house, returned(mrn), role=role, ident=ident)
         assert (result.error.reason, result.state, result.version) == ("CONSIGNMENT_UNKNOWN", 0, 0)
     (result,) = await record(house, returned(mrn), role="carrier", ident="wings")
-    assert result.state == columns.STATE_RE_EXPORTED
+    assert result.state == pb.STATE_RE_EXPORTED
     stub = await house.stub("analyst", "ann")
     assert await refused_with(stub.RecordReturns(pb.RecordReturnsRequest(), timeout=SECONDS)) == (
         grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED",
@@ -116,8 +115,8 @@ async def test_those_outside_know_the_versions_that_they_were_told(house: House)
     officer = await house.stub("officer", "olga")
     inspection = pb.Inspection(
         consignment=pb.ConsignmentRef(mrn=mrn),
-        method=columns.INSPECTION_METHOD_SCAN,
-        result=columns.INSPECTION_RESULT_CONFORM,
+        method=pb.INSPECTION_METHOD_SCAN,
+        result=pb.INSPECTION_RESULT_CONFORM,
     )
     await officer.RecordInspections(
         pb.RecordInspectionsRequest(request_id="i1", inspections=[inspection]), timeout=SECONDS
@@ -149,7 +148,7 @@ async def test_what_is_wrong_with_a_return_is_told_and_fails_no_neighbour(
     bad = await released(house, "GREEN-2")
     results = await record(house, returned(bad, *items, **fields), returned(good))
     assert (results[0].error.reason, results[0].error.path) == (reason, f"returns[0].{path}")
-    assert (results[1].error.reason, results[1].state) == ("", columns.STATE_RE_EXPORTED)
+    assert (results[1].error.reason, results[1].state) == ("", pb.STATE_RE_EXPORTED)
 
 
 async def test_a_return_is_a_notice_to_filer_and_carrier(house: House) -> None:
@@ -159,4 +158,4 @@ async def test_a_return_is_a_notice_to_filer_and_carrier(house: House) -> None:
     for role, ident in (("filer", "shop"), ("carrier", "wings")):
         stub = await house.stub(role, ident)
         notices = (await stub.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices
-        assert (notices[-1].kind, notices[-1].state) == (pb.NOTICE_KIND_RETURNED, columns.STATE_RE_EXPORTED)
+        assert (notices[-1].kind, notices[-1].state) == (pb.NOTICE_KIND_RETURNED, pb.STATE_RE_EXPORTED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
@@ -13,9 +15,9 @@ import pytest_asyncio
 
 from libs.server import errors
 from libs.server.testing import Running, running
-from luxor.clearance.v1 import clearance_columns_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
+from luxor.feed.v1 import feed_pb2
 from services.clearance.__main__ import assemble
 from services.clearance.office import Office
 from tests.clearance.answers import Told, answering
@@ -89,13 +91,13 @@ async def test_status_is_told_by_all_four_references_with_everything_known_and_w
     assert by_mrn.consignments[0] == by_reference.consignments[0] == by_house.consignments[0]
     assert [each.mrn for each in by_master.consignments] == [mrn, red]
     status = by_mrn.consignments[0]
-    assert (status.state, status.lane, status.version) == (columns.STATE_AWAITING_ARRIVAL, columns.LANE_GREEN, 1)
+    assert (status.state, status.lane, status.version) == (pb.STATE_AWAITING_ARRIVAL, pb.LANE_GREEN, 1)
     assert (status.house_document.number, status.master_document.number) == ("H-GREEN-1", MASTER)
     assert (status.payable_minor, status.revenue_currency, status.tax_minor) == (380, "EUR", 380)
     assert status.charges[0].sentence == "19 % of 19.99 EUR = 3.80 EUR."
     assert status.debt_account == "deferred:DE123456789012345"
     held = by_master.consignments[1]
-    assert (held.state, list(held.reasons)) == (columns.STATE_HELD, ["VALUE_IMPLAUSIBLY_LOW"])
+    assert (held.state, list(held.reasons)) == (pb.STATE_HELD, ["VALUE_IMPLAUSIBLY_LOW"])
     finding = held.findings[0]
     assert (finding.rule, finding.rule_version, finding.points) == ("PRICE_BELOW_FLOOR", 3, 400)
     assert finding.sentence.endswith("chapter.")
@@ -191,6 +193,31 @@ async def test_a_house_document_of_several_consignments_is_paged(house: House) -
     assert second.next_page_token == ""
 
 
+@pytest.mark.parametrize("document", [{"house_document_number": "H-GREEN-1"}, {"master_document_number": MASTER}])
+async def test_paging_through_another_partys_documents_gives_neither_rows_nor_tokens(
+    house: House, document: dict[str, str]
+) -> None:
+    for filer in ("rival-a", "rival-b", "rival-c", "rival-d"):
+        await house.filed(["GREEN-1"], filer=filer)
+    thief = await house.stub("filer", "thief")
+    query = pb.StatusQuery(page_size=1, **document)  # type: ignore[arg-type]
+    (result,) = await ask(thief, pb.GetStatusRequest(queries=[query]))
+    assert (result.error.reason, result.next_page_token) == ("CONSIGNMENT_UNKNOWN", "")
+    # One of its own among them: a page of it and no sign of the others, wherever it stands.
+    (own,) = await house.filed(["GREEN-1"], filer="thief")
+    await house.filed(["GREEN-1"], filer="rival-e")
+    (result,) = await ask(thief, pb.GetStatusRequest(queries=[query]))
+    assert ([each.mrn for each in result.consignments], result.next_page_token) == ([own], "")
+    # Nor does the token of a rival's page open it, or tell an MRN.
+    officer = await house.stub("officer", "olga")
+    (first,) = await ask(officer, pb.GetStatusRequest(queries=[query]))
+    raw = urlsafe_b64decode(first.next_page_token + "=" * (-len(first.next_page_token) % 4))
+    assert first.consignments[0].mrn.encode() not in raw
+    query.page_token = first.next_page_token
+    (result,) = await ask(thief, pb.GetStatusRequest(queries=[query]))
+    assert (result.error.reason, result.error.path) == ("PAGE_TOKEN_MALFORMED", "queries[0].page_token")
+
+
 async def test_arrivals_are_answered_each_and_the_same_request_gets_the_same_answer(house: House) -> None:
     await house.filed(["GREEN-1", "RED-1", "GREEN-2"])
     stub = await house.stub("carrier", "wings")
@@ -199,7 +226,8 @@ async def test_arrivals_are_answered_each_and_the_same_request_gets_the_same_ans
     answer = await stub.RecordArrivals(request, timeout=SECONDS)
     told = [(each.outcome, each.consignments, each.released, each.held) for each in answer.results]
     recorded, known, refused = pb.ARRIVAL_OUTCOME_RECORDED, pb.ARRIVAL_OUTCOME_KNOWN, pb.ARRIVAL_OUTCOME_REFUSED
-    assert told == [(recorded, 3, 2, 1), (recorded, 0, 0, 0), (known, 3, 2, 1), (refused, 0, 0, 0)]
+    awaiting = pb.ARRIVAL_OUTCOME_AWAITING_FILINGS
+    assert told == [(recorded, 3, 2, 1), (awaiting, 0, 0, 0), (known, 3, 2, 1), (refused, 0, 0, 0)]
     assert [each.reason for each in answer.results[3].errors] == [
         "MASTER_DOCUMENT_MALFORMED", "ARRIVAL_PLACE_MALFORMED", "ARRIVAL_TIME_MISSING",
     ]  # fmt: skip
@@ -210,7 +238,7 @@ async def test_arrivals_are_answered_each_and_the_same_request_gets_the_same_ans
     assert (again.results[0].outcome, again.results[0].released) == (known, 2)
     late = await house.filed(["GREEN-7"], master="99999999999")
     status = (await ask(await house.stub(), asking(mrn=late[0])))[0].consignments[0]
-    assert (status.state, status.version) == (columns.STATE_RELEASED, 1)
+    assert (status.state, status.version) == (pb.STATE_RELEASED, 1)
 
 
 async def test_an_arrival_whose_call_died_is_carried_out_by_the_same_request_again(house: House) -> None:
@@ -220,13 +248,14 @@ async def test_an_arrival_whose_call_died_is_carried_out_by_the_same_request_aga
     async with office.transaction() as tx:
         # As RecordArrivals leaves it when it dies behind its first transaction.
         from services.clearance.requests import arrivals as read
-        from services.clearance.service import _digest
+        from services.clearance.requests import digest
 
         request = arrivals(MASTER)
         now = await tx.now()
         told, _ = read(request.arrivals, "wings", now)
-        key = ("carrier/wings", request.request_id, _digest("RecordArrivals", request))
+        key = ("carrier/wings", request.request_id, digest("RecordArrivals", request))
         assert await house.desk.store.requests.recall(tx, *key) is None
+        await house.desk.store.lock_documents(tx, [MASTER])
         await house.desk.store.record_arrivals(tx, [each for each in told if each], request_id="a1", at=now)
     answer = await stub.RecordArrivals(request, timeout=SECONDS)
     assert (answer.results[0].outcome, answer.results[0].released) == (pb.ARRIVAL_OUTCOME_RECORDED, 1)
@@ -273,7 +302,7 @@ async def test_an_officer_releases_with_a_reason_once_a_request(house: House) ->
     ].consignments[0]
     assert (status.decided_by, status.note, list(status.reasons)) == ("olga", "invoice seen", ["DOCUMENTS_IN_ORDER"])
     assert [(each.version, each.change) for each in status.history] == [
-        (2, columns.CHANGE_OFFICER_RELEASED), (1, columns.CHANGE_DECIDED),
+        (2, pb.CHANGE_OFFICER_RELEASED), (1, pb.CHANGE_DECIDED),
     ]  # fmt: skip
     mine = (await ask(await house.stub(), pb.GetStatusRequest(queries=[pb.StatusQuery(mrn=red)], with_history=True)))[0]
     assert (mine.consignments[0].decided_by, mine.consignments[0].note) == ("officer", "")
@@ -309,8 +338,8 @@ async def test_the_list_of_work_holds_what_is_held_and_pages(house: House) -> No
                 return seen
 
     assert await listed() == sorted(numbers[:10])
-    assert await listed(lane=columns.LANE_RED) == sorted(numbers[:5])
-    assert await listed(state=columns.STATE_AWAITING_ARRIVAL) == numbers[10:]
+    assert await listed(lane=pb.LANE_RED) == sorted(numbers[:5])
+    assert await listed(state=pb.STATE_AWAITING_ARRIVAL) == numbers[10:]
     request = pb.ReleaseConsignmentsRequest(
         request_id="o1", reason="FINE", consignments=[pb.ConsignmentRef(mrn=numbers[0])]
     )
@@ -338,16 +367,16 @@ async def test_what_is_to_be_audited_is_listed_until_it_was_inspected(house: Hou
                 return seen
 
     assert await listed(audit=True) == []
-    assert await listed(audit=True, state=columns.STATE_AWAITING_ARRIVAL) == sorted(numbers[1:6])
+    assert await listed(audit=True, state=pb.STATE_AWAITING_ARRIVAL) == sorted(numbers[1:6])
     await (await house.stub("carrier", "wings")).RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     assert await listed(audit=True) == sorted(numbers[1:6])
     assert await listed(audit=False) == numbers[7:]
-    assert await listed(audit=False, state=columns.STATE_RELEASED) == sorted([numbers[0], numbers[6]])
+    assert await listed(audit=False, state=pb.STATE_RELEASED) == sorted([numbers[0], numbers[6]])
     request = pb.RecordInspectionsRequest(request_id="i1")
     request.inspections.add(
         consignment=pb.ConsignmentRef(mrn=numbers[2]),
-        method=columns.INSPECTION_METHOD_DOCUMENTS,
-        result=columns.INSPECTION_RESULT_CONFORM,
+        method=pb.INSPECTION_METHOD_DOCUMENTS,
+        result=pb.INSPECTION_RESULT_CONFORM,
     )
     await stub.RecordInspections(request, timeout=SECONDS)
     assert await listed(audit=True) == sorted([numbers[1], *numbers[3:6]])
@@ -407,6 +436,50 @@ async def test_notices_can_be_read_again_from_any_cursor(house: House) -> None:
     )
 
 
+def cursor_of_0_2(epoch: int, day: int, xid: int, seq: int = 0) -> str:
+    """Write a cursor as release 0.2 gave it; anybody can."""
+    raw = feed_pb2.Cursor(epoch=epoch, day=day, xid=xid, seq=seq).SerializeToString()
+    return "n" + urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+async def test_a_cursor_that_release_0_2_gave_leads_on_and_one_made_up_changes_no_feed(house: House) -> None:
+    first = await house.filed(["GREEN-1"])
+    await house.desk.told()
+    database = house.service.service.database
+
+    async def asked(statement: str) -> list[tuple[int, ...]]:
+        async with database.connection() as reading:
+            return [tuple(row) for row in await reading.raw.fetch(statement)]
+
+    places = await asked("select epoch, day, xid, seq from notice where key like '%shop%' order by xid, seq")
+    second = await house.filed(["GREEN-2"])
+    await house.desk.told()
+    epochs = await asked("select epoch, end_xid from feed_epoch order by epoch")
+    stub = await house.stub()
+
+    async def after(cursor: str) -> list[str]:
+        return [
+            each.mrn for each in (await stub.PullNotices(pb.PullNoticesRequest(after=cursor), timeout=SECONDS)).notices
+        ]
+
+    assert await after("") == [*first, *second]
+    epoch, day, xid, seq = places[-1]
+    assert await after(cursor_of_0_2(epoch, day - 1, xid, seq)) == second
+    newest = epochs[-1][0]
+    for made_up in (
+        cursor_of_0_2(int(time.time() * 1000) + 1_000, 1, 1),
+        cursor_of_0_2(newest + 1, 1, 1),
+        cursor_of_0_2(newest, day, 2**40),
+        cursor_of_0_2(2**63 - 1, 2**31 - 1, 2**63 - 1, 2**63 - 1),
+    ):
+        for role, ident in (("filer", "shop"), ("filer", "nobody"), ("carrier", "wings")):
+            other = await house.stub(role, ident)
+            call = other.PullNotices(pb.PullNoticesRequest(after=made_up), timeout=SECONDS)
+            assert (await refused_with(call))[1] == "NOTICE_CURSOR_EXPIRED"
+    assert await asked("select epoch, end_xid from feed_epoch order by epoch") == epochs
+    assert await after("") == [*first, *second]
+
+
 async def test_who_waits_for_notices_is_told_as_soon_as_there_is_one(house: House) -> None:
     stub = await house.stub()
     begin = (await stub.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).next
@@ -440,7 +513,7 @@ async def test_an_amended_consignment_stands_once_under_its_master_document_and_
 ) -> None:
     (mrn,) = await house.filed(["M-1"])
     other = "020-87654321"
-    carrier = await house.stub("carrier", "airline")
+    carrier = await house.stub("carrier", "wings")
     for version, master, under in ((2, MASTER, MASTER), (3, other, other)):
         await house.desk.consume(filings(["M-1"], version=version, master=master))
         told = await ask(carrier, asking(master_document_number=under))

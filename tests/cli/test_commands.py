@@ -86,6 +86,10 @@ def test_arrivals_of_a_manifest_release_what_waits_and_are_known_the_second_time
 def test_a_template_of_the_cli_is_filed_as_it_stands(cli: Any, tmp_path: Path) -> None:
     path = tmp_path / "parcels.csv"
     path.write_text(cli.run("file", "--template").stdout, encoding="utf-8")
+    lines = path.with_suffix(".jsonl")
+    lines.write_text(cli.run("file", "--template", "--format", "jsonl").stdout, encoding="utf-8")
+    assert len(lines.read_text(encoding="utf-8").splitlines()) == 1
+    assert cli.json("file", str(lines), "--check")["accepted"] == 1
     assert cli.json("file", str(path))["accepted"] == 1
     found = await_decided(cli, "SHOP-2026-0000123")
     assert found["destination_country"] == "DE"
@@ -96,6 +100,35 @@ def test_a_template_of_the_cli_is_filed_as_it_stands(cli: Any, tmp_path: Path) -
     assert found["mrn"] in drawn
     assert "What it owes" in drawn
     assert "EUR" in drawn
+
+
+def test_an_officer_binds_a_carrier_and_sees_what_was_refused_and_released(cli: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bound.csv"
+    text = files.template().replace("SHOP-2026-0000123", "BOUND-1").replace("020-12345675", "777-BOUND")
+    path.write_text(text.replace("carrier-1", "EORI-OF-WINGS"), encoding="utf-8")
+    cli.run("file", str(path))
+    await_decided(cli, "BOUND-1")
+    [refused] = cli.json("arrive", "777-BOUND", "--as", "wings", code=1)
+    assert refused["errors"][0]["reason"] == "ARRIVAL_CARRIER_UNBOUND"
+    assert "luxor carriers bind" in cli.run("arrive", "777-BOUND", "--as", "wings", code=1).output
+    [listed] = cli.json("carriers", "refused", "--carrier", "wings")
+    assert (listed["master_document_number"], listed["times"]) == ("777-BOUND", 2)
+    assert "777-BOUND" in cli.run("carriers", "refused").output
+    cli.run("carriers", "bind", "wings", code=2)
+    cli.run("carriers", "bind", "wings", "--prefix", "7", code=1)
+    [bound] = cli.json("carriers", "bind", "wings", "--identifier", "eori-of-wings", "--from", "2026-01-01")
+    assert "error" not in bound
+    assert "EORI-OF-WINGS" in cli.run("carriers", "list", "--carrier", "wings").output
+    [arrived] = cli.json("arrive", "777-BOUND", "--as", "wings")
+    assert (arrived["outcome"], arrived["consignments"]) == ("ARRIVAL_OUTCOME_RECORDED", 1)
+    [known] = cli.json("carriers", "arrivals", "777-BOUND")
+    released = cli.json("carriers", "released", "777-BOUND", "wings")
+    assert (known["carrier"], int(known.get("released", 0))) == ("wings", len(released))
+    cli.run("carriers", "reverse", "777-BOUND", "--as", "officer", code=2)
+    [reversed_] = cli.json(
+        "carriers", "reverse", "777-BOUND", "--carrier", "wings", "--as", "officer", code=1 if released else 0
+    )
+    assert reversed_.get("error", {}).get("reason") == ("ARRIVAL_HAS_RELEASED" if released else None)
 
 
 def test_refused_rows_are_told_with_line_column_reason_and_hint(cli: Any, tmp_path: Path) -> None:
@@ -145,7 +178,7 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
         files.template().replace("SHOP-2026-0000123", "OFFICER-1").replace("020-12345675", "020-OFFICER"),
         encoding="utf-8",
     )
-    cli.run("file", str(path), "--as", "filer-1")
+    cli.run("file", str(path), "--as", "filer/filer-1")
     number = await_decided(cli, "OFFICER-1")["mrn"]
     [held] = cli.json("hold", number, "--reason", "INTELLIGENCE_RECEIVED", "--note", "see file 7")
     assert held["state"] == "STATE_HELD"
@@ -180,8 +213,12 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
         ["--method", "smell", "--result", "conform"],
     ):
         cli.run("inspect", number, *wrong, code=2)
-    [released] = cli.json("release", number)
-    assert released["state"] != "STATE_HELD"
+    # Who found the violation does not release it; a second officer may.
+    [refused] = cli.json("release", number, code=1)
+    assert refused["error"]["reason"] == "VIOLATION_OPEN"
+    # Then nothing but its arrival is missing: its account defers what is owed.
+    [released] = cli.json("release", number, "--as", "officer/otto")
+    assert (released["state"], released.get("error")) == ("STATE_AWAITING_ARRIVAL", None)
     notices = notices_of(cli)
     assert "NOTICE_KIND_HELD" in [each["kind"] for each in notices if each["mrn"] == number]
     assert len({json.dumps(each) for each in notices}) == len(notices), "after a cursor nothing is told again"
@@ -217,6 +254,48 @@ def test_a_quote_explains_each_charge_and_names_the_law(cli: Any) -> None:
     assert "Regulation" in drawn
     before = cli.json(*arguments[:-1], "2026-06-30")["quotes"][0]
     assert before.get("duty", 0) == 0
+
+
+def test_a_quote_says_once_how_much_was_reviewed_and_marks_what_is_owed_at_least(cli: Any) -> None:
+    goods = ["--item", "620630:31.98", "--item", "420330:12.50", "--from", "CN"]
+    told = cli.json("quote", "--to", "DE", *goods)
+    assert [each["currency"] for each in told["review"]["amounts"]] == ["EUR"]
+    drawn = " ".join(cli.run("quote", "--to", "DE", *goods).output.split())
+    assert drawn.count("rest on reviewed law") == 1
+    assert "verified" not in drawn
+    [least] = cli.json("quote", "--to", "US", "--currency", "USD", *goods)["quotes"]
+    assert least["lower_bound"]
+    assert "additional duty of section 301 on 620630, 420330" in least["not_covered"]
+    drawn = " ".join(cli.run("quote", "--to", "US", "--currency", "USD", *goods).output.split())
+    assert drawn.count("at least") >= 2
+    assert "section 301" in drawn
+
+
+def test_a_quote_may_say_region_kind_of_persons_service_and_mass(cli: Any) -> None:
+    def tax(*options: str) -> int:
+        [told] = cli.json("quote", "--to", "CA", "--currency", "CAD", "--item", "847130:100", *options)["quotes"]
+        return int(told["tax"])
+
+    assert tax("--region", "ON", "--consignee", "NATURAL", "--service", "EXPRESS") == 1_300
+    assert tax("--region", "AB", "--consignee", "NATURAL", "--service", "EXPRESS") == 500
+    # A gift between private persons, and a levy by mass that needs one.
+    gift = [
+        "quote",
+        "--to",
+        "DE",
+        "--item",
+        "620630:30",
+        "--nature",
+        "GIFT",
+        "--consignor",
+        "NATURAL",
+        "--on",
+        "2026-06-01",
+    ]
+    assert cli.json(*gift)["quotes"][0].get("tax", 0) == 0
+    mail = ["quote", "--to", "NZ", "--currency", "NZD", "--item", "620630:30", "--service", "POST"]
+    assert cli.json(*mail, code=1)["quotes"][0]["reason"] == "MASS_MISSING"
+    assert cli.json(*mail, "--mass", "0.5")["quotes"][0]["fee"] == 64
 
 
 def test_goods_are_told_free_or_with_the_papers_that_they_need(cli: Any) -> None:
@@ -255,6 +334,16 @@ def test_statistics_count_what_was_filed(cli: Any, manifest: Path) -> None:
     only = cli.json("stats", "--by", "destination", "--where", "destination=DE")
     assert {each["keys"][0] for each in only["counts"]} == {"DE"}
     assert "Nothing was counted" in cli.run("stats", "--from", "2001-01-01", "--to", "2001-01-02").output
+
+
+def test_a_recount_ends_with_the_figures_of_before(cli: Any, manifest: Path) -> None:
+    cli.run("file", str(manifest), "--batch", "100")
+    await_counted(cli, 400)
+    before = cli.json("stats", "--by", "lane", "--by", "origin")
+    counted = cli.json("recount")
+    assert counted["days"] >= 1
+    assert counted["consignments"] == counted["consignments_before"] >= 400
+    assert cli.json("stats", "--by", "lane", "--by", "origin") == before
 
 
 def test_dead_letters_of_consumers_are_listed_and_replayed(cli: Any) -> None:
@@ -315,7 +404,7 @@ def test_wrong_use_is_told_with_exit_code_2(cli: Any, tmp_path: Path) -> None:
     cli.run("stats", "--from", "yesterday", code=2)
     cli.run("quote", code=2)
     cli.run("simulate", str(tmp_path / "x"), "--scenario", "nowhere", code=2)
-    cli.run("show", "X", "--as", "king", code=2)
+    cli.run("show", "X", "--as", "king/x", code=2)
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
@@ -350,7 +439,10 @@ def _reference(manifest: Path, row: int) -> str:
 def test_simulated_traffic_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     for name in ("a.jsonl", "b.jsonl"):
         assert (
-            CliRunner().invoke(luxor, ["simulate", str(tmp_path / name), "--count", "50", "--seed", "9"]).exit_code == 0
+            CliRunner()
+            .invoke(luxor, ["simulate", str(tmp_path / name), "--count", "50", "--seed", "9", "--carrier", ""])
+            .exit_code
+            == 0
         )
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
     traffic = [each.message for each in Simulator(9, "everyday").manifest(50)]

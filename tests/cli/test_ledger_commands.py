@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,7 +33,13 @@ class Ledger:
         self.callers: list[tuple[str, str]] = []
         self.answers: dict[str, list[Message | LuxorError]] = {}
 
-    async def ask(self, service: str, _: object, method: str, request: Message, kind: type[Message]) -> Message:
+    async def statistics(self, *_: object, **__: object) -> Any:
+        """Statistics counted nothing."""
+        return SimpleNamespace(revenue=[])
+
+    async def ask(
+        self, service: str, _: object, method: str, request: Message, kind: type[Message], *__: object
+    ) -> Message:
         assert service == "revenue"
         self.asked.append((method, request))
         answer = self.answers[method].pop(0)
@@ -241,3 +248,60 @@ def test_payouts_of_some_days_are_told_and_days_do_not_go_with_a_file(ledger: Le
     refused = run("payouts", str(file), "--from", "2026-09-01")
     assert (refused.exit_code, len(ledger.asked)) == (2, 2)
     assert "without PATH" in refused.output
+
+
+def test_balances_and_statements_are_asked_for_as_whoever_owns_the_accounts(ledger: Ledger, run: Any) -> None:
+    for named, caller in (
+        ("treasury/DE", ("treasury", "DE")), ("filer/shop", ("filer", "shop")), ("carrier/c", ("carrier", "c")),
+        ("analyst/a", ("analyst", "a")), ("a", ("analyst", "a")),
+    ):  # fmt: skip
+        ledger.answers["ListBalances"] = [pb.ListBalancesResponse()]
+        ledger.answers["GetStatement"] = [pb.GetStatementResponse(currency="EUR")]
+        assert run("balances", "--as", named).exit_code == 0
+        assert run("statement", "treasury:DE:tax", "2026-11", "--as", named).exit_code == 0
+        assert ledger.callers[-2:] == [caller, caller]
+    for named in ("officer/x", "treasury/", "/DE"):
+        assert run("balances", "--as", named).exit_code == 2
+
+
+def proof(entries: int, left: int, faults: int = 0) -> pb.Proof:
+    found = pb.Proof(entries=entries, entries_left=left, comparisons=entries // 2, faults=faults)
+    found.proven_until.seconds = 1_795_651_200
+    found.seal.number, found.seal.sealed_at.seconds = 7, 1_795_651_200
+    return found
+
+
+def test_what_is_proven_is_told_at_once_and_the_rest_is_proven_until_nothing_is_left(ledger: Ledger, run: Any) -> None:
+    total = pb.RevenueTotal(destination="DE", kind=1, collector=1, currency="EUR", amount_minor=300)
+    ledger.answers = {
+        "GetProof": [pb.GetProofResponse(proof=proof(10, 6)), pb.GetProofResponse(proof=proof(16, 0))],
+        "Prove": [
+            pb.ProveResponse(proof=proof(14, 2), until=[9, 7]),
+            pb.ProveResponse(proof=proof(16, 4), until=[9, 7], done=True),
+        ],
+        "Reconcile": [pb.ReconcileResponse(consignments=3), pb.ReconcileResponse(consignments=2)],
+    }
+    result = run("reconcile", "--from", "2026-11-24", "--to", "2026-11-25")
+    assert result.exit_code == 0
+    assert "Proven up to 2026-11-26" in result.stderr
+    assert "10 entries, seal 7; 6 entries left." in result.stderr
+    assert "Assessments, ledger and statistics agree on 5 consignments of these days." in result.stdout
+    assert [name for name, _ in ledger.asked] == ["GetProof", "Prove", "Prove", "Reconcile", "Reconcile", "GetProof"]
+    assert all(request.totals_only for name, request in ledger.asked if name == "Reconcile")
+    # What is booked after the command began is for the next proof.
+    assert [list(request.until) for name, request in ledger.asked if name == "Prove"] == [[], [9, 7]]
+    # Whatever differs ends it with 1: a fault of the proof, or a sum that statistics counted otherwise.
+    fault = pb.Fault(reason="ALTERED", sentence="partition 3, entry 4: its content was altered.")
+    for faults, totals in ([fault], []), ([], [total]):
+        ledger.answers = {
+            "GetProof": [
+                pb.GetProofResponse(proof=proof(16, 0)),
+                pb.GetProofResponse(proof=proof(16, 0, len(faults)), faults=faults),
+            ],
+            "Prove": [pb.ProveResponse(proof=proof(16, 0), done=True)],
+            "Reconcile": [pb.ReconcileResponse(totals=totals, consignments=3)],
+        }
+        result = run("reconcile", "--from", "2026-11-24", "--to", "2026-11-24")
+        assert result.exit_code == 1
+        assert "1 difference; 3 consignments of these days compared." in result.stdout
+        assert ("entry 4: its content was altered" if faults else "statistics counted 0") in result.stdout

@@ -21,7 +21,7 @@ from libs.cli.commands import (
     system,
 )
 from libs.cli.common import console
-from libs.cli.consignment import render
+from libs.cli.consignment import render, render_many
 from libs.cli.law_files import files_of
 from libs.cli.main import luxor
 from libs.cli.state import State, lock, write_state
@@ -125,9 +125,51 @@ def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
 
 def test_every_note_of_revenue_has_words_and_the_card_tells_them() -> None:
     assert set(revenue_notes.WORDS) | revenue_notes.SILENT == {note.name for note in Note if note.value}
-    card = {"revenue_currency": "EUR", "revenue_notes": ["WITHIN_LIMIT", "SCHEME_NUMBER_UNCHECKED", "UNVERIFIED_VALUE"]}
+    card = {"revenue_currency": "EUR", "revenue_notes": ["WITHIN_LIMIT", "SCHEME_NUMBER_UNCHECKED", "BELOW_MINIMUM"]}
     text = " ".join(lines_of(lambda out: out.print(render(card)), 300))
-    assert f"noted: {revenue_notes.WORDS['SCHEME_NUMBER_UNCHECKED']}; {revenue_notes.WORDS['UNVERIFIED_VALUE']}" in text
+    assert f"noted: {revenue_notes.WORDS['SCHEME_NUMBER_UNCHECKED']}; {revenue_notes.WORDS['BELOW_MINIMUM']}" in text
+
+
+CHARGE = {"kind": "CHARGE_KIND_DUTY", "amount": 300, "reference": "EU:a", "sentence": "3.00 EUR.", "unverified": True}
+OWED = {
+    "revenue_currency": "EUR",
+    "duty_minor": 300,
+    "tax_minor": 600,
+    "payable_minor": 900,
+    "charges": [CHARGE, CHARGE],
+}
+
+
+def test_a_consignment_says_once_how_much_rests_on_reviewed_law_and_not_at_each_charge() -> None:
+    text = " ".join(lines_of(lambda out: out.print(render({**OWED, "reviewed_minor": 300})), 300))
+    assert text.count("3.00 EUR of 9.00 EUR (33.3 %) rest on reviewed law.") == 1
+    assert "verified" not in text
+    assert "at least" not in text
+    old = " ".join(lines_of(lambda out: out.print(render(OWED)), 300))
+    assert old.count("is not recorded") == 1
+
+
+def test_what_a_consignment_owes_at_least_is_marked_with_the_reason() -> None:
+    least = {**OWED, "lower_bound": True, "not_covered": ["excise duty"]}
+    text = " ".join(lines_of(lambda out: out.print(render(least)), 300))
+    assert "payable at least 9.00 EUR" in text
+    assert "Not computed and perhaps owed as well: excise duty." in text
+    old = " ".join(lines_of(lambda out: out.print(render({**least, "not_covered": []})), 300))
+    assert "something that the law at hand does not hold" in old
+    assert any("at least 9.00 EUR" in line for line in lines_of(lambda out: out.print(render_many([least])), 300))
+
+
+def test_a_quote_says_once_how_much_was_reviewed_and_marks_what_is_owed_at_least() -> None:
+    least = {**QUOTED, "lower_bound": True, "not_covered": ["excise duty on 22030001"],
+             "assumptions": ["Not covered by the law at hand: excise duty on 22030001.", "No freight."]}  # fmt: skip
+    amounts = [{"currency": "EUR", "charged_minor": 600, "reviewed_minor": 150}]
+    told = {"quotes": [least, QUOTED], "review": {"references": 2, "reviewed_references": 1, "amounts": amounts}}
+    text = " ".join(lines_of(lambda out: quote._show(out, told, [("A", "DE"), ("B", "DE")]), 200))
+    assert text.count("1.50 EUR of 6.00 EUR (25.0 %) rest on reviewed law. 1 of 2 references are reviewed.") == 1
+    assert "verified" not in text
+    assert text.count("at least 53.00 EUR") == 2
+    assert text.count("excise duty on 22030001") == 1
+    assert "assumed: No freight." in text
 
 
 def test_one_is_told_as_one() -> None:

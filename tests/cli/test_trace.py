@@ -1,6 +1,7 @@
 """`luxor trace` against a whole running system, without any collector."""
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -153,3 +154,15 @@ def test_spans_that_are_not_kept_any_more_are_named_as_gaps(cli: Any, filed: lis
     drawn = cli.run("trace", filed[2]).output
     assert "risk assessed (version 1): no span kept" in drawn
     assert "clearance.decide" in drawn
+
+
+def test_numbers_stand_whole_on_a_narrow_terminal(filed: list[str], system: LocalSystem) -> None:
+    env = {"LUXOR_DATA_DIR": str(system.data_dir), "COLUMNS": "80"}
+    result = CliRunner(env=env).invoke(luxor, ["trace", filed[0], "--all"])
+    assert result.exit_code == 0, result.output
+    assert "…" not in result.output
+    wide = CliRunner(env=env | {"COLUMNS": "250"}).invoke(luxor, ["trace", filed[0], "--all"]).output
+    shares = re.findall(r"[0-9]+ %", wide)
+    assert shares
+    assert re.findall(r"[0-9]+ %", result.output) == shares
+    assert re.findall(r"\+[0-9.,]+ ?(?:µs|us|ms|s)", result.output) == re.findall(r"\+[0-9.,]+ ?(?:µs|us|ms|s)", wide)

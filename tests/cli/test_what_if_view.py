@@ -42,7 +42,8 @@ def group(by: str, key: str, items: int, winners: int, losers: int, before: int,
 RESULT: dict[str, Any] = {
     "consignments": 120_345, "items": 300_111, "consignments_touched": 100_000, "items_touched": 250_000,
     "unassessed_now": 0, "unassessed_then": 0, "unreadable": 0, "other_currency": 0, "superseded": 12,
-    "counted_alone": 0,
+    "counted_alone": 0, "lower_bounds": 0,
+    "after_reviewed": [{"currency": "EUR", "charged_minor": 323_000_000, "reviewed_minor": 32_300_000}],
     "behaviour": what_ifs.BEHAVIOUR,
     "revenue": [
         revenue("EU", "duty", "customs", "EUR", 75_000_000, 125_000_000), revenue("EU", "tax", "vendor", "EUR", 190_000_000, 190_000_000),
@@ -105,11 +106,17 @@ def test_it_is_readable_at_80_columns() -> None:
     assert all(len(line) <= 80 or PATH in line or "assessed" in line for line in shown(found()).splitlines())
 
 
-@pytest.mark.parametrize("name", ["unassessed_now", "unassessed_then", "other_currency", "counted_alone", "unreadable"])
+@pytest.mark.parametrize(
+    "name", ["unassessed_now", "unassessed_then", "other_currency", "counted_alone", "unreadable", "lower_bounds"]
+)
 def test_what_limits_the_figures_is_told_beside_them(name: str) -> None:
     told = found(result={**RESULT, name: 17})
     assert "17 consignments" in shown(told)
     assert "17 consignments" in picture(told)
+
+
+def test_it_says_once_a_currency_how_much_of_the_revenue_after_rests_on_reviewed_law() -> None:
+    assert shown(found()).count("By the draft 323,000.00 EUR of 3,230,000.00 EUR (10.0 %) rest on reviewed law.") == 1
 
 
 def test_shares_and_changes_are_exact_beyond_floats() -> None:

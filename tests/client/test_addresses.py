@@ -6,12 +6,14 @@ import asyncio
 import shutil
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from libs.cli.state import free_ports
 from libs.client.client import Client
+from libs.server.admission import Place
+from libs.server.identity import Identity
 from libs.server.testing import Running, running
 from libs.server.tls import LocalCA
 from libs.simulator import Simulator
@@ -51,14 +53,14 @@ async def name_server() -> AsyncIterator[int]:
 
 def count_calls(replica: Running) -> list[int]:
     """Count the calls that a replica lets in, from now on."""
-    gate, calls = replica.service.server.chain.gate, [0]
-    enter = gate.enter
+    calls = [0]
+    for gate in (gate for gates in replica.service.server.chain.gates.by_kind.values() for gate in gates):
 
-    def counted(*arguments: object) -> None:
-        calls[0] += 1
-        enter(*arguments)  # type: ignore[arg-type]
+        def counted(identity: Identity, enter: Callable[[Identity], Place | None] = gate.enter) -> Place | None:
+            calls[0] += 1
+            return enter(identity)
 
-    gate.enter = counted  # type: ignore[method-assign]
+        gate.enter = counted  # type: ignore[method-assign]
     return calls
 
 

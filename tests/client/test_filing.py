@@ -116,6 +116,25 @@ async def test_a_batch_is_sent_again_with_its_request_id_while_ingestion_is_away
     assert ingestion.calls[0] == ingestion.calls[1] == ingestion.calls[2]
 
 
+async def test_a_batch_without_room_is_sent_again_with_its_request_id_after_the_time_that_it_was_given() -> None:
+    ingestion = Ingestion()
+    given = (3.5, 0.01)
+    ingestion.fail = [
+        LuxorError("DECISIONS_BEHIND", "busy", code="RESOURCE_EXHAUSTED", retry_after_seconds=seconds)
+        for seconds in given
+    ]
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    summary = await file_all(ingestion, stream(10), in_flight=1, sleep=pause)
+    assert (summary.accepted, summary.retries) == (10, 2)
+    assert pauses[0] == 3.5
+    assert 0.01 < pauses[1] < 1, "a pause is never shorter than what a service that is away is given"
+    assert len({request_id for request_id, _ in ingestion.calls}) == 1
+
+
 @pytest.mark.parametrize("reason", ["TLS_REFUSED", "REQUEST_REUSED"])
 async def test_what_will_not_get_better_ends_the_filing_at_once(reason: str) -> None:
     ingestion = Ingestion()

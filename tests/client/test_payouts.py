@@ -21,7 +21,9 @@ class Answers:
         self.answers = list(answers)
         self.asked: list[Any] = []
 
-    async def ask(self, service: str, stub: Any, method: str, request: Any, kind: type[Any]) -> Any:
+    async def ask(
+        self, service: str, stub: Any, method: str, request: Any, kind: type[Any], seconds: float = 30.0
+    ) -> Any:
         self.asked.append((service, method, request))
         answer = self.answers.pop(0)
         assert isinstance(answer, kind)

@@ -10,7 +10,7 @@ from libs.client.client import Client
 from libs.client.traces import SERVICES, TRACES_MAX, Story, find_story
 from libs.customs import mrn
 from libs.customs.time import MICROS_PER_DAY
-from luxor.clearance.v1.clearance_columns_pb2 import STATE_HELD
+from luxor.clearance.v1.clearance_pb2 import STATE_HELD
 from luxor.trace.v1 import trace_pb2 as pb
 
 MRN = "26DE32329000033OR6"

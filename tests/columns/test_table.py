@@ -12,7 +12,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment, Document, FiscalReference, Item, Packages, Screening
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns, AssessRequest
 
-ENVELOPE = {"mrn", "version", "filer", "accepted_at", "partition"}
+ENVELOPE = {"mrn", "version", "filer", "accepted_at", "partition", "carrier_id"}
 text = st.text(alphabet="abcä €|;=:,", max_size=6)
 texts = st.lists(st.text(alphabet="xyz", min_size=1, max_size=2), max_size=3)
 number = st.none() | st.integers(0, 2**40)

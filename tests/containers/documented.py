@@ -44,6 +44,7 @@ DOCUMENTED = (
         "docker compose logs --no-log-prefix --since 30m clearance"
         ' | jq -cR \'sub("^[^{]*"; "") | fromjson? | select(.level == "error")\''
     ),
+    Documented("docker compose logs --no-log-prefix --since 30m ingestion clearance"),
     Documented("docker compose logs --no-log-prefix --tail 200 revenue"),
     Documented("docker compose logs --no-log-prefix --tail 100 risk"),
     Documented("docker compose logs --tail 100 clearance-store"),

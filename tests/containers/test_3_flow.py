@@ -179,6 +179,7 @@ async def _filed_until_refused(
     for place, batch in enumerate(batches):
         answer = None
         others: list[str] = []
+        flow.carried(batch)
         while answer is None:
             try:
                 answer = await flow.filer.submit(batch, request_id=f"full-{place}", timeout_seconds=6.0)
@@ -208,6 +209,7 @@ async def test_services_restarted_one_after_the_other_are_no_error_to_a_user_of_
         place = 0
         while not over.is_set():
             rows = next(batches)
+            flow.carried(rows)
             answer = await flow.filer.submit(rows, request_id=f"restart-{place}", timeout_seconds=READY_SECONDS)
             for row, result in zip(rows, answer.results, strict=True):
                 flow.filed.accepted[row.local_reference] = result.receipt.mrn

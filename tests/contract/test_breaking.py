@@ -82,6 +82,34 @@ def test_later_commits_do_not_move_what_is_compared_and_a_new_version_does(check
     assert breaking(checkout).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("version", "heading", "passes"),
+    [
+        ("9.1.0", "## [9.1.0] - Unreleased", True),
+        ("9.0.0", "## [9.0.0] - Unreleased", True),
+        ("9.1.0", "## [9.1.0] - 2030-01-31", False),
+        ("9.1.1", "## [9.1.1] - Unreleased", False),
+        ("9.1.0", "## [9.2.0] - Unreleased", False),
+        ("9.1.0", "", False),
+    ],
+)
+def test_a_break_is_declared_by_a_new_minor_version_until_it_is_released(
+    checkout: Path, version: str, heading: str, passes: bool
+) -> None:
+    text = (checkout / "pyproject.toml").read_text(encoding="utf-8")
+    edit(
+        checkout / "pyproject.toml",
+        next(line for line in text.splitlines() if line.startswith("version = ")),
+        f'version = "{version}"',
+    )
+    (checkout / "CHANGELOG.md").write_text(f"# Changelog\n\n{heading}\n", encoding="utf-8")
+    commit(checkout)
+    edit(checkout / ERRORS, "string reason = 1;", "string reason = 9;")
+    done = breaking(checkout)
+    assert (done.returncode == 0) == passes
+    assert "reason" in done.stdout + done.stderr
+
+
 def test_a_repository_without_a_commit_says_that_nothing_was_compared(checkout: Path) -> None:
     done = breaking(checkout)
     assert done.returncode == 0

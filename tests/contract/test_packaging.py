@@ -13,11 +13,13 @@ LEFT_OUT = {".pyc", ".pyi"}
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The names of the files of a wheel that was built from a copy of the sources, without what was generated here."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel that was built from a copy of the sources, without what was generated here."""
     tree = tmp_path_factory.mktemp("sources")
     for part in ("libs", "services", "protos", "tools"):
-        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, tree / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (tree / "deploy").mkdir()
+    shutil.copy(ROOT / "deploy" / "map.yaml", tree / "deploy")
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, tree)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
@@ -29,7 +31,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         timeout=150,
     )
     assert done.returncode == 0, done.stderr
-    (built,) = (tree / "out").glob("luxor-*.whl")
+    (file,) = (tree / "out").glob("luxor-*.whl")
+    return file
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> set[str]:
+    """The names of its files."""
     return set(zipfile.ZipFile(built).namelist())
 
 
@@ -50,3 +58,7 @@ def test_every_module_and_data_file_of_libs_and_services_is_in_the_wheel(wheel: 
 def test_nothing_else_of_the_repository_is_in_the_wheel(wheel: set[str]) -> None:
     tops = {name.partition("/")[0] for name in wheel}
     assert {name for name in tops if not name.endswith(".dist-info")} == {"libs", "luxor", "services"}
+
+
+def test_the_map_in_the_wheel_is_that_of_the_deployment(built: Path) -> None:
+    assert zipfile.ZipFile(built).read("libs/server/map.yaml") == (ROOT / "deploy" / "map.yaml").read_bytes()

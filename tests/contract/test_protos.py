@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from luxor.clearance.v1 import clearance_columns_pb2, clearance_pb2
+
 ROOT = Path(__file__).resolve().parents[2]
 BUF = Path(sys.executable).parent / "buf"
 
@@ -47,3 +49,27 @@ def test_the_generated_modules_are_those_of_the_contracts() -> None:
     sources = {path.relative_to(ROOT / "protos").with_suffix("") for path in (ROOT / "protos").rglob("*.proto")}
     built = {path.relative_to(ROOT) for path in (ROOT / "luxor").rglob("*_pb2.py")}
     assert built == {source.with_name(f"{source.name}_pb2.py") for source in sources}
+
+
+def proto_files() -> list[Path]:
+    return sorted((ROOT / "protos").rglob("*.proto"))
+
+
+@pytest.mark.parametrize("file", proto_files(), ids=lambda file: file.stem)
+def test_every_contract_has_the_options_of_go_java_and_csharp_that_follow_from_its_package(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    area = file.parent.parent.name
+    assert re.findall(r"(?m)^package (.+);$", text) == [f"luxor.{area}.v1"]
+    assert dict(re.findall(r'(?m)^option (\w+) = "?([^"]+?)"?;$', text)) == {
+        "csharp_namespace": f"Luxor.{area.capitalize()}.V1",
+        "go_package": f"luxor.example/luxor/{area}/v1;{area}v1",
+        "java_multiple_files": "true",
+        "java_package": f"org.luxor.{area}.v1",
+    }
+
+
+def test_what_clearance_tells_everybody_is_in_its_public_file_which_needs_no_internal_columns() -> None:
+    public = clearance_pb2.DESCRIPTOR
+    assert {"State", "Lane", "Change", "DebtStatus", "Violation"} <= set(public.enum_types_by_name)
+    assert not clearance_columns_pb2.DESCRIPTOR.enum_types_by_name
+    assert clearance_columns_pb2.DESCRIPTOR.name not in {each.name for each in public.dependencies}

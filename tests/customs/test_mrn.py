@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.customs import mrn
-from libs.customs.mrn import Mrn, MrnError, Procedure, make_mrns, parse
+from libs.customs.mrn import Mrn, MrnError, Procedure, parse
+from libs.customs.mrn_columns import make_mrns
 from libs.customs.time import day_of_date
 
 # Written out, so that the table in the code is compared with something that was not computed alike.

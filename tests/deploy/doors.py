@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,31 @@ async def who_may(endpoints: Mapping[str, str], tls: Path) -> dict[str, tuple[se
                 if reason not in SHUT:
                     roles.add(role.value)
     return found
+
+
+async def services_may(
+    endpoints: Mapping[str, str], tls: Path, ids: Iterable[str]
+) -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:
+    """Return who of these ids, as services, is let into what: (caller, service, path of the call).
+
+    Beside it the calls that a service does not implement: (service, path).
+    """
+    authority = LocalCA(tls)
+    found: set[tuple[str, str, str]] = set()
+    absent: set[tuple[str, str]] = set()
+    for service, target in endpoints.items():
+        for ident in ids:
+            open_channel = channel(target, authority.issue(Role.SERVICE.value, ident))
+            asked = [method for each in services() for method in each.methods]
+            answers = await asyncio.gather(*(_ask(open_channel, method) for method in asked))
+            await open_channel.close()
+            for method, reason in zip(asked, answers, strict=True):
+                path = f"/{method.containing_service.full_name}/{method.name}"
+                if reason is None:
+                    absent.add((service, path))
+                elif reason not in {"CONNECTION_NOT_ALLOWED"} | SHUT:
+                    found.add((ident, service, path))
+    return found, absent
 
 
 async def _ask(through: grpc.aio.Channel, method: MethodDescriptor) -> str | None:

@@ -144,6 +144,8 @@ class Runner:
             "KUBECONFIG": str(self.cluster.kubeconfig(self.scratch / "kubeconfig")),
             "COLUMNS": "140",
             "LUXOR_DRAIN_PAUSE_SECONDS": "0",
+            # The pages' commands are about other things than accounts: nothing waits for one to be opened.
+            "LUXOR_REVENUE_DEFERRED": "everyone",
         }  # fmt: skip
 
     def close(self) -> None:
@@ -201,10 +203,11 @@ class Runner:
             r"\bcustoms\.example(?=:)": "localhost",
         }
         if self.up:
-            # The PostgreSQL here takes its administrator, and everybody, by its socket alone.
+            # The PostgreSQL here is reached by its socket alone, and lets nobody but its administrator into a database of another name.
             found |= {
-                r":DB_PASSWORD@DB_HOST:5432/luxor_risk_own": f"@/luxor_risk_own?host={self.socket}",
-                r"\bDB_HOST\b": str(self.socket),
+                r"@DB_HOST:5432/luxor_risk_own": f"@/luxor_risk_own?host={self.socket}",
+                r"\bluxor_risk\b": "luxor_risk_own",
+                r"\bDB_HOST\b": f"{self.socket} passfile={self.data_dir}/postgres/accounts/luxor",
                 r"\bDB_ADMIN\b": "luxor",
             }
         return found

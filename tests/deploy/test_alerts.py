@@ -84,6 +84,7 @@ def test_every_metric_that_a_rule_names_is_declared_by_the_code() -> None:
 
 
 FROM_THE_START = {
+    "luxor_clearance_arrivals_unbound_total": [{"outcome": outcome} for outcome in ("refused", "without_effect")],
     "luxor_clock_skew_total": [{"where": where} for where in ("feed", "wait", "decision")],
     "luxor_log_lines_lost_total": [{"cause": cause} for cause in ("left_out", "unwritten")],
     "luxor_revenue_job_attempts_total": [{"kind": "what_if", "outcome": "failed"}],
@@ -92,6 +93,7 @@ FROM_THE_START = {
 }
 BY_THEIR_OWN_TESTS = {
     "luxor_feed_days_dropped_total": "tests/feed/test_retention.py",
+    "luxor_feed_epochs_ended_total": "tests/feed/test_store_set_back.py",
     "luxor_store_unavailable_total": "tests/telemetry/test_signals.py",
     "luxor_store_transactions_total": "tests/telemetry/test_signals.py",
 }

@@ -1,5 +1,6 @@
 """What the chart's pods are given is what the services of this source read, listen on and trust."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import yaml
 
 from libs.server import health
 from libs.server.config import PORTS, Neighbours, ServerConfig
-from libs.server.identity import Role
+from libs.server.identity import ID_CHARACTERS_MAX, Role, is_id
 from libs.server.tls import LocalCA
 from libs.server.variables import check_foreign, unknown_variables
 from libs.telemetry.setup import TelemetryConfig
@@ -172,7 +173,7 @@ def test_scaling_asks_for_metrics_that_the_services_have() -> None:
         for each in of(rendered("country"), "ScaledObject").values()
         for trigger in each["spec"]["triggers"]
     ]
-    assert 'sum(luxor_calls_in_flight{kind="call",namespace="customs",service="risk"})' in queries
+    assert 'sum(luxor_calls_in_flight{kind=~"call|service_call",namespace="customs",service="risk"})' in queries
     assert 'max(luxor_feed_lag_seconds{namespace="customs",service="clearance"})' in queries
     source = "".join(path.read_text(encoding="utf-8") for path in (chart.ROOT / "libs").rglob("*.py"))
     for metric in {query.partition("(")[2].partition("{")[0] for query in queries}:
@@ -218,7 +219,7 @@ def test_a_laptop_needs_no_catalogue_of_images_and_others_pin_theirs() -> None:
     by_image = of(rendered("country", sets=('stores.cnpg.image="registry.example/postgresql:17.6"',)), "Cluster")
     assert by_image["risk-store"]["spec"]["imageName"] == "registry.example/postgresql:17.6"
     assert "imageCatalogRef" not in by_image["risk-store"]["spec"]
-    (written,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    written, *_ = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     catalog, defaults = (
         yaml.safe_load(written),
         yaml.safe_load((chart.CHART / "values.yaml").read_text(encoding="utf-8")),
@@ -234,6 +235,22 @@ def test_a_certificate_of_a_party_has_its_identity_and_may_not_serve() -> None:
     assert spec["uris"] == ["spiffe://luxor/filer/filer-1"]
     assert spec["usages"] == ["digital signature", "client auth"]
     assert "dnsNames" not in spec
+
+
+def test_every_id_that_a_party_may_have_gets_a_certificate_of_its_own() -> None:
+    ids = ["DE", "de", "De", "acme.example_1", "a" * ID_CHARACTERS_MAX, "1"]
+    parties = [{"role": role, "id": each} for role in Role if role is not Role.SERVICE for each in ids]
+    found = of(rendered("laptop", sets=(f"certificates.parties={json.dumps(parties)}",)), "Certificate")
+    uris = [uri for each in found.values() for uri in each["spec"]["uris"]]
+    issued = [uri for uri in uris if uri != "spiffe://luxor" and "/service/" not in uri]
+    assert sorted(issued) == sorted(f"spiffe://luxor/{each['role']}/{each['id']}" for each in parties)
+    names = [each["spec"]["secretName"] for each in found.values()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) for name in names), names
+    for wrong in ("", "-a", "a" * (ID_CHARACTERS_MAX + 1), "a/b", "ä"):
+        assert not is_id(wrong)
+        with pytest.raises(chart.ChartError):
+            chart.render("laptop", sets=(f"certificates.parties={json.dumps([{'role': 'filer', 'id': wrong}])}",))
 
 
 def test_the_image_is_named_by_its_digest_where_there_is_one() -> None:
@@ -395,3 +412,13 @@ def test_each_dashboard_is_handed_to_grafana_as_it_is() -> None:
     # A release is kept in a Secret of at most a megabyte, and so is a ConfigMap.
     assert sum(map(len, files.values())) < 700_000
     assert not of(rendered("laptop"), "ConfigMap")
+
+
+def test_a_backup_that_an_operator_describes_reaches_every_store_as_it_stands() -> None:
+    backup = {"retentionPolicy": "30d", "volumeSnapshot": {"className": "csi-snapshots"}}
+    plugins = [{"name": "barman-cloud.cloudnative-pg.io", "parameters": {"barmanObjectName": "store"}}]
+    sets = (f"stores.cnpg.backup={json.dumps(backup)}", f"stores.cnpg.plugins={json.dumps(plugins)}")
+    stores = of(rendered("country", sets=sets), "Cluster")
+    assert len(stores) == 5
+    assert all(each["spec"]["backup"] == backup and each["spec"]["plugins"] == plugins for each in stores.values())
+    assert all("backup" not in each["spec"] for each in of(rendered("country"), "Cluster").values())

@@ -3,13 +3,24 @@
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-HAVE = ("promtool", "prometheus", "faketime", "debootstrap", "docker")
+HAVE = (
+    "promtool",
+    "prometheus",
+    "faketime",
+    "debootstrap",
+    "docker",
+    "go",
+    "protoc-gen-go",
+    "protoc-gen-go-grpc",
+    "grpcurl",
+)
 
 
 def program(directory: Path, name: str, text: str = "exit 0") -> None:
@@ -23,7 +34,7 @@ def machine(tmp_path: Path) -> Path:
     """Programs of a machine with nothing on it but the shell's and stand-ins that note what apt is asked for."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("bash", "sh", "rm", "chmod"):
+    for name in ("bash", "sh", "rm", "chmod", "timeout", "dirname"):
         (programs / name).symlink_to(f"/bin/{name}")
     program(programs, "id", "echo 0")
     program(programs, "apt-cache", 'test "$2" != docker-cli')
@@ -36,7 +47,7 @@ def machine(tmp_path: Path) -> Path:
 def tools(programs: Path) -> tuple[str, list[str]]:
     done = subprocess.run(
         [ROOT / ".ci" / "tools"], capture_output=True, text=True, check=False, timeout=60,
-        env={"PATH": str(programs), "LUXOR_CI_POLICY": str(programs.parent / "policy-rc.d")},
+        env={"PATH": str(programs), "LUXOR_CI_POLICY": str(programs.parent / "policy-rc.d"), "LUXOR_CI_GOCODE": str(programs.parent)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert not (programs.parent / "policy-rc.d").exists(), "services of the machine could not start any more"
@@ -55,6 +66,10 @@ def test_what_is_missing_is_installed_and_no_daemon_starts(machine: Path) -> Non
         "docker.io",
         "docker-compose",
         "docker-buildx",
+        "golang-go",
+        "protoc-gen-go",
+        "protoc-gen-go-grpc",
+        "golang-google-grpc-dev",
     ]
     assert "could not be brought up to date" in said, "lists that cannot be had are no failure"
 
@@ -72,8 +87,61 @@ def test_nothing_is_installed_where_all_is_there_or_nobody_may(machine: Path) ->
     assert "promtool" in said
     for name in HAVE:
         program(machine, name)
+    (machine.parent / "src" / "google.golang.org" / "grpc").mkdir(parents=True)
     assert tools(machine) == ("tools: all are here\n", [])
     assert asked == []
+
+
+def test_the_tools_end_before_their_limit(machine: Path) -> None:
+    """What hangs is ended, and what comes after it is reported and not begun."""
+    (machine / "sleep").symlink_to("/bin/sleep")
+    program(machine, "apt-get", "exec sleep 600")
+    script = (ROOT / ".ci" / "tools").read_text(encoding="utf-8")
+    limit = re.search(r"^readonly SECONDS_MAX=(\d+)$", script, re.MULTILINE)
+    step = re.search(r'^step (\d+) "tools"', RUN, re.MULTILINE)
+    assert limit is not None
+    assert step is not None
+    assert int(limit[1]) < int(step[1])
+    short = machine.parent / "checkout" / ".ci"
+    short.mkdir(parents=True)
+    (short / "tools").write_text(script.replace(limit[0], "readonly SECONDS_MAX=2"), encoding="utf-8")
+    begun = time.monotonic()
+    done = subprocess.run(
+        ["bash", str(short / "tools")], capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": str(machine), "LUXOR_CI_POLICY": str(machine.parent / "policy-rc.d")},
+    )  # fmt: skip
+    assert time.monotonic() - begun < 30
+    assert done.returncode == 0, done.stderr
+    assert "promtool could not be installed" in done.stdout
+    assert "golang-go could not be installed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "there", "asked"), [("x86_64", "", True), ("aarch64", "", False), ("x86_64", "grpcurl", False)]
+)
+def test_grpcurl_is_installed_where_it_is_missing_and_can_run(
+    machine: Path, machine_type: str, there: str, *, asked: bool
+) -> None:
+    checkout = machine.parent / "checkout"
+    (checkout / ".ci").mkdir(parents=True)
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".ci" / "tools").write_text((ROOT / ".ci" / "tools").read_text(encoding="utf-8"), encoding="utf-8")
+    program(checkout / ".venv" / "bin", "python", f'echo "$@" >{checkout}/pip')
+    program(machine, "uname", f"echo {machine_type}")
+    program(machine, "id", "echo 1000")
+    if there:
+        program(machine, there)
+    done = subprocess.run(
+        ["bash", str(checkout / ".ci" / "tools")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PATH": str(machine)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (checkout / "pip").exists() is asked
+    assert not asked or "--require-hashes" in (checkout / "pip").read_text(encoding="utf-8")
 
 
 def test_ci_lists_what_was_skipped_with_its_reason_and_what_failed(tmp_path: Path) -> None:

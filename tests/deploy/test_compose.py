@@ -108,6 +108,10 @@ def test_certificates_are_renewed_daily_by_what_runs_in_every_shape() -> None:
     assert renew["command"][5] in renew["healthcheck"]["test"][1]
     for key in ("volumes", "environment", "user", "image"):
         assert renew[key] == prepare[key], key
+    # A machine under load takes its time: a check that came too early must not be the only one for minutes.
+    check = renew["healthcheck"]
+    assert (check["interval"], check["start_period"]) == ("60s", "10m")
+    assert check["retries"] > 1
 
 
 def test_each_service_and_store_mounts_its_own_secrets_and_nobody_elses() -> None:
@@ -194,7 +198,7 @@ def test_stores_are_durable_and_stop_by_the_fast_shutdown() -> None:
         for line in (HERE / "store-hba.conf").read_text(encoding="utf-8").splitlines()
         if not line.startswith("#")
     ]
-    assert rules == [["local", "all", "all", "trust"], ["hostssl", "all", "all", "all", "scram-sha-256"]]
+    assert rules == [["local", "all", "all", "trust"], ["hostssl", "sameuser", "all", "all", "scram-sha-256"]]
     for name in ("store", *(f"{service}-store" for service in PORTS)):
         assert SERVICES[name]["stop_signal"] == "SIGINT"
 

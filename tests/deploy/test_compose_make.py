@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = """#!/bin/sh
 case "$*" in
 *"ps --all --services"*) printf '%s\\n' $CONTAINERS ;;
+*"config --services"*) printf '%s\\n' prepare renew ingestion ingestion-store ;;
+*" up "*"--wait"*) echo "waits for ${*##*--wait-timeout 300 }" ;;
 *" up "*) echo "profiles $COMPOSE_PROFILES image $LUXOR_IMAGE spans $LUXOR_OTLP_ENDPOINT" ;;
 esac
 """
@@ -51,6 +53,12 @@ def up(checkout: Path, *words: str, containers: str = "", **environ: str) -> sub
 
 def settings(checkout: Path, *lines: str) -> None:
     (checkout / "deploy" / "compose" / ".env").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_the_daily_renewal_is_started_and_not_waited_for(checkout: Path) -> None:
+    done = up(checkout)
+    assert done.returncode == 0, done.stderr
+    assert "waits for ingestion ingestion-store\n" in done.stdout
 
 
 def test_a_first_start_makes_the_settings_that_the_operator_edits_and_never_touches_them_again(checkout: Path) -> None:

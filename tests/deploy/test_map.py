@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from libs.server.config import PORTS
+from tests.deploy.doors import services
 from tools import deployment_map
-from tools.deployment_map import MapError
+from tools.deployment_map import MapError, networks_of
 
 COMPOSE = yaml.safe_load(deployment_map.COMPOSE.read_text(encoding="utf-8"))
 DRAWN = deployment_map.read()
@@ -33,7 +34,7 @@ def test_networks_and_memberships_of_compose_are_those_that_the_map_makes() -> N
 
 
 def test_two_parts_share_a_network_only_where_one_dials_the_other_there() -> None:
-    for network in DRAWN.networks():
+    for network in networks_of(DRAWN):
         listeners = {network.listener} | ({"store"} if DRAWN.parts[network.listener].kind == "store" else set())
         assert members(network.name) == listeners | set(network.dialers), network
         for dialer in network.dialers:
@@ -41,7 +42,7 @@ def test_two_parts_share_a_network_only_where_one_dials_the_other_there() -> Non
 
 
 def test_only_networks_of_published_ports_have_a_way_to_the_host_and_none_leads_further() -> None:
-    for network in DRAWN.networks():
+    for network in networks_of(DRAWN):
         given = COMPOSE["networks"][network.name]
         if network.outside:
             assert given["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
@@ -49,7 +50,7 @@ def test_only_networks_of_published_ports_have_a_way_to_the_host_and_none_leads_
         else:
             assert given["internal"] is True
             assert given["driver_opts"] == {"com.docker.network.bridge.inhibit_ipv4": "true"}
-    assert set(COMPOSE["networks"]) == {network.name for network in DRAWN.networks()}
+    assert set(COMPOSE["networks"]) == {network.name for network in networks_of(DRAWN)}
     subnets = [each["ipam"]["config"][0]["subnet"] for each in COMPOSE["networks"].values()]
     assert len(set(subnets)) == len(subnets)
 
@@ -89,6 +90,14 @@ def test_probes_are_dialled_by_nobody() -> None:
     assert not [each for each in DRAWN.connections if each.port == "probe"]
 
 
+def test_every_rpc_that_the_map_lists_is_one_of_the_contracts() -> None:
+    known = {each.full_name for each in services()}
+    known |= {f"{each.full_name}/{method.name}" for each in services() for method in each.methods}
+    listed = {rpc for each in DRAWN.connections for rpc in each.rpcs}
+    assert listed
+    assert listed <= known
+
+
 BASE: dict[str, Any] = {
     "parts": {"a": {"kind": "service", "ports": {"grpc": 1}}, "b": {"kind": "caller"}},
     "connections": [{"from": ["b"], "to": "a", "port": "grpc", "for": "calls"}],
@@ -102,6 +111,15 @@ BASE: dict[str, Any] = {
         ({"connections": [{"from": ["c"], "to": "a", "port": "grpc", "for": "x"}]}, "c dials a, but is no part"),
         ({"connections": [{"from": ["b", "b"], "to": "a", "port": "grpc", "for": "x"}]}, "b dials a:grpc twice"),
         ({"parts": {"a": {"kind": "thing"}}, "connections": []}, "of the kind 'thing'"),
+        ({"parts": {"a": {"kind": "service", "ports": {"grpc": "one"}}}}, "this is no map"),
+        ({"connections": [{"from": "b", "to": "a", "port": "grpc", "for": "x"}]}, "this is no map"),
+        ({"connections": [{"from": ["b"], "to": "a", "port": "grpc", "for": "x", "rpc": ["x"]}]}, "unknown field"),
+        ({"connections": [{"from": ["b"], "to": "a", "port": "grpc", "for": "x", "rpcs": ["x"]}]}, "must list `rpcs`"),
+        ({"connections": [{"from": ["a"], "to": "a", "port": "grpc", "for": "x"}]}, "must list `rpcs`"),
+        (
+            {"connections": [{"from": ["a", "b"], "to": "a", "port": "grpc", "for": "x", "rpcs": ["x"]}]},
+            "services alone",
+        ),
     ],
 )
 def test_a_map_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
@@ -111,11 +129,21 @@ def test_a_map_that_contradicts_itself_is_refused(tmp_path: Path, change: dict[s
         deployment_map.read(path)
 
 
+def test_a_map_that_is_missing_or_damaged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "map.yaml"
+    with pytest.raises(MapError, match=r"map\.yaml: the map of the connections cannot be read"):
+        deployment_map.read(path)
+    for damaged in ("", "parts: [", "\0", "just a text"):
+        path.write_text(damaged)
+        with pytest.raises(MapError, match=r"map\.yaml: this is no map of the connections"):
+            deployment_map.read(path)
+
+
 def test_a_connection_that_is_added_to_the_map_appears_in_the_networks(tmp_path: Path) -> None:
     path = tmp_path / "map.yaml"
     path.write_text(yaml.safe_dump(BASE))
-    (network,) = deployment_map.read(path).networks()
+    (network,) = networks_of(deployment_map.read(path))
     assert (network.name, network.listener, network.dialers, network.outside) == ("a-grpc", "a", ("b",), False)
     more = {"from": ["outside"], "to": "a", "port": "grpc", "for": "calls"}
     path.write_text(yaml.safe_dump(BASE | {"connections": [*BASE["connections"], more]}))
-    assert [each.name for each in deployment_map.read(path).networks()] == ["a-grpc", "a-outside"]
+    assert [each.name for each in networks_of(deployment_map.read(path))] == ["a-grpc", "a-outside"]

@@ -18,10 +18,11 @@ import yaml
 
 from libs.cli.lazy import LazyGroup
 from libs.cli.main import luxor
+from libs.store.embedded import EmbeddedPostgres
 from tests.containers.documented import DOCUMENTED
 from tests.deploy import documents
 from tests.deploy.documents import ROOT, Command
-from tests.deploy.doors import who_may
+from tests.deploy.doors import services, services_may, who_may
 from tests.deploy.page_runner import ALSO_HERE, LAST, Runner, takes
 from tests.support.promql import RULES_RECORDED, check_expressions, known_series, names
 from tools import deployment_map
@@ -201,6 +202,23 @@ async def test_the_table_of_roles_is_what_the_services_do(runner: Runner) -> Non
     assert told == found
 
 
+async def test_each_service_may_call_what_the_map_draws_and_nothing_else(runner: Runner) -> None:
+    runner.start()
+    endpoints = {service: f"dns:///localhost:{ports.main}" for service, ports in runner.ports.items()}
+    found, absent = await services_may(endpoints, runner.data_dir / "tls", [*endpoints, "load", "made-up"])
+    wanted = {
+        (source, each["to"], f"/{method.containing_service.full_name}/{method.name}")
+        for each in yaml.safe_load((ROOT / "deploy" / "map.yaml").read_text("utf-8"))["connections"]
+        for rpc in each.get("rpcs", ())
+        for served in services()
+        for method in served.methods
+        if rpc in {served.full_name, f"{served.full_name}/{method.name}"}
+        for source in each["from"]
+    }
+    assert {caller for caller, _, _ in wanted} == set(endpoints) - {"ingestion"}
+    assert found == {each for each in wanted if each[1:] not in absent}
+
+
 def test_the_table_of_ports_is_the_map() -> None:
     drawn = deployment_map.read()
     told = {(part, port): set(who.split(", ")) for part, port, who, _ in _rows("What listens where")}
@@ -216,7 +234,7 @@ def test_the_table_of_ports_is_the_map() -> None:
 
 
 def test_the_table_of_what_kubernetes_needs_is_the_map() -> None:
-    lines = yaml.safe_load(deployment_map.MAP.read_text("utf-8"))["kubernetes"]
+    lines = yaml.safe_load((ROOT / "deploy" / "map.yaml").read_text("utf-8"))["kubernetes"]
     drawn = [
         [
             each["to"],
@@ -247,13 +265,22 @@ def test_personal_data_are_where_the_page_says(runner: Runner, tmp_path: Path) -
     assert len(named) > 300
     found = {}
     for service in runner.ports:
-        ask = f"psql -h {runner.socket} -U luxor -d luxor_{service} -Atc"
+        ask = f"psql '{EmbeddedPostgres(runner.data_dir).url(f'luxor_{service}')}' -Atc"
         query = runner.sh(f'{ask} "{_BYTES}"', tmp_path).out.strip()
         kept = b"\n".join(bytes.fromhex(line) for line in runner.sh(f'{ask} "{query}"', tmp_path).out.split())
         assert kept, service
         found[service] = [any(each.encode() in kept for each in chosen) for chosen in (named, identified)]
     said = {where.split("'")[0]: [each == "yes" for each in cells] for where, *cells, _ in _rows("Personal data")}
     assert said == found
+
+
+def test_each_service_of_a_running_system_is_in_its_store_with_its_own_account(runner: Runner, tmp_path: Path) -> None:
+    runner.start()
+    ask = f"psql '{EmbeddedPostgres(runner.data_dir).url('postgres')}' -Atc"
+    sessions = "select distinct datname || ' ' || usename from pg_stat_activity where application_name like 'luxor %' order by 1"
+    assert runner.sh(f'{ask} "{sessions}"', tmp_path).out.split("\n")[:-1] == [
+        f"luxor_{service} luxor_{service}" for service in sorted(runner.ports)
+    ]
 
 
 def test_what_the_pages_say_to_stop_the_system_stops_it(runner: Runner, tmp_path: Path) -> None:

@@ -14,13 +14,12 @@ from libs.cli.supervisor import LocalSystem
 from libs.client import ledger
 from libs.client.client import Client
 from libs.store.embedded import EmbeddedPostgres
-from luxor.clearance.v1 import clearance_columns_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2
 from luxor.statistics.v1 import statistics_pb2
 from tests.support.flow import Flow
 
 POLL_SECONDS = 0.1
-DECIDED = {columns.STATE_RELEASED, columns.STATE_HELD}
+DECIDED = {clearance_pb2.STATE_RELEASED, clearance_pb2.STATE_HELD}
 DIMENSIONS = ("destination", "origin", "hs_chapter", "lane", "state", "charge_kind", "collector", "currency")
 
 
@@ -62,7 +61,7 @@ def assert_decided_once(statuses: Sequence[clearance_pb2.ConsignmentStatus]) -> 
         versions = [entry.version for entry in status.history]
         assert versions == list(range(status.version, 0, -1)), status
         changes = Counter(entry.change for entry in status.history)
-        assert changes[columns.CHANGE_DECIDED] == 1, status
+        assert changes[clearance_pb2.CHANGE_DECIDED] == 1, status
         assert max(changes.values()) == 1, status
 
 
@@ -99,14 +98,14 @@ async def assert_statistics_agree(flow: Flow, statuses: Sequence[clearance_pb2.C
     charges: Counter[tuple[str, ...]] = Counter()
     kinds: Counter[tuple[str, str]] = Counter()
     for status in statuses:
-        state = columns.State.Name(status.state).removeprefix("STATE_")
-        lane = columns.Lane.Name(status.lane).removeprefix("LANE_")
+        state = clearance_pb2.State.Name(status.state).removeprefix("STATE_")
+        lane = clearance_pb2.Lane.Name(status.lane).removeprefix("LANE_")
         counts[state, lane, status.destination_country] += 1
         currency = status.revenue_currency
         values[currency] += sum(item.customs_value_minor for item in status.items)
         for charge in status.charges:
-            kind = columns.ChargeKind.Name(charge.kind).removeprefix("CHARGE_KIND_")
-            collector = columns.Collector.Name(charge.collector).removeprefix("COLLECTOR_")
+            kind = clearance_pb2.ChargeKind.Name(charge.kind).removeprefix("CHARGE_KIND_")
+            collector = clearance_pb2.Collector.Name(charge.collector).removeprefix("COLLECTOR_")
             revenue[kind, collector, currency] += charge.amount
             charges[kind, collector, currency] += 1
         kinds["DUTY", currency] += status.duty_minor

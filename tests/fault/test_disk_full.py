@@ -45,11 +45,16 @@ def store() -> Iterator[SmallStore]:
 
 
 async def write_log_until_it_is_full(store: SmallStore, service: str) -> None:
-    """Write to the log of commits until the server ends."""
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        connection = await asyncpg.connect(store.server.url(f"luxor_{service}"))
-        while True:
-            await connection.execute("select pg_logical_emit_message(false, 'test', repeat('x', 8000000))")
+    """Write to the log of commits until the server ends: a statement that is refused alone, as space was given back, is not that."""
+    connection = await asyncpg.connect(store.server.url(f"luxor_{service}"))
+
+    async def ended() -> bool:
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            while True:
+                await connection.execute("select pg_logical_emit_message(false, 'test', repeat('x', 8000000))")
+        return connection.is_closed()
+
+    await checks.until(ended, f"the server of {service} has no room for its log")
 
 
 async def begun(store: SmallStore, service: str) -> datetime:

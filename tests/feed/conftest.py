@@ -13,16 +13,17 @@ import pytest_asyncio
 from libs.columns import Ints, Strings, Table
 from libs.feed.consumer import Consumer
 from libs.feed.outbox import KeyedOutbox, Outbox
-from libs.feed.port import page_of, snapshot_page_of
-from libs.feed.schema import create_consumer, create_notices, create_outbox
+from libs.feed.port import page_of, snapshot_page_of, start_again_of
+from libs.feed.schema import create_consumer, create_notices, create_outbox, stamp_epochs
 from libs.feed.service import FeedServicer, StatePage, to_positions
 from libs.feed.types import BatchRef, Cursor, CursorExpired, EpochEnded, EventError, FeedBatch, Page, SnapshotPage
 from libs.server.errors import Refusal
 from libs.store.database import Database, Transaction
 from libs.store.embedded import EmbeddedPostgres
-from libs.store.schema import create_request_log
+from libs.store.schema import create_page_keys, create_request_log
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1 import feed_pb2
+from tests.support.calls import enter_as
 
 Event = tuple[str, int, int]
 """mrn, version, partition."""
@@ -120,12 +121,13 @@ class DirectPort:
             committed=to_positions(committed or {}),
         )
         try:
+            enter_as(self.consumer)
             answer = await self.servicer.Pull(request, None)
         except Refusal as refusal:
             for kind in (CursorExpired, EpochEnded):
                 if refusal.reason == kind.reason:
-                    bitmap = int(str(refusal.facts["partitions"]), 16)
-                    raise kind(refusal.sentence, [each for each in ALL if bitmap >> each & 1]) from refusal
+                    facts = {name: str(fact) for name, fact in refusal.facts.items()}
+                    raise start_again_of(kind, refusal.sentence, facts) from refusal
             raise
         return page_of(feed_pb2.PullResponse.FromString(answer.SerializeToString()), ConsignmentColumns)
 
@@ -136,6 +138,7 @@ class DirectPort:
         request = feed_pb2.SnapshotRequest(
             consumer=self.consumer, partitions=partitions, token=token, max_rows=max_rows
         )
+        enter_as(self.consumer)
         answer = await self.servicer.Snapshot(request, None)
         return snapshot_page_of(feed_pb2.SnapshotResponse.FromString(answer.SerializeToString()), ConsignmentColumns)
 
@@ -237,6 +240,7 @@ class Follower:
             wait_millis=0,
             lease_millis=more.pop("lease_millis", LEASE_MILLIS),
             clock=self.clock,
+            begins_ahead=more.pop("begins_ahead", True),
             **more,
         )
 
@@ -285,7 +289,7 @@ def second_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 async def producer(database_url: str) -> AsyncIterator[Producer]:
     database = Database(database_url, name="producer", pool_size=24)
     await database.open()
-    await prepare(database, create_outbox, create_notices)
+    await prepare(database, create_outbox, create_notices, stamp_epochs)
     async with database.connection() as work:
         await work.raw.execute("create table state (mrn text primary key, version bigint, partition int)")
     outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
@@ -297,7 +301,7 @@ async def producer(database_url: str) -> AsyncIterator[Producer]:
 async def follower(second_url: str) -> AsyncIterator[Follower]:
     database = Database(second_url, name="follower")
     await database.open()
-    await prepare(database, create_consumer, create_request_log)
+    await prepare(database, create_consumer, create_request_log, create_page_keys)
     async with database.connection() as work:
         await work.raw.execute(
             "create table effect (id bigserial primary key, mrn text, version bigint, partition int)"

@@ -310,9 +310,10 @@ async def test_letters_are_told_in_pages_and_by_filter(
     await producer.announce(*[(f"m{row}", 1, row) for row in range(5)], ("m0", 2, 0))
     await drain(consumer)
     servicer = DeadLetterServicer(follower.database)
-    first = await servicer.List(dead_letters_pb2.ListRequest(page_size=4), None)
+    first = await servicer.List(dead_letters_pb2.ListRequest(page_size=4, with_payload=True), None)
     assert (len(first.letters), first.total) == (4, 6)
-    assert not first.letters[0].payload
+    plain = await servicer.List(dead_letters_pb2.ListRequest(page_size=1), None)
+    assert not plain.letters[0].payload
     second = await servicer.List(
         dead_letters_pb2.ListRequest(page_size=4, page_token=first.next_page_token, with_payload=True), None
     )

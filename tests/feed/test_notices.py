@@ -1,9 +1,12 @@
 """Readers that are named by a text have the same cursors and the same horizon as partitions have."""
 
 import asyncio
+import time
 
-from libs.feed.reading import NOTICE, Reader
-from libs.feed.types import BEGINNING, Cursor
+import pytest
+
+from libs.feed.reading import NOTICE, OUTBOX, Reader
+from libs.feed.types import BEGINNING, Cursor, EpochEnded
 from libs.feed.watch import Watch
 from tests.feed.conftest import Producer
 
@@ -85,3 +88,39 @@ async def test_a_batch_that_is_no_event_can_be_announced_to_readers_by_name(prod
     assert (await read(producer, "acme"))[0] == ["a"]
     page = await producer.port().pull({0: BEGINNING}, 10, 0)
     assert not page.batches
+
+
+async def epochs(producer: Producer) -> list[tuple[int, int | None]]:
+    return [tuple(row) for row in await producer.sql("select epoch, end_xid from feed_epoch order by epoch")]
+
+
+async def ahead_of(producer: Producer, how: str) -> Cursor:
+    """A cursor that the store never reached: by its epoch, or by a number of the present one."""
+    newest = (await epochs(producer))[-1][0]
+    future = {"epoch": Cursor(int(time.time() * 1000) + 1_000, 1, 1), "next": Cursor(newest + 1, 1, 1)}
+    return future.get(how, Cursor(newest, 1, 2**40))
+
+
+@pytest.mark.parametrize("how", ["epoch", "next", "number"])
+async def test_no_cursor_of_a_reader_of_notices_changes_the_feed(producer: Producer, how: str) -> None:
+    await notify(producer, ["a", "b"], ["acme", "acme"])
+    before = await epochs(producer)
+    with pytest.raises(EpochEnded):
+        await read(producer, "acme", await ahead_of(producer, how))
+    assert await epochs(producer) == before
+    found, after = await read(producer, "acme")
+    assert found == ["a", "b"]
+    assert (await read(producer, "acme", after))[0] == []
+
+
+@pytest.mark.parametrize("how", ["epoch", "next", "number"])
+@pytest.mark.parametrize("begins", [True, False])
+async def test_only_a_service_that_is_ahead_begins_an_epoch(producer: Producer, how: str, begins: bool) -> None:
+    await notify(producer, ["a"], ["acme"])
+    before = await epochs(producer)
+    reader: Reader[int] = Reader(producer.database, OUTBOX)
+    cursor = await ahead_of(producer, how)
+    with pytest.raises(EpochEnded):
+        async with producer.database.connection() as reading:
+            await reader.page(reading.raw, {3: cursor}, 10, begins=begins)
+    assert (len(await epochs(producer)) > len(before)) is begins

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -291,13 +292,13 @@ async def test_a_raised_epoch_is_read_on_into_and_its_numbers_may_go_back(produc
     _, after = await pull_all(port, beginning())
     await producer.announce(("second", 1, 3))
     async with producer.database.transaction() as tx:
-        assert await raise_epoch(tx, "moved to another server", lost=False) == 2
+        second = await raise_epoch(tx, "moved to another server", lost=False)
     # The other server counts from far below.
     await producer.announce(("third", 1, 3), ("third", 1, 4))
-    await producer.sql("update outbox set xid = 700 where epoch = 2")
+    await producer.sql("update outbox set xid = 700 where epoch = $1", second)
     events, after = await pull_all(port, after)
     assert events == [("second", 1, 3), ("third", 1, 3), ("third", 1, 4)]
-    assert {cursor.epoch for cursor in after.values()} == {2}
+    assert {cursor.epoch for cursor in after.values()} == {second}
 
 
 async def test_a_cursor_beyond_the_end_of_a_lost_timeline_is_told_so(producer: Producer) -> None:
@@ -330,12 +331,12 @@ async def test_a_cursor_that_the_server_never_gave_is_told_so(producer: Producer
 
 async def test_a_writer_that_waited_while_the_epoch_was_raised_writes_into_the_new_one(producer: Producer) -> None:
     async with producer.database.transaction(timeout_millis=60_000) as tx:
-        await raise_epoch(tx, "a planned move", lost=False)
+        second = await raise_epoch(tx, "a planned move", lost=False)
         writing = asyncio.create_task(producer.announce(("waited", 1, 1)))
         while not await producer.sql("select 1 from pg_locks where locktype = 'advisory' and not granted"):  # noqa: ASYNC110  # what is awaited is another task or the server
             await asyncio.sleep(0)
     await writing
-    assert [row["epoch"] for row in await producer.sql("select epoch from outbox")] == [2]
+    assert [row["epoch"] for row in await producer.sql("select epoch from outbox")] == [second]
 
 
 async def test_a_cursor_behind_dropped_days_is_told_so_and_the_others_read_on(producer: Producer) -> None:
@@ -402,7 +403,7 @@ def test_whatever_the_order_of_writers_commits_and_pulls_each_event_comes_once_a
 
 async def _play(database_url: str, plan: list[tuple]) -> None:  # type: ignore[type-arg]
     from libs.feed.outbox import Outbox
-    from libs.feed.schema import create_outbox
+    from libs.feed.schema import create_outbox, stamp_epochs
     from libs.feed.service import FeedServicer
     from libs.store.database import Database
     from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -413,7 +414,7 @@ async def _play(database_url: str, plan: list[tuple]) -> None:  # type: ignore[t
     async with database.connection() as work:
         await work.raw.execute("drop schema public cascade")
         await work.raw.execute("create schema public")
-    await prepare(database, create_outbox)
+    await prepare(database, create_outbox, stamp_epochs)
     outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
     port = DirectPort(FeedServicer(outbox, State()))
     open_: dict[int, tuple] = {}  # type: ignore[type-arg]
@@ -472,3 +473,34 @@ async def _play(database_url: str, plan: list[tuple]) -> None:  # type: ignore[t
     for partition in range(6):
         own = [event[1] for event in seen if event[2] == partition]
         assert len(own) == len(set(own))
+
+
+async def test_a_quiet_feed_is_polled_less_often_and_what_this_process_commits_is_read_at_once(
+    producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.feed.watch.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("libs.feed.watch.QUIET_POLL_SECONDS", 30.0)
+    port = producer.port()
+    start = (await port.pull(dict.fromkeys(ALL, BEGINNING), 10, 0)).next
+    polls: list[int] = []
+    poll_once = producer.servicer.watch.poll_once
+
+    async def counted() -> None:
+        polls.append(1)
+        await poll_once()
+
+    monkeypatch.setattr(producer.servicer.watch, "poll_once", counted)
+    wait, waits = producer.servicer.watch.wait, asyncio.Event()
+
+    async def noticed(keys: Iterable[int], since: Cursor, seconds: float) -> bool:
+        waits.set()
+        return await wait(keys, since, seconds)
+
+    monkeypatch.setattr(producer.servicer.watch, "wait", noticed)
+    waiting = asyncio.create_task(port.pull(start, 10, 20_000))
+    async with asyncio.timeout(20):
+        await waits.wait()
+        await producer.announce(("m", 1, 1))
+        page = await waiting
+    assert page.events == 1
+    assert len(polls) <= 3

@@ -14,6 +14,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.feed.v1 import feed_pb2, feed_pb2_grpc
 from tests.feed.conftest import ALL, Follower, Producer, drain, events_of
+from tests.support.calls import enter_as
 
 
 class Told(feed_pb2_grpc.FeedServiceServicer):
@@ -29,6 +30,7 @@ class Told(feed_pb2_grpc.FeedServiceServicer):
         return await self._call(self._servicer.Snapshot, request, context)
 
     async def _call(self, method: Any, request: Any, context: Any) -> Any:
+        enter_as("c")
         try:
             return await method(request, context)
         except Refusal as refusal:
@@ -86,8 +88,7 @@ async def test_a_consumer_of_another_schema_says_what_to_do(producer: Producer, 
     ("request_", "reason"),
     [
         ({"consumer": "c"}, "FEED_PARTITIONS_MISSING"),
-        ({"after": [{"partitions": [1]}]}, "FEED_CONSUMER_MISSING"),
-        ({"consumer": "c" * 64, "after": [{"partitions": [1]}]}, "FEED_CONSUMER_MISSING"),
+        ({"consumer": "d", "after": [{"partitions": [1]}]}, "FEED_CONSUMER_FOREIGN"),
         ({"consumer": "c", "after": [{"partitions": [64]}]}, "FEED_PARTITION_UNKNOWN"),
         ({"consumer": "c", "after": [{"partitions": [1]}, {"partitions": [1]}]}, "FEED_PARTITION_TWICE"),
         ({"consumer": "c", "after": [{"partitions": [1], "cursor": {"xid": -1}}]}, "FEED_CURSOR_MALFORMED"),
@@ -98,6 +99,7 @@ async def test_a_consumer_of_another_schema_says_what_to_do(producer: Producer, 
 async def test_a_pull_that_is_asked_wrongly_is_told_how(
     producer: Producer, request_: dict[str, Any], reason: str
 ) -> None:
+    enter_as("c")
     with pytest.raises(Refusal) as refused:
         await producer.servicer.Pull(feed_pb2.PullRequest(**request_), None)
     assert refused.value.reason == reason
@@ -107,7 +109,7 @@ async def test_a_pull_that_is_asked_wrongly_is_told_how(
     ("request_", "reason"),
     [
         ({"consumer": "c"}, "FEED_PARTITIONS_MISSING"),
-        ({"partitions": [1]}, "FEED_CONSUMER_MISSING"),
+        ({"consumer": "d", "partitions": [1]}, "FEED_CONSUMER_FOREIGN"),
         ({"consumer": "c", "partitions": [70]}, "FEED_PARTITION_UNKNOWN"),
         ({"consumer": "c", "partitions": [1], "max_rows": 20_001}, "FEED_LIMIT"),
         ({"consumer": "c", "partitions": [1], "token": b"\xff\xff"}, "FEED_TOKEN_MALFORMED"),
@@ -116,6 +118,7 @@ async def test_a_pull_that_is_asked_wrongly_is_told_how(
 async def test_a_snapshot_that_is_asked_wrongly_is_told_how(
     producer: Producer, request_: dict[str, Any], reason: str
 ) -> None:
+    enter_as("c")
     with pytest.raises(Refusal) as refused:
         await producer.servicer.Snapshot(feed_pb2.SnapshotRequest(**request_), None)
     assert refused.value.reason == reason
@@ -130,3 +133,10 @@ async def test_every_page_of_a_snapshot_names_the_same_start_taken_before_the_fi
     assert first.start == second.start
     page = await port.pull(dict.fromkeys(ALL, first.start), 100, 0)
     assert events_of(page.batches) == [("m0", 2, 0)]
+
+
+async def test_the_name_of_another_consumer_is_shown_up_to_63_characters(producer: Producer) -> None:
+    enter_as("c")
+    with pytest.raises(Refusal) as caught:
+        await producer.servicer.Pull(feed_pb2.PullRequest(consumer="x" * 100), None)
+    assert (caught.value.reason, caught.value.value) == ("FEED_CONSUMER_FOREIGN", "x" * 63)

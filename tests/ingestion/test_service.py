@@ -206,3 +206,46 @@ async def test_amounts_negative_or_huge_are_refused_with_their_bounds(ingestion:
         ("NUMBER_TOO_LARGE", "consignments[1].items[0].price.minor"),
         ("NUMBER_TOO_LARGE", "consignments[2].freight.minor"),
     ]
+
+
+async def test_an_item_that_no_store_can_hold_is_refused_and_its_neighbours_are_accepted(ingestion: Running) -> None:
+    stub = await stub_of(ingestion)
+    rows = [copy.deepcopy(consignment(place)) for place in range(5)]
+    rows[1].order.time.seconds = 2**62
+    rows[2].transport.arrival_time.nanos = -1
+    rows[3].items[0].description = "a\x00b"
+    answer = await submit(stub, rows, "r1")
+    assert [each.status for each in answer.results] == [1, 2, 2, 2, 1]
+    assert [reasons(each) for each in answer.results[1:4]] == [
+        [("TIME_OUT_OF_BOUNDS", "consignments[1].order.time")],
+        [("TIME_OUT_OF_BOUNDS", "consignments[2].transport.arrival_time")],
+        [("TEXT_UNPRINTABLE", "consignments[3].items[0].description")],
+    ]
+
+
+async def test_a_key_of_no_receipt_is_refused_and_its_neighbours_are_answered(ingestion: Running) -> None:
+    stub = await stub_of(ingestion)
+    await submit(stub, [consignment(0)], "r1")
+    keys = [pb.ReceiptKey(local_reference=each) for each in ("a\x00b", "REF-0", "x" * 23, "x" * 22)]
+    keys.append(pb.ReceiptKey(mrn="\x00" * 18))
+    answer = await stub.GetReceipts(pb.GetReceiptsRequest(keys=keys), timeout=SECONDS)
+    assert answer.results[1].receipt.local_reference == "REF-0"
+    assert [(each.error.reason, each.error.path) for each in answer.results if each.HasField("error")] == [
+        ("TEXT_UNPRINTABLE", "keys[0].local_reference"),
+        ("TEXT_TOO_LONG", "keys[2].local_reference"),
+        ("RECEIPT_UNKNOWN", "keys[3].local_reference"),
+        ("MRN_MALFORMED", "keys[4].mrn"),
+    ]
+
+
+async def test_a_request_id_belongs_to_its_caller_alone(ingestion: Running) -> None:
+    first, second = await stub_of(ingestion), await stub_of(ingestion, ident="other-shop")
+    # The refused row has its answer stored under the id; nobody else may be given it.
+    bad = consignment(1)
+    bad.consignee.name = ""
+    own = await submit(first, [consignment(0), bad], "r1")
+    others = await submit(second, [consignment(0), bad], "r1")
+    assert [each.status for each in others.results] == [each.status for each in own.results] == [1, 2]
+    assert others.results[0].receipt.mrn != own.results[0].receipt.mrn
+    assert (await submit(second, [consignment(2)], "r2")).results[0].status == 1
+    assert (await submit(first, [consignment(0), bad], "r1")) == own

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.columns import Table
+from libs.columns import Table, digests
 from libs.server import catalogue
 from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -56,7 +56,7 @@ SPOILS: dict[str, tuple[Change, str, str]] = {
     "a short procedure": (lambda c: setattr(c, "procedure", "40"), "CODE_MALFORMED", "procedure"),
     "a scheme twice": (lambda c: c.fiscal_references.add(scheme=1, number="IM2760000025"), "SCHEME_REPEATED", "fiscal_references"),
     "no scheme number": (lambda c: c.fiscal_references[0].ClearField("number"), "ELEMENT_MISSING", "fiscal_references[0].number"),
-    "a time long ago": (lambda c: setattr(c.order.time, "seconds", 1), "NUMBER_TOO_SMALL", "order.time"),
+    "a time long ago": (lambda c: setattr(c.order.time, "seconds", 1), "TIME_OUT_OF_BOUNDS", "order.time"),
 }  # fmt: skip
 
 
@@ -153,3 +153,26 @@ def test_any_bytes_that_are_a_consignment_get_an_answer(raw: bytes) -> None:
         return
     checked = check(made)
     assert bool(checked.refused[0]) == any(not each.warns for each in checked.problems.get(0, []))
+
+
+@pytest.mark.parametrize(
+    ("filed", "code", "carrier_id"),
+    [
+        ("wings", "WINGS", "wings"),
+        (" Wings ", "WINGS", "Wings"),
+        ("WINGS", "WINGS", ""),
+        ("DE123456789012345", "DE123456789012345", ""),
+        # No certificate has an id with a blank.
+        ("de 123", "DE123", ""),
+        ("", "", ""),
+    ],
+)
+def test_who_carries_stays_as_filed_beside_the_code_in_capitals(filed: str, code: str, carrier_id: str) -> None:
+    row = consignment(1)
+    row.carrier_identifier = filed
+    table = check(row).table
+    assert (table.strings("carrier_identifier")[0], table.strings("carrier_id")[0]) == (code, carrier_id)
+    capitals = consignment(1)
+    capitals.carrier_identifier = filed.upper()
+    same = digests(table, exclude={validation.CARRIER_ID})
+    assert same == digests(check(capitals).table), "the same filing in other letters is a repeat"

@@ -108,6 +108,9 @@ def results(assessment: Assessment) -> list[Result]:
             int(assessment.customs_value[row]),
             notes={name for bit, name in NOTES if bit & int(assessment.notes[row])},
         )
+        if assessment.valued[row]:
+            begin, end = assessment.filings.offsets[row : row + 2].tolist()
+            result.item_values = assessment.item_customs_value[begin:end].tolist()
         for at in range(int(assessment.offsets[row]), int(assessment.offsets[row + 1])):
             slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
             result.charges.append(
@@ -124,6 +127,7 @@ def results(assessment: Assessment) -> list[Result]:
                     program.rate_texts[int(program.rates.text[lines.rate[at]])],
                     0 if lines.quantity is None else int(lines.quantity[at]),
                     program.references[int(program.rates.reference[lines.rate[at]])],
+                    0 if lines.forgone is None else int(lines.forgone[at]),
                 )
             )
         told.append(result)

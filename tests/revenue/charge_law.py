@@ -5,6 +5,7 @@ from services.revenue.law.exchange import Exchange, read_exchange
 from services.revenue.law.program import Program
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.tariff import read_tariff
+from tests.revenue.lawbooks import reviewed
 
 ERIADOR = """\
 format: 1
@@ -166,11 +167,15 @@ periods:
 """
 
 
-def eriador(law: str = ERIADOR, tariff: str = TARIFF) -> Program:
-    """Compile the invented law."""
+def eriador(law: str = ERIADOR, tariff: str = TARIFF, *, as_written: bool = False) -> Program:
+    """Compile the invented law as a reviewed one, or as it is written, with its lines."""
+    if as_written:
+        law_text, tariff_text = law, tariff
+    else:
+        law_text, tariff_text = reviewed(law), reviewed(tariff)
     lines = {"tariff_lines.csv": LINES}
     return compile_program(
-        [read_rulebook("xy/rulebook.yaml", law)],
-        [read_tariff("xy/tariff.yaml", tariff, lines.get)],
-        Exchange(read_exchange("rates/eriador.yaml", RATES)),
+        [read_rulebook("xy/rulebook.yaml", law_text)],
+        [read_tariff("xy/tariff.yaml", tariff_text, lines.get)],
+        Exchange(read_exchange("rates/eriador.yaml", reviewed(RATES))),
     )

@@ -1,11 +1,38 @@
 """An invented jurisdiction that uses every feature of the format, so that the evaluator is tested beyond today's books."""
 
+from typing import Any
+
+import yaml
+
 from services.revenue.law.compiler import compile_program
 from services.revenue.law.exchange import Exchange, read_exchange
 from services.revenue.law.program import Program
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.tariff import read_tariff
 from services.revenue.shelf import load_program
+
+
+def reviewed(text: str) -> str:
+    """Give a law file in which each value and reference that says nothing of it says that it is verified."""
+    written = yaml.safe_load(text)
+    _state(written)
+    return yaml.safe_dump(written, sort_keys=False, allow_unicode=True)
+
+
+def _state(part: Any) -> None:
+    if isinstance(part, list):
+        for each in part:
+            _state(each)
+    if not isinstance(part, dict):
+        return
+    for each in part.values():
+        _state(each)
+    for reference in part.get("references", {}).values():
+        reference.setdefault("verified", True)
+    # Values of the law have days and a reference, preferences rates and a reference.
+    if "reference" in part and ({"from", "rates", "lines"} & set(part)):
+        part.setdefault("verified", True)
+
 
 UTOPIA = """\
 format: 1

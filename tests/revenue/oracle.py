@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from datetime import date
 from fractions import Fraction
 
+import msgspec
+
 from services.revenue.law.program import Program
-from services.revenue.law.rulebook import Base, Condition, Rulebook
+from services.revenue.law.rulebook import Base, Condition, NotCovered, Position, Rulebook
 from tests.revenue.oracle_charges import (
     EDGE,
     LARGEST,
@@ -32,6 +34,11 @@ _SCHEME_NOTES = {
     "unknown": "SCHEME_NUMBER_UNKNOWN",
     "expired": "SCHEME_NUMBER_EXPIRED",
 }
+
+
+def anywhere(only: Condition | None) -> Condition | None:
+    """A condition without the country of origin."""
+    return msgspec.structs.replace(only, origin=()) if only else None
 
 
 class Scalar:
@@ -122,7 +129,9 @@ class _One(Charging):
             if held(charge, self.day) and (not charge.areas or self.area in charge.areas):
                 charges += self.charge(charge)
         self.remark(base, charges)
-        return Result("NONE", sum(goods), customs, charges, self.notes | self.judge.judged.notes)
+        valued = [self.parts[name] for name in self.customs_base if name in self.parts]
+        values = [sum(part[place] for part in valued) for place in range(len(filed.items))]
+        return Result("NONE", sum(goods), customs, charges, self.notes | self.judge.judged.notes, values)
 
     def remark(self, base: Base, charges: list[Charged]) -> None:
         """Note what was assumed or found, beside what charges and limits noted."""
@@ -135,14 +144,25 @@ class _One(Charging):
             "WITHIN_LIMIT": bool(first) and all(self.within[first]),
             "OVER_LIMIT": first in self.judge.judged.known and not all(self.within[first]),
             "SCHEME_NOT_OPEN": any(self.states.values()) and all(line.scheme == "none" for line in charges),
-            "UNVERIFIED_VALUE": self.doubted(base, book.exchange) or self.judge.judged.doubted,
-            "NOT_COVERED": any(
-                held(gap, self.day) and any(item.code.startswith(gap.goods) for item in filed.items)
-                for gap in book.not_covered
-            ),
+            "UNVERIFIED_VALUE": self.doubted(base, book.exchange, book.law_date_reference) or self.judge.judged.doubted,
+            "NOT_COVERED": any(self.concerned(gap) for gap in book.not_covered),
             "REGION_NOT_RECOGNISED": bool(filed.region) and self.regions.isdisjoint({plain_region(filed.region)}),
         }
         notes |= {note for note, there in told.items() if there}
+
+    def concerned(self, gap: NotCovered) -> bool:
+        """Whether something of the gap may be owed on any item."""
+        sides = [gap.when] if isinstance(gap.when, Position) else gap.when
+        return (
+            held(gap, self.day)
+            and (not gap.areas or self.area in gap.areas)
+            and any(
+                (not gap.goods or item.code.startswith(gap.goods))
+                and (self.fits(gap.only, item) or (not item.origin and self.fits(anywhere(gap.only), item)))
+                and all(self.within[side.limit][place] == (side.position == "within") for side in sides)
+                for place, item in enumerate(self.filed.items)
+            )
+        )
 
     @property
     def regions(self) -> set[str]:

@@ -153,7 +153,7 @@ class Charging:
         if written.rate == "tariff":
             found = self.by_tariff(charge, item)
             name = f"{self.book.jurisdiction}:{charge.tariff}/{found.reference}"
-            doubted = not (written.verified and found.verified)
+            doubted = self.doubted(written) or not found.verified
             leaf = Leaf(found.text, read_rate(found.text), name, doubted, found.preferential)
             self.notes |= {"DEFAULT_DUTY_RATE"} if found.assumed else set()
             self.notes |= set() if item.code else {"CODE_MISSING"}
@@ -380,6 +380,7 @@ class Charging:
             for line in together:
                 self.add(self.book.charge(line.charge.split(".")[1]).kind, line, -1)
             for line in [*lines, *together]:
+                line.forgone = line.amount if not line.waived else line.forgone
                 line.amount, line.waived = 0, True
             self.notes.add("BELOW_MINIMUM")
 

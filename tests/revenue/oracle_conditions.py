@@ -14,6 +14,8 @@ from tests.revenue.oracle_rates import held, read_amount
 MEMBERS = (
     "040 056 100 191 196 203 208 233 246 250 276 300 348 372 380 428 440 442 470 528 616 620 642 703 705 724 752 900"
 )
+_PIECES = {"H87": 1, "C62": 1, "EA": 1, "PCE": 1, "NAR": 1, "NMB": 1, "DZN": 12, "CEN": 100, "MIL": 1000}
+"""Units that count pieces."""
 Rate = Callable[[str, str], Fraction]
 """What one minor unit of a currency is worth, by a table ("" = the rulebook's)."""
 
@@ -49,9 +51,23 @@ def fits_consignment(asked: Condition, filed: Consignment, states: Mapping[str, 
             not asked.consignor or filed.consignor == asked.consignor,
             not asked.consignee or filed.consignee == asked.consignee,
             not asked.region or plain_region(filed.region) in [plain_region(each) for each in asked.region],
+            not asked.articles or (asked.articles == "several") == (articles_of(filed) > 1),
             not asked.scheme or bool(usable & set(asked.scheme)) or ("none" in asked.scheme and not usable),
         )
     )
+
+
+def articles_of(filed: Consignment) -> int:
+    """How many articles a consignment holds: of a line its pieces where it tells them, else one."""
+    return sum(max(1, ceil(_pieces(item))) for item in filed.items)
+
+
+def _pieces(item: Item) -> Fraction:
+    if item.supplementary_unit in _PIECES and item.supplementary_milli:
+        return Fraction(item.supplementary_milli * _PIECES[item.supplementary_unit], 1000)
+    if item.unit in ("", *_PIECES) and item.quantity_milli:
+        return Fraction(item.quantity_milli * _PIECES.get(item.unit, 1), 1000)
+    return Fraction(1)
 
 
 def plain_region(told: str) -> str:
@@ -114,9 +130,10 @@ class Judge:
         """Test all limits; `measure` gives what each item counts by a measure and a table of exchange rates."""
         for name, entries in self.book.limits.items():
             limit = next((e for e in entries if held(e, self.day) and self._fits(e.only)), None)
+            if limit:
+                self._doubt(limit)
             if limit and limit.amount != "none":
                 self.judged.known.add(name)
-                self._doubt(limit)
             self.judged.within[name] = (
                 self._within(name, limit, measure, others, unnamed)
                 if limit and limit.amount != "none"

@@ -76,6 +76,8 @@ class Charged:
     quantity: int = 0
     reference: str = ""
     """Of the rate: jurisdiction or tariff, and name."""
+    forgone: int = 0
+    """What it would be if it were not waived."""
 
 
 @dataclass
@@ -85,6 +87,8 @@ class Result:
     customs_value: int = 0
     charges: list[Charged] = field(default_factory=list)
     notes: set[str] = field(default_factory=set)
+    item_values: list[int] = field(default_factory=list)
+    """Customs value of each item; none where the consignment could not be assessed."""
 
 
 @dataclass

@@ -67,6 +67,10 @@ class Filed(_Strict, frozen=True):
     prices_include_tax: bool | None = None
     nature: Literal["", "sale", "gift", "return", "sample", "document", "other"] = ""
     consignor: Literal["", "natural", "legal"] = ""
+    consignee_kind: Literal["", "natural", "legal"] = ""
+    """Kind of person of the consignee."""
+    region: str = ""
+    """Region of the consignee's address."""
     dispatch: str = ""
     direct_shipment: str = ""
     """UN/LOCODE of the place of direct shipment."""
@@ -116,6 +120,14 @@ class Expected(_Strict, frozen=True):
     """Sum of each charge; nothing where it does not apply."""
     bases: dict[str, Decimal] = {}
     """Sum of the bases of each charge."""
+    waived: dict[str, Decimal] = {}
+    """What each charge would come to that is not levied since it is too small."""
+    debtor: Literal["declarant", "vendor", "carrier", "consignee", "platform"] | None = None
+    """Of all taxes."""
+    lower_bound: bool | None = None
+    """Whether the totals are what is owed at least."""
+    not_covered: list[str] | None = None
+    """What may be owed beside them and is not computed."""
     notes: list[str] = []
     """Notes that the answer must have."""
     no_notes: list[str] = []
@@ -135,7 +147,7 @@ class Case(_Strict, frozen=True):
     consignment: Filed | None = None
     consignments: list[Filed] = []
     exchange: list[str] = []
-    """The case's own rates: `1 USD = 1.15 CAD`; the right side is the jurisdiction's currency."""
+    """The case's own rates, either way round: `1 USD = 1.15 CAD`, `1 AUD = 0.91 USD`; one side is the jurisdiction's currency."""
     changes: list[Changed] = []
     added: list[Added] = []
     agrees: dict[str, list[str]] = {}
@@ -209,16 +221,19 @@ def files_of(case: Case) -> dict[str, str]:
     folder = book.file.partition("/")[0]
     files = {name: text for name, text in _shipped_files().items() if name.partition("/")[0] in (folder, "rates")}
     changes = [(change.path, change.value) for change in case.changes]
+    home = book.rulebook.currency
     own: dict[str, dict[str, str]] = {}
     for sentence in case.exchange:
         match = re.fullmatch(r"1 ([A-Z]{3}) = ([0-9.]+) ([A-Z]{3})", sentence)
         assert match, f"{case.id}: {sentence!r} is no rate; write '1 USD = 1.15 CAD'"
-        value = Decimal(match[2])
-        digits = -int(value.as_tuple().exponent)
-        own.setdefault(match[3], {})[match[1]] = f"{10**digits}/{int(value.scaleb(digits))}"
-    for home, rates in own.items():
+        assert home in (match[1], match[3]), (
+            f"{case.id}: {sentence!r} does not name {home}, the jurisdiction's currency"
+        )
+        name, foreign = ("rates", match[3]) if match[1] == home else ("inverse_rates", match[1])
+        own.setdefault(name, {})[foreign] = match[2]
+    if own:
         reason = {"reference": "case", "verified": False}
-        period = {"from": case.as_of, "to": case.as_of} | reason | {"rates": rates}
+        period = {"from": case.as_of, "to": case.as_of} | reason | own
         reference = {"law": "Rates of a published case", "address": "tests/revenue/cases", "verified": False}
         tables = [name for name, text in files.items() if name.startswith("rates/") and f"\ncurrency: {home}\n" in text]
         assert tables, f"{case.id}: no table of {home} is shipped"
@@ -294,6 +309,10 @@ def _consignment(filed: Filed) -> consignment_pb2.Consignment:
 def _parties(row: consignment_pb2.Consignment, filed: Filed) -> None:
     if filed.consignee:
         row.consignee.name = filed.consignee
+    if filed.consignee_kind:
+        row.consignee.person_type = consignment_pb2.PersonType.Value(f"PERSON_TYPE_{filed.consignee_kind.upper()}")
+    if filed.region:
+        row.consignee.address.region = filed.region
     if filed.person:
         for party in (row.consignee, row.buyer):
             party.identifier = filed.person
@@ -337,6 +356,9 @@ def outcome(quote: pb.LandedCost) -> dict[str, Any]:
         "landed_cost": quote.landed_cost,
         "position": "within" if "WITHIN_LIMIT" in quote.notes else "over",
         "collector": "+".join(name.removeprefix("COLLECTOR_").lower() for name in collectors),
+        "debtor": "+".join(sorted({pb.Debtor.Name(line.debtor).removeprefix("DEBTOR_").lower() for line in taxes})),
+        "lower_bound": quote.lower_bound,
+        "not_covered": list(quote.not_covered),
         "lines_of_duty": sum(line.kind == pb.KIND_DUTY for line in quote.lines),
         "charges": [line.charge for line in quote.lines],
         "levied": [charge for charge, amount in amounts.items() if amount],
@@ -369,7 +391,11 @@ def _differences(expected: Expected, quote: pb.LandedCost) -> list[str]:
         rates = {line.rate_ppm for line in quote.lines if line.charge == charge}
         if rates != {int(Decimal(percent) * 10_000)}:
             wrong.append(f"{charge} was taken at {rates} ppm, the case has {percent} %")
-    for of, sums, told in (("amount", expected.amounts, "amounts"), ("basis", expected.bases, "bases")):
+    for of, sums, told in (
+        ("amount", expected.amounts, "amounts"),
+        ("basis", expected.bases, "bases"),
+        ("forgone", expected.waived, "waived"),
+    ):
         got = _sums(quote, of)
         for charge, amount in sums.items():
             minor = parse_minor(str(amount), quote.currency)

@@ -10,7 +10,7 @@ from services.revenue.law.compiler import compile_program
 from services.revenue.law.exchange import Exchange, read_exchange
 from services.revenue.law.program import Program
 from services.revenue.law.reader import read_rulebook
-from tests.revenue.lawbooks import RATES
+from tests.revenue.lawbooks import RATES, reviewed
 from tests.revenue.oracle_charges import Consignment, Item
 
 YEARLY = """\
@@ -54,6 +54,8 @@ ON_ROWS: list[dict[str, Any]] = [
     {"scheme": ["voec"]},
     {"scheme": ["ioss", "none"]},
     {"scheme": ["none"]},
+    {"articles": "one"},
+    {"articles": "several", "mode": ["air", "post"]},
 ]
 ON_ITEMS: list[dict[str, Any]] = [
     {"nature": ["gift"], "consignor": "natural"},
@@ -210,7 +212,7 @@ def text_of(
 
 def program_of(text: str) -> Program:
     """Compile a drawn rulebook."""
-    return compile_program([read_rulebook("xx/rulebook.yaml", text)], [], EXCHANGE)
+    return compile_program([read_rulebook("xx/rulebook.yaml", reviewed(text))], [], EXCHANGE)
 
 
 def _items() -> st.SearchStrategy[Item]:
@@ -222,6 +224,8 @@ def _items() -> st.SearchStrategy[Item]:
         preference=st.sampled_from(["", "200", "300", "310"]),
         origin=st.sampled_from(["", "CN", "US", "DE"]),
         gift=st.sampled_from([None, False, True]),
+        quantity_milli=st.sampled_from([None, None, 1_000, 1_001, 2_000]),
+        unit=st.sampled_from(["", "H87", "KGM", "DZN"]),
         procedures=st.sampled_from([(), (), ("F15",), ("C07", "C08")]),
     )
 

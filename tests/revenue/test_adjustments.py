@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import date
@@ -26,7 +27,7 @@ from services.revenue.assessing import Again, Batch, InForce
 from services.revenue.inputs import CHILD_COLUMNS, ROW_COLUMNS, unpack_input
 from services.revenue.law.answers import answer_of
 from services.revenue.law.assess import assess
-from services.revenue.law.securing import Opened, Room, Securities
+from services.revenue.law.securing import EVERYONE, Opened, Room
 from services.revenue.store.accounts import Account, Accounts, Change
 from services.revenue.store.assessments import Store
 from services.revenue.store.inputs import Inputs
@@ -66,7 +67,8 @@ def adjustment(mrns: list[str], version: int, items: list[dict[int, dict[str, ob
             if "code" in values:
                 goods.commodity_code = str(values["code"])
             if "price" in values:
-                goods.price.minor, goods.price.currency = int(str(values["price"])), "EUR"
+                goods.price.minor = int(str(values["price"]))
+                goods.price.currency = str(values.get("currency", "EUR"))
         messages.append(message)
     table = Table.from_messages(messages, ConsignmentColumns, Consignment)
     return table.with_columns({"mrn": Strings.of(mrns), "version": Ints.constant(version, len(mrns))}).encode(
@@ -108,15 +110,84 @@ async def test_an_adjustment_corrects_items_of_what_was_filed_and_keeps_its_firs
         assert answer.ints(name).tolist() == [None, *expected.ints(name).tolist()], name
     assert answer.ints("tax").tolist()[1:] != first.ints("tax").tolist()
     assert answer.ints("generation").tolist() == [None, 0, 0]
+
     # The same adjustment keeps its answer; a later one begins from what was filed.
-    repeated = adjustment(mrns, 7, [{1: {"price": 1}}, {1: {"price": 1}}])
-    again = Table.decode((await service.Assess(asked(repeated, 1, 1), timeout=SECONDS)).assessments)
-    assert again.ints("tax").tolist() == answer.ints("tax").tolist()[1:]
+    async def references() -> list[tuple[object, ...]]:
+        async with house.service.database.connection() as reader:
+            found = await reader.raw.fetch(
+                'select mrn, day, batch, "row" from assessment where purpose = $1 order by mrn, version',
+                pb.PURPOSE_ADJUSTMENT,
+            )
+        return [tuple(each) for each in found]
+
+    before = await references()
+    same_again = Table.decode((await service.Assess(asked(unknown, 1, 1, 1), timeout=SECONDS)).assessments)
+    assert same_again.ints("tax").tolist() == answer.ints("tax").tolist()
+    assert await references() == before
     nothing = adjustment(mrns, 8, [{}, {}])
     same = Table.decode((await service.Assess(asked(nothing, 1, 1), timeout=SECONDS)).assessments)
     assert same.ints("tax").tolist() == first.ints("tax").tolist()
     older = Table.decode((await service.Assess(asked(nothing, 2, 2), timeout=SECONDS)).assessments)
     assert older.strings("reason").tolist() == ["NOT_ASSESSED"] * 2
+
+
+async def test_other_corrections_under_a_version_that_was_used_before_have_their_own_answer(house: Running) -> None:
+    """Clearance's store was set back: it numbers its states as before, and an officer enters something else."""
+    service = RevenueServiceStub(await house.channel("service", "clearance"))
+    filed = accepted([Filed("DE", date(2026, 8, 3), [Item(5_000, code="620630")])] * 3)
+    await service.Assess(filed, timeout=SECONDS)
+    mrns = list(Table.decode(filed.consignments).strings("mrn").tolist())
+
+    async def taxes(version: int, **prices: int) -> dict[str, int | None]:
+        chosen = [mrns["abc".index(name)] for name in prices]
+        columns = adjustment(chosen, version, [{1: {"price": price}} for price in prices.values()])
+        answer = await service.Assess(asked(columns, *[1] * len(chosen)), timeout=SECONDS)
+        return dict(zip(prices, Table.decode(answer.assessments).ints("tax").tolist(), strict=True))
+
+    lost = await taxes(6, a=9_000, b=9_000)
+    assert lost == {"a": 1_767, "b": 1_767}
+    # One is entered as before, one otherwise, one for the first time.
+    entered = await taxes(6, a=9_000, b=20_000, c=9_000)
+    expected = await taxes(7, a=9_000, b=20_000, c=9_000)
+    assert entered == expected
+    assert entered["b"] != lost["b"]
+    async with house.service.database.connection() as reader:
+        look = 'select mrn, day, batch, "row" from assessment where purpose = $1 and version = 6 order by mrn'
+        first = await reader.raw.fetch(look, pb.PURPOSE_ADJUSTMENT)
+    # What counts by now is what is asked again, alone or together, and nothing is stored of it anew.
+    assert await taxes(6, c=9_000, b=20_000, a=9_000) == entered
+    assert await taxes(6, b=20_000) == {"b": entered["b"]}
+    async with house.service.database.connection() as reader:
+        assert await reader.raw.fetch(look, pb.PURPOSE_ADJUSTMENT) == first
+    # What is in force is what the comparison of the ledger reads.
+    (found,) = await Inputs(house.service.database).find([mrns[1]], [6], purpose=pb.PURPOSE_ADJUSTMENT, answers=True)
+    assert found.answers is not None
+    assert found.answers.ints("tax").tolist() == [entered["b"]]
+    assert found.input.table.child("items").ints("price_minor").tolist() == [20_000]
+    # Also beside a correction that has no figures.
+    unassessed = adjustment(mrns[:2], 8, [{1: {"currency": "KPW", "price": 20_000}}, {1: {"price": 9_000}}])
+    for _ in range(2):
+        answer = Table.decode((await service.Assess(asked(unassessed, 1, 1), timeout=SECONDS)).assessments)
+        assert answer.strings("reason").present.tolist() == [True, False]
+        assert answer.ints("tax").tolist()[1] == 1_767
+
+
+async def test_two_officers_corrections_under_one_version_at_the_same_time_have_each_its_own_answer(
+    house: Running,
+) -> None:
+    service = RevenueServiceStub(await house.channel("service", "clearance"))
+    filed = accepted([Filed("DE", date(2026, 8, 3), [Item(5_000, code="620630")])] * 4)
+    await service.Assess(filed, timeout=SECONDS)
+    mrns = list(Table.decode(filed.consignments).strings("mrn").tolist())
+
+    async def ask(price: int, order: int) -> list[int | None]:
+        columns = adjustment(mrns[::order], 6, [{1: {"price": price}}] * len(mrns))
+        answer = await service.Assess(asked(columns, *[1] * len(mrns)), timeout=SECONDS)
+        return Table.decode(answer.assessments).ints("tax").tolist()
+
+    prices = [9_000, 10_000] * 6
+    answers = await asyncio.gather(*(ask(price, 1 if place % 3 else -1) for place, price in enumerate(prices)))
+    assert answers == [[(price + 300) * 19 // 100] * len(mrns) for price in prices]
 
 
 def test_a_list_that_is_told_takes_the_place_of_what_was_filed_and_one_that_is_not_leaves_it() -> None:
@@ -225,7 +296,7 @@ async def test_charges_stand_on_accounts_that_were_opened_or_on_who_owes_them(re
             ["deferred:broker-1", "", "guarantee:G1", "deferred:broker-1", "", ""],
         ),
         (
-            Securities(),
+            EVERYONE,
             [f"deferred:{each}" for each in owners for _ in range(2)],
             [f"deferred:{each}" for each in owners],
         ),
@@ -246,7 +317,7 @@ def test_what_a_vendor_or_carrier_collects_stands_on_the_number_it_is_collected_
         Filed("DE", day, [Item(5_000, code="620630")], schemes=[("ioss", "nonsense"), ("ioss", "IM2760000014")]),
         Filed("DE", day, [Item(5_000, code="620630")], schemes=[("ioss", "nonsense")]),
     ]
-    answer = answer_of(assess(shipped(), filings(batch)), Strings.absent(3), Strings.of(["shop"] * 3))
+    answer = answer_of(assess(shipped(), filings(batch)), Strings.absent(3), Strings.of(["shop"] * 3), EVERYONE)
     charges = answer.child("charges")
     told = dict.fromkeys(zip(charges.ints("collector").tolist(), charges.strings("account").tolist(), strict=True))
     assert list(told) == [(pb.COLLECTOR_CUSTOMS, "deferred:shop"), (pb.COLLECTOR_VENDOR, "vendor:IM2760000014")]

@@ -224,3 +224,48 @@ def test_files_that_do_not_fit_together_are_refused() -> None:
         compile_program([book, book], [tariff], exchange)
     with pytest.raises(ProgramError, match="exchange table 'utopia' is not there"):
         compile_program([book], [tariff], Exchange(read_exchange("r", RATES.replace("table: utopia", "table: other"))))
+
+
+WHOLE = "{from: 2021-01-01, kinds: [duty], parts: [{to: destination, share: 25 %}, {to: XX}], reference: act}"
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "message"),
+    [
+        ("", "", ""),
+        ("reference: act", "reference: acd", "beneficiaries[0].reference: 'acd' is not described"),
+        ("kinds: [duty]", "kinds: []", "beneficiaries[0].kinds: names nothing"),
+        ("kinds: [duty]", "kinds: [customs]", "beneficiaries[0].kinds"),
+        ("[{to: destination, share: 25 %}, {to: XX}]", "[]", "beneficiaries[0].parts: names nothing"),
+        ("{to: XX}", "{to: X}", "beneficiaries[0].parts[1].to: is neither 'destination' nor a code"),
+        ("{to: XX}", "{to: ABCDEFGHIJ}", ""),
+        ("{to: XX}", "{to: ABCDEFGHIJK}", "beneficiaries[0].parts[1].to: is neither 'destination' nor a code"),
+        ("{to: XX}", "{to: destination}", "beneficiaries[0].parts[1].to: 'destination' stands twice"),
+        ("{to: XX}", "{to: XX, share: 75 %}", "beneficiaries[0].parts[1].share: the last part is the rest"),
+        (", share: 25 %", "", "beneficiaries[0].parts[0].share: the last part is the rest, and no other is"),
+        ("25 %", "0 %", "beneficiaries[0].parts[0].share: share '0 %' is no share"),
+        ("25 %", "99.9999 %", ""),
+        ("25 %", "100 %", "beneficiaries[0].parts: leaves nothing to the last part"),
+        ("from: 2021-01-01", "from: 2021-01-01, to: 2020-12-31", "beneficiaries[0]"),
+        (WHOLE, WHOLE + "\n  - {from: 2022-01-01, kinds: [tax, duty], parts: [{to: XX}], reference: act}", "overlaps the entry from 2021-01-01"),
+        (WHOLE, WHOLE + "\n  - {from: 2022-01-01, kinds: [tax], parts: [{to: XX}], reference: act}", ""),
+        (
+            WHOLE.replace("2021-01-01", "2021-01-01, to: 2021-12-31"),
+            WHOLE + "\n  - {from: 2022-01-01, kinds: [duty], parts: [{to: XX}], reference: act}",
+            "",
+        ),
+    ],
+)  # fmt: skip
+def test_whose_revenue_it_is_is_refused_by_each_clause_alone(good: str, bad: str, message: str) -> None:
+    entry = (
+        WHOLE.replace(good, bad)
+        if good in WHOLE
+        else bad.replace("from: 2021-01-01,", "from: 2021-01-01, to: 2021-12-31,", 1)
+    )
+    text = UTOPIA.replace("\ncharges:\n", f"\nbeneficiaries:\n  - {entry}\ncharges:\n", 1)
+    if not message:
+        assert read_rulebook("xx/rulebook.yaml", text).rulebook.beneficiaries
+        return
+    with pytest.raises(LawFileError) as refused:
+        read_rulebook("xx/rulebook.yaml", text)
+    assert message in str(refused.value)

@@ -1,13 +1,14 @@
 """Cases: deciding once for all goods that are charged alike gives what deciding each line of goods by itself gives."""
 
 import random
-from datetime import date
+from datetime import date, timedelta
 
+import numpy as np
 import pytest
 
 from services.revenue.law import kept
 from services.revenue.law.kept import Kept
-from services.revenue.law.plans import Plan
+from services.revenue.law.plans import Plan, plan_of
 from services.revenue.law.program import Program
 from services.revenue.shelf import load_program
 from tests.revenue.batches import assessed
@@ -15,7 +16,7 @@ from tests.revenue.oracle_charges import Consignment, Item
 
 EVERYWHERE = ("DE", "FR", "NL", "FI", "GB", "CH", "NO", "US", "BR", "AU", "JP", "NZ")
 UNION = EVERYWHERE[:4]
-CODES = ("620630", "490199", "020110", "220421", "330300", "851713", "")
+CODES = ("620630", "490199", "020110", "180632", "170490", "210690", "151710", "220421", "330300", "851713", "")
 DAYS = (date(2024, 3, 1), date(2026, 6, 30), date(2026, 8, 3))
 
 
@@ -64,6 +65,21 @@ def test_cases_give_what_each_line_of_goods_alone_gives(
     monkeypatch.setattr(law, "plans", EachAlone(64))
     assert together == [assessed(law, batch) for batch in batches]
     assert any(each.charges for batch in together for each in batch)
+
+
+def test_what_other_countries_ask_of_goods_is_no_answer_of_a_consignment(law: Program) -> None:
+    """Rates of food are lists of codes in each member state: a key holds no more of them than one state asks for."""
+    names = [read.rulebook.jurisdiction for read in law.books]
+    both = [names.index("EU"), names.index("US")]
+    plan = plan_of(law, np.flatnonzero(np.isin(law.regimes.jurisdiction, both)))
+    assert len(plan.features.goods_conditions) > 20 > plan.features.goods_bits
+    assert plan.keyed
+    # Days of which each is a regime's own, so that no two rows are alike.
+    days = [date(2021, 1, 1) + timedelta(days=70 * at) for at in range(27)]
+    batch = [
+        Consignment(to, day, [Item(900, code=code) for code in CODES]) for to, day in zip(UNION * 7, days, strict=False)
+    ]
+    assert assessed(law, batch) == [assessed(law, [each])[0] for each in batch]
 
 
 def test_cases_that_are_forgotten_are_decided_again(law: Program, monkeypatch: pytest.MonkeyPatch) -> None:

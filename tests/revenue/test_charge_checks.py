@@ -48,7 +48,7 @@ def test_an_unlawful_charge_is_refused(good: str, bad: str, where: str, why: str
     assert good in ERIADOR
     law = ERIADOR.replace(good, bad, 1)
     with pytest.raises(LawFileError) as refused:
-        eriador(law)
+        eriador(law, as_written=True)
     error = refused.value
     assert error.file == "xy/rulebook.yaml"
     assert error.where == where

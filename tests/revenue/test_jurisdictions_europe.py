@@ -5,9 +5,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from luxor.clearance.v1.clearance_columns_pb2 import ReturnReason
+from luxor.clearance.v1.clearance_pb2 import ReturnReason
 from services.revenue.law.assess import assess
-from services.revenue.law.checks import in_force
+from services.revenue.law.checks import holds, in_force
 from services.revenue.law.problems import Note
 from services.revenue.ledger.refunds import RefundRules, Return
 from tests.revenue.batches import assessed, filings
@@ -209,8 +209,60 @@ def test_a_batch_of_all_these_is_assessed_as_each_alone() -> None:
     "to", ["DE", "GB", "SG", "AU", "NZ", "CA", "US", "NO", "CH", "ZA", "JP", "KR", "BR", "ID", "CN"]
 )
 def test_what_is_owed_on_spirits_and_not_computed_is_told(to: str) -> None:
-    spirits, toy = (
-        assess(law(), filings([parcel(to, "2026-03-02", 2_000, code=code)])) for code in ("2208300000", TOY)
-    )
+    # Days before what every parcel owes that is not computed: processing fees of the United States, Brazil's reform.
+    day = {"US": "2025-03-03", "BR": "2025-06-02"}.get(to, "2026-03-02")
+    spirits, toy = (assess(law(), filings([parcel(to, day, 2_000, code=code)])) for code in ("2208300000", TOY))
     assert spirits.notes[0] & int(Note.NOT_COVERED)
     assert not toy.notes[0] & int(Note.NOT_COVERED)
+
+
+@pytest.mark.parametrize(
+    ("to", "on", "code", "reported"),
+    [
+        ("NL", "2024-01-02", "2202100000", True),  # consumption tax on drinks without alcohol
+        ("NL", "2024-01-02", "2009890000", True),
+        ("FI", "2024-01-02", "2202100000", True),
+        ("FI", "2024-01-02", "2009890000", True),
+        ("RO", "2023-12-31", "2202100000", False),  # excise on sugared drinks since 2024
+        ("RO", "2024-01-01", "2202100000", True),
+        ("RO", "2024-01-01", "2009890000", True),
+        ("SK", "2024-12-31", "2202100000", False),  # tax on sweetened drinks since 2025
+        ("SK", "2025-01-01", "2202100000", True),
+        ("SK", "2025-01-01", "2009890000", True),
+        ("SK", "2024-12-31", "2106902000", False),
+        ("SK", "2025-01-01", "2106902000", True),
+        ("BE", "2024-01-02", "2106902000", True),
+        ("NL", "2023-12-31", "2201101900", True),  # waters are free since 2024
+        ("NL", "2024-01-01", "2201101900", False),
+        ("LT", "2025-12-31", "2202100000", False),
+        ("LT", "2026-01-01", "2202100000", True),
+        ("IT", "2026-12-31", "2202100000", False),
+        ("IT", "2027-01-01", "2202100000", True),
+        ("FR", "2024-01-02", "2009890000", True),
+        ("IE", "2024-01-02", "2009890000", True),
+        ("DE", "2024-01-02", "2202100000", False),
+        ("DE", "2024-01-02", "2009890000", False),
+        ("DE", "2024-01-02", "2710198100", True),  # energy tax: article 2 of Directive 2003/96/EC
+        ("IT", "2021-01-01", "2710198100", True),
+        ("DE", "2024-01-02", "2711130000", True),
+        ("DE", "2024-01-02", "3403199000", True),
+        ("DE", "2024-01-02", "3811210000", True),
+        ("DE", "2024-01-02", "3826001000", True),
+        ("DE", "2024-01-02", "2703000000", False),  # peat, which the directive leaves out
+        ("DE", "2024-01-02", "3402900000", False),
+    ],
+)
+def test_union_what_drinks_and_fuels_may_owe_and_is_not_computed_is_reported(
+    to: str, on: str, code: str, reported: bool
+) -> None:
+    filed = assess(law(), filings([parcel(to, on, 2_000, code=code)]))
+    assert bool(filed.notes[0] & int(Note.NOT_COVERED)) is reported
+
+
+@pytest.mark.parametrize(("on", "verified"), [("2022-12-31", False), ("2023-01-01", True)])
+def test_norway_the_amount_of_gifts_is_verified_from_the_year_in_which_the_page_has_it(on: str, verified: bool) -> None:
+    book = next(read.rulebook for read in law().books if read.rulebook.jurisdiction == "NO")
+    amount = next(
+        each for each in book.limits["gift_free"] if each.amount != "none" and holds(each, date.fromisoformat(on))
+    )
+    assert (amount.amount, amount.verified) == ("1000.00 NOK", verified)

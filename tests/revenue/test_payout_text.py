@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from inspect import getsource
+from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.revenue.payout_text import payout_result
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.payout_text import booked_payout, payout_of, payout_result, wrong_payout
 from services.revenue.store import paying_out, payouts
-from services.revenue.store.payouts import Payout, Result
+from services.revenue.store.payouts import Booked, Payout, Result
+from tests.revenue.ledger.states import mrn
 
 PAYOUT = Payout("o1", "declarant:D", "UK", "GBP", 500)
 REASONS = sorted(set(re.findall(r'"(PAYOUT_[A-Z_]+)"', getsource(paying_out) + getsource(payouts))))
@@ -33,3 +37,70 @@ def test_what_differs_is_told_in_its_own_currency() -> None:
     assert "25.00 EUR" in told.error.message
     other = payout_result(0, PAYOUT, Result(reason="PAYOUT_CONSIGNMENT_DIFFERS", kept=(2_500, "EUR", "EU")))
     assert all(part in other.error.message for part in ("5.00 GBP", "UK", "25.00 EUR", "EU alone"))
+
+
+MRN = mrn(1)
+FIRST_SECOND, LAST_SECOND = 946_684_800, 4_102_444_800
+"""2000-01-01 and 2100-01-01, midnight UTC."""
+
+
+def asked(**fields: Any) -> pb.Payout:
+    usual: dict[str, Any] = {"id": "o1", "reference": MRN, "jurisdiction": "EU", "currency": "EUR", "amount_minor": 1}
+    return pb.Payout(**{**usual, **fields})
+
+
+def moment(seconds: int, nanos: int = 0) -> Timestamp:
+    return Timestamp(seconds=seconds, nanos=nanos)
+
+
+@pytest.mark.parametrize(
+    ("payout", "refused"),
+    [
+        (asked(), None),
+        (asked(reference="declarant:DE1"), None),
+        (asked(reference=""), "reference"),
+        (asked(reference="nobody"), "reference"),
+        (asked(reference="bank:EU"), "reference"),
+        (asked(reference="", takes_back="o0"), None),
+        (asked(takes_back="o0"), None),
+        (asked(reference="nobody", takes_back="o0"), "reference"),
+        (asked(reference="", sends_back="p1"), None),
+        (asked(sends_back="p1"), "reference"),
+        (asked(reference="", sends_back="p1", takes_back="o0"), "reference"),
+        (asked(reference="", sends_back="x" * 200), "sends_back"),
+        (asked(paid_at=moment(0)), "paid_at"),
+        (asked(paid_at=moment(FIRST_SECOND - 1, 999_999_999)), "paid_at"),
+        (asked(paid_at=moment(FIRST_SECOND)), None),
+        (asked(paid_at=moment(LAST_SECOND - 1, 999_999_999)), None),
+        (asked(paid_at=moment(LAST_SECOND)), "paid_at"),
+        (asked(jurisdiction="XX"), "jurisdiction"),
+        (asked(amount_minor=0), "amount_minor"),
+    ],
+)
+def test_a_payout_names_a_payee_or_what_it_sends_back_and_a_moment_of_this_century(
+    payout: pb.Payout, refused: str | None
+) -> None:
+    error = wrong_payout(3, payout, {"EU"})
+    assert (None if error is None else error.path) == (refused and f"payouts[3].{refused}")
+
+
+@pytest.mark.parametrize(("paid_at", "micros"), [(None, 0), (moment(5, 7_999), 5_000_007), (moment(0, 1_000), 1)])
+def test_a_payout_is_read_as_it_was_asked_and_told_as_it_was_booked(paid_at: Timestamp | None, micros: int) -> None:
+    request = asked(reference="", takes_back="o0", sends_back="p1", paid_at=paid_at)
+    payout = payout_of(request)
+    assert payout == Payout("o1", "", "EU", "EUR", 1, micros, "o0", "p1")
+    told = booked_payout(
+        Booked(payout, Result(outcome=pb.PAYOUT_OUTCOME_BOOKED, account="a:b", credit=9), 8, "tess", "o9")
+    )
+    assert told.payout.HasField("paid_at") is (micros > 0)
+    told.payout.ClearField("paid_at")
+    request.ClearField("paid_at")
+    assert told.payout == request
+    assert (told.result.outcome, told.result.account, told.result.credit_minor) == (pb.PAYOUT_OUTCOME_BOOKED, "a:b", 9)
+    assert (told.booked_by, told.taken_back_by, told.booked_at.nanos) == ("tess", "o9", 8_000)
+
+
+@pytest.mark.parametrize(("account", "shown"), [("declarant:X", "declarant:X"), ("", "declarant:D")])
+def test_a_refusal_names_the_account_or_else_the_reference(account: str, shown: str) -> None:
+    error = payout_result(0, PAYOUT, Result(reason="PAYOUT_EXCEEDS_CREDIT", account=account)).error
+    assert shown in error.message + error.hint

@@ -9,7 +9,7 @@ from services.revenue.law.counting import counts_of
 from services.revenue.law.exchange import Exchange, read_exchange
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.yaml_source import LawFileError
-from tests.revenue.lawbooks import RATES
+from tests.revenue.lawbooks import RATES, reviewed
 from tests.revenue.test_bad_limits import GOOD
 
 ORDINARY = "rates: [{from: 2020-01-01, rate: 10 %, reference: act}]"
@@ -33,7 +33,7 @@ LAW = GOOD.replace(ORDINARY, OF_ORIGIN, 1) + BANDED
 
 
 def test_a_rate_in_bands_is_one_rate_for_each_of_the_other_charge() -> None:
-    written = read_rulebook("xx/rulebook.yaml", LAW).rulebook.charge("banded").rates
+    written = read_rulebook("xx/rulebook.yaml", reviewed(LAW)).rulebook.charge("banded").rates
     assert [
         (rate.start, rate.to, rate.only.origin if rate.only else (), rate.rate, rate.verified) for rate in written
     ] == [

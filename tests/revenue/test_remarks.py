@@ -8,13 +8,13 @@ import pytest
 from services.revenue.law.assess import Assessment, assess
 from services.revenue.law.compiler import compile_program
 from services.revenue.law.exchange import Exchange, read_exchange
-from services.revenue.law.explanation import explain
+from services.revenue.law.explanation import explain, uncovered_of
 from services.revenue.law.problems import Note
 from services.revenue.law.program import Program
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.yaml_source import LawFileError
 from tests.revenue.batches import assessed, filings
-from tests.revenue.lawbooks import RATES
+from tests.revenue.lawbooks import RATES, reviewed
 from tests.revenue.oracle_charges import Consignment, Item
 from tests.revenue.published import shipped_law
 from tests.revenue.test_bad_limits import GOOD
@@ -37,7 +37,7 @@ LAW = GOOD.replace("charges:\n", GAP, 1).replace(
 @cache
 def law() -> Program:
     return compile_program(
-        [read_rulebook("xx/rulebook.yaml", LAW)], [], Exchange(read_exchange("rates/utopia.yaml", RATES))
+        [read_rulebook("xx/rulebook.yaml", reviewed(LAW))], [], Exchange(read_exchange("rates/utopia.yaml", RATES))
     )
 
 
@@ -61,11 +61,82 @@ def test_goods_with_something_owed_that_is_not_covered_are_told() -> None:
 def test_a_gap_without_reference_or_goods_is_refused() -> None:
     for good, bad, message in (
         ("excise duty, reference: act", "excise duty, reference: acd", r"not_covered\[0\].reference: 'acd'"),
-        ('goods: ["2203", "24"]', "goods: []", r"not_covered\[0\].goods: names nothing"),
+        ('goods: ["2203", "24"]', "goods: []", r"not_covered\[0\]: names neither goods"),
         ('goods: ["2203", "24"]', 'goods: ["2"]', r"not_covered\[0\].goods\[0\]: '2' begins no"),
     ):
         with pytest.raises(LawFileError, match=message):
             read_rulebook("xx/rulebook.yaml", LAW.replace(good, bad, 1))
+
+
+WHERE = """not_covered:
+  - {from: 2020-01-01, goods: ["72"], only: {origin: [CN]}, when: {limit: value, position: over}, what: dumping duty, reference: act}
+  - {from: 2020-01-01, only: {origin: [CN], service: [post]}, what: post charge, reference: act}
+  - {from: 2020-01-01, goods: ["0901"], areas: [XA], what: coffee tax, reference: act}
+charges:
+"""
+
+
+def uncovered(item: Item, **told: str) -> list[str]:
+    text = GOOD.replace("charges:\n", WHERE, 1)
+    exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
+    program = compile_program([read_rulebook("xx/rulebook.yaml", text)], [], exchange)
+    done = assess(program, filings([Consignment("XA", DAY, [Item(100, code="950300", origin="DE"), item], **told)]))  # type: ignore[arg-type]
+    assert bool(done.uncovered) == bool(noted(done) & Note.NOT_COVERED)
+    return uncovered_of(done, 0)
+
+
+@pytest.mark.parametrize(
+    ("item", "told", "found"),
+    [
+        (Item(20_000, code="720810", origin="CN"), {}, ["dumping duty on 720810"]),
+        (Item(20_000, code="720810", origin="IN"), {}, []),
+        (Item(20_000, code="720810"), {}, ["dumping duty on 720810"]),  # of any origin, since none is declared
+        (Item(14_900, code="720810", origin="CN"), {}, []),  # within the limit, with the other item exactly at it
+        (Item(14_901, code="720810", origin="CN"), {}, ["dumping duty on 720810"]),
+        (Item(20_000, code="730810", origin="CN"), {}, []),
+        (Item(100, code="950300", origin="CN"), {"service": "post"}, ["post charge on 950300"]),
+        (Item(100, code="950300"), {"service": "post"}, ["post charge on 950300"]),
+        (Item(100, code="950300", origin="CN"), {"service": "express"}, []),
+        (Item(100, code="950300", origin="DE"), {"service": "post"}, []),
+        (Item(100, code="090121", origin="DE"), {}, ["coffee tax on 090121"]),
+    ],
+)
+def test_what_is_not_covered_concerns_the_goods_origins_and_sides_that_it_names_alone(
+    item: Item, told: dict[str, str], found: list[str]
+) -> None:
+    assert uncovered(item, **told) == found
+
+
+LISTED = GOOD.replace(
+    "charges:\n",
+    "not_covered: [{from: 2020-01-01, to: 2026-12-31, goods_file: goods_x.csv, what: a duty, reference: act}]\ncharges:\n",
+    1,
+)
+
+
+def test_goods_that_are_not_covered_may_stand_in_a_file_each_from_its_own_day() -> None:
+    files = {"goods_x.csv": "code,from,to\n6206,,\n9503,2024-01-01,\n8517,,2023-12-31\n61,2027-01-01,\n"}
+    book = read_rulebook("xx/rulebook.yaml", LISTED, files.get).rulebook
+    assert [(each.start, each.to, each.goods) for each in book.not_covered] == [
+        (date(2020, 1, 1), date(2023, 12, 31), ("8517",)),
+        (date(2020, 1, 1), date(2026, 12, 31), ("6206",)),
+        (date(2024, 1, 1), date(2026, 12, 31), ("9503",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"not_covered\[0\].goods_file: 'goods_x.csv' is no goods\*.csv"),
+        ("goods\n62\n", r"goods_x.csv:1: has the columns"),
+        ("code\n6\n", r"goods_x.csv:2: code: '6' begins no commodity code"),
+        ("code,from\n62,yesterday\n", r"goods_x.csv:2: 62: "),
+        ("code\n62\n6206\n", r"not_covered\[0\].goods\[1\]: '6206' and '62' name the same goods"),
+    ],
+)
+def test_a_file_of_goods_that_cannot_be_read_is_refused(text: str | None, message: str) -> None:
+    with pytest.raises(LawFileError, match=message):
+        read_rulebook("xx/rulebook.yaml", LISTED, lambda _name: text)
 
 
 @pytest.mark.parametrize("region", ["MG", "mg", " BR-MG", "br-mg", "minas  gerais"])
@@ -120,7 +191,7 @@ def test_whatever_decided_and_is_not_verified_is_told(good: str, bad: str) -> No
     assert good in LAW
     text = LAW.replace(good, bad, 1).replace('{act: {law: Act, address: "https://law.example"}}', doubt, 1)
     exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
-    doubted = assess(compile_program([read_rulebook("xx/rulebook.yaml", text)], [], exchange), filed)
+    doubted = assess(compile_program([read_rulebook("xx/rulebook.yaml", reviewed(text))], [], exchange), filed)
     assert Note.UNVERIFIED_VALUE in noted(doubted)
     assert Note.UNVERIFIED_VALUE not in noted(assess(law(), filed))
 
@@ -131,7 +202,7 @@ def test_a_relief_that_nobody_verified_is_told_where_it_was_asked_whatever_else_
     text = text.replace('goods_except: ["22"]}, reference: act', 'goods_except: ["22"]}, reference: doubt', 1)
     assert text.count("reference: doubt") == 1
     exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
-    program = compile_program([read_rulebook("xx/rulebook.yaml", text)], [], exchange)
+    program = compile_program([read_rulebook("xx/rulebook.yaml", reviewed(text))], [], exchange)
     small, dear = (Consignment("XA", DAY, [Item(price)], nature="gift") for price in (1_000, 9_000))
     told = [result.notes & {"GIFT_RELIEVED", "UNVERIFIED_VALUE"} for result in assessed(program, [small, dear])]
     assert told == [{"GIFT_RELIEVED", "UNVERIFIED_VALUE"}, {"UNVERIFIED_VALUE"}]

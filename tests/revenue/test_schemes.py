@@ -159,7 +159,7 @@ async def test_unknown_and_expired_numbers_fall_back_to_the_border_and_say_so(re
     )
     for schemes in (one, other):
         await schemes.look()
-    border = "deferred:shop"
+    border = "declarant:shop"
     told = [
         (500, "vendor:C100001", set()),
         (0, border, {"SCHEME_NUMBER_EXPIRED"}),

@@ -13,7 +13,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessing import Batch, InForce
-from services.revenue.law.securing import Opened, Room, Securities
+from services.revenue.law.securing import EVERYONE, Opened, Room, Securities
 from services.revenue.sums import Others
 from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
 
@@ -114,7 +114,7 @@ def test_who_is_no_longer_a_filer_of_an_account_draws_on_it_no_more() -> None:
     left = {name: replace(each, filers=frozenset({"broker-2"})) for name, each in HOUSE.items()}
     assert told_of(answer_to(opened(left), *broker)) == [REFUSED, REFUSED]
     assert told_of(answer_to(opened(left), Filing("importer"))) == [SECURED]
-    assert told_of(answer_to(Securities(), *broker)) == [SECURED, ("deferred:other", False)]
+    assert told_of(answer_to(EVERYONE, *broker)) == [SECURED, ("deferred:other", False)]
 
 
 def test_a_stranger_learns_nothing_of_an_accounts_limit_balance_or_state() -> None:
@@ -137,7 +137,7 @@ def test_a_stranger_learns_nothing_of_an_accounts_limit_balance_or_state() -> No
 
 
 def test_a_limit_secures_no_more_than_is_left_of_it_and_in_its_own_currency_alone() -> None:
-    one = answer_to(Securities(), Filing("a", "a")).child("charges")
+    one = answer_to(EVERYONE, Filing("a", "a")).child("charges")
     debt, currency = int(one.ints("amount").values.sum()), one.strings("currency")[0]
     assert debt > 1
     for room, rows in (

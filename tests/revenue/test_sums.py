@@ -14,6 +14,7 @@ import pytest_asyncio
 from libs.columns import Ints, Strings, Table
 from libs.store.database import Database
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_REASSESSED, RevenueColumns
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
@@ -373,7 +374,9 @@ async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps
     assert await last(revenue, parcels) == [600, 600, 600]
     areas = summed_areas(PROGRAM)
     assert areas == set(AREA_OF.values())
-    gone = states((parcels[0], clearance.STATE_RELEASED, True), (parcels[1], clearance.STATE_INVALIDATED, False))
+    gone = states(
+        (parcels[0], clearance_pb2.STATE_RELEASED, True), (parcels[1], clearance_pb2.STATE_INVALIDATED, False)
+    )
     for _ in range(2):
         async with revenue.transaction() as tx:
             await follow(tx, gone, areas)
@@ -385,7 +388,7 @@ async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps
     assert [(amount, total) for _, amount, total in await shares(revenue)] == [(6_000, 12_000)] * 2
     # What went back after its release was imported; a repeat of Assess brings nothing back.
     async with revenue.transaction() as tx:
-        await follow(tx, states((parcels[0], clearance.STATE_RE_EXPORTED, True)), areas)
+        await follow(tx, states((parcels[0], clearance_pb2.STATE_RE_EXPORTED, True)), areas)
     await assess(stores[0], parcels)
     assert len(await shares(revenue)) == 2
 

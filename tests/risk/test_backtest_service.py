@@ -163,7 +163,7 @@ async def test_a_set_with_a_mistake_and_other_misuse_are_refused(risk: Running) 
     ):
         assert (await refusal(ask))[1] == "BACKTEST_UNKNOWN"
     token = pb.ListBacktestsRequest(page_token="x")
-    assert (await refusal(caller.ListBacktests(token, timeout=10)))[1:] == ("BACKTEST_MALFORMED", "page_token")
+    assert (await refusal(caller.ListBacktests(token, timeout=10)))[1:] == ("PAGE_TOKEN_MALFORMED", "page_token")
 
 
 async def test_filers_and_services_may_not(risk: Running) -> None:

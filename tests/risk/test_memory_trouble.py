@@ -22,6 +22,7 @@ from services.risk.memory import SNAPSHOT, Memory
 from services.risk.past import derived
 from services.risk.service import RiskService
 from services.risk.store.log import Store
+from services.risk.store.seeds import Seeds
 from tests.risk.aged import age_log
 from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
 from tests.risk.test_parties import in_force
@@ -136,7 +137,9 @@ async def test_while_another_log_is_read_nothing_is_assessed(
     assert await replica.counts(parcels(1, 40)) == [4]
 
 
-async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(replica: Replica, store: Store) -> None:
+async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(
+    replica: Replica, store: Store, database: Database
+) -> None:
     await replica.assess(parcels(3))
     await replica.memory.follow()
     original = store.known
@@ -148,7 +151,7 @@ async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(replica:
 
     store.known = meanwhile  # type: ignore[method-assign]
     other: Any = None
-    service = RiskService(store, replica.memory, in_force, other, other, seeds_told_after_days=1)
+    service = RiskService(store, replica.memory, in_force, Seeds(database), other, seeds_told_after_days=1)
     with pytest.raises(Refusal) as refused:
         await service.Assess(request(parcels(1, 40), LOADING), other)
     assert refused.value.reason == "HISTORY_NOT_READ"

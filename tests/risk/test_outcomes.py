@@ -16,19 +16,20 @@ from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.store.database import Database
 from libs.store.schema import today
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.assessing import assess_batch
 from services.risk.consumer import Intake
 from services.risk.memory import Memory
-from services.risk.outcomes import Outcome, differences, pack_items, unpack_items
+from services.risk.outcomes import Outcome, differences, outcomes_of, pack_items, unpack_items
 from services.risk.store.log import Store
 from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore, purge_outcomes
 from tests.risk.aged import age_log
 from tests.risk.filings import table
 from tests.risk.test_parties import in_force
 
-CONFORM, VIOLATION = clearance.INSPECTION_RESULT_CONFORM, clearance.INSPECTION_RESULT_VIOLATION
+CONFORM, VIOLATION = clearance_pb2.INSPECTION_RESULT_CONFORM, clearance_pb2.INSPECTION_RESULT_VIOLATION
 NOON = 20_782 * 86_400_000_000 + 12 * 3_600_000_000
 PERSON = "Erika Sommer"
 
@@ -42,7 +43,7 @@ def states(rows: Sequence[Mapping[str, Any]]) -> Table:
     schema = schema_of(clearance.ClearanceColumns)
     results = [row["result"] or 0 for row in rows]
     there = [row["result"] is not None for row in rows]
-    violations = [clearance.VIOLATION_VALUE if result == VIOLATION else 0 for result in results]
+    violations = [clearance_pb2.VIOLATION_VALUE if result == VIOLATION else 0 for result in results]
     items = Table(
         schema.children["items"],
         len(rows),
@@ -60,16 +61,26 @@ def states(rows: Sequence[Mapping[str, Any]]) -> Table:
             "version": Ints.of([row["version"] for row in rows]),
             "filing_version": Ints.of([row["filing"] for row in rows]),
             "inspected_at": Ints.of([row["at"] for row in rows], there),
-            "inspection_method": Ints.of([clearance.INSPECTION_METHOD_PHYSICAL] * len(rows), there),
+            "inspection_method": Ints.of([clearance_pb2.INSPECTION_METHOD_PHYSICAL] * len(rows), there),
             "inspection_result": Ints.of(results, there),
             "items": Ragged.of_lengths([1] * len(rows), items),
         },
     )
 
 
-def page(rows: Sequence[Mapping[str, Any]]) -> list[FeedBatch]:
+def page(rows: Sequence[Mapping[str, Any]], epoch: int = 0) -> list[FeedBatch]:
     nothing = np.zeros(len(rows), np.int64)
-    return [FeedBatch(states(rows), nothing, BEGINNING, nothing, 0, "", "luxor.clearance.v1.ClearanceColumns")]
+    return [
+        FeedBatch(
+            states(rows),
+            nothing,
+            BEGINNING._replace(epoch=epoch),
+            nothing,
+            0,
+            "",
+            "luxor.clearance.v1.ClearanceColumns",
+        )
+    ]
 
 
 class Risk:
@@ -91,8 +102,8 @@ class Risk:
         _, _, place = await self.store.settle(rows, pb.PURPOSE_CLEARANCE, assessed.table, assessed)
         self.memory.committed(place, assessed.kept)
 
-    async def take(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        prepared = await self.intake.prepare(page(rows))
+    async def take(self, rows: Sequence[Mapping[str, Any]], epoch: int = 0) -> None:
+        prepared = await self.intake.prepare(page(rows, epoch))
         async with self.database.transaction() as tx:
             await self.intake.apply(tx, prepared)
 
@@ -137,7 +148,7 @@ async def test_an_outcome_is_kept_with_its_items_and_its_place_and_history_count
     await risk.take([state(first, 2, VIOLATION), state(second, 2), state(third, 3, CONFORM)])
     known = await risk.outcomes.known([first, second, third])
     assert sorted(known) == [first, third]
-    assert unpack_items(known[first].items) == [(1, VIOLATION, clearance.VIOLATION_VALUE)]
+    assert unpack_items(known[first].items) == [(1, VIOLATION, clearance_pb2.VIOLATION_VALUE)]
     assert (known[first].state_version, known[first].inspected_at, known[first].hit) == (2, NOON, True)
     places = await risk.outcomes.places([(first, 1), (third, 1)])
     day, batch = places[first, 1].day, places[first, 1].batch
@@ -149,6 +160,22 @@ async def test_an_outcome_is_kept_with_its_items_and_its_place_and_history_count
     assert stood[0].items == known[first].items
     assert await risk.history() == (2, 500)
     assert await risk.history("Another Person") == (0, None)
+
+
+async def test_the_chance_of_selection_is_stored_with_the_outcome_and_unknown_where_no_state_has_it(risk: Risk) -> None:
+    await risk.assess(parcels(4))
+    rows = [state(mrn, 2, VIOLATION) for mrn in mrns(4)]
+    drawn = states(rows).with_columns(
+        {
+            "selection_cause": Ints.of([6, 1, 6, 0]),
+            "inclusion_ppm": Ints.of([31_000, 0, 0, 0], np.array([True, False, False, False])),
+        }
+    )
+    outcomes = outcomes_of(drawn)
+    async with risk.database.transaction() as tx:
+        await risk.outcomes.put(tx, outcomes, {})
+    known = await risk.outcomes.known(mrns(4))
+    assert [known[mrn].inclusion_ppm for mrn in mrns(4)] == [31_000, 1_000_000, None, None]
 
 
 async def test_another_replica_counts_the_same(risk: Risk, tmp_path: Path) -> None:
@@ -169,6 +196,18 @@ async def test_later_states_of_an_inspected_consignment_and_repeats_change_nothi
         await risk.take([state(mrn, 6, VIOLATION, filing=2)])
     assert await risk.kept() == kept
     assert await risk.history() == (1, 1000)
+
+
+async def test_what_a_restored_clearance_announces_replaces_what_it_lost_whatever_the_versions(risk: Risk) -> None:
+    await risk.assess(parcels(1))
+    (mrn,) = mrns(1)
+    lost = state(mrn, 7, VIOLATION, at=NOON + 50)
+    await risk.take([lost], epoch=3)
+    await risk.take([state(mrn, 4, CONFORM, at=NOON + 90)], epoch=5)
+    await risk.take([lost], epoch=3)
+    known = (await risk.outcomes.known([mrn]))[mrn]
+    assert (known.epoch, known.state_version, known.hit) == (5, 4, False)
+    assert await risk.history() == (1, 0)
 
 
 async def test_a_correction_replaces_and_counts_once(risk: Risk) -> None:
@@ -249,7 +288,7 @@ def test_differences_add_up_to_the_newest_outcome() -> None:
 
 
 def test_items_come_back_as_they_were_packed() -> None:
-    items = [(1, CONFORM, 0), (999, VIOLATION, clearance.VIOLATION_OTHER)]
+    items = [(1, CONFORM, 0), (999, VIOLATION, clearance_pb2.VIOLATION_OTHER)]
     assert unpack_items(pack_items(items)) == items
     assert unpack_items(pack_items([])) == []
 

@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from libs.customs.mrn import make_mrns
+from libs.customs.mrn_columns import make_mrns
 from libs.customs.time import day_of_date
 from services.risk.selection import (
     DRAWS,
@@ -99,16 +99,19 @@ def test_the_day_of_a_draw_is_the_one_that_the_mrn_tells() -> None:
 def test_what_an_earlier_version_was_drawn_into_stays_and_is_not_drawn_again() -> None:
     given = parameters(red_min=1_000_000, red=1_000_000)
     before = Drawn(
-        np.array([Lane.BLUE, Lane.YELLOW, Lane.YELLOW, 0]),
-        np.array([Cause.MINIMUM, Cause.EXPECTED, Cause.MODEL, 0]),
-        np.array([2_000, 30_000, 1_000_000, 0]),
+        np.array([Lane.BLUE, Lane.YELLOW, Lane.YELLOW, 0, Lane.BLUE]),
+        np.array([Cause.MINIMUM, Cause.EXPECTED, Cause.MODEL, 0, Cause.EXPECTED]),
+        np.array([2_000, 30_000, 1_000_000, 0, 9_000]),
+        np.array([31_940, 40_000, 1_000_000, 0, 0]),
     )
-    again = assessed(4, findings=[(1, "A", Lane.BLUE), (2, "A", Lane.RED)], before=before)
+    again = assessed(5, findings=[(1, "A", Lane.BLUE), (2, "A", Lane.RED)], before=before)
     selected = chosen(given, again)
-    assert selected.lane.tolist() == [Lane.BLUE, Lane.YELLOW, Lane.RED, Lane.RED]
-    assert selected.cause.tolist() == [Cause.MINIMUM, Cause.EXPECTED, Cause.RULE, Cause.MINIMUM]
-    assert selected.chance_ppm.tolist() == [2_000, 30_000, 1_000_000, 1_000_000]
-    assert selected.finding.tolist() == [-1, -1, 1, -1]
+    assert selected.lane.tolist() == [Lane.BLUE, Lane.YELLOW, Lane.RED, Lane.RED, Lane.BLUE]
+    assert selected.cause.tolist() == [Cause.MINIMUM, Cause.EXPECTED, Cause.RULE, Cause.MINIMUM, Cause.EXPECTED]
+    assert selected.chance_ppm.tolist() == [2_000, 30_000, 1_000_000, 1_000_000, 9_000]
+    # Any version selects the first, and a rule the second; of the last the release before did not write the inclusion down.
+    assert selected.inclusion_ppm.tolist() == [1_000_000, 1_000_000, 1_000_000, 1_000_000, 0]
+    assert selected.finding.tolist() == [-1, -1, 1, -1, -1]
 
 
 def test_another_seed_draws_others() -> None:

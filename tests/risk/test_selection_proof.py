@@ -18,7 +18,7 @@ from libs.cli.state import SERVICES
 from libs.client import draws as told_draws
 from libs.client.draws import drawn, proof
 from libs.columns import Strings, Table
-from libs.customs.mrn import make_mrns
+from libs.customs.mrn_columns import make_mrns
 from libs.customs.time import day_of, day_text, start_of
 from libs.server.testing import running
 from libs.store.database import Database

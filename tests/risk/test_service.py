@@ -162,7 +162,7 @@ async def test_only_services_may_assess(risk: Running) -> None:
 
 
 async def test_officers_see_the_rules_in_force_and_filers_do_not(risk: Running) -> None:
-    for role in ("service", "officer", "analyst", "operator"):
+    for role in ("officer", "analyst", "operator"):
         answer = await (await stub(risk, role, "someone")).GetRuleSet(pb.GetRuleSetRequest(), timeout=10)
         assert answer.rule_set.version == first_light().version
     rules = {rule.id: rule for rule in answer.rule_set.rules}

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from libs.columns import Strings, Table
-from libs.customs.mrn import make_mrns
+from libs.customs.mrn_columns import make_mrns
 from libs.customs.time import day_of
 from libs.server.testing import running
 from libs.store.database import Database
@@ -274,6 +274,9 @@ async def test_an_amendment_does_not_undo_a_draw_though_rates_fall_and_its_rules
     assert after.ints("lane").tolist() == expected.tolist()
     assert (after.ints("selection_cause").values[drawn] == Cause.MINIMUM).all()
     assert set(after.ints("chance_ppm").values[drawn].tolist()) == {250_000}
+    # So does the chance of all stages; where the amended data call for blue anyway, every such consignment is selected.
+    assert set(before.ints("inclusion_ppm").values[drawn].tolist()) == {250_000}
+    assert set(after.ints("inclusion_ppm").tolist()) == {1_000_000}
     # The draw that stays can still be proved, though it was made long ago by other parameters.
     seed = (await second.seeds.present())[1]
     assert set(after.strings("seed_commitment").values()[drawn]) == {commitment(seed)}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from libs.cli.state import free_ports
+from libs.server import connections as connections_map
 from libs.server.channel import LuxorChannel, channel
 from libs.server.config import ServerConfig
 from libs.server.identity import Role
@@ -117,19 +119,28 @@ Start = Callable[..., Awaitable[Running]]
 
 @pytest.fixture
 async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Start servers with free ports; keywords are variables (`message_bytes_max="4096"`) or arguments of run."""
+    """Start servers with free ports; keywords are variables (`message_bytes_max="4096"`) or arguments of run.
+
+    With `services` the service clearance may call every method as filers may.
+    """
     running: list[Running] = []
 
-    async def run(*, wait: bool = True, run: dict[str, Any] | None = None, **variables: str) -> Running:
+    async def run(
+        *, wait: bool = True, services: bool = False, run: dict[str, Any] | None = None, **variables: str
+    ) -> Running:
         environ = {
             "LUXOR_INGESTION_PORT": "0",
             "LUXOR_DATA_DIR": str(tmp_path / "data"),
             "LUXOR_DRAIN_PAUSE_SECONDS": "0",
         }
         environ |= {f"LUXOR_{name.upper()}": value for name, value in variables.items()}
-        server = Server(ServerConfig.from_environ("ingestion", environ))
+        connections = connections_map.read()
+        if services:
+            calling = connections_map.Connection(("clearance",), "ingestion", connections_map.GRPC, "tests", (SERVICE,))
+            connections = replace(connections, connections=(*connections.connections, calling))
+        server = Server(ServerConfig.from_environ("ingestion", environ), connections=connections)
         servicer = Servicer()
-        filers = {Role.FILER}
+        filers = {Role.FILER} | ({Role.SERVICE} if services else set())
         server.add(
             register,
             servicer,

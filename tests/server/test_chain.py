@@ -24,6 +24,10 @@ async def refused(awaitable: Any) -> grpc.aio.AioRpcError:
     return caught.value
 
 
+async def _all(stream: Any) -> list[Any]:
+    return [answer async for answer in stream]
+
+
 def metadata(error: grpc.aio.AioRpcError) -> dict[str, str]:
     info = details_of(status_of(error), error_details_pb2.ErrorInfo)
     assert info is not None, error
@@ -86,12 +90,25 @@ async def test_a_role_that_does_not_exist_is_refused(start: Any, message: Any) -
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNAUTHENTICATED, "IDENTITY_MALFORMED")
 
 
-async def test_a_call_without_a_deadline_is_refused(start: Any, message: Any) -> None:
-    running = await start()
-    error = await refused(running.method("Echo")(message()))
-    assert (error.code(), reason_of(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "DEADLINE_REQUIRED")
-    assert metadata(error)["seconds_max"] == "30"
-    assert running.servicer.seen == []
+async def test_a_call_without_a_deadline_gets_the_longest_of_its_kind(start: Any, message: Any) -> None:
+    running = await start(deadline_seconds_max="0.3", long_poll_seconds_max="1")
+    left: list[float] = []
+
+    async def wait(_request: Any, _context: Any) -> Any:
+        left.append(call.current().deadline)
+        await asyncio.Event().wait()
+
+    running.servicer.behaviour = wait
+    batch = message(field_violations=[{"field": "a"}])
+    for unary in (True, False):
+        method = running.method("Echo" if unary else "Stream")
+        error = await refused(method(batch) if unary else _all(method(batch)))
+        assert (error.code(), reason_of(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    assert all(0.2 < each <= 0.3 for each in left)
+    began = time.monotonic()
+    assert reason_of(await refused(running.method("Poll")(batch))) == "DEADLINE_EXCEEDED"
+    assert time.monotonic() - began >= 1
+    assert running.server.chain.gates.calls.outside.in_flight == 0
 
 
 async def test_too_long_a_deadline_is_cut_and_the_handler_is_cancelled(start: Any, message: Any) -> None:
@@ -109,7 +126,7 @@ async def test_too_long_a_deadline_is_cut_and_the_handler_is_cancelled(start: An
     error = await refused(running.method("Echo")(message(), timeout=60))
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
     assert cancelled.is_set()
-    assert running.server.chain.gate.in_flight == 0
+    assert running.server.chain.gates.calls.outside.in_flight == 0
 
 
 async def test_a_client_that_goes_away_cancels_its_call_and_frees_its_place(start: Any, message: Any) -> None:
@@ -128,7 +145,7 @@ async def test_a_client_that_goes_away_cancels_its_call_and_frees_its_place(star
     await running.servicer.entered.wait()
     pending.cancel()
     await asyncio.wait_for(cancelled.wait(), 5)
-    await running.until(lambda: running.server.chain.gate.in_flight == 0)
+    await running.until(lambda: running.server.chain.gates.calls.outside.in_flight == 0)
 
 
 STOPPED_CLIENT = """
@@ -352,8 +369,6 @@ async def test_a_stream_passes_the_same_steps(start: Any, message: Any) -> None:
     async def read(**options: Any) -> list[Any]:
         return [answer async for answer in stream(batch, **options)]
 
-    assert reason_of(await refused(read())) == "DEADLINE_REQUIRED"
-
     async def refuse(_request: Any, _context: Any) -> Any:
         raise Refusal("STORE_UNAVAILABLE", retry_after_seconds=0.25)
 
@@ -362,14 +377,14 @@ async def test_a_stream_passes_the_same_steps(start: Any, message: Any) -> None:
     error = await refused(read(timeout=5))
     assert reason_of(error) == "STORE_UNAVAILABLE"
     assert retry_after(error) == 0.25
-    assert running.server.chain.gate.in_flight == 0
+    assert running.server.chain.gates.calls.outside.in_flight == 0
 
 
 async def test_a_full_server_refuses_with_the_time_to_come_back(start: Any, message: Any) -> None:
     running = await start(in_flight_max="2", in_flight_per_caller_max="1")
     calls = [running.channel("filer", f"f{number}") for number in range(3)]
     held = [asyncio.ensure_future(running.method("Hold", each)(message(), timeout=60)) for each in calls[:2]]
-    await running.until(lambda: running.server.chain.gate.in_flight == 2)
+    await running.until(lambda: running.server.chain.gates.calls.outside.in_flight == 2)
     error = await refused(running.method("Echo", calls[2])(message(), timeout=5))
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     assert 0 < (retry_after(error) or 0) <= 2
@@ -382,7 +397,7 @@ async def test_waiting_long_polls_take_no_place_from_other_calls(start: Any, mes
     running = await start(in_flight_max="2", long_polls_max="12", long_polls_per_caller_max="3")
     open_channel = running.channel()
     polls = [asyncio.ensure_future(running.method("Poll", open_channel)(message(), timeout=60)) for _ in range(3)]
-    await running.until(lambda: running.server.chain.long_polls.in_flight == 3)
+    await running.until(lambda: running.server.chain.gates.long_polls.outside.in_flight == 3)
     await running.method("Echo", open_channel)(message(), timeout=5)
     error = await refused(running.method("Poll", open_channel)(message(), timeout=5))
     assert reason_of(error) == "TOO_MANY_LONG_POLLS"

@@ -156,30 +156,15 @@ async def test_a_method_without_roles_is_refused_at_start(tmp_path: Path) -> Non
         server.add(health_pb2_grpc.add_HealthServicer_to_server, servicer, roles={"Watch": {Role.OPERATOR}})
 
 
-async def test_reflection_is_served_only_where_it_is_asked_for(start: Any) -> None:
-    from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-
-    async def services(running: Any) -> list[str]:
-        stub = reflection_pb2_grpc.ServerReflectionStub(running.channel())
-        asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        call = stub.ServerReflectionInfo(iter([asked]), timeout=5)
-        return [each.name async for answer in call for each in answer.list_services_response.service]
-
-    assert SERVICE in await services(await start(reflection="true"))
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await services(await start())
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 PROCESS = """
 import asyncio, os, sys
-from libs import telemetry
 from libs.server.config import ServerConfig
 from libs.server.server import Server, serve
+from libs.telemetry.setup import setup
 
 async def main():
     config = ServerConfig.from_environ("revenue", os.environ)
-    server = Server(config, telemetry_handle=telemetry.setup("revenue", os.environ))
+    server = Server(config, telemetry_handle=setup("revenue", os.environ))
     async def tell(stop):
         print("up", flush=True)
         await stop.wait()

@@ -87,7 +87,7 @@ async def test_only_officers_and_operators_may_ask(service: Running) -> None:
         ({"mrn": "26DE"}, "MRN_MALFORMED"),
         ({"trace_ids": ["0" * 31]}, "TRACE_ID_MALFORMED"),
         ({"trace_ids": ["G" * 32]}, "TRACE_ID_MALFORMED"),
-        ({"trace_ids": ["a" * 32] * 65}, "TRACES_TOO_MANY"),
+        ({"trace_ids": ["a" * 32] * 65}, "LIST_TOO_LONG"),
     ],
 )
 async def test_what_names_nothing_or_too_much_is_refused(service: Running, what: dict[str, Any], reason: str) -> None:

@@ -23,6 +23,9 @@ class State:
     state: int = 2
     currency: str = "EUR"
     decided: int | None = 1000
+    """When the decision in force was taken."""
+    first: int | None = 1000
+    """When the first decision was taken; None in states of version 0.2."""
     arrived: int | None = None
     released: int | None = None
     items: list[tuple[str, str, int]] = field(default_factory=lambda: [("CN", "620630", 1999)])
@@ -100,6 +103,7 @@ def states_table(rows: Sequence[State]) -> Table:
             "version": Ints.of([row.version for row in rows]),
             "accepted_at": Ints.of([row.accepted for row in rows]),
             "decided_at": times([row.decided for row in rows]),
+            "first_decided_at": times([row.first for row in rows]),
             "arrived_at": times([row.arrived for row in rows]),
             "released_at": times([row.released for row in rows]),
             "state": enum([row.state for row in rows]),

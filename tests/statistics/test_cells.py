@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.columns import Ints, Ragged, Strings, Table
-from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.statistics.v1 import statistics_pb2 as pb
 from services.statistics.cells import BOUNDS_MICROS, MICROS_A_DAY, Cells, sum_cells, tally
@@ -26,6 +26,7 @@ states = st.builds(
     state=st.sampled_from([1, 2, 3, 4, 9, 10]),
     currency=st.sampled_from(["EUR", ""]),
     decided=st.none() | st.integers(-5, 10**7),
+    first=st.none() | st.integers(-5, 10**7),
     arrived=st.none() | st.integers(0, 10**7),
     released=st.none() | st.integers(0, 10**8),
     items=st.lists(st.tuples(st.sampled_from(["CN", "US", ""]), st.sampled_from(["620630", "9503000"]), st.integers(0, 10**6)), max_size=3),
@@ -104,10 +105,12 @@ def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[An
             cell["n"] += sign
             cell["amount"] += sign * amount
         spans = []
-        if row.decided is not None:
-            spans.append((pb.STRETCH_DECISION, row.decided))
+        # The contract: from acceptance to the first decision (the only one that a state of version 0.2 has), and from arrival to release.
+        first = row.decided if row.first is None else row.first
+        if first is not None:
+            spans.append((pb.STRETCH_DECISION, first))
         if row.released is not None and row.arrived is not None:
-            spans.append((pb.STRETCH_RELEASE, row.released - max(row.arrived, row.decided or -row.accepted)))
+            spans.append((pb.STRETCH_RELEASE, row.released - row.arrived))
         for stretch, span in spans:
             bucket = sum(max(0, span) > bound for bound in BOUNDS_MICROS)
             cell = times.setdefault((*head, stretch, bucket), Counter())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 from collections.abc import AsyncIterator
 
 import grpc
@@ -10,32 +11,35 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from libs.customs.mrn import make_mrns
+from libs.customs.mrn_columns import make_mrns
 from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.server import errors
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from luxor.clearance.v1.clearance_columns_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
+from luxor.clearance.v1.clearance_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
 from services.statistics.__main__ import assemble
+from services.statistics.cells import BOUNDS_MICROS
 from services.statistics.consumer import Intake
-from services.statistics.store import CELLS, Store
+from services.statistics.store import CELLS, TIME_CELL, Store
 from tests.statistics.states import State, states_table
 
 DAY = 20_782
 SECONDS = 30.0
 
 
-def batch(rows: list[State]) -> FeedBatch:
+def batch(rows: list[State], epoch: int = 0) -> FeedBatch:
     table = states_table(rows)
     nothing = np.zeros(len(rows), np.int64)
-    return FeedBatch(table, nothing, BEGINNING, nothing, 0, "", "luxor.clearance.v1.ClearanceColumns")
+    return FeedBatch(
+        table, nothing, BEGINNING._replace(epoch=epoch), nothing, 0, "", "luxor.clearance.v1.ClearanceColumns"
+    )
 
 
-async def count(database: Database, store: Store, rows: list[State]) -> None:
+async def count(database: Database, store: Store, rows: list[State], epoch: int = 0) -> None:
     intake = Intake(store)
-    prepared = await intake.prepare([batch(rows)])
+    prepared = await intake.prepare([batch(rows, epoch)])
     async with database.transaction() as tx:
         await intake.apply(tx, prepared)
 
@@ -106,6 +110,31 @@ async def test_any_order_with_repeats_counts_each_consignment_once_in_its_newest
     assert sum(row[-7] for row in found[0]) == 60
 
 
+async def test_what_a_restored_clearance_announces_replaces_what_it_lost_whatever_the_versions(
+    database: Database, store: Store
+) -> None:
+    mrns = make_mrns(["DE"] * 3, [1, 2, 3], DAY, 0)
+    before = [State(mrn, version, lane=1, state=2 + version % 2) for mrn in mrns for version in (1, 2)]
+    lost = [State(mrns[0], version, lane=3, state=4, paid=version) for version in (3, 4, 5)]
+    again = [State(mrns[0], 3, lane=4, state=3), State(mrns[1], 3, lane=2, state=3)]
+    await count(database, store, before, epoch=7)
+    await count(database, store, lost, epoch=7)
+    await count(database, store, again, epoch=9)
+    # What both histories share is read again, by whoever was restored himself.
+    await count(database, store, [*before, *lost], epoch=7)
+    intake = Intake(store)
+    prepared = await intake.prepare([batch([again[0]], 9), batch(before, 7)])
+    async with database.transaction() as tx:
+        await intake.apply(tx, prepared)
+    found = await cells_of(store)
+    async with database.transaction() as tx:
+        for table in CELLS:
+            await tx.raw.execute(f"truncate {table.name}")
+        await tx.raw.execute("truncate counted")
+    await count(database, store, [*again, before[-1]])
+    assert found == await cells_of(store)
+
+
 async def test_an_inspection_counts_once_however_often_it_is_told_and_by_the_last_one(
     database: Database, store: Store
 ) -> None:
@@ -157,6 +186,52 @@ async def test_a_restarted_process_takes_back_what_another_counted(database: Dat
     await count(database, Store(database), life[1:])
     counts = (await cells_of(store))[0]
     assert [(row[5], row[7]) for row in counts] == [("HELD", 1)]
+
+
+async def test_times_run_to_the_first_decision_and_from_arrival_to_release_whatever_an_officer_decided_in_between(
+    database: Database, store: Store
+) -> None:
+    second = 10**6
+    number = make_mrns(["DE"], [1], DAY, 0)[0]
+    held = State(number, 1, DAY, lane=3, state=3, decided=2 * second, first=2 * second)
+    arrived = State(number, 2, DAY, lane=3, state=3, decided=2 * second, first=2 * second, arrived=100 * second)
+    # 56 seconds after arrival an officer releases it: her decision is the one in force, and not the first.
+    released = State(
+        number, 3, DAY, lane=3, state=4, decided=156 * second, first=2 * second, arrived=100 * second, released=156 * second
+    )  # fmt: skip
+    for each in (held, arrived, released):
+        await count(database, store, [each])
+    rows = await store.query(TIME_CELL, ["stretch"], {}, (DAY, DAY), 10)
+    assert [(row.stretch, row.consignments, row.sum_micros, row.clamped) for row in rows] == [
+        (pb.STRETCH_DECISION, 1, 2 * second, 0), (pb.STRETCH_RELEASE, 1, 56 * second, 0),
+    ]  # fmt: skip
+
+
+async def test_what_version_02_counted_is_taken_out_as_it_went_in(database: Database, store: Store) -> None:
+    second = 10**6
+    number = make_mrns(["DE"], [1], DAY, 0)[0]
+    old = State(number, 1, DAY, state=4, decided=156 * second, first=None, arrived=100 * second, released=156 * second)
+    await count(database, store, [old])
+    # Version 0.2 counted 156 s to the decision in force, and 0 s from it to the release.
+    async with database.transaction() as tx:
+        await tx.raw.execute("update counted_batch set formula = 2; truncate time_cell")
+        await tx.raw.execute(
+            "insert into time_cell select $1, 'DE', 'CN', '62', 'GREEN', stretch, bucket, 1, sum, 0 "
+            "from unnest($2::smallint[], $3::smallint[], $4::bigint[]) as u(stretch, bucket, sum)",
+            DAY,
+            [pb.STRETCH_DECISION, pb.STRETCH_RELEASE],
+            [bisect_left(BOUNDS_MICROS, 156 * second), 0],
+            [156 * second, 0],
+        )
+    returned = State(
+        number, 2, DAY, state=9, decided=156 * second, first=3 * second, arrived=100 * second, released=156 * second
+    )
+    await count(database, Store(database), [returned])
+    rows = await store.query(TIME_CELL, ["stretch", "bucket"], {}, (DAY, DAY), 10)
+    assert {(row.stretch, row.bucket): (row.consignments, row.sum_micros) for row in rows} == {
+        (pb.STRETCH_DECISION, bisect_left(BOUNDS_MICROS, 3 * second)): (1, 3 * second),
+        (pb.STRETCH_RELEASE, bisect_left(BOUNDS_MICROS, 56 * second)): (1, 56 * second),
+    }
 
 
 async def test_a_state_of_long_ago_finds_room(database: Database, store: Store) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from libs.store import embedded as embedded_module
 from libs.store.binaries import account_for, find_binaries, inspect
+from libs.store.data_dir import default_data_dir
 from libs.store.database import Database
-from libs.store.embedded import DATABASES, SOCKET_BYTES_MAX, EmbeddedPostgres, default_data_dir
+from libs.store.embedded import DATABASES, SOCKET_BYTES_MAX, EmbeddedPostgres
 from libs.store.errors import StoreIncompatible, StoreMisuse, StoreUnavailable
 from libs.store.testing import enterable_directory
 

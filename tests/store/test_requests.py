@@ -5,7 +5,7 @@ import pytest
 from libs.store import schema
 from libs.store.database import Database
 from libs.store.errors import StoreConflict, StoreMisuse
-from libs.store.requests import IDENTIFIER_BYTES_MAX, RequestLog, RequestReused
+from libs.store.requests import RequestLog, RequestReused
 from libs.store.testing import create_tables
 
 LOG = RequestLog()
@@ -60,6 +60,21 @@ async def test_callers_do_not_share_their_request_ids(requests: Database) -> Non
         assert await LOG.recall(tx, "another filer", "r1", b"other") is None
 
 
+async def test_each_caller_and_each_id_gets_its_own_first_answer(requests: Database) -> None:
+    asked = [("one", "r1"), ("other", "r1"), ("one", "r2")]
+    for _ in range(2):
+        for caller, request_id in asked:
+            digest = f"{caller} {request_id}".encode()
+            async with requests.transaction() as tx:
+                before = await LOG.recall(tx, caller, request_id, digest)
+                if before is None:
+                    await LOG.remember(tx, caller, request_id, digest, digest)
+                else:
+                    assert before == digest
+    async with requests.connection() as reader:
+        assert await reader.raw.fetchval("select count(*) from request_log") == len(asked)
+
+
 async def test_work_that_was_rolled_back_is_done_again(requests: Database) -> None:
     with pytest.raises(Exception, match=r"."):
         await _serve(requests, "r1", b"same", b"first", fail=True)
@@ -94,7 +109,12 @@ async def test_many_equal_requests_at_once_take_effect_once(requests: Database) 
     assert await _effects(requests) == 1
 
 
-@pytest.mark.parametrize("request_id", ["", "x" * (IDENTIFIER_BYTES_MAX + 1)])
+@pytest.mark.parametrize("request_id", ["x", "x" * 512])
+async def test_an_id_within_its_bounds_is_accepted(requests: Database, request_id: str) -> None:
+    assert await _serve(requests, request_id, b"same", b"first") == b"first"
+
+
+@pytest.mark.parametrize("request_id", ["", "x" * 513])
 async def test_an_id_out_of_bounds_is_refused_before_the_server_sees_it(requests: Database, request_id: str) -> None:
     with pytest.raises(StoreMisuse, match="1 to 512 bytes"):
         await _serve(requests, request_id, b"same", b"first")

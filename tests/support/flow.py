@@ -15,11 +15,14 @@ from typing import Any
 from libs.cli.supervisor import LocalSystem
 from libs.client.client import Client
 from libs.client.errors import LuxorError
+from libs.client.ledger import open_deferred
+from libs.simulator import Simulator
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2
 
 POLL_SECONDS = 0.2
+CARRIER = "flow-carrier"
 
 
 @asynccontextmanager
@@ -57,8 +60,9 @@ class Flow:
     def __init__(self, system: LocalSystem, *, filer: str = "flow-filer", patience_seconds: float = 90.0) -> None:
         """Open the clients; `patience_seconds` bounds how long an answer is awaited over restarts of services."""
         self.system = system
+        self.filer_id = filer
         self.filer: Client = system.client("filer", filer)
-        self.carrier: Client = system.client("carrier", "flow-carrier")
+        self.carrier: Client = system.client("carrier", CARRIER)
         self.analyst: Client = system.client("analyst", "flow-analyst")
         self.officer: Client = system.client("officer", "flow-officer")
         self.patience_seconds = patience_seconds
@@ -66,7 +70,9 @@ class Flow:
         self._arrived: set[str] = set()
 
     async def __aenter__(self) -> Flow:
-        """Give itself."""
+        """Open deferred accounts for the simulator's declarants, so that what this filer files is released on arrival."""
+        declarants = Simulator(1, "everyday").declarants()
+        await self.persist(lambda: open_deferred(self.officer, declarants, [self.filer_id]))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -87,14 +93,23 @@ class Flow:
             await asyncio.sleep(POLL_SECONDS)
 
     async def submit(self, rows: Sequence[Consignment], request_id: str) -> ingestion_pb2.SubmitConsignmentsResponse:
-        """File a batch and keep what became of it."""
-        answer = await self.persist(lambda: self.filer.submit(rows, request_id=request_id))
+        """File a batch, which names the flow's carrier, and keep what became of it."""
+        self.carried(rows)
+        answer: ingestion_pb2.SubmitConsignmentsResponse = await self.persist(
+            lambda: self.filer.submit(rows, request_id=request_id)
+        )
         for row, result in zip(rows, answer.results, strict=True):
             if result.status == ingestion_pb2.SUBMISSION_STATUS_ACCEPTED:
                 self.filed.accepted[row.local_reference] = result.receipt.mrn
             else:
                 self.filed.refused.append(result)
         return answer
+
+    @staticmethod
+    def carried(rows: Iterable[Consignment]) -> None:
+        """Name the flow's carrier in the rows: only a carrier that filings name reports their arrival."""
+        for row in rows:
+            row.carrier_identifier = CARRIER
 
     async def arrive(self, rows: Iterable[Consignment], *, name: str) -> None:
         """Announce the arrival of the rows' master documents, each once."""
@@ -176,6 +191,8 @@ PASSING = frozenset(
         "NOT_READY",
         "SHUTTING_DOWN",
         "OVERLOADED",
+        "CALLER_OVER_SHARE",
+        "DECISIONS_BEHIND",
         "DEADLINE_EXCEEDED",
         "CLIENT_DEADLINE",
     }

@@ -11,6 +11,7 @@ from libs import telemetry
 from libs.server.config import ConfigError
 from libs.telemetry import logs, trace
 from libs.telemetry.logs import Log, RateLimiter
+from libs.telemetry.setup import setup as set_up_telemetry
 
 
 class Clock:
@@ -139,7 +140,7 @@ def test_lines_of_libraries_become_events(capsys: pytest.CaptureFixture[str]) ->
     # What tests before left out would be told beside it.
     telemetry.get_logger().flush()
     capsys.readouterr()
-    telemetry.setup("revenue", {})
+    set_up_telemetry("revenue", {})
     logging.getLogger("some.library").warning("value 'Erika M.' is odd")
     logging.getLogger("some.library").info("chatter")
     (line,) = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
@@ -147,10 +148,10 @@ def test_lines_of_libraries_become_events(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_level_below_the_one_that_is_set_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    telemetry.setup("revenue", {"LUXOR_LOG_LEVEL": "error"})
+    set_up_telemetry("revenue", {"LUXOR_LOG_LEVEL": "error"})
     telemetry.get_logger().warning("QUIET")
     telemetry.get_logger().error("LOUD")
-    telemetry.setup("revenue", {})
+    set_up_telemetry("revenue", {})
     err = capsys.readouterr().err
     assert "QUIET" not in err
     assert "LOUD" in err
@@ -158,7 +159,7 @@ def test_a_level_below_the_one_that_is_set_is_silent(capsys: pytest.CaptureFixtu
 
 def test_a_wrong_level_is_a_clear_error() -> None:
     with pytest.raises(ConfigError, match="LUXOR_LOG_LEVEL must be one of debug, info, warning, error, not 'loud'"):
-        telemetry.setup("revenue", {"LUXOR_LOG_LEVEL": "loud"})
+        set_up_telemetry("revenue", {"LUXOR_LOG_LEVEL": "loud"})
 
 
 def test_outside_of_a_trace_the_trace_id_is_empty() -> None:

@@ -6,12 +6,13 @@ import urllib.request
 import pytest
 
 from libs import telemetry
+from libs.telemetry.setup import setup as set_up_telemetry
 
 
 def test_metrics_are_served_with_buckets_in_seconds() -> None:
     name = f"luxor_test_{secrets.token_hex(4)}_seconds"
     telemetry.histogram(name, "A test", ("method",)).labels("Echo").observe(0.3)
-    handle = telemetry.setup("risk", {})
+    handle = set_up_telemetry("risk", {})
     port = handle.serve_metrics("127.0.0.1", 0)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         text = answer.read().decode()

@@ -11,6 +11,7 @@ import pytest
 from libs import telemetry
 from libs.telemetry import otlp, trace
 from libs.telemetry.drops import DROPPED
+from libs.telemetry.setup import setup as set_up_telemetry
 from libs.telemetry.trace import CLIENT, SERVER
 from tests.telemetry.receiver import Receiver, attributes, receiving
 
@@ -62,7 +63,7 @@ def dead_port() -> Iterator[int]:
 def test_spans_arrive_with_ids_times_kinds_links_and_failure(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = telemetry.setup("ingestion", environ(receiver.endpoint, monkeypatch))
+    started = set_up_telemetry("ingestion", environ(receiver.endpoint, monkeypatch))
     with telemetry.span("outer", parent=HEADER, links=[HEADER, "nonsense", OTHER], kind=SERVER) as failed:
         with telemetry.client_span("inner", {"rows": 500, "ratio": 0.5, "whole": True, "what": "batch"}):
             pass
@@ -86,7 +87,7 @@ def test_spans_arrive_with_ids_times_kinds_links_and_failure(
 def test_the_resource_tells_service_version_instance_and_deployment(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = telemetry.setup("revenue", environ(receiver.endpoint, monkeypatch))
+    started = set_up_telemetry("revenue", environ(receiver.endpoint, monkeypatch))
     with telemetry.span("x", parent=HEADER):
         pass
     started.close(10)
@@ -100,7 +101,7 @@ def test_the_resource_tells_service_version_instance_and_deployment(
 def test_a_failed_span_of_an_unsampled_trace_arrives_without_the_flag(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = telemetry.setup("risk", environ(receiver.endpoint, monkeypatch))
+    started = set_up_telemetry("risk", environ(receiver.endpoint, monkeypatch))
     with telemetry.span("good", parent=OTHER):
         pass
     with telemetry.span("bad", parent=OTHER) as bad:
@@ -115,7 +116,7 @@ def test_a_collector_that_does_not_answer_slows_nothing_and_what_is_lost_is_coun
 ) -> None:
     with receiving(silent=True) as silent, dead_port() as dead:
         endpoint = silent.endpoint if kind == "silent" else f"http://127.0.0.1:{dead}"
-        started = telemetry.setup("ingestion", environ(endpoint, monkeypatch))
+        started = set_up_telemetry("ingestion", environ(endpoint, monkeypatch))
         before = dropped()
         count = otlp.QUEUE_MAX + 2_000
         begun = time.perf_counter()
@@ -153,7 +154,7 @@ def test_without_an_endpoint_opentelemetry_is_not_even_loaded() -> None:
     import sys
 
     code = (
-        "import sys; from libs import telemetry; telemetry.setup('risk', {});"
+        "import sys; from libs import telemetry; from libs.telemetry.setup import setup; setup('risk', {});"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

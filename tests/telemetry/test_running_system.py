@@ -24,8 +24,7 @@ from libs.server.channel import channel
 from libs.server.identity import Role
 from libs.server.tls import LocalCA
 from libs.simulator import Simulator
-from luxor.clearance.v1.clearance_columns_pb2 import STATE_RELEASED
-from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus
+from luxor.clearance.v1.clearance_pb2 import STATE_RELEASED, ConsignmentStatus
 from luxor.consignment.v1.consignment_pb2 import Consignment, Party
 from tests.fault import checks
 from tests.support.flow import Flow, local_system
@@ -117,7 +116,7 @@ async def misuse(system: LocalSystem, flow: Flow) -> None:
     party = LocalCA(system.data_dir / "tls").issue(Role.FILER, "filer-1-geheim", ())
     async with channel(system.endpoints["ingestion"], party) as raw:
 
-        async def call(method: str, payload: bytes, timeout: float | None = 5.0) -> None:
+        async def call(method: str, payload: bytes, timeout: float = 5.0) -> None:
             with contextlib.suppress(grpc.RpcError):
                 await raw.unary_unary(method, lambda sent: sent, lambda got: got)(payload, timeout=timeout)
 
@@ -126,7 +125,6 @@ async def misuse(system: LocalSystem, flow: Flow) -> None:
         for payload in (b"\xff\xff\xff", b"\x0a\xff\xff\xff\xff\x0fErika Mustermann", b"", b"\x0a" * 100):
             await call(SUBMIT, payload)
         await call(SUBMIT, UNKNOWN_FIELD)
-        await call(SUBMIT, b"", timeout=None)
         await call(SUBMIT, b"\x00" * 9_000_000)
     for asking in (
         lambda: flow.filer.statistics(0, 1, group_by=["Erika Mustermann"], max_rows=1),
@@ -272,7 +270,9 @@ def test_every_line_is_one_json_event_with_its_keys(told: Told, service: str) ->
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", event["time"])
         assert re.fullmatch(r"([0-9a-f]{32})?", event["trace_id"])
         reasons.append(event["reason"])
-    assert reasons[0] == "STARTED"
+    # Risk reads its lists before it starts, and the shipped one has invented names.
+    begins = ["SAMPLE_LIST_IN_FORCE", "STARTED"] if service == "risk" else ["STARTED"]
+    assert reasons[: len(begins)] == begins
     assert {"READY", "STOPPED"} <= set(reasons)
 
 
@@ -280,7 +280,7 @@ def test_refusals_of_calls_are_told_with_the_trace_of_the_call(told: Told) -> No
     events = [json.loads(line) for line in told.logs["ingestion"].splitlines()]
     found = {event["reason"]: event for event in events}
     assert found["UNKNOWN_FIELD"]["role"] == "filer"
-    for reason in ("UNDECODABLE", "DEADLINE_REQUIRED", "MESSAGE_TOO_LARGE"):
+    for reason in ("UNDECODABLE", "MESSAGE_TOO_LARGE"):
         assert re.fullmatch(r"[0-9a-f]{32}", found[reason]["trace_id"]), reason
         assert found[reason]["method"] == SUBMIT
 

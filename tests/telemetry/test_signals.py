@@ -19,7 +19,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from libs import telemetry
 from libs.feed import signals
-from libs.feed.schema import create_consumer, create_outbox
+from libs.feed.schema import create_consumer, create_outbox, stamp_epochs
 from libs.feed.watch import horizon
 from libs.server.identity import Role
 from libs.server.tls import LocalCA
@@ -296,6 +296,7 @@ async def test_a_look_that_fails_keeps_no_other_from_being_looked_at_and_the_siz
 async def test_backlog_letters_horizon_and_size_are_looked_up_in_the_store(database: Database) -> None:
     steps = Steps()
     create_outbox(steps)
+    stamp_epochs(steps)
     create_consumer(steps)
     async with database.transaction() as tx:
         for statement in steps.statements:

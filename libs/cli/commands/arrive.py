@@ -72,6 +72,7 @@ def _moment(at: str | None) -> int:
 
 def _show(out: "Console", told: list[dict[str, Any]]) -> None:
     from libs.cli.text import safe, short, table, words
+    from libs.server.catalogue import command_hint
 
     shown = table("master document", "outcome", "consignments", "released", "held", "waiting", right=(2, 3, 4, 5))
     for each in told:
@@ -80,6 +81,8 @@ def _show(out: "Console", told: list[dict[str, Any]]) -> None:
             f"{each.get('consignments', 0):,}", f"{each.get('released', 0):,}", f"{each.get('held', 0):,}",
             f"{each.get('waiting', 0):,}",
         )  # fmt: skip
-        for error in each.get("errors", ()):
-            shown.add_row(f"  [red]{error['reason']}[/] {safe(error.get('message', ''))}")
     out.print(shown)
+    for error in (error for each in told for error in each.get("errors", ())):
+        hint = command_hint(error["reason"], error.get("hint", ""))
+        out.print(f"[red]{error['reason']}[/] {safe(error.get('message', ''))}", soft_wrap=True)
+        out.print(f"[dim]→ {safe(hint)}[/]", soft_wrap=True)

@@ -58,6 +58,9 @@ def _show(out: "Console", mrn: str, found: list[dict[str, Any]], later: list[dic
             lane = words(short(finding["lane"], "LANE_"))
             out.print(f"  {safe(finding['rule'])}, {lane}: {safe(finding['sentence'])}")
             _show_match(out, finding)
+        for finding in each["cleared"]:
+            entry = f"{safe(finding['list_entry'])} of {safe(finding['list'])}"
+            out.print(f"  cleared: the {safe(finding['party'])} is not entry {entry}")
         out.print(f"  [dim]lists: {safe(each['lists'])}[/]")
 
 

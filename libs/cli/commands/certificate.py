@@ -20,7 +20,9 @@ def certificate() -> None:
 
 
 @command("issue", group=certificate)
-@click.argument("role", type=click.Choice(["filer", "carrier", "officer", "analyst", "agency", "gateway", "operator"]))
+@click.argument(
+    "role", type=click.Choice(["filer", "carrier", "officer", "analyst", "agency", "gateway", "operator", "treasury"])
+)
 @click.argument("ident", metavar="ID")
 @click.option("--renew", is_flag=True, help="Issue anew even where a good one is there.")
 @click.option("--tar", "as_tar", is_flag=True, help="Write the three files to standard output, as a tar archive.")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from libs.cli.commands.officer import tell
-from libs.cli.common import Context, acting, command, run
+from libs.cli.common import Context, acting, caller_of, command, run
 
 
 @command("return", short_help="Tell that released goods went back or were destroyed.")
@@ -41,7 +41,7 @@ from libs.cli.common import Context, acting, command, run
     "--as",
     "caller",
     default="officer",
-    metavar="ROLE[/ID]",
+    metavar="ROLE, ROLE/ID or ID",
     show_default=True,
     help="Who calls: a filer of what it filed, a carrier of what it brought, or an officer.",
 )
@@ -58,9 +58,7 @@ def return_(
     from libs.client.corrections import record_returns, returned
     from libs.client.problem import Fault
 
-    role, _, ident = caller.partition("/")
-    if role not in ("filer", "carrier", "officer"):
-        raise click.BadParameter(f"{role} is none of filer, carrier, officer", param_hint="--as")
+    role, ident = caller_of(caller, ("officer", "filer", "carrier"))
     if seen is not None and len(mrns) > 1:
         raise click.UsageError("--seen is the version of one consignment: name one MRN")
     try:

@@ -11,6 +11,7 @@ from libs.cli.common import REFUSED, Context, acting, command, console, run
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from libs.client.errors import LuxorError
     from libs.client.filing import Summary
     from libs.client.problem import Problem
 
@@ -33,7 +34,7 @@ SHOWN_PROBLEMS = 8
 )
 @click.option("--in-flight", type=click.IntRange(1, 16), default=4, show_default=True, help="Calls at once.")
 @click.option("--check", is_flag=True, help="Only read the file and tell what is wrong with it; file nothing.")
-@click.option("--template", is_flag=True, help="Print a CSV to begin with.")
+@click.option("--template", is_flag=True, help="Print a file to begin with, in the --format asked for (default: csv).")
 @click.option("--columns", "list_columns", is_flag=True, help="List all columns that a CSV may have.")
 @acting("filer")
 def file(
@@ -56,7 +57,7 @@ def file(
     from libs.client import files
 
     if template:
-        sys.stdout.write(files.template())
+        sys.stdout.write(files.template(kind or "csv"))
         return
     if list_columns:
         _list_columns(context)
@@ -92,6 +93,7 @@ def _file(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from libs.client import files
+    from libs.client.errors import LuxorError
     from libs.client.filing import Report, Summary, file_all
 
     report = Report(report_path or path.with_name(f"{path.name}.refused.csv"))
@@ -112,10 +114,11 @@ def _file(
     def progress(summary: "Summary") -> None:
         bar.update(task, completed=opened.tell(), accepted=summary.accepted, refused=summary.refused)
 
+    summary = Summary()
+
     async def work() -> "Summary":
         source = files.read(opened, kind)
         if check:
-            summary = Summary()
             for each in source:
                 summary.consignments += 1
                 if isinstance(each, files.Read):
@@ -129,13 +132,36 @@ def _file(
             return summary
         async with context.client("filer", ident) as client:
             return await file_all(
-                client, source, batch_rows=batch_rows, in_flight=in_flight, report=problem, progress=progress
+                client,
+                source,
+                batch_rows=batch_rows,
+                in_flight=in_flight,
+                report=problem,
+                progress=progress,
+                summary=summary,
             )
 
     with bar, report:
-        summary = run(work())
+        try:
+            run(work())
+        except (LuxorError, KeyboardInterrupt) as error:
+            if not check and (summary.batches or summary.unanswered):
+                raise _stopped(error, summary) from error
+            raise
     assert report.path is not None, "it was given"
     return summary, shown, report.path
+
+
+def _stopped(error: "LuxorError | KeyboardInterrupt", summary: "Summary") -> "LuxorError":
+    """Say how far filing came, beside what stopped it."""
+    from libs.client.errors import LuxorError
+
+    facts = {name: f"{getattr(summary, name):,}" for name in ("accepted", "refused", "unanswered")}
+    stopped = LuxorError.of("FILING_STOPPED", **facts)
+    if isinstance(error, LuxorError):
+        sentence = f"{error.sentence} {stopped.sentence}"
+        return LuxorError(error.reason, sentence, stopped.hint, path=error.path, value=error.value, code=error.code)
+    return stopped
 
 
 def _show(out: "Console", summary: "Summary", problems: "list[Problem]", report: Path, check: bool) -> None:

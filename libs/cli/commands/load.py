@@ -103,6 +103,8 @@ async def _file(
     from libs.client.watching import ACCEPTED
 
     counts["filed"] += len(batch)
+    for row in batch:
+        row.carrier_identifier = CARRIER
     try:
         answer = await filer.submit(batch)
         good = sum(result.status == ACCEPTED for result in answer.results)

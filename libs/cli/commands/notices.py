@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from libs.cli.common import Context, command, run
+from libs.cli.common import Context, caller_of, command, run
 
 _KIND_WIDTH = len("amendment refused")
 """Of the longest kind of notice, so that what follows stands in one column."""
@@ -15,7 +15,7 @@ _KIND_WIDTH = len("amendment refused")
     "--as",
     "caller",
     default="filer",
-    metavar="ROLE[/ID]",
+    metavar="ROLE, ROLE/ID or ID",
     show_default=True,
     help="Whose notices: a filer's or a carrier's.",
 )
@@ -29,9 +29,7 @@ _KIND_WIDTH = len("amendment refused")
 @click.option("--limit", type=click.IntRange(1), help="Notices at most.")
 def notices(context: Context, caller: str, after: str, follow: bool, limit: int | None) -> None:
     """Print notices as they come, oldest first; they can be read again from any cursor. With --json, a line each."""
-    role, _, ident = caller.partition("/")
-    if role not in ("filer", "carrier"):
-        raise click.BadParameter(f"{role} is neither filer nor carrier", param_hint="--as")
+    role, ident = caller_of(caller, ("filer", "carrier"))
     cursor, count = after, 0
 
     async def work() -> None:
@@ -60,11 +58,12 @@ def notices(context: Context, caller: str, after: str, follow: bool, limit: int 
 
 
 def _text(each: dict[str, Any]) -> str:
+    from libs.cli.law_review import at_least
     from libs.cli.text import money, short, when, words
 
     currency = each.get("revenue_currency", "")
     sums = [
-        f"{name} {money(each[f'{name}_minor'], currency)}"
+        f"{name} {at_least(each) if name == 'payable' else ''}{money(each[f'{name}_minor'], currency)}"
         for name in ("payable", "paid", "refunded")
         if f"{name}_minor" in each and (name == "payable" or each[f"{name}_minor"])
     ]

@@ -66,7 +66,7 @@ def hold(context: Context, mrns: tuple[str, ...], reason: str, note: str, ident:
     "--seen",
     type=click.IntRange(1),
     metavar="VERSION",
-    help="Release MRN only if it is still at the version that you looked at (luxor show tells it); needed where a hit on a list holds.",
+    help="Release MRN only if it is still at the version that you looked at (luxor show tells it); needed where a hit on a list or an alarm holds.",
 )
 @acting("officer")
 def release(context: Context, mrns: tuple[str, ...], reason: str, note: str, seen: int | None, ident: str) -> None:

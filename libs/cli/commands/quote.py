@@ -33,12 +33,14 @@ CONSIGNMENTS_MAX: Final = 1_000
 @click.option("--origin", default="", metavar="COUNTRY", help="Country of origin of the goods (default: --from).")
 @click.option("--scheme", default="", help="Tax scheme of the seller, such as IOSS, GST_LVG, UK_SUPPLY_VAT.")
 @click.option("--scheme-number", default="", help="Number in that scheme.")
+@click.option("--nature", default="SALE", show_default=True, help="SALE, GIFT, RETURN, SAMPLE …")
 @click.option(
-    "--nature",
-    default="SALE",
-    show_default=True,
-    help="SALE, GIFT, RETURN, SAMPLE …; that a gift is between private persons a file alone can tell.",
+    "--consignor", default="", help="Kind of person that sends: NATURAL or LEGAL; reliefs of gifts ask for it."
 )
+@click.option("--consignee", default="", help="Kind of person that receives: NATURAL or LEGAL.")
+@click.option("--region", default="", help="Region of the recipient's address, such as ON in Canada or SP in Brazil.")
+@click.option("--service", default="", help="Service that brings the goods: POST, EXPRESS or CARGO.")
+@click.option("--mass", default="", metavar="KG", help="Gross mass of the consignment in kilograms, such as 0.64.")
 @click.option(
     "--on", "day", metavar="DAY", help="Day of acceptance whose law counts, such as 2026-06-30 (default: today)."
 )
@@ -56,6 +58,11 @@ def quote(
     scheme: str,
     scheme_number: str,
     nature: str,
+    consignor: str,
+    consignee: str,
+    region: str,
+    service: str,
+    mass: str,
     day: str | None,
     ident: str,
 ) -> None:
@@ -81,6 +88,8 @@ def quote(
             "freight_currency": currency if freight else "", "freight": freight,
             "insurance_currency": currency if insurance else "", "insurance": insurance,
             "fiscal_references_scheme": scheme, "fiscal_references_number": scheme_number,
+            "consignor_person_type": consignor, "consignee_person_type": consignee, "consignee_address_region": region,
+            "transport_service": service, "gross_mass_kg": mass,
         }  # fmt: skip
         try:
             goods = [_item(each, currency, (origin or dispatch).upper()) for each in items]
@@ -122,11 +131,14 @@ _OPTIONS: Final = {
     "destination_country": "--to", "dispatch_country": "--from", "nature": "--nature", "freight_currency": "--currency",
     "freight": "--freight", "insurance_currency": "--currency", "insurance": "--insurance", "fiscal_references_scheme": "--scheme",
     "fiscal_references_number": "--scheme-number", "item_commodity_code": "--item", "item_price": "--item",
+    "consignor_person_type": "--consignor", "consignee_person_type": "--consignee", "consignee_address_region": "--region",
+    "transport_service": "--service", "gross_mass_kg": "--mass",
     "item_price_currency": "--currency", "item_description": "--item", "item_origin_country": "--origin",
 }  # fmt: skip
 """The option that tells what a column of a file does."""
 _OF_THE_FILE = (
     "destination", "dispatch", "items", "currency", "freight", "insurance", "origin", "scheme", "scheme_number", "nature",
+    "consignor", "consignee", "region", "service", "mass",
 )  # fmt: skip
 
 
@@ -171,17 +183,18 @@ def as_of_day(day: str | None) -> int:
 
 
 def _how(line: dict[str, Any]) -> str:
-    """A charge in its sentence, then the rate as the law writes it, the scheme, and whether nobody has checked the rate."""
+    """Return a charge in its sentence, then the rate as the law writes it and the scheme."""
     from libs.cli.text import safe, short
 
     parts = [f"rate {safe(line['rate'])}"] if line.get("rate") else []
     parts += [f"scheme {short(line['scheme'], 'SCHEME_')}"] if line.get("scheme") else []
     facts = f"  [dim]{', '.join(parts)}[/]" if parts else ""
-    return safe(line.get("sentence", "")) + facts + ("  [yellow]not verified[/]" if line.get("unverified") else "")
+    return safe(line.get("sentence", "")) + facts
 
 
 def _show(out: "Console", told: dict[str, Any], asked: Sequence[tuple[str, str]]) -> None:
     """Show quotes; `asked` tells local reference and destination of each consignment, in the same order."""
+    from libs.cli.law_review import answer_text
     from libs.cli.text import paragraph, safe
 
     laws = {each["id"]: each for each in told.get("references", ())}
@@ -202,10 +215,11 @@ def _show(out: "Console", told: dict[str, Any], asked: Sequence[tuple[str, str]]
         out.print("\nReferences:")
     for name in cited:
         law = laws[name]
-        doubt = "" if law.get("verified") else "  [yellow]not verified[/]"
-        paragraph(out, f"[dim]{name}: {safe(law.get('law', ''))}, {safe(law.get('article', ''))}[/]{doubt}", 2)
+        paragraph(out, f"[dim]{name}: {safe(law.get('law', ''))}, {safe(law.get('article', ''))}[/]", 2)
     if len(quotes) > 1:
         _show_summary(out, quotes)
+    if review := answer_text(told.get("review", {})):
+        paragraph(out, f"[bold]law:[/] {safe(review)}", 2)
 
 
 def _show_refused(out: "Console", each: dict[str, Any], destination: str) -> None:
@@ -221,8 +235,10 @@ def _show_refused(out: "Console", each: dict[str, Any], destination: str) -> Non
 
 
 def _show_one(out: "Console", each: dict[str, Any]) -> None:
+    from libs.cli.law_review import at_least, not_covered_text
     from libs.cli.text import money, paragraph, safe, short, table, words
 
+    least = at_least(each)
     currency = each.get("currency", "")
     shown = table("charge", "how", "amount", "collected by", right=(2,))
     shown.add_row("price", "goods, transport and insurance", money(each.get("price", 0), currency), "")
@@ -232,18 +248,31 @@ def _show_one(out: "Console", each: dict[str, Any]) -> None:
             money(line.get("amount", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
         )  # fmt: skip
     shown.add_section()
-    shown.add_row("[bold]landed cost[/]", "", f"[bold]{money(each.get('landed_cost', 0), currency)}[/]", "")
+    shown.add_row("[bold]landed cost[/]", "", f"[bold]{least}{money(each.get('landed_cost', 0), currency)}[/]", "")
     shown.add_row("", "collected at the sale", money(each.get("collected_by_vendor", 0), currency), "")
-    shown.add_row("", "to be paid on import", money(each.get("due_on_import", 0), currency), "")
+    shown.add_row("", "to be paid on import", least + money(each.get("due_on_import", 0), currency), "")
     out.print(shown)
+    if least:
+        paragraph(out, f"[yellow]at least:[/] {safe(not_covered_text(each))}", 2)
     for sentence in each.get("explanation", ()):
         paragraph(out, safe(sentence), 2)
-    for sentence in each.get("assumptions", ()):
+    for sentence in _assumed(each):
         paragraph(out, f"[yellow]assumed:[/] {safe(sentence)}", 2)
     out.print(f"  [dim]law {safe(each.get('rulebook_version', ''))}[/]")
 
 
+def _assumed(each: dict[str, Any]) -> list[str]:
+    """Return the assumptions of a quote without what is not covered, which stands with its totals."""
+    uncovered = each.get("not_covered", ())
+    return [
+        sentence
+        for sentence in each.get("assumptions", ())
+        if not any(sentence.endswith(f": {what}.") for what in uncovered)
+    ]
+
+
 def _show_summary(out: "Console", quotes: Sequence[tuple[dict[str, Any], tuple[str, str]]]) -> None:
+    from libs.cli.law_review import at_least
     from libs.cli.text import money, print_whole, safe, table
 
     shown = table("", "reference", "to", "duty", "tax", "fees", "landed cost", "on import", right=(0, 3, 4, 5, 6, 7))
@@ -254,7 +283,8 @@ def _show_summary(out: "Console", quotes: Sequence[tuple[dict[str, Any], tuple[s
             refused.append("  ".join((*filter(None, head), f"[red]{each['reason']}[/]")))
             continue
         names = ("duty", "tax", "fee", "landed_cost", "due_on_import")
-        shown.add_row(*head, *(money(each.get(name, 0), each.get("currency", "")) for name in names))
+        amounts = [money(each.get(name, 0), each.get("currency", "")) for name in names]
+        shown.add_row(*head, *amounts[:3], *(at_least(each) + amount for amount in amounts[3:]))
     if shown.rows:
         print_whole(out, shown)
     if refused:

@@ -1,12 +1,13 @@
 """`luxor revenue account, accounts, open, balances, entries, statement, payments, unmatched`: the ledger for those who look into it."""
 
 import datetime as dt
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from libs.cli.common import REFUSED, Context, acting, command, fail, run
+from libs.cli.common import REFUSED, Context, acting, caller_of, command, fail, run
 from libs.cli.days import days_of
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 FILERS_SHOWN = 3
 """So many names of an account's filers a table shows; --json tells all."""
+OWN_ACCOUNTS = ("treasury", "filer", "carrier")
+"""Roles that see balances and statements of their own accounts alone."""
 KINDS = {"KIND_DUTY": "duty", "KIND_TAX": "tax", "KIND_FEE": "fee"}
 
 
@@ -127,12 +130,33 @@ def open(context: Context, name: str, ident: str) -> None:  # noqa: A001 - the c
     context.emit({"consignments": told}, lambda out: _open(out, told))
 
 
+def _whose() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare --as of commands in which a caller other than an analyst sees its own accounts."""
+    return click.option(
+        "--as",
+        "caller",
+        default="analyst",
+        metavar="ID or ROLE/ID",
+        help="Who calls: an analyst; or a treasury, filer or carrier, which sees its own accounts, such as treasury/DE.",
+    )
+
+
+def _caller(caller: str) -> tuple[str, str]:
+    role, own = caller_of(caller, ("analyst", *OWN_ACCOUNTS))
+    if not own and role in OWN_ACCOUNTS:
+        raise click.BadParameter(f"Say which {role}, such as {role}/ID.", param_hint="--as")
+    return role, own
+
+
 @command("balances", short_help="Tell what accounts stand at, now or at a past moment.")
 @click.option("--prefix", default="", help="Only accounts whose names begin so, such as deferred:.")
 @click.option("--at", "at_text", metavar="MOMENT", help="A moment such as 2026-11-01T00:00:00Z (default: now).")
-@acting("analyst")
-def balances(context: Context, prefix: str, at_text: str | None, ident: str) -> None:
-    """Tell debits, credits and balances by account and currency. A positive balance is owed by the holder."""
+@_whose()
+def balances(context: Context, prefix: str, at_text: str | None, caller: str) -> None:
+    """Tell debits, credits and balances by account and currency. A positive balance is owed by the holder.
+
+    A treasury, filer or carrier sees its own accounts: --as treasury/DE.
+    """
     from libs.client import ledger
     from libs.customs.time import parse_instant
 
@@ -141,8 +165,10 @@ def balances(context: Context, prefix: str, at_text: str | None, ident: str) -> 
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--at") from None
 
+    role, own = _caller(caller)
+
     async def work() -> list[dict[str, Any]]:
-        async with context.client("analyst", ident) as client:
+        async with context.client(role, own) as client:
             return await ledger.balances(client, prefix=prefix, at_micros=at)
 
     told = run(work())
@@ -177,18 +203,21 @@ def entries(context: Context, of: str, from_text: str | None, to_text: str | Non
 @click.argument("month", required=False)
 @click.option("--currency", default="", metavar="CODE", help="Currency of the account (default: its only one).")
 @click.option("--lines", "with_lines", is_flag=True, help="With each line, not the sums alone.")
-@acting("analyst")
-def statement(context: Context, name: str, month: str | None, currency: str, with_lines: bool, ident: str) -> None:
+@_whose()
+def statement(context: Context, name: str, month: str | None, currency: str, with_lines: bool, caller: str) -> None:
     """Tell what NAME, such as vendor:IM2760000014, owed before MONTH (2026-11; default: this one), in it and after it.
 
-    For a vendor's scheme number it is the list that its owner's return is checked against. With --json all lines are told.
+    For a vendor's scheme number it is the list that its owner's return is checked against. With --json all lines are told. A treasury, filer or
+    carrier sees its own accounts: --as treasury/DE.
     """
     from libs.client import ledger
 
     wanted = month or dt.datetime.now(dt.UTC).strftime("%Y-%m")
 
+    role, own = _caller(caller)
+
     async def work() -> dict[str, Any]:
-        async with context.client("analyst", ident) as client:
+        async with context.client(role, own) as client:
             return await ledger.statement(client, name, currency, wanted)
 
     told = run(work())

@@ -17,6 +17,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "model-challenge": ("risk_models", "Let a model score beside the champion, without effect."),
     "model-activate": ("risk_models", "Put the challenger in force, as a second person."),
     "model-retire": ("risk_models", "Take a model out."),
+    "violations": ("risk_models", "Estimate the share of violations among all consignments."),
 }
 """Commands in the order of the help: module under libs.cli.commands and short help."""
 

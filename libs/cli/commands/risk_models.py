@@ -183,8 +183,74 @@ def model_show(context: Context, version: str, days: int, ident: str) -> None:
                 f"  {compared['challenger']} beside {compared['champion']} on {compared.get('outcomes', 0)} outcomes: "
                 f"{compared['verdict']}"
             )
+            _show_weights(out, compared)
 
     context.emit(found, show)
+
+
+@command("violations", short_help="Estimate the share of violations among all consignments.")
+@click.option("--from", "from_day", metavar="DAY", required=True, help="First day of assessment: 2026-11-25.")
+@click.option("--to", "until_day", metavar="DAY", required=True, help="Last day, counted in.")
+@acting("analyst")
+def violations(context: Context, from_day: str, until_day: str, ident: str) -> None:
+    """Estimate what share of all consignments of some days is in violation, by what was inspected.
+
+    Each outcome weighs one over the chance that it exists: the chance that selection had to put the consignment into each lane, times
+    the share of the lane that was inspected, which is measured for draws and for rules apart. The estimate holds if within a lane what
+    was inspected is as what was not. There is none where more than 5 % of the consignments could not get into a lane of which anything
+    was inspected; up to that the interval allows for all and for none of them in violation.
+    """
+    from libs.client import models as client_models
+
+    async def work() -> dict[str, Any]:
+        async with context.client("analyst", ident) as client:
+            days = day_asked(from_day, "--from"), day_asked(until_day, "--to")
+            return await client_models.violations(client, *days)
+
+    found = run(work())
+    context.emit(found, lambda out: show_violations(out, found))
+
+
+def show_violations(out: "Console", found: dict[str, Any]) -> None:
+    """Print an estimate with its interval, what it leaves out, and what a cap on weights would do to it."""
+    total, without = found["consignments"], found["consignments_without_chance"]
+    reason = found.get("no_estimate")
+    if reason is not None:
+        why = {
+            "NO_ESTIMATE_NOTHING_INSPECTED": "nothing that was selected by a known chance was inspected",
+            "NO_ESTIMATE_NOT_COUNTED": "for these days no count of consignments by lane is stored, since no office draws at random",
+            "NO_ESTIMATE_WITHOUT_CHANCE": f"{without:,} of {total:,} consignments had no known chance of being inspected",
+        }
+        out.print(f"There is no estimate of the share of violations: {why.get(reason, reason)}.")
+    else:
+        out.print(
+            f"[bold]{found['share']:.2%}[/] of all consignments in violation, {found['low']:.2%} to {found['high']:.2%} "
+            f"(95 %), by {found['outcomes']:,} outcomes with {found['violations']:,} violations"
+        )
+        if without:
+            out.print(
+                f"  {without:,} of {total:,} consignments had no chance of being inspected: the share leaves them out, and the "
+                "interval includes all and none of them in violation."
+            )
+    for lane in found["lanes"]:
+        if lane["consignments"]:
+            name, cause = lane["lane"].removeprefix("LANE_").lower(), "draws" if lane["drawn"] else "rules and score"
+            out.print(f"  {name} by {cause}: {lane['inspected']:,} of {lane['consignments']:,} inspected")
+    _show_weights(out, found)
+    if found.get("outcomes_capped"):
+        out.print(f"  With cut weights, as learning has them, it would read {found['share_with_cap']:.2%}.")
+
+
+def _show_weights(out: "Console", found: dict[str, Any]) -> None:
+    """What is unknown of the weights of outcomes, and what a cap cuts off."""
+    unknown, capped = found.get("outcomes_of_unknown_inclusion", 0), found.get("outcomes_capped", 0)
+    if unknown:
+        out.print(f"  Of {unknown:,} outcomes it is unknown by what chance they were selected.")
+    if capped:
+        out.print(
+            f"  The cap of 20 on weights cuts {capped:,} outcomes, {found['weight_capped_share']:.1%} of all weight: "
+            "a bias towards what is selected most."
+        )
 
 
 @command("model-propose", short_help="Hand in a model file as a candidate.")
@@ -276,7 +342,10 @@ def _show_metrics(out: "Console", metrics: dict[str, float | None]) -> None:
     shown.show_header = False
     for name, value in known.items():
         # Precisions and rates are shares; an area under a curve and a loss are none.
-        shown.add_row(metric_text(name), f"{value:.1%}" if "_at_" in name or name.endswith("_rate") else f"{value:.3f}")
+        shown.add_row(
+            metric_text(name),
+            f"{value:.1%}" if "_at_" in name or name.endswith(("_rate", "_share")) else f"{value:.3f}",
+        )
     out.print(shown)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from libs.cli.common import IDS, REFUSED, Context, command, run
+from libs.cli.common import IDS, REFUSED, Context, caller_of, command, run
 
 
 @command("show", short_help="Tell all that is known about consignments, and why.")
@@ -14,7 +14,7 @@ from libs.cli.common import IDS, REFUSED, Context, command, run
     "--as",
     "caller",
     default="officer",
-    metavar="ROLE[/ID]",
+    metavar="ROLE, ROLE/ID or ID",
     show_default=True,
     help="Look as officer, analyst, filer or carrier; each is told what is its own.",
 )
@@ -34,9 +34,7 @@ def show(context: Context, references: tuple[str, ...], filer: str, caller: str,
     from libs.client.errors import LuxorError
     from libs.client.lookup import find
 
-    role, _, ident = caller.partition("/")
-    if role not in ("officer", "analyst", "filer", "carrier"):
-        raise click.BadParameter(f"{role} is none of officer, analyst, filer, carrier", param_hint="--as")
+    role, ident = caller_of(caller, ("officer", "analyst", "filer", "carrier"))
     if role == "filer":
         ident, filer = ident or filer, ""
 

@@ -2,11 +2,15 @@
 
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from libs.cli.common import Context, command, console
+from libs.cli.common import IDS, Context, command, console
+
+if TYPE_CHECKING:
+    from libs.simulator import SimulatedConsignment
 
 
 @command("simulate", short_help="Write a manifest of simulated consignments.")
@@ -17,7 +21,16 @@ from libs.cli.common import Context, command, console
 @click.option("--scenario", default="everyday", show_default=True, help="A scenario's name, or a YAML file.")
 @click.option("--count", type=click.IntRange(0), help="Consignments of the first day (default: 10,000).")
 @click.option("--days", type=click.IntRange(1), help="In place of --count: that many days, as the scenario has them.")
-def simulate(context: Context, path: Path, seed: int, scenario: str, count: int | None, days: int | None) -> None:
+@click.option(
+    "--carrier",
+    default=IDS["carrier"],
+    show_default=True,
+    metavar="ID",
+    help="Who carries, by the filings: the id of the certificate that may report their arrival. Empty: the carriers of the scenario.",
+)
+def simulate(
+    context: Context, path: Path, seed: int, scenario: str, count: int | None, days: int | None, carrier: str
+) -> None:
     """Write PATH as JSON Lines, ready to be filed, with its truth and its arrivals beside it.
 
     The truth says which consignments are not honest and how; the manifest itself never does.
@@ -39,6 +52,8 @@ def simulate(context: Context, path: Path, seed: int, scenario: str, count: int 
         whole = min(days, simulator.scenario.days)
         total = whole * simulator.scenario.daily_volume
         consignments = (each for day in range(whole) for each in simulator.day(day))
+    if carrier:
+        consignments = (_carried(each, carrier) for each in consignments)
     columns = (TextColumn("Simulating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(errors=True), transient=True) as bar:
         task = bar.add_task("simulate", total=total)
@@ -59,3 +74,8 @@ def simulate(context: Context, path: Path, seed: int, scenario: str, count: int 
         )
 
     context.emit(told, show)
+
+
+def _carried(each: "SimulatedConsignment", carrier: str) -> "SimulatedConsignment":
+    each.message.carrier_identifier = carrier
+    return each

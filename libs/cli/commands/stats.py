@@ -1,15 +1,19 @@
 """`luxor stats`: what crossed the border."""
 
+import asyncio
 from typing import Any, Final
 
 import click
 
-from libs.cli.common import Context, acting, command, run
+from libs.cli.common import Context, acting, command, console, run
 from libs.cli.days import days_of
 
 DIMENSIONS: Final = (
     "day", "origin", "hs_chapter", "lane", "destination", "state", "charge_kind", "collector", "currency", "selection_cause",
 )  # fmt: skip
+
+DAYS_MAX: Final = 3_660
+"""Days that one query of statistics may have."""
 
 
 @command("stats", short_help="Count what crossed the border, what it brought in, and how long it took.")
@@ -61,6 +65,10 @@ def stats(
     told = run(work())
 
     def show(out: Any) -> None:
+        if told.get("is_incomplete"):
+            out.print(
+                "[yellow]These figures are incomplete: statistics is still counting clearance's consignments from the beginning.[/]"
+            )
         if not told.get("counts") and not told.get("inspections"):
             out.print("Nothing was counted in this period.")
             return
@@ -71,3 +79,58 @@ def stats(
             out.print(render_inspections(group_by, told["inspections"]))
 
     context.emit(told, show)
+
+
+@command("recount", short_help="Count everything again that clearance still knows, as an operator.")
+@click.option(
+    "--wait/--no-wait", default=True, help="Wait until everything is counted, and compare with the figures before."
+)
+@acting("operator")
+def recount(context: Context, wait: bool, ident: str) -> None:
+    """Clear the figures of all days that clearance still knows in full, and count them from clearance's consignments.
+
+    Figures of earlier days stay. Meanwhile `luxor stats` says that its figures are incomplete. It may be interrupted: counting goes on.
+    """
+    import time
+
+    first, last = days_of("2000-01-01", None)
+    first = max(first, last - DAYS_MAX)
+
+    async def work() -> dict[str, Any]:
+        async with context.client("operator", ident) as client:
+            before = await client.statistics(first, last)
+            cleared = await client.recount_statistics()
+            found: dict[str, Any] = {
+                "days": cleared.days, "from_day": cleared.from_day, "to_day": cleared.to_day, "consignments_before": _counted(before),
+            }  # fmt: skip
+            with console(errors=True).status("Counting …") as status:
+                while wait and cleared.days:
+                    now = await client.statistics(first, last)
+                    found["consignments"] = _counted(now)
+                    if not now.is_incomplete:
+                        break
+                    status.update(f"Counting … {found['consignments']:,} consignments")
+                    await asyncio.sleep(0.5)
+            return found
+
+    begun = time.monotonic()
+    found = run(work())
+
+    def show(out: Any) -> None:
+        if not found["days"]:
+            out.print("Clearance knows no consignment, so nothing was cleared.")
+        elif not wait:
+            out.print(
+                f"{found['days']:,} days are being counted again. `luxor stats` says when the figures are complete."
+            )
+        else:
+            out.print(
+                f"{found['days']:,} days were counted again in {time.monotonic() - begun:,.0f} s: {found['consignments']:,} consignments, "
+                f"{found['consignments_before']:,} before."
+            )
+
+    context.emit(found, show)
+
+
+def _counted(answer: Any) -> int:
+    return sum(row.consignments for row in answer.counts)

@@ -27,6 +27,11 @@ WRONG_SETTING: Final = 2
 """Exit code of a service whose settings are wrong."""
 _METRICS_SECONDS: Final = 2.0
 _LOG_BYTES: Final = 64 * 1024
+_WARNINGS: Final = {
+    "luxor_risk_sample_list": "Risk screens parties against a sample list of INVENTED names: no really listed party is stopped. Name your own lists "
+    "by LUXOR_RISK_LISTS and withdraw the sample (docs/operating/install.md).",
+}
+"""States to warn of, by the metric that is 1 while they last."""
 
 
 def _ports(wanted: str) -> dict[str, Ports]:
@@ -81,7 +86,13 @@ def up(context: Context, foreground: bool, ports: str, seconds: float) -> None:
         raise
     state = running_state(context.data_dir)
     assert state is not None, "its processes were ready a moment ago"
-    context.emit(_told(state), lambda out: _show_running(out, state, already=False))
+    told = _told(state) | {"warnings": _warnings(state)}
+
+    def show(out: "Console") -> None:
+        _show_running(out, state, already=False)
+        _show_warnings(out, told["warnings"])
+
+    context.emit(told, show)
     if foreground:
         _stay(process)
 
@@ -206,6 +217,7 @@ def status(context: Context) -> None:
         process["ready"] = ready.get(name, process["pid"] is not None)
         if name in state.ports:
             process |= _metrics(state.ports[name].metrics)
+    told["warnings"] = [each for process in told["processes"] for each in process.get("warnings", ())]
     context.emit(told, lambda out: _show_status(out, told))
     if not all(ready.values()):
         raise click.exceptions.Exit(UNREACHABLE)
@@ -223,15 +235,18 @@ def _told(state: State) -> dict[str, Any]:
 
 
 def _metrics(port: int) -> dict[str, Any]:
-    """Read lag and dead letters of a consumer from its metrics; nothing where it does not tell."""
+    """Read from a service's metrics its lag, its memory and what it warns of; nothing where it does not answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_METRICS_SECONDS) as answer:
             lines = answer.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return {}
     found: dict[str, float | None] = {"luxor_feed_lag_seconds": None, "process_resident_memory_bytes": None}
+    warnings = []
     for line in lines:
         name = line.partition("{")[0].partition(" ")[0]
+        if name in _WARNINGS and float(line.rpartition(" ")[2]):
+            warnings.append(_WARNINGS[name])
         if name in found:
             value = float(line.rpartition(" ")[2])
             before = found[name]
@@ -239,7 +254,18 @@ def _metrics(port: int) -> dict[str, Any]:
     return {
         "lag_seconds": found["luxor_feed_lag_seconds"],
         "memory_bytes": found["process_resident_memory_bytes"],
+        "warnings": warnings,
     }
+
+
+def _warnings(state: State) -> list[str]:
+    """What the services warn of while they serve."""
+    return [each for ports in state.ports.values() for each in _metrics(ports.metrics).get("warnings", ())]
+
+
+def _show_warnings(out: "Console", warnings: list[str]) -> None:
+    for each in warnings:
+        out.print(f"[bold red]WARNING[/] [red]{each}[/]", soft_wrap=True)
 
 
 def _show_running(out: "Console", state: State, *, already: bool) -> None:
@@ -272,3 +298,4 @@ def _show_status(out: "Console", told: dict[str, Any]) -> None:
         )  # fmt: skip
     out.print(shown)
     out.print(f"Since {told['started']} on {told['data_dir']}", soft_wrap=True)
+    _show_warnings(out, told["warnings"])

@@ -3,19 +3,17 @@
 from services.clearance.store.adjustments import Begun
 from services.clearance.store.hits import EarlyHit
 from services.clearance.store.news import EarlyNews
-from services.clearance.store.rows import STATE_DAYS, Arrival, Row, carrier_key, carriers_of, day_of, filer_key
+from services.clearance.store.rows import STATE_DAYS, Row, carrier_key, day_of, filer_key
 from services.clearance.store.store import Store
 
 __all__ = [
     "STATE_DAYS",
-    "Arrival",
     "Begun",
     "EarlyHit",
     "EarlyNews",
     "Row",
     "Store",
     "carrier_key",
-    "carriers_of",
     "day_of",
     "filer_key",
 ]

@@ -1,17 +1,21 @@
-"""Arrivals of master documents: recorded once, seen by who files under them at the same time, carried out until done."""
+"""Arrivals of master documents: recorded once a carrier, seen by who files under them at the same time, carried out until done."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
+
+import asyncpg
 
 from libs.customs.time import MICROS_PER_DAY
 from libs.store import bulk
 from libs.store.database import Transaction
-from services.clearance.store.rows import Arrival
+from services.clearance.binding import Arrival
 
 BUCKETS: Final = 256
 HITS_BUCKET: Final = BUCKETS
 """The lock behind those of the documents: who records an early hit waits for all who insert filings right now."""
+ARRIVALS_MAX: Final = 100
+"""Arrivals of one document that are listed."""
 LOCK_CLASS: Final = 0x6C78  # "lx": apart from the one-key locks of the libs
 
 
@@ -29,15 +33,34 @@ class Arrivals:
             [*_buckets(documents), HITS_BUCKET],
         )
 
+    async def lock_documents(self, tx: Transaction, documents: Iterable[str]) -> None:
+        """Wait for those who file under these documents right now, and keep others from it until this transaction ends."""
+        await tx.raw.execute(
+            "select pg_advisory_xact_lock($1, b) from unnest($2::integer[]) as b", LOCK_CLASS, _buckets(documents)
+        )
+
+    async def names_under(self, tx: Transaction, documents: Iterable[str]) -> dict[str, list[str]]:
+        """Return who carries by the filings under each document that there are filings under, "" for one that names nobody.
+
+        Filings that were amended, or stand beside one, are left out (`amended_under`).
+        """
+        records = await tx.raw.fetch("select * from master_document_names($1)", list(documents))
+        return {record["document_number"]: record["names"] for record in records}
+
+    async def amended_under(self, tx: Transaction, documents: Iterable[str]) -> dict[str, list[str]]:
+        """Return the MRNs under each document of which some have newer filings, with another carrier or document."""
+        found: dict[str, list[str]] = {}
+        for record in await tx.raw.fetch("select * from master_document_amended($1)", list(documents)):
+            found.setdefault(record["document_number"], []).extend(record["mrns"])
+        return found
+
     async def record_arrivals(
         self, tx: Transaction, arrivals: Sequence[Arrival], *, request_id: str, at: int
-    ) -> list[bool]:
-        """Record arrivals, waiting for those who file under these documents right now; tells of each whether it counts as this request's."""
-        await tx.raw.execute(
-            "select pg_advisory_xact_lock($1, b) from unnest($2::integer[]) as b",
-            LOCK_CLASS,
-            _buckets(each.document_number for each in arrivals),
-        )
+    ) -> list[bool | None]:
+        """Record arrivals of one carrier whose documents are locked.
+
+        Tells of each whether it counts as this request's; None where the one before is still being reversed.
+        """
         first = {each.document_number: each for each in reversed(arrivals)}
         ordered = [first[number] for number in sorted(first)]
         count = len(ordered)
@@ -55,38 +78,121 @@ class Arrivals:
                 "pending": bulk.boolean([True] * count),
                 "day": bulk.int4([at // MICROS_PER_DAY] * count),
             },
-            on_conflict="do nothing",
+            # One that was reversed makes room for the true one.
+            on_conflict="(document_number, carrier) do update set request_id = excluded.request_id, "
+            "conveyance_reference = excluded.conveyance_reference, arrived_at = excluded.arrived_at, place = excluded.place, "
+            "recorded_at = excluded.recorded_at, pending = true, day = excluded.day, reversed_at = null, reversed_by = '', "
+            "unbound = false, again = false, revision = t.revision + 1 "
+            "where t.reversed_at is not null and not t.pending",
         )
         records = await tx.raw.fetch(
-            "select document_number from arrival where document_number = any($1) and carrier = $2 and request_id = $3",
+            "select document_number, request_id, reversed_at from arrival where document_number = any($1) and carrier = $2",
             list(first),
             arrivals[0].carrier,
-            request_id,
         )
-        own = {record["document_number"] for record in records}
-        return [each.document_number in own and first[each.document_number] is each for each in arrivals]
+        own = {
+            record["document_number"]: None if record["reversed_at"] else record["request_id"] == request_id
+            for record in records
+        }
+        return [own[number] and first[number] is each for each in arrivals for number in (each.document_number,)]
 
-    async def arrivals(self, tx: Transaction, documents: Iterable[str]) -> dict[str, Arrival]:
-        """Give the arrivals known of these documents."""
-        numbers = [number for number in dict.fromkeys(documents) if number]
+    async def arrivals(
+        self, tx: Transaction, documents: Iterable[str], *, lock: bool = False
+    ) -> dict[str, list[Arrival]]:
+        """Return the arrivals of these documents, the first recorded first; with `lock` none of them is reversed until this transaction ends."""
+        numbers = sorted({number for number in documents if number})
         if not numbers:
             return {}
-        records = await tx.raw.fetch("select * from arrival_find($1)", numbers)
-        return {record["document_number"]: Arrival(*record) for record in records}
+        if lock:
+            await tx.raw.execute(
+                "select from arrival where document_number = any($1) order by document_number, carrier for share",
+                numbers,
+            )
+        found: dict[str, list[Arrival]] = {}
+        for record in await tx.raw.fetch("select * from arrivals_find($1)", numbers):
+            found.setdefault(record["document_number"], []).append(Arrival(*record))
+        return found
+
+    async def arrivals_of(self, tx: Transaction, document: str) -> list[asyncpg.Record]:
+        """Return the rows of a document's arrivals, the reversed ones too, the first recorded first."""
+        found: list[asyncpg.Record] = await tx.raw.fetch(
+            "select * from arrival where document_number = $1 order by recorded_at, carrier limit $2",
+            document,
+            ARRIVALS_MAX,
+        )
+        return found
 
     async def pending_arrivals(self, tx: Transaction, before: int, limit: int) -> list[str]:
-        """Give documents whose arrival was recorded before an instant and is not carried out yet."""
+        """Return documents whose arrivals are to be carried out: recorded before an instant, or bound anew."""
         records = await tx.raw.fetch(
-            "select document_number from arrival where pending and recorded_at < $1 order by recorded_at limit $2",
+            "(select document_number from arrival where pending and reversed_at is null and recorded_at < $1 order by recorded_at limit $2) "
+            "union (select document_number from arrival where again and not pending and reversed_at is null limit $2)",
             before,
             limit,
         )
         return [record["document_number"] for record in records]
 
-    async def arrivals_done(self, tx: Transaction, documents: Sequence[str]) -> None:
-        """Note that arrivals were carried out."""
+    async def pending_reversals(self, tx: Transaction, before: int, limit: int) -> list[tuple[str, str]]:
+        """Return documents and carriers whose arrivals were to be reversed before an instant."""
+        records = await tx.raw.fetch(
+            "select document_number, carrier from arrival where pending and reversed_at < $1 limit $2", before, limit
+        )
+        return [(record["document_number"], record["carrier"]) for record in records]
+
+    async def arrival_revisions(self, tx: Transaction, documents: Iterable[str]) -> dict[tuple[str, str], int]:
+        """Return the revision of each arrival of these documents, by document and carrier."""
+        records = await tx.raw.fetch(
+            "select document_number, carrier, revision from arrival where document_number = any($1) and reversed_at is null",
+            list(documents),
+        )
+        return {(record["document_number"], record["carrier"]): record["revision"] for record in records}
+
+    async def arrivals_done(
+        self,
+        tx: Transaction,
+        revisions: Mapping[tuple[str, str], int],
+        unbound: Collection[str],
+        *,
+        bindings_changed: bool,
+    ) -> list[tuple[str, str]]:
+        """Note that arrivals were carried out as they were at these revisions; what was marked since stays to be done.
+
+        `unbound` are the documents under which consignments are bound to no carrier that reported the arrival; where the
+        bindings changed meanwhile their arrivals are carried out again. Returns arrivals (document, carrier) that are newly found
+        without effect on some consignments.
+        """
+        keys = sorted(revisions)
+        records = await tx.raw.fetch(
+            "select * from arrivals_done($1, $2, $3, $4, $5)",
+            [document for document, _ in keys],
+            [carrier for _, carrier in keys],
+            [revisions[key] for key in keys],
+            sorted(unbound),
+            bindings_changed,
+        )
+        return sorted((record["document_number"], record["carrier"]) for record in records)
+
+    async def mark_arrivals(self, tx: Transaction, *, unbound: Iterable[str] = (), again: Iterable[str] = ()) -> None:
+        """Mark the arrivals of documents: without effect on some filings, or to be carried out again since filings changed."""
+        await tx.raw.execute("select arrivals_mark($1, $2)", sorted(unbound), sorted(again))
+
+    async def reverse_arrival(self, tx: Transaction, document: str, carrier: str, by: str, at: int) -> None:
+        """Note that an arrival is being reversed; from here on it takes effect on nothing."""
         await tx.raw.execute(
-            "update arrival set pending = false where document_number = any($1) and pending", sorted(documents)
+            "update arrival set reversed_at = $3, reversed_by = $4, pending = true, unbound = false, again = false, revision = revision + 1 "
+            "where document_number = $1 and carrier = $2 and reversed_at is null",
+            document,
+            carrier,
+            at,
+            by,
+        )
+
+    async def reversal_done(self, tx: Transaction, document: str, carrier: str) -> None:
+        """Note that an arrival was reversed."""
+        await tx.raw.execute(
+            "update arrival set pending = false where document_number = $1 and carrier = $2 and reversed_at is not null",
+            document,
+            carrier,
         )
 
 

@@ -54,7 +54,9 @@ class References:
             on_conflict="do nothing",
         )
         numbers = table.strings("master_document_number")
-        masters = _grouped(numbers if moved is None else only(numbers, moved), mrns)
+        numbers = numbers if moved is None else only(numbers, moved)
+        masters = _grouped(numbers, mrns)
+        filers, names = (_distinct(numbers, table.strings(each)) for each in ("filer", "carrier_identifier"))
         await bulk.copy(
             tx,
             "master_document",
@@ -64,15 +66,55 @@ class References:
                 "batch_id": bulk.int8([ref.id] * len(masters)),
                 "mrns": bulk.Column("text[]", list(masters.values())),
                 "day": bulk.int4([ref.day] * len(masters)),
+                "filers": bulk.Column("text[]", [filers[number] for number in masters]),
+                "names": bulk.Column("text[]", [names[number] for number in masters]),
             },
         )
 
+    async def add_names(
+        self, tx: Transaction, documents: Sequence[str], mrns: Sequence[str], names: Sequence[str]
+    ) -> None:
+        """Note who carries consignments by newer filings; who carried them by the former ones stays noted."""
+        await tx.raw.execute(
+            "update master_document m set amended = true, names = array(select distinct unnest(coalesce(m.names, array['']) || w.names)) from "
+            "(select d.document_number, array_agg(d.mrn) as mrns, array_agg(distinct d.name) as names "
+            "from unnest($1::text[], $2::text[], $3::text[]) as d(document_number, mrn, name) group by 1) as w "
+            "where m.document_number = w.document_number and m.mrns && w.mrns",
+            documents,
+            mrns,
+            names,
+        )
+
+    async def note_moved(self, tx: Transaction, documents: Sequence[str], mrns: Sequence[str]) -> None:
+        """Note that consignments do not travel under documents any more, under which they were filed."""
+        await tx.raw.execute(
+            "update master_document m set amended = true where m.document_number = any($1) and m.mrns && $2 and not m.amended",
+            sorted({document for document in documents if document}),
+            mrns,
+        )
+
     async def under_master(
-        self, tx: Transaction, document: str, after: BatchRef, batches: int
+        self,
+        tx: Transaction,
+        document: str,
+        after: BatchRef,
+        batches: int,
+        *,
+        filer: str = "",
+        names: Sequence[str] | None = None,
     ) -> list[tuple[BatchRef, list[str]]]:
-        """Give the MRNs under a master document, by the batches in which they were filed, after a batch."""
+        """Give the MRNs under a master document, by the batches in which they were filed, after a batch.
+
+        Batches in which no consignment is a `filer`'s, or none names a carrier of `names` (in capitals; "": nobody), are left out.
+        """
         records = await tx.raw.fetch(
-            "select * from master_document_find($1, $2, $3, $4)", document, after.day, after.id, batches
+            "select * from master_document_seek($1, $2, $3, $4, $5, $6)",
+            document,
+            after.day,
+            after.id,
+            batches,
+            filer,
+            names,
         )
         return [(BatchRef(record["batch_day"], record["batch_id"]), record["mrns"]) for record in records]
 
@@ -91,6 +133,15 @@ class References:
         for record in await tx.raw.fetch("select * from house_document_find($1, $2, $3)", numbers, after, limits):
             found.setdefault(record["place"] - 1, []).append(record["mrn"])
         return found
+
+
+def _distinct(numbers: Strings, values: Strings) -> dict[str, list[str]]:
+    """Give the distinct values of the rows of each number; worked out once a distinct pair."""
+    width = len(values.dictionary)
+    found: dict[str, list[str]] = {}
+    for pair in np.unique(numbers.indices.astype(np.int64) * width + values.indices).tolist():
+        found.setdefault(numbers.dictionary[pair // width], []).append(values.dictionary[pair % width])
+    return found
 
 
 def _grouped(numbers: Strings, mrns: list[str]) -> dict[str, list[str]]:

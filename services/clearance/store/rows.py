@@ -1,13 +1,11 @@
-"""What the tables say of a consignment and of an arrival, the day that an MRN tells, and whose notices are whose."""
+"""What the tables say of a consignment, the day that an MRN tells, and whose notices are whose."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import asyncpg
 
-from libs.columns import Strings
 from libs.customs.mrn import check_digit, parse
 from libs.feed.types import BatchRef
 
@@ -33,17 +31,6 @@ class Row:
     row: int
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What a carrier told of one master document; `arrived_at` is microseconds since 1970-01-01 UTC."""
-
-    document_number: str
-    carrier: str
-    conveyance_reference: str
-    arrived_at: int
-    place: str
-
-
 def day_of(mrn: str) -> int:
     """Give the day of acceptance that an MRN tells; raises MrnError where it is none of Luxor's. The check digit is the edge's matter."""
     return _day(mrn[:2], mrn[4:9])
@@ -64,11 +51,6 @@ def filer_key(filer: str) -> str:
 def carrier_key(carrier: str) -> str:
     """The key of a carrier's notices; nobody's where there is no carrier."""
     return _CARRIER + carrier if carrier else ""
-
-
-def carriers_of(masters: Strings, arrivals: Mapping[str, Arrival]) -> list[str]:
-    """Give the carrier that told the arrival of each document, "" where nobody did."""
-    return masters.translate(lambda number: arrivals[number].carrier if number in arrivals else "").tolist()
 
 
 def row_of(record: asyncpg.Record, mrn: str, day: int) -> Row:

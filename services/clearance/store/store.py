@@ -1,6 +1,6 @@
 """Whole states: batches that hold them, the table that tells which is in force, and what is announced of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -20,10 +20,12 @@ from services.clearance.notices import kinds
 from services.clearance.states import with_previous
 from services.clearance.store.adjustments import Adjustments
 from services.clearance.store.arrivals import Arrivals
+from services.clearance.store.carriers import REFUSED_DAYS, Carriers
 from services.clearance.store.hits import Hits
 from services.clearance.store.news import News
 from services.clearance.store.references import References
-from services.clearance.store.rows import Arrival, Row, carrier_key, carriers_of, day_of, filer_key, row_of
+from services.clearance.store.rows import STATE_DAYS, Row, carrier_key, day_of, filer_key, row_of
+from services.clearance.store.sweeps import Sweeps
 from services.clearance.store.work import Work
 
 SCHEMA: Final = "luxor.clearance.v1.ClearanceColumns"
@@ -31,7 +33,7 @@ PURGED_MAX: Final = 2_000
 _PAYLOAD_BYTES_MAX: Final = 48 * 1024 * 1024
 
 
-class Store(Adjustments, Arrivals, Hits, News, References, Work):
+class Store(Adjustments, Arrivals, Carriers, Hits, News, References, Sweeps, Work):
     """Clearance's own database."""
 
     def __init__(self, database: Database) -> None:
@@ -150,18 +152,15 @@ class Store(Adjustments, Arrivals, Hits, News, References, Work):
         rows: Sequence[Row],
         *,
         trace: str,
-        arrivals: Mapping[str, Arrival] | None = None,
     ) -> BatchRef:
-        """Store what follows the versions in force, `rows`, which are locked; carriers whose arrivals are known are told, by `arrivals` if given."""
+        """Store what follows the versions in force, `rows`, which are locked."""
         table = with_previous(
             table, [row.ref.day for row in rows], [row.ref.id for row in rows], [row.row for row in rows]
         )
-        masters = table.strings("master_document_number")
-        known = await self.arrivals(tx, masters.dictionary) if arrivals is None else arrivals
-        return await self.update(tx, table, trace=trace, carriers=carriers_of(masters, known))
+        return await self.update(tx, table, trace=trace)
 
-    async def update(self, tx: Transaction, table: Table, *, trace: str, carriers: Sequence[str] = ()) -> BatchRef:
-        """Store next versions of consignments that are locked, with notices to filers and to `carriers` (one a row), and announce them."""
+    async def update(self, tx: Transaction, table: Table, *, trace: str) -> BatchRef:
+        """Store next versions of consignments that are locked, with notices, and announce them."""
         ref = await self._append(tx, table, trace)
         mrns = table.strings("mrn").tolist()
         days = [day_of(mrn) for mrn in mrns]
@@ -180,16 +179,7 @@ class Store(Adjustments, Arrivals, Hits, News, References, Work):
         if done != table.rows:
             raise AssertionError(f"{done} of {table.rows} locked consignments were there to be updated")
         await self.note_work(tx, table, mrns, days, new=False)
-        heard = (kinds(table) != 0).tolist()
-        await self.tell_carriers(
-            tx, ref, [carrier if hears else "" for carrier, hears in zip(carriers, heard, strict=False)]
-        )
         return ref
-
-    async def tell_carriers(self, tx: Transaction, ref: BatchRef, carriers: Sequence[str]) -> None:
-        """Give carriers notice of the rows of a batch of this transaction, one carrier a row, "" for nobody."""
-        if any(carriers):
-            await self.notices.append(tx, ref, [carrier_key(carrier) for carrier in carriers])
 
     async def notify(self, tx: Transaction, table: Table, *, trace: str) -> None:
         """Give filers notice of something that made no version."""
@@ -200,8 +190,14 @@ class Store(Adjustments, Arrivals, Hits, News, References, Work):
         ref = await self.outbox.append(tx, table, ClearanceColumns, table.ints("partition").values, trace=trace)
         tx.after_commit(lambda: count_states(table))
         readers = table.strings("filer").map(filer_key)
-        readers[kinds(table) == 0] = ""
+        heard = kinds(table) != 0
+        readers[~heard] = ""
         await self.notices.append(tx, ref, readers)
+        carriers = table.strings("arrival_carrier")
+        if any(carriers.dictionary):
+            readers = carriers.map(carrier_key)
+            readers[~heard] = ""
+            await self.notices.append(tx, ref, readers)
         return ref
 
     # ------------------------------------------------------------------------------------------ the rest
@@ -209,7 +205,7 @@ class Store(Adjustments, Arrivals, Hits, News, References, Work):
         """Forget references, arrivals, holds, waits, and what was told early or begun, of days before `before_day`; a transaction a chunk."""
         for table in ("local_reference", "house_document", "master_document", "arrival"):
             await purge_before(self.database, table, before_day, rows_max=PURGED_MAX)
-        for table in ("held", "due", "early_hit", "early_news", "adjustment"):
+        for table in ("held", "due", "early_hit", "early_news", "adjustment", "swept", "filing_unknown"):
             gone = PURGED_MAX
             while gone == PURGED_MAX:
                 async with self.database.transaction() as tx:
@@ -219,6 +215,8 @@ class Store(Adjustments, Arrivals, Hits, News, References, Work):
                         PURGED_MAX,
                     )
                 gone = int(done.rpartition(" ")[2])
+        async with self.database.transaction() as tx:
+            await self.forget_refused(tx, before_day + STATE_DAYS - REFUSED_DAYS)
 
     async def now(self, tx: Transaction) -> int:
         """The database's clock, microseconds since 1970-01-01 UTC."""

@@ -10,7 +10,7 @@ from services.revenue.law.assess import Assessment
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, Program
 from services.revenue.law.rates import METHODS
-from services.revenue.law.securing import EVERYONE, Securities
+from services.revenue.law.securing import NOBODY, Securities
 from services.revenue.law.units import REPORTED, Measure
 
 _SCHEMA = schema_of(AssessmentColumns)
@@ -27,7 +27,7 @@ SENTENCES = [*_SENTENCES, *(f"{name}_waived" for name in _SENTENCES)]
 """Ids of the sentences that explain a charge."""
 
 
-def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securities: Securities = EVERYONE) -> Table:
+def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securities: Securities = NOBODY) -> Table:
     """Give a batch's assessment as a table of AssessmentColumns; accounts are the declarant's, else the filer's."""
     accounts = accounts_of(assessment, declarant, filer, securities)
     valued = assessment.valued
@@ -38,6 +38,7 @@ def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securi
         "currency": _of_books(program, assessment.regime, valued, [read.rulebook.currency for read in program.books]),
         "intrinsic_value": Ints(assessment.intrinsic, valued),
         "customs_value": Ints(assessment.customs_value, valued),
+        "item_customs_values": _item_values(assessment),
         "duty": Ints(assessment.by_kind[0], valued),
         "tax": Ints(assessment.by_kind[1], valued),
         "fee": Ints(assessment.by_kind[2], valued),
@@ -51,8 +52,20 @@ def answer_of(assessment: Assessment, declarant: Strings, filer: Strings, securi
         "notes": _notes(assessment.notes | accounts.refused * int(Note.ACCOUNT_NOT_ALLOWED)),
         "charges": Ragged(assessment.offsets, _charges(assessment, accounts.charges)),
         "generation": Ints(np.zeros(assessment.filings.rows, dtype=np.int64), valued),
+        "reviewed": Ints(np.where(valued, assessment.reviewed, 0), valued),
     }
+    if assessment.uncovered:
+        columns["not_covered"] = _not_covered(assessment)
     return Table(_SCHEMA, assessment.filings.rows, columns)
+
+
+def _item_values(assessment: Assessment) -> Ragged:
+    """Give the customs values of the items of each row; none where the row could not be assessed."""
+    filings, valued = assessment.filings, assessment.valued
+    if valued.all():
+        return Ragged(filings.offsets, Ints.of(assessment.item_customs_value))
+    lengths = np.where(valued, np.diff(filings.offsets), 0)
+    return Ragged.of_lengths(lengths, Ints.of(assessment.item_customs_value[valued[filings.item_row]]))
 
 
 def _of_books(program: Program, regime: Int64, valued: Flags, words: list[str]) -> Strings:
@@ -66,6 +79,16 @@ def _notes(notes: Int64) -> Ragged:
     told = np.flatnonzero(_NOTE_BITS & np.bitwise_or.reduce(notes))
     row, place = np.nonzero((notes[:, None] & _NOTE_BITS[told]) != 0)
     return Ragged.of_lengths(np.bincount(row, minlength=len(notes)), Strings(_NOTES, told[place].astype(np.int32)))
+
+
+def _not_covered(assessment: Assessment) -> Ragged:
+    """Give for each row what may be owed beside the charges, each once."""
+    names = list(dict.fromkeys(each.gap.what for each in assessment.uncovered))
+    there = np.zeros((assessment.filings.rows, len(names)), dtype=np.bool_)
+    for each in assessment.uncovered:
+        there[assessment.filings.item_row[each.items], names.index(each.gap.what)] = True
+    row, name = np.nonzero(there & assessment.valued[:, None])
+    return Ragged.of_lengths(np.bincount(row, minlength=len(there)), Strings(names, name.astype(np.int32)))
 
 
 def _charges(assessment: Assessment, account: Strings) -> Table:
@@ -112,8 +135,10 @@ def _charges(assessment: Assessment, account: Strings) -> Table:
         "quantity": quantity,
         "unit": unit,
         "account": account,
-        "unverified": Bools(rates.unverified[lines.rate], every),
+        "unverified": Bools(assessment.unreviewed, every),
     }
+    if lines.forgone is not None:
+        columns["forgone"] = Ints(lines.forgone, lines.waived)
     return Table(_SCHEMA.children["charges"], count, columns)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.revenue.law.arithmetic import Flags, Int64, every, some
+from services.revenue.law.arithmetic import Flags, Int64, some
 from services.revenue.law.charges import charge
 from services.revenue.law.collection import Examined, Standing, conditions_of, examine, stand
 from services.revenue.law.filings import Filings
@@ -14,7 +14,8 @@ from services.revenue.law.lines import Lines
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, KINDS, Program
 from services.revenue.law.register import Register
-from services.revenue.law.remarks import remark
+from services.revenue.law.remarks import Uncovered, remark
+from services.revenue.law.review import reviewed_amounts, unreviewed
 from services.revenue.law.valuation import value
 
 
@@ -31,6 +32,8 @@ class Assessment:
     exchange_day: Int64
     intrinsic: Int64
     customs_value: Int64
+    item_customs_value: Int64
+    """Customs value of each item, 0 where its row could not be assessed."""
     goods: Int64
     """Price of each item's goods without tax; 0 where the row has a problem."""
     price: Int64
@@ -44,6 +47,12 @@ class Assessment:
     lines: Lines
     standing: Standing
     """Where each consignment stood before the charges."""
+    unreviewed: Flags
+    """Of each charge: some value that decided it is not verified."""
+    reviewed: Int64
+    """By row how much of what is owed rests on reviewed law alone."""
+    uncovered: list[Uncovered]
+    """What may be owed beside the charges and is not computed, with the items that it concerns."""
 
     @property
     def valued(self) -> Flags:
@@ -104,21 +113,19 @@ def assess(
         used = np.zeros(filings.rows, dtype=np.int64)
         np.maximum.at(used, lines.row, program.outcomes.scheme[lines.outcome])
         notes |= (usable & (used == 0)) * int(Note.SCHEME_NOT_OPEN)
-    doubted = program.regimes.unverified[values.regime]
-    if not every(doubted):
-        # Where the law of every row is doubted already, no charge adds to it.
-        unverified = program.rates.unverified[lines.rate] | program.slots.unverified[lines.slot]
-        unverified |= program.outcomes.unverified[lines.outcome]
-        doubted[lines.row[unverified]] = True
+    doubted, unreviewed_lines = unreviewed(program, filings, values, lines)
     notes |= doubted * int(Note.UNVERIFIED_VALUE)
     remarks = [each for each in program.remarks if each.book in values.plan.books]
+    uncovered: list[Uncovered] = []
     if remarks:
-        remark(remarks, program.regimes.jurisdiction[values.regime], filings, values.law_day, notes)
+        jurisdiction = program.regimes.jurisdiction[values.regime]
+        uncovered = remark(remarks, jurisdiction, filings, values.law_day, notes, standing)
     if sound is not None:
         failed = ~sound
         notes[failed] = 0
         values.intrinsic = np.where(failed, 0, values.intrinsic)
         values.customs_value = np.where(failed, 0, values.customs_value)
+        values.item_customs_value = np.where(failed[filings.item_row], 0, values.item_customs_value)
         values.price = np.where(failed, 0, values.price)
         values.components[0] = np.where(failed[filings.item_row], 0, values.components[0])
     return Assessment(
@@ -131,6 +138,7 @@ def assess(
         exchange_day=values.exchange_day,
         intrinsic=values.intrinsic,
         customs_value=values.customs_value,
+        item_customs_value=values.item_customs_value,
         goods=values.components[0],
         price=values.price,
         by_kind=_totals(lines, kinds, len(KINDS), filings.rows),
@@ -138,6 +146,9 @@ def assess(
         offsets=offsets,
         lines=lines,
         standing=standing,
+        unreviewed=unreviewed_lines,
+        reviewed=reviewed_amounts(lines, unreviewed_lines, filings.rows),
+        uncovered=uncovered,
     )
 
 

@@ -67,7 +67,7 @@ class _Work:
         rows = (applies if sound is None else applies & sound).nonzero()[0]
         if not len(rows):
             return None
-        rates, values = self.program.rates, self.values
+        rates = self.program.rates
         case = row_case[rows]
         slot, rate, outcome = charging.slot[case], charging.rate[case], charging.outcome[case]
         specific = self._specific(charging, case, rate, rows)
@@ -78,14 +78,10 @@ class _Work:
         if some(kilograms):
             basis, amount = self._by_mass(rows, slot, outcome, specific, kilograms)
             quantity = basis
-        waived = np.zeros(len(rows), dtype=np.bool_)
-        if place.minimum:
-            sums = np.zeros(self.filings.rows, dtype=np.int64)
-            sums[rows] = amount
-            waived = self._below_minimum(place, at, rows, sums)[rows]
-            values.notes[rows[waived]] |= _BELOW_MINIMUM
-            amount = np.where(waived, 0, amount)
-        return Lines(rows, np.full(len(rows), -1), slot, rate, outcome, basis, specific, amount, waived, quantity)
+        lines = Lines(
+            rows, np.full(len(rows), -1), slot, rate, outcome, basis, specific, amount, _none_of(rows), quantity
+        )
+        return self._waived(place, lines)
 
     def _by_mass(
         self, rows: Int64, slot: Int64, outcome: Int64, specific: Int64, kilograms: Flags
@@ -140,20 +136,15 @@ class _Work:
                 basis = ground if percent is None else np.where(percent, ground, 0)
         if place.less or place.total:
             amount = self._reduced(place, rate, outcome, select, row, amount, refused)
-        waived = np.zeros(len(items), dtype=np.bool_)
         # Where no amount is large, no sum of a consignment's can be: most batches need no sums.
-        if place.minimum or some(refused) or int(np.maximum.reduce(amount)) > LARGEST // ITEMS_MAX:
-            sums = _sums(filings, select, amount)
-            over = sums > LARGEST
+        if some(refused) or int(np.maximum.reduce(amount)) > LARGEST // ITEMS_MAX:
+            over = _sums(filings, select, amount) > LARGEST
             over[row[refused]] = True
             values.fail(over, Problem.AMOUNT_OUT_OF_BOUNDS)
             amount = np.where(over[row], 0, amount)
-        if place.minimum:
-            below = self._below_minimum(place, at, row, sums)
-            values.notes[below] |= _BELOW_MINIMUM
-            waived = below[row]
-            amount = np.where(waived, 0, amount)
-        return Lines(row, items, slot, rate, outcome, basis, specific, amount, waived, quantity)
+        return self._waived(
+            place, Lines(row, items, slot, rate, outcome, basis, specific, amount, _none_of(items), quantity)
+        )
 
     def _exactly(
         self, at: int, place: Place, slot: Int64, rate: Int64, outcome: Int64, select: Int64 | slice, row: Int64,
@@ -302,38 +293,58 @@ class _Work:
         shares = apportion(wanted, everywhere, filings.offsets, filings.item_row)
         return np.where(changed[row], shares[select], amount)
 
-    def _below_minimum(self, place: Place, at: int, charged: Int64, sums: Int64) -> Flags:
-        """Rows whose sum is too small to be levied; what is tested together with it is waived too."""
+    def _waived(self, place: Place, lines: Lines) -> Lines:
+        """Waive what is too small to be levied, and what is tested together with it; what it would be stays with the lines."""
+        if not place.minimum:
+            return lines
         slots, values = self.program.slots, self.values
-        row_slot = values.regime * self.program.slots_per_regime + at
-        # Only where the charge applies, whatever others of the batch owe.
-        applies = np.zeros(len(row_slot), dtype=np.bool_)
-        applies[charged] = True
-        minimum, currency = slots.minimum[row_slot], np.where(applies, slots.minimum_currency[row_slot], -1)
-        if some(currency >= 0):
-            minimum = self._converted(minimum, currency, np.arange(len(row_slot)))
-        together = np.zeros(len(row_slot), dtype=np.int64)
-        if place.together:
-            for lines in self.charged:
-                mine = self._named(slots.together[row_slot[lines.row]], lines)
-                np.add.at(together, lines.row[mine], lines.amount[mine])
-        whole = sums + together
-        below: Flags = (
-            applies & (whole > 0) & ((whole < minimum) | (slots.minimum_above[row_slot] & (whole == minimum)))
-        )
-        if place.together and some(below):
-            for lines in self.charged:
-                mine = below[lines.row] & self._named(slots.together[row_slot[lines.row]], lines)
-                if some(mine):
-                    _add_to_components(self.program, self.filings, values, lines.pick(mine), sign=-1)
-                    lines.amount = np.where(mine, 0, lines.amount)
-                    lines.waived = lines.waived | mine
-        return below
+        # A sum below the least holds no amount from the least on: most lines end here.
+        near = lines.amount < slots.waived_below[lines.slot]
+        if not some(near):
+            return lines
+        tested = np.zeros(self.filings.rows, dtype=np.bool_)
+        tested[lines.row[near]] = True
+        at = tested[lines.row].nonzero()[0]
+        row, slot = lines.row[at], lines.slot[at]
+        sums = np.zeros(self.filings.rows, dtype=np.int64)
+        np.add.at(sums, row, lines.amount[at])
+        # Most minima are tested on one charge alone.
+        named = slots.together[slot]
+        together = self._together(tested, row, named) if place.together and some(named != 0) else []
+        for earlier, mine in together:
+            np.add.at(sums, earlier.row[mine], earlier.amount[mine])
+        whole, least = sums[row], self._converted(slots.minimum[slot], slots.minimum_currency[slot], row)
+        below: Flags = (whole > 0) & ((whole < least) | (slots.minimum_above[slot] & (whole == least)))
+        if not some(below):
+            return lines
+        waived = np.zeros(self.filings.rows, dtype=np.bool_)
+        waived[row[below]] = True
+        values.notes[waived] |= _BELOW_MINIMUM
+        for earlier, mine in together:
+            mine = mine[waived[earlier.row[mine]]]
+            if len(mine):
+                which = np.zeros(len(earlier.row), dtype=np.bool_)
+                which[mine] = True
+                _add_to_components(self.program, self.filings, values, earlier.pick(which), sign=-1)
+                _forgo(earlier, which)
+        _forgo(lines, waived[lines.row])
+        return lines
 
-    def _named(self, places: Int64, lines: Lines) -> Flags:
-        """Whether each charge stands at one of the places of the law that its bits name."""
-        named: Flags = (places >> lines.slot % self.program.slots_per_regime & 1) == 1
-        return named
+    def _together(self, tested: Flags, row: Int64, named: Int64) -> list[tuple[Lines, Int64]]:
+        """Give the earlier charges with those of their lines that are tested together with charges of these rows.
+
+        `named` has of each row the bits of the places of the law that its charge names.
+        """
+        places = np.zeros(self.filings.rows, dtype=np.int64)
+        places[row] = named
+        found = []
+        for earlier in self.charged:
+            at = tested[earlier.row].nonzero()[0]
+            mine = places[earlier.row[at]] >> earlier.slot[at] % self.program.slots_per_regime & 1
+            at = at[mine == 1]
+            if len(at):
+                found.append((earlier, at))
+        return found
 
     def _first_of_tariff_line(self, charging: Charging, applies: Flags) -> Flags:
         """Keep of each tariff line of a consignment its first item only, where the charge is per tariff line.
@@ -360,6 +371,18 @@ class _Work:
         line = line[order]
         applies[items[order[1:][line[1:] == line[:-1]]]] = False
         return applies
+
+
+def _none_of(column: Int64) -> Flags:
+    return np.zeros(len(column), dtype=np.bool_)
+
+
+def _forgo(lines: Lines, which: Flags) -> None:
+    """Take the amounts of these lines away, and remember what they would be."""
+    before = np.zeros(len(lines.row), dtype=np.int64) if lines.forgone is None else lines.forgone
+    lines.forgone = np.where(which & ~lines.waived, lines.amount, before)
+    lines.amount = np.where(which, 0, lines.amount)
+    lines.waived = lines.waived | which
 
 
 def _sums(filings: Filings, select: Int64 | slice, amount: Int64) -> Int64:

@@ -28,8 +28,9 @@ from services.revenue.law.rate_rows import rates_on
 from services.revenue.law.rates import parse_rate
 from services.revenue.law.reader import ReadRulebook
 from services.revenue.law.remarks import remarks_of
-from services.revenue.law.rulebook import Charge, Collection, Rulebook
+from services.revenue.law.rulebook import Charge, Collection, Reference, Rulebook
 from services.revenue.law.schemes import form_of
+from services.revenue.law.sharing import Sharing
 from services.revenue.law.slots import SlotCompiler, check_inside, columns_of, mask_of, place_of, placed
 from services.revenue.law.tariff import Tariff
 
@@ -94,6 +95,7 @@ class _Compiler:
         self.slots.rates.expressions.close()
         compiled_limits, limit_entries = limits.limits()
         compiled_reliefs, relief_entries = limits.reliefs()
+        books = [read.rulebook for read in self.books]
         return Program(
             exchange=self.exchange,
             books=self.books,
@@ -110,7 +112,8 @@ class _Compiler:
             outcomes=columns_of(Outcomes, outcome_rows),
             charges=self.slots.facts,
             references=list(self.slots.rates.references),
-            legal=self.slots.rates.legal | limits.legal,
+            legal=self.slots.rates.legal | limits.legal | _of_beneficiaries(books),
+            sharing=Sharing(books),
             tariffs=self.slots.rates.tables,
             tariff_uses=self.slots.rates.tariff_uses(),
             rate_texts=list(self.slots.rates.texts),
@@ -125,7 +128,7 @@ class _Compiler:
             limit_entries=limit_entries,
             relief_entries=relief_entries,
             limit_references=list(limits.references),
-            remarks=remarks_of(self.books),
+            remarks=remarks_of(self.books, self.conditions),
             places=[
                 [
                     place_of(slot_rows, outcome_rows, at, slots, outcomes, self.slots.rates, of_book)
@@ -174,7 +177,7 @@ class _Compiler:
             "exchange_mode": Rounding[book.exchange.mode.upper()],
             "exchange_unit": parse_amount(book.exchange.unit)[0],
             "customs_base": mask_of(base.base, 0),
-            "unverified": book.doubted(base, book.exchange.reference),
+            "unverified": book.doubted(base, book.exchange.reference, book.law_date_reference),
             "tax_at": next(taxes, -1),
             "taxed_parts": mask_of(book.prices_with_tax.parts if book.prices_with_tax else (), 0),
         }
@@ -189,3 +192,12 @@ class _Span:
 def _regimes_of_books(spans: list[tuple[int, date, date, int, str]], books: int) -> list[list[int]]:
     """Give for each rulebook which regimes are its own."""
     return [[at for at, span in enumerate(spans) if span[3] == book] for book in range(books)]
+
+
+def _of_beneficiaries(books: Iterable[Rulebook]) -> dict[str, Reference]:
+    """Return the references that say whose revenue charges are, by id."""
+    return {
+        f"{book.jurisdiction}:{entry.reference}": book.references[entry.reference]
+        for book in books
+        for entry in book.beneficiaries
+    }

@@ -16,10 +16,12 @@ from luxor.consignment.v1 import consignment_pb2 as pb
 from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.filings import Filings
 from services.revenue.law.rulebook import Condition, Scheme, asks_of_items
+from services.revenue.law.units import Measure, Quantities
 
 NO_CONDITION = -1
 _COUNTRY = re.compile("^[a-z]{2} ?- ?(?=[a-z0-9]{1,3}$)")
 _KNOWN_MAX = 100_000
+_PIECE = 1000
 _SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 _MODES = {name.removeprefix("TRANSPORT_MODE_").lower(): number for name, number in pb.TransportMode.items()}
 _SERVICES = {name.removeprefix("TRANSPORT_SERVICE_").lower(): number for name, number in pb.TransportService.items()}
@@ -107,7 +109,7 @@ class ConditionTable:
                 _Compiled(
                     condition,
                     numbers,
-                    bool(numbers or condition.dispatch or condition.region or condition.scheme),
+                    bool(numbers or condition.dispatch or condition.region or condition.scheme or condition.articles),
                     asks_of_items(condition),
                     Prefixes(condition.goods),
                     Prefixes(condition.goods_except),
@@ -128,6 +130,7 @@ class Conditions:
         self._told: dict[tuple[str, tuple[int, ...]], Flags | None] = {}
         self._bits: dict[str, int] = {}
         self._any_usable: Flags | None = None
+        self._several_articles: Flags | None = None
 
     @property
     def any_usable(self) -> Flags:
@@ -210,12 +213,25 @@ class Conditions:
                 yield self._tells(column, numbers)
         if asked.dispatch:
             yield self._filings.dispatch.isin(asked.dispatch)
+        if asked.articles:
+            yield self._several if asked.articles == "several" else ~self._several
         if asked.region:
             yield self._in_region(frozenset(region_of(each) for each in asked.region))
         if asked.scheme:
             told = [_SCHEMES.index(scheme) for scheme in asked.scheme if scheme != "none"]
             usable = [self.usable[:, scheme] for scheme in told]
             yield _either([*usable, *([~self.any_usable] if "none" in asked.scheme else [])])
+
+    @property
+    def _several(self) -> Flags:
+        """Which rows hold several articles: several lines of goods, or one of several pieces."""
+        if self._several_articles is None:
+            filings = self._filings
+            pieces = Quantities(filings).of(Measure.PIECES)
+            several: Flags = (filings.offsets[1:] - filings.offsets[:-1]) > 1
+            several[filings.item_row[pieces.told & (pieces.parts > _PIECE)]] = True
+            self._several_articles = several
+        return self._several_articles
 
     def _in_region(self, regions: frozenset[str]) -> Flags:
         found: Flags = self._filings.table.strings("consignee_address_region").map(

@@ -45,7 +45,7 @@ class Decisions:
         keys = features.row_keys(values.regime, standing)
         rows, self.row_case = Cases.found(plan.rows, keys, lambda rows: self._decide(rows, None), self._charges_on_rows)
         plan.rows = rows
-        answers, known = features.item_answers(program, filings, standing), plan.steps
+        answers, known = features.item_answers(program, filings, values, standing), plan.steps
         case: Int64 | None = None
         if answers is None and known is not None and known.rows is rows:
             # No item has an answer of its own: the case of its consignment is enough, unless no item was met in it before.

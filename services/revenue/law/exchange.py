@@ -1,10 +1,10 @@
 """Exchange rates: dated tables of exact fractions, and the conversion of columns of money.
 
-A table belongs to one currency and says how many units of each other currency one unit of it is worth, as its
-authority publishes it. There are no cross rates: what a table does not hold on a day cannot be converted by it.
+A table belongs to one currency and says how many units of each other currency one unit of it is worth, or the other way
+round, as its authority publishes it. There are no cross rates: what a table does not hold on a day cannot be converted by it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -16,7 +16,7 @@ import numpy as np
 from libs.customs.currencies import minor_units
 from services.revenue.law.arithmetic import Division, Flags, Int64, Rounding, every, mul_div_round, some
 from services.revenue.law.rulebook import Dated, Reference
-from services.revenue.law.yaml_source import Source
+from services.revenue.law.yaml_source import Path, Source
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_BITS = 24
@@ -29,8 +29,11 @@ _ITSELF = "the currency itself"
 class RatePeriod(Dated, frozen=True, kw_only=True):
     """Rates that hold from one day to another."""
 
-    rates: dict[str, str]
+    rates: dict[str, str] = msgspec.field(default_factory=dict)
     """Units of the currency for one of the table's: {"USD": "1.0834"}, or as an exact fraction "10834/10000"."""
+    inverse_rates: dict[str, str] = msgspec.field(default_factory=dict)
+    """Units of the table's currency for one of the currency, as some authorities publish them: {"AUD": "0.91"} in a table of
+    USD says 1 AUD = 0.91 USD. They are exact too: nothing is divided and rounded."""
 
 
 class ExchangeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -66,7 +69,6 @@ def read_exchange(file: str, text: str) -> list[ExchangeRate]:
     """Read and check a table; LawFileError names the file, the line and the rate that cannot be applied."""
     source = Source(file, text)
     written = source.convert(ExchangeFile)
-    home = minor_units(written.currency)
     rates = [ExchangeRate(written.table, written.currency, 0, (1 << _DAY_BITS) - 1, 1, 1, _ITSELF, "", True)]
     last: date | None = None
     for place, period in enumerate(written.periods):
@@ -78,16 +80,10 @@ def read_exchange(file: str, text: str) -> list[ExchangeRate]:
         if period.reference not in written.references:
             raise source.error((*here, "reference"), f"{period.reference!r} is not described under 'references'")
         last = period.to
-        for currency, figure in period.rates.items():
-            at = (*here, "rates", currency)
-            try:
-                factor = Fraction(10) ** (home - minor_units(currency)) / Fraction(figure)
-            except ZeroDivisionError:
-                raise source.error(at, f"{figure!r} is no rate; a rate is more than nothing") from None
-            except ValueError:
-                raise source.error(at, f"{figure!r} is no rate, or {currency!r} no ISO 4217 code") from None
-            if factor <= 0 or max(factor.numerator, factor.denominator) >= _LARGEST_PART:
-                raise source.error(at, f"{figure!r} has too many digits; seven are enough")
+        if not period.rates and not period.inverse_rates:
+            raise source.error(here, "has neither 'rates' nor 'inverse_rates'")
+        for at, currency, figure, factor in _factors(source, written, here, period):
+            inverse = at[-2] == "inverse_rates"
             rates.append(
                 ExchangeRate(
                     written.table,
@@ -96,12 +92,40 @@ def read_exchange(file: str, text: str) -> list[ExchangeRate]:
                     period.to.toordinal() - _EPOCH,
                     factor.numerator,
                     factor.denominator,
-                    f"1 {written.currency} = {figure} {currency}",
+                    f"1 {currency} = {figure} {written.currency}"
+                    if inverse
+                    else f"1 {written.currency} = {figure} {currency}",
                     period.reference,
                     period.verified and written.references[period.reference].verified,
                 )
             )
     return rates
+
+
+def _factors(
+    source: Source, written: ExchangeFile, here: Path, period: RatePeriod
+) -> Iterator[tuple[Path, str, str, Fraction]]:
+    """Give of each rate of a period where it stands, its currency, its figure, and what one minor unit of it is worth."""
+    home = minor_units(written.currency)
+    for name in ("rates", "inverse_rates"):
+        for currency, figure in getattr(period, name).items():
+            at = (*here, name, currency)
+            if currency == written.currency:
+                raise source.error(at, "is the table's own currency, which is worth itself")
+            if name == "inverse_rates" and currency in period.rates:
+                raise source.error(at, "stands under 'rates' too; keep the one that the authority publishes")
+            try:
+                factor = Fraction(10) ** (home - minor_units(currency))
+                factor = factor * Fraction(figure) if name == "inverse_rates" else factor / Fraction(figure)
+            except ZeroDivisionError:
+                raise source.error(at, f"{figure!r} is no rate; a rate is more than nothing") from None
+            except ValueError:
+                raise source.error(at, f"{figure!r} is no rate, or {currency!r} no ISO 4217 code") from None
+            if factor <= 0:
+                raise source.error(at, f"{figure!r} is no rate; a rate is more than nothing")
+            if max(factor.numerator, factor.denominator) >= _LARGEST_PART:
+                raise source.error(at, f"{figure!r} has too many digits; seven are enough")
+            yield at, currency, figure, factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +159,7 @@ class Exchange:
         self._keys = np.array([self._key(rate.table, rate.currency, rate.start) for rate in self.rates], dtype=np.int64)
         self._end = np.array([rate.end for rate in self.rates], dtype=np.int64)
         # One more at the end, so that the place -1 (no rate) converts 1:1.
+        self.verified: Flags = np.array([*(rate.verified for rate in self.rates), True], dtype=np.bool_)
         self._numerator = np.array([*(rate.numerator for rate in self.rates), 1], dtype=np.int64)
         self._denominator = np.array([*(rate.denominator for rate in self.rates), 1], dtype=np.int64)
 

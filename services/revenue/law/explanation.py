@@ -13,18 +13,19 @@ from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import COLLECTORS, DEBTORS, EVERYTHING, SCHEMES, TESTS
 from services.revenue.law.rates import percent_text
 from services.revenue.law.rulebook import PPM, Test
+from services.revenue.law.sharing import KINDS
 from services.revenue.law.units import MASSES, REPORTED
 
 _CHARGE = {
-    "percent": "{who}: {name} of {rate} on {basis}{steps} = {amount}",
-    "percent_by_tariff": "{who}: {name} of {rate} on {basis}, by the tariff's rate for the commodity code{steps}, = {amount}",
+    "percent": "{who}: {name} of {rate} on {basis}{steps} {equals} {amount}",
+    "percent_by_tariff": "{who}: {name} of {rate} on {basis}, by the tariff's rate for the commodity code{steps}, {equals} {amount}",
     "percent_by_default": "{who}: {name} of {rate} on {basis}, the rate assumed where the tariff at hand names none"
-    "{steps}, = {amount}",
-    "per_tariff_line": "{who}: {name} of {specific}, once for each tariff classification in the consignment{steps}, = {amount}",
-    "per_item": "{who}: {name} of {specific} per item{steps} = {amount}",
-    "per_consignment": "{who}: {name} of {specific} per consignment{steps} = {amount}",
-    "per_kilogram": "{who}: {name} of {specific} per kilogram on {mass} kg{steps} = {amount}",
-    "by_expression": "{who}: {name} of {rate} on {measured}{steps} = {amount}",
+    "{steps}, {equals} {amount}",
+    "per_tariff_line": "{who}: {name} of {specific}, once for each tariff classification in the consignment{steps}, {equals} {amount}",
+    "per_item": "{who}: {name} of {specific} per item{steps} {equals} {amount}",
+    "per_consignment": "{who}: {name} of {specific} per consignment{steps} {equals} {amount}",
+    "per_kilogram": "{who}: {name} of {specific} per kilogram on {mass} kg{steps} {equals} {amount}",
+    "by_expression": "{who}: {name} of {rate} on {measured}{steps} {equals} {amount}",
 }
 _BY_MILLIGRAMS = frozenset(REPORTED[measure] for measure in MASSES)
 _WAIVED = " (not levied: the sum is too small)"
@@ -64,7 +65,6 @@ _ASSUMED = {
     Note.UNIT_ASSUMED: "A rate is per a unit that an item tells in another way: the quantity told was taken for it.",
     Note.REGION_NOT_RECOGNISED: "Charges depend on the region, and no rule names the one told: what holds for all other "
     "regions was taken.",
-    Note.UNVERIFIED_VALUE: "Some values applied are not verified against the text of the law.",
 }
 _TESTED_ON: dict[Test, str] = {
     "consignment": "a consignment",
@@ -97,7 +97,7 @@ class Explanation:
     assumed: list[str]
     """What was assumed or is not verified."""
     references: list[str]
-    """Ids of the references of the limits and reliefs that `found` names, each once."""
+    """Ids of the references that `found` names, of limits, reliefs and shares of revenue, each once."""
 
 
 def explain(assessment: Assessment, row: int) -> Explanation:
@@ -117,9 +117,33 @@ def explain(assessment: Assessment, row: int) -> Explanation:
     found += [sentence for note, sentence in _FOUND.items() if notes & note]
     found += [f"Items are relieved, up to the amount that the law relieves ({reference})." for reference in reliefs]
     assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
-    assumed += _not_covered(assessment, row) if notes & Note.NOT_COVERED else []
+    uncovered = uncovered_of(assessment, row) if notes & Note.NOT_COVERED else []
+    assumed += [f"Not covered by the law at hand: {each}." for each in uncovered]
     lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
-    return Explanation(lines, found, assumed, list(dict.fromkeys([*chain(*limits.values()), *reliefs])))
+    shared = _shared(assessment, row, book.jurisdiction)
+    found += [f"{sentence} ({reference})." for sentence, reference in shared]
+    references = dict.fromkeys([*chain(*limits.values()), *reliefs, *(reference for _, reference in shared)])
+    return Explanation(lines, found, assumed, list(references))
+
+
+def _shared(assessment: Assessment, row: int, jurisdiction: str) -> list[tuple[str, str]]:
+    """Say whose revenue the charges of a row are, where several treasuries share one; each sentence with the id of its reference."""
+    program, lines = assessment.program, slice(*assessment.offsets[row : row + 2].tolist())
+    slots = assessment.lines.slot[lines][assessment.lines.amount[lines] > 0]
+    told = []
+    for kind in sorted(set((program.slots.kind[slots] + 1).tolist())):
+        day, destination = int(assessment.law_day[row]), assessment.filings.destination[row] or ""
+        division = program.sharing.division(jurisdiction, kind, destination, day)
+        *shares, rest = division.shares
+        if shares:
+            parts = "".join(f"{percent_text(each.ppm)} to {each.beneficiary}, " for each in shares)
+            told.append(
+                (
+                    f"Revenue of {KINDS[kind]}: {parts}the rest to {rest.beneficiary}",
+                    f"{jurisdiction}:{division.reference}",
+                )
+            )
+    return told
 
 
 def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str) -> dict[str, list[str]]:
@@ -197,16 +221,21 @@ def _in_sentences(name: str) -> str:
     return f"the {name}" if name.split()[-1] in ("Union", "Kingdom", "States") else name
 
 
-def _not_covered(assessment: Assessment, row: int) -> list[str]:
-    program, filings = assessment.program, assessment.filings
-    jurisdiction = program.regimes.jurisdiction[assessment.regime]
-    rows = np.arange(filings.rows) == row
-    told: dict[str, dict[str, None]] = {}
-    for each in program.remarks:
-        for gap, items in each.not_covered(filings, rows & (jurisdiction == each.book), assessment.law_day):
-            codes = told.setdefault(gap.what, {})
-            codes |= {filings.code[at]: None for at in np.flatnonzero(items).tolist()}
-    return [f"Not covered by the law at hand: {what} on {', '.join(codes)}." for what, codes in told.items() if codes]
+def uncovered_of(assessment: Assessment, row: int) -> list[str]:
+    """Say what may be owed on a consignment and is not computed, and on which goods. Example: "excise duty on 22030001"."""
+    code = assessment.filings.code
+    first, last = assessment.filings.offsets[row : row + 2].tolist()
+    told: dict[str, set[int]] = {}
+    for each in assessment.uncovered:
+        places = np.flatnonzero(each.items[first:last]) + first
+        if len(places):
+            told.setdefault(each.gap.what, set()).update(places.tolist())
+    codes = {what: dict.fromkeys(code[at] for at in sorted(places)) for what, places in told.items()}
+    return [_on_goods(what, [each for each in of_goods if each]) for what, of_goods in codes.items()]
+
+
+def _on_goods(what: str, codes: list[str]) -> str:
+    return f"{what} on {', '.join(codes)}" if codes else what
 
 
 def _exchange_sentences(assessment: Assessment, row: int) -> list[str]:
@@ -236,7 +265,11 @@ def _line(assessment: Assessment, at: int, currency: str) -> str:
     sentence = SENTENCES[int(sentences_of(assessment, slice(at, at + 1))[0])].removesuffix("_waived")
     who = "Consignment" if item < 0 else f"Item {int(assessment.filings.item_number[item])}"
     basis = int(lines.basis[at])
+    levied, verb = int(lines.amount[at]), "="
+    if lines.waived[at] and lines.forgone is not None:
+        levied, verb = int(lines.forgone[at]), "would be"
     text = _CHARGE[sentence].format(
+        equals=verb,
         who=who,
         name=program.charges[int(program.slots.charge[slot])].name,
         rate=program.rate_texts[int(program.rates.text[rate])],
@@ -245,7 +278,7 @@ def _line(assessment: Assessment, at: int, currency: str) -> str:
         specific=money_text(int(lines.minor[at]), currency),
         mass=f"{basis // 1_000_000}.{basis % 1_000_000:06d}".rstrip("0").rstrip("."),
         steps="".join(f", {step}" for step in _steps(assessment, at, currency)),
-        amount=money_text(int(lines.amount[at]), currency),
+        amount=money_text(levied, currency),
     )
     if lines.waived[at]:
         text += _WAIVED

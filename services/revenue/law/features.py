@@ -17,6 +17,7 @@ from services.revenue.law.program import Limits, Place, Program, Reliefs
 if TYPE_CHECKING:
     from services.revenue.law.collection import Standing
     from services.revenue.law.conditions import Conditions
+    from services.revenue.law.valuation import Values
 
 _KEY_BITS = 62
 _ABSENT = -2
@@ -42,7 +43,12 @@ class Features:
     """Conditions that entries of limits ask of consignments."""
     of_reliefs: list[list[int]]
     """Per place of a relief the conditions of its entries; -1 for one without."""
+    asked_of_goods: Int64
+    """[regime]: bits of the `goods_conditions` that its charges ask: those of other countries and days are nothing to it."""
+    goods_bits: int
+    """The most of them that any regime asks."""
     _codes: dict[str, int] = field(default_factory=dict)
+    _answers: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @property
     def row_bits(self) -> int:
@@ -52,7 +58,7 @@ class Features:
     @property
     def item_bits(self) -> int:
         """Bits of a key of items, behind the key of their row."""
-        return len(self.goods_conditions) + self.limits + len(self.item_conditions) + len(self.claims) + self.reliefs
+        return self.goods_bits + self.limits + len(self.item_conditions) + len(self.claims) + self.reliefs
 
     @staticmethod
     def of(program: Program, places: list[Place], books: Int64) -> "Features":
@@ -78,6 +84,7 @@ class Features:
         of_rows = [each for each in _numbers(np.concatenate(asked_of_rows), -1) if compiled[each].on_rows]
         of_goods = [each for each in of_items if compiled[each].of_goods_alone]
         of_items = [each for each in of_items if not (compiled[each].of_goods_alone or compiled[each].of_rows_alone)]
+        asked = _asked_of_goods(program, slot, of_goods)
         digits, also = slots.unless_digits[slot], slots.also_digits[slot]
         schemes = [outcomes.scheme[way], slots.unless_without[slot], slots.also_without[slot]]
         return Features(
@@ -96,6 +103,8 @@ class Features:
             of_reliefs=[
                 _numbers(of_place, _ABSENT) for of_place in _entries(program.reliefs, regimes, program.relief_entries)
             ],
+            asked_of_goods=asked,
+            goods_bits=max((bits.bit_count() for bits in asked.tolist()), default=0),
         )
 
     def fit_a_key(self, regimes: int) -> bool:
@@ -129,10 +138,10 @@ class Features:
                 key += fits * (1 << at + place)
         return key
 
-    def item_answers(self, program: Program, filings: Filings, standing: "Standing") -> Int64 | None:
+    def item_answers(self, program: Program, filings: Filings, values: "Values", standing: "Standing") -> Int64 | None:
         """Give the bits of each item that go behind the key of its row; None where no item has any."""
         flags: list[tuple[int, Flags]] = []
-        at = len(self.goods_conditions)
+        at = self.goods_bits
         if standing.item_within is not None:
             flags += [(at + limit, standing.item_within[:, limit]) for limit in range(self.limits)]
         at += self.limits
@@ -143,31 +152,74 @@ class Features:
             flags += [(at + place, (claims & digits) != 0) for place, digits in enumerate(self.claims)]
         at += len(self.claims)
         flags += [(at + relief, relieved) for relief, relieved in standing.relieved.items()]
-        answers = self._of_goods(program, filings)
+        answers = self._of_goods(program, filings, values)
         for bit, flag in flags:
             if some(flag):
                 answers = flag * (1 << bit) if answers is None else answers + flag * (1 << bit)
         return answers
 
-    def _of_goods(self, program: Program, filings: Filings) -> Int64 | None:
+    def _of_goods(self, program: Program, filings: Filings, values: "Values") -> Int64 | None:
+        """Give the answers of each item's code to what its own regime asks of goods; None where no code has any."""
         if not self.goods_conditions:
             return None
-        codes, bits = self._codes, []
-        for code in filings.code.dictionary:
-            known = codes.get(code)
-            if known is None:
-                if len(codes) >= _CODES_MAX:
-                    codes.clear()
-                asked = (program.conditions.compiled[number] for number in self.goods_conditions)
-                known = codes[code] = sum(each.of_code(code) << place for place, each in enumerate(asked))
-            bits.append(known)
-        return np.array(bits, dtype=np.int64)[filings.code.indices] if any(bits) else None
+        # Few answers are different, whatever the codes are.
+        codes: dict[int, int] = {}
+        of_code = [codes.setdefault(self._of_code(program, code), len(codes)) for code in filings.code.dictionary]
+        if not any(codes):
+            return None
+        # Of rows that are alike one regime asks; what several regimes ask alike is answered once.
+        asked, of_kind = np.unique(self.asked_of_goods[values.regime[values.alike.first]], return_inverse=True)
+        table = [self._answer(code, each) for each in asked.tolist() for code in codes]
+        kind, code = values.alike.kind[filings.item_row], np.array(of_code, dtype=np.int64)[filings.code.indices]
+        place = of_kind[kind] * len(codes) + code
+        answers: Int64 = np.array(table, dtype=np.int64).take(place)
+        return answers
+
+    def _of_code(self, program: Program, code: str) -> int:
+        """Bit p is set where the code fits the goods condition at the place p."""
+        known = self._codes.get(code)
+        if known is None:
+            if len(self._codes) >= _CODES_MAX:
+                self._codes.clear()
+            asked = (program.conditions.compiled[number] for number in self.goods_conditions)
+            known = self._codes[code] = sum(each.of_code(code) << place for place, each in enumerate(asked))
+        return known
+
+    def _answer(self, code: int, asked: int) -> int:
+        """Take of the answers of a code those that a regime asks for, one behind the other."""
+        if not code & asked:
+            return 0
+        known = self._answers.get((code, asked))
+        if known is None:
+            if len(self._answers) >= _CODES_MAX:
+                self._answers.clear()
+            places = [place for place in range(asked.bit_length()) if asked >> place & 1]
+            known = sum((code >> place & 1) << at for at, place in enumerate(places))
+            self._answers[code, asked] = known
+        return known
 
 
 def claims_of(filings: Filings) -> Int64:
     """Give per item 1 << first digit of the preference code that it claims, 0 where it claims none."""
     claims: Int64 = filings.preference.map(lambda code: 1 << int(code[0]) if code[:1] in _DIGITS else 0, np.int64)
     return claims
+
+
+def _asked_of_goods(program: Program, slot: Int64, of_goods: list[int]) -> Int64:
+    """Give per regime the bits of these conditions that its charges and their rates ask; `slot` are the slots looked at."""
+    slots, rates = program.slots, program.rates
+    counts = slots.variant_count[slot]
+    variants = np.repeat(slots.variants[slot], counts) + _each(counts)
+    regime = slot // program.slots_per_regime
+    asked = np.zeros(len(program.regimes.jurisdiction), dtype=np.int64)
+    for number, at in (
+        (slots.only[slot], regime),
+        (rates.only[slot], regime),
+        (rates.only[variants], regime.repeat(counts)),
+    ):
+        for place, condition in enumerate(of_goods):
+            asked[at[number == condition]] |= 1 << place
+    return asked
 
 
 def _entries(table: Limits | Reliefs, regimes: Int64, most: tuple[int, ...]) -> Int64:

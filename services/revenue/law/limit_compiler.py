@@ -71,14 +71,13 @@ class LimitCompiler:
         return columns_of(Reliefs, rows), most
 
     def _limit(self, read: ReadRulebook, name: str, entry: Limit, day: date) -> dict[str, Any]:
-        only = self.conditions.number(entry.only)
+        only, book = self.conditions.number(entry.only), read.rulebook
+        verified = entry.verified and book.references[entry.reference].verified
         if entry.amount == "none":
-            return _NO_LIMIT | {"there": True, "only": only}
-        book = read.rulebook
+            return _NO_LIMIT | {"there": True, "only": only, "uses": 0 if verified else UNVERIFIED}
         every = entry.amount == "all"
         currency = -1 if every else self._currency(read, f"limits.{name}", entry.amount)
         table = self._table(read, name, entry.exchange_table)
-        verified = entry.verified and book.references[entry.reference].verified
         uses = (
             (KNOWN, True),
             (ITEMS, entry.test == "item"),

@@ -1,8 +1,10 @@
 """Lines: what is charged, one element a charge on a consignment or on one of its lines of goods."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.revenue.law.arithmetic import Flags, Int64, in_order
 
@@ -26,6 +28,8 @@ class Lines:
     waived: Flags
     quantity: Int64 | None = None
     """What a rate per unit was taken of, in smallest parts; 0 where nothing was measured; None where nowhere."""
+    forgone: Int64 | None = None
+    """What a waived charge would come to if it were levied; 0 where nothing is waived; None where nowhere."""
 
     def pick(self, which: Flags) -> "Lines":
         """Give the lines that are marked."""
@@ -38,15 +42,20 @@ class Lines:
         if not parts:
             none = np.zeros(0, dtype=np.int64)
             return Lines(none, none, none, none, none, none, none, none, np.zeros(0, dtype=np.bool_))
-        names = Lines.__slots__[:-1]
-        columns = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
-        if any(part.quantity is not None for part in parts):
-            nothing = [np.zeros(len(part.row), dtype=np.int64) for part in parts]
-            measured = [
-                none if part.quantity is None else part.quantity for part, none in zip(parts, nothing, strict=True)
-            ]
-            columns.append(np.concatenate(measured))
-        if len(parts) > 1:
+        columns = [_joined(parts, name) for name in Lines.__slots__]
+        if len(parts) > 1 and columns[0] is not None:
             order = in_order(columns[0], rows)
-            columns = [column[order] for column in columns]
-        return Lines(*columns)
+            columns = [None if column is None else column[order] for column in columns]
+        return Lines(*columns)  # type: ignore[arg-type]
+
+
+def _joined(parts: list[Lines], name: str) -> NDArray[Any] | None:
+    """Put one column of several parts behind one another, zeros where a part has none; None where none has it."""
+    columns = [getattr(part, name) for part in parts]
+    if all(column is None for column in columns):
+        return None
+    filled = [
+        np.zeros(len(part.row), dtype=np.int64) if column is None else column
+        for part, column in zip(parts, columns, strict=True)
+    ]
+    return np.concatenate(filled)

@@ -266,7 +266,9 @@ class AllEntries:
     def of(limits: Limits, entries: list[Int64]) -> "AllEntries":
         """Gather the facts of the entries taken at each place."""
         by_place = [Entries.of(limits, entry) for entry in entries]
-        notes = [((each.uses & UNVERIFIED) != 0) * int(Note.UNVERIFIED_VALUE) for each in by_place]
+        # That the law knows no limit is a value too, and may be unverified.
+        uses = [np.where(entry >= 0, limits.uses[entry], 0) for entry in entries]
+        notes = [((each & UNVERIFIED) != 0) * int(Note.UNVERIFIED_VALUE) for each in uses]
         return AllEntries(by_place, np.bitwise_or.reduce(notes))
 
 

@@ -18,6 +18,7 @@ from services.revenue.law.exchange import Exchange
 from services.revenue.law.expressions import Expressions
 from services.revenue.law.kept import Kept
 from services.revenue.law.reader import ReadRulebook
+from services.revenue.law.sharing import Sharing
 from services.revenue.law.tariff import RateTable
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Regimes:
     exchange_unit: Int64
     customs_base: Int64
     unverified: Flags
-    """What the customs value is made of, or the rule of exchange, is not verified."""
+    """What the customs value is made of, the rule of exchange or the day that the law names is not verified."""
     tax_at: Int64
     """Place of the charge by whose rates tax is taken out of a price that holds it, where the filing says none: the first
     tax whose general rate is a percentage; -1 where there is none."""
@@ -147,6 +148,8 @@ class Slots:
     minimum_currency: Int64
     """As Rates.currency."""
     minimum_above: Flags
+    waived_below: Int64
+    """No amount from here on is in a sum that is waived; more than any amount where the minimum is in another currency."""
     unverified: Flags
     """Its minimum, uplift, exception or way to tell tariff lines apart is not verified."""
     together: Int64
@@ -261,8 +264,8 @@ class Place:
 
     @property
     def alone(self) -> bool:
-        """Whether the charges there are computed by themselves: what they are based on or tested with hangs on the place."""
-        return self.exact or self.sums or self.minimum
+        """Whether the charges there are computed by themselves: what they are based on hangs on the place."""
+        return self.exact or self.sums
 
     @staticmethod
     def any_of(places: Sequence["Place"]) -> "Place":
@@ -322,6 +325,8 @@ class Program:
     relief_entries: tuple[int, ...] = ()
     limit_references: list[str] = field(default_factory=list)
     """Ids of the references of limits and reliefs; apart from `references`, for answers tell those of charges alone."""
+    sharing: Sharing = field(default_factory=Sharing)
+    """Whose revenue charges are."""
     remarks: "list[Remarks]" = field(default_factory=list)
     """Bounds of the rulebooks that know of any."""
 

@@ -81,7 +81,14 @@ class RateCompiler:
             parsed = parse_rate(rate.rate)
             less, less_currency = parse_amount(rate.less) if rate.less else (0, "")
             rows.append(
-                self._row(book, charge, parsed, rate.rate, day, verified=rate.verified)
+                self._row(
+                    book,
+                    charge,
+                    parsed,
+                    rate.rate,
+                    day,
+                    verified=rate.verified and book.references[rate.reference].verified,
+                )
                 | {
                     "only": self.conditions.number(rate.only),
                     "of_tariff_charge": by_tariff,

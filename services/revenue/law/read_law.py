@@ -37,20 +37,23 @@ def read_law(files: Mapping[str, str]) -> ReadLaw:
             if folder == "rates":
                 law.rates += read_exchange(name, text)
             elif file.startswith("rulebook"):
-                law.books[name] = read_rulebook(name, text)
-            elif file.startswith("tariff") and file.endswith(".csv"):
-                # Lines of a tariff, read with the tariff that names them.
+                law.books[name] = read_rulebook(name, text, partial(_beside, files, folder, "goods"))
+            elif file.startswith(("tariff", "goods")) and file.endswith(".csv"):
+                # Lines of a tariff and lists of goods, read with the file that names them.
                 continue
             elif file.startswith("tariff"):
-                law.tariffs.append(read_tariff(name, text, partial(_beside, files, folder)))
+                law.tariffs.append(read_tariff(name, text, partial(_beside, files, folder, "tariff")))
             else:
                 raise LawFileError(
-                    name, 0, "", "is neither rulebook*.yaml nor tariff*.yaml nor tariff*.csv; rename or remove it"
+                    name,
+                    0,
+                    "",
+                    "is neither rulebook*.yaml nor tariff*.yaml nor tariff*.csv nor goods*.csv; rename or remove it",
                 )
         except LawFileError as error:
             law.errors.append(error)
     return law
 
 
-def _beside(files: Mapping[str, str], folder: str, name: str) -> str | None:
-    return files.get(f"{folder}/{name}") if name.startswith("tariff") and name.endswith(".csv") else None
+def _beside(files: Mapping[str, str], folder: str, kind: str, name: str) -> str | None:
+    return files.get(f"{folder}/{name}") if name.startswith(kind) and name.endswith(".csv") else None

@@ -4,13 +4,15 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from libs.customs.currencies import minor_units
 from services.revenue.law.amounts import parse_share
 from services.revenue.law.bands import with_bands
 from services.revenue.law.charge_checks import ChargeChecks
 from services.revenue.law.checks import Checks, overlapping
-from services.revenue.law.rulebook import Charge, Rulebook, positions
+from services.revenue.law.goods_file import Beside, with_goods
+from services.revenue.law.rulebook import PPM, Charge, NotCovered, Part, Rulebook, positions
 from services.revenue.law.yaml_source import Path, Source
 
 
@@ -30,22 +32,29 @@ class ReadRulebook:
         return f"{self.file}:{self.lines.get(charge_id, 0)}: charges[{charge_id}]"
 
 
-def read_rulebook(file: str, text: str) -> ReadRulebook:
-    """Read and check one rulebook; LawFileError names the file, the line and the rule that cannot be applied."""
+def read_rulebook(file: str, text: str, beside: Beside = lambda _name: None) -> ReadRulebook:
+    """Read and check one rulebook; LawFileError names the file, the line and the rule that cannot be applied.
+
+    `beside` gives the text of a list of goods in the same directory by its name, None where there is none.
+    """
     source = Source(file, text)
-    rulebook = with_bands(source, source.convert(Rulebook))
+    rulebook = with_goods(source, with_bands(source, source.convert(Rulebook)), beside)
     _Checks(source, rulebook).run()
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     lines = {charge.id: source.line(("charges", place)) for place, charge in enumerate(rulebook.charges)}
     return ReadRulebook(rulebook, file, f"{rulebook.jurisdiction}/{rulebook.version}/{digest}", lines)
 
 
-def _limits_named(charges: Sequence[Charge]) -> set[str]:
+def _limits_named(charges: Sequence[Charge], gaps: Sequence[NotCovered]) -> set[str]:
     named = {charge.over_only for charge in charges}
+    named |= {position.limit for gap in gaps for position in positions(gap.when)}
     for charge in charges:
         named |= {position.limit for position in positions(charge.when)}
         named |= {way.when.limit for way in charge.collection if way.when}
     return named
+
+
+_BENEFICIARY: Final = re.compile(r"destination|[A-Z][A-Z0-9]{1,9}")
 
 
 class _Checks(Checks):
@@ -87,17 +96,25 @@ class _Checks(Checks):
             charges.charge(("charges", place), charge)
             self._asked(("charges", place), charge)
         self._refunds()
+        self._beneficiaries()
         for place, gap in enumerate(book.not_covered):
             here = ("not_covered", place)
             self.order(here, gap)
             self.reference((*here, "reference"), gap.reference)
-            for name in ("goods", "what"):
-                if not getattr(gap, name):
-                    raise self.error((*here, name), "names nothing; say what is owed on which goods")
+            if not gap.what:
+                raise self.error((*here, "what"), "names nothing; say what is owed")
+            if not (gap.goods or gap.areas or gap.only or gap.when):
+                raise self.error(here, "names neither goods nor areas, 'only' or 'when'; say of what it is owed")
             self.codes((*here, "goods"), gap.goods)
+            self.condition((*here, "only"), gap.only)
+            for position in positions(gap.when):
+                self.position(here, position)
+            for at, area in enumerate(gap.areas):
+                if area not in book.areas:
+                    raise self.error((*here, "areas", at), f"{area!r} is not an area of this rulebook")
 
     def _limits(self) -> None:
-        named = _limits_named(self.book.charges)
+        named = _limits_named(self.book.charges, self.book.not_covered)
         for name, limits in self.book.limits.items():
             path = ("limits", name)
             if name not in named:
@@ -192,3 +209,39 @@ class _Checks(Checks):
                         f"overlaps the entry from {earlier.start}: both say what is paid back of {min(both[0])} that is "
                         f"{min(both[1])}; end one before the other begins",
                     )
+
+    def _beneficiaries(self) -> None:
+        for place, entry in enumerate(self.book.beneficiaries):
+            here = ("beneficiaries", place)
+            self.order(here, entry)
+            self.reference((*here, "reference"), entry.reference)
+            for name in ("kinds", "parts"):
+                if not getattr(entry, name):
+                    raise self.error((*here, name), "names nothing; say whose revenue which kinds of charge are")
+            self._parts((*here, "parts"), entry.parts)
+            for earlier in self.book.beneficiaries[:place]:
+                both = set(earlier.kinds) & set(entry.kinds)
+                if both and overlapping(earlier, entry):
+                    raise self.error(
+                        here,
+                        f"overlaps the entry from {earlier.start}: both say whose revenue {min(both)} is; end one before the "
+                        "other begins",
+                    )
+
+    def _parts(self, path: Path, parts: tuple[Part, ...]) -> None:
+        total = 0
+        for place, part in enumerate(parts):
+            if not _BENEFICIARY.fullmatch(part.to):
+                raise self.error(
+                    (*path, place, "to"), "is neither 'destination' nor a code of 2 to 10 letters and digits"
+                )
+            if part.to in {each.to for each in parts[:place]}:
+                raise self.error((*path, place, "to"), f"{part.to!r} stands twice; each beneficiary has one part")
+            if (part.share == "rest") != (place == len(parts) - 1):
+                raise self.error((*path, place, "share"), "the last part is the rest, and no other is")
+            try:
+                total += 0 if part.share == "rest" else parse_share(part.share)
+            except ValueError as error:
+                raise self.error((*path, place, "share"), str(error)) from None
+        if total >= PPM:
+            raise self.error(path, "leaves nothing to the last part")

@@ -47,8 +47,8 @@ class Reference(_Strict, frozen=True, kw_only=True):
     law: str
     article: str = ""
     address: str
-    verified: bool = True
-    """False where nobody has checked the value against the text at this address."""
+    verified: bool = False
+    """True where somebody has compared the values that name it with the text at this address; said by nobody, it is not."""
     note: str = ""
 
 
@@ -58,7 +58,8 @@ class Dated(_Strict, frozen=True, kw_only=True):
     start: date = msgspec.field(name="from")
     to: date | None = None
     reference: str
-    verified: bool = True
+    verified: bool = False
+    """True where somebody has compared this value with the text of its reference. Both must say so."""
     note: str = ""
 
 
@@ -98,6 +99,9 @@ class Condition(_Strict, frozen=True, kw_only=True):
     goods_except: tuple[str, ...] = ()
     preference: tuple[str, ...] = ()
     """Item: the preference code begins with one of these digits."""
+    articles: Literal["", "one", "several"] = ""
+    """How many articles the consignment holds: one line of goods of one piece, or more. The quantity of a line counts where it
+    is told in pieces or without a unit, else the line is one article."""
     additional_procedure: tuple[str, ...] = ()
     """Item: one of these additional procedures (an3, `F15`) is declared for it or for its consignment."""
 
@@ -259,13 +263,39 @@ class Refund(Dated, frozen=True, kw_only=True):
     """Days from release within which the goods must go back; 0 = no limit."""
 
 
-class NotCovered(Dated, frozen=True, kw_only=True):
-    """What is owed on goods and not computed by the rulebook, so that no answer on such goods is taken to be complete."""
+class Part(_Strict, frozen=True, kw_only=True):
+    """What one beneficiary gets of a charge."""
 
-    goods: tuple[str, ...]
-    """Prefixes of commodity codes."""
+    to: str
+    """`destination`, the area of destination; else the beneficiary's code, such as the jurisdiction's own."""
+    share: str = "rest"
+    """Such as `25 %`, rounded down to the minor unit; `rest` in the last part."""
+
+
+class Beneficiaries(Dated, frozen=True, kw_only=True):
+    """Whose revenue charges of some kinds are, by the day of the law; kinds without an entry are the jurisdiction's own."""
+
+    kinds: tuple[Literal["duty", "tax", "fee"], ...]
+    parts: tuple[Part, ...]
+
+
+class NotCovered(Dated, frozen=True, kw_only=True):
+    """What may be owed on goods and is not computed by the rulebook, so that no answer on such goods is taken to be complete:
+    its totals are what is owed at least.
+    """
+
+    goods: tuple[str, ...] = ()
+    """Prefixes of commodity codes; none = all goods."""
+    goods_file: str = ""
+    """Name of a CSV file beside this one that holds them, where there are many, each perhaps with days of its own."""
     what: str
     """As a sentence names it: `excise duty`."""
+    areas: tuple[str, ...] = ()
+    """Countries of destination; none = all of the rulebook."""
+    only: Condition | None = None
+    """What else must be true, such as the country of origin. Goods whose origin is not declared count as of any."""
+    when: Position | tuple[Position, ...] = ()
+    """On which side of a limit it is owed, or of several that must all fit."""
 
 
 class Charge(_Strict, frozen=True, kw_only=True):
@@ -365,12 +395,14 @@ class Rulebook(_Strict, frozen=True, kw_only=True):
     limits: dict[str, tuple[Limit, ...]]
     reliefs: dict[str, tuple[Relief, ...]] = {}
     refunds: tuple[Refund, ...] = ()
+    beneficiaries: tuple[Beneficiaries, ...] = ()
+    """Left out: all revenue is the jurisdiction's own."""
     not_covered: tuple[NotCovered, ...] = ()
     schemes: dict[Scheme, SchemeRule] = {}
     charges: tuple[Charge, ...]
 
     def doubted(self, *values: Dated | str | None) -> bool:
-        """Say whether any of these, a dated value or the name of a reference, is not verified; None is nothing."""
+        """Say whether any of these, a dated value or the name of a reference, does not say that it is verified; None is nothing."""
         names = [value if isinstance(value, str) else value.reference for value in values if value is not None]
         dated = (value.verified for value in values if isinstance(value, Dated))
         return not (all(dated) and all(self.references[name].verified for name in names))

@@ -47,8 +47,8 @@ class Opened:
 class Securities:
     """Which deferred accounts and guarantees may be used, and by whom."""
 
-    everyone: bool = True
-    """Every declarant has a deferred account; then nothing else is looked at."""
+    everyone: bool = False
+    """Every declarant has a deferred account without limit; nothing else is read. For trials."""
     opened: Mapping[str, Opened] = field(default_factory=dict)
     """By name. Example: {"deferred:importer-1": Opened(frozenset({"broker-7"}))}."""
 
@@ -58,7 +58,9 @@ class Securities:
         return account is not None and (filer in account.filers or name == DEFERRED + filer)
 
 
-EVERYONE = Securities()
+EVERYONE = Securities(everyone=True)
+NOBODY = Securities()
+"""No account was opened, so that nobody has credit."""
 
 
 class Book:

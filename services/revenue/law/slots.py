@@ -9,7 +9,7 @@ import numpy as np
 
 from services.revenue.law import rulebook as law
 from services.revenue.law.amounts import parse_amount, parse_share
-from services.revenue.law.arithmetic import Flags, Rounding
+from services.revenue.law.arithmetic import LARGEST, Flags, Rounding
 from services.revenue.law.checks import holds, in_force
 from services.revenue.law.conditions import ConditionTable
 from services.revenue.law.exchange import Exchange
@@ -106,6 +106,9 @@ class SlotCompiler:
             "minimum": amount,
             "minimum_currency": self.rates.currency(book, charge, currency),
             "minimum_above": bool(minimum and minimum.collected == "above"),
+            "waived_below": 0
+            if minimum is None
+            else _bound(amount, foreign=currency != book.currency) + (minimum.collected == "above"),
             "together": sum(1 << places[name] for name in minimum.together_with if name in places) if minimum else 0,
         }
 
@@ -199,6 +202,10 @@ def mask_of(base: Iterable[str], customs_value: int) -> int:
     for part in base:
         mask |= customs_value if part == "customs_value" else 1 << COMPONENTS.index(part)
     return mask
+
+
+def _bound(minimum: int, *, foreign: bool) -> int:
+    return LARGEST + 1 if foreign else minimum
 
 
 def _digits(unless: law.Unless | None) -> int:

@@ -33,7 +33,7 @@ class Preference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     preference: tuple[str, ...] = ()
     """Beginnings of preference codes, one of which must be claimed; none = the origin alone suffices."""
     reference: str
-    verified: bool = True
+    verified: bool = False
     note: str = ""
     rates: dict[str, str] = {}
     lines: str = ""

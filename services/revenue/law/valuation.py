@@ -56,6 +56,8 @@ class Values:
     """Per component (its place in COMPONENTS) the amount of each item; absent = nothing."""
     intrinsic: Int64
     customs_value: Int64
+    item_customs_value: Int64
+    """Customs value of each item; those of a row add up to the row's."""
     price: Int64
     """Goods and all that is paid for bringing them."""
     net: Int64
@@ -163,6 +165,7 @@ def value(program: Program, filings: Filings, conditions_of: Callable[["Values"]
         price += amounts
         customs += amounts * (base >> place & 1)
     values.intrinsic, values.customs_value, values.price = totals, customs, price
+    values.item_customs_value = total_of(components, base[filings.item_row], slice(None))
     values.fail(price > LARGEST, Problem.AMOUNT_OUT_OF_BOUNDS)
     return values
 
@@ -195,6 +198,7 @@ def _under_law(program: Program, filings: Filings) -> Values:
         components={},
         intrinsic=nothing,
         customs_value=nothing,
+        item_customs_value=nothing,
         price=nothing,
         net=nothing,
         untaxed=None,

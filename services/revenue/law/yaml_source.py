@@ -4,10 +4,15 @@ import datetime
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, TypeVar
+from itertools import count
+from typing import Any, Final, TypeVar
 
 import msgspec
 import yaml
+
+VALUES_MAX: Final = 4_000_000
+"""Values of a file, those of an alias counted wherever it stands."""
+DEPTH_MAX: Final = 60
 
 T = TypeVar("T")
 Path = tuple[str | int, ...]
@@ -53,9 +58,14 @@ class Source:
         self.written_out: dict[Path, list[int]] = {}
         try:
             self._tree = yaml.compose(text, Loader=_Loader)
-            for path, line, key in _repeated_keys(self._tree, ()):
-                raise LawFileError(file, line, _dotted(path), f"the key {key!r} stands here twice; keep one")
+            if self._tree is not None:
+                _check(file, self._tree, (), count())
             self.data: Any = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+        except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
+            if isinstance(error, LawFileError):
+                raise
+            # A scalar that its type cannot hold, such as a number of 5,000 digits.
+            raise LawFileError(file, 0, "", f"is no YAML that is read here: {error or type(error).__name__}") from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             problem = getattr(error, "problem", None) or str(error)
@@ -184,14 +194,22 @@ def _dotted(path: Path) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _repeated_keys(node: Any, path: Path) -> Iterator[tuple[Path, int, str]]:
+def _check(file: str, node: Any, path: Path, values: Iterator[int]) -> None:
+    """Raise LawFileError where a key is written twice or is no scalar, or where aliases make a short text a large or endless one."""
+    if next(values) > VALUES_MAX or len(path) > DEPTH_MAX:
+        line = node.start_mark.line + 1
+        why = f"the file has more than {VALUES_MAX} values, or values more than {DEPTH_MAX} deep in each other; cut it into several files"
+        raise LawFileError(file, line, _dotted(path[:5]), why)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise LawFileError(file, line, _dotted(path), "a key here has several values; write it as one word")
             if key.value in seen:
-                yield path, key.start_mark.line + 1, key.value
+                raise LawFileError(file, line, _dotted(path), f"the key {key.value!r} stands here twice; keep one")
             seen.add(key.value)
-            yield from _repeated_keys(value, (*path, key.value))
+            _check(file, value, (*path, key.value), values)
     elif isinstance(node, yaml.SequenceNode):
         for place, value in enumerate(node.value):
-            yield from _repeated_keys(value, (*path, place))
+            _check(file, value, (*path, place), values)

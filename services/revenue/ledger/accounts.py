@@ -4,13 +4,12 @@ A name is a kind, a colon and an id: `deferred:carrier-7`, `vendor:IM2760000014`
 positive: what stands on the side of debtors is owed, what stands on a treasury's is revenue.
 """
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 from libs.customs.partitions import PARTITIONS, partition_of
-from luxor.clearance.v1.clearance_columns_pb2 import DEBT_STATUS_DEFERRED, DEBT_STATUS_SECURED
+from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_DEFERRED, DEBT_STATUS_SECURED
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import (
     COLLECTOR_CARRIER,
@@ -39,10 +38,11 @@ AT_ONCE: Final = ("declarant", "border")
 """Kinds that pay consignment by consignment, so that a payment settles some of them."""
 PAYABLE: Final = (*SECURING, *COLLECTING, *AT_ONCE)
 """Kinds that a payment may name as its reference."""
+TREASURY: Final = "treasury"
+PAYEES: Final = (*PAYABLE, TREASURY)
+"""Kinds that a payout may name as its reference: revenue leaves the bank account that received it for its treasury."""
 FILERS_MAX: Final = 100
 """So many filers and carriers may draw on one account beside its holder."""
-_FILER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""An id as certificates name their party."""
 CHARGE_KINDS: Final = ("", "duty", "tax", "fee")
 """Names of luxor.revenue.v1.Kind by number."""
 UNNAMED: Final = "unnamed"
@@ -72,14 +72,15 @@ def wrong_name(name: str, kinds: Collection[str] = tuple(KINDS)) -> str:
     return ""
 
 
-def is_filer(ident: str) -> bool:
-    """Say whether a text may be the id of a filer or carrier."""
-    return _FILER.fullmatch(ident) is not None
+def treasury(code: str, kind: int) -> str:
+    """Name the account of a treasury's revenue of one kind of charge (luxor.revenue.v1.Kind, 1 to 3): of a state, or of a jurisdiction."""
+    return f"{TREASURY}:{code}:{CHARGE_KINDS[kind]}"
 
 
-def treasury(jurisdiction: str, kind: int) -> str:
-    """Name the account of a treasury's revenue of one kind of charge (luxor.revenue.v1.Kind, 1 to 3)."""
-    return f"treasury:{jurisdiction}:{CHARGE_KINDS[kind]}"
+def treasury_of(name: str) -> str:
+    """Return the code of the treasury whose account a name is; empty for other names."""
+    prefix, _, rest = name.partition(":")
+    return rest.partition(":")[0] if prefix == TREASURY else ""
 
 
 def bank(jurisdiction: str) -> str:

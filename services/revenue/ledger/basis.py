@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
-from luxor.clearance.v1.clearance_columns_pb2 import CHANGE_ADJUSTED, STATE_INVALIDATED
+from luxor.clearance.v1.clearance_pb2 import CHANGE_ADJUSTED, STATE_INVALIDATED
 from services.revenue.ledger.entries import Int64
 
 UNDECIDED: Final = 0

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Column, Ragged, Table
-from luxor.clearance.v1.clearance_columns_pb2 import STATE_INVALIDATED
+from luxor.clearance.v1.clearance_pb2 import STATE_INVALIDATED
+from services.revenue.law.sharing import Sharing
 from services.revenue.ledger.accounts import (
     AT_ONCE,
     CHARGE_KINDS,
@@ -18,12 +19,12 @@ from services.revenue.ledger.accounts import (
     owing,
     partition_of_mrn,
     prefix_of,
-    treasury,
 )
 from services.revenue.ledger.basis import Basis, basis_of
 from services.revenue.ledger.entries import AMOUNT_MAX, Int64, LedgerError
 from services.revenue.ledger.lines import COLLECTED, KEY, LINE, OPEN, SECURED, Lines, combined, offsets_of, take_lines
 from services.revenue.ledger.refunds import RefundRules, entitled
+from services.revenue.ledger.sharing import accounts_of, name_of
 
 MICROS_A_DAY: Final = 86_400_000_000
 _STATE: Final = (
@@ -69,8 +70,11 @@ class Page:
         return len(self.mrn)
 
 
-def names_of(told: Table) -> Charged:
-    """Find what the newest of states (ClearanceColumns) owe, with names in the place of ids. Raises LedgerError."""
+def names_of(told: Table, sharing: Sharing) -> Charged:
+    """Find what the newest of states (ClearanceColumns) owe, with names in the place of ids. Raises LedgerError.
+
+    `sharing` says whose revenue it is.
+    """
     states = newest(told)
     charges = states.ragged("charges")
     lines = states.child("charges")
@@ -97,7 +101,10 @@ def names_of(told: Table) -> Charged:
     owed = _owing(states, lines, rows, kept)
     jurisdiction = _jurisdictions(states)
     basis = basis_of(told, states)
-    return Charged(states, kept, rows, kind, collector.values[kept], amount.values[kept], owed, jurisdiction, basis)
+    revenue = _revenue(states, rows, kind, jurisdiction, sharing)
+    return Charged(
+        states, kept, rows, kind, collector.values[kept], amount.values[kept], owed, jurisdiction, revenue, basis
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,8 @@ class Charged:
     """Distinct pairs of accounts, and which one each charge has."""
     jurisdiction: list[str]
     """Of each state."""
+    revenue: tuple[list[str], Int64]
+    """Distinct accounts of revenue and divisions of several, and which one each charge has."""
     basis: Basis
     """Of each state, before what is held of it is known."""
 
@@ -121,17 +130,10 @@ class Charged:
         """Give the names that need ids: accounts, treasuries and codes of charges."""
         pairs, _ = self.owing
         found = {name for pair in pairs for name in (pair.debtor, pair.account)}
-        found |= {treasury(self.jurisdiction[row], kind) for row, kind in self._treasuries()}
+        found |= {*self.revenue[0], *accounts_of(self.revenue[0])}
         codes = self.states.child("charges").strings("charge")
         found |= {codes.dictionary[index] for index in np.unique(codes.indices[self.place]).tolist()}
         return found
-
-    def _treasuries(self) -> set[tuple[int, int]]:
-        keys = np.unique(self.row * 4 + self.kind)
-        seen: dict[tuple[str, int], tuple[int, int]] = {}
-        for key in keys.tolist():
-            seen.setdefault((self.jurisdiction[key // 4], key % 4), (key // 4, key % 4))
-        return set(seen.values())
 
     def page(self, ids: Mapping[str, int], rules: RefundRules) -> Page:
         """Sum the charges to lines, in the order of the charges."""
@@ -145,13 +147,10 @@ class Charged:
         used = np.unique(codes.indices[self.place])
         code_ids = np.zeros(len(codes.dictionary), np.int64)
         code_ids[used] = [ids[codes.dictionary[index]] for index in used.tolist()]
-        distinct = {name: place for place, name in enumerate(dict.fromkeys(self.jurisdiction))}
-        of_row = np.array([distinct[name] for name in self.jurisdiction], np.int64)
-        treasuries = np.array(
-            [[ids.get(treasury(name, kind), 0) for kind in range(len(CHARGE_KINDS))] for name in distinct], np.int64
-        ).reshape(-1, len(CHARGE_KINDS))
+        names, revenue = self.revenue
+        treasuries = np.array([ids[name] for name in names], np.int64)
         lines["debtor"], lines["account"], lines["how"] = debtors[which], accounts[which], hows[which]
-        lines["treasury"] = treasuries[of_row[self.row], self.kind]
+        lines["treasury"] = treasuries[revenue]
         lines["code"] = code_ids[codes.indices[self.place]]
         lines["kind"], lines["collector"], lines["amount"] = self.kind, self.collector, self.amount
         all_rows = np.repeat(np.arange(states.rows), np.diff(states.ragged("charges").offsets))
@@ -212,6 +211,29 @@ def _owing(states: Table, lines: Table, rows: Int64, kept: Int64) -> tuple[list[
             )
         )  # fmt: skip
     return pairs, which.reshape(-1).astype(np.int64)
+
+
+def _revenue(
+    states: Table, rows: Int64, kind: Int64, jurisdiction: list[str], sharing: Sharing
+) -> tuple[list[str], Int64]:
+    """Whose revenue each charge is: worked out once for each combination of jurisdiction, destination, day and kind."""
+    if not len(rows):
+        return [], np.zeros(0, np.int64)
+    distinct = {name: place for place, name in enumerate(dict.fromkeys(jurisdiction))}
+    of_row = np.array([distinct[name] for name in jurisdiction], np.int64)
+    destination = states.strings("destination_country")
+    day = states.ints("accepted_at").values // MICROS_A_DAY
+    key = combined([of_row[rows], destination.indices[rows].astype(np.int64), day[rows], kind])
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    names = []
+    for place in first.tolist():
+        row, number = int(rows[place]), int(kind[place])
+        to = destination.dictionary[int(destination.indices[row])]
+        names.append(name_of(sharing.division(jurisdiction[row], number, to, int(day[row])), number))
+    # Several days and destinations have one account.
+    accounts = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    places = np.array([accounts[name] for name in names], np.int64)
+    return list(accounts), places[which.reshape(-1)]
 
 
 def _jurisdictions(states: Table) -> list[str]:

@@ -16,6 +16,7 @@ from services.revenue.ledger.charged import Page
 from services.revenue.ledger.entries import STAGES, Entries, Int64
 from services.revenue.ledger.lines import OPEN, SECURED, Lines, combined
 from services.revenue.ledger.paid_out import PaidOut, claims
+from services.revenue.ledger.sharing import NONE, Divisions
 
 
 def settled(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> tuple[Lines, Int64]:
@@ -56,7 +57,7 @@ class _Posted:
     amount: Int64
 
 
-def _postings(lines: Lines, offsets: Int64) -> _Posted:
+def _postings(lines: Lines, offsets: Int64, divisions: Divisions) -> _Posted:
     rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     secured = lines["how"] == SECURED
     every = np.ones(len(lines), np.bool_)
@@ -70,26 +71,24 @@ def _postings(lines: Lines, offsets: Int64) -> _Posted:
         (3, every, "treasury", "refunded", 1),
         (3, every, "account", "refunded", -1),
     )
+    nothing = np.zeros(len(lines), np.int64)
     parts = []
     for stage, chosen, account, amount, sign in sides:
         place = np.flatnonzero(chosen & (lines[amount] != 0))
-        parts.append(
-            np.stack(
-                [
-                    rows[place],
-                    np.full(len(place), stage),
-                    lines[account][place].astype(np.int64),
-                    lines["kind"][place].astype(np.int64),
-                    sign * lines[amount][place],
-                ]
-            )
-        )
+        accounts, amounts = lines[account][place].astype(np.int64), lines[amount][place]
+        if account == "treasury":
+            # What is refunded comes behind what is remitted of the same line.
+            before = lines["remitted"] if amount == "refunded" else nothing
+            at, accounts, amounts = divisions.divided(accounts, before[place], amounts)
+            place = place[at]
+        kinds = lines["kind"][place].astype(np.int64)
+        parts.append(np.stack([rows[place], np.full(len(place), stage), accounts, kinds, sign * amounts]))
     return _Posted(*np.concatenate(parts, axis=1).astype(np.int64))
 
 
-def stands_for(lines: Lines, offsets: Int64) -> dict[tuple[int, int, int], int]:
+def stands_for(lines: Lines, offsets: Int64, divisions: Divisions) -> dict[tuple[int, int, int], int]:
     """Give what all postings of charges must come to by now: by consignment, account and kind of charge; nothing is left out."""
-    posted = _postings(lines, offsets)
+    posted = _postings(lines, offsets, divisions)
     sums: dict[tuple[int, int, int], int] = {}
     columns = (posted.row.tolist(), posted.account.tolist(), posted.kind.tolist(), posted.amount.tolist())
     for row, account, kind, amount in zip(*columns, strict=True):
@@ -105,6 +104,8 @@ class Held:
     lines: Lines
     currency: Sequence[str]
     destination: Sequence[str]
+    divisions: Divisions = NONE
+    """Of the revenue of these lines and of those that they are compared with."""
 
 
 def difference(page: Page, held: Held, reference: str = "") -> Entries:
@@ -113,7 +114,8 @@ def difference(page: Page, held: Held, reference: str = "") -> Entries:
     For each consignment and stage that differs: a reversal of what is held, then what is. Reversals come first, the
     last stage first. A change of currency or destination undoes all.
     """
-    old, new = _postings(held.lines, held.offsets), _postings(page.lines, page.offsets)
+    old = _postings(held.lines, held.offsets, held.divisions)
+    new = _postings(page.lines, page.offsets, held.divisions)
     moved = np.array(
         [
             a != b or c != d

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table
-from luxor.clearance.v1.clearance_columns_pb2 import ReturnReason
+from luxor.clearance.v1.clearance_pb2 import ReturnReason
 from services.revenue.law.amounts import parse_share
 from services.revenue.law.rulebook import PPM, Refund, Rulebook
 

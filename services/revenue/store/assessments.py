@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table
+from libs.columns.digest import digests
 from libs.store.assessments import AssessmentLog, Settled, first_answers
 from libs.store.database import Database, Transaction
 from libs.store.secrets import deployment_secret
 from libs.telemetry import traceparent
-from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
-from services.revenue.assessing import Batch
-from services.revenue.store.inputs import Inputs, add_input
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE, AssessmentColumns
+from services.revenue.assessing import Again, Batch
+from services.revenue.store.inputs import Inputs, add_input, filings_assessed
 from services.revenue.store.sums import count_in, held, write
 from services.revenue.sums import Others, Wanted
 
@@ -80,6 +82,52 @@ class Store:
         async with self.database.transaction() as tx:
             settled = await self._settle(tx, mrns, versions, purpose, payload, kept)
         return _first(settled, answer, message)
+
+    async def adjust(self, again: Again, answer: Table) -> AssessmentColumns:
+        """Keep answers to corrected filings, with what they were assessed on; gives for each row the answer that counts.
+
+        That is the first one where the same was assessed under the version before. Other content under a version, which
+        clearance uses twice after its store was set back, has an answer of its own, which takes the place of the former one.
+        """
+        message = _written(answer, None)
+        payload = message.SerializeToString()
+        mrns, versions = again.table.strings("mrn").tolist(), again.table.ints("version").values
+        async with self.database.transaction() as tx:
+            settled = await self._settle(tx, mrns, versions, PURPOSE_ADJUSTMENT, payload, again.kept)
+            if not settled.all_fresh:
+                settled = await self._compare(tx, settled, again, payload)
+        return _first(settled, answer, message)
+
+    async def _compare(self, tx: Transaction, settled: Settled, again: Again, payload: bytes) -> Settled:
+        """Replace the answers before that are not to the same content; gives what counts now."""
+        before = np.flatnonzero(~settled.fresh)
+        mrns = [again.table.strings("mrn")[row] for row in before.tolist()]
+        versions = again.table.ints("version").values[before]
+        await self._log.lock(tx, mrns, versions, PURPOSE_ADJUSTMENT)
+        stored: dict[int, bytes] = {}
+        for places, table in await filings_assessed(tx, mrns, versions.tolist(), PURPOSE_ADJUSTMENT):
+            stored |= zip(places, digests(table), strict=True)
+        asked = digests(again.table.take(before))
+        same = np.array([stored.get(place) == digest for place, digest in enumerate(asked)], np.bool_)
+        other = np.flatnonzero(~same)
+        if len(other):
+            place = await self._log.replace(
+                tx,
+                [mrns[row] for row in other.tolist()],
+                versions[other],
+                PURPOSE_ADJUSTMENT,
+                before[other],
+                payload,
+                trace=traceparent(),
+            )
+            await add_input(tx, place, PURPOSE_ADJUSTMENT, len(other), again.kept(before[other]))
+        # What another call replaced before it was locked here is read again.
+        looked_up = await self._log.lookup(
+            tx, again.table.strings("mrn").tolist(), again.table.ints("version").values, PURPOSE_ADJUSTMENT
+        )
+        own = settled.fresh.copy()
+        own[before[other]] = True
+        return replace(looked_up, fresh=own, stored=settled.stored)
 
     async def _counted(
         self, batch: Batch, wanted: Wanted, also: set[str], message: AssessmentColumns | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -103,6 +104,8 @@ class Checked:
     """The newest seal; None where there is none."""
     faults: list[str] = field(default_factory=list)
     """What is wrong, sentences; at most FAULTS_MAX."""
+    mrns: set[str] = field(default_factory=set)
+    """Consignments that the entries are about."""
 
 
 FAULTS_MAX: Final = 20
@@ -182,27 +185,41 @@ class Chain:
     async def _check_part(self, partition: int, checked: Checked, entries_max: int) -> None:
         async with self._database.connection(snapshot=True, timeout_millis=_CHECK_MILLIS) as reader:
             head = await reader.raw.fetchrow("select number, hash from ledger_head where partition = $1", partition)
-            days = await reader.raw.fetch(_DAYS, partition, checked.last, 1)
-            if not days:
+            part = await self.check_entries(reader, partition, checked, entries_max)
+            if part is None:
                 await self._end(reader, partition, checked, head)
                 return
-            day, first, last = days[0]
-            rows = await reader.raw.fetch(_RANGE, day, partition, checked.last, last, entries_max)
-            entries = [Entry(**dict(row)) for row in rows]
-            # Of a day that is cut off, what is missing is a gap of numbers.
-            until = entries[-1].number if len(entries) == entries_max else last
-            postings = await reader.raw.fetch(_RANGE_POSTINGS, day, partition, checked.last, until)
-            names = await self._names.of(reader, {row["account"] for row in postings})
-            _check_entries(partition, day, entries, postings, names, checked)
-            if until > checked.last:
-                checked.faults.append(f"partition {partition}: entries {checked.last + 1} to {until} are missing")
-                checked.last = until
+            day, first, last = part
             if checked.last >= last:
                 checked.faults += await compare_day(
                     reader, self._names, partition, day, first, last, entries_max=FAULTS_MAX
                 )
             if head is not None and checked.last == head["number"]:
                 await self._end(reader, partition, checked, head)
+
+    async def check_entries(
+        self, reader: Transaction, partition: int, checked: Checked, entries_max: int
+    ) -> tuple[int, int, int] | None:
+        """Compute up to `entries_max` entries of the day in which the chain goes on, and add what is found to `checked`.
+
+        Returns that day with its first and last number, None behind the end of the chain.
+        """
+        days = await reader.raw.fetch(_DAYS, partition, checked.last, 1)
+        if not days:
+            return None
+        day, first, last = days[0]
+        rows = await reader.raw.fetch(_RANGE, day, partition, checked.last, last, entries_max)
+        entries = [Entry(**dict(row)) for row in rows]
+        # Of a day that is cut off, what is missing is a gap of numbers.
+        until = entries[-1].number if len(entries) == entries_max else last
+        postings = await reader.raw.fetch(_RANGE_POSTINGS, day, partition, checked.last, until)
+        names = await self._names.of(reader, {row["account"] for row in postings})
+        _check_entries(partition, day, entries, postings, names, checked)
+        checked.mrns |= {entry.mrn for entry in entries if entry.mrn}
+        if until > checked.last:
+            checked.faults.append(f"partition {partition}: entries {checked.last + 1} to {until} are missing")
+            checked.last = until
+        return day, first, last
 
     async def _end(self, reader: Transaction, partition: int, checked: Checked, head: Any) -> None:
         checked.end = True
@@ -267,7 +284,11 @@ def _check_entry(entry: Entry, checked: Checked) -> None:
     total = sum(each.amount for each in entry.postings)
     if total or len(entry.postings) < 2:
         checked.faults.append(f"{place}: its {len(entry.postings)} postings sum to {total} minor units, not to nothing")
-    if entry.hashed(checked.hash) != entry.hash:
+    try:
+        follows = entry.hashed(checked.hash) == entry.hash
+    except struct.error:  # a number that no entry has
+        follows = False
+    if not follows:
         checked.faults.append(
             f"{place}: its content or what stands before it was altered; the stored hash does not follow"
         )

@@ -98,19 +98,38 @@ class Inputs:
 
         Where a filing was assessed again, since another consignment changed a sum, that is the last. Raises InputError.
         """
-        places: dict[int, tuple[BatchPlace, int]] = {}
-        batches: dict[BatchPlace, StoredBatch] = {}
         async with self._database.connection() as reader:
-            for row in await reader.raw.fetch(_PLACES, list(mrns), list(versions), purpose):
-                places[row["place"]] = BatchPlace(row["day"], row["batch"]), row["row"]
-            wanted = sorted({place for place, _ in places.values()}, key=lambda each: (each.day, each.batch))
-            for start in range(0, len(wanted), READ_MAX):
-                for row in await _TABLE.at(reader, wanted[start : start + READ_MAX], answers=answers):
-                    batch = _batch(row)
-                    batches[batch.place] = batch
+            places, batches = await _stored(reader, mrns, versions, purpose, answers=answers)
             again = await reader.raw.fetch(_AGAIN, list(mrns), list(versions)) if purpose == PURPOSE_CLEARANCE else []
         newest = {row["place"]: (row["sums"], row["payload"]) for row in again}
         return _found(places, batches, newest, answers=answers)
+
+
+async def filings_assessed(
+    tx: Transaction, mrns: Sequence[str], versions: Sequence[int], purpose: int
+) -> list[tuple[list[int], Table]]:
+    """Return what these versions were first assessed on: tables of ConsignmentColumns, each with the places of its rows in `mrns`.
+
+    What is not stored is left out. Raises InputError.
+    """
+    places, batches = await _stored(tx, mrns, versions, purpose, answers=False)
+    return [(found.asked, found.input.table) for found in _found(places, batches, {}, answers=False)]
+
+
+async def _stored(
+    reader: Transaction, mrns: Sequence[str], versions: Sequence[int], purpose: int, *, answers: bool
+) -> tuple[dict[int, tuple[BatchPlace, int]], dict[BatchPlace, StoredBatch]]:
+    """Return where each version stands, by its place in `mrns`, and the batches in which they stand."""
+    places: dict[int, tuple[BatchPlace, int]] = {}
+    batches: dict[BatchPlace, StoredBatch] = {}
+    for row in await reader.raw.fetch(_PLACES, list(mrns), list(versions), purpose):
+        places[row["place"]] = BatchPlace(row["day"], row["batch"]), row["row"]
+    wanted = sorted({place for place, _ in places.values()}, key=lambda each: (each.day, each.batch))
+    for start in range(0, len(wanted), READ_MAX):
+        for row in await _TABLE.at(reader, wanted[start : start + READ_MAX], answers=answers):
+            batch = _batch(row)
+            batches[batch.place] = batch
+    return places, batches
 
 
 @dataclass(frozen=True, slots=True)

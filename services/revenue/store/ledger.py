@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from libs.columns import Table
+from libs.feed.histories import newer
 from libs.store.database import Database, Transaction
-from luxor.clearance.v1.clearance_columns_pb2 import (
+from luxor.clearance.v1.clearance_pb2 import (
     DEBT_STATUS_DEFERRED,
     DEBT_STATUS_NONE,
     DEBT_STATUS_OPEN,
@@ -21,6 +22,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import (
     DEBT_STATUS_VENDOR_COLLECTED,
 )
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
+from services.revenue.law.sharing import Sharing
 from services.revenue.ledger.accounts import prefix_of
 from services.revenue.ledger.basis import followed
 from services.revenue.ledger.bringing import brought
@@ -49,27 +51,28 @@ class Posted:
 class Ledger:
     """Books what states of consignments say."""
 
-    def __init__(self, database: Database, rules: RefundRules) -> None:
-        """Keep the ledger in a database, refunding by these rules."""
+    def __init__(self, database: Database, rules: RefundRules, sharing: Sharing | None = None) -> None:
+        """Keep the ledger in a database, refunding and sharing revenue by these rules; without any each jurisdiction has one treasury."""
         self.database = database
         self.names = Names(database)
         self.book = Book(database, self.names)
         self.news = NewsStore(database)
+        self.sharing = sharing or Sharing()
         self._rules = rules
 
     async def prepare(self, states: Table) -> Page:
         """Work out what states (ClearanceColumns) owe, before the transaction. Raises LedgerError."""
-        charged = names_of(states)
+        charged = names_of(states, self.sharing)
         return charged.page(await self.names.ids(charged.names()), self._rules)
 
-    async def post(self, tx: Transaction, page: Page) -> Posted:
-        """Book what is newer in a page than what is held, once: a replay, another order or other pages change nothing.
+    async def post(self, tx: Transaction, page: Page, epoch: int = 0) -> Posted:
+        """Book what is newer in a page of an epoch than what is stored, once: a replay, another order or other pages change nothing.
 
         Raises LedgerError.
         """
         heads = await self.book.lock(tx, np.unique(page.partition).tolist())
         held = await positions.read(tx, page.mrn)
-        fresh = np.flatnonzero(page.version > held.version)
+        fresh = np.flatnonzero(newer(epoch, page.version, held.epoch, held.version))
         if not len(fresh):
             return Posted(0, 0)
         if len(fresh) < len(page):
@@ -79,7 +82,7 @@ class Ledger:
         day = np.where(held.known, held.day, page.day)
         page = _where_it_was(replace(page, basis=basis, day=day), held)
         paid, out, gone = _in_its_currency(page, held)
-        booked = await self.bring(tx, heads, page, held, paid, out=out, gone=gone)
+        booked = await self.bring(tx, heads, page, held, paid, out=out, gone=gone, epoch=epoch)
         await settling.match_waiting(self, tx, heads, page.mrn)
         await settling.pay_by_credit(self, tx, heads, page)
         changed = len({(partition, mrn) for partition, mrn in zip(booked.partitions, booked.mrns, strict=True)})
@@ -96,21 +99,23 @@ class Ledger:
         reference: str = "",
         out: PaidOut | None = None,
         gone: Entries | None = None,
+        epoch: int = 0,
     ) -> Booked:
         """Bring what is held of a page's consignments to what it says with `paid` paid by each, and book `more` before that.
 
         The heads of their partitions are held. Entries of `more` belong to the consignments whose MRN they have. `out` is
         what was paid out of each; None where that is what is held. Entries of `gone` book what stays to the credit of accounts,
-        and is paid by no consignment any more.
+        and is paid by no consignment any more. `epoch` is that of the feed which announced the page, 0 where none did.
         """
-        lines_held = Held(held.offsets, held.lines, held.currency, held.destination)
+        divisions = await self.names.divisions(tx, page.lines["treasury"], held.lines["treasury"])
+        lines_held = Held(held.offsets, held.lines, held.currency, held.destination, divisions)
         found = brought(page, lines_held, held.paid, paid, held.out if out is None else out, more, reference, gone)
         page, out, still, lines = found.page, found.out, found.still, found.page.lines
         booked = await self.book.post(tx, heads, found.entries)
         refunded = _by_row(lines["refunded"], page.offsets)
         told, kinds = _to_tell(page, held, paid, still, refunded)
         standing = Standing(paid, still, refunded, told, out)
-        await positions.keep(tx, page, standing, *_of_rows(page.mrn, booked))
+        await positions.keep(tx, page, standing, *_of_rows(page.mrn, booked), epoch=epoch)
         await positions.move_open(
             tx,
             positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.paid, held.out),

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
+import numpy as np
+
 from libs.store.database import Database, Transaction
+from services.revenue.ledger.entries import Int64
+from services.revenue.ledger.sharing import NONE, PREFIX, Divisions, accounts_of
 
 KNOWN_MAX: Final = 500_000
 """Names that a replica holds ready, some 150 bytes each; beyond it begins anew."""
@@ -51,6 +55,12 @@ class Names:
         if missing:
             found |= {number: name for name, number in self._learn(await reader.raw.fetch(_NAMES, missing)).items()}
         return found
+
+    async def divisions(self, reader: Transaction, *numbers: Int64) -> Divisions:
+        """Return the divisions of revenue among the names of lines' treasuries."""
+        names = await self.of(reader, np.unique(np.concatenate(numbers)).tolist())
+        found = {number: name for number, name in names.items() if name.startswith(PREFIX)}
+        return Divisions.of(found, await self.known(reader, accounts_of(found.values()))) if found else NONE
 
     def _learn(self, rows: Iterable[tuple[int, str]]) -> dict[str, int]:
         learnt = {name: number for number, name in rows}

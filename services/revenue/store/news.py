@@ -9,8 +9,10 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Ints, Ragged, Strings, Table
+from libs.customs.partitions import PARTITIONS
+from libs.feed.epochs import CURRENT_EPOCH
 from libs.feed.outbox import Outbox
-from libs.feed.service import StatePage
+from libs.feed.service import StatePage, numbered
 from libs.store.database import Database, Transaction
 from libs.store.schema import TODAY
 from libs.telemetry import counter
@@ -34,12 +36,13 @@ _told = counter("luxor_revenue_news_total", "News of consignments that revenue a
 for _each in (NEWS_SETTLED, NEWS_OPENED, NEWS_REFUNDED, NEWS_REASSESSED):
     _told.labels(News.Name(_each).removeprefix("NEWS_").lower())
 
+# Behind the start of the epoch, so that a restored store numbers nothing as it had before it was set back: readers go by the highest number.
 # In the order of MRNs, so that two transactions that tell of the same consignments wait in one order.
 _NUMBER: Final = f"""
 insert into news as kept (mrn, partition, number, day)
-select given.mrn, given.partition, given.count, {TODAY}
+select given.mrn, given.partition, $4::bigint + given.count, {TODAY}
 from unnest($1::text[], $2::smallint[], $3::bigint[]) as given(mrn, partition, count) order by given.mrn collate "C"
-on conflict (mrn) do update set number = kept.number + excluded.number, day = excluded.day
+on conflict (mrn) do update set number = greatest(kept.number, $4) + excluded.number - $4, day = excluded.day
 returning mrn, number
 """  # noqa: S608  # an expression of our own
 _KEEP: Final = """
@@ -135,8 +138,9 @@ class NewsStore:
             counts[mrn] = counts.get(mrn, 0) + 1
             places.append(counts[mrn])
         distinct = list(counts)
+        behind = await tx.raw.fetchval(CURRENT_EPOCH) - 1
         rows = await tx.raw.fetch(
-            _NUMBER, distinct, [partition_of_mrn(mrn) for mrn in distinct], [counts[mrn] for mrn in distinct]
+            _NUMBER, distinct, [partition_of_mrn(mrn) for mrn in distinct], [counts[mrn] for mrn in distinct], behind
         )
         last = {row["mrn"]: row["number"] for row in rows}
         numbers = [last[mrn] - counts[mrn] + place for mrn, place in zip(mrns, places, strict=True)]
@@ -170,8 +174,8 @@ class NewsSnapshot:
 
     async def page(self, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
         """Read about `max_rows` consignments of these partitions after `token`: the last one's partition and MRN."""
-        first, _, mrn = token.decode().partition(".") if token else ("-1", "", "")
-        rows = await tx.raw.fetch(_SCAN, int(first), mrn, list(partitions), max(1, max_rows // len(_SLOTS)))
+        first, mrn = numbered(token, PARTITIONS - 1) if token else (-1, "")
+        rows = await tx.raw.fetch(_SCAN, first, mrn, list(partitions), max(1, max_rows // len(_SLOTS)))
         tables, places = [], []
         for row in rows:
             told = [Table.parse(RevenueColumns, row[slot]) for slot in _SLOTS if row[slot] is not None]

@@ -16,12 +16,14 @@ from services.revenue.ledger.accounts import (
     partition_of_account,
     partition_of_mrn,
     prefix_of,
+    treasury_of,
     unmatched,
 )
 from services.revenue.ledger.matching import Booking, entries_of, payable
 from services.revenue.ledger.paid_out import PaidOut, debtors_of, payee_of
 from services.revenue.store import credit, positions
 from services.revenue.store.balances import Holding, balances_at
+from services.revenue.store.cash import Cash
 from services.revenue.store.credit import Key
 from services.revenue.store.entries import Heads
 from services.revenue.store.ledger import Ledger
@@ -70,6 +72,7 @@ class Result:
     reason: str = ""
     """Why it was refused: PAYOUT_REUSED (the id was booked with other content), PAYOUT_EXCEEDS_CREDIT, PAYOUT_EXCEEDS_BANK,
     PAYOUT_OF_ACCOUNT (what the consignment left is on `account`), PAYOUT_REFERENCE_SHARED (an account of many buyers),
+    PAYOUT_TREASURY_DIFFERS (`account` is none of the jurisdiction's treasuries),
     PAYOUT_CONSIGNMENT_DIFFERS (what the consignment left is of another jurisdiction or currency), PAYOUT_UNKNOWN,
     PAYOUT_TAKEN_BACK (already), PAYOUT_OF_RETURN (what is taken back took one back itself), PAYOUT_DIFFERS (what is taken back
     or sent back has another amount or currency), PAYOUT_PAYMENT_UNKNOWN, PAYOUT_PAYMENT_USED, AMOUNT_OUT_OF_BOUNDS,
@@ -89,8 +92,13 @@ class Known:
 class Work:
     """A payout of one transaction."""
 
-    def __init__(self, ledger: Ledger, tx: Transaction, heads: Heads, by: str, request: str) -> None:
-        """Book in a transaction that holds the heads of the partitions concerned, for a caller's request."""
+    def __init__(
+        self, ledger: Ledger, tx: Transaction, heads: Heads, by: str, request: str, cash: Cash | None = None
+    ) -> None:
+        """Book in a transaction that holds the heads of the partitions concerned, for a caller's request. `cash` is what was received
+        for treasuries in the payout's currency.
+        """
+        self._cash = cash
         self._ledger, self._tx, self._heads, self._by, self._request = ledger, tx, heads, by, request
         self._ids: dict[str, int] = {}
         self.credits: list[Key] = []
@@ -113,10 +121,15 @@ class Work:
         return result
 
     async def _of_account(self, payout: Payout) -> Result:
-        """Pay out what an account stands at below nothing: its credit beyond all that is open of it."""
+        """Pay out what an account stands at below nothing: its credit beyond all that is open of it. Of a treasury's revenue that is
+        what was received.
+        """
         name, minor = payout.reference, payout.amount
         if prefix_of(name) == _BORDER:
             return Result(reason="PAYOUT_REFERENCE_SHARED")
+        code = treasury_of(name)
+        if code and code not in self._ledger.sharing.treasuries(payout.jurisdiction):
+            return Result(account=name, reason="PAYOUT_TREASURY_DIFFERS")
         stands = await self._credit_of(name, payout.currency)
         if minor > stands:
             return Result(account=name, credit=stands, reason="PAYOUT_EXCEEDS_CREDIT")
@@ -219,10 +232,14 @@ class Work:
             await match_waiting(self._ledger, self._tx, self._heads, [reference])
 
     async def _credit_of(self, name: str, currency: str) -> int:
-        """What an account stands at below nothing. Of a declarant the row of its credit is held first, so that no debt is paid by it."""
+        """What an account stands at below nothing; of a treasury what was received of it. Of a declarant the row of its credit is held
+        first, so that no debt is paid by it.
+        """
         account = self._ids.get(name)
         if account is None:
             return 0
+        if treasury_of(name):
+            return await self._cash.left(self._tx, account, name) if self._cash else 0
         unused = await credit.held(self._tx, (account, currency)) if prefix_of(name) == credit.HOLDER else None
         (balance,) = await balances_at(self._tx, [Holding(name, currency, account)])
         stands = max(0, -balance.minor)

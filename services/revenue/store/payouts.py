@@ -1,10 +1,10 @@
 """Payouts: money that left a treasury's bank account, booked once by the bank's id, and taken back where the bank returned it.
 
 A payout names an account that stands below nothing, an MRN of which something is left to the credit of the buyers, or
-an unmatched payment. It is no more than that credit, and no more than the bank account received; else it is refused
-whole. Each has a transaction of its own, under the heads of the partitions concerned: its account's or its
-consignment's, and that of the bank account, so that no two of them pay out the same money. What uses credit for open
-debts waits for the row of the credit.
+an unmatched payment. It is no more than that credit, of a treasury no more than was received for it, and no more than the bank
+account received; else it is refused whole. Each has a transaction of its own, under the heads of the partitions concerned: its
+account's or its consignment's, and that of the bank account, so that no two of them pay out the same money. What uses credit
+for open debts waits for the row of the credit.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.accounts import bank, partition_of_account, partition_of_mrn, unmatched
+from services.revenue.ledger.accounts import bank, partition_of_account, partition_of_mrn, treasury_of, unmatched
 from services.revenue.ledger.entries import LedgerError
+from services.revenue.store.cash import Cash, received
 from services.revenue.store.credit import Key
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.paying import Ident, Row, is_mrn
@@ -72,10 +73,11 @@ class Payouts:
             raise ValueError(f"{len(payouts)} payouts in one request; at most {PAYOUTS_MAX} are booked")
         seen: set[Ident] = set()
         credits_: set[Key] = set()
+        cash: dict[str, Cash] = {}
         results = []
         for payout in payouts:
             try:
-                result, touched = await self._book(payout, by, request, seen)
+                result, touched = await self._book(payout, by, request, seen, cash)
             except LedgerError as error:
                 result, touched = Result(reason=error.reason), []
             seen.add((payout.jurisdiction, payout.id))
@@ -84,12 +86,17 @@ class Payouts:
         await settle_some(self._ledger, sorted(credits_), CHUNKS_MAX)
         return results
 
-    async def _book(self, payout: Payout, by: str, request: str, seen: set[Ident]) -> tuple[Result, list[Key]]:
+    async def _book(
+        self, payout: Payout, by: str, request: str, seen: set[Ident], cash: dict[str, Cash]
+    ) -> tuple[Result, list[Key]]:
         # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
         await self._ledger.names.ids({bank(payout.jurisdiction), unmatched(payout.jurisdiction)})
         for _ in range(TRIES_MAX):
             async with self._database.connection() as reader:
-                needed = _partitions(payout, await _known(reader, payout))
+                known = await _known(reader, payout)
+            needed = _partitions(payout, known)
+            # Reading what is unpaid may take long: it is done before heads are held, as of one instant.
+            treasury_cash = await self._received(payout, known, cash)
             try:
                 async with self._database.transaction() as tx:
                     heads = await self._ledger.book.lock(tx, needed)
@@ -100,11 +107,19 @@ class Payouts:
                     if ident in known.payouts:
                         own = (request, by) if request and ident not in seen else None
                         return _again(payout, known.payouts[ident], own), []
-                    work = Work(self._ledger, tx, heads, by, request)
+                    work = Work(self._ledger, tx, heads, by, request, treasury_cash)
                     return await work.book(payout, known, _account(payout, known)), work.credits
             except _HeadsMissing:
                 continue
         raise RuntimeError(f"what a payout takes back or sends back was booked meanwhile, {TRIES_MAX} times")
+
+    async def _received(self, payout: Payout, known: Known, cash: dict[str, Cash]) -> Cash | None:
+        """What was received for treasuries, where a payout that is not booked yet concerns one; read once for a request and currency."""
+        if not treasury_of(_account(payout, known)) or (payout.jurisdiction, payout.id) in known.payouts:
+            return None
+        if payout.currency not in cash:
+            cash[payout.currency] = await received(self._database, self._ledger.names, payout.currency)
+        return cash[payout.currency]
 
     async def page(
         self, *, after: tuple[int, str, str] = (0, "", ""), before: int = END, rows_max: int

@@ -26,24 +26,24 @@ OPENED: Final = 2
 _READ: Final = """
 select (given.place - 1)::integer as place, held.* from unnest($1::text[]) with ordinality as given(mrn, place)
 cross join lateral (
-    select version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
+    select epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
         generation, adjusted, adjusted_at, lines, paid_out, payee
     from ledger_position where mrn = given.mrn
 ) held
 """
 _KEEP: Final = """
 insert into ledger_position as kept (mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open,
-    refunded, told, lines, standing, generation, adjusted, adjusted_at, paid_out, payee, entries, days)
+    refunded, told, lines, standing, generation, adjusted, adjusted_at, paid_out, payee, epoch, entries, days)
 select given.mrn, given.version, given.filing_version, given.day, given.destination, given.currency, given.jurisdiction,
     given.paid, given.open, given.refunded, given.told, given.lines,
-    given.standing, given.generation, given.adjusted, given.adjusted_at, given.paid_out, given.payee,
+    given.standing, given.generation, given.adjusted, given.adjusted_at, given.paid_out, given.payee, $23,
     ($13::bigint[])[given.first:given.last], ($14::integer[])[given.first:given.last]
 from unnest($1::text[], $2::bigint[], $3::integer[], $4::integer[], $5::text[], $6::text[], $7::text[], $8::bigint[],
     $9::bigint[], $10::bigint[], $11::smallint[], $12::bytea[], $15::integer[], $16::integer[],
     $17::smallint[], $18::integer[], $19::bigint[], $20::bigint[], $21::bigint[], $22::integer[])
     as given(mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, lines,
         first, last, standing, generation, adjusted, adjusted_at, paid_out, payee)
-on conflict (mrn) do update set version = excluded.version, filing_version = excluded.filing_version,
+on conflict (mrn) do update set epoch = greatest(kept.epoch, excluded.epoch), version = excluded.version, filing_version = excluded.filing_version,
     destination = excluded.destination, currency = excluded.currency, jurisdiction = excluded.jurisdiction,
     paid = excluded.paid, open = excluded.open, refunded = excluded.refunded, told = excluded.told,
     lines = excluded.lines, standing = excluded.standing, generation = excluded.generation,
@@ -51,9 +51,16 @@ on conflict (mrn) do update set version = excluded.version, filing_version = exc
     entries = kept.entries || excluded.entries, days = kept.days || excluded.days
 """
 _DAY: Final = """
-select mrn, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
+select mrn, epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
     generation, adjusted, adjusted_at, lines, paid_out, payee, entries, days
 from ledger_position where day = $1 and mrn > $2 order by mrn limit $3
+"""
+_OF_MRNS: Final = """
+select held.* from unnest($1::text[]) as given(mrn) cross join lateral (
+    select mrn, epoch, version, filing_version, day, destination, currency, jurisdiction, paid, open, refunded, told, standing,
+    generation, adjusted, adjusted_at, lines, paid_out, payee, entries, days
+    from ledger_position where mrn = given.mrn
+) held order by held.mrn
 """
 _DAY_LINES: Final = """
 select mrn, destination, currency, lines from ledger_position where day = $1 and mrn > $2 order by mrn limit $3
@@ -92,6 +99,8 @@ class Positions:
     offsets: Int64
     lines: Lines
     out: PaidOut
+    epoch: Int64
+    """Of clearance's feed, which announced the version; 0 where a former release stored it."""
 
     def take(self, rows: Int64) -> Positions:
         """Give the consignments asked for, in that order."""
@@ -116,6 +125,7 @@ class Positions:
             offsets,
             lines,
             self.out.take(rows),
+            self.epoch[rows],
         )
 
     @property
@@ -155,6 +165,7 @@ def _positions(rows: Sequence[Any]) -> Positions:
         offsets,
         lines,
         PaidOut(numbers("paid_out"), numbers("payee")),
+        numbers("epoch"),
     )
 
 
@@ -170,9 +181,15 @@ class Standing:
 
 
 async def keep(
-    tx: Transaction, page: Page, standing: Standing, entries: Sequence[list[int]], days: Sequence[list[int]]
+    tx: Transaction,
+    page: Page,
+    standing: Standing,
+    entries: Sequence[list[int]],
+    days: Sequence[list[int]],
+    *,
+    epoch: int = 0,
 ) -> None:
-    """Hold what a page says; `entries` and `days` are the numbers and days of the entries booked now, a list each."""
+    """Store what a page of an epoch says; `entries` and `days` are the numbers and days of the entries booked now, a list each."""
     ends = np.cumsum([len(each) for each in entries])
     firsts = np.concatenate([[0], ends[:-1]]) + 1
     await tx.raw.execute(
@@ -199,6 +216,7 @@ async def keep(
         page.basis.adjusted_at.tolist(),
         standing.out.minor.tolist(),
         standing.out.account.tolist(),
+        epoch,
     )
 
 
@@ -238,7 +256,7 @@ async def move_open(tx: Transaction, before: set[OpenItem], after: set[OpenItem]
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """Consignments accepted on a day, by MRN, with what is held of them."""
+    """Consignments, of one day of acceptance or chosen, by MRN, with what is held of them."""
 
     mrn: list[str]
     held: Positions
@@ -262,25 +280,34 @@ class Total:
 
 async def of_day(tx: Transaction, day: int, *, after: str = "", rows_max: int) -> Day:
     """Read what is held of consignments accepted on a day (since 1970-01-01 UTC), by MRN, after one."""
-    rows = await tx.raw.fetch(_DAY, day, after, rows_max)
+    return _stored(await tx.raw.fetch(_DAY, day, after, rows_max))
+
+
+async def of_mrns(tx: Transaction, mrns: Sequence[str]) -> Day:
+    """Read what is held of some consignments, by MRN; one of which nothing is held is left out."""
+    return _stored(await tx.raw.fetch(_OF_MRNS, list(mrns)))
+
+
+def _stored(rows: Sequence[Any]) -> Day:
     mrns = [row["mrn"] for row in rows]
     return Day(mrns, _positions(rows), [row["entries"] for row in rows], [row["days"] for row in rows])
 
 
-async def totals(database: Database, day: int) -> list[Total]:
-    """Sum what is held of all consignments accepted on a day, each part of it as it stands when it is read.
+async def totals(database: Database, day: int) -> tuple[list[Total], int]:
+    """Return the sums of all consignments accepted on a day, and how many these are; each part as it stands when it is read.
 
     A day of millions is no long transaction: that would hold up housekeeping and the feeds, and no time limit would fit it.
     """
     sums: dict[tuple[str, int, int, str], list[int]] = {}
-    after, full = "", True
+    after, full, count = "", True, 0
     while full:
         async with database.connection(timeout_millis=PART_MILLIS) as reader:
             rows = await reader.raw.fetch(_DAY_LINES, day, after, DAY_ROWS)
         full = len(rows) == DAY_ROWS
+        count += len(rows)
         after = rows[-1]["mrn"] if rows else ""
         await asyncio.to_thread(_add, rows, sums)
-    return [Total(*key, *numbers) for key, numbers in sorted(sums.items())]
+    return [Total(*key, *numbers) for key, numbers in sorted(sums.items())], count
 
 
 def _add(rows: Sequence[Any], sums: dict[tuple[str, int, int, str], list[int]]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from libs.columns import Table
-from libs.columns.stored import read_answers, reading
+from libs.columns.stored import InputError, read_answers, reading
 from libs.store.database import Database, Transaction
 from libs.store.inputs import READ_MAX, BatchPlace
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE, AssessmentColumns
@@ -17,6 +17,7 @@ from services.revenue.ledger.accounts import CHARGE_KINDS, partition_of_mrn
 from services.revenue.ledger.basis import ASSESSED
 from services.revenue.ledger.position import stands_for
 from services.revenue.ledger.reconciliation import (
+    UNBALANCED,
     Assessed,
     Difference,
     Gap,
@@ -36,6 +37,8 @@ from services.revenue.store.positions import Day, Positions
 
 ENTRIES_AT_ONCE: Final = 5_000
 """Entries whose postings one statement sums."""
+BATCHES_KEPT: Final = 1_024
+"""Batches of answers whose sums are cached, some 32 bytes a consignment."""
 _KINDS: Final = ("duty", "tax", "fee")
 _FIRST: Final = """
 select given.row, found.day, found.batch, found."row" as place
@@ -101,6 +104,8 @@ class Page:
     consignments: int
     after: str
     """Where the next page begins; empty after the last."""
+    mrns: frozenset[str] = frozenset()
+    """The consignments compared."""
 
 
 class Reconciling:
@@ -111,12 +116,16 @@ class Reconciling:
         self._database = database
         self._names = names
         self._inputs = Inputs(database)
+        # Sums of stored answers, by day and batch: consignments in the order of their MRNs lie scattered over all batches of a day.
+        self._batches: dict[tuple[int, int], Table] = {}
 
     async def page(self, day: int, after: str, rows_max: int) -> Page:
         """Compare up to `rows_max` consignments behind a place; begin with "". Raises ValueError for a place that is none.
 
         What was assessed on a day that is not over may still be under way, so its absence from the ledger is not looked for.
         """
+        if not after:
+            self._batches.clear()  # what is compared anew is read anew
         if not after.startswith("batch "):
             found = await self._held(day, after, rows_max)
             return found if found.after or not await self._over(day) else _then(found, "batch 0")
@@ -130,9 +139,28 @@ class Reconciling:
         async with self._database.connection(snapshot=True) as reader:
             part = await positions.of_day(reader, day, after=after, rows_max=rows_max)
             gaps = await self._gaps(reader, part)
+        after = part.mrn[-1] if len(part.mrn) == rows_max else ""
+        return Page(await self._compare(part, gaps), len(part.mrn), after, frozenset(part.mrn))
+
+    async def of_mrns(self, mrns: Sequence[str]) -> Page:
+        """Compare some consignments of which entries are booked."""
+        async with self._database.connection(snapshot=True) as reader:
+            part = await positions.of_mrns(reader, mrns)
+            gaps = await self._gaps(reader, part)
+        missing = [
+            Difference(UNBALANCED, mrn, "Entries of it are booked, and the ledger holds nothing of it.", "")
+            for mrn in sorted({*mrns} - {*part.mrn})
+        ]
+        return Page(missing + await self._compare(part, gaps), len(mrns), "")
+
+    async def _compare(self, part: Day, gaps: Mapping[int, Sequence[Gap]]) -> list[Difference]:
         assessed = Assessed(await self._in_force(part), await self._later(part))
-        differences = compare(_of(part.mrn, part.held), assessed, gaps)
-        return Page(differences, len(part.mrn), part.mrn[-1] if len(part.mrn) == rows_max else "")
+        return compare(_of(part.mrn, part.held), assessed, gaps)
+
+    async def assessed(self, day: int, after: int) -> Page:
+        """Compare the next stored batch of a day that is over, behind a batch; its place is `after` of the page as a number."""
+        page = await self._assessed(day, after)
+        return Page(page.differences, page.consignments, page.after.removeprefix("batch "))
 
     async def _gaps(self, reader: Transaction, part: Day) -> dict[int, list[Gap]]:
         """Sum the postings of all entries of consignments, and give what does not come to what is held."""
@@ -147,9 +175,10 @@ class Reconciling:
                 key = (row, account, kind, currency)
                 booked[key] = booked.get(key, 0) + int(amount)
         held = part.held
+        divisions = await self._names.divisions(reader, held.lines["treasury"])
         expected = {
             (row, account, kind, held.currency[row]): amount
-            for (row, account, kind), amount in stands_for(held.lines, held.offsets).items()
+            for (row, account, kind), amount in stands_for(held.lines, held.offsets, divisions).items()
         }
         names = await self._names.of(reader, {key[1] for key in (*booked, *expected)})
         found = _gaps(expected, booked, names)
@@ -195,16 +224,24 @@ class Reconciling:
         for row, (day, batch, place) in by_row.items():
             asked.setdefault((day, batch), []).append((row, place))
         found: dict[int, Sums] = {}
-        keys = sorted(asked)
+        keys = sorted(asked.keys() - self._batches.keys())
         for start in range(0, len(keys), READ_MAX):
             part = keys[start : start + READ_MAX]
             async with self._database.connection() as reader:
                 stored = await reader.raw.fetch(_PAYLOADS, [day for day, _ in part], [batch for _, batch in part])
             for each in stored:
-                wanted = asked[each["day"], each["batch"]]
-                places = np.array([place for _, place in wanted], np.int64)
-                answers = read_answers(AssessmentColumns, each["payload"], places).take(places)
-                found |= zip((row for row, _ in wanted), _sums(answers), strict=True)
+                whole = read_answers(AssessmentColumns, each["payload"], np.zeros(0, np.int64))
+                self._batches[each["day"], each["batch"]] = _only_sums(whole)
+        for key, wanted in asked.items():
+            answers = self._batches.get(key)
+            if answers is None:
+                continue
+            places = np.array([place for _, place in wanted], np.int64)
+            if places.max() >= answers.rows:
+                raise InputError(f"a stored batch has {answers.rows} answers, and number {places.max()} is referred to")
+            found |= zip((row for row, _ in wanted), _sums(answers.take(places)), strict=True)
+        while len(self._batches) > BATCHES_KEPT:
+            self._batches.pop(next(iter(self._batches)))
         return found
 
     async def _later(self, part: Day) -> dict[int, str]:
@@ -245,7 +282,7 @@ class Reconciling:
         sums = _sums(batch.answered(given))
         answers = {at: sums[row] for at, row in enumerate(unknown.tolist())}
         missing = _of([mrns[row] for row in unknown.tolist()], held.take(unknown))
-        return Page(compare(missing, Assessed(answers, {}), {}), len(unknown), place)
+        return Page(compare(missing, Assessed(answers, {}), {}), len(unknown), place, frozenset(missing.mrn))
 
 
 def _at_once(places: Sequence[tuple[int, int, int, int]]) -> Iterator[list[list[int]]]:
@@ -276,13 +313,19 @@ def _gaps(
 
 
 def _then(page: Page, after: str) -> Page:
-    return Page(page.differences, page.consignments, after)
+    return Page(page.differences, page.consignments, after, page.mrns)
 
 
 def _of(mrns: Sequence[str], held: Positions) -> Held:
     sums = sums_of_lines(held.lines, held.offsets, held.currency)
     covered = covered_of_lines(held.lines, held.offsets, held.paid)
     return Held(mrns, held.version, held.basis.standing, sums, covered, held.refunded)
+
+
+def _only_sums(answers: Table) -> Table:
+    """Leave out all columns but those that are compared."""
+    columns = {name: answers.column(name) for name in (*_KINDS, "currency")}
+    return Table(answers.schema, answers.rows, columns)
 
 
 def _sums(answers: Table) -> list[Sums]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -51,6 +52,14 @@ _STORED: Final = """
 select number, hash from ledger_entry where partition = $1 and number = any($2::bigint[]) and day = any(array(
     select day from ledger_day where partition = $1 and last_number > $3 and first_number <= $4
 ))
+"""
+_FOLLOW: Final = """
+select number, sealed_at, hash, numbers, hashes from ledger_seal where number > $1 order by number limit $2
+"""
+_NAMED: Final = """
+select given.partition, e.hash from unnest($1::smallint[], $2::bigint[]) as given(partition, number)
+join ledger_day d on d.partition = given.partition and given.number between d.first_number and d.last_number
+join ledger_entry e on e.day = d.day and e.partition = given.partition and e.number = given.number
 """
 _WHOLE: Final = """
 select count(*) as kept, coalesce(max(number), 0) as newest, coalesce(min(number), 1) as oldest,
@@ -145,6 +154,40 @@ class Seals:
             if len(rows) < SEALS_AT_ONCE:
                 return found
             first = rows[-1]["number"] + 1
+
+    async def follow(
+        self, reader: Transaction, after: int, before: bytes, proven: Mapping[int, int], seals_max: int
+    ) -> tuple[int, bytes, list[str]]:
+        """Compare the seals behind `after`, of which `before` is the proven hash, as far as all that they seal is proven.
+
+        `proven` has the last proven entry by partition. Returns the last seal compared, its hash and what is wrong.
+        """
+        faults: list[str] = []
+        last = await reader.raw.fetchval("select numbers from ledger_seal where number = $1", after)
+        named = list(last or [0] * PARTITIONS)
+        for row in await reader.raw.fetch(_FOLLOW, after, seals_max):
+            numbers = list(row["numbers"])
+            if len(numbers) != PARTITIONS or len(row["hashes"]) != PARTITIONS * _HASH:
+                faults.append(f"seal {row['number']} was altered: it does not name {PARTITIONS} partitions")
+                break
+            if any(number > proven[place] for place, number in enumerate(numbers)):
+                break
+            if row["number"] != after + 1:
+                faults.append(f"seals {after + 1} to {row['number'] - 1} are missing")
+            if not _holds({**dict(row), "before": before}):
+                faults.append(f"seal {row['number']} was altered: its hash does not follow from what it seals")
+            changed = [place for place in range(PARTITIONS) if numbers[place] != named[place]]
+            if any(numbers[place] < named[place] for place in changed):
+                faults.append(f"seal {row['number']} seals fewer entries than the seal before; one of them was altered")
+            stored = await reader.raw.fetch(_NAMED, changed, [numbers[place] for place in changed])
+            hashes = {each["partition"]: each["hash"] for each in stored}
+            faults += [
+                f"partition {place}: seal {row['number']} names another hash of entry {numbers[place]} than is stored"
+                for place in changed
+                if hashes.get(place) != row["hashes"][place * _HASH : (place + 1) * _HASH]
+            ]
+            after, before, named = row["number"], bytes(row["hash"]), numbers
+        return after, before, faults
 
     async def _first(self, reader: Transaction, partition: int, after: int) -> int:
         """The first seal that names an entry behind `after`, found by halving, since numbers only rise; behind all for none."""

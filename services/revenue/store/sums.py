@@ -19,7 +19,7 @@ from libs.store.housekeeping import Step
 from libs.store.requests import PURGE_ROWS_MAX, purge_before
 from libs.store.schema import TODAY, today
 from libs.telemetry import counter
-from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2 as clearance
 from services.revenue.law.limits import LARGEST_SUM
 from services.revenue.sums import Counting, Holder, Others, Share, Sum, Wanted
 

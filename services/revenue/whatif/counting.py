@@ -10,6 +10,7 @@ from libs.columns import Strings, Table
 from services.revenue.law.arithmetic import apportion
 from services.revenue.law.assess import Assessment
 from services.revenue.law.filings import Filings
+from services.revenue.law.problems import Note
 from services.revenue.whatif.bands import Bands
 from services.revenue.whatif.part import PLACES, Numbers, Owed, Told, Truths, kind_and_collector, told_now, told_then
 from services.revenue.whatif.state import AFTER, BEFORE, GROUPED_BY, UNASSESSED, State
@@ -33,6 +34,7 @@ def count_part(state: State, assessment: Assessment, answers: Table, counted: Tr
     _count_revenue(state, BEFORE, then, counted)
     _count_revenue(state, AFTER, now, counted)
     _count_revenue(state, UNASSESSED, then, lost)
+    _count_law(state, assessment, now, counted)
     both = counted & then.assessed & now.assessed
     same = same_words(then.currency, now.currency)
     state.other_currency += int((both & ~same).sum())
@@ -75,6 +77,16 @@ def _count_revenue(state: State, what: int, told: Told, rows: Truths) -> None:
     for place, minor in sums.items():
         jurisdiction, currency = words[place // PLACES]
         state.add_revenue((jurisdiction, *kind_and_collector(place % PLACES), currency), what, minor)
+
+
+def _count_law(state: State, assessment: Assessment, now: Told, counted: Truths) -> None:
+    """Count how much of what would be owed rests on reviewed law, and who would owe it at least."""
+    rows = counted & now.assessed
+    state.lower_bounds += int((rows & ((assessment.notes & int(Note.NOT_COVERED)) != 0)).sum())
+    currencies = now.currency.dictionary
+    reviewed = exact_sums(now.currency.indices[rows].astype(np.int64), assessment.reviewed[rows], len(currencies))
+    for place, minor in reviewed.items():
+        state.add_reviewed(currencies[place], minor)
 
 
 def _pairs(one: Strings, other: Strings) -> tuple[list[tuple[str, str]], Numbers]:

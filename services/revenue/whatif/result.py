@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from luxor.revenue.v1 import what_if_pb2 as pb
-from luxor.revenue.v1.revenue_pb2 import Collector, Kind
+from luxor.revenue.v1.revenue_pb2 import Collector, Kind, ReviewedAmount
+from services.revenue.law.review import reviewed_ppm
 from services.revenue.whatif.bands import Bands
 from services.revenue.whatif.state import (
     AFTER,
@@ -32,7 +33,13 @@ def result_of(state: State, bands: Bands) -> pb.WhatIfResult:
         other_currency=state.other_currency,
         superseded=state.superseded,
         counted_alone=state.counted_alone,
+        lower_bounds=state.lower_bounds,
     )
+    after: dict[str, int] = {}
+    for (_, _, _, currency), sums in sorted(state.revenue.items()):
+        after[currency] = after.get(currency, 0) + sums[AFTER]
+    for currency, minor in sorted(after.items()):
+        told.after_reviewed.append(reviewed_amount(currency, minor, state.reviewed.get(currency, 0)))
     for (jurisdiction, kind, collector, currency), sums in sorted(state.revenue.items()):
         told.revenue.add(
             jurisdiction=jurisdiction,
@@ -59,6 +66,13 @@ def result_of(state: State, bands: Bands) -> pb.WhatIfResult:
             after_minor=counts[WOULD_OWE],
         )
     return told
+
+
+def reviewed_amount(currency: str, charged: int, reviewed: int) -> ReviewedAmount:
+    """Say how much of what is charged in a currency rests on reviewed law."""
+    return ReviewedAmount(
+        currency=currency, charged_minor=charged, reviewed_minor=reviewed, reviewed_ppm=reviewed_ppm(charged, reviewed)
+    )
 
 
 def _change(counts: list[int]) -> int:

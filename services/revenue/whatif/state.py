@@ -48,13 +48,21 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
     superseded: int = 0
     unreadable: int = 0
     counted_alone: int = 0
+    lower_bounds: int = 0
+    """Consignments that would owe by the draft at least what it computes."""
     revenue: dict[RevenueKey, list[int]] = msgspec.field(default_factory=dict)
     groups: dict[GroupKey, list[int]] = msgspec.field(default_factory=dict)
+    reviewed: dict[str, int] = msgspec.field(default_factory=dict)
+    """By currency what of the revenue after rests on reviewed law."""
 
     def add_revenue(self, key: RevenueKey, what: int, minor: int) -> None:
         """Add money to one of the three sums of a key. Raises SumTooLarge."""
         sums = self.revenue.setdefault(key, [0, 0, 0])
         sums[what] = _added(sums[what], minor, " ".join(map(str, key)))
+
+    def add_reviewed(self, currency: str, minor: int) -> None:
+        """Add money that rests on reviewed law. Raises SumTooLarge."""
+        self.reviewed[currency] = _added(self.reviewed.get(currency, 0), minor, f"reviewed {currency}")
 
     def add_group(self, key: GroupKey, counts: list[int]) -> None:
         """Add counts to a group's. Raises SumTooLarge."""

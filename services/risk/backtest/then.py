@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from libs.columns import Strings, Table
 from libs.columns.joined import Joined
-from luxor.clearance.v1.clearance_columns_pb2 import INSPECTION_RESULT_VIOLATION
+from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION
 from luxor.risk.v1 import risk_pb2
 
 _Numbers = npt.NDArray[np.int64]

@@ -98,9 +98,9 @@ def part_of(known: Labelled) -> Part:
     groups = known.groups[order]
     _, first, places = np.unique(groups, return_index=True, return_inverse=True)
     owners = np.argsort(np.argsort(first))[places]
-    return Part(
-        known.sample.take(order), known.found[order], np.ones(len(order)), owners, known.days[order], len(first)
-    )
+    # A file does not tell by what chance its rows were inspected: they count alike.
+    unknown = np.full(len(order), np.nan)
+    return Part(known.sample.take(order), known.found[order], unknown, owners, known.days[order], len(first))
 
 
 def recipe_of(columns: dict[str, ColumnType]) -> Recipe:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from services.risk.inclusion import weights_of
 from services.risk.learning.drift import profiles
 from services.risk.learning.features import Recipe
 from services.risk.learning.inspected import Part
@@ -50,6 +51,12 @@ def candidate(plan: Plan, known: Part, reference: Sample | None = None) -> Conte
     check_enough(known)
     later = known.consignments - max(1, round(known.consignments * HELD_OUT))
     measured, unseen = _measured(plan, known.from_to(0, later), known.from_to(later, known.consignments), reference)
+    weights = known.weights
+    measured |= {
+        "outcomes_of_unknown_inclusion": float(weights.unknown),
+        "outcomes_capped": float(weights.capped),
+        "weight_capped_share": weights.capped_share,
+    }
     trained = _train(plan, known, reference)
     traffic = known.sample if reference is None else reference
     content = _content(plan, trained, measured, traffic)
@@ -70,10 +77,12 @@ def check_enough(known: Part) -> None:
         )
 
 
-def _measured(plan: Plan, earlier: Part, later: Part, reference: Sample | None) -> tuple[Mapping[str, float], Floats]:
+def _measured(plan: Plan, earlier: Part, later: Part, reference: Sample | None) -> tuple[dict[str, float], Floats]:
     """The measures on the later part, and the scores of its rows."""
+    # Without a cap, which would bias it.
+    uncapped = weights_of(later.inclusion, None).values
     told: dict[str, float] = {
-        "base_rate": float(np.average(later.found, weights=later.weights)) if len(later.found) else math.nan,
+        "base_rate": float(np.average(later.found, weights=uncapped)) if len(later.found) else math.nan,
         "measured_consignments": float(later.consignments),
     }
     try:
@@ -105,7 +114,7 @@ def _train(plan: Plan, known: Part, reference: Sample | None) -> Trained:
         seed=plan.seed,
         groups=known.owners,
         reference=reference,
-        weights=known.weights,
+        weights=known.weights.values,
         days=known.days,
         settings=plan.settings,
     )

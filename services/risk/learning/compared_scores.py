@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from libs.columns import Table
 from luxor.risk.v1.risk_pb2 import AssessmentColumns
+from services.risk.inclusion import PPM, inclusion_of, shares_of, weights_of
 from services.risk.learning.comparison import Compared, compare
-from services.risk.learning.exploration import weights_of
-from services.risk.learning.inspected import PPM, WEIGHT_MAX
 from services.risk.learning.sample import Floats, Truths
 
 SHARE: Final = 0.1
@@ -33,21 +33,21 @@ class Scored:
     found: Truths
     champion: Floats
     challenger: Floats
-    weights: Floats
+    inclusion: Floats
+    """By what chance each had to be selected, a part of 1; NaN where that is unknown."""
 
 
 def scored_of(payload: bytes, outcomes: Sequence[Answered], champion: str, challenger: str) -> Scored:
     """Those of a batch of stored answers that both models, by their versions, scored."""
     answers = Table.parse(AssessmentColumns, payload).take(np.array([each.row for each in outcomes], np.int64))
-    ours, theirs, chance = (answers.ints(name) for name in ("model_score_ppm", "challenger_score_ppm", "chance_ppm"))
+    ours, theirs = answers.ints("model_score_ppm"), answers.ints("challenger_score_ppm")
     both = answers.strings("model").isin({champion}) & answers.strings("challenger").isin({challenger})
     kept = np.flatnonzero(both & ours.valid & theirs.valid)
-    chances = np.where(chance.valid, chance.values, PPM) / PPM
     return Scored(
         np.array([each.violation for each in outcomes], np.bool_)[kept],
         ours.values[kept] / PPM,
         theirs.values[kept] / PPM,
-        weights_of(chances, WEIGHT_MAX)[kept],
+        shares_of(inclusion_of(answers))[kept],
     )
 
 
@@ -58,10 +58,17 @@ def compared(parts: Sequence[Scored]) -> Compared:
     def joined(values: Sequence[Floats]) -> Floats:
         return np.concatenate([none, *values])
 
-    return compare(
+    weights = weights_of(joined([each.inclusion for each in parts]))
+    found = compare(
         np.concatenate([np.zeros(0, np.bool_), *(each.found for each in parts)]),
         joined([each.champion for each in parts]),
         joined([each.challenger for each in parts]),
         share=SHARE,
-        weights=joined([each.weights for each in parts]),
+        weights=weights.values,
+    )
+    return msgspec.structs.replace(
+        found,
+        outcomes_of_unknown_inclusion=weights.unknown,
+        outcomes_capped=weights.capped,
+        weight_capped_share=weights.capped_share,
     )

@@ -17,8 +17,6 @@ from services.risk.learning.sample import Floats, Truths
 OUTCOMES_MIN: Final = 200
 VIOLATIONS_MIN: Final = 20
 REPEATS: Final = 400
-#: Weights above this multiple of their mean are cut, or one row would decide.
-WEIGHT_MAX: Final = 20.0
 
 Verdict = Literal["challenger is better", "champion stays", "too few outcomes"]
 
@@ -38,6 +36,12 @@ class Compared(msgspec.Struct, frozen=True):
     auc_difference_low: float
     auc_difference_high: float
     verdict: Verdict
+    outcomes_of_unknown_inclusion: int = 0
+    """By what chance they had to be selected is unknown, so they weigh as the mean of the others."""
+    outcomes_capped: int = 0
+    """Their weight was cut at the cap."""
+    weight_capped_share: float = 0.0
+    """The part of all weight that was cut off; it biases both models' figures towards what is selected most."""
 
 
 def compare(
@@ -52,12 +56,12 @@ def compare(
 ) -> Compared:
     """Compare two models' scores on inspected rows.
 
-    `share` of the rows is what a selection would take; `weights` are one over the chance of having been inspected. The
+    `share` of the rows is what a selection would take; `weights` are one over the chance of having been selected. The
     challenger is better when the middle 95 % of 400 resamples (bootstrap, both models on the same rows) lie above zero
     for precision or area under the curve, and neither's lies below.
     """
     hits = int(found.sum())
-    counted = np.ones(len(found)) if weights is None else np.minimum(weights, WEIGHT_MAX * float(weights.mean()))
+    counted = np.ones(len(found)) if weights is None else weights
     chances = counted / counted.sum() if len(found) else counted
     rng = np.random.default_rng(seed)
     differences = np.full((repeats, 2), np.nan)

@@ -45,7 +45,7 @@ class Selection:
     draws: Floats
     """The draw of each row for the random part, 0 to 1; the lowest were taken."""
     chances: Floats
-    """With what chance each row was to be taken, 0 to 1: 1 for the targeted, else by the draws (see `weights_of`)."""
+    """With what chance each row was to be taken, 0 to 1: 1 for the targeted, else by the draws (see `services.risk.inclusion`)."""
 
     @property
     def taken(self) -> Truths:
@@ -135,17 +135,6 @@ def _chances(rest: Truths, targeted: Truths, doubt: Floats, at_random: int, doub
     either = 1 - (1 - min(1.0, at_random / left)) * (1 - by_doubt)
     chances: Floats = np.where(targeted, 1.0, np.where(rest, either, 0.0))
     return chances
-
-
-def weights_of(chances: Floats, weight_max: float = 20.0) -> Floats:
-    """What each outcome is to count in training: one over the chance of its inspection (Horvitz and Thompson 1952).
-
-    The targeted ones are mostly violations, so a model that counts all alike takes every group for bad, and a new bad one
-    for no worse; the few explored ones stand for the many that nobody looked at. Cut at `weight_max`, or a handful of
-    random rows would decide.
-    """
-    weights: Floats = 1 / np.maximum(chances, 1 / weight_max)
-    return weights
 
 
 def _take(reasons: Numbers, reason: int, count: int, may: Truths, order: Floats, ties: Floats) -> None:

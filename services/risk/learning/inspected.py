@@ -1,29 +1,25 @@
 """What inspections found, as rows to learn from: the items of stored consignments with their outcomes.
 
 What is inspected was mostly chosen, so an outcome says little of the many that nobody looked at. Each weighs one over the chance
-that its consignment had to be drawn (`chance_ppm` of its assessment): the few that were drawn at random stand for the rest.
+that its consignment had to be selected (`inclusion_ppm` of its assessment): the few that were drawn at random stand for the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table
-from luxor.clearance.v1.clearance_columns_pb2 import INSPECTION_RESULT_VIOLATION
+from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION
 from services.risk.derived import Facts
 from services.risk.history.columns import History
-from services.risk.learning.exploration import weights_of
+from services.risk.inclusion import Weights, inclusion_of, shares_of, weights_of
 from services.risk.learning.sample import Floats, Numbers, Sample, Truths
 from services.risk.learning.traffic import ASSESSED, Items, assessed_items
-
-PPM: Final = 1_000_000
-WEIGHT_MAX: Final = 20.0
-"""No outcome counts more than this many times one that was sure to be inspected, or a handful would decide."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,18 @@ class Part:
 
     sample: Sample
     found: Truths
-    weights: Floats
+    inclusion: Floats
+    """By what chance each had to be selected, a part of 1; NaN where that is unknown."""
     owners: Numbers
     """Per item its consignment, counted from 0 over all parts that were put together."""
     days: Numbers
     """Per item the day of its assessment, days since 1970-01-01 UTC."""
     consignments: int
+
+    @property
+    def weights(self) -> Weights:
+        """What each counts in learning."""
+        return weights_of(self.inclusion)
 
     @staticmethod
     def concat(parts: Sequence[Part]) -> Part:
@@ -57,7 +59,7 @@ class Part:
         return Part(
             Sample.concat([part.sample for part in parts]),
             np.concatenate([part.found for part in parts]),
-            np.concatenate([part.weights for part in parts]),
+            np.concatenate([part.inclusion for part in parts]),
             np.concatenate([part.owners + start for part, start in zip(parts, starts.tolist(), strict=False)]),
             np.concatenate([part.days for part in parts]),
             int(starts[-1]),
@@ -69,7 +71,7 @@ class Part:
         return Part(
             self.sample.take(rows),
             self.found[rows],
-            self.weights[rows],
+            self.inclusion[rows],
             self.owners[rows] - start,
             self.days[rows],
             end - start,
@@ -101,8 +103,7 @@ def part_of(
     rows = np.array([outcome.row for outcome in outcomes], np.int64)
     items = stored_items(table, history, answers, rates, rows)
     numbers = Facts(table.take(rows), rates).item_numbers
-    chance = answers.ints("chance_ppm").take(rows)
-    weights = weights_of(np.where(chance.valid, chance.values, PPM) / PPM, WEIGHT_MAX)
+    inclusion = shares_of(inclusion_of(answers).take(rows))
     alone = np.bincount(items.owners, minlength=len(rows)) == 1
     found, known = np.zeros(len(numbers), np.bool_), np.zeros(len(numbers), np.bool_)
     for place, (owner, number) in enumerate(zip(items.owners.tolist(), numbers.tolist(), strict=True)):
@@ -116,7 +117,7 @@ def part_of(
             found[place] = known[place] = True
     kept = np.flatnonzero(known)
     owners = items.owners[kept]
-    return Part(items.sample.take(kept), found[kept], weights[owners], owners, np.full(len(kept), day), len(rows))
+    return Part(items.sample.take(kept), found[kept], inclusion[owners], owners, np.full(len(kept), day), len(rows))
 
 
 def is_violation(result: int) -> bool:

@@ -25,6 +25,7 @@ CLEARED: Final = "CLEARED"
 PAIRS_MAX: Final = 50_000
 #: Days for which a pair is cleared at most: parties and entries change.
 DAYS_MAX: Final = 1_100
+_EPOCH: Final = datetime.date(1970, 1, 1).toordinal()
 
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 _Short = Annotated[str, msgspec.Meta(max_length=35)]
@@ -73,6 +74,18 @@ class ClearedPairs:
         for pair, words in zip(pairs, words_of([pair.name for pair in pairs]), strict=True):
             by_hit[words, pair.list, pair.entry].append(pair)
         return ClearedPairs(version, tuple(pairs), {key: tuple(each) for key, each in by_hit.items()})
+
+    def clears(self, hit: tuple[str, str, str], day: int, narrowed: tuple[str, str, str]) -> bool:
+        """Whether a hit, by the words of the name, the list and the entry, is that of another party on a day since 1970; `narrowed` has
+        country, postcode and identifier of the party.
+        """
+        pairs = self.by_hit.get(hit, ())
+        return any(pair.until.toordinal() - _EPOCH >= day and pair.fits(*narrowed) for pair in pairs)
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words of all names that a pair has."""
+        return frozenset(words for words, _, _ in self.by_hit)
 
     def uncovered(self, new: ClearedPairs) -> frozenset[tuple[str, str]]:
         """Lists and entries of the pairs that the next version has no more, or has otherwise: they may hit again."""

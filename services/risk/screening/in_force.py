@@ -30,6 +30,9 @@ _refused = gauge(
 _entries = gauge(
     "luxor_risk_list_entries", "Entries in force of each list that parties are screened against", ("list",)
 )
+_sample = gauge(
+    "luxor_risk_sample_list", "1 while a list in force is a sample of invented names, which stops no real party"
+)
 _log = get_logger()
 
 #: Changes that are remembered of each list: who was screened before the oldest of them is screened against the whole list.
@@ -97,6 +100,8 @@ class Lists:
         # What has changed since the copies were made, and the cleared pairs, as at any later look.
         self._look_at_lists()
         self._look_at_pairs()
+        self._samples: tuple[str, ...] = ()
+        self._warn_of_samples()
 
     @property
     def state(self) -> State:
@@ -150,9 +155,22 @@ class Lists:
         self._look_at_index()
         deltas = self._look_at_lists()
         self._look_at_pairs()
+        self._warn_of_samples()
         # What went wrong in an earlier look has not done so again; a lists.yaml that is refused still is.
         _refused.labels(ALL).set(self._index_refused)
         return deltas
+
+    def _warn_of_samples(self) -> None:
+        """Warn where a list in force has invented names: whoever is really listed is not hit by it."""
+        samples = tuple(sorted(name for name, each in self._lists.items() if each.invented))
+        _sample.set(bool(samples))
+        if samples and samples != self._samples:
+            _log.error(
+                "SAMPLE_LIST_IN_FORCE",
+                lists=" ".join(samples),
+                why="its names are invented, so no real party is hit; name your own lists by LUXOR_RISK_LISTS, and withdraw the sample",
+            )
+        self._samples = samples
 
     def _look_at_lists(self) -> list[Delta]:
         deltas = []

@@ -1,57 +1,110 @@
-"""What screening again finds of a batch that was screened before: hits that its answers do not have."""
+"""What screening again finds of a batch that was screened before: hits that its answers do not have, and hits that are cleared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from libs.columns import Ragged, Table
+from libs.columns import Ints, Ragged, Strings, Table
+from luxor.risk.v1.risk_pb2 import FINDING_KIND_LISTED_PARTY, LANE_GREEN, SELECTION_CAUSE_MINIMUM
+from services.risk.rule_sets.texts import SCORE_MAX
 from services.risk.scoring import LANES, More, told
+from services.risk.screening.cleared import words_of
 from services.risk.screening.delta import Again
 from services.risk.screening.index import Index
-from services.risk.screening.parties import PARTIES, MatchLevels, party_names, screen_parties, screened_of
+from services.risk.screening.parties import (
+    PARTIES,
+    MatchLevels,
+    days_of_acceptance,
+    narrowed_by,
+    party_names,
+    screen_parties,
+    screened_of,
+)
 
-#: Which party met which entry of which list, and the lane that it advises.
-Known = Mapping[tuple[str, str, str], int]
-_NOTHING: Final[Known] = {}
+PPM: Final = 1_000_000
+#: Which party met which entry of which list.
+Key: TypeAlias = tuple[str, str, str]
+#: Hits, and the lane that each advises.
+Known: TypeAlias = Mapping[Key, int]
+#: Whether a hit of a row of the batch is that of another party.
+Cleared: TypeAlias = Callable[[int, Key], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What was announced last of a filing after its answer."""
+
+    at: int = 0
+    """When, microseconds; 0 for never."""
+    hits: Known = field(default_factory=dict)
+    cleared: frozenset[tuple[str, str, str]] = frozenset()
+
+
+NEVER: Final = Earlier()
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be announced of some of n consignments."""
+
+    places: npt.NDArray[np.int64]
+    """Which of the n."""
+    findings: Ragged
+    """All their hits that their answers do not have."""
+    cleared: Ragged
+    """All their hits that are of another party."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Consignments of a batch that may be hit anew: n of them."""
+    """Consignments of a batch that may be hit anew, or no more: n of them."""
 
     rows: npt.NDArray[np.int64]
     """Their rows in the batch; (n,)."""
     findings: Ragged
     """All that the screening says of each now."""
 
-    def unknown(self, answers: Table, earlier: Mapping[int, Known]) -> tuple[npt.NDArray[np.int64], Ragged]:
-        """Which of the n are to be told, and of each all the hits that its answer does not have.
+    def take(self, places: npt.NDArray[np.int64]) -> Found:
+        """Some of them."""
+        return Found(self.rows[places], self.findings.take(places))
 
-        `answers` are the batch's AssessmentColumns; `earlier` is what was told after them, by place among the n. A hit that
-        advises a higher lane than before is another one.
+    def changes(self, answers: Table, earlier: Mapping[int, Earlier], cleared: Cleared) -> Changes:
+        """What is to be announced of these consignments: hits that nobody was told, and hits that are cleared since.
+
+        `answers` are the batch's AssessmentColumns; `earlier` is what was announced after them, by place among the n. A hit that
+        advises a higher lane than before is another one, and so is one that was cleared and hits again.
         """
-        owners = self.findings.owners()
-        keys = _keys(self.findings)
-        lanes = _lanes(self.findings)
-        kept = np.zeros(len(owners), np.bool_)
-        tell = np.zeros(len(self.rows), np.bool_)
         answered = answers.take(self.rows).ragged("findings")
-        before = _known(answered)
-        for row, (place, key, lane) in enumerate(zip(owners.tolist(), keys, lanes, strict=True)):
-            kept[row] = before[place].get(key, 0) < lane
-            if kept[row] and earlier.get(place, _NOTHING).get(key, 0) < lane:
-                tell[place] = True
-        chosen = np.flatnonzero(kept & tell[owners])
-        told_of = np.flatnonzero(tell)
-        counts = np.bincount(owners[chosen], minlength=len(self.rows))[told_of]
-        findings = self.findings.values
-        assert isinstance(findings, Table)
-        return told_of, Ragged.of_lengths(counts, findings.take(chosen))
+        before, now = _places(answered), _places(self.findings)
+        fresh: list[int] = []
+        gone: list[Key] = []
+        lengths, cleared_lengths, tell = [], [], []
+        for place, row in enumerate(self.rows.tolist()):
+            last = earlier.get(place, NEVER)
+            known = {key: lane for key, (lane, _) in before[place].items() if key not in last.cleared}
+            more = [(key, lane, at) for key, (lane, at) in now[place].items() if known.get(key, 0) < lane]
+            over = [
+                key
+                for key in dict.fromkeys((*before[place], *last.hits, *sorted(last.cleared)))
+                if key not in now[place] and cleared(row, key)
+            ]
+            if not (any(last.hits.get(key, 0) < lane for key, lane, _ in more) or set(over) - last.cleared):
+                continue
+            tell.append(place)
+            fresh += [at for _, _, at in more]
+            gone += over
+            lengths.append(len(more))
+            cleared_lengths.append(len(over))
+        return Changes(
+            np.array(tell, np.int64),
+            Ragged.of_lengths(np.array(lengths, np.int64), _table(self.findings).take(np.array(fresh, np.int64))),
+            Ragged.of_lengths(np.array(cleared_lengths, np.int64), _named(gone, _table(self.findings))),
+        )
 
 
 def likely_names(again: Again, tables: Sequence[Table], levels: MatchLevels) -> frozenset[str]:
@@ -83,17 +136,76 @@ def findings_of(more: More, rows: int) -> Ragged:
     return Ragged.of_lengths(np.bincount(more.owners, minlength=rows), told(more.texts, places, points, items, advised))
 
 
-def known_of(findings: Ragged) -> Known:
-    """The hits of one consignment, the only row of findings."""
-    return _known(findings)[0]
+def earlier_of(event: Table) -> Earlier:
+    """What an event (ScreeningColumns of one row) announced."""
+    hits = {key: lane for key, (lane, _) in _places(event.ragged("findings"))[0].items()}
+    return Earlier(int(event.ints("screened_at").values[0]), hits, frozenset(_places(event.ragged("cleared"))[0]))
 
 
-def _known(findings: Ragged) -> list[Known]:
-    """The hits of each consignment."""
-    known: list[dict[tuple[str, str, str], int]] = [{} for _ in range(len(findings))]
-    for row, key, lane in zip(findings.owners().tolist(), _keys(findings), _lanes(findings), strict=True):
-        known[row][key] = max(lane, known[row].get(key, 0))
-    return list(known)
+def cleared_in(index: Index, table: Table) -> Cleared:
+    """Tell of hits of a batch of consignments whether a cleared pair names them."""
+    day = days_of_acceptance(table)
+    words: dict[str, str] = {}
+
+    def cleared(row: int, key: Key) -> bool:
+        party, source, entry = key
+        name = table.strings(f"{party}_name")[row]
+        if name not in words:
+            words[name] = words_of([name])[0]
+        return index.cleared.clears((words[name], source, entry), int(day[row]), narrowed_by(table, party, row))
+
+    return cleared
+
+
+def bearers(index: Index, tables: Sequence[Table]) -> frozenset[str]:
+    """Names of parties that a cleared pair may be about."""
+    words = index.cleared.words
+    if not words:
+        return frozenset()
+    names = list(dict.fromkeys(name for table in tables for name in party_names(table)))
+    return frozenset(name for name, each in zip(names, words_of(names), strict=True) if each in words)
+
+
+def lane_left(answers: Table, cleared: Ragged, thresholds: Sequence[tuple[int, int, int]]) -> npt.NDArray[np.int64]:
+    """The lane that is left of answers (AssessmentColumns, a row each) without cleared hits: by what else was found, the score and the draw.
+
+    `thresholds` has per row the points from which blue, yellow and red are called for.
+    """
+    findings, found = answers.ragged("findings"), answers.child("findings")
+    over = [set(each) for each in _places(cleared)]
+    owners = findings.owners()
+    kept = np.array([key not in over[row] for row, key in zip(owners.tolist(), _keys(findings), strict=True)], np.bool_)
+    left = np.full(answers.rows, int(LANE_GREEN), np.int64)
+    np.maximum.at(left, owners[kept], found.ints("lane").filled(0)[kept])
+    points = np.bincount(owners[kept], found.ints("points").filled(0)[kept], answers.rows).astype(np.int64)
+    weight = PPM - answers.ints("trusted_discount_ppm").filled(0)
+    score = np.minimum(points, SCORE_MAX) * weight // PPM
+    by_score = LANE_GREEN + (score[:, None] >= np.array(thresholds, np.int64).reshape(-1, 3)).sum(axis=1)
+    drawn = answers.ints("selection_cause").filled(0) >= SELECTION_CAUSE_MINIMUM
+    by_draw = np.where(drawn, answers.ints("lane").values, int(LANE_GREEN))
+    lanes: npt.NDArray[np.int64] = np.maximum(np.maximum(left, by_score), by_draw)
+    return lanes
+
+
+def _places(findings: Ragged) -> list[dict[Key, tuple[int, int]]]:
+    """The hits of each consignment, each with the gravest lane that it advises and where that stands."""
+    table = _table(findings)
+    listed = (table.ints("kind").filled(FINDING_KIND_LISTED_PARTY) == FINDING_KIND_LISTED_PARTY).tolist()
+    lanes: list[int] = table.ints("lane").filled(0).tolist()
+    known: list[dict[Key, tuple[int, int]]] = [{} for _ in range(len(findings))]
+    for at, (row, key) in enumerate(zip(findings.owners().tolist(), _keys(findings), strict=True)):
+        if listed[at] and (key not in known[row] or known[row][key][0] < lanes[at]):
+            known[row][key] = lanes[at], at
+    return known
+
+
+def _named(keys: Sequence[Key], like: Table) -> Table:
+    """Findings that tell party, list and entry alone."""
+    columns = {
+        name: Strings.of([key[place] for key in keys]) for place, name in enumerate(("party", "list", "list_entry"))
+    }
+    kind = Ints.constant(FINDING_KIND_LISTED_PARTY, len(keys))
+    return Table(like.schema, len(keys), {**columns, "kind": kind})
 
 
 def _table(findings: Ragged) -> Table:
@@ -107,8 +219,3 @@ def _keys(findings: Ragged) -> list[tuple[str, str, str]]:
     return list(
         zip(table.strings("party").tolist(), sources.tolist(), table.strings("list_entry").tolist(), strict=True)
     )
-
-
-def _lanes(findings: Ragged) -> list[int]:
-    lanes: list[int] = _table(findings).ints("lane").filled(0).tolist()
-    return lanes

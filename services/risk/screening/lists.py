@@ -99,6 +99,8 @@ class PartyList:
 
     version: ListVersion
     entries: tuple[Entry, ...] = field(repr=False)
+    invented: bool = False
+    """Whether its names are a sample that stands for no real party."""
 
     def check_size(self, in_force: ListVersion | None, *, share_least: float = ENTRIES_SHARE_LEAST) -> None:
         """Raise ListRefused where the list has far fewer entries than the version in force: it is likely cut off."""

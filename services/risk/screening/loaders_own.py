@@ -1,12 +1,13 @@
 """An administration's own lists: CSV with a head, or YAML.
 
 CSV: the columns id, kind, name, aliases, weak_aliases, countries, identifiers; several values are set apart by semicolons.
-YAML: `source`, `published` and `entries`, each with the same fields, several values as lists.
+YAML: `source`, `published` and `entries`, each with the same fields, several values as lists; `invented: true` where its names are a sample.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     source: str
     published: date
     entries: list[_Entry]
+    invented: bool = False
 
 
 def load_own_csv(content: bytes, *, source: str, published: date | None = None) -> PartyList:
@@ -80,7 +82,7 @@ def load_own_yaml(path: Path) -> PartyList:
         place = file.place(found.group(1) if found else "$")
         raise ListRefused(f"{place}: {_AT.sub('', str(error))}") from None
     entries = [_read(entry, file.place(f"$.entries[{index}]")) for index, entry in enumerate(read.entries)]
-    return party_list(read.source, read.published, [path.read_bytes()], entries)
+    return replace(party_list(read.source, read.published, [path.read_bytes()], entries), invented=read.invented)
 
 
 def _read(entry: _Entry, place: str) -> Entry:

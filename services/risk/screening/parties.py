@@ -38,8 +38,6 @@ REASON: Final = "PARTY_LISTED"
 #: What a consignment's hits add to its score, once: by its strongest.
 POINTS: Final = 1_000
 POINTS_WEAK: Final = 400
-_EPOCH: Final = 719_163
-"""Ordinal of 1970-01-01 in datetime.date."""
 #: What a cleared pair may be narrowed by, in the order of Pair.fits.
 _NARROWED_BY: Final = ("address_country", "address_postcode", "identifier")
 
@@ -83,6 +81,18 @@ def screened_of(table: Table, rows: npt.NDArray[np.int64]) -> Table:
     """Rows of a batch of consignments with nothing but what the screening looks at."""
     names = [f"{party}_{each}" for party in PARTIES for each in ("name", *_NARROWED_BY)]
     return Table(table.schema, len(rows), {name: table.column(name).take(rows) for name in (*names, "accepted_at")})
+
+
+def days_of_acceptance(table: Table) -> npt.NDArray[np.int64]:
+    """The day of acceptance of each consignment, days since 1970; where it is unknown the last of all, on which no pair counts."""
+    accepted = table.ints("accepted_at")
+    return np.where(accepted.valid, days_of(accepted.values), np.iinfo(np.int64).max)
+
+
+def narrowed_by(table: Table, party: str, row: int) -> tuple[str, str, str]:
+    """Country, postcode and identifier of a party of a consignment, by which a cleared pair may be narrowed."""
+    country, postcode, identifier = (table.strings(f"{party}_{each}")[row] for each in _NARROWED_BY)
+    return country, postcode, identifier
 
 
 def screen_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> More:
@@ -134,8 +144,7 @@ class _Found:
         for hit in np.lexsort((np.arange(len(hits.name)), ~self._strong, hits.name)).tolist():
             self._of_name.setdefault(names[int(hits.name[hit])], []).append(hit)
         self._words = dict(zip(self._of_name, words_of(list(self._of_name)), strict=True))
-        accepted = table.ints("accepted_at")
-        self._day = np.where(accepted.valid, days_of(accepted.values), np.iinfo(np.int64).max)
+        self._day = days_of_acceptance(table)
         self._texts: dict[tuple[str, int], int] = {}
         self._owners: list[int] = []
         self._places: list[int] = []
@@ -161,14 +170,7 @@ class _Found:
         return words, self._index.version_of(entry).source, self._index.entries[entry].id
 
     def _cleared(self, party: str, row: int, hit: int) -> bool:
-        pairs = self._index.cleared.by_hit.get(self._key(hit), ())
-        return any(
-            pair.until.toordinal() - _EPOCH >= self._day[row]
-            and pair.fits(
-                *(self._table.strings(f"{party}_{each}")[row] for each in _NARROWED_BY),
-            )
-            for pair in pairs
-        )
+        return self._index.cleared.clears(self._key(hit), int(self._day[row]), narrowed_by(self._table, party, row))
 
     def _told(self) -> list[FindingText]:
         """The texts; each hit is explained once, whichever parties it is of."""

@@ -11,6 +11,8 @@ import numpy as np
 
 from libs.columns import Ints, Strings
 from services.risk.conditions.vectors import BoolArray, IntArray
+from services.risk.selection.allotments import Marks
+from services.risk.selection.chances import Chances
 from services.risk.selection.draws import Draw
 from services.risk.selection.parameters import Lane
 from services.risk.selection.tally import Hits, TallyRecord
@@ -72,12 +74,19 @@ class Drawn:
     """A number of Cause, MINIMUM or above."""
     chance_ppm: IntArray
     """The chance of that draw, millionths."""
+    inclusion_ppm: IntArray
+    """The chance of all stages together, millionths; 0 where it is unknown, since an earlier release drew: nothing that was drawn
+    had a chance of 0.
+    """
+    chances: Chances | None = None
+    """The chances of the version that was assessed last; None where they are not stored."""
 
     @classmethod
     def none(cls, rows: int) -> Drawn:
         """Nothing was drawn."""
-        nothing = np.zeros(rows, np.int64)
-        return cls(nothing, nothing, nothing)
+        return cls(
+            np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,7 @@ class NewlyDrawn:
     lanes: list[int]
     causes: list[int]
     chances_ppm: list[int]
+    inclusions_ppm: list[int | None]
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,8 @@ class Assessed:
     """Per finding the id of its rule; (k,)."""
     lanes: IntArray
     """Per finding the lane that its rule advises, 0 where it only adds points; (k,)."""
+    model_version: str = ""
+    """The model that gave the scores; "" where none did."""
 
     @property
     def rows(self) -> int:
@@ -140,9 +152,16 @@ class Selected:
     finding: IntArray
     """The finding whose rule selected, -1 where it was no rule."""
     chance_ppm: IntArray
-    """The chance that it had to be drawn into its lane, millionths: 1,000,000 where it was no draw or none was needed. What
-    learns from inspections weighs by it.
+    """The chance of the stage that drew it into its lane, millionths: 1,000,000 where it was no draw or none was needed. It proves
+    the draw; what learns from inspections weighs by the inclusion.
     """
+    inclusion_ppm: IntArray
+    """The chance that any stage of any version had to select it, for whatever lane, millionths: one less the product of what each
+    stage leaves. 1,000,000 where a rule or the score selects every such consignment; 0 where it is unknown, or the consignment
+    is green.
+    """
+    chances: Chances | None
+    """The chance of each lane, of green consignments too; None where nothing is drawn anywhere."""
     green_delay_minutes: IntArray
     """How long release waits for an officer's look; 0 but for green."""
     yellow_to_blue_days: IntArray
@@ -163,6 +182,8 @@ class Selected:
     """Chance to be drawn against that of others, millionths; less for trusted operators."""
     model: IntArray
     uncertainty: IntArray
+    marks: Marks | None
+    """What it adds to the allotments of the hour; None where no office draws."""
 
     def reasons(self) -> Strings:
         """The reason of each consignment's cause, "" where nothing or a rule, whose finding tells it, selected."""
@@ -189,4 +210,5 @@ class Selected:
             partition,
             major,
             minor,
+            assessed.model_version,
         )

@@ -14,10 +14,14 @@ import numpy.typing as npt
 from services.risk.conditions.vectors import IntArray
 from services.risk.selection.batch import DRAWN_LANES, Cause
 from services.risk.selection.parameters import PPM, PRECEDENCE, Lane, LaneText, OfficeText
-from services.risk.selection.tally import STEPS, Rates, Tally
+from services.risk.selection.tally import STEPS, UNRANKED, Rates, Tally
 
 #: Consignments of the hours that have ended from which on their shares are believed.
 TRAFFIC_MIN: Final = 200
+#: Would-be greens that a model ranked in these hours from which on its ranks are believed; before, its parts are drawn at random.
+RANKED_MIN: Final = 200
+#: Ways in which a consignment may be ranked: by the model's score (1), its uncertainty (2), both (3) or not at all (0).
+RANKINGS: Final = 4
 
 Chances = npt.NDArray[np.float64]
 
@@ -49,8 +53,14 @@ class Plan:
 
     minimum: Chances
     """Of the minimum random rate; (3,)."""
+    lane: Chances
+    """Share of all consignments that is expected in a lane; (3,)."""
     expected: Chances
-    """Of the draw that fills what is left; (3,)."""
+    """Of the draw that fills what is left, by the way in which a consignment is ranked; (3, RANKINGS). What is not ranked has the
+    chance that the model's parts give to others.
+    """
+    ranked: Chances
+    """Share of the would-be greens that are ranked which their ranks are to take; (3,)."""
     model: Edge
     """By the step of the model's score."""
     uncertainty: Edge
@@ -60,53 +70,123 @@ class Plan:
     def of(cls, office: OfficeText, rates: Rates) -> Plan:
         """Draw would-be greens, so many that each lane reaches what is expected if the hours to come are as those that have
         ended.
+
+        What is expected is a share of all traffic, and what was ranked may be any part of it: of the ranked ones as large a share
+        is taken as of all.
         """
         texts = [_text(office, lane) for lane in PRECEDENCE]
         minimum = np.array([text.minimum_random_ppm / PPM for text in texts])
-        model, uncertainty, expected = Edge.none(), Edge.none(), np.zeros(3)
+        model, uncertainty, expected = Edge.none(), Edge.none(), np.zeros((3, RANKINGS))
+        ranked = np.zeros(3)
         believed = rates.total >= TRAFFIC_MIN
         # Until a place has traffic to tell by, it is taken as if no rule selected anything there.
         total = float(rates.total) if believed else 1.0
         left = rates.weight if believed else 1.0
+        greens = float(max(rates.lanes[Lane.GREEN], 1))
         kept = 1.0
-        by_model, by_uncertainty = rates.model.astype(np.float64), rates.uncertainty.astype(np.float64)
+        by_model, by_uncertainty = (_Ranks(counts, believed, greens) for counts in (rates.model, rates.uncertainty))
         for place, (lane, text) in enumerate(zip(PRECEDENCE, texts, strict=True)):
             share = rates.lanes[lane] / total if believed else minimum[place]
             short = max(0.0, text.expected_ppm / PPM - share) * total
-            taken = 0.0
-            if believed and lane in DRAWN_LANES[Cause.MODEL]:
-                gone = _highest(by_model * kept, short * text.by_model_ppm / PPM, model, place)
-                by_model -= gone / max(kept, 1e-9)
-                taken += float(gone.sum())
-            if believed and lane in DRAWN_LANES[Cause.UNCERTAINTY]:
-                gone = _highest(by_uncertainty, short * text.by_uncertainty_ppm / PPM, uncertainty, place)
-                taken += float(gone.sum())
-            left = max(0.0, left - taken)
-            rest = max(0.0, min(1.0, (short - taken) / left)) if left > 0 else 0.0
-            expected[place] = rest
-            left = max(0.0, left - (short - taken))
-            kept *= 1 - rest
-        return cls(minimum, expected, model, uncertainty)
+            of_model = of_uncertainty = 0.0
+            if lane in DRAWN_LANES[Cause.MODEL]:
+                of_model = by_model.take(short * text.by_model_ppm / PPM, model, place, kept)
+            if lane in DRAWN_LANES[Cause.UNCERTAINTY]:
+                of_uncertainty = by_uncertainty.take(short * text.by_uncertainty_ppm / PPM, uncertainty, place, 1.0)
+            for way in range(RANKINGS):
+                taken = of_model * bool(way & 1) + of_uncertainty * bool(way & 2)
+                expected[place, way] = _share(short - taken, left - taken)
+            ranked[place] = min(1.0, (of_model + of_uncertainty) / greens)
+            left = max(0.0, left - short)
+            kept *= 1 - expected[place, -1]
+        lanes = np.array([text.expected_ppm / PPM for text in texts])
+        return cls(minimum, lanes, expected, ranked, model, uncertainty)
+
+
+class _Ranks:
+    """Would-be greens of a day by the step of a rank, scaled to all of them, from which lanes take the highest in turn."""
+
+    def __init__(self, counts: IntArray, believed: bool, greens: float) -> None:
+        ranked = float(counts.sum())
+        self._believed = believed and ranked >= RANKED_MIN
+        scale = greens / ranked if self._believed else 0.0
+        self._left: Chances = counts.astype(np.float64) * scale
+
+    def take(self, wanted: float, edge: Edge, place: int, kept: float) -> float:
+        """Set the edge of a lane so that it takes as many as are wanted; gives how many that is. `kept` is the part of each step
+        that lanes before have left by drawing at random.
+        """
+        if not self._believed:
+            return 0.0
+        gone = _highest(self._left * kept, wanted, edge, place)
+        self._left -= gone / max(kept, 1e-9)
+        return float(gone.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Chances of a batch's consignments in millionths by the stages of the draw, lanes in the order of PRECEDENCE; (n, 3)."""
+
+    minimum: IntArray
+    model: IntArray
+    uncertainty: IntArray
+    expected: IntArray
+
+    def of(self, cause: Cause) -> IntArray:
+        """The chances of a cause that fills up a lane."""
+        return {Cause.MODEL: self.model, Cause.UNCERTAINTY: self.uncertainty, Cause.EXPECTED: self.expected}[cause]
 
 
 class Plans:
     """The plans of the places of a batch, side by side."""
 
-    def __init__(self, offices: Sequence[OfficeText], names: Sequence[str], tally: Tally, time: int) -> None:
+    def __init__(
+        self, offices: Sequence[OfficeText], names: Sequence[str], tally: Tally, time: int, model_version: str
+    ) -> None:
         plans = []
         for office, name in zip(offices, names, strict=True):
-            rates = tally.rates(name, time)
+            rates = tally.rates(name, time, model_version)
             # Held with the traffic that it follows from, as long as that is.
             held = rates.plans.get(id(office))
             if held is None:
                 held = rates.plans[id(office)] = office, Plan.of(office, rates)
             plans.append(held[1])
         self.minimum = np.array([plan.minimum for plan in plans])
+        self.lane = np.array([plan.lane for plan in plans])
         self.expected = np.array([plan.expected for plan in plans])
-        self.model, self.uncertainty = (
-            _beside([each.model for each in plans]),
-            _beside([each.uncertainty for each in plans]),
+        self.ranked = np.array([plan.ranked for plan in plans])
+        self.model = _beside([each.model for each in plans])
+        self.uncertainty = _beside([each.uncertainty for each in plans])
+
+    def stages(self, places: IntArray, weight: IntArray, model: IntArray, uncertainty: IntArray) -> Stages:
+        """The chances of consignments by their place, their weight in millionths, and the steps of their ranks; (n,) each."""
+        ways = way_of(model, uncertainty)
+        by_model, by_uncertainty = (
+            np.stack([edge.chances(places, lane, steps) for lane in range(len(PRECEDENCE))], axis=1)
+            for edge, steps in ((self.model, model), (self.uncertainty, uncertainty))
         )
+        weights = weight[:, None] / PPM
+        return Stages(
+            _ppm(self.minimum[places] * weights),
+            _ppm(by_model),
+            _ppm(by_uncertainty),
+            _ppm(self.expected[places, :, ways] * weights),
+        )
+
+
+def way_of(model: IntArray, uncertainty: IntArray) -> IntArray:
+    """In which way consignments are ranked, by the steps of their ranks: 0 where in none."""
+    ways: IntArray = (model != UNRANKED) * np.int64(1) + (uncertainty != UNRANKED) * np.int64(2)
+    return ways
+
+
+def _ppm(chances: Chances) -> IntArray:
+    rounded: IntArray = np.rint(chances * PPM).astype(np.int64)
+    return rounded
+
+
+def _share(wanted: float, left: float) -> float:
+    return max(0.0, min(1.0, wanted / left)) if left > 0 else 0.0
 
 
 def _beside(edges: Sequence[Edge]) -> Edge:

@@ -8,44 +8,69 @@ yellow, blue. Green is who nothing selects. docs/risk/selection.md has what is d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Strings
 from services.risk.conditions.vectors import BoolArray, IntArray
-from services.risk.selection.batch import DRAWN_LANES, DRAWS, Assessed, Cause, Selected
+from services.risk.selection.allotments import Allotments, Marks
+from services.risk.selection.batch import DRAWS, Assessed, Cause, Selected
+from services.risk.selection.chances import Chances, by_lane, cells_of, drawn_with
 from services.risk.selection.draws import Draw, below, draws
+from services.risk.selection.filling import Filling
 from services.risk.selection.parameters import PPM, PRECEDENCE, Lane, OfficeText, Parameters
-from services.risk.selection.plan import Plans
+from services.risk.selection.plan import Plans, Stages, way_of
 from services.risk.selection.tally import Tally, steps_of
 
 
-def select(parameters: Parameters, seeds: Mapping[int, bytes], tally: Tally, assessed: Assessed) -> Selected:
-    """Select a batch by the seeds of its days. Nothing is changed: what it adds to the tally is in its record.
+def select(
+    parameters: Parameters,
+    seeds: Mapping[int, bytes],
+    tally: Tally,
+    assessed: Assessed,
+    allotments: Allotments | None = None,
+) -> Selected:
+    """Select a batch by the seeds of its days, and by what this replica has drawn in the present hour.
 
-    Raises SeedMissing where an office draws and the seed of a day is not given.
+    Nothing is changed: what it adds to the tally is in its record, and `Allotments.count` counts what it drew. Raises
+    SeedMissing where an office draws and the seed of a day is not given.
     """
-    return _Selection(parameters, seeds, tally, assessed).selected()
+    return _Selection(parameters, seeds, tally, assessed, allotments or Allotments()).selected()
 
 
 class _Selection:
-    def __init__(self, parameters: Parameters, seeds: Mapping[int, bytes], tally: Tally, assessed: Assessed) -> None:
+    def __init__(
+        self,
+        parameters: Parameters,
+        seeds: Mapping[int, bytes],
+        tally: Tally,
+        assessed: Assessed,
+        allotments: Allotments,
+    ) -> None:
         self.parameters, self.tally, self.assessed = parameters, tally, assessed
+        self.allotments = allotments
         rows = assessed.rows
         self.lane: IntArray = np.full(rows, int(Lane.GREEN), np.int64)
         self.cause: IntArray = np.zeros(rows, np.int64)
         self.finding: IntArray = np.full(rows, -1, np.int64)
         self.chance_ppm: IntArray = np.full(rows, PPM, np.int64)
+        #: The chance that rules and score call for no more than green, blue and yellow: a part of 1 where a rule selects at
+        #: every n-th hit.
+        self.below: npt.NDArray[np.float64] = np.ones((rows, len(PRECEDENCE)))
         #: Per office, direction and rule the hits since it last selected, once it was asked for.
         self.hits: dict[str, int] = {}
         self.hit_rows: list[int] = []
         self.hit_keys: list[str] = []
         self.hit_selects: dict[tuple[int, str], bool] = {}
+        self.hit_lanes: dict[tuple[int, str], int] = {}
         self.place, self.offices = self._places()
         self.drawn: BoolArray = self._by_place([office.draws for office in self.offices]) != 0
         discount = self._by_place([office.trusted_discount_ppm for office in self.offices])
         self.weight: IntArray = np.where(assessed.trusted, PPM - discount, PPM)
+        #: Whether rules and score call for nothing, so that what is not drawn is green.
+        self.silent: BoolArray = np.ones(rows, np.bool_)
         self.draws = np.zeros((rows, len(Draw)), np.uint64)
         # Where nothing is drawn, nothing is hashed.
         drawn = np.flatnonzero(self.drawn)
@@ -60,13 +85,20 @@ class _Selection:
         uncertainty_step = steps_of(assessed.uncertainty_ppm.values, assessed.uncertainty_ppm.valid)
         self._by_rules()
         self._by_score()
+        self.silent = self.lane == Lane.GREEN
         self._by_earlier_draw()
         first = self.lane
+        marks = None
+        stages_ppm: IntArray = np.zeros((assessed.rows, len(Draw)), np.int64)
         if any(office.draws for office in self.offices):
-            plans = Plans(self.offices, self.place.dictionary, self.tally, assessed.time)
-            self._by_minimum(plans)
-            first = self.lane.copy()
-            self._by_expected(plans, model_step, uncertainty_step)
+            names = self.place.dictionary
+            plans = Plans(self.offices, names, self.tally, assessed.time, assessed.model_version)
+            stages = plans.stages(self.place.indices, self.weight, model_step, uncertainty_step)
+            self._by_minimum(stages)
+            first = self.lane
+            filling = self._by_expected(stages, plans, way_of(model_step, uncertainty_step) > 0)
+            marks, stages_ppm = filling.marks, filling.chances_ppm()
+        chances = self._chances(stages_ppm)
         delay = self._by_place([office.green_delay_minutes for office in self.offices])
         days = self._by_place([office.yellow_to_blue_days or 0 for office in self.offices])
         return Selected(
@@ -74,6 +106,8 @@ class _Selection:
             cause=self.cause,
             finding=self.finding,
             chance_ppm=self.chance_ppm,
+            inclusion_ppm=self._inclusion_ppm(chances),
+            chances=chances if self.parameters.draws or _is_known(assessed.before.chances) else None,
             green_delay_minutes=np.where(self.lane == Lane.GREEN, delay, 0),
             yellow_to_blue_days=np.where(self.lane == Lane.YELLOW, days, 0),
             drawn=self.drawn,
@@ -85,6 +119,7 @@ class _Selection:
             weight=self.weight,
             model=model_step,
             uncertainty=uncertainty_step,
+            marks=marks,
         )
 
     def _places(self) -> tuple[Strings, list[OfficeText]]:
@@ -109,14 +144,6 @@ class _Selection:
         by_row: IntArray = np.array(values, np.int64)[self.place.indices]
         return by_row
 
-    def _draw(self, lane: Lane, cause: Cause, chance: npt.NDArray[np.float64]) -> None:
-        """Take those greens whose draw is within their chance, which is rounded to millionths before; (n,)."""
-        green = np.flatnonzero(self.lane == Lane.GREEN)
-        chance_ppm = np.rint(chance[green] * PPM).astype(np.int64)
-        drawn = below(self.draws[green, DRAWS[cause, lane]], chance_ppm)
-        taken = green[drawn]
-        self.lane[taken], self.cause[taken], self.chance_ppm[taken] = lane, cause, chance_ppm[drawn]
-
     def _by_rules(self) -> None:
         """The highest lane that a hit rule advises, where the rule has been hit often enough."""
         assessed = self.assessed
@@ -124,9 +151,14 @@ class _Selection:
         for office in self.parameters.offices.values():
             counts_from |= set(office.hits_without_selection)
         selects = assessed.lanes > Lane.GREEN
+        certain = selects.copy()
         if counts_from:
             for place in np.flatnonzero(assessed.rules.isin(counts_from)).tolist():
-                selects[place] &= self._often_enough(place)
+                often, always = self._often_enough(place)
+                selects[place] &= often
+                certain[place] &= always
+        for level in range(len(PRECEDENCE)):
+            self.below[assessed.owners[certain & (assessed.lanes > Lane.GREEN + level)], level] = 0.0
         places = np.flatnonzero(selects)
         # The first finding of the highest lane is the one that is named.
         order = places[np.lexsort((places, -assessed.lanes[places], assessed.owners[places]))]
@@ -137,18 +169,24 @@ class _Selection:
         self.cause[rows] = Cause.RULE
         self.finding[rows] = named
 
-    def _often_enough(self, place: int) -> bool:
+    def _often_enough(self, place: int) -> tuple[bool, bool]:
+        """Whether a rule has been hit often enough to select here, and whether it selects at every hit."""
         assessed = self.assessed
         row = int(assessed.owners[place])
         office, _, direction = self.place[row].rpartition(" ")
         rule = assessed.rules[place]
         allowed = self.parameters.of(office, direction).hits_without_selection.get(rule)
         if allowed is None:
-            return True
+            return True, True
         key = f"{self.place[row]} {rule}"
+        # It selects one of so many hits, for the highest lane that it advises here.
+        before, lane = self.hit_lanes.get((row, key), int(Lane.GREEN)), int(assessed.lanes[place])
+        if lane > before:
+            self.hit_lanes[row, key] = lane
+            self.below[row, before - Lane.GREEN : lane - Lane.GREEN] *= allowed / (allowed + 1)
         # A rule that hits several items of a consignment is hit once by it.
         if (row, key) in self.hit_selects:
-            return self.hit_selects[row, key]
+            return self.hit_selects[row, key], False
         hits = self.hits.setdefault(key, self.tally.hits(key, assessed.time)) + 1
         # At the next hit or a later one: where two replicas took the same number for theirs, nothing is let off.
         selects = hits > allowed
@@ -158,7 +196,7 @@ class _Selection:
             self.hits[key] = 0 if selects else hits
             self.hit_rows.append(row)
             self.hit_keys.append(key)
-        return selects
+        return selects, False
 
     def _by_score(self) -> None:
         score = self.assessed.score * self.weight // PPM
@@ -170,6 +208,8 @@ class _Selection:
         ]
         from_points = np.array(own, np.int64)[self.place.indices]
         lane = Lane.GREEN + (score[:, None] >= from_points).sum(axis=1)
+        for level in range(len(PRECEDENCE)):
+            self.below[lane > Lane.GREEN + level, level] = 0.0
         higher = lane > self.lane
         self.lane = np.maximum(self.lane, lane)
         self.cause[higher] = Cause.SCORE
@@ -183,17 +223,70 @@ class _Selection:
         self.chance_ppm[rows] = before.chance_ppm[rows]
         self.drawn[rows] = True
 
-    def _by_minimum(self, plans: Plans) -> None:
+    def _by_minimum(self, stages: Stages) -> None:
         for place, lane in enumerate(PRECEDENCE):
-            self._draw(lane, Cause.MINIMUM, plans.minimum[self.place.indices, place] * self.weight / PPM)
+            green = np.flatnonzero(self.lane == Lane.GREEN)
+            chance_ppm = stages.minimum[green, place]
+            drawn = below(self.draws[green, DRAWS[Cause.MINIMUM, lane]], chance_ppm)
+            taken = green[drawn]
+            self.lane[taken], self.cause[taken], self.chance_ppm[taken] = lane, Cause.MINIMUM, chance_ppm[drawn]
 
-    def _by_expected(self, plans: Plans, model: IntArray, uncertainty: IntArray) -> None:
-        codes = self.place.indices
-        for place, lane in enumerate(PRECEDENCE):
-            for cause, edge, steps in (
-                (Cause.MODEL, plans.model, model),
-                (Cause.UNCERTAINTY, plans.uncertainty, uncertainty),
-            ):
-                if lane in DRAWN_LANES[cause]:
-                    self._draw(lane, cause, edge.chances(codes, place, steps))
-            self._draw(lane, Cause.EXPECTED, plans.expected[codes, place] * self.weight / PPM)
+    def _by_expected(self, stages: Stages, plans: Plans, ranked: BoolArray) -> Filling:
+        """Draw would-be greens to reach what is expected, as far as the allotments of the hour go."""
+        counted = [self.allotments.of(name, self.assessed.time) for name in self.place.dictionary]
+        ranked = ranked & (self.lane == Lane.GREEN)
+        marks = self._marks(ranked)
+        filling = Filling(self.place, stages, self.draws, self.lane, plans, counted, ranked, marks)
+        taken = filling.cause > 0
+        self.lane, self.cause[taken] = filling.lane, filling.cause[taken]
+        self.chance_ppm[taken] = filling.chance_ppm[taken]
+        return filling
+
+    def _marks(self, ranked: BoolArray) -> Marks:
+        """What the batch adds to the counts of the hour: a consignment counts once, as for rates and hits."""
+        counted = self.assessed.counted
+        lane = np.where(counted, _NUMBER_OF_LANE[self.lane], -1)
+        return Marks(counted, counted & ranked, lane.astype(np.int64), np.zeros(len(lane), np.bool_))
+
+    def _chances(self, stages_ppm: IntArray) -> Chances:
+        """By what chance each consignment gets into each lane, over all versions; `stages_ppm` are those of this one's draws."""
+        before, counted = self.assessed.before, self.assessed.counted
+        earlier = before.chances or Chances.none(self.assessed.rows)
+        drawn_ppm, drawn = drawn_with(earlier, stages_ppm)
+        by_draw, by_rule = by_lane(self.below, earlier.drawn, drawn)
+        # Where a rule or the score selected nothing is drawn, so that the draws of earlier versions alone stay.
+        silent = self.silent[:, None]
+        return Chances(
+            earlier.known | (counted & (before.lane == 0)),
+            np.where(silent, drawn_ppm, earlier.stages),
+            np.where(silent, drawn, earlier.drawn),
+            by_draw,
+            by_rule,
+            cells_of(self.lane, self.cause >= Cause.MINIMUM),
+            np.full(len(drawn), -1),
+        )
+
+    def _inclusion_ppm(self, chances: Chances) -> IntArray:
+        """By what chance each consignment had to be selected by any stage of any version, for any lane. 0 where it is unknown, or
+        green.
+        """
+        before = self.assessed.before
+        inclusion = np.rint(chances.any * PPM).astype(np.int64)
+        if before.chances is None:
+            # Of what was drawn before the chance of each stage is not known, and that of all is at least what it was.
+            inclusion = np.where(before.lane > 0, np.maximum(inclusion, before.inclusion_ppm), inclusion)
+            unknown = (before.lane > 0) & (before.inclusion_ppm == 0)
+        else:
+            unknown = ~chances.known
+        inclusion[unknown & (self.below[:, 0] > 0)] = 0
+        return np.where(self.lane > Lane.GREEN, inclusion, 0)
+
+
+def _is_known(chances: Chances | None) -> bool:
+    return chances is not None and bool(chances.known.any())
+
+
+#: The place of each lane in PRECEDENCE, by its number; -1 for green.
+_NUMBER_OF_LANE: Final = np.array(
+    [PRECEDENCE.index(lane) if lane in PRECEDENCE else -1 for lane in range(max(Lane) + 1)]
+)

@@ -2,12 +2,13 @@
 
 Draws are by rates and not by counts: the chance to be drawn follows from the 24 hours that have ended, so it is the same
 for the whole hour, whatever batch or replica a consignment falls into, and no replica waits for another. The tally is
-filled from risk's own log, idempotently by position, in whatever order its partitions are read.
+filled from risk's own log, idempotently by position, in whatever order its partitions are read. Scores are counted by the
+model that gave them: those of another model say nothing of how high this one's are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -19,13 +20,11 @@ from libs.columns import Strings
 from libs.columns.packing import PackingError, pack, unpack
 from libs.customs.partitions import PARTITIONS
 from services.risk.conditions.vectors import IntArray
+from services.risk.selection.hours import MICROS_PER_HOUR as MICROS_PER_HOUR
+from services.risk.selection.hours import HourCounts
 from services.risk.selection.parameters import OFFICES_MAX, PPM
 
-MICROS_PER_HOUR: Final = 3_600_000_000
 MICROS_PER_DAY: Final = 24 * MICROS_PER_HOUR
-#: Hours that a chance follows from, and hours that are held, a power of two: replicas may lag by the difference.
-HOURS: Final = 24
-HOURS_HELD: Final = 32
 #: Steps of the model's score and uncertainty, even in their square root: fine where scores are low and many.
 STEPS: Final = 256
 #: Pairs of office and direction, and rules at an office, that are counted at most.
@@ -35,6 +34,7 @@ HITS_MAX: Final = 1_000_000
 HITS_DAYS: Final = 30
 UNRANKED: Final = -1
 _VERSION: Final = 1
+_SNAPSHOT_VERSION: Final = 2
 
 
 def steps_of(score_ppm: IntArray, valid: npt.NDArray[np.bool_]) -> IntArray:
@@ -75,12 +75,15 @@ class TallyRecord:
     """Where in the partition's log the record lies; (major, minor) rises."""
     minor: int
     """The lower part of that position."""
+    model_version: str = ""
+    """The model that gave the scores; "" where none did, or where an earlier release that did not write it down assessed."""
 
     def to_bytes(self) -> bytes:
         """The record for the log."""
         facts: dict[str, int | str] = {name: getattr(self, name) for name in ("time", "partition", "major", "minor")}
         facts |= {
             "tally": _VERSION,
+            "model_version": self.model_version,
             "texts": msgspec.json.encode([list(self.place.dictionary), dict(self.hits)]).decode(),
         }
         arrays = {name: getattr(self, name) for name in ("lane", "weight", "model", "uncertainty")}
@@ -104,6 +107,8 @@ class TallyRecord:
             int(facts["partition"]),
             int(facts["major"]),
             int(facts["minor"]),
+            # A record of an earlier release does not have it.
+            str(facts.get("model_version", "")),
         )
 
 
@@ -117,9 +122,11 @@ class Rates:
     weight: float
     """Would-be greens, each by its weight."""
     model: IntArray
-    """Would-be greens by the step of the model's score, but for those taken for its uncertainty; (STEPS,)."""
+    """Would-be greens that the model ranked, by the step of its score; (STEPS,). As a rule not all of the traffic: the model may
+    have come into force while the hours went by.
+    """
     uncertainty: IntArray
-    """Would-be greens by the step of its uncertainty, but for those taken for its score; (STEPS,)."""
+    """The same by the step of the model's uncertainty; (STEPS,)."""
     plans: dict[int, tuple[Any, Any]] = field(default_factory=dict, repr=False, compare=False)
     """What follows from them for parameters of an office, by the parameters' identity: kept here by those who find it."""
 
@@ -128,18 +135,15 @@ class Tally:
     """Counts by office, direction and hour, and hits of rules."""
 
     def __init__(self) -> None:
-        self._places: dict[str, int] = {}
+        self._places = HourCounts({"lanes": (5,), "weight": ()}, PLACES_MAX)
+        #: By place and model.
+        self._ranks = HourCounts({"model": (STEPS,), "uncertainty": (STEPS,)}, PLACES_MAX)
         #: Hits since a rule selected last, by its key and the day.
         self._hits: dict[str, dict[int, int]] = {}
         self._hits_day = 0
         self._positions = np.full((PARTITIONS, 2), -1, np.int64)
-        self._hour = np.full(0, -1, np.int64)
-        self._lanes = np.zeros((0, HOURS_HELD, 5), np.int64)
-        self._weight = np.zeros((0, HOURS_HELD), np.int64)
-        self._model = np.zeros((0, HOURS_HELD, STEPS), np.int64)
-        self._uncertainty = np.zeros((0, HOURS_HELD, STEPS), np.int64)
         #: Rates of the latest hour that was asked for: they stay until a record of an hour that had ended comes in.
-        self._rates: dict[str, Rates] = {}
+        self._rates: dict[tuple[str, str], Rates] = {}
         self._rates_hour = -1
 
     def hits(self, key: str, time: int) -> int:
@@ -147,32 +151,30 @@ class Tally:
         first = time // MICROS_PER_DAY - HITS_DAYS + 1
         return sum(hits for day, hits in self._hits.get(key, {}).items() if day >= first)
 
-    def rates(self, place: str, time: int) -> Rates:
-        """The traffic of a place over the 24 hours that ended before the hour of `time`."""
+    def rates(self, place: str, time: int, model_version: str = "") -> Rates:
+        """The traffic of a place over the 24 hours that ended before the hour of `time`, as far as a model ranked it."""
         hour = time // MICROS_PER_HOUR
         if hour != self._rates_hour:
             self._rates.clear()
             self._rates_hour = hour
-        found = self._rates.get(place)
+        found = self._rates.get((place, model_version))
         if found is None:
-            found = self._rates[place] = self._rates_of(place, hour)
+            found = self._rates[place, model_version] = self._rates_of(place, model_version, hour)
         return found
 
-    def _rates_of(self, place: str, hour: int) -> Rates:
-        row = self._places.get(place)
-        if row is None:
-            nothing = np.zeros(STEPS, np.int64)
+    def _rates_of(self, place: str, model_version: str, hour: int) -> Rates:
+        nothing = np.zeros(STEPS, np.int64)
+        traffic = self._places.ended(place, hour)
+        if traffic is None:
             return Rates(0, np.zeros(5, np.int64), 0.0, nothing, nothing)
-        newest = int(self._hour[row])
-        held = newest - ((newest - np.arange(HOURS_HELD)) % HOURS_HELD)
-        ended = (held < hour) & (held >= hour - HOURS) & (held >= 0)
-        lanes: IntArray = self._lanes[row][ended].sum(axis=0)
+        ranks = self._ranks.ended(_key(place, model_version), hour)
+        lanes = traffic["lanes"]
         return Rates(
             int(lanes.sum()),
             lanes,
-            float(self._weight[row][ended].sum()) / PPM,
-            self._model[row][ended].sum(axis=0),
-            self._uncertainty[row][ended].sum(axis=0),
+            float(traffic["weight"]) / PPM,
+            nothing if ranks is None else ranks["model"],
+            nothing if ranks is None else ranks["uncertainty"],
         )
 
     def apply(self, record: TallyRecord) -> bool:
@@ -186,21 +188,24 @@ class Tally:
         hour = record.time // MICROS_PER_HOUR
         if hour < self._rates_hour:
             self._rates.clear()
-        places = np.array([self._row(place, hour) for place in record.place.dictionary], np.int64)
-        rows = np.take(places, record.place.indices)
-        kept = (rows >= 0) & (hour > self._hour[rows] - HOURS_HELD)
-        rows = rows[kept]
-        slot = np.full(len(rows), hour % HOURS_HELD)
-        lane, weight = record.lane[kept], record.weight[kept]
-        green = lane == 1
-        np.add.at(self._lanes, (rows, slot, lane), 1)
-        np.add.at(self._weight, (rows[green], slot[green]), weight[green])
-        for counts, steps in ((self._model, record.model[kept]), (self._uncertainty, record.uncertainty[kept])):
-            ranked = green & (steps != UNRANKED)
-            np.add.at(counts, (rows[ranked], slot[ranked], steps[ranked]), 1)
+        rows, counted = _rows_of(self._places, record.place.dictionary, record.place.indices, hour)
+        green = record.lane[counted] == 1
+        self._places.add("lanes", rows, hour, record.lane[counted], 1)
+        self._places.add("weight", rows[green], hour, None, record.weight[counted][green])
+        self._add_ranks(record, hour)
         if record.hits:
             self._add_hits(record.hits, record.time // MICROS_PER_DAY)
         return True
+
+    def _add_ranks(self, record: TallyRecord, hour: int) -> None:
+        ranked = (record.lane == 1) & ((record.model != UNRANKED) | (record.uncertainty != UNRANKED))
+        if not ranked.any():
+            return
+        keys = [_key(place, record.model_version) for place in record.place.dictionary]
+        rows, counted = _rows_of(self._ranks, keys, np.where(ranked, record.place.indices, -1), hour)
+        for name, steps in (("model", record.model[counted]), ("uncertainty", record.uncertainty[counted])):
+            there = steps != UNRANKED
+            self._ranks.add(name, rows[there], hour, steps[there], 1)
 
     def _add_hits(self, hits: Mapping[str, Hits], day: int) -> None:
         if day > self._hits_day:
@@ -219,53 +224,40 @@ class Tally:
                 days = self._hits.setdefault(key, {})
                 days[day] = days.get(day, 0) + count
 
-    def _row(self, place: str, hour: int) -> int:
-        """The row of a place, moved on to an hour; -1 where there are too many places."""
-        row = self._places.get(place)
-        if row is None:
-            if len(self._places) >= PLACES_MAX:
-                return -1
-            row = self._places[place] = len(self._places)
-            if row >= len(self._hour):
-                self._resize(max(16, 2 * len(self._hour)))
-        newest = int(self._hour[row])
-        if hour > newest:
-            gone = [each % HOURS_HELD for each in range(max(newest + 1, hour - HOURS_HELD + 1), hour + 1)]
-            for counts in (self._lanes, self._weight, self._model, self._uncertainty):
-                counts[row, gone] = 0
-            self._hour[row] = hour
-        return row
-
-    def _resize(self, rows: int) -> None:
-        for name, old in self._arrays().items():
-            new: npt.NDArray[Any] = np.zeros((rows, *old.shape[1:]), old.dtype)
-            if name == "_hour":
-                new[:] = -1
-            new[: len(old)] = old
-            setattr(self, name, new)
-
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        return {name: getattr(self, name) for name in ("_hour", "_lanes", "_weight", "_model", "_uncertainty")}
-
     def snapshot(self) -> bytes:
-        """All that is held, with the positions it is as of."""
-        used = len(self._places)
-        texts = msgspec.json.encode([list(self._places), self._hits]).decode()
-        arrays = {name: values[:used] for name, values in self._arrays().items()}
-        return pack({"tally": _VERSION, "texts": texts}, arrays | {"positions": self._positions})
+        """All that is counted, with the positions it is as of."""
+        (places, traffic), (ranks, steps) = self._places.snapshot(), self._ranks.snapshot()
+        texts = msgspec.json.encode([places, ranks, self._hits]).decode()
+        arrays = {f"place_{name}": values for name, values in traffic.items()}
+        arrays |= {f"rank_{name}": values for name, values in steps.items()}
+        return pack({"tally": _SNAPSHOT_VERSION, "texts": texts}, arrays | {"positions": self._positions})
 
     @classmethod
     def restore(cls, content: bytes) -> Tally:
         """A tally from a snapshot; raises PackingError."""
         facts, arrays = unpack(content)
-        if facts.get("tally") != _VERSION:
-            raise PackingError(f"the snapshot has version {facts.get('tally')}; {_VERSION} is read")
+        if facts.get("tally") != _SNAPSHOT_VERSION:
+            raise PackingError(f"the snapshot has version {facts.get('tally')}; {_SNAPSHOT_VERSION} is read")
         tally = cls()
-        texts = msgspec.json.decode(str(facts["texts"]), type=tuple[list[str], dict[str, dict[int, int]]])
-        places, tally._hits = texts
+        texts = msgspec.json.decode(str(facts["texts"]), type=tuple[list[str], list[str], dict[str, dict[int, int]]])
+        places, ranks, tally._hits = texts
         tally._hits_day = max((max(days) for days in tally._hits.values()), default=0)
-        tally._places = {place: row for row, place in enumerate(places)}
         tally._positions = arrays["positions"].copy()
-        for name in tally._arrays():
-            setattr(tally, name, arrays[name].copy())
+        for counts, keys, prefix in ((tally._places, places, "place_"), (tally._ranks, ranks, "rank_")):
+            counts.restore(keys, {name.removeprefix(prefix): array for name, array in arrays.items()})
         return tally
+
+
+def _key(place: str, model_version: str) -> str:
+    return f"{place} {model_version}"
+
+
+def _rows_of(counts: HourCounts, keys: Sequence[str], indices: IntArray, hour: int) -> tuple[IntArray, IntArray]:
+    """The rows of those consignments that are counted in an hour, and which they are; an index of -1 is not counted."""
+    used = np.unique(indices[indices >= 0])
+    places: IntArray = np.full(len(keys) + 1, -1, np.int64)
+    for index in used.tolist():
+        places[index] = counts.row(keys[index], hour)
+    rows = places[indices]
+    counted = np.flatnonzero(counts.counted(rows, hour))
+    return rows[counted], counted

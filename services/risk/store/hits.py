@@ -14,7 +14,7 @@ from libs.columns import Ints, Ragged, Strings, Table
 from libs.columns.stored import reading
 from libs.customs.partitions import PARTITIONS, partition_of
 from libs.feed.outbox import Outbox
-from libs.feed.service import StatePage
+from libs.feed.service import StatePage, text_of
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
 from libs.store.gauges import COUNTED_MAX
@@ -24,7 +24,7 @@ from libs.store.leases import hold_lease, release_lease, try_lease
 from libs.store.requests import PURGE_ROWS_MAX, purge_before
 from libs.store.schema import TODAY, today
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
-from services.risk.screening.later import Known, known_of
+from services.risk.screening.later import Earlier, earlier_of
 from services.risk.store.inputs import StoredBatch
 
 LEASE: Final = "rescreening"
@@ -58,9 +58,9 @@ select given.mrn, newest.version from unnest($1::text[]) as given(mrn) cross joi
 ) newest
 """
 _LAST: Final = """
-select given.place, last.screened_at, last.payload
+select given.place, last.payload
 from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place) cross join lateral (
-    select screened_at, payload from screening_hit
+    select payload from screening_hit
     where mrn = given.mrn and filing_version = given.version order by screened_at desc limit 1
 ) last
 """
@@ -105,13 +105,17 @@ class SliceTaken(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class NewHits:
-    """Consignments that are hit anew: a value each."""
+    """Consignments that are hit anew, or no more: a value each."""
 
     mrns: list[str]
     versions: list[int]
     last: list[int]
     """When each was told of last, microseconds; 0 for never."""
     findings: Ragged
+    cleared: Ragged
+    """Hits that were found to be of another party."""
+    lanes_left: list[int | None]
+    """The lane that is left without them; None where nothing was cleared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,20 +178,14 @@ class HitStore:
             rows = await reader.raw.fetch(_NEWEST, list(mrns))
         return {row["mrn"]: row["version"] for row in rows}
 
-    async def earlier(self, mrns: Sequence[str], versions: Sequence[int]) -> Mapping[int, tuple[int, Known]]:
-        """What was told last of filings after their answers: by place, when, and the hits. Raises InputError."""
+    async def earlier(self, mrns: Sequence[str], versions: Sequence[int]) -> Mapping[int, Earlier]:
+        """What was announced last of filings after their answers, by place. Raises InputError."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_LAST, list(mrns), list(versions))
 
-        def read() -> dict[int, tuple[int, Known]]:
-            with reading("what was told before"):
-                return {
-                    row["place"] - 1: (
-                        row["screened_at"],
-                        known_of(Table.parse(ScreeningColumns, row["payload"]).ragged("findings")),
-                    )
-                    for row in rows
-                }
+        def read() -> dict[int, Earlier]:
+            with reading("what was announced before"):
+                return {row["place"] - 1: earlier_of(Table.parse(ScreeningColumns, row["payload"])) for row in rows}
 
         return await asyncio.to_thread(read)
 
@@ -270,6 +268,7 @@ class _Told:
 def _event(hits: Sequence[NewHits], lists: str, threshold: int, now: int) -> Table:
     mrns = [mrn for each in hits for mrn in each.mrns]
     last = np.array([moment for each in hits for moment in each.last], np.int64)
+    left = [lane for each in hits for lane in each.lanes_left]
     rows = len(mrns)
     return Table.of(
         ScreeningColumns,
@@ -282,6 +281,8 @@ def _event(hits: Sequence[NewHits], lists: str, threshold: int, now: int) -> Tab
             "lists": Strings.constant(lists, rows),
             "match_threshold": Ints.constant(threshold, rows),
             "findings": Ragged.concat([each.findings for each in hits]),
+            "cleared": Ragged.concat([each.cleared for each in hits]),
+            "lane_left": Ints.of([lane or 0 for lane in left], [lane is not None for lane in left]),
         },
     )
 
@@ -309,7 +310,7 @@ class HitSnapshot:
     async def page(self, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
         """Read about `max_rows` consignments of these partitions after `token`, the MRN of the last one looked at."""
         wanted = set(partitions)
-        rows = await tx.raw.fetch(_SCAN, token.decode(), max_rows)
+        rows = await tx.raw.fetch(_SCAN, text_of(token), max_rows)
         kept = [row for row in rows if partition_of_mrn(row["mrn"]) in wanted]
         tables = [Table.parse(ScreeningColumns, row["payload"]) for row in kept]
         return StatePage(

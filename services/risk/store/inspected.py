@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from libs.store.database import Database
+from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION
 from services.risk.learning.compared_scores import Answered, Scored, compared, scored_of
 from services.risk.learning.comparison import Compared
 from services.risk.learning.inspected import is_violation
+from services.risk.store.chances import vector_of
+from services.risk.violations import ConsignmentGroup, FoundGroup
 
 COMPARED_MAX: Final = 5_000
 """Outcomes that a comparison looks at, the newest."""
@@ -23,6 +26,18 @@ order by day desc, mrn limit $2
 _ANSWERS: Final = """
 select kept.day, kept.batch, kept.payload from assessment_batch kept
 join unnest($1::integer[], $2::bigint[]) as given(day, batch) on kept.day = given.day and kept.batch = given.batch
+"""
+
+
+# An outcome without a stored answer counts on the day of its inspection: its chances are unknown, and it is not passed over.
+_FOUND: Final = f"""
+select {vector_of("found.assessed_row")} as vector, found.result = $3 as violation, count(*) as count
+from outcome found left join selection_batch kept on kept.day = found.assessed_day and kept.batch = found.assessed_batch
+where coalesce(found.assessed_day, found.day) between $1 and $2 group by 1, 2
+"""  # noqa: S608  # an expression of our own
+
+_CONSIGNMENTS: Final = """
+select cell, support, sum(count)::bigint as count from selection_count where day between $1 and $2 group by 1, 2
 """
 
 
@@ -40,6 +55,13 @@ class InspectedStore:
                 "select count(*) from outcome where assessed_day between $1 and $2", from_day, until_day
             )
         return found
+
+    async def found(self, from_day: int, until_day: int) -> tuple[list[FoundGroup], list[ConsignmentGroup]]:
+        """What was found of consignments that were assessed on some days, and how many of them there are."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_FOUND, from_day, until_day, INSPECTION_RESULT_VIOLATION)
+            counts = await reader.raw.fetch(_CONSIGNMENTS, from_day, until_day)
+        return [FoundGroup(*row) for row in rows], [ConsignmentGroup(*row) for row in counts]
 
     async def compare(self, champion: str, challenger: str, *, days: int) -> Compared:
         """Compare two models on what was inspected in the last days and both had scored; at most the newest COMPARED_MAX."""

@@ -25,7 +25,9 @@ from libs.store.secrets import deployment_secret
 from libs.telemetry import traceparent
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.risk.past import Known
+from services.risk.selecting import BatchChances
 from services.risk.selection import NewlyDrawn
+from services.risk.store.chances import store_chances
 from services.risk.store.drawn import drawn_before, keep_drawn
 from services.risk.store.inputs import add_input
 
@@ -166,6 +168,9 @@ class Entry(Protocol):
     def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewlyDrawn:
         """What the rows were drawn into by selection."""
 
+    def chances(self, fresh: npt.NDArray[np.intp]) -> BatchChances | None:
+        """By what chance the batch's consignments get into each lane; None where nothing is drawn anywhere."""
+
     def stored_input(self, fresh: npt.NDArray[np.intp]) -> tuple[str, tuple[bytes, bytes]] | None:
         """Versions of the lists that the rows were screened against, and what they were assessed on; None to keep none."""
 
@@ -176,11 +181,12 @@ class _Left:
 
     packed: tuple[int, bytes, bytes]
     drawn: NewlyDrawn
+    chances: BatchChances | None
     input: tuple[str, tuple[bytes, bytes]] | None
 
     @classmethod
     def of(cls, entry: Entry, fresh: npt.NDArray[np.intp]) -> _Left:
-        return cls(entry.pack(fresh), entry.newly_drawn(fresh), entry.stored_input(fresh))
+        return cls(entry.pack(fresh), entry.newly_drawn(fresh), entry.chances(fresh), entry.stored_input(fresh))
 
 
 class Store:
@@ -248,8 +254,10 @@ class Store:
                 left = left if len(fresh) == len(every) else _Left.of(entry, fresh)
                 place = await self._append(tx, left.packed)
                 await keep_drawn(tx, left.drawn)
+                assert settled.stored is not None
+                if left.chances is not None:
+                    await store_chances(tx, settled.stored, left.chances)
                 if left.input is not None:
-                    assert settled.stored is not None
                     await add_input(tx, settled.stored, purpose, len(fresh), *left.input)
         return first_answers(settled, assessments, AssessmentColumns), fresh, place
 

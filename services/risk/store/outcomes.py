@@ -23,7 +23,7 @@ Filing: TypeAlias = tuple[str, int]
 OUTCOME_DAYS: Final = 400
 """Days for which an outcome is kept after its inspection: as long as the answer that it is about, and as far as a training may reach back."""
 
-_COLUMNS: Final = "mrn, filing_version, state_version, inspected_at, method, result, items"
+_COLUMNS: Final = "mrn, filing_version, state_version, inspected_at, method, result, items, epoch, inclusion_ppm"
 
 _PLACES: Final = """
 select given.mrn, given.version, found.day, found.batch, found."row"
@@ -34,12 +34,12 @@ join assessment found on found.mrn = given.mrn and found.version = given.version
 _PUT: Final = f"""
 insert into outcome as kept ({_COLUMNS}, day, assessed_day, assessed_batch, assessed_row)
 select * from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::smallint[], $6::smallint[], $7::bytea[],
-    $8::integer[], $9::integer[], $10::bigint[], $11::integer[])
+    $8::bigint[], $9::integer[], $10::integer[], $11::integer[], $12::bigint[], $13::integer[])
 on conflict (mrn) do update set filing_version = excluded.filing_version, state_version = excluded.state_version,
-    inspected_at = excluded.inspected_at, method = excluded.method, result = excluded.result, items = excluded.items,
-    day = excluded.day, assessed_day = excluded.assessed_day, assessed_batch = excluded.assessed_batch,
+    inspected_at = excluded.inspected_at, method = excluded.method, result = excluded.result, items = excluded.items, epoch = excluded.epoch,
+    inclusion_ppm = excluded.inclusion_ppm, day = excluded.day, assessed_day = excluded.assessed_day, assessed_batch = excluded.assessed_batch,
     assessed_row = excluded.assessed_row
-where kept.state_version < excluded.state_version
+where case when kept.epoch in (0, excluded.epoch) then kept.state_version < excluded.state_version else kept.epoch < excluded.epoch end
 """  # noqa: S608  # names of our own
 
 
@@ -128,6 +128,8 @@ class OutcomeStore:
             [each.method for each in rows],
             [each.result for each in rows],
             [each.items for each in rows],
+            [each.epoch for each in rows],
+            [each.inclusion_ppm for each in rows],
             [each.day for each in rows],
             [None if place is None else place.day for place in at],
             [None if place is None else place.batch for place in at],

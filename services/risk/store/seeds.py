@@ -28,7 +28,7 @@ class Seeds:
     """The seeds of the deployment, as one replica knows them."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
         self._held: dict[int, bytes] = {}
 
     async def of(self, days: Iterable[int]) -> Mapping[int, bytes]:
@@ -42,7 +42,7 @@ class Seeds:
 
     async def present(self) -> tuple[int, bytes]:
         """The present day by the database's clock, and its seed."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             day: int = await reader.raw.fetchval(f"select {TODAY}")
         return day, (await self.of([day]))[day]
 
@@ -54,12 +54,12 @@ class Seeds:
 
     async def told(self, before: int, rows_max: int) -> list[MadeSeed]:
         """The latest seeds of days before a day, the latest first."""
-        async with self._database.connection() as reader:
+        async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_TOLD, before, rows_max)
         return [MadeSeed(row["period"], row["seed"], row["made_at"], row["today"]) for row in rows]
 
     async def _made(self, days: list[int]) -> dict[int, bytes]:
-        async with self._database.transaction() as tx:
+        async with self.database.transaction() as tx:
             # Another replica may make them now: then this waits for it, and the one that was first counts.
             await tx.raw.execute(
                 "insert into draw_seed (period, seed) select * from unnest($1::integer[], $2::bytea[]) as made(period, seed) "

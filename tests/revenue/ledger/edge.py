@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from services.revenue.__main__ import assemble

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
-from libs.customs.mrn import make_mrns
+from libs.customs.mrn_columns import make_mrns
 from libs.feed.types import BEGINNING, FeedBatch
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2
 from luxor.revenue.v1.revenue_pb2 import COLLECTOR_CUSTOMS, DEBTOR_DECLARANT, KIND_DUTY, KIND_TAX
 
 DAY = 20_782
@@ -43,9 +44,9 @@ class State:
     mrn: str
     version: int = 1
     charges: Sequence[Charge] = (Charge(300), Charge(1_900, TAX, "EU.vat_low_value"))
-    debt: int = clearance.DEBT_STATUS_DEFERRED
+    debt: int = clearance_pb2.DEBT_STATUS_DEFERRED
     debt_account: str = "deferred:carrier-7"
-    state: int = clearance.STATE_AWAITING_ARRIVAL
+    state: int = clearance_pb2.STATE_AWAITING_ARRIVAL
     currency: str = "EUR"
     destination: str = "DE"
     declarant: str = "DE1234567890"
@@ -57,12 +58,12 @@ class State:
     """Number, reason and day of each item that went back, where they went one by one."""
     returned: Sequence[int] = ()
     """Numbers of the items that went back."""
-    reason: int = clearance.RETURN_REASON_WITHDRAWN
+    reason: int = clearance_pb2.RETURN_REASON_WITHDRAWN
     released_day: int | None = DAY
     returned_day: int = DAY + 10
     day: int = DAY
     filing: int = field(default=1)
-    change: int = clearance.CHANGE_DECIDED
+    change: int = clearance_pb2.CHANGE_DECIDED
     generation: int = 0
     """Of the assessment in force; 0 for the first."""
     adjusted_at: int = 0

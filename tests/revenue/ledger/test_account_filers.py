@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from libs.server.identity import is_id
 from libs.server.tls import LocalCA, TlsError
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.accounts import FILERS_MAX, is_filer
+from services.revenue.ledger.accounts import FILERS_MAX
 from services.revenue.ledger_text import account_message, change_of, wrong_account
 from services.revenue.store.accounts import Account
 
@@ -54,11 +55,11 @@ def test_an_id_is_one_that_a_certificate_may_have(tmp_path: Path) -> None:
     authority = LocalCA(tmp_path)
     for ident in IDS:
         authority.party("filer", ident)
-        assert is_filer(ident)
+        assert is_id(ident)
     for ident in NO_IDS:
         with pytest.raises(TlsError):
             authority.party("filer", ident)
-        assert not is_filer(ident)
+        assert not is_id(ident)
 
 
 def test_filers_that_are_not_told_stay_those_told_take_their_place_and_none_takes_them_away() -> None:

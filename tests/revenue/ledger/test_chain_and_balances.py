@@ -367,7 +367,8 @@ async def test_a_day_s_consignments_are_told_with_their_totals(books: Books) -> 
         first = await positions.of_day(reader, DAY, rows_max=3)
         rest = await positions.of_day(reader, DAY, after=first.mrn[-1], rows_max=3)
     assert [*first.mrn, *rest.mrn] == sorted(state.mrn for state in PAGE)
-    told = await positions.totals(books.database, DAY)
+    told, count = await positions.totals(books.database, DAY)
+    assert count == len(PAGE)
     assert [(each.destination, each.kind, each.collector, each.amount, each.consignments) for each in told] == [
         ("DE", 1, 1, 1_500, 5), ("DE", 2, 1, 9_500, 5),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from libs.feed.types import EventError
 from libs.store.database import Database
-from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2 as revenue
 from tests.revenue.ledger.books import Books, emptied, net

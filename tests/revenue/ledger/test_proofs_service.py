@@ -17,7 +17,7 @@ from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.ledger.chain import START
 from services.revenue.store.seals import Seals
-from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.books import Books, unguarded
 from tests.revenue.ledger.edge import FIRST, SECONDS, open_state, stub
 from tests.revenue.ledger.states import Charge, State, mrn
 from tests.revenue.oracle import Consignment, Item
@@ -99,6 +99,7 @@ async def test_a_chain_is_checked_in_parts_and_what_was_altered_is_told(house: R
             break
         request.after, request.hash = page.last, page.hash
     assert (entries, faults) == (3, [])
+    await unguarded(kept.database)
     async with kept.database.transaction() as tx:
         await tx.raw.execute("update ledger_posting set amount = amount * 2 where partition = 3 and number = 1")
     page = await ledger.CheckChain(pb.CheckChainRequest(partition=3), timeout=SECONDS)

@@ -10,7 +10,7 @@ import pytest
 
 from libs.columns import Ints, Strings, Table
 from libs.store.assessments import AssessmentLog
-from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1.revenue_pb2 import (
     COLLECTOR_VENDOR,
     PURPOSE_ADJUSTMENT,
@@ -260,7 +260,8 @@ async def test_totals_of_a_day_are_those_of_its_parts(books: Books, monkeypatch:
         for number, to in enumerate(("DE", "FR", "DE", "DE", "FR"))
     ]
     await books.take(*states, State(mrn(9, 9, DAY + 1), day=DAY + 1))
-    whole = await positions.totals(books.database, DAY)
+    whole, count = await positions.totals(books.database, DAY)
+    assert count == 5
     sums: dict[tuple[str, int], list[int]] = {}
     for state in states:
         for kind in {each.kind for each in state.charges}:
@@ -269,5 +270,5 @@ async def test_totals_of_a_day_are_those_of_its_parts(books: Books, monkeypatch:
             total[1] += 1
     assert {(each.destination, each.kind): [each.amount, each.consignments] for each in whole} == sums
     monkeypatch.setattr(positions, "DAY_ROWS", 2)
-    assert await positions.totals(books.database, DAY) == whole
-    assert await positions.totals(books.database, DAY - 1) == []
+    assert await positions.totals(books.database, DAY) == (whole, 5)
+    assert await positions.totals(books.database, DAY - 1) == ([], 0)

@@ -90,7 +90,7 @@ async def test_payouts_are_booked_refused_with_what_is_there_and_listed(house: R
             payout("o1", 301, reference=declarant), payout("o2", 300, reference=declarant, paid_at=moment),
             payout("o3", 5, sends_back="b2"), payout("o4", 300, takes_back="o2"), payout("o5", 1, reference=FIRST),
             payout("o6", 1, reference="rent"), payout("o7", 1, reference=FIRST, sends_back="b2"), payout("o8", 0, reference=FIRST),
-            payout("o9", 1, reference="border:DE"), payout("o10", 1, reference="treasury:EU:duty"),
+            payout("o9", 1, reference="border:DE"), payout("o10", 1, reference="bank:EU"),
             payout("o11", 1, reference=FIRST, paid_at=Timestamp(seconds=1)),
         ],
     )  # fmt: skip

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from services.risk.inclusion import weights_of
 from services.risk.learning.exploration import (
     NOT_TAKEN,
     PPM,
@@ -22,7 +23,6 @@ from services.risk.learning.exploration import (
     parts_of,
     select,
     weighted,
-    weights_of,
 )
 
 MRNS = [f"26DE{number:012d}R1" for number in range(20_000)]
@@ -160,15 +160,11 @@ def test_chances_are_those_with_which_rows_are_taken() -> None:
     assert chances.sum() == pytest.approx(8, abs=0.3)
 
 
-def test_outcomes_weigh_one_over_their_chance_up_to_a_limit() -> None:
-    assert weights_of(np.array([1.0, 0.5, 0.001, 0.0])).tolist() == [1.0, 2.0, 20.0, 20.0]
-
-
 def test_weighed_outcomes_tell_the_share_of_all_where_targeted_ones_alone_do_not() -> None:
     rng = np.random.default_rng(8)
     scores = rng.normal(size=4_000)
     violates = rng.random(4_000) < 1 / (1 + np.exp(3 - 2 * scores))
     chosen = select(MRNS[:4_000], scores, np.ones(4_000), 800, Exploration(share_ppm=500_000), seed="h", period="p")
-    found, weights = violates[chosen.taken], weights_of(chosen.chances)[chosen.taken]
+    found, weights = violates[chosen.taken], weights_of(chosen.chances[chosen.taken]).values
     assert np.average(found, weights=weights) == pytest.approx(violates.mean(), abs=0.03)
     assert found.mean() > violates.mean() + 0.1

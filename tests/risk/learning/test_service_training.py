@@ -10,8 +10,8 @@ from libs.columns import Table
 from libs.customs.time import day_of
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from luxor.clearance.v1.clearance_columns_pb2 import INSPECTION_RESULT_CONFORM as CONFORM
-from luxor.clearance.v1.clearance_columns_pb2 import INSPECTION_RESULT_VIOLATION as VIOLATION
+from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_CONFORM as CONFORM
+from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION as VIOLATION
 from luxor.risk.v1 import models_pb2 as pb
 from services.risk.__main__ import assemble
 from services.risk.learning.metrics import auc, precision_at

@@ -1,0 +1,48 @@
+"""Which store a database is: a process must not go on with one that was set back, since what it remembers of the former one is not true of it.
+
+Numbers that a store hands out (accounts, batches, rows) are handed out again after a restore, and a process holds many of them in memory. So a
+database that is guarded gives out no connection to another store than the one that it was opened on, and the service ends and is started anew.
+"""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from libs import telemetry
+from libs.store.database import Database
+from libs.store.errors import StoreError
+
+INTERVAL_SECONDS: Final = 2.0
+_log = telemetry.get_logger()
+
+
+class StoreReplaced(Exception):
+    """The store is another one than the process began with; raised by a background task, it ends the process."""
+
+
+class Guard:
+    """Ends the service when its store was replaced by another one, an older copy or a standby that was promoted."""
+
+    def __init__(self, database: Database) -> None:
+        """Look at a guarded database."""
+        self._database = database
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look every interval how far the log is, until `stop`. Raises StoreReplaced."""
+        while not stop.is_set():
+            # If it is away, whatever answers next is looked at when it is connected to.
+            with contextlib.suppress(StoreError):
+                await self._database.look_at_identity()
+            if self._database.replaced:
+                _log.error(
+                    "STORE_REPLACED",
+                    store=self._database.name,
+                    text=self._database.replaced,
+                    hint="the process ends and is started anew, since what it remembers is of the former store",
+                )
+                raise StoreReplaced(f"database {self._database.name}: {self._database.replaced}")
+            try:
+                async with asyncio.timeout(INTERVAL_SECONDS):
+                    await stop.wait()
+            except TimeoutError:
+                continue

@@ -1,0 +1,15 @@
+"""The outbox knows the store that it stands on, and begins an epoch by itself when the store goes back; an outcome knows the epoch of its state."""
+
+from alembic import op
+
+from libs.feed import schema as feed
+
+revision = "0005"
+down_revision = "0004"
+works_from = "0001"
+
+
+def upgrade() -> None:
+    """Stamp the newest epoch; the release before goes on beside it."""
+    feed.stamp_epochs(op)
+    op.execute("alter table outcome add column epoch bigint not null default 0")

@@ -1,0 +1,152 @@
+"""Twice and three times the load: what is decided, how long the accepted wait, and how soon everything is as before.
+
+First the peak of this system and machine, in closed loop. Then, in open loop, eight filers offer two and three times as
+much: one of them nine tenths of it, one of them small batches. Every figure is relative to the peak of the same run.
+About two minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import figures
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from libs.cli.state import SERVICES
+from libs.cli.supervisor import LocalSystem
+from libs.simulator import Simulator
+from tests.support.flow import Flow, local_system
+from tests.support.open_loop import Call, Load, batches, goodput
+
+GREEDY, SMALL = "greedy", "small"
+OTHERS = tuple(f"filer-{number}" for number in range(1, 7))
+FILERS = (GREEDY, *OTHERS, SMALL)
+ROWS = {GREEDY: 500, SMALL: 10} | dict.fromkeys(OTHERS, 100)
+AT_ONCE = 8
+MULTIPLES = (2, 3)
+MEMORY_MIB = 512
+"""The smallest limit of a service's container: that of the chart, whose services but risk have no more."""
+NORMAL_SECONDS = 1.0
+"""A call is as in quiet times where it is accepted and decided within this, or within twice the median of quiet times."""
+
+
+def rates(total: float) -> dict[str, float]:
+    """Return what each filer offers a second: the greedy one nine tenths."""
+    return {GREEDY: total * 0.9, SMALL: total * 0.005} | dict.fromkeys(OTHERS, total * 0.1 / len(OTHERS))
+
+
+def prepared(count: int) -> dict[str, deque[bytes]]:
+    """Return batches of each filer."""
+    pools = {}
+    for place, filer in enumerate(FILERS):
+        share = 0.8 if filer == GREEDY else 0.05
+        rows = Simulator(20_261_128 + place, "load").batches(int(count * share), size=1_000)
+        pools[filer] = batches((row for batch in rows for row in batch), ROWS[filer])
+    return pools
+
+
+def accepted_share(calls: Sequence[Call], filer: str) -> float:
+    """Return the share of a filer's calls that were accepted."""
+    own = [call.accepted for call in calls if call.filer == filer]
+    return sum(own) / len(own) if own else 1.0
+
+
+@asynccontextmanager
+async def watched(system: LocalSystem, most: dict[str, float]) -> AsyncIterator[None]:
+    """Note the most memory, MiB, that each service has had meanwhile."""
+
+    async def look() -> None:
+        while True:
+            for name in SERVICES:
+                pid = system.pids[name]
+                if pid is not None:
+                    most[name] = max(most.get(name, 0.0), psutil.Process(pid).memory_info().rss / 2**20)
+            await asyncio.sleep(0.2)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()
+
+
+async def measure(quick: bool) -> None:
+    """Run all parts and print the figures."""
+    peak_seconds, burst_seconds, calm_seconds = (3.0, 3.0, 2.0) if quick else (15.0, 15.0, 8.0)
+    pools = prepared(60_000 if quick else 400_000)
+    table = Table(title="Overload, eight filers, one of them with nine tenths of the load")
+    for column in (
+        "offered",
+        "decided/s",
+        "of the peak",
+        "longest wait s",
+        "accepted",
+        "greedy",
+        "others",
+        "small",
+        "recovery s",
+    ):
+        table.add_column(column, justify="right")
+    kept, waits, recoveries, small = [], [], [], []
+    memory: dict[str, float] = {}
+    async with local_system() as system, Flow(system) as flow, Load(system, FILERS) as load:
+        alone = {GREEDY: pools[GREEDY]}
+        await load.closed(alone, ROWS, AT_ONCE, peak_seconds / 3)  # the first calls meet cold caches
+        closed = await load.closed(alone, ROWS, AT_ONCE, peak_seconds)
+        await load.decided(flow.officer)
+        peak = goodput(closed)
+        half = rates(peak / 2)
+        calm = await load.run(pools, half, ROWS, calm_seconds)
+        await load.decided(flow.officer)
+        usual = statistics.median([wait for call in calm for wait in call.waits] or [NORMAL_SECONDS])
+        normal = max(NORMAL_SECONDS, 2 * usual)
+        for multiple in MULTIPLES:
+            async with watched(system, memory):
+                burst = await load.run(pools, rates(peak * multiple), ROWS, burst_seconds)
+            ended = time.time()
+            after = await load.run(pools, half, ROWS, calm_seconds)
+            await load.decided(flow.officer)
+            decided = goodput(burst)
+            longest = max((wait for call in burst for wait in call.waits), default=0.0)
+            unusual = [call.due for call in after if not call.accepted or max(call.waits, default=0.0) > normal]
+            recovery = max((due - ended for due in unusual), default=0.0)
+            kept.append(decided / peak)
+            waits.append(longest)
+            recoveries.append(recovery)
+            small.append(accepted_share(burst, SMALL))
+            others = [accepted_share(burst, filer) for filer in OTHERS]
+            table.add_row(
+                f"{peak * multiple:,.0f}", f"{decided:,.0f}", f"{decided / peak:.2f}", f"{longest:.2f}",
+                f"{sum(call.accepted for call in burst) / len(burst):.2f}", f"{accepted_share(burst, GREEDY):.2f}",
+                f"{min(others):.2f}", f"{small[-1]:.2f}", f"{recovery:.1f}",
+            )  # fmt: skip
+            refusals = Counter((call.code, call.reason) for call in burst if not call.accepted)
+            unspoken = sum(call.retry_after is None for call in burst if not call.accepted)
+            print(f"refused   {dict(refusals)}, of them without RetryInfo {unspoken}")
+        restarts = sum(system.restarts.values())
+    Console(width=120).print(table)
+    facts = {"peak_cps": round(peak), "late_s": round(load.late, 3), "restarts": restarts}
+    figures.figure("overload_kept", [min(kept)], "share of the peak", target=0.9, **facts)
+    figures.figure("overload_small_accepted", [min(small)], "share of a small filer's calls", target=1.0)
+    figures.figure("overload_wait_s", [max(waits)], "s", target=2, usual_s=round(usual, 3))
+    most = {name: round(mib) for name, mib in memory.items()}
+    figures.figure("overload_memory_mib", [max(memory.values())], "MiB of a service", target=MEMORY_MIB, **most)
+    figures.figure("overload_recovery_s", [max(recoveries)], "s", target=10, normal_s=round(normal, 2))
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    given = figures.options(__doc__ or "", runs=1)
+    figures.machine({"PostgreSQL": "embedded, fsync = on, synchronous_commit = on, full_page_writes = on"})
+    asyncio.run(measure(given.quick))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""One consignment at a time, from the definition: how its debt stands after what revenue tells, and what an event makes of its state.
+
+The definition is docs/clearance.md: debt is settled where it is paid, secured by a named account, or collected by the vendor. Nothing here is
+taken from the vectorised code; the tests compare the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from services.clearance.lifecycle import Debt, Event, State
+
+ENDS = (State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED)
+NAMED = (Debt.DEFERRED, Debt.SECURED)
+
+
+# ---------------------------------------------------------------------------------------------- debt
+@dataclass(frozen=True)
+class Owing:
+    """What is owed of a consignment and how that stands."""
+
+    payable: int | None
+    """What is to be paid at the border; None where nobody can compute it."""
+    by_customs: int
+    """The part that customs collects itself."""
+    debt: Debt
+    account: str = ""
+    paid: int | None = None
+    refunded: int | None = None
+    heard: int | None = None
+    """Number of the last debt event; None before the first."""
+    filing: int = 1
+    returned: bool = False
+    """Whether goods went back: what they still owe revenue alone knows."""
+
+
+@dataclass(frozen=True)
+class DebtEvent:
+    """What revenue tells of a debt."""
+
+    number: int
+    filing: int
+    status: Debt
+    account: str = ""
+    paid: int | None = None
+    refunded: int | None = None
+
+
+def covered(owing: Owing) -> bool:
+    """Whether the money that was paid, and not paid back, is enough for what customs collects."""
+    if owing.paid is None or owing.by_customs == 0:
+        return False
+    return owing.paid - (owing.refunded or 0) >= owing.by_customs
+
+
+def short(owing: Owing) -> bool:
+    """Whether that money is known and not enough."""
+    if owing.paid is None or owing.returned:
+        return False
+    return owing.paid - (owing.refunded or 0) < owing.by_customs
+
+
+def hear(owing: Owing, event: DebtEvent) -> Owing:
+    """The debt after an event that is newer than all before; an older one is not heard."""
+    after = replace(
+        owing,
+        heard=event.number,
+        paid=owing.paid if event.paid is None else event.paid,
+        refunded=owing.refunded if event.refunded is None else event.refunded,
+    )
+    if not owing.payable or owing.debt == Debt.UNKNOWN:
+        # Nothing can be open where nothing is owed, or where nobody can compute it.
+        return replace(after, account=owing.account if owing.debt in NAMED else "")
+    if event.filing >= owing.filing and event.status in (*NAMED, Debt.PAID, Debt.OPEN):
+        after = replace(after, debt=event.status, account=event.account)
+    elif event.filing < owing.filing and after.debt == Debt.OPEN and covered(after):
+        # Of a former filing only the money counts.
+        after = replace(after, debt=Debt.PAID)
+    if after.debt == Debt.PAID and short(after):
+        after = replace(after, debt=Debt.OPEN)
+    return replace(after, account=after.account if after.debt in NAMED else "")
+
+
+def judge(before: Owing, after: Owing, fresh: Debt, account: str) -> Owing:
+    """The debt once something else is owed: `fresh` and `account` are what the new assessment alone says."""
+    if fresh not in (Debt.DEFERRED, Debt.OPEN):
+        return replace(after, debt=fresh, account="")
+    heard = before.heard is not None
+    if heard and before.debt in NAMED and before.account:
+        return replace(after, debt=before.debt, account=before.account)
+    money = replace(after, paid=before.paid, refunded=before.refunded)
+    if covered(money) or (heard and before.debt == Debt.PAID and before.returned):
+        return replace(after, debt=Debt.PAID, account="")
+    if heard and before.debt == Debt.OPEN:
+        # What revenue told to be open stays so until it tells otherwise.
+        return replace(after, debt=Debt.OPEN, account="")
+    return replace(after, debt=fresh, account=account if fresh == Debt.DEFERRED else "")
+
+
+# ---------------------------------------------------------------------------------------------- state
+@dataclass(frozen=True)
+class Place:
+    """Where one consignment stands."""
+
+    state: State
+    arrived: bool
+    debt: Debt
+    officer_hold: bool
+    listed_hold: bool
+    waiting: bool
+    inspected: bool
+    debt_hold: bool
+    violation: bool
+
+    @property
+    def held(self) -> bool:
+        """Whether something holds that only a person lifts."""
+        return self.officer_hold or self.listed_hold or self.violation
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the debt keeps it from being released by itself."""
+        return self.debt in (Debt.OPEN, Debt.UNKNOWN)
+
+
+def after(event: Event, now: Place) -> tuple[Place, str]:
+    """Where it stands after an event, and why the event is refused, "" where it has its effect."""
+    refusal = refused(event, now)
+    if refusal:
+        return now, refusal
+    return _moved(event, now), ""
+
+
+def refused(event: Event, now: Place) -> str:
+    """Why an event has no effect, "" where it has one."""
+    state = now.state
+    if state in ENDS:
+        return "" if event in (Event.DEBT, Event.REASSESSED) else "STATE_FINAL"
+    awaiting, held, released = state == State.AWAITING_ARRIVAL, state == State.HELD, state == State.RELEASED
+    match event:
+        case Event.DECIDED_RELEASE | Event.DECIDED_HOLD:
+            return "" if state == State.ACCEPTED else "ALREADY_DECIDED"
+        case Event.ARRIVED:
+            return "" if (awaiting or held) and not now.arrived else "ALREADY_ARRIVED"
+        case Event.OFFICER_RELEASED:
+            if not held:
+                return "NOT_HELD"
+            return "DEBT_OPEN" if now.debt == Debt.OPEN else ""
+        case Event.OFFICER_HELD:
+            if held and (now.officer_hold or now.listed_hold):
+                return "ALREADY_HELD"
+            return "" if awaiting or held or released else "ALREADY_HELD"
+        case Event.AMENDED_RELEASE | Event.AMENDED_HOLD | Event.INVALIDATED:
+            fits = (awaiting or held) and not now.arrived and not now.inspected
+            return "" if fits else "AMENDMENT_TOO_LATE"
+        case Event.INSPECTED:
+            return "" if held or released else "NOT_INSPECTABLE"
+        case Event.LISTED:
+            return "" if state == State.ACCEPTED or awaiting or held or released else "STATE_FINAL"
+        case Event.REROUTED:
+            return "" if held and not now.held else "NOT_DUE"
+        case Event.WAIT_ENDED:
+            return "" if awaiting and now.arrived and not now.held else "NOT_DUE"
+        case Event.HIT_CLEARED:
+            return "" if held else "NOT_HELD"
+        case Event.ARRIVAL_REVERSED:
+            # An arrival that released something cannot be reversed any more, and one that never was neither.
+            return "" if (awaiting or held) and now.arrived else "ARRIVAL_NOT_REVERSIBLE"
+        case Event.RETURNED | Event.RETURNED_WHOLE | Event.DESTROYED_WHOLE:
+            return "" if released else "NOT_RELEASED"
+    assert event in (Event.DEBT, Event.REASSESSED, Event.ADJUSTED, Event.FOUND), event
+    return "" if awaiting or held or released else "NOT_DECIDED"
+
+
+def _moved(event: Event, now: Place) -> Place:
+    there = State.RELEASED if now.arrived else State.AWAITING_ARRIVAL
+    match event:
+        case Event.OFFICER_RELEASED:
+            # At once, also what was to wait for an officer's look: the officer has looked.
+            return replace(now, state=there, officer_hold=False, listed_hold=False, debt_hold=False)
+        case Event.OFFICER_HELD:
+            return replace(now, state=State.HELD, officer_hold=True)
+        case Event.LISTED:
+            if now.state == State.RELEASED:
+                return replace(now, debt_hold=False)
+            return replace(now, state=State.HELD, listed_hold=True)
+        case Event.DECIDED_HOLD | Event.AMENDED_HOLD:
+            return replace(now, state=State.HELD)
+        case Event.INVALIDATED:
+            return replace(now, state=State.INVALIDATED, debt_hold=False)
+        case Event.RETURNED_WHOLE:
+            return replace(now, state=State.RE_EXPORTED, debt_hold=False)
+        case Event.DESTROYED_WHOLE:
+            return replace(now, state=State.DESTROYED, debt_hold=False)
+        case Event.ARRIVED:
+            arrived = replace(now, arrived=True)
+            return arrived if now.state == State.HELD else _by_itself(arrived, State.RELEASED, now.waiting)
+        case Event.AMENDED_RELEASE:
+            return replace(now, state=State.HELD) if now.held else _by_itself(now, there, now.waiting)
+        case Event.DECIDED_RELEASE | Event.HIT_CLEARED:
+            return _by_itself(now, there, now.waiting)
+        case Event.REROUTED:
+            return _by_itself(now, there, waits=False)
+        case Event.WAIT_ENDED:
+            return _by_itself(now, State.RELEASED, waits=False)
+        case Event.ARRIVAL_REVERSED:
+            back = replace(now, arrived=False)
+            return back if now.state == State.HELD else _by_itself(back, State.AWAITING_ARRIVAL, waits=False)
+    alone = now.state == State.HELD and now.debt_hold and not now.held
+    if event in (Event.DEBT, Event.REASSESSED, Event.ADJUSTED) and not now.unsettled:
+        # A settled debt holds nothing, and what it alone held goes on.
+        now = replace(now, debt_hold=False)
+        if alone:
+            return _by_itself(now, there, now.waiting)
+    if now.state == State.AWAITING_ARRIVAL:
+        return _by_itself(now, State.AWAITING_ARRIVAL, waits=False)
+    return now
+
+
+def _by_itself(now: Place, to: State, waits: bool) -> Place:
+    """Let it go on without an officer: never past a hold or an unsettled debt, and not before the time for a look is over."""
+    if now.held or now.unsettled:
+        return replace(now, state=State.HELD, debt_hold=now.debt_hold or now.unsettled)
+    return replace(now, state=State.AWAITING_ARRIVAL if waits and to == State.RELEASED else to, debt_hold=False)

@@ -1,0 +1,159 @@
+"""What an event writes into the state of one consignment, read from the comments of luxor.clearance.v1.ClearanceColumns and docs/clearance.md.
+
+A record has the columns of a state by name; what is absent is None. The oracle of the columnar states, one row at a time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from luxor.clearance.v1 import clearance_pb2 as pb
+from services.clearance.lifecycle import Debt, Event, State
+from tests.clearance import scalar
+
+Record = dict[str, Any]
+DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_RELEASE, Event.AMENDED_HOLD)
+MONEY: Final = (Event.DEBT, Event.REASSESSED, Event.ADJUSTED)
+RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
+WAITS: Final = ("release_not_before", "reroute_at")
+GREEN, BLUE, YELLOW, RED = pb.LANE_GREEN, pb.LANE_BLUE, pb.LANE_YELLOW, pb.LANE_RED
+CHANGES: Final = {
+    Event.DECIDED_RELEASE: pb.CHANGE_DECIDED,
+    Event.DECIDED_HOLD: pb.CHANGE_DECIDED,
+    Event.AMENDED_RELEASE: pb.CHANGE_AMENDED,
+    Event.AMENDED_HOLD: pb.CHANGE_AMENDED,
+    Event.FOUND: pb.CHANGE_HIT_CLEARED,
+    **dict.fromkeys(RETURNS, pb.CHANGE_RETURNED),
+}
+"""Per event the change that it makes; the change of the others has the name of the event."""
+
+
+def place(record: Record, at: int) -> scalar.Place:
+    """Where a consignment stands by its record."""
+    wait = record["release_not_before"]
+    return scalar.Place(
+        state=State(record["state"]),
+        arrived=record["arrived_at"] is not None,
+        debt=Debt(record["debt_status"]),
+        officer_hold=record["officer_hold"],
+        listed_hold=record["listed_hold"],
+        waiting=wait is not None and wait > at,
+        inspected=record["inspected_at"] is not None or record["adjusted_at"] is not None,
+        debt_hold=record["debt_hold"],
+        violation=bool(record["violation_by"]) and not record["violation_resolved_by"],
+    )
+
+
+def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: str, *, quiet: bool) -> Record:
+    """The record after an event; the same where the event is refused."""
+    if event in DECISIONS:
+        # The waits count from the decision.
+        record = record | {name: None if record[name] is None else record[name] + at for name in WAITS}
+    before = place(record, at)
+    after, refusal = scalar.after(event, before)
+    if refusal:
+        return record
+    held_already = event == Event.LISTED and (before.officer_hold or before.listed_hold)
+    result = record | {
+        "version": record["version"] + 1,
+        "state": int(after.state),
+        "change": CHANGES.get(event) or pb.Change.Value(f"CHANGE_{event.name}"),
+        "changed_at": at,
+        "officer_hold": after.officer_hold,
+        "listed_hold": after.listed_hold,
+        # Whether the hold's hit came before the first decision: a later hold is none of that.
+        "listed_early": record["listed_early"] and before.listed_hold and after.listed_hold,
+        "debt_hold": after.debt_hold and after.state == State.HELD,
+    }
+    result |= _release(record, before, after, at)
+    result |= _told(record, event, after, quiet=quiet or held_already)
+    if _decides(event, after) and not held_already:
+        first = first_decided(record)
+        if first is None and record["decided_at"] is None:
+            first = at
+        result |= {"decided_at": at, "decided_by": by, "first_decided_at": first}
+    if event not in (*DECISIONS, *MONEY, Event.ARRIVED, Event.ARRIVAL_REVERSED, Event.FOUND):
+        result |= dict.fromkeys(WAITS)
+    if event == Event.REROUTED:
+        result |= {"lane": BLUE, "audit": True}
+    if event in MONEY and before.debt_hold and after.state != State.HELD and record["lane"] == BLUE:
+        result["audit"] = True
+    if event == Event.OFFICER_RELEASED:
+        result["violation_by"] = ""
+        if before.violation:
+            result |= {"violation_resolved_by": by, "violation_resolved_at": at}
+    return result | _reasons(record, event, before, after, reason, note)
+
+
+def first_decided(record: Record) -> int | None:
+    """When the first decision was taken; in states of version 0.2 it is the automatic one in force on the first filing."""
+    if record["first_decided_at"] is not None:
+        return int(record["first_decided_at"])
+    if record["decided_by"] == "automatic" and record["filing_version"] == 1 and record["decided_at"] is not None:
+        return int(record["decided_at"])
+    return None
+
+
+def unheard(event: Event, after: State) -> bool:
+    """Whether filers and carriers do not hear of an event, by the state after it."""
+    return (
+        event in (Event.INSPECTED, Event.FOUND)
+        or (event == Event.LISTED and after == State.RELEASED)
+        or (event == Event.HIT_CLEARED and after == State.HELD)
+    )
+
+
+def _decides(event: Event, after: scalar.Place) -> bool:
+    if event == Event.LISTED:
+        return after.state == State.HELD
+    return event in DECISIONS or event in (
+        Event.OFFICER_RELEASED,
+        Event.OFFICER_HELD,
+        Event.INVALIDATED,
+        Event.REROUTED,
+        Event.HIT_CLEARED,
+    )
+
+
+def _release(record: Record, before: scalar.Place, after: scalar.Place, at: int) -> Record:
+    """When it was released: absent again while an officer holds it, and it stays when goods go back."""
+    released = record["released_at"]
+    if after.state == State.RELEASED and before.state != State.RELEASED:
+        return {"released_at": at}
+    if before.state == State.RELEASED and after.state == State.HELD:
+        former = record["former_released_at"]
+        return {"released_at": None, "former_released_at": released if former is None else former}
+    stands = after.state == State.RELEASED or after.state in scalar.ENDS
+    return {"released_at": released if stands else None}
+
+
+def _told(record: Record, event: Event, after: scalar.Place, *, quiet: bool) -> Record:
+    """The version that filers and carriers are told: those that they do not hear of do not count, and leave the last that they heard of."""
+    version, change = record["told_version"], record["told_change"]
+    if quiet or unheard(event, after.state):
+        return {
+            "told_version": record["version"] if version is None else version,
+            "told_change": record["change"] if change is None else change,
+            "told_changed_at": record["changed_at"] if change is None else record["told_changed_at"],
+        }
+    return {
+        "told_version": None if version is None else version + 1,
+        "told_change": None,
+        "told_changed_at": None,
+    }
+
+
+def _reasons(record: Record, event: Event, before: scalar.Place, after: scalar.Place, reason: str, note: str) -> Record:
+    reasons = record["reasons"]
+    if event in (Event.OFFICER_RELEASED, Event.OFFICER_HELD):
+        holds = event == Event.OFFICER_HELD and reason != "OFFICER_HOLD"
+        return {"reasons": [reason, "OFFICER_HOLD"] if holds else [reason], "note": note}
+    if event == Event.REROUTED:
+        return {"reasons": ["LANE_BLUE" if each == "LANE_YELLOW" else each for each in reasons]}
+    added = ""
+    if event in (Event.ARRIVED, Event.WAIT_ENDED) and before.state != State.HELD and after.state == State.HELD:
+        by_debt = "DEBT_OPEN" if before.debt == Debt.OPEN else "UNVALUED"
+        added = "OFFICER_HOLD" if before.officer_hold else "CUSTOMS_CHECK" if before.listed_hold else by_debt
+    if event == Event.LISTED and after.state == State.HELD and not before.officer_hold:
+        added = "CUSTOMS_CHECK"
+    return {"reasons": [*reasons, added] if added and added not in reasons else reasons}

@@ -1,0 +1,126 @@
+"""Which carriers a master document is bound to: the list, the filing, the prefix, in this order and on their days."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from libs.columns import Strings
+from libs.customs.time import MICROS_PER_DAY
+from services.clearance.binding import Arrival, Binding, Kind, Register, Verdict, bound, effective, keys_of
+
+DOC = "02012345675"
+DAY = 20_000
+LIST = Binding(Kind.DOCUMENT, DOC, "listed")
+NAME = Binding(Kind.IDENTIFIER, "EORI1", "named")
+PREFIX = Binding(Kind.PREFIX, "020", "prefixed")
+LONGER = Binding(Kind.PREFIX, "0201", "longer")
+
+
+@pytest.mark.parametrize(
+    ("bindings", "named", "carriers"),
+    [
+        ([], "", set()),
+        ([], "wings", {"wings"}),
+        ([NAME], "EORI1", {"named"}),
+        ([NAME], "EORI2", {"EORI2"}),
+        # Ids are case sensitive: these are three carriers.
+        ([], "Wings", {"Wings"}),
+        ([], "WINGS", {"WINGS"}),
+        # Registered names are not: they are written in capitals.
+        ([NAME], "Eori1", {"named"}),
+        ([NAME, PREFIX], "", {"prefixed"}),
+        ([NAME, PREFIX], "EORI1", {"named"}),
+        ([PREFIX], "wings", {"wings"}),
+        ([PREFIX, LONGER], "", {"longer"}),
+        ([LIST, NAME, PREFIX], "EORI1", {"listed"}),
+        ([LIST, NAME, PREFIX], "wings", {"listed"}),
+        ([LIST, Binding(Kind.DOCUMENT, DOC, "other")], "", {"listed", "other"}),
+        ([Binding(Kind.DOCUMENT, "02012345676", "listed"), Binding(Kind.PREFIX, "021", "x")], "", set()),
+        ([Binding(Kind.PREFIX, DOC, "whole")], "", {"whole"}),
+        (
+            [Binding(Kind.IDENTIFIER, DOC, "x"), Binding(Kind.PREFIX, "EO", "x"), Binding(Kind.DOCUMENT, "020", "x")],
+            "",
+            set(),
+        ),
+    ],
+)
+def test_the_first_source_that_says_anything_decides(bindings: list[Binding], named: str, carriers: set[str]) -> None:
+    register = Register(bindings)
+    everybody = {
+        "listed",
+        "other",
+        "named",
+        "EORI1",
+        "EORI2",
+        "prefixed",
+        "longer",
+        "whole",
+        "x",
+        "wings",
+        "Wings",
+        "WINGS",
+        "thief",
+        "",
+    }
+    assert {each for each in everybody if register.binds(each, DOC, named, DAY)} == carriers
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize(("day", "holds"), [(99, False), (100, True), (101, True), (200, True), (201, False)])
+def test_a_binding_holds_from_its_first_day_to_its_last(kind: Kind, day: int, *, holds: bool) -> None:
+    value = {Kind.DOCUMENT: DOC, Kind.IDENTIFIER: "EORI1", Kind.PREFIX: "020"}[kind]
+    register = Register([Binding(kind, value, "wings", 100, 200)])
+    named = "EORI1" if kind is Kind.IDENTIFIER else ""
+    assert register.binds("wings", DOC, named, day) is holds
+
+
+@pytest.mark.parametrize(
+    ("bindings", "names", "verdict"),
+    [
+        ([], [], Verdict.AWAITS_FILINGS),
+        ([], [""], Verdict.REFUSED),
+        ([], ["other"], Verdict.REFUSED),
+        ([], ["other", "wings"], Verdict.BOUND),
+        ([], ["wings"], Verdict.BOUND),
+        ([Binding(Kind.PREFIX, "020", "wings")], [], Verdict.BOUND),
+        ([Binding(Kind.PREFIX, "020", "other")], [], Verdict.REFUSED),
+        ([Binding(Kind.PREFIX, "020", "wings")], [""], Verdict.BOUND),
+        ([Binding(Kind.PREFIX, "020", "wings")], ["other"], Verdict.REFUSED),
+        ([Binding(Kind.PREFIX, "020", "wings")], ["other", ""], Verdict.BOUND),
+        ([Binding(Kind.PREFIX, "020", "other")], ["wings"], Verdict.BOUND),
+        ([Binding(Kind.DOCUMENT, DOC, "wings")], [], Verdict.BOUND),
+        ([Binding(Kind.DOCUMENT, DOC, "wings")], ["other"], Verdict.BOUND),
+        ([Binding(Kind.DOCUMENT, DOC, "other")], [], Verdict.REFUSED),
+        ([Binding(Kind.DOCUMENT, DOC, "other")], ["wings"], Verdict.REFUSED),
+        ([Binding(Kind.IDENTIFIER, "E", "wings")], ["E"], Verdict.BOUND),
+        ([Binding(Kind.IDENTIFIER, "E", "other")], ["E"], Verdict.REFUSED),
+    ],
+)
+def test_an_arrival_is_judged_by_what_is_known(bindings: list[Binding], names: list[str], verdict: Verdict) -> None:
+    assert Register(bindings).verdict(DOC, "wings", names, DAY) is verdict
+
+
+def arrival(carrier: str, day: int = DAY, document: str = DOC) -> Arrival:
+    return Arrival(document, carrier, f"F-{carrier}", day, "DEFRA", day * MICROS_PER_DAY)
+
+
+def test_each_consignment_takes_the_first_arrival_of_a_carrier_that_it_is_bound_to() -> None:
+    masters = Strings.of([DOC, DOC, DOC, "160", "", DOC])
+    named = Strings.of(["wings", "", "other", "wings", "wings", "nobody"])
+    register = Register([Binding(Kind.PREFIX, "02", "prefixed", 0, DAY)])
+    arrivals = {DOC: [arrival("thief"), arrival("other"), arrival("prefixed"), arrival("wings"), arrival("other", 1)]}
+    found = effective(masters, named, arrivals, register)
+    columns = found.columns()
+    assert columns.carrier.tolist() == ["wings", "prefixed", "other", "", "", ""]
+    assert columns.arrived_at.tolist() == [DAY, DAY, DAY, None, None, None]
+    assert columns.conveyance_reference.tolist() == ["F-wings", "F-prefixed", "F-other", "", "", ""]
+    assert found.unbound == {DOC}
+    # The day on which it was recorded counts, and not the one of arrival that the carrier reports.
+    late = effective(masters, named, {DOC: [arrival("prefixed", DAY + 1)]}, register)
+    assert not late.there.any()
+    assert np.array_equal(bound(masters, named, register, "wings", DAY), [True, False, False, True, True, False])
+
+
+def test_registered_names_are_looked_up_in_capitals() -> None:
+    assert (Kind.IDENTIFIER, "EORI1") in keys_of([DOC], ["Eori1"])

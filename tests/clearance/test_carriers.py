@@ -1,0 +1,335 @@
+"""A carrier reaches what its master documents are bound to, and nothing else: the attack itself, over gRPC, TLS and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from libs.columns import Strings
+from libs.customs.time import MICROS_PER_DAY
+from luxor.clearance.v1 import carriers_pb2 as carriers
+from luxor.clearance.v1 import clearance_pb2 as columns
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
+from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from services.clearance.office import Office
+from services.clearance.reversal import Reversal
+from tests.clearance.desk import TRACE, filings, mrns
+from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, ask, asking, house
+
+__all__ = ["house"]
+
+RECORDED, REFUSED = pb.ARRIVAL_OUTCOME_RECORDED, pb.ARRIVAL_OUTCOME_REFUSED
+AWAITING = pb.ARRIVAL_OUTCOME_AWAITING_FILINGS
+UNBOUND = "ARRIVAL_CARRIER_UNBOUND"
+DOCUMENT, IDENTIFIER, PREFIX = (
+    carriers.BINDING_KIND_DOCUMENT,
+    carriers.BINDING_KIND_IDENTIFIER,
+    carriers.BINDING_KIND_PREFIX,
+)
+SEEN = {
+    "mrn", "version", "house_document", "master_document", "transport_mode", "transport_service", "gross_mass_mg", "arrived_at", "released_at",
+    "changed_at", "arrival_conveyance_reference", "arrival_place", "state", "lane", "change", "history",
+}  # fmt: skip
+"""All that a carrier is told of a consignment."""
+
+
+async def file(house: House, references: Sequence[str], carrier: str, *, version: int = 1) -> list[str]:
+    def named(_: int, row: Consignment) -> None:
+        row.carrier_identifier = carrier
+
+    told = filings(references, master=MASTER, change=named, version=version)
+    await house.desk.consume(told)
+    return mrns(told)
+
+
+async def arrive(house: House, carrier: str, request_id: str) -> pb.ArrivalResult:
+    stub = await house.stub("carrier", carrier)
+    (result,) = (await stub.RecordArrivals(arrivals(MASTER, request_id=request_id), timeout=SECONDS)).results
+    return result
+
+
+async def states(house: House, numbers: Sequence[str]) -> list[int]:
+    return (await house.desk.states(numbers)).ints("state").values.tolist()
+
+
+async def desk_of(house: House, role: str = "officer", ident: str = "olga") -> CarrierServiceStub:
+    return CarrierServiceStub(await house.service.channel(role, ident))
+
+
+async def bind(house: House, kind: Any, value: str, carrier: str, request_id: str, **days: int) -> None:
+    request = carriers.PutBindingsRequest(request_id=request_id)
+    request.bindings.add(kind=kind, value=value, carrier=carrier, **days)
+    (result,) = (await (await desk_of(house)).PutBindings(request, timeout=SECONDS)).results
+    assert not result.HasField("error")
+
+
+async def refusals(house: House) -> list[tuple[str, str, bool, int]]:
+    answer = await (await desk_of(house)).ListRefusedArrivals(carriers.ListRefusedArrivalsRequest(), timeout=SECONDS)
+    return [(each.master_document_number, each.carrier, each.recorded, each.times) for each in answer.arrivals]
+
+
+async def reverse(house: House, role: str, ident: str, request_id: str, carrier: str = "") -> carriers.ReversalResult:
+    request = carriers.ReverseArrivalsRequest(request_id=request_id)
+    request.arrivals.add(master_document_number=MASTER, carrier=carrier)
+    (result,) = (await (await desk_of(house, role, ident)).ReverseArrivals(request, timeout=SECONDS)).results
+    return result
+
+
+def returning(mrn: str, request_id: str) -> pb.RecordReturnsRequest:
+    request = pb.RecordReturnsRequest(request_id=request_id)
+    request.returns.add(reason=columns.RETURN_REASON_DESTROYED).consignment.mrn = mrn
+    return request
+
+
+async def notices(stub: ClearanceServiceStub) -> list[pb.Notice]:
+    return list((await stub.PullNotices(pb.PullNoticesRequest(max_notices=1_000), timeout=SECONDS)).notices)
+
+
+async def test_a_guessed_master_document_gives_another_carrier_nothing(house: House) -> None:
+    numbers = await file(house, ["GREEN-1", "GREEN-2", "RED-1"], "wings")
+    thief, wings = await house.stub("carrier", "thief"), await house.stub("carrier", "wings")
+    for document in ({"master_document_number": MASTER}, {"house_document_number": "H-GREEN-1"}):
+        (result,) = await ask(thief, asking(**document))
+        assert (result.error.reason, len(result.consignments), result.next_page_token) == ("CONSIGNMENT_UNKNOWN", 0, "")
+    for number in range(2):
+        refused = await arrive(house, "thief", f"t{number}")
+        assert (refused.outcome, refused.consignments, [each.reason for each in refused.errors]) == (
+            REFUSED,
+            0,
+            [UNBOUND],
+        )
+    assert await states(house, numbers) == [columns.STATE_AWAITING_ARRIVAL] * 2 + [columns.STATE_HELD]
+    assert await refusals(house) == [(MASTER, "thief", False, 2)]
+    true = await arrive(house, "wings", "w1")
+    assert (true.outcome, true.consignments, true.released, true.held) == (RECORDED, 3, 2, 1)
+    (result,) = (await thief.RecordReturns(returning(numbers[0], "r1"), timeout=SECONDS)).results
+    assert result.error.reason == "CONSIGNMENT_UNKNOWN"
+    await house.desk.told()
+    assert await notices(thief) == []
+    assert {each.mrn for each in await notices(wings)} == set(numbers)
+    (result,) = (await wings.RecordReturns(returning(numbers[0], "r2"), timeout=SECONDS)).results
+    assert (result.error.reason, result.state) == ("", columns.STATE_DESTROYED)
+    # A carrier that is bound no more reaches nothing of it either: by the list, that decides before the filing.
+    await bind(house, DOCUMENT, MASTER, "heir", "b1")
+    (result,) = (await wings.RecordReturns(returning(numbers[1], "r3"), timeout=SECONDS)).results
+    assert result.error.reason == "CONSIGNMENT_UNKNOWN"
+    assert await notices(wings) == []
+    (result,) = await ask(wings, asking(master_document_number=MASTER))
+    assert result.error.reason == "CONSIGNMENT_UNKNOWN"
+    (result,) = await ask(await house.stub("carrier", "heir"), asking(master_document_number=MASTER))
+    assert [each.mrn for each in result.consignments] == numbers
+
+
+async def test_an_arrival_that_is_recorded_before_the_filings_takes_effect_for_its_own_carrier_alone(
+    house: House,
+) -> None:
+    first = await arrive(house, "thief", "t1")
+    assert (first.outcome, first.consignments) == (AWAITING, 0)
+    numbers = [*await file(house, ["GREEN-1"], "wings"), *await file(house, ["GREEN-2"], "")]
+    assert await states(house, numbers) == [columns.STATE_AWAITING_ARRIVAL] * 2
+    assert await refusals(house) == [(MASTER, "thief", True, 2)]
+    assert (await arrive(house, "wings", "w1")).released == 1
+    assert await states(house, numbers) == [columns.STATE_RELEASED, columns.STATE_AWAITING_ARRIVAL]
+    # A filing that names the first carrier is its own to bring; each sees its own.
+    (theirs,) = await file(house, ["GREEN-3"], "thief")
+    assert await states(house, [theirs]) == [columns.STATE_RELEASED]
+    for carrier, own in (("thief", [theirs]), ("wings", numbers[:1])):
+        query = pb.StatusQuery(master_document_number=MASTER, page_size=1)
+        (result,) = await ask(await house.stub("carrier", carrier), pb.GetStatusRequest(queries=[query]))
+        assert ([each.mrn for each in result.consignments], result.next_page_token) == (own, "")
+
+
+async def test_what_nothing_binds_waits_until_an_officer_binds_it(house: House) -> None:
+    numbers = await file(house, ["GREEN-1", "RED-1"], "")
+    assert (await arrive(house, "wings", "w1")).outcome == REFUSED
+    await bind(house, PREFIX, "160", "wings", "b1", to_day=20_000)
+    assert (await arrive(house, "wings", "w2")).outcome == REFUSED
+    await bind(house, PREFIX, "160", "wings", "b2")
+    assert (await arrive(house, "wings", "w3")).released == 1
+    assert (await arrive(house, "thief", "t1")).outcome == REFUSED
+    listed = await (await desk_of(house)).ListBindings(carriers.ListBindingsRequest(), timeout=SECONDS)
+    assert [(each.kind, each.value, each.carrier, each.to_day, each.changed_by) for each in listed.bindings] == [
+        (PREFIX, "160", "wings", 0, "officer/olga")
+    ]
+    assert await states(house, numbers) == [columns.STATE_RELEASED, columns.STATE_HELD]
+
+
+async def test_an_arrival_without_effect_is_carried_out_once_a_binding_or_an_amendment_binds_it(house: House) -> None:
+    assert (await arrive(house, "wings", "w1")).outcome == AWAITING
+    numbers = [*await file(house, ["GREEN-1"], "EORI1"), *await file(house, ["GREEN-2"], "other")]
+    assert await states(house, numbers) == [columns.STATE_AWAITING_ARRIVAL] * 2
+    await bind(house, IDENTIFIER, "EORI1", "wings", "b1")
+    office = Office(house.desk.store)
+    await office.finish_arrivals(2**60, 10)
+    assert await states(house, numbers) == [columns.STATE_RELEASED, columns.STATE_AWAITING_ARRIVAL]
+    await file(house, ["GREEN-2"], "wings", version=2)
+    await office.finish_arrivals(2**60, 10)
+    assert await states(house, numbers) == [columns.STATE_RELEASED] * 2
+
+
+async def test_a_carrier_is_told_where_its_goods_stand_and_nothing_of_who_trades_and_what_it_is_worth(
+    house: House,
+) -> None:
+    await file(house, ["GREEN-1", "RED-1", "VENDOR-1"], "wings")
+    await arrive(house, "wings", "w1")
+    wings = await house.stub("carrier", "wings")
+    request = pb.GetStatusRequest(queries=[pb.StatusQuery(master_document_number=MASTER)], with_history=True)
+    (result,) = await ask(wings, request)
+    assert len(result.consignments) == 3
+    for each in result.consignments:
+        assert {field.name for field, _ in each.ListFields()} <= SEEN
+        for entry in each.history:
+            assert {field.name for field, _ in entry.ListFields()} <= {
+                "version",
+                "change",
+                "changed_at",
+                "state",
+                "lane",
+            }
+    assert (result.consignments[1].state, result.consignments[1].lane) == (columns.STATE_HELD, columns.LANE_RED)
+    await house.desk.told()
+    for notice in await notices(wings):
+        assert {field.name for field, _ in notice.ListFields()} <= {
+            "mrn", "house_document_number", "master_document_number", "kind", "version", "state", "lane", "time",
+        }  # fmt: skip
+
+
+async def test_an_arrival_by_mistake_is_reversed_until_it_has_released_something(house: House) -> None:
+    numbers = await file(house, ["RED-1", "RED-2"], "wings")
+    assert (await arrive(house, "wings", "w1")).held == 2
+    assert (await reverse(house, "carrier", "thief", "t1")).error.reason == "ARRIVAL_UNKNOWN"
+    assert (await reverse(house, "carrier", "thief", "t2", "wings")).error.reason == "ARRIVAL_UNKNOWN"
+    done = await reverse(house, "carrier", "wings", "v1")
+    assert (done.consignments, done.released, done.HasField("error")) == (2, 0, False)
+    assert await reverse(house, "carrier", "wings", "v1") == done
+    assert (await reverse(house, "carrier", "wings", "v2")).error.reason == "ARRIVAL_UNKNOWN"
+    after = await house.desk.states(numbers)
+    assert not after.ints("arrived_at").valid.any()
+    assert after.strings("arrival_carrier").tolist() == after.strings("arrival_place").tolist() == ["", ""]
+    assert after.ints("change").values.tolist() == [columns.CHANGE_ARRIVAL_REVERSED] * 2
+    # What is filed or let go now has not arrived; what the filer amends is amended.
+    stub = await house.stub("officer", "olga")
+    release = pb.ReleaseConsignmentsRequest(request_id="o1", reason="IN_ORDER")
+    release.consignments.add(mrn=numbers[0])
+    (let_go,) = (await stub.ReleaseConsignments(release, timeout=SECONDS)).results
+    assert let_go.state == columns.STATE_AWAITING_ARRIVAL
+    (later,) = await file(house, ["GREEN-1"], "wings")
+    assert await states(house, [later]) == [columns.STATE_AWAITING_ARRIVAL]
+    await file(house, ["RED-2"], "wings", version=2)
+    assert (await house.desk.states(numbers)).ints("filing_version").values.tolist() == [1, 2]
+    # The true arrival releases; from then on it stays, also for what an officer holds again.
+    assert (await arrive(house, "wings", "w2")).released == 2
+    hold = pb.HoldConsignmentsRequest(request_id="o2", reason="TIP")
+    for mrn in (numbers[0], later):
+        hold.consignments.add(mrn=mrn)
+    await stub.HoldConsignments(hold, timeout=SECONDS)
+    for role, ident, carrier in (("carrier", "wings", ""), ("officer", "olga", "wings")):
+        refused = await reverse(house, role, ident, "v3", carrier)
+        assert refused.error.reason == "ARRIVAL_HAS_RELEASED"
+        assert "released 2 consignments" in refused.error.message
+    desk = await desk_of(house)
+    (known,) = (
+        await desk.ListArrivals(carriers.ListArrivalsRequest(master_document_number=MASTER), timeout=SECONDS)
+    ).arrivals
+    assert (known.carrier, known.consignments, known.released, known.held) == ("wings", 3, 2, 3)
+    request = carriers.ListReleasedRequest(master_document_number=MASTER, carrier="wings", page_size=1)
+    listed: list[str] = []
+    while True:
+        page = await desk.ListReleased(request, timeout=SECONDS)
+        listed += [each.mrn for each in page.consignments]
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            break
+    assert sorted(listed) == sorted([numbers[0], later])
+
+
+async def test_a_reversal_whose_call_died_is_finished_and_the_next_carriers_arrival_takes_effect(house: House) -> None:
+    await bind(house, DOCUMENT, MASTER, "wings", "b1")
+    await bind(house, DOCUMENT, MASTER, "partner", "b2")
+    numbers = await file(house, ["RED-1"], "")
+    await arrive(house, "wings", "w1")
+    assert (await arrive(house, "partner", "p1")).outcome == RECORDED
+    store = house.desk.store
+    async with store.database.transaction() as tx:
+        at = await store.now(tx)
+        await store.reverse_arrival(tx, MASTER, "wings", "carrier/wings", at)
+    assert (await house.desk.states(numbers)).strings("arrival_carrier").tolist() == ["wings"]
+    # Until it is finished, its carrier cannot report the arrival again, and what is filed is not bound by it.
+    (again,) = (await arrive(house, "wings", "w2")).errors
+    assert again.reason == "ARRIVAL_BEING_REVERSED"
+    assert await Reversal(store).finish(at, 10) == 0
+    assert await Reversal(store).finish(at + 1, 10) == 1
+    assert (await house.desk.states(numbers)).strings("arrival_carrier").tolist() == ["partner"]
+    assert await Reversal(store).finish(at + 1, 10) == 0
+    assert (await Office(store).arrive([MASTER], trace=TRACE)) is not None
+    assert (await house.desk.states(numbers)).ints("version").values.tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    ("binding", "reason"),
+    [
+        ({"kind": DOCUMENT, "value": "1" * 70, "carrier": "c" * 64}, ""),
+        ({"kind": 0, "value": "160", "carrier": "wings"}, "BINDING_KIND_MISSING"),
+        ({"kind": 9, "value": "160", "carrier": "wings"}, "BINDING_KIND_MISSING"),
+        ({"kind": DOCUMENT, "value": "", "carrier": "wings"}, "BINDING_VALUE_MALFORMED"),
+        ({"kind": DOCUMENT, "value": "1" * 71, "carrier": "wings"}, "BINDING_VALUE_MALFORMED"),
+        ({"kind": IDENTIFIER, "value": "1" * 18, "carrier": "wings"}, "BINDING_VALUE_MALFORMED"),
+        ({"kind": PREFIX, "value": "1", "carrier": "wings"}, "BINDING_VALUE_MALFORMED"),
+        ({"kind": PREFIX, "value": "1" * 18, "carrier": "wings"}, "BINDING_VALUE_MALFORMED"),
+        ({"kind": PREFIX, "value": "16\n", "carrier": "wings"}, "BINDING_VALUE_MALFORMED"),
+        ({"kind": PREFIX, "value": "160", "carrier": ""}, "BINDING_CARRIER_MALFORMED"),
+        ({"kind": PREFIX, "value": "160", "carrier": "c" * 65}, "BINDING_CARRIER_MALFORMED"),
+        ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": 2, "to_day": 1}, "BINDING_DAYS_MALFORMED"),
+        ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": 2, "to_day": 2}, ""),
+        ({"kind": PREFIX, "value": "160", "carrier": "w", "from_day": -1}, "BINDING_DAYS_MALFORMED"),
+    ],
+)
+def test_a_binding_that_is_none_is_refused_and_its_neighbours_are_not(binding: dict[str, Any], reason: str) -> None:
+    from luxor.errors.v1.errors_pb2 import ItemError
+    from services.clearance.carrier_service import _binding
+
+    read = _binding(carriers.Binding(**binding), "bindings[0]")
+    assert (read.reason if isinstance(read, ItemError) else "") == reason
+
+
+async def test_the_days_of_a_binding_are_those_on_which_it_is_recorded(house: House) -> None:
+    async with house.desk.store.database.connection() as reading:
+        today = await house.desk.store.now(reading) // MICROS_PER_DAY
+    await bind(house, PREFIX, "160", "early", "b1", from_day=today + 1)
+    await bind(house, DOCUMENT, MASTER, "now", "b2", from_day=today, to_day=today)
+    await file(house, ["GREEN-1"], "")
+    assert (await arrive(house, "early", "e1")).outcome == REFUSED
+    assert (await arrive(house, "now", "n1")).released == 1
+
+
+async def test_ids_that_differ_in_capitals_are_two_carriers(house: House) -> None:
+    """Filings as ingestion stores them: the code in capitals, and the id as filed."""
+    told = filings(
+        ["GREEN-1", "GREEN-2"], master=MASTER, change=lambda _, row: setattr(row, "carrier_identifier", "WINGS")
+    )
+    told = told.with_columns({"carrier_id": Strings.constant("wings", told.rows)})
+    await house.desk.consume(told)
+    for thief in ("Wings", "WINGS"):
+        refused = await arrive(house, thief, "t1")
+        assert (refused.outcome, [each.reason for each in refused.errors]) == (REFUSED, [UNBOUND])
+        (result,) = await ask(await house.stub("carrier", thief), asking(master_document_number=MASTER))
+        assert result.error.reason == "CONSIGNMENT_UNKNOWN"
+    assert await states(house, mrns(told)) == [columns.STATE_AWAITING_ARRIVAL] * 2
+    (result,) = await ask(await house.stub("carrier", "wings"), asking(master_document_number=MASTER))
+    assert [each.mrn for each in result.consignments] == mrns(told)
+    true = await arrive(house, "wings", "w1")
+    assert (true.outcome, true.released) == (RECORDED, 2)
+
+
+async def test_a_registered_name_binds_in_whatever_letters_it_is_filed(house: House) -> None:
+    told = filings(["GREEN-1"], master=MASTER, change=lambda _, row: setattr(row, "carrier_identifier", "DE123"))
+    told = told.with_columns({"carrier_id": Strings.constant("de123", 1)})
+    await house.desk.consume(told)
+    await bind(house, IDENTIFIER, "De123", "wings", "b1")
+    (result,) = await ask(await house.stub("carrier", "wings"), asking(master_document_number=MASTER))
+    assert [each.mrn for each in result.consignments] == mrns(told)
+    assert (await arrive(house, "wings", "w1")).outcome == RECORDED

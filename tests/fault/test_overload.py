@@ -1,0 +1,105 @@
+"""Too much load: refused before it is received, small filers go through, memory is bounded, and then all is as before.
+
+How much this machine can do is measured first; everything is relative to that. `make bench-e2e` measures the same longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import grpc
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from libs.cli.supervisor import LocalSystem
+from libs.server.channel import channel
+from libs.server.receiving import WATCHES_PER_CALLER_MAX
+from libs.server.tls import LocalCA
+from libs.simulator import Simulator
+from libs.store.testing import enterable_directory
+from tests.support.flow import Flow
+from tests.support.large_messages import send
+from tests.support.open_loop import METHOD, Load, batches, goodput
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
+
+GREEDY = "greedy"
+SMALL = tuple(f"small-{number}" for number in range(7))
+ROWS = {GREEDY: 500} | dict.fromkeys(SMALL, 5)
+SECONDS = 5.0
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[LocalSystem]:
+    with LocalSystem(enterable_directory()) as started:
+        yield started
+
+
+def resident_mib(system: LocalSystem, service: str) -> float:
+    pid = system.pids[service]
+    assert pid is not None
+    return psutil.Process(pid).memory_info().rss / 2**20
+
+
+async def test_a_greedy_filer_is_refused_and_the_small_ones_beside_it_are_not_and_what_is_accepted_is_decided(
+    system: LocalSystem,
+) -> None:
+    pools = {}
+    for place, filer in enumerate((GREEDY, *SMALL)):
+        rows = Simulator(20_261_128 + place, "load").batches(50_000 if filer == GREEDY else 2_000, size=1_000)
+        pools[filer] = batches((row for batch in rows for row in batch), ROWS[filer])
+    async with Flow(system) as flow, Load(system, (GREEDY, *SMALL)) as load:
+        alone = {GREEDY: pools[GREEDY]}
+        await load.closed(alone, ROWS, 4, 1.0, reserve=80)
+        closed = await load.closed(alone, ROWS, 8, SECONDS, reserve=65)
+        await load.decided(flow.officer)
+        peak = goodput(closed)
+        assert peak > 0
+        # Three times the peak from one filer; a hundredth of the peak from each of the others.
+        small = dict.fromkeys(SMALL, peak / 100)
+        burst = await load.run(pools, {GREEDY: 3 * peak} | small, ROWS, SECONDS)
+        after = await load.run(pools, {GREEDY: peak / 4} | small, ROWS, 4.0)
+        await load.decided(flow.officer)
+        refused = [call for call in burst if not call.accepted]
+        assert {call.code for call in refused} == {"RESOURCE_EXHAUSTED"}
+        assert all(call.retry_after for call in refused)
+        assert {call.filer for call in refused} == {GREEDY}, "a small filer gets all of its calls through"
+        assert goodput(burst) > 0.5 * peak
+        # Two seconds where the machine does nothing else; what matters here is that the wait does not grow with the load.
+        assert max(wait for call in burst for wait in call.waits) < 6.0
+        assert all(call.accepted for call in after[len(after) // 2 :]), "it has recovered"
+
+
+async def test_large_messages_of_a_role_that_may_call_nothing_leave_memory_as_it_was(system: LocalSystem) -> None:
+    before = resident_mib(system, "ingestion")
+    most = before
+    directory = system.data_dir / "tls"
+    sending = asyncio.create_task(send(directory, system.endpoints["ingestion"], METHOD, "agency"))
+    while not sending.done():
+        most = max(most, resident_mib(system, "ingestion"))
+        await asyncio.sleep(0.02)
+    assert await sending == {"PERMISSION_DENIED": 120}
+    assert most - before < 64
+
+
+async def test_health_watches_are_bounded_and_health_is_answered_beside_them(system: LocalSystem) -> None:
+    authority = LocalCA(system.data_dir / "tls")
+    before = resident_mib(system, "ingestion")
+    channels = [channel(system.endpoints["ingestion"], authority.issue("agency", "watcher")) for _ in range(8)]
+    request = health_pb2.HealthCheckRequest()
+    watches = [health_pb2_grpc.HealthStub(channels[number % 8]).Watch(request, timeout=60) for number in range(750)]
+    try:
+        firsts = await asyncio.gather(*(watch.read() for watch in watches), return_exceptions=True)
+        codes = [first.code() for first in firsts if isinstance(first, grpc.aio.AioRpcError)]
+        assert set(codes) == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert len(firsts) - len(codes) == WATCHES_PER_CALLER_MAX
+        async with channel(system.endpoints["ingestion"], authority.issue("filer", "other")) as other:
+            answer = await health_pb2_grpc.HealthStub(other).Check(request, timeout=5)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        assert resident_mib(system, "ingestion") - before < 100
+    finally:
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*(each.close() for each in channels))

@@ -1,0 +1,131 @@
+"""Names of accounts, and which accounts a charge concerns: the tables of docs/revenue/ledger.md, case by case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from libs.customs.partitions import partition_of
+from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1 import revenue_pb2 as revenue
+from services.revenue.ledger import accounts
+from services.revenue.ledger.accounts import Facts, Owing, kind_of, owing, partition_of_mrn, wrong_name
+from tests.revenue.ledger.states import mrn
+
+DEFERRED, SECURED, OPEN = (
+    clearance.DEBT_STATUS_DEFERRED,
+    clearance.DEBT_STATUS_SECURED,
+    clearance.DEBT_STATUS_OPEN,
+)
+FACTS = Facts("", revenue.COLLECTOR_CUSTOMS, revenue.DEBTOR_DECLARANT, "DE", "D", "P", "", OPEN)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["treasury", "deferred", "vendor", "carrier", "declarant", "guarantee", "border", "bank", "unmatched"]
+)
+def test_each_kind_of_account_has_its_number_where_an_id_follows(prefix: str) -> None:
+    assert kind_of(f"{prefix}:x") == pb.AccountKind.Value(f"ACCOUNT_KIND_{prefix.upper()}")
+    assert kind_of(f"{prefix}:") == kind_of(prefix) == 0
+
+
+def test_a_name_of_no_known_kind_has_no_number() -> None:
+    assert kind_of("purse:x") == 0
+    assert accounts.prefix_of("treasury:DE:tax") == "treasury"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("vendor:a b", ""),
+        ("vendor:" + "x" * 73, ""),
+        ("vendor:" + "x" * 74, "has 81 characters; at most 80 are taken"),
+        ("purse:a", "must begin with one of treasury:, "),
+        ("vendor", "must have an id"),
+        ("vendor:", "must have an id"),
+        ("vendor: a", "must have an id"),
+        ("vendor:a ", "must have an id"),
+        ("vendor:a\x00b", "must have an id"),
+    ],
+)
+def test_a_name_is_a_known_kind_and_a_printable_id_of_80_characters_in_all_at_most(name: str, why: str) -> None:
+    found = wrong_name(name)
+    assert found.startswith(why)
+    assert bool(found) == bool(why)
+
+
+def test_a_name_is_of_one_of_the_kinds_that_are_asked_for() -> None:
+    assert wrong_name("deferred:x", accounts.OPENED) == wrong_name("guarantee:x", accounts.OPENED) == ""
+    assert wrong_name("vendor:x", accounts.OPENED) == "must begin with one of deferred:, guarantee:"
+
+
+def test_payments_and_payouts_name_all_accounts_but_those_of_money_received() -> None:
+    payable = {"vendor", "carrier", "declarant", "border", "deferred", "guarantee"}
+    assert set(accounts.PAYABLE) == payable
+    assert set(accounts.PAYEES) == payable | {"treasury"}
+    assert set(accounts.AT_ONCE) == {"declarant", "border"}
+    assert accounts.FILERS_MAX == 100
+
+
+def test_a_treasury_has_an_account_for_each_kind_of_charge() -> None:
+    kinds = (revenue.KIND_DUTY, revenue.KIND_TAX, revenue.KIND_FEE)
+    assert [accounts.treasury("DE", kind) for kind in kinds] == [
+        "treasury:DE:duty", "treasury:DE:tax", "treasury:DE:fee",
+    ]  # fmt: skip
+    assert accounts.treasury_of("treasury:DE:tax") == "DE"
+    assert accounts.treasury_of("vendor:DE:tax") == ""
+    assert (accounts.bank("EU"), accounts.unmatched("EU")) == ("bank:EU", "unmatched:EU")
+
+
+def test_an_mrn_of_luxor_names_its_partition() -> None:
+    assert [partition_of_mrn(mrn(1, partition)) for partition in (0, 1, 63)] == [0, 1, 63]
+    assert partition_of_mrn("26DE00") == 0
+    assert partition_of_mrn("26DE63") == 63
+
+
+@pytest.mark.parametrize(
+    "foreign", ["", "26DE", "26DE64X", "26DE99X", "26DEA1X", "26DE1AX", "26DE²³X", "26DE٠٣X", "26DE-1"]
+)
+def test_the_partition_of_any_other_mrn_follows_from_its_text(foreign: str) -> None:
+    assert partition_of_mrn(foreign) == partition_of("", foreign)
+
+
+def test_payments_of_an_account_stand_in_the_partition_of_its_name() -> None:
+    assert accounts.partition_of_account("vendor:x") == partition_of("", "vendor:x")
+
+
+@pytest.mark.parametrize(
+    ("change", "debtor", "account"),
+    [
+        # Vendors and carriers owe what they collect, whatever else is known.
+        ({"account": "vendor:V", "debt_account": "deferred:c", "debt_status": DEFERRED}, "vendor:V", "vendor:V"),
+        ({"account": "carrier:C", "debtor": revenue.DEBTOR_CONSIGNEE}, "carrier:C", "carrier:C"),
+        ({"collector": revenue.COLLECTOR_VENDOR}, "vendor:P", "vendor:P"),
+        ({"collector": revenue.COLLECTOR_VENDOR, "platform": ""}, "vendor:unnamed", "vendor:unnamed"),
+        ({"collector": revenue.COLLECTOR_CARRIER}, "carrier:D", "carrier:D"),
+        ({"collector": revenue.COLLECTOR_POSTAL_OPERATOR}, "carrier:D", "carrier:D"),
+        ({"collector": revenue.COLLECTOR_CARRIER, "declarant": ""}, "carrier:unnamed", "carrier:unnamed"),
+        # All else is owed by the declarant, or by the buyer.
+        ({}, "declarant:D", "declarant:D"),
+        ({"debtor": revenue.DEBTOR_CONSIGNEE}, "border:DE", "border:DE"),
+        ({"declarant": ""}, "border:DE", "border:DE"),
+        ({"debtor": revenue.DEBTOR_CONSIGNEE, "destination": ""}, "border:unnamed", "border:unnamed"),
+        # What the charge names comes before its collector and debtor.
+        ({"account": "border:FR", "collector": revenue.COLLECTOR_VENDOR}, "border:FR", "border:FR"),
+        ({"account": "declarant:E", "debtor": revenue.DEBTOR_CONSIGNEE}, "declarant:E", "declarant:E"),
+        ({"account": "deferred:c", "collector": revenue.COLLECTOR_VENDOR}, "declarant:D", "declarant:D"),
+        ({"account": "deferred:c", "collector": revenue.COLLECTOR_CARRIER}, "declarant:D", "declarant:D"),
+        # An account stands for it only while the debt is deferred or secured.
+        ({"account": "deferred:c", "debt_status": DEFERRED}, "declarant:D", "deferred:c"),
+        ({"account": "deferred:c", "debt_status": SECURED}, "declarant:D", "deferred:c"),
+        ({"account": "deferred:c", "debt_account": "guarantee:g", "debt_status": SECURED}, "declarant:D", "deferred:c"),
+        ({"debt_account": "guarantee:g", "debt_status": SECURED}, "declarant:D", "guarantee:g"),
+        ({"debt_account": "guarantee:g", "debt_status": OPEN}, "declarant:D", "declarant:D"),
+        ({"account": "border:FR", "debt_account": "deferred:c", "debt_status": DEFERRED}, "border:FR", "deferred:c"),
+        ({"debt_account": "vendor:V", "debt_status": DEFERRED}, "declarant:D", "declarant:D"),
+        ({"debt_status": DEFERRED}, "declarant:D", "declarant:D"),
+    ],
+)
+def test_who_owes_a_charge_and_who_stands_for_it(change: dict[str, object], debtor: str, account: str) -> None:
+    assert owing(replace(FACTS, **change)) == Owing(debtor, account)  # type: ignore[arg-type]  # fields by name

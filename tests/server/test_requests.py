@@ -1,0 +1,160 @@
+"""A request counts once, by caller and request_id: its repeat gets the first answer, and other content under the id is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from google.protobuf.message import Message
+
+from libs.server.call import Call, enter
+from libs.server.errors import Refusal
+from libs.server.identity import Identity, Role
+from libs.server.requests import check_request_id, kept, once, page_size_of, recalled
+from libs.store import schema
+from libs.store.database import Database, Transaction
+from libs.store.testing import create_tables
+from luxor.clearance.v1 import clearance_pb2 as pb
+
+Answer = pb.RecordArrivalsResponse
+
+
+@pytest.fixture
+async def requests(database: Database) -> Database:
+    await create_tables(database, schema.create_request_log)
+    by("acme")
+    return database
+
+
+def by(caller: str, role: Role = Role.CARRIER) -> None:
+    enter(Call(Identity(role, caller), "", "", "", float("inf")))
+
+
+def arrival(request_id: str = "r1", master: str = "M-1") -> pb.RecordArrivalsRequest:
+    return pb.RecordArrivalsRequest(request_id=request_id, arrivals=[pb.Arrival(master_document_number=master)])
+
+
+def answer(outcome: int) -> Answer:
+    return Answer(results=[pb.ArrivalResult(outcome=outcome)])  # type: ignore[arg-type]  # any number
+
+
+def work_of(outcome: int, done: list[int]) -> Callable[[Transaction], Awaitable[Answer]]:
+    async def work(_: Transaction) -> Answer:
+        done.append(outcome)
+        return answer(outcome)
+
+    return work
+
+
+@pytest.mark.parametrize("request_id", ["a", "x" * 64, "a b", "é"])
+def test_an_id_of_1_to_64_printable_characters_is_accepted(request_id: str) -> None:
+    check_request_id(request_id)
+
+
+@pytest.mark.parametrize(
+    ("request_id", "reason"),
+    [
+        ("", "REQUEST_ID_MISSING"),
+        ("x" * 65, "REQUEST_ID_MALFORMED"),
+        ("a\nb", "REQUEST_ID_MALFORMED"),
+        ("a\x00", "REQUEST_ID_MALFORMED"),
+    ],
+)
+async def test_any_other_id_is_refused_by_each_call(requests: Database, request_id: str, reason: str) -> None:
+    done: list[int] = []
+    for call in (
+        recalled(requests, Answer, arrival(request_id)),
+        kept(requests, arrival(request_id), answer(1)),
+        once(requests, Answer, arrival(request_id), work_of(1, done)),
+    ):
+        with pytest.raises(Refusal) as caught:
+            await call
+        assert (caught.value.reason, caught.value.path) == (reason, "request_id")
+    assert not done
+
+
+async def test_work_is_done_once_and_a_repeat_gets_the_first_answer(requests: Database) -> None:
+    done: list[int] = []
+    assert await recalled(requests, Answer, arrival()) is None
+    for outcome in (1, 2, 3):
+        assert await once(requests, Answer, arrival(), work_of(outcome, done)) == answer(1)
+    assert done == [1]
+    assert await recalled(requests, Answer, arrival()) == answer(1)
+    assert await kept(requests, arrival(), answer(4)) == answer(1)
+
+
+async def test_the_answer_to_work_done_elsewhere_is_recorded(requests: Database) -> None:
+    assert await kept(requests, arrival(), answer(1)) == answer(1)
+    assert await recalled(requests, Answer, arrival()) == answer(1)
+
+
+async def test_work_that_fails_leaves_the_id_free(requests: Database) -> None:
+    async def fails(_: Transaction) -> Answer:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await once(requests, Answer, arrival(), fails)
+    done: list[int] = []
+    assert await once(requests, Answer, arrival(), work_of(2, done)) == answer(2)
+    assert done == [2]
+
+
+OTHERS: dict[str, Message] = {
+    "other content": arrival(master="M-2"),
+    "less content": pb.RecordArrivalsRequest(request_id="r1"),
+    "another kind of request": pb.RecordReturnsRequest(request_id="r1"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+async def test_other_content_under_the_id_is_refused_by_each_call(requests: Database, other: Message) -> None:
+    done: list[int] = []
+    await once(requests, Answer, arrival(), work_of(1, done))
+    for call in (
+        recalled(requests, Answer, other),
+        kept(requests, other, answer(2)),
+        once(requests, Answer, other, work_of(2, done)),
+    ):
+        with pytest.raises(Refusal) as caught:
+            await call
+        assert (caught.value.reason, caught.value.path) == ("REQUEST_REUSED", "request_id")
+        assert caught.value.value == "r1"
+    assert done == [1]
+
+
+async def test_two_kinds_of_request_with_the_same_bytes_are_told_apart(requests: Database) -> None:
+    await kept(requests, pb.RecordArrivalsRequest(request_id="r1"), answer(1))
+    with pytest.raises(Refusal, match="REQUEST_REUSED"):
+        await recalled(requests, Answer, pb.RecordReturnsRequest(request_id="r1"))
+
+
+@pytest.mark.parametrize(("caller", "role"), [("other", Role.CARRIER), ("acme", Role.OFFICER)])
+async def test_an_id_belongs_to_its_caller_alone(requests: Database, caller: str, role: Role) -> None:
+    done: list[int] = []
+    await once(requests, Answer, arrival(), work_of(1, done))
+    by(caller, role)
+    assert await recalled(requests, Answer, arrival()) is None
+    assert await once(requests, Answer, arrival(), work_of(2, done)) == answer(2)
+    assert await recalled(requests, Answer, arrival()) == answer(2)
+    by("acme")
+    assert await recalled(requests, Answer, arrival()) == answer(1)
+    assert done == [1, 2]
+
+
+async def test_the_same_content_under_another_id_is_another_request(requests: Database) -> None:
+    done: list[int] = []
+    await once(requests, Answer, arrival("r1"), work_of(1, done))
+    assert await once(requests, Answer, arrival("r2"), work_of(2, done)) == answer(2)
+    assert done == [1, 2]
+
+
+@pytest.mark.parametrize(("size", "found"), [(0, 50), (1, 1), (99, 99), (100, 100)])
+def test_a_page_has_the_size_that_was_asked_for_or_the_default(size: int, found: int) -> None:
+    assert page_size_of(size, 50, 100) == found
+
+
+@pytest.mark.parametrize("size", [-1, 101])
+def test_a_page_size_outside_its_bounds_is_refused(size: int) -> None:
+    with pytest.raises(Refusal) as caught:
+        page_size_of(size, 50, 100)
+    assert (caught.value.reason, caught.value.path) == ("PAGE_SIZE_TOO_LARGE", "page_size")

@@ -1,0 +1,83 @@
+"""A process does no work in a store that is another one than it began with."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from libs.store.database import Database
+from libs.store.embedded import EmbeddedPostgres
+from libs.store.errors import StoreUnavailable
+from libs.store.guard import Guard, StoreReplaced
+from libs.store.identity import Identity
+from libs.store.testing import enterable_directory
+from tests.support.set_back import copied, put_back
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedPostgres]:
+    directory = enterable_directory()
+    own = EmbeddedPostgres(directory, databases=("own",), settings={"shared_buffers": "16MB"})
+    own.start()
+    yield own
+    own.destroy()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+async def write(database: Database) -> None:
+    async with database.transaction(timeout_millis=60_000) as tx:
+        await tx.raw.execute("insert into number select generate_series(1, 1000)")
+
+
+async def test_an_older_copy_gets_no_work_of_the_process_and_ends_it(server: EmbeddedPostgres) -> None:
+    async with Database(server.url("own"), name="own", guarded=True) as database:
+        async with database.connection() as work:
+            await work.raw.execute("create table number (n integer)")
+        copy = copied(server)
+        await database.reconnect()
+        await write(database)
+        await database.look_at_identity()
+        # A crash alone changes nothing.
+        server.kill()
+        server.start()
+        await database.reconnect()
+        await write(database)
+        await database.look_at_identity()
+        put_back(server, copy)
+        await database.reconnect()
+        with pytest.raises(StoreUnavailable, match="older copy"):
+            await write(database)
+        with pytest.raises(StoreReplaced, match="older copy"):
+            await Guard(database).run(asyncio.Event())
+    async with Database(server.url("own"), name="own", guarded=True) as database:
+        await write(database)  # a process that begins anew takes the store as it is
+
+
+async def test_answers_of_connections_that_overtake_one_another_are_no_older_copy(database_url: str) -> None:
+    async with Database(database_url, name="own", guarded=True) as database:
+
+        async def look() -> None:
+            for _ in range(10):
+                await database.look_at_identity()
+                async with database.transaction(timeout_millis=60_000) as tx:
+                    await tx.raw.execute("select pg_current_xact_id()")
+
+        await asyncio.gather(*(look() for _ in range(6)))
+        assert not database.replaced
+
+
+@pytest.mark.parametrize(
+    ("later", "why"),
+    [
+        (Identity(1, 2, "00000001", 100), ""),
+        (Identity(1, 2, "00000001", 101), ""),
+        (Identity(1, 2, "00000001", 99), "older copy"),
+        (Identity(1, 2, "00000002", 100), "promoted"),
+        (Identity(1, 3, "00000001", 100), "another database"),
+        (Identity(2, 2, "00000001", 100), "another server"),
+    ],
+)
+def test_what_makes_a_store_another_one(later: Identity, why: str) -> None:
+    found = Identity(1, 2, "00000001", 100).difference(later)
+    assert (why in found) if why else not found

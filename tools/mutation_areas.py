@@ -1,0 +1,62 @@
+"""Areas of `make mutation-test`: modules, the tests that guard them, and the share of mutants that must be caught."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+TARGET: Final = 0.90
+
+
+@dataclass(frozen=True)
+class Area:
+    """Modules, the tests that guard them, and the share of mutants that must be caught."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+    target: float = TARGET
+
+
+AREAS: Final = {
+    "identity": Area(
+        ("libs/server/identity.py", "libs/server/requests.py", "libs/store/requests.py"),
+        ("tests/server/test_identity.py", "tests/server/test_requests.py", "tests/store/test_requests.py"), 0.95,
+    ),
+    "debts": Area(
+        ("services/clearance/debts.py",),
+        ("tests/clearance/test_debts.py", "tests/clearance/test_scalar.py", "tests/clearance/test_news.py",
+         "tests/clearance/test_adjusting.py"), 0.95,
+    ),
+    "lifecycle": Area(
+        ("services/clearance/lifecycle.py", "services/clearance/states.py", "services/clearance/decision.py", "services/clearance/hits.py"),
+        ("tests/clearance/test_states.py", "tests/clearance/test_states_equal_scalar.py", "tests/clearance/test_versions_of_filings.py",
+         "tests/clearance/test_hits.py", "tests/clearance/test_lifecycle.py", "tests/clearance/test_scalar.py", "tests/clearance/test_decision.py",
+         "tests/clearance/test_office.py", "tests/clearance/test_waits.py", "tests/clearance/test_screening.py",
+         "tests/clearance/test_cleared.py", "tests/clearance/test_alarms.py"), 0.95,
+    ),
+    "feed": Area(("libs/feed/*.py",), ("tests/feed", "tests/ingestion/test_store_set_back.py", "tests/ingestion/test_feed_callers.py"), 0.95),
+    "ledger": Area(
+        ("services/revenue/ledger/*.py", "services/revenue/store/settling.py", "services/revenue/store/credit.py",
+         "services/revenue/store/paying.py", "services/revenue/store/paying_out.py", "services/revenue/store/payments.py",
+         "services/revenue/store/payouts.py", "services/revenue/store/chain.py", "services/revenue/store/seals.py",
+         "services/revenue/ledger_text.py", "services/revenue/payout_text.py"),
+        ("tests/revenue/ledger", "tests/revenue/test_payout_text.py"), 0.95,
+    ),
+    "admission": Area(
+        ("libs/server/admission.py", "libs/server/chain.py", "libs/server/gates.py", "libs/server/slow_requests.py"),
+        ("tests/server/test_admission.py", "tests/server/test_gates.py", "tests/server/test_overload.py", "tests/server/test_chain.py")),
+    "law": Area(
+        ("services/revenue/law/*.py",),
+        ("tests/revenue/test_columns_equal_scalar.py", "tests/revenue/test_charges_equal_scalar.py", "tests/revenue/test_limits_equal_scalar.py",
+         "tests/revenue/test_law_at_its_edges.py", "tests/revenue/test_bad_rulebooks.py", "tests/revenue/test_published_cases.py"),
+    ),
+    "validation": Area(
+        ("services/ingestion/validation.py", "libs/bounds/*.py"),
+        ("tests/ingestion/test_validation.py", "tests/ingestion/test_validation_clauses.py", "tests/ingestion/test_service.py", "tests/bounds",
+         "tests/contract/test_hostile_requests.py")),
+    "selection": Area(
+        ("services/risk/selection/*.py",),
+        ("tests/risk/test_selection.py", "tests/risk/test_selection_draws.py", "tests/risk/test_selection_bounds.py",
+         "tests/risk/test_selection_parameters.py", "tests/risk/test_selection_preloading.py")),
+    "cells": Area(("services/statistics/cells.py", "services/statistics/store.py"), ("tests/statistics",)),
+}  # fmt: skip

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -31,7 +32,7 @@ from libs.store.errors import (
     is_driver_lost,
     translate,
 )
-from libs.store.identity import Identity, read_identity
+from libs.store.identity import POSITION, Identity, read_identity
 from libs.store.transaction import NOW_MICROS, Transaction
 
 __all__ = ["NOW_MICROS", "Counts", "Database", "Durability", "Transaction"]
@@ -186,6 +187,7 @@ class Database:
                 asked = time.monotonic()
                 async with limit:
                     ended = await work.raw.execute("commit")
+                    await self._note_position(work.raw)
                 if ended != "COMMIT":
                     committing = False
                     raise StoreMisuse(
@@ -291,6 +293,13 @@ class Database:
             raise StoreUnavailable(
                 f"database {self.name}: the store was replaced ({self.replaced})", reason="starting", database=self.name
             )
+
+    async def _note_position(self, raw: asyncpg.Connection) -> None:
+        """Note how far the log is behind a commit, before anybody is told of it: a copy without this commit is known by it."""
+        if self._identity is not None:
+            position = await raw.fetchval(POSITION)
+            if self._identity.position < position:
+                self._identity = replace(self._identity, position=position)
 
     async def look_at_identity(self) -> None:
         """Note how far the store's log is, so that an older copy is known by it; raises as `connection` does."""

@@ -6,6 +6,8 @@ from typing import Any, Final
 import asyncpg
 
 # Only what is flushed: of a crash's unflushed end nobody was told anything.
+POSITION: Final = "select (pg_current_wal_flush_lsn() - '0/0')::bigint"
+"""SQL: how far the log was written to the disk, bytes."""
 _READ: Final = """
     select {system} as system_id, (select oid from pg_database where datname = current_database())::bigint as database,
         substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) as timeline, (pg_current_wal_flush_lsn() - '0/0')::bigint as position

@@ -54,6 +54,35 @@ async def test_an_older_copy_gets_no_work_of_the_process_and_ends_it(server: Emb
         await write(database)  # a process that begins anew takes the store as it is
 
 
+async def test_an_older_copy_that_lacks_a_single_commit_is_known_before_anybody_looks(server: EmbeddedPostgres) -> None:
+    async with Database(server.url("own"), name="own", guarded=True) as database:
+        async with database.connection() as work:
+            await work.raw.execute("create table number (n integer)")
+        copy = copied(server)
+        await database.reconnect()
+        async with database.transaction(timeout_millis=60_000) as tx:  # connected before this is written
+            await tx.raw.execute("insert into number select generate_series(1, 1000)")
+        put_back(server, copy)
+        await database.reconnect()
+        with pytest.raises(StoreUnavailable, match="older copy"):
+            await write(database)
+
+
+async def test_a_commit_behind_which_the_log_is_not_known_may_have_happened(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Database(server.url("own"), name="own", guarded=True) as database:
+        async with database.connection() as work:
+            await work.raw.execute("create table number (n integer)")
+        # The server ends between the answer to COMMIT and the question how far the log is.
+        monkeypatch.setattr("libs.store.database.POSITION", "select pg_terminate_backend(pg_backend_pid())")
+        with pytest.raises(StoreUnavailable) as failure:
+            await write(database)
+        assert failure.value.commit_unknown
+        async with database.connection() as reading:
+            assert await reading.raw.fetchval("select count(*) from number") == 1000
+
+
 async def test_answers_of_connections_that_overtake_one_another_are_no_older_copy(database_url: str) -> None:
     async with Database(database_url, name="own", guarded=True) as database:
 

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.client import Answer, Client
 from libs.client.errors import LuxorError
+from libs.client.money_tables import read_table
 from libs.client.plain import plain
 from libs.customs.partitions import PARTITIONS
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -158,8 +159,6 @@ async def statement(client: Client, account: str, currency: str, month: str) -> 
 
 def read_payments(path: Path) -> list[pb.Payment]:
     """Read a CSV of payments with the columns COLUMNS; raise LuxorError PAYMENT_FILE_WRONG naming the line."""
-    from libs.client.money_tables import read_table  # numpy comes with amounts in files
-
     return read_table(path, COLUMNS[:5], COLUMNS[5:], _payment, "PAYMENT_FILE_WRONG")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from libs.client.errors import LuxorError
+from libs.customs.money import MoneyError, parse_minor
 
 Row = TypeVar("Row")
 
@@ -22,8 +23,6 @@ def read_table(
     `make` gets the cells of a line without blanks around them, empty where their column is left out, the amount in minor units,
     and what makes an error of a clause about the line.
     """
-    # Imports numpy, which a command that reads no table does without.
-    from libs.customs.money import MoneyError, parse_minor
 
     def wrong(place: str, why: str) -> LuxorError:
         return LuxorError.of(reason, path=place, why=why)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from libs.columns.schema import schema_of
-from libs.customs.money import add_columns
+from libs.customs.money_columns import add_columns
 from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.risk.v1 import risk_pb2

@@ -3,7 +3,8 @@
 import figures
 import numpy as np
 
-from libs.customs.money import PPM, Rounding, scale_column
+from libs.customs.money import PPM, Rounding
+from libs.customs.money_columns import scale_column
 from libs.customs.mrn_columns import make_mrns
 from libs.customs.partitions import partitions_of
 

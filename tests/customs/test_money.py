@@ -15,15 +15,13 @@ from libs.customs.money import (
     MoneyError,
     MoneyOverflow,
     Rounding,
-    add_columns,
     decimal_text,
     divide,
     money_text,
     parse_minor,
     scale,
-    scale_column,
-    sum_column,
 )
+from libs.customs.money_columns import add_columns, scale_column, sum_column
 
 AMOUNTS = st.integers(-INT64_MAX, INT64_MAX) | st.integers(-(10**12), 10**12) | st.integers(-20, 20)
 TOPS = st.integers(-(10**12), 10**12) | st.integers(0, PPM) | st.integers(-5, 5)

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -37,7 +37,10 @@ SETTINGS: Final = {"autovacuum": "off"}
 own choice, and tests read at once what they announced."""
 _numbers = count()
 _free: dict[str, list[str]] = {}
-"""Databases that no test uses now, by the package whose schema they have."""
+"""Databases that no test uses now, by the kind of their schema."""
+
+Define = Callable[[Database], Awaitable[object]]
+"""Makes the schema of an empty database."""
 
 
 def enterable_directory() -> Path:
@@ -91,40 +94,51 @@ def migrations_of() -> str:
 
 @pytest.fixture
 def database_url(postgres: EmbeddedPostgres, migrations_of: str) -> Iterator[str]:
-    """The URL of a database as the migrations of `migrations_of` leave it. They are cleared and used again, which takes a
-    tenth of making one."""
+    """The URL of a database as the migrations of `migrations_of` leave it."""
+    package = migrations_of
+    with reused_database(postgres, package, (lambda database: migrate(database, package)) if package else None) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def reused_database(postgres: EmbeddedPostgres, kind: str, define: Define | None) -> Iterator[str]:
+    """Yield the URL of a database as `define` leaves it, an empty one without it; databases of one kind have one definition.
+
+    They are cleared and used again, which takes a tenth of making one.
+    """
     postgres.start()  # a test may have killed it
-    free = _free.setdefault(migrations_of, [])
+    free = _free.setdefault(kind, [])
     name = free.pop() if free else None
     if name is None:
-        name = f"test_{migrations_of.replace('.', '_')}_{next(_numbers)}"
+        name = f"test_{kind.replace('.', '_')}_{next(_numbers)}"
         # What a session before this one made on a shared server is there already.
         known = (StoreError, asyncpg.DuplicateDatabaseError) if SHARED in os.environ else ()
         with contextlib.suppress(*known):
             postgres.create_database(name)
     url = postgres.url(name)
-    run_apart(partial(_prepare, url, migrations_of))
+    run_apart(partial(bring_back, url, define))
     yield url
     free.append(name)
 
 
-async def _prepare(url: str, package: str) -> None:
+async def bring_back(url: str, define: Define | None) -> None:
+    """Bring a database back to what `define` made, or empty it and make that; all other sessions of it end."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity "
             "where datname = current_database() and pid <> pg_backend_pid()"
         )
-        if package and await cleared(connection):
+        if define is not None and await cleared(connection):
             await connection.execute(STAMP_IF_ANY)
             return
         await connection.execute(
             "drop schema public cascade; create schema public; drop schema if exists pristine cascade"
         )
-        if package:
+        if define is not None:
             database = Database(url, name="test", pool_size=1)
             await database.open()
-            await migrate(database, package)
+            await define(database)
             await database.close()
             await remember(connection)
     finally:

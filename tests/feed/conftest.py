@@ -1,8 +1,10 @@
 """A producer and a consumer with real databases; the feed between them is called without a network unless a test wants one."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import count
+from hashlib import sha256
 from typing import Any
 
 import asyncpg
@@ -14,13 +16,14 @@ from libs.columns import Ints, Strings, Table
 from libs.feed.consumer import Consumer
 from libs.feed.outbox import KeyedOutbox, Outbox
 from libs.feed.port import page_of, snapshot_page_of, start_again_of
-from libs.feed.schema import create_consumer, create_notices, create_outbox, stamp_epochs
+from libs.feed.schema import create_consumer, create_notices, create_outbox, create_requests, stamp_epochs
 from libs.feed.service import FeedServicer, StatePage, to_positions
 from libs.feed.types import BatchRef, Cursor, CursorExpired, EpochEnded, EventError, FeedBatch, Page, SnapshotPage
 from libs.server.errors import Refusal
 from libs.store.database import Database, Transaction
 from libs.store.embedded import EmbeddedPostgres
 from libs.store.schema import create_page_keys, create_request_log
+from libs.store.testing import bring_back, reused_database
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1 import feed_pb2
 from tests.support.calls import enter_as
@@ -31,7 +34,6 @@ Event = tuple[str, int, int]
 ALL = range(64)
 LEASE_MILLIS = 60_000
 """Leases run by the database's clock, which no test moves: longer than any test lasts, so that they end when a test says so."""
-_numbers = count()
 
 
 def table_of(events: Sequence[Event]) -> Table:
@@ -68,13 +70,44 @@ class _Op:
         self.statements.append(str(sqltext))
 
 
-async def prepare(database: Database, *steps: Callable[[Any], None]) -> None:
+def statements_of(*steps: Callable[[Any], None]) -> list[str]:
     op = _Op()
     for step in steps:
         step(op)
+    return op.statements
+
+
+async def prepare(database: Database, *steps: Callable[[Any], None]) -> None:
     async with database.connection() as work:
-        for statement in op.statements:
+        for statement in statements_of(*steps):
             await work.raw.execute(statement)
+
+
+def with_state(op: Any) -> None:
+    """Make the table of a producer's present state."""
+    op.execute("create table state (mrn text primary key, version bigint, partition int)")
+
+
+def with_effects(op: Any) -> None:
+    """Make the tables that `Effects` writes."""
+    op.execute("create table effect (id bigserial primary key, mrn text, version bigint, partition int)")
+    op.execute("create table kept (mrn text primary key, version bigint)")
+
+
+PRODUCER = (create_outbox, create_notices, stamp_epochs, with_state)
+FOLLOWER = (create_consumer, create_requests, create_request_log, create_page_keys, with_effects)
+
+
+def reused(postgres: EmbeddedPostgres, name: str, *steps: Callable[[Any], None]) -> AbstractContextManager[str]:
+    """Give the URL of a database that has been through these steps; the same ones again, on the same day, use it again."""
+    text = "\n".join([time.strftime("%F", time.gmtime()), *statements_of(*steps)])
+    kind = f"{name}_{sha256(text.encode()).hexdigest()[:12]}"
+    return reused_database(postgres, kind, lambda database: prepare(database, *steps))
+
+
+async def anew(url: str, *steps: Callable[[Any], None]) -> None:
+    """Bring a database of `reused` back within a test."""
+    await bring_back(url, lambda database: prepare(database, *steps))
 
 
 class State:
@@ -278,37 +311,30 @@ async def drain(*consumers: Consumer, rounds: int = 40) -> int:
 
 
 @pytest.fixture
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The producer's database."""
+    with reused(postgres, "producer", *PRODUCER) as url:
+        yield url
+
+
+@pytest.fixture
 def second_url(postgres: EmbeddedPostgres) -> Iterator[str]:
-    name = f"feed_consumer_{next(_numbers)}_{id(postgres)}"
-    postgres.create_database(name)
-    yield postgres.url(name)
-    postgres.drop_database(name)
+    """The follower's database."""
+    with reused(postgres, "follower", *FOLLOWER) as url:
+        yield url
 
 
 @pytest_asyncio.fixture
 async def producer(database_url: str) -> AsyncIterator[Producer]:
-    database = Database(database_url, name="producer", pool_size=24)
-    await database.open()
-    await prepare(database, create_outbox, create_notices, stamp_epochs)
-    async with database.connection() as work:
-        await work.raw.execute("create table state (mrn text primary key, version bigint, partition int)")
-    outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
-    yield Producer(database, outbox, FeedServicer(outbox, State()), KeyedOutbox(outbox))
-    await database.close()
+    async with Database(database_url, name="producer", pool_size=24) as database:
+        outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
+        yield Producer(database, outbox, FeedServicer(outbox, State()), KeyedOutbox(outbox))
 
 
 @pytest_asyncio.fixture
 async def follower(second_url: str) -> AsyncIterator[Follower]:
-    database = Database(second_url, name="follower")
-    await database.open()
-    await prepare(database, create_consumer, create_request_log, create_page_keys)
-    async with database.connection() as work:
-        await work.raw.execute(
-            "create table effect (id bigserial primary key, mrn text, version bigint, partition int)"
-        )
-        await work.raw.execute("create table kept (mrn text primary key, version bigint)")
-    yield Follower(database, Effects(), Clock())
-    await database.close()
+    async with Database(second_url, name="follower") as database:
+        yield Follower(database, Effects(), Clock())
 
 
 @pytest.fixture

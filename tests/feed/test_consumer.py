@@ -438,27 +438,16 @@ def test_whatever_replicas_do_each_event_takes_effect_once(
 
 async def _play(producer_url: str, follower_url: str, plan: list[tuple]) -> None:  # type: ignore[type-arg]
     from libs.feed.outbox import KeyedOutbox, Outbox
-    from libs.feed.schema import create_consumer, create_outbox, stamp_epochs
     from libs.feed.service import FeedServicer
     from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-    from tests.feed.conftest import Clock, Effects, State, prepare
+    from tests.feed.conftest import FOLLOWER, PRODUCER, Clock, Effects, State, anew
 
+    await anew(producer_url, *PRODUCER)
+    await anew(follower_url, *FOLLOWER)
     one, two = Database(producer_url, name="producer"), Database(follower_url, name="follower")
     await one.open()
     await two.open()
     try:
-        for database, steps in ((one, (create_outbox, stamp_epochs)), (two, (create_consumer,))):
-            async with database.connection() as work:
-                await work.raw.execute("drop schema public cascade")
-                await work.raw.execute("create schema public")
-            await prepare(database, *steps)
-        async with one.connection() as work:
-            await work.raw.execute("create table state (mrn text primary key, version bigint, partition int)")
-        async with two.connection() as work:
-            await work.raw.execute(
-                "create table effect (id bigserial primary key, mrn text, version bigint, partition int)"
-            )
-            await work.raw.execute("create table kept (mrn text primary key, version bigint)")
         outbox = Outbox(one, ConsignmentColumns.DESCRIPTOR.full_name)
         producer = Producer(one, outbox, FeedServicer(outbox, State()), KeyedOutbox(outbox))
         follower = Follower(two, Effects(), Clock())

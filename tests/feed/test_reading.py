@@ -403,18 +403,14 @@ def test_whatever_the_order_of_writers_commits_and_pulls_each_event_comes_once_a
 
 async def _play(database_url: str, plan: list[tuple]) -> None:  # type: ignore[type-arg]
     from libs.feed.outbox import Outbox
-    from libs.feed.schema import create_outbox, stamp_epochs
     from libs.feed.service import FeedServicer
     from libs.store.database import Database
     from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-    from tests.feed.conftest import State, prepare
+    from tests.feed.conftest import PRODUCER, State, anew
 
+    await anew(database_url, *PRODUCER)
     database = Database(database_url, name="play")
     await database.open()
-    async with database.connection() as work:
-        await work.raw.execute("drop schema public cascade")
-        await work.raw.execute("create schema public")
-    await prepare(database, create_outbox, stamp_epochs)
     outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
     port = DirectPort(FeedServicer(outbox, State()))
     open_: dict[int, tuple] = {}  # type: ignore[type-arg]

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from libs.feed.consumer import Consumer
-from libs.feed.schema import create_requests
 from libs.feed.types import Cursor, FeedBatch, SnapshotPage
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from tests.feed.conftest import DirectPort, Event, Follower, Producer, drain, mrns, prepare, table_of
+from tests.feed.conftest import DirectPort, Event, Follower, Producer, drain, mrns, table_of
 
 DAY, OTHER = 20_000, 20_001
 
@@ -53,8 +52,6 @@ def port(producer: Producer) -> Days:
 
 
 async def following(follower: Follower, port: Days) -> Consumer:
-    await prepare(follower.database, create_requests)
-
     async def missing(batch: FeedBatch) -> FeedBatch:
         known = set(await follower.kept())
         return batch.take(np.array([row for row, mrn in enumerate(mrns(batch.table)) if mrn not in known], np.int64))

@@ -13,7 +13,6 @@ import pytest
 
 from libs.feed.consumer import Consumer
 from libs.feed.outbox import KeyedOutbox, Outbox
-from libs.feed.schema import create_notices, create_outbox, stamp_epochs
 from libs.feed.service import FeedServicer
 from libs.feed.types import BEGINNING
 from libs.store.database import Database
@@ -22,7 +21,7 @@ from libs.store.errors import StoreUnavailable
 from libs.store.testing import enterable_directory
 from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from tests.feed.conftest import ALL, Follower, Producer, State, drain, prepare
+from tests.feed.conftest import ALL, PRODUCER, Follower, Producer, State, drain, prepare
 from tests.support.set_back import copied, promote, put_back, standby_of
 
 LOST, AFTER = 30, 60
@@ -44,9 +43,7 @@ async def producing(server: EmbeddedPostgres, *, new: bool = False, name: str = 
         if new:
             async with database.connection() as work:
                 await work.raw.execute("drop schema public cascade; create schema public")
-            await prepare(database, create_outbox, stamp_epochs, create_notices)
-            async with database.connection() as work:
-                await work.raw.execute("create table state (mrn text primary key, version bigint, partition int)")
+            await prepare(database, *PRODUCER)
         outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
         yield Producer(database, outbox, FeedServicer(outbox, State()), KeyedOutbox(outbox))
 

@@ -47,8 +47,15 @@ AREAS: Final = {
         ("tests/server/test_admission.py", "tests/server/test_gates.py", "tests/server/test_overload.py", "tests/server/test_chain.py")),
     "law": Area(
         ("services/revenue/law/*.py",),
-        ("tests/revenue/test_columns_equal_scalar.py", "tests/revenue/test_charges_equal_scalar.py", "tests/revenue/test_limits_equal_scalar.py",
-         "tests/revenue/test_law_at_its_edges.py", "tests/revenue/test_bad_rulebooks.py", "tests/revenue/test_published_cases.py"),
+        ("tests/revenue/test_charge_clauses.py", "tests/revenue/test_rulebook_clauses.py", "tests/revenue/test_law_file_clauses.py",
+         "tests/revenue/test_law_texts.py", "tests/revenue/test_law_arithmetic.py", "tests/revenue/test_rate_grammar.py",
+         "tests/revenue/test_charge_checks.py", "tests/revenue/test_bad_rulebooks.py", "tests/revenue/test_bad_limits.py",
+         "tests/revenue/test_rates_in_bands.py", "tests/revenue/test_inverse_rates.py", "tests/revenue/test_overlay.py",
+         "tests/revenue/test_drafts.py", "tests/revenue/test_charges.py", "tests/revenue/test_limits.py", "tests/revenue/test_bases_of_sums.py",
+         "tests/revenue/test_securing.py", "tests/revenue/test_remarks.py", "tests/revenue/test_review.py", "tests/revenue/test_rules_that_fit.py",
+         "tests/revenue/test_what_is_alike.py", "tests/revenue/test_law.py", "tests/revenue/test_law_at_its_edges.py",
+         "tests/revenue/test_vat_of_the_union.py", "tests/revenue/test_jurisdictions_b.py", "tests/revenue/test_columns_equal_scalar.py",
+         "tests/revenue/test_charges_equal_scalar.py", "tests/revenue/test_limits_equal_scalar.py", "tests/revenue/test_published_cases.py"),
     ),
     "validation": Area(
         ("services/ingestion/validation.py", "libs/bounds/*.py"),

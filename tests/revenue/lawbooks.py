@@ -162,6 +162,46 @@ periods:
   - {from: 2022-03-01, to: 2026-12-31, reference: act, rates: {USD: "1.05", JPY: "151.31", KWD: "0.3333"}}
 """
 
+LIMITED = """\
+format: 1
+jurisdiction: XX
+name: Utopia
+version: "1"
+currency: EUR
+areas: [XA]
+period: {from: 2020-01-01}
+law_date: acceptance
+law_date_reference: act
+exchange: {table: utopia, date: acceptance, mode: down, unit: 0.01 EUR, reference: act}
+references: {act: {law: Act, address: "https://law.example"}}
+customs_value: [{from: 2020-01-01, base: [goods], reference: act}]
+limits:
+  value:
+    - {from: 2020-01-01, to: 2021-12-31, amount: 200.00 USD, only: {dispatch: [US]}, reference: act}
+    - {from: 2020-01-01, amount: 100.00 EUR, only: {scheme: [voec]}, excluded: ["22", "24"], reference: act}
+    - {from: 2020-01-01, amount: 150.00 EUR, reference: act}
+reliefs:
+  gifts:
+    - {from: 2020-01-01, amount: 45.00 EUR, only: {nature: [gift], goods_except: ["22"]}, reference: act}
+refunds:
+  - {from: 2020-01-01, charges: [tax], because: [withdrawn, faulty], share: 100 %, within_days: 90, reference: act}
+  - {from: 2020-01-01, charges: [tax], because: [destroyed], share: 50 %, reference: act}
+schemes:
+  voec: {number: '\\d{7}', name: VOEC, registered: true, reference: act}
+charges:
+  - id: tax
+    kind: tax
+    name: tax
+    from: 2020-01-01
+    when: {limit: value, position: within}
+    relieved_by: [gifts]
+    base: [goods]
+    rates: [{from: 2020-01-01, rate: 10 %, reference: act}]
+    rounding: [{from: 2020-01-01, mode: down, unit: 0.01 EUR, reference: act}]
+    collection: [{from: 2020-01-01, scheme: none, collector: customs, debtor: consignee, reference: act}]
+"""
+"""A small rulebook with limits, reliefs, refunds and a scheme."""
+
 
 def shipped() -> Program:
     """Compile the rulebooks that Luxor ships."""

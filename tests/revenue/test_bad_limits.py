@@ -6,45 +6,8 @@ import pytest
 
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.yaml_source import LawFileError
+from tests.revenue.lawbooks import LIMITED
 
-GOOD = """\
-format: 1
-jurisdiction: XX
-name: Utopia
-version: "1"
-currency: EUR
-areas: [XA]
-period: {from: 2020-01-01}
-law_date: acceptance
-law_date_reference: act
-exchange: {table: utopia, date: acceptance, mode: down, unit: 0.01 EUR, reference: act}
-references: {act: {law: Act, address: "https://law.example"}}
-customs_value: [{from: 2020-01-01, base: [goods], reference: act}]
-limits:
-  value:
-    - {from: 2020-01-01, to: 2021-12-31, amount: 200.00 USD, only: {dispatch: [US]}, reference: act}
-    - {from: 2020-01-01, amount: 100.00 EUR, only: {scheme: [voec]}, excluded: ["22", "24"], reference: act}
-    - {from: 2020-01-01, amount: 150.00 EUR, reference: act}
-reliefs:
-  gifts:
-    - {from: 2020-01-01, amount: 45.00 EUR, only: {nature: [gift], goods_except: ["22"]}, reference: act}
-refunds:
-  - {from: 2020-01-01, charges: [tax], because: [withdrawn, faulty], share: 100 %, within_days: 90, reference: act}
-  - {from: 2020-01-01, charges: [tax], because: [destroyed], share: 50 %, reference: act}
-schemes:
-  voec: {number: '\\d{7}', name: VOEC, registered: true, reference: act}
-charges:
-  - id: tax
-    kind: tax
-    name: tax
-    from: 2020-01-01
-    when: {limit: value, position: within}
-    relieved_by: [gifts]
-    base: [goods]
-    rates: [{from: 2020-01-01, rate: 10 %, reference: act}]
-    rounding: [{from: 2020-01-01, mode: down, unit: 0.01 EUR, reference: act}]
-    collection: [{from: 2020-01-01, scheme: none, collector: customs, debtor: consignee, reference: act}]
-"""
 MISTAKES = {
     "a condition that asks nothing": ("only: {dispatch: [US]}", "only: {}", "limits.value[0].only: asks nothing"),
     "an unknown country": (
@@ -170,14 +133,14 @@ MISTAKES = {
 
 
 def test_the_rulebook_without_a_mistake_loads() -> None:
-    assert read_rulebook("xx/rulebook.yaml", GOOD).rulebook.limits["value"][0].amount == "200.00 USD"
+    assert read_rulebook("xx/rulebook.yaml", LIMITED).rulebook.limits["value"][0].amount == "200.00 USD"
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_refused_with_file_line_and_rule(mistake: str) -> None:
     old, new, message = MISTAKES[mistake]
-    assert old in GOOD
+    assert old in LIMITED
     with pytest.raises(LawFileError, match=re.escape(message)) as refused:
-        read_rulebook("xx/rulebook.yaml", GOOD.replace(old, new, 1))
+        read_rulebook("xx/rulebook.yaml", LIMITED.replace(old, new, 1))
     assert refused.value.file == "xx/rulebook.yaml"
     assert refused.value.line > 0

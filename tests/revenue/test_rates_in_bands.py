@@ -9,8 +9,7 @@ from services.revenue.law.counting import counts_of
 from services.revenue.law.exchange import Exchange, read_exchange
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.yaml_source import LawFileError
-from tests.revenue.lawbooks import RATES, reviewed
-from tests.revenue.test_bad_limits import GOOD
+from tests.revenue.lawbooks import LIMITED, RATES, reviewed
 
 ORDINARY = "rates: [{from: 2020-01-01, rate: 10 %, reference: act}]"
 OF_ORIGIN = """rates:
@@ -29,7 +28,7 @@ BANDED = f"""  - id: banded
       - {ENTRY}
     collection: [{{from: 2020-01-01, scheme: none, collector: customs, debtor: consignee, reference: act}}]
 """
-LAW = GOOD.replace(ORDINARY, OF_ORIGIN, 1) + BANDED
+LAW = LIMITED.replace(ORDINARY, OF_ORIGIN, 1) + BANDED
 
 
 def test_a_rate_in_bands_is_one_rate_for_each_of_the_other_charge() -> None:

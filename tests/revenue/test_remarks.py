@@ -14,10 +14,9 @@ from services.revenue.law.program import Program
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.yaml_source import LawFileError
 from tests.revenue.batches import assessed, filings
-from tests.revenue.lawbooks import RATES, reviewed
+from tests.revenue.lawbooks import LIMITED, RATES, reviewed
 from tests.revenue.oracle_charges import Consignment, Item
 from tests.revenue.published import shipped_law
-from tests.revenue.test_bad_limits import GOOD
 
 DAY = date(2026, 8, 3)
 GAP = """not_covered:
@@ -29,7 +28,7 @@ REGIONS = """rates:
       - {from: 2020-01-01, only: {region: [Minas Gerais]}, rate: 20 %, reference: act}
       - {from: 2020-01-01, rate: 10 %, less: 0.50 EUR, reference: act}
 """
-LAW = GOOD.replace("charges:\n", GAP, 1).replace(
+LAW = LIMITED.replace("charges:\n", GAP, 1).replace(
     "rates: [{from: 2020-01-01, rate: 10 %, reference: act}]\n", "share: 70 %\n    " + REGIONS, 1
 )
 
@@ -77,7 +76,7 @@ charges:
 
 
 def uncovered(item: Item, **told: str) -> list[str]:
-    text = GOOD.replace("charges:\n", WHERE, 1)
+    text = LIMITED.replace("charges:\n", WHERE, 1)
     exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))
     program = compile_program([read_rulebook("xx/rulebook.yaml", text)], [], exchange)
     done = assess(program, filings([Consignment("XA", DAY, [Item(100, code="950300", origin="DE"), item], **told)]))  # type: ignore[arg-type]
@@ -107,7 +106,7 @@ def test_what_is_not_covered_concerns_the_goods_origins_and_sides_that_it_names_
     assert uncovered(item, **told) == found
 
 
-LISTED = GOOD.replace(
+LISTED = LIMITED.replace(
     "charges:\n",
     "not_covered: [{from: 2020-01-01, to: 2026-12-31, goods_file: goods_x.csv, what: a duty, reference: act}]\ncharges:\n",
     1,
@@ -198,7 +197,7 @@ def test_whatever_decided_and_is_not_verified_is_told(good: str, bad: str) -> No
 
 def test_a_relief_that_nobody_verified_is_told_where_it_was_asked_whatever_else_the_batch_holds() -> None:
     references = '{act: {law: Act, address: "https://law.example"}, doubt: {law: Act, verified: false, address: "https://law.example"}}'
-    text = GOOD.replace('{act: {law: Act, address: "https://law.example"}}', references, 1)
+    text = LIMITED.replace('{act: {law: Act, address: "https://law.example"}}', references, 1)
     text = text.replace('goods_except: ["22"]}, reference: act', 'goods_except: ["22"]}, reference: doubt', 1)
     assert text.count("reference: doubt") == 1
     exchange = Exchange(read_exchange("rates/utopia.yaml", RATES))

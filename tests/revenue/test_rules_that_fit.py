@@ -8,9 +8,8 @@ from services.revenue.law.program import ProgramError
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.tariff import read_tariff
 from services.revenue.law.yaml_source import LawFileError
-from tests.revenue.lawbooks import RATES, TARIFF, UTOPIA
+from tests.revenue.lawbooks import LIMITED, RATES, TARIFF, UTOPIA
 from tests.revenue.published import shipped_law
-from tests.revenue.test_bad_limits import GOOD
 
 _RATE = "rates: [{from: 2020-01-01, rate: 10 %, reference: act}]"
 _ROUNDING = "mode: down, unit: 0.01 EUR, reference: act}]\n    collection"
@@ -64,15 +63,15 @@ MISTAKES = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_what_the_rulebook_does_not_have_is_refused(name: str) -> None:
     good, bad, message = MISTAKES[name]
-    assert good in GOOD
+    assert good in LIMITED
     with pytest.raises(LawFileError) as refused:
-        read_rulebook("xx/rulebook.yaml", GOOD.replace(good, bad, 1))
+        read_rulebook("xx/rulebook.yaml", LIMITED.replace(good, bad, 1))
     assert message in str(refused.value)
     assert refused.value.line > 0
 
 
 def test_regions_by_code_and_by_name_are_taken() -> None:
-    read_rulebook("xx/rulebook.yaml", GOOD.replace(_RATE, _region("Minas Gerais")))
+    read_rulebook("xx/rulebook.yaml", LIMITED.replace(_RATE, _region("Minas Gerais")))
 
 
 def test_a_tariff_that_is_not_there_or_ends_early_is_told_with_file_and_line() -> None:

@@ -142,12 +142,16 @@ class Checks:
 
     def codes(self, path: Path, heads: Sequence[str]) -> None:
         """Refuse what does not begin a commodity code, and what another of the list holds already."""
+        # By beginning, a code of the list that has it: a list may hold thousands.
+        listed: dict[str, str] = {}
         for place, head in enumerate(heads):
             if not re.fullmatch("[0-9]{2,10}", head):
                 raise self.error((*path, place), f"{head!r} begins no commodity code; it has 2 to 10 digits")
-            for other in heads[:place]:
-                if head.startswith(other) or other.startswith(head):
-                    raise self.error((*path, place), f"{head!r} and {other!r} name the same goods; keep the shorter")
+            beginnings = [head[:width] for width in range(2, len(head) + 1)]
+            other = listed.get(head) or next((each for each in beginnings if listed.get(each) == each), None)
+            if other is not None:
+                raise self.error((*path, place), f"{head!r} and {other!r} name the same goods; keep the shorter")
+            listed.update(dict.fromkeys(beginnings, head))
 
     def order(self, path: Path, entry: _HasTime) -> None:
         """Refuse an entry that ends before it begins."""

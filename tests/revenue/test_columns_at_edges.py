@@ -137,10 +137,10 @@ def utopian() -> Iterator[Consignment]:
         yield Consignment("XB", DAY, [Item(price, "EUR", "611020")], mass_mg=1)
         yield Consignment("XA", DAY, [Item(price, "EUR", "61")] * 2)
     # Bounds.
-    for price in (-1, 10**12, 10**12 + 1, None):
-        yield Consignment("XA", DAY, [Item(price, "EUR", "61"), Item(3, "EUR", "61")])
-        yield Consignment("XA", DAY, [Item(price, "JPY", "61")], mass_mg=None)
-        yield Consignment("XA", DAY, [Item(5, "", "61"), Item(price, "", "61")])
+    for bound in (-1, 10**12, 10**12 + 1, None):
+        yield Consignment("XA", DAY, [Item(bound, "EUR", "61"), Item(3, "EUR", "61")])
+        yield Consignment("XA", DAY, [Item(bound, "JPY", "61")], mass_mg=None)
+        yield Consignment("XA", DAY, [Item(5, "", "61"), Item(bound, "", "61")])
     for mass in (None, 0, 1, 99_999, 100_000, 100_001, LARGEST - 50_000, LARGEST, LARGEST + 1, -1):
         yield Consignment("XB", DAY, [Item(500)], mass_mg=mass)
     for lines in (0, 2, 999):

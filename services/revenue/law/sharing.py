@@ -58,15 +58,13 @@ class Sharing:
             if not (_holds(entry.start, entry.to, on) and (book.period.to is None or on <= book.period.to)):
                 continue
             state = destination if destination in self._areas[jurisdiction] else jurisdiction
-            shares: list[Share] = []
+            shares: dict[str, int] = {}
             for part in entry.parts:
                 beneficiary = state if part.to == DESTINATION else part.to
-                ppm = 0 if part.share == "rest" else parse_share(part.share)
-                if any(each.beneficiary == beneficiary for each in shares):
-                    # Both parts are one treasury's.
-                    shares = [each for each in shares if each.beneficiary != beneficiary]
-                shares.append(Share(beneficiary, ppm))
-            return Division(tuple(shares), entry.reference)
+                # The treasury of the destination may be named beside it: both parts are its own.
+                earlier = shares.pop(beneficiary, 0)
+                shares[beneficiary] = 0 if part.share == "rest" else earlier + parse_share(part.share)
+            return Division(tuple(Share(beneficiary, ppm) for beneficiary, ppm in shares.items()), entry.reference)
         return Division((Share(jurisdiction, 0),))
 
     def treasuries(self, jurisdiction: str) -> set[str]:

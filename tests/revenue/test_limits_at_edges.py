@@ -1,0 +1,275 @@
+"""Limits, conditions, reliefs, sums and schemes at their edges: the columns judge as the scalar law does, and as a count by hand."""
+
+from datetime import date
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+
+from libs.customs.time import day_of_date
+from services.revenue.law.assess import assess, measures_of, prepare
+from services.revenue.law.compiler import compile_program
+from services.revenue.law.exchange import Exchange, read_exchange
+from services.revenue.law.limits import Sums
+from services.revenue.law.program import SCHEMES, Program
+from services.revenue.law.reader import read_rulebook
+from services.revenue.law.register import Register
+from services.revenue.law.rulebook import SUMS
+from tests.revenue.batches import filings, results
+from tests.revenue.lawbooks import LIMITED, RATES
+from tests.revenue.oracle import Scalar
+from tests.revenue.oracle_charges import Consignment, Item
+from tests.revenue.random_law import YEARLY
+from tests.revenue.refusals import changed
+
+START, DAY = date(2020, 1, 1), date(2022, 5, 5)
+REGISTERED = {"ioss": {"IM2760000014": (date(2022, 5, 1), date(2022, 5, 31))}, "gst_lvg": {}}
+REGISTER = Register(
+    {(SCHEMES.index("ioss"), number): tuple(map(day_of_date, days)) for number, days in REGISTERED["ioss"].items()}  # type: ignore[misc]
+)
+
+
+def entry(amount: str, **more: object) -> dict[str, object]:
+    return {"from": START, "amount": amount, "reference": "act"} | more
+
+
+LIMITS: dict[str, list[dict[str, object]]] = {
+    "first": [entry("150.00 EUR", to=date(2022, 5, 4)), entry("none", **{"from": date(2022, 5, 5), "to": date(2022, 5, 5)}),
+              entry("150.00 EUR", **{"from": date(2022, 5, 6)}, at_the_limit="over")],
+    "dollars": [entry("100.00 USD", measure=["customs_value", "insurance"]),],
+    "strict": [entry("100.00 USD", at_the_limit="over", exchange_table="yearly")],
+    "item": [entry("80.00 EUR", test="item", excluded=["22", "2403"], only={"mode": ["air"]}), entry("80.00 USD", test="item", at_the_limit="over")],
+    "goods": [entry("200.00 EUR", excluded=["24"], only={"dispatch": ["CN"]}), entry("all", only={"nature": ["gift"]}), entry("200.00 EUR",
+        excluded=["22"])],
+    "order": [entry("300.00 EUR", test="order", excluded=["24"])],
+    "year": [entry("500.00 USD", test="person_year", measure=["goods", "freight"], only={"consignee": "natural"}), entry("none")],
+    "craft": [entry("50.00 EUR", test="importer_craft", measure=["clearance_fee"])],
+}  # fmt: skip
+RELIEFS = {
+    "gifts": [entry("45.00 EUR", only={"nature": ["gift"], "goods_except": ["22"]}, excluded=["24"])],
+    "samples": [entry("0.00 EUR", only={"nature": ["sample"], "consignor": "legal"}), entry("20.00 USD", only={"nature": ["sample"],
+        "origin": ["CN", "US"]})],
+}  # fmt: skip
+
+
+def fee(name: str, **more: object) -> dict[str, object]:
+    collection = [{"from": START, "scheme": "none", "collector": "customs", "debtor": "consignee", "reference": "act"}]
+    rates = [{"from": START, "rate": "1.00 EUR per item", "reference": "act"}]
+    return {"id": name, "kind": "fee", "name": name, "from": START, "rates": rates, "collection": collection} | more
+
+
+def side(limit: str, position: str) -> dict[str, str]:
+    return {"limit": limit, "position": position}
+
+
+CONDITIONS: list[dict[str, object]] = [
+    {"mode": ["air", "post"]}, {"service": ["express"]}, {"nature": ["gift"]}, {"nature": ["document"], "articles": "one"},
+    {"consignor": "natural", "consignee": "legal"},
+    {"dispatch": ["CN", "US"]}, {"region": ["ON", "Minas Gerais"]}, {"scheme": ["ioss"]}, {"scheme": ["none"]}, {"scheme": ["voec", "none"]},
+    {"articles": "several"},
+    {"origin": ["CN"]}, {"origin_except": ["CN", "US"]}, {"goods": ["61", "2203"]}, {"goods_except": ["61"]}, {"goods": ["61"],
+    "goods_except": ["6109"]},
+    {"preference": ["2", "30"]}, {"additional_procedure": ["F15", "C07"]}, {"nature": ["gift"], "goods": ["61"], "mode": ["air"]},
+    {"origin": ["CN"], "mode": ["sea"]},
+]  # fmt: skip
+
+
+@cache
+def law() -> Program:
+    book = changed(LIMITED, {
+        "limits": LIMITS, "reliefs": RELIEFS,
+        "schemes": {"voec": {"number": r"\d{7}", "name": "VOEC", "reference": "act"},
+                    "ioss": {"number": r"IM\d{10}(-.*)?", "name": "IOSS", "check": "eu_oss", "registered": True, "reference": "act"},
+                    "gst_lvg": {"number": r"\d{11}", "name": "GST", "registered": True, "reference": "act"}},
+        "not_covered": [
+            {"from": START, "to": date(2022, 5, 5), "what": "excise", "goods": ["22"], "reference": "act"},
+            {"from": START, "what": "sugar tax", "areas": ["XA"], "only": {"origin": ["CN"], "mode": ["sea"]}, "reference": "act"},
+            {"from": START, "what": "levy", "when": [side("goods", "over"), side("item", "within")], "only": {"origin": ["US"]}, "reference": "act"},
+        ],
+        "areas": ["XA", "XB"], "refunds": [],
+        "charges": [fee(f"{name}-{position}", when=side(name, position)) for name in LIMITS for position in ("within", "over")]
+        + [fee(f"by-condition-{place}", only=only) for place, only in enumerate(CONDITIONS)]
+        + [fee("both", when=[side("goods", "within"), side("item", "over"), side("order", "within")]), fee("none-of-both",
+            when=[side("goods", "over"), side("item", "over")]),
+           fee("gift-free", relieved_by=["gifts"]), fee("sample-free", relieved_by=["gifts", "samples"], only={"goods_except": ["99"]})]
+        + [fee("collected", collection=[
+            {"from": START, "scheme": "ioss", "collector": "vendor", "debtor": "vendor", "when": side("goods", "within"), "reference": "act"},
+            {"from": START, "scheme": "none", "collector": "carrier", "debtor": "consignee", "only": {"service": ["post"]}, "reference": "act"},
+            {"from": START, "scheme": "voec", "collector": "vendor", "debtor": "vendor", "only": {"mode": ["air"]}, "reference": "act"},
+            {"from": START, "scheme": "none", "collector": "customs", "debtor": "declarant", "when": side("item", "over"), "reference": "act"},
+            {"from": START, "scheme": "none", "collector": "customs", "debtor": "consignee", "reference": "act"}])],
+    })  # fmt: skip
+    tables = Exchange([*read_exchange("rates/utopia.yaml", RATES), *read_exchange("rates/yearly.yaml", YEARLY)])
+    return compile_program([read_rulebook("xx/rulebook.yaml", book)], [], tables)
+
+
+def priced(*prices: int, currency: str = "EUR", **more: object) -> Consignment:
+    return Consignment("XA", DAY, [Item(price, currency, "61") for price in prices], **more)  # type: ignore[arg-type]
+
+
+def batch() -> list[Consignment]:
+    found = [priced(price, day_more) for price, day_more in product((14_999, 15_000, 15_001), (0, 1))]
+    found += [Consignment("XB", date(2022, 5, day), [Item(15_000 + more)]) for day in (4, 5, 6) for more in (-1, 0, 1)]
+    # 100.00 USD are 95.238 EUR by the rulebook's table and 80.00 EUR by the other, which has no USD after 2023 and no KWD.
+    for price, currency, day in product(
+        (7_999, 8_000, 8_001, 9_523, 9_524, 9_525, 9_999, 10_000, 10_001),
+        ("EUR", "USD", "KWD"),
+        (DAY, date(2024, 5, 5)),
+    ):
+        found.append(Consignment("XA", day, [Item(price, currency, "61")], mode="air" if price % 2 else "sea"))
+    for freight, insurance in product(
+        (None, (0, "JPY"), (1, "USD"), (500, "USD"), (5, "EUR")),
+        (None, (1, "USD"), (499, "USD"), (500, "USD"), (1, "JPY")),
+    ):
+        found.append(
+            Consignment("XA", DAY, [Item(9_000, "USD"), Item(500, "USD")], freight=freight, insurance=insurance)
+        )
+        found.append(
+            Consignment(
+                "XB",
+                DAY,
+                [Item(9_000, "USD"), Item(500, "EUR")],
+                freight=freight,
+                insurance=insurance,
+                includes_tax=True,
+            )
+        )
+        found.append(
+            Consignment("XB", DAY, [Item(52_500, "USD")], freight=freight, clearance_fee=insurance, consignee="natural")
+        )
+    for fee_minor in (4_999, 5_000, 5_001):
+        found.append(priced(100, clearance_fee=(fee_minor, "EUR")))
+    for codes in (("61", "22"), ("24", "61"), ("2403", "61"), ("2402", "22"), ("61", "61"), ("", "2")):
+        for price, dispatch, mode, nature in product(
+            (7_999, 8_000, 8_001, 9_999, 10_000, 10_001), ("CN", "US"), ("air", "sea"), ("gift", "sale")
+        ):
+            items = [Item(price, "EUR", codes[0]), Item(price, "EUR", codes[1])]
+            found.append(Consignment("XA", DAY, items, dispatch=dispatch, mode=mode, nature=nature))
+        found.append(Consignment("XA", DAY, [Item(8_400, "USD", code) for code in codes], mode="rail"))
+        found.append(
+            Consignment("XA", DAY, [Item(7_999 + place, "USD", code) for place, code in enumerate(codes)], mode="rail")
+        )
+    # Gifts of 45.00 EUR, samples of 20.00 USD (19.05 EUR): whole items in their order.
+    for nature, consignor, origin in product(("gift", "sample", "return"), ("natural", "legal", ""), ("CN", "DE")):
+        for worth in ((4_500,), (4_501,), (4_000, 600, 500), (1_904, 1), (1_905,), (1_906, 1_000), (0, 0)):
+            found.append(
+                Consignment(
+                    "XA",
+                    DAY,
+                    [Item(price, "EUR", "61", origin=origin) for price in worth],
+                    nature=nature,
+                    consignor=consignor,
+                )
+            )
+            found.append(
+                Consignment(
+                    "XA",
+                    DAY,
+                    [
+                        Item(price, "USD", code, origin="US")
+                        for price, code in zip(worth, ("22", "24", "61"), strict=False)
+                    ],
+                    nature=nature,
+                )
+            )
+    # Conditions.
+    for mode, service, place in product(
+        ("", "air", "post", "sea", "rail"), ("", "express", "post"), ("", "CNSHA", "USNYC")
+    ):
+        found.append(priced(500, mode=mode, service=service, direct_shipment_place=place, dispatch="DE"))
+    for region in ("", "ON", "on", "CA-ON", " ca - on ", "minas  gerais", "br-MG", "MG", "Ontario"):
+        found.append(priced(500, region=region))
+    for consignor, consignee in product(("", "natural", "legal"), repeat=2):
+        found.append(priced(500, consignor=consignor, consignee=consignee))
+    for nature, milli, unit in product(("document", "sale"), (None, 1, 1_000, 1_001, 2_000), ("", "H87", "KGM", "DZN")):
+        found.append(Consignment("XB", DAY, [Item(500, "EUR", "61", quantity_milli=milli, unit=unit)], nature=nature))
+    for code, origin, preference in product(
+        ("", "61", "6109", "610", "2203", "99"), ("", "CN", "US", "DE"), ("", "2", "20", "3", "30", "301", "1")
+    ):
+        found.append(
+            Consignment(
+                "XB",
+                DAY,
+                [Item(500, "EUR", code, preference, origin=origin), Item(1, gift=True, code=code)],
+                mode="air" if origin else "sea",
+            )
+        )
+    for own, whole in product(((), ("F15",), ("C08", "C07")), ((), ("F15",), ("A00",))):
+        found.append(Consignment("XB", DAY, [Item(500, procedures=own), Item(500)], procedures=whole))
+    # Schemes, of several numbers the best; registered from the first to the last of May.
+    numbers = [("ioss", "IM2760000014"), ("ioss", "IM2760000014-EU1"), ("ioss", "IM2760000015"), ("ioss", "IM2500000017"), ("ioss", ""),
+    ("voec", "1234567"), ("voec", "1"),
+               ("gst_lvg", "12345678901"), ("gst_lvg", "1")]  # fmt: skip
+    for one, other, day in product(
+        numbers, [*numbers, None], (date(2022, 4, 30), date(2022, 5, 1), date(2022, 5, 31), date(2022, 6, 1))
+    ):
+        told = [one, other] if other else [one]
+        found.append(
+            Consignment(
+                "XA",
+                day,
+                [Item(15_000)],
+                schemes=told,
+                mode="air" if other else "road",
+                service="post" if day.day > 1 else "",
+            )
+        )
+    for day in (date(2022, 5, 5), date(2022, 5, 6)):
+        for origin, mode in product(("CN", "US", "", "DE"), ("sea", "air")):
+            found.append(
+                Consignment(
+                    "XA", day, [Item(30_000, "EUR", "22", origin=origin), Item(1, "EUR", "61", origin="US")], mode=mode
+                )
+            )
+            found.append(Consignment("XB", day, [Item(1_000, "EUR", "22", origin=origin)], mode=mode))
+    return found
+
+
+def test_every_edge_of_the_limits_is_that_of_the_scalar_law() -> None:
+    scalar, filed = Scalar(law(), REGISTERED), batch()
+    for consignment, columns in zip(filed, results(assess(law(), filings(filed), register=REGISTER)), strict=True):
+        alone = scalar.assess(consignment)
+        assert columns == alone, consignment
+    # A few at a time they come out alike.
+    for first in range(0, len(filed), 89):
+        part = filed[first : first + 4]
+        for consignment, columns in zip(part, results(assess(law(), filings(part), register=REGISTER)), strict=True):
+            assert columns == scalar.assess(consignment), consignment
+
+
+@pytest.mark.parametrize("worth", [10_000, 29_999, 30_000])
+def test_what_others_count_is_added_to_the_limits_of_sums_alone(worth: int) -> None:
+    names, scalar = list(LIMITS), Scalar(law(), REGISTERED)
+    consignment = Consignment("XA", DAY, [Item(worth, code="61")], consignee="natural", clearance_fee=(2_000, "EUR"))
+    cases = [dict.fromkeys(names, amount) for amount in (0, 1, 2_999, 3_000, 3_001, 20_000, 20_001, 2**61, 2**62)]
+    cases += [{name: 40_000} for name in names]
+    filed = [consignment] * len(cases)
+    others = np.array([[case.get(name, 0) for name in names] for case in cases], dtype=np.int64)
+    unnamed = np.array([[bool(place % 2)] * len(names) for place in range(len(cases))])
+    done = assess(law(), filings(filed), Sums(others, unnamed), REGISTER)
+    for place, (case, columns) in enumerate(zip(cases, results(done), strict=True)):
+        assert columns == scalar.assess(consignment, case, frozenset(names) if place % 2 else frozenset()), case
+    below = np.full((1, len(names)), -5, dtype=np.int64)
+    assert results(assess(law(), filings([consignment]), Sums(below), REGISTER)) == [scalar.assess(consignment)]
+
+
+def test_what_a_consignment_counts_towards_sums_is_told_by_limit_and_row() -> None:
+    filed = [
+        Consignment("XA", DAY, [Item(1_000), Item(500)], freight=(30, "EUR"), clearance_fee=(7, "EUR"), consignee="natural"),
+        Consignment("XX", DAY, [Item(1)]),
+        Consignment("XB", date(2022, 6, 1), [Item(210, "USD")], clearance_fee=(9, "EUR")),
+    ]  # fmt: skip
+    measures = measures_of(law(), prepare(law(), filings(filed), REGISTER))
+    told = [
+        (int(measures.row[at]), measures.limit_name(law(), at), SUMS[int(measures.test[at])], int(measures.amount[at]),
+        int(measures.most[at]), int(measures.day[at]))
+        for at in range(len(measures.row))
+    ]  # fmt: skip
+    first, last = day_of_date(DAY), day_of_date(date(2022, 6, 1))
+    # 2.10 USD at 1.05 are 2.00 EUR; 500.00 USD are 476.19 EUR.
+    assert told == [
+        (0, "order", "order", 1_500, 30_000, first), (2, "order", "order", 200, 30_000, last),
+        (0, "year", "person_year", 1_530, 47_619, first),
+        (0, "craft", "importer_craft", 7, 5_000, first), (2, "craft", "importer_craft", 9, 5_000, last),
+    ]  # fmt: skip

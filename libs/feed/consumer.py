@@ -445,13 +445,16 @@ class Consumer:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(self.leases.lease_seconds / 3)
+            await asyncio.sleep(self.leases.seconds_to_renew)
+            if self.leases.seconds_to_renew > 0:
+                continue  # shared out meanwhile, which renews as well
             try:
                 await self.leases.renew()
             except Exception as error:
                 get_logger().warning(
                     "FEED_LEASES_NOT_RENEWED", consumer=self.name, source=self.source, error=type(error).__name__
                 )
+                await asyncio.sleep(self.leases.lease_seconds / 3)
 
     def _note(self, error: Exception, failures: int) -> None:
         passing = is_passing(error)

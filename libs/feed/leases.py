@@ -8,6 +8,7 @@ one has ended before it reads what that one wrote.
 """
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -111,13 +112,19 @@ class Leases:
         self._database = database
         self._source = source
         self._opened = False
+        self._told_at = time.monotonic()
+
+    @property
+    def seconds_to_renew(self) -> float:
+        """How long what is held may still go without being renewed: half a lease after it was."""
+        return max(0.0, self._told_at + self.lease_seconds / 2 - time.monotonic())
 
     async def balance(self) -> tuple[set[int], set[int]]:
         """Tell that this replica lives, give back what is over its fair share, take what is free up to it.
 
         Call it between pages only. Returns the partitions gained and lost.
         """
-        before = set(self.held)
+        before, began = set(self.held), time.monotonic()
         async with self._database.transaction(timeout_millis=_STATEMENT_MILLIS) as tx:
             if not self._opened:
                 await tx.raw.execute(_OPEN, self._source, PARTITIONS)
@@ -139,17 +146,18 @@ class Leases:
                     _TAKE, self._source, self.owner, self.lease_seconds, share - len(kept), sorted(kept)
                 )
                 taken = {row["partition"]: _held(row) for row in rows}
-        self._opened = True
+        self._opened, self._told_at = True, began
         self.held = kept | taken
         return set(taken), before - set(kept)
 
     async def renew(self) -> None:
         """Prolong what is held; may run beside everything else."""
-        held = {partition: each.token for partition, each in self.held.items()}
+        held, began = {partition: each.token for partition, each in self.held.items()}, time.monotonic()
         async with self._database.transaction(timeout_millis=_STATEMENT_MILLIS) as tx:
             await tx.raw.execute(_PRESENT, self._source, self.owner)
             if held:
                 await tx.raw.execute(_RENEW, self._source, list(held), list(held.values()), self.lease_seconds)
+        self._told_at = began
 
     async def reload(self) -> set[int]:
         """Read again what is held and where it stands; returns what was lost."""

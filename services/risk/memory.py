@@ -29,6 +29,9 @@ from services.risk.selection import Tally, TallyRecord
 from services.risk.store.log import LOG_DAYS, START, Logged, LogState, Place, Store
 
 POLL_SECONDS: Final = 0.05
+QUIET_POLL_SECONDS: Final = 0.25
+"""Between polls once the log has brought nothing for QUIET_SECONDS: what another replica commits then waits so long, once."""
+QUIET_SECONDS: Final = 1.0
 STATE_SECONDS: Final = 1.0
 ROWS_MAX: Final = 64
 OWN_MAX: Final = 4_096
@@ -106,7 +109,7 @@ class Memory:
         self._state: LogState | None = None
         #: The log's epoch when it was begun to be read; 0 before.
         self._epoch = 0
-        self._state_at = self._snapshot_at = 0.0
+        self._state_at = self._snapshot_at = self._rows_at = 0.0
         self._ready = False
         self._writing: asyncio.Task[None] | None = None
         self._told: dict[str, int] = {}
@@ -146,14 +149,15 @@ class Memory:
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the log until `stop`, then write a snapshot. What fails is logged and tried again."""
         while not stop.is_set():
-            pause = self._poll_seconds
             try:
                 await self.follow()
+                quiet = time.monotonic() - self._rows_at > QUIET_SECONDS
+                pause = QUIET_POLL_SECONDS if quiet else self._poll_seconds
             except StoreError as error:
                 _log.warning("HISTORY_POSTPONED", why=str(error))
                 # The store may be another one when it is back.
                 self._state = None
-                pause = max(pause, 1.0)
+                pause = max(self._poll_seconds, 1.0)
             try:
                 async with asyncio.timeout(pause):
                     await stop.wait()
@@ -182,6 +186,8 @@ class Memory:
                 own=[major - Place(state.epoch, 0).major for major in self._own],
                 rows_max=ROWS_MAX,
             )
+            if rows:
+                self._rows_at = time.monotonic()
             for row in rows:
                 self._apply(past, row)
                 # Others have their turn between two rows, however long the log is.

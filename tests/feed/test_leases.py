@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest_asyncio
 
 from libs.feed.leases import LEASE_MILLIS, Held, Leases, Move
 from libs.feed.types import Cursor, LeaseLost
+from libs.store.errors import StoreUnavailable
 from tests.feed.frozen import Frozen, frozen_clock
 
 ALL = set(range(64))
@@ -225,6 +227,29 @@ async def test_what_is_renewed_lasts_a_lease_from_now_and_a_replica_without_any_
     assert (await row(frozen, 4))["seconds"] == LEASE_SECONDS - 20, "that is another lease"
     ages = dict(await frozen.sql(f"select replica, extract(epoch from {_CLOCK} - seen_at)::int from feed_member"))
     assert ages == {leases.owner: 0, idle.owner: 0}
+
+
+@pytest.mark.parametrize("renewing", ["balance", "renew"])
+async def test_what_is_held_is_to_be_renewed_half_a_lease_after_it_was(
+    frozen: Frozen, monkeypatch: pytest.MonkeyPatch, renewing: str
+) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr("libs.feed.leases.time", SimpleNamespace(monotonic=lambda: now[0]))
+    leases = await holder(frozen)
+    now[0] += 500
+    assert leases.seconds_to_renew == 0
+    await getattr(leases, renewing)()
+    assert leases.seconds_to_renew == LEASE_SECONDS / 2
+    now[0] += LEASE_SECONDS / 2 - 0.5
+    assert leases.seconds_to_renew == 0.5
+    now[0] += 0.5
+    assert leases.seconds_to_renew == 0
+    async with frozen.database.transaction() as tx:
+        await tx.raw.execute("lock feed_member in access exclusive mode")
+        monkeypatch.setattr("libs.feed.leases._STATEMENT_MILLIS", 10)
+        with pytest.raises(StoreUnavailable):
+            await getattr(leases, renewing)()
+    assert leases.seconds_to_renew == 0, "it was not renewed"
 
 
 async def test_what_is_read_again_is_where_the_database_has_it_and_nothing_that_was_not_held(frozen: Frozen) -> None:

@@ -189,7 +189,7 @@ class Worker:
         assert self._host.stdout is not None
         code: int | None = json.loads(self._host.stdout.readline())
         if code == CRASHED:
-            raise SystemExit((self.directory / ".output").read_text(encoding="utf-8", errors="replace")[-4000:])
+            raise SystemExit(self.output())
         if code is None:
             # What was ended in the middle may have left databases and sessions.
             self._end_store()
@@ -201,7 +201,7 @@ class Worker:
         watched = _modules(area, self.directory)
         target = self.directory / ".profile"
         if self.run(area, _BASELINE_SECONDS, profile=str(target), watched=watched) != 0:
-            print((self.directory / ".output").read_text(encoding="utf-8", errors="replace")[-4000:])
+            print(self.output())
             raise SystemExit(f"The tests of {area} fail without any mutant: nothing can be measured.")
         found = json.loads(target.read_text(encoding="utf-8"))
         callers: dict[str, set[str]] = {}
@@ -229,6 +229,10 @@ class Worker:
         finally:
             path.write_bytes(before)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def output(self) -> str:
+        """Return the end of what the last tests wrote."""
+        return (self.directory / ".output").read_text(encoding="utf-8", errors="replace")[-4000:]
 
     def close(self) -> None:
         """End processes and remove the copy."""
@@ -354,6 +358,7 @@ def _area(area: str, hired: list[Worker], pool: ThreadPoolExecutor, pile: list[M
         each.warm(plan.warm)
         free.put(each)
     if pile and hired[0].run(area, _BASELINE_SECONDS, tests=plan.stages(pile[0])[0]) != 0:
+        print(hired[0].output())
         raise SystemExit(f"The tests of {area} fail in the warm process without any mutant: nothing can be measured.")
     lock = threading.Lock()
 

@@ -61,7 +61,8 @@ AREAS: Final = {
     ),
     "validation": Area(
         ("services/ingestion/validation.py", "libs/bounds/*.py"),
-        ("tests/ingestion/test_validation.py", "tests/ingestion/test_validation_clauses.py", "tests/ingestion/test_service.py", "tests/bounds",
+        ("tests/ingestion/test_validation.py", "tests/ingestion/test_validation_clauses.py", "tests/ingestion/test_validation_batches.py",
+         "tests/ingestion/test_service.py", "tests/bounds",
          "tests/contract/test_hostile_requests.py")),
     "selection": Area(
         ("services/risk/selection/*.py",),

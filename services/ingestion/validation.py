@@ -133,7 +133,7 @@ class _Findings:
         if not len(rows):
             return
         values = level.table.column(column)
-        told = shown and not (level.root and column in _PERSONAL) and not isinstance(values, Ragged)
+        told = shown and column not in _PERSONAL
         for row in rows.tolist():
             value = values[row] if told and not isinstance(values, Ragged) else ""
             text = "" if value is None else str(value)
@@ -147,15 +147,23 @@ def _clean(table: Table, known: dict[str, Element]) -> Table:
     changed: dict[str, Column] = {}
     for name, column in table.columns.items():
         element = known.get(name)
-        if isinstance(column, Strings) and isinstance(element, Text):
-            changed[name] = column.translate(tidy_code if element.form.code else str.strip)
-        elif isinstance(column, Ragged) and isinstance(element, Several):
-            if isinstance(column.values, Table):
-                changed[name] = Ragged(column.offsets, _clean(column.values, elements.CHILDREN[name]))
-            elif isinstance(column.values, Strings) and element.each is not None:
-                tidy = tidy_code if element.each.form.code else str.strip
-                changed[name] = Ragged(column.offsets, column.values.translate(tidy))
+        if isinstance(element, Text):
+            assert isinstance(column, Strings)
+            changed[name] = _tidy(column, element)
+        elif isinstance(element, Several):
+            assert isinstance(column, Ragged)
+            values = column.values
+            if isinstance(values, Table):
+                changed[name] = Ragged(column.offsets, _clean(values, elements.CHILDREN[name]))
+            else:
+                assert isinstance(values, Strings)
+                assert element.each is not None
+                changed[name] = Ragged(column.offsets, _tidy(values, element.each))
     return table.with_columns(changed)
+
+
+def _tidy(column: Strings, element: Text) -> Strings:
+    return column.translate(tidy_code if element.form.code else str.strip)
 
 
 def _check_level(level: _Level, known: dict[str, Element], found: _Findings) -> None:

@@ -1,10 +1,10 @@
 """Making events take effect exactly once, and finding the one that cannot."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from libs.telemetry.trace import CONSUMER
 
 LETTERS_A_ROUND: Final = 500
 _COMMIT_MILLIS: Final = 5_000
+
+T = TypeVar("T")
 
 
 class Handler(Protocol):
@@ -78,6 +80,18 @@ class Begun:
     async def drop(self) -> None:
         """End it, without effect."""
         await ended({self.end()})
+
+
+async def unless_stopped(stop: asyncio.Event, waiting: Coroutine[Any, Any, T]) -> T | None:
+    """Return what is waited for; None, and nothing of it happens any more, where `stop` is set first."""
+    tasks = task, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        stopped.cancel()
+        await ended(tasks)
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:

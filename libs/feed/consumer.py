@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from libs.feed import requests, signals
 from libs.feed.ahead import Ahead
-from libs.feed.applying import Applier, Begun, Handler, Key
+from libs.feed.applying import Applier, Begun, Handler, Key, unless_stopped
 from libs.feed.leases import LEASE_MILLIS, Leases, Move
 from libs.feed.letters import Letters
 from libs.feed.port import Port
@@ -36,7 +36,8 @@ _REQUEST_BACK_OFF_SECONDS_MAX: Final = 60.0
 _REQUEST_WAIT_SECONDS: Final = 0.1
 """How long a round that has nothing else to do waits for a page of a day that was asked for again."""
 _SNAPSHOT_PARTITIONS: Final = 8
-
+_EMPTY_WAITS: Final = 2
+"""How many times as long a feed is waited for that was empty before; with the defaults a third of a lease, when partitions are shared out again."""
 Missing = Callable[[FeedBatch], Awaitable[FeedBatch]]
 """Returns the rows of a batch that had no effect yet."""
 
@@ -90,6 +91,8 @@ class Consumer:
         self._applier = Applier(database, handler, key, self.leases, self.letters, name=self.name, source=source)
         self._max_events = max_events
         self._wait_millis = wait_millis
+        self._was_empty = False
+        self._stop = asyncio.Event()
         self._reads_on = reads_on
         self._missing = missing
         self._clock = clock
@@ -99,13 +102,14 @@ class Consumer:
         self._again: _Again | None = None
         self._request_failures: dict[int, int] = {}
         self._unexpected = {"page": 0, "request": 0}
-        self._lag = signals.Lag(self.name, source, wait_seconds=wait_millis / 1000)
+        self._lag = signals.Lag(self.name, source, wait_seconds=_EMPTY_WAITS * wait_millis / 1000)
         signals.COMPLETED.labels(*self._labels)
         signals.EPOCHS_ENDED.labels(*self._labels)  # from the start: a rise needs a zero before it
         signals.PREFETCHED.labels(*self._labels).set_function(self._ahead.events)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the feed until `stop`; then finish the page, give the partitions back and return."""
+        self._stop = stop
         renewing = asyncio.create_task(self._renew(), name=f"feed leases {self.source}")
         failures = 0
         try:
@@ -182,13 +186,15 @@ class Consumer:
         after = {partition: each.cursor for partition, each in self.leases.held.items() if each.ready}
         page = None
         try:
-            if (fetched := await self._ahead.take()) is not None:
-                page = self._usable(*fetched)
+            if (fetched := await unless_stopped(self._stop, self._ahead.take())) is not None:
+                page, self._was_empty = self._usable(*fetched), False
                 if page is not fetched[0]:
                     await self._ahead.drop()
-            if (page is None or not page.next) and after:
-                wait_millis = self._wait_millis if self._again is None else 0
-                page = self._usable(await self._pull(after, wait_millis, after), after)
+            if (page is None or not page.next) and after and not self._stop.is_set():
+                page = await unless_stopped(self._stop, self._pull(after, self._wait(), after))
+                if page is not None:
+                    self._was_empty = not page.batches
+                    page = self._usable(page, after)
         except StartAgain as error:
             await self._start_again(error)
             return None
@@ -198,6 +204,13 @@ class Consumer:
             following = after | dict(page.next)
             self._ahead.look(page, following, lambda: self._pull(following, self._wait_millis, after))
         return page
+
+    def _wait(self) -> int:
+        """For how many milliseconds a page is waited for."""
+        if self._again is not None:
+            return 0
+        # What was committed is reported with the next request, so only the second in a row may take long.
+        return self._wait_millis * (_EMPTY_WAITS if self._was_empty and not self.letters.any_waiting else 1)
 
     async def _pull(self, after: Mapping[int, Cursor], wait_millis: int, committed: Mapping[int, Cursor]) -> Page:
         return await self._port.pull(after, self._max_events, wait_millis, self._report(committed))

@@ -72,6 +72,8 @@ class Store:
     name = "follower"
 
     def __init__(self) -> None:
+        self.opened = 0
+        """Transactions and connections."""
         self.moves: list[dict[int, tuple[Cursor, bool]]] = []
         """Per committed transaction, where partitions moved."""
         self.letters: list[tuple[str, str]] = []
@@ -85,6 +87,7 @@ class Store:
 
     @asynccontextmanager
     async def transaction(self, **more: Any) -> AsyncIterator[Any]:
+        self.opened += 1
         if self.away is not None:
             raise self.away
         work = _Work(self)

@@ -14,7 +14,7 @@ from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
 from luxor.feed.v1 import dead_letters_pb2
 from tests.feed.conftest import Follower
-from tests.feed.test_letters import insert, letter
+from tests.feed.letters import insert, letter
 
 
 def caller(role: Role, name: str, request_id: str = "") -> None:

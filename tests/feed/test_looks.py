@@ -11,7 +11,7 @@ from libs.feed.requests import done, open_requests, request
 from libs.feed.signals import backlog, letters_waiting
 from libs.telemetry.metrics import REGISTRY
 from tests.feed.conftest import Follower, Producer
-from tests.feed.test_letters import insert, letter
+from tests.feed.letters import insert, letter
 
 FEED = "looked at"
 

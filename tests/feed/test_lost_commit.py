@@ -13,6 +13,7 @@ from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
 from tests.feed.conftest import Follower, Producer, drain, events_of
+from tests.feed.days import DAY, OTHER, Days, ask, following, open_days, until_done
 from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
 
 LATE_SECONDS = 0.15
@@ -146,3 +147,40 @@ async def test_a_dead_letter_that_goes_away_while_it_is_replayed_takes_no_effect
     await drain(consumer)
     assert follower.handler.prepared > 1, "the letter was looked at again"
     assert await follower.effects() == []
+
+
+@pytest.mark.parametrize(
+    "cut", [Cut(sent=0), Cut(), Cut(late_seconds=LATE_SECONDS)], ids=["rolled back", "unheard", "late"]
+)
+@pytest.mark.parametrize("page", [1, "the last, behind which the day is forgotten"])
+async def test_each_event_of_a_day_that_is_asked_for_again_counts_once_although_a_commit_between_its_pages_goes_unheard(
+    producer: Producer, follower: Follower, proxy: CuttingProxy, behind: Database, cut: Cut, page: int | str
+) -> None:
+    port = Days(producer.servicer)
+    consumer = await following(follower, port, database=behind, handler=Counting())
+    await producer.announce(("live", 1, 3))
+    await drain(consumer)
+    port.pages = {
+        DAY: [[(f"m{number}-{row}", 1, 3 + row) for row in range(3)] for number in range(3)],
+        OTHER: [[("other", 1, 5)]],
+    }
+    await ask(follower, (3, DAY), (4, DAY), (5, DAY), (5, OTHER))
+    place = page if isinstance(page, int) else 2
+    consumer._quiet_at = float("inf")  # no COMMIT but those of the day
+    async with asyncio.timeout(20):
+        while len(port.asked) < place:
+            await consumer.step()
+        # The last page and the forgetting of the day are two transactions of one round.
+        proxy.plan([cut] if page == place else [None, cut])
+        while not proxy.done:
+            await consumer.step()
+        assert DAY in await open_days(follower) or (page != place and cut.sent)
+        for day in (DAY, OTHER):
+            await until_done(consumer, follower, day)
+    expected = [("live", 1, 3), ("other", 1, 5), *(event for events in port.pages[DAY] for event in events)]
+    assert sorted(await follower.effects()) == sorted(expected)
+    assert await follower.letters() == []
+    await producer.announce(("live", 2, 3))
+    await drain(consumer)
+    assert (await follower.effects())[-1] == ("live", 2, 3)
+    await consumer.close()

@@ -145,6 +145,20 @@ async def test_days_go_in_their_order_so_that_what_is_kept_has_no_hole() -> None
     assert list(days.tables["outbox"]) == [TODAY - 4, TODAY - 3, TODAY]
 
 
+async def test_all_days_go_that_are_done_with() -> None:
+    days = Days()
+    days.tables["outbox"] = {TODAY - 9: None, TODAY - 8: (5, 6, 7), TODAY - 3: None, TODAY - 2: None}
+    await days.maintenance().step()
+    assert list(days.tables["outbox"]) == [TODAY - 2]
+
+
+async def test_days_live_as_by_default_where_nothing_is_said() -> None:
+    days = Days()
+    days.tables["outbox"] = {TODAY - 3: None, TODAY - 2: None}
+    await Maintenance(days).step()  # type: ignore[arg-type]
+    assert list(days.tables["outbox"]) == [TODAY - 2]
+
+
 @pytest.mark.parametrize(
     ("age", "entries", "kept"),
     [(9, (), True), (10, (), False), (11, (), False), (10, ("outbox",), True), (10, ("notice",), True)],

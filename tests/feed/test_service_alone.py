@@ -19,9 +19,6 @@ from libs.feed.port import page_of, snapshot_page_of
 from libs.feed.requests import done, open_requests, request
 from libs.feed.retention import Positions
 from libs.feed.service import (  # fmt: skip
-    DaySummary,
-    FeedServicer,
-    StatePage,
     TokenMalformed,
     consumer_of,
     numbered,
@@ -30,79 +27,14 @@ from libs.feed.service import (  # fmt: skip
 )
 from libs.feed.shared_positions import SharedPositions
 from libs.feed.types import BEGINNING, BatchRef, Cursor, FeedBatch, LeaseLost
-from libs.server.call import Call, enter
 from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.feed.v1 import dead_letters_pb2, feed_pb2
 from tests.feed.conftest import events_of, mrns, table_of
+from tests.feed.served import SCHEMA, SELF, Served, refused, stored_batch
 from tests.feed.stored import TODAY, Heard, Stored, StoredDatabase
-
-SCHEMA = ConsignmentColumns.DESCRIPTOR.full_name
-SELF = Identity(Role.SERVICE, "watcher")
-
-
-def stored_batch(number: int, rows: int) -> StoredBatch:
-    table = table_of([(f"m{row}", row, 1) for row in range(rows)])
-    payload = table.encode(ConsignmentColumns).SerializeToString()
-    return StoredBatch(BatchRef(TODAY, number), 1_000 + number, rows, 2, SCHEMA, f"trace{number}", payload)
-
-
-class Days:
-    """Pages of states: what was asked, and what is answered."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Any, ...]] = []
-        self.rows = 3
-        self.token = b""
-        self.refuses = False
-
-    async def page(self, tx: Any, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
-        return await self.page_of_day(tx, -1, partitions, token, max_rows)
-
-    async def page_of_day(self, tx: Any, day: int, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
-        if self.refuses:
-            raise TokenMalformed
-        self.asked.append((day, list(partitions), token, max_rows))
-        events = [(f"m{row}", row, 1) for row in range(min(self.rows, max_rows))]
-        return StatePage(table_of(events), np.ones(len(events), np.int64), self.token)
-
-    async def summaries(self, first: int, last: int) -> list[DaySummary]:
-        return [DaySummary(first, "below", [1, 2], [3, 4], [5, 6]), DaySummary(last, "", [], [], [])]
-
-
-class Served:
-    """A servicer over entries in memory, and calls by a service."""
-
-    def __init__(
-        self, stored: Stored | None = None, *, rows: Sequence[int] = (), days: bool = True, **more: Any
-    ) -> None:
-        self.stored = stored or Stored()
-        self.database = StoredDatabase(self.stored)
-        self.outbox = Outbox(self.database, SCHEMA, 2)  # type: ignore[arg-type]
-        for number, count in enumerate(rows, 1):
-            self.outbox.payloads.keep(stored_batch(number, count))
-        self.days = Days()
-        self.servicer = FeedServicer(self.outbox, self.days, days=self.days if days else None, **more)
-
-    async def pull(self, after: dict[int, Cursor] | None = None, *, as_who: Identity = SELF, **more: Any) -> feed_pb2.PullResponse:  # fmt: skip
-        enter(Call(as_who, "", "", "", float("inf")))
-        positions = to_positions({1: BEGINNING} if after is None else after)
-        return await self.servicer.Pull(feed_pb2.PullRequest(after=positions, **more), None)
-
-    async def snapshot(self, **more: Any) -> feed_pb2.SnapshotResponse:
-        enter(Call(SELF, "", "", "", float("inf")))
-        return await self.servicer.Snapshot(feed_pb2.SnapshotRequest(**({"partitions": [2, 1, 2]} | more)), None)
-
-    async def summarize(self, first: int, last: int) -> feed_pb2.SummarizeResponse:
-        enter(Call(SELF, "", "", "", float("inf")))
-        return await self.servicer.Summarize(feed_pb2.SummarizeRequest(from_day=first, to_day=last), None)
-
-
-def refused(error: pytest.ExceptionInfo[Refusal]) -> tuple[str, str]:
-    return error.value.reason, error.value.path
-
 
 # ------------------------------------------------------------------------------------------------------ pulls
 

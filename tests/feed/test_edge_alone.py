@@ -1,0 +1,93 @@
+"""More of what the feed's edge and its readers do at their bounds; entries in memory answer the queries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from libs.feed import shared_positions
+from libs.feed.backlog import Backlog
+from libs.feed.outbox import Outbox
+from libs.feed.reading import NOTICE, OUTBOX, Kind
+from libs.feed.service import to_positions
+from libs.feed.shared_positions import SharedPositions
+from libs.feed.types import Cursor
+from libs.store.errors import StoreUnavailable
+from libs.telemetry.metrics import REGISTRY
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from tests.feed.conftest import table_of
+from tests.feed.served import SCHEMA, Served
+from tests.feed.stored import TODAY, Stored
+
+
+def test_an_outbox_writes_the_first_version_of_its_schema_where_nothing_is_said() -> None:
+    assert Outbox(None, SCHEMA).schema_version == 1  # type: ignore[arg-type]  # nothing is asked of it
+
+
+@pytest.mark.parametrize(("spare", "asked"), [(0, [16]), (-1, [16, 4])])
+async def test_a_page_of_a_snapshot_weighs_twice_a_page_at_most(spare: int, asked: list[int]) -> None:
+    events = [(f"m{row}", row, 1) for row in range(16)]
+    size = len(table_of(events).encode(ConsignmentColumns).SerializeToString())
+    assert size % 2 == 0
+    served = Served(page_bytes_max=size // 2 + spare)
+    served.days.rows = 1_000
+    await served.snapshot(max_rows=16)
+    assert [each[3] for each in served.days.asked] == asked
+
+
+async def test_a_pull_that_does_not_wait_starts_no_poll() -> None:
+    served = Served()
+    await served.pull({1: Cursor(7, TODAY, 999, 0)})
+    assert served.servicer.watch._task is None
+
+
+async def test_positions_are_recorded_of_a_producer_that_bounds_no_backlog() -> None:
+    served = Served()
+    await served.pull(committed=to_positions({1: Cursor(7, 0, 1_000, 1)}))
+    assert served.database.heard.executed[1][:3] == ("watcher", [1], [7])
+
+
+@pytest.mark.parametrize(("kind", "counted"), [(OUTBOX, 1), (NOTICE, 0)])
+async def test_an_epoch_that_began_meanwhile_is_counted_once_by_the_readers_of_events(kind: Kind, counted: int) -> None:
+    def begun() -> float:
+        return REGISTRY.get_sample_value("luxor_feed_epochs_total", {"feed": "feed"}) or 0.0
+
+    stored = Stored()
+    reader = stored.reader(kind)
+    before = begun()
+    for _ in range(3):
+        await reader.refresh(stored)
+    assert begun() == before, "the first look says nothing of a change, and later ones see none"
+    stored.ends[7], stored.ends[8] = (5, 5), None
+    for _ in range(2):
+        await reader.refresh(stored)
+    assert begun() - before == counted
+
+
+async def test_positions_in_the_store_are_looked_at_four_times_a_second_until_it_is_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared, stop, looked, paused = SharedPositions(None, Backlog("c")), asyncio.Event(), [], []  # type: ignore[arg-type, var-annotated]
+
+    async def step() -> None:
+        looked.append(1)
+        raise StoreUnavailable("away", reason="connection")
+
+    @asynccontextmanager
+    async def timeout(seconds: float) -> AsyncIterator[None]:
+        paused.append(seconds)
+        if len(paused) == 1:
+            raise TimeoutError
+        stop.set()
+        yield
+
+    monkeypatch.setattr(shared, "step", step)
+    monkeypatch.setattr(shared_positions.asyncio, "timeout", timeout)
+    await shared.run(stop)
+    assert (len(looked), paused) == (2, [0.25, 0.25])
+    assert "FEED_POLL_FAILED" in capsys.readouterr().err
+    await shared.run(stop)
+    assert len(looked) == 2

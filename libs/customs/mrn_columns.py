@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.customs.mrn import DIGITS, EPOCH, LENGTH, MAX_SEQUENCE, VALUES, Procedure, is_country
+from libs.customs.mrn import DIGITS, EPOCH, LENGTH, MAX_SEQUENCE, VALUES, Procedure, is_country, parse
 from libs.customs.partitions import PARTITIONS
 
 _VALUES = np.full(256, -1, dtype=np.int64)
@@ -15,6 +15,8 @@ _WEIGHTS = np.left_shift(np.int64(1), np.arange(LENGTH - 1, dtype=np.int64))
 _BASE36 = np.frombuffer(DIGITS.encode(), dtype=np.uint8)
 # 36 to the power p for the sequence.
 _POWERS36 = 36 ** np.arange(6, -1, -1, dtype=np.int64)
+_PROCEDURES = [ord(each) for each in Procedure]
+_FIRST_DAYS = np.asarray([(date(year, 1, 1) - EPOCH).days for year in range(2000, 2100)], dtype=np.int64)
 
 
 def make_mrns(
@@ -53,6 +55,27 @@ def make_mrns(
     text[:, 17] = (_VALUES[text[:, :17]] @ _WEIGHTS) % 11 % 10 + 48
     joined = text.tobytes().decode("ascii")
     return [joined[start : start + LENGTH] for start in range(0, rows * LENGTH, LENGTH)]
+
+
+def days_of_mrns(mrns: Sequence[str]) -> list[int]:
+    """Return the day of acceptance that each MRN tells, days since 1970-01-01; raise MrnError for one that Luxor did not give."""
+    joined = "".join(mrns)
+    if not joined.isascii() or any(len(each) != LENGTH for each in mrns):
+        return [parse(each).day for each in mrns]
+    text = np.frombuffer(joined.encode("ascii"), np.uint8).reshape(len(mrns), LENGTH)
+    values = _VALUES[text]
+    is_digit, is_letter = (values >= 0) & (values < 10), values >= 10
+    good = is_digit[:, [0, 1, 4, 5, 6, 7, 8, 17]].all(1) & is_letter[:, [2, 3]].all(1) & (values >= 0).all(1)
+    good &= np.isin(text[:, 16], _PROCEDURES)
+    good &= (values[:, :17] @ _WEIGHTS) % 11 % 10 == values[:, 17]
+    partitions, days = values[:, 4] * 10 + values[:, 5], values[:, 6] * 100 + values[:, 7] * 10 + values[:, 8]
+    # The last day of a leap year is left to the slow way, as all that is wrong.
+    good &= (partitions < PARTITIONS) & (days >= 1) & (days <= 365)
+    years = np.where(good, values[:, 0] * 10 + values[:, 1], 0)
+    found: list[int] = (_FIRST_DAYS[years] + days - 1).tolist()
+    for row in np.flatnonzero(~good).tolist():
+        found[row] = parse(mrns[row]).day
+    return found
 
 
 def _check_columns(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from libs.columns import Table
 from libs.customs import mrn
+from libs.customs.mrn_columns import days_of_mrns
 from libs.feed.histories import by_epoch
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from services.statistics.cells import only_counted
-from services.statistics.store import Store, days_of
+from services.statistics.store import Store
 
 _counted = counter("luxor_statistics_states_total", "States of consignments by what became of them", ("outcome",))
 
@@ -28,7 +29,7 @@ class Intake:
     async def _states(self, batches: list[FeedBatch]) -> Table:
         states = Table.concat([only_counted(batch.table) for batch in batches])
         try:
-            days = set(days_of(states.strings("mrn").dictionary))
+            days = set(days_of_mrns(states.strings("mrn").dictionary))
         except mrn.MrnError as error:
             raise EventError("MRN_MALFORMED", str(error)) from error
         accepted = states.ints("accepted_at")

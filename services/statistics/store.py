@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from libs.columns import Table
 from libs.customs import mrn
+from libs.customs.mrn_columns import days_of_mrns
 from libs.feed.histories import newer
 from libs.feed.restart import is_starting
 from libs.store import schema
@@ -57,7 +58,7 @@ _KEYS = ("day", "destination", "origin", "chapter", "lane")
 def _cell_table(name: str, more: dict[str, Any], measures: Sequence[str]) -> sa.Table:
     keys = [sa.Column(key, sa.Integer if key == "day" else sa.Text, primary_key=True) for key in _KEYS]
     keys += [sa.Column(key, kind, primary_key=True) for key, kind in more.items()]
-    return sa.Table(name, metadata, *keys, *(sa.Column(each, sa.BigInteger, nullable=False) for each in measures))
+    return sa.Table(name, metadata, *keys, *(sa.Column(each, sa.BigInteger) for each in measures))
 
 
 COUNT_CELL = _cell_table(
@@ -137,11 +138,11 @@ class Store:
         async with self.database.connection() as reader:
             return await is_starting(reader, SOURCE)
 
-    async def count(self, tx: Transaction, states: Table, epoch: int = 0) -> int:
+    async def count(self, tx: Transaction, states: Table, epoch: int) -> int:
         """Count states of an epoch of the feed (ClearanceColumns, only what counting reads) newer than what was counted; return how many were."""
         newest = _newest(states)
         mrns = newest.strings("mrn").tolist()
-        days = days_of(mrns)
+        days = days_of_mrns(mrns)
         versions = newest.ints("version").values
         held = await tx.raw.fetch(_HELD, list(range(len(mrns))), days, mrns)
         known, epochs = np.zeros(len(mrns), np.int64), np.zeros(len(mrns), np.int64)
@@ -226,7 +227,7 @@ class Store:
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_TRAIL, day, number)
         return [
-            trace_pb2.Fact(kind=trace_pb2.FACT_KIND_COUNTED, version=version, traceparent=trace or "")
+            trace_pb2.Fact(kind=trace_pb2.FACT_KIND_COUNTED, version=version, traceparent=trace)
             for version, trace in rows
         ]
 
@@ -253,24 +254,9 @@ class Store:
 
 def _newest(states: Table) -> Table:
     """Keep the newest version of each consignment in a page."""
-    numbers = states.strings("mrn")
-    codes = numbers.indices if len(set(numbers.dictionary)) == len(numbers.dictionary) else None
-    if codes is None:
-        codes = numbers.translate(lambda value: value).indices
+    codes = states.strings("mrn").translate(str).indices
     order = np.lexsort((states.ints("version").values, codes))
-    last = np.append(codes[order][1:] != codes[order][:-1], True)
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = codes[order][1:] != codes[order][:-1]
     kept = np.sort(order[last])
     return states if len(kept) == states.rows else states.take(kept)
-
-
-def days_of(mrns: Sequence[str]) -> list[int]:
-    """Give the day of acceptance that each MRN tells; raises MrnError. MRNs of one day share what tells it."""
-    known: dict[tuple[str, str], int] = {}
-    days = []
-    for number in mrns:
-        told = (number[:2], number[6:9])
-        day = known.get(told)
-        if day is None:
-            day = known[told] = mrn.parse(number).day
-        days.append(day)
-    return days

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from libs.customs import mrn
 from libs.customs.mrn import Mrn, MrnError, Procedure, parse
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.mrn_columns import days_of_mrns, make_mrns
 from libs.customs.time import day_of_date
 
 # Written out, so that the table in the code is compared with something that was not computed alike.
@@ -123,3 +123,56 @@ def test_columns_out_of_bounds_are_refused_before_a_number_is_made() -> None:
     with pytest.raises(ValueError, match="outside 2000 to 2099"):
         make_mrns(["DE"], [1], -1, 0)
     assert make_mrns([], [], 20_000, 0) == []
+
+
+@given(ROWS, DAYS, st.sampled_from(Procedure), st.data())
+def test_days_of_a_batch_are_those_of_each_number_and_one_bad_number_refuses_it(
+    rows: list[tuple[str, int, int]], day: int, procedure: Procedure, data: st.DataObject
+) -> None:
+    countries, partitions, serials = (list(column) for column in zip(*rows, strict=True))
+    made = make_mrns(countries, partitions, day, np.array(serials), procedure)
+    assert days_of_mrns(made) == [day] * len(rows)
+    number, place = data.draw(st.sampled_from(made)), data.draw(st.integers(0, 17))
+    spoilt = number[:place] + data.draw(st.sampled_from("0123456789AZÄaz-")) + number[place + 1 :]
+    try:
+        days = [*[day] * len(made), parse(spoilt).day]
+    except MrnError:
+        with pytest.raises(MrnError):
+            days_of_mrns([*made, spoilt])
+    else:
+        assert days_of_mrns([*made, spoilt]) == days
+
+
+LAST = (
+    date(2000, 1, 1),
+    date(2027, 12, 31),
+    date(2028, 2, 29),
+    date(2028, 12, 30),
+    date(2028, 12, 31),
+    date(2099, 12, 31),
+)
+
+
+def test_days_of_a_batch_reach_from_the_first_to_the_last_day_of_an_mrn() -> None:
+    made = [make_mrns(["DE"], [63], day_of_date(each), mrn.MAX_SEQUENCE)[0] for each in LAST]
+    assert days_of_mrns(made) == [day_of_date(each) for each in LAST]
+    assert days_of_mrns([]) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "26DE00329000000BR", "26DE00329000000BR00", "", "26de00329000000BR0", "2XITZXBZYUTJFLJXK6", "22ITZXBZYUTJFLJXK6",
+        *(with_digit(each) for each in ("26DE64329000000BR", "26DE00000000000BR", "26DE00366000000BR", "26DE00A29000000BR",
+                                        "26DE0A329000000BR", "26D100329000000BR", "261E00329000000BR", "A6DE00329000000BR",
+                                        "2ADE00329000000BR", "26DE00329000000BZ", "26DE003290000001R"[:16] + "1")),
+    ],
+)  # fmt: skip
+def test_a_number_that_luxor_did_not_give_is_refused_beside_a_good_one_of_its_day(bad: str) -> None:
+    good = make_mrns(["DE"], [0], day_of_date(date(2026, 11, 25)), 0)[0]
+    assert good[6:9] == "329"
+    with pytest.raises(MrnError):
+        days_of_mrns([good, bad])
+    wrong = str((int(good[17]) + 1) % 10)
+    with pytest.raises(MrnError, match="its check digit"):
+        days_of_mrns([good, good[:17] + wrong])

@@ -42,6 +42,8 @@ class State:
     refunded: int | None = None
     returned: list[bool] | None = None
     """Which items went back, None where none did."""
+    masses: list[int | None] | None = None
+    """Net mass of each item, None where it is not told."""
 
     @property
     def accepted(self) -> int:
@@ -72,6 +74,7 @@ def states_table(rows: Sequence[State]) -> Table:
         for row in rows
         for place in range(len(row.items))
     ]
+    masses = [mass for row in rows for mass in (row.masses or [None] * len(row.items))[: len(row.items)]]
     goods = [item for row in rows for item in row.items]
     lines = [charge for row in rows for charge in row.charges]
     items = Table(
@@ -81,6 +84,7 @@ def states_table(rows: Sequence[State]) -> Table:
             "origin_country": Strings.of([origin for origin, _, _ in goods]),
             "commodity_code": Strings.of([code for _, code, _ in goods]),
             "customs_value_minor": Ints.of([value for _, _, value in goods]),
+            "net_mass_mg": money(masses),
             "inspection_result": enum([result or 0 for result in found]),
             "returned": Bools.of(back),
         },

@@ -35,7 +35,8 @@ states = st.builds(
     refunded=st.none() | st.integers(0, 10**6),
     returned=st.none() | st.lists(st.booleans(), min_size=3, max_size=3),
     inspected=st.none() | st.lists(st.sampled_from([None, 1, 2]), min_size=3, max_size=3),
-    charges=st.lists(st.tuples(st.none() | st.integers(1, 4), st.integers(0, 3), st.integers(0, 3), st.integers(0, 10**6)), max_size=3),
+    masses=st.none() | st.lists(st.none() | st.integers(0, 10**9), min_size=3, max_size=3),
+    charges=st.lists(st.tuples(st.none() | st.integers(-1, 4), st.integers(0, 3), st.integers(0, 3), st.integers(0, 10**6)), max_size=3),
 )  # fmt: skip
 
 
@@ -70,13 +71,29 @@ def inspections_oracle(rows: list[State], signs: list[int]) -> dict[Any, Any]:
     }
 
 
-def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
+def spans_of(row: State, of_02: bool) -> list[tuple[int, int]]:
+    """Return what times of a state count, by the contract or as version 0.2 counted them."""
+    spans = []
+    # From acceptance to the first decision; version 0.2 knew the latest one alone, also of a state that it left to its successor.
+    first = row.decided if of_02 or row.first is None else row.first
+    if first is not None:
+        spans.append((int(pb.STRETCH_DECISION), first))
+    if row.released is not None and row.arrived is not None:
+        # From arrival to release; version 0.2 began with the latest decision where that came later.
+        begun = row.arrived if not of_02 or row.decided is None else max(row.arrived, row.decided)
+        spans.append((int(pb.STRETCH_RELEASE), row.released - begun))
+    return spans
+
+
+def oracle(
+    rows: list[State], signs: list[int], of_02: list[bool]
+) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
     """Count one consignment after the other, in plain Python."""
     counts: dict[Any, Counter[str]] = {}
     revenue: dict[Any, Counter[str]] = {}
     times: dict[Any, Counter[str]] = {}
     lanes = {0: "", 1: "GREEN", 2: "BLUE", 3: "YELLOW", 4: "RED"}
-    for row, sign in zip(rows, signs, strict=True):
+    for row, sign, old in zip(rows, signs, of_02, strict=True):
         goods = [(origin, code[:2], value) for origin, code, value in row.items]
         first = goods[0][:2] if goods else ("", "")
         head = (row.day, row.destination, *first, lanes[row.lane])
@@ -91,9 +108,10 @@ def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[An
             )
             cell["items"] += sign
             cell["value"] += sign * value
+            cell["mass"] += sign * ((row.masses or [0] * 3)[place] or 0)
             cell["returned"] += sign * (row.returned is not None and place < len(row.returned) and row.returned[place])
         for number, kind, collector, amount in row.charges if row.state != clearance.STATE_INVALIDATED else ():
-            there = number is not None and number <= len(goods)
+            there = number is not None and 1 <= number <= len(goods)
             origin, chapter = goods[number - 1][:2] if there and number is not None else first
             names = (
                 clearance.ChargeKind.Name(kind).removeprefix("CHARGE_KIND_") if kind else "",
@@ -104,14 +122,7 @@ def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[An
             )
             cell["n"] += sign
             cell["amount"] += sign * amount
-        spans = []
-        # The contract: from acceptance to the first decision (the only one that a state of version 0.2 has), and from arrival to release.
-        first = row.decided if row.first is None else row.first
-        if first is not None:
-            spans.append((pb.STRETCH_DECISION, first))
-        if row.released is not None and row.arrived is not None:
-            spans.append((pb.STRETCH_RELEASE, row.released - row.arrived))
-        for stretch, span in spans:
+        for stretch, span in spans_of(row, old):
             bucket = sum(max(0, span) > bound for bound in BOUNDS_MICROS)
             cell = times.setdefault((*head, stretch, bucket), Counter())
             cell["n"] += sign
@@ -119,7 +130,7 @@ def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[An
             cell["clamped"] += sign * (span < 0)
     return (
         {
-            key: (c["n"], c["items"], c["value"], 0, c["paid"], c["refunded"], c["returned"])
+            key: (c["n"], c["items"], c["value"], c["mass"], c["paid"], c["refunded"], c["returned"])
             for key, c in counts.items()
             if any(c.values())
         },
@@ -129,11 +140,11 @@ def oracle(rows: list[State], signs: list[int]) -> tuple[dict[Any, Any], dict[An
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(st.tuples(states, st.sampled_from([1, -1])), min_size=1, max_size=6))
-def test_whole_batches_count_as_one_consignment_after_the_other(rows: list[tuple[State, int]]) -> None:
-    given_states, signs = [row for row, _ in rows], [sign for _, sign in rows]
-    found = tally(states_table(given_states), np.asarray(signs, np.int64))
-    expected = oracle(given_states, signs)
+@given(st.lists(st.tuples(states, st.sampled_from([1, -1]), st.booleans()), min_size=1, max_size=6))
+def test_whole_batches_count_as_one_consignment_after_the_other(rows: list[tuple[State, int, bool]]) -> None:
+    given_states, signs, old = ([row[place] for row in rows] for place in range(3))
+    found = tally(states_table(given_states), np.asarray(signs, np.int64), np.asarray(old))
+    expected = oracle(given_states, signs, old)
     assert (as_dict(found.counts), as_dict(found.revenue), as_dict(found.times)) == expected
     assert as_dict(found.inspections) == inspections_oracle(given_states, signs)
 

@@ -52,7 +52,7 @@ class Mistake:
     def __str__(self) -> str:
         """Say it as LawFileError does."""
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.where}: {self.sentence}" if self.where else f"{place}: {self.sentence}"
+        return ": ".join(part for part in (place, self.where, self.sentence) if part)
 
 
 class DraftRefused(ValueError):

@@ -17,6 +17,7 @@ from tests.revenue import charge_law, lawbooks
 from tests.revenue.batches import assessed
 from tests.revenue.oracle import Scalar
 from tests.revenue.oracle_charges import Consignment, Item
+from tests.revenue.refusals import ABSENT, Changes, changed
 
 DAY = date(2022, 5, 5)
 # Two dollars for a euro, and four yen: conversions and percentages come to ties.
@@ -39,10 +40,46 @@ def compiled(book: str, rates: str) -> Program:
     )
 
 
+def unless(*digits: str) -> dict[str, object]:
+    return {"preference": list(digits), "without_scheme": "voec", "reference": "act"}
+
+
+OTHER_CHARGES: Changes = {
+    "schemes": {"voec": {"number": r"\d{7}", "name": "VOEC", "reference": "act"}},
+    "exchange.mode": "up", "exchange.unit": "0.05 EUR", "limits.low.0.at_the_limit": "over",
+    "charges.weight.unless": unless("3", "9"), "charges.duty.unless": unless("2"), "charges.late.also_when_unless_of": "duty",
+    "charges.late.when": {"limit": "low", "position": "over"},
+    # A minimum of 4.08 EUR and a stamp duty of 4.00 EUR; a base that holds the tax and nothing is added to.
+    "charges.stamp.minimum.0": {"from": date(2020, 1, 1), "amount": "3.50 GBP", "collected": "above", "reference": "act"},
+    "charges.sugar.uplift": ABSENT, "charges.vat.inside": ["vat"], "charges.vat.minimum.0.collected": "from", "charges.simple.share": "33.3333 %",
+    "charges.sugar.rounding.+": {"from": date(2020, 1, 1), "areas": ["XD"], "mode": "half_even", "unit": "0.01 EUR",
+        "base_unit": "1.00 EUR", "reference": "act"},
+    "charges.duty.rounding.0.mode": "down", "charges.duty.rounding.0.total_unit": "1.00 EUR", "charges.duty.base": ["goods", "clearance_fee"],
+}  # fmt: skip
+# A dollar is worth ten euros: amounts at the bounds of a filing come to the bounds of int64.
+DEAR = charge_law.RATES.replace('USD: "1.0834"', 'USD: "0.1"')
+
+
 @cache
 def program(name: str) -> Program:
     if name == "eriador":
         return charge_law.eriador()
+    if name == "other charges":
+        return charge_law.eriador(changed(charge_law.ERIADOR, OTHER_CHARGES))
+    if name == "dear dollars":
+        lines = {"tariff_lines.csv": charge_law.LINES}
+        return compile_program(
+            [
+                read_rulebook(
+                    "xy/rulebook.yaml",
+                    charge_law.ERIADOR.replace("percent: 10 %", "percent: 10.0001 %").replace(
+                        "percent: 12.5 %", "percent: 12.5001 %"
+                    ),
+                )
+            ],
+            [read_tariff("xy/tariff.yaml", charge_law.TARIFF, lines.get)],
+            Exchange(read_exchange("rates/eriador.yaml", DEAR)),
+        )
     return compiled(lawbooks.UTOPIA if name == "utopia" else OTHER_MODES, HALVES)
 
 
@@ -258,6 +295,14 @@ def eriadorian() -> Iterator[Consignment]:
     ):
         yield Consignment("XC", summer, [Item(20_000, "EUR", code, preference, origin=origin, net_mass_mg=5, quantity_milli=1_000, unit="NPR",
                                               supplementary_milli=5, supplementary_unit="LPA") for code in ("61", "6110", "08", "22")])  # fmt: skip
+    for preference, told, price in product(
+        ("", "2", "3", "9", "1"), ([], [("voec", "1234567")], [("voec", "1")]), (9_000, 15_000, 15_001)
+    ):
+        items = [
+            Item(price, "EUR", code, preference, net_mass_mg=10**6, quantity_milli=1_000, unit="H87")
+            for code in ("08", "85", "99")
+        ]
+        yield Consignment("XC", date(2023, 5, 5), items, schemes=told, clearance_fee=(300, "GBP"))
     # Minima: 2.00 USD are 1.846 EUR; together not above 20.00. Large amounts.
     for price in (15_001, 19_000, 20_000, 24_000, 25_000, 26_000):
         yield Consignment("XC", date(2026, 12, 31), [Item(price, "IDR", "49")], mode="air", service="post")
@@ -268,9 +313,43 @@ def eriadorian() -> Iterator[Consignment]:
         yield Consignment("XD", summer, [Item(price, "JPY", "61", origin="CN", net_mass_mg=10**14)])
 
 
-def test_every_edge_of_the_law_of_charges_is_that_of_the_scalar_law() -> None:
+@pytest.mark.parametrize("name", ["eriador", "other charges"])
+def test_every_edge_of_the_law_of_charges_is_that_of_the_scalar_law(name: str) -> None:
     batch = list(eriadorian())
-    compare("eriador", batch)
-    whole = assessed(program("eriador"), batch)
+    compare(name, batch)
+    whole = assessed(program(name), batch)
     for first in range(0, len(batch), 61):
-        assert assessed(program("eriador"), batch[first : first + 3]) == whole[first : first + 3]
+        assert assessed(program(name), batch[first : first + 3]) == whole[first : first + 3]
+
+
+def test_amounts_at_the_bounds_of_all_numbers_are_exact_or_refused() -> None:
+    batch = []
+    for price, code, origin in product(
+        (10**12, 10**12 - 1, 4 * 10**11, 10**11, 10**10), ("33", "22", "49", "61", "85", "24"), ("CN", "")
+    ):
+        item = Item(
+            price,
+            "USD",
+            code,
+            origin=origin,
+            net_mass_mg=10**14,
+            quantity_milli=10**12,
+            unit="NPR",
+            supplementary_milli=10**12,
+            supplementary_unit="LPA",
+        )
+        for area, day in (("XC", date(2021, 7, 1)), ("XD", date(2023, 5, 5))):
+            batch.append(Consignment(area, day, [item], mode="sea"))
+            batch.append(
+                Consignment(
+                    area,
+                    day,
+                    [item, Item(1, "USD", code)],
+                    mode="air",
+                    freight=(10**12, "USD"),
+                    insurance=(10**12, "GBP"),
+                )
+            )
+            batch.append(Consignment(area, day, [item] * 9))
+            batch.append(Consignment(area, day, [item] * 11))
+    compare("dear dollars", batch)

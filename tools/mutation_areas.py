@@ -67,7 +67,10 @@ AREAS: Final = {
          "tests/contract/test_hostile_requests.py")),
     "selection": Area(
         ("services/risk/selection/*.py",),
-        ("tests/risk/test_selection.py", "tests/risk/test_selection_draws.py", "tests/risk/test_selection_bounds.py",
-         "tests/risk/test_selection_parameters.py", "tests/risk/test_selection_preloading.py")),
+        ("tests/risk/test_selection_clauses.py", "tests/risk/test_selection_counts.py", "tests/risk/test_selection_plan.py",
+         "tests/risk/test_selection_told.py",
+         "tests/risk/test_selection.py", "tests/risk/test_selection_draws.py", "tests/risk/test_selection_bounds.py",
+         "tests/risk/test_selection_parameters.py", "tests/risk/test_selection_preloading.py", "tests/risk/test_inclusion.py",
+         "tests/risk/test_inclusion_amended.py")),
     "cells": Area(("services/statistics/cells.py", "services/statistics/store.py"), ("tests/statistics",)),
 }  # fmt: skip

@@ -61,6 +61,25 @@ def test_a_high_score_asks_for_a_screening_and_never_forbids_loading() -> None:
     assert told.reasons.tolist() == ["SCORE_HIGH", "", ""]
 
 
+def test_of_reasons_for_the_same_the_first_finding_is_named_then_the_score_and_then_what_was_screened() -> None:
+    told = referred(
+        [(0, "DANGEROUS"), (0, "DANGEROUS"), (1, "BOMB"), (3, "VAGUE")],
+        [["INCONCLUSIVE"], ["ALARM"], ["INCONCLUSIVE"], ["INCONCLUSIVE"], ["ALARM", "INCONCLUSIVE"]],
+        score=[800, 800, 800, 0, 0],
+    )
+    assert told.referral.tolist() == [
+        Referral.SCREENING, Referral.DO_NOT_LOAD, Referral.SCREENING, Referral.SCREENING, Referral.DO_NOT_LOAD,
+    ]  # fmt: skip
+    assert told.finding.tolist() == [0, 2, -1, -1, -1]
+    assert told.reasons.tolist() == ["DANGEROUS", "BOMB", "SCORE_HIGH", "SCREENING_INCONCLUSIVE", "SCREENING_ALARM"]
+
+
+def test_without_a_threshold_no_score_asks_for_a_screening() -> None:
+    told = referred([], [[]], score=[1_000], given=PreLoadingText())
+    assert (told.referral.tolist(), told.reasons.tolist()) == ([Referral.NONE], [""])
+    assert [int(each) for each in Referral] == [0, 1, 2, 3]
+
+
 def test_the_shipped_reasons_are_used() -> None:
     given = load_parameters(SHIPPED).pre_loading
     told = referred([(0, "DESCRIPTION_TOO_VAGUE"), (1, "PARTY_LISTED")], [[], []], given=given)

@@ -57,7 +57,7 @@ class HourCounts:
             elif row >= self._keys_max:
                 return -1
             else:
-                self._resize(max(16, 2 * row))
+                self._resize(min(max(16, 2 * row), self._keys_max))
         self._rows[key] = row
         return row
 

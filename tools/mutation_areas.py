@@ -51,7 +51,7 @@ AREAS: Final = {
          "tests/revenue/test_law_texts.py", "tests/revenue/test_law_arithmetic.py", "tests/revenue/test_rate_grammar.py",
          "tests/revenue/test_columns_at_edges.py", "tests/revenue/test_limits_at_edges.py", "tests/revenue/test_law_answers.py",
          "tests/revenue/test_quantities.py", "tests/revenue/test_sharing.py", "tests/revenue/test_compiled_law.py",
-         "tests/revenue/test_law_parts.py",
+         "tests/revenue/test_law_parts.py", "tests/revenue/test_charge_accounts.py",
          "tests/revenue/test_charge_checks.py", "tests/revenue/test_bad_rulebooks.py", "tests/revenue/test_bad_limits.py",
          "tests/revenue/test_rates_in_bands.py", "tests/revenue/test_inverse_rates.py", "tests/revenue/test_overlay.py",
          "tests/revenue/test_drafts.py", "tests/revenue/test_charges.py", "tests/revenue/test_limits.py", "tests/revenue/test_bases_of_sums.py",

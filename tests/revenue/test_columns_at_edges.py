@@ -57,7 +57,7 @@ OTHER_CHARGES: Changes = {
     "charges.duty.rounding.0.mode": "down", "charges.duty.rounding.0.total_unit": "1.00 EUR", "charges.duty.base": ["goods", "clearance_fee"],
 }  # fmt: skip
 # A dollar is worth ten euros: amounts at the bounds of a filing come to the bounds of int64.
-DEAR = charge_law.RATES.replace('USD: "1.0834"', 'USD: "0.1"')
+DEAR = charge_law.RATES.replace('USD: "1.0834"', 'USD: "0.1"').replace('JPY: "161.27"', 'JPY: "0.1"')
 
 
 @cache
@@ -352,4 +352,7 @@ def test_amounts_at_the_bounds_of_all_numbers_are_exact_or_refused() -> None:
             )
             batch.append(Consignment(area, day, [item] * 9))
             batch.append(Consignment(area, day, [item] * 11))
+    # A yen is worth a thousand cents: what is added to a base takes it over the largest amount, and its tax not.
+    for price, code, area in product((10**12, 10**12 - 1, 9 * 10**11), ("33", "22", "49", "99"), ("XC", "XD")):
+        batch.append(Consignment(area, date(2021, 7, 1), [Item(price, "JPY", code)], mode="rail"))
     compare("dear dollars", batch)

@@ -11,20 +11,24 @@ from libs.columns import Strings
 from libs.customs.time import day_of_date
 from services.revenue.law import exchange, rulebook, tariff
 from services.revenue.law.assess import Assessment, assess
+from services.revenue.law.compiler import compile_program
 from services.revenue.law.conditions import ConditionTable, Prefixes, excluded_of, region_of
+from services.revenue.law.counting import Counts, counts_of
 from services.revenue.law.drafts import under_law_of
 from services.revenue.law.exchange import Exchange, read_exchange
 from services.revenue.law.explanation import explain, uncovered_of
 from services.revenue.law.limits import Sums
 from services.revenue.law.lines import Lines
 from services.revenue.law.problems import Note, Problem
-from services.revenue.law.program import COLLECTORS, DATES, DEBTORS, KINDS, SCHEMES, TESTS, Place
+from services.revenue.law.program import COLLECTORS, DATES, DEBTORS, KINDS, SCHEMES, TESTS, Place, Program
+from services.revenue.law.reader import read_rulebook
 from services.revenue.law.review import reviewed_ppm
 from services.revenue.law.rulebook import COMPONENTS, Condition
 from tests.revenue.batches import filings
-from tests.revenue.lawbooks import RATES, utopia
+from tests.revenue.lawbooks import LIMITED, RATES, TARIFF, UTOPIA, reviewed, utopia
 from tests.revenue.limit_law import LIMITS, law
 from tests.revenue.oracle_charges import Consignment, Item
+from tests.revenue.refusals import changed
 
 DAY = date(2022, 5, 5)
 STRUCTS = [
@@ -230,7 +234,9 @@ def test_limits_are_told_with_their_amount_and_what_they_are_tested_on() -> None
         f"Whatever it is worth, it comes under a rule of its own {IN}",
         f"Goods in the consignment are excluded from the limit of 300.00 EUR for an order {IN}",
         f"That keeps the limit of 500.00 USD for a person in a year {IN}",
+        f"That is over the limit of 90.00 AUD for a consignment {IN}",
         f"That keeps the limit of 50.00 EUR for what one importer has on one craft {IN}",
+        "What is too small to be levied was waived.",
         "Goods of a kind that a limit excludes are in the consignment.",
     ]
     assert explained.assumed == [
@@ -247,8 +253,10 @@ def test_limits_are_told_with_their_amount_and_what_they_are_tested_on() -> None
         f"That is over the limit of 80.00 USD for an item {IN}",
         f"Whatever it is worth, it comes under a rule of its own {IN}",
         f"That keeps the limit of 300.00 EUR for an order {IN}",
+        f"That keeps the limit of 90.00 AUD for a consignment {IN}",
         f"That keeps the limit of 50.00 EUR for what one importer has on one craft {IN}",
         "Converted at 1 EUR = 1.05 USD of 2022-05-06, an unverified example rate.",
+        "What is too small to be levied was waived.",
     ]
     assert later.assumed == [*TOLD, "Not covered by the law at hand: sugar tax on 61."]
 
@@ -281,3 +289,39 @@ def test_what_is_not_covered_is_told_once_with_the_codes_it_is_owed_on() -> None
     assert uncovered_of(done(Item(1, code="", origin="CN"), mode="sea"), 0) == ["sugar tax"]
     assert uncovered_of(done(Item(1, code="61", origin="DE")), 0) == []
     assert COMPONENTS[:4] == ("goods", "freight", "insurance", "clearance_fee")
+
+
+def test_what_is_not_covered_is_told_by_a_law_that_asks_of_no_region() -> None:
+    gap = {"from": date(2020, 1, 1), "what": "excise duty", "goods": ["22"], "reference": "act"}
+    book = read_rulebook("xx/rulebook.yaml", changed(LIMITED, {"not_covered": [gap]}))
+    program = compile_program([book], [], Exchange(read_exchange("r", RATES)))
+    batch = [Consignment("XA", DAY, [Item(1, code="2203")], region="ON"), Consignment("XA", DAY, [Item(1, code="61")])]
+    told = assess(program, filings(batch))
+    assert [Note.NOT_COVERED in Note(int(notes)) for notes in told.notes] == [True, False]
+    assert not any(Note.REGION_NOT_RECOGNISED in Note(int(notes)) for notes in told.notes)
+
+
+def test_the_values_of_a_rulebook_and_the_lines_of_its_tariffs_are_counted_with_those_that_nobody_checked() -> None:
+    stamp = "rate: 7.00 USD per consignment,"
+    plain, doubted = utopia(), reviewed_utopia(UTOPIA.replace(stamp, f"{stamp} verified: false,"))
+    # Two customs values and three limits; of the charges 3, 3, 5, 4, 2 and 7; five rates by commodity code.
+    assert counts_of(plain, plain.books[0].rulebook) == Counts(29, 29, 5, 5)
+    assert counts_of(doubted, doubted.books[0].rulebook) == Counts(29, 1, 5, 0)
+    none = counts_of(law(), law().books[0].rulebook)
+    assert (none.tariff_lines, none.unverified_tariff_lines) == (0, 0)
+
+
+def reviewed_utopia(text: str) -> Program:
+    return compile_program(
+        [
+            read_rulebook(
+                "xx/rulebook.yaml", reviewed(text.replace('law.example/1", verified: false', 'law.example/1"'))
+            )
+        ],
+        [
+            tariff.read_tariff(
+                "xx/tariff.yaml", reviewed(TARIFF.replace('law.example/2", verified: false', 'law.example/2"'))
+            )
+        ],
+        Exchange(read_exchange("r", RATES)),
+    )

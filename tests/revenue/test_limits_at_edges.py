@@ -9,6 +9,7 @@ import pytest
 from libs.customs.time import day_of_date
 from services.revenue.law.assess import assess, measures_of, prepare
 from services.revenue.law.limits import Sums
+from services.revenue.law.plans import plan_of
 from services.revenue.law.rulebook import SUMS
 from tests.revenue.batches import filings, results
 from tests.revenue.limit_law import DAY, LIMITS, REGISTER, REGISTERED, law
@@ -50,6 +51,9 @@ def batch() -> list[Consignment]:
         found.append(
             Consignment("XB", DAY, [Item(52_500, "USD")], freight=freight, clearance_fee=insurance, consignee="natural")
         )
+    for price, currency in product((8_571, 8_572, 8_999, 9_000, 9_001), ("AUD", "EUR", "USD")):
+        found.append(priced(price, currency=currency, insurance=(1, "AUD") if price % 2 else None))
+        found.append(priced(price // 2, price // 2, 1, currency=currency, nature="sample"))
     for fee_minor in (4_999, 5_000, 5_001):
         found.append(priced(100, clearance_fee=(fee_minor, "EUR")))
     for codes in (("61", "22"), ("24", "61"), ("2403", "61"), ("2402", "22"), ("61", "61"), ("", "2")):
@@ -109,6 +113,14 @@ def batch() -> list[Consignment]:
         )
     for own, whole in product(((), ("F15",), ("C08", "C07")), ((), ("F15",), ("A00",))):
         found.append(Consignment("XB", DAY, [Item(500, procedures=own), Item(500)], procedures=whole))
+    for preference, schemes in product(
+        ("", "2", "200", "3", "40", "9", "5"), ([], [("voec", "1234567")], [("ioss", "IM2760000014")], [("voec", "1")])
+    ):
+        items = [Item(500, "EUR", "61", preference), Item(500, "EUR", "6109")]
+        found += [
+            Consignment("XA", DAY, items, schemes=schemes),
+            Consignment("XB", DAY, [Item(30_000, "EUR", "61", preference)], schemes=schemes),
+        ]
     # Schemes, of several numbers the best; registered from the first to the last of May.
     numbers = [("ioss", "IM2760000014"), ("ioss", "IM2760000014-EU1"), ("ioss", "IM2760000015"), ("ioss", "IM2500000017"), ("ioss", ""),
     ("voec", "1234567"), ("voec", "1"),
@@ -138,16 +150,18 @@ def batch() -> list[Consignment]:
     return found
 
 
-def test_every_edge_of_the_limits_is_that_of_the_scalar_law() -> None:
-    scalar, filed = Scalar(law(), REGISTERED), batch()
-    for consignment, columns in zip(filed, results(assess(law(), filings(filed), register=REGISTER)), strict=True):
-        alone = scalar.assess(consignment)
-        assert columns == alone, consignment
+@pytest.mark.parametrize("more_conditions", [0, 30])
+def test_every_edge_of_the_limits_is_that_of_the_scalar_law(more_conditions: int) -> None:
+    program, filed = law(more_conditions), batch()
+    assert plan_of(program, np.arange(len(program.regimes.jurisdiction))).keyed is not bool(more_conditions)
+    scalar = Scalar(program, REGISTERED)
+    alone = [scalar.assess(consignment) for consignment in filed]
+    for place, columns in enumerate(results(assess(program, filings(filed), register=REGISTER))):
+        assert columns == alone[place], filed[place]
     # A few at a time they come out alike.
     for first in range(0, len(filed), 89):
-        part = filed[first : first + 4]
-        for consignment, columns in zip(part, results(assess(law(), filings(part), register=REGISTER)), strict=True):
-            assert columns == scalar.assess(consignment), consignment
+        part = slice(first, first + 4)
+        assert results(assess(program, filings(filed[part]), register=REGISTER)) == alone[part]
 
 
 @pytest.mark.parametrize("worth", [10_000, 29_999, 30_000])

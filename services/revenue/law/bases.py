@@ -40,11 +40,11 @@ class Ground:
     multiplier: Int64 | None = None
     divisor: Int64 | None = None
 
-    def told(self, mode: Int64) -> Int64:
-        """Give the base in whole minor units, rounded by the mode, as an answer tells it."""
+    def told(self, mode: Int64, refused: Flags) -> Int64:
+        """Give the base in whole minor units, rounded by the mode, as an answer tells it; `refused` marks what is too large."""
         if self.multiplier is None or self.divisor is None:
             return self.basis
-        return mul_div_round(self.basis, self.multiplier, self.divisor, mode, 1, np.zeros(len(mode), dtype=np.bool_))
+        return mul_div_round(self.basis, self.multiplier, self.divisor, mode, 1, refused)
 
 
 class OneRate:

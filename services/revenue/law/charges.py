@@ -167,7 +167,8 @@ class _Work:
         measured = self._measured(slot, rate, number, evaluated, select, row)
         lines: OneRate | None = None
         if place.sums:
-            told = ground.told(outcomes.mode[outcome])
+            # A base that is too large is refused with the sum that it is in.
+            told = ground.told(outcomes.mode[outcome], np.zeros(len(slot), dtype=np.bool_))
             lines = OneRate(row, rate, evaluated & (outcomes.sum_unit[outcome] != 0), told)
             slot, rate, outcome, row, number = (lines.first(each) for each in (slot, rate, outcome, row, number))
             every_line, evaluated = (refused, evaluated), lines.first(evaluated)
@@ -179,8 +180,8 @@ class _Work:
             number, ground.basis, of_rates.__getitem__, self._scaling(place, slot, rate, row, ground),
             outcomes.mode[outcome], outcomes.unit[outcome], refused,
         )  # fmt: skip
+        basis = np.where(evaluated, ground.told(outcomes.mode[outcome], refused), 0)
         refused &= evaluated
-        basis = np.where(evaluated, ground.told(outcomes.mode[outcome]), 0)
         if lines is not None:
             basis, computed, number = lines.share(basis), lines.share(computed), lines.each(number)
             every_line[0][:] |= lines.each(refused)

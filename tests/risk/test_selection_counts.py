@@ -124,13 +124,13 @@ def record(
     position: tuple[int, int] = (1, 0),
     partition: int = 0,
     hits: dict[str, Hits] | None = None,
-    model: str = "m/1",
+    version: str = "m/1",
     **more: object,
 ) -> TallyRecord:
     facts: dict[str, object] = {
         "time": hour * MICROS_PER_HOUR + 5, "place": Strings.of(["A import", "A import", "B import", "A import"]), "lane": column(1, 4, 1, 1),
         "weight": column(PPM, PPM, 500_000, 250_000), "model": column(200, 200, 7, UNRANKED), "uncertainty": column(UNRANKED, 3, 9, UNRANKED),
-        "hits": hits or {}, "partition": partition, "major": position[0], "minor": position[1], "model_version": model,
+        "hits": hits or {}, "partition": partition, "major": position[0], "minor": position[1], "model_version": version,
     }  # fmt: skip
     return TallyRecord(**(facts | more))  # type: ignore[arg-type]
 
@@ -154,6 +154,19 @@ def test_traffic_is_counted_by_place_lane_weight_and_rank() -> None:
     assert (other.total, int(other.model.sum())) == (3, 0)
     assert tally.rates("A import", at(HOUR), "m/1").total == 0
     assert [tally.rates("A import", at(HOUR + more), "m/1").total for more in (24, 25)] == [3, 0]
+
+
+def test_what_has_one_rank_of_the_two_is_counted_by_it() -> None:
+    tally = Tally()
+    ranked = record(
+        model=column(UNRANKED, UNRANKED, 8, UNRANKED),
+        uncertainty=column(6, UNRANKED, UNRANKED, 5),
+        lane=column(1, 1, 1, 2),
+    )
+    assert tally.apply(ranked)
+    a, b = (tally.rates(place, at(HOUR + 1), "m/1") for place in ("A import", "B import"))
+    assert (np.flatnonzero(a.model).tolist(), np.flatnonzero(a.uncertainty).tolist()) == ([], [6])
+    assert (np.flatnonzero(b.model).tolist(), np.flatnonzero(b.uncertainty).tolist()) == ([8], [])
 
 
 def test_rates_stay_for_the_hour_until_a_record_of_an_hour_that_ended_comes() -> None:

@@ -188,3 +188,22 @@ def test_a_rule_that_hits_twice_counts_once_and_selects_for_its_highest_lane() -
     )
     # Every second hit selects.
     assert selected.inclusion_ppm.tolist() == [0, 500_000, 0]
+
+
+def test_a_rule_that_may_be_hit_at_one_place_selects_at_once_at_another() -> None:
+    directions = Strings.of(["import", "export"])
+    found = [(0, "SEEN", int(Lane.RED)), (1, "SEEN", int(Lane.RED))]
+    selected = chosen(parameters(hits="SEEN: 2"), assessed(2, findings=found, directions=directions))
+    assert (selected.lane.tolist(), selected.inclusion_ppm.tolist()) == ([Lane.GREEN, Lane.RED], [0, PPM])
+    assert (selected.finding.tolist(), list(selected.hit_keys)) == ([-1, 1], ["DE003302 import SEEN"])
+
+
+def test_the_cell_of_a_consignment_is_of_its_lane_and_of_a_draw_or_a_rule() -> None:
+    given = parameters(red_min=PPM, red=PPM)
+    before = replace(Drawn.none(4), lane=np.array([0, 0, 0, Lane.BLUE]), cause=np.array([0, 0, 0, Cause.EXPECTED]))
+    batch = assessed(4, findings=[(1, "A", int(Lane.RED)), (2, "A", int(Lane.BLUE))], before=before)
+    selected = chosen(given, batch)
+    assert selected.cause.tolist() == [Cause.MINIMUM, Cause.RULE, Cause.RULE, Cause.EXPECTED]
+    assert selected.chances is not None
+    # Red by a draw, red and blue by a rule, blue by a draw.
+    assert selected.chances.cell.tolist() == [1, 4, 6, 3]

@@ -70,7 +70,9 @@ CONDITIONS: list[dict[str, object]] = [
 @cache
 def law(more_conditions: int = 0) -> Program:
     """Compile it; with 30 conditions more, answers to all that it asks have no room in one key."""
-    more = [fee(f"from-{country.lower()}", only={"dispatch": [country]}) for country in sorted(COUNTRIES)[:more_conditions]]
+    more = [
+        fee(f"from-{country.lower()}", only={"dispatch": [country]}) for country in sorted(COUNTRIES)[:more_conditions]
+    ]
     book = changed(LIMITED, {
         "limits": LIMITS, "reliefs": RELIEFS,
         "schemes": {"voec": {"number": r"\d{7}", "name": "VOEC", "reference": "act"},

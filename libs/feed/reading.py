@@ -65,7 +65,7 @@ class EntryPage(Generic[K]):
     horizon: Cursor
     more: bool
     """Whether a reader has more to read below the horizon."""
-    events: int = 0
+    events: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 from libs.feed import consumer as module
 from libs.feed.consumer import UNEXPECTED_TRIES
 from libs.feed.leases import Held
+from libs.feed.letters import Letter
 from libs.feed.types import Clock as ProducerClock
 from libs.feed.types import Cursor, CursorExpired, EpochEnded, EventError, LeaseLost, Page, SnapshotPage, StartAgain
 from libs.telemetry.metrics import REGISTRY
@@ -214,6 +215,22 @@ async def test_a_page_that_was_fetched_ahead_is_dropped_where_its_partitions_sta
     await consumer.step()
     assert ("a", 2, 3) not in alone.handler.events
     assert alone.port.pulled[2][0] == {3: START, 4: START}, "it is asked for again from where they stand"
+    await consumer.close()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_no_page_is_begun_ahead_while_a_key_waits_behind_a_letter(*, waits: bool) -> None:
+    alone = Alone()
+    consumer = alone.consumer(begins_ahead=True)
+    if waits:
+        consumer.letters.remember([Letter(4, "z", batch_of([("z", 1, 4)]), "X", "x")])
+    alone.port.pages = [page_of(batch_of([A]), to={3: NEXT}), page_of(batch_of([B], 12), to={4: NEXT})]
+    page = await consumer._fetch()
+    assert page is not None
+    begun = consumer._ahead.begun()
+    assert (begun is None) is waits
+    if begun is not None:
+        await begun.drop()
     await consumer.close()
 
 

@@ -12,7 +12,7 @@ from libs.feed import shared_positions
 from libs.feed.backlog import Backlog
 from libs.feed.outbox import Outbox
 from libs.feed.reading import NOTICE, OUTBOX, Kind
-from libs.feed.service import to_positions
+from libs.feed.service import EVENTS_DEFAULT, EVENTS_MAX, PAGE_BYTES_MAX, WAIT_MILLIS_MAX, to_positions
 from libs.feed.shared_positions import SharedPositions
 from libs.feed.types import Cursor
 from libs.store.errors import StoreUnavailable
@@ -91,3 +91,30 @@ async def test_positions_in_the_store_are_looked_at_four_times_a_second_until_it
     assert "FEED_POLL_FAILED" in capsys.readouterr().err
     await shared.run(stop)
     assert len(looked) == 2
+
+
+@pytest.mark.parametrize(("millis", "found", "asked"), [(0, False, 0), (700, False, 1), (700, True, 2)])
+async def test_a_pull_without_an_event_waits_for_one_until_its_time_is_over(
+    millis: int, asked: int, *, found: bool
+) -> None:
+    served, place = Served(), Cursor(7, TODAY, 500, 0)
+    waits: list[tuple[dict[int, Cursor], Cursor, float]] = []
+
+    async def wait(after: dict[int, Cursor], since: Cursor, seconds: float) -> bool:
+        waits.append((dict(after), since, seconds))
+        return found and len(waits) == 1
+
+    served.servicer.watch.wait = wait  # type: ignore[assignment]
+    answer = await served.pull({1: place}, wait_millis=millis)
+    assert len(waits) == asked
+    assert len(served.stored.asked) == max(1, asked)
+    for after, since, seconds in waits:
+        assert set(after) == {1}
+        assert since.xid == served.stored.xmin
+        assert 0 < seconds <= millis / 1000
+    assert (len(answer.batches), answer.horizon.xid) == (0, served.stored.xmin)
+
+
+def test_the_feeds_bounds_are_as_documented() -> None:
+    assert (EVENTS_DEFAULT, EVENTS_MAX, WAIT_MILLIS_MAX) == (5_000, 20_000, 20_000)
+    assert PAGE_BYTES_MAX == 3 * 2**20, "below the 4 MB of a gRPC message"

@@ -1,5 +1,6 @@
 """A producer and a consumer with real databases; the feed between them is called without a network unless a test wants one."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +20,7 @@ from libs.feed.port import page_of, snapshot_page_of, start_again_of
 from libs.feed.schema import create_consumer, create_notices, create_outbox, create_requests, stamp_epochs
 from libs.feed.service import FeedServicer, StatePage, to_positions
 from libs.feed.types import BatchRef, Cursor, CursorExpired, EpochEnded, EventError, FeedBatch, Page, SnapshotPage
+from libs.feed.watch import Watch
 from libs.server.errors import Refusal
 from libs.store.database import Database, Transaction
 from libs.store.embedded import EmbeddedPostgres
@@ -328,7 +330,15 @@ def second_url(postgres: EmbeddedPostgres) -> Iterator[str]:
 async def producer(database_url: str) -> AsyncIterator[Producer]:
     async with Database(database_url, name="producer", pool_size=24) as database:
         outbox = Outbox(database, ConsignmentColumns.DESCRIPTOR.full_name)
-        yield Producer(database, outbox, FeedServicer(outbox, State()), KeyedOutbox(outbox))
+        servicer = FeedServicer(outbox, State())
+        yield Producer(database, outbox, servicer, KeyedOutbox(outbox))
+        await ended(servicer.watch)
+
+
+async def ended(watch: Watch[Any]) -> None:
+    """Wait until a watch polls no more, which it does once nobody waits: whatever it asks the store then would be cut off."""
+    if watch._task is not None:
+        await asyncio.wait({watch._task}, timeout=10)
 
 
 @pytest_asyncio.fixture

@@ -8,7 +8,7 @@ import pytest
 from libs.feed.reading import NOTICE, OUTBOX, Reader
 from libs.feed.types import BEGINNING, Cursor, EpochEnded
 from libs.feed.watch import Watch
-from tests.feed.conftest import Producer
+from tests.feed.conftest import Producer, ended
 
 
 async def read(producer: Producer, key: str, after: Cursor = BEGINNING, limit: int = 100) -> tuple[list[str], Cursor]:
@@ -76,6 +76,7 @@ async def test_who_waits_for_notices_wakes_for_its_own(producer: Producer) -> No
     await notify(producer, ["a"], ["acme"])
     assert await waiting is True
     assert await other is False
+    await ended(watch)
 
 
 async def test_a_batch_that_is_no_event_can_be_announced_to_readers_by_name(producer: Producer) -> None:

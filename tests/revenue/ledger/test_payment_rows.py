@@ -1,0 +1,111 @@
+"""Rows of payments and payouts: which of them a page, a repeat and a reversal read, condition by condition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from libs.store.database import Database
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.store import payments, payouts
+from services.revenue.store.payments import Payment, Payments
+from services.revenue.store.payouts import Payout, Payouts
+from tests.revenue.ledger.books import Books
+
+UNMATCHED, MATCHED = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_MATCHED
+_PAYMENT = {
+    "reference": "x", "currency": "EUR", "amount": 5, "account": "unmatched:EU", "outcome": UNMATCHED, "matched": 0, "over": 0, "still_owed": 0,
+    "booked_at": 7, "booked_by": "o", "request": "r", "takes_back": "", "taken_back_by": "", "sent_back_by": "", "mrns": [], "amounts": [],
+}  # fmt: skip
+_PAYOUT = {
+    "reference": "x", "currency": "EUR", "amount": 5, "paid_at": 0, "takes_back": "", "sends_back": "", "account": "declarant:D", "outcome": 1,
+    "credit": 0, "booked_at": 7, "booked_by": "o", "request": "r", "taken_back_by": "",
+}  # fmt: skip
+
+
+async def put(database: Database, table: str, jurisdiction: str, ident: str, **more: Any) -> None:
+    row = {"jurisdiction": jurisdiction, "id": ident} | (_PAYMENT if table == "ledger_payment" else _PAYOUT) | more
+    places = ", ".join(f"${place + 1}" for place in range(len(row)))
+    async with database.transaction() as tx:
+        await tx.raw.execute(f"insert into {table} ({', '.join(row)}) values ({places})", *row.values())
+
+
+def names(found: list[Any]) -> list[str]:
+    return [f"{each.payout.jurisdiction}/{each.payout.id}" for each in found]
+
+
+async def test_payments_are_shown_by_jurisdiction_and_id_and_those_that_nothing_was_found_for_by_themselves(
+    books: Books,
+) -> None:
+    for jurisdiction, ident, more in (
+        ("EU", "a", {}), ("EU", "b", {"outcome": MATCHED}), ("EU", "c", {"taken_back_by": "z"}), ("GB", "a", {}), ("GB", "b", {"sent_back_by": "z"}),
+    ):  # fmt: skip
+        await put(books.database, "ledger_payment", jurisdiction, ident, **more)
+    pages = Payments(books.ledger)
+
+    async def shown(after: tuple[str, str], most: int = 9, *, unmatched: bool = False) -> list[str]:
+        found = await pages.page(after=after, unmatched_only=unmatched, rows_max=most)
+        return [f"{each.payment.jurisdiction}/{each.payment.id}" for each in found]
+
+    everything = ["EU/a", "EU/b", "EU/c", "GB/a", "GB/b"]
+    assert await shown(("", "")) == everything
+    assert await shown(("", ""), 2) == everything[:2]
+    assert await shown(("EU", "a")) == everything[1:]
+    assert await shown(("EU", "z")) == everything[3:]
+    assert await shown(("GB", "b")) == []
+    assert await shown(("", ""), unmatched=True) == ["EU/a", "GB/a"]
+    assert await shown(("EU", "a"), unmatched=True) == ["GB/a"]
+
+
+async def test_payouts_are_shown_by_time_jurisdiction_and_id_up_to_a_moment(books: Books) -> None:
+    for jurisdiction, ident, booked_at in (("EU", "b", 7), ("EU", "a", 8), ("GB", "a", 7), ("EU", "c", 9)):
+        await put(books.database, "ledger_payout", jurisdiction, ident, booked_at=booked_at)
+    pages = Payouts(books.ledger)
+    order = ["EU/b", "GB/a", "EU/a", "EU/c"]
+    assert names(await pages.page(rows_max=9)) == order
+    assert names(await pages.page(rows_max=3)) == order[:3]
+    for after, left in (
+        ((7, "EU", "a"), order),
+        ((7, "EU", "b"), order[1:]),
+        ((7, "GB", "a"), order[2:]),
+        ((8, "EU", "a"), order[3:]),
+        ((9, "EU", "c"), []),
+    ):
+        assert names(await pages.page(after=after, rows_max=9)) == left, after
+    for before, count in ((7, 0), (8, 2), (9, 3), (10, 4)):
+        assert names(await pages.page(before=before, rows_max=9)) == order[:count], before
+
+
+async def test_what_is_known_of_payments_are_they_and_those_that_they_take_back_in_their_jurisdiction(
+    books: Books,
+) -> None:
+    for jurisdiction in ("EU", "GB"):
+        for ident in ("a", "b", "c"):
+            await put(books.database, "ledger_payment", jurisdiction, ident)
+    asked = [
+        Payment("a", "x", "EU", "EUR", 5),
+        Payment("n", "x", "EU", "EUR", 5, takes_back="b"),
+        Payment("c", "x", "GB", "EUR", 5),
+    ]
+    async with books.database.connection() as reader:
+        assert set(await payments._known(reader, asked)) == {("EU", "a"), ("EU", "b"), ("GB", "c")}
+
+
+async def test_what_is_known_of_a_payout_are_what_it_takes_back_and_the_payments_that_either_sends_back(
+    books: Books,
+) -> None:
+    database = books.database
+    for jurisdiction in ("EU", "GB"):
+        await put(database, "ledger_payout", jurisdiction, "first", sends_back="p2")
+        await put(database, "ledger_payout", jurisdiction, "other")
+        for ident in ("p1", "p2", "p3"):
+            await put(database, "ledger_payment", jurisdiction, ident)
+
+    async def known(payout: Payout) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+        async with database.connection() as reader:
+            found = await payouts._known(reader, payout)
+        return set(found.payouts), set(found.payments)
+
+    assert await known(Payout("n", "x", "EU", "EUR", 5)) == (set(), set())
+    assert await known(Payout("other", "x", "EU", "EUR", 5)) == ({("EU", "other")}, set())
+    assert await known(Payout("n", "x", "GB", "EUR", 5, takes_back="first")) == ({("GB", "first")}, {("GB", "p2")})
+    assert await known(Payout("n", "x", "EU", "EUR", 5, sends_back="p1")) == (set(), {("EU", "p1")})

@@ -56,6 +56,14 @@ OTHER_CHARGES: Changes = {
         "base_unit": "1.00 EUR", "reference": "act"},
     "charges.duty.rounding.0.mode": "down", "charges.duty.rounding.0.total_unit": "1.00 EUR", "charges.duty.base": ["goods", "clearance_fee"],
 }  # fmt: skip
+# Amounts of one minor unit, shares of a half, and charges at the first place of the law.
+ONES: Changes = {
+    "charges.vat.minimum.0": {"from": date(2020, 1, 1), "amount": "0.01 EUR", "together_with": ["stamp"], "collected": "above", "reference": "act"},
+    "charges.simple.rates.0.less": "0.01 EUR", "charges.simple.rounding.1.base_unit": "0.01 EUR", "charges.simple.share": "50 %",
+    "charges.duty.rounding.0.total_unit": "0.02 EUR", "charges.weight.minimum": [{"from": date(2020, 1, 1), "amount": "0.01 EUR",
+        "collected": "above", "reference": "act"}],
+    "charges.sugar.uplift.percent": "50 %", "charges.sugar.share": ABSENT, "charges.stamp.rates.0.rate": "0.01 USD per consignment",
+}  # fmt: skip
 # A dollar is worth ten euros: amounts at the bounds of a filing come to the bounds of int64.
 DEAR = charge_law.RATES.replace('USD: "1.0834"', 'USD: "0.1"').replace('JPY: "161.27"', 'JPY: "0.1"')
 
@@ -64,6 +72,8 @@ DEAR = charge_law.RATES.replace('USD: "1.0834"', 'USD: "0.1"').replace('JPY: "16
 def program(name: str) -> Program:
     if name == "eriador":
         return charge_law.eriador()
+    if name == "ones":
+        return charge_law.eriador(changed(charge_law.ERIADOR, ONES))
     if name == "other charges":
         return charge_law.eriador(changed(charge_law.ERIADOR, OTHER_CHARGES))
     if name == "dear dollars":
@@ -303,6 +313,12 @@ def eriadorian() -> Iterator[Consignment]:
             for code in ("08", "85", "99")
         ]
         yield Consignment("XC", date(2023, 5, 5), items, schemes=told, clearance_fee=(300, "GBP"))
+    # The least that is owed: tax of 0.01 and less.
+    for price, mass, mode in product((1, 6, 7, 12, 18), (1, 500_000), ("air", "sea")):
+        yield Consignment("XC", date(2021, 7, 1), [Item(price, "EUR", "08", net_mass_mg=mass)], mode=mode)
+        yield Consignment(
+            "XC", date(2021, 7, 1), [Item(15_001, "EUR", "99"), Item(price, "EUR", "99")], mode=mode, service="post"
+        )
     # Minima: 2.00 USD are 1.846 EUR; together not above 20.00. Large amounts.
     for price in (15_001, 19_000, 20_000, 24_000, 25_000, 26_000):
         yield Consignment("XC", date(2026, 12, 31), [Item(price, "IDR", "49")], mode="air", service="post")
@@ -313,7 +329,7 @@ def eriadorian() -> Iterator[Consignment]:
         yield Consignment("XD", summer, [Item(price, "JPY", "61", origin="CN", net_mass_mg=10**14)])
 
 
-@pytest.mark.parametrize("name", ["eriador", "other charges"])
+@pytest.mark.parametrize("name", ["eriador", "other charges", "ones"])
 def test_every_edge_of_the_law_of_charges_is_that_of_the_scalar_law(name: str) -> None:
     batch = list(eriadorian())
     compare(name, batch)

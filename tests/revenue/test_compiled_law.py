@@ -1,5 +1,6 @@
 """Law compiled: what does not fit together is refused, and each day has the law that holds on it."""
 
+import hashlib
 from datetime import date, timedelta
 
 import numpy as np
@@ -208,6 +209,33 @@ def test_a_draft_may_be_as_large_as_its_bounds_and_no_larger() -> None:
     assert mistakes(Draft(files={"xx/rulebook.yaml": full + "#"})) == [
         "xx/rulebook.yaml: is larger than 8 MiB; cut it into several files"
     ]
+
+
+def test_a_mistake_of_a_draft_is_told_with_its_file_and_no_line_where_none_holds_it() -> None:
+    long = "xx/" + "r" * 300 + ".yaml"
+    with pytest.raises(DraftRefused) as refused:
+        apply_draft(LAW, Draft(files={long: ""}))
+    (mistake,) = refused.value.mistakes
+    assert (mistake.file, mistake.line, mistake.where) == (long[:200], 0, "")
+    assert mistakes(Draft(changes=[("xx/rulebook.yaml:currency", "[EUR")]))[0].startswith(
+        "xx/rulebook.yaml:5: currency: the new value is no YAML"
+    )
+    assert (
+        mistakes(Draft(changes=[("xx/rulebook.yaml:lost.x", "1")]))[0]
+        == "xx/rulebook.yaml: lost.x: 'lost' is not there"
+    )
+    assert mistakes(Draft(changes=[("yy.yaml:currency", "1")]))[0].startswith(
+        "yy.yaml: currency: is not one of the law files"
+    )
+    two = Draft(changes=[("xx/rulebook.yaml:lost.x", "1"), ("xx/rulebook.yaml:gone.x", "1")])
+    assert len(mistakes(two)) == 2
+
+
+def test_the_versions_of_a_draft_are_those_of_what_differs() -> None:
+    tariff = TARIFF.replace("12 %", "13 %")
+    draft = apply_draft(LAW, Draft(files={"xx/tariff.yaml": tariff, "xx/rulebook.yaml": UTOPIA}))
+    assert draft.versions == (f"xx/tariff.yaml/{hashlib.sha256(tariff.encode()).hexdigest()[:8]}",)
+    assert draft.files["xx/tariff.yaml"] == tariff
 
 
 def test_of_many_files_with_mistakes_two_hundred_are_told() -> None:

@@ -129,13 +129,31 @@ def test_a_path_changes_one_place(path: str, value: object, line: str) -> None:
 def test_a_path_that_leads_nowhere_is_refused(path: str, value: object, why: str) -> None:
     with pytest.raises(LawFileError) as refused:
         overlay(LAW, [(f"a.yaml: {path}", value)])
-    assert why in str(refused.value)
+    assert (refused.value.file, refused.value.line, refused.value.where) == ("a.yaml", 0, path)
+    assert why in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "where", "why"),
+    [
+        ("currency", "currency", "", "is no path of a law file"),
+        ("a.yml: x", "a.yml: x", "", "is no path of a law file"),
+        ("a.yaml:", "a.yaml:", "", "is no path of a law file"),
+        ("b.yaml: x", "b.yaml", "x", "is not one of the law files (a.yaml)"),
+    ],
+)
+def test_a_path_of_no_file_is_refused(path: str, file: str, where: str, why: str) -> None:
+    with pytest.raises(LawFileError) as refused:
+        overlay(LAW, [(path, 1)])
+    assert (refused.value.file, refused.value.line, refused.value.where) == (file, 0, where)
+    assert why in refused.value.message
 
 
 @pytest.mark.parametrize(("text", "why"), [("", "is empty; there is nothing to change"), ("a: [", "is no YAML")])
 def test_a_file_without_values_cannot_be_changed(text: str, why: str) -> None:
-    with pytest.raises(LawFileError, match=why):
+    with pytest.raises(LawFileError, match=why) as refused:
         overlay({"a.yaml": text}, [("a.yaml: x", 1)])
+    assert (refused.value.file, refused.value.line) == ("a.yaml", 0)
 
 
 def test_the_line_of_a_place_is_that_of_its_key_or_of_the_nearest_above_it() -> None:

@@ -40,7 +40,7 @@ LIMITS: dict[str, list[dict[str, object]]] = {
 }  # fmt: skip
 RELIEFS = {
     "gifts": [entry("45.00 EUR", only={"nature": ["gift"], "goods_except": ["22"]}, excluded=["24"])],
-    "samples": [entry("0.00 EUR", only={"nature": ["sample"], "consignor": "legal"}), entry("20.00 USD", only={"nature": ["sample"],
+    "samples": [entry("0.00 EUR", only={"nature": ["sample"], "consignor": "legal"}), entry("20.00 AUD", only={"nature": ["sample"],
         "origin": ["CN", "US"]})],
 }  # fmt: skip
 

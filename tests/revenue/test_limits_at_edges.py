@@ -51,9 +51,19 @@ def batch() -> list[Consignment]:
         found.append(
             Consignment("XB", DAY, [Item(52_500, "USD")], freight=freight, clearance_fee=insurance, consignee="natural")
         )
-    for price, currency in product((8_571, 8_572, 8_999, 9_000, 9_001), ("AUD", "EUR", "USD")):
-        found.append(priced(price, currency=currency, insurance=(1, "AUD") if price % 2 else None))
-        found.append(priced(price // 2, price // 2, 1, currency=currency, nature="sample"))
+    # 90.00 AUD at 1.05 are 85.71 EUR, whose number is the first of the table's and the first of its days.
+    for price, currency, day in product(
+        (8_571, 8_572, 8_999, 9_000, 9_001), ("AUD", "EUR", "USD"), (DAY, date(2021, 5, 5), date(2022, 2, 1))
+    ):
+        insurance = (1, "AUD") if price % 2 else None
+        found.append(Consignment("XA", day, [Item(price, currency, "61")], insurance=insurance))
+        found.append(
+            Consignment("XB", day, [Item(price // 2, currency, "61")] * 2, nature="sample", consignor="natural")
+        )
+    for worth, day in product((1_903, 1_904, 1_905, 2_000, 2_001), (DAY, date(2021, 5, 5))):
+        found.append(
+            Consignment("XB", day, [Item(worth, "EUR", "61", origin="CN")], nature="sample", consignor="natural")
+        )
     for fee_minor in (4_999, 5_000, 5_001):
         found.append(priced(100, clearance_fee=(fee_minor, "EUR")))
     for codes in (("61", "22"), ("24", "61"), ("2403", "61"), ("2402", "22"), ("61", "61"), ("", "2")):

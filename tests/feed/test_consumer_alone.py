@@ -41,6 +41,7 @@ def test_by_default_a_page_has_two_thousand_events_and_is_waited_for_a_second() 
         "producer", database=nothing(), pull=alone.port, handler=alone.handler, key=None, message_class=None, replica="one"  # type: ignore[arg-type]
     )  # fmt: skip
     assert (made._max_events, made._wait_millis, made.leases.lease_seconds) == (2_000, 1_000, 6.0)
+    assert made._lag._grace == 7.0, "a page may take twice that wait, and five seconds"
     assert (made._reads_on, made._ahead._begin) == (False, None), "only for handlers that say so"
 
 

@@ -60,20 +60,22 @@ async def seen(frozen: Frozen, replica: str, offset: str, source: str = "produce
 # ------------------------------------------------------------------------------------------------ who lives
 
 
-@pytest.mark.parametrize(
-    ("offset", "lives"),
-    [
+async def anew(frozen: Frozen) -> None:
+    """Nobody holds anything, and nobody was seen."""
+    await frozen.sql("delete from feed_member")
+    await frozen.sql("delete from feed_cursor")
+
+
+async def test_a_replica_counts_that_was_seen_within_a_lease_of_the_present(frozen: Frozen) -> None:
+    cases = [
         ("0 s", True), ("-59.999999 s", True), ("-60 s", False), ("-60.000001 s", False),
         ("59.999999 s", True), ("60 s", False), ("60.000001 s", False),  # written before the clock went back
-    ],
-)  # fmt: skip
-async def test_a_replica_counts_that_was_seen_within_a_lease_of_the_present(
-    frozen: Frozen, offset: str, *, lives: bool
-) -> None:
-    await seen(frozen, "other", offset)
-    leases = leases_of(frozen)
-    gained, lost = await leases.balance()
-    assert (len(gained), lost) == (32 if lives else 64, set())
+    ]  # fmt: skip
+    for offset, lives in cases:
+        await anew(frozen)
+        await seen(frozen, "other", offset)
+        gained, lost = await leases_of(frozen).balance()
+        assert (len(gained), lost) == (32 if lives else 64, set()), offset
 
 
 async def test_replicas_of_another_source_take_no_share(frozen: Frozen) -> None:
@@ -81,20 +83,22 @@ async def test_replicas_of_another_source_take_no_share(frozen: Frozen) -> None:
     await holder(frozen)
 
 
-@pytest.mark.parametrize(
-    ("offset", "remembered"),
-    [("-600 s", True), ("-600.000001 s", False), ("600 s", True), ("600.000001 s", False), ("0 s", True)],
-)
-async def test_a_replica_is_forgotten_that_was_not_seen_within_ten_leases(
-    frozen: Frozen, offset: str, *, remembered: bool
-) -> None:
-    await seen(frozen, "other", offset)
-    await seen(frozen, "other", "-1 hour", source="elsewhere")
-    leases = leases_of(frozen)
-    await leases.balance()
-    found = {tuple(each) for each in await frozen.sql("select source, replica from feed_member")}
-    expected = {("producer", leases.owner), ("elsewhere", "other")}
-    assert found == expected | ({("producer", "other")} if remembered else set())
+async def test_a_replica_is_forgotten_that_was_not_seen_within_ten_leases(frozen: Frozen) -> None:
+    for offset, remembered in (
+        ("-600 s", True),
+        ("-600.000001 s", False),
+        ("600 s", True),
+        ("600.000001 s", False),
+        ("0 s", True),
+    ):
+        await anew(frozen)
+        await seen(frozen, "other", offset)
+        await seen(frozen, "other", "-1 hour", source="elsewhere")
+        leases = leases_of(frozen)
+        await leases.balance()
+        found = {tuple(each) for each in await frozen.sql("select source, replica from feed_member")}
+        expected = {("producer", leases.owner), ("elsewhere", "other")}
+        assert found == expected | ({("producer", "other")} if remembered else set()), offset
 
 
 async def test_a_process_has_a_name_of_its_own_although_it_starts_again_under_its_old_one(frozen: Frozen) -> None:
@@ -114,27 +118,24 @@ def test_a_lease_lasts_six_seconds_where_nothing_is_said() -> None:
 # ------------------------------------------------------------------------------------------------ who takes
 
 
-@pytest.mark.parametrize(
-    ("until", "taken"),
-    [
+async def test_a_partition_is_taken_whose_lease_has_ended_or_can_be_of_no_clock_like_this(frozen: Frozen) -> None:
+    cases = [
         ("null", True), ("{} - interval '1 us'", True), ("{}", True), ("{} + interval '1 us'", False),
         ("{} + interval '120 s'", False), ("{} + interval '120.000001 s'", True),  # written before the clock went back
-    ],
-)  # fmt: skip
-async def test_a_partition_is_taken_whose_lease_has_ended_or_can_be_of_no_clock_like_this(
-    frozen: Frozen, until: str, *, taken: bool
-) -> None:
-    other = await holder(frozen, "other")
-    await put(frozen, f"epoch = 5, day = 6, xid = 7, seq = 8, ready = true, lease_until = {until.format(_CLOCK)}")
-    leases = leases_of(frozen)
-    gained, _ = await leases.balance()
-    assert gained == ({3} if taken else set())
-    found = await row(frozen, 3)
-    if taken:
-        assert leases.held == {3: Held(2, AT, True, AT)}, "with the next token, from where it stood"
-        assert (found["owner"], found["token"], found["seconds"]) == (leases.owner, 2, LEASE_SECONDS)
-    else:
-        assert (found["owner"], found["token"], leases.held) == (other.owner, 1, {})
+    ]  # fmt: skip
+    for until, taken in cases:
+        await anew(frozen)
+        other = await holder(frozen, "other")
+        await put(frozen, f"epoch = 5, day = 6, xid = 7, seq = 8, ready = true, lease_until = {until.format(_CLOCK)}")
+        leases = leases_of(frozen)
+        gained, _ = await leases.balance()
+        assert gained == ({3} if taken else set()), until
+        found = await row(frozen, 3)
+        if taken:
+            assert leases.held == {3: Held(2, AT, True, AT)}, "with the next token, from where it stood"
+            assert (found["owner"], found["token"], found["seconds"]) == (leases.owner, 2, LEASE_SECONDS)
+        else:
+            assert (found["owner"], found["token"], leases.held) == (other.owner, 1, {})
 
 
 async def test_partitions_of_another_source_are_neither_taken_nor_touched(frozen: Frozen) -> None:
@@ -286,21 +287,17 @@ async def test_a_move_writes_the_place_and_prolongs_the_lease(frozen: Frozen) ->
     await moved(frozen, leases, {3: Move(1, TO)})
 
 
-@pytest.mark.parametrize(
-    "change",
-    ["token = token + 1", "epoch = 9", "day = 9", "xid = 9", "seq = 9", "ready = not ready"],
-)
-async def test_nothing_moves_where_one_partition_has_another_token_or_stands_elsewhere(
-    frozen: Frozen, change: str
-) -> None:
-    leases = await holder(frozen)
-    places = {3: Move(1, AT), 4: Move(1, AT)}
-    await moved(frozen, leases, places)
-    leases.moved(places)
-    await put(frozen, change)
-    with pytest.raises(LeaseLost, match="1 of 2 partitions of producer"):
-        await moved(frozen, leases, {3: Move(1, TO), 4: Move(1, TO)})
-    assert (await row(frozen, 4))["xid"] == AT.xid
+async def test_nothing_moves_where_one_partition_has_another_token_or_stands_elsewhere(frozen: Frozen) -> None:
+    for change in ("token = token + 1", "epoch = 9", "day = 9", "xid = 9", "seq = 9", "ready = not ready"):
+        await anew(frozen)
+        leases = await holder(frozen)
+        places = {3: Move(1, AT), 4: Move(1, AT)}
+        await moved(frozen, leases, places)
+        leases.moved(places)
+        await put(frozen, change)
+        with pytest.raises(LeaseLost, match="1 of 2 partitions of producer"):
+            await moved(frozen, leases, {3: Move(1, TO), 4: Move(1, TO)})
+        assert (await row(frozen, 4))["xid"] == AT.xid, change
 
 
 async def test_a_partition_moves_by_the_token_of_the_page_and_not_by_the_one_that_is_held_since(frozen: Frozen) -> None:

@@ -431,6 +431,10 @@ def main() -> None:
         "--tests", action="append", metavar="FILE", help="only these tests, so that the share is a lower bound; may be given several times"
     )  # fmt: skip
     asked = parser.parse_args()
+    for each in asked.tests or ():
+        if not subprocess.run(["git", "ls-files", "--", each], cwd=ROOT, capture_output=True, check=True).stdout:
+            # It would not be in the copy, and without any file pytest runs all that there are.
+            parser.error(f"git does not track {each}: add it first")
     areas = asked.area or list(AREAS)
     print(f"seed {asked.seed}, {asked.workers} at once, {asked.seconds:.0f} seconds", flush=True)
     sys.exit(0 if report(run(areas, asked.seconds, asked.workers, asked.seed, asked.only, asked.tests or ())) else 1)

@@ -44,7 +44,10 @@ AREAS: Final = {
     ),
     "admission": Area(
         ("libs/server/admission.py", "libs/server/chain.py", "libs/server/gates.py", "libs/server/slow_requests.py"),
-        ("tests/server/test_admission.py", "tests/server/test_gates.py", "tests/server/test_overload.py", "tests/server/test_chain.py")),
+        ("tests/server/test_admission.py", "tests/server/test_gate_rules.py", "tests/server/test_gate_queues.py",
+         "tests/server/test_gate_decoding.py", "tests/server/test_gates.py",
+         "tests/server/test_overload.py", "tests/server/test_chain.py", "tests/server/test_chain_steps.py",
+         "tests/server/test_chain_messages.py")),
     "law": Area(
         ("services/revenue/law/*.py",),
         ("tests/revenue/test_charge_clauses.py", "tests/revenue/test_rulebook_clauses.py", "tests/revenue/test_law_file_clauses.py",

@@ -174,7 +174,7 @@ class Gate:
         try:
             answer = await waiter.future
         except asyncio.CancelledError:
-            if waiter.future.done() and not waiter.future.cancelled():
+            if not waiter.future.cancelled():
                 answer = waiter.future.result()
                 if isinstance(answer, Place):
                     self.leave(answer, 0.0)
@@ -284,7 +284,7 @@ class Gate:
     # ------------------------------------------------------------------------------------------ rules
 
     def _may_run(self, caller: Caller) -> bool:
-        if self.in_flight >= self.places or caller.in_flight >= self._share(caller):
+        if self.in_flight >= self.places or caller.in_flight >= self._share():
             return False
         if self._bytes + caller.message_bytes > self._bytes_max and self.in_flight:
             return False
@@ -300,11 +300,11 @@ class Gate:
     def _new(self) -> Caller:
         return Caller(self._bytes_max // UNKNOWN_AT_ONCE if self._bytes_max < _UNBOUNDED else 0)
 
-    def _share(self, caller: Caller) -> int:
+    def _share(self) -> int:
         if self.in_flight * 2 < self.places:
             return self._per_caller_max
-        callers = self.callers + (1 if caller.in_flight else 2)
-        return min(self._per_caller_max, max(1, self.places // callers))
+        # With room for one caller more; one without a call in flight may have a first whatever the share is.
+        return min(self._per_caller_max, max(1, self.places // (self.callers + 1)))
 
     def _is_sparse(self, caller: Caller) -> bool:
         """Return whether a caller had less than others, or asks for less than half of an equal share of what all ask for."""

@@ -113,7 +113,7 @@ class Chain(grpc.aio.ServerInterceptor):
         method.attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": rpc}
         _taken.methods[name] = method
         self._methods.append(method)
-        if handler.unary_unary is not None and asyncio.iscoroutinefunction(handler.unary_unary):
+        if asyncio.iscoroutinefunction(handler.unary_unary):
             served = _raw(grpc.stream_unary_rpc_method_handler, self._unary(method, handler.unary_unary))
         elif handler.unary_stream is not None:
             served = _raw(grpc.stream_stream_rpc_method_handler, self._stream(method, cast(Any, handler.unary_stream)))

@@ -130,6 +130,15 @@ def test_a_target_is_met_by_enough_mutants_and_no_failed_control(found: mutation
     assert found.meets(0.95) is met
 
 
+def test_tests_that_git_does_not_track_are_refused_since_the_copy_would_not_have_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mutation.py", "--tests", "tests/bounds", "--tests", "tests/test_of_nobody.py"])
+    with pytest.raises(SystemExit):
+        mutation.main()
+    assert "git does not track tests/test_of_nobody.py" in capsys.readouterr().err
+
+
 def test_the_quickest_tests_that_call_the_function_run_first_and_the_others_after_them() -> None:
     seconds = {"a.py::one": 0.5, "a.py::two": 4.0, "b.py::three": 0.1, "c.py::four": 9.0}
     calls = {"m.py f": frozenset({"a.py::one", "a.py::two", "b.py::three"}), "m.py g": frozenset({"c.py::four"})}

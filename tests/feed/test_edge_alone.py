@@ -15,6 +15,8 @@ from libs.feed.reading import NOTICE, OUTBOX, Kind
 from libs.feed.service import EVENTS_DEFAULT, EVENTS_MAX, PAGE_BYTES_MAX, WAIT_MILLIS_MAX, to_positions
 from libs.feed.shared_positions import SharedPositions
 from libs.feed.types import Cursor
+from libs.server.errors import Refusal
+from libs.server.identity import Identity, Role
 from libs.store.errors import StoreUnavailable
 from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -118,3 +120,12 @@ async def test_a_pull_without_an_event_waits_for_one_until_its_time_is_over(
 def test_the_feeds_bounds_are_as_documented() -> None:
     assert (EVENTS_DEFAULT, EVENTS_MAX, WAIT_MILLIS_MAX) == (5_000, 20_000, 20_000)
     assert PAGE_BYTES_MAX == 3 * 2**20, "below the 4 MB of a gRPC message"
+
+
+@pytest.mark.parametrize(("role", "begins"), [(Role.SERVICE, True), (Role.OFFICER, False), (Role.OPERATOR, False)])
+async def test_only_a_service_has_a_store_that_was_set_back_begin_an_epoch(role: Role, *, begins: bool) -> None:
+    served = Served()
+    with pytest.raises(Refusal) as ended:
+        await served.pull({1: Cursor(7, TODAY, 2_000, 0)}, as_who=Identity(role, "watcher"))
+    assert ended.value.reason == "FEED_EPOCH_ENDED"
+    assert bool(served.stored.begun) is begins

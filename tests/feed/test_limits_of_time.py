@@ -11,6 +11,7 @@ import pytest
 
 from libs.feed import epochs, signals, watch
 from libs.feed.applying import LETTERS_A_ROUND, Applier
+from libs.feed.backlog import ENTRIES_MAX
 from libs.feed.leases import Leases
 from libs.feed.payloads import CACHE_BYTES_MAX
 from libs.feed.reading import OUTBOX, Reader
@@ -136,4 +137,5 @@ async def test_whoever_makes_or_drops_a_day_waits_a_fifth_of_a_second_for_its_lo
 
 def test_what_is_read_at_once_is_bounded() -> None:
     assert LETTERS_A_ROUND == 500
+    assert ENTRIES_MAX == 10_000, "what is unconfirmed, by transaction"
     assert CACHE_BYTES_MAX == 16 * 2**20, "16 MB of payloads"

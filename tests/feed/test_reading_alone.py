@@ -279,6 +279,8 @@ async def test_who_waits_is_woken_for_its_entries_or_when_the_store_changed() ->
     stored, since = Stored(waiting=[2]), Cursor(7, TODAY, 5, 0)
     reader = stored.reader()
     assert (await reader.waiting(stored, [1, 2], since))[0] == {2}
+    assert (await reader.waiting(stored, [1, 2], since))[0] == {2}
+    assert stored.looked == 1, "each query says how the store is"
     stored.waiting = None
     assert (await reader.waiting(stored, [1, 2], since))[0] == set()
     stored.now += MICROS_A_DAY

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from libs.feed.reading import Reader
@@ -60,6 +63,7 @@ async def test_what_others_leave_is_read_in_two_more_rounds_at_most() -> None:
     assert limits(stored) == [10, 23, 20]
     assert [each[0] for each in stored.asked] == [(1, 2), (1,), (1,)]
     assert (page.events, page.more) == (53, True)
+    assert stored.looked == 1, "each round's query says how the store is"
     assert page.next == dict.fromkeys((1, 2), Cursor(7, TODAY - 1, 53, 1))
 
 
@@ -96,3 +100,22 @@ async def test_a_page_has_one_event_at_least_however_small_it_must_be(bound: int
     served = Served(page_bytes_max=bound)
     await served.pull({1: Cursor(7, TODAY, 999, 0)}, max_events=20_000)
     assert limits(served.stored) == [limit]
+
+
+class Rising(Stored):
+    """A store in which more is committed after each page query."""
+
+    async def fetch(self, sql: str, keys: Sequence[int], *values: Any) -> list[dict[str, Any]]:
+        found = await super().fetch(sql, keys, *values)
+        self.xmin += 100
+        self.xmax += 100
+        return found
+
+
+async def test_the_horizon_of_a_page_is_that_of_its_first_round() -> None:
+    stored = Rising([*entries(200, 1), (7, TODAY, 1_050, 1, 2, 1)])
+    page = await stored.reader().page(stored, {1: Cursor(7, TODAY, 0, 0), 2: Cursor(7, TODAY, 0, 0)}, 80)
+    assert len(stored.asked) == 3
+    # Whoever waits from here on sees what was committed between the rounds, which reader 2 has not.
+    assert page.horizon == Cursor(7, TODAY - 1, 1_000, 0)
+    assert page.next[2].place <= page.horizon.place

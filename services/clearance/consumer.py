@@ -34,12 +34,11 @@ from services.clearance.office import Decided, Office, Tally
 from services.clearance.states import accepted
 from services.clearance.store import STATE_DAYS, day_of
 
-ROWS_A_CALL: Final = 1_000
-"""Consignments a call of Assess; both neighbours take twice as many."""
+ROWS_A_CALL: Final = 2_000
+"""Consignments a call of Assess, as many as both neighbours take; what a page holds is joined, since a call and a stored batch cost about
+the same whatever is in them."""
 ITEMS_A_CALL: Final = 10_000
 """Items of a part at most, so that no answer and no stored batch outgrows a message."""
-ROWS_JOINED: Final = 500
-"""Small batches are joined until they have so many rows: a call and a stored batch cost about the same whatever is in them."""
 CALLS_AT_ONCE: Final = 3
 ASSESS_SECONDS: Final = 10.0
 
@@ -208,7 +207,7 @@ async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> 
 
 
 def _parts(batches: Sequence[FeedBatch]) -> list[_Part]:
-    """Join small batches and cut large ones, by rows and by items."""
+    """Join batches and cut large ones, by rows and by items."""
     parts: list[_Part] = []
     waiting: list[FeedBatch] = []
     rows = items = 0
@@ -229,8 +228,6 @@ def _parts(batches: Sequence[FeedBatch]) -> list[_Part]:
             continue
         waiting.append(batch)
         rows, items = rows + batch.table.rows, items + goods
-        if rows >= ROWS_JOINED:
-            close()
     close()
     return parts
 

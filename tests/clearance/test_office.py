@@ -353,8 +353,8 @@ async def test_large_batches_are_cut_and_small_ones_joined_before_they_are_asses
     small = [filings([f"GREEN-{number}"]) for number in range(40)]
     large = filings([f"BLUE-{number:04d}" for number in range(2_100)])
     prepared = await desk.prepare(*small, large)
-    assert [part.table.rows for part in prepared.decided] == [40, 1_000, 1_000, 100]
-    assert desk.neighbours.calls == 8
+    assert [part.table.rows for part in prepared.decided] == [40, 2_000, 100]
+    assert desk.neighbours.calls == 6
 
 
 async def test_what_is_too_old_is_forgotten_and_nothing_younger(desk: Desk) -> None:

@@ -23,22 +23,29 @@ def batch(name: str, items: list[int]) -> FeedBatch:
 
 
 @pytest.mark.parametrize(
-    "batches",
+    ("batches", "rows"),
     [
-        [[1] * 300, [1] * 300, [2] * 300],
-        [[999] * 10, [999] * 10, [1]],
-        [[999] * 25],
-        [[1] * 2500],
-        [[20_000], [1]],
-        [[], [1]],
+        ([[1] * 300, [1] * 300, [2] * 300], [900]),
+        ([[1] * 1_000, [1] * 1_000, [1]], [2_000, 1]),
+        ([[1] * 1_000, [1] * 1_001, [1]], [1_000, 1_002]),
+        ([[1] * 2_000], [2_000]),
+        ([[1], [1] * 2_001, [1]], [1, 2_000, 1, 1]),
+        ([[2_500] * 2, [2_500] * 2, [1]], [4, 1]),
+        ([[2_500] * 2, [2_500] * 2 + [1]], [2, 3]),
+        ([[999] * 10, [999] * 10, [1]], [10, 11]),
+        ([[999] * 25], [10, 10, 5]),
+        ([[20_000], [1]], [1, 1]),
+        ([[], [1]], [1]),
     ],
 )
-def test_parts_keep_every_filing_in_order_and_stay_within_bounds(batches: list[list[int]]) -> None:
+def test_parts_keep_every_filing_in_order_and_are_as_large_as_their_bounds(
+    batches: list[list[int]], rows: list[int]
+) -> None:
     given = [batch(chr(65 + place), items) for place, items in enumerate(batches)]
     parts = consumer._parts(given)
     together = [mrn for part in parts for mrn in part.filings.strings("mrn").tolist()]
     assert together == [mrn for each in given for mrn in each.table.strings("mrn").tolist()]
+    assert [part.filings.rows for part in parts] == rows
     for part in parts:
-        assert part.filings.rows <= consumer.ROWS_A_CALL + consumer.ROWS_JOINED
         goods = int(part.filings.ragged("items").offsets[-1])
         assert goods <= consumer.ITEMS_A_CALL or part.filings.rows == 1

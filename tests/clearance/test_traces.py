@@ -55,8 +55,9 @@ def page(desk: Desk) -> tuple[Applier, list[Any]]:
 
 
 async def test_each_part_of_a_page_of_several_calls_is_kept_once_the_page_is_committed(
-    desk: Desk, roots: list[Span]
+    desk: Desk, roots: list[Span], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("services.clearance.consumer.ROWS_A_CALL", ROWS)
     applier, batches = page(desk)
     await applier.commit(batches, {})
     (consume,) = [each for each in roots if each.name == "clearance.consume"]

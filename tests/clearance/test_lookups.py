@@ -19,6 +19,8 @@ from tests.clearance.test_service import SECONDS, House, ask, house
 __all__ = ["house"]
 
 OTHERS = 12_000
+TODAY = "extract(epoch from clock_timestamp())::integer / 86400"
+"""SQL: a day that the service does not forget when it starts."""
 DOCUMENTS = ("house_document_number", "master_document_number")
 
 
@@ -27,12 +29,12 @@ async def others(house: House, count: int = OTHERS) -> None:
     async with house.service.service.database.transaction() as tx:
         await tx.raw.execute(
             "insert into house_document (document_number, mrn, day) "
-            "select 'NA', 'X' || lpad(g::text, 6, '0'), 20700 from generate_series(1, $1::integer) g",
+            f"select 'NA', 'X' || lpad(g::text, 6, '0'), {TODAY} from generate_series(1, $1::integer) g",
             count,
         )
         await tx.raw.execute(
             "insert into master_document (document_number, batch_day, batch_id, mrns, day) "
-            "select 'NA', 1, 1 + g / 100, array_agg('X' || lpad(g::text, 6, '0') order by g), 1 "
+            f"select 'NA', 1, 1 + g / 100, array_agg('X' || lpad(g::text, 6, '0') order by g), {TODAY} "
             "from generate_series(1, $1::integer) g group by g / 100",
             count,
         )

@@ -29,7 +29,7 @@ LIMITS: dict[str, list[dict[str, object]]] = {
     "first": [entry("150.00 EUR", to=date(2022, 5, 4)), entry("none", **{"from": date(2022, 5, 5), "to": date(2022, 5, 5)}),
               entry("150.00 EUR", **{"from": date(2022, 5, 6)}, at_the_limit="over")],
     "dollars": [entry("100.00 USD", measure=["customs_value", "insurance"]),],
-    "strict": [entry("100.00 USD", at_the_limit="over", exchange_table="yearly")],
+    "strict": [entry("100.00 USD", at_the_limit="over", exchange_table="yearly", only={"mode": ["sea"]}), entry("100.00 USD", at_the_limit="over")],
     "item": [entry("80.00 EUR", test="item", excluded=["22", "2403"], only={"mode": ["air"]}), entry("80.00 USD", test="item", at_the_limit="over")],
     "goods": [entry("200.00 EUR", excluded=["24"], only={"dispatch": ["CN"]}), entry("all", only={"nature": ["gift"]}), entry("200.00 EUR",
         excluded=["22"])],
@@ -39,7 +39,7 @@ LIMITS: dict[str, list[dict[str, object]]] = {
     "craft": [entry("50.00 EUR", test="importer_craft", measure=["clearance_fee"])],
 }  # fmt: skip
 RELIEFS = {
-    "gifts": [entry("45.00 EUR", only={"nature": ["gift"], "goods_except": ["22"]}, excluded=["24"])],
+    "gifts": [entry("47.25 AUD", only={"nature": ["gift"], "goods_except": ["22"]}, excluded=["24"])],
     "samples": [entry("0.00 EUR", only={"nature": ["sample"], "consignor": "legal"}), entry("20.00 AUD", only={"nature": ["sample"],
         "origin": ["CN", "US"]})],
 }  # fmt: skip

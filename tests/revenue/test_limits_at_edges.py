@@ -60,6 +60,9 @@ def batch() -> list[Consignment]:
         found.append(
             Consignment("XB", day, [Item(price // 2, currency, "61")] * 2, nature="sample", consignor="natural")
         )
+    # A relief of 47.25 AUD, 45.00 EUR, is the first of the first law.
+    for worth, day in product((4_499, 4_500, 4_501, 4_725, 4_726), (DAY, date(2021, 5, 5))):
+        found.append(Consignment("XA", day, [Item(worth, "EUR", "61"), Item(1, "EUR", "22")], nature="gift"))
     for worth, day in product((1_903, 1_904, 1_905, 2_000, 2_001), (DAY, date(2021, 5, 5))):
         found.append(
             Consignment("XB", day, [Item(worth, "EUR", "61", origin="CN")], nature="sample", consignor="natural")

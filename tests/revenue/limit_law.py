@@ -93,6 +93,8 @@ def law(more_conditions: int = 0) -> Program:
         + [fee(f"unless-{digit}", when=side("goods", "within"), unless={"preference": list(digit), "without_scheme": scheme, "reference": "act"})
            for digit, scheme in (("2", "voec"), ("34", "ioss"), ("9", "none"))]
         + [fee("also", when=side("goods", "over"), also_when_unless_of="unless-34"), *more]
+        + [fee("by goods", rates=[{"from": START, "rate": f"{number}.00 EUR per item", "only": {"goods": [head]}, "reference": "act"}
+            for number, head in enumerate(("33", "85", "95", "6404"), 2)] + [{"from": START, "rate": "9.00 EUR per item", "reference": "act"}])]
         + [fee("collected", collection=[
             {"from": START, "scheme": "ioss", "collector": "vendor", "debtor": "vendor", "when": side("goods", "within"), "reference": "act"},
             {"from": START, "scheme": "none", "collector": "carrier", "debtor": "consignee", "only": {"service": ["post"]}, "reference": "act"},

@@ -177,6 +177,21 @@ def test_every_edge_of_the_limits_is_that_of_the_scalar_law(more_conditions: int
         assert results(assess(program, filings(filed[part]), register=REGISTER)) == alone[part]
 
 
+def test_of_consignments_of_one_day_each_is_tested_by_its_own_table_and_its_own_rates() -> None:
+    # 80.00 EUR are 11,200 yen by the one table and 12,105 by the other.
+    codes = ("33", "85", "95", "6404", "61", "")
+    filed = [
+        Consignment("XA", DAY, [Item(price, "JPY", code) for code in codes], mode=mode)
+        for price, mode in product((1_866, 1_867, 1_868, 2_017, 2_018), ("sea", "air", "sea", "road"))
+    ]
+    filed += [
+        Consignment("XA", DAY, [Item(8_500, "EUR", code)], mode=mode) for code, mode in product(codes, ("sea", "air"))
+    ]
+    scalar = Scalar(law(), REGISTERED)
+    for consignment, columns in zip(filed, results(assess(law(), filings(filed), register=REGISTER)), strict=True):
+        assert columns == scalar.assess(consignment), consignment
+
+
 @pytest.mark.parametrize("worth", [10_000, 29_999, 30_000])
 def test_what_others_count_is_added_to_the_limits_of_sums_alone(worth: int) -> None:
     names, scalar = list(LIMITS), Scalar(law(), REGISTERED)

@@ -49,6 +49,7 @@ MISTAKES = {
     "a rate that is no percentage": ("rate: 16 %", "rate: 1.00 EUR per item", "rate 2 of tax is '1.00 EUR per item'"),
     "a bound that is no percentage": ("under: 16 %", "under: 1.00 EUR per item", "bands[0].under: under is '1.00"),
     "bounds that fall": ("up_to: 25 %", "up_to: 15 %", "bands[1].up_to: is not over the band before it"),
+    "a bound twice": ("{up_to: 25 %,", "{under: 16 %,", "bands[1].under: is not over the band before it"),
     "two bounds": ("{under: 16 %,", "{under: 16 %, up_to: 16 %,", "bands[0]: says 'under' or 'up_to'"),
     "no bands": (
         "bands: [{under: 16 %, rate: 80.00 EUR per item}, {up_to: 25 %, rate: 160.00 EUR per item}]",

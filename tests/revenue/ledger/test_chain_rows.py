@@ -127,3 +127,14 @@ async def test_the_oldest_entry_counts_that_no_seal_names(books: Books) -> None:
     assert await state({3: 2, 4: 1}, {4: 1}) == 300
     assert await state({3: 2}, {3: 1}, sealed=1) == 200, "from the day before the seal's"
     assert await state({3: 2}, {3: 1}, sealed=2) == 0, "what is older was sealed by then"
+
+
+async def test_entries_that_are_missing_at_the_end_of_a_day_are_named(books: Books) -> None:
+    await put(books, [(0, 3, 1), (0, 3, 2)])
+    async with books.database.transaction() as tx:
+        await tx.raw.execute("update ledger_day set last_number = 4")
+    for most, last, missing in ((9, 4, ["partition 3: entries 3 to 4 are missing"]), (2, 2, [])):
+        checked = Checked()
+        async with books.database.connection(snapshot=True) as reader:
+            await books.chain.check_entries(reader, 3, checked, most)
+        assert (checked.last, [each for each in checked.faults if "missing" in each]) == (last, missing)

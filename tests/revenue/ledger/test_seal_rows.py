@@ -185,7 +185,7 @@ async def test_a_seal_that_was_kept_outside_is_there_with_its_hash(books: Books)
 
 async def test_seals_are_compared_that_name_an_entry_behind_one_and_up_to_another(books: Books) -> None:
     database, seals = books.database, Seals(books.database)
-    await entries(database, *((3, number) for number in range(1, 6)))
+    await entries(database, *((partition, number) for partition in (2, 3, 4) for number in range(1, 6)))
     rows = chained({3: 1}, {3: 2}, {3: 2, 4: 7}, {3: 3}, {3: 5})
     await put(database, *rows)
     for after, last, first, end in (

@@ -191,9 +191,10 @@ class Consumer:
                 if page is not fetched[0]:
                     await self._ahead.drop()
             if (page is None or not page.next) and after and not self._stop.is_set():
-                page = await unless_stopped(self._stop, self._pull(after, self._wait(), after))
+                wait_millis = self._wait()
+                page = await unless_stopped(self._stop, self._pull(after, wait_millis, after))
                 if page is not None:
-                    self._was_empty = not page.batches
+                    self._was_empty = wait_millis > 0 and not page.batches
                     page = self._usable(page, after)
         except StartAgain as error:
             await self._start_again(error)
@@ -467,7 +468,7 @@ class Consumer:
                 get_logger().warning(
                     "FEED_LEASES_NOT_RENEWED", consumer=self.name, source=self.source, error=type(error).__name__
                 )
-                await asyncio.sleep(self.leases.lease_seconds / 3)
+                await asyncio.sleep(self.leases.lease_seconds / 12)
 
     def _note(self, error: Exception, failures: int) -> None:
         passing = is_passing(error)

@@ -187,7 +187,8 @@ class Database:
                 asked = time.monotonic()
                 async with limit:
                     ended = await work.raw.execute("commit")
-                    await self._note_position(work.raw)
+                    if ended == "COMMIT":
+                        await self._note_position(work.raw)
                 if ended != "COMMIT":
                     committing = False
                     raise StoreMisuse(
@@ -296,10 +297,22 @@ class Database:
 
     async def _note_position(self, raw: asyncpg.Connection) -> None:
         """Note how far the log is behind a commit, before anybody is told of it: a copy without this commit is known by it."""
-        if self._identity is not None:
+        if self._identity is None:
+            return
+        try:
             position = await raw.fetchval(POSITION)
-            if self._identity.position < position:
-                self._identity = replace(self._identity, position=position)
+        except asyncpg.ObjectNotInPrerequisiteStateError:
+            return  # a standby, on which nothing was written
+        except asyncpg.PostgresError as error:
+            raise StoreUnavailable(
+                f"database {self.name}: how far the log is behind a commit could not be read, so the commit counts as one "
+                f"whose outcome is unknown ({type(error).__name__})",
+                reason="connection",
+                database=self.name,
+                commit_unknown=True,
+            ) from error
+        if self._identity.position < position:
+            self._identity = replace(self._identity, position=position)
 
     async def look_at_identity(self) -> None:
         """Note how far the store's log is, so that an older copy is known by it; raises as `connection` does."""

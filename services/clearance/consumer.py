@@ -199,7 +199,8 @@ async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> 
             reason = reason_of(error) or getattr(code, "name", "UNKNOWN")
             told.fail(reason)
             # Only what is wrong with the batch itself is the events' fault; an absent or overloaded neighbour is waited for.
-            if code is grpc.StatusCode.INVALID_ARGUMENT:
+            # What has too large an answer is asked for in smaller parts, as all that cannot be applied together.
+            if code is grpc.StatusCode.INVALID_ARGUMENT or reason == "ANSWER_TOO_LARGE":
                 raise EventError(
                     "ASSESSMENT_REFUSED", f"The {neighbour} service refuses to assess it: {reason}."
                 ) from error

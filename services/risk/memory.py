@@ -1,7 +1,8 @@
 """Follows risk's own log: what every replica assessed becomes this replica's history and tally.
 
 At start a snapshot is read, where there is one, then the log behind it; no batch is assessed before that is done, or its
-answer would know less than it binds to. Afterwards the log is asked every few hundredths of a second. This replica's own
+answer would know less than it binds to. Afterwards the log is asked every few hundredths of a second, and four times a second once it is
+quiet. This replica's own
 batches count at once after their commit, and their rows are not fetched again.
 """
 
@@ -152,7 +153,7 @@ class Memory:
             try:
                 await self.follow()
                 quiet = time.monotonic() - self._rows_at > QUIET_SECONDS
-                pause = QUIET_POLL_SECONDS if quiet else self._poll_seconds
+                pause = max(self._poll_seconds, QUIET_POLL_SECONDS) if quiet else self._poll_seconds
             except StoreError as error:
                 _log.warning("HISTORY_POSTPONED", why=str(error))
                 # The store may be another one when it is back.

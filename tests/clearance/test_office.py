@@ -334,6 +334,16 @@ async def test_a_batch_that_a_neighbour_refuses_as_such_is_the_events_fault(desk
     assert caught.value.reason == "ASSESSMENT_REFUSED"
 
 
+@pytest.mark.parametrize(("reason", "halved"), [("ANSWER_TOO_LARGE", True), ("OVERLOADED", False)])
+async def test_what_has_too_large_an_answer_is_asked_for_in_parts_and_an_overloaded_neighbour_is_awaited(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, reason: str, *, halved: bool
+) -> None:
+    desk.neighbours.refuse = grpc.StatusCode.RESOURCE_EXHAUSTED
+    monkeypatch.setattr("services.clearance.consumer.reason_of", lambda _: reason)
+    with pytest.raises(EventError if halved else grpc.aio.AioRpcError):
+        await desk.prepare(filings(["GREEN-1", "GREEN-2"]))
+
+
 async def test_an_answer_that_does_not_fit_is_the_neighbours_fault_and_is_asked_again(desk: Desk) -> None:
     desk.neighbours.risk = lambda table: risk_answer(table.take(np.arange(table.rows - 1)))
     with pytest.raises(Refusal) as caught:

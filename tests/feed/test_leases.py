@@ -253,6 +253,19 @@ async def test_what_is_held_is_to_be_renewed_half_a_lease_after_it_was(
     assert leases.seconds_to_renew == 0, "it was not renewed"
 
 
+async def test_what_a_commit_had_locked_when_it_was_to_be_renewed_is_looked_at_again_soon(
+    frozen: Frozen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("libs.feed.leases.time", SimpleNamespace(monotonic=lambda: 1_000.0))
+    leases = await holder(frozen)
+    async with frozen.database.transaction() as tx:
+        await tx.raw.execute("select 1 from feed_cursor where partition = 3 for update")
+        await leases.renew()
+    assert leases.seconds_to_renew == pytest.approx(LEASE_SECONDS / 6)
+    await leases.renew()
+    assert leases.seconds_to_renew == LEASE_SECONDS / 2
+
+
 async def test_what_is_read_again_is_where_the_database_has_it_and_nothing_that_was_not_held(frozen: Frozen) -> None:
     leases = await holder(frozen)
     leases.held[3].cursor = TO

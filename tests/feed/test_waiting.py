@@ -61,6 +61,18 @@ async def test_a_feed_is_waited_for_twice_as_long_once_it_was_empty_and_all_is_r
     assert await steps(4) == [(2_000, True), (1_000, False), (1_000, True), (2_000, True)]
 
 
+async def test_a_pull_that_did_not_wait_tells_nothing_of_how_empty_a_feed_is(
+    producer: Producer, follower: Follower
+) -> None:
+    port = Noting(producer.port())
+    consumer = follower.consumer(port)
+    await follower.at_feed(consumer)
+    await consumer.step()
+    consumer._wait_millis = WAIT_MILLIS
+    await consumer.step()
+    assert [millis for millis, _ in port.noted[-2:]] == [0, 1_000]
+
+
 async def test_behind_a_letter_that_waits_no_pull_takes_longer(producer: Producer, follower: Follower) -> None:
     port = Noting(producer.port())
     consumer = follower.consumer(port, begins_ahead=False)

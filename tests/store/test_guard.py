@@ -1,14 +1,16 @@
 """A process does no work in a store that is another one than it began with."""
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 
 from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres
-from libs.store.errors import StoreUnavailable
+from libs.store.errors import StoreMisuse, StoreUnavailable
 from libs.store.guard import Guard, StoreReplaced
 from libs.store.identity import Identity
 from libs.store.testing import enterable_directory
@@ -68,19 +70,52 @@ async def test_an_older_copy_that_lacks_a_single_commit_is_known_before_anybody_
             await write(database)
 
 
+async def go_on_after_a_failure(database: Database) -> None:
+    async with database.transaction(timeout_millis=60_000) as tx:
+        with contextlib.suppress(asyncpg.PostgresError):
+            await tx.raw.execute("select 1 / 0")
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        "select pg_terminate_backend(pg_backend_pid())",
+        "do $$ begin raise exception using errcode = '57014'; end $$",  # as if its time was over
+        "do $$ begin raise exception using errcode = '40001'; end $$",
+        "do $$ begin raise exception using errcode = '53200'; end $$",
+    ],
+)
 async def test_a_commit_behind_which_the_log_is_not_known_may_have_happened(
-    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, instead: str
 ) -> None:
     async with Database(server.url("own"), name="own", guarded=True) as database:
         async with database.connection() as work:
             await work.raw.execute("create table number (n integer)")
-        # The server ends between the answer to COMMIT and the question how far the log is.
-        monkeypatch.setattr("libs.store.database.POSITION", "select pg_terminate_backend(pg_backend_pid())")
+        monkeypatch.setattr("libs.store.database.POSITION", instead)
         with pytest.raises(StoreUnavailable) as failure:
             await write(database)
         assert failure.value.commit_unknown
         async with database.connection() as reading:
             assert await reading.raw.fetchval("select count(*) from number") == 1000
+
+
+async def test_a_standby_has_no_log_of_its_own_and_what_writes_nothing_is_done(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Database(server.url("own"), name="own", guarded=True) as database:
+        recovery = "do $$ begin raise exception using errcode = '55000', message = 'recovery is in progress'; end $$"
+        monkeypatch.setattr("libs.store.database.POSITION", recovery)
+        async with database.transaction(timeout_millis=60_000) as tx:
+            assert await tx.raw.fetchval("select 1") == 1
+
+
+async def test_where_nothing_was_committed_the_log_is_not_asked(
+    server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Database(server.url("own"), name="own", guarded=True) as database:
+        monkeypatch.setattr("libs.store.database.POSITION", "select pg_terminate_backend(pg_backend_pid())")
+        with pytest.raises(StoreMisuse, match="nothing was committed"):
+            await go_on_after_a_failure(database)
 
 
 async def test_answers_of_connections_that_overtake_one_another_are_no_older_copy(database_url: str) -> None:

@@ -20,7 +20,7 @@ from libs.customs.partitions import PARTITIONS
 from libs.feed.signals import UNCONFIRMED, UNCONFIRMED_MAX
 from libs.feed.types import Cursor
 
-WAIT_SECONDS: Final = 1.5
+WAIT_SECONDS: Final = 1.25
 """What is accepted may take so long to be confirmed. It is decided somewhat sooner: a page is confirmed with the next one."""
 ROWS_FIRST: Final = 2_000
 ROWS_MIN: Final = 250

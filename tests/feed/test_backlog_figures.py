@@ -129,10 +129,10 @@ def test_what_may_be_accepted_while_catching_up_is_no_more_than_may_be_unconfirm
 @pytest.mark.parametrize(
     ("wait", "rows", "left"),
     [
-        (1.5, 1_900, 2_000),  # in time
-        (1.6, 1_900, 1_900 * 1.5 / 1.6),  # by Little's law so many wait for 1.5 seconds
-        (3.0, 1_800, 1_000),  # 900 would, but one correction halves at most
-        (2.0, 2_800, 2_000),  # 2,100 would: no more than now, for nobody was held back
+        (1.25, 1_900, 2_000),  # in time
+        (1.35, 1_900, 1_900 * 1.25 / 1.35),  # by Little's law so many wait for 1.25 seconds
+        (3.0, 1_800, 1_000),  # 750 would, but one correction halves at most
+        (1.6, 2_800, 2_000),  # 2,187 would: no more than now, for nobody was held back
     ],
 )
 def test_what_may_be_unconfirmed_shrinks_by_the_wait_that_was(wait: float, rows: int, left: float) -> None:
@@ -157,14 +157,10 @@ def test_it_never_shrinks_below_what_is_always_admitted() -> None:
 @pytest.mark.parametrize(
     ("wait", "rows", "then"),
     [
-        (
-            0.5,
-            2_000,
-            4_000,
-        ),  # 6,000 would wait for 1.5 seconds: half-way to there is 4,000, and twice what it was as well
+        (0.5, 2_000, 3_500),  # half-way to 5,000, which would wait for 1.25 seconds
         (0.1, 2_000, 4_000),  # no more than twice
-        (1.0, 2_000, 2_500),  # half-way to 3,000
-        (1.5, 2_000, 2_000),
+        (1.0, 2_000, 2_250),  # half-way to 2,500
+        (1.25, 2_000, 2_000),
     ],
 )
 def test_it_grows_half_way_to_what_the_wait_allows_where_calls_were_held_back(
@@ -207,7 +203,7 @@ def test_the_longest_wait_of_what_is_confirmed_counts_with_the_queue_that_it_sto
     counted.now += 1
     counted.confirm(0)
     counted.confirm(2)
-    # The first waited for 2 seconds behind 1,000 rows: 750 would wait for 1.5; half of 2,000 is the least.
+    # The first waited for 2 seconds behind 1,000 rows: 625 would wait for 1.25; half of 2,000 is the least.
     assert counted.backlog.rows_max == 1_000
     assert (counted.backlog.rows, counted.admitted) == (0, 1)
 

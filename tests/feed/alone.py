@@ -126,6 +126,8 @@ class _Work:
             cursors = [Cursor(*each) for each in zip(*values[4:8], strict=True)]
             self.moves.append(dict(zip(values[2], zip(cursors, values[8], strict=True), strict=True)))
             return f"UPDATE {len(values[2])}"
+        if "update feed_cursor c set lease_until = clock_timestamp()" in sql:
+            return f"UPDATE {len(values[1])}"
         if "insert into dead_letter" in sql:
             self.letters += list(zip(values[2], values[13], strict=True))
         elif "delete from feed_request" in sql:

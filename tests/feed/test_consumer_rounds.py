@@ -140,7 +140,7 @@ async def test_leases_are_renewed_half_a_lease_after_they_were_and_sooner_after_
     consumer.leases.renew = renewing  # type: ignore[method-assign]
     with pytest.raises(asyncio.CancelledError):
         await consumer._renew()
-    assert renewed == ([130, 150, 180] if fails else [130, 160, 190])
+    assert renewed == ([130, 135, 165] if fails else [130, 160, 190])
     assert ("FEED_LEASES_NOT_RENEWED" in capsys.readouterr().err) is fails
 
 

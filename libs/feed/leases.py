@@ -112,12 +112,12 @@ class Leases:
         self._database = database
         self._source = source
         self._opened = False
-        self._told_at = time.monotonic()
+        self._renewed_at = time.monotonic()
 
     @property
     def seconds_to_renew(self) -> float:
         """How long what is held may still go without being renewed: half a lease after it was."""
-        return max(0.0, self._told_at + self.lease_seconds / 2 - time.monotonic())
+        return max(0.0, self._renewed_at + self.lease_seconds / 2 - time.monotonic())
 
     async def balance(self) -> tuple[set[int], set[int]]:
         """Tell that this replica lives, give back what is over its fair share, take what is free up to it.
@@ -146,7 +146,7 @@ class Leases:
                     _TAKE, self._source, self.owner, self.lease_seconds, share - len(kept), sorted(kept)
                 )
                 taken = {row["partition"]: _held(row) for row in rows}
-        self._opened, self._told_at = True, began
+        self._opened, self._renewed_at = True, began
         self.held = kept | taken
         return set(taken), before - set(kept)
 
@@ -162,7 +162,7 @@ class Leases:
                 )
         # What a commit has locked may be rolled back with it: then it is looked at again sooner.
         is_whole = int(renewed.rpartition(" ")[2]) == len(held)
-        self._told_at = began if is_whole else began - self.lease_seconds / 3
+        self._renewed_at = began if is_whole else began - self.lease_seconds / 3
 
     async def reload(self) -> set[int]:
         """Read again what is held and where it stands; returns what was lost."""

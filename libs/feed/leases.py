@@ -52,14 +52,14 @@ _PRESENT: Final = """
     insert into feed_member (source, replica, seen_at) values ($1, $2, clock_timestamp())
     on conflict (source, replica) do update set seen_at = excluded.seen_at
 """
-_FORGET: Final = """
-    delete from feed_member where source = $1 and (seen_at < clock_timestamp() - make_interval(secs => $2 * 10)
-        or seen_at > clock_timestamp() + make_interval(secs => $2 * 10))
-"""
 # What lies in the future was written before the database's clock went back (a standby was promoted): who lives writes again.
-_LIVE: Final = """
-    select replica from feed_member where source = $1 and seen_at > clock_timestamp() - make_interval(secs => $2)
-        and seen_at < clock_timestamp() + make_interval(secs => $2) order by replica
+_PRESENT_AMONG: Final = f"""
+    with forgotten as (
+        delete from feed_member where source = $1 and replica <> $2 and (seen_at < clock_timestamp() - make_interval(secs => $3 * 10)
+            or seen_at > clock_timestamp() + make_interval(secs => $3 * 10))
+    ), present as ({_PRESENT})
+    select replica from feed_member where source = $1 and replica <> $2 and seen_at > clock_timestamp() - make_interval(secs => $3)
+        and seen_at < clock_timestamp() + make_interval(secs => $3)
 """
 _TAKE: Final = """
     with free as (
@@ -128,11 +128,9 @@ class Leases:
         async with self._database.transaction(timeout_millis=_STATEMENT_MILLIS) as tx:
             if not self._opened:
                 await tx.raw.execute(_OPEN, self._source, PARTITIONS)
-            await tx.raw.execute(_PRESENT, self._source, self.owner)
-            await tx.raw.execute(_FORGET, self._source, self.lease_seconds)
-            live = [row["replica"] for row in await tx.raw.fetch(_LIVE, self._source, self.lease_seconds)]
+            others = await tx.raw.fetch(_PRESENT_AMONG, self._source, self.owner, self.lease_seconds)
             held = self._confirmed(await tx.raw.fetch(_MINE, self._source, self.owner))
-            share = fair_share(live, self.owner)
+            share = fair_share([row["replica"] for row in others], self.owner)
             surplus = sorted(held)[share:]
             if surplus:
                 await tx.raw.execute(_RELEASE, self._source, surplus, [held[each].token for each in surplus])
@@ -224,12 +222,10 @@ class Leases:
         return {partition: each for partition, each in self.held.items() if _same(found.get(partition), each)}
 
 
-def fair_share(live: list[str], owner: str) -> int:
-    """How many of the partitions a replica should hold among those that live."""
-    if owner not in live:
-        live = sorted([*live, owner])
-    share, left = divmod(PARTITIONS, len(live))
-    return share + (live.index(owner) < left)
+def fair_share(others: Sequence[str], owner: str) -> int:
+    """How many of the partitions a replica should hold beside the others that live."""
+    share, left = divmod(PARTITIONS, 1 + len(others))
+    return share + (sum(other < owner for other in others) < left)
 
 
 def _held(row: Any) -> Held:

@@ -19,7 +19,7 @@ from libs.telemetry import get_logger
 K = TypeVar("K", int, str)
 
 POLL_SECONDS: Final = 0.02
-QUIET_POLL_SECONDS: Final = 0.25
+QUIET_POLL_SECONDS: Final = 0.5
 """Between polls once nothing has come for QUIET_SECONDS: only what another replica commits then waits so long, once."""
 QUIET_SECONDS: Final = 1.0
 _FAILED_POLL_SECONDS: Final = 0.5

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.feed.consumer import UNEXPECTED_TRIES, Consumer
-from libs.feed.leases import fair_share
 from libs.feed.port import page_of
 from libs.feed.types import Cursor, EventError, FeedBatch, Page
 from libs.store.database import Database
@@ -403,14 +402,6 @@ async def test_a_consumer_of_an_ended_epoch_starts_from_the_snapshot(producer: P
     await consumer.step()
     await drain(consumer)
     assert await follower.kept() == {"a": 2, "b": 1}
-
-
-def test_shares_are_fair_and_leave_no_partition_over() -> None:
-    for count in (1, 2, 3, 5, 63, 64, 70):
-        live = [f"r{number:02d}" for number in range(count)]
-        shares = [fair_share(live, owner) for owner in live]
-        assert sum(shares) == 64
-        assert max(shares) - min(shares) <= 1
 
 
 @settings(

@@ -95,7 +95,7 @@ def ident_of(payment: Payment) -> Ident:
 
 def is_mrn(reference: str) -> bool:
     """Tell whether a payment's reference is an MRN."""
-    return ":" not in reference and mrns_of.is_valid(reference)
+    return mrns_of.is_valid(reference)
 
 
 @dataclass(slots=True)
@@ -282,7 +282,8 @@ class Work:
         if (first.amount, first.currency, first.takes_back) != (payment.amount, payment.currency, ""):
             return Result(reason="PAYMENT_DIFFERS")
         self._taken[ident] = payment.id
-        if self._waiting.pop(ident, None) is None and is_mrn(first.reference):
+        self._waiting.pop(ident, None)
+        if is_mrn(first.reference):
             self._waits_no_more[ident] = first.reference
         still = 0
         for mrn, amount in before.parts:

@@ -88,6 +88,13 @@ async def test_a_chain_is_read_day_by_day_behind_a_number(books: Books) -> None:
     assert await read(5, 0, 9) == (None, 0, 0)
 
 
+async def test_a_chain_of_two_days_is_checked_up_to_so_many_entries(books: Books) -> None:
+    await put(books, [place for place in PLACES if place != (1, 3, 1)])
+    for most, last in ((2, 2), (3, 3), (4, 4), (5, 5), (9, 5)):
+        found = await books.chain.check(3, entries_max=most)
+        assert (found.entries, found.last) == (last, last), most
+
+
 async def age(books: Books) -> int:
     await unsealed()(books.database)
     found = REGISTRY.get_sample_value("luxor_revenue_ledger_unsealed_seconds")

@@ -1,0 +1,431 @@
+"""What becomes of one payment, worked out in memory: each part of each condition, and both sides of each bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from libs.store.database import Transaction
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.ledger.accounts import partition_of_account, partition_of_mrn
+from services.revenue.ledger.lines import SECURED, Lines
+from services.revenue.ledger.matching import Match
+from services.revenue.ledger.paid_out import PaidOut
+from services.revenue.store.credit import Key
+from services.revenue.store.entries import Heads
+from services.revenue.store.ledger import Ledger
+from services.revenue.store.paying import Payment, Result, Work, _Consignment, _outcome, _Purse, is_mrn, of_row
+from tests.revenue.ledger.pages import joined, line
+from tests.revenue.ledger.states import mrn
+
+OWNER, BUYERS, CARRIER, LOST = "declarant:D1", "border:DE", "deferred:c1", "unmatched:EU"
+NAMES = {1: "bank:EU", 2: LOST, 3: OWNER, 4: BUYERS, 5: CARRIER, 6: "declarant:D2", 7: "bank:UK", 8: "unmatched:UK"}
+IDS = {name: number for number, name in NAMES.items()}
+ONE, TWO, ABSENT = mrn(1, 3), mrn(2, 7), mrn(9, 9)
+MATCHED, UNDERPAID, OVERPAID = pb.PAYMENT_OUTCOME_MATCHED, pb.PAYMENT_OUTCOME_UNDERPAID, pb.PAYMENT_OUTCOME_OVERPAID
+UNMATCHED, KNOWN, BACK = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_KNOWN, pb.PAYMENT_OUTCOME_TAKEN_BACK
+REFUSED = pb.PAYMENT_OUTCOME_REFUSED
+LARGEST = 10_000_000_000_000_000
+Told = tuple[int, str, int, int, int, str]
+
+
+def paid(ident: str, amount: int, reference: str = ONE, **more: Any) -> Payment:
+    return replace(Payment(ident, reference, "EU", "EUR", amount), **more)
+
+
+def consignment(*lines: Lines, paid: int = 0, currency: str = "EUR", jurisdiction: str = "EU") -> _Consignment:
+    return _Consignment(0, joined(lines)[1], currency, "DE", jurisdiction, paid, PaidOut.nothing(1))
+
+
+def work(
+    consignments: Mapping[str, _Consignment] | None = None,
+    purses: Mapping[Key, tuple[int, int, int]] | None = None,
+    balances: Mapping[str, int] | None = None,
+    *,
+    request: str = "",
+) -> Work:
+    """Payments of a transaction that read these consignments, open sums with the credit of declarants, and balances in euros."""
+    found = Work(cast(Ledger, None), cast(Transaction, None), cast(Heads, None), "officer-1", request)
+    found._consignments = dict(consignments or {})
+    found._names, found._ids = dict(NAMES), dict(IDS)
+    found._accounts = {OWNER, CARRIER, BUYERS}
+    found._purses = {key: _Purse(*sums) for key, sums in (purses or {}).items()}
+    found._balances = {(name, "EUR"): minor for name, minor in (balances or {}).items()}
+    return found
+
+
+def told(result: Result) -> Told:
+    return result.outcome, result.account, result.matched, result.over, result.still_owed, result.reason
+
+
+def refused(reason: str) -> Told:
+    return REFUSED, "", 0, 0, 0, reason
+
+
+def booked(found: Work) -> list[tuple[Any, ...]]:
+    return [
+        (each.partition, each.mrn, each.version, each.reference, each.destination, each.back, list(each.postings))
+        for each in found._bookings
+    ]
+
+
+def row(first: Payment, result: Result, **more: Any) -> dict[str, Any]:
+    """A payment as it is stored."""
+    return {
+        "id": first.id, "reference": first.reference, "jurisdiction": first.jurisdiction, "currency": first.currency,
+        "amount": first.amount, "takes_back": first.takes_back, "outcome": result.outcome, "account": result.account,
+        "matched": result.matched, "over": result.over, "still_owed": result.still_owed, "sent_back_by": "", "taken_back_by": "",
+        "request": "r1", "booked_by": "officer-1", "mrns": [each for each, _ in result.parts],
+        "amounts": [each for _, each in result.parts],
+    } | more  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reference", "good"),
+    [(ONE, True), (ONE[:-1], False), (ONE[:-1] + chr(ord(ONE[-1]) ^ 1), False), (OWNER, False), ("thanks", False), ("", False)],
+)  # fmt: skip
+def test_an_mrn_is_told_from_other_references(reference: str, *, good: bool) -> None:
+    assert is_mrn(reference) is good
+
+
+def test_the_common_account_of_buyers_is_refused_and_nothing_is_booked() -> None:
+    found = work()
+    assert told(found.book(paid("a", 5, BUYERS), {}, set())) == refused("PAYMENT_REFERENCE_SHARED")
+    assert (found._done, found._bookings) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("amount", "before", "found"),
+    [(5, 0, (UNDERPAID, 5, 0, 2)), (7, 0, (MATCHED, 7, 0, 0)), (8, 0, (OVERPAID, 7, 1, 0)), (3, 4, (MATCHED, 3, 0, 0)), (1, 7, (OVERPAID, 0, 1, 0))],
+)  # fmt: skip
+def test_a_payment_by_an_mrn_pays_what_is_open_of_it_to_whom_owes_first(
+    amount: int, before: int, found: tuple[int, ...]
+) -> None:
+    own = consignment(line(4, 3), line(3, 4), paid=before)
+    one = work({ONE: own})
+    outcome, matched, over, still = found
+    result = one.book(paid("a", amount), {}, set())
+    assert told(result) == (outcome, BUYERS, matched, over, still, "")
+    assert result.parts == [(ONE, amount)]
+    assert (own.paid, list(one._touched)) == (before + amount, [ONE])
+    postings = one._bookings[0].postings
+    assert sum(minor for _, minor in postings) == 0
+    assert booked(one) == [(3, ONE, 0, "a", "DE", False, list(postings))]
+    assert postings[0] == (1, amount)
+
+
+def test_what_a_payment_pays_is_open_no_more_of_the_account_that_owes_it_alone() -> None:
+    for lines, left in (((line(3, 3), line(3, 4)), (95, 97)), ((line(3, 3), line(4, 4)), (100, 102))):
+        one = work({ONE: consignment(*lines)}, {(3, "EUR"): (100, 102, 9)}, {OWNER: 50, BUYERS: 8})
+        one.book(paid("a", 5), {}, set())
+        purse = one._purses[3, "EUR"]
+        assert (purse.alone, purse.open, purse.credit, purse.change) == (*left, 9, 0)
+        parts = {OWNER: 5} if left[0] == 95 else {OWNER: 3, BUYERS: 2}
+        assert one._balances == {
+            (name, "EUR"): {OWNER: 50, BUYERS: 8}[name] - parts.get(name, 0) for name in (OWNER, BUYERS)
+        }
+    # What is paid beyond it is no debt of the account's others, and an account without credit or debts here has no sums.
+    one = work({ONE: consignment(line(3, 3))}, {(3, "EUR"): (100, 102, 9)})
+    one.book(paid("a", 5), {}, set())
+    assert (one._purses[3, "EUR"].alone, one._purses[3, "EUR"].open) == (97, 99)
+    assert one._balances == {(OWNER, "EUR"): -5}
+    assert work({ONE: consignment(line(3, 3))}).book(paid("a", 5), {}, set()).outcome == OVERPAID
+
+
+@pytest.mark.parametrize(
+    ("own", "payment", "reason"),
+    [
+        (consignment(line(3, 7)), paid("a", 5, jurisdiction="UK"), "JURISDICTION_DIFFERS"),
+        (consignment(line(3, 7)), paid("a", 5, currency="GBP"), ""),
+        (consignment(line(3, 7, SECURED)), paid("a", 5), ""),
+        (None, paid("a", 5), ""),
+    ],
+)
+def test_a_payment_by_an_mrn_that_pays_nothing_is_unmatched_and_waits(
+    own: _Consignment | None, payment: Payment, reason: str
+) -> None:
+    one = work({ONE: own} if own else {})
+    name = f"unmatched:{payment.jurisdiction}"
+    result = one.book(payment, {}, set())
+    assert told(result) == (UNMATCHED, name, 0, 5, 0, reason)
+    assert result.parts == [("", 5)]
+    assert one._waiting == {(payment.jurisdiction, "a"): payment}
+    bank = IDS[f"bank:{payment.jurisdiction}"]
+    assert booked(one) == [(3, "", 0, "a", "", False, [(bank, 5), (IDS[name], -5)])]
+    assert one._touched == {}
+    assert one._balances == {(name, payment.currency): -5}
+
+
+def test_a_payment_that_names_nothing_is_unmatched_and_waits_for_nothing() -> None:
+    one = work()
+    assert told(one.book(paid("a", 5, "thanks"), {}, set())) == (UNMATCHED, LOST, 0, 5, 0, "")
+    assert one._waiting == {}
+    assert one._bookings[0].partition == partition_of_account(LOST)
+    assert partition_of_account(LOST) != partition_of_mrn(ONE)
+
+
+@pytest.mark.parametrize(("amount", "reason"), [(LARGEST - 7, ""), (LARGEST - 6, "AMOUNT_OUT_OF_BOUNDS")])
+def test_of_a_consignment_the_largest_sum_is_paid_and_not_one_beyond(amount: int, reason: str) -> None:
+    one = work({ONE: consignment(line(3, 9), paid=7)})
+    result = one.book(paid("a", amount), {}, set())
+    assert result.reason == reason
+    assert len(one._bookings) == (not reason)
+
+
+@pytest.mark.parametrize(
+    ("amount", "purse", "found"),
+    [
+        (5, (7, 7, 0), (UNDERPAID, 5, 0, 2)), (7, (7, 7, 0), (MATCHED, 7, 0, 0)), (8, (7, 7, 0), (OVERPAID, 7, 1, 0)),
+        # With credit that is there already, and with debts that others owe a part of.
+        (5, (7, 7, 2), (MATCHED, 5, 0, 0)), (6, (7, 7, 2), (OVERPAID, 5, 1, 0)), (1, (7, 7, 9), (OVERPAID, 0, 1, 0)),
+        (7, (7, 9, 0), (UNDERPAID, 7, 0, 2)), (7, (7, 8, 0), (UNDERPAID, 7, 0, 1)), (8, (7, 9, 0), (OVERPAID, 7, 1, 1)),
+        (3, (7, 7, -4), (UNDERPAID, 3, 0, 8)),
+    ],
+)  # fmt: skip
+def test_a_payment_of_a_declarants_account_is_credit_for_what_it_owes_alone(
+    amount: int, purse: tuple[int, int, int], found: tuple[int, ...]
+) -> None:
+    one = work({}, {(3, "EUR"): purse}, {OWNER: 99})
+    outcome, matched, over, still = found
+    result = one.book(paid("a", amount, OWNER), {}, set())
+    assert told(result) == (outcome, OWNER, matched, over, still, "")
+    assert result.parts == [("", amount)]
+    assert booked(one) == [(partition_of_account(OWNER), "", 0, "a", "", False, [(1, amount), (3, -amount)])]
+    after = one._purses[3, "EUR"]
+    assert (after.alone, after.open, after.credit, after.change) == (*purse[:2], purse[2] + amount, amount)
+    assert list(one.credits) == [(3, "EUR")]
+    assert one._balances == {(OWNER, "EUR"): 99 - amount}
+
+
+def test_a_declarant_that_has_nothing_in_a_currency_is_credited_with_all_that_is_paid_in_it() -> None:
+    one = work({}, {(3, "EUR"): (7, 7, 0)}, {OWNER: 7})
+    payment = paid("a", 5, OWNER, currency="USD")
+    assert told(one.book(payment, {}, set())) == (OVERPAID, OWNER, 0, 5, 0, "")
+    assert list(one.credits) == [(3, "USD")]
+    assert told(one.book(replace(payment, id="b", amount=1), {}, set())) == (OVERPAID, OWNER, 0, 1, 0, "")
+    one = work()
+    one.book(payment, {}, set())
+    assert told(one.book(back("b", 5, "a", currency="USD"), {}, set())) == (BACK, OWNER, 0, 0, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("amount", "balance", "found"),
+    [
+        (5, 7, (UNDERPAID, 5, 0, 2)), (7, 7, (MATCHED, 7, 0, 0)), (8, 7, (OVERPAID, 7, 1, 0)),
+        (1, None, (OVERPAID, 0, 1, 0)), (1, -3, (OVERPAID, 0, 1, 0)),
+    ],
+)  # fmt: skip
+def test_a_payment_of_another_account_pays_what_it_stands_at(
+    amount: int, balance: int | None, found: tuple[int, ...]
+) -> None:
+    one = work({}, {}, {} if balance is None else {CARRIER: balance})
+    outcome, matched, over, still = found
+    assert told(one.book(paid("a", amount, CARRIER), {}, set())) == (outcome, CARRIER, matched, over, still, "")
+    assert one._balances == {(CARRIER, "EUR"): (balance or 0) - amount}
+    assert (one._purses, list(one.credits)) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "open_minor", "credit", "found"),
+    [(MATCHED, 5, 5, MATCHED), (MATCHED, 6, 5, UNDERPAID), (MATCHED, 4, 5, MATCHED), (OVERPAID, 6, 5, OVERPAID), (UNDERPAID, 5, 5, UNDERPAID)],
+)  # fmt: skip
+def test_what_an_account_cannot_pay_is_owed_all_the_same(
+    outcome: int, open_minor: int, credit: int, found: int
+) -> None:
+    assert _outcome(Match(outcome, 1, 0, 0), _Purse(0, open_minor, credit)) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "request_", "by", "seen", "found"),
+    [
+        ({}, "r1", "officer-1", False, MATCHED),
+        ({}, "", "officer-1", False, KNOWN),
+        ({}, "r2", "officer-1", False, KNOWN),
+        ({}, "r1", "officer-2", False, KNOWN),
+        ({}, "r1", "officer-1", True, KNOWN),
+        ({"amount": 8}, "r1", "officer-1", False, REFUSED),
+        ({"reference": TWO}, "r1", "officer-1", False, REFUSED),
+        ({"currency": "GBP"}, "r2", "officer-1", False, REFUSED),
+    ],
+)
+def test_a_payment_that_is_known_is_booked_no_more_and_its_own_request_gets_what_it_was_given(
+    change: dict[str, Any], request_: str, by: str, seen: bool, found: int
+) -> None:
+    first = paid("a", 7)
+    stored = row(
+        first, Result(MATCHED, OWNER, 6, 1, 2, parts=[(ONE, 7)]), booked_by=by, request="r1" if request_ else ""
+    )
+    one = work({ONE: consignment(line(3, 7))}, request=request_)
+    known, ident = {("EU", "a"): stored}, ("EU", "a")
+    result = one.book(replace(first, **change), known, {ident} if seen else set())
+    assert told(result) == (refused("PAYMENT_REUSED") if found == REFUSED else (found, OWNER, 6, 1, 2, ""))
+    assert one._bookings == []
+    again = one.book(first, known, set())
+    assert told(again) == (KNOWN, OWNER, 6, 1, 2, ""), "the second one of the request"
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [(UNMATCHED, "JURISDICTION_DIFFERS"), (MATCHED, "")])
+def test_a_request_that_was_cut_off_is_told_once_more_why_a_payment_is_unmatched(outcome: int, reason: str) -> None:
+    first = paid("a", 7)
+    one = work({ONE: consignment(line(3, 7), jurisdiction="UK")}, request="r1")
+    assert one.book(first, {("EU", "a"): row(first, Result(outcome, LOST, 0, 7))}, set()).reason == reason
+
+
+def test_a_payment_twice_in_a_request_is_booked_once() -> None:
+    one = work({ONE: consignment(line(3, 7))})
+    first, again, other = (one.book(each, {}, set()) for each in (paid("a", 7), paid("a", 7), paid("a", 6)))
+    assert told(first) == (MATCHED, OWNER, 7, 0, 0, "")
+    assert told(again) == (KNOWN, OWNER, 7, 0, 0, "")
+    assert told(other) == refused("PAYMENT_REUSED")
+    assert len(one._bookings) == 1
+
+
+def back(ident: str, amount: int, takes_back: str, **more: Any) -> Payment:
+    return paid(ident, amount, "", takes_back=takes_back, **more)
+
+
+@pytest.mark.parametrize(
+    ("first", "stored", "payment", "reason"),
+    [
+        (paid("a", 7), {}, back("b", 7, "x"), "PAYMENT_UNKNOWN"),
+        (paid("a", 7), {}, back("b", 7, "a", jurisdiction="UK"), "PAYMENT_UNKNOWN"),
+        (paid("a", 7), {"taken_back_by": "c"}, back("b", 7, "a"), "PAYMENT_TAKEN_BACK"),
+        (paid("a", 7), {}, back("b", 6, "a"), "PAYMENT_DIFFERS"),
+        (paid("a", 7), {}, back("b", 7, "a", currency="GBP"), "PAYMENT_DIFFERS"),
+        (back("a", 7, "z"), {}, back("b", 7, "a"), "PAYMENT_DIFFERS"),
+    ],
+)
+def test_what_cannot_be_taken_back_is_refused(
+    first: Payment, stored: dict[str, Any], payment: Payment, reason: str
+) -> None:
+    one = work({ONE: consignment(line(3, 7), paid=7)})
+    known = {("EU", "a"): row(first, Result(MATCHED, OWNER, 7, parts=[(ONE, 7)]), **stored)}
+    assert told(one.book(payment, known, set())) == refused(reason)
+    assert (one._bookings, one._taken, one._done) == ([], {}, {})
+
+
+def test_a_payment_is_taken_back_once_also_within_its_request() -> None:
+    one = work({ONE: consignment(line(3, 7))})
+    results = [one.book(each, {}, set()) for each in (paid("a", 7), back("b", 7, "a"), back("c", 7, "a"))]
+    assert [told(each) for each in results[1:]] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_TAKEN_BACK")]
+    assert one._taken == {("EU", "a"): "b"}
+    stored = {("EU", "a"): row(paid("a", 7), Result(MATCHED, OWNER, 7, parts=[(ONE, 7)]))}
+    one = work({ONE: consignment(line(3, 7), paid=7)})
+    results = [one.book(each, stored, set()) for each in (back("b", 7, "a"), back("c", 7, "a"))]
+    assert [told(each) for each in results] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_TAKEN_BACK")]
+
+
+def taken(
+    one: Work,
+    amount: int,
+    parts: Sequence[tuple[str, int]],
+    account: str = OWNER,
+    reference: str = ONE,
+    currency: str = "EUR",
+) -> Result:
+    """Take back what was stored as paid in parts."""
+    first = paid("a", amount, reference, currency=currency)
+    known = {("EU", "a"): row(first, Result(MATCHED, account, parts=list(parts)))}
+    return one.book(back("b", amount, "a", currency=currency), known, set())
+
+
+@pytest.mark.parametrize(("held", "still"), [(7, 7), (9, 5), (5, 7), (0, 7)])
+def test_what_a_consignment_has_is_taken_from_it_and_the_rest_from_the_account(held: int, still: int) -> None:
+    own = consignment(line(3, 7), paid=held)
+    one = work({ONE: own}, {(3, "EUR"): (40, 50, 1)})
+    result = taken(one, 7, [(ONE, 7)])
+    assert told(result) == (BACK, OWNER, 0, 0, still, "")
+    assert result.parts == [(ONE, 7)]
+    part = min(held, 7)
+    home = partition_of_account(OWNER)
+    of_it = [(3, ONE, 0, "b", "DE", True, [(1, -part), (3, part)])] if part else []
+    rest = [(home, "", 0, "b", "", True, [(1, part - 7), (3, 7 - part)])] if part < 7 else []
+    assert booked(one) == of_it + rest
+    assert own.paid == held - part
+    assert (one._purses[3, "EUR"].credit, one._purses[3, "EUR"].change) == (1 + part - 7, part - 7)
+    assert one._waits_no_more == {("EU", "a"): ONE}
+
+
+def test_money_of_a_currency_that_the_debt_lost_is_taken_from_the_account() -> None:
+    """Nobody's name is noted, as releases before this one did: the currency tells it."""
+    own = consignment(line(3, 7), paid=7, currency="GBP")
+    one = work({ONE: own}, {(3, "EUR"): (0, 0, 7)})
+    assert told(taken(one, 7, [(ONE, 7)])) == (BACK, OWNER, 0, 0, 0, "")
+    assert own.paid == 7
+    assert booked(one) == [(partition_of_account(OWNER), "", 0, "b", "", True, [(1, -7), (3, 7)])]
+
+
+@pytest.mark.parametrize(
+    ("gone", "account", "currency"),
+    [([6], 6, "GBP"), ([6, 3], 3, "GBP"), ([3, 6], 3, "GBP"), ([6, 4], 6, "GBP"), ([6], 6, "EUR")],
+)
+def test_money_that_became_an_accounts_own_is_taken_from_that_account(
+    gone: list[int], account: int, currency: str
+) -> None:
+    own = consignment(line(3, 7), paid=7, currency=currency)
+    one = work({ONE: own})
+    one._owners = {(ONE, "a"): gone}
+    result = taken(one, 7, [(ONE, 7)])
+    assert told(result) == (BACK, OWNER, 0, 0, 0, "")
+    assert own.paid == 7, "what was paid of it since is other money"
+    assert booked(one) == [(3, "", 0, "b", "", True, [(1, -7), (account, 7)])]
+    assert one._purses[account, "EUR"].change == -7
+
+
+@pytest.mark.parametrize(
+    ("account", "reference", "home", "still"),
+    [
+        (LOST, ONE, 3, 0), (LOST, "thanks", partition_of_account(LOST), 11), (CARRIER, CARRIER, partition_of_account(CARRIER), 12),
+        (OWNER, OWNER, partition_of_account(OWNER), 49),
+    ],
+)  # fmt: skip
+def test_money_of_no_consignment_is_taken_from_where_it_stands(
+    account: str, reference: str, home: int, still: int
+) -> None:
+    one = work({}, {(3, "EUR"): (40, 50, 8)}, {LOST: 4, CARRIER: 5})
+    assert told(taken(one, 7, [("", 7)], account, reference)) == (BACK, account, 0, 0, still, "")
+    assert booked(one) == [(home, "", 0, "b", "", True, [(1, -7), (IDS[account], 7)])]
+    assert one._waits_no_more == ({("EU", "a"): ONE} if reference == ONE else {})
+
+
+@pytest.mark.parametrize(("account", "balances", "credit"), [(LOST, {LOST: -8}, 0), (OWNER, {}, 57), (OWNER, {}, 58)])
+def test_nothing_is_owed_where_what_stands_there_covers_it(account: str, balances: dict[str, int], credit: int) -> None:
+    one = work({}, {(3, "EUR"): (40, 50, credit)}, balances)
+    assert taken(one, 7, [("", 7)], account, "thanks").still_owed == 0
+
+
+def test_a_payment_in_parts_is_taken_back_from_each() -> None:
+    """As releases before this one shared a payment among consignments."""
+    own = {ONE: consignment(line(3, 7), paid=7), TWO: consignment(line(3, 9), paid=9)}
+    one = work(own, {(3, "EUR"): (0, 0, 2)})
+    assert told(taken(one, 18, [(ONE, 7), (TWO, 9), ("", 2)], OWNER, OWNER)) == (BACK, OWNER, 0, 0, 7 + 9 + 16, "")
+    assert [(each.partition, each.postings[0][1]) for each in one._bookings] == [
+        (3, -7), (7, -9), (partition_of_account(OWNER), -2),
+    ]  # fmt: skip
+
+
+def test_what_waited_and_is_taken_back_within_its_request_waits_no_more() -> None:
+    one = work()
+    for each in (paid("a", 7), paid("c", 7), back("b", 7, "a")):
+        one.book(each, {}, set())
+    assert list(one._waiting) == [("EU", "c")]
+
+
+def test_a_stored_payment_is_read_with_its_parts_and_what_was_sent_back_is_told_so() -> None:
+    first, result = paid("a", 7, takes_back="z"), Result(MATCHED, OWNER, 6, 1, 2, parts=[(ONE, 3), ("", 4)])
+    assert of_row(row(first, result)) == (first, result)
+    assert of_row(row(first, result, sent_back_by="o"))[1].outcome == pb.PAYMENT_OUTCOME_SENT_BACK
+    bare = row(first, result)
+    assert of_row({name: each for name, each in bare.items() if name not in ("mrns", "amounts")})[1].parts == []
+
+
+def test_of_a_consignment_all_lines_that_are_paid_at_once_are_open() -> None:
+    own = consignment(line(3, 7), line(4, 2, SECURED), line(4, 5), paid=4)
+    assert (own.owed(), own.debtors()) == (8, [3, 4])
+    assert consignment(line(3, 7, entitled=2)).owed() == 5
+    own.out = PaidOut(np.array([3]), np.array([3]))
+    assert own.owed() == 11

@@ -44,9 +44,9 @@ _RANGE_POSTINGS: Final = """
 select number, place, account, kind, amount, currency, booked_at from ledger_posting
 where day = $1 and partition = $2 and number > $3 and number <= $4 order by number, place
 """
-# Days of a partition from the one in which a number stands.
-_DAYS: Final = """
-select day, first_number, last_number from ledger_day where partition = $1 and last_number > $2 order by day limit $3
+# The day of a partition in which the entry behind a number stands.
+_DAY: Final = """
+select day, first_number, last_number from ledger_day where partition = $1 and last_number > $2 order by day limit 1
 """
 
 
@@ -204,10 +204,10 @@ class Chain:
 
         Returns that day with its first and last number, None behind the end of the chain.
         """
-        days = await reader.raw.fetch(_DAYS, partition, checked.last, 1)
-        if not days:
+        found = await reader.raw.fetchrow(_DAY, partition, checked.last)
+        if found is None:
             return None
-        day, first, last = days[0]
+        day, first, last = found
         rows = await reader.raw.fetch(_RANGE, day, partition, checked.last, last, entries_max)
         entries = [Entry(**dict(row)) for row in rows]
         # Of a day that is cut off, what is missing is a gap of numbers.

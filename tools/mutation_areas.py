@@ -61,7 +61,8 @@ AREAS: Final = {
          "tests/revenue/test_securing.py", "tests/revenue/test_remarks.py", "tests/revenue/test_review.py", "tests/revenue/test_rules_that_fit.py",
          "tests/revenue/test_what_is_alike.py", "tests/revenue/test_law.py", "tests/revenue/test_law_at_its_edges.py",
          "tests/revenue/test_vat_of_the_union.py", "tests/revenue/test_jurisdictions_b.py", "tests/revenue/test_columns_equal_scalar.py",
-         "tests/revenue/test_charges_equal_scalar.py", "tests/revenue/test_limits_equal_scalar.py", "tests/revenue/test_published_cases.py"),
+         "tests/revenue/test_charges_equal_scalar.py", "tests/revenue/test_limits_equal_scalar.py", "tests/revenue/test_published_cases.py",
+         "tests/revenue/test_law_of_few_charges.py"),
     ),
     "validation": Area(
         ("services/ingestion/validation.py", "libs/bounds/*.py"),

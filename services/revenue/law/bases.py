@@ -150,12 +150,11 @@ class Bases:
         uplift = slots.uplift_of[slot]
         if some(uplift != 0):
             parts, whole = slots.uplift_numerator[slot], slots.uplift_denominator[slot]
-            whole = np.where(uplift != 0, whole, 1)
             basis = _product(basis, whole) + _product(self._values.total(uplift, select), parts)
             multiplier, divisor = np.ones(len(slot), dtype=np.int64), whole
-        if place.inside and some(slots.inside[slot] != 0):
+        if place.inside:
             held = self._held(at, slot, rate, select, row)
-            one = np.gcd(PPM, PPM - held)
+            one = np.gcd(PPM, held)
             multiplier = PPM // one if multiplier is None else multiplier * (PPM // one)
             divisor = (PPM - held) // one if divisor is None else divisor * ((PPM - held) // one)
         if multiplier is None or divisor is None:

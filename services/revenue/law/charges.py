@@ -136,6 +136,7 @@ class _Work:
                 basis = ground if percent is None else np.where(percent, ground, 0)
         if place.less or place.total:
             amount = self._reduced(place, rate, outcome, select, row, amount, refused)
+        refused |= basis > LARGEST
         # Where no amount is large, no sum of a consignment's can be: most batches need no sums.
         if some(refused) or int(np.maximum.reduce(amount)) > LARGEST // ITEMS_MAX:
             over = _sums(filings, select, amount) > LARGEST

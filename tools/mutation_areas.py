@@ -65,9 +65,9 @@ AREAS: Final = {
          "tests/revenue/test_law_of_few_charges.py"),
     ),
     "validation": Area(
-        ("services/ingestion/validation.py", "libs/bounds/*.py"),
-        ("tests/ingestion/test_validation.py", "tests/ingestion/test_validation_clauses.py", "tests/ingestion/test_validation_batches.py",
-         "tests/ingestion/test_service.py", "tests/bounds",
+        ("services/ingestion/validation.py", "services/ingestion/elements.py", "libs/bounds/*.py"),
+        ("tests/ingestion/test_validation.py", "tests/ingestion/test_element_forms.py", "tests/ingestion/test_validation_clauses.py",
+         "tests/ingestion/test_validation_batches.py", "tests/ingestion/test_service.py", "tests/bounds",
          "tests/contract/test_hostile_requests.py")),
     "selection": Area(
         ("services/risk/selection/*.py",),

@@ -125,6 +125,14 @@ def _digits(count: int) -> Callable[[str], Fault]:
     return check
 
 
+def _letters(count: int) -> Callable[[str], Fault]:
+    def check(value: str) -> Fault:
+        good = len(value) == count and value.isascii() and value.isalpha()
+        return None if good else ("CODE_MALFORMED", {"form": f"{count} letters"})
+
+    return check
+
+
 def _letters_and_digits(count: int) -> Callable[[str], Fault]:
     def check(value: str) -> Fault:
         good = len(value) == count and value.isascii() and value.isalnum()
@@ -159,7 +167,7 @@ FORMS: dict[str, Form] = {
     "Consignment.destination_country": _COUNTRY,
     "Consignment.direct_shipment_place": _LOCODE,
     "Consignment.dispatch_country": _COUNTRY,
-    "Consignment.incoterm": Form(code=True, check=_letters_and_digits(3)),
+    "Consignment.incoterm": Form(code=True, check=_letters(3)),
     "Consignment.payment_method": _CODE,
     "Consignment.presentation_office": _OFFICE,
     "Consignment.previous_part_mrn": _MRN,

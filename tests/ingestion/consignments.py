@@ -1,5 +1,7 @@
 """A good consignment, for tests to spoil."""
 
+from typing import Any
+
 from luxor.consignment.v1 import consignment_pb2 as pb
 
 
@@ -43,3 +45,47 @@ def consignment(number: int = 0) -> pb.Consignment:
     )
     item.price.minor, item.price.currency = 1999, "EUR"
     return made
+
+
+def put(row: pb.Consignment, path: str, value: Any) -> pb.Consignment:
+    """Set a field by its path, adding list entries and the other half of an amount as they are needed."""
+    at: Any = row
+    *parents, name = path.split(".")
+    for parent in parents:
+        field, _, place = parent.partition("[")
+        at = getattr(at, field)
+        if place:
+            at = at[0] if len(at) else at.add()
+    field, _, place = name.partition("[")
+    if place:
+        del getattr(at, field)[:]
+        getattr(at, field).append(value)
+    else:
+        setattr(at, field, value)
+    if field == "minor":
+        at.currency = "EUR"
+    if field == "currency" and not at.HasField("minor"):
+        at.minor = 1
+    return row
+
+
+def clear(row: pb.Consignment, path: str) -> pb.Consignment:
+    """Clear a field by its path."""
+    at: Any = row
+    *parents, name = path.split(".")
+    for parent in parents:
+        field, _, place = parent.partition("[")
+        at = getattr(at, field)
+        at = at[0] if place else at
+    at.ClearField(name)
+    return row
+
+
+def get(row: pb.Consignment, path: str) -> Any:
+    """Return the value of a field by its path."""
+    at: Any = row
+    for part in path.split("."):
+        field, _, place = part.partition("[")
+        at = getattr(at, field)
+        at = at[0] if place else at
+    return at

@@ -16,7 +16,7 @@ from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from services.ingestion import validation
-from tests.ingestion.consignments import consignment
+from tests.ingestion.consignments import clear, consignment, put
 
 PARTIES = ("representative", "consignor", "consignee", "seller", "buyer", "declarant", "importer")
 
@@ -199,40 +199,6 @@ def problems(row: Consignment) -> list[tuple[str, str]]:
         for each in checked.problems.get(0, [])
         if not each.warns
     ]
-
-
-def put(row: Consignment, path: str, value: Any) -> Consignment:
-    """Set a field by its path, adding list entries and the other half of an amount as they are needed."""
-    at: Any = row
-    *parents, name = path.split(".")
-    for parent in parents:
-        field, _, place = parent.partition("[")
-        at = getattr(at, field)
-        if place:
-            at = at[0] if len(at) else at.add()
-    field, _, place = name.partition("[")
-    if place:
-        del getattr(at, field)[:]
-        getattr(at, field).append(value)
-    else:
-        setattr(at, field, value)
-    if field == "minor":
-        at.currency = "EUR"
-    if field == "currency" and not at.HasField("minor"):
-        at.minor = 1
-    return row
-
-
-def clear(row: Consignment, path: str) -> Consignment:
-    """Clear a field by its path."""
-    at: Any = row
-    *parents, name = path.split(".")
-    for parent in parents:
-        field, _, place = parent.partition("[")
-        at = getattr(at, field)
-        at = at[0] if place else at
-    at.ClearField(name)
-    return row
 
 
 def good() -> Consignment:

@@ -9,6 +9,7 @@ import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.store import credit
 from services.revenue.store import payments as payments_of
 from services.revenue.store import payouts as payouts_of
 from services.revenue.store.ledger import Ledger
@@ -368,3 +369,30 @@ async def test_a_payment_waits_for_the_credit_of_its_own_currency_alone(books: B
         await other.raw.execute("select * from ledger_credit where currency = 'GBP' for update")
         (result,) = await books.pay(payment("c", 5, OWNER))
     assert (result.outcome, result.over) == (pb.PAYMENT_OUTCOME_OVERPAID, 5)
+
+
+async def test_a_payment_takes_the_rows_of_all_credit_that_it_may_change_at_once(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two who book at once take them in one order, so that neither waits for the other."""
+    shared = replace(OWN, mrn=mrn(8), charges=(Charge(300, account=BUYERS), Charge(25, TAX, account="declarant:D2")))
+    await books.take(OWN, shared, State(mrn(9)))
+    ids = await books.ledger.names.ids({OWNER, "declarant:D2"})
+    held: list[set[Any]] = []
+    hold = credit.hold
+
+    async def noted(tx: Any, keys: Any) -> Any:
+        held.append(set(keys))
+        return await hold(tx, keys)
+
+    monkeypatch.setattr(credit, "hold", noted)
+    for asked, accounts in (
+        ([payment("a", 5, shared.mrn)], {"declarant:D2"}),
+        ([payment("b", 5, OWNER)], {OWNER}),
+        ([payment("c", 5, CARRIER)], set()),
+        ([payment("d", 5, shared.mrn), payment("e", 5, OWNER)], {"declarant:D2", OWNER}),
+        ([payment("f", 5, OWNER, takes_back="b")], {OWNER}),
+    ):
+        held.clear()
+        await books.pay(*asked)
+        assert held[0] == {(ids[each], "EUR") for each in accounts}, asked

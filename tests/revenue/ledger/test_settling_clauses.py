@@ -104,6 +104,16 @@ async def test_of_a_debt_that_follows_others_on_its_page_the_payment_waited_for_
     assert [row[2] for row in await outcomes(books)] == [f"declarant:W{place}" for place in range(3)]
 
 
+async def test_a_payment_that_waited_is_told_with_the_account_that_owes_first(books: Books) -> None:
+    shared = replace(ONE, charges=(Charge(300, account=BUYERS), Charge(25, TAX, account=OWNER)))
+    single = replace(ONE, mrn=mrn(2), charges=(Charge(5),))
+    await books.pay(payment("a", 400, shared.mrn), payment("b", 5, single.mrn))
+    await books.take(shared, single)
+    assert await outcomes(books) == [
+        ("a", pb.PAYMENT_OUTCOME_OVERPAID, BUYERS, 325, 75, 0), ("b", pb.PAYMENT_OUTCOME_MATCHED, OWNER, 5, 0, 0),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("second", "waits"), [(4_000_000_000_000_000, []), (4_000_000_000_000_001, ["b"])])
 async def test_payments_that_wait_pay_a_consignment_up_to_the_largest_sum_and_not_one_beyond(
     books: Books, second: int, waits: list[str]

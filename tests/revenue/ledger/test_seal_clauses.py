@@ -1,0 +1,216 @@
+"""Seals: both sides of each bound, what is told of those that are missing or altered, and the replica that makes them."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from libs.store.database import Database, Transaction
+from libs.store.errors import StoreUnavailable
+from libs.telemetry.metrics import REGISTRY
+from services.revenue.ledger.chain import START
+from services.revenue.store import seals as seals_of
+from services.revenue.store.seals import Compared, Kept, Sealing, Seals, unsealed
+from tests.revenue.ledger.books import Books
+from tests.revenue.ledger.states import State, mrn
+from tests.revenue.ledger.test_chain_rows import put as put_entries
+from tests.revenue.ledger.test_seal_rows import NOTHING, PARTITIONS, Row, chained, entries, hash_of, put
+
+NO_DATABASE = cast(Database, None)
+NAME = "luxor_revenue_ledger_unsealed_seconds"
+
+
+def test_of_a_seal_that_was_kept_no_time_need_be_known() -> None:
+    assert Kept(1, START).sealed_at == 0
+    assert (Compared().seals, Compared().faults) == (0, [])
+
+
+async def test_nothing_is_sealed_before_anything_is_booked(books: Books) -> None:
+    async with books.database.transaction() as tx:
+        assert await Seals(books.database).make(tx) is None
+    assert await Seals(books.database).newest() is None
+    await books.take(State(mrn(1, 3)))
+    async with books.database.transaction() as tx:
+        assert await Seals(books.database).make(tx) == 1
+        assert await Seals(books.database).make(tx) is None
+    async with books.database.connection() as reader:
+        row = await reader.raw.fetchrow("select numbers, hashes from ledger_seal")
+        heads = await reader.raw.fetch("select number, hash from ledger_head order by partition")
+    assert row["numbers"] == [each["number"] for each in heads]
+    assert row["hashes"] == b"".join(each["hash"] for each in heads)
+
+
+class Reader:
+    """A store of one partition: what its seals say as a whole, what the newest of them names, and the first entry that none names."""
+
+    def __init__(self, named: int | None, booked_at: int | None, now: int, newest: int = 2) -> None:
+        self.raw = self
+        self._named, self._booked_at, self._now, self._newest = named, booked_at, now, newest
+        self.asked: list[int] = []
+
+    async def fetchrow(self, _: str, *values: int) -> dict[str, Any] | None:
+        if len(values) == 2 and values[0] == 4:
+            return {"kept": self._newest, "newest": self._newest, "oldest": 1, "beyond": None, "fallen": None}
+        self.asked.append(values[1])
+        return None if self._booked_at is None else {"number": values[1], "booked_at": self._booked_at}
+
+    async def fetchval(self, _: str, *values: int) -> int | None:
+        assert values == (self._newest, 4)
+        return self._named
+
+    async def now(self) -> int:
+        return self._now
+
+
+@pytest.mark.parametrize(
+    ("named", "booked_at", "now", "newest", "told"),
+    [
+        (5, 100, 6_000_000_100, 2, ""),
+        (
+            5,
+            100,
+            6_000_000_101,
+            2,
+            "entry 6 was booked over 100 minutes ago and no seal names it; the newest seal is 2",
+        ),
+        (None, 100, 6_000_000_101, 0, "entry 1 was booked over 100 minutes ago and no seal names it; there is no seal"),
+        (
+            8,
+            100,
+            6_000_000_101,
+            2,
+            "entry 9 was booked over 100 minutes ago and no seal names it; the newest seal is 2",
+        ),
+        (9, 100, 6_000_000_101, 2, ""),
+        (10, 100, 6_000_000_101, 2, ""),
+        (5, None, 6_000_000_101, 2, ""),
+    ],
+)
+async def test_an_entry_that_no_seal_names_is_late_after_so_many_seconds(
+    named: int | None, booked_at: int | None, now: int, newest: int, told: str
+) -> None:
+    """The chain ends with entry 9, and 6,000 seconds are the time."""
+    reader = Reader(named, booked_at, now, newest)
+    found = await Seals(NO_DATABASE).compare_end(cast(Transaction, reader), 3, 9, 6_000)
+    assert found == ([f"partition 3: {told}"] if told else [])
+    assert reader.asked == ([(named or 0) + 1] if (named or 0) < 9 else [])
+
+
+async def test_seals_that_are_followed_are_compared_with_the_one_before_them(books: Books) -> None:
+    database, seals = books.database, Seals(books.database)
+    await entries(database, (3, 1), (3, 2), (4, 1), (63, 1))
+    proven = NOTHING | {3: 2, 4: 1, 63: 1}
+
+    async def follow(after: Row | None, *rows: Row) -> tuple[int, list[str]]:
+        await put(database, *rows)
+        begun = (after.number, after.hash) if after else (0, START)
+        async with database.connection() as reader:
+            number, _, faults = await seals.follow(reader, *begun, proven, 9)
+        return number, faults
+
+    fallen = chained({3: 2, 4: 1}, {3: 1, 4: 1})
+    told = "seal 2 seals fewer entries than the seal before; one of them was altered"
+    assert await follow(fallen[0], *fallen) == (2, [told])
+    assert await follow(None, *fallen) == (2, [told])
+    one, two, three, four = chained({3: 1}, {3: 2}, {3: 2, 4: 1}, {3: 2, 4: 1, 63: 1})
+    assert await follow(None, one, two, three, four) == (4, [])
+    assert await follow(one, one, four) == (
+        4, ["seals 2 to 3 are missing", "seal 4 was altered: its hash does not follow from what it seals"],
+    )  # fmt: skip
+    for place in (3, 4, 63):
+        other = Row(4, {3: 2, 4: 1, 63: 1}, three.hash)
+        other.hashes = other.hashes[: 32 * place] + hash_of(9, 9) + other.hashes[32 * place + 32 :]
+        number, faults = await follow(three, one, two, three, other)
+        named = ["partition 63: seal 4 names another hash of entry 1 than is stored"] if place == 63 else []
+        assert (number, faults) == (4, ["seal 4 was altered: its hash does not follow from what it seals", *named])
+
+
+@pytest.mark.parametrize("change", ["numbers", "more numbers", "hashes", "more hashes"])
+async def test_a_seal_that_does_not_name_each_partition_once_is_altered_and_the_last(books: Books, change: str) -> None:
+    one, two, three = chained({3: 1}, {3: 2}, {3: 2, 4: 1})
+    if "numbers" in change:
+        two.numbers = [*two.numbers, 0] if "more" in change else two.numbers[:-1]
+    else:
+        two.hashes = two.hashes + bytes(32) if "more" in change else two.hashes[:-32]
+    await entries(books.database, (3, 1), (3, 2), (4, 1))
+    await put(books.database, one, two, three)
+    async with books.database.connection() as reader:
+        found = await Seals(books.database).follow(reader, 0, START, dict.fromkeys(range(65), 9), 9)
+    assert found == (1, one.hash, [f"seal 2 was altered: it does not name {PARTITIONS} partitions"])
+
+
+@pytest.mark.parametrize("count", range(7))
+async def test_the_first_seal_behind_an_entry_is_found_wherever_it_is(books: Books, count: int) -> None:
+    await put(books.database, *chained(*({3: 2 * number} for number in range(1, count + 1))))
+    async with books.database.connection() as reader:
+        for after in range(2 * count + 2):
+            first = await Seals(books.database)._first(reader, 3, after)
+            assert first == min(after // 2, count) + 1, after
+
+
+async def test_seals_are_compared_with_their_entries_to_the_last_partition(books: Books) -> None:
+    await entries(books.database, (0, 1), (63, 1))
+    rows = chained({0: 1}, {0: 1, 63: 1})
+    await put(books.database, *rows)
+    for partition, seals in ((0, 1), (63, 1), (5, 0)):
+        found = await Seals(books.database).compare(partition, 0, 9)
+        assert (found.seals, found.faults) == (seals, []), partition
+
+
+async def test_an_entry_from_the_time_to_come_is_not_older_than_nothing(books: Books) -> None:
+    """A clock that was set back leaves such entries."""
+    await put_entries(books, [(0, 3, 1)], age_seconds=-100)
+    async with books.database.transaction() as tx:
+        await tx.raw.execute("update ledger_head set number = 1 where partition = 3")
+    await unsealed()(books.database)
+    assert REGISTRY.get_sample_value(NAME) == 0
+    async with books.database.transaction() as tx:
+        await tx.raw.execute("update ledger_entry set booked_at = booked_at - 300000000")
+    await unsealed()(books.database)
+    assert 200 <= (REGISTRY.get_sample_value(NAME) or 0) < 260
+
+
+async def test_a_replica_that_seals_has_the_lease_for_three_intervals_and_gives_it_back(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await books.take(State(mrn(1, 3)))
+    asked: list[tuple[str, float]] = []
+    lease = seals_of.try_lease
+
+    async def noted(tx: Transaction, name: str, replica: str, seconds: float) -> int | None:
+        asked.append((replica, seconds))
+        return await lease(tx, name, replica, seconds)
+
+    monkeypatch.setattr(seals_of, "try_lease", noted)
+    one, two = (Sealing(books.database, name, interval_seconds=60) for name in ("one", "two"))
+    stop = asyncio.Event()
+    running = asyncio.create_task(one.run(stop))
+    while await Seals(books.database).newest() is None:
+        assert not running.done()
+    assert await two.step() is None
+    stop.set()
+    async with asyncio.timeout(10):
+        await running
+    assert await two.step() is not None
+    assert asked == [("one", 180), ("two", 180), ("two", 180)]
+
+
+async def test_sealing_is_tried_again_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, steps = asyncio.Event(), 0
+
+    async def step(self: Sealing) -> int | None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            stop.set()
+        raise StoreUnavailable("down", reason="connection")
+
+    monkeypatch.setattr(Sealing, "step", step)
+    work = Sealing(cast(Database, SimpleNamespace(name="revenue")), "one", interval_seconds=0.01)
+    async with asyncio.timeout(10):
+        await work.run(stop)
+        await work.run(stop)
+    assert steps == 3, "and without a lease nothing is given back"

@@ -11,6 +11,7 @@ POSITION: Final = "select (pg_current_wal_flush_lsn() - '0/0')::bigint"
 _READ: Final = """
     select {system} as system_id, (select oid from pg_database where datname = current_database())::bigint as database,
         substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) as timeline, (pg_current_wal_flush_lsn() - '0/0')::bigint as position
+    where not pg_is_in_recovery()
 """
 _SYSTEM: Final = _READ.format(system="(select system_identifier from pg_control_system())")
 _ANY_SYSTEM: Final = _READ.format(system="0::bigint")
@@ -42,10 +43,8 @@ class Identity:
 
 async def read_identity(raw: Any) -> Identity | None:
     """Read the identity over a driver's connection; None of a standby, which has no log of its own."""
-    if await raw.fetchval("select pg_is_in_recovery()"):
-        return None
     try:
         row = await raw.fetchrow(_SYSTEM)
     except asyncpg.InsufficientPrivilegeError:
         row = await raw.fetchrow(_ANY_SYSTEM)
-    return Identity(**dict(row))
+    return None if row is None else Identity(**dict(row))

@@ -1,9 +1,8 @@
 """Follows risk's own log: what every replica assessed becomes this replica's history and tally.
 
 At start a snapshot is read, where there is one, then the log behind it; no batch is assessed before that is done, or its
-answer would know less than it binds to. Afterwards the log is asked every few hundredths of a second, and four times a second once it is
-quiet. This replica's own
-batches count at once after their commit, and their rows are not fetched again.
+answer would know less than it binds to. Afterwards the log is asked every few hundredths of a second, and twice a second once it is
+quiet. This replica's own batches count at once after their commit and end the quiet, and their rows are not fetched again.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -30,7 +29,7 @@ from services.risk.selection import Tally, TallyRecord
 from services.risk.store.log import LOG_DAYS, START, Logged, LogState, Place, Store
 
 POLL_SECONDS: Final = 0.05
-QUIET_POLL_SECONDS: Final = 0.25
+QUIET_POLL_SECONDS: Final = 0.5
 """Between polls once the log has brought nothing for QUIET_SECONDS: what another replica commits then waits so long, once."""
 QUIET_SECONDS: Final = 1.0
 STATE_SECONDS: Final = 1.0
@@ -111,6 +110,8 @@ class Memory:
         #: The log's epoch when it was begun to be read; 0 before.
         self._epoch = 0
         self._state_at = self._snapshot_at = self._rows_at = 0.0
+        #: Ends the pause that a quiet log is given.
+        self._woken: asyncio.Future[None] | None = None
         self._ready = False
         self._writing: asyncio.Task[None] | None = None
         self._told: dict[str, int] = {}
@@ -138,6 +139,9 @@ class Memory:
         if place is None or kept is None or self._past is None or place.major <= self._after.place.major:
             return
         record, tally = kept
+        self._rows_at = time.monotonic()
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
         try:
             self._past.history.apply(_placed(record, place.major), ahead=True)
         except Exception as error:  # the answer is committed and goes out, whatever history makes of it
@@ -149,25 +153,32 @@ class Memory:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the log until `stop`, then write a snapshot. What fails is logged and tried again."""
-        while not stop.is_set():
-            try:
-                await self.follow()
-                quiet = time.monotonic() - self._rows_at > QUIET_SECONDS
-                pause = max(self._poll_seconds, QUIET_POLL_SECONDS) if quiet else self._poll_seconds
-            except StoreError as error:
-                _log.warning("HISTORY_POSTPONED", why=str(error))
-                # The store may be another one when it is back.
-                self._state = None
-                pause = max(self._poll_seconds, 1.0)
-            try:
-                async with asyncio.timeout(pause):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                await self._follow_and_pause(stopping)
+        finally:
+            stopping.cancel()
         if self._writing is not None:
             await self._writing
         if self._ready:
             await self.snapshot()
+
+    async def _follow_and_pause(self, stopping: asyncio.Future[Any]) -> None:
+        ends: list[asyncio.Future[Any]] = [stopping]
+        pause = self._poll_seconds
+        try:
+            await self.follow()
+            if time.monotonic() - self._rows_at > QUIET_SECONDS:
+                pause = max(pause, QUIET_POLL_SECONDS)
+                self._woken = asyncio.get_running_loop().create_future()
+                ends.append(self._woken)
+        except StoreError as error:
+            _log.warning("HISTORY_POSTPONED", why=str(error))
+            # The store may be another one when it is back.
+            self._state = None
+            pause = max(pause, 1.0)
+        await asyncio.wait(ends, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
 
     async def follow(self) -> None:
         """Read the log to its end. Raises StoreError, and ConfigError where the log was written with another secret."""

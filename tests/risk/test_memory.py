@@ -39,6 +39,30 @@ async def test_what_the_log_brings_of_a_replicas_own_is_not_counted_again(replic
     assert await replica.counts(parcels(1, 10)) == [4]
 
 
+async def test_what_a_replica_commits_ends_the_pause_that_its_quiet_log_is_given(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.risk.memory.QUIET_POLL_SECONDS", 600.0)
+    memory, read_to_end = replica.memory, asyncio.Event()
+    follow = memory.follow
+
+    async def following() -> None:
+        await follow()
+        read_to_end.set()
+
+    monkeypatch.setattr(memory, "follow", following)
+    stop = asyncio.Event()
+    running_ = asyncio.create_task(memory.run(stop))
+    async with asyncio.timeout(30):
+        await read_to_end.wait()
+        await replica.assess(parcels(3))
+        while memory._own:
+            read_to_end.clear()
+            await read_to_end.wait()
+        stop.set()
+        await running_
+
+
 async def test_replicas_learn_of_each_other_by_the_log(replica: Replica, store: Store, tmp_path: Path) -> None:
     other = Replica(store, tmp_path / "two", secret=SECRET)
     await other.memory.follow()

@@ -14,7 +14,7 @@ from libs.store.errors import StoreMisuse, StoreUnavailable
 from libs.store.guard import Guard, StoreReplaced
 from libs.store.identity import Identity
 from libs.store.testing import enterable_directory
-from tests.support.set_back import copied, put_back
+from tests.support.set_back import copied, promote, put_back, standby_of
 
 
 @pytest.fixture
@@ -99,14 +99,36 @@ async def test_a_commit_behind_which_the_log_is_not_known_may_have_happened(
             assert await reading.raw.fetchval("select count(*) from number") == 1000
 
 
-async def test_a_standby_has_no_log_of_its_own_and_what_writes_nothing_is_done(
+async def test_a_standby_is_no_other_store_until_it_is_promoted(
     server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Database(server.url("own"), name="own", guarded=True) as database:
-        recovery = "do $$ begin raise exception using errcode = '55000', message = 'recovery is in progress'; end $$"
-        monkeypatch.setattr("libs.store.database.POSITION", recovery)
-        async with database.transaction(timeout_millis=60_000) as tx:
-            assert await tx.raw.fetchval("select 1") == 1
+    home = enterable_directory()
+    standby = standby_of(server, home)
+    try:
+        async with Database(server.url("own"), name="own", guarded=True) as database:
+            async with database.connection() as work:
+                await work.raw.execute("create table number (n integer)")
+            monkeypatch.setattr("libs.store.database.POSITION", "select pg_terminate_backend(pg_backend_pid())")
+            with pytest.raises(StoreUnavailable) as failure:  # the primary goes down behind a COMMIT
+                await write(database)
+            assert failure.value.commit_unknown
+            monkeypatch.undo()
+            server.kill()
+            monkeypatch.setattr(database, "_url", standby.url("own"))  # the name leads to the standby from now on
+            await database.reconnect()
+            async with database.transaction(timeout_millis=60_000) as tx:
+                assert await tx.raw.fetchval("select 1") == 1, (
+                    "it has no log of its own, and what writes nothing is done"
+                )
+            await database.look_at_identity()
+            assert not database.replaced
+            promote(standby)
+            await database.reconnect()
+            with pytest.raises(StoreUnavailable, match="promoted"):
+                await write(database)
+    finally:
+        standby.destroy()
+        shutil.rmtree(home, ignore_errors=True)
 
 
 async def test_where_nothing_was_committed_the_log_is_not_asked(

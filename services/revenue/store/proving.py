@@ -36,6 +36,8 @@ LEASE: Final = "ledger-proof"
 LEASE_SECONDS: Final = 300.0
 ENTRIES_MAX: Final = 4_000
 """Entries of one part."""
+ENTRIES_AN_END: Final = 250
+"""Entries that are proven in the time in which the end of a chain is compared, roughly."""
 CONSIGNMENTS_AT_ONCE: Final = 1_000
 SEALS_MAX: Final = 50
 DAYS_MAX: Final = 4
@@ -313,13 +315,16 @@ class Proving:
         if over and state.again_began_at and now - state.again_began_at < ROUND_SECONDS * 1e6:
             return False
         step = _Step(state.restarted(now) if over else state, read_at=now)
-        if step.state.again_partition < PARTITIONS:
-            await self._chain_again(step, entries_max)
-        else:
+        if step.state.again_partition == PARTITIONS:
             await self._days_again(step)
+        else:
+            left = entries_max
+            while left > 0 and step.state.again_partition < PARTITIONS:
+                left -= await self._chain_again(step, left)
         return await self._store(step)
 
-    async def _chain_again(self, step: _Step, entries_max: int) -> None:
+    async def _chain_again(self, step: _Step, entries_max: int) -> int:
+        """Prove a part of a chain again; return how many entries it was, and its end for as many as that costs."""
         state = step.state
         place, after = state.again_partition, state.again_number
         part = await self._chain.check(place, after=after, before=state.again_hash, entries_max=entries_max)
@@ -328,8 +333,9 @@ class Proving:
         step.altered(place, part.last, part.faults)
         if part.end or part.last == after:
             step.state = replace(state, again_partition=place + 1, again_number=0, again_hash=bytes(32))
-        else:
-            step.state = replace(state, again_number=part.last, again_hash=part.hash)
+            return part.entries + ENTRIES_AN_END
+        step.state = replace(state, again_number=part.last, again_hash=part.hash)
+        return part.entries
 
     async def _days_again(self, step: _Step) -> None:
         state = step.state

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from libs.customs.partitions import PARTITIONS
 from libs.server.testing import Running
 from libs.store.database import Database
 from luxor.clearance.v1 import clearance_pb2 as clearance
@@ -94,6 +95,17 @@ async def test_a_proof_in_parts_proves_the_same_as_one_at_once(books: Books) -> 
     assert await proven(prover(books), entries_max=1) == []
     state = (await prover(books).report(1)).state
     assert (state.entries, state.comparisons) == (60, 30)
+
+
+async def test_a_round_takes_the_chains_that_a_part_has_room_for_together(books: Books) -> None:
+    await filed(books, ONE)
+    one, entries_max = prover(books), 20 * proving.ENTRIES_AN_END
+    reached = []
+    while not reached or reached[-1] < PARTITIONS:
+        await one.again(entries_max)
+        reached.append((await one.report(1)).state.again_partition)
+    assert reached == [20, 40, 60, PARTITIONS], "an end counts as much as the entries that it costs"
+    assert await again(one) == []
 
 
 async def test_two_replicas_that_prove_at_once_count_nothing_twice(books: Books) -> None:

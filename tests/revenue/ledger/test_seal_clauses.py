@@ -41,6 +41,12 @@ async def test_nothing_is_sealed_before_anything_is_booked(books: Books) -> None
         heads = await reader.raw.fetch("select number, hash from ledger_head order by partition")
     assert row["numbers"] == [each["number"] for each in heads]
     assert row["hashes"] == b"".join(each["hash"] for each in heads)
+    for serial, number in ((2, 2), (3, 3)):
+        await books.take(State(mrn(serial, 3)))
+        async with books.database.transaction() as tx:
+            assert await Seals(books.database).make(tx) == number
+    found = await books.chain.check(3, entries_max=9)
+    assert (found.seals, found.faults) == (3, []), "each follows from the one before"
 
 
 class Reader:
@@ -160,6 +166,25 @@ async def test_seals_are_compared_with_their_entries_to_the_last_partition(books
         assert (found.seals, found.faults) == (seals, []), partition
 
 
+@pytest.mark.parametrize(
+    ("partition", "byte", "read"),
+    [(3, 32 * 3, 2), (3, 32 * 4 - 1, 2), (3, 32 * 3 - 1, 1), (3, 32 * 4, 1), (0, 0, 2), (0, 31, 2), (0, 32, 1), (63, 2_016, 2), (63, 2_047, 2)],
+)  # fmt: skip
+async def test_a_seal_that_names_the_entry_of_the_one_before_with_another_hash_is_compared_as_well(
+    books: Books, partition: int, byte: int, read: int
+) -> None:
+    await entries(books.database, (partition, 1), (9, 1))
+    first, second = chained({partition: 1}, {partition: 1, 9: 1})
+    second.hashes = second.hashes[:byte] + b"\xff" + second.hashes[byte + 1 :]
+    await put(books.database, first, second)
+    found = await Seals(books.database).compare(partition, 0, 9)
+    told = [
+        "seal 2 was altered: its hash does not follow from what it seals",
+        f"partition {partition}: seal 2 tells another hash of entry 1 than is stored",
+    ]
+    assert (found.seals, found.faults) == (read, told if read == 2 else [])
+
+
 async def test_an_entry_from_the_time_to_come_is_not_older_than_nothing(books: Books) -> None:
     """A clock that was set back leaves such entries."""
     await put_entries(books, [(0, 3, 1)], age_seconds=-100)
@@ -214,3 +239,36 @@ async def test_sealing_is_tried_again_until_it_is_stopped(monkeypatch: pytest.Mo
         await work.run(stop)
         await work.run(stop)
     assert steps == 3, "and without a lease nothing is given back"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "delete from ledger_day where partition = 4",
+        "update ledger_day set first_number = 2, last_number = 2 where partition = 4",
+    ],
+)
+async def test_an_entry_that_no_day_of_its_partition_names_is_none_that_a_seal_names(books: Books, change: str) -> None:
+    database = books.database
+    await entries(database, (3, 1), (3, 2), (4, 1))
+    await put(database, *chained({3: 1, 4: 1}))
+    for faults in ([], ["partition 4: seal 1 names another hash of entry 1 than is stored"]):
+        async with database.connection() as reader:
+            found = await Seals(database).follow(reader, 0, START, dict.fromkeys(range(PARTITIONS), 9), 9)
+        assert found[2] == faults
+        async with database.transaction() as tx:
+            await tx.raw.execute(change)
+
+
+@pytest.mark.parametrize(("own", "others", "late"), [(70, 10, True), (10, 70, False)])
+async def test_how_old_an_entry_is_is_read_of_it_and_of_no_other(
+    books: Books, own: int, others: int, *, late: bool
+) -> None:
+    await entries(books.database, (2, 2), (3, 1), (4, 1), (5, 2), age_micros=others * 1_000_000)
+    async with books.database.transaction() as tx:
+        await tx.raw.execute("delete from ledger_day where partition = 3")
+    await entries(books.database, (3, 2), age_micros=own * 1_000_000)
+    await put(books.database, *chained({3: 1}))
+    async with books.database.connection() as reader:
+        found = await Seals(books.database).compare_end(reader, 3, 2, 60)
+    assert len(found) == late

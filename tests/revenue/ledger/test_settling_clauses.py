@@ -159,6 +159,22 @@ async def test_credit_that_finds_nothing_to_pay_is_left_as_it_is(books: Books) -
     assert await rows(books, "select minor from ledger_credit") == [(-200,)]
 
 
+async def test_which_way_credit_is_used_is_told_by_its_own_row(books: Books) -> None:
+    for each in (replace(ONE, mrn=mrn(2), declarant="A0"), ONE):
+        await books.take(each)
+    ids = await books.ledger.names.ids({"declarant:A0", OWNER, OTHER})
+    lower, account, higher = sorted(ids.values())
+    assert account == ids[OWNER]
+    for other in ((lower, "EUR"), (account, "AUD"), (account, "USD"), (higher, "EUR")):
+        await give(books, other, -3)
+    await give(books, (account, "EUR"), 5)
+    open_before = len(await rows(books, f"select mrn from ledger_open where account = {account}"))
+    assert await settle_once(books.ledger, (account, "EUR")) == open_before == 1
+    assert await rows(books, f"select minor from ledger_credit where account = {account} and currency = 'EUR'") == [
+        (0,)
+    ]
+
+
 async def test_credit_pays_what_its_account_owes_alone_in_its_currency(books: Books) -> None:
     """Items may be others by the time their heads are held: of those none is paid."""
     shared = replace(ONE, mrn=mrn(2), charges=(Charge(5), Charge(5, TAX, "EU.vat", account=BUYERS)))

@@ -116,10 +116,24 @@ FEATURES: list[tuple[Changes, list[int]]] = [
     ({"charges.tax.rates.0.rate": "1.00 AUD per item"}, [63]),
     ({"charges.tax.rates.0.rate": "1.00 AUD per consignment", "charges.tax.minimum": [
         {"from": date(2020, 1, 1), "amount": "1.00 AUD", "collected": "from", "reference": "act"}]}, [63]),
+    # A base of two cents' multiples, 100.01 rounded half up; one that is a fraction, 133.3333, and is not rounded.
+    ({"charges.tax.uplift": {"percent": "0.01 %", "of": ["goods"], "reference": "act"}, "charges.tax.rates.0.rate": "100 %",
+        "charges.tax.rounding.0.base_unit": "0.02 EUR"}, [10_002]),
+    ({"charges.tax.uplift": {"percent": "33.3333 %", "of": ["goods"], "reference": "act"}, "charges.tax.rates.0.rate": "1000 %"}, [133_333]),
+    # The net mass alone is rounded up, by 500 g, and not the number of pieces; without that rule not by a milligram.
+    ({"charges.tax.mass": "net", "charges.tax.mass_unit_grams": 500, "charges.tax.rates.0.rate": "0.50 EUR per kg + 0.10 EUR per piece"},
+        [80]),
+    ({"charges.tax.rates.0.rate": "99999.99 EUR per kg"}, [7_000_009]),
     # A minimum of one cent is kept by what is more.
     ({"charges.tax.minimum": [{"from": date(2020, 1, 1), "amount": "0.01 EUR", "collected": "above", "reference": "act"}]}, [1_000]),
+    ({"charges.tax.rates.0.rate": "0.01 EUR per item", "charges.tax.minimum": [
+        {"from": date(2020, 1, 1), "amount": "0.01 EUR", "collected": "above", "reference": "act"}]}, [0]),
+    ({"charges.tax.rates.0.rate": "0.01 EUR per item", "charges.tax.minimum": [
+        {"from": date(2020, 1, 1), "amount": "0.01 EUR", "collected": "from", "reference": "act"}]}, [1]),
+    ({"charges.tax.rates.0.rate": "0.01 EUR per item", "charges.tax.minimum": [
+        {"from": date(2020, 1, 1), "amount": "0.02 EUR", "collected": "from", "reference": "act"}]}, [0]),
 ]  # fmt: skip
-GOODS = Item(10_000, code="61", quantity_milli=3_000, unit="H87")
+GOODS = Item(10_000, code="61", quantity_milli=3_000, unit="H87", net_mass_mg=700_001)
 
 
 @pytest.mark.parametrize(("changes", "amounts"), FEATURES)
@@ -186,6 +200,19 @@ def test_a_charge_of_the_largest_amount_is_levied_and_one_of_more_refused(path: 
     assert sum(line.amount for line in done[0].charges) == LARGEST - (2 if "charges.tax.rates.0.less" in path else 0)
     assert done[0] == done[2] == Scalar(program).assess(whole)
     assert Scalar(program).assess(more).problem == "AMOUNT_OUT_OF_BOUNDS"
+
+
+@pytest.mark.parametrize("amount", ["10000000000.00 USD", "10000000000000.00 EUR"])
+@pytest.mark.parametrize(("collected", "waived"), [("above", True), ("from", False)])
+def test_a_minimum_of_the_largest_amount_is_tested_on_charges_of_that_amount(
+    amount: str, collected: str, waived: bool
+) -> None:
+    minimum = {"from": date(2020, 1, 1), "amount": amount, "collected": collected, "reference": "act"}
+    program = law({"charges.tax.rates.0.rate": "100 %", "charges.tax.minimum": [minimum]})
+    whole, less = parcel(Item(LARGEST // 1_000, "USD")), parcel(Item(LARGEST // 1_000 - 1, "USD"), Item(999))
+    done = assessed(program, [whole, less])
+    assert [[line.waived for line in each.charges] for each in done] == [[waived], [True, True]]
+    assert done == [Scalar(program).assess(each) for each in (whole, less)]
 
 
 BASES: list[Changes] = [

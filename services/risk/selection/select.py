@@ -237,7 +237,7 @@ class _Selection:
         ranked = ranked & (self.lane == Lane.GREEN)
         marks = self._marks(ranked)
         filling = Filling(self.place, stages, self.draws, self.lane, plans, counted, ranked, marks)
-        taken = filling.cause > 0
+        taken = filling.cause != Cause.NOTHING
         self.lane, self.cause[taken] = filling.lane, filling.cause[taken]
         self.chance_ppm[taken] = filling.chance_ppm[taken]
         return filling

@@ -8,6 +8,7 @@ from typing import Any
 from libs.store.database import Database, Transaction
 from services.revenue.store import credit
 from services.revenue.store.credit import Item, OpenItem
+from services.revenue.store.names import Names
 
 A, B = 1, 2
 """Accounts."""
@@ -49,6 +50,25 @@ async def test_credit_is_added_to_by_account_and_currency(database: Database) ->
     assert await in_one(database, lambda tx: credit.add(tx, changes)) == {(A, "EUR"): -4, (A, "GBP"): 4, (B, "GBP"): 2}
     assert await all_of(database, "ledger_credit") == [(A, "EUR", -4), (A, "GBP", 4), (B, "EUR", 7), (B, "GBP", 2)]
     assert await in_one(database, lambda tx: credit.add(tx, {})) == {}
+
+
+def test_amounts_are_summed_by_account_and_currency() -> None:
+    parts = {(A, "EUR"): 5, (B, "EUR"): -7}, {(A, "EUR"): 3, (A, "GBP"): 1}, {(B, "EUR"): 7}
+    assert credit.joined(*parts) == {(A, "EUR"): 8, (B, "EUR"): 0, (A, "GBP"): 1}
+    assert credit.joined() == {}
+
+
+async def test_what_consignments_leave_is_credit_of_declarants_alone(database: Database) -> None:
+    names = Names(database)
+    ids = await names.ids({"declarant:D", "declarant:E", "border:DE"})
+    own, other, buyers = ids["declarant:D"], ids["declarant:E"], ids["border:DE"]
+    await fill(database, "ledger_credit", (own, "EUR", 5))
+    before = {(own, "EUR"): 4, (own, "GBP"): 3, (buyers, "EUR"): 9}
+    after = {(own, "EUR"): 6, (own, "GBP"): 3, (other, "EUR"): 8, (buyers, "EUR"): 1}
+    await in_one(database, lambda tx: credit.moved(names, tx, before, after))
+    assert await all_of(database, "ledger_credit") == sorted([(own, "EUR", 7), (other, "EUR", 8)])
+    await in_one(database, lambda tx: credit.moved(names, tx, {}, {}))
+    assert len(await all_of(database, "ledger_credit")) == 2
 
 
 TAKEN: tuple[tuple[Callable[[Transaction], Awaitable[Any]], Any, set[tuple[int, str]]], ...] = (

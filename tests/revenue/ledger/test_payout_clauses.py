@@ -102,10 +102,12 @@ async def test_what_is_not_left_of_a_consignment_is_not_paid_out_by_its_mrn(book
         ("PAYOUT_OF_ACCOUNT", CARRIER, 0, NOTHING), ("PAYOUT_CONSIGNMENT_DIFFERS", BUYERS, 0, left),
         ("PAYOUT_CONSIGNMENT_DIFFERS", BUYERS, 0, left), ("PAYOUT_OF_ACCOUNT", OWNER, 0, NOTHING),
     ]  # fmt: skip
+    before = await books.standing()
     (first,) = await out(books, payout("p1", 4, BOUGHT.mrn))
     assert (first.outcome, first.account, first.credit) == (BOOKED, BUYERS, 6)
     (back,) = await out(books, payout("p2", 4, takes_back="p1"))
     assert (back.outcome, back.account, back.credit) == (BACK, BUYERS, 10)
+    assert await books.standing() == before
     told = [(each.version, each.reference) for each in await books.chain.of_mrn(BOUGHT.mrn, rows_max=9)]
     assert told[-2:] == [(0, "p1"), (0, "p2")]
     await sound(books)

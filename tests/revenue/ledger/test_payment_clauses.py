@@ -12,13 +12,17 @@ import pytest
 from libs.store.database import Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.accounts import partition_of_account, partition_of_mrn
+from services.revenue.ledger.entries import LedgerError
 from services.revenue.ledger.lines import SECURED, Lines
 from services.revenue.ledger.matching import Match
 from services.revenue.ledger.paid_out import PaidOut
+from services.revenue.store import payments as payments_of
 from services.revenue.store.credit import Key
 from services.revenue.store.entries import Heads
 from services.revenue.store.ledger import Ledger
 from services.revenue.store.paying import Payment, Result, Work, _Consignment, _outcome, _Purse, is_mrn, of_row
+from services.revenue.store.paying_out import home_of
+from services.revenue.store.payments import Payments
 from tests.revenue.ledger.pages import joined, line
 from tests.revenue.ledger.states import mrn
 
@@ -429,3 +433,50 @@ def test_of_a_consignment_all_lines_that_are_paid_at_once_are_open() -> None:
     assert consignment(line(3, 7, entitled=2)).owed() == 5
     own.out = PaidOut(np.array([3]), np.array([3]))
     assert own.owed() == 11
+
+
+def test_an_unmatched_payment_is_booked_where_its_debt_would_be() -> None:
+    assert home_of(ONE, LOST) == partition_of_mrn(ONE) == 3
+    assert home_of("thanks", LOST) == partition_of_account(LOST) != 3
+
+
+async def test_what_the_ledger_cannot_hold_is_refused_alone_and_the_others_of_its_part_are_booked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    booked: list[tuple[str, set[tuple[str, str]]]] = []
+    settled: list[Any] = []
+
+    async def book(self: Payments, part: Sequence[Payment], by: str, request: str, seen: set[tuple[str, str]]) -> Any:
+        if any(each.id == "bad" for each in part):
+            raise LedgerError("BALANCE_OUT_OF_BOUNDS", "too much")
+        booked.append(("".join(each.id for each in part), set(seen)))
+        return [Result(MATCHED, each.id) for each in part], {(int(each.amount), each.currency) for each in part}
+
+    async def settle_some(_: Ledger, keys: Sequence[Key], transactions_max: int) -> int:
+        settled.append((keys, transactions_max))
+        return 0
+
+    class Nothing:
+        database = None
+
+    monkeypatch.setattr(Payments, "_book", book)
+    monkeypatch.setattr(payments_of, "settle_some", settle_some)
+    for idents, parts in (
+        (["bad"], []), (["a", "b"], [("ab", "")]), (["a", "bad"], [("a", "")]), (["bad", "b"], [("b", "")]),
+        (["a", "bad", "c"], [("a", ""), ("c", "a")]),
+    ):  # fmt: skip
+        booked.clear()
+        settled.clear()
+        results = await Payments(cast(Ledger, Nothing)).record(
+            [paid(each, place + 1) for place, each in enumerate(idents)], "officer-1"
+        )
+        assert [each.reason or each.account for each in results] == [
+            "BALANCE_OUT_OF_BOUNDS" if each == "bad" else each for each in idents
+        ]
+        assert booked == [(part, {("EU", each) for each in seen}) for part, seen in parts]
+        assert settled == [([(place + 1, "EUR") for place, each in enumerate(idents) if each != "bad"], 20)]
+    # In parts of fifty, of which each knows what came before.
+    booked.clear()
+    many = [paid("x", 1) for _ in range(101)]
+    assert len(await Payments(cast(Ledger, Nothing)).record(many, "officer-1")) == 101
+    assert booked == [("x" * 50, set()), ("x" * 50, {("EU", "x")}), ("x", {("EU", "x")})]

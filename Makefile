@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: help setup protos check chart-explain format test fault-test mutation-test demo up down bench pin clean
+.PHONY: help setup protos check structure chart-explain format test fault-test mutation-test demo up down bench pin clean
 .PHONY: image compose-up compose-down compose-certificate compose-renew compose-firewall compose-test
 
 help:  ## this list
@@ -124,6 +124,9 @@ compose-test: setup  ## the test in real containers: kills, a cut network, a ful
 # ---------------------------------------------------------------------------------------------- work on it
 check: setup  ## every check that needs no running system: style, types, contracts, walls
 	@$(BIN)/python tools/check.py
+
+structure: setup  ## rooms, arrows, chains and cycles as the imports show them; PACKAGES='services.clearance' tells one's arrows
+	@$(BIN)/python -m tools.structure $(PACKAGES)
 
 chart-explain: setup  ## what the Helm chart would run with VALUES=laptop, country, union or a file of your own
 	@$(BIN)/python tools/chart.py explain $(or $(VALUES),laptop)

@@ -58,9 +58,11 @@ class Mrn:
         return (date(self.year, 1, 1) - EPOCH).days + self.day_of_year - 1
 
     def __str__(self) -> str:
-        from libs.customs.mrn_columns import make_mrns
-
-        return make_mrns([self.country], [self.partition], self.day, self.sequence, self.procedure)[0]
+        serial = "".join(DIGITS[self.sequence // 36**power % 36] for power in range(6, -1, -1))
+        first_17 = (
+            f"{self.year % 100:02d}{self.country}{self.partition:02d}{self.day_of_year:03d}{serial}{self.procedure}"
+        )
+        return f"{first_17}{check_digit(first_17)}"
 
 
 # ISO 6346: A = 10, then upwards, leaving out the multiples of 11.

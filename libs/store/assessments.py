@@ -209,9 +209,9 @@ class AssessmentLog:
         rows = await tx.raw.fetch(_LOOK_UP, mrns, versions, purpose)
         if complete and len(rows) != len(mrns):
             raise StoreUnavailable(
-                f"database {tx.database.name}: assessments were purged while they were read",
+                f"database {tx.database}: assessments were purged while they were read",
                 reason="lock",
-                database=tx.database.name,
+                database=tx.database,
             )
         if not rows:
             return _nothing_before(fresh)
@@ -228,10 +228,10 @@ class AssessmentLog:
             position = index.get((each["day"], each["batch"]))
             if position is None:
                 raise StoreMisuse(
-                    f"database {tx.database.name}: batch {each['batch']} of day {each['day']} was dropped while "
+                    f"database {tx.database}: batch {each['batch']} of day {each['day']} was dropped while "
                     "assessments "
                     "refer to it; drop days only by AssessmentLog.purge",
-                    database=tx.database.name,
+                    database=tx.database,
                 )
             place = places[each["place"]]
             settled.fresh[place] = False
@@ -249,6 +249,6 @@ def _counted(mrns: Sequence[str], versions: npt.NDArray[np.integer], tx: Transac
     if len(mrns) != len(versions):
         raise StoreMisuse(
             f"assessments: {len(mrns)} MRNs but {len(versions)} versions; the columns must be aligned",
-            database=tx.database.name,
+            database=tx.database,
         )
     return len(mrns)

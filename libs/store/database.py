@@ -345,7 +345,7 @@ class Database:
             if told is not None:
                 told.connected(raw)
             try:
-                yield Transaction(self, raw, sql), told
+                yield Transaction(self.name, raw, sql), told
             finally:
                 raw.tally = None
                 await sql.close()

@@ -47,7 +47,7 @@ async def hold_lease(tx: Transaction, name: str, token: int) -> None:
         token,
     )
     if not held:
-        raise LeaseLost(f"database {tx.database.name}: the lease of {name} is lost", database=tx.database.name)
+        raise LeaseLost(f"database {tx.database}: the lease of {name} is lost", database=tx.database)
 
 
 async def release_lease(tx: Transaction, name: str, token: int) -> None:

@@ -40,7 +40,7 @@ class RequestLog:
         """
         for name, value in (("caller", caller), ("request_id", request_id)):
             if not 0 < len(value.encode()) <= IDENTIFIER_BYTES_MAX:
-                raise StoreMisuse(f"{name} must have 1 to {IDENTIFIER_BYTES_MAX} bytes", database=tx.database.name)
+                raise StoreMisuse(f"{name} must have 1 to {IDENTIFIER_BYTES_MAX} bytes", database=tx.database)
         for _ in range(2):  # once more where a purge took the row between the two statements
             new = await tx.raw.fetchval(
                 f"insert into request_log (caller, request_id, digest, day) values ($1, $2, $3, {TODAY}) "
@@ -58,11 +58,11 @@ class RequestLog:
             )
             if row is not None:
                 if row["digest"] != digest:
-                    raise RequestReused(request_id, database=tx.database.name)
+                    raise RequestReused(request_id, database=tx.database)
                 answer: bytes | None = row["answer"]
                 return answer
         raise StoreUnavailable(
-            f"database {tx.database.name}: the request's row is being purged", reason="lock", database=tx.database.name
+            f"database {tx.database}: the request's row is being purged", reason="lock", database=tx.database
         )
 
     async def look(self, reader: Transaction, caller: str, request_id: str, digest: bytes) -> bytes | None:
@@ -76,7 +76,7 @@ class RequestLog:
         if row is None:
             return None
         if row["digest"] != digest:
-            raise RequestReused(request_id, database=reader.database.name)
+            raise RequestReused(request_id, database=reader.database)
         answer: bytes | None = row["answer"]
         return answer
 
@@ -94,7 +94,7 @@ class RequestLog:
             answer,
         )
         if kept != "INSERT 0 1":
-            raise RequestReused(request_id, database=tx.database.name)
+            raise RequestReused(request_id, database=tx.database)
 
     async def purge(self, database: Database, before_day: int, *, rows_max: int = PURGE_ROWS_MAX) -> int:
         """Deletes what is older than `before_day`, `rows_max` rows a transaction; gives how many went."""

@@ -274,9 +274,9 @@ async def drop_day(tx: Transaction, table: str, day: int) -> bool:
             if tried == DROP_TRIES:
                 break
     raise StoreUnavailable(
-        f"database {tx.database.name}: table {table} is too busy to drop its day {day} now; it is tried again later",
+        f"database {tx.database}: table {table} is too busy to drop its day {day} now; it is tried again later",
         reason="lock",
-        database=tx.database.name,
+        database=tx.database,
         sqlstate="55P03",
     )
 

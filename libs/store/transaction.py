@@ -3,15 +3,12 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from libs.store.errors import StoreMisuse
-
-if TYPE_CHECKING:
-    from libs.store.database import Database
 
 logger = logging.getLogger(__name__)
 
@@ -22,14 +19,14 @@ NOW_MICROS: Final = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
 class Transaction:
     """What runs inside `Database.transaction` or `Database.connection`.
 
-    `raw` is the driver's connection (unnest, COPY), `sql` SQLAlchemy's over the very same connection (Core). Both take
-    part in the one transaction; neither may begin, commit or roll back itself: a part that may fail alone goes under
-    `savepoint`.
+    `database` is the database's name, `raw` the driver's connection (unnest, COPY), `sql` SQLAlchemy's over the very same
+    connection (Core). Both take part in the one transaction; neither may begin, commit or roll back itself: a part that
+    may fail alone goes under `savepoint`.
     """
 
     __slots__ = ("_after", "database", "raw", "sql")
 
-    def __init__(self, database: "Database", raw: asyncpg.Connection, sql: AsyncConnection) -> None:
+    def __init__(self, database: str, raw: asyncpg.Connection, sql: AsyncConnection) -> None:
         self.database = database
         self.raw = raw
         self.sql = sql
@@ -49,8 +46,8 @@ class Transaction:
         """
         if self._after is None:
             raise StoreMisuse(
-                f"database {self.database.name}: after_commit outside of a write transaction; use transaction()",
-                database=self.database.name,
+                f"database {self.database}: after_commit outside of a write transaction; use transaction()",
+                database=self.database,
             )
         self._after.append(work)
 
@@ -65,7 +62,7 @@ class Transaction:
             try:
                 each()
             except Exception:
-                logger.exception("database %s: what was to be done after a commit failed", self.database.name)
+                logger.exception("database %s: what was to be done after a commit failed", self.database)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

@@ -3,16 +3,15 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from libs.telemetry.trace import Span
+from typing import Any, Final
 
 ASKED_NANOS: Final = 1_000_000_000
 """At most one call in this time is sampled because its caller from outside of the system asks for it."""
 
-Exporter = Callable[[Sequence["Span"]], None]
-Recorder = Callable[["Span"], None]
+Exporter = Callable[[Sequence[Any]], None]
+"""Takes spans (libs.telemetry.trace.Span) that ended."""
+Recorder = Callable[[Any], None]
+"""Takes the outermost span of work that is kept."""
 
 
 class _Settings:

@@ -223,8 +223,8 @@ class HitStore:
             )
             if moved != len(batches):
                 raise SliceTaken(
-                    f"database {tx.database.name}: {len(batches) - moved} of {len(batches)} batches have changed since they were read",
-                    database=tx.database.name,
+                    f"database {tx.database}: {len(batches) - moved} of {len(batches)} batches have changed since they were read",
+                    database=tx.database,
                 )
             if told is not None:
                 await self._announce(tx, told)

@@ -65,7 +65,7 @@ AREAS: Final = {
          "tests/revenue/test_law_of_few_charges.py"),
     ),
     "validation": Area(
-        ("services/ingestion/validation.py", "services/ingestion/elements.py", "libs/bounds/*.py"),
+        ("services/ingestion/filing/validation.py", "services/ingestion/filing/elements.py", "libs/bounds/*.py"),
         ("tests/ingestion/test_validation.py", "tests/ingestion/test_element_forms.py", "tests/ingestion/test_validation_clauses.py",
          "tests/ingestion/test_validation_batches.py", "tests/ingestion/test_service.py", "tests/bounds",
          "tests/contract/test_hostile_requests.py")),
@@ -76,5 +76,7 @@ AREAS: Final = {
          "tests/risk/test_selection.py", "tests/risk/test_selection_draws.py", "tests/risk/test_selection_bounds.py",
          "tests/risk/test_selection_parameters.py", "tests/risk/test_selection_preloading.py", "tests/risk/test_inclusion.py",
          "tests/risk/test_inclusion_amended.py")),
-    "cells": Area(("services/statistics/cells.py", "services/statistics/store.py"), ("tests/statistics",)),
+    "cells": Area(
+        ("services/statistics/counting/cells.py", "services/statistics/commands/count.py", "services/statistics/store/cells.py"),
+        ("tests/statistics",)),
 }  # fmt: skip

@@ -4,14 +4,71 @@ Named in pyproject.toml, [tool.importlinter]; `make check` runs them. A contract
 with what pyproject.toml says, which their declaration does not tell the type checker.
 """
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
 
+EDGES: Final = ("api", "feeds", "jobs")
+MAY_IMPORT: Final = dict.fromkeys(EDGES, ("commands", "store")) | {
+    "commands": ("store",),
+    "store": (),
+    "migrations": (),
+}
+"""Which of the rooms that may do I/O each of them may import; subjects, settings and metrics are for all."""
+MODULES: Final = ("__main__", "config", "metrics")
+"""What may stand in a service beside its rooms."""
+
+
+def has_rooms(graph: ImportGraph, service: str) -> bool:
+    """Whether a service is divided into rooms: then it has one for its callers."""
+    return f"{service}.api" in graph.modules
+
+
+class RoomsContract(Contract):
+    """In a service that has rooms, each imports what its name allows: edges call commands, those the store and subjects, and subjects are pure."""
+
+    services: Any = fields.StringField()
+    pure: Any = fields.SetField(subfield=fields.StringField())
+    """What a subject does not import."""
+    transport: Any = fields.SetField(subfield=fields.StringField())
+    """What commands and the store do not import either."""
+
+    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
+        services = sorted(each for each in graph.find_children(self.services) if has_rooms(graph, each))
+        broken = [fault for service in services for fault in self._faults(graph, service)]
+        return ContractCheck(kept=not broken, metadata={"broken": broken})
+
+    def render_broken_contract(self, check: ContractCheck) -> None:
+        _render(check, "see the rooms in docs/architecture.md, and move what needs this import to where it may stand")
+
+    def _faults(self, graph: ImportGraph, service: str) -> Iterator[str]:
+        for child in sorted(graph.find_children(service)):
+            name = child.rpartition(".")[2]
+            if name not in (*MODULES, *MAY_IMPORT) and not graph.find_children(child):
+                yield f"{child} is a file beside the rooms of its service: it belongs into one, or into a package named after its subject"
+        for module in sorted(graph.find_descendants(service)):
+            room = module.split(".")[2]
+            if room == "__main__":
+                continue
+            for imported in sorted(graph.find_modules_directly_imported_by(module)):
+                if self._is_forbidden(room, imported, service):
+                    yield _detail(graph, module, imported)
+
+    def _is_forbidden(self, room: str, imported: str, service: str) -> bool:
+        if imported.startswith(f"{service}."):
+            other = imported.split(".")[2]
+            return other == "__main__" or (
+                other in MAY_IMPORT and other != room and other not in MAY_IMPORT.get(room, ())
+            )
+        if room in (*EDGES, "migrations"):
+            return False
+        return _is_in(imported, self.transport if room in ("commands", "store") else self.pure)
+
 
 class SubjectContract(Contract):
-    """A subject module of a service (every module outside the edge rooms) imports none of the forbidden packages."""
+    """A subject module of a service without rooms (every module outside the edge modules) imports none of the forbidden packages."""
 
     services: Any = fields.StringField()
     edges: Any = fields.SetField(subfield=fields.StringField())
@@ -22,7 +79,12 @@ class SubjectContract(Contract):
         for module in sorted(graph.modules):
             path = module.split(".")
             # services.<name>.<room>[...]; the service's own package is its door and has no rules of the field.
-            if len(path) < 3 or path[0] != self.services or path[2] in self.edges:
+            if (
+                len(path) < 3
+                or path[0] != self.services
+                or path[2] in self.edges
+                or has_rooms(graph, ".".join(path[:2]))
+            ):
                 continue
             broken += [
                 _detail(graph, module, imported)
@@ -37,7 +99,7 @@ class SubjectContract(Contract):
     def _is_forbidden(self, imported: str) -> bool:
         path = imported.split(".")
         own_edge: bool = len(path) >= 3 and path[0] == self.services and path[2] in self.edges
-        return own_edge or any(imported == name or imported.startswith(f"{name}.") for name in self.forbidden)
+        return own_edge or _is_in(imported, self.forbidden)
 
 
 class StubsContract(Contract):
@@ -56,6 +118,10 @@ class StubsContract(Contract):
 
     def render_broken_contract(self, check: ContractCheck) -> None:
         _render(check, "the services are reached through libs.client: call it, or give it what it lacks")
+
+
+def _is_in(module: str, packages: Iterable[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in packages)
 
 
 def _detail(graph: ImportGraph, importer: str, imported: str) -> str:

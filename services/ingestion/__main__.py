@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from libs.feed.backlog import Backlog
 from libs.feed.outbox import Outbox
@@ -11,7 +10,6 @@ from libs.feed.service import FeedServicer
 from libs.feed.shared_positions import SharedPositions
 from libs.feed.signals import backlog
 from libs.feed.watch import horizon
-from libs.server.config import Settings, setting
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
 from libs.server.server import Background
@@ -21,19 +19,13 @@ from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_re
 from libs.store.requests import RequestLog
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.ingestion.v1.ingestion_pb2_grpc import add_IngestionServiceServicer_to_server
-from services.ingestion.service import IngestionService
-from services.ingestion.snapshot import Days, Snapshot
-from services.ingestion.store import SUBMISSION_DAYS, Store, drop_serials, turn_generations
+from services.ingestion.api.service import IngestionService
+from services.ingestion.commands.submit import Submit
+from services.ingestion.config import IngestionConfig
+from services.ingestion.feeds.snapshot import Days, Snapshot
+from services.ingestion.store.filings import SUBMISSION_DAYS, Store, drop_serials, turn_generations
 
 SCHEMA = "luxor.consignment.v1.ConsignmentColumns"
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class IngestionConfig(Settings, service="ingestion"):
-    """What ingestion alone reads."""
-
-    clock_shift_seconds: int = setting("CLOCK_SHIFT_SECONDS", default=0, low=-80_000, high=500_000, example="0")
-    """Moves the time of acceptance away from the database's clock, for staging: to see the law of another day."""
 
 
 def assemble(start: Start) -> Sequence[Background]:
@@ -42,10 +34,10 @@ def assemble(start: Start) -> Sequence[Background]:
     outbox = Outbox(start.database, SCHEMA)
     store = Store(start.database, outbox, RequestLog())
     backlog_of_decisions = Backlog("clearance")
-    service = IngestionService(store, shift_micros=config.clock_shift_seconds * 1_000_000, backlog=backlog_of_decisions)
+    submit = Submit(store, shift_micros=config.clock_shift_seconds * 1_000_000, backlog=backlog_of_decisions)
     start.server.add(
         add_IngestionServiceServicer_to_server,
-        service,
+        IngestionService(store, submit),
         roles={"SubmitConsignments": {Role.FILER}, "GetReceipts": {Role.FILER, Role.OFFICER}},
         brakes={"SubmitConsignments": backlog_of_decisions},
     )

@@ -19,10 +19,10 @@ from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_re
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server
+from services.statistics.api.service import StatisticsService
 from services.statistics.commands.recount import Recount
-from services.statistics.consumer import Intake
-from services.statistics.service import StatisticsService
-from services.statistics.store import PARTITIONED, SOURCE, Store
+from services.statistics.feeds.clearance_states import Intake
+from services.statistics.store.cells import PARTITIONED, SOURCE, Store
 
 INTAKE = "statistics/intake"
 """Health name of the work of counting: states are taken from clearance's feed."""

@@ -9,7 +9,7 @@ from libs.simulator import Simulator
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1.ingestion_pb2 import SubmitConsignmentsRequest
-from services.ingestion import validation
+from services.ingestion.filing import validation
 
 BATCH = 500
 

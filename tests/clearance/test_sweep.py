@@ -23,8 +23,8 @@ from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
 from services.clearance import sweep as sweeping
 from services.clearance.sweep import KEYS_MAX, LEASE, Sweep, Undecided, look
-from services.ingestion import snapshot
 from services.ingestion.__main__ import assemble
+from services.ingestion.feeds import snapshot
 from tests.clearance.desk import Desk, mrns
 from tests.ingestion.consignments import consignment
 

@@ -49,7 +49,34 @@ def test_the_tree_keeps_every_wall(copy: Path) -> None:
         ("services/clearance/service.py", "import services.risk", "No service imports another", "services.clearance"),
         ("services/risk/pricing.py", "import grpc", "A subject module imports", "services.risk.pricing imports grpc"),
         ("services/revenue/duty.py", "from sqlalchemy import text", "A subject module imports", "imports sqlalchemy"),
-        ("services/ingestion/codes.py", "import asyncpg", "A subject module imports", "imports asyncpg"),
+        (
+            "services/ingestion/codes.py",
+            "import json",
+            "Rooms import",
+            "services.ingestion.codes is a file beside the rooms",
+        ),
+        *(
+            (f"services/statistics/{room}/extra.py", f"import {imported}", "Rooms import", f"extra imports {imported}")
+            for room, imported in (
+                ("counting", "grpc"),
+                ("counting", "asyncpg"),
+                ("counting", "libs.feed"),
+                ("counting", "services.statistics.store.cells"),
+                ("counting", "services.statistics.commands.count"),
+                ("counting", "services.statistics.api.service"),
+                ("store", "services.statistics.commands.count"),
+                ("store", "services.statistics.feeds.clearance_states"),
+                ("store", "grpc"),
+                ("commands", "services.statistics.api.service"),
+                ("commands", "services.statistics.feeds.clearance_states"),
+                ("commands", "grpc_status"),
+                ("api", "services.statistics.feeds.clearance_states"),
+                ("feeds", "services.statistics.api.service"),
+                ("jobs", "services.statistics.api.service"),
+                ("api", "services.statistics.__main__"),
+                ("migrations", "services.statistics.store.cells"),
+            )
+        ),
         ("services/revenue/duty.py", "import services.revenue.store", "A subject module imports", "revenue.store"),
         ("libs/columns/extra.py", "import services.risk", "Libs import no service", "libs.columns.extra"),
         (
@@ -76,10 +103,23 @@ def test_a_broken_copy_fails_and_the_import_is_named(copy: Path, file: str, line
     assert told in done.stdout.replace("\n", " ")
 
 
-def test_the_rooms_for_io_may_do_io(copy: Path) -> None:
-    for room in ("service", "store"):
-        append(copy / f"services/statistics/{room}.py", "import asyncpg\nimport grpc\nimport sqlalchemy")
-    append(copy / "services/statistics/__init__.py", "")
+def test_the_rooms_may_import_what_they_are_for(copy: Path) -> None:
+    service = "services.statistics"
+    for room, imported in (
+        ("api", "grpc"),
+        ("api", f"{service}.commands.count"),
+        ("api", f"{service}.store.cells"),
+        ("feeds", "libs.feed"),
+        ("feeds", f"{service}.commands.count"),
+        ("commands", "libs.store"),
+        ("commands", f"{service}.store.cells"),
+        ("commands", f"{service}.counting.cells"),
+        ("store", "asyncpg"),
+        ("store", f"{service}.counting.cells"),
+        ("counting", "numpy"),
+    ):
+        append(copy / f"services/statistics/{room}/extra.py", f"import {imported}")
+    append(copy / "services/statistics/metrics.py", "import json")
     done = lint(copy)
     assert done.returncode == 0, done.stdout
 

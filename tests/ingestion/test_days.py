@@ -14,8 +14,8 @@ from libs.feed.service import TokenMalformed
 from libs.feed.types import BatchRef
 from libs.store.database import Database
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.ingestion import snapshot
-from services.ingestion.snapshot import Days
+from services.ingestion.feeds import snapshot
+from services.ingestion.feeds.snapshot import Days
 from tests.clearance.desk import filings
 
 DAY = 20_785

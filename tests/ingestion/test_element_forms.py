@@ -11,7 +11,7 @@ from stdnum import ean, imei
 from libs.columns import Kind, Table, schema_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.ingestion import elements, validation
+from services.ingestion.filing import elements, validation
 from tests.ingestion.consignments import consignment, get, put
 
 MRN = "26DE32329000033OR6"

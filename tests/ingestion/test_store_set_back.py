@@ -13,7 +13,7 @@ from libs.store.database import Database
 from libs.store.embedded import EmbeddedPostgres
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from services.ingestion.__main__ import assemble
-from services.ingestion.store import drop_serials
+from services.ingestion.store.filings import drop_serials
 from tests.ingestion.consignments import consignment
 from tests.ingestion.test_service import stub_of, submit
 

@@ -14,7 +14,7 @@ from libs.server import catalogue
 from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.ingestion import elements, validation
+from services.ingestion.filing import elements, validation
 from tests.ingestion.consignments import consignment
 
 Change = Callable[[Consignment], object]

@@ -12,8 +12,8 @@ from libs.columns import Ints, Strings, Table
 from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.ingestion import validation
-from services.ingestion.validation import Problem
+from services.ingestion.filing import validation
+from services.ingestion.filing.validation import Problem
 from tests.ingestion.consignments import consignment
 
 

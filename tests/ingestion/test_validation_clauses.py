@@ -15,7 +15,7 @@ from libs.columns import Table
 from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.ingestion import validation
+from services.ingestion.filing import validation
 from tests.ingestion.consignments import clear, consignment, put
 
 PARTIES = ("representative", "consignor", "consignee", "seller", "buyer", "declarant", "importer")

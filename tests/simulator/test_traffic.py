@@ -20,7 +20,7 @@ from libs.simulator.catalogue import catalogue
 from libs.simulator.numbers import AirWaybillError, air_waybill, check_air_waybill
 from luxor.consignment.v1 import consignment_columns_pb2 as columns_pb
 from luxor.consignment.v1 import consignment_pb2 as pb
-from services.ingestion import validation
+from services.ingestion.filing import validation
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 ROWS = 30_000

@@ -13,7 +13,7 @@ from libs.columns import Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.statistics.v1 import statistics_pb2 as pb
-from services.statistics.cells import BOUNDS_MICROS, MICROS_A_DAY, Cells, sum_cells, tally
+from services.statistics.counting.cells import BOUNDS_MICROS, MICROS_A_DAY, Cells, sum_cells, tally
 from tests.statistics.states import State, states_table
 
 states = st.builds(

@@ -12,7 +12,15 @@ from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.statistics.v1 import statistics_pb2 as pb
-from services.statistics.cells import BOUNDS_MICROS, COUNTED, COUNTED_BELOW, Cells, only_counted, sum_cells, tally
+from services.statistics.counting.cells import (
+    BOUNDS_MICROS,
+    COUNTED,
+    COUNTED_BELOW,
+    Cells,
+    only_counted,
+    sum_cells,
+    tally,
+)
 from tests.statistics.states import State, states_table
 
 MRN = "26DE00329000000BR0"

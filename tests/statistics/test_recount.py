@@ -14,8 +14,8 @@ from libs.feed.types import BEGINNING, Cursor, FeedBatch, LeaseLost, Page, Snaps
 from libs.store.database import Database
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.statistics.commands.recount import Recount
-from services.statistics.consumer import Intake
-from services.statistics.store import COUNT_CELL, SOURCE, Store
+from services.statistics.feeds.clearance_states import Intake
+from services.statistics.store.cells import COUNT_CELL, SOURCE, Store
 from tests.statistics.states import State, states_table
 
 

@@ -20,9 +20,9 @@ from luxor.clearance.v1.clearance_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
 from services.statistics.__main__ import assemble
-from services.statistics.cells import BOUNDS_MICROS
-from services.statistics.consumer import Intake
-from services.statistics.store import CELLS, TIME_CELL, Store
+from services.statistics.counting.cells import BOUNDS_MICROS
+from services.statistics.feeds.clearance_states import Intake
+from services.statistics.store.cells import CELLS, TIME_CELL, Store
 from tests.statistics.states import State, states_table
 
 DAY = 20_782

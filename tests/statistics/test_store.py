@@ -14,7 +14,8 @@ from libs.customs.mrn import MrnError
 from libs.customs.mrn_columns import make_mrns
 from libs.store.database import Database
 from luxor.statistics.v1 import statistics_pb2 as pb
-from services.statistics.store import CELLS, COUNT_CELL, REVENUE_CELL, TIME_CELL, Store
+from services.statistics.commands.count import Count
+from services.statistics.store.cells import CELLS, COUNT_CELL, REVENUE_CELL, TIME_CELL, Store
 from tests.statistics.states import State, states_table
 
 DAY = 20_782
@@ -32,7 +33,7 @@ async def count(store: Store, states: Sequence[State] | Table, epoch: int = 1) -
     """Count states in a transaction; return how many were newer than what was counted."""
     table = states if isinstance(states, Table) else states_table(states)
     async with store.database.transaction() as tx:
-        return await store.count(tx, table, epoch)
+        return await Count(store).run(tx, table, epoch)
 
 
 async def cells(store: Store, *group_by: str, table: Any = COUNT_CELL, **options: Any) -> list[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ from libs.customs import mrn
 from libs.customs.partitions import PARTITIONS
 from libs.feed.port import Port
 from libs.feed.restart import restarting
-from services.statistics.store import SOURCE, Store
+from services.statistics.store.cells import SOURCE, Store
 
 _DAYS_AT_ONCE: Final = 5
 _SURELY_KNOWN_DAYS: Final = 380

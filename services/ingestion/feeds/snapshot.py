@@ -17,7 +17,7 @@ from libs.feed.service import DaySummary, StatePage, TokenMalformed
 from libs.feed.types import BatchRef
 from libs.store.database import Database, Transaction
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.ingestion.store import BLOCK, MICROS_A_DAY, SUMMARY
+from services.ingestion.store.filings import BLOCK, MICROS_A_DAY, SUMMARY
 
 _NEXT = """
     select b.day, b.id, b.row_count from batch b

@@ -1,4 +1,4 @@
-"""The consumer's edge of statistics: clearance's feed into the store."""
+"""Clearance's states, as statistics takes them from the feed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from libs.feed.histories import by_epoch
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
-from services.statistics.cells import only_counted
-from services.statistics.store import Store
+from services.statistics.commands.count import Count
+from services.statistics.counting.cells import only_counted
+from services.statistics.store.cells import Store
 
 _counted = counter("luxor_statistics_states_total", "States of consignments by what became of them", ("outcome",))
 
@@ -21,6 +22,7 @@ class Intake:
     def __init__(self, store: Store) -> None:
         """Count into a store."""
         self._store = store
+        self._count = Count(store)
 
     async def prepare(self, batches: list[FeedBatch]) -> list[tuple[int, Table]]:
         """Put the states of a page together, epoch by epoch, and make room for their days."""
@@ -41,7 +43,7 @@ class Intake:
 
     async def apply(self, tx: Transaction, prepared: list[tuple[int, Table]]) -> None:
         """Count what is new."""
-        counted = sum([await self._store.count(tx, states, epoch) for epoch, states in prepared])
+        counted = sum([await self._count.run(tx, states, epoch) for epoch, states in prepared])
         rows = sum(states.rows for _, states in prepared)
         tx.after_commit(lambda: _tell(counted, rows - counted))
 

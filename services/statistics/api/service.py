@@ -14,9 +14,9 @@ from libs.server.errors import Refusal
 from libs.server.requests import kept, recalled
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceServicer
-from services.statistics.cells import BOUNDS_MICROS
 from services.statistics.commands.recount import Recount
-from services.statistics.store import COUNT_CELL, INSPECTION_CELL, REVENUE_CELL, TIME_CELL, Store
+from services.statistics.counting.cells import BOUNDS_MICROS
+from services.statistics.store.cells import COUNT_CELL, INSPECTION_CELL, REVENUE_CELL, TIME_CELL, Store
 
 DAYS_MAX = 3_660
 ROWS_MAX = 10_000

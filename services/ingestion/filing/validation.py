@@ -20,8 +20,8 @@ from libs.columns.arrays import BoolArray
 from libs.customs.codes import tidy_code
 from libs.server.identity import is_id
 from luxor.consignment.v1 import consignment_pb2 as consignment
-from services.ingestion import elements
-from services.ingestion.elements import Choice, Element, Number, Several, Text, Time
+from services.ingestion.filing import elements
+from services.ingestion.filing.elements import Choice, Element, Number, Several, Text, Time
 
 _PATHS = elements.paths()
 _CHILD_PATHS = {"price_minor": "price.minor", "price_currency": "price.currency",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,13 @@ import sqlalchemy as sa
 
 from libs.columns import Table
 from libs.customs import mrn
-from libs.customs.mrn_columns import days_of_mrns
-from libs.feed.histories import newer
 from libs.feed.restart import is_starting
 from libs.store import schema
 from libs.store.database import Database, Transaction
 from libs.telemetry.trace import root_traceparent
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.trace.v1 import trace_pb2
-from services.statistics.cells import Cells, Tally, tally
+from services.statistics.counting.cells import Cells, Tally
 
 SOURCE = "clearance"
 """Whose feed statistics follows: the name of its cursors."""
@@ -96,6 +95,17 @@ _ADD = {table.name: _add_statement(table) for table in CELLS}
 PARTITIONED = ("counted", "counted_batch", *(table.name for table in CELLS))
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Which state of a consignment was counted last, and where it is stored."""
+
+    epoch: int
+    version: int
+    batch_day: int
+    batch: int
+    row: int
+
+
 class Store:
     """Statistics' own database."""
 
@@ -138,49 +148,27 @@ class Store:
         async with self.database.connection() as reader:
             return await is_starting(reader, SOURCE)
 
-    async def count(self, tx: Transaction, states: Table, epoch: int) -> int:
-        """Count states of an epoch of the feed (ClearanceColumns, only what counting reads) newer than what was counted; return how many were."""
-        newest = _newest(states)
-        mrns = newest.strings("mrn").tolist()
-        days = days_of_mrns(mrns)
-        versions = newest.ints("version").values
-        held = await tx.raw.fetch(_HELD, list(range(len(mrns))), days, mrns)
-        known, epochs = np.zeros(len(mrns), np.int64), np.zeros(len(mrns), np.int64)
-        before: dict[int, tuple[int, int, int]] = {}
-        for place, counted_epoch, version, batch_day, batch, row in held:
-            epochs[place], known[place] = counted_epoch, version
-            before[place] = (batch_day, batch, row)
-        fresh = np.flatnonzero(newer(epoch, versions, epochs, known))
-        if not len(fresh):
-            return 0
-        counted = newest if len(fresh) == newest.rows else newest.take(fresh)
-        old, of_02 = await self._states(tx, [before[place] for place in fresh.tolist() if place in before])
-        both = counted if old is None else Table.concat([counted, old])
-        signs = np.concatenate([np.ones(counted.rows, np.int64), -np.ones(len(of_02), np.int64)])
-        await self._add(tx, tally(both, signs, np.concatenate([np.zeros(counted.rows, np.bool_), of_02])))
-        today = await schema.today(tx)
-        payload = counted.encode(ClearanceColumns).SerializeToString()
-        batch = await tx.raw.fetchval(_KEEP, today, payload, root_traceparent(), _FORMULA)
-        await tx.raw.execute(
-            _COUNT,
-            today,
-            batch,
-            [days[place] for place in fresh.tolist()],
-            [mrns[place] for place in fresh.tolist()],
-            versions[fresh].tolist(),
-            list(range(len(fresh))),
-            epoch,
-        )
-        # Not kept in memory here: should this transaction be lost with the server, its number may be given again.
-        return len(fresh)
+    async def counted(self, tx: Transaction, days: Sequence[int], mrns: Sequence[str]) -> list[Counted | None]:
+        """Return what was counted last of each consignment, by its day of acceptance and MRN; None where nothing was."""
+        found: list[Counted | None] = [None] * len(mrns)
+        for place, *held in await tx.raw.fetch(_HELD, list(range(len(mrns))), list(days), list(mrns)):
+            found[place] = Counted(*held)
+        return found
 
-    async def _states(
-        self, tx: Transaction, places: list[tuple[int, int, int]]
-    ) -> tuple[Table | None, npt.NDArray[np.bool_]]:
-        """Read the states that were counted before, from the batches that hold them, and which of them version 0.2 counted."""
+    async def keep(self, tx: Transaction, states: Table, days: Sequence[int], mrns: Sequence[str], epoch: int) -> None:
+        """Store states (ClearanceColumns, only what counting reads) of an epoch of the feed as what was counted of their consignments."""
+        today = await schema.today(tx)
+        payload = states.encode(ClearanceColumns).SerializeToString()
+        batch = await tx.raw.fetchval(_KEEP, today, payload, root_traceparent(), _FORMULA)
+        versions = states.ints("version").values.tolist()
+        # Not remembered here: should this transaction be lost with the server, its number may be given again.
+        await tx.raw.execute(_COUNT, today, batch, list(days), list(mrns), versions, list(range(states.rows)), epoch)
+
+    async def states(self, tx: Transaction, counted: Sequence[Counted]) -> tuple[Table | None, npt.NDArray[np.bool_]]:
+        """Read states that were counted, batch by batch, and which of them version 0.2 counted; no table where there are none."""
         wanted: dict[tuple[int, int], list[int]] = {}
-        for batch_day, batch, row in places:
-            wanted.setdefault((batch_day, batch), []).append(row)
+        for each in counted:
+            wanted.setdefault((each.batch_day, each.batch), []).append(each.row)
         missing = [ref for ref in wanted if ref not in self._tables]
         if missing:
             rows = await tx.raw.fetch(
@@ -209,7 +197,8 @@ class Store:
         while len(self._tables) > _TABLES_KEPT:
             self._tables.popitem(last=False)
 
-    async def _add(self, tx: Transaction, change: Tally) -> None:
+    async def add(self, tx: Transaction, change: Tally) -> None:
+        """Add sums to the cells."""
         changes = (change.counts, change.revenue, change.times, change.inspections)
         for table, cells in zip(CELLS, changes, strict=True):
             await self._add_cells(tx, table, cells)
@@ -250,13 +239,3 @@ class Store:
         statement = statement.having(sa.or_(*(sa.func.sum(column) != 0 for column in measures)))
         async with self.database.connection() as reader:
             return list((await reader.sql.execute(statement.limit(rows_max + 1))).all())
-
-
-def _newest(states: Table) -> Table:
-    """Keep the newest version of each consignment in a page."""
-    codes = states.strings("mrn").translate(str).indices
-    order = np.lexsort((states.ints("version").values, codes))
-    last = np.ones(len(order), np.bool_)
-    last[:-1] = codes[order][1:] != codes[order][:-1]
-    kept = np.sort(order[last])
-    return states if len(kept) == states.rows else states.take(kept)

@@ -311,3 +311,13 @@ def _join(one: Key, other: Key) -> Key:
         return Strings.concat([one, other])
     assert not isinstance(other, Strings)
     return np.concatenate([one, other])
+
+
+def newest(states: Table) -> Table:
+    """Keep the newest version of each consignment in a page."""
+    codes = states.strings("mrn").translate(str).indices
+    order = np.lexsort((states.ints("version").values, codes))
+    last = np.ones(len(order), np.bool_)
+    last[:-1] = codes[order][1:] != codes[order][:-1]
+    kept = np.sort(order[last])
+    return states if len(kept) == states.rows else states.take(kept)

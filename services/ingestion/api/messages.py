@@ -1,0 +1,66 @@
+"""Answers of IngestionService, from what became of a batch."""
+
+from __future__ import annotations
+
+from libs.server import call
+from libs.server.errors import WARNING, item_error
+from luxor.errors.v1 import errors_pb2
+from luxor.ingestion.v1 import ingestion_pb2 as pb
+from services.ingestion.commands.submit import Submitted
+from services.ingestion.filing import validation
+
+ERRORS_MAX = 50
+"""Errors and warnings told of one consignment."""
+
+
+def answer(submitted: Submitted) -> pb.SubmitConsignmentsResponse:
+    """Tell what became of each consignment of a batch."""
+    checked, filing, taken = submitted.checked, submitted.filing, submitted.taken
+    response = pb.SubmitConsignmentsResponse()
+    for row in range(checked.table.rows):
+        result = response.results.add()
+        problems = checked.problems.get(row, ())
+        place = submitted.places.get(row)
+        if place is not None:
+            assert filing is not None
+            assert taken is not None
+            reference = filing.references[place]
+            if submitted.is_reused(row):
+                result.status = pb.SUBMISSION_STATUS_REFUSED
+                path = f"consignments[{row}].local_reference"
+                result.errors.append(item_error("REFERENCE_REUSED", path, reference, mrn=taken.mrns[place]))
+            else:
+                result.status = pb.SUBMISSION_STATUS_ACCEPTED
+                set_receipt(result.receipt, taken.mrns[place], reference, int(taken.accepted_at[place]))
+        else:
+            result.status = pb.SUBMISSION_STATUS_REFUSED
+        for problem in problems[: ERRORS_MAX - len(result.errors)]:
+            result.errors.append(_told(problem))
+        result.errors_left_out = max(0, len(problems) - ERRORS_MAX)
+    for finding in call.current().findings:
+        _note_unknown_field(response, finding)
+    return response
+
+
+def _told(problem: validation.Problem) -> errors_pb2.ItemError:
+    severity = WARNING if problem.warns else errors_pb2.SEVERITY_ERROR
+    return item_error(problem.reason, problem.path, problem.value, severity, **problem.facts)
+
+
+def _note_unknown_field(response: pb.SubmitConsignmentsResponse, finding: call.Finding) -> None:
+    """Tell the consignment that carries an unknown field; it is taken, or every roll-out would break its clients."""
+    head, _, _ = finding.path.partition("]")
+    place = head.removeprefix("consignments[")
+    row = int(place) if head.startswith("consignments[") and place.isdigit() else 0
+    result = response.results[row]
+    if len(result.errors) < ERRORS_MAX:
+        result.errors.append(item_error("UNKNOWN_FIELD", finding.path, "", WARNING, field_number=finding.field_number))
+    else:
+        result.errors_left_out += 1
+
+
+def set_receipt(receipt: pb.Receipt, number: str, reference: str, accepted_at: int) -> None:
+    """Fill a receipt; `accepted_at` in microseconds since 1970-01-01 UTC."""
+    receipt.mrn, receipt.version, receipt.local_reference = number, 1, reference
+    receipt.accepted_at.seconds, micros = divmod(accepted_at, 1_000_000)
+    receipt.accepted_at.nanos = micros * 1000

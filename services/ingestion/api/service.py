@@ -1,0 +1,140 @@
+"""IngestionService: checks what a call may hold, has it carried out, answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+
+from libs.columns import Table
+from libs.customs import mrn
+from libs.customs.partitions import partitions_of
+from libs.server import call
+from libs.server.errors import Refusal, item_error
+from libs.server.identity import Role
+from libs.store.requests import RequestReused
+from libs.telemetry import counter
+from libs.telemetry.trace import note
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.ingestion.v1 import ingestion_pb2 as pb
+from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceServicer
+from services.ingestion.api import messages
+from services.ingestion.commands.submit import Submit
+from services.ingestion.filing import validation
+from services.ingestion.store.filings import Found, Store
+
+BATCH_MAX = 1000
+ITEMS_MAX = 10_000
+"""Items of all consignments of a batch: what bounds every message that follows from it."""
+REQUEST_ID_CHARACTERS_MAX = 64
+
+_consignments = counter("luxor_ingestion_consignments_total", "Consignments by what became of them", ("outcome",))
+
+
+class IngestionService(IngestionServiceServicer):
+    """Takes filings in and gives receipts."""
+
+    def __init__(self, store: Store, submit: Submit) -> None:
+        """Read from a store; `submit` takes filings in."""
+        self._store = store
+        self._submit = submit
+
+    async def SubmitConsignments(
+        self, request: pb.SubmitConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.SubmitConsignmentsResponse:
+        """File a batch: check it, accept what is good in one transaction, answer for each."""
+        _check_size(len(request.consignments))
+        _check_request_id(request.request_id)
+        items = sum(len(each.items) for each in request.consignments)
+        if items > ITEMS_MAX:
+            raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=ITEMS_MAX)
+        current = call.current()
+        checked = validation.check(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
+        note(**{"luxor.rows": checked.table.rows})
+        try:
+            submitted = await self._submit.run(
+                current.identity.id,
+                request.request_id,
+                checked,
+                trace=current.trace,
+                request_bytes=current.size,
+                encode=lambda each: messages.answer(each).SerializeToString(),
+            )
+        except RequestReused:
+            raise Refusal("REQUEST_REUSED", path="request_id", value=request.request_id) from None
+        if submitted.answer:
+            response = pb.SubmitConsignmentsResponse.FromString(submitted.answer)
+        else:
+            response = messages.answer(submitted)
+        if not submitted.is_repeated:
+            _count(response, submitted.accepted)
+        return response
+
+    async def GetReceipts(
+        self, request: pb.GetReceiptsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetReceiptsResponse:
+        """Give receipts again; a filer sees its own only."""
+        _check_size(len(request.keys))
+        identity = call.current().identity
+        results = [pb.ReceiptResult() for _ in request.keys]
+        by_mrn: list[int] = []
+        by_reference: list[int] = []
+        for place, key in enumerate(request.keys):
+            kind = key.WhichOneof("key")
+            if kind == "local_reference":
+                by_reference.append(place)
+            elif kind is None:
+                results[place].error.CopyFrom(item_error("RECEIPT_KEY_MISSING", f"keys[{place}]"))
+            elif not mrn.is_valid(key.mrn):
+                results[place].error.CopyFrom(item_error("MRN_MALFORMED", f"keys[{place}].mrn", key.mrn))
+            else:
+                by_mrn.append(place)
+        found: dict[int, Found | None] = {}
+        ours = [place for place in by_mrn if _is_ours(request.keys[place].mrn)]
+        if ours:
+            numbers = [request.keys[place].mrn for place in ours]
+            found.update(zip(ours, await self._store.by_mrn(numbers), strict=True))
+        if by_reference:
+            names = [request.keys[place].local_reference for place in by_reference]
+            rows = await self._store.by_reference(identity.id, names, partitions_of(identity.id, names))
+            found.update(zip(by_reference, rows, strict=True))
+        for place in (*by_mrn, *by_reference):
+            receipt = found.get(place)
+            if receipt is not None and (identity.role is not Role.FILER or receipt.filer == identity.id):
+                messages.set_receipt(results[place].receipt, receipt.mrn, receipt.local_reference, receipt.accepted_at)
+            else:
+                key = request.keys[place]
+                kind = key.WhichOneof("key")
+                path = f"keys[{place}].{kind}"
+                results[place].error.CopyFrom(item_error("RECEIPT_UNKNOWN", path, key.mrn or key.local_reference))
+        return pb.GetReceiptsResponse(results=results)
+
+
+def _count(response: pb.SubmitConsignmentsResponse, accepted: int) -> None:
+    refused = sum(each.status == pb.SUBMISSION_STATUS_REFUSED for each in response.results)
+    _consignments.labels("accepted").inc(accepted)
+    _consignments.labels("refused").inc(refused)
+    _consignments.labels("repeated").inc(len(response.results) - accepted - refused)
+
+
+def _check_size(count: int) -> None:
+    if count == 0:
+        raise Refusal("BATCH_EMPTY", count_max=BATCH_MAX)
+    if count > BATCH_MAX:
+        raise Refusal("BATCH_TOO_LARGE", count=count, count_max=BATCH_MAX)
+
+
+def _check_request_id(request_id: str) -> None:
+    if not request_id:
+        raise Refusal("REQUEST_ID_MISSING", path="request_id")
+    if len(request_id) > REQUEST_ID_CHARACTERS_MAX or not request_id.isprintable():
+        raise Refusal("REQUEST_ID_MALFORMED", path="request_id", value=request_id)
+
+
+def _is_ours(number: str) -> bool:
+    try:
+        mrn.parse(number)
+    except mrn.MrnError:
+        return False
+    return True

@@ -1,0 +1,123 @@
+"""Take a batch of consignments in: what is good of it is accepted in one transaction, which also remembers the request.
+
+A request that was made before gets the answer that it got; with other content it is refused (RequestReused).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+import numpy as np
+
+from libs.columns import digests
+from libs.customs.partitions import partitions_of
+from libs.feed.backlog import Backlog
+from services.ingestion.filing import validation
+from services.ingestion.store.filings import Filing, Store, Taken
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a batch."""
+
+    checked: validation.Checked
+    digests: Sequence[bytes] = ()
+    """Of the content of each consignment."""
+    filing: Filing | None = None
+    """The good ones, each reference once; None where there is none."""
+    places: dict[int, int] = field(default_factory=dict)
+    """The place in the filing of each good row of the batch."""
+    taken: Taken | None = None
+    """What the store says of the filing."""
+    answer: bytes = b""
+    """The answer as it is kept for a repeated request; empty where it is made of the stored references again."""
+    is_repeated: bool = False
+    """Whether the request had been answered before; then only its answer is known."""
+
+    @property
+    def accepted(self) -> int:
+        """How many consignments were accepted now."""
+        return 0 if self.taken is None else int(self.taken.fresh.sum())
+
+    def is_reused(self, row: int) -> bool:
+        """Whether a good row has the reference of another consignment, filed before or in the same batch."""
+        assert self.filing is not None
+        assert self.taken is not None
+        place = self.places[row]
+        return bool(self.taken.conflicts[place]) or self.digests[row] != self.filing.digests[place]
+
+    @property
+    def is_refused_in_part(self) -> bool:
+        """Whether any consignment of the batch was refused."""
+        return bool(self.checked.refused.any()) or any(map(self.is_reused, self.places))
+
+
+class Submit:
+    """Takes batches in."""
+
+    def __init__(self, store: Store, *, shift_micros: int = 0, backlog: Backlog | None = None) -> None:
+        """Store in `store`; `shift_micros` moves the time of acceptance (for tests of other days), `backlog` counts what is accepted."""
+        self._store = store
+        self._shift_micros = shift_micros
+        self._backlog = backlog
+
+    async def run(
+        self,
+        filer: str,
+        request_id: str,
+        checked: validation.Checked,
+        *,
+        trace: str,
+        request_bytes: int,
+        encode: Callable[[Submitted], bytes],
+    ) -> Submitted:
+        """Accept the good ones of a batch. `encode` makes the answer that is kept; raises RequestReused."""
+        # The same filing in other letters is a repeat, as it was before ids were stored as filed.
+        own = digests(checked.table, exclude={validation.CARRIER_ID})
+        whole = sha256(b"".join(own)).digest()
+        filing, places = _filing(filer, checked, own)
+        async with self._store.database.transaction() as tx:
+            before = await self._store.requests.recall(tx, filer, request_id, whole)
+            if before:
+                return Submitted(checked, answer=before, is_repeated=True)
+            taken = None
+            if filing is not None:
+                taken = await self._store.accept(tx, filing, trace=trace, shift_micros=self._shift_micros)
+            submitted = Submitted(checked, own, filing, places, taken)
+            if before is None:
+                # What was accepted is told by its reference; a refusal could turn out otherwise later, so its answer is kept.
+                if submitted.is_refused_in_part:
+                    submitted = replace(submitted, answer=encode(submitted))
+                await self._store.requests.remember(tx, filer, request_id, whole, submitted.answer)
+        if taken is not None and submitted.accepted and self._backlog is not None:
+            self._backlog.accepted(taken.xid, submitted.accepted, request_bytes)
+        return submitted
+
+
+def _filing(filer: str, checked: validation.Checked, own: Sequence[bytes]) -> tuple[Filing | None, dict[int, int]]:
+    """Make a filing of the good rows, each reference once, and the place in it of every good row."""
+    references = checked.table.strings("local_reference").tolist()
+    first: dict[str, int] = {}
+    places: dict[int, int] = {}
+    rows: list[int] = []
+    for row in np.flatnonzero(~checked.refused).tolist():
+        place = first.setdefault(references[row], len(rows))
+        if place == len(rows):
+            rows.append(row)
+        places[row] = place
+    if not rows:
+        return None, places
+    names = [references[row] for row in rows]
+    whole = len(rows) == checked.table.rows
+    table = checked.table if whole else checked.table.take(np.asarray(rows, np.int64))
+    filing = Filing(
+        filer=filer,
+        table=table,
+        digests=[own[row] for row in rows],
+        references=names,
+        partitions=partitions_of(filer, names),
+        countries=table.strings("destination_country").tolist(),
+    )
+    return filing, places

@@ -1,0 +1,1 @@
+"""What ingestion announces, as readers of its feed begin with it."""

@@ -1,0 +1,1 @@
+"""What a filing has to hold: its data elements and their checks."""

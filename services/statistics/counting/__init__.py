@@ -1,0 +1,1 @@
+"""What a consignment's state adds to the daily cells."""

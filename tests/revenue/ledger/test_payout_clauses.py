@@ -364,6 +364,21 @@ async def test_the_list_tells_which_unmatched_payments_name_a_consignment_of_ano
         assert reasons == {each: "JURISDICTION_DIFFERS" if each in "bc" else "" for each in idents}
 
 
+async def test_an_account_that_an_officer_opened_is_paid_before_anything_is_booked_on_it(books: Books) -> None:
+    async with books.database.transaction() as tx:
+        for name in ("deferred:new", "declarant:new"):
+            await tx.raw.execute(
+                "insert into ledger_account values ($1, 'EUR', null, false, '', '{}', 'officer-1')", name
+            )
+    results = await books.pay(
+        *(payment(each, 5, each) for each in ("deferred:new", "declarant:new", "deferred:none", "thanks"))
+    )
+    over, unmatched = pb.PAYMENT_OUTCOME_OVERPAID, pb.PAYMENT_OUTCOME_UNMATCHED
+    assert [(each.outcome, each.account) for each in results] == [
+        (over, "deferred:new"), (over, "declarant:new"), (unmatched, "unmatched:EU"), (unmatched, "unmatched:EU"),
+    ]  # fmt: skip
+
+
 async def test_a_payment_waits_for_the_credit_of_its_own_currency_alone(books: Books) -> None:
     await books.take(OWN, replace(OWN, mrn=mrn(7), currency="GBP"))
     await books.pay(payment("a", 2_300, OWNER), payment("b", 2_300, OWNER, currency="GBP"))

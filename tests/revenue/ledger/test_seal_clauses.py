@@ -274,3 +274,23 @@ async def test_how_old_an_entry_is_is_read_of_it_and_of_no_other(
     async with books.database.connection() as reader:
         found = await Seals(books.database).compare_end(reader, 3, 2, 60)
     assert len(found) == late
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5, 6])
+async def test_each_seal_is_compared_once_however_many_are_read_at_once(
+    books: Books, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(seals_of, "SEALS_AT_ONCE", at_once)
+    await entries(books.database, *((3, number) for number in range(1, 6)))
+    await put(books.database, *chained(*({3: number} for number in range(1, 6))))
+    async with asyncio.timeout(10):
+        found = await Seals(books.database).compare(3, 0, 9)
+    assert (found.seals, found.faults) == (5, [])
+
+
+async def test_seals_are_compared_also_where_one_is_missing(books: Books) -> None:
+    await entries(books.database, *((3, number) for number in range(1, 6)))
+    rows = chained(*({3: number} for number in range(1, 6)))
+    await put(books.database, *rows[:2], *rows[3:])
+    found = await Seals(books.database).compare(3, 0, 9)
+    assert (found.seals, found.faults) == (4, ["seal 4 was altered: its hash does not follow from what it seals"])

@@ -38,6 +38,8 @@ cross join lateral (
 ) first where head.number > coalesce(last.numbers[head.partition + 1], 0)
 """  # noqa: S608  # a number of our own
 _NUMBER: Final = "select numbers[$2] from ledger_seal where number = $1"
+# One that is missing hides none behind it.
+_FROM: Final = "select number, numbers[$2] from ledger_seal where number >= $1 order by number limit 1"
 # Of a partition those that name another entry, or another hash, than the seal before: each seal does so of some partition.
 _READ: Final = """
 select s.number, s.sealed_at, s.hash, s.numbers, s.hashes, before.hash as before from ledger_seal s
@@ -195,9 +197,9 @@ class Seals:
         low, high = 1, newest + 1
         while low < high:
             middle = (low + high) // 2
-            named = await reader.raw.fetchval(_NUMBER, middle, partition + 1)
+            number, named = await reader.raw.fetchrow(_FROM, middle, partition + 1)
             if named is not None and named <= after:
-                low = middle + 1
+                low = number + 1
             else:
                 high = middle
         return low

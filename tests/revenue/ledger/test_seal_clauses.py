@@ -288,9 +288,23 @@ async def test_each_seal_is_compared_once_however_many_are_read_at_once(
     assert (found.seals, found.faults) == (5, [])
 
 
-async def test_seals_are_compared_also_where_one_is_missing(books: Books) -> None:
+@pytest.mark.parametrize("missing", range(1, 6))
+async def test_seals_are_compared_also_where_one_before_them_is_missing(books: Books, missing: int) -> None:
     await entries(books.database, *((3, number) for number in range(1, 6)))
-    rows = chained(*({3: number} for number in range(1, 6)))
-    await put(books.database, *rows[:2], *rows[3:])
-    found = await Seals(books.database).compare(3, 0, 9)
-    assert (found.seals, found.faults) == (4, ["seal 4 was altered: its hash does not follow from what it seals"])
+    rows = [each for each in chained(*({3: number} for number in range(1, 6))) if each.number != missing]
+    await put(books.database, *rows)
+    seals = Seals(books.database)
+    for after, last in ((0, 9), (0, 5), (2, 5), (3, 4), (4, 5), (5, 9), (0, 2)):
+        found = await seals.compare(3, after, last)
+        read = [each.number for each in rows if after < each.number <= last]
+        told = "was altered: its hash does not follow from what it seals"
+        assert found.seals == len(read), (after, last)
+        assert found.faults == [f"seal {number} {told}" for number in read if number - 1 == missing], (after, last)
+
+
+async def test_a_seal_that_lacks_a_partition_is_looked_for_behind_all_entries_of_it(books: Books) -> None:
+    first, second = chained({63: 1}, {63: 2})
+    second.numbers = second.numbers[:-1]
+    await put(books.database, first, second)
+    async with books.database.connection() as reader:
+        assert [await Seals(books.database)._first(reader, 63, after) for after in (0, 1, 9)] == [1, 2, 2]

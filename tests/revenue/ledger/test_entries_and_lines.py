@@ -198,6 +198,8 @@ def test_the_last_adjustment_of_the_newest_filing_is_the_one_in_force() -> None:
         ((0, 0), 6, 1, (7, 0), 0, 0, 0),
         ((0, 0), 6, 1, (0, 0), 4, 1, 0),
         ((0, 0), 6, 1, (3, 80), 4, 1, 0),
+        ((0, 90), 6, 1, (1, 90), 1, 1, 1),  # from the first version on
+        ((0, 90), 6, 2, (1, 90), 1, 1, 0),
     ],
 )
 def test_an_adjustment_stays_in_force_until_another_or_an_amendment(

@@ -140,6 +140,11 @@ def test_what_is_left_of_consignments_is_what_was_refunded_or_paid_too_much_on_o
     assert left_over(lines, offsets, paid - 3) == {(0, 1): 5}
 
 
+def test_what_is_paid_too_much_is_left_to_who_owes_at_once_first() -> None:
+    offsets, lines = joined([line(1, 3)], [line(4, 9, SECURED), line(5, 2), line(6, 2)])
+    assert left_over(lines, offsets, numbers(3, 6)) == {(1, 5): 2}
+
+
 def test_credit_is_summed_by_account_and_currency_less_what_was_paid_out() -> None:
     offsets, lines = joined([line(1, 10)], [line(1, 10)], [line(1, 10)], [line(2, 10)], [line(3, 10)])
     paid, currencies = numbers(13, 14, 15, 16, 12), ["EUR", "GBP", "EUR", "EUR", "EUR"]

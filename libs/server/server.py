@@ -25,7 +25,9 @@ from libs.telemetry.process import watch_loop
 from libs.telemetry.setup import Telemetry
 
 READY_SECONDS = 2.0
-"""Pause between two looks at the own store, and at neighbours."""
+"""Pause between two looks at the own store, and at a neighbour that does not answer."""
+NEIGHBOUR_SECONDS = 5.0
+"""Pause before a neighbour that answered is asked again."""
 
 STREAMS_MAX = 100
 """Calls of one connection at once; the client's transport has more of them wait."""
@@ -303,7 +305,7 @@ class Server:
             if up is not was:
                 (_log.info if up else _log.warning)("NEIGHBOUR_THERE" if up else "NEIGHBOUR_AWAY", neighbour=neighbour)
                 was = up
-            await asyncio.sleep(READY_SECONDS)
+            await asyncio.sleep(NEIGHBOUR_SECONDS if up else READY_SECONDS)
 
     async def _renew(self) -> None:
         """Have the own certificate renewed before it ends; the credentials take the new files up by themselves."""

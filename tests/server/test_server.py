@@ -142,6 +142,30 @@ async def test_work_that_needs_neighbours_has_health_of_its_own(tmp_path: Path) 
     await task
 
 
+async def test_a_neighbour_that_does_not_answer_is_asked_again_sooner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(ServerConfig.from_environ("clearance", {"LUXOR_DATA_DIR": str(tmp_path)}))
+    ends = iter([True, True, False, ConnectionError(), True])
+    pauses: list[float] = []
+
+    async def probe() -> bool:
+        end = next(ends)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("libs.server.server.asyncio.sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await server._watch("risk", probe)
+    assert pauses == [5.0, 5.0, 2.0, 2.0, 5.0]
+
+
 async def test_a_taken_port_is_a_clear_error(start: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -51,7 +51,10 @@ class Submitted:
     @property
     def is_refused_in_part(self) -> bool:
         """Whether any consignment of the batch was refused."""
-        return bool(self.checked.refused.any()) or any(map(self.is_reused, self.places))
+        if self.checked.refused.any() or self.taken is None or self.taken.conflicts.any():
+            return True
+        is_each_once = self.filing is not None and len(self.filing.references) == len(self.places)
+        return not is_each_once and any(map(self.is_reused, self.places))
 
 
 class Submit:

@@ -59,7 +59,7 @@ def _structure(name: str, files: Iterable[str], imports: Arrows, cycles: Iterabl
         rooms[room] += 1
         others = {_room(each, name) for each in imports[file]}
         arrows[room] |= {other for other in others if other is not None and other != room}
-    own = [cycle for cycle in cycles if cycle[0].startswith(f"{name}.")]
+    own = [cycle for cycle in cycles if ".".join(cycle[0].split(".")[:2]) == name]
     return Structure(name, dict(rooms), dict(arrows), _longest(arrows), own)
 
 

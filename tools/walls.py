@@ -48,6 +48,8 @@ class RoomsContract(Contract):
             name = child.rpartition(".")[2]
             if name not in (*MODULES, *MAY_IMPORT) and not graph.find_children(child):
                 yield f"{child} is a file beside the rooms of its service: it belongs into one, or into a package named after its subject"
+        # What the service's own package imports, all of its rooms could reach by it.
+        yield from (_detail(graph, service, each) for each in sorted(graph.find_modules_directly_imported_by(service)))
         for module in sorted(graph.find_descendants(service)):
             room = module.split(".")[2]
             if room == "__main__":
@@ -57,6 +59,8 @@ class RoomsContract(Contract):
                     yield _detail(graph, module, imported)
 
     def _is_forbidden(self, room: str, imported: str, service: str) -> bool:
+        if imported == service or (imported.endswith("_pb2_grpc") and room not in EDGES):
+            return True
         if imported.startswith(f"{service}."):
             other = imported.split(".")[2]
             return other == "__main__" or (

@@ -58,11 +58,14 @@ class Mrn:
         return (date(self.year, 1, 1) - EPOCH).days + self.day_of_year - 1
 
     def __str__(self) -> str:
-        serial = "".join(DIGITS[self.sequence // 36**power % 36] for power in range(6, -1, -1))
+        serial = serial_text(self.sequence)
         first_17 = (
             f"{self.year % 100:02d}{self.country}{self.partition:02d}{self.day_of_year:03d}{serial}{self.procedure}"
         )
-        return f"{first_17}{check_digit(first_17)}"
+        text = f"{first_17}{check_digit(first_17)}"
+        if parse(text) != self:
+            raise ValueError(f"{self!r} has a value out of its bounds: {text} is the text of another one")
+        return text
 
 
 # ISO 6346: A = 10, then upwards, leaving out the multiples of 11.

@@ -55,7 +55,7 @@ _PRESENT: Final = """
 # What lies in the future was written before the database's clock went back (a standby was promoted): who lives writes again.
 _PRESENT_AMONG: Final = f"""
     with forgotten as (
-        delete from feed_member where source = $1 and replica <> $2 and (seen_at < clock_timestamp() - make_interval(secs => $3 * 10)
+        delete from feed_member where source = $1 and replica <> $2 and (seen_at < clock_timestamp() - make_interval(secs => $3::float8 * 10)
             or seen_at > clock_timestamp() + make_interval(secs => $3 * 10))
     ), present as ({_PRESENT})
     select replica from feed_member where source = $1 and replica <> $2 and seen_at > clock_timestamp() - make_interval(secs => $3)
@@ -65,7 +65,7 @@ _TAKE: Final = """
     with free as (
         select partition from feed_cursor
         where source = $1 and partition <> all($5::smallint[]) and (lease_until is null or lease_until <= clock_timestamp()
-            or lease_until > clock_timestamp() + make_interval(secs => $3 * 2))
+            or lease_until > clock_timestamp() + make_interval(secs => $3::float8 * 2))
         order by partition limit $4 for update skip locked
     )
     update feed_cursor c set owner = $2, token = token + 1, lease_until = clock_timestamp() + make_interval(secs => $3)

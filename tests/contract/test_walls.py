@@ -55,12 +55,17 @@ def test_the_tree_keeps_every_wall(copy: Path) -> None:
             "Rooms import",
             "services.ingestion.codes is a file beside the rooms",
         ),
+        ("services/statistics/__init__.py", "import json", "Rooms import", "services.statistics imports json"),
         *(
             (f"services/statistics/{room}/extra.py", f"import {imported}", "Rooms import", f"extra imports {imported}")
             for room, imported in (
                 ("counting", "grpc"),
                 ("counting", "asyncpg"),
                 ("counting", "libs.feed"),
+                ("counting", "services.statistics"),
+                ("counting", "luxor.statistics.v1.statistics_pb2_grpc"),
+                ("commands", "luxor.statistics.v1.statistics_pb2_grpc"),
+                ("store", "luxor.statistics.v1.statistics_pb2_grpc"),
                 ("counting", "services.statistics.store.cells"),
                 ("counting", "services.statistics.commands.count"),
                 ("counting", "services.statistics.api.service"),
@@ -107,6 +112,7 @@ def test_the_rooms_may_import_what_they_are_for(copy: Path) -> None:
     service = "services.statistics"
     for room, imported in (
         ("api", "grpc"),
+        ("api", "luxor.statistics.v1.statistics_pb2_grpc"),
         ("api", f"{service}.commands.count"),
         ("api", f"{service}.store.cells"),
         ("feeds", "libs.feed"),

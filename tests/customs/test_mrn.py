@@ -1,6 +1,7 @@
 """The movement reference number and its check digit."""
 
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,22 @@ def test_what_a_batch_of_numbers_was_made_of_is_read_from_them_again(
         assert parse(text) == expected
         assert parse(text).day == day
         assert str(expected) == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"year": 2100}, {"country": "de"}, {"country": "DEU"}, {"partition": 64}, {"partition": -1},
+        {"day_of_year": 0}, {"day_of_year": 366}, {"sequence": 36**7}, {"sequence": -1},
+    ],
+)  # fmt: skip
+def test_a_number_with_a_value_out_of_bounds_has_no_text(change: dict[str, Any]) -> None:
+    good: dict[str, Any] = {
+        "year": 2026, "country": "DE", "partition": 7, "day_of_year": 365, "sequence": 36**7 - 1, "procedure": Procedure.IMPORT,
+    }  # fmt: skip
+    assert parse(str(Mrn(**good))) == Mrn(**good)
+    with pytest.raises(ValueError, match=r".+"):
+        str(Mrn(**(good | change)))
 
 
 def test_numbers_of_a_block_are_distinct_and_in_order() -> None:

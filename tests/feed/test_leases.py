@@ -115,6 +115,16 @@ def test_a_lease_lasts_six_seconds_where_nothing_is_said() -> None:
     assert Leases(None, "producer", "one").lease_seconds == 6.0  # type: ignore[arg-type]  # nothing is asked of it
 
 
+async def test_a_lease_of_less_than_a_second_keeps_its_fraction(frozen: Frozen) -> None:
+    one, two = (Leases(frozen.database, "producer", each, lease_millis=500) for each in ("one", "two"))
+    await one.balance()
+    await frozen.pass_by("0.4 s")
+    await two.balance()
+    await one.balance()
+    assert len(one.held) == 32, "who was seen within half a second lives"
+    assert len((await two.balance())[0]) == 32
+
+
 # ------------------------------------------------------------------------------------------------ who takes
 
 

@@ -51,8 +51,11 @@ def test_a_cycle_is_of_files_and_of_all_that_reach_one_another() -> None:
             ("services.post.entry", "services.post.law.one"),
             ("libs.paper.sheet", "libs.paper.ink"),
             ("libs.paper.ink", "libs.paper.sheet"),
+            ("libs.pen", "libs.pen.tip"),
+            ("libs.pen.tip", "libs.pen"),
         )
     )
+    assert only(found, "libs.pen").cycles == [["libs.pen", "libs.pen.tip"]], "a package by its own file too"
     post, paper = only(found, "services.post"), only(found, "libs.paper")
     assert post.cycles == [["services.post.law.one", "services.post.law.three", "services.post.law.two"]]
     assert post.arrows == {"law": set(), "entry": {"law"}}, "a cycle inside of a room is no arrow"

@@ -318,10 +318,18 @@ class Proving:
         if step.state.again_partition == PARTITIONS:
             await self._days_again(step)
         else:
-            left = entries_max
+            await self._chains_again(step, entries_max)
+        return await self._store(step)
+
+    async def _chains_again(self, step: _Step, entries_max: int) -> None:
+        left = entries_max
+        try:
             while left > 0 and step.state.again_partition < PARTITIONS:
                 left -= await self._chain_again(step, left)
-        return await self._store(step)
+        except (StoreError, InputError):
+            # What was proven before is stored; the chain that fails begins the next part, and is told there.
+            if not step.ranges:
+                raise
 
     async def _chain_again(self, step: _Step, entries_max: int) -> int:
         """Prove a part of a chain again; return how many entries it was, and its end for as many as that costs."""

@@ -135,7 +135,7 @@ class Seals:
         """Compare the seals that name an entry of a partition behind `after` and up to `last` with what is stored."""
         found = Compared()
         column = partition + 1
-        async with self._database.connection() as reader:
+        async with self._database.connection(snapshot=True) as reader:
             first, end = await self._first(reader, partition, after), await self._first(reader, partition, last)
         while True:
             async with self._database.connection(snapshot=True) as reader:

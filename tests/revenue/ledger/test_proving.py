@@ -12,6 +12,7 @@ import pytest
 from libs.customs.partitions import PARTITIONS
 from libs.server.testing import Running
 from libs.store.database import Database
+from libs.store.errors import StoreUnavailable
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.chain import START
@@ -105,6 +106,26 @@ async def test_a_round_takes_the_chains_that_a_part_has_room_for_together(books:
         await one.again(entries_max)
         reached.append((await one.report(1)).state.again_partition)
     assert reached == [20, 40, 60, PARTITIONS], "an end counts as much as the entries that it costs"
+    assert await again(one) == []
+
+
+async def test_a_chain_that_cannot_be_read_loses_nothing_of_those_before_it(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = prover(books)
+    check = one._chain.check
+
+    async def checked(partition: int, **more: Any) -> Any:
+        if partition == 2:
+            raise StoreUnavailable("the store is away", reason="connection")
+        return await check(partition, **more)
+
+    monkeypatch.setattr(one._chain, "check", checked)
+    assert await one.again()
+    assert (await one.report(1)).state.again_partition == 2
+    with pytest.raises(StoreUnavailable):
+        await one.again()
+    monkeypatch.undo()
     assert await again(one) == []
 
 

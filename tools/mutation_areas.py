@@ -23,12 +23,13 @@ AREAS: Final = {
         ("tests/server/test_identity.py", "tests/server/test_requests.py", "tests/store/test_requests.py"), 0.95,
     ),
     "debts": Area(
-        ("services/clearance/debts.py",),
+        ("services/clearance/consignment/debt.py",),
         ("tests/clearance/test_debts.py", "tests/clearance/test_scalar.py", "tests/clearance/test_news.py",
          "tests/clearance/test_adjusting.py"), 0.95,
     ),
     "lifecycle": Area(
-        ("services/clearance/lifecycle.py", "services/clearance/states.py", "services/clearance/decision.py", "services/clearance/hits.py"),
+        ("services/clearance/consignment/transitions.py", "services/clearance/consignment/state.py",
+         "services/clearance/consignment/decision.py", "services/clearance/consignment/screening.py"),
         ("tests/clearance/test_states.py", "tests/clearance/test_states_equal_scalar.py", "tests/clearance/test_versions_of_filings.py",
          "tests/clearance/test_hits.py", "tests/clearance/test_lifecycle.py", "tests/clearance/test_scalar.py", "tests/clearance/test_decision.py",
          "tests/clearance/test_office.py", "tests/clearance/test_waits.py", "tests/clearance/test_screening.py",

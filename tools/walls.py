@@ -33,7 +33,7 @@ class RoomsContract(Contract):
     pure: Any = fields.SetField(subfield=fields.StringField())
     """What a subject does not import."""
     transport: Any = fields.SetField(subfield=fields.StringField())
-    """What commands and the store do not import either."""
+    """What the store does not import; commands may call neighbours."""
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         services = sorted(each for each in graph.find_children(self.services) if has_rooms(graph, each))
@@ -59,16 +59,16 @@ class RoomsContract(Contract):
                     yield _detail(graph, module, imported)
 
     def _is_forbidden(self, room: str, imported: str, service: str) -> bool:
-        if imported == service or (imported.endswith("_pb2_grpc") and room not in EDGES):
+        if imported == service or (imported.endswith("_pb2_grpc") and room not in (*EDGES, "commands")):
             return True
         if imported.startswith(f"{service}."):
             other = imported.split(".")[2]
             return other == "__main__" or (
                 other in MAY_IMPORT and other != room and other not in MAY_IMPORT.get(room, ())
             )
-        if room in (*EDGES, "migrations"):
+        if room in (*EDGES, "commands", "migrations"):
             return False
-        return _is_in(imported, self.transport if room in ("commands", "store") else self.pure)
+        return _is_in(imported, self.transport if room == "store" else self.pure)
 
 
 class SubjectContract(Contract):

@@ -18,11 +18,11 @@ from libs.store.testing import enterable_directory
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.__main__ import assemble
-from services.clearance.assessments import assessment_of, check, columns_of
-from services.clearance.binding import Arrival
-from services.clearance.decision import decide
-from services.clearance.office import Decided, Office
-from services.clearance.states import accepted
+from services.clearance.carriage.binding import Arrival
+from services.clearance.commands.office import Decided, Office
+from services.clearance.consignment.assessment import assessment_of, check, columns_of
+from services.clearance.consignment.decision import decide
+from services.clearance.consignment.state import accepted
 from services.clearance.store import Store
 from tests.clearance.desk import DAY, TRACE, filings, mrns, revenue_answer, risk_answer
 

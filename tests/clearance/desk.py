@@ -24,8 +24,8 @@ from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer, add_RevenueServiceServicer_to_server
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer, add_RiskServiceServicer_to_server
-from services.clearance.consumer import Intake, Prepared
-from services.clearance.office import Office
+from services.clearance.commands.office import Office
+from services.clearance.feeds.filings import Intake, Prepared
 from services.clearance.store import Store
 from tests.ingestion.consignments import consignment
 

@@ -10,8 +10,8 @@ from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.feed.types import Cursor, FeedBatch
 from luxor.revenue.v1 import revenue_columns_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
-from services.clearance.lifecycle import Debt
-from services.clearance.news import RevenueNews
+from services.clearance.consignment.transitions import Debt
+from services.clearance.feeds.debt_events import RevenueNews
 from tests.clearance.desk import ACCEPTED_AT, DAY, TRACE, Desk
 
 SETTLED, OPENED, REASSESSED, REFUNDED = pb.NEWS_SETTLED, pb.NEWS_OPENED, pb.NEWS_REASSESSED, pb.NEWS_REFUNDED

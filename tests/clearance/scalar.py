@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.clearance.lifecycle import Debt, Event, State
+from services.clearance.consignment.transitions import Debt, Event, State
 
 ENDS = (State.SEIZED, State.DESTROYED, State.RE_EXPORTED, State.INVALIDATED, State.EXPIRED)
 NAMED = (Debt.DEFERRED, Debt.SECURED)

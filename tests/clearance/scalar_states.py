@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from luxor.clearance.v1 import clearance_pb2 as pb
-from services.clearance.lifecycle import Debt, Event, State
+from services.clearance.consignment.transitions import Debt, Event, State
 from tests.clearance import scalar
 
 Record = dict[str, Any]

@@ -13,9 +13,9 @@ from libs.columns import Table
 from libs.server.errors import Refusal
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Money
-from services.clearance.acts import Acted, Request
-from services.clearance.adjusting import Adjusting
-from services.clearance.lifecycle import Change, Debt, Event, State
+from services.clearance.commands.act import Acted, Request
+from services.clearance.commands.adjust import Adjusting
+from services.clearance.consignment.transitions import Change, Debt, Event, State
 from tests.clearance.desk import ASSESS_SECONDS, TRACE, Desk, filings, mrns
 from tests.clearance.revenue_news import anew, answer, hear
 from tests.clearance.test_inspections import status

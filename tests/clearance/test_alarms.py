@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.clearance.hits import ALARM
-from services.clearance.lifecycle import Event, State
+from services.clearance.consignment.screening import ALARM
+from services.clearance.consignment.transitions import Event, State
 from tests.clearance.answers import Told, answering, screening
 from tests.clearance.desk import Desk, filings, mrns
 from tests.clearance.test_cleared import clearing

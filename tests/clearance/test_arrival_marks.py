@@ -11,10 +11,10 @@ import pytest
 from luxor.clearance.v1 import clearance_pb2 as columns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.clearance import office
-from services.clearance.binding import Arrival
-from services.clearance.office import Office
-from services.clearance.reversal import Reversal
+from services.clearance.carriage.binding import Arrival
+from services.clearance.commands import office
+from services.clearance.commands.office import Office
+from services.clearance.commands.reverse_arrival import Reversal
 from services.clearance.store import Store
 from tests.clearance.desk import filings, mrns
 from tests.clearance.test_carriers import (

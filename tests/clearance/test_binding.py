@@ -7,7 +7,7 @@ import pytest
 
 from libs.columns import Strings
 from libs.customs.time import MICROS_PER_DAY
-from services.clearance.binding import Arrival, Binding, Kind, Register, Verdict, bound, effective, keys_of
+from services.clearance.carriage.binding import Arrival, Binding, Kind, Register, Verdict, bound, effective, keys_of
 
 DOC = "02012345675"
 DAY = 20_000

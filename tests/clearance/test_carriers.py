@@ -15,8 +15,8 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceStub
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.clearance.office import Office
-from services.clearance.reversal import Reversal
+from services.clearance.commands.office import Office
+from services.clearance.commands.reverse_arrival import Reversal
 from tests.clearance.desk import TRACE, filings, mrns
 from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, ask, asking, house
 
@@ -290,7 +290,7 @@ async def test_a_reversal_whose_call_died_is_finished_and_the_next_carriers_arri
 )
 def test_a_binding_that_is_none_is_refused_and_its_neighbours_are_not(binding: dict[str, Any], reason: str) -> None:
     from luxor.errors.v1.errors_pb2 import ItemError
-    from services.clearance.carrier_service import _binding
+    from services.clearance.api.carrier_service import _binding
 
     read = _binding(carriers.Binding(**binding), "bindings[0]")
     assert (read.reason if isinstance(read, ItemError) else "") == reason

@@ -10,9 +10,9 @@ import pytest
 from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.feed.types import FeedBatch
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
-from services.clearance.answers import public
-from services.clearance.lifecycle import Change, Event, State
-from services.clearance.notices import Kind, kinds
+from services.clearance.api.messages import public
+from services.clearance.consignment.notice_kinds import Kind, kinds
+from services.clearance.consignment.transitions import Change, Event, State
 from tests.clearance.answers import LIST, SECRET, Told, answering, screening
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns
 from tests.clearance.test_office import act, arrival, arrive, check_versions, texts

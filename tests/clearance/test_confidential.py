@@ -9,7 +9,7 @@ import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.risk.v1 import risk_pb2
-from services.clearance.rescreening import Rescreening
+from services.clearance.feeds.screening_matches import Rescreening
 from tests.clearance.answers import LIST, SECRET, SENTENCE, Told, answering, screening
 from tests.clearance.desk import filings, mrns
 from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house

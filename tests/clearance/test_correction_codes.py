@@ -8,7 +8,7 @@ import pytest
 
 from libs.customs.mrn_columns import make_mrns
 from luxor.clearance.v1 import clearance_pb2 as pb
-from services.clearance.corrections import adjustments
+from services.clearance.api.corrections import adjustments
 
 (MRN,) = make_mrns(["DE"], [3], 20_668, 1)
 

@@ -11,9 +11,9 @@ from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
-from services.clearance import debts
-from services.clearance.decision import DEBT_OPEN, UNVALUED
-from services.clearance.lifecycle import FINAL, Debt, State
+from services.clearance.consignment import debt as debts
+from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
+from services.clearance.consignment.transitions import FINAL, Debt, State
 from tests.clearance import scalar
 from tests.clearance.revenue_news import answer
 from tests.clearance.scalar import DebtEvent, Owing

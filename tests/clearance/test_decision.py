@@ -15,9 +15,9 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import revenue_pb2
 from luxor.risk.v1 import risk_pb2
-from services.clearance.assessments import Misaligned, check, revalued
-from services.clearance.decision import LANE_REASONS, Assessment, Lane, Verdict, decide, lane_names
-from services.clearance.lifecycle import Debt
+from services.clearance.consignment.assessment import Misaligned, check, revalued
+from services.clearance.consignment.decision import LANE_REASONS, Assessment, Lane, Verdict, decide, lane_names
+from services.clearance.consignment.transitions import Debt
 
 Case = tuple[Lane, list[str], str, int | None, int, str]
 UNDISCLOSED = "?"

@@ -33,7 +33,7 @@ from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
 from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.clearance.__main__ import assemble as clearance
-from services.clearance.lifecycle import State
+from services.clearance.consignment.transitions import State
 from services.ingestion.__main__ import assemble as ingestion
 from services.revenue.law.answers import answer_of
 from services.revenue.law.assess import assess

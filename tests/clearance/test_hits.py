@@ -8,9 +8,9 @@ import pytest
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.risk.v1 import risk_pb2, screening_columns_pb2
-from services.clearance import hits
-from services.clearance.decision import CUSTOMS_CHECK, Lane
-from services.clearance.lifecycle import State
+from services.clearance.consignment import screening as hits
+from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane
+from services.clearance.consignment.transitions import State
 
 LISTED, RULE = risk_pb2.FINDING_KIND_LISTED_PARTY, risk_pb2.FINDING_KIND_RULE
 Finding = tuple[int, int, str, str, str]

@@ -10,8 +10,8 @@ from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
 from libs.server.identity import Role
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.revenue.v1 import revenue_pb2
-from services.clearance.answers import statuses, told
-from services.clearance.assessments import owed_columns
+from services.clearance.api.messages import statuses, told
+from services.clearance.consignment.assessment import owed_columns
 
 CHARGES = schema_of(revenue_pb2.AssessmentColumns).children["charges"]
 

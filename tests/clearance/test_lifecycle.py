@@ -8,9 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luxor.clearance.v1 import clearance_pb2
-from services.clearance import decision, inspections
-from services.clearance.lifecycle import FINAL, MONEY, REFUSALS, Change, Debt, Event, Situation, State, apply
-from services.clearance.notices import Kind
+from services.clearance.consignment import decision
+from services.clearance.consignment import inspection as inspections
+from services.clearance.consignment.notice_kinds import Kind
+from services.clearance.consignment.transitions import (
+    FINAL,
+    MONEY,
+    REFUSALS,
+    Change,
+    Debt,
+    Event,
+    Situation,
+    State,
+    apply,
+)
 
 OFFICERS = (Event.OFFICER_RELEASED, Event.OFFICER_HELD, Event.INSPECTED)
 NEWS = (Event.DEBT, Event.REASSESSED)

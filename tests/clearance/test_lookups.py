@@ -12,7 +12,7 @@ import pytest
 from libs.store.database import Transaction
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
-from services.clearance import inquiry
+from services.clearance.api import queries as inquiry
 from services.clearance.store import Store
 from tests.clearance.test_service import SECONDS, House, ask, house
 

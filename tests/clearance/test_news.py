@@ -11,10 +11,10 @@ import pytest
 from libs.columns import Ints, Strings, Table
 from libs.feed.types import EventError, FeedBatch
 from luxor.clearance.v1 import clearance_pb2 as columns
-from services.clearance.acts import Acts, Request
-from services.clearance.lifecycle import Change, Debt, Event, State
-from services.clearance.notices import Kind, kinds
-from services.clearance.returns import Return, returning, unfit
+from services.clearance.commands.act import Acts, Request
+from services.clearance.consignment.notice_kinds import Kind, kinds
+from services.clearance.consignment.returns import Return, returning, unfit
+from services.clearance.consignment.transitions import Change, Debt, Event, State
 from tests.clearance.answers import screening
 from tests.clearance.desk import TRACE, Desk, filings, mrns, revenue_answer
 from tests.clearance.revenue_news import OPENED, REFUNDED, anew, debt, hear

@@ -16,10 +16,10 @@ from libs.server.errors import Refusal
 from libs.store.database import Transaction
 from luxor.consignment.v1 import consignment_pb2
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns as RevenueColumns
-from services.clearance.acts import Acted, Acts, Request
-from services.clearance.binding import Arrival
-from services.clearance.lifecycle import Change, Debt, Event, State
-from services.clearance.states import Happening
+from services.clearance.carriage.binding import Arrival
+from services.clearance.commands.act import Acted, Acts, Request
+from services.clearance.consignment.state import Happening
+from services.clearance.consignment.transitions import Change, Debt, Event, State
 from tests.clearance.desk import ACCEPTED_AT, DAY, TRACE, Desk, filings, mrns, revenue_answer, risk_answer
 
 REFERENCES = ["GREEN-1", "BLUE-1", "YELLOW-1", "RED-1", "NORULEBOOK-1", "NORATE-1", "VENDOR-1", "BARE-1"]
@@ -339,7 +339,7 @@ async def test_what_has_too_large_an_answer_is_asked_for_in_parts_and_an_overloa
     desk: Desk, monkeypatch: pytest.MonkeyPatch, reason: str, *, halved: bool
 ) -> None:
     desk.neighbours.refuse = grpc.StatusCode.RESOURCE_EXHAUSTED
-    monkeypatch.setattr("services.clearance.consumer.reason_of", lambda _: reason)
+    monkeypatch.setattr("services.clearance.feeds.filings.reason_of", lambda _: reason)
     with pytest.raises(EventError if halved else grpc.aio.AioRpcError):
         await desk.prepare(filings(["GREEN-1", "GREEN-2"]))
 

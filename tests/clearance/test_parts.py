@@ -6,7 +6,7 @@ import pytest
 from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.feed.types import BEGINNING, FeedBatch
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.clearance import consumer
+from services.clearance.feeds import filings as consumer
 
 
 def batch(name: str, items: list[int]) -> FeedBatch:

@@ -8,7 +8,7 @@ import pytest
 
 from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1 import carriers_pb2 as carriers
-from services.clearance.binding import FOREVER
+from services.clearance.carriage.binding import FOREVER
 from services.clearance.store import carriers as stored
 from tests.clearance.desk import Desk
 from tests.clearance.test_carriers import desk_of

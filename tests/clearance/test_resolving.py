@@ -13,11 +13,11 @@ from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.consignment.v1.consignment_pb2 import Money
-from services.clearance.adjusting import Adjusting
-from services.clearance.adjustments import changed
-from services.clearance.inspections import Inspection, Result, not_releasable, open_violations
-from services.clearance.lifecycle import Event, State
-from services.clearance.states import Happening, evolve
+from services.clearance.commands.adjust import Adjusting
+from services.clearance.consignment.adjustment import changed
+from services.clearance.consignment.inspection import Inspection, Result, not_releasable, open_violations
+from services.clearance.consignment.state import Happening, evolve
+from services.clearance.consignment.transitions import Event, State
 from tests.clearance.desk import ASSESS_SECONDS, TRACE, Desk
 from tests.clearance.revenue_news import anew, hear
 from tests.clearance.test_adjusting import adjust, correcting, filed

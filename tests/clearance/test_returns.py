@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as pb
-from services.clearance.lifecycle import Debt
+from services.clearance.consignment.transitions import Debt
 from tests.clearance.revenue_news import REFUNDED, debt, hear
 from tests.clearance.test_inspections import several_items, status
 from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house, refused_with

@@ -14,8 +14,8 @@ from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
-from services.clearance import debts
-from services.clearance.lifecycle import REFUSALS, Debt, Event, Situation, State, apply
+from services.clearance.consignment import debt as debts
+from services.clearance.consignment.transitions import REFUSALS, Debt, Event, Situation, State, apply
 from tests.clearance import scalar
 from tests.clearance.scalar import DebtEvent, Owing, Place
 

@@ -14,8 +14,8 @@ from libs.columns import Ints, Table
 from libs.feed.consumer import Consumer
 from libs.feed.types import Cursor, EventError, FeedBatch, Page, SnapshotPage
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
-from services.clearance.lifecycle import Change, Event, State
-from services.clearance.rescreening import Rescreening
+from services.clearance.consignment.transitions import Change, Event, State
+from services.clearance.feeds.screening_matches import Rescreening
 from tests.clearance.answers import LIST, SECRET, screening
 from tests.clearance.desk import DAY, Desk, filings, mrns
 from tests.clearance.test_office import HELD_MILLIS, act, arrival, arrive, check_versions, texts, waiting_for_a_lock

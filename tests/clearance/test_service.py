@@ -19,7 +19,7 @@ from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.feed.v1 import feed_pb2
 from services.clearance.__main__ import assemble
-from services.clearance.office import Office
+from services.clearance.commands.office import Office
 from tests.clearance.answers import Told, answering
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns, neighbours_at_work
 
@@ -247,8 +247,8 @@ async def test_an_arrival_whose_call_died_is_carried_out_by_the_same_request_aga
     office = house.service.service.database
     async with office.transaction() as tx:
         # As RecordArrivals leaves it when it dies behind its first transaction.
-        from services.clearance.requests import arrivals as read
-        from services.clearance.requests import digest
+        from services.clearance.api.requests import arrivals as read
+        from services.clearance.api.requests import digest
 
         request = arrivals(MASTER)
         now = await tx.now()

@@ -9,10 +9,10 @@ import pytest
 from libs.columns import Bools, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.decision import CUSTOMS_CHECK, Lane
-from services.clearance.inspections import Inspection, Result
-from services.clearance.lifecycle import Change, Debt, Event, State
-from services.clearance.states import Happening, amended, arrived_by, evolve, with_previous
+from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane
+from services.clearance.consignment.inspection import Inspection, Result
+from services.clearance.consignment.state import Happening, amended, arrived_by, evolve, with_previous
+from services.clearance.consignment.transitions import Change, Debt, Event, State
 
 OFFICER_HOLD = "OFFICER_HOLD"
 AT = 5_000

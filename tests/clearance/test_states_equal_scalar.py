@@ -10,9 +10,9 @@ import pytest
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.inspections import Inspection, Result
-from services.clearance.lifecycle import CHANGE_OF, Debt, Event, State
-from services.clearance.states import Arrivals, Happening, evolve, unheard, was_released
+from services.clearance.consignment.inspection import Inspection, Result
+from services.clearance.consignment.state import Arrivals, Happening, evolve, unheard, was_released
+from services.clearance.consignment.transitions import CHANGE_OF, Debt, Event, State
 from tests.clearance import scalar_states
 from tests.clearance.scalar_states import BLUE, GREEN, MONEY, RED, RETURNS, YELLOW, Record
 

@@ -18,7 +18,7 @@ from libs.telemetry import trace
 from libs.telemetry.drops import DROPPED
 from libs.telemetry.trace import Span
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.clearance import consumer
+from services.clearance.feeds import filings as consumer
 from tests.clearance.desk import Desk, batch, filings
 
 ROWS = 500
@@ -57,7 +57,7 @@ def page(desk: Desk) -> tuple[Applier, list[Any]]:
 async def test_each_part_of_a_page_of_several_calls_is_kept_once_the_page_is_committed(
     desk: Desk, roots: list[Span], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.clearance.consumer.ROWS_A_CALL", ROWS)
+    monkeypatch.setattr("services.clearance.feeds.filings.ROWS_A_CALL", ROWS)
     applier, batches = page(desk)
     await applier.commit(batches, {})
     (consume,) = [each for each in roots if each.name == "clearance.consume"]

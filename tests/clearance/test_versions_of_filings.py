@@ -12,10 +12,10 @@ from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2
-from services.clearance.decision import Verdict
-from services.clearance.hits import ALARM
-from services.clearance.lifecycle import Debt, State
-from services.clearance.states import accepted, amended, item_numbers
+from services.clearance.consignment.decision import Verdict
+from services.clearance.consignment.screening import ALARM
+from services.clearance.consignment.state import accepted, amended, item_numbers
+from services.clearance.consignment.transitions import Debt, State
 from tests.clearance.scalar_states import BLUE, GREEN, RED, YELLOW
 
 LISTED, RULE = risk_pb2.FINDING_KIND_LISTED_PARTY, risk_pb2.FINDING_KIND_RULE

@@ -10,8 +10,8 @@ import pytest
 from libs.columns import Ints, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.inspections import not_releasable, open_violations
-from services.clearance.lifecycle import Debt, Event, Situation, State, apply
+from services.clearance.consignment.inspection import not_releasable, open_violations
+from services.clearance.consignment.transitions import Debt, Event, Situation, State, apply
 from tests.clearance.test_inspections import CONFORM, VIOLATION, inspection, record, status
 from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house
 

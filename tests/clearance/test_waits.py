@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from libs.columns import Ints, Ragged, Table
 from libs.store.leases import try_lease
-from services.clearance.jobs import LEASE, LEASE_SECONDS, Waits
-from services.clearance.lifecycle import Change, Event, State
-from services.clearance.notices import Kind, kinds
+from services.clearance.consignment.notice_kinds import Kind, kinds
+from services.clearance.consignment.transitions import Change, Event, State
+from services.clearance.jobs.waits import LEASE, LEASE_SECONDS, Waits
 from services.clearance.store.work import due_times
 from tests.clearance.answers import Told, answering, screening
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns

@@ -9,7 +9,7 @@ import asyncpg
 from libs.customs.time import MICROS_PER_DAY
 from libs.store import bulk
 from libs.store.database import Transaction
-from services.clearance.binding import Arrival
+from services.clearance.carriage.binding import Arrival
 
 BUCKETS: Final = 256
 HITS_BUCKET: Final = BUCKETS

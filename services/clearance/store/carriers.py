@@ -8,7 +8,7 @@ import asyncpg
 from libs.customs.time import MICROS_PER_DAY
 from libs.store import bulk
 from libs.store.database import Transaction
-from services.clearance.binding import (
+from services.clearance.carriage.binding import (
     PREFIX_CHARACTERS_MAX,
     PREFIX_CHARACTERS_MIN,
     Binding,

@@ -9,7 +9,7 @@ from libs.columns import Strings, Table
 from libs.feed.types import BatchRef
 from libs.store import bulk
 from libs.store.database import Transaction
-from services.clearance.decision import only
+from services.clearance.consignment.decision import only
 
 
 class References:

@@ -15,9 +15,9 @@ from libs.store.database import NOW_MICROS, Database, Transaction
 from libs.store.requests import RequestLog, purge_before
 from libs.store.schema import checked
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from services.clearance.gauges import count_states
-from services.clearance.notices import kinds
-from services.clearance.states import with_previous
+from services.clearance.consignment.notice_kinds import kinds
+from services.clearance.consignment.state import with_previous
+from services.clearance.metrics import count_states
 from services.clearance.store.adjustments import Adjustments
 from services.clearance.store.arrivals import Arrivals
 from services.clearance.store.carriers import REFUSED_DAYS, Carriers

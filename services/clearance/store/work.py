@@ -10,7 +10,7 @@ from libs.columns import Table
 from libs.store import bulk
 from libs.store.database import Transaction
 from libs.store.schema import day_partitions
-from services.clearance.lifecycle import State
+from services.clearance.consignment.transitions import State
 from services.clearance.store.rows import Row, day_of, row_of
 
 _GONE: Final = """

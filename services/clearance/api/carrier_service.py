@@ -1,0 +1,263 @@
+"""The gRPC edge of carriers: bindings, refused arrivals, what an arrival released, and its reversal."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import grpc.aio
+
+from libs.server import call
+from libs.server.errors import Refusal, item_error
+from libs.server.identity import Role, is_id
+from libs.server.page_tokens import PageTokens
+from libs.server.requests import check_request_id, kept, once, page_size_of, recalled
+from libs.store.database import Transaction
+from libs.telemetry import get_logger
+from luxor.clearance.v1 import carriers_pb2 as pb
+from luxor.clearance.v1.carriers_pb2_grpc import CarrierServiceServicer
+from luxor.errors.v1.errors_pb2 import ItemError
+from services.clearance.api.queries import FORMS, Inquiry, Query
+from services.clearance.api.requests import is_plain
+from services.clearance.carriage.binding import FOREVER, PREFIX_CHARACTERS_MAX, PREFIX_CHARACTERS_MIN, Binding, Kind
+from services.clearance.commands.reverse_arrival import Reversal
+from services.clearance.consignment.state import arrived_by, was_released
+from services.clearance.store import Store
+
+PAGE_DEFAULT: Final = 100
+PAGE_MAX: Final = 1_000
+BINDINGS_MAX: Final = 1_000
+REVERSALS_MAX: Final = 100
+_DOCUMENT_CHARACTERS_MAX: Final = 70
+_KINDS: Final = frozenset(int(kind) for kind in Kind)
+_VALUE_CHARACTERS: Final = {
+    Kind.DOCUMENT: (1, _DOCUMENT_CHARACTERS_MAX),
+    Kind.IDENTIFIER: (1, 17),
+    Kind.PREFIX: (PREFIX_CHARACTERS_MIN, PREFIX_CHARACTERS_MAX),
+}
+
+ROLES: Final = {
+    "PutBindings": {Role.OFFICER, Role.OPERATOR},
+    "ListBindings": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
+    "ListRefusedArrivals": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
+    "ListArrivals": {Role.OFFICER, Role.ANALYST},
+    "ListReleased": {Role.OFFICER, Role.ANALYST},
+    "ReverseArrivals": {Role.CARRIER, Role.OFFICER},
+}
+"""Who may call what."""
+
+_log = get_logger()
+
+
+class CarrierService(CarrierServiceServicer):
+    """Binds master documents to carriers, and looks after arrivals."""
+
+    def __init__(self, store: Store) -> None:
+        """Serve from a store."""
+        self._store = store
+        self._reversal = Reversal(store)
+        self._inquiry = Inquiry(store)
+        self._pages = PageTokens(store.database)
+
+    # ------------------------------------------------------------------------------------------ bindings
+    async def PutBindings(
+        self, request: pb.PutBindingsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.PutBindingsResponse:
+        """Add bindings or change their days, once per request; each has its own result."""
+        _check_size(len(request.bindings), BINDINGS_MAX)
+        read = [_binding(each, f"bindings[{place}]") for place, each in enumerate(request.bindings)]
+        # The last of several for the same carrier and value counts, as if they had been sent one after the other.
+        good = {(each.kind, each.value, each.carrier): each for each in read if isinstance(each, Binding)}
+        who = str(call.current().identity)
+
+        async def work(tx: Transaction) -> pb.PutBindingsResponse:
+            if good:
+                await self._store.put_bindings(tx, list(good.values()), who)
+            tx.after_commit(lambda: _log.info("BINDINGS_PUT", bindings=len(good)))
+            return pb.PutBindingsResponse(
+                results=[pb.BindingResult(error=each if isinstance(each, ItemError) else None) for each in read]
+            )
+
+        return await once(self._store.database, pb.PutBindingsResponse, request, work)
+
+    async def ListBindings(
+        self, request: pb.ListBindingsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListBindingsResponse:
+        """Give a page of the bindings."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        after = await self._pages.place(request, (0, "", ""))
+        async with self._store.database.connection() as reading:
+            found = await self._store.bindings(reading, after, request.carrier, limit + 1)
+        last = found[limit - 1][0] if len(found) > limit else None
+        token = await self._pages.token(request, int(last.kind), last.value, last.carrier) if last else ""
+        return pb.ListBindingsResponse(
+            bindings=[_message(binding, who) for binding, who in found[:limit]], next_page_token=token
+        )
+
+    # ------------------------------------------------------------------------------------------ arrivals
+    async def ListRefusedArrivals(
+        self, request: pb.ListRefusedArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListRefusedArrivalsResponse:
+        """Give a page of the refused arrivals."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        before = await self._pages.place(request, (FOREVER, "", ""))
+        async with self._store.database.connection() as reading:
+            found = await self._store.refused(reading, before, request.carrier, limit + 1)
+        last = found[limit - 1] if len(found) > limit else None
+        token = await self._pages.token(request, last["day"], last["carrier"], last["document_number"]) if last else ""
+        response = pb.ListRefusedArrivalsResponse(next_page_token=token)
+        for each in found[:limit]:
+            response.arrivals.add(
+                master_document_number=each["document_number"],
+                carrier=each["carrier"],
+                recorded=each["recorded"],
+                times=each["times"],
+            ).refused_at.FromMicroseconds(each["refused_at"])
+        return response
+
+    async def ListArrivals(
+        self, request: pb.ListArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListArrivalsResponse:
+        """Give the arrivals of a document, and how the consignments stand that arrived by each."""
+        _check_document(request.master_document_number)
+        async with self._store.database.connection() as reading:
+            rows = await self._store.arrivals_of(reading, request.master_document_number)
+        response = pb.ListArrivalsResponse()
+        for row in rows:
+            under = await self._reversal.count(request.master_document_number, row["carrier"])
+            told = response.arrivals.add(
+                carrier=row["carrier"],
+                conveyance_reference=row["conveyance_reference"],
+                place=row["place"],
+                consignments=under.consignments,
+                released=under.released,
+                held=under.held,
+                reversed_by=row["reversed_by"],
+            )
+            told.arrived_at.FromMicroseconds(row["arrived_at"])
+            told.recorded_at.FromMicroseconds(row["recorded_at"])
+            if row["reversed_at"] is not None:
+                told.reversed_at.FromMicroseconds(row["reversed_at"])
+        return response
+
+    async def ListReleased(
+        self, request: pb.ListReleasedRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListReleasedResponse:
+        """Give a page of the consignments that an arrival released."""
+        _check_document(request.master_document_number)
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        kind = "master_document_number"
+        after = await self._pages.place(request, FORMS[kind]) if request.page_token else ()
+        query = Query(kind, request.master_document_number, limit=limit, after=after)
+        released = _Released(self._store, request.master_document_number, request.carrier)
+        (found,) = await self._inquiry.find([query], released)
+        async with self._store.database.connection() as reading:
+            rows = await self._store.find(reading, found.mrns)
+            table = await self._store.states(reading, [rows[mrn] for mrn in found.mrns])
+        response = pb.ListReleasedResponse()
+        first, last = table.ints("former_released_at"), table.ints("released_at")
+        texts = [table.strings(name).tolist() for name in ("mrn", "house_document_number")]
+        moments = [former or now for former, now in zip(first.tolist(), last.tolist(), strict=True)]
+        for mrn, house, state, at in zip(*texts, table.ints("state").values.tolist(), moments, strict=True):
+            told = response.consignments.add(mrn=mrn, house_document_number=house, state=state)
+            told.released_at.FromMicroseconds(at)
+        if found.following:
+            response.next_page_token = await self._pages.token(request, *found.following)
+        return response
+
+    async def ReverseArrivals(
+        self, request: pb.ReverseArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ReverseArrivalsResponse:
+        """Reverse arrivals that released nothing, once per request; each has its own result."""
+        check_request_id(request.request_id)
+        before = await recalled(self._store.database, pb.ReverseArrivalsResponse, request)
+        if before is not None:
+            return before
+        _check_size(len(request.arrivals), REVERSALS_MAX)
+        results = [await self._reverse(each, f"arrivals[{place}]") for place, each in enumerate(request.arrivals)]
+        return await kept(self._store.database, request, pb.ReverseArrivalsResponse(results=results))
+
+    async def _reverse(self, ref: pb.ArrivalRef, path: str) -> pb.ReversalResult:
+        current = call.current()
+        document, carrier = ref.master_document_number, ref.carrier
+        if current.identity.role is Role.CARRIER:
+            # Another carrier's arrival is as unknown as one that does not exist.
+            carrier = current.identity.id if carrier in ("", current.identity.id) else ""
+        where = f"{path}.master_document_number"
+        async with self._store.database.connection() as reading:
+            rows = await self._store.arrivals_of(reading, document) if is_plain(document) else []
+        row = next((each for each in rows if each["carrier"] == carrier), None)
+        if row is None or (row["reversed_at"] is not None and not row["pending"]):
+            return pb.ReversalResult(error=item_error("ARRIVAL_UNKNOWN", where, document))
+        if row["reversed_at"] is None:
+            released = (await self._reversal.count(document, carrier)).released
+            if released:
+                return pb.ReversalResult(error=item_error("ARRIVAL_HAS_RELEASED", where, document, released=released))
+            async with self._store.database.transaction() as tx:
+                await self._store.lock_documents(tx, [document])
+                at = await self._store.now(tx)
+                await self._store.reverse_arrival(tx, document, carrier, str(current.identity), at)
+        done = await self._reversal.reverse(document, carrier, trace=current.trace)
+        _log.info("ARRIVAL_REVERSED", consignments=done.consignments)
+        return pb.ReversalResult(consignments=done.consignments, released=done.released)
+
+
+class _Released:
+    """Sees the consignments that one arrival released."""
+
+    sees_all = False
+    filer = ""
+
+    def __init__(self, store: Store, document: str, carrier: str) -> None:
+        self._store = store
+        self._document = document
+        self._carrier = carrier
+
+    async def visible(self, tx: Transaction, mrns: Sequence[str]) -> set[str]:
+        """Return those of some consignments that the arrival released."""
+        rows = await self._store.find(tx, mrns)
+        states = await self._store.states(tx, list(rows.values()))
+        chosen = arrived_by(states, self._document, self._carrier) & was_released(states)
+        return {mrn for mrn, released in zip(states.strings("mrn").tolist(), chosen.tolist(), strict=True) if released}
+
+    async def names(self, tx: Transaction, document: str) -> list[str] | None:
+        """Look at all filings, whoever carries by them."""
+        return None
+
+
+def _check_size(count: int, count_max: int) -> None:
+    if count == 0:
+        raise Refusal("BATCH_EMPTY", count_max=count_max)
+    if count > count_max:
+        raise Refusal("BATCH_TOO_LARGE", count=count, count_max=count_max)
+
+
+def _check_document(number: str) -> None:
+    if not 0 < len(number) <= _DOCUMENT_CHARACTERS_MAX or not is_plain(number):
+        raise Refusal("MASTER_DOCUMENT_MALFORMED", path="master_document_number", value=number)
+
+
+def _binding(told: pb.Binding, path: str) -> Binding | ItemError:
+    if int(told.kind) not in _KINDS:
+        return item_error("BINDING_KIND_MISSING", f"{path}.kind", told.kind)
+    kind = Kind(told.kind)
+    least, most = _VALUE_CHARACTERS[kind]
+    # As ingestion writes document numbers and identifiers.
+    value = told.value.strip().upper()
+    if not least <= len(value) <= most or not is_plain(told.value):
+        return item_error("BINDING_VALUE_MALFORMED", f"{path}.value", told.value, least=least, most=most)
+    if not is_id(told.carrier):
+        return item_error("BINDING_CARRIER_MALFORMED", f"{path}.carrier", told.carrier)
+    if told.from_day < 0 or told.to_day < 0 or (told.to_day and told.to_day < told.from_day):
+        return item_error("BINDING_DAYS_MALFORMED", f"{path}.to_day", told.to_day)
+    return Binding(kind, value, told.carrier, told.from_day, told.to_day or FOREVER)
+
+
+def _message(binding: Binding, who: str) -> pb.Binding:
+    to_day = 0 if binding.to_day == FOREVER else binding.to_day
+    return pb.Binding(
+        kind=binding.kind,  # type: ignore[arg-type]  # a number of the enumeration
+        value=binding.value,
+        carrier=binding.carrier,
+        from_day=binding.from_day,
+        to_day=to_day,
+        changed_by=who,
+    )

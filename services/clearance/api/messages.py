@@ -1,0 +1,252 @@
+"""States as row messages for people: status, history, notices; each caller is told what its role may know."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Bools, Column, Ints, Kind, Ragged, Schema, Strings, Table, schema_of
+from libs.server.identity import Role
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from services.clearance.consignment import notice_kinds as notices
+from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane
+from services.clearance.consignment.explanation import sentence
+from services.clearance.consignment.state import AUTOMATIC, OFFICER_HOLD, choose, pick
+from services.clearance.consignment.transitions import Change
+
+OFFICER = "officer"
+"""Stands for an officer's id where the caller is not told it."""
+HELD: Final = ("OFFICER_DECISION", OFFICER_HOLD)
+"""Reasons of an officer's hold that gives no other; a hold by a hit of the screening reads as one."""
+
+
+_STATE: Final = schema_of(ClearanceColumns)
+_STATUS: Final = Schema(
+    _STATE.name,
+    {**_STATE.columns, "history": Kind.CHILD, "lower_bound": Kind.BOOLS},
+    {**_STATE.children, "history": _STATE},
+    has_rows=True,
+)
+"""States with room for what no state holds: the versions before them, which are asked for apart, and whether they owe at least what they say."""
+
+NOT_COVERED: Final = "NOT_COVERED"
+"""Revenue's note that something may be owed beside the charges."""
+CHECKED: Final = "Customs looks at the consignment."
+"""The sentence of CUSTOMS_CHECK, which stands for all findings that a caller is not to know."""
+
+_TEXTS: Final = (
+    "rule_set_version",
+    "note",
+    "selection_reason",
+    "model",
+    "office",
+    "screened_lists",
+    "inspected_by",
+    "adjusted_by",
+    "violation_by",
+    "violation_resolved_by",
+)
+_NUMBERS: Final = (
+    "risk_score", "risk_unjudged", "selection_cause", "chance_ppm", "inclusion_ppm", "model_score_ppm", "release_not_before", "reroute_at",
+    "inspected_at", "inspection_method", "inspection_result", "told_version", "told_change", "told_changed_at", "told_lane", "violation_resolved_at",
+)  # fmt: skip
+"""Columns of the state that officers and analysts alone are told."""
+_CARRIED: Final = (
+    "mrn", "version", "house_document_number", "house_document_type", "master_document_number", "master_document_type", "transport_mode",
+    "transport_service", "gross_mass_mg", "arrived_at", "released_at", "changed_at", "arrival_conveyance_reference", "arrival_place", "state",
+    "lane", "change", "returned_at", "return_reason", "return_document_number",
+)  # fmt: skip
+"""Columns of the state that carriers are told."""
+_OWED_KINDS: Final = (notices.Kind.CHARGES_CHANGED, notices.Kind.DEBT_SETTLED, notices.Kind.DEBT_OPENED)
+"""Notices of what is owed, which are no carrier's."""
+_AMOUNTS: Final = ("payable_minor", "paid_minor", "refunded_minor")
+"""Amounts of a notice, of which carriers are not told."""
+_FINDING: Final = ("lane", "reason", "sentence", "item_number")
+"""Columns of a finding that everybody is told, unless it is confidential."""
+
+
+_PUBLIC_CHANGE: Final = np.array([0, *Change], np.int64)
+"""Per change, what filers and carriers are told in its place: a hit and its end read as an officer's hold and release."""
+_PUBLIC_CHANGE[Change.LISTED] = Change.OFFICER_HELD
+_PUBLIC_CHANGE[Change.HIT_CLEARED] = Change.OFFICER_RELEASED
+
+
+def public(table: Table) -> Table:
+    """Give states as filers and carriers may read them.
+
+    A confidential finding, a draw and a score leave the same behind: CUSTOMS_CHECK. A hold by a hit of the screening reads as one by an officer, or,
+    where the hit came before the first decision, as what led to that. Version, change and lane are those that they heard of.
+    """
+    rows = table.rows
+    early = table.bools("listed_early").values
+    listed = table.bools("listed_hold").values & ~early
+    change = _told(table, "change")
+    lane = _told(table, "lane")
+    audit = table.bools("audit")
+    columns: dict[str, Column] = {name: Strings.absent(rows) for name in _TEXTS}
+    columns |= {name: Ints.absent(rows) for name in _NUMBERS}
+    columns |= {
+        "listed_hold": Bools.absent(rows),
+        "officer_hold": Bools.of(table.bools("officer_hold").values | listed),
+        "listed_early": Bools.absent(rows),
+        "version": _told(table, "version"),
+        "lane": lane,
+        "change": Ints.of(_PUBLIC_CHANGE[change.values], change.valid),
+        "changed_at": _told(table, "changed_at"),
+        # Of goods that were released already a new hit is not to be told.
+        "audit": Bools.of(audit.values & (lane.values == Lane.BLUE), audit.valid),
+        "decided_by": table.strings("decided_by").translate(_decider),
+        "items": _plain_items(table),
+        "charges": _plain_charges(table),
+    }
+    if listed.any():
+        alone = listed & ~table.bools("officer_hold").values
+        told = Ragged.of_lengths(np.full(rows, len(HELD)), Strings.of(HELD * rows))
+        columns["reasons"] = choose(alone, told, table.ragged("reasons"))
+    table = table.with_columns(columns)
+    return table.with_columns({"findings": _open_findings(table)})
+
+
+def carried(table: Table) -> Table:
+    """Give states as carriers may read them: where the goods stand, and which goods these are. Nothing of who trades, what it is worth and why."""
+    table = public(table)
+    return Table(table.schema, table.rows, {name: table.column(name) for name in _CARRIED if name in table.names})
+
+
+def _told(table: Table, name: str) -> Ints:
+    """Give what filers and carriers are told in place of a column, where it is not the column itself."""
+    told = table.ints(f"told_{name}")
+    return pick(told.valid, told, table.ints(name))
+
+
+def _plain_items(table: Table) -> Ragged:
+    items, goods = table.ragged("items"), table.child("items")
+    absent = Ints.absent(goods.rows)
+    return Ragged(items.offsets, goods.with_columns({"inspection_result": absent, "violation": absent}))
+
+
+def _plain_charges(table: Table) -> Ragged:
+    """Leave out who owes by number: whoever read a vendor's scheme number could file under it."""
+    charges, lines = table.ragged("charges"), table.child("charges")
+    if "account" not in lines.names:
+        return charges
+    return Ragged(charges.offsets, lines.with_columns({"account": Strings.absent(lines.rows)}))
+
+
+def _open_findings(table: Table) -> Ragged:
+    """Leave out confidential findings and what names rules, and tell CUSTOMS_CHECK once where it is among the reasons."""
+    findings, found = table.ragged("findings"), table.child("findings")
+    kept = np.flatnonzero(~found.bools("confidential").values)
+    reasons = table.ragged("reasons")
+    assert isinstance(reasons.values, Strings)
+    checked = np.unique(reasons.owners()[reasons.values.isin({CUSTOMS_CHECK})])
+    told = found.take(kept)
+    plain = Table(found.schema, len(kept), {name: told.column(name) for name in _FINDING})
+    neutral = Table(
+        found.schema,
+        len(checked),
+        {
+            "lane": table.ints("lane").take(checked),
+            "reason": Strings.constant(CUSTOMS_CHECK, len(checked)),
+            "sentence": Strings.constant(CHECKED, len(checked)),
+        },
+    )
+    owners = np.concatenate([findings.owners()[kept], checked])
+    order = np.argsort(owners, kind="stable")
+    lengths = np.bincount(owners, minlength=table.rows)
+    return Ragged.of_lengths(lengths, Table.concat([plain, neutral]).take(order))
+
+
+def readable(table: Table, role: Role) -> Table:
+    """Give states as a role may read them."""
+    return carried(table) if role is Role.CARRIER else public(table) if role is Role.FILER else table
+
+
+def statuses(table: Table, role: Role) -> list[pb.ConsignmentStatus]:
+    """Give the status of each state as a role may read it."""
+    table = readable(table, role)
+    columns = dict(table.columns)
+    if role is not Role.CARRIER:
+        columns["lower_bound"] = Bools.of(lower_bounds(table))
+    messages = Table(_STATUS, table.rows, columns).to_messages(pb.ConsignmentStatus)
+    for message in messages:
+        for charge in message.charges:
+            charge.sentence = sentence(
+                charge.sentence,
+                message.revenue_currency,
+                charge.basis if charge.HasField("basis") else None,
+                charge.rate_ppm if charge.HasField("rate_ppm") else None,
+                charge.specific_minor if charge.HasField("specific_minor") else None,
+                charge.amount if charge.HasField("amount") else None,
+                charge.forgone if charge.HasField("forgone") else None,
+            )
+    return messages
+
+
+def lower_bounds(table: Table) -> NDArray[np.bool_]:
+    """Tell of each state whether what it owes is a lower bound, since revenue noted that something is not covered."""
+    notes = table.ragged("revenue_notes")
+    least = np.zeros(table.rows, np.bool_)
+    assert isinstance(notes.values, Strings)
+    if NOT_COVERED in notes.values.dictionary:
+        least[notes.owners()[notes.values.isin({NOT_COVERED})]] = True
+    return least
+
+
+def _decider(decided_by: str) -> str:
+    return decided_by if decided_by in ("", AUTOMATIC) else OFFICER
+
+
+def history(table: Table, role: Role) -> list[pb.HistoryEntry]:
+    """Give each state as one version of a history; filers and carriers read those alone that they hear of."""
+    if role in (Role.FILER, Role.CARRIER):
+        table = table.take(np.flatnonzero(~notices.quiet(table)))
+    return readable(table, role).to_messages(pb.HistoryEntry)
+
+
+def previous(table: Table) -> list[tuple[int, int, int] | None]:
+    """Tell for each state where the version before it is stored: day and id of its batch, and the row."""
+    days = table.ints("previous_batch_day")
+    places = zip(
+        days.values.tolist(),
+        table.ints("previous_batch_id").values.tolist(),
+        table.ints("previous_batch_row").values.tolist(),
+        strict=True,
+    )
+    return [place if there else None for place, there in zip(places, days.valid.tolist(), strict=True)]
+
+
+def told(table: Table, *, carrier: bool) -> list[pb.Notice]:
+    """Give the notices that states are, in their order; carriers are told neither the filer's reference nor reasons and debts."""
+    of_kind = notices.kinds(table)
+    if carrier:
+        chosen = np.flatnonzero(~np.isin(of_kind, _OWED_KINDS))
+        table, of_kind = table.take(chosen), of_kind[chosen]
+    kinds = of_kind.tolist()
+    table = public(table)
+    names = ["mrn", "house_document_number", "master_document_number"]
+    if not carrier:
+        names += ["local_reference", "revenue_currency", "debt_account"]
+    texts = {name: table.strings(name).tolist() for name in names}
+    numbers = {name: table.ints(name).values.tolist() for name in ("version", "state", "lane")}
+    if not carrier:
+        numbers["debt_status"] = table.ints("debt_status").values.tolist()
+    least = [False] * table.rows if carrier else lower_bounds(table).tolist()
+    amounts = {} if carrier else {name: table.ints(name).tolist() for name in _AMOUNTS}
+    numbers["kind"] = kinds
+    changed = table.ints("changed_at").values.tolist()
+    reasons = table.ragged("reasons")
+    assert isinstance(reasons.values, Strings)
+    flat = reasons.values.tolist()
+    out: list[pb.Notice] = []
+    for row in range(table.rows):
+        facts = {name: values[row] for name, values in (*texts.items(), *numbers.items())}
+        shown = () if carrier else flat[reasons.span(row)]
+        notice = pb.Notice(reasons=shown, lower_bound=least[row], **facts)
+        notice.time.FromMicroseconds(changed[row])
+        for name, values in amounts.items():
+            if values[row] is not None:
+                setattr(notice, name, values[row])
+        out.append(notice)
+    return out

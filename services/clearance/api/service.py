@@ -1,0 +1,342 @@
+"""The gRPC edge of clearance: translate, authorise, call, answer. No rule of the field."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+import grpc.aio
+import numpy as np
+from google.protobuf.message import Message
+
+from libs.columns import Table
+from libs.server import call
+from libs.server.errors import Refusal, item_error
+from libs.server.identity import Identity, Role
+from libs.server.page_tokens import PageTokens
+from libs.store.requests import RequestReused
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
+from luxor.errors.v1.errors_pb2 import ItemError
+from services.clearance.api import corrections, requests
+from services.clearance.api import messages as answers
+from services.clearance.api.arrivals import Arriving
+from services.clearance.api.notices import Mailbox
+from services.clearance.api.queries import FORMS, Found, Inquiry, Query
+from services.clearance.commands.act import Acts, Request, Unfit, What
+from services.clearance.commands.adjust import Adjusting
+from services.clearance.commands.visibility import Viewer, bound_to
+from services.clearance.consignment.inspection import missing_item, not_releasable
+from services.clearance.consignment.returns import returning
+from services.clearance.consignment.returns import unfit as unfit_to_return
+from services.clearance.consignment.screening import held_unseen
+from services.clearance.consignment.state import Happening
+from services.clearance.consignment.transitions import Event, State
+from services.clearance.store import Row, Store, carrier_key, filer_key
+
+NOTICES_DEFAULT: Final = 500
+NOTICES_MAX: Final = 1_000
+WAIT_MILLIS_MAX: Final = 20_000
+_ROWS_A_BREATH: Final = 250
+"""States that become messages before other calls get a turn."""
+
+R = TypeVar("R", bound=Message)
+_INSIGHT: Final = frozenset({Role.OFFICER, Role.ANALYST, Role.OPERATOR})
+
+ROLES: Final = {
+    "RecordArrivals": {Role.CARRIER},
+    "GetStatus": {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST},
+    "ListConsignments": {Role.OFFICER, Role.ANALYST},
+    "ReleaseConsignments": {Role.OFFICER},
+    "HoldConsignments": {Role.OFFICER},
+    "RecordInspections": {Role.OFFICER},
+    "RecordReturns": {Role.FILER, Role.CARRIER, Role.OFFICER},
+    "AdjustConsignments": {Role.OFFICER},
+    "PullNotices": {Role.FILER, Role.CARRIER},
+}
+"""Who may call what."""
+
+LONG_POLLS: Final = frozenset({"PullNotices"})
+
+
+class ClearanceService(ClearanceServiceServicer):
+    """Takes arrivals and officers' acts, tells status and notices."""
+
+    def __init__(self, store: Store, adjusting: Adjusting) -> None:
+        """Serve from a store; what officers correct is carried out by `adjusting`."""
+        self._store = store
+        self._adjusting = adjusting
+        self._acts = Acts(store)
+        self._arriving = Arriving(store)
+        self._inquiry = Inquiry(store)
+        self._pages = PageTokens(store.database)
+        self._mailbox = Mailbox(store, self._pages)
+
+    # ------------------------------------------------------------------------------------------ arrivals
+    async def RecordArrivals(
+        self, request: pb.RecordArrivalsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordArrivalsResponse:
+        """Record arrivals by carriers that are bound to the master documents, and carry them out."""
+        return await self._arriving.record(request)
+
+    # ------------------------------------------------------------------------------------------ looking
+    async def GetStatus(
+        self, request: pb.GetStatusRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetStatusResponse:
+        """Answer each query; what the caller may not see is as unknown as what does not exist."""
+        requests.check_size(len(request.queries))
+        identity = call.current().identity
+        queries, errors = requests.queries(request.queries, identity)
+        await self._place(request.queries, queries, errors)
+        asked = [place for place, query in enumerate(queries) if query is not None]
+        viewer = Viewer(self._store, identity)
+        listed = await self._inquiry.find([q for q in queries if q is not None], viewer)
+        found = dict(zip(asked, listed, strict=True))
+        async with self._store.database.connection() as reading:
+            rows = await self._inquiry.rows(reading, listed)
+        messages = await self._statuses(list(rows.values()), identity.role, history=request.with_history)
+        response = pb.GetStatusResponse()
+        for place, query in enumerate(request.queries):
+            result = _result(found.get(place), messages, errors.get(place), place, query)
+            if place in found and found[place].following:
+                result.next_page_token = await self._pages.token(query, *found[place].following)
+            response.results.append(result)
+        return response
+
+    async def _place(
+        self, asked: Sequence[pb.StatusQuery], read: list[Query | None], errors: dict[int, ItemError]
+    ) -> None:
+        """Let queries with a page token begin at its place; those whose token is not theirs have an error."""
+        for place, (query, found) in enumerate(zip(asked, read, strict=True)):
+            if found is None or not query.page_token:
+                continue
+            try:
+                read[place] = replace(found, after=await self._pages.place(query, FORMS[found.kind]))
+            except Refusal as refusal:
+                read[place] = None
+                errors[place] = item_error(refusal.reason, f"queries[{place}].page_token")
+
+    async def ListConsignments(
+        self, request: pb.ListConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListConsignmentsResponse:
+        """Give a page of the officers' list of work."""
+        limit = requests.page_size(request.page_size, "page_size")
+        audit = request.audit if request.HasField("audit") else None
+        after = await self._pages.place(request, (max(0, request.accepted_from_day), ""))
+        async with self._store.database.connection() as reading:
+            found = await self._inquiry.work(
+                reading,
+                request.state or (State.RELEASED if audit else State.HELD),
+                request.lane,
+                after,
+                limit if audit is None else requests.PAGE_MAX,
+            )
+            if audit is not None:
+                found = await self._inquiry.audited(reading, found, audit=audit, limit=limit)
+            rows = await self._inquiry.rows(reading, [found])
+        messages = await self._statuses(list(rows.values()), call.current().identity.role, history=False)
+        listed = [messages[mrn] for mrn in found.mrns if mrn in messages]
+        token = await self._pages.token(request, *found.following) if found.following else ""
+        return pb.ListConsignmentsResponse(consignments=listed, next_page_token=token)
+
+    async def _statuses(self, rows: Sequence[Row], role: Role, *, history: bool) -> dict[str, pb.ConsignmentStatus]:
+        out: dict[str, pb.ConsignmentStatus] = {}
+        for begin in range(0, len(rows), _ROWS_A_BREATH):
+            async with self._store.database.connection() as reading:
+                table = await self._store.states(reading, rows[begin : begin + _ROWS_A_BREATH])
+                histories = await self._inquiry.histories(reading, table) if history else []
+            messages = answers.statuses(table, role)
+            if history:
+                for message, versions in zip(messages, histories, strict=True):
+                    for version in versions:
+                        message.history.extend(answers.history(version, role))
+            out.update((message.mrn, message) for message in messages)
+            await asyncio.sleep(0)
+        return out
+
+    # ------------------------------------------------------------------------------------------ officers
+    async def ReleaseConsignments(
+        self, request: pb.ReleaseConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ReleaseConsignmentsResponse:
+        """Lift holds."""
+        return await self._act(request, Event.OFFICER_RELEASED, pb.ReleaseConsignmentsResponse)
+
+    async def HoldConsignments(
+        self, request: pb.HoldConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.HoldConsignmentsResponse:
+        """Hold goods."""
+        return await self._act(request, Event.OFFICER_HELD, pb.HoldConsignmentsResponse)
+
+    async def _act(
+        self,
+        request: pb.ReleaseConsignmentsRequest | pb.HoldConsignmentsRequest,
+        event: Event,
+        answer: type[R],
+    ) -> R:
+        requests.check_size(len(request.consignments))
+        requests.check_request_id(request.request_id)
+        requests.check_act(request.reason, request.note)
+        by = call.current().identity.id
+        _, faults = requests.refs(request.consignments)
+        seen = {ref.mrn for ref in request.consignments if ref.HasField("expected_version")}
+
+        def unreleasable(states: Table) -> list[str]:
+            own = not_releasable(states, by, request.note)
+            return [
+                "VIOLATION_OPEN" if found else "HIT_UNSEEN" if hit else ""
+                for found, hit in zip(own, held_unseen(states, seen), strict=True)
+            ]
+
+        def what(states: Table, at: int) -> tuple[Table, Happening]:
+            return states, Happening(event=event, at=at, by=by, reason=request.reason, note=request.note)
+
+        unfit = unreleasable if event is Event.OFFICER_RELEASED else None
+        return await self._once(request, event.name, request.consignments, faults, what, answer, unfit=unfit)
+
+    async def RecordInspections(
+        self, request: pb.RecordInspectionsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordInspectionsResponse:
+        """Record what inspections found."""
+        requests.check_size(len(request.inspections))
+        requests.check_request_id(request.request_id)
+        by = call.current().identity.id
+        found, faults = requests.inspections(request.inspections)
+        refs = [each.consignment for each in request.inspections]
+
+        def what(states: Table, at: int) -> tuple[Table, Happening]:
+            return states, Happening(event=Event.INSPECTED, at=at, by=by, inspections=found)
+
+        return await self._once(
+            request,
+            Event.INSPECTED.name,
+            refs,
+            faults,
+            what,
+            pb.RecordInspectionsResponse,
+            where="inspections[{}].consignment.mrn",
+            unfit=lambda states: ["INSPECTION_ITEM_UNKNOWN" if each else "" for each in missing_item(states, found)],
+        )
+
+    async def AdjustConsignments(
+        self, request: pb.AdjustConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AdjustConsignmentsResponse:
+        """Correct value or goods, and have them assessed again."""
+        requests.check_size(len(request.adjustments))
+        requests.check_request_id(request.request_id)
+        found, faults = corrections.adjustments(request.adjustments)
+        refs = [each.consignment for each in request.adjustments]
+        answering = requests.Answering(refs, faults, pb.AdjustConsignmentsResponse, "adjustments[{}].consignment.mrn")
+        payload = await _unreused(
+            request.request_id,
+            self._adjusting.adjust(
+                answering.wanted,
+                found,
+                officer=call.current().identity.id,
+                request=_request(request, "AdjustConsignments"),
+                encode=answering.encode,
+            ),
+        )
+        return pb.AdjustConsignmentsResponse.FromString(payload)
+
+    # ------------------------------------------------------------------------------------------ returns
+    async def RecordReturns(
+        self, request: pb.RecordReturnsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordReturnsResponse:
+        """Record what went back; filers and carriers reach what is theirs."""
+        requests.check_size(len(request.returns))
+        requests.check_request_id(request.request_id)
+        identity = call.current().identity
+        found, faults = corrections.returns(request.returns)
+
+        def what(states: Table, at: int) -> tuple[Table, Happening]:
+            return returning(states, at, found, identity.id)
+
+        return await self._once(
+            request,
+            "RecordReturns",
+            [each.consignment for each in request.returns],
+            faults,
+            what,
+            pb.RecordReturnsResponse,
+            where="returns[{}].consignment.mrn",
+            unfit=lambda states: unfit_to_return(states, found),
+            outside=None if identity.role in _INSIGHT else identity,
+        )
+
+    async def _once(
+        self,
+        request: Any,
+        method: str,
+        refs: Sequence[pb.ConsignmentRef],
+        faults: Mapping[int, ItemError],
+        what: What,
+        answer: type[R],
+        *,
+        where: str = "consignments[{}].mrn",
+        unfit: Unfit | None = None,
+        outside: Identity | None = None,
+    ) -> R:
+        """Act on the consignments that have no fault, once a request_id; `where` is the path of an MRN by its place."""
+        answering = requests.Answering(refs, faults, answer, where)
+        payload = await _unreused(
+            request.request_id,
+            self._acts.act(
+                answering.wanted,
+                what,
+                request=_request(request, method),
+                encode=answering.encode,
+                unfit=unfit,
+                outside=outside,
+            ),
+        )
+        return answer.FromString(payload)
+
+    # ------------------------------------------------------------------------------------------ notices
+    async def PullNotices(
+        self, request: pb.PullNoticesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.PullNoticesResponse:
+        """Give the caller's notices after a cursor."""
+        if request.max_notices > NOTICES_MAX:
+            raise Refusal("PAGE_SIZE_TOO_LARGE", path="max_notices", value=request.max_notices, limit=NOTICES_MAX)
+        if request.wait_millis > WAIT_MILLIS_MAX:
+            raise Refusal("WAIT_TOO_LONG", path="wait_millis", value=request.wait_millis, limit=WAIT_MILLIS_MAX)
+        identity = call.current().identity
+        carrier = identity.role is Role.CARRIER
+        key = carrier_key(identity.id) if carrier else filer_key(identity.id)
+        post = await self._mailbox.pull(
+            key, request.after, request.max_notices or NOTICES_DEFAULT, request.wait_millis / 1000
+        )
+        tables = post.tables
+        if carrier:
+            async with self._store.database.connection() as reading:
+                own = [await bound_to(self._store, reading, table, identity.id) for table in tables]
+            tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
+        notices = [notice for table in tables for notice in answers.told(table, carrier=carrier)]
+        return pb.PullNoticesResponse(notices=notices, next=post.next)
+
+
+def _request(request: Any, method: str) -> Request:
+    current = call.current()
+    return Request(str(current.identity), request.request_id, requests.digest(method, request), current.trace)
+
+
+async def _unreused(request_id: str, work: Awaitable[bytes]) -> bytes:
+    try:
+        return await work
+    except RequestReused:
+        raise Refusal("REQUEST_REUSED", path="request_id", value=request_id) from None
+
+
+def _result(
+    found: Found | None,
+    messages: dict[str, pb.ConsignmentStatus],
+    error: ItemError | None,
+    place: int,
+    query: pb.StatusQuery,
+) -> pb.StatusResult:
+    if error is not None or found is None:
+        return pb.StatusResult(error=error)
+    told = [messages[mrn] for mrn in found.mrns if mrn in messages]
+    if not told and not found.following:
+        return pb.StatusResult(error=requests.unknown(place, query))
+    return pb.StatusResult(consignments=told)

@@ -1,0 +1,1 @@
+"""Who carries under which master document."""

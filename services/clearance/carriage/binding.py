@@ -1,0 +1,197 @@
+"""Which carriers a master document is bound to, and which arrival takes effect on which consignment. Pure.
+
+Three sources bind, and the first that says anything decides: the operator's list for this document, the carrier that the filing names, the longest
+prefix of the document that is registered. The list and the prefixes are the operator's own; the filing is its filer's, and it speaks for its own
+consignment alone. What no source binds, no arrival takes effect on.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Ints, Strings
+from libs.customs.time import MICROS_PER_DAY
+from services.clearance.consignment.state import Arrivals
+
+PREFIX_CHARACTERS_MIN: Final = 2
+PREFIX_CHARACTERS_MAX: Final = 17
+FOREVER: Final = 2**31 - 1
+NOBODY: Final[frozenset[str]] = frozenset()
+
+
+class Kind(IntEnum):
+    """What binds; the numbers are those of luxor.clearance.v1.BindingKind."""
+
+    DOCUMENT = 1
+    IDENTIFIER = 2
+    PREFIX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A value that binds a carrier from a day to a day, both inclusive, days since 1970-01-01."""
+
+    kind: Kind
+    value: str
+    carrier: str
+    from_day: int = 0
+    to_day: int = FOREVER
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a carrier reported of one master document; instants are microseconds since 1970-01-01 UTC."""
+
+    document_number: str
+    carrier: str
+    conveyance_reference: str
+    arrived_at: int
+    place: str
+    recorded_at: int = 0
+
+    @property
+    def day(self) -> int:
+        """The day on which it was recorded: the one that its binding must cover, since a carrier may report any time of arrival."""
+        return self.recorded_at // MICROS_PER_DAY
+
+
+class Verdict(Enum):
+    """What becomes of an arrival when it is reported."""
+
+    BOUND = "bound"
+    AWAITS_FILINGS = "awaits_filings"
+    """Nothing is known of the document: it is recorded, and takes effect for filings that name the carrier."""
+    REFUSED = "refused"
+
+
+def keys_of(documents: Iterable[str], names: Iterable[str]) -> list[tuple[int, str]]:
+    """Return the keys of all bindings that may concern these documents and these carriers named by filings."""
+    keys: dict[tuple[int, str], None] = {}
+    for document in documents:
+        if document:
+            keys[Kind.DOCUMENT, document] = None
+            keys.update(((int(Kind.PREFIX), prefix), None) for prefix in _prefixes(document))
+    keys.update(((int(Kind.IDENTIFIER), name.upper()), None) for name in names if name)
+    return list(keys)
+
+
+def _prefixes(document: str) -> list[str]:
+    """Return the prefixes of a document, the longest first."""
+    longest = min(PREFIX_CHARACTERS_MAX, len(document))
+    return [document[:length] for length in range(longest, PREFIX_CHARACTERS_MIN - 1, -1)]
+
+
+class Register:
+    """The bindings that concern some documents."""
+
+    def __init__(self, bindings: Iterable[Binding]) -> None:
+        """Take bindings; those of other documents do no harm."""
+        self._by_key: dict[tuple[int, str], list[Binding]] = {}
+        for each in bindings:
+            self._by_key.setdefault((each.kind, each.value), []).append(each)
+
+    def binds(self, carrier: str, document: str, named: str, day: int) -> bool:
+        """Tell whether a filing's document is bound to a carrier on a day; `named` is who carries by the filing, "" where it names nobody."""
+        listed = self.listed(document, day)
+        if listed:
+            return carrier in listed
+        if named:
+            # The register has names in capitals. A name that is no carrier's in it is the id in a certificate, and ids are case sensitive.
+            known = self._active(Kind.IDENTIFIER, named.upper(), day)
+            return carrier in known if known else carrier == named
+        return carrier in self.prefixed(document, day)
+
+    def listed(self, document: str, day: int) -> frozenset[str]:
+        """Return the carriers that the operator's list has for a document on a day."""
+        return self._active(Kind.DOCUMENT, document, day)
+
+    def prefixed(self, document: str, day: int) -> frozenset[str]:
+        """Return the carriers of the longest registered prefix of a document on a day."""
+        return next((found for each in _prefixes(document) if (found := self._active(Kind.PREFIX, each, day))), NOBODY)
+
+    def verdict(self, document: str, carrier: str, names: Iterable[str], day: int) -> Verdict:
+        """Judge the arrival of a document by a carrier; `names` are those in the filings under it, "" for one without, none where there is none."""
+        listed, names = self.listed(document, day), list(names)
+        if listed:
+            return Verdict.BOUND if carrier in listed else Verdict.REFUSED
+        if any(self.binds(carrier, document, name, day) for name in names):
+            return Verdict.BOUND
+        prefixed = self.prefixed(document, day)
+        if not names and not prefixed:
+            return Verdict.AWAITS_FILINGS
+        return Verdict.BOUND if not names and carrier in prefixed else Verdict.REFUSED
+
+    def _active(self, kind: Kind, value: str, day: int) -> frozenset[str]:
+        found = self._by_key.get((kind, value))
+        return NOBODY if found is None else frozenset(b.carrier for b in found if b.from_day <= day <= b.to_day)
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """Which arrival takes effect on each of n consignments."""
+
+    arrivals: Sequence[Arrival]
+    places: npt.NDArray[np.int64]
+    """Per consignment the place in `arrivals`, -1 where none takes effect; shape (n,)."""
+    unbound: frozenset[str]
+    """Documents that have arrived by carriers to which some of these consignments are not bound."""
+
+    @property
+    def there(self) -> npt.NDArray[np.bool_]:
+        """Whether one takes effect, shape (n,)."""
+        return self.places >= 0
+
+    def columns(self) -> Arrivals:
+        """Return the arrivals as columns of the state."""
+        rows = np.where(self.there, self.places, len(self.arrivals))
+
+        def texts(value: Callable[[Arrival], str]) -> Strings:
+            return Strings.of([*map(value, self.arrivals), ""]).take(rows)
+
+        moments = np.array([*(each.arrived_at for each in self.arrivals), 0], np.int64)
+        return Arrivals(
+            Ints.of(moments[rows], self.there),
+            texts(lambda each: each.conveyance_reference),
+            texts(lambda each: each.place),
+            texts(lambda each: each.carrier),
+        )
+
+
+def effective(
+    masters: Strings, named: Strings, arrivals: Mapping[str, Sequence[Arrival]], register: Register
+) -> Effective:
+    """Choose for each consignment the first arrival of its master document by a carrier that it is bound to."""
+    chosen: list[Arrival] = []
+    unbound: set[str] = set()
+
+    def place(document: str, name: str) -> int:
+        candidates = arrivals.get(document, ())
+        for each in candidates:
+            if register.binds(each.carrier, document, name, each.day):
+                chosen.append(each)
+                return len(chosen) - 1
+        if candidates:
+            unbound.add(document)
+        return -1
+
+    places = _each_pair(masters, named, place, np.int64)
+    return Effective(chosen, places, frozenset(unbound))
+
+
+def bound(masters: Strings, named: Strings, register: Register, carrier: str, day: int) -> npt.NDArray[np.bool_]:
+    """Tell which consignments are bound to a carrier on a day, shape (n,)."""
+    return _each_pair(masters, named, lambda document, name: register.binds(carrier, document, name, day), np.bool_)
+
+
+def _each_pair(
+    masters: Strings, named: Strings, function: Callable[[str, str], Any], dtype: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    """Apply a function once to each distinct pair of document and carrier named; one result a row. A row without a document is its own pair."""
+    width = len(named.dictionary)
+    pairs, rows = np.unique(masters.indices.astype(np.int64) * width + named.indices, return_inverse=True)
+    results = [function(masters.dictionary[pair // width], named.dictionary[pair % width]) for pair in pairs.tolist()]
+    return np.array(results, dtype)[rows] if len(rows) else np.empty(0, dtype)

@@ -1,0 +1,1 @@
+"""What clearance does to consignments: one use case a file."""

@@ -1,0 +1,235 @@
+"""Adjustments: an officer's corrections, assessed again by revenue and put into force. An edge: it calls a neighbour, never inside a transaction.
+
+What is begun is noted first, then assessed, then put into force unless the state moved meanwhile; what a crash left in between is taken up again.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import grpc
+import numpy as np
+
+from libs.columns import Table
+from libs.columns.wire import MalformedColumns
+from libs.server.errors import Refusal, reason_of
+from libs.store.errors import StoreError
+from libs.telemetry import counter, get_logger, span
+from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.revenue.v1 import revenue_pb2
+from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
+from services.clearance.commands.act import UNKNOWN, VERSION_CHANGED, Acted, Acts, Request, Wanted
+from services.clearance.consignment.adjustment import Correction, adjusting, asked, corrected, correction, unfit
+from services.clearance.store import Begun, Row, Store
+
+ITEMS_A_CALL: Final = 10_000
+"""Items that one call of Assess takes, about; one consignment is never cut."""
+UNFINISHED_SECONDS: Final = 30
+"""Age from which an adjustment that was begun and not put into force is taken up: its call must have died."""
+INTERVAL_SECONDS: Final = 5.0
+UNFINISHED_MAX: Final = 500
+
+PENDING: Final = "ADJUSTMENT_PENDING"
+UNASSESSED: Final = "ADJUSTMENT_UNASSESSED"
+
+_done = counter(
+    "luxor_clearance_adjustments_total",
+    "Adjustments by officers, by what became of them: adjusted, moved (another change came first), unassessed (revenue has no figures for it)",
+    ("outcome",),
+)
+
+
+class Adjusting:
+    """Carries adjustments out."""
+
+    def __init__(self, store: Store, revenue: grpc.aio.Channel, *, assess_seconds: float = 10.0) -> None:
+        """Work in a store, with the revenue service behind a channel; a call of it may take `assess_seconds`."""
+        self._store = store
+        self._acts = Acts(store)
+        self._revenue: Any = RevenueServiceStub(revenue)
+        self._assess_seconds = assess_seconds
+
+    async def adjust(
+        self,
+        wanted: Wanted,
+        adjustments: Mapping[str, pb.Adjustment],
+        *,
+        officer: str,
+        request: Request,
+        encode: Callable[[Sequence[Acted]], bytes],
+    ) -> bytes:
+        """Adjust consignments once per request; gives what `encode` made of the results, also when the request is repeated. Raises RequestReused."""
+        corrections = {mrn: correction(each) for mrn, each in adjustments.items()}
+        async with self._store.database.transaction() as tx:
+            before = await self._store.requests.recall(tx, *request.key)
+            if before is not None:
+                return before
+            found = await self._acts.fit(tx, wanted, lambda states: unfit(states, corrections), None)
+            payloads = {mrn: _payload(adjustments[mrn]) for mrn, _ in wanted}
+            at = await self._store.now(tx)
+            own = await self._store.begin_adjustments(tx, found.rows, payloads, officer, at) if found.rows else set()
+        results = found.results | {
+            row.mrn: Acted(row.mrn, row.state, row.version, PENDING) for row in found.rows if row.mrn not in own
+        }
+        rows = [row for row in found.rows if row.mrn in own]
+        if rows:
+            chosen = found.states.take(np.flatnonzero([row.mrn in own for row in found.rows]))
+            results |= await self._carry_out(rows, chosen, corrections, [officer] * len(rows), request.trace)
+        answer = encode([results.get(mrn) or Acted(mrn, 0, 0, UNKNOWN) for mrn, _ in wanted])
+        async with self._store.database.transaction() as tx:
+            before = await self._store.requests.recall(tx, *request.key)
+            if before is not None:
+                return before
+            await self._store.requests.remember(tx, *request.key, answer)
+        return answer
+
+    async def _carry_out(
+        self,
+        rows: Sequence[Row],
+        states: Table,
+        corrections: Mapping[str, Correction],
+        officers: Sequence[str],
+        trace: str,
+        generations: Sequence[int] | None = None,
+    ) -> dict[str, Acted]:
+        """Have states assessed as they are corrected, and put it into force where they did not move.
+
+        `generations` are the numbers of the assessments that revenue told of, 0 for none: what they changed is in the answers. An officer is "" where
+        an assessment is only repeated.
+        """
+        told = np.array(generations or [0] * len(rows), np.int64)
+        goods = corrected(states, corrections)
+        answers = await self._assess(goods)
+        known = ~answers.strings("reason").present
+        async with self._store.database.transaction() as tx:
+            locked = await self._store.lock(tx, [row.mrn for row in rows])
+            stands = np.array([locked.get(row.mrn) == row for row in rows], np.bool_)
+            # What moved meanwhile and is to be assessed again is taken up as it stands then.
+            ended = np.flatnonzero(stands | (told == 0)).tolist()
+            await self._store.end_adjustments(
+                tx, [rows[place] for place in ended], generations=[int(told[place]) for place in ended]
+            )
+            results = {
+                row.mrn: Acted(row.mrn, now.state, now.version, UNASSESSED if stood else VERSION_CHANGED)
+                for row, now, stood in zip(rows, (locked[row.mrn] for row in rows), stands.tolist(), strict=True)
+            }
+            places = np.flatnonzero(stands & known)
+            if len(places):
+                at = await self._store.now(tx)
+                by = [officers[place] for place in places.tolist()]
+                before, after = states.take(places), goods.take(places)
+                table, happening = adjusting(before, after, answers.take(places), by, told[places], at)
+                chosen = [rows[place] for place in places.tolist()]
+                results |= await self._acts.put(tx, table, happening, chosen, trace)
+            tx.after_commit(lambda: _count(len(places), int((~stands).sum()), int((stands & ~known).sum())))
+        return results
+
+    async def _assess(self, states: Table) -> Table:
+        """Ask revenue what corrected states owe; raises Refusal where it refuses the question itself."""
+        parts = []
+        offsets = states.ragged("items").offsets
+        begin = 0
+        while begin < states.rows:
+            fit = int(np.searchsorted(offsets, offsets[begin] + ITEMS_A_CALL, side="right")) - 1
+            end = max(begin + 1, fit)
+            parts.append(await self._ask(states.take(np.arange(begin, end))))
+            begin = end
+        return Table.concat(parts)
+
+    async def _ask(self, states: Table) -> Table:
+        question, versions = asked(states)
+        request = revenue_pb2.AssessRequest(
+            purpose=revenue_pb2.PURPOSE_ADJUSTMENT, consignments=question.encode(ConsignmentColumns)
+        )
+        request.filing_versions.values.extend(versions.values.tolist())
+        try:
+            answer = await self._revenue.Assess(request, timeout=self._assess_seconds)
+        except grpc.RpcError as error:
+            code = getattr(error, "code", lambda: None)()
+            if code in (
+                grpc.StatusCode.INVALID_ARGUMENT,
+                grpc.StatusCode.FAILED_PRECONDITION,
+                grpc.StatusCode.NOT_FOUND,
+            ):
+                await self._give_up(states)
+                raise Refusal("ADJUSTMENT_REFUSED", why=reason_of(error) or code.name) from error
+            raise
+        table = Table.decode(answer.assessments)
+        try:
+            silent = ~table.ints("duty").valid & ~table.strings("reason").present
+        except MalformedColumns as error:
+            raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error
+        if table.rows != states.rows or silent.any():
+            raise Refusal("ASSESSMENT_MISALIGNED", why="revenue's answer to adjustments lacks rows or figures")
+        return table
+
+    async def _give_up(self, states: Table) -> None:
+        async with self._store.database.transaction() as tx:
+            locked = await self._store.lock(tx, states.strings("mrn").tolist())
+            await self._store.end_adjustments(tx, list(locked.values()))
+
+    # ------------------------------------------------------------------------------------------ after a crash
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take up what was begun and not put into force, every interval until `stop`; what fails is tried again."""
+        while not stop.is_set():
+            try:
+                await self.finish(await self._store.database.now() - UNFINISHED_SECONDS * 1_000_000)
+            except (StoreError, grpc.RpcError) as error:
+                get_logger().warning("ADJUSTMENTS_POSTPONED", error=type(error).__name__)
+            except Exception as error:  # one adjustment that cannot be carried out must not end the service
+                get_logger().error("ADJUSTMENTS_FAILED", error)
+            try:
+                async with asyncio.timeout(INTERVAL_SECONDS):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def finish(self, before: int) -> int:
+        """Carry out adjustments that were begun before an instant; gives how many. Two replicas at the same do it once: the state moved for one."""
+        async with self._store.database.connection() as reading:
+            begun = await self._store.unfinished_adjustments(reading, before, UNFINISHED_MAX)
+            found = await self._store.find(reading, [each.mrn for each in begun])
+            live = [
+                each
+                for each in begun
+                if each.mrn in found and (each.generation or found[each.mrn].version == each.version)
+            ]
+            rows = [found[each.mrn] for each in live]
+            states = await self._store.states(reading, rows)
+        stale = [found[each.mrn] for each in begun if each not in live and each.mrn in found]
+        if stale:
+            async with self._store.database.transaction() as tx:
+                await self._store.lock(tx, [row.mrn for row in stale])
+                await self._store.end_adjustments(tx, stale)
+        if live:
+            corrections = {each.mrn: _correction(each, row) for each, row in zip(live, rows, strict=True)}
+            # An assessment that is repeated without the correction is no officer's act.
+            officers = [
+                each.officer if row.version == each.version else "" for each, row in zip(live, rows, strict=True)
+            ]
+            with span("clearance.adjustments", attributes={"luxor.rows": len(live)}) as told:
+                await self._carry_out(
+                    rows, states, corrections, officers, told.traceparent, [each.generation for each in live]
+                )
+        return len(live)
+
+
+def _correction(begun: Begun, row: Row) -> Correction:
+    """What was begun; nothing where the state moved since, and only revenue's news is left to be heard."""
+    moved = row.version != begun.version
+    return Correction() if moved else correction(pb.Adjustment.FromString(begun.payload))
+
+
+def _payload(adjustment: pb.Adjustment) -> bytes:
+    """What is corrected, whichever version was seen."""
+    kept = pb.Adjustment()
+    kept.CopyFrom(adjustment)
+    kept.consignment.ClearField("expected_version")
+    return kept.SerializeToString(deterministic=True)
+
+
+def _count(adjusted: int, moved: int, unassessed: int) -> None:
+    _done.labels("adjusted").inc(adjusted)
+    _done.labels("moved").inc(moved)
+    _done.labels("unassessed").inc(unassessed)

@@ -1,0 +1,99 @@
+"""Arrivals that were recorded by mistake: what came of them, and how they are reversed."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from libs.columns import Table
+from libs.telemetry import span
+from services.clearance.commands.office import CHUNK_ROWS, NOWHERE, Office, Under
+from services.clearance.consignment.state import Arrivals, Happening, arrived_by, evolve, was_released
+from services.clearance.consignment.transitions import Event, State
+from services.clearance.store import Store
+
+_BATCHES_A_LOOK = 32
+
+
+@dataclass(slots=True)
+class Reversed:
+    """What the reversal of an arrival did."""
+
+    consignments: int = 0
+    """Consignments that have not arrived any more."""
+    released: int = 0
+    """Those that were released meanwhile; these stay released."""
+
+
+class Reversal:
+    """Looks at arrivals, and reverses them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._office = Office(store)
+
+    async def finish(self, before: int, limit: int) -> int:
+        """Carry out reversals that were noted before an instant and whose call died; gives how many."""
+        async with self._store.database.connection() as reading:
+            due = await self._store.pending_reversals(reading, before, limit)
+        for document, carrier in due:
+            with span("clearance.reversal") as told:
+                await self.reverse(document, carrier, trace=told.traceparent)
+        return len(due)
+
+    async def reverse(self, document: str, carrier: str, *, trace: str) -> Reversed:
+        """Carry out the reversal of an arrival that is noted as being reversed, and then what other carriers' arrivals make of it."""
+        result = Reversed()
+        async for mrns in self.under(document):
+            await self._states(mrns)
+            async with self._store.database.transaction() as tx:
+                locked = await self._store.lock(tx, mrns)
+                rows = [locked[mrn] for mrn in mrns if mrn in locked]
+                table = await self._store.states(tx, rows)
+                by = np.flatnonzero(arrived_by(table, document, carrier))
+                happening = Happening(
+                    event=Event.ARRIVAL_REVERSED, at=await self._store.now(tx), arrivals=Arrivals.none(len(by))
+                )
+                after, outcome = evolve(table.take(by), happening)
+                done = np.flatnonzero(outcome.effective)
+                if len(done):
+                    known = [rows[place] for place in by[done].tolist()]
+                    await self._store.succeed(tx, after.take(done), known, trace=trace)
+            result.consignments += len(done)
+            result.released += len(by) - len(done)
+        async with self._store.database.transaction() as tx:
+            await self._store.reversal_done(tx, document, carrier)
+            await self._store.mark_arrivals(tx, again=[document])
+        await self._office.arrive([document], trace=trace)
+        return result
+
+    async def count(self, document: str, carrier: str) -> Under:
+        """Tell how the consignments stand that arrived by a carrier's arrival of a master document; `released` counts those held again too."""
+        under = Under()
+        async for mrns in self.under(document):
+            table = await self._states(mrns)
+            table = table.take(np.flatnonzero(arrived_by(table, document, carrier)))
+            state = table.ints("state").values
+            under.consignments += table.rows
+            under.released += int(was_released(table).sum())
+            under.held += int((state == State.HELD).sum())
+            under.waiting += int((state == State.AWAITING_ARRIVAL).sum())
+        return under
+
+    async def _states(self, mrns: Sequence[str]) -> Table:
+        """Read states outside of a transaction, so that inside it the batches come from memory."""
+        async with self._store.database.connection() as reading:
+            return await self._store.states(reading, list((await self._store.find(reading, mrns)).values()))
+
+    async def under(self, document: str) -> AsyncIterator[list[str]]:
+        """Give the MRNs under a master document, CHUNK_ROWS at most at a time."""
+        after = NOWHERE
+        while True:
+            async with self._store.database.connection() as reading:
+                batches = await self._store.under_master(reading, document, after, _BATCHES_A_LOOK)
+            for ref, mrns in batches:
+                for begin in range(0, len(mrns), CHUNK_ROWS):
+                    yield sorted(set(mrns[begin : begin + CHUNK_ROWS]))
+                after = ref
+            if len(batches) < _BATCHES_A_LOOK:
+                return

@@ -1,0 +1,91 @@
+"""Whose consignments a caller may see: known before a page is cut, so that neither its size nor its token shows those of others.
+
+One call looks at a bounded number of consignments (`inquiry.LOOKED_AT_MAX`): behind so many of others a page ends early, with a token.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Table
+from libs.customs.time import MICROS_PER_DAY
+from libs.server.identity import Identity, Role
+from libs.store.database import Transaction
+from services.clearance.carriage.binding import bound
+from services.clearance.store import Store
+
+_STATES_A_LOOK: Final = 250
+
+
+async def bound_to(store: Store, tx: Transaction, states: Table, carrier: str) -> NDArray[np.bool_]:
+    """Tell which consignments are bound to a carrier today, shape (n,)."""
+    masters, named = states.strings("master_document_number"), states.strings("carrier_identifier")
+    register = await store.register(tx, masters.dictionary, named.dictionary)
+    return bound(masters, named, register, carrier, await store.now(tx) // MICROS_PER_DAY)
+
+
+class Sight(Protocol):
+    """Chooses which consignments a query finds."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether it chooses all."""
+        ...
+
+    @property
+    def filer(self) -> str:
+        """The filer whose consignments alone are chosen; "" for all."""
+        ...
+
+    async def visible(self, tx: Transaction, mrns: Sequence[str]) -> Collection[str]:
+        """Return those of some consignments that are chosen."""
+        ...
+
+    async def names(self, tx: Transaction, document: str) -> list[str] | None:
+        """Return the carriers, "" for nobody, of which one is named where a filing under a document may be chosen; None for all."""
+        ...
+
+
+class Viewer:
+    """What one caller may see of the consignments of all."""
+
+    def __init__(self, store: Store, identity: Identity) -> None:
+        """See as `identity` does; officers and analysts see all."""
+        self._store = store
+        self._identity = identity
+        self.filer = identity.id if identity.role is Role.FILER else ""
+        """The filer whose consignments alone are visible; "" for other roles."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether nothing is hidden from the caller."""
+        return self._identity.role not in (Role.FILER, Role.CARRIER)
+
+    async def visible(self, tx: Transaction, mrns: Sequence[str]) -> Collection[str]:
+        """Return those of some consignments that the caller may see."""
+        if self.sees_all or not mrns:
+            return mrns
+        rows = await self._store.find(tx, mrns)
+        if self.filer:
+            return {mrn for mrn, row in rows.items() if row.filer == self.filer}
+        seen: set[str] = set()
+        found = list(rows.values())
+        for begin in range(0, len(found), _STATES_A_LOOK):
+            states = await self._store.states(tx, found[begin : begin + _STATES_A_LOOK])
+            own = await bound_to(self._store, tx, states, self._identity.id)
+            seen.update(states.strings("mrn").take(np.flatnonzero(own)).tolist())
+        return seen
+
+    async def names(self, tx: Transaction, document: str) -> list[str] | None:
+        """Return the carriers, in capitals, that filings under a master document name where the caller may see them, "" for nobody; None for all."""
+        if self._identity.role is not Role.CARRIER:
+            return None
+        carrier, day = self._identity.id, await self._store.now(tx) // MICROS_PER_DAY
+        register = await self._store.register(tx, [document], [])
+        listed = register.listed(document, day)
+        if listed:
+            return None if carrier in listed else []
+        unnamed = [""] if carrier in register.prefixed(document, day) else []
+        return [carrier.upper(), *await self._store.identifiers_of(tx, carrier), *unnamed]

@@ -1,0 +1,22 @@
+"""Settings of clearance."""
+
+from dataclasses import dataclass
+
+from libs.server.config import Settings, setting
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ClearanceConfig(Settings, service="clearance"):
+    """What clearance alone reads."""
+
+    assess_seconds: float = setting("ASSESS_SECONDS", default=10.0, low=0.1, high=60, example="10")
+    """Deadline of a call to risk or revenue; the batch is tried again after it."""
+
+    calls_at_once: int = setting("CALLS_AT_ONCE", default=3, low=1, high=64, example="3")
+    """Batches that are being assessed at once; each is a call to risk and one to revenue."""
+
+    events_max: int = setting("EVENTS_MAX", default=1_500, low=1, high=20_000, example="1500")
+    """Filings that are decided in one transaction, about: it must not hold the feed's horizon for long."""
+
+    sweep_seconds: float = setting("SWEEP_SECONDS", default=300.0, low=1, high=1_800, example="300")
+    """How often accepted filings are compared with decided ones; what is missing is asked for again."""

@@ -1,0 +1,161 @@
+"""How a debt stands after what revenue tells later: news of what was paid, and assessments that replace the one before. Pure.
+
+A debt is covered by what was paid of the part that customs collects; what a carrier or postal operator collects, their account stands for.
+`states` is a table of ClearanceColumns before the news has its effect, `news` one of luxor.revenue.v1.RevenueColumns, aligned with it.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Column, Ints, Ragged, Strings, Table
+from luxor.clearance.v1 import clearance_pb2 as pb
+from services.clearance.consignment.assessment import account_of, owed_columns, revalued
+from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED, only
+from services.clearance.consignment.transitions import FINAL, Debt, State
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+NO_FIGURES: Final = frozenset(
+    {
+        UNVALUED, "NO_RULEBOOK", "NO_EXCHANGE_RATE", "AMOUNT_OUT_OF_BOUNDS", "MASS_MISSING", "QUANTITY_MISSING",
+    }
+)  # fmt: skip
+"""Reasons of luxor.revenue.v1.AssessmentColumns: they go once there are figures."""
+_TOLD: Final = (Debt.DEFERRED, Debt.SECURED, Debt.PAID, Debt.OPEN)
+_STANDS: Final = (Debt.DEFERRED, Debt.SECURED)
+_SETTLED_STATES: Final = np.isin(np.arange(max(State) + 1), [State.RELEASED, *FINAL])
+
+
+def told(states: Table, news: Table) -> tuple[Table, BoolArray, BoolArray]:
+    """Give states that know news of their debt, which of the news is new, and which of that changes nothing but its number; both of shape (n,).
+
+    By `number` the last news counts, whatever comes first. News of a former version of the filing tells amounts alone.
+    """
+    number = news.ints("number").filled(0)
+    new = number > states.ints("revenue_news").filled(0)
+    paid, refunded = (_or(news.ints(name), states.ints(name)) for name in ("paid_minor", "refunded_minor"))
+    debt = states.ints("debt_status").filled(0)
+    status = news.ints("debt_status").filled(0)
+    current = news.ints("filing_version").filled(0) >= states.ints("filing_version").values
+    # Nothing is open where nothing is owed at the border, or where nobody could compute it.
+    owed = (states.ints("payable_minor").filled(0) > 0) & (debt != Debt.UNKNOWN)
+    took = owed & current & np.isin(status, _TOLD)
+    status = np.where(took, status, debt)
+    covered, short = _covered(states, paid, refunded)
+    # What was paid may have been told before revenue heard that more is owed.
+    status = np.where(owed & (status == Debt.PAID) & short, np.int64(Debt.OPEN), status)
+    status = np.where(owed & ~current & (status == Debt.OPEN) & covered, np.int64(Debt.PAID), status)
+    account = _choose(took, news.strings("account"), states.strings("debt_account"))
+    account = only(account, np.isin(status, _STANDS))
+    same = (status == debt) & _same(paid, states.ints("paid_minor")) & _same(refunded, states.ints("refunded_minor"))
+    same &= np.array(
+        [a == b for a, b in zip(account.tolist(), states.strings("debt_account").tolist(), strict=True)], np.bool_
+    )
+    states = states.with_columns({"revenue_news": Ints.of(number), "paid_minor": paid, "refunded_minor": refunded})
+    return with_debt(states, status, account), new, new & same
+
+
+def reassessed(states: Table, revenue: Table) -> Table:
+    """Give states with another assessment (luxor.revenue.v1.AssessmentColumns) in the place of theirs, and the debt judged anew."""
+    goods = states.ragged("items")
+    columns = owed_columns(revenue)
+    columns["items"] = Ragged(goods.offsets, revalued(goods, revenue))
+    columns.setdefault("assessment_generation", Ints.absent(states.rows))
+    payable = columns["payable_minor"]
+    assert isinstance(payable, Ints)
+    why = revenue.strings("reason")
+    account = account_of(revenue, payable)
+    collected = revenue.ints("collected_by_vendor").filled(0) > 0
+    free = np.where(collected, np.int64(Debt.VENDOR_COLLECTED), np.int64(Debt.NONE))
+    fresh = np.where(account.present, np.int64(Debt.DEFERRED), np.int64(Debt.OPEN))
+    fresh = np.where(payable.filled(0) > 0, fresh, free)
+    fresh = np.where(payable.valid, fresh, np.int64(Debt.UNKNOWN))
+    unknown = ~payable.valid & ~why.present
+    why = _choose(unknown, Strings.constant(UNVALUED, states.rows), why)
+    return judged(states, states.with_columns(columns), fresh, account, why)
+
+
+def judged(before: Table, after: Table, fresh: IntArray, account: Strings, why: Strings | None = None) -> Table:
+    """Judge the debt of states whose charges are others now: `fresh` and `account` are what the assessment alone says.
+
+    What revenue told of the debt goes on: what was paid covers it or not, an account that stands for it goes on doing so, and what was told to be
+    open stays so until revenue tells otherwise. `why` tells why there are no figures.
+    """
+    paid, refunded = before.ints("paid_minor"), before.ints("refunded_minor")
+    heard = before.ints("revenue_news").valid
+    was = before.ints("debt_status").filled(0)
+    stood = before.strings("debt_account")
+    owed = np.isin(fresh, (Debt.DEFERRED, Debt.OPEN))
+    stands = owed & heard & np.isin(was, _STANDS) & stood.present
+    opened = owed & heard & (was == Debt.OPEN)
+    covered, _ = _covered(after, paid, refunded)
+    debt = np.where(opened, np.int64(Debt.OPEN), np.where(stands, was, fresh))
+    # Of goods that went back revenue alone knows what is still owed: what was paid stays so until it tells otherwise.
+    stays = heard & (was == Debt.PAID) & before.ints("returned_at").valid
+    debt = np.where(owed & (covered | stays) & ~stands, np.int64(Debt.PAID), debt)
+    account = only(_choose(stands, stood, account), np.isin(debt, _STANDS))
+    return with_debt(after, debt, account, why)
+
+
+def with_debt(states: Table, debt: IntArray, account: Strings, why: Strings | None = None) -> Table:
+    """Give states whose debt stands otherwise, with what this means for the reasons of those that are not released."""
+    columns: dict[str, Column] = {"debt_status": Ints.of(debt), "debt_account": account}
+    open_now = ~_SETTLED_STATES[states.ints("state").values]
+    if open_now.any():
+        reasons = states.ragged("reasons")
+        assert isinstance(reasons.values, Strings)
+        flat, lists, changed = reasons.values.tolist(), [], False
+        unvalued = [""] * states.rows if why is None else why.tolist()
+        for row, (is_open, status) in enumerate(zip(open_now.tolist(), debt.tolist(), strict=True)):
+            old = flat[reasons.span(row)]
+            new = _reasons(old, status, unvalued[row]) if is_open else old
+            changed |= new != old
+            lists.append(new)
+        if changed:
+            texts = Strings.of([text for each in lists for text in each])
+            columns["reasons"] = Ragged.of_lengths([len(each) for each in lists], texts)
+    return states.with_columns(columns)
+
+
+def settled(table: Table) -> BoolArray:
+    """Tell which states the debt alone would hold, and does not any more."""
+    holds = table.bools("debt_hold").values
+    return holds & ~np.isin(table.ints("debt_status").filled(0), (Debt.OPEN, Debt.UNKNOWN))
+
+
+def _reasons(old: list[str], debt: int, why: str) -> list[str]:
+    stays = [text for text in old if text != DEBT_OPEN and (debt == Debt.UNKNOWN or text not in NO_FIGURES)]
+    more = DEBT_OPEN if debt == Debt.OPEN else why if debt == Debt.UNKNOWN else ""
+    return [*stays, more] if more and more not in stays else stays
+
+
+def _covered(states: Table, paid: Ints, refunded: Ints) -> tuple[BoolArray, BoolArray]:
+    """Tell where what was paid and not paid back covers what customs collects, and where it is less; neither where nothing was told.
+
+    Goods that went back owe less than was assessed, how much less revenue alone knows: what seems short may be enough there.
+    """
+    charges, lines = states.ragged("charges"), states.child("charges")
+    due = np.zeros(states.rows, np.int64)
+    by_customs = lines.ints("collector").filled(0) == pb.COLLECTOR_CUSTOMS
+    # Charges are at most 10^16 and their sum is the payable amount or less, which revenue checked.
+    np.add.at(due, charges.owners(), np.where(by_customs, lines.ints("amount").filled(0), 0))
+    enough = paid.filled(0) - refunded.filled(0) >= due
+    return paid.valid & enough & (due > 0), paid.valid & ~enough & ~states.ints("returned_at").valid
+
+
+def _or(new: Ints, old: Ints) -> Ints:
+    return Ints.of(np.where(new.valid, new.values, old.values), new.valid | old.valid)
+
+
+def _same(one: Ints, other: Ints) -> BoolArray:
+    same: BoolArray = (one.valid == other.valid) & (one.filled(0) == other.filled(0))
+    return same
+
+
+def _choose(rows: BoolArray, new: Strings, old: Strings) -> Strings:
+    both = Strings.concat([old, new])
+    places = np.arange(len(rows))
+    return both.take(np.where(rows, places + len(rows), places)).compact()

@@ -1,0 +1,160 @@
+"""The decision: from risk's lane and revenue's figures to release or hold, with its reasons.
+
+Green is released on arrival, blue too and audited afterwards, yellow and red are held. What revenue could not value is held whatever the lane.
+Debt at the border must be settled: nothing owed, collected by the vendor, or a named account stands for it.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Ints, Ragged, Strings
+from services.clearance.consignment.transitions import Debt
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+class Lane(IntEnum):
+    """What risk selects a consignment for."""
+
+    UNASSESSED = 0
+    GREEN = 1
+    BLUE = 2
+    YELLOW = 3
+    RED = 4
+
+
+LANE_REASONS: Final = ("UNASSESSED", "", "LANE_BLUE", "LANE_YELLOW", "LANE_RED")
+"""Per lane, the reason that stands where no finding tells one."""
+
+CUSTOMS_CHECK: Final = "CUSTOMS_CHECK"
+"""Stands for all that filers and carriers are not to know: confidential findings, draws, what scores select. They cannot tell one from the other."""
+DEBT_OPEN: Final = "DEBT_OPEN"
+UNVALUED: Final = "UNVALUED"
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What risk and revenue said of n consignments."""
+
+    lane: IntArray
+    """Lane of each, shape (n,)."""
+    reasons: Ragged
+    """Stable reasons of risk's findings, strings, in risk's order; a reason may stand several times. "" where the finding is confidential."""
+    undisclosed: BoolArray
+    """Whether something that filers are not to know had a part in the lane: a confidential finding, a draw, a score; shape (n,)."""
+    unvalued: Strings
+    """Why revenue has no figures (NO_RULEBOOK, NO_EXCHANGE_RATE …), "" where it has them."""
+    payable: Ints
+    """What is to be paid at the border, minor units."""
+    vendor_collected: Ints
+    """What the vendor collected, minor units."""
+    account: Strings
+    """Account that stands for the debt at the border, "" where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision on n consignments."""
+
+    release: BoolArray
+    """Whether they are released on arrival; the others are held."""
+    audit: BoolArray
+    """Whether they are audited after release."""
+    reasons: Ragged
+    """Stable reasons, strings, each once: why held, or why audited."""
+    debt: IntArray
+    """Debt status of each."""
+    account: Strings
+    """Account that stands for the debt, "" where none is needed."""
+    debt_hold: BoolArray
+    """Whether the debt alone holds it, open or not computed."""
+
+
+def decide(assessment: Assessment) -> Verdict:
+    """Decide on n consignments."""
+    lane = assessment.lane
+    why = _unvalued(assessment)
+    unvalued = why.present
+    debt = _debt(assessment, unvalued)
+    open_debt = debt == Debt.OPEN
+    clear = (lane == Lane.GREEN) | (lane == Lane.BLUE)
+    release = clear & ~unvalued & ~open_debt
+    return Verdict(
+        release=release,
+        audit=release & (lane == Lane.BLUE),
+        reasons=_reasons(assessment, why, open_debt),
+        debt=debt,
+        account=only(assessment.account, debt == Debt.DEFERRED),
+        debt_hold=clear & ~release,
+    )
+
+
+def only(column: Strings, rows: BoolArray) -> Strings:
+    """Keep the values of some rows; the others are absent."""
+    dictionary = list(column.dictionary)
+    if "" not in dictionary:
+        dictionary.append("")
+    return Strings(dictionary, np.where(rows, column.indices, dictionary.index("")).astype(np.int32)).compact()
+
+
+def _unvalued(assessment: Assessment) -> Strings:
+    """Tell why there are no figures; UNVALUED where revenue gave neither figures nor a reason."""
+    silent = ~assessment.payable.valid & ~assessment.unvalued.present
+    if not silent.any():
+        return assessment.unvalued
+    values = assessment.unvalued.values()
+    values[silent] = UNVALUED
+    return Strings.of(values)
+
+
+def _debt(assessment: Assessment, unvalued: BoolArray) -> IntArray:
+    owed = assessment.payable.filled(0) > 0
+    collected = assessment.vendor_collected.filled(0) > 0
+    settled = np.where(assessment.account.present, np.int64(Debt.DEFERRED), np.int64(Debt.OPEN))
+    free = np.where(collected, np.int64(Debt.VENDOR_COLLECTED), np.int64(Debt.NONE))
+    known = np.where(owed, settled, free)
+    return np.where(unvalued, np.int64(Debt.UNKNOWN), known)
+
+
+def _reasons(assessment: Assessment, why: Strings, open_debt: BoolArray) -> Ragged:
+    """Put in order, each once: findings' reasons (not of green ones), CUSTOMS_CHECK, the lane's own where there is none, revenue's, the debt's."""
+    rows = len(assessment.lane)
+    unvalued = why.present
+    findings = assessment.reasons
+    assert isinstance(findings.values, Strings)
+    owners = findings.owners()
+    told = (assessment.lane[owners] != Lane.GREEN) & findings.values.present
+    silent = np.ones(rows, np.bool_)
+    silent[owners[told]] = False
+    checked = assessment.undisclosed & (assessment.lane != Lane.GREEN)
+    silent &= (assessment.lane != Lane.GREEN) & ~checked
+    dictionary: dict[str, int] = {}
+    pairs: list[tuple[IntArray, IntArray]] = [
+        (owners[told], _places(findings.values, dictionary)[told]),
+        (np.flatnonzero(checked), _places(Strings.constant(CUSTOMS_CHECK, rows), dictionary)[checked]),
+        (np.flatnonzero(silent), _places(Strings(LANE_REASONS, assessment.lane), dictionary)[silent]),
+        (np.flatnonzero(unvalued), _places(why, dictionary)[unvalued]),
+        (np.flatnonzero(open_debt), _places(Strings.constant(DEBT_OPEN, rows), dictionary)[open_debt]),
+    ]
+    owner = np.concatenate([pair[0] for pair in pairs])
+    place = np.concatenate([pair[1] for pair in pairs])
+    _, first = np.unique(owner * len(dictionary) + place, return_index=True)
+    first = np.sort(first)
+    order = first[np.argsort(owner[first], kind="stable")]
+    lengths = np.bincount(owner[order], minlength=rows)
+    return Ragged.of_lengths(lengths, Strings(list(dictionary), place[order].astype(np.int32)).compact())
+
+
+def _places(column: Strings, dictionary: dict[str, int]) -> IntArray:
+    moves = np.array([dictionary.setdefault(value, len(dictionary)) for value in column.dictionary], np.int64)
+    return moves[column.indices] if len(column.indices) else np.empty(0, np.int64)
+
+
+def lane_names() -> list[str]:
+    """Give the lanes' names by number, for metrics."""
+    return [lane.name for lane in Lane]

@@ -1,0 +1,68 @@
+"""Notices: what a filer or carrier is told of a change, read from the state after it."""
+
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Table
+from services.clearance.consignment.transitions import Change, Debt, State
+
+
+class Kind(IntEnum):
+    """What a notice tells; the numbers are those of luxor.clearance.v1.NoticeKind."""
+
+    DECIDED = 1
+    HELD = 2
+    ARRIVED = 3
+    RELEASED = 4
+    AMENDMENT_REFUSED = 5
+    INVALIDATED = 6
+    CHARGES_CHANGED = 7
+    DEBT_SETTLED = 8
+    DEBT_OPENED = 9
+    RETURNED = 10
+    ARRIVAL_REVERSED = 11
+
+
+_BY_STATE: Final = {State.AWAITING_ARRIVAL: Kind.DECIDED, State.HELD: Kind.HELD, State.RELEASED: Kind.RELEASED}
+
+
+_OWED: Final = (Change.DEBT, Change.REASSESSED, Change.ADJUSTED)
+"""Changes of what is owed, or of how the debt stands."""
+
+
+def _owed(table: Table) -> NDArray[np.int64]:
+    """Tell of a change of debt what moved: goods that it released, a debt that holds them now, else the debt or the charges."""
+    state, debt = table.ints("state").values, table.ints("debt_status").filled(0)
+    released, at = table.ints("released_at"), table.ints("changed_at").values
+    open_debt = debt == Debt.OPEN
+    holds = (state == State.HELD) & open_debt & table.bools("debt_hold").values
+    of_debt = np.where(open_debt, np.int64(Kind.DEBT_OPENED), np.int64(Kind.DEBT_SETTLED))
+    kind = np.where(table.ints("change").values == Change.DEBT, of_debt, np.int64(Kind.CHARGES_CHANGED))
+    kind = np.where(holds, np.int64(Kind.HELD), kind)
+    fresh = (state == State.RELEASED) & released.valid & (released.values == at)
+    return np.where(fresh, np.int64(Kind.RELEASED), kind)
+
+
+def quiet(table: Table) -> NDArray[np.bool_]:
+    """Tell which versions filers and carriers do not hear of: they were told another one last."""
+    return table.ints("told_change").valid
+
+
+def kinds(table: Table) -> NDArray[np.int64]:
+    """Give the kind of notice for each state, shape (n,); 0 where there is nothing to tell."""
+    state, change = table.ints("state").values, table.ints("change").values
+    by_state = np.zeros(max(State) + 1, np.int64)
+    for each, kind in _BY_STATE.items():
+        by_state[each] = kind
+    found = np.where(quiet(table), 0, by_state[state])
+    found = np.where((change == Change.ARRIVED) & (state != State.RELEASED), np.int64(Kind.ARRIVED), found)
+    found = np.where((change == Change.RETURNED) & ~quiet(table), np.int64(Kind.RETURNED), found)
+    found = np.where(change == Change.ARRIVAL_REVERSED, np.int64(Kind.ARRIVAL_REVERSED), found)
+    changed = np.isin(change, _OWED) & ~quiet(table)
+    if changed.any():
+        found = np.where(changed, _owed(table), found)
+    found = np.where(change == Change.INVALIDATED, np.int64(Kind.INVALIDATED), found)
+    return np.where(change == Change.AMENDMENT_REFUSED, np.int64(Kind.AMENDMENT_REFUSED), found)

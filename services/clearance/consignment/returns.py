@@ -1,0 +1,81 @@
+"""Goods that went back after release, or were destroyed: which, why, and what becomes of the consignment. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
+from luxor.clearance.v1 import clearance_pb2 as pb
+from services.clearance.consignment.state import Happening, item_numbers
+from services.clearance.consignment.transitions import Event, State
+
+_GONE: Final = (State.RE_EXPORTED, State.DESTROYED)
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What went back of one consignment."""
+
+    reason: int
+    """luxor.clearance.v1.ReturnReason."""
+    document: str
+    """Number of the transport document under which it goes back, "" for what is destroyed."""
+    items: frozenset[int]
+    """Numbers of the items; none for all that is left."""
+
+
+def unfit(states: Table, returns: Mapping[str, Return]) -> list[str]:
+    """Tell for each state why nothing of it can go back, "" where something can; that it must be released, the lifecycle tells."""
+    why = []
+    items = states.ragged("items")
+    numbers = item_numbers(states).tolist()
+    back = states.child("items").bools("returned").values.tolist()
+    for row, (mrn, state) in enumerate(
+        zip(states.strings("mrn").tolist(), states.ints("state").values.tolist(), strict=True)
+    ):
+        gone = dict(zip(numbers[items.span(row)], back[items.span(row)], strict=True))
+        asked = returns[mrn].items
+        if state in _GONE or any(gone.get(number) for number in asked):
+            why.append("ALREADY_RETURNED")
+        elif not asked <= gone.keys():
+            why.append("RETURN_ITEM_UNKNOWN")
+        else:
+            why.append("")
+    return why
+
+
+def returning(states: Table, at: int, returns: Mapping[str, Return], by: str) -> tuple[Table, Happening]:
+    """Give states whose goods are marked as gone, before this has its effect, and the event of each.
+
+    Once nothing is left it is the consignment's end: destroyed where all of it was, else sent back.
+    """
+    items, goods = states.ragged("items"), states.child("items")
+    numbers = item_numbers(states)
+    back = goods.bools("returned").values.copy()
+    reasons = goods.ints("return_reason").filled(0).copy()
+    since = goods.ints("returned_at").filled(0).copy()
+    told = [returns[mrn] for mrn in states.strings("mrn").tolist()]
+    events = np.empty(states.rows, np.int64)
+    for row, each in enumerate(told):
+        span = items.span(row)
+        now = ~back[span] & (np.isin(numbers[span], list(each.items)) if each.items else True)
+        reasons[span] = np.where(now, each.reason, reasons[span])
+        since[span] = np.where(now, at, since[span])
+        back[span] |= now
+        destroyed = (reasons[span] == pb.RETURN_REASON_DESTROYED).all() and each.reason == pb.RETURN_REASON_DESTROYED
+        whole = Event.DESTROYED_WHOLE if destroyed else Event.RETURNED_WHOLE
+        events[row] = whole if back[span].all() else Event.RETURNED
+    below: dict[str, Column] = {
+        "returned": Bools.of(back),
+        "return_reason": Ints.of(reasons, reasons > 0),
+        "returned_at": Ints.of(since, since > 0),
+    }
+    columns: dict[str, Column] = {
+        "returned_at": Ints.constant(at, states.rows),
+        "return_reason": Ints.of([each.reason for each in told]),
+        "return_document_number": Strings.of([each.document for each in told]),
+        "items": Ragged(items.offsets, goods.with_columns(below)),
+    }
+    return states.with_columns(columns), Happening(event=events, at=at, by=by)

@@ -1,0 +1,273 @@
+"""Clearance's side of ingestion's feed: have each batch assessed by risk and revenue at once, decide, and put the decisions into force.
+
+An edge like service.py: it calls neighbours, and holds no rule of the field.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Table
+from libs.columns.wire import MalformedColumns
+from libs.customs.mrn import MrnError
+from libs.customs.time import MICROS_PER_DAY
+from libs.feed.signals import SKEW
+from libs.feed.types import EventError, FeedBatch
+from libs.server.errors import Refusal, reason_of
+from libs.store.database import Transaction
+from libs.telemetry import batch_span, client_span, counter, gauge, loop_histogram
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.revenue.v1 import revenue_pb2
+from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
+from luxor.risk.v1 import risk_pb2
+from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
+from services.clearance.commands.office import Decided, Office, Tally
+from services.clearance.consignment.assessment import Misaligned, assessment_of, check, columns_of
+from services.clearance.consignment.decision import decide, lane_names
+from services.clearance.consignment.state import accepted
+from services.clearance.consignment.transitions import State
+from services.clearance.metrics import count_charges
+from services.clearance.store import STATE_DAYS, day_of
+
+ROWS_A_CALL: Final = 2_000
+"""Consignments a call of Assess, as many as both neighbours take; what a page holds is joined, since a call and a stored batch cost about
+the same whatever is in them."""
+ITEMS_A_CALL: Final = 10_000
+"""Items of a part at most, so that no answer and no stored batch outgrows a message."""
+CALLS_AT_ONCE: Final = 3
+ASSESS_SECONDS: Final = 10.0
+
+_decisions = counter("luxor_clearance_decisions_total", "Decisions by lane and what they led to", ("lane", "state"))
+_events = counter("luxor_clearance_events_total", "Events of ingestion's feed that made no decision", ("outcome",))
+_latency = loop_histogram(
+    "luxor_clearance_decision_seconds",
+    "From acceptance to decision by ingestion's clock; one observation for what was accepted at once",
+)
+_assessing = gauge("luxor_clearance_assessments_in_flight", "Batches that risk and revenue assess now")
+_assessing_max = gauge("luxor_clearance_assessments_in_flight_max", "Batches that may be assessed at once")
+
+
+_Done = TypeVar("_Done")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Filings that are assessed by one pair of calls."""
+
+    filings: Table
+    sources: tuple[str, ...]
+    """Traceparents of the work that announced them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `apply` puts into force, and what it counts once that is committed."""
+
+    decided: list[Decided]
+    forgotten: int
+    """Filings left out, since they are of so long ago."""
+    ahead_micros: int
+    """How far clearance's clock is ahead of ingestion's."""
+
+
+class Intake:
+    """The handler of ingestion's feed."""
+
+    def __init__(
+        self,
+        office: Office,
+        risk: grpc.aio.Channel,
+        revenue: grpc.aio.Channel,
+        *,
+        assess_seconds: float = ASSESS_SECONDS,
+        calls_at_once: int = CALLS_AT_ONCE,
+        state_days: int = STATE_DAYS,
+    ) -> None:
+        """Decide in `office` on what the services behind the channels answer; each call may take `assess_seconds`.
+
+        Filings accepted more than `state_days` ago are left alone.
+        """
+        self._state_days = state_days
+        self._office = office
+        self._risk: Any = RiskServiceStub(risk)
+        self._revenue: Any = RevenueServiceStub(revenue)
+        self._assess_seconds = assess_seconds
+        self._slots = asyncio.Semaphore(calls_at_once)
+        _assessing_max.set(calls_at_once)
+
+    async def prepare(self, batches: list[FeedBatch]) -> Prepared:
+        """Assess and decide. Raises EventError where the events themselves are at fault, and what the transport raises while a neighbour is away."""
+        now = await self._office.store.database.now()
+        known, forgotten = self._still_known(batches, now)
+        clock = batches[-1].clock if batches else None
+        ahead_micros = 0 if clock is None else now - clock.now()
+        parts = _parts(known)
+        for part in parts:
+            try:
+                await self._office.store.ensure_days(part.filings.strings("mrn").tolist())
+            except (MrnError, MalformedColumns) as error:
+                raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
+        return Prepared(await _together([self._decide(part) for part in parts]), forgotten, ahead_micros)
+
+    def _still_known(self, batches: Sequence[FeedBatch], now: int) -> tuple[list[FeedBatch], int]:
+        """Leave out filings of so long ago that their states are forgotten: a snapshot brings them, and they must not seem new.
+
+        Gives what is left, and how many are not.
+        """
+        oldest = now // MICROS_PER_DAY - self._state_days
+        kept: list[FeedBatch] = []
+        forgotten = 0
+        for batch in batches:
+            try:
+                known = batch.table.strings("mrn").map(lambda mrn: day_of(mrn) >= oldest, np.bool_)
+            except (MrnError, MalformedColumns) as error:
+                raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
+            if known.all():
+                kept.append(batch)
+                continue
+            forgotten += int((~known).sum())
+            if known.any():
+                kept.append(batch.take(np.flatnonzero(known)))
+        return kept, forgotten
+
+    async def apply(self, tx: Transaction, prepared: Any) -> None:
+        """Put the decisions into force."""
+        told: Prepared = prepared
+        tally = await self._office.decide(tx, told.decided)
+        # Once it is true: a page may be rolled back, or tried only, and come again.
+        tx.after_commit(lambda: _count(tally, told))
+
+    async def _decide(self, part: _Part) -> Decided:
+        with batch_span("clearance.decide", part.sources, {"luxor.rows": part.filings.rows}) as told:
+            table, release = await self._assessed(part)
+            return Decided(table, release, told.traceparent)
+
+    async def _assessed(self, part: _Part) -> tuple[Table, NDArray[np.bool_]]:
+        async with self._slots:
+            try:
+                filings = part.filings.encode(ConsignmentColumns)
+            except (MalformedColumns, ValueError) as error:
+                raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
+            with _assessing.track_inprogress():
+                risk_answer, revenue_answer = await _both(
+                    self._risk.Assess,
+                    risk_pb2.AssessRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    self._revenue.Assess,
+                    revenue_pb2.AssessRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    timeout=self._assess_seconds,
+                )
+        risk, revenue = Table.decode(risk_answer.assessments), Table.decode(revenue_answer.assessments)
+        try:
+            check(part.filings, risk, revenue)
+            verdict = decide(assessment_of(risk, revenue))
+            table = accepted(part.filings, columns_of(part.filings, risk, revenue), verdict)
+        except (Misaligned, MalformedColumns) as error:
+            raise Refusal("ASSESSMENT_MISALIGNED", why=str(error)) from error
+        return table, verdict.release
+
+
+async def _both(risk: Any, filed: Any, revenue: Any, owed: Any, *, timeout: float) -> tuple[Any, Any]:
+    """Ask both at once and await both answers; where one fails, the other is called off."""
+    first, second = await _together([_answer("risk", risk, filed, timeout), _answer("revenue", revenue, owed, timeout)])
+    return first, second
+
+
+async def _together(works: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Done]:
+    """Do all at once; where one fails, the others are called off. All have ended then, and so have their spans."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> Any:
+    service = f"luxor.{neighbour}.v1.{neighbour.capitalize()}Service"
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": "Assess"}
+    with client_span(f"{service}/Assess", attributes) as told:
+        try:
+            return await assess(request, timeout=timeout)
+        except grpc.RpcError as error:
+            code = getattr(error, "code", lambda: None)()
+            reason = reason_of(error) or getattr(code, "name", "UNKNOWN")
+            told.fail(reason)
+            # Only what is wrong with the batch itself is the events' fault; an absent or overloaded neighbour is waited for.
+            # What has too large an answer is asked for in smaller parts, as all that cannot be applied together.
+            if code is grpc.StatusCode.INVALID_ARGUMENT or reason == "ANSWER_TOO_LARGE":
+                raise EventError(
+                    "ASSESSMENT_REFUSED", f"The {neighbour} service refuses to assess it: {reason}."
+                ) from error
+            raise
+
+
+def _parts(batches: Sequence[FeedBatch]) -> list[_Part]:
+    """Join batches and cut large ones, by rows and by items."""
+    parts: list[_Part] = []
+    waiting: list[FeedBatch] = []
+    rows = items = 0
+
+    def close() -> None:
+        nonlocal rows, items
+        if waiting:
+            parts.append(_join(waiting))
+        waiting.clear()
+        rows = items = 0
+
+    for batch in batches:
+        goods = int(batch.table.ragged("items").offsets[-1])
+        if rows + batch.table.rows > ROWS_A_CALL or items + goods > ITEMS_A_CALL:
+            close()
+        if batch.table.rows > ROWS_A_CALL or goods > ITEMS_A_CALL:
+            parts.extend(_cut(batch))
+            continue
+        waiting.append(batch)
+        rows, items = rows + batch.table.rows, items + goods
+    close()
+    return parts
+
+
+def _cut(batch: FeedBatch) -> list[_Part]:
+    """Cut a batch into parts of few enough rows and items; one row is never cut."""
+    offsets = batch.table.ragged("items").offsets
+    parts, begin = [], 0
+    while begin < batch.table.rows:
+        fit = int(np.searchsorted(offsets, offsets[begin] + ITEMS_A_CALL, side="right")) - 1
+        end = max(begin + 1, min(begin + ROWS_A_CALL, fit))
+        parts.append(_Part(batch.table.take(np.arange(begin, end)), (batch.trace,)))
+        begin = end
+    return parts
+
+
+def _join(batches: Sequence[FeedBatch]) -> _Part:
+    return _Part(Table.concat([batch.table for batch in batches]), tuple(batch.trace for batch in batches))
+
+
+def _count(tally: Tally, told: Prepared) -> None:
+    """Count what a page did."""
+    for table in tally.decided:
+        _count_decided(table, tally.at - told.ahead_micros)
+    _events.labels("replayed").inc(tally.replayed)
+    _events.labels("amendment_too_late").inc(tally.too_late)
+    _events.labels("forgotten").inc(told.forgotten)
+
+
+def _count_decided(table: Table, at: int) -> None:
+    """Count decisions that were made `at` an instant of ingestion's clock."""
+    lanes, states = table.ints("lane").values, table.ints("state").values
+    for lane, name in enumerate(lane_names()):
+        chosen = lanes == lane
+        if chosen.any():
+            for state in (State.AWAITING_ARRIVAL, State.HELD, State.RELEASED):
+                _decisions.labels(name.lower(), state.name.lower()).inc(int((chosen & (states == state)).sum()))
+    count_charges(table)
+    for micros in (at - np.unique(table.ints("accepted_at").values)).tolist():
+        if micros < 0:
+            SKEW.labels("decision").inc()
+        _latency.observe(max(0, micros) / 1_000_000)

@@ -1,0 +1,46 @@
+"""What the call of an arrival left undone when it died, and what bindings changed since."""
+
+import asyncio
+from typing import Final
+
+from libs.store.errors import StoreError
+from libs.telemetry import get_logger
+from services.clearance.commands.office import Office
+from services.clearance.commands.reverse_arrival import Reversal
+from services.clearance.store import Store
+
+PENDING_SECONDS: Final = 10
+"""Age from which an arrival that was recorded and not carried out is taken up: its call must have died."""
+
+
+class Arrivals:
+    """Takes up arrivals and reversals whose call died between recording and carrying out, and arrivals that bindings changed."""
+
+    def __init__(self, store: Store, *, interval_seconds: float = 2.0, documents_max: int = 100) -> None:
+        self._store = store
+        self._office = Office(store)
+        self._reversal = Reversal(store)
+        self._interval_seconds = interval_seconds
+        self._documents_max = documents_max
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look every interval, until `stop`; what fails is tried again."""
+        while not stop.is_set():
+            try:
+                await self.step()
+            except StoreError as error:
+                get_logger().warning("ARRIVALS_POSTPONED", error=type(error).__name__)
+            except Exception as error:  # one arrival that cannot be carried out must not end the service
+                get_logger().error("ARRIVALS_FAILED", error)
+            try:
+                async with asyncio.timeout(self._interval_seconds):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self) -> int:
+        """Carry out what is due; gives how many arrivals."""
+        now = await self._store.database.now()
+        before = now - PENDING_SECONDS * 1_000_000
+        reversed_ = await self._reversal.finish(before, self._documents_max)
+        return reversed_ + await self._office.finish_arrivals(before, self._documents_max)

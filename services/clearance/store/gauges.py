@@ -1,0 +1,46 @@
+"""What clearance looks at for its metrics: what is held, what waits, and what is overdue."""
+
+from typing import Final
+
+from libs.store.database import Database
+from libs.store.gauges import COUNTED_MAX
+from libs.telemetry import gauge
+from luxor.risk.v1 import risk_pb2
+
+_held = gauge(
+    "luxor_clearance_held", f"Consignments that are held, by lane; counting ends at {COUNTED_MAX:,}", ("lane",)
+)
+_pending = gauge(
+    "luxor_clearance_arrivals_pending", f"Arrivals recorded and not carried out yet; counting ends at {COUNTED_MAX:,}"
+)
+_pending_age = gauge(
+    "luxor_clearance_arrivals_pending_seconds", "Age of the oldest arrival that is recorded and not carried out yet"
+)
+
+_overdue = gauge(
+    "luxor_clearance_waits_overdue_seconds",
+    "For how long the oldest release or re-routing is due that happens by itself; 0 where none is",
+)
+
+
+_LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in risk_pb2.Lane.items() if number}
+_HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
+_PENDING: Final = f"""
+    select (select count(*) from (select from arrival where pending limit {COUNTED_MAX}) as part) as count,
+        (select greatest(0, extract(epoch from clock_timestamp()) - min(coalesce(reversed_at, recorded_at)) / 1000000.0)
+            from arrival where pending)::float8 as age
+"""  # noqa: S608  # a number of our own
+_OVERDUE: Final = "select greatest(0, extract(epoch from clock_timestamp()) - min(due_at) / 1000000.0)::float8 from due"
+
+
+async def look(database: Database) -> None:
+    """Look at what is held, what waits, and what is overdue."""
+    async with database.connection(timeout_millis=5_000) as reading:
+        held = {row["lane"]: row["count"] for row in await reading.raw.fetch(_HELD)}
+        pending = await reading.raw.fetchrow(_PENDING)
+        overdue = await reading.raw.fetchval(_OVERDUE)
+    for lane, name in _LANES.items():
+        _held.labels(name).set(held.get(lane, 0))
+    _pending.set(pending["count"])
+    _pending_age.set(pending["age"] or 0.0)
+    _overdue.set(overdue or 0.0)

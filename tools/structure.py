@@ -126,15 +126,15 @@ def _longest(arrows: Arrows) -> list[str]:
 
 def table(found: Iterable[Structure]) -> Table:
     """Return one line for each service and lib."""
-    told = Table(title="Structure by imports")
+    lines = Table(title="Structure by imports")
     for column in ("package", "rooms", "files", "most in one", "arrows", "longest chain", "cycles of files"):
-        told.add_column(column, justify="left" if column in ("package", "longest chain") else "right")
+        lines.add_column(column, justify="left" if column in ("package", "longest chain") else "right")
     for each in found:
-        told.add_row(
+        lines.add_row(
             each.name, f"{len(each.rooms)}", f"{sum(each.rooms.values())}", f"{max(each.rooms.values(), default=0)}",
             f"{sum(map(len, each.arrows.values()))}", " > ".join(each.chain), f"{len(each.cycles)}",
         )  # fmt: skip
-    return told
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> int:

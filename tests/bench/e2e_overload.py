@@ -145,8 +145,8 @@ async def measure(quick: bool) -> None:
             print(f"refused   {dict(refusals)}, of them without RetryInfo {unspoken}")
         restarts = sum(system.restarts.values())
     Console(width=120).print(table)
-    told = ", ".join(f"{each:.0f}" for each in peaks)
-    facts: dict[str, float | str] = {"peaks_cps": told, "late_s": round(load.late, 3), "restarts": restarts}
+    listed = ", ".join(f"{each:.0f}" for each in peaks)
+    facts: dict[str, float | str] = {"peaks_cps": listed, "late_s": round(load.late, 3), "restarts": restarts}
     figures.figure("overload_kept", [min(kept[:2])], "share of the peak before", target=0.9, **facts)
     figures.figure("overload_kept_mixed", [kept[2]], "share of the peak before, others in batches of 100")
     figures.figure("overload_small_accepted", [min(small)], "share of a small filer's calls", target=1.0)

@@ -14,7 +14,7 @@ PENDING_SECONDS: Final = 10
 
 
 class Arrivals:
-    """Takes up arrivals and reversals whose call died between recording and carrying out, and arrivals that bindings changed."""
+    """Resumes arrivals and reversals after their call died between recording and carrying out, and arrivals that bindings changed."""
 
     def __init__(self, store: Store, *, interval_seconds: float = 2.0, documents_max: int = 100) -> None:
         self._store = store

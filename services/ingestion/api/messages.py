@@ -10,11 +10,11 @@ from services.ingestion.commands.submit import Submitted
 from services.ingestion.filing import validation
 
 ERRORS_MAX = 50
-"""Errors and warnings told of one consignment."""
+"""Errors and warnings reported for one consignment."""
 
 
 def answer(submitted: Submitted) -> pb.SubmitConsignmentsResponse:
-    """Tell what became of each consignment of a batch."""
+    """Return the result of each consignment of a batch."""
     checked, filing, taken = submitted.checked, submitted.filing, submitted.taken
     response = pb.SubmitConsignmentsResponse()
     for row in range(checked.table.rows):
@@ -35,14 +35,14 @@ def answer(submitted: Submitted) -> pb.SubmitConsignmentsResponse:
         else:
             result.status = pb.SUBMISSION_STATUS_REFUSED
         for problem in problems[: ERRORS_MAX - len(result.errors)]:
-            result.errors.append(_told(problem))
+            result.errors.append(_problem_error(problem))
         result.errors_left_out = max(0, len(problems) - ERRORS_MAX)
     for finding in call.current().findings:
         _note_unknown_field(response, finding)
     return response
 
 
-def _told(problem: validation.Problem) -> errors_pb2.ItemError:
+def _problem_error(problem: validation.Problem) -> errors_pb2.ItemError:
     severity = WARNING if problem.warns else errors_pb2.SEVERITY_ERROR
     return item_error(problem.reason, problem.path, problem.value, severity, **problem.facts)
 

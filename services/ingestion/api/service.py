@@ -21,7 +21,6 @@ from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceServicer
 from services.ingestion.api import messages
 from services.ingestion.commands.submit import Submit
-from services.ingestion.filing import validation
 from services.ingestion.store.filings import Found, Store
 
 BATCH_MAX = 1000
@@ -50,13 +49,13 @@ class IngestionService(IngestionServiceServicer):
         if items > ITEMS_MAX:
             raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=ITEMS_MAX)
         current = call.current()
-        checked = validation.check(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
-        note(**{"luxor.rows": checked.table.rows})
+        table = Table.from_messages(request.consignments, ConsignmentColumns, Consignment)
+        note(**{"luxor.rows": table.rows})
         try:
             submitted = await self._submit.run(
                 current.identity.id,
                 request.request_id,
-                checked,
+                table,
                 trace=current.trace,
                 request_bytes=current.size,
                 encode=lambda each: messages.answer(each).SerializeToString(),

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from libs.columns import digests
+from libs.columns import Table, digests
 from libs.customs.partitions import partitions_of
 from libs.feed.backlog import Backlog
 from services.ingestion.filing import validation
@@ -32,7 +32,7 @@ class Submitted:
     taken: Taken | None = None
     """What the store says of the filing."""
     answer: bytes = b""
-    """The answer as it is kept for a repeated request; empty where it is made of the stored references again."""
+    """The response as it is stored for a repeated request; empty where it is rebuilt from the stored references."""
     is_repeated: bool = False
     """Whether the request had been answered before; then only its answer is known."""
 
@@ -70,13 +70,17 @@ class Submit:
         self,
         filer: str,
         request_id: str,
-        checked: validation.Checked,
+        table: Table,
         *,
         trace: str,
         request_bytes: int,
         encode: Callable[[Submitted], bytes],
     ) -> Submitted:
-        """Accept the good ones of a batch. `encode` makes the answer that is kept; raises RequestReused."""
+        """Check a batch (ConsignmentColumns) and accept what is good of it.
+
+        `encode` serialises the response that is stored in the same transaction. Raises RequestReused.
+        """
+        checked = validation.check(table)
         # The same filing in other letters is a repeat, as it was before ids were stored as filed.
         own = digests(checked.table, exclude={validation.CARRIER_ID})
         whole = sha256(b"".join(own)).digest()
@@ -90,7 +94,7 @@ class Submit:
                 taken = await self._store.accept(tx, filing, trace=trace, shift_micros=self._shift_micros)
             submitted = Submitted(checked, own, filing, places, taken)
             if before is None:
-                # What was accepted is told by its reference; a refusal could turn out otherwise later, so its answer is kept.
+                # What was accepted is rebuilt from its reference. A refusal may differ later, so its response is stored.
                 if submitted.is_refused_in_part:
                     submitted = replace(submitted, answer=encode(submitted))
                 await self._store.requests.remember(tx, filer, request_id, whole, submitted.answer)

@@ -327,7 +327,7 @@ class Proving:
             while left > 0 and step.state.again_partition < PARTITIONS:
                 left -= await self._chain_again(step, left)
         except (StoreError, InputError):
-            # What was proven before is stored; the chain that fails begins the next part, and is told there.
+            # What was proven before is stored; the chain that fails begins the next part, which raises.
             if not step.ranges:
                 raise
 

@@ -129,7 +129,7 @@ structure: setup  ## rooms, arrows, chains and cycles as the imports show them; 
 	@$(BIN)/python -m tools.structure $(PACKAGES)
 
 chart-explain: setup  ## what the Helm chart would run with VALUES=laptop, country, union or a file of your own
-	@$(BIN)/python tools/chart.py explain $(or $(VALUES),laptop)
+	@$(BIN)/python -m tools.chart_command explain $(or $(VALUES),laptop)
 
 format: setup  ## put the code into the one form that `make check` asks for
 	@$(BIN)/ruff check --fix --quiet .

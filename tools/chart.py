@@ -1,14 +1,9 @@
-"""The Helm chart: `check` it as `make check` does, or `explain` what a values file would run.
+"""The Helm chart as helm renders it, and what the schemas of Kubernetes say of its documents.
 
-    python tools/chart.py check
-    python tools/chart.py explain country
-
-`check` renders each shipped values file, as an install and as an upgrade, and looks at every document: kubernetes-validate knows
-Kubernetes' own kinds; it only warns about others whatever is in them, so a kind of an operator must pass a schema of ours
-(deploy/chart-schemas/<Kind>.yaml, which has exactly the fields that we set), and a kind with neither fails.
+kubernetes-validate knows Kubernetes' own kinds; it only warns about others whatever is in them, so a kind of an operator must pass
+a schema of ours (deploy/chart-schemas/<Kind>.yaml, which has exactly the fields that we set), and a kind with neither fails.
 """
 
-import argparse
 import io
 import os
 import shutil
@@ -26,9 +21,6 @@ from typing import Any, Final
 import yaml
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
 CHART: Final = ROOT / "deploy" / "chart"
 SCHEMAS: Final = ROOT / "deploy" / "chart-schemas"
 SIZES: Final = ("laptop", "country", "union")
@@ -137,7 +129,7 @@ def render(*sizes: str, chart: Path = CHART, sets: Sequence[str] = (), upgrade: 
     return [document for document in yaml.safe_load_all(text) if document]
 
 
-# ---------------------------------------------------------------------------------------------- check
+# ---------------------------------------------------------------------------------------------- schemas
 @cache
 def _registry() -> Any:
     from referencing import Registry, Resource
@@ -179,53 +171,3 @@ def validate(document: Document) -> Iterator[Finding]:
         for each in validator.iter_errors(document):
             exact = best_match([each]) or each
             yield Finding(name, ".".join(map(str, exact.absolute_path)), str(exact.message))
-
-
-def check(chart: Path = CHART, sizes: Sequence[str] = SIZES) -> list[str]:
-    """Return all that is wrong with the chart, one line each; nothing where all is well."""
-    from tools.chart_rules import broken
-
-    wrong: list[str] = []
-    for size in sizes:
-        for upgrade in (False, True):
-            title = f"values-{size}.yaml{' (upgrade)' if upgrade else ''}"
-            try:
-                if not upgrade:
-                    lint(size, chart=chart)
-                documents = render(size, chart=chart, upgrade=upgrade)
-            except ChartError as error:
-                wrong.append(f"{title}: {error}")
-                continue
-            if not documents:
-                wrong.append(f"{title}: nothing was rendered")
-            for document in documents:
-                wrong.extend(f"{title}: {finding}" for finding in validate(document))
-            wrong.extend(f"{title}: {finding}" for finding in broken(documents))
-    return wrong
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(description="The Helm chart: check it, or explain what a values file would run.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help="lint, render and validate each shipped values file")
-    explain = commands.add_parser("explain", help="print what a values file would run")
-    explain.add_argument("values", help=f"{', '.join(SIZES)}, or the path of a values file of your own")
-    given = parser.parse_args(arguments)
-    try:
-        if given.command == "explain":
-            from tools.chart_explain import explain as explained
-
-            explained(render(given.values), given.values)
-            return 0
-        wrong = check()
-    except ChartError as error:
-        print(error, file=sys.stderr)
-        return 2
-    for line in wrong:
-        print(line)
-    return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,7 +15,7 @@ CHECKS: tuple[tuple[str, list[str]], ...] = (
     ("contracts (buf lint)", [f"{BIN}/buf", "lint"]),
     ("contracts (buf breaking)", [sys.executable, "tools/breaking.py"]),
     ("walls (import-linter)", [f"{BIN}/lint-imports", "--no-cache"]),
-    ("chart (helm, kubernetes-validate)", [sys.executable, "tools/chart.py", "check"]),
+    ("chart (helm, kubernetes-validate)", [sys.executable, "-m", "tools.chart_command", "check"]),
 )
 # A check that hangs is a failure and not a wait.
 LIMIT_SECONDS = 600

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from libs.columns.table import Table
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 IntArray: TypeAlias = npt.NDArray[np.int64]
@@ -222,18 +219,34 @@ class Bools:
         return Bools(np.concatenate([p.values for p in parts]), np.concatenate([p.valid for p in parts]))
 
 
+class TableLike(Protocol):
+    """A table as a column of lists and the ways to and from row messages see it; libs.columns.table has the class."""
+
+    rows: int
+
+    def __len__(self) -> int: ...
+
+    def column(self, name: str) -> Column:
+        """Give a column by name."""
+        ...
+
+    def take(self, rows: IndexArray) -> TableLike:
+        """Give the rows asked for, in that order."""
+        ...
+
+
 class Ragged:
     """A column of lists: row i owns `values[offsets[i]:offsets[i + 1]]`, which may be a column or a whole table."""
 
     __slots__ = ("offsets", "values")
 
-    def __init__(self, offsets: npt.NDArray[Any], values: Strings | Ints | Table) -> None:
+    def __init__(self, offsets: npt.NDArray[Any], values: Strings | Ints | TableLike) -> None:
         """Take `offsets` (one more than rows, first 0, rising) and the values of all rows in order as they are."""
         self.offsets = offsets
         self.values = values
 
     @classmethod
-    def of_lengths(cls, lengths: Sequence[int] | npt.NDArray[Any], values: Strings | Ints | Table) -> Ragged:
+    def of_lengths(cls, lengths: Sequence[int] | npt.NDArray[Any], values: Strings | Ints | TableLike) -> Ragged:
         """Make a column from the number of values of each row."""
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(np.asarray(lengths, np.int64), out=offsets[1:])

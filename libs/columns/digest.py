@@ -45,12 +45,13 @@ def _column_texts(name: str, column: Any) -> list[str]:
 
 def _list_texts(name: str, column: Ragged) -> list[str]:
     values = column.values
-    if isinstance(values, Table):
-        inner = _texts(values, ())
+    if isinstance(values, Strings):
+        inner = [f"{len(v)}:{v}," for v in values.tolist()]
     elif isinstance(values, Ints):
         inner = [f"{v}," for v in values.values.tolist()]
     else:
-        inner = [f"{len(v)}:{v}," for v in values.tolist()]
+        assert isinstance(values, Table), name
+        inner = _texts(values, ())
     offsets = column.offsets.tolist()
     texts = []
     for start, stop in pairwise(offsets):

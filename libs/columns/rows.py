@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter, methodcaller
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from libs.columns.arrays import BoolArray, Bools, Column, IntArray, Ints, Ragged, Strings
+from libs.columns.arrays import BoolArray, Bools, Column, IntArray, Ints, Ragged, Strings, TableLike
 from libs.columns.schema import TIMESTAMP, Schema
 
-if TYPE_CHECKING:
-    from libs.columns.table import Table
-
 M = TypeVar("M", bound=Message)
+T = TypeVar("T", bound=TableLike)
+MakeTable: TypeAlias = Callable[[Schema, int, dict[str, Column]], T]
+"""Makes a table of a schema with so many rows and these columns."""
 
 UNREPRESENTABLE: Final = -(2**63)
 """Stands for an instant that no column can hold; it is before every bound."""
@@ -28,7 +28,7 @@ _SECONDS: Final = attrgetter("seconds")
 _NANOS: Final = attrgetter("nanos")
 
 
-def fill_rows(table_class: type[Table], schema: Schema, messages: Sequence[Any]) -> Table:
+def fill_rows(make_table: MakeTable[T], schema: Schema, messages: Sequence[Any]) -> T:
     """Turn row messages of one type into a table of `schema`."""
     columns: dict[str, Column] = {}
     if messages:
@@ -36,12 +36,12 @@ def fill_rows(table_class: type[Table], schema: Schema, messages: Sequence[Any])
         union = type(messages[0])()
         for message in messages:
             union.MergeFrom(message)
-        _fill(table_class, schema, messages, None, union, "", columns)
-    return table_class(schema, len(messages), columns)
+        _fill(make_table, schema, messages, None, union, "", columns)
+    return make_table(schema, len(messages), columns)
 
 
 def _fill(
-    table_class: type[Table],
+    make_table: MakeTable[T],
     schema: Schema,
     messages: Sequence[Any],
     there: Any,
@@ -60,7 +60,7 @@ def _fill(
             lengths = np.fromiter(map(len, lists), np.int64, count)
             flat = list(chain.from_iterable(lists))
             if nested is not None:
-                columns[name] = Ragged.of_lengths(lengths, fill_rows(table_class, schema.children[name], flat))
+                columns[name] = Ragged.of_lengths(lengths, fill_rows(make_table, schema.children[name], flat))
             else:
                 text = field.type == FieldDescriptor.TYPE_STRING
                 columns[name] = Ragged.of_lengths(lengths, Strings.of(flat) if text else Ints.of(flat))
@@ -70,7 +70,7 @@ def _fill(
             if nested.full_name == TIMESTAMP:
                 columns[name] = Ints.of(_micros(inner, count), has)
             else:
-                _fill(table_class, schema, inner, has, get(union), name + "_", columns)
+                _fill(make_table, schema, inner, has, get(union), name + "_", columns)
         else:
             values = list(map(get, messages))
             if field.type == FieldDescriptor.TYPE_STRING:
@@ -118,14 +118,14 @@ def _validity(field: FieldDescriptor, messages: Sequence[Any], values: list[Any]
     return np.ones(count, np.bool_) if there is None else there
 
 
-def read_rows(table: Table, row_class: type[M]) -> list[M]:
+def read_rows(table: TableLike, row_class: type[M]) -> list[M]:
     """Turn the rows of a table back into row messages."""
     messages = [row_class() for _ in range(table.rows)]
     _read(table, messages, cast(Descriptor, row_class.DESCRIPTOR), "")
     return messages
 
 
-def _read(table: Table, messages: Sequence[Any], row: Descriptor, prefix: str) -> None:
+def _read(table: TableLike, messages: Sequence[Any], row: Descriptor, prefix: str) -> None:
     for field in row.fields:
         name = prefix + field.name
         nested = field.message_type
@@ -156,7 +156,7 @@ def _values(column: Column) -> list[Any]:
     ]
 
 
-def _read_nested(table: Table, messages: Sequence[Any], field: FieldDescriptor, name: str) -> None:
+def _read_nested(table: TableLike, messages: Sequence[Any], field: FieldDescriptor, name: str) -> None:
     """Read a nested message into parts of their own and set those that hold anything: an absent one stays absent."""
     nested = cast(Descriptor, field.message_type)
     parts = [type(getattr(m, field.name))() for m in messages]

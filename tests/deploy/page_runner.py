@@ -23,7 +23,8 @@ from pathlib import Path
 from libs.cli.state import SERVICES, Ports, free_ports
 from libs.server.tls import LocalCA
 from libs.store.testing import enterable_directory
-from tests.deploy.cluster import Cluster, Object
+from tests.deploy.cluster import Cluster
+from tests.deploy.cluster_wire import Object
 from tests.deploy.documents import ROOT, Command
 from tools import chart
 
@@ -64,7 +65,9 @@ STAND_INS = (
     StandIn("make up", "luxor up", "the recipe of `make up`; setting the environment up is what this test runs in"),
     StandIn("make down", "luxor down", "the recipe of `make down`"),
     StandIn("make setup", "luxor --version", "the environment that this test runs in is what it makes"),
-    StandIn("make chart-explain VALUES=", "python tools/chart.py explain ", "the recipe of `make chart-explain`"),
+    StandIn(
+        "make chart-explain VALUES=", "python -m tools.chart_command explain ", "the recipe of `make chart-explain`"
+    ),
     StandIn(
         "kubectl port-forward",
         "kubectl get",

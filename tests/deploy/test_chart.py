@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 
 from tests.support.charts import SERVICES, of, rendered
-from tools import chart
+from tools import chart, chart_command
 from tools.chart_explain import cores, explain, gib, size
 from tools.chart_rules import broken, pods
 
@@ -57,12 +57,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         ("templates/certificate.yaml", "rotationPolicy: Always", "rotationPolicy: Sometimes"),
         ("templates/backup.yaml", "", "apiVersion: postgresql.cnpg.io/v1\nkind: Backup\nmetadata: {name: daily}\n"),
     )  # fmt: skip
-    return chart.check(broken_chart, sizes=("laptop",))
+    return chart_command.check(broken_chart, sizes=("laptop",))
 
 
 def test_the_chart_passes_its_own_check() -> None:
     rendered("laptop")
-    assert chart.check(sizes=("country",)) == []
+    assert chart_command.check(sizes=("country",)) == []
 
 
 @pytest.mark.parametrize(

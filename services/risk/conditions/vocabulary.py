@@ -145,7 +145,7 @@ def vec_of(column: Strings | Ints | Bools | Ragged) -> Vec:
             null = some(column.indices == absent[0] if len(absent) == 1 else np.isin(column.indices, absent))
         return Vec(Interned(column.dictionary, column.indices), None, null)
     if isinstance(column, Ragged):
-        base = column.values if isinstance(column.values, Table) else elements_of(column.values)
+        base = elements_of(column.values) if isinstance(column.values, Strings | Ints) else column.values
         return Vec(Segments(column.offsets[:-1].astype("int64"), column.lengths, base))
     return Vec(column.values, None, None if column.valid.all() else ~column.valid)
 

@@ -1,16 +1,14 @@
-"""The door of the small API server: discovery, reading and writing, watches, as kubectl and helm ask for them."""
+"""The HTTP interface of the small API server: discovery, reading and writing, watches, as kubectl and helm ask for them."""
 
 from __future__ import annotations
 
 import json
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.deploy.cluster_state import ClusterState
 from tests.deploy.cluster_wire import Object, merged, table, written
-
-if TYPE_CHECKING:
-    from tests.deploy.cluster import Cluster
 
 OF_CLUSTER = frozenset({"namespaces", "nodes"})
 OF_ALL = frozenset(
@@ -19,8 +17,8 @@ OF_ALL = frozenset(
 _WATCH_SECONDS = 30.0
 
 
-class Door(BaseHTTPRequestHandler):
-    cluster: Cluster
+class ApiHandler(BaseHTTPRequestHandler):
+    cluster: ClusterState
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None:

@@ -19,7 +19,7 @@ from libs.columns.packing import Packed, pack
 from libs.columns.stored import compressed, decompressed, narrow, reading
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.revenue.law.register import EMPTY, Register
-from services.revenue.law.schemes import registered_number
+from services.revenue.law.scheme_numbers import registered_number
 from services.revenue.sums import Others
 
 ROW_COLUMNS: Final = (

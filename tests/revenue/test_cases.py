@@ -1,6 +1,8 @@
 """Cases: deciding once for all goods that are charged alike gives what deciding each line of goods by itself gives."""
 
+import gc
 import random
+import weakref
 from datetime import date, timedelta
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from services.revenue.law import kept
 from services.revenue.law.kept import Kept
-from services.revenue.law.plans import Plan, plan_of
+from services.revenue.law.plans import PLANS, Plan, plan_of
 from services.revenue.law.program import Program
 from services.revenue.shelf import load_program
 from tests.revenue.batches import assessed
@@ -62,7 +64,7 @@ def test_cases_give_what_each_line_of_goods_alone_gives(
     batches = [parcels(seed, 60, places) for seed in range(4)]
     # The later batches find cases of the earlier ones, and add some.
     together = [assessed(law, batch) for batch in batches]
-    monkeypatch.setattr(law, "plans", EachAlone(64))
+    monkeypatch.setitem(PLANS, law, EachAlone(64))
     assert together == [assessed(law, batch) for batch in batches]
     assert any(each.charges for batch in together for each in batch)
 
@@ -85,9 +87,19 @@ def test_what_other_countries_ask_of_goods_is_no_answer_of_a_consignment(law: Pr
 def test_cases_that_are_forgotten_are_decided_again(law: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     batches = [parcels(seed, 40, UNION) for seed in range(4)]
     known = [assessed(law, batch) for batch in batches]
-    monkeypatch.setattr(law, "plans", Kept[Plan](64))
+    monkeypatch.setitem(PLANS, law, Kept[Plan](64))
     monkeypatch.setattr(kept, "_CASES_MAX", 2)
     assert known == [assessed(law, batch) for batch in batches]
+
+
+def test_plans_go_with_their_program() -> None:
+    law = load_program()
+    assessed(law, parcels(0, 4, UNION))
+    assert law in PLANS
+    gone = weakref.ref(law)
+    del law
+    gc.collect()
+    assert gone() is None
 
 
 def test_what_is_kept_is_bounded_and_the_first_goes_first() -> None:

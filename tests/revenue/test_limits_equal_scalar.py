@@ -13,7 +13,7 @@ from services.revenue.law.problems import Note
 from services.revenue.law.program import SCHEMES, Program
 from services.revenue.law.register import Register
 from services.revenue.law.rulebook import SUMS
-from services.revenue.law.schemes import (
+from services.revenue.law.scheme_numbers import (
     ABSENT,
     NUMBER_EXPIRED,
     NUMBER_MALFORMED,

@@ -15,7 +15,7 @@ from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.assess import Assessment
 from services.revenue.law.filings import first_present
 from services.revenue.law.program import COLLECTORS, DEBTORS, SCHEMES
-from services.revenue.law.schemes import registered_number
+from services.revenue.law.scheme_numbers import registered_number
 from services.revenue.law.securing import Book, Securities, secured_by
 
 _VENDOR, _CUSTOMS = COLLECTORS.index("vendor"), COLLECTORS.index("customs")

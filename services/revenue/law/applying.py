@@ -7,7 +7,7 @@ from services.revenue.law.collection import Standing
 from services.revenue.law.features import claims_of
 from services.revenue.law.filings import Filings
 from services.revenue.law.program import Place, Program
-from services.revenue.law.schemes import USABLE
+from services.revenue.law.scheme_numbers import USABLE
 
 
 def applies_to_rows(

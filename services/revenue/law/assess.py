@@ -115,11 +115,11 @@ def assess(
         notes |= (usable & (used == 0)) * int(Note.SCHEME_NOT_OPEN)
     doubted, unreviewed_lines = unreviewed(program, filings, values, lines)
     notes |= doubted * int(Note.UNVERIFIED_VALUE)
-    remarks = [each for each in program.remarks if each.book in values.plan.books]
+    coverage = [each for each in program.coverage if each.book in values.plan.books]
     uncovered: list[Uncovered] = []
-    if remarks:
+    if coverage:
         jurisdiction = program.regimes.jurisdiction[values.regime]
-        uncovered = remark(remarks, jurisdiction, filings, values.law_day, notes, standing)
+        uncovered = remark(coverage, jurisdiction, filings, values.law_day, notes, standing)
     if sound is not None:
         failed = ~sound
         notes[failed] = 0

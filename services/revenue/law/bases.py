@@ -26,7 +26,7 @@ from services.revenue.law.problems import Problem
 from services.revenue.law.program import Place, Program
 from services.revenue.law.rate_choice import RateChoice
 from services.revenue.law.rulebook import COMPONENTS, PPM
-from services.revenue.law.valuation import Values, sum_of
+from services.revenue.law.values import Values, sum_of
 
 _WORTH = sum(1 << place for place, part in enumerate(COMPONENTS) if part not in ("duty", "tax", "fee"))
 """What goods are worth and what brings them, without what was charged before."""

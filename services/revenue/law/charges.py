@@ -26,7 +26,8 @@ from services.revenue.law.program import Place, Program
 from services.revenue.law.rate_choice import RateChoice
 from services.revenue.law.rates import METHODS
 from services.revenue.law.units import Measure, Quantities
-from services.revenue.law.valuation import ITEMS_MAX, Values
+from services.revenue.law.valuation import ITEMS_MAX
+from services.revenue.law.values import Values
 
 _PERCENT, _KILOGRAM, _TARIFF_LINE = (METHODS.index(method) for method in ("percent", "kilogram", "tariff_line"))
 _NONE = int(Problem.NONE)

@@ -12,8 +12,9 @@ from services.revenue.law.problems import Note
 from services.revenue.law.program import Place, Program
 from services.revenue.law.register import Register
 from services.revenue.law.reliefs import relieve
-from services.revenue.law.schemes import USABLE, scheme_states
-from services.revenue.law.valuation import Values
+from services.revenue.law.scheme_numbers import USABLE
+from services.revenue.law.schemes import scheme_states
+from services.revenue.law.values import Values
 
 
 @dataclass(slots=True)

@@ -12,11 +12,13 @@ from services.revenue.law.amounts import parse_amount
 from services.revenue.law.arithmetic import Rounding
 from services.revenue.law.checks import FOREVER, holds, in_force, last_day
 from services.revenue.law.conditions import ConditionTable
+from services.revenue.law.coverage_compiler import coverage_of
 from services.revenue.law.exchange import Exchange
 from services.revenue.law.limit_compiler import LimitCompiler
 from services.revenue.law.program import (
     DATES,
     DAY_BITS,
+    SCHEMES,
     Outcomes,
     Program,
     ProgramError,
@@ -27,9 +29,8 @@ from services.revenue.law.program import (
 from services.revenue.law.rate_rows import rates_on
 from services.revenue.law.rates import parse_rate
 from services.revenue.law.reader import ReadRulebook
-from services.revenue.law.remarks import remarks_of
 from services.revenue.law.rulebook import Charge, Collection, Reference, Rulebook
-from services.revenue.law.schemes import form_of
+from services.revenue.law.scheme_numbers import form_of
 from services.revenue.law.sharing import Sharing
 from services.revenue.law.slots import SlotCompiler, check_inside, columns_of, mask_of, place_of, placed
 from services.revenue.law.tariff import Tariff
@@ -121,14 +122,17 @@ class _Compiler:
             seasons=self.slots.rates.seasons(),
             law_date=np.array([DATES.index(read.rulebook.law_date) for read in self.books], dtype=np.int64),
             exchange_date=np.array([DATES.index(read.rulebook.exchange.date) for read in self.books], dtype=np.int64),
-            schemes=[[form_of(name, rule) for name, rule in read.rulebook.schemes.items()] for read in self.books],
+            schemes=[
+                [form_of(SCHEMES.index(name), rule) for name, rule in read.rulebook.schemes.items()]
+                for read in self.books
+            ],
             book_of_area=np.array([self._book_of(area) for area in areas], dtype=np.int64),
             conditions=self.conditions,
             prefixes=limits.prefixes,
             limit_entries=limit_entries,
             relief_entries=relief_entries,
             limit_references=list(limits.references),
-            remarks=remarks_of(self.books, self.conditions),
+            coverage=coverage_of(self.books, self.conditions),
             places=[
                 [
                     place_of(slot_rows, outcome_rows, at, slots, outcomes, self.slots.rates, of_book)

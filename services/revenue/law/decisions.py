@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from services.revenue.law.applying import applies_to_items, applies_to_rows
 from services.revenue.law.arithmetic import Flags, Int64, every, some
+from services.revenue.law.case_keys import item_answers, row_keys
 from services.revenue.law.collection import Standing, outcome_of
 from services.revenue.law.filings import Filings
 from services.revenue.law.kept import Cases
@@ -20,7 +21,7 @@ from services.revenue.law.plans import Charges, Charging, Steps, steps_of
 from services.revenue.law.program import Place, Program
 from services.revenue.law.rate_choice import variant_of_items, variant_of_rows
 from services.revenue.law.rates import CONSIGNMENT_LEVEL, METHODS
-from services.revenue.law.valuation import Values
+from services.revenue.law.values import Values
 
 _ON_ROWS = np.array([method in CONSIGNMENT_LEVEL for method in METHODS])
 _TARIFF_LINE = METHODS.index("tariff_line")
@@ -42,10 +43,10 @@ class Decisions:
             self.steps = steps_of(self._on_rows, self._on_items, np.zeros(filings.items, dtype=np.int64))
             return
         features, item_row = plan.features, filings.item_row
-        keys = features.row_keys(values.regime, standing)
+        keys = row_keys(features, values.regime, standing)
         rows, self.row_case = Cases.found(plan.rows, keys, lambda rows: self._decide(rows, None), self._charges_on_rows)
         plan.rows = rows
-        answers, known = features.item_answers(program, filings, values, standing), plan.steps
+        answers, known = item_answers(features, program, filings, values, standing), plan.steps
         case: Int64 | None = None
         if answers is None and known is not None and known.rows is rows:
             # No item has an answer of its own: the case of its consignment is enough, unless no item was met in it before.

@@ -6,18 +6,14 @@ Each answer is one bit of a key, so that what has the same key is charged alike.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.revenue.law.arithmetic import Flags, Int64, some
+from services.revenue.law.alike import Alike
+from services.revenue.law.arithmetic import Int64, some
+from services.revenue.law.conditions import Conditions
 from services.revenue.law.filings import Filings
 from services.revenue.law.program import Limits, Place, Program, Reliefs
-
-if TYPE_CHECKING:
-    from services.revenue.law.collection import Standing
-    from services.revenue.law.conditions import Conditions
-    from services.revenue.law.valuation import Values
 
 _KEY_BITS = 62
 _ABSENT = -2
@@ -111,7 +107,7 @@ class Features:
         """Say whether regime and answers have room in one whole number."""
         return regimes << max(self.row_bits + self.item_bits, len(self.of_limits)) < 1 << _KEY_BITS
 
-    def limit_keys(self, regime: Int64, conditions: "Conditions") -> Int64:
+    def limit_keys(self, regime: Int64, conditions: Conditions) -> Int64:
         """Give the key by which each row takes its entries of limits."""
         key = regime << len(self.of_limits)
         for place, number in enumerate(self.of_limits):
@@ -120,46 +116,11 @@ class Features:
                 key += fits * (1 << place)
         return key
 
-    def row_keys(self, regime: Int64, standing: "Standing") -> Int64:
-        """Give the key of each row."""
-        key, at = regime << self.row_bits, 0
-        for limit in range(self.limits):
-            if standing.limits[limit].entries.needs:
-                key += standing.row_within[:, limit] * (1 << at + limit)
-        at += self.limits
-        for place, scheme in enumerate(self.schemes):
-            usable = standing.conditions.usable[:, scheme]
-            if some(usable):
-                key += usable * (1 << at + place)
-        at += len(self.schemes)
-        for place, number in enumerate(self.row_conditions):
-            fits = standing.conditions.of_rows(number)
-            if some(fits):
-                key += fits * (1 << at + place)
-        return key
+    def of_goods(self, program: Program, filings: Filings, regime: Int64, alike: Alike) -> Int64 | None:
+        """Give the answers of each item's code to what its own regime asks of goods; None where no code has any.
 
-    def item_answers(self, program: Program, filings: Filings, values: "Values", standing: "Standing") -> Int64 | None:
-        """Give the bits of each item that go behind the key of its row; None where no item has any."""
-        flags: list[tuple[int, Flags]] = []
-        at = self.goods_bits
-        if standing.item_within is not None:
-            flags += [(at + limit, standing.item_within[:, limit]) for limit in range(self.limits)]
-        at += self.limits
-        flags += [(at + place, standing.conditions.of_items(each)) for place, each in enumerate(self.item_conditions)]
-        at += len(self.item_conditions)
-        if self.claims and any(filings.preference.dictionary):
-            claims = claims_of(filings)
-            flags += [(at + place, (claims & digits) != 0) for place, digits in enumerate(self.claims)]
-        at += len(self.claims)
-        flags += [(at + relief, relieved) for relief, relieved in standing.relieved.items()]
-        answers = self._of_goods(program, filings, values)
-        for bit, flag in flags:
-            if some(flag):
-                answers = flag * (1 << bit) if answers is None else answers + flag * (1 << bit)
-        return answers
-
-    def _of_goods(self, program: Program, filings: Filings, values: "Values") -> Int64 | None:
-        """Give the answers of each item's code to what its own regime asks of goods; None where no code has any."""
+        `regime` is that of each row, `alike` are the rows by regime.
+        """
         if not self.goods_conditions:
             return None
         # Few answers are different, whatever the codes are.
@@ -168,9 +129,9 @@ class Features:
         if not any(codes):
             return None
         # Of rows that are alike one regime asks; what several regimes ask alike is answered once.
-        asked, of_kind = np.unique(self.asked_of_goods[values.regime[values.alike.first]], return_inverse=True)
+        asked, of_kind = np.unique(self.asked_of_goods[regime[alike.first]], return_inverse=True)
         table = [self._answer(code, each) for each in asked.tolist() for code in codes]
-        kind, code = values.alike.kind[filings.item_row], np.array(of_code, dtype=np.int64)[filings.code.indices]
+        kind, code = alike.kind[filings.item_row], np.array(of_code, dtype=np.int64)[filings.code.indices]
         place = of_kind[kind] * len(codes) + code
         answers: Int64 = np.array(table, dtype=np.int64).take(place)
         return answers

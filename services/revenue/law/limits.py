@@ -23,7 +23,8 @@ from services.revenue.law.program import (
     Program,
 )
 from services.revenue.law.rulebook import COMPONENTS, SUMS, Test
-from services.revenue.law.valuation import Values, components_by, told_once, total_of
+from services.revenue.law.valuation import components_by, told_once
+from services.revenue.law.values import Values, total_of
 
 _GOODS = 1 << COMPONENTS.index("goods")
 _SUM_OF_TEST = np.array([SUMS.index(test) if test in SUMS else -1 for test in get_args(Test)], dtype=np.int64)

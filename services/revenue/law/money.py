@@ -1,63 +1,22 @@
 """Money: what a filing tells in any currency, converted into that of the consignment's law."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from libs.columns import Strings
 from services.revenue.law.alike import Alike
 from services.revenue.law.arithmetic import Flags, Int64
-from services.revenue.law.exchange import Conversion
+from services.revenue.law.conversions import Conversions
 from services.revenue.law.filings import Filings
 from services.revenue.law.program import Program
-
-if TYPE_CHECKING:
-    from services.revenue.law.valuation import Values
-
-
-@dataclass(frozen=True, slots=True)
-class Conversions:
-    """How money in some currencies is converted for some kinds of consignments."""
-
-    places: dict[str, int]
-    """Of each currency."""
-    by_kind: Conversion
-    """[kind of consignment, currency], in one column."""
-    missing: Flags
-    """Of the same, where there is no rate."""
-    lacking: set[str]
-    """Currencies that have no rate for one kind of consignment or more."""
-    exchanged: set[str]
-    """Currencies that any kind of consignment exchanges."""
-
-    @staticmethod
-    def of(program: Program, words: Sequence[str], regime: Int64, day: Int64, tables: Int64 | None) -> "Conversions":
-        """Find the rates of kinds of consignments, one element each; `tables` are asked before the rulebooks' where given."""
-        exchange, regimes, day = program.exchange, program.regimes, day[:, None]
-        currency = np.array([exchange.currency(word) for word in words], dtype=np.int64)
-        rate = exchange.find(regimes.exchange_table[regime][:, None], currency, day)
-        if tables is not None:
-            other = exchange.find(tables[:, None], currency, day)
-            rate = np.where(other >= 0, other, rate)
-        mode, unit = (column[regime].repeat(len(words)) for column in (regimes.exchange_mode, regimes.exchange_unit))
-        by_kind = exchange.conversion(rate.ravel(), mode, unit)
-        missing: Flags = rate < 0
-        return Conversions(
-            places={word: place for place, word in enumerate(words)},
-            by_kind=by_kind,
-            missing=missing.ravel(),
-            lacking=_named(words, missing),
-            exchanged=_named(words, by_kind.exchanged.reshape(rate.shape)),
-        )
+from services.revenue.law.values import Values
 
 
 class Money:
     """The exchange rates of one batch: found once for each currency that it tells and each kind of consignment."""
 
-    def __init__(self, program: Program, filings: Filings, values: "Values", tables: Int64 | None = None) -> None:
+    def __init__(self, program: Program, filings: Filings, values: Values, tables: Int64 | None = None) -> None:
         """Find the rates by the rulebooks' tables, or by another table a row (-1 = none) where that holds the currency."""
         told = (
             filings.price_currency,
@@ -97,9 +56,3 @@ class Money:
         missing = None if known.lacking.isdisjoint(currency.dictionary) else known.missing.take(place)
         as_told = known.exchanged.isdisjoint(currency.dictionary)
         return minor.copy() if as_told else known.by_kind.of(minor, refused, place), missing
-
-
-def _named(words: Sequence[str], flags: Flags) -> set[str]:
-    """The currencies that are marked for any kind of consignment, of [kind, currency]."""
-    marked = np.logical_or.reduce(flags, axis=0).tolist()
-    return {word for word, is_marked in zip(words, marked, strict=True) if is_marked}

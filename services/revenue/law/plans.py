@@ -6,13 +6,15 @@ Cases stay known from batch to batch, since a stream repeats them.
 """
 
 from dataclasses import dataclass, field
+from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from services.revenue.law.arithmetic import Division, Flags, Int64, every, some
+from services.revenue.law.conversions import Conversions
 from services.revenue.law.features import Features
 from services.revenue.law.kept import Cases, Kept
-from services.revenue.law.money import Conversions
 from services.revenue.law.problems import Note
 from services.revenue.law.program import (
     EXCLUDED,
@@ -32,6 +34,7 @@ from services.revenue.law.rulebook import COMPONENTS, PPM
 
 _GOODS = 1 << COMPONENTS.index("goods")
 _CONVERSIONS_MAX = 100
+_PLANS_MAX = 64
 _TARIFF_LINE = METHODS.index("tariff_line")
 
 
@@ -294,21 +297,28 @@ class Plan:
     steps: Steps | None = None
 
 
+PLANS: Final[WeakKeyDictionary[Program, Kept[Plan]]] = WeakKeyDictionary()
+"""The plans of each program, by the places of their rulebooks in Program.books; they go with the program."""
+
+
 def plan_of(program: Program, regimes: Int64) -> Plan:
     """Give the plan of the rulebooks of these regimes; a batch pays for no other's features."""
     books = np.bincount(program.regimes.jurisdiction[regimes]).nonzero()[0]
+    known = PLANS.get(program)
+    if known is None:
+        known = PLANS.setdefault(program, Kept(_PLANS_MAX))
     key = books.tobytes()
-    plan = program.plans.get(key)
+    plan = known.get(key)
     if plan is None:
         by_place = zip(*(program.places[at] for at in books.tolist()), strict=True)
         places = [Place.any_of(of_books) for of_books in by_place]
         features = Features.of(program, places, books)
-        slots, known, mine = program.slots, program.regimes, np.isin(program.regimes.jurisdiction, books)
+        slots, regime, mine = program.slots, program.regimes, np.isin(program.regimes.jurisdiction, books)
         bases = int(np.bitwise_or.reduce((slots.base | slots.uplift_of)[mine.repeat(program.slots_per_regime)]))
         later = {kind: at for kind, name in enumerate(KINDS) if bases >> (at := COMPONENTS.index(name)) & 1}
         keyed = features.fit_a_key(len(program.regimes.jurisdiction))
-        exchange = (known.exchange_table, known.exchange_mode, known.exchange_unit)
+        exchange = (regime.exchange_table, regime.exchange_mode, regime.exchange_unit)
         alike = all(len(np.unique(column[mine])) == 1 for column in exchange)
         one_exchange = int(mine.argmax()) if alike else None
-        plan = program.plans.keep(key, Plan(books.tolist(), places, features, later, keyed, one_exchange))
+        plan = known.keep(key, Plan(books.tolist(), places, features, later, keyed, one_exchange))
     return plan

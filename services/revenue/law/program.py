@@ -7,24 +7,21 @@ stand at regime * slots + slot, an outcome's at slot's place * outcomes + outcom
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 
 from services.revenue.law import rulebook as law
 from services.revenue.law.arithmetic import Flags, Int64
 from services.revenue.law.conditions import ConditionTable, Prefixes
+from services.revenue.law.coverage import Coverage
 from services.revenue.law.exchange import Exchange
 from services.revenue.law.expressions import Expressions
 from services.revenue.law.kept import Kept
 from services.revenue.law.reader import ReadRulebook
+from services.revenue.law.scheme_numbers import SchemeForm
 from services.revenue.law.sharing import Sharing
 from services.revenue.law.tariff import RateTable
-
-if TYPE_CHECKING:
-    from services.revenue.law.plans import Plan
-    from services.revenue.law.remarks import Remarks
-    from services.revenue.law.schemes import SchemeForm
 
 KINDS: tuple[law.Kind, ...] = get_args(law.Kind)
 SCHEMES: tuple[law.Scheme, ...] = get_args(law.Scheme)
@@ -33,7 +30,6 @@ DEBTORS: tuple[law.Debtor, ...] = get_args(law.Debtor)
 TESTS: tuple[law.Test, ...] = get_args(law.Test)
 DATES: tuple[law.DateOf, ...] = get_args(law.DateOf)
 DAY_BITS = 24
-_PLANS_MAX = 64
 _DAYS_MAX = 100
 
 
@@ -275,9 +271,9 @@ class Place:
         return Place(**{name: max(values) for name, values in columns.items()}, ways=ways)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Program:
-    """All law in force, as columns."""
+    """All law in force, as columns. Two programs are never equal, so that what is known of one is found by it."""
 
     exchange: Exchange
     books: list[ReadRulebook]
@@ -307,15 +303,13 @@ class Program:
     """[season, day of the leap year]: place in Rates."""
     law_date: Int64
     exchange_date: Int64
-    schemes: list[list["SchemeForm"]] = field(default_factory=list)
+    schemes: list[list[SchemeForm]] = field(default_factory=list)
     """Per jurisdiction how the numbers of its schemes are tested."""
     book_of_area: Int64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """Place in `books` of each area."""
-    places: list[list["Place"]] = field(default_factory=list)
+    places: list[list[Place]] = field(default_factory=list)
     """Per rulebook and place of its charges."""
-    plans: "Kept[Plan]" = field(default_factory=lambda: Kept(_PLANS_MAX))
-    """What was decided of the charges of some rulebooks, by their places in `books`."""
-    days: "Kept[Int64]" = field(default_factory=lambda: Kept(_DAYS_MAX), init=False)
+    days: Kept[Int64] = field(default_factory=lambda: Kept(_DAYS_MAX), init=False)
     """What `on_day` gave; a copy of the program with other regimes begins anew."""
     conditions: ConditionTable = field(default_factory=ConditionTable)
     prefixes: list[Prefixes] = field(default_factory=list)
@@ -327,8 +321,8 @@ class Program:
     """Ids of the references of limits and reliefs; apart from `references`, for answers tell those of charges alone."""
     sharing: Sharing = field(default_factory=Sharing)
     """Whose revenue charges are."""
-    remarks: "list[Remarks]" = field(default_factory=list)
-    """Bounds of the rulebooks that know of any."""
+    coverage: list[Coverage] = field(default_factory=list)
+    """What rulebooks say of their own bounds, of those that say anything."""
 
     def find(self, area: Int64, day: Int64) -> Int64:
         """Return the regime of each area (-1 = none) on each day, -1 where no law is known."""

@@ -11,7 +11,7 @@ from services.revenue.law.filings import Filings
 from services.revenue.law.plans import Charging
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import Place, Program, TariffUse
-from services.revenue.law.valuation import Values
+from services.revenue.law.values import Values
 
 _MONTHS = np.array([0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335], dtype=np.int64)
 """Days of the leap year before each month."""

@@ -13,7 +13,7 @@ from services.revenue.law.filings import Filings
 from services.revenue.law.limits import foreign_bounds
 from services.revenue.law.problems import Note
 from services.revenue.law.program import Program
-from services.revenue.law.valuation import Values
+from services.revenue.law.values import Values
 
 
 def relieve(

@@ -13,7 +13,8 @@ from services.revenue.law.lines import Lines
 from services.revenue.law.problems import Note
 from services.revenue.law.program import Program
 from services.revenue.law.rulebook import COMPONENTS, PPM
-from services.revenue.law.valuation import Values, told_once
+from services.revenue.law.valuation import told_once
+from services.revenue.law.values import Values
 
 _CHARGED = sum(1 << COMPONENTS.index(name) for name in ("duty", "tax", "fee"))
 

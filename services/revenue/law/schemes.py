@@ -1,64 +1,31 @@
 """Schemes: which of the numbers that a filing tells may be used, by their form and by the register."""
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-
 import numpy as np
 
 from libs.columns import Strings
-from libs.customs import ioss
 from services.revenue.law.arithmetic import Flags, Int64, every, some
 from services.revenue.law.filings import Filings
 from services.revenue.law.problems import Note
 from services.revenue.law.program import SCHEMES, Program
 from services.revenue.law.register import EMPTY, Register
-from services.revenue.law.rulebook import SchemeRule
-from services.revenue.law.valuation import Values
+from services.revenue.law.scheme_numbers import (
+    ABSENT,
+    NUMBER_EXPIRED,
+    NUMBER_MALFORMED,
+    NUMBER_MISSING,
+    NUMBER_UNKNOWN,
+    USABLE,
+    SchemeForm,
+    registered_number,
+)
+from services.revenue.law.values import Values
 
-ABSENT, NUMBER_MISSING, NUMBER_MALFORMED, NUMBER_UNKNOWN, NUMBER_EXPIRED, USABLE = range(6)
-"""How a consignment stands with a scheme; of several numbers the best counts."""
-_NUMBERS_MAX = 100_000
 _NOTES = (
     (NUMBER_MISSING, Note.SCHEME_NUMBER_MISSING),
     (NUMBER_MALFORMED, Note.SCHEME_NUMBER_MALFORMED),
     (NUMBER_UNKNOWN, Note.SCHEME_NUMBER_UNKNOWN),
     (NUMBER_EXPIRED, Note.SCHEME_NUMBER_EXPIRED),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SchemeForm:
-    """How the numbers of a scheme are tested in one jurisdiction."""
-
-    scheme: int
-    fits: Callable[[str], bool]
-    """Whether a number is written as the scheme's numbers are."""
-    registered: bool
-    """Whether it must stand in the register."""
-
-    def state(self, number: str) -> int:
-        """Say how a number is written."""
-        return (USABLE if self.fits(number) else NUMBER_MALFORMED) if number else NUMBER_MISSING
-
-
-def form_of(name: str, rule: SchemeRule) -> SchemeForm:
-    """Compile a rulebook's rule of a scheme's numbers."""
-    pattern = re.compile(rule.number)
-
-    @lru_cache(_NUMBERS_MAX)
-    def fits(number: str) -> bool:
-        return pattern.fullmatch(number) is not None and (
-            rule.check != "eu_oss" or ioss.is_valid(registered_number(number))
-        )
-
-    return SchemeForm(SCHEMES.index(name), fits, rule.registered)
-
-
-def registered_number(number: str) -> str:
-    """Give the number as the register knows it: without the reference of the sale that some platforms append."""
-    return ioss.split(number)[0] if number.startswith("IM") else number
 
 
 def scheme_states(program: Program, filings: Filings, values: Values, register: Register | None) -> Int64:

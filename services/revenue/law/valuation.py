@@ -4,8 +4,7 @@ Intrinsic value: the price of the goods without transport, insurance and the tax
 Regulation (EU) 2015/2446, article 1(48), for the EU; UK and AU alike). Customs value: what the rulebook names.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from services.revenue.law.arithmetic import (
     Int64,
     Rounding,
     apportion,
-    every,
     mul_div_round,
     row_sums,
     some,
@@ -27,88 +25,15 @@ from services.revenue.law.arithmetic import (
 from services.revenue.law.conditions import Conditions
 from services.revenue.law.filings import Filings
 from services.revenue.law.money import Money
-from services.revenue.law.plans import Plan, plan_of
+from services.revenue.law.plans import plan_of
 from services.revenue.law.problems import Note, Problem
 from services.revenue.law.program import Program
 from services.revenue.law.rulebook import COMPONENTS, PPM
+from services.revenue.law.values import Values, total_of
 
 _NONE = int(Problem.NONE)
 ITEMS_MAX = 999
 """Lines of goods of one consignment; the contract's bound. Keeps the sum of a row's items inside int64."""
-
-
-@dataclass(slots=True)
-class Values:
-    """The batch valued; amounts in minor units of each row's jurisdiction."""
-
-    regime: Int64
-    """Regime of each row; where the row has none, 0 stands in and `problem` says so."""
-    law_day: Int64
-    """Day whose law holds, days since 1970-01-01."""
-    exchange_day: Int64
-    one_exchange_day: int | None
-    """The exchange day of all rows; None where they have several."""
-    problem: Int64
-    """Problem of each row."""
-    notes: Int64
-    """Note bits of each row."""
-    components: dict[int, Int64]
-    """Per component (its place in COMPONENTS) the amount of each item; absent = nothing."""
-    intrinsic: Int64
-    customs_value: Int64
-    item_customs_value: Int64
-    """Customs value of each item; those of a row add up to the row's."""
-    price: Int64
-    """Goods and all that is paid for bringing them."""
-    net: Int64
-    """Price of each item without tax, in the currency of its price."""
-    untaxed: tuple[Int64, Int64] | None
-    """Of each item what its price without tax is of its price: numerators and denominators; None where no price holds tax."""
-    plan: Plan
-    """Of the rulebooks that occur."""
-    alike: Alike
-    """Rows by destination and days."""
-    all_sound: bool = True
-    """No row has a problem."""
-
-    def fail(self, rows: Flags, problem: Problem) -> None:
-        """Set the problem of rows that have none yet."""
-        if some(rows):
-            self.problem[rows & (self.problem == _NONE)] = problem
-            self.all_sound = False
-
-    @property
-    def sound(self) -> Flags | None:
-        """Which rows have no problem; None where none has any."""
-        return None if self.all_sound else self.problem == _NONE
-
-    def total(self, mask: Int64, select: Int64 | slice) -> Int64:
-        """Sum the components that each item's base mask names, for the selected items."""
-        return total_of(self.components, mask, select)
-
-
-def total_of(components: Mapping[int, Int64], mask: Int64, select: Int64 | slice) -> Int64:
-    """Sum the components (per place in COMPONENTS, by item) that each selected item's mask names."""
-    result = np.zeros(len(mask), dtype=np.int64)
-    if not len(mask):
-        return result
-    first = int(mask[0])
-    if every(mask == first):
-        return sum_of(components, first, select, len(mask))
-    for place, amounts in components.items():
-        result += np.where(mask >> place & 1, amounts[select], 0)
-    return result
-
-
-def sum_of(components: Mapping[int, Int64], mask: int, select: Int64 | slice, count: int) -> Int64:
-    """Sum the components that one mask names for all `count` selected items."""
-    named = [amounts[select] for place, amounts in components.items() if mask >> place & 1]
-    if not named:
-        return np.zeros(count, dtype=np.int64)
-    result = named[0].copy() if len(named) == 1 else named[0] + named[1]
-    for amounts in named[2:]:
-        result += amounts
-    return result
 
 
 def days_of_law(filings: Filings, which: Int64, accepted: Int64, notes: Int64) -> Int64:
@@ -127,7 +52,7 @@ def days_of_law(filings: Filings, which: Int64, accepted: Int64, notes: Int64) -
     return days
 
 
-def value(program: Program, filings: Filings, conditions_of: Callable[["Values"], Conditions] | None = None) -> Values:
+def value(program: Program, filings: Filings, conditions_of: Callable[[Values], Conditions] | None = None) -> Values:
     """Value a batch: find its law, convert its money, take tax out of prices, apportion freight and insurance.
 
     `conditions_of` tests the program's conditions over the batch; it is asked for only where a rate of tax hangs on them.

@@ -15,7 +15,7 @@ from libs.columns import Table
 from libs.columns.joined import Joined
 from services.revenue.inputs import Input
 from services.revenue.law.register import Register
-from services.revenue.law.schemes import registered_number
+from services.revenue.law.scheme_numbers import registered_number
 from services.revenue.sums import Others
 
 Opened: TypeAlias = tuple[Input, Table]

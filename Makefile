@@ -125,7 +125,7 @@ compose-test: setup  ## the test in real containers: kills, a cut network, a ful
 check: setup  ## every check that needs no running system: style, types, contracts, walls
 	@$(BIN)/python tools/check.py
 
-structure: setup  ## rooms, arrows, chains and cycles as the imports show them; PACKAGES='services.clearance' lists the arrows of one
+structure: setup  ## rooms of the services, arrows, chains and cycles as the imports show them; PACKAGES=libs.feed prints those of one lib
 	@$(BIN)/python -m tools.structure $(PACKAGES)
 
 chart-explain: setup  ## what the Helm chart would run with VALUES=laptop, country, union or a file of your own

@@ -15,6 +15,7 @@ CHECKS: tuple[tuple[str, list[str]], ...] = (
     ("contracts (buf lint)", [f"{BIN}/buf", "lint"]),
     ("contracts (buf breaking)", [sys.executable, "tools/breaking.py"]),
     ("walls (import-linter)", [f"{BIN}/lint-imports", "--no-cache"]),
+    ("structure (cycles, rings, sizes of packages)", [sys.executable, "-m", "tools.structure", "--check"]),
     ("chart (helm, kubernetes-validate)", [sys.executable, "-m", "tools.chart_command", "check"]),
 )
 # A check that hangs is a failure and not a wait.
@@ -33,8 +34,8 @@ def main() -> int:
         print(f"{'ok    ' if ok else 'FAILED'} {title} ({time.monotonic() - started:.1f} s)", flush=True)
         if not ok:
             failed.append(title)
-        # What buf breaking says where it has nothing to compare with should be read.
-        if not ok or title.endswith("breaking)"):
+        # What buf breaking says where it has nothing to compare with should be read, and which packages are still being divided.
+        if not ok or title.endswith("breaking)") or title.startswith("structure"):
             print("\n".join(f"       {line}" for line in said.strip().splitlines()), flush=True)
     if failed:
         print(f"\n{len(failed)} of {len(CHECKS)} checks failed: {', '.join(failed)}", file=sys.stderr)

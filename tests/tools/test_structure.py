@@ -75,17 +75,99 @@ def test_of_rooms_in_a_ring_the_longest_chain_has_one() -> None:
     assert only(found, "services.post").cycles == [], "rooms import one another, files do not"
 
 
+def check(monkeypatch: pytest.MonkeyPatch, built: grimp.ImportGraph, *packages: str) -> int:
+    monkeypatch.setattr(structure.grimp, "build_graph", lambda *_, **__: built)
+    return structure.main(["--check", *packages])
+
+
+@pytest.mark.parametrize("part", ["libs.paper", "services.post", "tools", "tests.post", "tests"])
 @pytest.mark.parametrize("is_cyclic", [True, False])
-def test_the_command_fails_where_files_import_one_another(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, is_cyclic: bool
+def test_the_check_fails_where_files_import_one_another(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], part: str, *, is_cyclic: bool
 ) -> None:
-    back = (("libs.paper.ink", "libs.paper.sheet"),) if is_cyclic else ()
-    monkeypatch.setattr(
-        structure.grimp, "build_graph", lambda *_, **__: graph(("libs.paper.sheet", "libs.paper.ink"), *back)
-    )
-    assert structure.main(["--cycles"]) == int(is_cyclic)
+    back = ((f"{part}.ink", f"{part}.sheet"),) if is_cyclic else ()
+    assert check(monkeypatch, graph((f"{part}.sheet", f"{part}.ink"), *back)) == int(is_cyclic)
     printed = capsys.readouterr().out
-    assert ("cycle of 2: libs.paper.ink, libs.paper.sheet" in printed) is is_cyclic
+    assert printed == (f"cycle of 2 files: {part}.ink, {part}.sheet\n" if is_cyclic else "")
+
+
+def test_a_cycle_over_several_parts_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = (("tests.post.test_ink", "libs.paper.ink"), ("libs.paper.ink", "tools.ink"))
+    assert check(monkeypatch, graph(*there)) == 0
+    assert check(monkeypatch, graph(*there, ("tools.ink", "tests.post.test_ink"))) == 1
+
+
+@pytest.mark.parametrize("package", ["libs.paper", "services.post", "services.post.law"])
+@pytest.mark.parametrize("is_ring", [True, False])
+def test_the_check_fails_where_packages_import_one_another_at_any_depth(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], package: str, *, is_ring: bool
+) -> None:
+    made = graph(
+        (f"{package}.left.one", f"{package}.right.one"),
+        (f"{package}.right.two", f"{package}.left.two" if is_ring else f"{package}.right.one"),
+        # Packages of different services or libs are no ring.
+        (f"{package}.right.two", "libs.pen.left.one"),
+        ("libs.pen.left.two", f"{package}.right.two"),
+        alone=(package, f"{package}.left", f"{package}.right"),
+    )
+    assert check(monkeypatch, made) == int(is_ring)
+    printed = capsys.readouterr().out
+    assert printed == (f"ring of 2 packages: {package}.left, {package}.right\n" if is_ring else "")
+
+
+def test_a_ring_of_a_file_and_a_package_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = (("services.post.edge", "services.post.store.one"), ("services.post.store.one", "services.post.config"))
+    assert check(monkeypatch, graph(*there, alone=("services.post.store",))) == 0
+    back = ("services.post.store.two", "services.post.edge")
+    assert check(monkeypatch, graph(*there, back, alone=("services.post.store",))) == 1
+
+
+def files(package: str, count: int) -> tuple[str, ...]:
+    return (package, *(f"{package}.file_{number}" for number in range(count)))
+
+
+@pytest.mark.parametrize("package", ["services.post", "services.post.law", "services.post.law.rates"])
+def test_the_check_fails_where_a_package_of_a_service_has_more_than_twelve_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], package: str
+) -> None:
+    # Packages inside of it do not count as files of it, and neither does its own file.
+    inside = (*files(f"{package}.inside", 12), f"{package}.other")
+    assert check(monkeypatch, graph(alone=(*files(package, 11), *inside))) == 0
+    assert capsys.readouterr().out == ""
+    assert check(monkeypatch, graph(alone=(*files(package, 12), *inside))) == 1
+    assert capsys.readouterr().out.startswith(f"{package} has 13 files: divide it by subject")
+
+
+def test_the_steps_of_migrations_and_the_libs_may_be_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check(monkeypatch, graph(alone=files("services.post.migrations.versions", 13))) == 0
+    assert check(monkeypatch, graph(alone=files("libs.paper", 13))) == 0
+
+
+def test_what_is_still_being_divided_is_printed_and_does_not_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(structure, "PENDING", ("services.post",))
+    assert check(monkeypatch, graph(alone=files("services.post.law", 13))) == 0
+    assert "services.post.law has 13 files" in capsys.readouterr().out
+    assert check(monkeypatch, graph(alone=(*files("services.post.law", 13), *files("services.bank.law", 13)))) == 1
+
+
+def test_without_the_check_the_rooms_of_services_are_printed_and_nothing_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = graph(
+        ("services.post.api.service", "services.post.store.letters"),
+        ("services.post.store.letters", "services.post.store.stamps"),
+        ("services.post.store.stamps", "services.post.store.letters"),
+    )
+    monkeypatch.setattr(structure.grimp, "build_graph", lambda *_, **__: made)
+    assert structure.main([]) == 0
+    printed = capsys.readouterr().out
+    assert "services.post: longest chain api > store" in printed
+    assert [line.split("│")[1:4] for line in printed.splitlines() if line.startswith("│ store")] == [
+        [" store ", "     2 ", " -       "]
+    ]
+    assert "cycle of 2 files: services.post.store.letters, services.post.store.stamps" in printed
 
 
 def test_what_there_is_not_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,4 +175,4 @@ def test_what_there_is_not_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         structure.main(["services.moon"])
     assert "no such package: services.moon" in capsys.readouterr().err
     assert structure.main(["libs.columns"]) == 0
-    assert "libs.columns.table (1) > " in capsys.readouterr().out
+    assert "libs.columns: longest chain digest > table" in capsys.readouterr().out

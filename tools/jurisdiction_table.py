@@ -6,7 +6,7 @@ from pathlib import Path
 from services.revenue.law.counting import counts_of
 from services.revenue.law.program import Program
 from services.revenue.law.rulebook import Charge, Dated, Limit, Rulebook, Span
-from services.revenue.shelf import load_program
+from services.revenue.store.law_files import load_program
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "revenue" / "jurisdictions.md"

@@ -37,10 +37,10 @@ AREAS: Final = {
     ),
     "feed": Area(("libs/feed/*.py",), ("tests/feed", "tests/ingestion/test_store_set_back.py", "tests/ingestion/test_feed_callers.py"), 0.95),
     "ledger": Area(
-        ("services/revenue/ledger/*.py", "services/revenue/store/settling.py", "services/revenue/store/credit.py",
-         "services/revenue/store/paying.py", "services/revenue/store/paying_out.py", "services/revenue/store/payments.py",
-         "services/revenue/store/payouts.py", "services/revenue/store/chain.py", "services/revenue/store/seals.py",
-         "services/revenue/ledger_text.py", "services/revenue/payout_text.py"),
+        ("services/revenue/ledger/*.py", "services/revenue/commands/apply_credit.py", "services/revenue/store/ledger/credit.py",
+         "services/revenue/commands/payment_batch.py", "services/revenue/commands/payout_entries.py", "services/revenue/commands/record_payment.py",
+         "services/revenue/commands/record_payout.py", "services/revenue/store/proofs/chain.py", "services/revenue/store/proofs/seals.py",
+         "services/revenue/api/ledger_messages.py", "services/revenue/api/payout_messages.py"),
         ("tests/revenue/ledger", "tests/revenue/test_payout_text.py"), 0.95,
     ),
     "admission": Area(

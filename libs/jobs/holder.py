@@ -16,8 +16,8 @@ import msgspec
 from prometheus_client import Counter, Gauge
 
 from libs.jobs.__main__ import THREADS, Order
-from libs.jobs.room import memory_setting
 from libs.jobs.store import Job, JobLost, Jobs, JobState
+from libs.server.job_memory import memory_setting
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.leases import hold_lease, release_lease, try_lease

@@ -4,95 +4,67 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
+from libs.columns import Table
+from libs.feed.consumer import Consumer
+from libs.feed.dead_letters import DeadLetterServicer
+from libs.feed.port import GrpcPort
+from libs.feed.retention import Maintenance
+from libs.feed.service import FeedServicer
+from libs.feed.signals import backlog, letters_waiting
+from libs.feed.watch import horizon
 from libs.jobs.holder import Holder
-from libs.jobs.room import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
 from libs.jobs.store import Jobs, purge_jobs
-from libs.server.config import ConfigError, Settings, setting
-from libs.server.config_checks import wrong_place
+from libs.server.config import ConfigError
+from libs.server.health import answers
 from libs.server.identity import Role
 from libs.server.launch import Start, launch
+from libs.server.page_tokens import rotate_page_keys
 from libs.server.server import Background
 from libs.server.tracing import Traces, assessment_trail
-from libs.store.gauges import Looking
-from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_assessments
+from libs.store.gauges import Look, Looking
+from libs.store.housekeeping import Housekeeping, Step, drop_days, make_days, purge_assessments, purge_requests
+from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
+from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.revenue.v1.ledger_pb2_grpc import add_LedgerServiceServicer_to_server
 from luxor.revenue.v1.revenue_pb2_grpc import add_RevenueServiceServicer_to_server
 from luxor.revenue.v1.schemes_pb2_grpc import add_SchemeServiceServicer_to_server
 from luxor.revenue.v1.what_if_pb2_grpc import add_WhatIfServiceServicer_to_server
-from services.revenue.bookkeeping import bookkeeping
+from services.revenue.api.assessment import RevenueService
+from services.revenue.api.ledger import LedgerService
+from services.revenue.api.schemes import SchemeService
+from services.revenue.api.what_if import WhatIfService
+from services.revenue.assessment.aggregates import summed_areas
+from services.revenue.commands.apply_credit import Settling
+from services.revenue.commands.assess import Store
+from services.revenue.commands.post import Ledger
+from services.revenue.commands.verify import ProvingJob, unproven
+from services.revenue.config import RATES, RULEBOOKS, RevenueConfig
+from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, Intake
 from services.revenue.jobs.kinds import WORK
+from services.revenue.jobs.reassessment import Reassessment, sums_left
 from services.revenue.law.program import ProgramError
 from services.revenue.law.yaml_source import LawFileError
-from services.revenue.ledger.refunds import RefundRules
-from services.revenue.ledger_service import LedgerService
-from services.revenue.reassessment import Reassessment, sums_left
-from services.revenue.scheme_service import SchemeService
-from services.revenue.service import RevenueService
-from services.revenue.shelf import RATES, RULEBOOKS, law_files, program_of
-from services.revenue.store.assessments import ASSESSMENT_DAYS, Store
-from services.revenue.store.inputs import Inputs
-from services.revenue.store.ledger import Ledger
-from services.revenue.store.reassessed import ReassessedStore
+from services.revenue.ledger.refund import RefundRules
+from services.revenue.store.assessments.aggregates import follow, purge_shares
+from services.revenue.store.assessments.inputs import ASSESSMENT_DAYS, Inputs
+from services.revenue.store.assessments.periods import Periods
+from services.revenue.store.assessments.reassessments import ReassessedStore
+from services.revenue.store.debt_events import NewsSnapshot
+from services.revenue.store.law_files import law_files, program_of
+from services.revenue.store.ledger.balances import sum_days
+from services.revenue.store.ledger.entries import PARTITIONED
+from services.revenue.store.ledger.references import forget_references
+from services.revenue.store.ledger.securities import SecuritiesInForce
+from services.revenue.store.proofs.seals import Sealing, unsealed
 from services.revenue.store.schemes import SchemesInForce, SchemeStore
-from services.revenue.store.securities import SecuritiesInForce
-from services.revenue.store.sums import follow, purge_shares
-from services.revenue.store.what_if import Periods
-from services.revenue.sums import summed_areas
-from services.revenue.what_if_service import WhatIfService
-from services.revenue.whatif.bands import DEFAULT as BANDS
-from services.revenue.whatif.bands import Bands, BandsMalformed
 
+SETTLE_SECONDS = 5.0
+"""How often accounts are looked for whose credit can pay a debt that it did not pay at once."""
+POSTINGS = "revenue/postings"
+"""Health name of the work of booking what is owed: states are taken from clearance's feed."""
 _READERS = {Role.FILER, Role.CARRIER, Role.OFFICER, Role.ANALYST, Role.OPERATOR, Role.GATEWAY}
-
-
-def wrong_bands(text: str) -> str:
-    """Amounts such as "22 150; JPY 1000 10000"."""
-    try:
-        Bands.of(text)
-    except BandsMalformed as error:
-        return str(error)
-    return ""
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class RevenueConfig(Settings, service="revenue"):
-    """What revenue alone reads."""
-
-    rulebooks: Path = setting("RULEBOOKS", default=RULEBOOKS, example="/etc/luxor/revenue/rulebooks", check=wrong_place)
-    """Directory of the rulebooks and tariffs, one directory a jurisdiction."""
-    rates: Path = setting("RATES", default=RATES, example="/etc/luxor/revenue/rates", check=wrong_place)
-    """Directory of the tables of exchange rates. The shipped ones are examples that no authority publishes."""
-    input_days: int = setting("INPUT_DAYS", default=400, low=1, high=400, example="400")
-    """Days for which it is kept what consignments were assessed on, some 60 bytes each: adjustments, assessments after a change of a sum and what-if
-    runs reach so far back."""
-    what_if_bands: str = setting(
-        "WHAT_IF_BANDS", default=BANDS, example="22 45 150 1000; JPY 1000 10000", check=wrong_bands
-    )
-    """Bands of value by which what-if runs group what consignments owe: upper ends in whole units, counted in, of any currency, then of those that
-    have their own."""
-    job_memory_bytes_max: int = setting(
-        "JOB_MEMORY_BYTES_MAX",
-        derive=derived_job_bytes,
-        derived=DERIVED,
-        low=BYTES_MIN,
-        high=BYTES_MAX,
-        example="2147483648",
-    )
-    """Memory that the process of a what-if run may have, beside the replica's own and within the limit of its container; one runs at a time in all
-    replicas together."""
-    deferred: str = setting("DEFERRED", default="opened", choices=("everyone", "opened"), example="opened")
-    """Which declarants have a deferred account: `opened`, those for whom an officer opened one that is not closed and has room below its limit,
-    for filings of its own filers; `everyone`, every declarant without limit, for trials only. Without an account the debt is paid at the border,
-    or secured by a guarantee."""
-    reassessment_seconds: float = setting("REASSESSMENT_SECONDS", default=1.0, low=0.05, high=3_600, example="1")
-    """How often it is looked for sums over several consignments that changed, so that earlier consignments owe something else."""
-    seal_seconds: float = setting("SEAL_SECONDS", default=60.0, low=1, high=600, example="60")
-    """How often the ledger's chains are sealed together, where something was booked. An alert tells when half an hour passes without."""
-    proof_percent: int = setting("PROOF_PERCENT", default=3, low=1, high=100, example="3")
-    """Share of one core that the background proofs of the ledger may use, in all replicas together, percent. An alert is raised when they are a day
-    behind."""
 
 
 def assemble(start: Start) -> Sequence[Background]:
@@ -191,6 +163,58 @@ def assemble(start: Start) -> Sequence[Background]:
         Housekeeping(start.database, start.replica, steps).run,
         Looking(start.database, (*books.looks, sums_left(changed))).run,
     ]
+
+
+@dataclass(frozen=True)
+class Bookkeeping:
+    """What runs, what housekeeping does, and what is looked at."""
+
+    backgrounds: Sequence[Background]
+    steps: Sequence[Step]
+    looks: Sequence[Look]
+
+
+def bookkeeping(start: Start, ledger: Ledger, *also: Follow, seal_seconds: float, proof_percent: int) -> Bookkeeping:
+    """Put the ledger's part together; `also` are told of clearance's states in the transaction that books them."""
+    start.server.add(
+        add_FeedServiceServicer_to_server,
+        FeedServicer(ledger.news.outbox, NewsSnapshot()),
+        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
+        long_polls={"Pull"},
+    )
+    start.server.add(
+        add_DeadLetterServiceServicer_to_server,
+        DeadLetterServicer(start.database),
+        roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
+    )
+    clearance = start.neighbour("clearance")
+    start.server.depend("clearance", answers(clearance), [POSTINGS])
+    consumer = Consumer(
+        "clearance",
+        database=start.database,
+        pull=GrpcPort(clearance, consumer="revenue", message_class=ClearanceColumns, replica=start.replica),
+        handler=Intake(ledger, *also),
+        key=_mrns,
+        message_class=ClearanceColumns,
+        replica=start.replica,
+        max_events=EVENTS_MAX,
+        begins_ahead=True,
+    )
+    return Bookkeeping(
+        (
+            consumer.run,
+            Maintenance(start.database, consumers=start.consumers).run,
+            Sealing(start.database, start.replica, interval_seconds=seal_seconds).run,
+            ProvingJob(start.database, ledger.names, start.replica, share=proof_percent / 100).run,
+            Settling(ledger, interval_seconds=SETTLE_SECONDS).run,
+        ),
+        (make_days(*PARTITIONED), sum_days, forget_references, purge_requests(), rotate_page_keys),
+        (horizon(), backlog("revenue"), letters_waiting("revenue", "clearance"), unsealed(), unproven()),
+    )
+
+
+def _mrns(states: Table) -> list[str]:
+    return states.strings("mrn").tolist()
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from libs.feed.service import FeedServicer
 from libs.feed.signals import backlog, letters_waiting
 from libs.feed.watch import horizon
 from libs.jobs.holder import Holder
-from libs.jobs.room import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
 from libs.jobs.store import Jobs, purge_jobs
 from libs.server.config import ConfigError, Settings, setting
 from libs.server.config_checks import wrong_file, wrong_place
 from libs.server.health import answers
 from libs.server.identity import Role
+from libs.server.job_memory import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
 from libs.server.launch import Start, launch
 from libs.server.page_tokens import rotate_page_keys
 from libs.server.server import Background

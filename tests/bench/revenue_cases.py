@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from services.revenue.service import RevenueService
+from services.revenue.api.assessment import RevenueService
 from tests.bench import figures
 from tests.revenue.published import Case, cases, differences, law_of, request_of
 from tests.revenue.published_collection import collection, disagreements

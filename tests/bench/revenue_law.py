@@ -19,12 +19,12 @@ from libs.customs.time import MICROS_PER_DAY, day_of_date
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage
 from luxor.revenue.v1 import revenue_pb2 as pb
+from services.revenue.api.quotes import landed_costs, references_of
 from services.revenue.law.answers import answer_of
 from services.revenue.law.assess import assess
 from services.revenue.law.filings import filings_of
 from services.revenue.law.securing import EVERYONE
-from services.revenue.quotes import landed_costs, references_of
-from services.revenue.shelf import load_program
+from services.revenue.store.law_files import load_program
 from tests.bench import figures
 from tests.revenue.batches import filings, message_of
 from tests.revenue.oracle import Consignment, Item, Scalar

@@ -25,9 +25,9 @@ from libs.store.schema import ensure_day_partitions, today
 from libs.store.testing import enterable_directory
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_DEFERRED, STATE_AWAITING_ARRIVAL
-from services.revenue.consumer import Intake
-from services.revenue.ledger.refunds import RefundRules
-from services.revenue.store.ledger import Ledger
+from services.revenue.commands.post import Ledger
+from services.revenue.feeds.clearance_states import Intake
+from services.revenue.ledger.refund import RefundRules
 
 PAGE = 500
 POSTINGS_EACH = 8

@@ -26,15 +26,14 @@ from libs.store.embedded import EmbeddedPostgres  # noqa: E402
 from libs.store.migrate import migrate  # noqa: E402
 from libs.store.testing import enterable_directory  # noqa: E402
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult  # noqa: E402
-from services.revenue.assessing import InForce  # noqa: E402
-from services.revenue.jobs.kinds import JobKind  # noqa: E402
-from services.revenue.jobs.plan import Plan  # noqa: E402
+from services.revenue.assessment.batch import InForce  # noqa: E402
 from services.revenue.jobs.what_if import read_period  # noqa: E402
 from services.revenue.law.drafts import Draft, apply_draft  # noqa: E402
-from services.revenue.shelf import law_files, program_of  # noqa: E402
-from services.revenue.store.what_if import Periods  # noqa: E402
-from services.revenue.whatif.bands import DEFAULT  # noqa: E402
-from services.revenue.whatif.state import State  # noqa: E402
+from services.revenue.store.assessments.periods import Periods  # noqa: E402
+from services.revenue.store.law_files import law_files, program_of  # noqa: E402
+from services.revenue.what_if.bands import DEFAULT  # noqa: E402
+from services.revenue.what_if.plan import JobKind, Plan  # noqa: E402
+from services.revenue.what_if.progress import State  # noqa: E402
 from tests.bench import figures  # noqa: E402
 from tests.bench.revenue_law import BATCH, parcels  # noqa: E402
 from tests.revenue.traffic import store  # noqa: E402

@@ -53,7 +53,7 @@ def test_the_tree_keeps_every_wall(copy: Path) -> None:
             "services.clearance",
         ),
         ("services/risk/pricing.py", "import grpc", "A subject module imports", "services.risk.pricing imports grpc"),
-        ("services/revenue/duty.py", "from sqlalchemy import text", "A subject module imports", "imports sqlalchemy"),
+        ("services/risk/duty.py", "from sqlalchemy import text", "A subject module imports", "imports sqlalchemy"),
         (
             "services/ingestion/codes.py",
             "import json",
@@ -85,7 +85,7 @@ def test_the_tree_keeps_every_wall(copy: Path) -> None:
                 ("migrations", "services.statistics.store.cells"),
             )
         ),
-        ("services/revenue/duty.py", "import services.revenue.store", "A subject module imports", "revenue.store"),
+        ("services/risk/duty.py", "import services.risk.store", "A subject module imports", "risk.store"),
         ("libs/columns/extra.py", "import services.risk", "Libs import no service", "libs.columns.extra"),
         (
             "libs/cli/extra.py",
@@ -100,7 +100,7 @@ def test_the_tree_keeps_every_wall(copy: Path) -> None:
 def test_a_broken_copy_fails_and_the_import_is_named(copy: Path, file: str, line: str, wall: str, told: str) -> None:
     for imported in ("services/revenue", "services/risk"):
         append(copy / imported / "__init__.py", "")
-    append(copy / "services/revenue/store/__init__.py", "")
+    append(copy / "services/risk/store/__init__.py", "")
     append((copy / file).parent / "__init__.py", "")
     append(copy / file, line)
     done = lint(copy)

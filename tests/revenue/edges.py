@@ -9,7 +9,7 @@ import numpy as np
 from services.revenue.law.assess import Assessment, assess
 from services.revenue.law.limits import Sums
 from services.revenue.law.program import COLLECTORS, DEBTORS, Program
-from services.revenue.shelf import load_program
+from services.revenue.store.law_files import load_program
 from tests.revenue.batches import filings
 from tests.revenue.oracle_charges import Consignment, Item
 

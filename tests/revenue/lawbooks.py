@@ -9,7 +9,7 @@ from services.revenue.law.exchange import Exchange, read_exchange
 from services.revenue.law.program import Program
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.tariff import read_tariff
-from services.revenue.shelf import load_program
+from services.revenue.store.law_files import load_program
 
 
 def reviewed(text: str) -> str:

@@ -15,7 +15,7 @@ from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.law.overlay import overlay
 from services.revenue.law.program import Program
 from services.revenue.law.yaml_source import Source
-from services.revenue.shelf import law_files, load_program, program_of
+from services.revenue.store.law_files import law_files, load_program, program_of
 
 CASES = Path(__file__).parent / "cases"
 

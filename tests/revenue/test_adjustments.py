@@ -22,16 +22,16 @@ from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.__main__ import assemble
-from services.revenue.adjusting import corrected
-from services.revenue.assessing import Again, Batch, InForce
-from services.revenue.inputs import CHILD_COLUMNS, ROW_COLUMNS, unpack_input
+from services.revenue.assessment.batch import Again, Batch, InForce
+from services.revenue.assessment.correction import corrected
+from services.revenue.assessment.inputs import CHILD_COLUMNS, ROW_COLUMNS, unpack_input
+from services.revenue.commands.assess import Store
 from services.revenue.law.answers import answer_of
 from services.revenue.law.assess import assess
 from services.revenue.law.securing import EVERYONE, Opened, Room
-from services.revenue.store.accounts import Account, Accounts, Change
-from services.revenue.store.assessments import Store
-from services.revenue.store.inputs import Inputs
-from services.revenue.store.securities import SecuritiesInForce
+from services.revenue.store.assessments.inputs import Inputs
+from services.revenue.store.ledger.accounts import Account, Accounts, Change
+from services.revenue.store.ledger.securities import SecuritiesInForce
 from tests.revenue.batches import filings
 from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
 from tests.revenue.lawbooks import shipped

@@ -10,11 +10,11 @@ from libs.columns import Table
 from libs.store.database import Database
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.revenue.assessing import Batch, InForce
-from services.revenue.reassessment import Reassessment
-from services.revenue.store.assessments import Store
-from services.revenue.store.news import NewsStore
-from services.revenue.store.reassessed import ReassessedStore
+from services.revenue.assessment.batch import Batch, InForce
+from services.revenue.commands.assess import Store
+from services.revenue.jobs.reassessment import Reassessment
+from services.revenue.store.assessments.reassessments import ReassessedStore
+from services.revenue.store.debt_events import NewsStore
 from tests.revenue.bundles import Parcel, table_of
 from tests.revenue.published import shipped_law
 

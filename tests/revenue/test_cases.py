@@ -12,7 +12,7 @@ from services.revenue.law import kept
 from services.revenue.law.kept import Kept
 from services.revenue.law.plans import PLANS, Plan, plan_of
 from services.revenue.law.program import Program
-from services.revenue.shelf import load_program
+from services.revenue.store.law_files import load_program
 from tests.revenue.batches import assessed
 from tests.revenue.oracle_charges import Consignment, Item
 

@@ -8,7 +8,7 @@ import pytest
 from libs.customs.time import day_of_date
 from services.revenue.law import drafts
 from services.revenue.law.drafts import Draft, DraftRefused, apply_draft, under_law_of
-from services.revenue.shelf import law_files, program_of
+from services.revenue.store.law_files import law_files, program_of
 from tests.revenue.lawbooks import RATES, TARIFF, UTOPIA
 
 LAW = {"xx/rulebook.yaml": UTOPIA, "xx/tariff.yaml": TARIFF, "rates/utopia.yaml": RATES}

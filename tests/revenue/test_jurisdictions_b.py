@@ -6,7 +6,7 @@ from services.revenue.law.assess import assess
 from services.revenue.law.explanation import explain
 from services.revenue.law.overlay import overlay
 from services.revenue.law.problems import Problem
-from services.revenue.shelf import law_files, program_of
+from services.revenue.store.law_files import law_files, program_of
 from tests.revenue.batches import assessed, filings
 from tests.revenue.edges import assessment, collected, law, owed, parcel
 from tests.revenue.oracle_charges import Consignment

@@ -9,7 +9,7 @@ from luxor.clearance.v1.clearance_pb2 import ReturnReason
 from services.revenue.law.assess import assess
 from services.revenue.law.checks import holds, in_force
 from services.revenue.law.problems import Note
-from services.revenue.ledger.refunds import RefundRules, Return
+from services.revenue.ledger.refund import RefundRules, Return
 from tests.revenue.batches import assessed, filings
 from tests.revenue.edges import assessment, collected, law, owed
 from tests.revenue.oracle_charges import Consignment, Item

@@ -11,7 +11,7 @@ from services.revenue.law.assess import Assessment, assess
 from services.revenue.law.explanation import explain
 from services.revenue.law.program import Program
 from services.revenue.law.securing import EVERYONE
-from services.revenue.shelf import load_program
+from services.revenue.store.law_files import load_program
 from tests.revenue.batches import assessed, filings
 from tests.revenue.oracle_charges import Consignment, Item, Result
 

@@ -10,13 +10,13 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.payout_text import booked_payout, payout_of, payout_result, wrong_payout
-from services.revenue.store import paying_out, payouts
-from services.revenue.store.payouts import Booked, Payout, Result
+from services.revenue.api.payout_messages import booked_payout, payout_of, payout_result, wrong_payout
+from services.revenue.commands import payout_entries, record_payout
+from services.revenue.commands.record_payout import Booked, Payout, Result
 from tests.revenue.ledger.states import mrn
 
 PAYOUT = Payout("o1", "declarant:D", "UK", "GBP", 500)
-REASONS = sorted(set(re.findall(r'"(PAYOUT_[A-Z_]+)"', getsource(paying_out) + getsource(payouts))))
+REASONS = sorted(set(re.findall(r'"(PAYOUT_[A-Z_]+)"', getsource(payout_entries) + getsource(record_payout))))
 
 
 @pytest.mark.parametrize("reason", [*REASONS, "AMOUNT_OUT_OF_BOUNDS", "BALANCE_OUT_OF_BOUNDS"])

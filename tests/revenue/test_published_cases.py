@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from services.revenue.api.assessment import RevenueService
 from services.revenue.law.overlay import overlay
 from services.revenue.law.yaml_source import Source
-from services.revenue.service import RevenueService
-from services.revenue.shelf import law_files
+from services.revenue.store.law_files import law_files
 from tests.revenue.published import Case, cases, differences, law_of, request_of
 from tests.revenue.published_collection import collection, disagreements
 

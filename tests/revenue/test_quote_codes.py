@@ -17,8 +17,8 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.ingestion.filing.validation import check
-from services.revenue.asked_codes import faults_of, tidied
-from services.revenue.service import RevenueService
+from services.revenue.api.assessment import RevenueService
+from services.revenue.api.quote_codes import faults_of, tidied
 from tests.revenue.published import shipped_law
 
 TODAY = date(2026, 8, 3)

@@ -9,6 +9,7 @@ import pytest
 from libs.cli.law_review import UNKNOWN, answer_text, review_text, share_text
 from libs.columns import Strings, Table
 from luxor.revenue.v1 import revenue_pb2 as pb
+from services.revenue.api.quotes import landed_costs, references_of, review_of
 from services.revenue.law.answers import answer_of
 from services.revenue.law.assess import Assessment, assess
 from services.revenue.law.compiler import compile_program
@@ -16,11 +17,10 @@ from services.revenue.law.exchange import Exchange, read_exchange
 from services.revenue.law.program import Program
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.tariff import read_tariff
-from services.revenue.quotes import landed_costs, references_of, review_of
-from services.revenue.whatif.bands import Bands
-from services.revenue.whatif.counting import count_part
-from services.revenue.whatif.result import result_of
-from services.revenue.whatif.state import State
+from services.revenue.what_if.bands import Bands
+from services.revenue.what_if.counting import count_part
+from services.revenue.what_if.progress import State
+from services.revenue.what_if.result import result_of
 from tests.revenue.batches import filings
 from tests.revenue.lawbooks import RATES, reviewed
 from tests.revenue.oracle_charges import Consignment, Item

@@ -22,9 +22,9 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import schemes_pb2 as pb
 from luxor.revenue.v1.schemes_pb2_grpc import SchemeServiceStub
 from services.revenue.__main__ import assemble
-from services.revenue.assessing import Again, Batch, InForce
-from services.revenue.register_text import OPEN_END, Entry
-from services.revenue.store.assessments import Store
+from services.revenue.assessment.batch import Again, Batch, InForce
+from services.revenue.assessment.scheme_register import OPEN_END, Entry
+from services.revenue.commands.assess import Store
 from services.revenue.store.schemes import SchemesInForce, SchemeStore
 from tests.revenue.bundles import ALONE, DAY, Parcel, bundling, table_of
 

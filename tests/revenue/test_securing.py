@@ -12,9 +12,9 @@ from libs.columns import Strings, Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.assessing import Batch, InForce
+from services.revenue.assessment.aggregates import Others
+from services.revenue.assessment.batch import Batch, InForce
 from services.revenue.law.securing import EVERYONE, Opened, Room, Securities
-from services.revenue.sums import Others
 from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
 
 PROGRAM = bundling()

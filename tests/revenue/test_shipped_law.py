@@ -14,7 +14,7 @@ from services.revenue.law.limits import Sums
 from services.revenue.law.program import SCHEMES, Program
 from services.revenue.law.register import Register
 from services.revenue.law.rulebook import SUMS, Reference, Rulebook
-from services.revenue.shelf import law_files
+from services.revenue.store.law_files import law_files
 from tests.revenue.batches import assessed
 from tests.revenue.oracle import Scalar
 from tests.revenue.oracle_charges import Consignment, Item

@@ -18,14 +18,14 @@ from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_REASSESSED, RevenueColumns
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.assessing import Batch, InForce
+from services.revenue.assessment.aggregates import summed_areas
+from services.revenue.assessment.batch import Batch, InForce
+from services.revenue.commands.assess import Store
+from services.revenue.jobs.reassessment import Reassessment
 from services.revenue.law.program import Program
-from services.revenue.reassessment import Reassessment
-from services.revenue.store.assessments import Store
-from services.revenue.store.news import NewsStore
-from services.revenue.store.reassessed import ReassessedStore
-from services.revenue.store.sums import follow
-from services.revenue.sums import summed_areas
+from services.revenue.store.assessments.aggregates import follow
+from services.revenue.store.assessments.reassessments import ReassessedStore
+from services.revenue.store.debt_events import NewsStore
 from tests.revenue.bundles import ALONE, AREA_OF, DAY, LIMIT, Parcel, bundling, stream, table_of
 
 PROGRAM: Program = bundling()
@@ -308,7 +308,7 @@ async def test_a_crash_on_the_way_leaves_nothing(
         raise RuntimeError("the process died")
 
     with monkeypatch.context() as patched:
-        patched.setattr("services.revenue.store.assessments.write", dies)
+        patched.setattr("services.revenue.commands.assess.write", dies)
         with pytest.raises(RuntimeError, match="died"):
             await assess(stores[0], parcels)
     async with revenue.connection() as reader:
@@ -401,7 +401,7 @@ async def test_batches_without_sums_ask_nothing_of_them(stores: list[Store], rev
 
 
 async def test_an_answer_is_computed_again_exactly_from_what_is_stored(stores: list[Store], revenue: Database) -> None:
-    from services.revenue.assessing import Again
+    from services.revenue.assessment.batch import Again
 
     parcels = stream(11, 50)
     told = [await assess(stores[0], part) for part in cut(parcels, 11)]

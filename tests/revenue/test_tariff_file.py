@@ -13,7 +13,7 @@ from services.revenue.law.rates import parse_rate
 from services.revenue.law.reader import read_rulebook
 from services.revenue.law.tariff import read_tariff
 from services.revenue.law.units import Measure
-from services.revenue.tariff_file import Loaded, UnreadableRate, load, main, rate_of, report, written
+from services.revenue.tariff_file.published import Loaded, UnreadableRate, load, main, rate_of, report, written
 from tests.revenue.batches import assessed
 from tests.revenue.charge_law import RATES
 from tests.revenue.oracle import Scalar

@@ -15,10 +15,10 @@ from services.revenue.law.assess import assess
 from services.revenue.law.drafts import Draft, apply_draft
 from services.revenue.law.filings import Filings
 from services.revenue.law.program import Program
-from services.revenue.whatif.bands import Bands, BandsMalformed
-from services.revenue.whatif.counting import count_part, exact_sums
-from services.revenue.whatif.result import result_of
-from services.revenue.whatif.state import LARGEST, State, SumTooLarge
+from services.revenue.what_if.bands import Bands, BandsMalformed
+from services.revenue.what_if.counting import count_part, exact_sums
+from services.revenue.what_if.progress import LARGEST, State, SumTooLarge
+from services.revenue.what_if.result import result_of
 from tests.revenue.batches import filings
 from tests.revenue.lawbooks import RATES, TARIFF, UTOPIA, utopia
 from tests.revenue.oracle import Scalar

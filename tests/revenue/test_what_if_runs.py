@@ -18,19 +18,19 @@ from libs.jobs.store import Job, Jobs, JobState
 from libs.store.database import Database
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult
-from services.revenue.assessing import InForce
-from services.revenue.inputs import pack_others
+from services.revenue.assessment.aggregates import Others
+from services.revenue.assessment.batch import InForce
+from services.revenue.assessment.inputs import pack_others
 from services.revenue.jobs import what_if
-from services.revenue.jobs.kinds import WORK, JobKind
-from services.revenue.jobs.plan import Plan
+from services.revenue.jobs.kinds import WORK
 from services.revenue.law.drafts import Draft, apply_draft
 from services.revenue.law.program import Program
 from services.revenue.law.register import EMPTY
-from services.revenue.shelf import law_files, program_of
-from services.revenue.store.inputs import Inputs
-from services.revenue.store.what_if import Periods, Versions
-from services.revenue.sums import Others
-from services.revenue.whatif.bands import DEFAULT
+from services.revenue.store.assessments.inputs import Inputs
+from services.revenue.store.assessments.periods import Periods, Versions
+from services.revenue.store.law_files import law_files, program_of
+from services.revenue.what_if.bands import DEFAULT
+from services.revenue.what_if.plan import JobKind, Plan
 from tests.revenue.oracle import Scalar
 from tests.revenue.oracle_charges import Consignment
 from tests.revenue.scalar_what_if import Count

@@ -18,18 +18,17 @@ from libs.store.database import Database
 from libs.store.migrate import migrate
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult
-from services.revenue.assessing import Batch, InForce
+from services.revenue.assessment.aggregates import Others
+from services.revenue.assessment.batch import Batch, InForce
+from services.revenue.commands.assess import Store
 from services.revenue.jobs import what_if
-from services.revenue.jobs.kinds import JobKind
-from services.revenue.jobs.plan import Plan
-from services.revenue.reassessment import Reassessment
-from services.revenue.store.assessments import Store
-from services.revenue.store.news import NewsStore
-from services.revenue.store.reassessed import ReassessedStore
-from services.revenue.store.what_if import Periods
-from services.revenue.sums import Others
-from services.revenue.whatif.bands import DEFAULT
-from services.revenue.whatif.bundles import bundled_rows, with_bundles
+from services.revenue.jobs.reassessment import Reassessment
+from services.revenue.store.assessments.periods import Periods
+from services.revenue.store.assessments.reassessments import ReassessedStore
+from services.revenue.store.debt_events import NewsStore
+from services.revenue.what_if.bands import DEFAULT
+from services.revenue.what_if.bundles import bundled_rows, with_bundles
+from services.revenue.what_if.plan import JobKind, Plan
 from tests.revenue.bundles import ALONE, AREA_OF, BOOK, Parcel, bundling, stream, table_of
 from tests.revenue.lawbooks import RATES
 from tests.revenue.oracle import Scalar

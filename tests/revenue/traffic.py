@@ -12,9 +12,9 @@ from libs.store.database import Database
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.assessing import Batch, InForce
+from services.revenue.assessment.batch import Batch, InForce
+from services.revenue.commands.assess import Store
 from services.revenue.law.register import EMPTY, Register
-from services.revenue.store.assessments import Store
 from tests.revenue.batches import message_of
 from tests.revenue.oracle_charges import Consignment, Item
 

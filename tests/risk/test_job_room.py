@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from libs.jobs.room import BYTES_MAX, BYTES_MIN, SHARE, job_bytes_for
+from libs.server.job_memory import BYTES_MAX, BYTES_MIN, SHARE, job_bytes_for
 from services.risk.history import room
 
 ROOT = Path(__file__).resolve().parents[2]

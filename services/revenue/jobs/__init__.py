@@ -1,6 +1,6 @@
 """Long work of revenue in a process of its own (libs.jobs).
 
-kinds.py    what jobs revenue has, and the runner of each
-plan.py     what a what-if run was asked for
-what_if.py  the runner of what-if runs
+reassessment.py  the assessment of consignments whose aggregate changed
+kinds.py         what jobs revenue has, and the runner of each
+what_if.py       the runner of what-if runs
 """

@@ -1,19 +1,12 @@
-"""The kinds of jobs that revenue has: to add one, number it here and name its runner."""
+"""The kinds of jobs that revenue has: to add one, number it in what_if/plan and name its runner here."""
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Final
 
 from libs.jobs.holder import JobWork
 from libs.telemetry import counter, gauge
-
-
-class JobKind(IntEnum):
-    """What a job does. The numbers are stored."""
-
-    WHAT_IF = 1
-
+from services.revenue.what_if.plan import JobKind
 
 WORK: Final = JobWork(
     service="revenue",

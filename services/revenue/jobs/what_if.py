@@ -18,21 +18,21 @@ from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.inputs import BatchPlace
 from libs.telemetry import get_logger
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
-from services.revenue.inputs import Input
-from services.revenue.jobs.plan import Plan
+from services.revenue.assessment.aggregates import Others
+from services.revenue.assessment.inputs import Input
 from services.revenue.law.assess import assess, measures_of, prepare
 from services.revenue.law.filings import filings_of
 from services.revenue.law.program import Program, ProgramError
 from services.revenue.law.yaml_source import LawFileError
-from services.revenue.store.inputs import Inputs, StoredBatch
-from services.revenue.store.what_if import Periods, Versions, key_of
-from services.revenue.sums import Others
-from services.revenue.whatif.bands import Bands
-from services.revenue.whatif.bundles import bundled_limits, bundled_rows, counted_alone, with_bundles
-from services.revenue.whatif.counting import count_part
-from services.revenue.whatif.joining import Opened, join_batches
-from services.revenue.whatif.result import result_of
-from services.revenue.whatif.state import State, SumTooLarge
+from services.revenue.store.assessments.inputs import Inputs, StoredBatch
+from services.revenue.store.assessments.periods import Periods, Versions, key_of
+from services.revenue.what_if.bands import Bands
+from services.revenue.what_if.bundles import bundled_limits, bundled_rows, counted_alone, with_bundles
+from services.revenue.what_if.counting import count_part
+from services.revenue.what_if.joined_batches import Opened, join_batches
+from services.revenue.what_if.plan import Plan
+from services.revenue.what_if.progress import State, SumTooLarge
+from services.revenue.what_if.result import result_of
 
 STEP_SECONDS: Final = 2.0
 """How often it is kept how far it is: what a killed process did since is done again."""

@@ -77,7 +77,7 @@ class DraftLaw:
 
 
 def apply_draft(in_force: Mapping[str, str], draft: Draft) -> DraftLaw:
-    """Apply a draft to the law files in force (by name, as services.revenue.shelf gives them) and compile what results.
+    """Apply a draft to the law files in force (by name, as services.revenue.store.law_files gives them) and compile what results.
 
     Raises DraftRefused with the first mistake of every file, else with what does not fit together.
     """

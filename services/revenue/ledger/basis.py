@@ -9,7 +9,7 @@ import numpy as np
 
 from libs.columns import Table
 from luxor.clearance.v1.clearance_pb2 import CHANGE_ADJUSTED, STATE_INVALIDATED
-from services.revenue.ledger.entries import Int64
+from services.revenue.ledger.entry import Int64
 
 UNDECIDED: Final = 0
 """No decision yet, so nothing is owed."""

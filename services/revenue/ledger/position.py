@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.charged import Page
-from services.revenue.ledger.entries import STAGES, Entries, Int64
-from services.revenue.ledger.lines import OPEN, SECURED, Lines, combined
-from services.revenue.ledger.paid_out import PaidOut, claims
-from services.revenue.ledger.sharing import NONE, Divisions
+from services.revenue.ledger.charge import Page
+from services.revenue.ledger.division import NONE, Divisions
+from services.revenue.ledger.entry import STAGES, Entries, Int64
+from services.revenue.ledger.line import OPEN, SECURED, Lines, combined
+from services.revenue.ledger.payout import PaidOut, claims
 
 
 def settled(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> tuple[Lines, Int64]:

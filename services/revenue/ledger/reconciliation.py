@@ -10,10 +10,10 @@ import numpy as np
 
 from libs.customs.money import money_text
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.accounts import CHARGE_KINDS
+from services.revenue.ledger.account import CHARGE_KINDS
 from services.revenue.ledger.basis import ASSESSED, WITHDRAWN
-from services.revenue.ledger.entries import Int64
-from services.revenue.ledger.lines import OPEN, Lines
+from services.revenue.ledger.entry import Int64
+from services.revenue.ledger.line import OPEN, Lines
 
 NOT_POSTED: Final = "NOT_POSTED"
 NOT_ASSESSED: Final = "NOT_ASSESSED"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.revenue.ledger.entries import Int64
-from services.revenue.ledger.lines import OPEN, Lines
-from services.revenue.ledger.paid_out import PaidOut, claims
+from services.revenue.ledger.division import Divisions
+from services.revenue.ledger.entry import Int64
+from services.revenue.ledger.line import OPEN, Lines
+from services.revenue.ledger.payout import PaidOut, claims
 from services.revenue.ledger.position import covered_by
-from services.revenue.ledger.sharing import Divisions
 
 
 def unpaid_at_once(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> Int64:

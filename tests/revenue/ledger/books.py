@@ -11,13 +11,13 @@ from typing import Any, cast
 from libs.columns import Table
 from libs.store.database import Database
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
-from services.revenue.consumer import Intake
+from services.revenue.commands.post import Ledger
+from services.revenue.commands.record_payment import Payment, Payments, Result
+from services.revenue.feeds.clearance_states import Intake
 from services.revenue.law.rulebook import Refund, Rulebook, Span
-from services.revenue.ledger.refunds import RefundRules
-from services.revenue.store.balances import Balances
-from services.revenue.store.chain import Chain
-from services.revenue.store.ledger import Ledger
-from services.revenue.store.payments import Payment, Payments, Result
+from services.revenue.ledger.refund import RefundRules
+from services.revenue.store.ledger.balances import Balances
+from services.revenue.store.proofs.chain import Chain
 from tests.revenue.ledger.states import State, batch
 
 

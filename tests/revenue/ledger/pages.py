@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.revenue.ledger.basis import Basis
-from services.revenue.ledger.charged import Page
-from services.revenue.ledger.entries import Entries, Int64
-from services.revenue.ledger.lines import COLLECTED, LINE, OPEN, SECURED, Lines
-from services.revenue.ledger.paid_out import PaidOut
+from services.revenue.ledger.charge import Page
+from services.revenue.ledger.entry import Entries, Int64
+from services.revenue.ledger.line import COLLECTED, LINE, OPEN, SECURED, Lines
+from services.revenue.ledger.payout import PaidOut
 
 TREASURY = 90
 VENDOR, GUARANTEE = 70, 80

@@ -9,9 +9,9 @@ import pytest
 from libs.server.identity import is_id
 from libs.server.tls import LocalCA, TlsError
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.accounts import FILERS_MAX
-from services.revenue.ledger_text import account_message, change_of, wrong_account
-from services.revenue.store.accounts import Account
+from services.revenue.api.ledger_messages import account_message, change_of, wrong_account
+from services.revenue.ledger.account import FILERS_MAX
+from services.revenue.store.ledger.accounts import Account
 
 NAME = "guarantee:26DEG1"
 IDS = ("broker-7", "DE123.4_5", "7", "x" * 64)

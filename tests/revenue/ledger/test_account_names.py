@@ -10,8 +10,8 @@ from libs.customs.partitions import partition_of
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2 as revenue
-from services.revenue.ledger import accounts
-from services.revenue.ledger.accounts import Facts, Owing, kind_of, owing, partition_of_mrn, wrong_name
+from services.revenue.ledger import account
+from services.revenue.ledger.account import Facts, Owing, kind_of, owing, partition_of_mrn, wrong_name
 from tests.revenue.ledger.states import mrn
 
 DEFERRED, SECURED, OPEN = (
@@ -32,7 +32,7 @@ def test_each_kind_of_account_has_its_number_where_an_id_follows(prefix: str) ->
 
 def test_a_name_of_no_known_kind_has_no_number() -> None:
     assert kind_of("purse:x") == 0
-    assert accounts.prefix_of("treasury:DE:tax") == "treasury"
+    assert account.prefix_of("treasury:DE:tax") == "treasury"
 
 
 @pytest.mark.parametrize(
@@ -56,26 +56,26 @@ def test_a_name_is_a_known_kind_and_a_printable_id_of_80_characters_in_all_at_mo
 
 
 def test_a_name_is_of_one_of_the_kinds_that_are_asked_for() -> None:
-    assert wrong_name("deferred:x", accounts.OPENED) == wrong_name("guarantee:x", accounts.OPENED) == ""
-    assert wrong_name("vendor:x", accounts.OPENED) == "must begin with one of deferred:, guarantee:"
+    assert wrong_name("deferred:x", account.OPENED) == wrong_name("guarantee:x", account.OPENED) == ""
+    assert wrong_name("vendor:x", account.OPENED) == "must begin with one of deferred:, guarantee:"
 
 
 def test_payments_and_payouts_name_all_accounts_but_those_of_money_received() -> None:
     payable = {"vendor", "carrier", "declarant", "border", "deferred", "guarantee"}
-    assert set(accounts.PAYABLE) == payable
-    assert set(accounts.PAYEES) == payable | {"treasury"}
-    assert set(accounts.AT_ONCE) == {"declarant", "border"}
-    assert accounts.FILERS_MAX == 100
+    assert set(account.PAYABLE) == payable
+    assert set(account.PAYEES) == payable | {"treasury"}
+    assert set(account.AT_ONCE) == {"declarant", "border"}
+    assert account.FILERS_MAX == 100
 
 
 def test_a_treasury_has_an_account_for_each_kind_of_charge() -> None:
     kinds = (revenue.KIND_DUTY, revenue.KIND_TAX, revenue.KIND_FEE)
-    assert [accounts.treasury("DE", kind) for kind in kinds] == [
+    assert [account.treasury("DE", kind) for kind in kinds] == [
         "treasury:DE:duty", "treasury:DE:tax", "treasury:DE:fee",
     ]  # fmt: skip
-    assert accounts.treasury_of("treasury:DE:tax") == "DE"
-    assert accounts.treasury_of("vendor:DE:tax") == ""
-    assert (accounts.bank("EU"), accounts.unmatched("EU")) == ("bank:EU", "unmatched:EU")
+    assert account.treasury_of("treasury:DE:tax") == "DE"
+    assert account.treasury_of("vendor:DE:tax") == ""
+    assert (account.bank("EU"), account.unmatched("EU")) == ("bank:EU", "unmatched:EU")
 
 
 def test_an_mrn_of_luxor_names_its_partition() -> None:
@@ -92,7 +92,7 @@ def test_the_partition_of_any_other_mrn_follows_from_its_text(foreign: str) -> N
 
 
 def test_payments_of_an_account_stand_in_the_partition_of_its_name() -> None:
-    assert accounts.partition_of_account("vendor:x") == partition_of("", "vendor:x")
+    assert account.partition_of_account("vendor:x") == partition_of("", "vendor:x")
 
 
 @pytest.mark.parametrize(

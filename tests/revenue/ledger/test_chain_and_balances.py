@@ -14,14 +14,14 @@ from libs.store.database import Database
 from libs.store.schema import ensure_day_partitions, today
 from libs.telemetry.metrics import REGISTRY
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.chain import START
-from services.revenue.ledger.entries import Entries, LedgerError, check
-from services.revenue.store import positions
-from services.revenue.store.balances import BEGINNING, Holding, sum_days
-from services.revenue.store.entries import MICROS_A_DAY, Heads
-from services.revenue.store.payments import Payment
-from services.revenue.store.payouts import Payout, Payouts
-from services.revenue.store.seals import Sealing, Seals, unsealed
+from services.revenue.commands.record_payment import Payment
+from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.ledger.entry import Entries, LedgerError, check
+from services.revenue.ledger.hash_chain import START
+from services.revenue.store.ledger import positions
+from services.revenue.store.ledger.balances import BEGINNING, Holding, sum_days
+from services.revenue.store.ledger.entries import MICROS_A_DAY, Heads
+from services.revenue.store.proofs.seals import Sealing, Seals, unsealed
 from tests.revenue.ledger.books import Books, emptied
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 

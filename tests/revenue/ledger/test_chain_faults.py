@@ -9,14 +9,14 @@ import pytest
 
 from libs.store.database import Database
 from libs.store.schema import today
-from services.revenue.ledger.chain import START
-from services.revenue.store import chain as chain_of
-from services.revenue.store.balances import BEGINNING
-from services.revenue.store.chain import Chain, Checked, Entry, Posting, _check_entries
-from services.revenue.store.entries import MICROS_A_DAY
-from services.revenue.store.names import Names
-from services.revenue.store.proofs import compare_day
-from services.revenue.store.seals import Kept, Seals
+from services.revenue.ledger.hash_chain import START
+from services.revenue.store.ledger.balances import BEGINNING
+from services.revenue.store.ledger.entries import MICROS_A_DAY
+from services.revenue.store.ledger.names import Names
+from services.revenue.store.proofs import chain as chain_of
+from services.revenue.store.proofs.chain import Chain, Checked, Entry, Posting, _check_entries
+from services.revenue.store.proofs.day_balances import compare_day
+from services.revenue.store.proofs.seals import Kept, Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 

@@ -17,10 +17,10 @@ from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import revenue_pb2 as revenue
 from services.revenue.law.rulebook import Beneficiaries, Part, Refund, Rulebook, Span
 from services.revenue.law.sharing import Sharing
-from services.revenue.ledger.charged import Page, names_of, newest, only_needed, take
-from services.revenue.ledger.entries import LedgerError
-from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED
-from services.revenue.ledger.refunds import RefundRules, Return, entitled
+from services.revenue.ledger.charge import Page, names_of, newest, only_needed, take
+from services.revenue.ledger.entry import LedgerError
+from services.revenue.ledger.line import COLLECTED, OPEN, SECURED
+from services.revenue.ledger.refund import RefundRules, Return, entitled
 from tests.revenue.ledger.books import rules
 from tests.revenue.ledger.pages import numbers
 from tests.revenue.ledger.states import DAY, DUTY, TAX, Charge, State, mrn, states_table

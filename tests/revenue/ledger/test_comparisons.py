@@ -10,7 +10,7 @@ import pytest
 
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.basis import ASSESSED, UNDECIDED, WITHDRAWN
-from services.revenue.ledger.lines import COLLECTED, SECURED
+from services.revenue.ledger.line import COLLECTED, SECURED
 from services.revenue.ledger.reconciliation import (
     Assessed,
     Difference,

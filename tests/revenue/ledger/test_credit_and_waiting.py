@@ -12,11 +12,11 @@ import pytest
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_SETTLED
-from services.revenue.store import payments as payments_of
-from services.revenue.store import settling
-from services.revenue.store.payments import Payment
-from services.revenue.store.reconciling import Reconciling
-from services.revenue.store.settling import ITEMS_MAX, Settling
+from services.revenue.commands import apply_credit
+from services.revenue.commands import record_payment as payments_of
+from services.revenue.commands.apply_credit import ITEMS_MAX, Settling
+from services.revenue.commands.reconcile import Reconciling
+from services.revenue.commands.record_payment import Payment
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import TAX, Charge, State, batch, mrn
 
@@ -225,13 +225,13 @@ async def test_two_replicas_whose_pages_use_each_others_credit_wait_for_nobody_i
     await books.pay(payment(1, 2_200, one.mrn), payment(2, 2_200, two.mrn))
     await books.pay(payment(3, 500, "declarant:D0"), payment(4, 500, "declarant:D1"))
     met = asyncio.Barrier(2)
-    matching = settling.match_waiting
+    matching = apply_credit.match_waiting
 
     async def both_have_booked(*what: Any) -> None:
         await matching(*what)
         await met.wait()
 
-    monkeypatch.setattr(settling, "match_waiting", both_have_booked)
+    monkeypatch.setattr(apply_credit, "match_waiting", both_have_booked)
     gone = [replace(each, version=2, returned=(1,)) for each in (one, two)]
     new = [replace(each, mrn=mrn(8 + place, place)) for place, each in enumerate((two, one))]
     async with asyncio.timeout(30):

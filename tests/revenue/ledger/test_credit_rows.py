@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from libs.store.database import Database, Transaction
-from services.revenue.store import credit
-from services.revenue.store.credit import Item, OpenItem
-from services.revenue.store.names import Names
+from services.revenue.store.ledger import credit
+from services.revenue.store.ledger.credit import Item, OpenItem
+from services.revenue.store.ledger.names import Names
 
 A, B = 1, 2
 """Accounts."""

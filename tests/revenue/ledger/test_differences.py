@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.entries import check
-from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
-from services.revenue.ledger.paid_out import PaidOut
+from services.revenue.ledger.division import Divisions
+from services.revenue.ledger.entry import check
+from services.revenue.ledger.line import COLLECTED, OPEN, SECURED, Lines
+from services.revenue.ledger.payout import PaidOut
 from services.revenue.ledger.position import Held, covered_by, difference, settled, stands_for
-from services.revenue.ledger.sharing import Divisions
 from tests.revenue.ledger.pages import joined, line, numbers, page_of, paid_out, rows_of
 
 KINDS = (pb.ENTRY_KIND_ASSESSED, pb.ENTRY_KIND_SECURED, pb.ENTRY_KIND_REMITTED, pb.ENTRY_KIND_REFUNDED)

@@ -13,9 +13,9 @@ from libs.store.database import Transaction
 from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_OPEN
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_REASSESSED, NEWS_REFUNDED, NEWS_SETTLED, RevenueColumns
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.consumer import Intake
-from services.revenue.store.news import NewsSnapshot, reassessed_news
-from services.revenue.store.payments import Payment
+from services.revenue.commands.record_payment import Payment
+from services.revenue.feeds.clearance_states import Intake
+from services.revenue.store.debt_events import NewsSnapshot, reassessed_news
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import Charge, State, batch, mrn
 

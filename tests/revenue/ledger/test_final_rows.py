@@ -7,7 +7,7 @@ import pytest
 
 from libs.store import schema
 from libs.store.database import Database, Transaction
-from services.revenue.store.entries import PARTITIONED
+from services.revenue.store.ledger.entries import PARTITIONED
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from libs.store.schema import today
-from services.revenue.ledger.chain import START
-from services.revenue.store.chain import FAULTS_MAX
-from services.revenue.store.seals import Seals
+from services.revenue.ledger.hash_chain import START
+from services.revenue.store.proofs.chain import FAULTS_MAX
+from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 

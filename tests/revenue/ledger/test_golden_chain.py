@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from services.revenue.ledger.chain import START, canonical, link, seal, text_bytes
-from services.revenue.store.seals import Seals
+from services.revenue.ledger.hash_chain import START, canonical, link, seal, text_bytes
+from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 

@@ -8,7 +8,7 @@ import pytest
 
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2 as revenue
-from services.revenue.ledger_text import (
+from services.revenue.api.ledger_messages import (
     account_message,
     account_result,
     booked_payment,
@@ -21,11 +21,11 @@ from services.revenue.ledger_text import (
     wrong_money,
     wrong_payment,
 )
-from services.revenue.store.accounts import Account, Change
-from services.revenue.store.balances import Line, Place
-from services.revenue.store.chain import Entry, Posting
-from services.revenue.store.payments import Booked, Payment, Result
-from services.revenue.store.seals import Kept
+from services.revenue.commands.record_payment import Booked, Payment, Result
+from services.revenue.store.ledger.accounts import Account, Change
+from services.revenue.store.ledger.balances import Line, Place
+from services.revenue.store.proofs.chain import Entry, Posting
+from services.revenue.store.proofs.seals import Kept
 
 MAX = 10**16
 HUNDRED = [f"f{number}" for number in range(100)]

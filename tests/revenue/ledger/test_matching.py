@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.lines import COLLECTED, OPEN, SECURED, Lines
-from services.revenue.ledger.matching import (
+from services.revenue.ledger.allocation import (
     Booking,
     Match,
     credited,
@@ -26,8 +25,9 @@ from services.revenue.ledger.matching import (
     remember_payers,
     surplus,
 )
-from services.revenue.ledger.paid_out import PaidOut, claims, debtors_of, left_over, payee_of
-from services.revenue.ledger.sharing import NONE, Divisions
+from services.revenue.ledger.division import NONE, Divisions
+from services.revenue.ledger.line import COLLECTED, OPEN, SECURED, Lines
+from services.revenue.ledger.payout import PaidOut, claims, debtors_of, left_over, payee_of
 from services.revenue.ledger.unpaid import charged_to, last_of, shares_of, unpaid_at_once
 from tests.revenue.ledger.pages import GUARANTEE, TREASURY, VENDOR, joined, line, numbers, page_of, paid_out, rows_of
 

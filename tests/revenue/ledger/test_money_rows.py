@@ -8,10 +8,10 @@ import pytest
 
 from libs.customs.partitions import PARTITIONS
 from libs.store.schema import ensure_day_partitions, today
-from services.revenue.ledger.accounts import partition_of_account
-from services.revenue.store.entries import MICROS_A_DAY
-from services.revenue.store.payouts import Payouts
-from services.revenue.store.proofs import DIFFERENCES_MAX
+from services.revenue.commands.record_payout import Payouts
+from services.revenue.ledger.account import partition_of_account
+from services.revenue.store.ledger.entries import MICROS_A_DAY
+from services.revenue.store.proofs.day_balances import DIFFERENCES_MAX
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import mrn
 from tests.revenue.ledger.test_payouts import BUYER, DECLARANT, OWN, out, payment, payout

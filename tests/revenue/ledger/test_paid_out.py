@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.ledger.allocation import Booking, credited, entries_of, moved, payable, surplus
 from services.revenue.ledger.basis import Basis
-from services.revenue.ledger.bringing import brought
-from services.revenue.ledger.charged import Page
-from services.revenue.ledger.entries import Entries, check
-from services.revenue.ledger.lines import COLLECTED, LINE, OPEN, SECURED
-from services.revenue.ledger.matching import Booking, credited, entries_of, moved, payable, surplus
-from services.revenue.ledger.paid_out import PaidOut, debtors_of, payee_of
+from services.revenue.ledger.charge import Page
+from services.revenue.ledger.entry import Entries, check
+from services.revenue.ledger.line import COLLECTED, LINE, OPEN, SECURED
+from services.revenue.ledger.payout import PaidOut, debtors_of, payee_of
 from services.revenue.ledger.position import Held, covered_by
+from services.revenue.ledger.rebalance import brought
 from tests.revenue.ledger.states import mrn
 
 BUYERS, DECLARANT, CARRIER, VENDOR, TREASURY, BANK = 1, 2, 3, 4, 5, 6

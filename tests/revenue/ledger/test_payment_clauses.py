@@ -11,18 +11,27 @@ import pytest
 
 from libs.store.database import Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.accounts import partition_of_account, partition_of_mrn
-from services.revenue.ledger.entries import LedgerError
-from services.revenue.ledger.lines import SECURED, Lines
-from services.revenue.ledger.matching import Match
-from services.revenue.ledger.paid_out import PaidOut
-from services.revenue.store import payments as payments_of
-from services.revenue.store.credit import Key
-from services.revenue.store.entries import Heads
-from services.revenue.store.ledger import Ledger
-from services.revenue.store.paying import Payment, Result, Work, _Consignment, _outcome, _Purse, is_mrn, of_row
-from services.revenue.store.paying_out import home_of
-from services.revenue.store.payments import Payments
+from services.revenue.commands import record_payment as payments_of
+from services.revenue.commands.payment_batch import (
+    Payment,
+    Result,
+    Work,
+    _Consignment,
+    _outcome,
+    _Purse,
+    is_mrn,
+    of_row,
+)
+from services.revenue.commands.payout_entries import home_of
+from services.revenue.commands.post import Ledger
+from services.revenue.commands.record_payment import Payments
+from services.revenue.ledger.account import partition_of_account, partition_of_mrn
+from services.revenue.ledger.allocation import Match
+from services.revenue.ledger.entry import LedgerError
+from services.revenue.ledger.line import SECURED, Lines
+from services.revenue.ledger.payout import PaidOut
+from services.revenue.store.ledger.credit import Key
+from services.revenue.store.ledger.entries import Heads
 from tests.revenue.ledger.pages import joined, line
 from tests.revenue.ledger.states import mrn
 

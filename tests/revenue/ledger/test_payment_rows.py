@@ -6,9 +6,9 @@ from typing import Any
 
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.store import payments, payouts
-from services.revenue.store.payments import Payment, Payments
-from services.revenue.store.payouts import Payout, Payouts
+from services.revenue.commands import record_payment, record_payout
+from services.revenue.commands.record_payment import Payment, Payments
+from services.revenue.commands.record_payout import Payout, Payouts
 from tests.revenue.ledger.books import Books
 
 UNMATCHED, MATCHED = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_MATCHED
@@ -87,7 +87,7 @@ async def test_what_is_known_of_payments_are_they_and_those_that_they_take_back_
         Payment("c", "x", "GB", "EUR", 5),
     ]
     async with books.database.connection() as reader:
-        assert set(await payments._known(reader, asked)) == {("EU", "a"), ("EU", "b"), ("GB", "c")}
+        assert set(await record_payment._known(reader, asked)) == {("EU", "a"), ("EU", "b"), ("GB", "c")}
 
 
 async def test_what_is_known_of_a_payout_are_what_it_takes_back_and_the_payments_that_either_sends_back(
@@ -102,7 +102,7 @@ async def test_what_is_known_of_a_payout_are_what_it_takes_back_and_the_payments
 
     async def known(payout: Payout) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
         async with database.connection() as reader:
-            found = await payouts._known(reader, payout)
+            found = await record_payout._known(reader, payout)
         return set(found.payouts), set(found.payments)
 
     assert await known(Payout("n", "x", "EU", "EUR", 5)) == (set(), set())

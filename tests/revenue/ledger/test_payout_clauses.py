@@ -9,12 +9,12 @@ import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.store import credit
-from services.revenue.store import payments as payments_of
-from services.revenue.store import payouts as payouts_of
-from services.revenue.store.ledger import Ledger
-from services.revenue.store.payments import Payment, Payments
-from services.revenue.store.payouts import Payout, Payouts, Result
+from services.revenue.commands import record_payment as payments_of
+from services.revenue.commands import record_payout as payouts_of
+from services.revenue.commands.post import Ledger
+from services.revenue.commands.record_payment import Payment, Payments
+from services.revenue.commands.record_payout import Payout, Payouts, Result
+from services.revenue.store.ledger import credit
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
 from tests.revenue.ledger.test_credit_and_waiting import sound

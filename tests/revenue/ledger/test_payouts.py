@@ -9,10 +9,10 @@ from typing import Any
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
-from services.revenue.ledger.accounts import partition_of_account
-from services.revenue.ledger_text import statement_line
-from services.revenue.store.payments import Payment
-from services.revenue.store.payouts import Payout, Payouts, Result
+from services.revenue.api.ledger_messages import statement_line
+from services.revenue.commands.record_payment import Payment
+from services.revenue.commands.record_payout import Payout, Payouts, Result
+from services.revenue.ledger.account import partition_of_account
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DUTY, MICROS_A_DAY, TAX, Charge, State, batch, mrn
 from tests.revenue.ledger.test_credit_and_waiting import settle, sound

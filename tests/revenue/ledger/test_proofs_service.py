@@ -15,8 +15,8 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
-from services.revenue.ledger.chain import START
-from services.revenue.store.seals import Seals
+from services.revenue.ledger.hash_chain import START
+from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books, unguarded
 from tests.revenue.ledger.edge import FIRST, SECONDS, open_state, stub
 from tests.revenue.ledger.states import Charge, State, mrn
@@ -63,7 +63,7 @@ async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_wa
 
 
 async def kept_page(kept: Books, day: int, mrn_: str) -> list[tuple[str, str]]:
-    from services.revenue.store.reconciling import Reconciling
+    from services.revenue.commands.reconcile import Reconciling
 
     reconciling, found, after = Reconciling(kept.database, kept.ledger.names), [], ""
     while True:

@@ -15,12 +15,12 @@ from libs.store.database import Database
 from libs.store.errors import StoreUnavailable
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.chain import START
-from services.revenue.store import proving
-from services.revenue.store.marks import Fault, read_marks, read_state
-from services.revenue.store.payments import Payment
-from services.revenue.store.proving import Proving
-from services.revenue.store.seals import Seals
+from services.revenue.commands import verify
+from services.revenue.commands.record_payment import Payment
+from services.revenue.commands.verify import Proving
+from services.revenue.ledger.hash_chain import START
+from services.revenue.store.proofs.marks import Fault, read_marks, read_state
+from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books, unguarded
 from tests.revenue.ledger.edge import SECONDS, open_state, stub
 from tests.revenue.ledger.states import DAY, State, mrn
@@ -44,7 +44,7 @@ def prover(books: Books) -> Proving:
     return Proving(books.database, books.ledger.names)
 
 
-async def proven(proving_: Proving, entries_max: int = proving.ENTRIES_MAX) -> list[Fault]:
+async def proven(proving_: Proving, entries_max: int = verify.ENTRIES_MAX) -> list[Fault]:
     """Prove all that can be proven now; the faults that stand then."""
     for _ in range(100):
         if not await proving_.advance(entries_max):
@@ -52,7 +52,7 @@ async def proven(proving_: Proving, entries_max: int = proving.ENTRIES_MAX) -> l
     raise AssertionError("a proof has no end")
 
 
-async def again(proving_: Proving, entries_max: int = proving.ENTRIES_MAX) -> list[Fault]:
+async def again(proving_: Proving, entries_max: int = verify.ENTRIES_MAX) -> list[Fault]:
     """Make a whole round of the periodic proof; the faults that stand then."""
     for _ in range(500):
         report = await proving_.report(100)
@@ -100,7 +100,7 @@ async def test_a_proof_in_parts_proves_the_same_as_one_at_once(books: Books) -> 
 
 async def test_a_round_takes_the_chains_that_a_part_has_room_for_together(books: Books) -> None:
     await filed(books, ONE)
-    one, entries_max = prover(books), 20 * proving.ENTRIES_AN_END
+    one, entries_max = prover(books), 20 * verify.ENTRIES_AN_END
     reached = []
     while not reached or reached[-1] < PARTITIONS:
         await one.again(entries_max)
@@ -179,7 +179,7 @@ async def test_what_is_altered_before_it_is_proven_is_found_at_once(
 async def test_what_is_altered_behind_the_mark_is_found_by_the_next_round_and_forgotten_once_it_is_right(
     books: Books, change: str, undo: str, found: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proving, "ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(verify, "ROUND_SECONDS", 0.0)
     await filed(books, ONE, TWO, THREE)
     await sealed(books)
     one = prover(books)
@@ -241,7 +241,7 @@ async def test_days_that_are_over_are_proven_with_their_balances(books: Books, m
     one = prover(books)
     assert await proven(one) == []
     # As if the day were over.
-    monkeypatch.setattr(proving, "SETTLE_MICROS", -86_400_000_000)
+    monkeypatch.setattr(verify, "SETTLE_MICROS", -86_400_000_000)
     await altered(books, "update ledger_balance set credit = credit + 1 where partition = 3")
     found = await proven(one)
     assert reasons(found) == {("", "ALTERED")}
@@ -309,7 +309,7 @@ async def test_a_proof_is_done_when_the_marks_reach_the_noted_heads_and_not_one_
 
     async def part(number: int) -> bool:
         """One part of 20 entries."""
-        monkey.setattr(proving, "ENTRIES_MAX", 20)
+        monkey.setattr(verify, "ENTRIES_MAX", 20)
         return await one.prove(until(number), 0)
 
     with pytest.MonkeyPatch.context() as monkey:
@@ -365,12 +365,12 @@ async def test_a_day_counts_each_consignment_once_however_often_it_is_compared(h
 
 
 async def test_one_look_tells_how_far_the_proof_is_behind(books: Books, database: Database) -> None:
-    look = proving.unproven()
+    look = verify.unproven()
     await filed(books, ONE)
     await altered(books, "update ledger_entry set booked_at = booked_at - 90000000 where partition = 3")
     await look(database)
-    assert 89 < proving._lag._value.get() < 200
+    assert 89 < verify._lag._value.get() < 200
     found = await proven(prover(books))
     await look(database)
-    assert proving._lag._value.get() == 0
-    assert proving._faults._value.get() == len(found) > 0
+    assert verify._lag._value.get() == 0
+    assert verify._faults._value.get() == len(found) > 0

@@ -17,10 +17,10 @@ from luxor.revenue.v1.revenue_pb2 import (
     PURPOSE_CLEARANCE,
     AssessmentColumns,
 )
-from services.revenue.store import positions
-from services.revenue.store.payments import Payment
-from services.revenue.store.payouts import Payout, Payouts
-from services.revenue.store.reconciling import Reconciling
+from services.revenue.commands.reconcile import Reconciling
+from services.revenue.commands.record_payment import Payment
+from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.store.ledger import positions
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 

@@ -14,22 +14,22 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import schemes_pb2
+from services.revenue.api.ledger_messages import wrong_account, wrong_payment
+from services.revenue.api.payout_messages import wrong_payout
+from services.revenue.assessment.scheme_register import Entry, Wrong, read_entry
+from services.revenue.commands.record_payment import Payment
+from services.revenue.commands.record_payout import Payout, Payouts
 from services.revenue.law.rulebook import Refund
 from services.revenue.law.sharing import Sharing
-from services.revenue.ledger.accounts import wrong_name
-from services.revenue.ledger.charged import names_of
-from services.revenue.ledger.entries import LedgerError, check
-from services.revenue.ledger.lines import LINE
-from services.revenue.ledger.matching import Booking, Match, entries_of, match, oldest_first
-from services.revenue.ledger.paid_out import PaidOut
+from services.revenue.ledger.account import wrong_name
+from services.revenue.ledger.allocation import Booking, Match, entries_of, match, oldest_first
+from services.revenue.ledger.charge import names_of
+from services.revenue.ledger.entry import LedgerError, check
+from services.revenue.ledger.line import LINE
+from services.revenue.ledger.payout import PaidOut
 from services.revenue.ledger.position import settled
-from services.revenue.ledger_text import wrong_account, wrong_payment
-from services.revenue.payout_text import wrong_payout
-from services.revenue.register_text import Entry, Wrong, read_entry
-from services.revenue.store.accounts import Account, Accounts, Change
-from services.revenue.store.payments import Payment
-from services.revenue.store.payouts import Payout, Payouts
-from services.revenue.store.securities import SecuritiesInForce
+from services.revenue.store.ledger.accounts import Account, Accounts, Change
+from services.revenue.store.ledger.securities import SecuritiesInForce
 from tests.revenue.ledger.books import Books, rules
 from tests.revenue.ledger.edge import open_state
 from tests.revenue.ledger.states import Charge, State, mrn, states_table

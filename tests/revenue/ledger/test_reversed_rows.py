@@ -6,8 +6,8 @@ from typing import Any
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.store.payments import Payment
-from services.revenue.store.payouts import Payout, Payouts
+from services.revenue.commands.record_payment import Payment
+from services.revenue.commands.record_payout import Payout, Payouts
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 

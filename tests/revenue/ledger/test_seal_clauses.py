@@ -11,9 +11,9 @@ import pytest
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreUnavailable
 from libs.telemetry.metrics import REGISTRY
-from services.revenue.ledger.chain import START
-from services.revenue.store import seals as seals_of
-from services.revenue.store.seals import Compared, Kept, Sealing, Seals, unsealed
+from services.revenue.ledger.hash_chain import START
+from services.revenue.store.proofs import seals as seals_of
+from services.revenue.store.proofs.seals import Compared, Kept, Sealing, Seals, unsealed
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 from tests.revenue.ledger.test_chain_rows import put as put_entries

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from libs.store.database import Database
-from services.revenue.ledger.chain import START, seal
-from services.revenue.store.seals import Kept, Seals, _holds
+from services.revenue.ledger.hash_chain import START, seal
+from services.revenue.store.proofs.seals import Kept, Seals, _holds
 from tests.revenue.ledger.books import Books
 
 PARTITIONS = 64

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from libs.store.schema import ensure_day_partitions, today
-from services.revenue.store import seals as seals_of
-from services.revenue.store.balances import sum_days
-from services.revenue.store.chain import Chain
-from services.revenue.store.entries import MICROS_A_DAY, Heads
-from services.revenue.store.seals import Kept, Seals
+from services.revenue.store.ledger.balances import sum_days
+from services.revenue.store.ledger.entries import MICROS_A_DAY, Heads
+from services.revenue.store.proofs import seals as seals_of
+from services.revenue.store.proofs.chain import Chain
+from services.revenue.store.proofs.seals import Kept, Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.test_chain_and_balances import PAGE, PARTITION, checked, forge, hash_of, one_entry
 

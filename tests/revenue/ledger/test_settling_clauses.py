@@ -12,13 +12,14 @@ import pytest
 from libs.store.errors import StoreUnavailable
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.accounts import partition_of_mrn
-from services.revenue.ledger.entries import LedgerError
-from services.revenue.store import credit, settling
-from services.revenue.store.credit import Item, Key
-from services.revenue.store.ledger import Ledger
-from services.revenue.store.payments import Payment
-from services.revenue.store.settling import Settling, Share, settle_once, settle_some
+from services.revenue.commands import apply_credit
+from services.revenue.commands.apply_credit import Settling, Share, settle_once, settle_some
+from services.revenue.commands.post import Ledger
+from services.revenue.commands.record_payment import Payment
+from services.revenue.ledger.account import partition_of_mrn
+from services.revenue.ledger.entry import LedgerError
+from services.revenue.store.ledger import credit
+from services.revenue.store.ledger.credit import Item, Key
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 
@@ -60,7 +61,7 @@ async def use(books: Books, stands: dict[Key, int], wanted: dict[Key, list[Item]
         heads = await books.ledger.book.lock(
             tx, {partition_of_mrn(item.mrn) for items in wanted.values() for item in items}
         )
-        return await settling._use(books.ledger, tx, heads, stands, wanted)
+        return await apply_credit._use(books.ledger, tx, heads, stands, wanted)
 
 
 async def test_payments_that_wait_pay_a_debt_one_after_the_other_and_each_is_told_what_it_did(books: Books) -> None:
@@ -280,7 +281,7 @@ async def test_money_is_shared_out_of_an_account_to_consignments_and_back(books:
             shares = [
                 Share(many[place].mrn, account, sign * minor, "x") for place, minor in ((2, 2), (0, 1), (1, 4), (2, 1))
             ]
-            await settling.pay(books.ledger, tx, heads, shares)
+            await apply_credit.pay(books.ledger, tx, heads, shares)
         assert await paid_of(books, *many) == left
     kinds = [(each.kind, each.reverses) for each in await books.chain.of_mrn(many[2].mrn, rows_max=9)][-4:]
     paid, back = (pb.ENTRY_KIND_PAID, 0), (pb.ENTRY_KIND_REVERSED, pb.ENTRY_KIND_PAID)
@@ -292,7 +293,7 @@ async def test_what_the_ledger_refuses_of_one_account_is_logged_and_holds_up_no_
 ) -> None:
     logged: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        settling, "_log", SimpleNamespace(warning=lambda event, **what: logged.append({"event": event, **what}))
+        apply_credit, "_log", SimpleNamespace(warning=lambda event, **what: logged.append({"event": event, **what}))
     )
     left = {(1, "EUR"): 2, (3, "EUR"): 1}
 
@@ -302,7 +303,7 @@ async def test_what_the_ledger_refuses_of_one_account_is_logged_and_holds_up_no_
         left[key] -= 1
         return 7 if left[key] >= 0 else 0
 
-    monkeypatch.setattr(settling, "settle_once", once)
+    monkeypatch.setattr(apply_credit, "settle_once", once)
     assert await settle_some(cast(Ledger, None), [(2, "GBP"), (1, "EUR"), (3, "EUR")], 99) == 21
     assert logged == [{"event": "LEDGER_SETTLING_POSTPONED", "account": 2, "why": logged[0]["why"]}]
     left.update({(1, "EUR"): 2, (3, "EUR"): 1})
@@ -345,7 +346,7 @@ async def test_the_background_uses_all_that_a_thousand_accounts_can_and_ends_bet
         left[key[0]] -= 1
         return 5 if left[key[0]] >= 0 else 0
 
-    monkeypatch.setattr(settling, "settle_once", once)
+    monkeypatch.setattr(apply_credit, "settle_once", once)
     stops_after = 99
     assert await work.step() == 20
     assert (done, asked) == ([1, 1, 1, 1, 2, 2], [1_000])

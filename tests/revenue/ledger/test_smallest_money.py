@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.store.payments import Payment
-from services.revenue.store.payouts import Payout, Payouts
-from services.revenue.store.settling import Settling
+from services.revenue.commands.apply_credit import Settling
+from services.revenue.commands.record_payment import Payment
+from services.revenue.commands.record_payout import Payout, Payouts
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
 

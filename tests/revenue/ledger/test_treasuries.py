@@ -20,14 +20,14 @@ from libs.store.database import Database
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import COLLECTOR_VENDOR
-from services.revenue.consumer import Intake
+from services.revenue.commands.post import Ledger
+from services.revenue.commands.reconcile import Reconciling
+from services.revenue.commands.record_payment import Payment, Payments
+from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.feeds.clearance_states import Intake
 from services.revenue.law.rulebook import Beneficiaries, Part, Rulebook, Span
 from services.revenue.law.sharing import Division, Share, Sharing
-from services.revenue.ledger.sharing import Divisions, name_of, parts_of
-from services.revenue.store.ledger import Ledger
-from services.revenue.store.payments import Payment, Payments
-from services.revenue.store.payouts import Payout, Payouts
-from services.revenue.store.reconciling import Reconciling
+from services.revenue.ledger.division import Divisions, name_of, parts_of
 from tests.revenue.ledger.books import Books, rules
 from tests.revenue.ledger.edge import SECONDS, payment, stub
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn

@@ -15,9 +15,9 @@ from libs.store.database import Database
 from libs.store.schema import ensure_day_partitions
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1.revenue_pb2 import COLLECTOR_VENDOR
-from services.revenue.store import cash
-from services.revenue.store.payments import Payment
-from services.revenue.store.payouts import Payout, Payouts
+from services.revenue.commands.record_payment import Payment
+from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.store.ledger import treasury_cash
 from tests.revenue.ledger.books import Books, emptied
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
 from tests.revenue.ledger.test_credit_and_waiting import sound
@@ -266,14 +266,14 @@ async def test_two_payouts_that_both_saw_the_money_before_either_was_booked(
     """Both have read what was received before one of them is booked: the second sees the first under the head."""
     await shared.take(OPEN, SALE)
     await shared.pay(paid(1, 1_900, OPEN.mrn), paid(2, 1_900, "x"))
-    both, read = asyncio.Barrier(2), cash.received
+    both, read = asyncio.Barrier(2), treasury_cash.received
 
     async def received(*asked: Any) -> Any:
         found = await read(*asked)
         await both.wait()
         return found
 
-    monkeypatch.setattr("services.revenue.store.payouts.received", received)
+    monkeypatch.setattr("services.revenue.commands.record_payout.received", received)
     payouts = [Payouts(shared.ledger) for _ in range(2)]
     async with asyncio.timeout(30):
         done = await asyncio.gather(
@@ -286,7 +286,7 @@ async def test_two_payouts_that_both_saw_the_money_before_either_was_booked(
 
 
 async def test_parts_of_what_is_read_come_to_the_same(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cash, "ROWS_MAX", 2)
+    monkeypatch.setattr(treasury_cash, "ROWS_MAX", 2)
     bank = Bank(shared)
     opened = [replace(OPEN, mrn=mrn(20 + at, at)) for at in range(5)]
     sales = [replace(SALE, mrn=mrn(40 + at, at), destination=("FR", "DE")[at % 2]) for at in range(5)]
@@ -331,7 +331,7 @@ async def test_treasuries_together_have_received_what_their_revenue_is_less_what
         if name.split(":")[0] in ("vendor", "carrier", "deferred", "guarantee")
     )
     revenue = {name: -minor for name, minor in standing.items() if name.startswith("treasury:")}
-    found = await cash.received(database, books.ledger.names, "EUR")
+    found = await treasury_cash.received(database, books.ledger.names, "EUR")
     async with database.connection() as reader:
         names = await books.ledger.names.of(reader, found.minor)
     got = {names[account]: minor for account, minor in found.minor.items()}

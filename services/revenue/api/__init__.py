@@ -1,0 +1,1 @@
+"""The gRPC services that revenue offers, and the messages that they read and write."""

@@ -1,0 +1,193 @@
+"""The gRPC edge of revenue: translate, call, answer."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc.aio
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.columns import Ints, Table
+from libs.columns.wire import MalformedColumns, read_ints
+from libs.customs.time import day_of, parse_instant, stamp_text
+from libs.server import catalogue
+from libs.server.errors import Refusal
+from libs.telemetry import counter, span
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.revenue.v1 import revenue_pb2 as pb
+from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer
+from services.revenue.api.quote_codes import faults_of, tidied
+from services.revenue.api.quotes import landed_costs, quoted, references_of, review_of, rulebooks_of
+from services.revenue.assessment.batch import Again, Batch, InForce
+from services.revenue.assessment.correction import corrected, spread
+from services.revenue.commands.assess import Store
+from services.revenue.law.problems import Problem
+from services.revenue.law.program import Program
+from services.revenue.law.register import EMPTY, Register
+from services.revenue.law.securing import NOBODY, Securities
+
+ROWS_MAX: Final = 2_000
+QUOTES_MAX: Final = 1_000
+QUOTED_ITEMS_MAX: Final = 10_000
+"""As many as can be filed at once."""
+LINES_AT_ONCE: Final = 100
+"""After so many lines are explained other calls have their turn: some milliseconds."""
+_FIRST: Final = parse_instant("2000-01-01T00:00:00Z")
+_LAST: Final = parse_instant("2100-01-01T00:00:00Z")
+
+_assessed = counter(
+    "luxor_revenue_assessed_total", "Consignments assessed, by reason (none where assessed)", ("reason",)
+)
+_quoted = counter("luxor_revenue_quoted_total", "Consignments quoted, by reason (none where quoted)", ("reason",))
+
+
+class RevenueService(RevenueServiceServicer):
+    """Assesses batches by the law of their day and quotes what a purchase would cost landed."""
+
+    def __init__(
+        self,
+        store: Store,
+        program: Program,
+        *,
+        register: Callable[[], Register] = lambda: EMPTY,
+        securities: Callable[[], Securities] = lambda: NOBODY,
+    ) -> None:
+        """Serve from a store and the law; the register and the securities in force are asked for once a batch."""
+        self._store = store
+        self._program = program
+        self._register = register
+        self._securities = securities
+
+    async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
+        """Assess a batch; what was assessed before keeps its first answer."""
+        if request.purpose not in (pb.PURPOSE_CLEARANCE, pb.PURPOSE_ADJUSTMENT):
+            raise Refusal("ASSESSMENT_PURPOSE_UNKNOWN", path="purpose", value=request.purpose)
+        rows = request.consignments.rows
+        _check_size(rows, ROWS_MAX)
+        consignments = Table.decode(request.consignments)
+        response = pb.AssessResponse()
+        with span("revenue.assess", attributes={"luxor.rows": rows}):
+            try:
+                _check_identified(consignments)
+                if request.purpose == pb.PURPOSE_ADJUSTMENT:
+                    (await self._adjust(request, consignments)).write(response.assessments)
+                else:
+                    await self._assess(request, consignments, response.assessments)
+            except MalformedColumns as error:
+                raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
+        return response
+
+    async def _assess(self, request: pb.AssessRequest, consignments: Table, answer: pb.AssessmentColumns) -> None:
+        """Assess filings for clearance, into the empty message `answer`."""
+        batch = Batch(self.in_force(), consignments, request.consignments)
+        await self._store.assess(batch, answer)
+        assert batch.problem is not None
+        _count(_assessed, batch.problem)
+
+    async def _adjust(self, request: pb.AssessRequest, consignments: Table) -> Table:
+        """Assess corrected filings by the law of their day, with the register and the sums that they were assessed with last.
+
+        The same correction asked for again has its first answer.
+        """
+        filed = read_ints(request.filing_versions, consignments.rows, "filing_versions")
+        wrong = ~filed.valid | (filed.values < 1) | (filed.values > 2**31 - 1)
+        if wrong.any():
+            raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"filing_versions[{int(wrong.argmax())}]")
+        mrns, versions = consignments.strings("mrn"), consignments.ints("version").values
+        answers: list[tuple[list[int], Table]] = []
+        for found in await self._store.inputs.find(mrns.tolist(), filed.values.tolist()):
+            asked = np.array(found.asked)
+            table = corrected(found.input.table, consignments.take(asked), versions[asked])
+            again = Again(self.in_force(), table, found.input.register, found.input.others)
+            answer = again.answer()
+            # What has no figures comes into force nowhere, so it is not kept: a correction of it is assessed under the same version.
+            figures = np.flatnonzero(~answer.strings("reason").present)
+            if len(figures) < answer.rows:
+                bare = np.flatnonzero(answer.strings("reason").present)
+                answers.append((asked[bare].tolist(), answer.take(bare)))
+            if len(figures):
+                settled = await self._store.adjust(again.take(figures), answer.take(figures))
+                answers.append((asked[figures].tolist(), Table.decode(settled)))
+        return spread(answers, consignments.rows)
+
+    def in_force(self) -> InForce:
+        """What batches are assessed by at the moment."""
+        return InForce(self._program, self._register(), self._securities())
+
+    async def Quote(self, request: pb.QuoteRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.QuoteResponse:
+        """Quote consignments that nobody filed yet, as if nothing else came; nothing is kept."""
+        rows = len(request.consignments)
+        _check_size(rows, QUOTES_MAX)
+        items = sum(len(each.items) for each in request.consignments)
+        if items > QUOTED_ITEMS_MAX:
+            raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=QUOTED_ITEMS_MAX)
+        as_of = _as_of(request)
+        table = tidied(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
+        faults = faults_of(table, day_of(as_of), self._program.areas)
+        quotes = {row: fault.told() for row, fault in faults.items()}
+        for fault in faults.values():
+            _quoted.labels(fault.reason.lower()).inc()
+        asked = np.array([row for row in range(rows) if row not in faults], np.int64)
+        if not len(asked):
+            return pb.QuoteResponse(quotes=[quotes[row] for row in range(rows)])
+        # What cannot be quoted does not count for the others.
+        table = table.take(asked) if faults else table
+        done = quoted(self._program, self._register(), table, Ints.constant(as_of, len(asked)))
+        costs, lines = [], 0
+        for quote in landed_costs(done.assessment, done.summed):
+            if quote.reason:
+                quote.hint = catalogue.reason(quote.reason).hint
+            costs.append(quote)
+            lines += 1 + len(quote.lines)
+            if lines > LINES_AT_ONCE:
+                lines = 0
+                await asyncio.sleep(0)
+        _count(_quoted, done.assessment.problem)
+        quotes |= zip(asked.tolist(), costs, strict=True)
+        references = references_of(done.assessment, costs)
+        return pb.QuoteResponse(
+            quotes=[quotes[row] for row in range(rows)],
+            references=references,
+            review=review_of(costs, references),
+        )
+
+    async def ListRulebooks(
+        self, request: pb.ListRulebooksRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListRulebooksResponse:
+        """Tell which law is loaded."""
+        return pb.ListRulebooksResponse(rulebooks=rulebooks_of(self._program))
+
+
+def _check_size(rows: int, rows_max: int) -> None:
+    if rows == 0:
+        raise Refusal("BATCH_EMPTY", count_max=rows_max)
+    if rows > rows_max:
+        raise Refusal("BATCH_TOO_LARGE", count=rows, count_max=rows_max)
+
+
+def _check_identified(consignments: Table) -> None:
+    missing = ~consignments.strings("mrn").present
+    if missing.any():
+        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.mrn[{int(missing.argmax())}]")
+    versions = consignments.ints("version")
+    wrong = ~versions.valid | (versions.values < 1) | (versions.values > 2**31 - 1)
+    if wrong.any():
+        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.version[{int(wrong.argmax())}]")
+
+
+def _as_of(request: pb.QuoteRequest) -> int:
+    if not request.HasField("as_of"):
+        raise Refusal("AS_OF_MISSING", path="as_of")
+    stamp: Timestamp = request.as_of
+    micros = stamp.seconds * 1_000_000 + stamp.nanos // 1_000
+    if not _FIRST <= micros < _LAST:
+        raise Refusal("AS_OF_OUT_OF_BOUNDS", path="as_of", value=stamp_text(stamp.seconds))
+    return micros
+
+
+def _count(metric: Any, problems: np.ndarray[Any, np.dtype[np.int64]]) -> None:
+    counts = np.bincount(problems)
+    for problem in np.flatnonzero(counts).tolist():
+        metric.labels(Problem(problem).name.lower()).inc(int(counts[problem]))

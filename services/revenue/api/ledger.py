@@ -1,0 +1,390 @@
+"""The gRPC edge of the ledger: accounts, balances, entries, statements, and its proofs; the calls that move money are beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from datetime import date, timedelta
+from typing import Any, Final
+
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.customs import mrn as mrns_of
+from libs.customs.partitions import PARTITIONS
+from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text, stamp_text
+from libs.server import call
+from libs.server.errors import Refusal, item_error
+from libs.server.identity import Role
+from libs.server.requests import once, page_size_of, recalled
+from libs.store.database import Database, Transaction
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1 import revenue_pb2
+from services.revenue.api.batch_size import check_count
+from services.revenue.api.ledger_messages import (
+    account_message,
+    account_result,
+    change_of,
+    entry_message,
+    kind,
+    seal_message,
+    statement_line,
+    wrong_account,
+)
+from services.revenue.api.payments import FIRST_DAY, LAST_DAY, PAGE_DEFAULT, PAGE_MAX, MoneyCalls
+from services.revenue.api.proof_messages import fault_message, proof_message
+from services.revenue.commands.post import Ledger
+from services.revenue.commands.reconcile import Page, Reconciling
+from services.revenue.commands.verify import Proving
+from services.revenue.ledger.account import kind_of
+from services.revenue.ledger.hash_chain import START
+from services.revenue.store.ledger import credit, positions
+from services.revenue.store.ledger.accounts import Accounts
+from services.revenue.store.ledger.balances import BEGINNING, Balances, Holding, Place
+from services.revenue.store.proofs.chain import Chain
+from services.revenue.store.proofs.seals import Kept
+
+ACCOUNTS_MAX: Final = 1_000
+ENTRIES_DEFAULT: Final = 10_000
+ENTRIES_MAX: Final = 100_000
+PROVE_SECONDS: Final = 1.0
+"""What one call proves takes about so long, or one part where a busy machine takes longer for it."""
+DAYS_MAX: Final = 31
+_OWN: Final = {Role.FILER, Role.CARRIER}
+
+
+def _parts(place: Place) -> tuple[int, int, int, int]:
+    return place.booked_at, place.partition, place.number, place.place
+
+
+_BEGINNING: Final = _parts(BEGINNING)
+
+
+class LedgerService(MoneyCalls):
+    """Translates between the ledger and those who ask."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        jurisdictions: Collection[str],
+        accounts_changed: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Serve from a ledger and its database; jurisdictions are those whose law is loaded.
+
+        `accounts_changed` is called after accounts were opened or changed, so that this replica knows them with its answer.
+        """
+        super().__init__(database, ledger, jurisdictions)
+        self._accounts_changed = accounts_changed
+        self._accounts = Accounts(database)
+        self._balances = Balances(database)
+        self._chain = Chain(database, ledger.names)
+        self._reconciling = Reconciling(database, ledger.names)
+        self._proving = Proving(database, ledger.names)
+
+    async def PutAccounts(
+        self, request: pb.PutAccountsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.PutAccountsResponse:
+        """Open deferred accounts and guarantees or change them, once per request; each has its own result."""
+        before = await recalled(self._database, pb.PutAccountsResponse, request)
+        if before is not None:
+            return before
+        check_count(len(request.accounts), ACCOUNTS_MAX)
+        errors = [wrong_account(place, each) for place, each in enumerate(request.accounts)]
+        seen: set[str] = set()
+        for place, each in enumerate(request.accounts):
+            if errors[place] is None and each.name in seen:
+                errors[place] = item_error("ACCOUNT_REPEATED", f"accounts[{place}].name", each.name)
+            seen.add(each.name)
+        good = [change_of(each) for each, error in zip(request.accounts, errors, strict=True) if error is None]
+        who = str(call.current().identity)
+
+        async def work(tx: Transaction) -> pb.PutAccountsResponse:
+            told = iter(await self._accounts.change(tx, good, who) if good else ())
+            return pb.PutAccountsResponse(
+                results=[
+                    pb.AccountResult(error=error)
+                    if error is not None
+                    else account_result(place, next(told), request.accounts[place])
+                    for place, error in enumerate(errors)
+                ]
+            )
+
+        response = await once(self._database, pb.PutAccountsResponse, request, work)
+        await self._accounts_changed()
+        return response
+
+    async def ListAccounts(
+        self, request: pb.ListAccountsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListAccountsResponse:
+        """Give accounts that were opened, by name, with what they stand for."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        (after,) = await self._pages.place(request, ("",))
+        found = await self._accounts.page(after=after, prefix=request.prefix, rows_max=limit + 1)
+        page = found[:limit]
+        used = await self._balances.of({each.name: each.currency for each in page})
+        return pb.ListAccountsResponse(
+            accounts=[
+                pb.OpenedAccount(account=account_message(each), used_minor=used.get(each.name, 0)) for each in page
+            ],
+            next_page_token=await self._pages.token(request, page[-1].name) if len(found) > limit else "",
+        )
+
+    async def ListOpen(
+        self, request: pb.ListOpenRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListOpenResponse:
+        """Give what is open of an account, by currency, day and MRN."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        after = await self._pages.place(request, ("", 0, ""))
+        holdings = await self._balances.holdings(names=[request.account], rows_max=1)
+        if not holdings:
+            raise Refusal("ACCOUNT_UNKNOWN", path="account", value=request.account, currency="any currency")
+        async with self._database.connection() as reader:
+            found = await credit.listed(reader, holdings[0].account, after, limit + 1)
+        page = found[:limit]
+        last = page[-1] if len(found) > limit else None
+        return pb.ListOpenResponse(
+            consignments=[
+                pb.OpenConsignment(
+                    mrn=each.mrn, day=each.day, currency=each.currency, amount_minor=each.minor, alone=each.alone
+                )
+                for each in page
+            ],
+            next_page_token=await self._pages.token(request, last.currency, last.day, last.mrn) if last else "",
+        )
+
+    async def ListBalances(
+        self, request: pb.ListBalancesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListBalancesResponse:
+        """Give what accounts stood at, by name and currency."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        moment = _moment(request.at) if request.HasField("at") else None
+        after = await self._pages.place(request, ("", ""))
+        prefix = _prefix_within(request.prefix, _treasury())
+        found = (
+            []
+            if prefix is None
+            else await self._balances.holdings(after=after, prefix=prefix, drawn_on_by=_bound_to(), rows_max=limit + 1)
+        )
+        last = found[limit - 1] if len(found) > limit else None
+        token = await self._pages.token(request, last.name, last.currency) if last else ""
+        balances = await self._balances.at(found[:limit], moment)
+        return pb.ListBalancesResponse(
+            balances=[
+                pb.Balance(
+                    account=each.name,
+                    kind=kind_of(each.name),  # type: ignore[arg-type]  # a number of the enumeration
+                    currency=each.currency,
+                    debit_minor=each.debit,
+                    credit_minor=each.credit,
+                    balance_minor=each.minor,
+                )
+                for each in balances
+            ],
+            next_page_token=token,
+        )
+
+    async def ListEntries(
+        self, request: pb.ListEntriesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListEntriesResponse:
+        """Give the entries of a consignment, or of an account on some days."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        if request.WhichOneof("of") is None:
+            raise Refusal("ENTRIES_OF_NOTHING", path="mrn")
+        if request.HasField("mrn"):
+            if not mrns_of.is_valid(request.mrn):
+                raise Refusal("MRN_MALFORMED", path="mrn", value=request.mrn)
+            (after,) = await self._pages.place(request, (0,))
+            entries = await self._chain.of_mrn(request.mrn, after=after, rows_max=limit)
+            token = await self._pages.token(request, entries[-1].number) if len(entries) == limit else ""
+            return pb.ListEntriesResponse(entries=map(entry_message, entries), next_page_token=token)
+        return await self._entries_of_account(request, limit)
+
+    async def _entries_of_account(self, request: pb.ListEntriesRequest, limit: int) -> pb.ListEntriesResponse:
+        _check_days(request.from_day, request.to_day)
+        names = [request.account]
+        currency, *numbers = await self._pages.place(request, ("", *_BEGINNING))
+        place = Place(*numbers)
+        holdings = await self._balances.holdings(names=names, rows_max=PAGE_MAX)
+        left = [each for each in holdings if each.currency >= currency]
+        for each in left:
+            start = place if each.currency == currency else BEGINNING
+            entries, last = await self._chain.of_account(
+                each.account, each.currency, request.from_day, request.to_day, after=start, rows_max=limit
+            )
+            if last != start:
+                token = await self._pages.token(request, each.currency, *_parts(last))
+                return pb.ListEntriesResponse(entries=map(entry_message, entries), next_page_token=token)
+        return pb.ListEntriesResponse()
+
+    async def GetStatement(
+        self, request: pb.GetStatementRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetStatementResponse:
+        """Give an account's statement for a month; sums come with the first page."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        first, last = _month(request.month)
+        own = _treasury()
+        if own is not None and not request.account.startswith(own):
+            raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account)
+        ident = _bound_to()
+        if ident is not None and not await self._accounts.drawn_on_by(request.account, ident):
+            raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account)
+        after = Place(*await self._pages.place(request, _BEGINNING))
+        holding = await self._holding(request.account, request.currency)
+        told = await self._balances.statement(
+            holding.account, holding.currency, first, last, after=after, rows_max=limit + 1
+        )
+        place = told.lines[limit - 1].at if len(told.lines) > limit else None
+        token = "" if place is None else await self._pages.token(request, *_parts(place))
+        return pb.GetStatementResponse(
+            opening_minor=told.opening,
+            closing_minor=told.closing,
+            debit_minor=told.debit,
+            credit_minor=told.credit,
+            sums=[
+                pb.StatementSum(
+                    destination=each.destination,
+                    kind=kind(each.kind),
+                    consignments=each.consignments,
+                    amount_minor=each.amount,
+                )
+                for each in told.sums
+            ],
+            lines=map(statement_line, told.lines[:limit]),
+            next_page_token=token,
+            currency=holding.currency,
+        )
+
+    async def _holding(self, account: str, currency: str) -> Holding:
+        """An account in a currency; in its only one where none is told."""
+        booked = await self._balances.holdings(names=[account], rows_max=PAGE_MAX)
+        found = [each for each in booked if currency in ("", each.currency)]
+        if not found:
+            raise Refusal("ACCOUNT_UNKNOWN", path="account", value=account, currency=currency or "any currency")
+        if len(found) > 1:
+            currencies = ", ".join(each.currency for each in found)
+            raise Refusal("ACCOUNT_CURRENCIES_SEVERAL", path="currency", value=account, currencies=currencies)
+        return found[0]
+
+    async def Reconcile(
+        self, request: pb.ReconcileRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ReconcileResponse:
+        """Compare a part of a day; totals come with the first page."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        _check_days(request.day, request.day, "day")
+        (after,) = await self._pages.place(request, ("",))
+        page = Page([], 0, "") if request.totals_only else await self._reconciling.page(request.day, after, limit)
+        totals, count = ([], 0) if request.page_token else await positions.totals(self._database, request.day)
+        return pb.ReconcileResponse(
+            totals=[
+                pb.RevenueTotal(
+                    destination=each.destination,
+                    kind=kind(each.kind),
+                    collector=revenue_pb2.Collector.ValueType(each.collector),
+                    currency=each.currency,
+                    amount_minor=each.amount,
+                    consignments=each.consignments,
+                )
+                for each in totals
+            ],
+            differences=[
+                pb.Difference(
+                    reason=each.reason,
+                    mrn=each.mrn,
+                    sentence=each.sentence,
+                    assessed_minor=each.assessed,
+                    posted_minor=each.posted,
+                    currency=each.currency,
+                )
+                for each in page.differences
+            ],
+            consignments=count if request.totals_only else page.consignments,
+            next_page_token=await self._pages.token(request, page.after) if page.after else "",
+        )
+
+    async def CheckChain(
+        self, request: pb.CheckChainRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CheckChainResponse:
+        """Compute a part of a chain again."""
+        if not 0 <= request.partition < PARTITIONS:
+            raise Refusal("PARTITION_OUT_OF_BOUNDS", path="partition", value=request.partition)
+        if request.after < 0 or len(request.hash) not in (0, 32) or bool(request.after) != bool(request.hash):
+            raise Refusal("CHAIN_PLACE_MALFORMED", path="hash")
+        if request.kept_seal < 0 or len(request.kept_hash) != (32 if request.kept_seal else 0):
+            raise Refusal("KEPT_SEAL_MALFORMED", path="kept_hash")
+        count = page_size_of(request.max_entries, ENTRIES_DEFAULT, ENTRIES_MAX)
+        found = await self._chain.check(
+            request.partition,
+            after=request.after,
+            before=request.hash or START,
+            entries_max=count,
+            kept=Kept(request.kept_seal, request.kept_hash) if request.kept_seal else None,
+        )
+        return pb.CheckChainResponse(
+            entries=found.entries,
+            postings=found.postings,
+            last=found.last,
+            hash=found.hash,
+            end=found.end,
+            seals=found.seals,
+            faults=found.faults,
+            newest_seal=seal_message(found.newest),
+        )
+
+    async def GetProof(
+        self, request: pb.GetProofRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetProofResponse:
+        """Return what is proven and what was found."""
+        report = await self._proving.report(page_size_of(request.faults_max, PAGE_DEFAULT, PAGE_MAX))
+        return pb.GetProofResponse(proof=proof_message(report), faults=map(fault_message, report.found))
+
+    async def Prove(self, request: pb.ProveRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.ProveResponse:
+        """Prove the next parts, for about a second, up to what was booked when the first call of a proof began."""
+        until = list(request.until) or await self._proving.heads()
+        done = await self._proving.prove(until, PROVE_SECONDS)
+        return pb.ProveResponse(proof=proof_message(await self._proving.report(0)), done=done, until=until)
+
+
+def _check_days(first: int, last: int, path: str = "from_day") -> None:
+    if not FIRST_DAY <= first <= last < LAST_DAY or last - first >= DAYS_MAX:
+        told = day_text(first) if 0 <= first < LAST_DAY else first
+        raise Refusal("LEDGER_DAYS_OUT_OF_BOUNDS", path=path, value=told, days_max=DAYS_MAX)
+
+
+def _bound_to() -> str | None:
+    """The id of a caller that may see those accounts alone that it may draw on; None of one that may see all."""
+    identity = call.current().identity
+    return identity.id if identity.role in _OWN else None
+
+
+def _treasury() -> str | None:
+    """How the names of the accounts begin that a treasury's caller may see; None of callers that are no treasury's.
+
+    The id of its certificate is the treasury's code, alone or before a dot and whoever calls: `treasury/DE`, `treasury/DE.anna`.
+    """
+    identity = call.current().identity
+    return f"treasury:{identity.id.partition('.')[0]}:" if identity.role is Role.TREASURY else None
+
+
+def _prefix_within(prefix: str, own: str | None) -> str | None:
+    """What names must begin with to have a prefix and be among a treasury's own accounts; None where none can."""
+    if own is None or prefix.startswith(own):
+        return prefix
+    return own if own.startswith(prefix) else None
+
+
+def _month(text: str) -> tuple[int, int]:
+    try:
+        first = date.fromisoformat(f"{text}-01") if len(text) == 7 else None
+    except ValueError:
+        first = None
+    if first is None or not 2000 <= first.year < 2100:
+        raise Refusal("MONTH_MALFORMED", path="month", value=text)
+    following = (first + timedelta(days=DAYS_MAX)).replace(day=1)
+    return day_of_date(first), day_of_date(following) - 1
+
+
+def _moment(stamp: Timestamp) -> int:
+    micros = stamp.seconds * 1_000_000 + stamp.nanos // 1_000
+    if not FIRST_DAY <= micros // MICROS_PER_DAY < LAST_DAY:
+        raise Refusal("MOMENT_OUT_OF_BOUNDS", path="at", value=stamp_text(stamp.seconds))
+    return micros

@@ -1,0 +1,244 @@
+"""What the ledger's edge checks and tells: accounts and payments as they come, entries and statement lines as they go."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.customs.currencies import minor_units
+from libs.customs.money import money_text
+from libs.server.errors import item_error
+from libs.server.identity import is_id
+from luxor.errors.v1 import errors_pb2
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1 import revenue_pb2
+from services.revenue.commands.record_payment import Booked, Result
+from services.revenue.ledger.account import FILERS_MAX, OPENED, wrong_name
+from services.revenue.ledger.entry import AMOUNT_MAX
+from services.revenue.store.ledger.accounts import Account, Change
+from services.revenue.store.ledger.balances import Line
+from services.revenue.store.proofs.chain import Entry
+from services.revenue.store.proofs.seals import Kept
+
+TEXT_MAX: Final = 70
+REFERENCE_MAX: Final = 80
+JURISDICTION_MAX: Final = 10
+
+
+def _known_currency(code: str) -> bool:
+    try:
+        minor_units(code)
+    except ValueError:
+        return False
+    return True
+
+
+def _wrong_amount(path: str, minor: int, currency: str) -> errors_pb2.ItemError:
+    """Say that an amount is out of bounds, in the form of its currency where it is told."""
+    amounts = (money_text(each, currency) if currency else f"{each} minor units" for each in (minor, AMOUNT_MAX))
+    return item_error("LEDGER_AMOUNT_OUT_OF_BOUNDS", path, minor, amount=next(amounts), amount_max=next(amounts))
+
+
+def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | None:
+    """Say why an account of a request is refused; None where it is taken."""
+    here = f"accounts[{place}]"
+    if why := wrong_name(account.name, OPENED):
+        return item_error("ACCOUNT_NAME_MALFORMED", f"{here}.name", account.name, why=why)
+    if account.currency and not _known_currency(account.currency):
+        return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", account.currency)
+    if account.no_limit and account.HasField("limit_minor"):
+        return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.no_limit")
+    if account.closed and account.reopen:
+        return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.reopen")
+    if account.HasField("limit_minor") and not 0 <= account.limit_minor <= AMOUNT_MAX:
+        return _wrong_amount(f"{here}.limit_minor", account.limit_minor, account.currency)
+    if len(account.holder) > TEXT_MAX or not account.holder.isprintable():
+        return item_error("LEDGER_TEXT_MALFORMED", f"{here}.holder", characters_max=TEXT_MAX)
+    return _wrong_filers(here, account)
+
+
+def _wrong_filers(here: str, account: pb.Account) -> errors_pb2.ItemError | None:
+    if account.no_filers and account.filers:
+        return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.no_filers")
+    changed = [("adds_filers", account.adds_filers), ("drops_filers", account.drops_filers)]
+    if account.no_filers or account.filers:
+        for name, idents in changed:
+            if idents:
+                return item_error("ACCOUNT_TOLD_TWOFOLD", f"{here}.{name}")
+    seen: set[str] = set()
+    for name, idents in (("filers", account.filers), *changed):
+        if len(idents) > FILERS_MAX:
+            return item_error("ACCOUNT_FILERS_TOO_MANY", f"{here}.{name}", count_max=FILERS_MAX)
+        for place, ident in enumerate(idents):
+            if not is_id(ident):
+                return item_error("ACCOUNT_FILER_MALFORMED", f"{here}.{name}[{place}]", ident)
+            if ident in seen:
+                return item_error("ACCOUNT_FILER_REPEATED", f"{here}.{name}[{place}]", ident)
+            seen.add(ident)
+    return None
+
+
+def change_of(account: pb.Account) -> Change:
+    """Read what a request tells of an account."""
+    return Change(
+        account.name,
+        account.currency,
+        account.limit_minor if account.HasField("limit_minor") else None,
+        account.no_limit,
+        account.closed if account.closed or account.reopen else None,
+        account.holder or None,
+        tuple(account.filers) if account.filers or account.no_filers else None,
+        tuple(account.adds_filers),
+        tuple(account.drops_filers),
+    )
+
+
+def account_message(account: Account) -> pb.Account:
+    """Tell what holds of an account."""
+    return pb.Account(
+        name=account.name,
+        currency=account.currency,
+        limit_minor=account.limit_minor,
+        closed=account.closed,
+        holder=account.holder,
+        filers=account.filers,
+    )
+
+
+def account_result(place: int, told: Account | str, asked: pb.Account) -> pb.AccountResult:
+    """Tell what became of an account, the one at `place` of its request."""
+    if isinstance(told, Account):
+        return pb.AccountResult(account=account_message(told))
+    if told == "ACCOUNT_FILERS_TOO_MANY":
+        error = item_error("ACCOUNT_FILERS_TOO_MANY", f"accounts[{place}].adds_filers", count_max=FILERS_MAX)
+    else:
+        error = item_error(told, f"accounts[{place}].currency", asked.currency, account=asked.name)
+    return pb.AccountResult(error=error)
+
+
+def wrong_payment(place: int, payment: pb.Payment, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
+    """Say why a payment of a request is refused; None where it is tried. Jurisdictions are those whose law is loaded."""
+    return wrong_money(f"payments[{place}]", payment, jurisdictions)
+
+
+def wrong_money(
+    here: str, payment: pb.Payment | pb.Payout, jurisdictions: Collection[str], *more: tuple[str, str, int, bool]
+) -> errors_pb2.ItemError | None:
+    """Say why money at a place of a request is refused; None where it is tried.
+
+    `more` are texts to check beside: name, text, characters at most, and whether it is needed.
+    """
+    texts = (
+        ("id", payment.id, TEXT_MAX, True),
+        ("reference", payment.reference, REFERENCE_MAX, False),
+        ("takes_back", payment.takes_back, TEXT_MAX, False),
+        ("jurisdiction", payment.jurisdiction, JURISDICTION_MAX, True),
+        *more,
+    )
+    for name, text, characters, needed in texts:
+        if (needed and not text) or len(text) > characters or not text.isprintable():
+            return item_error("LEDGER_TEXT_MALFORMED", f"{here}.{name}", characters_max=characters)
+    # What is taken back may have been booked while the jurisdiction's law was still loaded.
+    if payment.jurisdiction not in jurisdictions and not payment.takes_back:
+        known = ", ".join(sorted(jurisdictions))
+        return item_error("JURISDICTION_UNKNOWN", f"{here}.jurisdiction", payment.jurisdiction, known=known)
+    if not _known_currency(payment.currency):
+        return item_error("LEDGER_CURRENCY_UNKNOWN", f"{here}.currency", payment.currency)
+    if not 1 <= payment.amount_minor <= AMOUNT_MAX:
+        return _wrong_amount(f"{here}.amount_minor", payment.amount_minor, payment.currency)
+    return None
+
+
+_PAYMENT_REASONS: Final = {
+    "AMOUNT_OUT_OF_BOUNDS": "PAYMENT_SUM_OUT_OF_BOUNDS",
+    "BALANCE_OUT_OF_BOUNDS": "PAYMENT_BALANCE_OUT_OF_BOUNDS",
+    "JURISDICTION_DIFFERS": "PAYMENT_JURISDICTION_DIFFERS",
+}
+
+
+def payment_result(place: int, result: Result) -> pb.PaymentResult:
+    """Tell what became of a payment, the one at `place` of its request."""
+    told = pb.PaymentResult(
+        outcome=result.outcome,  # type: ignore[arg-type]  # a number of the enumeration
+        account=result.account,
+        matched_minor=result.matched,
+        over_minor=result.over,
+        still_owed_minor=result.still_owed,
+    )
+    if result.reason:
+        reason = _PAYMENT_REASONS.get(result.reason, result.reason)
+        told.error.CopyFrom(item_error(reason, f"payments[{place}]"))
+    return told
+
+
+def booked_payment(booked: Booked) -> pb.BookedPayment:
+    """Tell a payment as it stands in the ledger."""
+    payment = booked.payment
+    return pb.BookedPayment(
+        payment=pb.Payment(
+            id=payment.id,
+            reference=payment.reference,
+            jurisdiction=payment.jurisdiction,
+            currency=payment.currency,
+            amount_minor=payment.amount,
+            takes_back=payment.takes_back,
+        ),
+        result=payment_result(0, booked.result),
+        booked_at=stamp_of(booked.booked_at),
+        booked_by=booked.booked_by,
+        taken_back_by=booked.taken_back_by,
+        sent_back_by=booked.sent_back_by,
+    )
+
+
+def kind(number: int) -> revenue_pb2.Kind.ValueType:
+    """Give the kind of a charge by its number."""
+    return revenue_pb2.Kind.ValueType(number)
+
+
+def stamp_of(micros: int) -> Timestamp:
+    """Give a moment, microseconds since 1970-01-01 UTC, as a timestamp."""
+    stamp = Timestamp()
+    stamp.FromMicroseconds(micros)
+    return stamp
+
+
+def statement_line(line: Line) -> pb.StatementLine:
+    """Tell a line of a statement."""
+    return pb.StatementLine(
+        booked_at=stamp_of(line.at.booked_at),
+        entry_kind=line.entry_kind,  # type: ignore[arg-type]  # a number of the enumeration
+        mrn=line.mrn,
+        reference=line.reference,
+        destination=line.destination,
+        kind=kind(line.kind),
+        amount_minor=line.amount,
+        reverses=line.reverses,  # type: ignore[arg-type]  # a number of the enumeration
+    )
+
+
+def entry_message(entry: Entry) -> pb.Entry:
+    """Tell an entry."""
+    return pb.Entry(
+        partition=entry.partition,
+        number=entry.number,
+        kind=entry.kind,  # type: ignore[arg-type]  # a number of the enumeration
+        booked_at=stamp_of(entry.booked_at),
+        mrn=entry.mrn,
+        version=entry.version,
+        reference=entry.reference,
+        currency=entry.currency,
+        postings=[
+            pb.Posting(account=each.account, amount_minor=each.amount, kind=kind(each.kind)) for each in entry.postings
+        ],
+        hash=entry.hash,
+        reverses=entry.reverses,  # type: ignore[arg-type]  # a number of the enumeration
+        destination=entry.destination,
+    )
+
+
+def seal_message(seal: Kept | None) -> pb.Seal | None:
+    """Tell a seal."""
+    return None if seal is None else pb.Seal(number=seal.number, sealed_at=stamp_of(seal.sealed_at), hash=seal.hash)

@@ -1,0 +1,126 @@
+"""The ledger's edge where money moves: payments that came in, payouts that went out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date
+from typing import Any, Final
+
+import grpc.aio
+
+from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text
+from libs.server import call
+from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
+from libs.server.requests import kept, page_size_of, recalled
+from libs.store.database import Database
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
+from services.revenue.api.batch_size import check_count
+from services.revenue.api.ledger_messages import booked_payment, payment_result, wrong_payment
+from services.revenue.api.payout_messages import booked_payout, payout_of, payout_result, wrong_payout
+from services.revenue.commands.post import Ledger
+from services.revenue.commands.record_payment import PAYMENTS_MAX, Payment, Payments
+from services.revenue.commands.record_payout import END, PAYOUTS_MAX, Payouts
+
+PAGE_DEFAULT: Final = 100
+PAGE_MAX: Final = 1_000
+FIRST_DAY, LAST_DAY = day_of_date(date(2000, 1, 1)), day_of_date(date(2100, 1, 1))
+"""What the ledger is asked about lies from the first day on, and before the last."""
+
+
+class MoneyCalls(LedgerServiceServicer):
+    """The calls of the ledger's service by which money is booked."""
+
+    def __init__(self, database: Database, ledger: Ledger, jurisdictions: Collection[str]) -> None:
+        """Book in a ledger and its database; jurisdictions are those whose law is loaded."""
+        self._database = database
+        self._pages = PageTokens(database)
+        self._jurisdictions = frozenset(jurisdictions)
+        self._payments = Payments(ledger)
+        self._payouts = Payouts(ledger)
+
+    async def RecordPayments(
+        self, request: pb.RecordPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordPaymentsResponse:
+        """Book payments, once per request and once per id of the bank; each has its own result."""
+        before = await recalled(self._database, pb.RecordPaymentsResponse, request)
+        if before is not None:
+            return before
+        check_count(len(request.payments), PAYMENTS_MAX)
+        errors = [wrong_payment(place, each, self._jurisdictions) for place, each in enumerate(request.payments)]
+        good = [
+            Payment(each.id, each.reference, each.jurisdiction, each.currency, each.amount_minor, each.takes_back)
+            for each, error in zip(request.payments, errors, strict=True)
+            if error is None
+        ]
+        who = str(call.current().identity)
+
+        # In parts, each in a transaction of its own; what came of each is kept by its id until the answer is kept as a whole.
+        booked = iter(await self._payments.record(good, who, request.request_id) if good else ())
+        results = [
+            pb.PaymentResult(outcome=pb.PAYMENT_OUTCOME_REFUSED, error=error)
+            if error is not None
+            else payment_result(place, next(booked))
+            for place, error in enumerate(errors)
+        ]
+        return await kept(self._database, request, pb.RecordPaymentsResponse(results=results))
+
+    async def ListPayments(
+        self, request: pb.ListPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListPaymentsResponse:
+        """Give payments by jurisdiction and id."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        after = await self._pages.place(request, ("", ""))
+        found = await self._payments.page(after=after, unmatched_only=request.unmatched, rows_max=limit + 1)
+        last = found[limit - 1].payment if len(found) > limit else None
+        return pb.ListPaymentsResponse(
+            payments=map(booked_payment, found[:limit]),
+            next_page_token=await self._pages.token(request, last.jurisdiction, last.id) if last else "",
+        )
+
+    async def RecordPayouts(
+        self, request: pb.RecordPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordPayoutsResponse:
+        """Book payouts, once per request and once per id of the bank; each has its own result."""
+        before = await recalled(self._database, pb.RecordPayoutsResponse, request)
+        if before is not None:
+            return before
+        check_count(len(request.payouts), PAYOUTS_MAX)
+        errors = [wrong_payout(place, each, self._jurisdictions) for place, each in enumerate(request.payouts)]
+        good = [payout_of(each) for each, error in zip(request.payouts, errors, strict=True) if error is None]
+        who = str(call.current().identity)
+
+        # Each in a transaction of its own; what came of it is kept by its id until the answer is kept as a whole.
+        booked = iter(zip(good, await self._payouts.record(good, who, request.request_id), strict=True))
+        results = [
+            pb.PayoutResult(outcome=pb.PAYOUT_OUTCOME_REFUSED, error=error)
+            if error is not None
+            else payout_result(place, *next(booked))
+            for place, error in enumerate(errors)
+        ]
+        return await kept(self._database, request, pb.RecordPayoutsResponse(results=results))
+
+    async def ListPayouts(
+        self, request: pb.ListPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListPayoutsResponse:
+        """Give payouts in the order of booking, of all days or some."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        begin, before = _moments(request.from_day, request.to_day)
+        after = await self._pages.place(request, (begin, "", ""))
+        found = await self._payouts.page(after=after, before=before, rows_max=limit + 1)
+        token = ""
+        if len(found) > limit:
+            last = found[limit - 1]
+            token = await self._pages.token(request, last.booked_at, last.payout.jurisdiction, last.payout.id)
+        return pb.ListPayoutsResponse(payouts=map(booked_payout, found[:limit]), next_page_token=token)
+
+
+def _moments(first: int, last: int) -> tuple[int, int]:
+    """When days begin and end, microseconds since 1970-01-01 UTC; 0 for the beginning and the end of all. Raises Refusal."""
+    for path, day in (("from_day", first), ("to_day", last)):
+        if day and not FIRST_DAY <= day < LAST_DAY:
+            raise Refusal("LEDGER_DAY_OUT_OF_BOUNDS", path=path, value=day)
+    if last and last < first:
+        raise Refusal("LEDGER_DAY_OUT_OF_BOUNDS", path="to_day", value=day_text(last))
+    return first * MICROS_PER_DAY, (last + 1) * MICROS_PER_DAY if last else END

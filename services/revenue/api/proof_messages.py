@@ -1,0 +1,46 @@
+"""What the ledger's edge returns of its proofs."""
+
+from __future__ import annotations
+
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.api.ledger_messages import seal_message, stamp_of
+from services.revenue.commands.verify import Report, covered
+from services.revenue.store.proofs.marks import Fault
+from services.revenue.store.proofs.seals import Kept
+
+
+def proof_message(report: Report) -> pb.Proof:
+    """Return what is proven as a message."""
+    state = report.state
+    proof = pb.Proof(
+        entries=state.entries,
+        postings=state.postings,
+        comparisons=state.comparisons,
+        # Where nothing is left, everything up to now is proven; else what was booked before the oldest entry that is left.
+        proven_until=stamp_of(report.unproven_since or report.now),
+        entries_left=report.left,
+        seal=seal_message(Kept(state.seal, state.seal_hash, report.sealed_at) if state.seal else None),
+        positions=[pb.ProvenPosition(**each) for each in covered(state)],
+        faults=report.faults,
+    )
+    for name, micros in (
+        ("complete_at", state.complete_at),
+        ("round_began_at", state.again_began_at),
+        ("round_ended_at", state.again_ended_at),
+    ):
+        if micros:
+            getattr(proof, name).FromMicroseconds(micros)
+    return proof
+
+
+def fault_message(fault: Fault) -> pb.Fault:
+    """Return a fault as a message."""
+    return pb.Fault(
+        reason=fault.reason,
+        mrn=fault.mrn,
+        sentence=fault.sentence,
+        assessed_minor=fault.assessed,
+        posted_minor=fault.posted,
+        currency=fault.currency,
+        found_at=stamp_of(fault.found_at),
+    )

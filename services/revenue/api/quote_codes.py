@@ -1,0 +1,175 @@
+"""What a quote cannot be asked with: codes that no filing could tell, and texts longer than any. A part of the edge, by the lists that
+filings are checked by.
+
+What may be left out of a question may be empty; a commodity code that the Harmonized System knew on the day asked about is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Column, Ragged, Strings, Table
+from libs.columns.arrays import BoolArray, IndexArray
+from libs.customs.codes import (
+    HS_2022_DAY,
+    commodity_fault,
+    country_fault,
+    currency_fault,
+    origin_fault,
+    tidy_code,
+)
+from libs.server.errors import item_error
+from luxor.consignment.v1 import consignment_pb2 as filing
+from luxor.revenue.v1 import revenue_pb2 as pb
+from services.revenue.assessment.inputs import CHILD_COLUMNS, ROW_COLUMNS
+
+TEXT_MAX: Final = 512
+"""Characters of a text that the law reads; no element of a filing has more. What was found of a text is remembered with it."""
+Check = Callable[[str], str]
+_COUNTRIES: Final = (
+    "destination_country",
+    "dispatch_country",
+    "consignee_address_country",
+    "consignor_address_country",
+)
+_SUMS: Final = ("freight", "insurance", "clearance_fee")
+_ITEM_SUMS: Final = ("price", "tax_charged")
+_PATHS: Final = {
+    "consignee_address_country": "consignee.address.country",
+    "consignor_address_country": "consignor.address.country",
+    "consignee_address_region": "consignee.address.region",
+    "transport_service": "transport.service",
+    "transport_mode": "transport.mode",
+    "declarant_identifier": "declarant.identifier",
+    "order_platform": "order.platform",
+    **{f"{name}_currency": f"{name}.currency" for name in (*_SUMS, *_ITEM_SUMS)},
+}
+_CHOICES: Final = {
+    "nature": filing.Nature,
+    "transport_service": filing.TransportService,
+    "transport_mode": filing.TransportMode,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a consignment is not quoted."""
+
+    reason: str
+    path: str
+    """From the consignment: "items[0].origin_country"."""
+    value: str
+
+    def told(self) -> pb.LandedCost:
+        """Say it in the place of the quote."""
+        error = item_error(self.reason, self.path, self.value, characters=len(self.value), characters_max=TEXT_MAX)
+        return pb.LandedCost(reason=self.reason, hint=error.hint, explanation=[error.message])
+
+
+def tidied(table: Table) -> Table:
+    """The same with codes as they are filed: without blanks, in capitals."""
+    items = table.child("items")
+    goods = _tidied(items, (*_currencies(_ITEM_SUMS), "commodity_code", "origin_country"))
+    own = _tidied(table, (*_COUNTRIES, *_currencies(_SUMS)))
+    return table.with_columns({**own, "items": Ragged(table.ragged("items").offsets, items.with_columns(goods))})
+
+
+def faults_of(table: Table, day: int, areas: Collection[str]) -> dict[int, Fault]:
+    """The first fault of each consignment that has any, by row; `areas` are countries that law is loaded for, whatever they are called.
+
+    `day` is the one that the quote is asked for, days since 1970-01-01: a code that was withdrawn since was one then.
+    """
+    found: dict[int, Fault] = {}
+
+    def goods_fault(code: str) -> str:
+        reason = commodity_fault(code)
+        return "" if reason == "COMMODITY_CODE_WITHDRAWN" and day < HS_2022_DAY else reason
+
+    def destination_fault(code: str) -> str:
+        return "" if code in areas else country_fault(code)
+
+    def note(row: int, path: str, reason: str, value: str) -> None:
+        found.setdefault(row, Fault(reason, path, value))
+
+    for name, choices in _CHOICES.items():
+        column = table.ints(name)
+        for row in np.flatnonzero(column.valid & ~np.isin(column.values, choices.values())).tolist():
+            note(row, _PATHS.get(name, name), "CHOICE_UNKNOWN", str(column[row]))
+    references = table.ragged("fiscal_references")
+    schemes, owners = table.child("fiscal_references").ints("scheme"), references.owners()
+    for place in _first(schemes.valid & ~np.isin(schemes.values, filing.Scheme.values()), owners):
+        row = int(owners[place])
+        at = place - int(references.offsets[row])
+        note(row, f"fiscal_references[{at}].scheme", "CHOICE_UNKNOWN", str(schemes[place]))
+    own = dict.fromkeys(_COUNTRIES, destination_fault) | dict.fromkeys(_currencies(_SUMS), currency_fault)
+    of_items = {"commodity_code": goods_fault, "origin_country": origin_fault}
+    of_items |= dict.fromkeys(_currencies(_ITEM_SUMS), currency_fault)
+    _note_texts(table, np.arange(table.rows), own, ROW_COLUMNS, lambda row: "", note)
+    for child, names in CHILD_COLUMNS.items():
+        lists = table.ragged(child)
+        owners = lists.owners()
+        starts = lists.offsets[owners]
+        checks = of_items if child == "items" else {}
+        _note_texts(
+            table.child(child),
+            owners,
+            checks,
+            names,
+            lambda at, child=child, starts=starts: f"{child}[{at - int(starts[at])}].",  # type: ignore[misc]
+            note,
+        )
+    return found
+
+
+def _note_texts(
+    level: Table,
+    owners: IndexArray,
+    checks: Mapping[str, Check],
+    names: Collection[str],
+    where: Callable[[int], str],
+    note: Callable[[int, str, str, str], None],
+) -> None:
+    """Note texts at fault of consignments or of what stands many times in them: by their check, else those that are too long."""
+    told = set(level.names)
+    for name, check in {**dict.fromkeys(names, _length_fault), **checks}.items():
+        if name not in told:
+            continue
+        column, place_of = level.column(name), np.arange(level.rows)
+        values = column
+        if isinstance(column, Ragged) and isinstance(column.values, Strings):
+            values, place_of = column.values, column.owners()
+        if isinstance(values, Strings):
+            for place, reason, value in _wrong(values, check, owners[place_of]):
+                at = int(place_of[place])
+                note(int(owners[at]), f"{where(at)}{_PATHS.get(name, name)}", reason, value)
+
+
+def _length_fault(value: str) -> str:
+    return "TEXT_TOO_LONG" if len(value) > TEXT_MAX else ""
+
+
+def _wrong(column: Strings, check: Check, owners: IndexArray) -> Iterator[tuple[int, str, str]]:
+    """Of each owner the first place whose value is at fault, with the reason and the value."""
+    wrong = [bool(value and check(value)) for value in column.dictionary]
+    if any(wrong):
+        for place in _first(np.array(wrong, np.bool_).take(column.indices), owners):
+            yield place, check(column[place]), column[place]
+
+
+def _first(wrong: BoolArray, owners: IndexArray) -> list[int]:
+    """The first place of each owner that has any such."""
+    places = np.flatnonzero(wrong)
+    first: list[int] = places[np.unique(owners[places], return_index=True)[1]].tolist()
+    return first
+
+
+def _tidied(table: Table, names: Collection[str]) -> dict[str, Column]:
+    return {name: table.strings(name).translate(tidy_code) for name in names}
+
+
+def _currencies(sums: Collection[str]) -> list[str]:
+    return [f"{name}_currency" for name in sums]

@@ -1,0 +1,203 @@
+"""Quotes and rulebooks as messages for people."""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+from libs.columns import Ints, Table
+from luxor.consignment.v1.consignment_pb2 import Scheme
+from luxor.revenue.v1 import revenue_pb2 as pb
+from services.revenue.assessment.aggregates import together, wanted_of
+from services.revenue.law.assess import Assessment, assess, measures_of, prepare
+from services.revenue.law.counting import counts_of
+from services.revenue.law.explanation import explain, uncovered_of
+from services.revenue.law.filings import filings_of
+from services.revenue.law.problems import Note, Problem
+from services.revenue.law.program import COLLECTORS, Program
+from services.revenue.law.rates import METHODS
+from services.revenue.law.register import Register
+from services.revenue.law.review import reviewed_ppm
+from services.revenue.law.rulebook import Reference, Rulebook
+
+_SECRET = bytes(16)
+"""Stands for the deployment's secret, of which nothing is kept here."""
+_COUNTED = (
+    "A limit counts several consignments together, of a person, an order or a craft: only those of this question were counted, "
+    "as if nothing else came."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """Consignments that nobody filed yet, assessed."""
+
+    assessment: Assessment
+    summed: frozenset[int]
+    """Rows that are tested on a sum over several consignments."""
+
+
+def quoted(program: Program, register: Register, table: Table, acceptance: Ints) -> Quoted:
+    """Assess consignments that nobody filed yet (a table of ConsignmentColumns), as if they came together and nothing else did.
+
+    `acceptance` is the time of acceptance to assume, microseconds since 1970.
+    """
+    table = table.with_columns({"accepted_at": acceptance})
+    filings = filings_of(table)
+    prepared = prepare(program, filings, register)
+    measures = measures_of(program, prepared)
+    if not len(measures.row):
+        return Quoted(assess(program, filings, None, register, prepared), frozenset())
+    others = together(wanted_of(program, table, measures, _SECRET), table.rows)
+    done = assess(program, filings, others.sums(program, table.rows), register, prepared)
+    return Quoted(done, frozenset(others.row[others.named].tolist()))
+
+
+def landed_costs(assessment: Assessment, summed: Collection[int] = ()) -> Iterator[pb.LandedCost]:
+    """Give the quote of each row in turn: what it costs landed, every line explained, and what had to be assumed.
+
+    `summed` are the rows that are tested on a sum over several consignments.
+    """
+    for row in range(assessment.filings.rows):
+        told = _landed_cost(assessment, row)
+        if row in summed and not told.reason:
+            told.assumptions.append(_COUNTED)
+        yield told
+
+
+def references_of(assessment: Assessment, quotes: Iterable[pb.LandedCost]) -> list[pb.LegalReference]:
+    """Give the references that quotes name, each once: those of the charges in the order of the program, then those of limits
+    and reliefs.
+    """
+    program, lines = assessment.program, assessment.lines
+    used = set(program.rates.reference[lines.rate].tolist()) | set(program.outcomes.reference[lines.outcome].tolist())
+    used |= set(program.outcomes.rounding_reference[lines.outcome].tolist()) - {-1}
+    names = [program.references[place] for place in sorted(used)]
+    names += [name for quote in quotes for name in quote.references]
+    return [_reference(name, program.legal[name]) for name in dict.fromkeys(names)]
+
+
+def review_of(quotes: Iterable[pb.LandedCost], references: Collection[pb.LegalReference]) -> pb.LawReview:
+    """Say how much of the law behind quotes was reviewed."""
+    review = pb.LawReview(references=len(references), reviewed_references=sum(each.verified for each in references))
+    amounts: dict[str, pb.ReviewedAmount] = {}
+    for quote in quotes:
+        if quote.reason:
+            continue
+        amount = amounts.setdefault(quote.currency, pb.ReviewedAmount(currency=quote.currency))
+        amount.charged_minor += quote.duty + quote.tax + quote.fee
+        amount.reviewed_minor += quote.reviewed
+        review.charges += len(quote.lines)
+        review.reviewed_charges += sum(not line.unverified for line in quote.lines)
+    for amount in amounts.values():
+        if (ppm := reviewed_ppm(amount.charged_minor, amount.reviewed_minor)) is not None:
+            amount.reviewed_ppm = ppm
+        review.amounts.append(amount)
+    return review
+
+
+def rulebooks_of(program: Program) -> list[pb.Rulebook]:
+    """Give every rulebook loaded."""
+    told = []
+    for read in sorted(program.books, key=lambda read: read.rulebook.jurisdiction):
+        book = read.rulebook
+        counts = counts_of(program, book)
+        message = pb.Rulebook(
+            jurisdiction=book.jurisdiction,
+            name=book.name,
+            version=read.version,
+            to=book.period.to.isoformat() if book.period.to else "",
+            areas=book.areas,
+            currency=book.currency,
+            references=_references(program, book),
+            charges=[charge.name for charge in book.charges],
+            values=counts.values,
+            unverified_values=counts.unverified_values,
+            tariff_lines=counts.tariff_lines,
+            unverified_tariff_lines=counts.unverified_tariff_lines,
+        )
+        # `from` is a word of Python's own, so the field is set by its name.
+        setattr(message, "from", book.period.start.isoformat())
+        told.append(message)
+    return told
+
+
+def _references(program: Program, book: Rulebook) -> list[pb.LegalReference]:
+    """Give the references of a rulebook, then those of the tariffs that it applies."""
+    own = {f"{book.jurisdiction}:{key}": each for key, each in book.references.items()}
+    of_tariffs = {name: each for name, each in program.legal.items() if name.startswith(f"{book.jurisdiction}:")}
+    return [_reference(name, each) for name, each in (own | of_tariffs).items()]
+
+
+def _landed_cost(assessment: Assessment, row: int) -> pb.LandedCost:
+    told = explain(assessment, row)
+    problem = Problem(int(assessment.problem[row]))
+    if problem is not Problem.NONE:
+        return pb.LandedCost(reason=problem.name, explanation=told.found)
+    program = assessment.program
+    book = program.books[int(program.regimes.jurisdiction[assessment.regime[row]])]
+    duty, tax, fee = (int(total[row]) for total in assessment.by_kind)
+    price = int(assessment.price[row])
+    vendor = int(assessment.by_collector[COLLECTORS.index("vendor")][row])
+    spans = range(*assessment.offsets[row : row + 2].tolist())
+    uncovered = uncovered_of(assessment, row)
+    return pb.LandedCost(
+        currency=book.rulebook.currency,
+        intrinsic_value=int(assessment.intrinsic[row]),
+        customs_value=int(assessment.customs_value[row]),
+        price=price,
+        duty=duty,
+        tax=tax,
+        fee=fee,
+        landed_cost=price + duty + tax + fee,
+        collected_by_vendor=vendor,
+        due_on_import=duty + tax + fee - vendor,
+        rulebook_version=book.version,
+        lines=[_line(assessment, at, sentence) for at, sentence in zip(spans, told.lines, strict=True)],
+        explanation=told.found,
+        assumptions=told.assumed,
+        notes=note_names(int(assessment.notes[row])),
+        references=told.references,
+        reviewed=int(assessment.reviewed[row]),
+        lower_bound=bool(uncovered),
+        not_covered=uncovered,
+    )
+
+
+def note_names(bits: int) -> Iterable[str]:
+    """Give the names of the notes whose bits are set, in their order."""
+    return [note.name or "" for note in Note if bits & note]
+
+
+def _line(assessment: Assessment, at: int, sentence: str) -> pb.QuoteLine:
+    program, lines = assessment.program, assessment.lines
+    slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
+    slots, outcomes, rate = program.slots, program.outcomes, int(lines.rate[at])
+    line = pb.QuoteLine(
+        charge=program.charges[int(slots.charge[slot])].id,
+        kind=pb.Kind.ValueType(int(slots.kind[slot]) + 1),
+        amount=int(lines.amount[at]),
+        collector=pb.Collector.ValueType(int(outcomes.collector[outcome]) + 1),
+        debtor=pb.Debtor.ValueType(int(outcomes.debtor[outcome]) + 1),
+        reference=program.references[int(program.rates.reference[rate])],
+        sentence=sentence,
+        scheme=Scheme.ValueType(int(outcomes.scheme[outcome])),
+        rate=program.rate_texts[int(program.rates.text[rate])],
+        unverified=bool(assessment.unreviewed[at]),
+    )
+    if lines.waived[at] and lines.forgone is not None:
+        line.forgone = int(lines.forgone[at])
+    if item >= 0:
+        line.item_number = int(assessment.filings.item_number[item])
+    if METHODS[int(program.rates.method[rate])] == "percent":
+        line.basis, line.rate_ppm = int(lines.basis[at]), int(program.rates.ppm[rate])
+    return line
+
+
+def _reference(name: str, reference: Reference) -> pb.LegalReference:
+    return pb.LegalReference(
+        id=name,
+        law=reference.law,
+        article=reference.article,
+        address=reference.address,
+        verified=reference.verified,
+        note=reference.note,
+    )

@@ -1,0 +1,101 @@
+"""The gRPC edge of the register of scheme numbers."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc.aio
+
+from libs.server import call
+from libs.server.errors import Refusal, item_error
+from libs.server.page_tokens import PageTokens
+from libs.server.requests import once, page_size_of, recalled
+from libs.store.database import Transaction
+from libs.telemetry import counter
+from luxor.revenue.v1 import schemes_pb2 as pb
+from luxor.revenue.v1.schemes_pb2_grpc import SchemeServiceServicer
+from services.revenue.assessment.scheme_register import Entry, Wrong, forms_of, read_entry, told_entry
+from services.revenue.law.program import Program
+from services.revenue.store.schemes import SchemesInForce, SchemeStore
+
+NUMBERS_MAX: Final = 1_000
+PAGE_DEFAULT: Final = 100
+PAGE_MAX: Final = 1_000
+
+_registered = counter(
+    "luxor_revenue_scheme_numbers_registered_total",
+    "Scheme numbers that were handed in for the register, by what became of them",
+    ("outcome",),
+)
+
+
+class SchemeService(SchemeServiceServicer):
+    """Keeps the register and tells it."""
+
+    def __init__(self, in_force: SchemesInForce, program: Program) -> None:
+        """Serve from the store of what is in force here, which is brought up to date after each change."""
+        self._store: SchemeStore = in_force.store
+        self._in_force = in_force
+        self._pages = PageTokens(self._store.database)
+        self._forms = forms_of(program)
+
+    async def RegisterSchemeNumbers(
+        self, request: pb.RegisterSchemeNumbersRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RegisterSchemeNumbersResponse:
+        """Put numbers into the register or change them, once per request; each has its own result."""
+        before = await recalled(self._store.database, pb.RegisterSchemeNumbersResponse, request)
+        if before is not None:
+            return before
+        if not request.numbers:
+            raise Refusal("BATCH_EMPTY", count_max=NUMBERS_MAX)
+        if len(request.numbers) > NUMBERS_MAX:
+            raise Refusal("BATCH_TOO_LARGE", count=len(request.numbers), count_max=NUMBERS_MAX)
+        read = [read_entry(each, self._forms) for each in request.numbers]
+        seen: set[tuple[int, str]] = set()
+        for place, each in enumerate(read):
+            if isinstance(each, Entry):
+                if each.key in seen:
+                    read[place] = Wrong("SCHEME_NUMBER_REPEATED", "number", each.number)
+                seen.add(each.key)
+        who = str(call.current().identity)
+
+        async def work(tx: Transaction) -> pb.RegisterSchemeNumbersResponse:
+            entries = [each for each in read if isinstance(each, Entry)]
+            fresh = await self._store.put(tx, entries, who) if entries else {}
+            results = [_result(place, each, fresh) for place, each in enumerate(read)]
+            tx.after_commit(lambda: _count(results))
+            return pb.RegisterSchemeNumbersResponse(results=results)
+
+        answer = await once(self._store.database, pb.RegisterSchemeNumbersResponse, request, work)
+        await self._in_force.look()
+        return answer
+
+    async def ListSchemeNumbers(
+        self, request: pb.ListSchemeNumbersRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListSchemeNumbersResponse:
+        """Give a page of the register."""
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        number = request.number
+        after = await self._pages.place(request, (0, ""))
+        found = await self._store.page(after, int(request.scheme), number, limit + 1)
+        last = found[limit - 1] if len(found) > limit else None
+        token = await self._pages.token(request, int(last.scheme), last.number) if last else ""
+        return pb.ListSchemeNumbersResponse(numbers=map(told_entry, found[:limit]), next_page_token=token)
+
+
+def _result(place: int, read: Entry | Wrong, fresh: dict[tuple[int, str], bool]) -> pb.SchemeNumberResult:
+    if isinstance(read, Wrong):
+        error = item_error(read.reason, path=f"numbers[{place}].{read.element}", value=read.value)
+        return pb.SchemeNumberResult(outcome=pb.SCHEME_NUMBER_OUTCOME_REFUSED, error=error)
+    new = fresh.get(read.key)
+    if new is None:
+        return pb.SchemeNumberResult(outcome=pb.SCHEME_NUMBER_OUTCOME_KNOWN)
+    return pb.SchemeNumberResult(
+        outcome=pb.SCHEME_NUMBER_OUTCOME_REGISTERED if new else pb.SCHEME_NUMBER_OUTCOME_CHANGED
+    )
+
+
+def _count(results: list[pb.SchemeNumberResult]) -> None:
+    for each in results:
+        name = pb.SchemeNumberOutcome.Name(each.outcome).removeprefix("SCHEME_NUMBER_OUTCOME_").lower()
+        _registered.labels(name).inc()

@@ -1,0 +1,379 @@
+"""Sums over several consignments: what is summed up with what, and what each consignment sees of the others.
+
+A limit whose test is in `rulebook.SUMS` counts what other consignments make together with this one: the parcels of one order, of
+one person in a year or on a day, of one recipient from one carrier on a day, of one importer on one craft. Each consignment
+has a share of each such sum. Who is meant is kept as a keyed hash alone. Nothing here reads a store; `store/assessments/aggregates` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Strings, Table
+from libs.columns.party_keys import Parts, consignees
+from libs.customs.time import MICROS_PER_DAY, date_of_day
+from luxor.consignment.v1 import consignment_pb2 as filing
+from services.revenue.law.arithmetic import Flags, Int64
+from services.revenue.law.limits import LARGEST_SUM, Measures, Sums
+from services.revenue.law.program import Program
+from services.revenue.law.rulebook import SUMS, Test
+
+BUNDLED: Final[frozenset[Test]] = frozenset({"order", "person_day", "recipient_day", "importer_craft"})
+"""Tests by which all consignments that are summed up are judged by the whole sum, so that a later one changes what an earlier one
+owes. By the other, `person_year`, who comes first is served first, and a later one changes nothing for an earlier one."""
+KEY_BYTES: Final = 16
+_BETWEEN: Final = "\x1f"
+_PERSONAL: Final = (filing.IDENTIFIER_TYPE_NATIONAL_PERSON, filing.IDENTIFIER_TYPE_PERSONAL_CUSTOMS_CODE)
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What others make together with consignments of a batch: one element for each row and limit that is tested on a sum."""
+
+    row: Int64
+    limit: Strings
+    """Jurisdiction and name of the limit, which stay when a rulebook gets more limits. Example: "KR:small"."""
+    others: Int64
+    """What other consignments make, minor units of the jurisdiction's currency; at most LARGEST_SUM, which is over any limit."""
+    named: Flags
+    """Whether the filing names what is to be summed up; where not, the consignment counts alone."""
+
+    @classmethod
+    def none(cls) -> Others:
+        """No consignment is summed up with others."""
+        nothing = np.zeros(0, dtype=np.int64)
+        return cls(nothing, Strings.absent(0), nothing, nothing.astype(np.bool_))
+
+    def sums(self, program: Program, rows: int) -> Sums | None:
+        """Give them as the law takes them; None where there are none. A limit that the program does not know is passed over."""
+        if not len(self.row):
+            return None
+        places = {
+            limit_id(read.rulebook.jurisdiction, name): place
+            for read in program.books
+            for place, name in enumerate(read.rulebook.limits)
+        }
+        limits = len(program.limit_entries)
+        others = np.zeros((rows, limits), dtype=np.int64)
+        unnamed = np.zeros((rows, limits), dtype=np.bool_)
+        column = self.limit.map(lambda name: places.get(name, -1), np.int64)
+        there = column >= 0
+        others[self.row[there], column[there]] = self.others[there]
+        unnamed[self.row[there], column[there]] = ~self.named[there]
+        return Sums(others, unnamed)
+
+    def take(self, rows: Int64) -> Others:
+        """Those of some rows, numbered as they stand in `rows`."""
+        if not len(self.row):
+            return self
+        parts = [np.flatnonzero(self.row == row) for row in rows.tolist()]
+        at = np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
+        row = np.repeat(np.arange(len(parts), dtype=np.int64), [len(part) for part in parts])
+        return Others(row, self.limit.take(at), self.others[at], self.named[at])
+
+    def with_rows(self, told: Mapping[int, Others]) -> Others:
+        """The same, but for some rows what others make by now: each one's own, of one row."""
+        if not told:
+            return self
+        kept = np.flatnonzero(~np.isin(self.row, list(told)))
+        rest = Others(self.row[kept], self.limit.take(kept), self.others[kept], self.named[kept])
+        both = Others.join([rest, *told.values()], [0, *told])
+        order = np.argsort(both.row, kind="stable")
+        return Others(both.row[order], both.limit.take(order), both.others[order], both.named[order])
+
+    def with_other(self, limit: str, others: int) -> Others:
+        """The same of one row, but that others make something else for one limit."""
+        here = np.array([each == limit for each in self.limit.tolist()], dtype=np.bool_)
+        return Others(self.row, self.limit, np.where(here, min(others, LARGEST_SUM), self.others), self.named)
+
+    @staticmethod
+    def join(parts: Sequence[Others], starts: Sequence[int]) -> Others:
+        """Those of several batches put one behind another; batch i begins with row starts[i]."""
+        if not any(len(part.row) for part in parts):
+            return Others.none()
+        return Others(
+            np.concatenate([part.row + start for part, start in zip(parts, starts, strict=True)]),
+            Strings.concat([part.limit for part in parts]),
+            np.concatenate([part.others for part in parts]),
+            np.concatenate([part.named for part in parts]),
+        )
+
+    def arrays(self) -> dict[str, Int64]:
+        """As arrays to be stored; `names` goes with them."""
+        if not len(self.row):
+            return {}
+        return {
+            "sum_row": self.row,
+            "sum_limit": self.limit.indices.astype(np.int64),
+            "sum_others": self.others,
+            "sum_named": self.named.astype(np.int64),
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """The dictionary that `sum_limit` counts in."""
+        return list(self.limit.dictionary) if len(self.row) else []
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Int64], names: Sequence[str]) -> Others:
+        """Read what `arrays` and `names` gave."""
+        if not arrays:
+            return cls.none()
+        limit = Strings(names, arrays["sum_limit"].astype(np.int32))
+        return cls(arrays["sum_row"], limit, arrays["sum_others"], arrays["sum_named"].astype(np.bool_))
+
+
+def summed_areas(program: Program) -> frozenset[str]:
+    """The countries of destination whose law knows a limit that is tested on a sum."""
+    return frozenset(
+        area
+        for read in program.books
+        if any(limit.test in SUMS for limits in read.rulebook.limits.values() for limit in limits)
+        for area in read.rulebook.areas
+    )
+
+
+def limit_id(jurisdiction: str, name: str) -> str:
+    """Name a limit for all rulebooks."""
+    return f"{jurisdiction}:{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The shares of sums that a batch takes: one element for each row and limit, by row, then by limit."""
+
+    row: Int64
+    limit: Strings
+    amount: Int64
+    """What the consignment adds, minor units."""
+    most: Int64
+    """The largest sum that keeps the limit."""
+    bundled: Flags
+    """Whether a later consignment changes what this one owes."""
+    key: list[bytes]
+    """What is summed up, hashed; empty where the filing does not name it."""
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The sums, each once, in the order in which all lock them."""
+        return sorted({key for key in self.key if key})
+
+
+def nothing_wanted() -> Wanted:
+    """A batch that takes no share of any sum."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return Wanted(nothing, Strings.absent(0), nothing, nothing, nothing.astype(np.bool_), [])
+
+
+def together(wanted: Wanted, rows: int) -> Others:
+    """What the consignments of a batch make together where nothing else is known: those that are bundled see all others of the
+    batch, those that are served in their turn the ones before them.
+    """
+    counting = Counting({}, {})
+    others = counting.count([str(row) for row in range(rows)], [1] * rows, wanted)
+    whole = [counting.sums[key].total if key else 0 for key in wanted.key]
+    seen = np.array([min(total, LARGEST_SUM) for total in whole], dtype=np.int64) - wanted.amount
+    bundled = wanted.bundled & others.named
+    return Others(others.row, others.limit, np.where(bundled, np.maximum(seen, 0), others.others), others.named)
+
+
+def wanted_of(program: Program, table: Table, measures: Measures, secret: bytes) -> Wanted:
+    """Say which shares of which sums a batch takes; `secret` is the deployment's, 16 to 64 bytes."""
+    order = np.lexsort((measures.limit, measures.row))
+    row, tests = measures.row[order], [SUMS[test] for test in measures.test[order].tolist()]
+    names = [measures.limit_name(program, at) for at in order.tolist()]
+    books = [program.books[place].rulebook.jurisdiction for place in measures.jurisdiction[order].tolist()]
+    limits = [limit_id(book, name) for book, name in zip(books, names, strict=True)]
+    rows, local = np.unique(row, return_inverse=True)
+    day = np.zeros(len(rows), dtype=np.int64)
+    day[local] = measures.day[order]
+    named = _Names(table.take(rows), day)
+    start = blake2b(key=secret, digest_size=KEY_BYTES)
+    keys = []
+    for at, limit, test in zip(local.tolist(), limits, tests, strict=True):
+        who = named.of(test, at)
+        if not who:
+            keys.append(b"")
+            continue
+        hasher = start.copy()
+        hasher.update(_BETWEEN.join((limit, test, who)).encode())
+        keys.append(hasher.digest())
+    bundled = np.array([test in BUNDLED for test in tests], dtype=np.bool_)
+    return Wanted(row, Strings.of(limits), measures.amount[order], measures.most[order], bundled, keys)
+
+
+class _Names:
+    """What the rows of a batch are summed up by, as texts; "" where the filing does not tell it."""
+
+    def __init__(self, table: Table, law_day: Int64) -> None:
+        parts = Parts(table)
+        accepted, arrival = table.ints("accepted_at"), table.ints("transport_arrival_time")
+        when = np.where(arrival.valid, arrival.values, accepted.values)
+        #: The day of arrival as declared, else of acceptance.
+        self._day = [date_of_day(day).isoformat() for day in (when // MICROS_PER_DAY).tolist()]
+        self._year = [str(date_of_day(day).year) for day in law_day.tolist()]
+        self._person = self._persons(table, parts)
+        carrier, filer = table.strings("carrier_identifier").tolist(), table.strings("filer").tolist()
+        self._carrier = [given or filed for given, filed in zip(carrier, filer, strict=True)]
+        self._platform, self._order = parts.compact("order_platform"), parts.compact("order_number")
+        importer = parts.compact("importer_identifier")
+        self._importer = [
+            f"#{given}" if given else person for given, person in zip(importer, self._person, strict=True)
+        ]
+        craft, master = parts.compact("transport_conveyance_reference"), parts.compact("master_document_number")
+        self._craft = [given or f"master {document}" if given or document else ""
+                       for given, document in zip(craft, master, strict=True)]  # fmt: skip
+
+    @staticmethod
+    def _persons(table: Table, parts: Parts) -> list[str]:
+        """Who buys: the number that the state knows the buyer by, else the consignee's number, else name and place."""
+        numbers = parts.compact("buyer_identifier")
+        personal = np.isin(table.ints("buyer_identifier_type").values, _PERSONAL).tolist()
+        postcodes, cities = parts.compact("consignee_address_postcode"), parts.plain("consignee_address_city")
+        others = consignees(parts, postcodes, cities)
+        return [
+            f"#{number}" if number and known else other
+            for number, known, other in zip(numbers, personal, others, strict=True)
+        ]
+
+    def of(self, test: Test, at: int) -> str:
+        """What the row `at` is summed up by for a test; "" where a part of it is not told."""
+        parts: tuple[str, ...]
+        if test == "order":
+            parts = (self._order[at], self._platform[at] or "no platform told")
+        elif test == "person_year":
+            parts = (self._person[at], self._year[at])
+        elif test == "person_day":
+            parts = (self._person[at], self._day[at])
+        elif test == "recipient_day":
+            parts = (self._person[at], self._carrier[at], self._day[at])
+        else:
+            parts = (self._importer[at], self._craft[at], self._day[at])
+        return _BETWEEN.join(parts) if all(parts) else ""
+
+
+@dataclass(slots=True)
+class Share:
+    """What a consignment adds to a sum."""
+
+    amount: int
+    position: int
+    """Rises in the order in which consignments came first; those of the batch at hand come after all that are stored."""
+
+
+@dataclass(slots=True)
+class Sum:
+    """A sum as it is stored, while a batch is counted in."""
+
+    total: int = 0
+    count: int = 0
+    least: int = LARGEST_SUM
+    """The least of what its consignments may make together at most, of all that ever took a share."""
+    limit: str = ""
+    bundled: bool = False
+    shares: dict[str, Share] = field(default_factory=dict)
+    """By MRN. Of bundled sums only those of the consignments at hand need be known."""
+
+
+@dataclass(slots=True)
+class Holder:
+    """Which version of a consignment holds shares, and of which sums."""
+
+    version: int = 0
+    keys: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True)
+class Changed:
+    """What a batch changes in the store."""
+
+    put: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    """Shares to be written, by sum and MRN, in the order of their positions."""
+    gone: set[tuple[bytes, str]] = field(default_factory=set)
+    holders: dict[str, Holder] = field(default_factory=dict)
+    sums: set[bytes] = field(default_factory=set)
+    due: set[bytes] = field(default_factory=set)
+    """Sums whose other consignments may owe something else now."""
+
+
+class Counting:
+    """Counts consignments into sums, one after another: what each sees is what a single queue of all would show it."""
+
+    def __init__(self, sums: Mapping[bytes, Sum], holders: Mapping[str, Holder]) -> None:
+        """Begin with what is stored, of all sums and consignments that are touched."""
+        self.sums = dict(sums)
+        self.holders = dict(holders)
+        self.changed = Changed()
+        known = (share.position for each in self.sums.values() for share in each.shares.values())
+        self._next = max(known, default=0)
+
+    def count(self, mrns: Sequence[str], versions: Sequence[int], wanted: Wanted) -> Others:
+        """Count a batch in, row by row; gives what the others made when each came."""
+        spans = np.searchsorted(wanted.row, np.arange(len(mrns) + 1)).tolist()
+        others = np.zeros(len(wanted.row), dtype=np.int64)
+        for row, (mrn, version) in enumerate(zip(mrns, versions, strict=True)):
+            places = range(spans[row], spans[row + 1])
+            if not places and mrn not in self.holders:
+                continue
+            holder = self.holders.get(mrn, Holder())
+            keys = tuple(wanted.key[at] for at in places if wanted.key[at])
+            if version > holder.version:
+                self._give_back(mrn, set(holder.keys) - set(keys))
+                self.holders[mrn] = self.changed.holders[mrn] = Holder(version, keys)
+            for at in places:
+                if wanted.key[at]:
+                    others[at] = self._share(mrn, at, wanted, takes=version > holder.version)
+        named = np.array([bool(key) for key in wanted.key], dtype=np.bool_)
+        return Others(wanted.row, wanted.limit, others, named)
+
+    def give_back(self, mrn: str) -> None:
+        """Take a consignment out of all sums: it will not be imported. Its version is held, so that nothing brings it back."""
+        holder = self.holders.get(mrn)
+        if holder is not None and holder.keys:
+            self._give_back(mrn, set(holder.keys))
+            self.holders[mrn] = self.changed.holders[mrn] = Holder(holder.version)
+
+    def _share(self, mrn: str, at: int, wanted: Wanted, *, takes: bool) -> int:
+        key, amount = wanted.key[at], int(wanted.amount[at])
+        entry = self.sums.setdefault(key, Sum())
+        own = entry.shares.get(mrn)
+        if wanted.bundled[at]:
+            others = entry.total - (own.amount if own else 0)
+        elif own is None:
+            others = entry.total
+        else:
+            others = sum(share.amount for share in entry.shares.values() if share.position < own.position)
+        if takes:
+            entry.limit, entry.bundled = wanted.limit[at], bool(wanted.bundled[at])
+            entry.least = min(entry.least, int(wanted.most[at]))
+            self._move(key, entry, amount - (own.amount if own else 0), 0 if own else 1)
+            if own is None:
+                self._next += 1
+            entry.shares[mrn] = Share(amount, own.position if own else self._next)
+            self.changed.put[key, mrn] = amount
+            self.changed.gone.discard((key, mrn))
+        return min(others, LARGEST_SUM)
+
+    def _give_back(self, mrn: str, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            entry = self.sums[key]
+            own = entry.shares.pop(mrn, None)
+            if own is not None:
+                self._move(key, entry, -own.amount, -1)
+                self.changed.gone.add((key, mrn))
+                self.changed.put.pop((key, mrn), None)
+
+    def _move(self, key: bytes, entry: Sum, amount: int, count: int) -> None:
+        before = entry.total
+        entry.total += amount
+        entry.count += count
+        self.changed.sums.add(key)
+        others = entry.count - (count >= 0)
+        # Where both the old and the new sum keep every limit, nobody owes anything else.
+        if entry.bundled and amount and others and max(before, entry.total) > entry.least:
+            self.changed.due.add(key)

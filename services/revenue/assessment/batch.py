@@ -1,0 +1,120 @@
+"""One batch under assessment: what it adds to sums, its answer once the others' part is known, and what is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Table
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from services.revenue.assessment.aggregates import Others, Wanted, nothing_wanted, wanted_of
+from services.revenue.assessment.inputs import pack_columns, pack_facts
+from services.revenue.law.answers import answer_of
+from services.revenue.law.arithmetic import Int64
+from services.revenue.law.assess import Assessment, assess, measures_of, prepare
+from services.revenue.law.collection import Examined
+from services.revenue.law.filings import Filings, filings_of
+from services.revenue.law.limits import Measures
+from services.revenue.law.program import Program
+from services.revenue.law.register import EMPTY, Register
+from services.revenue.law.securing import NOBODY, Securities
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What is in force here at the moment: taken once a batch, so that a batch is judged by one state of things."""
+
+    program: Program
+    register: Register = EMPTY
+    securities: Securities = NOBODY
+
+
+class Batch:
+    """A batch of consignments, to be assessed once."""
+
+    def __init__(self, in_force: InForce, table: Table, content: ConsignmentColumns) -> None:
+        """Value and measure a batch; `content` is the table as it came. Raises MalformedColumns."""
+        self.table = table
+        self._content = content
+        self._in_force = in_force
+        self._filings: Filings = filings_of(table)
+        self._prepared: Examined | None = prepare(in_force.program, self._filings, in_force.register)
+        self._measures: Measures = measures_of(in_force.program, self._prepared)
+        self._columns: bytes | None = None
+        self.mrns: list[str] = table.strings("mrn").tolist()
+        self.versions: Int64 = table.ints("version").values
+        #: Problem of each row, once it is answered.
+        self.problem: Int64 | None = None
+        self._others = Others.none()
+
+    @property
+    def summed(self) -> bool:
+        """Whether any consignment is tested on a sum."""
+        return bool(len(self._measures.row))
+
+    @property
+    def amended(self) -> list[str]:
+        """MRNs of rows that are not the first version of their filing."""
+        return [self.mrns[row] for row in np.flatnonzero(self.versions > 1).tolist()]
+
+    def wanted(self, secret: bytes) -> Wanted:
+        """The shares of sums that the batch takes."""
+        if not self.summed:
+            return nothing_wanted()
+        return wanted_of(self._in_force.program, self.table, self._measures, secret)
+
+    def pack(self) -> None:
+        """Pack the columns for the store ahead of a transaction: as a rule all rows are assessed for the first time."""
+        self._columns = pack_columns(self._content, self.table, np.arange(self.table.rows))
+
+    def answer(self, others: Others) -> Table:
+        """Assess it, with what others make; gives a table of AssessmentColumns. May be called once."""
+        assert self._prepared is not None, "a prepared batch is used once"
+        prepared, self._prepared = self._prepared, None
+        self._others = others
+        in_force = self._in_force
+        sums = others.sums(in_force.program, self.table.rows)
+        done = assess(in_force.program, self._filings, sums, in_force.register, prepared)
+        self.problem = done.problem
+        return told(done, self.table, in_force.securities)
+
+    def kept(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:
+        """What is stored of the rows that were assessed for the first time: columns, and what goes with them."""
+        whole = len(fresh) == self.table.rows
+        columns = self._columns if whole else None
+        if columns is None:
+            columns = pack_columns(self._content, self.table, fresh)
+        return columns, pack_facts(self.table, self._in_force.register, self._others, fresh)
+
+
+def told(assessment: Assessment, table: Table, securities: Securities) -> Table:
+    """An assessment as a table of AssessmentColumns; `table` has the columns declarant_identifier and filer."""
+    return answer_of(assessment, table.strings("declarant_identifier"), table.strings("filer"), securities)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Stored filings to be assessed again by the law of their day, with the register and the others' part that are given."""
+
+    in_force: InForce
+    table: Table
+    register: Register
+    others: Others
+
+    def answer(self) -> Table:
+        """Give a table of AssessmentColumns."""
+        program = self.in_force.program
+        sums = self.others.sums(program, self.table.rows)
+        done = assess(program, filings_of(self.table), sums, self.register)
+        return told(done, self.table, self.in_force.securities)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Again:
+        """Some of the filings."""
+        return replace(self, table=self.table.take(rows), others=self.others.take(rows))
+
+    def kept(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:
+        """What is stored of some rows, as of Batch.kept."""
+        content = self.table.encode(ConsignmentColumns)
+        return pack_columns(content, self.table, fresh), pack_facts(self.table, self.register, self.others, fresh)

@@ -1,0 +1,1 @@
+"""The use cases of revenue, one a file; each owns its transactions."""

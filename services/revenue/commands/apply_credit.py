@@ -1,0 +1,282 @@
+"""Money finds its debt: an account's credit pays its open consignments, and a payment by an MRN the debt that comes after it.
+
+Small transactions, one after the other, until nothing is left to be done; what one replica leaves another takes up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from libs.store.database import Transaction
+from libs.store.errors import StoreError
+from libs.telemetry import get_logger
+from services.revenue.ledger.account import partition_of_mrn, unmatched
+from services.revenue.ledger.allocation import Booking, credited, entries_of, match, moved, owes_alone
+from services.revenue.ledger.charge import Page
+from services.revenue.ledger.entry import Int64, LedgerError
+from services.revenue.ledger.line import OPEN
+from services.revenue.ledger.position import settled
+from services.revenue.store.ledger import credit, positions
+from services.revenue.store.ledger.credit import Item, Key
+from services.revenue.store.ledger.entries import Heads
+from services.revenue.store.ledger.positions import Positions
+
+if TYPE_CHECKING:
+    from services.revenue.commands.post import Ledger
+
+ITEMS_MAX: Final = 50
+"""Consignments that credit pays in one transaction."""
+PAID_MAX: Final = 10**16
+"""Payments of one consignment together are no more, minor units."""
+ACCOUNTS_MAX: Final = 1_000
+"""Accounts that one round of the background work looks at."""
+REFERENCE: Final = "credit"
+"""Reference of entries by which credit pays a debt."""
+_log = get_logger()
+# Hardly ever does anything wait, and then no consignment is looked for. A list of MRNs would be looked for in every part of the table.
+_WAITING: Final = """
+select waiting.* from unnest($1::text[]) as given(mrn) cross join lateral (
+    select mrn, jurisdiction, id, currency, amount from ledger_waiting where mrn = given.mrn
+) waiting
+where exists (select from ledger_waiting) order by mrn, jurisdiction, id
+"""
+_FOUND: Final = """
+update ledger_payment kept set outcome = given.outcome, account = given.account, matched = given.matched,
+    over = given.over, still_owed = given.still_owed, mrns = array[given.mrn], amounts = array[kept.amount]
+from unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[])
+    as given(jurisdiction, id, outcome, account, matched, over, still_owed, mrn)
+where kept.jurisdiction = given.jurisdiction and kept.id = given.id
+"""
+_GONE: Final = """
+delete from ledger_waiting kept using unnest($1::text[], $2::text[], $3::text[]) as given(mrn, jurisdiction, id)
+where kept.mrn = given.mrn and kept.jurisdiction = given.jurisdiction and kept.id = given.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Money of an account that a consignment gets; below nothing where it goes back there."""
+
+    mrn: str
+    account: int
+    minor: int
+    reference: str
+
+
+def page_of(mrns: list[str], held: Positions) -> Page:
+    """Give consignments as they are held, for a page that changes nothing but what is paid."""
+    return Page(
+        mrns,
+        np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64),
+        held.version,
+        held.filing_version,
+        held.day,
+        held.destination,
+        held.currency,
+        held.jurisdiction,
+        held.basis,
+        held.offsets,
+        held.lines,
+    )
+
+
+def owed_now(held: Positions, paid: Int64) -> list[int]:
+    """Give what is open of each consignment with `paid` paid."""
+    _, still = settled(held.lines, held.offsets, paid, held.out)
+    return [int(each) for each in still]
+
+
+async def pay(ledger: Ledger, tx: Transaction, heads: Heads, shares: Sequence[Share]) -> None:
+    """Pay consignments, whose heads are held, from accounts. Raises LedgerError."""
+    mrns = sorted({each.mrn for each in shares})
+    place = {mrn: row for row, mrn in enumerate(mrns)}
+    held = await positions.read(tx, mrns)
+    paid = held.paid.copy()
+    bookings = []
+    for each in shares:
+        row = place[each.mrn]
+        lines = held.lines[held.offsets[row] : held.offsets[row + 1]]
+        before = credited(lines, int(paid[row]))
+        paid[row] += each.minor
+        postings = [(each.account, each.minor), *moved(before, credited(lines, int(paid[row])))]
+        bookings.append(
+            Booking(
+                partition_of_mrn(each.mrn),
+                each.mrn,
+                0,
+                each.reference,
+                held.currency[row],
+                held.destination[row],
+                each.minor < 0,
+                postings,
+            )
+        )
+    await ledger.bring(tx, heads, page_of(mrns, held), held, paid, entries_of(bookings))
+
+
+async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Sequence[str]) -> None:
+    """Pay debts that came after their payment, whose heads are held: once, since nothing waits any more after that."""
+    rows = await tx.raw.fetch(_WAITING, list(mrns))
+    if not rows:
+        return
+    distinct = sorted({row["mrn"] for row in rows})
+    place = {mrn: number for number, mrn in enumerate(distinct)}
+    held = await positions.read(tx, distinct)
+    paid, owed = held.paid.copy(), owed_now(held, held.paid)
+    ids = await ledger.names.known(tx, {unmatched(row["jurisdiction"]) for row in rows})
+    names = await ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist())
+    shares, found = [], []
+    for row in rows:
+        at = place[row["mrn"]]
+        own = held.lines[held.offsets[at] : held.offsets[at + 1]]
+        own = own[own["how"] == OPEN]
+        same = (held.currency[at], held.jurisdiction[at]) == (row["currency"], row["jurisdiction"])
+        if not len(own) or not same or paid[at] + row["amount"] > PAID_MAX:
+            continue
+        told = match(row["amount"], owed[at])
+        owed[at] -= told.matched
+        paid[at] += row["amount"]
+        shares.append(Share(row["mrn"], ids[unmatched(row["jurisdiction"])], row["amount"], row["id"]))
+        account = names[int(own["debtor"][0])]
+        found.append(
+            (
+                row["jurisdiction"],
+                row["id"],
+                told.outcome,
+                account,
+                told.matched,
+                told.over,
+                told.still_owed,
+                row["mrn"],
+            )
+        )
+    if shares:
+        await pay(ledger, tx, heads, shares)
+        columns = [list(column) for column in zip(*found, strict=True)]
+        await tx.raw.execute(_FOUND, *columns)
+        await tx.raw.execute(_GONE, columns[7], columns[0], columns[1])
+
+
+async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: Page) -> None:
+    """Pay debts of a page, whose heads are held, by what stands to their accounts' credit; at most ITEMS_MAX of each account."""
+    own = page.lines["how"] == OPEN
+    rows = np.repeat(np.arange(len(page)), np.diff(page.offsets))[own].tolist()
+    owing: dict[Key, set[int]] = {}
+    for row, debtor in zip(rows, page.lines["debtor"][own].tolist(), strict=True):
+        owing.setdefault((debtor, page.currency[row]), set()).add(row)
+    if not owing:
+        return
+    wanted = {}
+    stands = await credit.having(tx, {account for account, _ in owing})
+    for key in stands:
+        chosen = [Item(page.mrn[row], int(page.day[row]), 0) for row in owing.get(key, ())]
+        wanted[key] = sorted(chosen, key=lambda item: (item.day, item.mrn))
+    await _use(ledger, tx, heads, stands, wanted)
+
+
+async def _use(
+    ledger: Ledger, tx: Transaction, heads: Heads, stands: Mapping[Key, int], wanted: Mapping[Key, Sequence[Item]]
+) -> int:
+    """Pay consignments, whose heads are held, by accounts' credit, or take back what it paid; gives how many.
+
+    `stands` is that credit, whose rows are held. As many statements, however many accounts there are: a page may have as many
+    as consignments.
+    """
+    asked = [(key, each) for key, minor in stands.items() if minor for each in wanted[key]]
+    if not asked:
+        return 0
+    held = await positions.read(tx, [each.mrn for _, each in asked])
+    owed = owed_now(held, held.paid)
+    used: list[tuple[Key, Item]] = []
+    lost: list[tuple[Key, Item]] = []
+    times: dict[Key, int] = {}
+    changes: dict[Key, int] = {}
+    for row, (key, each) in enumerate(asked):
+        minor = stands[key] + changes.get(key, 0)
+        if not minor or times.get(key, 0) == ITEMS_MAX:
+            continue
+        own = held.lines[held.offsets[row] : held.offsets[row + 1]]
+        if minor > 0:
+            fits = held.currency[row] == key[1] and owes_alone(own) and key[0] in own["debtor"][own["how"] == OPEN]
+            part = min(minor, owed[row], PAID_MAX - int(held.paid[row])) if fits else 0
+        else:
+            part = -min(-minor, each.minor, int(held.paid[row]) if held.currency[row] == key[1] else 0)
+            if not part:  # What was paid of it stands to somebody's credit by now.
+                lost.append((key, replace(each, minor=-each.minor)))
+        if part:
+            used.append((key, replace(each, minor=part)))
+            times[key] = times.get(key, 0) + 1
+            changes[key] = changes.get(key, 0) - part
+    await credit.draw(tx, [*used, *lost])
+    if used:
+        await credit.add(tx, changes)
+        await pay(ledger, tx, heads, [Share(each.mrn, key[0], each.minor, REFERENCE) for key, each in used])
+    return len(used) + len(lost)
+
+
+async def settle_once(ledger: Ledger, key: Key) -> int:
+    """Use an account's credit for some open consignments, or take it back from some, in one transaction; gives how many."""
+    async with ledger.database.transaction() as tx:
+        minor = await tx.raw.fetchval("select minor from ledger_credit where account = $1 and currency = $2", *key)
+        if not minor:
+            return 0
+        items = await (credit.payable if minor > 0 else credit.drawn)(tx, key, ITEMS_MAX)
+        heads = await ledger.book.lock(tx, {partition_of_mrn(each.mrn) for each in items})
+        return await _use(ledger, tx, heads, await credit.hold(tx, [key]), {key: items}) if items else 0
+
+
+async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int) -> int:
+    """Use accounts' credit in no more than so many transactions; gives how many consignments that concerned."""
+    total = 0
+    for key in keys:
+        while transactions_max > 0:
+            transactions_max -= 1
+            try:
+                done = await settle_once(ledger, key)
+            except LedgerError as error:  # of this account alone
+                _log.warning("LEDGER_SETTLING_POSTPONED", account=key[0], why=str(error))
+                break
+            total += done
+            if not done:
+                break
+    return total
+
+
+class Settling:
+    """Uses what stands to accounts' credit, at intervals; replicas that do so at once wait for one another's rows."""
+
+    def __init__(self, ledger: Ledger, *, interval_seconds: float) -> None:
+        """Look every so many seconds for credit that can pay a debt."""
+        self._ledger = ledger
+        self._interval = interval_seconds
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; what fails is logged and tried again."""
+        while not stop.is_set():
+            try:
+                await self.step(stop)
+            except StoreError as error:
+                _log.warning("LEDGER_SETTLING_POSTPONED", why=str(error))
+            try:
+                async with asyncio.timeout(self._interval):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def step(self, stop: asyncio.Event | None = None) -> int:
+        """Use all that can be used now; gives how many consignments that concerned."""
+        async with self._ledger.database.connection() as reader:
+            keys = await credit.wanting(reader, ACCOUNTS_MAX)
+        total = 0
+        for key in keys:
+            while not (stop is not None and stop.is_set()):
+                done = await settle_some(self._ledger, [key], 1)
+                total += done
+                if not done:
+                    break
+        return total

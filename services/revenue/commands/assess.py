@@ -1,0 +1,176 @@
+"""The assessment log, in which the first answer stays the answer, and beside it what was assessed on and shares of sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Table
+from libs.columns.digest import digests
+from libs.store.assessments import AssessmentLog, Settled, first_answers
+from libs.store.database import Database, Transaction
+from libs.store.secrets import deployment_secret
+from libs.telemetry import traceparent
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE, AssessmentColumns
+from services.revenue.assessment.aggregates import Others, Wanted
+from services.revenue.assessment.batch import Again, Batch
+from services.revenue.store.assessments.aggregates import count_in, held, write
+from services.revenue.store.assessments.inputs import Inputs, add_input, filings_assessed
+
+_NAMED: Final = "sums"
+
+Kept = Callable[[npt.NDArray[np.intp]], tuple[bytes, bytes]]
+
+
+class Store:
+    """Revenue's own database."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep the log in a database."""
+        self.database = database
+        self.inputs = Inputs(database)
+        self._log = AssessmentLog()
+        self._secret: bytes | None = None
+
+    async def assess(self, batch: Batch, message: AssessmentColumns | None = None) -> AssessmentColumns:
+        """Answer a batch for clearance; what was assessed before keeps its first answer.
+
+        The answer is written into `message`, such as an empty part of a larger one, where it is given.
+
+        Where consignments are tested on sums they are counted in and answered in one transaction, one after another with
+        all other replicas; else nothing is asked before the answer.
+        """
+        wanted = batch.wanted(await self.secret() if batch.summed else b"")
+        also = set()
+        if amended := batch.amended:
+            async with self.database.connection() as reader:
+                also = await held(reader, amended)
+        batch.pack()
+        if any(wanted.key) or also:
+            return await self._counted(batch, wanted, also, message)
+        named = np.zeros(len(wanted.row), dtype=np.bool_)
+        return await self.settle(
+            batch.mrns,
+            batch.versions,
+            PURPOSE_CLEARANCE,
+            batch.answer(Others(wanted.row, wanted.limit, np.zeros(len(named), np.int64), named)),
+            batch.kept,
+            message,
+        )
+
+    async def settle(
+        self,
+        mrns: list[str],
+        versions: npt.NDArray[np.int64],
+        purpose: int,
+        answer: Table,
+        kept: Kept,
+        message: AssessmentColumns | None = None,
+    ) -> AssessmentColumns:
+        """Keep answers to what was not assessed before, with what they were assessed on; gives for each row the first answer.
+
+        It is written into `message`, as of `assess`.
+        """
+        message = _written(answer, message)
+        payload = message.SerializeToString()
+        async with self.database.transaction() as tx:
+            settled = await self._settle(tx, mrns, versions, purpose, payload, kept)
+        return _first(settled, answer, message)
+
+    async def adjust(self, again: Again, answer: Table) -> AssessmentColumns:
+        """Keep answers to corrected filings, with what they were assessed on; gives for each row the answer that counts.
+
+        That is the first one where the same was assessed under the version before. Other content under a version, which
+        clearance uses twice after its store was set back, has an answer of its own, which takes the place of the former one.
+        """
+        message = _written(answer, None)
+        payload = message.SerializeToString()
+        mrns, versions = again.table.strings("mrn").tolist(), again.table.ints("version").values
+        async with self.database.transaction() as tx:
+            settled = await self._settle(tx, mrns, versions, PURPOSE_ADJUSTMENT, payload, again.kept)
+            if not settled.all_fresh:
+                settled = await self._compare(tx, settled, again, payload)
+        return _first(settled, answer, message)
+
+    async def _compare(self, tx: Transaction, settled: Settled, again: Again, payload: bytes) -> Settled:
+        """Replace the answers before that are not to the same content; gives what counts now."""
+        before = np.flatnonzero(~settled.fresh)
+        mrns = [again.table.strings("mrn")[row] for row in before.tolist()]
+        versions = again.table.ints("version").values[before]
+        await self._log.lock(tx, mrns, versions, PURPOSE_ADJUSTMENT)
+        stored: dict[int, bytes] = {}
+        for places, table in await filings_assessed(tx, mrns, versions.tolist(), PURPOSE_ADJUSTMENT):
+            stored |= zip(places, digests(table), strict=True)
+        asked = digests(again.table.take(before))
+        same = np.array([stored.get(place) == digest for place, digest in enumerate(asked)], np.bool_)
+        other = np.flatnonzero(~same)
+        if len(other):
+            place = await self._log.replace(
+                tx,
+                [mrns[row] for row in other.tolist()],
+                versions[other],
+                PURPOSE_ADJUSTMENT,
+                before[other],
+                payload,
+                trace=traceparent(),
+            )
+            await add_input(tx, place, PURPOSE_ADJUSTMENT, len(other), again.kept(before[other]))
+        # What another call replaced before it was locked here is read again.
+        looked_up = await self._log.lookup(
+            tx, again.table.strings("mrn").tolist(), again.table.ints("version").values, PURPOSE_ADJUSTMENT
+        )
+        own = settled.fresh.copy()
+        own[before[other]] = True
+        return replace(looked_up, fresh=own, stored=settled.stored)
+
+    async def _counted(
+        self, batch: Batch, wanted: Wanted, also: set[str], message: AssessmentColumns | None
+    ) -> AssessmentColumns:
+        async with self.database.transaction() as tx:
+            counted = await count_in(tx, batch.mrns, batch.versions.tolist(), wanted, also)
+            answer = batch.answer(counted.others)
+            message = _written(answer, message)
+            settled = await self._settle(
+                tx, batch.mrns, batch.versions, PURPOSE_CLEARANCE, message.SerializeToString(), batch.kept
+            )
+            await write(tx, counted.counting)
+        return _first(settled, answer, message)
+
+    async def _settle(
+        self,
+        tx: Transaction,
+        mrns: list[str],
+        versions: npt.NDArray[np.int64],
+        purpose: int,
+        payload: bytes,
+        kept: Kept,
+    ) -> Settled:
+        settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=traceparent())
+        if settled.stored is not None:
+            fresh = np.flatnonzero(settled.fresh)
+            await add_input(tx, settled.stored, purpose, len(fresh), kept(fresh))
+        return settled
+
+    async def secret(self) -> bytes:
+        """The deployment's secret that keys of sums are hashed with."""
+        if self._secret is None:
+            self._secret = await deployment_secret(self.database, _NAMED)
+        return self._secret
+
+
+def _written(answer: Table, message: AssessmentColumns | None) -> AssessmentColumns:
+    message = AssessmentColumns() if message is None else message
+    answer.write(message)
+    return message
+
+
+def _first(settled: Settled, answer: Table, message: AssessmentColumns) -> AssessmentColumns:
+    """The answer's message, with the first answers in the place of later ones."""
+    if not settled.all_fresh:
+        message.Clear()
+        first_answers(settled, answer, AssessmentColumns).write(message)
+    return message

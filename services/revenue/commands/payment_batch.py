@@ -1,0 +1,437 @@
+"""Some payments at work: what they concern is read at once, they are booked in their order in memory, and written at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from libs.customs import mrn as mrns_of
+from libs.store.database import Transaction
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.commands.apply_credit import PAID_MAX, page_of
+from services.revenue.commands.post import Ledger
+from services.revenue.ledger.account import (
+    PAYABLE,
+    bank,
+    partition_of_account,
+    partition_of_mrn,
+    prefix_of,
+    unmatched,
+)
+from services.revenue.ledger.allocation import Booking, Match, credited, entries_of, match, moved, owes_alone
+from services.revenue.ledger.line import Lines
+from services.revenue.ledger.payout import PaidOut, debtors_of
+from services.revenue.ledger.position import settled
+from services.revenue.store.ledger import credit, positions
+from services.revenue.store.ledger.balances import Holding, balances_at
+from services.revenue.store.ledger.credit import Key
+from services.revenue.store.ledger.entries import Heads
+from services.revenue.store.ledger.freed_credit import Booked, owners
+from services.revenue.store.ledger.positions import Positions
+
+_BORDER: Final = "border"
+ELSEWHERE: Final = "JURISDICTION_DIFFERS"
+Ident: TypeAlias = tuple[str, str]
+Row: TypeAlias = dict[str, Any]
+_OWN: Final = "select name, currency, account from ledger_holding where name = any($1::text[])"
+_OPENED: Final = "select name from ledger_account where name = any($1::text[])"
+_KEEP: Final = """
+insert into ledger_payment (jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed,
+    booked_at, booked_by, request, takes_back, taken_back_by, mrns, amounts)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+"""
+_TAKEN: Final = """
+update ledger_payment kept set taken_back_by = given.by
+from unnest($1::text[], $2::text[], $3::text[]) as given(jurisdiction, id, by)
+where kept.jurisdiction = given.jurisdiction and kept.id = given.id
+"""
+_WAIT: Final = """
+insert into ledger_waiting (mrn, jurisdiction, id, currency, amount)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+"""
+_WAIT_NO_MORE: Final = """
+delete from ledger_waiting kept using unnest($1::text[], $2::text[], $3::text[]) as given(mrn, jurisdiction, id)
+where kept.mrn = given.mrn and kept.jurisdiction = given.jurisdiction and kept.id = given.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Money that came in, or that was taken back; amounts in minor units, more than nothing."""
+
+    id: str
+    reference: str
+    jurisdiction: str
+    currency: str
+    amount: int
+    takes_back: str = ""
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of a payment."""
+
+    outcome: int = pb.PAYMENT_OUTCOME_REFUSED
+    account: str = ""
+    matched: int = 0
+    over: int = 0
+    still_owed: int = 0
+    reason: str = ""
+    """Why it was refused, or JURISDICTION_DIFFERS (it is unmatched though its consignment is known). Refused:
+    PAYMENT_REUSED (the id was booked with other content), PAYMENT_UNKNOWN, PAYMENT_TAKEN_BACK (already), PAYMENT_DIFFERS
+    (what is taken back has another amount or currency), PAYMENT_REFERENCE_SHARED (an account of many payers), AMOUNT_OUT_OF_BOUNDS,
+    BALANCE_OUT_OF_BOUNDS."""
+    parts: list[tuple[str, int]] = field(default_factory=list)
+    """Which consignments got how much; an empty MRN for what is on the account alone."""
+
+
+def ident_of(payment: Payment) -> Ident:
+    """Give what a payment is known by: jurisdiction and the bank's id."""
+    return payment.jurisdiction, payment.id
+
+
+def is_mrn(reference: str) -> bool:
+    """Tell whether a payment's reference is an MRN."""
+    return mrns_of.is_valid(reference)
+
+
+@dataclass(slots=True)
+class _Consignment:
+    """A consignment that payments concern, and what is paid by it so far."""
+
+    row: int
+    lines: Lines
+    currency: str
+    destination: str
+    jurisdiction: str
+    paid: int
+    out: PaidOut
+
+    def owed(self) -> int:
+        """What is open of it with what is paid so far."""
+        _, still = settled(self.lines, np.array([0, len(self.lines)]), np.array([self.paid]), self.out)
+        return int(still[0])
+
+    def debtors(self) -> list[int]:
+        """Who owes what is paid at once, in the order of the lines."""
+        return debtors_of(self.lines)
+
+
+@dataclass(slots=True)
+class _Purse:
+    """A declarant's account in a currency: what its credit may pay, what is open of it in all, and the credit."""
+
+    alone: int
+    open: int
+    credit: int
+    change: int = 0
+    """By how much the credit changes."""
+
+
+class Work:
+    """Some payments of one transaction."""
+
+    def __init__(self, ledger: Ledger, tx: Transaction, heads: Heads, by: str, request: str) -> None:
+        """Book in a transaction that holds the heads of the partitions concerned, for a caller's request."""
+        self._ledger, self._tx, self._heads, self._by, self._request = ledger, tx, heads, by, request
+        self._consignments: dict[str, _Consignment] = {}
+        self._owners: dict[Booked, list[int]] = {}
+        self._touched: dict[str, _Consignment] = {}
+        self._balances: dict[tuple[str, str], int] = {}
+        self._purses: dict[Key, _Purse] = {}
+        self._accounts: set[str] = set()
+        self._ids: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self._done: dict[Ident, tuple[Payment, Result]] = {}
+        self._told: set[Ident] = set()
+        self._taken: dict[Ident, str] = {}
+        self._waiting: dict[Ident, Payment] = {}
+        self._waits_no_more: dict[Ident, str] = {}
+        self._bookings: list[Booking] = []
+        self._mrns: list[str] = []
+
+    @property
+    def credits(self) -> Iterable[Key]:
+        """Accounts whose credit changed."""
+        return [key for key, purse in self._purses.items() if purse.change]
+
+    async def load(self, payments: Sequence[Payment], known: Mapping[Ident, Row], names: set[str]) -> None:
+        """Read what the payments may concern; `names` have their numbers already."""
+        tx = self._tx
+        told = {each.reference for each in payments}
+        wanted = {each for each in told if is_mrn(each)}
+        wanted |= {mrn for before in known.values() for mrn in before["mrns"] if mrn}
+        self._mrns = sorted(wanted)
+        self._held = held = await positions.read(tx, self._mrns)
+        for row in np.flatnonzero(held.known).tolist():
+            lines = held.lines[held.offsets[row] : held.offsets[row + 1]]
+            self._consignments[self._mrns[row]] = _Consignment(
+                row,
+                lines,
+                held.currency[row],
+                held.destination[row],
+                held.jurisdiction[row],
+                int(held.paid[row]),
+                held.out.take(np.array([row])),
+            )
+        self._owners = await owners(tx, _taken_of_consignments(payments, known), pb.ENTRY_KIND_PAID)
+        ids = {*np.unique(held.lines["debtor"]).tolist(), *(each for found in self._owners.values() for each in found)}
+        self._names = dict(await self._ledger.names.of(tx, ids))
+        accounts = {each for each in told if prefix_of(each) in PAYABLE}
+        accounts |= {before["account"] for before in known.values()}
+        accounts |= {self._names[each] for found in self._owners.values() for each in found}
+        holdings = [Holding(**dict(row)) for row in await tx.raw.fetch(_OWN, sorted(accounts))]
+        opened = {row["name"] for row in await tx.raw.fetch(_OPENED, sorted(accounts))}
+        self._accounts = {each.name for each in holdings} | opened
+        self._ids = await self._ledger.names.known(tx, names | self._accounts)
+        self._names |= {number: name for name, number in self._ids.items()}
+        for each in await balances_at(tx, holdings):
+            self._balances[each.name, each.currency] = each.minor
+        currencies = {each.currency for each in payments}
+        own = [
+            (each.account, each.currency)
+            for each in holdings
+            if prefix_of(each.name) == credit.HOLDER and each.currency in currencies
+        ]
+        # With those to whom consignments may leave something, so that two who book at once take all rows in one order.
+        stands = await credit.hold(tx, {*own, *self._left_to(held)})
+        for key, sums in zip(own, await credit.open_sums(tx, own), strict=True):
+            self._purses[key] = _Purse(*sums, stands.get(key, 0))
+
+    def _left_to(self, held: Positions) -> set[Key]:
+        """Accounts to whose credit what is paid of consignments may be left."""
+        rows = np.repeat(np.arange(len(held.version)), np.diff(held.offsets)).tolist()
+        pairs = {
+            (account, held.currency[row]) for account, row in zip(held.lines["debtor"].tolist(), rows, strict=True)
+        }
+        return {key for key in pairs if prefix_of(self._names[key[0]]) == credit.HOLDER}
+
+    def book(self, payment: Payment, known: Mapping[Ident, Row], seen: set[Ident]) -> Result:
+        """Book one payment in memory; `seen` are those that this request named before."""
+        ident = ident_of(payment)
+        if ident in self._done:
+            return _again(payment, *self._done[ident])
+        if ident in known:
+            row = known[ident]
+            first, before = of_row(row)
+            # The request came before and was cut off: it gets what it would have been given.
+            own = bool(self._request) and (row["request"], row["booked_by"]) == (self._request, self._by)
+            first_time = ident not in seen and ident not in self._told
+            self._told.add(ident)
+            if before.outcome == pb.PAYMENT_OUTCOME_UNMATCHED:
+                before = replace(before, reason=self._elsewhere(first))
+            return before if own and first_time and payment == first else _again(payment, first, before)
+        result = self._take_back(payment, known) if payment.takes_back else self._pay(payment)
+        if result.outcome != pb.PAYMENT_OUTCOME_REFUSED:
+            self._done[ident] = (payment, result)
+        return result
+
+    def _pay(self, payment: Payment) -> Result:
+        if prefix_of(payment.reference) == _BORDER:
+            return Result(reason="PAYMENT_REFERENCE_SHARED")
+        consignment = self._consignments.get(payment.reference)
+        elsewhere = self._elsewhere(payment)
+        if not elsewhere and consignment and consignment.currency == payment.currency and consignment.debtors():
+            if consignment.paid + payment.amount > PAID_MAX:
+                return Result(reason="AMOUNT_OUT_OF_BOUNDS")
+            found = match(payment.amount, consignment.owed())
+            account = self._names[consignment.debtors()[0]]
+            self._credit(payment, payment.reference, consignment, payment.amount)
+            return _result(found, account, [(payment.reference, payment.amount)])
+        if payment.reference in self._accounts:
+            return self._pay_account(payment)
+        name = unmatched(payment.jurisdiction)
+        home = partition_of_account(name)
+        if is_mrn(payment.reference):
+            home = partition_of_mrn(payment.reference)
+            self._waiting[ident_of(payment)] = payment
+        self._on_account(payment, name, payment.amount, home)
+        parts = [("", payment.amount)]
+        return Result(pb.PAYMENT_OUTCOME_UNMATCHED, name, over=payment.amount, reason=elsewhere, parts=parts)
+
+    def _elsewhere(self, payment: Payment) -> str:
+        """Why a payment does not pay the consignment that it names: another treasury's bank account received it."""
+        consignment = self._consignments.get(payment.reference)
+        return ELSEWHERE if consignment and consignment.jurisdiction != payment.jurisdiction else ""
+
+    def _pay_account(self, payment: Payment) -> Result:
+        name = payment.reference
+        purse = self._purse(name, payment.currency)
+        owed = self._balances.get((name, payment.currency), 0)
+        found = match(payment.amount, owed if purse is None else purse.alone - purse.credit)
+        self._on_account(payment, name, payment.amount, partition_of_account(name))
+        if purse is not None:
+            found = Match(_outcome(found, purse), found.matched, found.over, max(0, purse.open - purse.credit))
+        return _result(found, name, [("", payment.amount)])
+
+    def _purse(self, name: str, currency: str) -> _Purse | None:
+        if prefix_of(name) != credit.HOLDER:
+            return None
+        return self._purses.setdefault((self._ids[name], currency), _Purse(0, 0, 0))
+
+    def _take_back(self, payment: Payment, known: Mapping[Ident, Row]) -> Result:
+        ident = (payment.jurisdiction, payment.takes_back)
+        if ident not in self._done and ident not in known:
+            return Result(reason="PAYMENT_UNKNOWN")
+        first, before = self._done[ident] if ident in self._done else of_row(known[ident])
+        if ident in self._taken or (ident in known and known[ident]["taken_back_by"]):
+            return Result(reason="PAYMENT_TAKEN_BACK")
+        if (first.amount, first.currency, first.takes_back) != (payment.amount, payment.currency, ""):
+            return Result(reason="PAYMENT_DIFFERS")
+        self._taken[ident] = payment.id
+        self._waiting.pop(ident, None)
+        if is_mrn(first.reference):
+            self._waits_no_more[ident] = first.reference
+        still = 0
+        for mrn, amount in before.parts:
+            gone = self._owners.get((mrn, first.id), [])
+            still += self._take_from(payment, before.account, mrn, amount, first.reference, gone)
+        return Result(pb.PAYMENT_OUTCOME_TAKEN_BACK, before.account, still_owed=still, parts=before.parts)
+
+    def _take_from(
+        self, payment: Payment, account: str, mrn: str, amount: int, reference: str, gone: Sequence[int]
+    ) -> int:
+        """Take money back from a consignment, and from the account what it does not hold any more; gives what is owed then.
+
+        Where the debt lost the currency since, it is the credit of an account in `gone`, and of no consignment.
+        """
+        part, still = 0, 0
+        names = [self._names[each] for each in gone]
+        if names and account not in names:
+            account = names[0]
+        if mrn:
+            consignment = self._consignments[mrn]
+            same = not gone and consignment.currency == payment.currency
+            part = min(amount, consignment.paid) if same else 0
+            if part:
+                self._credit(payment, mrn, consignment, -part)
+            still = consignment.owed()
+        if amount > part:
+            waited = prefix_of(account) == "unmatched" and is_mrn(reference)
+            named = reference if waited else mrn if gone else ""
+            home = partition_of_mrn(named) if named else partition_of_account(account)
+            self._on_account(payment, account, part - amount, home)
+            purse = self._purse(account, payment.currency)
+            if not mrn and purse is not None:
+                still = max(0, purse.open - purse.credit)
+            elif not mrn:
+                still = 0 if waited else max(0, self._balances[account, payment.currency])
+        return still
+
+    def _on_account(self, payment: Payment, name: str, amount: int, home: int) -> None:
+        """Credit an account with what no consignment gets, or take it back from there."""
+        account = self._ids[name]
+        postings = [(self._ids[bank(payment.jurisdiction)], amount), (account, -amount)]
+        self._bookings.append(Booking(home, "", 0, payment.id, payment.currency, "", amount < 0, postings))
+        key = (name, payment.currency)
+        self._balances[key] = self._balances.get(key, 0) - amount
+        purse = self._purse(name, payment.currency)
+        if purse is not None:
+            purse.credit += amount
+            purse.change += amount
+
+    def _credit(self, payment: Payment, mrn: str, consignment: _Consignment, amount: int) -> None:
+        """Pay a consignment, or take a payment back from it."""
+        before, owed = credited(consignment.lines, consignment.paid), consignment.owed()
+        consignment.paid += amount
+        self._touched[mrn] = consignment
+        paid = owed - consignment.owed()
+        if owes_alone(consignment.lines):
+            purse = self._purses.get((consignment.debtors()[0], payment.currency))
+            if purse is not None:
+                purse.alone, purse.open = purse.alone - paid, purse.open - paid
+        changes = moved(before, credited(consignment.lines, consignment.paid))
+        postings = [(self._ids[bank(payment.jurisdiction)], amount), *changes]
+        for account, minor in changes:
+            key = (self._names[account], payment.currency)
+            self._balances[key] = self._balances.get(key, 0) + minor
+        self._bookings.append(
+            Booking(
+                partition_of_mrn(mrn),
+                mrn,
+                0,
+                payment.id,
+                payment.currency,
+                consignment.destination,
+                amount < 0,
+                postings,
+            )
+        )
+
+    async def write(self) -> None:
+        """Write what was booked: entries, what follows for the consignments, and the payments."""
+        if not self._done:
+            return
+        more = entries_of(self._bookings)
+        if self._touched:
+            held = self._held.take(np.array([each.row for each in self._touched.values()], np.int64))
+            paid = np.array([each.paid for each in self._touched.values()], np.int64)
+            page = page_of(list(self._touched), held)
+            await self._ledger.bring(self._tx, self._heads, page, held, paid, more)
+        else:
+            await self._ledger.book.post(self._tx, self._heads, more)
+        await credit.add(self._tx, {key: each.change for key, each in self._purses.items() if each.change})
+        await self._keep()
+
+    async def _keep(self) -> None:
+        booked_at = max(self._heads.booked_at.values())
+        await self._tx.raw.executemany(
+            _KEEP,
+            [
+                (
+                    payment.jurisdiction, payment.id, payment.reference, payment.currency, payment.amount, result.account,
+                    result.outcome, result.matched, result.over, result.still_owed, booked_at, self._by, self._request,
+                    payment.takes_back, self._taken.get(ident_of(payment), ""),
+                    [mrn for mrn, _ in result.parts], [amount for _, amount in result.parts],
+                )
+                for payment, result in self._done.values()
+            ],
+        )  # fmt: skip
+        if self._taken:
+            ids = list(self._taken)
+            await self._tx.raw.execute(
+                _TAKEN, [each[0] for each in ids], [each[1] for each in ids], list(self._taken.values())
+            )
+        for statement, rows in (
+            (_WAIT, [(p.reference, p.jurisdiction, p.id, p.currency, p.amount) for p in self._waiting.values()]),
+            (_WAIT_NO_MORE, [(mrn, *ident) for ident, mrn in self._waits_no_more.items()]),
+        ):
+            if rows:
+                await self._tx.raw.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
+
+
+def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[Booked]:
+    """Give what of consignments is taken back, by the id that it was booked under."""
+    taken = [known.get((each.jurisdiction, each.takes_back)) for each in payments if each.takes_back]
+    return {(mrn, before["id"]) for before in taken if before is not None for mrn in before["mrns"] if mrn}
+
+
+def _outcome(found: Match, purse: _Purse) -> int:
+    """What became of a payment of a declarant's account: consignments that it cannot pay are owed all the same."""
+    if found.outcome == pb.PAYMENT_OUTCOME_MATCHED and purse.open > purse.credit:
+        return pb.PAYMENT_OUTCOME_UNDERPAID
+    return found.outcome
+
+
+def _result(found: Match, account: str, parts: list[tuple[str, int]]) -> Result:
+    return Result(found.outcome, account, found.matched, found.over, found.still_owed, parts=parts)
+
+
+def of_row(row: Mapping[str, Any]) -> tuple[Payment, Result]:
+    """Read a payment that was booked, and what became of it."""
+    payment = Payment(
+        row["id"], row["reference"], row["jurisdiction"], row["currency"], row["amount"], row["takes_back"]
+    )
+    parts = list(zip(row.get("mrns", ()), row.get("amounts", ()), strict=True))
+    outcome = pb.PAYMENT_OUTCOME_SENT_BACK if row["sent_back_by"] else row["outcome"]
+    return payment, Result(outcome, row["account"], row["matched"], row["over"], row["still_owed"], parts=parts)
+
+
+def _again(payment: Payment, first: Payment, before: Result) -> Result:
+    """What is answered for a payment that was booked before: nothing is booked again."""
+    if payment != first:
+        return Result(reason="PAYMENT_REUSED")
+    return Result(pb.PAYMENT_OUTCOME_KNOWN, before.account, before.matched, before.over, before.still_owed)

@@ -1,0 +1,334 @@
+"""Reads what a day's consignments were assessed at, what the ledger holds and what it booked for them, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.columns.stored import InputError, read_answers, reading
+from libs.store.database import Database, Transaction
+from libs.store.inputs import READ_MAX, BatchPlace
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE, AssessmentColumns
+from services.revenue.ledger.account import CHARGE_KINDS, partition_of_mrn
+from services.revenue.ledger.basis import ASSESSED
+from services.revenue.ledger.position import stands_for
+from services.revenue.ledger.reconciliation import (
+    UNBALANCED,
+    Assessed,
+    Difference,
+    Gap,
+    Held,
+    Moved,
+    Sums,
+    compare,
+    covered_of_lines,
+    money_gaps,
+    sums_of_lines,
+)
+from services.revenue.store.assessments.inputs import Inputs
+from services.revenue.store.ledger import positions
+from services.revenue.store.ledger.entries import MICROS_A_DAY
+from services.revenue.store.ledger.names import Names
+from services.revenue.store.ledger.positions import Day, Positions
+
+ENTRIES_AT_ONCE: Final = 5_000
+"""Entries whose postings one statement sums."""
+BATCHES_KEPT: Final = 1_024
+"""Batches of answers whose sums are cached, some 32 bytes a consignment."""
+_KINDS: Final = ("duty", "tax", "fee")
+_FIRST: Final = """
+select given.row, found.day, found.batch, found."row" as place
+from unnest($1::integer[], $2::text[], $3::integer[]) as given(row, mrn, version)
+join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $4
+"""
+_AGAIN: Final = """
+select given.row, found.payload from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[])
+    as given(row, mrn, version, generation)
+join reassessed found on found.mrn = given.mrn and found.version = given.version and found.generation = given.generation
+"""
+_ADJUSTED: Final = """
+select given.row, newest.day, newest.batch, newest.place
+from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, until) cross join lateral (
+    select day, batch, "row" as place from assessment where mrn = given.mrn and purpose = $4 and version <= given.until
+    order by version desc limit 1
+) newest
+"""
+# What was assessed on a day that is over, and would be in force by now if its state had come.
+_LATER_ADJUSTED: Final = """
+select given.row, max(found.version) as number from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, held)
+join assessment found on found.mrn = given.mrn and found.purpose = $4 and found.version > given.held and found.day < $5
+group by given.row
+"""
+_LATER_AGAIN: Final = """
+select given.row, max(found.generation) as number
+from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[]) as given(row, mrn, version, held)
+join reassessed found on found.mrn = given.mrn and found.version = given.version
+    and found.generation > given.held and found.day < $5
+group by given.row
+"""
+_PAYLOADS: Final = """
+select kept.day, kept.batch, kept.payload from unnest($1::integer[], $2::bigint[]) as given(day, batch)
+join assessment_batch kept on kept.day = given.day and kept.batch = given.batch
+"""
+_BOOKED: Final = """
+select given.row, p.account, p.kind, p.currency, sum(p.amount)::numeric as amount
+from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
+cross join lateral (
+    select account, kind, currency, amount from ledger_posting
+    where day = given.day and partition = given.partition and number = given.number
+) p group by given.row, p.account, p.kind, p.currency
+"""
+_MOVED: Final = """
+select given.row, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, e.currency, p.amount
+from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
+cross join lateral (
+    select kind, reverses, reference, currency from ledger_entry
+    where day = given.day and partition = given.partition and number = given.number
+) e
+cross join lateral (
+    select amount from ledger_posting
+    where day = given.day and partition = given.partition and number = given.number and place = 0
+) p
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a day compared."""
+
+    differences: list[Difference]
+    consignments: int
+    after: str
+    """Where the next page begins; empty after the last."""
+    mrns: frozenset[str] = frozenset()
+    """The consignments compared."""
+
+
+class Reconciling:
+    """Compares, first by what the ledger holds of consignments accepted on the day, then by what was assessed on it."""
+
+    def __init__(self, database: Database, names: Names) -> None:
+        """Read from a database."""
+        self._database = database
+        self._names = names
+        self._inputs = Inputs(database)
+        # Sums of stored answers, by day and batch: consignments in the order of their MRNs lie scattered over all batches of a day.
+        self._batches: dict[tuple[int, int], Table] = {}
+
+    async def page(self, day: int, after: str, rows_max: int) -> Page:
+        """Compare up to `rows_max` consignments behind a place; begin with "". Raises ValueError for a place that is none.
+
+        What was assessed on a day that is not over may still be under way, so its absence from the ledger is not looked for.
+        """
+        if not after:
+            self._batches.clear()  # what is compared anew is read anew
+        if not after.startswith("batch "):
+            found = await self._held(day, after, rows_max)
+            return found if found.after or not await self._over(day) else _then(found, "batch 0")
+        return await self._assessed(day, int(after.removeprefix("batch ")))
+
+    async def _over(self, day: int) -> bool:
+        async with self._database.connection() as reader:
+            return day < await reader.now() // 86_400_000_000
+
+    async def _held(self, day: int, after: str, rows_max: int) -> Page:
+        async with self._database.connection(snapshot=True) as reader:
+            part = await positions.of_day(reader, day, after=after, rows_max=rows_max)
+            gaps = await self._gaps(reader, part)
+        after = part.mrn[-1] if len(part.mrn) == rows_max else ""
+        return Page(await self._compare(part, gaps), len(part.mrn), after, frozenset(part.mrn))
+
+    async def of_mrns(self, mrns: Sequence[str]) -> Page:
+        """Compare some consignments of which entries are booked."""
+        async with self._database.connection(snapshot=True) as reader:
+            part = await positions.of_mrns(reader, mrns)
+            gaps = await self._gaps(reader, part)
+        missing = [
+            Difference(UNBALANCED, mrn, "Entries of it are booked, and the ledger holds nothing of it.", "")
+            for mrn in sorted({*mrns} - {*part.mrn})
+        ]
+        return Page(missing + await self._compare(part, gaps), len(mrns), "")
+
+    async def _compare(self, part: Day, gaps: Mapping[int, Sequence[Gap]]) -> list[Difference]:
+        assessed = Assessed(await self._in_force(part), await self._later(part))
+        return compare(_of(part.mrn, part.held), assessed, gaps)
+
+    async def assessed(self, day: int, after: int) -> Page:
+        """Compare the next stored batch of a day that is over, behind a batch; its place is `after` of the page as a number."""
+        page = await self._assessed(day, after)
+        return Page(page.differences, page.consignments, page.after.removeprefix("batch "))
+
+    async def _gaps(self, reader: Transaction, part: Day) -> dict[int, list[Gap]]:
+        """Sum the postings of all entries of consignments, and give what does not come to what is held."""
+        places = [
+            (row, day, partition_of_mrn(mrn), number)
+            for row, mrn in enumerate(part.mrn)
+            for number, day in zip(part.entries[row], part.days[row], strict=True)
+        ]
+        booked: dict[tuple[int, int, int, str], int] = {}
+        for columns in _at_once(places):
+            for row, account, kind, currency, amount in await reader.raw.fetch(_BOOKED, *columns):
+                key = (row, account, kind, currency)
+                booked[key] = booked.get(key, 0) + int(amount)
+        held = part.held
+        divisions = await self._names.divisions(reader, held.lines["treasury"])
+        expected = {
+            (row, account, kind, held.currency[row]): amount
+            for (row, account, kind), amount in stands_for(held.lines, held.offsets, divisions).items()
+        }
+        names = await self._names.of(reader, {key[1] for key in (*booked, *expected)})
+        found = _gaps(expected, booked, names)
+        # Money has no kind of charge; most consignments have none of it.
+        moneyed = {row for row, _, kind, _ in booked if not kind}
+        moneyed |= set(np.flatnonzero((held.paid != 0) | (held.out.minor != 0)).tolist())
+        moved: dict[int, list[Moved]] = {row: [] for row in moneyed}
+        for columns in _at_once([place for place in places if place[0] in moneyed]):
+            for row, *told in await reader.raw.fetch(_MOVED, *columns):
+                moved[row].append(Moved(*told))
+        for row, entries in sorted(moved.items()):
+            gaps = money_gaps(entries, held.currency[row], int(held.paid[row]), int(held.out.minor[row]))
+            found.setdefault(row, []).extend(gaps)
+        return found
+
+    async def _in_force(self, part: Day) -> dict[int, Sums]:
+        """The answers that states rest on: to the filing, after a change of a sum, or as an officer adjusted it."""
+        held, mrns, basis = part.held, part.mrn, part.held.basis
+        again = (basis.standing == ASSESSED) & (basis.generation > 0)
+        found: dict[int, Sums] = {}
+        async with self._database.connection() as reader:
+            first = np.flatnonzero(basis.standing == ASSESSED)
+            # An adjustment stands before whatever was said of the filing.
+            by_row = {
+                row["row"]: (row["day"], row["batch"], row["place"])
+                for row in await reader.raw.fetch(_FIRST, *_asked(first, mrns, held.filing_version), PURPOSE_CLEARANCE)
+            }
+            rows = np.flatnonzero(again)
+            for row in rows.tolist():
+                by_row.pop(row, None)
+            told = await reader.raw.fetch(_AGAIN, *_asked(rows, mrns, held.filing_version, basis.generation))
+            adjusted = np.flatnonzero((basis.standing == ASSESSED) & (basis.adjusted > 0))
+            for row in await reader.raw.fetch(_ADJUSTED, *_asked(adjusted, mrns, basis.adjusted), PURPOSE_ADJUSTMENT):
+                by_row[row["row"]] = (row["day"], row["batch"], row["place"])
+        with reading("an answer after a change of a sum"):
+            for row in told:
+                found[row["row"]] = _sums(Table.parse(AssessmentColumns, row["payload"]))[0]
+        return found | await self._read(by_row)
+
+    async def _read(self, by_row: Mapping[int, tuple[int, int, int]]) -> dict[int, Sums]:
+        """Read answers by where they stand: day, batch and place in it."""
+        asked: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for row, (day, batch, place) in by_row.items():
+            asked.setdefault((day, batch), []).append((row, place))
+        found: dict[int, Sums] = {}
+        keys = sorted(asked.keys() - self._batches.keys())
+        for start in range(0, len(keys), READ_MAX):
+            part = keys[start : start + READ_MAX]
+            async with self._database.connection() as reader:
+                stored = await reader.raw.fetch(_PAYLOADS, [day for day, _ in part], [batch for _, batch in part])
+            for each in stored:
+                whole = read_answers(AssessmentColumns, each["payload"], np.zeros(0, np.int64))
+                self._batches[each["day"], each["batch"]] = _only_sums(whole)
+        for key, wanted in asked.items():
+            answers = self._batches.get(key)
+            if answers is None:
+                continue
+            places = np.array([place for _, place in wanted], np.int64)
+            if places.max() >= answers.rows:
+                raise InputError(f"a stored batch has {answers.rows} answers, and number {places.max()} is referred to")
+            found |= zip((row for row, _ in wanted), _sums(answers.take(places)), strict=True)
+        while len(self._batches) > BATCHES_KEPT:
+            self._batches.pop(next(iter(self._batches)))
+        return found
+
+    async def _later(self, part: Day) -> dict[int, str]:
+        """Answers of days that are over which no state followed; what is withdrawn waits for none."""
+        held, mrns, basis = part.held, part.mrn, part.held.basis
+        live = np.flatnonzero(basis.standing == ASSESSED)
+        # An adjustment takes up what other consignments changed before it, and is assessed again by itself after that.
+        filed = np.flatnonzero((basis.standing == ASSESSED) & (basis.adjusted == 0))
+        async with self._database.connection() as reader:
+            today = await reader.now() // MICROS_A_DAY
+            again = await reader.raw.fetch(
+                _LATER_AGAIN, *_asked(filed, mrns, held.filing_version, basis.generation), today
+            )
+            adjusted = await reader.raw.fetch(
+                _LATER_ADJUSTED, *_asked(live, mrns, held.version), PURPOSE_ADJUSTMENT, today
+            )
+        found = {row["row"]: f"What others change of it, number {row['number']}," for row in again}
+        return found | {row["row"]: f"An adjustment for version {row['number']}" for row in adjusted}
+
+    async def _assessed(self, day: int, after: int) -> Page:
+        """The next stored batch of the day: which of its consignments does the ledger hold nothing of?"""
+        batches = await self._inputs.read(
+            BatchPlace(day, after), day, batches_max=1, purpose=PURPOSE_CLEARANCE, answers=True
+        )
+        if not batches:
+            return Page([], 0, "")
+        batch = batches[0]
+        place = f"batch {batch.place.batch}"
+        if batch.answers is None:
+            return Page([], 0, place)
+        given = batch.unpack()
+        mrns = given.table.strings("mrn").tolist()
+        async with self._database.connection() as reader:
+            held = await positions.read(reader, mrns)
+        unknown = np.flatnonzero(~held.known)
+        if not len(unknown):
+            return Page([], 0, place)
+        sums = _sums(batch.answered(given))
+        answers = {at: sums[row] for at, row in enumerate(unknown.tolist())}
+        missing = _of([mrns[row] for row in unknown.tolist()], held.take(unknown))
+        return Page(compare(missing, Assessed(answers, {}), {}), len(unknown), place, frozenset(missing.mrn))
+
+
+def _at_once(places: Sequence[tuple[int, int, int, int]]) -> Iterator[list[list[int]]]:
+    """Give entries' row, day, partition and number in columns, ENTRIES_AT_ONCE of them each."""
+    for start in range(0, len(places), ENTRIES_AT_ONCE):
+        yield [list(column) for column in zip(*places[start : start + ENTRIES_AT_ONCE], strict=True)]
+
+
+def _asked(rows: np.ndarray[Any, np.dtype[np.intp]], mrns: Sequence[str], *columns: np.ndarray[Any, Any]) -> list[Any]:
+    """Rows, their MRNs and columns of numbers, as statements take them."""
+    return [rows.tolist(), [mrns[row] for row in rows.tolist()], *(column[rows].tolist() for column in columns)]
+
+
+def _gaps(
+    expected: Mapping[tuple[int, int, int, str], int],
+    booked: Mapping[tuple[int, int, int, str], int],
+    names: Mapping[int, str],
+) -> dict[int, list[Gap]]:
+    """What charges come to by account; payments and payouts are compared apart, since an account's credit may pay its own debt."""
+    found: dict[int, list[Gap]] = {}
+    for key in sorted(expected.keys() | booked.keys()):
+        row, account, kind, currency = key
+        amounts = (expected.get(key, 0), booked.get(key, 0))
+        if kind and amounts[0] != amounts[1]:
+            name = names.get(account, f"?{account}")
+            found.setdefault(row, []).append(Gap(f"{CHARGE_KINDS[kind]} on {name}", currency, *amounts))
+    return found
+
+
+def _then(page: Page, after: str) -> Page:
+    return Page(page.differences, page.consignments, after, page.mrns)
+
+
+def _of(mrns: Sequence[str], held: Positions) -> Held:
+    sums = sums_of_lines(held.lines, held.offsets, held.currency)
+    covered = covered_of_lines(held.lines, held.offsets, held.paid)
+    return Held(mrns, held.version, held.basis.standing, sums, covered, held.refunded)
+
+
+def _only_sums(answers: Table) -> Table:
+    """Leave out all columns but those that are compared."""
+    columns = {name: answers.column(name) for name in (*_KINDS, "currency")}
+    return Table(answers.schema, answers.rows, columns)
+
+
+def _sums(answers: Table) -> list[Sums]:
+    amounts = np.stack([answers.ints(name).filled(0) for name in _KINDS], axis=1)
+    currency: list[Any] = answers.strings("currency").tolist()
+    return [Sums(amounts[row : row + 1], (currency[row] or "",)) for row in range(answers.rows)]

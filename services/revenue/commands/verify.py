@@ -1,0 +1,442 @@
+"""The proof of the ledger, part by part: what was booked since the mark, and from the beginning again in a slow round.
+
+A part reads as of one instant and then moves the mark in a short transaction, unless another replica moved it meanwhile. So
+memory and transactions are bounded whatever the ledger's age, and a proof that is cut off loses a part at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from libs.columns.stored import InputError
+from libs.customs.partitions import PARTITIONS
+from libs.customs.time import MICROS_PER_DAY
+from libs.store.database import Database, Transaction
+from libs.store.errors import StoreError
+from libs.store.gauges import Look
+from libs.store.leases import release_lease, try_lease
+from libs.telemetry import gauge, get_logger
+from services.revenue.commands.reconcile import Reconciling
+from services.revenue.ledger.reconciliation import NOT_ASSESSED
+from services.revenue.store.ledger.balances import SETTLE_MICROS
+from services.revenue.store.ledger.names import Names
+from services.revenue.store.proofs import marks as store
+from services.revenue.store.proofs.chain import FAULTS_MAX, Chain
+from services.revenue.store.proofs.chain import Checked as Part
+from services.revenue.store.proofs.day_balances import compare_day
+from services.revenue.store.proofs.marks import ALTERED, Checked, Fault, Mark, State
+from services.revenue.store.proofs.seals import Seals
+
+LEASE: Final = "ledger-proof"
+LEASE_SECONDS: Final = 300.0
+ENTRIES_MAX: Final = 4_000
+"""Entries of one part."""
+ENTRIES_AN_END: Final = 250
+"""Entries that are proven in the time in which the end of a chain is compared, roughly."""
+CONSIGNMENTS_AT_ONCE: Final = 1_000
+SEALS_MAX: Final = 50
+DAYS_MAX: Final = 4
+"""Days of a partition whose balances one part compares."""
+BATCHES_MAX: Final = 8
+"""Batches of assessments whose consignments one part looks for."""
+LOGGED_MAX: Final = 1_000
+"""Faults that are remembered as logged; what is found again is not logged again."""
+READ_MILLIS: Final = 60_000
+IDLE_SECONDS: Final = 10.0
+COMPLETE_MICROS: Final = 600_000_000
+"""Where nothing is booked, it is stored so often that all is proven: an idle service writes next to nothing."""
+ROUND_SECONDS: Final = 86_400.0
+"""The periodic proof begins a round so long after it began the last one, or as soon as that has ended."""
+_HEADS: Final = "select partition, number, hash, booked_at from ledger_head order by partition"
+_CURSORS: Final = (
+    "select partition, epoch, day, xid, seq from feed_cursor where source = 'clearance' order by partition"
+)
+# Days that are over, and proven to their last entry, but not their balances.
+_CLOSED: Final = """
+select d.partition, d.day, d.first_number, d.last_number from ledger_proof m
+cross join lateral (
+    select * from ledger_day where partition = m.partition and day > m.day and day < $1 order by day limit 1
+) d where d.last_number <= m.number order by d.day, d.partition limit $2
+"""
+_UNPROVEN: Final = """
+select min(first.booked_at) from ledger_proof m
+cross join lateral (
+    select e.booked_at from ledger_day d join ledger_entry e on e.day = d.day and e.partition = d.partition
+    where d.partition = m.partition and d.last_number > m.number and e.number = greatest(m.number + 1, d.first_number)
+    order by d.day limit 1
+) first
+"""
+_LEFT: Final = "select sum(h.number - m.number)::bigint from ledger_head h join ledger_proof m using (partition)"
+_NEXT_ASSESSED: Final = "select min(day) from assessment_batch where day > $1"
+_NEXT_DAY: Final = "select min(day) from ledger_position where day >= $1"
+_lag = gauge(
+    "luxor_revenue_ledger_unproven_seconds", "Age of the oldest entry of the ledger that is not proven; 0 where all are"
+)
+_round_age = gauge(
+    "luxor_revenue_ledger_round_age_seconds",
+    "Time since the last periodic proof of the whole ledger ended, or since the first one began",
+)
+_faults = gauge("luxor_revenue_ledger_faults", "What the proofs of the ledger found and did not find right since")
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is proven, and what is left."""
+
+    state: State
+    left: int
+    """Entries that are booked and not proven."""
+    unproven_since: int
+    """When the oldest of them was booked, microseconds since 1970-01-01 UTC; 0 where there is none."""
+    now: int
+    """When this was so, microseconds since 1970-01-01 UTC."""
+    sealed_at: int
+    """When the newest seal that is covered was made; 0 where none is."""
+    faults: int
+    found: list[Fault] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Step:
+    """A part of the proof as it is made."""
+
+    state: State
+    marks: dict[int, Mark] = field(default_factory=dict)
+    ranges: list[tuple[int, int, int]] = field(default_factory=list)
+    mrns: set[str] = field(default_factory=set)
+    faults: list[Fault] = field(default_factory=list)
+    heads: dict[int, int] = field(default_factory=dict)
+    positions: bytes = b""
+    read_at: int = 0
+
+    def behind(self, partition: int) -> bool:
+        """Whether entries of a partition are booked and not proven."""
+        return self.heads[partition] != self.marks[partition].number
+
+    def altered(self, partition: int, number: int, sentences: list[str]) -> None:
+        """Note what is wrong in a part of a chain."""
+        self.faults += [Fault(partition, number, "", ALTERED, each) for each in sentences]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """How far a part of the proof came."""
+
+    worked: bool
+    """Whether it proved anything, or is to be made anew."""
+    overdue: bool = False
+    """Whether days that are over, or seals, may need more."""
+    marks: Mapping[int, int] | None = None
+    """Last proven entry of each partition that can be proven further or to its end; None where the part is to be made anew."""
+
+    def reached(self, until: Sequence[int]) -> bool:
+        """Whether all entries up to these numbers, one a partition, are proven as far as they can be."""
+        if self.marks is None or self.overdue:
+            return False
+        return all(number >= until[place] for place, number in self.marks.items() if place < len(until))
+
+
+class Proving:
+    """Proves the ledger part by part."""
+
+    def __init__(self, database: Database, names: Names) -> None:
+        """Prove the ledger of a database."""
+        self._database = database
+        self._names = names
+        self._chain = Chain(database, names)
+        self._seals = Seals(database)
+        self._reconciling = Reconciling(database, names)
+        self._logged: set[str] = set()
+
+    async def report(self, faults_max: int) -> Report:
+        """Return what is proven by now."""
+        async with self._database.connection(snapshot=True, timeout_millis=READ_MILLIS) as reader:
+            state = await store.read_state(reader)
+            count, found = await store.faults(reader, faults_max)
+            left, since = await reader.raw.fetchval(_LEFT), await reader.raw.fetchval(_UNPROVEN)
+            sealed_at = await reader.raw.fetchval("select sealed_at from ledger_seal where number = $1", state.seal)
+            now = await reader.now()
+        return Report(state, left or 0, since or 0, now, sealed_at or 0, count, found)
+
+    async def heads(self) -> list[int]:
+        """Return the number of the last entry of each partition."""
+        async with self._database.connection() as reader:
+            rows = {row["partition"]: row["number"] for row in await reader.raw.fetch(_HEADS)}
+        return [rows.get(place, 0) for place in range(PARTITIONS)]
+
+    async def prove(self, until: Sequence[int], seconds: float) -> bool:
+        """Prove what is left for about so many seconds; True as soon as the entries up to the numbers `until`, one a partition, and what
+        days that are over need are proven, whatever is booked meanwhile, or where nothing is left that can be proven now.
+        """
+        ends_at = time.monotonic() + seconds
+        while True:
+            part = await self._part(ENTRIES_MAX)
+            if not part.worked or part.reached(until):
+                return True
+            if time.monotonic() >= ends_at:
+                return False
+
+    async def advance(self, entries_max: int = ENTRIES_MAX) -> bool:
+        """Prove the next part behind the mark; False where nothing is left that can be proven now."""
+        return (await self._part(entries_max)).worked
+
+    async def _part(self, entries_max: int) -> _Part:
+        async with self._database.connection(snapshot=True, timeout_millis=READ_MILLIS) as reader:
+            step = await self._begun(reader)
+            await self._entries(reader, step, entries_max)
+            before = step.state
+            await self._follow_seals(reader, step)
+            seals = step.state.seal - before.seal
+            days = await self._closed_days(reader, step)
+        await self._consignments(step)
+        days |= await self._assessed(step)
+        worked = bool(step.ranges) or seals > 0 or days
+        state = step.state
+        complete = not any(map(step.behind, step.marks))
+        if not worked and not step.faults and not (complete and step.read_at - state.complete_at > COMPLETE_MICROS):
+            return _Part(worked=False)
+        if complete:
+            step.state = replace(state, complete_at=step.read_at, positions=step.positions)
+        # Where another replica moved the mark meanwhile, this part is made anew from there.
+        if not await self._store(step):
+            return _Part(worked=True)
+        # A partition of which nothing more can be read is at its end, as far as it can be proven.
+        went_on = {place for place, _, _ in step.ranges}
+        marks = {place: mark.number for place, mark in step.marks.items() if place in went_on or not step.behind(place)}
+        return _Part(worked, overdue=days or seals >= SEALS_MAX, marks=marks)
+
+    async def _begun(self, reader: Transaction) -> _Step:
+        step = _Step(await store.read_state(reader))
+        step.marks = await store.read_marks(reader)
+        step.read_at = await reader.now()
+        step.positions = json.dumps([list(row) for row in await reader.raw.fetch(_CURSORS)]).encode()
+        return step
+
+    async def _entries(self, reader: Transaction, step: _Step, entries_max: int) -> None:
+        heads = {row["partition"]: row for row in await reader.raw.fetch(_HEADS)}
+        step.heads = {place: heads[place]["number"] if place in heads else -1 for place in range(PARTITIONS)}
+        behind = [place for place in step.marks if step.behind(place)]
+        # All partitions go on together, so that their entries are of about the same time, and their answers in the same batches.
+        share = max(20, entries_max // max(1, len(behind)))
+        entries = postings = 0
+        for place in behind:
+            mark = step.marks[place]
+            part = Part(last=mark.number, hash=mark.hash)
+            while part.entries < share:
+                if await self._chain.check_entries(reader, place, part, share - part.entries) is None:
+                    break
+            faults = part.faults
+            head = heads.get(place)
+            if part.last == mark.number:
+                faults.append(
+                    f"partition {place}: the chain ends before entry {mark.number}, up to which it was proven"
+                )
+            elif head is not None and head["number"] == part.last and head["hash"] != part.hash:
+                faults.append(f"partition {place}: the head of the chain has another hash than entry {part.last}")
+            step.altered(place, part.last, faults[:FAULTS_MAX])
+            step.mrns |= part.mrns
+            if part.last > mark.number:
+                step.ranges.append((place, mark.number, part.last))
+                step.marks[place] = replace(mark, number=part.last, hash=part.hash)
+            entries, postings = entries + part.entries, postings + part.postings
+        state = step.state
+        step.state = replace(state, entries=state.entries + entries, postings=state.postings + postings)
+
+    async def _follow_seals(self, reader: Transaction, step: _Step) -> None:
+        state = step.state
+        proven = {place: mark.number for place, mark in step.marks.items()}
+        before = state.seal_hash or bytes(32)
+        seal, digest, faults = await self._seals.follow(reader, state.seal, before, proven, SEALS_MAX)
+        step.altered(0, proven[0], faults[:FAULTS_MAX])
+        step.state = replace(state, seal=seal, seal_hash=digest if seal else b"")
+
+    async def _closed_days(self, reader: Transaction, step: _Step) -> bool:
+        """Compare balances, sums and money of days that are over with what was booked on them."""
+        over = (step.read_at - SETTLE_MICROS) // MICROS_PER_DAY
+        rows = await reader.raw.fetch(_CLOSED, over, DAYS_MAX)
+        for row in rows:
+            place, day, last = row["partition"], row["day"], row["last_number"]
+            found = await compare_day(
+                reader, self._names, place, day, row["first_number"], last, entries_max=FAULTS_MAX
+            )
+            step.altered(place, last, found)
+            step.marks[place] = replace(step.marks[place], day=day)
+        return bool(rows)
+
+    async def _consignments(self, step: _Step) -> None:
+        """Compare the consignments that the entries are about with what they were assessed at."""
+        mrns = sorted(step.mrns)
+        for start in range(0, len(mrns), CONSIGNMENTS_AT_ONCE):
+            step.faults += await self._compare(mrns[start : start + CONSIGNMENTS_AT_ONCE])
+        step.state = replace(step.state, comparisons=step.state.comparisons + len(mrns))
+
+    async def _compare(self, mrns: list[str]) -> list[Fault]:
+        """Return what does not agree of consignments; an answer that cannot be read is a fault of its own consignment alone."""
+        try:
+            page = await self._reconciling.of_mrns(mrns)
+        except InputError as error:
+            if len(mrns) == 1:
+                return [Fault(-1, 0, mrns[0], NOT_ASSESSED, f"What it was assessed at cannot be read: {error}")]
+            middle = len(mrns) // 2
+            return await self._compare(mrns[:middle]) + await self._compare(mrns[middle:])
+        return [Fault.of(each) for each in page.differences]
+
+    async def _assessed(self, step: _Step) -> bool:
+        """Look in the ledger for what was assessed on days that are over."""
+        over = (step.read_at - SETTLE_MICROS) // MICROS_PER_DAY
+        day, batch = step.state.assessed_day, step.state.assessed_batch
+        worked = False
+        for _ in range(BATCHES_MAX):
+            page = await self._reconciling.assessed(day, batch) if 0 < day < over else None
+            if page is not None and page.after:
+                batch, worked = int(page.after), True
+                step.faults += map(Fault.of, page.differences)
+                step.mrns |= {each.mrn for each in page.differences}
+                continue
+            async with self._database.connection() as reader:
+                following = await reader.raw.fetchval(_NEXT_ASSESSED, day if day < over else over)
+            if following is None or following >= over:
+                break
+            day, batch, worked = following, 0, True
+        step.state = replace(step.state, assessed_day=day, assessed_batch=batch)
+        return worked
+
+    async def again(self, entries_max: int = ENTRIES_MAX) -> bool:
+        """Prove the next part of the periodic proof, which begins at the first entry in every round; False between two rounds."""
+        async with self._database.connection() as reader:
+            state, now = await store.read_state(reader), await reader.now()
+        over = state.again_ended_at >= state.again_began_at
+        if over and state.again_began_at and now - state.again_began_at < ROUND_SECONDS * 1e6:
+            return False
+        step = _Step(state.restarted(now) if over else state, read_at=now)
+        if step.state.again_partition == PARTITIONS:
+            await self._days_again(step)
+        else:
+            await self._chains_again(step, entries_max)
+        return await self._store(step)
+
+    async def _chains_again(self, step: _Step, entries_max: int) -> None:
+        left = entries_max
+        try:
+            while left > 0 and step.state.again_partition < PARTITIONS:
+                left -= await self._chain_again(step, left)
+        except (StoreError, InputError):
+            # What was proven before is stored; the chain that fails begins the next part, which raises.
+            if not step.ranges:
+                raise
+
+    async def _chain_again(self, step: _Step, entries_max: int) -> int:
+        """Prove a part of a chain again; return how many entries it was, and its end for as many as that costs."""
+        state = step.state
+        place, after = state.again_partition, state.again_number
+        part = await self._chain.check(place, after=after, before=state.again_hash, entries_max=entries_max)
+        # A part that begins a chain or ends it without an entry covers what was found at its place before.
+        step.ranges.append((place, after if part.entries and after else after - 1, part.last))
+        step.altered(place, part.last, part.faults)
+        if part.end or part.last == after:
+            step.state = replace(state, again_partition=place + 1, again_number=0, again_hash=bytes(32))
+            return part.entries + ENTRIES_AN_END
+        step.state = replace(state, again_number=part.last, again_hash=part.hash)
+        return part.entries
+
+    async def _days_again(self, step: _Step) -> None:
+        state = step.state
+        day = state.again_day
+        if not state.again_after:
+            async with self._database.connection() as reader:
+                day = await reader.raw.fetchval(_NEXT_DAY, day)
+            if day is None:
+                step.state = replace(state, again_ended_at=step.read_at)
+                return
+        page = await self._reconciling.page(day, state.again_after, CONSIGNMENTS_AT_ONCE)
+        # Who was compared and agrees is not named by the page, so that faults of the day's consignments go as its pages do.
+        step.mrns |= page.mrns
+        step.faults += map(Fault.of, page.differences)
+        step.state = replace(state, again_day=day if page.after else day + 1, again_after=page.after)
+
+    async def _store(self, step: _Step) -> bool:
+        checked = Checked(step.ranges, step.mrns, step.faults)
+        async with self._database.transaction() as tx:
+            moved = await store.move(tx, step.state, step.marks, checked)
+        if moved:
+            for each in step.faults:
+                if each.sentence in self._logged:
+                    continue
+                self._logged.add(each.sentence)
+                _log.error("LEDGER_FAULT", cause=each.reason, mrn=each.mrn, sentence=each.sentence)
+            if len(self._logged) > LOGGED_MAX:
+                self._logged.clear()
+        return moved
+
+
+class ProvingJob:
+    """Proves in the background, of all replicas one at a time, with a bounded share of a core."""
+
+    def __init__(self, database: Database, names: Names, replica: str, *, share: float) -> None:
+        """Use at most `share` of one core's time, 0 to 1."""
+        self._database = database
+        self._proving = Proving(database, names)
+        self._replica = replica
+        self._share = share
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; what fails is logged and tried again."""
+        token: int | None = None
+        while not stop.is_set():
+            began = time.monotonic()
+            worked = False
+            try:
+                async with self._database.transaction() as tx:
+                    token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
+                if token is not None:
+                    worked = await self._proving.advance() or await self._proving.again()
+            except (StoreError, InputError) as error:
+                _log.warning("LEDGER_PROOF_POSTPONED", store=self._database.name, why=str(error))
+            took = time.monotonic() - began
+            pause = min(LEASE_SECONDS / 2, took / self._share - took) if worked else IDLE_SECONDS
+            try:
+                async with asyncio.timeout(pause):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+        if token is not None:
+            await self._give_back(token)
+
+    async def _give_back(self, token: int) -> None:
+        try:
+            async with self._database.transaction() as tx:
+                await release_lease(tx, LEASE, token)
+        except StoreError as error:
+            _log.warning("LEDGER_PROOF_LEASE_NOT_RELEASED", store=self._database.name, why=str(error))
+
+
+def unproven() -> Look:
+    """Return a look at how far the proofs are behind, and what they found."""
+
+    async def look(database: Database) -> None:
+        async with database.connection(timeout_millis=5_000) as reader:
+            state = await store.read_state(reader)
+            count, _ = await store.faults(reader, 0)
+            since, now = await reader.raw.fetchval(_UNPROVEN), await reader.now()
+        _lag.set(0 if since is None else max(0, now - since) / 1e6)
+        _round_age.set(_age(state, now))
+        _faults.set(count)
+
+    return look
+
+
+def _age(state: State, now: int) -> float:
+    begun = state.again_ended_at or state.again_began_at
+    return max(0, now - begun) / 1e6 if begun else 0.0
+
+
+def covered(state: State) -> list[Mapping[str, Any]]:
+    """Return the feed positions that a state covers: partition, epoch, day, xid and seq each."""
+    names = ("partition", "epoch", "day", "xid", "seq")
+    return [dict(zip(names, row, strict=True)) for row in json.loads(state.positions or b"[]")]

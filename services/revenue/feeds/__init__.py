@@ -1,0 +1,1 @@
+"""The feed that revenue consumes."""

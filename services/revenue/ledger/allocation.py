@@ -1,0 +1,248 @@
+"""Payments, payouts and what is open: which debts a payment pays, and whose credit it becomes or was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.ledger.charge import Page
+from services.revenue.ledger.entry import Entries, Int64
+from services.revenue.ledger.line import OPEN, Lines
+from services.revenue.ledger.payout import PaidOut, left_over
+from services.revenue.ledger.position import covered_by
+
+RELEASED: Final = "currency"
+"""Reference of entries by which money is a consignment's no more, since its debt has another currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a payment did, minor units."""
+
+    outcome: int
+    """luxor.revenue.v1.PaymentOutcome: matched, underpaid or overpaid."""
+    matched: int
+    """Of it, what paid something that was owed."""
+    over: int
+    """Of it, what was more than was owed: it stays to the payer's credit."""
+    still_owed: int
+
+
+def match(amount: int, owed: int) -> Match:
+    """Compare a payment with what was owed before it."""
+    matched = min(amount, max(owed, 0))
+    over, still = amount - matched, max(owed, 0) - matched
+    if over:
+        return Match(pb.PAYMENT_OUTCOME_OVERPAID, matched, over, 0)
+    return Match(pb.PAYMENT_OUTCOME_UNDERPAID if still else pb.PAYMENT_OUTCOME_MATCHED, matched, 0, still)
+
+
+def owes_alone(lines: Lines) -> bool:
+    """Whether one account owes all of a consignment that is paid at once."""
+    debtors = lines["debtor"][lines["how"] == OPEN]
+    return bool(len(debtors)) and bool((debtors == debtors[0]).all())
+
+
+def surplus(
+    lines: Lines, offsets: Int64, paid: Int64, currencies: Sequence[str], out: PaidOut
+) -> dict[tuple[int, str], int]:
+    """Give what consignments leave to the credit of account and currency: refunded or paid too much, and not paid out."""
+    left = left_over(lines, offsets, paid)
+    for row in np.flatnonzero(out.minor).tolist():
+        key = (row, int(out.account[row]))
+        left[key] = max(0, left.get(key, 0) - int(out.minor[row]))
+    found: dict[tuple[int, str], int] = {}
+    for (row, account), minor in left.items():
+        found[account, currencies[row]] = found.get((account, currencies[row]), 0) + minor
+    return found
+
+
+def payable(lines: Lines, paid: int, out: PaidOut, payee: int) -> int:
+    """Say what may be paid out to an account of one consignment: what is left to its credit beyond what it owes of it, minor units.
+
+    A consignment remembers one payee: while something is paid out of it, nothing is paid out to another.
+    """
+    minor, before = int(out.minor[0]), int(out.account[0])
+    if minor and before != payee:
+        return 0
+    offsets, sums = np.array([0, len(lines)]), np.array([paid])
+    own = (lines["how"] == OPEN) & (lines["debtor"] == payee)
+    still = int((lines["amount"] - covered_by(lines, offsets, sums) - lines["remitted"])[own].sum())
+    return max(0, left_over(lines, offsets, sums).get((0, payee), 0) - minor - still)
+
+
+def oldest_first(amount: int, owed: Sequence[int]) -> list[int]:
+    """Share a payment among debts, given from the oldest on: each is paid before the next; gives what each gets."""
+    parts = []
+    for each in owed:
+        part = min(amount, max(each, 0))
+        parts.append(part)
+        amount -= part
+    return parts
+
+
+def credited(lines: Lines, paid: int) -> dict[int, int]:
+    """Give the accounts that are credited with what was paid by a consignment's MRN: open lines in their order.
+
+    What is more than they owe stays to the credit of the first. Nothing can be credited where no line is paid at once.
+    """
+    own = lines[lines["how"] == OPEN]
+    if not len(own) or paid <= 0:
+        return {}
+    shares: dict[int, int] = {}
+    left = paid
+    for debtor, amount in zip(own["debtor"].tolist(), own["amount"].tolist(), strict=True):
+        part = min(left, amount)
+        shares[debtor] = shares.get(debtor, 0) + part
+        left -= part
+    first = int(own["debtor"][0])
+    shares[first] += left
+    return {account: share for account, share in shares.items() if share}
+
+
+def moved(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
+    """Give the postings (account, minor units) that lead from one crediting to another."""
+    accounts = sorted(before.keys() | after.keys())
+    changes = [(account, before.get(account, 0) - after.get(account, 0)) for account in accounts]
+    return [(account, change) for account, change in changes if change]
+
+
+def remember_payers(page: Page, held_offsets: Int64, held: Lines, paid: Int64) -> Page:
+    """Keep whose credit payments are where nothing is to be paid at once any more: a line of nothing on that account."""
+    rows = [row for row in np.flatnonzero(paid > 0).tolist() if not _open(page.lines, page.offsets, row).any()]
+    kept = [(row, _first_open(held, held_offsets, row)) for row in rows]
+    added = [(row, line) for row, line in kept if line is not None]
+    if not added:
+        return page
+    places = page.offsets[[row + 1 for row, _ in added]]
+    lines = np.insert(page.lines, places, np.concatenate([line for _, line in added]))
+    lengths = np.diff(page.offsets)
+    lengths[[row for row, _ in added]] += 1
+    return replace(page, lines=lines, offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+
+
+def _open(lines: Lines, offsets: Int64, row: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    found: np.ndarray[tuple[int], np.dtype[np.bool_]] = lines["how"][offsets[row] : offsets[row + 1]] == OPEN
+    return found
+
+
+def _first_open(lines: Lines, offsets: Int64, row: int) -> Lines | None:
+    places = np.flatnonzero(_open(lines, offsets, row))
+    if not len(places):
+        return None
+    line: Lines = lines[offsets[row] + places[:1]].copy()
+    for name in ("amount", "entitled", "remitted", "refunded"):
+        line[name] = 0
+    return line
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """One entry about money, or the reversal of one."""
+
+    partition: int
+    mrn: str
+    version: int
+    reference: str
+    currency: str
+    destination: str
+    back: bool
+    postings: Sequence[tuple[int, int]]
+    """Account and minor units; they sum to nothing."""
+    kind: int = pb.ENTRY_KIND_PAID
+    """Of the entry, or of what it reverses."""
+
+
+def entries_of(bookings: Sequence[Booking]) -> Entries:
+    """Give bookings as entries, in their order."""
+    flat = [posting for each in bookings for posting in each.postings]
+    backs = np.array([each.back for each in bookings], np.bool_)
+    kinds = np.array([each.kind for each in bookings], np.int64)
+    lengths = [len(each.postings) for each in bookings]
+    return Entries(
+        np.array([each.partition for each in bookings], np.int64),
+        np.where(backs, pb.ENTRY_KIND_REVERSED, kinds).astype(np.int64),
+        np.where(backs, kinds, 0).astype(np.int64),
+        [each.mrn for each in bookings],
+        np.array([each.version for each in bookings], np.int64),
+        [each.reference for each in bookings],
+        [each.currency for each in bookings],
+        [each.destination for each in bookings],
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]).astype(np.int64),
+        np.array([account for account, _ in flat], np.int64),
+        np.zeros(len(flat), np.int64),
+        np.array([amount for _, amount in flat], np.int64),
+    )
+
+
+def released(
+    page: Page,
+    rows: Int64,
+    held_offsets: Int64,
+    held: Lines,
+    paid: Int64,
+    out: PaidOut,
+    of: tuple[list[str], list[str]],
+) -> Entries:
+    """Give the entries by which what was paid of consignments, and paid out of them, is an account's own from now on.
+
+    So it is where a debt loses the currency in which it was paid: each account is credited with what it has, whatever the debt
+    says, so an entry posts twice on the one account. `of` are currency and destination of what is held.
+    """
+    bookings = []
+    for row in rows.tolist():
+        shares = credited(held[held_offsets[row] : held_offsets[row + 1]], int(paid[row]))
+        parts = [(pb.ENTRY_KIND_PAID, account, minor) for account, minor in shares.items()]
+        if minor := int(out.minor[row]):
+            parts.append((pb.ENTRY_KIND_PAID_OUT, int(out.account[row]), minor))
+        place = int(page.partition[row]), page.mrn[row], int(page.version[row])
+        bookings += [
+            Booking(*place, RELEASED, of[0][row], of[1][row], True, [(account, -minor), (account, minor)], int(kind))
+            for kind, account, minor in parts
+        ]
+    return entries_of(bookings)
+
+
+def own_by(gone: Entries | None) -> dict[tuple[int, str], int]:
+    """Sum what such entries leave to the credit of account and currency."""
+    sums: dict[tuple[int, str], int] = {}
+    if gone is not None:
+        for row, first in enumerate(gone.offsets[:-1].tolist()):
+            key = (int(gone.account[first]), gone.currency[row])
+            minor = int(gone.amount[first])
+            sums[key] = sums.get(key, 0) + (minor if gone.reverses[row] == pb.ENTRY_KIND_PAID_OUT else -minor)
+    return sums
+
+
+def payments_moved(page: Page, held_offsets: Int64, held: Lines, paid: Int64, was: PaidOut, is_now: PaidOut) -> Entries:
+    """Give the entries that move what was paid, and not paid out, from accounts that were credited to those that owe now.
+
+    `was` and `is_now` are the same payouts by the lines before and after.
+    """
+    bookings = []
+    for row in np.flatnonzero((paid > 0) | (is_now.minor > 0)).tolist():
+        before = credited(held[held_offsets[row] : held_offsets[row + 1]], int(paid[row]))
+        after = credited(page.lines[page.offsets[row] : page.offsets[row + 1]], int(paid[row]))
+        if minor := int(is_now.minor[row]):
+            for shares, out in ((before, was), (after, is_now)):
+                account = int(out.account[row])
+                shares[account] = shares.get(account, 0) - minor
+        changes = moved(before, after)
+        if changes:
+            bookings.append(
+                Booking(
+                    int(page.partition[row]),
+                    page.mrn[row],
+                    int(page.version[row]),
+                    "",
+                    page.currency[row],
+                    page.destination[row],
+                    False,
+                    changes,
+                )
+            )
+    return entries_of(bookings)

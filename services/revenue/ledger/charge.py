@@ -1,0 +1,302 @@
+"""What states of consignments owe: their charges, found in clearance's columns and summed to lines, a page at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Column, Ragged, Table
+from luxor.clearance.v1.clearance_pb2 import STATE_INVALIDATED
+from services.revenue.law.sharing import Sharing
+from services.revenue.ledger.account import (
+    AT_ONCE,
+    CHARGE_KINDS,
+    Facts,
+    Owing,
+    owing,
+    partition_of_mrn,
+    prefix_of,
+)
+from services.revenue.ledger.basis import Basis, basis_of
+from services.revenue.ledger.division import accounts_of, name_of
+from services.revenue.ledger.entry import AMOUNT_MAX, Int64, LedgerError
+from services.revenue.ledger.line import COLLECTED, KEY, LINE, OPEN, SECURED, Lines, combined, offsets_of, take_lines
+from services.revenue.ledger.refund import RefundRules, entitled
+
+MICROS_A_DAY: Final = 86_400_000_000
+_STATE: Final = (
+    "mrn", "version", "filing_version", "state", "decided_at", "accepted_at", "released_at", "destination_country",
+    "declarant_identifier", "platform", "debt_account", "debt_status", "revenue_currency", "rulebook_version",
+    "returned_at", "return_reason", "change", "assessment_generation", "adjusted_at",
+)  # fmt: skip
+_CHILDREN: Final = {
+    "charges": ("item_number", "kind", "charge", "amount", "collector", "debtor", "account"),
+    "items": ("number", "returned", "return_reason", "returned_at"),
+}
+
+
+def only_needed(states: Table) -> Table:
+    """Leave out the columns that the ledger does not look at: putting pages together costs by the column."""
+    columns: dict[str, Column] = {name: states.column(name) for name in _STATE}
+    for name, needed in _CHILDREN.items():
+        ragged, child = states.ragged(name), states.child(name)
+        columns[name] = Ragged(
+            ragged.offsets, Table(child.schema, child.rows, {each: child.column(each) for each in needed})
+        )
+    return Table(states.schema, states.rows, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Newest states of n consignments, and what they owe, before it is known what was paid."""
+
+    mrn: list[str]
+    partition: Int64
+    version: Int64
+    filing_version: Int64
+    day: Int64
+    """Of acceptance, days since 1970-01-01 UTC."""
+    destination: list[str]
+    currency: list[str]
+    jurisdiction: list[str]
+    basis: Basis
+    offsets: Int64
+    lines: Lines
+
+    def __len__(self) -> int:
+        return len(self.mrn)
+
+
+def names_of(told: Table, sharing: Sharing) -> Charged:
+    """Find what the newest of states (ClearanceColumns) owe, with names in the place of ids. Raises LedgerError.
+
+    `sharing` says whose revenue it is.
+    """
+    states = newest(told)
+    charges = states.ragged("charges")
+    lines = states.child("charges")
+    rows = np.repeat(np.arange(states.rows), np.diff(charges.offsets))
+    amount, collector = lines.ints("amount"), lines.ints("collector")
+    state = states.ints("state").values
+    live = states.ints("decided_at").valid & (state != STATE_INVALIDATED) & states.strings("revenue_currency").present
+    bad = live[rows] & amount.valid & ((amount.values < 0) | (amount.values > AMOUNT_MAX))
+    if bad.any():
+        row = int(rows[int(bad.argmax())])
+        raise LedgerError(
+            "AMOUNT_OUT_OF_BOUNDS",
+            f"{states.strings('mrn')[row]} has a charge below nothing or above {AMOUNT_MAX} minor units, which cannot be booked",
+        )
+    kept = np.flatnonzero(live[rows] & amount.valid & (amount.values > 0))
+    rows = rows[kept]
+    kind = lines.ints("kind").values[kept]
+    wrong = (kind < 1) | (kind >= len(CHARGE_KINDS))
+    if wrong.any():
+        row = int(rows[int(wrong.argmax())])
+        raise LedgerError(
+            "CHARGE_KIND_UNKNOWN", f"{states.strings('mrn')[row]} has a charge that is neither duty nor tax nor fee"
+        )
+    owed = _owing(states, lines, rows, kept)
+    jurisdiction = _jurisdictions(states)
+    basis = basis_of(told, states)
+    revenue = _revenue(states, rows, kind, jurisdiction, sharing)
+    return Charged(
+        states, kept, rows, kind, collector.values[kept], amount.values[kept], owed, jurisdiction, revenue, basis
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """Charges of states that owe something, one value each; `place` is the charge's place in the states."""
+
+    states: Table
+    place: Int64
+    row: Int64
+    kind: Int64
+    collector: Int64
+    amount: Int64
+    owing: tuple[list[Owing], Int64]
+    """Distinct pairs of accounts, and which one each charge has."""
+    jurisdiction: list[str]
+    """Of each state."""
+    revenue: tuple[list[str], Int64]
+    """Distinct accounts of revenue and divisions of several, and which one each charge has."""
+    basis: Basis
+    """Of each state, before what is held of it is known."""
+
+    def names(self) -> set[str]:
+        """Give the names that need ids: accounts, treasuries and codes of charges."""
+        pairs, _ = self.owing
+        found = {name for pair in pairs for name in (pair.debtor, pair.account)}
+        found |= {*self.revenue[0], *accounts_of(self.revenue[0])}
+        codes = self.states.child("charges").strings("charge")
+        found |= {codes.dictionary[index] for index in np.unique(codes.indices[self.place]).tolist()}
+        return found
+
+    def page(self, ids: Mapping[str, int], rules: RefundRules) -> Page:
+        """Sum the charges to lines, in the order of the charges."""
+        states = self.states
+        lines = np.zeros(len(self.row), LINE)
+        pairs, which = self.owing
+        debtors = np.array([ids[pair.debtor] for pair in pairs], np.int64)
+        accounts = np.array([ids[pair.account] for pair in pairs], np.int64)
+        hows = np.array([_how(pair) for pair in pairs], np.int64)
+        codes = states.child("charges").strings("charge")
+        used = np.unique(codes.indices[self.place])
+        code_ids = np.zeros(len(codes.dictionary), np.int64)
+        code_ids[used] = [ids[codes.dictionary[index]] for index in used.tolist()]
+        names, revenue = self.revenue
+        treasuries = np.array([ids[name] for name in names], np.int64)
+        lines["debtor"], lines["account"], lines["how"] = debtors[which], accounts[which], hows[which]
+        lines["treasury"] = treasuries[revenue]
+        lines["code"] = code_ids[codes.indices[self.place]]
+        lines["kind"], lines["collector"], lines["amount"] = self.kind, self.collector, self.amount
+        all_rows = np.repeat(np.arange(states.rows), np.diff(states.ragged("charges").offsets))
+        lines["entitled"] = entitled(rules, states, all_rows, states.child("charges").ints("amount").values)[self.place]
+        row, lines = _summed(self.row, lines)
+        mrns = states.strings("mrn").tolist()
+        return Page(
+            mrns,
+            np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64),
+            states.ints("version").values,
+            states.ints("filing_version").values,
+            states.ints("accepted_at").values // MICROS_A_DAY,
+            states.strings("destination_country").tolist(),
+            states.strings("revenue_currency").tolist(),
+            self.jurisdiction,
+            self.basis,
+            offsets_of(row, states.rows),
+            lines,
+        )
+
+
+def _how(pair: Owing) -> int:
+    if pair.account != pair.debtor:
+        return SECURED
+    return OPEN if prefix_of(pair.debtor) in AT_ONCE else COLLECTED
+
+
+def _owing(states: Table, lines: Table, rows: Int64, kept: Int64) -> tuple[list[Owing], Int64]:
+    """The accounts of each charge: worked out once for each combination of what tells them."""
+    account = lines.strings("account")
+    texts = (
+        (account.dictionary, account.indices[kept]),
+        *(
+            (states.strings(name).dictionary, states.strings(name).indices[rows])
+            for name in ("destination_country", "declarant_identifier", "platform", "debt_account")
+        ),
+    )
+    collector = lines.ints("collector").values[kept]
+    debtor = lines.ints("debtor").values[kept]
+    status = states.ints("debt_status").values[rows]
+    columns = [np.asarray(column, np.int64) for _, column in texts] + [collector, debtor, status]
+    if not len(kept):
+        return [], np.zeros(0, np.int64)
+    key = combined(columns)
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    words = [dictionary for dictionary, _ in texts]
+    pairs = []
+    for place in first.tolist():
+        told, destination, declarant, platform, debt_account = (
+            dictionary[int(column[place])] for dictionary, column in zip(words, columns[:5], strict=True)
+        )
+        pairs.append(
+            owing(
+                Facts(
+                    told, int(collector[place]), int(debtor[place]), destination, declarant, platform, debt_account,
+                    int(status[place]),
+                )
+            )
+        )  # fmt: skip
+    return pairs, which.reshape(-1).astype(np.int64)
+
+
+def _revenue(
+    states: Table, rows: Int64, kind: Int64, jurisdiction: list[str], sharing: Sharing
+) -> tuple[list[str], Int64]:
+    """Whose revenue each charge is: worked out once for each combination of jurisdiction, destination, day and kind."""
+    if not len(rows):
+        return [], np.zeros(0, np.int64)
+    distinct = {name: place for place, name in enumerate(dict.fromkeys(jurisdiction))}
+    of_row = np.array([distinct[name] for name in jurisdiction], np.int64)
+    destination = states.strings("destination_country")
+    day = states.ints("accepted_at").values // MICROS_A_DAY
+    key = combined([of_row[rows], destination.indices[rows].astype(np.int64), day[rows], kind])
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    names = []
+    for place in first.tolist():
+        row, number = int(rows[place]), int(kind[place])
+        to = destination.dictionary[int(destination.indices[row])]
+        names.append(name_of(sharing.division(jurisdiction[row], number, to, int(day[row])), number))
+    # Several days and destinations have one account.
+    accounts = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    places = np.array([accounts[name] for name in names], np.int64)
+    return list(accounts), places[which.reshape(-1)]
+
+
+def _jurisdictions(states: Table) -> list[str]:
+    """The jurisdiction of each state: what its rulebook's version begins with, else the destination."""
+    told = states.strings("rulebook_version").translate(lambda version: version.partition("/")[0]).tolist()
+    if all(told):
+        return told
+    destinations = states.strings("destination_country").tolist()
+    return [name or destination for name, destination in zip(told, destinations, strict=True)]
+
+
+def _summed(row: Int64, lines: Lines) -> tuple[Int64, Lines]:
+    """Sum lines that differ by nothing but their amounts, in the order of the first of each."""
+    if not len(lines):
+        return row, lines
+    key = combined([row, *(lines[name].astype(np.int64) for name in KEY)])
+    _, first, which = np.unique(key, return_index=True, return_inverse=True)
+    which = which.reshape(-1)
+    if len(first) == len(lines):
+        return row, lines
+    order = np.argsort(first, kind="stable")
+    place = np.empty(len(first), np.int64)
+    place[order] = np.arange(len(first))
+    kept = lines[first[order]].copy()
+    for name in ("amount", "entitled"):
+        # Charges are at most 10^16 each; a sum above it is refused where the entry is checked, and never wraps below 900.
+        total = np.zeros(len(first), object if len(lines) > 900 and int(lines[name].max()) > 2**50 else np.int64)
+        np.add.at(total, place[which], lines[name])
+        if len(total) and int(max(total)) > AMOUNT_MAX:
+            raise LedgerError(
+                "AMOUNT_OUT_OF_BOUNDS", f"charges of a consignment sum to more than {AMOUNT_MAX} minor units"
+            )
+        kept[name] = total.astype(np.int64)
+    return row[first[order]], kept
+
+
+def newest(states: Table) -> Table:
+    """Keep the newest version of each consignment in a page."""
+    numbers = states.strings("mrn").translate(lambda value: value).indices
+    order = np.lexsort((states.ints("version").values, numbers))
+    last = np.append(numbers[order][1:] != numbers[order][:-1], True) if len(order) else np.zeros(0, np.bool_)
+    kept = np.sort(order[last])
+    return states if len(kept) == states.rows else states.take(kept)
+
+
+def take(page: Page, rows: Int64) -> Page:
+    """Give the consignments asked for, in that order."""
+    offsets, lines = take_lines(page.offsets, page.lines, rows)
+    chosen = rows.tolist()
+
+    def texts(values: list[str]) -> list[str]:
+        return [values[row] for row in chosen]
+
+    return Page(
+        texts(page.mrn),
+        page.partition[rows],
+        page.version[rows],
+        page.filing_version[rows],
+        page.day[rows],
+        texts(page.destination),
+        texts(page.currency),
+        texts(page.jurisdiction),
+        page.basis.take(rows),
+        offsets,
+        lines,
+    )

@@ -1,0 +1,83 @@
+"""Lines: what one account owes of one charge of a consignment, and how they are stored.
+
+Lines of many consignments stand one behind the other, consignment i owning lines[offsets[i]:offsets[i + 1]].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.revenue.ledger.entry import Int64
+
+Lines = npt.NDArray[np.void]
+
+OPEN: Final = 0
+"""To be paid consignment by consignment."""
+SECURED: Final = 1
+"""A deferred account or a guarantee stands for it."""
+COLLECTED: Final = 2
+"""A vendor or carrier collects it and owes it."""
+
+LINE: Final = np.dtype(
+    [
+        ("debtor", "<i4"),
+        ("account", "<i4"),
+        ("treasury", "<i4"),
+        ("code", "<i4"),
+        ("kind", "u1"),
+        ("collector", "u1"),
+        ("how", "u1"),
+        ("spare", "V5"),
+        ("amount", "<i8"),
+        ("entitled", "<i8"),
+        ("remitted", "<i8"),
+        ("refunded", "<i8"),
+    ]
+)
+"""A line as it is stored, 56 bytes: ids of names, what is owed, what the law pays back of it, what of this is remitted and what
+refunded."""
+KEY: Final = ("debtor", "account", "treasury", "code", "kind", "collector", "how")
+
+
+def offsets_of(rows: Int64, count: int) -> Int64:
+    """Give offsets of lines whose rows ascend."""
+    return np.searchsorted(rows, np.arange(count + 1)).astype(np.int64)
+
+
+def pack(lines: Lines, offsets: Int64) -> list[bytes]:
+    """Give the lines of each consignment as they are stored."""
+    data, size = lines.tobytes(), LINE.itemsize
+    bounds = (offsets * size).tolist()
+    return [data[start:end] for start, end in pairwise(bounds)]
+
+
+def unpack(stored: Sequence[bytes]) -> tuple[Int64, Lines]:
+    """Read stored lines of consignments: offsets and lines. Raises ValueError for bytes that are none."""
+    lengths = np.array([len(each) for each in stored], np.int64)
+    if (lengths % LINE.itemsize).any():
+        raise ValueError("stored lines of a consignment are cut off")
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths // LINE.itemsize)])
+    return offsets, np.frombuffer(b"".join(stored), LINE)
+
+
+def combined(columns: Sequence[Int64]) -> Int64:
+    """Give one number for each combination of values."""
+    key = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        _, codes = np.unique(column, return_inverse=True)
+        _, key = np.unique(key * (int(codes.max()) + 1) + codes.reshape(-1), return_inverse=True)
+        key = key.reshape(-1)
+    return key
+
+
+def take_lines(offsets: Int64, lines: Lines, rows: Int64) -> tuple[Int64, Lines]:
+    """Give offsets and lines of the consignments asked for, in that order."""
+    lengths = np.diff(offsets)[rows]
+    taken = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    places = np.repeat(offsets[:-1][rows] - taken[:-1], lengths) + np.arange(int(taken[-1]))
+    return taken, lines[places]

@@ -1,0 +1,1 @@
+"""Stored assessments, their input, and aggregates over several consignments."""

@@ -1,0 +1,246 @@
+"""Sums over several consignments as they are stored: shares are taken, confirmed and given back under locks, in one order.
+
+Whoever changes sums locks first the consignments that hold shares, in the order of their MRNs, then the sums, in the order of
+their keys; so no two wait for one another in a circle, and a sum is read by one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.store.database import Database, Transaction
+from libs.store.housekeeping import Step
+from libs.store.requests import PURGE_ROWS_MAX, purge_before
+from libs.store.schema import TODAY, today
+from libs.telemetry import counter
+from luxor.clearance.v1 import clearance_pb2 as clearance
+from services.revenue.assessment.aggregates import Counting, Holder, Others, Share, Sum, Wanted
+from services.revenue.law.limits import LARGEST_SUM
+
+_GONE_STATES: Final = (
+    clearance.STATE_INVALIDATED,
+    clearance.STATE_EXPIRED,
+    clearance.STATE_RE_EXPORTED,
+    clearance.STATE_DESTROYED,
+)
+
+_HELD: Final = """
+select mrn from share_holder where mrn = any($1::text[])
+"""
+_LOCK_HOLDERS: Final = f"""
+insert into share_holder as kept (mrn, version, state, keys, day)
+select given.mrn, 0, 0, '{{}}', {TODAY} from unnest($1::text[]) as given(mrn) order by given.mrn collate "C"
+on conflict (mrn) do update set day = kept.day
+returning mrn, version, keys
+"""  # noqa: S608  # an expression of our own
+_LOCK_KNOWN: Final = """
+select mrn, version, keys, state from share_holder where mrn = any($1::text[]) order by mrn for update
+"""
+_LOCK_SUMS: Final = f"""
+insert into share_sum as kept (key, total, count, least, limit_id, bundled, changes, day)
+select given.key, 0, 0, {LARGEST_SUM}, '', false, 0, {TODAY} from unnest($1::bytea[]) as given(key) order by given.key
+on conflict (key) do update set day = greatest(kept.day, excluded.day)
+returning key, total, count, least, limit_id, bundled
+"""  # noqa: S608  # expressions of our own
+_SHARES: Final = """
+select found.key, found.mrn, found.amount, found.position from unnest($1::bytea[], $2::text[]) as given(key, mrn)
+join share found on found.key = given.key and found.mrn = given.mrn
+union
+select found.key, found.mrn, found.amount, found.position from share found where found.key = any($3::bytea[])
+"""
+_WRITE: Final = f"""
+with gone as (
+    delete from share using unnest($1::bytea[], $2::text[]) as given(key, mrn)
+    where share.key = given.key and share.mrn = given.mrn
+), put as (
+    insert into share as kept (key, mrn, amount, position, day)
+    select given.key, given.mrn, given.amount, nextval('share_position'), {TODAY} from (
+        select * from unnest($3::bytea[], $4::text[], $5::bigint[]) with ordinality as told(key, mrn, amount, place)
+        order by told.place
+    ) as given
+    on conflict (key, mrn) do update set amount = excluded.amount, day = excluded.day
+), held as (
+    update share_holder kept set version = given.version, keys = array(
+        select told.key from unnest($8::text[], $9::bytea[]) as told(mrn, key) where told.mrn = given.mrn
+    ), state = given.state, day = {TODAY}
+    from unnest($6::text[], $7::integer[], $15::smallint[]) as given(mrn, version, state) where kept.mrn = given.mrn
+), summed as (
+    update share_sum kept set total = given.total, count = given.count, least = given.least, limit_id = given.limit_id,
+        bundled = given.bundled, changes = kept.changes + 1
+    from unnest($10::bytea[], $11::numeric[], $12::integer[], $13::bigint[], $14::text[], $16::boolean[])
+        as given(key, total, count, least, limit_id, bundled)
+    where kept.key = given.key
+)
+insert into reassessment_due (key) select given.key from unnest($17::bytea[]) as given(key) on conflict do nothing
+"""  # noqa: S608  # an expression of our own
+_CONFIRM: Final = """
+update share_holder set state = 1 where mrn = any($1::text[]) and state = 0
+"""
+
+_shares = counter(
+    "luxor_revenue_shares_total",
+    "Shares of sums over several consignments, by what was done: taken, confirmed by clearance, given back",
+    ("outcome",),
+)
+for _each in ("taken", "confirmed", "given_back"):
+    _shares.labels(_each)
+
+
+class HolderState(IntEnum):
+    """How surely a consignment holds its shares."""
+
+    RESERVED = 0
+    CONFIRMED = 1
+    GIVEN_BACK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A batch counted in, whose transaction is still open."""
+
+    others: Others
+    counting: Counting
+
+
+async def held(reader: Transaction, mrns: Collection[str]) -> set[str]:
+    """Which of the consignments hold shares or held some, or will before long; nothing is locked."""
+    return {row["mrn"] for row in await reader.raw.fetch(_HELD, list(mrns))}
+
+
+async def count_in(
+    tx: Transaction, mrns: Sequence[str], versions: Sequence[int], wanted: Wanted, also: Collection[str]
+) -> Counted:
+    """Lock what a batch touches and count it in; nothing is written yet.
+
+    `also` names consignments of the batch that may hold shares although their rows take none now.
+    """
+    named = {mrns[row] for row, key in zip(wanted.row.tolist(), wanted.key, strict=True) if key}
+    touched = sorted(named | set(also))
+    rows = await tx.raw.fetch(_LOCK_HOLDERS, touched)
+    holders = {row["mrn"]: Holder(row["version"], tuple(row["keys"])) for row in rows}
+    sums = await _locked(tx, {*wanted.keys, *(key for each in holders.values() for key in each.keys)})
+    served_first = {
+        key for key, bundled in zip(wanted.key, wanted.bundled.tolist(), strict=True) if key and not bundled
+    }
+    own = [(key, mrn) for mrn, each in holders.items() for key in each.keys]
+    await _read_shares(tx, sums, own, sorted({key for key, _ in own} & served_first))
+    counting = Counting(sums, holders)
+    return Counted(counting.count(mrns, versions, wanted), counting)
+
+
+async def write(tx: Transaction, counting: Counting, *, state: HolderState = HolderState.RESERVED) -> None:
+    """Write what was counted."""
+    changed, sums = counting.changed, counting.sums
+    if not changed.holders and not changed.sums:
+        return
+    gone = sorted(changed.gone)
+    told = sorted(changed.holders.items())
+    kept = [(mrn, key) for mrn, holder in told for key in holder.keys]
+    keys = sorted(changed.sums)
+    await tx.raw.execute(
+        _WRITE,
+        [key for key, _ in gone],
+        [mrn for _, mrn in gone],
+        [key for key, _ in changed.put],
+        [mrn for _, mrn in changed.put],
+        list(changed.put.values()),
+        [mrn for mrn, _ in told],
+        [holder.version for _, holder in told],
+        [mrn for mrn, _ in kept],
+        [key for _, key in kept],
+        keys,
+        [sums[key].total for key in keys],
+        [sums[key].count for key in keys],
+        [sums[key].least for key in keys],
+        [sums[key].limit for key in keys],
+        [int(state)] * len(told),
+        [sums[key].bundled for key in keys],
+        sorted(changed.due),
+    )
+    numbers = len(changed.put), len(gone)
+    tx.after_commit(lambda: _count(numbers))
+
+
+async def follow(tx: Transaction, states: Table, areas: Collection[str] | None = None) -> None:
+    """Take over from clearance's feed (a table of ClearanceColumns) what became of consignments: in the consumer's transaction.
+
+    What was decided confirms its shares; what was withdrawn, ran out, went back or was destroyed before it was released
+    gives them back, and what that changes for others is assessed again. `areas` are the countries of destination whose law
+    knows sums; None for all. It locks consignments and sums, so it comes before any other locks that Assess might wait for.
+    """
+    if areas is not None:
+        if not areas:
+            return
+        states = states.take(np.flatnonzero(states.strings("destination_country").isin(areas)))
+    if not states.rows:
+        return
+    mrns = states.strings("mrn").tolist()
+    state, version = states.ints("state").values, states.ints("version").values
+    unreleased = ~states.ints("released_at").valid
+    newest: dict[str, int] = {}
+    for row in np.argsort(version, kind="stable").tolist():
+        newest[mrns[row]] = row
+    known = await tx.raw.fetch(_LOCK_KNOWN, sorted(newest))
+    gone = [
+        row
+        for row in known
+        if row["state"] != HolderState.GIVEN_BACK
+        and state[newest[row["mrn"]]] in _GONE_STATES
+        and unreleased[newest[row["mrn"]]]
+    ]
+    left = {row["mrn"] for row in gone}
+    confirmed = [row["mrn"] for row in known if row["state"] == HolderState.RESERVED and row["mrn"] not in left]
+    if confirmed:
+        await tx.raw.execute(_CONFIRM, confirmed)
+        tx.after_commit(lambda: _shares.labels("confirmed").inc(len(confirmed)))
+    if gone:
+        holders = {row["mrn"]: Holder(row["version"], tuple(row["keys"])) for row in gone}
+        sums = await _locked(tx, {key for each in holders.values() for key in each.keys})
+        await _read_shares(tx, sums, [(key, mrn) for mrn, each in holders.items() for key in each.keys], [])
+        counting = Counting(sums, holders)
+        for mrn in sorted(holders):
+            counting.give_back(mrn)
+        await write(tx, counting, state=HolderState.GIVEN_BACK)
+
+
+async def _locked(tx: Transaction, keys: Collection[bytes]) -> dict[bytes, Sum]:
+    if not keys:
+        return {}
+    rows = await tx.raw.fetch(_LOCK_SUMS, sorted(keys))
+    return {
+        row["key"]: Sum(int(row["total"]), row["count"], row["least"], row["limit_id"], row["bundled"]) for row in rows
+    }
+
+
+async def _read_shares(
+    tx: Transaction, sums: dict[bytes, Sum], own: Sequence[tuple[bytes, str]], whole: Sequence[bytes]
+) -> None:
+    """Read shares of consignments, and all shares of some sums."""
+    if not own and not whole:
+        return
+    rows: Sequence[Any] = await tx.raw.fetch(_SHARES, [key for key, _ in own], [mrn for _, mrn in own], list(whole))
+    for row in rows:
+        sums[row["key"]].shares[row["mrn"]] = Share(row["amount"], row["position"])
+
+
+def purge_shares(days: int) -> Step:
+    """Make a step of housekeeping that forgets shares and sums that nothing was added to for `days`."""
+
+    async def step(database: Database) -> None:
+        async with database.connection() as reader:
+            before = await today(reader) - days
+        for table in ("share", "share_sum", "share_holder", "reassessed"):
+            await purge_before(database, table, before, rows_max=PURGE_ROWS_MAX)
+
+    return step
+
+
+def _count(numbers: tuple[int, int]) -> None:
+    _shares.labels("taken").inc(numbers[0])
+    _shares.labels("given_back").inc(numbers[1])

@@ -1,0 +1,203 @@
+"""What batches were assessed on: written with the answers, read by adjustments, assessments after a change of a sum, and what-if runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.columns.stored import read_answers, reading
+from libs.store.database import Database, Transaction
+from libs.store.inputs import READ_MAX, BatchPlace, InputTable
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
+from services.revenue.assessment.inputs import Input, join_inputs, unpack_input, unpack_others
+
+ASSESSMENT_DAYS: Final = 400
+"""Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
+_TABLE: Final = InputTable("columns", "facts")
+
+_PLACES: Final = """
+select (given.place - 1)::integer as place, found.day, found.batch, found."row"
+from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place)
+join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $3
+"""
+
+_AGAIN: Final = """
+select (given.place - 1)::integer as place, newest.sums, newest.payload
+from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, place) cross join lateral (
+    select sums, payload from reassessed
+    where mrn = given.mrn and version = given.version order by generation desc limit 1
+) newest
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """A stored batch, still packed."""
+
+    place: BatchPlace
+    purpose: int
+    count: int
+    columns: bytes
+    facts: bytes
+    answers: bytes | None
+    """The stored answers, where they were asked for and are still kept."""
+
+    def unpack(self) -> Input:
+        """The batch. Raises InputError."""
+        return unpack_input(self.columns, self.facts)
+
+    def answered(self, given: Input) -> Table:
+        """The answers, a table of AssessmentColumns aligned with the consignments of `given`. Raises InputError."""
+        assert self.answers is not None
+        return read_answers(AssessmentColumns, self.answers, given.rows).take(given.rows)
+
+
+async def add_input(
+    tx: Transaction, place: tuple[int, int], purpose: int, count: int, packed: tuple[bytes, bytes]
+) -> None:
+    """Keep what a batch was assessed on, in the transaction that keeps its answers under the same place."""
+    await _TABLE.add(tx, place, purpose, count, *packed)
+
+
+class Inputs:
+    """The stored batches."""
+
+    def __init__(self, database: Database) -> None:
+        """Read them of a database."""
+        self._database = database
+
+    async def read(
+        self,
+        after: BatchPlace,
+        until_day: int,
+        *,
+        batches_max: int = READ_MAX,
+        purpose: int | None = None,
+        answers: bool = False,
+    ) -> Sequence[StoredBatch]:
+        """The next batches behind a place, up to a day (counted in); begin with BatchPlace(first day, 0)."""
+        rows = await _TABLE.read(
+            self._database, after, until_day, batches_max=batches_max, purpose=purpose, answers=answers
+        )
+        return [_batch(row) for row in rows]
+
+    async def newest(self, purpose: int, batches_max: int = READ_MAX) -> Sequence[StoredBatch]:
+        """The batches that were assessed last, the newest first: a sample."""
+        return [_batch(row) for row in await _TABLE.newest(self._database, purpose, batches_max)]
+
+    async def count(self, from_day: int, until_day: int, purpose: int) -> int:
+        """How many consignments are stored of some days, both counted in."""
+        return await _TABLE.count(self._database, from_day, until_day, purpose)
+
+    async def find(
+        self, mrns: Sequence[str], versions: Sequence[int], *, purpose: int = PURPOSE_CLEARANCE, answers: bool = False
+    ) -> list[Found]:
+        """What these versions of filings were assessed on last, and their last answers where they are asked for.
+
+        Where a filing was assessed again, since another consignment changed a sum, that is the last. Raises InputError.
+        """
+        async with self._database.connection() as reader:
+            places, batches = await _stored(reader, mrns, versions, purpose, answers=answers)
+            again = await reader.raw.fetch(_AGAIN, list(mrns), list(versions)) if purpose == PURPOSE_CLEARANCE else []
+        newest = {row["place"]: (row["sums"], row["payload"]) for row in again}
+        return _found(places, batches, newest, answers=answers)
+
+
+async def filings_assessed(
+    tx: Transaction, mrns: Sequence[str], versions: Sequence[int], purpose: int
+) -> list[tuple[list[int], Table]]:
+    """Return what these versions were first assessed on: tables of ConsignmentColumns, each with the places of its rows in `mrns`.
+
+    What is not stored is left out. Raises InputError.
+    """
+    places, batches = await _stored(tx, mrns, versions, purpose, answers=False)
+    return [(found.asked, found.input.table) for found in _found(places, batches, {}, answers=False)]
+
+
+async def _stored(
+    reader: Transaction, mrns: Sequence[str], versions: Sequence[int], purpose: int, *, answers: bool
+) -> tuple[dict[int, tuple[BatchPlace, int]], dict[BatchPlace, StoredBatch]]:
+    """Return where each version stands, by its place in `mrns`, and the batches in which they stand."""
+    places: dict[int, tuple[BatchPlace, int]] = {}
+    batches: dict[BatchPlace, StoredBatch] = {}
+    for row in await reader.raw.fetch(_PLACES, list(mrns), list(versions), purpose):
+        places[row["place"]] = BatchPlace(row["day"], row["batch"]), row["row"]
+    wanted = sorted({place for place, _ in places.values()}, key=lambda each: (each.day, each.batch))
+    for start in range(0, len(wanted), READ_MAX):
+        for row in await _TABLE.at(reader, wanted[start : start + READ_MAX], answers=answers):
+            batch = _batch(row)
+            batches[batch.place] = batch
+    return places, batches
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Filings as they were assessed, of those that were asked for: some of whom the register said the same."""
+
+    asked: list[int]
+    """Which of those asked for they are, by their places; rising."""
+    input: Input
+    """The filings, a row each."""
+    answers: Table | None
+    """Their last answers, aligned; None where they were not asked for, or are kept no more."""
+
+
+def _found(
+    places: dict[int, tuple[BatchPlace, int]],
+    batches: dict[BatchPlace, StoredBatch],
+    newest: dict[int, tuple[bytes, bytes]],
+    *,
+    answers: bool,
+) -> list[Found]:
+    wanted: dict[BatchPlace, list[tuple[int, int]]] = {}
+    for number in sorted(places):
+        place, row = places[number]
+        wanted.setdefault(place, []).append((number, row))
+    groups: dict[str, list[tuple[list[int], Input, Table | None]]] = {}
+    for place, batch in batches.items():
+        given = batch.unpack()
+        at = {row: position for position, row in enumerate(given.rows.tolist())}
+        here = [(number, at[row]) for number, row in wanted[place] if row in at]
+        if here:
+            mine = given.take(np.array([position for _, position in here], dtype=np.int64))
+            told = batch.answered(mine) if answers and batch.answers is not None else None
+            part = _newest([number for number, _ in here], mine, told, newest)
+            groups.setdefault(str(sorted(mine.register.spans.items())), []).append(part)
+    return [_joined(parts) for parts in groups.values()]
+
+
+def _newest(
+    asked: list[int], given: Input, told: Table | None, newest: dict[int, tuple[bytes, bytes]]
+) -> tuple[list[int], Input, Table | None]:
+    """Put what was found last in the place of what was found first."""
+    again = {row: newest[number] for row, number in enumerate(asked) if number in newest}
+    if not again:
+        return asked, given, told
+    others = given.others.with_rows({row: unpack_others(sums) for row, (sums, _) in again.items()})
+    if told is not None:
+        source = np.arange(told.rows)
+        source[list(again)] = told.rows + np.arange(len(again))
+        with reading("an answer after a change of a sum"):
+            later = [Table.parse(AssessmentColumns, payload) for _, payload in again.values()]
+        told = Table.concat([told, *later]).take(source)
+    return asked, replace(given, others=others), told
+
+
+def _joined(parts: list[tuple[list[int], Input, Table | None]]) -> Found:
+    asked = np.concatenate([np.array(numbers) for numbers, _, _ in parts])
+    order = np.argsort(asked)
+    tables = [told for _, _, told in parts if told is not None]
+    return Found(
+        asked[order].tolist(),
+        join_inputs([given for _, given, _ in parts]).take(order),
+        Table.concat(tables).take(order) if len(tables) == len(parts) else None,
+    )
+
+
+def _batch(row: Any) -> StoredBatch:
+    fields = dict(row)
+    return StoredBatch(BatchPlace(fields.pop("day"), fields.pop("batch")), **fields)

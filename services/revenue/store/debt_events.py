@@ -1,0 +1,190 @@
+"""Revenue's own feed: what became of debts and what consignments owe anew, announced in the transaction that makes it true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Ints, Ragged, Strings, Table
+from libs.customs.partitions import PARTITIONS
+from libs.feed.epochs import CURRENT_EPOCH
+from libs.feed.outbox import Outbox
+from libs.feed.service import StatePage, numbered
+from libs.store.database import Database, Transaction
+from libs.store.schema import TODAY
+from libs.telemetry import counter
+from luxor.revenue.v1.revenue_columns_pb2 import (
+    NEWS_OPENED,
+    NEWS_REASSESSED,
+    NEWS_REFUNDED,
+    NEWS_SETTLED,
+    News,
+    RevenueColumns,
+)
+from services.revenue.ledger.account import partition_of_mrn
+
+SCHEMA: Final = RevenueColumns.DESCRIPTOR.full_name
+NEWS_MAX: Final = 10_000
+"""Consignments told of in one transaction."""
+_SLOTS: Final = ("debt", "refund", "reassessment")
+_SLOT_OF: Final = {NEWS_SETTLED: "debt", NEWS_OPENED: "debt", NEWS_REFUNDED: "refund", NEWS_REASSESSED: "reassessment"}
+
+_told = counter("luxor_revenue_news_total", "News of consignments that revenue announced, by what is told", ("kind",))
+for _each in (NEWS_SETTLED, NEWS_OPENED, NEWS_REFUNDED, NEWS_REASSESSED):
+    _told.labels(News.Name(_each).removeprefix("NEWS_").lower())
+
+# Behind the start of the epoch, so that a restored store numbers nothing as it had before it was set back: readers go by the highest number.
+# In the order of MRNs, so that two transactions that tell of the same consignments wait in one order.
+_NUMBER: Final = f"""
+insert into news as kept (mrn, partition, number, day)
+select given.mrn, given.partition, $4::bigint + given.count, {TODAY}
+from unnest($1::text[], $2::smallint[], $3::bigint[]) as given(mrn, partition, count) order by given.mrn collate "C"
+on conflict (mrn) do update set number = greatest(kept.number, $4) + excluded.number - $4, day = excluded.day
+returning mrn, number
+"""  # noqa: S608  # an expression of our own
+_KEEP: Final = """
+update news kept set debt = coalesce(given.debt, kept.debt), refund = coalesce(given.refund, kept.refund),
+    reassessment = coalesce(given.reassessment, kept.reassessment)
+from unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[]) as given(mrn, debt, refund, reassessment)
+where kept.mrn = given.mrn
+"""
+# Partition by partition, each in the order of its MRNs: the token is the last one looked at.
+_SCAN: Final = """
+select mrn, partition, debt, refund, reassessment from news
+where (partition, mrn) > ($1::smallint, $2::text) and partition = any($3::smallint[])
+order by partition, mrn limit $4
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DebtNews:
+    """How a debt at the border stands now."""
+
+    mrn: str
+    filing_version: int
+    news: int
+    """NEWS_SETTLED, NEWS_OPENED or NEWS_REFUNDED."""
+    debt_status: int
+    """luxor.clearance.v1.DebtStatus: paid, secured or open."""
+    paid_minor: int
+    refunded_minor: int
+    currency: str
+    account: str = ""
+    reason: str = ""
+
+
+def debt_news(told: Sequence[DebtNews]) -> Table:
+    """Give news of debts as a table of RevenueColumns, for `announce`."""
+    rows = len(told)
+    return Table.of(
+        RevenueColumns,
+        rows,
+        {
+            "mrn": Strings.of([each.mrn for each in told]),
+            "filing_version": Ints.of([each.filing_version for each in told]),
+            "news": Ints.of([each.news for each in told]),
+            "debt_status": Ints.of([each.debt_status for each in told]),
+            "account": Strings.of([each.account for each in told]),
+            "paid_minor": Ints.of([each.paid_minor for each in told]),
+            "refunded_minor": Ints.of([each.refunded_minor for each in told]),
+            "currency": Strings.of([each.currency for each in told]),
+            "reason": Strings.of([each.reason for each in told]),
+        },
+    )
+
+
+def reassessed_news(
+    mrns: Sequence[str], filing_versions: Sequence[int], reasons: Sequence[str], assessments: Table
+) -> Table:
+    """Give news of consignments that owe something else, for `announce`: a row of `assessments` (AssessmentColumns) each."""
+    rows = len(mrns)
+    return Table.of(
+        RevenueColumns,
+        rows,
+        {
+            "mrn": Strings.of(list(mrns)),
+            "filing_version": Ints.of(list(filing_versions)),
+            "news": Ints.constant(NEWS_REASSESSED, rows),
+            "reason": Strings.of(list(reasons)),
+            "assessments": Ragged.of_lengths(np.ones(rows, np.int64), assessments),
+        },
+    )
+
+
+class NewsStore:
+    """Announces news, and tells what was told."""
+
+    def __init__(self, database: Database) -> None:
+        """Announce by the outbox of a database."""
+        self.outbox = Outbox(database, SCHEMA)
+
+    async def announce(self, tx: Transaction, news: Table) -> None:
+        """Announce news (RevenueColumns without number and time) in the caller's transaction.
+
+        Several rows of one consignment are numbered in their order. Transactions that tell of the same consignment
+        wait for one another here, so this comes last in a transaction. Raises ValueError for more than NEWS_MAX rows.
+        """
+        if not news.rows:
+            return
+        if news.rows > NEWS_MAX:
+            raise ValueError(f"{news.rows} news in one transaction; at most {NEWS_MAX} are told")
+        mrns = news.strings("mrn").tolist()
+        counts: dict[str, int] = {}
+        places = []
+        for mrn in mrns:
+            counts[mrn] = counts.get(mrn, 0) + 1
+            places.append(counts[mrn])
+        distinct = list(counts)
+        behind = await tx.raw.fetchval(CURRENT_EPOCH) - 1
+        rows = await tx.raw.fetch(
+            _NUMBER, distinct, [partition_of_mrn(mrn) for mrn in distinct], [counts[mrn] for mrn in distinct], behind
+        )
+        last = {row["mrn"]: row["number"] for row in rows}
+        numbers = [last[mrn] - counts[mrn] + place for mrn, place in zip(mrns, places, strict=True)]
+        told = news.with_columns({"number": Ints.of(numbers), "told_at": Ints.constant(await tx.now(), news.rows)})
+        partitions = np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64)
+        await self.outbox.append(tx, told, RevenueColumns, partitions)
+        await self._keep(tx, told)
+        kinds = told.ints("news").values.tolist()
+        tx.after_commit(lambda: _count(kinds))
+
+    async def _keep(self, tx: Transaction, told: Table) -> None:
+        """Keep the last news of each slot, for readers who begin later."""
+        kept: dict[str, dict[str, bytes]] = {}
+        for row, (mrn, kind) in enumerate(
+            zip(told.strings("mrn").tolist(), told.ints("news").values.tolist(), strict=True)
+        ):
+            payload = told.take(np.array([row])).encode(RevenueColumns).SerializeToString()
+            kept.setdefault(mrn, {})[_SLOT_OF[kind]] = payload
+        columns = [[slots.get(slot) for slots in kept.values()] for slot in _SLOTS]
+        await tx.raw.execute(_KEEP, list(kept), *columns)
+
+
+def _count(kinds: Sequence[int]) -> None:
+    names: dict[int, str] = {number: name for name, number in News.items()}
+    for kind in kinds:
+        _told.labels(names[kind].removeprefix("NEWS_").lower()).inc()
+
+
+class NewsSnapshot:
+    """What a new reader of revenue's feed begins with: of each consignment the last news of each slot, in their order."""
+
+    async def page(self, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
+        """Read about `max_rows` consignments of these partitions after `token`: the last one's partition and MRN."""
+        first, mrn = numbered(token, PARTITIONS - 1) if token else (-1, "")
+        rows = await tx.raw.fetch(_SCAN, first, mrn, list(partitions), max(1, max_rows // len(_SLOTS)))
+        tables, places = [], []
+        for row in rows:
+            told = [Table.parse(RevenueColumns, row[slot]) for slot in _SLOTS if row[slot] is not None]
+            told.sort(key=lambda each: int(each.ints("number").values[0]))
+            tables += told
+            places += [row["partition"]] * len(told)
+        full = len(rows) == max(1, max_rows // len(_SLOTS))
+        return StatePage(
+            Table.concat(tables) if tables else Table.of(RevenueColumns, 0, {}),
+            np.array(places, np.int64),
+            f"{rows[-1]['partition']}.{rows[-1]['mrn']}".encode() if full else b"",
+        )

@@ -1,0 +1,42 @@
+"""The law as it is stored: files of rulebooks, tariffs and exchange rates, read at start and compiled to one program."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.revenue.config import RATES, RULEBOOKS
+from services.revenue.law.program import Program
+from services.revenue.law.read_law import read_law
+from services.revenue.law.yaml_source import LawFileError
+
+
+def law_files(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> dict[str, str]:
+    """Give the text of all law files: `<jurisdiction>/{rulebook,tariff}*.yaml` and lines of tariffs beside them, then
+    `rates/*.yaml`, by that name."""
+    found = {
+        f"{file.parent.name}/{file.name}": file.read_text(encoding="utf-8")
+        for file in sorted([*rulebooks.glob("*/*.yaml"), *rulebooks.glob("*/*.csv")])
+    }
+    exchange = {f"rates/{file.name}": file.read_text(encoding="utf-8") for file in sorted(rates.glob("*.yaml"))}
+    for place, files in ((rulebooks, found), (rates, exchange)):
+        if not files:
+            raise LawFileError(str(place), 0, "", "holds no file to apply; check the directory")
+    return found | exchange
+
+
+def program_of(files: Mapping[str, str]) -> Program:
+    """Compile the program of law files as `law_files` gives them.
+
+    Raises LawFileError with file, line and rule where a file cannot be applied, ProgramError where files do not fit.
+    """
+    law = read_law(files)
+    if law.errors:
+        raise law.errors[0]
+    return law.compile()
+
+
+def load_program(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> Program:
+    """Read `rulebooks/<jurisdiction>/{rulebook,tariff}*.yaml` and `rates/*.yaml` and compile them.
+
+    Raises LawFileError with file, line and rule where a file cannot be applied, ProgramError where files do not fit.
+    """
+    return program_of(law_files(rulebooks, rates))

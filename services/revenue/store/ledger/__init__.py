@@ -1,0 +1,1 @@
+"""The ledger as it is stored: entries, balances, positions and accounts."""

@@ -1,0 +1,357 @@
+"""What accounts stand at, now and at any past moment, and the statement of a month."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from libs.customs.partitions import PARTITIONS
+from libs.store.database import Database, Transaction
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.store.ledger.entries import MICROS_A_DAY
+
+SETTLE_MICROS: Final = 600_000_000
+"""So long after midnight the sums of the day before are made: whatever was being booked then is booked or gone."""
+LAST_DAY: Final = 2**31 - 1
+
+# Of each partition the last row up to the day before: as many looks as there are partitions, whatever the ledger's age.
+_CLOSING: Final = f"""
+select given.place, sum(last.debit)::numeric as debit, sum(last.credit)::numeric as credit
+from unnest($1::integer[], $2::text[]) with ordinality as given(account, currency, place)
+cross join generate_series(0, {PARTITIONS - 1}) as p(partition)
+cross join lateral (
+    select debit, credit from ledger_balance b
+    where b.account = given.account and b.currency = given.currency and b.partition = p.partition and b.day <= $3
+    order by b.day desc limit 1
+) last group by given.place
+"""  # noqa: S608  # a number of our own
+_SINCE: Final = """
+select given.place, since.debit, since.credit
+from unnest($1::integer[], $2::text[]) with ordinality as given(account, currency, place)
+cross join lateral (
+    select sum(greatest(amount, 0)) as debit, sum(greatest(-amount, 0)) as credit from ledger_posting
+    where day = $3 and account = given.account and currency = given.currency and booked_at <= $4
+) since where since.debit is not null
+"""
+# Names that begin alike stand together, in the order of their bytes.
+_NAMED: Final = 1_000
+_HOLDINGS: Final = """
+select name, currency, account from ledger_holding
+where (name, currency) > ($1::text, $2::text) and name >= $3::text and name < $4::text
+order by name, currency limit $5
+"""
+_OWN: Final = """
+select name, currency, account from ledger_holding
+where name = any($1::text[]) and (name, currency) > ($2::text, $3::text) order by name, currency limit $4
+"""
+_DRAWN_ON: Final = """
+with mine(name) as (
+    select 'deferred:' || $1::text union select name from ledger_account where filers @> array[$1::text]
+)
+select held.name, held.currency, held.account from mine join ledger_holding held on held.name = mine.name
+where (held.name, held.currency) > ($2::text, $3::text) and held.name >= $4::text and held.name < $5::text
+order by held.name, held.currency limit $6
+"""
+_SUMS: Final = """
+select destination, kind, sum(consignments)::bigint as consignments, sum(debit)::numeric as debit,
+    sum(credit)::numeric as credit
+from ledger_turnover where account = $1 and currency = $2 and day between $3 and $4
+group by destination, kind
+"""
+_DAYS_LEFT: Final = """
+select d.day from generate_series($1::integer, $2::integer) as d(day)
+where exists (select from ledger_day where day = d.day) and not exists (
+    select from ledger_turnover_day t where t.day = d.day
+)
+"""
+# A consignment counts once where it begins to owe, and is taken off where that is undone.
+CONSIGNMENTS: Final = (
+    f"case when e.mrn = '' then 0 when e.kind in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and p.amount > 0 "
+    f"then 1 when e.reverses in ({pb.ENTRY_KIND_ASSESSED}, {pb.ENTRY_KIND_SECURED}) and p.amount < 0 then -1 else 0 end"
+)
+_SUMS_OF_DAY: Final = f"""
+select e.destination, p.kind, sum({CONSIGNMENTS})::bigint as consignments,
+    sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
+from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
+where p.account = $1 and p.currency = $2 and p.day = $3 and e.day = $3
+group by e.destination, p.kind
+"""  # noqa: S608  # an expression of our own
+_LINES: Final = """
+select p.*, e.* from generate_series($3::integer, $4::integer) as d(day)
+cross join lateral (
+    select booked_at, partition, number, place, kind, amount, day from ledger_posting
+    where day = d.day and account = $1 and currency = $2
+        and (booked_at, partition, number, place) > ($5::bigint, $6::smallint, $7::bigint, $8::smallint)
+    order by booked_at, partition, number, place limit $9
+) p
+cross join lateral (
+    select kind as entry_kind, reverses, mrn, reference, destination from ledger_entry
+    where day = p.day and partition = p.partition and number = p.number limit 1
+) e
+order by p.booked_at, p.partition, p.number, p.place limit $9
+"""
+_UNSUMMED: Final = """
+select min(d.day) from ledger_day d
+where d.day < $1 and not exists (select from ledger_turnover_day t where t.day = d.day)
+"""
+_SUM_PART: Final = f"""
+select p.account, p.currency, e.destination, p.kind, sum({CONSIGNMENTS})::bigint as consignments,
+    sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
+from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
+where p.day = $1 and e.day = $1 and p.partition = $2 and e.partition = $2
+group by p.account, p.currency, e.destination, p.kind
+"""  # noqa: S608  # an expression of our own
+_KEEP_SUMS: Final = """
+insert into ledger_turnover (day, account, currency, destination, kind, consignments, debit, credit)
+select $1, * from unnest($2::integer[], $3::text[], $4::text[], $5::smallint[], $6::bigint[], $7::bigint[], $8::bigint[])
+on conflict (account, currency, day, destination, kind) do update
+set consignments = excluded.consignments, debit = excluded.debit, credit = excluded.credit
+"""
+_SUMS_AT_ONCE: Final = 2_000
+_SUM_MILLIS: Final = 120_000
+_STATEMENT_MILLIS: Final = 60_000
+"""A first page sums the postings of the days whose sums are not made yet, two at most where housekeeping runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An account in one of its currencies."""
+
+    name: str
+    currency: str
+    account: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an account stands at, minor units; both sums are positive."""
+
+    name: str
+    currency: str
+    debit: int
+    credit: int
+
+    @property
+    def minor(self) -> int:
+        """Debits less credits: positive where the holder owes."""
+        return self.debit - self.credit
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A sum of a statement by destination and kind of charge."""
+
+    destination: str
+    kind: int
+    consignments: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a line stands: lines are read in this order."""
+
+    booked_at: int = 0
+    partition: int = 0
+    number: int = 0
+    place: int = 0
+
+
+BEGINNING: Final = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a statement."""
+
+    at: Place
+    entry_kind: int
+    reverses: int
+    """Kind of the entry that it undoes; 0 for none."""
+    mrn: str
+    reference: str
+    destination: str
+    kind: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What an account did in a month; amounts in minor units, positive where the holder owes."""
+
+    opening: int
+    closing: int
+    debit: int
+    credit: int
+    sums: list[Sum]
+    lines: list[Line]
+
+
+class Balances:
+    """Reads balances and statements."""
+
+    def __init__(self, database: Database) -> None:
+        """Read from a database."""
+        self._database = database
+
+    async def holdings(
+        self,
+        *,
+        after: tuple[str, str] = ("", ""),
+        prefix: str = "",
+        names: Sequence[str] | None = None,
+        drawn_on_by: str | None = None,
+        rows_max: int,
+    ) -> list[Holding]:
+        """Give accounts by name and currency: those that begin with `prefix`, of them those alone that a filer or carrier may draw
+        on, told by its id; or those called `names` alone.
+        """
+        first, behind = prefix, prefix + "\U0010ffff"
+        async with self._database.connection() as reader:
+            if names is not None:
+                rows = await reader.raw.fetch(_OWN, list(names), *after, rows_max)
+            elif drawn_on_by is not None:
+                rows = await reader.raw.fetch(_DRAWN_ON, drawn_on_by, *after, first, behind, rows_max)
+            else:
+                rows = await reader.raw.fetch(_HOLDINGS, *after, first, behind, rows_max)
+        return [Holding(**dict(row)) for row in rows]
+
+    async def of(self, currencies: Mapping[str, str]) -> dict[str, int]:
+        """Give what accounts stand at now, each in one currency; those on which nothing was booked in it are left out."""
+        found: list[Holding] = []
+        after = ("", "")
+        while page := await self.holdings(after=after, names=list(currencies), rows_max=_NAMED):
+            after = (page[-1].name, page[-1].currency)
+            found += [each for each in page if each.currency == currencies[each.name]]
+        return {each.name: each.minor for each in await self.at(found)} if found else {}
+
+    async def at(self, holdings: Sequence[Holding], moment: int | None = None) -> list[Balance]:
+        """Give what accounts stood at, at a moment (microseconds since 1970-01-01 UTC; None: now), one each, as of one instant."""
+        async with self._database.connection(snapshot=True) as reader:
+            return await balances_at(reader, holdings, moment)
+
+    async def statement(
+        self, account: int, currency: str, first_day: int, last_day: int, *, after: Place = BEGINNING, rows_max: int
+    ) -> Statement:
+        """Give the statement of an account for the days from first to last, with up to `rows_max` lines after a place.
+
+        Behind the beginning there are lines alone, and all sums are nothing. All of it is as of one instant.
+        Days are since 1970-01-01 UTC, at most 31.
+        """
+        holding = [Holding("", currency, account)]
+        async with self._database.connection(snapshot=True, timeout_millis=_STATEMENT_MILLIS) as reader:
+            # Sums belong to the first page: to make them again for each page of a long month would cost the month each time.
+            if after != BEGINNING:
+                lines = await lines_of(reader, account, currency, first_day, last_day, after=after, rows_max=rows_max)
+                return Statement(0, 0, 0, 0, [], lines)
+            opening = (await _closings(reader, holding, first_day - 1))[0]
+            closing = (await _closings(reader, holding, last_day))[0]
+            sums = await _sums_of(reader, account, currency, first_day, last_day)
+            lines = await lines_of(reader, account, currency, first_day, last_day, after=after, rows_max=rows_max)
+        return Statement(
+            opening.minor,
+            closing.minor,
+            closing.debit - opening.debit,
+            closing.credit - opening.credit,
+            sums,
+            lines,
+        )
+
+
+async def balances_at(reader: Transaction, holdings: Sequence[Holding], moment: int | None = None) -> list[Balance]:
+    """Give what accounts stood at: the closings of the days before, and the day's own postings up to the moment."""
+    if moment is None:
+        return await _closings(reader, holdings, LAST_DAY)
+    day = moment // MICROS_A_DAY
+    accounts, currencies = [each.account for each in holdings], [each.currency for each in holdings]
+    since = await reader.raw.fetch(_SINCE, accounts, currencies, day, moment)
+    return await _closings(reader, holdings, day - 1, since)
+
+
+async def _closings(
+    reader: Transaction, holdings: Sequence[Holding], day: int, since: Sequence[Any] = ()
+) -> list[Balance]:
+    """Give what accounts stood at when a day ended, from the rows of that end, with sums of what came after it."""
+    accounts, currencies = [each.account for each in holdings], [each.currency for each in holdings]
+    closed = await reader.raw.fetch(_CLOSING, accounts, currencies, day)
+    debits, credits_ = [0] * len(holdings), [0] * len(holdings)
+    for row in (*closed, *since):
+        debits[row["place"] - 1] += int(row["debit"])
+        credits_[row["place"] - 1] += int(row["credit"])
+    return [
+        Balance(each.name, each.currency, debit, credit)
+        for each, debit, credit in zip(holdings, debits, credits_, strict=True)
+    ]
+
+
+async def _sums_of(reader: Transaction, account: int, currency: str, first_day: int, last_day: int) -> list[Sum]:
+    """Add the sums of days that are over, and the postings of those whose sums are not made yet."""
+    rows = list(await reader.raw.fetch(_SUMS, account, currency, first_day, last_day))
+    for left in await reader.raw.fetch(_DAYS_LEFT, first_day, last_day):
+        rows += await reader.raw.fetch(_SUMS_OF_DAY, account, currency, left["day"])
+    found: dict[tuple[str, int], Sum] = {}
+    for row in rows:
+        key = (row["destination"], row["kind"])
+        before = found.get(key, Sum(*key, 0, 0))
+        amount = int(row["debit"] - row["credit"])
+        found[key] = Sum(*key, before.consignments + row["consignments"], before.amount + amount)
+    return [found[key] for key in sorted(found)]
+
+
+async def lines_of(
+    reader: Transaction,
+    account: int,
+    currency: str,
+    first_day: int,
+    last_day: int,
+    *,
+    after: Place = BEGINNING,
+    rows_max: int,
+) -> list[Line]:
+    """Give lines of an account in their order, after a place."""
+    first = max(first_day, after.booked_at // MICROS_A_DAY)
+    place = (after.booked_at, after.partition, after.number, after.place)
+    return [_line(row) for row in await reader.raw.fetch(_LINES, account, currency, first, last_day, *place, rows_max)]
+
+
+def _line(row: Any) -> Line:
+    return Line(
+        Place(row["booked_at"], row["partition"], row["number"], row["place"]),
+        row["entry_kind"],
+        row["reverses"],
+        row["mrn"],
+        row["reference"],
+        row["destination"],
+        row["kind"],
+        row["amount"],
+    )
+
+
+async def sum_days(database: Database) -> None:
+    """Make the sums of days that are over: a step of housekeeping.
+
+    Nothing is booked on a day whose sums are made (`Book.lock`); until then statements read its postings. Sums are read
+    without a transaction that writes, since that would hold up every feed, and making them again gives the same.
+    """
+    while True:
+        async with database.connection() as reader:
+            over = (await reader.now() - SETTLE_MICROS) // MICROS_A_DAY
+            day = await reader.raw.fetchval(_UNSUMMED, over)
+        if day is None:
+            return
+        sums: dict[tuple[int, str, str, int], list[int]] = {}
+        for partition in range(PARTITIONS):
+            async with database.connection(timeout_millis=_SUM_MILLIS) as reader:
+                rows = await reader.raw.fetch(_SUM_PART, day, partition)
+            for account, currency, destination, kind, *numbers in rows:
+                total = sums.setdefault((account, currency, destination, kind), [0, 0, 0])
+                for place, number in enumerate(numbers):
+                    total[place] += int(number)
+        made = [(*key, *numbers) for key, numbers in sorted(sums.items())]
+        for start in range(0, len(made), _SUMS_AT_ONCE):
+            part = made[start : start + _SUMS_AT_ONCE]
+            async with database.transaction() as tx:
+                await tx.raw.execute(_KEEP_SUMS, day, *(list(column) for column in zip(*part, strict=True)))
+        async with database.transaction() as tx:
+            await tx.raw.execute("insert into ledger_turnover_day (day) values ($1) on conflict do nothing", day)

@@ -1,0 +1,180 @@
+"""What stands to a declarant's credit: paid on the account, paid too much, or refunded, and not used for another debt yet.
+
+Below nothing it says that credit which paid a debt was taken back. A row is locked from its change to the end of the
+transaction, after the heads of partitions, so that credit is used once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from libs.store.database import Transaction
+from services.revenue.ledger.account import prefix_of
+from services.revenue.store.ledger.names import Names
+
+Key: TypeAlias = tuple[int, str]
+"""Account and currency."""
+HOLDER: Final = "declarant"
+"""The kind of account whose credit pays its debts: one holder, who pays consignment by consignment."""
+_ADD: Final = """
+insert into ledger_credit as kept (account, currency, minor)
+select * from unnest($1::integer[], $2::text[], $3::bigint[]) as given(account, currency, minor)
+order by given.account, given.currency collate "C"
+on conflict (account, currency) do update set minor = kept.minor + excluded.minor returning account, currency, minor
+"""
+# Rows that another transaction holds are left to the work in the background: who waited here held rows already, out of their order.
+_HAVE: Final = """
+select account, currency, minor from ledger_credit where account = any($1::integer[]) and minor > 0
+order by account, currency collate "C" for update skip locked
+"""
+_HOLD: Final = """
+select kept.account, kept.currency, kept.minor from unnest($1::integer[], $2::text[]) as given(account, currency)
+join ledger_credit kept on kept.account = given.account and kept.currency = given.currency
+order by kept.account, kept.currency collate "C" for update of kept
+"""
+_OF: Final = "select minor from ledger_credit where account = $1 and currency = $2 for update"
+_DRAW: Final = """
+insert into ledger_drawn as kept (account, currency, day, mrn, minor)
+select * from unnest($1::integer[], $2::text[], $3::integer[], $4::text[], $5::bigint[])
+    as given(account, currency, day, mrn, minor)
+on conflict (account, currency, day, mrn) do update set minor = kept.minor + excluded.minor
+"""
+_DRAWN_OUT: Final = """
+delete from ledger_drawn kept using unnest($1::integer[], $2::text[], $3::integer[], $4::text[])
+    as given(account, currency, day, mrn)
+where kept.account = given.account and kept.currency = given.currency and kept.day = given.day and kept.mrn = given.mrn
+    and kept.minor <= 0
+"""
+_DRAWN: Final = """
+select mrn, day, minor from ledger_drawn where account = $1 and currency = $2 and minor > 0
+order by day desc, mrn desc limit $3
+"""
+_PAYABLE: Final = """
+select mrn, day, minor from ledger_open where account = $1 and currency = $2 and alone order by day, mrn limit $3
+"""
+_LISTED: Final = """
+select o.mrn, o.day, o.currency, o.minor, o.alone from ledger_open o
+where o.account = $1 and (o.currency, o.day, o.mrn) > ($2::text, $3::integer, $4::text)
+order by o.currency, o.day, o.mrn limit $5
+"""
+_OPEN: Final = """
+select found.* from unnest($1::integer[], $2::text[]) with ordinality as given(account, currency, place)
+cross join lateral (
+    select coalesce(sum(minor) filter (where alone), 0)::bigint as alone, coalesce(sum(minor), 0)::bigint as all
+    from ledger_open where account = given.account and currency = given.currency
+) found order by given.place
+"""
+# Whoever has credit and a debt that it may pay, or lacks credit that paid a debt.
+_WANTING: Final = """
+select account, currency from ledger_credit c
+where minor <> 0 and (minor > 0 and exists (
+    select from ledger_open o where o.account = c.account and o.currency = c.currency and o.alone
+) or minor < 0 and exists (
+    select from ledger_drawn d where d.account = c.account and d.currency = c.currency and d.minor > 0
+))
+order by account, currency limit $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A consignment that credit may pay, or paid."""
+
+    mrn: str
+    day: int
+    minor: int
+
+
+async def add(tx: Transaction, changes: Mapping[Key, int]) -> dict[Key, int]:
+    """Change what stands to accounts' credit, minor units; gives what stands there now. The rows are held from here on."""
+    if not changes:
+        return {}
+    keys = sorted(changes)
+    rows = await tx.raw.fetch(
+        _ADD, [account for account, _ in keys], [currency for _, currency in keys], [changes[key] for key in keys]
+    )
+    return {(row["account"], row["currency"]): row["minor"] for row in rows}
+
+
+def joined(*parts: Mapping[Key, int]) -> dict[Key, int]:
+    """Sum amounts by account and currency."""
+    sums: dict[Key, int] = {}
+    for part in parts:
+        for key, minor in part.items():
+            sums[key] = sums.get(key, 0) + minor
+    return sums
+
+
+async def moved(names: Names, tx: Transaction, before: Mapping[Key, int], after: Mapping[Key, int]) -> None:
+    """Follow what consignments leave to accounts' credit from one state to another; of declarants alone."""
+    changes = joined(after, {key: -minor for key, minor in before.items()})
+    changes = {key: minor for key, minor in changes.items() if minor}
+    if changes:
+        told = await names.of(tx, {account for account, _ in changes})
+        await add(tx, {key: minor for key, minor in changes.items() if prefix_of(told[key[0]]) == HOLDER})
+
+
+async def having(tx: Transaction, accounts: Iterable[int]) -> dict[Key, int]:
+    """Give what stands to the credit of some accounts, of those that have any which nobody else uses just then; their rows are held."""
+    rows = await tx.raw.fetch(_HAVE, sorted(set(accounts)))
+    return {(row["account"], row["currency"]): row["minor"] for row in rows}
+
+
+async def hold(tx: Transaction, keys: Iterable[Key]) -> dict[Key, int]:
+    """Give what stands to accounts' credit; their rows are held, taken in their order."""
+    told = sorted(set(keys))
+    rows = await tx.raw.fetch(_HOLD, [account for account, _ in told], [currency for _, currency in told])
+    return {(row["account"], row["currency"]): row["minor"] for row in rows}
+
+
+async def held(tx: Transaction, key: Key) -> int:
+    """Give what stands to an account's credit; its row is held."""
+    return int(await tx.raw.fetchval(_OF, *key) or 0)
+
+
+async def payable(tx: Transaction, key: Key, rows_max: int) -> list[Item]:
+    """Give open consignments of an account that nobody else owes a part of, oldest first."""
+    return [Item(**dict(row)) for row in await tx.raw.fetch(_PAYABLE, *key, rows_max)]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenItem:
+    """What an account owes of a consignment."""
+
+    mrn: str
+    day: int
+    currency: str
+    minor: int
+    alone: bool
+
+
+async def listed(tx: Transaction, account: int, after: tuple[str, int, str], rows_max: int) -> list[OpenItem]:
+    """Give what is open of an account, by currency, day and MRN, after one."""
+    return [OpenItem(**dict(row)) for row in await tx.raw.fetch(_LISTED, account, *after, rows_max)]
+
+
+async def drawn(tx: Transaction, key: Key, rows_max: int) -> list[Item]:
+    """Give consignments that were paid by an account's credit, newest first."""
+    return [Item(**dict(row)) for row in await tx.raw.fetch(_DRAWN, *key, rows_max)]
+
+
+async def draw(tx: Transaction, items: Sequence[tuple[Key, Item]]) -> None:
+    """Remember what of accounts' credit paid which consignment; below nothing where it does so no more."""
+    told = [(*key, each.day, each.mrn, each.minor) for key, each in items]
+    columns = [list(column) for column in zip(*told, strict=True)]
+    if columns:
+        await tx.raw.execute(_DRAW, *columns)
+        await tx.raw.execute(_DRAWN_OUT, *columns[:4])
+
+
+async def open_sums(tx: Transaction, keys: Sequence[Key]) -> list[tuple[int, int]]:
+    """Give what is open of accounts' consignments, one each: of those that it owes alone, and of all."""
+    rows = await tx.raw.fetch(_OPEN, [account for account, _ in keys], [currency for _, currency in keys])
+    return [(row["alone"], row["all"]) for row in rows]
+
+
+async def wanting(tx: Transaction, rows_max: int) -> list[Key]:
+    """Give accounts whose credit can pay a debt, or has to be taken back from one."""
+    return [(row["account"], row["currency"]) for row in await tx.raw.fetch(_WANTING, rows_max)]

@@ -1,0 +1,55 @@
+"""Whose credit money became that a consignment had in a currency which its debt lost since."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, TypeAlias
+
+from libs.store.database import Transaction
+from services.revenue.ledger.account import partition_of_mrn
+from services.revenue.ledger.allocation import RELEASED
+
+Booked: TypeAlias = tuple[str, str]
+"""An MRN, and the bank's id of a payment or payout that was booked for it."""
+# Of each consignment its own entries alone, found by where they stand. A bank may call a payment as it likes, but no version of a state books it.
+_ENTRIES: Final = """
+select given.mrn, given.id, e.number, e.version, p.account
+from unnest($1::text[], $2::smallint[], $3::text[]) as given(mrn, partition, id)
+cross join lateral (select entries, days from ledger_position where mrn = given.mrn limit 1) held
+cross join lateral unnest(held.entries, held.days) as place(number, day)
+cross join lateral (
+    select number, version from ledger_entry
+    where day = place.day and partition = given.partition and number = place.number
+        and coalesce(nullif(reverses, 0), kind) = $4
+        and (reference = given.id and version = 0 or reference = $5 and version > 0) limit 1
+) e
+cross join lateral (
+    select account from ledger_posting
+    where day = place.day and partition = given.partition and number = e.number and place = 0 limit 1
+) p order by given.mrn, given.id, e.number
+"""
+
+
+async def owners(tx: Transaction, booked: Collection[Booked], kind: int) -> dict[Booked, list[int]]:
+    """Give the accounts whose credit it became when the debt lost the currency, of what is no consignment's any more.
+
+    `kind` is that of the entries (luxor.revenue.v1.EntryKind): PAID for payments, PAID_OUT for payouts.
+    """
+    if not booked:
+        return {}
+    told = sorted(booked)
+    rows = await tx.raw.fetch(
+        _ENTRIES, [mrn for mrn, _ in told], [partition_of_mrn(mrn) for mrn, _ in told], [ident for _, ident in told],
+        kind, RELEASED,
+    )  # fmt: skip
+    found: dict[Booked, list[int]] = {}
+    versions: dict[Booked, int | None] = {}
+    for row in rows:
+        key = (row["mrn"], row["id"])
+        if not row["version"]:
+            versions[key] = None
+        # The first time after it was booked: later ones are of other money.
+        elif key in versions and versions[key] in (None, row["version"]):
+            versions[key] = row["version"]
+            found.setdefault(key, []).append(row["account"])
+    return found

@@ -1,0 +1,71 @@
+"""Names of accounts and charges, each stored once: whatever is booked has their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import numpy as np
+
+from libs.store.database import Database, Transaction
+from services.revenue.ledger.division import NONE, PREFIX, Divisions, accounts_of
+from services.revenue.ledger.entry import Int64
+
+KNOWN_MAX: Final = 500_000
+"""Names that a replica holds ready, some 150 bytes each; beyond it begins anew."""
+_MAKE: Final = """
+insert into ledger_name (name) select given.name from unnest($1::text[]) as given(name) order by given.name collate "C"
+on conflict do nothing
+"""
+_IDS: Final = "select id, name from ledger_name where name = any($1::text[])"
+_NAMES: Final = "select id, name from ledger_name where id = any($1::integer[])"
+
+
+class Names:
+    """Leads from names to numbers and back; what was found once is not asked for again."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep the names in a database."""
+        self._database = database
+        self._ids: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+
+    async def ids(self, names: Collection[str]) -> dict[str, int]:
+        """Give the number of each name; what has none gets one, in a transaction of its own."""
+        found = {name: self._ids[name] for name in names if name in self._ids}
+        missing = [name for name in names if name not in found]
+        if missing:
+            async with self._database.transaction() as tx:
+                await tx.raw.execute(_MAKE, missing)
+            async with self._database.connection() as reader:
+                found |= self._learn(await reader.raw.fetch(_IDS, missing))
+        return found
+
+    async def known(self, reader: Transaction, names: Collection[str]) -> dict[str, int]:
+        """Give the numbers of those names that have one, making none."""
+        found = {name: self._ids[name] for name in names if name in self._ids}
+        missing = [name for name in names if name not in found]
+        return found | self._learn(await reader.raw.fetch(_IDS, missing)) if missing else found
+
+    async def of(self, reader: Transaction, ids: Iterable[int]) -> dict[int, str]:
+        """Give the names of numbers; one that nothing is called by is left out."""
+        distinct = set(ids)
+        found = {number: self._names[number] for number in distinct if number in self._names}
+        missing = [number for number in distinct if number not in found]
+        if missing:
+            found |= {number: name for name, number in self._learn(await reader.raw.fetch(_NAMES, missing)).items()}
+        return found
+
+    async def divisions(self, reader: Transaction, *numbers: Int64) -> Divisions:
+        """Return the divisions of revenue among the names of lines' treasuries."""
+        names = await self.of(reader, np.unique(np.concatenate(numbers)).tolist())
+        found = {number: name for number, name in names.items() if name.startswith(PREFIX)}
+        return Divisions.of(found, await self.known(reader, accounts_of(found.values()))) if found else NONE
+
+    def _learn(self, rows: Iterable[tuple[int, str]]) -> dict[str, int]:
+        learnt = {name: number for number, name in rows}
+        if len(self._ids) > KNOWN_MAX:
+            self._ids, self._names = {}, {}
+        self._ids |= learnt
+        self._names |= {number: name for name, number in learnt.items()}
+        return learnt

@@ -1,0 +1,149 @@
+"""What was received for treasuries: their revenue less what nobody has paid yet, so that no treasury is paid with the money of another.
+
+Revenue stands to a treasury's credit from the assessment on. Of that nothing is received that is open of a consignment that is paid
+at once, nor what deferred accounts, guarantees, vendors and carriers still owe: their payments pay their charges oldest first, by
+the day on which a consignment was first booked on the account and within the day by MRN, so that what they owe are the last ones.
+Nothing is stored for it, and booking does nothing for it: a request that pays treasuries reads the consignments that are
+unpaid once, as of one instant.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from libs.store.database import Database, Transaction
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.ledger.account import COLLECTING, SECURING, TREASURY, partition_of_account
+from services.revenue.ledger.line import unpack
+from services.revenue.ledger.payout import PaidOut
+from services.revenue.ledger.unpaid import charged_to, last_of, shares_of, unpaid_at_once
+from services.revenue.store.ledger.balances import Holding, balances_at
+from services.revenue.store.ledger.entries import MICROS_A_DAY
+from services.revenue.store.ledger.names import Names
+
+ROWS_MAX: Final = 2_000
+"""Consignments that are read at once."""
+READ_MILLIS: Final = 300_000
+"""For reading all that is unpaid; a call's own deadline ends it sooner."""
+_HEADS: Final = "select partition, number, booked_at from ledger_head"
+_OPEN: Final = """
+select o.account, o.day, o.mrn, p.lines, p.paid, p.paid_out, p.payee from (
+    select account, day, mrn from ledger_open
+    where currency = $1 and (account, currency, day, mrn) > ($2::integer, $1, $3::integer, $4::text)
+    order by account, currency, day, mrn limit $5
+) o
+cross join lateral (select lines, paid, paid_out, payee from ledger_position where mrn = o.mrn) p
+order by o.account, o.day, o.mrn
+"""
+_OF_KINDS: Final = """
+select held.name, held.currency, held.account from unnest($1::text[]) as given(kind)
+join ledger_holding held on held.name >= (given.kind || ':') collate "C" and held.name < (given.kind || ';') collate "C"
+where held.currency = $2
+"""
+_DAYS: Final = "select distinct day from ledger_balance where account = $1 and currency = $2 order by day desc"
+# Consignments first booked on an account on a day, the last one first: whatever was booked of them later does not move them.
+_FIRST_BOOKED: Final = """
+select found.mrn, held.lines from (
+    select distinct e.mrn, e.partition from ledger_posting p
+    join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
+    where p.day = $3 and e.day = $3 and p.account = $1 and p.currency = $2 and p.kind > 0
+) found
+cross join lateral (
+    select lines, entries, days from ledger_position where mrn = found.mrn and currency = $2
+) held
+where not exists (
+    select from unnest(held.entries, held.days) as before(number, day)
+    join ledger_posting p on p.day = before.day and p.partition = found.partition and p.number = before.number
+    where before.day < $3 and p.account = $1 and p.currency = $2
+)
+order by found.mrn collate "C" desc
+"""
+_PAID_OUT: Final = f"""
+select coalesce(sum(p.amount), 0)::bigint from ledger_posting p
+join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
+where p.day >= $4 and e.day >= $4 and p.account = $1 and p.currency = $2 and p.partition = $3 and p.number > $5
+    and {pb.ENTRY_KIND_PAID_OUT} in (e.kind, e.reverses)
+"""  # noqa: S608  # a number of our own
+
+
+@dataclass(frozen=True, slots=True)
+class Cash:
+    """What was received for treasuries in a currency and not paid out, as of one instant."""
+
+    currency: str
+    heads: Mapping[int, tuple[int, int]]
+    """Of each partition the number of the last entry at that instant, and the day on which it was booked."""
+    minor: Mapping[int, int]
+    """By account of a treasury."""
+
+    async def left(self, tx: Transaction, account: int, name: str) -> int:
+        """Return what is left for a treasury's account, to whoever holds the head of its partition: payouts booked since are taken off."""
+        partition = partition_of_account(name)
+        number, day = self.heads[partition]
+        out = await tx.raw.fetchval(_PAID_OUT, account, self.currency, partition, day, number)
+        return max(0, self.minor.get(account, 0) - int(out))
+
+
+async def received(database: Database, names: Names, currency: str) -> Cash:
+    """Return what was received for all treasuries in a currency and not paid out."""
+    async with database.connection(snapshot=True, timeout_millis=READ_MILLIS) as reader:
+        rows = await reader.raw.fetch(_HEADS)
+        heads = {row["partition"]: (row["number"], row["booked_at"] // MICROS_A_DAY) for row in rows}
+        unpaid = await _open(reader, names, currency)
+        unpaid.update(await _owed_by_accounts(reader, names, currency))
+        treasuries = await _holdings(reader, [TREASURY], currency)
+        stands = await balances_at(reader, treasuries)
+    minor = {
+        each.account: -balance.minor - unpaid[each.account] for each, balance in zip(treasuries, stands, strict=True)
+    }
+    return Cash(currency, heads, minor)
+
+
+async def _holdings(reader: Transaction, kinds: list[str], currency: str) -> list[Holding]:
+    return [Holding(**dict(row)) for row in await reader.raw.fetch(_OF_KINDS, kinds, currency)]
+
+
+async def _open(reader: Transaction, names: Names, currency: str) -> Counter[int]:
+    """Sum treasuries' shares of what is open consignment by consignment."""
+    total: Counter[int] = Counter()
+    after = (-1, 0, "")
+    while True:
+        rows = await reader.raw.fetch(_OPEN, currency, *after, ROWS_MAX)
+        if rows:
+            offsets, lines = unpack([row["lines"] for row in rows])
+            paid, out, payee, account = (
+                np.array([row[name] for row in rows], np.int64) for name in ("paid", "paid_out", "payee", "account")
+            )
+            unpaid = unpaid_at_once(lines, offsets, paid, PaidOut(out, payee))
+            # A consignment stands there once for each account that owes something of it.
+            unpaid[lines["debtor"] != np.repeat(account, np.diff(offsets))] = 0
+            divisions = await names.divisions(reader, lines["treasury"])
+            total.update(shares_of(lines, lines["remitted"], unpaid, divisions))
+        if len(rows) < ROWS_MAX:
+            return total
+        after = (rows[-1]["account"], rows[-1]["day"], rows[-1]["mrn"])
+
+
+async def _owed_by_accounts(reader: Transaction, names: Names, currency: str) -> Counter[int]:
+    """Sum treasuries' shares of what accounts owe that pay by their own names."""
+    holdings = await _holdings(reader, [*SECURING, *COLLECTING], currency)
+    total: Counter[int] = Counter()
+    for holding, balance in zip(holdings, await balances_at(reader, holdings), strict=True):
+        owed = balance.minor
+        days = await reader.raw.fetch(_DAYS, holding.account, currency) if owed > 0 else []
+        for row in days:
+            cursor = await reader.raw.cursor(_FIRST_BOOKED, holding.account, currency, row["day"])
+            while owed > 0 and (part := await cursor.fetch(ROWS_MAX)):
+                # Lines are stored in the order in which they are paid, consignments come the last one first.
+                _, lines = unpack([each["lines"] for each in reversed(part)])
+                unpaid, owed = last_of(charged_to(lines, holding.account), owed)
+                divisions = await names.divisions(reader, lines["treasury"])
+                total.update(shares_of(lines, lines["remitted"] + lines["refunded"], unpaid, divisions))
+            if owed <= 0:
+                break
+    return total

@@ -1,0 +1,1 @@
+"""Chains, seals and how far both are proven."""

@@ -1,0 +1,297 @@
+"""Entries as they were booked: of a consignment, of an account, and page by page for checking a partition's chain."""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from libs.store.database import Database, Transaction
+from services.revenue.ledger.account import partition_of_mrn
+from services.revenue.ledger.hash_chain import START, canonical, link, text_bytes
+from services.revenue.store.ledger.balances import BEGINNING, Place, lines_of
+from services.revenue.store.ledger.entries import MICROS_A_DAY
+from services.revenue.store.ledger.names import Names
+from services.revenue.store.proofs.day_balances import compare_day, compare_end
+from services.revenue.store.proofs.seals import LATE_SECONDS, Kept, Seals
+
+ENTRIES_AT_ONCE: Final = 5_000
+_COLUMNS: Final = (
+    "day, partition, number, kind, reverses, booked_at, mrn, version, reference, currency, destination, hash"
+)
+_ENTRIES: Final = f"""
+select {_COLUMNS} from unnest($1::integer[], $2::smallint[], $3::bigint[]) as given(wanted_day, of_partition, wanted)
+cross join lateral (
+    select * from ledger_entry
+    where day = given.wanted_day and partition = given.of_partition and number = given.wanted limit 1
+) found order by partition, number
+"""  # noqa: S608  # our own names
+_POSTINGS: Final = """
+select found.* from unnest($1::integer[], $2::smallint[], $3::bigint[]) as given(wanted_day, of_partition, wanted)
+cross join lateral (
+    select partition, number, place, account, kind, amount from ledger_posting
+    where day = given.wanted_day and partition = given.of_partition and number = given.wanted
+) found order by partition, number, place
+"""
+_OF_MRN: Final = "select entries, days from ledger_position where mrn = $1"
+_RANGE: Final = f"""
+select {_COLUMNS} from ledger_entry
+where day = $1 and partition = $2 and number > $3 and number <= $4 order by number limit $5
+"""  # noqa: S608  # our own names
+_RANGE_POSTINGS: Final = """
+select number, place, account, kind, amount, currency, booked_at from ledger_posting
+where day = $1 and partition = $2 and number > $3 and number <= $4 order by number, place
+"""
+# The day of a partition in which the entry behind a number stands.
+_DAY: Final = """
+select day, first_number, last_number from ledger_day where partition = $1 and last_number > $2 order by day limit 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One line of an entry."""
+
+    account: str
+    amount: int
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry, as it is stored."""
+
+    day: int
+    partition: int
+    number: int
+    kind: int
+    reverses: int
+    booked_at: int
+    mrn: str
+    version: int
+    reference: str
+    currency: str
+    destination: str
+    hash: bytes
+    postings: list[Posting] = field(default_factory=list)
+
+    def hashed(self, before: bytes) -> bytes:
+        """Compute its hash behind the hash before it."""
+        texts = b"".join(map(text_bytes, (self.mrn, self.reference, self.currency, self.destination)))
+        postings = [(text_bytes(each.account), each.kind, each.amount) for each in self.postings]
+        content = canonical(
+            self.partition, self.number, self.kind, self.reverses, self.booked_at, self.version, texts, postings
+        )
+        return link(before, content)
+
+
+@dataclass(slots=True)
+class Checked:
+    """What checking a part of a chain found."""
+
+    entries: int = 0
+    postings: int = 0
+    last: int = 0
+    hash: bytes = START
+    """Computed up to the last entry."""
+    end: bool = False
+    """Whether the chain ends here."""
+    seals: int = 0
+    """Seals that were compared."""
+    newest: Kept | None = None
+    """The newest seal; None where there is none."""
+    faults: list[str] = field(default_factory=list)
+    """What is wrong, sentences; at most FAULTS_MAX."""
+    mrns: set[str] = field(default_factory=set)
+    """Consignments that the entries are about."""
+
+
+FAULTS_MAX: Final = 20
+_CHECK_MILLIS: Final = 120_000
+"""What one part may take: as a day ends, all that was booked on it is summed once more."""
+
+
+class Chain:
+    """Reads entries and checks chains."""
+
+    def __init__(self, database: Database, names: Names, *, late_seconds: float = LATE_SECONDS) -> None:
+        """Read from a database. What no seal names `late_seconds` after it was booked is a fault."""
+        self._database = database
+        self._names = names
+        self._late = late_seconds
+        self._seals = Seals(database)
+
+    async def of_mrn(self, mrn: str, *, after: int = 0, rows_max: int) -> list[Entry]:
+        """Give the entries of a consignment by number, after a number; they all stand in one partition."""
+        async with self._database.connection(snapshot=True) as reader:
+            found = await reader.raw.fetchrow(_OF_MRN, mrn)
+            if found is None:
+                return []
+            places = sorted(
+                (number, day) for number, day in zip(found["entries"], found["days"], strict=True) if number > after
+            )[:rows_max]
+            partition = partition_of_mrn(mrn)
+            return await self._read(reader, [(day, partition, number) for number, day in places])
+
+    async def of_account(
+        self, account: int, currency: str, first_day: int, last_day: int, *, after: Place = BEGINNING, rows_max: int
+    ) -> tuple[list[Entry], Place]:
+        """Give entries that post on an account in one currency, by time, and the place of the last line read.
+
+        An entry comes once for all its lines that stand together; go on after the place told until nothing comes.
+        """
+        async with self._database.connection(snapshot=True) as reader:
+            lines = await lines_of(reader, account, currency, first_day, last_day, after=after, rows_max=rows_max)
+            places = list(dict.fromkeys((line.at.booked_at, line.at.partition, line.at.number) for line in lines))
+            if (after.booked_at, after.partition, after.number) in places:
+                places.remove((after.booked_at, after.partition, after.number))
+            read = await self._read(
+                reader, [(at // MICROS_A_DAY, partition, number) for at, partition, number in places]
+            )
+        order = {(partition, number): at for at, (_, partition, number) in enumerate(places)}
+        read.sort(key=lambda entry: order[entry.partition, entry.number])
+        return read, (lines[-1].at if lines else after)
+
+    async def check(
+        self,
+        partition: int,
+        *,
+        after: int = 0,
+        before: bytes = START,
+        entries_max: int,
+        kept: Kept | None = None,
+    ) -> Checked:
+        """Compute a part of a partition's chain again: up to `entries_max` entries after a number, whose hash is `before`.
+
+        As a day of the partition ends, balances and sums of that day are compared with its postings; `kept` is a seal that
+        was kept outside. A fault does not end it: the stored hash stands for what cannot be computed, so that each place is
+        told once.
+        """
+        checked = Checked(last=after, hash=before)
+        if kept is not None:
+            checked.faults += await self._seals.compare_kept(kept)
+        while checked.entries < entries_max and not checked.end:
+            await self._check_part(partition, checked, min(ENTRIES_AT_ONCE, entries_max - checked.entries))
+        if checked.entries:
+            compared = await self._seals.compare(partition, after, checked.last)
+            checked.seals += compared.seals
+            checked.faults += compared.faults
+        checked.newest = await self._seals.newest()
+        del checked.faults[FAULTS_MAX:]
+        return checked
+
+    async def _check_part(self, partition: int, checked: Checked, entries_max: int) -> None:
+        async with self._database.connection(snapshot=True, timeout_millis=_CHECK_MILLIS) as reader:
+            head = await reader.raw.fetchrow("select number, hash from ledger_head where partition = $1", partition)
+            part = await self.check_entries(reader, partition, checked, entries_max)
+            if part is None:
+                await self._end(reader, partition, checked, head)
+                return
+            day, first, last = part
+            if checked.last >= last:
+                checked.faults += await compare_day(
+                    reader, self._names, partition, day, first, last, entries_max=FAULTS_MAX
+                )
+            if head is not None and checked.last == head["number"]:
+                await self._end(reader, partition, checked, head)
+
+    async def check_entries(
+        self, reader: Transaction, partition: int, checked: Checked, entries_max: int
+    ) -> tuple[int, int, int] | None:
+        """Compute up to `entries_max` entries of the day in which the chain goes on, and add what is found to `checked`.
+
+        Returns that day with its first and last number, None behind the end of the chain.
+        """
+        found = await reader.raw.fetchrow(_DAY, partition, checked.last)
+        if found is None:
+            return None
+        day, first, last = found
+        rows = await reader.raw.fetch(_RANGE, day, partition, checked.last, last, entries_max)
+        entries = [Entry(**dict(row)) for row in rows]
+        # Of a day that is cut off, what is missing is a gap of numbers.
+        until = entries[-1].number if len(entries) == entries_max else last
+        postings = await reader.raw.fetch(_RANGE_POSTINGS, day, partition, checked.last, until)
+        names = await self._names.of(reader, {row["account"] for row in postings})
+        _check_entries(partition, day, entries, postings, names, checked)
+        checked.mrns |= {entry.mrn for entry in entries if entry.mrn}
+        if until > checked.last:
+            checked.faults.append(f"partition {partition}: entries {checked.last + 1} to {until} are missing")
+            checked.last = until
+        return day, first, last
+
+    async def _end(self, reader: Transaction, partition: int, checked: Checked, head: Any) -> None:
+        checked.end = True
+        if head is None:
+            checked.faults.append(f"partition {partition}: the head of the chain is missing")
+        elif head["number"] != checked.last or head["hash"] != checked.hash:
+            checked.faults.append(
+                f"partition {partition}: the chain ends at entry {checked.last}, but its head tells entry "
+                f"{head['number']} or another hash"
+            )
+        checked.faults += await self._seals.compare_end(reader, partition, checked.last, self._late)
+        checked.faults += await compare_end(reader, self._names, partition, entries_max=FAULTS_MAX)
+
+    async def _read(self, reader: Transaction, places: Sequence[tuple[int, int, int]]) -> list[Entry]:
+        if not places:
+            return []
+        columns = [list(column) for column in zip(*places, strict=True)]
+        entries = [Entry(**dict(row)) for row in await reader.raw.fetch(_ENTRIES, *columns)]
+        rows = await reader.raw.fetch(_POSTINGS, *columns)
+        names = await self._names.of(reader, {row["account"] for row in rows})
+        own = {(entry.partition, entry.number): entry.postings for entry in entries}
+        for row in rows:
+            own[row["partition"], row["number"]].append(
+                Posting(names.get(row["account"], f"?{row['account']}"), row["amount"], row["kind"])
+            )
+        return entries
+
+
+def _check_entries(
+    partition: int, day: int, entries: Sequence[Entry], rows: Sequence[Any], names: dict[int, str], checked: Checked
+) -> None:
+    """Check entries of a day in their order, each with its postings."""
+    own: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        own[row["number"]].append(row)
+    for entry in entries:
+        place = f"partition {partition}, entry {entry.number}"
+        for row in own.pop(entry.number, ()):
+            name = names.get(row["account"], f"?{row['account']}")
+            entry.postings.append(Posting(name, row["amount"], row["kind"]))
+            if row["currency"] != entry.currency or row["booked_at"] != entry.booked_at:
+                checked.faults.append(
+                    f"{place}: its posting {row['place']} has another currency or time than the entry"
+                )
+        if entry.booked_at // MICROS_A_DAY != day:
+            checked.faults.append(
+                f"{place}: it stands in day {day}, but was booked on day {entry.booked_at // MICROS_A_DAY}"
+            )
+        _check_entry(entry, checked)
+    if own:
+        checked.faults.append(
+            f"partition {partition}: {sum(map(len, own.values()))} postings of day {day} belong to no entry"
+        )
+
+
+def _check_entry(entry: Entry, checked: Checked) -> None:
+    place = f"partition {entry.partition}, entry {entry.number}"
+    if entry.number != checked.last + 1:
+        checked.faults.append(
+            f"partition {entry.partition}: entries {checked.last + 1} to {entry.number - 1} are missing"
+        )
+    total = sum(each.amount for each in entry.postings)
+    if total or len(entry.postings) < 2:
+        checked.faults.append(f"{place}: its {len(entry.postings)} postings sum to {total} minor units, not to nothing")
+    try:
+        follows = entry.hashed(checked.hash) == entry.hash
+    except struct.error:  # a number that no entry has
+        follows = False
+    if not follows:
+        checked.faults.append(
+            f"{place}: its content or what stands before it was altered; the stored hash does not follow"
+        )
+    checked.entries += 1
+    checked.postings += len(entry.postings)
+    checked.last, checked.hash = entry.number, entry.hash

@@ -1,0 +1,292 @@
+"""What balances and statements are computed from, and payments and payouts, compared day by day with what was booked."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any, Final
+
+from libs.customs.partitions import PARTITIONS
+from libs.store.database import Transaction
+from libs.store.schema import today
+from luxor.revenue.v1 import ledger_pb2 as pb
+from services.revenue.store.ledger.balances import CONSIGNMENTS, LAST_DAY
+from services.revenue.store.ledger.entries import MICROS_A_DAY
+from services.revenue.store.ledger.names import Names
+
+DIFFERENCES_MAX: Final = 20
+"""Differences of one kind that are told of a day."""
+_UNFINISHED_DAYS: Final = 2
+"""So many days back sums may be half made: housekeeping makes them after midnight, in several transactions."""
+_EPOCH: Final = date(1970, 1, 1)
+_END: Final = 2**63 - 1
+
+# Rows of days between the one before and this one belong to nothing: on them nothing was booked.
+_STRAY: Final = """
+select (
+    select count(*) from ledger_entry where partition = $1 and day > $2 and day < $3
+) + (
+    select count(*) from ledger_entry where partition = $1 and day = $3 and (number < $4 or number > $5)
+) as entries, (
+    select count(*) from ledger_posting where partition = $1 and day > $2 and day < $3
+) + (
+    select count(*) from ledger_posting where partition = $1 and day = $3 and (number < $4 or number > $5)
+) as postings
+"""
+_BALANCES: Final = """
+with made as materialized (
+    select account, currency, day, sum(greatest(amount, 0))::numeric as debit, sum(greatest(-amount, 0))::numeric as credit
+    from ledger_posting where partition = $1 and day = $3 group by account, currency, day
+), kept as materialized (
+    select account, currency, day, debit, credit from ledger_balance where partition = $1 and day > $2 and day <= $3
+)
+select account, currency, day, kept.debit as debit, kept.credit as credit,
+    made.debit + coalesce(before.debit, 0) as made_debit, made.credit + coalesce(before.credit, 0) as made_credit
+from made full join kept using (account, currency, day)
+left join lateral (
+    select b.debit, b.credit from ledger_balance b
+    where b.account = coalesce(kept.account, made.account) and b.currency = coalesce(kept.currency, made.currency)
+        and b.partition = $1 and b.day < coalesce(kept.day, made.day) order by b.day desc limit 1
+) before on true
+where kept.debit is distinct from made.debit + coalesce(before.debit, 0)
+    or kept.credit is distinct from made.credit + coalesce(before.credit, 0)
+order by account, currency, day limit $4
+"""
+_UNLISTED: Final = """
+select p.account, p.currency from (
+    select distinct account, currency from ledger_posting where partition = $1 and day = $2
+) p
+where not exists (
+    select from ledger_name n join ledger_holding h on h.name = n.name and h.account = n.id
+    where n.id = p.account and h.currency = p.currency
+) order by p.account, p.currency limit $3
+"""
+_TURNOVER: Final = f"""
+with made as materialized (
+    select p.account, p.currency, p.day, e.destination, p.kind, sum({CONSIGNMENTS})::numeric as consignments,
+        sum(greatest(p.amount, 0))::numeric as debit, sum(greatest(-p.amount, 0))::numeric as credit
+    from ledger_posting p join ledger_entry e on e.day = p.day and e.partition = p.partition and e.number = p.number
+    where p.day = $2 and e.day = $2 and $3 group by p.account, p.currency, p.day, e.destination, p.kind
+), kept as materialized (
+    select account, currency, day, destination, kind, consignments, debit, credit
+    from ledger_turnover where day > $1 and (day < $2 or $3 and day = $2)
+)
+select account, currency, day, destination, kind, kept.consignments, kept.debit, kept.credit,
+    made.consignments as made_consignments, made.debit as made_debit, made.credit as made_credit
+from made full join kept using (account, currency, day, destination, kind)
+where kept.consignments is distinct from made.consignments or kept.debit is distinct from made.debit
+    or kept.credit is distinct from made.credit
+order by account, currency, day, destination, kind limit $4
+"""  # noqa: S608  # an expression of our own
+# What went over the treasuries' bank accounts by entries, and by the rows of payments and payouts; those have the time of their entries.
+# Offset and limits keep looks into an index what they are, where tables were never analysed.
+_MONEY: Final = f"""
+with banks as materialized (
+    select id, substr(name, 6) as jurisdiction from ledger_name where name > 'bank:' and name < 'bank;'
+), made as materialized (
+    select $1::integer as day, banks.jurisdiction, e.reference collate "C" as id, e.kind, p.currency,
+        sum(p.amount)::numeric as minor
+    from banks cross join lateral (
+        select partition, number, currency, amount from ledger_posting where day = $1 and account = banks.id offset 0
+    ) p cross join lateral (
+        select reference, coalesce(nullif(reverses, 0), kind) as kind from ledger_entry
+        where day = $1 and partition = p.partition and number = p.number limit 1
+    ) e group by banks.jurisdiction, e.reference, e.kind, p.currency
+), kept as materialized (
+    select (booked_at / {MICROS_A_DAY})::integer as day, jurisdiction, id, {pb.ENTRY_KIND_PAID}::smallint as kind, currency,
+        case takes_back when '' then amount else -amount end as minor
+    from ledger_payment where booked_at >= $2 and booked_at < $3
+    union all
+    select (booked_at / {MICROS_A_DAY})::integer, jurisdiction, id, {pb.ENTRY_KIND_PAID_OUT}::smallint, currency,
+        case takes_back when '' then -amount else amount end
+    from ledger_payout where booked_at >= $2 and booked_at < $3
+)
+select day, jurisdiction, id, kind, currency, kept.minor, made.minor as made_minor
+from made full join kept using (day, jurisdiction, id, kind, currency)
+where kept.minor is distinct from made.minor order by jurisdiction, id, kind, currency, day limit $4
+"""  # noqa: S608  # numbers of our own
+# Whoever is said to have been taken back or sent back is named by what did that, and the other way round.
+_MARKS: Final = f"""
+with paid as materialized (
+    select jurisdiction, id, takes_back, taken_back_by, sent_back_by from ledger_payment
+    where booked_at >= $1 and booked_at < $2 and (takes_back <> '' or taken_back_by <> '' or sent_back_by <> '')
+), gone as materialized (
+    select jurisdiction, id, takes_back, taken_back_by, sends_back from ledger_payout
+    where booked_at >= $1 and booked_at < $2 and (takes_back <> '' or taken_back_by <> '' or sends_back <> '')
+)
+select paid.jurisdiction, paid.id, {pb.ENTRY_KIND_PAID}::smallint as kind from paid
+left join lateral (
+    select taken_back_by from ledger_payment where jurisdiction = paid.jurisdiction and id = paid.takes_back limit 1
+) taken on true
+left join lateral (
+    select takes_back from ledger_payment where jurisdiction = paid.jurisdiction and id = paid.taken_back_by limit 1
+) taking on true
+left join lateral (
+    select sends_back, taken_back_by from ledger_payout where jurisdiction = paid.jurisdiction and id = paid.sent_back_by limit 1
+) sending on true
+where paid.takes_back <> '' and taken.taken_back_by is distinct from paid.id
+    or paid.taken_back_by <> '' and taking.takes_back is distinct from paid.id
+    or paid.sent_back_by <> '' and (sending.sends_back is distinct from paid.id or sending.taken_back_by <> '')
+union all
+select gone.jurisdiction, gone.id, {pb.ENTRY_KIND_PAID_OUT}::smallint from gone
+left join lateral (
+    select taken_back_by from ledger_payout where jurisdiction = gone.jurisdiction and id = gone.takes_back limit 1
+) taken on true
+left join lateral (
+    select takes_back from ledger_payout where jurisdiction = gone.jurisdiction and id = gone.taken_back_by limit 1
+) taking on true
+left join lateral (
+    select sent_back_by from ledger_payment where jurisdiction = gone.jurisdiction and id = gone.sends_back limit 1
+) sent on true
+where gone.takes_back <> '' and taken.taken_back_by is distinct from gone.id
+    or gone.taken_back_by <> '' and taking.takes_back is distinct from gone.id
+    or gone.sends_back <> '' and gone.taken_back_by = '' and sent.sent_back_by is distinct from gone.id
+order by jurisdiction, id, kind limit $3
+"""  # noqa: S608  # numbers of our own
+# What a declarant's account stands at is what is open of it less its credit; each partition's end looks at its share of the accounts.
+_CREDIT: Final = f"""
+with booked as materialized (
+    select account, currency from ledger_holding
+    where name > 'declarant:' and name < 'declarant;' and account % {PARTITIONS} = $1
+), mine as materialized (
+    select account, currency from booked
+    union select account, currency from ledger_credit where minor <> 0 and account % {PARTITIONS} = $1
+    union select account, o.currency from (select distinct account from booked) b cross join lateral (
+        select distinct currency from ledger_open where account = b.account
+    ) o
+)
+select mine.account, mine.currency, stands.minor, opened.minor as open, coalesce(credit.minor, 0) as credit from mine
+cross join lateral (
+    select coalesce(sum(last.debit - last.credit), 0)::numeric as minor from generate_series(0, {PARTITIONS - 1}) as p(partition)
+    cross join lateral (
+        select debit::numeric, credit from ledger_balance b
+        where b.account = mine.account and b.currency = mine.currency and b.partition = p.partition order by b.day desc limit 1
+    ) last
+) stands
+cross join lateral (
+    select coalesce(sum(minor), 0)::numeric as minor from ledger_open o
+    where o.account = mine.account and o.currency = mine.currency
+) opened
+left join lateral (
+    select minor from ledger_credit c where c.account = mine.account and c.currency = mine.currency limit 1
+) credit on true
+where stands.minor <> opened.minor - coalesce(credit.minor, 0) order by mine.account, mine.currency limit $2
+"""  # noqa: S608  # numbers of our own
+_BEFORE: Final = "select coalesce(max(day), -1) from ledger_day where partition = $1 and day < $2"
+_BEFORE_ANY: Final = "select coalesce(max(day), -1) from ledger_day where day < $1"
+_FIRST: Final = "select min(partition) from ledger_day where day = $1"
+_SUMMED: Final = "select exists(select from ledger_turnover_day where day = $1)"
+_SUMS: Final = "select exists(select from ledger_turnover where day = $1)"
+
+
+async def compare_day(
+    reader: Transaction, names: Names, partition: int, day: int, first: int, last: int, *, entries_max: int
+) -> list[str]:
+    """Say what of a partition's day differs from its postings: stray rows, balances at its end, the list of accounts, sums, money.
+
+    The entries `first` to `last` are all that were booked on it. Sums, payments and payouts are of all partitions together, so
+    the first partition in which something was booked that day compares them. At most `entries_max` sentences.
+    """
+    before = await reader.raw.fetchval(_BEFORE, partition, day)
+    faults = await _stray(reader, partition, before, day, first, last)
+    rows = await reader.raw.fetch(_BALANCES, partition, before, day, DIFFERENCES_MAX)
+    named = await names.of(reader, {row["account"] for row in rows})
+    faults += [_balance(partition, row, _name(named, row)) for row in rows]
+    rows = await reader.raw.fetch(_UNLISTED, partition, day, DIFFERENCES_MAX)
+    named = await names.of(reader, {row["account"] for row in rows})
+    faults += [
+        f"partition {partition}: {_name(named, row)} in {row['currency']} is missing among the accounts that are listed"
+        for row in rows
+    ]
+    if await reader.raw.fetchval(_FIRST, day) == partition:
+        faults += await _turnover(reader, names, day)
+        faults += await _money(reader, day)
+    return faults[:entries_max]
+
+
+async def compare_end(reader: Transaction, names: Names, partition: int, *, entries_max: int) -> list[str]:
+    """Say what there is of days behind the last on which something was booked in a partition: there must be nothing.
+
+    And of the accounts that this partition looks at, whether what is open and what stands to their credit is what they stand at.
+    """
+    faults = await compare_day(reader, names, partition, LAST_DAY, 0, -1, entries_max=entries_max)
+    faults += await _turnover(reader, names, LAST_DAY)
+    rows = await reader.raw.fetch(_CREDIT, partition, DIFFERENCES_MAX)
+    named = await names.of(reader, {row["account"] for row in rows})
+    faults += [
+        f"{_name(named, row)} stands at {row['minor']} minor units of {row['currency']}, but {row['open']} of it is open and "
+        f"{row['credit']} is its credit"
+        for row in rows
+    ]
+    return (faults + await _money(reader, LAST_DAY))[:entries_max]
+
+
+async def _stray(reader: Transaction, partition: int, before: int, day: int, first: int, last: int) -> list[str]:
+    row = await reader.raw.fetchrow(_STRAY, partition, before, day, first, last)
+    until = "the end" if day == LAST_DAY else f"{_date(day)}"
+    return [
+        f"partition {partition}: {row[what]} {what} up to {until} stand where nothing of that number was booked"
+        for what in ("entries", "postings")
+        if row[what]
+    ]
+
+
+async def _turnover(reader: Transaction, names: Names, day: int) -> list[str]:
+    """Compare the sums of a day, all partitions together, where they are made; and of days before it without bookings."""
+    settled = await today(reader) - day > _UNFINISHED_DAYS and await reader.raw.fetchval(_SUMS, day)
+    judged = settled or await reader.raw.fetchval(_SUMMED, day)
+    before = await reader.raw.fetchval(_BEFORE_ANY, day)
+    rows = await reader.raw.fetch(_TURNOVER, before, day, judged, DIFFERENCES_MAX)
+    named = await names.of(reader, {row["account"] for row in rows})
+    return [
+        f"sums of {_date(row['day'])}: {_name(named, row)} in {row['currency']}, destination {row['destination'] or 'none'}, "
+        f"kind {row['kind']}: {_sides(row['debit'], row['credit'])} of {row['consignments'] or 0} consignments are kept, "
+        f"{_sides(row['made_debit'], row['made_credit'])} of {row['made_consignments'] or 0} were booked"
+        for row in rows
+    ]
+
+
+async def _money(reader: Transaction, day: int) -> list[str]:
+    """Compare payments and payouts of a day, and of days before it without bookings, with the entries of them."""
+    before = await reader.raw.fetchval(_BEFORE_ANY, day)
+    since, until = (before + 1) * MICROS_A_DAY, min((day + 1) * MICROS_A_DAY, _END)
+    rows = await reader.raw.fetch(_MONEY, day, since, until, DIFFERENCES_MAX)
+    faults = [
+        f"{_what(row)}: {_minor(row['minor'], row['currency'])} is kept of it on {_date(row['day'])}, "
+        f"{_minor(row['made_minor'], row['currency'])} was booked"
+        for row in rows
+    ]
+    rows = await reader.raw.fetch(_MARKS, since, until, DIFFERENCES_MAX)
+    return faults + [
+        f"{_what(row)}: it and what it takes back or sends back, or what did that with it, do not name each other"
+        for row in rows
+    ]
+
+
+def _what(row: Any) -> str:
+    return f"{'payment' if row['kind'] == pb.ENTRY_KIND_PAID else 'payout'} {row['id']} of {row['jurisdiction']}"
+
+
+def _minor(minor: Any, currency: str) -> str:
+    return "nothing" if minor is None else f"{minor} minor units of {currency}"
+
+
+def _balance(partition: int, row: Any, name: str) -> str:
+    return (
+        f"partition {partition}: {name} in {row['currency']} is kept at {_sides(row['debit'], row['credit'])} by the end "
+        f"of {_date(row['day'])}; what was booked comes to {_sides(row['made_debit'], row['made_credit'])}"
+    )
+
+
+def _sides(debit: Any, credit: Any) -> str:
+    return "nothing" if debit is None else f"{debit} debit and {credit} credit"
+
+
+def _name(named: dict[int, str], row: Any) -> str:
+    return named.get(row["account"], f"?{row['account']}")
+
+
+def _date(day: int) -> str:
+    try:
+        return (_EPOCH + timedelta(days=day)).isoformat()
+    except OverflowError:
+        return f"day {day}"

@@ -1,0 +1,314 @@
+"""Seals: at intervals the heads of all partitions are hashed together with the seal before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from libs.customs.partitions import PARTITIONS
+from libs.customs.time import MICROS_PER_DAY
+from libs.store.database import Database, Transaction
+from libs.store.errors import StoreError
+from libs.store.gauges import Look
+from libs.store.leases import hold_lease, release_lease, try_lease
+from libs.telemetry import gauge, get_logger
+from services.revenue.ledger.hash_chain import START, seal
+
+LEASE: Final = "ledger-seals"
+SEALS_AT_ONCE: Final = 1_000
+"""Seals that are read in one statement; a row has some 2,700 bytes."""
+LATE_SECONDS: Final = 1_800
+"""An entry that no seal names after this time is a fault: seals come every ten minutes at the least. The alert has the same bound."""
+_HASH: Final = 32
+_LAST: Final = "select number, hash, numbers from ledger_seal order by number desc limit 1"
+_HEADS: Final = "select partition, number, hash from ledger_head order by partition"
+_KEEP: Final = "insert into ledger_seal (number, sealed_at, hash, numbers, hashes) values ($1, $2, $3, $4, $5)"
+# Of each partition the first entry behind the last seal. It was booked about when that seal was made, or later, so earlier days are not looked at.
+_UNSEALED: Final = f"""
+select min(first.booked_at) from ledger_head head
+left join (select number, numbers, sealed_at from ledger_seal order by number desc limit 1) last on true
+cross join lateral (
+    select entry.booked_at from ledger_day days
+    join ledger_entry entry on entry.day = days.day and entry.partition = days.partition
+        and entry.number = coalesce(last.numbers[head.partition + 1], 0) + 1
+    where days.partition = head.partition and days.day >= coalesce(last.sealed_at / {MICROS_PER_DAY} - 1, 0)
+        and entry.number between days.first_number and days.last_number
+) first where head.number > coalesce(last.numbers[head.partition + 1], 0)
+"""  # noqa: S608  # a number of our own
+_NUMBER: Final = "select numbers[$2] from ledger_seal where number = $1"
+# One that is missing hides none behind it.
+_FROM: Final = "select number, numbers[$2] from ledger_seal where number >= $1 order by number limit 1"
+# Of a partition those that name another entry, or another hash, than the seal before: each seal does so of some partition.
+_READ: Final = """
+select s.number, s.sealed_at, s.hash, s.numbers, s.hashes, before.hash as before from ledger_seal s
+left join ledger_seal before on before.number = s.number - 1
+where s.number >= $1 and s.number < $2 and (
+    s.numbers[$3] is distinct from before.numbers[$3]
+    or substring(s.hashes from $4 for 32) is distinct from substring(before.hashes from $4 for 32)
+) order by s.number limit $5
+"""
+# Entries of the days in which a part of a chain stands.
+_STORED: Final = """
+select number, hash from ledger_entry where partition = $1 and number = any($2::bigint[]) and day = any(array(
+    select day from ledger_day where partition = $1 and last_number > $3 and first_number <= $4
+))
+"""
+_FOLLOW: Final = """
+select number, sealed_at, hash, numbers, hashes from ledger_seal where number > $1 order by number limit $2
+"""
+_NAMED: Final = """
+select given.partition, e.hash from unnest($1::smallint[], $2::bigint[]) as given(partition, number)
+join ledger_day d on d.partition = given.partition and given.number between d.first_number and d.last_number
+join ledger_entry e on e.day = d.day and e.partition = given.partition and e.number = given.number
+"""
+_WHOLE: Final = """
+select count(*) as kept, coalesce(max(number), 0) as newest, coalesce(min(number), 1) as oldest,
+    min(number) filter (where named > $2) as beyond, min(number) filter (where named < named_before) as fallen
+from (
+    select number, numbers[$1] as named, lag(numbers[$1]) over (order by number) as named_before from ledger_seal
+) each
+"""
+_UNNAMED: Final = """
+select e.number, e.booked_at from ledger_day d
+join ledger_entry e on e.day = d.day and e.partition = d.partition and e.number = $2
+where d.partition = $1 and $2 between d.first_number and d.last_number limit 1
+"""
+_sealed = gauge("luxor_revenue_ledger_sealed_timestamp_seconds", "When the ledger's chains were last found sealed")
+_unsealed = gauge(
+    "luxor_revenue_ledger_unsealed_seconds",
+    "Age of the oldest entry of the ledger that no seal covers yet; 0 where all are covered",
+)
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a seal outside of the store: enough to prove later that nothing before it was altered."""
+
+    number: int
+    hash: bytes
+    sealed_at: int = 0
+    """Microseconds since 1970-01-01 UTC."""
+
+
+@dataclass(slots=True)
+class Compared:
+    """What comparing seals with a part of a chain found."""
+
+    seals: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class Seals:
+    """Reads and makes seals."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep them in a database."""
+        self._database = database
+
+    async def make(self, tx: Transaction) -> int | None:
+        """Seal all heads as they are committed; gives the seal's number, or None where nothing was booked since the last."""
+        last = await tx.raw.fetchrow(_LAST)
+        heads = [(row["number"], row["hash"]) for row in await tx.raw.fetch(_HEADS)]
+        numbers = [number for number, _ in heads]
+        if numbers == (last["numbers"] if last else [0] * PARTITIONS):
+            return None
+        number, before = (last["number"] + 1, last["hash"]) if last else (1, START)
+        sealed_at = await tx.now()
+        digest = seal(number, sealed_at, before, heads)
+        await tx.raw.execute(_KEEP, number, sealed_at, digest, numbers, b"".join(each for _, each in heads))
+        # Logs are kept elsewhere than the store, so that who may write all of the store cannot make its seals anew unseen.
+        tx.after_commit(lambda: _log.info("LEDGER_SEALED", seal=number, sealed_at=sealed_at, hash=digest.hex()))
+        return number
+
+    async def newest(self) -> Kept | None:
+        """Give the newest seal; None where there is none."""
+        async with self._database.connection() as reader:
+            row = await reader.raw.fetchrow(
+                "select number, sealed_at, hash from ledger_seal order by number desc limit 1"
+            )
+        return None if row is None else Kept(row["number"], row["hash"], row["sealed_at"])
+
+    async def compare(self, partition: int, after: int, last: int) -> Compared:
+        """Compare the seals that name an entry of a partition behind `after` and up to `last` with what is stored."""
+        found = Compared()
+        column = partition + 1
+        async with self._database.connection(snapshot=True) as reader:
+            first, end = await self._first(reader, partition, after), await self._first(reader, partition, last)
+        while True:
+            async with self._database.connection(snapshot=True) as reader:
+                rows = await reader.raw.fetch(_READ, first, end, column, partition * _HASH + 1, SEALS_AT_ONCE)
+                named = [row["numbers"][partition] for row in rows]
+                stored = dict(await reader.raw.fetch(_STORED, partition, named, after, last)) if rows else {}
+            for row, number in zip(rows, named, strict=True):
+                digest = row["hashes"][partition * _HASH : column * _HASH]
+                if not _holds(row):
+                    found.faults.append(
+                        f"seal {row['number']} was altered: its hash does not follow from what it seals"
+                    )
+                if stored.get(number) != digest:
+                    found.faults.append(
+                        f"partition {partition}: seal {row['number']} tells another hash of entry {number} than is stored"
+                    )
+            found.seals += len(rows)
+            if len(rows) < SEALS_AT_ONCE:
+                return found
+            first = rows[-1]["number"] + 1
+
+    async def follow(
+        self, reader: Transaction, after: int, before: bytes, proven: Mapping[int, int], seals_max: int
+    ) -> tuple[int, bytes, list[str]]:
+        """Compare the seals behind `after`, of which `before` is the proven hash, as far as all that they seal is proven.
+
+        `proven` has the last proven entry by partition. Returns the last seal compared, its hash and what is wrong.
+        """
+        faults: list[str] = []
+        last = await reader.raw.fetchval("select numbers from ledger_seal where number = $1", after)
+        named = list(last or [0] * PARTITIONS)
+        for row in await reader.raw.fetch(_FOLLOW, after, seals_max):
+            numbers = list(row["numbers"])
+            if len(numbers) != PARTITIONS or len(row["hashes"]) != PARTITIONS * _HASH:
+                faults.append(f"seal {row['number']} was altered: it does not name {PARTITIONS} partitions")
+                break
+            if any(number > proven[place] for place, number in enumerate(numbers)):
+                break
+            if row["number"] != after + 1:
+                faults.append(f"seals {after + 1} to {row['number'] - 1} are missing")
+            if not _holds({**dict(row), "before": before}):
+                faults.append(f"seal {row['number']} was altered: its hash does not follow from what it seals")
+            changed = [place for place in range(PARTITIONS) if numbers[place] != named[place]]
+            if any(numbers[place] < named[place] for place in changed):
+                faults.append(f"seal {row['number']} seals fewer entries than the seal before; one of them was altered")
+            stored = await reader.raw.fetch(_NAMED, changed, [numbers[place] for place in changed])
+            hashes = {each["partition"]: each["hash"] for each in stored}
+            faults += [
+                f"partition {place}: seal {row['number']} names another hash of entry {numbers[place]} than is stored"
+                for place in changed
+                if hashes.get(place) != row["hashes"][place * _HASH : (place + 1) * _HASH]
+            ]
+            after, before, named = row["number"], bytes(row["hash"]), numbers
+        return after, before, faults
+
+    async def _first(self, reader: Transaction, partition: int, after: int) -> int:
+        """The first seal that names an entry behind `after`, found by halving, since numbers only rise; behind all for none."""
+        newest = await reader.raw.fetchval("select max(number) from ledger_seal") or 0
+        low, high = 1, newest + 1
+        while low < high:
+            middle = (low + high) // 2
+            number, named = await reader.raw.fetchrow(_FROM, middle, partition + 1)
+            if named is not None and named <= after:
+                low = number + 1
+            else:
+                high = middle
+        return low
+
+    async def compare_end(self, reader: Transaction, partition: int, head: int, late_seconds: float) -> list[str]:
+        """Say what is wrong with the seals as a whole where a partition's chain ends with entry `head`.
+
+        Numbers are without gap, what is sealed of a partition never falls and is never beyond its end, and what was booked
+        a while ago is sealed.
+        """
+        row = await reader.raw.fetchrow(_WHOLE, partition + 1, head)
+        faults = []
+        if missing := row["newest"] - row["kept"]:
+            faults.append(f"{missing} of the {row['newest']} seals are missing")
+        if row["oldest"] < 1:
+            faults.append(f"a seal has the number {row['oldest']}; they begin with 1")
+        if row["beyond"] is not None:
+            faults.append(
+                f"partition {partition}: seal {row['beyond']} seals an entry behind entry {head}, with which the chain ends: "
+                "the end of the chain was cut off"
+            )
+        if row["fallen"] is not None:
+            faults.append(
+                f"partition {partition}: seal {row['fallen']} seals fewer entries than the seal before; one of them was altered"
+            )
+        named = await reader.raw.fetchval(_NUMBER, row["newest"], partition + 1) or 0
+        first = await reader.raw.fetchrow(_UNNAMED, partition, named + 1) if named < head else None
+        if first is not None and await reader.now() - first["booked_at"] > late_seconds * 1e6:
+            newest = f"the newest seal is {row['newest']}" if row["newest"] else "there is no seal"
+            faults.append(
+                f"partition {partition}: entry {named + 1} was booked over {late_seconds / 60:.0f} minutes ago and no seal names "
+                f"it; {newest}"
+            )
+        return faults
+
+    async def compare_kept(self, kept: Kept) -> list[str]:
+        """Say what differs from a seal that somebody kept outside of the store."""
+        async with self._database.connection() as reader:
+            stored = await reader.raw.fetchval("select hash from ledger_seal where number = $1", kept.number)
+        if stored is None:
+            return [f"seal {kept.number} was kept outside and is not here: what it seals was cut off or written anew"]
+        if stored != kept.hash:
+            return [f"seal {kept.number} has another hash than the one kept outside: what it seals was written anew"]
+        return []
+
+
+def _holds(row: Any) -> bool:
+    """Whether a seal's hash follows from what it seals and the seal before."""
+    hashes = [row["hashes"][start : start + _HASH] for start in range(0, len(row["hashes"]), _HASH)]
+    before = START if row["number"] == 1 else row["before"]
+    if before is None or not len(hashes) == len(row["numbers"]) == PARTITIONS:
+        return False
+    heads = list(zip(row["numbers"], hashes, strict=True))
+    return seal(row["number"], row["sealed_at"], before, heads) == bytes(row["hash"])
+
+
+class Sealing:
+    """Seals at intervals; of all replicas one at a time."""
+
+    def __init__(self, database: Database, replica: str, *, interval_seconds: float) -> None:
+        """Seal every so many seconds what was booked since."""
+        self._database = database
+        self._seals = Seals(database)
+        self._replica = replica
+        self._interval = interval_seconds
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; what fails is logged and tried again."""
+        token: int | None = None
+        while not stop.is_set():
+            try:
+                token = await self.step()
+            except StoreError as error:
+                _log.warning("LEDGER_SEAL_POSTPONED", store=self._database.name, why=str(error))
+            try:
+                async with asyncio.timeout(self._interval):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+        if token is not None:
+            await self._give_back(token)
+
+    async def step(self) -> int | None:
+        """Seal once; gives the lease's token, None where another replica seals."""
+        async with self._database.transaction() as tx:
+            token = await try_lease(tx, LEASE, self._replica, 3 * self._interval)
+        if token is None:
+            return None
+        async with self._database.transaction() as tx:
+            await hold_lease(tx, LEASE, token)
+            await self._seals.make(tx)
+        _sealed.set_to_current_time()
+        return token
+
+    async def _give_back(self, token: int) -> None:
+        try:
+            async with self._database.transaction() as tx:
+                await release_lease(tx, LEASE, token)
+        except StoreError as error:
+            _log.warning("LEDGER_SEAL_LEASE_NOT_RELEASED", store=self._database.name, why=str(error))
+
+
+def unsealed() -> Look:
+    """A look at how old the oldest entry is that no seal covers."""
+
+    async def look(database: Database) -> None:
+        async with database.connection(timeout_millis=5_000) as reader:
+            booked_at = await reader.raw.fetchval(_UNSEALED)
+            age = 0 if booked_at is None else max(0, await reader.now() - booked_at)
+        _unsealed.set(age / 1e6)
+
+    return look

@@ -1,0 +1,1 @@
+"""Conversion of published tariffs into tariff files."""

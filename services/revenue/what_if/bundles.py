@@ -1,0 +1,72 @@
+"""Sums over several consignments under a draft: what the others of a bundle made in the end, and who is summed up for the first time.
+
+What is stored with a batch is what others made when it came. Under the law of then that was enough: a consignment whose bundle went over the limit
+was assessed again. A draft with a lower limit needs the whole bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+
+from services.revenue.assessment.aggregates import BUNDLED, Others, limit_id
+from services.revenue.law.arithmetic import Int64
+from services.revenue.law.limits import Measures
+from services.revenue.law.program import Program
+
+Made: TypeAlias = tuple[int, str, int]
+"""Row of a consignment, limit ("KR:small") and what others of its bundle made in the end, minor units."""
+
+
+def bundled_limits(program: Program) -> frozenset[str]:
+    """The limits of a program by which all of a bundle are judged by the whole sum."""
+    return frozenset(
+        limit_id(read.rulebook.jurisdiction, name)
+        for read in program.books
+        for name, entries in read.rulebook.limits.items()
+        if any(entry.test in BUNDLED for entry in entries)
+    )
+
+
+def bundled_rows(others: Others, limits: frozenset[str]) -> Int64:
+    """The rows that were summed up with others by one of these limits, rising."""
+    return np.unique(others.row[others.limit.isin(limits) & others.named])
+
+
+def with_bundles(others: Others, made: Sequence[Made]) -> Others:
+    """The same, but that others make what they made in the end; what was not summed up then is passed over."""
+    code = {limit: place for place, limit in enumerate(others.limit.dictionary)}
+    known = [(row, code[limit], total) for row, limit, total in made if limit in code]
+    if not known:
+        return others
+    rows, limits, sums = np.array(known, np.int64).T
+    size = len(code)
+    own = others.row * size + others.limit.indices
+    order = np.argsort(own)
+    wanted = rows * size + limits
+    at = order[np.minimum(np.searchsorted(own, wanted, sorter=order), len(own) - 1)]
+    there = own[at] == wanted
+    newest = others.others.copy()
+    newest[at[there]] = sums[there]
+    return replace(others, others=newest)
+
+
+def counted_alone(program: Program, measures: Measures, others: Others) -> Int64:
+    """The rows that a limit of the program would sum up with others of whom nothing is known, rising."""
+    if not len(measures.row):
+        return measures.row
+    size = len(program.limit_entries)
+    code = {
+        limit_id(read.rulebook.jurisdiction, name): book * size + place
+        for book, read in enumerate(program.books)
+        for place, name in enumerate(read.rulebook.limits)
+    }
+    span = size * len(program.books)
+    known = others.limit.map(lambda name: code.get(name, -1), np.int64)
+    there = known >= 0
+    wanted = measures.row * span + measures.jurisdiction * size + measures.limit
+    found = np.isin(wanted, others.row[there] * span + known[there])
+    return np.unique(measures.row[~found])

@@ -1,0 +1,61 @@
+"""What a what-if run was asked for, as it is kept with the job: the whole law that is tried, so that nothing which changes meanwhile,
+neither a rulebook nor a setting nor a release, changes what an interrupted run finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from enum import IntEnum
+from typing import Final, Self
+
+import msgspec
+
+from libs.columns.progress import from_progress, to_progress
+from services.revenue.law.drafts import under_law_of
+from services.revenue.law.program import Program
+from services.revenue.law.read_law import read_law
+
+_MARK: Final = b"LXWP"
+_FORMAT: Final = 1
+
+
+class JobKind(IntEnum):
+    """What a job of revenue does. The numbers are stored."""
+
+    WHAT_IF = 1
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A what-if run."""
+
+    files: Mapping[str, str]
+    """The text of each law file, those of the draft among them."""
+    law_of: date | None
+    from_day: int
+    to_day: int
+    """The last day of assessment, counted in."""
+    until_batch: int
+    """The last batch that was written when the run was asked for: what is assessed later is not read."""
+    asked_at: int
+    """Microseconds since 1970-01-01 UTC by the database's clock: assessments again that were told later do not count."""
+    bands: str
+    until_share: int = 0
+    """The last share of a sum that was taken when the run was asked for: what consignments that came later add does not count."""
+
+    def to_bytes(self) -> bytes:
+        """The plan, to be kept with the job."""
+        return to_progress(_MARK, _FORMAT, self)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Read it again. Raises ProgressError where it is something else."""
+        return from_progress(_MARK, _FORMAT, cls, content, "plan")
+
+    def program(self) -> Program:
+        """The law that is tried. Raises LawFileError or ProgramError where this release cannot read it."""
+        law = read_law(self.files)
+        if law.errors:
+            raise law.errors[0]
+        program = law.compile()
+        return program if self.law_of is None else under_law_of(program, self.law_of)

@@ -23,7 +23,7 @@ the throughput.
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any, NoReturn, cast
@@ -97,8 +97,8 @@ class Chain(grpc.aio.ServerInterceptor):
     ) -> None:
         """Compile the list into one method's handler.
 
-        `name` is /package.Service/Method. Unary and server-streaming methods are taken; raise TypeError for others and
-        for handlers that are no coroutine functions. With a `brake`, the method's calls have a gate of their own.
+        `name` is /package.Service/Method. Raise TypeError for a method that streams and for a handler that is no coroutine
+        function. With a `brake`, the method's calls have a gate of their own.
         """
         message_class = getattr(handler.request_deserializer, "__self__", None)
         if not (isinstance(message_class, type) and issubclass(message_class, Message)):
@@ -113,13 +113,9 @@ class Chain(grpc.aio.ServerInterceptor):
         method.attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": rpc}
         _taken.methods[name] = method
         self._methods.append(method)
-        if asyncio.iscoroutinefunction(handler.unary_unary):
-            served = _raw(grpc.stream_unary_rpc_method_handler, self._unary(method, handler.unary_unary))
-        elif handler.unary_stream is not None:
-            served = _raw(grpc.stream_stream_rpc_method_handler, self._stream(method, cast(Any, handler.unary_stream)))
-        else:
-            raise TypeError(f"{name} must be a coroutine function (unary) or an async generator (server streaming)")
-        self._compiled[name] = served
+        if not asyncio.iscoroutinefunction(handler.unary_unary):
+            raise TypeError(f"{name} must be a coroutine function that takes one request and returns one answer")
+        self._compiled[name] = _raw(grpc.stream_unary_rpc_method_handler, self._unary(method, handler.unary_unary))
 
     def services_calling(self, name: str) -> frozenset[str]:
         """Return the ids of the services that the map lets call an RPC, /package.Service/Method, of this service."""
@@ -215,80 +211,6 @@ class Chain(grpc.aio.ServerInterceptor):
                     gate.leave(place, seconds)
                 _seconds.observe(seconds, method.name, code)
                 end_span(span, code, refusal)
-            if overload is not None:
-                await _abort_overload(context, overload, request_id)
-            assert refusal is not None
-            await _abort(context, refusal, request_id)
-
-        return serve
-
-    def _stream(
-        self, method: Method, behaviour: Callable[..., AsyncIterator[Any]]
-    ) -> Callable[..., AsyncIterator[bytes]]:
-        gates = method.gates
-
-        async def serve(_messages: Any, context: Any) -> AsyncIterator[bytes]:
-            begun = monotonic()
-            gate = gates.outside
-            request_id, header = self._incoming(context)
-            span: trace.Span | None = None
-            place: Place | None = None
-            overload: Refused | None = None
-            code = "CANCELLED"
-            refusal: Refusal | None = None
-            limit: asyncio.Timeout | None = None
-            ends_at = float("inf")
-            answers: AsyncIterator[Any] | None = None
-            raw, request = b"", None
-            try:
-                who = self._caller(method, context, header)
-                gate = gates.of(who)
-                place = gate.enter(who) or await gate.wait(who)
-                span = begin_span(method, header, who)
-                seconds, _ = self._time(method, context)
-                ends_at = begun + seconds
-                call = Call(who, method.name, request_id, telemetry.traceparent(), ends_at)
-                enter(call)
-                raw = await receive(context, gate, place)
-                call.size = len(raw)
-                if not gate.received(place, len(raw)):
-                    waiting, place = place, None
-                    place = await gate.decode(waiting, who)
-                request, _ = self._parse(method, raw, call)
-                raw = b""
-                answers = behaviour(request, context)
-                while True:
-                    # The limit is around each answer, not around the yield: this generator may be left waiting there.
-                    try:
-                        async with asyncio.timeout(call.deadline) as limit:
-                            answer = method.serialize(await anext(answers))
-                    except StopAsyncIteration:
-                        break
-                    if len(answer) > self._answer_bytes_max:
-                        raise Refusal("ANSWER_TOO_LARGE", bytes=len(answer), bytes_max=self._answer_bytes_max)
-                    yield answer
-                code = "OK"
-                return
-            except Overload as error:
-                overload, code = error.refused, error.refused.code
-            except Exception as error:
-                late = isinstance(error, TimeoutError) and limit is not None and limit.expired()
-                refusal = self._refusal(error, method, request_id, late, monotonic() - begun)
-                code = refusal.code.name
-                raw, request = b"", None
-                _drop_frames(error)
-            finally:
-                now = monotonic()
-                seconds = now - begun
-                if code == "CANCELLED" and now >= ends_at:
-                    code = "DEADLINE_EXCEEDED"
-                if place is not None:
-                    gate.leave(place, seconds)
-                _seconds.observe(seconds, method.name, code)
-                end_span(span, code, refusal)
-                close = getattr(answers, "aclose", None)
-                if close is not None:
-                    await close()
             if overload is not None:
                 await _abort_overload(context, overload, request_id)
             assert refusal is not None

@@ -46,22 +46,15 @@ class Servicer:
     async def Poll(self, request: Any, context: Any) -> Any:
         return await self.Hold(request, context)
 
-    async def Stream(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        for violation in request.field_violations:
-            yield Message(field_violations=[violation])
-        if self.behaviour is not None:
-            await self.behaviour(request, context)
-
 
 def register(servicer: Any, server: Any) -> None:
-    kinds = {"Stream": grpc.unary_stream_rpc_method_handler}
     handlers = {
-        name: kinds.get(name, grpc.unary_unary_rpc_method_handler)(
+        name: grpc.unary_unary_rpc_method_handler(
             getattr(servicer, name),
             request_deserializer=Message.FromString,
             response_serializer=Message.SerializeToString,
         )
-        for name in ("Echo", "Hold", "Poll", "Stream")
+        for name in ("Echo", "Hold", "Poll")
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     server.add_registered_method_handlers(SERVICE, handlers)
@@ -88,8 +81,7 @@ class Running:
     def method(self, name: str, channel: LuxorChannel | None = None, raw: bool = False) -> Any:
         open_channel = channel or self.channel()
         serializer = (lambda data: data) if raw else Message.SerializeToString
-        kind = open_channel.unary_stream if name == "Stream" else open_channel.unary_unary
-        return kind(f"/{SERVICE}/{name}", serializer, Message.FromString)
+        return open_channel.unary_unary(f"/{SERVICE}/{name}", serializer, Message.FromString)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let the loop go on until the condition holds; fail after ten seconds."""
@@ -144,7 +136,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         server.add(
             register,
             servicer,
-            roles={"Echo": filers, "Hold": filers, "Poll": filers, "Stream": filers},
+            roles={"Echo": filers, "Hold": filers, "Poll": filers},
             long_polls={"Poll"},
         )
         each = Running(server, servicer, asyncio.create_task(server.run(**(run or {}))))

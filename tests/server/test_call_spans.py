@@ -57,14 +57,6 @@ async def test_a_call_is_a_span_of_its_caller_s_trace_and_work_inside_hangs_unde
     assert seen == [served.traceparent]
 
 
-async def test_a_stream_is_one_span(start: Any, message: Any, exported: list[Span]) -> None:
-    running = await start()
-    async for _ in running.method("Stream")(message(), timeout=5, metadata=(("traceparent", SAMPLED),)):
-        pass
-    await running.until(lambda: len(exported) == 1)
-    assert exported[0].name == f"{SERVICE}/Stream"
-
-
 async def test_a_long_poll_is_no_span_and_its_context_is_passed_on(
     start: Any, message: Any, exported: list[Span]
 ) -> None:

@@ -24,10 +24,6 @@ async def refused(awaitable: Any) -> grpc.aio.AioRpcError:
     return caught.value
 
 
-async def _all(stream: Any) -> list[Any]:
-    return [answer async for answer in stream]
-
-
 def metadata(error: grpc.aio.AioRpcError) -> dict[str, str]:
     info = details_of(status_of(error), error_details_pb2.ErrorInfo)
     assert info is not None, error
@@ -100,10 +96,8 @@ async def test_a_call_without_a_deadline_gets_the_longest_of_its_kind(start: Any
 
     running.servicer.behaviour = wait
     batch = message(field_violations=[{"field": "a"}])
-    for unary in (True, False):
-        method = running.method("Echo" if unary else "Stream")
-        error = await refused(method(batch) if unary else _all(method(batch)))
-        assert (error.code(), reason_of(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    error = await refused(running.method("Echo")(batch))
+    assert (error.code(), reason_of(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
     assert all(0.2 < each <= 0.3 for each in left)
     began = time.monotonic()
     assert reason_of(await refused(running.method("Poll")(batch))) == "DEADLINE_EXCEEDED"
@@ -355,29 +349,6 @@ async def test_an_unknown_method_gets_our_error(start: Any, message: Any) -> Non
     missing = running.channel().unary_unary("/luxor.test.v1.TestService/Nothing", lambda data: data)
     error = await refused(missing(b"", timeout=5))
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_UNKNOWN")
-
-
-async def test_a_stream_passes_the_same_steps(start: Any, message: Any) -> None:
-    running = await start()
-    batch = message()
-    for name in ("a", "b", "c"):
-        batch.field_violations.add(field=name)
-    stream = running.method("Stream")
-    answers = [answer async for answer in stream(batch, timeout=5)]
-    assert [answer.field_violations[0].field for answer in answers] == ["a", "b", "c"]
-
-    async def read(**options: Any) -> list[Any]:
-        return [answer async for answer in stream(batch, **options)]
-
-    async def refuse(_request: Any, _context: Any) -> Any:
-        raise Refusal("STORE_UNAVAILABLE", retry_after_seconds=0.25)
-
-    running.servicer.behaviour = refuse
-    # A call that answered already is not retried by gRPC, so the refusal arrives.
-    error = await refused(read(timeout=5))
-    assert reason_of(error) == "STORE_UNAVAILABLE"
-    assert retry_after(error) == 0.25
-    assert running.server.chain.gates.calls.outside.in_flight == 0
 
 
 async def test_a_full_server_refuses_with_the_time_to_come_back(start: Any, message: Any) -> None:

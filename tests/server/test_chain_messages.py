@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -20,11 +20,9 @@ from libs.telemetry import trace
 from libs.telemetry.metrics import REGISTRY
 from libs.telemetry.trace import Span
 from luxor.clearance.v1 import clearance_pb2 as clearance
-from tests.support.chains import SERVICE, Aborted, Context, Log, Message, called, chain_of, echo, serve, stream, unary
+from tests.support.chains import SERVICE, Context, Log, Message, called, chain_of, echo, serve, unary
 from tests.support.gates import who
 from tests.support.virtual_loop import VirtualLoop, run
-
-both = pytest.mark.parametrize("streams", [False, True], ids=["unary", "stream"])
 
 
 @pytest.fixture
@@ -43,9 +41,8 @@ def sized(size: int) -> Any:
 # ------------------------------------------------------------------------------------------------ requests
 
 
-@both
 @pytest.mark.parametrize(("size", "reason"), [(4_095, ""), (4_096, ""), (4_097, "MESSAGE_TOO_LARGE")])
-def test_a_request_has_as_many_bytes_as_its_limit_and_no_more(size: int, reason: str, streams: bool) -> None:
+def test_a_request_has_as_many_bytes_as_its_limit_and_no_more(size: int, reason: str) -> None:
     seen = []
 
     async def look(request: Any, _context: Any) -> Any:
@@ -53,31 +50,26 @@ def test_a_request_has_as_many_bytes_as_its_limit_and_no_more(size: int, reason:
         return request
 
     context = Context(raw=sized(size).SerializeToString())
-    assert bool(serve(look, context, streams=streams)) is not bool(reason)
+    assert bool(serve(look, context)) is not bool(reason)
     assert context.reason == reason
     assert seen == ([] if reason else [size])
     if reason:
         assert (context.facts()["bytes"], context.facts()["bytes_max"]) == ("4097", "4096")
 
 
-@both
-def test_a_request_that_is_none_is_refused_and_counts_no_bytes(streams: bool, log: Log) -> None:
+def test_a_request_that_is_none_is_refused_and_counts_no_bytes(log: Log) -> None:
     for raw, reason in ((grpc.aio.EOF, "REQUEST_EMPTY"), (b"\xff\xff", "UNDECODABLE")):
         context = Context(raw=raw)
-        assert serve(echo, context, streams=streams) == []
+        assert serve(echo, context) == []
         assert context.reason == reason
     assert [line for line, _ in log.lines] == ["REQUEST_EMPTY", "UNDECODABLE"]
 
 
-@both
-def test_bytes_of_requests_are_summed_by_method(streams: bool) -> None:
+def test_bytes_of_requests_are_summed_by_method() -> None:
     async def main(_loop: VirtualLoop) -> None:
-        made, name = chain_of(), f"/{SERVICE}/Summed{streams}"
+        made, name = chain_of(), f"/{SERVICE}/Summed"
 
-        async def answers(request: Any, _context: Any) -> AsyncIterator[Any]:
-            yield request
-
-        made.register(name, stream(answers) if streams else unary(echo), frozenset({Role.FILER}), long_poll=False)
+        made.register(name, unary(echo), frozenset({Role.FILER}), long_poll=False)
         for size in (200, 300):
             await called(made, name, Context(raw=sized(size).SerializeToString()))
         assert REGISTRY.get_sample_value("luxor_request_bytes_total", {"method": name}) == 500
@@ -85,8 +77,7 @@ def test_bytes_of_requests_are_summed_by_method(streams: bool) -> None:
     run(main)
 
 
-@both
-def test_unknown_fields_are_findings_and_the_first_is_logged_with_the_role_alone(streams: bool, log: Log) -> None:
+def test_unknown_fields_are_findings_and_the_first_is_logged_with_the_role_alone(log: Log) -> None:
     seen = []
 
     async def look(request: Any, _context: Any) -> Any:
@@ -94,13 +85,13 @@ def test_unknown_fields_are_findings_and_the_first_is_logged_with_the_role_alone
         return request
 
     unknown = bytes([77 << 3 & 0x7F | 0x80, 77 >> 4, 1])
-    assert serve(look, Context(raw=sized(200).SerializeToString() + unknown), streams=streams)
+    assert serve(look, Context(raw=sized(200).SerializeToString() + unknown))
     assert seen == [([Finding("", 77)], sized(200))]
     facts = {"role": "filer", "method": f"/{SERVICE}/Echo", "path": "", "field_number": 77}
     assert log.lines == [("UNKNOWN_FIELD", facts)]
     seen.clear()
     log.lines.clear()
-    assert serve(look, Context(raw=sized(200).SerializeToString()), streams=streams)
+    assert serve(look, Context(raw=sized(200).SerializeToString()))
     assert (seen[0][0], log.lines) == ([], [])
 
 
@@ -134,72 +125,16 @@ def test_an_entry_beyond_its_bounds_is_emptied_and_answered_by_itself() -> None:
 # ------------------------------------------------------------------------------------------------ answers
 
 
-@both
 @pytest.mark.parametrize(("size", "reason"), [(8_191, ""), (8_192, ""), (8_193, "ANSWER_TOO_LARGE")])
-def test_an_answer_has_twice_as_many_bytes_as_a_request_and_no_more(size: int, reason: str, streams: bool) -> None:
+def test_an_answer_has_twice_as_many_bytes_as_a_request_and_no_more(size: int, reason: str) -> None:
     async def much(_request: Any, _context: Any) -> Any:
         return sized(size)
 
     context = Context()
-    found = serve(much, context, streams=streams)
-    assert (context.reason, [len(each) for each in found]) == (reason, [] if reason else [size, 0][: 1 + streams])
+    found = serve(much, context)
+    assert (context.reason, [len(each) for each in found]) == (reason, [] if reason else [size])
     if reason:
         assert (context.facts()["bytes"], context.facts()["bytes_max"]) == ("8193", "8192")
-
-
-def test_a_stream_is_closed_whether_it_ends_or_is_refused_or_its_reader_goes_away() -> None:
-    ended = []
-
-    def answers(kind: str) -> Any:
-        async def serve_some(request: Any, _context: Any) -> AsyncIterator[Any]:
-            try:
-                yield request
-                if kind == "refused":
-                    raise Refusal("RECOUNT_UNDER_WAY")
-                yield request
-            finally:
-                ended.append(kind)
-
-        return serve_some
-
-    async def main(_loop: VirtualLoop) -> None:
-        for kind, count in (("whole", 2), ("refused", 1), ("left", 1)):
-            made = chain_of()
-            made.register(f"/{SERVICE}/Echo", stream(answers(kind)), frozenset({Role.FILER}), long_poll=False)
-            handler = await made.intercept_service(None, type("Details", (), {"method": f"/{SERVICE}/Echo"}))  # type: ignore[arg-type]
-            found = []
-            reading = handler.stream_stream(None, Context())
-            try:
-                async for answer in reading:
-                    found.append(answer)
-                    if kind == "left":
-                        break
-            except Aborted:
-                assert kind == "refused"
-            await reading.aclose()
-            assert (len(found), ended[-1]) == (count, kind)
-            assert made.gates.calls.outside.in_flight == 0
-
-    run(main)
-
-
-def test_the_limit_of_a_stream_is_around_each_answer_and_not_around_its_reader() -> None:
-    async def main(_loop: VirtualLoop) -> None:
-        made = chain_of()
-
-        async def answers(request: Any, _context: Any) -> AsyncIterator[Any]:
-            for _ in range(3):
-                yield request
-
-        made.register(f"/{SERVICE}/Echo", stream(answers), frozenset({Role.FILER}), long_poll=False)
-        handler = await made.intercept_service(None, type("Details", (), {"method": f"/{SERVICE}/Echo"}))  # type: ignore[arg-type]
-        found = 0
-        async for _ in handler.stream_stream(None, Context()):
-            found += 1
-            await asyncio.sleep(30)
-        assert found == 3
-
-    run(main)
 
 
 # ------------------------------------------------------------------------------------------------ refusals
@@ -212,7 +147,6 @@ class Unavailable(grpc.RpcError):
         return grpc.StatusCode.UNAVAILABLE
 
 
-@both
 @pytest.mark.parametrize(
     ("error", "reason", "cause"),
     [
@@ -222,13 +156,13 @@ class Unavailable(grpc.RpcError):
     ],
 )
 def test_a_refusal_is_logged_with_its_cause_where_that_is_another_error(
-    error: Exception, reason: str, cause: str | None, streams: bool, log: Log
+    error: Exception, reason: str, cause: str | None, log: Log
 ) -> None:
     async def fail(_request: Any, _context: Any) -> Any:
         raise error
 
     context = Context(metadata=(("x-request-id", "r-1"),))
-    assert serve(fail, context, streams=streams) == []
+    assert serve(fail, context) == []
     assert context.reason == reason
     (line,) = log.lines
     assert (line[0], line[1].get("cause"), line[1]["request_id"]) == (reason, cause, "r-1")
@@ -236,33 +170,18 @@ def test_a_refusal_is_logged_with_its_cause_where_that_is_another_error(
     assert line[1].get("path", "") == ("days" if cause == "" else "")
 
 
-def test_a_stream_that_fails_before_its_first_answer_is_refused() -> None:
-    def fail(_request: Any, _context: Any) -> Any:
-        raise TimeoutError
-
-    async def main(_loop: VirtualLoop) -> None:
-        made, context = chain_of(), Context()
-        made.register(f"/{SERVICE}/Echo", stream(fail), frozenset({Role.FILER}), long_poll=False)
-        assert await called(made, f"/{SERVICE}/Echo", context) == []
-        assert context.reason == "INTERNAL"
-
-    run(main)
-
-
-@both
-def test_only_a_full_store_of_its_own_counts_as_the_service_s_fault(streams: bool) -> None:
+def test_only_a_full_store_of_its_own_counts_as_the_service_s_fault() -> None:
     for refusal, counted in ((Refusal("STORE_FULL", store="risk"), 1), (Refusal("RECOUNT_UNDER_WAY"), 0)):
 
         async def fail(_request: Any, _context: Any, refusal: Refusal = refusal) -> Any:
             raise refusal
 
         before = REGISTRY.get_sample_value("luxor_calls_store_full_total") or 0.0
-        assert serve(fail, Context(), streams=streams) == []
+        assert serve(fail, Context()) == []
         assert REGISTRY.get_sample_value("luxor_calls_store_full_total") == before + counted
 
 
-@both
-def test_errors_are_cut_off_from_the_frames_that_they_passed(streams: bool) -> None:
+def test_errors_are_cut_off_from_the_frames_that_they_passed() -> None:
     errors: list[Exception] = []
 
     async def fail(_request: Any, _context: Any) -> Any:
@@ -284,13 +203,12 @@ def test_errors_are_cut_off_from_the_frames_that_they_passed(streams: bool) -> N
         raise OSError("fourth") from errors[-1]  # which is its cause, and no context
 
     context = Context()
-    assert serve(caused, context, streams=streams) == []
+    assert serve(caused, context) == []
     assert (context.reason, len(errors)) == ("INTERNAL", 3)
     assert [error.__traceback__ for error in errors] == [None] * 3
 
 
-@both
-def test_a_call_without_room_is_refused_under_its_id_and_counted_by_its_reason(streams: bool, log: Log) -> None:
+def test_a_call_without_room_is_refused_under_its_id_and_counted_by_its_reason(log: Log) -> None:
     def full(made: Any) -> None:
         def enter(_identity: Identity) -> None:
             raise Overload(refused("CALLER_OVER_SHARE", 20, 1))
@@ -300,7 +218,7 @@ def test_a_call_without_room_is_refused_under_its_id_and_counted_by_its_reason(s
     counter = {"reason": "CALLER_OVER_SHARE"}
     before = REGISTRY.get_sample_value("luxor_calls_overload_total", counter) or 0.0
     context = Context(metadata=(("x-request-id", "r-1"),))
-    assert serve(echo, context, streams=streams, prepare=full) == []
+    assert serve(echo, context, prepare=full) == []
     assert (context.code, context.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CALLER_OVER_SHARE")
     assert context.detail(error_details_pb2.RequestInfo).request_id == "r-1"
     assert context.detail(error_details_pb2.RetryInfo).retry_delay.ToTimedelta().total_seconds() > 0
@@ -309,17 +227,11 @@ def test_a_call_without_room_is_refused_under_its_id_and_counted_by_its_reason(s
     assert log.lines == []
 
 
-@both
-def test_a_call_waits_for_its_place_and_then_goes_on(streams: bool) -> None:
+def test_a_call_waits_for_its_place_and_then_goes_on() -> None:
     async def main(_loop: VirtualLoop) -> None:
         made = chain_of()
 
-        async def answers(request: Any, _context: Any) -> AsyncIterator[Any]:
-            yield request
-
-        made.register(
-            f"/{SERVICE}/Echo", stream(answers) if streams else unary(echo), frozenset({Role.FILER}), long_poll=False
-        )
+        made.register(f"/{SERVICE}/Echo", unary(echo), frozenset({Role.FILER}), long_poll=False)
         gate = made.gates.calls.outside
         places = list[Place]()
         while (place := gate.enter(who(f"caller-{len(places)}"))) is not None:
@@ -336,17 +248,11 @@ def test_a_call_waits_for_its_place_and_then_goes_on(streams: bool) -> None:
     run(main)
 
 
-@both
-def test_a_request_that_is_slow_to_come_or_too_large_to_be_decoded_now_goes_on_when_it_may(streams: bool) -> None:
+def test_a_request_that_is_slow_to_come_or_too_large_to_be_decoded_now_goes_on_when_it_may() -> None:
     async def main(_loop: VirtualLoop) -> None:
         made = chain_of()
 
-        async def answers(request: Any, _context: Any) -> AsyncIterator[Any]:
-            yield request
-
-        made.register(
-            f"/{SERVICE}/Echo", stream(answers) if streams else unary(echo), frozenset({Role.FILER}), long_poll=False
-        )
+        made.register(f"/{SERVICE}/Echo", unary(echo), frozenset({Role.FILER}), long_poll=False)
 
         class Slow(Context):
             async def read(self) -> Any:
@@ -378,14 +284,9 @@ def exported() -> Iterator[list[Span]]:
     trace.configure(ratio=0.0, slow_seconds=1.0, export=None)
 
 
-@both
-def test_the_span_of_a_call_names_service_method_and_role_and_goes_on_from_the_caller_s(
-    streams: bool, exported: list[Span]
-) -> None:
+def test_the_span_of_a_call_names_service_method_and_role_and_goes_on_from_the_caller_s(exported: list[Span]) -> None:
     header = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    assert serve(
-        echo, Context(metadata=(("x-request-id", "r-1"), ("traceparent", header), ("other", "x"))), streams=streams
-    )
+    assert serve(echo, Context(metadata=(("x-request-id", "r-1"), ("traceparent", header), ("other", "x"))))
     (span,) = (each for each in exported if each.name == f"{SERVICE}/Echo")
     assert (span.trace_id, span.parent_id) == (header[3:35], header[36:52])
     told = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": "Echo", "luxor.caller.role": "filer"}

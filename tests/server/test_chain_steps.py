@@ -21,18 +21,14 @@ from tests.support.chains import (
     Context,
     Log,
     Message,
-    answers_of,
     called,
     chain_of,
     echo,
     serve,
-    stream,
     unary,
 )
 from tests.support.gates import Brake
 from tests.support.virtual_loop import VirtualLoop, run
-
-both = pytest.mark.parametrize("streams", [False, True], ids=["unary", "stream"])
 
 
 @pytest.fixture
@@ -54,6 +50,7 @@ def whole(number: int, _context: Any) -> Any:
         (grpc.unary_unary_rpc_method_handler(echo, Message().ParseFromString, Message.SerializeToString), "no protobuf request"),
         (grpc.unary_unary_rpc_method_handler(echo, int.from_bytes, Message.SerializeToString), "no protobuf request"),
         (grpc.unary_unary_rpc_method_handler(whole, Message.FromString, Message.SerializeToString), "must be a coroutine function"),
+        (grpc.unary_stream_rpc_method_handler(echo, Message.FromString, Message.SerializeToString), "must be a coroutine function"),
         (grpc.stream_unary_rpc_method_handler(echo, Message.FromString, Message.SerializeToString), "must be a coroutine function"),
         (grpc.stream_stream_rpc_method_handler(echo, Message.FromString, Message.SerializeToString), "must be a coroutine function"),
     ],
@@ -170,7 +167,6 @@ def test_services_are_open_to_who_may_call_something_of_them(who: str) -> None:
 # ------------------------------------------------------------------------------------------------ who calls
 
 
-@both
 @pytest.mark.parametrize(
     ("who", "roles", "reason"),
     [
@@ -183,24 +179,20 @@ def test_services_are_open_to_who_may_call_something_of_them(who: str) -> None:
         ("king/acme", {Role.FILER}, "IDENTITY_MALFORMED"),
     ],
 )
-def test_a_call_needs_its_role_and_a_service_its_connection(
-    who: str, roles: set[Role], reason: str, streams: bool, log: Log
-) -> None:
+def test_a_call_needs_its_role_and_a_service_its_connection(who: str, roles: set[Role], reason: str, log: Log) -> None:
     context = Context(who=who)
-    found = serve(echo, context, streams=streams, roles=frozenset(roles))
+    found = serve(echo, context, roles=frozenset(roles))
     assert (context.reason, bool(found)) == (reason, not reason)
     assert [code for _, _, code in log.observed] == [context.code.name]
 
 
-@both
-def test_a_service_that_is_not_ready_says_what_is_missing_and_when_to_come_back(streams: bool) -> None:
+def test_a_service_that_is_not_ready_says_what_is_missing_and_when_to_come_back() -> None:
     context = Context()
-    assert serve(echo, context, streams=streams, prepare=lambda made: setattr(made, "missing", ["store", "law"])) == []
+    assert serve(echo, context, prepare=lambda made: setattr(made, "missing", ["store", "law"])) == []
     assert (context.reason, context.facts()["missing"]) == ("NOT_READY", "store; law")
     assert context.detail(error_details_pb2.RetryInfo).retry_delay.ToTimedelta().total_seconds() == 0.5
 
 
-@both
 @pytest.mark.parametrize(
     ("metadata", "taken"),
     [
@@ -209,7 +201,7 @@ def test_a_service_that_is_not_ready_says_what_is_missing_and_when_to_come_back(
     ],
 )  # fmt: skip
 def test_a_request_id_of_the_right_form_is_taken_and_else_one_is_made(
-    metadata: tuple[tuple[str, str], ...] | None, taken: str, streams: bool
+    metadata: tuple[tuple[str, str], ...] | None, taken: str
 ) -> None:
     seen = []
 
@@ -219,8 +211,7 @@ def test_a_request_id_of_the_right_form_is_taken_and_else_one_is_made(
 
     async def main(_loop: VirtualLoop) -> None:
         made = chain_of()
-        handler = stream(lambda request, given: answers_of(look, request, given)) if streams else unary(look)
-        made.register(f"/{SERVICE}/Echo", handler, frozenset({Role.FILER}), long_poll=False)
+        made.register(f"/{SERVICE}/Echo", unary(look), frozenset({Role.FILER}), long_poll=False)
         for _ in range(2):
             context = Context(metadata=metadata)
             await called(made, f"/{SERVICE}/Echo", context)
@@ -280,7 +271,6 @@ def failing(loop_error: str) -> Callable[..., Any]:
     return fail
 
 
-@both
 @pytest.mark.parametrize(
     ("error", "remaining", "reason", "cause"),
     [
@@ -295,7 +285,6 @@ def test_only_the_chain_s_own_limit_is_the_deadline(
     remaining: float | None,
     reason: str,
     cause: str | None,
-    streams: bool,
     log: Log,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -304,7 +293,7 @@ def test_only_the_chain_s_own_limit_is_the_deadline(
     # What a call has left is told by the clock of the machine: of 500 s from a start long ago nothing would be left.
     monkeypatch.setattr(call.Call, "deadline", property(lambda _self: 2.0))
     context = Context(remaining=remaining)
-    assert serve(failing(error), context, streams=streams) == []
+    assert serve(failing(error), context) == []
     assert context.reason == reason
     assert log.observed == [(9.0, f"/{SERVICE}/Echo", reason)]
     (line,) = log.lines
@@ -313,12 +302,11 @@ def test_only_the_chain_s_own_limit_is_the_deadline(
         assert context.facts()["seconds"] == "7"
 
 
-@both
 @pytest.mark.parametrize(
     ("now", "code"), [(501.99, "CANCELLED"), (502.0, "DEADLINE_EXCEEDED"), (503.0, "DEADLINE_EXCEEDED")]
 )
 def test_a_call_that_grpc_ends_when_its_time_is_over_counts_as_such(
-    now: float, code: str, streams: bool, log: Log, monkeypatch: pytest.MonkeyPatch
+    now: float, code: str, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([500.0, now])
     monkeypatch.setattr(chain, "monotonic", lambda: next(clock))
@@ -327,15 +315,12 @@ def test_a_call_that_grpc_ends_when_its_time_is_over_counts_as_such(
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        serve(cancelled, Context(remaining=2.0), streams=streams)
+        serve(cancelled, Context(remaining=2.0))
     assert log.observed == [(now - 500.0, f"/{SERVICE}/Echo", code)]
 
 
-@both
-def test_a_call_that_ends_well_after_its_time_counts_as_it_ended(
-    streams: bool, log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_that_ends_well_after_its_time_counts_as_it_ended(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([500.0, 600.0])
     monkeypatch.setattr(chain, "monotonic", lambda: next(clock))
-    assert len(serve(echo, Context(remaining=2.0), streams=streams)) == 1 + streams
+    assert len(serve(echo, Context(remaining=2.0))) == 1
     assert log.observed == [(100.0, f"/{SERVICE}/Echo", "OK")]

@@ -37,7 +37,6 @@ def peak_mib(*, reset: bool = False) -> float:
     ("method", "role", "code"),
     [
         (f"/{SERVICE}/Echo", "carrier", "PERMISSION_DENIED"),
-        (f"/{SERVICE}/Stream", "carrier", "PERMISSION_DENIED"),
         (f"/{SERVICE}/Missing", "filer", "UNIMPLEMENTED"),
         (f"/{SERVICE}/Echo", "king", "UNAUTHENTICATED"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -97,25 +97,14 @@ def unary(behaviour: Callable[..., Any], kind: Any = Message, answer: Any = Mess
     return grpc.unary_unary_rpc_method_handler(behaviour, kind.FromString, answer.SerializeToString)
 
 
-def stream(behaviour: Callable[..., Any]) -> Any:
-    return grpc.unary_stream_rpc_method_handler(behaviour, Message.FromString, Message.SerializeToString)
-
-
 async def echo(request: Any, _context: Any) -> Any:
     return request
 
 
-async def answers_of(behaviour: Callable[..., Any], request: Any, context: Any) -> AsyncIterator[Any]:
-    yield await behaviour(request, context)
-    yield Message()
-
-
 async def called(made: Chain, name: str, context: Context) -> list[bytes]:
-    """Call a registered RPC; return its answers, none where it was refused."""
+    """Call a registered RPC; return its answer, none where it was refused."""
     handler = await made.intercept_service(None, SimpleNamespace(method=name))  # type: ignore[arg-type]
     try:
-        if handler.response_streaming:
-            return [answer async for answer in handler.stream_stream(None, context)]
         return [await handler.stream_unary(None, context)]
     except Aborted:
         return []
@@ -125,7 +114,6 @@ def serve(
     behaviour: Callable[..., Any],
     context: Context,
     *,
-    streams: bool = False,
     roles: frozenset[Role] = frozenset({Role.FILER, Role.SERVICE}),
     long_poll: bool = False,
     prepare: Callable[[Chain], None] = lambda _chain: None,
@@ -134,8 +122,7 @@ def serve(
 
     async def main(_loop: VirtualLoop) -> list[bytes]:
         made = chain_of("Echo")
-        handler = stream(lambda request, given: answers_of(behaviour, request, given)) if streams else unary(behaviour)
-        made.register(f"/{SERVICE}/Echo", handler, roles, long_poll=long_poll)
+        made.register(f"/{SERVICE}/Echo", unary(behaviour), roles, long_poll=long_poll)
         prepare(made)
         found = await called(made, f"/{SERVICE}/Echo", context)
         assert sum(gate.in_flight for gates in made.gates.by_kind.values() for gate in gates) == 0

@@ -46,11 +46,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def percent(ppm: int) -> str:
-    """Return parts per million as percent: 19 %."""
-    return f"{ppm / 10_000:.4f}".rstrip("0").rstrip(".") + " %"
-
-
 def duration(micros: float) -> str:
     """Return a duration in the unit that suits it."""
     if micros < 1_000_000:

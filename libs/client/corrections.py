@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from libs.client.client import Client
 from libs.client.columns import shifted
-from libs.client.plain import enum_names, enum_number, plain
+from libs.client.plain import enum_number, plain
 from libs.client.problem import Fault
 from libs.customs.currencies import is_currency, minor_units
 from luxor.clearance.v1 import clearance_pb2 as pb
@@ -15,10 +15,6 @@ from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.consignment.v1.consignment_pb2 import Money
 
 BATCH: Final = 1000
-RETURN_REASONS: Final = [
-    name.lower() for name in enum_names(ReturnReason.DESCRIPTOR) if not name.startswith("RETURN_REASON_")
-]
-"""Why goods go back, as people write it."""
 
 
 def returned(

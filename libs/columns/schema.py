@@ -32,8 +32,6 @@ class Schema:
     """Full name of the message type."""
     columns: dict[str, Kind]
     children: dict[str, Schema]
-    has_rows: bool
-    """Whether the message tells its number of rows itself (a table at the top) rather than by offsets (a child)."""
 
 
 def schema_of(message_class: type[Message]) -> Schema:
@@ -63,7 +61,7 @@ def _build(descriptor: Descriptor) -> Schema:
         else:
             columns[field.name] = Kind.CHILD
             children[field.name] = _schema(field.message_type)
-    return Schema(descriptor.full_name, columns, children, "rows" in descriptor.fields_by_name)
+    return Schema(descriptor.full_name, columns, children)
 
 
 def expected_columns(row: Descriptor, prefix: str = "") -> dict[str, Kind]:

@@ -1,8 +1,7 @@
 """Countries as customs codes them: ISO 3166-1 alpha-2, and the few codes beside it that real filings carry.
 
 - XK (Kosovo) is a country here: ISO keeps it for users, and the European Union's nomenclature of countries uses it.
-- XI (Northern Ireland) issues EORI and VAT numbers; goods come from and go to GB in ISO's terms, so XI is an issuer and
-  not a country of a consignment.
+- XI (Northern Ireland) is no country here: it issues EORI and VAT numbers, and goods come from and go to GB in ISO's terms.
 - EU is an origin (goods of Union origin) and nothing else.
 - ZZ, and everything else that ISO leaves to users, says "unknown". Unknown is an absent value, so ZZ is refused.
 
@@ -12,7 +11,6 @@ Source: ISO 3166-1 (pycountry); the EU's nomenclature of countries and territori
 import pycountry
 
 KOSOVO = "XK"
-NORTHERN_IRELAND = "XI"
 UNION = "EU"
 
 ISO_COUNTRIES: frozenset[str] = frozenset(country.alpha_2 for country in pycountry.countries)
@@ -29,10 +27,6 @@ EU_MEMBERS: frozenset[str] = frozenset(
 )
 """The 27 member states of the European Union since 2020-02-01."""
 
-_NAMES: dict[str, str] = {
-    country.alpha_2: getattr(country, "common_name", country.name) for country in pycountry.countries
-} | {KOSOVO: "Kosovo", UNION: "European Union", NORTHERN_IRELAND: "Northern Ireland"}
-
 
 def is_country(code: str) -> bool:
     """Say whether goods can be sent from or to `code` and parties can live there."""
@@ -42,8 +36,3 @@ def is_country(code: str) -> bool:
 def is_origin(code: str) -> bool:
     """Say whether goods can originate in `code`."""
     return code in ORIGINS
-
-
-def name_of(code: str) -> str:
-    """Return the English short name of a country, origin or issuer. Raises KeyError where the code is unknown."""
-    return _NAMES[code]

@@ -1,8 +1,7 @@
 """Commodity codes: the Harmonized System's six digits, and the national digits that may follow them.
 
 The numbers of the subheadings of HS 2022 are shipped, and those that HS 2017 had and 2022 has not, so that a code can
-be refused with its reason. Descriptions of headings are the WCO's and are not shipped; the chapters' short titles here
-are our own words.
+be refused with its reason. Descriptions are the WCO's and are not shipped.
 
 Source: HS 2022, in force since 2022-01-01; see the head of each file in data/ for where its numbers are from.
 """
@@ -49,26 +48,6 @@ def status(code: str) -> HsStatus:
     return HsStatus.NATIONAL if six[:2] in NATIONAL_CHAPTERS else HsStatus.UNKNOWN
 
 
-def exists(code: str) -> bool:
-    """Say whether the code's first six digits are a subheading of HS 2022."""
-    return status(code) is HsStatus.CURRENT
-
-
-def chapter(code: str) -> str:
-    """Return the chapter, the first two digits. Raises ValueError where the code is not 6 to 10 digits."""
-    return _well_formed(code)[:2]
-
-
-def heading(code: str) -> str:
-    """Return the heading, the first four digits. Raises ValueError where the code is not 6 to 10 digits."""
-    return _well_formed(code)[:4]
-
-
-def subheading(code: str) -> str:
-    """Return the subheading, the first six digits. Raises ValueError where the code is not 6 to 10 digits."""
-    return _well_formed(code)[:6]
-
-
 @cache
 def subheadings() -> frozenset[str]:
     """Return the 5,612 subheadings of HS 2022, six digits each."""
@@ -100,16 +79,3 @@ def load_codes(lines: Iterable[str]) -> frozenset[str]:
                 raise ValueError(f"line {number}: {code} stands in the list twice; remove one")
             found.add(code)
     return frozenset(found)
-
-
-@cache
-def chapters() -> dict[str, str]:
-    """Return the 96 chapters of HS 2022 and our short title of each, in order. Chapter 77 is kept empty."""
-    lines = files(__package__).joinpath("data/chapters.txt").read_text("utf-8").splitlines()
-    return {line[:2]: line[3:] for line in lines if line and not line.startswith("#")}
-
-
-def _well_formed(code: str) -> str:
-    if not is_well_formed(code):
-        raise ValueError(f"{code!r} is no commodity code, which has 6 to 10 digits")
-    return code

@@ -9,7 +9,6 @@ from enum import StrEnum
 
 from libs.customs.currencies import minor_units
 
-PPM = 1_000_000
 """Denominator of rates in parts per million."""
 MAX_MINOR = 10**12
 """Largest amount that the edge accepts, in minor units."""

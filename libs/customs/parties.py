@@ -63,12 +63,6 @@ def name_key(name: str) -> str:
     return " ".join(sorted(words))
 
 
-def bare_name_key(name: str) -> str:
-    """Return `name_key` without legal forms; the whole key where the name has nothing else."""
-    key = name_key(name)
-    return " ".join(word for word in key.split() if word not in LEGAL_FORMS) or key
-
-
 def postcode_key(postcode: str) -> str:
     """Return a postal code for comparing: letters and digits only. "SW1A 1AA" -> "sw1a1aa"."""
     return plain(postcode).replace(" ", "")
@@ -84,14 +78,3 @@ def address_key(street: str, city: str, postcode: str, country: str) -> str:
         attached = _ATTACHED_STREET.match(word)
         words += [attached.group(1), "st"] if attached else [_STREETS.get(word, word)]
     return "|".join((" ".join(sorted(words)), plain(city), postcode_key(postcode), country.lower()))
-
-
-def phone_key(phone: str) -> str:
-    """Return a telephone number for comparing: its digits, without an international prefix of zeros."""
-    return "".join(character for character in anyascii(phone) if "0" <= character <= "9").lstrip("0")
-
-
-def email_key(email: str) -> str:
-    """Return an e-mail address for comparing: lower case, no spaces, and without a +tag before the @."""
-    local, at, domain = email.strip().lower().rpartition("@")
-    return f"{local.partition('+')[0]}@{domain}" if at else domain

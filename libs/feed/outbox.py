@@ -20,21 +20,6 @@ Groups: TypeAlias = tuple[list[Any], list[int], list[bytes]]
 
 _APPEND: Final = "select day, id, created_at from feed_append($1, $2, $3, $4, $5, $6, $7, $8)"
 _NOTIFY: Final = "select feed_notify($1, $2, $3, $4, $5)"
-_RAISE: Final = "select feed_begin_epoch($1, 0)"
-_END: Final = """
-    update feed_epoch set
-        end_xid = case when $2 then coalesce(last.xid, 0) end,
-        end_seq = case when $2 then coalesce(last.seq, 0) end
-    from (select max(epoch) as epoch from feed_epoch where epoch < $1) ended
-    left join lateral (
-        select o.xid, o.seq from generate_series(0, $3::integer - 1) as p(partition)
-        cross join lateral (
-            select xid, seq from outbox where partition = p.partition and epoch = ended.epoch order by xid desc, seq desc limit 1
-        ) o
-        order by o.xid desc, o.seq desc limit 1
-    ) last on true
-    where feed_epoch.epoch = ended.epoch
-"""
 
 
 class Outbox:
@@ -135,14 +120,3 @@ def group_rows(groups: NDArray[Any]) -> Groups:
         [end - start for start, end in spans],
         [numbers[start:end].tobytes() for start, end in spans],
     )
-
-
-async def raise_epoch(tx: Transaction, reason: str, *, lost: bool) -> int:
-    """Begin a new epoch and return its number, for a move that is planned; after a restore or a promotion the outbox does it by itself.
-
-    `lost` says that commits which readers may have seen are lost: then a cursor beyond the last event that is left is answered FEED_EPOCH_ENDED.
-    Without it every cursor reads on.
-    """
-    begun = int(await tx.raw.fetchval(_RAISE, reason))
-    await tx.raw.execute(_END, begun, lost, PARTITIONS)
-    return begun

@@ -119,7 +119,6 @@ _DAYS: Final = """
     select split_part(c.relname, '_d', 2)::integer as day from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where i.inhparent = $1::regclass order by 1
 """
-_PASSED: Final = "select consumer, min((epoch, xid, seq)::text) from feed_consumer group by consumer"
 _BEHIND: Final = """
     select distinct consumer from feed_consumer where (epoch, xid, seq) < ($1::bigint, $2::bigint, $3::bigint) order by consumer
 """

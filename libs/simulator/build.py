@@ -58,7 +58,7 @@ class Builder:
     ) -> None:
         if volume > MAX_DAILY_VOLUME:
             raise ValueError(f"a day has at most {MAX_DAILY_VOLUME} consignments; got {volume}")
-        self._world, self._scenario, self._catalogue, self._volume = world, scenario, catalogue, volume
+        self._world, self._scenario, self._catalogue = world, scenario, catalogue
         # References bind for 200 days, so a run with other content must have other ones.
         digest = hashlib.sha256(f"{seed}|{scenario.name}|{start}|{volume}".encode()).digest()
         self._code = "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[byte % 32] for byte in digest[:6])

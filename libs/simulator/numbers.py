@@ -6,7 +6,7 @@ from stdnum.au import abn
 
 
 class AirWaybillError(ValueError):
-    """The text is no master air waybill number; the message says why."""
+    """The parts make no master air waybill number; the message says why."""
 
 
 def air_waybill(prefix: str, serial: int) -> str:
@@ -19,16 +19,6 @@ def air_waybill(prefix: str, serial: int) -> str:
             f"a master air waybill has a prefix of 3 digits and a serial of 7; got {prefix!r}, {serial}"
         )
     return f"{prefix}{serial:07d}{serial % 7}"
-
-
-def check_air_waybill(number: str) -> None:
-    """Raise AirWaybillError unless the text is 11 digits of which the last is the serial's remainder by 7."""
-    if len(number) != 11 or not (number.isascii() and number.isdigit()):
-        raise AirWaybillError(f"{number!r} is no master air waybill number: it has 11 digits")
-    if int(number[3:10]) % 7 != int(number[10]):
-        raise AirWaybillError(
-            f"{number!r} has the check digit {number[10]}; for {number[3:10]} it is {int(number[3:10]) % 7}"
-        )
 
 
 def gtin13(body: int) -> str:

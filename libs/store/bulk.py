@@ -105,28 +105,6 @@ async def insert(
     return found
 
 
-async def update(
-    tx: Transaction, table: str, keys: Columns, values: Columns, *, where: str = "", returning: str = ""
-) -> list[asyncpg.Record]:
-    """Sets `values` in the rows whose `keys` match; gives what `returning` names, or one record of the first key a row
-    changed.
-
-    In `where` and `returning` the table is `t` and the given row `g`, as in "t.version < g.version".
-    """
-    if _rows({**keys, **values}) == 0:
-        return []
-    statement = _update_statement(
-        table,
-        tuple((name, column.sql_type) for name, column in keys.items()),
-        tuple((name, column.sql_type) for name, column in values.items()),
-        where,
-        returning,
-    )
-    arguments = [column.values for column in (*keys.values(), *values.values())]
-    found: list[asyncpg.Record] = await tx.raw.fetch(statement, *arguments)
-    return found
-
-
 async def copy(tx: Transaction, table: str, columns: Columns) -> int:
     """Appends the rows of `columns` by COPY; gives how many. A row that conflicts fails them all."""
     if _rows(columns) == 0:
@@ -156,19 +134,6 @@ def _insert_statement(
         f"insert into {checked(table)} as t ({names}) select {names} from {_given(columns)}{order}"
         + (f" on conflict {on_conflict}" if on_conflict else "")
         + (f" returning {returning}" if returning else "")
-    )
-
-
-@lru_cache(maxsize=512)
-def _update_statement(
-    table: str, keys: tuple[tuple[str, str], ...], values: tuple[tuple[str, str], ...], where: str, returning: str
-) -> str:
-    settings = ", ".join(f"{_quoted(name)} = g.{_quoted(name)}" for name, _ in values)
-    match = " and ".join(f"t.{_quoted(name)} = g.{_quoted(name)}" for name, _ in keys)
-    return (
-        f"update {checked(table)} as t set {settings} from {_given(keys + values)} where {match}"
-        + (f" and ({where})" if where else "")
-        + f" returning {returning or 't.' + _quoted(keys[0][0])}"
     )
 
 

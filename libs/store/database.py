@@ -69,7 +69,6 @@ class Database:
     ) -> None:
         self.name = name
         self.counts = Counts()
-        self.server_version = 0
         self.full = False
         """Whether the server said that its disk is full; who looks after the store sets it back (libs.store.space)."""
         self.replaced = ""
@@ -257,7 +256,6 @@ class Database:
             async with self._session("open") as (work, _):
                 version = work.raw.get_server_version()
                 await check_server(work.raw, version.major, self.name)
-            self.server_version = version.major
             self._begin = (
                 "begin; set local statement_timeout = {limit}; set local idle_in_transaction_session_timeout = {limit}"
                 + ("; set local transaction_timeout = {limit}" if version.major >= 17 else "")

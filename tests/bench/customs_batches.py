@@ -1,10 +1,7 @@
-"""The batch functions of libs/customs: partitions, MRNs, exact multiplication. `make bench-customs`."""
+"""The batch functions of libs/customs: partitions and MRNs. `make bench-customs`."""
 
 import figures
-import numpy as np
 
-from libs.customs.money import PPM, Rounding
-from libs.customs.money_columns import scale_column
 from libs.customs.mrn_columns import make_mrns
 from libs.customs.partitions import partitions_of
 
@@ -16,7 +13,6 @@ def main() -> None:
     references = [f"ORDER-{number:09d}" for number in range(rows)]
     countries = ["DE", "FR", "AU", "GB"] * (rows // 4)
     partitions = partitions_of("carrier-1", references)
-    prices = np.random.default_rng(1).integers(1, 100_000, rows)
 
     def rate(seconds: list[float]) -> list[float]:
         return [rows / each for each in seconds]
@@ -25,8 +21,6 @@ def main() -> None:
     figures.figure("partition_rate_rps", rate(took), "1/s", target=100_000)
     took = figures.measure(lambda: make_mrns(countries, partitions, 20_000, 0), how.runs)
     figures.figure("mrn_rate_rps", rate(took), "1/s", target=100_000)
-    took = figures.measure(lambda: scale_column(prices, 190_000, PPM, Rounding.HALF_UP), how.runs)
-    figures.figure("scale_rate_rps", rate(took), "1/s", target=1_500_000)
 
 
 if __name__ == "__main__":

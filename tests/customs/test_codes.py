@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.customs import codes, countries, currencies, hs, units
+from libs.customs import codes, countries, currencies, hs
 from libs.customs.hs import HsStatus
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -30,7 +30,6 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 )
 def test_a_commodity_codes_status_is_told(code: str, status: HsStatus) -> None:
     assert hs.status(code) is status
-    assert hs.exists(code) == (status is HsStatus.CURRENT)
 
 
 def test_what_cannot_be_a_code_is_at_fault_and_is_not_remembered() -> None:
@@ -45,19 +44,6 @@ def test_the_shipped_lists_are_the_systems_size_and_do_not_overlap() -> None:
     assert len(hs.subheadings()) == 5612
     assert len(hs.withdrawn_subheadings()) == 145
     assert not hs.subheadings() & hs.withdrawn_subheadings()
-
-
-def test_every_subheading_lies_in_a_titled_chapter_and_every_chapter_has_one() -> None:
-    assert {hs.chapter(code) for code in hs.subheadings()} == set(hs.chapters())
-    assert len(hs.chapters()) == 96
-    assert "77" not in hs.chapters()
-    assert all(title.strip() == title and title for title in hs.chapters().values())
-
-
-def test_a_codes_parts_are_its_first_digits() -> None:
-    assert (hs.chapter("6109100010"), hs.heading("6109100010"), hs.subheading("6109100010")) == ("61", "6109", "610910")
-    with pytest.raises(ValueError, match="has 6 to 10 digits"):
-        hs.chapter("61")
 
 
 def test_a_list_of_codes_is_read_in_both_forms() -> None:
@@ -93,11 +79,6 @@ def test_goods_may_originate_in_the_union_as_a_whole() -> None:
     assert countries.EU_MEMBERS <= countries.ISO_COUNTRIES
 
 
-def test_every_country_and_origin_has_a_name() -> None:
-    assert all(countries.name_of(code) for code in countries.ORIGINS)
-    assert countries.name_of("KR") == "South Korea"
-
-
 def test_a_currency_has_the_minor_units_of_iso_4217() -> None:
     wanted = {"EUR": 2, "JPY": 0, "KRW": 0, "KWD": 3, "CLP": 0, "TWD": 2}
     assert {code: currencies.minor_units(code) for code in wanted} == wanted
@@ -108,17 +89,3 @@ def test_funds_metals_tests_and_withdrawn_currencies_are_no_prices(code: str) ->
     assert not currencies.is_currency(code)
     with pytest.raises(ValueError, match="is no currency of ISO 4217"):
         currencies.minor_units(code)
-
-
-def test_quantities_convert_only_where_it_is_exact() -> None:
-    assert units.convert(3, "DZN", "C62") == 36
-    assert units.convert(2_500, "GRM", "KGM") is None
-    assert units.convert(3_000, "GRM", "KGM") == 3
-    assert units.convert(4, "C62", "PR") == 2
-    assert units.convert(1, "KGM", "LTR") is None
-
-
-def test_every_unit_is_made_of_a_listed_base_of_scale_one() -> None:
-    for unit in units.UNITS.values():
-        base = units.UNITS[unit.base]
-        assert (base.base, base.scale) == (base.code, 1), unit.code

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.customs import eori, ioss, s10
+from libs.customs import ioss, s10
 
 WEIGHTS = [8, 6, 4, 2, 3, 5, 9, 7]
 
@@ -64,18 +64,6 @@ def test_columns_that_make_no_s10_identifier_are_refused() -> None:
         s10.make_s10s(["R"], np.array([1]), ["GB"])
     with pytest.raises(s10.S10Error, match="eight digits"):
         s10.check_digit(100_000_000)
-
-
-@pytest.mark.parametrize("text", ["DE1234567", "DE123456789012345", "FRA2B", "XI123456789000", "GB123456789000123"])
-def test_numbers_in_the_form_of_their_issuer_are_eori_numbers(text: str) -> None:
-    assert eori.is_valid(text)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "DE", "US123456789", "DE1234567890123456", "de1234567", "DE12 4567", "GB12345678900", "GBA23456789000"]
-)
-def test_other_texts_are_no_eori_numbers(text: str) -> None:
-    assert not eori.is_valid(text)
 
 
 def test_an_ioss_number_names_its_member_state() -> None:

@@ -389,7 +389,7 @@ async def test_an_expired_consumer_starts_from_the_snapshot_and_agrees(producer:
 
 
 async def test_a_consumer_of_an_ended_epoch_starts_from_the_snapshot(producer: Producer, follower: Follower) -> None:
-    from libs.feed.outbox import raise_epoch
+    from tests.support.epochs import raise_epoch
 
     consumer = follower.consumer(producer.port())
     await follower.at_feed(consumer)

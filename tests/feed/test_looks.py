@@ -6,12 +6,12 @@ import pytest
 
 from libs.feed import epochs
 from libs.feed.epochs import STAMP_IF_ANY
-from libs.feed.outbox import raise_epoch
 from libs.feed.requests import done, open_requests, request
 from libs.feed.signals import backlog, letters_waiting
 from libs.telemetry.metrics import REGISTRY
 from tests.feed.conftest import Follower, Producer
 from tests.feed.letters import insert, letter
+from tests.support.epochs import raise_epoch
 
 FEED = "looked at"
 

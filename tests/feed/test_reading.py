@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from libs.feed.outbox import group_rows, raise_epoch
+from libs.feed.outbox import group_rows
 from libs.feed.reading import OUTBOX, Reader
 from libs.feed.types import BEGINNING, Cursor, CursorExpired, EpochEnded, Page
 from libs.feed.watch import POLL_SECONDS
 from libs.telemetry import get_logger, trace
 from libs.telemetry.limits import RateLimiter
 from tests.feed.conftest import ALL, DirectPort, Event, Producer, events_of, table_of
+from tests.support.epochs import raise_epoch
 
 
 async def pull_all(

@@ -14,10 +14,10 @@ import pytest
 from stdnum import ean
 
 from libs.columns import Table
-from libs.customs import eori, hs, ioss, s10
+from libs.customs import countries, hs, ioss, s10
 from libs.simulator import SimulatedConsignment, Simulator, load_scenario, scenario_names
 from libs.simulator.catalogue import catalogue
-from libs.simulator.numbers import AirWaybillError, air_waybill, check_air_waybill
+from libs.simulator.numbers import AirWaybillError, air_waybill
 from luxor.consignment.v1 import consignment_columns_pb2 as columns_pb
 from luxor.consignment.v1 import consignment_pb2 as pb
 from services.ingestion.filing import validation
@@ -117,11 +117,20 @@ def test_a_master_document_is_one_flight_of_one_filer_and_stands_together(everyd
     assert 40 < ROWS / len(flights) < 400
 
 
+EORI = re.compile(rf"(?:GB|XI)[0-9]{{12}}(?:[0-9]{{3}})?|(?:{'|'.join(countries.EU_MEMBERS)})[A-Z0-9]{{1,15}}")
+"""The number of an economic operator, as far as the issuers publish its form: an..17 in the EU customs data model, and what HMRC checks."""
+
+
+def is_air_waybill(number: str) -> bool:
+    """Say whether the text is 11 digits of which the last is the serial's remainder by 7 (IATA Resolution 600a)."""
+    return bool(re.fullmatch("[0-9]{11}", number)) and int(number[3:10]) % 7 == int(number[10])
+
+
 def test_check_digits_of_documents_and_numbers_are_valid(everyday: list[SimulatedConsignment]) -> None:
     posted = 0
     for c in everyday:
         message = c.message
-        check_air_waybill(message.master_document.number)
+        assert is_air_waybill(message.master_document.number)
         if message.transport.service == pb.TRANSPORT_SERVICE_POST:
             posted += 1
             assert s10.parse(message.house_document.number).country == message.dispatch_country
@@ -131,7 +140,7 @@ def test_check_digits_of_documents_and_numbers_are_valid(everyday: list[Simulate
                 ioss.check(reference.number)
         for party in (message.declarant, message.representative):
             if party.identifier_type == pb.IDENTIFIER_TYPE_EORI:
-                eori.check(party.identifier)
+                assert EORI.fullmatch(party.identifier)
         for item in message.items:
             assert not item.gtin or ean.is_valid(item.gtin)
     assert 0.1 < posted / ROWS < 0.2
@@ -140,10 +149,8 @@ def test_check_digits_of_documents_and_numbers_are_valid(everyday: list[Simulate
 def test_a_wrong_air_waybill_is_told_by_its_check_digit() -> None:
     number = air_waybill("961", 1_234_567)
     assert number == "96112345675"
-    check_air_waybill(number)
-    for wrong in ("96112345674", "9611234567", "9611234567A"):
-        with pytest.raises(AirWaybillError):
-            check_air_waybill(wrong)
+    assert is_air_waybill(number)
+    assert not any(map(is_air_waybill, ("96112345674", "9611234567", "9611234567A")))
     with pytest.raises(AirWaybillError):
         air_waybill("961", 10_000_000)
 

@@ -77,21 +77,6 @@ async def test_a_conflict_that_is_not_foreseen_fails_all_rows(parcels: Database,
         assert await reader.raw.fetchval("select count(*) from parcel") == 1
 
 
-async def test_an_update_sets_what_matches_and_tells_which(parcels: Database) -> None:
-    async with parcels.transaction() as tx:
-        await bulk.insert(tx, "parcel", _columns(3))
-        changed = await bulk.update(
-            tx,
-            "parcel",
-            {"mrn": text(["m00000", "m00002", "absent"])},
-            {"items": int4([5, 1, 9]), "held": boolean([True, True, True])},
-            where="t.items < g.items",
-        )
-        assert [row["mrn"] for row in changed] == ["m00000"]
-        rows = await tx.raw.fetch("select mrn, items, held from parcel where items is not null order by mrn")
-    assert [tuple(row) for row in rows] == [("m00000", 5, True), ("m00002", 2, False)]
-
-
 async def test_two_that_insert_the_same_keys_in_opposite_order_do_not_block_each_other_for_ever(
     parcels: Database,
 ) -> None:
@@ -116,7 +101,6 @@ async def test_nothing_is_a_valid_number_of_rows(parcels: Database) -> None:
     async with parcels.transaction() as tx:
         assert await bulk.insert(tx, "parcel", _columns(0)) == []
         assert await bulk.copy(tx, "parcel", _columns(0)) == 0
-        assert await bulk.update(tx, "parcel", {"mrn": text([])}, {"items": int4([])}) == []
 
 
 async def test_columns_of_unequal_length_are_a_mistake(parcels: Database) -> None:

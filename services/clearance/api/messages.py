@@ -26,7 +26,6 @@ _STATUS: Final = Schema(
     _STATE.name,
     {**_STATE.columns, "history": Kind.CHILD, "lower_bound": Kind.BOOLS},
     {**_STATE.children, "history": _STATE},
-    has_rows=True,
 )
 """States with room for what no state holds: the versions before them, which are asked for apart, and whether they owe at least what they say."""
 

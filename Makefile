@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: help setup protos check structure chart-explain format test fault-test mutation-test demo up down bench pin clean
+.PHONY: help setup protos check structure pictures chart-explain format test fault-test mutation-test demo up down bench pin clean
 .PHONY: image compose-up compose-down compose-certificate compose-renew compose-firewall compose-test
 
 help:  ## this list
@@ -127,6 +127,9 @@ check: setup  ## every check that needs no running system: style, types, contrac
 
 structure: setup  ## rooms of the services, arrows, chains and cycles as the imports show them; PACKAGES=libs.feed prints those of one lib
 	@$(BIN)/python -m tools.structure $(PACKAGES)
+
+pictures: setup  ## draw the pictures of the README; RECORD=yes runs a system and records its output first (a minute)
+	@$(BIN)/python -m tools.pictures $(if $(RECORD),--record)
 
 chart-explain: setup  ## what the Helm chart would run with VALUES=laptop, country, union or a file of your own
 	@$(BIN)/python -m tools.chart_command explain $(or $(VALUES),laptop)

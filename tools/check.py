@@ -16,9 +16,9 @@ CHECKS: tuple[tuple[str, list[str]], ...] = (
     ("contracts (buf breaking)", [sys.executable, "tools/breaking.py"]),
     ("walls (import-linter)", [f"{BIN}/lint-imports", "--no-cache"]),
     ("structure (cycles, rings, sizes of packages)", [sys.executable, "-m", "tools.structure", "--check"]),
+    ("pictures (docs/pictures)", [sys.executable, "-m", "tools.pictures", "--check"]),
     ("chart (helm, kubernetes-validate)", [sys.executable, "-m", "tools.chart_command", "check"]),
     ("words (docs/glossary.md)", [sys.executable, "-m", "tools.words"]),
-    ("chart (helm, kubernetes-validate)", [sys.executable, "tools/chart.py", "check"]),
 )
 # A check that hangs is a failure and not a wait.
 LIMIT_SECONDS = 600

@@ -72,11 +72,11 @@ AREAS: Final = {
          "tests/contract/test_hostile_requests.py")),
     "selection": Area(
         ("services/risk/selection/*.py",),
-        ("tests/risk/test_selection_clauses.py", "tests/risk/test_selection_counts.py", "tests/risk/test_selection_plan.py",
-         "tests/risk/test_selection_told.py",
-         "tests/risk/test_selection.py", "tests/risk/test_selection_draws.py", "tests/risk/test_selection_bounds.py",
-         "tests/risk/test_selection_parameters.py", "tests/risk/test_selection_preloading.py", "tests/risk/test_inclusion.py",
-         "tests/risk/test_inclusion_amended.py")),
+        ("tests/risk/selection/test_selection_clauses.py", "tests/risk/selection/test_selection_counts.py",
+         "tests/risk/selection/test_selection_plan.py", "tests/risk/selection/test_selection_told.py", "tests/risk/selection/test_selection.py",
+         "tests/risk/selection/test_selection_draws.py", "tests/risk/selection/test_selection_bounds.py",
+         "tests/risk/selection/test_selection_parameters.py", "tests/risk/selection/test_selection_preloading.py",
+         "tests/risk/inspections/test_inclusion.py", "tests/risk/selection/test_inclusion_amended.py")),
     "cells": Area(
         ("services/statistics/counting/cells.py", "services/statistics/commands/count.py", "services/statistics/store/cells.py"),
         ("tests/statistics",)),

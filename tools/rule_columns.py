@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from libs.columns import Kind
-from services.risk import derived
-from services.risk.conditions.messages import Shape
-from services.risk.conditions.vocabulary import Vocabulary
+from services.risk.conditions.cel.messages import Shape
+from services.risk.conditions.cel.vocabulary import Vocabulary
+from services.risk.elements import computed as derived
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CONTRACT: Final = ROOT / "protos" / "luxor" / "consignment" / "v1" / "consignment_columns.proto"

@@ -1,4 +1,4 @@
-"""Contracts of import-linter that its own types cannot say: what a subject module may import, and who reaches stubs.
+"""Contracts of import-linter that its own types cannot say: what the rooms of a service may import, and who reaches stubs.
 
 Named in pyproject.toml, [tool.importlinter]; `make check` runs them. A contract's fields are filled by import-linter
 with what pyproject.toml says, which their declaration does not tell the type checker.
@@ -21,13 +21,8 @@ MODULES: Final = ("__main__", "config", "metrics")
 """What may stand in a service beside its rooms."""
 
 
-def has_rooms(graph: ImportGraph, service: str) -> bool:
-    """Whether a service is divided into rooms: then it has one for its callers."""
-    return f"{service}.api" in graph.modules
-
-
 class RoomsContract(Contract):
-    """In a service that has rooms, each imports what its name allows: edges call commands, those the store and subjects, and subjects are pure."""
+    """Each room of a service imports what its name allows: edges call commands, those the store and subjects, and subjects are pure."""
 
     services: Any = fields.StringField()
     pure: Any = fields.SetField(subfield=fields.StringField())
@@ -36,7 +31,7 @@ class RoomsContract(Contract):
     """What the store does not import; commands may call neighbours."""
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
-        services = sorted(each for each in graph.find_children(self.services) if has_rooms(graph, each))
+        services = sorted(graph.find_children(self.services))
         broken = [fault for service in services for fault in self._faults(graph, service)]
         return ContractCheck(kept=not broken, metadata={"broken": broken})
 
@@ -69,41 +64,6 @@ class RoomsContract(Contract):
         if room in (*EDGES, "commands", "migrations"):
             return False
         return _is_in(imported, self.transport if room == "store" else self.pure)
-
-
-class SubjectContract(Contract):
-    """A subject module of a service without rooms (every module outside the edge modules) imports none of the forbidden packages."""
-
-    services: Any = fields.StringField()
-    edges: Any = fields.SetField(subfield=fields.StringField())
-    forbidden: Any = fields.SetField(subfield=fields.StringField())
-
-    def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
-        broken: list[str] = []
-        for module in sorted(graph.modules):
-            path = module.split(".")
-            # services.<name>.<room>[...]; the service's own package is its door and has no rules of the field.
-            if (
-                len(path) < 3
-                or path[0] != self.services
-                or path[2] in self.edges
-                or has_rooms(graph, ".".join(path[:2]))
-            ):
-                continue
-            broken += [
-                _detail(graph, module, imported)
-                for imported in sorted(graph.find_modules_directly_imported_by(module))
-                if self._is_forbidden(imported)
-            ]
-        return ContractCheck(kept=not broken, metadata={"broken": broken})
-
-    def render_broken_contract(self, check: ContractCheck) -> None:
-        _render(check, "a subject module is pure: move what needs this import to service.py or store.py")
-
-    def _is_forbidden(self, imported: str) -> bool:
-        path = imported.split(".")
-        own_edge: bool = len(path) >= 3 and path[0] == self.services and path[2] in self.edges
-        return own_edge or _is_in(imported, self.forbidden)
 
 
 class StubsContract(Contract):

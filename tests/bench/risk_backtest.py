@@ -31,17 +31,17 @@ from libs.store.testing import enterable_directory  # noqa: E402
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # noqa: E402
 from luxor.risk.v1.backtests_pb2 import BacktestPlan, BacktestResult  # noqa: E402
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE  # noqa: E402
-from services.risk.__main__ import PROFILES  # noqa: E402
-from services.risk.assessing import InForce, assess_batch  # noqa: E402
-from services.risk.backtest.rules import RuleTrial  # noqa: E402
+from services.risk.assessment.assessment import InForce, assess_batch  # noqa: E402
+from services.risk.backtest.rule_trial import RuleTrial  # noqa: E402
+from services.risk.commands.follow_log import Memory  # noqa: E402
+from services.risk.commands.load_lists import Lists  # noqa: E402
+from services.risk.config import PROFILES  # noqa: E402
 from services.risk.goods.controls import load_controls  # noqa: E402
+from services.risk.inspections.outcomes import Outcome  # noqa: E402
 from services.risk.jobs.backtest import read_period  # noqa: E402
-from services.risk.jobs.kinds import JobKind  # noqa: E402
-from services.risk.memory import Memory  # noqa: E402
-from services.risk.outcomes import Outcome  # noqa: E402
-from services.risk.rules import RuleSet, load_rule_set  # noqa: E402
-from services.risk.screening.in_force import Lists  # noqa: E402
-from services.risk.store.log import Store  # noqa: E402
+from services.risk.rules.rule_set import RuleSet, load_rule_set  # noqa: E402
+from services.risk.store.assessment_log import Store  # noqa: E402
+from services.risk.store.job_kinds import JobKind  # noqa: E402
 from services.risk.store.outcomes import OutcomeStore  # noqa: E402
 
 RULES: Final = 50

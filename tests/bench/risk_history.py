@@ -22,9 +22,10 @@ from libs.columns import Ints, Strings, Table  # noqa: E402
 from libs.simulator.simulator import Simulator  # noqa: E402
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # noqa: E402
 from luxor.consignment.v1.consignment_pb2 import Consignment  # noqa: E402
-from services.risk.derived import Facts  # noqa: E402
-from services.risk.history import Bounds, Hasher, History, Record, Snapshot, record_of, restore  # noqa: E402
-from services.risk.rules import load_rule_set  # noqa: E402
+from services.risk.elements.computed import Facts  # noqa: E402
+from services.risk.elements.history_record import record_of  # noqa: E402
+from services.risk.history import Bounds, Hasher, History, Record, Snapshot, restore  # noqa: E402
+from services.risk.rules.rule_set import load_rule_set  # noqa: E402
 
 BATCH = 500
 PROFILE = ROOT / "services" / "risk" / "profiles" / "first_light.yaml"

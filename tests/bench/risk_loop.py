@@ -36,20 +36,20 @@ from libs.simulator.simulator import Simulator  # noqa: E402
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # noqa: E402
 from luxor.consignment.v1.consignment_pb2 import Consignment  # noqa: E402
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE  # noqa: E402
-from services.risk.assessing import InForce, assess_batch, see  # noqa: E402
+from services.risk.assessment.assessment import InForce, assess_batch, see  # noqa: E402
+from services.risk.assessment.prior_state import Known, Past  # noqa: E402
+from services.risk.commands.load_lists import Lists  # noqa: E402
 from services.risk.goods.controls import load_controls  # noqa: E402
-from services.risk.inclusion import weights_of  # noqa: E402
-from services.risk.learning.encoders import Groups  # noqa: E402
-from services.risk.learning.exploration import Exploration, doubt_of, draw, select  # noqa: E402
-from services.risk.learning.features import key_of  # noqa: E402
-from services.risk.learning.model_file import Model, Window, content_of  # noqa: E402
-from services.risk.learning.sample import Sample  # noqa: E402
-from services.risk.learning.scoring import score  # noqa: E402
-from services.risk.learning.traffic import ASSESSED, ASSESSED_SETTINGS, Items, assessed_items  # noqa: E402
-from services.risk.learning.training import Settings, TooFewOutcomes, train  # noqa: E402
-from services.risk.past import Known, Past  # noqa: E402
-from services.risk.rules import load_rule_set  # noqa: E402
-from services.risk.screening.in_force import Lists  # noqa: E402
+from services.risk.inspections.inclusion import weights_of  # noqa: E402
+from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETTINGS, Items, assessed_items  # noqa: E402
+from services.risk.learning.features.encoders import Groups  # noqa: E402
+from services.risk.learning.features.recipe import key_of  # noqa: E402
+from services.risk.learning.features.sample import Sample  # noqa: E402
+from services.risk.learning.model.model_file import Model, Window, content_of  # noqa: E402
+from services.risk.learning.model.scoring import score  # noqa: E402
+from services.risk.learning.training.exploration import Exploration, doubt_of, draw, select  # noqa: E402
+from services.risk.learning.training.training import Settings, TooFewOutcomes, train  # noqa: E402
+from services.risk.rules.rule_set import load_rule_set  # noqa: E402
 
 #: What the loop was developed on, and what it is measured on: no seed stands in both. Once a change of the loop is made
 #: because of what the final seeds showed, they are development seeds, and five new ones take their place. 1009 to 5077 were

@@ -27,9 +27,10 @@ import numpy.typing as npt
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from services.risk.learning.contributions import contributions  # noqa: E402
-from services.risk.learning.drift import profiles  # noqa: E402
-from services.risk.learning.features import (  # noqa: E402
+from services.risk.learning.evaluation.drift import profiles  # noqa: E402
+from services.risk.learning.evaluation.metrics import measures  # noqa: E402
+from services.risk.learning.features.learner import Learner  # noqa: E402
+from services.risk.learning.features.recipe import (  # noqa: E402
     Code,
     Count,
     Differs,
@@ -40,13 +41,12 @@ from services.risk.learning.features import (  # noqa: E402
     Recipe,
     key_of,
 )
-from services.risk.learning.labelled import Labelled, Layout, read_labelled  # noqa: E402
-from services.risk.learning.learner import Learner  # noqa: E402
-from services.risk.learning.metrics import measures  # noqa: E402
-from services.risk.learning.model_file import Model, Window, content_of, read_model, write_model  # noqa: E402
-from services.risk.learning.sample import Sample  # noqa: E402
-from services.risk.learning.scoring import score  # noqa: E402
-from services.risk.learning.training import Family, Settings, folds_of, train  # noqa: E402
+from services.risk.learning.features.sample import Sample  # noqa: E402
+from services.risk.learning.model.contributions import contributions  # noqa: E402
+from services.risk.learning.model.model_file import Model, Window, content_of, read_model, write_model  # noqa: E402
+from services.risk.learning.model.scoring import score  # noqa: E402
+from services.risk.learning.training.labelled_file import Labelled, Layout, read_labelled  # noqa: E402
+from services.risk.learning.training.training import Family, Settings, folds_of, train  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data" / "customs_declarations"
 SEEDS = (11, 22, 33, 44, 55)

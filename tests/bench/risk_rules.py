@@ -35,14 +35,16 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # n
 from luxor.consignment.v1.consignment_pb2 import Consignment  # noqa: E402
 from luxor.risk.v1 import risk_pb2 as pb  # noqa: E402
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub  # noqa: E402
-from services.risk.__main__ import PROFILES, assemble  # noqa: E402
+from services.risk.__main__ import assemble  # noqa: E402
+from services.risk.conditions.cel.vocabulary import TableSource  # noqa: E402
 from services.risk.conditions.expressions import judge  # noqa: E402
-from services.risk.conditions.vocabulary import TableSource  # noqa: E402
-from services.risk.derived import Facts  # noqa: E402
-from services.risk.history import Hasher, History, record_of  # noqa: E402
+from services.risk.config import PROFILES  # noqa: E402
+from services.risk.elements.computed import Facts  # noqa: E402
+from services.risk.elements.history_record import record_of  # noqa: E402
+from services.risk.history import Hasher, History  # noqa: E402
 from services.risk.history.columns import History as Columns  # noqa: E402
-from services.risk.rules import Rule, RuleSet, load_rule_set  # noqa: E402
-from services.risk.scoring import assess  # noqa: E402
+from services.risk.rules.rule_set import Rule, RuleSet, load_rule_set  # noqa: E402
+from services.risk.rules.scoring import assess  # noqa: E402
 from tests.risk.screening.support import ALT_FILE, NAMES, SDN_FILE, UN_FILE  # noqa: E402
 
 BATCH = 500

@@ -17,11 +17,11 @@ sys.path.insert(0, str(ROOT))
 
 from rapidfuzz import fuzz, process  # noqa: E402
 
-from services.risk.screening.delta import Screener  # noqa: E402
-from services.risk.screening.index import Index, build  # noqa: E402
-from services.risk.screening.lists import Kind, ListVersion, PartyList  # noqa: E402
-from services.risk.screening.matching import THRESHOLD, screen  # noqa: E402
-from services.risk.screening.names import normalise  # noqa: E402
+from services.risk.screening.lists.party_list import Kind, ListVersion, PartyList  # noqa: E402
+from services.risk.screening.matching.index import Index, build  # noqa: E402
+from services.risk.screening.matching.list_changes import Screener  # noqa: E402
+from services.risk.screening.matching.scores import THRESHOLD, screen  # noqa: E402
+from services.risk.screening.names.tokens import normalise  # noqa: E402
 from tests.risk.screening.queries import Query, no_match, put_together, un_queries  # noqa: E402
 from tests.risk.screening.support import NAMES, again, ofac, un  # noqa: E402
 from tests.risk.screening.typos import mistyped  # noqa: E402

@@ -39,8 +39,8 @@ from services.revenue.law.answers import answer_of
 from services.revenue.law.assess import assess
 from services.revenue.law.filings import filings_of
 from services.revenue.store.law_files import load_program
-from services.risk.rules import load_rule_set
-from services.risk.scoring import assess as score
+from services.risk.rules.rule_set import load_rule_set
+from services.risk.rules.scoring import assess as score
 from tests.clearance.desk import Neighbours, _Revenue, _Risk
 from tests.ingestion.consignments import consignment
 

@@ -67,7 +67,7 @@ def test_the_image_is_as_large_as_its_parts(engine: docker.DockerClient, images:
 
 
 def test_models_can_be_trained_in_the_image(engine: docker.DockerClient, images: Images) -> None:
-    trains = "from services.risk.learning.training import lightgbm; print(lightgbm().__version__)"
+    trains = "from services.risk.learning.training.training import lightgbm; print(lightgbm().__version__)"
     assert _inside(engine, images, trains).strip().startswith("4.")
 
 

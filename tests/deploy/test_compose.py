@@ -15,7 +15,7 @@ import yaml
 
 from libs.cli.preparation import prepare
 from libs.server.config import PORTS
-from services.risk.secret_file import secret_of
+from services.risk.files.secret_file import secret_of
 from tools import deployment_map
 
 ROOT = Path(__file__).resolve().parents[2]

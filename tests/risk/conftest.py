@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from libs.store.database import Database
-from services.risk.store.log import Store
+from services.risk.store.assessment_log import Store
 from tests.risk.aged import age_log
 from tests.risk.replicas import SECRET, Replica
 

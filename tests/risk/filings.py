@@ -16,7 +16,7 @@ from libs.columns import Ints, Strings, Table
 from libs.customs.time import day_of_date, start_of
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.risk.rules import RuleSet, load_rule_set
+from services.risk.rules.rule_set import RuleSet, load_rule_set
 
 CASES = Path(__file__).parent / "cases"
 PROFILE = Path(__file__).parents[2] / "services" / "risk" / "profiles" / "first_light.yaml"

@@ -8,12 +8,12 @@ from typing import Any
 
 from libs.columns import Table
 from luxor.risk.v1 import risk_pb2 as pb
-from services.risk.assessing import Assessed, assess_batch
+from services.risk.assessment.assessment import Assessed, assess_batch
+from services.risk.commands.follow_log import Memory
 from services.risk.history import Kind
-from services.risk.memory import Memory
-from services.risk.store.log import Store
+from services.risk.store.assessment_log import Store
 from tests.risk.filings import table
-from tests.risk.test_parties import in_force
+from tests.risk.screening.test_parties import in_force
 
 CLEARANCE, LOADING = pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING
 SECRET = b"secret of the tests"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.risk_pb2 import Lane
-from services.risk.backtest.counting import LANES
-from services.risk.backtest.models import ModelTrial, auc_ppm, inspected_of, shares
-from services.risk.backtest.rules import RuleTrial
-from services.risk.backtest.state import (
+from services.risk.backtest.counts import LANES
+from services.risk.backtest.model_trial import ModelTrial, auc_ppm, inspected_of, shares
+from services.risk.backtest.progress import (
     BLUE,
     BOTH,
     HITS,
@@ -25,7 +24,8 @@ from services.risk.backtest.state import (
     Example,
     State,
 )
-from services.risk.rules import Rule, Typology
+from services.risk.backtest.rule_trial import RuleTrial
+from services.risk.rules.rule_set import Rule, Typology
 
 
 def result_of(state: State, trial: RuleTrial | ModelTrial) -> pb.BacktestResult:

@@ -12,14 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from services.risk.conditions.checked import Call, Checked, Expr, Literal, parts_of, read_checked
-from services.risk.conditions.compiler import Compiler
-from services.risk.conditions.fallback import Fallback, settled
-from services.risk.conditions.frames import ROOT, Batch, Node, Source, Spec
-from services.risk.conditions.grouping import Need, can_matter, narrowed, needs_of
-from services.risk.conditions.macros import MistakeError, names
-from services.risk.conditions.vectors import BoolArray, without
-from services.risk.conditions.vocabulary import Vocabulary
+from services.risk.conditions.cel.fallback import Fallback, settled
+from services.risk.conditions.cel.macros import MistakeError, names
+from services.risk.conditions.cel.syntax_tree import Call, Checked, Expr, Literal, parts_of, read_checked
+from services.risk.conditions.cel.vocabulary import Vocabulary
+from services.risk.conditions.compiler.compiler import Compiler
+from services.risk.conditions.evaluation.frames import ROOT, Batch, Node, Source, Spec
+from services.risk.conditions.evaluation.prefilter import Need, can_matter, narrowed, needs_of
+from services.risk.conditions.evaluation.vectors import BoolArray, without
 
 #: A condition longer than this is a programme, not a rule.
 CONDITION_CHARACTERS_MAX: Final = 4_000

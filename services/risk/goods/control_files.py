@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from libs.customs.countries import COUNTRIES, EU_MEMBERS, ORIGINS, UNION
-from services.risk.conditions.functions import normal
-from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
+from services.risk.conditions.cel.functions import normal
+from services.risk.files.yaml_file import YamlFile, YamlFileError, mistake_of
 
 CONTROLS_MAX: Final = 2_000
 MODES: Final = {"sea": 1, "rail": 2, "road": 3, "air": 4, "post": 5}

@@ -15,12 +15,12 @@ from typing import Final, Literal
 import numpy as np
 
 from libs.columns import Ints, Ragged, Strings, Table
+from libs.columns.arrays import BoolArray, IntArray
 from libs.customs.time import MICROS_PER_DAY, day_of_date
-from services.risk.conditions.functions import normal
-from services.risk.conditions.vectors import BoolArray, IntArray
-from services.risk.derived import Facts
+from services.risk.conditions.cel.functions import normal
+from services.risk.elements.computed import Facts
 from services.risk.goods.control_files import MODES, ControlText, PaperText, ReferenceText, Written, read_controls
-from services.risk.rules import OPEN_END
+from services.risk.rules.rule_set import OPEN_END
 
 #: Descriptions and codes whose controls are remembered; then all begin anew. Bounds memory whatever is filed.
 REMEMBERED_MAX: Final = 16_384

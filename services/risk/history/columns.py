@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from libs.columns import Ints
-from services.risk.history.events import VALUE_MAX as VALUE_MAX
 from services.risk.history.record import Kind
-from services.risk.history.windows import LEVELS, SPLIT_LEVELS
+from services.risk.history.tables.event_chains import VALUE_MAX as VALUE_MAX
+from services.risk.history.tables.time_windows import LEVELS, SPLIT_LEVELS
 
 #: Kinds that split what they buy.
 SPLIT_KINDS: Final = (Kind.CONSIGNEE, Kind.ADDRESS)

@@ -16,16 +16,16 @@ import numpy.typing as npt
 from libs.columns import Ints
 from libs.customs.partitions import PARTITIONS
 from services.risk.history import columns
-from services.risk.history.events import VALUE_MAX, Events
-from services.risk.history.open_table import BoolArray, Field, IntArray, Keys, OpenTable
+from services.risk.history.lookup import Found, Groups, reading
 from services.risk.history.outcomes import Outcomes
-from services.risk.history.pools import Pool
-from services.risk.history.prices import Prices
-from services.risk.history.reading import Found, Groups, reading
 from services.risk.history.record import KINDS, Kind, Record
-from services.risk.history.results import Results, ResultsByDay
-from services.risk.history.undo import Undo
-from services.risk.history.windows import DAYS_KEPT, MINUTES_PER_DAY, MONTH
+from services.risk.history.tables.bucket_pools import Pool
+from services.risk.history.tables.event_chains import VALUE_MAX, Events
+from services.risk.history.tables.hash_table import BoolArray, Field, IntArray, Keys, OpenTable
+from services.risk.history.tables.inspection_results import Results, ResultsByDay
+from services.risk.history.tables.prices import Prices
+from services.risk.history.tables.time_windows import DAYS_KEPT, MINUTES_PER_DAY, MONTH
+from services.risk.history.tables.undo_log import Undo
 
 #: Kinds with rings for splitting and bits for distinct consignees.
 SPLIT: Final = 2
@@ -311,7 +311,7 @@ class History:
             np.add.at(table[name], slots[groups.which[kept]], changes[rows[kept]].astype(np.int32))
         return outcomes.rows
 
-    # --- snapshots (snapshots.py writes and reads them)
+    # --- snapshots (snapshot.py writes and reads them)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All that grows with what is held, by name."""

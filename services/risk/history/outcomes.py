@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns.packing import PackingError, pack, unpack
-from services.risk.history.keys import Hasher
-from services.risk.history.open_table import IntArray, Keys
+from services.risk.history.party_keys import Hasher
 from services.risk.history.record import KINDS
+from services.risk.history.tables.hash_table import IntArray, Keys
 
 #: Outcomes that one row of the log holds at most.
 OUTCOMES_MAX: Final = 10_000

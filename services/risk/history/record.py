@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns.packing import PackingError, pack, unpack
-from services.risk.history.open_table import BoolArray, IntArray, Keys
-from services.risk.history.windows import MICROS_PER_MINUTE
+from services.risk.history.tables.hash_table import BoolArray, IntArray, Keys
+from services.risk.history.tables.time_windows import MICROS_PER_MINUTE
 
 
 class Kind(IntEnum):
@@ -54,7 +54,7 @@ class Record:
     owner: IntArray
     """Per item the place of its consignment; (m,)."""
     goods: IntArray
-    """Per item its HS6 code and origin as one number (see keys.goods_of), -1 where either is unknown; (m,)."""
+    """Per item its HS6 code and origin as one number (see party_keys.goods_of), -1 where either is unknown; (m,)."""
     price: IntArray
     """Per item its price in euro cents per kilogram, 0 where unknown; (m,)."""
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 import msgspec
 import numpy as np
 
-from services.risk.history.undo import Array
+from services.risk.history.tables.undo_log import Array
 
 #: Bytes of an array that are copied, and so may stand still, at a time.
 SLICE_BYTES: Final = 4 << 20

@@ -18,25 +18,23 @@ from libs.store.inputs import BatchPlace
 from libs.telemetry import get_logger
 from luxor.risk.v1.backtests_pb2 import BacktestPlan
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
-from services.risk.__main__ import RiskConfig
-from services.risk.backtest.counting import Part
-from services.risk.backtest.joined import join_batches
-from services.risk.backtest.models import ModelTrial
+from services.risk.backtest.baseline import then_of
+from services.risk.backtest.counts import Part
+from services.risk.backtest.joined_batches import join_batches
+from services.risk.backtest.model_trial import ModelTrial
+from services.risk.backtest.progress import State
 from services.risk.backtest.result import result_of
-from services.risk.backtest.rules import RuleTrial
-from services.risk.backtest.state import State
-from services.risk.backtest.then import then_of
+from services.risk.backtest.rule_trial import RuleTrial
+from services.risk.config import RiskConfig
+from services.risk.elements.stored_inputs import Opened, open_batch, read_answers
 from services.risk.history.columns import DESCRIBED
-from services.risk.inputs import Opened, open_batch, read_answers
-from services.risk.learning.model_file import ModelFileRefused, read_model
-from services.risk.learning.traffic import GIVEN
-from services.risk.rule_set_service import files_of
-from services.risk.rule_sets.in_force import Files
-from services.risk.rules import RuleSet, RuleSetError, load_rule_set
-from services.risk.store.inputs import Inputs, StoredBatch
+from services.risk.learning.features.consignments import GIVEN
+from services.risk.learning.model.model_file import ModelFileRefused, read_model
+from services.risk.rules.rule_set import RuleSet, RuleSetError, load_rule_set
+from services.risk.store.assessment_inputs import Inputs, StoredBatch
 from services.risk.store.models import ModelStore, ModelUnknown
 from services.risk.store.outcomes import OutcomeStore
-from services.risk.store.rule_sets import RuleSetStore
+from services.risk.store.rule_sets import RuleSetStore, text_of
 
 STEP_SECONDS: Final = 2.0
 """How often it is kept how far it is: what a killed process did since is done again."""
@@ -151,8 +149,7 @@ async def _trial(running: Running, plan: BacktestPlan) -> RuleTrial | ModelTrial
         return ModelTrial(model, rule_set)
     try:
         if plan.HasField("rule_set"):
-            files = {each.path: each.content for each in plan.rule_set.files}
-            rule_set = Files(plan.rule_set.profile_path, files).read()
+            rule_set = text_of(plan.rule_set).read()
         else:
             rule_set = await kept_rule_set(running.database, plan.rule_set_version, profile)
     except RuleSetError as error:
@@ -165,7 +162,7 @@ async def kept_rule_set(database: Database, version: str, profile: Path) -> Rule
 
     Raises RuleSetError, or JobRefused where there is none of that version.
     """
-    files = await files_of(RuleSetStore(database), version)
+    files = await RuleSetStore(database).text(version)
     if files is not None:
         return files.read()
     started_with = load_rule_set(profile)

@@ -1,20 +1,12 @@
-"""The kinds of jobs that risk has: to add one, number it here and name its runner."""
+"""The runner of each kind of job that risk has."""
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Final
 
 from libs.jobs.holder import JobWork
 from libs.telemetry import counter, gauge
-
-
-class JobKind(IntEnum):
-    """What a job does. The numbers are stored."""
-
-    BACKTEST = 1
-    TRAINING = 2
-
+from services.risk.store.job_kinds import JobKind
 
 WORK: Final = JobWork(
     service="risk",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -14,21 +13,20 @@ from libs.store.database import Transaction
 from libs.store.inputs import BatchPlace
 from luxor.risk.v1.models_pb2 import TrainModelRequest
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
-from services.risk.__main__ import RiskConfig
-from services.risk.inputs import Input
-from services.risk.learning.candidate import Plan, candidate
-from services.risk.learning.inspected import Found, Part, is_violation, part_of, stored_items
-from services.risk.learning.model_file import Window, read_model, write_model
-from services.risk.learning.sample import Sample
-from services.risk.learning.summary import summary_of, write_summary
-from services.risk.learning.traffic import ASSESSED, ASSESSED_SETTINGS, GIVEN
-from services.risk.learning.training import LearningAbsent, TooFewOutcomes
-from services.risk.outcomes import unpack_items
-from services.risk.rule_set_service import files_of
-from services.risk.rule_sets.in_force import RuleSets
-from services.risk.rules import load_rule_set
-from services.risk.store.inputs import Inputs, StoredBatch
-from services.risk.store.inspected import InspectedStore
+from services.risk.commands.load_rule_sets import RuleSets
+from services.risk.config import RiskConfig
+from services.risk.elements.stored_inputs import Input
+from services.risk.inspections.outcomes import unpack_items
+from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETTINGS, GIVEN
+from services.risk.learning.features.sample import Sample
+from services.risk.learning.model.model_file import Window, read_model, write_model
+from services.risk.learning.model.summary import summary_of, write_summary
+from services.risk.learning.training.candidate import Plan, candidate
+from services.risk.learning.training.inspected_samples import Found, Part, is_violation, part_of, stored_items
+from services.risk.learning.training.training import LearningAbsent, TooFewOutcomes
+from services.risk.rules.rule_set import load_rule_set
+from services.risk.store.assessment_inputs import Inputs, StoredBatch
+from services.risk.store.inspections import InspectedStore
 from services.risk.store.models import CONTENT_BYTES_MAX, KEPT_MAX, WITHDRAWN_DAYS, ModelStore, TooManyModels
 from services.risk.store.outcomes import OutcomeStore, StoredOutcome
 from services.risk.store.rule_sets import RuleSetStore
@@ -166,6 +164,6 @@ async def _rates(running: Running) -> Mapping[str, int]:
     """The rates of the rule set in force, by which risk converts amounts when it assesses."""
     kept = RuleSetStore(running.database)
     profile = RiskConfig.from_environ("risk", running.environ).profile
-    rule_sets = RuleSets(load_rule_set(profile), kept.version_in_force, partial(files_of, kept))
+    rule_sets = RuleSets(load_rule_set(profile), kept.version_in_force, kept.text)
     await rule_sets.look()
     return rule_sets.in_force.rates

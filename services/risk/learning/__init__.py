@@ -1,6 +1,8 @@
 """The model and its learning loop: columns → features → LightGBM → score, and what to inspect so that it keeps learning.
 
-Pure modules, one subject each: `sample` (columns in), `features` (what is made of them), `encoders` (what is learnt of
-the training window alone), `training`, `model_file`, `scoring`, `contributions`, `drift`, `comparison`, `exploration`,
-`labelled` (labelled files) and `traffic` (consignments as samples).
+features/    samples of consignments, and the features that are made of their columns
+training/    training, and the outcomes that it learns from
+model/       model files, scores, and the contributions of features to a score
+evaluation/  measures of a model, the comparison of two, and drift
+__main__.py  trains a model on a labelled file
 """

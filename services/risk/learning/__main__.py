@@ -18,14 +18,14 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from services.risk.learning.candidate import Plan, candidate
-from services.risk.learning.features import Recipe
-from services.risk.learning.inspected import Part
-from services.risk.learning.labelled import Labelled, LabelledFileRefused, Layout, read_labelled
-from services.risk.learning.model_file import Window, read_model, write_model
-from services.risk.learning.sample import NUMBER, WORD, ColumnsDoNotFit, ColumnType
-from services.risk.learning.traffic import ASSESSED, ASSESSED_SETTINGS, GIVEN
-from services.risk.learning.training import LearningAbsent, TooFewOutcomes
+from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETTINGS, GIVEN
+from services.risk.learning.features.recipe import Recipe
+from services.risk.learning.features.sample import NUMBER, WORD, ColumnsDoNotFit, ColumnType
+from services.risk.learning.model.model_file import Window, read_model, write_model
+from services.risk.learning.training.candidate import Plan, candidate
+from services.risk.learning.training.inspected_samples import Part
+from services.risk.learning.training.labelled_file import Labelled, LabelledFileRefused, Layout, read_labelled
+from services.risk.learning.training.training import LearningAbsent, TooFewOutcomes
 
 #: A labelled file is often of years, and all of it counts: nobody keeps adding the newest days to it.
 FILE_SETTINGS: Final = msgspec.structs.replace(ASSESSED_SETTINGS, half_life_days=None)

@@ -15,13 +15,13 @@ import numpy.typing as npt
 from libs.columns import Table
 from libs.customs.time import days_of
 from luxor.risk.v1.risk_pb2 import FINDING_KIND_LISTED_PARTY
-from services.risk.finding import FindingText, Match
-from services.risk.scoring import More
-from services.risk.screening.cleared import words_of
-from services.risk.screening.explaining import Explainer, Explanation
-from services.risk.screening.index import Index
-from services.risk.screening.lists import MATCH, Quality
-from services.risk.screening.matching import STRONG, THRESHOLD, Hits, screen
+from services.risk.rules.finding import FindingText, Match
+from services.risk.rules.scoring import More
+from services.risk.screening.lists.cleared_pairs import words_of
+from services.risk.screening.lists.party_list import MATCH, Quality
+from services.risk.screening.matching.explanation import Explainer, Explanation
+from services.risk.screening.matching.index import Index
+from services.risk.screening.matching.scores import STRONG, THRESHOLD, Hits, screen
 
 #: Parties that are screened, by the part that they have.
 PARTIES: Final = ("consignor", "consignee", "seller", "buyer", "importer")

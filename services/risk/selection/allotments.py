@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Strings
-from services.risk.conditions.vectors import BoolArray, IntArray
+from libs.columns.arrays import BoolArray, IntArray
 from services.risk.selection.hours import MICROS_PER_HOUR
 
 #: Standard deviations of the draw, and consignments, by which a lane may be above what is expected.

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Ints, Strings
-from services.risk.conditions.vectors import BoolArray, IntArray
+from libs.columns.arrays import BoolArray, IntArray
 from services.risk.selection.allotments import Marks
 from services.risk.selection.chances import Chances
 from services.risk.selection.draws import Draw

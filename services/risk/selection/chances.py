@@ -13,7 +13,7 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from services.risk.conditions.vectors import BoolArray, IntArray
+from libs.columns.arrays import BoolArray, IntArray
 from services.risk.selection.draws import PPM, Draw
 from services.risk.selection.parameters import PRECEDENCE, Lane
 

@@ -18,9 +18,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from libs.columns.arrays import IntArray
 from libs.customs.mrn import LENGTH
 from libs.customs.time import day_of_date
-from services.risk.conditions.vectors import IntArray
 
 SEED_BYTES: Final = 32
 PPM: Final = 1_000_000

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Strings
-from services.risk.conditions.vectors import BoolArray, IntArray
+from libs.columns.arrays import BoolArray, IntArray
 from services.risk.selection.allotments import Counted, Marks, lane_most, ranked_most
 from services.risk.selection.batch import DRAWN_LANES, DRAWS, Cause
 from services.risk.selection.draws import Draw, Draws, below

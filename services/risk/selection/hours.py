@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from services.risk.conditions.vectors import IntArray
+from libs.columns.arrays import IntArray
 
 MICROS_PER_HOUR: Final = 3_600_000_000
 #: Hours that a chance follows from, and hours that are counted, a power of two: replicas may lag by the difference.

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from libs.customs.time import date_of_day
-from services.risk.yaml_file import YamlFile, YamlFileError, mistake_of
+from services.risk.files.yaml_file import YamlFile, YamlFileError, mistake_of
 
 PPM: Final = 1_000_000
 OFFICES_MAX: Final = 4_096

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from services.risk.conditions.vectors import IntArray
+from libs.columns.arrays import IntArray
 from services.risk.selection.batch import DRAWN_LANES, Cause
 from services.risk.selection.parameters import PPM, PRECEDENCE, Lane, LaneText, OfficeText
 from services.risk.selection.tally import STEPS, UNRANKED, Rates, Tally

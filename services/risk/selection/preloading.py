@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 
 from libs.columns import Ragged, Strings, Table
-from services.risk.conditions.vectors import BoolArray, IntArray
+from libs.columns.arrays import BoolArray, IntArray
 from services.risk.selection.parameters import PreLoadingText
 
 

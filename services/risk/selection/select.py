@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Strings
-from services.risk.conditions.vectors import BoolArray, IntArray
+from libs.columns.arrays import BoolArray, IntArray
 from services.risk.selection.allotments import Allotments, Marks
 from services.risk.selection.batch import DRAWS, Assessed, Cause, Selected
 from services.risk.selection.chances import Chances, by_lane, cells_of, drawn_with

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Strings
+from libs.columns.arrays import IntArray
 from libs.columns.packing import PackingError, pack, unpack
 from libs.customs.partitions import PARTITIONS
-from services.risk.conditions.vectors import IntArray
 from services.risk.selection.hours import MICROS_PER_HOUR as MICROS_PER_HOUR
 from services.risk.selection.hours import HourCounts
 from services.risk.selection.parameters import OFFICES_MAX, PPM

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from libs.store.database import Database, Transaction
 from libs.store.housekeeping import Step
-from services.risk.people import person_of
+from services.risk.store.identities import person_of
 
 KEPT_MAX: Final = 1_000
 """Models that are kept; more are refused until old ones are gone."""
@@ -83,7 +83,7 @@ class StoredModel:
     version: str
     state: ModelState
     told: bytes
-    """What is told of it (services.risk.learning.summary)."""
+    """What is told of it (services.risk.learning.model.summary)."""
     note: str
     proposed_by: str
     proposed_at: int

@@ -14,8 +14,8 @@ from libs.store.housekeeping import Step
 from libs.store.requests import PURGE_ROWS_MAX, purge_before
 from libs.store.schema import today
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
-from services.risk.inputs import unpack_input
-from services.risk.outcomes import Outcome
+from services.risk.elements.stored_inputs import unpack_input
+from services.risk.inspections.outcomes import Outcome
 
 Filing: TypeAlias = tuple[str, int]
 """A consignment's MRN and the version of its filing."""

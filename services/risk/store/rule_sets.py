@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from libs.store.database import Database, Transaction
 from libs.store.housekeeping import Step
-from services.risk.people import person_of
+from luxor.risk.v1.rule_sets_pb2 import RuleSetFiles
+from services.risk.rules.rule_set import RuleSetText
+from services.risk.store.identities import person_of
 
 DRAFTS_MAX: Final = 20
 """Drafts of one person that may wait to be activated; each may have some megabytes."""
@@ -55,6 +57,11 @@ class Kept:
     retired_at: datetime | None
 
 
+def text_of(message: RuleSetFiles) -> RuleSetText:
+    """A set as written, from the message that it was sent as."""
+    return RuleSetText(message.profile_path, {each.path: each.content for each in message.files})
+
+
 class TooManyDrafts(Exception):  # an answer, as the names of the store's other refusals
     """DRAFTS_MAX drafts of the person wait."""
 
@@ -73,13 +80,13 @@ class RuleSetStore:
             )
         return version
 
-    async def content(self, version: str) -> bytes | None:
-        """The content of a set; None where it is not kept."""
+    async def text(self, version: str) -> RuleSetText | None:
+        """The files of a set; None where it is not kept."""
         async with self.database.connection() as reader:
             content: bytes | None = await reader.raw.fetchval(
                 "select content from rule_set where version = $1", version
             )
-        return content
+        return None if content is None else text_of(RuleSetFiles.FromString(content))
 
     async def find(self, version: str) -> tuple[Kept, bytes, bytes] | None:
         """A set with its content and report; None where it is not kept."""

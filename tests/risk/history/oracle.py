@@ -9,7 +9,7 @@ import numpy as np
 
 from services.risk.history import Kind, Record
 from services.risk.history.columns import SPLIT_KINDS
-from services.risk.history.prices import PERIOD_DAYS, PRICES_MIN
+from services.risk.history.tables.prices import PERIOD_DAYS, PRICES_MIN
 
 DAY = 1_440
 START = 20_700 * DAY

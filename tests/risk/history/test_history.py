@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.risk.history import Bounds, Hasher, History, Kind, Outcomes, PackingError, Record
 from services.risk.history.columns import DESCRIBED
 from services.risk.history.history import CHAIN_MAX
-from services.risk.store.log import LOG_DAYS
+from services.risk.store.assessment_log import LOG_DAYS
 from tests.risk.history.oracle import DAY, DISTINCT, MARK, START, Plain, record, rows_of
 from tests.risk.history.snapshotting import again
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.risk.history import Record
-from services.risk.history.prices import PRICES_MIN, Prices
+from services.risk.history.tables.prices import PRICES_MIN, Prices
 from tests.risk.history.oracle import DAY, START, Plain, record
 
 GOODS = 610910 * 1_024 + 65

@@ -7,11 +7,21 @@ from functools import cache
 import numpy as np
 
 from libs.columns import Strings
-from services.risk.learning.drift import profiles
-from services.risk.learning.features import Code, Count, Deviation, Differs, Number, Quotient, Rate, Recipe, key_of
-from services.risk.learning.model_file import Content, Model, Window, content_of, read_model, write_model
-from services.risk.learning.sample import Floats, Numbers, Sample, Truths
-from services.risk.learning.training import Family, Settings, train
+from services.risk.learning.evaluation.drift import profiles
+from services.risk.learning.features.recipe import (
+    Code,
+    Count,
+    Deviation,
+    Differs,
+    Number,
+    Quotient,
+    Rate,
+    Recipe,
+    key_of,
+)
+from services.risk.learning.features.sample import Floats, Numbers, Sample, Truths
+from services.risk.learning.model.model_file import Content, Model, Window, content_of, read_model, write_model
+from services.risk.learning.training.training import Family, Settings, train
 
 CODES = ("610910", "610990", "851712", "850440", "950300", "330499")
 ORIGINS = ("CN", "HK", "VN", "TR")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.risk.learning.comparison import compare
-from services.risk.learning.metrics import auc, log_loss, measures, precision_at
+from services.risk.learning.evaluation.comparison import compare
+from services.risk.learning.evaluation.metrics import auc, log_loss, measures, precision_at
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30))

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from libs.columns import Strings
-from services.risk.learning.drift import NumberProfile, WordProfile, drifts, profiles, psi, verdict_of
-from services.risk.learning.sample import ColumnsDoNotFit, Sample
+from services.risk.learning.evaluation.drift import NumberProfile, WordProfile, drifts, profiles, psi, verdict_of
+from services.risk.learning.features.sample import ColumnsDoNotFit, Sample
 
 
 def words(counts: dict[str, int]) -> Sample:

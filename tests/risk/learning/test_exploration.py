@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from services.risk.inclusion import weights_of
-from services.risk.learning.exploration import (
+from services.risk.inspections.inclusion import weights_of
+from services.risk.learning.training.exploration import (
     NOT_TAKEN,
     PPM,
     RANDOM,

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.columns import Strings
-from services.risk.learning.encoders import fineness
-from services.risk.learning.features import (
+from services.risk.learning.features.encoders import fineness
+from services.risk.learning.features.learner import Learner
+from services.risk.learning.features.recipe import (
     Code,
     Count,
     Deviation,
@@ -24,8 +25,7 @@ from services.risk.learning.features import (
     Recipe,
     key_of,
 )
-from services.risk.learning.learner import Learner
-from services.risk.learning.sample import ColumnsDoNotFit, Sample
+from services.risk.learning.features.sample import ColumnsDoNotFit, Sample
 from tests.risk.learning.made import one_key, plain_counts
 
 NAN = float("nan")

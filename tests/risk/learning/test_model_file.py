@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.learning.model_file import ModelFileRefused, read_model, write_model
-from services.risk.learning.scoring import score
+from services.risk.learning.model.model_file import ModelFileRefused, read_model, write_model
+from services.risk.learning.model.scoring import score
 from tests.risk.learning.made import RECIPE, content, declarations, model
 
 

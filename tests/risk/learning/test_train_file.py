@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from services.risk.learning.__main__ import main
-from services.risk.learning.candidate import by_consignment, check_enough
-from services.risk.learning.encoders import ABSENT, UNSEEN, Table
-from services.risk.learning.inspected import Part
-from services.risk.learning.model_file import read_model
-from services.risk.learning.traffic import GIVEN
-from services.risk.learning.training import TooFewOutcomes
-from services.risk.learning.watch import SCORE
+from services.risk.learning.evaluation.drift_watch import SCORE
+from services.risk.learning.features.consignments import GIVEN
+from services.risk.learning.features.encoders import ABSENT, UNSEEN, Table
+from services.risk.learning.model.model_file import read_model
+from services.risk.learning.training.candidate import by_consignment, check_enough
+from services.risk.learning.training.inspected_samples import Part
+from services.risk.learning.training.training import TooFewOutcomes
 from tests.risk.learning.made import declarations
 
 

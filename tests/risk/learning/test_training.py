@@ -6,12 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from services.risk.learning.contributions import contributions
-from services.risk.learning.metrics import auc, precision_at
-from services.risk.learning.model_file import read_model, write_model
-from services.risk.learning.sample import Sample
-from services.risk.learning.scoring import chance_of, score
-from services.risk.learning.training import Family, Settings, TooFewOutcomes, folds_of, train
+from services.risk.learning.evaluation.metrics import auc, precision_at
+from services.risk.learning.features.sample import Sample
+from services.risk.learning.model.contributions import contributions
+from services.risk.learning.model.model_file import read_model, write_model
+from services.risk.learning.model.scoring import chance_of, score
+from services.risk.learning.training.training import Family, Settings, TooFewOutcomes, folds_of, train
 from tests.risk.learning.made import RECIPE, SETTINGS, content, declarations, model
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.learning.sample import Floats
-from services.risk.learning.trees import Forest, read_trees
+from services.risk.learning.features.sample import Floats
+from services.risk.learning.model.trees import Forest, read_trees
 
 NAMES = ["plain", "holes", "few", "kind"]
 CATEGORIES = [3]

@@ -12,13 +12,13 @@ from libs.customs.time import day_of_date, start_of
 from libs.simulator.simulator import Simulator
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.risk.derived import Facts
-from services.risk.learning.candidate import Plan, candidate
-from services.risk.learning.inspected import Part
-from services.risk.learning.model_file import Content, Window, write_model
-from services.risk.learning.sample import Floats, Truths
-from services.risk.learning.traffic import ASSESSED, assessed_items
-from services.risk.learning.training import Family, Settings
+from services.risk.elements.computed import Facts
+from services.risk.learning.features.consignments import ASSESSED, assessed_items
+from services.risk.learning.features.sample import Floats, Truths
+from services.risk.learning.model.model_file import Content, Window, write_model
+from services.risk.learning.training.candidate import Plan, candidate
+from services.risk.learning.training.inspected_samples import Part
+from services.risk.learning.training.training import Family, Settings
 from tests.risk.filings import first_light
 
 START = date(2026, 11, 25)

@@ -6,11 +6,11 @@ import math
 
 from rapidfuzz.distance import OSA
 
-from services.risk.screening import near
-from services.risk.screening.index import Index
-from services.risk.screening.matching import WEIGHT_TELLING
-from services.risk.screening.names import canonical_words
-from services.risk.screening.spelling import DELETION_LENGTH_LEAST
+from services.risk.screening.matching import token_similarity as near
+from services.risk.screening.matching.index import Index
+from services.risk.screening.matching.scores import WEIGHT_TELLING
+from services.risk.screening.names.spelling import DELETION_LENGTH_LEAST
+from services.risk.screening.names.tokens import canonical_words
 
 
 def nearness(token: str, listed: str, known: bool) -> int:

@@ -11,8 +11,8 @@ import numpy as np
 from rapidfuzz.distance import OSA
 from rapidfuzz.process import cdist
 
-from services.risk.screening.lists import country_of
-from services.risk.screening.names import normalise
+from services.risk.screening.lists.party_list import country_of
+from services.risk.screening.names.tokens import normalise
 from tests.risk.screening.support import NAMES, UN_FILE
 
 #: A query whose name is further from every primary name of the list than this has no entry there (any more).

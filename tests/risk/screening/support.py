@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.risk.screening.delta import Again, Delta
-from services.risk.screening.index import Index
-from services.risk.screening.lists import Entry, Kind, ListVersion, Name, PartyList, Quality
-from services.risk.screening.loaders_ofac import load_ofac
-from services.risk.screening.loaders_un import load_un
+from services.risk.screening.lists.ofac import load_ofac
+from services.risk.screening.lists.party_list import Entry, Kind, ListVersion, Name, PartyList, Quality
+from services.risk.screening.lists.un import load_un
+from services.risk.screening.matching.index import Index
+from services.risk.screening.matching.list_changes import Again, Delta
 
 NAMES = Path(__file__).resolve().parents[4] / "shared" / "data" / "names"
 public = pytest.mark.skipif(not NAMES.exists(), reason="the public lists (../shared/data/names) are not here")

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from services.risk.screening.index import Index, build
-from services.risk.screening.matching import THRESHOLD, screen
+from services.risk.screening.matching.index import Index, build
+from services.risk.screening.matching.scores import THRESHOLD, screen
 from tests.risk.screening.queries import no_match, put_together, un_queries
 from tests.risk.screening.support import ofac, public, un
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.risk.screening.lists import Kind, ListRefused, Name, Quality, country_of
-from services.risk.screening.loaders_ofac import load_ofac
-from services.risk.screening.loaders_opensanctions import COLUMNS, load_opensanctions
-from services.risk.screening.loaders_own import load_own_csv, load_own_yaml
-from services.risk.screening.loaders_un import load_un
+from services.risk.screening.lists.ofac import load_ofac
+from services.risk.screening.lists.opensanctions import COLUMNS, load_opensanctions
+from services.risk.screening.lists.own_lists import load_own_csv, load_own_yaml
+from services.risk.screening.lists.party_list import Kind, ListRefused, Name, Quality, country_of
+from services.risk.screening.lists.un import load_un
 from tests.risk.screening.support import ALT_FILE, SDN_FILE, UN_FILE, ofac, public, un, version
 
 UN = """<?xml version="1.0" encoding="UTF-8"?>

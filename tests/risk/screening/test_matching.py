@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.screening.explaining import Explainer, Explanation
-from services.risk.screening.index import Index, build
-from services.risk.screening.lists import Entry, Kind
-from services.risk.screening.matching import THRESHOLD, Hits, candidates, read_batch, scores, screen
-from services.risk.screening.names import normalise
+from services.risk.screening.lists.party_list import Entry, Kind
+from services.risk.screening.matching.explanation import Explainer, Explanation
+from services.risk.screening.matching.index import Index, build
+from services.risk.screening.matching.scores import THRESHOLD, Hits, candidates, read_batch, scores, screen
+from services.risk.screening.names.tokens import normalise
 from services.risk.screening.parties import explanation_of
 from tests.risk.screening.oracle import score_least
 from tests.risk.screening.support import entry, ofac, public, un, version

@@ -1,0 +1,1 @@
+"""gRPC: one file for each service of the contracts, and what their messages become."""

@@ -1,0 +1,312 @@
+"""The gRPC edge of risk: translate, call, answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import date
+from typing import Any, Final
+
+import grpc.aio
+import numpy as np
+
+from libs.columns import Strings, Table
+from libs.columns.wire import MalformedColumns
+from libs.customs.time import day_of_date
+from libs.server import catalogue
+from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
+from libs.telemetry import counter, span
+from luxor.risk.v1 import risk_pb2 as pb
+from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
+from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
+from services.risk.api.goods import LINES_MAX, check_goods
+from services.risk.api.seeds import END, PAGE_DEFAULT, PAGE_MAX, told_page
+from services.risk.assessment.assessment import InForce, assess_batch, look
+from services.risk.assessment.lane_selection import days_of_seeds
+from services.risk.commands.follow_log import Memory
+from services.risk.learning.model.opinion import Opinion
+from services.risk.rules.rule_set import OPEN_END, Rule, RuleSet, Typology
+from services.risk.rules.scoring import LANES
+from services.risk.screening.parties import versions_of
+from services.risk.selection import commitment
+from services.risk.store.assessment_log import Store
+from services.risk.store.screening_matches import HitStore
+from services.risk.store.seeds import Seeds
+
+ROWS_MAX: Final = 2_000
+SECONDS_PER_DAY: Final = 86_400
+LIVES: Final = {
+    "draft": pb.RULE_LIFE_DRAFT,
+    "shadow": pb.RULE_LIFE_SHADOW,
+    "active": pb.RULE_LIFE_ACTIVE,
+    "retired": pb.RULE_LIFE_RETIRED,
+}
+PURPOSES: Final = {"clearance": pb.PURPOSE_CLEARANCE, "pre_loading": pb.PURPOSE_PRE_LOADING}
+NONE_FRESH: Final = np.zeros(0, np.intp)
+FIRST_DAY: Final = day_of_date(date(2000, 1, 1))
+LAST_DAY: Final = day_of_date(date(2100, 1, 1))
+
+_assessed = counter("luxor_risk_assessed_total", "Consignments assessed, by lane", ("lane",))
+_repeated = counter("luxor_risk_repeated_total", "Consignments that had been assessed before and got that answer again")
+_selected = counter(
+    "luxor_risk_selected_total", "Consignments assessed for clearance, by why they are in their lane", ("cause",)
+)
+_unjudged = counter(
+    "luxor_risk_unjudged_total", "Rules that could not be judged for a consignment, since a value is absent"
+)
+_shadow = counter(
+    "luxor_risk_shadow_hits_total",
+    "Consignments that a rule or typology in shadow holds for, without effect",
+    ("rule",),
+)
+_checked = counter("luxor_risk_goods_checked_total", "Lines of goods that were asked about, by verdict", ("outcome",))
+#: What is told of each cause; nothing selects a green consignment.
+_CAUSES: Final = {
+    "nothing" if number == 0 else name.removeprefix("SELECTION_CAUSE_").lower(): number
+    for name, number in pb.SelectionCause.items()
+}
+
+
+class RiskService(RiskServiceServicer):
+    """Assesses batches by the rule set in force."""
+
+    def __init__(
+        self,
+        store: Store,
+        memory: Memory,
+        in_force: Callable[[], InForce],
+        seeds: Seeds,
+        hits: HitStore,
+        *,
+        seeds_told_after_days: int,
+        scored: Callable[[Opinion | None], None] = lambda _: None,
+    ) -> None:
+        """Serve from a store and what is remembered; `in_force` gives what is in force, and is asked once a batch; `scored`
+        is told what the models said of it.
+
+        Seeds of the draws are told when their days ended so many days ago.
+        """
+        self._store = store
+        self._memory = memory
+        self._in_force = in_force
+        self._seeds = seeds
+        self._hits = hits
+        self._seeds_told_after_days = seeds_told_after_days
+        self._scored = scored
+        self._pages = PageTokens(seeds.database)
+
+    async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
+        """Assess a batch; what was assessed before keeps its first answer."""
+        if request.purpose not in (pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING):
+            raise Refusal("PURPOSE_UNKNOWN", path="purpose", value=request.purpose)
+        rows = request.consignments.rows
+        if rows == 0:
+            raise Refusal("BATCH_EMPTY", count_max=ROWS_MAX)
+        if rows > ROWS_MAX:
+            raise Refusal("BATCH_TOO_LARGE", count=rows, count_max=ROWS_MAX)
+        consignments = Table.decode(request.consignments)
+        with span("risk.assess", attributes={"luxor.rows": rows}):
+            try:
+                _check_identified(consignments)
+                past = await self._memory.past()
+                in_force = self._in_force()
+                # The question is on its way while the work is done that needs no answer to it.
+                asked = await self._store.ask(consignments)
+                try:
+                    looked = look(in_force, consignments, request.purpose)
+                    # Long work in a thread: nobody can make others wait by filing names that are listed.
+                    seen = await asyncio.to_thread(looked.seen) if looked.met.long else looked.seen()
+                    known = await asked
+                finally:
+                    asked.cancel()
+                if request.purpose == pb.PURPOSE_CLEARANCE:
+                    past.seeds.update(await self._seeds.of(days_of_seeds(in_force.selection, known, consignments)))
+                # Meanwhile history may have been begun anew, and would know nothing now.
+                past = await self._memory.past()
+                content = request.consignments.SerializeToString()
+                assessed = assess_batch(in_force, consignments, request.purpose, known, past, seen, content)
+            except MalformedColumns as error:
+                raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
+            assessed.count(past.allotments)
+            fresh = NONE_FRESH
+            try:
+                answer, fresh, place = await self._store.settle(consignments, request.purpose, assessed.table, assessed)
+            finally:
+                # What was not stored, or had an answer already, has drawn nothing.
+                assessed.give_back(past.allotments, fresh)
+            self._memory.committed(place, assessed.kept)
+            self._scored(assessed.opinion)
+        _count(assessed.table, rows - len(fresh))
+        response = pb.AssessResponse()
+        answer.write(response.assessments)
+        return response
+
+    async def GetRuleSet(
+        self, request: pb.GetRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetRuleSetResponse:
+        """Tell the rule set in force, and the versions of what is in force beside it."""
+        in_force = self._in_force()
+        selection = in_force.selection
+        return pb.GetRuleSetResponse(
+            rule_set=told(in_force.rules),
+            lists=versions_of(in_force.index).split(),
+            controls=in_force.controls.version,
+            selection="" if selection is None else selection.version,
+            seed_commitment="" if selection is None else commitment((await self._seeds.present())[1]),
+        )
+
+    async def ListAssessments(
+        self, request: pb.ListAssessmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListAssessmentsResponse:
+        """Tell the answers that were given for one consignment."""
+        if not request.mrn:
+            raise Refusal("CONSIGNMENT_UNIDENTIFIED", path="mrn")
+        return pb.ListAssessmentsResponse(
+            assessments=[
+                pb.KeptAssessment(
+                    version=version,
+                    purpose=pb.Purpose.ValueType(purpose),
+                    day=day,
+                    assessment=answer.encode(pb.AssessmentColumns),
+                )
+                for version, purpose, day, answer in await self._store.kept(request.mrn)
+            ],
+            later_hits=[_later(each) for each in await self._hits.told(request.mrn)],
+        )
+
+    async def ListSeeds(
+        self, request: pb.ListSeedsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListSeedsResponse:
+        """Tell what is published of the seeds of the draws, and the seeds of days long past."""
+        (before,) = await self._pages.place(request, (END,))
+        rows = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
+        # The week ahead is there from the first question on, and is not waited for until housekeeping runs.
+        await self._seeds.made_ahead()
+        found = await self._seeds.told(before, rows + 1)
+        token = await self._pages.token(request, found[rows - 1].day) if len(found) > rows else ""
+        return told_page(found[:rows], self._seeds_told_after_days, token)
+
+    async def CheckGoods(
+        self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.CheckGoodsResponse:
+        """Tell of goods whether they may be sent and with what papers; nothing is kept."""
+        count = len(request.lines)
+        if count == 0:
+            raise Refusal("BATCH_EMPTY", count_max=LINES_MAX)
+        if count > LINES_MAX:
+            raise Refusal("BATCH_TOO_LARGE", count=count, count_max=LINES_MAX)
+        day = request.as_of.seconds // SECONDS_PER_DAY
+        if not request.HasField("as_of") or not FIRST_DAY <= day < LAST_DAY:
+            raise Refusal("CHECK_DAY_MISSING", path="as_of", value=request.as_of.seconds)
+        controls = self._in_force().controls
+        answers = check_goods(controls, request.lines, day)
+        for answer in answers:
+            if answer.reason:
+                answer.hint = catalogue.reason(answer.reason).hint
+            _checked.labels(pb.GoodsVerdict.Name(answer.verdict).removeprefix("GOODS_VERDICT_").lower()).inc()
+        return pb.CheckGoodsResponse(answers=answers, controls=controls.version)
+
+
+def _later(hits: ScreeningColumns) -> pb.LaterHits:
+    """What screening again found of one filing."""
+    table = Table.decode(hits)
+    told = pb.LaterHits(
+        version=int(table.ints("filing_version").values[0]),
+        lists=table.strings("lists")[0],
+        match_threshold=int(table.ints("match_threshold").values[0]),
+        findings=hits.findings,
+        cleared=hits.cleared,
+    )
+    told.screened_at.FromMicroseconds(int(table.ints("screened_at").values[0]))
+    return told
+
+
+def _check_identified(consignments: Table) -> None:
+    missing = ~consignments.strings("mrn").present
+    if missing.any():
+        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.mrn[{int(missing.argmax())}]")
+    versions = consignments.ints("version")
+    wrong = ~versions.valid | (versions.values < 1) | (versions.values > 2**31 - 1)
+    if wrong.any():
+        raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.version[{int(wrong.argmax())}]")
+
+
+def _count(assessments: Table, repeated: int) -> None:
+    lanes = assessments.ints("lane").values
+    for lane in (pb.LANE_GREEN, pb.LANE_BLUE, pb.LANE_YELLOW, pb.LANE_RED):
+        _assessed.labels(pb.Lane.Name(lane).removeprefix("LANE_").lower()).inc(int((lanes == lane).sum()))
+    causes = assessments.ints("selection_cause")
+    counts = np.bincount(causes.values[causes.valid], minlength=max(_CAUSES.values()) + 1)
+    for cause, number in _CAUSES.items():
+        _selected.labels(cause).inc(int(counts[number]))
+    _repeated.inc(repeated)
+    shadow = assessments.ragged("shadow_rules").values
+    if len(shadow):
+        assert isinstance(shadow, Strings)
+        hits = np.bincount(shadow.indices, minlength=len(shadow.dictionary))
+        for rule, number in zip(shadow.dictionary, hits.tolist(), strict=True):
+            if number:
+                _shadow.labels(rule).inc(number)
+    _unjudged.inc(int(assessments.ints("unjudged").values.sum()))
+
+
+def told(rule_set: RuleSet) -> pb.RuleSet:
+    """A rule set as a message."""
+    thresholds = rule_set.thresholds
+    return pb.RuleSet(
+        version=rule_set.version,
+        name=rule_set.name,
+        red_from_points=thresholds.red,
+        yellow_from_points=thresholds.yellow,
+        blue_from_points=thresholds.blue,
+        rules=[_rule(rule) for rule in rule_set.rules],
+        data=[
+            pb.DataSet(name=name, source=rule_set.sources[name], entries=len(rule_set.data[name]))
+            for name in rule_set.data
+        ],
+        typologies=[_typology(typology) for typology in rule_set.typologies],
+    )
+
+
+def _typology(typology: Typology) -> pb.Typology:
+    text = typology.text
+    return pb.Typology(
+        id=text.id,
+        version=text.version,
+        members=[pb.TypologyMember(rule=rule, weight=weight) for rule, weight in text.rules.items()],
+        from_points=text.from_points,
+        weight=text.weight,
+        lane=LANES[text.lane],
+        reason=text.reason,
+        sentence=text.sentence,
+        legal_basis=text.legal_basis,
+        owner=text.owner,
+        life=LIVES[text.life],
+        confidential=text.confidential,
+    )
+
+
+def _rule(rule: Rule) -> pb.Rule:
+    text = rule.text
+    subject = pb.RULE_SUBJECT_ITEM if rule.condition.on_items else pb.RULE_SUBJECT_CONSIGNMENT
+    message = pb.Rule(
+        id=text.id,
+        version=text.version,
+        subject=subject,
+        condition=text.condition.strip(),
+        weight=text.weight,
+        lane=LANES[text.lane],
+        reason=text.reason,
+        sentence=text.sentence,
+        legal_basis=text.legal_basis,
+        owner=text.owner,
+        valid_from_day=rule.first_day,
+        destination_countries=sorted(rule.countries),
+        life=LIVES[text.life],
+        stages=sorted(PURPOSES[stage] for stage in text.stages),
+        confidential=text.confidential,
+    )
+    if rule.last_day != OPEN_END:
+        message.valid_until_day = rule.last_day
+    return message

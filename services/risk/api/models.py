@@ -1,0 +1,358 @@
+"""The gRPC edge of models: who may bring one into force, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import grpc.aio
+import numpy as np
+
+from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
+from libs.server import call
+from libs.server.errors import Refusal
+from libs.server.page_tokens import PageTokens
+from libs.server.requests import Answer, once, page_size_of, recalled
+from libs.store.database import Transaction
+from libs.telemetry import get_logger
+from luxor.risk.v1 import models_pb2 as pb
+from luxor.risk.v1 import risk_pb2
+from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
+from services.risk.commands.load_models import ModelsInForce
+from services.risk.inspections.inclusion import weights_of
+from services.risk.inspections.violations import ConsignmentGroup, FoundGroup, NoEstimate, violations_of
+from services.risk.learning.evaluation.comparison import Compared
+from services.risk.learning.features.consignments import GIVEN
+from services.risk.learning.features.sample import WORD
+from services.risk.learning.model.model_file import ModelFileRefused, read_model
+from services.risk.learning.model.summary import read_summary, summary_of, write_summary
+from services.risk.selection.parameters import PRECEDENCE
+from services.risk.store.inspections import InspectedStore
+from services.risk.store.job_kinds import JobKind
+from services.risk.store.models import (
+    CONTENT_BYTES_MAX,
+    KEPT_MAX,
+    ModelState,
+    ModelStore,
+    ModelUnknown,
+    SamePerson,
+    StateWrong,
+    StoredModel,
+    TooManyModels,
+)
+
+NOTE_CHARACTERS_MAX: Final = 500
+WINDOW_DAYS_MAX: Final = 400
+PAGE_DEFAULT: Final = 50
+PAGE_MAX: Final = 100
+COMPARED_DAYS_MAX: Final = 90
+DAYS_MAX: Final = 100_000
+NAME_CHARACTERS_MAX: Final = 40
+
+_log = get_logger()
+
+
+class ModelService(ModelServiceServicer):
+    """Proposes, trains, compares and activates models."""
+
+    def __init__(self, store: ModelStore, in_force: ModelsInForce) -> None:
+        """Serve from a store; `in_force` are the models of this replica, which it watches."""
+        self._store = store
+        self._in_force = in_force
+        self._jobs = Jobs(store.database)
+        self._pages = PageTokens(store.database)
+
+    async def ProposeModel(
+        self, request: pb.ProposeModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ProposeModelResponse:
+        """Keep a model file as a candidate, once it was read and fits."""
+        before = await recalled(self._store.database, pb.ProposeModelResponse, request)
+        if before is not None:
+            return before
+        _check_note(request.note)
+        if len(request.content) > CONTENT_BYTES_MAX:
+            why = (
+                f"it has {len(request.content)} bytes, more than {CONTENT_BYTES_MAX}; train with fewer trees or groups"
+            )
+            raise Refusal("MODEL_FILE_REFUSED", path="content", why=why)
+        try:
+            model = await asyncio.to_thread(read_model, request.content, "content", GIVEN)
+        except ModelFileRefused as error:
+            raise Refusal("MODEL_FILE_REFUSED", path="content", why=str(error)) from None
+        told = write_summary(summary_of(model, len(request.content)))
+        by = str(call.current().identity)
+        await self._write(model.version, request.content)
+
+        async def work(tx: Transaction) -> pb.ProposeModelResponse:
+            kept = await self._store.add(tx, model.version, told, request.note, by)
+            return pb.ProposeModelResponse(model=message_of(kept))
+
+        return await self._once(pb.ProposeModelResponse, request, work)
+
+    async def TrainModel(
+        self, request: pb.TrainModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.TrainModelResponse:
+        """Start a training, where there is room for its model."""
+        before = await recalled(self._store.database, pb.TrainModelResponse, request)
+        if before is not None:
+            return before
+        _check_note(request.note)
+        _check_window(request)
+        if request.name and not _is_name(request.name):
+            raise Refusal("MODEL_NAME_MALFORMED", path="name", value=request.name)
+
+        by = str(call.current().identity)
+
+        async def work(tx: Transaction) -> pb.TrainModelResponse:
+            number = await self._jobs.add(tx, JobKind.TRAINING, request.SerializeToString(), by)
+            # Counted behind the lock that adding takes, this training among them.
+            await self._store.check_room(tx, (await self._jobs.open(tx))[JobKind.TRAINING] - 1)
+            return pb.TrainModelResponse(training=number)
+
+        return await self._once(pb.TrainModelResponse, request, work)
+
+    async def GetTraining(
+        self, request: pb.GetTrainingRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetTrainingResponse:
+        """Tell how a training stands."""
+        job = await self._jobs.get(request.training, JobKind.TRAINING)
+        if job is None:
+            raise Refusal("TRAINING_UNKNOWN", path="training", value=request.training)
+        return _training(job)
+
+    async def ChallengeModel(
+        self, request: pb.ChallengeModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ChallengeModelResponse:
+        """Let a model score beside the champion."""
+        return await self._move(pb.ChallengeModelResponse, request, self._store.challenge)
+
+    async def ActivateModel(
+        self, request: pb.ActivateModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ActivateModelResponse:
+        """Put a model in force."""
+        return await self._move(pb.ActivateModelResponse, request, self._store.activate)
+
+    async def RetireModel(
+        self, request: pb.RetireModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RetireModelResponse:
+        """Take a model out."""
+        return await self._move(pb.RetireModelResponse, request, self._store.retire)
+
+    async def ListModels(
+        self, request: pb.ListModelsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListModelsResponse:
+        """Tell a page of the models that are kept, and always those that score."""
+        if request.state and int(request.state) not in {int(state) for state in ModelState}:
+            raise Refusal("MODEL_STATE_UNKNOWN", path="state", value=request.state)
+        limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
+        state = ModelState(request.state) if request.state else None
+        after = await self._pages.place(request, (0, ""))
+        found = await self._store.page(limit + 1, after if request.page_token else None, state)
+        last = found[limit - 1] if len(found) > limit else None
+        scoring = await self._store.scoring()
+        champion, challenger = scoring.get(ModelState.CHAMPION), scoring.get(ModelState.CHALLENGER)
+        return pb.ListModelsResponse(
+            models=map(message_of, found[:limit]),
+            next_page_token="" if last is None else await self._pages.token(request, last.proposed_at, last.version),
+            champion=None if champion is None else message_of(champion),
+            challenger=None if challenger is None else message_of(challenger),
+        )
+
+    async def GetModel(
+        self, request: pb.GetModelRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.GetModelResponse:
+        """Tell a model, its drift, and how it does beside the champion."""
+        if not 0 <= request.compared_days <= COMPARED_DAYS_MAX:
+            limit = COMPARED_DAYS_MAX
+            raise Refusal(
+                "MODEL_COMPARISON_TOO_LONG", path="compared_days", value=request.compared_days, days_max=limit
+            )
+        try:
+            model = await self._store.get(request.version)
+        except ModelUnknown:
+            raise Refusal("MODEL_UNKNOWN", path="version", value=request.version or "the champion") from None
+        columns = read_summary(model.told).columns
+        watch = self._in_force.watch_of(model.version)
+        answer = pb.GetModelResponse(
+            model=message_of(model),
+            columns=[pb.ModelColumn(name=name, words=columns[name] == WORD) for name in sorted(columns)],
+            drifts=[pb.Drift(column=each.column, index=each.index) for each in (watch.drifts() if watch else ())],
+        )
+        if request.compared_days:
+            compared = await self._compared(model.version, request.compared_days)
+            if compared is not None:
+                answer.comparison.CopyFrom(compared)
+        return answer
+
+    async def EstimateViolations(
+        self, request: pb.EstimateViolationsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.EstimateViolationsResponse:
+        """Estimate the share of violations among all consignments of some days."""
+        _check_window(request)
+        found = await InspectedStore(self._store.database).found(request.from_day, request.until_day)
+        return await asyncio.to_thread(_estimated, *found)
+
+    async def _compared(self, version: str, days: int) -> pb.Comparison | None:
+        """Champion and challenger on what was inspected; None where there are not both, or a model is neither."""
+        versions = await self._store.in_force()
+        champion, challenger = versions.get(ModelState.CHAMPION), versions.get(ModelState.CHALLENGER)
+        if champion is None or challenger is None or version not in (champion, challenger):
+            return None
+        compared = await InspectedStore(self._store.database).compare(champion, challenger, days=days)
+        return _comparison(champion, challenger, compared)
+
+    async def _move(
+        self,
+        kind: type[Answer],
+        request: pb.ChallengeModelRequest | pb.ActivateModelRequest | pb.RetireModelRequest,
+        change: Callable[[Transaction, str, str], Awaitable[StoredModel]],
+    ) -> Answer:
+        by = str(call.current().identity)
+
+        async def work(tx: Transaction) -> Answer:
+            moved = await change(tx, request.version, by)
+            told = partial(_log.info, "MODEL_MOVED", version=moved.version, state=moved.state.name, by=by)
+            tx.after_commit(told)
+            return kind(model=message_of(moved))
+
+        try:
+            answer = await self._once(kind, request, work)
+        except ModelUnknown:
+            raise Refusal("MODEL_UNKNOWN", path="version", value=request.version) from None
+        except SamePerson as error:
+            raise Refusal("MODEL_SECOND_PERSON", path="version", value=request.version, who=error.who) from None
+        except StateWrong as error:
+            state = error.state.name.lower()
+            raise Refusal("MODEL_STATE_WRONG", path="version", value=request.version, state=state) from None
+        await self._in_force.look()
+        return answer
+
+    async def _write(self, version: str, content: bytes) -> None:
+        """Write a file where there is room for its model, or it is kept already."""
+        try:
+            await self._store.get(version)
+        except ModelUnknown:
+            async with self._store.database.connection() as reader:
+                try:
+                    await self._store.check_room(reader)
+                except TooManyModels:
+                    raise Refusal("MODELS_TOO_MANY", count_max=KEPT_MAX) from None
+        await self._store.write(version, content)
+
+    async def _once(self, kind: type[Answer], request: Any, work: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+        try:
+            return await once(self._store.database, kind, request, work)
+        except TooManyModels:
+            raise Refusal("MODELS_TOO_MANY", count_max=KEPT_MAX) from None
+        except TooManyJobs as error:
+            raise Refusal("JOBS_TOO_MANY", why=str(error)) from None
+
+
+def message_of(model: StoredModel) -> pb.Model:
+    """A stored model as a message."""
+    told = read_summary(model.told)
+    window = told.window
+    return pb.Model(
+        version=model.version,
+        state=pb.ModelState.ValueType(model.state),
+        label=told.label,
+        window=pb.DataWindow(
+            first_day=window.first_day,
+            last_day=window.last_day,
+            outcomes=window.outcomes,
+            violations=window.violations,
+            source=window.source,
+        ),
+        metrics=[pb.Metric(name=name, value=value) for name, value in sorted(told.metrics.items())],
+        trees=told.trees,
+        bytes=told.bytes,
+        note=model.note,
+        proposed_by=model.proposed_by,
+        proposed_at=model.proposed_at,
+        challenged_by=model.challenged_by,
+        challenged_at=model.challenged_at,
+        activated_by=model.activated_by,
+        activated_at=model.activated_at,
+        retired_by=model.retired_by,
+        retired_at=model.retired_at,
+    )
+
+
+def _training(job: Job) -> pb.GetTrainingResponse:
+    version = job.result.decode() if job.state is JobState.DONE else ""
+    return pb.GetTrainingResponse(
+        state=pb.TrainingState.ValueType(job.state), done=job.done, total=job.total, version=version, error=job.error
+    )
+
+
+def _comparison(champion: str, challenger: str, compared: Compared) -> pb.Comparison:
+    known = _known
+    return pb.Comparison(
+        champion=champion,
+        challenger=challenger,
+        outcomes=compared.outcomes,
+        violations=compared.violations,
+        champion_precision=known(compared.champion_precision),
+        challenger_precision=known(compared.challenger_precision),
+        precision_difference_low=known(compared.precision_difference_low),
+        precision_difference_high=known(compared.precision_difference_high),
+        champion_auc=known(compared.champion_auc),
+        challenger_auc=known(compared.challenger_auc),
+        auc_difference_low=known(compared.auc_difference_low),
+        auc_difference_high=known(compared.auc_difference_high),
+        verdict=compared.verdict,
+        outcomes_of_unknown_inclusion=compared.outcomes_of_unknown_inclusion,
+        outcomes_capped=compared.outcomes_capped,
+        weight_capped_share=compared.weight_capped_share,
+    )
+
+
+def _known(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGroup]) -> pb.EstimateViolationsResponse:
+    result = violations_of(found, consignments)
+    answer = pb.EstimateViolationsResponse(
+        outcomes=result.estimate.outcomes,
+        violations=result.estimate.violations,
+        outcomes_of_unknown_inclusion=result.unknown,
+        consignments=result.consignments,
+        consignments_without_chance=result.without_chance,
+        no_estimate=pb.NoEstimate.ValueType(result.reason),
+        lanes=[
+            pb.InspectedLane(
+                lane=risk_pb2.Lane.ValueType(lane),
+                drawn=drawn,
+                consignments=int(result.lanes[cell]),
+                inspected=int(result.inspected[cell]),
+            )
+            for cell, (drawn, lane) in enumerate(itertools.product((True, False), PRECEDENCE), 1)
+        ],
+    )
+    if result.reason is not NoEstimate.NONE:
+        return answer
+    weights = weights_of(result.inclusion)
+    answer.share, answer.low, answer.high = result.estimate.share, result.estimate.low, result.estimate.high
+    answer.outcomes_capped, answer.weight_capped_share = weights.capped, weights.capped_share
+    answer.share_with_cap = float(np.average(result.found, weights=weights.values))
+    return answer
+
+
+def _check_window(request: pb.TrainModelRequest | pb.EstimateViolationsRequest) -> None:
+    days = request.until_day - request.from_day + 1
+    if not 0 < request.from_day <= request.until_day < DAYS_MAX or days > WINDOW_DAYS_MAX:
+        raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=request.from_day, days_max=WINDOW_DAYS_MAX)
+
+
+def _check_note(note: str) -> None:
+    if len(note) > NOTE_CHARACTERS_MAX:
+        raise Refusal("MODEL_NOTE_TOO_LONG", path="note", value=len(note), characters_max=NOTE_CHARACTERS_MAX)
+
+
+def _is_name(name: str) -> bool:
+    known = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    return 2 <= len(name) <= NAME_CHARACTERS_MAX and name[0].isalpha() and set(name) <= known

@@ -1,0 +1,159 @@
+"""What is counted of a part of the period. The same whatever the parts are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Strings, Table
+from luxor.risk.v1 import risk_pb2
+from services.risk.backtest.baseline import Then
+from services.risk.backtest.progress import (
+    INSPECTED_NOW,
+    INSPECTED_THEN,
+    LANE_BOTH,
+    LANE_COUNTS,
+    LANE_NOW,
+    LANE_THEN,
+    Example,
+    State,
+)
+
+_Numbers = npt.NDArray[np.int64]
+_Truths = npt.NDArray[np.bool_]
+
+LANES: Final = (risk_pb2.LANE_RED, risk_pb2.LANE_YELLOW, risk_pb2.LANE_BLUE)
+"""The lanes that are told, in the order in which they are."""
+#: The lottery of examples is the same in every backtest.
+_SEED: Final = 0x9E3779B97F4A7C15
+
+
+class Part:
+    """Some stored batches of the period: n consignments, of which those of the office count."""
+
+    def __init__(
+        self, table: Table, then: Then, days: _Numbers, batches: _Numbers, rows: _Numbers, office: str = ""
+    ) -> None:
+        """`days`, `batches` and `rows` tell of each consignment where its answer stands; (n,) each."""
+        self.table, self.then = table, then
+        self.days, self.batches, self.rows = days, batches, rows
+        self.kept: _Truths | None = _of_office(table, office) if office else None
+        self._codes = then.inspected.astype(np.int64) + 2 * then.violations + 4 * then.random
+        self._lottery: npt.NDArray[np.uint64] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many consignments count."""
+        return self.table.rows if self.kept is None else int(self.kept.sum())
+
+    def among(self, rows: _Numbers) -> _Numbers:
+        """Those of some consignments that count."""
+        return rows if self.kept is None else rows[self.kept[rows]]
+
+    def inspected(self, rows: _Numbers | None = None) -> list[int]:
+        """The four counts of inspections among some consignments that count, or all of them."""
+        codes = self._codes if rows is None else self._codes[rows]
+        if rows is None and self.kept is not None:
+            codes = codes[self.kept]
+        by = np.bincount(codes, minlength=8)
+        return [int(by[1::2].sum()), int(by[3] + by[7]), int(by[5] + by[7]), int(by[7])]
+
+    def tickets(self, rows: _Numbers, salt: int) -> npt.NDArray[np.uint64]:
+        """A number of each consignment in a lottery, which depends on nothing but where its answer stands."""
+        if self._lottery is None:
+            self._lottery = _mixed((self.batches.astype(np.uint64) << np.uint64(20)) ^ self.rows.astype(np.uint64))
+        return _mixed(self._lottery[rows] ^ np.uint64(salt * _SEED & (1 << 64) - 1))
+
+
+def _of_office(table: Table, office: str) -> _Truths:
+    """Which consignments are an office's by what was filed: presented there, or entering there where none is told to present
+    them at. Whether selection counts the office apart plays no part.
+    """
+    told, entry = table.strings("presentation_office"), table.strings("transport_first_entry_office")
+    return np.where(told.present, told.isin({office}), entry.isin({office}))
+
+
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Numbers that are spread over 64 bits (the finalizer of SplitMix64)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def count_part(state: State, part: Part) -> None:
+    """Count the consignments of a part, their items, and what was inspected of them."""
+    lengths = part.table.ragged("items").lengths
+    state.consignments += part.count
+    state.items += int(lengths.sum() if part.kept is None else lengths[part.kept].sum())
+    add(state.inspected, 0, part.inspected())
+
+
+def draw_examples(kept: list[Example], part: Part, hits: _Numbers, salt: int, most: int) -> list[Example]:
+    """The examples of a rule with those of a part: the ones with the lowest numbers of all hits so far."""
+    if most == 0 or len(hits) == 0:
+        return kept
+    tickets = part.tickets(hits, salt)
+    if len(kept) == most:
+        candidates = np.flatnonzero(tickets <= np.uint64(kept[-1][0]))
+    elif len(hits) > most:
+        candidates = np.argpartition(tickets, most - 1)[:most]
+        candidates = np.flatnonzero(tickets <= tickets[candidates].max())
+    else:
+        candidates = np.arange(len(hits))
+    if len(candidates) == 0:
+        return kept
+    mrns, versions = part.table.strings("mrn"), part.table.ints("version")
+    found: list[Example] = []
+    for ticket, row in zip(tickets[candidates].tolist(), hits[candidates].tolist(), strict=True):
+        where = int(part.batches[row]), int(part.rows[row])
+        found.append((ticket, *where, mrns[row], int(versions.values[row]), int(part.days[row])))
+    return sorted([*kept, *found])[:most]
+
+
+def count_lanes(state: State, part: Part, now: _Numbers) -> None:
+    """Compare the lanes of what is tried with those of then, and count the work of offices by day."""
+    if not state.lanes:
+        state.lanes = [[0] * LANE_COUNTS for _ in LANES]
+    then = part.then.lane
+    for counts, lane in zip(state.lanes, LANES, strict=True):
+        in_now, in_then = now == lane, then == lane
+        if part.kept is not None:
+            in_now, in_then = in_now & part.kept, in_then & part.kept
+        both = int((in_now & in_then).sum())
+        counts[LANE_BOTH] += both
+        counts[LANE_NOW] += int(in_now.sum()) - both
+        counts[LANE_THEN] += int(in_then.sum()) - both
+        add(counts, INSPECTED_NOW, part.inspected(np.flatnonzero(in_now)))
+        add(counts, INSPECTED_THEN, part.inspected(np.flatnonzero(in_then)))
+    _count_work(state, part, now, then)
+
+
+def _count_work(state: State, part: Part, now: _Numbers, then: _Numbers) -> None:
+    offices: Strings = part.then.office
+    groups, which = np.unique(offices.indices.astype(np.int64) << 32 | part.days, return_inverse=True)
+    weights = None if part.kept is None else part.kept.astype(np.float64)
+    size = len(groups) * (risk_pb2.LANE_RED + 1)
+    told = [
+        np.bincount(which * (risk_pb2.LANE_RED + 1) + lanes, weights, minlength=size).reshape(len(groups), -1)
+        for lanes in (now, then)
+    ]
+    for place, group in enumerate(groups.tolist()):
+        if not told[1][place].any():
+            continue
+        days = state.workload.setdefault(offices.dictionary[group >> 32], {})
+        counts = days.setdefault(group & 0xFFFFFFFF, [0] * (2 * len(LANES)))
+        add(counts, 0, [int(lanes[place, lane]) for lanes in told for lane in LANES])
+
+
+def lanes_then(part: Part, rows: _Numbers) -> list[int]:
+    """How many of some consignments were in each of LANES then."""
+    by = np.bincount(part.then.lane[rows], minlength=risk_pb2.LANE_RED + 1)
+    return [int(by[lane]) for lane in LANES]
+
+
+def add(counts: list[int], place: int, more: list[int]) -> None:
+    """Add numbers to counts from a place on."""
+    for offset, number in enumerate(more):
+        counts[place + offset] += number

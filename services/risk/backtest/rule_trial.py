@@ -1,0 +1,130 @@
+"""Judging a part of the period by a rule set, as it would be in force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.risk.backtest.counts import Part, add, count_lanes, count_part, draw_examples, lanes_then
+from services.risk.backtest.progress import BOTH, HITS, HITS_THEN, INSPECTED, RAISES, RED, RULE_COUNTS, UNJUDGED, State
+from services.risk.conditions.cel.vocabulary import TableSource
+from services.risk.conditions.evaluation.frames import Batch
+from services.risk.conditions.evaluation.vectors import per_segment
+from services.risk.conditions.expressions import judge
+from services.risk.elements.computed import Facts
+from services.risk.history.columns import History
+from services.risk.rules.rule_set import Rule, RuleSet, Typology
+from services.risk.rules.schema import Stage
+from services.risk.rules.scoring import LANES as LANE_OF
+from services.risk.rules.scoring import SCORE_MAX, Scopes, lane_by_score
+from services.risk.rules.typologies import reached
+
+_Numbers = npt.NDArray[np.int64]
+STAGE: Final[Stage] = "clearance"
+
+
+class RuleTrial:
+    """A rule set on trial: which of its rules are judged, and what is counted of them."""
+
+    def __init__(self, rule_set: RuleSet, *, examples: int) -> None:
+        """Tell `examples` hits of each rule."""
+        self.rule_set = rule_set
+        self.examples = examples
+        self.rules: list[tuple[int, Rule]] = [
+            (place, rule)
+            for place, rule in enumerate(rule_set.rules)
+            if rule.text.life != "retired" and STAGE in rule.text.stages
+        ]
+        self.typologies: list[Typology] = [each for each in rule_set.typologies if each.text.life != "retired"]
+
+    @property
+    def judged(self) -> Sequence[Rule | Typology]:
+        """What is counted, in the order of its counts."""
+        return [*(rule for _, rule in self.rules), *self.typologies]
+
+    def begin(self, state: State) -> None:
+        """Make room for the counts in a state that has none."""
+        if not state.rules:
+            state.rules = [[0] * RULE_COUNTS for _ in self.judged]
+            state.examples = [[] for _ in self.judged]
+
+    def judge(self, state: State, part: Part, history: History | None) -> None:
+        """Judge a part and count."""
+        facts = Facts(part.table, self.rule_set.rates)
+        facts.history = history
+        batch = self.rule_set.conditions.batch(TableSource(part.table, facts.computed))
+        scopes = Scopes(self.rule_set, facts, STAGE)
+        owners: dict[int, _Numbers] = {}
+        for number, (place, rule) in enumerate(self.rules):
+            hits, unjudged = _judged(rule, scopes, facts, batch, part)
+            state.rules[number][UNJUDGED] += unjudged
+            if len(hits):
+                owners[place] = hits
+        found = [owners.get(place, _NONE) for place, _ in self.rules]
+        found += [reached(typology, owners, part.table.rows) for typology in self.typologies]
+        now = self._lanes(found, part)
+        count_part(state, part)
+        for number, (each, hits) in enumerate(zip(self.judged, found, strict=True)):
+            self._count(state, number, each, part, hits, now)
+        count_lanes(state, part, now)
+
+    def _lanes(self, found: Sequence[_Numbers], part: Part) -> _Numbers:
+        """The lanes that what is active calls for with what is held constant."""
+        points, lanes = part.then.constant
+        score, lane = points.copy(), np.maximum(lanes, part.then.drawn_lane)
+        for each, hits in zip(self.judged, found, strict=True):
+            if each.text.life == "active" and len(hits):
+                score[hits] += each.text.weight
+                lane[hits] = np.maximum(lane[hits], LANE_OF[each.text.lane])
+        return np.maximum(lane, lane_by_score(self.rule_set.thresholds, np.minimum(score, SCORE_MAX)))
+
+    def _count(
+        self, state: State, number: int, each: Rule | Typology, part: Part, hits: _Numbers, now: _Numbers
+    ) -> None:
+        counts = state.rules[number]
+        before = part.then.hits.get(each.text.id)
+        if before is not None:
+            rows = part.among(np.flatnonzero(before))
+            counts[HITS_THEN] += len(rows)
+        hits = part.among(hits)
+        if len(hits) == 0:
+            return
+        counts[HITS] += len(hits)
+        add(counts, RED, lanes_then(part, hits))
+        add(counts, INSPECTED, part.inspected(hits))
+        if before is not None:
+            counts[BOTH] += int(before[hits].sum())
+        if each.text.life != "active":
+            counts[RAISES] += int((now[hits] < LANE_OF[each.text.lane]).sum())
+        state.examples[number] = draw_examples(state.examples[number], part, hits, number + 1, self.examples)
+
+
+_NONE: _Numbers = np.zeros(0, np.int64)
+
+
+def _judged(rule: Rule, scopes: Scopes, facts: Facts, batch: Batch, part: Part) -> tuple[_Numbers, int]:
+    """The consignments that a rule hits, and of how many that count it could not be judged."""
+    scope = scopes.scope(rule)
+    if scope is not None and not scope.any():
+        return _NONE, 0
+    on_items = rule.condition.on_items
+    judged = judge(rule.condition, batch, scope[facts.owners] if scope is not None and on_items else scope)
+    holds, failed = judged.holds, judged.failed
+    if on_items:
+        holds = _any(holds, facts)
+        failed = None if failed is None else _any(failed, facts)
+    if scope is not None:
+        holds = holds & scope
+        failed = None if failed is None else failed & scope
+    if failed is not None and part.kept is not None:
+        failed = failed & part.kept
+    return np.flatnonzero(holds), 0 if failed is None else int(failed.sum())
+
+
+def _any(values: npt.NDArray[np.bool_], facts: Facts) -> npt.NDArray[np.bool_]:
+    """Per consignment whether it holds for one of its items."""
+    told: npt.NDArray[np.bool_] = per_segment(values, facts.lines.offsets) > 0
+    return told

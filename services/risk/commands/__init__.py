@@ -1,0 +1,1 @@
+"""What risk does: one use case a file."""

@@ -1,0 +1,370 @@
+"""Follows risk's own log: what every replica assessed becomes this replica's history and tally.
+
+At start a snapshot is read, where there is one, then the log behind it; no batch is assessed before that is done, or its
+answer would know less than it binds to. Afterwards the log is asked every few hundredths of a second, and twice a second once it is
+quiet. This replica's own batches count at once after their commit and end the quiet, and their rows are not fetched again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from libs.server.config import ConfigError
+from libs.server.errors import Refusal
+from libs.store.errors import StoreError
+from libs.telemetry import counter, gauge, get_logger
+from services.risk.assessment.prior_state import Past
+from services.risk.history import Bounds, Hasher, History, Outcomes, Record, SnapshotError
+from services.risk.selection import Tally, TallyRecord
+from services.risk.store.assessment_log import LOG_DAYS, START, Logged, LogState, Place, Store
+from services.risk.store.data_dir import history_file as memory_file
+from services.risk.store.data_dir.history_file import SNAPSHOT as SNAPSHOT
+from services.risk.store.data_dir.history_file import Moment
+
+POLL_SECONDS: Final = 0.05
+QUIET_POLL_SECONDS: Final = 0.5
+"""Between polls once the log has brought nothing for QUIET_SECONDS: what another replica commits then waits so long, once."""
+QUIET_SECONDS: Final = 1.0
+STATE_SECONDS: Final = 1.0
+ROWS_MAX: Final = 64
+OWN_MAX: Final = 4_096
+SNAPSHOT_SECONDS: Final = 900.0
+RETRY_SECONDS: Final = 1.0
+SECRET: Final = "risk"  # noqa: S105  # the name of one
+_MICROS_PER_MINUTE: Final = 60_000_000
+_MINUTES_PER_DAY: Final = 1_440
+
+_bytes = gauge("luxor_risk_history_bytes", "Memory of the arrays that history is kept in")
+_evicted = counter(
+    "luxor_risk_history_evicted_total", "What left history before its time for want of room, by kind", ("kind",)
+)
+_late = counter(
+    "luxor_risk_history_late_total",
+    "Batches of this replica's own that count only once the log brings them, since too many wait for it",
+)
+_behind = gauge(
+    "luxor_risk_history_read_timestamp_seconds", "When this replica last read risk's log of assessments to its end"
+)
+_read = gauge("luxor_risk_history_read", "1 while this replica has read risk's log and so may assess")
+_unreadable = counter(
+    "luxor_risk_history_unreadable_total", "Rows of risk's log that could not be taken in and are missing from history"
+)
+_foreign = counter(
+    "luxor_risk_history_foreign_total",
+    "Rows of risk's log that were written with another secret and are missing from history",
+)
+_rebuilt = counter(
+    "luxor_risk_history_rebuilt_total",
+    "How often history was begun anew since the store's log is not the one that was read",
+)
+_log = get_logger()
+
+
+class ForeignRowError(ValueError):
+    """A row of the log whose keys are of another secret: they would match nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    record: Record
+    tally: TallyRecord | None
+
+
+class Memory:
+    """The past of one replica, kept up with the log."""
+
+    def __init__(
+        self,
+        store: Store,
+        directory: Path,
+        *,
+        secret: bytes | None = None,
+        replaces: str = "",
+        bounds: Bounds | None = None,
+        poll_seconds: float = POLL_SECONDS,
+        snapshot_seconds: float = SNAPSHOT_SECONDS,
+    ) -> None:
+        """Snapshots stand in `directory`. Without a `secret` the deployment's own is taken from the store; `replaces` is the mark
+        of the secret that this one was put in the place of.
+        """
+        self._store = store
+        self._path = directory / SNAPSHOT
+        self._secret = secret
+        self._replaces = replaces
+        self._bounds = bounds
+        self._poll_seconds = poll_seconds
+        self._snapshot_seconds = snapshot_seconds
+        self._past: Past | None = None
+        self._hasher: Hasher | None = None
+        self._after = START
+        self._since_day = self._whole_since = 0
+        self._own: dict[int, _Own] = {}
+        self._state: LogState | None = None
+        #: The log's epoch when it was begun to be read; 0 before.
+        self._epoch = 0
+        self._state_at = self._snapshot_at = self._rows_at = 0.0
+        #: Ends the pause that a quiet log is given.
+        self._woken: asyncio.Future[None] | None = None
+        self._ready = False
+        self._writing: asyncio.Task[None] | None = None
+        self._told: dict[str, int] = {}
+
+    async def past(self) -> Past:
+        """The past. Raises Refusal while the log has not been read to its end: an answer would know less than it binds to."""
+        if not self._ready or self._past is None:
+            raise Refusal("HISTORY_NOT_READ", retry_after_seconds=RETRY_SECONDS)
+        return self._past
+
+    def missing(self) -> Sequence[str]:
+        """What the service waits for; nothing once the log was read."""
+        if self._ready:
+            return ()
+        return (f"history: the log of assessments was read up to {self._after.place.epoch}.{self._after.place.xid}",)
+
+    async def hasher(self) -> Hasher:
+        """What turns parties into keys, once the deployment's secret is known; the log need not have been read."""
+        if self._hasher is None:
+            self._hasher = Past.begin(self._secret or await self._store.secret(SECRET), self._bounds).hasher
+        return self._hasher
+
+    def committed(self, place: Place | None, kept: tuple[Record, TallyRecord | None] | None) -> None:
+        """Count a batch of this replica's own, just committed at its place in the log."""
+        if place is None or kept is None or self._past is None or place.major <= self._after.place.major:
+            return
+        record, tally = kept
+        self._rows_at = time.monotonic()
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+        try:
+            self._past.history.apply(_placed(record, place.major), ahead=True)
+        except Exception as error:  # the answer is committed and goes out, whatever history makes of it
+            self._set_aside(error, place)
+            return
+        self._own[place.major] = _Own(record, tally)
+        if len(self._own) > OWN_MAX:
+            del self._own[next(iter(self._own))]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow the log until `stop`, then write a snapshot. What fails is logged and tried again."""
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                await self._follow_and_pause(stopping)
+        finally:
+            stopping.cancel()
+        if self._writing is not None:
+            await self._writing
+        if self._ready:
+            await self.snapshot()
+
+    async def _follow_and_pause(self, stopping: asyncio.Future[Any]) -> None:
+        ends: list[asyncio.Future[Any]] = [stopping]
+        pause = self._poll_seconds
+        try:
+            await self.follow()
+            if time.monotonic() - self._rows_at > QUIET_SECONDS:
+                pause = max(pause, QUIET_POLL_SECONDS)
+                self._woken = asyncio.get_running_loop().create_future()
+                ends.append(self._woken)
+        except StoreError as error:
+            _log.warning("HISTORY_POSTPONED", why=str(error))
+            # The store may be another one when it is back.
+            self._state = None
+            pause = max(pause, 1.0)
+        await asyncio.wait(ends, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+
+    async def follow(self) -> None:
+        """Read the log to its end. Raises StoreError, and ConfigError where the log was written with another secret."""
+        if self._past is None:
+            self._past = await self._begin()
+        past = self._past
+        now = time.monotonic()
+        state = self._state
+        if state is None or now - self._state_at > STATE_SECONDS:
+            state = await self._look(now)
+            self._measure(past)
+        while True:
+            rows = await self._store.read_log(
+                self._after,
+                epoch=state.epoch,
+                since_day=max(self._since_day, state.day - LOG_DAYS),
+                own=[major - Place(state.epoch, 0).major for major in self._own],
+                rows_max=ROWS_MAX,
+            )
+            if rows:
+                self._rows_at = time.monotonic()
+            for row in rows:
+                self._apply(past, row)
+                # Others have their turn between two rows, however long the log is.
+                await asyncio.sleep(0)
+            if len(rows) < ROWS_MAX:
+                break
+        if any(major <= self._after.place.major for major in self._own):
+            # The log was read past a batch that this replica had committed: the store has lost it.
+            self._begin_anew("the log lacks what this replica wrote")
+            return
+        # Whoever has still to commit began his transaction on this day or, over midnight, on the one before.
+        self._since_day = state.day - 1
+        past.history.whole_since = max(-(-state.began // _MICROS_PER_MINUTE), self._whole_since)
+        _behind.set_to_current_time()
+        if not self._ready:
+            self._ready = True
+            self._snapshot_at = now
+            _read.set(1)
+            _log.info("HISTORY_READ", epoch=self._after.place.epoch, xid=self._after.place.xid)
+        elif now - self._snapshot_at > self._snapshot_seconds and (self._writing is None or self._writing.done()):
+            self._snapshot_at = now
+            self._writing = asyncio.create_task(self._put(await self._snapshot()))
+
+    async def _look(self, now: float) -> LogState:
+        """Where the log stands; begins anew where it is not the one that was read."""
+        state = await self._store.log_state(self._after)
+        if state.went_back:
+            await self._raise_epoch()
+            state = await self._store.log_state(self._after)
+        if not state.has_place:
+            self._begin_anew("the log does not have what was read of it")
+        elif self._epoch not in (0, state.epoch):
+            # Until the epoch was raised others may have written with lower numbers than were read already.
+            self._begin_anew("the store's transaction numbers went back")
+        self._epoch, self._state, self._state_at = state.epoch, state, now
+        return state
+
+    async def _raise_epoch(self) -> None:
+        if await self._store.raise_epoch_if_numbers_went_back(self._after):
+            _log.warning("HISTORY_EPOCH_RAISED", why="transaction numbers went back; was the database restored?")
+
+    def _apply(self, past: Past, row: Logged) -> None:
+        place = row.read.place
+        own = self._own.pop(place.major, None)
+        self._after = row.read
+        try:
+            if row.outcomes:
+                outcomes = Outcomes.from_bytes(row.outcomes)
+                self._check_mark(past, outcomes.mark, int(outcomes.minute.max(initial=0)))
+                past.history.apply_outcomes(outcomes, place.major)
+            if own is not None:
+                record, tally = own.record, own.tally
+            elif row.record:
+                record = Record.from_bytes(row.record)
+                tally = TallyRecord.from_bytes(row.tally) if row.tally else None
+            else:
+                return
+            self._check_mark(past, record.mark, record.minute)
+            past.history.apply(_placed(record, place.major))
+            if tally is not None:
+                past.tally.apply(replace(tally, partition=0, major=place.major, minor=0))
+        except ForeignRowError as error:
+            _foreign.inc()
+            _log.error("HISTORY_ROW_FOREIGN", error, epoch=place.epoch, xid=place.xid)
+        except Exception as error:  # one row, whatever is wrong with it, must not keep the replica from all others
+            self._set_aside(error, place)
+
+    def _set_aside(self, error: Exception, place: Place) -> None:
+        _unreadable.inc()
+        _log.error("HISTORY_ROW_UNREADABLE", error, epoch=place.epoch, xid=place.xid)
+
+    def _check_mark(self, past: Past, mark: int, minute: int) -> None:
+        """Raise ForeignRowError for a row of another secret. History is whole only from behind it on."""
+        if mark != past.hasher.mark:
+            self._whole_since = max(self._whole_since, minute + 1)
+            raise ForeignRowError(
+                f"the row has the mark {mark:016x}; this replica's secret has {past.hasher.mark:016x}"
+            )
+
+    async def _begin(self) -> Past:
+        await self._raise_epoch()
+        secret = self._secret or await self._store.secret(SECRET)
+        past = Past.begin(secret, self._bounds)
+        await self._check_secret(past.hasher.mark)
+        try:
+            await asyncio.to_thread(memory_file.tidy, self._path)
+            history, tally, moment = await asyncio.to_thread(
+                memory_file.get, self._path, past.hasher.mark, self._bounds
+            )
+            state = await self._store.log_state(moment.read)
+            if not state.has_place or state.went_back or moment.epoch != state.epoch:
+                raise SnapshotError("the store's log is another one than it was made of")
+        except FileNotFoundError:
+            return past
+        except (OSError, SnapshotError) as error:
+            _log.warning("HISTORY_REBUILT", why=f"{error}; the log is read from its beginning")
+            return past
+        past.history, past.tally = history, tally
+        self._after, self._since_day, self._whole_since = moment.read, moment.since_day, moment.whole_since
+        self._epoch = moment.epoch
+        return past
+
+    async def _check_secret(self, mark: int) -> None:
+        newest = await self._store.newest()
+        if newest is None:
+            return
+        record, outcomes = newest
+        try:
+            found = Outcomes.from_bytes(outcomes).mark if outcomes else Record.from_bytes(record).mark
+        except ValueError:
+            return  # it is set aside when it is read
+        if found != mark and self._replaces != f"{found:016x}":
+            why = (
+                f"names a secret of the mark {mark:016x}, and risk's log was written with one of the mark {found:016x}: parties would not be "
+                "known again. Give this replica the file that the others have; where the secret was changed on purpose, set "
+                f"LUXOR_RISK_SECRET_REPLACES={found:016x}, and history begins anew"
+            )
+            raise ConfigError("LUXOR_RISK_SECRET_FILE", why, "/run/secrets/risk")
+
+    def _begin_anew(self, why: str) -> None:
+        """Forget what was read: another log stands behind this replica now. Nothing is assessed until it was read."""
+        assert self._past is not None
+        _rebuilt.inc()
+        _log.warning("HISTORY_REBUILT", why=f"{why}; it is read from its beginning")
+        self._ready = False
+        _read.set(0)
+        self._past.history = History(self._past.hasher.mark, self._bounds)
+        self._past.tally = Tally()
+        self._after, self._since_day, self._whole_since = START, 0, 0
+        self._own.clear()
+        self._told.clear()
+
+    def _measure(self, past: Past) -> None:
+        _bytes.set(past.history.nbytes)
+        for kind, count in past.history.evicted.items():
+            _evicted.labels(kind).inc(count - self._told.get(kind, 0))
+            self._told[kind] = count
+        _late.inc(past.history.ahead_late - self._told.get("late", 0))
+        self._told["late"] = past.history.ahead_late
+
+    async def snapshot(self) -> None:
+        """Write what is held beside the older snapshot, then put it in its place. Not while `follow` runs."""
+        await self._put(await self._snapshot())
+
+    async def _snapshot(self) -> memory_file.Snapshot:
+        """Begin a snapshot. The tally changes by the log alone, which nobody reads meanwhile, so it is packed in a thread."""
+        past = self._past
+        assert past is not None
+        tally = await asyncio.to_thread(past.tally.snapshot)
+        moment = Moment(self._after, self._epoch, self._since_day, self._whole_since)
+        return memory_file.begin(past.history, tally, moment)
+
+    async def _put(self, snapshot: memory_file.Snapshot) -> None:
+        try:
+            await memory_file.put(snapshot, self._path)
+        except (OSError, SnapshotError) as error:
+            _log.warning("HISTORY_SNAPSHOT_NOT_WRITTEN", why=str(error))
+
+
+def _placed(record: Record, major: int) -> Record:
+    rows = record.rows
+    return record.at(
+        {
+            "partition": np.zeros(rows, np.int64),
+            "major": np.full(rows, major, np.int64),
+            "minor": np.arange(rows, dtype=np.int64),
+        }
+    )

@@ -1,0 +1,146 @@
+"""Keeps the models in force: looks each second which versions they are, reads what is new in a thread, and swaps.
+
+A model that this replica cannot read, as one of a later release, changes nothing: the one before stays in force here, the log tells
+it once, and luxor_risk_model_refused is 1 until a sound one is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Final, Protocol
+
+from libs.server.following import Following, repeat
+from libs.telemetry import gauge, get_logger
+from services.risk.learning.evaluation.drift_watch import SCORE, Watch
+from services.risk.learning.features.consignments import GIVEN
+from services.risk.learning.model.model_file import Model, read_model
+from services.risk.learning.model.opinion import Models, Opinion
+
+LOOK_SECONDS: Final = 1.0
+CHALLENGER: Final = 2
+CHAMPION: Final = 3
+#: The roles by the number of their state, and the field of Models that has each.
+ROLES: Final = {CHAMPION: "champion", CHALLENGER: "challenger"}
+
+_in_force = gauge("luxor_risk_model_in_force", "1 while a model scores in a role: champion or challenger", ("role",))
+_refused = gauge(
+    "luxor_risk_model_refused",
+    "1 while this replica cannot read the model of a role, so that the one before or none is in force",
+    ("role",),
+)
+_drift = gauge(
+    "luxor_risk_model_drift_psi",
+    "How far the last 24 hours have moved from what the champion was trained on, as population stability index: of its score, and the most of "
+    "its columns; absent while too little was scored",
+    ("what",),
+)
+_log = get_logger()
+
+
+class Source(Protocol):
+    """Where models are kept."""
+
+    async def in_force(self) -> Mapping[int, str]:
+        """The versions of champion and challenger by the number of their state."""
+
+    async def content(self, version: str) -> bytes:
+        """A model's file."""
+
+
+class ModelsInForce:
+    """The models in force on this replica, and what they have seen."""
+
+    def __init__(self, source: Source, *, look_seconds: float = LOOK_SECONDS) -> None:
+        """Nothing is in force before the first look."""
+        self._source = source
+        self._look_seconds = look_seconds
+        self._watches: dict[str, Watch] = {}
+        self._following = Following(self._versions, self._load, self._set, self._told)
+        #: Champion and challenger; a batch takes them once.
+        self.models = Models()
+        for role in ROLES.values():
+            _in_force.labels(role).set(0)
+            _refused.labels(role).set(0)
+
+    async def begin(self) -> None:
+        """Take the models in force before anything is served; one that cannot be read is left out."""
+        await self.look()
+
+    def scored(self, opinion: Opinion | None) -> None:
+        """Take note of what the champion was given and said, for its drift."""
+        if opinion is None or opinion.model is None or opinion.items.sample.rows == 0:
+            return
+        watch = self._watches.get(opinion.model.version)
+        if watch is not None:
+            watch.put(opinion.items.sample, opinion.scores.chance)
+
+    def watch_of(self, version: str) -> Watch | None:
+        """What a model in force has seen here; None for others."""
+        return self._watches.get(version)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look until `stop`; what fails is logged and tried again."""
+        await repeat(
+            self._work, lambda error: _log.warning("MODELS_NOT_LOOKED_AT", why=str(error)), stop, self._look_seconds
+        )
+
+    async def look(self) -> None:
+        """Take what has changed since the last look."""
+        await self._following.look()
+
+    async def _work(self) -> None:
+        await self.look()
+        await asyncio.to_thread(self.count, time.time())
+
+    async def _versions(self) -> Mapping[str, str | None]:
+        versions = await self._source.in_force()
+        return {role: versions.get(state, "") for state, role in ROLES.items()}
+
+    async def _load(self, role: str, version: str) -> Callable[[], Model] | None:
+        for known in (self.models.champion, self.models.challenger):
+            if known is not None and known.version == version:
+                return partial(_same, known)  # the challenger becomes the champion
+        content = await self._source.content(version)
+        return partial(read_model, content, f"the stored {role} {version}", GIVEN)
+
+    def _told(self, role: str, version: str, error: Exception | None) -> None:
+        _refused.labels(role).set(error is not None)
+        if error is not None:
+            _log.error("MODEL_REFUSED", role=role, version=version, why=str(error))
+
+    def _set(self, role: str, version: str, model: Model | None) -> None:
+        self.models = replace(self.models, **{role: model})
+        _in_force.labels(role).set(model is not None)
+        _log.info("MODEL_IN_FORCE", role=role, version=version)
+        champion = self.models.champion
+        if champion is None or champion.version not in self._watches:
+            self._watches = {} if champion is None else {champion.version: _watch(champion)}
+            for what in (SCORE, "columns"):
+                _tell(what, None)
+
+    def count(self, seconds: float) -> None:
+        """Count what was scored as of a time (seconds since 1970), and tell the drift."""
+        for watch in list(self._watches.values()):
+            watch.count(seconds)
+            found = {drift.column: drift.index for drift in watch.drifts()}
+            _tell(SCORE, found.pop(SCORE, None))
+            _tell("columns", max(found.values(), default=None))
+
+
+def _same(model: Model) -> Model:
+    return model
+
+
+def _tell(what: str, index: float | None) -> None:
+    """Tell a drift; None takes away what was told before."""
+    _drift.labels(what).set(0 if index is None else index)
+    if index is None:
+        _drift.remove(what)
+
+
+def _watch(model: Model) -> Watch:
+    return Watch(model.version, model.content.profiles)

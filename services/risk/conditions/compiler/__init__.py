@@ -1,0 +1,1 @@
+"""From CEL's syntax trees to nodes."""

@@ -1,0 +1,1 @@
+"""Nodes of compiled conditions over numpy columns."""

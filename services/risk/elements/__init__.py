@@ -1,0 +1,1 @@
+"""The elements that a batch is assessed on: those that are computed, and the form in which all are stored. Pure."""

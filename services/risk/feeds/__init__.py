@@ -1,0 +1,1 @@
+"""The feeds that risk follows."""

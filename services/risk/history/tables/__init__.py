@@ -1,0 +1,1 @@
+"""The tables that history is kept in."""

@@ -1,0 +1,1 @@
+"""The columns of a model: samples, and what is made of them."""

@@ -1,0 +1,1 @@
+"""A model: its file, its scores, and why it gave them."""

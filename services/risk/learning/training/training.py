@@ -1,0 +1,192 @@
+"""Training: a small ensemble of LightGBM models on the outcomes of a window, the same for the same seed.
+
+Several small members instead of one large one: their mean ranks better, and how far they disagree tells what the model
+does not know. Members of several families, that cut features in different ways, err in different ways, so their mean ranks
+better still.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from services.risk.learning.features.encoders import Encoding
+from services.risk.learning.features.learner import Learner
+from services.risk.learning.features.recipe import Recipe
+from services.risk.learning.features.sample import Floats, Numbers, Sample, Truths
+
+Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
+#: Fewer outcomes of either kind teach nothing that a rule does not know.
+OUTCOMES_MIN: Final = 20
+MEMBERS_MAX: Final = 50
+
+
+class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Members that are trained alike. The defaults were chosen on folds of training data, never on data that a figure is told of."""
+
+    members: Annotated[int, msgspec.Meta(ge=1, le=MEMBERS_MAX)] = 5
+    trees: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 40
+    """Trees of each member."""
+    learning_rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1
+    leaves: Annotated[int, msgspec.Meta(ge=2, le=64)] = 15
+    leaf_rows_min: Annotated[int, msgspec.Meta(ge=1)] = 200
+    features_share: Share = 0.5
+    """Share of the features that a tree may use."""
+    rows_share: Share = 0.6
+    """Share of the rows that a tree sees."""
+    l2: Annotated[float, msgspec.Meta(ge=0)] = 20.0
+    random_cuts: bool = True
+    """Whether a feature's cut is drawn at random (extremely randomised trees): rougher trees, a steadier mean."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a model is trained."""
+
+    families: Annotated[tuple[Family, ...], msgspec.Meta(min_length=1, max_length=10)] = (Family(),)
+    """The score is the mean of all their members, so a family counts by how many it has."""
+    folds: Annotated[int, msgspec.Meta(ge=2, le=50)] = 5
+    """Folds in which the rates of the training rows are computed out of fold; each member has its own."""
+    copies_exponent: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    """A row of a group of n near copies weighs n to the minus this: 0 counts each copy in full, 1 each group once."""
+    half_life_days: Annotated[float, msgspec.Meta(gt=0, le=10_000)] | None = None
+    """An outcome weighs half of one that is so many days newer: fraud moves, and what was true then may not be now. None: all
+    days weigh the same."""
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+
+    def __post_init__(self) -> None:
+        members = sum(family.members for family in self.families)
+        if members > MEMBERS_MAX:
+            raise ValueError(f"the families have {members} members together, more than {MEMBERS_MAX}; take fewer")
+
+
+class LearningAbsent(RuntimeError):
+    """What trains models is not installed; the message says what to install."""
+
+
+class TooFewOutcomes(ValueError):
+    """There is too little to learn from; the message says what there is and what is needed."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives: encoders and members, to be put into a model file."""
+
+    encoding: Encoding
+    members: tuple[str, ...]
+    """Each member as LightGBM's own text, family by family."""
+
+
+def train(
+    recipe: Recipe,
+    labelled: Sample,
+    found: Truths,
+    *,
+    seed: int,
+    groups: Numbers | None = None,
+    reference: Sample | None = None,
+    weights: Floats | None = None,
+    days: Numbers | None = None,
+    settings: Settings | None = None,
+) -> Trained:
+    """Train on rows whose outcome is known.
+
+    `found` tells per row whether an inspection found a violation; `groups` which rows are near copies of each other
+    (they share a fold, and weigh less); `reference` the window that counts and medians are taken of (the labelled rows
+    where not given); `weights` what each row counts (1 where not given); `days` the day of each, which a half-life needs.
+    Raises TooFewOutcomes, ColumnsDoNotFit.
+    """
+    how = settings or Settings()
+    hits = int(found.sum())
+    if len(found) != labelled.rows:
+        raise ValueError(f"{labelled.rows} rows have {len(found)} outcomes; each needs one")
+    if min(hits, len(found) - hits) < OUTCOMES_MIN:
+        raise TooFewOutcomes(
+            f"{len(found)} outcomes, {hits} of them violations: a model needs at least {OUTCOMES_MIN} of either kind. "
+            "Take a longer window, or inspect more at random"
+        )
+    together = np.arange(labelled.rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    counted = _counted(together, weights, days, how)
+    learner = Learner(recipe, labelled, found, counted, reference)
+    encoding = learner.learn()
+    scored = encoding.matrix(labelled)
+    members: list[str] = []
+    for family in how.families:
+        for _ in range(family.members):
+            number = len(members)
+            matrix = learner.training_matrix(scored, folds_of(together, how.folds, [seed, number]))
+            members.append(_member(matrix, found, counted, recipe, family, member_seed(seed, number), how.threads))
+    return Trained(encoding, tuple(members))
+
+
+def _counted(together: Numbers, weights: Floats | None, days: Numbers | None, how: Settings) -> Floats:
+    """What each row counts, 1 in the mean: less for copies, and for what is old."""
+    copies = np.bincount(together)[together].astype(np.float64)
+    counted: Floats = copies**-how.copies_exponent * (1.0 if weights is None else weights)
+    if how.half_life_days is not None:
+        if days is None:
+            raise ValueError("a half-life needs the day of each row; give days, or take no half-life")
+        counted = counted * 0.5 ** ((days.max() - days) / how.half_life_days)
+    counted /= counted.mean()
+    return counted
+
+
+def folds_of(groups: npt.NDArray[np.integer[Any]], folds: int, seed: int | list[int]) -> Numbers:
+    """A fold for each row, 0 to `folds` - 1, at random by the seed; rows of one group share it."""
+    distinct, members = np.unique(groups, return_inverse=True)
+    drawn: Numbers = np.random.default_rng(seed).integers(0, folds, len(distinct))
+    return drawn[members]
+
+
+def member_seed(seed: int, number: int) -> int:
+    """A seed that LightGBM takes, one for each member."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
+
+
+def lightgbm() -> Any:
+    """LightGBM, imported when something is trained: it is an extra, and scoring needs none of it. Raises LearningAbsent."""
+    try:
+        import lightgbm
+    except (ImportError, OSError) as error:
+        raise LearningAbsent(
+            f"models are trained by LightGBM, which cannot be loaded ({error}): install luxor[learning], and on Linux the "
+            "library libgomp (Debian: apt-get install libgomp1)"
+        ) from None
+    return lightgbm
+
+
+def _member(
+    matrix: Floats, found: Truths, weights: Floats, recipe: Recipe, how: Family, seed: int, threads: int
+) -> str:
+    lgb = lightgbm()
+    data = lgb.Dataset(
+        matrix,
+        label=found.astype(np.float64),
+        weight=weights,
+        feature_name=recipe.names,
+        categorical_feature=recipe.categories,
+        params={"verbose": -1, "data_random_seed": seed},
+        free_raw_data=True,
+    )
+    parameters = {
+        "objective": "binary",
+        "learning_rate": how.learning_rate,
+        "num_leaves": how.leaves,
+        "min_data_in_leaf": how.leaf_rows_min,
+        "feature_fraction": how.features_share,
+        "bagging_fraction": how.rows_share,
+        "bagging_freq": 1 if how.rows_share < 1 else 0,
+        "lambda_l2": how.l2,
+        "extra_trees": how.random_cuts,
+        "seed": seed,
+        "data_random_seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": threads,
+        "verbose": -1,
+    }
+    booster = lgb.train(parameters, data, num_boost_round=how.trees)
+    return str(booster.model_to_string(importance_type="gain"))

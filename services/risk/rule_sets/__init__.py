@@ -1,1 +1,0 @@
-"""Rule sets: the form they are written in, how they are checked, and which one is in force."""

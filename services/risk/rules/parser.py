@@ -1,0 +1,123 @@
+"""From YAML to the written form, with every mistake of a file at once."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from services.risk.files.yaml_file import YamlFile, mistake_of
+from services.risk.rules.parser_messages import in_words
+from services.risk.rules.validation_errors import Mistake
+
+#: What stands in for a value that is no good, so that the rest can be looked at.
+_WRONG: Final = object()
+#: A file that is wrong from top to bottom is not told in full.
+MISTAKES_MAX: Final = 1_000
+
+
+class Reading:
+    """Reads one file into a struct; `mistakes` are those of the file."""
+
+    def __init__(self, file: YamlFile, mistakes: list[Mistake]) -> None:
+        self.file = file
+        self.mistakes = mistakes
+
+    def read(self, kind: type[Any]) -> Any | None:
+        """What the file says as a struct of a kind; None where it has mistakes."""
+        before = len(self.mistakes)
+        value = self._value(kind, self.file.data, "$", "")
+        return None if len(self.mistakes) > before else value
+
+    def wrong(self, where: str, rule: str, message: str) -> None:
+        """Tell a mistake at a path of the file."""
+        if len(self.mistakes) < MISTAKES_MAX:
+            self.mistakes.append(Mistake(str(self.file.path), *self.file.position(where), rule, message))
+
+    def _value(self, kind: Any, value: Any, where: str, rule: str) -> Any:
+        bare, meta = _without_meta(kind)
+        if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+            return self._struct(bare, value, where, rule)
+        element = _element(bare)
+        if element is not None and isinstance(value, list):
+            most = meta.max_length if meta is not None else None
+            if most is not None and len(value) > most:
+                self.wrong(where, rule, f"{len(value)} entries; at most {most} are taken")
+                return _WRONG
+            told = [
+                self._value(element, each, f"{where}[{index}]", _owner(where, index, each))
+                for index, each in enumerate(value)
+            ]
+            return _WRONG if _WRONG in told else tuple(told)
+        try:
+            return msgspec.convert(value, kind)
+        except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+            self._refused(error, where, rule)
+            return _WRONG
+
+    def _struct(self, kind: type[Any], value: Any, where: str, rule: str) -> Any:
+        if not isinstance(value, dict):
+            self._converted(kind, value, where, rule)
+            return _WRONG
+        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        good = True
+        for name in value:
+            if name not in fields:
+                self.wrong(f"{where}.{name}", rule, f"there is no element `{name}` here; there are {', '.join(fields)}")
+                good = False
+        told: dict[str, Any] = {}
+        for name, field in fields.items():
+            if name not in value:
+                if field.required:
+                    self.wrong(where, rule, f"the element `{name}` is missing")
+                    good = False
+                continue
+            each = self._value(field.type, value[name], f"{where}.{name}", rule)
+            good = good and each is not _WRONG
+            told[field.name] = each
+        return kind(**told) if good else _WRONG
+
+    def _converted(self, kind: type[Any], value: Any, where: str, rule: str) -> None:
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            self._refused(error, where, rule)
+
+    def _refused(self, error: Exception, where: str, rule: str) -> None:
+        message, within = mistake_of(error) if isinstance(error, msgspec.ValidationError) else (str(error), "$")
+        told = in_words(message)
+        if "got `bool`" in message:
+            told += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
+        elif "Expected `str`, got `int`" in message:
+            told += "; put codes and numbers in quotes, or a leading 0 is lost"
+        path = where + within.removeprefix("$")
+        self.wrong(path, rule, f"{told} (at {path.removeprefix('$.')})")
+
+
+def _without_meta(kind: Any) -> tuple[Any, msgspec.Meta | None]:
+    """A type without what bounds it, and without None where that is allowed beside it."""
+    if typing.get_origin(kind) is Annotated:
+        return kind.__origin__, next((each for each in kind.__metadata__ if isinstance(each, msgspec.Meta)), None)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        parts = [each for each in typing.get_args(kind) if each is not type(None)]
+        if len(parts) == 1 and isinstance(parts[0], type) and issubclass(parts[0], msgspec.Struct):
+            return parts[0], None
+    return kind, None
+
+
+def _element(kind: Any) -> type[Any] | None:
+    """The struct that a tuple is made of."""
+    if typing.get_origin(kind) is tuple:
+        first = typing.get_args(kind)[0]
+        if isinstance(first, type) and issubclass(first, msgspec.Struct):
+            return first
+    return None
+
+
+def _owner(where: str, index: int, value: Any) -> str:
+    """How a rule or typology is called in what is told of it."""
+    name = value.get("id") if isinstance(value, dict) else None
+    kind = "typology" if where.endswith("typologies") else "rule"
+    return f"{kind} {name[:63]}" if isinstance(name, str) else f"{kind} {index + 1}"

@@ -1,0 +1,201 @@
+"""A profile with what it builds on: the written parts put together, each rule knowing where it stands."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from services.risk.files.yaml_file import YamlFile, YamlFileError
+from services.risk.rules.parser import Reading
+from services.risk.rules.schema import (
+    ENTRIES_MAX,
+    RULES_MAX,
+    TYPOLOGIES_MAX,
+    DataText,
+    ProfileText,
+    RuleText,
+    Thresholds,
+    TypologyText,
+)
+from services.risk.rules.sources import Source, beside
+from services.risk.rules.validation_errors import Mistake, RuleSetError
+from services.risk.selection import ParameterError, Parameters, load_parameters
+
+T = TypeVar("T")
+
+#: Profiles that build on each other.
+BASES_MAX: Final = 4
+_PLACE: Final = re.compile(r"(.+?):(\d+): (.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Placed(Generic[T]):
+    """A rule or typology, and where it is written."""
+
+    text: T
+    reading: Reading
+    where: str
+
+
+@dataclass
+class Written:
+    """A rule set as written, with all of its parts together."""
+
+    name: str
+    version: str
+    main: Reading
+    rules: dict[str, Placed[RuleText]] = field(default_factory=dict)
+    typologies: dict[str, Placed[TypologyText]] = field(default_factory=dict)
+    data: dict[str, DataText] = field(default_factory=dict)
+    data_places: dict[str, tuple[Reading, str]] = field(default_factory=dict)
+    thresholds: Thresholds | None = None
+    thresholds_place: tuple[Reading, str] | None = None
+    selection: Parameters | None = None
+
+    @property
+    def digest(self) -> str:
+        """First digits of the digest of all content; how it is spread over files does not matter."""
+        content = msgspec.json.encode(
+            [
+                self.name,
+                self.version,
+                self.thresholds,
+                self.data,
+                [placed.text for placed in self.rules.values()],
+                [placed.text for placed in self.typologies.values()],
+                None if self.selection is None else self.selection.version,
+            ],
+            order="deterministic",
+        )
+        return hashlib.sha256(content).hexdigest()[:12]
+
+
+def read_written(source: Source, path: str) -> Written:
+    """Read a profile, what it builds on, its data and its selection. Raises RuleSetError with every mistake of their form."""
+    mistakes: list[Mistake] = []
+    parts = _parts(source, path, mistakes)
+    if mistakes:
+        raise RuleSetError(mistakes)
+    _, reading, own = parts[-1]
+    written = Written(own.name, own.version, reading)
+    selection: tuple[Reading, str] | None = None
+    for file_path, reading, text in parts:
+        _take(written.rules, reading, "rules", text.rules)
+        _take(written.typologies, reading, "typologies", text.typologies)
+        if text.thresholds is not None:
+            written.thresholds, written.thresholds_place = text.thresholds, (reading, "$.thresholds")
+        if text.selection is not None:
+            selection = reading, beside(file_path, text.selection)
+        for name, relative in text.data.items():
+            written.data_places[name] = reading, beside(file_path, relative)
+    for name, (reading, relative) in written.data_places.items():
+        found = _data(source, reading, name, relative, mistakes)
+        if found is not None:
+            written.data[name] = found
+    if selection is not None:
+        written.selection = _selection(source, *selection, mistakes)
+    _check_sizes(written)
+    if mistakes:
+        raise RuleSetError(mistakes)
+    return written
+
+
+def _parts(source: Source, path: str, mistakes: list[Mistake]) -> list[tuple[str, Reading, ProfileText]]:
+    """The profiles that build on each other, the one that was asked for last."""
+    parts: list[tuple[str, Reading, ProfileText]] = []
+    asked_by: tuple[Reading, str] | None = None
+    seen: list[str] = []
+    while True:
+        seen.append(path)
+        try:
+            reading = Reading(YamlFile(*source.at(path)), mistakes)
+        except YamlFileError as error:
+            mistakes.append(_of_file(error, path, asked_by))
+            return parts
+        text: ProfileText | None = reading.read(ProfileText)
+        if text is None:
+            return parts
+        parts.insert(0, (path, reading, text))
+        if text.base is None:
+            return parts
+        path, asked_by = beside(path, text.base), (reading, "$.base")
+        if path in seen or len(seen) >= BASES_MAX:
+            reading.wrong(
+                "$.base", "", f"profiles build on each other {BASES_MAX} deep at most, and never on themselves"
+            )
+            return parts
+
+
+def _of_file(error: YamlFileError, path: str, asked_by: tuple[Reading, str] | None, what: str = "") -> Mistake:
+    """A file that cannot be read: told where it stands, or where it is named if it is not there at all."""
+    if error.line or asked_by is None:
+        return Mistake(error.file or path, error.line, 0, "", error.message)
+    reading, where = asked_by
+    return Mistake(str(reading.file.path), *reading.file.position(where), "", f"{what}{error}")
+
+
+def _take(into: dict[str, Placed[T]], reading: Reading, part: str, texts: tuple[T, ...]) -> None:
+    """Put rules or typologies behind those that are there; those of the same id take their places."""
+    own: dict[str, str] = {}
+    for index, text in enumerate(texts):
+        where = f"$.{part}[{index}]"
+        name: str = text.id  # type: ignore[attr-defined]
+        if name in own:
+            kind = "rule" if part == "rules" else "typology"
+            place = reading.file.place(own[name])
+            reading.wrong(where, f"{kind} {name}", f"the id is taken by the {kind} at {place}; ids are unique")
+            continue
+        own[name] = where
+        into[name] = Placed(text, reading, where)
+
+
+def _data(source: Source, reading: Reading, name: str, path: str, mistakes: list[Mistake]) -> DataText | None:
+    where = f"$.data.{name}"
+    try:
+        data = Reading(YamlFile(*source.at(path)), mistakes)
+    except YamlFileError as error:
+        mistakes.append(_of_file(error, path, (reading, where), f"data {name}: "))
+        return None
+    text: DataText | None = data.read(DataText)
+    if text is None:
+        return None
+    content = text.content
+    if content is None:
+        data.wrong("$", "", f"data {name}: give one of words, numbers, texts and lists, not empty")
+    elif len(content) > ENTRIES_MAX:
+        data.wrong("$", "", f"data {name}: {len(content)} entries; at most {ENTRIES_MAX} are taken")
+    else:
+        return text
+    return None
+
+
+def _selection(source: Source, reading: Reading, path: str, mistakes: list[Mistake]) -> Parameters | None:
+    try:
+        return load_parameters(*source.at(path))
+    except YamlFileError as error:
+        mistakes.append(_of_file(error, path, (reading, "$.selection"), "selection: "))
+    except ParameterError as error:
+        mistakes.extend(_placed(told, reading) for told in error.mistakes)
+    return None
+
+
+def _placed(told: str, reading: Reading) -> Mistake:
+    """A mistake of a file that another reader told as text, `file:line: message`."""
+    found = _PLACE.match(told)
+    if found is None:
+        return Mistake(str(reading.file.path), *reading.file.position("$.selection"), "", told)
+    return Mistake(found[1], int(found[2]), 0, "", found[3])
+
+
+def _check_sizes(written: Written) -> None:
+    if not written.rules:
+        written.main.wrong("$", "", "there is no rule; a rule set has at least one")
+    for part, most in ((written.rules, RULES_MAX), (written.typologies, TYPOLOGIES_MAX)):
+        if len(part) > most:
+            written.main.wrong("$", "", f"{len(part)} rules or typologies together; at most {most} are taken")
+    if written.thresholds is None:
+        written.main.wrong("$", "", "the element `thresholds` is missing")

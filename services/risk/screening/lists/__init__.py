@@ -1,0 +1,1 @@
+"""Lists of parties, and the forms of files that they are published in."""

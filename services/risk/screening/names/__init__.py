@@ -1,0 +1,1 @@
+"""Names as they are compared: tokens, and how each may be written."""

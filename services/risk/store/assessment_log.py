@@ -1,0 +1,338 @@
+"""All SQL of risk: the assessment log, in which the first answer stays the answer, and what history follows of it.
+
+A row of `assessed` is one batch as history needs it, written in the transaction that made its answers binding. Its place
+is (epoch, xid). A transaction's number is given before it commits, so the log is read below the horizon alone
+(`pg_snapshot_xmin`): what a reader has passed, nobody adds to. The epoch is raised when numbers went back, as after a
+dump was loaded into a new server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from libs.columns import Table
+from libs.store.assessments import AssessmentLog, first_answers
+from libs.store.database import Database, Transaction
+from libs.store.schema import TODAY
+from libs.store.secrets import deployment_secret
+from libs.telemetry import traceparent
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
+from services.risk.assessment.lane_selection import BatchChances
+from services.risk.assessment.prior_state import Known
+from services.risk.selection import NewlyDrawn
+from services.risk.store.assessment_inputs import add_input
+from services.risk.store.selection import drawn_before, keep_drawn, store_chances
+
+ASSESSMENT_DAYS: Final = 400
+"""Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
+LOG_DAYS: Final = 33
+"""Days of the log that are kept: history's windows, and a day that is still being written."""
+KEPT_MAX: Final = 100
+"""Answers that are told of one consignment."""
+_EPOCH_BITS: Final = 48
+
+# One look at an index for each MRN, however large the table is.
+_KNOWN: Final = """
+select floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
+    array(
+        select (given.place - 1)::integer * 2 + found.cleared from unnest($1::text[]) with ordinality as given(mrn, place)
+        cross join lateral (
+            select max((each.purpose = $2)::integer) as cleared from assessment each where each.mrn = given.mrn
+        ) found where found.cleared is not null
+    ) as known
+"""
+
+_KEPT: Final = f"""
+select noted.version, noted.purpose, noted.day, noted."row", kept.payload from assessment noted
+join assessment_batch kept on kept.day = noted.day and kept.batch = noted.batch
+where noted.mrn = $1 order by noted.version, noted.purpose limit {KEPT_MAX}
+"""  # noqa: S608  # a number of our own
+
+_APPEND: Final = f"""
+insert into assessed (day, epoch, xid, count, record, tally)
+select {TODAY}, (select max(epoch) from assessed_epoch), pg_current_xact_id()::text::bigint, $1, $2, $3
+returning epoch, xid
+"""  # noqa: S608  # an expression of our own
+
+_APPEND_OUTCOMES: Final = f"""
+insert into assessed (day, epoch, xid, count, record, tally, outcomes)
+select {TODAY}, (select max(epoch) from assessed_epoch), pg_current_xact_id()::text::bigint, 0, '', '', $1
+returning epoch, xid
+"""  # noqa: S608  # an expression of our own
+
+# Nothing is read behind a place that the log does not have: whoever stands there has read another one.
+_READ: Final = f"""
+select found.epoch, found.xid, found.day, found.stamp::text as stamp,
+    case when found.own then null else found.record end as record, case when found.own then null else found.tally end as tally,
+    found.outcomes
+from (
+    select log.*, (log.epoch = $2 and log.xid = any($5::bigint[])) as own from assessed log
+    where log.day >= $1 and (log.epoch, log.xid) > ($2, $3)
+        and (log.epoch < $4 or log.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+        and ($7 < {TODAY} - {LOG_DAYS} or exists (select from assessed read where read.day = $7 and read.epoch = $2
+            and read.xid = $3 and read.stamp = $8::text::uuid))
+    order by log.epoch, log.xid limit $6
+) found order by found.epoch, found.xid
+"""  # noqa: S608  # numbers and expressions of our own
+
+# Whether the log, or who has read it up to a place, has numbers that no transaction can have had yet.
+_WENT_BACK: Final = f"""(select (present.epoch = {{epoch}} and {{xid}} >= present.next) or exists (select from assessed log
+    where log.day >= {TODAY} - {LOG_DAYS} and log.epoch = present.epoch and log.xid >= present.next)
+    from (select max(epoch) as epoch, pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next from assessed_epoch) present)"""  # noqa: S608
+
+_STATE: Final = f"""
+select (select max(epoch) from assessed_epoch) as epoch, {TODAY} as day,
+    floor(extract(epoch from greatest(
+        (select min(begun_at) from assessed_epoch), to_timestamp(({TODAY} - {LOG_DAYS}) * 86400.0)
+    )) * 1000000)::bigint as began,
+    ($1 < {TODAY} - {LOG_DAYS} or exists (select from assessed read where read.day = $1 and read.epoch = $2
+        and read.xid = $3 and read.stamp = $4::text::uuid)) as has_place,
+    {_WENT_BACK.format(epoch="$2", xid="$3")} as went_back
+"""  # noqa: S608  # numbers and expressions of our own
+
+_RAISE: Final = """
+insert into assessed_epoch (epoch, reason) select max(epoch) + 1, 'transaction numbers went back' from assessed_epoch
+"""
+
+_NEWEST: Final = f"""
+select record, outcomes from assessed where day >= {TODAY} - {LOG_DAYS} order by epoch desc, xid desc limit 1
+"""  # noqa: S608  # numbers and expressions of our own
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the log."""
+
+    epoch: int
+    xid: int
+
+    @property
+    def major(self) -> int:
+        """Epoch and number as one number, which rises in the order of the log."""
+        return self.epoch << _EPOCH_BITS | self.xid
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How far somebody has read the log: the row that he read last."""
+
+    place: Place
+    day: int
+    stamp: str
+    """Tells this row from another that got the same number, after a store was set back to an earlier moment."""
+
+
+START: Final = Read(Place(0, 0), 0, str(UUID(int=0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A row of the log. Record and tally are None where the reader said that it has them."""
+
+    read: Read
+    """Where it stands."""
+    record: bytes | None
+    tally: bytes | None
+    outcomes: bytes
+    """Results of inspections; then record and tally are empty. Empty in the row of a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """Where the log stands."""
+
+    epoch: int
+    day: int
+    began: int
+    """Since when all that was assessed is in the log, microseconds since 1970: since it was begun, or the first day that is kept."""
+    has_place: bool
+    """Whether the log has the row that the asker read last; a row of a day that is not kept any more counts as there."""
+    went_back: bool = False
+    """Whether transactions get numbers again that the log, or the asker, has already: `raise_epoch_if_numbers_went_back`."""
+
+
+class Entry(Protocol):
+    """What a batch leaves in the log: told for the rows that are assessed for the first time."""
+
+    def pack(self, fresh: npt.NDArray[np.intp]) -> tuple[int, bytes, bytes]:
+        """How many rows are kept, and record and tally of these rows as bytes."""
+
+    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewlyDrawn:
+        """What the rows were drawn into by selection."""
+
+    def chances(self, fresh: npt.NDArray[np.intp]) -> BatchChances | None:
+        """By what chance the batch's consignments get into each lane; None where nothing is drawn anywhere."""
+
+    def stored_input(self, fresh: npt.NDArray[np.intp]) -> tuple[str, tuple[bytes, bytes]] | None:
+        """Versions of the lists that the rows were screened against, and what they were assessed on; None to keep none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What the rows of a batch that are new leave beside their answers."""
+
+    packed: tuple[int, bytes, bytes]
+    drawn: NewlyDrawn
+    chances: BatchChances | None
+    input: tuple[str, tuple[bytes, bytes]] | None
+
+    @classmethod
+    def of(cls, entry: Entry, fresh: npt.NDArray[np.intp]) -> _Left:
+        return cls(entry.pack(fresh), entry.newly_drawn(fresh), entry.chances(fresh), entry.stored_input(fresh))
+
+
+class Store:
+    """Risk's own database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._log = AssessmentLog()
+
+    async def ask(self, consignments: Table) -> asyncio.Task[Known]:
+        """Send the question `known`; the answer is to come.
+
+        When this returns the question is on its way, however many turns of the loop it took to get a connection, so work that
+        needs no answer may begin. Whoever does not want the answer any more cancels it.
+        """
+        sent = asyncio.Event()
+        asked = asyncio.create_task(self.known(consignments, sent))
+        asked.add_done_callback(lambda _: sent.set())
+        try:
+            await sent.wait()
+        except BaseException:
+            asked.cancel()
+            raise
+        return asked
+
+    async def known(self, consignments: Table, sent: asyncio.Event | None = None) -> Known:
+        """What was assessed before of a batch (columns mrn and version), and what time it is; sets `sent` on the way."""
+        mrns = consignments.strings("mrn")
+        texts = mrns.tolist()
+        async with self._database.connection() as reader:
+            if sent is not None:
+                # The driver writes before it first waits, and the loop flushes what was written before its next turn.
+                asyncio.get_running_loop().call_soon(sent.set)
+            row = await reader.raw.fetchrow(_KNOWN, texts, PURPOSE_CLEARANCE)
+            known = np.array(row["known"], np.int64)
+            cleared = (known // 2)[known % 2 == 1]
+            drawn = await drawn_before(reader, mrns, cleared) if len(cleared) else None
+        first = np.zeros(len(mrns), np.bool_)
+        first[np.unique(mrns.indices, return_index=True)[1]] = True
+        new, at_clearance = first.copy(), first
+        new[known // 2] = False
+        at_clearance[cleared] = False
+        return Known(row["now"], new, at_clearance, drawn)
+
+    async def settle(
+        self, consignments: Table, purpose: int, assessments: Table, entry: Entry | None = None
+    ) -> tuple[Table, npt.NDArray[np.intp], Place | None]:
+        """Keep assessments of what was not assessed before, and what they leave in the log.
+
+        Gives for each row the first answer, which rows are new, and their place in the log. `consignments` has the
+        columns mrn and version, `assessments` is aligned with it.
+        """
+        mrns = consignments.strings("mrn").tolist()
+        versions = consignments.ints("version").values
+        payload = assessments.encode(AssessmentColumns).SerializeToString()
+        trace = traceparent()
+        place = None
+        # All is new, as a rule, so what that leaves is packed before the transaction begins.
+        every = np.arange(len(mrns))
+        left = None if entry is None else _Left.of(entry, every)
+        async with self._database.transaction() as tx:
+            settled = await self._log.settle(tx, mrns, versions, purpose, payload, trace=trace)
+            fresh = np.flatnonzero(settled.fresh)
+            if entry is not None and left is not None and len(fresh):
+                left = left if len(fresh) == len(every) else _Left.of(entry, fresh)
+                place = await self._append(tx, left.packed)
+                await keep_drawn(tx, left.drawn)
+                assert settled.stored is not None
+                if left.chances is not None:
+                    await store_chances(tx, settled.stored, left.chances)
+                if left.input is not None:
+                    await add_input(tx, settled.stored, purpose, len(fresh), *left.input)
+        return first_answers(settled, assessments, AssessmentColumns), fresh, place
+
+    async def _append(self, tx: Transaction, packed: tuple[int, bytes, bytes]) -> Place:
+        row = await tx.raw.fetchrow(_APPEND, *packed)
+        return Place(row["epoch"], row["xid"])
+
+    async def append_outcomes(self, tx: Transaction, packed: bytes) -> Place:
+        """Leave results of inspections (`Outcomes.to_bytes`) in the log, in the transaction that keeps them.
+
+        At most once in a transaction, and not in one that settles a batch: a row's place is its transaction's number. Gives
+        the place.
+        """
+        row = await tx.raw.fetchrow(_APPEND_OUTCOMES, packed)
+        return Place(row["epoch"], row["xid"])
+
+    async def kept(self, mrn: str) -> list[tuple[int, int, int, Table]]:
+        """The answers given for a consignment: version, purpose, day, and a table of one row."""
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(_KEPT, mrn)
+        return [
+            (
+                each["version"],
+                each["purpose"],
+                each["day"],
+                Table.parse(AssessmentColumns, each["payload"]).take(np.array([each["row"]])),
+            )
+            for each in rows
+        ]
+
+    async def log_state(self, read: Read) -> LogState:
+        """Where the log stands now, for who has read it so far."""
+        async with self._database.connection() as reader:
+            row = await reader.raw.fetchrow(_STATE, read.day, read.place.epoch, read.place.xid, read.stamp)
+        return LogState(row["epoch"], row["day"], row["began"], row["has_place"], row["went_back"])
+
+    async def read_log(
+        self, after: Read, *, epoch: int, since_day: int, own: Sequence[int], rows_max: int
+    ) -> list[Logged]:
+        """The next rows of the log behind a place and below the horizon; none where the log does not have the place.
+
+        `epoch` is the present one, `since_day` spares the days before it, and of the rows whose numbers are in `own` the
+        contents are left out.
+        """
+        place = after.place
+        async with self._database.connection() as reader:
+            rows = await reader.raw.fetch(
+                _READ, since_day, place.epoch, place.xid, epoch, list(own), rows_max, after.day, after.stamp
+            )
+        return [
+            Logged(
+                Read(Place(row["epoch"], row["xid"]), row["day"], row["stamp"]),
+                row["record"],
+                row["tally"],
+                row["outcomes"],
+            )
+            for row in rows
+        ]
+
+    async def newest(self) -> tuple[bytes, bytes] | None:
+        """Record and outcomes of the row that was written last; None where the log is empty."""
+        async with self._database.connection() as reader:
+            row = await reader.raw.fetchrow(_NEWEST)
+        return None if row is None else (row["record"], row["outcomes"])
+
+    async def raise_epoch_if_numbers_went_back(self, read: Read = START) -> bool:
+        """Begin a new epoch where the log, or who has read it so far, has numbers that no transaction can have had yet."""
+        went_back = _WENT_BACK.format(epoch=read.place.epoch, xid=read.place.xid)
+        async with self._database.transaction() as tx:
+            if not await tx.raw.fetchval(f"select {went_back}"):
+                return False
+            # Who is still to commit a row with the former epoch is awaited, so that nothing is added to it later on.
+            await tx.raw.execute("lock table assessed in share row exclusive mode")
+            raised = await tx.raw.fetchval(f"{_RAISE} having {went_back} returning epoch")
+        return raised is not None
+
+    async def secret(self, name: str) -> bytes:
+        """A secret of the deployment, made when it is first asked for."""
+        return await deployment_secret(self._database, name)

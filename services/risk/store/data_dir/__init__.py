@@ -1,0 +1,1 @@
+"""Files of risk in the data directory of a replica."""

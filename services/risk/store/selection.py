@@ -1,0 +1,142 @@
+"""What selection stores beside the answers: by what chance consignments got into each lane, and what they were drawn into.
+
+Chances are a few bytes a consignment beside its batch. An amendment reads those of the version before, since both are drawn by the same
+numbers; the estimate of violations reads those of what was inspected, and how many consignments each lane had. What was drawn, a few of
+a hundred, is stored apart, and looked up when a consignment is amended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from libs.columns import Strings
+from libs.columns.arrays import IntArray
+from libs.store.database import Database, Transaction
+from libs.store.housekeeping import Step
+from libs.store.requests import PURGE_ROWS_MAX, purge_before
+from libs.store.schema import TODAY, today
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
+from services.risk.assessment.lane_selection import BatchChances
+from services.risk.selection import VECTOR_BYTES, Chances, Drawn, NewlyDrawn
+
+_ROWS_MAX: Final = 20_000
+
+_STORE: Final = """
+with counted as (
+    insert into selection_count (day, cell, support, count)
+    select case when given.day < 0 then $1 else given.day end, given.cell, given.support, given.count
+    from unnest($5::integer[], $6::smallint[], $7::smallint[], $8::integer[]) as given(day, cell, support, count)
+)
+insert into selection_batch (day, batch, codes, vectors) values ($1, $2, $3, $4)
+"""
+
+# Counts of days that have ended become one row for each kind, a part at a time.
+_SUM: Final = f"""
+with taken as (
+    delete from selection_count where ctid = any(array(
+        select ctid from selection_count where not summed and day < {TODAY} limit $1 for update skip locked))
+    returning day, cell, support, count
+), added as (
+    insert into selection_count (day, cell, support, count, summed)
+    select day, cell, support, sum(count), true from taken group by day, cell, support
+)
+select count(*) from taken
+"""  # noqa: S608  # an expression of our own
+
+_FORGET: Final = f"delete from selection_count where day < {TODAY} - $1::integer"  # noqa: S608  # an expression of our own
+
+
+def vector_of(row: str) -> str:
+    """Return the SQL of the vector of a row of the joined selection_batch `kept`; null where there is none."""
+    code = f"(get_byte(kept.codes, 2 * {row}) + 256 * get_byte(kept.codes, 2 * {row} + 1))"
+    return f"substring(kept.vectors from 1 + {VECTOR_BYTES} * {code} for {VECTOR_BYTES})"
+
+
+# The chances are those of the newest version: they have what all versions before it leave.
+_BEFORE: Final = f"""
+select (given.place - 1)::integer as place, coalesce(found.lane, 0) as lane, coalesce(found.cause, 0) as cause,
+    coalesce(found.chance_ppm, 0) as chance_ppm, coalesce(found.inclusion_ppm, 0) as inclusion_ppm, newest.day,
+    {vector_of("newest.row")} as vector
+from unnest($1::text[]) with ordinality as given(mrn, place) left join drawn found on found.mrn = given.mrn
+left join lateral (
+    select each.day, each.batch, each."row" from assessment each where each.mrn = given.mrn and each.purpose = $2
+    order by each.version desc limit 1
+) newest on true
+left join selection_batch kept on kept.day = newest.day and kept.batch = newest.batch
+"""  # noqa: S608  # an expression of our own
+
+# In the order of the key, so that two calls wait for one another in one order. A call may name a consignment twice.
+_KEEP: Final = f"""
+insert into drawn as kept (mrn, day, lane, cause, chance_ppm, inclusion_ppm)
+select distinct on (given.mrn collate "C") given.mrn, {TODAY}, given.lane, given.cause, given.chance, given.inclusion
+from unnest($1::text[], $2::smallint[], $3::smallint[], $4::integer[], $5::integer[])
+    as given(mrn, lane, cause, chance, inclusion)
+order by given.mrn collate "C", given.lane desc
+on conflict (mrn) do update
+set day = excluded.day, lane = excluded.lane, cause = excluded.cause, chance_ppm = excluded.chance_ppm,
+    inclusion_ppm = excluded.inclusion_ppm
+where kept.lane < excluded.lane
+"""  # noqa: S608  # an expression of our own
+
+
+async def store_chances(tx: Transaction, place: tuple[int, int], chances: BatchChances) -> None:
+    """Store the chances of a batch, in the transaction that stores its answers under the same place."""
+    days, cells, supports, counts = zip(*chances.counts, strict=True) if chances.counts else ((), (), (), ())
+    await tx.raw.execute(
+        _STORE, *place, chances.codes, chances.vectors, list(days), list(cells), list(supports), list(counts)
+    )
+
+
+def sum_counts(days: int) -> Step:
+    """Make a step of housekeeping that adds up the counts of days that have ended, and forgets those of more than `days` ago."""
+
+    async def step(database: Database) -> None:
+        while True:
+            async with database.transaction() as tx:
+                taken = await tx.raw.fetchval(_SUM, _ROWS_MAX)
+            if taken < _ROWS_MAX:
+                break
+        async with database.transaction() as tx:
+            await tx.raw.execute(_FORGET, days)
+
+    return step
+
+
+async def drawn_before(reader: Any, mrns: Strings, rows: IntArray) -> Drawn:
+    """What earlier versions of those `rows` of a batch were drawn into, on a connection of a Database."""
+    found = await reader.raw.fetch(_BEFORE, mrns.take(rows).tolist(), PURPOSE_CLEARANCE)
+    chances = Chances.none(len(mrns))
+    stored = [each for each in found if each["vector"] is not None]
+    unpacked = Chances.unpack([each["vector"] for each in stored], np.array([each["day"] for each in stored], np.int64))
+    for place, each in enumerate(stored):
+        same = np.flatnonzero(mrns.indices == mrns.indices[rows[each["place"]]])
+        chances.set(same, unpacked, np.full(len(same), place))
+    drawn = replace(Drawn.none(len(mrns)), chances=chances)
+    for each in found:
+        if not each["lane"]:
+            continue
+        # The batch may name a consignment more than once, each of them as another version.
+        same = mrns.indices == mrns.indices[rows[each["place"]]]
+        drawn.lane[same], drawn.cause[same] = each["lane"], each["cause"]
+        drawn.chance_ppm[same], drawn.inclusion_ppm[same] = each["chance_ppm"], each["inclusion_ppm"]
+    return drawn
+
+
+async def keep_drawn(tx: Transaction, drawn: NewlyDrawn) -> None:
+    """Keep what was drawn, in the transaction that makes it binding; a graver lane that was drawn before stays."""
+    if drawn.mrns:
+        await tx.raw.execute(_KEEP, drawn.mrns, drawn.lanes, drawn.causes, drawn.chances_ppm, drawn.inclusions_ppm)
+
+
+def purge_drawn(days: int) -> Step:
+    """Make a step of housekeeping that forgets what was drawn more than `days` ago."""
+
+    async def step(database: Database) -> None:
+        async with database.connection() as reader:
+            now = await today(reader)
+        await purge_before(database, "drawn", now - days, rows_max=PURGE_ROWS_MAX)
+
+    return step

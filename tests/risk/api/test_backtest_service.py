@@ -1,0 +1,173 @@
+"""Backtests over gRPC: started once, run by the replica's own job, told, listed and cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from libs.server.testing import Running, running
+from luxor.risk.v1 import backtests_pb2 as pb
+from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceStub
+from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
+from services.risk.__main__ import assemble
+from services.risk.rules.rule_set import RuleSetText
+from services.risk.rules.validation_errors import Mistake, RuleSetError
+from tests.risk.api.test_service import refusal, request
+from tests.risk.api.test_service import stub as risk_stub
+from tests.risk.filings import first_light, table
+from tests.risk.jobs.test_backtest import CHANGES, draft
+
+TODAY = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days
+
+
+@pytest_asyncio.fixture
+async def risk(database_url: str) -> AsyncIterator[Running]:
+    async with running("risk", assemble, database_url) as service:
+        yield service
+
+
+async def stub(risk: Running, role: str = "analyst", who: str = "m.rossi") -> Any:
+    return BacktestServiceStub(await risk.channel(role, who))
+
+
+def asked(request_id: str = "one", **more: Any) -> pb.StartBacktestRequest:
+    plan = {
+        "rule_set_version": first_light().version,
+        "from_day": TODAY - 2,
+        "to_day": TODAY + 2,
+        "examples": 2,
+        **more,
+    }
+    given = {name: value for name, value in plan.items() if value is not None}
+    return pb.StartBacktestRequest(request_id=request_id, plan=pb.BacktestPlan(**given))
+
+
+async def ended(caller: Any, number: int) -> pb.GetBacktestResponse:
+    async with asyncio.timeout(90):
+        while True:
+            answer: pb.GetBacktestResponse = await caller.GetBacktest(pb.GetBacktestRequest(id=number), timeout=10)
+            if answer.backtest.state > pb.BACKTEST_STATE_RUNNING:
+                return answer
+            await asyncio.sleep(0.05)
+
+
+async def test_a_backtest_is_started_once_and_tells_what_it_found(risk: Running) -> None:
+    await (await risk_stub(risk)).Assess(request(table([*CHANGES] * 3)), timeout=20)
+    caller = await stub(risk)
+    started = await caller.StartBacktest(asked(), timeout=20)
+    assert started.total == 3 * len(CHANGES)
+    assert await caller.StartBacktest(asked(), timeout=20) == started
+    answer = await ended(caller, started.id)
+    backtest, result = answer.backtest, answer.result
+    assert (backtest.state, backtest.error) == (pb.BACKTEST_STATE_DONE, "")
+    assert (backtest.version, backtest.model, backtest.started_by) == (first_light().version, False, "analyst/m.rossi")
+    assert backtest.done == backtest.total == result.consignments == started.total
+    assert backtest.ended_at.ToMicroseconds() >= backtest.started_at.ToMicroseconds() > 0
+    gift = {rule.rule: rule for rule in result.rules}["GIFT_FROM_FIRM"]
+    assert gift.hits == gift.both == gift.hits_then == 6
+    assert len(gift.examples) == 2
+    listed = await caller.ListBacktests(pb.ListBacktestsRequest(), timeout=10)
+    assert list(listed.backtests) == [backtest]
+
+
+async def test_a_backtest_over_days_without_assessments_is_done_with_a_whole_result(risk: Running) -> None:
+    caller = await stub(risk)
+    started = await caller.StartBacktest(asked(from_day=TODAY - 300, to_day=TODAY - 299), timeout=20)
+    answer = await ended(caller, started.id)
+    assert (answer.backtest.state, answer.backtest.total) == (pb.BACKTEST_STATE_DONE, 0)
+    assert answer.HasField("result")
+    assert not answer.result.consignments
+
+
+async def test_a_repeat_is_answered_by_a_release_that_would_refuse_what_is_tried(
+    risk: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = await stub(risk)
+    tried = asked(rule_set_version=None, rule_set=draft())
+    started = await caller.StartBacktest(tried, timeout=20)
+
+    def refuses(_: RuleSetText) -> None:
+        raise RuleSetError([Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
+
+    monkeypatch.setattr(RuleSetText, "read", refuses)
+    assert await caller.StartBacktest(tried, timeout=20) == started
+    tried.request_id = "another"
+    assert (await refusal(caller.StartBacktest(tried, timeout=20)))[1] == "RULE_SET_REFUSED"
+
+
+async def test_pages_of_backtests_and_one_that_is_cancelled(risk: Running) -> None:
+    caller = await stub(risk)
+    numbers = [(await caller.StartBacktest(asked(f"r{each}"), timeout=20)).id for each in range(3)]
+    cancelled = await caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c1", id=numbers[2]), timeout=10)
+    assert cancelled.backtest.state in (pb.BACKTEST_STATE_CANCELLED, pb.BACKTEST_STATE_DONE)
+    assert (
+        await caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c1", id=numbers[2]), timeout=10) == cancelled
+    )
+    again = await caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c2", id=numbers[2]), timeout=10)
+    assert again == cancelled
+    other = caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c1", id=numbers[1]), timeout=10)
+    assert (await refusal(other))[1] == "REQUEST_REUSED"
+    nameless = caller.CancelBacktest(pb.CancelBacktestRequest(id=numbers[1]), timeout=10)
+    assert (await refusal(nameless))[1] == "REQUEST_ID_MISSING"
+    first = await caller.ListBacktests(pb.ListBacktestsRequest(page_size=2), timeout=10)
+    second = await caller.ListBacktests(
+        pb.ListBacktestsRequest(page_size=2, page_token=first.next_page_token), timeout=10
+    )
+    assert [each.id for each in (*first.backtests, *second.backtests)] == numbers[::-1]
+    assert second.next_page_token == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "reason", "place"),
+    [
+        ({"rule_set_version": None}, "BACKTEST_MALFORMED", "plan.rule_set"),
+        ({"from_day": 0}, "BACKTEST_MALFORMED", "plan.from_day"),
+        ({"to_day": TODAY - 3}, "BACKTEST_MALFORMED", "plan.to_day"),
+        ({"to_day": TODAY + 400}, "BACKTEST_MALFORMED", "plan.to_day"),
+        ({"examples": 51}, "BACKTEST_MALFORMED", "plan.examples"),
+        ({"office": "DE 1"}, "BACKTEST_MALFORMED", "plan.office"),
+        ({"rule_set_version": "gone/1+0"}, "RULE_SET_UNKNOWN", "plan.rule_set_version"),
+        ({"rule_set_version": None, "model_version": "gone"}, "MODEL_UNKNOWN", "plan.model_version"),
+        (
+            {"rule_set_version": None, "rule_set": RuleSetFiles(profile_path="p", files=[RuleSetFile(path="q")])},
+            "RULE_SET_FILES_MALFORMED",
+            "plan.rule_set.profile_path",
+        ),
+    ],
+)
+async def test_what_cannot_be_tried_is_refused_at_once(
+    risk: Running, more: dict[str, Any], reason: str, place: str
+) -> None:
+    told = await refusal((await stub(risk)).StartBacktest(asked(**more), timeout=20))
+    assert told[1:] == (reason, place)
+
+
+async def test_a_set_with_a_mistake_and_other_misuse_are_refused(risk: Running) -> None:
+    caller = await stub(risk)
+    broken = asked(
+        rule_set_version=None, rule_set=draft(lambda text: text.replace("consignment.nature", "consignment.natur", 1))
+    )
+    assert (await refusal(caller.StartBacktest(broken, timeout=20)))[1] == "RULE_SET_REFUSED"
+    await caller.StartBacktest(asked("again"), timeout=20)
+    assert (await refusal(caller.StartBacktest(asked("again", examples=3), timeout=20)))[1] == "REQUEST_REUSED"
+    assert (await refusal(caller.StartBacktest(asked(""), timeout=20)))[1] == "REQUEST_ID_MISSING"
+    for ask in (
+        caller.GetBacktest(pb.GetBacktestRequest(id=99), timeout=10),
+        caller.CancelBacktest(pb.CancelBacktestRequest(request_id="c", id=99), timeout=10),
+    ):
+        assert (await refusal(ask))[1] == "BACKTEST_UNKNOWN"
+    token = pb.ListBacktestsRequest(page_token="x")
+    assert (await refusal(caller.ListBacktests(token, timeout=10)))[1:] == ("PAGE_TOKEN_MALFORMED", "page_token")
+
+
+async def test_filers_and_services_may_not(risk: Running) -> None:
+    for role in ("filer", "carrier", "operator", "service"):
+        caller = await stub(risk, role, "clearance")
+        told = await refusal(caller.StartBacktest(asked(), timeout=20))
+        assert told[:2] == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED")

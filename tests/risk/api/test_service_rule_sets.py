@@ -1,0 +1,455 @@
+"""The life of rule sets over real gRPC, TLS and PostgreSQL: nothing bites that two people did not want, on any replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+import pytest_asyncio
+from google.rpc import error_details_pb2
+
+from libs.columns import Table
+from libs.server.errors import Violation, details_of, status_of
+from libs.server.testing import Running, running
+from libs.store.database import Database
+from libs.telemetry.metrics import REGISTRY
+from luxor.risk.v1 import risk_pb2
+from luxor.risk.v1 import rule_sets_pb2 as pb
+from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceStub
+from services.risk.__main__ import assemble
+from services.risk.api import rule_sets as rule_set_service
+from services.risk.commands.load_rule_sets import RuleSets
+from services.risk.rules.rule_set import RuleSet, RuleSetText
+from services.risk.rules.validation_errors import Mistake, RuleSetError
+from services.risk.store import rule_sets as kept_rule_sets
+from services.risk.store.rule_sets import RuleSetStore, State
+from tests.risk.api.test_service import refusal, request
+from tests.risk.api.test_service import stub as risk_stub
+from tests.risk.filings import first_light, table
+from tests.risk.rules.rule_files import files, message, read, rule, typology
+
+GIFT = {"nature": "NATURE_GIFT"}
+NUMBERS = iter(range(1_000_000))
+
+
+@pytest_asyncio.fixture
+async def risk(database_url: str) -> AsyncIterator[Running]:
+    """Risk as it starts alone."""
+    async with running("risk", assemble, database_url) as service:
+        yield service
+
+
+async def stub(risk: Running, ident: str = "anna", role: str = "analyst") -> Any:
+    return RuleSetServiceStub(await risk.channel(role, ident))
+
+
+def proposal(content: dict[str, bytes], request_id: str = "", note: str = "For the tests.") -> pb.ProposeRuleSetRequest:
+    return pb.ProposeRuleSetRequest(request_id=request_id or f"p{next(NUMBERS)}", set=message(content), note=note)
+
+
+async def proposed(risk: Running, content: dict[str, bytes], ident: str = "anna") -> str:
+    answer = await (await stub(risk, ident)).ProposeRuleSet(proposal(content), timeout=20)
+    version: str = answer.kept.version
+    return version
+
+
+async def activated(
+    risk: Running, version: str, ident: str = "olga", role: str = "officer"
+) -> pb.ActivateRuleSetResponse:
+    asked = pb.ActivateRuleSetRequest(request_id=f"a{next(NUMBERS)}", version=version)
+    answer: pb.ActivateRuleSetResponse = await (await stub(risk, ident, role)).ActivateRuleSet(asked, timeout=20)
+    return answer
+
+
+async def listed(risk: Running, **more: Any) -> pb.ListRuleSetsResponse:
+    answer: pb.ListRuleSetsResponse = await (await stub(risk)).ListRuleSets(pb.ListRuleSetsRequest(**more), timeout=10)
+    return answer
+
+
+async def assessed(risk: Running, number: int) -> Table:
+    answer = await (await risk_stub(risk)).Assess(request(table([GIFT], first_mrn=number)), timeout=20)
+    return Table.decode(answer.assessments)
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(60):
+        while not await true():  # noqa: ASYNC110  # another replica tells nobody when it has looked
+            await asyncio.sleep(0.02)
+
+
+async def test_a_set_is_proposed_by_one_and_activated_by_another_and_every_answer_names_it(risk: Running) -> None:
+    assert (await assessed(risk, 1)).strings("rule_set").tolist() == [first_light().version]
+    content = files(rule("FIRST", weight=321), rule("TRIED", more="life: shadow"))
+    draft = await (await stub(risk)).ProposeRuleSet(proposal(content), timeout=20)
+    version = draft.kept.version
+    assert version == read(rule("FIRST", weight=321), rule("TRIED", more="life: shadow")).version
+    assert (draft.kept.state, draft.kept.proposed_by) == (pb.RULE_SET_STATE_DRAFT, "analyst/anna")
+    assert draft.report.sample_consignments == 1
+    assert [(each.rule, each.judged, each.held) for each in draft.report.rules] == [("FIRST", 1, 1), ("TRIED", 1, 1)]
+    assert (await listed(risk)).in_force == first_light().version
+    assert (await assessed(risk, 2)).strings("rule_set").tolist() == [first_light().version]
+    answer = await activated(risk, version)
+    assert (answer.kept.state, answer.kept.activated_by, answer.replaced) == (
+        pb.RULE_SET_STATE_ACTIVE,
+        "officer/olga",
+        "",
+    )
+    told = await assessed(risk, 3)
+    assert (told.strings("rule_set").tolist(), told.ints("score").tolist()) == ([version], [321])
+    assert (await listed(risk)).in_force == version
+    in_force = await (await risk_stub(risk, "officer", "o")).GetRuleSet(risk_pb2.GetRuleSetRequest(), timeout=10)
+    assert [(each.id, each.life) for each in in_force.rule_set.rules] == [
+        ("FIRST", risk_pb2.RULE_LIFE_ACTIVE),
+        ("TRIED", risk_pb2.RULE_LIFE_SHADOW),
+    ]
+
+
+async def test_hits_in_shadow_are_counted_by_rule(risk: Running) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("luxor_risk_shadow_hits_total", {"rule": "ONLY_COUNTED"}) or 0.0
+
+    await activated(risk, await proposed(risk, files(rule("ONLY_COUNTED", more="life: shadow"), rule("OPEN"))))
+    before = counted()
+    rows = table([GIFT, {}, GIFT])
+    answer = await (await risk_stub(risk)).Assess(request(rows), timeout=20)
+    assert Table.decode(answer.assessments).ragged("shadow_rules").lengths.tolist() == [1, 0, 1]
+    assert counted() - before == 2
+
+
+async def test_who_proposed_a_set_does_not_activate_it_in_whatever_role(risk: Running) -> None:
+    version = await proposed(risk, files(rule("FIRST")))
+    for role in ("analyst", "officer"):
+        code, reason, path = await refusal(activated(risk, version, "anna", role))
+        assert (code, reason, path) == (grpc.StatusCode.PERMISSION_DENIED, "RULE_SET_OWN", "version")
+    assert (await listed(risk)).kept[0].state == pb.RULE_SET_STATE_DRAFT
+    assert (await assessed(risk, 1)).strings("rule_set").tolist() == [first_light().version]
+
+
+async def test_a_set_that_replaces_another_retires_it_and_one_can_go_back(risk: Running) -> None:
+    one, two = await proposed(risk, files(rule("FIRST"))), await proposed(risk, files(rule("SECOND")))
+    await activated(risk, one)
+    assert (await activated(risk, two)).replaced == one
+    states = {each.version: each for each in (await listed(risk)).kept}
+    assert (states[one].state, states[one].retired_by) == (pb.RULE_SET_STATE_RETIRED, "officer/olga")
+    back = await activated(risk, one)
+    assert (back.replaced, back.kept.state, back.kept.retired_by) == (two, pb.RULE_SET_STATE_ACTIVE, "")
+    assert (await listed(risk)).in_force == one
+    _, reason, _ = await refusal(activated(risk, one))
+    assert reason == "RULE_SET_STATE_WRONG"
+
+
+async def test_a_withdrawn_draft_is_never_activated_and_one_in_force_is_not_withdrawn(risk: Running) -> None:
+    one, two = await proposed(risk, files(rule("FIRST"))), await proposed(risk, files(rule("SECOND")))
+    anna = await stub(risk)
+    asked = pb.RetireRuleSetRequest(request_id="r1", version=one)
+    answer = await anna.RetireRuleSet(asked, timeout=10)
+    assert (answer.kept.state, answer.kept.retired_by) == (pb.RULE_SET_STATE_RETIRED, "analyst/anna")
+    assert await anna.RetireRuleSet(asked, timeout=10) == answer
+    assert (await refusal(activated(risk, one)))[1] == "RULE_SET_STATE_WRONG"
+    await activated(risk, two)
+    again = pb.RetireRuleSetRequest(request_id="r2", version=two)
+    assert (await refusal(anna.RetireRuleSet(again, timeout=10)))[1] == "RULE_SET_STATE_WRONG"
+    unknown = pb.RetireRuleSetRequest(request_id="r3", version="trial/1+0")
+    assert (await refusal(anna.RetireRuleSet(unknown, timeout=10)))[1] == "RULE_SET_UNKNOWN"
+
+
+async def test_a_repeated_request_gets_its_first_answer_and_one_of_other_content_is_refused(risk: Running) -> None:
+    anna, olga = await stub(risk), await stub(risk, "olga", "officer")
+    first = await anna.ProposeRuleSet(proposal(files(rule("FIRST")), "same"), timeout=20)
+    assert await anna.ProposeRuleSet(proposal(files(rule("FIRST")), "same"), timeout=20) == first
+    other = anna.ProposeRuleSet(proposal(files(rule("SECOND")), "same"), timeout=20)
+    assert (await refusal(other))[1] == "REQUEST_REUSED"
+    known = anna.ProposeRuleSet(proposal(files(rule("FIRST")), "another"), timeout=20)
+    assert (await refusal(known))[:2] == (grpc.StatusCode.ALREADY_EXISTS, "RULE_SET_KNOWN")
+    asked = pb.ActivateRuleSetRequest(request_id="same", version=first.kept.version)
+    answers = await asyncio.gather(*(olga.ActivateRuleSet(asked, timeout=20) for _ in range(4)))
+    assert all(each == answers[0] for each in answers)
+    two = await proposed(risk, files(rule("SECOND")))
+    await activated(risk, two)
+    # What was answered once changes nothing later.
+    assert await olga.ActivateRuleSet(asked, timeout=20) == answers[0]
+    assert (await listed(risk)).in_force == two
+    assert len((await listed(risk)).kept) == 2
+
+
+async def test_of_sets_that_are_activated_at_once_one_is_in_force_in_the_end(risk: Running) -> None:
+    versions = [await proposed(risk, files(rule(f"RULE_{number}"))) for number in range(4)]
+    answers = await asyncio.gather(*(activated(risk, each) for each in versions))
+    assert sorted(each.replaced for each in answers)[0] == ""
+    assert len({each.replaced for each in answers}) == 4
+    kept = (await listed(risk)).kept
+    (active,) = (each.version for each in kept if each.state == pb.RULE_SET_STATE_ACTIVE)
+    assert {each.replaced for each in answers} | {active} == {"", *versions}
+    assert (await listed(risk)).in_force == active
+
+
+async def test_a_set_with_mistakes_changes_nothing_and_each_is_told_with_its_place(risk: Running) -> None:
+    content = files(rule("FIRST", "consignment.natur == 1"), rule("SECOND", "consignment.gross_mass_mg > 'heavy'"))
+    anna = await stub(risk)
+    report = (await anna.CheckRuleSet(pb.CheckRuleSetRequest(set=message(content)), timeout=20)).report
+    assert [(each.file, each.line, each.column, each.rule) for each in report.mistakes] == [
+        ("profile.yaml", 9, 27, "rule FIRST"),
+        ("profile.yaml", 20, 42, "rule SECOND"),
+    ]
+    assert report.version == ""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await anna.ProposeRuleSet(proposal(content), timeout=20)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    faults = details_of(status_of(caught.value), error_details_pb2.BadRequest)
+    assert faults is not None
+    told = [Violation(each.field, each.reason, each.description) for each in faults.field_violations]
+    assert [each.path for each in told] == ["profile.yaml:9:27", "profile.yaml:20:42"]
+    assert told[0].message.startswith("rule FIRST: condition: undefined field 'natur'")
+    assert len((await listed(risk)).kept) == 0
+    assert (await listed(risk)).in_force == first_light().version
+
+
+async def test_a_set_of_many_mistakes_is_told_in_full_by_the_check(risk: Running) -> None:
+    content = files(*(rule(f"RULE_{number}", "consignment.natur == 1") for number in range(300)))
+    anna = await stub(risk)
+    report = (await anna.CheckRuleSet(pb.CheckRuleSetRequest(set=message(content)), timeout=20)).report
+    assert len(report.mistakes) == 300
+    code, reason, _ = await refusal(anna.ProposeRuleSet(proposal(content), timeout=20))
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_SET_REFUSED")
+
+
+@pytest.mark.parametrize(
+    ("content", "path", "fault"),
+    [
+        ({}, "profile.yaml", "set.files"),
+        ({f"{number}.yaml": b"" for number in range(201)}, "0.yaml", "set.files"),
+        ({"profile.yaml": b"#" * 1_500_000, "a.yaml": b"#" * 1_500_001}, "profile.yaml", "set.files"),
+        ({"../profile.yaml": b""}, "../profile.yaml", "set.files[0].path"),
+        ({"profile.yaml": b""}, "other.yaml", "set.profile_path"),
+    ],
+)
+async def test_files_beyond_their_bounds_are_refused(
+    risk: Running, content: dict[str, bytes], path: str, fault: str
+) -> None:
+    asked = pb.CheckRuleSetRequest(set=message(content, path))
+    code, reason, place = await refusal((await stub(risk)).CheckRuleSet(asked, timeout=20))
+    expected = "LIST_TOO_LONG" if len(content) > 200 else "RULE_SET_FILES_MALFORMED"
+    assert (code, reason, place) == (grpc.StatusCode.INVALID_ARGUMENT, expected, fault)
+
+
+async def test_requests_are_checked(risk: Running) -> None:
+    anna = await stub(risk)
+    nameless = pb.ProposeRuleSetRequest(set=message(files(rule("FIRST"))))
+    assert (await refusal(anna.ProposeRuleSet(nameless, timeout=10)))[1] == "REQUEST_ID_MISSING"
+    long = anna.RetireRuleSet(pb.RetireRuleSetRequest(request_id="x" * 65, version="v"), timeout=10)
+    assert (await refusal(long))[1] == "REQUEST_ID_MALFORMED"
+    note = anna.ProposeRuleSet(proposal(files(rule("FIRST")), note="x" * 513), timeout=10)
+    assert (await refusal(note))[1] == "NOTE_TOO_LONG"
+    assert (await refusal(activated(risk, "trial/1+0")))[1] == "RULE_SET_UNKNOWN"
+    assert (await refusal(listed(risk, page_size=101)))[1] == "PAGE_SIZE_TOO_LARGE"
+    for token in ("x", "eA==", "OTk5OTk5OTk5OTk5OTk5OTk5OTkgdg=="):
+        assert (await refusal(listed(risk, page_token=token)))[1] == "PAGE_TOKEN_MALFORMED"
+    unknown = anna.GetRuleSetFiles(pb.GetRuleSetFilesRequest(version="trial/1+0"), timeout=10)
+    assert (await refusal(unknown))[1] == "RULE_SET_UNKNOWN"
+
+
+async def test_sets_are_listed_in_pages_and_given_as_they_were_proposed(risk: Running) -> None:
+    content = files(rule("FIRST"), typologies=typology("SIGNS", "{FIRST: 30}", 30))
+    versions = [await proposed(risk, content)]
+    versions += [await proposed(risk, files(rule("FIRST"), version=str(number))) for number in range(2, 6)]
+    found, token = [], ""
+    while True:
+        page = await listed(risk, page_size=2, page_token=token)
+        found += [each.version for each in page.kept]
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == versions[::-1]
+    asked = pb.GetRuleSetFilesRequest(version=versions[0])
+    answer = await (await stub(risk, "olga", "officer")).GetRuleSetFiles(asked, timeout=10)
+    assert {each.path: each.content for each in answer.set.files} == content
+    assert (answer.kept.note, answer.report.version) == ("For the tests.", versions[0])
+
+
+async def test_only_those_who_may_see_and_change_rule_sets(risk: Running) -> None:
+    async def may(role: str, name: str, asked: Any) -> bool:
+        try:
+            await getattr(await stub(risk, "somebody", role), name)(asked, timeout=10)
+        except grpc.aio.AioRpcError as error:
+            return error.code() is not grpc.StatusCode.PERMISSION_DENIED
+        return True
+
+    asked = {
+        "CheckRuleSet": (pb.CheckRuleSetRequest(), {"analyst", "officer"}),
+        "ProposeRuleSet": (pb.ProposeRuleSetRequest(), {"analyst"}),
+        "ActivateRuleSet": (pb.ActivateRuleSetRequest(), {"analyst", "officer"}),
+        "RetireRuleSet": (pb.RetireRuleSetRequest(), {"analyst", "officer"}),
+        "ListRuleSets": (pb.ListRuleSetsRequest(), {"analyst", "officer", "operator"}),
+        "GetRuleSetFiles": (pb.GetRuleSetFilesRequest(), {"analyst", "officer"}),
+    }
+    for name, (sent, roles) in asked.items():
+        for role in ("filer", "carrier", "analyst", "officer", "operator", "service", "agency"):
+            assert await may(role, name, sent) == (role in roles), (name, role)
+
+
+async def test_every_replica_takes_an_activated_set_and_begins_with_it_when_it_starts(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        running("risk", assemble, database_url, data_dir=tmp_path / "one") as one,
+        running("risk", assemble, database_url, data_dir=tmp_path / "two") as two,
+    ):
+        version = await proposed(one, files(rule("FIRST", weight=77)))
+        await activated(one, version)
+
+        async def taken() -> bool:
+            return (await listed(two)).in_force == version
+
+        await until(taken)
+        assert (await assessed(two, 9)).ints("score").tolist() == [77]
+    async with running("risk", assemble, database_url, data_dir=tmp_path / "three") as three:
+        # Ready means that it is loaded: the very first answer is by it.
+        assert (await assessed(three, 10)).strings("rule_set").tolist() == [version]
+
+
+async def test_a_set_that_a_replica_cannot_compile_keeps_the_older_one_and_raises_an_alarm(database: Database) -> None:
+    store = RuleSetStore(database)
+    rule_sets = follower(store, first_light())
+
+    async def put(version: str, content: dict[str, bytes]) -> None:
+        async with database.transaction() as tx:
+            await store.add(tx, version, message(content).SerializeToString(), b"", "", "analyst/a")
+            await store.activate(tx, version, "officer/o")
+
+    assert await rule_sets.look() is None
+    assert (rule_sets.in_force, alarm()) == (first_light(), 0)
+    assert first_light().version in versions()
+    good = read(rule("FIRST"))
+    await put(good.version, files(rule("FIRST")))
+    assert await rule_sets.look() is None
+    assert (rule_sets.in_force.version, alarm(), versions()) == (good.version, 0, {good.version})
+    await put("of-another-release/1+0", files(rule("FIRST", "consignment.element_of_tomorrow == 1")))
+    refused = await rule_sets.look()
+    assert isinstance(refused, RuleSetError)
+    assert await rule_sets.look() is refused
+    assert (rule_sets.in_force.version, alarm(), versions()) == (good.version, 1, {good.version})
+    # A replica that starts has no older one that could stay: it is not ready, and says so at every try.
+    beginner = follower(store, first_light())
+    for _ in range(2):
+        with pytest.raises(RuleSetError, match="element_of_tomorrow"):
+            await beginner.begin()
+    # The name that the store has is the one that answers tell, also where this release would call the content otherwise.
+    await put("mended/1+0", files(rule("SECOND")))
+    assert await rule_sets.look() is None
+    assert (rule_sets.in_force.version, alarm()) == ("mended/1+0", 0)
+
+
+async def test_a_fault_in_compiling_keeps_the_older_set_and_is_an_alarm_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def version() -> str:
+        return "broken/1+0"
+
+    async def content(_: str) -> RuleSetText:
+        return RuleSetText("profile.yaml", files(rule("FIRST")))
+
+    def breaks(_: RuleSetText) -> RuleSet:
+        raise ZeroDivisionError("a fault of ours")
+
+    monkeypatch.setattr(RuleSetText, "read", breaks)
+    rule_sets = RuleSets(first_light(), version, content)
+    refused = await rule_sets.look()
+    assert refused is not None
+    assert "ZeroDivisionError: a fault of ours" in str(refused)
+    assert (rule_sets.in_force, alarm()) == (first_light(), 1)
+
+
+async def test_a_batch_is_assessed_by_one_set_while_sets_change(risk: Running) -> None:
+    points = {}
+    for weight in (11, 22):
+        version = await proposed(risk, files(rule("FIRST", weight=weight), rule("SECOND", weight=weight)))
+        points[version] = 2 * weight
+    one, two = points
+    await activated(risk, one)
+    seen: set[str] = set()
+
+    async def swap() -> None:
+        """Four times at least, and until an answer by each was met."""
+        swaps = 0
+        while swaps < 4 or seen != {one, two}:
+            for version in (two, one):
+                await activated(risk, version)
+            swaps += 1
+
+    swapping = asyncio.create_task(swap())
+    number = 0
+    while not swapping.done():
+        rows = table([GIFT] * 20, first_mrn=number * 20)
+        answer = Table.decode((await (await risk_stub(risk)).Assess(request(rows), timeout=20)).assessments)
+        (version,) = set(answer.strings("rule_set").tolist())
+        assert set(answer.ints("score").tolist()) == {points[version]}
+        seen.add(version)
+        number += 1
+    await swapping
+    assert seen == {one, two}
+
+
+async def test_a_set_whose_form_a_newer_release_refuses_is_not_activated(
+    risk: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = await proposed(risk, files(rule("FIRST")))
+
+    def refuses(_: RuleSetText) -> RuleSet:
+        raise RuleSetError([Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
+
+    monkeypatch.setattr(RuleSetText, "read", refuses)
+    code, reason, place = await refusal(activated(risk, version))
+    assert (code, reason, place) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_SET_REFUSED", "profile.yaml:9:16")
+    assert (await listed(risk)).kept[0].state == pb.RULE_SET_STATE_DRAFT
+    assert State.DRAFT == pb.RULE_SET_STATE_DRAFT
+
+
+async def test_a_repeat_is_answered_by_a_release_that_would_refuse_the_set(
+    risk: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna, olga = await stub(risk), await stub(risk, "olga", "officer")
+    asked = proposal(files(rule("FIRST")))
+    draft = await anna.ProposeRuleSet(asked, timeout=20)
+    activation = pb.ActivateRuleSetRequest(request_id="once", version=draft.kept.version)
+    active = await olga.ActivateRuleSet(activation, timeout=20)
+
+    def refuses(*_: object) -> RuleSet:
+        raise RuleSetError([Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
+
+    monkeypatch.setattr(RuleSetText, "read", refuses)
+    monkeypatch.setattr(rule_set_service, "read_rule_set", refuses)
+    assert await anna.ProposeRuleSet(asked, timeout=20) == draft
+    assert await olga.ActivateRuleSet(activation, timeout=20) == active
+    asked.request_id = "another"
+    assert (await refusal(anna.ProposeRuleSet(asked, timeout=20)))[1] == "RULE_SET_REFUSED"
+
+
+async def test_a_person_with_too_many_drafts_is_told_what_to_do(risk: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_rule_sets, "DRAFTS_MAX", 1)
+    await proposed(risk, files(rule("FIRST")))
+    code, reason, _ = await refusal((await stub(risk)).ProposeRuleSet(proposal(files(rule("SECOND"))), timeout=20))
+    assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "RULE_SET_DRAFTS_TOO_MANY")
+    await proposed(risk, files(rule("SECOND")), "another")
+
+
+def follower(store: RuleSetStore, started_with: RuleSet) -> RuleSets:
+    async def content(version: str) -> RuleSetText | None:
+        return await store.text(version)
+
+    return RuleSets(started_with, store.version_in_force, content)
+
+
+def alarm() -> float | None:
+    return REGISTRY.get_sample_value("luxor_risk_rule_set_refused")
+
+
+def versions() -> set[str]:
+    """Versions that the metric tells."""
+    return {
+        sample.labels["version"]
+        for family in REGISTRY.collect()
+        if family.name == "luxor_risk_rule_set_info"
+        for sample in family.samples
+    }

@@ -1,0 +1,303 @@
+"""Outcomes of inspections by clearance's feed: kept once, corrected, and counted by every replica's history."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from libs.columns import Ints, Ragged, Strings, Table, schema_of
+from libs.feed.types import BEGINNING, EventError, FeedBatch
+from libs.store.database import Database
+from libs.store.schema import today
+from luxor.clearance.v1 import clearance_columns_pb2 as clearance
+from luxor.clearance.v1 import clearance_pb2
+from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
+from luxor.risk.v1 import risk_pb2 as pb
+from services.risk.assessment.assessment import assess_batch
+from services.risk.commands.follow_log import Memory
+from services.risk.feeds.inspections import Intake
+from services.risk.inspections.outcomes import Outcome, differences, outcomes_of, pack_items, unpack_items
+from services.risk.store.assessment_log import Store
+from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore, purge_outcomes
+from tests.risk.aged import age_log
+from tests.risk.filings import table
+from tests.risk.screening.test_parties import in_force
+
+CONFORM, VIOLATION = clearance_pb2.INSPECTION_RESULT_CONFORM, clearance_pb2.INSPECTION_RESULT_VIOLATION
+NOON = 20_782 * 86_400_000_000 + 12 * 3_600_000_000
+PERSON = "Erika Sommer"
+
+
+def state(mrn: str, version: int, result: int | None = None, *, at: int = NOON, filing: int = 1) -> dict[str, Any]:
+    """One version of a consignment's state; with a result it was inspected."""
+    return {"mrn": mrn, "version": version, "filing": filing, "at": at, "result": result}
+
+
+def states(rows: Sequence[Mapping[str, Any]]) -> Table:
+    schema = schema_of(clearance.ClearanceColumns)
+    results = [row["result"] or 0 for row in rows]
+    there = [row["result"] is not None for row in rows]
+    violations = [clearance_pb2.VIOLATION_VALUE if result == VIOLATION else 0 for result in results]
+    items = Table(
+        schema.children["items"],
+        len(rows),
+        {
+            "number": Ints.of([1] * len(rows)),
+            "inspection_result": Ints.of(results, there),
+            "violation": Ints.of(violations, [violation > 0 for violation in violations]),
+        },
+    )
+    return Table(
+        schema,
+        len(rows),
+        {
+            "mrn": Strings.of([row["mrn"] for row in rows]),
+            "version": Ints.of([row["version"] for row in rows]),
+            "filing_version": Ints.of([row["filing"] for row in rows]),
+            "inspected_at": Ints.of([row["at"] for row in rows], there),
+            "inspection_method": Ints.of([clearance_pb2.INSPECTION_METHOD_PHYSICAL] * len(rows), there),
+            "inspection_result": Ints.of(results, there),
+            "items": Ragged.of_lengths([1] * len(rows), items),
+        },
+    )
+
+
+def page(rows: Sequence[Mapping[str, Any]], epoch: int = 0) -> list[FeedBatch]:
+    nothing = np.zeros(len(rows), np.int64)
+    return [
+        FeedBatch(
+            states(rows),
+            nothing,
+            BEGINNING._replace(epoch=epoch),
+            nothing,
+            0,
+            "",
+            "luxor.clearance.v1.ClearanceColumns",
+        )
+    ]
+
+
+class Risk:
+    """Risk without its edge: it assesses and stores, and takes outcomes in."""
+
+    def __init__(self, database: Database, directory: Path) -> None:
+        self.database = database
+        self.store = Store(database)
+        self.outcomes = OutcomeStore(database)
+        self.memory = Memory(self.store, directory, secret=b"secret of the tests")
+        self.intake = Intake(self.outcomes, self.store, self.memory.hasher)
+
+    async def assess(self, rows: Table) -> None:
+        past = await self.memory.past()
+        content = rows.encode(ConsignmentColumns).SerializeToString()
+        assessed = assess_batch(
+            in_force(), rows, pb.PURPOSE_CLEARANCE, await self.store.known(rows), past, content=content
+        )
+        _, _, place = await self.store.settle(rows, pb.PURPOSE_CLEARANCE, assessed.table, assessed)
+        self.memory.committed(place, assessed.kept)
+
+    async def take(self, rows: Sequence[Mapping[str, Any]], epoch: int = 0) -> None:
+        prepared = await self.intake.prepare(page(rows, epoch))
+        async with self.database.transaction() as tx:
+            await self.intake.apply(tx, prepared)
+
+    async def history(self, name: str = PERSON) -> tuple[int | None, int | None]:
+        """What history tells of a consignee: inspections, and thousandths of them that found something."""
+        await self.memory.follow()
+        past = await self.memory.past()
+        rows = table([{"consignee": {"name": name}}], first_mrn=900_000)
+        record = assess_batch(in_force(), rows, pb.PURPOSE_CLEARANCE, await self.store.known(rows), past).record
+        assert record is not None
+        told = past.history.read(record)
+        inspected, permille = (told.column("", f"consignee_{what}") for what in ("inspected", "hit_permille"))
+        assert inspected is not None
+        assert permille is not None
+        return inspected[0], permille[0]
+
+    async def kept(self) -> list[tuple[Any, ...]]:
+        async with self.database.connection() as reader:
+            rows = await reader.raw.fetch("select * from outcome order by mrn")
+        return [tuple(row) for row in rows]
+
+
+@pytest_asyncio.fixture
+async def risk(database: Database, tmp_path: Path) -> AsyncIterator[Risk]:
+    await age_log(database)
+    made = Risk(database, tmp_path / "one")
+    await made.memory.follow()
+    yield made
+
+
+def parcels(count: int, name: str = PERSON, **more: Any) -> Table:
+    return table([{"consignee": {"name": name}}] * count, **more)
+
+
+def mrns(count: int) -> list[str]:
+    return parcels(count).strings("mrn").tolist()
+
+
+async def test_an_outcome_is_kept_with_its_items_and_its_place_and_history_counts_it(risk: Risk) -> None:
+    await risk.assess(parcels(3))
+    first, second, third = mrns(3)
+    await risk.take([state(first, 2, VIOLATION), state(second, 2), state(third, 3, CONFORM)])
+    known = await risk.outcomes.known([first, second, third])
+    assert sorted(known) == [first, third]
+    assert unpack_items(known[first].items) == [(1, VIOLATION, clearance_pb2.VIOLATION_VALUE)]
+    assert (known[first].state_version, known[first].inspected_at, known[first].hit) == (2, NOON, True)
+    places = await risk.outcomes.places([(first, 1), (third, 1)])
+    day, batch = places[first, 1].day, places[first, 1].batch
+    stood = await risk.outcomes.of_batches((day, batch), (day, batch))
+    assert [(each.day, each.batch, each.row, each.result) for each in stood] == [
+        (day, batch, 0, VIOLATION),
+        (day, batch, 2, CONFORM),
+    ]
+    assert stood[0].items == known[first].items
+    assert await risk.history() == (2, 500)
+    assert await risk.history("Another Person") == (0, None)
+
+
+async def test_the_chance_of_selection_is_stored_with_the_outcome_and_unknown_where_no_state_has_it(risk: Risk) -> None:
+    await risk.assess(parcels(4))
+    rows = [state(mrn, 2, VIOLATION) for mrn in mrns(4)]
+    drawn = states(rows).with_columns(
+        {
+            "selection_cause": Ints.of([6, 1, 6, 0]),
+            "inclusion_ppm": Ints.of([31_000, 0, 0, 0], np.array([True, False, False, False])),
+        }
+    )
+    outcomes = outcomes_of(drawn)
+    async with risk.database.transaction() as tx:
+        await risk.outcomes.put(tx, outcomes, {})
+    known = await risk.outcomes.known(mrns(4))
+    assert [known[mrn].inclusion_ppm for mrn in mrns(4)] == [31_000, 1_000_000, None, None]
+
+
+async def test_another_replica_counts_the_same(risk: Risk, tmp_path: Path) -> None:
+    other = Risk(risk.database, tmp_path / "two")
+    await risk.assess(parcels(2))
+    await risk.take([state(mrns(1)[0], 2, VIOLATION)])
+    assert await other.history() == await risk.history() == (1, 1000)
+
+
+async def test_later_states_of_an_inspected_consignment_and_repeats_change_nothing(risk: Risk) -> None:
+    await risk.assess(parcels(1))
+    (mrn,) = mrns(1)
+    await risk.take([state(mrn, 2, VIOLATION)])
+    kept = await risk.kept()
+    for _ in range(2):
+        await risk.take([state(mrn, 2, VIOLATION)])
+        await risk.take([state(mrn, 5, VIOLATION)])
+        await risk.take([state(mrn, 6, VIOLATION, filing=2)])
+    assert await risk.kept() == kept
+    assert await risk.history() == (1, 1000)
+
+
+async def test_what_a_restored_clearance_announces_replaces_what_it_lost_whatever_the_versions(risk: Risk) -> None:
+    await risk.assess(parcels(1))
+    (mrn,) = mrns(1)
+    lost = state(mrn, 7, VIOLATION, at=NOON + 50)
+    await risk.take([lost], epoch=3)
+    await risk.take([state(mrn, 4, CONFORM, at=NOON + 90)], epoch=5)
+    await risk.take([lost], epoch=3)
+    known = (await risk.outcomes.known([mrn]))[mrn]
+    assert (known.epoch, known.state_version, known.hit) == (5, 4, False)
+    assert await risk.history() == (1, 0)
+
+
+async def test_a_correction_replaces_and_counts_once(risk: Risk) -> None:
+    await risk.assess(parcels(2))
+    first, second = mrns(2)
+    await risk.take([state(first, 2, VIOLATION), state(second, 2, CONFORM)])
+    assert await risk.history() == (2, 500)
+    await risk.take([state(first, 3, CONFORM, at=NOON + 1)])
+    assert await risk.history() == (2, 0)
+    await risk.take([state(first, 2, VIOLATION)])
+    assert await risk.history() == (2, 0)
+
+
+async def test_an_inspection_of_an_amended_filing_counts_for_the_parties_of_that_filing(risk: Risk) -> None:
+    await risk.assess(parcels(1))
+    await risk.assess(parcels(1, "Another Person", versions=[2]))
+    (mrn,) = mrns(1)
+    await risk.take([state(mrn, 2, VIOLATION)])
+    await risk.take([state(mrn, 5, VIOLATION, at=NOON + 9, filing=2)])
+    assert await risk.history() == (0, None)
+    assert await risk.history("Another Person") == (1, 1000)
+
+
+async def test_what_is_not_stored_is_kept_and_not_counted(risk: Risk) -> None:
+    await risk.take([state("26DE000000000009R1", 2, VIOLATION)])
+    assert len(await risk.kept()) == 1
+    async with risk.database.connection() as reader:
+        assert await reader.raw.fetchval("select count(*) from assessed") == 0
+
+
+async def test_a_page_without_inspections_writes_nothing(risk: Risk) -> None:
+    assert await risk.intake.prepare(page([state(mrn, 1) for mrn in mrns(5)])) is None
+
+
+async def test_an_inspection_without_a_result_is_its_own_fault(risk: Risk) -> None:
+    rows = states([state(mrns(1)[0], 2, CONFORM)]).with_columns({"inspection_result": Ints.absent(1)})
+    nothing = np.zeros(1, np.int64)
+    broken = FeedBatch(rows, nothing, BEGINNING, nothing, 0, "", "luxor.clearance.v1.ClearanceColumns")
+    with pytest.raises(EventError, match="tells no result"):
+        await risk.intake.prepare([broken])
+
+
+async def test_any_order_with_repeats_ends_the_same(risk: Risk, tmp_path: Path) -> None:
+    """Twelve consignments with up to three inspections each, in any order, some twice: the newest stands and counts once."""
+    rng = random.Random(4711)
+    await risk.assess(parcels(12))
+    events, newest = [], {}
+    for mrn in mrns(12):
+        for number in range(rng.randint(1, 3)):
+            newest[mrn] = rng.choice([CONFORM, VIOLATION])
+            events.append(state(mrn, 2 + number * 2, newest[mrn], at=NOON + number))
+            events.append(state(mrn, 3 + number * 2, newest[mrn], at=NOON + number))
+    events *= 2
+    rng.shuffle(events)
+    for start in range(0, len(events), 7):
+        await risk.take(events[start : start + 7])
+    known = await risk.outcomes.known(list(newest))
+    assert {mrn: outcome.result for mrn, outcome in known.items()} == newest
+    hits = sum(result == VIOLATION for result in newest.values())
+    assert await risk.history() == (12, 1000 * hits // 12)
+
+
+def test_differences_add_up_to_the_newest_outcome() -> None:
+    rng = random.Random(12)
+    for _ in range(200):
+        counts: dict[int, list[int]] = {}
+        old = None
+        for number in range(rng.randint(1, 6)):
+            new = Outcome("m", rng.randint(1, 2), number, number, 3, rng.choice([CONFORM, VIOLATION]), b"")
+            for told in differences(old, new):
+                sums = counts.setdefault(told.filing_version, [0, 0])
+                sums[0] += told.inspected
+                sums[1] += told.hits
+            old = new
+        assert old is not None
+        expected = {version: [0, 0] for version in counts} | {old.filing_version: [1, int(old.hit)]}
+        assert counts == expected
+
+
+def test_items_come_back_as_they_were_packed() -> None:
+    items = [(1, CONFORM, 0), (999, VIOLATION, clearance_pb2.VIOLATION_OTHER)]
+    assert unpack_items(pack_items(items)) == items
+    assert unpack_items(pack_items([])) == []
+
+
+async def test_inspections_are_forgotten_after_their_days_and_no_sooner(risk: Risk) -> None:
+    async with risk.database.connection() as reader:
+        day = await today(reader)
+    first, second = mrns(2)
+    for mrn, ago in ((first, OUTCOME_DAYS + 1), (second, OUTCOME_DAYS)):
+        await risk.take([state(mrn, 2, VIOLATION, at=(day - ago) * 86_400_000_000 + 9)])
+    await purge_outcomes(OUTCOME_DAYS)(risk.database)
+    assert list(await risk.outcomes.known([first, second])) == [second]

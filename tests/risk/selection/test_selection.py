@@ -1,0 +1,487 @@
+"""Selection as ASYCUDA's selectivity has it: one test for each of its sentences, then what is decided beyond it."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.columns import Ints, Strings
+from services.risk.selection import (
+    Assessed,
+    Cause,
+    Drawn,
+    Lane,
+    Parameters,
+    Selected,
+    Tally,
+    TallyRecord,
+    load_parameters,
+    select,
+)
+from services.risk.selection.tally import MICROS_PER_HOUR, Hits
+from services.risk.store.assessment_log import LOG_DAYS
+
+SHIPPED = Path(__file__).parents[3] / "services" / "risk" / "profiles" / "data" / "selection.yaml"
+SEED = b"a seed of thirty-two bytes, told"
+START = 1_795_600_800_000_000 // MICROS_PER_HOUR * MICROS_PER_HOUR
+DAY = 24 * MICROS_PER_HOUR
+TODAY = START // DAY
+
+FILE = """\
+format: 1
+name: trial
+version: "1"
+source: Invented for the test.
+pre_loading: {{do_not_load: [BOMB], screening: [DANGEROUS], information: [VAGUE], screening_from_score: 800}}
+offices:
+  - office: "*"
+    direction: import
+    lanes:
+      red: {{minimum_random_ppm: {red_min}, expected_ppm: {red}, by_model_ppm: {by_model}, by_uncertainty_ppm: {by_uncertainty}}}
+      yellow: {{minimum_random_ppm: {yellow_min}, expected_ppm: {yellow}}}
+      blue: {{minimum_random_ppm: {blue_min}, expected_ppm: {blue}}}
+    score: {{red: 800, yellow: 500, blue: 250}}
+    trusted_discount_ppm: {discount}
+    yellow_to_blue_days: {days}
+    green_delay_minutes: {delay}
+    hits_without_selection: {{{hits}}}
+  - office: "*"
+    direction: export
+    lanes:
+      red: {{minimum_random_ppm: 0, expected_ppm: 0}}
+      yellow: {{minimum_random_ppm: 0, expected_ppm: 0}}
+      blue: {{minimum_random_ppm: 0, expected_ppm: 0}}
+    score: {{red: 900, yellow: 800, blue: 700}}
+"""
+NONE = dict.fromkeys(
+    ("red_min", "red", "by_model", "by_uncertainty", "yellow_min", "yellow", "blue_min", "blue", "discount", "delay"), 0
+)
+
+
+@cache
+def _parameters(items: tuple[tuple[str, Any], ...]) -> Parameters:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "selection.yaml"
+        path.write_text(FILE.format(**(NONE | {"days": 10, "hits": ""} | dict(items))))
+        return load_parameters(path)
+
+
+def parameters(**changes: Any) -> Parameters:
+    return _parameters(tuple(sorted(changes.items())))
+
+
+def assessed(
+    rows: int, first: int = 0, time: int = START, findings: list[tuple[int, str, int]] | None = None, **changes: Any
+) -> Assessed:
+    """Consignments with findings (row, rule, lane)."""
+    found = findings or []
+    columns: dict[str, Any] = {
+        "time": time,
+        "mrns": [f"26DE{first + row:013d}R" for row in range(rows)],
+        "periods": np.full(rows, TODAY),
+        "offices": Strings.constant("DE003302", rows),
+        "directions": Strings.constant("import", rows),
+        "score": np.zeros(rows, np.int64),
+        "thresholds": (250, 500, 800),
+        "trusted": np.zeros(rows, bool),
+        "before": Drawn.none(rows),
+        "counted": np.ones(rows, bool),
+        "model_ppm": Ints.absent(rows),
+        "uncertainty_ppm": Ints.absent(rows),
+        "owners": np.array([row for row, _, _ in found], np.int64),
+        "rules": Strings.of([rule for _, rule, _ in found]),
+        "lanes": np.array([lane for _, _, lane in found], np.int64),
+    }
+    return Assessed(**(columns | changes))
+
+
+def chosen(given: Parameters, batch: Assessed, tally: Tally | None = None, seed: bytes = SEED) -> Selected:
+    return select(given, {TODAY: seed}, tally or Tally(), batch)
+
+
+def kept(tally: Tally, batch: Assessed, selected: Selected, position: int, partition: int = 0) -> TallyRecord:
+    record = selected.record(batch, np.arange(batch.rows), partition, 1, position)
+    assert tally.apply(record)
+    return record
+
+
+# --- ASYCUDA, sentence by sentence
+
+
+def test_the_lanes_are_red_yellow_blue_green_in_this_precedence() -> None:
+    found = [
+        (0, "A", Lane.BLUE),
+        (0, "B", Lane.RED),
+        (0, "C", Lane.YELLOW),
+        (1, "D", Lane.BLUE),
+        (1, "E", Lane.YELLOW),
+        (2, "F", Lane.BLUE),
+    ]
+    selected = chosen(parameters(), assessed(4, findings=found))
+    assert selected.lane.tolist() == [Lane.RED, Lane.YELLOW, Lane.BLUE, Lane.GREEN]
+    assert [found[place][1] if place >= 0 else None for place in selected.finding] == ["B", "E", "F", None]
+
+
+def test_local_criteria_select_first() -> None:
+    every = parameters(red_min=1_000_000, red=1_000_000)
+    selected = chosen(every, assessed(3, findings=[(1, "A", Lane.BLUE)]))
+    assert selected.lane.tolist() == [Lane.RED, Lane.BLUE, Lane.RED]
+    assert selected.cause.tolist() == [Cause.MINIMUM, Cause.RULE, Cause.MINIMUM]
+
+
+def test_then_each_lane_has_its_minimum_random_rate() -> None:
+    given = parameters(red_min=10_000, red=10_000, yellow_min=30_000, yellow=30_000, blue_min=50_000, blue=50_000)
+    # Rules select far more than what is expected of yellow, so nothing is drawn to reach it; the minimum is drawn all the same.
+    tally = Tally()
+    busy = assessed(1_000, findings=[(row, "A", Lane.YELLOW) for row in range(0, 1_000, 2)])
+    kept(tally, busy, chosen(given, busy), 1)
+    rows = 60_000
+    selected = chosen(given, assessed(rows, first=10_000, time=START + MICROS_PER_HOUR), tally)
+    minimum = selected.cause == Cause.MINIMUM
+    shares = [float((minimum & (selected.lane == lane)).mean()) for lane in (Lane.RED, Lane.YELLOW, Lane.BLUE)]
+    assert shares == pytest.approx([0.01, 0.03 * 0.99, 0.05 * 0.99 * 0.97], rel=0.12)
+    assert not ((selected.cause == Cause.EXPECTED) & (selected.lane == Lane.YELLOW)).any()
+
+
+def test_then_a_lane_below_its_expected_rate_is_filled_from_would_be_greens() -> None:
+    given = parameters(red_min=1_000, red=40_000, yellow_min=1_000, yellow=60_000, blue=100_000)
+    rates = actual(given, targeted={Lane.RED: 0.02, Lane.YELLOW: 0.05, Lane.BLUE: 0.0})
+    assert rates == pytest.approx([0.04, 0.06, 0.10], rel=0.06)
+
+
+def test_nothing_is_drawn_where_rules_reach_what_is_expected() -> None:
+    given = parameters(red=20_000, yellow=20_000)
+    rates = actual(given, targeted={Lane.RED: 0.05, Lane.YELLOW: 0.05})
+    assert rates[:2] == pytest.approx([0.05, 0.05], rel=0.06)
+
+
+def test_red_is_filled_before_yellow_and_yellow_before_blue() -> None:
+    given = parameters(red=400_000, yellow=400_000, blue=200_000)
+    rates = actual(given, targeted={Lane.BLUE: 0.5}, hours=30)
+    # Half is blue by rules; of the greens red takes what it is expected, yellow what is left.
+    assert rates == pytest.approx([0.4, 0.1, 0.5], abs=0.01)
+
+
+def test_what_a_rule_selects_is_never_drawn_into_another_lane() -> None:
+    given = parameters(red=500_000)
+    selected = chosen(given, assessed(1_000, findings=[(row, "A", Lane.BLUE) for row in range(500)]))
+    assert (selected.lane[:500] == Lane.BLUE).all()
+
+
+def test_green_is_who_nothing_selects() -> None:
+    selected = chosen(parameters(red=300_000, yellow=200_000), assessed(2_000))
+    assert ((selected.lane == Lane.GREEN) == (selected.cause == Cause.NOTHING)).all()
+    assert 0 < (selected.lane == Lane.GREEN).sum() < 2_000
+
+
+def test_a_rule_may_be_hit_n_times_before_it_selects() -> None:
+    given = parameters(hits="SEEN_OFTEN: 3")
+    tally, lanes = Tally(), []
+    for number in range(8):
+        batch = assessed(1, first=number, findings=[(0, "SEEN_OFTEN", Lane.RED)])
+        selected = chosen(given, batch, tally)
+        kept(tally, batch, selected, number)
+        lanes += selected.lane.tolist()
+    assert [lane == Lane.RED for lane in lanes] == [False, False, False, True] * 2
+
+
+def test_within_a_batch_hits_count_one_after_the_other_and_once_a_consignment() -> None:
+    given = parameters(hits="SEEN_OFTEN: 2")
+    found = [(row, "SEEN_OFTEN", Lane.RED) for row in range(7) for _ in range(1 + row % 2)]
+    batch = assessed(7, findings=found)
+    selected = chosen(given, batch)
+    assert (selected.lane == Lane.RED).tolist() == [False, False, True, False, False, True, False]
+    assert selected.record(batch, np.arange(7), 0, 1, 1).hits == {"DE003302 import SEEN_OFTEN": Hits(7, 1)}
+
+
+def test_two_replicas_that_take_the_same_number_for_theirs_let_nothing_off() -> None:
+    given, tally = parameters(hits="SEEN_OFTEN: 2"), Tally()
+    batches = [assessed(1, first=number, findings=[(0, "SEEN_OFTEN", Lane.RED)]) for number in range(4)]
+    kept(tally, batches[0], chosen(given, batches[0], tally), 0)
+    at_once = [chosen(given, batch, tally) for batch in batches[1:3]]
+    for number, selected in enumerate(at_once):
+        assert selected.lane.tolist() == [Lane.GREEN]
+        kept(tally, batches[1 + number], selected, 1 + number)
+    assert chosen(given, batches[3], tally).lane.tolist() == [Lane.RED]
+
+
+def test_hits_are_told_of_the_days_that_the_log_keeps_so_a_tally_that_is_rebuilt_tells_the_same() -> None:
+    random, day = np.random.default_rng(6), 24 * MICROS_PER_HOUR
+    old, records = Tally(), []
+    time = 20_700 * day
+    for position in range(400):
+        time += int(random.integers(0, day))
+        hits = {f"* import {rule}": Hits(int(random.integers(1, 4)), int(random.integers(-6, 2))) for rule in "ABC"}
+        hits = {key: Hits(each.hits, max(each.since, -1)) for key, each in hits.items() if random.random() < 0.2}
+        none = np.zeros(0, np.int64)
+        records.append(TallyRecord(time, Strings([], none), none, none, none, none, hits, 0, position, 0))
+        old.apply(records[-1])
+        rebuilt = Tally()
+        for each in records:
+            if each.time // day >= time // day - LOG_DAYS:
+                rebuilt.apply(each)
+        for later in (0, 5 * day, 40 * day):
+            told = [[tally.hits(f"* import {rule}", time + later) for rule in "ABC"] for tally in (old, rebuilt)]
+            assert told[0] == told[1]
+    assert old.hits("* import A", time) > 0
+    assert old.hits("* import A", time + 30 * day) == 0
+    assert Tally.restore(old.snapshot()).hits("* import A", time) == old.hits("* import A", time)
+
+
+def test_yellow_tells_after_how_many_days_it_becomes_blue_by_itself() -> None:
+    found = [(0, "A", Lane.RED), (1, "A", Lane.YELLOW), (2, "A", Lane.BLUE)]
+    assert chosen(parameters(), assessed(4, findings=found)).yellow_to_blue_days.tolist() == [0, 10, 0, 0]
+    never = assessed(1, findings=[(0, "A", Lane.YELLOW)], directions=Strings.constant("export", 1))
+    assert chosen(parameters(), never).yellow_to_blue_days.tolist() == [0]
+
+
+def test_green_can_be_delayed_for_an_officers_look() -> None:
+    selected = chosen(parameters(delay=30), assessed(2, findings=[(0, "A", Lane.YELLOW)]))
+    assert selected.green_delay_minutes.tolist() == [0, 30]
+
+
+def test_parameters_are_per_office_and_per_import_and_export() -> None:
+    score = np.array([850, 850, 950])
+    directions = Strings.of(["import", "export", "export"])
+    selected = chosen(parameters(), assessed(3, score=score, directions=directions))
+    assert selected.lane.tolist() == [Lane.RED, Lane.YELLOW, Lane.RED]
+    assert selected.cause.tolist() == [Cause.SCORE] * 3
+
+
+# --- beyond it
+
+
+def actual(
+    given: Parameters, targeted: dict[Lane, float], hours: int = 40, a_batch: int = 500, an_hour: int = 3, **model: Any
+) -> list[float]:
+    """Shares of red, yellow and blue after a day of traffic of which rules select the shares that are given."""
+    random = np.random.default_rng(4)
+    tally, counts, total = Tally(), np.zeros(5), 0
+    for number in range(hours * an_hour):
+        drawn = random.random(a_batch)
+        found, edge = [], 0.0
+        for lane, share in targeted.items():
+            found += [
+                (row, f"R{lane}", lane) for row in np.flatnonzero((drawn >= edge) & (drawn < edge + share)).tolist()
+            ]
+            edge += share
+        time = START + number * MICROS_PER_HOUR // an_hour
+        columns = {name: make(random, a_batch) for name, make in model.items()}
+        batch = assessed(a_batch, number * a_batch, time, sorted(found), **columns)
+        selected = chosen(given, batch, tally)
+        kept(tally, batch, selected, number)
+        if time >= START + DAY:
+            counts += np.bincount(selected.lane, minlength=5)
+            total += a_batch
+    return [float(counts[lane] / total) for lane in (Lane.RED, Lane.YELLOW, Lane.BLUE)]
+
+
+def scores(random: np.random.Generator, rows: int) -> Ints:
+    return Ints.of((random.random(rows) ** 4 * 1_000_000).astype(np.int64), random.random(rows) < 0.9)
+
+
+def test_the_expected_rate_is_reached_with_the_models_help_too() -> None:
+    given = parameters(red_min=1_000, red=30_000, by_model=600_000, by_uncertainty=200_000, yellow=50_000)
+    rates = actual(given, {Lane.RED: 0.005}, hours=72, model_ppm=scores, uncertainty_ppm=scores)
+    assert rates[:2] == pytest.approx([0.03, 0.05], rel=0.08)
+
+
+def test_the_model_takes_the_highest_scores() -> None:
+    given = parameters(red=50_000, by_model=800_000)
+    random, tally = np.random.default_rng(5), Tally()
+    for number in range(30):
+        batch = assessed(1_000, number * 1_000, START + number * MICROS_PER_HOUR, model_ppm=scores(random, 1_000))
+        selected = chosen(given, batch, tally)
+        kept(tally, batch, selected, number)
+    by_model = selected.cause == Cause.MODEL
+    score = batch.model_ppm.values
+    assert 20 <= by_model.sum() <= 65
+    assert score[by_model].min() > np.quantile(score, 0.9)
+    # What the model did not rank is drawn at random for the model's part too.
+    at_random, ranked = selected.cause == Cause.EXPECTED, batch.model_ppm.valid
+    assert (selected.chance_ppm[at_random & ranked] < 30_000).all()
+    assert set(selected.chance_ppm[at_random & ~ranked].tolist()) <= {50_000}
+
+
+def test_a_trusted_operator_is_drawn_less_and_its_score_counts_less_but_a_rule_counts_fully() -> None:
+    given = parameters(red_min=100_000, red=100_000, discount=500_000)
+    trusted = np.arange(20_000) % 2 == 0
+    selected = chosen(given, assessed(20_000, trusted=trusted))
+    red = selected.lane == Lane.RED
+    assert red[trusted].mean() == pytest.approx(0.05, rel=0.1)
+    assert red[~trusted].mean() == pytest.approx(0.1, rel=0.1)
+    both = np.ones(2, bool)
+    named = chosen(
+        parameters(discount=500_000), assessed(2, findings=[(0, "A", Lane.RED)], trusted=both, score=np.array([0, 850]))
+    )
+    assert named.lane.tolist() == [Lane.RED, Lane.BLUE]
+
+
+def test_discounts_do_not_keep_a_lane_from_its_expected_rate() -> None:
+    given = parameters(red=50_000, discount=700_000)
+    rates = actual(given, {Lane.RED: 0.01}, trusted=lambda random, rows: random.random(rows) < 0.6)
+    assert rates[0] == pytest.approx(0.05, rel=0.06)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.lists(st.integers(0, 60), max_size=6))
+def test_the_same_consignments_in_other_batches_take_the_same_lanes(seed: int, cuts: list[int]) -> None:
+    given = parameters(red_min=50_000, red=200_000, yellow=200_000, blue=100_000, by_model=500_000, hits="AAA: 2")
+    random = np.random.default_rng(seed)
+    tally = Tally()
+    before = assessed(600, first=5_000, model_ppm=scores(random, 600))
+    kept(tally, before, chosen(given, before), 0)
+    rows = 60
+    found = [
+        (row, ("AAA", "BBB")[row % 2], int(random.integers(0, 5)))
+        for row in np.flatnonzero(random.random(rows) < 0.4).tolist()
+    ]
+    whole = assessed(rows, time=START + MICROS_PER_HOUR, findings=found, model_ppm=scores(random, rows))
+    at_once = chosen(given, whole, tally)
+    told, edges = [], sorted({0, rows, *(cut % rows for cut in cuts)})
+    for number, (start, stop) in enumerate(itertools.pairwise(edges)):
+        inside = [(row - start, rule, lane) for row, rule, lane in found if start <= row < stop]
+        part = assessed(stop - start, start, whole.time, inside, model_ppm=whole.model_ppm.take(np.arange(start, stop)))
+        selected = chosen(given, part, tally)
+        kept(tally, part, selected, number + 1)
+        told += list(zip(selected.lane.tolist(), selected.cause.tolist(), selected.chance_ppm.tolist(), strict=True))
+    expected = zip(at_once.lane.tolist(), at_once.cause.tolist(), at_once.chance_ppm.tolist(), strict=True)
+    assert told == list(expected)
+
+
+def test_replicas_that_read_partitions_in_another_order_select_the_same() -> None:
+    given = parameters(red=100_000, by_model=500_000, hits="AAA: 3")
+    random = np.random.default_rng(6)
+    records = []
+    for number in range(120):
+        batch = assessed(
+            100,
+            number * 100,
+            START + number * MICROS_PER_HOUR // 4,
+            [(3, "AAA", Lane.RED)],
+            model_ppm=scores(random, 100),
+        )
+        selected = chosen(given, batch)
+        records.append(selected.record(batch, np.arange(100), number % 4, 1, number))
+    one, other = Tally(), Tally()
+    for record in records:
+        one.apply(record)
+    for partition in (2, 0, 3, 1):
+        for record in records[partition::4]:
+            assert other.apply(TallyRecord.from_bytes(record.to_bytes()))
+            assert not other.apply(record)
+    restored = Tally.restore(other.snapshot())
+    batch = assessed(
+        500,
+        90_000,
+        START + 31 * MICROS_PER_HOUR,
+        [(row, "AAA", Lane.RED) for row in range(9)],
+        model_ppm=scores(random, 500),
+    )
+    told = [chosen(given, batch, tally) for tally in (one, other, restored)]
+    assert told[0].lane.tolist() == told[1].lane.tolist() == told[2].lane.tolist()
+    assert not restored.apply(records[-1])
+
+
+def test_hits_of_rows_that_were_assessed_before_do_not_count() -> None:
+    found = [(row, "AAA", Lane.RED) for row in range(5)]
+    batch = assessed(5, findings=found)
+    selected = chosen(parameters(hits="AAA: 3"), batch)
+    record = selected.record(batch, np.array([1, 4]), 0, 1, 1)
+    assert record.hits == {"DE003302 import AAA": Hits(2, -1)}
+    assert len(record.lane) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32))
+def test_no_lane_is_below_that_of_a_rule_or_of_an_earlier_draw_and_a_replay_changes_nothing(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    given = parameters(red_min=30_000, red=200_000, yellow=200_000, blue=100_000, by_model=500_000, discount=400_000)
+    rows = 80
+    found = [(row, "AAA", int(random.integers(0, 5))) for row in np.sort(random.integers(0, rows, 60)).tolist()]
+    earlier = np.where(random.random(rows) < 0.2, random.integers(2, 5, rows), 0)
+    before = Drawn(earlier, *(np.where(earlier, each, 0) for each in (3, 500, 800)))
+    tally = Tally()
+    past = assessed(900, first=5_000, model_ppm=scores(random, 900))
+    kept(tally, past, chosen(given, past), 0)
+    batch = assessed(
+        rows,
+        time=START + MICROS_PER_HOUR,
+        findings=found,
+        before=before,
+        model_ppm=scores(random, rows),
+        score=random.integers(0, 1_000, rows),
+        trusted=random.random(rows) < 0.5,
+    )
+    selected, replayed = chosen(given, batch, tally), chosen(given, batch, tally)
+    least = earlier.copy()
+    for row, _, lane in found:
+        least[row] = max(least[row], lane)
+    assert (selected.lane >= np.maximum(least, Lane.GREEN)).all()
+    assert selected.lane.tolist() == replayed.lane.tolist()
+    assert selected.chance_ppm.tolist() == replayed.chance_ppm.tolist()
+    assert ((selected.chance_ppm > 0) & (selected.chance_ppm <= 1_000_000)).all()
+
+
+def test_an_amendment_is_not_drawn_again_and_does_not_count() -> None:
+    given = parameters(red=300_000, hits="AAA: 1")
+    first = assessed(200, findings=[(0, "AAA", Lane.RED)])
+    again = assessed(200, findings=[(0, "AAA", Lane.RED)], counted=np.zeros(200, bool))
+    selected, after = chosen(given, first), chosen(given, again)
+    assert selected.lane.tolist() == after.lane.tolist()
+    assert after.record(again, np.arange(200), 0, 1, 1).hits == {}
+    assert len(after.record(again, np.arange(200), 0, 1, 1).lane) == 0
+
+
+def test_a_direction_that_is_neither_is_refused() -> None:
+    with pytest.raises(ValueError, match="it is import or export"):
+        chosen(parameters(), assessed(1, directions=Strings.of(["transit"])))
+
+
+def test_reasons_are_told_for_what_no_rule_selected() -> None:
+    selected = chosen(
+        parameters(red=1_000_000), assessed(3, findings=[(0, "A", Lane.BLUE)], score=np.array([0, 600, 0]))
+    )
+    assert selected.reasons().tolist() == ["", "SCORE_HIGH", "SELECTED_AT_RANDOM"]
+
+
+def test_chances_follow_what_replicas_were_late_with_and_stay_for_the_hour_otherwise() -> None:
+    given, tally = parameters(red=100_000), Tally()
+    later = assessed(2_000, 90_000, START + 3 * MICROS_PER_HOUR)
+    nothing_known = chosen(given, later, tally)
+    assert set(nothing_known.chance_ppm[nothing_known.cause == Cause.EXPECTED].tolist()) == {100_000}
+    # Half of an hour that had ended was red by rules: nothing is drawn any more. The present hour changes nothing.
+    found = [(row, "AAA", Lane.RED) for row in range(150)]
+    ended, present = assessed(300, findings=found), assessed(300, 700, later.time)
+    kept(tally, present, chosen(given, present, tally), 1)
+    assert chosen(given, later, tally).lane.tolist() == nothing_known.lane.tolist()
+    kept(tally, ended, chosen(given, ended, tally), 2)
+    assert not (chosen(given, later, tally).lane == Lane.RED).any()
+    assert chosen(given, later, Tally.restore(tally.snapshot())).lane.tolist() == [Lane.GREEN] * 2_000
+
+
+def test_many_offices_in_a_batch_are_each_drawn_by_their_own_parameters() -> None:
+    given = parameters(red_min=200_000, red=200_000)
+    strict = msgspec.structs.replace(
+        given.of("*", "import"),
+        office="DE000001",
+        lanes=parameters(blue_min=900_000, blue=900_000).of("*", "import").lanes,
+    )
+    both = replace(given, offices={**given.offices, ("DE000001", "import"): strict})
+    offices = Strings.of([("DE000001", "DE000002", "DE000003")[row % 3] for row in range(3_000)])
+    lane = chosen(both, assessed(3_000, offices=offices)).lane
+    assert np.bincount(lane[0::3], minlength=5)[[Lane.RED, Lane.BLUE]].tolist() == pytest.approx([0, 900], abs=40)
+    for others in (lane[1::3], lane[2::3]):
+        assert np.bincount(others, minlength=5)[[Lane.RED, Lane.BLUE]].tolist() == pytest.approx([200, 0], abs=50)
+    alone = assessed(3_000, offices=Strings.constant("DE000002", 3_000))
+    assert chosen(given, alone).lane[1::3].tolist() == lane[1::3].tolist()

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from services.revenue.law.counting import counts_of
-from services.revenue.law.program import Program
-from services.revenue.law.rulebook import Charge, Dated, Limit, Rulebook, Span
+from services.revenue.law.program.program import Program
+from services.revenue.law.program.value_counts import counts_of
+from services.revenue.law.source.rulebook import Charge, Dated, Limit, Rulebook, Span
 from services.revenue.store.law_files import load_program
 
 ROOT = Path(__file__).resolve().parent.parent

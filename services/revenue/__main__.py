@@ -44,8 +44,8 @@ from services.revenue.config import RATES, RULEBOOKS, RevenueConfig
 from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, Intake
 from services.revenue.jobs.kinds import WORK
 from services.revenue.jobs.reassessment import Reassessment, sums_left
-from services.revenue.law.program import ProgramError
-from services.revenue.law.yaml_source import LawFileError
+from services.revenue.law.program.program import ProgramError
+from services.revenue.law.source.yaml_source import LawFileError
 from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.assessments.aggregates import follow, purge_shares
 from services.revenue.store.assessments.inputs import ASSESSMENT_DAYS, Inputs

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from services.revenue.api.assessment import RevenueService
 from tests.bench import figures
-from tests.revenue.published import Case, cases, differences, law_of, request_of
-from tests.revenue.published_collection import collection, disagreements
+from tests.revenue.law.published import Case, cases, differences, law_of, request_of
+from tests.revenue.law.published_collection import collection, disagreements
 
 
 async def quoted_otherwise(case: Case) -> list[str]:

@@ -20,14 +20,14 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.api.quotes import landed_costs, references_of
-from services.revenue.law.answers import answer_of
-from services.revenue.law.assess import assess
-from services.revenue.law.filings import filings_of
-from services.revenue.law.securing import EVERYONE
+from services.revenue.law.assess.assessment import assess
+from services.revenue.law.assess.securities import EVERYONE
+from services.revenue.law.batch.filings import filings_of
+from services.revenue.law.text.assessment_columns import answer_of
 from services.revenue.store.law_files import load_program
 from tests.bench import figures
-from tests.revenue.batches import filings, message_of
-from tests.revenue.oracle import Consignment, Item, Scalar
+from tests.revenue.law.batches import filings, message_of
+from tests.revenue.law.oracle import Consignment, Item, Scalar
 
 DAY = date(2026, 8, 3)
 BATCH = 500

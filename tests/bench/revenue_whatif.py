@@ -28,7 +28,7 @@ from libs.store.testing import enterable_directory  # noqa: E402
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult  # noqa: E402
 from services.revenue.assessment.batch import InForce  # noqa: E402
 from services.revenue.jobs.what_if import read_period  # noqa: E402
-from services.revenue.law.drafts import Draft, apply_draft  # noqa: E402
+from services.revenue.law.program.compiler.drafts import Draft, apply_draft  # noqa: E402
 from services.revenue.store.assessments.periods import Periods  # noqa: E402
 from services.revenue.store.law_files import law_files, program_of  # noqa: E402
 from services.revenue.what_if.bands import DEFAULT  # noqa: E402

@@ -35,9 +35,9 @@ from luxor.risk.v1.risk_pb2_grpc import add_RiskServiceServicer_to_server
 from services.clearance.__main__ import assemble as clearance
 from services.clearance.consignment.transitions import State
 from services.ingestion.__main__ import assemble as ingestion
-from services.revenue.law.answers import answer_of
-from services.revenue.law.assess import assess
-from services.revenue.law.filings import filings_of
+from services.revenue.law.assess.assessment import assess
+from services.revenue.law.batch.filings import filings_of
+from services.revenue.law.text.assessment_columns import answer_of
 from services.revenue.store.law_files import load_program
 from services.risk.rules.rule_set import load_rule_set
 from services.risk.rules.scoring import assess as score

@@ -25,7 +25,7 @@ from libs.cli.consignment import render, render_many
 from libs.cli.law_files import files_of
 from libs.cli.main import luxor
 from libs.cli.state import State, lock, write_state
-from services.revenue.law.problems import Note
+from services.revenue.law.batch.reasons import Note
 
 CHAINS: dict[str, Any] = {"entries": 1, "postings": 2, "partitions": 64, "seals": 1, "newest_seal": None, "faults": []}
 QUOTED: dict[str, Any] = {"currency": "EUR", "price": 5000, "duty": 300, "landed_cost": 5300, "due_on_import": 300}

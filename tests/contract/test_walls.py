@@ -97,6 +97,20 @@ def test_the_tree_keeps_every_wall(copy: Path) -> None:
             "reach the stubs",
             "libs.cli.extra imports luxor.ingestion.v1.ingestion_pb2_grpc",
         ),
+        *(
+            (
+                f"services/revenue/law/{package}/extra.py",
+                f"import services.revenue.law.{imported}",
+                "The packages of the law import in one direction",
+                f"services.revenue.law.{package}.extra",
+            )
+            for package, imported in (
+                ("batch", "source.rulebook"),
+                ("source", "program.conditions"),
+                ("program", "assess.valuation.values"),
+                ("assess", "text.explanation"),
+            )
+        ),
         ("libs/customs/extra.py", "import libs.store", "The vocabulary is pure", "libs.customs.extra"),
         ("libs/customs/extra.py", "import asyncio", "The vocabulary is pure", "libs.customs.extra"),
     ],

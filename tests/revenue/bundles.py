@@ -11,11 +11,11 @@ from libs.columns import Ints, Strings, Table
 from libs.customs.mrn_columns import make_mrns
 from libs.customs.time import MICROS_PER_DAY, day_of_date
 from luxor.consignment.v1 import consignment_columns_pb2, consignment_pb2
-from services.revenue.law.compiler import compile_program
-from services.revenue.law.exchange import Exchange, read_exchange
-from services.revenue.law.program import Program
-from services.revenue.law.reader import read_rulebook
-from tests.revenue.lawbooks import RATES
+from services.revenue.law.program.compiler.compiler import compile_program
+from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.program.program import Program
+from services.revenue.law.source.reader import read_rulebook
+from tests.revenue.law.lawbooks import RATES
 
 DAY = day_of_date(date(2026, 8, 3))
 LIMIT = 15_000

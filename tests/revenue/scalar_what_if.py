@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from libs.customs.currencies import minor_units
-from tests.revenue.oracle_charges import Consignment, Result, shared
+from tests.revenue.law.oracle_charges import Consignment, Result, shared
 
 KINDS = ["", "duty", "tax", "fee"]
 COLLECTORS = ["", "customs", "vendor", "carrier", "postal_operator"]

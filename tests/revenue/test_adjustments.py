@@ -26,18 +26,18 @@ from services.revenue.assessment.batch import Again, Batch, InForce
 from services.revenue.assessment.correction import corrected
 from services.revenue.assessment.inputs import CHILD_COLUMNS, ROW_COLUMNS, unpack_input
 from services.revenue.commands.assess import Store
-from services.revenue.law.answers import answer_of
-from services.revenue.law.assess import assess
-from services.revenue.law.securing import EVERYONE, Opened, Room
+from services.revenue.law.assess.assessment import assess
+from services.revenue.law.assess.securities import EVERYONE, Opened, Room
+from services.revenue.law.text.assessment_columns import answer_of
 from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.ledger.accounts import Account, Accounts, Change
 from services.revenue.store.ledger.securities import SecuritiesInForce
-from tests.revenue.batches import filings
 from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
-from tests.revenue.lawbooks import shipped
-from tests.revenue.oracle_charges import Consignment as Filed
-from tests.revenue.oracle_charges import Item
-from tests.revenue.test_securing import Filing, answer_to
+from tests.revenue.law.batches import filings
+from tests.revenue.law.lawbooks import shipped
+from tests.revenue.law.oracle_charges import Consignment as Filed
+from tests.revenue.law.oracle_charges import Item
+from tests.revenue.law.test_securing import Filing, answer_to
 from tests.revenue.test_service import accepted
 from tests.revenue.test_sums import again
 
@@ -250,7 +250,7 @@ def test_all_that_the_law_reads_is_kept() -> None:
     schema = schema_of(ConsignmentColumns)
     rows = set(schema.columns)
     items = set(schema.children["items"].columns)
-    text = "\n".join(file.read_text(encoding="utf-8") for file in LAW.glob("*.py"))
+    text = "\n".join(file.read_text(encoding="utf-8") for file in LAW.rglob("*.py"))
     read = set(re.findall(r'\.(?:strings|ints|bools|ragged|child|column)\(\s*"([a-z_]+)"', text))
     read |= set(re.findall(r'\b(?:strings|ints|bools)\(f?"([a-z_]+)"', text))
     read |= set(re.findall(r'"((?:transport|consignor|consignee)_[a-z_]+|nature)"', text))

@@ -16,7 +16,7 @@ from services.revenue.jobs.reassessment import Reassessment
 from services.revenue.store.assessments.reassessments import ReassessedStore
 from services.revenue.store.debt_events import NewsStore
 from tests.revenue.bundles import Parcel, table_of
-from tests.revenue.published import shipped_law
+from tests.revenue.law.published import shipped_law
 
 CBEC = ((int(filing.Scheme.Value("SCHEME_CBEC")), "CBEC000001"),)
 

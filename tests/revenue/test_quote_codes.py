@@ -19,7 +19,7 @@ from luxor.revenue.v1 import revenue_pb2 as pb
 from services.ingestion.filing.validation import check
 from services.revenue.api.assessment import RevenueService
 from services.revenue.api.quote_codes import faults_of, tidied
-from tests.revenue.published import shipped_law
+from tests.revenue.law.published import shipped_law
 
 TODAY = date(2026, 8, 3)
 

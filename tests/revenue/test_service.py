@@ -22,9 +22,9 @@ from luxor.revenue.v1 import revenue_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.__main__ import assemble
-from tests.revenue.batches import message_of
-from tests.revenue.oracle_charges import Consignment, Item
-from tests.revenue.published import cases, differences, request_of, shipped_law
+from tests.revenue.law.batches import message_of
+from tests.revenue.law.oracle_charges import Consignment, Item
+from tests.revenue.law.published import cases, differences, request_of, shipped_law
 
 SECONDS = 30.0
 DAY = day_of_date(date(2026, 8, 3))

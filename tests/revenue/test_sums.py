@@ -22,7 +22,7 @@ from services.revenue.assessment.aggregates import summed_areas
 from services.revenue.assessment.batch import Batch, InForce
 from services.revenue.commands.assess import Store
 from services.revenue.jobs.reassessment import Reassessment
-from services.revenue.law.program import Program
+from services.revenue.law.program.program import Program
 from services.revenue.store.assessments.aggregates import follow
 from services.revenue.store.assessments.reassessments import ReassessedStore
 from services.revenue.store.debt_events import NewsStore

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from services.revenue.law.compiler import compile_program
-from services.revenue.law.exchange import Exchange, read_exchange
-from services.revenue.law.rates import parse_rate
-from services.revenue.law.reader import read_rulebook
-from services.revenue.law.tariff import read_tariff
-from services.revenue.law.units import Measure
+from services.revenue.law.batch.units import Measure
+from services.revenue.law.program.compiler.compiler import compile_program
+from services.revenue.law.program.exchange import Exchange, read_exchange
+from services.revenue.law.source.rates import parse_rate
+from services.revenue.law.source.reader import read_rulebook
+from services.revenue.law.source.tariff import read_tariff
 from services.revenue.tariff_file.published import Loaded, UnreadableRate, load, main, rate_of, report, written
-from tests.revenue.batches import assessed
-from tests.revenue.charge_law import RATES
-from tests.revenue.oracle import Scalar
-from tests.revenue.oracle_charges import Consignment, Item
+from tests.revenue.law.batches import assessed
+from tests.revenue.law.charge_law import RATES
+from tests.revenue.law.oracle import Scalar
+from tests.revenue.law.oracle_charges import Consignment, Item
 
 FILE = Path(__file__).parents[3] / "shared/data/tariff/uk_global_tariff_2021.csv"
 needs_file = pytest.mark.skipif(not FILE.exists(), reason=f"the published tariff {FILE.name} is not at hand")

@@ -10,21 +10,21 @@ from hypothesis import strategies as st
 
 from libs.columns import Table
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.law.answers import answer_of
-from services.revenue.law.assess import assess
-from services.revenue.law.drafts import Draft, apply_draft
-from services.revenue.law.filings import Filings
-from services.revenue.law.program import Program
+from services.revenue.law.assess.assessment import assess
+from services.revenue.law.batch.filings import Filings
+from services.revenue.law.program.compiler.drafts import Draft, apply_draft
+from services.revenue.law.program.program import Program
+from services.revenue.law.text.assessment_columns import answer_of
 from services.revenue.what_if.bands import Bands, BandsMalformed
 from services.revenue.what_if.counting import count_part, exact_sums
 from services.revenue.what_if.progress import LARGEST, State, SumTooLarge
 from services.revenue.what_if.result import result_of
-from tests.revenue.batches import filings
-from tests.revenue.lawbooks import RATES, TARIFF, UTOPIA, utopia
-from tests.revenue.oracle import Scalar
-from tests.revenue.oracle_charges import Consignment
+from tests.revenue.law.batches import filings
+from tests.revenue.law.lawbooks import RATES, TARIFF, UTOPIA, utopia
+from tests.revenue.law.oracle import Scalar
+from tests.revenue.law.oracle_charges import Consignment
+from tests.revenue.law.test_columns_equal_scalar import UTOPIA as FILED
 from tests.revenue.scalar_what_if import Count
-from tests.revenue.test_columns_equal_scalar import UTOPIA as FILED
 
 LAW = {"xx/rulebook.yaml": UTOPIA, "xx/tariff.yaml": TARIFF, "rates/utopia.yaml": RATES}
 BANDS = Bands.of("22 150 1000")
@@ -177,7 +177,7 @@ def test_items_with_numbers_of_their_own_are_found_by_them() -> None:
 
 
 def next_filed() -> Consignment:
-    from tests.revenue.oracle_charges import Item
+    from tests.revenue.law.oracle_charges import Item
 
     items = [Item(price=1_000, code=code) for code in ("61091000", "62063000", "85171300")]
     return Consignment("XA", date(2024, 5, 5), items)

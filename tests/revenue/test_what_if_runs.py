@@ -23,16 +23,16 @@ from services.revenue.assessment.batch import InForce
 from services.revenue.assessment.inputs import pack_others
 from services.revenue.jobs import what_if
 from services.revenue.jobs.kinds import WORK
-from services.revenue.law.drafts import Draft, apply_draft
-from services.revenue.law.program import Program
-from services.revenue.law.register import EMPTY
+from services.revenue.law.assess.eligibility.scheme_register import EMPTY
+from services.revenue.law.program.compiler.drafts import Draft, apply_draft
+from services.revenue.law.program.program import Program
 from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.assessments.periods import Periods, Versions
 from services.revenue.store.law_files import law_files, program_of
 from services.revenue.what_if.bands import DEFAULT
 from services.revenue.what_if.plan import JobKind, Plan
-from tests.revenue.oracle import Scalar
-from tests.revenue.oracle_charges import Consignment
+from tests.revenue.law.oracle import Scalar
+from tests.revenue.law.oracle_charges import Consignment
 from tests.revenue.scalar_what_if import Count
 from tests.revenue.traffic import IOSS, drawn, registered, store
 

@@ -17,7 +17,7 @@ from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
 from services.revenue.__main__ import assemble
 from services.revenue.api.what_if import _refusal_of
-from services.revenue.law.drafts import DraftRefused, Mistake
+from services.revenue.law.program.compiler.drafts import DraftRefused, Mistake
 from services.revenue.store.law_files import law_files
 from tests.revenue.test_service import FLAT, accepted, refused
 

@@ -14,9 +14,9 @@ from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessa
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessment.batch import Batch, InForce
 from services.revenue.commands.assess import Store
-from services.revenue.law.register import EMPTY, Register
-from tests.revenue.batches import message_of
-from tests.revenue.oracle_charges import Consignment, Item
+from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
+from tests.revenue.law.batches import message_of
+from tests.revenue.law.oracle_charges import Consignment, Item
 
 CODES = ["61091000", "62063000", "85171300", "95030000", "42022100", ""]
 ORIGINS = ["CN", "VN", "TR", "BD", ""]

@@ -23,10 +23,10 @@ from services.revenue.api.quotes import landed_costs, quoted, references_of, rev
 from services.revenue.assessment.batch import Again, Batch, InForce
 from services.revenue.assessment.correction import corrected, spread
 from services.revenue.commands.assess import Store
-from services.revenue.law.problems import Problem
-from services.revenue.law.program import Program
-from services.revenue.law.register import EMPTY, Register
-from services.revenue.law.securing import NOBODY, Securities
+from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
+from services.revenue.law.assess.securities import NOBODY, Securities
+from services.revenue.law.batch.reasons import Problem
+from services.revenue.law.program.program import Program
 
 ROWS_MAX: Final = 2_000
 QUOTES_MAX: Final = 1_000

@@ -7,16 +7,16 @@ from libs.columns import Ints, Table
 from luxor.consignment.v1.consignment_pb2 import Scheme
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.assessment.aggregates import together, wanted_of
-from services.revenue.law.assess import Assessment, assess, measures_of, prepare
-from services.revenue.law.counting import counts_of
-from services.revenue.law.explanation import explain, uncovered_of
-from services.revenue.law.filings import filings_of
-from services.revenue.law.problems import Note, Problem
-from services.revenue.law.program import COLLECTORS, Program
-from services.revenue.law.rates import METHODS
-from services.revenue.law.register import Register
-from services.revenue.law.review import reviewed_ppm
-from services.revenue.law.rulebook import Reference, Rulebook
+from services.revenue.law.assess.assessment import Assessment, assess, measures_of, prepare
+from services.revenue.law.assess.eligibility.scheme_register import Register
+from services.revenue.law.assess.review import reviewed_ppm
+from services.revenue.law.batch.filings import filings_of
+from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.program.program import COLLECTORS, Program
+from services.revenue.law.program.value_counts import counts_of
+from services.revenue.law.source.rates import METHODS
+from services.revenue.law.source.rulebook import Reference, Rulebook
+from services.revenue.law.text.explanation import explain, uncovered_of
 
 _SECRET = bytes(16)
 """Stands for the deployment's secret, of which nothing is kept here."""

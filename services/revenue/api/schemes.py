@@ -15,7 +15,7 @@ from libs.telemetry import counter
 from luxor.revenue.v1 import schemes_pb2 as pb
 from luxor.revenue.v1.schemes_pb2_grpc import SchemeServiceServicer
 from services.revenue.assessment.scheme_register import Entry, Wrong, forms_of, read_entry, told_entry
-from services.revenue.law.program import Program
+from services.revenue.law.program.program import Program
 from services.revenue.store.schemes import SchemesInForce, SchemeStore
 
 NUMBERS_MAX: Final = 1_000

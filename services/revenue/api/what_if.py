@@ -17,7 +17,7 @@ from libs.server.requests import recalled
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceServicer
-from services.revenue.law.drafts import Draft, DraftLaw, DraftRefused, Mistake, apply_draft
+from services.revenue.law.program.compiler.drafts import Draft, DraftLaw, DraftRefused, Mistake, apply_draft
 from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.assessments.periods import Periods
 from services.revenue.what_if.plan import JobKind, Plan

@@ -18,10 +18,10 @@ from libs.columns import Strings, Table
 from libs.columns.party_keys import Parts, consignees
 from libs.customs.time import MICROS_PER_DAY, date_of_day
 from luxor.consignment.v1 import consignment_pb2 as filing
-from services.revenue.law.arithmetic import Flags, Int64
-from services.revenue.law.limits import LARGEST_SUM, Measures, Sums
-from services.revenue.law.program import Program
-from services.revenue.law.rulebook import SUMS, Test
+from services.revenue.law.assess.eligibility.limits import LARGEST_SUM, Measures, Sums
+from services.revenue.law.batch.arithmetic import Flags, Int64
+from services.revenue.law.program.program import Program
+from services.revenue.law.source.rulebook import SUMS, Test
 
 BUNDLED: Final[frozenset[Test]] = frozenset({"order", "person_day", "recipient_day", "importer_craft"})
 """Tests by which all consignments that are summed up are judged by the whole sum, so that a later one changes what an earlier one

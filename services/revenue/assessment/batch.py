@@ -11,15 +11,15 @@ from libs.columns import Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.revenue.assessment.aggregates import Others, Wanted, nothing_wanted, wanted_of
 from services.revenue.assessment.inputs import pack_columns, pack_facts
-from services.revenue.law.answers import answer_of
-from services.revenue.law.arithmetic import Int64
-from services.revenue.law.assess import Assessment, assess, measures_of, prepare
-from services.revenue.law.collection import Examined
-from services.revenue.law.filings import Filings, filings_of
-from services.revenue.law.limits import Measures
-from services.revenue.law.program import Program
-from services.revenue.law.register import EMPTY, Register
-from services.revenue.law.securing import NOBODY, Securities
+from services.revenue.law.assess.assessment import Assessment, assess, measures_of, prepare
+from services.revenue.law.assess.eligibility.eligibility import Examined
+from services.revenue.law.assess.eligibility.limits import Measures
+from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
+from services.revenue.law.assess.securities import NOBODY, Securities
+from services.revenue.law.batch.arithmetic import Int64
+from services.revenue.law.batch.filings import Filings, filings_of
+from services.revenue.law.program.program import Program
+from services.revenue.law.text.assessment_columns import answer_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessment.inputs import CHILD_COLUMNS
-from services.revenue.law.arithmetic import Int64
+from services.revenue.law.batch.arithmetic import Int64
 
 SUMS: Final = ("freight_minor", "freight_currency", "insurance_minor", "insurance_currency")
 """What an officer may correct of the whole consignment."""

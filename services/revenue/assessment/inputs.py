@@ -19,8 +19,8 @@ from libs.columns.packing import Packed, pack
 from libs.columns.stored import compressed, decompressed, narrow, reading
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.revenue.assessment.aggregates import Others
-from services.revenue.law.register import EMPTY, Register
-from services.revenue.law.scheme_numbers import registered_number
+from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
+from services.revenue.law.program.scheme_numbers import registered_number
 
 ROW_COLUMNS: Final = (
     "mrn", "version", "filer", "accepted_at", "destination_country", "consignee_address_country",

@@ -9,8 +9,8 @@ from typing import Final
 
 from libs.customs.time import date_of_day, day_of_date
 from luxor.revenue.v1 import schemes_pb2 as pb
-from services.revenue.law.program import SCHEMES, Program
-from services.revenue.law.scheme_numbers import SchemeForm, registered_number
+from services.revenue.law.program.program import SCHEMES, Program
+from services.revenue.law.program.scheme_numbers import SchemeForm, registered_number
 
 NUMBER_CHARACTERS_MAX: Final = 35
 HOLDER_CHARACTERS_MAX: Final = 70

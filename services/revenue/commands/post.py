@@ -23,7 +23,7 @@ from luxor.clearance.v1.clearance_pb2 import (
 )
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
 from services.revenue.commands import apply_credit
-from services.revenue.law.sharing import Sharing
+from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.ledger.account import prefix_of
 from services.revenue.ledger.allocation import own_by, released, surplus
 from services.revenue.ledger.basis import followed

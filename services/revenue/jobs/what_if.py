@@ -20,10 +20,10 @@ from libs.telemetry import get_logger
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.aggregates import Others
 from services.revenue.assessment.inputs import Input
-from services.revenue.law.assess import assess, measures_of, prepare
-from services.revenue.law.filings import filings_of
-from services.revenue.law.program import Program, ProgramError
-from services.revenue.law.yaml_source import LawFileError
+from services.revenue.law.assess.assessment import assess, measures_of, prepare
+from services.revenue.law.batch.filings import filings_of
+from services.revenue.law.program.program import Program, ProgramError
+from services.revenue.law.source.yaml_source import LawFileError
 from services.revenue.store.assessments.inputs import Inputs, StoredBatch
 from services.revenue.store.assessments.periods import Periods, Versions, key_of
 from services.revenue.what_if.bands import Bands

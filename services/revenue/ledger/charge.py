@@ -10,7 +10,7 @@ import numpy as np
 
 from libs.columns import Column, Ragged, Table
 from luxor.clearance.v1.clearance_pb2 import STATE_INVALIDATED
-from services.revenue.law.sharing import Sharing
+from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.ledger.account import (
     AT_ONCE,
     CHARGE_KINDS,

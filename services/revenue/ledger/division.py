@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from services.revenue.law.sharing import Division
+from services.revenue.law.program.beneficiaries import Division
 from services.revenue.ledger.account import treasury
 from services.revenue.ledger.entry import Int64
 

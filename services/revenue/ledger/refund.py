@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from luxor.clearance.v1.clearance_pb2 import ReturnReason
-from services.revenue.law.amounts import parse_share
-from services.revenue.law.rulebook import PPM, Refund, Rulebook
+from services.revenue.law.source.rates import parse_share
+from services.revenue.law.source.rulebook import PPM, Refund, Rulebook
 
 Int64 = npt.NDArray[np.int64]
 

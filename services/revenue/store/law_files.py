@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from services.revenue.config import RATES, RULEBOOKS
-from services.revenue.law.program import Program
-from services.revenue.law.read_law import read_law
-from services.revenue.law.yaml_source import LawFileError
+from services.revenue.law.program.compiler.law_files import read_law
+from services.revenue.law.program.program import Program
+from services.revenue.law.source.yaml_source import LawFileError
 
 
 def law_files(rulebooks: Path = RULEBOOKS, rates: Path = RATES) -> dict[str, str]:

@@ -10,7 +10,7 @@ from libs.server.following import repeat
 from libs.store.database import Database, Transaction
 from libs.telemetry import gauge, get_logger
 from services.revenue.assessment.scheme_register import OPEN_END, Entry
-from services.revenue.law.register import EMPTY, Register
+from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
 
 SECONDS: Final = 1.0
 """Between two looks for what has changed."""

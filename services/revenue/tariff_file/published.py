@@ -18,8 +18,8 @@ from pathlib import Path
 
 import yaml
 
-from services.revenue.law.rates import parse_rate
-from services.revenue.law.tariff import LINES_MAX, read_tariff
+from services.revenue.law.source.rates import parse_rate
+from services.revenue.law.source.tariff import LINES_MAX, read_tariff
 
 _LINES = "tariff_lines.csv"
 _AMOUNT = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?([A-Z]{3}) ?(?:/|per) ?(.+)")

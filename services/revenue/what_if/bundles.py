@@ -13,9 +13,9 @@ from typing import TypeAlias
 import numpy as np
 
 from services.revenue.assessment.aggregates import BUNDLED, Others, limit_id
-from services.revenue.law.arithmetic import Int64
-from services.revenue.law.limits import Measures
-from services.revenue.law.program import Program
+from services.revenue.law.assess.eligibility.limits import Measures
+from services.revenue.law.batch.arithmetic import Int64
+from services.revenue.law.program.program import Program
 
 Made: TypeAlias = tuple[int, str, int]
 """Row of a consignment, limit ("KR:small") and what others of its bundle made in the end, minor units."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from libs.columns import Strings, Table
-from services.revenue.law.arithmetic import apportion
-from services.revenue.law.assess import Assessment
-from services.revenue.law.filings import Filings
-from services.revenue.law.problems import Note
+from services.revenue.law.assess.assessment import Assessment
+from services.revenue.law.batch.arithmetic import apportion
+from services.revenue.law.batch.filings import Filings
+from services.revenue.law.batch.reasons import Note
 from services.revenue.what_if.bands import Bands
 from services.revenue.what_if.part import PLACES, Numbers, Owed, Told, Truths, kind_and_collector, told_now, told_then
 from services.revenue.what_if.progress import AFTER, BEFORE, GROUPED_BY, UNASSESSED, State

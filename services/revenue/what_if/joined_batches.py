@@ -15,8 +15,8 @@ from libs.columns import Table
 from libs.columns.joined import Joined
 from services.revenue.assessment.aggregates import Others
 from services.revenue.assessment.inputs import Input
-from services.revenue.law.register import Register
-from services.revenue.law.scheme_numbers import registered_number
+from services.revenue.law.assess.eligibility.scheme_register import Register
+from services.revenue.law.program.scheme_numbers import registered_number
 
 Opened: TypeAlias = tuple[Input, Table]
 """A stored batch and its answers (AssessmentColumns), aligned."""

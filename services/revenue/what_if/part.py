@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Ints, Strings, Table
-from services.revenue.law.assess import Assessment
-from services.revenue.law.filings import Filings
-from services.revenue.law.program import COLLECTORS, DEBTORS, KINDS
+from services.revenue.law.assess.assessment import Assessment
+from services.revenue.law.batch.filings import Filings
+from services.revenue.law.program.program import COLLECTORS, DEBTORS, KINDS
 
 Numbers = npt.NDArray[np.int64]
 Truths = npt.NDArray[np.bool_]

@@ -12,9 +12,9 @@ from typing import Final, Self
 import msgspec
 
 from libs.columns.progress import from_progress, to_progress
-from services.revenue.law.drafts import under_law_of
-from services.revenue.law.program import Program
-from services.revenue.law.read_law import read_law
+from services.revenue.law.program.compiler.drafts import under_law_of
+from services.revenue.law.program.compiler.law_files import read_law
+from services.revenue.law.program.program import Program
 
 _MARK: Final = b"LXWP"
 _FORMAT: Final = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import Collector, Kind, ReviewedAmount
-from services.revenue.law.review import reviewed_ppm
+from services.revenue.law.assess.review import reviewed_ppm
 from services.revenue.what_if.bands import Bands
 from services.revenue.what_if.progress import (
     AFTER,

@@ -14,7 +14,7 @@ from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.revenue.commands.post import Ledger
 from services.revenue.commands.record_payment import Payment, Payments, Result
 from services.revenue.feeds.clearance_states import Intake
-from services.revenue.law.rulebook import Refund, Rulebook, Span
+from services.revenue.law.source.rulebook import Refund, Rulebook, Span
 from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.ledger.balances import Balances
 from services.revenue.store.proofs.chain import Chain

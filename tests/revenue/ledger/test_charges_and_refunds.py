@@ -15,8 +15,8 @@ import pytest
 from libs.columns import Column, Ints, Ragged, Table
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import revenue_pb2 as revenue
-from services.revenue.law.rulebook import Beneficiaries, Part, Refund, Rulebook, Span
-from services.revenue.law.sharing import Sharing
+from services.revenue.law.program.beneficiaries import Sharing
+from services.revenue.law.source.rulebook import Beneficiaries, Part, Refund, Rulebook, Span
 from services.revenue.ledger.charge import Page, names_of, newest, only_needed, take
 from services.revenue.ledger.entry import LedgerError
 from services.revenue.ledger.line import COLLECTED, OPEN, SECURED

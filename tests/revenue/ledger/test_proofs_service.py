@@ -17,10 +17,10 @@ from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs.seals import Seals
+from tests.revenue.law.oracle import Consignment, Item
 from tests.revenue.ledger.books import Books, unguarded
 from tests.revenue.ledger.edge import FIRST, SECONDS, open_state, stub
 from tests.revenue.ledger.states import Charge, State, mrn
-from tests.revenue.oracle import Consignment, Item
 from tests.revenue.test_service import DAY, accepted, refused
 
 

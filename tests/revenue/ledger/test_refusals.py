@@ -19,8 +19,8 @@ from services.revenue.api.payout_messages import wrong_payout
 from services.revenue.assessment.scheme_register import Entry, Wrong, read_entry
 from services.revenue.commands.record_payment import Payment
 from services.revenue.commands.record_payout import Payout, Payouts
-from services.revenue.law.rulebook import Refund
-from services.revenue.law.sharing import Sharing
+from services.revenue.law.program.beneficiaries import Sharing
+from services.revenue.law.source.rulebook import Refund
 from services.revenue.ledger.account import wrong_name
 from services.revenue.ledger.allocation import Booking, Match, entries_of, match, oldest_first
 from services.revenue.ledger.charge import names_of

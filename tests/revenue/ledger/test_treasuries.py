@@ -25,13 +25,13 @@ from services.revenue.commands.reconcile import Reconciling
 from services.revenue.commands.record_payment import Payment, Payments
 from services.revenue.commands.record_payout import Payout, Payouts
 from services.revenue.feeds.clearance_states import Intake
-from services.revenue.law.rulebook import Beneficiaries, Part, Rulebook, Span
-from services.revenue.law.sharing import Division, Share, Sharing
+from services.revenue.law.program.beneficiaries import Division, Share, Sharing
+from services.revenue.law.source.rulebook import Beneficiaries, Part, Rulebook, Span
 from services.revenue.ledger.division import Divisions, name_of, parts_of
+from tests.revenue.law.published import shipped_law
 from tests.revenue.ledger.books import Books, rules
 from tests.revenue.ledger.edge import SECONDS, payment, stub
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
-from tests.revenue.published import shipped_law
 from tests.revenue.test_service import refused
 
 ONE, TWO = mrn(1, 3), mrn(2, 7)

@@ -21,7 +21,7 @@ from libs.store.schema import TODAY, today
 from libs.telemetry import counter
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from services.revenue.assessment.aggregates import Counting, Holder, Others, Share, Sum, Wanted
-from services.revenue.law.limits import LARGEST_SUM
+from services.revenue.law.assess.eligibility.limits import LARGEST_SUM
 
 _GONE_STATES: Final = (
     clearance.STATE_INVALIDATED,

@@ -15,7 +15,7 @@ from libs.store.database import Database, Transaction
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.aggregates import Others
 from services.revenue.assessment.inputs import unpack_others
-from services.revenue.law.limits import LARGEST_SUM
+from services.revenue.law.assess.eligibility.limits import LARGEST_SUM
 
 ROWS_A_FETCH: Final = 10_000
 

@@ -15,7 +15,7 @@ from libs.store.schema import TODAY
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessment.aggregates import Others
 from services.revenue.assessment.inputs import pack_others
-from services.revenue.law.limits import LARGEST_SUM
+from services.revenue.law.assess.eligibility.limits import LARGEST_SUM
 from services.revenue.store.assessments.aggregates import HolderState
 from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.debt_events import NewsStore, reassessed_news

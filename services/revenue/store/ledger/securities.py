@@ -8,7 +8,7 @@ from typing import Final
 from libs.server.following import repeat
 from libs.store.database import Database
 from libs.telemetry import gauge, get_logger
-from services.revenue.law.securing import Opened, Room, Securities
+from services.revenue.law.assess.securities import Opened, Room, Securities
 from services.revenue.store.ledger.accounts import Account, Accounts
 from services.revenue.store.ledger.balances import Balances
 

@@ -1,0 +1,1 @@
+"""What each consignment is eligible for before it is charged: schemes, limits and reliefs, put together by `eligibility`."""

@@ -1,0 +1,284 @@
+"""Limits: which entry holds for each consignment, what it measures, and who keeps it.
+
+Work in two steps, because some limits count what other consignments hold too: `test_limits` measures each consignment
+alone, `keep_limits` compares what it measured, with what others add, to the amounts.
+"""
+
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from services.revenue.law.assess.valuation.valuation import components_by, told_once
+from services.revenue.law.assess.valuation.values import Values, total_of
+from services.revenue.law.batch.arithmetic import Flags, Int64, row_sums, some
+from services.revenue.law.batch.caches import Memo
+from services.revenue.law.batch.filings import Filings
+from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.program.conditions import Conditions
+from services.revenue.law.program.plans import AllEntries, Entries
+from services.revenue.law.program.program import FOREIGN, ITEMS, SUMMED, TABLE, Program
+from services.revenue.law.source.rulebook import COMPONENTS, SUMS, Test
+
+_GOODS = 1 << COMPONENTS.index("goods")
+_SUM_OF_TEST = np.array([SUMS.index(test) if test in SUMS else -1 for test in get_args(Test)], dtype=np.int64)
+
+
+LARGEST_SUM = 2**61
+"""What other consignments count is cut to this; it is over any limit, and adding to it stays inside int64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What other consignments count towards each row's limits; limits by their place in the rulebook."""
+
+    others: Int64
+    """[row, limit], minor units of the jurisdiction's currency, never negative; at most LARGEST_SUM counts."""
+    unnamed: Flags | None = None
+    """[row, limit]: the filing does not name the person, order or craft that the limit counts by."""
+
+
+@dataclass(slots=True)
+class LimitTest:
+    """One place of limits tested on a batch."""
+
+    entries: Entries
+    case: Int64
+    """[row]: the case of the entries."""
+    whole: Int64
+    """[row]: what the consignment measures."""
+    most: Int64
+    """[row]: the largest measure that keeps the limit; -1 where none does."""
+    each: Int64 | None = None
+    """[item]: what the item measures; None where no item is tested."""
+    excluded: Flags | None = None
+    """[item]: goods that are never within; None where there are none."""
+
+    @property
+    def known(self) -> Flags:
+        """[row]: an amount is in force."""
+        known: Flags = self.entries.known[self.case]
+        return known
+
+    @property
+    def entry(self) -> Int64:
+        """[row]: place in Program.limits of the entry taken; -1 where none fits."""
+        return self.entries.entry[self.case]
+
+    @property
+    def uses(self) -> Int64:
+        """[row]: bits of Limits.uses; 0 where nothing is known."""
+        return self.entries.uses[self.case]
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What a batch counts towards limits that sum several consignments; one element a row and limit, by limit and row."""
+
+    row: Int64
+    limit: Int64
+    """Place of the limit in the rulebook's `limits`."""
+    test: Int64
+    """Place in rulebook.SUMS of what is summed: order, person and year, and so on."""
+    jurisdiction: Int64
+    """Place in Program.books."""
+    amount: Int64
+    """What the consignment measures, minor units of the jurisdiction's currency."""
+    most: Int64
+    """The largest sum that still keeps the limit."""
+    day: Int64
+    """The day of the law, days since 1970-01-01."""
+
+    def limit_name(self, program: Program, at: int) -> str:
+        """Name the limit of one element as its rulebook does."""
+        return list(program.books[int(self.jurisdiction[at])].rulebook.limits)[int(self.limit[at])]
+
+
+def test_limits(program: Program, filings: Filings, values: Values, conditions: Conditions) -> list[LimitTest]:
+    """Take each row's entry of each limit and measure what it measures; a row whose amount has no rate gets a problem."""
+    plan, limits = values.plan, program.limits
+
+    def decide(rows: Int64) -> list[Int64]:
+        return [
+            _entries(program, values.regime[rows], rows, conditions, at) for at in range(len(program.limit_entries))
+        ]
+
+    def facts_of(columns: list[Int64]) -> AllEntries:
+        return AllEntries.of(limits, columns)
+
+    if plan.keyed:
+        keys = plan.features.limit_keys(values.regime, conditions)
+        found, case = Memo.find(plan.limits, keys, decide, facts_of)
+        # Not read from the plan again: another thread may have put its own cases there by now.
+        plan.limits, facts = found, found.facts
+    else:
+        case = np.arange(filings.rows)
+        facts = facts_of(decide(case))
+    values.notes |= facts.notes[case]
+    nothing = np.full(filings.rows, -1)
+    return [
+        _test(program, filings, values, entries, case)
+        if entries.needs
+        else LimitTest(entries, case, values.intrinsic, nothing)
+        for entries in facts.by_place
+    ]
+
+
+def _entries(program: Program, regime: Int64, rows: Int64, conditions: Conditions, place: int) -> Int64:
+    """Return per row the first entry of one limit whose condition fits, -1 where none does."""
+    limits, most = program.limits, program.limit_entries
+    first = (regime * len(most) + place) * max(most)
+    chosen = np.full(len(first), -1, dtype=np.int64)
+    open_: Flags = np.ones(len(first), dtype=np.bool_)
+    for at in range(most[place]):
+        entry = first + at
+        fits = open_ & limits.there[entry]
+        if not some(fits):
+            # Entries stand without gaps: where this one is not, no later one is.
+            break
+        fits &= conditions.fits_rows(limits.only[entry], rows)
+        chosen = np.where(fits, entry, chosen)
+        open_ &= ~fits
+    return chosen
+
+
+def _test(program: Program, filings: Filings, values: Values, entries: Entries, case: Int64) -> LimitTest:
+    needs = entries.needs
+    test = LimitTest(entries, case, values.intrinsic, entries.most[case])
+    if needs & FOREIGN:
+        test.most = _converted(program, values, test.entry, test.uses, test.most)
+    if needs & TABLE or needs & ITEMS or not entries.of_goods:
+        components = values.components
+        if needs & TABLE:
+            tables = np.where((test.uses & TABLE) != 0, program.limits.table[test.entry], -1)
+            components = components_by(program, filings, values, tables)
+        each = total_of(components, entries.measure[case[filings.item_row]], slice(None))
+        test.whole = row_sums(each, filings.item_row, filings.rows)
+        test.each = each if needs & ITEMS else None
+    if needs & FOREIGN:
+        _as_told(program, filings, values, test, entries.measure[case])
+    for number in entries.sets:
+        excluded = program.prefixes[number].of(filings.code)
+        if some(excluded):
+            excluded &= (entries.excluded == number)[case[filings.item_row]]
+            test.excluded = excluded if test.excluded is None else test.excluded | excluded
+            values.notes[filings.item_row[excluded]] |= int(Note.EXCLUDED_GOODS)
+    return test
+
+
+def _converted(program: Program, values: Values, entry: Int64, uses: Int64, most: Int64) -> Int64:
+    limits = program.limits
+    foreign = (uses & FOREIGN) != 0
+    below, above = foreign_bounds(
+        program, values, foreign, most, limits.currency[entry], np.where(foreign, limits.table[entry], -1)
+    )
+    # An amount that is no whole number of minor units is kept by all that is below it, at the limit or not.
+    return np.where(foreign & limits.strict[entry], above - 1, below)
+
+
+def _as_told(program: Program, filings: Filings, values: Values, test: LimitTest, measure: Int64) -> None:
+    """Compare in the limit's own currency what is told in it: 50.00 USD are 50 USD, whatever conversion rounds.
+
+    What keeps the limit there is cut to the most that keeps it in the jurisdiction's currency, all else raised over it.
+    Items that are tested alone are compared so where their goods alone are measured.
+    """
+    limits, row, place_of = program.limits, filings.item_row, program.exchange.currency
+    foreign = (test.uses & FOREIGN) != 0
+    wanted = np.where(foreign, limits.currency[test.entry], -1)
+    minor, strict = limits.minor[test.entry], limits.strict[test.entry]
+    goods = filings.price_currency.map(place_of, np.int64) == wanted[row]
+    told: Flags = foreign & ((measure & _GOODS) != 0)
+    told[row[~goods]] = False
+    whole = row_sums(values.net, row, filings.rows)
+    for place, column, currency in told_once(filings):
+        amount = np.where((measure >> place & 1) == 1, column.values, 0)
+        taxed = filings.includes_tax.values & ((program.regimes.taxed_parts[values.regime] >> place & 1) == 1)
+        told &= (amount == 0) | ((currency.map(place_of, np.int64) == wanted) & ~taxed)
+        whole += amount
+    test.whole = _beside(told, test.whole, test.most, whole + strict <= minor)
+    if test.each is not None:
+        goods &= (foreign & (measure == _GOODS))[row]
+        test.each = _beside(goods, test.each, test.most[row], values.net + strict[row] <= minor[row])
+
+
+def _beside(which: Flags, amount: Int64, most: Int64, kept: Flags) -> Int64:
+    """Put amounts on that side of the most that keeps a limit on which they are known to be."""
+    return np.where(which, np.where(kept, np.minimum(amount, most), np.maximum(amount, most + 1)), amount)
+
+
+def foreign_bounds(
+    program: Program, values: Values, foreign: Flags, minor: Int64, currency: Int64, table: Int64
+) -> tuple[Int64, Int64]:
+    """Convert amounts of the law that are in another currency, without rounding: the whole minor units about them.
+
+    By the test's own table where it holds the currency on the exchange day, else by the rulebook's; rows without a rate
+    get NO_EXCHANGE_RATE. `foreign` says which rows; the others keep their amount.
+    """
+    exchange, day = program.exchange, values.exchange_day
+    rate = exchange.find(table, currency, day)
+    rate = np.where(rate >= 0, rate, exchange.find(program.regimes.exchange_table[values.regime], currency, day))
+    values.fail(foreign & (rate < 0), Problem.NO_EXCHANGE_RATE)
+    refused = np.zeros(len(minor), dtype=np.bool_)
+    bounds = exchange.bounds(minor, np.where(foreign, rate, -1), refused)
+    values.fail(foreign & refused, Problem.AMOUNT_OUT_OF_BOUNDS)
+    return bounds
+
+
+def measures_of(program: Program, values: Values, tests: list[LimitTest]) -> Measures:
+    """Say which rows of a batch count towards a limit that sums several consignments, and how much."""
+    found = [np.flatnonzero(((test.uses & SUMMED) != 0) & (values.problem == Problem.NONE)) for test in tests]
+    row = np.concatenate(found)
+    entry = np.concatenate([test.entry[rows] for test, rows in zip(tests, found, strict=True)])
+    return Measures(
+        row=row,
+        limit=np.repeat(np.arange(len(tests)), [len(rows) for rows in found]),
+        test=_SUM_OF_TEST[program.limits.test[entry]],
+        jurisdiction=program.regimes.jurisdiction[values.regime[row]],
+        amount=np.concatenate([test.whole[rows] for test, rows in zip(tests, found, strict=True)]),
+        most=np.concatenate([test.most[rows] for test, rows in zip(tests, found, strict=True)]),
+        day=values.law_day[row],
+    )
+
+
+def keep_limits(
+    filings: Filings, values: Values, tests: list[LimitTest], sums: Sums | None
+) -> tuple[Flags, Flags | None]:
+    """Say who keeps which limit: [row, limit] and, where any item is tested alone, [item, limit]."""
+    # Limit after limit in memory: each is written and read as a column.
+    row_within = np.zeros((len(tests), filings.rows), dtype=np.bool_).T
+    item_within: Flags | None = None
+    for place, test in enumerate(tests):
+        if not test.entries.needs:
+            continue
+        whole = test.whole if sums is None else _with_others(values, test, sums, place)
+        by_row: Flags = whole <= test.most
+        if test.excluded is not None:
+            by_row[filings.item_row[test.excluded]] = False
+        row_within[:, place] = by_row
+        if test.each is None:
+            if item_within is not None:
+                item_within[:, place] = by_row[filings.item_row]
+            continue
+        alone = test.each <= test.most[filings.item_row]
+        if test.excluded is not None:
+            alone &= ~test.excluded
+        per_item = (test.uses & ITEMS) != 0
+        over = row_sums((~alone).astype(np.int64), filings.item_row, filings.rows)
+        row_within[:, place] = np.where(per_item, over == 0, by_row)
+        if item_within is None:
+            item_within = row_within[filings.item_row]
+        item_within[:, place] = np.where(per_item[filings.item_row], alone, by_row[filings.item_row])
+    return row_within, item_within
+
+
+def _with_others(values: Values, test: LimitTest, sums: Sums, place: int) -> Int64:
+    """Add what other consignments count, where the limit is tested on a sum."""
+    summed = (test.uses & SUMMED) != 0
+    if not some(summed):
+        return test.whole
+    added: Int64 = np.where(summed, np.clip(sums.others[:, place], 0, LARGEST_SUM), 0)
+    values.notes[added > 0] |= int(Note.SUMMED)
+    if sums.unnamed is not None:
+        values.notes[summed & sums.unnamed[:, place]] |= int(Note.PERSON_NOT_DECLARED)
+    whole: Int64 = test.whole + added
+    return whole

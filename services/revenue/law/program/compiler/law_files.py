@@ -1,0 +1,59 @@
+"""Law files read together, by name: `<jurisdiction>/rulebook*.yaml`, `<jurisdiction>/tariff*.yaml` and `rates/*.yaml`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from services.revenue.law.program.compiler.compiler import compile_program
+from services.revenue.law.program.exchange import Exchange, ExchangeRate, read_exchange
+from services.revenue.law.program.program import Program
+from services.revenue.law.source.reader import ReadRulebook, read_rulebook
+from services.revenue.law.source.tariff import Tariff, read_tariff
+from services.revenue.law.source.yaml_source import LawFileError
+
+
+@dataclass(slots=True)
+class ReadLaw:
+    """What the files hold, and what is wrong with those that hold no law."""
+
+    books: dict[str, ReadRulebook] = field(default_factory=dict)
+    """By the file's name."""
+    tariffs: list[Tariff] = field(default_factory=list)
+    rates: list[ExchangeRate] = field(default_factory=list)
+    errors: list[LawFileError] = field(default_factory=list)
+    """The first mistake of each file that has any."""
+
+    def compile(self) -> Program:
+        """Make the program. Raises ProgramError where files do not fit together."""
+        return compile_program(list(self.books.values()), self.tariffs, Exchange(self.rates))
+
+
+def read_law(files: Mapping[str, str]) -> ReadLaw:
+    """Read and check each file; nothing is raised for a mistake, `errors` has it."""
+    law = ReadLaw()
+    for name, text in files.items():
+        folder, _, file = name.partition("/")
+        try:
+            if folder == "rates":
+                law.rates += read_exchange(name, text)
+            elif file.startswith("rulebook"):
+                law.books[name] = read_rulebook(name, text, partial(_beside, files, folder, "goods"))
+            elif file.startswith(("tariff", "goods")) and file.endswith(".csv"):
+                # Lines of a tariff and lists of goods, read with the file that names them.
+                continue
+            elif file.startswith("tariff"):
+                law.tariffs.append(read_tariff(name, text, partial(_beside, files, folder, "tariff")))
+            else:
+                raise LawFileError(
+                    name,
+                    0,
+                    "",
+                    "is neither rulebook*.yaml nor tariff*.yaml nor tariff*.csv nor goods*.csv; rename or remove it",
+                )
+        except LawFileError as error:
+            law.errors.append(error)
+    return law
+
+
+def _beside(files: Mapping[str, str], folder: str, kind: str, name: str) -> str | None:
+    return files.get(f"{folder}/{name}") if name.startswith(kind) and name.endswith(".csv") else None

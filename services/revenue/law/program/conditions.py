@@ -1,0 +1,316 @@
+"""Conditions: what must be true of a consignment or an item, compiled once and tested over whole batches.
+
+A program numbers its conditions; a limit, a charge, a rate or a relief holds the number, -1 for none. Each condition is
+tested at most once a batch, prefixes of codes once for each distinct code.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import get_args
+
+import numpy as np
+
+from libs.columns import Strings, Table
+from luxor.consignment.v1 import consignment_pb2 as pb
+from services.revenue.law.batch.arithmetic import Flags, Int64, every, some
+from services.revenue.law.batch.filings import Filings
+from services.revenue.law.batch.units import Measure, Quantities
+from services.revenue.law.source.rulebook import Condition, Scheme, asks_of_items
+
+NO_CONDITION = -1
+_COUNTRY = re.compile("^[a-z]{2} ?- ?(?=[a-z0-9]{1,3}$)")
+_KNOWN_MAX = 100_000
+_PIECE = 1000
+_SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+_MODES = {name.removeprefix("TRANSPORT_MODE_").lower(): number for name, number in pb.TransportMode.items()}
+_SERVICES = {name.removeprefix("TRANSPORT_SERVICE_").lower(): number for name, number in pb.TransportService.items()}
+_NATURES = {name.removeprefix("NATURE_").lower(): number for name, number in pb.Nature.items()}
+_PERSONS = {name.removeprefix("PERSON_TYPE_").lower(): number for name, number in pb.PersonType.items()}
+
+
+class Prefixes:
+    """A set of beginnings of codes; what was asked of a code is remembered."""
+
+    __slots__ = ("_heads", "_known", "_widths")
+
+    def __init__(self, heads: Iterable[str]) -> None:
+        """Take the beginnings."""
+        self._heads = frozenset(heads)
+        self._widths = sorted({len(head) for head in self._heads})
+        self._known: dict[str, bool] = {}
+
+    def match(self, code: str) -> bool:
+        """Say whether the code begins with one of them; an absent code does not."""
+        known = self._known.get(code)
+        if known is None:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            known = self._known[code] = any(code[:width] in self._heads for width in self._widths)
+        return known
+
+    def of(self, codes: Strings) -> Flags:
+        """Say it of a column, once for each distinct code."""
+        if not any(map(self.match, codes.dictionary)):
+            return np.zeros(len(codes), dtype=np.bool_)
+        found: Flags = codes.map(self.match, np.bool_)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    condition: Condition
+    numbers: tuple[tuple[str, tuple[int, ...]], ...]
+    """Columns of the consignment that must have one of some numbers."""
+    on_rows: bool
+    """Whether it asks anything of the consignment."""
+    on_items: bool
+    """Whether it asks anything of the items."""
+    goods: Prefixes
+    goods_except: Prefixes
+    preference: Prefixes
+
+    @property
+    def of_rows_alone(self) -> bool:
+        """Whether it asks nothing of items; whether they are gifts may be told of an item too."""
+        return not self.on_items and "gift" not in self.condition.nature
+
+    @property
+    def of_goods_alone(self) -> bool:
+        """Whether it asks for nothing but the commodity code."""
+        asked = self.condition
+        of_more = asked.origin or asked.origin_except or asked.preference or asked.additional_procedure
+        return not (self.on_rows or of_more)
+
+    def of_code(self, code: str) -> bool:
+        """Whether what it asks of the commodity code fits."""
+        asked = self.condition
+        return (not asked.goods or self.goods.match(code)) and not (
+            asked.goods_except and self.goods_except.match(code)
+        )
+
+
+@dataclass(slots=True)
+class ConditionTable:
+    """The conditions of a program, each once, by number."""
+
+    compiled: list[_Compiled] = field(default_factory=list)
+    _numbers: dict[Condition, int] = field(default_factory=dict)
+
+    def number(self, condition: Condition | None) -> int:
+        """Return the number of a condition, new where it was not met before; -1 for none."""
+        if condition is None:
+            return NO_CONDITION
+        number = self._numbers.get(condition)
+        if number is None:
+            number = self._numbers[condition] = len(self.compiled)
+            numbers = tuple(_numbers(condition))
+            self.compiled.append(
+                _Compiled(
+                    condition,
+                    numbers,
+                    bool(numbers or condition.dispatch or condition.region or condition.scheme or condition.articles),
+                    asks_of_items(condition),
+                    Prefixes(condition.goods),
+                    Prefixes(condition.goods_except),
+                    Prefixes(condition.preference),
+                )
+            )
+        return number
+
+
+class Conditions:
+    """The conditions of a program over one batch; each is tested when first needed, and once."""
+
+    def __init__(self, table: ConditionTable, filings: Filings, usable: Flags) -> None:
+        """Take the program's table, the batch and which schemes' numbers may be used: `usable` is [row, scheme]."""
+        self._table, self._filings, self.usable = table, filings, usable
+        self._rows: dict[int, Flags] = {}
+        self._items: dict[int, Flags] = {}
+        self._told: dict[tuple[str, tuple[int, ...]], Flags | None] = {}
+        self._bits: dict[str, int] = {}
+        self._any_usable: Flags | None = None
+        self._several_articles: Flags | None = None
+
+    @property
+    def any_usable(self) -> Flags:
+        """Which rows have a number of any scheme that may be used."""
+        if self._any_usable is None:
+            self._any_usable = np.logical_or.reduce(self.usable, axis=1)
+        return self._any_usable
+
+    def fits_rows(self, numbers: Int64, rows: Int64 | slice = slice(None)) -> Flags:
+        """Say of each selected row whether what its condition asks of consignments fits; -1 always does.
+
+        `numbers` has one element a selected row. Parts that ask of items are passed over.
+        """
+        return self._fits(numbers, rows, self.of_rows)
+
+    def fits_items(self, numbers: Int64, items: Int64 | slice = slice(None)) -> Flags:
+        """Say of each selected item whether all of its condition fits, its consignment's part too; -1 always does.
+
+        `numbers` has one element a selected item.
+        """
+        return self._fits(numbers, items, self.of_items)
+
+    def _fits(self, numbers: Int64, select: Int64 | slice, test: Callable[[int], Flags]) -> Flags:
+        result: Flags = np.ones(len(numbers), dtype=np.bool_)
+        if not len(numbers):
+            return result
+        first = int(numbers[0])
+        if every(numbers == first):
+            return result if first < 0 else test(first)[select].copy()
+        for number in np.flatnonzero(np.bincount(numbers + 1)).tolist():
+            if number:
+                result &= (numbers != number - 1) | test(number - 1)[select]
+        return result
+
+    def of_rows(self, number: int) -> Flags:
+        """Say of each row whether what a condition asks of consignments fits."""
+        known = self._rows.get(number)
+        if known is None:
+            parts = self._parts_of_rows(self._table.compiled[number])
+            known = self._rows[number] = _all(parts, self._filings.rows)
+        return known
+
+    def of_items(self, number: int) -> Flags:
+        """Say of each item whether all of a condition fits."""
+        known = self._items.get(number)
+        if known is None:
+            compiled = self._table.compiled[number]
+            known = self._items[number] = _all(self._parts_of_items(number, compiled), self._filings.items)
+        return known
+
+    def _rows_by_item(self, number: int, compiled: _Compiled) -> Flags | None:
+        """What the condition asks of consignments, by item: an item that is marked as a gift is one in any consignment."""
+        rows, row = self.of_rows(number), self._filings.item_row
+        result: Flags | None = rows[row] if some(rows) else None
+        if "gift" in compiled.condition.nature:
+            gift = self._filings.goods.bools("gift").values
+            if some(gift):
+                marked = gift & _all(self._parts_of_rows(compiled, but_nature=True), self._filings.rows)[row]
+                result = marked if result is None else result | marked
+        return result
+
+    def _tells(self, column: str, numbers: tuple[int, ...]) -> Flags | None:
+        """Which rows have one of the numbers in a column; several conditions ask the same."""
+        if (column, numbers) not in self._told:
+            # Nothing told is 0, which no word stands for. A number whose bits no row has is told by none: most rows tell the same.
+            values = self._filings.table.ints(column).values
+            bits = self._bits.get(column)
+            if bits is None:
+                bits = self._bits[column] = int(np.bitwise_or.reduce(values))
+            equal = [values == number for number in numbers if bits & number == number]
+            found = _either(equal) if equal else None
+            self._told[column, numbers] = found if found is not None and some(found) else None
+        return self._told[column, numbers]
+
+    def _parts_of_rows(self, compiled: _Compiled, *, but_nature: bool = False) -> Iterator[Flags | None]:
+        """Test what a condition asks of consignments, part by part; None for one that fits none."""
+        asked = compiled.condition
+        for column, numbers in compiled.numbers:
+            if not (but_nature and column == "nature"):
+                yield self._tells(column, numbers)
+        if asked.dispatch:
+            yield self._filings.dispatch.isin(asked.dispatch)
+        if asked.articles:
+            yield self._several if asked.articles == "several" else ~self._several
+        if asked.region:
+            yield self._in_region(frozenset(region_of(each) for each in asked.region))
+        if asked.scheme:
+            told = [_SCHEMES.index(scheme) for scheme in asked.scheme if scheme != "none"]
+            usable = [self.usable[:, scheme] for scheme in told]
+            yield _either([*usable, *([~self.any_usable] if "none" in asked.scheme else [])])
+
+    @property
+    def _several(self) -> Flags:
+        """Which rows hold several articles: several lines of goods, or one of several pieces."""
+        if self._several_articles is None:
+            filings = self._filings
+            pieces = Quantities(filings).of(Measure.PIECES)
+            several: Flags = (filings.offsets[1:] - filings.offsets[:-1]) > 1
+            several[filings.item_row[pieces.told & (pieces.parts > _PIECE)]] = True
+            self._several_articles = several
+        return self._several_articles
+
+    def _in_region(self, regions: frozenset[str]) -> Flags:
+        found: Flags = self._filings.table.strings("consignee_address_region").map(
+            lambda told: region_of(told) in regions, np.bool_
+        )
+        return found
+
+    def _parts_of_items(self, number: int, compiled: _Compiled) -> Iterator[Flags | None]:
+        """Test what a condition asks of items and their consignments, part by part; None for one that fits none."""
+        asked, filings = compiled.condition, self._filings
+        if compiled.on_rows:
+            yield self._rows_by_item(number, compiled)
+        if asked.preference:
+            yield compiled.preference.of(filings.preference)
+        if asked.origin:
+            yield filings.origin.isin(asked.origin)
+        if asked.origin_except:
+            yield ~filings.origin.isin(asked.origin_except)
+        if asked.goods:
+            yield compiled.goods.of(filings.code)
+        if asked.goods_except:
+            yield ~compiled.goods_except.of(filings.code)
+        if asked.additional_procedure:
+            codes = asked.additional_procedure
+            yield _declares(filings.table, codes)[filings.item_row] | _declares(filings.goods, codes)
+
+
+def _all(parts: Iterator[Flags | None], count: int) -> Flags:
+    """Say of each of `count` elements whether all parts fit; where none is left the other parts are not tested."""
+    result: Flags | None = None
+    for part in parts:
+        result = part if result is None or part is None else result & part
+        if result is None or not some(result):
+            return np.zeros(count, dtype=np.bool_)
+    return np.ones(count, dtype=np.bool_) if result is None else result
+
+
+def _numbers(asked: Condition) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Give the columns of numbers that a condition asks for, with the numbers of its words."""
+    for column, numbers, words in (
+        ("transport_mode", _MODES, asked.mode),
+        ("transport_service", _SERVICES, asked.service),
+        ("nature", _NATURES, asked.nature),
+        ("consignor_person_type", _PERSONS, (asked.consignor,) if asked.consignor else ()),
+        ("consignee_person_type", _PERSONS, (asked.consignee,) if asked.consignee else ()),
+    ):
+        if words:
+            yield column, tuple(numbers[word] for word in words)
+
+
+def region_of(told: str) -> str:
+    """Give a region as regions are compared: without the country, capitals and spaces. Example: "br-MG " gives "mg"."""
+    plain = " ".join(told.split()).casefold()
+    return _COUNTRY.sub("", plain)
+
+
+def _declares(table: Table, procedures: tuple[str, ...]) -> Flags:
+    """Say of each row of a table whether it declares one of these additional procedures."""
+    result: Flags = np.zeros(table.rows, dtype=np.bool_)
+    told = table.ragged("additional_procedures")
+    assert isinstance(told.values, Strings)
+    if not set(procedures).isdisjoint(told.values.dictionary):
+        result[told.owners()[told.values.isin(procedures)]] = True
+    return result
+
+
+def _either(columns: Iterable[Flags]) -> Flags:
+    """Say of each element whether any of some columns, of which there is one or more, is set."""
+    first, *others = columns
+    for column in others:
+        first = first | column
+    return first
+
+
+def excluded_of(sets: list[Prefixes], numbers: Int64, codes: Strings) -> Flags:
+    """Say of each item whether its code is in the set that its number names; in none for -1."""
+    result = np.zeros(len(numbers), dtype=np.bool_)
+    if len(numbers) and some(numbers >= 0):
+        for number in np.flatnonzero(np.bincount(numbers + 1)).tolist():
+            if number:
+                result |= (numbers == number - 1) & sets[number - 1].of(codes)
+    return result

@@ -1,0 +1,247 @@
+"""Reads a rulebook; refuses what cannot be law: gaps, overlaps, unknown units, values without reference or rounding."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from libs.customs.currencies import minor_units
+from services.revenue.law.source.bands import with_bands
+from services.revenue.law.source.charge_checks import ChargeChecks
+from services.revenue.law.source.checks import Checks, overlapping
+from services.revenue.law.source.goods_file import Beside, with_goods
+from services.revenue.law.source.rates import parse_share
+from services.revenue.law.source.rulebook import PPM, Charge, NotCovered, Part, Rulebook, positions
+from services.revenue.law.source.yaml_source import Path, Source
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRulebook:
+    """A rulebook that passed all checks."""
+
+    rulebook: Rulebook
+    file: str
+    version: str
+    """Jurisdiction, version as written and the first 8 digits of the text's SHA-256. Example: "EU/2026.1/1f0c9a2b"."""
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """Line of each charge, by id."""
+
+    def where(self, charge_id: str) -> str:
+        """Say where a charge stands: file, line and rule."""
+        return f"{self.file}:{self.lines.get(charge_id, 0)}: charges[{charge_id}]"
+
+
+def read_rulebook(file: str, text: str, beside: Beside = lambda _name: None) -> ReadRulebook:
+    """Read and check one rulebook; LawFileError names the file, the line and the rule that cannot be applied.
+
+    `beside` gives the text of a list of goods in the same directory by its name, None where there is none.
+    """
+    source = Source(file, text)
+    rulebook = with_goods(source, with_bands(source, source.convert(Rulebook)), beside)
+    _Checks(source, rulebook).run()
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    lines = {charge.id: source.line(("charges", place)) for place, charge in enumerate(rulebook.charges)}
+    return ReadRulebook(rulebook, file, f"{rulebook.jurisdiction}/{rulebook.version}/{digest}", lines)
+
+
+def _limits_named(charges: Sequence[Charge], gaps: Sequence[NotCovered]) -> set[str]:
+    named = {charge.over_only for charge in charges}
+    named |= {position.limit for gap in gaps for position in positions(gap.when)}
+    for charge in charges:
+        named |= {position.limit for position in positions(charge.when)}
+        named |= {way.when.limit for way in charge.collection if way.when}
+    return named
+
+
+_BENEFICIARY: Final = re.compile(r"destination|[A-Z][A-Z0-9]{1,9}")
+
+
+class _Checks(Checks):
+    def run(self) -> None:
+        book = self.book
+        if not book.areas:
+            raise self.error(("areas",), "names no country; a rulebook needs at least one")
+        for place, area in enumerate(book.areas):
+            if not re.fullmatch("[A-Z]{2}", area) or area in book.areas[:place]:
+                raise self.error(("areas", place), f"{area!r} is no country's two letters, or stands twice")
+        try:
+            minor_units(book.currency)
+        except ValueError:
+            raise self.error(("currency",), f"unknown unit {book.currency!r}; it is no ISO 4217 code") from None
+        self.order(("period",), book.period)
+        self.reference(("law_date_reference",), book.law_date_reference)
+        self.reference(("exchange", "reference"), book.exchange.reference)
+        self.amount(("exchange", "unit"), book.exchange.unit, positive=True)
+        if taxed := book.prices_with_tax:
+            self.reference(("prices_with_tax", "reference"), taxed.reference)
+            if "goods" not in taxed.parts:
+                raise self.error(
+                    ("prices_with_tax", "parts"), "leaves out the goods, whose prices hold the tax first of all"
+                )
+        for name, entries in (("customs_value", book.customs_value),):
+            self.dated((name,), entries, book.period)
+        for place, entry in enumerate(book.customs_value):
+            if "customs_value" in entry.base:
+                raise self.error(("customs_value", place, "base"), "the customs value cannot be made of itself")
+        self._limits()
+        self._reliefs()
+        self._schemes()
+        charges = ChargeChecks(self.source, book)
+        seen: set[str] = set()
+        for place, charge in enumerate(book.charges):
+            if charge.id in seen:
+                raise self.error(("charges", place), "the id stands twice; charges are told apart by it")
+            seen.add(charge.id)
+            charges.charge(("charges", place), charge)
+            self._asked(("charges", place), charge)
+        self._refunds()
+        self._beneficiaries()
+        for place, gap in enumerate(book.not_covered):
+            here = ("not_covered", place)
+            self.order(here, gap)
+            self.reference((*here, "reference"), gap.reference)
+            if not gap.what:
+                raise self.error((*here, "what"), "names nothing; say what is owed")
+            if not (gap.goods or gap.areas or gap.only or gap.when):
+                raise self.error(here, "names neither goods nor areas, 'only' or 'when'; say of what it is owed")
+            self.codes((*here, "goods"), gap.goods)
+            self.condition((*here, "only"), gap.only)
+            for position in positions(gap.when):
+                self.position(here, position)
+            for at, area in enumerate(gap.areas):
+                if area not in book.areas:
+                    raise self.error((*here, "areas", at), f"{area!r} is not an area of this rulebook")
+
+    def _limits(self) -> None:
+        named = _limits_named(self.book.charges, self.book.not_covered)
+        for name, limits in self.book.limits.items():
+            path = ("limits", name)
+            if name not in named:
+                raise self.error(
+                    path,
+                    "decides nothing: no charge names it in 'when', 'over_only' or a collection's 'when'; "
+                    "name it or leave it out",
+                )
+            self.dated(path, limits, self.book.period)
+            for place, limit in enumerate(limits):
+                here = (*path, place)
+                if limit.amount not in ("none", "all"):
+                    self.amount((*here, "amount"), limit.amount, foreign=True)
+                self._measure((*here, "measure"), limit.measure)
+                self.condition((*here, "only"), limit.only, items=False)
+                self.codes((*here, "excluded"), limit.excluded)
+                for earlier in limits[:place]:
+                    if earlier.only is None and limit.only is not None and overlapping(earlier, limit):
+                        raise self.error(
+                            here,
+                            f"is never reached from {max(earlier.start, limit.start)} on: the entry from {earlier.start} "
+                            "before it fits always; put the one without 'only' last",
+                        )
+
+    def _measure(self, path: Path, measure: tuple[str, ...]) -> None:
+        if not measure:
+            raise self.error(path, "names nothing; say what is measured")
+        for place, part in enumerate(measure):
+            if part in ("duty", "tax", "fee"):
+                raise self.error((*path, place), f"{part!r} is not known yet where this is measured")
+
+    def _reliefs(self) -> None:
+        named = {name for charge in self.book.charges for name in charge.relieved_by}
+        for name, reliefs in self.book.reliefs.items():
+            path = ("reliefs", name)
+            self.dated(path, reliefs, None)
+            if not reliefs:
+                raise self.error(path, "has no entry")
+            if name not in named:
+                raise self.error(path, "relieves from nothing: no charge names it in 'relieved_by'")
+            for place, relief in enumerate(reliefs):
+                here = (*path, place)
+                # Nothing is for those whom a later entry would relieve; the last has none after it.
+                self.amount((*here, "amount"), relief.amount, positive=relief is reliefs[-1], foreign=True)
+                self._measure((*here, "measure"), relief.measure)
+                self.condition((*here, "only"), relief.only)
+                self.codes((*here, "excluded"), relief.excluded)
+
+    def _schemes(self) -> None:
+        for scheme, rule in self.book.schemes.items():
+            self.reference(("schemes", scheme, "reference"), rule.reference)
+            if scheme == "none":
+                raise self.error(("schemes", scheme), "is the border, where no scheme is; it has no numbers")
+            try:
+                re.compile(rule.number)
+            except re.error as error:
+                raise self.error(("schemes", scheme, "number"), f"is no regular expression: {error}") from None
+
+    def _asked(self, path: Path, charge: Charge) -> None:
+        for place, name in enumerate(charge.relieved_by):
+            if name not in self.book.reliefs:
+                raise self.error((*path, "relieved_by", place), f"{name!r} is not one of the rulebook's reliefs")
+        self.condition((*path, "only"), charge.only)
+        for place, rate in enumerate(charge.rates):
+            self.condition((*path, "rates", place, "only"), rate.only)
+        for place, way in enumerate(charge.collection):
+            self.condition((*path, "collection", place, "only"), way.only, items=False)
+
+    def _refunds(self) -> None:
+        ids = {charge.id for charge in self.book.charges}
+        for place, refund in enumerate(self.book.refunds):
+            here = ("refunds", place)
+            self.order(here, refund)
+            self.reference((*here, "reference"), refund.reference)
+            for at, charge in enumerate(refund.charges):
+                if charge not in ids:
+                    raise self.error((*here, "charges", at), f"{charge!r} is not one of the rulebook's charges")
+            for name in ("charges", "because"):
+                if not getattr(refund, name):
+                    raise self.error((*here, name), "names nothing; say what is paid back and why")
+            try:
+                parse_share(refund.share)
+            except ValueError as error:
+                raise self.error((*here, "share"), str(error)) from None
+            if refund.within_days < 0:
+                raise self.error((*here, "within_days"), "is less than nothing; leave it out where there is no limit")
+            for earlier in self.book.refunds[:place]:
+                both = set(earlier.charges) & set(refund.charges), set(earlier.because) & set(refund.because)
+                if all(both) and overlapping(earlier, refund):
+                    raise self.error(
+                        here,
+                        f"overlaps the entry from {earlier.start}: both say what is paid back of {min(both[0])} that is "
+                        f"{min(both[1])}; end one before the other begins",
+                    )
+
+    def _beneficiaries(self) -> None:
+        for place, entry in enumerate(self.book.beneficiaries):
+            here = ("beneficiaries", place)
+            self.order(here, entry)
+            self.reference((*here, "reference"), entry.reference)
+            for name in ("kinds", "parts"):
+                if not getattr(entry, name):
+                    raise self.error((*here, name), "names nothing; say whose revenue which kinds of charge are")
+            self._parts((*here, "parts"), entry.parts)
+            for earlier in self.book.beneficiaries[:place]:
+                both = set(earlier.kinds) & set(entry.kinds)
+                if both and overlapping(earlier, entry):
+                    raise self.error(
+                        here,
+                        f"overlaps the entry from {earlier.start}: both say whose revenue {min(both)} is; end one before the "
+                        "other begins",
+                    )
+
+    def _parts(self, path: Path, parts: tuple[Part, ...]) -> None:
+        total = 0
+        for place, part in enumerate(parts):
+            if not _BENEFICIARY.fullmatch(part.to):
+                raise self.error(
+                    (*path, place, "to"), "is neither 'destination' nor a code of 2 to 10 letters and digits"
+                )
+            if part.to in {each.to for each in parts[:place]}:
+                raise self.error((*path, place, "to"), f"{part.to!r} stands twice; each beneficiary has one part")
+            if (part.share == "rest") != (place == len(parts) - 1):
+                raise self.error((*path, place, "share"), "the last part is the rest, and no other is")
+            try:
+                total += 0 if part.share == "rest" else parse_share(part.share)
+            except ValueError as error:
+                raise self.error((*path, place, "share"), str(error)) from None
+        if total >= PPM:
+            raise self.error(path, "leaves nothing to the last part")

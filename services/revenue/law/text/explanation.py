@@ -1,0 +1,339 @@
+"""Explanation: an assessment in sentences that a buyer, a filer or an officer understands."""
+
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from libs.customs.money import money_text
+from libs.customs.time import day_text
+from services.revenue.law.assess.assessment import Assessment
+from services.revenue.law.batch.reasons import Note, Problem
+from services.revenue.law.batch.units import MASSES, REPORTED
+from services.revenue.law.program.beneficiaries import KINDS
+from services.revenue.law.program.program import COLLECTORS, DEBTORS, EVERYTHING, SCHEMES, TESTS
+from services.revenue.law.source.rates import percent_text
+from services.revenue.law.source.rulebook import PPM, Test
+from services.revenue.law.text.assessment_columns import SENTENCES, quantities_of, sentences_of
+
+_CHARGE = {
+    "percent": "{who}: {name} of {rate} on {basis}{steps} {equals} {amount}",
+    "percent_by_tariff": "{who}: {name} of {rate} on {basis}, by the tariff's rate for the commodity code{steps}, {equals} {amount}",
+    "percent_by_default": "{who}: {name} of {rate} on {basis}, the rate assumed where the tariff at hand names none"
+    "{steps}, {equals} {amount}",
+    "per_tariff_line": "{who}: {name} of {specific}, once for each tariff classification in the consignment{steps}, {equals} {amount}",
+    "per_item": "{who}: {name} of {specific} per item{steps} {equals} {amount}",
+    "per_consignment": "{who}: {name} of {specific} per consignment{steps} {equals} {amount}",
+    "per_kilogram": "{who}: {name} of {specific} per kilogram on {mass} kg{steps} {equals} {amount}",
+    "by_expression": "{who}: {name} of {rate} on {measured}{steps} {equals} {amount}",
+}
+_BY_MILLIGRAMS = frozenset(REPORTED[measure] for measure in MASSES)
+_WAIVED = " (not levied: the sum is too small)"
+_COLLECTED = {
+    "customs": "owed by the {debtor} to customs",
+    "vendor": "collected by the seller or platform at the sale",
+    "carrier": "collected by the carrier from the {debtor}",
+    "postal_operator": "collected by the postal operator from the {debtor}",
+}
+_OWED = "owed by the {debtor} itself, to customs"
+_FOUND = {
+    Note.SCHEME_NUMBER_MISSING: "A scheme is named without its number, so the scheme was not applied.",
+    Note.SCHEME_NUMBER_MALFORMED: "The scheme's number is not written as its numbers are, so the scheme was not "
+    "applied.",
+    Note.SCHEME_NOT_OPEN: "The scheme named is not open for this consignment, so it was not applied.",
+    Note.TAX_TAKEN_OUT: "The prices hold the tax charged at sale; it was taken out before the value was tested.",
+    Note.BELOW_MINIMUM: "What is too small to be levied was waived.",
+    Note.PREFERENCE_NOT_APPLIED: "A preference is claimed, but no preferential rate is loaded for the goods, or the "
+    "scheme leaves no room for one: the ordinary rate was taken.",
+    Note.SCHEME_NUMBER_UNKNOWN: "The scheme's number is not in the register, so the scheme was not applied.",
+    Note.SCHEME_NUMBER_EXPIRED: "The scheme's number is registered, but not for the day that counts, so the scheme "
+    "was not applied.",
+    Note.EXCLUDED_GOODS: "Goods of a kind that a limit excludes are in the consignment.",
+    Note.SUMMED: "Other consignments count towards a limit together with this one.",
+    Note.ACCOUNT_NOT_ALLOWED: "A deferred account or guarantee that the filing names was not used: who filed may not draw on "
+    "it.",
+}
+_ASSUMED = {
+    Note.FREIGHT_NOT_DECLARED: "No freight is told: it is taken to be in the prices or free.",
+    Note.INSURANCE_NOT_DECLARED: "No insurance is told: it is taken to be in the prices or free.",
+    Note.CODE_MISSING: "An item over the limit has no commodity code: the tariff's default rate was assumed.",
+    Note.DEFAULT_DUTY_RATE: "The tariff at hand names no rate for a commodity code: its default was assumed.",
+    Note.DATE_NOT_DECLARED: "The date that the law names is not told: the day of acceptance was taken for it.",
+    Note.SCHEME_NUMBER_UNCHECKED: "No register of the scheme is loaded: its number was tested by its form alone.",
+    Note.PERSON_NOT_DECLARED: "A limit counts what one person, order or craft brings in and the filing does not name it: "
+    "the consignment was counted alone.",
+    Note.UNIT_ASSUMED: "A rate is per a unit that an item tells in another way: the quantity told was taken for it.",
+    Note.REGION_NOT_RECOGNISED: "Charges depend on the region, and no rule names the one told: what holds for all other "
+    "regions was taken.",
+}
+_TESTED_ON: dict[Test, str] = {
+    "consignment": "a consignment",
+    "item": "an item",
+    "order": "an order",
+    "person_year": "a person in a year",
+    "person_day": "a person in a day",
+    "recipient_day": "what one carrier brings one recipient in a day",
+    "importer_craft": "what one importer has on one craft",
+}
+_REASON = {
+    Problem.NO_RULEBOOK: "No law is loaded for this destination and day.",
+    Problem.UNVALUED: "An item has no price with a currency, or the consignment has no items.",
+    Problem.NO_EXCHANGE_RATE: "No exchange rate is loaded for a currency on the day that counts.",
+    Problem.AMOUNT_OUT_OF_BOUNDS: "An amount is negative or larger than what can be assessed.",
+    Problem.MASS_MISSING: "A charge is by weight and the consignment has no gross mass.",
+    Problem.NO_DUTY_RATE: "The tariff names no rate for an item's commodity code, origin and preference.",
+    Problem.QUANTITY_MISSING: "A charge is by a unit that an item does not tell the quantity of.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One consignment's assessment in sentences."""
+
+    lines: list[str]
+    """One sentence a charge, in the order of the charges."""
+    found: list[str]
+    """How value, limit and scheme were judged; the reason where it could not be assessed."""
+    assumed: list[str]
+    """What was assumed or is not verified."""
+    references: list[str]
+    """Ids of the references that `found` names, of limits, reliefs and shares of revenue, each once."""
+
+
+def explain(assessment: Assessment, row: int) -> Explanation:
+    """Explain one row of an assessment in English."""
+    problem = Problem(int(assessment.problem[row]))
+    if problem is not Problem.NONE:
+        return Explanation([], [_REASON[problem]], [], [])
+    program = assessment.program
+    book = program.books[int(program.regimes.jurisdiction[assessment.regime[row]])].rulebook
+    currency = book.currency
+    notes = Note(int(assessment.notes[row]))
+    found = [f"The goods are worth {money_text(int(assessment.intrinsic[row]), currency)} without transport and tax."]
+    limits = _limit_sentences(assessment, row, book.name, currency)
+    reliefs = _relief_references(assessment, row) if notes & Note.GIFT_RELIEVED else {}
+    found += [f"{sentence} ({', '.join(references)})." for sentence, references in limits.items()]
+    found += _exchange_sentences(assessment, row)
+    found += [sentence for note, sentence in _FOUND.items() if notes & note]
+    found += [f"Items are relieved, up to the amount that the law relieves ({reference})." for reference in reliefs]
+    assumed = [sentence for note, sentence in _ASSUMED.items() if notes & note]
+    uncovered = uncovered_of(assessment, row) if notes & Note.NOT_COVERED else []
+    assumed += [f"Not covered by the law at hand: {each}." for each in uncovered]
+    lines = [_line(assessment, at, currency) for at in range(*assessment.offsets[row : row + 2].tolist())]
+    shared = _shared(assessment, row, book.jurisdiction)
+    found += [f"{sentence} ({reference})." for sentence, reference in shared]
+    references = dict.fromkeys([*chain(*limits.values()), *reliefs, *(reference for _, reference in shared)])
+    return Explanation(lines, found, assumed, list(references))
+
+
+def _shared(assessment: Assessment, row: int, jurisdiction: str) -> list[tuple[str, str]]:
+    """Say whose revenue the charges of a row are, where several treasuries share one; each sentence with the id of its reference."""
+    program, lines = assessment.program, slice(*assessment.offsets[row : row + 2].tolist())
+    slots = assessment.lines.slot[lines][assessment.lines.amount[lines] > 0]
+    told = []
+    for kind in sorted(set((program.slots.kind[slots] + 1).tolist())):
+        day, destination = int(assessment.law_day[row]), assessment.filings.destination[row] or ""
+        division = program.sharing.division(jurisdiction, kind, destination, day)
+        *shares, rest = division.shares
+        if shares:
+            parts = "".join(f"{percent_text(each.ppm)} to {each.beneficiary}, " for each in shares)
+            told.append(
+                (
+                    f"Revenue of {KINDS[kind]}: {parts}the rest to {rest.beneficiary}",
+                    f"{jurisdiction}:{division.reference}",
+                )
+            )
+    return told
+
+
+def _limit_sentences(assessment: Assessment, row: int, book: str, currency: str) -> dict[str, list[str]]:
+    """Say of the rulebook's first limit, of those that the charges looked at, and of those that keep it from a charge whether the
+    consignment keeps them; each sentence, still without its end, with the ids of its references.
+    """
+    program, lines = assessment.program, slice(*assessment.offsets[row : row + 2].tolist())
+    slots, slot, outcome = program.slots, assessment.lines.slot[lines], assessment.lines.outcome[lines]
+    looked_at = {
+        0,
+        *slots.limit[slot].tolist(),
+        *slots.over_only[slot].tolist(),
+        *program.outcomes.limit[outcome].tolist(),
+    }
+    more = int(np.bitwise_or.reduce(slots.more_within[slot] | slots.more_over[slot], initial=0))
+    looked_at |= {limit for limit in range(more.bit_length()) if more >> limit & 1}
+    looked_at |= _charges_kept_from(assessment, row)
+    known = [limit for limit in sorted(looked_at - {-1}) if assessment.eligibility.limits[limit].known[row]]
+    told: dict[str, list[str]] = {}
+    for limit in known:
+        entry = int(assessment.eligibility.limits[limit].entry[row])
+        reference = program.limit_references[int(program.limits.reference[entry])]
+        references = told.setdefault(_limit_sentence(assessment, row, limit, book, currency), [])
+        references += [reference] if reference not in references else []
+    return told
+
+
+def _charges_kept_from(assessment: Assessment, row: int) -> set[int]:
+    """The limits that the consignment keeps and that some charge of its law must be over: that charge has no line."""
+    program, slots = assessment.program, assessment.program.slots
+    within = assessment.eligibility.row_within[row]
+    first = int(assessment.regime[row]) * program.slots_per_regime
+    here = np.arange(first, first + program.slots_per_regime)[slots.there[first : first + program.slots_per_regime]]
+    limits = set(slots.limit[here[slots.over[here]]].tolist())
+    more = int(np.bitwise_or.reduce(slots.more_over[here], initial=0))
+    return {limit for limit in range(len(within)) if within[limit] and (limit in limits or more >> limit & 1)}
+
+
+def _limit_sentence(assessment: Assessment, row: int, limit: int, book: str, currency: str) -> str:
+    test = assessment.eligibility.limits[limit]
+    entry = int(test.entry[row])
+    tested = TESTS[int(assessment.program.limits.test[entry])]
+    within = assessment.eligibility.row_within[row, limit]
+    if assessment.program.limits.minor[entry] == EVERYTHING:
+        goods = "Whatever it is worth, it comes under" if within else "Goods in the consignment are excluded from"
+        return f"{goods} a rule of its own in {_in_sentences(book)}"
+    amount = _limit_amount(assessment, entry, currency)
+    said = f"the limit of {amount} for {_TESTED_ON[tested]} in {_in_sentences(book)}"
+    items = slice(*assessment.filings.offsets[row : row + 2].tolist())
+    if within:
+        return f"That keeps {said}"
+    if test.excluded is not None and test.excluded[items].any():
+        return f"Goods in the consignment are excluded from {said}"
+    return f"That is over {said}"
+
+
+def _relief_references(assessment: Assessment, row: int) -> dict[str, None]:
+    """The references of the reliefs that relieve any item of the consignment, each once."""
+    program, eligibility = assessment.program, assessment.eligibility
+    items = slice(*assessment.filings.offsets[row : row + 2].tolist())
+    entries = [
+        eligibility.relief_entries[place][row]
+        for place, relieved in eligibility.relieved.items()
+        if relieved[items].any()
+    ]
+    return dict.fromkeys(program.limit_references[int(program.reliefs.reference[entry])] for entry in entries)
+
+
+def _limit_amount(assessment: Assessment, entry: int, currency: str) -> str:
+    program = assessment.program
+    if program.limits.currency[entry] >= 0:
+        currency = program.exchange.code(int(program.limits.currency[entry]))
+    return money_text(int(program.limits.minor[entry]), currency)
+
+
+def _in_sentences(name: str) -> str:
+    return f"the {name}" if name.split()[-1] in ("Union", "Kingdom", "States") else name
+
+
+def uncovered_of(assessment: Assessment, row: int) -> list[str]:
+    """Say what may be owed on a consignment and is not computed, and on which goods. Example: "excise duty on 22030001"."""
+    code = assessment.filings.code
+    first, last = assessment.filings.offsets[row : row + 2].tolist()
+    told: dict[str, set[int]] = {}
+    for each in assessment.uncovered:
+        places = np.flatnonzero(each.items[first:last]) + first
+        if len(places):
+            told.setdefault(each.gap.what, set()).update(places.tolist())
+    codes = {what: dict.fromkeys(code[at] for at in sorted(places)) for what, places in told.items()}
+    return [_on_goods(what, [each for each in of_goods if each]) for what, of_goods in codes.items()]
+
+
+def _on_goods(what: str, codes: list[str]) -> str:
+    return f"{what} on {', '.join(codes)}" if codes else what
+
+
+def _exchange_sentences(assessment: Assessment, row: int) -> list[str]:
+    program, filings = assessment.program, assessment.filings
+    regime, day = int(assessment.regime[row]), int(assessment.exchange_day[row])
+    table = program.exchange.tables[int(program.regimes.exchange_table[regime])]
+    used = {filings.price_currency[at] for at in range(*filings.offsets[row : row + 2].tolist())}
+    for column, amounts in (
+        (filings.freight_currency, filings.freight),
+        (filings.insurance_currency, filings.insurance),
+        (filings.clearance_fee_currency, filings.clearance_fee),
+    ):
+        if amounts.values[row]:
+            used.add(column[row])
+    told = []
+    for rate in program.exchange.rates:
+        if rate.table == table and rate.currency in used and rate.start <= day <= rate.end and rate.reference:
+            doubt = "" if rate.verified else ", an unverified example rate"
+            told.append(f"Converted at {rate.quoted} of {day_text(day)}{doubt}.")
+    return told
+
+
+def _line(assessment: Assessment, at: int, currency: str) -> str:
+    program, lines = assessment.program, assessment.lines
+    slot, outcome, item = int(lines.slot[at]), int(lines.outcome[at]), int(lines.item[at])
+    rate = int(lines.rate[at])
+    sentence = SENTENCES[int(sentences_of(assessment, slice(at, at + 1))[0])].removesuffix("_waived")
+    who = "Consignment" if item < 0 else f"Item {int(assessment.filings.item_number[item])}"
+    basis = int(lines.basis[at])
+    levied, verb = int(lines.amount[at]), "="
+    if lines.waived[at] and lines.forgone is not None:
+        levied, verb = int(lines.forgone[at]), "would be"
+    text = _CHARGE[sentence].format(
+        equals=verb,
+        who=who,
+        name=program.charges[int(program.slots.charge[slot])].name,
+        rate=program.rate_texts[int(program.rates.text[rate])],
+        measured=_measured(assessment, at),
+        basis=money_text(basis, currency),
+        specific=money_text(int(lines.minor[at]), currency),
+        mass=f"{basis // 1_000_000}.{basis % 1_000_000:06d}".rstrip("0").rstrip("."),
+        steps="".join(f", {step}" for step in _steps(assessment, at, currency)),
+        amount=money_text(levied, currency),
+    )
+    if lines.waived[at]:
+        text += _WAIVED
+    collector = COLLECTORS[int(program.outcomes.collector[outcome])]
+    debtor = DEBTORS[int(program.outcomes.debtor[outcome])]
+    text += ", " + (_OWED if collector == debtor != "vendor" else _COLLECTED[collector]).format(debtor=debtor)
+    scheme = SCHEMES[int(program.outcomes.scheme[outcome])]
+    if scheme != "none" and collector != "customs":
+        book = program.books[int(program.regimes.jurisdiction[assessment.regime[lines.row[at]]])].rulebook
+        text += f' under the scheme "{book.schemes[scheme].name}"'
+    return text + "."
+
+
+def _steps(assessment: Assessment, at: int, currency: str) -> list[str]:
+    """Say what lies between a rate on a base and the amount, so that the sentence's arithmetic holds."""
+    program, lines = assessment.program, assessment.lines
+    slot, outcome, rate = int(lines.slot[at]), int(lines.outcome[at]), int(lines.rate[at])
+    slots, outcomes, rates = program.slots, program.outcomes, program.rates
+    steps = []
+    limit = int(slots.over_only[slot])
+    if limit >= 0 and assessment.eligibility.limits[limit].known[lines.row[at]]:
+        entry = int(assessment.eligibility.limits[limit].entry[lines.row[at]])
+        steps.append(f"which is what is over {_limit_amount(assessment, entry, currency)}")
+    unit = max(int(outcomes.base_unit[outcome]), int(outcomes.sum_unit[outcome]))
+    if unit > 1 and lines.basis[at]:
+        whose = "the base of all items at this rate" if outcomes.sum_unit[outcome] > 1 else "the base"
+        steps.append(f"{whose} rounded to {money_text(unit, currency)}")
+    part, whole = int(slots.share_numerator[slot]), int(slots.share_denominator[slot])
+    if part != whole:
+        steps.append(f"{percent_text(part * PPM // whole)} of it")
+    if less := int(rates.less[rate]):
+        foreign = int(rates.less_currency[rate])
+        of_law = program.exchange.code(foreign) if foreign >= 0 else currency
+        steps.append(f"less {money_text(less, of_law)} for the consignment")
+    if (unit := int(outcomes.total_unit[outcome])) > 1:
+        steps.append(f"the consignment's sum rounded to {money_text(unit, currency)}")
+    return steps
+
+
+def _measured(assessment: Assessment, at: int) -> str:
+    """Say what a rate of several parts was taken of: a value, a quantity or both."""
+    quantities, units = quantities_of(assessment, slice(at, at + 1))
+    book = assessment.program.books[
+        int(assessment.program.regimes.jurisdiction[assessment.regime[assessment.lines.row[at]]])
+    ]
+    told = []
+    if basis := int(assessment.lines.basis[at]):
+        told.append(money_text(basis, book.rulebook.currency))
+    if quantities.valid[0]:
+        unit = units[0]
+        parts = 1_000_000 if unit in _BY_MILLIGRAMS else 1000
+        whole, rest = divmod(int(quantities.values[0]), parts)
+        digits = f"{rest:0{len(str(parts)) - 1}d}".rstrip("0")
+        amount = f"{whole}.{digits}" if digits else str(whole)
+        told.append(f"{amount} {unit}{'s' if unit in ('piece', 'pair') and amount != '1' else ''}")
+    return " and ".join(told) or money_text(0, book.rulebook.currency)

@@ -36,28 +36,29 @@ from services.revenue.api.ledger import LedgerService
 from services.revenue.api.schemes import SchemeService
 from services.revenue.api.what_if import WhatIfService
 from services.revenue.assessment.aggregates import summed_areas
-from services.revenue.commands.apply_credit import Settling
 from services.revenue.commands.assess import Store
-from services.revenue.commands.post import Ledger
-from services.revenue.commands.verify import ProvingJob, unproven
+from services.revenue.commands.post import Posting
+from services.revenue.commands.reassess import Reassessment
+from services.revenue.commands.rebalance import Ledger
 from services.revenue.config import RATES, RULEBOOKS, RevenueConfig
 from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, Intake
+from services.revenue.jobs.credit import CreditJob
 from services.revenue.jobs.kinds import WORK
-from services.revenue.jobs.reassessment import Reassessment, sums_left
+from services.revenue.jobs.proofs import ProofJob, unproven
+from services.revenue.jobs.reassessment import ReassessmentJob, sums_left
+from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.law.program.program import ProgramError
 from services.revenue.law.source.yaml_source import LawFileError
 from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.assessments.aggregates import follow, purge_shares
 from services.revenue.store.assessments.inputs import ASSESSMENT_DAYS, Inputs
 from services.revenue.store.assessments.periods import Periods
-from services.revenue.store.assessments.reassessments import ReassessedStore
 from services.revenue.store.debt_events import NewsSnapshot
 from services.revenue.store.law_files import law_files, program_of
 from services.revenue.store.ledger.balances import sum_days
 from services.revenue.store.ledger.entries import PARTITIONED
-from services.revenue.store.ledger.references import forget_references
 from services.revenue.store.ledger.securities import SecuritiesInForce
-from services.revenue.store.proofs.seals import Sealing, unsealed
+from services.revenue.store.payments.references import forget_references
 from services.revenue.store.schemes import SchemesInForce, SchemeStore
 
 SETTLE_SECONDS = 5.0
@@ -114,7 +115,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     traces = Traces(start, assessment_trail(start.database))
     rulebooks = [read.rulebook for read in program.books]
-    ledger = Ledger(start.database, RefundRules(rulebooks), program.sharing)
+    ledger = Ledger(start.database, program.sharing)
     looking = {Role.OFFICER, Role.ANALYST, Role.OPERATOR}
     start.server.add(
         add_LedgerServiceServicer_to_server,
@@ -139,11 +140,12 @@ def assemble(start: Start) -> Sequence[Background]:
     books = bookkeeping(
         start,
         ledger,
+        Posting(ledger, RefundRules(rulebooks)),
         partial(follow, areas=summed_areas(program)),
         seal_seconds=config.seal_seconds,
         proof_percent=config.proof_percent,
     )
-    changed = ReassessedStore(start.database, ledger.news)
+    reassessment = Reassessment(start.database, ledger.news, start.replica, revenue.in_force)
     steps = (
         make_days("assessment_batch", "assessed_input"),
         purge_assessments(ASSESSMENT_DAYS),
@@ -158,10 +160,10 @@ def assemble(start: Start) -> Sequence[Background]:
         *books.backgrounds,
         schemes.run,
         accounts.run,
-        Reassessment(changed, start.replica, revenue.in_force, pause_seconds=config.reassessment_seconds).run,
+        ReassessmentJob(reassessment, pause_seconds=config.reassessment_seconds).run,
         Holder(start.database, start.replica, start.environ, WORK, memory_bytes_max=config.job_memory_bytes_max).run,
         Housekeeping(start.database, start.replica, steps).run,
-        Looking(start.database, (*books.looks, sums_left(changed))).run,
+        Looking(start.database, (*books.looks, sums_left())).run,
     ]
 
 
@@ -174,7 +176,9 @@ class Bookkeeping:
     looks: Sequence[Look]
 
 
-def bookkeeping(start: Start, ledger: Ledger, *also: Follow, seal_seconds: float, proof_percent: int) -> Bookkeeping:
+def bookkeeping(
+    start: Start, ledger: Ledger, posting: Posting, *also: Follow, seal_seconds: float, proof_percent: int
+) -> Bookkeeping:
     """Put the ledger's part together; `also` are told of clearance's states in the transaction that books them."""
     start.server.add(
         add_FeedServiceServicer_to_server,
@@ -193,7 +197,7 @@ def bookkeeping(start: Start, ledger: Ledger, *also: Follow, seal_seconds: float
         "clearance",
         database=start.database,
         pull=GrpcPort(clearance, consumer="revenue", message_class=ClearanceColumns, replica=start.replica),
-        handler=Intake(ledger, *also),
+        handler=Intake(posting, *also),
         key=_mrns,
         message_class=ClearanceColumns,
         replica=start.replica,
@@ -204,9 +208,9 @@ def bookkeeping(start: Start, ledger: Ledger, *also: Follow, seal_seconds: float
         (
             consumer.run,
             Maintenance(start.database, consumers=start.consumers).run,
-            Sealing(start.database, start.replica, interval_seconds=seal_seconds).run,
-            ProvingJob(start.database, ledger.names, start.replica, share=proof_percent / 100).run,
-            Settling(ledger, interval_seconds=SETTLE_SECONDS).run,
+            SealJob(start.database, start.replica, interval_seconds=seal_seconds).run,
+            ProofJob(start.database, ledger.names, start.replica, share=proof_percent / 100).run,
+            CreditJob(ledger, interval_seconds=SETTLE_SECONDS).run,
         ),
         (make_days(*PARTITIONED), sum_days, forget_references, purge_requests(), rotate_page_keys),
         (horizon(), backlog("revenue"), letters_waiting("revenue", "clearance"), unsealed(), unproven()),

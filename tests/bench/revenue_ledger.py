@@ -25,7 +25,8 @@ from libs.store.schema import ensure_day_partitions, today
 from libs.store.testing import enterable_directory
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_DEFERRED, STATE_AWAITING_ARRIVAL
-from services.revenue.commands.post import Ledger
+from services.revenue.commands.post import Posting
+from services.revenue.commands.rebalance import Ledger
 from services.revenue.feeds.clearance_states import Intake
 from services.revenue.ledger.refund import RefundRules
 
@@ -115,7 +116,7 @@ def pages(first: int, count: int, day: int) -> list[FeedBatch]:
 
 async def book(ledger: Ledger, batches: Sequence[FeedBatch]) -> float:
     """Book pages one after the other; gives postings per second."""
-    intake = Intake(ledger)
+    intake = Intake(Posting(ledger, RefundRules([])))
     began = time.perf_counter()
     for batch in batches:
         prepared = await intake.prepare([batch])
@@ -160,7 +161,7 @@ async def run(server: EmbeddedPostgres, directory: Path, how: figures.Options) -
     small, large = (20_000, 60_000) if how.quick else (SMALL, LARGE)
     async with Database(server.url("ledger"), name="revenue") as database:
         await migrate(database, "services.revenue")
-        ledger = Ledger(database, RefundRules([]))
+        ledger = Ledger(database)
         figures.machine({"postgresql": str(await database.durability()), "page": f"{PAGE} consignments"})
         day = await database.now() // 86_400_000_000
         serial = 0

@@ -12,8 +12,7 @@ from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from services.revenue.assessment.batch import Batch, InForce
 from services.revenue.commands.assess import Store
-from services.revenue.jobs.reassessment import Reassessment
-from services.revenue.store.assessments.reassessments import ReassessedStore
+from services.revenue.commands.reassess import Reassessment
 from services.revenue.store.debt_events import NewsStore
 from tests.revenue.bundles import Parcel, table_of
 from tests.revenue.law.published import shipped_law
@@ -39,7 +38,7 @@ async def assess(database: Database, parcels: Sequence[Parcel]) -> list[list[str
 
 
 async def again(database: Database) -> None:
-    work = Reassessment(ReassessedStore(database, NewsStore(database)), "one", lambda: InForce(shipped_law()))
+    work = Reassessment(database, NewsStore(database), "one", lambda: InForce(shipped_law()))
     while await work.step():
         pass
 

@@ -12,7 +12,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.payout_messages import booked_payout, payout_of, payout_result, wrong_payout
 from services.revenue.commands import payout_entries, record_payout
-from services.revenue.commands.record_payout import Booked, Payout, Result
+from services.revenue.store.payments.payouts import BookedPayout, Payout, PayoutResult
 from tests.revenue.ledger.states import mrn
 
 PAYOUT = Payout("o1", "declarant:D", "UK", "GBP", 500)
@@ -21,7 +21,9 @@ REASONS = sorted(set(re.findall(r'"(PAYOUT_[A-Z_]+)"', getsource(payout_entries)
 
 @pytest.mark.parametrize("reason", [*REASONS, "AMOUNT_OUT_OF_BOUNDS", "BALANCE_OUT_OF_BOUNDS"])
 def test_each_refusal_is_told_with_all_of_its_facts(reason: str) -> None:
-    error = payout_result(3, PAYOUT, Result(reason=reason, account="declarant:D", kept=(2_500, "EUR", "EU"))).error
+    error = payout_result(
+        3, PAYOUT, PayoutResult(reason=reason, account="declarant:D", kept=(2_500, "EUR", "EU"))
+    ).error
     assert "payouts[3]" in error.message
     assert "?" not in error.message + error.hint
 
@@ -31,11 +33,11 @@ def test_refusals_are_found_where_payouts_are_booked() -> None:
 
 
 def test_what_differs_is_told_in_its_own_currency() -> None:
-    told = payout_result(0, PAYOUT, Result(reason="PAYOUT_DIFFERS", kept=(2_500, "EUR", "EU")))
+    told = payout_result(0, PAYOUT, PayoutResult(reason="PAYOUT_DIFFERS", kept=(2_500, "EUR", "EU")))
     assert told.credit_minor == 0
     assert "5.00 GBP" in told.error.message
     assert "25.00 EUR" in told.error.message
-    other = payout_result(0, PAYOUT, Result(reason="PAYOUT_CONSIGNMENT_DIFFERS", kept=(2_500, "EUR", "EU")))
+    other = payout_result(0, PAYOUT, PayoutResult(reason="PAYOUT_CONSIGNMENT_DIFFERS", kept=(2_500, "EUR", "EU")))
     assert all(part in other.error.message for part in ("5.00 GBP", "UK", "25.00 EUR", "EU alone"))
 
 
@@ -90,7 +92,7 @@ def test_a_payout_is_read_as_it_was_asked_and_told_as_it_was_booked(paid_at: Tim
     payout = payout_of(request)
     assert payout == Payout("o1", "", "EU", "EUR", 1, micros, "o0", "p1")
     told = booked_payout(
-        Booked(payout, Result(outcome=pb.PAYOUT_OUTCOME_BOOKED, account="a:b", credit=9), 8, "tess", "o9")
+        BookedPayout(payout, PayoutResult(outcome=pb.PAYOUT_OUTCOME_BOOKED, account="a:b", credit=9), 8, "tess", "o9")
     )
     assert told.payout.HasField("paid_at") is (micros > 0)
     told.payout.ClearField("paid_at")
@@ -102,5 +104,5 @@ def test_a_payout_is_read_as_it_was_asked_and_told_as_it_was_booked(paid_at: Tim
 
 @pytest.mark.parametrize(("account", "shown"), [("declarant:X", "declarant:X"), ("", "declarant:D")])
 def test_a_refusal_names_the_account_or_else_the_reference(account: str, shown: str) -> None:
-    error = payout_result(0, PAYOUT, Result(reason="PAYOUT_EXCEEDS_CREDIT", account=account)).error
+    error = payout_result(0, PAYOUT, PayoutResult(reason="PAYOUT_EXCEEDS_CREDIT", account=account)).error
     assert shown in error.message + error.hint

@@ -21,10 +21,9 @@ from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessment.aggregates import summed_areas
 from services.revenue.assessment.batch import Batch, InForce
 from services.revenue.commands.assess import Store
-from services.revenue.jobs.reassessment import Reassessment
+from services.revenue.commands.reassess import Reassessment
 from services.revenue.law.program.program import Program
 from services.revenue.store.assessments.aggregates import follow
-from services.revenue.store.assessments.reassessments import ReassessedStore
 from services.revenue.store.debt_events import NewsStore
 from tests.revenue.bundles import ALONE, AREA_OF, DAY, LIMIT, Parcel, bundling, stream, table_of
 
@@ -55,7 +54,7 @@ async def duties(store: Store, parcels: Sequence[Parcel]) -> list[int | None]:
 
 async def again(database: Database, replica: str = "one") -> None:
     """Do all that waits to be assessed again."""
-    work = Reassessment(ReassessedStore(database, NewsStore(database)), replica, lambda: IN_FORCE)
+    work = Reassessment(database, NewsStore(database), replica, lambda: IN_FORCE)
     while await work.step():
         pass
 
@@ -336,7 +335,7 @@ async def test_assessing_again_dies_and_goes_on_without_telling_twice(
 
     # It dies after the news, before the sum is noted as done; the other replica finds nothing new to tell.
     with monkeypatch.context() as patched:
-        patched.setattr(ReassessedStore, "settled", dies)
+        patched.setattr(Reassessment, "complete", dies)
         with pytest.raises(RuntimeError, match="died"):
             await again(revenue)
     assert len(await news(revenue)) == 1

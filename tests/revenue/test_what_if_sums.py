@@ -21,10 +21,9 @@ from luxor.revenue.v1.what_if_pb2 import WhatIfResult
 from services.revenue.assessment.aggregates import Others
 from services.revenue.assessment.batch import Batch, InForce
 from services.revenue.commands.assess import Store
+from services.revenue.commands.reassess import Reassessment
 from services.revenue.jobs import what_if
-from services.revenue.jobs.reassessment import Reassessment
 from services.revenue.store.assessments.periods import Periods
-from services.revenue.store.assessments.reassessments import ReassessedStore
 from services.revenue.store.debt_events import NewsStore
 from services.revenue.what_if.bands import DEFAULT
 from services.revenue.what_if.bundles import bundled_rows, with_bundles
@@ -60,7 +59,7 @@ async def assess(database: Database, parcels: Sequence[Parcel]) -> None:
 
 
 async def again(database: Database) -> None:
-    work = Reassessment(ReassessedStore(database, NewsStore(database)), "one", lambda: IN_FORCE)
+    work = Reassessment(database, NewsStore(database), "one", lambda: IN_FORCE)
     while await work.step():
         pass
 

@@ -1,4 +1,4 @@
-"""The gRPC edge of the ledger: accounts, balances, entries, statements, and its proofs; the calls that move money are beside it."""
+"""The gRPC service of the ledger: accounts, balances, entries, statements, payments and proofs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text, stamp_text
 from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role
+from libs.server.page_tokens import PageTokens
 from libs.server.requests import once, page_size_of, recalled
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
+from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.api.batch_size import check_count
 from services.revenue.api.ledger_messages import (
     account_message,
@@ -30,9 +32,9 @@ from services.revenue.api.ledger_messages import (
     statement_line,
     wrong_account,
 )
-from services.revenue.api.payments import FIRST_DAY, LAST_DAY, PAGE_DEFAULT, PAGE_MAX, MoneyCalls
+from services.revenue.api.payments import FIRST_DAY, LAST_DAY, PAGE_DEFAULT, PAGE_MAX, PaymentCalls
 from services.revenue.api.proof_messages import fault_message, proof_message
-from services.revenue.commands.post import Ledger
+from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.reconcile import Page, Reconciling
 from services.revenue.commands.verify import Proving
 from services.revenue.ledger.account import kind_of
@@ -59,7 +61,7 @@ def _parts(place: Place) -> tuple[int, int, int, int]:
 _BEGINNING: Final = _parts(BEGINNING)
 
 
-class LedgerService(MoneyCalls):
+class LedgerService(LedgerServiceServicer):
     """Translates between the ledger and those who ask."""
 
     def __init__(
@@ -73,7 +75,9 @@ class LedgerService(MoneyCalls):
 
         `accounts_changed` is called after accounts were opened or changed, so that this replica knows them with its answer.
         """
-        super().__init__(database, ledger, jurisdictions)
+        self._database = database
+        self._pages = PageTokens(database)
+        self._payments = PaymentCalls(database, ledger, jurisdictions)
         self._accounts_changed = accounts_changed
         self._accounts = Accounts(database)
         self._balances = Balances(database)
@@ -264,6 +268,30 @@ class LedgerService(MoneyCalls):
             currencies = ", ".join(each.currency for each in found)
             raise Refusal("ACCOUNT_CURRENCIES_SEVERAL", path="currency", value=account, currencies=currencies)
         return found[0]
+
+    async def RecordPayments(
+        self, request: pb.RecordPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordPaymentsResponse:
+        """Record payments, once per request and once per id of the bank."""
+        return await self._payments.record_payments(request)
+
+    async def ListPayments(
+        self, request: pb.ListPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListPaymentsResponse:
+        """Return payments by jurisdiction and id."""
+        return await self._payments.list_payments(request)
+
+    async def RecordPayouts(
+        self, request: pb.RecordPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordPayoutsResponse:
+        """Record payouts, once per request and once per id of the bank."""
+        return await self._payments.record_payouts(request)
+
+    async def ListPayouts(
+        self, request: pb.ListPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListPayoutsResponse:
+        """Return payouts in the order of booking."""
+        return await self._payments.list_payouts(request)
 
     async def Reconcile(
         self, request: pb.ReconcileRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -14,11 +14,11 @@ from libs.server.identity import is_id
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
-from services.revenue.commands.record_payment import Booked, Result
 from services.revenue.ledger.account import FILERS_MAX, OPENED, wrong_name
 from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import Line
+from services.revenue.store.payments.payments import BookedPayment, PaymentResult
 from services.revenue.store.proofs.chain import Entry
 from services.revenue.store.proofs.seals import Kept
 
@@ -158,7 +158,7 @@ _PAYMENT_REASONS: Final = {
 }
 
 
-def payment_result(place: int, result: Result) -> pb.PaymentResult:
+def payment_result(place: int, result: PaymentResult) -> pb.PaymentResult:
     """Tell what became of a payment, the one at `place` of its request."""
     told = pb.PaymentResult(
         outcome=result.outcome,  # type: ignore[arg-type]  # a number of the enumeration
@@ -173,7 +173,7 @@ def payment_result(place: int, result: Result) -> pb.PaymentResult:
     return told
 
 
-def booked_payment(booked: Booked) -> pb.BookedPayment:
+def booked_payment(booked: BookedPayment) -> pb.BookedPayment:
     """Tell a payment as it stands in the ledger."""
     payment = booked.payment
     return pb.BookedPayment(

@@ -1,12 +1,10 @@
-"""The ledger's edge where money moves: payments that came in, payouts that went out."""
+"""Payments and payouts, as callers of the ledger's service record and list them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
-from typing import Any, Final
-
-import grpc.aio
+from typing import Final
 
 from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text
 from libs.server import call
@@ -15,13 +13,15 @@ from libs.server.page_tokens import PageTokens
 from libs.server.requests import kept, page_size_of, recalled
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.api.batch_size import check_count
 from services.revenue.api.ledger_messages import booked_payment, payment_result, wrong_payment
 from services.revenue.api.payout_messages import booked_payout, payout_of, payout_result, wrong_payout
-from services.revenue.commands.post import Ledger
-from services.revenue.commands.record_payment import PAYMENTS_MAX, Payment, Payments
-from services.revenue.commands.record_payout import END, PAYOUTS_MAX, Payouts
+from services.revenue.commands.rebalance import Ledger
+from services.revenue.commands.record_payment import PAYMENTS_MAX, Payments
+from services.revenue.commands.record_payout import PAYOUTS_MAX, Payouts
+from services.revenue.store.payments import payments, payouts
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import END
 
 PAGE_DEFAULT: Final = 100
 PAGE_MAX: Final = 1_000
@@ -29,8 +29,8 @@ FIRST_DAY, LAST_DAY = day_of_date(date(2000, 1, 1)), day_of_date(date(2100, 1, 1
 """What the ledger is asked about lies from the first day on, and before the last."""
 
 
-class MoneyCalls(LedgerServiceServicer):
-    """The calls of the ledger's service by which money is booked."""
+class PaymentCalls:
+    """The calls of the ledger's service that record and list payments and payouts."""
 
     def __init__(self, database: Database, ledger: Ledger, jurisdictions: Collection[str]) -> None:
         """Book in a ledger and its database; jurisdictions are those whose law is loaded."""
@@ -40,9 +40,7 @@ class MoneyCalls(LedgerServiceServicer):
         self._payments = Payments(ledger)
         self._payouts = Payouts(ledger)
 
-    async def RecordPayments(
-        self, request: pb.RecordPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.RecordPaymentsResponse:
+    async def record_payments(self, request: pb.RecordPaymentsRequest) -> pb.RecordPaymentsResponse:
         """Book payments, once per request and once per id of the bank; each has its own result."""
         before = await recalled(self._database, pb.RecordPaymentsResponse, request)
         if before is not None:
@@ -66,22 +64,18 @@ class MoneyCalls(LedgerServiceServicer):
         ]
         return await kept(self._database, request, pb.RecordPaymentsResponse(results=results))
 
-    async def ListPayments(
-        self, request: pb.ListPaymentsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ListPaymentsResponse:
+    async def list_payments(self, request: pb.ListPaymentsRequest) -> pb.ListPaymentsResponse:
         """Give payments by jurisdiction and id."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         after = await self._pages.place(request, ("", ""))
-        found = await self._payments.page(after=after, unmatched_only=request.unmatched, rows_max=limit + 1)
+        found = await payments.page(self._database, after=after, unmatched_only=request.unmatched, rows_max=limit + 1)
         last = found[limit - 1].payment if len(found) > limit else None
         return pb.ListPaymentsResponse(
             payments=map(booked_payment, found[:limit]),
             next_page_token=await self._pages.token(request, last.jurisdiction, last.id) if last else "",
         )
 
-    async def RecordPayouts(
-        self, request: pb.RecordPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.RecordPayoutsResponse:
+    async def record_payouts(self, request: pb.RecordPayoutsRequest) -> pb.RecordPayoutsResponse:
         """Book payouts, once per request and once per id of the bank; each has its own result."""
         before = await recalled(self._database, pb.RecordPayoutsResponse, request)
         if before is not None:
@@ -101,14 +95,12 @@ class MoneyCalls(LedgerServiceServicer):
         ]
         return await kept(self._database, request, pb.RecordPayoutsResponse(results=results))
 
-    async def ListPayouts(
-        self, request: pb.ListPayoutsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ListPayoutsResponse:
+    async def list_payouts(self, request: pb.ListPayoutsRequest) -> pb.ListPayoutsResponse:
         """Give payouts in the order of booking, of all days or some."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         begin, before = _moments(request.from_day, request.to_day)
         after = await self._pages.place(request, (begin, "", ""))
-        found = await self._payouts.page(after=after, before=before, rows_max=limit + 1)
+        found = await payouts.page(self._database, after=after, before=before, rows_max=limit + 1)
         token = ""
         if len(found) > limit:
             last = found[limit - 1]

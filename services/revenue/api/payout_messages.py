@@ -12,9 +12,8 @@ from libs.server.errors import item_error
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.ledger_messages import TEXT_MAX, stamp_of, wrong_money
-from services.revenue.commands.payment_batch import is_mrn
-from services.revenue.commands.record_payout import Booked, Payout, Result
-from services.revenue.ledger.account import PAYEES, wrong_name
+from services.revenue.ledger.account import PAYEES, is_mrn, wrong_name
+from services.revenue.store.payments.payouts import BookedPayout, Payout, PayoutResult
 
 _FIRST, _LAST = (day_of_date(date(year, 1, 1)) * MICROS_PER_DAY for year in (2000, 2100))
 _REASONS: Final = {
@@ -63,7 +62,7 @@ def payout_of(payout: pb.Payout) -> Payout:
     )
 
 
-def payout_result(place: int, payout: Payout, result: Result) -> pb.PayoutResult:
+def payout_result(place: int, payout: Payout, result: PayoutResult) -> pb.PayoutResult:
     """Tell what became of a payout, the one at `place` of its request."""
     told = pb.PayoutResult(
         outcome=result.outcome,  # type: ignore[arg-type]  # a number of the enumeration
@@ -89,7 +88,7 @@ def payout_result(place: int, payout: Payout, result: Result) -> pb.PayoutResult
     return told
 
 
-def booked_payout(booked: Booked) -> pb.BookedPayout:
+def booked_payout(booked: BookedPayout) -> pb.BookedPayout:
     """Tell a payout as it stands in the ledger."""
     payout = booked.payout
     return pb.BookedPayout(

@@ -1,61 +1,37 @@
-"""Money finds its debt: an account's credit pays its open consignments, and a payment by an MRN the debt that comes after it.
-
-Small transactions, one after the other, until nothing is left to be done; what one replica leaves another takes up.
-"""
+"""Apply credit: an account's credit balance pays its open items, and a payment by an MRN pays the debt that comes after it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from libs.store.database import Transaction
-from libs.store.errors import StoreError
 from libs.telemetry import get_logger
+from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import partition_of_mrn, unmatched
 from services.revenue.ledger.allocation import Booking, credited, entries_of, match, moved, owes_alone
 from services.revenue.ledger.charge import Page
 from services.revenue.ledger.entry import Int64, LedgerError
 from services.revenue.ledger.line import OPEN
 from services.revenue.ledger.position import settled
+from services.revenue.ledger.rebalance import Target
 from services.revenue.store.ledger import credit, positions
 from services.revenue.store.ledger.credit import Item, Key
 from services.revenue.store.ledger.entries import Heads
 from services.revenue.store.ledger.positions import Positions
-
-if TYPE_CHECKING:
-    from services.revenue.commands.post import Ledger
+from services.revenue.store.payments import payments, waiting
+from services.revenue.store.payments.payments import MatchedPayment
 
 ITEMS_MAX: Final = 50
 """Consignments that credit pays in one transaction."""
 PAID_MAX: Final = 10**16
 """Payments of one consignment together are no more, minor units."""
-ACCOUNTS_MAX: Final = 1_000
-"""Accounts that one round of the background work looks at."""
 REFERENCE: Final = "credit"
 """Reference of entries by which credit pays a debt."""
 _log = get_logger()
-# Hardly ever does anything wait, and then no consignment is looked for. A list of MRNs would be looked for in every part of the table.
-_WAITING: Final = """
-select waiting.* from unnest($1::text[]) as given(mrn) cross join lateral (
-    select mrn, jurisdiction, id, currency, amount from ledger_waiting where mrn = given.mrn
-) waiting
-where exists (select from ledger_waiting) order by mrn, jurisdiction, id
-"""
-_FOUND: Final = """
-update ledger_payment kept set outcome = given.outcome, account = given.account, matched = given.matched,
-    over = given.over, still_owed = given.still_owed, mrns = array[given.mrn], amounts = array[kept.amount]
-from unnest($1::text[], $2::text[], $3::smallint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[])
-    as given(jurisdiction, id, outcome, account, matched, over, still_owed, mrn)
-where kept.jurisdiction = given.jurisdiction and kept.id = given.id
-"""
-_GONE: Final = """
-delete from ledger_waiting kept using unnest($1::text[], $2::text[], $3::text[]) as given(mrn, jurisdiction, id)
-where kept.mrn = given.mrn and kept.jurisdiction = given.jurisdiction and kept.id = given.id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,50 +92,42 @@ async def pay(ledger: Ledger, tx: Transaction, heads: Heads, shares: Sequence[Sh
                 postings,
             )
         )
-    await ledger.bring(tx, heads, page_of(mrns, held), held, paid, entries_of(bookings))
+    await ledger.rebalance(tx, heads, Target(page_of(mrns, held), paid, held.out, entries_of(bookings)), held)
 
 
 async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Sequence[str]) -> None:
     """Pay debts that came after their payment, whose heads are held: once, since nothing waits any more after that."""
-    rows = await tx.raw.fetch(_WAITING, list(mrns))
+    rows = await waiting.read(tx, mrns)
     if not rows:
         return
-    distinct = sorted({row["mrn"] for row in rows})
+    distinct = sorted({row.mrn for row in rows})
     place = {mrn: number for number, mrn in enumerate(distinct)}
     held = await positions.read(tx, distinct)
     paid, owed = held.paid.copy(), owed_now(held, held.paid)
-    ids = await ledger.names.known(tx, {unmatched(row["jurisdiction"]) for row in rows})
+    ids = await ledger.names.known(tx, {unmatched(row.jurisdiction) for row in rows})
     names = await ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist())
     shares, found = [], []
     for row in rows:
-        at = place[row["mrn"]]
+        at = place[row.mrn]
         own = held.lines[held.offsets[at] : held.offsets[at + 1]]
         own = own[own["how"] == OPEN]
-        same = (held.currency[at], held.jurisdiction[at]) == (row["currency"], row["jurisdiction"])
-        if not len(own) or not same or paid[at] + row["amount"] > PAID_MAX:
+        same = (held.currency[at], held.jurisdiction[at]) == (row.currency, row.jurisdiction)
+        if not len(own) or not same or paid[at] + row.amount > PAID_MAX:
             continue
-        told = match(row["amount"], owed[at])
+        told = match(row.amount, owed[at])
         owed[at] -= told.matched
-        paid[at] += row["amount"]
-        shares.append(Share(row["mrn"], ids[unmatched(row["jurisdiction"])], row["amount"], row["id"]))
+        paid[at] += row.amount
+        shares.append(Share(row.mrn, ids[unmatched(row.jurisdiction)], row.amount, row.id))
         account = names[int(own["debtor"][0])]
         found.append(
-            (
-                row["jurisdiction"],
-                row["id"],
-                told.outcome,
-                account,
-                told.matched,
-                told.over,
-                told.still_owed,
-                row["mrn"],
+            MatchedPayment(
+                row.jurisdiction, row.id, told.outcome, account, told.matched, told.over, told.still_owed, row.mrn
             )
         )
     if shares:
         await pay(ledger, tx, heads, shares)
-        columns = [list(column) for column in zip(*found, strict=True)]
-        await tx.raw.execute(_FOUND, *columns)
-        await tx.raw.execute(_GONE, columns[7], columns[0], columns[1])
+        await payments.match(tx, found)
+        await waiting.remove(tx, [(each.mrn, each.jurisdiction, each.id) for each in found])
 
 
 async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: Page) -> None:
@@ -222,7 +190,7 @@ async def _use(
 async def settle_once(ledger: Ledger, key: Key) -> int:
     """Use an account's credit for some open consignments, or take it back from some, in one transaction; gives how many."""
     async with ledger.database.transaction() as tx:
-        minor = await tx.raw.fetchval("select minor from ledger_credit where account = $1 and currency = $2", *key)
+        minor = await credit.stored(tx, key)
         if not minor:
             return 0
         items = await (credit.payable if minor > 0 else credit.drawn)(tx, key, ITEMS_MAX)
@@ -245,38 +213,3 @@ async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int
             if not done:
                 break
     return total
-
-
-class Settling:
-    """Uses what stands to accounts' credit, at intervals; replicas that do so at once wait for one another's rows."""
-
-    def __init__(self, ledger: Ledger, *, interval_seconds: float) -> None:
-        """Look every so many seconds for credit that can pay a debt."""
-        self._ledger = ledger
-        self._interval = interval_seconds
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`; what fails is logged and tried again."""
-        while not stop.is_set():
-            try:
-                await self.step(stop)
-            except StoreError as error:
-                _log.warning("LEDGER_SETTLING_POSTPONED", why=str(error))
-            try:
-                async with asyncio.timeout(self._interval):
-                    await stop.wait()
-            except TimeoutError:
-                continue
-
-    async def step(self, stop: asyncio.Event | None = None) -> int:
-        """Use all that can be used now; gives how many consignments that concerned."""
-        async with self._ledger.database.connection() as reader:
-            keys = await credit.wanting(reader, ACCOUNTS_MAX)
-        total = 0
-        for key in keys:
-            while not (stop is not None and stop.is_set()):
-                done = await settle_some(self._ledger, [key], 1)
-                total += done
-                if not done:
-                    break
-        return total

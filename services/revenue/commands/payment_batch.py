@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
-from libs.customs import mrn as mrns_of
 from libs.store.database import Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.apply_credit import PAID_MAX, page_of
-from services.revenue.commands.post import Ledger
+from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import (
     PAYABLE,
     bank,
+    is_mrn,
     partition_of_account,
     partition_of_mrn,
     prefix_of,
@@ -23,79 +23,30 @@ from services.revenue.ledger.account import (
 )
 from services.revenue.ledger.allocation import Booking, Match, credited, entries_of, match, moved, owes_alone
 from services.revenue.ledger.line import Lines
-from services.revenue.ledger.payout import PaidOut, debtors_of
-from services.revenue.ledger.position import settled
+from services.revenue.ledger.position import PaidOut, debtors_of, settled
+from services.revenue.ledger.rebalance import Target
+from services.revenue.store.ledger import accounts as accounts_of
 from services.revenue.store.ledger import credit, positions
-from services.revenue.store.ledger.balances import Holding, balances_at
+from services.revenue.store.ledger.balances import balances_at, holdings_of
 from services.revenue.store.ledger.credit import Key
 from services.revenue.store.ledger.entries import Heads
 from services.revenue.store.ledger.freed_credit import Booked, owners
 from services.revenue.store.ledger.positions import Positions
+from services.revenue.store.payments import payments as payments_of
+from services.revenue.store.payments import waiting
+from services.revenue.store.payments.payments import (
+    JURISDICTION_DIFFERS,
+    Ident,
+    Payment,
+    PaymentResult,
+    Recorded,
+    Row,
+    ident_of,
+    of_row,
+)
+from services.revenue.store.payments.waiting import WaitingPayment
 
 _BORDER: Final = "border"
-ELSEWHERE: Final = "JURISDICTION_DIFFERS"
-Ident: TypeAlias = tuple[str, str]
-Row: TypeAlias = dict[str, Any]
-_OWN: Final = "select name, currency, account from ledger_holding where name = any($1::text[])"
-_OPENED: Final = "select name from ledger_account where name = any($1::text[])"
-_KEEP: Final = """
-insert into ledger_payment (jurisdiction, id, reference, currency, amount, account, outcome, matched, over, still_owed,
-    booked_at, booked_by, request, takes_back, taken_back_by, mrns, amounts)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-"""
-_TAKEN: Final = """
-update ledger_payment kept set taken_back_by = given.by
-from unnest($1::text[], $2::text[], $3::text[]) as given(jurisdiction, id, by)
-where kept.jurisdiction = given.jurisdiction and kept.id = given.id
-"""
-_WAIT: Final = """
-insert into ledger_waiting (mrn, jurisdiction, id, currency, amount)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-"""
-_WAIT_NO_MORE: Final = """
-delete from ledger_waiting kept using unnest($1::text[], $2::text[], $3::text[]) as given(mrn, jurisdiction, id)
-where kept.mrn = given.mrn and kept.jurisdiction = given.jurisdiction and kept.id = given.id
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """Money that came in, or that was taken back; amounts in minor units, more than nothing."""
-
-    id: str
-    reference: str
-    jurisdiction: str
-    currency: str
-    amount: int
-    takes_back: str = ""
-
-
-@dataclass(slots=True)
-class Result:
-    """What became of a payment."""
-
-    outcome: int = pb.PAYMENT_OUTCOME_REFUSED
-    account: str = ""
-    matched: int = 0
-    over: int = 0
-    still_owed: int = 0
-    reason: str = ""
-    """Why it was refused, or JURISDICTION_DIFFERS (it is unmatched though its consignment is known). Refused:
-    PAYMENT_REUSED (the id was booked with other content), PAYMENT_UNKNOWN, PAYMENT_TAKEN_BACK (already), PAYMENT_DIFFERS
-    (what is taken back has another amount or currency), PAYMENT_REFERENCE_SHARED (an account of many payers), AMOUNT_OUT_OF_BOUNDS,
-    BALANCE_OUT_OF_BOUNDS."""
-    parts: list[tuple[str, int]] = field(default_factory=list)
-    """Which consignments got how much; an empty MRN for what is on the account alone."""
-
-
-def ident_of(payment: Payment) -> Ident:
-    """Give what a payment is known by: jurisdiction and the bank's id."""
-    return payment.jurisdiction, payment.id
-
-
-def is_mrn(reference: str) -> bool:
-    """Tell whether a payment's reference is an MRN."""
-    return mrns_of.is_valid(reference)
 
 
 @dataclass(slots=True)
@@ -121,7 +72,7 @@ class _Consignment:
 
 
 @dataclass(slots=True)
-class _Purse:
+class _CreditAccount:
     """A declarant's account in a currency: what its credit may pay, what is open of it in all, and the credit."""
 
     alone: int
@@ -131,7 +82,7 @@ class _Purse:
     """By how much the credit changes."""
 
 
-class Work:
+class PaymentBatch:
     """Some payments of one transaction."""
 
     def __init__(self, ledger: Ledger, tx: Transaction, heads: Heads, by: str, request: str) -> None:
@@ -141,11 +92,11 @@ class Work:
         self._owners: dict[Booked, list[int]] = {}
         self._touched: dict[str, _Consignment] = {}
         self._balances: dict[tuple[str, str], int] = {}
-        self._purses: dict[Key, _Purse] = {}
+        self._credit_accounts: dict[Key, _CreditAccount] = {}
         self._accounts: set[str] = set()
         self._ids: dict[str, int] = {}
         self._names: dict[int, str] = {}
-        self._done: dict[Ident, tuple[Payment, Result]] = {}
+        self._done: dict[Ident, tuple[Payment, PaymentResult]] = {}
         self._told: set[Ident] = set()
         self._taken: dict[Ident, str] = {}
         self._waiting: dict[Ident, Payment] = {}
@@ -156,7 +107,7 @@ class Work:
     @property
     def credits(self) -> Iterable[Key]:
         """Accounts whose credit changed."""
-        return [key for key, purse in self._purses.items() if purse.change]
+        return [key for key, credit_account in self._credit_accounts.items() if credit_account.change]
 
     async def load(self, payments: Sequence[Payment], known: Mapping[Ident, Row], names: set[str]) -> None:
         """Read what the payments may concern; `names` have their numbers already."""
@@ -183,8 +134,8 @@ class Work:
         accounts = {each for each in told if prefix_of(each) in PAYABLE}
         accounts |= {before["account"] for before in known.values()}
         accounts |= {self._names[each] for found in self._owners.values() for each in found}
-        holdings = [Holding(**dict(row)) for row in await tx.raw.fetch(_OWN, sorted(accounts))]
-        opened = {row["name"] for row in await tx.raw.fetch(_OPENED, sorted(accounts))}
+        holdings = await holdings_of(tx, sorted(accounts))
+        opened = await accounts_of.opened(tx, sorted(accounts))
         self._accounts = {each.name for each in holdings} | opened
         self._ids = await self._ledger.names.known(tx, names | self._accounts)
         self._names |= {number: name for name, number in self._ids.items()}
@@ -199,7 +150,7 @@ class Work:
         # With those to whom consignments may leave something, so that two who book at once take all rows in one order.
         stands = await credit.hold(tx, {*own, *self._left_to(held)})
         for key, sums in zip(own, await credit.open_sums(tx, own), strict=True):
-            self._purses[key] = _Purse(*sums, stands.get(key, 0))
+            self._credit_accounts[key] = _CreditAccount(*sums, stands.get(key, 0))
 
     def _left_to(self, held: Positions) -> set[Key]:
         """Accounts to whose credit what is paid of consignments may be left."""
@@ -209,7 +160,7 @@ class Work:
         }
         return {key for key in pairs if prefix_of(self._names[key[0]]) == credit.HOLDER}
 
-    def book(self, payment: Payment, known: Mapping[Ident, Row], seen: set[Ident]) -> Result:
+    def book(self, payment: Payment, known: Mapping[Ident, Row], seen: set[Ident]) -> PaymentResult:
         """Book one payment in memory; `seen` are those that this request named before."""
         ident = ident_of(payment)
         if ident in self._done:
@@ -229,14 +180,14 @@ class Work:
             self._done[ident] = (payment, result)
         return result
 
-    def _pay(self, payment: Payment) -> Result:
+    def _pay(self, payment: Payment) -> PaymentResult:
         if prefix_of(payment.reference) == _BORDER:
-            return Result(reason="PAYMENT_REFERENCE_SHARED")
+            return PaymentResult(reason="PAYMENT_REFERENCE_SHARED")
         consignment = self._consignments.get(payment.reference)
         elsewhere = self._elsewhere(payment)
         if not elsewhere and consignment and consignment.currency == payment.currency and consignment.debtors():
             if consignment.paid + payment.amount > PAID_MAX:
-                return Result(reason="AMOUNT_OUT_OF_BOUNDS")
+                return PaymentResult(reason="AMOUNT_OUT_OF_BOUNDS")
             found = match(payment.amount, consignment.owed())
             account = self._names[consignment.debtors()[0]]
             self._credit(payment, payment.reference, consignment, payment.amount)
@@ -250,37 +201,42 @@ class Work:
             self._waiting[ident_of(payment)] = payment
         self._on_account(payment, name, payment.amount, home)
         parts = [("", payment.amount)]
-        return Result(pb.PAYMENT_OUTCOME_UNMATCHED, name, over=payment.amount, reason=elsewhere, parts=parts)
+        return PaymentResult(pb.PAYMENT_OUTCOME_UNMATCHED, name, over=payment.amount, reason=elsewhere, parts=parts)
 
     def _elsewhere(self, payment: Payment) -> str:
         """Why a payment does not pay the consignment that it names: another treasury's bank account received it."""
         consignment = self._consignments.get(payment.reference)
-        return ELSEWHERE if consignment and consignment.jurisdiction != payment.jurisdiction else ""
+        return JURISDICTION_DIFFERS if consignment and consignment.jurisdiction != payment.jurisdiction else ""
 
-    def _pay_account(self, payment: Payment) -> Result:
+    def _pay_account(self, payment: Payment) -> PaymentResult:
         name = payment.reference
-        purse = self._purse(name, payment.currency)
+        credit_account = self._credit_account(name, payment.currency)
         owed = self._balances.get((name, payment.currency), 0)
-        found = match(payment.amount, owed if purse is None else purse.alone - purse.credit)
+        found = match(payment.amount, owed if credit_account is None else credit_account.alone - credit_account.credit)
         self._on_account(payment, name, payment.amount, partition_of_account(name))
-        if purse is not None:
-            found = Match(_outcome(found, purse), found.matched, found.over, max(0, purse.open - purse.credit))
+        if credit_account is not None:
+            found = Match(
+                _outcome(found, credit_account),
+                found.matched,
+                found.over,
+                max(0, credit_account.open - credit_account.credit),
+            )
         return _result(found, name, [("", payment.amount)])
 
-    def _purse(self, name: str, currency: str) -> _Purse | None:
+    def _credit_account(self, name: str, currency: str) -> _CreditAccount | None:
         if prefix_of(name) != credit.HOLDER:
             return None
-        return self._purses.setdefault((self._ids[name], currency), _Purse(0, 0, 0))
+        return self._credit_accounts.setdefault((self._ids[name], currency), _CreditAccount(0, 0, 0))
 
-    def _take_back(self, payment: Payment, known: Mapping[Ident, Row]) -> Result:
+    def _take_back(self, payment: Payment, known: Mapping[Ident, Row]) -> PaymentResult:
         ident = (payment.jurisdiction, payment.takes_back)
         if ident not in self._done and ident not in known:
-            return Result(reason="PAYMENT_UNKNOWN")
+            return PaymentResult(reason="PAYMENT_UNKNOWN")
         first, before = self._done[ident] if ident in self._done else of_row(known[ident])
         if ident in self._taken or (ident in known and known[ident]["taken_back_by"]):
-            return Result(reason="PAYMENT_TAKEN_BACK")
+            return PaymentResult(reason="PAYMENT_TAKEN_BACK")
         if (first.amount, first.currency, first.takes_back) != (payment.amount, payment.currency, ""):
-            return Result(reason="PAYMENT_DIFFERS")
+            return PaymentResult(reason="PAYMENT_DIFFERS")
         self._taken[ident] = payment.id
         self._waiting.pop(ident, None)
         if is_mrn(first.reference):
@@ -289,7 +245,7 @@ class Work:
         for mrn, amount in before.parts:
             gone = self._owners.get((mrn, first.id), [])
             still += self._take_from(payment, before.account, mrn, amount, first.reference, gone)
-        return Result(pb.PAYMENT_OUTCOME_TAKEN_BACK, before.account, still_owed=still, parts=before.parts)
+        return PaymentResult(pb.PAYMENT_OUTCOME_TAKEN_BACK, before.account, still_owed=still, parts=before.parts)
 
     def _take_from(
         self, payment: Payment, account: str, mrn: str, amount: int, reference: str, gone: Sequence[int]
@@ -314,9 +270,9 @@ class Work:
             named = reference if waited else mrn if gone else ""
             home = partition_of_mrn(named) if named else partition_of_account(account)
             self._on_account(payment, account, part - amount, home)
-            purse = self._purse(account, payment.currency)
-            if not mrn and purse is not None:
-                still = max(0, purse.open - purse.credit)
+            credit_account = self._credit_account(account, payment.currency)
+            if not mrn and credit_account is not None:
+                still = max(0, credit_account.open - credit_account.credit)
             elif not mrn:
                 still = 0 if waited else max(0, self._balances[account, payment.currency])
         return still
@@ -328,10 +284,10 @@ class Work:
         self._bookings.append(Booking(home, "", 0, payment.id, payment.currency, "", amount < 0, postings))
         key = (name, payment.currency)
         self._balances[key] = self._balances.get(key, 0) - amount
-        purse = self._purse(name, payment.currency)
-        if purse is not None:
-            purse.credit += amount
-            purse.change += amount
+        credit_account = self._credit_account(name, payment.currency)
+        if credit_account is not None:
+            credit_account.credit += amount
+            credit_account.change += amount
 
     def _credit(self, payment: Payment, mrn: str, consignment: _Consignment, amount: int) -> None:
         """Pay a consignment, or take a payment back from it."""
@@ -340,9 +296,9 @@ class Work:
         self._touched[mrn] = consignment
         paid = owed - consignment.owed()
         if owes_alone(consignment.lines):
-            purse = self._purses.get((consignment.debtors()[0], payment.currency))
-            if purse is not None:
-                purse.alone, purse.open = purse.alone - paid, purse.open - paid
+            credit_account = self._credit_accounts.get((consignment.debtors()[0], payment.currency))
+            if credit_account is not None:
+                credit_account.alone, credit_account.open = credit_account.alone - paid, credit_account.open - paid
         changes = moved(before, credited(consignment.lines, consignment.paid))
         postings = [(self._ids[bank(payment.jurisdiction)], amount), *changes]
         for account, minor in changes:
@@ -370,37 +326,21 @@ class Work:
             held = self._held.take(np.array([each.row for each in self._touched.values()], np.int64))
             paid = np.array([each.paid for each in self._touched.values()], np.int64)
             page = page_of(list(self._touched), held)
-            await self._ledger.bring(self._tx, self._heads, page, held, paid, more)
+            await self._ledger.rebalance(self._tx, self._heads, Target(page, paid, held.out, more), held)
         else:
             await self._ledger.book.post(self._tx, self._heads, more)
-        await credit.add(self._tx, {key: each.change for key, each in self._purses.items() if each.change})
-        await self._keep()
+        await credit.add(self._tx, {key: each.change for key, each in self._credit_accounts.items() if each.change})
+        await self._store()
 
-    async def _keep(self) -> None:
-        booked_at = max(self._heads.booked_at.values())
-        await self._tx.raw.executemany(
-            _KEEP,
-            [
-                (
-                    payment.jurisdiction, payment.id, payment.reference, payment.currency, payment.amount, result.account,
-                    result.outcome, result.matched, result.over, result.still_owed, booked_at, self._by, self._request,
-                    payment.takes_back, self._taken.get(ident_of(payment), ""),
-                    [mrn for mrn, _ in result.parts], [amount for _, amount in result.parts],
-                )
-                for payment, result in self._done.values()
-            ],
-        )  # fmt: skip
-        if self._taken:
-            ids = list(self._taken)
-            await self._tx.raw.execute(
-                _TAKEN, [each[0] for each in ids], [each[1] for each in ids], list(self._taken.values())
-            )
-        for statement, rows in (
-            (_WAIT, [(p.reference, p.jurisdiction, p.id, p.currency, p.amount) for p in self._waiting.values()]),
-            (_WAIT_NO_MORE, [(mrn, *ident) for ident, mrn in self._waits_no_more.items()]),
-        ):
-            if rows:
-                await self._tx.raw.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
+    async def _store(self) -> None:
+        tx = self._tx
+        by = Recorded(max(self._heads.booked_at.values()), self._by, self._request)
+        await payments_of.add(tx, list(self._done.values()), self._taken, by)
+        await waiting.add(
+            tx,
+            [WaitingPayment(p.reference, p.jurisdiction, p.id, p.currency, p.amount) for p in self._waiting.values()],
+        )
+        await waiting.remove(tx, [(mrn, *ident) for ident, mrn in self._waits_no_more.items()])
 
 
 def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[Booked]:
@@ -409,29 +349,19 @@ def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Ro
     return {(mrn, before["id"]) for before in taken if before is not None for mrn in before["mrns"] if mrn}
 
 
-def _outcome(found: Match, purse: _Purse) -> int:
+def _outcome(found: Match, credit_account: _CreditAccount) -> int:
     """What became of a payment of a declarant's account: consignments that it cannot pay are owed all the same."""
-    if found.outcome == pb.PAYMENT_OUTCOME_MATCHED and purse.open > purse.credit:
+    if found.outcome == pb.PAYMENT_OUTCOME_MATCHED and credit_account.open > credit_account.credit:
         return pb.PAYMENT_OUTCOME_UNDERPAID
     return found.outcome
 
 
-def _result(found: Match, account: str, parts: list[tuple[str, int]]) -> Result:
-    return Result(found.outcome, account, found.matched, found.over, found.still_owed, parts=parts)
+def _result(found: Match, account: str, parts: list[tuple[str, int]]) -> PaymentResult:
+    return PaymentResult(found.outcome, account, found.matched, found.over, found.still_owed, parts=parts)
 
 
-def of_row(row: Mapping[str, Any]) -> tuple[Payment, Result]:
-    """Read a payment that was booked, and what became of it."""
-    payment = Payment(
-        row["id"], row["reference"], row["jurisdiction"], row["currency"], row["amount"], row["takes_back"]
-    )
-    parts = list(zip(row.get("mrns", ()), row.get("amounts", ()), strict=True))
-    outcome = pb.PAYMENT_OUTCOME_SENT_BACK if row["sent_back_by"] else row["outcome"]
-    return payment, Result(outcome, row["account"], row["matched"], row["over"], row["still_owed"], parts=parts)
-
-
-def _again(payment: Payment, first: Payment, before: Result) -> Result:
+def _again(payment: Payment, first: Payment, before: PaymentResult) -> PaymentResult:
     """What is answered for a payment that was booked before: nothing is booked again."""
     if payment != first:
-        return Result(reason="PAYMENT_REUSED")
-    return Result(pb.PAYMENT_OUTCOME_KNOWN, before.account, before.matched, before.over, before.still_owed)
+        return PaymentResult(reason="PAYMENT_REUSED")
+    return PaymentResult(pb.PAYMENT_OUTCOME_KNOWN, before.account, before.matched, before.over, before.still_owed)

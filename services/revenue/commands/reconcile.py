@@ -1,4 +1,4 @@
-"""Reads what a day's consignments were assessed at, what the ledger holds and what it booked for them, page by page."""
+"""Reconcile a day page by page: what consignments were assessed at, what their positions are, and what was booked for them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from libs.columns import Table
 from libs.columns.stored import InputError, read_answers, reading
 from libs.store.database import Database, Transaction
 from libs.store.inputs import READ_MAX, BatchPlace
-from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE, AssessmentColumns
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.ledger.account import CHARGE_KINDS, partition_of_mrn
-from services.revenue.ledger.basis import ASSESSED
-from services.revenue.ledger.position import stands_for
+from services.revenue.ledger.charge import ASSESSED
+from services.revenue.ledger.rebalance import stands_for
 from services.revenue.ledger.reconciliation import (
     UNBALANCED,
     Assessed,
@@ -29,8 +29,9 @@ from services.revenue.ledger.reconciliation import (
     money_gaps,
     sums_of_lines,
 )
+from services.revenue.store.assessments import answers
 from services.revenue.store.assessments.inputs import Inputs
-from services.revenue.store.ledger import positions
+from services.revenue.store.ledger import positions, postings
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.ledger.positions import Day, Positions
@@ -40,60 +41,6 @@ ENTRIES_AT_ONCE: Final = 5_000
 BATCHES_KEPT: Final = 1_024
 """Batches of answers whose sums are cached, some 32 bytes a consignment."""
 _KINDS: Final = ("duty", "tax", "fee")
-_FIRST: Final = """
-select given.row, found.day, found.batch, found."row" as place
-from unnest($1::integer[], $2::text[], $3::integer[]) as given(row, mrn, version)
-join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $4
-"""
-_AGAIN: Final = """
-select given.row, found.payload from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[])
-    as given(row, mrn, version, generation)
-join reassessed found on found.mrn = given.mrn and found.version = given.version and found.generation = given.generation
-"""
-_ADJUSTED: Final = """
-select given.row, newest.day, newest.batch, newest.place
-from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, until) cross join lateral (
-    select day, batch, "row" as place from assessment where mrn = given.mrn and purpose = $4 and version <= given.until
-    order by version desc limit 1
-) newest
-"""
-# What was assessed on a day that is over, and would be in force by now if its state had come.
-_LATER_ADJUSTED: Final = """
-select given.row, max(found.version) as number from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, held)
-join assessment found on found.mrn = given.mrn and found.purpose = $4 and found.version > given.held and found.day < $5
-group by given.row
-"""
-_LATER_AGAIN: Final = """
-select given.row, max(found.generation) as number
-from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[]) as given(row, mrn, version, held)
-join reassessed found on found.mrn = given.mrn and found.version = given.version
-    and found.generation > given.held and found.day < $5
-group by given.row
-"""
-_PAYLOADS: Final = """
-select kept.day, kept.batch, kept.payload from unnest($1::integer[], $2::bigint[]) as given(day, batch)
-join assessment_batch kept on kept.day = given.day and kept.batch = given.batch
-"""
-_BOOKED: Final = """
-select given.row, p.account, p.kind, p.currency, sum(p.amount)::numeric as amount
-from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
-cross join lateral (
-    select account, kind, currency, amount from ledger_posting
-    where day = given.day and partition = given.partition and number = given.number
-) p group by given.row, p.account, p.kind, p.currency
-"""
-_MOVED: Final = """
-select given.row, coalesce(nullif(e.reverses, 0), e.kind) as kind, e.reference, e.currency, p.amount
-from unnest($1::integer[], $2::integer[], $3::smallint[], $4::bigint[]) as given(row, day, partition, number)
-cross join lateral (
-    select kind, reverses, reference, currency from ledger_entry
-    where day = given.day and partition = given.partition and number = given.number
-) e
-cross join lateral (
-    select amount from ledger_posting
-    where day = given.day and partition = given.partition and number = given.number and place = 0
-) p
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +118,7 @@ class Reconciling:
         ]
         booked: dict[tuple[int, int, int, str], int] = {}
         for columns in _at_once(places):
-            for row, account, kind, currency, amount in await reader.raw.fetch(_BOOKED, *columns):
+            for row, account, kind, currency, amount in await postings.charges_of(reader, columns):
                 key = (row, account, kind, currency)
                 booked[key] = booked.get(key, 0) + int(amount)
         held = part.held
@@ -187,7 +134,7 @@ class Reconciling:
         moneyed |= set(np.flatnonzero((held.paid != 0) | (held.out.minor != 0)).tolist())
         moved: dict[int, list[Moved]] = {row: [] for row in moneyed}
         for columns in _at_once([place for place in places if place[0] in moneyed]):
-            for row, *told in await reader.raw.fetch(_MOVED, *columns):
+            for row, *told in await postings.money_of(reader, columns):
                 moved[row].append(Moved(*told))
         for row, entries in sorted(moved.items()):
             gaps = money_gaps(entries, held.currency[row], int(held.paid[row]), int(held.out.minor[row]))
@@ -202,20 +149,16 @@ class Reconciling:
         async with self._database.connection() as reader:
             first = np.flatnonzero(basis.standing == ASSESSED)
             # An adjustment stands before whatever was said of the filing.
-            by_row = {
-                row["row"]: (row["day"], row["batch"], row["place"])
-                for row in await reader.raw.fetch(_FIRST, *_asked(first, mrns, held.filing_version), PURPOSE_CLEARANCE)
-            }
+            by_row = await answers.first(reader, *_selected(first, mrns, held.filing_version))
             rows = np.flatnonzero(again)
             for row in rows.tolist():
                 by_row.pop(row, None)
-            told = await reader.raw.fetch(_AGAIN, *_asked(rows, mrns, held.filing_version, basis.generation))
+            told = await answers.reassessed(reader, *_selected(rows, mrns, held.filing_version, basis.generation))
             adjusted = np.flatnonzero((basis.standing == ASSESSED) & (basis.adjusted > 0))
-            for row in await reader.raw.fetch(_ADJUSTED, *_asked(adjusted, mrns, basis.adjusted), PURPOSE_ADJUSTMENT):
-                by_row[row["row"]] = (row["day"], row["batch"], row["place"])
+            by_row |= await answers.adjusted(reader, *_selected(adjusted, mrns, basis.adjusted))
         with reading("an answer after a change of a sum"):
-            for row in told:
-                found[row["row"]] = _sums(Table.parse(AssessmentColumns, row["payload"]))[0]
+            for row, payload in told.items():
+                found[row] = _sums(Table.parse(AssessmentColumns, payload))[0]
         return found | await self._read(by_row)
 
     async def _read(self, by_row: Mapping[int, tuple[int, int, int]]) -> dict[int, Sums]:
@@ -228,18 +171,20 @@ class Reconciling:
         for start in range(0, len(keys), READ_MAX):
             part = keys[start : start + READ_MAX]
             async with self._database.connection() as reader:
-                stored = await reader.raw.fetch(_PAYLOADS, [day for day, _ in part], [batch for _, batch in part])
-            for each in stored:
-                whole = read_answers(AssessmentColumns, each["payload"], np.zeros(0, np.int64))
-                self._batches[each["day"], each["batch"]] = _only_sums(whole)
+                stored = await answers.payloads(reader, part)
+            for key, payload in stored.items():
+                whole = read_answers(AssessmentColumns, payload, np.zeros(0, np.int64))
+                self._batches[key] = _only_sums(whole)
         for key, wanted in asked.items():
-            answers = self._batches.get(key)
-            if answers is None:
+            stored_answers = self._batches.get(key)
+            if stored_answers is None:
                 continue
             places = np.array([place for _, place in wanted], np.int64)
-            if places.max() >= answers.rows:
-                raise InputError(f"a stored batch has {answers.rows} answers, and number {places.max()} is referred to")
-            found |= zip((row for row, _ in wanted), _sums(answers.take(places)), strict=True)
+            if places.max() >= stored_answers.rows:
+                raise InputError(
+                    f"a stored batch has {stored_answers.rows} answers, and number {places.max()} is referred to"
+                )
+            found |= zip((row for row, _ in wanted), _sums(stored_answers.take(places)), strict=True)
         while len(self._batches) > BATCHES_KEPT:
             self._batches.pop(next(iter(self._batches)))
         return found
@@ -252,14 +197,11 @@ class Reconciling:
         filed = np.flatnonzero((basis.standing == ASSESSED) & (basis.adjusted == 0))
         async with self._database.connection() as reader:
             today = await reader.now() // MICROS_A_DAY
-            again = await reader.raw.fetch(
-                _LATER_AGAIN, *_asked(filed, mrns, held.filing_version, basis.generation), today
-            )
-            adjusted = await reader.raw.fetch(
-                _LATER_ADJUSTED, *_asked(live, mrns, held.version), PURPOSE_ADJUSTMENT, today
-            )
-        found = {row["row"]: f"What others change of it, number {row['number']}," for row in again}
-        return found | {row["row"]: f"An adjustment for version {row['number']}" for row in adjusted}
+            selected = _selected(filed, mrns, held.filing_version, basis.generation)
+            later = await answers.later_generations(reader, *selected, before_day=today)
+            versions = await answers.later_adjustments(reader, *_selected(live, mrns, held.version), before_day=today)
+        found = {row: f"What others change of it, number {number}," for row, number in later.items()}
+        return found | {row: f"An adjustment for version {number}" for row, number in versions.items()}
 
     async def _assessed(self, day: int, after: int) -> Page:
         """The next stored batch of the day: which of its consignments does the ledger hold nothing of?"""
@@ -280,9 +222,9 @@ class Reconciling:
         if not len(unknown):
             return Page([], 0, place)
         sums = _sums(batch.answered(given))
-        answers = {at: sums[row] for at, row in enumerate(unknown.tolist())}
+        first = {at: sums[row] for at, row in enumerate(unknown.tolist())}
         missing = _of([mrns[row] for row in unknown.tolist()], held.take(unknown))
-        return Page(compare(missing, Assessed(answers, {}), {}), len(unknown), place, frozenset(missing.mrn))
+        return Page(compare(missing, Assessed(first, {}), {}), len(unknown), place, frozenset(missing.mrn))
 
 
 def _at_once(places: Sequence[tuple[int, int, int, int]]) -> Iterator[list[list[int]]]:
@@ -291,7 +233,9 @@ def _at_once(places: Sequence[tuple[int, int, int, int]]) -> Iterator[list[list[
         yield [list(column) for column in zip(*places[start : start + ENTRIES_AT_ONCE], strict=True)]
 
 
-def _asked(rows: np.ndarray[Any, np.dtype[np.intp]], mrns: Sequence[str], *columns: np.ndarray[Any, Any]) -> list[Any]:
+def _selected(
+    rows: np.ndarray[Any, np.dtype[np.intp]], mrns: Sequence[str], *columns: np.ndarray[Any, Any]
+) -> list[Any]:
     """Rows, their MRNs and columns of numbers, as statements take them."""
     return [rows.tolist(), [mrns[row] for row in rows.tolist()], *(column[rows].tolist() for column in columns)]
 

@@ -10,45 +10,26 @@ for open debts waits for the row of the credit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from libs.store.database import Database, Transaction
+from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.apply_credit import settle_some
-from services.revenue.commands.payment_batch import Ident, Row, is_mrn
-from services.revenue.commands.payout_entries import Known, Payout, Result, Work
-from services.revenue.commands.post import Ledger
-from services.revenue.ledger.account import bank, partition_of_account, partition_of_mrn, treasury_of, unmatched
+from services.revenue.commands.payout_entries import PayoutEntries
+from services.revenue.commands.rebalance import Ledger
+from services.revenue.ledger.account import bank, is_mrn, partition_of_account, partition_of_mrn, treasury_of, unmatched
 from services.revenue.ledger.entry import LedgerError
 from services.revenue.store.ledger.credit import Key
 from services.revenue.store.ledger.treasury_cash import Cash, received
-
-__all__ = ["PAYOUTS_MAX", "Booked", "Payout", "Payouts", "Result"]
+from services.revenue.store.payments import payouts as payouts_of
+from services.revenue.store.payments.payments import Ident, Row
+from services.revenue.store.payments.payouts import Payout, PayoutResult, RelatedRecords
 
 PAYOUTS_MAX: Final = 100
 """Payouts of one request: each waits for the disk once."""
 CHUNKS_MAX: Final = 20
 """Transactions in which a request goes on using credit that came back; the rest is left to the work in the background."""
 TRIES_MAX: Final = 5
-END: Final = 2**63 - 1
-_PAYOUTS: Final = "select * from ledger_payout where jurisdiction = $1 and id = any($2::text[])"
-_PAYMENTS: Final = "select * from ledger_payment where jurisdiction = $1 and id = any($2::text[])"
-_PAGE: Final = """
-select * from ledger_payout where (booked_at, jurisdiction, id) > ($1, $2, $3) and booked_at < $4
-order by booked_at, jurisdiction, id limit $5
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Booked:
-    """A payout as it stands in the ledger."""
-
-    payout: Payout
-    result: Result
-    booked_at: int
-    booked_by: str
-    taken_back_by: str
 
 
 class _HeadsMissing(Exception):
@@ -63,7 +44,7 @@ class Payouts:
         self._ledger = ledger
         self._database: Database = ledger.database
 
-    async def record(self, payouts: Sequence[Payout], by: str, request: str = "") -> list[Result]:
+    async def record(self, payouts: Sequence[Payout], by: str, request: str = "") -> list[PayoutResult]:
         """Book payouts in their order; gives what became of each. Then credit that came back is used for open debts.
 
         Whoever calls has checked that texts are within their limits, and that amounts are 1 to 10^16. At most PAYOUTS_MAX.
@@ -79,7 +60,7 @@ class Payouts:
             try:
                 result, touched = await self._book(payout, by, request, seen, cash)
             except LedgerError as error:
-                result, touched = Result(reason=error.reason), []
+                result, touched = PayoutResult(reason=error.reason), []
             seen.add((payout.jurisdiction, payout.id))
             credits_ |= set(touched)
             results.append(result)
@@ -88,32 +69,32 @@ class Payouts:
 
     async def _book(
         self, payout: Payout, by: str, request: str, seen: set[Ident], cash: dict[str, Cash]
-    ) -> tuple[Result, list[Key]]:
+    ) -> tuple[PayoutResult, list[Key]]:
         # Names have transactions of their own: they are made before this one begins, or it would wait for itself.
         await self._ledger.names.ids({bank(payout.jurisdiction), unmatched(payout.jurisdiction)})
         for _ in range(TRIES_MAX):
             async with self._database.connection() as reader:
-                known = await _known(reader, payout)
+                known = await payouts_of.related(reader, payout)
             needed = _partitions(payout, known)
             # Reading what is unpaid may take long: it is done before heads are held, as of one instant.
             treasury_cash = await self._received(payout, known, cash)
             try:
                 async with self._database.transaction() as tx:
                     heads = await self._ledger.book.lock(tx, needed)
-                    known = await _known(tx, payout)
+                    known = await payouts_of.related(tx, payout)
                     if _partitions(payout, known) - needed:
                         raise _HeadsMissing
                     ident = (payout.jurisdiction, payout.id)
                     if ident in known.payouts:
                         own = (request, by) if request and ident not in seen else None
                         return _again(payout, known.payouts[ident], own), []
-                    work = Work(self._ledger, tx, heads, by, request, treasury_cash)
+                    work = PayoutEntries(self._ledger, tx, heads, by, request, treasury_cash)
                     return await work.book(payout, known, _account(payout, known)), work.credits
             except _HeadsMissing:
                 continue
         raise RuntimeError(f"what a payout takes back or sends back was booked meanwhile, {TRIES_MAX} times")
 
-    async def _received(self, payout: Payout, known: Known, cash: dict[str, Cash]) -> Cash | None:
+    async def _received(self, payout: Payout, known: RelatedRecords, cash: dict[str, Cash]) -> Cash | None:
         """What was received for treasuries, where a payout that is not booked yet concerns one; read once for a request and currency."""
         if not treasury_of(_account(payout, known)) or (payout.jurisdiction, payout.id) in known.payouts:
             return None
@@ -121,60 +102,27 @@ class Payouts:
             cash[payout.currency] = await received(self._database, self._ledger.names, payout.currency)
         return cash[payout.currency]
 
-    async def page(
-        self, *, after: tuple[int, str, str] = (0, "", ""), before: int = END, rows_max: int
-    ) -> list[Booked]:
-        """Give payouts by time of booking, jurisdiction and id, after one and booked before a moment (microseconds since 1970-01-01
-        UTC).
-        """
-        async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(_PAGE, *after, before, rows_max)
-        return [Booked(*_of_row(row), row["booked_at"], row["booked_by"], row["taken_back_by"]) for row in rows]
 
-
-async def _known(tx: Transaction, payout: Payout) -> Known:
-    at = payout.jurisdiction
-    payouts = {row["id"]: dict(row) for row in await tx.raw.fetch(_PAYOUTS, at, [payout.id, payout.takes_back])}
-    first = payouts.get(payout.takes_back)
-    sent = [payout.sends_back, first["sends_back"] if first else ""]
-    payments = await tx.raw.fetch(_PAYMENTS, at, sent) if any(sent) else []
-    return Known({(at, ident): row for ident, row in payouts.items()}, {(at, row["id"]): dict(row) for row in payments})
-
-
-def _account(payout: Payout, known: Known) -> str:
+def _account(payout: Payout, known: RelatedRecords) -> str:
     first = known.payouts.get((payout.jurisdiction, payout.takes_back))
     name: str = first["account"] if first else payout.reference
     return name
 
 
-def _partitions(payout: Payout, known: Known) -> set[int]:
+def _partitions(payout: Payout, known: RelatedRecords) -> set[int]:
     names = {bank(payout.jurisdiction), unmatched(payout.jurisdiction), payout.reference, _account(payout, known)}
     names |= {row["reference"] for row in (*known.payouts.values(), *known.payments.values())}
     return {partition_of_mrn(name) if is_mrn(name) else partition_of_account(name) for name in names if name}
 
 
-def _again(payout: Payout, row: Row, own: tuple[str, str] | None) -> Result:
+def _again(payout: Payout, row: Row, own: tuple[str, str] | None) -> PayoutResult:
     """What is answered for a payout that was booked before: nothing is booked again.
 
     `own` are request and caller; where they booked it, the request was cut off and gets what it would have been given.
     """
-    first, before = _of_row(row)
+    first, before = payouts_of.of_row(row)
     if payout != first:
-        return Result(reason="PAYOUT_REUSED")
+        return PayoutResult(reason="PAYOUT_REUSED")
     if own == (row["request"], row["booked_by"]):
         return before
-    return Result(pb.PAYOUT_OUTCOME_KNOWN, before.account, before.credit)
-
-
-def _of_row(row: Any) -> tuple[Payout, Result]:
-    payout = Payout(
-        row["id"],
-        row["reference"],
-        row["jurisdiction"],
-        row["currency"],
-        row["amount"],
-        row["paid_at"],
-        row["takes_back"],
-        row["sends_back"],
-    )
-    return payout, Result(row["outcome"], row["account"], row["credit"])
+    return PayoutResult(pb.PAYOUT_OUTCOME_KNOWN, before.account, before.credit)

@@ -6,7 +6,6 @@ memory and transactions are bounded whatever the ledger's age, and a proof that 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -18,11 +17,11 @@ from libs.customs.partitions import PARTITIONS
 from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
-from libs.store.gauges import Look
-from libs.store.leases import release_lease, try_lease
-from libs.telemetry import gauge, get_logger
+from libs.telemetry import get_logger
 from services.revenue.commands.reconcile import Reconciling
 from services.revenue.ledger.reconciliation import NOT_ASSESSED
+from services.revenue.store.assessments.inputs import next_assessed_day
+from services.revenue.store.ledger import positions
 from services.revenue.store.ledger.balances import SETTLE_MICROS
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.proofs import marks as store
@@ -30,10 +29,8 @@ from services.revenue.store.proofs.chain import FAULTS_MAX, Chain
 from services.revenue.store.proofs.chain import Checked as Part
 from services.revenue.store.proofs.day_balances import compare_day
 from services.revenue.store.proofs.marks import ALTERED, Checked, Fault, Mark, State
-from services.revenue.store.proofs.seals import Seals
+from services.revenue.store.proofs.seals import Seals, sealed_at
 
-LEASE: Final = "ledger-proof"
-LEASE_SECONDS: Final = 300.0
 ENTRIES_MAX: Final = 4_000
 """Entries of one part."""
 ENTRIES_AN_END: Final = 250
@@ -47,41 +44,10 @@ BATCHES_MAX: Final = 8
 LOGGED_MAX: Final = 1_000
 """Faults that are remembered as logged; what is found again is not logged again."""
 READ_MILLIS: Final = 60_000
-IDLE_SECONDS: Final = 10.0
 COMPLETE_MICROS: Final = 600_000_000
 """Where nothing is booked, it is stored so often that all is proven: an idle service writes next to nothing."""
 ROUND_SECONDS: Final = 86_400.0
 """The periodic proof begins a round so long after it began the last one, or as soon as that has ended."""
-_HEADS: Final = "select partition, number, hash, booked_at from ledger_head order by partition"
-_CURSORS: Final = (
-    "select partition, epoch, day, xid, seq from feed_cursor where source = 'clearance' order by partition"
-)
-# Days that are over, and proven to their last entry, but not their balances.
-_CLOSED: Final = """
-select d.partition, d.day, d.first_number, d.last_number from ledger_proof m
-cross join lateral (
-    select * from ledger_day where partition = m.partition and day > m.day and day < $1 order by day limit 1
-) d where d.last_number <= m.number order by d.day, d.partition limit $2
-"""
-_UNPROVEN: Final = """
-select min(first.booked_at) from ledger_proof m
-cross join lateral (
-    select e.booked_at from ledger_day d join ledger_entry e on e.day = d.day and e.partition = d.partition
-    where d.partition = m.partition and d.last_number > m.number and e.number = greatest(m.number + 1, d.first_number)
-    order by d.day limit 1
-) first
-"""
-_LEFT: Final = "select sum(h.number - m.number)::bigint from ledger_head h join ledger_proof m using (partition)"
-_NEXT_ASSESSED: Final = "select min(day) from assessment_batch where day > $1"
-_NEXT_DAY: Final = "select min(day) from ledger_position where day >= $1"
-_lag = gauge(
-    "luxor_revenue_ledger_unproven_seconds", "Age of the oldest entry of the ledger that is not proven; 0 where all are"
-)
-_round_age = gauge(
-    "luxor_revenue_ledger_round_age_seconds",
-    "Time since the last periodic proof of the whole ledger ended, or since the first one began",
-)
-_faults = gauge("luxor_revenue_ledger_faults", "What the proofs of the ledger found and did not find right since")
 _log = get_logger()
 
 
@@ -159,16 +125,16 @@ class Proving:
         async with self._database.connection(snapshot=True, timeout_millis=READ_MILLIS) as reader:
             state = await store.read_state(reader)
             count, found = await store.faults(reader, faults_max)
-            left, since = await reader.raw.fetchval(_LEFT), await reader.raw.fetchval(_UNPROVEN)
-            sealed_at = await reader.raw.fetchval("select sealed_at from ledger_seal where number = $1", state.seal)
+            left, since = await store.entries_left(reader), await store.oldest_unproven(reader)
+            sealed = await sealed_at(reader, state.seal)
             now = await reader.now()
-        return Report(state, left or 0, since or 0, now, sealed_at or 0, count, found)
+        return Report(state, left, since or 0, now, sealed, count, found)
 
     async def heads(self) -> list[int]:
         """Return the number of the last entry of each partition."""
         async with self._database.connection() as reader:
-            rows = {row["partition"]: row["number"] for row in await reader.raw.fetch(_HEADS)}
-        return [rows.get(place, 0) for place in range(PARTITIONS)]
+            heads = await store.heads(reader)
+        return [heads[place].number if place in heads else 0 for place in range(PARTITIONS)]
 
     async def prove(self, until: Sequence[int], seconds: float) -> bool:
         """Prove what is left for about so many seconds; True as soon as the entries up to the numbers `until`, one a partition, and what
@@ -215,12 +181,12 @@ class Proving:
         step = _Step(await store.read_state(reader))
         step.marks = await store.read_marks(reader)
         step.read_at = await reader.now()
-        step.positions = json.dumps([list(row) for row in await reader.raw.fetch(_CURSORS)]).encode()
+        step.positions = json.dumps(await store.feed_positions(reader)).encode()
         return step
 
     async def _entries(self, reader: Transaction, step: _Step, entries_max: int) -> None:
-        heads = {row["partition"]: row for row in await reader.raw.fetch(_HEADS)}
-        step.heads = {place: heads[place]["number"] if place in heads else -1 for place in range(PARTITIONS)}
+        heads = await store.heads(reader)
+        step.heads = {place: heads[place].number if place in heads else -1 for place in range(PARTITIONS)}
         behind = [place for place in step.marks if step.behind(place)]
         # All partitions go on together, so that their entries are of about the same time, and their answers in the same batches.
         share = max(20, entries_max // max(1, len(behind)))
@@ -237,7 +203,7 @@ class Proving:
                 faults.append(
                     f"partition {place}: the chain ends before entry {mark.number}, up to which it was proven"
                 )
-            elif head is not None and head["number"] == part.last and head["hash"] != part.hash:
+            elif head is not None and head.number == part.last and head.hash != part.hash:
                 faults.append(f"partition {place}: the head of the chain has another hash than entry {part.last}")
             step.altered(place, part.last, faults[:FAULTS_MAX])
             step.mrns |= part.mrns
@@ -259,7 +225,7 @@ class Proving:
     async def _closed_days(self, reader: Transaction, step: _Step) -> bool:
         """Compare balances, sums and money of days that are over with what was booked on them."""
         over = (step.read_at - SETTLE_MICROS) // MICROS_PER_DAY
-        rows = await reader.raw.fetch(_CLOSED, over, DAYS_MAX)
+        rows = await store.closed_days(reader, over, DAYS_MAX)
         for row in rows:
             place, day, last = row["partition"], row["day"], row["last_number"]
             found = await compare_day(
@@ -300,7 +266,7 @@ class Proving:
                 step.mrns |= {each.mrn for each in page.differences}
                 continue
             async with self._database.connection() as reader:
-                following = await reader.raw.fetchval(_NEXT_ASSESSED, day if day < over else over)
+                following = await next_assessed_day(reader, day if day < over else over)
             if following is None or following >= over:
                 break
             day, batch, worked = following, 0, True
@@ -350,10 +316,11 @@ class Proving:
         day = state.again_day
         if not state.again_after:
             async with self._database.connection() as reader:
-                day = await reader.raw.fetchval(_NEXT_DAY, day)
-            if day is None:
+                following = await positions.next_day(reader, day)
+            if following is None:
                 step.state = replace(state, again_ended_at=step.read_at)
                 return
+            day = following
         page = await self._reconciling.page(day, state.again_after, CONSIGNMENTS_AT_ONCE)
         # Who was compared and agrees is not named by the page, so that faults of the day's consignments go as its pages do.
         step.mrns |= page.mrns
@@ -373,67 +340,6 @@ class Proving:
             if len(self._logged) > LOGGED_MAX:
                 self._logged.clear()
         return moved
-
-
-class ProvingJob:
-    """Proves in the background, of all replicas one at a time, with a bounded share of a core."""
-
-    def __init__(self, database: Database, names: Names, replica: str, *, share: float) -> None:
-        """Use at most `share` of one core's time, 0 to 1."""
-        self._database = database
-        self._proving = Proving(database, names)
-        self._replica = replica
-        self._share = share
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`; what fails is logged and tried again."""
-        token: int | None = None
-        while not stop.is_set():
-            began = time.monotonic()
-            worked = False
-            try:
-                async with self._database.transaction() as tx:
-                    token = await try_lease(tx, LEASE, self._replica, LEASE_SECONDS)
-                if token is not None:
-                    worked = await self._proving.advance() or await self._proving.again()
-            except (StoreError, InputError) as error:
-                _log.warning("LEDGER_PROOF_POSTPONED", store=self._database.name, why=str(error))
-            took = time.monotonic() - began
-            pause = min(LEASE_SECONDS / 2, took / self._share - took) if worked else IDLE_SECONDS
-            try:
-                async with asyncio.timeout(pause):
-                    await stop.wait()
-            except TimeoutError:
-                continue
-        if token is not None:
-            await self._give_back(token)
-
-    async def _give_back(self, token: int) -> None:
-        try:
-            async with self._database.transaction() as tx:
-                await release_lease(tx, LEASE, token)
-        except StoreError as error:
-            _log.warning("LEDGER_PROOF_LEASE_NOT_RELEASED", store=self._database.name, why=str(error))
-
-
-def unproven() -> Look:
-    """Return a look at how far the proofs are behind, and what they found."""
-
-    async def look(database: Database) -> None:
-        async with database.connection(timeout_millis=5_000) as reader:
-            state = await store.read_state(reader)
-            count, _ = await store.faults(reader, 0)
-            since, now = await reader.raw.fetchval(_UNPROVEN), await reader.now()
-        _lag.set(0 if since is None else max(0, now - since) / 1e6)
-        _round_age.set(_age(state, now))
-        _faults.set(count)
-
-    return look
-
-
-def _age(state: State, now: int) -> float:
-    begun = state.again_ended_at or state.again_began_at
-    return max(0, now - begun) / 1e6 if begun else 0.0
 
 
 def covered(state: State) -> list[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from libs.feed.histories import by_epoch
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
-from services.revenue.commands.post import Ledger, Posted
+from services.revenue.commands.post import Posted, Posting
 from services.revenue.ledger.charge import Page, only_needed
 from services.revenue.ledger.entry import LedgerError
 
@@ -43,9 +43,9 @@ Follow = Callable[[Transaction, Table], Awaitable[None]]
 class Intake:
     """The handler of clearance's feed."""
 
-    def __init__(self, ledger: Ledger, *also: Follow) -> None:
-        """Book in a ledger; `also` are told of the states before that, in the same transaction."""
-        self._ledger = ledger
+    def __init__(self, posting: Posting, *also: Follow) -> None:
+        """Post states; `also` are told of the states before that, in the same transaction."""
+        self._posting = posting
         self._also = also
 
     async def prepare(self, batches: list[FeedBatch]) -> list[Prepared]:
@@ -57,7 +57,7 @@ class Intake:
         if not states.ints("accepted_at").valid.all():
             raise EventError("ELEMENT_MISSING", "a state without the time of acceptance cannot be booked")
         try:
-            return Prepared(epoch, states, await self._ledger.prepare(states))
+            return Prepared(epoch, states, await self._posting.prepare(states))
         except LedgerError as error:
             raise EventError(error.reason, str(error)) from error
 
@@ -70,7 +70,7 @@ class Intake:
         for follow in self._also:
             await follow(tx, part.states)
         try:
-            posted = await self._ledger.post(tx, part.page, part.epoch)
+            posted = await self._posting.post(tx, part.page, part.epoch)
         except LedgerError as error:
             raise EventError(error.reason, str(error)) from error
         tx.after_commit(lambda: _count(posted, len(part.page)))

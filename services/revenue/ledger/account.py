@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from libs.customs import mrn as mrns_of
 from libs.customs.partitions import PARTITIONS, partition_of
 from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_DEFERRED, DEBT_STATUS_SECURED
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -91,6 +92,11 @@ def bank(jurisdiction: str) -> str:
 def unmatched(jurisdiction: str) -> str:
     """Name the account of money received that nothing is owed for yet."""
     return f"unmatched:{jurisdiction}"
+
+
+def is_mrn(reference: str) -> bool:
+    """Return whether a payment's reference is an MRN."""
+    return mrns_of.is_valid(reference)
 
 
 def partition_of_mrn(mrn: str) -> int:

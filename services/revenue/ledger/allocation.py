@@ -12,8 +12,7 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.charge import Page
 from services.revenue.ledger.entry import Entries, Int64
 from services.revenue.ledger.line import OPEN, Lines
-from services.revenue.ledger.payout import PaidOut, left_over
-from services.revenue.ledger.position import covered_by
+from services.revenue.ledger.position import PaidOut, covered_by, left_over
 
 RELEASED: Final = "currency"
 """Reference of entries by which money is a consignment's no more, since its debt has another currency."""

@@ -1,22 +1,97 @@
-"""What follows from lines: what is refunded and what is open of them, and the entries that lead from what is held to what is.
+"""Positions: what is paid of lines, what is paid out, what of them is refunded, and what is open.
 
-All of it is worked out for the consignments of a page at once.
+A payout changes neither what was paid nor what was refunded. It lessens what these leave to its payee's credit; where
+they leave less than was paid out, the payee owes the difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.charge import Page
-from services.revenue.ledger.division import NONE, Divisions
-from services.revenue.ledger.entry import STAGES, Entries, Int64
-from services.revenue.ledger.line import OPEN, SECURED, Lines, combined
-from services.revenue.ledger.payout import PaidOut, claims
+from services.revenue.ledger.division import Divisions
+from services.revenue.ledger.entry import Int64
+from services.revenue.ledger.line import OPEN, Lines
+
+
+@dataclass(frozen=True, slots=True)
+class PaidOut:
+    """What was paid out of n consignments."""
+
+    minor: Int64
+    account: Int64
+    """Whose credit it was; 0 where nothing was paid out."""
+
+    @staticmethod
+    def nothing(count: int) -> PaidOut:
+        """Nothing of any."""
+        return PaidOut(np.zeros(count, np.int64), np.zeros(count, np.int64))
+
+    def take(self, rows: Int64) -> PaidOut:
+        """Give the consignments asked for, in that order."""
+        return PaidOut(self.minor[rows], self.account[rows])
+
+    def without(self, rows: Int64) -> PaidOut:
+        """Give it with nothing paid out of some consignments."""
+        minor, account = self.minor.copy(), self.account.copy()
+        minor[rows] = account[rows] = 0
+        return PaidOut(minor, account)
+
+    def following(self, lines: Lines, offsets: Int64) -> PaidOut:
+        """Say whose it is by other lines: the same account while it owes something at once, else who owes first."""
+        if not self.minor.any():
+            return self
+        account = self.account.copy()
+        for row in np.flatnonzero(self.minor).tolist():
+            debtors = debtors_of(lines[offsets[row] : offsets[row + 1]])
+            if debtors and account[row] not in debtors:
+                account[row] = debtors[0]
+        return PaidOut(self.minor, account)
+
+
+def debtors_of(lines: Lines) -> list[int]:
+    """Give who owes what is paid at once of one consignment, in the order of its lines."""
+    return list(dict.fromkeys(lines["debtor"][lines["how"] == OPEN].tolist()))
+
+
+def left_over(lines: Lines, offsets: Int64, paid: Int64) -> dict[tuple[int, int], int]:
+    """Give what was refunded and what was paid too much, by consignment and account; payouts are not taken off."""
+    rows = np.repeat(np.arange(len(paid)), np.diff(offsets))
+    at_once = lines["how"] == OPEN
+    found: dict[tuple[int, int], int] = {}
+
+    def add(account: int, row: int, minor: int) -> None:
+        found[row, account] = found.get((row, account), 0) + minor
+
+    for place in np.flatnonzero(at_once & (lines["refunded"] > 0)).tolist():
+        add(int(lines["debtor"][place]), int(rows[place]), int(lines["refunded"][place]))
+    due = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.where(at_once, lines["amount"], 0))])
+    over = paid - (due[offsets[1:]] - due[offsets[:-1]])
+    for row in np.flatnonzero(over > 0).tolist():
+        own = np.flatnonzero(at_once[offsets[row] : offsets[row + 1]])
+        if len(own):
+            add(int(lines["debtor"][offsets[row] + own[0]]), row, int(over[row]))
+    return found
+
+
+def claims(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> Int64:
+    """Say what payees owe because more was paid out to them than is left to their credit now, of each consignment.
+
+    So it comes about where a payment is taken back, or a refund corrected, after it was paid out.
+    """
+    owed = np.zeros(len(paid), np.int64)
+    if out.minor.any():
+        left = left_over(lines, offsets, paid)
+        for row in np.flatnonzero(out.minor).tolist():
+            owed[row] = max(0, int(out.minor[row]) - left.get((row, int(out.account[row])), 0))
+    return owed
+
+
+def payee_of(lines: Lines, buyers: Collection[int]) -> int:
+    """Give the first of some accounts that owes something at once of one consignment; 0 where none does."""
+    return next((debtor for debtor in debtors_of(lines) if debtor in buyers), 0)
 
 
 def settled(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> tuple[Lines, Int64]:
@@ -46,145 +121,55 @@ def covered_by(lines: Lines, offsets: Int64, paid: Int64) -> Int64:
     return whole
 
 
-@dataclass(frozen=True, slots=True)
-class _Posted:
-    """Postings that lines stand for: one row, stage, account, kind and amount each, summed."""
+def unpaid_at_once(lines: Lines, offsets: Int64, paid: Int64, out: PaidOut) -> Int64:
+    """Return what is open of each line that is paid consignment by consignment; nothing of other lines.
 
-    row: Int64
-    stage: Int64
-    account: Int64
-    kind: Int64
-    amount: Int64
-
-
-def _postings(lines: Lines, offsets: Int64, divisions: Divisions) -> _Posted:
-    rows = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    secured = lines["how"] == SECURED
-    every = np.ones(len(lines), np.bool_)
-    sides = (
-        (0, every, "debtor", "amount", 1),
-        (0, every, "treasury", "amount", -1),
-        (1, secured, "account", "amount", 1),
-        (1, secured, "debtor", "amount", -1),
-        (2, every, "treasury", "remitted", 1),
-        (2, every, "account", "remitted", -1),
-        (3, every, "treasury", "refunded", 1),
-        (3, every, "account", "refunded", -1),
-    )
-    nothing = np.zeros(len(lines), np.int64)
-    parts = []
-    for stage, chosen, account, amount, sign in sides:
-        place = np.flatnonzero(chosen & (lines[amount] != 0))
-        accounts, amounts = lines[account][place].astype(np.int64), lines[amount][place]
-        if account == "treasury":
-            # What is refunded comes behind what is remitted of the same line.
-            before = lines["remitted"] if amount == "refunded" else nothing
-            at, accounts, amounts = divisions.divided(accounts, before[place], amounts)
-            place = place[at]
-        kinds = lines["kind"][place].astype(np.int64)
-        parts.append(np.stack([rows[place], np.full(len(place), stage), accounts, kinds, sign * amounts]))
-    return _Posted(*np.concatenate(parts, axis=1).astype(np.int64))
-
-
-def stands_for(lines: Lines, offsets: Int64, divisions: Divisions) -> dict[tuple[int, int, int], int]:
-    """Give what all postings of charges must come to by now: by consignment, account and kind of charge; nothing is left out."""
-    posted = _postings(lines, offsets, divisions)
-    sums: dict[tuple[int, int, int], int] = {}
-    columns = (posted.row.tolist(), posted.account.tolist(), posted.kind.tolist(), posted.amount.tolist())
-    for row, account, kind, amount in zip(*columns, strict=True):
-        sums[row, account, kind] = sums.get((row, account, kind), 0) + amount
-    return {key: total for key, total in sums.items() if total}
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Lines that are held of the same consignments."""
-
-    offsets: Int64
-    lines: Lines
-    currency: Sequence[str]
-    destination: Sequence[str]
-    divisions: Divisions = NONE
-    """Of the revenue of these lines and of those that they are compared with."""
-
-
-def difference(page: Page, held: Held, reference: str = "") -> Entries:
-    """Give the entries that lead from what is held to what a page says, in its order.
-
-    For each consignment and stage that differs: a reversal of what is held, then what is. Reversals come first, the
-    last stage first. A change of currency or destination undoes all.
+    What was paid out to a payee beyond its credit paid none of its lines: of these the last ones are open again.
     """
-    old = _postings(held.lines, held.offsets, held.divisions)
-    new = _postings(page.lines, page.offsets, held.divisions)
-    moved = np.array(
-        [
-            a != b or c != d
-            for a, b, c, d in zip(held.currency, page.currency, held.destination, page.destination, strict=True)
-        ],
-        np.bool_,
-    )
-    changed = _changed(old, new, moved)
-    before, after = _chosen(old, changed), _chosen(new, changed)
-    # Where in its consignment an entry stands: reversals 0 to 3, the last stage first, then what is, 4 to 7.
-    place = np.concatenate([before.row * 8 + 3 - before.stage, after.row * 8 + 4 + after.stage])
-    account, kind = np.concatenate([before.account, after.account]), np.concatenate([before.kind, after.kind])
-    amount = np.concatenate([-before.amount, after.amount])
-    place, account, kind, amount = _by_account(place, account, kind, amount)
-    heads, first = np.unique(place, return_index=True)
-    row, which = heads // 8, heads % 8
-    undone = which < 4
-    stages = np.array(STAGES, np.int64)
-    stage = np.where(undone, stages[3 - which % 4], stages[which % 4])
-    rows = row.tolist()
-    old_side = undone.tolist()
-    return Entries(
-        partition=page.partition[row],
-        kind=np.where(undone, pb.ENTRY_KIND_REVERSED, stage),
-        reverses=np.where(undone, stage, 0),
-        mrn=[page.mrn[each] for each in rows],
-        version=page.version[row],
-        reference=[reference] * len(rows),
-        currency=[(held if back else page).currency[each] for each, back in zip(rows, old_side, strict=True)],
-        destination=[(held if back else page).destination[each] for each, back in zip(rows, old_side, strict=True)],
-        offsets=np.append(first, len(place)).astype(np.int64),
-        account=account,
-        charge_kind=kind,
-        amount=amount,
-    )
+    at_once = lines["how"] == OPEN
+    covered = covered_by(lines, offsets, paid)
+    unpaid: Int64 = np.where(at_once, lines["amount"] - covered - lines["remitted"], 0).astype(np.int64)
+    owed = claims(lines, offsets, paid, out)
+    for row in np.flatnonzero(owed).tolist():
+        left = int(owed[row])
+        for place in range(int(offsets[row + 1]) - 1, int(offsets[row]) - 1, -1):
+            if at_once[place] and lines["debtor"][place] == out.account[row]:
+                part = min(left, int(covered[place]))
+                unpaid[place] += part
+                left -= part
+    return unpaid
 
 
-def _changed(old: _Posted, new: _Posted, moved: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Tell of each consignment and stage (row * 4 + stage) whether what is held differs from what is."""
-    changed = np.repeat(moved, len(STAGES))
-    both = [np.concatenate(pair) for pair in zip(_columns(old), _columns(new), strict=True)]
-    if not len(both[0]):
-        return changed
-    signed = np.concatenate([-old.amount, new.amount])
-    key = combined(both[:4])
-    _, first, which = np.unique(key, return_index=True, return_inverse=True)
-    sums = np.zeros(len(first), np.int64)
-    # Amounts of one account in one stage of one consignment are bounded by its lines, so that this fits.
-    np.add.at(sums, which.reshape(-1), signed)
-    differs = first[sums != 0]
-    changed[both[0][differs] * len(STAGES) + both[1][differs]] = True
-    return changed
+def charged_to(lines: Lines, account: int) -> Int64:
+    """Return what each line charges to an account that pays by its own name: secured by it, or collected by it; less remissions
+    and refunds.
+    """
+    own = (lines["account"] == account) & (lines["how"] != OPEN)
+    charged: Int64 = np.where(own, lines["amount"] - lines["remitted"] - lines["refunded"], 0).astype(np.int64)
+    return charged
 
 
-def _columns(posted: _Posted) -> tuple[Int64, Int64, Int64, Int64, Int64]:
-    return posted.row, posted.stage, posted.account, posted.kind, posted.amount
+def last_of(charged: Int64, owed: int) -> tuple[Int64, int]:
+    """Share what is owed among charges, the last of them first; return what is owed of each, and what is left to share.
+
+    >>> last_of(np.array([300, 200, 100]), 250)
+    (array([  0, 150, 100]), 0)
+    """
+    unpaid = np.zeros(len(charged), np.int64)
+    for place in np.flatnonzero(charged)[::-1].tolist():
+        if not owed:
+            break
+        part = min(owed, int(charged[place]))
+        unpaid[place] = part
+        owed -= part
+    return unpaid, owed
 
 
-def _chosen(posted: _Posted, changed: npt.NDArray[np.bool_]) -> _Posted:
-    kept = changed[posted.row * len(STAGES) + posted.stage]
-    return posted if kept.all() else _Posted(*(column[kept] for column in _columns(posted)))
-
-
-def _by_account(place: Int64, account: Int64, kind: Int64, amount: Int64) -> tuple[Int64, Int64, Int64, Int64]:
-    """Order postings by their entry, and sum those of one account and kind of charge; debits come first."""
-    order = np.lexsort((kind, account, amount < 0, place))
-    place, account, kind, amount = place[order], account[order], kind[order], amount[order]
-    if not len(place):
-        return place, account, kind, amount
-    same = (place[1:] == place[:-1]) & (account[1:] == account[:-1]) & (kind[1:] == kind[:-1])
-    starts = np.flatnonzero(np.append(True, ~same))
-    return place[starts], account[starts], kind[starts], np.add.reduceat(amount, starts)
+def shares_of(lines: Lines, before: Int64, unpaid: Int64, divisions: Divisions) -> dict[int, int]:
+    """Return each treasury's share of what is unpaid of lines; `before` is what was remitted and refunded of each, so that the share of
+    what is wholly unpaid is exactly what stands to the treasury's credit for it.
+    """
+    chosen = np.flatnonzero(unpaid)
+    accounts = lines["treasury"][chosen].astype(np.int64)
+    _, accounts, amounts = divisions.divided(accounts, before[chosen], unpaid[chosen])
+    return {each: sum(amounts[accounts == each].tolist()) for each in np.unique(accounts).tolist()}

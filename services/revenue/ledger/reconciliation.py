@@ -11,7 +11,7 @@ import numpy as np
 from libs.customs.money import money_text
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.account import CHARGE_KINDS
-from services.revenue.ledger.basis import ASSESSED, WITHDRAWN
+from services.revenue.ledger.charge import ASSESSED, WITHDRAWN
 from services.revenue.ledger.entry import Int64
 from services.revenue.ledger.line import OPEN, Lines
 
@@ -37,7 +37,7 @@ class Held:
     mrn: Sequence[str]
     version: Int64
     standing: Int64
-    """As services.revenue.ledger.basis.Basis."""
+    """As services.revenue.ledger.charge.Basis."""
     sums: Sums
     covered: Int64
     """Of the charges, what was paid, what an account stands for, and what a vendor or carrier collects."""

@@ -11,12 +11,14 @@ from typing import Any, cast
 from libs.columns import Table
 from libs.store.database import Database
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
-from services.revenue.commands.post import Ledger
-from services.revenue.commands.record_payment import Payment, Payments, Result
+from services.revenue.commands.post import Posting
+from services.revenue.commands.rebalance import Ledger
+from services.revenue.commands.record_payment import Payments
 from services.revenue.feeds.clearance_states import Intake
 from services.revenue.law.source.rulebook import Refund, Rulebook, Span
 from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.ledger.balances import Balances
+from services.revenue.store.payments.payments import Payment, PaymentResult
 from services.revenue.store.proofs.chain import Chain
 from tests.revenue.ledger.states import State, batch
 
@@ -76,8 +78,9 @@ class Books:
 
     def __init__(self, database: Database, refunds: RefundRules | None = None) -> None:
         self.database = database
-        self.ledger = Ledger(database, refunds or rules())
-        self.intake = Intake(self.ledger)
+        self.ledger = Ledger(database)
+        self.posting = Posting(self.ledger, refunds or rules())
+        self.intake = Intake(self.posting)
         self.balances = Balances(database)
         self.payments = Payments(self.ledger)
         self.chain = Chain(database, self.ledger.names)
@@ -89,7 +92,7 @@ class Books:
         async with self.database.transaction() as tx:
             await self.intake.apply(tx, prepared)
 
-    async def pay(self, *payments: Payment) -> list[Result]:
+    async def pay(self, *payments: Payment) -> list[PaymentResult]:
         """A request of payments."""
         return await self.payments.record(payments, "officer-1")
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.revenue.ledger.basis import Basis
-from services.revenue.ledger.charge import Page
+from services.revenue.ledger.charge import Basis, Page
 from services.revenue.ledger.entry import Entries, Int64
 from services.revenue.ledger.line import COLLECTED, LINE, OPEN, SECURED, Lines
-from services.revenue.ledger.payout import PaidOut
+from services.revenue.ledger.position import PaidOut
 
 TREASURY = 90
 VENDOR, GUARANTEE = 70, 80

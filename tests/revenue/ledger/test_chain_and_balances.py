@@ -14,14 +14,16 @@ from libs.store.database import Database
 from libs.store.schema import ensure_day_partitions, today
 from libs.telemetry.metrics import REGISTRY
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands.record_payment import Payment
-from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.commands.record_payout import Payouts
+from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.ledger.entry import Entries, LedgerError, check
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger import positions
 from services.revenue.store.ledger.balances import BEGINNING, Holding, sum_days
 from services.revenue.store.ledger.entries import MICROS_A_DAY, Heads
-from services.revenue.store.proofs.seals import Sealing, Seals, unsealed
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout
+from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books, emptied
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 
@@ -188,7 +190,7 @@ def _fields(entry: Any) -> dict[str, Any]:
 
 async def test_one_replica_at_a_time_seals(books: Books) -> None:
     await books.take(*PAGE)
-    one, two = (Sealing(books.database, name, interval_seconds=60) for name in ("one", "two"))
+    one, two = (SealJob(books.database, name, interval_seconds=60) for name in ("one", "two"))
     assert await one.step() is not None
     assert await two.step() is None
     await books.take(State(mrn(77, 1)))
@@ -218,7 +220,7 @@ async def test_it_is_told_for_how_long_entries_have_stood_unsealed(books: Books)
     await books.take(State(mrn(77, 1)))
     await booked_ago(PARTITION, 500)
     assert 500 <= await age() < 600
-    sealing = Sealing(books.database, "one", interval_seconds=60)
+    sealing = SealJob(books.database, "one", interval_seconds=60)
     await sealing.step()
     assert await age() == 0
     # What is old and sealed does not count; of what came later the first entry does, not the last.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from libs.telemetry.metrics import REGISTRY
+from services.revenue.jobs.seals import unsealed
 from services.revenue.store.proofs.chain import Checked
-from services.revenue.store.proofs.seals import unsealed
 from tests.revenue.ledger.books import Books
 
 MICROS_A_DAY = 86_400_000_000

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.basis import ASSESSED, UNDECIDED, WITHDRAWN
+from services.revenue.ledger.charge import ASSESSED, UNDECIDED, WITHDRAWN
 from services.revenue.ledger.line import COLLECTED, SECURED
 from services.revenue.ledger.reconciliation import (
     Assessed,

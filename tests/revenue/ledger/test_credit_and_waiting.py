@@ -14,9 +14,11 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_SETTLED
 from services.revenue.commands import apply_credit
 from services.revenue.commands import record_payment as payments_of
-from services.revenue.commands.apply_credit import ITEMS_MAX, Settling
+from services.revenue.commands.apply_credit import ITEMS_MAX
 from services.revenue.commands.reconcile import Reconciling
-from services.revenue.commands.record_payment import Payment
+from services.revenue.jobs.credit import CreditJob
+from services.revenue.store.payments import payments as stored_payments
+from services.revenue.store.payments.payments import Payment
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import TAX, Charge, State, batch, mrn
 
@@ -33,7 +35,7 @@ def payment(number: int, amount: int, reference: str = FIRST.mrn, currency: str 
 
 
 async def settle(books: Books) -> int:
-    return await Settling(books.ledger, interval_seconds=1).step()
+    return await CreditJob(books.ledger, interval_seconds=1).step()
 
 
 async def rows(books: Books, question: str) -> list[tuple[Any, ...]]:
@@ -143,7 +145,7 @@ async def test_a_payment_that_comes_before_the_debt_pays_it_once(books: Books) -
     await books.take(replace(FIRST, version=2))
     assert [each["news"] for each in await books.news()] == [NEWS_SETTLED]
     # Of another currency than the debt, it goes on waiting and is found.
-    found = await books.payments.page(after=("", ""), unmatched_only=True, rows_max=10)
+    found = await stored_payments.page(books.database, after=("", ""), unmatched_only=True, rows_max=10)
     assert [each.payment.id for each in found] == ["bank-2"]
     assert "unmatched:EU" not in await books.standing()
     (back,) = await books.pay(payment(4, 2_000, back="bank-1"))
@@ -158,7 +160,7 @@ async def test_a_waiting_payment_that_is_taken_back_pays_nothing_later(books: Bo
     assert (paid.outcome, back.outcome) == (UNMATCHED, pb.PAYMENT_OUTCOME_TAKEN_BACK)
     await books.take(FIRST)
     assert (await books.standing())[DECLARANT] == 2_200
-    assert await books.payments.page(after=("", ""), unmatched_only=True, rows_max=10) == []
+    assert await stored_payments.page(books.database, after=("", ""), unmatched_only=True, rows_max=10) == []
     await sound(books)
 
 
@@ -274,7 +276,7 @@ async def test_payments_and_states_at_once_settle_everything_once(books: Books) 
     mixed = (*takes[:1], *by_mrn[:3], *by_account[:1], *takes[1:], *by_mrn[3:], *by_account[1:])
     await asyncio.gather(*map(in_turn, mixed))
     # An account that nothing was owed by yet was not known: its money waits for an officer.
-    lost = await books.payments.page(after=("", ""), unmatched_only=True, rows_max=100)
+    lost = await stored_payments.page(books.database, after=("", ""), unmatched_only=True, rows_max=100)
     for each in lost:
         await books.pay(replace(each.payment, id=f"{each.payment.id}-back", takes_back=each.payment.id))
         await books.pay(replace(each.payment, id=f"{each.payment.id}-anew"))

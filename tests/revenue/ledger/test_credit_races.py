@@ -10,10 +10,11 @@ import pytest
 
 from libs.store.database import Transaction
 from services.revenue.commands.apply_credit import settle_some
-from services.revenue.commands.record_payment import Payment
-from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.commands.record_payout import Payouts
 from services.revenue.ledger.account import partition_of_account
 from services.revenue.store.ledger import credit
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.edge import open_state
 from tests.revenue.ledger.states import mrn

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.basis import ASSESSED, UNDECIDED, WITHDRAWN, Basis, basis_of, followed
-from services.revenue.ledger.charge import newest
+from services.revenue.ledger.charge import ASSESSED, UNDECIDED, WITHDRAWN, Basis, basis_of, followed, newest
 from services.revenue.ledger.entry import Entries, LedgerError, check
 from services.revenue.ledger.line import COLLECTED, LINE, OPEN, SECURED, combined, offsets_of, pack, take_lines, unpack
 from tests.revenue.ledger.pages import entries_with, joined, line, numbers, rows_of

@@ -13,9 +13,9 @@ from libs.store.database import Transaction
 from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_OPEN
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_REASSESSED, NEWS_REFUNDED, NEWS_SETTLED, RevenueColumns
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.commands.record_payment import Payment
 from services.revenue.feeds.clearance_states import Intake
 from services.revenue.store.debt_events import NewsSnapshot, reassessed_news
+from services.revenue.store.payments.payments import Payment
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import Charge, State, batch, mrn
 
@@ -32,7 +32,7 @@ async def test_others_are_told_of_the_states_in_the_same_transaction(books: Book
         told.append(states.strings("mrn").tolist())
         assert await tx.raw.fetchval("select count(*) from ledger_entry") == 0
 
-    intake = Intake(books.ledger, follow)
+    intake = Intake(books.posting, follow)
     prepared = await intake.prepare([batch([ONE, replace(ONE, version=2)]), batch([TWO])])
     async with books.database.transaction() as tx:
         await intake.apply(tx, prepared)

@@ -21,9 +21,9 @@ from services.revenue.api.ledger_messages import (
     wrong_money,
     wrong_payment,
 )
-from services.revenue.commands.record_payment import Booked, Payment, Result
 from services.revenue.store.ledger.accounts import Account, Change
 from services.revenue.store.ledger.balances import Line, Place
+from services.revenue.store.payments.payments import BookedPayment, Payment, PaymentResult
 from services.revenue.store.proofs.chain import Entry, Posting
 from services.revenue.store.proofs.seals import Kept
 
@@ -172,21 +172,21 @@ def test_further_texts_are_checked_beside() -> None:
     ],
 )
 def test_an_answer_says_what_became_of_a_payment_and_why(reason: str, shown: str) -> None:
-    found = payment_result(7, Result(pb.PAYMENT_OUTCOME_UNDERPAID, "declarant:D", 1, 2, 3, reason))
+    found = payment_result(7, PaymentResult(pb.PAYMENT_OUTCOME_UNDERPAID, "declarant:D", 1, 2, 3, reason))
     assert (found.outcome, found.account) == (pb.PAYMENT_OUTCOME_UNDERPAID, "declarant:D")
     assert (found.matched_minor, found.over_minor, found.still_owed_minor) == (1, 2, 3)
     assert found.error.reason == shown
     assert "payments[7]" in found.error.message
-    assert not payment_result(7, Result(pb.PAYMENT_OUTCOME_MATCHED)).HasField("error")
+    assert not payment_result(7, PaymentResult(pb.PAYMENT_OUTCOME_MATCHED)).HasField("error")
 
 
 SECOND = 1_000_000
 
 
 def test_what_stands_in_the_ledger_is_answered_field_by_field() -> None:
-    booked = Booked(
+    booked = BookedPayment(
         Payment("b", "M", "EU", "EUR", 5, "a"),
-        Result(pb.PAYMENT_OUTCOME_MATCHED, "declarant:D", 5),
+        PaymentResult(pb.PAYMENT_OUTCOME_MATCHED, "declarant:D", 5),
         9 * SECOND,
         "anna",
         "c",

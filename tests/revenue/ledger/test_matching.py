@@ -27,8 +27,17 @@ from services.revenue.ledger.allocation import (
 )
 from services.revenue.ledger.division import NONE, Divisions
 from services.revenue.ledger.line import COLLECTED, OPEN, SECURED, Lines
-from services.revenue.ledger.payout import PaidOut, claims, debtors_of, left_over, payee_of
-from services.revenue.ledger.unpaid import charged_to, last_of, shares_of, unpaid_at_once
+from services.revenue.ledger.position import (
+    PaidOut,
+    charged_to,
+    claims,
+    debtors_of,
+    last_of,
+    left_over,
+    payee_of,
+    shares_of,
+    unpaid_at_once,
+)
 from tests.revenue.ledger.pages import GUARANTEE, TREASURY, VENDOR, joined, line, numbers, page_of, paid_out, rows_of
 
 MATCHED, UNDERPAID, OVERPAID = (

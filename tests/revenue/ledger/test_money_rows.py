@@ -8,9 +8,9 @@ import pytest
 
 from libs.customs.partitions import PARTITIONS
 from libs.store.schema import ensure_day_partitions, today
-from services.revenue.commands.record_payout import Payouts
 from services.revenue.ledger.account import partition_of_account
 from services.revenue.store.ledger.entries import MICROS_A_DAY
+from services.revenue.store.payments import payouts as stored_payouts
 from services.revenue.store.proofs.day_balances import DIFFERENCES_MAX
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import mrn
@@ -41,7 +41,7 @@ async def all_that_money_does(books: Books) -> None:
 async def test_money_that_moves_in_any_way_has_rows_that_agree_with_its_entries(books: Books) -> None:
     await all_that_money_does(books)
     assert await checked(books) == set()
-    assert len(await Payouts(books.ledger).page(rows_max=9)) == 5
+    assert len(await stored_payouts.page(books.database, rows_max=9)) == 5
 
 
 @pytest.mark.parametrize(

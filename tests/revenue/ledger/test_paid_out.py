@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.allocation import Booking, credited, entries_of, moved, payable, surplus
-from services.revenue.ledger.basis import Basis
-from services.revenue.ledger.charge import Page
+from services.revenue.ledger.charge import Basis, Page
 from services.revenue.ledger.entry import Entries, check
 from services.revenue.ledger.line import COLLECTED, LINE, OPEN, SECURED
-from services.revenue.ledger.payout import PaidOut, debtors_of, payee_of
-from services.revenue.ledger.position import Held, covered_by
-from services.revenue.ledger.rebalance import brought
+from services.revenue.ledger.position import PaidOut, covered_by, debtors_of, payee_of
+from services.revenue.ledger.rebalance import Held, Target, rebalance
 from tests.revenue.ledger.states import mrn
 
 BUYERS, DECLARANT, CARRIER, VENDOR, TREASURY, BANK = 1, 2, 3, 4, 5, 6
@@ -36,35 +34,36 @@ class Consignment:
     open: int = 0
     balances: dict[int, int] = field(default_factory=dict)
 
-    def bring(self, lines: np.ndarray, paid: int, out: PaidOut, more: Sequence[Booking] = ()) -> Entries:
+    def rebalance(self, lines: np.ndarray, paid: int, out: PaidOut, more: Sequence[Booking] = ()) -> Entries:
         basis = Basis(NOTHING, NOTHING, NOTHING, NOTHING)
         offsets = np.array([0, len(lines)])
         page = Page(
             [mrn(1)], NOTHING, NOTHING + 1, NOTHING + 1, NOTHING, ["DE"], ["EUR"], ["EU"], basis, offsets, lines
         )
         held = Held(np.array([0, len(self.lines)]), self.lines, ["EUR"], ["DE"])
-        found = brought(page, held, NOTHING + self.paid, NOTHING + paid, out, entries_of(more) if more else None)
+        target = Target(page, NOTHING + paid, out, entries_of(more) if more else None)
+        found = rebalance(target, held, NOTHING + self.paid)
         check(found.entries)
-        self.lines, self.paid, self.out, self.open = found.page.lines, paid, found.out, int(found.still[0])
+        self.lines, self.paid, self.out, self.open = found.page.lines, paid, found.out, int(found.open[0])
         for account, amount in zip(found.entries.account.tolist(), found.entries.amount.tolist(), strict=True):
             self.balances[account] = self.balances.get(account, 0) + amount
         return found.entries
 
     def state(self, lines: np.ndarray) -> Entries:
-        return self.bring(lines, self.paid, self.out)
+        return self.rebalance(lines, self.paid, self.out)
 
     def pay(self, amount: int) -> None:
         """A payment, or one that is taken back; nothing where nobody owes anything at once."""
         if debtors_of(self.lines):
             changes = moved(credited(self.lines, self.paid), credited(self.lines, self.paid + amount))
             booking = Booking(0, mrn(1), 0, "b", "EUR", "DE", amount < 0, [(BANK, amount), *changes])
-            self.bring(self.lines, self.paid + amount, self.out, [booking])
+            self.rebalance(self.lines, self.paid + amount, self.out, [booking])
 
     def pay_out(self, payee: int, amount: int) -> None:
         """A payout, or one that the bank returned."""
         postings = [(payee, amount), (BANK, -amount)]
         booking = Booking(0, mrn(1), 0, "o", "EUR", "DE", amount < 0, postings, pb.ENTRY_KIND_PAID_OUT)
-        self.bring(self.lines, self.paid, PaidOut(self.out.minor + amount, np.array([payee])), [booking])
+        self.rebalance(self.lines, self.paid, PaidOut(self.out.minor + amount, np.array([payee])), [booking])
 
     def sound(self) -> None:
         """Postings sum to nothing, and each account stands at what is open of it less what stands to its credit."""

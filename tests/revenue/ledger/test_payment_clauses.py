@@ -12,26 +12,18 @@ import pytest
 from libs.store.database import Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import record_payment as payments_of
-from services.revenue.commands.payment_batch import (
-    Payment,
-    Result,
-    Work,
-    _Consignment,
-    _outcome,
-    _Purse,
-    is_mrn,
-    of_row,
-)
+from services.revenue.commands.payment_batch import PaymentBatch, _Consignment, _CreditAccount, _outcome
 from services.revenue.commands.payout_entries import home_of
-from services.revenue.commands.post import Ledger
+from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.record_payment import Payments
-from services.revenue.ledger.account import partition_of_account, partition_of_mrn
+from services.revenue.ledger.account import is_mrn, partition_of_account, partition_of_mrn
 from services.revenue.ledger.allocation import Match
 from services.revenue.ledger.entry import LedgerError
 from services.revenue.ledger.line import SECURED, Lines
-from services.revenue.ledger.payout import PaidOut
+from services.revenue.ledger.position import PaidOut
 from services.revenue.store.ledger.credit import Key
 from services.revenue.store.ledger.entries import Heads
+from services.revenue.store.payments.payments import Payment, PaymentResult, of_row
 from tests.revenue.ledger.pages import joined, line
 from tests.revenue.ledger.states import mrn
 
@@ -56,22 +48,22 @@ def consignment(*lines: Lines, paid: int = 0, currency: str = "EUR", jurisdictio
 
 def work(
     consignments: Mapping[str, _Consignment] | None = None,
-    purses: Mapping[Key, tuple[int, int, int]] | None = None,
+    credit_accounts: Mapping[Key, tuple[int, int, int]] | None = None,
     balances: Mapping[str, int] | None = None,
     *,
     request: str = "",
-) -> Work:
+) -> PaymentBatch:
     """Payments of a transaction that read these consignments, open sums with the credit of declarants, and balances in euros."""
-    found = Work(cast(Ledger, None), cast(Transaction, None), cast(Heads, None), "officer-1", request)
+    found = PaymentBatch(cast(Ledger, None), cast(Transaction, None), cast(Heads, None), "officer-1", request)
     found._consignments = dict(consignments or {})
     found._names, found._ids = dict(NAMES), dict(IDS)
     found._accounts = {OWNER, CARRIER, BUYERS}
-    found._purses = {key: _Purse(*sums) for key, sums in (purses or {}).items()}
+    found._credit_accounts = {key: _CreditAccount(*sums) for key, sums in (credit_accounts or {}).items()}
     found._balances = {(name, "EUR"): minor for name, minor in (balances or {}).items()}
     return found
 
 
-def told(result: Result) -> Told:
+def told(result: PaymentResult) -> Told:
     return result.outcome, result.account, result.matched, result.over, result.still_owed, result.reason
 
 
@@ -79,14 +71,14 @@ def refused(reason: str) -> Told:
     return REFUSED, "", 0, 0, 0, reason
 
 
-def booked(found: Work) -> list[tuple[Any, ...]]:
+def booked(found: PaymentBatch) -> list[tuple[Any, ...]]:
     return [
         (each.partition, each.mrn, each.version, each.reference, each.destination, each.back, list(each.postings))
         for each in found._bookings
     ]
 
 
-def row(first: Payment, result: Result, **more: Any) -> dict[str, Any]:
+def row(first: Payment, result: PaymentResult, **more: Any) -> dict[str, Any]:
     """A payment as it is stored."""
     return {
         "id": first.id, "reference": first.reference, "jurisdiction": first.jurisdiction, "currency": first.currency,
@@ -135,8 +127,12 @@ def test_what_a_payment_pays_is_open_no_more_of_the_account_that_owes_it_alone()
     for lines, left in (((line(3, 3), line(3, 4)), (95, 97)), ((line(3, 3), line(4, 4)), (100, 102))):
         one = work({ONE: consignment(*lines)}, {(3, "EUR"): (100, 102, 9)}, {OWNER: 50, BUYERS: 8})
         one.book(paid("a", 5), {}, set())
-        purse = one._purses[3, "EUR"]
-        assert (purse.alone, purse.open, purse.credit, purse.change) == (*left, 9, 0)
+        credit_account = one._credit_accounts[3, "EUR"]
+        assert (credit_account.alone, credit_account.open, credit_account.credit, credit_account.change) == (
+            *left,
+            9,
+            0,
+        )
         parts = {OWNER: 5} if left[0] == 95 else {OWNER: 3, BUYERS: 2}
         assert one._balances == {
             (name, "EUR"): {OWNER: 50, BUYERS: 8}[name] - parts.get(name, 0) for name in (OWNER, BUYERS)
@@ -144,7 +140,7 @@ def test_what_a_payment_pays_is_open_no_more_of_the_account_that_owes_it_alone()
     # What is paid beyond it is no debt of the account's others, and an account without credit or debts here has no sums.
     one = work({ONE: consignment(line(3, 3))}, {(3, "EUR"): (100, 102, 9)})
     one.book(paid("a", 5), {}, set())
-    assert (one._purses[3, "EUR"].alone, one._purses[3, "EUR"].open) == (97, 99)
+    assert (one._credit_accounts[3, "EUR"].alone, one._credit_accounts[3, "EUR"].open) == (97, 99)
     assert one._balances == {(OWNER, "EUR"): -5}
     assert work({ONE: consignment(line(3, 3))}).book(paid("a", 5), {}, set()).outcome == OVERPAID
 
@@ -190,7 +186,7 @@ def test_of_a_consignment_the_largest_sum_is_paid_and_not_one_beyond(amount: int
 
 
 @pytest.mark.parametrize(
-    ("amount", "purse", "found"),
+    ("amount", "credit_account", "found"),
     [
         (5, (7, 7, 0), (UNDERPAID, 5, 0, 2)), (7, (7, 7, 0), (MATCHED, 7, 0, 0)), (8, (7, 7, 0), (OVERPAID, 7, 1, 0)),
         # With credit that is there already, and with debts that others owe a part of.
@@ -200,16 +196,20 @@ def test_of_a_consignment_the_largest_sum_is_paid_and_not_one_beyond(amount: int
     ],
 )  # fmt: skip
 def test_a_payment_of_a_declarants_account_is_credit_for_what_it_owes_alone(
-    amount: int, purse: tuple[int, int, int], found: tuple[int, ...]
+    amount: int, credit_account: tuple[int, int, int], found: tuple[int, ...]
 ) -> None:
-    one = work({}, {(3, "EUR"): purse}, {OWNER: 99})
+    one = work({}, {(3, "EUR"): credit_account}, {OWNER: 99})
     outcome, matched, over, still = found
     result = one.book(paid("a", amount, OWNER), {}, set())
     assert told(result) == (outcome, OWNER, matched, over, still, "")
     assert result.parts == [("", amount)]
     assert booked(one) == [(partition_of_account(OWNER), "", 0, "a", "", False, [(1, amount), (3, -amount)])]
-    after = one._purses[3, "EUR"]
-    assert (after.alone, after.open, after.credit, after.change) == (*purse[:2], purse[2] + amount, amount)
+    after = one._credit_accounts[3, "EUR"]
+    assert (after.alone, after.open, after.credit, after.change) == (
+        *credit_account[:2],
+        credit_account[2] + amount,
+        amount,
+    )
     assert list(one.credits) == [(3, "EUR")]
     assert one._balances == {(OWNER, "EUR"): 99 - amount}
 
@@ -239,7 +239,7 @@ def test_a_payment_of_another_account_pays_what_it_stands_at(
     outcome, matched, over, still = found
     assert told(one.book(paid("a", amount, CARRIER), {}, set())) == (outcome, CARRIER, matched, over, still, "")
     assert one._balances == {(CARRIER, "EUR"): (balance or 0) - amount}
-    assert (one._purses, list(one.credits)) == ({}, [])
+    assert (one._credit_accounts, list(one.credits)) == ({}, [])
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_payment_of_another_account_pays_what_it_stands_at(
 def test_what_an_account_cannot_pay_is_owed_all_the_same(
     outcome: int, open_minor: int, credit: int, found: int
 ) -> None:
-    assert _outcome(Match(outcome, 1, 0, 0), _Purse(0, open_minor, credit)) == found
+    assert _outcome(Match(outcome, 1, 0, 0), _CreditAccount(0, open_minor, credit)) == found
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_a_payment_that_is_known_is_booked_no_more_and_its_own_request_gets_what
 ) -> None:
     first = paid("a", 7)
     stored = row(
-        first, Result(MATCHED, OWNER, 6, 1, 2, parts=[(ONE, 7)]), booked_by=by, request="r1" if request_ else ""
+        first, PaymentResult(MATCHED, OWNER, 6, 1, 2, parts=[(ONE, 7)]), booked_by=by, request="r1" if request_ else ""
     )
     one = work({ONE: consignment(line(3, 7))}, request=request_)
     known, ident = {("EU", "a"): stored}, ("EU", "a")
@@ -285,7 +285,7 @@ def test_a_payment_that_is_known_is_booked_no_more_and_its_own_request_gets_what
 def test_a_request_that_was_cut_off_is_told_once_more_why_a_payment_is_unmatched(outcome: int, reason: str) -> None:
     first = paid("a", 7)
     one = work({ONE: consignment(line(3, 7), jurisdiction="UK")}, request="r1")
-    assert one.book(first, {("EU", "a"): row(first, Result(outcome, LOST, 0, 7))}, set()).reason == reason
+    assert one.book(first, {("EU", "a"): row(first, PaymentResult(outcome, LOST, 0, 7))}, set()).reason == reason
 
 
 def test_a_payment_twice_in_a_request_is_booked_once() -> None:
@@ -316,7 +316,7 @@ def test_what_cannot_be_taken_back_is_refused(
     first: Payment, stored: dict[str, Any], payment: Payment, reason: str
 ) -> None:
     one = work({ONE: consignment(line(3, 7), paid=7)})
-    known = {("EU", "a"): row(first, Result(MATCHED, OWNER, 7, parts=[(ONE, 7)]), **stored)}
+    known = {("EU", "a"): row(first, PaymentResult(MATCHED, OWNER, 7, parts=[(ONE, 7)]), **stored)}
     assert told(one.book(payment, known, set())) == refused(reason)
     assert (one._bookings, one._taken, one._done) == ([], {}, {})
 
@@ -326,23 +326,23 @@ def test_a_payment_is_taken_back_once_also_within_its_request() -> None:
     results = [one.book(each, {}, set()) for each in (paid("a", 7), back("b", 7, "a"), back("c", 7, "a"))]
     assert [told(each) for each in results[1:]] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_TAKEN_BACK")]
     assert one._taken == {("EU", "a"): "b"}
-    stored = {("EU", "a"): row(paid("a", 7), Result(MATCHED, OWNER, 7, parts=[(ONE, 7)]))}
+    stored = {("EU", "a"): row(paid("a", 7), PaymentResult(MATCHED, OWNER, 7, parts=[(ONE, 7)]))}
     one = work({ONE: consignment(line(3, 7), paid=7)})
     results = [one.book(each, stored, set()) for each in (back("b", 7, "a"), back("c", 7, "a"))]
     assert [told(each) for each in results] == [(BACK, OWNER, 0, 0, 7, ""), refused("PAYMENT_TAKEN_BACK")]
 
 
 def taken(
-    one: Work,
+    one: PaymentBatch,
     amount: int,
     parts: Sequence[tuple[str, int]],
     account: str = OWNER,
     reference: str = ONE,
     currency: str = "EUR",
-) -> Result:
+) -> PaymentResult:
     """Take back what was stored as paid in parts."""
     first = paid("a", amount, reference, currency=currency)
-    known = {("EU", "a"): row(first, Result(MATCHED, account, parts=list(parts)))}
+    known = {("EU", "a"): row(first, PaymentResult(MATCHED, account, parts=list(parts)))}
     return one.book(back("b", amount, "a", currency=currency), known, set())
 
 
@@ -359,7 +359,7 @@ def test_what_a_consignment_has_is_taken_from_it_and_the_rest_from_the_account(h
     rest = [(home, "", 0, "b", "", True, [(1, part - 7), (3, 7 - part)])] if part < 7 else []
     assert booked(one) == of_it + rest
     assert own.paid == held - part
-    assert (one._purses[3, "EUR"].credit, one._purses[3, "EUR"].change) == (1 + part - 7, part - 7)
+    assert (one._credit_accounts[3, "EUR"].credit, one._credit_accounts[3, "EUR"].change) == (1 + part - 7, part - 7)
     assert one._waits_no_more == {("EU", "a"): ONE}
 
 
@@ -386,7 +386,7 @@ def test_money_that_became_an_accounts_own_is_taken_from_that_account(
     assert told(result) == (BACK, OWNER, 0, 0, 0, "")
     assert own.paid == 7, "what was paid of it since is other money"
     assert booked(one) == [(3, "", 0, "b", "", True, [(1, -7), (account, 7)])]
-    assert one._purses[account, "EUR"].change == -7
+    assert one._credit_accounts[account, "EUR"].change == -7
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ def test_what_waited_and_is_taken_back_within_its_request_waits_no_more() -> Non
 
 
 def test_a_stored_payment_is_read_with_its_parts_and_what_was_sent_back_is_told_so() -> None:
-    first, result = paid("a", 7, takes_back="z"), Result(MATCHED, OWNER, 6, 1, 2, parts=[(ONE, 3), ("", 4)])
+    first, result = paid("a", 7, takes_back="z"), PaymentResult(MATCHED, OWNER, 6, 1, 2, parts=[(ONE, 3), ("", 4)])
     assert of_row(row(first, result)) == (first, result)
     assert of_row(row(first, result, sent_back_by="o"))[1].outcome == pb.PAYMENT_OUTCOME_SENT_BACK
     bare = row(first, result)
@@ -459,7 +459,7 @@ async def test_what_the_ledger_cannot_hold_is_refused_alone_and_the_others_of_it
         if any(each.id == "bad" for each in part):
             raise LedgerError("BALANCE_OUT_OF_BOUNDS", "too much")
         booked.append(("".join(each.id for each in part), set(seen)))
-        return [Result(MATCHED, each.id) for each in part], {(int(each.amount), each.currency) for each in part}
+        return [PaymentResult(MATCHED, each.id) for each in part], {(int(each.amount), each.currency) for each in part}
 
     async def settle_some(_: Ledger, keys: Sequence[Key], transactions_max: int) -> int:
         settled.append((keys, transactions_max))

@@ -6,9 +6,10 @@ from typing import Any
 
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands import record_payment, record_payout
-from services.revenue.commands.record_payment import Payment, Payments
-from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.store.payments import payments as stored_payments
+from services.revenue.store.payments import payouts as stored_payouts
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books
 
 UNMATCHED, MATCHED = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_MATCHED
@@ -40,10 +41,9 @@ async def test_payments_are_shown_by_jurisdiction_and_id_and_those_that_nothing_
         ("EU", "a", {}), ("EU", "b", {"outcome": MATCHED}), ("EU", "c", {"taken_back_by": "z"}), ("GB", "a", {}), ("GB", "b", {"sent_back_by": "z"}),
     ):  # fmt: skip
         await put(books.database, "ledger_payment", jurisdiction, ident, **more)
-    pages = Payments(books.ledger)
 
     async def shown(after: tuple[str, str], most: int = 9, *, unmatched: bool = False) -> list[str]:
-        found = await pages.page(after=after, unmatched_only=unmatched, rows_max=most)
+        found = await stored_payments.page(books.database, after=after, unmatched_only=unmatched, rows_max=most)
         return [f"{each.payment.jurisdiction}/{each.payment.id}" for each in found]
 
     everything = ["EU/a", "EU/b", "EU/c", "GB/a", "GB/b"]
@@ -59,10 +59,9 @@ async def test_payments_are_shown_by_jurisdiction_and_id_and_those_that_nothing_
 async def test_payouts_are_shown_by_time_jurisdiction_and_id_up_to_a_moment(books: Books) -> None:
     for jurisdiction, ident, booked_at in (("EU", "b", 7), ("EU", "a", 8), ("GB", "a", 7), ("EU", "c", 9)):
         await put(books.database, "ledger_payout", jurisdiction, ident, booked_at=booked_at)
-    pages = Payouts(books.ledger)
     order = ["EU/b", "GB/a", "EU/a", "EU/c"]
-    assert names(await pages.page(rows_max=9)) == order
-    assert names(await pages.page(rows_max=3)) == order[:3]
+    assert names(await stored_payouts.page(books.database, rows_max=9)) == order
+    assert names(await stored_payouts.page(books.database, rows_max=3)) == order[:3]
     for after, left in (
         ((7, "EU", "a"), order),
         ((7, "EU", "b"), order[1:]),
@@ -70,9 +69,9 @@ async def test_payouts_are_shown_by_time_jurisdiction_and_id_up_to_a_moment(book
         ((8, "EU", "a"), order[3:]),
         ((9, "EU", "c"), []),
     ):
-        assert names(await pages.page(after=after, rows_max=9)) == left, after
+        assert names(await stored_payouts.page(books.database, after=after, rows_max=9)) == left, after
     for before, count in ((7, 0), (8, 2), (9, 3), (10, 4)):
-        assert names(await pages.page(before=before, rows_max=9)) == order[:count], before
+        assert names(await stored_payouts.page(books.database, before=before, rows_max=9)) == order[:count], before
 
 
 async def test_what_is_known_of_payments_are_they_and_those_that_they_take_back_in_their_jurisdiction(
@@ -87,7 +86,7 @@ async def test_what_is_known_of_payments_are_they_and_those_that_they_take_back_
         Payment("c", "x", "GB", "EUR", 5),
     ]
     async with books.database.connection() as reader:
-        assert set(await record_payment._known(reader, asked)) == {("EU", "a"), ("EU", "b"), ("GB", "c")}
+        assert set(await stored_payments.read(reader, asked)) == {("EU", "a"), ("EU", "b"), ("GB", "c")}
 
 
 async def test_what_is_known_of_a_payout_are_what_it_takes_back_and_the_payments_that_either_sends_back(
@@ -102,7 +101,7 @@ async def test_what_is_known_of_a_payout_are_what_it_takes_back_and_the_payments
 
     async def known(payout: Payout) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
         async with database.connection() as reader:
-            found = await record_payout._known(reader, payout)
+            found = await stored_payouts.related(reader, payout)
         return set(found.payouts), set(found.payments)
 
     assert await known(Payout("n", "x", "EU", "EUR", 5)) == (set(), set())

@@ -11,10 +11,14 @@ from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import record_payment as payments_of
 from services.revenue.commands import record_payout as payouts_of
-from services.revenue.commands.post import Ledger
-from services.revenue.commands.record_payment import Payment, Payments
-from services.revenue.commands.record_payout import Payout, Payouts, Result
+from services.revenue.commands.rebalance import Ledger
+from services.revenue.commands.record_payment import Payments
+from services.revenue.commands.record_payout import Payouts
 from services.revenue.store.ledger import credit
+from services.revenue.store.payments import payments as stored_payments
+from services.revenue.store.payments import payouts as stored_payouts
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout, PayoutResult
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
 from tests.revenue.ledger.test_credit_and_waiting import sound
@@ -41,7 +45,7 @@ def payout(ident: str, amount: int, reference: str = "", **more: Any) -> Payout:
     return replace(Payout(ident, reference, "EU", "EUR", amount), **more)
 
 
-async def out(books: Books, *asked: Payout, by: str = "officer-1", request: str = "") -> list[Result]:
+async def out(books: Books, *asked: Payout, by: str = "officer-1", request: str = "") -> list[PayoutResult]:
     return await Payouts(books.ledger).record(asked, by, request)
 
 
@@ -262,7 +266,7 @@ async def test_what_treasuries_received_is_read_once_of_a_request_and_currency(
 async def test_a_payout_of_the_last_moment_is_shown(books: Books) -> None:
     await put(books.database, "ledger_payout", "EU", "a", booked_at=2**63 - 2)
     await put(books.database, "ledger_payout", "EU", "b", booked_at=0)
-    shown = await Payouts(books.ledger).page(rows_max=9)
+    shown = await stored_payouts.page(books.database, rows_max=9)
     assert [each.payout.id for each in shown] == ["b", "a"]
 
 
@@ -282,7 +286,7 @@ async def test_a_request_has_so_many_and_credit_is_used_in_twenty_transactions(
 
     async def booked(self: Any, part: Any, *_: Any) -> Any:
         if isinstance(part, Payout):
-            return Result(), [(int(part.id) % 2 + 1, "EUR")]
+            return PayoutResult(), [(int(part.id) % 2 + 1, "EUR")]
         return [None] * len(part), {(int(one.id) % 2 + 1, "EUR") for one in part}
 
     monkeypatch.setattr(module, "settle_some", settle_some)
@@ -359,7 +363,7 @@ async def test_the_list_tells_which_unmatched_payments_name_a_consignment_of_ano
     )
     await books.take(replace(here, version=2, rulebook="UK/2026.1/1f0c9a2b"))
     for unmatched, idents in ((False, "abcd"), (True, "bcd")):
-        found = await books.payments.page(after=("", ""), unmatched_only=unmatched, rows_max=9)
+        found = await stored_payments.page(books.database, after=("", ""), unmatched_only=unmatched, rows_max=9)
         reasons = {each.payment.id: each.result.reason for each in found}
         assert reasons == {each: "JURISDICTION_DIFFERS" if each in "bc" else "" for each in idents}
 

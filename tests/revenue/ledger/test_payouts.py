@@ -10,9 +10,12 @@ from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
 from services.revenue.api.ledger_messages import statement_line
-from services.revenue.commands.record_payment import Payment
-from services.revenue.commands.record_payout import Payout, Payouts, Result
+from services.revenue.commands.record_payout import Payouts
 from services.revenue.ledger.account import partition_of_account
+from services.revenue.store.payments import payments as stored_payments
+from services.revenue.store.payments import payouts as stored_payouts
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout, PayoutResult
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DUTY, MICROS_A_DAY, TAX, Charge, State, batch, mrn
 from tests.revenue.ledger.test_credit_and_waiting import settle, sound
@@ -34,7 +37,7 @@ def payout(number: int, amount: int, reference: str = "", **more: Any) -> Payout
     return Payout(f"out-{number}", reference, "EU", "EUR", amount, **more)
 
 
-async def out(books: Books, *payouts: Payout, request: str = "") -> list[Result]:
+async def out(books: Books, *payouts: Payout, request: str = "") -> list[PayoutResult]:
     return await Payouts(books.ledger).record(payouts, "officer-1", request)
 
 
@@ -295,9 +298,9 @@ async def test_unmatched_money_goes_back_to_its_payer_once_and_pays_no_debt_then
     assert [each.reason for each in (differs, twice, unknown)] == [
         "PAYOUT_DIFFERS", "PAYOUT_PAYMENT_USED", "PAYOUT_PAYMENT_UNKNOWN",
     ]  # fmt: skip
-    found = await books.payments.page(after=("", ""), unmatched_only=True, rows_max=9)
+    found = await stored_payments.page(books.database, after=("", ""), unmatched_only=True, rows_max=9)
     assert [each.payment.id for each in found] == ["bank-2"]
-    (listed, _) = await books.payments.page(after=("", ""), unmatched_only=False, rows_max=9)
+    (listed, _) = await stored_payments.page(books.database, after=("", ""), unmatched_only=False, rows_max=9)
     assert (listed.result.outcome, listed.sent_back_by) == (pb.PAYMENT_OUTCOME_SENT_BACK, "out-2")
     await books.take(BUYER)
     assert await open_of(books, BUYER) == 2_200
@@ -338,7 +341,7 @@ async def test_a_request_that_was_cut_off_books_nothing_twice_and_answers_the_sa
     assert told == [BOOKED, KNOWN, BACK]
     assert [each.outcome for each in await out(books, *wanted, request="r2")] == [KNOWN] * 3
     assert (await books.standing())["bank:EU"] == 3_000
-    (first, second) = await Payouts(books.ledger).page(rows_max=9)
+    (first, second) = await stored_payouts.page(books.database, rows_max=9)
     assert (first.payout, first.taken_back_by, second.payout.id) == (wanted[0], "out-2", "out-2")
 
 

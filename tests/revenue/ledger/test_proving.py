@@ -16,9 +16,10 @@ from libs.store.errors import StoreUnavailable
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import verify
-from services.revenue.commands.record_payment import Payment
 from services.revenue.commands.verify import Proving
+from services.revenue.jobs import proofs
 from services.revenue.ledger.hash_chain import START
+from services.revenue.store.payments.payments import Payment
 from services.revenue.store.proofs.marks import Fault, read_marks, read_state
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books, unguarded
@@ -365,12 +366,12 @@ async def test_a_day_counts_each_consignment_once_however_often_it_is_compared(h
 
 
 async def test_one_look_tells_how_far_the_proof_is_behind(books: Books, database: Database) -> None:
-    look = verify.unproven()
+    look = proofs.unproven()
     await filed(books, ONE)
     await altered(books, "update ledger_entry set booked_at = booked_at - 90000000 where partition = 3")
     await look(database)
-    assert 89 < verify._lag._value.get() < 200
+    assert 89 < proofs._lag._value.get() < 200
     found = await proven(prover(books))
     await look(database)
-    assert verify._lag._value.get() == 0
-    assert verify._faults._value.get() == len(found) > 0
+    assert proofs._lag._value.get() == 0
+    assert proofs._faults._value.get() == len(found) > 0

@@ -18,9 +18,10 @@ from luxor.revenue.v1.revenue_pb2 import (
     AssessmentColumns,
 )
 from services.revenue.commands.reconcile import Reconciling
-from services.revenue.commands.record_payment import Payment
-from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.commands.record_payout import Payouts
 from services.revenue.store.ledger import positions
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 

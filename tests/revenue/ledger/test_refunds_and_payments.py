@@ -10,9 +10,9 @@ import pytest
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
-from services.revenue.commands.record_payment import Payment
 from services.revenue.law.source.rulebook import Refund
 from services.revenue.ledger.refund import RefundRules, Return
+from services.revenue.store.payments.payments import Payment
 from tests.revenue.ledger.books import Books, rules
 from tests.revenue.ledger.states import DAY, DUTY, TAX, Charge, State, mrn
 

@@ -17,8 +17,7 @@ from luxor.revenue.v1 import schemes_pb2
 from services.revenue.api.ledger_messages import wrong_account, wrong_payment
 from services.revenue.api.payout_messages import wrong_payout
 from services.revenue.assessment.scheme_register import Entry, Wrong, read_entry
-from services.revenue.commands.record_payment import Payment
-from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.commands.record_payout import Payouts
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.law.source.rulebook import Refund
 from services.revenue.ledger.account import wrong_name
@@ -26,10 +25,11 @@ from services.revenue.ledger.allocation import Booking, Match, entries_of, match
 from services.revenue.ledger.charge import names_of
 from services.revenue.ledger.entry import LedgerError, check
 from services.revenue.ledger.line import LINE
-from services.revenue.ledger.payout import PaidOut
-from services.revenue.ledger.position import settled
+from services.revenue.ledger.position import PaidOut, settled
 from services.revenue.store.ledger.accounts import Account, Accounts, Change
 from services.revenue.store.ledger.securities import SecuritiesInForce
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books, rules
 from tests.revenue.ledger.edge import open_state
 from tests.revenue.ledger.states import Charge, State, mrn, states_table

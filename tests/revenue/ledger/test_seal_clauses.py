@@ -11,9 +11,11 @@ import pytest
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreUnavailable
 from libs.telemetry.metrics import REGISTRY
+from services.revenue.jobs import seals as seal_job
+from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs import seals as seals_of
-from services.revenue.store.proofs.seals import Compared, Kept, Sealing, Seals, unsealed
+from services.revenue.store.proofs.seals import Compared, Kept, Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 from tests.revenue.ledger.test_chain_rows import put as put_entries
@@ -205,14 +207,14 @@ async def test_a_replica_that_seals_has_the_lease_for_three_intervals_and_gives_
 ) -> None:
     await books.take(State(mrn(1, 3)))
     asked: list[tuple[str, float]] = []
-    lease = seals_of.try_lease
+    lease = seal_job.try_lease
 
     async def noted(tx: Transaction, name: str, replica: str, seconds: float) -> int | None:
         asked.append((replica, seconds))
         return await lease(tx, name, replica, seconds)
 
-    monkeypatch.setattr(seals_of, "try_lease", noted)
-    one, two = (Sealing(books.database, name, interval_seconds=60) for name in ("one", "two"))
+    monkeypatch.setattr(seal_job, "try_lease", noted)
+    one, two = (SealJob(books.database, name, interval_seconds=60) for name in ("one", "two"))
     stop = asyncio.Event()
     running = asyncio.create_task(one.run(stop))
     while await Seals(books.database).newest() is None:
@@ -228,15 +230,15 @@ async def test_a_replica_that_seals_has_the_lease_for_three_intervals_and_gives_
 async def test_sealing_is_tried_again_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     stop, steps = asyncio.Event(), 0
 
-    async def step(self: Sealing) -> int | None:
+    async def step(self: SealJob) -> int | None:
         nonlocal steps
         steps += 1
         if steps == 3:
             stop.set()
         raise StoreUnavailable("down", reason="connection")
 
-    monkeypatch.setattr(Sealing, "step", step)
-    work = Sealing(cast(Database, SimpleNamespace(name="revenue")), "one", interval_seconds=0.01)
+    monkeypatch.setattr(SealJob, "step", step)
+    work = SealJob(cast(Database, SimpleNamespace(name="revenue")), "one", interval_seconds=0.01)
     async with asyncio.timeout(10):
         await work.run(stop)
         await work.run(stop)

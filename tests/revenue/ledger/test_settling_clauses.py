@@ -13,13 +13,14 @@ from libs.store.errors import StoreUnavailable
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import apply_credit
-from services.revenue.commands.apply_credit import Settling, Share, settle_once, settle_some
-from services.revenue.commands.post import Ledger
-from services.revenue.commands.record_payment import Payment
+from services.revenue.commands.apply_credit import Share, settle_once, settle_some
+from services.revenue.commands.rebalance import Ledger
+from services.revenue.jobs.credit import CreditJob
 from services.revenue.ledger.account import partition_of_mrn
 from services.revenue.ledger.entry import LedgerError
 from services.revenue.store.ledger import credit
 from services.revenue.store.ledger.credit import Item, Key
+from services.revenue.store.payments.payments import Payment
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 
@@ -321,7 +322,7 @@ class NoDatabase:
             return None
 
 
-def background(monkeypatch: pytest.MonkeyPatch, keys: list[Key]) -> tuple[Settling, list[int]]:
+def background(monkeypatch: pytest.MonkeyPatch, keys: list[Key]) -> tuple[CreditJob, list[int]]:
     """The work in the background on some accounts, and how many it asks for."""
     asked: list[int] = []
 
@@ -330,7 +331,7 @@ def background(monkeypatch: pytest.MonkeyPatch, keys: list[Key]) -> tuple[Settli
         return keys
 
     monkeypatch.setattr(credit, "wanting", wanting)
-    return Settling(cast(Ledger, SimpleNamespace(database=NoDatabase)), interval_seconds=0.01), asked
+    return CreditJob(cast(Ledger, SimpleNamespace(database=NoDatabase)), interval_seconds=0.01), asked
 
 
 async def test_the_background_uses_all_that_a_thousand_accounts_can_and_ends_between_transactions(
@@ -365,7 +366,7 @@ async def test_the_background_tries_again_until_it_is_stopped(monkeypatch: pytes
     work, _ = background(monkeypatch, [])
     stop, steps = asyncio.Event(), 0
 
-    async def step(self: Settling, until: asyncio.Event | None = None) -> int:
+    async def step(self: CreditJob, until: asyncio.Event | None = None) -> int:
         nonlocal steps
         assert until is stop
         steps += 1
@@ -373,7 +374,7 @@ async def test_the_background_tries_again_until_it_is_stopped(monkeypatch: pytes
             stop.set()
         raise StoreUnavailable("revenue", reason="down")
 
-    monkeypatch.setattr(Settling, "step", step)
+    monkeypatch.setattr(CreditJob, "step", step)
     async with asyncio.timeout(10):
         await work.run(stop)
     assert steps == 3

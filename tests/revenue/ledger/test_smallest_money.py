@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands.apply_credit import Settling
-from services.revenue.commands.record_payment import Payment
-from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.commands.record_payout import Payouts
+from services.revenue.jobs.credit import CreditJob
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
 
@@ -27,7 +28,7 @@ async def test_credit_of_one_minor_unit_pays_what_its_account_owes_alone_and_not
     await books.take(FIRST)
     await books.pay(paid(1, 2, DECLARANT))
     await books.take(SHARED)
-    await Settling(books.ledger, interval_seconds=1).step()
+    await CreditJob(books.ledger, interval_seconds=1).step()
     assert (await books.positions([SHARED.mrn]))[0][2:4] == (0, 4)
     await books.take(OWN)
     assert (await books.positions([OWN.mrn]))[0][2:4] == (1, 1)
@@ -38,7 +39,7 @@ async def test_credit_of_one_minor_unit_that_is_taken_back_is_open_again(books: 
     await books.pay(paid(1, 1, DECLARANT))
     assert (await books.positions([FIRST.mrn]))[0][2:4] == (1, 0)
     await books.pay(paid(2, 1, DECLARANT, "b1"))
-    await Settling(books.ledger, interval_seconds=1).step()
+    await CreditJob(books.ledger, interval_seconds=1).step()
     assert (await books.positions([FIRST.mrn]))[0][2:4] == (0, 1)
     assert await books.standing() == {DECLARANT: 1, "treasury:EU:duty": -1}
 

@@ -20,14 +20,17 @@ from libs.store.database import Database
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import COLLECTOR_VENDOR
-from services.revenue.commands.post import Ledger
+from services.revenue.commands.post import Posting
+from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.reconcile import Reconciling
-from services.revenue.commands.record_payment import Payment, Payments
-from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.commands.record_payment import Payments
+from services.revenue.commands.record_payout import Payouts
 from services.revenue.feeds.clearance_states import Intake
 from services.revenue.law.program.beneficiaries import Division, Share, Sharing
 from services.revenue.law.source.rulebook import Beneficiaries, Part, Rulebook, Span
 from services.revenue.ledger.division import Divisions, name_of, parts_of
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout
 from tests.revenue.law.published import shipped_law
 from tests.revenue.ledger.books import Books, rules
 from tests.revenue.ledger.edge import SECONDS, payment, stub
@@ -48,8 +51,9 @@ class Shared(Books):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self.ledger = Ledger(database, rules(), sharing())
-        self.intake = Intake(self.ledger)
+        self.ledger = Ledger(database, sharing())
+        self.posting = Posting(self.ledger, rules())
+        self.intake = Intake(self.posting)
         self.payments = Payments(self.ledger)
 
 

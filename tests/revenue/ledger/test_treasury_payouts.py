@@ -15,9 +15,10 @@ from libs.store.database import Database
 from libs.store.schema import ensure_day_partitions
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1.revenue_pb2 import COLLECTOR_VENDOR
-from services.revenue.commands.record_payment import Payment
-from services.revenue.commands.record_payout import Payout, Payouts
+from services.revenue.commands.record_payout import Payouts
 from services.revenue.store.ledger import treasury_cash
+from services.revenue.store.payments.payments import Payment
+from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books, emptied
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
 from tests.revenue.ledger.test_credit_and_waiting import sound

@@ -34,6 +34,9 @@ from unnest($1::text[], $2::integer[]) with ordinality as given(mrn, version, pl
 """
 
 
+_NEXT_ASSESSED: Final = "select min(day) from assessment_batch where day > $1"
+
+
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
     """A stored batch, still packed."""
@@ -54,6 +57,12 @@ class StoredBatch:
         """The answers, a table of AssessmentColumns aligned with the consignments of `given`. Raises InputError."""
         assert self.answers is not None
         return read_answers(AssessmentColumns, self.answers, given.rows).take(given.rows)
+
+
+async def next_assessed_day(reader: Transaction, day: int) -> int | None:
+    """Return the next day on which batches were assessed, behind a day; None for none."""
+    following: int | None = await reader.raw.fetchval(_NEXT_ASSESSED, day)
+    return following
 
 
 async def add_input(

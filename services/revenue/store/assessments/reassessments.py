@@ -1,4 +1,4 @@
-"""Assessments after a change of a sum: which sums wait, whose shares they are, and what came of it."""
+"""Reassessments: which aggregates wait for them, the consignments that have shares, and the answers of later generations."""
 
 from __future__ import annotations
 
@@ -9,26 +9,18 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Ints, Table
-from libs.store.database import Database, Transaction
-from libs.store.leases import hold_lease, release_lease, try_lease
+from libs.store.database import Transaction
 from libs.store.schema import TODAY
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessment.aggregates import Others
 from services.revenue.assessment.inputs import pack_others
 from services.revenue.law.assess.eligibility.limits import LARGEST_SUM
 from services.revenue.store.assessments.aggregates import HolderState
-from services.revenue.store.assessments.inputs import Inputs
-from services.revenue.store.debt_events import NewsStore, reassessed_news
 
-LEASE: Final = "reassessment"
-LEASE_SECONDS: Final = 30.0
 DUE_MAX: Final = 64
 """Sums that one question gives at most."""
 HOLDERS_MAX: Final = 500
 """Consignments of a sum that are looked at together."""
-WRITE_MAX: Final = 100
-"""Consignments announced in one transaction, which must not hold the feeds' horizon for long."""
-
 _DUE: Final = f"""
 select due.key, kept.changes from reassessment_due due left join share_sum kept on kept.key = due.key
 where not due.key = any($1::bytea[]) order by due.noted_at, due.key limit {DUE_MAX}
@@ -49,7 +41,7 @@ order by page.mrn
 _LOCK: Final = """
 select mrn, version, state from share_holder where mrn = any($1::text[]) order by mrn for update
 """
-_KEEP: Final = f"""
+_ADD: Final = f"""
 insert into reassessed (mrn, version, generation, day, reason, sums, payload)
 select given.mrn, given.version, given.generation, {TODAY}, given.reason, given.sums, given.payload
 from unnest($1::text[], $2::integer[], $3::integer[], $4::text[], $5::bytea[], $6::bytea[])
@@ -61,15 +53,15 @@ select given.mrn, max(kept.generation) as generation
 from unnest($1::text[], $2::integer[]) as given(mrn, version)
 join reassessed kept on kept.mrn = given.mrn and kept.version = given.version group by given.mrn
 """
-_SETTLED: Final = """
+_COMPLETE: Final = """
 with same as (select key from share_sum where key = $1 and changes = $2 for update)
 delete from reassessment_due due where due.key = $1 and ($2::bigint is null or exists (select from same))
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A sum whose consignments may owe something else."""
+class DueAggregate:
+    """An aggregate whose consignments may owe something else."""
 
     key: bytes
     changes: int | None
@@ -77,8 +69,8 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the others make together with one consignment by now, by limit."""
+class Shareholder:
+    """A consignment that has a share of an aggregate, and what others make together with it by now, by limit."""
 
     mrn: str
     version: int
@@ -86,7 +78,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Anew:
+class Reassessed:
     """A consignment that owes something else."""
 
     mrn: str
@@ -98,76 +90,47 @@ class Anew:
     """Of one row, without its generation."""
 
 
-class ReassessedStore:
-    """The part of revenue's database that assessing again works on."""
+async def due(reader: Transaction, except_keys: Collection[bytes] = ()) -> list[DueAggregate]:
+    """Return the aggregates that wait longest, but for some."""
+    return [DueAggregate(row["key"], row["changes"]) for row in await reader.raw.fetch(_DUE, list(except_keys))]
 
-    def __init__(self, database: Database, news: NewsStore) -> None:
-        """Work on a database and announce by its outbox."""
-        self._database = database
-        self._news = news
-        self.inputs = Inputs(database)
 
-    async def due(self, but: Collection[bytes] = ()) -> list[Due]:
-        """The sums that wait longest, but for some."""
-        async with self._database.connection() as reader:
-            return [Due(row["key"], row["changes"]) for row in await reader.raw.fetch(_DUE, list(but))]
+async def count_due(reader: Transaction) -> int:
+    """Return how many aggregates wait."""
+    return int(await reader.raw.fetchval("select count(*) from reassessment_due"))
 
-    async def left(self) -> int:
-        """How many sums wait."""
-        async with self._database.connection() as reader:
-            return int(await reader.raw.fetchval("select count(*) from reassessment_due"))
 
-    async def told(self, key: bytes, after: str) -> list[Told]:
-        """The next consignments of a sum behind an MRN."""
-        async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(_HOLDERS, key, after, HOLDERS_MAX, HolderState.GIVEN_BACK)
-        found: dict[str, Told] = {}
-        for row in rows:
-            told = found.setdefault(row["mrn"], Told(row["mrn"], row["version"], {}))
-            told.others[row["limit_id"]] = min(max(int(row["others"]), 0), LARGEST_SUM)
-        return list(found.values())
+async def shareholders(reader: Transaction, key: bytes, after: str) -> list[Shareholder]:
+    """Return the next consignments of an aggregate behind an MRN, HOLDERS_MAX at most."""
+    found: dict[str, Shareholder] = {}
+    for row in await reader.raw.fetch(_HOLDERS, key, after, HOLDERS_MAX, HolderState.GIVEN_BACK):
+        each = found.setdefault(row["mrn"], Shareholder(row["mrn"], row["version"], {}))
+        each.others[row["limit_id"]] = min(max(int(row["others"]), 0), LARGEST_SUM)
+    return list(found.values())
 
-    async def lease(self, replica: str) -> int | None:
-        """Take or renew the lease; None while another replica holds it."""
-        async with self._database.transaction() as tx:
-            return await try_lease(tx, LEASE, replica, LEASE_SECONDS)
 
-    async def release(self, token: int) -> None:
-        """Give the lease back."""
-        async with self._database.transaction() as tx:
-            await release_lease(tx, LEASE, token)
+async def lock_versions(tx: Transaction, mrns: Sequence[str]) -> dict[str, int]:
+    """Return the versions of consignments that have shares still, and lock them."""
+    rows = await tx.raw.fetch(_LOCK, list(mrns))
+    return {row["mrn"]: row["version"] for row in rows if row["state"] != HolderState.GIVEN_BACK}
 
-    async def write(self, token: int, anew: Sequence[Anew]) -> int:
-        """Keep and announce new generations, WRITE_MAX at most, all or nothing; gives how many.
 
-        What was amended or given back meanwhile is left out. Raises LeaseLost.
-        """
-        assert len(anew) <= WRITE_MAX
-        async with self._database.transaction() as tx:
-            await hold_lease(tx, LEASE, token)
-            rows = await tx.raw.fetch(_LOCK, [each.mrn for each in anew])
-            held = {row["mrn"]: row["version"] for row in rows if row["state"] != HolderState.GIVEN_BACK}
-            anew = [each for each in anew if held.get(each.mrn) == each.version]
-            if anew:
-                await self._keep(tx, anew)
-        return len(anew)
+async def add(tx: Transaction, changes: Sequence[Reassessed]) -> Table:
+    """Store new generations of answers; return the answers (AssessmentColumns) with the numbers of their generations."""
+    mrns, versions = [each.mrn for each in changes], [each.version for each in changes]
+    before = {row["mrn"]: row["generation"] for row in await tx.raw.fetch(_GENERATIONS, mrns, versions)}
+    generations = [before.get(mrn, 0) + 1 for mrn in mrns]
+    answers = Table.concat([each.answer for each in changes]).with_columns({"generation": Ints.of(generations)})
+    payloads = [
+        answers.take(np.array([row])).encode(AssessmentColumns).SerializeToString() for row in range(len(changes))
+    ]
+    reasons = [each.reason for each in changes]
+    sums = [pack_others(each.others) for each in changes]
+    await tx.raw.execute(_ADD, mrns, versions, generations, reasons, sums, payloads)
+    return answers
 
-    async def _keep(self, tx: Transaction, anew: Sequence[Anew]) -> None:
-        mrns, versions = [each.mrn for each in anew], [each.version for each in anew]
-        before = {row["mrn"]: row["generation"] for row in await tx.raw.fetch(_GENERATIONS, mrns, versions)}
-        generations = [before.get(mrn, 0) + 1 for mrn in mrns]
-        answers = Table.concat([each.answer for each in anew]).with_columns({"generation": Ints.of(generations)})
-        payloads = [
-            answers.take(np.array([row])).encode(AssessmentColumns).SerializeToString() for row in range(len(anew))
-        ]
-        reasons = [each.reason for each in anew]
-        sums = [pack_others(each.others) for each in anew]
-        await tx.raw.execute(_KEEP, mrns, versions, generations, reasons, sums, payloads)
-        await self._news.announce(tx, reassessed_news(mrns, versions, reasons, answers))
 
-    async def settled(self, token: int, due: Due) -> bool:
-        """Note that a sum is done; False where it has changed since it was read, so that it goes on waiting. Raises LeaseLost."""
-        async with self._database.transaction() as tx:
-            await hold_lease(tx, LEASE, token)
-            done: str = await tx.raw.execute(_SETTLED, due.key, due.changes)
-        return done != "DELETE 0"
+async def complete(tx: Transaction, aggregate: DueAggregate) -> bool:
+    """Store that an aggregate waits no more; False where it has changed since it was read, so that it goes on waiting."""
+    done: str = await tx.raw.execute(_COMPLETE, aggregate.key, aggregate.changes)
+    return done != "DELETE 0"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +32,9 @@ _PAGE: Final = """
 select name, currency, limit_minor, closed, holder, filers from ledger_account
 where name > $1 and name >= $2 and name < $3 order by name limit $4
 """
+
+
+_OPENED: Final = "select name from ledger_account where name = any($1::text[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,11 @@ class Accounts:
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_PAGE, after, prefix, prefix + "\U0010ffff", rows_max)
         return [_account(row) for row in rows]
+
+
+async def opened(reader: Transaction, names: Collection[str]) -> set[str]:
+    """Return those of some names under which an account was opened."""
+    return {row["name"] for row in await reader.raw.fetch(_OPENED, list(names))}
 
 
 def _account(row: Mapping[str, Any]) -> Account:

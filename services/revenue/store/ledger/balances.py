@@ -45,6 +45,7 @@ _OWN: Final = """
 select name, currency, account from ledger_holding
 where name = any($1::text[]) and (name, currency) > ($2::text, $3::text) order by name, currency limit $4
 """
+_OF_NAMES: Final = "select name, currency, account from ledger_holding where name = any($1::text[])"
 _DRAWN_ON: Final = """
 with mine(name) as (
     select 'deferred:' || $1::text union select name from ledger_account where filers @> array[$1::text]
@@ -257,6 +258,11 @@ class Balances:
             sums,
             lines,
         )
+
+
+async def holdings_of(reader: Transaction, names: Sequence[str]) -> list[Holding]:
+    """Return the accounts of some names in all their currencies, in any order."""
+    return [Holding(**dict(row)) for row in await reader.raw.fetch(_OF_NAMES, list(names))]
 
 
 async def balances_at(reader: Transaction, holdings: Sequence[Holding], moment: int | None = None) -> list[Balance]:

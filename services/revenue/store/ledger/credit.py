@@ -35,6 +35,7 @@ join ledger_credit kept on kept.account = given.account and kept.currency = give
 order by kept.account, kept.currency collate "C" for update of kept
 """
 _OF: Final = "select minor from ledger_credit where account = $1 and currency = $2 for update"
+_STORED: Final = "select minor from ledger_credit where account = $1 and currency = $2"
 _DRAW: Final = """
 insert into ledger_drawn as kept (account, currency, day, mrn, minor)
 select * from unnest($1::integer[], $2::text[], $3::integer[], $4::text[], $5::bigint[])
@@ -127,6 +128,11 @@ async def hold(tx: Transaction, keys: Iterable[Key]) -> dict[Key, int]:
     told = sorted(set(keys))
     rows = await tx.raw.fetch(_HOLD, [account for account, _ in told], [currency for _, currency in told])
     return {(row["account"], row["currency"]): row["minor"] for row in rows}
+
+
+async def stored(tx: Transaction, key: Key) -> int:
+    """Return the credit of an account, without a lock on its row."""
+    return int(await tx.raw.fetchval(_STORED, *key) or 0)
 
 
 async def held(tx: Transaction, key: Key) -> int:

@@ -11,12 +11,10 @@ import numpy as np
 
 from libs.store.database import Database, Transaction
 from services.revenue.ledger.allocation import owes_alone
-from services.revenue.ledger.basis import Basis
-from services.revenue.ledger.charge import Page
+from services.revenue.ledger.charge import Basis, Page
 from services.revenue.ledger.entry import Int64
 from services.revenue.ledger.line import OPEN, Lines, pack, take_lines, unpack
-from services.revenue.ledger.payout import PaidOut, claims
-from services.revenue.ledger.position import covered_by
+from services.revenue.ledger.position import PaidOut, claims, covered_by
 
 NOT_TOLD: Final = 0
 SETTLED: Final = 1
@@ -65,6 +63,7 @@ select held.* from unnest($1::text[]) as given(mrn) cross join lateral (
 _DAY_LINES: Final = """
 select mrn, destination, currency, lines from ledger_position where day = $1 and mrn > $2 order by mrn limit $3
 """
+_NEXT_DAY: Final = "select min(day) from ledger_position where day >= $1"
 DAY_ROWS: Final = 10_000
 """Consignments of a day that are summed at once."""
 PART_MILLIS: Final = 10_000
@@ -276,6 +275,12 @@ class Total:
     currency: str
     amount: int
     consignments: int
+
+
+async def next_day(tx: Transaction, day: int) -> int | None:
+    """Return the next day on which consignments were accepted, from a day on; None for none."""
+    following: int | None = await tx.raw.fetchval(_NEXT_DAY, day)
+    return following
 
 
 async def of_day(tx: Transaction, day: int, *, after: str = "", rows_max: int) -> Day:

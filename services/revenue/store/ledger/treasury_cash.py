@@ -20,8 +20,7 @@ from libs.store.database import Database, Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.account import COLLECTING, SECURING, TREASURY, partition_of_account
 from services.revenue.ledger.line import unpack
-from services.revenue.ledger.payout import PaidOut
-from services.revenue.ledger.unpaid import charged_to, last_of, shares_of, unpaid_at_once
+from services.revenue.ledger.position import PaidOut, charged_to, last_of, shares_of, unpaid_at_once
 from services.revenue.store.ledger.balances import Holding, balances_at
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names

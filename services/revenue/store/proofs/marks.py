@@ -44,6 +44,35 @@ _FAULTS: Final = """
 select reason, mrn, sentence, currency, assessed, posted, found_at from ledger_fault order by id limit $1
 """
 
+_HEADS: Final = "select partition, number, hash from ledger_head order by partition"
+_CURSORS: Final = (
+    "select partition, epoch, day, xid, seq from feed_cursor where source = 'clearance' order by partition"
+)
+# Days that are over, and proven to their last entry, but not their balances.
+_CLOSED: Final = """
+select d.partition, d.day, d.first_number, d.last_number from ledger_proof m
+cross join lateral (
+    select * from ledger_day where partition = m.partition and day > m.day and day < $1 order by day limit 1
+) d where d.last_number <= m.number order by d.day, d.partition limit $2
+"""
+_UNPROVEN: Final = """
+select min(first.booked_at) from ledger_proof m
+cross join lateral (
+    select e.booked_at from ledger_day d join ledger_entry e on e.day = d.day and e.partition = d.partition
+    where d.partition = m.partition and d.last_number > m.number and e.number = greatest(m.number + 1, d.first_number)
+    order by d.day limit 1
+) first
+"""
+_LEFT: Final = "select sum(h.number - m.number)::bigint from ledger_head h join ledger_proof m using (partition)"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last entry of a partition."""
+
+    number: int
+    hash: bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -159,3 +188,32 @@ async def faults(reader: Transaction, rows_max: int) -> tuple[int, list[Fault]]:
     count = await reader.raw.fetchval("select count(*) from ledger_fault")
     rows: Sequence[Any] = await reader.raw.fetch(_FAULTS, rows_max)
     return int(count), [Fault(-1, 0, **dict(row)) for row in rows]
+
+
+async def heads(reader: Transaction) -> dict[int, Head]:
+    """Return the last entry of each partition."""
+    return {row["partition"]: Head(row["number"], row["hash"]) for row in await reader.raw.fetch(_HEADS)}
+
+
+async def feed_positions(reader: Transaction) -> list[list[int]]:
+    """Return how far clearance's feed is read: partition, epoch, day, xid and seq each."""
+    return [list(row) for row in await reader.raw.fetch(_CURSORS)]
+
+
+async def closed_days(reader: Transaction, before: int, days_max: int) -> Sequence[Any]:
+    """Return days of partitions that are over and proven to their last entry, but not their balances, the earliest first:
+    partition, day, first_number and last_number each.
+    """
+    rows: Sequence[Any] = await reader.raw.fetch(_CLOSED, before, days_max)
+    return rows
+
+
+async def oldest_unproven(reader: Transaction) -> int | None:
+    """Return when the oldest entry was booked that is not proven, microseconds since 1970-01-01 UTC; None where all are."""
+    moment: int | None = await reader.raw.fetchval(_UNPROVEN)
+    return moment
+
+
+async def entries_left(reader: Transaction) -> int:
+    """Return how many entries are booked and not proven."""
+    return int(await reader.raw.fetchval(_LEFT) or 0)

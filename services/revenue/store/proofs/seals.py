@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,13 +9,9 @@ from typing import Any, Final
 from libs.customs.partitions import PARTITIONS
 from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Database, Transaction
-from libs.store.errors import StoreError
-from libs.store.gauges import Look
-from libs.store.leases import hold_lease, release_lease, try_lease
-from libs.telemetry import gauge, get_logger
+from libs.telemetry import get_logger
 from services.revenue.ledger.hash_chain import START, seal
 
-LEASE: Final = "ledger-seals"
 SEALS_AT_ONCE: Final = 1_000
 """Seals that are read in one statement; a row has some 2,700 bytes."""
 LATE_SECONDS: Final = 1_800
@@ -37,6 +32,7 @@ cross join lateral (
         and entry.number between days.first_number and days.last_number
 ) first where head.number > coalesce(last.numbers[head.partition + 1], 0)
 """  # noqa: S608  # a number of our own
+_SEALED_AT: Final = "select sealed_at from ledger_seal where number = $1"
 _NUMBER: Final = "select numbers[$2] from ledger_seal where number = $1"
 # One that is missing hides none behind it.
 _FROM: Final = "select number, numbers[$2] from ledger_seal where number >= $1 order by number limit 1"
@@ -75,11 +71,6 @@ select e.number, e.booked_at from ledger_day d
 join ledger_entry e on e.day = d.day and e.partition = d.partition and e.number = $2
 where d.partition = $1 and $2 between d.first_number and d.last_number limit 1
 """
-_sealed = gauge("luxor_revenue_ledger_sealed_timestamp_seconds", "When the ledger's chains were last found sealed")
-_unsealed = gauge(
-    "luxor_revenue_ledger_unsealed_seconds",
-    "Age of the oldest entry of the ledger that no seal covers yet; 0 where all are covered",
-)
 _log = get_logger()
 
 
@@ -256,59 +247,12 @@ def _holds(row: Any) -> bool:
     return seal(row["number"], row["sealed_at"], before, heads) == bytes(row["hash"])
 
 
-class Sealing:
-    """Seals at intervals; of all replicas one at a time."""
-
-    def __init__(self, database: Database, replica: str, *, interval_seconds: float) -> None:
-        """Seal every so many seconds what was booked since."""
-        self._database = database
-        self._seals = Seals(database)
-        self._replica = replica
-        self._interval = interval_seconds
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`; what fails is logged and tried again."""
-        token: int | None = None
-        while not stop.is_set():
-            try:
-                token = await self.step()
-            except StoreError as error:
-                _log.warning("LEDGER_SEAL_POSTPONED", store=self._database.name, why=str(error))
-            try:
-                async with asyncio.timeout(self._interval):
-                    await stop.wait()
-            except TimeoutError:
-                continue
-        if token is not None:
-            await self._give_back(token)
-
-    async def step(self) -> int | None:
-        """Seal once; gives the lease's token, None where another replica seals."""
-        async with self._database.transaction() as tx:
-            token = await try_lease(tx, LEASE, self._replica, 3 * self._interval)
-        if token is None:
-            return None
-        async with self._database.transaction() as tx:
-            await hold_lease(tx, LEASE, token)
-            await self._seals.make(tx)
-        _sealed.set_to_current_time()
-        return token
-
-    async def _give_back(self, token: int) -> None:
-        try:
-            async with self._database.transaction() as tx:
-                await release_lease(tx, LEASE, token)
-        except StoreError as error:
-            _log.warning("LEDGER_SEAL_LEASE_NOT_RELEASED", store=self._database.name, why=str(error))
+async def oldest_unsealed(reader: Transaction) -> int | None:
+    """Return when the oldest entry was booked that no seal covers, microseconds since 1970-01-01 UTC; None where all are covered."""
+    moment: int | None = await reader.raw.fetchval(_UNSEALED)
+    return moment
 
 
-def unsealed() -> Look:
-    """A look at how old the oldest entry is that no seal covers."""
-
-    async def look(database: Database) -> None:
-        async with database.connection(timeout_millis=5_000) as reader:
-            booked_at = await reader.raw.fetchval(_UNSEALED)
-            age = 0 if booked_at is None else max(0, await reader.now() - booked_at)
-        _unsealed.set(age / 1e6)
-
-    return look
+async def sealed_at(reader: Transaction, number: int) -> int:
+    """Return when a seal was made; 0 where there is none of that number."""
+    return int(await reader.raw.fetchval(_SEALED_AT, number) or 0)

@@ -1,0 +1,165 @@
+"""Rebalance the ledger: store the positions that follow from states and payments, with the entries that lead to them.
+
+Everything of one page is one transaction: entries, postings, balances, positions, open items, and debt events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from libs.store.database import Database, Transaction
+from luxor.clearance.v1.clearance_pb2 import (
+    DEBT_STATUS_DEFERRED,
+    DEBT_STATUS_NONE,
+    DEBT_STATUS_OPEN,
+    DEBT_STATUS_PAID,
+    DEBT_STATUS_SECURED,
+    DEBT_STATUS_VENDOR_COLLECTED,
+)
+from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
+from services.revenue.law.program.beneficiaries import Sharing
+from services.revenue.ledger.account import prefix_of
+from services.revenue.ledger.allocation import own_by, surplus
+from services.revenue.ledger.charge import Page
+from services.revenue.ledger.entry import Int64
+from services.revenue.ledger.line import COLLECTED, OPEN, SECURED, Lines
+from services.revenue.ledger.position import claims
+from services.revenue.ledger.rebalance import Held, Target, rebalance
+from services.revenue.store.debt_events import DebtNews, NewsStore, debt_news
+from services.revenue.store.ledger import credit, positions
+from services.revenue.store.ledger.entries import Book, Booked, Heads
+from services.revenue.store.ledger.names import Names
+from services.revenue.store.ledger.positions import NOT_TOLD, OPENED, SETTLED, Positions, Standing
+
+
+class Ledger:
+    """The stored ledger: its entries, positions and debt events, and how revenue is shared among treasuries."""
+
+    def __init__(self, database: Database, sharing: Sharing | None = None) -> None:
+        """Keep the ledger in a database; without shares each jurisdiction has one treasury."""
+        self.database = database
+        self.names = Names(database)
+        self.book = Book(database, self.names)
+        self.news = NewsStore(database)
+        self.sharing = sharing or Sharing()
+
+    async def rebalance(
+        self, tx: Transaction, heads: Heads, target: Target, held: Positions, *, epoch: int = 0
+    ) -> Booked:
+        """Store the positions of a target in the place of those held, book the entries between them and announce what changes.
+
+        The heads of their partitions are locked. Entries of payments belong to the consignments whose MRN they have. `epoch` is that
+        of the feed which announced the page, 0 where none did.
+        """
+        lines = target.page.lines
+        divisions = await self.names.divisions(tx, lines["treasury"], held.lines["treasury"])
+        lines_held = Held(held.offsets, held.lines, held.currency, held.destination, divisions)
+        after = rebalance(target, lines_held, held.paid)
+        page, lines = after.page, after.page.lines
+        booked = await self.book.post(tx, heads, after.entries)
+        refunded = _by_row(lines["refunded"], page.offsets)
+        told, kinds = _to_tell(page, held, target.paid, after.open, refunded)
+        standing = Standing(target.paid, after.open, refunded, told, after.out)
+        await positions.keep(tx, page, standing, *_of_rows(page.mrn, booked), epoch=epoch)
+        await positions.move_open(
+            tx,
+            positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.paid, held.out),
+            positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, target.paid, after.out),
+        )
+        await credit.moved(
+            self.names,
+            tx,
+            surplus(held.lines, held.offsets, held.paid, held.currency, held.out),
+            credit.joined(surplus(lines, page.offsets, target.paid, page.currency, after.out), own_by(target.freed)),
+        )
+        if kinds:
+            await self._announce(tx, page, standing, kinds)
+        return booked
+
+    async def _announce(self, tx: Transaction, page: Page, standing: Standing, kinds: list[tuple[int, int]]) -> None:
+        rows = sorted({row for row, _ in kinds})
+        accounts = await self.names.of(tx, np.unique(page.lines["account"]).tolist())
+        stands = {row: _debt(page, standing, row, accounts) for row in rows}
+        # What went out again beyond what was left over does not pay the debt any more.
+        paid = np.maximum(0, standing.paid - claims(page.lines, page.offsets, standing.paid, standing.out))
+        await self.news.announce(
+            tx,
+            debt_news(
+                [
+                    DebtNews(
+                        page.mrn[row],
+                        int(page.filing_version[row]),
+                        kind,
+                        stands[row][0],
+                        int(paid[row]),
+                        int(standing.refunded[row]),
+                        page.currency[row],
+                        stands[row][1],
+                    )
+                    for row, kind in kinds
+                ]
+            ),
+        )
+
+
+def _by_row(amounts: Int64, offsets: Int64) -> Int64:
+    running = np.concatenate([np.zeros(1, np.int64), np.cumsum(amounts)])
+    sums: Int64 = running[offsets[1:]] - running[offsets[:-1]]
+    return sums
+
+
+def _owed(lines: Lines, offsets: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Whether consignments have anything to be paid at once."""
+    owed: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
+        _by_row(np.where(lines["how"] == OPEN, lines["amount"], 0), offsets) > 0
+    )
+    return owed
+
+
+def _of_rows(mrns: Sequence[str], booked: Booked) -> tuple[list[list[int]], list[list[int]]]:
+    """Numbers and days of the entries of each consignment."""
+    numbers: dict[str, list[int]] = {mrn: [] for mrn in mrns}
+    days: dict[str, list[int]] = {mrn: [] for mrn in mrns}
+    for mrn, number, day in zip(booked.mrns, booked.numbers, booked.days, strict=True):
+        if mrn in numbers:
+            numbers[mrn].append(number)
+            days[mrn].append(day)
+    return list(numbers.values()), list(days.values())
+
+
+def _to_tell(
+    page: Page, held: Positions, paid: Int64, still: Int64, refunded: Int64
+) -> tuple[Int64, list[tuple[int, int]]]:
+    """What is told of each debt now, and the news: row and kind, in the order of the rows."""
+    owed = _owed(page.lines, page.offsets)
+    # Of what owes nothing itself, what is to come back of a payout is open alone.
+    owed |= (held.told == OPENED) & (held.open > 0) & ~_owed(held.lines, held.offsets)
+    settles = owed & (still == 0) & ((held.told == OPENED) | ((held.told == NOT_TOLD) & (paid > 0)))
+    opens = (still > 0) & (held.told == SETTLED)
+    told = np.where(settles, SETTLED, np.where(opens, OPENED, held.told))
+    refunds = refunded != held.refunded
+    news = []
+    for row in np.flatnonzero(settles | opens | refunds).tolist():
+        if settles[row]:
+            news.append((row, NEWS_SETTLED))
+        if opens[row]:
+            news.append((row, NEWS_OPENED))
+        if refunds[row]:
+            news.append((row, NEWS_REFUNDED))
+    return told, [(row, int(kind)) for row, kind in news]
+
+
+def _debt(page: Page, standing: Standing, row: int, names: dict[int, str]) -> tuple[int, str]:
+    """How a debt stands (luxor.clearance.v1.DebtStatus), and the account that stands for it."""
+    own: Lines = page.lines[page.offsets[row] : page.offsets[row + 1]]
+    secured = own[own["how"] == SECURED]
+    if standing.open[row] > 0:
+        return DEBT_STATUS_OPEN, ""
+    if len(secured):
+        account = names[int(secured["account"][0])]
+        return (DEBT_STATUS_DEFERRED if prefix_of(account) == "deferred" else DEBT_STATUS_SECURED), account
+    if standing.paid[row] > 0 or (own["how"] == OPEN).any():
+        return DEBT_STATUS_PAID, ""
+    return (DEBT_STATUS_VENDOR_COLLECTED if (own["how"] == COLLECTED).any() else DEBT_STATUS_NONE), ""

@@ -1,0 +1,98 @@
+"""Stored answers on which the states of consignments rest, or that came after these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+from libs.store.database import Transaction
+from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE
+
+Place: TypeAlias = tuple[int, int, int]
+"""Day, batch and place in it of an answer."""
+_FIRST: Final = """
+select given.row, found.day, found.batch, found."row" as place
+from unnest($1::integer[], $2::text[], $3::integer[]) as given(row, mrn, version)
+join assessment found on found.mrn = given.mrn and found.version = given.version and found.purpose = $4
+"""
+_AGAIN: Final = """
+select given.row, found.payload from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[])
+    as given(row, mrn, version, generation)
+join reassessed found on found.mrn = given.mrn and found.version = given.version and found.generation = given.generation
+"""
+_ADJUSTED: Final = """
+select given.row, newest.day, newest.batch, newest.place
+from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, until) cross join lateral (
+    select day, batch, "row" as place from assessment where mrn = given.mrn and purpose = $4 and version <= given.until
+    order by version desc limit 1
+) newest
+"""
+# What was assessed on a day that is over, and would be in force by now if its state had come.
+_LATER_ADJUSTED: Final = """
+select given.row, max(found.version) as number from unnest($1::integer[], $2::text[], $3::bigint[]) as given(row, mrn, held)
+join assessment found on found.mrn = given.mrn and found.purpose = $4 and found.version > given.held and found.day < $5
+group by given.row
+"""
+_LATER_AGAIN: Final = """
+select given.row, max(found.generation) as number
+from unnest($1::integer[], $2::text[], $3::integer[], $4::integer[]) as given(row, mrn, version, held)
+join reassessed found on found.mrn = given.mrn and found.version = given.version
+    and found.generation > given.held and found.day < $5
+group by given.row
+"""
+_PAYLOADS: Final = """
+select kept.day, kept.batch, kept.payload from unnest($1::integer[], $2::bigint[]) as given(day, batch)
+join assessment_batch kept on kept.day = given.day and kept.batch = given.batch
+"""
+
+
+async def first(
+    reader: Transaction, rows: Sequence[int], mrns: Sequence[str], versions: Sequence[int]
+) -> dict[int, Place]:
+    """Return where the first answers to versions of filings stand, by row."""
+    found = await reader.raw.fetch(_FIRST, rows, mrns, versions, PURPOSE_CLEARANCE)
+    return {row["row"]: (row["day"], row["batch"], row["place"]) for row in found}
+
+
+async def reassessed(
+    reader: Transaction, rows: Sequence[int], mrns: Sequence[str], versions: Sequence[int], generations: Sequence[int]
+) -> dict[int, bytes]:
+    """Return the answers of generations after the first, packed, by row."""
+    found = await reader.raw.fetch(_AGAIN, rows, mrns, versions, generations)
+    return {row["row"]: row["payload"] for row in found}
+
+
+async def adjusted(
+    reader: Transaction, rows: Sequence[int], mrns: Sequence[str], until: Sequence[int]
+) -> dict[int, Place]:
+    """Return where the last adjustments up to a version of the state stand, by row."""
+    found = await reader.raw.fetch(_ADJUSTED, rows, mrns, until, PURPOSE_ADJUSTMENT)
+    return {row["row"]: (row["day"], row["batch"], row["place"]) for row in found}
+
+
+async def later_generations(
+    reader: Transaction,
+    rows: Sequence[int],
+    mrns: Sequence[str],
+    versions: Sequence[int],
+    generations: Sequence[int],
+    *,
+    before_day: int,
+) -> dict[int, int]:
+    """Return the last generation behind one that was stored before a day, by row."""
+    found = await reader.raw.fetch(_LATER_AGAIN, rows, mrns, versions, generations, before_day)
+    return {row["row"]: row["number"] for row in found}
+
+
+async def later_adjustments(
+    reader: Transaction, rows: Sequence[int], mrns: Sequence[str], versions: Sequence[int], *, before_day: int
+) -> dict[int, int]:
+    """Return the version of the last adjustment behind a version that was stored before a day, by row."""
+    found = await reader.raw.fetch(_LATER_ADJUSTED, rows, mrns, versions, PURPOSE_ADJUSTMENT, before_day)
+    return {row["row"]: row["number"] for row in found}
+
+
+async def payloads(reader: Transaction, batches: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], bytes]:
+    """Return the stored answers of batches, by day and batch; those that are deleted are left out."""
+    found = await reader.raw.fetch(_PAYLOADS, [day for day, _ in batches], [batch for _, batch in batches])
+    return {(row["day"], row["batch"]): row["payload"] for row in found}

@@ -1,0 +1,1 @@
+"""Payments and payouts as they are stored, and payments that wait for their debt."""

@@ -6,68 +6,26 @@ hundred times as much.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import numpy as np
 
 from libs.columns import Kind as ColumnKind
 from services.risk.conditions.cel.macros import MistakeError, UnsupportedError
-from services.risk.conditions.cel.syntax_tree import Call, Checked, Expr, ListOf, Literal, Loop, Name, Select
-from services.risk.conditions.compiler import lists, walks
+from services.risk.conditions.cel.syntax_tree import Call, Expr, ListOf, Literal, Loop, Name, Select
+from services.risk.conditions.compiler import loops, membership
 from services.risk.conditions.compiler.operators import KERNELS, NOT, NUMERIC, ORDER, RESULT_TYPES, TEXT_ORDER, TEXTUAL
-from services.risk.conditions.compiler.values import Constants, Filtered, Row, Rows, Scope, Value
+from services.risk.conditions.compiler.translator import Translator
+from services.risk.conditions.compiler.values import Constants, Row, Rows, Scope, Value
 from services.risk.conditions.evaluation import nodes, vectors
 from services.risk.conditions.evaluation.frames import Node
 from services.risk.conditions.evaluation.nodes import Const
 from services.risk.conditions.evaluation.prefilter import needs_of
 from services.risk.conditions.evaluation.text_nodes import Textual
 
-if TYPE_CHECKING:
-    from services.risk.conditions.compiler.compiler import Compiler
 
-#: What stands for a part that is not compiled, by its kind.
-_FILLERS: Final[dict[str, Any]] = {"bool": False, "int": 0, "double": 0.0, "string": ""}
-
-
-class Translation:
+class Translation(Translator):
     """The translation of one expression."""
-
-    def __init__(self, compiler: Compiler, tree: Checked) -> None:
-        self.compiler = compiler
-        self.shared = compiler.shared
-        self.kinds = tree.kinds
-        #: What was not compiled, and why.
-        self.left_out: list[UnsupportedError] = []
-
-    def kind(self, expr: Expr) -> str:
-        kind = self.kinds.get(expr.id)
-        return "dyn" if kind is None else kind.name
-
-    def node(self, expr: Expr, scope: Scope) -> Node:
-        """An expression of a value per row; the smallest part of it that cannot be compiled is an error in every row."""
-        try:
-            return self.whole_node(expr, scope)
-        except UnsupportedError as error:
-            filler = _FILLERS.get(self.kind(expr))
-            if filler is None:
-                raise
-            self.left_out.append(error)
-            return self.shared(Const, filler, True)
-
-    def whole_node(self, expr: Expr, scope: Scope) -> Node:
-        """An expression of a value per row. Raises UnsupportedError."""
-        value = self.value(expr, scope)
-        if isinstance(value, Node):
-            return value
-        if isinstance(value, Constants) and isinstance(value.values, tuple):
-            return self.shared(Const, value.values)
-        what = {
-            Row: "a whole row",
-            Rows: "a whole child table",
-            Filtered: "a filtered list",
-            Constants: "a whole table",
-        }[type(value)]
-        raise UnsupportedError(expr.id, f"{what} cannot be used as a value here")
 
     def value(self, expr: Expr, scope: Scope) -> Value:
         if isinstance(expr, Literal):
@@ -83,7 +41,7 @@ class Translation:
         if isinstance(expr, ListOf):
             return Constants(tuple(self.constant(element, scope) for element in expr.elements))
         if isinstance(expr, Loop):
-            return walks.loop(self, expr, scope)
+            return loops.loop(self, expr, scope)
         raise UnsupportedError(expr.id, f"{expr.form} is not supported")
 
     def constant(self, expr: Expr, scope: Scope) -> Any:
@@ -102,7 +60,7 @@ class Translation:
                 expr.id,
                 f"only elements of a row can be selected; for a table of the profile write table['{expr.field}']",
             )
-        pool = self.compiler.pool(row.path, expr.field)
+        pool = self.nodes.pool(row.path, expr.field)
         column = self.shared(nodes.Column, row.spec, row.path, expr.field, pool)
         if expr.test_only:
             return self.shared(nodes.Present, column)
@@ -120,11 +78,11 @@ class Translation:
             equal = self.equality(expr, scope)
             return equal if function == "_==_" else self.shared(nodes.Strict, NOT, equal)
         if function == "@in":
-            return lists.within(self, expr, scope)
+            return membership.within(self, expr, scope)
         if function == "_[_]":
-            return lists.index(self, expr, scope)
+            return membership.index(self, expr, scope)
         if function == "size":
-            return lists.size(self, expr, scope)
+            return membership.size(self, expr, scope)
         operands = [self.node(arg, scope) for arg in args]
         if function == "!_":
             return self.shared(nodes.Strict, NOT, *operands)
@@ -151,11 +109,11 @@ class Translation:
         if name == "matches":
             return self.shared(
                 Textual,
-                self.compiler.vocabulary.patterns.matcher(self.pattern(expr, operands[1])),
+                self.nodes.vocabulary.patterns.matcher(self.pattern(expr, operands[1])),
                 np.bool_,
                 operands[0],
             )
-        own = self.compiler.vocabulary.functions.get(name)
+        own = self.nodes.vocabulary.functions.get(name)
         if own is None:
             raise UnsupportedError(expr.id, f"{name.strip('_@')}() of {kind} is not supported")
         if any(
@@ -167,7 +125,7 @@ class Translation:
             )
         constant = operands[-1]
         if own.prepare is not None and isinstance(constant, Const) and constant.vec.err is None:
-            prepared = self.compiler.prepared(own.prepare, constant.vec.data)
+            prepared = self.nodes.prepared(own.prepare, constant.vec.data)
             return self.shared(Textual, prepared, RESULT_TYPES[own.result], operands[0])
         return self.shared(Textual, own.implementation, RESULT_TYPES[own.result], *operands)
 
@@ -175,7 +133,7 @@ class Translation:
         if not isinstance(node, Const) or node.vec.err is not None:
             raise UnsupportedError(expr.args[1].id, "the pattern of matches() is not a constant")
         pattern = str(node.vec.data)
-        error = self.compiler.vocabulary.patterns.error(pattern)
+        error = self.nodes.vocabulary.patterns.error(pattern)
         if error:
             raise MistakeError(expr.args[1].id, f"the pattern of matches() cannot be used: {error}")
         return pattern

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from services.risk.conditions.cel.macros import UnsupportedError, macro_of, names
 from services.risk.conditions.cel.syntax_tree import Expr, Loop
+from services.risk.conditions.compiler.translator import Translator
 from services.risk.conditions.compiler.values import Constants, Filtered, Row, Rows, Scope, Value
 from services.risk.conditions.evaluation import nodes
 from services.risk.conditions.evaluation.frames import ROOT, Node, Spec
 from services.risk.conditions.evaluation.nodes import Const
 
-if TYPE_CHECKING:
-    from services.risk.conditions.compiler.translation import Translation
-
 #: A macro over a list written out is unrolled; longer lists are walked by the library.
 UNROLLED_MAX: Final = 64
 
 
-def loop(translation: Translation, expr: Loop, scope: Scope) -> Value:
+def loop(translator: Translator, expr: Loop, scope: Scope) -> Value:
     macro, predicate = macro_of(expr)
-    ranged = translation.value(expr.range, scope)
+    ranged = translator.value(expr.range, scope)
     if isinstance(ranged, Constants):
-        return _unrolled(translation, expr, macro, predicate, ranged, scope)
+        return _unrolled(translator, expr, macro, predicate, ranged, scope)
     segments = ranged.segments if isinstance(ranged, Rows) else ranged
     if not isinstance(segments, nodes.Column):
         raise UnsupportedError(
             expr.id, f"{macro} walks child tables and lists of the consignment, or a list of constants"
         )
-    inner = translation.compiler.walked(segments, _around(segments, predicate, expr.variable, scope))
-    element = translation.shared(nodes.Element, inner)
+    inner = translator.nodes.walked(segments, _around(segments, predicate, expr.variable, scope))
+    element = translator.shared(nodes.Element, inner)
     variable: Value = Row(inner, ranged.path, ranged.shape) if isinstance(ranged, Rows) else element
-    body = translation.node(predicate, {**scope, expr.variable: variable})
-    return Filtered(inner, body) if macro == "filter" else translation.shared(nodes.Walk, macro, inner, body)
+    body = translator.node(predicate, {**scope, expr.variable: variable})
+    return Filtered(inner, body) if macro == "filter" else translator.shared(nodes.Walk, macro, inner, body)
 
 
 def _around(segments: Node, predicate: Expr, variable: str, scope: Scope) -> Spec:
@@ -45,22 +43,18 @@ def _around(segments: Node, predicate: Expr, variable: str, scope: Scope) -> Spe
     return max(specs, key=lambda spec: spec.depth)
 
 
-def _unrolled(
-    translation: Translation, expr: Loop, macro: str, predicate: Expr, ranged: Constants, scope: Scope
-) -> Node:
+def _unrolled(translator: Translator, expr: Loop, macro: str, predicate: Expr, ranged: Constants, scope: Scope) -> Node:
     values = tuple(ranged.values)
     if len(values) > UNROLLED_MAX:
         raise UnsupportedError(
             expr.id, f"{macro} over {len(values)} constants; at most {UNROLLED_MAX} are walked, use in or hasWord"
         )
-    bodies = [
-        translation.node(predicate, {**scope, expr.variable: translation.shared(Const, value)}) for value in values
-    ]
+    bodies = [translator.node(predicate, {**scope, expr.variable: translator.shared(Const, value)}) for value in values]
     if macro not in ("exists", "all"):
         raise UnsupportedError(expr.id, f"{macro} over a list of constants is not supported; use exists or all")
     if not bodies:
-        return translation.shared(Const, macro == "all")
+        return translator.shared(Const, macro == "all")
     # CEL's fold starts from a constant, so that one null predicate is an error and not a null.
-    return translation.shared(
-        nodes.Or if macro == "exists" else nodes.And, translation.shared(Const, macro == "all"), *bodies
+    return translator.shared(
+        nodes.Or if macro == "exists" else nodes.And, translator.shared(Const, macro == "all"), *bodies
     )

@@ -47,8 +47,9 @@ from services.risk.learning.features.recipe import key_of  # noqa: E402
 from services.risk.learning.features.sample import Sample  # noqa: E402
 from services.risk.learning.model.model_file import Model, Window, content_of  # noqa: E402
 from services.risk.learning.model.scoring import score  # noqa: E402
+from services.risk.learning.settings import Settings  # noqa: E402
 from services.risk.learning.training.exploration import Exploration, doubt_of, draw, select  # noqa: E402
-from services.risk.learning.training.training import Settings, TooFewOutcomes, train  # noqa: E402
+from services.risk.learning.training.training import TooFewOutcomes, train  # noqa: E402
 from services.risk.rules.rule_set import load_rule_set  # noqa: E402
 
 #: What the loop was developed on, and what it is measured on: no seed stands in both. Once a change of the loop is made

@@ -45,8 +45,9 @@ from services.risk.learning.features.sample import Sample  # noqa: E402
 from services.risk.learning.model.contributions import contributions  # noqa: E402
 from services.risk.learning.model.model_file import Model, Window, content_of, read_model, write_model  # noqa: E402
 from services.risk.learning.model.scoring import score  # noqa: E402
+from services.risk.learning.settings import Family, Settings  # noqa: E402
 from services.risk.learning.training.labelled_file import Labelled, Layout, read_labelled  # noqa: E402
-from services.risk.learning.training.training import Family, Settings, folds_of, train  # noqa: E402
+from services.risk.learning.training.training import folds_of, train  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data" / "customs_declarations"
 SEEDS = (11, 22, 33, 44, 55)

@@ -21,7 +21,8 @@ from services.risk.learning.features.recipe import (
 )
 from services.risk.learning.features.sample import Floats, Numbers, Sample, Truths
 from services.risk.learning.model.model_file import Content, Model, Window, content_of, read_model, write_model
-from services.risk.learning.training.training import Family, Settings, train
+from services.risk.learning.settings import Family, Settings
+from services.risk.learning.training.training import train
 
 CODES = ("610910", "610990", "851712", "850440", "950300", "330499")
 ORIGINS = ("CN", "HK", "VN", "TR")

@@ -11,7 +11,8 @@ from services.risk.learning.features.sample import Sample
 from services.risk.learning.model.contributions import contributions
 from services.risk.learning.model.model_file import read_model, write_model
 from services.risk.learning.model.scoring import chance_of, score
-from services.risk.learning.training.training import Family, Settings, TooFewOutcomes, folds_of, train
+from services.risk.learning.settings import Family, Settings
+from services.risk.learning.training.training import TooFewOutcomes, folds_of, train
 from tests.risk.learning.made import RECIPE, SETTINGS, content, declarations, model
 
 

@@ -16,9 +16,9 @@ from services.risk.elements.computed import Facts
 from services.risk.learning.features.consignments import ASSESSED, assessed_items
 from services.risk.learning.features.sample import Floats, Truths
 from services.risk.learning.model.model_file import Content, Window, write_model
+from services.risk.learning.settings import Family, Settings
 from services.risk.learning.training.candidate import Plan, candidate
 from services.risk.learning.training.inspected_samples import Part
-from services.risk.learning.training.training import Family, Settings
 from tests.risk.filings import first_light
 
 START = date(2026, 11, 25)

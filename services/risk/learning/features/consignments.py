@@ -28,7 +28,7 @@ from services.risk.learning.features.recipe import (
     key_of,
 )
 from services.risk.learning.features.sample import NUMBER, WORD, ColumnType, Floats, Numbers, Sample
-from services.risk.learning.training.training import Family, Settings
+from services.risk.learning.settings import Family, Settings
 
 #: Words of a consignment, by our name for the column.
 _WORDS: Final = {

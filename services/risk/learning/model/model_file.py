@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
@@ -19,7 +20,7 @@ from services.risk.learning.features.encoders import Encoders, Encoding
 from services.risk.learning.features.recipe import Recipe
 from services.risk.learning.features.sample import ColumnsDoNotFit, ColumnType, require
 from services.risk.learning.model.trees import Forest, Tree, read_trees
-from services.risk.learning.training.training import Settings, Trained
+from services.risk.learning.settings import Settings
 
 FORMAT: Final = "luxor-risk-model"
 VERSION: Final = 1
@@ -107,6 +108,15 @@ class Model:
     def require_columns(self, given: Mapping[str, ColumnType]) -> None:
         """Refuse to serve where the columns that there are do not fit. Raises ColumnsDoNotFit."""
         require(self.content.columns, given, f"model {self.version}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives: encoders and members, to be put into a model file."""
+
+    encoding: Encoding
+    members: tuple[str, ...]
+    """Each member as LightGBM's own text, family by family."""
 
 
 def content_of(

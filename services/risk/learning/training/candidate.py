@@ -16,10 +16,11 @@ from services.risk.learning.evaluation.drift_watch import SCORE
 from services.risk.learning.evaluation.metrics import measures
 from services.risk.learning.features.recipe import Recipe
 from services.risk.learning.features.sample import Floats, Sample
-from services.risk.learning.model.model_file import Content, Model, Window, content_of
+from services.risk.learning.model.model_file import Content, Model, Trained, Window, content_of
 from services.risk.learning.model.scoring import score
+from services.risk.learning.settings import Settings
 from services.risk.learning.training.inspected_samples import Part
-from services.risk.learning.training.training import Settings, TooFewOutcomes, Trained, train
+from services.risk.learning.training.training import TooFewOutcomes, train
 
 OUTCOMES_MIN: Final = 200
 """Inspected items below which nothing is trained."""

@@ -36,10 +36,12 @@ from services.risk.api.models import ModelService
 from services.risk.api.rule_sets import RuleSetService
 from services.risk.assessment.assessment import InForce
 from services.risk.assessment.lane_selection import thresholds_in
+from services.risk.commands.assess import Assess
 from services.risk.commands.follow_log import Memory
 from services.risk.commands.load_lists import Lists
 from services.risk.commands.load_models import ModelsInForce
 from services.risk.commands.load_rule_sets import RuleSets
+from services.risk.commands.record_outcomes import RecordOutcomes
 from services.risk.config import RiskConfig, read_secret
 from services.risk.feeds.inspections import Intake
 from services.risk.goods.control_files import ControlFileError
@@ -99,18 +101,21 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.before_serving.append(memory.follow)
     start.missing.append(memory.missing)
+    seeds = Seeds(start.database)
+
+    def in_force() -> InForce:
+        rules = rule_sets.in_force
+        return InForce(rules, lists.index, controls, rules.selection, levels, models.models)
+
     start.server.add(
         add_RiskServiceServicer_to_server,
         RiskService(
+            Assess(store, memory, in_force, seeds, scored=models.scored),
             store,
-            memory,
-            lambda: InForce(
-                rule_sets.in_force, lists.index, controls, rule_sets.in_force.selection, levels, models.models
-            ),
-            Seeds(start.database),
+            in_force,
+            seeds,
             hits,
             seeds_told_after_days=config.seeds_told_after_days,
-            scored=models.scored,
         ),
         roles={
             "Assess": {Role.SERVICE},
@@ -175,7 +180,7 @@ def assemble(start: Start) -> Sequence[Background]:
         BacktestService(Jobs(start.database), Inputs(start.database), kept, model_store, lambda: rule_sets.in_force),
         roles=dict.fromkeys(("StartBacktest", "GetBacktest", "ListBacktests", "CancelBacktest"), looking_after),
     )
-    outcomes = _outcomes(start, Intake(OutcomeStore(start.database), store, memory.hasher))
+    outcomes = _outcomes(start, Intake(RecordOutcomes(OutcomeStore(start.database), store, memory.hasher)))
     traces = Traces(start, assessment_trail(start.database))
     steps = (
         make_days("assessment_batch", "assessed", "assessed_input", "selection_batch"),

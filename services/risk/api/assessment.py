@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import date
 from typing import Any, Final
@@ -21,13 +20,10 @@ from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.api.goods import LINES_MAX, check_goods
+from services.risk.api.rule_messages import active_rule_set
 from services.risk.api.seeds import END, PAGE_DEFAULT, PAGE_MAX, told_page
-from services.risk.assessment.assessment import InForce, assess_batch, look
-from services.risk.assessment.lane_selection import days_of_seeds
-from services.risk.commands.follow_log import Memory
-from services.risk.learning.model.opinion import Opinion
-from services.risk.rules.rule_set import OPEN_END, Rule, RuleSet, Typology
-from services.risk.rules.scoring import LANES
+from services.risk.assessment.assessment import InForce
+from services.risk.commands.assess import Assess, UnreadableBatch
 from services.risk.screening.parties import versions_of
 from services.risk.selection import commitment
 from services.risk.store.assessment_log import Store
@@ -36,14 +32,6 @@ from services.risk.store.seeds import Seeds
 
 ROWS_MAX: Final = 2_000
 SECONDS_PER_DAY: Final = 86_400
-LIVES: Final = {
-    "draft": pb.RULE_LIFE_DRAFT,
-    "shadow": pb.RULE_LIFE_SHADOW,
-    "active": pb.RULE_LIFE_ACTIVE,
-    "retired": pb.RULE_LIFE_RETIRED,
-}
-PURPOSES: Final = {"clearance": pb.PURPOSE_CLEARANCE, "pre_loading": pb.PURPOSE_PRE_LOADING}
-NONE_FRESH: Final = np.zeros(0, np.intp)
 FIRST_DAY: Final = day_of_date(date(2000, 1, 1))
 LAST_DAY: Final = day_of_date(date(2100, 1, 1))
 
@@ -73,27 +61,24 @@ class RiskService(RiskServiceServicer):
 
     def __init__(
         self,
+        assess: Assess,
         store: Store,
-        memory: Memory,
         in_force: Callable[[], InForce],
         seeds: Seeds,
         hits: HitStore,
         *,
         seeds_told_after_days: int,
-        scored: Callable[[Opinion | None], None] = lambda _: None,
     ) -> None:
-        """Serve from a store and what is remembered; `in_force` gives what is in force, and is asked once a batch; `scored`
-        is told what the models said of it.
+        """Assess by a command and answer from the store; `in_force` gives what is in force.
 
-        Seeds of the draws are told when their days ended so many days ago.
+        Seeds of the draws are published when their days ended so many days ago.
         """
+        self._assess = assess
         self._store = store
-        self._memory = memory
         self._in_force = in_force
         self._seeds = seeds
         self._hits = hits
         self._seeds_told_after_days = seeds_told_after_days
-        self._scored = scored
         self._pages = PageTokens(seeds.database)
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
@@ -109,37 +94,12 @@ class RiskService(RiskServiceServicer):
         with span("risk.assess", attributes={"luxor.rows": rows}):
             try:
                 _check_identified(consignments)
-                past = await self._memory.past()
-                in_force = self._in_force()
-                # The question is on its way while the work is done that needs no answer to it.
-                asked = await self._store.ask(consignments)
-                try:
-                    looked = look(in_force, consignments, request.purpose)
-                    # Long work in a thread: nobody can make others wait by filing names that are listed.
-                    seen = await asyncio.to_thread(looked.seen) if looked.met.long else looked.seen()
-                    known = await asked
-                finally:
-                    asked.cancel()
-                if request.purpose == pb.PURPOSE_CLEARANCE:
-                    past.seeds.update(await self._seeds.of(days_of_seeds(in_force.selection, known, consignments)))
-                # Meanwhile history may have been begun anew, and would know nothing now.
-                past = await self._memory.past()
-                content = request.consignments.SerializeToString()
-                assessed = assess_batch(in_force, consignments, request.purpose, known, past, seen, content)
-            except MalformedColumns as error:
+                done = await self._assess.run(consignments, request.purpose, request.consignments.SerializeToString)
+            except (MalformedColumns, UnreadableBatch) as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
-            assessed.count(past.allotments)
-            fresh = NONE_FRESH
-            try:
-                answer, fresh, place = await self._store.settle(consignments, request.purpose, assessed.table, assessed)
-            finally:
-                # What was not stored, or had an answer already, has drawn nothing.
-                assessed.give_back(past.allotments, fresh)
-            self._memory.committed(place, assessed.kept)
-            self._scored(assessed.opinion)
-        _count(assessed.table, rows - len(fresh))
+        _count(done.assessments, done.repeated)
         response = pb.AssessResponse()
-        answer.write(response.assessments)
+        done.answer.write(response.assessments)
         return response
 
     async def GetRuleSet(
@@ -149,7 +109,7 @@ class RiskService(RiskServiceServicer):
         in_force = self._in_force()
         selection = in_force.selection
         return pb.GetRuleSetResponse(
-            rule_set=told(in_force.rules),
+            rule_set=active_rule_set(in_force.rules),
             lists=versions_of(in_force.index).split(),
             controls=in_force.controls.version,
             selection="" if selection is None else selection.version,
@@ -249,64 +209,3 @@ def _count(assessments: Table, repeated: int) -> None:
             if number:
                 _shadow.labels(rule).inc(number)
     _unjudged.inc(int(assessments.ints("unjudged").values.sum()))
-
-
-def told(rule_set: RuleSet) -> pb.RuleSet:
-    """A rule set as a message."""
-    thresholds = rule_set.thresholds
-    return pb.RuleSet(
-        version=rule_set.version,
-        name=rule_set.name,
-        red_from_points=thresholds.red,
-        yellow_from_points=thresholds.yellow,
-        blue_from_points=thresholds.blue,
-        rules=[_rule(rule) for rule in rule_set.rules],
-        data=[
-            pb.DataSet(name=name, source=rule_set.sources[name], entries=len(rule_set.data[name]))
-            for name in rule_set.data
-        ],
-        typologies=[_typology(typology) for typology in rule_set.typologies],
-    )
-
-
-def _typology(typology: Typology) -> pb.Typology:
-    text = typology.text
-    return pb.Typology(
-        id=text.id,
-        version=text.version,
-        members=[pb.TypologyMember(rule=rule, weight=weight) for rule, weight in text.rules.items()],
-        from_points=text.from_points,
-        weight=text.weight,
-        lane=LANES[text.lane],
-        reason=text.reason,
-        sentence=text.sentence,
-        legal_basis=text.legal_basis,
-        owner=text.owner,
-        life=LIVES[text.life],
-        confidential=text.confidential,
-    )
-
-
-def _rule(rule: Rule) -> pb.Rule:
-    text = rule.text
-    subject = pb.RULE_SUBJECT_ITEM if rule.condition.on_items else pb.RULE_SUBJECT_CONSIGNMENT
-    message = pb.Rule(
-        id=text.id,
-        version=text.version,
-        subject=subject,
-        condition=text.condition.strip(),
-        weight=text.weight,
-        lane=LANES[text.lane],
-        reason=text.reason,
-        sentence=text.sentence,
-        legal_basis=text.legal_basis,
-        owner=text.owner,
-        valid_from_day=rule.first_day,
-        destination_countries=sorted(rule.countries),
-        life=LIVES[text.life],
-        stages=sorted(PURPOSES[stage] for stage in text.stages),
-        confidential=text.confidential,
-    )
-    if rule.last_day != OPEN_END:
-        message.valid_until_day = rule.last_day
-    return message

@@ -16,7 +16,7 @@ from libs.server.requests import recalled
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceServicer
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
-from services.risk.api.rule_sets import checked_files, refusal_of
+from services.risk.api.rule_set_messages import checked_files, refusal_of
 from services.risk.rules.rule_set import RuleSet, RuleSetError
 from services.risk.store.assessment_inputs import Inputs
 from services.risk.store.job_kinds import JobKind

@@ -18,6 +18,7 @@ from libs.telemetry.metrics import REGISTRY
 from services.risk.api.assessment import RiskService
 from services.risk.assessment.assessment import assess_batch
 from services.risk.assessment.prior_state import derived
+from services.risk.commands.assess import Assess
 from services.risk.commands.follow_log import SNAPSHOT, Memory
 from services.risk.history import Hasher, Outcomes
 from services.risk.store.assessment_log import Store
@@ -151,7 +152,9 @@ async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(
 
     store.known = meanwhile  # type: ignore[method-assign]
     other: Any = None
-    service = RiskService(store, replica.memory, in_force, Seeds(database), other, seeds_told_after_days=1)
+    seeds = Seeds(database)
+    command = Assess(store, replica.memory, in_force, seeds)
+    service = RiskService(command, store, in_force, seeds, other, seeds_told_after_days=1)
     with pytest.raises(Refusal) as refused:
         await service.Assess(request(parcels(1, 40), LOADING), other)
     assert refused.value.reason == "HISTORY_NOT_READ"

@@ -21,6 +21,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.assessment.assessment import assess_batch
 from services.risk.commands.follow_log import Memory
+from services.risk.commands.record_outcomes import RecordOutcomes
 from services.risk.feeds.inspections import Intake
 from services.risk.inspections.outcomes import Outcome, differences, outcomes_of, pack_items, unpack_items
 from services.risk.store.assessment_log import Store
@@ -91,7 +92,7 @@ class Risk:
         self.store = Store(database)
         self.outcomes = OutcomeStore(database)
         self.memory = Memory(self.store, directory, secret=b"secret of the tests")
-        self.intake = Intake(self.outcomes, self.store, self.memory.hasher)
+        self.intake = Intake(RecordOutcomes(self.outcomes, self.store, self.memory.hasher))
 
     async def assess(self, rows: Table) -> None:
         past = await self.memory.past()

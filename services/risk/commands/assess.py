@@ -1,0 +1,99 @@
+"""Assess a batch by what is in force and what this replica remembers; the first answer for each consignment stays the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from libs.columns import Table
+from libs.columns.wire import MalformedColumns
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
+from services.risk.assessment.assessment import Assessed, InForce, assess_batch, look
+from services.risk.assessment.lane_selection import days_of_seeds
+from services.risk.assessment.prior_state import Past
+from services.risk.commands.follow_log import Memory
+from services.risk.learning.model.opinion import Opinion
+from services.risk.store.assessment_log import Store
+from services.risk.store.seeds import Seeds
+
+_NO_ROWS: Final = np.zeros(0, np.intp)
+
+
+class UnreadableBatch(ValueError):
+    """A batch whose columns cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessments:
+    """What a batch got."""
+
+    answer: Table
+    """The binding answers, a table of AssessmentColumns: of what was assessed before the first one."""
+    assessments: Table
+    """What was assessed now, of all rows."""
+    repeated: int
+    """Rows that had been assessed before."""
+
+
+class Assess:
+    """The assessment of batches at one replica."""
+
+    def __init__(
+        self,
+        store: Store,
+        memory: Memory,
+        in_force: Callable[[], InForce],
+        seeds: Seeds,
+        *,
+        scored: Callable[[Opinion | None], None] = lambda _: None,
+    ) -> None:
+        """Assess by a store and what is remembered; `in_force` gives what is in force, and is asked once a batch; `scored`
+        receives what the models said of it.
+        """
+        self._store = store
+        self._memory = memory
+        self._in_force = in_force
+        self._seeds = seeds
+        self._scored = scored
+
+    async def run(self, consignments: Table, purpose: int, content: Callable[[], bytes]) -> Assessments:
+        """Assess a batch of consignments (a table of ConsignmentColumns) for a purpose; `content` gives it as it came.
+
+        Raises UnreadableBatch, and Refusal while this replica has not read the log.
+        """
+        try:
+            past, assessed = await self._assess(consignments, purpose, content)
+        except MalformedColumns as error:
+            raise UnreadableBatch(str(error)) from None
+        assessed.count(past.allotments)
+        fresh = _NO_ROWS
+        try:
+            answer, fresh, place = await self._store.settle(consignments, purpose, assessed.table, assessed)
+        finally:
+            # What was not stored, or had an answer already, has drawn nothing.
+            assessed.give_back(past.allotments, fresh)
+        self._memory.committed(place, assessed.kept)
+        self._scored(assessed.opinion)
+        return Assessments(answer, assessed.table, consignments.rows - len(fresh))
+
+    async def _assess(self, consignments: Table, purpose: int, content: Callable[[], bytes]) -> tuple[Past, Assessed]:
+        past = await self._memory.past()
+        in_force = self._in_force()
+        # The question is on its way while the work is done that needs no answer to it.
+        asked = await self._store.ask(consignments)
+        try:
+            looked = look(in_force, consignments, purpose)
+            # Long work in a thread: nobody can make others wait by filing names that are listed.
+            seen = await asyncio.to_thread(looked.seen) if looked.met.long else looked.seen()
+            known = await asked
+        finally:
+            asked.cancel()
+        if purpose == PURPOSE_CLEARANCE:
+            past.seeds.update(await self._seeds.of(days_of_seeds(in_force.selection, known, consignments)))
+        # Meanwhile history may have been begun anew, and would know nothing now.
+        past = await self._memory.past()
+        return past, assess_batch(in_force, consignments, purpose, known, past, seen, content())

@@ -34,16 +34,16 @@ from services.risk.api.assessment import RiskService
 from services.risk.api.backtests import BacktestService
 from services.risk.api.models import ModelService
 from services.risk.api.rule_sets import RuleSetService
-from services.risk.assessment.assessment import InForce
+from services.risk.assessment.assessment import ActiveVersions
 from services.risk.assessment.lane_selection import thresholds_in
 from services.risk.commands.assess import Assess
-from services.risk.commands.follow_log import Memory
-from services.risk.commands.load_lists import Lists
-from services.risk.commands.load_models import ModelsInForce
-from services.risk.commands.load_rule_sets import RuleSets
+from services.risk.commands.follow_log import LogFollower
+from services.risk.commands.load_lists import ListLoader
+from services.risk.commands.load_models import ModelLoader
+from services.risk.commands.load_rule_sets import RuleSetLoader
 from services.risk.commands.record_outcomes import RecordOutcomes
 from services.risk.config import RiskConfig, read_secret
-from services.risk.feeds.inspections import Intake
+from services.risk.feeds.inspections import InspectionFeed
 from services.risk.goods.control_files import ControlFileError
 from services.risk.goods.controls import load_controls
 from services.risk.history.bounds import bounds_for
@@ -52,14 +52,14 @@ from services.risk.jobs.rescreening import Rescreening, batches_left
 from services.risk.rules.rule_set import RuleSetError, load_rule_set
 from services.risk.screening.lists.party_list import ListRefused
 from services.risk.screening.parties import MatchLevels
-from services.risk.store.assessment_inputs import Inputs
-from services.risk.store.assessment_log import ASSESSMENT_DAYS, LOG_DAYS, Store
+from services.risk.store.assessment_inputs import InputStore
+from services.risk.store.assessment_log import ASSESSMENT_DAYS, LOG_DAYS, AssessmentLogStore
 from services.risk.store.models import ModelStore, purge_models
 from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore, purge_outcomes
 from services.risk.store.rule_sets import RuleSetStore, purge_rule_sets
-from services.risk.store.screening_matches import HitSnapshot, HitStore, purge_hits
-from services.risk.store.seeds import Seeds, keep_seeds
-from services.risk.store.selection import purge_drawn, sum_counts
+from services.risk.store.screening_matches import ScreeningMatchSnapshot, ScreeningMatchStore, purge_screening_matches
+from services.risk.store.seeds import SeedStore, maintain_seeds
+from services.risk.store.selection import purge_draws, sum_counts
 
 OUTCOMES = "risk/outcomes"
 """Health name of the work of learning what inspections found: it is taken from clearance's feed."""
@@ -73,7 +73,7 @@ def assemble(start: Start) -> Sequence[Background]:
     except RuleSetError as error:
         raise ConfigError("LUXOR_RISK_PROFILE", f"names a profile that is refused: {error}", "profile.yaml") from None
     try:
-        lists = Lists(config.lists, start.config.data_dir / "risk" / "lists")
+        lists = ListLoader(config.lists, start.config.data_dir / "risk" / "lists")
     except ListRefused as error:
         raise ConfigError("LUXOR_RISK_LISTS", f"names a list that is refused: {error}", "/etc/luxor/lists") from None
     try:
@@ -84,38 +84,38 @@ def assemble(start: Start) -> Sequence[Background]:
         why = f"is {config.match_strong_permille}, below LUXOR_RISK_MATCH_PERMILLE ({config.match_permille})"
         raise ConfigError("LUXOR_RISK_MATCH_STRONG_PERMILLE", why, "930")
     levels = MatchLevels(config.match_permille, config.match_strong_permille)
-    store = Store(start.database)
+    store = AssessmentLogStore(start.database)
     kept = RuleSetStore(start.database)
-    rule_sets = RuleSets(rule_set, kept.version_in_force, kept.text)
+    rule_sets = RuleSetLoader(rule_set, kept.active_version, kept.text)
     start.before_serving.append(rule_sets.begin)
     model_store = ModelStore(start.database)
-    models = ModelsInForce(model_store)
+    models = ModelLoader(model_store)
     start.before_serving.append(models.begin)
-    hits = HitStore(start.database)
-    memory = Memory(
+    hits = ScreeningMatchStore(start.database)
+    follower = LogFollower(
         store,
         start.config.data_dir / "risk",
         secret=read_secret(config.secret_file),
         replaces=config.secret_replaces,
         bounds=bounds_for(config.history_keys_max, config.history_events_max, config.history_keys_min),
     )
-    start.before_serving.append(memory.follow)
-    start.missing.append(memory.missing)
-    seeds = Seeds(start.database)
+    start.before_serving.append(follower.follow)
+    start.missing.append(follower.missing)
+    seeds = SeedStore(start.database)
 
-    def in_force() -> InForce:
-        rules = rule_sets.in_force
-        return InForce(rules, lists.index, controls, rules.selection, levels, models.models)
+    def active() -> ActiveVersions:
+        rules = rule_sets.active
+        return ActiveVersions(rules, lists.index, controls, rules.selection, levels, models.models)
 
     start.server.add(
         add_RiskServiceServicer_to_server,
         RiskService(
-            Assess(store, memory, in_force, seeds, scored=models.scored),
+            Assess(store, follower, active, seeds, scored=models.scored),
             store,
-            in_force,
+            active,
             seeds,
             hits,
-            seeds_told_after_days=config.seeds_told_after_days,
+            seeds_published_after_days=config.seeds_published_after_days,
         ),
         roles={
             "Assess": {Role.SERVICE},
@@ -127,7 +127,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_FeedServiceServicer_to_server,
-        FeedServicer(hits.outbox, HitSnapshot()),
+        FeedServicer(hits.outbox, ScreeningMatchSnapshot()),
         roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
         long_polls={"Pull"},
     )
@@ -137,7 +137,7 @@ def assemble(start: Start) -> Sequence[Background]:
         lambda: lists.state,
         days=config.rescreening_days,
         levels=levels,
-        thresholds=lambda answers: thresholds_in(rule_sets.in_force.selection, rule_sets.in_force.thresholds, answers),
+        thresholds=lambda answers: thresholds_in(rule_sets.active.selection, rule_sets.active.thresholds, answers),
         pause_seconds=config.rescreening_seconds,
     )
     looks = (
@@ -149,7 +149,7 @@ def assemble(start: Start) -> Sequence[Background]:
     looking_after = {Role.ANALYST, Role.OFFICER}
     start.server.add(
         add_RuleSetServiceServicer_to_server,
-        RuleSetService(kept, Inputs(start.database), rule_sets),
+        RuleSetService(kept, InputStore(start.database), rule_sets),
         roles={
             "CheckRuleSet": looking_after,
             "ProposeRuleSet": {Role.ANALYST},
@@ -177,23 +177,23 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     start.server.add(
         add_BacktestServiceServicer_to_server,
-        BacktestService(Jobs(start.database), Inputs(start.database), kept, model_store, lambda: rule_sets.in_force),
+        BacktestService(Jobs(start.database), InputStore(start.database), kept, model_store, lambda: rule_sets.active),
         roles=dict.fromkeys(("StartBacktest", "GetBacktest", "ListBacktests", "CancelBacktest"), looking_after),
     )
-    outcomes = _outcomes(start, Intake(RecordOutcomes(OutcomeStore(start.database), store, memory.hasher)))
+    outcomes = _outcomes(start, InspectionFeed(RecordOutcomes(OutcomeStore(start.database), store, follower.hasher)))
     traces = Traces(start, assessment_trail(start.database))
     steps = (
         make_days("assessment_batch", "assessed", "assessed_input", "selection_batch"),
         purge_assessments(ASSESSMENT_DAYS),
         drop_days("assessed", LOG_DAYS),
-        purge_drawn(ASSESSMENT_DAYS),
+        purge_draws(ASSESSMENT_DAYS),
         drop_days("selection_batch", ASSESSMENT_DAYS),
         sum_counts(ASSESSMENT_DAYS),
-        purge_hits(ASSESSMENT_DAYS),
+        purge_screening_matches(ASSESSMENT_DAYS),
         purge_outcomes(OUTCOME_DAYS),
         purge_models(ASSESSMENT_DAYS),
         purge_rule_sets(ASSESSMENT_DAYS),
-        keep_seeds,
+        maintain_seeds,
         purge_requests(),
         rotate_page_keys,
         purge_jobs,
@@ -202,7 +202,7 @@ def assemble(start: Start) -> Sequence[Background]:
     )
     return [
         traces.run,
-        memory.run,
+        follower.run,
         rule_sets.run,
         models.run,
         Holder(start.database, start.replica, start.environ, WORK, memory_bytes_max=config.job_memory_bytes_max).run,
@@ -215,7 +215,7 @@ def assemble(start: Start) -> Sequence[Background]:
     ]
 
 
-def _outcomes(start: Start, intake: Intake) -> Consumer:
+def _outcomes(start: Start, intake: InspectionFeed) -> Consumer:
     """What takes outcomes from clearance's feed, with its dead letters and its health."""
     start.server.add(
         add_DeadLetterServiceServicer_to_server,

@@ -22,7 +22,7 @@ def _places(_service: str, _values: Mapping[str, Any], _environ: Mapping[str, st
     return places_for(memory_of_process())
 
 
-def wrong_mark(mark: str) -> str:
+def check_mark(mark: str) -> str:
     """16 hex digits in small letters."""
     return (
         "" if re.fullmatch(r"[0-9a-f]{16}", mark) else f"is {mark!r}, which is no mark: 16 hex digits in small letters"
@@ -68,14 +68,14 @@ class RiskConfig(Settings, service="risk"):
     are kept in history as hashes by a key that follows from it. Without it one is made and kept in the store, where whoever reads history can read
     it too."""
 
-    seeds_told_after_days: int = setting("SEEDS_TOLD_AFTER_DAYS", default=90, low=1, high=365, example="90")
+    seeds_published_after_days: int = setting("SEEDS_TOLD_AFTER_DAYS", default=90, low=1, high=365, example="90")
     """Days after its own that the seed of a day's draws is told, so that they can be proved. By then consignments of that day should be closed."""
 
     input_days: int = setting("INPUT_DAYS", default=60, low=1, high=400, example="60")
     """Days for which it is kept what consignments were assessed on, some 200 bytes each: backtests, training and the screening after a change of a
     list reach so far back."""
 
-    secret_replaces: str = setting("SECRET_REPLACES", default="", example="0123456789abcdef", check=wrong_mark)
+    secret_replaces: str = setting("SECRET_REPLACES", default="", example="0123456789abcdef", check=check_mark)
     """Mark of the secret that this one was put in the place of: with it a replica begins although risk's log was written with that secret, and
     history begins anew. The refusal at start tells the mark."""
 

@@ -31,16 +31,16 @@ from libs.store.testing import enterable_directory  # noqa: E402
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # noqa: E402
 from luxor.risk.v1.backtests_pb2 import BacktestPlan, BacktestResult  # noqa: E402
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE  # noqa: E402
-from services.risk.assessment.assessment import InForce, assess_batch  # noqa: E402
+from services.risk.assessment.assessment import ActiveVersions, assess_batch  # noqa: E402
 from services.risk.backtest.rule_trial import RuleTrial  # noqa: E402
-from services.risk.commands.follow_log import Memory  # noqa: E402
-from services.risk.commands.load_lists import Lists  # noqa: E402
+from services.risk.commands.follow_log import LogFollower  # noqa: E402
+from services.risk.commands.load_lists import ListLoader  # noqa: E402
 from services.risk.config import PROFILES  # noqa: E402
 from services.risk.goods.controls import load_controls  # noqa: E402
 from services.risk.inspections.outcomes import Outcome  # noqa: E402
 from services.risk.jobs.backtest import read_period  # noqa: E402
 from services.risk.rules.rule_set import RuleSet, load_rule_set  # noqa: E402
-from services.risk.store.assessment_log import Store  # noqa: E402
+from services.risk.store.assessment_log import AssessmentLogStore  # noqa: E402
 from services.risk.store.job_kinds import JobKind  # noqa: E402
 from services.risk.store.outcomes import OutcomeStore  # noqa: E402
 
@@ -62,16 +62,16 @@ select day, number, purpose, count, lists, columns, history from given
 
 async def fill(database: Database, tables: list[Table], copies: int, directory: Path) -> int:
     """Assess, store and inspect; gives how many consignments are stored."""
-    store, outcomes = Store(database), OutcomeStore(database)
-    memory = Memory(store, directory)
+    store, outcomes = AssessmentLogStore(database), OutcomeStore(database)
+    memory = LogFollower(store, directory)
     rules = load_rule_set(PROFILES / "first_light.yaml")
     controls = load_controls(sorted((PROFILES / "data" / "controls").glob("*.yaml")))
-    in_force = InForce(rules, Lists(PROFILES / "lists").index, controls)
+    in_force = ActiveVersions(rules, ListLoader(PROFILES / "lists").index, controls)
     await memory.follow()
-    past = await memory.past()
+    past = await memory.replica_state()
     past.history.whole_since = 0  # as of a deployment that has run for a month, or columns of history were unknown
     for number, table in enumerate(tables):
-        known = await store.known(table)
+        known = await store.prior_state(table)
         content = table.encode(ConsignmentColumns).SerializeToString()
         assessed = assess_batch(in_force, table, PURPOSE_CLEARANCE, known, past, content=content)
         _, _, place = await store.settle(table, PURPOSE_CLEARANCE, assessed.table, assessed)

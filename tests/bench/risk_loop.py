@@ -36,18 +36,18 @@ from libs.simulator.simulator import Simulator  # noqa: E402
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # noqa: E402
 from luxor.consignment.v1.consignment_pb2 import Consignment  # noqa: E402
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE  # noqa: E402
-from services.risk.assessment.assessment import InForce, assess_batch, see  # noqa: E402
-from services.risk.assessment.prior_state import Known, Past  # noqa: E402
-from services.risk.commands.load_lists import Lists  # noqa: E402
+from services.risk.assessment.assessment import ActiveVersions, assess_batch, batch_findings  # noqa: E402
+from services.risk.assessment.prior_state import PriorState, ReplicaState  # noqa: E402
+from services.risk.commands.load_lists import ListLoader  # noqa: E402
 from services.risk.goods.controls import load_controls  # noqa: E402
 from services.risk.inspections.inclusion import weights_of  # noqa: E402
 from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETTINGS, Items, assessed_items  # noqa: E402
-from services.risk.learning.features.encoders import Groups  # noqa: E402
+from services.risk.learning.features.encoders import GroupTable  # noqa: E402
 from services.risk.learning.features.recipe import key_of  # noqa: E402
 from services.risk.learning.features.sample import Sample  # noqa: E402
 from services.risk.learning.model.model_file import Model, Window, content_of  # noqa: E402
 from services.risk.learning.model.scoring import score  # noqa: E402
-from services.risk.learning.settings import Settings  # noqa: E402
+from services.risk.learning.settings import TrainingSettings  # noqa: E402
 from services.risk.learning.training.exploration import Exploration, doubt_of, draw, select  # noqa: E402
 from services.risk.learning.training.training import TooFewOutcomes, train  # noqa: E402
 from services.risk.rules.rule_set import load_rule_set  # noqa: E402
@@ -111,26 +111,26 @@ class Assessor:
     """Assesses traffic as risk does, batch by batch, with what it keeps of the past."""
 
     def __init__(self) -> None:
-        self.in_force = InForce(
+        self.in_force = ActiveVersions(
             load_rule_set(PROFILES / "first_light.yaml"),
-            Lists(PROFILES / "lists").index,
+            ListLoader(PROFILES / "lists").index,
             load_controls(sorted((PROFILES / "data" / "controls").glob("*.yaml"))),
         )
-        self.past = Past.begin(bytes(32))
+        self.replica_state = ReplicaState.begin(bytes(32))
         # As of a deployment that has run for a month: on the first days what history counts is low, not unknown.
-        self.past.history.whole_since = 0
+        self.replica_state.history.whole_since = 0
         self.batches = 0
 
     def assess(self, table: Table) -> tuple[Items, npt.NDArray[np.int64]]:
         """The batch's items as a model is given them, and by which the rules order it: first the lane, then the score."""
         new = np.ones(table.rows, np.bool_)
-        known = Known(int(table.ints("accepted_at").values[-1]), new, new)
-        seen = see(self.in_force, table, PURPOSE_CLEARANCE)
-        assessed = assess_batch(self.in_force, table, PURPOSE_CLEARANCE, known, self.past, seen)
+        known = PriorState(int(table.ints("accepted_at").values[-1]), new, new)
+        seen = batch_findings(self.in_force, table, PURPOSE_CLEARANCE)
+        assessed = assess_batch(self.in_force, table, PURPOSE_CLEARANCE, known, self.replica_state, seen)
         assert assessed.record is not None
         place = {"partition": 0, "major": self.batches}
         at = {name: np.full(table.rows, value, np.int64) for name, value in place.items()}
-        self.past.history.apply(assessed.record.at(at | {"minor": np.arange(table.rows, dtype=np.int64)}))
+        self.replica_state.history.apply(assessed.record.at(at | {"minor": np.arange(table.rows, dtype=np.int64)}))
         self.batches += 1
         points = assessed.table.ints("score")
         order = assessed.table.ints("lane").values.astype(np.int64) * SCORES + points.values
@@ -199,7 +199,7 @@ class Outcome:
 class Loop:
     """Inspects, learns, inspects: what it knows is what it inspected."""
 
-    def __init__(self, how: Exploration, seed: int, settings: Settings = SETTINGS) -> None:
+    def __init__(self, how: Exploration, seed: int, settings: TrainingSettings = SETTINGS) -> None:
         self.how, self.seed, self.settings = how, seed, settings
         self.model: Model | None = None
         self.told = Told()
@@ -245,7 +245,7 @@ class Loop:
             )
             for part in key
         ]
-        groups = Groups(key, words)
+        groups = GroupTable(key, words)
         ours, theirs = groups.of(labelled)[key], groups.of(day.items.sample)[key]
         distinct, counts = np.unique(ours, return_counts=True)
         places = np.minimum(np.searchsorted(distinct, theirs), len(distinct) - 1)

@@ -45,7 +45,7 @@ from services.risk.learning.features.sample import Sample  # noqa: E402
 from services.risk.learning.model.contributions import contributions  # noqa: E402
 from services.risk.learning.model.model_file import Model, Window, content_of, read_model, write_model  # noqa: E402
 from services.risk.learning.model.scoring import score  # noqa: E402
-from services.risk.learning.settings import Family, Settings  # noqa: E402
+from services.risk.learning.settings import Family, TrainingSettings  # noqa: E402
 from services.risk.learning.training.labelled_file import Labelled, Layout, read_labelled  # noqa: E402
 from services.risk.learning.training.training import folds_of, train  # noqa: E402
 
@@ -94,7 +94,7 @@ RECIPE = Recipe(
     )
 )
 #: Two families, with random and with best cuts: the mean of both ranks better than twice as many members of either.
-SETTINGS = Settings(
+SETTINGS = TrainingSettings(
     families=tuple(
         Family(trees=20, learning_rate=0.2, leaves=31, features_share=0.4, random_cuts=random_cuts)
         for random_cuts in (True, False)
@@ -108,7 +108,7 @@ PLAIN = Recipe(
         *(Number(name, name) for name in LAYOUT.numbers),
     )
 )
-PLAIN_SETTINGS = Settings(
+PLAIN_SETTINGS = TrainingSettings(
     families=(
         Family(
             members=1, trees=100, leaves=31, leaf_rows_min=20, features_share=1.0, rows_share=1.0, l2=0.0,
@@ -144,7 +144,7 @@ def by_ours(labelled: Labelled, sample: Sample, seed: int) -> Scored:
 WAYS: dict[str, Way] = {"random": by_chance, "look-up": by_table, "plain LightGBM": by_plain, "ours": by_ours}
 
 
-def model_of(labelled: Labelled, recipe: Recipe, settings: Settings, seed: int) -> Model:
+def model_of(labelled: Labelled, recipe: Recipe, settings: TrainingSettings, seed: int) -> Model:
     """Train, write and read back, as it is done in service."""
     trained = train(recipe, labelled.sample, labelled.found, seed=seed, groups=labelled.groups, settings=settings)
     content = content_of(

@@ -42,7 +42,7 @@ from services.risk.config import PROFILES  # noqa: E402
 from services.risk.elements.computed import Facts  # noqa: E402
 from services.risk.elements.history_record import record_of  # noqa: E402
 from services.risk.history import Hasher, History  # noqa: E402
-from services.risk.history.columns import History as Columns  # noqa: E402
+from services.risk.history.columns import HistoryColumns as Columns  # noqa: E402
 from services.risk.rules.rule_set import Rule, RuleSet, load_rule_set  # noqa: E402
 from services.risk.rules.scoring import assess  # noqa: E402
 from tests.risk.screening.support import ALT_FILE, NAMES, SDN_FILE, UN_FILE  # noqa: E402

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from rapidfuzz import fuzz, process  # noqa: E402
 
-from services.risk.screening.lists.party_list import Kind, ListVersion, PartyList  # noqa: E402
+from services.risk.screening.lists.party_list import EntryKind, ListVersion, PartyList  # noqa: E402
 from services.risk.screening.matching.index import Index, build  # noqa: E402
 from services.risk.screening.matching.list_changes import Screener  # noqa: E402
 from services.risk.screening.matching.scores import THRESHOLD, screen  # noqa: E402
@@ -46,7 +46,7 @@ def hit(index: Index, names: list[str]) -> np.ndarray:
     return made
 
 
-def found(index: Index, kind: Kind, seed: int, slips: int) -> float:
+def found(index: Index, kind: EntryKind, seed: int, slips: int) -> float:
     """The share of entries of a kind that are hit by their primary name with slips of the pen."""
     rows = [row for row, each in enumerate(index.entries) if each.kind == kind]
     hits = screen(index, mistyped([index.entries[row].names[0].text for row in rows], seed, slips))
@@ -108,7 +108,7 @@ def main() -> None:
     anew = [hit(index, put_together(1000 if how.quick else 5000, seed)).mean() for seed in seeds]
     figures.figure("screening_false_put_together", anew, "share")
     for slips in (1, 2):
-        shares = [found(index, Kind.PERSON, seed, slips) for seed in seeds]
+        shares = [found(index, EntryKind.PERSON, seed, slips) for seed in seeds]
         figures.figure(f"screening_recall_{slips}_slips", shares, "share")
     batches = [nobody[start : start + BATCH] for start in range(0, len(nobody), BATCH)]
     screen(index, batches[0])

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from libs.store.database import Database
-from services.risk.store.assessment_log import Store
+from services.risk.store.assessment_log import AssessmentLogStore
 from tests.risk.aged import age_log
 from tests.risk.replicas import SECRET, Replica
 
@@ -19,13 +19,13 @@ def migrations_of() -> str:
 
 
 @pytest_asyncio.fixture
-async def store(database: Database) -> Store:
+async def store(database: Database) -> AssessmentLogStore:
     await age_log(database)
-    return Store(database)
+    return AssessmentLogStore(database)
 
 
 @pytest_asyncio.fixture
-async def replica(store: Store, tmp_path: Path) -> Replica:
+async def replica(store: AssessmentLogStore, tmp_path: Path) -> Replica:
     made = Replica(store, tmp_path / "one", secret=SECRET)
     await made.memory.follow()
     return made

@@ -8,10 +8,10 @@ from typing import Any
 
 from libs.columns import Table
 from luxor.risk.v1 import risk_pb2 as pb
-from services.risk.assessment.assessment import Assessed, assess_batch
-from services.risk.commands.follow_log import Memory
-from services.risk.history import Kind
-from services.risk.store.assessment_log import Store
+from services.risk.assessment.assessment import Assessment, assess_batch
+from services.risk.commands.follow_log import LogFollower
+from services.risk.history import KeyKind
+from services.risk.store.assessment_log import AssessmentLogStore
 from tests.risk.filings import table
 from tests.risk.screening.test_parties import in_force
 
@@ -22,26 +22,26 @@ SECRET = b"secret of the tests"
 class Replica:
     """A replica without its edge: it assesses as the service does."""
 
-    def __init__(self, store: Store, directory: Path, **settings: Any) -> None:
+    def __init__(self, store: AssessmentLogStore, directory: Path, **settings: Any) -> None:
         self.store = store
-        self.memory = Memory(store, directory, **settings)
+        self.memory = LogFollower(store, directory, **settings)
 
     async def assess(self, rows: Table, purpose: int = CLEARANCE) -> Table:
-        past = await self.memory.past()
-        known = await self.store.known(rows)
+        past = await self.memory.replica_state()
+        known = await self.store.prior_state(rows)
         assessed = assess_batch(in_force(), rows, purpose, known, past)
         answer, _, place = await self.store.settle(rows, purpose, assessed.table, assessed)
         self.memory.committed(place, assessed.kept)
         return answer
 
-    async def counts(self, rows: Table, kind: Kind = Kind.CONSIGNEE) -> list[int | None]:
+    async def counts(self, rows: Table, kind: KeyKind = KeyKind.CONSIGNEE) -> list[int | None]:
         """How many consignments of each consignee in 24 hours history tells for a batch that is not committed."""
         return await self.told(rows, f"{kind.name.lower()}_count_24h")
 
     async def told(self, rows: Table, name: str) -> list[int | None]:
         """A column of history for a batch that is not committed."""
-        past = await self.memory.past()
-        assessed: Assessed = assess_batch(in_force(), rows, CLEARANCE, await self.store.known(rows), past)
+        past = await self.memory.replica_state()
+        assessed: Assessment = assess_batch(in_force(), rows, CLEARANCE, await self.store.prior_state(rows), past)
         assert assessed.record is not None
         column = past.history.read(assessed.record).column("", name)
         assert column is not None

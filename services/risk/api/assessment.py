@@ -21,14 +21,14 @@ from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.api.goods import LINES_MAX, check_goods
 from services.risk.api.rule_messages import active_rule_set
-from services.risk.api.seeds import END, PAGE_DEFAULT, PAGE_MAX, told_page
-from services.risk.assessment.assessment import InForce
+from services.risk.api.seeds import END, PAGE_DEFAULT, PAGE_MAX, seeds_page
+from services.risk.assessment.assessment import ActiveVersions
 from services.risk.commands.assess import Assess, UnreadableBatch
 from services.risk.screening.parties import versions_of
 from services.risk.selection import commitment
-from services.risk.store.assessment_log import Store
-from services.risk.store.screening_matches import HitStore
-from services.risk.store.seeds import Seeds
+from services.risk.store.assessment_log import AssessmentLogStore
+from services.risk.store.screening_matches import ScreeningMatchStore
+from services.risk.store.seeds import SeedStore
 
 ROWS_MAX: Final = 2_000
 SECONDS_PER_DAY: Final = 86_400
@@ -62,23 +62,23 @@ class RiskService(RiskServiceServicer):
     def __init__(
         self,
         assess: Assess,
-        store: Store,
-        in_force: Callable[[], InForce],
-        seeds: Seeds,
-        hits: HitStore,
+        store: AssessmentLogStore,
+        active: Callable[[], ActiveVersions],
+        seeds: SeedStore,
+        matches: ScreeningMatchStore,
         *,
-        seeds_told_after_days: int,
+        seeds_published_after_days: int,
     ) -> None:
-        """Assess by a command and answer from the store; `in_force` gives what is in force.
+        """Assess by a command and answer from the store; `active` gives what is in force.
 
         Seeds of the draws are published when their days ended so many days ago.
         """
         self._assess = assess
         self._store = store
-        self._in_force = in_force
+        self._active = active
         self._seeds = seeds
-        self._hits = hits
-        self._seeds_told_after_days = seeds_told_after_days
+        self._matches = matches
+        self._seeds_told_after_days = seeds_published_after_days
         self._pages = PageTokens(seeds.database)
 
     async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
@@ -106,12 +106,12 @@ class RiskService(RiskServiceServicer):
         self, request: pb.GetRuleSetRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetRuleSetResponse:
         """Tell the rule set in force, and the versions of what is in force beside it."""
-        in_force = self._in_force()
-        selection = in_force.selection
+        active = self._active()
+        selection = active.selection
         return pb.GetRuleSetResponse(
-            rule_set=active_rule_set(in_force.rules),
-            lists=versions_of(in_force.index).split(),
-            controls=in_force.controls.version,
+            rule_set=active_rule_set(active.rules),
+            lists=versions_of(active.index).split(),
+            controls=active.controls.version,
             selection="" if selection is None else selection.version,
             seed_commitment="" if selection is None else commitment((await self._seeds.present())[1]),
         )
@@ -130,9 +130,9 @@ class RiskService(RiskServiceServicer):
                     day=day,
                     assessment=answer.encode(pb.AssessmentColumns),
                 )
-                for version, purpose, day, answer in await self._store.kept(request.mrn)
+                for version, purpose, day, answer in await self._store.answers(request.mrn)
             ],
-            later_hits=[_later(each) for each in await self._hits.told(request.mrn)],
+            later_hits=[_later(each) for each in await self._matches.announced(request.mrn)],
         )
 
     async def ListSeeds(
@@ -143,9 +143,9 @@ class RiskService(RiskServiceServicer):
         rows = min(request.page_size or PAGE_DEFAULT, PAGE_MAX)
         # The week ahead is there from the first question on, and is not waited for until housekeeping runs.
         await self._seeds.made_ahead()
-        found = await self._seeds.told(before, rows + 1)
+        found = await self._seeds.page(before, rows + 1)
         token = await self._pages.token(request, found[rows - 1].day) if len(found) > rows else ""
-        return told_page(found[:rows], self._seeds_told_after_days, token)
+        return seeds_page(found[:rows], self._seeds_told_after_days, token)
 
     async def CheckGoods(
         self, request: pb.CheckGoodsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -159,7 +159,7 @@ class RiskService(RiskServiceServicer):
         day = request.as_of.seconds // SECONDS_PER_DAY
         if not request.HasField("as_of") or not FIRST_DAY <= day < LAST_DAY:
             raise Refusal("CHECK_DAY_MISSING", path="as_of", value=request.as_of.seconds)
-        controls = self._in_force().controls
+        controls = self._active().controls
         answers = check_goods(controls, request.lines, day)
         for answer in answers:
             if answer.reason:
@@ -168,15 +168,15 @@ class RiskService(RiskServiceServicer):
         return pb.CheckGoodsResponse(answers=answers, controls=controls.version)
 
 
-def _later(hits: ScreeningColumns) -> pb.LaterHits:
+def _later(matches: ScreeningColumns) -> pb.LaterHits:
     """What screening again found of one filing."""
-    table = Table.decode(hits)
+    table = Table.decode(matches)
     told = pb.LaterHits(
         version=int(table.ints("filing_version").values[0]),
         lists=table.strings("lists")[0],
         match_threshold=int(table.ints("match_threshold").values[0]),
-        findings=hits.findings,
-        cleared=hits.cleared,
+        findings=matches.findings,
+        cleared=matches.cleared,
     )
     told.screened_at.FromMicroseconds(int(table.ints("screened_at").values[0]))
     return told
@@ -204,8 +204,8 @@ def _count(assessments: Table, repeated: int) -> None:
     shadow = assessments.ragged("shadow_rules").values
     if len(shadow):
         assert isinstance(shadow, Strings)
-        hits = np.bincount(shadow.indices, minlength=len(shadow.dictionary))
-        for rule, number in zip(shadow.dictionary, hits.tolist(), strict=True):
+        counts = np.bincount(shadow.indices, minlength=len(shadow.dictionary))
+        for rule, number in zip(shadow.dictionary, counts.tolist(), strict=True):
             if number:
                 _shadow.labels(rule).inc(number)
     _unjudged.inc(int(assessments.ints("unjudged").values.sum()))

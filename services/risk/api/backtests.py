@@ -18,7 +18,7 @@ from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceServicer
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.api.rule_set_messages import checked_files, refusal_of
 from services.risk.rules.rule_set import RuleSet, RuleSetError
-from services.risk.store.assessment_inputs import Inputs
+from services.risk.store.assessment_inputs import InputStore
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import ModelStore, ModelUnknown
 from services.risk.store.rule_sets import RuleSetStore
@@ -31,16 +31,21 @@ class BacktestService(BacktestServiceServicer):
     """Starts backtests and tells what they find."""
 
     def __init__(
-        self, jobs: Jobs, inputs: Inputs, rule_sets: RuleSetStore, models: ModelStore, in_force: Callable[[], RuleSet]
+        self,
+        jobs: Jobs,
+        inputs: InputStore,
+        rule_sets: RuleSetStore,
+        models: ModelStore,
+        active: Callable[[], RuleSet],
     ) -> None:
-        """Have them run as jobs; `in_force` tells the rule set in force, which need not be kept in the store."""
+        """Have them run as jobs; `active` gives the rule set in force, which need not be kept in the store."""
         self._edge = JobEdge(
             jobs, JobKind.BACKTEST, "BACKTEST_UNKNOWN", "BACKTEST_MALFORMED", PageTokens(jobs.database)
         )
         self._inputs = inputs
         self._rule_sets = rule_sets
         self._models = models
-        self._in_force = in_force
+        self._active = active
 
     async def StartBacktest(
         self, request: pb.StartBacktestRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -99,7 +104,7 @@ class BacktestService(BacktestServiceServicer):
             except ModelUnknown:
                 raise Refusal("MODEL_UNKNOWN", path="plan.model_version", value=plan.model_version) from None
         version = plan.rule_set_version
-        if version != self._in_force().version and await self._rule_sets.find(version) is None:
+        if version != self._active().version and await self._rule_sets.find(version) is None:
             raise Refusal("RULE_SET_UNKNOWN", path="plan.rule_set_version", value=version)
         return version
 

@@ -11,7 +11,7 @@ import numpy as np
 from libs.columns import Ints, Strings
 from libs.customs.countries import ORIGINS, is_country
 from luxor.risk.v1 import risk_pb2 as pb
-from services.risk.goods.controls import Answer, Control, ControlSet, Hits, Lines
+from services.risk.goods.controls import Answer, Control, ControlMatches, ControlSet, Lines
 
 LINES_MAX: Final = 1_000
 DESCRIPTION_MAX: Final = 512
@@ -30,7 +30,7 @@ VERDICTS: Final = {
 _LANES: Final = {"red": pb.LANE_RED, "yellow": pb.LANE_YELLOW}
 
 
-def fault_of(line: pb.GoodsLine) -> tuple[str, str]:
+def validation_error_of(line: pb.GoodsLine) -> tuple[str, str]:
     """Why a line cannot be judged, a reason of the catalogue, and the element at fault; "" twice where it can."""
     if not line.destination_country:
         return "GOODS_DESTINATION_MISSING", "destination_country"
@@ -74,7 +74,7 @@ def lines_asked(lines: Sequence[pb.GoodsLine], day: int) -> Lines:
 
 def check_goods(controls: ControlSet, lines: Sequence[pb.GoodsLine], day: int) -> list[pb.GoodsAnswer]:
     """Answer each line, in their order. Lines that cannot be judged tell why and do not hold up the others."""
-    faults = [fault_of(line) for line in lines]
+    faults = [validation_error_of(line) for line in lines]
     answers = [pb.GoodsAnswer(reason=reason, path=path) for reason, path in faults]
     good = [row for row, (reason, _) in enumerate(faults) if not reason]
     asked = lines_asked([lines[row] for row in good], day)
@@ -87,7 +87,7 @@ def check_goods(controls: ControlSet, lines: Sequence[pb.GoodsLine], day: int) -
     return answers
 
 
-def _told(control: Control, hits: Hits, hit: int) -> pb.GoodsControl:
+def _told(control: Control, hits: ControlMatches, hit: int) -> pb.GoodsControl:
     text = control.text
     missing = hits.missing[hit]
     return pb.GoodsControl(

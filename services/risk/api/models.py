@@ -21,25 +21,25 @@ from libs.telemetry import get_logger
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
-from services.risk.commands.load_models import ModelsInForce
+from services.risk.commands.load_models import ModelLoader
 from services.risk.inspections.inclusion import weights_of
 from services.risk.inspections.violations import ConsignmentGroup, FoundGroup, NoEstimate, violations_of
 from services.risk.learning.evaluation.comparison import Compared
-from services.risk.learning.features.consignments import GIVEN
+from services.risk.learning.features.consignments import TRAFFIC_COLUMNS
 from services.risk.learning.features.sample import WORD
 from services.risk.learning.model.model_file import ModelFileRefused, read_model
 from services.risk.learning.model.summary import read_summary, summary_of, write_summary
 from services.risk.selection.parameters import PRECEDENCE
-from services.risk.store.inspections import InspectedStore
+from services.risk.store.inspections import InspectionStore
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import (
     CONTENT_BYTES_MAX,
-    KEPT_MAX,
+    MODELS_MAX,
+    InvalidModelState,
     ModelState,
     ModelStore,
     ModelUnknown,
-    SamePerson,
-    StateWrong,
+    SecondPersonNeeded,
     StoredModel,
     TooManyModels,
 )
@@ -58,10 +58,10 @@ _log = get_logger()
 class ModelService(ModelServiceServicer):
     """Proposes, trains, compares and activates models."""
 
-    def __init__(self, store: ModelStore, in_force: ModelsInForce) -> None:
-        """Serve from a store; `in_force` are the models of this replica, which it watches."""
+    def __init__(self, store: ModelStore, loader: ModelLoader) -> None:
+        """Serve from a store; `loader` has the models of this replica, which it watches."""
         self._store = store
-        self._in_force = in_force
+        self._active = loader
         self._jobs = Jobs(store.database)
         self._pages = PageTokens(store.database)
 
@@ -79,7 +79,7 @@ class ModelService(ModelServiceServicer):
             )
             raise Refusal("MODEL_FILE_REFUSED", path="content", why=why)
         try:
-            model = await asyncio.to_thread(read_model, request.content, "content", GIVEN)
+            model = await asyncio.to_thread(read_model, request.content, "content", TRAFFIC_COLUMNS)
         except ModelFileRefused as error:
             raise Refusal("MODEL_FILE_REFUSED", path="content", why=str(error)) from None
         told = write_summary(summary_of(model, len(request.content)))
@@ -175,7 +175,7 @@ class ModelService(ModelServiceServicer):
         except ModelUnknown:
             raise Refusal("MODEL_UNKNOWN", path="version", value=request.version or "the champion") from None
         columns = read_summary(model.told).columns
-        watch = self._in_force.watch_of(model.version)
+        watch = self._active.watch_of(model.version)
         answer = pb.GetModelResponse(
             model=message_of(model),
             columns=[pb.ModelColumn(name=name, words=columns[name] == WORD) for name in sorted(columns)],
@@ -192,16 +192,16 @@ class ModelService(ModelServiceServicer):
     ) -> pb.EstimateViolationsResponse:
         """Estimate the share of violations among all consignments of some days."""
         _check_window(request)
-        found = await InspectedStore(self._store.database).found(request.from_day, request.until_day)
+        found = await InspectionStore(self._store.database).found(request.from_day, request.until_day)
         return await asyncio.to_thread(_estimated, *found)
 
     async def _compared(self, version: str, days: int) -> pb.Comparison | None:
         """Champion and challenger on what was inspected; None where there are not both, or a model is neither."""
-        versions = await self._store.in_force()
+        versions = await self._store.active_versions()
         champion, challenger = versions.get(ModelState.CHAMPION), versions.get(ModelState.CHALLENGER)
         if champion is None or challenger is None or version not in (champion, challenger):
             return None
-        compared = await InspectedStore(self._store.database).compare(champion, challenger, days=days)
+        compared = await InspectionStore(self._store.database).compare(champion, challenger, days=days)
         return _comparison(champion, challenger, compared)
 
     async def _move(
@@ -222,12 +222,12 @@ class ModelService(ModelServiceServicer):
             answer = await self._once(kind, request, work)
         except ModelUnknown:
             raise Refusal("MODEL_UNKNOWN", path="version", value=request.version) from None
-        except SamePerson as error:
+        except SecondPersonNeeded as error:
             raise Refusal("MODEL_SECOND_PERSON", path="version", value=request.version, who=error.who) from None
-        except StateWrong as error:
+        except InvalidModelState as error:
             state = error.state.name.lower()
             raise Refusal("MODEL_STATE_WRONG", path="version", value=request.version, state=state) from None
-        await self._in_force.look()
+        await self._active.look()
         return answer
 
     async def _write(self, version: str, content: bytes) -> None:
@@ -239,14 +239,14 @@ class ModelService(ModelServiceServicer):
                 try:
                     await self._store.check_room(reader)
                 except TooManyModels:
-                    raise Refusal("MODELS_TOO_MANY", count_max=KEPT_MAX) from None
+                    raise Refusal("MODELS_TOO_MANY", count_max=MODELS_MAX) from None
         await self._store.write(version, content)
 
     async def _once(self, kind: type[Answer], request: Any, work: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
         try:
             return await once(self._store.database, kind, request, work)
         except TooManyModels:
-            raise Refusal("MODELS_TOO_MANY", count_max=KEPT_MAX) from None
+            raise Refusal("MODELS_TOO_MANY", count_max=MODELS_MAX) from None
         except TooManyJobs as error:
             raise Refusal("JOBS_TOO_MANY", why=str(error)) from None
 

@@ -12,12 +12,12 @@ from libs.server.errors import Refusal, Violation
 from luxor.risk.v1 import rule_sets_pb2 as pb
 from services.risk.rules.report import Report
 from services.risk.rules.rule_set import RuleSet, RuleSetText
-from services.risk.rules.sources import FILES_MAX, wrong_path
-from services.risk.rules.validation_errors import Mistake, RuleSetError
-from services.risk.store.rule_sets import Kept, State, text_of
+from services.risk.rules.sources import FILES_MAX, path_error
+from services.risk.rules.validation_errors import RuleSetError, ValidationError
+from services.risk.store.rule_sets import RuleSetState, StoredRuleSet, text_of
 
 BYTES_MAX: Final = 3_000_000
-TOLD_MAX: Final = 1_000
+MISTAKES_MAX: Final = 1_000
 MESSAGE_CHARACTERS_MAX: Final = 1_000
 
 
@@ -34,7 +34,7 @@ def checked_files(message: pb.RuleSetFiles, path: str = "set") -> RuleSetText:
         raise refused(f"{path}.files", f"they have {size} bytes together")
     seen: set[str] = set()
     for index, each in enumerate(message.files):
-        why = wrong_path(each.path) or ("the path stands twice" if each.path in seen else "")
+        why = path_error(each.path) or ("the path stands twice" if each.path in seen else "")
         if why:
             raise refused(f"{path}.files[{index}].path", why)
         seen.add(each.path)
@@ -51,29 +51,29 @@ def refusal_of(error: RuleSetError) -> Refusal:
             "RULE_SET_REFUSED",
             _cut(f"{each.rule}: {each.message}" if each.rule else each.message),
         )
-        for each in error.mistakes
+        for each in error.errors
     ]
-    first = str(error.mistakes[0])
-    return Refusal("RULE_SET_REFUSED", violations=violations, count=len(error.mistakes), first=_cut(first, 300))
+    first = str(error.errors[0])
+    return Refusal("RULE_SET_REFUSED", violations=violations, count=len(error.errors), first=_cut(first, 300))
 
 
 def _cut(text: str, characters: int = MESSAGE_CHARACTERS_MAX) -> str:
     return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
-def mistakes_of(mistakes: Sequence[Mistake]) -> list[pb.RuleSetMistake]:
+def mistake_messages(errors: Sequence[ValidationError]) -> list[pb.RuleSetMistake]:
     return [
         pb.RuleSetMistake(
             file=each.file, line=each.line, column=each.column, rule=each.rule, message=_cut(each.message)
         )
-        for each in mistakes[:TOLD_MAX]
+        for each in errors[:MISTAKES_MAX]
     ]
 
 
 def report_message(rule_set: RuleSet, report: Report) -> pb.RuleSetReport:
     return pb.RuleSetReport(
         version=rule_set.version,
-        warnings=mistakes_of(report.warnings),
+        warnings=mistake_messages(report.warnings),
         sample_consignments=report.consignments,
         rules=[
             pb.RuleOnSample(
@@ -88,11 +88,11 @@ def report_message(rule_set: RuleSet, report: Report) -> pb.RuleSetReport:
     )
 
 
-def state_name(kept: Kept) -> str:
-    return "withdrawn" if kept.state is State.RETIRED and kept.activated_by is None else kept.state.name.lower()
+def state_name(kept: StoredRuleSet) -> str:
+    return "withdrawn" if kept.state is RuleSetState.RETIRED and kept.activated_by is None else kept.state.name.lower()
 
 
-def rule_set_message(kept: Kept) -> pb.KeptRuleSet:
+def rule_set_message(kept: StoredRuleSet) -> pb.KeptRuleSet:
     return pb.KeptRuleSet(
         version=kept.version,
         state=pb.RuleSetState.ValueType(int(kept.state)),

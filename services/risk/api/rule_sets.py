@@ -17,7 +17,7 @@ from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceServicer
 from services.risk.api.rule_set_messages import (
     checked_files,
     micros_of,
-    mistakes_of,
+    mistake_messages,
     moment_of,
     refusal_of,
     report_message,
@@ -25,18 +25,18 @@ from services.risk.api.rule_set_messages import (
     state_name,
 )
 from services.risk.commands.change_rule_set import (
+    InvalidRuleSetState,
+    OwnRuleSet,
     RuleSetKnown,
-    RuleSetOwn,
-    RuleSetStateWrong,
     RuleSetUnknown,
     activate,
     propose,
     retire,
 )
 from services.risk.commands.check_rule_set import CheckRuleSet
-from services.risk.commands.load_rule_sets import RuleSets
+from services.risk.commands.load_rule_sets import RuleSetLoader
 from services.risk.rules.validation_errors import RuleSetError
-from services.risk.store.assessment_inputs import Inputs
+from services.risk.store.assessment_inputs import InputStore
 from services.risk.store.rule_sets import DRAFTS_MAX, RuleSetStore, TooManyDrafts
 
 NOTE_CHARACTERS_MAX: Final = 512
@@ -47,7 +47,7 @@ PAGE_MAX: Final = 100
 class RuleSetService(RuleSetServiceServicer):
     """Keeps rule sets and tells about them."""
 
-    def __init__(self, store: RuleSetStore, inputs: Inputs, rule_sets: RuleSets) -> None:
+    def __init__(self, store: RuleSetStore, inputs: InputStore, rule_sets: RuleSetLoader) -> None:
         """Serve from the store; `inputs` are what recent consignments were assessed on, `rule_sets` tells what is in force."""
         self._store = store
         self._pages = PageTokens(store.database)
@@ -62,7 +62,7 @@ class RuleSetService(RuleSetServiceServicer):
         try:
             rule_set, report = await self._check.run(files)
         except RuleSetError as error:
-            return pb.CheckRuleSetResponse(report=pb.RuleSetReport(mistakes=mistakes_of(error.mistakes)))
+            return pb.CheckRuleSetResponse(report=pb.RuleSetReport(mistakes=mistake_messages(error.errors)))
         return pb.CheckRuleSetResponse(report=report_message(rule_set, report))
 
     async def ProposeRuleSet(
@@ -143,7 +143,7 @@ class RuleSetService(RuleSetServiceServicer):
         last = found[limit - 1] if len(found) > limit else None
         token = await self._pages.token(request, micros_of(last.proposed_at), last.version) if last else ""
         return pb.ListRuleSetsResponse(
-            kept=map(rule_set_message, found[:limit]), next_page_token=token, in_force=self._rule_sets.in_force.version
+            kept=map(rule_set_message, found[:limit]), next_page_token=token, in_force=self._rule_sets.active.version
         )
 
     async def GetRuleSetFiles(
@@ -171,8 +171,8 @@ class RuleSetService(RuleSetServiceServicer):
             return await once(self._store.database, kind, request, work)
         except RuleSetUnknown:
             raise Refusal("RULE_SET_UNKNOWN", path="version", value=request.version) from None
-        except RuleSetOwn:
+        except OwnRuleSet:
             raise Refusal("RULE_SET_OWN", path="version", value=request.version) from None
-        except RuleSetStateWrong as error:
+        except InvalidRuleSetState as error:
             state = state_name(error.rule_set)
             raise Refusal("RULE_SET_STATE_WRONG", path="version", value=request.version, state=state) from None

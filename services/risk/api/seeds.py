@@ -16,13 +16,13 @@ PAGE_MAX: Final = 500
 END: Final = 2**31 - 1
 
 
-def told_page(page: Sequence[MadeSeed], told_after_days: int, token: str) -> pb.ListSeedsResponse:
+def seeds_page(page: Sequence[MadeSeed], published_after_days: int, token: str) -> pb.ListSeedsResponse:
     """A page of seeds, the latest first, of which each is told when its day ended `told_after_days` ago."""
-    return pb.ListSeedsResponse(seeds=[_told(each, told_after_days) for each in page], next_page_token=token)
+    return pb.ListSeedsResponse(seeds=[_told(each, published_after_days) for each in page], next_page_token=token)
 
 
-def _told(made: MadeSeed, told_after_days: int) -> pb.DrawSeed:
-    told_from = made.day + 1 + told_after_days
+def _told(made: MadeSeed, published_after_days: int) -> pb.DrawSeed:
+    told_from = made.day + 1 + published_after_days
     at = Timestamp()
     at.FromMicroseconds(made.made_at)
     return pb.DrawSeed(

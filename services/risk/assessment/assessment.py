@@ -15,21 +15,22 @@ from libs.columns import Ints, Table
 from libs.customs.countries import EU_MEMBERS, UNION
 from luxor.risk.v1 import risk_pb2
 from services.risk.assessment.lane_selection import BatchChances, Chosen, choose, recommend
-from services.risk.assessment.prior_state import Known, Past
+from services.risk.assessment.prior_state import PriorState, ReplicaState
 from services.risk.elements.computed import Facts
 from services.risk.elements.history_record import record_of
 from services.risk.elements.stored_inputs import pack_input
 from services.risk.goods.controls import ControlSet, Stage
 from services.risk.goods.findings import judge_goods
 from services.risk.history import Record
-from services.risk.history.columns import History as HistoryColumns
+from services.risk.history.columns import HistoryColumns as HistoryColumns
 from services.risk.inspections.inclusion import PPM
 from services.risk.learning.model.opinion import NONE, Models, Opinion, opinion_of
+from services.risk.rules.finding import ExtraFindings
 from services.risk.rules.rule_set import RuleSet
-from services.risk.rules.scoring import More, assess
+from services.risk.rules.scoring import assess
 from services.risk.screening.matching.index import Index
-from services.risk.screening.parties import LEVELS, MatchLevels, Met, meet_parties, screened_by, versions_of
-from services.risk.selection import Allotments, NewlyDrawn, Parameters, TallyRecord
+from services.risk.screening.parties import LEVELS, MatchLevels, PartyMatches, match_parties, screened_by, versions_of
+from services.risk.selection import Allotments, NewDraws, Parameters, TallyRecord
 
 STAGES: Final[dict[int, Stage]] = {
     risk_pb2.PURPOSE_CLEARANCE: "clearance",
@@ -40,7 +41,7 @@ FAVOURED: Final = "favoured_below_eur_cents"
 
 
 @dataclass(frozen=True)
-class InForce:
+class ActiveVersions:
     """What a batch is assessed by: one version of each, taken once a batch."""
 
     rules: RuleSet
@@ -55,7 +56,7 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class BatchInput:
     """What a batch was assessed on."""
 
     content: bytes
@@ -67,7 +68,7 @@ class Given:
 
 
 @dataclass
-class Assessed:
+class Assessment:
     """The answer for a batch, and what it leaves in the log."""
 
     table: Table
@@ -76,7 +77,7 @@ class Assessed:
     """What history keeps of the batch; None where no past was given."""
     chosen: Chosen | None = None
     """The lanes that selection chose; None where nothing was selected."""
-    given: Given | None = None
+    given: BatchInput | None = None
     """What it was assessed on, to be stored beside the answer; None: nothing is."""
     opinion: Opinion | None = None
     """What the models in force said of it; None where none is."""
@@ -91,9 +92,9 @@ class Assessed:
         self.kept = record, tally
         return len(fresh), record.to_bytes(), b"" if tally is None else tally.to_bytes()
 
-    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewlyDrawn:
+    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewDraws:
         """What the rows that were assessed for the first time were drawn into."""
-        return NewlyDrawn([], [], [], [], []) if self.chosen is None else self.chosen.newly_drawn(fresh)
+        return NewDraws([], [], [], [], []) if self.chosen is None else self.chosen.newly_drawn(fresh)
 
     def chances(self, fresh: npt.NDArray[np.intp]) -> BatchChances | None:
         """By what chance the batch's consignments get into each lane; None where nothing is drawn anywhere."""
@@ -119,89 +120,98 @@ class Assessed:
 
 
 @dataclass(frozen=True)
-class Seen:
+class BatchFindings:
     """What the batch alone tells: all that needs no past, and so may be found while the store is asked for it."""
 
     facts: Facts
-    more: tuple[More, ...]
+    extra_findings: tuple[ExtraFindings, ...]
     """Findings of goods controls and of screening."""
 
 
 @dataclass(frozen=True)
-class Looked:
+class PendingFindings:
     """What was seen at once; the screening of parties may be long work and is only begun."""
 
     facts: Facts
-    goods: More
-    met: Met
+    goods: ExtraFindings
+    party_matches: PartyMatches
 
-    def seen(self) -> Seen:
+    def seen(self) -> BatchFindings:
         """End the screening. Touches nothing but what stands here, so that it may run in a thread."""
-        return Seen(self.facts, (self.goods, self.met.more()))
+        return BatchFindings(self.facts, (self.goods, self.party_matches.findings()))
 
 
-def look(in_force: InForce, table: Table, purpose: int) -> Looked:
+def begin_findings(active: ActiveVersions, table: Table, purpose: int) -> PendingFindings:
     """Judge the goods of a batch of consignments and begin to screen its parties."""
-    facts = Facts(table, in_force.rules.rates)
-    goods = judge_goods(in_force.controls, table, facts, STAGES[purpose])
-    return Looked(facts, goods, meet_parties(in_force.index, table, in_force.match))
+    facts = Facts(table, active.rules.rates)
+    goods = judge_goods(active.controls, table, facts, STAGES[purpose])
+    return PendingFindings(facts, goods, match_parties(active.index, table, active.match))
 
 
-def see(in_force: InForce, table: Table, purpose: int) -> Seen:
+def batch_findings(active: ActiveVersions, table: Table, purpose: int) -> BatchFindings:
     """Judge the goods and screen the parties of a batch of consignments."""
-    return look(in_force, table, purpose).seen()
+    return begin_findings(active, table, purpose).seen()
 
 
 def assess_batch(
-    in_force: InForce,
+    active: ActiveVersions,
     table: Table,
     purpose: int,
-    known: Known | None = None,
-    past: Past | None = None,
-    seen: Seen | None = None,
+    prior_state: PriorState | None = None,
+    replica_state: ReplicaState | None = None,
+    seen: BatchFindings | None = None,
     content: bytes | None = None,
-) -> Assessed:
+) -> Assessment:
     """Assess a batch of consignments (a table of ConsignmentColumns) for a purpose.
 
     Without a past the columns of history are unknown, nothing is drawn, and nothing is left in the log. `content` is the batch
     as it came, to be stored beside the answers; without it nothing of it is.
     """
-    rules = in_force.rules
-    seen = seen or see(in_force, table, purpose)
+    rules = active.rules
+    seen = seen or batch_findings(active, table, purpose)
     facts = seen.facts
     record = None
-    if known is not None and past is not None:
-        record = record_of(table, facts, past.hasher, known.now, counted=known.new, thresholds=favoured_below(rules))
-        facts.history = past.history.read(record)
-    versions = {"lists": versions_of(in_force.index), "controls": in_force.controls.version}
-    screened = screened_by(versions["lists"], in_force.match)
-    given = None if content is None else Given(content, table, facts.history, screened)
-    answer = assess(rules, table, facts=facts, more=seen.more, constants=versions, stage=STAGES[purpose])
-    answer = answer.with_columns({"match_threshold": Ints.constant(in_force.match.hit, table.rows)})
-    opinion = opinion_of(in_force.models, table, facts, answer.ints("score"))
+    if prior_state is not None and replica_state is not None:
+        record = record_of(
+            table,
+            facts,
+            replica_state.hasher,
+            prior_state.now,
+            counted=prior_state.new,
+            thresholds=favoured_below(rules),
+        )
+        facts.history = replica_state.history.read(record)
+    versions = {"lists": versions_of(active.index), "controls": active.controls.version}
+    screened = screened_by(versions["lists"], active.match)
+    given = None if content is None else BatchInput(content, table, facts.history, screened)
+    answer = assess(
+        rules, table, facts=facts, extra_findings=seen.extra_findings, constants=versions, stage=STAGES[purpose]
+    )
+    answer = answer.with_columns({"match_threshold": Ints.constant(active.match.hit, table.rows)})
+    opinion = opinion_of(active.models, table, facts, answer.ints("score"))
     if opinion is not None:
         answer = answer.with_columns(opinion.columns)
-    if in_force.selection is None or known is None or past is None:
+    if active.selection is None or prior_state is None or replica_state is None:
         if purpose == risk_pb2.PURPOSE_CLEARANCE:
             # The findings alone select: all that they say this of.
             selected = answer.ints("lane").values > risk_pb2.LANE_GREEN
             answer = answer.with_columns({"inclusion_ppm": Ints.of(np.where(selected, PPM, 0), selected)})
-        return Assessed(_explained(answer, opinion), record, given=given, opinion=opinion)
+        return Assessment(_explained(answer, opinion), record, given=given, opinion=opinion)
     if purpose == risk_pb2.PURPOSE_PRE_LOADING:
-        answer = recommend(in_force.selection, table, answer)
-        return Assessed(_explained(answer, opinion), record, given=given, opinion=opinion)
+        answer = recommend(active.selection, table, answer)
+        return Assessment(_explained(answer, opinion), record, given=given, opinion=opinion)
     chosen = choose(
-        in_force.selection,
-        past,
-        known,
+        active.selection,
+        replica_state,
+        prior_state,
         table,
         answer,
         thresholds=rules.thresholds,
         model_ppm=answer.ints("model_score_ppm"),
         uncertainty_ppm=answer.ints("model_uncertainty_ppm"),
-        model_version="" if in_force.models.champion is None else in_force.models.champion.version,
+        model_version="" if active.models.champion is None else active.models.champion.version,
     )
-    return Assessed(_explained(chosen.table, opinion), record, chosen, given, opinion)
+    return Assessment(_explained(chosen.table, opinion), record, chosen, given, opinion)
 
 
 def _explained(answer: Table, opinion: Opinion | None) -> Table:

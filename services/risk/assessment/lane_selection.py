@@ -11,16 +11,16 @@ import numpy.typing as npt
 
 from libs.columns import Bools, Column, Ints, Strings, Table
 from libs.customs.time import day_of
-from services.risk.assessment.prior_state import Known, Past
+from services.risk.assessment.prior_state import PriorState, ReplicaState
 from services.risk.rules.rule_set import Thresholds
 from services.risk.selection import (
-    Assessed,
     Cause,
     Chances,
-    Drawn,
-    NewlyDrawn,
+    NewDraws,
     Parameters,
+    PriorDraws,
     Selected,
+    SelectionBatch,
     TallyRecord,
     commitment,
     periods_of,
@@ -58,7 +58,7 @@ class Chosen:
 
     table: Table
     """A table of AssessmentColumns."""
-    assessed: Assessed
+    assessed: SelectionBatch
     selected: Selected
 
     def tally(self, fresh: npt.NDArray[np.intp]) -> TallyRecord:
@@ -79,11 +79,11 @@ class Chosen:
             _count(counts, earlier, amended, -1)
         return BatchChances(*chances.pack(), [(*key, count) for key, count in counts.items() if count])
 
-    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewlyDrawn:
+    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewDraws:
         """What those rows were drawn into."""
         selected = self.selected
         rows = fresh[selected.cause[fresh] >= Cause.MINIMUM]
-        return NewlyDrawn(
+        return NewDraws(
             [self.assessed.mrns[row] for row in rows.tolist()],
             selected.lane[rows].tolist(),
             selected.cause[rows].tolist(),
@@ -101,8 +101,8 @@ def _count(counts: Counter[tuple[int, int, int]], chances: Chances, rows: npt.ND
 
 def choose(
     parameters: Parameters,
-    past: Past,
-    known: Known,
+    replica_state: ReplicaState,
+    prior_state: PriorState,
     table: Table,
     answer: Table,
     *,
@@ -118,11 +118,11 @@ def choose(
     """
     rows = table.rows
     findings, texts = answer.ragged("findings"), answer.child("findings")
-    today = day_of(known.now)
+    today = day_of(prior_state.now)
     mrns = table.strings("mrn").tolist()
     rules = texts.strings("rule")
-    assessed = Assessed(
-        time=known.now,
+    assessed = SelectionBatch(
+        time=prior_state.now,
         mrns=mrns,
         periods=periods_of(mrns, today),
         offices=offices_of(parameters, table),
@@ -130,8 +130,8 @@ def choose(
         score=answer.ints("score").values,
         thresholds=(thresholds.blue, thresholds.yellow, thresholds.red),
         trusted=trusted_in(parameters, table, today),
-        before=known.drawn or Drawn.none(rows),
-        counted=known.new_at_clearance,
+        before=prior_state.drawn or PriorDraws.none(rows),
+        counted=prior_state.new_at_clearance,
         model_ppm=model_ppm or Ints.absent(rows),
         uncertainty_ppm=uncertainty_ppm or Ints.absent(rows),
         owners=findings.owners(),
@@ -143,19 +143,19 @@ def choose(
     if repeats > 1:
         assessed = replace(assessed, before=begun_within(assessed, table.ints("version").values))
     stored = assessed.before
-    selected = select(parameters, past.seeds, past.tally, assessed, past.allotments)
+    selected = select(parameters, replica_state.seeds, replica_state.tally, assessed, replica_state.allotments)
     # The call may name a consignment in several versions: what one is drawn into stays for the next.
     for _ in range(1, repeats):
         before = drawn_within(assessed, stored, selected, table.ints("version").values)
         assessed = replace(assessed, before=before)
-        selected = select(parameters, past.seeds, past.tally, assessed, past.allotments)
+        selected = select(parameters, replica_state.seeds, replica_state.tally, assessed, replica_state.allotments)
     columns: dict[str, Column] = {
         "lane": Ints.of(selected.lane),
         "selection": Strings.constant(parameters.version, rows),
         "selection_cause": Ints.of(selected.cause),
         "selection_reason": selected.reasons(),
         "selection_rule": _of_rows(rules, selected.finding),
-        "seed_commitment": _commitments(past, assessed, selected),
+        "seed_commitment": _commitments(replica_state, assessed, selected),
         "chance_ppm": Ints.of(selected.chance_ppm, selected.cause >= Cause.MINIMUM),
         "inclusion_ppm": Ints.of(selected.inclusion_ppm, selected.inclusion_ppm > 0),
         "green_delay_minutes": Ints.of(selected.green_delay_minutes),
@@ -166,16 +166,16 @@ def choose(
     return Chosen(answer.with_columns(columns), assessed, selected)
 
 
-def days_of_seeds(parameters: Parameters | None, known: Known, table: Table) -> list[int]:
+def days_of_seeds(parameters: Parameters | None, prior_state: PriorState, table: Table) -> list[int]:
     """The days whose seeds the draws of a batch need, days since 1970; none where nothing is drawn."""
-    stays = known.drawn is not None and known.drawn.lane.any()
+    stays = prior_state.drawn is not None and prior_state.drawn.lane.any()
     if parameters is None or not (parameters.draws or stays):
         return []
-    found: list[int] = np.unique(periods_of(table.strings("mrn").tolist(), day_of(known.now))).tolist()
+    found: list[int] = np.unique(periods_of(table.strings("mrn").tolist(), day_of(prior_state.now))).tolist()
     return found
 
 
-def begun_within(assessed: Assessed, versions: npt.NDArray[np.int64]) -> Drawn:
+def begun_within(assessed: SelectionBatch, versions: npt.NDArray[np.int64]) -> PriorDraws:
     """What is stored of earlier versions; of a consignment that is new the first version of the batch has none before it."""
     chances = (assessed.before.chances or Chances.none(assessed.rows)).copy()
     new = {assessed.mrns[row] for row in np.flatnonzero(assessed.counted).tolist()}
@@ -187,11 +187,13 @@ def begun_within(assessed: Assessed, versions: npt.NDArray[np.int64]) -> Drawn:
     return replace(assessed.before, chances=chances)
 
 
-def drawn_within(assessed: Assessed, stored: Drawn, selected: Selected, versions: npt.NDArray[np.int64]) -> Drawn:
+def drawn_within(
+    assessed: SelectionBatch, stored: PriorDraws, selected: Selected, versions: npt.NDArray[np.int64]
+) -> PriorDraws:
     """What earlier versions were drawn into: those that are stored, and those of the same batch."""
     chances = (stored.chances or Chances.none(assessed.rows)).copy()
     lanes, causes, ppm = stored.lane.copy(), stored.cause.copy(), stored.chance_ppm.copy()
-    before = Drawn(lanes, causes, ppm, stored.inclusion_ppm.copy(), chances)
+    before = PriorDraws(lanes, causes, ppm, stored.inclusion_ppm.copy(), chances)
     gravest: dict[str, tuple[int, int, int, int]] = {}
     newest: dict[str, int] = {}
     for row in np.argsort(versions, kind="stable").tolist():
@@ -199,10 +201,10 @@ def drawn_within(assessed: Assessed, stored: Drawn, selected: Selected, versions
         if mrn in newest and selected.chances is not None:
             chances.set(np.array([row]), selected.chances, np.array([newest[mrn]]))
         newest[mrn] = row
-        known = gravest.get(mrn)
-        if known is not None and known[0] > before.lane[row]:
-            before.lane[row], before.cause[row], before.chance_ppm[row], before.inclusion_ppm[row] = known
-        if selected.cause[row] >= Cause.MINIMUM and (known is None or selected.lane[row] > known[0]):
+        earlier = gravest.get(mrn)
+        if earlier is not None and earlier[0] > before.lane[row]:
+            before.lane[row], before.cause[row], before.chance_ppm[row], before.inclusion_ppm[row] = earlier
+        if selected.cause[row] >= Cause.MINIMUM and (earlier is None or selected.lane[row] > earlier[0]):
             drawn = selected.lane, selected.cause, selected.chance_ppm, selected.inclusion_ppm
             lane, cause, chance, inclusion = (int(each[row]) for each in drawn)
             gravest[mrn] = lane, cause, chance, inclusion
@@ -251,11 +253,13 @@ def _of_rows(values: Strings, places: npt.NDArray[np.int64]) -> Strings:
     return Strings([*values.dictionary, ""], indices).compact()
 
 
-def _commitments(past: Past, assessed: Assessed, selected: Selected) -> Strings:
+def _commitments(replica_state: ReplicaState, assessed: SelectionBatch, selected: Selected) -> Strings:
     periods, places = np.unique(assessed.periods, return_inverse=True)
     if not selected.drawn.any():
         return Strings.absent(len(places))
-    told = [commitment(past.seeds[period]) if period in past.seeds else "" for period in periods.tolist()]
+    told = [
+        commitment(replica_state.seeds[period]) if period in replica_state.seeds else "" for period in periods.tolist()
+    ]
     indices = np.where(selected.drawn, places, len(told))
     return Strings([*told, ""], indices.astype(np.int32)).translate(str)
 

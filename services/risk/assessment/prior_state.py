@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from services.risk.history import Bounds, Hasher, History
-from services.risk.selection import Allotments, Drawn, Tally
+from services.risk.selection import Allotments, PriorDraws, Tally
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PriorState:
     """What the store knows of the consignments of a batch: n rows."""
 
     now: int
@@ -23,12 +23,12 @@ class Known:
     """Whether the consignment was never assessed, for whatever purpose, and stands here for the first time; (n,)."""
     new_at_clearance: npt.NDArray[np.bool_]
     """Whether it was never assessed for clearance, and stands here for the first time; (n,)."""
-    drawn: Drawn | None = None
+    drawn: PriorDraws | None = None
     """What its earlier versions were drawn into; None where none was assessed."""
 
 
 @dataclass(slots=True)
-class Past:
+class ReplicaState:
     """The past as one replica holds it."""
 
     hasher: Hasher
@@ -42,10 +42,10 @@ class Past:
     @classmethod
     def begin(cls, secret: bytes, bounds: Bounds | None = None) -> Self:
         """An empty past. Its key follows from the deployment's secret and does not tell it."""
-        hasher = Hasher(derived(secret, b"history"))
+        hasher = Hasher(derived_key(secret, b"history"))
         return cls(hasher, History(hasher.mark, bounds), Tally())
 
 
-def derived(secret: bytes, use: bytes) -> bytes:
+def derived_key(secret: bytes, use: bytes) -> bytes:
     """A key of 32 bytes for one use, from a secret of 16 to 64 bytes."""
     return hashlib.blake2b(key=secret, person=use, digest_size=32).digest()

@@ -19,7 +19,7 @@ _Numbers = npt.NDArray[np.int64]
 _Truths = npt.NDArray[np.bool_]
 
 #: Causes of a lane that is a draw, and those of them that are chance alone.
-DRAWN: Final = (
+DRAWN_CAUSES: Final = (
     risk_pb2.SELECTION_CAUSE_MINIMUM,
     risk_pb2.SELECTION_CAUSE_MODEL,
     risk_pb2.SELECTION_CAUSE_UNCERTAINTY,
@@ -31,7 +31,7 @@ CONSTANT_KINDS: Final = (risk_pb2.FINDING_KIND_GOODS_CONTROL, risk_pb2.FINDING_K
 
 
 @dataclass(frozen=True)
-class Then:
+class Baseline:
     """The stored answers of n consignments, and what inspections found of them."""
 
     answers: Table
@@ -56,7 +56,7 @@ class Then:
     @cached_property
     def drawn_lane(self) -> _Numbers:
         """The lane that it was drawn into, 0 where it was not drawn; (n,)."""
-        return np.where(np.isin(self.cause, DRAWN), self.lane, 0)
+        return np.where(np.isin(self.cause, DRAWN_CAUSES), self.lane, 0)
 
     @cached_property
     def random(self) -> _Truths:
@@ -118,12 +118,12 @@ def _by_word(words: Strings, owners: _Numbers, rows: int) -> dict[str, _Truths]:
     return found
 
 
-def then_of(
+def baseline_of(
     answers: Sequence[Table],
     rows: Sequence[_Numbers],
     numbers: Sequence[int],
     outcomes: Sequence[tuple[int, int, int]],
-) -> Then:
+) -> Baseline:
     """What was then, of batches with these `answers`, of which `rows` are asked for; `numbers` are those of the batches.
 
     `outcomes` are inspections by number of the batch, row of the answer and InspectionResult.
@@ -136,4 +136,4 @@ def then_of(
         if number in where:
             inspected[where[number] + row] = True
             violations[where[number] + row] = result == INSPECTION_RESULT_VIOLATION
-    return Then(Joined(answers), places, inspected[places], violations[places])
+    return Baseline(Joined(answers), places, inspected[places], violations[places])

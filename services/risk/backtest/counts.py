@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from libs.columns import Strings, Table
 from luxor.risk.v1 import risk_pb2
-from services.risk.backtest.baseline import Then
+from services.risk.backtest.baseline import Baseline
 from services.risk.backtest.progress import (
     INSPECTED_NOW,
     INSPECTED_THEN,
@@ -17,8 +17,8 @@ from services.risk.backtest.progress import (
     LANE_COUNTS,
     LANE_NOW,
     LANE_THEN,
+    BacktestProgress,
     Example,
-    State,
 )
 
 _Numbers = npt.NDArray[np.int64]
@@ -30,11 +30,11 @@ LANES: Final = (risk_pb2.LANE_RED, risk_pb2.LANE_YELLOW, risk_pb2.LANE_BLUE)
 _SEED: Final = 0x9E3779B97F4A7C15
 
 
-class Part:
+class BacktestPart:
     """Some stored batches of the period: n consignments, of which those of the office count."""
 
     def __init__(
-        self, table: Table, then: Then, days: _Numbers, batches: _Numbers, rows: _Numbers, office: str = ""
+        self, table: Table, then: Baseline, days: _Numbers, batches: _Numbers, rows: _Numbers, office: str = ""
     ) -> None:
         """`days`, `batches` and `rows` tell of each consignment where its answer stands; (n,) each."""
         self.table, self.then = table, then
@@ -82,7 +82,7 @@ def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return values ^ (values >> np.uint64(31))
 
 
-def count_part(state: State, part: Part) -> None:
+def count_part(state: BacktestProgress, part: BacktestPart) -> None:
     """Count the consignments of a part, their items, and what was inspected of them."""
     lengths = part.table.ragged("items").lengths
     state.consignments += part.count
@@ -90,7 +90,7 @@ def count_part(state: State, part: Part) -> None:
     add(state.inspected, 0, part.inspected())
 
 
-def draw_examples(kept: list[Example], part: Part, hits: _Numbers, salt: int, most: int) -> list[Example]:
+def draw_examples(kept: list[Example], part: BacktestPart, hits: _Numbers, salt: int, most: int) -> list[Example]:
     """The examples of a rule with those of a part: the ones with the lowest numbers of all hits so far."""
     if most == 0 or len(hits) == 0:
         return kept
@@ -112,7 +112,7 @@ def draw_examples(kept: list[Example], part: Part, hits: _Numbers, salt: int, mo
     return sorted([*kept, *found])[:most]
 
 
-def count_lanes(state: State, part: Part, now: _Numbers) -> None:
+def count_lanes(state: BacktestProgress, part: BacktestPart, now: _Numbers) -> None:
     """Compare the lanes of what is tried with those of then, and count the work of offices by day."""
     if not state.lanes:
         state.lanes = [[0] * LANE_COUNTS for _ in LANES]
@@ -130,7 +130,7 @@ def count_lanes(state: State, part: Part, now: _Numbers) -> None:
     _count_work(state, part, now, then)
 
 
-def _count_work(state: State, part: Part, now: _Numbers, then: _Numbers) -> None:
+def _count_work(state: BacktestProgress, part: BacktestPart, now: _Numbers, then: _Numbers) -> None:
     offices: Strings = part.then.office
     groups, which = np.unique(offices.indices.astype(np.int64) << 32 | part.days, return_inverse=True)
     weights = None if part.kept is None else part.kept.astype(np.float64)
@@ -147,7 +147,7 @@ def _count_work(state: State, part: Part, now: _Numbers, then: _Numbers) -> None
         add(counts, 0, [int(lanes[place, lane]) for lanes in told for lane in LANES])
 
 
-def lanes_then(part: Part, rows: _Numbers) -> list[int]:
+def lanes_then(part: BacktestPart, rows: _Numbers) -> list[int]:
     """How many of some consignments were in each of LANES then."""
     by = np.bincount(part.then.lane[rows], minlength=risk_pb2.LANE_RED + 1)
     return [int(by[lane]) for lane in LANES]

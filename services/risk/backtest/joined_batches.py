@@ -11,13 +11,13 @@ from libs.columns import Ints, Table
 from libs.columns.joined import Joined
 from libs.columns.packing import Packed
 from services.risk.elements.stored_inputs import Opened
-from services.risk.history.columns import History
+from services.risk.history.columns import HistoryColumns
 
 _PATHS: Final = ("consignments", "items")
 
 
 class _Columns(Mapping[str, Ints]):
-    """History's columns of some batches by name, each put together when it is first asked for."""
+    """HistoryColumns's columns of some batches by name, each put together when it is first asked for."""
 
     def __init__(self, path: str, parts: Sequence[Packed], rows: Sequence[int], names: Sequence[str]) -> None:
         self._path, self._parts, self._rows, self._names = path, parts, rows, names
@@ -44,7 +44,7 @@ class _Columns(Mapping[str, Ints]):
         return len(self._names)
 
 
-def join_batches(parts: Sequence[Opened]) -> tuple[Table, History | None]:
+def join_batches(parts: Sequence[Opened]) -> tuple[Table, HistoryColumns | None]:
     """Opened batches of the same columns of history as one."""
     table = Joined([part.table for part in parts])
     if parts[0].items < 0:
@@ -55,4 +55,6 @@ def join_batches(parts: Sequence[Opened]) -> tuple[Table, History | None]:
         names[path].append(name)
     packed = [part.packed for part in parts]
     consignments = _Columns("consignments", packed, [part.table.rows for part in parts], names["consignments"])
-    return table, History(consignments, _Columns("items", packed, [part.items for part in parts], names["items"]))
+    return table, HistoryColumns(
+        consignments, _Columns("items", packed, [part.items for part in parts], names["items"])
+    )

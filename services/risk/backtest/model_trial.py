@@ -12,10 +12,10 @@ import numpy.typing as npt
 from libs.columns import Ints
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.backtests_pb2 import Inspected, ShareOutcome
-from services.risk.backtest.counts import Part, count_part
-from services.risk.backtest.progress import State
+from services.risk.backtest.counts import BacktestPart, count_part
+from services.risk.backtest.progress import BacktestProgress
 from services.risk.elements.computed import Facts
-from services.risk.history.columns import History
+from services.risk.history.columns import HistoryColumns
 from services.risk.learning.features.consignments import assessed_items
 from services.risk.learning.model.model_file import Model
 from services.risk.learning.model.scoring import chance_of, score
@@ -37,12 +37,12 @@ class ModelTrial:
         self.model = model
         self.rule_set = rule_set
 
-    def begin(self, state: State) -> None:
+    def begin(self, state: BacktestProgress) -> None:
         """Make room for the counts in a state that has none."""
         if not state.scores:
             state.scores = [bytes(STEPS * 8) for _ in range(_ROWS)]
 
-    def judge(self, state: State, part: Part, history: History | None) -> None:
+    def judge(self, state: BacktestProgress, part: BacktestPart, history: HistoryColumns | None) -> None:
         """Score a part and count."""
         facts = Facts(part.table, self.rule_set.rates)
         facts.history = history
@@ -65,7 +65,7 @@ def _by_step(steps: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_] | None) -
     return np.bincount(steps if mask is None else steps[mask], minlength=STEPS).astype(np.int64)
 
 
-def shares(state: State) -> list[ShareOutcome]:
+def shares(state: BacktestProgress) -> list[ShareOutcome]:
     """What the model finds in the shares with the highest scores; none before anything was scored."""
     counts = (
         np.stack([np.frombuffer(each, np.int64) for each in state.scores]) if state.scores else np.zeros((_ROWS, 1))
@@ -91,7 +91,7 @@ def shares(state: State) -> list[ShareOutcome]:
     return found
 
 
-def auc_ppm(state: State) -> int | None:
+def auc_ppm(state: BacktestProgress) -> int | None:
     """The chance that a violation has a higher score than what was in order, among the inspected; equal steps count half."""
     if not state.scores:
         return None

@@ -27,7 +27,7 @@ INSPECTED_NOW, INSPECTED_THEN = 3, 7
 LANE_COUNTS: Final = 11
 
 
-class State(msgspec.Struct, forbid_unknown_fields=True):
+class BacktestProgress(msgspec.Struct, forbid_unknown_fields=True):
     """A backtest after some of its batches."""
 
     day: int

@@ -21,14 +21,14 @@ from services.risk.backtest.progress import (
     RED,
     UNJUDGED,
     YELLOW,
+    BacktestProgress,
     Example,
-    State,
 )
 from services.risk.backtest.rule_trial import RuleTrial
 from services.risk.rules.rule_set import Rule, Typology
 
 
-def result_of(state: State, trial: RuleTrial | ModelTrial) -> pb.BacktestResult:
+def result_of(state: BacktestProgress, trial: RuleTrial | ModelTrial) -> pb.BacktestResult:
     """The result after what was read so far."""
     told = pb.BacktestResult(
         consignments=state.consignments,

@@ -8,14 +8,24 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from services.risk.backtest.counts import Part, add, count_lanes, count_part, draw_examples, lanes_then
-from services.risk.backtest.progress import BOTH, HITS, HITS_THEN, INSPECTED, RAISES, RED, RULE_COUNTS, UNJUDGED, State
+from services.risk.backtest.counts import BacktestPart, add, count_lanes, count_part, draw_examples, lanes_then
+from services.risk.backtest.progress import (
+    BOTH,
+    HITS,
+    HITS_THEN,
+    INSPECTED,
+    RAISES,
+    RED,
+    RULE_COUNTS,
+    UNJUDGED,
+    BacktestProgress,
+)
 from services.risk.conditions.cel.vocabulary import TableSource
 from services.risk.conditions.evaluation.frames import Batch
 from services.risk.conditions.evaluation.vectors import per_segment
 from services.risk.conditions.expressions import judge
 from services.risk.elements.computed import Facts
-from services.risk.history.columns import History
+from services.risk.history.columns import HistoryColumns
 from services.risk.rules.rule_set import Rule, RuleSet, Typology
 from services.risk.rules.schema import Stage
 from services.risk.rules.scoring import LANES as LANE_OF
@@ -45,13 +55,13 @@ class RuleTrial:
         """What is counted, in the order of its counts."""
         return [*(rule for _, rule in self.rules), *self.typologies]
 
-    def begin(self, state: State) -> None:
+    def begin(self, state: BacktestProgress) -> None:
         """Make room for the counts in a state that has none."""
         if not state.rules:
             state.rules = [[0] * RULE_COUNTS for _ in self.judged]
             state.examples = [[] for _ in self.judged]
 
-    def judge(self, state: State, part: Part, history: History | None) -> None:
+    def judge(self, state: BacktestProgress, part: BacktestPart, history: HistoryColumns | None) -> None:
         """Judge a part and count."""
         facts = Facts(part.table, self.rule_set.rates)
         facts.history = history
@@ -71,7 +81,7 @@ class RuleTrial:
             self._count(state, number, each, part, hits, now)
         count_lanes(state, part, now)
 
-    def _lanes(self, found: Sequence[_Numbers], part: Part) -> _Numbers:
+    def _lanes(self, found: Sequence[_Numbers], part: BacktestPart) -> _Numbers:
         """The lanes that what is active calls for with what is held constant."""
         points, lanes = part.then.constant
         score, lane = points.copy(), np.maximum(lanes, part.then.drawn_lane)
@@ -82,7 +92,13 @@ class RuleTrial:
         return np.maximum(lane, lane_by_score(self.rule_set.thresholds, np.minimum(score, SCORE_MAX)))
 
     def _count(
-        self, state: State, number: int, each: Rule | Typology, part: Part, hits: _Numbers, now: _Numbers
+        self,
+        state: BacktestProgress,
+        number: int,
+        each: Rule | Typology,
+        part: BacktestPart,
+        hits: _Numbers,
+        now: _Numbers,
     ) -> None:
         counts = state.rules[number]
         before = part.then.hits.get(each.text.id)
@@ -105,7 +121,7 @@ class RuleTrial:
 _NONE: _Numbers = np.zeros(0, np.int64)
 
 
-def _judged(rule: Rule, scopes: Scopes, facts: Facts, batch: Batch, part: Part) -> tuple[_Numbers, int]:
+def _judged(rule: Rule, scopes: Scopes, facts: Facts, batch: Batch, part: BacktestPart) -> tuple[_Numbers, int]:
     """The consignments that a rule hits, and of how many that count it could not be judged."""
     scope = scopes.scope(rule)
     if scope is not None and not scope.any():

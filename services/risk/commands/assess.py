@@ -12,13 +12,13 @@ import numpy as np
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
-from services.risk.assessment.assessment import Assessed, InForce, assess_batch, look
+from services.risk.assessment.assessment import ActiveVersions, Assessment, assess_batch, begin_findings
 from services.risk.assessment.lane_selection import days_of_seeds
-from services.risk.assessment.prior_state import Past
-from services.risk.commands.follow_log import Memory
+from services.risk.assessment.prior_state import ReplicaState
+from services.risk.commands.follow_log import LogFollower
 from services.risk.learning.model.opinion import Opinion
-from services.risk.store.assessment_log import Store
-from services.risk.store.seeds import Seeds
+from services.risk.store.assessment_log import AssessmentLogStore
+from services.risk.store.seeds import SeedStore
 
 _NO_ROWS: Final = np.zeros(0, np.intp)
 
@@ -44,19 +44,19 @@ class Assess:
 
     def __init__(
         self,
-        store: Store,
-        memory: Memory,
-        in_force: Callable[[], InForce],
-        seeds: Seeds,
+        store: AssessmentLogStore,
+        follower: LogFollower,
+        active: Callable[[], ActiveVersions],
+        seeds: SeedStore,
         *,
         scored: Callable[[Opinion | None], None] = lambda _: None,
     ) -> None:
-        """Assess by a store and what is remembered; `in_force` gives what is in force, and is asked once a batch; `scored`
+        """Assess by a store and what is remembered; `active` gives what is in force, and is asked once a batch; `scored`
         receives what the models said of it.
         """
         self._store = store
-        self._memory = memory
-        self._in_force = in_force
+        self._follower = follower
+        self._active = active
         self._seeds = seeds
         self._scored = scored
 
@@ -66,34 +66,36 @@ class Assess:
         Raises UnreadableBatch, and Refusal while this replica has not read the log.
         """
         try:
-            past, assessed = await self._assess(consignments, purpose, content)
+            replica_state, assessed = await self._assess(consignments, purpose, content)
         except MalformedColumns as error:
             raise UnreadableBatch(str(error)) from None
-        assessed.count(past.allotments)
+        assessed.count(replica_state.allotments)
         fresh = _NO_ROWS
         try:
             answer, fresh, place = await self._store.settle(consignments, purpose, assessed.table, assessed)
         finally:
             # What was not stored, or had an answer already, has drawn nothing.
-            assessed.give_back(past.allotments, fresh)
-        self._memory.committed(place, assessed.kept)
+            assessed.give_back(replica_state.allotments, fresh)
+        self._follower.committed(place, assessed.kept)
         self._scored(assessed.opinion)
         return Assessments(answer, assessed.table, consignments.rows - len(fresh))
 
-    async def _assess(self, consignments: Table, purpose: int, content: Callable[[], bytes]) -> tuple[Past, Assessed]:
-        past = await self._memory.past()
-        in_force = self._in_force()
+    async def _assess(
+        self, consignments: Table, purpose: int, content: Callable[[], bytes]
+    ) -> tuple[ReplicaState, Assessment]:
+        replica_state = await self._follower.replica_state()
+        active = self._active()
         # The question is on its way while the work is done that needs no answer to it.
         asked = await self._store.ask(consignments)
         try:
-            looked = look(in_force, consignments, purpose)
+            looked = begin_findings(active, consignments, purpose)
             # Long work in a thread: nobody can make others wait by filing names that are listed.
-            seen = await asyncio.to_thread(looked.seen) if looked.met.long else looked.seen()
-            known = await asked
+            seen = await asyncio.to_thread(looked.seen) if looked.party_matches.long else looked.seen()
+            prior_state = await asked
         finally:
             asked.cancel()
         if purpose == PURPOSE_CLEARANCE:
-            past.seeds.update(await self._seeds.of(days_of_seeds(in_force.selection, known, consignments)))
+            replica_state.seeds.update(await self._seeds.of(days_of_seeds(active.selection, prior_state, consignments)))
         # Meanwhile history may have been begun anew, and would know nothing now.
-        past = await self._memory.past()
-        return past, assess_batch(in_force, consignments, purpose, known, past, seen, content())
+        replica_state = await self._follower.replica_state()
+        return replica_state, assess_batch(active, consignments, purpose, prior_state, replica_state, seen, content())

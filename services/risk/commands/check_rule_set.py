@@ -12,7 +12,7 @@ from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.rules.report import Batch, Report, report_of
 from services.risk.rules.rule_set import RuleSet, RuleSetText, read_rule_set
 from services.risk.rules.sources import SentFiles
-from services.risk.store.assessment_inputs import Inputs, StoredBatch
+from services.risk.store.assessment_inputs import InputStore, StoredBatch
 
 SAMPLE_CONSIGNMENTS_MAX: Final = 5_000
 
@@ -22,7 +22,7 @@ _log = get_logger()
 class CheckRuleSet:
     """The compilation of rule sets at one replica."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: InputStore) -> None:
         """Take the sample from what consignments were assessed on."""
         self._inputs = inputs
         #: Compiling takes a core; one at a time leaves the others to assessments.

@@ -20,10 +20,10 @@ from libs.server.config import ConfigError
 from libs.server.errors import Refusal
 from libs.store.errors import StoreError
 from libs.telemetry import counter, gauge, get_logger
-from services.risk.assessment.prior_state import Past
+from services.risk.assessment.prior_state import ReplicaState
 from services.risk.history import Bounds, Hasher, History, Outcomes, Record, SnapshotError
 from services.risk.selection import Tally, TallyRecord
-from services.risk.store.assessment_log import LOG_DAYS, START, Logged, LogState, Place, Store
+from services.risk.store.assessment_log import LOG_DAYS, START, AssessmentLogStore, Logged, LogState, Place
 from services.risk.store.data_dir import history_file as memory_file
 from services.risk.store.data_dir.history_file import SNAPSHOT as SNAPSHOT
 from services.risk.store.data_dir.history_file import Moment
@@ -77,12 +77,12 @@ class _Own:
     tally: TallyRecord | None
 
 
-class Memory:
+class LogFollower:
     """The past of one replica, kept up with the log."""
 
     def __init__(
         self,
-        store: Store,
+        store: AssessmentLogStore,
         directory: Path,
         *,
         secret: bytes | None = None,
@@ -101,7 +101,7 @@ class Memory:
         self._bounds = bounds
         self._poll_seconds = poll_seconds
         self._snapshot_seconds = snapshot_seconds
-        self._past: Past | None = None
+        self._replica_state: ReplicaState | None = None
         self._hasher: Hasher | None = None
         self._after = START
         self._since_day = self._whole_since = 0
@@ -116,11 +116,11 @@ class Memory:
         self._writing: asyncio.Task[None] | None = None
         self._told: dict[str, int] = {}
 
-    async def past(self) -> Past:
+    async def replica_state(self) -> ReplicaState:
         """The past. Raises Refusal while the log has not been read to its end: an answer would know less than it binds to."""
-        if not self._ready or self._past is None:
+        if not self._ready or self._replica_state is None:
             raise Refusal("HISTORY_NOT_READ", retry_after_seconds=RETRY_SECONDS)
-        return self._past
+        return self._replica_state
 
     def missing(self) -> Sequence[str]:
         """What the service waits for; nothing once the log was read."""
@@ -131,19 +131,19 @@ class Memory:
     async def hasher(self) -> Hasher:
         """What turns parties into keys, once the deployment's secret is known; the log need not have been read."""
         if self._hasher is None:
-            self._hasher = Past.begin(self._secret or await self._store.secret(SECRET), self._bounds).hasher
+            self._hasher = ReplicaState.begin(self._secret or await self._store.secret(SECRET), self._bounds).hasher
         return self._hasher
 
     def committed(self, place: Place | None, kept: tuple[Record, TallyRecord | None] | None) -> None:
         """Count a batch of this replica's own, just committed at its place in the log."""
-        if place is None or kept is None or self._past is None or place.major <= self._after.place.major:
+        if place is None or kept is None or self._replica_state is None or place.major <= self._after.place.major:
             return
         record, tally = kept
         self._rows_at = time.monotonic()
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
         try:
-            self._past.history.apply(_placed(record, place.major), ahead=True)
+            self._replica_state.history.apply(_placed(record, place.major), ahead=True)
         except Exception as error:  # the answer is committed and goes out, whatever history makes of it
             self._set_aside(error, place)
             return
@@ -182,14 +182,14 @@ class Memory:
 
     async def follow(self) -> None:
         """Read the log to its end. Raises StoreError, and ConfigError where the log was written with another secret."""
-        if self._past is None:
-            self._past = await self._begin()
-        past = self._past
+        if self._replica_state is None:
+            self._replica_state = await self._begin()
+        replica_state = self._replica_state
         now = time.monotonic()
         state = self._state
         if state is None or now - self._state_at > STATE_SECONDS:
             state = await self._look(now)
-            self._measure(past)
+            self._measure(replica_state)
         while True:
             rows = await self._store.read_log(
                 self._after,
@@ -201,7 +201,7 @@ class Memory:
             if rows:
                 self._rows_at = time.monotonic()
             for row in rows:
-                self._apply(past, row)
+                self._apply(replica_state, row)
                 # Others have their turn between two rows, however long the log is.
                 await asyncio.sleep(0)
             if len(rows) < ROWS_MAX:
@@ -212,7 +212,7 @@ class Memory:
             return
         # Whoever has still to commit began his transaction on this day or, over midnight, on the one before.
         self._since_day = state.day - 1
-        past.history.whole_since = max(-(-state.began // _MICROS_PER_MINUTE), self._whole_since)
+        replica_state.history.whole_since = max(-(-state.began // _MICROS_PER_MINUTE), self._whole_since)
         _behind.set_to_current_time()
         if not self._ready:
             self._ready = True
@@ -241,15 +241,15 @@ class Memory:
         if await self._store.raise_epoch_if_numbers_went_back(self._after):
             _log.warning("HISTORY_EPOCH_RAISED", why="transaction numbers went back; was the database restored?")
 
-    def _apply(self, past: Past, row: Logged) -> None:
+    def _apply(self, replica_state: ReplicaState, row: Logged) -> None:
         place = row.read.place
         own = self._own.pop(place.major, None)
         self._after = row.read
         try:
             if row.outcomes:
                 outcomes = Outcomes.from_bytes(row.outcomes)
-                self._check_mark(past, outcomes.mark, int(outcomes.minute.max(initial=0)))
-                past.history.apply_outcomes(outcomes, place.major)
+                self._check_mark(replica_state, outcomes.mark, int(outcomes.minute.max(initial=0)))
+                replica_state.history.apply_outcomes(outcomes, place.major)
             if own is not None:
                 record, tally = own.record, own.tally
             elif row.record:
@@ -257,10 +257,10 @@ class Memory:
                 tally = TallyRecord.from_bytes(row.tally) if row.tally else None
             else:
                 return
-            self._check_mark(past, record.mark, record.minute)
-            past.history.apply(_placed(record, place.major))
+            self._check_mark(replica_state, record.mark, record.minute)
+            replica_state.history.apply(_placed(record, place.major))
             if tally is not None:
-                past.tally.apply(replace(tally, partition=0, major=place.major, minor=0))
+                replica_state.tally.apply(replace(tally, partition=0, major=place.major, minor=0))
         except ForeignRowError as error:
             _foreign.inc()
             _log.error("HISTORY_ROW_FOREIGN", error, epoch=place.epoch, xid=place.xid)
@@ -271,36 +271,36 @@ class Memory:
         _unreadable.inc()
         _log.error("HISTORY_ROW_UNREADABLE", error, epoch=place.epoch, xid=place.xid)
 
-    def _check_mark(self, past: Past, mark: int, minute: int) -> None:
+    def _check_mark(self, replica_state: ReplicaState, mark: int, minute: int) -> None:
         """Raise ForeignRowError for a row of another secret. History is whole only from behind it on."""
-        if mark != past.hasher.mark:
+        if mark != replica_state.hasher.mark:
             self._whole_since = max(self._whole_since, minute + 1)
             raise ForeignRowError(
-                f"the row has the mark {mark:016x}; this replica's secret has {past.hasher.mark:016x}"
+                f"the row has the mark {mark:016x}; this replica's secret has {replica_state.hasher.mark:016x}"
             )
 
-    async def _begin(self) -> Past:
+    async def _begin(self) -> ReplicaState:
         await self._raise_epoch()
         secret = self._secret or await self._store.secret(SECRET)
-        past = Past.begin(secret, self._bounds)
-        await self._check_secret(past.hasher.mark)
+        replica_state = ReplicaState.begin(secret, self._bounds)
+        await self._check_secret(replica_state.hasher.mark)
         try:
             await asyncio.to_thread(memory_file.tidy, self._path)
             history, tally, moment = await asyncio.to_thread(
-                memory_file.get, self._path, past.hasher.mark, self._bounds
+                memory_file.get, self._path, replica_state.hasher.mark, self._bounds
             )
             state = await self._store.log_state(moment.read)
             if not state.has_place or state.went_back or moment.epoch != state.epoch:
                 raise SnapshotError("the store's log is another one than it was made of")
         except FileNotFoundError:
-            return past
+            return replica_state
         except (OSError, SnapshotError) as error:
             _log.warning("HISTORY_REBUILT", why=f"{error}; the log is read from its beginning")
-            return past
-        past.history, past.tally = history, tally
+            return replica_state
+        replica_state.history, replica_state.tally = history, tally
         self._after, self._since_day, self._whole_since = moment.read, moment.since_day, moment.whole_since
         self._epoch = moment.epoch
-        return past
+        return replica_state
 
     async def _check_secret(self, mark: int) -> None:
         newest = await self._store.newest()
@@ -321,24 +321,24 @@ class Memory:
 
     def _begin_anew(self, why: str) -> None:
         """Forget what was read: another log stands behind this replica now. Nothing is assessed until it was read."""
-        assert self._past is not None
+        assert self._replica_state is not None
         _rebuilt.inc()
         _log.warning("HISTORY_REBUILT", why=f"{why}; it is read from its beginning")
         self._ready = False
         _read.set(0)
-        self._past.history = History(self._past.hasher.mark, self._bounds)
-        self._past.tally = Tally()
+        self._replica_state.history = History(self._replica_state.hasher.mark, self._bounds)
+        self._replica_state.tally = Tally()
         self._after, self._since_day, self._whole_since = START, 0, 0
         self._own.clear()
         self._told.clear()
 
-    def _measure(self, past: Past) -> None:
-        _bytes.set(past.history.nbytes)
-        for kind, count in past.history.evicted.items():
+    def _measure(self, replica_state: ReplicaState) -> None:
+        _bytes.set(replica_state.history.nbytes)
+        for kind, count in replica_state.history.evicted.items():
             _evicted.labels(kind).inc(count - self._told.get(kind, 0))
             self._told[kind] = count
-        _late.inc(past.history.ahead_late - self._told.get("late", 0))
-        self._told["late"] = past.history.ahead_late
+        _late.inc(replica_state.history.ahead_late - self._told.get("late", 0))
+        self._told["late"] = replica_state.history.ahead_late
 
     async def snapshot(self) -> None:
         """Write what is held beside the older snapshot, then put it in its place. Not while `follow` runs."""
@@ -346,11 +346,11 @@ class Memory:
 
     async def _snapshot(self) -> memory_file.Snapshot:
         """Begin a snapshot. The tally changes by the log alone, which nobody reads meanwhile, so it is packed in a thread."""
-        past = self._past
-        assert past is not None
-        tally = await asyncio.to_thread(past.tally.snapshot)
+        replica_state = self._replica_state
+        assert replica_state is not None
+        tally = await asyncio.to_thread(replica_state.tally.snapshot)
         moment = Moment(self._after, self._epoch, self._since_day, self._whole_since)
-        return memory_file.begin(past.history, tally, moment)
+        return memory_file.begin(replica_state.history, tally, moment)
 
     async def _put(self, snapshot: memory_file.Snapshot) -> None:
         try:

@@ -20,7 +20,7 @@ from services.risk.screening.lists.party_list import ListRefused, PartyList
 from services.risk.screening.matching.index import Index
 from services.risk.screening.matching.list_changes import Delta, Screener
 from services.risk.screening.parties import versions_of
-from services.risk.store.data_dir.list_copies import KeptCopies
+from services.risk.store.data_dir.list_copies import ListCopies
 
 _refused = gauge(
     "luxor_risk_list_refused",
@@ -40,7 +40,7 @@ STEPS_MAX: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ActiveLists:
     """The lists in force at one moment, and what has come since earlier versions of them."""
 
     index: Index
@@ -81,20 +81,20 @@ def _since(steps: tuple[tuple[str, frozenset], ...], older: str) -> list[frozens
     return None if at is None else [came for _, came in steps[at:]]
 
 
-class Lists:
+class ListLoader:
     """The lists of a directory, in force."""
 
     def __init__(self, directory: Path, copies: Path | None = None) -> None:
         """Read all lists; those that are refused are taken from the copies. Raises ListRefused where there is none."""
         self._directory = directory
-        self._copies = KeptCopies(copies) if copies is not None else None
+        self._copies = ListCopies(copies) if copies is not None else None
         self._stamps: dict[str, tuple[Stamp, ...]] = {}
         self._lists: dict[str, PartyList] = {}
         self._index_stamp = stamp(directory / INDEX)
         self._index_refused = False
         self._file = self._begin()
         self._screener = Screener(list(self._lists.values()))
-        self._state = State(self._screener.index)
+        self._state = ActiveLists(self._screener.index)
         for each in self._lists.values():
             self._tell(each)
         # What has changed since the copies were made, and the cleared pairs, as at any later look.
@@ -104,7 +104,7 @@ class Lists:
         self._warn_of_samples()
 
     @property
-    def state(self) -> State:
+    def state(self) -> ActiveLists:
         """The lists in force, all of one moment; a batch takes it once."""
         return self._state
 
@@ -232,7 +232,7 @@ class Lists:
     ) -> None:
         """Put the screener's index in force, in one step with what belongs to it."""
         state = self._state
-        self._state = State(
+        self._state = ActiveLists(
             replace(self._screener.index, cleared=state.index.cleared if cleared is None else cleared),
             state.steps if steps is None else steps,
             state.pair_steps if pair_steps is None else pair_steps,

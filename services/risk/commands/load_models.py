@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from libs.server.following import Following, repeat
 from libs.telemetry import gauge, get_logger
 from services.risk.learning.evaluation.drift_watch import SCORE, Watch
-from services.risk.learning.features.consignments import GIVEN
+from services.risk.learning.features.consignments import TRAFFIC_COLUMNS
 from services.risk.learning.model.model_file import Model, read_model
 from services.risk.learning.model.opinion import Models, Opinion
 
@@ -26,7 +26,7 @@ CHAMPION: Final = 3
 #: The roles by the number of their state, and the field of Models that has each.
 ROLES: Final = {CHAMPION: "champion", CHALLENGER: "challenger"}
 
-_in_force = gauge("luxor_risk_model_in_force", "1 while a model scores in a role: champion or challenger", ("role",))
+_active = gauge("luxor_risk_model_in_force", "1 while a model scores in a role: champion or challenger", ("role",))
 _refused = gauge(
     "luxor_risk_model_refused",
     "1 while this replica cannot read the model of a role, so that the one before or none is in force",
@@ -41,20 +41,20 @@ _drift = gauge(
 _log = get_logger()
 
 
-class Source(Protocol):
+class ModelSource(Protocol):
     """Where models are kept."""
 
-    async def in_force(self) -> Mapping[int, str]:
+    async def active_versions(self) -> Mapping[int, str]:
         """The versions of champion and challenger by the number of their state."""
 
     async def content(self, version: str) -> bytes:
         """A model's file."""
 
 
-class ModelsInForce:
+class ModelLoader:
     """The models in force on this replica, and what they have seen."""
 
-    def __init__(self, source: Source, *, look_seconds: float = LOOK_SECONDS) -> None:
+    def __init__(self, source: ModelSource, *, look_seconds: float = LOOK_SECONDS) -> None:
         """Nothing is in force before the first look."""
         self._source = source
         self._look_seconds = look_seconds
@@ -63,7 +63,7 @@ class ModelsInForce:
         #: Champion and challenger; a batch takes them once.
         self.models = Models()
         for role in ROLES.values():
-            _in_force.labels(role).set(0)
+            _active.labels(role).set(0)
             _refused.labels(role).set(0)
 
     async def begin(self) -> None:
@@ -97,7 +97,7 @@ class ModelsInForce:
         await asyncio.to_thread(self.count, time.time())
 
     async def _versions(self) -> Mapping[str, str | None]:
-        versions = await self._source.in_force()
+        versions = await self._source.active_versions()
         return {role: versions.get(state, "") for state, role in ROLES.items()}
 
     async def _load(self, role: str, version: str) -> Callable[[], Model] | None:
@@ -105,7 +105,7 @@ class ModelsInForce:
             if known is not None and known.version == version:
                 return partial(_same, known)  # the challenger becomes the champion
         content = await self._source.content(version)
-        return partial(read_model, content, f"the stored {role} {version}", GIVEN)
+        return partial(read_model, content, f"the stored {role} {version}", TRAFFIC_COLUMNS)
 
     def _told(self, role: str, version: str, error: Exception | None) -> None:
         _refused.labels(role).set(error is not None)
@@ -114,7 +114,7 @@ class ModelsInForce:
 
     def _set(self, role: str, version: str, model: Model | None) -> None:
         self.models = replace(self.models, **{role: model})
-        _in_force.labels(role).set(model is not None)
+        _active.labels(role).set(model is not None)
         _log.info("MODEL_IN_FORCE", role=role, version=version)
         champion = self.models.champion
         if champion is None or champion.version not in self._watches:

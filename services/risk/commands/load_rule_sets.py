@@ -15,7 +15,7 @@ from typing import Final
 from libs.server.following import Following, repeat
 from libs.telemetry import gauge, get_logger
 from services.risk.rules.rule_set import RuleSet, RuleSetText
-from services.risk.rules.validation_errors import Mistake, RuleSetError
+from services.risk.rules.validation_errors import RuleSetError, ValidationError
 
 SECONDS: Final = 1.0
 _NAME: Final = "rule set"
@@ -28,7 +28,7 @@ _info = gauge("luxor_risk_rule_set_info", "1 for the version of the rule set in 
 _log = get_logger()
 
 
-class RuleSets:
+class RuleSetLoader:
     """The rule set in force at this replica."""
 
     def __init__(
@@ -38,7 +38,7 @@ class RuleSets:
         files: Callable[[str], Awaitable[RuleSetText | None]],
     ) -> None:
         """Begin with the profile of the start; `version` tells the one that is activated in the store, `files` reads it."""
-        self._in_force = started_with
+        self._active = started_with
         self._version = version
         self._files = files
         self._following = Following(self._versions, self._load, self._swap, self._told)
@@ -47,9 +47,9 @@ class RuleSets:
         _info.labels(started_with.version).set(1)
 
     @property
-    def in_force(self) -> RuleSet:
+    def active(self) -> RuleSet:
         """The rule set in force; a batch takes it once."""
-        return self._in_force
+        return self._active
 
     async def begin(self) -> None:
         """Take the activated set before anything is served. Raises RuleSetError: there is no older one that could stay."""
@@ -76,7 +76,7 @@ class RuleSets:
 
     def _swap(self, _: str, version: str, rule_set: RuleSet | None) -> None:
         assert rule_set is not None
-        before, self._in_force = self._in_force, rule_set
+        before, self._active = self._active, rule_set
         _info.clear()
         _info.labels(version).set(1)
         _log.info("RULE_SET_IN_FORCE", rule_set=version, before=before.version, rules=len(rule_set.rules))
@@ -84,8 +84,8 @@ class RuleSets:
     def _told(self, _: str, version: str, error: Exception | None) -> None:
         _refused.set(error is not None)
         if isinstance(error, RuleSetError):
-            why = "; ".join(map(str, error.mistakes[:3]))
-            _log.error("RULE_SET_REFUSED", rule_set=version, in_force=self._in_force.version, why=why)
+            why = "; ".join(map(str, error.errors[:3]))
+            _log.error("RULE_SET_REFUSED", rule_set=version, in_force=self._active.version, why=why)
 
 
 def _compiled(files: RuleSetText, version: str) -> RuleSet:
@@ -96,4 +96,4 @@ def _compiled(files: RuleSetText, version: str) -> RuleSet:
         raise
     except Exception as error:
         told = f"it could not be compiled: {type(error).__name__}: {error}"
-        raise RuleSetError([Mistake(files.profile, 0, 0, "", told)]) from error
+        raise RuleSetError([ValidationError(files.profile, 0, 0, "", told)]) from error

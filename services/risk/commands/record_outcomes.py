@@ -14,8 +14,8 @@ from libs.telemetry import counter
 from services.risk.history import Hasher, Outcomes, party_keys
 from services.risk.history.outcomes import OUTCOMES_MAX
 from services.risk.history.record import KINDS
-from services.risk.inspections.outcomes import Outcome, Told, differences
-from services.risk.store.outcomes import Assessed, Filing, OutcomeStore
+from services.risk.inspections.outcomes import Outcome, OutcomeChange, differences
+from services.risk.store.outcomes import AssessedPlace, Filing, OutcomeStore
 
 _KINDS: Final = ("new", "corrected", "known", "unassessed")
 _outcomes = counter(
@@ -41,7 +41,7 @@ class Prepared:
     """What a page tells, and what could be looked up before the transaction."""
 
     outcomes: list[Outcome]
-    places: dict[Filing, Assessed]
+    places: dict[Filing, AssessedPlace]
     """Where the filings stand that were inspected, now or as was known before."""
     filings: list[Filing]
     table: Table | None
@@ -89,7 +89,7 @@ class RecordOutcomes:
         numbers = (len(put) - corrected, corrected, len(prepared.outcomes) - len(put), lost)
         tx.after_commit(lambda: _count(numbers))
 
-    async def _tell(self, tx: Transaction, prepared: Prepared, told: Sequence[Told]) -> set[Filing]:
+    async def _tell(self, tx: Transaction, prepared: Prepared, told: Sequence[OutcomeChange]) -> set[Filing]:
         """Append what history counts; gives the filings whose parties are known."""
         rows = {filing: row for row, filing in enumerate(prepared.filings)}
         kept = [each for each in told if (each.mrn, each.filing_version) in rows]

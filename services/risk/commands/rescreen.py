@@ -17,23 +17,23 @@ from libs.columns.wire import MalformedColumns
 from libs.store.inputs import BatchPlace
 from libs.telemetry import counter, get_logger
 from luxor.risk.v1.risk_pb2 import LANE_RED, PURPOSE_CLEARANCE
-from services.risk.commands.load_lists import State
+from services.risk.commands.load_lists import ActiveLists
 from services.risk.elements.stored_inputs import Input, read_answers
 from services.risk.screening.matching.index import Index
-from services.risk.screening.matching.list_changes import Again
+from services.risk.screening.matching.list_changes import ChangedEntries
 from services.risk.screening.new_matches import (
     NEVER,
+    BatchMatches,
     Changes,
-    Found,
     bearers,
     cleared_in,
     lane_left,
     likely_names,
-    look_again,
+    screen_again,
 )
 from services.risk.screening.parties import MatchLevels, lower_than, party_names
 from services.risk.store.assessment_inputs import StoredBatch
-from services.risk.store.screening_matches import HitStore, NewHits
+from services.risk.store.screening_matches import NewMatches, ScreeningMatchStore
 
 SLICE_FILINGS: Final = 500
 """Filings hit in a slice after which it takes no further batch: its transaction must not hold the feeds' horizon for long."""
@@ -66,17 +66,19 @@ _Opened = tuple[Input, frozenset[str]] | InputError | MalformedColumns
 class Rescreen:
     """The screening of stored batches against the lists in force."""
 
-    def __init__(self, store: HitStore, levels: MatchLevels, thresholds: Callable[[Table], list[Thresholds]]) -> None:
+    def __init__(
+        self, store: ScreeningMatchStore, levels: MatchLevels, thresholds: Callable[[Table], list[Thresholds]]
+    ) -> None:
         """Screen by `levels` of matches; `thresholds` gives of answers the points from which blue, yellow and red are called for."""
         self._store = store
         self._levels = levels
         self._thresholds = thresholds
-        self._again: dict[str, Again] = {}
-        self._again_of: State | None = None
+        self._again: dict[str, ChangedEntries] = {}
+        self._again_of: ActiveLists | None = None
         self.unreadable: set[int] = set()
         """Numbers of batches that could not be read."""
 
-    async def run(self, token: int, batches: list[StoredBatch], state: State, lists: str) -> tuple[int, int]:
+    async def run(self, token: int, batches: list[StoredBatch], state: ActiveLists, lists: str) -> tuple[int, int]:
         """Screen some of the batches under a lease; gives how many consignments were screened, and of how many there is news.
 
         Raises what the store raises.
@@ -87,9 +89,11 @@ class Rescreen:
         await self._store.write(token, done, lists, state.versions, self._levels.hit, hits)
         return _count(done, hits)
 
-    async def _slice(self, batches: list[StoredBatch], state: State) -> tuple[list[NewHits], list[StoredBatch]]:
+    async def _slice(
+        self, batches: list[StoredBatch], state: ActiveLists
+    ) -> tuple[list[NewMatches], list[StoredBatch]]:
         """The new hits of batches, and which batches they are of."""
-        hits: list[NewHits] = []
+        hits: list[NewMatches] = []
         done: list[StoredBatch] = []
         told: set[tuple[str, int]] = set()
         opened = await self._open(batches, state)
@@ -112,7 +116,7 @@ class Rescreen:
                 break
         return hits, done
 
-    async def _open(self, batches: list[StoredBatch], state: State) -> dict[BatchPlace, _Opened]:
+    async def _open(self, batches: list[StoredBatch], state: ActiveLists) -> dict[BatchPlace, _Opened]:
         """The batches, those of the same lists looked through together; in a thread, so that the loop turns."""
         by_lists: dict[str, list[StoredBatch]] = {}
         for batch in batches:
@@ -126,14 +130,14 @@ class Rescreen:
             opened |= await asyncio.to_thread(_opened, same, again, self._levels, state.index if cleared else None)
         return opened
 
-    async def _look(self, batch: StoredBatch, opened: _Opened, state: State) -> NewHits:
+    async def _look(self, batch: StoredBatch, opened: _Opened, state: ActiveLists) -> NewMatches:
         """Find the new hits of a batch. Raises InputError and MalformedColumns."""
         if isinstance(opened, Exception):
             raise opened
         given, likely = opened
         table, rows = given.table, given.rows
         # In a thread too: a batch of the largest size takes tens of milliseconds.
-        found = await asyncio.to_thread(look_again, likely, state.index, table, self._levels)
+        found = await asyncio.to_thread(screen_again, likely, state.index, table, self._levels)
         mrns, versions = table.strings("mrn"), table.ints("version").values
         newest = await self._store.newest([mrns[row] for row in found.rows.tolist()]) if len(found.rows) else {}
         kept = [place for place, row in enumerate(found.rows.tolist()) if newest[mrns[row]] == versions[row]]
@@ -141,14 +145,14 @@ class Rescreen:
         payload = await self._store.answers(batch.place) if kept else None
         if payload is None:
             nothing = found.findings.take(np.zeros(0, np.int64))
-            return NewHits([], [], [], nothing, nothing, [])
+            return NewMatches([], [], [], nothing, nothing, [])
         answers = read_answers(payload, rows).take(rows)
         names = [mrns[row] for row in found.rows.tolist()]
         numbers = versions[found.rows].tolist()
         earlier = await self._store.earlier(names, numbers)
         changes = await asyncio.to_thread(found.changes, answers, earlier, cleared_in(state.index, table))
         places = changes.places.tolist()
-        return NewHits(
+        return NewMatches(
             [names[place] for place in places],
             [numbers[place] for place in places],
             [earlier.get(place, NEVER).at for place in places],
@@ -157,7 +161,7 @@ class Rescreen:
             self._left(batch, answers, found, changes),
         )
 
-    def _left(self, batch: StoredBatch, answers: Table, found: Found, changes: Changes) -> list[int | None]:
+    def _left(self, batch: StoredBatch, answers: Table, found: BatchMatches, changes: Changes) -> list[int | None]:
         """The lanes that are left without what was cleared. Of an assessment before loading none is: clearance has another answer."""
         if batch.purpose != PURPOSE_CLEARANCE or not changes.cleared.lengths.any():
             return [None] * len(changes.places)
@@ -165,7 +169,7 @@ class Rescreen:
         lanes = lane_left(chosen, changes.cleared, self._thresholds(chosen)).tolist()
         return [lane if count else None for lane, count in zip(lanes, changes.cleared.lengths.tolist(), strict=True)]
 
-    async def _prepared(self, screened: str, state: State) -> Again:
+    async def _prepared(self, screened: str, state: ActiveLists) -> ChangedEntries:
         if self._again_of is not state:
             self._again, self._again_of = {}, state
         again = self._again.get(screened)
@@ -175,11 +179,11 @@ class Rescreen:
             coming = state.coming_since(screened)
             if lower_than(self._levels, screened):
                 coming = dict.fromkeys((version.source for version in state.index.versions), None)
-            again = self._again[screened] = await asyncio.to_thread(Again, state.index, coming)
+            again = self._again[screened] = await asyncio.to_thread(ChangedEntries, state.index, coming)
         return again
 
 
-def _count(batches: list[StoredBatch], hits: list[NewHits]) -> tuple[int, int]:
+def _count(batches: list[StoredBatch], hits: list[NewMatches]) -> tuple[int, int]:
     consignments = sum(batch.count for batch in batches)
     _screened.inc(consignments)
     for each in hits:
@@ -193,7 +197,7 @@ def _count(batches: list[StoredBatch], hits: list[NewHits]) -> tuple[int, int]:
 
 
 def _opened(
-    batches: list[StoredBatch], again: Again, levels: MatchLevels, cleared: Index | None
+    batches: list[StoredBatch], again: ChangedEntries, levels: MatchLevels, cleared: Index | None
 ) -> dict[BatchPlace, _Opened]:
     opened: dict[BatchPlace, _Opened] = {}
     readable: dict[BatchPlace, Input] = {}

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 
 from services.risk.conditions.cel.fallback import Fallback, settled
-from services.risk.conditions.cel.macros import MistakeError, names
+from services.risk.conditions.cel.macros import MacroError, names
 from services.risk.conditions.cel.syntax_tree import Call, Checked, Expr, Literal, parts_of, read_checked
 from services.risk.conditions.cel.vocabulary import Vocabulary
 from services.risk.conditions.compiler.compiler import Compiler
-from services.risk.conditions.evaluation.frames import ROOT, Batch, Node, Source, Spec
+from services.risk.conditions.evaluation.frames import ROOT, Batch, ColumnSource, Node, Spec
 from services.risk.conditions.evaluation.prefilter import Need, can_matter, narrowed, needs_of
 from services.risk.conditions.evaluation.vectors import BoolArray, without
 
@@ -96,7 +96,7 @@ class Conditions:
         try:
             self._check_patterns(tree.expr)
             node, left_out = self._compiler.compile(tree)
-        except MistakeError as error:
+        except MacroError as error:
             raise ConditionError(str(error), *_place(text, tree, error.node_id)) from None
         spec = self._compiler.items if on_items else ROOT
         if not left_out:
@@ -111,7 +111,7 @@ class Conditions:
         if isinstance(expr, Call) and expr.function == "matches" and isinstance(expr.args[1], Literal):
             error = self.vocabulary.patterns.error(str(expr.args[1].value))
             if error:
-                raise MistakeError(expr.args[1].id, f"the pattern of matches() cannot be used: {error}")
+                raise MacroError(expr.args[1].id, f"the pattern of matches() cannot be used: {error}")
         for part in parts_of(expr):
             self._check_patterns(part)
 
@@ -128,7 +128,7 @@ class Conditions:
                 message = "this name is not known; values of codes are written like Nature.NATURE_GIFT"
             raise ConditionError(message, int(found[1]), int(found[2])) from None
 
-    def batch(self, source: Source) -> Batch:
+    def batch(self, source: ColumnSource) -> Batch:
         """Start the evaluation of a batch."""
         return Batch(source)
 

@@ -19,7 +19,7 @@ from libs.columns import Bools, Ints, Kind, Ragged, Strings, Table
 from libs.columns.arrays import BoolArray, IntArray
 from libs.customs.time import days_of
 from services.risk.history.columns import DESCRIBED
-from services.risk.history.columns import History as HistoryColumns
+from services.risk.history.columns import HistoryColumns as HistoryColumns
 
 #: The profile's table that amounts are converted by: currency → millionths of a euro cent for one minor unit.
 RATES: Final = "eur_cents_ppm"

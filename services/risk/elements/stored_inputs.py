@@ -18,7 +18,7 @@ from libs.columns.packing import Packed, pack
 from libs.columns.stored import InputError, compressed, decompressed, narrow, reading
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1.risk_pb2 import AssessmentColumns
-from services.risk.history.columns import History as HistoryColumns
+from services.risk.history.columns import HistoryColumns as HistoryColumns
 
 _ROWS: Final = "rows"
 _PATHS: Final = {"consignments": "", "items": "items"}

@@ -10,7 +10,7 @@ from services.risk.commands.record_outcomes import Prepared, RecordOutcomes
 from services.risk.inspections.outcomes import Outcome, OutcomeError, inspected, outcomes_of
 
 
-class Intake:
+class InspectionFeed:
     """The handler of clearance's feed."""
 
     def __init__(self, command: RecordOutcomes) -> None:

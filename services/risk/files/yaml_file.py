@@ -122,7 +122,7 @@ class YamlFile:
         return self.lines.get(path, 1), self.columns.get(path, 1)
 
 
-def mistake_of(error: msgspec.ValidationError) -> tuple[str, str]:
+def message_and_path(error: msgspec.ValidationError) -> tuple[str, str]:
     """What is wrong and where, as a path of YamlFile: of a key that is wrong, the mapping that it stands in."""
     message, _, where = str(error).partition(" - at `")
     if where.startswith("key` in `"):

@@ -18,7 +18,7 @@ import msgspec
 
 from libs.customs.countries import COUNTRIES, EU_MEMBERS, ORIGINS, UNION
 from services.risk.conditions.cel.functions import normal
-from services.risk.files.yaml_file import YamlFile, YamlFileError, mistake_of
+from services.risk.files.yaml_file import YamlFile, YamlFileError, message_and_path
 
 CONTROLS_MAX: Final = 2_000
 MODES: Final = {"sea": 1, "rail": 2, "road": 3, "air": 4, "post": 5}
@@ -32,11 +32,11 @@ UnNumber = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}$")]
 
 
 class ControlFileError(ValueError):
-    """Files of controls that are refused; `mistakes` tells each one with its place."""
+    """Files of controls that are refused; `errors` has each error with its place."""
 
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("the goods controls are refused:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
-        self.mistakes = tuple(mistakes)
+    def __init__(self, errors: Sequence[str]) -> None:
+        super().__init__("the goods controls are refused:\n" + "\n".join(f"  {mistake}" for mistake in errors))
+        self.errors = tuple(errors)
 
 
 class ReferenceText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,7 +88,7 @@ class ControlText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     papers_needed: Literal["any", "all"] = "any"
 
 
-class FileText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ControlFileText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A file as written."""
 
     format: Literal[1]
@@ -100,10 +100,10 @@ class FileText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True)
-class Written:
+class ControlFiles:
     """Files that were read: what each says, and the version of it all."""
 
-    files: tuple[FileText, ...]
+    files: tuple[ControlFileText, ...]
     version: str
 
     def countries(self, jurisdiction: str) -> frozenset[str]:
@@ -111,10 +111,10 @@ class Written:
         return EU_MEMBERS if jurisdiction == UNION else frozenset({jurisdiction})
 
 
-def read_controls(paths: Iterable[Path]) -> Written:
+def read_controls(paths: Iterable[Path]) -> ControlFiles:
     """Read and check files of controls. Raises ControlFileError with every mistake of all of them."""
-    mistakes: list[str] = []
-    texts: list[FileText] = []
+    errors: list[str] = []
+    texts: list[ControlFileText] = []
     places: dict[str, str] = {}
     jurisdictions: dict[str, str] = {}
     for path in paths:
@@ -122,31 +122,29 @@ def read_controls(paths: Iterable[Path]) -> Written:
             file = YamlFile(path)
             text = _converted(file)
         except (YamlFileError, ControlFileError) as error:
-            mistakes += error.mistakes if isinstance(error, ControlFileError) else [str(error)]
+            errors += error.errors if isinstance(error, ControlFileError) else [str(error)]
             continue
         texts.append(text)
-        mistakes += _file_mistakes(file, text, jurisdictions)
+        errors += _file_mistakes(file, text, jurisdictions)
         for index, control in enumerate(text.controls):
             place = file.place(f"$.controls[{index}]")
             if control.id in places:
-                mistakes.append(
-                    f"{place}: control {control.id}: the id is taken at {places[control.id]}; ids are unique"
-                )
+                errors.append(f"{place}: control {control.id}: the id is taken at {places[control.id]}; ids are unique")
             places.setdefault(control.id, place)
-            mistakes += _control_mistakes(file, index, control, text)
-    if not texts and not mistakes:
-        mistakes.append("there is no file of controls")
-    if mistakes:
-        raise ControlFileError(mistakes)
+            errors += _control_mistakes(file, index, control, text)
+    if not texts and not errors:
+        errors.append("there is no file of controls")
+    if errors:
+        raise ControlFileError(errors)
     digest = hashlib.sha256(msgspec.json.encode(texts, order="deterministic")).hexdigest()[:12]
-    return Written(tuple(texts), f"controls+{digest}")
+    return ControlFiles(tuple(texts), f"controls+{digest}")
 
 
-def _converted(file: YamlFile) -> FileText:
+def _converted(file: YamlFile) -> ControlFileText:
     try:
-        return msgspec.convert(file.data, FileText)
+        return msgspec.convert(file.data, ControlFileText)
     except msgspec.ValidationError as error:
-        message, where = mistake_of(error)
+        message, where = message_and_path(error)
         if "got `bool`" in message:
             message += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
         elif "Expected `str`, got `int`" in message:
@@ -160,32 +158,30 @@ def _name_of(control: Any) -> str:
     return f"control {control['id']}: " if isinstance(control, dict) and isinstance(control.get("id"), str) else ""
 
 
-def _file_mistakes(file: YamlFile, text: FileText, jurisdictions: dict[str, str]) -> list[str]:
-    mistakes = []
+def _file_mistakes(file: YamlFile, text: ControlFileText, jurisdictions: dict[str, str]) -> list[str]:
+    errors = []
     place = file.place("$.jurisdiction")
     if text.jurisdiction != UNION and text.jurisdiction not in COUNTRIES:
-        mistakes.append(f"{place}: {text.jurisdiction} is no country (alpha-2, or EU for the member states)")
+        errors.append(f"{place}: {text.jurisdiction} is no country (alpha-2, or EU for the member states)")
     if text.jurisdiction in jurisdictions:
-        mistakes.append(
-            f"{place}: {text.jurisdiction} has a file already, {jurisdictions[text.jurisdiction]}; join them"
-        )
+        errors.append(f"{place}: {text.jurisdiction} has a file already, {jurisdictions[text.jurisdiction]}; join them")
     jurisdictions.setdefault(text.jurisdiction, str(file.path))
     used = {reference for control in text.controls for reference in control.legal}
-    mistakes += [
+    errors += [
         f"{file.place(f'$.references.{name}')}: no control names the reference {name}; remove it"
         for name in text.references
         if name not in used
     ]
-    return mistakes
+    return errors
 
 
-def _control_mistakes(file: YamlFile, index: int, control: ControlText, text: FileText) -> list[str]:
+def _control_mistakes(file: YamlFile, index: int, control: ControlText, text: ControlFileText) -> list[str]:
     """Every mistake of one control that its types do not tell."""
     where = f"$.controls[{index}]"
-    mistakes: list[str] = []
+    errors: list[str] = []
 
     def wrong(part: str, message: str) -> None:
-        mistakes.append(f"{file.place(where + part)}: control {control.id}: {message}")
+        errors.append(f"{file.place(where + part)}: control {control.id}: {message}")
 
     if not (control.hs or control.words or control.un_numbers):
         wrong("", "it names no goods; give hs, words or un_numbers")
@@ -216,4 +212,4 @@ def _control_mistakes(file: YamlFile, index: int, control: ControlText, text: Fi
         shorter = next((other for other in control.hs if code != other and code.startswith(other)), None)
         if shorter:
             wrong(".hs", f"{code} lies within {shorter}; keep {shorter}")
-    return mistakes
+    return errors

@@ -19,7 +19,7 @@ from libs.columns.arrays import BoolArray, IntArray
 from libs.customs.time import MICROS_PER_DAY, day_of_date
 from services.risk.conditions.cel.functions import normal
 from services.risk.elements.computed import Facts
-from services.risk.goods.control_files import MODES, ControlText, PaperText, ReferenceText, Written, read_controls
+from services.risk.goods.control_files import MODES, ControlFiles, ControlText, PaperText, ReferenceText, read_controls
 from services.risk.rules.rule_set import OPEN_END
 
 #: Descriptions and codes whose controls are remembered; then all begin anew. Bounds memory whatever is filed.
@@ -81,7 +81,7 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Hits:
+class ControlMatches:
     """Controls that lines meet, in the order of lines and controls; all arrays have one value a hit."""
 
     line: IntArray
@@ -116,7 +116,7 @@ class Answer(IntEnum):
 class ControlSet:
     """Controls of all jurisdictions, compiled."""
 
-    def __init__(self, written: Written) -> None:
+    def __init__(self, written: ControlFiles) -> None:
         self.version = written.version
         self.controls: tuple[Control, ...] = tuple(
             Control(
@@ -221,7 +221,7 @@ class ControlSet:
             self._scopes[key] = found
         return found
 
-    def judge(self, lines: Lines, stage: Stage | None = None) -> Hits:
+    def judge(self, lines: Lines, stage: Stage | None = None) -> ControlMatches:
         """The controls that each line meets at a stage (None: at any), those that its papers lift among them."""
         at_stage = -1 if stage is None else self._stages[stage]
         texts = [self.said(text) for text in lines.description.dictionary]
@@ -258,9 +258,11 @@ class ControlSet:
                 places.append(place)
                 lifted.append(not control.prohibits and not lacking)
                 missing.append(lacking)
-        return Hits(np.array(rows, np.int64), np.array(places, np.int64), np.array(lifted, np.bool_), tuple(missing))
+        return ControlMatches(
+            np.array(rows, np.int64), np.array(places, np.int64), np.array(lifted, np.bool_), tuple(missing)
+        )
 
-    def answers(self, lines: Lines, hits: Hits) -> list[Answer]:
+    def answers(self, lines: Lines, hits: ControlMatches) -> list[Answer]:
         """What may be done with each line: "may this be sent there, and with what papers?"."""
         covered = lines.destination.isin(self.covered) & lines.day.valid
         answers = np.where(covered, Answer.FREE, Answer.NOT_COVERED).astype(np.int64)

@@ -10,8 +10,7 @@ from libs.columns import Table
 from luxor.risk.v1.risk_pb2 import FINDING_KIND_GOODS_CONTROL
 from services.risk.elements.computed import Facts
 from services.risk.goods.controls import Control, ControlSet, Stage, lines_of
-from services.risk.rules.finding import FindingText
-from services.risk.rules.scoring import More
+from services.risk.rules.finding import ExtraFindings, FindingText
 
 #: Points of a control by its lane: red alone calls for red, two yellow ones for yellow.
 POINTS: Final = {"red": 800, "yellow": 300}
@@ -20,7 +19,7 @@ NEED_PAPERS: Final = "GOODS_NEED_PAPERS"
 SENTENCE_MAX: Final = 300
 
 
-def judge_goods(controls: ControlSet, table: Table, facts: Facts, stage: Stage) -> More:
+def judge_goods(controls: ControlSet, table: Table, facts: Facts, stage: Stage) -> ExtraFindings:
     """Judge the items of a batch of consignments; what the papers of an item or its consignment lift is no finding."""
     hits = controls.judge(lines_of(table, facts), stage)
     open_hits = np.flatnonzero(~hits.lifted)
@@ -34,7 +33,7 @@ def judge_goods(controls: ControlSet, table: Table, facts: Facts, stage: Stage) 
             texts.append(_text(controls.controls[key[0]], key[1]))
         places[number] = known[key]
     items = hits.line[open_hits]
-    return More(texts, places, facts.owners[items], items)
+    return ExtraFindings(texts, places, facts.owners[items], items)
 
 
 def _text(control: Control, missing: tuple[str, ...]) -> FindingText:

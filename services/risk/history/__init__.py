@@ -2,11 +2,11 @@
 
 from libs.columns.packing import PackingError
 from services.risk.history.columns import DESCRIBED
-from services.risk.history.columns import History as HistoryColumns
+from services.risk.history.columns import HistoryColumns as HistoryColumns
 from services.risk.history.history import Bounds, History
 from services.risk.history.outcomes import Outcomes
 from services.risk.history.party_keys import Hasher, party_keys
-from services.risk.history.record import Kind, Record
+from services.risk.history.record import KeyKind, Record
 from services.risk.history.snapshot import Snapshot, restore
 from services.risk.history.snapshot_file import SnapshotError
 
@@ -16,7 +16,7 @@ __all__ = [
     "Hasher",
     "History",
     "HistoryColumns",
-    "Kind",
+    "KeyKind",
     "Outcomes",
     "PackingError",
     "Record",

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from libs.columns import Ints
-from services.risk.history.record import Kind
+from services.risk.history.record import KeyKind
 from services.risk.history.tables.event_chains import VALUE_MAX as VALUE_MAX
 from services.risk.history.tables.time_windows import LEVELS, SPLIT_LEVELS
 
 #: Kinds that split what they buy.
-SPLIT_KINDS: Final = (Kind.CONSIGNEE, Kind.ADDRESS)
+SPLIT_KINDS: Final = (KeyKind.CONSIGNEE, KeyKind.ADDRESS)
 ADDRESS_CONSIGNEES: Final = "address_consignees_30d"
 _WINDOWS: Final = {"1h": "the last hour", "24h": "the last 24 hours", "30d": "the last 30 days"}
 _KINDS: Final = {
-    Kind.CONSIGNEE: "this consignee",
-    Kind.ADDRESS: "the consignee's address",
-    Kind.SELLER: "this seller",
-    Kind.PLATFORM: "this platform",
-    Kind.CARRIER: "this carrier",
+    KeyKind.CONSIGNEE: "this consignee",
+    KeyKind.ADDRESS: "the consignee's address",
+    KeyKind.SELLER: "this seller",
+    KeyKind.PLATFORM: "this platform",
+    KeyKind.CARRIER: "this carrier",
 }
 
 
-def name(kind: Kind, what: str) -> str:
+def name(kind: KeyKind, what: str) -> str:
     """The name of a column of a kind of key: "consignee_count_1h"."""
     return f"{kind.name.lower()}_{what}"
 
@@ -74,7 +74,7 @@ DESCRIBED: Final[Mapping[str, Mapping[str, str]]] = _described()
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class HistoryColumns:
     """The columns of one batch: those of consignments and those of items, by name."""
 
     consignments: Mapping[str, Ints]

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from libs.columns import Ints
 from libs.customs.partitions import PARTITIONS
 from services.risk.history import columns
-from services.risk.history.lookup import Found, Groups, reading
+from services.risk.history.lookup import KeyCounts, KeyGroups, reading
 from services.risk.history.outcomes import Outcomes
-from services.risk.history.record import KINDS, Kind, Record
-from services.risk.history.tables.bucket_pools import Pool
+from services.risk.history.record import KINDS, KeyKind, Record
+from services.risk.history.tables.bucket_pools import BucketPool
 from services.risk.history.tables.event_chains import VALUE_MAX, Events
 from services.risk.history.tables.hash_table import BoolArray, Field, IntArray, Keys, OpenTable
 from services.risk.history.tables.inspection_results import Results, ResultsByDay
@@ -76,7 +76,7 @@ class History:
         }
         self.table = OpenTable(fields, self.bounds.keys, self.bounds.keys_max)
         self.events = Events(KINDS, self.bounds.events, self.bounds.events_max)
-        self.pools = tuple(Pool(split, self.bounds.rows, self.bounds.rows_max) for split in (True, False))
+        self.pools = tuple(BucketPool(split, self.bounds.rows, self.bounds.rows_max) for split in (True, False))
         self.prices = Prices(self.bounds.pairs, self.bounds.pairs_max)
         self._results = ResultsByDay()
         #: The newest minute that was applied.
@@ -109,19 +109,19 @@ class History:
 
     # --- reading
 
-    def read(self, record: Record) -> columns.History:
+    def read(self, record: Record) -> columns.HistoryColumns:
         """The columns of a batch: history as if every consignment before each, and itself, had been applied.
 
         A consignment that does not count (`Record.counted`) was applied before and is not counted again.
         """
         minute = record.minute
         self._let_results_leave(minute // MINUTES_PER_DAY - MONTH.span + 1)
-        groups = Groups(record.keys)
+        groups = KeyGroups(record.keys)
         slots = self.table.find(groups.distinct)
         table = self.table.fields
         known = slots >= 0
         known[known] = table["last"][slots[known]].astype(np.int64) > minute - KEY_DAYS * MINUTES_PER_DAY
-        found = Found(groups.kinds, minute)
+        found = KeyCounts(groups.kinds, minute)
         row = np.where(known, table["row"][slots], 0)
         chained = np.flatnonzero(known & (row == 0))
         chains, places = self.events.walk(table["head"][slots[chained]], groups.kinds[chained])
@@ -133,7 +133,7 @@ class History:
         hits = np.where(known, np.clip(table["hits"][slots], 0, inspected), 0)
         rank, prices = self.prices.rank(record.goods, record.price, minute)
         seen = reading(record, groups, found, inspected, hits, self.whole_since)
-        return columns.History(
+        return columns.HistoryColumns(
             seen,
             {
                 "price_permille": Ints.of(np.maximum(rank, 0), rank >= 0),
@@ -177,8 +177,8 @@ class History:
     def _apply_keys(self, record: Record) -> None:
         minute, rows = record.minute, record.rows
         value = np.minimum(record.value, VALUE_MAX)
-        tokens = (record.keys[Kind.CONSIGNEE] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-        groups = Groups(record.keys)
+        tokens = (record.keys[KeyKind.CONSIGNEE] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        groups = KeyGroups(record.keys)
         slots = self._touch(groups.distinct, minute)
         events = self.events.append(np.full(rows, minute), value, record.low, tokens, self.newest)
         table = self.table.fields
@@ -192,7 +192,7 @@ class History:
                 np.full(len(elements), minute),
                 value[elements],
                 record.low[elements],
-                tokens[elements] * (groups.kinds[groups.which[chosen]] == Kind.ADDRESS),
+                tokens[elements] * (groups.kinds[groups.which[chosen]] == KeyKind.ADDRESS),
             )
         long = ~in_pool & (table["length"][slots] >= CHAIN_MAX)
         if long.any():
@@ -247,7 +247,7 @@ class History:
         self.table.fields["row"][slots] = rows
         return rows
 
-    def _link(self, groups: Groups, slots: IntArray, events: IntArray, chained: BoolArray) -> None:
+    def _link(self, groups: KeyGroups, slots: IntArray, events: IntArray, chained: BoolArray) -> None:
         """Put the batch's events in front of the chains of their keys."""
         table = self.table.fields
         elements = np.flatnonzero(chained[groups.which])
@@ -284,7 +284,7 @@ class History:
         table["length"][slots[long]] = 0
         for pool, mine in zip(self.pools, (kinds < SPLIT, kinds >= SPLIT), strict=True):
             moved = live & (rows[chains] > 0) & mine[chains]
-            marks = tokens[moved] * (kinds[chains[moved]] == Kind.ADDRESS)
+            marks = tokens[moved] * (kinds[chains[moved]] == KeyKind.ADDRESS)
             pool.add(rows[chains[moved]], minutes[moved], values[moved], low[moved], marks)
 
     def apply_outcomes(self, outcomes: Outcomes, major: int) -> int:
@@ -294,7 +294,7 @@ class History:
         if major <= self._outcomes_at:
             return 0
         self._outcomes_at = major
-        groups = Groups(outcomes.keys)
+        groups = KeyGroups(outcomes.keys)
         if len(groups.distinct) == 0:
             return outcomes.rows
         rows = groups.order % outcomes.rows

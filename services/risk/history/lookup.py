@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from libs.columns import Ints
 from services.risk.history import columns
-from services.risk.history.record import KINDS, Kind, Record
-from services.risk.history.tables.bucket_pools import Pool
+from services.risk.history.record import KINDS, KeyKind, Record
+from services.risk.history.tables.bucket_pools import BucketPool
 from services.risk.history.tables.hash_table import EMPTY, BoolArray, IntArray, Keys
 from services.risk.history.tables.time_windows import (
     LEVELS,
@@ -27,7 +27,7 @@ from services.risk.history.tables.time_windows import (
 PERMILLE: Final = 1_000
 
 
-class Groups:
+class KeyGroups:
     """The keys of a batch, equal ones together. An element is a kind and a consignment, kind * n + row."""
 
     def __init__(self, keys: Keys) -> None:
@@ -55,14 +55,14 @@ class Groups:
         return sums
 
 
-class Found:
+class KeyCounts:
     """Per distinct key of a batch what is held of it, for the windows that end at a minute."""
 
     def __init__(self, kinds: IntArray, minute: int) -> None:
         keys = len(kinds)
         self.minute = minute
         #: Addresses are asked for their distinct consignees.
-        self.address: BoolArray = kinds == Kind.ADDRESS
+        self.address: BoolArray = kinds == KeyKind.ADDRESS
         self.counts = np.zeros((len(LEVELS), keys), np.int64)
         self.sums = np.zeros((len(LEVELS), keys), np.int64)
         self.low_counts = np.zeros((len(SPLIT_LEVELS), keys), np.int64)
@@ -95,7 +95,7 @@ class Found:
         counts += np.bincount(keys, minlength=len(counts))
         np.add.at(sums, keys, values)
 
-    def pooled(self, keys: IntArray, rows: IntArray, pool: Pool) -> None:
+    def pooled(self, keys: IntArray, rows: IntArray, pool: BucketPool) -> None:
         """Take what a pool's rows hold; `rows` has one per distinct key."""
         if len(keys) == 0:
             return
@@ -111,7 +111,7 @@ class Found:
 class _Spread:
     """Brings numbers of keys and of places of `order` back to kinds and consignments."""
 
-    def __init__(self, groups: Groups, rows: int) -> None:
+    def __init__(self, groups: KeyGroups, rows: int) -> None:
         self.groups, self.rows = groups, rows
         self.valid = np.zeros(KINDS * rows, np.bool_)
         self.valid[groups.order] = True
@@ -127,8 +127,8 @@ class _Spread:
 
 def reading(
     record: Record,
-    groups: Groups,
-    found: Found,
+    groups: KeyGroups,
+    found: KeyCounts,
     inspected: IntArray,
     hits: IntArray,
     whole_since: int,
@@ -144,7 +144,7 @@ def reading(
     seen: dict[str, Ints] = {}
 
     def tell(
-        name: str, values: IntArray, kinds: tuple[Kind, ...], level: Level | None, told: BoolArray = valid
+        name: str, values: IntArray, kinds: tuple[KeyKind, ...], level: Level | None, told: BoolArray = valid
     ) -> None:
         known = told if level is None or whole[level] else nothing
         for kind in kinds:
@@ -156,8 +156,8 @@ def reading(
     low = record.low[rows]
     counts, sums = groups.running(counted), groups.running(value)
     for place, level in enumerate(LEVELS):
-        tell(f"count_{level.name}", spread.kinds(found.counts[place], counts), tuple(Kind), level)
-        tell(f"value_eur_cents_{level.name}", spread.kinds(found.sums[place], sums), tuple(Kind), level)
+        tell(f"count_{level.name}", spread.kinds(found.counts[place], counts), tuple(KeyKind), level)
+        tell(f"value_eur_cents_{level.name}", spread.kinds(found.sums[place], sums), tuple(KeyKind), level)
     low_counts, low_sums = groups.running(counted * low), groups.running(value * low)
     for place, level in enumerate(SPLIT_LEVELS):
         tell(f"low_count_{level.name}", spread.kinds(found.low_counts[place], low_counts), columns.SPLIT_KINDS, level)
@@ -168,25 +168,25 @@ def reading(
             level,
         )
     days = found.minute // MINUTES_PER_DAY - found.first_day
-    tell("known_days", spread.kinds(days), tuple(Kind), MONTH)
-    tell("inspected", spread.kinds(inspected), tuple(Kind), MONTH)
+    tell("known_days", spread.kinds(days), tuple(KeyKind), MONTH)
+    tell("inspected", spread.kinds(inspected), tuple(KeyKind), MONTH)
     share = PERMILLE * hits // np.maximum(inspected, 1)
-    tell("hit_permille", spread.kinds(share), tuple(Kind), None, valid & (spread.kinds(inspected) > 0))
+    tell("hit_permille", spread.kinds(share), tuple(KeyKind), None, valid & (spread.kinds(inspected) > 0))
     distinct = _distinct(record, groups, found)
-    known = valid[Kind.ADDRESS] & whole[MONTH]
+    known = valid[KeyKind.ADDRESS] & whole[MONTH]
     seen[columns.ADDRESS_CONSIGNEES] = Ints(np.where(known, distinct, 0), known)
     return seen
 
 
-def _distinct(record: Record, groups: Groups, found: Found) -> IntArray:
+def _distinct(record: Record, groups: KeyGroups, found: KeyCounts) -> IntArray:
     """Per consignment how many consignees its address had in 30 days, the batch up to and with it included; (n,)."""
     distinct = np.zeros(record.rows, np.int64)
-    places = np.flatnonzero(groups.kinds[groups.which] == Kind.ADDRESS)
+    places = np.flatnonzero(groups.kinds[groups.which] == KeyKind.ADDRESS)
     if len(places) == 0:
         return distinct
     rows = groups.order[places] % record.rows
     which = groups.which[places]
-    tokens = record.keys[Kind.CONSIGNEE][rows] & np.uint64(0xFFFFFFFF)
+    tokens = record.keys[KeyKind.CONSIGNEE][rows] & np.uint64(0xFFFFFFFF)
     words, bits = bit_of(tokens)
     gathered = found.bits[which]
     gathered[np.arange(len(rows)), words] |= bits

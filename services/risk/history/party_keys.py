@@ -7,7 +7,7 @@ import numpy as np
 from libs.columns import Strings, Table
 from libs.columns.party_keys import KEY_BYTES_MAX, KEY_BYTES_MIN, Hasher, Parts, consignees
 from libs.customs.parties import LEGAL_FORMS
-from services.risk.history.record import KINDS, Kind
+from services.risk.history.record import KINDS, KeyKind
 from services.risk.history.tables.hash_table import IntArray, Keys
 
 __all__ = ["KEY_BYTES_MAX", "KEY_BYTES_MIN", "Hasher", "goods_of", "party_keys"]
@@ -64,10 +64,12 @@ def party_keys(table: Table, hasher: Hasher) -> Keys:
     parts = Parts(table)
     postcodes, cities = parts.compact("consignee_address_postcode"), parts.plain("consignee_address_city")
     keys = np.zeros((KINDS, table.rows), np.uint64)
-    keys[Kind.CONSIGNEE] = hasher.hash(consignees(parts, postcodes, cities), "consignee")
-    keys[Kind.ADDRESS] = hasher.hash(_addresses(parts, postcodes, cities), "address")
-    keys[Kind.SELLER] = hasher.column(Strings.of(_sellers(parts)), "seller")
-    keys[Kind.PLATFORM] = hasher.column(table.strings("order_platform").translate(str.lower), "platform")
+    keys[KeyKind.CONSIGNEE] = hasher.hash(consignees(parts, postcodes, cities), "consignee")
+    keys[KeyKind.ADDRESS] = hasher.hash(_addresses(parts, postcodes, cities), "address")
+    keys[KeyKind.SELLER] = hasher.column(Strings.of(_sellers(parts)), "seller")
+    keys[KeyKind.PLATFORM] = hasher.column(table.strings("order_platform").translate(str.lower), "platform")
     carrier, filer = table.strings("carrier_identifier"), table.strings("filer")
-    keys[Kind.CARRIER] = np.where(carrier.present, hasher.column(carrier, "carrier"), hasher.column(filer, "carrier"))
+    keys[KeyKind.CARRIER] = np.where(
+        carrier.present, hasher.column(carrier, "carrier"), hasher.column(filer, "carrier")
+    )
     return keys

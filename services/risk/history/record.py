@@ -15,7 +15,7 @@ from services.risk.history.tables.hash_table import BoolArray, IntArray, Keys
 from services.risk.history.tables.time_windows import MICROS_PER_MINUTE
 
 
-class Kind(IntEnum):
+class KeyKind(IntEnum):
     """What history is kept by; the place of a kind is its row in `Record.keys`."""
 
     CONSIGNEE = 0
@@ -25,7 +25,7 @@ class Kind(IntEnum):
     CARRIER = 4
 
 
-KINDS: Final = len(Kind)
+KINDS: Final = len(KeyKind)
 _VERSION: Final = 1
 
 

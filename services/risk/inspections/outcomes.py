@@ -128,7 +128,7 @@ def pack_items(items: Sequence[tuple[int, int, int]]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class OutcomeChange:
     """What history is told of one consignment: how many inspections and hits more, of the parties of which filing."""
 
     mrn: str
@@ -138,19 +138,19 @@ class Told:
     minute: int
 
 
-def differences(old: Outcome | None, new: Outcome) -> tuple[Told, ...]:
+def differences(old: Outcome | None, new: Outcome) -> tuple[OutcomeChange, ...]:
     """What changes in the counts of parties when an outcome takes the place of an older one.
 
     A correction of the same filing changes the hits alone. Where a later version of the filing was inspected, its parties
     may be others: what was counted for the former is taken back.
     """
     if old is None:
-        return (Told(new.mrn, new.filing_version, 1, int(new.hit), new.minute),)
+        return (OutcomeChange(new.mrn, new.filing_version, 1, int(new.hit), new.minute),)
     if old.filing_version == new.filing_version:
         if old.hit == new.hit:
             return ()
-        return (Told(new.mrn, new.filing_version, 0, int(new.hit) - int(old.hit), new.minute),)
+        return (OutcomeChange(new.mrn, new.filing_version, 0, int(new.hit) - int(old.hit), new.minute),)
     return (
-        Told(new.mrn, old.filing_version, -1, -int(old.hit), old.minute),
-        Told(new.mrn, new.filing_version, 1, int(new.hit), new.minute),
+        OutcomeChange(new.mrn, old.filing_version, -1, -int(old.hit), old.minute),
+        OutcomeChange(new.mrn, new.filing_version, 1, int(new.hit), new.minute),
     )

@@ -18,20 +18,20 @@ from libs.store.inputs import BatchPlace
 from libs.telemetry import get_logger
 from luxor.risk.v1.backtests_pb2 import BacktestPlan
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
-from services.risk.backtest.baseline import then_of
-from services.risk.backtest.counts import Part
+from services.risk.backtest.baseline import baseline_of
+from services.risk.backtest.counts import BacktestPart
 from services.risk.backtest.joined_batches import join_batches
 from services.risk.backtest.model_trial import ModelTrial
-from services.risk.backtest.progress import State
+from services.risk.backtest.progress import BacktestProgress
 from services.risk.backtest.result import result_of
 from services.risk.backtest.rule_trial import RuleTrial
 from services.risk.config import RiskConfig
 from services.risk.elements.stored_inputs import Opened, open_batch, read_answers
 from services.risk.history.columns import DESCRIBED
-from services.risk.learning.features.consignments import GIVEN
+from services.risk.learning.features.consignments import TRAFFIC_COLUMNS
 from services.risk.learning.model.model_file import ModelFileRefused, read_model
 from services.risk.rules.rule_set import RuleSet, RuleSetError, load_rule_set
-from services.risk.store.assessment_inputs import Inputs, StoredBatch
+from services.risk.store.assessment_inputs import InputStore, StoredBatch
 from services.risk.store.models import ModelStore, ModelUnknown
 from services.risk.store.outcomes import OutcomeStore
 from services.risk.store.rule_sets import RuleSetStore, text_of
@@ -54,9 +54,13 @@ async def run(running: Running) -> Finished:
 
 async def read_period(running: Running, plan: BacktestPlan, trial: RuleTrial | ModelTrial) -> Finished:
     """Have what is tried judge the stored batches of a plan's days, from where it was left."""
-    state = State.from_bytes(running.job.progress) if running.job.progress else State(plan.from_day, 0)
+    state = (
+        BacktestProgress.from_bytes(running.job.progress)
+        if running.job.progress
+        else BacktestProgress(plan.from_day, 0)
+    )
     trial.begin(state)
-    inputs, outcomes = Inputs(running.database), OutcomeStore(running.database)
+    inputs, outcomes = InputStore(running.database), OutcomeStore(running.database)
     kept_at = time.monotonic()
     reading = asyncio.create_task(_read(inputs, BatchPlace(state.day, state.batch), plan))
     try:
@@ -79,7 +83,7 @@ async def read_period(running: Running, plan: BacktestPlan, trial: RuleTrial | M
     return Finished(result_of(state, trial).SerializeToString())
 
 
-async def _read(inputs: Inputs, place: BatchPlace, plan: BacktestPlan) -> Sequence[StoredBatch]:
+async def _read(inputs: InputStore, place: BatchPlace, plan: BacktestPlan) -> Sequence[StoredBatch]:
     return await inputs.read(place, plan.to_day, batches_max=BATCHES_A_PART, purpose=PURPOSE_CLEARANCE, answers=True)
 
 
@@ -102,7 +106,7 @@ def _parts(batches: Sequence[StoredBatch]) -> list[list[StoredBatch]]:
 
 def _judge(
     trial: RuleTrial | ModelTrial,
-    state: State,
+    state: BacktestProgress,
     batches: Sequence[StoredBatch],
     outcomes: Sequence[tuple[int, int, int]],
     office: str,
@@ -126,9 +130,11 @@ def _judge(
         counts = [opened.table.rows for _, opened, _ in group]
         numbers = [batch.place.batch for batch, _, _ in group]
         rows = [opened.rows for _, opened, _ in group]
-        then = then_of([answers for *_, answers in group], rows, numbers, outcomes)
+        then = baseline_of([answers for *_, answers in group], rows, numbers, outcomes)
         days = np.repeat(np.array([batch.place.day for batch, _, _ in group], np.int64), counts)
-        part = Part(table, then, days, np.repeat(np.array(numbers, np.int64), counts), np.concatenate(rows), office)
+        part = BacktestPart(
+            table, then, days, np.repeat(np.array(numbers, np.int64), counts), np.concatenate(rows), office
+        )
         if part.count:
             state.without_history += 0 if _HISTORY.issubset(names) else part.count
             trial.judge(state, part, history)
@@ -139,25 +145,25 @@ async def _trial(running: Running, plan: BacktestPlan) -> RuleTrial | ModelTrial
     if plan.HasField("model_version"):
         try:
             content = await ModelStore(running.database).content(plan.model_version)
-            model = read_model(content, f"the stored model {plan.model_version}", GIVEN)
+            model = read_model(content, f"the stored model {plan.model_version}", TRAFFIC_COLUMNS)
         except (ModelUnknown, ModelFileRefused) as error:
             raise JobRefused(
                 f"model {plan.model_version} cannot be tried: {error or 'it is not kept any more'}"
             ) from error
-        in_force = await RuleSetStore(running.database).version_in_force()
-        rule_set = await kept_rule_set(running.database, in_force, profile) if in_force else load_rule_set(profile)
+        active = await RuleSetStore(running.database).active_version()
+        rule_set = await stored_rule_set(running.database, active, profile) if active else load_rule_set(profile)
         return ModelTrial(model, rule_set)
     try:
         if plan.HasField("rule_set"):
             rule_set = text_of(plan.rule_set).read()
         else:
-            rule_set = await kept_rule_set(running.database, plan.rule_set_version, profile)
+            rule_set = await stored_rule_set(running.database, plan.rule_set_version, profile)
     except RuleSetError as error:
         raise JobRefused(f"the rule set cannot be read by this release: {error}") from error
     return RuleTrial(rule_set, examples=plan.examples)
 
 
-async def kept_rule_set(database: Database, version: str, profile: Path) -> RuleSet:
+async def stored_rule_set(database: Database, version: str, profile: Path) -> RuleSet:
     """A rule set by its version: one that is kept, or the profile that the service was started with.
 
     Raises RuleSetError, or JobRefused where there is none of that version.

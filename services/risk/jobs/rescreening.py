@@ -19,10 +19,10 @@ from libs.store.errors import StoreError
 from libs.store.gauges import Look
 from libs.store.leases import LeaseLost
 from libs.telemetry import gauge, get_logger
-from services.risk.commands.load_lists import State
+from services.risk.commands.load_lists import ActiveLists
 from services.risk.commands.rescreen import ANY_SCORE, Rescreen, Thresholds
 from services.risk.screening.parties import LEVELS, MatchLevels, screened_by
-from services.risk.store.screening_matches import HitStore, SliceTaken
+from services.risk.store.screening_matches import ScreeningMatchStore, SliceTaken
 
 SLICE_BATCHES: Final = 4
 AHEAD_SECONDS: Final = 900.0
@@ -41,9 +41,9 @@ class Rescreening:
 
     def __init__(
         self,
-        store: HitStore,
+        store: ScreeningMatchStore,
         replica: str,
-        lists: Callable[[], State],
+        lists: Callable[[], ActiveLists],
         *,
         days: int,
         levels: MatchLevels = LEVELS,
@@ -122,7 +122,7 @@ class Rescreening:
         self._found += found
         return True
 
-    async def _leads(self, lists: str, state: State) -> bool:
+    async def _leads(self, lists: str, state: ActiveLists) -> bool:
         """Whether no replica has lists that came into force later than these: so replicas that differ do not undo each other's work.
 
         Lists are newest when they come into force, here or for the first time anywhere, unless a replica has some that were
@@ -142,7 +142,7 @@ class Rescreening:
         self._newer = newer
         return leads
 
-    def _wait_for(self, screened: str, state: State, now: float) -> bool:
+    def _wait_for(self, screened: str, state: ActiveLists, now: float) -> bool:
         """Whether a batch was screened against a list that this replica has yet to take."""
         if screened in self._ahead:
             return now < self._ahead[screened] + AHEAD_SECONDS
@@ -164,7 +164,7 @@ class Rescreening:
             _log.warning("RESCREENING_POSTPONED", why=str(error))
 
 
-def is_ahead(screened: str, state: State) -> bool:
+def is_ahead(screened: str, state: ActiveLists) -> bool:
     """Whether a list was published later than the version in force here, and was never in force here."""
     mine = {version.source: version for version in state.index.versions}
     for each in screened.split():
@@ -179,7 +179,9 @@ def is_ahead(screened: str, state: State) -> bool:
     return False
 
 
-def batches_left(store: HitStore, lists: Callable[[], State], days: int, levels: MatchLevels = LEVELS) -> Look:
+def batches_left(
+    store: ScreeningMatchStore, lists: Callable[[], ActiveLists], days: int, levels: MatchLevels = LEVELS
+) -> Look:
     """A look at how many batches wait, by what this replica has in force."""
 
     async def look(_: Database) -> None:

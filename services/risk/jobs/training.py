@@ -13,21 +13,27 @@ from libs.store.database import Transaction
 from libs.store.inputs import BatchPlace
 from luxor.risk.v1.models_pb2 import TrainModelRequest
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
-from services.risk.commands.load_rule_sets import RuleSets
+from services.risk.commands.load_rule_sets import RuleSetLoader
 from services.risk.config import RiskConfig
 from services.risk.elements.stored_inputs import Input
 from services.risk.inspections.outcomes import unpack_items
-from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETTINGS, GIVEN
+from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETTINGS, TRAFFIC_COLUMNS
 from services.risk.learning.features.sample import Sample
 from services.risk.learning.model.model_file import Window, read_model, write_model
 from services.risk.learning.model.summary import summary_of, write_summary
-from services.risk.learning.training.candidate import Plan, candidate
-from services.risk.learning.training.inspected_samples import Found, Part, is_violation, part_of, stored_items
+from services.risk.learning.training.candidate import TrainingPlan, candidate
+from services.risk.learning.training.inspected_samples import (
+    InspectedItems,
+    InspectedRow,
+    is_violation,
+    part_of,
+    stored_items,
+)
 from services.risk.learning.training.training import LearningAbsent, TooFewOutcomes
 from services.risk.rules.rule_set import load_rule_set
-from services.risk.store.assessment_inputs import Inputs, StoredBatch
-from services.risk.store.inspections import InspectedStore
-from services.risk.store.models import CONTENT_BYTES_MAX, KEPT_MAX, WITHDRAWN_DAYS, ModelStore, TooManyModels
+from services.risk.store.assessment_inputs import InputStore, StoredBatch
+from services.risk.store.inspections import InspectionStore
+from services.risk.store.models import CONTENT_BYTES_MAX, MODELS_MAX, WITHDRAWN_DAYS, ModelStore, TooManyModels
 from services.risk.store.outcomes import OutcomeStore, StoredOutcome
 from services.risk.store.rule_sets import RuleSetStore
 
@@ -43,7 +49,7 @@ BATCHES: Final = 32
 
 @dataclass
 class _Gathered:
-    parts: list[Part] = field(default_factory=list)
+    parts: list[InspectedItems] = field(default_factory=list)
     traffic: list[Sample] = field(default_factory=list)
     done: int = 0
 
@@ -58,7 +64,7 @@ async def run(running: Running) -> Finished:
     except TooManyModels:
         raise _full() from None
     known, reference = await _gather(running, request)
-    plan = Plan(
+    plan = TrainingPlan(
         name=request.name or NAME,
         label=LABEL,
         window=Window(
@@ -76,7 +82,7 @@ async def run(running: Running) -> Finished:
         content = write_model(candidate(plan, known, reference))
     except (TooFewOutcomes, LearningAbsent) as error:
         raise JobRefused(str(error)) from None
-    model = read_model(content, "the model just trained", GIVEN)
+    model = read_model(content, "the model just trained", TRAFFIC_COLUMNS)
     if len(content) > CONTENT_BYTES_MAX:
         raise JobRefused(f"the model has {len(content)} bytes, more than {CONTENT_BYTES_MAX}; take fewer days")
     await models.write(model.version, content)
@@ -93,16 +99,16 @@ async def run(running: Running) -> Finished:
 
 def _full() -> JobRefused:
     return JobRefused(
-        f"{KEPT_MAX} models are kept, and there is room for no more; retire candidates that nobody needs, which are forgotten "
+        f"{MODELS_MAX} models are kept, and there is room for no more; retire candidates that nobody needs, which are forgotten "
         f"{WITHDRAWN_DAYS} days later"
     )
 
 
-async def _gather(running: Running, request: TrainModelRequest) -> tuple[Part, Sample]:
-    inputs, outcomes_of = Inputs(running.database), OutcomeStore(running.database).of_batches
+async def _gather(running: Running, request: TrainModelRequest) -> tuple[InspectedItems, Sample]:
+    inputs, outcomes_of = InputStore(running.database), OutcomeStore(running.database).of_batches
     rates = await _rates(running)
     total = await inputs.count(request.from_day, request.until_day, PURPOSE_CLEARANCE)
-    outcomes = await InspectedStore(running.database).count(request.from_day, request.until_day)
+    outcomes = await InspectionStore(running.database).count(request.from_day, request.until_day)
     shares = min(1.0, OUTCOMES_MAX / max(outcomes, 1)), min(1.0, REFERENCE_MAX / max(total, 1))
     rng = np.random.default_rng(abs(request.seed))
     gathered = _Gathered()
@@ -126,7 +132,7 @@ async def _gather(running: Running, request: TrainModelRequest) -> tuple[Part, S
             f"of the {total} consignments that are stored of these days none has an outcome; take days whose consignments were "
             "inspected, and that LUXOR_RISK_INPUT_DAYS still keeps"
         )
-    return Part.concat(gathered.parts), Sample.concat(gathered.traffic)
+    return InspectedItems.concat(gathered.parts), Sample.concat(gathered.traffic)
 
 
 def _take(
@@ -155,15 +161,15 @@ def _take(
         gathered.traffic.append(stored_items(given.table, given.history, answers, rates, drawn_rows).sample)
 
 
-def _found(outcome: StoredOutcome, row: int) -> Found:
+def _found(outcome: StoredOutcome, row: int) -> InspectedRow:
     items = {number: is_violation(result) for number, result, _ in unpack_items(outcome.items)}
-    return Found(row, is_violation(outcome.result), items)
+    return InspectedRow(row, is_violation(outcome.result), items)
 
 
 async def _rates(running: Running) -> Mapping[str, int]:
     """The rates of the rule set in force, by which risk converts amounts when it assesses."""
     kept = RuleSetStore(running.database)
     profile = RiskConfig.from_environ("risk", running.environ).profile
-    rule_sets = RuleSets(load_rule_set(profile), kept.version_in_force, kept.text)
+    rule_sets = RuleSetLoader(load_rule_set(profile), kept.active_version, kept.text)
     await rule_sets.look()
-    return rule_sets.in_force.rates
+    return rule_sets.active.rates

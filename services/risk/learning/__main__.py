@@ -18,12 +18,12 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETTINGS, GIVEN
+from services.risk.learning.features.consignments import ASSESSED, ASSESSED_SETTINGS, TRAFFIC_COLUMNS
 from services.risk.learning.features.recipe import Recipe
 from services.risk.learning.features.sample import NUMBER, WORD, ColumnsDoNotFit, ColumnType
 from services.risk.learning.model.model_file import Window, read_model, write_model
-from services.risk.learning.training.candidate import Plan, candidate
-from services.risk.learning.training.inspected_samples import Part
+from services.risk.learning.training.candidate import TrainingPlan, candidate
+from services.risk.learning.training.inspected_samples import InspectedItems
 from services.risk.learning.training.labelled_file import Labelled, LabelledFileRefused, Layout, read_labelled
 from services.risk.learning.training.training import LearningAbsent, TooFewOutcomes
 
@@ -66,7 +66,7 @@ def train_file(labelled: Path, layout: Path | None, out: Path, name: str, seed: 
     given = layout_of(data) if layout is None else read_layout(layout)
     known = read_labelled(data, given, labelled.name)
     recipe = recipe_of(known.sample.columns)
-    plan = Plan(
+    plan = TrainingPlan(
         name=name,
         label=f"{given.label} is {' or '.join(given.violations)}",
         window=Window(
@@ -92,7 +92,7 @@ def train_file(labelled: Path, layout: Path | None, out: Path, name: str, seed: 
     return {"version": model.version, "file": str(out), "columns": sorted(content.columns), "metrics": content.metrics}
 
 
-def part_of(known: Labelled) -> Part:
+def part_of(known: Labelled) -> InspectedItems:
     """The rows in the order of their days; near copies count as one consignment, which is where its first row is."""
     order = np.argsort(known.days, kind="stable")
     groups = known.groups[order]
@@ -100,7 +100,7 @@ def part_of(known: Labelled) -> Part:
     owners = np.argsort(np.argsort(first))[places]
     # A file does not tell by what chance its rows were inspected: they count alike.
     unknown = np.full(len(order), np.nan)
-    return Part(known.sample.take(order), known.found[order], unknown, owners, known.days[order], len(first))
+    return InspectedItems(known.sample.take(order), known.found[order], unknown, owners, known.days[order], len(first))
 
 
 def recipe_of(columns: dict[str, ColumnType]) -> Recipe:
@@ -122,7 +122,7 @@ def layout_of(data: bytes) -> Layout:
     """The layout of a file whose first line has risk's own names, and `violation` and perhaps `day` beside them."""
     first = data.splitlines()[0].decode("utf-8-sig", "replace") if data else ""
     names = next(csv.reader(io.StringIO(first)), [])
-    of = {kind: {name: name for name in names if GIVEN.get(name) == kind} for kind in (NUMBER, WORD)}
+    of = {kind: {name: name for name in names if TRAFFIC_COLUMNS.get(name) == kind} for kind in (NUMBER, WORD)}
     return Layout(
         label=LABEL,
         violations=YES,

@@ -1,4 +1,4 @@
-"""Settings of a training, as a model file states them."""
+"""TrainingSettings of a training, as a model file states them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Whether a feature's cut is drawn at random (extremely randomised trees): rougher trees, a steadier mean."""
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TrainingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How a model is trained."""
 
     families: Annotated[tuple[Family, ...], msgspec.Meta(min_length=1, max_length=10)] = (Family(),)

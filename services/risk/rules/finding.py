@@ -49,7 +49,7 @@ class FindingText:
 
 
 @dataclass(frozen=True)
-class More:
+class ExtraFindings:
     """What something beside the rules found in a batch: k findings, each of one of its texts."""
 
     texts: Sequence[FindingText]

@@ -8,33 +8,33 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from services.risk.files.yaml_file import YamlFile, mistake_of
+from services.risk.files.yaml_file import YamlFile, message_and_path
 from services.risk.rules.parser_messages import in_words
-from services.risk.rules.validation_errors import Mistake
+from services.risk.rules.validation_errors import ValidationError
 
 #: What stands in for a value that is no good, so that the rest can be looked at.
 _WRONG: Final = object()
 #: A file that is wrong from top to bottom is not told in full.
-MISTAKES_MAX: Final = 1_000
+ERRORS_MAX: Final = 1_000
 
 
 class Reading:
-    """Reads one file into a struct; `mistakes` are those of the file."""
+    """Reads one file into a struct; `errors` are those of the file."""
 
-    def __init__(self, file: YamlFile, mistakes: list[Mistake]) -> None:
+    def __init__(self, file: YamlFile, errors: list[ValidationError]) -> None:
         self.file = file
-        self.mistakes = mistakes
+        self.errors = errors
 
     def read(self, kind: type[Any]) -> Any | None:
         """What the file says as a struct of a kind; None where it has mistakes."""
-        before = len(self.mistakes)
+        before = len(self.errors)
         value = self._value(kind, self.file.data, "$", "")
-        return None if len(self.mistakes) > before else value
+        return None if len(self.errors) > before else value
 
-    def wrong(self, where: str, rule: str, message: str) -> None:
+    def add_error(self, where: str, rule: str, message: str) -> None:
         """Tell a mistake at a path of the file."""
-        if len(self.mistakes) < MISTAKES_MAX:
-            self.mistakes.append(Mistake(str(self.file.path), *self.file.position(where), rule, message))
+        if len(self.errors) < ERRORS_MAX:
+            self.errors.append(ValidationError(str(self.file.path), *self.file.position(where), rule, message))
 
     def _value(self, kind: Any, value: Any, where: str, rule: str) -> Any:
         bare, meta = _without_meta(kind)
@@ -44,7 +44,7 @@ class Reading:
         if element is not None and isinstance(value, list):
             most = meta.max_length if meta is not None else None
             if most is not None and len(value) > most:
-                self.wrong(where, rule, f"{len(value)} entries; at most {most} are taken")
+                self.add_error(where, rule, f"{len(value)} entries; at most {most} are taken")
                 return _WRONG
             told = [
                 self._value(element, each, f"{where}[{index}]", _owner(where, index, each))
@@ -65,13 +65,15 @@ class Reading:
         good = True
         for name in value:
             if name not in fields:
-                self.wrong(f"{where}.{name}", rule, f"there is no element `{name}` here; there are {', '.join(fields)}")
+                self.add_error(
+                    f"{where}.{name}", rule, f"there is no element `{name}` here; there are {', '.join(fields)}"
+                )
                 good = False
         told: dict[str, Any] = {}
         for name, field in fields.items():
             if name not in value:
                 if field.required:
-                    self.wrong(where, rule, f"the element `{name}` is missing")
+                    self.add_error(where, rule, f"the element `{name}` is missing")
                     good = False
                 continue
             each = self._value(field.type, value[name], f"{where}.{name}", rule)
@@ -86,14 +88,14 @@ class Reading:
             self._refused(error, where, rule)
 
     def _refused(self, error: Exception, where: str, rule: str) -> None:
-        message, within = mistake_of(error) if isinstance(error, msgspec.ValidationError) else (str(error), "$")
+        message, within = message_and_path(error) if isinstance(error, msgspec.ValidationError) else (str(error), "$")
         told = in_words(message)
         if "got `bool`" in message:
             told += "; YAML reads yes, no, on and off as truth values, so put such a text in quotes"
         elif "Expected `str`, got `int`" in message:
             told += "; put codes and numbers in quotes, or a leading 0 is lost"
         path = where + within.removeprefix("$")
-        self.wrong(path, rule, f"{told} (at {path.removeprefix('$.')})")
+        self.add_error(path, rule, f"{told} (at {path.removeprefix('$.')})")
 
 
 def _without_meta(kind: Any) -> tuple[Any, msgspec.Meta | None]:

@@ -21,8 +21,8 @@ from services.risk.rules.schema import (
     Thresholds,
     TypologyText,
 )
-from services.risk.rules.sources import Source, beside
-from services.risk.rules.validation_errors import Mistake, RuleSetError
+from services.risk.rules.sources import FileSource, relative_path
+from services.risk.rules.validation_errors import RuleSetError, ValidationError
 from services.risk.selection import ParameterError, Parameters, load_parameters
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Placed(Generic[T]):
 
 
 @dataclass
-class Written:
+class WrittenProfile:
     """A rule set as written, with all of its parts together."""
 
     name: str
@@ -74,14 +74,14 @@ class Written:
         return hashlib.sha256(content).hexdigest()[:12]
 
 
-def read_written(source: Source, path: str) -> Written:
+def read_written(source: FileSource, path: str) -> WrittenProfile:
     """Read a profile, what it builds on, its data and its selection. Raises RuleSetError with every mistake of their form."""
-    mistakes: list[Mistake] = []
-    parts = _parts(source, path, mistakes)
-    if mistakes:
-        raise RuleSetError(mistakes)
+    errors: list[ValidationError] = []
+    parts = _parts(source, path, errors)
+    if errors:
+        raise RuleSetError(errors)
     _, reading, own = parts[-1]
-    written = Written(own.name, own.version, reading)
+    written = WrittenProfile(own.name, own.version, reading)
     selection: tuple[Reading, str] | None = None
     for file_path, reading, text in parts:
         _take(written.rules, reading, "rules", text.rules)
@@ -89,22 +89,22 @@ def read_written(source: Source, path: str) -> Written:
         if text.thresholds is not None:
             written.thresholds, written.thresholds_place = text.thresholds, (reading, "$.thresholds")
         if text.selection is not None:
-            selection = reading, beside(file_path, text.selection)
+            selection = reading, relative_path(file_path, text.selection)
         for name, relative in text.data.items():
-            written.data_places[name] = reading, beside(file_path, relative)
+            written.data_places[name] = reading, relative_path(file_path, relative)
     for name, (reading, relative) in written.data_places.items():
-        found = _data(source, reading, name, relative, mistakes)
+        found = _data(source, reading, name, relative, errors)
         if found is not None:
             written.data[name] = found
     if selection is not None:
-        written.selection = _selection(source, *selection, mistakes)
+        written.selection = _selection(source, *selection, errors)
     _check_sizes(written)
-    if mistakes:
-        raise RuleSetError(mistakes)
+    if errors:
+        raise RuleSetError(errors)
     return written
 
 
-def _parts(source: Source, path: str, mistakes: list[Mistake]) -> list[tuple[str, Reading, ProfileText]]:
+def _parts(source: FileSource, path: str, errors: list[ValidationError]) -> list[tuple[str, Reading, ProfileText]]:
     """The profiles that build on each other, the one that was asked for last."""
     parts: list[tuple[str, Reading, ProfileText]] = []
     asked_by: tuple[Reading, str] | None = None
@@ -112,9 +112,9 @@ def _parts(source: Source, path: str, mistakes: list[Mistake]) -> list[tuple[str
     while True:
         seen.append(path)
         try:
-            reading = Reading(YamlFile(*source.at(path)), mistakes)
+            reading = Reading(YamlFile(*source.at(path)), errors)
         except YamlFileError as error:
-            mistakes.append(_of_file(error, path, asked_by))
+            errors.append(_of_file(error, path, asked_by))
             return parts
         text: ProfileText | None = reading.read(ProfileText)
         if text is None:
@@ -122,20 +122,20 @@ def _parts(source: Source, path: str, mistakes: list[Mistake]) -> list[tuple[str
         parts.insert(0, (path, reading, text))
         if text.base is None:
             return parts
-        path, asked_by = beside(path, text.base), (reading, "$.base")
+        path, asked_by = relative_path(path, text.base), (reading, "$.base")
         if path in seen or len(seen) >= BASES_MAX:
-            reading.wrong(
+            reading.add_error(
                 "$.base", "", f"profiles build on each other {BASES_MAX} deep at most, and never on themselves"
             )
             return parts
 
 
-def _of_file(error: YamlFileError, path: str, asked_by: tuple[Reading, str] | None, what: str = "") -> Mistake:
+def _of_file(error: YamlFileError, path: str, asked_by: tuple[Reading, str] | None, what: str = "") -> ValidationError:
     """A file that cannot be read: told where it stands, or where it is named if it is not there at all."""
     if error.line or asked_by is None:
-        return Mistake(error.file or path, error.line, 0, "", error.message)
+        return ValidationError(error.file or path, error.line, 0, "", error.message)
     reading, where = asked_by
-    return Mistake(str(reading.file.path), *reading.file.position(where), "", f"{what}{error}")
+    return ValidationError(str(reading.file.path), *reading.file.position(where), "", f"{what}{error}")
 
 
 def _take(into: dict[str, Placed[T]], reading: Reading, part: str, texts: tuple[T, ...]) -> None:
@@ -147,55 +147,55 @@ def _take(into: dict[str, Placed[T]], reading: Reading, part: str, texts: tuple[
         if name in own:
             kind = "rule" if part == "rules" else "typology"
             place = reading.file.place(own[name])
-            reading.wrong(where, f"{kind} {name}", f"the id is taken by the {kind} at {place}; ids are unique")
+            reading.add_error(where, f"{kind} {name}", f"the id is taken by the {kind} at {place}; ids are unique")
             continue
         own[name] = where
         into[name] = Placed(text, reading, where)
 
 
-def _data(source: Source, reading: Reading, name: str, path: str, mistakes: list[Mistake]) -> DataText | None:
+def _data(source: FileSource, reading: Reading, name: str, path: str, errors: list[ValidationError]) -> DataText | None:
     where = f"$.data.{name}"
     try:
-        data = Reading(YamlFile(*source.at(path)), mistakes)
+        data = Reading(YamlFile(*source.at(path)), errors)
     except YamlFileError as error:
-        mistakes.append(_of_file(error, path, (reading, where), f"data {name}: "))
+        errors.append(_of_file(error, path, (reading, where), f"data {name}: "))
         return None
     text: DataText | None = data.read(DataText)
     if text is None:
         return None
     content = text.content
     if content is None:
-        data.wrong("$", "", f"data {name}: give one of words, numbers, texts and lists, not empty")
+        data.add_error("$", "", f"data {name}: give one of words, numbers, texts and lists, not empty")
     elif len(content) > ENTRIES_MAX:
-        data.wrong("$", "", f"data {name}: {len(content)} entries; at most {ENTRIES_MAX} are taken")
+        data.add_error("$", "", f"data {name}: {len(content)} entries; at most {ENTRIES_MAX} are taken")
     else:
         return text
     return None
 
 
-def _selection(source: Source, reading: Reading, path: str, mistakes: list[Mistake]) -> Parameters | None:
+def _selection(source: FileSource, reading: Reading, path: str, errors: list[ValidationError]) -> Parameters | None:
     try:
         return load_parameters(*source.at(path))
     except YamlFileError as error:
-        mistakes.append(_of_file(error, path, (reading, "$.selection"), "selection: "))
+        errors.append(_of_file(error, path, (reading, "$.selection"), "selection: "))
     except ParameterError as error:
-        mistakes.extend(_placed(told, reading) for told in error.mistakes)
+        errors.extend(_placed(told, reading) for told in error.errors)
     return None
 
 
-def _placed(told: str, reading: Reading) -> Mistake:
+def _placed(told: str, reading: Reading) -> ValidationError:
     """A mistake of a file that another reader told as text, `file:line: message`."""
     found = _PLACE.match(told)
     if found is None:
-        return Mistake(str(reading.file.path), *reading.file.position("$.selection"), "", told)
-    return Mistake(found[1], int(found[2]), 0, "", found[3])
+        return ValidationError(str(reading.file.path), *reading.file.position("$.selection"), "", told)
+    return ValidationError(found[1], int(found[2]), 0, "", found[3])
 
 
-def _check_sizes(written: Written) -> None:
+def _check_sizes(written: WrittenProfile) -> None:
     if not written.rules:
-        written.main.wrong("$", "", "there is no rule; a rule set has at least one")
+        written.main.add_error("$", "", "there is no rule; a rule set has at least one")
     for part, most in ((written.rules, RULES_MAX), (written.typologies, TYPOLOGIES_MAX)):
         if len(part) > most:
-            written.main.wrong("$", "", f"{len(part)} rules or typologies together; at most {most} are taken")
+            written.main.add_error("$", "", f"{len(part)} rules or typologies together; at most {most} are taken")
     if written.thresholds is None:
-        written.main.wrong("$", "", "the element `thresholds` is missing")
+        written.main.add_error("$", "", "the element `thresholds` is missing")

@@ -16,10 +16,10 @@ from services.risk.conditions.cel.syntax_tree import Call, Loop, Name, read_chec
 from services.risk.conditions.cel.vocabulary import TableSource
 from services.risk.conditions.expressions import judge
 from services.risk.elements.computed import Facts
-from services.risk.history.columns import History as HistoryColumns
+from services.risk.history.columns import HistoryColumns as HistoryColumns
 from services.risk.rules.rule_set import Rule, RuleSet, Typology
 from services.risk.rules.scoring import Scopes
-from services.risk.rules.validation_errors import Mistake
+from services.risk.rules.validation_errors import ValidationError
 
 #: A batch that was assessed: a table of ConsignmentColumns, and what history said of it then.
 Batch = tuple[Table, HistoryColumns | None]
@@ -47,7 +47,7 @@ class OnSample:
 class Report:
     """What checking a set told."""
 
-    warnings: tuple[Mistake, ...]
+    warnings: tuple[ValidationError, ...]
     consignments: int
     """Consignments of the sample."""
     rules: tuple[OnSample, ...]
@@ -60,7 +60,7 @@ def report_of(rule_set: RuleSet, sample: Iterable[Batch] = (), unused: Iterable[
     for table, history in sample:
         _try(rule_set, rules, table, history, consignments)
         consignments += table.rows
-    warnings = [Mistake(file, 0, 0, "", "nobody names this file") for file in unused]
+    warnings = [ValidationError(file, 0, 0, "", "nobody names this file") for file in unused]
     warnings += _alike(rule_set)
     for rule, told in zip(rule_set.rules, rules, strict=True):
         warnings += _of_rule(rule_set, rule, told)
@@ -90,7 +90,7 @@ def _try(
         told.unjudged += 0 if judged.failed is None else int(np.count_nonzero(judged.failed & scope))
 
 
-def _alike(rule_set: RuleSet) -> Iterator[Mistake]:
+def _alike(rule_set: RuleSet) -> Iterator[ValidationError]:
     """Rules that ask the same of the same rows on a common day."""
     seen: dict[Any, Rule] = {}
     for rule in rule_set.rules:
@@ -102,15 +102,15 @@ def _alike(rule_set: RuleSet) -> Iterator[Mistake]:
         if other is not rule:
             at = f"{other.place[0]}:{other.place[1]}"
             told = f"its condition says the same as that of {other.text.id} at {at}, for the same goods, days and countries"
-            yield Mistake(*rule.place, f"rule {text.id}", told)
+            yield ValidationError(*rule.place, f"rule {text.id}", told)
 
 
-def _of_rule(rule_set: RuleSet, rule: Rule, told: OnSample) -> Iterator[Mistake]:
+def _of_rule(rule_set: RuleSet, rule: Rule, told: OnSample) -> Iterator[ValidationError]:
     name = f"rule {rule.text.id}"
     if rule.text.life == "retired":
         return
     if not _asks(_tree(rule_set, rule)):
-        yield Mistake(
+        yield ValidationError(
             *rule.place, name, "its condition asks nothing of the consignment, so it holds for all or for none"
         )
         return
@@ -118,23 +118,25 @@ def _of_rule(rule_set: RuleSet, rule: Rule, told: OnSample) -> Iterator[Mistake]
     rows = "items" if rule.condition.on_items else "consignments"
     if told.judged >= ROWS_LEAST and known == 0:
         why = "a value that it needs is absent or an operation fails"
-        yield Mistake(*rule.place, name, f"it could be judged for none of the sample's {told.judged} {rows}: {why}")
+        yield ValidationError(
+            *rule.place, name, f"it could be judged for none of the sample's {told.judged} {rows}: {why}"
+        )
     elif known >= ROWS_LEAST and told.held in (0, known):
         often = "none" if told.held == 0 else "every one"
-        yield Mistake(*rule.place, name, f"its condition holds for {often} of the sample's {known} {rows}")
+        yield ValidationError(*rule.place, name, f"its condition holds for {often} of the sample's {known} {rows}")
     if told.fallback:
         cost = "it is evaluated row by row, some hundred times as slow"
-        yield Mistake(*rule.place, name, f"{cost}: {told.fallback}")
+        yield ValidationError(*rule.place, name, f"{cost}: {told.fallback}")
 
 
-def _of_typology(rule_set: RuleSet, typology: Typology) -> Iterator[Mistake]:
+def _of_typology(rule_set: RuleSet, typology: Typology) -> Iterator[ValidationError]:
     if not typology.evaluated:
         return
     counted = {rule_set.rules[place].text.id for place, _ in typology.members}
     idle = [rule for rule in typology.text.rules if rule not in counted]
     if idle:
         told = f"these rules never count in it, since of their life: {', '.join(idle)}"
-        yield Mistake(*typology.place, f"typology {typology.text.id}", told)
+        yield ValidationError(*typology.place, f"typology {typology.text.id}", told)
 
 
 def _tree(rule_set: RuleSet, rule: Rule) -> Any:

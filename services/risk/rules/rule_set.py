@@ -24,10 +24,10 @@ from services.risk.conditions.cel.vocabulary import Data, Vocabulary
 from services.risk.conditions.expressions import Condition, ConditionError, Conditions
 from services.risk.elements import computed
 from services.risk.rules.finding import FindingText
-from services.risk.rules.profile import Placed, Written, read_written
+from services.risk.rules.profile import Placed, WrittenProfile, read_written
 from services.risk.rules.schema import SCORE_MAX, DataText, RuleText, Stage, Thresholds, TypologyText
-from services.risk.rules.sources import Directory, SentFiles, Source
-from services.risk.rules.validation_errors import Mistake, RuleSetError
+from services.risk.rules.sources import Directory, FileSource, SentFiles
+from services.risk.rules.validation_errors import RuleSetError, ValidationError
 from services.risk.selection import Parameters
 
 __all__ = [
@@ -192,25 +192,25 @@ def load_rule_set(path: Path) -> RuleSet:
     return read_rule_set(Directory(path.parent), path.name)
 
 
-def read_rule_set(source: Source, path: str) -> RuleSet:
+def read_rule_set(source: FileSource, path: str) -> RuleSet:
     """Read, check and compile the profile at a path of a source. Raises RuleSetError with every mistake."""
     written = read_written(source, path)
-    mistakes: list[Mistake] = written.main.mistakes
+    errors: list[ValidationError] = written.main.errors
     _check_thresholds(written)
     _check_rates(written)
-    if mistakes:
+    if errors:
         # Conditions cannot be judged against data that are not there.
-        raise RuleSetError(mistakes)
+        raise RuleSetError(errors)
     content: dict[str, Any] = {name: text.content for name, text in written.data.items()}
     try:
         conditions = Conditions(Vocabulary(content, computed.ELEMENTS))
     except (ValueError, RuntimeError) as error:
-        written.main.wrong("$.data", "", f"conditions cannot look into these data: {error}")
-        raise RuleSetError(mistakes) from None
+        written.main.add_error("$.data", "", f"conditions cannot look into these data: {error}")
+        raise RuleSetError(errors) from None
     rules = tuple(_rule(placed, conditions) for placed in written.rules.values())
     typologies = tuple(_typology(placed, written) for placed in written.typologies.values())
-    if mistakes:
-        raise RuleSetError(mistakes)
+    if errors:
+        raise RuleSetError(errors)
     assert written.thresholds is not None
     return RuleSet(
         written.name,
@@ -224,31 +224,31 @@ def read_rule_set(source: Source, path: str) -> RuleSet:
     )
 
 
-def _check_thresholds(written: Written) -> None:
+def _check_thresholds(written: WrittenProfile) -> None:
     assert written.thresholds is not None
     assert written.thresholds_place is not None
     red, yellow, blue = written.thresholds.red, written.thresholds.yellow, written.thresholds.blue
     if not red > yellow > blue:
         reading, where = written.thresholds_place
         told = f"thresholds must fall from red over yellow to blue; they are {red}, {yellow} and {blue}"
-        reading.wrong(where, "", told)
+        reading.add_error(where, "", told)
 
 
-def _check_rates(written: Written) -> None:
+def _check_rates(written: WrittenProfile) -> None:
     text: DataText | None = written.data.get(computed.RATES)
     if text is None:
         told = f"data {computed.RATES} is missing; without it no amount can be compared"
-        written.main.wrong("$.data", "", told)
+        written.main.add_error("$.data", "", told)
         return
     reading, _ = written.data_places[computed.RATES]
     where = f"$.data.{computed.RATES}"
     if text.numbers is None:
-        reading.wrong(where, "", f"data {computed.RATES} must be numbers: millionths of a euro cent by currency")
+        reading.add_error(where, "", f"data {computed.RATES} must be numbers: millionths of a euro cent by currency")
         return
     for currency, rate in text.numbers.items():
         if not 1 <= rate <= computed.RATE_MAX:
             bounds = f"rates lie between 1 and {computed.RATE_MAX}"
-            reading.wrong(where, "", f"data {computed.RATES}: the rate of {currency} is {rate}; {bounds}")
+            reading.add_error(where, "", f"data {computed.RATES}: the rate of {currency} is {rate}; {bounds}")
 
 
 def _rule(placed: Placed[RuleText], conditions: Conditions) -> Rule | None:
@@ -262,14 +262,14 @@ def _rule(placed: Placed[RuleText], conditions: Conditions) -> Rule | None:
             countries.add(code)
         else:
             told = f"{code} is no country (alpha-2, or EU for the member states)"
-            reading.wrong(f"{where}.jurisdictions[{index}]", rule, told)
+            reading.add_error(f"{where}.jurisdictions[{index}]", rule, told)
     if text.valid_until is not None and text.valid_until < text.valid_from:
         told = f"it ends on {text.valid_until}, before it begins on {text.valid_from}"
-        reading.wrong(f"{where}.valid_until", rule, told)
+        reading.add_error(f"{where}.valid_until", rule, told)
     try:
         condition = conditions.compile(text.condition, text.subject == "item")
     except ConditionError as error:
-        reading.mistakes.append(_condition_mistake(placed, rule, error))
+        reading.errors.append(_condition_mistake(placed, rule, error))
         return None
     last_day = OPEN_END if text.valid_until is None else day_of_date(text.valid_until)
     first_day = day_of_date(text.valid_from)
@@ -280,34 +280,36 @@ def _place(placed: Placed[Any]) -> tuple[str, int, int]:
     return str(placed.reading.file.path), *placed.reading.file.position(placed.where)
 
 
-def _condition_mistake(placed: Placed[RuleText], rule: str, error: ConditionError) -> Mistake:
+def _condition_mistake(placed: Placed[RuleText], rule: str, error: ConditionError) -> ValidationError:
     """A mistake in a condition, at the place in the file where its own line and column come to stand."""
     file, path = placed.reading.file, f"{placed.where}.condition"
     line, column = file.position(path)
     name = str(file.path)
     if path in file.blocks:
         # A literal block begins on the line after its sign, and its columns are counted without the indentation.
-        return Mistake(name, line + error.line, file.blocks[path] + error.column, rule, f"condition: {error.message}")
+        return ValidationError(
+            name, line + error.line, file.blocks[path] + error.column, rule, f"condition: {error.message}"
+        )
     begins = file.line(line)[column - 1 :]
     quoted = begins[:1] in ("'", '"')
     if begins[quoted:].startswith(placed.text.condition):
-        return Mistake(name, line, column + quoted + error.column - 1, rule, f"condition: {error.message}")
+        return ValidationError(name, line, column + quoted + error.column - 1, rule, f"condition: {error.message}")
     # Folded or with escapes, so that columns of the text are none of the file.
     told = f"condition, its line {error.line}, column {error.column}: {error.message}"
-    return Mistake(name, line, column, rule, told)
+    return ValidationError(name, line, column, rule, told)
 
 
-def _typology(placed: Placed[TypologyText], written: Written) -> Typology:
+def _typology(placed: Placed[TypologyText], written: WrittenProfile) -> Typology:
     text, reading, where = placed.text, placed.reading, placed.where
     name = f"typology {text.id}"
     if text.id in written.rules:
-        reading.wrong(where, name, "the id is taken by a rule; ids are unique over rules and typologies")
+        reading.add_error(where, name, "the id is taken by a rule; ids are unique over rules and typologies")
     lives = ("active", "shadow") if text.life == "shadow" else ("active",)
     places = {rule: place for place, rule in enumerate(written.rules)}
     members = []
     for rule, weight in text.rules.items():
         if rule not in written.rules:
-            reading.wrong(f"{where}.rules.{rule}", name, f"there is no rule {rule}{_near(rule, written)}")
+            reading.add_error(f"{where}.rules.{rule}", name, f"there is no rule {rule}{_near(rule, written)}")
         elif written.rules[rule].text.life in lives:
             members.append((places[rule], weight))
     reach = sum(weight for _, weight in members)
@@ -317,10 +319,10 @@ def _typology(placed: Placed[TypologyText], written: Written) -> Typology:
         and reach < text.from_points
     ):
         told = f"its rules that are {' or in '.join(lives)} weigh {reach} together, so {text.from_points} can never be reached"
-        reading.wrong(f"{where}.from_points", name, told)
+        reading.add_error(f"{where}.from_points", name, told)
     return Typology(text, tuple(members), _place(placed))
 
 
-def _near(rule: str, written: Written) -> str:
+def _near(rule: str, written: WrittenProfile) -> str:
     near = difflib.get_close_matches(rule, written.rules, n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -19,12 +19,12 @@ from services.risk.conditions.evaluation.frames import Batch
 from services.risk.conditions.evaluation.vectors import BoolArray, per_segment
 from services.risk.conditions.expressions import judge
 from services.risk.elements.computed import Facts
-from services.risk.rules.finding import FindingText, More
+from services.risk.rules.finding import ExtraFindings, FindingText
 from services.risk.rules.rule_set import Rule, RuleSet
 from services.risk.rules.schema import SCORE_MAX, Stage, Thresholds
-from services.risk.rules.typologies import look_over
+from services.risk.rules.typologies import judge_typologies
 
-__all__ = ["ITEMS_NAMED_MAX", "LANES", "SCORE_MAX", "More", "Scopes", "assess", "lane_by_score"]
+__all__ = ["ITEMS_NAMED_MAX", "LANES", "SCORE_MAX", "Scopes", "assess", "lane_by_score"]
 
 #: A rule names at most so many items of a consignment; an officer needs no more.
 ITEMS_NAMED_MAX: Final = 10
@@ -45,7 +45,7 @@ def assess(
     table: Table,
     *,
     facts: Facts | None = None,
-    more: Sequence[More] = (),
+    extra_findings: Sequence[ExtraFindings] = (),
     constants: Mapping[str, str] | None = None,
     stage: Stage = "clearance",
 ) -> Table:
@@ -53,18 +53,20 @@ def assess(
 
     A rule counts at its stages, for a consignment whose day of acceptance lies in its time and whose destination is one of its
     countries; without a day of acceptance no rule counts. Rules in shadow are told by their ids alone. `facts` are the
-    computed elements where they are there already; `more` is what else was found, told behind the rules' findings;
+    computed elements where they are there already; `extra_findings` is what else was found; it stands behind the rules' findings;
     `constants` are columns that are the same for all rows.
     """
     if facts is None:
         facts = Facts(table, rule_set.rates)
     batch = rule_set.conditions.batch(TableSource(table, facts.computed))
     found = _Found(table.rows)
-    for place, scope in Scopes(rule_set, facts, stage).in_force():
+    for place, scope in Scopes(rule_set, facts, stage).active():
         _judge(rule_set.rules[place], place, scope, facts, batch, found)
-    typologies, shadow = look_over(rule_set, found.places, found.hits, facts)
+    typologies, shadow = judge_typologies(rule_set, found.places, found.hits, facts)
     found.leave_out_shadow(rule_set)
-    return found.table(rule_set, facts, [typologies, *more], constants or {}).with_columns({"shadow_rules": shadow})
+    return found.table(rule_set, facts, [typologies, *extra_findings], constants or {}).with_columns(
+        {"shadow_rules": shadow}
+    )
 
 
 class Scopes:
@@ -79,7 +81,7 @@ class Scopes:
         self._by_country: dict[frozenset[str], BoolArray] = {}
         self._rows: dict[tuple[int, int, frozenset[str]], BoolArray | None] = {}
 
-    def in_force(self) -> list[tuple[int, BoolArray | None]]:
+    def active(self) -> list[tuple[int, BoolArray | None]]:
         """The rules that count for some row, by their place in the set, each with its rows."""
         known = self.days.values[self.days.valid]
         if len(known) == 0:
@@ -136,13 +138,19 @@ class _Found:
         self.hits = [self.hits[index] for index in kept]
 
     def table(
-        self, rule_set: RuleSet, facts: Facts, more: Sequence[More] = (), constants: Mapping[str, str] | None = None
+        self,
+        rule_set: RuleSet,
+        facts: Facts,
+        extra_findings: Sequence[ExtraFindings] = (),
+        constants: Mapping[str, str] | None = None,
     ) -> Table:
-        """The assessments: findings of a consignment in the order of rules and items, then those of each of `more`."""
+        """The assessments: findings of a consignment in the order of rules and items, then those of each of `extra_findings`."""
         owners, places, points, items = self._findings(rule_set, facts)
         texts: Sequence[FindingText] = rule_set.findings
-        if more:
-            texts, owners, places, points, items = _joined(texts, (owners, places, points, items), more, facts)
+        if extra_findings:
+            texts, owners, places, points, items = _joined(
+                texts, (owners, places, points, items), extra_findings, facts
+            )
         advised = np.array([LANES[text.lane] for text in texts], np.int64)[places]
         counts = np.bincount(owners, minlength=self.rows)
         score = np.minimum(np.bincount(owners, weights=points, minlength=self.rows).astype(np.int64), SCORE_MAX)
@@ -153,7 +161,7 @@ class _Found:
             "score": Ints.of(score),
             "unjudged": Ints.of(self.unjudged),
             "rule_set": Strings.constant(rule_set.version, self.rows),
-            "findings": Ragged.of_lengths(counts, told(texts, places, points, items, advised)),
+            "findings": Ragged.of_lengths(counts, findings_table(texts, places, points, items, advised)),
             **{name: Strings.constant(value, self.rows) for name, value in (constants or {}).items()},
         }
         return Table.of(risk_pb2.AssessmentColumns, self.rows, columns)
@@ -190,12 +198,12 @@ def _ordered(owners: _Numbers, places: _Numbers, weights: _Numbers, items: _Numb
 
 
 def _joined(
-    texts: Sequence[FindingText], found: _Four, more: Sequence[More], facts: Facts
+    texts: Sequence[FindingText], found: _Four, extra_findings: Sequence[ExtraFindings], facts: Facts
 ) -> tuple[Sequence[FindingText], _Numbers, _Numbers, _Numbers, _Numbers]:
-    """The rules' findings with those of `more` behind them, sorted by consignment."""
+    """The rules' findings with `extra_findings` behind them, sorted by consignment."""
     all_texts = list(texts)
     parts = [found]
-    for each in more:
+    for each in extra_findings:
         if len(each.owners) == 0:
             continue
         items = np.zeros(len(each.owners), np.int64)
@@ -220,7 +228,7 @@ def lane_by_score(thresholds: Thresholds, score: _Numbers) -> _Numbers:
     return lanes
 
 
-def told(
+def findings_table(
     all_texts: Sequence[FindingText], places: _Numbers, points: _Numbers, items: _Numbers, advised: _Numbers
 ) -> Table:
     """Findings as a table of FindingColumns."""

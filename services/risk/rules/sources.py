@@ -13,7 +13,7 @@ FILES_MAX: Final = 200
 PATH_CHARACTERS_MAX: Final = 200
 
 
-class Source(Protocol):
+class FileSource(Protocol):
     """Files by their paths, which are relative and written with slashes."""
 
     def at(self, path: str) -> tuple[Path, bytes | None]:
@@ -48,12 +48,12 @@ class SentFiles:
         return Path(path), self._files[path]
 
 
-def beside(path: str, relative: str) -> str:
+def relative_path(path: str, relative: str) -> str:
     """The path of a file that another names."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), relative))
 
 
-def wrong_path(path: str) -> str:
+def path_error(path: str) -> str:
     """What is wrong with the path of a file that was sent; empty for nothing."""
     if not 0 < len(path) <= PATH_CHARACTERS_MAX or not path.isprintable():
         return f"a path has 1 to {PATH_CHARACTERS_MAX} characters that can be printed"

@@ -9,13 +9,15 @@ import numpy.typing as npt
 
 from libs.columns import Ragged, Strings
 from services.risk.elements.computed import Facts
-from services.risk.rules.finding import More
+from services.risk.rules.finding import ExtraFindings
 from services.risk.rules.rule_set import RuleSet, Typology
 
 _Numbers = npt.NDArray[np.int64]
 
 
-def look_over(rule_set: RuleSet, places: Sequence[int], hits: Sequence[_Numbers], facts: Facts) -> tuple[More, Ragged]:
+def judge_typologies(
+    rule_set: RuleSet, places: Sequence[int], hits: Sequence[_Numbers], facts: Facts
+) -> tuple[ExtraFindings, Ragged]:
     """The findings of typologies, and per consignment the ids of rules and then typologies in shadow that hold.
 
     `places` are the rules that hit something, in the order of the set, `hits` the rows of each: of items where the rule
@@ -44,7 +46,9 @@ def look_over(rule_set: RuleSet, places: Sequence[int], hits: Sequence[_Numbers]
     nothing = np.zeros(0, np.int64)
     numbers = np.repeat(np.array([number for number, _ in told], np.int64), [len(each) for _, each in told])
     found = np.concatenate([each for _, each in told]) if told else nothing
-    return More(rule_set.typology_findings, numbers, found, np.full(len(found), -1, np.int64)), _lists(shadow, rows)
+    return ExtraFindings(rule_set.typology_findings, numbers, found, np.full(len(found), -1, np.int64)), _lists(
+        shadow, rows
+    )
 
 
 def reached(typology: Typology, owners: dict[int, _Numbers], rows: int) -> _Numbers:

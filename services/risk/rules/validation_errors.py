@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class ValidationError:
     """What is wrong and where. Lines and columns count from 1; 0 where it is about the file as a whole."""
 
     file: str
@@ -24,8 +24,8 @@ class Mistake:
 
 
 class RuleSetError(ValueError):
-    """A rule set that is refused; `mistakes` tells each one with its place."""
+    """A rule set that is refused; `errors` has each error with its place."""
 
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        super().__init__("the rule set is refused:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
-        self.mistakes = tuple(mistakes)
+    def __init__(self, errors: Sequence[ValidationError]) -> None:
+        super().__init__("the rule set is refused:\n" + "\n".join(f"  {mistake}" for mistake in errors))
+        self.errors = tuple(errors)

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from libs.columns import Ints, Ragged, Strings, Table
 from luxor.risk.v1.risk_pb2 import FINDING_KIND_LISTED_PARTY, LANE_GREEN, SELECTION_CAUSE_MINIMUM
+from services.risk.rules.finding import ExtraFindings
 from services.risk.rules.schema import SCORE_MAX
-from services.risk.rules.scoring import LANES, More, told
+from services.risk.rules.scoring import LANES, findings_table
 from services.risk.screening.lists.cleared_pairs import words_of
 from services.risk.screening.matching.index import Index
-from services.risk.screening.matching.list_changes import Again
+from services.risk.screening.matching.list_changes import ChangedEntries
 from services.risk.screening.parties import (
     PARTIES,
     MatchLevels,
@@ -30,7 +31,7 @@ PPM: Final = 1_000_000
 #: Which party met which entry of which list.
 Key: TypeAlias = tuple[str, str, str]
 #: Hits, and the lane that each advises.
-Known: TypeAlias = Mapping[Key, int]
+KnownMatches: TypeAlias = Mapping[Key, int]
 #: Whether a hit of a row of the batch is that of another party.
 Cleared: TypeAlias = Callable[[int, Key], bool]
 
@@ -41,7 +42,7 @@ class Earlier:
 
     at: int = 0
     """When, microseconds; 0 for never."""
-    hits: Known = field(default_factory=dict)
+    hits: KnownMatches = field(default_factory=dict)
     cleared: frozenset[tuple[str, str, str]] = frozenset()
 
 
@@ -61,7 +62,7 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class BatchMatches:
     """Consignments of a batch that may be hit anew, or no more: n of them."""
 
     rows: npt.NDArray[np.int64]
@@ -69,9 +70,9 @@ class Found:
     findings: Ragged
     """All that the screening says of each now."""
 
-    def take(self, places: npt.NDArray[np.int64]) -> Found:
+    def take(self, places: npt.NDArray[np.int64]) -> BatchMatches:
         """Some of them."""
-        return Found(self.rows[places], self.findings.take(places))
+        return BatchMatches(self.rows[places], self.findings.take(places))
 
     def changes(self, answers: Table, earlier: Mapping[int, Earlier], cleared: Cleared) -> Changes:
         """What is to be announced of these consignments: hits that nobody was told, and hits that are cleared since.
@@ -107,7 +108,7 @@ class Found:
         )
 
 
-def likely_names(again: Again, tables: Sequence[Table], levels: MatchLevels) -> frozenset[str]:
+def likely_names(again: ChangedEntries, tables: Sequence[Table], levels: MatchLevels) -> frozenset[str]:
     """Names of parties that what has come since hits. Of several batches together: half of what a few hundred names cost is
     the same for thousands.
     """
@@ -115,7 +116,7 @@ def likely_names(again: Again, tables: Sequence[Table], levels: MatchLevels) -> 
     return frozenset(names[name] for name in np.unique(again.screen(names, levels.hit).name).tolist())
 
 
-def look_again(likely: frozenset[str], index: Index, table: Table, levels: MatchLevels) -> Found:
+def screen_again(likely: frozenset[str], index: Index, table: Table, levels: MatchLevels) -> BatchMatches:
     """Screen who bears a likely name against everything in force."""
     rows = np.zeros(0, np.int64)
     if likely:
@@ -123,17 +124,19 @@ def look_again(likely: frozenset[str], index: Index, table: Table, levels: Match
         for party in PARTIES:
             holds |= table.strings(f"{party}_name").isin(likely)
         rows = np.flatnonzero(holds)
-    return Found(rows, findings_of(screen_parties(index, screened_of(table, rows), levels), len(rows)))
+    return BatchMatches(rows, findings_of(screen_parties(index, screened_of(table, rows), levels), len(rows)))
 
 
-def findings_of(more: More, rows: int) -> Ragged:
+def findings_of(findings: ExtraFindings, rows: int) -> Ragged:
     """What was found as a column of FindingColumns, of so many consignments."""
-    order = np.argsort(more.owners, kind="stable")
-    places = more.places[order]
-    points = np.array([text.points for text in more.texts], np.int64)[places]
-    advised = np.array([LANES[text.lane] for text in more.texts], np.int64)[places]
+    order = np.argsort(findings.owners, kind="stable")
+    places = findings.places[order]
+    points = np.array([text.points for text in findings.texts], np.int64)[places]
+    advised = np.array([LANES[text.lane] for text in findings.texts], np.int64)[places]
     items = np.zeros(len(order), np.int64)
-    return Ragged.of_lengths(np.bincount(more.owners, minlength=rows), told(more.texts, places, points, items, advised))
+    return Ragged.of_lengths(
+        np.bincount(findings.owners, minlength=rows), findings_table(findings.texts, places, points, items, advised)
+    )
 
 
 def earlier_of(event: Table) -> Earlier:

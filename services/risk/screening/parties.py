@@ -15,21 +15,20 @@ import numpy.typing as npt
 from libs.columns import Table
 from libs.customs.time import days_of
 from luxor.risk.v1.risk_pb2 import FINDING_KIND_LISTED_PARTY
-from services.risk.rules.finding import FindingText, Match
-from services.risk.rules.scoring import More
+from services.risk.rules.finding import ExtraFindings, FindingText, Match
 from services.risk.screening.lists.cleared_pairs import words_of
 from services.risk.screening.lists.party_list import MATCH, Quality
 from services.risk.screening.matching.explanation import Explainer, Explanation
 from services.risk.screening.matching.index import Index
-from services.risk.screening.matching.scores import STRONG, THRESHOLD, Hits, screen
+from services.risk.screening.matching.scores import STRONG, THRESHOLD, NameMatches, screen
 
 #: Parties that are screened, by the part that they have.
 PARTIES: Final = ("consignor", "consignee", "seller", "buyer", "importer")
 #: Entries told for one party, the strong ones first, then the nearest.
-ENTRIES_TOLD_MAX: Final = 3
+ENTRIES_MAX: Final = 3
 EXPLANATION_MAX: Final = 500
 #: Pairs of a name and an entry from which on telling a batch's hits is long work: each is explained in words.
-HITS_MANY: Final = 50
+MATCHES_MANY: Final = 50
 #: Distinct names from which on looking for them is.
 NAMES_MANY: Final = 2_000
 RULE: Final = "LISTED_PARTY"
@@ -62,8 +61,10 @@ def screened_by(versions: str, levels: MatchLevels) -> str:
 
 def lower_than(levels: MatchLevels, screened: str) -> bool:
     """Whether what was screened so may hit by these levels and did not by its own."""
-    told = next((part.split(":") for part in screened.split() if part.startswith(f"{MATCH}:")), None)
-    return told is not None and (levels.hit < int(told[1]) or levels.strong < int(told[2]))
+    screened_levels = next((part.split(":") for part in screened.split() if part.startswith(f"{MATCH}:")), None)
+    return screened_levels is not None and (
+        levels.hit < int(screened_levels[1]) or levels.strong < int(screened_levels[2])
+    )
 
 
 def versions_of(index: Index) -> str:
@@ -95,26 +96,28 @@ def narrowed_by(table: Table, party: str, row: int) -> tuple[str, str, str]:
     return country, postcode, identifier
 
 
-def screen_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> More:
+def screen_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> ExtraFindings:
     """Screen the parties of a batch of consignments.
 
     A strong hit advises red. One on a weak alias, or below the second level, advises yellow and adds fewer points. What a
     cleared pair names is no hit.
     """
-    return meet_parties(index, table, levels).more()
+    return match_parties(index, table, levels).findings()
 
 
-def meet_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> Met:
+def match_parties(index: Index, table: Table, levels: MatchLevels = LEVELS) -> PartyMatches:
     """Begin with the screening of the parties of a batch of consignments: what is short work is done."""
     names = party_names(table)
     hits = screen(index, names, levels.hit) if len(names) < NAMES_MANY else None
-    return Met(index, table, levels, names, hits)
+    return PartyMatches(index, table, levels, names, hits)
 
 
-class Met:
+class PartyMatches:
     """The screening of a batch, begun."""
 
-    def __init__(self, index: Index, table: Table, levels: MatchLevels, names: list[str], hits: Hits | None) -> None:
+    def __init__(
+        self, index: Index, table: Table, levels: MatchLevels, names: list[str], hits: NameMatches | None
+    ) -> None:
         """Take the names of a batch, and their hits where these were looked for."""
         self._screened = index, table, levels, names, hits
 
@@ -122,19 +125,19 @@ class Met:
     def long(self) -> bool:
         """Whether what is left to do takes so long that others would wait for it."""
         hits = self._screened[-1]
-        return hits is None or len(hits.name) >= HITS_MANY
+        return hits is None or len(hits.name) >= MATCHES_MANY
 
-    def more(self) -> More:
+    def findings(self) -> ExtraFindings:
         """Do it: the findings."""
         index, table, levels, names, hits = self._screened
         hits = screen(index, names, levels.hit) if hits is None else hits
-        return _Found(index, table, levels, names, hits).more()
+        return _Gathered(index, table, levels, names, hits).findings()
 
 
-class _Found:
+class _Gathered:
     """The hits of a batch, gathered party by party."""
 
-    def __init__(self, index: Index, table: Table, levels: MatchLevels, names: list[str], hits: Hits) -> None:
+    def __init__(self, index: Index, table: Table, levels: MatchLevels, names: list[str], hits: NameMatches) -> None:
         self._index = index
         self._table = table
         self._hits = hits
@@ -149,7 +152,7 @@ class _Found:
         self._owners: list[int] = []
         self._places: list[int] = []
 
-    def _look_at(self, party: str) -> None:
+    def _gather(self, party: str) -> None:
         """Gather the hits of one party of each consignment."""
         column = self._table.strings(f"{party}_name")
         for place, name in enumerate(column.dictionary):
@@ -160,7 +163,7 @@ class _Found:
             pairs = any(self._key(hit) in self._index.cleared.by_hit for hit in hits)
             for holder in holders:
                 left = [hit for hit in hits if not self._cleared(party, holder, hit)] if pairs else hits
-                for hit in left[:ENTRIES_TOLD_MAX]:
+                for hit in left[:ENTRIES_MAX]:
                     self._owners.append(holder)
                     self._places.append(self._texts.setdefault((party, hit), len(self._texts)))
 
@@ -172,7 +175,7 @@ class _Found:
     def _cleared(self, party: str, row: int, hit: int) -> bool:
         return self._index.cleared.clears(self._key(hit), int(self._day[row]), narrowed_by(self._table, party, row))
 
-    def _told(self) -> list[FindingText]:
+    def _finding_texts(self) -> list[FindingText]:
         """The texts; each hit is explained once, whichever parties it is of."""
         hits = list(dict.fromkeys(hit for _, hit in self._texts))
         rows, listed, scores = (
@@ -180,32 +183,32 @@ class _Found:
         )
         names = {row: place for place, row in enumerate(dict.fromkeys(rows))}
         explainer = Explainer(self._index, [self._names[row] for row in names], listed)
-        told = {
+        explanations = {
             hit: explainer.explain(names[row], at, score)
             for hit, row, at, score in zip(hits, rows, listed, scores, strict=True)
         }
-        return [_text(party, told[hit], strong=bool(self._strong[hit])) for party, hit in self._texts]
+        return [_text(party, explanations[hit], strong=bool(self._strong[hit])) for party, hit in self._texts]
 
-    def more(self) -> More:
+    def findings(self) -> ExtraFindings:
         """The findings. Of a consignment's hits only its strongest has points, however many there are."""
         for party in PARTIES:
-            self._look_at(party)
+            self._gather(party)
         places, owners = np.array(self._places, np.int64), np.array(self._owners, np.int64)
         if not len(owners):
-            return More((), places, owners, owners)
-        told = self._told()
-        points = np.array([text.points for text in told], np.int64)[places]
+            return ExtraFindings((), places, owners, owners)
+        finding_texts = self._finding_texts()
+        points = np.array([text.points for text in finding_texts], np.int64)[places]
         first = np.lexsort((np.arange(len(owners)), -points, owners))
         silent = np.ones(len(owners), np.bool_)
         silent[first[np.unique(owners[first], return_index=True)[1]]] = False
         # Behind the texts stand those once more that are told without their points.
         quiet = np.unique(places[silent])
-        texts = [*told, *(replace(told[place], points=0) for place in quiet.tolist())]
-        places[silent] = len(told) + np.searchsorted(quiet, places[silent])
-        return More(texts, places, owners, np.full(len(owners), -1, np.int64))
+        texts = [*finding_texts, *(replace(finding_texts[place], points=0) for place in quiet.tolist())]
+        places[silent] = len(finding_texts) + np.searchsorted(quiet, places[silent])
+        return ExtraFindings(texts, places, owners, np.full(len(owners), -1, np.int64))
 
 
-def _text(party: str, told: Explanation, *, strong: bool) -> FindingText:
+def _text(party: str, explanation: Explanation, *, strong: bool) -> FindingText:
     return FindingText(
         RULE,
         RULE_VERSION,
@@ -215,19 +218,25 @@ def _text(party: str, told: Explanation, *, strong: bool) -> FindingText:
         f"The name of the {party} is that of a listed party, or near to it."
         if strong
         else f"The name of the {party} resembles that of a listed party, or is a weak alias of one.",
-        match=Match(party, told.version, told.entry, told.score, explanation_of(told)),
+        match=Match(
+            party,
+            explanation.version,
+            explanation.entry,
+            explanation.score,
+            explanation_of(explanation),
+        ),
         confidential=True,
         kind=FINDING_KIND_LISTED_PARTY,
     )
 
 
-def explanation_of(told: Explanation) -> str:
+def explanation_of(explanation: Explanation) -> str:
     """Which listed name was met and how, in words; of the listed party nothing but its name."""
-    parts = [f"{each.token} is {each.listed}: {each.how}" for each in told.meetings]
-    if told.only_screened:
-        parts.append(f"only in the consignment: {', '.join(told.only_screened)}")
-    if told.only_listed:
-        parts.append(f"only in the list: {', '.join(told.only_listed)}")
-    weak = ", a weak alias" if told.quality is Quality.WEAK else ""
-    sentence = f"{told.score} of 1000 for {told.listed_name}{weak}: {'; '.join(parts)}"
+    parts = [f"{each.token} is {each.listed}: {each.how}" for each in explanation.meetings]
+    if explanation.only_screened:
+        parts.append(f"only in the consignment: {', '.join(explanation.only_screened)}")
+    if explanation.only_listed:
+        parts.append(f"only in the list: {', '.join(explanation.only_listed)}")
+    weak = ", a weak alias" if explanation.quality is Quality.WEAK else ""
+    sentence = f"{explanation.score} of 1000 for {explanation.listed_name}{weak}: {'; '.join(parts)}"
     return sentence if len(sentence) <= EXPLANATION_MAX else sentence[: EXPLANATION_MAX - 1] + "…"

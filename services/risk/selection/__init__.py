@@ -1,7 +1,7 @@
 """Selection by an office's capacity: lanes with their reasons, and what is recommended before loading."""
 
 from services.risk.selection.allotments import Allotments
-from services.risk.selection.batch import DRAWS, Assessed, Cause, Drawn, NewlyDrawn, Selected
+from services.risk.selection.batch import DRAWS, Cause, NewDraws, PriorDraws, Selected, SelectionBatch
 from services.risk.selection.chances import CELLS, VECTOR_BYTES, Chances
 from services.risk.selection.draws import Draw, SeedMissing, commitment, draws, periods_of, shares
 from services.risk.selection.parameters import Lane, ParameterError, Parameters, load_parameters
@@ -14,19 +14,19 @@ __all__ = [
     "DRAWS",
     "VECTOR_BYTES",
     "Allotments",
-    "Assessed",
     "Cause",
     "Chances",
     "Draw",
-    "Drawn",
     "Lane",
-    "NewlyDrawn",
+    "NewDraws",
     "ParameterError",
     "Parameters",
+    "PriorDraws",
     "Referral",
     "Referrals",
     "SeedMissing",
     "Selected",
+    "SelectionBatch",
     "Tally",
     "TallyRecord",
     "commitment",

@@ -73,7 +73,7 @@ class Marks:
     by_rank: BoolArray
 
 
-class Batch(Protocol):
+class DrawnBatch(Protocol):
     """A batch that was selected; it counts nowhere where no office draws."""
 
     @property
@@ -95,15 +95,15 @@ class Allotments:
         """What was counted at a place in the hour of `time`; the caller changes nothing of it."""
         return self._hours.get(time // MICROS_PER_HOUR, {}).get(place) or Counted()
 
-    def count(self, batch: Batch, time: int) -> None:
+    def count(self, batch: DrawnBatch, time: int) -> None:
         """Count a batch as soon as it is selected, before another one is."""
         self._add(batch, time, np.arange(len(batch.place)), 1)
 
-    def give_back(self, batch: Batch, time: int, rows: IntArray | None = None) -> None:
+    def give_back(self, batch: DrawnBatch, time: int, rows: IntArray | None = None) -> None:
         """Take back what was counted for rows that got another answer, or for a batch that was not stored."""
         self._add(batch, time, np.arange(len(batch.place)) if rows is None else rows, -1)
 
-    def _add(self, batch: Batch, time: int, rows: IntArray, sign: int) -> None:
+    def _add(self, batch: DrawnBatch, time: int, rows: IntArray, sign: int) -> None:
         hour, marks = time // MICROS_PER_HOUR, batch.marks
         counted = self._hours.get(hour)
         if marks is None or (counted is None and sign < 0):

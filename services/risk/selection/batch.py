@@ -65,7 +65,7 @@ DRAWN_LANES: Final = {cause: {lane for each, lane in DRAWS if each is cause} for
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class PriorDraws:
     """What earlier versions of consignments were drawn into, one value a consignment: the gravest draw stays."""
 
     lane: IntArray
@@ -82,7 +82,7 @@ class Drawn:
     """The chances of the version that was assessed last; None where they are not stored."""
 
     @classmethod
-    def none(cls, rows: int) -> Drawn:
+    def none(cls, rows: int) -> PriorDraws:
         """Nothing was drawn."""
         return cls(
             np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(rows, np.int64)
@@ -90,7 +90,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class NewlyDrawn:
+class NewDraws:
     """Consignments that were drawn and what into; one value each."""
 
     mrns: list[str]
@@ -101,7 +101,7 @@ class NewlyDrawn:
 
 
 @dataclass(frozen=True)
-class Assessed:
+class SelectionBatch:
     """A batch that was assessed: n consignments with k findings."""
 
     time: int
@@ -119,7 +119,7 @@ class Assessed:
     """Score from which blue, yellow and red are called for, where the office has none of its own."""
     trusted: BoolArray
     """Whether the operator is trusted; (n,)."""
-    before: Drawn
+    before: PriorDraws
     """What earlier versions were drawn into."""
     counted: BoolArray
     """Whether the consignment counts for rates and hits: not where an earlier version did; (n,)."""
@@ -189,7 +189,7 @@ class Selected:
         """The reason of each consignment's cause, "" where nothing or a rule, whose finding tells it, selected."""
         return Strings([REASONS[cause] for cause in Cause], self.cause.astype(np.int32)).translate(str)
 
-    def record(self, assessed: Assessed, rows: IntArray, partition: int, major: int, minor: int) -> TallyRecord:
+    def record(self, assessed: SelectionBatch, rows: IntArray, partition: int, major: int, minor: int) -> TallyRecord:
         """The record of those `rows` for the tally, at a position of the log: of others neither lane nor hit counts."""
         rows = rows[assessed.counted[rows]]
         kept = np.zeros(assessed.rows, np.bool_)

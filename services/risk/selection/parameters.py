@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from libs.customs.time import date_of_day
-from services.risk.files.yaml_file import YamlFile, YamlFileError, mistake_of
+from services.risk.files.yaml_file import YamlFile, YamlFileError, message_and_path
 
 PPM: Final = 1_000_000
 OFFICES_MAX: Final = 4_096
@@ -43,11 +43,11 @@ PRECEDENCE: Final = (Lane.RED, Lane.YELLOW, Lane.BLUE)
 
 
 class ParameterError(ValueError):
-    """Parameters that are refused; `mistakes` tells each one with its place."""
+    """Parameters that are refused; `errors` has each error with its place."""
 
-    def __init__(self, mistakes: Sequence[str]) -> None:
-        super().__init__("the selection's parameters are refused:\n" + "\n".join(f"  {each}" for each in mistakes))
-        self.mistakes = tuple(mistakes)
+    def __init__(self, errors: Sequence[str]) -> None:
+        super().__init__("the selection's parameters are refused:\n" + "\n".join(f"  {each}" for each in errors))
+        self.errors = tuple(errors)
 
 
 class LaneText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,7 +127,7 @@ class PreLoadingText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     screening_from_score: Points | None = None
 
 
-class FileText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SelectionFileText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file as written."""
 
     format: Literal[1]
@@ -181,22 +181,22 @@ def load_parameters(path: Path, content: bytes | None = None) -> Parameters:
     """
     try:
         file = YamlFile(path, content)
-        text = msgspec.convert(file.data, FileText)
+        text = msgspec.convert(file.data, SelectionFileText)
     except YamlFileError as error:
         raise ParameterError([str(error)]) from None
     except msgspec.ValidationError as error:
-        message, where = mistake_of(error)
+        message, where = message_and_path(error)
         raise ParameterError([f"{file.place(where)}: {message} (at {where.removeprefix('$.')})"]) from None
-    mistakes: list[str] = []
+    errors: list[str] = []
     offices: dict[tuple[str, str], OfficeText] = {}
     for index, office in enumerate(text.offices):
         where = f"$.offices[{index}]"
         key = (office.office, office.direction)
         if key in offices:
-            mistakes.append(f"{file.place(where)}: {key[0]} has parameters for {key[1]} already; keep one of the two")
+            errors.append(f"{file.place(where)}: {key[0]} has parameters for {key[1]} already; keep one of the two")
         offices[key] = office
-        mistakes += _mistakes(file, where, office)
-    mistakes += [
+        errors += _mistakes(file, where, office)
+    errors += [
         f"{file.place('$.offices')}: there are no parameters of any office ({ANY!r}) for {direction}; others fall back on them"
         for direction in ("import", "export")
         if (ANY, direction) not in offices
@@ -205,41 +205,37 @@ def load_parameters(path: Path, content: bytes | None = None) -> Parameters:
     for part in ("do_not_load", "screening", "information"):
         for reason in getattr(text.pre_loading, part):
             if reason in reasons:
-                mistakes.append(
-                    f"{file.place(f'$.pre_loading.{part}')}: {reason} stands under {reasons[reason]} as well"
-                )
+                errors.append(f"{file.place(f'$.pre_loading.{part}')}: {reason} stands under {reasons[reason]} as well")
             reasons[reason] = part
-    mistakes += [
+    errors += [
         f"{file.place(f'$.trusted[{index}]')}: {each.identifier} is trusted until {each.valid_until}, before it begins on {each.valid_from}"
         for index, each in enumerate(text.trusted)
         if each.valid_until is not None and each.valid_until < each.valid_from
     ]
-    if mistakes:
-        raise ParameterError(mistakes)
+    if errors:
+        raise ParameterError(errors)
     digest = hashlib.sha256(msgspec.json.encode(text, order="deterministic")).hexdigest()[:12]
     return Parameters(f"{text.name}/{text.version}+{digest}", text.pre_loading, offices, text.trusted)
 
 
 def _mistakes(file: YamlFile, where: str, office: OfficeText) -> list[str]:
-    mistakes = []
+    errors = []
     name = f"{office.office} {office.direction}"
     score = office.score
     if score is not None and not score.red > score.yellow > score.blue:
-        mistakes.append(f"{file.place(where + '.score')}: {name}: the scores must fall from red over yellow to blue")
+        errors.append(f"{file.place(where + '.score')}: {name}: the scores must fall from red over yellow to blue")
     for lane in ("red", "yellow", "blue"):
         text: LaneText = getattr(office.lanes, lane)
         place = file.place(f"{where}.lanes.{lane}")
         if text.minimum_random_ppm > text.expected_ppm:
-            mistakes.append(
+            errors.append(
                 f"{place}: {name}: the minimum of {lane}, {text.minimum_random_ppm}, is above what is expected, {text.expected_ppm}"
             )
         if text.by_model_ppm + text.by_uncertainty_ppm > PPM:
-            mistakes.append(f"{place}: {name}: the model's parts of {lane} are together above {PPM}")
+            errors.append(f"{place}: {name}: the model's parts of {lane} are together above {PPM}")
         if lane == "blue" and text.by_model_ppm + text.by_uncertainty_ppm:
-            mistakes.append(
-                f"{place}: {name}: blue is drawn at random alone; remove by_model_ppm and by_uncertainty_ppm"
-            )
+            errors.append(f"{place}: {name}: blue is drawn at random alone; remove by_model_ppm and by_uncertainty_ppm")
     lanes = office.lanes
     if lanes.red.expected_ppm + lanes.yellow.expected_ppm + lanes.blue.expected_ppm > PPM:
-        mistakes.append(f"{file.place(where + '.lanes')}: {name}: the expected shares are together above {PPM}")
-    return mistakes
+        errors.append(f"{file.place(where + '.lanes')}: {name}: the expected shares are together above {PPM}")
+    return errors

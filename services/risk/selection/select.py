@@ -16,7 +16,7 @@ import numpy.typing as npt
 from libs.columns import Strings
 from libs.columns.arrays import BoolArray, IntArray
 from services.risk.selection.allotments import Allotments, Marks
-from services.risk.selection.batch import DRAWS, Assessed, Cause, Selected
+from services.risk.selection.batch import DRAWS, Cause, Selected, SelectionBatch
 from services.risk.selection.chances import Chances, by_lane, cells_of, drawn_with
 from services.risk.selection.draws import Draw, below, draws
 from services.risk.selection.filling import Filling
@@ -29,7 +29,7 @@ def select(
     parameters: Parameters,
     seeds: Mapping[int, bytes],
     tally: Tally,
-    assessed: Assessed,
+    assessed: SelectionBatch,
     allotments: Allotments | None = None,
 ) -> Selected:
     """Select a batch by the seeds of its days, and by what this replica has drawn in the present hour.
@@ -46,7 +46,7 @@ class _Selection:
         parameters: Parameters,
         seeds: Mapping[int, bytes],
         tally: Tally,
-        assessed: Assessed,
+        assessed: SelectionBatch,
         allotments: Allotments,
     ) -> None:
         self.parameters, self.tally, self.assessed = parameters, tally, assessed

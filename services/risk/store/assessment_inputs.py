@@ -47,7 +47,7 @@ async def add_input(
     await _TABLE.add(tx, place, purpose, count, lists, *packed)
 
 
-class Inputs:
+class InputStore:
     """The stored batches."""
 
     def __init__(self, database: Database) -> None:

@@ -25,16 +25,16 @@ from libs.store.secrets import deployment_secret
 from libs.telemetry import traceparent
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.risk.assessment.lane_selection import BatchChances
-from services.risk.assessment.prior_state import Known
-from services.risk.selection import NewlyDrawn
+from services.risk.assessment.prior_state import PriorState
+from services.risk.selection import NewDraws
 from services.risk.store.assessment_inputs import add_input
-from services.risk.store.selection import drawn_before, keep_drawn, store_chances
+from services.risk.store.selection import prior_draws, store_chances, store_draws
 
 ASSESSMENT_DAYS: Final = 400
 """Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
 LOG_DAYS: Final = 33
 """Days of the log that are kept: history's windows, and a day that is still being written."""
-KEPT_MAX: Final = 100
+ANSWERS_MAX: Final = 100
 """Answers that are told of one consignment."""
 _EPOCH_BITS: Final = 48
 
@@ -52,7 +52,7 @@ select floor(extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
 _KEPT: Final = f"""
 select noted.version, noted.purpose, noted.day, noted."row", kept.payload from assessment noted
 join assessment_batch kept on kept.day = noted.day and kept.batch = noted.batch
-where noted.mrn = $1 order by noted.version, noted.purpose limit {KEPT_MAX}
+where noted.mrn = $1 order by noted.version, noted.purpose limit {ANSWERS_MAX}
 """  # noqa: S608  # a number of our own
 
 _APPEND: Final = f"""
@@ -158,13 +158,13 @@ class LogState:
     """Whether transactions get numbers again that the log, or the asker, has already: `raise_epoch_if_numbers_went_back`."""
 
 
-class Entry(Protocol):
+class LogEntry(Protocol):
     """What a batch leaves in the log: told for the rows that are assessed for the first time."""
 
     def pack(self, fresh: npt.NDArray[np.intp]) -> tuple[int, bytes, bytes]:
         """How many rows are kept, and record and tally of these rows as bytes."""
 
-    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewlyDrawn:
+    def newly_drawn(self, fresh: npt.NDArray[np.intp]) -> NewDraws:
         """What the rows were drawn into by selection."""
 
     def chances(self, fresh: npt.NDArray[np.intp]) -> BatchChances | None:
@@ -179,30 +179,30 @@ class _Left:
     """What the rows of a batch that are new leave beside their answers."""
 
     packed: tuple[int, bytes, bytes]
-    drawn: NewlyDrawn
+    drawn: NewDraws
     chances: BatchChances | None
     input: tuple[str, tuple[bytes, bytes]] | None
 
     @classmethod
-    def of(cls, entry: Entry, fresh: npt.NDArray[np.intp]) -> _Left:
+    def of(cls, entry: LogEntry, fresh: npt.NDArray[np.intp]) -> _Left:
         return cls(entry.pack(fresh), entry.newly_drawn(fresh), entry.chances(fresh), entry.stored_input(fresh))
 
 
-class Store:
+class AssessmentLogStore:
     """Risk's own database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._log = AssessmentLog()
 
-    async def ask(self, consignments: Table) -> asyncio.Task[Known]:
-        """Send the question `known`; the answer is to come.
+    async def ask(self, consignments: Table) -> asyncio.Task[PriorState]:
+        """Send the question `prior_state`; the answer is to come.
 
         When this returns the question is on its way, however many turns of the loop it took to get a connection, so work that
         needs no answer may begin. Whoever does not want the answer any more cancels it.
         """
         sent = asyncio.Event()
-        asked = asyncio.create_task(self.known(consignments, sent))
+        asked = asyncio.create_task(self.prior_state(consignments, sent))
         asked.add_done_callback(lambda _: sent.set())
         try:
             await sent.wait()
@@ -211,7 +211,7 @@ class Store:
             raise
         return asked
 
-    async def known(self, consignments: Table, sent: asyncio.Event | None = None) -> Known:
+    async def prior_state(self, consignments: Table, sent: asyncio.Event | None = None) -> PriorState:
         """What was assessed before of a batch (columns mrn and version), and what time it is; sets `sent` on the way."""
         mrns = consignments.strings("mrn")
         texts = mrns.tolist()
@@ -222,16 +222,16 @@ class Store:
             row = await reader.raw.fetchrow(_KNOWN, texts, PURPOSE_CLEARANCE)
             known = np.array(row["known"], np.int64)
             cleared = (known // 2)[known % 2 == 1]
-            drawn = await drawn_before(reader, mrns, cleared) if len(cleared) else None
+            drawn = await prior_draws(reader, mrns, cleared) if len(cleared) else None
         first = np.zeros(len(mrns), np.bool_)
         first[np.unique(mrns.indices, return_index=True)[1]] = True
         new, at_clearance = first.copy(), first
         new[known // 2] = False
         at_clearance[cleared] = False
-        return Known(row["now"], new, at_clearance, drawn)
+        return PriorState(row["now"], new, at_clearance, drawn)
 
     async def settle(
-        self, consignments: Table, purpose: int, assessments: Table, entry: Entry | None = None
+        self, consignments: Table, purpose: int, assessments: Table, entry: LogEntry | None = None
     ) -> tuple[Table, npt.NDArray[np.intp], Place | None]:
         """Keep assessments of what was not assessed before, and what they leave in the log.
 
@@ -252,7 +252,7 @@ class Store:
             if entry is not None and left is not None and len(fresh):
                 left = left if len(fresh) == len(every) else _Left.of(entry, fresh)
                 place = await self._append(tx, left.packed)
-                await keep_drawn(tx, left.drawn)
+                await store_draws(tx, left.drawn)
                 assert settled.stored is not None
                 if left.chances is not None:
                     await store_chances(tx, settled.stored, left.chances)
@@ -273,7 +273,7 @@ class Store:
         row = await tx.raw.fetchrow(_APPEND_OUTCOMES, packed)
         return Place(row["epoch"], row["xid"])
 
-    async def kept(self, mrn: str) -> list[tuple[int, int, int, Table]]:
+    async def answers(self, mrn: str) -> list[tuple[int, int, int, Table]]:
         """The answers given for a consignment: version, purpose, day, and a table of one row."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_KEPT, mrn)

@@ -41,7 +41,7 @@ select cell, support, sum(count)::bigint as count from selection_count where day
 """
 
 
-class InspectedStore:
+class InspectionStore:
     """Outcomes with the places of what was inspected."""
 
     def __init__(self, database: Database) -> None:

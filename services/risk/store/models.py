@@ -10,7 +10,7 @@ from libs.store.database import Database, Transaction
 from libs.store.housekeeping import Step
 from services.risk.store.identities import person_of
 
-KEPT_MAX: Final = 1_000
+MODELS_MAX: Final = 1_000
 """Models that are kept; more are refused until old ones are gone."""
 CONTENT_BYTES_MAX: Final = 6_000_000
 """Of a model's file, whether it was handed in or trained here: what fits into a message."""
@@ -56,7 +56,7 @@ class ModelUnknown(Exception):  # an answer, as the names of the store's other r
     """There is no model of that version."""
 
 
-class SamePerson(Exception):  # an answer
+class SecondPersonNeeded(Exception):  # an answer
     """Who proposed a model would put it in force; `who` names the one."""
 
     def __init__(self, who: str) -> None:
@@ -64,7 +64,7 @@ class SamePerson(Exception):  # an answer
         self.who = who
 
 
-class StateWrong(Exception):  # an answer
+class InvalidModelState(Exception):  # an answer
     """What is asked for cannot be done with a model in its state."""
 
     def __init__(self, state: ModelState) -> None:
@@ -73,7 +73,7 @@ class StateWrong(Exception):  # an answer
 
 
 class TooManyModels(Exception):  # an answer
-    """KEPT_MAX models are kept."""
+    """MODELS_MAX models are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class ModelStore:
 
     async def check_room(self, reader: Transaction, coming: int = 0) -> None:
         """Raise TooManyModels where there is no room for one more beside those that are `coming`."""
-        if await reader.raw.fetchval("select count(*) from model") + coming >= KEPT_MAX:
+        if await reader.raw.fetchval("select count(*) from model") + coming >= MODELS_MAX:
             raise TooManyModels
 
     async def write(self, version: str, content: bytes) -> None:
@@ -135,36 +135,36 @@ class ModelStore:
         return await self._get(tx, version)
 
     async def challenge(self, tx: Transaction, version: str, by: str) -> StoredModel:
-        """Make a candidate, or a retired model, the challenger. Raises ModelUnknown, StateWrong."""
+        """Make a candidate, or a retired model, the challenger. Raises ModelUnknown, InvalidModelState."""
         await _lock(tx)
         state = (await self._get(tx, version)).state
         if state not in (ModelState.CANDIDATE, ModelState.RETIRED):
-            raise StateWrong(state)
+            raise InvalidModelState(state)
         await tx.raw.execute(
             "update model set state = 1, retired_by = $1, retired_at = clock_timestamp() where state = 2", by
         )
         return await self._move(tx, version, ModelState.CHALLENGER, "challenged", by)
 
     async def activate(self, tx: Transaction, version: str, by: str) -> StoredModel:
-        """Put the challenger, or a former champion, in force and retire the champion. Raises ModelUnknown, StateWrong, SamePerson."""
+        """Put the challenger, or a former champion, in force and retire the champion. Raises ModelUnknown, InvalidModelState, SecondPersonNeeded."""
         await _lock(tx)
         model = await self._get(tx, version)
         former = model.state is ModelState.RETIRED and model.activated_at > 0
         if model.state is not ModelState.CHALLENGER and not former:
-            raise StateWrong(model.state)
+            raise InvalidModelState(model.state)
         if person_of(model.proposed_by) == person_of(by):
-            raise SamePerson(model.proposed_by)
+            raise SecondPersonNeeded(model.proposed_by)
         await tx.raw.execute(
             "update model set state = 4, retired_by = $1, retired_at = clock_timestamp() where state = 3", by
         )
         return await self._move(tx, version, ModelState.CHAMPION, "activated", by)
 
     async def retire(self, tx: Transaction, version: str, by: str) -> StoredModel:
-        """Take a model out. Raises ModelUnknown, StateWrong."""
+        """Take a model out. Raises ModelUnknown, InvalidModelState."""
         await _lock(tx)
         state = (await self._get(tx, version)).state
         if state is ModelState.RETIRED:
-            raise StateWrong(state)
+            raise InvalidModelState(state)
         return await self._move(tx, version, ModelState.RETIRED, "retired", by)
 
     async def page(
@@ -197,7 +197,7 @@ class ModelStore:
                 version = await reader.raw.fetchval("select version from model where state = 3") or ""
             return await self._get(reader, version)
 
-    async def in_force(self) -> dict[int, str]:
+    async def active_versions(self) -> dict[int, str]:
         """The versions of champion and challenger."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch("select version, state from model where state in (2, 3)")

@@ -44,7 +44,7 @@ where case when kept.epoch in (0, excluded.epoch) then kept.state_version < excl
 
 
 @dataclass(frozen=True, slots=True)
-class Assessed:
+class AssessedPlace:
     """Where the answer for a filing stands: its batch and its row in the batch's answers."""
 
     day: int
@@ -71,15 +71,15 @@ class OutcomeStore:
         """Use risk's own database."""
         self._database = database
 
-    async def places(self, filings: Sequence[Filing]) -> dict[Filing, Assessed]:
+    async def places(self, filings: Sequence[Filing]) -> dict[Filing, AssessedPlace]:
         """Where filings were assessed for clearance; those that never were, or long ago, are missing."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(
                 _PLACES, [mrn for mrn, _ in filings], [version for _, version in filings], PURPOSE_CLEARANCE
             )
-        return {(row["mrn"], row["version"]): Assessed(row["day"], row["batch"], row["row"]) for row in rows}
+        return {(row["mrn"], row["version"]): AssessedPlace(row["day"], row["batch"], row["row"]) for row in rows}
 
-    async def filings(self, places: Mapping[Filing, Assessed]) -> tuple[list[Filing], Table | None]:
+    async def filings(self, places: Mapping[Filing, AssessedPlace]) -> tuple[list[Filing], Table | None]:
         """The filings as they were assessed, a row each (ConsignmentColumns); those that are kept no more are left out.
 
         Raises InputError where a stored batch cannot be read.
@@ -114,7 +114,7 @@ class OutcomeStore:
                 rows = await reader.raw.fetch(statement, list(mrns))
         return {row["mrn"]: Outcome(**dict(row)) for row in rows}
 
-    async def put(self, tx: Transaction, outcomes: Sequence[Outcome], places: Mapping[Filing, Assessed]) -> None:
+    async def put(self, tx: Transaction, outcomes: Sequence[Outcome], places: Mapping[Filing, AssessedPlace]) -> None:
         """Keep outcomes, each where its state is newer than what is kept."""
         # In the order of the key, so that two transactions wait for one another in one order.
         rows = sorted(outcomes, key=lambda each: each.mrn)

@@ -34,7 +34,7 @@ _COLUMNS: Final = "version, state, note, proposed_by, proposed_at, activated_by,
 _LOCK: Final = "select pg_advisory_xact_lock(hashtext('rule_set'))"
 
 
-class State(IntEnum):
+class RuleSetState(IntEnum):
     """Where a set stands in its life; the numbers are those of luxor.risk.v1.RuleSetState."""
 
     DRAFT = 1
@@ -43,11 +43,11 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredRuleSet:
     """A set that is kept, without its content."""
 
     version: str
-    state: State
+    state: RuleSetState
     note: str
     proposed_by: str
     proposed_at: datetime
@@ -72,11 +72,11 @@ class RuleSetStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def version_in_force(self) -> str | None:
+    async def active_version(self) -> str | None:
         """The version that was activated; None where none ever was."""
         async with self.database.connection() as reader:
             version: str | None = await reader.raw.fetchval(
-                "select version from rule_set where state = $1", State.ACTIVE
+                "select version from rule_set where state = $1", RuleSetState.ACTIVE
             )
         return version
 
@@ -88,7 +88,7 @@ class RuleSetStore:
             )
         return None if content is None else text_of(RuleSetFiles.FromString(content))
 
-    async def find(self, version: str) -> tuple[Kept, bytes, bytes] | None:
+    async def find(self, version: str) -> tuple[StoredRuleSet, bytes, bytes] | None:
         """A set with its content and report; None where it is not kept."""
         async with self.database.connection() as reader:
             row = await reader.raw.fetchrow(
@@ -97,7 +97,7 @@ class RuleSetStore:
             )
         return None if row is None else (_kept(row), row["content"], row["report"])
 
-    async def page(self, limit: int, before: tuple[datetime, str] | None) -> list[Kept]:
+    async def page(self, limit: int, before: tuple[datetime, str] | None) -> list[StoredRuleSet]:
         """The sets in the order of their proposals, the newest first, behind a place."""
         at, version = before or (None, "")
         async with self.database.connection() as reader:
@@ -111,7 +111,7 @@ class RuleSetStore:
             )
         return [_kept(row) for row in rows]
 
-    async def lock(self, tx: Transaction, version: str) -> Kept | None:
+    async def lock(self, tx: Transaction, version: str) -> StoredRuleSet | None:
         """Hold up all other changes of sets until the transaction ends; gives the set, None where it is not kept."""
         await tx.raw.execute(_LOCK)
         row = await tx.raw.fetchrow(
@@ -120,11 +120,13 @@ class RuleSetStore:
         )
         return None if row is None else _kept(row)
 
-    async def add(self, tx: Transaction, version: str, content: bytes, report: bytes, note: str, who: str) -> Kept:
+    async def add(
+        self, tx: Transaction, version: str, content: bytes, report: bytes, note: str, who: str
+    ) -> StoredRuleSet:
         """Keep a draft; the version is not kept yet, and the others are held up (`lock`). Raises TooManyDrafts."""
         count = await tx.raw.fetchval(
             "select count(*) from rule_set where state = $1 and split_part(proposed_by, '/', 2) = $2",
-            State.DRAFT,
+            RuleSetState.DRAFT,
             person_of(who),
         )
         if count >= DRAFTS_MAX:
@@ -133,7 +135,7 @@ class RuleSetStore:
             "insert into rule_set (version, state, content, report, note, proposed_by) "  # noqa: S608  # names of our own
             f"values ($1, $2, $3, $4, $5, $6) returning {_COLUMNS}",
             version,
-            State.DRAFT,
+            RuleSetState.DRAFT,
             content,
             report,
             note,
@@ -141,30 +143,30 @@ class RuleSetStore:
         )
         return _kept(row)
 
-    async def activate(self, tx: Transaction, version: str, who: str) -> tuple[Kept, str]:
+    async def activate(self, tx: Transaction, version: str, who: str) -> tuple[StoredRuleSet, str]:
         """Put a set into force and retire the one that is; gives the set and the version that it replaced, empty for none."""
         replaced = await tx.raw.fetchval(
             "update rule_set set state = $1, retired_by = $2, retired_at = clock_timestamp() where state = $3 "
             "returning version",
-            State.RETIRED,
+            RuleSetState.RETIRED,
             who,
-            State.ACTIVE,
+            RuleSetState.ACTIVE,
         )
         row = await tx.raw.fetchrow(
             "update rule_set set state = $1, activated_by = $2, activated_at = clock_timestamp(), "  # noqa: S608
             f"retired_by = null, retired_at = null where version = $3 returning {_COLUMNS}",
-            State.ACTIVE,
+            RuleSetState.ACTIVE,
             who,
             version,
         )
         return _kept(row), replaced or ""
 
-    async def retire(self, tx: Transaction, version: str, who: str) -> Kept:
+    async def retire(self, tx: Transaction, version: str, who: str) -> StoredRuleSet:
         """Withdraw a draft."""
         row = await tx.raw.fetchrow(
             "update rule_set set state = $1, retired_by = $2, retired_at = clock_timestamp() "  # noqa: S608
             f"where version = $3 returning {_COLUMNS}",
-            State.RETIRED,
+            RuleSetState.RETIRED,
             who,
             version,
         )
@@ -185,6 +187,6 @@ def purge_rule_sets(days: int) -> Step:
     return step
 
 
-def _kept(row: Any) -> Kept:
-    fields = {name: row[name] for name in Kept.__slots__}
-    return Kept(**{**fields, "state": State(fields["state"])})
+def _kept(row: Any) -> StoredRuleSet:
+    fields = {name: row[name] for name in StoredRuleSet.__slots__}
+    return StoredRuleSet(**{**fields, "state": RuleSetState(fields["state"])})

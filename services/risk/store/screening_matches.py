@@ -29,7 +29,7 @@ from services.risk.store.assessment_inputs import StoredBatch
 
 LEASE: Final = "rescreening"
 LEASE_SECONDS: Final = 30.0
-TOLD_MAX: Final = 100
+MATCHES_MAX: Final = 100
 """Later hits that are told of one consignment."""
 
 # Of each day, the newest first: two looks at the index of lists, which find nothing where nothing is to be done.
@@ -104,7 +104,7 @@ class SliceTaken(StoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class NewHits:
+class NewMatches:
     """Consignments that are hit anew, or no more: a value each."""
 
     mrns: list[str]
@@ -129,7 +129,7 @@ class NewestLists:
     other_number: int | None
 
 
-class HitStore:
+class ScreeningMatchStore:
     """The part of risk's database that screening again works on."""
 
     def __init__(self, database: Database) -> None:
@@ -200,7 +200,13 @@ class HitStore:
             await release_lease(tx, LEASE, token)
 
     async def write(
-        self, token: int, batches: Sequence[StoredBatch], by: str, lists: str, threshold: int, hits: Sequence[NewHits]
+        self,
+        token: int,
+        batches: Sequence[StoredBatch],
+        by: str,
+        lists: str,
+        threshold: int,
+        hits: Sequence[NewMatches],
     ) -> None:
         """Announce and keep the hits of a slice, of `lists`, and mark its batches as screened `by` them, all or nothing.
 
@@ -208,10 +214,10 @@ class HitStore:
         """
         hits = [each for each in hits if each.mrns]
         # All that takes time is done before the transaction begins.
-        told = None
+        announced = None
         if hits:
             now = await self._database.now()
-            told = await asyncio.to_thread(lambda: _Told.of(_event(hits, lists, threshold, now)))
+            announced = await asyncio.to_thread(lambda: _Announcement.of(_event(hits, lists, threshold, now)))
         async with self._database.transaction() as tx:
             await hold_lease(tx, LEASE, token)
             moved = await tx.raw.fetchval(
@@ -226,29 +232,29 @@ class HitStore:
                     f"database {tx.database}: {len(batches) - moved} of {len(batches)} batches have changed since they were read",
                     database=tx.database,
                 )
-            if told is not None:
-                await self._announce(tx, told)
+            if announced is not None:
+                await self._announce(tx, announced)
 
-    async def _announce(self, tx: Transaction, told: _Told) -> None:
-        event = told.event
-        await self.outbox.append(tx, event, ScreeningColumns, told.partitions)
+    async def _announce(self, tx: Transaction, announced: _Announcement) -> None:
+        event = announced.event
+        await self.outbox.append(tx, event, ScreeningColumns, announced.partitions)
         await tx.raw.execute(
             _KEEP,
             event.strings("mrn").tolist(),
             event.ints("filing_version").tolist(),
             event.ints("screened_at").tolist(),
-            told.payloads,
+            announced.payloads,
         )
 
-    async def told(self, mrn: str) -> list[ScreeningColumns]:
+    async def announced(self, mrn: str) -> list[ScreeningColumns]:
         """What screening again found of a consignment, by version and time: one row each."""
         async with self._database.connection() as reader:
-            rows = await reader.raw.fetch(_TOLD, mrn, TOLD_MAX)
+            rows = await reader.raw.fetch(_TOLD, mrn, MATCHES_MAX)
         return [ScreeningColumns.FromString(row["payload"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Announcement:
     """An event, and what is kept of each of its rows."""
 
     event: Table
@@ -256,16 +262,16 @@ class _Told:
     payloads: list[bytes]
 
     @staticmethod
-    def of(event: Table) -> _Told:
+    def of(event: Table) -> _Announcement:
         """Prepare what the transaction writes."""
-        return _Told(
+        return _Announcement(
             event,
             np.array([partition_of_mrn(mrn) for mrn in event.strings("mrn").tolist()], np.int64),
             [event.take(np.array([row])).encode(ScreeningColumns).SerializeToString() for row in range(event.rows)],
         )
 
 
-def _event(hits: Sequence[NewHits], lists: str, threshold: int, now: int) -> Table:
+def _event(hits: Sequence[NewMatches], lists: str, threshold: int, now: int) -> Table:
     mrns = [mrn for each in hits for mrn in each.mrns]
     last = np.array([moment for each in hits for moment in each.last], np.int64)
     left = [lane for each in hits for lane in each.lanes_left]
@@ -293,7 +299,7 @@ def partition_of_mrn(mrn: str) -> int:
     return int(told) if told.isascii() and told.isdigit() and int(told) < PARTITIONS else partition_of("", mrn)
 
 
-def purge_hits(days: int) -> Step:
+def purge_screening_matches(days: int) -> Step:
     """Make a step that forgets hits older than `days`."""
 
     async def step(database: Database) -> None:
@@ -304,7 +310,7 @@ def purge_hits(days: int) -> Step:
     return step
 
 
-class HitSnapshot:
+class ScreeningMatchSnapshot:
     """What a new reader of risk's feed begins with: of each consignment the last hits told of its newest filing that has any."""
 
     async def page(self, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:

@@ -24,7 +24,7 @@ from draw_seed where period < $1 order by period desc limit $2
 """  # noqa: S608  # an expression of our own
 
 
-class Seeds:
+class SeedStore:
     """The seeds of the deployment, as one replica knows them."""
 
     def __init__(self, database: Database) -> None:
@@ -52,7 +52,7 @@ class Seeds:
         await self.of(range(today, today + DAYS_AHEAD + 1))
         return today
 
-    async def told(self, before: int, rows_max: int) -> list[MadeSeed]:
+    async def page(self, before: int, rows_max: int) -> list[MadeSeed]:
         """The latest seeds of days before a day, the latest first."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_TOLD, before, rows_max)
@@ -71,9 +71,9 @@ class Seeds:
         return {row["period"]: row["seed"] for row in rows}
 
 
-async def keep_seeds(database: Database) -> None:
+async def maintain_seeds(database: Database) -> None:
     """Make the seeds of the present day and the week ahead, and forget those that no answer refers to any more."""
-    today = await Seeds(database).made_ahead()
+    today = await SeedStore(database).made_ahead()
     async with database.transaction() as tx:
         # A day more than consignments are drawn by, for those who assess at midnight.
         await tx.raw.execute("delete from draw_seed where period < $1", today - PERIODS_BACK - 1)

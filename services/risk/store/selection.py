@@ -20,7 +20,7 @@ from libs.store.requests import PURGE_ROWS_MAX, purge_before
 from libs.store.schema import TODAY, today
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.assessment.lane_selection import BatchChances
-from services.risk.selection import VECTOR_BYTES, Chances, Drawn, NewlyDrawn
+from services.risk.selection import VECTOR_BYTES, Chances, NewDraws, PriorDraws
 
 _ROWS_MAX: Final = 20_000
 
@@ -105,7 +105,7 @@ def sum_counts(days: int) -> Step:
     return step
 
 
-async def drawn_before(reader: Any, mrns: Strings, rows: IntArray) -> Drawn:
+async def prior_draws(reader: Any, mrns: Strings, rows: IntArray) -> PriorDraws:
     """What earlier versions of those `rows` of a batch were drawn into, on a connection of a Database."""
     found = await reader.raw.fetch(_BEFORE, mrns.take(rows).tolist(), PURPOSE_CLEARANCE)
     chances = Chances.none(len(mrns))
@@ -114,7 +114,7 @@ async def drawn_before(reader: Any, mrns: Strings, rows: IntArray) -> Drawn:
     for place, each in enumerate(stored):
         same = np.flatnonzero(mrns.indices == mrns.indices[rows[each["place"]]])
         chances.set(same, unpacked, np.full(len(same), place))
-    drawn = replace(Drawn.none(len(mrns)), chances=chances)
+    drawn = replace(PriorDraws.none(len(mrns)), chances=chances)
     for each in found:
         if not each["lane"]:
             continue
@@ -125,13 +125,13 @@ async def drawn_before(reader: Any, mrns: Strings, rows: IntArray) -> Drawn:
     return drawn
 
 
-async def keep_drawn(tx: Transaction, drawn: NewlyDrawn) -> None:
+async def store_draws(tx: Transaction, drawn: NewDraws) -> None:
     """Keep what was drawn, in the transaction that makes it binding; a graver lane that was drawn before stays."""
     if drawn.mrns:
         await tx.raw.execute(_KEEP, drawn.mrns, drawn.lanes, drawn.causes, drawn.chances_ppm, drawn.inclusions_ppm)
 
 
-def purge_drawn(days: int) -> Step:
+def purge_draws(days: int) -> Step:
     """Make a step of housekeeping that forgets what was drawn more than `days` ago."""
 
     async def step(database: Database) -> None:

@@ -17,7 +17,7 @@ from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceStub
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
 from services.risk.__main__ import assemble
 from services.risk.rules.rule_set import RuleSetText
-from services.risk.rules.validation_errors import Mistake, RuleSetError
+from services.risk.rules.validation_errors import RuleSetError, ValidationError
 from tests.risk.api.test_service import refusal, request
 from tests.risk.api.test_service import stub as risk_stub
 from tests.risk.filings import first_light, table
@@ -93,7 +93,7 @@ async def test_a_repeat_is_answered_by_a_release_that_would_refuse_what_is_tried
     started = await caller.StartBacktest(tried, timeout=20)
 
     def refuses(_: RuleSetText) -> None:
-        raise RuleSetError([Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
+        raise RuleSetError([ValidationError("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
 
     monkeypatch.setattr(RuleSetText, "read", refuses)
     assert await caller.StartBacktest(tried, timeout=20) == started

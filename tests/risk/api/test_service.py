@@ -24,11 +24,11 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
 from services.risk.__main__ import assemble
-from services.risk.assessment.assessment import Looked, Seen
+from services.risk.assessment.assessment import BatchFindings, PendingFindings
 from services.risk.rules.rule_set import RuleSet
 from services.risk.rules.scoring import assess
-from services.risk.screening.parties import HITS_MANY
-from services.risk.store.assessment_log import Store
+from services.risk.screening.parties import MATCHES_MANY
+from services.risk.store.assessment_log import AssessmentLogStore
 from tests.risk.filings import PROFILE, first_light, table
 
 CLEARANCE = pb.PURPOSE_CLEARANCE
@@ -83,20 +83,20 @@ async def test_a_batch_full_of_listed_names_is_screened_beside_the_loop(
     risk: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[bool] = []
-    seen = Looked.seen
+    seen = PendingFindings.seen
 
-    def noted(looked: Looked) -> Seen:
+    def noted(looked: PendingFindings) -> BatchFindings:
         threads.append(threading.current_thread() is threading.main_thread())
         return seen(looked)
 
-    monkeypatch.setattr(Looked, "seen", noted)
+    monkeypatch.setattr(PendingFindings, "seen", noted)
     # Each is another spelling of a name that the shipped list has.
     names = [f"Quillan Drasthova {letter}" for letter in "abcdefghijklmnopqrstuvwxyzäöü"]
     names += [f"{letter} Quillan Drasthova" for letter in "éèêëàâîïôùûçñæœøåþðšžčđ"]
     caller = await stub(risk)
     answer = await caller.Assess(request(table([{"consignor": {"name": name}} for name in names])), timeout=10)
     lanes = Table.decode(answer.assessments).ints("lane").values
-    assert (lanes >= pb.LANE_YELLOW).sum() >= HITS_MANY
+    assert (lanes >= pb.LANE_YELLOW).sum() >= MATCHES_MANY
     await caller.Assess(request(table([{"consignor": {"name": names[0]}}], first_mrn=1000)), timeout=10)
     assert threads == [False, True]
 
@@ -145,7 +145,7 @@ def harsher(rules: RuleSet) -> RuleSet:
 
 
 async def test_a_change_of_rules_changes_no_answer_that_was_given(database: Database) -> None:
-    store = Store(database)
+    store = AssessmentLogStore(database)
     rows = table([GIFT, {}, GIFT])
     seen, _, _ = await store.settle(rows.take([0, 1]), CLEARANCE, assess(first_light(), rows.take([0, 1])))  # type: ignore[arg-type]
     later, fresh, _ = await store.settle(rows, CLEARANCE, assess(harsher(first_light()), rows))

@@ -18,7 +18,7 @@ from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
 from services.risk.__main__ import assemble
 from services.risk.api import models as model_service
-from services.risk.learning.features.consignments import GIVEN
+from services.risk.learning.features.consignments import TRAFFIC_COLUMNS
 from services.risk.learning.model.model_file import ModelFileRefused, read_model
 from services.risk.learning.model.scoring import score
 from tests.risk.api.test_service import refusal, request, stub
@@ -241,6 +241,6 @@ async def test_unknown_models_trainings_and_wrong_windows_are_told(risk: Running
 
 
 def test_the_small_model_fits_what_risk_has_and_the_made_one_does_not() -> None:
-    read_model(traffic_model.file(), "file").require_columns(GIVEN)
+    read_model(traffic_model.file(), "file").require_columns(TRAFFIC_COLUMNS)
     sample, _ = made.declarations(10, 1)
     assert len(score(made.model(), sample).chance) == 10

@@ -21,12 +21,12 @@ from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1 import rule_sets_pb2 as pb
 from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceStub
 from services.risk.__main__ import assemble
-from services.risk.api import rule_sets as rule_set_service
-from services.risk.commands.load_rule_sets import RuleSets
+from services.risk.commands import check_rule_set
+from services.risk.commands.load_rule_sets import RuleSetLoader
 from services.risk.rules.rule_set import RuleSet, RuleSetText
-from services.risk.rules.validation_errors import Mistake, RuleSetError
+from services.risk.rules.validation_errors import RuleSetError, ValidationError
 from services.risk.store import rule_sets as kept_rule_sets
-from services.risk.store.rule_sets import RuleSetStore, State
+from services.risk.store.rule_sets import RuleSetState, RuleSetStore
 from tests.risk.api.test_service import refusal, request
 from tests.risk.api.test_service import stub as risk_stub
 from tests.risk.filings import first_light, table
@@ -321,17 +321,17 @@ async def test_a_set_that_a_replica_cannot_compile_keeps_the_older_one_and_raise
             await store.activate(tx, version, "officer/o")
 
     assert await rule_sets.look() is None
-    assert (rule_sets.in_force, alarm()) == (first_light(), 0)
+    assert (rule_sets.active, alarm()) == (first_light(), 0)
     assert first_light().version in versions()
     good = read(rule("FIRST"))
     await put(good.version, files(rule("FIRST")))
     assert await rule_sets.look() is None
-    assert (rule_sets.in_force.version, alarm(), versions()) == (good.version, 0, {good.version})
+    assert (rule_sets.active.version, alarm(), versions()) == (good.version, 0, {good.version})
     await put("of-another-release/1+0", files(rule("FIRST", "consignment.element_of_tomorrow == 1")))
     refused = await rule_sets.look()
     assert isinstance(refused, RuleSetError)
     assert await rule_sets.look() is refused
-    assert (rule_sets.in_force.version, alarm(), versions()) == (good.version, 1, {good.version})
+    assert (rule_sets.active.version, alarm(), versions()) == (good.version, 1, {good.version})
     # A replica that starts has no older one that could stay: it is not ready, and says so at every try.
     beginner = follower(store, first_light())
     for _ in range(2):
@@ -340,7 +340,7 @@ async def test_a_set_that_a_replica_cannot_compile_keeps_the_older_one_and_raise
     # The name that the store has is the one that answers tell, also where this release would call the content otherwise.
     await put("mended/1+0", files(rule("SECOND")))
     assert await rule_sets.look() is None
-    assert (rule_sets.in_force.version, alarm()) == ("mended/1+0", 0)
+    assert (rule_sets.active.version, alarm()) == ("mended/1+0", 0)
 
 
 async def test_a_fault_in_compiling_keeps_the_older_set_and_is_an_alarm_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,11 +354,11 @@ async def test_a_fault_in_compiling_keeps_the_older_set_and_is_an_alarm_too(monk
         raise ZeroDivisionError("a fault of ours")
 
     monkeypatch.setattr(RuleSetText, "read", breaks)
-    rule_sets = RuleSets(first_light(), version, content)
+    rule_sets = RuleSetLoader(first_light(), version, content)
     refused = await rule_sets.look()
     assert refused is not None
     assert "ZeroDivisionError: a fault of ours" in str(refused)
-    assert (rule_sets.in_force, alarm()) == (first_light(), 1)
+    assert (rule_sets.active, alarm()) == (first_light(), 1)
 
 
 async def test_a_batch_is_assessed_by_one_set_while_sets_change(risk: Running) -> None:
@@ -397,13 +397,13 @@ async def test_a_set_whose_form_a_newer_release_refuses_is_not_activated(
     version = await proposed(risk, files(rule("FIRST")))
 
     def refuses(_: RuleSetText) -> RuleSet:
-        raise RuleSetError([Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
+        raise RuleSetError([ValidationError("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
 
     monkeypatch.setattr(RuleSetText, "read", refuses)
     code, reason, place = await refusal(activated(risk, version))
     assert (code, reason, place) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_SET_REFUSED", "profile.yaml:9:16")
     assert (await listed(risk)).kept[0].state == pb.RULE_SET_STATE_DRAFT
-    assert State.DRAFT == pb.RULE_SET_STATE_DRAFT
+    assert RuleSetState.DRAFT == pb.RULE_SET_STATE_DRAFT
 
 
 async def test_a_repeat_is_answered_by_a_release_that_would_refuse_the_set(
@@ -416,10 +416,10 @@ async def test_a_repeat_is_answered_by_a_release_that_would_refuse_the_set(
     active = await olga.ActivateRuleSet(activation, timeout=20)
 
     def refuses(*_: object) -> RuleSet:
-        raise RuleSetError([Mistake("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
+        raise RuleSetError([ValidationError("profile.yaml", 9, 16, "rule FIRST", "no longer known")])
 
     monkeypatch.setattr(RuleSetText, "read", refuses)
-    monkeypatch.setattr(rule_set_service, "read_rule_set", refuses)
+    monkeypatch.setattr(check_rule_set, "read_rule_set", refuses)
     assert await anna.ProposeRuleSet(asked, timeout=20) == draft
     assert await olga.ActivateRuleSet(activation, timeout=20) == active
     asked.request_id = "another"
@@ -434,11 +434,11 @@ async def test_a_person_with_too_many_drafts_is_told_what_to_do(risk: Running, m
     await proposed(risk, files(rule("SECOND")), "another")
 
 
-def follower(store: RuleSetStore, started_with: RuleSet) -> RuleSets:
+def follower(store: RuleSetStore, started_with: RuleSet) -> RuleSetLoader:
     async def content(version: str) -> RuleSetText | None:
         return await store.text(version)
 
-    return RuleSets(started_with, store.version_in_force, content)
+    return RuleSetLoader(started_with, store.active_version, content)
 
 
 def alarm() -> float | None:

@@ -20,15 +20,15 @@ from libs.server.testing import running
 from libs.store.database import Database
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import assemble
-from services.risk.assessment.assessment import InForce, assess_batch
+from services.risk.assessment.assessment import ActiveVersions, assess_batch
 from services.risk.assessment.lane_selection import days_of_seeds
-from services.risk.assessment.prior_state import Known, Past
-from services.risk.commands.follow_log import Memory
+from services.risk.assessment.prior_state import PriorState, ReplicaState
+from services.risk.commands.follow_log import LogFollower
 from services.risk.config import PROFILES
 from services.risk.selection import Cause, Draw, Parameters, commitment, draws, load_parameters, shares
 from services.risk.selection.tally import MICROS_PER_HOUR
-from services.risk.store.assessment_log import Store
-from services.risk.store.seeds import DAYS_AHEAD, Seeds, keep_seeds
+from services.risk.store.assessment_log import AssessmentLogStore
+from services.risk.store.seeds import DAYS_AHEAD, SeedStore, maintain_seeds
 from tests.risk.api.test_service import GIFT, refusal, request, stub
 from tests.risk.filings import PROFILE, table
 from tests.risk.screening.test_parties import in_force
@@ -52,9 +52,9 @@ def parameters(tmp_path: Path, more: str = "", office: str = "", **changes: str)
     return load_parameters(tmp_path / "selection.yaml")
 
 
-def begun() -> Past:
+def begun() -> ReplicaState:
     """A past that knows the seed of the day."""
-    past = Past.begin(SECRET)
+    past = ReplicaState.begin(SECRET)
     past.seeds[TODAY] = SEED
     return past
 
@@ -65,13 +65,13 @@ def people(count: int, first: int = 0, change: dict[str, Any] | None = None) -> 
     )
 
 
-def means(selection: Parameters) -> InForce:
+def means(selection: Parameters) -> ActiveVersions:
     return replace(in_force(), selection=selection)
 
 
-def known(rows: Table, now: int = NOW) -> Known:
+def known(rows: Table, now: int = NOW) -> PriorState:
     new = np.ones(rows.rows, np.bool_)
-    return Known(now, new, new.copy())
+    return PriorState(now, new, new.copy())
 
 
 def test_without_draws_the_lane_is_what_findings_call_for_and_every_cause_is_told(tmp_path: Path) -> None:
@@ -179,13 +179,13 @@ class Replica:
     """A replica of risk on a store, without its server."""
 
     def __init__(self, database: Database, directory: Path, selection: Parameters) -> None:
-        self.store, self.seeds = Store(database), Seeds(database)
-        self.memory = Memory(self.store, directory, secret=SECRET)
+        self.store, self.seeds = AssessmentLogStore(database), SeedStore(database)
+        self.memory = LogFollower(self.store, directory, secret=SECRET)
         self.selection = selection
 
-    async def assess(self, rows: Table, purpose: int = CLEARANCE, known: Known | None = None) -> Table:
-        known = known or await self.store.known(rows)
-        past = await self.memory.past()
+    async def assess(self, rows: Table, purpose: int = CLEARANCE, known: PriorState | None = None) -> Table:
+        known = known or await self.store.prior_state(rows)
+        past = await self.memory.replica_state()
         past.seeds.update(await self.seeds.of(days_of_seeds(self.selection, known, rows)))
         assessed = assess_batch(means(self.selection), rows, purpose, known, past)
         answer, _, place = await self.store.settle(rows, purpose, assessed.table, assessed)
@@ -214,13 +214,13 @@ async def test_the_log_carries_what_was_selected_to_every_replica_once(database:
     now = await database.now()
     for replica in replicas:
         await replica.memory.follow()
-        rates = (await replica.memory.past()).tally.rates("* import", now + MICROS_PER_HOUR)
+        rates = (await replica.memory.replica_state()).tally.rates("* import", now + MICROS_PER_HOUR)
         assert rates.total == 8
         assert rates.lanes.tolist() == [0, 8, 0, 0, 0]
         await replica.memory.snapshot()
-    again = Memory(replicas[0].store, tmp_path / "two", secret=SECRET)
+    again = LogFollower(replicas[0].store, tmp_path / "two", secret=SECRET)
     await again.follow()
-    assert (await again.past()).tally.rates("* import", now + MICROS_PER_HOUR).total == 8
+    assert (await again.replica_state()).tally.rates("* import", now + MICROS_PER_HOUR).total == 8
 
 
 async def test_two_calls_at_once_that_both_take_a_consignment_for_new_count_it_and_its_hits_once(
@@ -230,11 +230,11 @@ async def test_two_calls_at_once_that_both_take_a_consignment_for_new_count_it_a
     rule = assess_batch(in_force(), gifts, CLEARANCE).table.child("findings").strings("rule")[0]
     hits = f"    hits_without_selection: {{{rule}: 1000}}\n"
     replicas = await replicas_of(database, tmp_path, parameters(tmp_path, office=hits))
-    seen = await asyncio.gather(*(replica.store.known(gifts) for replica in replicas))
+    seen = await asyncio.gather(*(replica.store.prior_state(gifts) for replica in replicas))
     assert all(each.new_at_clearance.all() for each in seen)
     # The calls share four consignments, and each has one for itself.
     parts = [gifts.take(np.arange(5)), gifts.take(np.arange(1, 6))]
-    known_parts = [Known(each.now, each.new[:5], each.new_at_clearance[:5]) for each in seen]
+    known_parts = [PriorState(each.now, each.new[:5], each.new_at_clearance[:5]) for each in seen]
     answers = await asyncio.gather(
         *(replica.assess(part, known=known) for replica, part, known in zip(replicas, parts, known_parts, strict=True))
     )
@@ -242,7 +242,7 @@ async def test_two_calls_at_once_that_both_take_a_consignment_for_new_count_it_a
     now = await database.now()
     for replica in replicas:
         await replica.memory.follow()
-        tally = (await replica.memory.past()).tally
+        tally = (await replica.memory.replica_state()).tally
         assert tally.rates("* import", now + MICROS_PER_HOUR).total == 6
         assert tally.hits(f"* import {rule}", now) == 6
 
@@ -294,8 +294,8 @@ async def test_seeds_are_made_ahead_once_by_all_replicas_and_go_when_no_answer_r
         await tx.raw.execute(
             "insert into draw_seed (period, seed) values ($1, $2), ($3, $2)", today - 402, SEED, today - 401
         )
-    await asyncio.gather(*(keep_seeds(database) for _ in range(4)))
-    one, other = Seeds(database), Seeds(database)
+    await asyncio.gather(*(maintain_seeds(database) for _ in range(4)))
+    one, other = SeedStore(database), SeedStore(database)
     days = range(today - 1, today + DAYS_AHEAD + 1)
     # A day that nobody made a seed for ahead gets one, the same for all that ask at once.
     held = await asyncio.gather(one.of(days), other.of(days), one.present())
@@ -303,7 +303,7 @@ async def test_seeds_are_made_ahead_once_by_all_replicas_and_go_when_no_answer_r
     assert held[2] == (today, held[0][today])
     assert len(set(held[0].values())) == len(days)
     assert {len(each) for each in held[0].values()} == {32}
-    told = await one.told(2**31 - 1, 100)
+    told = await one.page(2**31 - 1, 100)
     assert [each.day for each in told] == [*reversed(days), today - 401]
     assert [each.seed for each in told[:-1]] == [held[0][day] for day in reversed(days)]
 
@@ -313,7 +313,7 @@ async def test_seeds_are_told_when_their_days_are_long_past_and_commitments_befo
 ) -> None:
     async with running("risk", assemble, database_url, environ={"LUXOR_RISK_SEEDS_TOLD_AFTER_DAYS": "3"}) as risk:
         today = day_of(await database.now())
-        await Seeds(database).of(range(today - 6, today + DAYS_AHEAD + 1))
+        await SeedStore(database).of(range(today - 6, today + DAYS_AHEAD + 1))
         analyst = await stub(risk, "analyst", "a")
         found, token = [], ""
         for _ in range(3):

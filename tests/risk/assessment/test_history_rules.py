@@ -9,7 +9,7 @@ import numpy as np
 from libs.columns import Table
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.assessment.assessment import assess_batch, favoured_below
-from services.risk.assessment.prior_state import Known, Past
+from services.risk.assessment.prior_state import PriorState, ReplicaState
 from tests.risk.filings import first_light, table
 from tests.risk.rules.test_first_light_rules import BY_HISTORY
 from tests.risk.screening.test_parties import in_force
@@ -23,7 +23,7 @@ class Days:
     """A past, and a clock that the test moves on."""
 
     def __init__(self) -> None:
-        self.past = Past.begin(b"secret of the tests")
+        self.replica_state = ReplicaState.begin(b"secret of the tests")
         self.now = START
         self.rows = 0
 
@@ -32,9 +32,11 @@ class Days:
         rows = table(list(changes), first_mrn=self.rows)
         self.rows += rows.rows
         new = np.ones(rows.rows, np.bool_)
-        assessed = assess_batch(in_force(), rows, pb.PURPOSE_CLEARANCE, Known(self.now, new, new), self.past)
+        assessed = assess_batch(
+            in_force(), rows, pb.PURPOSE_CLEARANCE, PriorState(self.now, new, new), self.replica_state
+        )
         assert assessed.record is not None
-        self.past.history.apply(assessed.record, ahead=True)
+        self.replica_state.history.apply(assessed.record, ahead=True)
         return assessed.table
 
     def hits(self, *changes: dict[str, Any]) -> list[list[str]]:

@@ -17,7 +17,7 @@ from services.risk.__main__ import assemble
 from services.risk.assessment.assessment import assess_batch
 from services.risk.commands.follow_log import SNAPSHOT
 from services.risk.history import Outcomes, party_keys
-from services.risk.store.assessment_log import Place, Store
+from services.risk.store.assessment_log import AssessmentLogStore, Place
 from tests.risk.aged import age_log
 from tests.risk.api.test_service import request, stub
 from tests.risk.filings import table
@@ -63,7 +63,9 @@ async def test_what_a_replica_commits_ends_the_pause_that_its_quiet_log_is_given
         await running_
 
 
-async def test_replicas_learn_of_each_other_by_the_log(replica: Replica, store: Store, tmp_path: Path) -> None:
+async def test_replicas_learn_of_each_other_by_the_log(
+    replica: Replica, store: AssessmentLogStore, tmp_path: Path
+) -> None:
     other = Replica(store, tmp_path / "two", secret=SECRET)
     await other.memory.follow()
     await replica.assess(parcels(3))
@@ -90,7 +92,9 @@ async def test_a_consignment_that_a_batch_names_twice_counts_once(replica: Repli
     assert await replica.counts(parcels(1, 10)) == [2]
 
 
-async def test_the_rest_of_a_half_known_batch_is_logged_alone(replica: Replica, store: Store, tmp_path: Path) -> None:
+async def test_the_rest_of_a_half_known_batch_is_logged_alone(
+    replica: Replica, store: AssessmentLogStore, tmp_path: Path
+) -> None:
     await replica.assess(parcels(2))
     await replica.assess(parcels(4))
     other = Replica(store, tmp_path / "two", secret=SECRET)
@@ -99,7 +103,7 @@ async def test_the_rest_of_a_half_known_batch_is_logged_alone(replica: Replica, 
 
 
 async def test_a_restart_reads_the_snapshot_and_the_tail_of_the_log(
-    replica: Replica, store: Store, tmp_path: Path
+    replica: Replica, store: AssessmentLogStore, tmp_path: Path
 ) -> None:
     await replica.assess(parcels(3))
     await replica.memory.follow()
@@ -121,14 +125,14 @@ async def test_a_restart_reads_the_snapshot_and_the_tail_of_the_log(
 
 
 async def test_outcomes_reach_every_replica_by_the_log(
-    replica: Replica, store: Store, database: Database, tmp_path: Path
+    replica: Replica, store: AssessmentLogStore, database: Database, tmp_path: Path
 ) -> None:
     other = Replica(store, tmp_path / "two", secret=SECRET)
     await other.memory.follow()
     rows = parcels(2)
     await replica.assess(rows)
     hasher = await replica.memory.hasher()
-    minute = (await store.known(rows)).now // 60_000_000
+    minute = (await store.prior_state(rows)).now // 60_000_000
     outcomes = Outcomes.of(hasher, party_keys(rows, hasher), [1, 0], [minute] * 2)
     async with database.transaction() as tx:
         await store.append_outcomes(tx, outcomes.to_bytes())
@@ -145,7 +149,7 @@ async def test_outcomes_reach_every_replica_by_the_log(
 
 @pytest.mark.parametrize("broken", [b"", b"not a snapshot", None], ids=["empty", "nonsense", "cut"])
 async def test_a_snapshot_that_cannot_be_used_is_replaced_by_the_whole_log(
-    replica: Replica, store: Store, tmp_path: Path, broken: bytes | None
+    replica: Replica, store: AssessmentLogStore, tmp_path: Path, broken: bytes | None
 ) -> None:
     await replica.assess(parcels(3))
     await replica.memory.follow()
@@ -158,7 +162,7 @@ async def test_a_snapshot_that_cannot_be_used_is_replaced_by_the_whole_log(
 
 
 async def test_one_who_commits_late_is_not_passed_over(
-    replica: Replica, store: Store, database: Database, tmp_path: Path
+    replica: Replica, store: AssessmentLogStore, database: Database, tmp_path: Path
 ) -> None:
     other = Replica(store, tmp_path / "two", secret=SECRET)
     await other.memory.follow()
@@ -169,7 +173,9 @@ async def test_one_who_commits_late_is_not_passed_over(
         async with database.transaction(timeout_millis=60_000) as tx:
             await tx.raw.execute("select pg_current_xact_id()")
             rows = parcels(2)
-            assessed = assess_batch(in_force(), rows, CLEARANCE, await store.known(rows), await replica.memory.past())
+            assessed = assess_batch(
+                in_force(), rows, CLEARANCE, await store.prior_state(rows), await replica.memory.replica_state()
+            )
             count, record, tally = assessed.pack(np.arange(2))
             holding.set()
             await go.wait()
@@ -187,7 +193,7 @@ async def test_one_who_commits_late_is_not_passed_over(
 
 
 async def test_numbers_that_went_back_begin_a_new_epoch(
-    replica: Replica, store: Store, database: Database, tmp_path: Path
+    replica: Replica, store: AssessmentLogStore, database: Database, tmp_path: Path
 ) -> None:
     await replica.assess(parcels(3))
     async with database.transaction() as tx:
@@ -204,7 +210,7 @@ async def test_numbers_that_went_back_begin_a_new_epoch(
 
 
 async def test_a_store_that_was_moved_under_live_replicas_is_read_on_by_all(
-    replica: Replica, store: Store, database: Database, tmp_path: Path
+    replica: Replica, store: AssessmentLogStore, database: Database, tmp_path: Path
 ) -> None:
     other = Replica(store, tmp_path / "two", secret=SECRET)
     await replica.assess(parcels(3))
@@ -235,7 +241,7 @@ async def test_a_store_that_was_moved_under_live_replicas_is_read_on_by_all(
 
 
 async def test_numbers_that_went_back_are_noticed_where_the_rows_that_were_read_are_kept_no_more(
-    replica: Replica, store: Store, database: Database
+    replica: Replica, store: AssessmentLogStore, database: Database
 ) -> None:
     await replica.assess(parcels(3))
     await replica.memory.follow()
@@ -251,7 +257,7 @@ async def test_numbers_that_went_back_are_noticed_where_the_rows_that_were_read_
     assert await replica.counts(parcels(1, 40)) == [3]
 
 
-async def test_the_secret_of_a_deployment_is_made_once(store: Store) -> None:
+async def test_the_secret_of_a_deployment_is_made_once(store: AssessmentLogStore) -> None:
     made = await asyncio.gather(*(store.secret("risk") for _ in range(4)))
     assert len(set(made)) == 1
     assert await store.secret("other") not in made

@@ -17,13 +17,13 @@ from libs.store.database import Database
 from libs.telemetry.metrics import REGISTRY
 from services.risk.api.assessment import RiskService
 from services.risk.assessment.assessment import assess_batch
-from services.risk.assessment.prior_state import derived
+from services.risk.assessment.prior_state import derived_key
 from services.risk.commands.assess import Assess
-from services.risk.commands.follow_log import SNAPSHOT, Memory
+from services.risk.commands.follow_log import SNAPSHOT, LogFollower
 from services.risk.history import Hasher, Outcomes
-from services.risk.store.assessment_log import Store
+from services.risk.store.assessment_log import AssessmentLogStore
 from services.risk.store.data_dir import history_file as memory_file
-from services.risk.store.seeds import Seeds
+from services.risk.store.seeds import SeedStore
 from tests.risk.aged import age_log
 from tests.risk.api.test_service import request
 from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
@@ -41,27 +41,29 @@ async def execute(database: Database, statement: str, *arguments: object) -> Non
         await tx.raw.execute(statement, *arguments)
 
 
-def restarted(store: Store, tmp_path: Path, **settings: Any) -> Replica:
+def restarted(store: AssessmentLogStore, tmp_path: Path, **settings: Any) -> Replica:
     return Replica(store, tmp_path / "one", secret=SECRET, **settings)
 
 
-async def test_nothing_is_assessed_before_the_log_was_read(replica: Replica, store: Store, tmp_path: Path) -> None:
+async def test_nothing_is_assessed_before_the_log_was_read(
+    replica: Replica, store: AssessmentLogStore, tmp_path: Path
+) -> None:
     await replica.assess(parcels(3))
-    again = Memory(store, tmp_path / "two", secret=SECRET)
+    again = LogFollower(store, tmp_path / "two", secret=SECRET)
     with pytest.raises(Refusal) as refused:
-        await again.past()
+        await again.replica_state()
     assert (refused.value.reason, refused.value.code.name) == ("HISTORY_NOT_READ", "UNAVAILABLE")
     assert refused.value.retry_after_seconds
     assert "history" in again.missing()[0]
     # Keys can be made before: whoever takes in outcomes need not wait.
-    assert (await again.hasher()).mark == Hasher(derived(SECRET, b"history")).mark
+    assert (await again.hasher()).mark == Hasher(derived_key(SECRET, b"history")).mark
     await again.follow()
     assert again.missing() == ()
-    assert (await again.past()).history.newest > 0
+    assert (await again.replica_state()).history.newest > 0
 
 
 async def test_a_long_log_lets_others_have_their_turn(
-    replica: Replica, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    replica: Replica, store: AssessmentLogStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(12):
         await replica.assess(parcels(1, number))
@@ -86,7 +88,7 @@ async def test_a_long_log_lets_others_have_their_turn(
 
 async def test_a_store_that_was_set_back_is_read_anew_though_its_numbers_are_given_again(
     replica: Replica,
-    store: Store,
+    store: AssessmentLogStore,
     database: Database,
     tmp_path: Path,
 ) -> None:
@@ -97,8 +99,8 @@ async def test_a_store_that_was_set_back_is_read_anew_though_its_numbers_are_giv
     # The row is lost; another transaction got its number.
     other = Replica(store, tmp_path / "other", secret=SECRET)
     await other.memory.follow()
-    known = await store.known(rows := parcels(1, 50))
-    packed = assess_batch(in_force(), rows, CLEARANCE, known, await other.memory.past()).pack(np.arange(1))
+    known = await store.prior_state(rows := parcels(1, 50))
+    packed = assess_batch(in_force(), rows, CLEARANCE, known, await other.memory.replica_state()).pack(np.arange(1))
     await execute(database, "update assessed set stamp = gen_random_uuid(), record = $1, count = 1", packed[1])
     await replica.assess(parcels(2, 20))
     await replica.memory.follow()
@@ -115,7 +117,7 @@ async def test_a_store_that_was_set_back_is_read_anew_though_its_numbers_are_giv
 
 async def test_while_another_log_is_read_nothing_is_assessed(
     replica: Replica,
-    store: Store,
+    store: AssessmentLogStore,
     database: Database,
 ) -> None:
     await replica.assess(parcels(3))
@@ -127,7 +129,7 @@ async def test_while_another_log_is_read_nothing_is_assessed(
 
     async def looking(*arguments: Any, **more: Any) -> Any:
         try:
-            await replica.memory.past()
+            await replica.memory.replica_state()
         except Refusal as error:
             refused.append(error.reason)
         return await original(*arguments, **more)
@@ -139,34 +141,34 @@ async def test_while_another_log_is_read_nothing_is_assessed(
 
 
 async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(
-    replica: Replica, store: Store, database: Database
+    replica: Replica, store: AssessmentLogStore, database: Database
 ) -> None:
     await replica.assess(parcels(3))
     await replica.memory.follow()
-    original = store.known
+    original = store.prior_state
 
     async def meanwhile(*arguments: Any, **more: Any) -> Any:
         known = await original(*arguments, **more)
         replica.memory._begin_anew("a test says so")
         return known
 
-    store.known = meanwhile  # type: ignore[method-assign]
+    store.prior_state = meanwhile  # type: ignore[method-assign]
     other: Any = None
-    seeds = Seeds(database)
+    seeds = SeedStore(database)
     command = Assess(store, replica.memory, in_force, seeds)
-    service = RiskService(command, store, in_force, seeds, other, seeds_told_after_days=1)
+    service = RiskService(command, store, in_force, seeds, other, seeds_published_after_days=1)
     with pytest.raises(Refusal) as refused:
         await service.Assess(request(parcels(1, 40), LOADING), other)
     assert refused.value.reason == "HISTORY_NOT_READ"
-    store.known = original  # type: ignore[method-assign]
+    store.prior_state = original  # type: ignore[method-assign]
     await replica.memory.follow()
-    assert (await store.known(parcels(1, 40))).new.tolist() == [True], "nothing was settled"
+    assert (await store.prior_state(parcels(1, 40))).new.tolist() == [True], "nothing was settled"
     assert await replica.counts(parcels(1, 60)) == [4]
 
 
 async def test_a_batch_that_the_store_lost_after_its_commit_is_not_counted_for_ever(
     replica: Replica,
-    store: Store,
+    store: AssessmentLogStore,
     database: Database,
     tmp_path: Path,
 ) -> None:
@@ -178,12 +180,14 @@ async def test_a_batch_that_the_store_lost_after_its_commit_is_not_counted_for_e
     await other.assess(parcels(1, 20))
     await replica.memory.follow()
     with pytest.raises(Refusal):
-        await replica.memory.past()
+        await replica.memory.replica_state()
     await replica.memory.follow()
     assert await replica.counts(parcels(1, 40)) == [2]
 
 
-async def test_a_replica_with_another_secret_does_not_begin(replica: Replica, store: Store, tmp_path: Path) -> None:
+async def test_a_replica_with_another_secret_does_not_begin(
+    replica: Replica, store: AssessmentLogStore, tmp_path: Path
+) -> None:
     await replica.assess(parcels(3))
     await replica.memory.follow()
     await replica.memory.snapshot()
@@ -192,7 +196,7 @@ async def test_a_replica_with_another_secret_does_not_begin(replica: Replica, st
     with pytest.raises(ConfigError, match=f"LUXOR_RISK_SECRET_FILE.*LUXOR_RISK_SECRET_REPLACES={mark}"):
         await wrong.memory.follow()
     with pytest.raises(Refusal):
-        await wrong.memory.past()
+        await wrong.memory.replica_state()
     # The same where the newest row holds outcomes.
     hasher = await replica.memory.hasher()
     outcomes = Outcomes.of(hasher, np.ones((5, 1), np.uint64), [1], [1_000])
@@ -204,7 +208,7 @@ async def test_a_replica_with_another_secret_does_not_begin(replica: Replica, st
 
 async def test_a_secret_that_was_replaced_on_purpose_begins_anew_and_knows_nothing_of_before(
     replica: Replica,
-    store: Store,
+    store: AssessmentLogStore,
     tmp_path: Path,
 ) -> None:
     await replica.assess(parcels(3))
@@ -237,7 +241,7 @@ def _garbage(replica_record: bytes) -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", list(_garbage(b"")))
 async def test_a_row_that_cannot_be_read_is_set_aside_and_counted(
     replica: Replica,
-    store: Store,
+    store: AssessmentLogStore,
     database: Database,
     tmp_path: Path,
     kind: str,
@@ -258,7 +262,7 @@ async def test_an_answer_goes_out_though_history_cannot_take_it_in(
     replica: Replica,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    past = await replica.memory.past()
+    past = await replica.memory.replica_state()
 
     def broken(*_: Any, **__: Any) -> int:
         raise ValueError("a batch does not fit")
@@ -272,7 +276,7 @@ async def test_an_answer_goes_out_though_history_cannot_take_it_in(
 
 async def test_a_snapshot_is_for_its_owner_alone_and_nothing_half_written_stays(
     replica: Replica,
-    store: Store,
+    store: AssessmentLogStore,
     tmp_path: Path,
 ) -> None:
     await replica.assess(parcels(3))
@@ -289,7 +293,7 @@ async def test_a_snapshot_is_for_its_owner_alone_and_nothing_half_written_stays(
 
 async def test_a_snapshot_that_cannot_be_written_leaves_the_older_one_and_no_part_of_itself(
     replica: Replica,
-    store: Store,
+    store: AssessmentLogStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -317,7 +321,7 @@ async def test_a_snapshot_that_cannot_be_written_leaves_the_older_one_and_no_par
 
 async def test_what_comes_while_a_snapshot_is_written_is_read_from_the_log_after_a_restart(
     replica: Replica,
-    store: Store,
+    store: AssessmentLogStore,
     tmp_path: Path,
 ) -> None:
     await replica.assess(parcels(3))
@@ -331,7 +335,7 @@ async def test_what_comes_while_a_snapshot_is_written_is_read_from_the_log_after
     again = restarted(store, tmp_path)
     await again.memory.follow()
     assert await again.counts(parcels(1, 40)) == [7]
-    tallies = [(await each.memory.past()).tally.snapshot() for each in (replica, again)]
+    tallies = [(await each.memory.replica_state()).tally.snapshot() for each in (replica, again)]
     assert tallies[0] == tallies[1]
 
 
@@ -359,7 +363,7 @@ async def test_a_window_is_known_once_the_log_is_as_old(
     await age_log(database, days)
     if days == 1:
         await execute(database, "update assessed_epoch set begun_at = begun_at + interval '90 minutes'")
-    young = Replica(Store(database), tmp_path, secret=SECRET)
+    young = Replica(AssessmentLogStore(database), tmp_path, secret=SECRET)
     await young.memory.follow()
     names = ("count_1h", "count_24h", "count_30d", "known_days", "inspected")
     told = {f"consignee_{name}" for name in names if await young.told(parcels(1), f"consignee_{name}") != [None]}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from libs.telemetry.metrics import REGISTRY
-from services.risk.commands.load_lists import Lists
+from services.risk.commands.load_lists import ListLoader
 from services.risk.screening.lists.cleared_pairs import load_cleared
 from services.risk.screening.lists.list_files import ListFile, read_lists_file
 from services.risk.screening.lists.party_list import ListRefused, PartyList, digest
@@ -37,7 +37,7 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def hit(lists: Lists, name: str) -> bool:
+def hit(lists: ListLoader, name: str) -> bool:
     return len(screen(lists.index, [name]).name) > 0
 
 
@@ -46,7 +46,7 @@ def refused(name: str) -> float | None:
 
 
 def test_a_new_version_is_taken_and_who_holds_the_old_index_is_not_disturbed(directory: Path) -> None:
-    lists = Lists(directory)
+    lists = ListLoader(directory)
     held = lists.index
     assert lists.look() == []
     assert lists.index is held
@@ -71,7 +71,7 @@ def test_a_new_version_is_taken_and_who_holds_the_old_index_is_not_disturbed(dir
 def test_a_broken_list_keeps_the_one_in_force_and_raises_the_alarm_until_a_sound_one_is_there(
     directory: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lists = Lists(directory)
+    lists = ListLoader(directory)
     held = lists.index
     assert refused("OWN") == 0
     write(directory / "own.csv", text=text or "\n")
@@ -91,7 +91,7 @@ async def test_a_look_that_fails_unexpectedly_is_made_again_and_the_alarm_ends_w
     index = directory / "lists.yaml"
     write(index, text=index.read_text() + "  - {name: SEAT, kind: own, files: [seat.csv]}\n")
     write(directory / "seat.csv", "Marvin Android")
-    lists = Lists(directory)
+    lists = ListLoader(directory)
     sound = ListFile.load
 
     def fails(file: ListFile) -> PartyList:
@@ -115,7 +115,7 @@ async def test_a_look_that_fails_unexpectedly_is_made_again_and_the_alarm_ends_w
 async def test_the_alarm_of_a_failed_look_ends_and_that_of_a_refused_lists_yaml_does_not(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lists, looks = Lists(directory), 0
+    lists, looks = ListLoader(directory), 0
     stop = asyncio.Event()
     sound = lists.look
 
@@ -140,7 +140,7 @@ async def test_the_alarm_of_a_failed_look_ends_and_that_of_a_refused_lists_yaml_
 
 
 def test_a_list_that_vanishes_stays_in_force(directory: Path) -> None:
-    lists = Lists(directory)
+    lists = ListLoader(directory)
     (directory / "own.csv").unlink()
     assert lists.look() == []
     assert hit(lists, NAMES[0])
@@ -148,7 +148,7 @@ def test_a_list_that_vanishes_stays_in_force(directory: Path) -> None:
 
 
 def test_lists_may_come_and_go_by_the_index_and_a_broken_index_changes_nothing(directory: Path) -> None:
-    lists = Lists(directory)
+    lists = ListLoader(directory)
     index = directory / "lists.yaml"
     write(directory / "desk.csv", "Marvin Android")
     both = "format: 1\nlists:\n  - {name: OWN, kind: own, files: [own.csv]}\n  - {name: DESK, kind: own, files: [desk.csv]}\n"
@@ -168,7 +168,7 @@ def test_lists_may_come_and_go_by_the_index_and_a_broken_index_changes_nothing(d
 
 
 async def test_changes_are_taken_in_the_background(directory: Path) -> None:
-    lists, stop = Lists(directory), asyncio.Event()
+    lists, stop = ListLoader(directory), asyncio.Event()
     task = asyncio.create_task(lists.watch(stop, 0.01))
     write(directory / "own.csv", *NAMES, "Fenchurch Rickmansworth")
     async with asyncio.timeout(60):
@@ -203,13 +203,13 @@ def test_an_index_with_a_mistake_is_refused_with_its_line(tmp_path: Path, text: 
 def test_at_start_a_broken_list_is_refused(directory: Path) -> None:
     write(directory / "own.csv", text="nonsense\n")
     with pytest.raises(ListRefused, match="OWN:1: the head"):
-        Lists(directory)
+        ListLoader(directory)
 
 
 def test_a_list_that_lists_yaml_names_no_more_stays_in_force_until_it_is_withdrawn_with_a_reason(
     directory: Path, tmp_path: Path
 ) -> None:
-    lists = Lists(directory, tmp_path / "copies")
+    lists = ListLoader(directory, tmp_path / "copies")
     index = directory / "lists.yaml"
     write(directory / "desk.csv", "Marvin Android")
     desk = "format: 1\nlists:\n  - {name: DESK, kind: own, files: [desk.csv]}\n"
@@ -228,7 +228,7 @@ def test_a_list_that_lists_yaml_names_no_more_stays_in_force_until_it_is_withdra
     assert refused("OWN") is None
     assert not hit(lists, NAMES[0])
     # A restart does not bring it back, and a withdrawn list may come again.
-    assert not hit(Lists(directory, tmp_path / "copies"), NAMES[0])
+    assert not hit(ListLoader(directory, tmp_path / "copies"), NAMES[0])
     write(index, text=desk + "  - {name: OWN, kind: own, files: [own.csv]}\n")
     lists.look()
     assert hit(lists, NAMES[0])
@@ -239,9 +239,9 @@ def test_at_start_the_copy_of_what_was_in_force_stands_in_for_a_broken_list(
     directory: Path, tmp_path: Path, text: str
 ) -> None:
     copies = tmp_path / "copies"
-    before = Lists(directory, copies).index.versions
+    before = ListLoader(directory, copies).index.versions
     write(directory / "own.csv", text=text)
-    lists = Lists(directory, copies)
+    lists = ListLoader(directory, copies)
     assert lists.index.versions == before
     assert hit(lists, NAMES[0])
     assert refused("OWN") == 1
@@ -255,16 +255,16 @@ def test_at_start_copies_stand_in_for_a_broken_index_and_for_a_list_that_it_name
     directory: Path, tmp_path: Path
 ) -> None:
     copies = tmp_path / "copies"
-    Lists(directory, copies)
+    ListLoader(directory, copies)
     write(directory / "lists.yaml", text="format: 2\n")
-    lists = Lists(directory, copies)
+    lists = ListLoader(directory, copies)
     assert hit(lists, NAMES[0])
     assert refused("ALL") == 1
     write(directory / "desk.csv", "Marvin Android")
     write(directory / "lists.yaml", text="format: 1\nlists:\n  - {name: DESK, kind: own, files: [desk.csv]}\n")
     lists.look()
     assert refused("ALL") == 0
-    again = Lists(directory, copies)
+    again = ListLoader(directory, copies)
     for each in (lists, again):
         assert hit(each, NAMES[0])
         assert hit(each, "Marvin Android")
@@ -272,9 +272,9 @@ def test_at_start_copies_stand_in_for_a_broken_index_and_for_a_list_that_it_name
 
 
 def test_what_changed_while_nothing_ran_is_known_from_the_copy(directory: Path, tmp_path: Path) -> None:
-    before = Lists(directory, tmp_path / "copies").state.versions
+    before = ListLoader(directory, tmp_path / "copies").state.versions
     write(directory / "own.csv", *NAMES, "Fenchurch Rickmansworth")
-    state = Lists(directory, tmp_path / "copies").state
+    state = ListLoader(directory, tmp_path / "copies").state
     assert state.coming_since(before) == {"OWN": {"5"}}
     assert state.coming_since("OWN:2020-01-01:000000000000") == {"OWN": None}
     assert state.coming_since("") == {"OWN": None}
@@ -282,16 +282,16 @@ def test_what_changed_while_nothing_ran_is_known_from_the_copy(directory: Path, 
 
 
 def test_a_copy_that_was_changed_counts_for_nothing(directory: Path, tmp_path: Path) -> None:
-    Lists(directory, tmp_path / "copies")
+    ListLoader(directory, tmp_path / "copies")
     (copied,) = (tmp_path / "copies" / "OWN").glob("*/0.csv")
     copied.write_text(HEAD + "0,person,Somebody Else,,,,\n")
     write(directory / "own.csv", text="nonsense\n")
     with pytest.raises(ListRefused, match="OWN:1: the head"):
-        Lists(directory, tmp_path / "copies")
+        ListLoader(directory, tmp_path / "copies")
 
 
 def test_changes_of_several_looks_come_together(directory: Path) -> None:
-    lists = Lists(directory)
+    lists = ListLoader(directory)
     first = lists.state.versions
     write(directory / "own.csv", *NAMES, "Fenchurch Rickmansworth")
     lists.look()
@@ -312,7 +312,7 @@ def test_cleared_pairs_are_a_version_of_their_own_and_a_broken_file_changes_noth
     index = directory / "lists.yaml"
     write(directory / "cleared.yaml", text=PAIR)
     write(index, text=index.read_text() + "cleared: cleared.yaml\n")
-    lists = Lists(directory)
+    lists = ListLoader(directory)
     first = lists.state.versions
     assert first.startswith("CLEARED:2026-11-20:")
     assert len(lists.index.cleared.pairs) == 1
@@ -349,7 +349,7 @@ def test_at_start_a_broken_file_of_pairs_clears_nobody(directory: Path) -> None:
     index = directory / "lists.yaml"
     write(directory / "cleared.yaml", text=PAIR.replace("until", "till"))
     write(index, text=index.read_text() + "cleared: cleared.yaml\n")
-    assert Lists(directory).index.cleared.pairs == ()
+    assert ListLoader(directory).index.cleared.pairs == ()
     assert refused("CLEARED") == 1
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from libs.cli.commands import system
 from libs.cli.state import Ports, State
 from libs.telemetry.metrics import REGISTRY
-from services.risk.commands.load_lists import Lists
+from services.risk.commands.load_lists import ListLoader
 from tests.risk.commands.test_load_lists import directory, write
 
 __all__ = ["directory"]
@@ -27,10 +27,10 @@ def sample() -> float | None:
 def test_the_shipped_list_warns_at_start_and_until_it_is_withdrawn(
     directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Lists(SHIPPED)
+    ListLoader(SHIPPED)
     assert sample() == 1
     assert "SAMPLE_LIST_IN_FORCE" in capsys.readouterr().err
-    Lists(directory)
+    ListLoader(directory)
     assert sample() == 0, "an administration's own list is no sample"
     assert "SAMPLE_LIST_IN_FORCE" not in capsys.readouterr().err
     # A copy of the sample beside it warns, and its withdrawal ends that.
@@ -40,7 +40,7 @@ def test_the_shipped_list_warns_at_start_and_until_it_is_withdrawn(
         directory / "lists.yaml",
         text=f"format: 1\nlists:\n{own}  - {{name: STOP, kind: own, files: [stop_list.yaml]}}\n",
     )
-    lists = Lists(directory)
+    lists = ListLoader(directory)
     assert sample() == 1
     write(
         directory / "lists.yaml",

@@ -16,9 +16,9 @@ from services.risk.elements.computed import Facts
 from services.risk.elements.history_record import record_of
 from services.risk.elements.stored_inputs import join, pack_input, read_answers, unpack_input
 from services.risk.history import Hasher, History
-from services.risk.history.columns import History as HistoryColumns
+from services.risk.history.columns import HistoryColumns as HistoryColumns
 from services.risk.screening.parties import LEVELS, screened_by
-from services.risk.store.assessment_inputs import Inputs
+from services.risk.store.assessment_inputs import InputStore
 from tests.risk.api.test_service import request, risk, stub  # noqa: F401  # a fixture
 from tests.risk.filings import first_light, table
 
@@ -103,7 +103,7 @@ async def test_each_assessed_batch_is_kept_once_with_its_answers_in_line(
     await caller.Assess(request(both.take(np.arange(3))), timeout=20)
     await caller.Assess(request(both), timeout=20)
     await caller.Assess(request(both), timeout=20)
-    inputs = Inputs(database)
+    inputs = InputStore(database)
     kept = await inputs.read(BatchPlace(0, 0), 100_000, purpose=pb.PURPOSE_CLEARANCE, answers=True)
     assert [each.count for each in kept] == [3, 2]
     assert await inputs.count(0, 100_000, pb.PURPOSE_CLEARANCE) == 5

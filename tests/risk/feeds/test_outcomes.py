@@ -20,11 +20,11 @@ from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.assessment.assessment import assess_batch
-from services.risk.commands.follow_log import Memory
+from services.risk.commands.follow_log import LogFollower
 from services.risk.commands.record_outcomes import RecordOutcomes
-from services.risk.feeds.inspections import Intake
+from services.risk.feeds.inspections import InspectionFeed
 from services.risk.inspections.outcomes import Outcome, differences, outcomes_of, pack_items, unpack_items
-from services.risk.store.assessment_log import Store
+from services.risk.store.assessment_log import AssessmentLogStore
 from services.risk.store.outcomes import OUTCOME_DAYS, OutcomeStore, purge_outcomes
 from tests.risk.aged import age_log
 from tests.risk.filings import table
@@ -89,16 +89,16 @@ class Risk:
 
     def __init__(self, database: Database, directory: Path) -> None:
         self.database = database
-        self.store = Store(database)
+        self.store = AssessmentLogStore(database)
         self.outcomes = OutcomeStore(database)
-        self.memory = Memory(self.store, directory, secret=b"secret of the tests")
-        self.intake = Intake(RecordOutcomes(self.outcomes, self.store, self.memory.hasher))
+        self.memory = LogFollower(self.store, directory, secret=b"secret of the tests")
+        self.intake = InspectionFeed(RecordOutcomes(self.outcomes, self.store, self.memory.hasher))
 
     async def assess(self, rows: Table) -> None:
-        past = await self.memory.past()
+        past = await self.memory.replica_state()
         content = rows.encode(ConsignmentColumns).SerializeToString()
         assessed = assess_batch(
-            in_force(), rows, pb.PURPOSE_CLEARANCE, await self.store.known(rows), past, content=content
+            in_force(), rows, pb.PURPOSE_CLEARANCE, await self.store.prior_state(rows), past, content=content
         )
         _, _, place = await self.store.settle(rows, pb.PURPOSE_CLEARANCE, assessed.table, assessed)
         self.memory.committed(place, assessed.kept)
@@ -111,9 +111,9 @@ class Risk:
     async def history(self, name: str = PERSON) -> tuple[int | None, int | None]:
         """What history tells of a consignee: inspections, and thousandths of them that found something."""
         await self.memory.follow()
-        past = await self.memory.past()
+        past = await self.memory.replica_state()
         rows = table([{"consignee": {"name": name}}], first_mrn=900_000)
-        record = assess_batch(in_force(), rows, pb.PURPOSE_CLEARANCE, await self.store.known(rows), past).record
+        record = assess_batch(in_force(), rows, pb.PURPOSE_CLEARANCE, await self.store.prior_state(rows), past).record
         assert record is not None
         told = past.history.read(record)
         inspected, permille = (told.column("", f"consignee_{what}") for what in ("inspected", "hit_permille"))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.server.config import ConfigError
-from services.risk.config import read_secret, wrong_mark
+from services.risk.config import check_mark, read_secret
 from services.risk.files.secret_file import SecretFileError, secret_of
 
 HEX = b"00112233445566778899aabbccddeeff"
@@ -46,6 +46,6 @@ def test_a_secret_of_another_length_is_refused(content: bytes, tmp_path: Path) -
 
 
 def test_a_mark_has_its_form() -> None:
-    assert wrong_mark("0123456789abcdef") == ""
+    assert check_mark("0123456789abcdef") == ""
     for mark in ("", "0123456789ABCDEF", "0123456789abcdef0", "mark"):
-        assert "16 hex digits" in wrong_mark(mark)
+        assert "16 hex digits" in check_mark(mark)

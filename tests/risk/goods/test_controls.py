@@ -295,8 +295,8 @@ def test_a_file_with_a_mistake_is_refused_with_its_place(tmp_path: Path, old: st
     path.write_text(text.replace(old, new))
     with pytest.raises(ControlFileError) as caught:
         load_controls([path])
-    assert len(caught.value.mistakes) == 1
-    assert mistake in caught.value.mistakes[0]
+    assert len(caught.value.errors) == 1
+    assert mistake in caught.value.errors[0]
 
 
 def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_all_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         (tmp_path / f"{name}.yaml").write_text(_controls_text("[gun]").replace(old, new))
     with pytest.raises(ControlFileError) as caught:
         load_controls([*sorted(tmp_path.glob("*.yaml")), tmp_path / "absent.yaml"])
-    told = "\n".join(caught.value.mistakes)
+    told = "\n".join(caught.value.errors)
     for each in (
         "no reference other",
         "Invalid enum value",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from services.risk.history import Kind, Record
+from services.risk.history import KeyKind, Record
 from services.risk.history.columns import SPLIT_KINDS
 from services.risk.history.tables.prices import PERIOD_DAYS, PRICES_MIN
 
@@ -39,7 +39,7 @@ class Plain:
 
     def _told(self, minute: int, keys: list[int]) -> dict[str, int | None]:
         told: dict[str, int | None] = {}
-        for kind in Kind:
+        for kind in KeyKind:
             mine = [event for event in self.events if event[1][kind] == keys[kind]]
             for name, (unit, span) in WINDOWS.items():
                 inside = [event for event in mine if event[0] // unit > minute // unit - span]
@@ -50,7 +50,7 @@ class Plain:
                     low = [event for event in inside if event[3]]
                     told[f"{kind.name.lower()}_low_count_{name}"] = len(low) if known else None
                     told[f"{kind.name.lower()}_low_value_eur_cents_{name}"] = sum(e[2] for e in low) if known else None
-                if kind is Kind.ADDRESS and name == "30d":
+                if kind is KeyKind.ADDRESS and name == "30d":
                     told[DISTINCT] = len({event[1][0] for event in inside} - {0}) if known else None
             first = min(
                 (event[0] // DAY for event in mine if event[0] // DAY > minute // DAY - 30), default=minute // DAY

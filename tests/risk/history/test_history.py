@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.history import Bounds, Hasher, History, Kind, Outcomes, PackingError, Record
+from services.risk.history import Bounds, Hasher, History, KeyKind, Outcomes, PackingError, Record
 from services.risk.history.columns import DESCRIBED
 from services.risk.history.history import CHAIN_MAX
 from services.risk.store.assessment_log import LOG_DAYS
@@ -312,4 +312,4 @@ def test_a_record_survives_the_log() -> None:
     for name in Record.__dataclass_fields__:
         expected = np.full(20, -1) if name in ("partition", "major", "minor") else getattr(one, name)
         assert np.array_equal(getattr(again, name), expected), name
-    assert len(Kind) == again.keys.shape[0]
+    assert len(KeyKind) == again.keys.shape[0]

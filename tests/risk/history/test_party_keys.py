@@ -13,7 +13,7 @@ from libs.columns.party_keys import name_keys, plain_all, street_keys
 from libs.customs.parties import address_key, name_key, plain
 from services.risk.elements.computed import Facts
 from services.risk.elements.history_record import record_of
-from services.risk.history import Hasher, Kind, Record
+from services.risk.history import Hasher, KeyKind, Record
 from tests.risk.filings import first_light, table
 
 KEY = b"a deployment's key, 32 bytes....."
@@ -57,7 +57,7 @@ def address(street: str, postcode: str = "10969") -> dict[str, Any]:
 
 def test_a_party_written_otherwise_is_the_same() -> None:
     keys = record([address("Lindenstraße 12"), address("12, Lindenstr."), address("Lindenstrasse 13")]).keys
-    addresses, consignees = keys[Kind.ADDRESS].tolist(), keys[Kind.CONSIGNEE].tolist()
+    addresses, consignees = keys[KeyKind.ADDRESS].tolist(), keys[KeyKind.CONSIGNEE].tolist()
     assert addresses[0] == addresses[1] != addresses[2]
     assert len(set(consignees)) == 1
 
@@ -67,7 +67,7 @@ def test_an_identifier_tells_who_it_is_whatever_the_name() -> None:
         {"consignee": {"name": name, "identifier": "P123456789012", "address": {"country": "DE", "city": city}}}
         for name, city in (("Erika Sommer", "Berlin"), ("E. Sommer", "Bonn"))
     ]
-    consignees = record(identified).keys[Kind.CONSIGNEE]
+    consignees = record(identified).keys[KeyKind.CONSIGNEE]
     assert consignees[0] == consignees[1] != 0
 
 
@@ -79,12 +79,12 @@ def test_the_consignor_is_the_seller_where_no_seller_is_told() -> None:
             {"seller": {"name": "Another"}},
         ]
     ).keys
-    sellers = keys[Kind.SELLER].tolist()
+    sellers = keys[KeyKind.SELLER].tolist()
     assert sellers[0] == sellers[1] != sellers[2]
 
 
 def test_an_address_without_a_street_is_unknown() -> None:
-    assert record([{}]).keys[Kind.ADDRESS].tolist() == [0]
+    assert record([{}]).keys[KeyKind.ADDRESS].tolist() == [0]
 
 
 def test_another_deployment_has_other_keys() -> None:

@@ -25,10 +25,10 @@ from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
 from services.risk.backtest import rule_trial as rules_on_trial
-from services.risk.backtest.baseline import then_of
-from services.risk.backtest.counts import Part
+from services.risk.backtest.baseline import baseline_of
+from services.risk.backtest.counts import BacktestPart
 from services.risk.backtest.model_trial import auc_ppm, shares
-from services.risk.backtest.progress import State
+from services.risk.backtest.progress import BacktestProgress
 from services.risk.backtest.rule_trial import RuleTrial
 from services.risk.conditions.evaluation.frames import Batch
 from services.risk.conditions.expressions import Condition, Judged, judge
@@ -39,7 +39,7 @@ from services.risk.learning.model.model_file import read_model
 from services.risk.learning.model.opinion import Models, opinion_of
 from services.risk.rules.rule_set import RuleSet
 from services.risk.rules.scoring import assess
-from services.risk.store.assessment_inputs import Inputs
+from services.risk.store.assessment_inputs import InputStore
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import ModelStore
 from tests.risk.aged import age_log
@@ -121,7 +121,7 @@ async def tried(risk: Risk, asked: pb.BacktestPlan) -> pb.BacktestResult:
 
 async def stored(risk: Risk) -> list[tuple[Table, Any, Table, np.ndarray[Any, Any]]]:
     """Each stored batch: consignments, history, answers, and rows of the answers."""
-    found = await Inputs(risk.database).read(BatchPlace(0, 0), 100_000, answers=True)
+    found = await InputStore(risk.database).read(BatchPlace(0, 0), 100_000, answers=True)
     opened = [(batch, batch.unpack()) for batch in found]
     return [(given.table, given.history, batch.answered(given), given.rows) for batch, given in opened]
 
@@ -363,12 +363,12 @@ def test_a_rule_is_judged_for_the_rows_that_it_counts_for_alone(monkeypatch: pyt
         rule_files.rule("ON_ITEMS", "item.number == 1", judges="item", more="jurisdictions: [FR]"),
     )
     rows = table([{"destination_country": "FR", "nature": "NATURE_GIFT"}, {"nature": "NATURE_GIFT"}])
-    trial, state_now = RuleTrial(sets, examples=0), State(0, 0)
+    trial, state_now = RuleTrial(sets, examples=0), BacktestProgress(0, 0)
     trial.begin(state_now)
     answers = assess(sets, rows)
     both = np.arange(2)
-    then = then_of([answers], [both], [1], [])
-    trial.judge(state_now, Part(rows, then, np.zeros(2, np.int64), np.ones(2, np.int64), both, ""), None)
+    then = baseline_of([answers], [both], [1], [])
+    trial.judge(state_now, BacktestPart(rows, then, np.zeros(2, np.int64), np.ones(2, np.int64), both, ""), None)
     assert given == [
         [True, False],
         [True] * int(rows.ragged("items").lengths[0]) + [False] * int(rows.ragged("items").lengths[1]),
@@ -377,10 +377,10 @@ def test_a_rule_is_judged_for_the_rows_that_it_counts_for_alone(monkeypatch: pyt
 
 
 def test_a_state_that_was_altered_is_refused() -> None:
-    content = State(1, 2, read=3).to_bytes()
-    assert State.from_bytes(content) == State(1, 2, read=3)
+    content = BacktestProgress(1, 2, read=3).to_bytes()
+    assert BacktestProgress.from_bytes(content) == BacktestProgress(1, 2, read=3)
     with pytest.raises(ProgressError):
-        State.from_bytes(content[:-1] + b"?")
+        BacktestProgress.from_bytes(content[:-1] + b"?")
 
 
 def test_shares_of_scores_agree_with_sorting_them() -> None:
@@ -388,7 +388,7 @@ def test_shares_of_scores_agree_with_sorting_them() -> None:
     steps = rng.integers(0, 10_001, 4_000)
     inspected = rng.random(4_000) < 0.2
     violation = inspected & (rng.random(4_000) < steps / 10_000)
-    told = State(0, 0)
+    told = BacktestProgress(0, 0)
     rows = (None, np.zeros(4_000, bool), inspected, violation, np.zeros(4_000, bool), np.zeros(4_000, bool))
     told.scores = [
         np.bincount(steps if mask is None else steps[mask], minlength=10_001).astype(np.int64).tobytes()

@@ -23,15 +23,15 @@ from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
-from services.risk.assessment.assessment import InForce, assess_batch
-from services.risk.assessment.prior_state import Past
-from services.risk.commands.load_lists import Lists
+from services.risk.assessment.assessment import ActiveVersions, assess_batch
+from services.risk.assessment.prior_state import ReplicaState
+from services.risk.commands.load_lists import ListLoader
 from services.risk.jobs.rescreening import AHEAD_SECONDS, Rescreening, batches_left
-from services.risk.screening.matching.list_changes import Again
-from services.risk.screening.matching.scores import Hits
+from services.risk.screening.matching.list_changes import ChangedEntries
+from services.risk.screening.matching.scores import NameMatches
 from services.risk.screening.parties import LEVELS, MatchLevels, screened_by
-from services.risk.store.assessment_log import Store
-from services.risk.store.screening_matches import HitSnapshot, HitStore, SliceTaken
+from services.risk.store.assessment_log import AssessmentLogStore
+from services.risk.store.screening_matches import ScreeningMatchSnapshot, ScreeningMatchStore, SliceTaken
 from tests.risk.commands.test_load_lists import HEAD, write
 from tests.risk.filings import table
 from tests.risk.screening.test_parties import in_force
@@ -49,23 +49,25 @@ class Crash(Exception):
 class Desk:
     """A store, a directory of lists, and replicas as a test asks for them."""
 
-    store: Store
-    hits: HitStore
+    store: AssessmentLogStore
+    hits: ScreeningMatchStore
     directory: Path
-    past: Past
+    past: ReplicaState
 
-    def lists(self) -> Lists:
+    def lists(self) -> ListLoader:
         """The lists of a replica that has just begun."""
-        return Lists(self.directory)
+        return ListLoader(self.directory)
 
-    def job(self, lists: Lists, replica: str = "a", **settings: Any) -> Rescreening:
+    def job(self, lists: ListLoader, replica: str = "a", **settings: Any) -> Rescreening:
         return Rescreening(self.hits, replica, lambda: lists.state, days=30, **settings)
 
-    async def assess(self, lists: Lists, rows: Table, purpose: int = CLEARANCE, levels: MatchLevels = LEVELS) -> Table:
+    async def assess(
+        self, lists: ListLoader, rows: Table, purpose: int = CLEARANCE, levels: MatchLevels = LEVELS
+    ) -> Table:
         """Assess a batch as a replica with these lists does."""
-        means = InForce(in_force().rules, lists.index, in_force().controls, match=levels)
+        means = ActiveVersions(in_force().rules, lists.index, in_force().controls, match=levels)
         content = rows.encode(ConsignmentColumns).SerializeToString()
-        known = await self.store.known(rows)
+        known = await self.store.prior_state(rows)
         assessed = assess_batch(means, rows, purpose, known, self.past, content=content)
         answer, _, _ = await self.store.settle(rows, purpose, assessed.table, assessed)
         return answer
@@ -119,15 +121,15 @@ async def desk(database: Database, tmp_path: Path) -> AsyncIterator[Desk]:
     )
     write(directory / "cleared.yaml", text="format: 1\npairs: []\n")
     write(directory / "own.csv", *NAMES)
-    store = Store(database)
-    yield Desk(store, HitStore(database), directory, Past.begin(b"a secret of the tests", None))
+    store = AssessmentLogStore(database)
+    yield Desk(store, ScreeningMatchStore(database), directory, ReplicaState.begin(b"a secret of the tests", None))
 
 
 def consignees(*names: str, first: int = 0, versions: Sequence[int] | None = None) -> Table:
     return table([{"consignee": {"name": name}} for name in names], first_mrn=first, versions=versions)
 
 
-def by(lists: Lists, levels: MatchLevels = LEVELS) -> str:
+def by(lists: ListLoader, levels: MatchLevels = LEVELS) -> str:
     return screened_by(lists.state.versions, levels)
 
 
@@ -159,7 +161,7 @@ async def test_a_new_entry_hits_who_was_screened_before_and_the_record_names_the
     assert await desk.lists_of_batches() == [by(lists)]
     assert counted("luxor_risk_rescreening_hits_total", {"lane": "red"}) == hits + 1
     assert counted("luxor_risk_rescreened_total") == consignments + 3
-    (kept,) = await desk.hits.told(mrn(1))
+    (kept,) = await desk.hits.announced(mrn(1))
     assert kept.mrn.dictionary == [mrn(1)]
     assert await job.step() is False
     assert len(await desk.events()) == 1
@@ -168,7 +170,7 @@ async def test_a_new_entry_hits_who_was_screened_before_and_the_record_names_the
 async def test_after_a_crash_the_next_replica_goes_on_where_it_was_and_tells_nothing_twice(
     desk: Desk, database: Database
 ) -> None:
-    class Dies(HitStore):
+    class Dies(ScreeningMatchStore):
         async def _announce(self, tx: Any, told: Any) -> None:
             await super()._announce(tx, told)
             if told.event.strings("mrn")[0] == mrn(1):
@@ -322,7 +324,7 @@ def pair(entry: int, more: str = "", until: str = "2027-11-20") -> str:
     )
 
 
-def cleared(desk: Desk, lists: Lists, *pairs: str) -> None:
+def cleared(desk: Desk, lists: ListLoader, *pairs: str) -> None:
     """Put pairs in force."""
     text = "format: 1\npairs:\n" + "".join(pairs) if pairs else "format: 1\npairs: []\n"
     write(desk.directory / "cleared.yaml", text=text)
@@ -557,7 +559,7 @@ async def test_a_new_reader_of_the_feed_gets_the_last_hits_of_each_consignment(d
         write(desk.directory / "own.csv", *names)
         lists.look()
         await drain(job)
-    source, token, found = HitSnapshot(), b"", []
+    source, token, found = ScreeningMatchSnapshot(), b"", []
     async with database.connection() as reading:
         while True:
             page = await source.page(reading, range(PARTITIONS), token, 2)
@@ -591,14 +593,14 @@ async def test_the_batches_of_a_slice_are_looked_through_together(desk: Desk, mo
     write(desk.directory / "own.csv", *NAMES, FENCHURCH)
     lists.look()
     looked: list[set[str]] = []
-    screen = Again.screen
+    screen = ChangedEntries.screen
 
-    def noted(again: Again, names: Sequence[str], threshold: int) -> Hits:
+    def noted(again: ChangedEntries, names: Sequence[str], threshold: int) -> NameMatches:
         assert len(set(names)) == len(names)
         looked.append(set(names))
         return screen(again, names, threshold)
 
-    monkeypatch.setattr(Again, "screen", noted)
+    monkeypatch.setattr(ChangedEntries, "screen", noted)
     await drain(desk.job(lists, slice_batches=3))
     assert len(looked) == 1
     assert looked[0] >= {"Peter 0", "Peter 1", "Peter 2", FENCHURCH}

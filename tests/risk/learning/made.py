@@ -21,7 +21,7 @@ from services.risk.learning.features.recipe import (
 )
 from services.risk.learning.features.sample import Floats, Numbers, Sample, Truths
 from services.risk.learning.model.model_file import Content, Model, Window, content_of, read_model, write_model
-from services.risk.learning.settings import Family, Settings
+from services.risk.learning.settings import Family, TrainingSettings
 from services.risk.learning.training.training import train
 
 CODES = ("610910", "610990", "851712", "850440", "950300", "330499")
@@ -42,7 +42,7 @@ RECIPE = Recipe(
         Code("chapter", key_of("hs:2")),
     )
 )
-SETTINGS = Settings(families=(Family(members=3, trees=12, leaf_rows_min=20),))
+SETTINGS = TrainingSettings(families=(Family(members=3, trees=12, leaf_rows_min=20),))
 
 
 def declarations(rows: int, seed: int) -> tuple[Sample, Truths]:

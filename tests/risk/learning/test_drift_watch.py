@@ -10,8 +10,8 @@ import pytest
 
 from libs.columns import Ints
 from libs.telemetry.metrics import REGISTRY
-from services.risk.commands import load_models as models_in_force
-from services.risk.commands.load_models import ModelsInForce
+from services.risk.commands import load_models
+from services.risk.commands.load_models import ModelLoader
 from services.risk.elements.computed import Facts
 from services.risk.learning.evaluation.drift import DRIFTED_FROM, profiles
 from services.risk.learning.evaluation.drift_watch import ROWS_MIN, SCORE, WAITING_MAX, Watch
@@ -97,7 +97,7 @@ def test_what_waits_is_bounded() -> None:
 class _Kept:
     """One model in force."""
 
-    async def in_force(self) -> dict[int, str]:
+    async def active_versions(self) -> dict[int, str]:
         return {3: read_model(file(), "file").version}
 
     async def content(self, version: str) -> bytes:
@@ -106,8 +106,8 @@ class _Kept:
 
 @pytest.mark.parametrize(("cheap", "least", "most"), [(False, 0.0, 0.6), (True, 1.0, 100.0)])
 async def test_the_metric_moves_with_shifted_traffic(cheap: bool, least: float, most: float) -> None:
-    in_force = ModelsInForce(_Kept())
-    await in_force.look()
+    active_versions = ModelLoader(_Kept())
+    await active_versions.look()
     # Of the same world as what the model was trained on.
     whole = shared(1)[0]
     table = whole.take(np.arange(TRAINED, whole.rows))
@@ -118,14 +118,14 @@ async def test_the_metric_moves_with_shifted_traffic(cheap: bool, least: float, 
         cut = items.with_columns({"price_minor": Ints.of(prices.values // 50, prices.valid)})
         table = table.with_columns({"items": type(lines)(lines.offsets, cut)})
     facts = Facts(table, first_light().rates)
-    in_force.scored(opinion_of(in_force.models, table, facts, Ints.constant(0, table.rows)))
-    in_force.count(HOUR)
+    active_versions.scored(opinion_of(active_versions.models, table, facts, Ints.constant(0, table.rows)))
+    active_versions.count(HOUR)
     drift = REGISTRY.get_sample_value("luxor_risk_model_drift_psi", {"what": "columns"})
     assert drift is not None
     assert least <= drift < most
     assert REGISTRY.get_sample_value("luxor_risk_model_drift_psi", {"what": "score"}) is not None
     assert REGISTRY.get_sample_value("luxor_risk_model_in_force", {"role": "champion"}) == 1
-    in_force.count(HOUR * 30)
+    active_versions.count(HOUR * 30)
     for what in ("score", "columns"):
         assert REGISTRY.get_sample_value("luxor_risk_model_drift_psi", {"what": what}) is None
 
@@ -135,8 +135,8 @@ class _Broken(_Kept):
 
     broken = False
 
-    async def in_force(self) -> dict[int, str]:
-        return {3: "later/1"} if self.broken else await super().in_force()
+    async def active_versions(self) -> dict[int, str]:
+        return {3: "later/1"} if self.broken else await super().active_versions()
 
     async def content(self, version: str) -> bytes:
         return b'{"format": "luxor-risk-model", "version": 9}' if self.broken else file()
@@ -144,15 +144,15 @@ class _Broken(_Kept):
 
 async def test_a_model_that_cannot_be_read_leaves_the_one_before_in_force_and_raises_the_metric() -> None:
     source = _Broken()
-    in_force = ModelsInForce(source)
-    await in_force.look()
-    before = in_force.models.champion
+    active_versions = ModelLoader(source)
+    await active_versions.look()
+    before = active_versions.models.champion
     source.broken = True
-    await in_force.look()
-    assert in_force.models.champion is before is not None
+    await active_versions.look()
+    assert active_versions.models.champion is before is not None
     assert REGISTRY.get_sample_value("luxor_risk_model_refused", {"role": "champion"}) == 1
     source.broken = False
-    await in_force.look()
+    await active_versions.look()
     assert REGISTRY.get_sample_value("luxor_risk_model_refused", {"role": "champion"}) == 0
 
 
@@ -163,7 +163,7 @@ async def test_a_model_that_cannot_be_read_is_read_once_whatever_is_wrong_and_th
     good = read_model(file(), "file").version
 
     class Both:
-        async def in_force(self) -> dict[int, str]:
+        async def active_versions(self) -> dict[int, str]:
             return {3: "later/1", 2: good}
 
         async def content(self, version: str) -> bytes:
@@ -173,12 +173,12 @@ async def test_a_model_that_cannot_be_read_is_read_once_whatever_is_wrong_and_th
     def breaks(content: bytes, *rest: Any) -> Model:
         return read_model(content, *rest) if content else cast(Model, 1 / 0)
 
-    monkeypatch.setattr(models_in_force, "read_model", breaks)
-    in_force = ModelsInForce(Both())
-    await asyncio.gather(*(in_force.look() for _ in range(3)))
+    monkeypatch.setattr(load_models, "read_model", breaks)
+    active_versions = ModelLoader(Both())
+    await asyncio.gather(*(active_versions.look() for _ in range(3)))
     assert asked == ["later/1", good]
-    assert in_force.models.champion is None
-    assert in_force.models.challenger is not None
+    assert active_versions.models.champion is None
+    assert active_versions.models.challenger is not None
     assert REGISTRY.get_sample_value("luxor_risk_model_refused", {"role": "champion"}) == 1
     assert REGISTRY.get_sample_value("luxor_risk_model_refused", {"role": "challenger"}) == 0
 

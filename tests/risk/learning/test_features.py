@@ -18,8 +18,8 @@ from services.risk.learning.features.recipe import (
     Deviation,
     Differs,
     Fineness,
+    KeyPart,
     Number,
-    Part,
     Quotient,
     Rate,
     Recipe,
@@ -180,4 +180,4 @@ def test_a_recipe_whose_features_share_a_name_is_refused() -> None:
 
 
 def test_the_short_form_of_a_key_names_columns_and_lengths() -> None:
-    assert key_of("hs:4 origin") == (Part("hs", 4), Part("origin"))
+    assert key_of("hs:4 origin") == (KeyPart("hs", 4), KeyPart("origin"))

@@ -10,11 +10,11 @@ import pytest
 
 from services.risk.learning.__main__ import main
 from services.risk.learning.evaluation.drift_watch import SCORE
-from services.risk.learning.features.consignments import GIVEN
+from services.risk.learning.features.consignments import TRAFFIC_COLUMNS
 from services.risk.learning.features.encoders import ABSENT, UNSEEN, Table
 from services.risk.learning.model.model_file import read_model
 from services.risk.learning.training.candidate import by_consignment, check_enough
-from services.risk.learning.training.inspected_samples import Part
+from services.risk.learning.training.inspected_samples import InspectedItems
 from services.risk.learning.training.training import TooFewOutcomes
 from tests.risk.learning.made import declarations
 
@@ -43,7 +43,7 @@ def test_a_file_with_risks_own_names_becomes_a_model_that_risk_takes(
 ) -> None:
     assert run(tmp_path, csv(2000), "--name", "from-file", "--seed", "3") == 0
     told = json.loads(capsys.readouterr().out)
-    model = read_model((tmp_path / "model.json").read_bytes(), "model.json", GIVEN)
+    model = read_model((tmp_path / "model.json").read_bytes(), "model.json", TRAFFIC_COLUMNS)
     assert told["version"] == model.version
     assert model.version.startswith("from-file/")
     assert set(told["columns"]) == {"price", "mass", "hs", "origin"} == set(model.content.columns)
@@ -84,7 +84,7 @@ def test_what_cannot_be_trained_is_told_and_nothing_is_written(
 
 def test_too_few_violations_are_refused_with_what_is_needed() -> None:
     sample, _ = declarations(500, 4)
-    part = Part(sample, np.arange(500) < 39, np.ones(500), np.arange(500), np.zeros(500, np.int64), 500)
+    part = InspectedItems(sample, np.arange(500) < 39, np.ones(500), np.arange(500), np.zeros(500, np.int64), 500)
     with pytest.raises(
         TooFewOutcomes, match="500 inspected items, 39 of them in violation: a model needs at least 200, and 40"
     ):
@@ -93,7 +93,7 @@ def test_too_few_violations_are_refused_with_what_is_needed() -> None:
 
 def test_a_consignment_is_judged_by_its_worst_item_and_one_without_known_items_not_at_all() -> None:
     sample, _ = declarations(4, 4)
-    part = Part(
+    part = InspectedItems(
         sample, np.array([False, True, False, False]), np.ones(4), np.array([0, 0, 2, 2]), np.zeros(4, np.int64), 3
     )
     found, highest = by_consignment(part, np.array([0.1, 0.2, 0.9, 0.3]))

@@ -11,7 +11,7 @@ from services.risk.learning.features.sample import Sample
 from services.risk.learning.model.contributions import contributions
 from services.risk.learning.model.model_file import read_model, write_model
 from services.risk.learning.model.scoring import chance_of, score
-from services.risk.learning.settings import Family, Settings
+from services.risk.learning.settings import Family, TrainingSettings
 from services.risk.learning.training.training import TooFewOutcomes, folds_of, train
 from tests.risk.learning.made import RECIPE, SETTINGS, content, declarations, model
 
@@ -101,17 +101,17 @@ def test_settings_are_bounded() -> None:
     )
     for told in wrong:
         with pytest.raises(msgspec.ValidationError):
-            msgspec.convert(told, Settings)
+            msgspec.convert(told, TrainingSettings)
     with pytest.raises(msgspec.ValidationError, match="60 members together, more than 50; take fewer"):
-        msgspec.convert({"families": [{"members": 30}, {"members": 30}]}, Settings)
+        msgspec.convert({"families": [{"members": 30}, {"members": 30}]}, TrainingSettings)
 
 
 def test_families_are_trained_beside_each_other_and_each_member_counts_alike() -> None:
     sample, found = declarations(800, 1)
     best = Family(members=1, trees=3, leaves=4, leaf_rows_min=20, random_cuts=False)
-    pair = Settings(families=(Family(members=2, trees=6, leaf_rows_min=20), best))
+    pair = TrainingSettings(families=(Family(members=2, trees=6, leaf_rows_min=20), best))
     trained = train(RECIPE, sample, found, seed=9, settings=pair)
-    alone = train(RECIPE, sample, found, seed=9, settings=Settings(families=pair.families[:1]))
+    alone = train(RECIPE, sample, found, seed=9, settings=TrainingSettings(families=pair.families[:1]))
     # A family's members do not change with what stands behind it, and scoring takes the mean of all.
     assert trained.members[:2] == alone.members
     assert [text.count("\nTree=") for text in trained.members] == [6, 6, 3]
@@ -134,7 +134,7 @@ def test_old_outcomes_fade_by_half_with_each_half_life() -> None:
     both, found = Sample.concat([sample, sample]), np.concatenate([toys, ~toys])
     rates = {}
     for half_life in (None, 1000.0, 10.0):
-        how = Settings(families=SETTINGS.families, half_life_days=half_life)
+        how = TrainingSettings(families=SETTINGS.families, half_life_days=half_life)
         matrix = train(RECIPE, both, found, seed=1, days=days, settings=how).encoding.matrix(sample)
         rates[half_life] = float(matrix[toys, RECIPE.names.index("hs_rate")].mean())
     assert rates[None] > rates[1000.0] > rates[10.0]
@@ -149,4 +149,4 @@ def test_old_outcomes_fade_by_half_with_each_half_life() -> None:
 def test_a_half_life_without_days_is_refused() -> None:
     sample, found = declarations(200, 1)
     with pytest.raises(ValueError, match="needs the day of each row; give days, or take no half-life"):
-        train(RECIPE, sample, found, seed=1, settings=Settings(half_life_days=7.0))
+        train(RECIPE, sample, found, seed=1, settings=TrainingSettings(half_life_days=7.0))

@@ -16,14 +16,16 @@ from services.risk.elements.computed import Facts
 from services.risk.learning.features.consignments import ASSESSED, assessed_items
 from services.risk.learning.features.sample import Floats, Truths
 from services.risk.learning.model.model_file import Content, Window, write_model
-from services.risk.learning.settings import Family, Settings
-from services.risk.learning.training.candidate import Plan, candidate
-from services.risk.learning.training.inspected_samples import Part
+from services.risk.learning.settings import Family, TrainingSettings
+from services.risk.learning.training.candidate import TrainingPlan, candidate
+from services.risk.learning.training.inspected_samples import InspectedItems
 from tests.risk.filings import first_light
 
 START = date(2026, 11, 25)
 TRAINED = 2500
-SMALL = Settings(families=(Family(members=3, trees=10, leaf_rows_min=5, random_cuts=False),), copies_exponent=0.0)
+SMALL = TrainingSettings(
+    families=(Family(members=3, trees=10, leaf_rows_min=5, random_cuts=False),), copies_exponent=0.0
+)
 
 
 def traffic(seed: int, count: int, first_mrn: int = 0, scenario: str = "everyday") -> tuple[Table, list[list[bool]]]:
@@ -53,14 +55,14 @@ def shared(seed: int) -> tuple[Table, list[list[bool]]]:
     return traffic(seed, TRAINED + 1500)
 
 
-def part(seed: int, count: int) -> Part:
+def part(seed: int, count: int) -> InspectedItems:
     """Simulated consignments that were all inspected."""
     table, truths = shared(seed)
     table, truths = table.take(np.arange(count)), truths[:count]
     items = assessed_items(table, Facts(table, first_light().rates), Ints.constant(0, count))
     found: Truths = np.array([each for truth in truths for each in truth], np.bool_)
     weights: Floats = np.ones(len(found))
-    return Part(items.sample, found, weights, items.owners, np.full(len(found), day_of_date(START)), count)
+    return InspectedItems(items.sample, found, weights, items.owners, np.full(len(found), day_of_date(START)), count)
 
 
 @cache
@@ -74,7 +76,7 @@ def content(seed: int = 1, name: str = "small") -> Content:
         violations=int(known.found.sum()),
         source="simulated inspections",
     )
-    return candidate(Plan(name, "an item in violation", window, ASSESSED, SMALL, seed), known)
+    return candidate(TrainingPlan(name, "an item in violation", window, ASSESSED, SMALL, seed), known)
 
 
 @cache

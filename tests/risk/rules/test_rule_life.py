@@ -18,7 +18,7 @@ from luxor.risk.v1.risk_pb2 import (
 )
 from services.risk.elements.computed import Facts
 from services.risk.rules.scoring import assess
-from services.risk.rules.typologies import look_over
+from services.risk.rules.typologies import judge_typologies
 from services.risk.rules.validation_errors import RuleSetError
 from tests.risk.filings import table
 from tests.risk.rules.rule_files import GIFT, read, rule, typology
@@ -177,5 +177,5 @@ def test_the_items_of_a_rule_that_no_typology_names_are_not_looked_up() -> None:
         typologies=typology("SIGNS", "{MEMBER: 10}", 10) + typology("NOT_YET", "{ALONE: 10}", 10, more="life: draft"),
     )
     facts = cast(Facts, _NoOwners(table([PRESENT])))
-    more, shadow = look_over(rules, [0, 1], [np.array([0]), np.array([0])], facts)
+    more, shadow = judge_typologies(rules, [0, 1], [np.array([0]), np.array([0])], facts)
     assert (more.owners.tolist(), shadow.lengths.tolist()) == ([0], [0])

@@ -10,18 +10,18 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from services.risk.rules.rule_set import RuleSet, load_rule_set, read_rule_set
-from services.risk.rules.sources import SentFiles, wrong_path
-from services.risk.rules.validation_errors import Mistake, RuleSetError
+from services.risk.rules.sources import SentFiles, path_error
+from services.risk.rules.validation_errors import RuleSetError, ValidationError
 from tests.risk.filings import PROFILE
 from tests.risk.rules.rule_files import RATES, files, profile, read, rule, typology
 
 SELECTION = (PROFILE.parent / "data" / "selection.yaml").read_bytes()
 
 
-def refused(content: dict[str, bytes], path: str = "profile.yaml") -> list[Mistake]:
+def refused(content: dict[str, bytes], path: str = "profile.yaml") -> list[ValidationError]:
     with pytest.raises(RuleSetError) as caught:
         read_rule_set(SentFiles(content), path)
-    return list(caught.value.mistakes)
+    return list(caught.value.errors)
 
 
 def of_text(text: str, **more: bytes) -> dict[str, bytes]:
@@ -192,12 +192,12 @@ def test_the_shipped_profile_is_the_same_from_its_directory_and_as_sent() -> Non
     "path", ["", "/etc/passwd", "../a.yaml", "a/../b.yaml", "a//b.yaml", "./a.yaml", "a\n.yaml", "x" * 201, "."]
 )
 def test_paths_that_leave_the_set_are_wrong(path: str) -> None:
-    assert wrong_path(path)
+    assert path_error(path)
 
 
 @pytest.mark.parametrize("path", ["profile.yaml", "data/words.yaml", "a/b/c.yaml", "...yaml"])
 def test_other_paths_are_right(path: str) -> None:
-    assert wrong_path(path) == ""
+    assert path_error(path) == ""
 
 
 # ------------------------------------------------------------------------------------------ any bytes
@@ -216,8 +216,8 @@ def outcome(content: dict[str, bytes]) -> RuleSet | RuleSetError:
         return read_rule_set(SentFiles(content), "profile.yaml")
     except RuleSetError as error:
         refusal = error
-    assert refusal.mistakes
-    for each in refusal.mistakes:
+    assert refusal.errors
+    for each in refusal.errors:
         assert each.file in content, each
         assert 0 <= each.line <= content[each.file].count(b"\n") + 2, each
         assert each.message

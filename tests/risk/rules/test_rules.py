@@ -55,7 +55,7 @@ def load(directory: Path, profile: str = GOOD, rates: str = RATES, words: str = 
 def refused(directory: Path, profile: str = GOOD, rates: str = RATES, words: str = WORDS) -> list[str]:
     with pytest.raises(RuleSetError) as caught:
         load(directory, profile, rates, words)
-    return [str(mistake).replace(f"{directory}/", "") for mistake in caught.value.mistakes]
+    return [str(mistake).replace(f"{directory}/", "") for mistake in caught.value.errors]
 
 
 MISTAKES = {

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.screening.lists.party_list import Entry, ListRefused, ListVersion, Name, PartyList
+from services.risk.screening.lists.party_list import EntryName, ListEntry, ListRefused, ListVersion, PartyList
 from services.risk.screening.matching.index import Index, build
 from services.risk.screening.matching.list_changes import Screener, apply, difference, entries_of
-from services.risk.screening.matching.scores import Hits, screen
+from services.risk.screening.matching.scores import NameMatches, screen
 from tests.risk.screening.support import again, entry, ofac, public, un
 from tests.risk.screening.typos import mistyped
 
@@ -28,7 +28,7 @@ def party_list(content: dict[str, list[str]], source: str = "OWN", digest: str =
     return PartyList(ListVersion(source, None, digest, len(made)), made)
 
 
-def told(index: Index, hits: Hits) -> set[tuple[int, str, str, int]]:
+def told(index: Index, hits: NameMatches) -> set[tuple[int, str, str, int]]:
     """Hits by what does not depend on the order in which entries were read."""
     return {
         (name, index.version_of(row).id, index.entries[row].id, score)
@@ -149,5 +149,5 @@ def test_the_public_lists_changed_bit_by_bit_equal_a_full_reload() -> None:
     }
 
 
-def with_alias(party: Entry) -> Entry:
-    return replace(party, names=(*party.names, Name("Also Known Differently " + party.id)))
+def with_alias(party: ListEntry) -> ListEntry:
+    return replace(party, names=(*party.names, EntryName("Also Known Differently " + party.id)))

@@ -10,7 +10,7 @@ import pytest
 from services.risk.screening.lists.ofac import load_ofac
 from services.risk.screening.lists.opensanctions import COLUMNS, load_opensanctions
 from services.risk.screening.lists.own_lists import load_own_csv, load_own_yaml
-from services.risk.screening.lists.party_list import Kind, ListRefused, Name, Quality, country_of
+from services.risk.screening.lists.party_list import EntryKind, EntryName, ListRefused, Quality, country_of
 from services.risk.screening.lists.un import load_un
 from tests.risk.screening.support import ALT_FILE, SDN_FILE, UN_FILE, ofac, public, un, version
 
@@ -67,30 +67,30 @@ def test_the_un_list_gives_names_with_their_quality_countries_and_documents() ->
     assert (read.version.source, read.version.published, read.version.entries) == ("UN", date(2026, 2, 27), 2)
     assert (person.id, person.kind, person.countries, person.identifiers) == (
         "101",
-        Kind.PERSON,
+        EntryKind.PERSON,
         ("KP", "RW"),
         ("X123",),
     )
     assert person.names == (
-        Name("JOHN EXAMPLE DOE", Quality.PRIMARY),
-        Name("Джон", Quality.STRONG),
-        Name("Jack Doe", Quality.STRONG),
-        Name("Jacky Doe", Quality.STRONG),
-        Name("The Bear", Quality.WEAK),
+        EntryName("JOHN EXAMPLE DOE", Quality.PRIMARY),
+        EntryName("Джон", Quality.STRONG),
+        EntryName("Jack Doe", Quality.STRONG),
+        EntryName("Jacky Doe", Quality.STRONG),
+        EntryName("The Bear", Quality.WEAK),
     )
-    assert (firm.kind, [name.text for name in firm.names]) == (Kind.ENTITY, ["EXAMPLE TRADING CO.", "Sample Ltd"])
+    assert (firm.kind, [name.text for name in firm.names]) == (EntryKind.ENTITY, ["EXAMPLE TRADING CO.", "Sample Ltd"])
 
 
 def test_ofac_gives_strong_aliases_from_alt_and_weak_ones_from_the_remarks() -> None:
     firm, person, ship = load_ofac(SDN.encode(), ALT.encode()).entries
-    assert (firm.kind, [name.text for name in firm.names]) == (Kind.ENTITY, ["EXAMPLE AIRLINES", "EXAMPLE-AIR"])
+    assert (firm.kind, [name.text for name in firm.names]) == (EntryKind.ENTITY, ["EXAMPLE AIRLINES", "EXAMPLE-AIR"])
     assert person.names == (
-        Name("DOE, John", Quality.PRIMARY),
-        Name("DOE, Jack", Quality.STRONG),
-        Name("THE BEAR", Quality.WEAK),
+        EntryName("DOE, John", Quality.PRIMARY),
+        EntryName("DOE, Jack", Quality.STRONG),
+        EntryName("THE BEAR", Quality.WEAK),
     )
     assert (person.countries, person.identifiers) == (("NE",), ("A50143448",))
-    assert (ship.kind, ship.countries, ship.identifiers) == (Kind.VESSEL, ("CY",), ("CL2685",))
+    assert (ship.kind, ship.countries, ship.identifiers) == (EntryKind.VESSEL, ("CY",), ("CL2685",))
 
 
 def test_opensanctions_gives_several_values_of_a_cell() -> None:
@@ -98,8 +98,8 @@ def test_opensanctions_gives_several_values_of_a_cell() -> None:
     person, firm = read.entries
     assert read.version.published == date(2025, 7, 1)
     assert [name.text for name in person.names] == ["John Doe", "Jack Doe", "Doe; the younger"]
-    assert (person.kind, person.countries, person.identifiers) == (Kind.PERSON, ("KP", "RU"), ("P123",))
-    assert firm.kind == Kind.ENTITY
+    assert (person.kind, person.countries, person.identifiers) == (EntryKind.PERSON, ("KP", "RU"), ("P123",))
+    assert firm.kind == EntryKind.ENTITY
 
 
 def test_own_lists_are_read_from_csv_and_yaml(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_own_lists_are_read_from_csv_and_yaml(tmp_path: Path) -> None:
     (tmp_path / "desk.yaml").write_text(OWN_YAML)
     read = load_own_yaml(tmp_path / "desk.yaml")
     assert (read.version.source, read.version.published) == ("DESK", date(2026, 11, 1))
-    assert [entry.kind for entry in read.entries] == [Kind.PERSON, Kind.VESSEL]
+    assert [entry.kind for entry in read.entries] == [EntryKind.PERSON, EntryKind.VESSEL]
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,11 @@ def test_the_public_lists_are_read_whole() -> None:
     assert (united_nations.version.entries, united_nations.version.published) == (1003, date(2026, 2, 27))
     assert treasury.version.entries == 8976
     kinds = [entry.kind for entry in treasury.entries]
-    assert (kinds.count(Kind.PERSON), kinds.count(Kind.VESSEL), kinds.count(Kind.AIRCRAFT)) == (4620, 406, 277)
+    assert (kinds.count(EntryKind.PERSON), kinds.count(EntryKind.VESSEL), kinds.count(EntryKind.AIRCRAFT)) == (
+        4620,
+        406,
+        277,
+    )
     assert sum(len(entry.names) for entry in (*united_nations.entries, *treasury.entries)) == 27493
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.risk.screening.lists.party_list import Entry, Kind
+from services.risk.screening.lists.party_list import EntryKind, ListEntry
 from services.risk.screening.matching.explanation import Explainer, Explanation
 from services.risk.screening.matching.index import Index, build
-from services.risk.screening.matching.scores import THRESHOLD, Hits, candidates, read_batch, scores, screen
+from services.risk.screening.matching.scores import THRESHOLD, NameMatches, candidates, read_batch, scores, screen
 from services.risk.screening.names.tokens import normalise
 from services.risk.screening.parties import explanation_of
 from tests.risk.screening.oracle import score_least
@@ -22,20 +22,20 @@ from tests.risk.screening.typos import mistyped, turned
 
 LISTED = (
     entry("1", "NKUNDA, Laurent", "Laurent Mihigo Nkunda"),
-    entry("2", "AL-QAIDA", "The Base", kind=Kind.ENTITY),
+    entry("2", "AL-QAIDA", "The Base", kind=EntryKind.ENTITY),
     entry("3", "HUSAYN ABD AL-RAHMAN MUHAMMAD"),
-    entry("4", "Acme Trading Company Ltd.", kind=Kind.ENTITY),
+    entry("4", "Acme Trading Company Ltd.", kind=EntryKind.ENTITY),
     entry("5", "Zhang Weiming"),
     entry("6", "KIM SOK CHOL"),
     entry("7", "Екатерина Иванова"),
     entry("8", "SMITHSON, John Robert"),
-    entry("9", "SONG 7", kind=Kind.VESSEL),
+    entry("9", "SONG 7", kind=EntryKind.VESSEL),
     entry("10", "Petrov, J."),
 )
 names = st.sampled_from([name.text for each in LISTED for name in each.names])
 
 
-def index_of(*entries: Entry) -> Index:
+def index_of(*entries: ListEntry) -> Index:
     return build([(version(entries=len(entries)), entries)])
 
 
@@ -48,7 +48,7 @@ def both() -> Index:
     return build([(each.version, each.entries) for each in lists])
 
 
-def found(hits: Hits, index: Index = INDEX) -> list[tuple[str, int]]:
+def found(hits: NameMatches, index: Index = INDEX) -> list[tuple[str, int]]:
     return [
         (index.entries[entry].id, score) for entry, score in zip(hits.entry.tolist(), hits.score.tolist(), strict=True)
     ]
@@ -174,7 +174,7 @@ def test_any_listed_name_hits_itself_with_1000(listed: list[list[str]]) -> None:
         assert (number, 1000) in found_of(hits, row, index), text
 
 
-def found_of(hits: Hits, row: int, index: Index = INDEX) -> set[tuple[str, int]]:
+def found_of(hits: NameMatches, row: int, index: Index = INDEX) -> set[tuple[str, int]]:
     return {pair for pair, name in zip(found(hits, index), hits.name.tolist(), strict=True) if name == row}
 
 
@@ -272,7 +272,7 @@ def test_the_lists_own_names_hit_their_entries_with_1000() -> None:
 @pytest.mark.parametrize(("seed", "slips", "least"), [(1, 1, 0.93), (2, 1, 0.93), (3, 2, 0.7)])
 def test_persons_with_slips_of_the_pen_are_found(seed: int, slips: int, least: float) -> None:
     index = both()
-    persons = [row for row, each in enumerate(index.entries) if each.kind == Kind.PERSON][::5]
+    persons = [row for row, each in enumerate(index.entries) if each.kind == EntryKind.PERSON][::5]
     hits = screen(index, mistyped([index.entries[row].names[0].text for row in persons], seed, slips))
     own = {(name, entry) for name, entry in zip(hits.name.tolist(), hits.entry.tolist(), strict=True)}
     share = np.mean([(number, row) in own for number, row in enumerate(persons)])

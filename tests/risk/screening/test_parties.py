@@ -11,24 +11,24 @@ import pytest
 
 from libs.columns import Ints, Table
 from luxor.risk.v1 import risk_pb2 as pb
-from services.risk.assessment.assessment import InForce, assess_batch, look
+from services.risk.assessment.assessment import ActiveVersions, assess_batch, begin_findings
 from services.risk.config import PROFILES
 from services.risk.goods.controls import load_controls
 from services.risk.screening.lists.cleared_pairs import CLEARED, ClearedPairs, Pair
 from services.risk.screening.lists.list_files import read_lists_file
-from services.risk.screening.lists.party_list import Entry, Kind, Name, Quality
+from services.risk.screening.lists.party_list import EntryKind, EntryName, ListEntry, Quality
 from services.risk.screening.matching import explanation as explaining
 from services.risk.screening.matching.index import Index, build
 from services.risk.screening.matching.list_changes import Screener
-from services.risk.screening.matching.scores import STRONG, Batch, read_batch
+from services.risk.screening.matching.scores import STRONG, NameBatch, read_batch
 from services.risk.screening.parties import (
-    ENTRIES_TOLD_MAX,
+    ENTRIES_MAX,
     EXPLANATION_MAX,
-    HITS_MANY,
+    MATCHES_MANY,
     NAMES_MANY,
     POINTS_WEAK,
     MatchLevels,
-    Met,
+    PartyMatches,
     screen_parties,
     versions_of,
 )
@@ -42,12 +42,14 @@ def shipped() -> Index:
 
 
 @cache
-def in_force() -> InForce:
-    return InForce(first_light(), shipped(), load_controls(sorted((PROFILES / "data" / "controls").glob("*.yaml"))))
+def in_force() -> ActiveVersions:
+    return ActiveVersions(
+        first_light(), shipped(), load_controls(sorted((PROFILES / "data" / "controls").glob("*.yaml")))
+    )
 
 
 def assessed(*changes: dict[str, object], index: Index | None = None) -> Table:
-    means = in_force() if index is None else InForce(first_light(), index, in_force().controls)
+    means = in_force() if index is None else ActiveVersions(first_light(), index, in_force().controls)
     return assess_batch(means, table(list(changes)), pb.PURPOSE_CLEARANCE).table
 
 
@@ -123,8 +125,8 @@ def test_an_explanation_is_cut_where_it_would_be_longer_than_its_bound() -> None
     assert told.endswith("…")
 
 
-def weakly(*aliases: str, name: str = "Somebody Other") -> Entry:
-    return Entry("9", Kind.PERSON, (Name(name), *(Name(each, Quality.WEAK) for each in aliases)))
+def weakly(*aliases: str, name: str = "Somebody Other") -> ListEntry:
+    return ListEntry("9", EntryKind.PERSON, (EntryName(name), *(EntryName(each, Quality.WEAK) for each in aliases)))
 
 
 def test_a_weak_alias_and_a_distant_match_advise_documents_and_add_fewer_points_than_a_strong_hit() -> None:
@@ -185,7 +187,7 @@ def cleared(**narrowed: str) -> Index:
 
 def test_a_cleared_pair_is_no_hit_until_its_last_day() -> None:
     rows = {"consignor": {"name": "Quillán Drasthova"}}, {"consignor": {"name": "Quillan Drasthovaa"}}
-    means = InForce(first_light(), cleared(), in_force().controls)
+    means = ActiveVersions(first_light(), cleared(), in_force().controls)
     answer = assess_batch(means, table(rows), pb.PURPOSE_CLEARANCE).table
     # Another spelling is another name: nobody looked at that one.
     assert answer.ints("lane").tolist() == [pb.LANE_GREEN, pb.LANE_RED]
@@ -222,7 +224,7 @@ def test_names_are_read_once_a_batch_however_many_are_explained(monkeypatch: pyt
     index = build([(version(entries=len(names)), [entry(str(number), name) for number, name in enumerate(names)])])
     read: list[int] = []
 
-    def counts(index: Index, names: Sequence[str]) -> Batch:
+    def counts(index: Index, names: Sequence[str]) -> NameBatch:
         read.append(len(names))
         return read_batch(index, names)
 
@@ -233,16 +235,18 @@ def test_names_are_read_once_a_batch_however_many_are_explained(monkeypatch: pyt
 
 
 def test_much_screening_is_begun_and_left_to_a_thread_and_little_is_not() -> None:
-    def met(*names: str, index: Index) -> Met:
-        return look(replace(in_force(), index=index), table([{"buyer": {"name": each}} for each in names]), 1).met
+    def party_matches(*names: str, index: Index) -> PartyMatches:
+        return begin_findings(
+            replace(in_force(), index=index), table([{"buyer": {"name": each}} for each in names]), 1
+        ).party_matches
 
-    hits = build([(version(), [entry(str(number), "Zorvath Kelmendar") for number in range(HITS_MANY)])])
-    assert met("Zorvath Kelmendar", index=hits).long
-    few = build([(version(), [entry(str(number), "Zorvath Kelmendar") for number in range(HITS_MANY - 3)])])
-    assert not met("Zorvath Kelmendar", index=few).long
-    many = met(*(f"Honest {number}" for number in range(NAMES_MANY)), "Zorvath Kelmendar", index=few)
+    hits = build([(version(), [entry(str(number), "Zorvath Kelmendar") for number in range(MATCHES_MANY)])])
+    assert party_matches("Zorvath Kelmendar", index=hits).long
+    few = build([(version(), [entry(str(number), "Zorvath Kelmendar") for number in range(MATCHES_MANY - 3)])])
+    assert not party_matches("Zorvath Kelmendar", index=few).long
+    many = party_matches(*(f"Honest {number}" for number in range(NAMES_MANY)), "Zorvath Kelmendar", index=few)
     assert many.long
-    assert many.more().owners.tolist() == [NAMES_MANY] * ENTRIES_TOLD_MAX
+    assert many.findings().owners.tolist() == [NAMES_MANY] * ENTRIES_MAX
 
 
 def test_hits_are_for_officers_alone_and_tell_what_found_them() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from libs.columns import Ints
-from services.risk.selection import Allotments, Assessed, Drawn, Lane, Parameters, Selected, Tally, select
+from services.risk.selection import Allotments, Lane, Parameters, PriorDraws, Selected, SelectionBatch, Tally, select
 from services.risk.selection.draws import Draw, draws, shares
 from tests.risk.selection.test_selection import DAY, START, TODAY, assessed, kept, parameters
 
@@ -18,11 +18,11 @@ ROWS = 20_000
 LOW, HIGH = parameters(red_min=10_000, red=10_000), parameters(red_min=100_000, red=100_000)
 
 
-def drawn_by(former: Assessed, selected: Selected) -> Drawn:
+def drawn_by(former: SelectionBatch, selected: Selected) -> PriorDraws:
     """What a version leaves for the next: the gravest draw so far, and the chances."""
     before, fresh = former.before, selected.cause >= 3
     graver = fresh & (selected.lane > before.lane)
-    return Drawn(
+    return PriorDraws(
         np.where(graver, selected.lane, before.lane),
         np.where(graver, selected.cause, before.cause),
         np.where(graver, selected.chance_ppm, before.chance_ppm),
@@ -110,7 +110,7 @@ def test_a_rule_that_selects_at_every_third_hit_has_its_chance_in_its_lane_and_t
 
 def test_what_an_earlier_version_had_for_a_chance_and_nobody_stored_is_unknown() -> None:
     batch = assessed(2_000, counted=np.zeros(2_000, np.bool_))
-    unknown = replace(Drawn.none(2_000), chances=versions([LOW], rows=2_000)[0].chances)
+    unknown = replace(PriorDraws.none(2_000), chances=versions([LOW], rows=2_000)[0].chances)
     assert unknown.chances is not None
     unknown.chances.known[:1_000] = False
     selected = select(HIGH, {TODAY: bytes(32)}, Tally(), replace(batch, before=unknown))

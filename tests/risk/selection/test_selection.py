@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from libs.columns import Ints, Strings
 from services.risk.selection import (
-    Assessed,
     Cause,
-    Drawn,
     Lane,
     Parameters,
+    PriorDraws,
     Selected,
+    SelectionBatch,
     Tally,
     TallyRecord,
     load_parameters,
@@ -82,7 +82,7 @@ def parameters(**changes: Any) -> Parameters:
 
 def assessed(
     rows: int, first: int = 0, time: int = START, findings: list[tuple[int, str, int]] | None = None, **changes: Any
-) -> Assessed:
+) -> SelectionBatch:
     """Consignments with findings (row, rule, lane)."""
     found = findings or []
     columns: dict[str, Any] = {
@@ -94,7 +94,7 @@ def assessed(
         "score": np.zeros(rows, np.int64),
         "thresholds": (250, 500, 800),
         "trusted": np.zeros(rows, bool),
-        "before": Drawn.none(rows),
+        "before": PriorDraws.none(rows),
         "counted": np.ones(rows, bool),
         "model_ppm": Ints.absent(rows),
         "uncertainty_ppm": Ints.absent(rows),
@@ -102,14 +102,14 @@ def assessed(
         "rules": Strings.of([rule for _, rule, _ in found]),
         "lanes": np.array([lane for _, _, lane in found], np.int64),
     }
-    return Assessed(**(columns | changes))
+    return SelectionBatch(**(columns | changes))
 
 
-def chosen(given: Parameters, batch: Assessed, tally: Tally | None = None, seed: bytes = SEED) -> Selected:
+def chosen(given: Parameters, batch: SelectionBatch, tally: Tally | None = None, seed: bytes = SEED) -> Selected:
     return select(given, {TODAY: seed}, tally or Tally(), batch)
 
 
-def kept(tally: Tally, batch: Assessed, selected: Selected, position: int, partition: int = 0) -> TallyRecord:
+def kept(tally: Tally, batch: SelectionBatch, selected: Selected, position: int, partition: int = 0) -> TallyRecord:
     record = selected.record(batch, np.arange(batch.rows), partition, 1, position)
     assert tally.apply(record)
     return record
@@ -410,7 +410,7 @@ def test_no_lane_is_below_that_of_a_rule_or_of_an_earlier_draw_and_a_replay_chan
     rows = 80
     found = [(row, "AAA", int(random.integers(0, 5))) for row in np.sort(random.integers(0, rows, 60)).tolist()]
     earlier = np.where(random.random(rows) < 0.2, random.integers(2, 5, rows), 0)
-    before = Drawn(earlier, *(np.where(earlier, each, 0) for each in (3, 500, 800)))
+    before = PriorDraws(earlier, *(np.where(earlier, each, 0) for each in (3, 500, 800)))
     tally = Tally()
     past = assessed(900, first=5_000, model_ppm=scores(random, 900))
     kept(tally, past, chosen(given, past), 0)

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from libs.columns import Ints
-from services.risk.selection import Allotments, Assessed, Cause, Lane, Parameters, Selected, Tally, TallyRecord, select
+from services.risk.selection import (
+    Allotments,
+    Cause,
+    Lane,
+    Parameters,
+    Selected,
+    SelectionBatch,
+    Tally,
+    TallyRecord,
+    select,
+)
 from services.risk.selection.hours import MICROS_PER_HOUR
 from tests.risk.selection.test_selection import SEED, START, TODAY, assessed, parameters
 
@@ -74,7 +84,7 @@ class Office:
         self._note(at, batch, selected)
         return selected
 
-    def _note(self, at: int, batch: Assessed, selected: Selected) -> None:
+    def _note(self, at: int, batch: SelectionBatch, selected: Selected) -> None:
         self.number += 1
         self.log.append(selected.record(batch, np.arange(batch.rows), 0, 1, self.number))
         hour = batch.time // MICROS_PER_HOUR

@@ -125,7 +125,7 @@ def test_a_value_at_its_bound_is_read(changes: dict[str, Any]) -> None:
 def test_each_clause_refuses_a_file_by_itself(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ParameterError) as refused:
         load(changes)
-    (mistake,) = refused.value.mistakes
+    (mistake,) = refused.value.errors
     assert why in mistake
     assert mistake.startswith("selection.yaml:")
     assert str(refused.value) == f"the selection's parameters are refused:\n  {mistake}"
@@ -141,8 +141,8 @@ def test_all_mistakes_of_a_file_are_told_together() -> None:
                 **trusted(valid_until=date(2026, 1, 1)),
             }
         )
-    assert ["above what is expected" in refused.value.mistakes[0], "for export" in refused.value.mistakes[1], "BOMB" in refused.value.mistakes[2],
-            "DE1" in refused.value.mistakes[3], len(refused.value.mistakes)] == [True] * 4 + [4]  # fmt: skip
+    assert ["above what is expected" in refused.value.errors[0], "for export" in refused.value.errors[1], "BOMB" in refused.value.errors[2],
+            "DE1" in refused.value.errors[3], len(refused.value.errors)] == [True] * 4 + [4]  # fmt: skip
 
 
 def test_a_file_that_is_no_yaml_is_refused() -> None:

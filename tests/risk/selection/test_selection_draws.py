@@ -13,12 +13,12 @@ from libs.customs.mrn_columns import make_mrns
 from libs.customs.time import day_of_date
 from services.risk.selection import (
     DRAWS,
-    Assessed,
     Cause,
     Draw,
-    Drawn,
     Lane,
+    PriorDraws,
     SeedMissing,
+    SelectionBatch,
     Tally,
     commitment,
     draws,
@@ -30,7 +30,7 @@ from services.risk.selection.tally import MICROS_PER_HOUR
 from tests.risk.selection.test_selection import SEED, START, TODAY, assessed, chosen, kept, parameters, scores
 
 
-def part(batch: Assessed, first: int, rows: int) -> Assessed:
+def part(batch: SelectionBatch, first: int, rows: int) -> SelectionBatch:
     """Some consignments of a batch without findings."""
     kept_rows = slice(first, first + rows)
     whole = assessed(rows, first)
@@ -98,7 +98,7 @@ def test_the_day_of_a_draw_is_the_one_that_the_mrn_tells() -> None:
 
 def test_what_an_earlier_version_was_drawn_into_stays_and_is_not_drawn_again() -> None:
     given = parameters(red_min=1_000_000, red=1_000_000)
-    before = Drawn(
+    before = PriorDraws(
         np.array([Lane.BLUE, Lane.YELLOW, Lane.YELLOW, 0, Lane.BLUE]),
         np.array([Cause.MINIMUM, Cause.EXPECTED, Cause.MODEL, 0, Cause.EXPECTED]),
         np.array([2_000, 30_000, 1_000_000, 0, 9_000]),

@@ -50,7 +50,7 @@ def test_the_example_of_the_documentation_is_in_order_and_draws() -> None:
 def test_parameters_with_a_mistake_are_refused_with_its_place(changes: dict[str, Any], mistake: str) -> None:
     with pytest.raises(ParameterError) as caught:
         parameters(**changes)
-    assert mistake in caught.value.mistakes[0]
+    assert mistake in caught.value.errors[0]
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_a_file_with_a_mistake_is_refused(tmp_path: Path, old: str, new: str, mi
     path.write_text(FILE.replace(old, new).format(**(NONE | {"days": 10, "hits": ""})))
     with pytest.raises(ParameterError) as caught:
         load_parameters(path)
-    assert mistake in "\n".join(caught.value.mistakes)
+    assert mistake in "\n".join(caught.value.errors)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from libs.columns import Ints, Strings
-from services.risk.selection import Cause, Drawn, Lane, Tally, select
+from services.risk.selection import Cause, Lane, PriorDraws, Tally, select
 from services.risk.selection.chances import Chances
 from services.risk.selection.parameters import OfficeText, Parameters
 from services.risk.selection.tally import Hits
@@ -93,7 +93,7 @@ def test_delays_and_days_are_those_of_green_and_yellow_alone() -> None:
 
 
 def test_nothing_was_drawn_before_where_nothing_is_told() -> None:
-    none = Drawn.none(2)
+    none = PriorDraws.none(2)
     assert [each.tolist() for each in (none.lane, none.cause, none.chance_ppm, none.inclusion_ppm)] == [[0, 0]] * 4
     assert none.chances is None
 
@@ -114,7 +114,7 @@ def test_of_a_batch_of_several_places_those_that_draw_are_drawn_as_alone() -> No
 
 def test_what_a_rule_calls_for_as_much_as_an_earlier_draw_is_the_rules() -> None:
     before = replace(
-        Drawn.none(3),
+        PriorDraws.none(3),
         lane=np.array([Lane.YELLOW] * 3),
         cause=np.array([Cause.EXPECTED] * 3),
         chance_ppm=np.array([7_000] * 3),
@@ -133,15 +133,15 @@ def test_chances_are_told_where_anything_is_drawn_or_was() -> None:
     assert chosen(parameters(red=1), assessed(1)).chances is not None
     unknown, known = Chances.none(1), Chances.none(1)
     known.known[:] = True
-    assert chosen(parameters(), assessed(1, before=replace(Drawn.none(1), chances=unknown))).chances is None
-    assert chosen(parameters(), assessed(1, before=replace(Drawn.none(1), chances=known))).chances is not None
+    assert chosen(parameters(), assessed(1, before=replace(PriorDraws.none(1), chances=unknown))).chances is None
+    assert chosen(parameters(), assessed(1, before=replace(PriorDraws.none(1), chances=known))).chances is not None
 
 
 def test_chances_are_known_of_what_is_assessed_for_the_first_time_and_of_what_was_known() -> None:
     earlier = Chances.none(4)
     earlier.known[3] = True
     before = replace(
-        Drawn.none(4),
+        PriorDraws.none(4),
         lane=np.array([0, 0, Lane.BLUE, Lane.BLUE]),
         cause=np.array([0, 0, Cause.MINIMUM, Cause.MINIMUM]),
         chances=earlier,
@@ -200,7 +200,7 @@ def test_a_rule_that_may_be_hit_at_one_place_selects_at_once_at_another() -> Non
 
 def test_the_cell_of_a_consignment_is_of_its_lane_and_of_a_draw_or_a_rule() -> None:
     given = parameters(red_min=PPM, red=PPM)
-    before = replace(Drawn.none(4), lane=np.array([0, 0, 0, Lane.BLUE]), cause=np.array([0, 0, 0, Cause.EXPECTED]))
+    before = replace(PriorDraws.none(4), lane=np.array([0, 0, 0, Lane.BLUE]), cause=np.array([0, 0, 0, Cause.EXPECTED]))
     batch = assessed(4, findings=[(1, "A", int(Lane.RED)), (2, "A", int(Lane.BLUE))], before=before)
     selected = chosen(given, batch)
     assert selected.cause.tolist() == [Cause.MINIMUM, Cause.RULE, Cause.RULE, Cause.EXPECTED]

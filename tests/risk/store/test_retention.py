@@ -15,7 +15,7 @@ from services.risk.jobs import training
 from services.risk.store.assessment_log import ASSESSMENT_DAYS
 from services.risk.store.job_kinds import JobKind
 from services.risk.store.models import (
-    KEPT_MAX,
+    MODELS_MAX,
     UNUSED_DAYS,
     WITHDRAWN_DAYS,
     ModelState,
@@ -82,7 +82,7 @@ async def test_models_go_when_no_answer_names_them_any_more(store: Database) -> 
     await purge_models(ASSESSMENT_DAYS)(store)
     left = set(ages) - {"untried", "withdrawn", "old champion", "old challenger"}
     assert await versions(store, "model") == left
-    assert await models.in_force() == {ModelState.CHAMPION: "champion", ModelState.CHALLENGER: "challenger"}
+    assert await models.active_versions() == {ModelState.CHAMPION: "champion", ModelState.CHALLENGER: "challenger"}
     # Their files follow once nobody can be about to name them.
     assert await versions(store, "model_file") == set(ages)
     async with store.transaction() as tx:
@@ -124,7 +124,7 @@ async def test_rule_sets_go_when_no_answer_names_them_any_more(store: Database) 
         await age(store, "rule_set", version, days)
     await purge_rule_sets(ASSESSMENT_DAYS)(store)
     assert await versions(store, "rule_set") == set(ages) - {"draft", "withdrawn", "old"}
-    assert await sets.version_in_force() == "in force"
+    assert await sets.active_version() == "in force"
 
 
 async def test_one_person_has_so_many_drafts_and_no_more_in_whatever_role(store: Database) -> None:
@@ -155,7 +155,7 @@ async def test_there_is_room_for_so_many_models_those_that_are_coming_counted(st
     models = ModelStore(store)
     async with store.transaction() as tx:
         await tx.raw.execute(
-            "insert into model_file select 'v' || each, 'x' from generate_series(1, $1::integer) each", KEPT_MAX - 1
+            "insert into model_file select 'v' || each, 'x' from generate_series(1, $1::integer) each", MODELS_MAX - 1
         )
         await tx.raw.execute(
             "insert into model (version, state, told, note, proposed_by) select version, 1, '', '', $1 from model_file",

@@ -13,7 +13,7 @@ class UnsupportedError(ValueError):
         self.node_id = node_id
 
 
-class MistakeError(ValueError):
+class MacroError(ValueError):
     """Something that can never be evaluated; `node_id` tells where."""
 
     def __init__(self, node_id: int, message: str) -> None:

@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, wrappers_pb2
 
 from libs.columns import Kind
 from luxor.consignment.v1 import consignment_pb2
-from services.risk.conditions.evaluation.frames import Source
+from services.risk.conditions.evaluation.frames import ColumnSource
 from services.risk.conditions.evaluation.vectors import Interned, Segments, Vec
 
 PACKAGE: Final = "luxor.conditions"
@@ -76,7 +76,7 @@ def _describe(file: descriptor_pb2.FileDescriptorProto, shape: Shape, done: set[
 def fill(
     messages: Sequence[Any],
     shape: Shape,
-    source: Source,
+    source: ColumnSource,
     only: Collection[str] | None = None,
     path: str = "",
     at: Any = None,

@@ -114,7 +114,7 @@ _PRIMITIVE_KINDS: Final = {1: "bool", 2: "int", 3: "uint", 4: "double", 5: "stri
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ExprType:
     """The static type of an expression: `name` is bool, int, double, string, list, map, message, null, or another that
     is not compiled.
 
@@ -122,7 +122,7 @@ class Kind:
     """
 
     name: str
-    element: Kind | None = None
+    element: ExprType | None = None
     message: str = ""
 
 
@@ -201,7 +201,7 @@ class Checked:
     """
 
     expr: Expr
-    kinds: dict[int, Kind]
+    kinds: dict[int, ExprType]
     positions: dict[int, int]
 
 
@@ -216,18 +216,18 @@ def read_checked(serialized: bytes) -> Checked:
     )
 
 
-def _kind(message: Any) -> Kind:
+def _kind(message: Any) -> ExprType:
     if message.HasField("primitive"):
-        return Kind(_PRIMITIVE_KINDS.get(message.primitive, "unknown"))
+        return ExprType(_PRIMITIVE_KINDS.get(message.primitive, "unknown"))
     if message.HasField("wrapper"):
-        return Kind(_PRIMITIVE_KINDS.get(message.wrapper, "unknown"))
+        return ExprType(_PRIMITIVE_KINDS.get(message.wrapper, "unknown"))
     if message.HasField("list"):
-        return Kind("list", _kind(message.list.element))
+        return ExprType("list", _kind(message.list.element))
     if message.HasField("map"):
-        return Kind("map", _kind(message.map.value))
+        return ExprType("map", _kind(message.map.value))
     if message.HasField("message"):
-        return Kind("message", message=message.message)
-    return Kind("null" if message.HasField("null") else "dyn")
+        return ExprType("message", message=message.message)
+    return ExprType("null" if message.HasField("null") else "dyn")
 
 
 def _literal(node_id: int, message: Any) -> Expr:

@@ -20,7 +20,7 @@ from luxor.consignment.v1 import consignment_columns_pb2
 from services.risk.conditions.cel.functions import FUNCTIONS, Function
 from services.risk.conditions.cel.messages import PACKAGE, Shape, fill, pool_of
 from services.risk.conditions.cel.patterns import Patterns
-from services.risk.conditions.evaluation.frames import Source
+from services.risk.conditions.evaluation.frames import ColumnSource
 from services.risk.conditions.evaluation.text_nodes import lookup
 from services.risk.conditions.evaluation.vectors import Interned, Segments, Vec, some
 
@@ -97,7 +97,7 @@ class Vocabulary:
         """Evaluate a parsed condition on one consignment with the CEL library; gives its Value, which may be an error."""
         return expression.eval(self.bind(consignment, item))
 
-    def messages(self, source: Source, elements: Collection[str] | None = None) -> list[Message]:
+    def messages(self, source: ColumnSource, elements: Collection[str] | None = None) -> list[Message]:
         """The rows of a batch as the messages that the CEL library evaluates conditions on; of their elements only those
         of some names are set, where names are given.
         """

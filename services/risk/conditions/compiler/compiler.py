@@ -26,7 +26,7 @@ class Compiler:
 
     def compile(self, tree: Checked) -> tuple[Node, tuple[UnsupportedError, ...]]:
         """The node of a checked condition, and what in it is not compiled: that is an error in every row, so whoever
-        evaluates the node asks the library about the rows that it leaves without a value. Raises MistakeError.
+        evaluates the node asks the library about the rows that it leaves without a value. Raises MacroError.
         """
         scope: Scope = {
             "consignment": Row(ROOT, "", self._nodes.vocabulary.shape),

@@ -7,7 +7,7 @@ from typing import Final
 from services.risk.conditions.cel.macros import UnsupportedError, macro_of, names
 from services.risk.conditions.cel.syntax_tree import Expr, Loop
 from services.risk.conditions.compiler.translator import Translator
-from services.risk.conditions.compiler.values import Constants, Filtered, Row, Rows, Scope, Value
+from services.risk.conditions.compiler.values import ChildTable, Constants, Filtered, Row, Scope, Value
 from services.risk.conditions.evaluation import nodes
 from services.risk.conditions.evaluation.frames import ROOT, Node, Spec
 from services.risk.conditions.evaluation.nodes import Const
@@ -21,14 +21,14 @@ def loop(translator: Translator, expr: Loop, scope: Scope) -> Value:
     ranged = translator.value(expr.range, scope)
     if isinstance(ranged, Constants):
         return _unrolled(translator, expr, macro, predicate, ranged, scope)
-    segments = ranged.segments if isinstance(ranged, Rows) else ranged
+    segments = ranged.segments if isinstance(ranged, ChildTable) else ranged
     if not isinstance(segments, nodes.Column):
         raise UnsupportedError(
             expr.id, f"{macro} walks child tables and lists of the consignment, or a list of constants"
         )
     inner = translator.nodes.walked(segments, _around(segments, predicate, expr.variable, scope))
     element = translator.shared(nodes.Element, inner)
-    variable: Value = Row(inner, ranged.path, ranged.shape) if isinstance(ranged, Rows) else element
+    variable: Value = Row(inner, ranged.path, ranged.shape) if isinstance(ranged, ChildTable) else element
     body = translator.node(predicate, {**scope, expr.variable: variable})
     return Filtered(inner, body) if macro == "filter" else translator.shared(nodes.Walk, macro, inner, body)
 

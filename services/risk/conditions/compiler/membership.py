@@ -11,7 +11,7 @@ from services.risk.conditions.cel.macros import UnsupportedError
 from services.risk.conditions.cel.syntax_tree import Call
 from services.risk.conditions.compiler.operators import RESULT_TYPES
 from services.risk.conditions.compiler.translator import Translator
-from services.risk.conditions.compiler.values import Constants, Filtered, Rows, Scope
+from services.risk.conditions.compiler.values import ChildTable, Constants, Filtered, Scope
 from services.risk.conditions.evaluation import nodes, vectors
 from services.risk.conditions.evaluation.frames import ROOT, Node, innermost
 from services.risk.conditions.evaluation.nodes import Const
@@ -75,7 +75,7 @@ def size(translator: Translator, expr: Call, scope: Scope) -> Node:
     value = translator.value(arg, scope)
     if isinstance(value, Filtered):
         return translator.shared(nodes.Walk, "count", value.inner, value.body)
-    if isinstance(value, Rows):
+    if isinstance(value, ChildTable):
         return translator.shared(nodes.Size, value.segments)
     if isinstance(value, Constants):
         return translator.shared(Const, len(value.values))

@@ -10,7 +10,7 @@ import numpy as np
 from services.risk.conditions.cel.vocabulary import Vocabulary
 from services.risk.conditions.evaluation import nodes
 from services.risk.conditions.evaluation.frames import ROOT, Node, Spec
-from services.risk.conditions.evaluation.text_nodes import Pool
+from services.risk.conditions.evaluation.text_nodes import TextPool
 
 
 class SharedNodes:
@@ -22,7 +22,7 @@ class SharedNodes:
         self._contains: dict[frozenset[str], Callable[[str], bool]] = {}
         self._specs: dict[tuple[Node, Spec], Spec] = {}
         self._prepared: dict[Any, Callable[[str], Any]] = {}
-        self._pools: dict[tuple[str, str], Pool] = {}
+        self._pools: dict[tuple[str, str], TextPool] = {}
         items = self.shared(nodes.Column, ROOT, "", "items", self.pool("", "items"))
         self.items = self.walked(items, ROOT)
 
@@ -53,13 +53,13 @@ class SharedNodes:
             self._specs[key] = Spec(parent, segments)
         return self._specs[key]
 
-    def pool(self, path: str, name: str) -> Pool:
+    def pool(self, path: str, name: str) -> TextPool:
         """The one numbering of a column's texts."""
-        return self._pools.setdefault((path, name), Pool())
+        return self._pools.setdefault((path, name), TextPool())
 
 
 def _key(part: Any) -> Any:
-    if isinstance(part, Node | Spec | Pool):
+    if isinstance(part, Node | Spec | TextPool):
         return part
     # 1, 1.0 and True are equal to Python, and so are 0.0 and -0.0.
     return type(part), repr(part) if isinstance(part, float) else part

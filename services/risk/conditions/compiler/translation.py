@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from libs.columns import Kind as ColumnKind
-from services.risk.conditions.cel.macros import MistakeError, UnsupportedError
+from services.risk.conditions.cel.macros import MacroError, UnsupportedError
 from services.risk.conditions.cel.syntax_tree import Call, Expr, ListOf, Literal, Loop, Name, Select
 from services.risk.conditions.compiler import loops, membership
 from services.risk.conditions.compiler.operators import KERNELS, NOT, NUMERIC, ORDER, RESULT_TYPES, TEXT_ORDER, TEXTUAL
 from services.risk.conditions.compiler.translator import Translator
-from services.risk.conditions.compiler.values import Constants, Row, Rows, Scope, Value
+from services.risk.conditions.compiler.values import ChildTable, Constants, Row, Scope, Value
 from services.risk.conditions.evaluation import nodes, vectors
 from services.risk.conditions.evaluation.frames import Node
 from services.risk.conditions.evaluation.nodes import Const
@@ -65,7 +65,9 @@ class Translation(Translator):
         if expr.test_only:
             return self.shared(nodes.Present, column)
         if row.shape.elements[expr.field] is ColumnKind.CHILD:
-            return Rows(column, f"{row.path}/{expr.field}" if row.path else expr.field, row.shape.children[expr.field])
+            return ChildTable(
+                column, f"{row.path}/{expr.field}" if row.path else expr.field, row.shape.children[expr.field]
+            )
         return column
 
     # --- calls --------------------------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ class Translation(Translator):
         pattern = str(node.vec.data)
         error = self.nodes.vocabulary.patterns.error(pattern)
         if error:
-            raise MistakeError(expr.args[1].id, f"the pattern of matches() cannot be used: {error}")
+            raise MacroError(expr.args[1].id, f"the pattern of matches() cannot be used: {error}")
         return pattern
 
     def logic(self, function: str, expr: Call, scope: Scope) -> Node:

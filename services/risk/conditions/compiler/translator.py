@@ -8,7 +8,7 @@ from typing import Any, Final
 from services.risk.conditions.cel.macros import UnsupportedError
 from services.risk.conditions.cel.syntax_tree import Checked, Expr
 from services.risk.conditions.compiler.shared_nodes import SharedNodes
-from services.risk.conditions.compiler.values import Constants, Filtered, Row, Rows, Scope, Value
+from services.risk.conditions.compiler.values import ChildTable, Constants, Filtered, Row, Scope, Value
 from services.risk.conditions.evaluation.frames import Node
 from services.risk.conditions.evaluation.nodes import Const
 
@@ -50,7 +50,7 @@ class Translator(ABC):
             return self.shared(Const, value.values)
         what = {
             Row: "a whole row",
-            Rows: "a whole child table",
+            ChildTable: "a whole child table",
             Filtered: "a filtered list",
             Constants: "a whole table",
         }[type(value)]

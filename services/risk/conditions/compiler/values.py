@@ -20,7 +20,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ChildTable:
     """A child table of a row, that a macro can walk."""
 
     segments: Node
@@ -43,6 +43,6 @@ class Filtered:
     body: Node
 
 
-Value = Node | Row | Rows | Constants | Filtered
+Value = Node | Row | ChildTable | Constants | Filtered
 #: What each variable in reach is.
 Scope = dict[str, Value]

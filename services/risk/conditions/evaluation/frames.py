@@ -16,7 +16,7 @@ import numpy as np
 from services.risk.conditions.evaluation.vectors import IntArray, Segments, Vec
 
 
-class Source(Protocol):
+class ColumnSource(Protocol):
     """Where a batch's columns come from. A path names a table: "" the consignments, "items" their items,
     "items/packages" and so on.
     """
@@ -64,7 +64,7 @@ class Frame:
 class Taken:
     """Some rows of a source, in rising order. The tables below them stay whole: rows point into them."""
 
-    def __init__(self, source: Source, index: IntArray) -> None:
+    def __init__(self, source: ColumnSource, index: IntArray) -> None:
         self.source, self.index, self.rows = source, index, len(index)
 
     def column(self, path: str, name: str) -> Vec:
@@ -79,7 +79,7 @@ class ColumnNode(Protocol):
     path: str
     name: str
 
-    def read(self, source: Source) -> Vec:
+    def read(self, source: ColumnSource) -> Vec:
         """The column over all rows of its table."""
         ...
 
@@ -89,7 +89,7 @@ class Batch:
     part of that batch, the consignments of `index`.
     """
 
-    def __init__(self, source: Source, whole: Batch | None = None, index: IntArray | None = None) -> None:
+    def __init__(self, source: ColumnSource, whole: Batch | None = None, index: IntArray | None = None) -> None:
         self.source = source
         self.whole, self.index = whole, index
         #: What others remember of this batch, by keys of their own.

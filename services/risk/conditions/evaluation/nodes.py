@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from services.risk.conditions.evaluation import vectors
-from services.risk.conditions.evaluation.frames import Batch, Frame, Node, Source, Spec, innermost
-from services.risk.conditions.evaluation.text_nodes import Pool, numbered
+from services.risk.conditions.evaluation.frames import Batch, ColumnSource, Frame, Node, Spec, innermost
+from services.risk.conditions.evaluation.text_nodes import TextPool, numbered
 from services.risk.conditions.evaluation.vectors import BoolArray, Interned, Mask, Segments, Vec, some
 
 
@@ -31,11 +31,11 @@ class Column(Node):
 
     __slots__ = ("key", "name", "path", "pool")
 
-    def __init__(self, spec: Spec, path: str, name: str, pool: Pool) -> None:
+    def __init__(self, spec: Spec, path: str, name: str, pool: TextPool) -> None:
         self.spec, self.path, self.name, self.pool = spec, path, name, pool
         self.key = path, name
 
-    def read(self, source: Source) -> Vec:
+    def read(self, source: ColumnSource) -> Vec:
         """The column over all rows of its table."""
         return numbered(source.column(self.path, self.name), self.pool)
 
@@ -52,7 +52,7 @@ class Element(Node):
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.pool = Pool()
+        self.pool = TextPool()
 
     def compute(self, batch: Batch) -> Vec:
         assert self.spec is not None

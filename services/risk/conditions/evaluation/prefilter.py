@@ -156,7 +156,7 @@ def can_matter(needs: tuple[Need, ...], batch: Batch) -> bool:
     return True
 
 
-class Rows:
+class RowNeeds:
     """The consignments of a large batch that meet a need, and the evaluation of them alone."""
 
     def __init__(self, need: Need, batch: Batch) -> None:
@@ -200,12 +200,12 @@ def narrowed(needs: tuple[Need, ...], batch: Batch) -> Batch:
     rows = batch.source.rows
     if not needs or rows < PART_ROWS_MIN or batch.whole is not None:
         return batch
-    best: Rows | None = None
+    best: RowNeeds | None = None
     for need in needs:
         key = ("rows", need.key, need.members, need.prefixes, need.absent)
         found = batch.memo.get(key)
         if found is None:
-            found = batch.memo[key] = Rows(need, batch)
+            found = batch.memo[key] = RowNeeds(need, batch)
         if best is None or found.count < best.count:
             best = found
     assert best is not None

@@ -34,7 +34,7 @@ MISSING: Final = object()
 _UNKNOWN, _KNOWN, _MISSING = 0, 1, 2
 
 
-class Pool:
+class TextPool:
     """Lasting numbers for the texts of one column."""
 
     __slots__ = ("generation", "numbers")
@@ -65,7 +65,7 @@ class Some(list[str]):
         self.texts, self.places = texts, places
 
     @property
-    def pool(self) -> Pool:
+    def pool(self) -> TextPool:
         """What numbers them."""
         return self.texts.pool
 
@@ -80,7 +80,7 @@ class Texts(list[str]):
 
     __slots__ = ("_generation", "_numbers", "pool")
 
-    def __init__(self, texts: Iterable[str], pool: Pool) -> None:
+    def __init__(self, texts: Iterable[str], pool: TextPool) -> None:
         super().__init__(texts)
         self.pool = pool
         self._numbers: IntArray | None = None
@@ -96,7 +96,7 @@ class Texts(list[str]):
         return self._numbers if self._generation == self.pool.generation else None
 
 
-def numbered(vec: Vec, pool: Pool) -> Vec:
+def numbered(vec: Vec, pool: TextPool) -> Vec:
     """A column whose texts, if it has any, are numbered by a pool."""
     if not isinstance(vec.data, Interned):
         return vec
@@ -203,7 +203,7 @@ class _Memory:
         self._states = np.zeros(0, np.uint8)
         self._values: npt.NDArray[Any] = np.zeros(0, dtype)
 
-    def unknown(self, pool: Pool, numbers: IntArray) -> IntArray | None:
+    def unknown(self, pool: TextPool, numbers: IntArray) -> IntArray | None:
         """The places among `numbers` of texts whose result is not known yet."""
         if self._generation != pool.generation:
             self._generation, self._misses = pool.generation, False

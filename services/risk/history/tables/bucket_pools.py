@@ -23,7 +23,7 @@ from services.risk.history.tables.undo_log import Undo
 ROWS_MIN: Final = 64
 
 
-class Pool:
+class BucketPool:
     """Rows of rings; with `split` also the rings of consignments under the threshold, and bits of distinct consignees
     per day.
     """

@@ -28,7 +28,7 @@ from services.risk.learning.features.recipe import (
     key_of,
 )
 from services.risk.learning.features.sample import NUMBER, WORD, ColumnType, Floats, Numbers, Sample
-from services.risk.learning.settings import Family, Settings
+from services.risk.learning.settings import Family, TrainingSettings
 
 #: Words of a consignment, by our name for the column.
 _WORDS: Final = {
@@ -243,7 +243,7 @@ _HISTORY: Final = (
 #: The recipe that risk trains on its own assessments.
 ASSESSED: Final = Recipe((*TRAFFIC.features, *(Number(name, name) for name in _HISTORY)))
 #: How it trains on them: chosen on the simulator's development seeds, as tests/bench/risk_loop.py does.
-ASSESSED_SETTINGS: Final = Settings(
+ASSESSED_SETTINGS: Final = TrainingSettings(
     families=(Family(members=5, trees=40, leaves=15, leaf_rows_min=5, rows_share=0.7, l2=5.0, random_cuts=False),),
     copies_exponent=0.0,
     half_life_days=7.0,
@@ -253,7 +253,7 @@ _NUMBERS: Final = (
     "rule_points", "consignee_parcels", *DESCRIBED[""], *DESCRIBED["items"],
 )  # fmt: skip
 #: Every column that risk can give a model when it assesses, with its type: a model that needs another is refused.
-GIVEN: Final[Mapping[str, ColumnType]] = {
+TRAFFIC_COLUMNS: Final[Mapping[str, ColumnType]] = {
     **dict.fromkeys((*_WORDS, *_KINDS, *_JOINED, "destination", "address", "hs", "origin", "description"), WORD),
     **dict.fromkeys(_NUMBERS, NUMBER),
 }

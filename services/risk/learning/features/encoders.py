@@ -1,6 +1,6 @@
 """Encoders: what features need to know of the training window, learnt of it alone, and the matrix they give.
 
-Groups are looked up by number: each part of a key has a vocabulary, the numbers of a key's parts make one int64, and a
+GroupTable are looked up by number: each part of a key has a vocabulary, the numbers of a key's parts make one int64, and a
 sorted array of those is searched for whole batches at once.
 """
 
@@ -20,8 +20,8 @@ from services.risk.learning.features.recipe import (
     Feature,
     Fineness,
     Key,
+    KeyPart,
     Number,
-    Part,
     Quotient,
     Rate,
     Recipe,
@@ -46,7 +46,7 @@ WHOLE_WITHIN_SHARE: Final = float(np.finfo(np.float64).eps)
 
 
 class Lookup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Groups and one value for each."""
+    """GroupTable and one value for each."""
 
     keys: tuple[int, ...]
     """Numbers of the groups, rising."""
@@ -64,7 +64,7 @@ class Lookup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Encoders(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was learnt."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[KeyPart, ...]
     vocabularies: tuple[tuple[str, ...], ...]
     """Per part its words; a word's place is its number."""
     lookups: dict[str, tuple[Lookup, ...]]
@@ -86,7 +86,7 @@ class Encoding:
         """Take what `learn` gave or a model file held; raises ValueError where the two do not belong together."""
         self.recipe = recipe
         self.encoders = encoders
-        self._groups = Groups(encoders.parts, encoders.vocabularies)
+        self._groups = GroupTable(encoders.parts, encoders.vocabularies)
         absent = [f"{part.column}:{part.length}" for part in recipe.parts if part not in encoders.parts]
         if absent:
             raise ValueError(f"the encoders have no vocabulary for {', '.join(absent)}")
@@ -133,7 +133,7 @@ class Encoding:
             value = plain(feature.value, sample)
             middle = np.full(sample.rows, np.nan)
             for key, table in zip(feature.keys, tables, strict=True):
-                # Groups with too few values are not in the table, so the next, coarser key answers.
+                # GroupTable with too few values are not in the table, so the next, coarser key answers.
                 open_rows = np.isnan(middle)
                 if not open_rows.any():
                     break
@@ -182,10 +182,10 @@ class Table:
         return found
 
 
-class Groups:
+class GroupTable:
     """The vocabularies of key parts, by which groups get their numbers."""
 
-    def __init__(self, parts: Sequence[Part], vocabularies: Sequence[Sequence[str]]) -> None:
+    def __init__(self, parts: Sequence[KeyPart], vocabularies: Sequence[Sequence[str]]) -> None:
         self.places = {
             part: {word: place for place, word in enumerate(words)}
             for part, words in zip(parts, vocabularies, strict=True)
@@ -199,13 +199,13 @@ class Groups:
 class Keys:
     """The numbers of each key's groups for the rows of one sample; each key and part is computed once."""
 
-    def __init__(self, groups: Groups, sample: Sample) -> None:
+    def __init__(self, groups: GroupTable, sample: Sample) -> None:
         self._places = groups.places
         self._sample = sample
-        self._parts: dict[Part, Numbers] = {}
+        self._parts: dict[KeyPart, Numbers] = {}
         self._keys: dict[Key, Numbers] = {}
 
-    def _part(self, part: Part) -> Numbers:
+    def _part(self, part: KeyPart) -> Numbers:
         numbers = self._parts.get(part)
         if numbers is None:
             places = self._places[part]
@@ -230,7 +230,7 @@ class Keys:
         return numbers
 
 
-def cut(word: str, part: Part) -> str:
+def cut(word: str, part: KeyPart) -> str:
     """What of a word a key's part takes."""
     return word[: part.length] if part.length else word
 

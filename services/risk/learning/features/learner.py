@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from services.risk.learning.features.encoders import UNSEEN, Encoders, Encoding, Groups, Table, cut, plain
-from services.risk.learning.features.recipe import Code, Count, Deviation, Feature, Key, Part, Rate, Recipe, keys_of
+from services.risk.learning.features.encoders import UNSEEN, Encoders, Encoding, GroupTable, Table, cut, plain
+from services.risk.learning.features.recipe import Code, Count, Deviation, Feature, Key, KeyPart, Rate, Recipe, keys_of
 from services.risk.learning.features.sample import Floats, Numbers, Sample, Truths, require
 
 #: Products of vocabularies stay below this, so that a key's number never wraps.
@@ -37,12 +37,12 @@ class Learner:
         vocabularies = tuple(self._vocabulary(part) for part in recipe.parts)
         self._check_sizes(dict(zip(recipe.parts, vocabularies, strict=True)))
         self._vocabularies = vocabularies
-        groups = Groups(recipe.parts, vocabularies)
+        groups = GroupTable(recipe.parts, vocabularies)
         self._members: dict[Key, tuple[Numbers, Numbers, Numbers]] = {}
         self._labelled_keys = groups.of(labelled)
         self._reference_keys = self._labelled_keys if reference is None else groups.of(self.reference)
 
-    def _vocabulary(self, part: Part) -> tuple[str, ...]:
+    def _vocabulary(self, part: KeyPart) -> tuple[str, ...]:
         words = {
             cut(word, part)
             for sample in (self.labelled, self.reference)
@@ -51,7 +51,7 @@ class Learner:
         }
         return tuple(sorted(words))
 
-    def _check_sizes(self, vocabularies: Mapping[Part, Sequence[str]]) -> None:
+    def _check_sizes(self, vocabularies: Mapping[KeyPart, Sequence[str]]) -> None:
         for feature in self.recipe.features:
             for key in keys_of(feature):
                 if np.prod([float(max(1, len(vocabularies[part]))) for part in key]) >= KEYS_MAX:

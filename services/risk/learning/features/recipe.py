@@ -16,7 +16,7 @@ from services.risk.learning.features.sample import NUMBER, WORD, ColumnType
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KeyPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Part of a key: a column of words, whole or its first `length` characters (the heading of an HS code: 4)."""
 
     column: Name
@@ -25,7 +25,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 #: What rows are grouped by: rows that agree in every part are of one group; a row that lacks a part is of none.
-Key = Annotated[tuple[Part, ...], msgspec.Meta(min_length=1, max_length=6)]
+Key = Annotated[tuple[KeyPart, ...], msgspec.Meta(min_length=1, max_length=6)]
 
 
 class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="number"):
@@ -135,7 +135,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return [place for place, feature in enumerate(self.features) if isinstance(feature, Code)]
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[KeyPart]:
         """Every part of every key once."""
         return list(dict.fromkeys(part for feature in self.features for key in keys_of(feature) for part in key))
 
@@ -162,7 +162,7 @@ def keys_of(feature: Feature) -> tuple[Key, ...]:
     return (feature.key,) if isinstance(feature, Code | Rate | Count) else ()
 
 
-def key_of(text: str) -> tuple[Part, ...]:
+def key_of(text: str) -> tuple[KeyPart, ...]:
     """A key from its short form: `hs6` is a column, `hs6:4` its first four characters, `hs6:4 origin` both together."""
     parts = [word.partition(":") for word in text.split()]
-    return tuple(Part(column, int(length or 0)) for column, _, length in parts)
+    return tuple(KeyPart(column, int(length or 0)) for column, _, length in parts)

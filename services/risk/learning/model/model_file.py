@@ -20,7 +20,7 @@ from services.risk.learning.features.encoders import Encoders, Encoding
 from services.risk.learning.features.recipe import Recipe
 from services.risk.learning.features.sample import ColumnsDoNotFit, ColumnType, require
 from services.risk.learning.model.trees import Forest, Tree, read_trees
-from services.risk.learning.settings import Settings
+from services.risk.learning.settings import TrainingSettings
 
 FORMAT: Final = "luxor-risk-model"
 VERSION: Final = 1
@@ -61,7 +61,7 @@ class Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     recipe: Recipe
     encoders: Encoders
     window: Window
-    settings: Settings
+    settings: TrainingSettings
     seed: int
     metrics: dict[str, float | None]
     """Measures by name, on rows that the model was not trained on; None for what could not be measured."""
@@ -125,7 +125,7 @@ def content_of(
     name: str,
     label: str,
     window: Window,
-    settings: Settings,
+    settings: TrainingSettings,
     seed: int,
     metrics: Mapping[str, float],
     profiles: Mapping[str, Profile],

@@ -39,7 +39,7 @@ Leaves = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class Node:
+class TreeNode:
     """A split: a row goes left where its value is at most the cut, or is one of the categories."""
 
     feature: int
@@ -58,7 +58,7 @@ class Node:
 class Tree:
     """A tree, its root first; a tree of one leaf has no nodes."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[TreeNode, ...]
     leaves: tuple[float, ...]
 
 
@@ -330,7 +330,7 @@ def _node(
     sets: Sequence[frozenset[int]],
     features: int,
     categories: frozenset[int],
-) -> Node:
+) -> TreeNode:
     if not 0 <= feature < features:
         raise ValueError(f"it splits by feature {feature} of {features}")
     if bool(decision & _CATEGORY) != (feature in categories):
@@ -342,12 +342,12 @@ def _node(
         if not 0 <= int(cut) < len(sets):
             raise ValueError(f"it names set {cut:g} of {len(sets)}")
         # LightGBM sends what is unknown to the right.
-        return Node(feature, cut, sets[int(cut)], False, left, right, value)
+        return TreeNode(feature, cut, sets[int(cut)], False, left, right, value)
     if missing == 1:
         raise ValueError("it takes zero for unknown; train with zero_as_missing off")
     # Where training saw no unknown value, LightGBM takes one for 0.
     unknown_left = bool(decision & _DEFAULT_LEFT) if missing == _MISSING_NAN else cut >= 0
-    return Node(feature, cut, None, unknown_left, left, right, value)
+    return TreeNode(feature, cut, None, unknown_left, left, right, value)
 
 
 def _sets(facts: dict[str, str]) -> list[frozenset[int]]:

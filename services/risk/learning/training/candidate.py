@@ -18,31 +18,31 @@ from services.risk.learning.features.recipe import Recipe
 from services.risk.learning.features.sample import Floats, Sample
 from services.risk.learning.model.model_file import Content, Model, Trained, Window, content_of
 from services.risk.learning.model.scoring import score
-from services.risk.learning.settings import Settings
-from services.risk.learning.training.inspected_samples import Part
+from services.risk.learning.settings import TrainingSettings
+from services.risk.learning.training.inspected_samples import InspectedItems
 from services.risk.learning.training.training import TooFewOutcomes, train
 
 OUTCOMES_MIN: Final = 200
 """Inspected items below which nothing is trained."""
 VIOLATIONS_MIN: Final = 40
 """Items in violation below which nothing is trained; as many must be in order."""
-HELD_OUT: Final = 0.2
+TEST_SHARE: Final = 0.2
 """Share of the consignments, the latest, that the measures are taken on."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How a candidate is made."""
 
     name: str
     label: str
     window: Window
     recipe: Recipe
-    settings: Settings
+    settings: TrainingSettings
     seed: int
 
 
-def candidate(plan: Plan, known: Part, reference: Sample | None = None) -> Content:
+def candidate(plan: TrainingPlan, known: InspectedItems, reference: Sample | None = None) -> Content:
     """Train a model on consignments whose outcome is known, the earliest first.
 
     Measures are those of a model that was trained without the latest fifth, on that fifth; what is given is trained on all.
@@ -50,7 +50,7 @@ def candidate(plan: Plan, known: Part, reference: Sample | None = None) -> Conte
     not given). Raises TooFewOutcomes, ColumnsDoNotFit.
     """
     check_enough(known)
-    later = known.consignments - max(1, round(known.consignments * HELD_OUT))
+    later = known.consignments - max(1, round(known.consignments * TEST_SHARE))
     measured, unseen = _measured(plan, known.from_to(0, later), known.from_to(later, known.consignments), reference)
     weights = known.weights
     measured |= {
@@ -67,7 +67,7 @@ def candidate(plan: Plan, known: Part, reference: Sample | None = None) -> Conte
     return msgspec.structs.replace(content, profiles=content.profiles | told)
 
 
-def check_enough(known: Part) -> None:
+def check_enough(known: InspectedItems) -> None:
     """Refuse to train on too little. Raises TooFewOutcomes."""
     violations = int(known.found.sum())
     clean = len(known.found) - violations
@@ -78,7 +78,9 @@ def check_enough(known: Part) -> None:
         )
 
 
-def _measured(plan: Plan, earlier: Part, later: Part, reference: Sample | None) -> tuple[dict[str, float], Floats]:
+def _measured(
+    plan: TrainingPlan, earlier: InspectedItems, later: InspectedItems, reference: Sample | None
+) -> tuple[dict[str, float], Floats]:
     """The measures on the later part, and the scores of its rows."""
     # Without a cap, which would bias it.
     uncapped = weights_of(later.inclusion, None).values
@@ -97,7 +99,7 @@ def _measured(plan: Plan, earlier: Part, later: Part, reference: Sample | None) 
     return told | {"violating_share": share, **measures(found, chances)}, scores
 
 
-def by_consignment(part: Part, values: Floats) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], Floats]:
+def by_consignment(part: InspectedItems, values: Floats) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], Floats]:
     """Per consignment with known items whether one of them is in violation, and the highest of their values."""
     highest = np.full(part.consignments, -np.inf)
     np.maximum.at(highest, part.owners, values)
@@ -107,7 +109,7 @@ def by_consignment(part: Part, values: Floats) -> tuple[np.ndarray[tuple[int], n
     return found[there], highest[there]
 
 
-def _train(plan: Plan, known: Part, reference: Sample | None) -> Trained:
+def _train(plan: TrainingPlan, known: InspectedItems, reference: Sample | None) -> Trained:
     return train(
         plan.recipe,
         known.sample,
@@ -121,7 +123,7 @@ def _train(plan: Plan, known: Part, reference: Sample | None) -> Trained:
     )
 
 
-def _content(plan: Plan, trained: Trained, measured: Mapping[str, float], traffic: Sample) -> Content:
+def _content(plan: TrainingPlan, trained: Trained, measured: Mapping[str, float], traffic: Sample) -> Content:
     needed = plan.recipe.columns
     shown = Sample(
         traffic.rows,

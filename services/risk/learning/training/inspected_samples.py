@@ -16,14 +16,14 @@ import numpy.typing as npt
 from libs.columns import Table
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION
 from services.risk.elements.computed import Facts
-from services.risk.history.columns import History
+from services.risk.history.columns import HistoryColumns
 from services.risk.inspections.inclusion import Weights, inclusion_of, shares_of, weights_of
 from services.risk.learning.features.consignments import ASSESSED, Items, assessed_items
 from services.risk.learning.features.sample import Floats, Numbers, Sample, Truths
 
 
 @dataclass(frozen=True)
-class Found:
+class InspectedRow:
     """What an inspection found of one consignment."""
 
     row: int
@@ -34,7 +34,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Part:
+class InspectedItems:
     """Rows to learn from: items whose outcome is known."""
 
     sample: Sample
@@ -53,10 +53,10 @@ class Part:
         return weights_of(self.inclusion)
 
     @staticmethod
-    def concat(parts: Sequence[Part]) -> Part:
+    def concat(parts: Sequence[InspectedItems]) -> InspectedItems:
         """Parts one after the other."""
         starts = np.cumsum([0, *(part.consignments for part in parts)])
-        return Part(
+        return InspectedItems(
             Sample.concat([part.sample for part in parts]),
             np.concatenate([part.found for part in parts]),
             np.concatenate([part.inclusion for part in parts]),
@@ -65,10 +65,10 @@ class Part:
             int(starts[-1]),
         )
 
-    def from_to(self, start: int, end: int) -> Part:
+    def from_to(self, start: int, end: int) -> InspectedItems:
         """The consignments from one place up to another."""
         rows = np.flatnonzero((self.owners >= start) & (self.owners < end))
-        return Part(
+        return InspectedItems(
             self.sample.take(rows),
             self.found[rows],
             self.inclusion[rows],
@@ -79,7 +79,11 @@ class Part:
 
 
 def stored_items(
-    table: Table, history: History | None, answers: Table, rates: Mapping[str, int], rows: npt.NDArray[np.integer[Any]]
+    table: Table,
+    history: HistoryColumns | None,
+    answers: Table,
+    rates: Mapping[str, int],
+    rows: npt.NDArray[np.integer[Any]],
 ) -> Items:
     """The items of some consignments of a stored batch, as the model would have seen them."""
     taken = table.take(rows)
@@ -90,12 +94,12 @@ def stored_items(
 
 def part_of(
     table: Table,
-    history: History | None,
+    history: HistoryColumns | None,
     answers: Table,
     rates: Mapping[str, int],
-    outcomes: Sequence[Found],
+    outcomes: Sequence[InspectedRow],
     day: int,
-) -> Part:
+) -> InspectedItems:
     """The rows of a batch, stored on a day, whose outcome is known.
 
     Where a consignment was found in violation and nobody said which of its items, the only one is; of several none is learnt.
@@ -117,7 +121,9 @@ def part_of(
             found[place] = known[place] = True
     kept = np.flatnonzero(known)
     owners = items.owners[kept]
-    return Part(items.sample.take(kept), found[kept], inclusion[owners], owners, np.full(len(kept), day), len(rows))
+    return InspectedItems(
+        items.sample.take(kept), found[kept], inclusion[owners], owners, np.full(len(kept), day), len(rows)
+    )
 
 
 def is_violation(result: int) -> bool:
@@ -125,12 +131,12 @@ def is_violation(result: int) -> bool:
     return result == INSPECTION_RESULT_VIOLATION
 
 
-def _taken(history: History, table: Table, rows: npt.NDArray[np.integer[Any]]) -> History:
+def _taken(history: HistoryColumns, table: Table, rows: npt.NDArray[np.integer[Any]]) -> HistoryColumns:
     lines = table.ragged("items")
     lengths = lines.lengths[rows]
     ends = np.cumsum(lengths)
     places = np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(lines.offsets[rows] - ends + lengths, lengths)
-    return History(
+    return HistoryColumns(
         {name: column.take(rows) for name, column in history.consignments.items()},
         {name: column.take(places) for name, column in history.items.items()},
     )

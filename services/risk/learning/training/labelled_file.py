@@ -19,7 +19,7 @@ from services.risk.learning.features.sample import Floats, Numbers, Sample, Trut
 
 ROWS_MAX: Final = 5_000_000
 #: So many mistakes are told; whoever made more has made the same one often.
-MISTAKES_TOLD: Final = 20
+ERRORS_REPORTED_MAX: Final = 20
 Header = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
@@ -91,8 +91,8 @@ def read_labelled(data: bytes, layout: Layout, where: str) -> Labelled:
     numbers = {ours: _numbers(columns[theirs], lines, theirs, mistakes) for ours, theirs in layout.numbers.items()}
     days = _days(columns[layout.day], lines, layout.day, mistakes) if layout.day else np.zeros(len(rows), np.int64)
     if mistakes:
-        told = "\n".join(f"  {mistake}" for mistake in mistakes[:MISTAKES_TOLD])
-        more = f"\n  and {len(mistakes) - MISTAKES_TOLD} more" if len(mistakes) > MISTAKES_TOLD else ""
+        told = "\n".join(f"  {mistake}" for mistake in mistakes[:ERRORS_REPORTED_MAX])
+        more = f"\n  and {len(mistakes) - ERRORS_REPORTED_MAX} more" if len(mistakes) > ERRORS_REPORTED_MAX else ""
         raise LabelledFileRefused(
             f"{where}: the labelled file is refused; correct these and give it again:\n{told}{more}"
         )

@@ -16,7 +16,7 @@ from services.risk.learning.features.learner import Learner
 from services.risk.learning.features.recipe import Recipe
 from services.risk.learning.features.sample import Floats, Numbers, Sample, Truths
 from services.risk.learning.model.model_file import Trained
-from services.risk.learning.settings import Family, Settings
+from services.risk.learning.settings import Family, TrainingSettings
 
 #: Fewer outcomes of either kind teach nothing that a rule does not know.
 OUTCOMES_MIN: Final = 20
@@ -40,7 +40,7 @@ def train(
     reference: Sample | None = None,
     weights: Floats | None = None,
     days: Numbers | None = None,
-    settings: Settings | None = None,
+    settings: TrainingSettings | None = None,
 ) -> Trained:
     """Train on rows whose outcome is known.
 
@@ -49,7 +49,7 @@ def train(
     where not given); `weights` what each row counts (1 where not given); `days` the day of each, which a half-life needs.
     Raises TooFewOutcomes, ColumnsDoNotFit.
     """
-    how = settings or Settings()
+    how = settings or TrainingSettings()
     hits = int(found.sum())
     if len(found) != labelled.rows:
         raise ValueError(f"{labelled.rows} rows have {len(found)} outcomes; each needs one")
@@ -72,7 +72,7 @@ def train(
     return Trained(encoding, tuple(members))
 
 
-def _counted(together: Numbers, weights: Floats | None, days: Numbers | None, how: Settings) -> Floats:
+def _counted(together: Numbers, weights: Floats | None, days: Numbers | None, how: TrainingSettings) -> Floats:
     """What each row counts, 1 in the mean: less for copies, and for what is old."""
     copies = np.bincount(together)[together].astype(np.float64)
     counted: Floats = copies**-how.copies_exponent * (1.0 if weights is None else weights)

@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from libs.customs.countries import is_country
-from services.risk.files.yaml_file import YamlFile, YamlFileError, mistake_of
+from services.risk.files.yaml_file import YamlFile, YamlFileError, message_and_path
 from services.risk.screening.lists.party_list import ListRefused, ListVersion, digest
 from services.risk.screening.names.tokens import normalise
 
@@ -109,7 +109,7 @@ def load_cleared(path: Path) -> ClearedPairs:
     except YamlFileError as error:
         raise ListRefused(str(error)) from None
     except msgspec.ValidationError as error:
-        message, where = mistake_of(error)
+        message, where = message_and_path(error)
         raise ListRefused(f"{file.place(where)}: {message} (at {where.removeprefix('$.')})") from None
     for number, pair in enumerate(read.pairs):
         _check(pair, file.place(f"$.pairs[{number}]"))

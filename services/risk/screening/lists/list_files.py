@@ -16,7 +16,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from services.risk.files.yaml_file import YamlFile, YamlFileError, mistake_of
+from services.risk.files.yaml_file import YamlFile, YamlFileError, message_and_path
 from services.risk.screening.lists.cleared_pairs import CLEARED
 from services.risk.screening.lists.ofac import load_ofac
 from services.risk.screening.lists.opensanctions import load_opensanctions
@@ -130,7 +130,7 @@ def read_lists_file(directory: Path) -> ListsFile:
     except YamlFileError as error:
         raise ListRefused(str(error)) from None
     except msgspec.ValidationError as error:
-        message, where = mistake_of(error)
+        message, where = message_and_path(error)
         raise ListRefused(f"{file.place(where)}: {message} (at {where.removeprefix('$.')})") from None
     lists: dict[str, ListFile] = {}
     withdrawn: dict[str, str] = {}

@@ -12,8 +12,8 @@ from datetime import date
 from typing import Final
 
 from services.risk.screening.lists.party_list import (
-    Entry,
-    Kind,
+    EntryKind,
+    ListEntry,
     ListRefused,
     PartyList,
     Quality,
@@ -30,7 +30,12 @@ _NOTHING: Final = "-0-"
 _END: Final = "\x1a"
 _SDN_COLUMNS: Final = 12
 _ALT_COLUMNS: Final = 5
-_KINDS: Final = {"": Kind.ENTITY, "individual": Kind.PERSON, "vessel": Kind.VESSEL, "aircraft": Kind.AIRCRAFT}
+_KINDS: Final = {
+    "": EntryKind.ENTITY,
+    "individual": EntryKind.PERSON,
+    "vessel": EntryKind.VESSEL,
+    "aircraft": EntryKind.AIRCRAFT,
+}
 _ALIAS_TYPES: Final = {"aka": Quality.STRONG, "fka": Quality.STRONG, "nka": Quality.STRONG}
 _REMARK_ALIAS: Final = re.compile(r"\b([afn])\.k\.a\. '([^';]+)'")
 _REMARK_COUNTRY: Final = re.compile(r"\b(?:nationality|citizen|alt\. nationality|alt\. citizen) ([^;.]+)")
@@ -94,7 +99,7 @@ def _value(cell: str) -> str:
     return "" if stripped == _NOTHING else stripped
 
 
-def _entry(row: list[str], aliases: defaultdict[str, list[tuple[str, Quality]]], place: str) -> Entry:
+def _entry(row: list[str], aliases: defaultdict[str, list[tuple[str, Quality]]], place: str) -> ListEntry:
     number, name, kind, _, _, call_sign, _, _, _, flag, _, remarks = row
     if not number.isdigit():
         raise ListRefused(f"{place}: the entry's number is {number!r}; the row is broken")
@@ -104,7 +109,7 @@ def _entry(row: list[str], aliases: defaultdict[str, list[tuple[str, Quality]]],
     # OFAC puts weak aliases into the remarks; former and new names in quotes there are as good as those of ALT.
     names += [(text, Quality.WEAK if word == "a" else Quality.STRONG) for word, text in _REMARK_ALIAS.findall(remarks)]
     numbers = {*_REMARK_NUMBER.findall(remarks), *([call_sign] if call_sign else [])}
-    return Entry(
+    return ListEntry(
         id=number,
         kind=_KINDS[kind],
         names=names_of(names, f"{place}: entry {number}"),

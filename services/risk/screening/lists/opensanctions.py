@@ -11,8 +11,8 @@ from datetime import date
 from typing import Final
 
 from services.risk.screening.lists.party_list import (
-    Entry,
-    Kind,
+    EntryKind,
+    ListEntry,
     ListRefused,
     PartyList,
     Quality,
@@ -31,10 +31,10 @@ COLUMNS: Final = (
 #: Columns that came later or may go; the file's head says which are there.
 _OPTIONAL: Final = {"program_ids", "last_change"}
 _KINDS: Final = {
-    "Person": Kind.PERSON,
-    "Vessel": Kind.VESSEL,
-    "Airplane": Kind.AIRCRAFT,
-    **dict.fromkeys(("Company", "Organization", "LegalEntity", "PublicBody", "Security", "Asset"), Kind.ENTITY),
+    "Person": EntryKind.PERSON,
+    "Vessel": EntryKind.VESSEL,
+    "Airplane": EntryKind.AIRCRAFT,
+    **dict.fromkeys(("Company", "Organization", "LegalEntity", "PublicBody", "Security", "Asset"), EntryKind.ENTITY),
 }
 
 
@@ -54,7 +54,7 @@ def load_opensanctions(content: bytes, *, published: date | None = None, source:
         raise ListRefused(
             f"{source}:1: the head is not that of targets.simple.csv: missing {missing or 'nothing'}, unknown {unknown or 'nothing'}"
         )
-    entries: list[Entry] = []
+    entries: list[ListEntry] = []
     youngest = ""
     for line, row in rows:
         cell = dict(zip(head, row, strict=True))
@@ -65,9 +65,9 @@ def load_opensanctions(content: bytes, *, published: date | None = None, source:
             raise ListRefused(f"{place}: {cell['id']} has no schema")
         names = [(cell["name"], Quality.PRIMARY), *((text, Quality.STRONG) for text in _values(cell["aliases"], place))]
         entries.append(
-            Entry(
+            ListEntry(
                 id=cell["id"],
-                kind=_KINDS.get(cell["schema"], Kind.UNKNOWN),
+                kind=_KINDS.get(cell["schema"], EntryKind.UNKNOWN),
                 names=names_of(names, f"{place}: entry {cell['id']}"),
                 countries=countries_of(_values(cell["countries"], place)),
                 identifiers=tuple(sorted(set(_values(cell["identifiers"], place)))),

@@ -17,8 +17,8 @@ import msgspec
 from libs.customs.countries import is_country
 from services.risk.files.yaml_file import YamlFile, YamlFileError
 from services.risk.screening.lists.party_list import (
-    Entry,
-    Kind,
+    EntryKind,
+    ListEntry,
     ListRefused,
     PartyList,
     Quality,
@@ -29,7 +29,7 @@ from services.risk.screening.lists.party_list import (
 )
 
 COLUMNS: Final = ("id", "kind", "name", "aliases", "weak_aliases", "countries", "identifiers")
-_KINDS: Final = {kind.name.lower(): kind for kind in Kind}
+_KINDS: Final = {kind.name.lower(): kind for kind in EntryKind}
 _AT: Final = re.compile(r" - at `(\$[^`]*)`$")
 
 
@@ -85,7 +85,7 @@ def load_own_yaml(path: Path) -> PartyList:
     return replace(party_list(read.source, read.published, [path.read_bytes()], entries), invented=read.invented)
 
 
-def _read(entry: _Entry, place: str) -> Entry:
+def _read(entry: _Entry, place: str) -> ListEntry:
     if not entry.id.strip():
         raise ListRefused(f"{place}: the entry has no id")
     if entry.kind not in _KINDS:
@@ -96,7 +96,7 @@ def _read(entry: _Entry, place: str) -> Entry:
     names = [(entry.name, Quality.PRIMARY)]
     names += [(text, Quality.STRONG) for text in entry.aliases]
     names += [(text, Quality.WEAK) for text in entry.weak_aliases]
-    return Entry(
+    return ListEntry(
         id=entry.id.strip(),
         kind=_KINDS[entry.kind],
         names=names_of(names, place),

@@ -33,7 +33,7 @@ class ListRefused(ValueError):
     """A list that is not loaded: which, where and why, and what to do. The version in force stays."""
 
 
-class Kind(IntEnum):
+class EntryKind(IntEnum):
     """What an entry is."""
 
     UNKNOWN = 0
@@ -54,7 +54,7 @@ class Quality(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class EntryName:
     """One name of an entry, as the list writes it."""
 
     text: str
@@ -62,13 +62,13 @@ class Name:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListEntry:
     """One listed party."""
 
     id: str
     """The list's own id; unique in the list."""
-    kind: Kind
-    names: tuple[Name, ...]
+    kind: EntryKind
+    names: tuple[EntryName, ...]
     countries: tuple[str, ...] = ()
     """ISO 3166-1 alpha-2, sorted; what could not be read as a country is left out."""
     identifiers: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class PartyList:
     """One publication of a list, whole."""
 
     version: ListVersion
-    entries: tuple[Entry, ...] = field(repr=False)
+    entries: tuple[ListEntry, ...] = field(repr=False)
     invented: bool = False
     """Whether its names are a sample that stands for no real party."""
 
@@ -123,7 +123,9 @@ def digest(*contents: bytes) -> str:
     return made.hexdigest()
 
 
-def party_list(source: str, published: date | None, contents: Sequence[bytes], entries: Iterable[Entry]) -> PartyList:
+def party_list(
+    source: str, published: date | None, contents: Sequence[bytes], entries: Iterable[ListEntry]
+) -> PartyList:
     """Close a loaded list; raises ListRefused where it is empty or an id stands twice."""
     kept = tuple(entries)
     if not kept:
@@ -136,7 +138,7 @@ def party_list(source: str, published: date | None, contents: Sequence[bytes], e
     return PartyList(ListVersion(source, published, digest(*contents), len(kept)), kept)
 
 
-def names_of(candidates: Iterable[tuple[str | None, Quality]], place: str) -> tuple[Name, ...]:
+def names_of(candidates: Iterable[tuple[str | None, Quality]], place: str) -> tuple[EntryName, ...]:
     """Return the names without blanks and repetitions (the better quality is kept), the best first.
 
     Raises ListRefused where none is left or one is too long; `place` says where they stand.
@@ -151,7 +153,7 @@ def names_of(candidates: Iterable[tuple[str | None, Quality]], place: str) -> tu
         kept[clean] = min(quality, kept.get(clean, quality))
     if not kept:
         raise ListRefused(f"{place}: the entry has no name; the file is broken there")
-    return tuple(sorted((Name(*item) for item in kept.items()), key=lambda name: name.quality))
+    return tuple(sorted((EntryName(*item) for item in kept.items()), key=lambda name: name.quality))
 
 
 def text_of(content: bytes, source: str, encoding: str) -> str:

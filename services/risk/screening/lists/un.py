@@ -15,8 +15,8 @@ from xml.parsers import expat
 
 from services.risk.screening.lists.party_list import (
     FILE_BYTES_MAX,
-    Entry,
-    Kind,
+    EntryKind,
+    ListEntry,
     ListRefused,
     PartyList,
     Quality,
@@ -28,8 +28,8 @@ from services.risk.screening.lists.party_list import (
 SOURCE: Final = "UN"
 _ROOT: Final = "CONSOLIDATED_LIST"
 _RECORDS: Final = {
-    ("INDIVIDUALS", "INDIVIDUAL"): Kind.PERSON,
-    ("ENTITIES", "ENTITY"): Kind.ENTITY,
+    ("INDIVIDUALS", "INDIVIDUAL"): EntryKind.PERSON,
+    ("ENTITIES", "ENTITY"): EntryKind.ENTITY,
 }
 _NAME_PARTS: Final = ("FIRST_NAME", "SECOND_NAME", "THIRD_NAME", "FOURTH_NAME")
 _DEPTH_MAX: Final = 16
@@ -73,7 +73,7 @@ class _Reader:
     def __init__(self, source: str) -> None:
         self.source = source
         self.made: date | None = None
-        self.entries: list[Entry] = []
+        self.entries: list[ListEntry] = []
         self.open: list[_Node] = []
         self.sections: set[str] = set()
         self.parser = expat.ParserCreate()
@@ -136,7 +136,7 @@ class _Reader:
             raise ListRefused(f"{self.place()}: dateGenerated {text!r} is not a day such as 2026-02-27") from None
 
 
-def _entry(node: _Node, kind: Kind, place: str) -> Entry:
+def _entry(node: _Node, kind: EntryKind, place: str) -> ListEntry:
     tag = node.tag
     number = node.first("DATAID")
     if not number.isdigit():
@@ -155,7 +155,7 @@ def _entry(node: _Node, kind: Kind, place: str) -> Entry:
         names += [(part, _QUALITIES[word]) for part in alias.first("ALIAS_NAME").split(";")]
     places = [*node.all("NATIONALITY", "VALUE"), *node.all(f"{tag}_ADDRESS", "COUNTRY")]
     documents = node.all(f"{tag}_DOCUMENT", "NUMBER")
-    return Entry(
+    return ListEntry(
         id=number,
         kind=kind,
         names=names_of(names, f"{place}: entry {number}"),

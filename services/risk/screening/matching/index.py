@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from services.risk.screening.lists.cleared_pairs import ClearedPairs
-from services.risk.screening.lists.party_list import Entry, Kind, ListVersion, Quality
+from services.risk.screening.lists.party_list import EntryKind, ListEntry, ListVersion, Quality
 from services.risk.screening.names.known_words import LEGAL_FORMS, PARTICLES
 from services.risk.screening.names.spelling import Bools, Hashes, Ints
 from services.risk.screening.names.tokens import token_sets
-from services.risk.screening.names.vocabulary import Vocabulary
+from services.risk.screening.names.vocabulary import TokenVocabulary
 
 Floats = npt.NDArray[np.float32]
 
@@ -86,10 +86,10 @@ class Index:
 
     versions: tuple[ListVersion, ...]
     """The lists that were put in."""
-    entries: tuple[Entry, ...] = field(repr=False)
+    entries: tuple[ListEntry, ...] = field(repr=False)
     entry_list: Ints = field(repr=False)
     """For each entry: its list, as a place in `versions`."""
-    vocabulary: Vocabulary = field(repr=False)
+    vocabulary: TokenVocabulary = field(repr=False)
     names: Names = field(repr=False)
     skeletons: Skeletons = field(repr=False)
     token_names: Ints = field(repr=False)
@@ -138,17 +138,17 @@ _NONE: Final = np.zeros(0, np.int64)
 _NO_NAMES: Final = Names(_NONE, _NONE, np.zeros(1, np.int64), _NONE, np.zeros(1, np.int64), _NONE)
 
 
-def build(lists: Sequence[tuple[ListVersion, Sequence[Entry]]]) -> Index:
+def build(lists: Sequence[tuple[ListVersion, Sequence[ListEntry]]]) -> Index:
     """Make the index of whole lists, each with a source of its own. Raises ValueError where two have the same."""
     sources = [version.source for version, _ in lists]
     if len(set(sources)) < len(sources):
         raise ValueError(f"two lists have the same source: {sorted(sources)}; give each its own")
     entries = tuple(entry for _, each in lists for entry in each)
     entry_list = np.repeat(np.arange(len(lists)), [len(each) for _, each in lists])
-    return _extended(Vocabulary.empty(), _NO_NAMES, tuple(version for version, _ in lists), entries, entry_list, 0)
+    return _extended(TokenVocabulary.empty(), _NO_NAMES, tuple(version for version, _ in lists), entries, entry_list, 0)
 
 
-def replaced(index: Index, version: ListVersion, *, added: Sequence[Entry], removed: frozenset[str]) -> Index:
+def replaced(index: Index, version: ListVersion, *, added: Sequence[ListEntry], removed: frozenset[str]) -> Index:
     """Make the next index: of `version`'s list, the entries with the ids in `removed` go and those `added` come.
 
     An entry that has changed is in both. The list is known by its source; one that is not there is new. Entries keep no
@@ -184,10 +184,10 @@ def replaced(index: Index, version: ListVersion, *, added: Sequence[Entry], remo
 
 
 def _extended(
-    vocabulary: Vocabulary,
+    vocabulary: TokenVocabulary,
     names: Names,
     versions: tuple[ListVersion, ...],
-    entries: tuple[Entry, ...],
+    entries: tuple[ListEntry, ...],
     entry_list: Ints,
     new: int,
 ) -> Index:
@@ -212,9 +212,9 @@ def _extended(
 
 def _derived(
     versions: tuple[ListVersion, ...],
-    entries: tuple[Entry, ...],
+    entries: tuple[ListEntry, ...],
     entry_list: Ints,
-    vocabulary: Vocabulary,
+    vocabulary: TokenVocabulary,
     names: Names,
 ) -> Index:
     """Derive rarity, weights and blocks from which name has which token: arrays alone."""
@@ -237,7 +237,9 @@ def _derived(
     reached = order[before <= name_weight[owner] * MISSING_MOST + 1e-6]
     reached = reached[np.lexsort((owner[reached], names.tokens[reached]))]
     first = vocabulary.spelt.first[vocabulary.token_spelling]
-    person = np.fromiter((entry.kind in (Kind.PERSON, Kind.UNKNOWN) for entry in entries), np.bool_, len(entries))
+    person = np.fromiter(
+        (entry.kind in (EntryKind.PERSON, EntryKind.UNKNOWN) for entry in entries), np.bool_, len(entries)
+    )
     return Index(
         versions=versions,
         entries=entries,
@@ -262,7 +264,7 @@ def _derived(
     )
 
 
-def _skeletons(vocabulary: Vocabulary, token_names: Ints) -> tuple[Skeletons, Ints]:
+def _skeletons(vocabulary: TokenVocabulary, token_names: Ints) -> tuple[Skeletons, Ints]:
     """The skeletons of tokens in use; and for each token, how many names have its skeleton."""
     hashes = vocabulary.spelt.skeleton
     used = np.flatnonzero((token_names[vocabulary.spelling_token] > 0) & (hashes != 0))

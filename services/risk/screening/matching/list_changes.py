@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from services.risk.screening.lists.party_list import ENTRIES_SHARE_LEAST, Entry, ListVersion, PartyList
+from services.risk.screening.lists.party_list import ENTRIES_SHARE_LEAST, ListEntry, ListVersion, PartyList
 from services.risk.screening.matching.index import Index, build, replaced
-from services.risk.screening.matching.scores import THRESHOLD, Hits, read_batch, screen
+from services.risk.screening.matching.scores import THRESHOLD, NameMatches, read_batch, screen
 
 #: Share of all entries that may have come at most for looking into an index of these alone first.
 SHARE_MOST: Final = 0.25
@@ -23,19 +23,19 @@ class Delta:
 
     version: ListVersion
     """The next version."""
-    added: tuple[Entry, ...]
-    changed: tuple[Entry, ...]
+    added: tuple[ListEntry, ...]
+    changed: tuple[ListEntry, ...]
     """As they are now."""
     removed: frozenset[str]
     """Ids."""
 
     @property
-    def coming(self) -> tuple[Entry, ...]:
+    def coming(self) -> tuple[ListEntry, ...]:
         """Entries that may hit who was not hit before."""
         return (*self.added, *self.changed)
 
 
-def difference(in_force: Iterable[Entry], new: PartyList) -> Delta:
+def difference(in_force: Iterable[ListEntry], new: PartyList) -> Delta:
     """Compare a list's entries in force with its new version, by their ids."""
     old = {entry.id: entry for entry in in_force}
     coming = [(entry, old.pop(entry.id, None)) for entry in new.entries]
@@ -53,7 +53,7 @@ def apply(index: Index, delta: Delta) -> Index:
     return replaced(index, delta.version, added=delta.coming, removed=gone)
 
 
-def entries_of(index: Index, source: str) -> list[Entry]:
+def entries_of(index: Index, source: str) -> list[ListEntry]:
     """The entries of one list, by its source."""
     place = next((at for at, version in enumerate(index.versions) if version.source == source), -1)
     return [index.entries[row] for row in np.flatnonzero(index.entry_list == place).tolist()]
@@ -87,7 +87,7 @@ class Screener:
         return delta
 
 
-class Again:
+class ChangedEntries:
     """Screens names that were screened before against entries that have come since, with the scores of a full screening.
 
     Whether a hit is new to a party, the record of its last screening says. Most names are done with after a look into an
@@ -99,7 +99,7 @@ class Again:
         self._index = index
         places = {version.source: place for place, version in enumerate(index.versions)}
         self._comes = np.zeros(len(index.entries), np.bool_)
-        small: list[tuple[ListVersion, list[Entry]]] = []
+        small: list[tuple[ListVersion, list[ListEntry]]] = []
         for source, ids in coming.items():
             if source not in places or (ids is not None and not ids):
                 continue
@@ -122,7 +122,7 @@ class Again:
         tokens = {index.vocabulary.tokens[token] for token in index.names.tokens[reached].tolist()}
         return np.fromiter((token in tokens for token in small.vocabulary.tokens), np.bool_)
 
-    def screen(self, names: Sequence[str], threshold: int = THRESHOLD) -> Hits:
+    def screen(self, names: Sequence[str], threshold: int = THRESHOLD) -> NameMatches:
         """Hits of at least `threshold` on entries that have come."""
         if not self.entries or not names:
             return _only(screen(self._index, [], threshold), np.zeros(0, np.bool_))
@@ -136,7 +136,7 @@ class Again:
         return replace(kept, name=likely[kept.name])
 
 
-def _only(hits: Hits, wanted: npt.NDArray[np.bool_]) -> Hits:
-    return Hits(
+def _only(hits: NameMatches, wanted: npt.NDArray[np.bool_]) -> NameMatches:
+    return NameMatches(
         hits.versions, hits.name[wanted], hits.entry[wanted], hits.listed[wanted], hits.score[wanted], hits.firm[wanted]
     )

@@ -45,7 +45,7 @@ SLACK: Final = 1.15
 
 
 @dataclass(frozen=True, slots=True)
-class Hits:
+class NameMatches:
     """Pairs of a screened name and an entry, by name and then from the highest score down."""
 
     versions: tuple[ListVersion, ...]
@@ -62,7 +62,7 @@ class Hits:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class NameBatch:
     """Occurrences of tokens in the names of a batch, and the listed tokens that each is near to."""
 
     tokens: BatchTokens
@@ -88,7 +88,7 @@ class Batch:
     """For each name: the first letters of its tokens, as bits."""
 
 
-def screen(index: Index, names: Sequence[str], threshold: int = THRESHOLD) -> Hits:
+def screen(index: Index, names: Sequence[str], threshold: int = THRESHOLD) -> NameMatches:
     """Screen a batch of names, as written, against the index.
 
     Returns the hits with at least `threshold` (from 700 to 1000). Raises ValueError for a threshold out of its range.
@@ -103,10 +103,10 @@ def screen(index: Index, names: Sequence[str], threshold: int = THRESHOLD) -> Hi
     hits = _screen_distinct(index, list(distinct), threshold)
     starts = starts_of(hits.name, len(distinct))
     name, place = expand(starts[rows], starts[rows + 1] - starts[rows])
-    return Hits(index.versions, name, hits.entry[place], hits.listed[place], hits.score[place], hits.firm[place])
+    return NameMatches(index.versions, name, hits.entry[place], hits.listed[place], hits.score[place], hits.firm[place])
 
 
-def _screen_distinct(index: Index, names: Sequence[str], threshold: int) -> Hits:
+def _screen_distinct(index: Index, names: Sequence[str], threshold: int) -> NameMatches:
     batch = read_batch(index, names)
     name, listed = candidates(index, batch, threshold / 1000)
     score = scores(index, batch, name, listed)
@@ -114,7 +114,7 @@ def _screen_distinct(index: Index, names: Sequence[str], threshold: int) -> Hits
     return _by_entry(index, names, name[kept], listed[kept], score[kept])
 
 
-def read_batch(index: Index, names: Sequence[str]) -> Batch:
+def read_batch(index: Index, names: Sequence[str]) -> NameBatch:
     """Cut names into tokens and look these up."""
     sets = token_sets(names)
     tokens = read_tokens(index, sets.tokens)
@@ -130,7 +130,7 @@ def read_batch(index: Index, names: Sequence[str]) -> Batch:
         )
     near_name = sets.name[occurrence]
     first = tokens.spelt.first[sets.token]
-    return Batch(
+    return NameBatch(
         tokens=tokens,
         names=sets.names,
         name=sets.name,
@@ -149,7 +149,7 @@ def read_batch(index: Index, names: Sequence[str]) -> Batch:
     )
 
 
-def candidates(index: Index, batch: Batch, least: float) -> tuple[Ints, Ints]:
+def candidates(index: Index, batch: NameBatch, least: float) -> tuple[Ints, Ints]:
     """Pairs of a name and a listed one that may reach `least`: they share a token by which the listed one is reached.
 
     Names that have too little near to anything listed have none. Nor has a pair that lacks too much of the tokens by
@@ -194,7 +194,7 @@ def candidates(index: Index, batch: Batch, least: float) -> tuple[Ints, Ints]:
     return name[kept], listed[kept]
 
 
-def scores(index: Index, batch: Batch, name: Ints, listed: Ints) -> Ints:
+def scores(index: Index, batch: NameBatch, name: Ints, listed: Ints) -> Ints:
     """Score pairs of a name of the batch and a listed one."""
     if not len(name):
         return np.zeros(0, np.int64)
@@ -228,7 +228,7 @@ def _worth(best: tuple[Ints, Ints, Ints], weight: Floats, pairs: int) -> npt.NDA
 
 def _initials(
     index: Index,
-    batch: Batch,
+    batch: NameBatch,
     name: Ints,
     listed: Ints,
     mine: tuple[Ints, Ints, Ints],
@@ -276,10 +276,10 @@ def _initials_worth(row: Ints, first: Ints, weight: Floats, free: Bools, letters
     return made
 
 
-def _by_entry(index: Index, names: Sequence[str], name: Ints, listed: Ints, score: Ints) -> Hits:
+def _by_entry(index: Index, names: Sequence[str], name: Ints, listed: Ints, score: Ints) -> NameMatches:
     """Keep the best name of each entry, the best entry first; of equal ones, the one whose letters are nearest."""
     if not len(name):
-        return Hits(index.versions, name, listed, listed, score, score)
+        return NameMatches(index.versions, name, listed, listed, score, score)
     mine = _sorted_words([names[row] for row in name.tolist()])
     theirs = _sorted_words([index.name_text(row) for row in listed.tolist()])
     likeness: npt.NDArray[np.float32] = cpdist(mine, theirs, scorer=Indel.normalized_similarity, dtype=np.float32)
@@ -294,7 +294,7 @@ def _by_entry(index: Index, names: Sequence[str], name: Ints, listed: Ints, scor
     order = order[new]
     again = np.lexsort((entry[order], -likeness[order], -score[order], name[order]))
     order, firm = order[again], firm[again]
-    return Hits(index.versions, name[order], entry[order], listed[order], score[order], firm)
+    return NameMatches(index.versions, name[order], entry[order], listed[order], score[order], firm)
 
 
 def _sorted_words(names: Sequence[str]) -> list[str]:

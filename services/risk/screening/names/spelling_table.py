@@ -40,7 +40,7 @@ class Way(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class SpellingRows:
     """Ways of writing tokens: hash, token and way of each."""
 
     hashes: Hashes
@@ -53,44 +53,44 @@ class Rows:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def sorted(self) -> Rows:
+    def sorted(self) -> SpellingRows:
         """The same by slot, hashes mixed."""
         mixed = self.hashes * _MIX
         order = np.argsort(mixed, kind="stable")
-        return Rows(mixed[order], self.first[order], self.join[order], self.way[order])
+        return SpellingRows(mixed[order], self.first[order], self.join[order], self.way[order])
 
 
 @dataclass(frozen=True, slots=True)
 class Forms:
     """Rows by mixed hash; several may have the same."""
 
-    rows: Rows = field(repr=False)
+    rows: SpellingRows = field(repr=False)
     starts: Short = field(repr=False)
     """For each slot: where its rows begin; one more at the end."""
     shift: np.uint64
     """A mixed hash shifted right by so much is its slot."""
 
     @staticmethod
-    def of(rows: Rows) -> Forms:
+    def of(rows: SpellingRows) -> Forms:
         """Make the table of rows in any order."""
         return Forms._of_sorted(rows.sorted())
 
     @staticmethod
-    def _of_sorted(rows: Rows) -> Forms:
+    def _of_sorted(rows: SpellingRows) -> Forms:
         bits = min(max(len(rows).bit_length() + 1, _SLOT_BITS[0]), _SLOT_BITS[1])
         shift = np.uint64(64 - bits)
         starts = np.zeros((1 << bits) + 1, np.int32)
         np.cumsum(np.bincount((rows.hashes >> shift).astype(np.int64), minlength=1 << bits), out=starts[1:])
         return Forms(rows, starts, shift)
 
-    def with_more(self, rows: Rows) -> Forms:
+    def with_more(self, rows: SpellingRows) -> Forms:
         """The same and more rows."""
         if not len(rows):
             return self
         old, new = self.rows, rows.sorted()
         at = np.searchsorted(old.hashes, new.hashes)
         return Forms._of_sorted(
-            Rows(
+            SpellingRows(
                 np.insert(old.hashes, at, new.hashes),
                 np.insert(old.first, at, new.first),
                 np.insert(old.join, at, new.join),
@@ -111,7 +111,7 @@ class Forms:
         return which[equal], places[equal]
 
 
-def ways_of(spelt: Spelling) -> Rows:
+def ways_of(spelt: Spelling) -> SpellingRows:
     """Every way of writing tokens, numbered from 0."""
     row, letters = np.nonzero(spelt.shorter)
     doubled = np.flatnonzero(spelt.collapsed != spelt.whole)
@@ -127,4 +127,4 @@ def ways_of(spelt: Spelling) -> Rows:
             np.full(len(short), Way.ANY_ORDER, np.int8),
         ]
     )
-    return Rows(np.concatenate(hashes), tokens, np.full(len(tokens), -1, np.int32), way)
+    return SpellingRows(np.concatenate(hashes), tokens, np.full(len(tokens), -1, np.int32), way)

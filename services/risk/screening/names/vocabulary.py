@@ -10,12 +10,12 @@ import numpy as np
 
 from services.risk.screening.names.known_words import VARIANTS
 from services.risk.screening.names.spelling import TOKEN_LENGTH_MAX, Ints, Spelling, spelling
-from services.risk.screening.names.spelling_table import Forms, Rows, Way, ways_of
+from services.risk.screening.names.spelling_table import Forms, SpellingRows, Way, ways_of
 from services.risk.screening.names.tokens import TOKENS_MAX, canonical, normalise
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
+class TokenVocabulary:
     """Every token that ever stood in a name. Only grows: an index knows which of them stand in its names."""
 
     tokens: tuple[str, ...] = field(repr=False)
@@ -34,13 +34,13 @@ class Vocabulary:
     """Hashes that lead to spellings; those of two tokens as one lead to the left one and the number of the pair."""
 
     @staticmethod
-    def empty() -> Vocabulary:
+    def empty() -> TokenVocabulary:
         """No token at all."""
         none = np.zeros(0, np.int64)
         nothing = spelling([])
-        return Vocabulary((), {}, (), none, none, {}, none, nothing, Forms.of(ways_of(nothing)))
+        return TokenVocabulary((), {}, (), none, none, {}, none, nothing, Forms.of(ways_of(nothing)))
 
-    def with_names(self, texts: Sequence[str], tokens: Sequence[str]) -> tuple[Vocabulary, Ints, Ints]:
+    def with_names(self, texts: Sequence[str], tokens: Sequence[str]) -> tuple[TokenVocabulary, Ints, Ints]:
         """Return the same with the tokens of more names; for each name, its pairs one behind the other and how many."""
         ids = dict(self.ids)
         fresh = [token for token in tokens if token not in ids]
@@ -64,14 +64,14 @@ class Vocabulary:
         )
         together = spelling([(one + other)[:TOKEN_LENGTH_MAX] for one, other in new])
         ways = ways_of(more)
-        rows = Rows(
+        rows = SpellingRows(
             np.concatenate([ways.hashes, together.whole]),
             np.concatenate([ways.first + len(self.spellings), left]).astype(np.int32),
             np.concatenate([ways.join, np.arange(len(self.joins), len(joins))]).astype(np.int32),
             np.concatenate([ways.way, np.full(len(new), Way.JOINED, np.int8)]),
         )
         token_of_new = np.repeat(np.arange(len(self.tokens), len(ids)), counts)
-        vocabulary = Vocabulary(
+        vocabulary = TokenVocabulary(
             tokens=(*self.tokens, *fresh),
             ids=ids,
             spellings=(*self.spellings, *written),

@@ -30,7 +30,7 @@ class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class KeptCopies:
+class ListCopies:
     """The copies in a directory."""
 
     directory: Path

@@ -81,7 +81,7 @@ def name_keys(texts: Sequence[str]) -> list[str]:
 
 
 def street_keys(texts: Sequence[str]) -> list[str]:
-    """The street's part of `libs.customs.parties.address_key` of every text."""
+    """Return streets for comparing: plain, their words shortened and in alphabetical order."""
     keys = []
     for words in plain_all(texts):
         parts: list[str] = []

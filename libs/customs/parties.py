@@ -1,4 +1,4 @@
-"""Names and addresses in the form in which they are compared: what differs only in writing becomes equal.
+"""Names in the form in which they are compared: what differs only in writing becomes equal.
 
 For equality of parties within and between filings (splitting, repeat offenders, same consignee). Screening against
 lists of names has its own, fuzzier measure.
@@ -33,12 +33,6 @@ LEGAL_FORMS: frozenset[str] = frozenset(_FORMS.values()) | {
     *("llc", "llp", "plc", "bv", "nv", "srl", "spa", "oy", "ab", "as", "aps", "kft", "doo", "kk", "pte", "ug", "kg")
 }
 
-_STREETS = {
-    **{"street": "st", "str": "st", "strasse": "st", "road": "rd", "avenue": "ave", "av": "ave", "lane": "ln"},
-    **{"boulevard": "blvd", "drive": "dr", "square": "sq", "court": "ct", "apartment": "apt", "flat": "apt"},
-    **{"floor": "fl", "building": "bldg", "number": "no", "nr": "no", "room": "rm", "suite": "ste"},
-}
-_ATTACHED_STREET = re.compile(r"^([a-z]{3,})(?:strasse|str)$")
 _FORM_PATTERN = re.compile(r"\b(" + "|".join(sorted(map(re.escape, _FORMS), key=len, reverse=True)) + r")\b")
 
 
@@ -61,20 +55,3 @@ def name_key(name: str) -> str:
     """
     words = _FORM_PATTERN.sub(lambda match: _FORMS[match.group()], plain(name)).split()
     return " ".join(sorted(words))
-
-
-def postcode_key(postcode: str) -> str:
-    """Return a postal code for comparing: letters and digits only. "SW1A 1AA" -> "sw1a1aa"."""
-    return plain(postcode).replace(" ", "")
-
-
-def address_key(street: str, city: str, postcode: str, country: str) -> str:
-    """Return an address for comparing: the parts joined by "|", street words shortened and in alphabetical order.
-
-    "12 Main Street" and "Main St. 12" are equal; "Hauptstraße 5" and "Hauptstr. 5" are too.
-    """
-    words: list[str] = []
-    for word in plain(street).split():
-        attached = _ATTACHED_STREET.match(word)
-        words += [attached.group(1), "st"] if attached else [_STREETS.get(word, word)]
-    return "|".join((" ".join(sorted(words)), plain(city), postcode_key(postcode), country.lower()))

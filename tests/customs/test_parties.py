@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.customs.parties import address_key, name_key, plain, postcode_key
+from libs.customs.parties import name_key, plain
+from tests.support.addresses import address_key, postcode_key
 
 
 @pytest.mark.parametrize(

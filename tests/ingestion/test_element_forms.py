@@ -13,6 +13,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from services.ingestion.filing import elements, validation
 from tests.ingestion.consignments import consignment, get, put
+from tests.support.filing_elements import uncovered
 
 MRN = "26DE32329000033OR6"
 CODES: dict[str, str] = {
@@ -295,6 +296,6 @@ def test_paths_are_those_of_the_contract() -> None:
 def test_a_column_of_the_contract_that_no_element_covers_is_named(
     table: str, column: str, missing: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert elements.uncovered() == []
+    assert uncovered() == []
     monkeypatch.delitem(elements.CHILDREN[table] if table else elements.CONSIGNMENT, column)
-    assert elements.uncovered() == missing
+    assert uncovered() == missing

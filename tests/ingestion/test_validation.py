@@ -14,8 +14,9 @@ from libs.server import catalogue
 from luxor.consignment.v1 import consignment_pb2 as pb
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
-from services.ingestion.filing import elements, validation
+from services.ingestion.filing import validation
 from tests.ingestion.consignments import consignment
+from tests.support.filing_elements import uncovered
 
 Change = Callable[[Consignment], object]
 
@@ -119,7 +120,7 @@ def test_a_personal_value_is_never_repeated() -> None:
 
 
 def test_every_column_has_an_entry_and_every_reason_is_in_the_catalogue() -> None:
-    assert elements.uncovered() == []
+    assert uncovered() == []
     for _, reason, _ in SPOILS.values():
         assert catalogue.reason(reason).area == "ingestion"
 

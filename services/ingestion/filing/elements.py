@@ -13,11 +13,9 @@ from typing import Any, TypeAlias
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from libs.bounds import Bound, bound_of
-from libs.columns import Kind, schema_of
 from libs.columns.schema import TIMESTAMP
 from libs.customs import codes, ioss, mrn, s10, units
 from luxor.consignment.v1 import consignment_pb2 as consignment
-from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 
 Fault: TypeAlias = tuple[str, dict[str, Any]] | None
 """A reason of the catalogue with its facts, or None where the value is good."""
@@ -293,14 +291,3 @@ def _paths(row: object, prefix: str, path: str, found: dict[str, str]) -> None:
             _paths(field.message_type, name + "_", dotted + ".", found)
         else:
             found[name] = dotted
-
-
-def uncovered() -> list[str]:
-    """Name the columns of the contract that no entry here covers (a test asserts that there are none)."""
-    schema = schema_of(ConsignmentColumns)
-    envelope = {"mrn", "version", "filer", "accepted_at", "partition", "carrier_id"}
-    missing = [name for name in schema.columns if name not in CONSIGNMENT and name not in envelope]
-    for name, child in schema.children.items():
-        missing += [f"{name}.{column}" for column in child.columns if column not in CHILDREN[name]]
-    missing += [name for name, kind in schema.columns.items() if kind is Kind.CHILD and name not in CHILDREN]
-    return missing

@@ -74,16 +74,6 @@ def payable(lines: Lines, paid: int, out: PaidOut, payee: int) -> int:
     return max(0, left_over(lines, offsets, sums).get((0, payee), 0) - minor - still)
 
 
-def oldest_first(amount: int, owed: Sequence[int]) -> list[int]:
-    """Share a payment among debts, given from the oldest on: each is paid before the next; gives what each gets."""
-    parts = []
-    for each in owed:
-        part = min(amount, max(each, 0))
-        parts.append(part)
-        amount -= part
-    return parts
-
-
 def credited(lines: Lines, paid: int) -> dict[int, int]:
     """Give the accounts that are credited with what was paid by a consignment's MRN: open lines in their order.
 

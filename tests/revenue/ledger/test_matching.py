@@ -16,7 +16,6 @@ from services.revenue.ledger.allocation import (
     entries_of,
     match,
     moved,
-    oldest_first,
     owes_alone,
     own_by,
     payable,
@@ -82,21 +81,6 @@ def test_a_payment_pays_what_is_owed_and_the_rest_is_credit(amount: int, owed: i
 )
 def test_one_account_owes_a_consignment_alone(lines: list[Lines], alone: bool) -> None:
     assert owes_alone(flat(*lines)) is alone
-
-
-@pytest.mark.parametrize(
-    ("amount", "owed", "parts"),
-    [
-        (7, [5, 3, 4], [5, 2, 0]),
-        (8, [5, 3, 4], [5, 3, 0]),
-        (99, [5, 3], [5, 3]),
-        (0, [5], [0]),
-        (4, [-2, 3, 0, 2], [0, 3, 0, 1]),
-        (4, [], []),
-    ],
-)
-def test_credit_pays_the_oldest_debt_first(amount: int, owed: list[int], parts: list[int]) -> None:
-    assert oldest_first(amount, owed) == parts
 
 
 @pytest.mark.parametrize(

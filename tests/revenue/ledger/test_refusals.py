@@ -21,7 +21,7 @@ from services.revenue.commands.record_payout import Payouts
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.law.source.rulebook import Refund
 from services.revenue.ledger.account import wrong_name
-from services.revenue.ledger.allocation import Booking, Match, entries_of, match, oldest_first
+from services.revenue.ledger.allocation import Booking, Match, entries_of, match
 from services.revenue.ledger.charge import names_of
 from services.revenue.ledger.entry import LedgerError, check
 from services.revenue.ledger.line import LINE
@@ -423,14 +423,3 @@ def test_what_is_remitted_refunded_and_open_is_exact_to_the_minor_unit(
     line["amount"], line["entitled"], line["debtor"], line["account"] = LARGEST, entitled, 1, 1
     done, left = settled(line, np.array([0, 1]), np.array([paid]), PaidOut.nothing(1))
     assert (done["remitted"][0], done["refunded"][0], left[0]) == (remitted, refunded, still)
-
-
-@pytest.mark.parametrize(
-    ("amount", "owed", "parts"),
-    [
-        (5, [3, 3], [3, 2]), (6, [3, 3], [3, 3]), (7, [3, 3], [3, 3]), (3, [3, 3], [3, 0]), (2, [3, 3], [2, 0]),
-        (0, [3], [0]), (5, [0, -1, 5], [0, 0, 5]), (LARGEST, [LARGEST - 1, 2], [LARGEST - 1, 1]),
-    ],
-)  # fmt: skip
-def test_the_oldest_debt_is_paid_before_the_next(amount: int, owed: list[int], parts: list[int]) -> None:
-    assert oldest_first(amount, owed) == parts

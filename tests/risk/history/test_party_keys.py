@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.columns.party_keys import name_keys, plain_all, street_keys
-from libs.customs.parties import address_key, name_key, plain
+from libs.customs.parties import name_key, plain
 from services.risk.elements.computed import Facts
 from services.risk.elements.history_record import record_of
 from services.risk.history import Hasher, KeyKind, Record
 from tests.risk.filings import first_light, table
+from tests.support.addresses import address_key
 
 KEY = b"a deployment's key, 32 bytes....."
 NOW = 1_795_600_000_000_000

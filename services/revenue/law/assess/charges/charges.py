@@ -30,7 +30,6 @@ from services.revenue.law.program.program import Place, Program
 from services.revenue.law.source.rates import METHODS
 
 _PERCENT, _KILOGRAM, _TARIFF_LINE = (METHODS.index(method) for method in ("percent", "kilogram", "tariff_line"))
-_NONE = int(Problem.NONE)
 _BELOW_MINIMUM = int(Note.BELOW_MINIMUM)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 
 from services.revenue.law.program.compiler.slots import columns_of, mask_of
 from services.revenue.law.program.conditions import ConditionTable, Prefixes
@@ -26,7 +26,6 @@ from services.revenue.law.source.rates import parse_amount
 from services.revenue.law.source.reader import ReadRulebook
 from services.revenue.law.source.rulebook import SUMS, Limit, Reference, Relief, Rulebook
 
-E = TypeVar("E", Limit, Relief)
 _NO_LIMIT = dict.fromkeys(Limits.__slots__, 0) | {"currency": -1, "only": -1, "excluded": -1, "table": -1}
 _NO_RELIEF = dict.fromkeys(Reliefs.__slots__, 0) | {"currency": -1, "only": -1, "excluded": -1}
 

@@ -16,6 +16,7 @@ CHECKS: tuple[tuple[str, list[str]], ...] = (
     ("contracts (buf breaking)", [sys.executable, "tools/breaking.py"]),
     ("walls (import-linter)", [f"{BIN}/lint-imports", "--no-cache"]),
     ("structure (cycles, rings, sizes of packages)", [sys.executable, "-m", "tools.structure", "--check"]),
+    ("links (docs)", [sys.executable, "-m", "tools.doc_links"]),
     ("pictures (docs/pictures)", [sys.executable, "-m", "tools.pictures", "--check"]),
     ("chart (helm, kubernetes-validate)", [sys.executable, "-m", "tools.chart_command", "check"]),
     ("words (docs/glossary.md)", [sys.executable, "-m", "tools.words"]),

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools import doc_links
+from tools.doc_links import prose
+
 ROOT = Path(__file__).resolve().parents[2]
 OPERATING = ROOT / "docs" / "operating"
 TRACING = ROOT / "docs" / "tracing.md"
@@ -68,17 +71,6 @@ def blocks(text: str) -> Iterator[Block]:
         raise ValueError(f"the block that begins in line {opened[1]} does not end")
 
 
-def prose(text: str) -> str:
-    """Return a page without its fenced blocks, the lines' numbers kept."""
-    inside = False
-    kept = []
-    for line in text.splitlines():
-        fence = line.lstrip().startswith("```")
-        kept.append("" if inside or fence else line)
-        inside ^= fence
-    return "\n".join(kept)
-
-
 def commands(page: Path) -> list[Command]:
     """Return the commands of a page in their order."""
     found: list[Command] = []
@@ -132,33 +124,9 @@ def queries(page: Path) -> list[Command]:
     return [Command(name(page), each.line, "\n".join(each.lines)) for each in blocks(text) if each.kind == "promql"]
 
 
-def anchors(text: str) -> set[str]:
-    """Return the anchors that a page's headings make, as the usual renderers do."""
-    found: set[str] = set()
-    for heading in re.findall(r"^#{1,6} +(.+?)\s*$", prose(text), flags=re.MULTILINE):
-        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)|[`*]", lambda match: match[1] or "", heading).lower()
-        made = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
-        number = 0
-        while (chosen := made if not number else f"{made}-{number}") in found:
-            number += 1
-        found.add(chosen)
-    return found
-
-
 def broken_links(page: Path) -> list[str]:
     """Return the relative links of a page that lead to no file or to no heading."""
-    text = page.read_text("utf-8")
-    wrong = []
-    for target in re.findall(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)", prose(text)):
-        if re.match(r"[a-z]+:", target):
-            continue
-        path, _, anchor = target.partition("#")
-        leads_to = (page.parent / path).resolve() if path else page
-        if not leads_to.exists():
-            wrong.append(f"{name(page)}: {target} leads to no file")
-        elif anchor and anchor not in anchors(leads_to.read_text("utf-8")):
-            wrong.append(f"{name(page)}: {target} leads to no heading")
-    return wrong
+    return doc_links.broken_links(page, name(page))
 
 
 def not_shown(shown: tuple[str, ...], printed: str) -> list[str]:

@@ -64,13 +64,13 @@ def broken_links(page: Path, name: str) -> list[str]:
     return broken
 
 
-def unreachable(start: Path, wanted: Iterable[Path]) -> list[Path]:
+def unreachable(start: Path, required: Iterable[Path]) -> list[Path]:
     """Return the pages that the map does not lead to: it links each itself, or an overview (README.md) that it links does."""
     named = _linked(start)
     for page in sorted(named):
         if page.name == "README.md" and page.exists():
             named |= _linked(page)
-    return sorted(page for page in wanted if page.resolve() not in named and page.resolve() != start.resolve())
+    return sorted(page for page in required if page.resolve() not in named and page.resolve() != start.resolve())
 
 
 def _linked(page: Path) -> set[Path]:

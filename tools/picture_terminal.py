@@ -43,6 +43,6 @@ def draw_consignment(shown: dict[str, Any]) -> str:
     console = Console(
         record=True, file=io.StringIO(), width=COLUMNS, force_terminal=True, color_system="truecolor", _environ={}
     )
-    console.print(f"[bold]$[/] luxor show {shown['local_reference']}", highlight=False)
+    console.print(f"[bold]$[/] luxor show {shown['filing']['local_reference']}", highlight=False)
     console.print(render(shown))
     return console.export_svg(title="luxor show", theme=THEME, code_format=FORMAT, unique_id="luxor")

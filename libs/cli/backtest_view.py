@@ -105,11 +105,11 @@ def _table(out: "Console", heads: Sequence[str], rows: Sequence[Sequence[object]
 def _show_lanes(out: "Console", result: dict[str, Any]) -> None:
     rows = [
         (
-            _LANES.get(each["lane"], each["lane"]), each["both"], each["only_now"], each["only_then"],
-            _found(each["inspected_now"]), _found(each["inspected_then"]),
+            _LANES.get(each["lane"], each["lane"]), each["both"], each["tried_only"], each["baseline_only"],
+            _found(each["tried_inspected"]), _found(each["baseline_inspected"]),
         )
         for each in result["lanes"]
-        if each["both"] or each["only_now"] or each["only_then"]
+        if each["both"] or each["tried_only"] or each["baseline_only"]
     ]  # fmt: skip
     if not rows:
         out.print("\nNothing is in a lane but green, now or then.")
@@ -122,11 +122,11 @@ def _show_work(out: "Console", result: dict[str, Any], office: str) -> None:
     rows = [
         (
             each["office"] or office or "(others)", _LANES.get(each["lane"], each["lane"]), each["days"],
-            round(each["now"] / each["days"], 1), each["now_day_max"],
-            round(each["then"] / each["days"], 1), each["then_day_max"],
+            round(each["tried"] / each["days"], 1), each["tried_day_max"],
+            round(each["baseline"] / each["days"], 1), each["baseline_day_max"],
         )
         for each in result["workload"]
-        if each["now"] or each["then"]
+        if each["tried"] or each["baseline"]
     ]  # fmt: skip
     if rows:
         out.print("\n[bold]Work a day[/], by office: mean and most of one day, now and then")
@@ -138,7 +138,14 @@ def _show_rules(out: "Console", rules: list[dict[str, Any]]) -> None:
     if told:
         out.print("\n[bold]Rules and typologies[/], most hits first; violations of how many inspections")
         rows = [
-            (each["rule"], each["hits"], each["hits_then"], each["both"], each["red_then"], _found(each["inspected"]))
+            (
+                each["rule"],
+                each["hits"],
+                each["baseline_hits"],
+                each["both"],
+                each["baseline_red"],
+                _found(each["inspected"]),
+            )
             for each in told[:RULES_SHOWN]
         ]
         _table(out, ("rule", "hits", "then", "both", "red then", "found"), rows)
@@ -152,7 +159,7 @@ def _show_rules(out: "Console", rules: list[dict[str, Any]]) -> None:
 
 
 def _says_something(each: dict[str, Any]) -> bool:
-    return bool(each["hits"] or each["hits_then"] or each["unjudged"])
+    return bool(each["hits"] or each["baseline_hits"] or each["unjudged"])
 
 
 def _show_notes(out: "Console", rules: list[dict[str, Any]]) -> None:
@@ -183,7 +190,7 @@ def _show_shares(out: "Console", result: dict[str, Any]) -> None:
     rows = [
         (
             f"{each['share_ppm'] / 1e4:g} %", f"{each['score_from_ppm'] / 1e6:.4f}", each["consignments"],
-            each["selected_then"], _found(each["inspected"]),
+            each["baseline_selected"], _found(each["inspected"]),
             f"{each['inspected']['violations'] / each['inspected']['count']:.1%}" if each["inspected"]["count"] else "",
         )
         for each in result["shares"]

@@ -159,22 +159,22 @@ async def _look_back(
         state = short(_name(each, "state"), "STATE_")
         held = state == "HELD"
         outcome.lanes[short(_name(each, "lane"), "LANE_"), state] += 1
-        for reason in each.reasons:
+        for reason in each.decision.reasons:
             outcome.reasons[reason] += 1
             outcome.held_reasons[reason] += held
-        for finding in each.findings:
+        for finding in each.findings.risk:
             outcome.sentences.setdefault(finding.reason, finding.sentence)
-        for label in labels.get(each.local_reference, ("",)):
+        for label in labels.get(each.filing.local_reference, ("",)):
             outcome.labels[label, held] += 1
-        decided = watching.micros(each.decided_at)
-        outcome.decision_micros.append(max(0, decided - watching.micros(each.accepted_at)))
+        decided = watching.micros(each.decision.decided_at)
+        outcome.decision_micros.append(max(0, decided - watching.micros(each.filing.accepted_at)))
         if state == "RELEASED":
-            since = max(decided, watching.micros(each.arrived_at))
-            outcome.release_micros.append(max(0, watching.micros(each.released_at) - since))
-        if each.HasField("reviewed_minor"):
-            outcome.charged[each.revenue_currency] += each.duty_minor + each.tax_minor + each.fee_minor
-            outcome.reviewed[each.revenue_currency] += each.reviewed_minor
-        outcome.lower_bounds += each.lower_bound
+            since = max(decided, watching.micros(each.movement.arrived_at))
+            outcome.release_micros.append(max(0, watching.micros(each.movement.released_at) - since))
+        if each.debt.HasField("reviewed_minor"):
+            outcome.charged[each.debt.currency] += each.debt.duty_minor + each.debt.tax_minor + each.debt.fee_minor
+            outcome.reviewed[each.debt.currency] += each.debt.reviewed_minor
+        outcome.lower_bounds += each.debt.lower_bound
         for kind, fits in _SAMPLES.items():
             if kind not in outcome.samples and fits(each, state):
                 outcome.samples[kind] = plain(each)
@@ -196,9 +196,9 @@ _SAMPLES: Final[dict[str, Callable[[Any, str], bool]]] = {
         and not each.vendor_collected_minor
         and len(each.charges) <= 6
     ),
-    "held": lambda each, state: state == "HELD" and len(each.findings) >= 2 and len(each.items) <= 3,
+    "held": lambda each, state: state == "HELD" and len(each.findings.risk) >= 2 and len(each.items) <= 3,
     "vendor": lambda each, state: (
-        state == "RELEASED" and each.vendor_collected_minor > 0 and not each.findings and len(each.items) <= 2
+        state == "RELEASED" and each.vendor_collected_minor > 0 and not each.findings.risk and len(each.items) <= 2
     ),
 }
 """What is looked at more closely."""

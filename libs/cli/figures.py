@@ -55,15 +55,15 @@ def render_times(group_by: Sequence[str], rows: Sequence[dict[str, Any]], limit:
     keep = [place for place, each in enumerate(group_by) if each not in _OF_OTHERS]
     at = len(names)
     shown = table(
-        *map(words, names), "stretch", _consignments(names), "mean", "half within", "99 % within",
+        *map(words, names), "interval", _consignments(names), "mean", "half within", "99 % within",
         title="Times", right=range(at + 1, at + 5),
     )  # fmt: skip
     rows = [row for row in rows if row.get("count")]
     for row in rows[:limit]:
         count = row.get("count", 0)
         mean = duration(row.get("sum_micros", 0) / count) if count else "–"
-        stretch = "to decision" if short(row.get("stretch", ""), "STRETCH_") == "DECISION" else "arrival to release"
-        shown.add_row(*_keys(row, names, keep), stretch, f"{count:,}", mean, _within(row, 0.5), _within(row, 0.99))
+        interval = "to decision" if short(row.get("interval", ""), "INTERVAL_") == "DECISION" else "arrival to release"
+        shown.add_row(*_keys(row, names, keep), interval, f"{count:,}", mean, _within(row, 0.5), _within(row, 0.99))
     _cut(shown, len(rows), limit)
     return shown
 
@@ -82,10 +82,10 @@ def render_inspections(group_by: Sequence[str], rows: Sequence[dict[str, Any]], 
         [row for row in rows if row.get("inspected") or row.get("items_inspected")], names, keep, "inspected"
     )
     for row in ordered[:limit]:
-        inspected, found = row.get("inspected", 0), row.get("found", 0)
+        inspected, found = row.get("inspected", 0), row.get("violations", 0)
         shown.add_row(
             *_keys(row, names, keep), f"{inspected:,}", f"{found:,}", f"{found / inspected:.1%}" if inspected else "–",
-            f"{row.get('items_inspected', 0):,}", f"{row.get('items_found', 0):,}",
+            f"{row.get('items_inspected', 0):,}", f"{row.get('item_violations', 0):,}",
         )  # fmt: skip
     _cut(shown, len(ordered), limit)
     return shown

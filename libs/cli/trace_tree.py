@@ -29,12 +29,12 @@ class Node:
     @property
     def start(self) -> int:
         """Begin, microseconds since 1970."""
-        return self.told.span.started_at
+        return self.told.span.started_at_micros
 
     @property
     def end(self) -> int:
         """End, as above."""
-        return self.told.span.ended_at
+        return self.told.span.ended_at_micros
 
     @property
     def micros(self) -> int:

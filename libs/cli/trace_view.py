@@ -26,7 +26,9 @@ _NOTED: Final = {"ACCEPTED": "accepted", "ASSESSED": "assessed", "CHANGED": "", 
 
 def show(out: "Console", reference: str, story: Story, *, everything: bool, slow_micros: int) -> None:
     """Print a story."""
-    begun = min((fact.at for _, fact in story.facts if fact.HasField("at")), default=None)
+    begun = min(
+        (fact.happened_at_micros for _, fact in story.facts if fact.HasField("happened_at_micros")), default=None
+    )
     out.print(f"[bold]{safe(reference)}[/]" + (f"  accepted {_instant(begun)}" if begun is not None else ""))
     found = chapters(story)
     for place, chapter in enumerate(found):
@@ -92,7 +94,7 @@ def _title(node: Node) -> str:
     span = node.told.span
     if "/" not in span.name:
         return span.name.removeprefix(f"{node.told.service} ")
-    # luxor.risk.v1.RiskService/Assess
+    # luxor.risk.v1.RiskService/AssessConsignments
     service, _, method = span.name.partition("/")
     if span.kind == trace_pb2.SPAN_KIND_CLIENT:
         return f"calls {method} of {service.split('.')[1]}"
@@ -153,7 +155,7 @@ def _gaps(story: Story) -> Iterator[str]:
         yield f"[red]{service} did not answer[/]: {safe(error.reason)}, {safe(error.sentence)}"
     if story.facts:
         known = {service for service, _ in story.facts} | set(story.silent)
-        for service in [each for each in story.kept_since if each not in known]:
+        for service in [each for each in story.oldest_span_at_micros if each not in known]:
             yield f"[dim]{service} has nothing on it yet[/]"
     for count, what in (
         (story.left_out, "more spans were found and are left out"),
@@ -169,16 +171,16 @@ def _what(fact: trace_pb2.Fact) -> str:
     kind = short(trace_pb2.FactKind.Name(fact.kind), "FACT_KIND_")
     state = short(clearance_pb2.State.Name(fact.state), "STATE_")
     done = _NOTED.get(kind, "") or f"made it {words(state)}"
-    return f"{done} (version {fact.version}{f', {_instant(fact.at)}' if fact.HasField('at') else ''})"
+    return f"{done} (version {fact.version}{f', {_instant(fact.happened_at_micros)}' if fact.HasField('happened_at_micros') else ''})"
 
 
 def _why(story: Story, service: str, fact: trace_pb2.Fact) -> str:
     if not fact.traceparent:
         return "no trace was noted with it"
-    since = story.kept_since.get(service)
+    since = story.oldest_span_at_micros.get(service)
     if since is None:
         return "no span kept: this service keeps none, or has not written any yet"
-    if fact.HasField("at") and fact.at < since:
+    if fact.HasField("happened_at_micros") and fact.happened_at_micros < since:
         return f"no span kept: it is older than what is kept, which begins {_instant(since)}"
     return "no span kept: it was dropped, under load or while the store was away"
 

@@ -35,8 +35,8 @@ def tried(found: dict[str, Any]) -> list[str]:
     """Return what a run tries, a line each."""
     lines = [f"{each['path']} = {each['value'] if each.get('value') else '(taken out)'}" for each in found["changes"]]
     lines += [f"{each} replaced or added" for each in found["files"]]
-    if found["law_of"]:
-        lines.append(f"the law of {found['law_of']} applied to all")
+    if found["law_day"]:
+        lines.append(f"the law of {found['law_day']} applied to all")
     return lines
 
 
@@ -76,8 +76,8 @@ def summary(result: dict[str, Any]) -> str:
     consignments, items = result["consignments"], result["items"]
     return (
         f"Of {counted(consignments, 'consignment')} with {counted(items, 'item')} the draft changes what "
-        f"{counted(result['consignments_touched'], 'consignment')}{share(result['consignments_touched'], consignments)} and "
-        f"{counted(result['items_touched'], 'item')}{share(result['items_touched'], items)} owe."
+        f"{counted(result['consignments_changed'], 'consignment')}{share(result['consignments_changed'], consignments)} and "
+        f"{counted(result['items_changed'], 'item')}{share(result['items_changed'], items)} owe."
     )
 
 
@@ -85,10 +85,10 @@ def reservations(result: dict[str, Any]) -> list[str]:
     """Return what a reader has to know before the figures are quoted."""
     told = (
         (
-            "unassessed_now",
+            "unassessed_by_draft",
             "cannot be assessed by the draft, though they were: they owe in before and nothing in after",
         ),
-        ("unassessed_then", "can be assessed by the draft, though they could not be then: they owe in after alone"),
+        ("unassessed_before", "can be assessed by the draft, though they could not be then: they owe in after alone"),
         ("other_currency", "would owe in another currency: they count in the revenue of both, and in no group"),
         (
             "counted_alone",

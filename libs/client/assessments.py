@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from libs.client.client import Client
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 # Columns are imported where an answer is read: the start of a command needs no numpy.
 _ENUMS: Mapping[str, Callable[[int], str]] = {
-    "lane": lambda number: pb.Lane.Name(pb.Lane.ValueType(number)),
-    "selection_cause": lambda number: pb.SelectionCause.Name(pb.SelectionCause.ValueType(number)),
+    "lane": lambda number: common_pb2.Lane.Name(common_pb2.Lane.ValueType(number)),
+    "selection_cause": lambda number: common_pb2.SelectionCause.Name(common_pb2.SelectionCause.ValueType(number)),
     "referral": lambda number: pb.Referral.Name(pb.Referral.ValueType(number)),
 }
 """Columns that hold numbers of enums, and how each is named."""
@@ -28,10 +29,10 @@ async def assessments(client: Client, mrn: str) -> list[dict[str, Any]]:
 async def assessments_and_later_hits(client: Client, mrn: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the same, and the hits that screening the consignment again found, by version and time."""
     answer = await client.assessments(mrn)
-    return _answers(answer), [_later(each) for each in answer.later_hits]
+    return _answers(answer), [_later(each) for each in answer.later_screenings]
 
 
-def _later(hits: pb.LaterHits) -> dict[str, Any]:
+def _later(hits: pb.LaterScreening) -> dict[str, Any]:
     """Hits that screening again found, as plain values."""
     from libs.columns import Table
 

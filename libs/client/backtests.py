@@ -10,9 +10,9 @@ from google.protobuf.message import Message
 from libs.client import rule_sets
 from libs.client.client import Answer, Client
 from libs.client.plain import plain
+from luxor.common.v1.common_pb2 import Lane
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceStub
-from luxor.risk.v1.risk_pb2 import Lane
 
 LOOK_SECONDS: Final = 0.5
 PAGE: Final = 200

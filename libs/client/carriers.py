@@ -60,8 +60,10 @@ async def arrivals(client: Client, master: str) -> list[dict[str, Any]]:
 
 async def released(client: Client, master: str, carrier: str) -> list[dict[str, Any]]:
     """Return the consignments that an arrival released. Roles: officer, analyst."""
-    request = pb.ListReleasedRequest(master_document_number=master, carrier=carrier, page_size=PAGE)
-    return await _pages(client, "ListReleased", request, pb.ListReleasedResponse, "consignments")
+    request = pb.ListReleasedConsignmentsRequest(master_document_number=master, carrier=carrier, page_size=PAGE)
+    return await _pages(
+        client, "ListReleasedConsignments", request, pb.ListReleasedConsignmentsResponse, "consignments"
+    )
 
 
 async def reverse(client: Client, masters: Sequence[str], carrier: str = "") -> list[dict[str, Any]]:

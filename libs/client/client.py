@@ -22,6 +22,7 @@ from libs.server.errors import Refusal
 from libs.server.tls import Material, Party
 from libs.telemetry import trace
 from luxor.clearance.v1 import clearance_pb2, clearance_pb2_grpc
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.feed.v1 import dead_letters_pb2, dead_letters_pb2_grpc
 from luxor.ingestion.v1 import ingestion_pb2, ingestion_pb2_grpc
@@ -102,10 +103,10 @@ class Client:
 
     # ── what it costs, what is looked for ────────────────────────────────────────────────────────────────────────
 
-    async def quote(self, consignments: Iterable[Consignment], *, as_of: int) -> revenue_pb2.QuoteResponse:
+    async def quote(self, consignments: Iterable[Consignment], *, as_of: int) -> revenue_pb2.QuoteConsignmentsResponse:
         """Tell what consignments would cost landed; `as_of` is the day of acceptance assumed, microseconds since 1970."""
-        request = revenue_pb2.QuoteRequest(as_of=_timestamp(as_of), consignments=consignments)
-        return await self._call(revenue_pb2.QuoteResponse, self._revenue.Quote, request)
+        request = revenue_pb2.QuoteConsignmentsRequest(as_of=_timestamp(as_of), consignments=consignments)
+        return await self._call(revenue_pb2.QuoteConsignmentsResponse, self._revenue.QuoteConsignments, request)
 
     async def rulebooks(self) -> revenue_pb2.ListRulebooksResponse:
         """Tell the law that is loaded."""
@@ -161,7 +162,7 @@ class Client:
         """Give a page of the officers' list of work: those in a state (0: held), the oldest first; with `audit` (0: released) those to be audited."""
         request = clearance_pb2.ListConsignmentsRequest(
             state=clearance_pb2.State.ValueType(state),
-            lane=clearance_pb2.Lane.ValueType(lane),
+            lane=common_pb2.Lane.ValueType(lane),
             accepted_from_day=from_day,
             page_size=page_size,
             page_token=page_token,
@@ -208,7 +209,7 @@ class Client:
         self, after: str = "", *, max_notices: int = 0, wait_millis: int = 0
     ) -> clearance_pb2.PullNoticesResponse:
         """Give the caller's notices after a cursor ("" from the first), waiting up to `wait_millis` for one."""
-        request = clearance_pb2.PullNoticesRequest(after=after, max_notices=max_notices, wait_millis=wait_millis)
+        request = clearance_pb2.PullNoticesRequest(cursor=after, max_notices=max_notices, wait_millis=wait_millis)
         return await self._call(
             clearance_pb2.PullNoticesResponse,
             self._clearance.PullNotices,
@@ -231,7 +232,7 @@ class Client:
                     raise
                 await asyncio.sleep(PROBE_SECONDS)
                 continue
-            after = page.next
+            after = page.next_cursor
             if page.notices:
                 yield after, page.notices
             elif not follow:
@@ -247,18 +248,18 @@ class Client:
         group_by: Iterable[str] = (),
         filters: Mapping[str, Iterable[str]] | None = None,
         max_rows: int = 0,
-    ) -> statistics_pb2.QueryResponse:
+    ) -> statistics_pb2.QueryStatisticsResponse:
         """Sum up days (since 1970) by dimensions named as in the contract without their prefix: "lane", "hs_chapter"."""
-        request = statistics_pb2.QueryRequest(from_day=from_day, to_day=to_day, max_rows=max_rows)
+        request = statistics_pb2.QueryStatisticsRequest(from_day=from_day, to_day=to_day, max_rows=max_rows)
         request.group_by.extend(_dimension(each) for each in group_by)
         for name, values in (filters or {}).items():
             request.filters.add(dimension=_dimension(name), values=values)
-        return await self._call(statistics_pb2.QueryResponse, self._statistics.Query, request)
+        return await self._call(statistics_pb2.QueryStatisticsResponse, self._statistics.QueryStatistics, request)
 
-    async def recount_statistics(self, *, request_id: str | None = None) -> statistics_pb2.RecountResponse:
+    async def recount_statistics(self, *, request_id: str | None = None) -> statistics_pb2.RecountStatisticsResponse:
         """Have everything counted again that clearance still knows. Role: operator."""
-        request = statistics_pb2.RecountRequest(request_id=_id(request_id))
-        return await self._call(statistics_pb2.RecountResponse, self._statistics.Recount, request)
+        request = statistics_pb2.RecountStatisticsRequest(request_id=_id(request_id))
+        return await self._call(statistics_pb2.RecountStatisticsResponse, self._statistics.RecountStatistics, request)
 
     async def dead_letters(
         self,
@@ -269,12 +270,14 @@ class Client:
         reason: str = "",
         page_size: int = 0,
         page_token: str = "",
-    ) -> dead_letters_pb2.ListResponse:
+    ) -> dead_letters_pb2.ListDeadLettersResponse:
         """Give a page of what a consumer set aside. Role: operator."""
-        request = dead_letters_pb2.ListRequest(
+        request = dead_letters_pb2.ListDeadLettersRequest(
             source=source, key=key, reason=reason, page_size=page_size, page_token=page_token
         )
-        return await self._call(dead_letters_pb2.ListResponse, self._letters(service).List, request)
+        return await self._call(
+            dead_letters_pb2.ListDeadLettersResponse, self._letters(service).ListDeadLetters, request
+        )
 
     async def replay_dead_letters(
         self,
@@ -284,10 +287,14 @@ class Client:
         keys: Iterable[str] = (),
         everything: bool = False,
         request_id: str | None = None,
-    ) -> dead_letters_pb2.ReplayResponse:
+    ) -> dead_letters_pb2.ReplayDeadLettersResponse:
         """Have a consumer apply letters again: those ids, those keys, or all. Role: operator."""
-        request = dead_letters_pb2.ReplayRequest(request_id=_id(request_id), ids=ids, keys=keys, all=everything)
-        return await self._call(dead_letters_pb2.ReplayResponse, self._letters(service).Replay, request)
+        request = dead_letters_pb2.ReplayDeadLettersRequest(
+            request_id=_id(request_id), ids=ids, keys=keys, all=everything
+        )
+        return await self._call(
+            dead_letters_pb2.ReplayDeadLettersResponse, self._letters(service).ReplayDeadLetters, request
+        )
 
     async def find_traces(
         self,
@@ -297,14 +304,14 @@ class Client:
         trace_ids: Iterable[str] = (),
         since: int | None = None,
         timeout_seconds: float | None = None,
-    ) -> trace_pb2.FindResponse:
+    ) -> trace_pb2.FindTracesResponse:
         """Tell what a service noted of a consignment, and the spans that it kept of its traces and of those named.
 
         `since` bounds the search of the traces named, microseconds since 1970. Roles: officer, operator.
         """
-        request = trace_pb2.FindRequest(mrn=mrn, trace_ids=trace_ids, since=since)
+        request = trace_pb2.FindTracesRequest(mrn=mrn, trace_ids=trace_ids, since_micros=since)
         stub = self._stub(service, trace_pb2_grpc.TraceServiceStub)
-        return await self._call(trace_pb2.FindResponse, stub.Find, request, timeout_seconds)
+        return await self._call(trace_pb2.FindTracesResponse, stub.FindTraces, request, timeout_seconds)
 
     async def is_ready(self, service: str, *, timeout_seconds: float = 2.0) -> bool:
         """Tell whether a service says that it is ready; raise LuxorError TLS_REFUSED where it never will to us."""

@@ -57,7 +57,7 @@ def plain_seed(seed: DrawSeed) -> dict[str, Any]:
         "commitment": seed.commitment,
         "made_at": seed.made_at.ToJsonString(),
         "made_before_its_day": _before_its_day(seed),
-        "told_from": day_text(seed.told_from_day),
+        "told_from": day_text(seed.published_from_day),
     }
     return told | ({"seed": seed.seed.hex()} if seed.seed else {})
 
@@ -88,7 +88,7 @@ def proof(mrn: str, answer: Mapping[str, Any], told: Mapping[str, DrawSeed]) -> 
         return result | {"verdict": "SEED_UNKNOWN"}
     result |= {"day": day_text(seed.day), "made_before_its_day": _before_its_day(seed)}
     if not seed.seed:
-        return result | {"verdict": "SEED_NOT_TOLD", "told_from": day_text(seed.told_from_day)}
+        return result | {"verdict": "SEED_NOT_TOLD", "told_from": day_text(seed.published_from_day)}
     if commitment(seed.seed) != published:
         return result | {"verdict": "REFUTED", "why": "the seed is not the one that was published"}
     accepted = _accepted(mrn)

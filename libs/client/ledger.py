@@ -13,17 +13,17 @@ from libs.client.errors import LuxorError
 from libs.client.money_tables import read_table
 from libs.client.plain import plain
 from libs.customs.partitions import PARTITIONS
+from luxor.common.v1.common_pb2 import ChargeKind, Collector
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
-from luxor.revenue.v1.revenue_pb2 import Collector, Kind
 
 PAGE: Final = 1_000
 BATCH: Final = 1_000
 CHECK_SECONDS: Final = 180.0
 """What one part of a chain may take: as a day ends, all that was booked on it is summed once more."""
 HASH_BYTES: Final = 32
-COLUMNS: Final = ("id", "reference", "jurisdiction", "currency", "amount", "takes_back")
-"""Columns of a table of payments; amounts in whole units such as 12.50; takes_back may be left out."""
+COLUMNS: Final = ("id", "reference", "jurisdiction", "currency", "amount", "reverses_id")
+"""Columns of a table of payments; amounts in whole units such as 12.50; reverses_id may be left out."""
 STATISTICS_DIFFERS: Final = "STATISTICS_DIFFERS"
 
 TotalKey = tuple[str, str, str, str]
@@ -83,15 +83,15 @@ async def open_consignments(client: Client, account: str) -> AsyncIterator[dict[
     """Give what is open of an account consignment by consignment, by currency, day and MRN."""
     token = ""
     while True:
-        request = pb.ListOpenRequest(account=account, page_size=PAGE, page_token=token)
-        answer = await _ask(client, "ListOpen", request, pb.ListOpenResponse)
-        for each in answer.consignments:
+        request = pb.ListOpenItemsRequest(account=account, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "ListOpenItems", request, pb.ListOpenItemsResponse)
+        for each in answer.open_items:
             yield {
                 "mrn": each.mrn,
                 "day": each.day,
                 "currency": each.currency,
                 "amount_minor": each.amount_minor,
-                "alone": each.alone,
+                "alone": each.sole_debtor,
             }
         token = answer.next_page_token
         if not token:
@@ -169,7 +169,7 @@ def _payment(cells: Mapping[str, str], minor: int, wrong: Callable[[str], LuxorE
         jurisdiction=cells["jurisdiction"],
         currency=cells["currency"],
         amount_minor=minor,
-        takes_back=cells["takes_back"],
+        reverses_id=cells["reverses_id"],
     )
 
 
@@ -206,8 +206,8 @@ async def listed_payments(client: Client, *, unmatched: bool = False) -> AsyncIt
 
 async def proof(client: Client, faults_max: int = PAGE) -> dict[str, Any]:
     """Return what the background proofs of the ledger have proven, and the first of what they found."""
-    answer = await _ask(client, "GetProof", pb.GetProofRequest(faults_max=faults_max), pb.GetProofResponse)
-    return _proof(answer.proof) | {"found": [plain(each) for each in answer.faults]}
+    answer = await _ask(client, "GetProof", pb.GetProofRequest(discrepancies_max=faults_max), pb.GetProofResponse)
+    return _proof(answer.proof) | {"found": [plain(each) for each in answer.discrepancies]}
 
 
 def _proof(proof: pb.Proof) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _proof(proof: pb.Proof) -> dict[str, Any]:
         "postings": proof.postings,
         "comparisons": proof.comparisons,
         "entries_left": proof.entries_left,
-        "faults": proof.faults,
+        "faults": proof.discrepancies,
         "seal": _seal(proof.seal) if proof.HasField("seal") else None,
         "complete_at": moment(proof.complete_at),
         "positions": [plain(each) for each in proof.positions],
@@ -231,10 +231,12 @@ def _proof(proof: pb.Proof) -> dict[str, Any]:
 
 async def prove(client: Client, progress: Callable[[dict[str, Any]], None]) -> None:
     """Prove what was booked when this began; `progress` gets what is proven after each part."""
-    request = pb.ProveRequest()
+    request = pb.ProveLedgerRequest()
     while True:
-        answer = await client.ask("revenue", LedgerServiceStub, "Prove", request, pb.ProveResponse, CHECK_SECONDS)
-        request = pb.ProveRequest(until=answer.until)
+        answer = await client.ask(
+            "revenue", LedgerServiceStub, "ProveLedger", request, pb.ProveLedgerResponse, CHECK_SECONDS
+        )
+        request = pb.ProveLedgerRequest(until=answer.until)
         progress(_proof(answer.proof))
         if answer.done:
             return
@@ -242,9 +244,16 @@ async def prove(client: Client, progress: Callable[[dict[str, Any]], None]) -> N
 
 async def totals_of_day(client: Client, day: int) -> dict[str, Any]:
     """Return the ledger's sums of consignments accepted on a day, and where statistics counted something else."""
-    answer = await _ask(client, "Reconcile", pb.ReconcileRequest(day=day, totals_only=True), pb.ReconcileResponse)
+    answer = await _ask(
+        client, "ReconcileDay", pb.ReconcileDayRequest(day=day, totals_only=True), pb.ReconcileDayResponse
+    )
     totals = {
-        (each.destination, _name(Kind, each.kind), _name(Collector, each.collector), each.currency): each.amount_minor
+        (
+            each.destination,
+            _name(ChargeKind, each.kind),
+            _name(Collector, each.collector),
+            each.currency,
+        ): each.amount_minor
         for each in answer.totals
     }
     differences = list(compare_totals(totals, await _counted(client, day)))
@@ -265,12 +274,12 @@ async def reconcile_day(client: Client, day: int, progress: Callable[[int], None
     differences: list[dict[str, Any]] = []
     consignments, token = 0, ""
     while True:
-        request = pb.ReconcileRequest(day=day, page_size=PAGE, page_token=token)
-        answer = await _ask(client, "Reconcile", request, pb.ReconcileResponse)
+        request = pb.ReconcileDayRequest(day=day, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "ReconcileDay", request, pb.ReconcileDayResponse)
         for each in answer.totals:
-            key = (each.destination, _name(Kind, each.kind), _name(Collector, each.collector), each.currency)
+            key = (each.destination, _name(ChargeKind, each.kind), _name(Collector, each.collector), each.currency)
             totals[key] = totals.get(key, 0) + each.amount_minor
-        differences += [plain(each) for each in answer.differences]
+        differences += [plain(each) for each in answer.discrepancies]
         consignments += answer.consignments
         progress(answer.consignments)
         token = answer.next_page_token
@@ -346,13 +355,13 @@ async def check_chains(
         while True:
             request = pb.CheckChainRequest(partition=partition, after=after, hash=digest)
             if kept is not None:
-                request.kept_seal, request.kept_hash = kept
+                request.external_seal, request.external_seal_hash = kept
             answer = await client.ask(
                 "revenue", LedgerServiceStub, "CheckChain", request, pb.CheckChainResponse, CHECK_SECONDS
             )
             for name in ("entries", "postings", "seals"):
                 told[name] += getattr(answer, name)
-            faults |= dict.fromkeys(answer.faults)
+            faults |= dict.fromkeys(answer.errors)
             if answer.HasField("newest_seal"):
                 told["newest_seal"] = _seal(answer.newest_seal)
             progress(answer.entries)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from libs.client.client import Answer, Client
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
-from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
 
 LOOK_SECONDS: Final = 1.0
@@ -80,7 +80,7 @@ async def train(
 
     Days are days since 1970-01-01 UTC, both counted in. `progress` is told how many of how many consignments were read.
     """
-    request = pb.TrainModelRequest(from_day=from_day, until_day=until_day, name=name, seed=seed, note=note)
+    request = pb.TrainModelRequest(from_day=from_day, to_day=until_day, name=name, seed=seed, note=note)
     training = (await _ask(client, "TrainModel", request, pb.TrainModelResponse)).training
     while True:
         asked = pb.GetTrainingRequest(training=training)
@@ -95,7 +95,7 @@ async def train(
 
 async def violations(client: Client, from_day: int, until_day: int) -> dict[str, Any]:
     """Return the estimated share of violations among all consignments that were assessed on some days, both counted in."""
-    request = pb.EstimateViolationsRequest(from_day=from_day, until_day=until_day)
+    request = pb.EstimateViolationsRequest(from_day=from_day, to_day=until_day)
     return plain_violations(await _ask(client, "EstimateViolations", request, pb.EstimateViolationsResponse))
 
 
@@ -107,7 +107,7 @@ def plain_violations(answer: pb.EstimateViolationsResponse) -> dict[str, Any]:
         found["no_estimate"] = pb.NoEstimate.Name(answer.no_estimate)
     found["lanes"] = [
         {
-            "lane": risk_pb2.Lane.Name(each.lane),
+            "lane": common_pb2.Lane.Name(each.lane),
             "drawn": each.drawn,
             "consignments": each.consignments,
             "inspected": each.inspected,
@@ -127,8 +127,8 @@ def plain_model(model: pb.Model) -> dict[str, Any]:
         **told,
         "state": pb.ModelState.Name(model.state),
         "window": {
-            "first_day": window.first_day,
-            "last_day": window.last_day,
+            "first_day": window.from_day,
+            "last_day": window.to_day,
             "outcomes": window.outcomes,
             "violations": window.violations,
             "source": window.source,

@@ -19,7 +19,7 @@ BOOK_SECONDS: Final = 180.0
 """What a request may take: one that pays treasuries reads all that is unpaid."""
 COLUMNS: Final = ("id", "reference", "jurisdiction", "currency", "amount")
 """Columns of a table of payouts; amounts in whole units such as 12.50."""
-MORE: Final = ("paid_at", "takes_back", "sends_back")
+MORE: Final = ("paid_at", "reverses_id", "returns_payment_id")
 """Columns that may be left out; paid_at as 2026-11-01T08:30:00Z."""
 
 
@@ -35,8 +35,8 @@ def _payout(cells: Mapping[str, str], minor: int, wrong: Callable[[str], LuxorEr
         jurisdiction=cells["jurisdiction"],
         currency=cells["currency"],
         amount_minor=minor,
-        takes_back=cells["takes_back"],
-        sends_back=cells["sends_back"],
+        reverses_id=cells["reverses_id"],
+        returns_payment_id=cells["returns_payment_id"],
     )
     if cells["paid_at"]:
         try:

@@ -14,7 +14,7 @@ from luxor.risk.v1 import rule_sets_pb2 as pb
 from luxor.risk.v1.rule_sets_pb2_grpc import RuleSetServiceStub
 
 PAGE: Final = 100
-_MANY: Final = ("mistakes", "warnings", "rules")
+_MANY: Final = ("errors", "warnings", "rules")
 
 
 def gather(profile: Path) -> tuple[pb.RuleSetFiles, Path]:
@@ -82,21 +82,21 @@ async def propose(
     """Propose a set; return the draft with its report."""
     request = pb.ProposeRuleSetRequest(set=files, note=note, request_id=request_id or "")
     answer = await _ask(client, "ProposeRuleSet", request, pb.ProposeRuleSetResponse)
-    return {**plain(answer.kept), "report": report(answer.report)}
+    return {**plain(answer.rule_set), "report": report(answer.report)}
 
 
 async def activate(client: Client, version: str, *, request_id: str | None = None) -> dict[str, Any]:
     """Put a set into force, as a second person; return it with the version that it replaced."""
     request = pb.ActivateRuleSetRequest(version=version, request_id=request_id or "")
     answer = await _ask(client, "ActivateRuleSet", request, pb.ActivateRuleSetResponse)
-    return {**plain(answer.kept), "replaced": answer.replaced}
+    return {**plain(answer.rule_set), "replaced": answer.replaced}
 
 
 async def retire(client: Client, version: str, *, request_id: str | None = None) -> dict[str, Any]:
     """Withdraw a draft; return it."""
     request = pb.RetireRuleSetRequest(version=version, request_id=request_id or "")
     answer = await _ask(client, "RetireRuleSet", request, pb.RetireRuleSetResponse)
-    return plain(answer.kept)
+    return plain(answer.rule_set)
 
 
 async def rule_sets(client: Client) -> dict[str, Any]:
@@ -106,10 +106,10 @@ async def rule_sets(client: Client) -> dict[str, Any]:
     while True:
         request = pb.ListRuleSetsRequest(page_size=PAGE, page_token=token)
         page = await _ask(client, "ListRuleSets", request, pb.ListRuleSetsResponse)
-        kept += map(plain, page.kept)
+        kept += map(plain, page.rule_sets)
         token = page.next_page_token
         if not token:
-            return {"in_force": page.in_force, "rule_sets": kept}
+            return {"active_version": page.active_version, "rule_sets": kept}
 
 
 async def rule_set(client: Client, version: str) -> tuple[dict[str, Any], Mapping[str, bytes]]:
@@ -117,7 +117,7 @@ async def rule_set(client: Client, version: str) -> tuple[dict[str, Any], Mappin
     request = pb.GetRuleSetFilesRequest(version=version)
     answer = await _ask(client, "GetRuleSetFiles", request, pb.GetRuleSetFilesResponse)
     files = {each.path: each.content for each in answer.set.files}
-    told = {**plain(answer.kept), "profile": answer.set.profile_path, "files": list(files)}
+    told = {**plain(answer.rule_set), "profile": answer.set.profile_path, "files": list(files)}
     return {**told, "report": {**report(answer.report), "own_rules": own_rules(answer.set)}}, files
 
 
@@ -143,6 +143,6 @@ def own_rules(files: pb.RuleSetFiles) -> list[str]:
 
 def placed(told: dict[str, Any], root: Path) -> dict[str, Any]:
     """Return a report whose files are called as the caller's own, whose paths are relative to a directory."""
-    for each in (*told["mistakes"], *told["warnings"]):
+    for each in (*told["errors"], *told["warnings"]):
         each["file"] = os.path.relpath(root / each.get("file", ""))
     return told

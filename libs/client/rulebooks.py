@@ -21,7 +21,7 @@ async def rulebooks(client: Client, jurisdiction: str = "") -> dict[str, Any]:
 
 def _plain(book: Rulebook) -> dict[str, Any]:
     """Numbers and empty texts are told too, so that whoever reads it need not know what is left out."""
-    names = ("jurisdiction", "name", "version", "from", "to", "currency")
+    names = ("jurisdiction", "name", "version", "from_day", "to_day", "currency")
     told: dict[str, Any] = {name: getattr(book, name) for name in names}
     told |= {"areas": list(book.areas), "charges": list(book.charges)}
     told |= {name: getattr(book, name) for name in NUMBERS}

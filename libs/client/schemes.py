@@ -50,15 +50,13 @@ def _number(row: dict[str, Any], place: str) -> pb.SchemeNumber:
     scheme = scheme_of(row["scheme"])
     if scheme <= 0:
         raise LuxorError.of("SCHEME_FILE_WRONG", path=place, why=f"names a scheme {row['scheme']!r} that is not known")
-    message = pb.SchemeNumber(
+    return pb.SchemeNumber(
         scheme=scheme,  # type: ignore[arg-type]  # a number of the enumeration
         number=row["number"].strip(),
         holder=(row.get("holder") or "").strip(),
-        to=(row.get("to") or "").strip(),
+        from_day=row["from"].strip(),
+        to_day=(row.get("to") or "").strip(),
     )
-    # `from` is a word of Python's own, so the field is set by its name.
-    setattr(message, "from", row["from"].strip())
-    return message
 
 
 async def register(client: Client, numbers: Sequence[pb.SchemeNumber]) -> list[dict[str, Any]]:
@@ -105,9 +103,9 @@ def plain_number(entry: pb.SchemeNumber) -> dict[str, Any]:
     """Return an entry as plain values; an open end is left out."""
     told = {
         "scheme": Scheme.Name(entry.scheme).removeprefix(_PREFIX), "number": entry.number, "holder": entry.holder,
-        "from": getattr(entry, "from"),
+        "from_day": entry.from_day,
     }  # fmt: skip
-    return told | ({"to": entry.to} if entry.to else {})
+    return told | ({"to_day": entry.to_day} if entry.to_day else {})
 
 
 def refused(told: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

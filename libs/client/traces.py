@@ -38,7 +38,7 @@ class Story:
     """By span id."""
     silent: dict[str, LuxorError] = field(default_factory=dict)
     """Services that did not answer."""
-    kept_since: dict[str, int | None] = field(default_factory=dict)
+    oldest_span_at_micros: dict[str, int | None] = field(default_factory=dict)
     """When the oldest span that a service keeps was written, microseconds; None where it keeps none."""
     left_out: int = 0
     """Spans that were found and not told."""
@@ -68,7 +68,7 @@ async def find_story(client: Client, *, mrn: str = "", trace_ids: Sequence[str] 
     """
     story = Story()
 
-    async def ask(service: str, **what: object) -> trace_pb2.FindResponse | None:
+    async def ask(service: str, **what: object) -> trace_pb2.FindTracesResponse | None:
         try:
             return await client.find_traces(service, timeout_seconds=ASK_SECONDS, **what)  # type: ignore[arg-type]
         except LuxorError as error:
@@ -87,7 +87,10 @@ async def find_story(client: Client, *, mrn: str = "", trace_ids: Sequence[str] 
     if wanted:
         story.traces_left_out = max(0, len(wanted) - TRACES_MAX)
         # By the clock of the service that noted it; the others look from some minutes before it on.
-        since = min((fact.at for _, fact in story.facts if fact.HasField("at")), default=_day_of(mrn))
+        since = min(
+            (fact.happened_at_micros for _, fact in story.facts if fact.HasField("happened_at_micros")),
+            default=_day_of(mrn),
+        )
         answering = [service for service in SERVICES if service not in story.silent]
         _take(
             story,
@@ -105,16 +108,18 @@ def _day_of(number: str) -> int | None:
 
 
 async def _all(
-    ask: Callable[[str], Awaitable[trace_pb2.FindResponse | None]], services: Sequence[str]
-) -> list[trace_pb2.FindResponse | None]:
+    ask: Callable[[str], Awaitable[trace_pb2.FindTracesResponse | None]], services: Sequence[str]
+) -> list[trace_pb2.FindTracesResponse | None]:
     return list(await asyncio.gather(*(ask(service) for service in services)))
 
 
-def _take(story: Story, answers: Iterable[trace_pb2.FindResponse | None]) -> None:
+def _take(story: Story, answers: Iterable[trace_pb2.FindTracesResponse | None]) -> None:
     for answer in answers:
         if answer is None:
             continue
-        story.kept_since[answer.service] = answer.kept_since if answer.HasField("kept_since") else None
+        story.oldest_span_at_micros[answer.service] = (
+            answer.oldest_span_at_micros if answer.HasField("oldest_span_at_micros") else None
+        )
         story.left_out += answer.spans_left_out
         story.records_left_out += answer.records_left_out
         story.days_left_out += answer.days_left_out

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from libs.client.client import Answer, Client
 from libs.client.plain import plain
+from luxor.common.v1.common_pb2 import ChargeKind, Collector
 from luxor.revenue.v1 import what_if_pb2 as pb
-from luxor.revenue.v1.revenue_pb2 import Collector, Kind
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
 
 LOOK_SECONDS: Final = 0.5
@@ -23,14 +23,14 @@ BEHAVIOUR: Final = (
 
 
 async def check(
-    client: Client, files: Mapping[str, str], changes: Sequence[tuple[str, str]] = (), law_of: str = ""
+    client: Client, files: Mapping[str, str], changes: Sequence[tuple[str, str]] = (), law_day: str = ""
 ) -> list[dict[str, Any]]:
     """Return the mistakes of a draft: texts by the name of the file ("eu/rulebook.yaml"), values by path; none where it can be applied."""
-    request = pb.CheckRulebookRequest(draft=_draft(files, changes, law_of))
+    request = pb.CheckRulebookRequest(draft=_draft(files, changes, law_day))
     answer = await _ask(client, "CheckRulebook", request, pb.CheckRulebookResponse)
     return [
-        {"file": each.file, "line": each.line, "where": each.where, "sentence": each.sentence}
-        for each in answer.mistakes
+        {"file": each.file, "line": each.line, "where": each.element, "sentence": each.message}
+        for each in answer.errors
     ]
 
 
@@ -41,7 +41,7 @@ async def start(
     *,
     files: Mapping[str, str],
     changes: Sequence[tuple[str, str]],
-    law_of: str = "",
+    law_day: str = "",
     name: str = "",
     request_id: str = "",
 ) -> int:
@@ -50,7 +50,7 @@ async def start(
     Days are days since 1970-01-01 UTC, both counted in. Raise LuxorError where it is refused.
     """
     request = pb.StartWhatIfRequest(
-        request_id=request_id, draft=_draft(files, changes, law_of), from_day=from_day, to_day=to_day, name=name
+        request_id=request_id, draft=_draft(files, changes, law_day), from_day=from_day, to_day=to_day, name=name
     )
     return (await _ask(client, "StartWhatIf", request, pb.StartWhatIfResponse)).id
 
@@ -85,18 +85,18 @@ async def cancel(client: Client, number: int) -> dict[str, Any]:
     return _what_if(answer.what_if)
 
 
-def _draft(files: Mapping[str, str], changes: Sequence[tuple[str, str]], law_of: str) -> pb.Draft:
+def _draft(files: Mapping[str, str], changes: Sequence[tuple[str, str]], law_day: str) -> pb.Draft:
     return pb.Draft(
         files=[pb.LawFile(name=name, text=text) for name, text in files.items()],
         changes=[pb.LawChange(path=path, value=value) for path, value in changes],
-        law_of=law_of,
+        law_day=law_day,
     )
 
 
 def _what_if(message: pb.WhatIf) -> dict[str, Any]:
     whole = {
         "name": "",
-        "law_of": "",
+        "law_day": "",
         "files": [],
         "changes": [],
         "rulebook_versions": [],
@@ -120,7 +120,7 @@ def _result(message: pb.WhatIfResult) -> dict[str, Any]:
         "revenue": [
             {
                 "jurisdiction": each.jurisdiction,
-                "kind": Kind.Name(each.kind).removeprefix("KIND_").lower(),
+                "kind": ChargeKind.Name(each.kind).removeprefix("CHARGE_KIND_").lower(),
                 "collector": Collector.Name(each.collector).removeprefix("COLLECTOR_").lower(),
                 "currency": each.currency,
                 "before_minor": each.before_minor,

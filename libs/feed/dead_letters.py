@@ -45,7 +45,9 @@ class DeadLetterServicer(dead_letters_pb2_grpc.DeadLetterServiceServicer):
         self._requests = RequestLog()
         self._pages = PageTokens(database)
 
-    async def List(self, request: dead_letters_pb2.ListRequest, context: Any) -> dead_letters_pb2.ListResponse:
+    async def ListDeadLetters(
+        self, request: dead_letters_pb2.ListDeadLettersRequest, context: Any
+    ) -> dead_letters_pb2.ListDeadLettersResponse:
         """Tell letters by ascending id."""
         if request.page_size > PAGE_MAX:
             raise Refusal("FEED_LIMIT", path="page_size", value=request.page_size, limit=PAGE_MAX)
@@ -66,9 +68,9 @@ class DeadLetterServicer(dead_letters_pb2_grpc.DeadLetterServiceServicer):
                 reason=row["reason"],
                 message=row["message"],
                 tries=row["tries"],
-                committed_at=row["committed_at"],
-                set_aside_at=row["set_aside_at"],
-                tried_at=row["tried_at"],
+                committed_at_micros=row["committed_at"],
+                set_aside_at_micros=row["set_aside_at"],
+                tried_at_micros=row["tried_at"],
                 traceparent=row["traceparent"],
                 replaying=row["replay"],
                 payload=row["payload"],
@@ -76,16 +78,18 @@ class DeadLetterServicer(dead_letters_pb2_grpc.DeadLetterServiceServicer):
             for row in rows[:size]
         ]
         following = await self._pages.token(request, letters[-1].id) if len(rows) > size else ""
-        return dead_letters_pb2.ListResponse(letters=letters, next_page_token=following, total=total)
+        return dead_letters_pb2.ListDeadLettersResponse(letters=letters, next_page_token=following, total=total)
 
-    async def Replay(self, request: dead_letters_pb2.ReplayRequest, context: Any) -> dead_letters_pb2.ReplayResponse:
+    async def ReplayDeadLetters(
+        self, request: dead_letters_pb2.ReplayDeadLettersRequest, context: Any
+    ) -> dead_letters_pb2.ReplayDeadLettersResponse:
         """Mark letters, and with them all letters of their keys; the consumer does the work."""
         chosen = [bool(request.ids), bool(request.keys), request.all]
         if sum(chosen) != 1 or len(request.ids) > CHOSEN_MAX or len(request.keys) > CHOSEN_MAX:
             raise Refusal("LETTERS_NOT_CHOSEN", path="ids")
         call = calls.current_or_none()
         caller = f"{call.identity.role}/{call.identity.id}" if call is not None else "local"
-        content = dead_letters_pb2.ReplayRequest()
+        content = dead_letters_pb2.ReplayDeadLettersRequest()
         content.CopyFrom(request)
         content.ClearField("request_id")
         digest = hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
@@ -94,9 +98,9 @@ class DeadLetterServicer(dead_letters_pb2_grpc.DeadLetterServiceServicer):
             async with self._database.transaction() as tx:
                 told = await self._requests.recall(tx, caller, request_id, digest)
                 if told is not None:
-                    return dead_letters_pb2.ReplayResponse.FromString(told)
+                    return dead_letters_pb2.ReplayDeadLettersResponse.FromString(told)
                 row = await tx.raw.fetchrow(_REPLAY, request.source, request.all, list(request.ids), list(request.keys))
-                answer = dead_letters_pb2.ReplayResponse(letters=row["letters"], keys=row["keys"])
+                answer = dead_letters_pb2.ReplayDeadLettersResponse(letters=row["letters"], keys=row["keys"])
                 await self._requests.remember(tx, caller, request_id, digest, answer.SerializeToString())
                 return answer
         except RequestReused as error:

@@ -61,7 +61,7 @@ class GrpcPort:
         committed: Mapping[int, Cursor] | None = None,
     ) -> Page:
         """See Port."""
-        request = feed_pb2.PullRequest(
+        request = feed_pb2.PullEventsRequest(
             consumer=self._consumer,
             replica=self._replica,
             after=to_positions(after),
@@ -70,14 +70,14 @@ class GrpcPort:
             committed=to_positions(committed or {}),
         )
         deadline_seconds = wait_millis / 1000 + _DEADLINE_EXTRA_SECONDS
-        answer = await _told(self._stub.Pull(request, timeout=deadline_seconds))
+        answer = await _told(self._stub.PullEvents(request, timeout=deadline_seconds))
         return page_of(answer, self._message_class)
 
     async def snapshot(
         self, partitions: Sequence[int], token: bytes, max_rows: int, day: int | None = None
     ) -> SnapshotPage:
         """See Port."""
-        request = feed_pb2.SnapshotRequest(
+        request = feed_pb2.ReadSnapshotRequest(
             consumer=self._consumer,
             replica=self._replica,
             partitions=partitions,
@@ -85,13 +85,13 @@ class GrpcPort:
             max_rows=max_rows,
             day=day,
         )
-        answer = await _told(self._stub.Snapshot(request, timeout=_SNAPSHOT_SECONDS))
+        answer = await _told(self._stub.ReadSnapshot(request, timeout=_SNAPSHOT_SECONDS))
         return snapshot_page_of(answer, self._message_class)
 
     async def summarize(self, first: int, last: int) -> tuple[list[DaySummary], Cursor]:
         """Return the summaries of days, and the place that all they count lies before."""
-        request = feed_pb2.SummarizeRequest(consumer=self._consumer, from_day=first, to_day=last)
-        answer = await _told(self._stub.Summarize(request, timeout=_SNAPSHOT_SECONDS))
+        request = feed_pb2.SummarizeDaysRequest(consumer=self._consumer, from_day=first, to_day=last)
+        answer = await _told(self._stub.SummarizeDays(request, timeout=_SNAPSHOT_SECONDS))
         days = [
             DaySummary(each.day, each.below, list(each.partitions), list(each.counts), list(each.digests))
             for each in answer.days
@@ -99,9 +99,9 @@ class GrpcPort:
         return days, _cursor(answer.horizon)
 
 
-def page_of(answer: feed_pb2.PullResponse, message_class: type[Message]) -> Page:
+def page_of(answer: feed_pb2.PullEventsResponse, message_class: type[Message]) -> Page:
     """Read a PullResponse; raises ValueError for batches of another schema, protobuf's DecodeError for bytes that are none."""
-    clock = Clock.of(answer.read_at) if answer.HasField("read_at") else None
+    clock = Clock.of(answer.read_at_micros) if answer.HasField("read_at_micros") else None
     batches = []
     for batch in answer.batches:
         table = _table(batch.payload, batch.schema, message_class)
@@ -114,7 +114,7 @@ def page_of(answer: feed_pb2.PullResponse, message_class: type[Message]) -> Page
                 np.array(batch.partitions, np.int64),
                 _cursor(batch.cursor),
                 rows,
-                batch.committed_at,
+                batch.committed_at_micros,
                 batch.traceparent,
                 batch.schema,
                 batch.schema_version,
@@ -125,7 +125,7 @@ def page_of(answer: feed_pb2.PullResponse, message_class: type[Message]) -> Page
     return Page(batches, following, _cursor(answer.horizon), sum(batch.table.rows for batch in batches), clock)
 
 
-def snapshot_page_of(answer: feed_pb2.SnapshotResponse, message_class: type[Message]) -> SnapshotPage:
+def snapshot_page_of(answer: feed_pb2.ReadSnapshotResponse, message_class: type[Message]) -> SnapshotPage:
     """Read a SnapshotResponse; raises as `page_of`."""
     start, batch = _cursor(answer.start), None
     if answer.payload:
@@ -135,12 +135,12 @@ def snapshot_page_of(answer: feed_pb2.SnapshotResponse, message_class: type[Mess
             np.array(answer.partitions, np.int64),
             start,
             np.arange(table.rows),
-            answer.read_at,
+            answer.read_at_micros,
             "",
             answer.schema,
             answer.schema_version,
             snapshot=True,
-            clock=Clock.of(answer.read_at) if answer.read_at else None,
+            clock=Clock.of(answer.read_at_micros) if answer.read_at_micros else None,
         )
     return SnapshotPage(batch, start, answer.next_token)
 

@@ -106,7 +106,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         self._page_bytes_max = page_bytes_max
         self._bytes_an_event = 500.0
 
-    async def Pull(self, request: feed_pb2.PullRequest, context: Any) -> feed_pb2.PullResponse:
+    async def PullEvents(self, request: feed_pb2.PullEventsRequest, context: Any) -> feed_pb2.PullEventsResponse:
         """Answer with the next page, as soon as there is an event."""
         after = _positions(request.after, "after")
         consumer = consumer_of(call.current().identity, request.consumer)
@@ -123,8 +123,8 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             raise _start_again(error) from error
 
     async def _pull(
-        self, consumer: str, request: feed_pb2.PullRequest, after: dict[int, Cursor], events_max: int
-    ) -> feed_pb2.PullResponse:
+        self, consumer: str, request: feed_pb2.PullEventsRequest, after: dict[int, Cursor], events_max: int
+    ) -> feed_pb2.PullEventsResponse:
         clock = asyncio.get_running_loop().time
         ends_at = clock() + request.wait_millis / 1000
         committed = _positions(request.committed, "committed")
@@ -154,7 +154,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
 
     def _answer(
         self, page: EntryPage[int], stored: Sequence[StoredBatch], after: Mapping[int, Cursor]
-    ) -> feed_pb2.PullResponse:
+    ) -> feed_pb2.PullEventsResponse:
         batches: list[feed_pb2.Batch] = []
         next_cursors, size = page.next, 0
         for entries, batch in zip(page.batches, stored, strict=True):
@@ -192,13 +192,13 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             payload=payload,
             schema=batch.schema,
             schema_version=batch.schema_version,
-            committed_at=batch.created_at,
+            committed_at_micros=batch.created_at,
             traceparent=batch.trace,
             rows=rows.tolist(),
             partitions=partitions.tolist(),
         )
 
-    async def Snapshot(self, request: feed_pb2.SnapshotRequest, context: Any) -> feed_pb2.SnapshotResponse:
+    async def ReadSnapshot(self, request: feed_pb2.ReadSnapshotRequest, context: Any) -> feed_pb2.ReadSnapshotResponse:
         """Answer with a page of the present state; the cursor of the feed is taken before the first page."""
         consumer = consumer_of(call.current().identity, request.consumer)
         partitions = _partitions(request.partitions, "partitions")
@@ -233,8 +233,11 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             if len(payload) <= 2 * self._page_bytes_max or rows_max == 1:
                 break
             rows_max = max(1, rows_max // 4)  # rows heavier than thought: fewer of them fit
-        answer = feed_pb2.SnapshotResponse(
-            start=token.start, schema=self.outbox.schema, schema_version=self.outbox.schema_version, read_at=read_at
+        answer = feed_pb2.ReadSnapshotResponse(
+            start=token.start,
+            schema=self.outbox.schema,
+            schema_version=self.outbox.schema_version,
+            read_at_micros=read_at,
         )
         if page.table.rows:
             answer.payload = payload
@@ -243,7 +246,9 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             answer.next_token = feed_pb2.SnapshotToken(start=token.start, source=page.next_token).SerializeToString()
         return answer
 
-    async def Summarize(self, request: feed_pb2.SummarizeRequest, context: Any) -> feed_pb2.SummarizeResponse:
+    async def SummarizeDays(
+        self, request: feed_pb2.SummarizeDaysRequest, context: Any
+    ) -> feed_pb2.SummarizeDaysResponse:
         """Answer with the summaries of days, and the place that all of it lies before."""
         consumer_of(call.current().identity, request.consumer)
         if not 0 <= request.to_day - request.from_day <= SUMMARY_DAYS_MAX:
@@ -258,7 +263,7 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
             )
             for each in found
         ]
-        return feed_pb2.SummarizeResponse(days=summaries, horizon=_cursor(horizon))
+        return feed_pb2.SummarizeDaysResponse(days=summaries, horizon=_cursor(horizon))
 
     def _day_source(self) -> DaySource:
         if self._days is None:
@@ -266,14 +271,14 @@ class FeedServicer(feed_pb2_grpc.FeedServiceServicer):
         return self._days
 
 
-Pull = Callable[[feed_pb2.PullRequest], Awaitable[feed_pb2.PullResponse]]
+Pull = Callable[[feed_pb2.PullEventsRequest], Awaitable[feed_pb2.PullEventsResponse]]
 
 
 def _response(
     batches: Iterable[feed_pb2.Batch], positions: Mapping[int, Cursor], horizon: Cursor, read_at: int | None
-) -> feed_pb2.PullResponse:
-    return feed_pb2.PullResponse(
-        batches=batches, next=to_positions(positions), horizon=_cursor(horizon), read_at=read_at
+) -> feed_pb2.PullEventsResponse:
+    return feed_pb2.PullEventsResponse(
+        batches=batches, next=to_positions(positions), horizon=_cursor(horizon), read_at_micros=read_at
     )
 
 

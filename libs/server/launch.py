@@ -34,7 +34,7 @@ from libs.telemetry.logs import write_in_background
 from libs.telemetry.setup import Telemetry
 from libs.telemetry.setup import setup as set_up_telemetry
 
-_PULL = "/luxor.feed.v1.FeedService/Pull"
+_PULL = "/luxor.feed.v1.FeedService/PullEvents"
 _log = telemetry.get_logger()
 
 

@@ -64,7 +64,7 @@ class Traces:
         start.database.before_close(self._records.finish)
         self.steps: tuple[Step, ...] = (make_days(TABLE), drop_days(TABLE, days))
         servicer = TraceServicer(start.service, self._records, trail)
-        start.server.add(add_TraceServiceServicer_to_server, servicer, roles={"Find": READERS})
+        start.server.add(add_TraceServiceServicer_to_server, servicer, roles={"FindTraces": READERS})
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write records until `stop`."""
@@ -79,7 +79,9 @@ class TraceServicer(TraceServiceServicer):
         self._records = records
         self._trail = trail
 
-    async def Find(self, request: pb.FindRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.FindResponse:
+    async def FindTraces(
+        self, request: pb.FindTracesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.FindTracesResponse:
         """Tell a consignment's facts, and the spans of its traces and of those that are named."""
         if not request.mrn and not request.trace_ids:
             raise Refusal("TRACE_NOT_NAMED", path="mrn")
@@ -95,26 +97,26 @@ class TraceServicer(TraceServiceServicer):
             first={span_of(fact.traceparent) for fact in facts if fact.traceparent},
             seconds=min(SEARCH_SECONDS, SEARCH_SECONDS if remaining is None else remaining * _SHARE_OF_DEADLINE),
         )
-        return pb.FindResponse(
+        return pb.FindTracesResponse(
             service=self._service,
             facts=facts,
             spans=[_told(each) for each in found.spans],
             spans_left_out=found.left_out,
-            kept_since=found.kept_since,
+            oldest_span_at_micros=found.oldest_span_at_micros,
             records_left_out=found.records_left_out,
             days_left_out=found.days_left_out,
         )
 
 
-def _wanted(request: pb.FindRequest, facts: Sequence[pb.Fact]) -> list[Wanted]:
+def _wanted(request: pb.FindTracesRequest, facts: Sequence[pb.Fact]) -> list[Wanted]:
     """Tell from when on each trace is looked for: all days are many rows, and no index leads to them."""
-    since = request.since if request.HasField("since") else None
+    since = request.since_micros if request.HasField("since_micros") else None
     begin = 0 if since is None else max(0, since - SKEW_MICROS)
     wanted = [Wanted(each, begin, since) for each in request.trace_ids]
     accepted = _day_of(request.mrn)
     for fact in facts:
         if fact.traceparent:
-            at = fact.at if fact.HasField("at") else accepted
+            at = fact.happened_at_micros if fact.HasField("happened_at_micros") else accepted
             wanted.append(
                 Wanted(trace_of(fact.traceparent), begin if at is None else max(begin, at - SKEW_MICROS), at or since)
             )
@@ -138,8 +140,8 @@ def _told(each: Recorded) -> pb.Span:
         parent_span_id=each.parent_id,
         kind=pb.SpanKind.ValueType(each.kind + 1),
         sampled=each.sampled,
-        started_at=each.start_nanos // 1000,
-        ended_at=each.end_nanos // 1000,
+        started_at_micros=each.start_nanos // 1000,
+        ended_at_micros=each.end_nanos // 1000,
         failure=each.failure[:FAILURE_CHARACTERS_MAX],
         attributes=[pb.Attribute(name=name[:NAME_CHARACTERS_MAX], value=_text(value)) for name, value in attributes],
         links=each.links,

@@ -105,7 +105,7 @@ class Found:
     """Days that were not searched, since time or room ran out."""
     days: list[int] = field(default_factory=list)
     """Days that were searched, in this order."""
-    kept_since: int | None = None
+    oldest_span_at_micros: int | None = None
     """When the oldest record was written; None where there is none."""
 
 
@@ -215,8 +215,8 @@ class TraceRecords:
         payloads: list[bytes] = []
         async with self.database.connection(timeout_millis=_READ_MILLIS) as reader:
             ends_at = time.monotonic() + seconds
-            found.kept_since = await reader.raw.fetchval(_OLDEST)
-            if not traces or found.kept_since is None:
+            found.oldest_span_at_micros = await reader.raw.fetchval(_OLDEST)
+            if not traces or found.oldest_span_at_micros is None:
                 return found
             now = await reader.now()
             days = _days(traces, await schema.day_partitions(reader, TABLE), now)

@@ -70,13 +70,13 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(store.outbox, Snapshot(store)),
-        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
-        long_polls={"Pull"},
+        roles={"PullEvents": {Role.SERVICE}, "ReadSnapshot": {Role.SERVICE}, "SummarizeDays": {Role.SERVICE}},
+        long_polls={"PullEvents"},
     )
     start.server.add(
         add_DeadLetterServiceServicer_to_server,
         DeadLetterServicer(start.database),
-        roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
+        roles={"ListDeadLetters": {Role.OPERATOR}, "ReplayDeadLetters": {Role.OPERATOR}},
     )
     start.server.depend("ingestion", answers(ingestion), [INTAKE])
     start.server.depend("risk", answers(risk), [INTAKE, SCREENING])

@@ -45,8 +45,8 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(
         add_FeedServiceServicer_to_server,
         feed,
-        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
-        long_polls={"Pull"},
+        roles={"PullEvents": {Role.SERVICE}, "ReadSnapshot": {Role.SERVICE}, "SummarizeDays": {Role.SERVICE}},
+        long_polls={"PullEvents"},
     )
     traces = Traces(start, store.trail)
     steps = (

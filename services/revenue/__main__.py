@@ -91,7 +91,7 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(
         add_RevenueServiceServicer_to_server,
         revenue,
-        roles={"Assess": {Role.SERVICE}, "Quote": _READERS, "ListRulebooks": _READERS},
+        roles={"AssessConsignments": {Role.SERVICE}, "QuoteConsignments": _READERS, "ListRulebooks": _READERS},
     )
     start.server.add(
         add_SchemeServiceServicer_to_server,
@@ -123,7 +123,7 @@ def assemble(start: Start) -> Sequence[Background]:
         roles={
             "PutAccounts": {Role.OFFICER},
             "ListAccounts": looking,
-            "ListOpen": looking,
+            "ListOpenItems": looking,
             "ListBalances": looking | {Role.FILER, Role.CARRIER, Role.TREASURY},
             "ListEntries": looking,
             "GetStatement": looking | {Role.FILER, Role.CARRIER, Role.TREASURY},
@@ -131,10 +131,10 @@ def assemble(start: Start) -> Sequence[Background]:
             "ListPayments": looking,
             "RecordPayouts": {Role.OFFICER},
             "ListPayouts": looking,
-            "Reconcile": looking,
+            "ReconcileDay": looking,
             "CheckChain": looking,
             "GetProof": looking,
-            "Prove": looking,
+            "ProveLedger": looking,
         },
     )
     books = bookkeeping(
@@ -183,13 +183,13 @@ def bookkeeping(
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(ledger.news.outbox, NewsSnapshot()),
-        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
-        long_polls={"Pull"},
+        roles={"PullEvents": {Role.SERVICE}, "ReadSnapshot": {Role.SERVICE}, "SummarizeDays": {Role.SERVICE}},
+        long_polls={"PullEvents"},
     )
     start.server.add(
         add_DeadLetterServiceServicer_to_server,
         DeadLetterServicer(start.database),
-        roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
+        roles={"ListDeadLetters": {Role.OPERATOR}, "ReplayDeadLetters": {Role.OPERATOR}},
     )
     clearance = start.neighbour("clearance")
     start.server.depend("clearance", answers(clearance), [POSTINGS])

@@ -118,7 +118,7 @@ def assemble(start: Start) -> Sequence[Background]:
             seeds_published_after_days=config.seeds_published_after_days,
         ),
         roles={
-            "Assess": {Role.SERVICE},
+            "AssessConsignments": {Role.SERVICE},
             "GetRuleSet": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
             "ListAssessments": {Role.OFFICER, Role.ANALYST},
             "ListSeeds": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
@@ -128,8 +128,8 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(
         add_FeedServiceServicer_to_server,
         FeedServicer(hits.outbox, ScreeningMatchSnapshot()),
-        roles={"Pull": {Role.SERVICE}, "Snapshot": {Role.SERVICE}, "Summarize": {Role.SERVICE}},
-        long_polls={"Pull"},
+        roles={"PullEvents": {Role.SERVICE}, "ReadSnapshot": {Role.SERVICE}, "SummarizeDays": {Role.SERVICE}},
+        long_polls={"PullEvents"},
     )
     rescreening = Rescreening(
         hits,
@@ -220,7 +220,7 @@ def _outcomes(start: Start, intake: InspectionFeed) -> Consumer:
     start.server.add(
         add_DeadLetterServiceServicer_to_server,
         DeadLetterServicer(start.database),
-        roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
+        roles={"ListDeadLetters": {Role.OPERATOR}, "ReplayDeadLetters": {Role.OPERATOR}},
     )
     clearance = start.neighbour("clearance")
     start.server.depend("clearance", answers(clearance), [OUTCOMES])

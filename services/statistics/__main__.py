@@ -40,12 +40,12 @@ def assemble(start: Start) -> Sequence[Background]:
     start.server.add(
         add_StatisticsServiceServicer_to_server,
         StatisticsService(store, Recount(store, port)),
-        roles={"Query": {Role.ANALYST, Role.OFFICER, Role.OPERATOR}, "Recount": {Role.OPERATOR}},
+        roles={"QueryStatistics": {Role.ANALYST, Role.OFFICER, Role.OPERATOR}, "RecountStatistics": {Role.OPERATOR}},
     )
     start.server.add(
         add_DeadLetterServiceServicer_to_server,
         DeadLetterServicer(start.database),
-        roles={"List": {Role.OPERATOR}, "Replay": {Role.OPERATOR}},
+        roles={"ListDeadLetters": {Role.OPERATOR}, "ReplayDeadLetters": {Role.OPERATOR}},
     )
     consumer = Consumer(
         SOURCE,

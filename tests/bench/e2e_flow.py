@@ -176,7 +176,8 @@ async def measure(quick: bool) -> None:
         sample = random.Random(1).sample(mrns, min(SAMPLED, len(mrns)))
         statuses = await flow.statuses(sample)
         waits = sorted(
-            (each.decided_at.ToMicroseconds() - each.accepted_at.ToMicroseconds()) / 1000 for each in statuses
+            (each.decision.decided_at.ToMicroseconds() - each.filing.accepted_at.ToMicroseconds()) / 1000
+            for each in statuses
         )
         for name, share, target in (("e2e_p50_ms", 0.5, 60), ("e2e_p95_ms", 0.95, None), ("e2e_p99_ms", 0.99, 1000)):
             figures.figure(

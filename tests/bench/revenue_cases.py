@@ -13,14 +13,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from services.revenue.api.assessment import RevenueService
 from tests.bench import figures
-from tests.revenue.law.published import Case, cases, differences, law_of, request_of
+from tests.revenue.law.published import Case, cases, differences, law_day, request_of
 from tests.revenue.law.published_collection import collection, disagreements
 
 
 async def quoted_otherwise(case: Case) -> list[str]:
     """Quote a case and say where it differs from what it expects."""
-    service: Any = RevenueService(None, law_of(case))  # type: ignore[arg-type]  # a quote keeps nothing
-    answer = await service.Quote(request_of(case), None)
+    service: Any = RevenueService(None, law_day(case))  # type: ignore[arg-type]  # a quote keeps nothing
+    answer = await service.QuoteConsignments(request_of(case), None)
     return differences(case, list(answer.quotes))
 
 

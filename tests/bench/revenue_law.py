@@ -67,27 +67,27 @@ def request_bytes(batch: list[Consignment]) -> bytes:
             "accepted_at": Ints.constant(day_of_date(DAY) * MICROS_PER_DAY, count),
         }
     )
-    message = pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=known.encode(ConsignmentColumns))
+    message = pb.AssessConsignmentsRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=known.encode(ConsignmentColumns))
     return message.SerializeToString()
 
 
 def whole(program: Any, payload: bytes) -> bytes:
     """From the bytes of a request to the bytes of its answer, as the service does it but for the log."""
-    table = Table.decode(pb.AssessRequest.FromString(payload).consignments)
+    table = Table.decode(pb.AssessConsignmentsRequest.FromString(payload).consignments)
     done = assess(program, filings_of(table))
     answer = answer_of(done, table.strings("declarant_identifier"), table.strings("filer"), EVERYONE)
-    response = pb.AssessResponse()
+    response = pb.AssessConsignmentsResponse()
     answer.write(response.assessments)
     return response.SerializeToString()
 
 
 def quote(program: Any, payload: bytes) -> bytes:
     """One quote from bytes to bytes."""
-    request = pb.QuoteRequest.FromString(payload)
+    request = pb.QuoteConsignmentsRequest.FromString(payload)
     table = Table.from_messages(request.consignments, ConsignmentColumns, ConsignmentMessage)
     done = assess(program, filings_of(table, Ints.constant(request.as_of.seconds * 1_000_000, table.rows)))
     quotes = list(landed_costs(done))
-    return pb.QuoteResponse(quotes=quotes, references=references_of(done, quotes)).SerializeToString()
+    return pb.QuoteConsignmentsResponse(quotes=quotes, references=references_of(done, quotes)).SerializeToString()
 
 
 def main() -> None:
@@ -126,7 +126,7 @@ def main() -> None:
     fast = figures.measure(lambda: assess(program, batches[0]), options.runs)
     figures.figure("revenue_vs_scalar", [min(slow) / each for each in fast], "times")
 
-    single = pb.QuoteRequest(consignments=[message_of(parcels(1, 5)[0])])
+    single = pb.QuoteConsignmentsRequest(consignments=[message_of(parcels(1, 5)[0])])
     single.as_of.FromSeconds(day_of_date(DAY) * 86_400)
     payload = single.SerializeToString()
     taken = []

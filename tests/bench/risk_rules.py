@@ -213,18 +213,22 @@ async def served(
     async with running("risk", assemble, url, environ={"LUXOR_RISK_LISTS": str(directory)}) as risk:
         stub = RiskServiceStub(await risk.channel("service", "clearance"))
         for number, table in enumerate(tables):
-            request = pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=table.encode(ConsignmentColumns))
+            request = pb.AssessConsignmentsRequest(
+                purpose=pb.PURPOSE_CLEARANCE, consignments=table.encode(ConsignmentColumns)
+            )
             started, working = time.perf_counter(), time.process_time()
-            await stub.Assess(request, timeout=20)
+            await stub.AssessConsignments(request, timeout=20)
             if number >= len(tables) // 4:
                 whole.append(time.perf_counter() - started)
                 cpu.append(time.process_time() - working)
         for number in range(singles):
             row = tables[number % len(tables)].take(np.array([number % BATCH]))
             row = row.with_columns({"mrn": Strings.of([f"26FR{number:012d}R1"])})
-            request = pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=row.encode(ConsignmentColumns))
+            request = pb.AssessConsignmentsRequest(
+                purpose=pb.PURPOSE_CLEARANCE, consignments=row.encode(ConsignmentColumns)
+            )
             started = time.perf_counter()
-            await stub.Assess(request, timeout=20)
+            await stub.AssessConsignments(request, timeout=20)
             if number >= singles // 10:
                 alone.append(time.perf_counter() - started)
     return whole, cpu, alone

@@ -36,8 +36,8 @@ def found(message: Any) -> list[tuple[str, str]]:
 
 
 CASES: list[tuple[Any, list[tuple[str, str]]]] = [
-    (clearance.PullNoticesRequest(after="x" * 512), []),
-    (clearance.PullNoticesRequest(after="x" * 513), [("NOTICE_CURSOR_MALFORMED", "after")]),
+    (clearance.PullNoticesRequest(cursor="x" * 512), []),
+    (clearance.PullNoticesRequest(cursor="x" * 513), [("NOTICE_CURSOR_MALFORMED", "cursor")]),
     (clearance.PullNoticesRequest(max_notices=1_000, wait_millis=20_000), []),
     (clearance.PullNoticesRequest(max_notices=1_001), [("PAGE_SIZE_TOO_LARGE", "max_notices")]),
     (clearance.PullNoticesRequest(wait_millis=20_001), [("WAIT_TOO_LONG", "wait_millis")]),
@@ -55,12 +55,12 @@ CASES: list[tuple[Any, list[tuple[str, str]]]] = [
     (ledger.Balance(debit_minor=10**12, credit_minor=-(10**12)), []),
     (ledger.Balance(debit_minor=10**12 + 1), [("NUMBER_TOO_LARGE", "debit_minor")]),
     (ledger.Balance(credit_minor=-(10**12) - 1), [("NUMBER_TOO_SMALL", "credit_minor")]),
-    (feed.SnapshotRequest(partitions=range(1_000)), []),
-    (feed.SnapshotRequest(partitions=range(1_001)), [("LIST_TOO_LONG", "partitions")]),
-    (statistics.QueryRequest(group_by=[1, 10]), []),
-    (statistics.QueryRequest(group_by=[1, 99]), [("CHOICE_UNKNOWN", "group_by[1]")]),
+    (feed.ReadSnapshotRequest(partitions=range(1_000)), []),
+    (feed.ReadSnapshotRequest(partitions=range(1_001)), [("LIST_TOO_LONG", "partitions")]),
+    (statistics.QueryStatisticsRequest(group_by=[1, 10]), []),
+    (statistics.QueryStatisticsRequest(group_by=[1, 99]), [("CHOICE_UNKNOWN", "group_by[1]")]),
     (
-        statistics.QueryRequest(filters=[statistics.Filter(values=["DE"] * 501)]),
+        statistics.QueryStatisticsRequest(filters=[statistics.Filter(values=["DE"] * 501)]),
         [("LIST_TOO_LONG", "filters[0].values")],
     ),
     (models.Metric(value=1e308), []),

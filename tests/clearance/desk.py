@@ -18,6 +18,7 @@ from libs.customs.mrn_columns import make_mrns
 from libs.customs.partitions import partitions_of
 from libs.feed.types import BatchRef, Cursor, FeedBatch
 from libs.store.database import Database
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1 import consignment_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import revenue_pb2
@@ -148,7 +149,7 @@ def revenue_answer(table: Table) -> Table:
         {
             "item_number": Ints.constant(1, count),
             "charge": Strings.constant("EU.vat_low_value", count),
-            "kind": Ints.constant(revenue_pb2.KIND_TAX, count),
+            "kind": Ints.constant(common_pb2.CHARGE_KIND_TAX, count),
             "basis": Ints.constant(1999, count),
             "rate_ppm": Ints.constant(190_000, count),
             "amount": Ints.constant(380, count),
@@ -210,19 +211,21 @@ class _Risk(RiskServiceServicer):
     def __init__(self, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
 
-    async def Assess(self, request: Any, context: Any) -> Any:
+    async def AssessConsignments(self, request: Any, context: Any) -> Any:
         table = await self._neighbours._before(request, context)
-        return risk_pb2.AssessResponse(assessments=self._neighbours.risk(table).encode(risk_pb2.AssessmentColumns))
+        return risk_pb2.AssessConsignmentsResponse(
+            assessments=self._neighbours.risk(table).encode(risk_pb2.AssessmentColumns)
+        )
 
 
 class _Revenue(RevenueServiceServicer):
     def __init__(self, neighbours: Neighbours) -> None:
         self._neighbours = neighbours
 
-    async def Assess(self, request: Any, context: Any) -> Any:
+    async def AssessConsignments(self, request: Any, context: Any) -> Any:
         table = await self._neighbours._before(request, context)
         answer = self._neighbours.revenue(table).encode(revenue_pb2.AssessmentColumns)
-        return revenue_pb2.AssessResponse(assessments=answer)
+        return revenue_pb2.AssessConsignmentsResponse(assessments=answer)
 
 
 @asynccontextmanager

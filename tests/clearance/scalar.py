@@ -106,7 +106,7 @@ class Place:
     arrived: bool
     debt: Debt
     officer_hold: bool
-    listed_hold: bool
+    screening_hold: bool
     waiting: bool
     inspected: bool
     debt_hold: bool
@@ -115,7 +115,7 @@ class Place:
     @property
     def held(self) -> bool:
         """Whether something holds that only a person lifts."""
-        return self.officer_hold or self.listed_hold or self.violation
+        return self.officer_hold or self.screening_hold or self.violation
 
     @property
     def unsettled(self) -> bool:
@@ -147,7 +147,7 @@ def refused(event: Event, now: Place) -> str:
                 return "NOT_HELD"
             return "DEBT_OPEN" if now.debt == Debt.OPEN else ""
         case Event.OFFICER_HELD:
-            if held and (now.officer_hold or now.listed_hold):
+            if held and (now.officer_hold or now.screening_hold):
                 return "ALREADY_HELD"
             return "" if awaiting or held or released else "ALREADY_HELD"
         case Event.AMENDED_RELEASE | Event.AMENDED_HOLD | Event.INVALIDATED:
@@ -155,13 +155,13 @@ def refused(event: Event, now: Place) -> str:
             return "" if fits else "AMENDMENT_TOO_LATE"
         case Event.INSPECTED:
             return "" if held or released else "NOT_INSPECTABLE"
-        case Event.LISTED:
+        case Event.SCREENING_MATCHED:
             return "" if state == State.ACCEPTED or awaiting or held or released else "STATE_FINAL"
         case Event.REROUTED:
             return "" if held and not now.held else "NOT_DUE"
         case Event.WAIT_ENDED:
             return "" if awaiting and now.arrived and not now.held else "NOT_DUE"
-        case Event.HIT_CLEARED:
+        case Event.SCREENING_MATCH_CLEARED:
             return "" if held else "NOT_HELD"
         case Event.ARRIVAL_REVERSED:
             # An arrival that released something cannot be reversed any more, and one that never was neither.
@@ -177,13 +177,13 @@ def _moved(event: Event, now: Place) -> Place:
     match event:
         case Event.OFFICER_RELEASED:
             # At once, also what was to wait for an officer's look: the officer has looked.
-            return replace(now, state=there, officer_hold=False, listed_hold=False, debt_hold=False)
+            return replace(now, state=there, officer_hold=False, screening_hold=False, debt_hold=False)
         case Event.OFFICER_HELD:
             return replace(now, state=State.HELD, officer_hold=True)
-        case Event.LISTED:
+        case Event.SCREENING_MATCHED:
             if now.state == State.RELEASED:
                 return replace(now, debt_hold=False)
-            return replace(now, state=State.HELD, listed_hold=True)
+            return replace(now, state=State.HELD, screening_hold=True)
         case Event.DECIDED_HOLD | Event.AMENDED_HOLD:
             return replace(now, state=State.HELD)
         case Event.INVALIDATED:
@@ -197,7 +197,7 @@ def _moved(event: Event, now: Place) -> Place:
             return arrived if now.state == State.HELD else _by_itself(arrived, State.RELEASED, now.waiting)
         case Event.AMENDED_RELEASE:
             return replace(now, state=State.HELD) if now.held else _by_itself(now, there, now.waiting)
-        case Event.DECIDED_RELEASE | Event.HIT_CLEARED:
+        case Event.DECIDED_RELEASE | Event.SCREENING_MATCH_CLEARED:
             return _by_itself(now, there, now.waiting)
         case Event.REROUTED:
             return _by_itself(now, there, waits=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.common.v1 import common_pb2
 from services.clearance.consignment.transitions import Debt, Event, State
 from tests.clearance import scalar
 
@@ -16,13 +17,13 @@ DECISIONS: Final = (Event.DECIDED_RELEASE, Event.DECIDED_HOLD, Event.AMENDED_REL
 MONEY: Final = (Event.DEBT, Event.REASSESSED, Event.ADJUSTED)
 RETURNS: Final = (Event.RETURNED, Event.RETURNED_WHOLE, Event.DESTROYED_WHOLE)
 WAITS: Final = ("release_not_before", "reroute_at")
-GREEN, BLUE, YELLOW, RED = pb.LANE_GREEN, pb.LANE_BLUE, pb.LANE_YELLOW, pb.LANE_RED
+GREEN, BLUE, YELLOW, RED = common_pb2.LANE_GREEN, common_pb2.LANE_BLUE, common_pb2.LANE_YELLOW, common_pb2.LANE_RED
 CHANGES: Final = {
     Event.DECIDED_RELEASE: pb.CHANGE_DECIDED,
     Event.DECIDED_HOLD: pb.CHANGE_DECIDED,
     Event.AMENDED_RELEASE: pb.CHANGE_AMENDED,
     Event.AMENDED_HOLD: pb.CHANGE_AMENDED,
-    Event.FOUND: pb.CHANGE_HIT_CLEARED,
+    Event.FOUND: pb.CHANGE_SCREENING_MATCH_CLEARED,
     **dict.fromkeys(RETURNS, pb.CHANGE_RETURNED),
 }
 """Per event the change that it makes; the change of the others has the name of the event."""
@@ -36,11 +37,11 @@ def place(record: Record, at: int) -> scalar.Place:
         arrived=record["arrived_at"] is not None,
         debt=Debt(record["debt_status"]),
         officer_hold=record["officer_hold"],
-        listed_hold=record["listed_hold"],
+        screening_hold=record["screening_hold"],
         waiting=wait is not None and wait > at,
         inspected=record["inspected_at"] is not None or record["adjusted_at"] is not None,
         debt_hold=record["debt_hold"],
-        violation=bool(record["violation_by"]) and not record["violation_resolved_by"],
+        violation=bool(record["violation_found_by"]) and not record["violation_resolved_by"],
     )
 
 
@@ -53,16 +54,16 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
     after, refusal = scalar.after(event, before)
     if refusal:
         return record
-    held_already = event == Event.LISTED and (before.officer_hold or before.listed_hold)
+    held_already = event == Event.SCREENING_MATCHED and (before.officer_hold or before.screening_hold)
     result = record | {
         "version": record["version"] + 1,
         "state": int(after.state),
         "change": CHANGES.get(event) or pb.Change.Value(f"CHANGE_{event.name}"),
         "changed_at": at,
         "officer_hold": after.officer_hold,
-        "listed_hold": after.listed_hold,
+        "screening_hold": after.screening_hold,
         # Whether the hold's hit came before the first decision: a later hold is none of that.
-        "listed_early": record["listed_early"] and before.listed_hold and after.listed_hold,
+        "screening_early": record["screening_early"] and before.screening_hold and after.screening_hold,
         "debt_hold": after.debt_hold and after.state == State.HELD,
     }
     result |= _release(record, before, after, at)
@@ -79,7 +80,7 @@ def evolved(record: Record, event: Event, at: int, by: str, reason: str, note: s
     if event in MONEY and before.debt_hold and after.state != State.HELD and record["lane"] == BLUE:
         result["audit"] = True
     if event == Event.OFFICER_RELEASED:
-        result["violation_by"] = ""
+        result["violation_found_by"] = ""
         if before.violation:
             result |= {"violation_resolved_by": by, "violation_resolved_at": at}
     return result | _reasons(record, event, before, after, reason, note)
@@ -98,20 +99,20 @@ def unheard(event: Event, after: State) -> bool:
     """Whether filers and carriers do not hear of an event, by the state after it."""
     return (
         event in (Event.INSPECTED, Event.FOUND)
-        or (event == Event.LISTED and after == State.RELEASED)
-        or (event == Event.HIT_CLEARED and after == State.HELD)
+        or (event == Event.SCREENING_MATCHED and after == State.RELEASED)
+        or (event == Event.SCREENING_MATCH_CLEARED and after == State.HELD)
     )
 
 
 def _decides(event: Event, after: scalar.Place) -> bool:
-    if event == Event.LISTED:
+    if event == Event.SCREENING_MATCHED:
         return after.state == State.HELD
     return event in DECISIONS or event in (
         Event.OFFICER_RELEASED,
         Event.OFFICER_HELD,
         Event.INVALIDATED,
         Event.REROUTED,
-        Event.HIT_CLEARED,
+        Event.SCREENING_MATCH_CLEARED,
     )
 
 
@@ -129,17 +130,17 @@ def _release(record: Record, before: scalar.Place, after: scalar.Place, at: int)
 
 def _told(record: Record, event: Event, after: scalar.Place, *, quiet: bool) -> Record:
     """The version that filers and carriers are told: those that they do not hear of do not count, and leave the last that they heard of."""
-    version, change = record["told_version"], record["told_change"]
+    version, change = record["public_version"], record["public_change"]
     if quiet or unheard(event, after.state):
         return {
-            "told_version": record["version"] if version is None else version,
-            "told_change": record["change"] if change is None else change,
-            "told_changed_at": record["changed_at"] if change is None else record["told_changed_at"],
+            "public_version": record["version"] if version is None else version,
+            "public_change": record["change"] if change is None else change,
+            "public_changed_at": record["changed_at"] if change is None else record["public_changed_at"],
         }
     return {
-        "told_version": None if version is None else version + 1,
-        "told_change": None,
-        "told_changed_at": None,
+        "public_version": None if version is None else version + 1,
+        "public_change": None,
+        "public_changed_at": None,
     }
 
 
@@ -153,7 +154,7 @@ def _reasons(record: Record, event: Event, before: scalar.Place, after: scalar.P
     added = ""
     if event in (Event.ARRIVED, Event.WAIT_ENDED) and before.state != State.HELD and after.state == State.HELD:
         by_debt = "DEBT_OPEN" if before.debt == Debt.OPEN else "UNVALUED"
-        added = "OFFICER_HOLD" if before.officer_hold else "CUSTOMS_CHECK" if before.listed_hold else by_debt
-    if event == Event.LISTED and after.state == State.HELD and not before.officer_hold:
+        added = "OFFICER_HOLD" if before.officer_hold else "CUSTOMS_CHECK" if before.screening_hold else by_debt
+    if event == Event.SCREENING_MATCHED and after.state == State.HELD and not before.officer_hold:
         added = "CUSTOMS_CHECK"
     return {"reasons": [*reasons, added] if added and added not in reasons else reasons}

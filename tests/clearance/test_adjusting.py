@@ -16,8 +16,8 @@ from luxor.consignment.v1.consignment_pb2 import Money
 from services.clearance.commands.act import Acted, Request
 from services.clearance.commands.adjust import Adjusting
 from services.clearance.consignment.transitions import Change, Debt, Event, State
+from tests.clearance.debt_events import anew, answer, hear
 from tests.clearance.desk import ASSESS_SECONDS, TRACE, Desk, filings, mrns
-from tests.clearance.revenue_news import anew, answer, hear
 from tests.clearance.test_inspections import status
 from tests.clearance.test_news import amounts, told_of
 from tests.clearance.test_office import act, arrival, arrive, check_versions

@@ -43,7 +43,7 @@ def clearing(
     }
     table = told.table.with_columns(columns)
     if left is not None:
-        table = table.with_columns({"lane_left": Ints.constant(left, rows)})
+        table = table.with_columns({"remaining_lane": Ints.constant(left, rows)})
     return replace(told, table=table)
 
 
@@ -53,7 +53,7 @@ async def state(desk: Desk, mrn: str) -> tuple[State, int, bool, list[str], list
     return (
         State(states.ints("state").values[0]),
         int(states.ints("lane").values[0]),
-        bool(states.bools("listed_hold").values[0]),
+        bool(states.bools("screening_hold").values[0]),
         texts(states, "reasons")[0],
         list(await entries(desk, mrn)),
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as pb
-from luxor.risk.v1 import risk_pb2
+from luxor.common.v1 import common_pb2
 from services.clearance.feeds.screening_matches import Rescreening
 from tests.clearance.answers import LIST, SECRET, SENTENCE, Told, answering, screening
 from tests.clearance.desk import filings, mrns
@@ -21,13 +21,13 @@ HIDDEN = (
     "first-light/1", "A_RULE",
 )  # fmt: skip
 TELL = {
-    "RED-1": Told(cause=risk_pb2.SELECTION_CAUSE_RULE, confidential=(SECRET, SECRET)),
-    "RED-2": Told(cause=risk_pb2.SELECTION_CAUSE_MINIMUM, reason="SELECTED_AT_RANDOM"),
-    "RED-3": Told(cause=risk_pb2.SELECTION_CAUSE_MODEL, reason="MODEL_SCORE"),
-    "RED-4": Told(cause=risk_pb2.SELECTION_CAUSE_SCORE, reason="SCORE_HIGH"),
-    "RED-5": Told(cause=risk_pb2.SELECTION_CAUSE_UNCERTAINTY, reason="MODEL_SCORE"),
-    "RED-6": Told(cause=risk_pb2.SELECTION_CAUSE_EXPECTED, reason="SELECTED_AT_RANDOM"),
-    "RED-7": Told(cause=risk_pb2.SELECTION_CAUSE_RULE, open=("VALUE_LOW",), confidential=(SECRET,)),
+    "RED-1": Told(cause=common_pb2.SELECTION_CAUSE_RULE, confidential=(SECRET, SECRET)),
+    "RED-2": Told(cause=common_pb2.SELECTION_CAUSE_MINIMUM, reason="SELECTED_AT_RANDOM"),
+    "RED-3": Told(cause=common_pb2.SELECTION_CAUSE_MODEL, reason="MODEL_SCORE"),
+    "RED-4": Told(cause=common_pb2.SELECTION_CAUSE_SCORE, reason="SCORE_HIGH"),
+    "RED-5": Told(cause=common_pb2.SELECTION_CAUSE_UNCERTAINTY, reason="MODEL_SCORE"),
+    "RED-6": Told(cause=common_pb2.SELECTION_CAUSE_EXPECTED, reason="SELECTED_AT_RANDOM"),
+    "RED-7": Told(cause=common_pb2.SELECTION_CAUSE_RULE, open=("VALUE_LOW",), confidential=(SECRET,)),
     "GREEN-1": Told(confidential=(SECRET,)),
 }
 ALIKE = 6
@@ -72,19 +72,22 @@ async def test_by_status_and_history_a_confidential_finding_a_draw_a_model_and_a
     await filed(house)
     told = await statuses(house, role, ident)
     assert_nothing_hidden(told)
-    findings = [[(f.reason, f.sentence, f.lane, f.HasField("item_number")) for f in each.findings] for each in told]
-    reasons = [list(each.reasons) for each in told]
+    findings = [
+        [(f.reason, f.sentence, f.lane, f.HasField("item_number")) for f in each.findings.risk] for each in told
+    ]
+    reasons = [list(each.decision.reasons) for each in told]
     if role == "carrier":
         assert findings == reasons == [[]] * len(told)
     else:
         assert reasons == [["CUSTOMS_CHECK"]] * ALIKE + [["VALUE_LOW", "CUSTOMS_CHECK"], []]
-        neutral = ("CUSTOMS_CHECK", "Customs looks at the consignment.", pb.LANE_RED, False)
+        neutral = ("CUSTOMS_CHECK", "Customs looks at the consignment.", common_pb2.LANE_RED, False)
         assert findings[:ALIKE] == [[neutral]] * ALIKE
-        assert findings[ALIKE] == [("VALUE_LOW", "An open sentence.", pb.LANE_RED, True), neutral]
+        assert findings[ALIKE] == [("VALUE_LOW", "An open sentence.", common_pb2.LANE_RED, True), neutral]
         assert findings[ALIKE + 1] == []
     for each in told:
-        for name in ("mrn", "local_reference", "house_document", "gross_mass_mg"):
-            each.ClearField(name)
+        each.ClearField("mrn")
+        for name in ("local_reference", "house_document", "gross_mass_mg"):
+            each.filing.ClearField(name)
     assert all(each == told[0] for each in told[:ALIKE])
 
 
@@ -107,18 +110,25 @@ async def test_officers_and_analysts_read_findings_and_selection_as_they_are(
 ) -> None:
     await filed(house)
     told = await statuses(house, role, ident)
-    listed = told[0].findings[0]
+    listed = told[0].findings.risk[0]
     assert (listed.reason, listed.sentence, listed.confidential) == (SECRET, SENTENCE, True)
     assert (listed.kind, listed.party, listed.list, listed.list_entry) == (
-        risk_pb2.FINDING_KIND_LISTED_PARTY, "consignee", LIST, "6908555",
+        common_pb2.FINDING_KIND_LISTED_PARTY, "consignee", LIST, "6908555",
     )  # fmt: skip
     assert (listed.match_score, listed.explanation, listed.item_number) == (930, "ivan ~ iwan", 1)
-    assert [each.selection_cause for each in told] == [each.cause for each in TELL.values()]
-    assert [each.selection_reason for each in told] == [each.reason for each in TELL.values()]
-    assert (told[1].chance_ppm, told[1].model_score_ppm, told[1].office) == (12_345, 654_321, "DE004851")
+    assert [each.decision.selection_cause for each in told] == [each.cause for each in TELL.values()]
+    assert [each.decision.selection_reason for each in told] == [each.reason for each in TELL.values()]
+    assert (told[1].decision.chance_ppm, told[1].decision.model_score_ppm, told[1].decision.office) == (
+        12_345,
+        654_321,
+        "DE004851",
+    )
     stub = await house.stub(role, ident)
     listing = await stub.ListConsignments(pb.ListConsignmentsRequest(), timeout=SECONDS)
-    assert {each.findings[0].reason for each in listing.consignments if each.findings} == {SECRET, "VALUE_LOW"}
+    assert {each.findings.risk[0].reason for each in listing.consignments if each.findings.risk} == {
+        SECRET,
+        "VALUE_LOW",
+    }
 
 
 async def test_a_hold_by_a_new_hit_reads_as_an_officers_hold(house: House) -> None:
@@ -128,14 +138,23 @@ async def test_a_hold_by_a_new_hit_reads_as_an_officers_hold(house: House) -> No
     for role, ident in (("filer", "shop"), ("carrier", "wings")):
         (told,) = await statuses(house, role, ident)
         assert_nothing_hidden([told])
-        assert (told.state, told.listed_hold, list(told.findings)) == (pb.STATE_HELD, False, [])
+        assert (told.state, told.decision.screening_hold, list(told.findings.risk)) == (pb.STATE_HELD, False, [])
         assert [each.change for each in told.history] == [pb.CHANGE_OFFICER_HELD, pb.CHANGE_DECIDED]
         if role == "filer":
-            assert (told.officer_hold, told.decided_by, told.history[0].decided_by) == (True, "officer", "officer")
-            assert list(told.reasons) == ["OFFICER_DECISION", "OFFICER_HOLD"]
+            assert (told.decision.officer_hold, told.decision.decided_by, told.history[0].decided_by) == (
+                True,
+                "officer",
+                "officer",
+            )
+            assert list(told.decision.reasons) == ["OFFICER_DECISION", "OFFICER_HOLD"]
     (told,) = await statuses(house, "officer", "olga")
-    assert (told.mrn, told.listed_hold, told.officer_hold, told.change) == (mrn, True, False, pb.CHANGE_LISTED)
-    assert (told.screened_lists, list(told.reasons)) == (LIST, ["CUSTOMS_CHECK"])
+    assert (told.mrn, told.decision.screening_hold, told.decision.officer_hold, told.change) == (
+        mrn,
+        True,
+        False,
+        pb.CHANGE_SCREENING_MATCHED,
+    )
+    assert (told.decision.screened_lists, list(told.decision.reasons)) == (LIST, ["CUSTOMS_CHECK"])
 
 
 async def test_of_goods_that_are_released_a_new_hit_leaves_no_trace_outside(house: House) -> None:
@@ -150,10 +169,19 @@ async def test_of_goods_that_are_released_a_new_hit_leaves_no_trace_outside(hous
     (after,) = await statuses(house, "filer", "shop")
     assert_nothing_hidden([after])
     assert list(after.history) == list(status.history)
-    assert (after.audit, after.lane, list(after.findings), list(after.reasons)) == (False, pb.LANE_GREEN, [], [])
+    assert (after.decision.audit, after.decision.lane, list(after.findings.risk), list(after.decision.reasons)) == (
+        False,
+        common_pb2.LANE_GREEN,
+        [],
+        [],
+    )
     assert after == status
     (known,) = await statuses(house, "officer", "olga")
-    assert (known.audit, known.change, known.findings[0].reason) == (True, pb.CHANGE_LISTED, SECRET)
+    assert (known.decision.audit, known.change, known.findings.risk[0].reason) == (
+        True,
+        pb.CHANGE_SCREENING_MATCHED,
+        SECRET,
+    )
 
 
 async def test_the_wait_of_a_green_one_is_told_to_officers_alone(house: House) -> None:
@@ -161,11 +189,15 @@ async def test_the_wait_of_a_green_one_is_told_to_officers_alone(house: House) -
     numbers = await house.filed(["GREEN-1", "YELLOW-1"])
     assert numbers == mrns(filings(["GREEN-1", "YELLOW-1"]))
     green, yellow = await statuses(house, "officer", "olga")
-    assert green.release_not_before.ToMicroseconds() - green.decided_at.ToMicroseconds() == 3_600_000_000
-    assert yellow.reroute_at.ToMicroseconds() - yellow.decided_at.ToMicroseconds() == 3 * 86_400_000_000
+    assert (
+        green.decision.release_not_before.ToMicroseconds() - green.decision.decided_at.ToMicroseconds() == 3_600_000_000
+    )
+    assert (
+        yellow.decision.reroute_at.ToMicroseconds() - yellow.decision.decided_at.ToMicroseconds() == 3 * 86_400_000_000
+    )
     for told in await statuses(house, "filer", "shop"):
-        assert not told.HasField("release_not_before")
-        assert not told.HasField("reroute_at")
+        assert not told.decision.HasField("release_not_before")
+        assert not told.decision.HasField("reroute_at")
 
 
 OUTSIDERS = (("filer", "shop"), ("carrier", "wings"))
@@ -194,7 +226,8 @@ def faceless(message: Any) -> Any:
     """Leave out by what alone two filings of the same goods differ, and the instants."""
     copy = type(message)()
     copy.CopyFrom(message)
-    for part in (copy, *getattr(copy, "history", ())):
+    groups = (copy.filing, copy.decision, copy.movement) if isinstance(copy, pb.ConsignmentStatus) else ()
+    for part in (copy, *groups, *getattr(copy, "history", ())):
         for name in (
             "mrn", "local_reference", "house_document", "house_document_number", "gross_mass_mg", "decided_at", "changed_at", "released_at", "time",
         ):  # fmt: skip
@@ -212,7 +245,7 @@ async def looks(house: House, role: str, ident: str, mrn: str) -> tuple[Any, lis
 async def test_a_hold_by_a_hit_and_an_officers_hold_are_equal_field_by_field(house: House, lane: str) -> None:
     tell = Told(open=("VALUE_LOW",)) if lane == "YELLOW" else Told()
     if lane == "RED":
-        tell = Told(cause=risk_pb2.SELECTION_CAUSE_MINIMUM, reason="SELECTED_AT_RANDOM")
+        tell = Told(cause=common_pb2.SELECTION_CAUSE_MINIMUM, reason="SELECTED_AT_RANDOM")
     names = [f"{lane}-1", f"{lane}-2"]
     house.desk.neighbours.risk = answering(dict.fromkeys(names, tell))
     officers, hits = await house.filed(names)
@@ -243,7 +276,7 @@ async def test_a_hold_by_a_hit_and_an_officers_hold_are_equal_field_by_field(hou
     await carrier.RecordArrivals(arrivals(MASTER), timeout=SECONDS)
     await assert_equal()
     known = {each.mrn: each for each in await statuses(house, "officer", "olga")}
-    assert (known[hits].lane, known[hits].state) == (pb.LANE_RED, pb.STATE_RELEASED)
+    assert (known[hits].decision.lane, known[hits].state) == (common_pb2.LANE_RED, pb.STATE_RELEASED)
 
 
 async def test_a_hit_from_before_the_decision_reads_as_what_led_to_it(house: House) -> None:
@@ -253,7 +286,7 @@ async def test_a_hit_from_before_the_decision_reads_as_what_led_to_it(house: Hou
     for role, ident in OUTSIDERS:
         assert await looks(house, role, ident, drawn) == await looks(house, role, ident, early)
     (known,) = [each for each in await statuses(house, "officer", "olga") if each.mrn == early]
-    assert known.listed_hold
+    assert known.decision.screening_hold
 
 
 @pytest.mark.parametrize("lane", ["RED", "BLUE"])
@@ -276,7 +309,7 @@ async def test_versions_that_nobody_outside_hears_of_do_not_count_for_them(house
         assert (other[0].version, other[1][-1].version) == (4, 4)
     known = {each.mrn: each for each in await statuses(house, "officer", "olga")}
     assert known[quiet].version == (7 if lane == "BLUE" else 6)
-    assert known[quiet].inspected_by == "olga"
+    assert known[quiet].findings.inspected_by == "olga"
 
 
 async def test_what_a_hit_holds_is_released_by_who_looked_at_it_alone(house: House) -> None:
@@ -291,6 +324,6 @@ async def test_what_a_hit_holds_is_released_by_who_looked_at_it_alone(house: Hou
         (result,) = (await stub.ReleaseConsignments(request, timeout=SECONDS)).results
         return result
 
-    assert (await release("r1")).error.reason == "HIT_UNSEEN"
+    assert (await release("r1")).error.reason == "SCREENING_MATCH_UNSEEN"
     assert (await release("r2", expected_version=1)).error.reason == "VERSION_CHANGED"
     assert (await release("r3", expected_version=2)).state == pb.STATE_AWAITING_ARRIVAL

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
-from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.clearance.consignment import debt as debts
 from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED
 from services.clearance.consignment.transitions import FINAL, Debt, State
 from tests.clearance import scalar
-from tests.clearance.revenue_news import answer
+from tests.clearance.debt_events import answer
 from tests.clearance.scalar import DebtEvent, Owing
 from tests.clearance.test_scalar import ints, standing, states
 
@@ -72,7 +72,7 @@ def test_thousands_of_debts_after_an_event_stand_as_the_definition_says() -> Non
         ),
     )
     money = list(zip(table.ints("paid_minor").tolist(), table.ints("refunded_minor").tolist(), strict=True))
-    found, number = standing(table), table.ints("revenue_news").tolist()
+    found, number = standing(table), table.ints("debt_event_number").tolist()
     for place, (owing, event) in enumerate(zip(rows, events, strict=True)):
         is_new = event.number > (owing.heard or 0)
         assert bool(new[place]) is is_new
@@ -219,7 +219,7 @@ def test_a_charge_without_a_collector_is_no_part_of_what_customs_collects() -> N
 def test_a_charge_without_an_amount_adds_nothing_to_what_customs_collects() -> None:
     rows = states([Owing(500, 380, Debt.OPEN, paid=380)])
     lines = rows.child("charges").with_columns(
-        {"collector": Ints.of([pb.COLLECTOR_CUSTOMS] * 2), "amount": Ints.of([380, 0], [True, False])}
+        {"collector": Ints.of([common_pb2.COLLECTOR_CUSTOMS] * 2), "amount": Ints.of([380, 0], [True, False])}
     )
     rows = rows.with_columns({"charges": Ragged.of_lengths([2], lines)})
     assert standing(debts.judged(rows, rows, np.array([int(Debt.OPEN)]), Strings.of([""]))) == [(Debt.PAID, "")]

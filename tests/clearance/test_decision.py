@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
-from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import revenue_pb2
 from luxor.risk.v1 import risk_pb2
@@ -85,7 +85,8 @@ def test_a_decision_follows_lane_figures_and_debt(
 
 def test_lanes_have_the_numbers_of_the_contract() -> None:
     contract = {
-        name.removeprefix("LANE_").replace("UNSPECIFIED", "UNASSESSED"): value for name, value in pb.Lane.items()
+        name.removeprefix("LANE_").replace("UNSPECIFIED", "UNASSESSED"): value
+        for name, value in common_pb2.Lane.items()
     }
     assert {lane.name: lane.value for lane in Lane} == contract
     assert lane_names() == sorted(contract, key=lambda name: contract[name])

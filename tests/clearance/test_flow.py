@@ -80,10 +80,10 @@ class Flow:
         told: list[pb.Notice] = []
         after = ""
         while len(told) < count:
-            request = pb.PullNoticesRequest(after=after, wait_millis=5_000)
+            request = pb.PullNoticesRequest(cursor=after, wait_millis=5_000)
             answer = await stub.PullNotices(request, timeout=SECONDS)
             told.extend(answer.notices)
-            after = answer.next
+            after = answer.next_cursor
         return told
 
 
@@ -149,13 +149,13 @@ async def test_a_filing_is_decided_by_the_real_rules_and_the_real_law_and_announ
     stub = ClearanceServiceStub(await flow.clearing.channel("officer", "olga"))
     request = pb.GetStatusRequest(queries=[pb.StatusQuery(mrn=mrn) for mrn in filed])
     statuses = [result.consignments[0] for result in (await stub.GetStatus(request, timeout=SECONDS)).results]
-    assert all(each.rule_set_version and each.lane for each in statuses)
-    assert statuses[0].charges
-    assert all(each.sentence and each.reference for each in statuses[0].charges)
-    assert statuses[0].duty_minor + statuses[0].tax_minor + statuses[0].fee_minor == (
-        statuses[0].payable_minor + statuses[0].vendor_collected_minor
+    assert all(each.decision.rule_set_version and each.decision.lane for each in statuses)
+    assert statuses[0].debt.charges
+    assert all(each.sentence and each.reference for each in statuses[0].debt.charges)
+    assert statuses[0].debt.duty_minor + statuses[0].debt.tax_minor + statuses[0].debt.fee_minor == (
+        statuses[0].debt.payable_minor + statuses[0].debt.vendor_collected_minor
     )
-    assert (statuses[7].state, "NO_RULEBOOK" in statuses[7].reasons) == (State.HELD, True)
+    assert (statuses[7].state, "NO_RULEBOOK" in statuses[7].decision.reasons) == (State.HELD, True)
     port = GrpcPort(await flow.clearing.channel("service", "statistics"), consumer="", message_class=ClearanceColumns)
     page = await port.pull(dict.fromkeys(range(PARTITIONS), BEGINNING), 5_000, 5_000)
     assert sorted(mrn for each in page.batches for mrn in each.table.strings("mrn").tolist()) == sorted(filed)
@@ -177,7 +177,7 @@ async def test_filings_wait_while_a_neighbour_is_away_and_none_is_set_aside(flow
 
     await until(tried)
     letters = DeadLetterServiceStub(await flow.clearing.channel("operator", "otto"))
-    assert (await letters.List(dead_letters_pb2.ListRequest(), timeout=SECONDS)).total == 0
+    assert (await letters.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(), timeout=SECONDS)).total == 0
     flow.neighbours.refuse = None
     assert sorted(each.mrn for each in await flow.notices(20)) == sorted(filed)
 
@@ -214,7 +214,7 @@ async def test_a_row_that_cannot_be_assessed_makes_no_other_row_count_twice(flow
     letters = DeadLetterServiceStub(await flow.clearing.channel("operator", "otto"))
 
     async def settled() -> bool:
-        return (await letters.List(dead_letters_pb2.ListRequest(), timeout=SECONDS)).total == 1
+        return (await letters.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(), timeout=SECONDS)).total == 1
 
     async def all_counted(filings: int) -> bool:
         """A page is counted behind its commit, and a reader may be told of it first."""
@@ -227,7 +227,9 @@ async def test_a_row_that_cannot_be_assessed_makes_no_other_row_count_twice(flow
     assert 1 <= told.pop("timed") <= 15
     assert told == {"decisions": 15, "states": 15, "tax": 15 * 380, "replayed": 0}
     flow.neighbours.refuse = None
-    await letters.Replay(dead_letters_pb2.ReplayRequest(request_id="replay-1", all=True), timeout=SECONDS)
+    await letters.ReplayDeadLetters(
+        dead_letters_pb2.ReplayDeadLettersRequest(request_id="replay-1", all=True), timeout=SECONDS
+    )
     assert len(await flow.notices(16)) == 16
     await until(lambda: all_counted(16))
     told = since()
@@ -244,11 +246,13 @@ async def test_a_filing_that_cannot_be_assessed_is_set_aside_blocks_nobody_and_i
     listed: list[dead_letters_pb2.DeadLetter] = []
 
     async def there() -> bool:
-        listed[:] = (await letters.List(dead_letters_pb2.ListRequest(), timeout=SECONDS)).letters
+        listed[:] = (await letters.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(), timeout=SECONDS)).letters
         return bool(listed)
 
     await until(there)
     assert [(each.key, each.reason) for each in listed] == [(filed[3], "ASSESSMENT_REFUSED")]
     flow.neighbours.refuse = None
-    await letters.Replay(dead_letters_pb2.ReplayRequest(request_id="replay-1", all=True), timeout=SECONDS)
+    await letters.ReplayDeadLetters(
+        dead_letters_pb2.ReplayDeadLettersRequest(request_id="replay-1", all=True), timeout=SECONDS
+    )
     assert filed[3] in {each.mrn for each in await flow.notices(10)}

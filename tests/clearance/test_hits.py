@@ -7,12 +7,13 @@ import pytest
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from luxor.risk.v1 import risk_pb2, screening_columns_pb2
+from luxor.common.v1 import common_pb2
+from luxor.risk.v1 import screening_columns_pb2
 from services.clearance.consignment import screening as hits
 from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane
 from services.clearance.consignment.transitions import State
 
-LISTED, RULE = risk_pb2.FINDING_KIND_LISTED_PARTY, risk_pb2.FINDING_KIND_RULE
+LISTED, RULE = common_pb2.FINDING_KIND_LISTED_PARTY, common_pb2.FINDING_KIND_RULE
 Finding = tuple[int, int, str, str, str]
 """Kind, lane, party or rule, list with its version, entry; the reason of a rule's finding stands in the place of the entry."""
 
@@ -121,7 +122,7 @@ def state(found: list[Finding], lane: Lane | None, state: State, **more: bool | 
             "mrn": Strings.of(["M"]),
             "state": Ints.of([int(state)]),
             "lane": Ints.of([int(lane or 0)], [lane is not None]),
-            "told_lane": Ints.of([int(told or 0)], [told is not None]),
+            "public_lane": Ints.of([int(told or 0)], [told is not None]),
             "findings": findings(found),
             "screened_lists": Strings.of(["old"]),
             "reasons": Ragged.of_lengths([2], Strings.of(["X", CUSTOMS_CHECK])),
@@ -145,7 +146,7 @@ def screening(found: list[Finding], cleared: list[Finding], left: Lane | None = 
             "lists": Strings.of(["new"]),
             "findings": of(found, "findings"),
             "cleared": of(cleared, "cleared"),
-            "lane_left": Ints.of([int(left or 0)], [left is not None]),
+            "remaining_lane": Ints.of([int(left or 0)], [left is not None]),
         },
     )
 
@@ -168,7 +169,7 @@ def test_a_hit_raises_the_lane_and_filers_go_on_reading_the_one_before(
 ) -> None:
     before = state([EU], lane, where, told=told, audit=False)
     now = hits.screened(before, before.ragged("findings"), screening([EU], []))
-    assert (now.ints("lane").tolist(), now.ints("told_lane").tolist()) == ([after[0]], [after[1]])
+    assert (now.ints("lane").tolist(), now.ints("public_lane").tolist()) == ([after[0]], [after[1]])
     assert now.bools("audit").values.tolist() == [after[2]]
     assert now.strings("screened_lists").tolist() == ["new"]
 
@@ -200,13 +201,13 @@ def test_without_a_hit_the_lane_is_that_of_what_is_left_and_never_higher(
     listed: bool,
     audit: bool,
 ) -> None:
-    before = state(found, lane, where, listed_hold=True, listed_early=True, audit=True)
+    before = state(found, lane, where, screening_hold=True, screening_early=True, audit=True)
     now = hits.cleared(before, screening([], [EU], left))
     assert (now.removed.tolist(), now.free.tolist()) == ([True], [free])
     states = now.states
     assert states.ints("lane").tolist() == [after]
-    assert states.ints("told_lane").tolist() == [lane if after < lane else None]
-    for name, value in (("listed_hold", listed), ("listed_early", listed), ("audit", audit)):
+    assert states.ints("public_lane").tolist() == [lane if after < lane else None]
+    for name, value in (("screening_hold", listed), ("screening_early", listed), ("audit", audit)):
         assert states.bools(name).values.tolist() == [value], name
     reasons = states.ragged("reasons").values
     assert isinstance(reasons, Strings)
@@ -215,7 +216,7 @@ def test_without_a_hit_the_lane_is_that_of_what_is_left_and_never_higher(
 
 
 def test_what_is_cleared_and_was_not_found_changes_nothing() -> None:
-    before = state([OTHERS[0]], Lane.RED, State.HELD, listed_hold=True)
+    before = state([OTHERS[0]], Lane.RED, State.HELD, screening_hold=True)
     now = hits.cleared(before, screening([], [EU], Lane.GREEN))
     assert now.states is before
     assert (now.removed.tolist(), now.free.tolist()) == ([False], [False])
@@ -226,7 +227,7 @@ def test_what_is_cleared_and_was_not_found_changes_nothing() -> None:
 @pytest.mark.parametrize("alarm", [True, False])
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_hit_or_an_alarm_must_have_been_seen(listed: bool, officer: bool, alarm: bool, seen: bool) -> None:
-    table = state([ALARM] if alarm else [], Lane.RED, State.HELD, listed_hold=listed, officer_hold=officer)
+    table = state([ALARM] if alarm else [], Lane.RED, State.HELD, screening_hold=listed, officer_hold=officer)
     expected = (listed or (officer and alarm)) and not seen
     assert hits.held_unseen(table, {"M"} if seen else set()) == [expected]
 
@@ -243,12 +244,12 @@ def test_a_reason_is_added_where_it_is_not(before: list[str], row: bool, after: 
 
 
 def test_a_hit_holds_before_the_decision_with_its_reason() -> None:
-    table = Table.concat([state([EU], Lane.RED, State.ACCEPTED, told=Lane.GREEN, listed_hold=False)] * 2)
+    table = Table.concat([state([EU], Lane.RED, State.ACCEPTED, told=Lane.GREEN, screening_hold=False)] * 2)
     table = table.with_columns({"reasons": Ragged.of_lengths([1, 1], Strings.of(["X", "X"]))})
     held = hits.held_by_hits(table, np.array([True, False]))
-    assert held.bools("listed_hold").values.tolist() == [True, False]
-    assert held.bools("listed_early").values.tolist() == [True, False]
-    assert held.ints("told_lane").tolist() == [None, None]
+    assert held.bools("screening_hold").values.tolist() == [True, False]
+    assert held.bools("screening_early").values.tolist() == [True, False]
+    assert held.ints("public_lane").tolist() == [None, None]
     reasons = held.ragged("reasons").values
     assert isinstance(reasons, Strings)
     assert reasons.tolist() == ["X", CUSTOMS_CHECK, "X"]
@@ -268,10 +269,10 @@ def test_a_hit_without_a_lane_does_not_raise_one() -> None:
 
 @pytest.mark.parametrize(("held", "early"), [(True, True), (True, False), (False, False)])
 def test_a_hold_that_another_hit_justifies_is_early_only_where_it_was(held: bool, early: bool) -> None:
-    before = state([EU, OTHERS[0]], Lane.RED, State.HELD, listed_hold=held, listed_early=early, audit=False)
+    before = state([EU, OTHERS[0]], Lane.RED, State.HELD, screening_hold=held, screening_early=early, audit=False)
     now = hits.cleared(before, screening([], [EU], Lane.GREEN)).states
-    assert now.bools("listed_hold").values.tolist() == [held]
-    assert now.bools("listed_early").values.tolist() == [early]
+    assert now.bools("screening_hold").values.tolist() == [held]
+    assert now.bools("screening_early").values.tolist() == [early]
 
 
 def without(found: Ragged, name: str) -> Ragged:
@@ -285,9 +286,9 @@ def test_a_finding_of_no_stated_kind_is_no_hit() -> None:
     assert isinstance(found.values, Table)
     kinds = Ints.of([LISTED, 0], [True, False])
     found = Ragged(found.offsets, found.values.with_columns({"kind": kinds}))
-    before = state([], Lane.RED, State.HELD, listed_hold=True).with_columns({"findings": found})
+    before = state([], Lane.RED, State.HELD, screening_hold=True).with_columns({"findings": found})
     now = hits.cleared(before, screening([], [EU], Lane.GREEN)).states
-    assert now.bools("listed_hold").values.tolist() == [False]
+    assert now.bools("screening_hold").values.tolist() == [False]
     assert read(hits.only_listed(found, np.array([True]))) == [[EU]]
 
 
@@ -308,18 +309,18 @@ def test_goods_of_which_nobody_said_whether_to_audit_them_are_audited_for_a_hit_
 
 
 def test_a_finding_without_a_lane_holds_no_lane_up() -> None:
-    before = state([EU, OTHERS[3]], Lane.RED, State.HELD, listed_hold=True)
+    before = state([EU, OTHERS[3]], Lane.RED, State.HELD, screening_hold=True)
     before = before.with_columns({"findings": without(before.ragged("findings"), "lane")})
     now = hits.cleared(before, screening([], [EU], Lane.UNASSESSED))
     assert now.states.ints("lane").tolist() == [Lane.UNASSESSED]
 
 
 def test_only_states_that_lose_a_hit_have_the_lists_of_the_clearing() -> None:
-    rows = Table.concat([state([each], Lane.RED, State.HELD, listed_hold=True) for each in (EU, OTHERS[0], EU)])
+    rows = Table.concat([state([each], Lane.RED, State.HELD, screening_hold=True) for each in (EU, OTHERS[0], EU)])
     rows = rows.with_columns({"screened_lists": Strings.of(["old 0", "old 1", "old 2"])})
     answers = Table.concat([screening([], [EU], Lane.GREEN)] * 3)
     now = hits.cleared(rows, answers.with_columns({"lists": Strings.of(["new 0", "new 1", "new 2"])}))
     assert now.removed.tolist() == [True, False, True]
     assert now.states.strings("screened_lists").tolist() == ["new 0", "old 1", "new 2"]
-    assert now.states.bools("listed_hold").values.tolist() == [False, True, False]
+    assert now.states.bools("screening_hold").values.tolist() == [False, True, False]
     assert now.states.ints("lane").tolist() == [Lane.GREEN, Lane.RED, Lane.GREEN]

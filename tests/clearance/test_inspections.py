@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1 import consignment_pb2
 from tests.clearance.desk import filings, mrns
 from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, ask, asking, house, refused_with
@@ -56,17 +57,24 @@ async def test_what_is_held_is_inspected_and_stays_held_with_the_result_of_each_
     (result,) = await record(house, inspection(mrn, result=0, items=items, note="label of another"))
     assert (result.state, result.version, result.error.reason) == (pb.STATE_HELD, 2, "")
     told = await status(house, mrn)
-    assert (told.inspection_method, told.inspection_result, told.note) == (PHYSICAL, VIOLATION, "label of another")
-    assert told.HasField("inspected_at")
+    assert (told.findings.inspection_method, told.findings.inspection_result, told.note) == (
+        PHYSICAL,
+        VIOLATION,
+        "label of another",
+    )
+    assert told.findings.HasField("inspected_at")
     assert [(item.inspection_result, item.violation) for item in told.items] == [
         (CONFORM, 0), (VIOLATION, pb.VIOLATION_COUNTERFEIT),
     ]  # fmt: skip
     assert [each.change for each in told.history] == [pb.CHANGE_INSPECTED, pb.CHANGE_DECIDED]
-    assert told.inspected_by == "olga"
+    assert told.findings.inspected_by == "olga"
     # A later inspection takes its place; without a note it leaves the one there is.
     await record(house, inspection(mrn, method=pb.INSPECTION_METHOD_LABORATORY), request_id="i2")
     told = await status(house, mrn)
-    assert (told.inspection_method, told.inspection_result) == (pb.INSPECTION_METHOD_LABORATORY, CONFORM)
+    assert (told.findings.inspection_method, told.findings.inspection_result) == (
+        pb.INSPECTION_METHOD_LABORATORY,
+        CONFORM,
+    )
     assert told.note == "label of another"
     assert [(item.inspection_result, item.violation) for item in told.items] == [(CONFORM, 0)] * 2
 
@@ -94,14 +102,15 @@ async def test_filers_and_carriers_hear_nothing_of_an_inspection(house: House) -
     await house.desk.told()
     assert (await filer.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices == before
     told = await status(house, mrn, "filer", "shop")
-    assert (told.inspection_method, told.inspection_result, told.HasField("inspected_at"), told.note, told.inspected_by) == (
+    found = told.findings
+    assert (found.inspection_method, found.inspection_result, found.HasField("inspected_at"), told.note, found.inspected_by) == (
         0, 0, False, "", "",
     )  # fmt: skip
     assert [(item.inspection_result, item.violation) for item in told.items] == [(0, 0)]
     assert [each.change for each in told.history] == [pb.CHANGE_DECIDED]
     carrier = await house.stub("carrier", "wings")
     (result,) = await ask(carrier, asking(master_document_number=MASTER))
-    assert result.consignments[0].inspection_result == 0
+    assert result.consignments[0].findings.inspection_result == 0
 
 
 async def test_each_inspection_is_answered_and_the_same_request_gets_the_same_answer(house: House) -> None:
@@ -161,8 +170,8 @@ async def test_what_was_inspected_is_not_amended_and_a_yellow_one_does_not_becom
     (mrn,) = await house.filed(["YELLOW-1"])
     await record(house, inspection(mrn, result=VIOLATION, violation=pb.VIOLATION_VALUE))
     await house.desk.consume(filings(["YELLOW-1"], version=2))
-    assert (await status(house, mrn)).filing_version == 1
+    assert (await status(house, mrn)).filing.version == 1
     database = house.desk.store.database
     assert await Waits(house.desk.store, "r").step(at=await database.now() + 10 * 86_400_000_000) == 0
     told = await status(house, mrn)
-    assert (told.state, told.lane, told.version) == (pb.STATE_HELD, pb.LANE_YELLOW, 2)
+    assert (told.state, told.decision.lane, told.version) == (pb.STATE_HELD, common_pb2.LANE_YELLOW, 2)

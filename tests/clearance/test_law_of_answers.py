@@ -43,17 +43,21 @@ def test_what_was_reviewed_and_what_is_not_covered_stands_in_the_status() -> Non
             ["NOT_COVERED"], reviewed=Ints.of([450]), not_covered=Ragged.of_lengths([1], Strings.of(["excise duty"]))
         )
     )
-    assert (status.reviewed_minor, status.lower_bound, list(status.not_covered)) == (450, True, ["excise duty"])
+    assert (status.debt.reviewed_minor, status.debt.lower_bound, list(status.debt.not_covered)) == (
+        450,
+        True,
+        ["excise duty"],
+    )
     sure = status_of(revenue([], reviewed=Ints.of([0])))
-    assert (sure.HasField("reviewed_minor"), sure.reviewed_minor, sure.lower_bound) == (True, 0, False)
+    assert (sure.debt.HasField("reviewed_minor"), sure.debt.reviewed_minor, sure.debt.lower_bound) == (True, 0, False)
 
 
 def test_a_state_of_an_earlier_release_does_not_know_what_was_reviewed_but_is_a_lower_bound_where_it_was_noted() -> (
     None
 ):
     status = status_of(revenue(["WITHIN_LIMIT", "NOT_COVERED"]))
-    assert not status.HasField("reviewed_minor")
-    assert (status.lower_bound, list(status.not_covered)) == (True, [])
+    assert not status.debt.HasField("reviewed_minor")
+    assert (status.debt.lower_bound, list(status.debt.not_covered)) == (True, [])
 
 
 def test_a_reassessment_that_covers_everything_takes_the_mark_away() -> None:
@@ -61,11 +65,11 @@ def test_a_reassessment_that_covers_everything_takes_the_mark_away() -> None:
         revenue(["NOT_COVERED"], not_covered=Ragged.of_lengths([1], Strings.of(["excise duty"])))
     ))  # fmt: skip
     (status,) = statuses(before.with_columns(owed_columns(revenue([]))), Role.OFFICER)
-    assert (status.lower_bound, list(status.not_covered)) == (False, [])
+    assert (status.debt.lower_bound, list(status.debt.not_covered)) == (False, [])
 
 
 def test_a_waived_charge_says_what_it_would_be() -> None:
-    (charge,) = status_of(revenue([])).charges
+    (charge,) = status_of(revenue([])).debt.charges
     assert (charge.amount, charge.forgone) == (0, 5_850)
     assert charge.sentence == "15 % of 390.00 NZD would be 58.50 NZD (not levied: the sum is too small)."
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luxor.clearance.v1 import clearance_pb2
+from luxor.common.v1 import common_pb2
 from services.clearance.consignment import decision
 from services.clearance.consignment import inspection as inspections
 from services.clearance.consignment.notice_kinds import Kind
@@ -61,7 +62,7 @@ def after_event(now: Situation, event: Event, *, waiting: bool) -> Situation:
         outcome.arrived,
         now.debt,
         outcome.officer_hold,
-        outcome.listed_hold,
+        outcome.screening_hold,
         np.full_like(now.waiting, waiting),
         now.inspected | (outcome.effective & (event in (Event.INSPECTED, Event.ADJUSTED))),
         outcome.debt_hold,
@@ -75,7 +76,7 @@ def test_nothing_automatic_releases_while_a_hold_or_an_unsettled_debt_is_open(va
     moved = after.effective & np.isin(after.state, GOES_ON) & (now.state != State.RELEASED)
     assert not (moved & (now.debt == Debt.OPEN)).any()
     if event in AUTOMATIC:
-        assert not (moved & (now.officer_hold | now.listed_hold | (now.debt == Debt.UNKNOWN))).any()
+        assert not (moved & (now.officer_hold | now.screening_hold | (now.debt == Debt.UNKNOWN))).any()
 
 
 @given(st.lists(st.tuples(st.sampled_from(Event), st.booleans()), max_size=40), st.sampled_from(Debt))
@@ -86,13 +87,13 @@ def test_a_hit_of_the_screening_holds_until_an_officer_lifts_it_whatever_happens
     for event, waiting in events:
         before = now
         now = after_event(now, event, waiting=waiting)
-        if event == Event.LISTED and before.state[0] in (State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD):
+        if event == Event.SCREENING_MATCHED and before.state[0] in (State.ACCEPTED, State.AWAITING_ARRIVAL, State.HELD):
             open_hit = True
         if event == Event.OFFICER_RELEASED and before.state[0] == State.HELD and debt != Debt.OPEN:
             open_hit = False
         if now.state[0] in FINAL:
             break
-        assert bool(now.listed_hold[0]) == open_hit
+        assert bool(now.screening_hold[0]) == open_hit
         assert not open_hit or now.state[0] == State.HELD
 
 
@@ -108,7 +109,7 @@ def test_what_waits_for_a_look_is_not_released_by_a_decision_or_an_arrival(value
 def test_the_end_of_a_wait_releases_what_arrived_and_is_free(values: list[Case]) -> None:
     now = situation(values)
     after = apply(Event.WAIT_ENDED, now)
-    free = ~now.officer_hold & ~now.listed_hold & ~np.isin(now.debt, [Debt.OPEN, Debt.UNKNOWN])
+    free = ~now.officer_hold & ~now.screening_hold & ~np.isin(now.debt, [Debt.OPEN, Debt.UNKNOWN])
     expected = (now.state == State.AWAITING_ARRIVAL) & now.arrived & free
     assert ((after.effective & (after.state == State.RELEASED)) == expected).all()
 
@@ -125,7 +126,7 @@ def test_an_inspection_moves_nothing_and_is_recorded_of_what_is_held_or_released
     after = apply(Event.INSPECTED, now)
     assert (after.effective == np.isin(now.state, [State.HELD, State.RELEASED])).all()
     assert (after.state == now.state).all()
-    assert (after.listed_hold == now.listed_hold).all()
+    assert (after.screening_hold == now.screening_hold).all()
 
 
 @given(rows, st.sampled_from(Event))
@@ -151,7 +152,7 @@ def test_a_refused_event_changes_nothing_and_tells_why(values: list[Case], event
     refused = ~after.effective
     assert (after.state[refused] == now.state[refused]).all()
     assert (after.officer_hold[refused] == now.officer_hold[refused]).all()
-    assert (after.listed_hold[refused] == now.listed_hold[refused]).all()
+    assert (after.screening_hold[refused] == now.screening_hold[refused]).all()
     assert (after.arrived[refused] == now.arrived[refused]).all()
     assert all(REFUSALS[number] for number in after.refusal[refused].tolist())
 
@@ -192,7 +193,7 @@ def test_a_settled_debt_lets_go_what_it_alone_held_and_nothing_else(values: list
     now = situation(values)
     after = apply(event, now)
     settled = ~np.isin(now.debt, [Debt.OPEN, Debt.UNKNOWN])
-    freed = (now.state == State.HELD) & now.debt_hold & ~now.officer_hold & ~now.listed_hold & settled
+    freed = (now.state == State.HELD) & now.debt_hold & ~now.officer_hold & ~now.screening_hold & settled
     assert ((now.state == State.HELD) & (after.state != State.HELD) == freed).all()
     expected = np.where(now.arrived & ~now.waiting, State.RELEASED, State.AWAITING_ARRIVAL)
     assert (after.state[freed] == expected[freed]).all()
@@ -236,7 +237,7 @@ def test_a_batch_of_events_gives_each_row_what_it_would_get_alone(values: list[C
         alone = apply(Event(int(chosen[row])), situation([value]))
         assert (whole.state[row], whole.refusal[row]) == (alone.state[0], alone.refusal[0])
         assert (whole.officer_hold[row], whole.arrived[row]) == (alone.officer_hold[0], alone.arrived[0])
-        assert (whole.listed_hold[row], whole.debt_hold[row]) == (alone.listed_hold[0], alone.debt_hold[0])
+        assert (whole.screening_hold[row], whole.debt_hold[row]) == (alone.screening_hold[0], alone.debt_hold[0])
 
 
 @pytest.mark.parametrize(
@@ -244,8 +245,8 @@ def test_a_batch_of_events_gives_each_row_what_it_would_get_alone(values: list[C
     [
         (State, "STATE_", clearance_pb2.State),
         (Change, "CHANGE_", clearance_pb2.Change),
-        (decision.Lane, "LANE_", clearance_pb2.Lane),
-        (Debt, "DEBT_STATUS_", clearance_pb2.DebtStatus),
+        (decision.Lane, "LANE_", common_pb2.Lane),
+        (Debt, "DEBT_STATUS_", common_pb2.DebtStatus),
         (Kind, "NOTICE_KIND_", clearance_pb2.NoticeKind),
         (inspections.Result, "INSPECTION_RESULT_", clearance_pb2.InspectionResult),
     ],

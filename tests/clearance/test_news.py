@@ -16,8 +16,8 @@ from services.clearance.consignment.notice_kinds import Kind, kinds
 from services.clearance.consignment.returns import Return, returning, unfit
 from services.clearance.consignment.transitions import Change, Debt, Event, State
 from tests.clearance.answers import screening
+from tests.clearance.debt_events import OPENED, REFUNDED, anew, debt, hear
 from tests.clearance.desk import TRACE, Desk, filings, mrns, revenue_answer
-from tests.clearance.revenue_news import OPENED, REFUNDED, anew, debt, hear
 from tests.clearance.test_office import act, arrival, arrive, check_versions, texts
 from tests.clearance.test_screening import hear as hear_hits
 
@@ -185,7 +185,7 @@ async def test_an_amendment_keeps_what_was_told_of_the_debt(desk: Desk) -> None:
     await desk.consume(filings(["BARE-1"], version=2))
     states = await desk.states([mrn])
     assert told_of(states) == [(State.AWAITING_ARRIVAL, Debt.PAID, Change.AMENDED, False)]
-    assert (amounts(states)[0][3], states.ints("revenue_news").tolist()) == (380, [1])
+    assert (amounts(states)[0][3], states.ints("debt_event_number").tolist()) == (380, [1])
     assert texts(states, "reasons") == [[]]
 
 
@@ -223,7 +223,7 @@ async def test_news_that_say_nothing_new_are_numbered_and_nobody_outside_hears_o
     await hear(desk, debt([mrn], 1))
     await hear(desk, debt([mrn], 2))
     states = await desk.states([mrn])
-    assert (states.ints("version").tolist(), states.ints("told_version").tolist()) == ([3], [2])
+    assert (states.ints("version").tolist(), states.ints("public_version").tolist()) == ([3], [2])
     assert kinds(states).tolist() == [0]
     await hear(desk, debt([mrn], 1, Debt.OPEN, kind=OPENED, paid=0), debt([mrn], 2, Debt.OPEN, kind=OPENED, paid=0))
     assert (await desk.states([mrn])).ints("version").tolist() == [3]
@@ -236,9 +236,9 @@ async def test_news_that_say_nothing_new_are_numbered_and_nobody_outside_hears_o
     ("change", "why"),
     [
         ({"number": Ints.absent(1)}, "number"),
-        ({"news": Ints.constant(99, 1)}, "kind"),
+        ({"event": Ints.constant(99, 1)}, "kind"),
         ({"debt_status": Ints.absent(1)}, "stands"),
-        ({"news": Ints.constant(3, 1)}, "assessment"),
+        ({"event": Ints.constant(3, 1)}, "assessment"),
         ({"mrn": Strings.of(["nonsense"])}, "cannot be read"),
     ],
 )
@@ -286,7 +286,7 @@ def stream(seed: int, reference: str, number: str) -> list[FeedBatch]:
 
 def outcome(states: Table) -> list[tuple[object, ...]]:
     names = (
-        "state", "debt_status", "payable_minor", "tax_minor", "paid_minor", "refunded_minor", "revenue_news", "assessment_generation",
+        "state", "debt_status", "payable_minor", "tax_minor", "paid_minor", "refunded_minor", "debt_event_number", "assessment_generation",
     )  # fmt: skip
     values: list[Sequence[object]] = [states.ints(name).tolist() for name in names]
     values += [states.strings("debt_account").tolist(), states.bools("debt_hold").values.tolist()]

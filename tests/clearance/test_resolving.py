@@ -18,8 +18,8 @@ from services.clearance.consignment.adjustment import changed
 from services.clearance.consignment.inspection import Inspection, Result, not_releasable, open_violations
 from services.clearance.consignment.state import Happening, evolve
 from services.clearance.consignment.transitions import Event, State
+from tests.clearance.debt_events import anew, hear
 from tests.clearance.desk import ASSESS_SECONDS, TRACE, Desk
-from tests.clearance.revenue_news import anew, hear
 from tests.clearance.test_adjusting import adjust, correcting, filed
 
 NOTE = "price corrected by the invoice"
@@ -156,13 +156,13 @@ async def test_an_adjustment_before_the_violation_does_not_resolve_it_and_one_af
     # The same goods in order by the finder change nothing of who found it.
     await inspect(desk, mrn, result=Result.CONFORM)
     states = await desk.states([mrn])
-    assert (resolution(states), states.strings("violation_by")[0]) == ((False, "olga", True), "olga")
+    assert (resolution(states), states.strings("violation_found_by")[0]) == ((False, "olga", True), "olga")
     await inspect(desk, mrn, by="otto")
     states = await desk.states([mrn])
-    assert (resolution(states), states.strings("violation_by")[0]) == ((True, "", False), "otto")
+    assert (resolution(states), states.strings("violation_found_by")[0]) == ((True, "", False), "otto")
     await inspect(desk, mrn, result=Result.CONFORM)
     states = await desk.states([mrn])
-    assert (resolution(states), states.strings("violation_by")[0]) == ((False, "olga", True), "")
+    assert (resolution(states), states.strings("violation_found_by")[0]) == ((False, "olga", True), "")
 
 
 @pytest.mark.parametrize(("value", "resolves"), [(25_000, False), (25_700, True)])

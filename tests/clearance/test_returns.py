@@ -9,7 +9,7 @@ import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.consignment.transitions import Debt
-from tests.clearance.revenue_news import REFUNDED, debt, hear
+from tests.clearance.debt_events import REFUNDED, debt, hear
 from tests.clearance.test_inspections import several_items, status
 from tests.clearance.test_service import MASTER, SECONDS, House, arrivals, house, refused_with
 
@@ -44,10 +44,10 @@ async def test_a_part_goes_back_and_then_the_rest_which_is_the_end(house: House)
     assert (result.state, result.version, result.error.reason) == (pb.STATE_RELEASED, 3, "")
     told = await status(house, mrn, "filer", "shop")
     assert [(item.returned, item.return_reason) for item in told.items] == [(False, 0), (True, WITHDRAWN)]
-    assert (told.return_document_number, told.return_reason, told.change) == (
+    assert (told.movement.return_document_number, told.movement.return_reason, told.change) == (
         "RET-1", WITHDRAWN, pb.CHANGE_RETURNED,
     )  # fmt: skip
-    assert told.HasField("returned_at")
+    assert told.movement.HasField("returned_at")
     (result,) = await record(
         house, returned(mrn, reason=pb.RETURN_REASON_FAULTY, transport_document_number="RET-2"), request_id="r2"
     )
@@ -56,13 +56,13 @@ async def test_a_part_goes_back_and_then_the_rest_which_is_the_end(house: House)
     assert [(item.returned, item.return_reason) for item in told.items] == [
         (True, pb.RETURN_REASON_FAULTY), (True, WITHDRAWN),
     ]  # fmt: skip
-    assert told.HasField("released_at")
+    assert told.movement.HasField("released_at")
     (result,) = await record(house, returned(mrn), request_id="r3")
     assert (result.state, result.error.reason) == (pb.STATE_RE_EXPORTED, "ALREADY_RETURNED")
     # What was paid back is told although it came to its end.
     await hear(house.desk, debt([mrn], 1, Debt.DEFERRED, kind=REFUNDED, paid=0, refunded=380, account="deferred:x"))
     told = await status(house, mrn, "filer", "shop")
-    assert (told.state, told.refunded_minor, told.change) == (
+    assert (told.state, told.debt.refunded_minor, told.change) == (
         pb.STATE_RE_EXPORTED, 380, pb.CHANGE_DEBT,
     )  # fmt: skip
 

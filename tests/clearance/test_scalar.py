@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.columns import Ints, Ragged, Strings, Table, schema_of
-from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.clearance.consignment import debt as debts
 from services.clearance.consignment.transitions import REFUSALS, Debt, Event, Situation, State, apply
@@ -34,7 +34,7 @@ def situation(places: list[Place]) -> Situation:
     def numbers(name: str) -> Any:
         return np.array([int(getattr(place, name)) for place in places], np.int64)
 
-    flags = ("officer_hold", "listed_hold", "waiting", "inspected", "debt_hold", "violation")
+    flags = ("officer_hold", "screening_hold", "waiting", "inspected", "debt_hold", "violation")
     return Situation(
         numbers("state"), numbers("arrived") > 0, numbers("debt"), **{name: numbers(name) > 0 for name in flags}
     )
@@ -43,7 +43,7 @@ def situation(places: list[Place]) -> Situation:
 @pytest.mark.parametrize("event", list(Event))
 def test_every_event_at_every_place_does_what_the_definition_says(event: Event) -> None:
     outcome = apply(event, situation(PLACES))
-    columns = (outcome.state, outcome.arrived, outcome.officer_hold, outcome.listed_hold, outcome.debt_hold)
+    columns = (outcome.state, outcome.arrived, outcome.officer_hold, outcome.screening_hold, outcome.debt_hold)
     found = list(zip(*(column.tolist() for column in columns), outcome.refusal.tolist(), strict=True))
     for place, told in zip(PLACES, found, strict=True):
         # A consignment that only its debt holds is held; where it is not, nothing of that is left.
@@ -53,7 +53,7 @@ def test_every_event_at_every_place_does_what_the_definition_says(event: Event) 
             after.state,
             after.arrived,
             after.officer_hold,
-            after.listed_hold,
+            after.screening_hold,
             debt_hold,
             REFUSALS.index(refusal),
         )
@@ -96,7 +96,7 @@ def states(rows: list[Owing]) -> Table:
         2 * len(rows),
         {
             "amount": Ints.of([amount for row in rows for amount in (row.by_customs, 120)]),
-            "collector": Ints.of([pb.COLLECTOR_CUSTOMS, pb.COLLECTOR_CARRIER] * len(rows)),
+            "collector": Ints.of([common_pb2.COLLECTOR_CUSTOMS, common_pb2.COLLECTOR_CARRIER] * len(rows)),
         },
     )
     return Table.of(
@@ -110,7 +110,7 @@ def states(rows: list[Owing]) -> Table:
             "debt_account": Strings.of([row.account for row in rows]),
             "paid_minor": ints([row.paid for row in rows]),
             "refunded_minor": ints([row.refunded for row in rows]),
-            "revenue_news": ints([row.heard for row in rows]),
+            "debt_event_number": ints([row.heard for row in rows]),
             "returned_at": ints([1 if row.returned else None for row in rows]),
             "charges": Ragged.of_lengths([2] * len(rows), lines),
         },

@@ -31,7 +31,7 @@ async def hear(desk: Desk, *batches: FeedBatch) -> None:
 
 def told_of(states: Table) -> list[tuple[State, int, Change, bool]]:
     columns = (states.ints(name).values.tolist() for name in ("state", "version", "change"))
-    holds = states.bools("listed_hold").values.tolist()
+    holds = states.bools("screening_hold").values.tolist()
     return [(State(s), v, Change(c), h) for s, v, c, h in zip(*columns, holds, strict=True)]
 
 
@@ -45,7 +45,7 @@ async def test_what_is_not_released_is_held_in_the_lane_of_the_hit_and_no_arriva
     await desk.consume(filed)
     await hear(desk, screening(filed))
     states = await desk.states(mrns(filed))
-    assert told_of(states) == [(State.HELD, 2, Change.LISTED, True)] * 3
+    assert told_of(states) == [(State.HELD, 2, Change.SCREENING_MATCHED, True)] * 3
     assert states.ints("lane").values.tolist() == [4, 4, 4]
     low = "VALUE_IMPLAUSIBLY_LOW"
     assert texts(states, "reasons") == [["CUSTOMS_CHECK"], [low, "CUSTOMS_CHECK"], [low, "CUSTOMS_CHECK"]]
@@ -64,13 +64,13 @@ async def test_the_same_hits_again_change_nothing_and_do_not_undo_an_officers_re
     await desk.consume(filed)
     await hear(desk, screening(filed))
     await hear(desk, screening(filed), screening(filed))
-    assert told_of(await desk.states([mrn])) == [(State.HELD, 2, Change.LISTED, True)]
+    assert told_of(await desk.states([mrn])) == [(State.HELD, 2, Change.SCREENING_MATCHED, True)]
     await act(desk, Event.OFFICER_RELEASED, [mrn])
     await hear(desk, screening(filed))
     assert told_of(await desk.states([mrn])) == [(State.AWAITING_ARRIVAL, 3, Change.OFFICER_RELEASED, False)]
     # Another entry of the list is news.
     await hear(desk, screening(filed, ("6908555", "7")))
-    assert told_of(await desk.states([mrn])) == [(State.HELD, 4, Change.LISTED, True)]
+    assert told_of(await desk.states([mrn])) == [(State.HELD, 4, Change.SCREENING_MATCHED, True)]
     assert await entries(desk, mrn) == ["6908555", "7"]
 
 
@@ -84,13 +84,13 @@ async def test_a_hit_that_became_stronger_holds_again_in_the_place_of_the_weaker
     await act(desk, Event.OFFICER_RELEASED, [mrn])
     await hear(desk, screening(filed, ("6908555",), lane=4))
     states = await desk.states([mrn])
-    assert told_of(states) == [(State.HELD, 4, Change.LISTED, True)]
+    assert told_of(states) == [(State.HELD, 4, Change.SCREENING_MATCHED, True)]
     assert states.ints("lane").values.tolist() == [4]
     assert await entries(desk, mrn) == ["7", "6908555"]
     assert states.child("findings").ints("lane").values.tolist() == [3, 4]
     # The weaker one, told again, changes nothing.
     await hear(desk, screening(filed, lane=3))
-    assert told_of(await desk.states([mrn])) == [(State.HELD, 4, Change.LISTED, True)]
+    assert told_of(await desk.states([mrn])) == [(State.HELD, 4, Change.SCREENING_MATCHED, True)]
     await check_versions(desk)
 
 
@@ -104,7 +104,7 @@ async def test_goods_that_were_released_are_not_held_but_to_be_audited_and_nobod
     before = await notices_count(desk)
     await hear(desk, screening(filed))
     states = await desk.states([mrn])
-    assert told_of(states) == [(State.RELEASED, 3, Change.LISTED, False)]
+    assert told_of(states) == [(State.RELEASED, 3, Change.SCREENING_MATCHED, False)]
     assert states.bools("audit").values.tolist() == [True]
     assert states.ints("lane").values.tolist() == [1]
     assert states.ints("released_at").valid.all()
@@ -124,7 +124,7 @@ async def test_hits_of_what_is_held_already_are_added_and_an_officers_release_li
     await act(desk, Event.OFFICER_HELD, [mrn])
     await hear(desk, screening(filed))
     states = await desk.states([mrn])
-    assert told_of(states) == [(State.HELD, 3, Change.LISTED, True)]
+    assert told_of(states) == [(State.HELD, 3, Change.SCREENING_MATCHED, True)]
     assert states.bools("officer_hold").values.tolist() == [True]
     await act(desk, Event.OFFICER_RELEASED, [mrn], request_id="o2")
     states = await desk.states([mrn])
@@ -157,7 +157,7 @@ async def test_a_hit_that_meets_its_filing_while_that_is_being_decided_is_not_lo
         await waiting_for_a_lock(desk, tx)
         assert not hearing.done()
     await hearing
-    assert told_of(await desk.states(mrns(filed))) == [(State.HELD, 2, Change.LISTED, True)]
+    assert told_of(await desk.states(mrns(filed))) == [(State.HELD, 2, Change.SCREENING_MATCHED, True)]
 
 
 async def test_a_filing_that_is_decided_while_its_hit_is_being_kept_waits_for_it_and_is_held(desk: Desk) -> None:

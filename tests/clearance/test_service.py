@@ -17,6 +17,7 @@ from libs.server import errors
 from libs.server.testing import Running, running
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
+from luxor.common.v1 import common_pb2
 from luxor.feed.v1 import feed_pb2
 from services.clearance.__main__ import assemble
 from services.clearance.commands.office import Office
@@ -91,14 +92,14 @@ async def test_status_is_told_by_all_four_references_with_everything_known_and_w
     assert by_mrn.consignments[0] == by_reference.consignments[0] == by_house.consignments[0]
     assert [each.mrn for each in by_master.consignments] == [mrn, red]
     status = by_mrn.consignments[0]
-    assert (status.state, status.lane, status.version) == (pb.STATE_AWAITING_ARRIVAL, pb.LANE_GREEN, 1)
-    assert (status.house_document.number, status.master_document.number) == ("H-GREEN-1", MASTER)
-    assert (status.payable_minor, status.revenue_currency, status.tax_minor) == (380, "EUR", 380)
-    assert status.charges[0].sentence == "19 % of 19.99 EUR = 3.80 EUR."
-    assert status.debt_account == "deferred:DE123456789012345"
+    assert (status.state, status.decision.lane, status.version) == (pb.STATE_AWAITING_ARRIVAL, common_pb2.LANE_GREEN, 1)
+    assert (status.filing.house_document.number, status.filing.master_document.number) == ("H-GREEN-1", MASTER)
+    assert (status.debt.payable_minor, status.debt.currency, status.debt.tax_minor) == (380, "EUR", 380)
+    assert status.debt.charges[0].sentence == "19 % of 19.99 EUR = 3.80 EUR."
+    assert status.debt.account == "deferred:DE123456789012345"
     held = by_master.consignments[1]
-    assert (held.state, list(held.reasons)) == (pb.STATE_HELD, ["VALUE_IMPLAUSIBLY_LOW"])
-    finding = held.findings[0]
+    assert (held.state, list(held.decision.reasons)) == (pb.STATE_HELD, ["VALUE_IMPLAUSIBLY_LOW"])
+    finding = held.findings.risk[0]
     assert (finding.rule, finding.rule_version, finding.points) == ("PRICE_BELOW_FLOOR", 3, 400)
     assert finding.sentence.endswith("chapter.")
 
@@ -123,9 +124,17 @@ async def test_a_filer_sees_its_own_consignments_only_and_no_rules(house: House)
     ]  # fmt: skip
     assert [each.mrn for each in results[3].consignments] == [mine]
     status = results[0].consignments[0]
-    assert not status.HasField("risk_score")
-    assert (status.rule_set_version, status.findings[0].rule, status.findings[0].HasField("points")) == ("", "", False)
-    assert status.findings[0].reason == "VALUE_IMPLAUSIBLY_LOW"
+    assert not status.decision.HasField("risk_score")
+    assert (
+        status.decision.rule_set_version,
+        status.findings.risk[0].rule,
+        status.findings.risk[0].HasField("points"),
+    ) == (
+        "",
+        "",
+        False,
+    )
+    assert status.findings.risk[0].reason == "VALUE_IMPLAUSIBLY_LOW"
     carrier = await house.stub("carrier", "wings")
     assert (await ask(carrier, asking(mrn=mine)))[0].error.reason == "QUERY_MALFORMED"
     assert len((await ask(carrier, asking(master_document_number=MASTER)))[0].consignments) == 2
@@ -225,7 +234,11 @@ async def test_arrivals_are_answered_each_and_the_same_request_gets_the_same_ans
     request.arrivals.add(master_document_number="", place="X")
     answer = await stub.RecordArrivals(request, timeout=SECONDS)
     told = [(each.outcome, each.consignments, each.released, each.held) for each in answer.results]
-    recorded, known, refused = pb.ARRIVAL_OUTCOME_RECORDED, pb.ARRIVAL_OUTCOME_KNOWN, pb.ARRIVAL_OUTCOME_REFUSED
+    recorded, known, refused = (
+        pb.ARRIVAL_OUTCOME_RECORDED,
+        pb.ARRIVAL_OUTCOME_ALREADY_RECORDED,
+        pb.ARRIVAL_OUTCOME_REFUSED,
+    )
     awaiting = pb.ARRIVAL_OUTCOME_AWAITING_FILINGS
     assert told == [(recorded, 3, 2, 1), (awaiting, 0, 0, 0), (known, 3, 2, 1), (refused, 0, 0, 0)]
     assert [each.reason for each in answer.results[3].errors] == [
@@ -300,12 +313,16 @@ async def test_an_officer_releases_with_a_reason_once_a_request(house: House) ->
     status = (await ask(stub, pb.GetStatusRequest(queries=[pb.StatusQuery(mrn=red)], with_history=True)))[
         0
     ].consignments[0]
-    assert (status.decided_by, status.note, list(status.reasons)) == ("olga", "invoice seen", ["DOCUMENTS_IN_ORDER"])
+    assert (status.decision.decided_by, status.note, list(status.decision.reasons)) == (
+        "olga",
+        "invoice seen",
+        ["DOCUMENTS_IN_ORDER"],
+    )
     assert [(each.version, each.change) for each in status.history] == [
         (2, pb.CHANGE_OFFICER_RELEASED), (1, pb.CHANGE_DECIDED),
     ]  # fmt: skip
     mine = (await ask(await house.stub(), pb.GetStatusRequest(queries=[pb.StatusQuery(mrn=red)], with_history=True)))[0]
-    assert (mine.consignments[0].decided_by, mine.consignments[0].note) == ("officer", "")
+    assert (mine.consignments[0].decision.decided_by, mine.consignments[0].note) == ("officer", "")
     assert [each.decided_by for each in mine.consignments[0].history] == ["officer", "automatic"]
 
 
@@ -338,7 +355,7 @@ async def test_the_list_of_work_holds_what_is_held_and_pages(house: House) -> No
                 return seen
 
     assert await listed() == sorted(numbers[:10])
-    assert await listed(lane=pb.LANE_RED) == sorted(numbers[:5])
+    assert await listed(lane=common_pb2.LANE_RED) == sorted(numbers[:5])
     assert await listed(state=pb.STATE_AWAITING_ARRIVAL) == numbers[10:]
     request = pb.ReleaseConsignmentsRequest(
         request_id="o1", reason="FINE", consignments=[pb.ConsignmentRef(mrn=numbers[0])]
@@ -409,11 +426,11 @@ async def test_notices_can_be_read_again_from_any_cursor(house: House) -> None:
     async def read(after: str, size: int) -> list[tuple[list[tuple[str, int, int]], str]]:
         pages = []
         while True:
-            request = pb.PullNoticesRequest(after=after, max_notices=size)
+            request = pb.PullNoticesRequest(cursor=after, max_notices=size)
             answer = await stub.PullNotices(request, timeout=SECONDS)
             if not answer.notices:
                 return pages
-            after = answer.next
+            after = answer.next_cursor
             pages.append(([(each.mrn, each.kind, each.version) for each in answer.notices], after))
 
     await house.desk.told()
@@ -431,7 +448,7 @@ async def test_notices_can_be_read_again_from_any_cursor(house: House) -> None:
     told = (await carrier.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).notices
     assert {each.kind for each in told} == {pb.NOTICE_KIND_RELEASED, pb.NOTICE_KIND_ARRIVED}
     assert [(each.local_reference, each.debt_account) for each in told] == [("", "")] * 4
-    assert (await refused_with(stub.PullNotices(pb.PullNoticesRequest(after="nope"), timeout=SECONDS)))[1] == (
+    assert (await refused_with(stub.PullNotices(pb.PullNoticesRequest(cursor="nope"), timeout=SECONDS)))[1] == (
         "NOTICE_CURSOR_MALFORMED"
     )
 
@@ -459,7 +476,7 @@ async def test_a_cursor_that_release_0_2_gave_leads_on_and_one_made_up_changes_n
 
     async def after(cursor: str) -> list[str]:
         return [
-            each.mrn for each in (await stub.PullNotices(pb.PullNoticesRequest(after=cursor), timeout=SECONDS)).notices
+            each.mrn for each in (await stub.PullNotices(pb.PullNoticesRequest(cursor=cursor), timeout=SECONDS)).notices
         ]
 
     assert await after("") == [*first, *second]
@@ -474,7 +491,7 @@ async def test_a_cursor_that_release_0_2_gave_leads_on_and_one_made_up_changes_n
     ):
         for role, ident in (("filer", "shop"), ("filer", "nobody"), ("carrier", "wings")):
             other = await house.stub(role, ident)
-            call = other.PullNotices(pb.PullNoticesRequest(after=made_up), timeout=SECONDS)
+            call = other.PullNotices(pb.PullNoticesRequest(cursor=made_up), timeout=SECONDS)
             assert (await refused_with(call))[1] == "NOTICE_CURSOR_EXPIRED"
     assert await asked("select epoch, end_xid from feed_epoch order by epoch") == epochs
     assert await after("") == [*first, *second]
@@ -482,9 +499,9 @@ async def test_a_cursor_that_release_0_2_gave_leads_on_and_one_made_up_changes_n
 
 async def test_who_waits_for_notices_is_told_as_soon_as_there_is_one(house: House) -> None:
     stub = await house.stub()
-    begin = (await stub.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).next
+    begin = (await stub.PullNotices(pb.PullNoticesRequest(), timeout=SECONDS)).next_cursor
     waiting = asyncio.ensure_future(
-        stub.PullNotices(pb.PullNoticesRequest(after=begin, wait_millis=20_000), timeout=25)
+        stub.PullNotices(pb.PullNoticesRequest(cursor=begin, wait_millis=20_000), timeout=25)
     )
     (mrn,) = await house.filed(["GREEN-1"])
     assert [each.mrn for each in (await waiting).notices] == [mrn]

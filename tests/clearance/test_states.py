@@ -9,6 +9,7 @@ import pytest
 from libs.columns import Bools, Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.common.v1 import common_pb2
 from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane
 from services.clearance.consignment.inspection import Inspection, Result
 from services.clearance.consignment.state import Happening, amended, arrived_by, evolve, with_previous
@@ -86,9 +87,9 @@ def test_an_event_that_is_refused_leaves_the_state_as_it_was(where: State, event
     [
         ({"debt_status": int(Debt.OPEN)}, ["X", "DEBT_OPEN"]),
         ({"debt_status": int(Debt.UNKNOWN)}, ["X", "UNVALUED"]),
-        ({"listed_hold": True}, ["X", CUSTOMS_CHECK]),
+        ({"screening_hold": True}, ["X", CUSTOMS_CHECK]),
         ({"officer_hold": True}, ["X", OFFICER_HOLD]),
-        ({"officer_hold": True, "listed_hold": True, "debt_status": int(Debt.OPEN)}, ["X", OFFICER_HOLD]),
+        ({"officer_hold": True, "screening_hold": True, "debt_status": int(Debt.OPEN)}, ["X", OFFICER_HOLD]),
     ],
 )
 def test_an_arrival_that_releases_nothing_says_why(more: dict[str, int | bool], expected: list[str]) -> None:
@@ -97,11 +98,11 @@ def test_an_arrival_that_releases_nothing_says_why(more: dict[str, int | bool], 
 
 
 def test_a_hit_gives_its_reason_where_no_officer_holds() -> None:
-    table, _ = evolve(state(State.AWAITING_ARRIVAL), Happening(event=Event.LISTED, at=AT))
+    table, _ = evolve(state(State.AWAITING_ARRIVAL), Happening(event=Event.SCREENING_MATCHED, at=AT))
     assert (table.ints("state").tolist(), reasons(table)) == ([State.HELD], ["X", CUSTOMS_CHECK])
-    table, _ = evolve(state(State.HELD, officer_hold=True), Happening(event=Event.LISTED, at=AT))
+    table, _ = evolve(state(State.HELD, officer_hold=True), Happening(event=Event.SCREENING_MATCHED, at=AT))
     assert reasons(table) == ["X"]
-    table, _ = evolve(state(State.RELEASED), Happening(event=Event.LISTED, at=AT))
+    table, _ = evolve(state(State.RELEASED), Happening(event=Event.SCREENING_MATCHED, at=AT))
     assert (table.ints("state").tolist(), reasons(table)) == ([State.RELEASED], ["X"])
 
 
@@ -163,8 +164,9 @@ def test_a_new_version_of_a_filing_lifts_no_hold_and_brings_its_own(stored: bool
 @pytest.mark.parametrize(("numbers", "prefix"), [(State, "STATE_"), (Debt, "DEBT_STATUS_"), (Change, "CHANGE_")])
 def test_states_debts_and_changes_have_the_numbers_of_the_contract(numbers: type[IntEnum], prefix: str) -> None:
     contract = {
-        name.removeprefix(prefix).replace("UNSPECIFIED", "UNKNOWN"): getattr(pb, name)
-        for name in dir(pb)
+        name.removeprefix(prefix).replace("UNSPECIFIED", "UNKNOWN"): getattr(source, name)
+        for source in (pb, common_pb2)
+        for name in dir(source)
         if name.startswith(prefix)
     }
     assert {name: each.value for name, each in numbers.__members__.items()} == {

@@ -19,11 +19,11 @@ from tests.clearance.scalar_states import BLUE, GREEN, MONEY, RED, RETURNS, YELL
 AT = 5_000
 INTS = (
     "version", "filing_version", "state", "lane", "debt_status", "arrived_at", "decided_at", "first_decided_at", "released_at",
-    "former_released_at", "change", "changed_at", "release_not_before", "reroute_at", "inspected_at", "adjusted_at", "told_version",
-    "told_change", "told_changed_at", "violation_resolved_at",
+    "former_released_at", "change", "changed_at", "release_not_before", "reroute_at", "inspected_at", "adjusted_at", "public_version",
+    "public_change", "public_changed_at", "violation_resolved_at",
 )  # fmt: skip
-BOOLS = ("officer_hold", "listed_hold", "listed_early", "debt_hold", "audit")
-STRINGS = ("mrn", "decided_by", "note", "violation_by", "violation_resolved_by")
+BOOLS = ("officer_hold", "screening_hold", "screening_early", "debt_hold", "audit")
+STRINGS = ("mrn", "decided_by", "note", "violation_found_by", "violation_resolved_by")
 
 
 def record(draw: random.Random, number: int) -> Record:
@@ -60,17 +60,17 @@ def record(draw: random.Random, number: int) -> Record:
         "reroute_at": maybe(3, AT),
         "inspected_at": 16 if flag() else None,
         "adjusted_at": 17 if flag() else None,
-        "told_version": told,
-        "told_change": 2 if heard else None,
-        "told_changed_at": 9 if heard else None,
+        "public_version": told,
+        "public_change": 2 if heard else None,
+        "public_changed_at": 9 if heard else None,
         "officer_hold": flag(),
-        "listed_hold": listed,
-        "listed_early": listed and draw.random() < 0.5,
+        "screening_hold": listed,
+        "screening_early": listed and draw.random() < 0.5,
         "debt_hold": flag() and state == State.HELD,
         "audit": flag(),
         "decided_by": draw.choice(["automatic", "olga", ""]),
         "note": draw.choice(["", "before"]),
-        "violation_by": violation,
+        "violation_found_by": violation,
         "violation_resolved_by": "otto" if resolved else "",
         "violation_resolved_at": 18 if resolved else None,
         "reasons": draw.choice([[], ["X"], ["LANE_YELLOW", "DEBT_OPEN"], ["CUSTOMS_CHECK"], ["OFFICER_HOLD", "X"]]),
@@ -142,7 +142,7 @@ def test_a_single_state_evolves_as_in_a_batch(event: Event) -> None:
         (Event.DECIDED_RELEASE, Event.DECIDED_HOLD),
         (Event.AMENDED_RELEASE, Event.AMENDED_HOLD, Event.INVALIDATED),
         (Event.REROUTED, Event.WAIT_ENDED),
-        (Event.HIT_CLEARED, Event.FOUND),
+        (Event.SCREENING_MATCH_CLEARED, Event.FOUND),
         RETURNS,
         MONEY,
     ],
@@ -207,7 +207,7 @@ def test_an_arrival_is_written_where_it_has_its_effect_and_a_reversal_takes_it_a
 @pytest.mark.parametrize("note", ["", "looked"])
 def test_an_inspection_is_noted_where_it_has_its_effect(note: str) -> None:
     draw = random.Random(3)
-    plain = record(draw, 0) | {"violation_by": "", "violation_resolved_by": "", "violation_resolved_at": None}
+    plain = record(draw, 0) | {"violation_found_by": "", "violation_resolved_by": "", "violation_resolved_at": None}
     states = (State.HELD, State.AWAITING_ARRIVAL, State.RELEASED)
     rows = [plain | {"mrn": f"M{row}", "state": int(state), "note": "before"} for row, state in enumerate(states)]
     found = Inspection(1, Result.VIOLATION, Result.VIOLATION, 2, {}, note=note)
@@ -215,7 +215,7 @@ def test_an_inspection_is_noted_where_it_has_its_effect(note: str) -> None:
     table = table_of(rows).with_columns({"inspected_by": Strings.of(["p", "p", "p"])})
     after, _ = evolve(table, happening)
     assert after.strings("inspected_by").tolist() == ["vera", "p", "vera"]
-    assert after.strings("violation_by").tolist() == ["vera", "", "vera"]
+    assert after.strings("violation_found_by").tolist() == ["vera", "", "vera"]
     assert after.strings("note").tolist() == ([note, "before", note] if note else ["before"] * 3)
 
 

@@ -68,8 +68,8 @@ async def test_each_part_of_a_page_of_several_calls_is_kept_once_the_page_is_com
         assert part.links[0] == consume.traceparent
         assert part.attributes["luxor.rows"] == ROWS
         assert sorted(each.name for each in part.kept) == [
-            "luxor.revenue.v1.RevenueService/Assess",
-            "luxor.risk.v1.RiskService/Assess",
+            "luxor.revenue.v1.RevenueService/AssessConsignments",
+            "luxor.risk.v1.RiskService/AssessConsignments",
         ]
     async with desk.store.database.connection() as reader:
         noted = await reader.raw.fetch("select distinct traceparent from batch b join outbox o on o.seq = b.id")

@@ -10,15 +10,15 @@ import pytest
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.risk.v1 import risk_pb2
 from services.clearance.consignment.decision import Verdict
 from services.clearance.consignment.screening import ALARM
 from services.clearance.consignment.state import accepted, amended, item_numbers
 from services.clearance.consignment.transitions import Debt, State
 from tests.clearance.scalar_states import BLUE, GREEN, RED, YELLOW
 
-LISTED, RULE = risk_pb2.FINDING_KIND_LISTED_PARTY, risk_pb2.FINDING_KIND_RULE
+LISTED, RULE = common_pb2.FINDING_KIND_LISTED_PARTY, common_pb2.FINDING_KIND_RULE
 Finding = tuple[int, str]
 """Kind, and what it is of: the entry of a list, the alarm, or another rule."""
 HIT, OTHER_HIT, ALARMED, FOUND = (LISTED, "e1"), (LISTED, "e2"), (RULE, ALARM), (RULE, "PRICE")
@@ -139,8 +139,8 @@ def test_the_carrier_is_the_id_as_filed_else_the_name(names: list[str], ids: lis
 STORED_FINDINGS: list[list[Finding]] = [[], [FOUND], [HIT], [ALARMED], [FOUND, HIT, ALARMED]]
 FRESH_FINDINGS: list[list[Finding]] = [[], [HIT], [OTHER_HIT], [ALARMED, FOUND]]
 LIFE = {
-    "version": (4, 0), "state": (State.HELD, State.ACCEPTED), "arrived_at": (5, None), "released_at": (6, None), "told_version": (3, None),
-    "told_change": (2, None), "told_changed_at": (7, None), "paid_minor": (8, None), "refunded_minor": (9, None), "revenue_news": (10, None),
+    "version": (4, 0), "state": (State.HELD, State.ACCEPTED), "arrived_at": (5, None), "released_at": (6, None), "public_version": (3, None),
+    "public_change": (2, None), "public_changed_at": (7, None), "paid_minor": (8, None), "refunded_minor": (9, None), "debt_event_number": (10, None),
     "adjusted_at": (11, None), "inspected_at": (12, None), "inspection_method": (1, None), "violation_resolved_at": (13, None),
 }  # fmt: skip
 """What a new version leaves as it was: stored, and as a fresh state has it."""
@@ -175,8 +175,8 @@ def check_amended(rows: list[dict[str, object]]) -> None:
         {
             **{name: ints([value] * count) for name, (value, _) in LIFE.items()},
             "officer_hold": Bools.of([bool(each) for each in column("officer")]),
-            "listed_hold": Bools.of([bool(each) for each in column("listed")]),
-            "listed_early": Bools.of([bool(each) for each in column("early")]),
+            "screening_hold": Bools.of([bool(each) for each in column("listed")]),
+            "screening_early": Bools.of([bool(each) for each in column("early")]),
             "lane": ints(column("stored_lane")),
             "findings": findings([row["stored"] for row in rows]),  # type: ignore[misc]
             "reasons": Ragged.of_lengths([1] * count, Strings.of(["OLD"] * count)),
@@ -210,13 +210,13 @@ def check_amended(rows: list[dict[str, object]]) -> None:
         expected = expect(row, fresh_alarm=alarms[place])
         got = {
             "officer_hold": bool(after.bools("officer_hold").values[place]),
-            "listed_hold": bool(after.bools("listed_hold").values[place]),
-            "listed_early": bool(after.bools("listed_early").values[place]),
+            "screening_hold": bool(after.bools("screening_hold").values[place]),
+            "screening_early": bool(after.bools("screening_early").values[place]),
             "reasons": lists_of(after)[place],
             "waits": [after.ints(name)[place] for name in ("release_not_before", "reroute_at")],
             "findings": read_findings(after)[place],
             "lane": after.ints("lane")[place],
-            "told_lane": after.ints("told_lane")[place],
+            "public_lane": after.ints("public_lane")[place],
             "first": after.ints("first_decided_at")[place],
         }
         assert got == expected, row
@@ -237,13 +237,13 @@ def expect(row: dict[str, object], *, fresh_alarm: bool) -> dict[str, object]:
     automatic = row["decided_by"] == "automatic" and row["filing"] == 1
     return {
         "officer_hold": row["officer"] or fresh_alarm,
-        "listed_hold": row["listed"],
-        "listed_early": row["early"],
+        "screening_hold": row["listed"],
+        "screening_early": row["early"],
         "reasons": ["OLD"] if held else ["NEW", "ALSO"],
         "waits": [None, None] if held else [20, 30],
         "findings": found + [each for each in stays if each not in found],
         "lane": lane,
-        "told_lane": told,
+        "public_lane": told,
         "first": row["first"] or (row["decided_at"] if automatic else None),
     }
 

@@ -36,8 +36,8 @@ async def release(
 async def test_who_found_a_violation_does_not_release_it_and_a_second_officer_does(house: House) -> None:
     (mrn, other) = await house.filed(["RED-1", "RED-2"])
     await record(house, inspection(mrn, **FOUND))
-    assert (await status(house, mrn)).violation_by == "olga"
-    assert (await status(house, mrn, "filer", "shop")).violation_by == ""
+    assert (await status(house, mrn)).findings.violation_found_by == "olga"
+    assert (await status(house, mrn, "filer", "shop")).findings.violation_found_by == ""
     # In a bulk release the others go.
     refused = [(pb.STATE_HELD, "VIOLATION_OPEN"), (pb.STATE_AWAITING_ARRIVAL, "")]
     assert await release(house, mrn, other) == refused
@@ -48,10 +48,10 @@ async def test_who_found_a_violation_does_not_release_it_and_a_second_officer_do
     assert await release(house, mrn, request_id="r3") == [(pb.STATE_HELD, "VIOLATION_OPEN")]
     assert await release(house, mrn, by="otto", request_id="r4") == [(pb.STATE_AWAITING_ARRIVAL, "")]
     now = await status(house, mrn)
-    assert (now.violation_by, now.violation_resolved_by) == ("", "otto")
-    assert now.violation_resolved_at == now.changed_at
+    assert (now.findings.violation_found_by, now.findings.violation_resolved_by) == ("", "otto")
+    assert now.findings.violation_resolved_at == now.changed_at
     outside = await status(house, mrn, "filer", "shop")
-    assert (outside.violation_resolved_by, outside.HasField("violation_resolved_at")) == ("", False)
+    assert (outside.findings.violation_resolved_by, outside.findings.HasField("violation_resolved_at")) == ("", False)
     # Resolved stays resolved, also where the goods are held once more; another finding is open again.
     stub = await house.stub("officer", "otto")
     refs = [pb.ConsignmentRef(mrn=mrn)]
@@ -64,7 +64,11 @@ async def test_who_found_a_violation_does_not_release_it_and_a_second_officer_do
     )
     await record(house, inspection(mrn, **FOUND), request_id="i3")
     now = await status(house, mrn)
-    assert (now.violation_by, now.violation_resolved_by, now.HasField("violation_resolved_at")) == ("olga", "", False)
+    assert (
+        now.findings.violation_found_by,
+        now.findings.violation_resolved_by,
+        now.findings.HasField("violation_resolved_at"),
+    ) == ("olga", "", False)
     assert await release(house, mrn, request_id="r6") == [(pb.STATE_HELD, "VIOLATION_OPEN")]
 
 
@@ -93,7 +97,7 @@ def states(**columns: Any) -> Table:
 
 
 INSPECTED_AT = 1_000
-FINDER = {"violation_by": Strings.constant("olga", 1), "inspected_at": Ints.constant(INSPECTED_AT, 1)}
+FINDER = {"violation_found_by": Strings.constant("olga", 1), "inspected_at": Ints.constant(INSPECTED_AT, 1)}
 RESOLVED = {
     "violation_resolved_by": Strings.constant("olga", 1),
     "violation_resolved_at": Ints.constant(INSPECTED_AT + 1, 1),
@@ -143,7 +147,7 @@ def test_an_open_violation_stops_what_happens_by_itself_until_it_is_resolved() -
         now = Situation(
             np.array([State.HELD]), yes, np.array([Debt.PAID]), no, no, no, yes, debt_hold=yes, violation=violation
         )
-        for event in (Event.DEBT, Event.ADJUSTED, Event.HIT_CLEARED, Event.REROUTED):
+        for event in (Event.DEBT, Event.ADJUSTED, Event.SCREENING_MATCH_CLEARED, Event.REROUTED):
             outcome = apply(event, now)
             assert (outcome.state[0] == State.HELD) == bool(violation[0]), event
         assert apply(Event.OFFICER_RELEASED, now).state[0] == State.RELEASED

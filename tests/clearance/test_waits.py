@@ -81,7 +81,7 @@ async def test_a_hit_of_the_screening_in_between_stops_the_wait(desk: Desk) -> N
     await arrive(desk, arrival())
     await hear(desk, screening(filed))
     assert await Waits(desk.store, "r").step(at=await now(desk) + 30 * DAY) == 0
-    assert lives(await desk.states(mrns(filed))) == [(State.HELD, Change.LISTED)] * 2
+    assert lives(await desk.states(mrns(filed))) == [(State.HELD, Change.SCREENING_MATCHED)] * 2
 
 
 async def test_a_yellow_one_that_nobody_holds_becomes_blue_at_its_time_and_is_released_once_it_arrived(

@@ -16,22 +16,30 @@ DAY = 20_758  # 2026-11-01
 
 
 def rule(name: str, **more: Any) -> dict[str, Any]:
-    counts = dict.fromkeys(("hits", "hits_then", "both", "red_then", "raises", "unjudged"), 0)
+    counts = dict.fromkeys(("hits", "baseline_hits", "both", "baseline_red", "raises", "unjudged"), 0)
     return {"rule": name, "life": "active", "inspected": NONE, "examples": [], **counts, **more}
 
 
 def lane(name: str, **more: Any) -> dict[str, Any]:
-    counts = dict.fromkeys(("both", "only_now", "only_then"), 0)
-    return {"lane": name, "inspected_now": NONE, "inspected_then": NONE, **counts, **more}
+    counts = dict.fromkeys(("both", "tried_only", "baseline_only"), 0)
+    return {"lane": name, "tried_inspected": NONE, "baseline_inspected": NONE, **counts, **more}
 
 
 def work(name: str, now: int) -> dict[str, Any]:
-    return {"office": "", "lane": name, "days": 2, "now": now, "now_day_max": now, "then": 0, "then_day_max": 0}
+    return {
+        "office": "",
+        "lane": name,
+        "days": 2,
+        "tried": now,
+        "tried_day_max": now,
+        "baseline": 0,
+        "baseline_day_max": 0,
+    }
 
 
 RULES: dict[str, Any] = {
     "consignments": 12_345, "items": 23_456, "inspected": SOME, "unreadable": 0, "without_history": 0,
-    "lanes": [lane("RED", both=1_234_567, only_now=12, inspected_now=SOME), lane("BLUE")],
+    "lanes": [lane("RED", both=1_234_567, tried_only=12, tried_inspected=SOME), lane("BLUE")],
     "workload": [work("RED", 700), work("BLUE", 0)],
     "rules": [
         rule("PRICE_BELOW_THE_FLOOR_OF_ITS_HEADING", hits=1_234, inspected=SOME,
@@ -43,7 +51,7 @@ RULES: dict[str, Any] = {
 }  # fmt: skip
 MODEL = {
     **RULES, "rules": [], "lanes": [], "workload": [], "auc_ppm": 993_000,
-    "shares": [{"share_ppm": 1_000, "score_from_ppm": 912_000, "consignments": 1_234_567, "selected_then": 123_456, "inspected": SOME}],
+    "shares": [{"share_ppm": 1_000, "score_from_ppm": 912_000, "consignments": 1_234_567, "baseline_selected": 123_456, "inspected": SOME}],
 }  # fmt: skip
 
 

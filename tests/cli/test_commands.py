@@ -79,8 +79,8 @@ def test_arrivals_of_a_manifest_release_what_waits_and_are_known_the_second_time
     assert sum(each["consignments"] for each in told) == 400
     assert all(each.get("released", 0) + each.get("held", 0) == each["consignments"] for each in told)
     again = cli.json("arrive", told[0]["master_document_number"])
-    assert again[0]["outcome"] == "ARRIVAL_OUTCOME_KNOWN"
-    assert "known" in cli.run("arrive", "--manifest", str(manifest)).output
+    assert again[0]["outcome"] == "ARRIVAL_OUTCOME_ALREADY_RECORDED"
+    assert "already recorded" in cli.run("arrive", "--manifest", str(manifest)).output
 
 
 def test_a_template_of_the_cli_is_filed_as_it_stands(cli: Any, tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_a_template_of_the_cli_is_filed_as_it_stands(cli: Any, tmp_path: Path) -
     assert cli.json("file", str(lines), "--check")["accepted"] == 1
     assert cli.json("file", str(path))["accepted"] == 1
     found = await_decided(cli, "SHOP-2026-0000123")
-    assert found["destination_country"] == "DE"
+    assert found["filing"]["destination_country"] == "DE"
     assert [item["commodity_code"] for item in found["items"]] == ["620630", "420330"]
-    for reference in (found["mrn"], found["local_reference"], "HAWB-0000123", "020-12345675"):
+    for reference in (found["mrn"], found["filing"]["local_reference"], "HAWB-0000123", "020-12345675"):
         assert cli.json("show", reference)[0]["mrn"] == found["mrn"]
     drawn = cli.run("show", found["mrn"]).output
     assert found["mrn"] in drawn
@@ -183,7 +183,7 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
     [held] = cli.json("hold", number, "--reason", "INTELLIGENCE_RECEIVED", "--note", "see file 7")
     assert held["state"] == "STATE_HELD"
     found = cli.json("show", number, "--history")[0]
-    assert "INTELLIGENCE_RECEIVED" in found["reasons"]
+    assert "INTELLIGENCE_RECEIVED" in found["decision"]["reasons"]
     assert found["note"] == "see file 7"
     assert len(found["history"]) >= 2
     assert "note" not in cli.json("show", number, "--as", "filer/filer-1")[0]
@@ -199,7 +199,7 @@ def test_an_officer_holds_and_releases_and_the_filer_reads_it_in_the_notices(cli
     )
     assert (inspected["state"], inspected.get("error")) == ("STATE_HELD", None)
     found = cli.json("show", number)[0]
-    assert (found["inspection_method"], found["inspection_result"]) == (
+    assert (found["findings"]["inspection_method"], found["findings"]["inspection_result"]) == (
         "INSPECTION_METHOD_LABORATORY", "INSPECTION_RESULT_VIOLATION",
     )  # fmt: skip
     assert found["items"][0]["violation"] == "VIOLATION_COUNTERFEIT"

@@ -28,17 +28,17 @@ def test_an_officer_corrects_a_price_and_revenue_assesses_it_again(cli: Any, tmp
     assert (done.get("error"), done["version"]) == (None, version + 1)
     after = cli.json("show", mrn, "--history")[0]
     assert after["items"][0]["price"] == {"minor": 14_000, "currency": currency}
-    assert after["customs_value_minor"] > before["customs_value_minor"]
-    assert after["tax_minor"] > before["tax_minor"]
-    assert sum(charge["amount"] for charge in after["charges"]) == sum(
-        after.get(f"{kind}_minor", 0) for kind in ("duty", "tax", "fee")
+    assert after["debt"]["customs_value_minor"] > before["debt"]["customs_value_minor"]
+    assert after["debt"]["tax_minor"] > before["debt"]["tax_minor"]
+    assert sum(charge["amount"] for charge in after["debt"]["charges"]) == sum(
+        after["debt"].get(f"{kind}_minor", 0) for kind in ("duty", "tax", "fee")
     )
-    assert (after["adjusted_by"], after["note"]) == ("officer-1", "invoice found")
+    assert (after["debt"]["adjusted_by"], after["note"]) == ("officer-1", "invoice found")
     assert after["history"][0]["change"] == "CHANGE_ADJUSTED"
-    assert after["history"][0]["payable_minor"] == after["payable_minor"]
+    assert after["history"][0]["payable_minor"] == after["debt"]["payable_minor"]
     outside = cli.json("show", mrn, "--as", "filer/filer-1")[0]
-    assert "adjusted_by" not in outside
-    assert outside["adjusted_at"]
+    assert "adjusted_by" not in outside["debt"]
+    assert outside["debt"]["adjusted_at"]
     assert "adjusted" in cli.run("show", mrn).output
 
 
@@ -54,7 +54,10 @@ def test_goods_go_back_after_release_alone_and_that_is_the_end(cli: Any, tmp_pat
     [gone] = cli.json(*telling)
     assert gone["state"] == "STATE_RE_EXPORTED"
     found = cli.json("show", mrn)[0]
-    assert (found["return_reason"], found["return_document_number"]) == ("RETURN_REASON_WITHDRAWN", "RET-7")
+    assert (found["movement"]["return_reason"], found["movement"]["return_document_number"]) == (
+        "RETURN_REASON_WITHDRAWN",
+        "RET-7",
+    )
     assert all(item["returned"] for item in found["items"])
     assert "went back" in cli.run("show", mrn).output
     [again] = cli.json(*telling, code=1)

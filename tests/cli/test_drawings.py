@@ -30,13 +30,18 @@ def labels(text: str) -> set[str]:
 
 
 def test_a_consignment_has_a_row_only_for_what_is_told() -> None:
-    filers = {"mrn": MRN, "version": 3, "state": "STATE_RELEASED", "lane": "LANE_GREEN"}
+    filers = {"mrn": MRN, "version": 3, "state": "STATE_RELEASED", "decision": {"lane": "LANE_GREEN"}}
     assert not labels(drawn(render(filers))) & {"model", "risk", "selected", "audit", "inspected"}
     assert "version 3" in drawn(render(filers))
     told = filers | {
-        "audit": True, "risk_score": 0, "rule_set_version": "first-light/1", "model_score_ppm": 123_400, "model": "items+1",
-        "office": "DE004851", "inspected_at": "2026-11-25T10:00:00Z", "inspected_by": "olga",
-        "inspection_method": "INSPECTION_METHOD_SCAN", "inspection_result": "INSPECTION_RESULT_CONFORM",
+        "decision": {
+            "audit": True, "risk_score": 0, "rule_set_version": "first-light/1", "model_score_ppm": 123_400, "model_version": "items+1",
+            "office": "DE004851",
+        },
+        "findings": {
+            "inspected_at": "2026-11-25T10:00:00Z", "inspected_by": "olga",
+            "inspection_method": "INSPECTION_METHOD_SCAN", "inspection_result": "INSPECTION_RESULT_CONFORM",
+        },
     }  # fmt: skip
     text = drawn(render(told))
     assert {"model", "risk", "selected", "audit", "inspected"} <= labels(text)

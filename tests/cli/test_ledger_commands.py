@@ -178,12 +178,12 @@ def test_a_refusal_of_the_ledger_is_told_with_what_to_do(ledger: Ledger, run: An
 
 # ---------------------------------------------------------------------------------------------- open
 def test_open_consignments_of_an_account_are_told_with_their_day_and_amount(ledger: Ledger, run: Any) -> None:
-    first = pb.OpenConsignment(mrn="26DE1", day=20_758, currency="EUR", amount_minor=1_250)
-    second = pb.OpenConsignment(mrn="26DE2", day=20_759, currency="JPY", amount_minor=7)
-    ledger.answers["ListOpen"] = [
-        pb.ListOpenResponse(consignments=[first], next_page_token="t1"),
-        pb.ListOpenResponse(consignments=[second]),
-        pb.ListOpenResponse(),
+    first = pb.OpenItem(mrn="26DE1", day=20_758, currency="EUR", amount_minor=1_250)
+    second = pb.OpenItem(mrn="26DE2", day=20_759, currency="JPY", amount_minor=7)
+    ledger.answers["ListOpenItems"] = [
+        pb.ListOpenItemsResponse(open_items=[first], next_page_token="t1"),
+        pb.ListOpenItemsResponse(open_items=[second]),
+        pb.ListOpenItemsResponse(),
     ]
     done = run("open", "declarant:DE1", "--as", "ann")
     assert [(each.account, each.page_token) for _, each in ledger.asked] == [
@@ -195,7 +195,7 @@ def test_open_consignments_of_an_account_are_told_with_their_day_and_amount(ledg
 
 
 def test_an_account_that_is_unknown_ends_the_command_with_the_command_s_own_hint(ledger: Ledger, run: Any) -> None:
-    ledger.answers["ListOpen"] = [
+    ledger.answers["ListOpenItems"] = [
         LuxorError.of("ACCOUNT_UNKNOWN", path="account", value="x:y", currency="any currency")
     ] * 2
     done = run("open", "x:y")
@@ -265,7 +265,7 @@ def test_balances_and_statements_are_asked_for_as_whoever_owns_the_accounts(ledg
 
 
 def proof(entries: int, left: int, faults: int = 0) -> pb.Proof:
-    found = pb.Proof(entries=entries, entries_left=left, comparisons=entries // 2, faults=faults)
+    found = pb.Proof(entries=entries, entries_left=left, comparisons=entries // 2, discrepancies=faults)
     found.proven_until.seconds = 1_795_651_200
     found.seal.number, found.seal.sealed_at.seconds = 7, 1_795_651_200
     return found
@@ -275,31 +275,38 @@ def test_what_is_proven_is_told_at_once_and_the_rest_is_proven_until_nothing_is_
     total = pb.RevenueTotal(destination="DE", kind=1, collector=1, currency="EUR", amount_minor=300)
     ledger.answers = {
         "GetProof": [pb.GetProofResponse(proof=proof(10, 6)), pb.GetProofResponse(proof=proof(16, 0))],
-        "Prove": [
-            pb.ProveResponse(proof=proof(14, 2), until=[9, 7]),
-            pb.ProveResponse(proof=proof(16, 4), until=[9, 7], done=True),
+        "ProveLedger": [
+            pb.ProveLedgerResponse(proof=proof(14, 2), until=[9, 7]),
+            pb.ProveLedgerResponse(proof=proof(16, 4), until=[9, 7], done=True),
         ],
-        "Reconcile": [pb.ReconcileResponse(consignments=3), pb.ReconcileResponse(consignments=2)],
+        "ReconcileDay": [pb.ReconcileDayResponse(consignments=3), pb.ReconcileDayResponse(consignments=2)],
     }
     result = run("reconcile", "--from", "2026-11-24", "--to", "2026-11-25")
     assert result.exit_code == 0
     assert "Proven up to 2026-11-26" in result.stderr
     assert "10 entries, seal 7; 6 entries left." in result.stderr
     assert "Assessments, ledger and statistics agree on 5 consignments of these days." in result.stdout
-    assert [name for name, _ in ledger.asked] == ["GetProof", "Prove", "Prove", "Reconcile", "Reconcile", "GetProof"]
-    assert all(request.totals_only for name, request in ledger.asked if name == "Reconcile")
+    assert [name for name, _ in ledger.asked] == [
+        "GetProof",
+        "ProveLedger",
+        "ProveLedger",
+        "ReconcileDay",
+        "ReconcileDay",
+        "GetProof",
+    ]
+    assert all(request.totals_only for name, request in ledger.asked if name == "ReconcileDay")
     # What is booked after the command began is for the next proof.
-    assert [list(request.until) for name, request in ledger.asked if name == "Prove"] == [[], [9, 7]]
+    assert [list(request.until) for name, request in ledger.asked if name == "ProveLedger"] == [[], [9, 7]]
     # Whatever differs ends it with 1: a fault of the proof, or a sum that statistics counted otherwise.
-    fault = pb.Fault(reason="ALTERED", sentence="partition 3, entry 4: its content was altered.")
+    fault = pb.Discrepancy(reason="ALTERED", sentence="partition 3, entry 4: its content was altered.")
     for faults, totals in ([fault], []), ([], [total]):
         ledger.answers = {
             "GetProof": [
                 pb.GetProofResponse(proof=proof(16, 0)),
-                pb.GetProofResponse(proof=proof(16, 0, len(faults)), faults=faults),
+                pb.GetProofResponse(proof=proof(16, 0, len(faults)), discrepancies=faults),
             ],
-            "Prove": [pb.ProveResponse(proof=proof(16, 0), done=True)],
-            "Reconcile": [pb.ReconcileResponse(totals=totals, consignments=3)],
+            "ProveLedger": [pb.ProveLedgerResponse(proof=proof(16, 0), done=True)],
+            "ReconcileDay": [pb.ReconcileDayResponse(totals=totals, consignments=3)],
         }
         result = run("reconcile", "--from", "2026-11-24", "--to", "2026-11-24")
         assert result.exit_code == 1

@@ -59,7 +59,7 @@ def relative(directory: Path, condition: str = "consignment.nature == Nature.NAT
 def test_a_set_goes_from_a_file_into_force_by_two_people_and_back_to_files(cli: Any, tmp_path: Path) -> None:
     path = relative(tmp_path)
     report = cli.json("risk", "rules", "check", str(path))
-    assert report["mistakes"] == []
+    assert report["errors"] == []
     assert report["version"].startswith("land/1+")
     assert "GIFT_TRIED" in [each["rule"] for each in report["rules"]]
     draft = cli.json("risk", "rules", "propose", str(path), "--note", "A trial.", "--as", "anna")
@@ -73,7 +73,7 @@ def test_a_set_goes_from_a_file_into_force_by_two_people_and_back_to_files(cli: 
     drawn = cli.run("risk", "rules", "activate", draft["version"], "--as", "olga").output
     assert "in force" in drawn
     told = cli.json("risk", "rules", "list")
-    assert told["in_force"] == draft["version"]
+    assert told["active_version"] == draft["version"]
     assert [(each["version"], each["activated_by"]) for each in told["rule_sets"]] == [
         (draft["version"], "analyst/olga")
     ]
@@ -94,14 +94,14 @@ def test_mistakes_are_printed_with_file_line_and_column_and_nothing_is_kept(cli:
         drawn = cli.run("risk", "rules", command, str(path), code=1).output
         assert "land.yaml:8:27: rule GIFT_TRIED: condition: undefined field 'natur'" in drawn.replace("\n", "")
         told = cli.json("risk", "rules", command, str(path), code=1)
-        (mistake,) = (told if command == "check" else told["report"])["mistakes"]
+        (mistake,) = (told if command == "check" else told["report"])["errors"]
         assert Path(mistake["file"]).resolve() == path.resolve()
-        assert (mistake["line"], mistake["column"], mistake["rule"]) == (8, 27, "rule GIFT_TRIED")
+        assert (mistake["line"], mistake["column"], mistake["element"]) == (8, 27, "rule GIFT_TRIED")
     assert cli.json("risk", "rules", "list") == before
 
 
 def test_a_base_that_is_named_by_an_absolute_path_is_told_and_not_followed(cli: Any, profile: Path) -> None:
-    (mistake,) = cli.json("risk", "rules", "check", str(profile), code=1)["mistakes"]
+    (mistake,) = cli.json("risk", "rules", "check", str(profile), code=1)["errors"]
     assert (mistake["line"], mistake["column"]) == (1, 7)
     assert "is not among the" in mistake["message"]
 
@@ -124,6 +124,6 @@ def test_the_shipped_profile_is_come_back_to_as_docs_say(cli: Any) -> None:
     version = cli.json("risk", "rules", "propose", str(PROFILE), "--as", "anna")["version"]
     assert version.startswith("first-light/")
     assert cli.json("risk", "rules", "activate", version, "--as", "olga")["version"] == version
-    assert cli.json("risk", "rules", "list")["in_force"] == version
+    assert cli.json("risk", "rules", "list")["active_version"] == version
     listed = " ".join(cli.run("risk", "rules", "list").output.split())
     assert f"{version} active proposed" in listed

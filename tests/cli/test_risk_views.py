@@ -25,7 +25,7 @@ def test_a_version_is_whole_on_a_line_of_its_own_and_days_are_not_cut() -> None:
         "version": VERSION, "state": "RULE_SET_STATE_ACTIVE", "note": "Prices of toys.", "proposed_by": "analyst/anna",
         "proposed_at": "2026-11-25T10:11:12.345Z", "activated_by": "officer/olga", "activated_at": "2026-11-26T08:00:00Z",
     }  # fmt: skip
-    assert lines(lambda out: _show_list(out, {"rule_sets": [kept], "in_force": VERSION})) == [
+    assert lines(lambda out: _show_list(out, {"rule_sets": [kept], "active_version": VERSION})) == [
         f"{VERSION}  active",
         "  proposed 2026-11-25 10:11:12Z by analyst/anna",
         "  activated 2026-11-26 08:00:00Z by officer/olga",
@@ -35,16 +35,16 @@ def test_a_version_is_whole_on_a_line_of_its_own_and_days_are_not_cut() -> None:
 
 
 def report(**more: Any) -> dict[str, Any]:
-    return {"mistakes": [], "warnings": [], "rules": [], "sample_consignments": 0, "version": VERSION, **more}
+    return {"errors": [], "warnings": [], "rules": [], "sample_consignments": 0, "version": VERSION, **more}
 
 
 def warning(file: str, rule: str) -> dict[str, Any]:
-    return {"file": file, "line": 7, "column": 3, "rule": rule, "message": "its condition holds for none"}
+    return {"file": file, "line": 7, "column": 3, "element": rule, "message": "its condition holds for none"}
 
 
 def test_the_own_rules_come_first_and_those_of_the_base_are_one_line() -> None:
     base = [warning("shipped/first_light.yaml", f"rule OTHER_{place}") for place in range(18)]
-    rules = [{"rule": f"OTHER_{place}", "judged": 300, "held": place % 2} for place in range(18)]
+    rules = [{"rule": f"OTHER_{place}", "judged": 300, "matched": place % 2} for place in range(18)]
     told = report(
         warnings=[*base, warning("own/land.yaml", "rule MINE")],
         rules=[*rules, {"rule": "MINE", "judged": 300}],
@@ -67,8 +67,8 @@ def test_a_profile_without_a_base_tells_all_of_its_rules() -> None:
 
 
 def test_one_mistake_is_one() -> None:
-    one = lines(lambda out: _show_report(out, report(mistakes=[warning("a.yaml", "")]), "a.yaml"))
-    two = lines(lambda out: _show_report(out, report(mistakes=[warning("a.yaml", "")] * 2), "a.yaml"))
+    one = lines(lambda out: _show_report(out, report(errors=[warning("a.yaml", "")]), "a.yaml"))
+    two = lines(lambda out: _show_report(out, report(errors=[warning("a.yaml", "")] * 2), "a.yaml"))
     assert one[-1] == "1 mistake; nothing was changed."
     assert two[-1] == "2 mistakes; nothing was changed."
 

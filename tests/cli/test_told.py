@@ -125,14 +125,14 @@ def test_a_notice_tells_what_was_paid_and_refunded_in_one_column() -> None:
 
 def test_every_note_of_revenue_has_words_and_the_card_tells_them() -> None:
     assert set(revenue_notes.WORDS) | revenue_notes.SILENT == {note.name for note in Note if note.value}
-    card = {"revenue_currency": "EUR", "revenue_notes": ["WITHIN_LIMIT", "SCHEME_NUMBER_UNCHECKED", "BELOW_MINIMUM"]}
+    card = {"debt": {"currency": "EUR", "notes": ["WITHIN_LIMIT", "SCHEME_NUMBER_UNCHECKED", "BELOW_MINIMUM"]}}
     text = " ".join(lines_of(lambda out: out.print(render(card)), 300))
     assert f"noted: {revenue_notes.WORDS['SCHEME_NUMBER_UNCHECKED']}; {revenue_notes.WORDS['BELOW_MINIMUM']}" in text
 
 
 CHARGE = {"kind": "CHARGE_KIND_DUTY", "amount": 300, "reference": "EU:a", "sentence": "3.00 EUR.", "unverified": True}
-OWED = {
-    "revenue_currency": "EUR",
+OWED: dict[str, Any] = {
+    "currency": "EUR",
     "duty_minor": 300,
     "tax_minor": 600,
     "payable_minor": 900,
@@ -141,22 +141,24 @@ OWED = {
 
 
 def test_a_consignment_says_once_how_much_rests_on_reviewed_law_and_not_at_each_charge() -> None:
-    text = " ".join(lines_of(lambda out: out.print(render({**OWED, "reviewed_minor": 300})), 300))
+    text = " ".join(lines_of(lambda out: out.print(render({"debt": {**OWED, "reviewed_minor": 300}})), 300))
     assert text.count("3.00 EUR of 9.00 EUR (33.3 %) rest on reviewed law.") == 1
     assert "verified" not in text
     assert "at least" not in text
-    old = " ".join(lines_of(lambda out: out.print(render(OWED)), 300))
+    old = " ".join(lines_of(lambda out: out.print(render({"debt": OWED})), 300))
     assert old.count("is not recorded") == 1
 
 
 def test_what_a_consignment_owes_at_least_is_marked_with_the_reason() -> None:
     least = {**OWED, "lower_bound": True, "not_covered": ["excise duty"]}
-    text = " ".join(lines_of(lambda out: out.print(render(least)), 300))
+    text = " ".join(lines_of(lambda out: out.print(render({"debt": least})), 300))
     assert "payable at least 9.00 EUR" in text
     assert "Not computed and perhaps owed as well: excise duty." in text
-    old = " ".join(lines_of(lambda out: out.print(render({**least, "not_covered": []})), 300))
+    old = " ".join(lines_of(lambda out: out.print(render({"debt": {**least, "not_covered": []}})), 300))
     assert "something that the law at hand does not hold" in old
-    assert any("at least 9.00 EUR" in line for line in lines_of(lambda out: out.print(render_many([least])), 300))
+    assert any(
+        "at least 9.00 EUR" in line for line in lines_of(lambda out: out.print(render_many([{"debt": least}])), 300)
+    )
 
 
 def test_a_quote_says_once_how_much_was_reviewed_and_marks_what_is_owed_at_least() -> None:
@@ -212,7 +214,7 @@ def test_accounts_and_numbers_stand_whole_on_a_narrow_terminal() -> None:
     text = " ".join(lines_of(lambda out: revenue_ledger._entries(out, [told]), width=80))
     assert {"26NL40331000009MR2", "declarant:HU4171623395", "treasury:EU:duty", "2026-11-25"} <= set(text.split())
     payment = {"id": "2026-11-25/0004711", "outcome": "OVERPAID", "account": "declarant:HU4171623395", "currency": "EUR", "jurisdiction": "EU",
-               "amount_minor": 1_000_000_00, "matched_minor": 999_999_00, "over_minor": 1_00, "booked_at": "2026-11-25T10:00:00Z",
+               "amount_minor": 1_000_000_00, "matched_minor": 999_999_00, "unapplied_minor": 1_00, "booked_at": "2026-11-25T10:00:00Z",
                "reference": "declarant:HU4171623395"}  # fmt: skip
     for tell in (
         revenue_ledger._payments,
@@ -231,9 +233,9 @@ def test_payouts_tell_what_is_left_why_one_is_refused_and_what_the_bank_returned
     text = " ".join(lines_of(lambda out: revenue_payouts._payouts(out, [paid, {**paid, "id": "o2", "error": error}])))
     assert "o1 booked declarant:D 5.00 EUR 0.30 EUR" in text
     assert "PAYOUT_EXCEEDS_CREDIT o2: It is more. → Pay less." in text
-    back = {**paid, "id": "o3", "takes_back": "o1", "outcome": "TAKEN_BACK"}
+    back = {**paid, "id": "o3", "reverses_id": "o1", "outcome": "TAKEN_BACK"}
     told = " ".join(
-        lines_of(lambda out: revenue_payouts._listed(out, [{**paid, "taken_back_by": "o3"}, back]), width=200)
+        lines_of(lambda out: revenue_payouts._listed(out, [{**paid, "reversed_by": "o3"}, back]), width=200)
     )
     assert "2026-11-25 10:00:00Z EU o1 declarant:D 5.00 EUR returned by o3" in told
     assert "5.00 EUR returned o1" in told
@@ -253,7 +255,7 @@ def test_names_days_and_versions_of_rulebooks_are_not_broken(width: int) -> None
         }
     ]
     book = {"jurisdiction": "GB", "name": "United Kingdom of Great Britain and Northern Ireland", "areas": ["GB", "IM", "XI", "JE"],
-            "from": "2021-01-01", "to": "2028-12-31", "version": "GB/2026.1/1f0c9a2b", "charges": ["duty", "tax, CBEC"], "currency": "GBP",
+            "from_day": "2021-01-01", "to_day": "2028-12-31", "version": "GB/2026.1/1f0c9a2b", "charges": ["duty", "tax, CBEC"], "currency": "GBP",
             "references": references, **numbers}  # fmt: skip
     lines = lines_of(lambda out: revenue_rulebooks._show(out, {"rulebooks": [book], "totals": numbers}, "GB"), width)
     assert "Charges: duty; tax, CBEC." in lines

@@ -83,8 +83,8 @@ def test_the_story_of_a_consignment_is_told_by_all_five_services(cli: Any, filed
         ("ingestion", "ingestion transaction"),
         ("clearance", "clearance.consume"),
         ("clearance", "clearance.decide"),
-        ("clearance", "luxor.risk.v1.RiskService/Assess"),
-        ("risk", "luxor.risk.v1.RiskService/Assess"),
+        ("clearance", "luxor.risk.v1.RiskService/AssessConsignments"),
+        ("risk", "luxor.risk.v1.RiskService/AssessConsignments"),
         ("revenue", "revenue.assess"),
         ("statistics", "statistics.consume"),
     }

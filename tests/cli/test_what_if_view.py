@@ -40,8 +40,8 @@ def group(by: str, key: str, items: int, winners: int, losers: int, before: int,
 
 
 RESULT: dict[str, Any] = {
-    "consignments": 120_345, "items": 300_111, "consignments_touched": 100_000, "items_touched": 250_000,
-    "unassessed_now": 0, "unassessed_then": 0, "unreadable": 0, "other_currency": 0, "superseded": 12,
+    "consignments": 120_345, "items": 300_111, "consignments_changed": 100_000, "items_changed": 250_000,
+    "unassessed_by_draft": 0, "unassessed_before": 0, "unreadable": 0, "other_currency": 0, "superseded": 12,
     "counted_alone": 0, "lower_bounds": 0,
     "after_reviewed": [{"currency": "EUR", "charged_minor": 323_000_000, "reviewed_minor": 32_300_000}],
     "behaviour": what_ifs.BEHAVIOUR,
@@ -61,7 +61,7 @@ def found(**more: Any) -> dict[str, Any]:
     return {
         "id": 3, "state": "WHAT_IF_STATE_DONE", "name": "Five euro", "rulebook_versions": ["EU/2026.1/1f0c9a2b"], "from_day": DAY,
         "to_day": DAY + 29, "done": 120_345, "total": 120_345, "error": "", "started_by": "analyst/m.rossi", "files": [],
-        "changes": [{"path": PATH, "value": "5.00 EUR per tariff_line"}], "law_of": "", "result": RESULT, **more,
+        "changes": [{"path": PATH, "value": "5.00 EUR per tariff_line"}], "law_day": "", "result": RESULT, **more,
     }  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_what_is_touched_and_that_behaviour_is_held_constant_are_sentences() -> 
 
 
 def test_one_of_anything_is_told_in_the_singular() -> None:
-    told = {**RESULT, "consignments": 1, "items": 1, "consignments_touched": 1, "items_touched": 1}
+    told = {**RESULT, "consignments": 1, "items": 1, "consignments_changed": 1, "items_changed": 1}
     assert (
         summary(told)
         == "Of 1 consignment with 1 item the draft changes what 1 consignment (100.0 %) and 1 item (100.0 %) owe."
@@ -107,7 +107,8 @@ def test_it_is_readable_at_80_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["unassessed_now", "unassessed_then", "other_currency", "counted_alone", "unreadable", "lower_bounds"]
+    "name",
+    ["unassessed_by_draft", "unassessed_before", "other_currency", "counted_alone", "unreadable", "lower_bounds"],
 )
 def test_what_limits_the_figures_is_told_beside_them(name: str) -> None:
     told = found(result={**RESULT, name: 17})
@@ -255,14 +256,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_the_command_tries_a_value_waits_and_draws(asked: list[Any], tmp_path: Path) -> None:
     drawn = tmp_path / "reform.svg"
     arguments = ["revenue", "what-if", "--set", f"{PATH}=5.00 EUR per tariff_line", "--from", "2026-11-01", "--to", "2026-11-30",
-                 "--law-of", "2026-11-15", "--picture", str(drawn), "--data-dir", str(tmp_path)]  # fmt: skip
+                 "--law-day", "2026-11-15", "--picture", str(drawn), "--data-dir", str(tmp_path)]  # fmt: skip
     done = CliRunner().invoke(luxor, arguments)
     assert done.exit_code == 0, done.output
     assert "+500,000.00" in done.output
     assert ElementTree.fromstring(drawn.read_text("utf-8")).tag == f"{SVG}svg"  # our own text
     ((days, more),) = asked
     assert days == (DAY, DAY + 29)
-    assert more == {"files": {}, "changes": [(PATH, "5.00 EUR per tariff_line")], "law_of": "2026-11-15", "name": ""}
+    assert more == {"files": {}, "changes": [(PATH, "5.00 EUR per tariff_line")], "law_day": "2026-11-15", "name": ""}
 
 
 def test_a_picture_that_cannot_be_written_is_told_before_the_run_begins(asked: list[Any], tmp_path: Path) -> None:
@@ -296,7 +297,7 @@ def test_what_was_found_is_shown_also_where_its_picture_cannot_be_written(
         [],
         ["--set", f"{PATH}=1", "--from", "2026-11-30", "--to", "2026-11-01"],
         ["--from", "2026-11-01", "--to", "2026-11-02"],
-        ["--law-of", "soon", "--from", "2026-11-01", "--to", "2026-11-02"],
+        ["--law-day", "soon", "--from", "2026-11-01", "--to", "2026-11-02"],
         ["--set", "x", "--from", "2026-11-01", "--to", "2026-11-02"],
         ["--set", f"{PATH}=1", "--detach", "--picture", "x.svg", "--from", "2026-11-01", "--to", "2026-11-02"],
     ],
@@ -311,7 +312,7 @@ def test_what_makes_no_sense_is_a_usage_error(arguments: list[str], tmp_path: Pa
     [
         (["revenue", "what-if", "start", "--set", f"{PATH}=1"], "--from"),
         (["revenue", "what-if", "start", "--set", f"{PATH}=1"], "--to"),
-        (["revenue", "what-if", "start"], "--law-of"),
+        (["revenue", "what-if", "start"], "--law-day"),
         (["risk", "backtest", "start", "--model", "x"], "--to"),
         (["risk", "train"], "--to"),
     ],
@@ -329,7 +330,7 @@ def test_a_day_is_written_in_one_way_and_the_option_that_has_none_is_named(
 
 
 def test_days_of_other_centuries_are_refused(tmp_path: Path) -> None:
-    arguments = ["--law-of", "1999-12-31", "--from", "2026-11-01", "--to", "2026-11-02", "--data-dir", str(tmp_path)]
+    arguments = ["--law-day", "1999-12-31", "--from", "2026-11-01", "--to", "2026-11-02", "--data-dir", str(tmp_path)]
     done = CliRunner().invoke(luxor, ["revenue", "what-if", "start", *arguments])
     assert (done.exit_code, "1999-12-31 lies outside the years 2000 to 2099" in done.output) == (2, True)
 
@@ -361,5 +362,5 @@ def test_figures_stand_whole_on_a_narrow_terminal_and_are_rounded_not_cut() -> N
 def test_what_a_draft_cannot_assess_is_told_with_its_money() -> None:
     unassessed = {**revenue("EU", "duty", "customs", "EUR", 75_000, 50_000), "unassessed_minor": 25_000}
     out = Console(file=io.StringIO(), width=200, force_terminal=False)
-    show_what_if(out, found(result={**RESULT, "revenue": [unassessed], "unassessed_now": 3}))
+    show_what_if(out, found(result={**RESULT, "revenue": [unassessed], "unassessed_by_draft": 3}))
     assert "250.00 EUR" in out.file.getvalue()  # type: ignore[attr-defined]

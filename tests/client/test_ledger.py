@@ -24,11 +24,11 @@ def test_sums_that_statistics_counts_otherwise_are_named() -> None:
 
 def test_a_table_of_payouts_is_read_and_a_time_that_is_none_names_its_line(tmp_path: Path) -> None:
     file = tmp_path / "payouts.csv"
-    head = "id,reference,jurisdiction,currency,amount,paid_at,sends_back\n"
+    head = "id,reference,jurisdiction,currency,amount,paid_at,returns_payment_id\n"
     file.write_text(f"{head}o1,{FIRST},EU,EUR,12.50,2026-11-01T08:30:00Z,\no2,,EU,EUR,0.05,,b2\n", encoding="utf-8")
     first, second = read_payouts(file)
     assert (first.reference, first.amount_minor, first.paid_at.seconds) == (FIRST, 1_250, 1_793_521_800)
-    assert (second.sends_back, second.HasField("paid_at")) == ("b2", False)
+    assert (second.returns_payment_id, second.HasField("paid_at")) == ("b2", False)
     file.write_text(f"{head}o1,{FIRST},EU,EUR,12.50,yesterday,\n", encoding="utf-8")
     with pytest.raises(LuxorError) as error:
         read_payouts(file)

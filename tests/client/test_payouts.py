@@ -45,10 +45,10 @@ async def test_payouts_are_listed_page_by_page() -> None:
     booked = pb.BookedPayout(payout=PAYOUT, result=RESULT, booked_at=Timestamp(seconds=1), booked_by="officer/one")
     client = Answers(
         pb.ListPayoutsResponse(payouts=[booked], next_page_token="next"),
-        pb.ListPayoutsResponse(payouts=[pb.BookedPayout(payout=pb.Payout(id="o2"), result=RESULT, taken_back_by="o3")]),
+        pb.ListPayoutsResponse(payouts=[pb.BookedPayout(payout=pb.Payout(id="o2"), result=RESULT, reversed_by="o3")]),
     )
     first, second = [each async for each in listed_payouts(cast(Client, client))]
     assert [request.page_token for _, _, request in client.asked] == ["", "next"]
     assert (first["id"], first["outcome"], first["booked_by"]) == ("o1", "BOOKED", "officer/one")
     assert first["booked_at"].startswith("1970-01-01")
-    assert (second["id"], second["taken_back_by"]) == ("o2", "o3")
+    assert (second["id"], second["reversed_by"]) == ("o2", "o3")

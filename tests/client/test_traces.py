@@ -29,9 +29,9 @@ class Services:
         self.facts = facts
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
-    async def find_traces(self, service: str, *, timeout_seconds: float, **what: Any) -> pb.FindResponse:
+    async def find_traces(self, service: str, *, timeout_seconds: float, **what: Any) -> pb.FindTracesResponse:
         self.asked.append((service, what))
-        return pb.FindResponse(
+        return pb.FindTracesResponse(
             service=service,
             facts=self.facts.get(service, []) if what.get("mrn") else [],
             spans_left_out=1,
@@ -46,8 +46,12 @@ class Services:
 async def test_the_traces_named_are_asked_for_from_the_first_fact_s_time_on() -> None:
     services = Services(
         {
-            "ingestion": [pb.Fact(kind=pb.FACT_KIND_ACCEPTED, version=1, at=ACCEPTED, traceparent=header(1))],
-            "clearance": [pb.Fact(kind=pb.FACT_KIND_CHANGED, version=1, at=ACCEPTED + 5, traceparent=header(2))],
+            "ingestion": [
+                pb.Fact(kind=pb.FACT_KIND_ACCEPTED, version=1, happened_at_micros=ACCEPTED, traceparent=header(1))
+            ],
+            "clearance": [
+                pb.Fact(kind=pb.FACT_KIND_CHANGED, version=1, happened_at_micros=ACCEPTED + 5, traceparent=header(2))
+            ],
             "risk": [pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=header(1))],
         }
     )
@@ -58,7 +62,7 @@ async def test_the_traces_named_are_asked_for_from_the_first_fact_s_time_on() ->
     for _, what in second:
         assert what == {"trace_ids": [header(1)[3:35], header(2)[3:35]], "since": ACCEPTED}
     assert (story.left_out, story.records_left_out, story.days_left_out) == (10, 100, 1000)
-    assert story.kept_since == dict.fromkeys(SERVICES)
+    assert story.oldest_span_at_micros == dict.fromkeys(SERVICES)
 
 
 async def test_where_no_fact_tells_its_time_the_mrn_s_day_does() -> None:
@@ -69,7 +73,13 @@ async def test_where_no_fact_tells_its_time_the_mrn_s_day_does() -> None:
 
 async def test_more_traces_than_may_be_asked_for_are_told_with_all_that_is_left_out() -> None:
     facts = [
-        pb.Fact(kind=pb.FACT_KIND_CHANGED, version=number, at=ACCEPTED, traceparent=header(number), state=STATE_HELD)
+        pb.Fact(
+            kind=pb.FACT_KIND_CHANGED,
+            version=number,
+            happened_at_micros=ACCEPTED,
+            traceparent=header(number),
+            state=STATE_HELD,
+        )
         for number in range(1, TRACES_MAX + 4)
     ]
     services = Services({"clearance": facts})

@@ -10,7 +10,10 @@ from libs.columns.schema import expected_columns
 from libs.columns.wire import MalformedColumns
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment, Document, FiscalReference, Item, Packages, Screening
-from luxor.revenue.v1.revenue_pb2 import AssessmentColumns, AssessRequest
+from luxor.revenue.v1.revenue_pb2 import (
+    AssessConsignmentsRequest,
+    AssessmentColumns,
+)
 
 ENVELOPE = {"mrn", "version", "filer", "accepted_at", "partition", "carrier_id"}
 text = st.text(alphabet="abcä €|;=:,", max_size=6)
@@ -67,11 +70,11 @@ def test_rows_come_back_from_columns_and_from_the_wire_as_they_were(rows: list[C
 @given(st.lists(consignments(), max_size=3), st.sampled_from([1, 150]))
 def test_a_table_written_into_a_part_of_a_message_is_the_table_alone(rows: list[Consignment], times: int) -> None:
     table = table_of(rows * times)
-    request = AssessRequest()
+    request = AssessConsignmentsRequest()
     table.write(request.consignments)
     assert request.HasField("consignments")
     assert request.consignments == table.encode(ConsignmentColumns)
-    sent = AssessRequest.FromString(request.SerializeToString()).consignments
+    sent = AssessConsignmentsRequest.FromString(request.SerializeToString()).consignments
     assert Table.decode(sent).to_messages(Consignment) == rows * times
     told = {name for name, column in table.columns.items() if any(part_of(column, row) for row in range(table.rows))}
     assert {field.name for field, _ in sent.ListFields()} - {"rows"} == told
@@ -84,7 +87,7 @@ def part_of(column: Strings | Ints | Bools | Ragged, row: int) -> bool:
 
 
 def test_a_message_is_not_written_into_twice() -> None:
-    request = AssessRequest()
+    request = AssessConsignmentsRequest()
     table_of([Consignment(local_reference="A")]).write(request.consignments)
     with pytest.raises(AssertionError, match="ConsignmentColumns is written into twice"):
         table_of([Consignment(local_reference="B")]).write(request.consignments)
@@ -94,7 +97,7 @@ def test_a_message_is_not_written_into_twice() -> None:
 
 
 def test_a_table_of_another_schema_writes_nothing() -> None:
-    request = AssessRequest()
+    request = AssessConsignmentsRequest()
     with pytest.raises(TypeError, match="cannot be written as"):
         Table.of(AssessmentColumns, 1, {}).write(request.consignments)
     assert not request.HasField("consignments")

@@ -41,7 +41,7 @@ AT_ONCE = 6
 BATCH = 200
 REQUESTS_MAX = 200
 """Requests to one RPC: of messages with very many fields, such as columns, as many are drawn."""
-HEAVY = {"Assess": 60, "CheckRulebook": 12, "StartWhatIf": 8, "Quote": 20}
+HEAVY = {"AssessConsignments": 60, "CheckRulebook": 12, "StartWhatIf": 8, "QuoteConsignments": 20}
 """Requests to RPCs that read whole law, or compute, before they answer."""
 OTHERS = 6
 """Requests that each further role sends; the first that may call sends all."""
@@ -141,11 +141,11 @@ def test_what_handlers_read_by_themselves_is_attacked() -> None:
     found = {name: list(hostile.read_by_handlers(method.input_type)) for name, method in methods().items()}
     sources = {
         feed_pb2.SnapshotToken.FromString(each.token).source
-        for each in found["/luxor.feed.v1.FeedService/Snapshot"]
+        for each in found["/luxor.feed.v1.FeedService/ReadSnapshot"]
         if not each.HasField("day")
     }
     assert sources == set(hostile.PIECES)
-    filters = [each.filters[0] for each in found["/luxor.statistics.v1.StatisticsService/Query"]]
+    filters = [each.filters[0] for each in found["/luxor.statistics.v1.StatisticsService/QueryStatistics"]]
     days = {value for each in filters if each.dimension == statistics_pb2.DIMENSION_DAY for value in each.values}
     assert days == set(hostile.NUMBERS)
     assert len(filters) <= REQUESTS_MAX, "all of them are sent"

@@ -39,26 +39,26 @@ CALLS: dict[str, tuple[str, dict[str, Any], tuple[int | str, ...]]] = {
     "ClearanceService.ListConsignments": ("officer", {}, (20_000, MRN)),
     "CarrierService.ListBindings": ("officer", {}, (3, "160", "wings")),
     "CarrierService.ListRefusedArrivals": ("officer", {}, (20_000, "wings", "02012345675")),
-    "CarrierService.ListReleased": (
+    "CarrierService.ListReleasedConsignments": (
         "officer",
         {"master_document_number": "02012345675", "carrier": "wings"},
         (20_000, 1, 0),
     ),
     "LedgerService.ListAccounts": ("officer", {}, ("deferred:a",)),
-    "LedgerService.ListOpen": ("officer", {"account": "deferred:a"}, ("EUR", 20_000, MRN)),
+    "LedgerService.ListOpenItems": ("officer", {"account": "deferred:a"}, ("EUR", 20_000, MRN)),
     "LedgerService.ListBalances": ("officer", {}, ("deferred:a", "EUR")),
     "LedgerService.ListEntries": ("officer", {"mrn": MRN}, (1,)),
     "LedgerService.GetStatement": ("officer", {"account": "deferred:a", "month": "2026-07"}, (1, 1, 1, 1)),
     "LedgerService.ListPayments": ("officer", {}, ("EU", "p1")),
     "LedgerService.ListPayouts": ("officer", {}, (1, "EU", "p1")),
-    "LedgerService.Reconcile": ("officer", {"day": 20_000}, (MRN,)),
+    "LedgerService.ReconcileDay": ("officer", {"day": 20_000}, (MRN,)),
     "SchemeService.ListSchemeNumbers": ("officer", {}, (1, "IM2760000014")),
     "WhatIfService.ListWhatIfs": ("officer", {}, (7,)),
     "RiskService.ListSeeds": ("officer", {}, (20_000,)),
     "RuleSetService.ListRuleSets": ("officer", {}, (10**15, "v1")),
     "BacktestService.ListBacktests": ("officer", {}, (7,)),
     "ModelService.ListModels": ("officer", {}, (10**15, "v1")),
-    "DeadLetterService.List": ("operator", {}, (7,)),
+    "DeadLetterService.ListDeadLetters": ("operator", {}, (7,)),
 }
 
 FORGED = [
@@ -105,7 +105,7 @@ def test_every_call_that_gives_pages_is_in_the_table() -> None:
 def of(service: str) -> list[str]:
     """Give the calls of a service; statistics has dead letters alone."""
     if service == "statistics":
-        return ["DeadLetterService.List"]
+        return ["DeadLetterService.ListDeadLetters"]
     return [name for name, method in METHODS.items() if SERVED.get(method.containing_service.file.package) == service]
 
 

@@ -70,6 +70,6 @@ def test_every_contract_has_the_options_of_go_java_and_csharp_that_follow_from_i
 
 def test_what_clearance_tells_everybody_is_in_its_public_file_which_needs_no_internal_columns() -> None:
     public = clearance_pb2.DESCRIPTOR
-    assert {"State", "Lane", "Change", "DebtStatus", "Violation"} <= set(public.enum_types_by_name)
+    assert {"State", "Change", "NoticeKind", "Violation"} <= set(public.enum_types_by_name)
     assert not clearance_columns_pb2.DESCRIPTOR.enum_types_by_name
     assert clearance_columns_pb2.DESCRIPTOR.name not in {each.name for each in public.dependencies}

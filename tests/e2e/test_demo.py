@@ -87,7 +87,7 @@ def test_the_demo_ends_well_twice_in_a_row_and_leaves_nothing(temporary: Path) -
         assert summed(books["owed"]) == summed(each["revenue"])
         assert {row["account_kind"] for row in books["owed"]} >= {"vendor", "deferred"}
         assert set(each["decision_milliseconds"]) == {"p50", "p95", "p99", "p100"}
-        assert each["samples"]["vendor"]["vendor_collected_minor"] > 0
+        assert each["samples"]["vendor"]["debt"]["vendor_collected_minor"] > 0
     # The same seed gives the same traffic, and the same traffic the same decisions and the same revenue.
     for name in ("lanes", "reasons", "revenue", "truth"):
         assert sorted(told[0][name], key=str) == sorted(told[1][name], key=str)

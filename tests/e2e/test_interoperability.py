@@ -195,7 +195,9 @@ async def test_a_tool_files_and_follows_a_consignment_and_asks_for_a_quote(
         after = answer.get("next", after)
 
     answer = await filer.call(
-        "revenue", "luxor.revenue.v1.RevenueService/Quote", {"asOf": "2026-11-02T00:00:00Z", "consignments": [filed]}
+        "revenue",
+        "luxor.revenue.v1.RevenueService/QuoteConsignments",
+        {"asOf": "2026-11-02T00:00:00Z", "consignments": [filed]},
     )
     assert answer["quotes"][0]["currency"] == "EUR", answer
 

@@ -80,4 +80,4 @@ async def test_declarations_of_another_system_are_accepted_or_refused_for_known_
     assert set(states) == {"HELD", "RELEASED"}
     assert sum(by_destination.values()) == len(flow.filed.accepted)
     # Nothing is unvalued for want of a rate: both destinations' books know the won.
-    assert {each.revenue_currency for each in statuses} == {"EUR", "AUD"}
+    assert {each.debt.currency for each in statuses} == {"EUR", "AUD"}

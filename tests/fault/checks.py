@@ -15,6 +15,7 @@ from libs.client import ledger
 from libs.client.client import Client
 from libs.store.embedded import EmbeddedPostgres
 from luxor.clearance.v1 import clearance_pb2
+from luxor.common.v1 import common_pb2
 from luxor.statistics.v1 import statistics_pb2
 from tests.support.flow import Flow
 
@@ -82,7 +83,7 @@ async def assert_told_once(flow: Flow, statuses: Sequence[clearance_pb2.Consignm
         assert told[status.mrn, status.version] == status.state, status
 
 
-async def figures(analyst: Client, flow: Flow, *group_by: str) -> statistics_pb2.QueryResponse:
+async def figures(analyst: Client, flow: Flow, *group_by: str) -> statistics_pb2.QueryStatisticsResponse:
     """Ask statistics for all that was accepted around today."""
     today = int(time.time() // 86_400)
     return await flow.persist(
@@ -99,18 +100,18 @@ async def assert_statistics_agree(flow: Flow, statuses: Sequence[clearance_pb2.C
     kinds: Counter[tuple[str, str]] = Counter()
     for status in statuses:
         state = clearance_pb2.State.Name(status.state).removeprefix("STATE_")
-        lane = clearance_pb2.Lane.Name(status.lane).removeprefix("LANE_")
-        counts[state, lane, status.destination_country] += 1
-        currency = status.revenue_currency
+        lane = common_pb2.Lane.Name(status.decision.lane).removeprefix("LANE_")
+        counts[state, lane, status.filing.destination_country] += 1
+        currency = status.debt.currency
         values[currency] += sum(item.customs_value_minor for item in status.items)
-        for charge in status.charges:
-            kind = clearance_pb2.ChargeKind.Name(charge.kind).removeprefix("CHARGE_KIND_")
-            collector = clearance_pb2.Collector.Name(charge.collector).removeprefix("COLLECTOR_")
+        for charge in status.debt.charges:
+            kind = common_pb2.ChargeKind.Name(charge.kind).removeprefix("CHARGE_KIND_")
+            collector = common_pb2.Collector.Name(charge.collector).removeprefix("COLLECTOR_")
             revenue[kind, collector, currency] += charge.amount
             charges[kind, collector, currency] += 1
-        kinds["DUTY", currency] += status.duty_minor
-        kinds["TAX", currency] += status.tax_minor
-        kinds["FEE", currency] += status.fee_minor
+        kinds["DUTY", currency] += status.debt.duty_minor
+        kinds["TAX", currency] += status.debt.tax_minor
+        kinds["FEE", currency] += status.debt.fee_minor
     answer = await figures(flow.analyst, flow, "state", "lane", "destination")
     told = Counter({tuple(row.keys): 0 for row in answer.counts})
     worth: Counter[str] = Counter()

@@ -104,7 +104,7 @@ async def test_hosts_and_databases_with_clocks_ten_minutes_apart_decide_and_coun
         spent = time.time() - begun
         # The clocks were off indeed: a consignment was decided before it was accepted, or ten minutes after.
         status = statuses[0]
-        accepted, decided = status.accepted_at.seconds, status.decided_at.seconds
+        accepted, decided = status.filing.accepted_at.seconds, status.decision.decided_at.seconds
         assert abs(accepted - begun - ingestion) < spent + 5
         assert abs(decided - accepted + 2 * ingestion) < spent + 5
         # What is measured between hosts does not follow the clocks.
@@ -138,8 +138,8 @@ async def test_filings_are_decided_though_midnight_lies_between_ingestions_clock
         assert abs(accepting - deciding) == 1
         await flow.run(Simulator(20_260_812, "everyday").batches(4 * BATCH, size=BATCH))
         statuses = await assert_right(flow)
-        assert accepting in {status.accepted_at.seconds // DAY for status in statuses}
-        assert deciding in {status.decided_at.seconds // DAY for status in statuses}
+        assert accepting in {status.filing.accepted_at.seconds // DAY for status in statuses}
+        assert deciding in {status.decision.decided_at.seconds // DAY for status in statuses}
 
 
 async def test_certificates_made_minutes_ago_or_ahead_are_taken_by_services_whose_clock_is_off() -> None:

@@ -44,10 +44,10 @@ async def agreed(flow: Flow, late: Client, filed: int) -> None:
     assert (counts, revenue, times) == told(await checks.figures(flow.analyst, flow))
     assert counts
     assert revenue
-    assert {key[-1] for key in times} == {statistics_pb2.STRETCH_DECISION, statistics_pb2.STRETCH_RELEASE}
+    assert {key[-1] for key in times} == {statistics_pb2.INTERVAL_DECISION, statistics_pb2.INTERVAL_RELEASE}
 
 
-def told(answer: statistics_pb2.QueryResponse) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
+def told(answer: statistics_pb2.QueryStatisticsResponse) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
     """Counts, revenue and times by their keys, without cells that came to nothing: who came late never had them."""
     counts = {
         (*row.keys, row.currency): (row.consignments, row.items, row.value_minor, row.net_mass_mg)
@@ -56,7 +56,7 @@ def told(answer: statistics_pb2.QueryResponse) -> tuple[dict[Any, Any], dict[Any
     }
     revenue = {(*row.keys, row.currency): (row.charges, row.amount_minor) for row in answer.revenue if row.charges}
     times = {
-        (*row.keys, row.stretch): (row.count, row.sum_micros, row.clamped, tuple(row.buckets))
+        (*row.keys, row.interval): (row.count, row.sum_micros, row.clamped, tuple(row.buckets))
         for row in answer.times
         if row.count
     }

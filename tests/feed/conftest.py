@@ -148,7 +148,7 @@ class DirectPort:
         self.pulls.append(dict(after))
         if self.fail:
             raise self.fail.pop(0)
-        request = feed_pb2.PullRequest(
+        request = feed_pb2.PullEventsRequest(
             consumer=self.consumer,
             after=to_positions(after),
             max_events=max_events,
@@ -157,25 +157,27 @@ class DirectPort:
         )
         try:
             enter_as(self.consumer)
-            answer = await self.servicer.Pull(request, None)
+            answer = await self.servicer.PullEvents(request, None)
         except Refusal as refusal:
             for kind in (CursorExpired, EpochEnded):
                 if refusal.reason == kind.reason:
                     facts = {name: str(fact) for name, fact in refusal.facts.items()}
                     raise start_again_of(kind, refusal.sentence, facts) from refusal
             raise
-        return page_of(feed_pb2.PullResponse.FromString(answer.SerializeToString()), ConsignmentColumns)
+        return page_of(feed_pb2.PullEventsResponse.FromString(answer.SerializeToString()), ConsignmentColumns)
 
     async def snapshot(self, partitions: Sequence[int], token: bytes, max_rows: int) -> SnapshotPage:
         self.snapshots += 1
         if self.fail:
             raise self.fail.pop(0)
-        request = feed_pb2.SnapshotRequest(
+        request = feed_pb2.ReadSnapshotRequest(
             consumer=self.consumer, partitions=partitions, token=token, max_rows=max_rows
         )
         enter_as(self.consumer)
-        answer = await self.servicer.Snapshot(request, None)
-        return snapshot_page_of(feed_pb2.SnapshotResponse.FromString(answer.SerializeToString()), ConsignmentColumns)
+        answer = await self.servicer.ReadSnapshot(request, None)
+        return snapshot_page_of(
+            feed_pb2.ReadSnapshotResponse.FromString(answer.SerializeToString()), ConsignmentColumns
+        )
 
 
 @dataclass

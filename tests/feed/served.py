@@ -67,18 +67,20 @@ class Served:
         self.days = Days()
         self.servicer = FeedServicer(self.outbox, self.days, days=self.days if days else None, **more)
 
-    async def pull(self, after: dict[int, Cursor] | None = None, *, as_who: Identity = SELF, **more: Any) -> feed_pb2.PullResponse:  # fmt: skip
+    async def pull(self, after: dict[int, Cursor] | None = None, *, as_who: Identity = SELF, **more: Any) -> feed_pb2.PullEventsResponse:  # fmt: skip
         enter(Call(as_who, "", "", "", float("inf")))
         positions = to_positions({1: BEGINNING} if after is None else after)
-        return await self.servicer.Pull(feed_pb2.PullRequest(after=positions, **more), None)
+        return await self.servicer.PullEvents(feed_pb2.PullEventsRequest(after=positions, **more), None)
 
-    async def snapshot(self, **more: Any) -> feed_pb2.SnapshotResponse:
+    async def snapshot(self, **more: Any) -> feed_pb2.ReadSnapshotResponse:
         enter(Call(SELF, "", "", "", float("inf")))
-        return await self.servicer.Snapshot(feed_pb2.SnapshotRequest(**({"partitions": [2, 1, 2]} | more)), None)
+        return await self.servicer.ReadSnapshot(
+            feed_pb2.ReadSnapshotRequest(**({"partitions": [2, 1, 2]} | more)), None
+        )
 
-    async def summarize(self, first: int, last: int) -> feed_pb2.SummarizeResponse:
+    async def summarize(self, first: int, last: int) -> feed_pb2.SummarizeDaysResponse:
         enter(Call(SELF, "", "", "", float("inf")))
-        return await self.servicer.Summarize(feed_pb2.SummarizeRequest(from_day=first, to_day=last), None)
+        return await self.servicer.SummarizeDays(feed_pb2.SummarizeDaysRequest(from_day=first, to_day=last), None)
 
 
 def refused(error: pytest.ExceptionInfo[Refusal]) -> tuple[str, str]:

@@ -540,9 +540,9 @@ async def test_the_lag_is_the_producers_time_whatever_this_hosts_clock_shows(
 
 
 async def test_a_producer_that_tells_no_time_and_one_that_tells_the_first_instant_are_told_apart() -> None:
-    silent, first = feed_pb2.PullResponse(), feed_pb2.PullResponse(read_at=0)
-    assert page_of(feed_pb2.PullResponse.FromString(silent.SerializeToString()), ConsignmentColumns).clock is None
-    clock = page_of(feed_pb2.PullResponse.FromString(first.SerializeToString()), ConsignmentColumns).clock
+    silent, first = feed_pb2.PullEventsResponse(), feed_pb2.PullEventsResponse(read_at_micros=0)
+    assert page_of(feed_pb2.PullEventsResponse.FromString(silent.SerializeToString()), ConsignmentColumns).clock is None
+    clock = page_of(feed_pb2.PullEventsResponse.FromString(first.SerializeToString()), ConsignmentColumns).clock
     assert clock is not None
     assert clock.read_at == 0
 

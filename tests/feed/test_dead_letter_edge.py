@@ -17,7 +17,7 @@ from tests.feed.letters import insert, letter
 
 
 def caller(role: Role, name: str, request_id: str = "") -> None:
-    enter(Call(Identity(role, name), "Replay", request_id, "", float("inf")))
+    enter(Call(Identity(role, name), "ReplayDeadLetters", request_id, "", float("inf")))
 
 
 @pytest.fixture
@@ -27,12 +27,14 @@ async def servicer(follower: Follower) -> DeadLetterServicer:
     return DeadLetterServicer(follower.database)
 
 
-async def listed(servicer: DeadLetterServicer, **query: Any) -> dead_letters_pb2.ListResponse:
-    return await servicer.List(dead_letters_pb2.ListRequest(**query), None)
+async def listed(servicer: DeadLetterServicer, **query: Any) -> dead_letters_pb2.ListDeadLettersResponse:
+    return await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(**query), None)
 
 
 async def replayed(servicer: DeadLetterServicer, **chosen: Any) -> tuple[int, int]:
-    answer = await servicer.Replay(dead_letters_pb2.ReplayRequest(**{"request_id": "r", **chosen}), None)
+    answer = await servicer.ReplayDeadLetters(
+        dead_letters_pb2.ReplayDeadLettersRequest(**{"request_id": "r", **chosen}), None
+    )
     return answer.letters, answer.keys
 
 
@@ -76,12 +78,12 @@ async def test_a_letter_is_shown_with_all_that_is_known_of_it_and_its_payload_on
         "traceparent",
     ):
         assert getattr(shown, name) == stored[name], name
-    assert shown.set_aside_at == round(stored["set_aside_at"].timestamp() * 1_000_000)
-    assert shown.tried_at == round(stored["tried_at"].timestamp() * 1_000_000)
+    assert shown.set_aside_at_micros == round(stored["set_aside_at"].timestamp() * 1_000_000)
+    assert shown.tried_at_micros == round(stored["tried_at"].timestamp() * 1_000_000)
     assert (shown.replaying, shown.payload, whole.payload) == (False, b"", stored["payload"])
     await follower.sql("update dead_letter set replay = true")
     assert (await listed(servicer, key="c")).letters[0].replaying
-    assert (await listed(servicer, key="b")).letters[0].tried_at == 0, "what waits was never tried"
+    assert (await listed(servicer, key="b")).letters[0].tried_at_micros == 0, "what waits was never tried"
 
 
 async def test_pages_show_each_letter_once_and_the_last_one_says_so(

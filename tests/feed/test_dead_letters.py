@@ -14,9 +14,9 @@ from tests.feed.conftest import ALL, Follower, Producer, drain
 from tests.feed.test_consumer import Away, Died, expire
 
 
-async def replay(follower: Follower, request_id: str, **chosen: object) -> dead_letters_pb2.ReplayResponse:
-    return await DeadLetterServicer(follower.database).Replay(
-        dead_letters_pb2.ReplayRequest(request_id=request_id, **chosen), None
+async def replay(follower: Follower, request_id: str, **chosen: object) -> dead_letters_pb2.ReplayDeadLettersResponse:
+    return await DeadLetterServicer(follower.database).ReplayDeadLetters(
+        dead_letters_pb2.ReplayDeadLettersRequest(request_id=request_id, **chosen), None
     )  # type: ignore[arg-type]
 
 
@@ -310,24 +310,26 @@ async def test_letters_are_told_in_pages_and_by_filter(
     await producer.announce(*[(f"m{row}", 1, row) for row in range(5)], ("m0", 2, 0))
     await drain(consumer)
     servicer = DeadLetterServicer(follower.database)
-    first = await servicer.List(dead_letters_pb2.ListRequest(page_size=4, with_payload=True), None)
+    first = await servicer.ListDeadLetters(
+        dead_letters_pb2.ListDeadLettersRequest(page_size=4, with_payload=True), None
+    )
     assert (len(first.letters), first.total) == (4, 6)
-    plain = await servicer.List(dead_letters_pb2.ListRequest(page_size=1), None)
+    plain = await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_size=1), None)
     assert not plain.letters[0].payload
-    second = await servicer.List(
-        dead_letters_pb2.ListRequest(page_size=4, page_token=first.next_page_token, with_payload=True), None
+    second = await servicer.ListDeadLetters(
+        dead_letters_pb2.ListDeadLettersRequest(page_size=4, page_token=first.next_page_token, with_payload=True), None
     )
     assert len(second.letters) == 2
     assert not second.next_page_token
     assert second.letters[0].payload
     ids = [letter.id for letter in (*first.letters, *second.letters)]
     assert ids == sorted(set(ids))
-    waiting = await servicer.List(dead_letters_pb2.ListRequest(reason="WAITING_BEHIND"), None)
+    waiting = await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(reason="WAITING_BEHIND"), None)
     assert [letter.key for letter in waiting.letters] == ["m0"]
-    assert (await servicer.List(dead_letters_pb2.ListRequest(source="nobody"), None)).total == 0
+    assert (await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(source="nobody"), None)).total == 0
     for chosen in ({}, {"all": True, "ids": [1]}):
         with pytest.raises(Refusal) as refused:
             await replay(follower, "request-7", **chosen)
         assert refused.value.reason == "LETTERS_NOT_CHOSEN"
     with pytest.raises(Refusal):
-        await servicer.List(dead_letters_pb2.ListRequest(page_token="x"), None)
+        await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_token="x"), None)

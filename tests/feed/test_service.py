@@ -23,11 +23,11 @@ class Told(feed_pb2_grpc.FeedServiceServicer):
     def __init__(self, servicer: Any) -> None:
         self._servicer = servicer
 
-    async def Pull(self, request: Any, context: Any) -> Any:
-        return await self._call(self._servicer.Pull, request, context)
+    async def PullEvents(self, request: Any, context: Any) -> Any:
+        return await self._call(self._servicer.PullEvents, request, context)
 
-    async def Snapshot(self, request: Any, context: Any) -> Any:
-        return await self._call(self._servicer.Snapshot, request, context)
+    async def ReadSnapshot(self, request: Any, context: Any) -> Any:
+        return await self._call(self._servicer.ReadSnapshot, request, context)
 
     async def _call(self, method: Any, request: Any, context: Any) -> Any:
         enter_as("c")
@@ -101,7 +101,7 @@ async def test_a_pull_that_is_asked_wrongly_is_told_how(
 ) -> None:
     enter_as("c")
     with pytest.raises(Refusal) as refused:
-        await producer.servicer.Pull(feed_pb2.PullRequest(**request_), None)
+        await producer.servicer.PullEvents(feed_pb2.PullEventsRequest(**request_), None)
     assert refused.value.reason == reason
 
 
@@ -120,7 +120,7 @@ async def test_a_snapshot_that_is_asked_wrongly_is_told_how(
 ) -> None:
     enter_as("c")
     with pytest.raises(Refusal) as refused:
-        await producer.servicer.Snapshot(feed_pb2.SnapshotRequest(**request_), None)
+        await producer.servicer.ReadSnapshot(feed_pb2.ReadSnapshotRequest(**request_), None)
     assert refused.value.reason == reason
 
 
@@ -138,5 +138,5 @@ async def test_every_page_of_a_snapshot_names_the_same_start_taken_before_the_fi
 async def test_the_name_of_another_consumer_is_shown_up_to_63_characters(producer: Producer) -> None:
     enter_as("c")
     with pytest.raises(Refusal) as caught:
-        await producer.servicer.Pull(feed_pb2.PullRequest(consumer="x" * 100), None)
+        await producer.servicer.PullEvents(feed_pb2.PullEventsRequest(consumer="x" * 100), None)
     assert (caught.value.reason, caught.value.value) == ("FEED_CONSUMER_FOREIGN", "x" * 63)

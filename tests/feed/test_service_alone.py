@@ -61,7 +61,7 @@ async def test_a_pull_is_refused_with_reason_and_place(asked: dict[str, Any], re
 async def test_a_pull_up_to_its_bounds_is_answered() -> None:
     served = Served()
     answer = await served.pull({0: BEGINNING, 63: BEGINNING}, max_events=20_000, consumer="watcher")
-    assert (len(answer.batches), answer.read_at) == (0, served.stored.now)
+    assert (len(answer.batches), answer.read_at_micros) == (0, served.stored.now)
     assert [list(each.partitions) for each in answer.next] == [[0, 63]]
 
 
@@ -73,7 +73,7 @@ async def test_a_batch_goes_out_whole_unless_less_than_half_of_it_is_meant_for_t
     assert mrns(half.table) == mrns(less.table) == ["m0", "m1", "m2", "m3"]
     answer = await served.pull({0: BEGINNING})
     assert len(answer.batches[0].payload) > len(answer.batches[1].payload), "the first one goes out as it is stored"
-    assert [(each.id, each.committed_at, each.traceparent, each.schema_version) for each in answer.batches] == [
+    assert [(each.id, each.committed_at_micros, each.traceparent, each.schema_version) for each in answer.batches] == [
         (1, 1_001, "trace1", 2),
         (2, 1_002, "trace2", 2),
     ]
@@ -515,17 +515,17 @@ async def test_letters_are_replayed_by_up_to_1000_ids_or_keys_or_all_of_them(
 ) -> None:
     servicer = DeadLetterServicer(Unreachable())  # type: ignore[arg-type]
     with pytest.raises(Reached if good else Refusal) as error:
-        await servicer.Replay(dead_letters_pb2.ReplayRequest(**asked), None)
+        await servicer.ReplayDeadLetters(dead_letters_pb2.ReplayDeadLettersRequest(**asked), None)
     assert good or refused(error) == ("LETTERS_NOT_CHOSEN", "ids")  # type: ignore[arg-type]
 
 
 async def test_up_to_1000_letters_are_listed_at_once() -> None:
     servicer = DeadLetterServicer(Unreachable())  # type: ignore[arg-type]
     with pytest.raises(Refusal) as error:
-        await servicer.List(dead_letters_pb2.ListRequest(page_size=1_001), None)
+        await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_size=1_001), None)
     assert refused(error) == ("FEED_LIMIT", "page_size")
     with pytest.raises(Reached):
-        await servicer.List(dead_letters_pb2.ListRequest(page_size=1_000), None)
+        await servicer.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(page_size=1_000), None)
 
 
 def holding(*partitions: int) -> Leases:

@@ -125,13 +125,13 @@ def test_by_default_days_live_as_documented() -> None:
 # ---------------------------------------------------------------------------------------- answers of a port
 
 
-def pulled(**batch: Any) -> feed_pb2.PullResponse:
+def pulled(**batch: Any) -> feed_pb2.PullEventsResponse:
     payload = table_of(EVENTS).encode(ConsignmentColumns).SerializeToString()
     facts: dict[str, Any] = {
         "payload": payload, "schema": SCHEMA, "schema_version": 3, "committed_at": 55, "traceparent": "trace",
         "cursor": feed_pb2.Cursor(epoch=1, day=2, xid=3, seq=4), "rows": [7, 8, 9], "partitions": [3, 4, 5],
     }  # fmt: skip
-    return feed_pb2.PullResponse(
+    return feed_pb2.PullEventsResponse(
         batches=[feed_pb2.Batch(**(facts | batch))],
         next=[
             feed_pb2.Position(cursor=feed_pb2.Cursor(epoch=1, xid=9), partitions=[3, 4]),
@@ -153,7 +153,7 @@ def test_a_page_is_what_the_answer_says() -> None:
 
 def test_a_page_has_the_producers_clock_where_it_announces_one() -> None:
     answer = pulled()
-    answer.read_at = 77
+    answer.read_at_micros = 77
     page = page_of(answer, ConsignmentColumns)
     assert page.clock is not None
     assert page.clock.read_at == 77
@@ -170,15 +170,15 @@ def test_a_batch_of_another_schema_is_refused_for_pages_and_snapshots() -> None:
     with pytest.raises(ValueError, match="roll out the consumer first"):
         page_of(pulled(schema="luxor.other"), ConsignmentColumns)
     with pytest.raises(ValueError, match="roll out the consumer first"):
-        snapshot_page_of(feed_pb2.SnapshotResponse(payload=b"x", schema="luxor.other"), ConsignmentColumns)
+        snapshot_page_of(feed_pb2.ReadSnapshotResponse(payload=b"x", schema="luxor.other"), ConsignmentColumns)
 
 
 @pytest.mark.parametrize("read_at", [0, 77])
 def test_a_page_of_a_snapshot_is_what_the_answer_says(read_at: int) -> None:
     payload = table_of(EVENTS).encode(ConsignmentColumns).SerializeToString()
-    answer = feed_pb2.SnapshotResponse(
+    answer = feed_pb2.ReadSnapshotResponse(
         start=feed_pb2.Cursor(epoch=1, day=2, xid=3, seq=4), payload=payload, schema=SCHEMA, schema_version=2,
-        partitions=[3, 4, 5], read_at=read_at, next_token=b"on",
+        partitions=[3, 4, 5], read_at_micros=read_at, next_token=b"on",
     )  # fmt: skip
     page = snapshot_page_of(answer, ConsignmentColumns)
     assert (page.start, page.token) == (Cursor(1, 2, 3, 4), b"on")
@@ -187,7 +187,7 @@ def test_a_page_of_a_snapshot_is_what_the_answer_says(read_at: int) -> None:
     assert page.batch.rows.tolist() == [0, 1, 2]
     assert (page.batch.snapshot, page.batch.cursor, page.batch.committed_at) == (True, page.start, read_at)
     assert (page.batch.clock is None) == (read_at == 0)
-    assert snapshot_page_of(feed_pb2.SnapshotResponse(), ConsignmentColumns).batch is None
+    assert snapshot_page_of(feed_pb2.ReadSnapshotResponse(), ConsignmentColumns).batch is None
 
 
 def test_an_answer_that_asks_for_a_new_start_names_partitions_and_where_to_read_again() -> None:

@@ -71,10 +71,10 @@ async def test_who_has_no_connection_neither_reads_the_feed_nor_moves_or_registe
     for caller in ("statistics", "risk", "revenue", "ingestion", "load", "clearance2", "Clearance"):
         stub = await feed(ingestion, caller)
         for named in (caller, "", "clearance", "made-up"):
-            pull = feed_pb2.PullRequest(consumer=named, after=[BEGINNING], committed=[FAR])
-            assert await reason(stub.Pull(pull, timeout=10)) == refused, (caller, named)
-            snapshot = feed_pb2.SnapshotRequest(consumer=named, partitions=ALL)
-            assert await reason(stub.Snapshot(snapshot, timeout=10)) == refused, (caller, named)
+            pull = feed_pb2.PullEventsRequest(consumer=named, after=[BEGINNING], committed=[FAR])
+            assert await reason(stub.PullEvents(pull, timeout=10)) == refused, (caller, named)
+            snapshot = feed_pb2.ReadSnapshotRequest(consumer=named, partitions=ALL)
+            assert await reason(stub.ReadSnapshot(snapshot, timeout=10)) == refused, (caller, named)
     assert await positions(ingestion) == {}
 
 
@@ -82,10 +82,10 @@ async def test_a_consumer_cannot_take_another_name_than_its_own(ingestion: Runni
     stub = await feed(ingestion, "clearance")
     refused = (grpc.StatusCode.PERMISSION_DENIED, "FEED_CONSUMER_FOREIGN")
     for named in ("statistics", "made-up", "service/clearance", "clearance ", "x" * 64):
-        pull = feed_pb2.PullRequest(consumer=named, after=[BEGINNING], committed=[FAR])
-        assert await reason(stub.Pull(pull, timeout=10)) == refused, named
-        snapshot = feed_pb2.SnapshotRequest(consumer=named, partitions=ALL)
-        assert await reason(stub.Snapshot(snapshot, timeout=10)) == refused, named
+        pull = feed_pb2.PullEventsRequest(consumer=named, after=[BEGINNING], committed=[FAR])
+        assert await reason(stub.PullEvents(pull, timeout=10)) == refused, named
+        snapshot = feed_pb2.ReadSnapshotRequest(consumer=named, partitions=ALL)
+        assert await reason(stub.ReadSnapshot(snapshot, timeout=10)) == refused, named
     assert await positions(ingestion) == {}
 
 
@@ -94,11 +94,13 @@ async def test_a_consumer_reads_and_moves_its_own_position_and_no_other(ingestio
     stub = await feed(ingestion, "clearance")
     before = 0
     for named in ("", "clearance"):
-        begun = await stub.Snapshot(feed_pb2.SnapshotRequest(consumer=named, partitions=ALL), timeout=10)
+        begun = await stub.ReadSnapshot(feed_pb2.ReadSnapshotRequest(consumer=named, partitions=ALL), timeout=10)
         assert begun.payload
-        page = await stub.Pull(feed_pb2.PullRequest(consumer=named, after=[BEGINNING]), timeout=10)
+        page = await stub.PullEvents(feed_pb2.PullEventsRequest(consumer=named, after=[BEGINNING]), timeout=10)
         assert sum(len(each.rows) for each in page.batches) == 5
-        await stub.Pull(feed_pb2.PullRequest(consumer=named, after=page.next, committed=page.next), timeout=10)
+        await stub.PullEvents(
+            feed_pb2.PullEventsRequest(consumer=named, after=page.next, committed=page.next), timeout=10
+        )
         moved = await positions(ingestion)
         assert (moved["clearance"] > before, moved["other"]) == (not named, 0)
         before = moved["clearance"]
@@ -107,7 +109,7 @@ async def test_a_consumer_reads_and_moves_its_own_position_and_no_other(ingestio
 async def test_positions_that_were_registered_under_names_that_may_not_read_are_forgotten(ingestion: Running) -> None:
     await put(ingestion, "made-up", 7)
     await put(ingestion, "clearance", 7)
-    readers = ingestion.service.server.chain.services_calling("/luxor.feed.v1.FeedService/Pull")
+    readers = ingestion.service.server.chain.services_calling("/luxor.feed.v1.FeedService/PullEvents")
     await Maintenance(ingestion.service.database, consumers=readers).step()
     assert await positions(ingestion) == {"clearance": 7}
 

@@ -15,10 +15,10 @@ COLLECTORS = ["", "customs", "vendor", "carrier", "postal_operator"]
 class Count:
     consignments: int = 0
     items: int = 0
-    consignments_touched: int = 0
-    items_touched: int = 0
-    unassessed_now: int = 0
-    unassessed_then: int = 0
+    consignments_changed: int = 0
+    items_changed: int = 0
+    unassessed_by_draft: int = 0
+    unassessed_before: int = 0
     revenue: dict[tuple[str, int, int, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0, 0]))
     groups: dict[tuple[str, str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0] * 5))
 
@@ -30,8 +30,8 @@ class Count:
         self.consignments += 1
         self.items += len(filed.items)
         assessed = [result.problem == "NONE" for result in (then, now)]
-        self.unassessed_now += assessed == [True, False]
-        self.unassessed_then += assessed == [False, True]
+        self.unassessed_by_draft += assessed == [True, False]
+        self.unassessed_before += assessed == [False, True]
         for place, result in enumerate((then, now)):
             for charge in result.charges:
                 if charge.amount:
@@ -42,8 +42,8 @@ class Count:
         if not all(assessed):
             return
         differ = [owed(then, at, kinds) != owed(now, at, kinds) for at in [None, *range(len(filed.items))]]
-        self.consignments_touched += any(differ)
-        self.items_touched += len(filed.items) if differ[0] else sum(differ[1:])
+        self.consignments_changed += any(differ)
+        self.items_changed += len(filed.items) if differ[0] else sum(differ[1:])
         before, after = ([sum(parts) for parts in zip(*by_item(result, goods), strict=True)] for result in (then, now))
         worth = next((f"{low}-{high}" for low, high in zip([0, *ends], ends, strict=False)
                       if then.intrinsic <= high * 10 ** minor_units(law[1])), f"over {ends[-1]}")  # fmt: skip

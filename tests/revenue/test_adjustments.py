@@ -17,6 +17,7 @@ from libs.columns.stored import InputError, decompressed
 from libs.server.testing import Running, running
 from libs.store.database import Database
 from libs.store.inputs import BatchPlace
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
@@ -76,8 +77,8 @@ def adjustment(mrns: list[str], version: int, items: list[dict[int, dict[str, ob
     )
 
 
-def asked(columns: ConsignmentColumns, *versions: int) -> pb.AssessRequest:
-    request = pb.AssessRequest(purpose=pb.PURPOSE_ADJUSTMENT, consignments=columns)
+def asked(columns: ConsignmentColumns, *versions: int) -> pb.AssessConsignmentsRequest:
+    request = pb.AssessConsignmentsRequest(purpose=pb.PURPOSE_ADJUSTMENT, consignments=columns)
     told = Table.of(ConsignmentColumns, len(versions), {"version": Ints.of(list(versions))}).encode(ConsignmentColumns)
     request.filing_versions.CopyFrom(told.version)
     return request
@@ -91,20 +92,20 @@ async def test_an_adjustment_corrects_items_of_what_was_filed_and_keeps_its_firs
         Filed("DE", day, [Item(2_000, code="620630")]),
     ]
     filed = accepted(batch)
-    first = Table.decode((await service.Assess(filed, timeout=SECONDS)).assessments)
+    first = Table.decode((await service.AssessConsignments(filed, timeout=SECONDS)).assessments)
     mrns = list(Table.decode(filed.consignments).strings("mrn").tolist())
     # What is asked for is what a filing like this would owe.
     whole = [
         Filed("DE", day, [Item(9_000, code="620630"), Item(1_000, code="851830")]),
         Filed("DE", day, [Item(2_000, code="620630"), Item(3_000, code="950300")]),
     ]
-    expected = Table.decode((await service.Assess(accepted(whole, first=50), timeout=SECONDS)).assessments)
+    expected = Table.decode((await service.AssessConsignments(accepted(whole, first=50), timeout=SECONDS)).assessments)
     unknown = adjustment(
         ["26DE0000000000000A", *mrns],
         7,
         [{1: {"price": 1}}, {1: {"price": 9_000}}, {2: {"price": 3_000, "code": "950300"}}],
     )
-    answer = Table.decode((await service.Assess(asked(unknown, 1, 1, 1), timeout=SECONDS)).assessments)
+    answer = Table.decode((await service.AssessConsignments(asked(unknown, 1, 1, 1), timeout=SECONDS)).assessments)
     assert answer.strings("reason").tolist() == ["NOT_ASSESSED", "", ""]
     for name in ("duty", "tax", "fee", "intrinsic_value", "customs_value"):
         assert answer.ints(name).tolist() == [None, *expected.ints(name).tolist()], name
@@ -121,13 +122,13 @@ async def test_an_adjustment_corrects_items_of_what_was_filed_and_keeps_its_firs
         return [tuple(each) for each in found]
 
     before = await references()
-    same_again = Table.decode((await service.Assess(asked(unknown, 1, 1, 1), timeout=SECONDS)).assessments)
+    same_again = Table.decode((await service.AssessConsignments(asked(unknown, 1, 1, 1), timeout=SECONDS)).assessments)
     assert same_again.ints("tax").tolist() == answer.ints("tax").tolist()
     assert await references() == before
     nothing = adjustment(mrns, 8, [{}, {}])
-    same = Table.decode((await service.Assess(asked(nothing, 1, 1), timeout=SECONDS)).assessments)
+    same = Table.decode((await service.AssessConsignments(asked(nothing, 1, 1), timeout=SECONDS)).assessments)
     assert same.ints("tax").tolist() == first.ints("tax").tolist()
-    older = Table.decode((await service.Assess(asked(nothing, 2, 2), timeout=SECONDS)).assessments)
+    older = Table.decode((await service.AssessConsignments(asked(nothing, 2, 2), timeout=SECONDS)).assessments)
     assert older.strings("reason").tolist() == ["NOT_ASSESSED"] * 2
 
 
@@ -135,13 +136,13 @@ async def test_other_corrections_under_a_version_that_was_used_before_have_their
     """Clearance's store was set back: it numbers its states as before, and an officer enters something else."""
     service = RevenueServiceStub(await house.channel("service", "clearance"))
     filed = accepted([Filed("DE", date(2026, 8, 3), [Item(5_000, code="620630")])] * 3)
-    await service.Assess(filed, timeout=SECONDS)
+    await service.AssessConsignments(filed, timeout=SECONDS)
     mrns = list(Table.decode(filed.consignments).strings("mrn").tolist())
 
     async def taxes(version: int, **prices: int) -> dict[str, int | None]:
         chosen = [mrns["abc".index(name)] for name in prices]
         columns = adjustment(chosen, version, [{1: {"price": price}} for price in prices.values()])
-        answer = await service.Assess(asked(columns, *[1] * len(chosen)), timeout=SECONDS)
+        answer = await service.AssessConsignments(asked(columns, *[1] * len(chosen)), timeout=SECONDS)
         return dict(zip(prices, Table.decode(answer.assessments).ints("tax").tolist(), strict=True))
 
     lost = await taxes(6, a=9_000, b=9_000)
@@ -167,7 +168,7 @@ async def test_other_corrections_under_a_version_that_was_used_before_have_their
     # Also beside a correction that has no figures.
     unassessed = adjustment(mrns[:2], 8, [{1: {"currency": "KPW", "price": 20_000}}, {1: {"price": 9_000}}])
     for _ in range(2):
-        answer = Table.decode((await service.Assess(asked(unassessed, 1, 1), timeout=SECONDS)).assessments)
+        answer = Table.decode((await service.AssessConsignments(asked(unassessed, 1, 1), timeout=SECONDS)).assessments)
         assert answer.strings("reason").present.tolist() == [True, False]
         assert answer.ints("tax").tolist()[1] == 1_767
 
@@ -177,12 +178,12 @@ async def test_two_officers_corrections_under_one_version_at_the_same_time_have_
 ) -> None:
     service = RevenueServiceStub(await house.channel("service", "clearance"))
     filed = accepted([Filed("DE", date(2026, 8, 3), [Item(5_000, code="620630")])] * 4)
-    await service.Assess(filed, timeout=SECONDS)
+    await service.AssessConsignments(filed, timeout=SECONDS)
     mrns = list(Table.decode(filed.consignments).strings("mrn").tolist())
 
     async def ask(price: int, order: int) -> list[int | None]:
         columns = adjustment(mrns[::order], 6, [{1: {"price": price}}] * len(mrns))
-        answer = await service.Assess(asked(columns, *[1] * len(mrns)), timeout=SECONDS)
+        answer = await service.AssessConsignments(asked(columns, *[1] * len(mrns)), timeout=SECONDS)
         return Table.decode(answer.assessments).ints("tax").tolist()
 
     prices = [9_000, 10_000] * 6
@@ -320,7 +321,10 @@ def test_what_a_vendor_or_carrier_collects_stands_on_the_number_it_is_collected_
     answer = answer_of(assess(shipped(), filings(batch)), Strings.absent(3), Strings.of(["shop"] * 3), EVERYONE)
     charges = answer.child("charges")
     told = dict.fromkeys(zip(charges.ints("collector").tolist(), charges.strings("account").tolist(), strict=True))
-    assert list(told) == [(pb.COLLECTOR_CUSTOMS, "deferred:shop"), (pb.COLLECTOR_VENDOR, "vendor:IM2760000014")]
+    assert list(told) == [
+        (common_pb2.COLLECTOR_CUSTOMS, "deferred:shop"),
+        (common_pb2.COLLECTOR_VENDOR, "vendor:IM2760000014"),
+    ]
     spans = answer.ragged("charges")
     assert "vendor:IM2760000014" in charges.strings("account").tolist()[spans.span(1)]
     assert set(charges.strings("account").tolist()[spans.span(2)]) == {"deferred:shop"}

@@ -63,13 +63,13 @@ def moment(seconds: int, nanos: int = 0) -> Timestamp:
         (asked(reference=""), "reference"),
         (asked(reference="nobody"), "reference"),
         (asked(reference="bank:EU"), "reference"),
-        (asked(reference="", takes_back="o0"), None),
-        (asked(takes_back="o0"), None),
-        (asked(reference="nobody", takes_back="o0"), "reference"),
-        (asked(reference="", sends_back="p1"), None),
-        (asked(sends_back="p1"), "reference"),
-        (asked(reference="", sends_back="p1", takes_back="o0"), "reference"),
-        (asked(reference="", sends_back="x" * 200), "sends_back"),
+        (asked(reference="", reverses_id="o0"), None),
+        (asked(reverses_id="o0"), None),
+        (asked(reference="nobody", reverses_id="o0"), "reference"),
+        (asked(reference="", returns_payment_id="p1"), None),
+        (asked(returns_payment_id="p1"), "reference"),
+        (asked(reference="", returns_payment_id="p1", reverses_id="o0"), "reference"),
+        (asked(reference="", returns_payment_id="x" * 200), "returns_payment_id"),
         (asked(paid_at=moment(0)), "paid_at"),
         (asked(paid_at=moment(FIRST_SECOND - 1, 999_999_999)), "paid_at"),
         (asked(paid_at=moment(FIRST_SECOND)), None),
@@ -88,7 +88,7 @@ def test_a_payout_names_a_payee_or_what_it_sends_back_and_a_moment_of_this_centu
 
 @pytest.mark.parametrize(("paid_at", "micros"), [(None, 0), (moment(5, 7_999), 5_000_007), (moment(0, 1_000), 1)])
 def test_a_payout_is_read_as_it_was_asked_and_told_as_it_was_booked(paid_at: Timestamp | None, micros: int) -> None:
-    request = asked(reference="", takes_back="o0", sends_back="p1", paid_at=paid_at)
+    request = asked(reference="", reverses_id="o0", returns_payment_id="p1", paid_at=paid_at)
     payout = payout_of(request)
     assert payout == Payout("o1", "", "EU", "EUR", 1, micros, "o0", "p1")
     told = booked_payout(
@@ -99,7 +99,7 @@ def test_a_payout_is_read_as_it_was_asked_and_told_as_it_was_booked(paid_at: Tim
     request.ClearField("paid_at")
     assert told.payout == request
     assert (told.result.outcome, told.result.account, told.result.credit_minor) == (pb.PAYOUT_OUTCOME_BOOKED, "a:b", 9)
-    assert (told.booked_by, told.taken_back_by, told.booked_at.nanos) == ("tess", "o9", 8_000)
+    assert (told.booked_by, told.reversed_by, told.booked_at.nanos) == ("tess", "o9", 8_000)
 
 
 @pytest.mark.parametrize(("account", "shown"), [("declarant:X", "declarant:X"), ("", "declarant:D")])

@@ -46,9 +46,7 @@ async def stub(house: Running, role: str = "operator", ident: str = "ops") -> Sc
 def number(
     text: str, scheme: int = IOSS, *, first: str = "2021-07-01", to: str = "", holder: str = ""
 ) -> pb.SchemeNumber:
-    message = pb.SchemeNumber(scheme=scheme, number=text, holder=holder, to=to)  # type: ignore[arg-type]
-    setattr(message, "from", first)
-    return message
+    return pb.SchemeNumber(scheme=scheme, number=text, holder=holder, from_day=first, to_day=to)  # type: ignore[arg-type]
 
 
 def request(*numbers: pb.SchemeNumber, ident: str = "r1") -> pb.RegisterSchemeNumbersRequest:
@@ -86,8 +84,14 @@ async def test_numbers_are_registered_changed_known_or_refused_each_by_itself(ho
         pb.ListSchemeNumbersRequest(page_size=1, page_token=page.next_page_token), timeout=SECONDS
     )
     assert [plain_number(each) for each in [*page.numbers, *rest.numbers]] == [
-        {"scheme": "IOSS", "number": "IM2760000014", "holder": "Shop", "from": "2021-07-01", "to": "2026-06-30"},
-        {"scheme": "IOSS", "number": "IM4420000019", "holder": "", "from": "2021-07-01"},
+        {
+            "scheme": "IOSS",
+            "number": "IM2760000014",
+            "holder": "Shop",
+            "from_day": "2021-07-01",
+            "to_day": "2026-06-30",
+        },
+        {"scheme": "IOSS", "number": "IM4420000019", "holder": "", "from_day": "2021-07-01"},
     ]
     assert rest.next_page_token == ""
     one = await reader.ListSchemeNumbers(
@@ -184,8 +188,8 @@ def test_a_table_of_numbers_is_read_and_its_mistakes_name_the_line(tmp_path: Pat
     )
     read = read_numbers(path)
     assert [plain_number(each) for each in read] == [
-        {"scheme": "IOSS", "number": "IM2760000014", "holder": "Shop", "from": "2021-07-01"},
-        {"scheme": "VOEC", "number": "2021234", "holder": "", "from": "2024-01-01", "to": "2026-01-01"},
+        {"scheme": "IOSS", "number": "IM2760000014", "holder": "Shop", "from_day": "2021-07-01"},
+        {"scheme": "VOEC", "number": "2021234", "holder": "", "from_day": "2024-01-01", "to_day": "2026-01-01"},
     ]
     for text, place in (
         ("scheme,number\nIOSS,1\n", "numbers.csv:1"),

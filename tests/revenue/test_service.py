@@ -15,6 +15,7 @@ from libs.customs.time import MICROS_PER_DAY, day_of_date
 from libs.server import errors
 from libs.server.config import ConfigError
 from libs.server.testing import Running, running
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage
 from luxor.revenue.v1 import ledger_pb2
@@ -41,7 +42,7 @@ async def stub(house: Running, role: str = "service", ident: str = "clearance") 
     return RevenueServiceStub(await house.channel(role, ident))
 
 
-def accepted(batch: Sequence[Consignment], *, first: int = 0, version: int = 1) -> pb.AssessRequest:
+def accepted(batch: Sequence[Consignment], *, first: int = 0, version: int = 1) -> pb.AssessConsignmentsRequest:
     """Write a batch as ingestion accepted it; MRNs count from `first`."""
     table = Table.from_messages([message_of(each) for each in batch], ConsignmentColumns, ConsignmentMessage)
     count = len(batch)
@@ -54,7 +55,7 @@ def accepted(batch: Sequence[Consignment], *, first: int = 0, version: int = 1) 
             "accepted_at": Ints.constant(DAY * MICROS_PER_DAY, count),
         }
     )
-    return pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=known.encode(ConsignmentColumns))
+    return pb.AssessConsignmentsRequest(purpose=pb.PURPOSE_CLEARANCE, consignments=known.encode(ConsignmentColumns))
 
 
 def plain(table: Table, row: int) -> dict[str, object]:
@@ -80,7 +81,7 @@ async def refused(call: Awaitable[object]) -> tuple[str, str]:
 async def test_an_assessment_tells_charges_totals_collectors_and_account(house: Running) -> None:
     revenue = await stub(house)
     batch = [*FLAT, Consignment("AQ", date(2026, 8, 3), [Item(1)])]
-    answer = Table.decode((await revenue.Assess(accepted(batch), timeout=SECONDS)).assessments)
+    answer = Table.decode((await revenue.AssessConsignments(accepted(batch), timeout=SECONDS)).assessments)
     assert answer.strings("reason").tolist() == ["", "NO_RULEBOOK"]
     for name, amount in (("duty", 300), ("tax", 1007), ("fee", 0), ("collected_by_customs", 300),
                          ("collected_by_vendor", 1007), ("intrinsic_value", 5_000)):  # fmt: skip
@@ -95,10 +96,10 @@ async def test_an_assessment_tells_charges_totals_collectors_and_account(house: 
     assert charges.ints("rate_ppm").tolist() == [None, 190_000]
     assert charges.ints("specific_minor").tolist() == [300, None]
     assert charges.ints("item_number").tolist() == [1, 1]
-    assert charges.ints("collector").tolist() == [pb.COLLECTOR_CUSTOMS, pb.COLLECTOR_VENDOR]
+    assert charges.ints("collector").tolist() == [common_pb2.COLLECTOR_CUSTOMS, common_pb2.COLLECTOR_VENDOR]
     assert charges.strings("reference").tolist() == ["EU:flat-duty", "EU:vat-rates"]
     assert charges.strings("sentence").tolist() == ["per_tariff_line", "percent"]
-    assert charges.ints("rounding").tolist() == [0, pb.ROUNDING_HALF_UP]
+    assert charges.ints("rounding").tolist() == [0, common_pb2.ROUNDING_HALF_UP]
 
 
 async def test_an_account_gives_credit_from_the_moment_it_is_opened_to_its_own_filers_alone(house: Running) -> None:
@@ -107,7 +108,7 @@ async def test_an_account_gives_credit_from_the_moment_it_is_opened_to_its_own_f
     request = ledger_pb2.PutAccountsRequest(request_id="open", accounts=[account])
     opened = await ledger.PutAccounts(request, timeout=SECONDS)
     assert not opened.results[0].HasField("error")
-    answer = Table.decode((await revenue.Assess(accepted(FLAT), timeout=SECONDS)).assessments)
+    answer = Table.decode((await revenue.AssessConsignments(accepted(FLAT), timeout=SECONDS)).assessments)
     assert answer.strings("deferred_account").tolist() == ["deferred:shop"]
     assert answer.child("charges").strings("account").tolist()[0] == "deferred:shop"
 
@@ -115,12 +116,12 @@ async def test_an_account_gives_credit_from_the_moment_it_is_opened_to_its_own_f
 async def test_the_first_answer_is_kept_whatever_is_asked_later(house: Running) -> None:
     revenue = await stub(house)
     dear = [Consignment("DE", date(2026, 8, 3), [Item(9_000, code="620630")])]
-    first = await revenue.Assess(accepted(FLAT), timeout=SECONDS)
-    again = await revenue.Assess(accepted([*dear, *dear]), timeout=SECONDS)
+    first = await revenue.AssessConsignments(accepted(FLAT), timeout=SECONDS)
+    again = await revenue.AssessConsignments(accepted([*dear, *dear]), timeout=SECONDS)
     mixed = Table.decode(again.assessments)
     assert plain(mixed, 0) == plain(Table.decode(first.assessments), 0)
     assert mixed.ints("tax").tolist() == [1007, 1767]
-    newer = await revenue.Assess(accepted(dear, version=2), timeout=SECONDS)
+    newer = await revenue.AssessConsignments(accepted(dear, version=2), timeout=SECONDS)
     assert Table.decode(newer.assessments).ints("tax").tolist() == [1767]
 
 
@@ -129,7 +130,7 @@ async def test_published_cases_come_out_of_the_running_service(house: Running) -
     wrong = []
     # Cases with rates or values of their own have a law of their own, which the service does not run.
     for case in (each for each in cases() if not (each.exchange or each.changes)):
-        answer = await revenue.Quote(request_of(case), timeout=SECONDS)
+        answer = await revenue.QuoteConsignments(request_of(case), timeout=SECONDS)
         wrong += differences(case, list(answer.quotes))
         assert {line.reference for line in answer.quotes[0].lines} <= {each.id for each in answer.references}
     assert not wrong, "\n".join(wrong)
@@ -137,9 +138,11 @@ async def test_published_cases_come_out_of_the_running_service(house: Running) -
 
 async def test_a_quote_that_cannot_be_made_says_why_and_what_to_do(house: Running) -> None:
     revenue = await stub(house, "officer", "ann")
-    request = pb.QuoteRequest(consignments=[message_of(FLAT[0]), ConsignmentMessage(destination_country="AQ")])
+    request = pb.QuoteConsignmentsRequest(
+        consignments=[message_of(FLAT[0]), ConsignmentMessage(destination_country="AQ")]
+    )
     request.as_of.FromSeconds(DAY * 86_400)
-    good, bad = (await revenue.Quote(request, timeout=SECONDS)).quotes
+    good, bad = (await revenue.QuoteConsignments(request, timeout=SECONDS)).quotes
     assert (good.reason, good.landed_cost, good.due_on_import) == ("", 6_307, 300)
     assert (bad.reason, len(bad.lines)) == ("NO_RULEBOOK", 0)
     assert "ListRulebooks" in bad.hint
@@ -148,31 +151,34 @@ async def test_a_quote_that_cannot_be_made_says_why_and_what_to_do(house: Runnin
 async def test_what_is_asked_wrongly_is_refused_with_a_reason(house: Running) -> None:
     revenue, filer = await stub(house), await stub(house, "filer", "shop")
     good = accepted(FLAT)
-    unnamed = pb.AssessRequest()
+    unnamed = pb.AssessConsignmentsRequest()
     unnamed.CopyFrom(good)
     unnamed.purpose = pb.PURPOSE_UNSPECIFIED
-    nameless = pb.AssessRequest()
+    nameless = pb.AssessConsignmentsRequest()
     nameless.CopyFrom(good)
     nameless.consignments.ClearField("mrn")
-    torn = pb.AssessRequest()
+    torn = pb.AssessConsignmentsRequest()
     torn.CopyFrom(good)
     torn.consignments.items.price_minor.values.append(1)
-    many = pb.QuoteRequest(consignments=[message_of(FLAT[0])] * 1_001)
+    many = pb.QuoteConsignmentsRequest(consignments=[message_of(FLAT[0])] * 1_001)
     many.as_of.FromSeconds(1_790_000_000)
-    early = pb.QuoteRequest(consignments=[message_of(FLAT[0])])
+    early = pb.QuoteConsignmentsRequest(consignments=[message_of(FLAT[0])])
     early.as_of.FromSeconds(0)
-    timeless = pb.QuoteRequest(consignments=[message_of(FLAT[0])])
+    timeless = pb.QuoteConsignmentsRequest(consignments=[message_of(FLAT[0])])
     for call, reason in (
-        (revenue.Assess(unnamed, timeout=SECONDS), "ASSESSMENT_PURPOSE_UNKNOWN"),
-        (revenue.Assess(nameless, timeout=SECONDS), "CONSIGNMENT_UNIDENTIFIED"),
-        (revenue.Assess(torn, timeout=SECONDS), "CONSIGNMENT_COLUMNS_MALFORMED"),
-        (revenue.Assess(pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE), timeout=SECONDS), "BATCH_EMPTY"),
-        (filer.Assess(good, timeout=SECONDS), "ROLE_NOT_ALLOWED"),
-        (revenue.Quote(timeless, timeout=SECONDS), "ROLE_NOT_ALLOWED"),
-        (filer.Quote(many, timeout=SECONDS), "BATCH_TOO_LARGE"),
-        (filer.Quote(early, timeout=SECONDS), "AS_OF_OUT_OF_BOUNDS"),
-        (filer.Quote(timeless, timeout=SECONDS), "AS_OF_MISSING"),
-        (filer.Quote(pb.QuoteRequest(), timeout=SECONDS), "BATCH_EMPTY"),
+        (revenue.AssessConsignments(unnamed, timeout=SECONDS), "ASSESSMENT_PURPOSE_UNKNOWN"),
+        (revenue.AssessConsignments(nameless, timeout=SECONDS), "CONSIGNMENT_UNIDENTIFIED"),
+        (revenue.AssessConsignments(torn, timeout=SECONDS), "CONSIGNMENT_COLUMNS_MALFORMED"),
+        (
+            revenue.AssessConsignments(pb.AssessConsignmentsRequest(purpose=pb.PURPOSE_CLEARANCE), timeout=SECONDS),
+            "BATCH_EMPTY",
+        ),
+        (filer.AssessConsignments(good, timeout=SECONDS), "ROLE_NOT_ALLOWED"),
+        (revenue.QuoteConsignments(timeless, timeout=SECONDS), "ROLE_NOT_ALLOWED"),
+        (filer.QuoteConsignments(many, timeout=SECONDS), "BATCH_TOO_LARGE"),
+        (filer.QuoteConsignments(early, timeout=SECONDS), "AS_OF_OUT_OF_BOUNDS"),
+        (filer.QuoteConsignments(timeless, timeout=SECONDS), "AS_OF_MISSING"),
+        (filer.QuoteConsignments(pb.QuoteConsignmentsRequest(), timeout=SECONDS), "BATCH_EMPTY"),
     ):
         told, sentence = await refused(call)
         assert told == reason, sentence

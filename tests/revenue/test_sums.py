@@ -16,7 +16,7 @@ from libs.store.database import Database
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from luxor.revenue.v1.revenue_columns_pb2 import NEWS_REASSESSED, RevenueColumns
+from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_REASSESSED, RevenueColumns
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessment.aggregates import summed_areas
 from services.revenue.assessment.batch import Batch, InForce
@@ -80,7 +80,7 @@ async def news(database: Database) -> list[tuple[str, int, str, int | None, int 
     told = []
     for row in rows:
         table = Table.parse(RevenueColumns, bytes(row["payload"]))
-        assert set(table.ints("news").tolist()) == {NEWS_REASSESSED}
+        assert set(table.ints("event").tolist()) == {DEBT_EVENT_REASSESSED}
         answers = table.child("assessments")
         told += list(
             zip(

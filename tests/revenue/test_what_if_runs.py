@@ -125,8 +125,8 @@ async def test_a_run_counts_what_is_counted_by_hand(revenue: Revenue) -> None:
     told = await revenue.run()
     count = by_hand(filed, DRAFT.program, revenue.program)
     assert (told.consignments, told.items) == (count.consignments, count.items)
-    assert (told.consignments_touched, told.items_touched) == (count.consignments_touched, count.items_touched)
-    assert 0 < told.consignments_touched < told.consignments
+    assert (told.consignments_changed, told.items_changed) == (count.consignments_changed, count.items_changed)
+    assert 0 < told.consignments_changed < told.consignments
     assert revenue_of(told) == dict(count.revenue)
     numbers = ("items", "winners", "losers", "before_minor", "after_minor")
     groups = {(each.by, each.key, each.currency): [getattr(each, name) for name in numbers] for each in told.groups}
@@ -151,16 +151,16 @@ async def test_before_is_the_sum_of_the_answers(revenue: Revenue) -> None:
 async def test_a_draft_that_changes_nothing_touches_nothing(revenue: Revenue) -> None:
     await revenue.fill(3, seed=3)
     told = await revenue.run(await revenue.plan(files=LAW))
-    assert (told.consignments, told.consignments_touched, told.items_touched) == (60, 0, 0)
+    assert (told.consignments, told.consignments_changed, told.items_changed) == (60, 0, 0)
 
 
 async def test_the_law_of_another_day_is_applied_to_all(revenue: Revenue) -> None:
     await revenue.fill(3, seed=4)
-    told = await revenue.run(await revenue.plan(files=LAW, law_of=date(2026, 6, 30)))
+    told = await revenue.run(await revenue.plan(files=LAW, law_day=date(2026, 6, 30)))
     duty = {key[2]: sums for key, sums in revenue_of(told).items() if key[1] == 1}
     # The day before the flat duty began: consignments of low value owed no duty at all.
     assert sum(sums[1] for sums in duty.values()) < sum(sums[0] for sums in duty.values())
-    assert told.consignments_touched > 0
+    assert told.consignments_changed > 0
 
 
 async def test_what_was_assessed_behind_the_run_and_on_other_days_does_not_count(revenue: Revenue) -> None:
@@ -220,7 +220,7 @@ async def test_scheme_numbers_stand_as_they_stood_then(revenue: Revenue) -> None
         in_force = InForce(revenue.program, register)
         await store(revenue.database, in_force, batch, [f"R{number}{row:04}" for row in range(len(batch))])
     told = await revenue.run(await revenue.plan(files=LAW))
-    assert (told.consignments, told.consignments_touched) == (3 * len(batch), 0)
+    assert (told.consignments, told.consignments_changed) == (3 * len(batch), 0)
 
 
 async def test_a_batch_that_cannot_be_read_is_left_out_and_told(revenue: Revenue) -> None:

@@ -57,7 +57,7 @@ async def ended(caller: Any, number: int) -> pb.GetWhatIfResponse:
 
 async def test_a_run_is_started_once_and_tells_what_the_reform_would_bring(revenue: Running) -> None:
     service = RevenueServiceStub(await revenue.channel("service", "clearance"))
-    await service.Assess(accepted(FLAT * 4), timeout=20)
+    await service.AssessConsignments(accepted(FLAT * 4), timeout=20)
     caller = await stub(revenue)
     started = await caller.StartWhatIf(asked(), timeout=60)
     assert started.total == 4
@@ -70,7 +70,7 @@ async def test_a_run_is_started_once_and_tells_what_the_reform_would_bring(reven
         "five euro",
         "analyst/m.rossi",
     )
-    assert run.done == run.total == result.consignments == result.consignments_touched == 4
+    assert run.done == run.total == result.consignments == result.consignments_changed == 4
     assert len(run.rulebook_versions) == 1
     assert run.rulebook_versions[0].startswith("EU/")
     assert list(run.changes) == list(draft().changes)
@@ -131,7 +131,7 @@ async def test_a_draft_with_mistakes_is_refused_and_nothing_is_begun(revenue: Ru
         ({"from_day": 0}, "from_day"),
         ({"to_day": TODAY - 3}, "to_day"),
         ({"to_day": TODAY + 398}, "to_day"),
-        ({"draft": draft(law_of="soon")}, "draft.law_of"),
+        ({"draft": draft(law_day="soon")}, "draft.law_day"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_with_its_place(revenue: Running, more: dict[str, Any], told: str) -> None:

@@ -10,7 +10,7 @@ from libs.server.page_tokens import KEPT_DAYS, KEY_DAYS, PageTokens, rotate_page
 from libs.store import schema
 from libs.store.database import Database
 from libs.store.testing import create_tables
-from luxor.feed.v1.dead_letters_pb2 import ListRequest
+from luxor.feed.v1.dead_letters_pb2 import ListDeadLettersRequest
 
 FORM = ("", 0)
 
@@ -34,7 +34,7 @@ async def age(store: Database, days: int) -> None:
 
 async def test_every_replica_opens_it_also_after_a_restart_and_under_newer_keys(store: Database) -> None:
     one, other = PageTokens(store), PageTokens(store)
-    query = ListRequest(source="risk")
+    query = ListDeadLettersRequest(source="risk")
     token = await one.token(query, "ä", 7)
     assert await other.opened(query, token, FORM) == ("ä", 7)
     await age(store, KEY_DAYS)
@@ -53,7 +53,7 @@ async def test_every_replica_opens_it_also_after_a_restart_and_under_newer_keys(
 
 
 async def test_a_key_that_is_older_than_all_that_tokens_lead_to_is_forgotten(store: Database) -> None:
-    pages, query = PageTokens(store), ListRequest()
+    pages, query = PageTokens(store), ListDeadLettersRequest()
     token = await pages.token(query, "a", 1)
     await age(store, KEPT_DAYS + 1)
     await rotate_page_keys(store)
@@ -64,13 +64,13 @@ async def test_a_key_that_is_older_than_all_that_tokens_lead_to_is_forgotten(sto
 
 async def test_the_size_of_a_page_may_change_from_page_to_page(store: Database) -> None:
     pages = PageTokens(store)
-    token = await pages.token(ListRequest(page_size=5), "a", 1)
-    assert await pages.place(ListRequest(page_size=9, page_token=token), FORM) == ("a", 1)
-    assert await pages.place(ListRequest(), ("first", 0)) == ("first", 0)
+    token = await pages.token(ListDeadLettersRequest(page_size=5), "a", 1)
+    assert await pages.place(ListDeadLettersRequest(page_size=9, page_token=token), FORM) == ("a", 1)
+    assert await pages.place(ListDeadLettersRequest(), ("first", 0)) == ("first", 0)
 
 
 async def test_every_changed_byte_is_refused(store: Database) -> None:
-    pages, query = PageTokens(store), ListRequest()
+    pages, query = PageTokens(store), ListDeadLettersRequest()
     token = await pages.token(query, "a", 1)
     for at, character in enumerate(token):
         bad = token[:at] + ("A" if character != "A" else "Q") + token[at + 1 :]

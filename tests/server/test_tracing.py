@@ -37,9 +37,9 @@ async def service(database_url: str) -> AsyncIterator[Running]:
         yield each
 
 
-async def ask(service: Running, role: str = "operator", **what: Any) -> pb.FindResponse:
+async def ask(service: Running, role: str = "operator", **what: Any) -> pb.FindTracesResponse:
     stub: Any = TraceServiceStub(await service.channel(role, "somebody"))
-    answer: pb.FindResponse = await invoke(stub.Find, pb.FindRequest(**what), timeout=10)
+    answer: pb.FindTracesResponse = await invoke(stub.FindTraces, pb.FindTracesRequest(**what), timeout=10)
     return answer
 
 
@@ -66,13 +66,13 @@ async def test_facts_and_spans_of_a_consignment_are_told(service: Running) -> No
     )  # fmt: skip
     assert {each.name: each.value for each in outer.attributes} == {"luxor.rows": "500", "luxor.odd": "true"}
     assert inner.parent_span_id == outer.span_id
-    assert outer.started_at <= inner.started_at <= inner.ended_at <= outer.ended_at
-    assert answer.kept_since > 0
+    assert outer.started_at_micros <= inner.started_at_micros <= inner.ended_at_micros <= outer.ended_at_micros
+    assert answer.oldest_span_at_micros > 0
     by_trace = await ask(service, role="officer", trace_ids=[HEADER[3:35]])
     assert [each.span_id for each in by_trace.spans] == [outer.span_id, inner.span_id]
     assert not by_trace.facts
     assert not (await ask(service, trace_ids=["f" * 32])).spans
-    assert not (await ask(service, trace_ids=[HEADER[3:35]], since=answer.kept_since + 3_600_000_000)).spans
+    assert not (await ask(service, trace_ids=[HEADER[3:35]], since=answer.oldest_span_at_micros + 3_600_000_000)).spans
 
 
 async def test_only_officers_and_operators_may_ask(service: Running) -> None:
@@ -101,11 +101,11 @@ ACCEPTED = mrn.parse(MRN).day * MICROS_PER_DAY
 def test_a_trace_of_a_fact_is_looked_for_from_the_fact_s_time_or_the_mrn_s_day_on() -> None:
     at = ACCEPTED + 5 * MICROS_PER_DAY
     facts = [
-        pb.Fact(kind=pb.FACT_KIND_CHANGED, version=2, at=at, traceparent=HEADER),
+        pb.Fact(kind=pb.FACT_KIND_CHANGED, version=2, happened_at_micros=at, traceparent=HEADER),
         pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=OTHER),
         pb.Fact(kind=pb.FACT_KIND_COUNTED, version=1),
     ]
-    assert _wanted(pb.FindRequest(mrn=MRN), facts) == [
+    assert _wanted(pb.FindTracesRequest(mrn=MRN), facts) == [
         Wanted(HEADER[3:35], at - SKEW_MICROS, at),
         Wanted(OTHER[3:35], ACCEPTED - SKEW_MICROS, ACCEPTED),
     ]
@@ -114,27 +114,29 @@ def test_a_trace_of_a_fact_is_looked_for_from_the_fact_s_time_or_the_mrn_s_day_o
 def test_an_instant_that_is_given_bounds_all_and_clocks_may_differ_by_minutes() -> None:
     since = ACCEPTED + 3 * MICROS_PER_DAY
     facts = [pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=HEADER)]
-    asked = pb.FindRequest(mrn=MRN, trace_ids=[OTHER[3:35]], since=since)
+    asked = pb.FindTracesRequest(mrn=MRN, trace_ids=[OTHER[3:35]], since_micros=since)
     assert _wanted(asked, facts) == [
         Wanted(OTHER[3:35], since - SKEW_MICROS, since),
         Wanted(HEADER[3:35], since - SKEW_MICROS, ACCEPTED),
     ]
-    assert _wanted(pb.FindRequest(trace_ids=["a" * 32]), []) == [Wanted("a" * 32, 0, None)]
+    assert _wanted(pb.FindTracesRequest(trace_ids=["a" * 32]), []) == [Wanted("a" * 32, 0, None)]
     for instant in (0, -5):
-        assert _wanted(pb.FindRequest(trace_ids=["a" * 32], since=instant), []) == [Wanted("a" * 32, 0, instant)]
+        assert _wanted(pb.FindTracesRequest(trace_ids=["a" * 32], since_micros=instant), []) == [
+            Wanted("a" * 32, 0, instant)
+        ]
 
 
 def test_an_mrn_of_another_administration_tells_no_day() -> None:
     facts = [pb.Fact(kind=pb.FACT_KIND_ASSESSED, version=1, traceparent=HEADER)]
-    assert _wanted(pb.FindRequest(mrn="22ITZXBZYUTJFLJXK6"), facts) == [Wanted(HEADER[3:35], 0, None)]
+    assert _wanted(pb.FindTracesRequest(mrn="22ITZXBZYUTJFLJXK6"), facts) == [Wanted(HEADER[3:35], 0, None)]
 
 
 async def test_spans_from_before_the_fact_are_not_searched_and_an_instant_has_a_margin(service: Running) -> None:
     with span("risk.assess", parent=HEADER) as root:
         root.wrote = True
     answer = await ask(service, trace_ids=[HEADER[3:35]])
-    kept = answer.kept_since
-    assert answer.HasField("kept_since")
+    kept = answer.oldest_span_at_micros
+    assert answer.HasField("oldest_span_at_micros")
     assert (await ask(service, trace_ids=[HEADER[3:35]], since=kept + SKEW_MICROS - 1_000_000)).spans
     assert not (await ask(service, trace_ids=[HEADER[3:35]], since=kept + SKEW_MICROS + 1_000_000)).spans
     assert (answer.records_left_out, answer.days_left_out, answer.spans_left_out) == (0, 0, 0)
@@ -142,7 +144,7 @@ async def test_spans_from_before_the_fact_are_not_searched_and_an_instant_has_a_
 
 async def test_without_records_there_is_no_instant_since_when_they_are_kept(service: Running) -> None:
     answer = await ask(service, trace_ids=["f" * 32])
-    assert not answer.HasField("kept_since")
+    assert not answer.HasField("oldest_span_at_micros")
 
 
 async def test_what_is_told_of_a_span_is_bounded(service: Running) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from libs.columns import Ints, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
+from luxor.common.v1 import common_pb2
 from luxor.statistics.v1 import statistics_pb2 as pb
 from services.statistics.counting.cells import BOUNDS_MICROS, MICROS_A_DAY, Cells, sum_cells, tally
 from tests.statistics.states import State, states_table
@@ -77,11 +78,11 @@ def spans_of(row: State, of_02: bool) -> list[tuple[int, int]]:
     # From acceptance to the first decision; version 0.2 knew the latest one alone, also of a state that it left to its successor.
     first = row.decided if of_02 or row.first is None else row.first
     if first is not None:
-        spans.append((int(pb.STRETCH_DECISION), first))
+        spans.append((int(pb.INTERVAL_DECISION), first))
     if row.released is not None and row.arrived is not None:
         # From arrival to release; version 0.2 began with the latest decision where that came later.
         begun = row.arrived if not of_02 or row.decided is None else max(row.arrived, row.decided)
-        spans.append((int(pb.STRETCH_RELEASE), row.released - begun))
+        spans.append((int(pb.INTERVAL_RELEASE), row.released - begun))
     return spans
 
 
@@ -114,8 +115,8 @@ def oracle(
             there = number is not None and 1 <= number <= len(goods)
             origin, chapter = goods[number - 1][:2] if there and number is not None else first
             names = (
-                clearance.ChargeKind.Name(kind).removeprefix("CHARGE_KIND_") if kind else "",
-                clearance.Collector.Name(collector).removeprefix("COLLECTOR_") if collector else "",
+                common_pb2.ChargeKind.Name(kind).removeprefix("CHARGE_KIND_") if kind else "",
+                common_pb2.Collector.Name(collector).removeprefix("COLLECTOR_") if collector else "",
             )
             cell = revenue.setdefault(
                 (row.day, row.destination, origin, chapter, lanes[row.lane], *names, row.currency), Counter()

@@ -63,25 +63,25 @@ def test_a_bound_is_counted_in_its_bucket_and_what_is_negative_as_nothing(
 ) -> None:
     found = rows_of(counted([state(first=span, arrived=7, released=7 + span)]).times)
     assert found == [
-        (*HEAD, stretch, bucket, 1, total, clamped) for stretch in (pb.STRETCH_DECISION, pb.STRETCH_RELEASE)
+        (*HEAD, stretch, bucket, 1, total, clamped) for stretch in (pb.INTERVAL_DECISION, pb.INTERVAL_RELEASE)
     ]
 
 
 @pytest.mark.parametrize(
     ("fields", "of_02", "spans"),
     [
-        ({"first": 2, "decided": 9}, False, [(pb.STRETCH_DECISION, 2)]),
-        ({"first": 2, "decided": None}, False, [(pb.STRETCH_DECISION, 2)]),
-        ({"first": None, "decided": 9}, False, [(pb.STRETCH_DECISION, 9)]),
+        ({"first": 2, "decided": 9}, False, [(pb.INTERVAL_DECISION, 2)]),
+        ({"first": 2, "decided": None}, False, [(pb.INTERVAL_DECISION, 2)]),
+        ({"first": None, "decided": 9}, False, [(pb.INTERVAL_DECISION, 9)]),
         ({"first": None, "decided": None}, False, []),
-        ({"first": 2, "decided": 9}, True, [(pb.STRETCH_DECISION, 9)]),
+        ({"first": 2, "decided": 9}, True, [(pb.INTERVAL_DECISION, 9)]),
         ({"first": 2, "decided": None}, True, []),
-        ({"first": 2, "arrived": 20, "released": None}, False, [(pb.STRETCH_DECISION, 2)]),
-        ({"first": 2, "arrived": None, "released": 50}, False, [(pb.STRETCH_DECISION, 2)]),
-        ({"first": None, "decided": 30, "arrived": 20, "released": 50}, False, [(pb.STRETCH_DECISION, 30), (pb.STRETCH_RELEASE, 30)]),
-        ({"first": None, "decided": 30, "arrived": 20, "released": 50}, True, [(pb.STRETCH_DECISION, 30), (pb.STRETCH_RELEASE, 20)]),
-        ({"first": None, "decided": 10, "arrived": 20, "released": 50}, True, [(pb.STRETCH_DECISION, 10), (pb.STRETCH_RELEASE, 30)]),
-        ({"first": None, "decided": None, "arrived": 20, "released": 50}, True, [(pb.STRETCH_RELEASE, 30)]),
+        ({"first": 2, "arrived": 20, "released": None}, False, [(pb.INTERVAL_DECISION, 2)]),
+        ({"first": 2, "arrived": None, "released": 50}, False, [(pb.INTERVAL_DECISION, 2)]),
+        ({"first": None, "decided": 30, "arrived": 20, "released": 50}, False, [(pb.INTERVAL_DECISION, 30), (pb.INTERVAL_RELEASE, 30)]),
+        ({"first": None, "decided": 30, "arrived": 20, "released": 50}, True, [(pb.INTERVAL_DECISION, 30), (pb.INTERVAL_RELEASE, 20)]),
+        ({"first": None, "decided": 10, "arrived": 20, "released": 50}, True, [(pb.INTERVAL_DECISION, 10), (pb.INTERVAL_RELEASE, 30)]),
+        ({"first": None, "decided": None, "arrived": 20, "released": 50}, True, [(pb.INTERVAL_RELEASE, 30)]),
     ],
 )  # fmt: skip
 def test_times_are_those_of_the_contract_and_of_version_02_where_it_counted(
@@ -95,7 +95,7 @@ def test_times_are_those_of_the_contract_and_of_version_02_where_it_counted(
 def test_without_the_time_of_acceptance_nothing_is_decided() -> None:
     table = states_table([state(arrived=1, released=3)])
     found = counted([], [1], table.with_columns({"accepted_at": Ints.absent(1)}))
-    assert [row[5:8] for row in rows_of(found.times)] == [(pb.STRETCH_RELEASE, 0, 1)]
+    assert [row[5:8] for row in rows_of(found.times)] == [(pb.INTERVAL_RELEASE, 0, 1)]
 
 
 ITEMS = [("US", "950300", 1), ("TR", "420212", 2), ("VN", "640411", 3)]
@@ -120,7 +120,10 @@ def test_a_consignment_without_items_has_no_origin_and_no_chapter_wherever_it_st
         head = (DAY, "DE", "", "", "GREEN")
         assert [row[7:] for row in rows_of(found.counts) if row[:5] == head] == [(1, 0, 0, 0, 0, 0, 0)]
         assert rows_of(found.revenue) == [(*head, "DUTY", "CUSTOMS", "EUR", 2, 11)]
-        assert [row[5] for row in rows_of(found.times) if row[:5] == head] == [pb.STRETCH_DECISION, pb.STRETCH_RELEASE]
+        assert [row[5] for row in rows_of(found.times) if row[:5] == head] == [
+            pb.INTERVAL_DECISION,
+            pb.INTERVAL_RELEASE,
+        ]
         assert rows_of(found.inspections) == [(*head, "", 1, 0, 0, 0)]
 
 

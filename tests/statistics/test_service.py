@@ -16,7 +16,7 @@ from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.server import errors
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from luxor.clearance.v1.clearance_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
+from luxor.common.v1.common_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
 from luxor.statistics.v1 import statistics_pb2 as pb
 from luxor.statistics.v1.statistics_pb2_grpc import StatisticsServiceStub
 from services.statistics.__main__ import assemble
@@ -203,7 +203,7 @@ async def test_times_run_to_the_first_decision_and_from_arrival_to_release_whate
         await count(database, store, [each])
     rows = await store.query(TIME_CELL, ["stretch"], {}, (DAY, DAY), 10)
     assert [(row.stretch, row.consignments, row.sum_micros, row.clamped) for row in rows] == [
-        (pb.STRETCH_DECISION, 1, 2 * second, 0), (pb.STRETCH_RELEASE, 1, 56 * second, 0),
+        (pb.INTERVAL_DECISION, 1, 2 * second, 0), (pb.INTERVAL_RELEASE, 1, 56 * second, 0),
     ]  # fmt: skip
 
 
@@ -219,7 +219,7 @@ async def test_what_version_02_counted_is_taken_out_as_it_went_in(database: Data
             "insert into time_cell select $1, 'DE', 'CN', '62', 'GREEN', stretch, bucket, 1, sum, 0 "
             "from unnest($2::smallint[], $3::smallint[], $4::bigint[]) as u(stretch, bucket, sum)",
             DAY,
-            [pb.STRETCH_DECISION, pb.STRETCH_RELEASE],
+            [pb.INTERVAL_DECISION, pb.INTERVAL_RELEASE],
             [bisect_left(BOUNDS_MICROS, 156 * second), 0],
             [156 * second, 0],
         )
@@ -229,8 +229,8 @@ async def test_what_version_02_counted_is_taken_out_as_it_went_in(database: Data
     await count(database, Store(database), [returned])
     rows = await store.query(TIME_CELL, ["stretch", "bucket"], {}, (DAY, DAY), 10)
     assert {(row.stretch, row.bucket): (row.consignments, row.sum_micros) for row in rows} == {
-        (pb.STRETCH_DECISION, bisect_left(BOUNDS_MICROS, 3 * second)): (1, 3 * second),
-        (pb.STRETCH_RELEASE, bisect_left(BOUNDS_MICROS, 56 * second)): (1, 56 * second),
+        (pb.INTERVAL_DECISION, bisect_left(BOUNDS_MICROS, 3 * second)): (1, 3 * second),
+        (pb.INTERVAL_RELEASE, bisect_left(BOUNDS_MICROS, 56 * second)): (1, 56 * second),
     }
 
 
@@ -262,8 +262,10 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
     await count(service.service.database, store, rows)
     stub = StatisticsServiceStub(await service.channel("analyst", "a1"))
 
-    async def ask(**fields: object) -> pb.QueryResponse:
-        return await stub.Query(pb.QueryRequest(from_day=DAY, to_day=DAY, **fields), timeout=SECONDS)  # type: ignore[arg-type]
+    async def ask(**fields: object) -> pb.QueryStatisticsResponse:
+        return await stub.QueryStatistics(
+            pb.QueryStatisticsRequest(from_day=DAY, to_day=DAY, **fields), timeout=SECONDS
+        )  # type: ignore[arg-type]
 
     whole = await ask()
     assert [(row.consignments, row.items, row.value_minor, row.currency) for row in whole.counts] == [
@@ -281,7 +283,7 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
     red = await ask(filters=[pb.Filter(dimension=pb.DIMENSION_LANE, values=["RED"])], group_by=[pb.DIMENSION_COLLECTOR])
     assert [row.consignments for row in red.counts] == [1]
     assert [(list(row.keys), row.amount_minor) for row in red.revenue] == [(["CUSTOMS"], 300), (["VENDOR"], 20)]
-    release = next(row for row in whole.times if row.stretch == pb.STRETCH_RELEASE)
+    release = next(row for row in whole.times if row.interval == pb.INTERVAL_RELEASE)
     assert (release.count, release.sum_micros, sum(release.buckets)) == (1, 1_998_000, 1)
     inspected = [
         State(mrns[0], 2, items=rows[0].items, lane=4, cause=3, inspected=[1, 2]),
@@ -290,11 +292,12 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
     await count(service.service.database, store, inspected)
     rates = await ask(group_by=[pb.DIMENSION_SELECTION_CAUSE, pb.DIMENSION_HS_CHAPTER])
     assert [
-        (list(row.keys), row.inspected, row.found, row.items_inspected, row.items_found) for row in rates.inspections
+        (list(row.keys), row.inspected, row.violations, row.items_inspected, row.item_violations)
+        for row in rates.inspections
     ] == [(["MINIMUM", "62"], 1, 1, 1, 0), (["MINIMUM", "95"], 0, 0, 1, 1), (["MODEL", "62"], 1, 0, 1, 0)]
     drawn = pb.Filter(dimension=pb.DIMENSION_SELECTION_CAUSE, values=["MINIMUM"])
     only = await ask(filters=[drawn])
-    assert [(row.inspected, row.found) for row in only.inspections] == [(1, 1)]
+    assert [(row.inspected, row.violations) for row in only.inspections] == [(1, 1)]
     assert (len(only.counts), len(only.revenue), len(only.times)) == (0, 0, 0)
     # What the ledger is compared with: by day of acceptance, destination, kind, collector and currency.
     reconciled = await ask(
@@ -312,5 +315,5 @@ async def test_an_analyst_asks_by_dimensions_and_filters(service: Running) -> No
         await ask(group_by=[pb.DIMENSION_ORIGIN], max_rows=1)
     assert errors.reason_of(caught.value) == "TOO_MANY_ROWS"
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.Query(pb.QueryRequest(from_day=5, to_day=4), timeout=SECONDS)
+        await stub.QueryStatistics(pb.QueryStatisticsRequest(from_day=5, to_day=4), timeout=SECONDS)
     assert errors.reason_of(caught.value) == "PERIOD_MALFORMED"

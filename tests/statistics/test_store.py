@@ -93,9 +93,9 @@ async def test_what_was_counted_is_taken_out_as_it_went_in_by_whichever_process(
     # From the batch that the first one left, which is read by now.
     assert await count(store, [State(two, 2, lane=4, first=40, decided=60)]) == 1
     assert await cells(store, "lane", "stretch", "bucket", table=TIME_CELL) == [
-        ("RED", int(pb.STRETCH_DECISION), 0, 1, 40, 0),
-        ("RED", int(pb.STRETCH_DECISION), 2, 1, 3_000, 0),
-        ("RED", int(pb.STRETCH_RELEASE), 15, 1, 69_999_000, 0),
+        ("RED", int(pb.INTERVAL_DECISION), 0, 1, 40, 0),
+        ("RED", int(pb.INTERVAL_DECISION), 2, 1, 3_000, 0),
+        ("RED", int(pb.INTERVAL_RELEASE), 15, 1, 69_999_000, 0),
     ]
     async with store.database.connection() as reader:
         assert {row["formula"] for row in await reader.raw.fetch("select formula from counted_batch")} == {3}

@@ -94,11 +94,11 @@ async def test_a_search_begins_where_it_is_told_to(records: TraceRecords, roots:
     await records.flush()
     found = await find(records, context, since=0)
     now = await records.database.now()
-    assert found.kept_since is not None
-    assert now - 60_000_000 < found.kept_since <= now
+    assert found.oldest_span_at_micros is not None
+    assert now - 60_000_000 < found.oldest_span_at_micros <= now
     assert found.spans
-    assert (await find(records, context, since=found.kept_since)).spans
-    assert not (await find(records, context, since=found.kept_since + 1)).spans
+    assert (await find(records, context, since=found.oldest_span_at_micros)).spans
+    assert not (await find(records, context, since=found.oldest_span_at_micros + 1)).spans
 
 
 async def test_an_answer_is_bounded_by_whole_roots(records: TraceRecords, roots: list[Span]) -> None:

@@ -17,12 +17,12 @@ class CalledFeed(FeedServicer):
 
     caller = "watcher"
 
-    async def Pull(self, request: Any, context: Any) -> Any:
+    async def PullEvents(self, request: Any, context: Any) -> Any:
         """Answer as to that service."""
         enter_as(self.caller)
-        return await super().Pull(request, context)
+        return await super().PullEvents(request, context)
 
-    async def Snapshot(self, request: Any, context: Any) -> Any:
+    async def ReadSnapshot(self, request: Any, context: Any) -> Any:
         """Answer as to that service."""
         enter_as(self.caller)
-        return await super().Snapshot(request, context)
+        return await super().ReadSnapshot(request, context)

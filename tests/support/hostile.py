@@ -138,7 +138,7 @@ _ORDERLY: dict[str, Any] = {
     "jurisdiction": "EU",
     "month": "2026-10",
     "reason": "DOCUMENTS_IN_ORDER",
-    "law_of": "2026-11-01",
+    "law_day": "2026-11-01",
     "from": "2026-01-01",
     "to": "2026-12-31",
     "place": "DEFRA",

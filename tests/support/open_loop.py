@@ -170,10 +170,13 @@ class Load:
                 answer = await officer.status(queries)
                 for result in answer.results:
                     for each in result.consignments:
-                        if each.HasField("decided_at") and (call := open_calls.pop(each.mrn, None)) is not None:
-                            decided = each.decided_at.ToMicroseconds() / 1e6
+                        if (
+                            each.decision.HasField("decided_at")
+                            and (call := open_calls.pop(each.mrn, None)) is not None
+                        ):
+                            decided = each.decision.decided_at.ToMicroseconds() / 1e6
                             call.decided.append(decided)
-                            call.waits.append(decided - each.accepted_at.ToMicroseconds() / 1e6)
+                            call.waits.append(decided - each.filing.accepted_at.ToMicroseconds() / 1e6)
             if open_calls and time.time() > ends_at:
                 raise TimeoutError(f"{len(open_calls)} of the accepted consignments are not decided")
             await asyncio.sleep(0.2 if open_calls else 0)

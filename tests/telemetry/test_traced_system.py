@@ -22,7 +22,7 @@ pytestmark = pytest.mark.long
 BATCH = 40
 SERVICES = {f"luxor-{name}" for name in ("ingestion", "clearance", "risk", "revenue", "statistics")}
 SUBMIT = "luxor.ingestion.v1.IngestionService/SubmitConsignments"
-ASSESS_RISK = "luxor.risk.v1.RiskService/Assess"
+ASSESS_RISK = "luxor.risk.v1.RiskService/AssessConsignments"
 INTERNAL, SERVER, CLIENT, CONSUMER = 1, 2, 3, 5
 CHARACTERS_MIN = 5
 """Shorter texts (codes of countries, currencies, kinds) stand in bytes by chance, and are no one's."""
@@ -134,7 +134,7 @@ async def test_one_trace_leads_from_the_filer_s_call_to_the_statistics_with_noth
         for call in calls[1:]:
             check_one_call(graph, call)
 
-        for name in ("luxor.feed.v1.FeedService/Pull", "grpc.health.v1.Health/Check"):
+        for name in ("luxor.feed.v1.FeedService/PullEvents", "grpc.health.v1.Health/Check"):
             assert not graph.named(name), "long polls and health are no spans"
         check_transactions(graph)
         check_resources(receiver)
@@ -171,7 +171,7 @@ def check_one_call(graph: Graph, call: Any) -> None:
     assert graph.parent(decide) is consume
     assert attributes(decide)["luxor.rows"] == BATCH
     for neighbour in ("risk", "revenue"):
-        name = f"luxor.{neighbour}.v1.{neighbour.capitalize()}Service/Assess"
+        name = f"luxor.{neighbour}.v1.{neighbour.capitalize()}Service/AssessConsignments"
         asking, serving = only(name, "luxor-clearance"), only(name, f"luxor-{neighbour}")
         assert (asking.kind, serving.kind) == (CLIENT, SERVER)
         assert graph.parent(asking) is decide

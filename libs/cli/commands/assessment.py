@@ -25,7 +25,7 @@ def assessment(context: Context, mrn: str, ident: str) -> None:
             return await assessments_and_later_hits(client, mrn)
 
     found, later = run(work())
-    context.emit({"assessments": found, "later_hits": later}, lambda out: _show(out, mrn, found, later))
+    context.emit({"assessments": found, "later_screenings": later}, lambda out: _show(out, mrn, found, later))
     if not found:
         raise click.exceptions.Exit(REFUSED)
 

@@ -89,7 +89,7 @@ def _show(out: "Console", found: dict[str, Any]) -> None:
                 safe(letter.get("key", "")),
                 told + waits,
                 str(letter.get("tries", 0)),
-                when(instant_text(letter.get("set_aside_at", 0))),
+                when(instant_text(letter.get("set_aside_at_micros", 0))),
             )
     out.print(shown)
     totals = ", ".join(f"{each['total']:,} of {service}" for service, each in found.items())

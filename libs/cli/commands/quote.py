@@ -244,7 +244,7 @@ def _show_one(out: "Console", each: dict[str, Any]) -> None:
     shown.add_row("price", "goods, transport and insurance", money(each.get("price", 0), currency), "")
     for line in each.get("lines", ()):
         shown.add_row(
-            words(short(line.get("kind", ""), "KIND_")), _how(line),
+            words(short(line.get("kind", ""), "CHARGE_KIND_")), _how(line),
             money(line.get("amount", 0), currency), words(short(line.get("collector", ""), "COLLECTOR_")),
         )  # fmt: skip
     shown.add_section()

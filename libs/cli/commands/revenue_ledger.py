@@ -230,7 +230,7 @@ def statement(context: Context, name: str, month: str | None, currency: str, wit
 def payments(context: Context, path: Path, ident: str) -> None:
     """Book the payments of the CSV file PATH and tell what each paid.
 
-    Columns: id (the bank's), reference (an MRN or an account), jurisdiction, currency, amount such as 12.50, takes_back (the id of
+    Columns: id (the bank's), reference (an MRN or an account), jurisdiction, currency, amount such as 12.50, reverses_id (the id of
     a payment that the bank takes back; may be left out). What was booked before is booked once. Exits with 1 where one is refused.
     """
     from libs.client.ledger import read_payments, record_payments
@@ -405,7 +405,7 @@ def _payments(out: "Console", told: list[dict[str, Any]]) -> None:
 
     shown = table("payment", "outcome", "account", "amount", "paid of it", "too much", "still owed", right=(3, 4, 5, 6))
     for each in told:
-        amounts = (each.get(name, 0) for name in ("amount_minor", "matched_minor", "over_minor", "still_owed_minor"))
+        amounts = (each.get(name, 0) for name in ("amount_minor", "matched_minor", "unapplied_minor", "open_minor"))
         outcome = each["outcome"].lower().replace("_", " ")
         texts = (money(amount, each["currency"]) for amount in amounts)
         shown.add_row(safe(each.get("id", "")), outcome, safe(each.get("account", "")), *texts)

@@ -24,8 +24,8 @@ def payouts(context: Context, path: Path | None, from_text: str | None, to_text:
     """Book the payouts of the CSV file PATH and tell what became of each; without PATH tell those that were booked on some days.
 
     Columns: id (the bank's), reference (the MRN of a consignment whose buyer is paid, or an account that has credit),
-    jurisdiction, currency, amount such as 12.50; and where they are told paid_at such as 2026-11-01T08:30:00Z, takes_back (the id
-    of a payout that the bank returned), sends_back (the id of an unmatched payment that goes back to its payer; no reference
+    jurisdiction, currency, amount such as 12.50; and where they are told paid_at such as 2026-11-01T08:30:00Z, reverses_id (the id
+    of a payout that the bank returned), returns_payment_id (the id of an unmatched payment that goes back to its payer; no reference
     then). A payout beyond the credit is refused whole. What was booked before is booked once. Exits with 1 where one is refused.
     """
     from libs.client.payouts import listed_payouts, read_payouts, record_payouts
@@ -73,10 +73,10 @@ def _listed(out: "Console", told: list[dict[str, Any]]) -> None:
         return
     shown = table("booked", "jurisdiction", "payout", "to", "amount", "what became of it", right=(4,))
     for each in told:
-        came = f"returned by {each['taken_back_by']}" if "taken_back_by" in each else ""
-        if "takes_back" in each:
-            came = f"returned {each['takes_back']}"
-        payee = each.get("reference") or each.get("sends_back") or each.get("account", "")
+        came = f"returned by {each['reversed_by']}" if "reversed_by" in each else ""
+        if "reverses_id" in each:
+            came = f"returned {each['reverses_id']}"
+        payee = each.get("reference") or each.get("returns_payment_id") or each.get("account", "")
         names = (safe(text) for text in (each["jurisdiction"], each["id"], payee))
         shown.add_row(when(each["booked_at"]), *names, money(each["amount_minor"], each["currency"]), safe(came))
     print_words(out, shown)

@@ -40,9 +40,13 @@ def _show(out: "Console", told: dict[str, Any], jurisdiction: str | None) -> Non
     for place in (0, 2, 3):
         shown.columns[place].no_wrap = True  # they are copied whole
     for book in told["rulebooks"]:
-        until = f"\nto {book['to']}" if book["to"] else ""
+        until = f"\nto {book['to_day']}" if book["to_day"] else ""
         shown.add_row(
-            safe(book["jurisdiction"]), safe(_of(book)), safe(book["version"]), f"{book['from']}{until}", *_shares(book)
+            safe(book["jurisdiction"]),
+            safe(_of(book)),
+            safe(book["version"]),
+            f"{book['from_day']}{until}",
+            *_shares(book),
         )
     if len(told["rulebooks"]) > 1:
         shown.add_section()

@@ -58,7 +58,7 @@ def what_if() -> None:
 )
 @click.option("--from", "from_day", metavar="DAY", required=True, help="First day of assessment: 2026-11-01.")
 @click.option("--to", "to_day", metavar="DAY", required=True, help="Last day, counted in.")
-@click.option("--law-of", metavar="DAY", default="", help="Apply the law of this day to all: 2028-07-01.")
+@click.option("--law-day", metavar="DAY", default="", help="Apply the law of this day to all: 2028-07-01.")
 @click.option("--name", default="", help="What the run is called, for people.")
 @click.option("--picture", type=_PICTURE, metavar="FILE.svg", help="Draw what was found.")
 @click.option("--detach", is_flag=True, help="Tell the id and do not wait.")
@@ -69,7 +69,7 @@ def start(
     files: tuple[str, ...],
     from_day: str,
     to_day: str,
-    law_of: str,
+    law_day: str,
     name: str,
     picture: Path | None,
     detach: bool,
@@ -77,19 +77,19 @@ def start(
 ) -> None:
     """Begin a run and wait for it. ^C leaves it running."""
     changes, texts = changes_of(values), files_of(files)
-    if not changes and not texts and not law_of:
-        raise click.UsageError("Give what is tried: --set, --file or --law-of.")
+    if not changes and not texts and not law_day:
+        raise click.UsageError("Give what is tried: --set, --file or --law-day.")
     if detach and picture is not None:
         raise click.UsageError("--picture waits for the end; leave out --detach, or draw it by `show` later.")
     days = _RUN.days(from_day, to_day)
-    if law_of:
-        day_of_law(law_of, "--law-of")
+    if law_day:
+        day_of_law(law_day, "--law-day")
 
     async def begin() -> int:
         from libs.client import what_ifs
 
         async with context.client("analyst", ident) as client:
-            return await what_ifs.start(client, *days, files=texts, changes=changes, law_of=law_of, name=name)
+            return await what_ifs.start(client, *days, files=texts, changes=changes, law_day=law_day, name=name)
 
     number = run(begin())
     if detach:

@@ -42,7 +42,7 @@ def check(context: Context, profile: Path, ident: str) -> None:
 
     report = run(work())
     context.emit(report, lambda out: _show_report(out, report, os.path.relpath(profile)))
-    if report["mistakes"]:
+    if report["errors"]:
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -62,7 +62,7 @@ def propose(context: Context, profile: Path, note: str, ident: str) -> None:
         files, root = rule_sets.gather(profile)
         async with context.client("analyst", ident) as client:
             report = await rule_sets.check(client, files)
-            if report["mistakes"]:
+            if report["errors"]:
                 return {"report": rule_sets.placed(report, root)}
             told = await rule_sets.propose(client, files, note)
             own = rule_sets.own_rules(files)
@@ -70,7 +70,7 @@ def propose(context: Context, profile: Path, note: str, ident: str) -> None:
 
     told = run(work())
     context.emit(told, lambda out: _show_draft(out, told, os.path.relpath(profile)))
-    if told["report"]["mistakes"]:
+    if told["report"]["errors"]:
         raise click.exceptions.Exit(REFUSED)
 
 
@@ -168,10 +168,10 @@ def _place(each: dict[str, Any]) -> str:
 def _show_report(out: "Console", report: dict[str, Any], profile: str) -> None:
     from libs.cli.text import counted, safe
 
-    for each in report["mistakes"]:
+    for each in report["errors"]:
         _show_told(out, each, "bold red")
-    if report["mistakes"]:
-        out.print(f"\n[bold red]{counted(len(report['mistakes']), 'mistake')}[/]; nothing was changed.")
+    if report["errors"]:
+        out.print(f"\n[bold red]{counted(len(report['errors']), 'mistake')}[/]; nothing was changed.")
         return
     own = [each for each in report["warnings"] if is_own(each, profile)]
     for each in own:
@@ -190,7 +190,7 @@ def _show_report(out: "Console", report: dict[str, Any], profile: str) -> None:
 def _show_told(out: "Console", each: dict[str, Any], colour: str) -> None:
     from libs.cli.text import safe
 
-    rule = f"{safe(each['rule'])}: " if each.get("rule") else ""
+    rule = f"{safe(each['element'])}: " if each.get("element") else ""
     out.print(f"[{colour}]{safe(_place(each))}[/]: {rule}{safe(each.get('message', ''))}", soft_wrap=True)
 
 
@@ -202,12 +202,12 @@ def _show_sample(out: "Console", report: dict[str, Any]) -> None:
     own = [each for each in report["rules"] if not names or each["rule"] in names]
     shown = table("rule", "judged", "holds", "not judged", "", right=(1, 2, 3))
     for each in own:
-        numbers = (f"{each.get(name, 0):,}" for name in ("judged", "held", "unjudged"))
+        numbers = (f"{each.get(name, 0):,}" for name in ("judged", "matched", "unjudged"))
         shown.add_row(safe(each["rule"]), *numbers, "row by row" if each.get("fallback") else "")
     out.print(shown)
     others = len(report["rules"]) - len(own)
     if others:
-        holding = sum(1 for each in report["rules"] if each["rule"] not in names and each.get("held"))
+        holding = sum(1 for each in report["rules"] if each["rule"] not in names and each.get("matched"))
         out.print(
             f"[dim]{counted(others, 'rule')} of what it builds on, of which {holding} hold for some; --json tells them.[/]"
         )
@@ -239,7 +239,7 @@ def _show_list(out: "Console", told: dict[str, Any]) -> None:
                 out.print(f"  {act} {when(each.get(f'{act}_at', ''))} by {safe(each[f'{act}_by'])}", soft_wrap=True)
         if each.get("note"):
             out.print(f"  {safe(each['note'])}", soft_wrap=True)
-    out.print(f"In force: [bold]{safe(told['in_force'])}[/]", soft_wrap=True)
+    out.print(f"In force: [bold]{safe(told['active_version'])}[/]", soft_wrap=True)
 
 
 def _show_set(out: "Console", told: dict[str, Any], directory: Path | None) -> None:

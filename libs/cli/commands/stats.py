@@ -65,7 +65,7 @@ def stats(
     told = run(work())
 
     def show(out: Any) -> None:
-        if told.get("is_incomplete"):
+        if told.get("incomplete"):
             out.print(
                 "[yellow]These figures are incomplete: statistics is still counting clearance's consignments from the beginning.[/]"
             )
@@ -107,7 +107,7 @@ def recount(context: Context, wait: bool, ident: str) -> None:
                 while wait and cleared.days:
                     now = await client.statistics(first, last)
                     found["consignments"] = _counted(now)
-                    if not now.is_incomplete:
+                    if not now.incomplete:
                         break
                     status.update(f"Counting … {found['consignments']:,} consignments")
                     await asyncio.sleep(0.5)

@@ -66,10 +66,12 @@ def _plain(reference: str, story: "Story") -> dict[str, Any]:
         ],
         "spans": [
             {"service": told.service, **plain(told.span)}
-            for told in sorted(story.spans.values(), key=lambda each: (each.span.started_at, -each.span.ended_at))
+            for told in sorted(
+                story.spans.values(), key=lambda each: (each.span.started_at_micros, -each.span.ended_at_micros)
+            )
         ],
         "not_answered": {service: error.reason for service, error in story.silent.items()},
-        "kept_since": story.kept_since,
+        "oldest_span_at_micros": story.oldest_span_at_micros,
         "spans_left_out": story.left_out,
         "records_left_out": story.records_left_out,
         "days_left_out": story.days_left_out,

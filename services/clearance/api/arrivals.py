@@ -110,7 +110,7 @@ class Arriving:
 
 def _outcome(verdict: Verdict, *, counts: bool) -> "pb.ArrivalOutcome.ValueType":
     if not counts:
-        return pb.ARRIVAL_OUTCOME_KNOWN
+        return pb.ARRIVAL_OUTCOME_ALREADY_RECORDED
     return pb.ARRIVAL_OUTCOME_AWAITING_FILINGS if verdict is Verdict.AWAITS_FILINGS else pb.ARRIVAL_OUTCOME_RECORDED
 
 

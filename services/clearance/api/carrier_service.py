@@ -39,7 +39,7 @@ ROLES: Final = {
     "ListBindings": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
     "ListRefusedArrivals": {Role.OFFICER, Role.ANALYST, Role.OPERATOR},
     "ListArrivals": {Role.OFFICER, Role.ANALYST},
-    "ListReleased": {Role.OFFICER, Role.ANALYST},
+    "ListReleasedConsignments": {Role.OFFICER, Role.ANALYST},
     "ReverseArrivals": {Role.CARRIER, Role.OFFICER},
 }
 """Who may call what."""
@@ -138,9 +138,9 @@ class CarrierService(CarrierServiceServicer):
                 told.reversed_at.FromMicroseconds(row["reversed_at"])
         return response
 
-    async def ListReleased(
-        self, request: pb.ListReleasedRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ListReleasedResponse:
+    async def ListReleasedConsignments(
+        self, request: pb.ListReleasedConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListReleasedConsignmentsResponse:
         """Give a page of the consignments that an arrival released."""
         _check_document(request.master_document_number)
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
@@ -152,7 +152,7 @@ class CarrierService(CarrierServiceServicer):
         async with self._store.database.connection() as reading:
             rows = await self._store.find(reading, found.mrns)
             table = await self._store.states(reading, [rows[mrn] for mrn in found.mrns])
-        response = pb.ListReleasedResponse()
+        response = pb.ListReleasedConsignmentsResponse()
         first, last = table.ints("former_released_at"), table.ints("released_at")
         texts = [table.strings(name).tolist() for name in ("mrn", "house_document_number")]
         moments = [former or now for former, now in zip(first.tolist(), last.tolist(), strict=True)]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Kind, Ragged, Schema, Strings, Table, schema_of
+from libs.columns.schema import expected_columns
 from libs.server.identity import Role
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
@@ -22,12 +23,41 @@ HELD: Final = ("OFFICER_DECISION", OFFICER_HOLD)
 
 
 _STATE: Final = schema_of(ClearanceColumns)
+_KINDS: Final = {**_STATE.columns, "history": Kind.CHILD, "lower_bound": Kind.BOOLS}
+"""Columns of states, and those that no state stores: the versions before it, and whether the amounts are a lower bound."""
+_RENAMED: Final = {
+    "filing_version": "filing_version",
+    "decision_model_version": "model",
+    "debt_status": "debt_status",
+    "debt_account": "debt_account",
+    "debt_currency": "revenue_currency",
+    "debt_notes": "revenue_notes",
+    "findings_risk": "findings",
+    "movement_conveyance_reference": "arrival_conveyance_reference",
+    "movement_place": "arrival_place",
+    "movement_carrier": "arrival_carrier",
+}
+"""Column of the state by path in ConsignmentStatus, where it is not the path without its group."""
+_GROUPS: Final = ("filing_", "decision_", "debt_", "findings_", "movement_")
+
+
+def _column_of(path: str) -> str:
+    group = next((group for group in _GROUPS if path.startswith(group)), "")
+    return _RENAMED.get(path, path.removeprefix(group))
+
+
+_PATHS: Final = {path: _column_of(path) for path in expected_columns(pb.ConsignmentStatus.DESCRIPTOR)}
+"""Column of the state by path in ConsignmentStatus."""
 _STATUS: Final = Schema(
-    _STATE.name,
-    {**_STATE.columns, "history": Kind.CHILD, "lower_bound": Kind.BOOLS},
-    {**_STATE.children, "history": _STATE},
+    "luxor.clearance.v1.ConsignmentStatus",
+    {path: _KINDS[column] for path, column in _PATHS.items()},
+    {
+        "items": _STATE.children["items"],
+        "debt_charges": _STATE.children["charges"],
+        "findings_risk": _STATE.children["findings"],
+        "history": _STATE,
+    },
 )
-"""States with room for what no state holds: the versions before them, which are asked for apart, and whether they owe at least what they say."""
 
 NOT_COVERED: Final = "NOT_COVERED"
 """Revenue's note that something may be owed beside the charges."""
@@ -43,12 +73,13 @@ _TEXTS: Final = (
     "screened_lists",
     "inspected_by",
     "adjusted_by",
-    "violation_by",
+    "violation_found_by",
     "violation_resolved_by",
 )
 _NUMBERS: Final = (
     "risk_score", "risk_unjudged", "selection_cause", "chance_ppm", "inclusion_ppm", "model_score_ppm", "release_not_before", "reroute_at",
-    "inspected_at", "inspection_method", "inspection_result", "told_version", "told_change", "told_changed_at", "told_lane", "violation_resolved_at",
+    "inspected_at", "inspection_method", "inspection_result", "public_version", "public_change", "public_changed_at", "public_lane",
+    "violation_resolved_at",
 )  # fmt: skip
 """Columns of the state that officers and analysts alone are told."""
 _CARRIED: Final = (
@@ -67,8 +98,8 @@ _FINDING: Final = ("lane", "reason", "sentence", "item_number")
 
 _PUBLIC_CHANGE: Final = np.array([0, *Change], np.int64)
 """Per change, what filers and carriers are told in its place: a hit and its end read as an officer's hold and release."""
-_PUBLIC_CHANGE[Change.LISTED] = Change.OFFICER_HELD
-_PUBLIC_CHANGE[Change.HIT_CLEARED] = Change.OFFICER_RELEASED
+_PUBLIC_CHANGE[Change.SCREENING_MATCHED] = Change.OFFICER_HELD
+_PUBLIC_CHANGE[Change.SCREENING_MATCH_CLEARED] = Change.OFFICER_RELEASED
 
 
 def public(table: Table) -> Table:
@@ -78,17 +109,17 @@ def public(table: Table) -> Table:
     where the hit came before the first decision, as what led to that. Version, change and lane are those that they heard of.
     """
     rows = table.rows
-    early = table.bools("listed_early").values
-    listed = table.bools("listed_hold").values & ~early
+    early = table.bools("screening_early").values
+    listed = table.bools("screening_hold").values & ~early
     change = _told(table, "change")
     lane = _told(table, "lane")
     audit = table.bools("audit")
     columns: dict[str, Column] = {name: Strings.absent(rows) for name in _TEXTS}
     columns |= {name: Ints.absent(rows) for name in _NUMBERS}
     columns |= {
-        "listed_hold": Bools.absent(rows),
+        "screening_hold": Bools.absent(rows),
         "officer_hold": Bools.of(table.bools("officer_hold").values | listed),
-        "listed_early": Bools.absent(rows),
+        "screening_early": Bools.absent(rows),
         "version": _told(table, "version"),
         "lane": lane,
         "change": Ints.of(_PUBLIC_CHANGE[change.values], change.valid),
@@ -115,7 +146,7 @@ def carried(table: Table) -> Table:
 
 def _told(table: Table, name: str) -> Ints:
     """Give what filers and carriers are told in place of a column, where it is not the column itself."""
-    told = table.ints(f"told_{name}")
+    told = table.ints(f"public_{name}")
     return pick(told.valid, told, table.ints(name))
 
 
@@ -168,12 +199,13 @@ def statuses(table: Table, role: Role) -> list[pb.ConsignmentStatus]:
     columns = dict(table.columns)
     if role is not Role.CARRIER:
         columns["lower_bound"] = Bools.of(lower_bounds(table))
-    messages = Table(_STATUS, table.rows, columns).to_messages(pb.ConsignmentStatus)
+    grouped = {path: columns[column] for path, column in _PATHS.items() if column in columns}
+    messages = Table(_STATUS, table.rows, grouped).to_messages(pb.ConsignmentStatus)
     for message in messages:
-        for charge in message.charges:
+        for charge in message.debt.charges:
             charge.sentence = sentence(
                 charge.sentence,
-                message.revenue_currency,
+                message.debt.currency,
                 charge.basis if charge.HasField("basis") else None,
                 charge.rate_ppm if charge.HasField("rate_ppm") else None,
                 charge.specific_minor if charge.HasField("specific_minor") else None,

@@ -75,7 +75,7 @@ class Mailbox:
                     if left <= 0 or not await self._watch.wait([key], page.horizon, left):
                         break
         except StartAgain as error:
-            raise Refusal("NOTICE_CURSOR_EXPIRED", path="after") from error
+            raise Refusal("NOTICE_CURSOR_EXPIRED", path="cursor") from error
         return Post(tables, await self._token_of(page.next[key]))
 
     async def _token_of(self, cursor: Cursor) -> str:
@@ -90,7 +90,7 @@ class Mailbox:
         try:
             return Cursor(*await self._pages.opened(_READER, token, (0, 0, 0, 0)))
         except Refusal:
-            raise Refusal("NOTICE_CURSOR_MALFORMED", path="after") from None
+            raise Refusal("NOTICE_CURSOR_MALFORMED", path="cursor") from None
 
 
 def _former_cursor(token: str) -> Cursor:
@@ -108,5 +108,5 @@ def _former_cursor(token: str) -> Cursor:
         if min(message.epoch, message.day, message.xid, message.seq) < 0 or message.SerializeToString() != raw:
             raise ValueError("not as it was written")
     except Exception as error:
-        raise Refusal("NOTICE_CURSOR_MALFORMED", path="after") from error
+        raise Refusal("NOTICE_CURSOR_MALFORMED", path="cursor") from error
     return Cursor(message.epoch, message.day, message.xid, message.seq)

@@ -239,7 +239,7 @@ class Inquiry:
                     trace_pb2.Fact(
                         kind=trace_pb2.FACT_KIND_CHANGED,
                         version=int(table.ints("version").values[0]),
-                        at=int(table.ints("changed_at").values[0]),
+                        happened_at_micros=int(table.ints("changed_at").values[0]),
                         state=int(table.ints("state").values[0]),  # type: ignore[arg-type]
                         traceparent=stored.trace,
                     )

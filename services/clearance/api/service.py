@@ -183,7 +183,7 @@ class ClearanceService(ClearanceServiceServicer):
         def unreleasable(states: Table) -> list[str]:
             own = not_releasable(states, by, request.note)
             return [
-                "VIOLATION_OPEN" if found else "HIT_UNSEEN" if hit else ""
+                "VIOLATION_OPEN" if found else "SCREENING_MATCH_UNSEEN" if hit else ""
                 for found, hit in zip(own, held_unseen(states, seen), strict=True)
             ]
 
@@ -304,7 +304,7 @@ class ClearanceService(ClearanceServiceServicer):
         carrier = identity.role is Role.CARRIER
         key = carrier_key(identity.id) if carrier else filer_key(identity.id)
         post = await self._mailbox.pull(
-            key, request.after, request.max_notices or NOTICES_DEFAULT, request.wait_millis / 1000
+            key, request.cursor, request.max_notices or NOTICES_DEFAULT, request.wait_millis / 1000
         )
         tables = post.tables
         if carrier:
@@ -312,7 +312,7 @@ class ClearanceService(ClearanceServiceServicer):
                 own = [await bound_to(self._store, reading, table, identity.id) for table in tables]
             tables = [table.take(np.flatnonzero(rows)) for table, rows in zip(tables, own, strict=True)]
         notices = [notice for table in tables for notice in answers.told(table, carrier=carrier)]
-        return pb.PullNoticesResponse(notices=notices, next=post.next)
+        return pb.PullNoticesResponse(notices=notices, next_cursor=post.next)
 
 
 def _request(request: Any, method: str) -> Request:

@@ -156,7 +156,7 @@ def versions_of(states: Table, outside: Identity | None) -> NDArray[np.int64]:
     version = states.ints("version").values
     if outside is None:
         return version
-    told = states.ints("told_version")
+    told = states.ints("public_version")
     return np.where(told.valid, told.values, version)
 
 

@@ -139,12 +139,12 @@ class Adjusting:
 
     async def _ask(self, states: Table) -> Table:
         question, versions = asked(states)
-        request = revenue_pb2.AssessRequest(
+        request = revenue_pb2.AssessConsignmentsRequest(
             purpose=revenue_pb2.PURPOSE_ADJUSTMENT, consignments=question.encode(ConsignmentColumns)
         )
         request.filing_versions.values.extend(versions.values.tolist())
         try:
-            answer = await self._revenue.Assess(request, timeout=self._assess_seconds)
+            answer = await self._revenue.AssessConsignments(request, timeout=self._assess_seconds)
         except grpc.RpcError as error:
             code = getattr(error, "code", lambda: None)()
             if code in (

@@ -185,7 +185,7 @@ class Office:
         part = _take(part, newer)
         stored = await self.store.states(tx, rows)
         table, release = amended(stored, part.table), part.release
-        if stored.ints("revenue_news").valid.any():
+        if stored.ints("debt_event_number").valid.any():
             # What revenue told of the debt goes on.
             table = judged(stored, table, table.ints("debt_status").values, table.strings("debt_account"))
             release = release | settled(table)
@@ -216,8 +216,8 @@ class Office:
                 {
                     "change": Ints.constant(Change.AMENDMENT_REFUSED, len(late)),
                     "changed_at": Ints.constant(tally.at, len(late)),
-                    "told_change": Ints.absent(len(late)),
-                    "told_changed_at": Ints.absent(len(late)),
+                    "public_change": Ints.absent(len(late)),
+                    "public_changed_at": Ints.absent(len(late)),
                 }
             )
             await self.store.notify(tx, told, trace=part.trace)
@@ -240,7 +240,7 @@ class Office:
             return
         table = states.with_columns({"findings": findings, "lane": Ints.constant(Lane.RED, len(alarm))}).take(new)
         there = [rows[place] for place in alarm[new].tolist()]
-        held = table.bools("officer_hold").values | table.bools("listed_hold").values
+        held = table.bools("officer_hold").values | table.bools("screening_hold").values
         # What a hit of a list holds alone is an officer's to release from now on, also once the hit is cleared.
         table = table.with_columns({"officer_hold": Bools.of(held)})
         for event, chosen in ((Event.FOUND, np.flatnonzero(held)), (Event.OFFICER_HELD, np.flatnonzero(~held))):

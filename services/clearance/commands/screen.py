@@ -86,7 +86,7 @@ class Screen:
         if not len(new):
             return
         before = states.ints("state").values[new]
-        happening = Happening(event=Event.LISTED, at=await self._store.now(tx), by=SCREENING)
+        happening = Happening(event=Event.SCREENING_MATCHED, at=await self._store.now(tx), by=SCREENING)
         after, outcome = evolve(screened(states, findings, told).take(new), happening)
         assert bool(outcome.effective.all()), "a hit has its effect in each state that is reached and not final"
         # The work that told the hit; of several the first stands for all.
@@ -110,7 +110,7 @@ class Screen:
             return
         states = over.states.take(changed)
         goes = over.free[changed] & (states.ints("state").values == State.HELD)
-        events = np.where(goes, np.int64(Event.HIT_CLEARED), np.int64(Event.FOUND))
+        events = np.where(goes, np.int64(Event.SCREENING_MATCH_CLEARED), np.int64(Event.FOUND))
         after, outcome = evolve(states, Happening(event=events, at=await self._store.now(tx), by=SCREENING))
         assert bool(outcome.effective.all()), "a cleared hit has its effect in each state that is reached and not final"
         await self._store.succeed(

@@ -57,7 +57,7 @@ class TakeDebtEvents:
         oldest = await self._store.now(tx) // MICROS_PER_DAY - self._state_days
         young = [row for row, mrn in enumerate(heard.mrns) if day_of(mrn) >= oldest]
         outcomes = Counter(forgotten=len(heard.mrns) - len(young))
-        kinds, last = heard.news.ints("news").values, _last(heard, young)
+        kinds, last = heard.news.ints("event").values, _last(heard, young)
         outcomes["known"] += len(young) - len(last)
         known = await self._store.find(tx, [heard.mrns[row] for row in last])
         if any(_early(heard, row, known) for row in last):
@@ -71,7 +71,7 @@ class TakeDebtEvents:
             outcomes["early"] += len(early)
             last = [row for row in last if row not in set(early)]
         for again in (True, False):
-            rows = [row for row in last if (kinds[row] == pb.NEWS_REASSESSED) == again]
+            rows = [row for row in last if (kinds[row] == pb.DEBT_EVENT_REASSESSED) == again]
             for begin in range(0, len(rows), CHUNK_ROWS):
                 await self._in_force(tx, heard, rows[begin : begin + CHUNK_ROWS], again=again, outcomes=outcomes)
         tx.after_commit(lambda: _count(outcomes))
@@ -131,7 +131,7 @@ def bind(tx: Transaction, table: Table, release: BoolArray, early: Sequence[Earl
             continue
         place = np.array([places[each.mrn]])
         state = table.take(place)
-        if each.news.ints("news").values[0] == pb.NEWS_REASSESSED:
+        if each.news.ints("event").values[0] == pb.DEBT_EVENT_REASSESSED:
             changed, fit = _reassessed(state, each.news)
         else:
             changed, fit, _ = told(state, each.news)
@@ -155,12 +155,12 @@ def _reassessed(states: Table, news: Table) -> tuple[Table, BoolArray]:
 
 def _last(heard: Heard, rows: Sequence[int]) -> list[int]:
     """Keep of each consignment the last news of its debt, and the last assessment of each version of its filing, in the order of the rows."""
-    numbers, kinds = heard.news.ints("number").values, heard.news.ints("news").values
+    numbers, kinds = heard.news.ints("number").values, heard.news.ints("event").values
     versions = heard.news.ints("filing_version").values
     generations = _generations(heard.news)
     last: dict[tuple[str, int], tuple[int, int]] = {}
     for row in rows:
-        again = kinds[row] == pb.NEWS_REASSESSED
+        again = kinds[row] == pb.DEBT_EVENT_REASSESSED
         key = (heard.mrns[row], int(versions[row]) if again else 0)
         order = int(generations[row]) if again else int(numbers[row])
         if key not in last or last[key][0] < order:
@@ -180,7 +180,7 @@ def _early(heard: Heard, row: int, known: dict[str, Row]) -> bool:
     found = known.get(heard.mrns[row])
     if found is None:
         return True
-    again = heard.news.ints("news").values[row] == pb.NEWS_REASSESSED
+    again = heard.news.ints("event").values[row] == pb.DEBT_EVENT_REASSESSED
     return bool(again and heard.news.ints("filing_version").values[row] > found.filing_version)
 
 

@@ -13,7 +13,7 @@ from libs.columns.schema import schema_of
 from libs.customs.money_columns import add_columns
 from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from luxor.risk.v1 import risk_pb2
+from luxor.common.v1 import common_pb2
 from services.clearance.consignment.decision import Assessment, Lane, only
 
 _SCHEMA: Final = schema_of(ClearanceColumns)
@@ -22,14 +22,14 @@ _FINDINGS: Final = (
     "match_score", "explanation",
 )  # fmt: skip
 _UNDISCLOSED: Final = (
-    risk_pb2.SELECTION_CAUSE_SCORE,
-    risk_pb2.SELECTION_CAUSE_MINIMUM,
-    risk_pb2.SELECTION_CAUSE_MODEL,
-    risk_pb2.SELECTION_CAUSE_UNCERTAINTY,
-    risk_pb2.SELECTION_CAUSE_EXPECTED,
+    common_pb2.SELECTION_CAUSE_SCORE,
+    common_pb2.SELECTION_CAUSE_MINIMUM,
+    common_pb2.SELECTION_CAUSE_MODEL,
+    common_pb2.SELECTION_CAUSE_UNCERTAINTY,
+    common_pb2.SELECTION_CAUSE_EXPECTED,
 )
 """Why a consignment is in its lane, where who filed it is not to know: who knew what is drawn and what scores high could keep clear of it."""
-_BINDING: Final = (risk_pb2.FINDING_KIND_GOODS_CONTROL, risk_pb2.FINDING_KIND_LISTED_PARTY)
+_BINDING: Final = (common_pb2.FINDING_KIND_GOODS_CONTROL, common_pb2.FINDING_KIND_LISTED_PARTY)
 """Kinds of findings whose yellow lane does not become blue by itself."""
 _MICROS_PER_MINUTE: Final = 60_000_000
 _CHARGES: Final = {

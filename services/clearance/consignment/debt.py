@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Column, Ints, Ragged, Strings, Table
-from luxor.clearance.v1 import clearance_pb2 as pb
+from luxor.common.v1 import common_pb2
 from services.clearance.consignment.assessment import account_of, owed_columns, revalued
 from services.clearance.consignment.decision import DEBT_OPEN, UNVALUED, only
 from services.clearance.consignment.transitions import FINAL, Debt, State
@@ -35,7 +35,7 @@ def told(states: Table, news: Table) -> tuple[Table, BoolArray, BoolArray]:
     By `number` the last news counts, whatever comes first. News of a former version of the filing tells amounts alone.
     """
     number = news.ints("number").filled(0)
-    new = number > states.ints("revenue_news").filled(0)
+    new = number > states.ints("debt_event_number").filled(0)
     paid, refunded = (_or(news.ints(name), states.ints(name)) for name in ("paid_minor", "refunded_minor"))
     debt = states.ints("debt_status").filled(0)
     status = news.ints("debt_status").filled(0)
@@ -54,7 +54,7 @@ def told(states: Table, news: Table) -> tuple[Table, BoolArray, BoolArray]:
     same &= np.array(
         [a == b for a, b in zip(account.tolist(), states.strings("debt_account").tolist(), strict=True)], np.bool_
     )
-    states = states.with_columns({"revenue_news": Ints.of(number), "paid_minor": paid, "refunded_minor": refunded})
+    states = states.with_columns({"debt_event_number": Ints.of(number), "paid_minor": paid, "refunded_minor": refunded})
     return with_debt(states, status, account), new, new & same
 
 
@@ -85,7 +85,7 @@ def judged(before: Table, after: Table, fresh: IntArray, account: Strings, why: 
     open stays so until revenue tells otherwise. `why` tells why there are no figures.
     """
     paid, refunded = before.ints("paid_minor"), before.ints("refunded_minor")
-    heard = before.ints("revenue_news").valid
+    heard = before.ints("debt_event_number").valid
     was = before.ints("debt_status").filled(0)
     stood = before.strings("debt_account")
     owed = np.isin(fresh, (Debt.DEFERRED, Debt.OPEN))
@@ -139,7 +139,7 @@ def _covered(states: Table, paid: Ints, refunded: Ints) -> tuple[BoolArray, Bool
     """
     charges, lines = states.ragged("charges"), states.child("charges")
     due = np.zeros(states.rows, np.int64)
-    by_customs = lines.ints("collector").filled(0) == pb.COLLECTOR_CUSTOMS
+    by_customs = lines.ints("collector").filled(0) == common_pb2.COLLECTOR_CUSTOMS
     # Charges are at most 10^16 and their sum is the payable amount or less, which revenue checked.
     np.add.at(due, charges.owners(), np.where(by_customs, lines.ints("amount").filled(0), 0))
     enough = paid.filled(0) - refunded.filled(0) >= due

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from libs.columns import Column, Ints, Ragged, Strings, Table
 from services.clearance.consignment.transitions import State
 
-RESOLUTION: Final = ("violation_by", "violation_resolved_by", "violation_resolved_at")
+RESOLUTION: Final = ("violation_found_by", "violation_resolved_by", "violation_resolved_at")
 """Columns of the state: who found the last violation, who resolved it, and when."""
 INSPECTED: Final = ("inspected_at", "inspection_method", "inspection_result", "inspected_by")
 """Columns of the state that tell the last inspection."""
@@ -45,7 +45,7 @@ def finders_of(table: Table) -> Strings:
 
     States of earlier releases name none: there it is the last inspector of what is held with a violation.
     """
-    finders = table.strings("violation_by")
+    finders = table.strings("violation_found_by")
     found = table.ints("inspection_result").filled(0) == Result.VIOLATION
     derived = found & ~finders.present & (table.ints("state").filled(0) == State.HELD)
     if derived.any():
@@ -86,7 +86,7 @@ def resolved(table: Table, rows: NDArray[np.bool_], officers: Sequence[str], at:
         return {}
     by, when = table.strings("violation_resolved_by").tolist(), table.ints("violation_resolved_at")
     return {
-        "violation_by": finders_of(table),
+        "violation_found_by": finders_of(table),
         "violation_resolved_by": Strings.of(
             [new if now else old for new, old, now in zip(officers, by, resolves.tolist(), strict=True)]
         ),
@@ -113,7 +113,7 @@ def violations_of(
         for before, now, ended in zip(finders.tolist(), found.tolist(), cleared.tolist(), strict=True)
     ]
     return {
-        "violation_by": Strings.of(names),
+        "violation_found_by": Strings.of(names),
         "violation_resolved_by": Strings.of(
             ["" if now else name for name, now in zip(by, found.tolist(), strict=True)]
         ),

@@ -48,7 +48,7 @@ def _owed(table: Table) -> NDArray[np.int64]:
 
 def quiet(table: Table) -> NDArray[np.bool_]:
     """Tell which versions filers and carriers do not hear of: they were told another one last."""
-    return table.ints("told_change").valid
+    return table.ints("public_change").valid
 
 
 def kinds(table: Table) -> NDArray[np.int64]:

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table
-from luxor.risk.v1 import risk_pb2
+from luxor.common.v1 import common_pb2
 from services.clearance.consignment.decision import CUSTOMS_CHECK, Lane, only
 from services.clearance.consignment.transitions import State
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-_LISTED: Final = risk_pb2.FINDING_KIND_LISTED_PARTY
+_LISTED: Final = common_pb2.FINDING_KIND_LISTED_PARTY
 ALARM: Final = "SCREENING_ALARM"
 """Reason of the finding that a security screening returned an alarm."""
 
@@ -94,14 +94,14 @@ def screened(states: Table, findings: Ragged, hits: Table) -> Table:
     asked = np.zeros(states.rows, np.int64)
     np.maximum.at(asked, told.owners(), hits.child("findings").ints("lane").filled(0))
     released = states.ints("state").values == State.RELEASED
-    lane, audit, before = states.ints("lane"), states.bools("audit"), states.ints("told_lane")
+    lane, audit, before = states.ints("lane"), states.bools("audit"), states.ints("public_lane")
     raised = Ints.of(np.where(released, lane.values, np.maximum(lane.values, asked)), lane.valid | ~released)
     return states.with_columns(
         {
             "findings": findings,
             "screened_lists": hits.strings("lists"),
             "lane": raised,
-            "told_lane": Ints.of(
+            "public_lane": Ints.of(
                 np.where(before.valid, before.values, lane.values), before.valid | (raised.values > lane.values)
             ),
             "audit": Bools.of(audit.values | released, audit.valid | released),
@@ -138,20 +138,20 @@ def cleared(states: Table, hits: Table) -> Cleared:
     np.maximum.at(asked, owners, found.ints("lane").filled(0))
     listed = np.zeros(states.rows, np.bool_)
     listed[owners[found.ints("kind").filled(0) == _LISTED]] = True
-    left, lane, told = hits.ints("lane_left"), states.ints("lane"), states.ints("told_lane")
+    left, lane, told = hits.ints("remaining_lane"), states.ints("lane"), states.ints("public_lane")
     # Where risk tells no lane, what it was stays: nothing is freed by what is unknown.
     known = removed & left.valid & lane.valid
     lower = np.where(known, np.minimum(lane.values, np.maximum(asked, left.filled(0))), lane.values)
-    still = states.bools("listed_hold").values & (listed | ~removed)
+    still = states.bools("screening_hold").values & (listed | ~removed)
     audit, released = states.bools("audit"), states.ints("state").values == State.RELEASED
     spared = removed & known & released & (lower <= Lane.GREEN) & ~listed
     free = known & (lower <= Lane.BLUE) & ~still
     columns: dict[str, Column] = {
         "findings": findings,
         "lane": Ints.of(lower, lane.valid),
-        "told_lane": Ints.of(np.where(told.valid, told.values, lane.values), told.valid | (lower < lane.values)),
-        "listed_hold": Bools.of(still, still),
-        "listed_early": Bools.of(states.bools("listed_early").values & still, still),
+        "public_lane": Ints.of(np.where(told.valid, told.values, lane.values), told.valid | (lower < lane.values)),
+        "screening_hold": Bools.of(still, still),
+        "screening_early": Bools.of(states.bools("screening_early").values & still, still),
         "screened_lists": _picked(removed, hits.strings("lists"), states.strings("screened_lists")),
         "audit": Bools.of(audit.values & ~spared, audit.valid),
     }
@@ -191,14 +191,14 @@ def _picked(rows: BoolArray, new: Strings, old: Strings) -> Strings:
 
 def held_by_hits(states: Table, rows: BoolArray) -> Table:
     """Give states that a hit holds in some rows before they are decided: then no decision releases them."""
-    held = states.bools("listed_hold").values | rows
+    held = states.bools("screening_hold").values | rows
     check = Strings.constant(CUSTOMS_CHECK, states.rows)
     return states.with_columns(
         {
-            "listed_hold": Bools.of(held, held),
-            "listed_early": Bools.of(held, held),
+            "screening_hold": Bools.of(held, held),
+            "screening_early": Bools.of(held, held),
             # Nobody was told another lane yet: it reads as a check that the assessment led to.
-            "told_lane": Ints.absent(states.rows),
+            "public_lane": Ints.absent(states.rows),
             "reasons": with_reason(states.ragged("reasons"), check, rows),
         }
     )
@@ -206,7 +206,7 @@ def held_by_hits(states: Table, rows: BoolArray) -> Table:
 
 def held_unseen(states: Table, seen: Container[str]) -> list[bool]:
     """Tell which states a hit or an alarm holds that an officer need not have looked at: she names the version of those alone in `seen`, by MRN."""
-    holds = states.bools("listed_hold").values | (states.bools("officer_hold").values & alarmed(states))
+    holds = states.bools("screening_hold").values | (states.bools("officer_hold").values & alarmed(states))
     return [held and mrn not in seen for held, mrn in zip(holds.tolist(), states.strings("mrn").tolist(), strict=True)]
 
 

@@ -79,16 +79,16 @@ _LIFE: Final = (
     "released_at",
     "state",
     "officer_hold",
-    "listed_hold",
-    "listed_early",
+    "screening_hold",
+    "screening_early",
     "screened_lists",
-    "told_version",
-    "told_change",
-    "told_changed_at",
+    "public_version",
+    "public_change",
+    "public_changed_at",
     "note",
     "paid_minor",
     "refunded_minor",
-    "revenue_news",
+    "debt_event_number",
     "adjusted_at",
     *INSPECTED,
     *RESOLUTION,
@@ -218,7 +218,7 @@ def situation(table: Table, at: int) -> Situation:
         arrived=table.ints("arrived_at").valid,
         debt=table.ints("debt_status").values,
         officer_hold=table.bools("officer_hold").values,
-        listed_hold=table.bools("listed_hold").values,
+        screening_hold=table.bools("screening_hold").values,
         waiting=wait.valid & (wait.values > at),
         inspected=table.ints("inspected_at").valid | table.ints("adjusted_at").valid,
         debt_hold=table.bools("debt_hold").values,
@@ -246,19 +246,22 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
     if again.any():
         former = table.ints("former_released_at")
         columns["former_released_at"] = pick(again & ~former.valid, table.ints("released_at"), former)
-    if outcome.listed_hold.any() or before.listed_hold.any():
-        columns["listed_hold"] = Bools.of(outcome.listed_hold, outcome.listed_hold)
-        early = table.bools("listed_early").values & before.listed_hold & outcome.listed_hold
-        columns["listed_early"] = Bools.of(early, early)
+    if outcome.screening_hold.any() or before.screening_hold.any():
+        columns["screening_hold"] = Bools.of(outcome.screening_hold, outcome.screening_hold)
+        early = table.bools("screening_early").values & before.screening_hold & outcome.screening_hold
+        columns["screening_early"] = Bools.of(early, early)
     if outcome.debt_hold.any() or before.debt_hold.any():
         columns["debt_hold"] = Bools.of(outcome.debt_hold, outcome.debt_hold)
-    held_already = (events == Event.LISTED) & (before.officer_hold | before.listed_hold)
+    held_already = (events == Event.SCREENING_MATCHED) & (before.officer_hold | before.screening_hold)
     quiet = held_already | unheard(events, outcome.state)
     columns |= _heard_of(table, done, quiet if what.quiet is None else quiet | what.quiet)
     if what.arrivals is not None:
         columns |= {name: _merge(done, new, table.column(name)) for name, new in what.arrivals.columns().items()}
     decides = (
-        done & ~np.isin(events, _TELL) & ~((events == Event.LISTED) & (outcome.state != State.HELD)) & ~held_already
+        done
+        & ~np.isin(events, _TELL)
+        & ~((events == Event.SCREENING_MATCHED) & (outcome.state != State.HELD))
+        & ~held_already
     )
     if decides.any():
         columns["decided_at"] = pick(decides, at, table.ints("decided_at"))
@@ -274,7 +277,7 @@ def evolve(table: Table, what: Happening) -> tuple[Table, Outcome]:
         # Whoever may release it has resolved what was found.
         lifted = done & (events == Event.OFFICER_RELEASED)
         columns |= resolved(table, lifted, [what.by] * table.rows, what.at)
-        columns["violation_by"] = only(table.strings("violation_by"), ~lifted)
+        columns["violation_found_by"] = only(table.strings("violation_found_by"), ~lifted)
     if what.inspections is not None:
         columns |= inspected(table, done, what.inspections, what.at)
         columns |= violations_of(table, done, what.inspections, what.by, what.at)
@@ -300,26 +303,26 @@ def unheard(events: IntArray, state: IntArray) -> BoolArray:
     cleared hits that free nothing.
     """
     quiet: BoolArray = np.isin(events, (Event.INSPECTED, Event.FOUND)) | (
-        (events == Event.LISTED) & (state == State.RELEASED)
+        (events == Event.SCREENING_MATCHED) & (state == State.RELEASED)
     )
     # Nor of a cleared hit on goods that their debt holds on.
-    quiet |= (events == Event.HIT_CLEARED) & (state == State.HELD)
+    quiet |= (events == Event.SCREENING_MATCH_CLEARED) & (state == State.HELD)
     return quiet
 
 
 def _heard_of(table: Table, done: BoolArray, quiet: BoolArray) -> dict[str, Column]:
     """Keep what filers and carriers were told last where a version is none for them, and count theirs."""
-    version, change = table.ints("told_version"), table.ints("told_change")
+    version, change = table.ints("public_version"), table.ints("public_change")
     quiet = done & quiet
     if not (quiet.any() or version.valid.any()):
         return {}
     count = np.where(version.valid, version.values, table.ints("version").values)
     kept = np.where(done, quiet, change.valid)
-    changed_at = pick(change.valid, table.ints("told_changed_at"), table.ints("changed_at"))
+    changed_at = pick(change.valid, table.ints("public_changed_at"), table.ints("changed_at"))
     return {
-        "told_version": Ints.of(count + (done & ~quiet), version.valid | quiet),
-        "told_change": Ints.of(pick(change.valid, change, table.ints("change")).values, kept),
-        "told_changed_at": Ints.of(changed_at.values, kept),
+        "public_version": Ints.of(count + (done & ~quiet), version.valid | quiet),
+        "public_change": Ints.of(pick(change.valid, change, table.ints("change")).values, kept),
+        "public_changed_at": Ints.of(changed_at.values, kept),
     }
 
 
@@ -368,7 +371,7 @@ def _reasoned(
     if stopped.any():
         changed = _stopped(changed, stopped, before)
     # Where an officer held it before, the reasons are hers.
-    listed = done & (events == Event.LISTED) & (outcome.state == State.HELD) & ~before.officer_hold
+    listed = done & (events == Event.SCREENING_MATCHED) & (outcome.state == State.HELD) & ~before.officer_hold
     if listed.any():
         changed = with_reason(changed, Strings.constant(CUSTOMS_CHECK, table.rows), listed)
     rerouted = done & (events == Event.REROUTED)
@@ -388,7 +391,7 @@ def amended(stored: Table, fresh: Table) -> Table:
     by_alarm = fresh.bools("officer_hold").values
     if by_alarm.any():
         columns["officer_hold"] = Bools.of(stored.bools("officer_hold").values | by_alarm)
-    held = stored.bools("officer_hold").values | stored.bools("listed_hold").values
+    held = stored.bools("officer_hold").values | stored.bools("screening_hold").values
     if held.any():
         columns["reasons"] = choose(held, stored.ragged("reasons"), fresh.ragged("reasons"))
         columns |= {name: pick(~held, fresh.ints(name), Ints.absent(stored.rows)) for name in _WAITS}
@@ -401,15 +404,15 @@ def amended(stored: Table, fresh: Table) -> Table:
         fresh = fresh.with_columns(
             {"findings": findings, "lane": Ints.of(np.where(alarm, raised, lane.values), lane.valid | alarm)}
         )
-    listed = stored.bools("listed_hold").values
+    listed = stored.bools("screening_hold").values
     if listed.any():
         more = only_listed(stored.ragged("findings"), listed)
         columns["findings"], _ = with_hits(fresh.ragged("findings"), more)
         lane, raised = fresh.ints("lane"), stored.ints("lane").values
         columns["lane"] = Ints.of(np.where(listed, np.maximum(lane.values, raised), lane.values), lane.valid | listed)
         # A hit from before the first decision is told by its lane; what came later is not.
-        later = listed & ~stored.bools("listed_early").values & lane.valid & (lane.values < raised)
-        columns["told_lane"] = Ints.of(lane.values, later)
+        later = listed & ~stored.bools("screening_early").values & lane.valid & (lane.values < raised)
+        columns["public_lane"] = Ints.of(lane.values, later)
     return fresh.with_columns(columns)
 
 
@@ -492,4 +495,4 @@ def _stopped(reasons: Ragged, stopped: BoolArray, before: Situation) -> Ragged:
 
 def _why(before: Situation) -> NDArray[np.int32]:
     by_debt = np.where(before.debt == Debt.OPEN, 0, 1)
-    return np.where(before.officer_hold, 2, np.where(before.listed_hold, 3, by_debt)).astype(np.int32)
+    return np.where(before.officer_hold, 2, np.where(before.screening_hold, 3, by_debt)).astype(np.int32)

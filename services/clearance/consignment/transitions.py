@@ -56,14 +56,14 @@ class Change(IntEnum):
     INVALIDATED = 6
     AMENDMENT_REFUSED = 7
     INSPECTED = 8
-    LISTED = 9
+    SCREENING_MATCHED = 9
     REROUTED = 10
     WAIT_ENDED = 11
     DEBT = 12
     REASSESSED = 13
     ADJUSTED = 14
     RETURNED = 15
-    HIT_CLEARED = 16
+    SCREENING_MATCH_CLEARED = 16
     ARRIVAL_REVERSED = 17
 
 
@@ -80,7 +80,7 @@ class Event(IntEnum):
     INVALIDATED = 7
     INSPECTED = 8
     """An officer recorded what an inspection found; where the goods stand does not change."""
-    LISTED = 9
+    SCREENING_MATCHED = 9
     """A party is on a list since it changed."""
     REROUTED = 10
     """The days of the yellow lane have passed."""
@@ -102,7 +102,7 @@ class Event(IntEnum):
     """What is known of the consignment has changed, and where the goods stand does not: a hit of the screening was cleared and something else holds
     them, or nothing does; or more was found of what is held already.
     """
-    HIT_CLEARED = 19
+    SCREENING_MATCH_CLEARED = 19
     """A hit of the screening was found to be of another party, and nothing else that was found holds the goods."""
     ARRIVAL_REVERSED = 20
     """The arrival was recorded by mistake: the goods have not arrived."""
@@ -119,7 +119,7 @@ CHANGE_OF: Final = np.array(
         Change.AMENDED,
         Change.INVALIDATED,
         Change.INSPECTED,
-        Change.LISTED,
+        Change.SCREENING_MATCHED,
         Change.REROUTED,
         Change.WAIT_ENDED,
         Change.DEBT,
@@ -128,8 +128,8 @@ CHANGE_OF: Final = np.array(
         Change.RETURNED,
         Change.RETURNED,
         Change.RETURNED,
-        Change.HIT_CLEARED,
-        Change.HIT_CLEARED,
+        Change.SCREENING_MATCH_CLEARED,
+        Change.SCREENING_MATCH_CLEARED,
         Change.ARRIVAL_REVERSED,
     ],
     np.int64,
@@ -161,14 +161,14 @@ _TRANSITIONS: Final[dict[tuple[Event, State], tuple[State | None, State | None]]
     (Event.INVALIDATED, _H): (_I, None),
     (Event.INSPECTED, _H): (_H, _H),
     (Event.INSPECTED, _R): (_R, _R),
-    (Event.LISTED, _A): (_H, _H),
-    (Event.LISTED, _W): (_H, _H),
-    (Event.LISTED, _H): (_H, _H),
-    (Event.LISTED, _R): (_R, _R),
+    (Event.SCREENING_MATCHED, _A): (_H, _H),
+    (Event.SCREENING_MATCHED, _W): (_H, _H),
+    (Event.SCREENING_MATCHED, _H): (_H, _H),
+    (Event.SCREENING_MATCHED, _R): (_R, _R),
     (Event.REROUTED, _H): (_W, _R),
     (Event.WAIT_ENDED, _W): (None, _R),
     **{(Event.FOUND, state): (state, state) for state in (_W, _H, _R)},
-    (Event.HIT_CLEARED, _H): (_W, _R),
+    (Event.SCREENING_MATCH_CLEARED, _H): (_W, _R),
     (Event.ARRIVAL_REVERSED, _W): (None, _W),
     (Event.ARRIVAL_REVERSED, _H): (None, _H),
     (Event.RETURNED, _R): (_R, _R),
@@ -247,7 +247,7 @@ class Situation:
     arrived: BoolArray
     debt: IntArray
     officer_hold: BoolArray
-    listed_hold: BoolArray
+    screening_hold: BoolArray
     """Whether a hold by a party that is listed since the decision is open."""
     waiting: BoolArray
     """Whether an officer may still look at a green one before it is released."""
@@ -266,7 +266,7 @@ class Outcome:
     state: IntArray
     """The state after; the same as before where the event was refused."""
     officer_hold: BoolArray
-    listed_hold: BoolArray
+    screening_hold: BoolArray
     debt_hold: BoolArray
     arrived: BoolArray
     refusal: IntArray
@@ -288,7 +288,7 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
     the debt is settled; a debt that opens holds what is not released, and takes no release back.
     """
     events = np.broadcast_to(np.asarray(event, np.int64), now.state.shape)
-    hold = now.officer_hold | now.listed_hold | now.violation
+    hold = now.officer_hold | now.screening_hold | now.violation
     # A new version of the filing does not lift what an officer or a hit of the screening holds.
     events = np.where((events == Event.AMENDED_RELEASE) & hold, np.int64(Event.AMENDED_HOLD), events)
     target = _NEXT[events, now.state, now.arrived.astype(np.int64)]
@@ -312,8 +312,8 @@ def apply(event: Event | IntArray, now: Situation) -> Outcome:
     return Outcome(
         state=np.where(done, target, now.state),
         officer_hold=np.where(done & (events == Event.OFFICER_HELD), True, now.officer_hold & ~(done & by_officer)),
-        listed_hold=(now.listed_hold & ~(done & by_officer))
-        | (done & (events == Event.LISTED) & (target == State.HELD)),
+        screening_hold=(now.screening_hold & ~(done & by_officer))
+        | (done & (events == Event.SCREENING_MATCHED) & (target == State.HELD)),
         debt_hold=held & ((now.debt_hold & ~(money & ~unsettled)) | (done & stopped & unsettled)),
         arrived=(now.arrived & ~(done & (events == Event.ARRIVAL_REVERSED))) | (done & (events == Event.ARRIVED)),
         refusal=refusal,
@@ -328,6 +328,6 @@ def _refusals(events: IntArray, target: IntArray, now: Situation, barred: BoolAr
     refusal = np.where(np.isin(events, _FILINGS) & now.inspected, REFUSALS.index("AMENDMENT_TOO_LATE"), refusal)
     refusal = np.where(_FINAL[now.state] & ~np.isin(events, _NEWS), REFUSALS.index("STATE_FINAL"), refusal)
     # A hit holds as an officer does: a second hold would add nothing, and tell that the first was of another kind.
-    held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & (now.officer_hold | now.listed_hold)
+    held_twice = (events == Event.OFFICER_HELD) & (now.state == State.HELD) & (now.officer_hold | now.screening_hold)
     refusal = np.where(held_twice, REFUSALS.index("ALREADY_HELD"), refusal)
     return np.where(owed, REFUSALS.index("DEBT_OPEN"), refusal)

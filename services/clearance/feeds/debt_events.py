@@ -13,7 +13,7 @@ from luxor.revenue.v1 import revenue_columns_pb2 as pb
 from services.clearance.commands.take_debt_events import Heard, TakeDebtEvents
 from services.clearance.store import STATE_DAYS, Store, day_of
 
-_DEBTS: Final = (pb.NEWS_SETTLED, pb.NEWS_OPENED, pb.NEWS_REFUNDED)
+_DEBTS: Final = (pb.DEBT_EVENT_SETTLED, pb.DEBT_EVENT_OPENED, pb.DEBT_EVENT_REFUNDED)
 
 
 class RevenueNews:
@@ -44,8 +44,8 @@ def _check(news: Table) -> None:
     """Raise EventError, MrnError or MalformedColumns where news lack what they need."""
     for mrn in news.strings("mrn").tolist():
         day_of(mrn)
-    kinds = news.ints("news").filled(0)
-    again = kinds == pb.NEWS_REASSESSED
+    kinds = news.ints("event").filled(0)
+    again = kinds == pb.DEBT_EVENT_REASSESSED
     if not (again | np.isin(kinds, _DEBTS)).all():
         raise EventError("EVENT_MALFORMED", "A news is of no kind that is known.")
     if not (news.ints("number").valid & news.ints("filing_version").valid).all():

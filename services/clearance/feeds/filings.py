@@ -155,10 +155,10 @@ class Intake:
                 raise EventError("EVENT_MALFORMED", f"The filing's columns cannot be read: {error}") from error
             with _assessing.track_inprogress():
                 risk_answer, revenue_answer = await _both(
-                    self._risk.Assess,
-                    risk_pb2.AssessRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
-                    self._revenue.Assess,
-                    revenue_pb2.AssessRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    self._risk.AssessConsignments,
+                    risk_pb2.AssessConsignmentsRequest(purpose=risk_pb2.PURPOSE_CLEARANCE, consignments=filings),
+                    self._revenue.AssessConsignments,
+                    revenue_pb2.AssessConsignmentsRequest(purpose=revenue_pb2.PURPOSE_CLEARANCE, consignments=filings),
                     timeout=self._assess_seconds,
                 )
         risk, revenue = Table.decode(risk_answer.assessments), Table.decode(revenue_answer.assessments)
@@ -190,8 +190,8 @@ async def _together(works: Sequence[Coroutine[Any, Any, _Done]]) -> list[_Done]:
 
 async def _answer(neighbour: str, assess: Any, request: Any, timeout: float) -> Any:
     service = f"luxor.{neighbour}.v1.{neighbour.capitalize()}Service"
-    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": "Assess"}
-    with client_span(f"{service}/Assess", attributes) as told:
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": "AssessConsignments"}
+    with client_span(f"{service}/AssessConsignments", attributes) as told:
         try:
             return await assess(request, timeout=timeout)
         except grpc.RpcError as error:

@@ -5,7 +5,7 @@ from typing import Final
 from libs.store.database import Database
 from libs.store.gauges import COUNTED_MAX
 from libs.telemetry import gauge
-from luxor.risk.v1 import risk_pb2
+from luxor.common.v1 import common_pb2
 
 _held = gauge(
     "luxor_clearance_held", f"Consignments that are held, by lane; counting ends at {COUNTED_MAX:,}", ("lane",)
@@ -23,7 +23,7 @@ _overdue = gauge(
 )
 
 
-_LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in risk_pb2.Lane.items() if number}
+_LANES: Final = {number: name.removeprefix("LANE_").lower() for name, number in common_pb2.Lane.items() if number}
 _HELD: Final = f"select lane, count(*) as count from (select lane from held limit {COUNTED_MAX}) as part group by lane"  # noqa: S608
 _PENDING: Final = f"""
     select (select count(*) from (select from arrival where pending limit {COUNTED_MAX}) as part) as count,

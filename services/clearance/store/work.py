@@ -108,6 +108,6 @@ def due_times(table: Table) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     state = table.ints("state").values
     wait, reroute = table.ints("release_not_before"), table.ints("reroute_at")
     waits = (state == State.AWAITING_ARRIVAL) & wait.valid & table.ints("arrived_at").valid
-    free = ~table.bools("officer_hold").values & ~table.bools("listed_hold").values
+    free = ~table.bools("officer_hold").values & ~table.bools("screening_hold").values
     reroutes = (state == State.HELD) & reroute.valid & free
     return np.where(waits, wait.values, reroute.values), waits | reroutes

@@ -252,7 +252,10 @@ class Store:
             if number in self.outbox.payloads.table(stored).strings("mrn").dictionary:
                 facts.append(
                     trace_pb2.Fact(
-                        kind=trace_pb2.FACT_KIND_ACCEPTED, version=1, at=accepted_at, traceparent=stored.trace
+                        kind=trace_pb2.FACT_KIND_ACCEPTED,
+                        version=1,
+                        happened_at_micros=accepted_at,
+                        traceparent=stored.trace,
                     )
                 )
         return facts

@@ -60,14 +60,16 @@ class RevenueService(RevenueServiceServicer):
         self._register = register
         self._securities = securities
 
-    async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
+    async def AssessConsignments(
+        self, request: pb.AssessConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AssessConsignmentsResponse:
         """Assess a batch; what was assessed before keeps its first answer."""
         if request.purpose not in (pb.PURPOSE_CLEARANCE, pb.PURPOSE_ADJUSTMENT):
             raise Refusal("ASSESSMENT_PURPOSE_UNKNOWN", path="purpose", value=request.purpose)
         rows = request.consignments.rows
         _check_size(rows, ROWS_MAX)
         consignments = Table.decode(request.consignments)
-        response = pb.AssessResponse()
+        response = pb.AssessConsignmentsResponse()
         with span("revenue.assess", attributes={"luxor.rows": rows}):
             try:
                 _check_identified(consignments)
@@ -79,14 +81,16 @@ class RevenueService(RevenueServiceServicer):
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
         return response
 
-    async def _assess(self, request: pb.AssessRequest, consignments: Table, answer: pb.AssessmentColumns) -> None:
+    async def _assess(
+        self, request: pb.AssessConsignmentsRequest, consignments: Table, answer: pb.AssessmentColumns
+    ) -> None:
         """Assess filings for clearance, into the empty message `answer`."""
         batch = Batch(self.in_force(), consignments, request.consignments)
         await self._store.assess(batch, answer)
         assert batch.problem is not None
         _count(_assessed, batch.problem)
 
-    async def _adjust(self, request: pb.AssessRequest, consignments: Table) -> Table:
+    async def _adjust(self, request: pb.AssessConsignmentsRequest, consignments: Table) -> Table:
         """Assess corrected filings by the law of their day, with the register and the sums that they were assessed with last.
 
         The same correction asked for again has its first answer.
@@ -116,7 +120,9 @@ class RevenueService(RevenueServiceServicer):
         """What batches are assessed by at the moment."""
         return InForce(self._program, self._register(), self._securities())
 
-    async def Quote(self, request: pb.QuoteRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.QuoteResponse:
+    async def QuoteConsignments(
+        self, request: pb.QuoteConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.QuoteConsignmentsResponse:
         """Quote consignments that nobody filed yet, as if nothing else came; nothing is kept."""
         rows = len(request.consignments)
         _check_size(rows, QUOTES_MAX)
@@ -131,7 +137,7 @@ class RevenueService(RevenueServiceServicer):
             _quoted.labels(fault.reason.lower()).inc()
         asked = np.array([row for row in range(rows) if row not in faults], np.int64)
         if not len(asked):
-            return pb.QuoteResponse(quotes=[quotes[row] for row in range(rows)])
+            return pb.QuoteConsignmentsResponse(quotes=[quotes[row] for row in range(rows)])
         # What cannot be quoted does not count for the others.
         table = table.take(asked) if faults else table
         done = quoted(self._program, self._register(), table, Ints.constant(as_of, len(asked)))
@@ -147,7 +153,7 @@ class RevenueService(RevenueServiceServicer):
         _count(_quoted, done.assessment.problem)
         quotes |= zip(asked.tolist(), costs, strict=True)
         references = references_of(done.assessment, costs)
-        return pb.QuoteResponse(
+        return pb.QuoteConsignmentsResponse(
             quotes=[quotes[row] for row in range(rows)],
             references=references,
             review=review_of(costs, references),
@@ -177,7 +183,7 @@ def _check_identified(consignments: Table) -> None:
         raise Refusal("CONSIGNMENT_UNIDENTIFIED", path=f"consignments.version[{int(wrong.argmax())}]")
 
 
-def _as_of(request: pb.QuoteRequest) -> int:
+def _as_of(request: pb.QuoteConsignmentsRequest) -> int:
     if not request.HasField("as_of"):
         raise Refusal("AS_OF_MISSING", path="as_of")
     stamp: Timestamp = request.as_of

@@ -18,8 +18,8 @@ from libs.server.identity import Role
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import once, page_size_of, recalled
 from libs.store.database import Database, Transaction
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
 from services.revenue.api.batch_size import check_count
 from services.revenue.api.ledger_messages import (
@@ -133,9 +133,9 @@ class LedgerService(LedgerServiceServicer):
             next_page_token=await self._pages.token(request, page[-1].name) if len(found) > limit else "",
         )
 
-    async def ListOpen(
-        self, request: pb.ListOpenRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ListOpenResponse:
+    async def ListOpenItems(
+        self, request: pb.ListOpenItemsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ListOpenItemsResponse:
         """Give what is open of an account, by currency, day and MRN."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         after = await self._pages.place(request, ("", 0, ""))
@@ -146,10 +146,10 @@ class LedgerService(LedgerServiceServicer):
             found = await credit.listed(reader, holdings[0].account, after, limit + 1)
         page = found[:limit]
         last = page[-1] if len(found) > limit else None
-        return pb.ListOpenResponse(
-            consignments=[
-                pb.OpenConsignment(
-                    mrn=each.mrn, day=each.day, currency=each.currency, amount_minor=each.minor, alone=each.alone
+        return pb.ListOpenItemsResponse(
+            open_items=[
+                pb.OpenItem(
+                    mrn=each.mrn, day=each.day, currency=each.currency, amount_minor=each.minor, sole_debtor=each.alone
                 )
                 for each in page
             ],
@@ -192,7 +192,7 @@ class LedgerService(LedgerServiceServicer):
     ) -> pb.ListEntriesResponse:
         """Give the entries of a consignment, or of an account on some days."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
-        if request.WhichOneof("of") is None:
+        if request.WhichOneof("subject") is None:
             raise Refusal("ENTRIES_OF_NOTHING", path="mrn")
         if request.HasField("mrn"):
             if not mrns_of.is_valid(request.mrn):
@@ -293,29 +293,29 @@ class LedgerService(LedgerServiceServicer):
         """Return payouts in the order of booking."""
         return await self._payments.list_payouts(request)
 
-    async def Reconcile(
-        self, request: pb.ReconcileRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.ReconcileResponse:
+    async def ReconcileDay(
+        self, request: pb.ReconcileDayRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ReconcileDayResponse:
         """Compare a part of a day; totals come with the first page."""
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         _check_days(request.day, request.day, "day")
         (after,) = await self._pages.place(request, ("",))
         page = Page([], 0, "") if request.totals_only else await self._reconciling.page(request.day, after, limit)
         totals, count = ([], 0) if request.page_token else await positions.totals(self._database, request.day)
-        return pb.ReconcileResponse(
+        return pb.ReconcileDayResponse(
             totals=[
                 pb.RevenueTotal(
                     destination=each.destination,
                     kind=kind(each.kind),
-                    collector=revenue_pb2.Collector.ValueType(each.collector),
+                    collector=common_pb2.Collector.ValueType(each.collector),
                     currency=each.currency,
                     amount_minor=each.amount,
                     consignments=each.consignments,
                 )
                 for each in totals
             ],
-            differences=[
-                pb.Difference(
+            discrepancies=[
+                pb.Discrepancy(
                     reason=each.reason,
                     mrn=each.mrn,
                     sentence=each.sentence,
@@ -337,7 +337,7 @@ class LedgerService(LedgerServiceServicer):
             raise Refusal("PARTITION_OUT_OF_BOUNDS", path="partition", value=request.partition)
         if request.after < 0 or len(request.hash) not in (0, 32) or bool(request.after) != bool(request.hash):
             raise Refusal("CHAIN_PLACE_MALFORMED", path="hash")
-        if request.kept_seal < 0 or len(request.kept_hash) != (32 if request.kept_seal else 0):
+        if request.external_seal < 0 or len(request.external_seal_hash) != (32 if request.external_seal else 0):
             raise Refusal("KEPT_SEAL_MALFORMED", path="kept_hash")
         count = page_size_of(request.max_entries, ENTRIES_DEFAULT, ENTRIES_MAX)
         found = await self._chain.check(
@@ -345,7 +345,7 @@ class LedgerService(LedgerServiceServicer):
             after=request.after,
             before=request.hash or START,
             entries_max=count,
-            kept=Kept(request.kept_seal, request.kept_hash) if request.kept_seal else None,
+            kept=Kept(request.external_seal, request.external_seal_hash) if request.external_seal else None,
         )
         return pb.CheckChainResponse(
             entries=found.entries,
@@ -354,7 +354,7 @@ class LedgerService(LedgerServiceServicer):
             hash=found.hash,
             end=found.end,
             seals=found.seals,
-            faults=found.faults,
+            errors=found.faults,
             newest_seal=seal_message(found.newest),
         )
 
@@ -362,14 +362,16 @@ class LedgerService(LedgerServiceServicer):
         self, request: pb.GetProofRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetProofResponse:
         """Return what is proven and what was found."""
-        report = await self._proving.report(page_size_of(request.faults_max, PAGE_DEFAULT, PAGE_MAX))
-        return pb.GetProofResponse(proof=proof_message(report), faults=map(fault_message, report.found))
+        report = await self._proving.report(page_size_of(request.discrepancies_max, PAGE_DEFAULT, PAGE_MAX))
+        return pb.GetProofResponse(proof=proof_message(report), discrepancies=map(fault_message, report.found))
 
-    async def Prove(self, request: pb.ProveRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.ProveResponse:
+    async def ProveLedger(
+        self, request: pb.ProveLedgerRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ProveLedgerResponse:
         """Prove the next parts, for about a second, up to what was booked when the first call of a proof began."""
         until = list(request.until) or await self._proving.heads()
         done = await self._proving.prove(until, PROVE_SECONDS)
-        return pb.ProveResponse(proof=proof_message(await self._proving.report(0)), done=done, until=until)
+        return pb.ProveLedgerResponse(proof=proof_message(await self._proving.report(0)), done=done, until=until)
 
 
 def _check_days(first: int, last: int, path: str = "from_day") -> None:

@@ -11,9 +11,9 @@ from libs.customs.currencies import minor_units
 from libs.customs.money import money_text
 from libs.server.errors import item_error
 from libs.server.identity import is_id
+from luxor.common.v1 import common_pb2
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1 import revenue_pb2
 from services.revenue.ledger.account import FILERS_MAX, OPENED, wrong_name
 from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
@@ -133,7 +133,7 @@ def wrong_money(
     texts = (
         ("id", payment.id, TEXT_MAX, True),
         ("reference", payment.reference, REFERENCE_MAX, False),
-        ("takes_back", payment.takes_back, TEXT_MAX, False),
+        ("reverses_id", payment.reverses_id, TEXT_MAX, False),
         ("jurisdiction", payment.jurisdiction, JURISDICTION_MAX, True),
         *more,
     )
@@ -141,7 +141,7 @@ def wrong_money(
         if (needed and not text) or len(text) > characters or not text.isprintable():
             return item_error("LEDGER_TEXT_MALFORMED", f"{here}.{name}", characters_max=characters)
     # What is taken back may have been booked while the jurisdiction's law was still loaded.
-    if payment.jurisdiction not in jurisdictions and not payment.takes_back:
+    if payment.jurisdiction not in jurisdictions and not payment.reverses_id:
         known = ", ".join(sorted(jurisdictions))
         return item_error("JURISDICTION_UNKNOWN", f"{here}.jurisdiction", payment.jurisdiction, known=known)
     if not _known_currency(payment.currency):
@@ -164,8 +164,8 @@ def payment_result(place: int, result: PaymentResult) -> pb.PaymentResult:
         outcome=result.outcome,  # type: ignore[arg-type]  # a number of the enumeration
         account=result.account,
         matched_minor=result.matched,
-        over_minor=result.over,
-        still_owed_minor=result.still_owed,
+        unapplied_minor=result.over,
+        open_minor=result.still_owed,
     )
     if result.reason:
         reason = _PAYMENT_REASONS.get(result.reason, result.reason)
@@ -183,19 +183,19 @@ def booked_payment(booked: BookedPayment) -> pb.BookedPayment:
             jurisdiction=payment.jurisdiction,
             currency=payment.currency,
             amount_minor=payment.amount,
-            takes_back=payment.takes_back,
+            reverses_id=payment.takes_back,
         ),
         result=payment_result(0, booked.result),
         booked_at=stamp_of(booked.booked_at),
         booked_by=booked.booked_by,
-        taken_back_by=booked.taken_back_by,
-        sent_back_by=booked.sent_back_by,
+        reversed_by=booked.taken_back_by,
+        returned_by=booked.sent_back_by,
     )
 
 
-def kind(number: int) -> revenue_pb2.Kind.ValueType:
+def kind(number: int) -> common_pb2.ChargeKind.ValueType:
     """Give the kind of a charge by its number."""
-    return revenue_pb2.Kind.ValueType(number)
+    return common_pb2.ChargeKind.ValueType(number)
 
 
 def stamp_of(micros: int) -> Timestamp:

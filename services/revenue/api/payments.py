@@ -48,7 +48,7 @@ class PaymentCalls:
         check_count(len(request.payments), PAYMENTS_MAX)
         errors = [wrong_payment(place, each, self._jurisdictions) for place, each in enumerate(request.payments)]
         good = [
-            Payment(each.id, each.reference, each.jurisdiction, each.currency, each.amount_minor, each.takes_back)
+            Payment(each.id, each.reference, each.jurisdiction, each.currency, each.amount_minor, each.reverses_id)
             for each, error in zip(request.payments, errors, strict=True)
             if error is None
         ]

@@ -25,7 +25,7 @@ _REASONS: Final = {
 def wrong_payout(place: int, payout: pb.Payout, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
     """Say why a payout of a request is refused; None where it is tried. Jurisdictions are those whose law is loaded."""
     here = f"payouts[{place}]"
-    error = wrong_money(here, payout, jurisdictions, ("sends_back", payout.sends_back, TEXT_MAX, False))
+    error = wrong_money(here, payout, jurisdictions, ("returns_payment_id", payout.returns_payment_id, TEXT_MAX, False))
     if error is not None:
         return error
     if why := _wrong_payee(payout):
@@ -36,9 +36,9 @@ def wrong_payout(place: int, payout: pb.Payout, jurisdictions: Collection[str]) 
 
 
 def _wrong_payee(payout: pb.Payout) -> str:
-    if payout.sends_back:
-        return "must be empty where a payment is sent back" if payout.reference or payout.takes_back else ""
-    if is_mrn(payout.reference) or (payout.takes_back and not payout.reference):
+    if payout.returns_payment_id:
+        return "must be empty where a payment is sent back" if payout.reference or payout.reverses_id else ""
+    if is_mrn(payout.reference) or (payout.reverses_id and not payout.reference):
         return ""
     why = wrong_name(payout.reference, PAYEES)
     return f"is no MRN, and as an account it {why}" if why else ""
@@ -57,8 +57,8 @@ def payout_of(payout: pb.Payout) -> Payout:
         payout.currency,
         payout.amount_minor,
         _micros(payout) if payout.HasField("paid_at") else 0,
-        payout.takes_back,
-        payout.sends_back,
+        payout.reverses_id,
+        payout.returns_payment_id,
     )
 
 
@@ -99,11 +99,11 @@ def booked_payout(booked: BookedPayout) -> pb.BookedPayout:
             currency=payout.currency,
             amount_minor=payout.amount,
             paid_at=stamp_of(payout.paid_at) if payout.paid_at else None,
-            takes_back=payout.takes_back,
-            sends_back=payout.sends_back,
+            reverses_id=payout.takes_back,
+            returns_payment_id=payout.sends_back,
         ),
         result=payout_result(0, payout, booked.result),
         booked_at=stamp_of(booked.booked_at),
         booked_by=booked.booked_by,
-        taken_back_by=booked.taken_back_by,
+        reversed_by=booked.taken_back_by,
     )

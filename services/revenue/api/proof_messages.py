@@ -21,7 +21,7 @@ def proof_message(report: Report) -> pb.Proof:
         entries_left=report.left,
         seal=seal_message(Kept(state.seal, state.seal_hash, report.sealed_at) if state.seal else None),
         positions=[pb.ProvenPosition(**each) for each in covered(state)],
-        faults=report.faults,
+        discrepancies=report.faults,
     )
     for name, micros in (
         ("complete_at", state.complete_at),
@@ -33,9 +33,9 @@ def proof_message(report: Report) -> pb.Proof:
     return proof
 
 
-def fault_message(fault: Fault) -> pb.Fault:
+def fault_message(fault: Fault) -> pb.Discrepancy:
     """Return a fault as a message."""
-    return pb.Fault(
+    return pb.Discrepancy(
         reason=fault.reason,
         mrn=fault.mrn,
         sentence=fault.sentence,

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from libs.columns import Ints, Table
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_pb2 import Scheme
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.assessment.aggregates import together, wanted_of
@@ -104,7 +105,8 @@ def rulebooks_of(program: Program) -> list[pb.Rulebook]:
             jurisdiction=book.jurisdiction,
             name=book.name,
             version=read.version,
-            to=book.period.to.isoformat() if book.period.to else "",
+            from_day=book.period.start.isoformat(),
+            to_day=book.period.to.isoformat() if book.period.to else "",
             areas=book.areas,
             currency=book.currency,
             references=_references(program, book),
@@ -114,8 +116,6 @@ def rulebooks_of(program: Program) -> list[pb.Rulebook]:
             tariff_lines=counts.tariff_lines,
             unverified_tariff_lines=counts.unverified_tariff_lines,
         )
-        # `from` is a word of Python's own, so the field is set by its name.
-        setattr(message, "from", book.period.start.isoformat())
         told.append(message)
     return told
 
@@ -173,10 +173,10 @@ def _line(assessment: Assessment, at: int, sentence: str) -> pb.QuoteLine:
     slots, outcomes, rate = program.slots, program.outcomes, int(lines.rate[at])
     line = pb.QuoteLine(
         charge=program.charges[int(slots.charge[slot])].id,
-        kind=pb.Kind.ValueType(int(slots.kind[slot]) + 1),
+        kind=common_pb2.ChargeKind.ValueType(int(slots.kind[slot]) + 1),
         amount=int(lines.amount[at]),
-        collector=pb.Collector.ValueType(int(outcomes.collector[outcome]) + 1),
-        debtor=pb.Debtor.ValueType(int(outcomes.debtor[outcome]) + 1),
+        collector=common_pb2.Collector.ValueType(int(outcomes.collector[outcome]) + 1),
+        debtor=common_pb2.Debtor.ValueType(int(outcomes.debtor[outcome]) + 1),
         reference=program.references[int(program.rates.reference[rate])],
         sentence=sentence,
         scheme=Scheme.ValueType(int(outcomes.scheme[outcome])),

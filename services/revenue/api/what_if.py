@@ -14,6 +14,7 @@ from libs.jobs.store import Job, Jobs
 from libs.server.errors import Refusal, Violation
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import recalled
+from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceServicer
@@ -45,7 +46,7 @@ class WhatIfService(WhatIfServiceServicer):
         try:
             await self._applied(request.draft)
         except DraftRefused as error:
-            return pb.CheckRulebookResponse(mistakes=_told(error.mistakes))
+            return pb.CheckRulebookResponse(errors=_told(error.mistakes))
         return pb.CheckRulebookResponse()
 
     async def StartWhatIf(
@@ -104,14 +105,14 @@ class WhatIfService(WhatIfServiceServicer):
         meant = Draft(
             files={each.name: each.text for each in draft.files},
             changes=[(each.path, each.value) for each in draft.changes],
-            law_of=_law_of(draft),
+            law_day=_law_of(draft),
         )
         return await asyncio.to_thread(apply_draft, self._law, meant)
 
 
 def _check(edge: JobEdge, request: pb.StartWhatIfRequest) -> None:
     draft = request.draft
-    if not draft.files and not draft.changes and not draft.law_of:
+    if not draft.files and not draft.changes and not draft.law_day:
         raise edge.refused("draft", "changes nothing; give a file, a value, or the day whose law is applied")
     edge.check_days(request.from_day, request.to_day)
     if len(request.name) > NAME_CHARACTERS_MAX or not request.name.isprintable():
@@ -119,15 +120,15 @@ def _check(edge: JobEdge, request: pb.StartWhatIfRequest) -> None:
 
 
 def _law_of(draft: pb.Draft) -> date | None:
-    if not draft.law_of:
+    if not draft.law_day:
         return None
     try:
-        return date.fromisoformat(draft.law_of)
+        return date.fromisoformat(draft.law_day)
     except ValueError:
         raise Refusal(
             "WHAT_IF_MALFORMED",
-            path="draft.law_of",
-            why=f"is {_cut(draft.law_of, 40)}, which is no day such as 2028-07-01",
+            path="draft.law_day",
+            why=f"is {_cut(draft.law_day, 40)}, which is no day such as 2028-07-01",
         ) from None
 
 
@@ -144,7 +145,7 @@ def _told_of(request: pb.StartWhatIfRequest, law: DraftLaw) -> pb.WhatIf:
             pb.LawChange(path=_cut(each.path, VALUE_CHARACTERS_MAX), value=_cut(each.value, VALUE_CHARACTERS_MAX))
             for each in draft.changes
         ],
-        law_of=draft.law_of,
+        law_day=draft.law_day,
     )
 
 
@@ -154,9 +155,11 @@ def _message(job: Job) -> pb.WhatIf:
     return told
 
 
-def _told(mistakes: Sequence[Mistake]) -> list[pb.LawMistake]:
+def _told(mistakes: Sequence[Mistake]) -> list[errors_pb2.FileError]:
     return [
-        pb.LawMistake(file=_cut(each.file), line=each.line, where=_cut(each.where), sentence=_cut(each.sentence))
+        errors_pb2.FileError(
+            file=_cut(each.file), line=each.line, element=_cut(each.where), message=_cut(each.sentence)
+        )
         for each in mistakes
     ]
 

@@ -66,29 +66,27 @@ def read_entry(told: pb.SchemeNumber, forms: Mapping[int, Sequence[SchemeForm]])
     if len(told.holder) > HOLDER_CHARACTERS_MAX or not (told.holder.isprintable() or not told.holder):
         return Wrong("SCHEME_HOLDER_UNREADABLE", "holder", told.holder)
     days: list[int] = []
-    for element in ("from", "to"):
+    for element in ("from_day", "to_day"):
         text = getattr(told, element)
-        day = OPEN_END if element == "to" and not text else _day(text)
+        day = OPEN_END if element == "to_day" and not text else _day(text)
         if day is None:
             return Wrong("SCHEME_DAY_WRONG", element, text)
         days.append(day)
     first, last = days
     if last < first:
-        return Wrong("SCHEME_DAYS_TURNED", "to", told.to)
+        return Wrong("SCHEME_DAYS_TURNED", "to_day", told.to_day)
     return Entry(told.scheme, number, told.holder, first, last)
 
 
 def told_entry(entry: Entry) -> pb.SchemeNumber:
     """An entry as a message."""
-    message = pb.SchemeNumber(
+    return pb.SchemeNumber(
         scheme=entry.scheme,  # type: ignore[arg-type]  # a number of the enumeration
         number=entry.number,
         holder=entry.holder,
-        to="" if entry.last_day == OPEN_END else date_of_day(entry.last_day).isoformat(),
+        from_day=date_of_day(entry.first_day).isoformat(),
+        to_day="" if entry.last_day == OPEN_END else date_of_day(entry.last_day).isoformat(),
     )
-    # `from` is a word of Python's own, so the field is set by its name.
-    setattr(message, "from", date_of_day(entry.first_day).isoformat())
-    return message
 
 
 def _day(text: str) -> int | None:

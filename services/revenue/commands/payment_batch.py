@@ -245,7 +245,7 @@ class PaymentBatch:
         for mrn, amount in before.parts:
             gone = self._owners.get((mrn, first.id), [])
             still += self._take_from(payment, before.account, mrn, amount, first.reference, gone)
-        return PaymentResult(pb.PAYMENT_OUTCOME_TAKEN_BACK, before.account, still_owed=still, parts=before.parts)
+        return PaymentResult(pb.PAYMENT_OUTCOME_REVERSED, before.account, still_owed=still, parts=before.parts)
 
     def _take_from(
         self, payment: Payment, account: str, mrn: str, amount: int, reference: str, gone: Sequence[int]
@@ -364,4 +364,6 @@ def _again(payment: Payment, first: Payment, before: PaymentResult) -> PaymentRe
     """What is answered for a payment that was booked before: nothing is booked again."""
     if payment != first:
         return PaymentResult(reason="PAYMENT_REUSED")
-    return PaymentResult(pb.PAYMENT_OUTCOME_KNOWN, before.account, before.matched, before.over, before.still_owed)
+    return PaymentResult(
+        pb.PAYMENT_OUTCOME_ALREADY_BOOKED, before.account, before.matched, before.over, before.still_owed
+    )

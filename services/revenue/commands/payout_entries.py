@@ -148,7 +148,7 @@ class PayoutEntries:
         home = partition_of_account(name)
         if first["sends_back"]:
             await self._unsend(payout, known.payments[payout.jurisdiction, first["sends_back"]])
-            return PayoutResult(pb.PAYOUT_OUTCOME_TAKEN_BACK, name)
+            return PayoutResult(pb.PAYOUT_OUTCOME_REVERSED, name)
         if is_mrn(first["reference"]):
             held = await positions.read(self._tx, [first["reference"]])
             # What was paid out in a currency that the debt lost since is the account's own whose credit it lessened then.
@@ -171,7 +171,7 @@ class PayoutEntries:
             self.credits.append((self._ids[name], payout.currency))
         if stands is None:
             stands = await self._credit_of(name, payout.currency)
-        return PayoutResult(pb.PAYOUT_OUTCOME_TAKEN_BACK, name, stands)
+        return PayoutResult(pb.PAYOUT_OUTCOME_REVERSED, name, stands)
 
     async def _unsend(self, payout: Payout, payment: Row) -> None:
         """Let a payment that was sent back be unmatched again; its debt may have come meanwhile."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from libs.store.database import Database, Transaction
-from luxor.clearance.v1.clearance_pb2 import (
+from luxor.common.v1.common_pb2 import (
     DEBT_STATUS_DEFERRED,
     DEBT_STATUS_NONE,
     DEBT_STATUS_OPEN,
@@ -18,7 +18,7 @@ from luxor.clearance.v1.clearance_pb2 import (
     DEBT_STATUS_SECURED,
     DEBT_STATUS_VENDOR_COLLECTED,
 )
-from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
+from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_SETTLED
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.ledger.account import prefix_of
 from services.revenue.ledger.allocation import own_by, surplus
@@ -143,11 +143,11 @@ def _to_tell(
     news = []
     for row in np.flatnonzero(settles | opens | refunds).tolist():
         if settles[row]:
-            news.append((row, NEWS_SETTLED))
+            news.append((row, DEBT_EVENT_SETTLED))
         if opens[row]:
-            news.append((row, NEWS_OPENED))
+            news.append((row, DEBT_EVENT_OPENED))
         if refunds[row]:
-            news.append((row, NEWS_REFUNDED))
+            news.append((row, DEBT_EVENT_REFUNDED))
     return told, [(row, int(kind)) for row, kind in news]
 
 

@@ -125,4 +125,4 @@ def _again(payout: Payout, row: Row, own: tuple[str, str] | None) -> PayoutResul
         return PayoutResult(reason="PAYOUT_REUSED")
     if own == (row["request"], row["booked_by"]):
         return before
-    return PayoutResult(pb.PAYOUT_OUTCOME_KNOWN, before.account, before.credit)
+    return PayoutResult(pb.PAYOUT_OUTCOME_ALREADY_BOOKED, before.account, before.credit)

@@ -10,14 +10,15 @@ from typing import Final
 
 from libs.customs import mrn as mrns_of
 from libs.customs.partitions import PARTITIONS, partition_of
-from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_DEFERRED, DEBT_STATUS_SECURED
-from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1.revenue_pb2 import (
+from luxor.common.v1.common_pb2 import (
     COLLECTOR_CARRIER,
     COLLECTOR_POSTAL_OPERATOR,
     COLLECTOR_VENDOR,
+    DEBT_STATUS_DEFERRED,
+    DEBT_STATUS_SECURED,
     DEBTOR_CONSIGNEE,
 )
+from luxor.revenue.v1 import ledger_pb2 as pb
 
 NAME_CHARACTERS_MAX: Final = 80
 KINDS: Final = {

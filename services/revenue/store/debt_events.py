@@ -17,11 +17,11 @@ from libs.store.database import Database, Transaction
 from libs.store.schema import TODAY
 from libs.telemetry import counter
 from luxor.revenue.v1.revenue_columns_pb2 import (
-    NEWS_OPENED,
-    NEWS_REASSESSED,
-    NEWS_REFUNDED,
-    NEWS_SETTLED,
-    News,
+    DEBT_EVENT_OPENED,
+    DEBT_EVENT_REASSESSED,
+    DEBT_EVENT_REFUNDED,
+    DEBT_EVENT_SETTLED,
+    DebtEvent,
     RevenueColumns,
 )
 from services.revenue.ledger.account import partition_of_mrn
@@ -30,11 +30,16 @@ SCHEMA: Final = RevenueColumns.DESCRIPTOR.full_name
 NEWS_MAX: Final = 10_000
 """Consignments told of in one transaction."""
 _SLOTS: Final = ("debt", "refund", "reassessment")
-_SLOT_OF: Final = {NEWS_SETTLED: "debt", NEWS_OPENED: "debt", NEWS_REFUNDED: "refund", NEWS_REASSESSED: "reassessment"}
+_SLOT_OF: Final = {
+    DEBT_EVENT_SETTLED: "debt",
+    DEBT_EVENT_OPENED: "debt",
+    DEBT_EVENT_REFUNDED: "refund",
+    DEBT_EVENT_REASSESSED: "reassessment",
+}
 
 _told = counter("luxor_revenue_news_total", "News of consignments that revenue announced, by what is told", ("kind",))
-for _each in (NEWS_SETTLED, NEWS_OPENED, NEWS_REFUNDED, NEWS_REASSESSED):
-    _told.labels(News.Name(_each).removeprefix("NEWS_").lower())
+for _each in (DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_REASSESSED):
+    _told.labels(DebtEvent.Name(_each).removeprefix("NEWS_").lower())
 
 # Behind the start of the epoch, so that a restored store numbers nothing as it had before it was set back: readers go by the highest number.
 # In the order of MRNs, so that two transactions that tell of the same consignments wait in one order.
@@ -66,7 +71,7 @@ class DebtNews:
     mrn: str
     filing_version: int
     news: int
-    """NEWS_SETTLED, NEWS_OPENED or NEWS_REFUNDED."""
+    """DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED or DEBT_EVENT_REFUNDED."""
     debt_status: int
     """luxor.clearance.v1.DebtStatus: paid, secured or open."""
     paid_minor: int
@@ -85,7 +90,7 @@ def debt_news(told: Sequence[DebtNews]) -> Table:
         {
             "mrn": Strings.of([each.mrn for each in told]),
             "filing_version": Ints.of([each.filing_version for each in told]),
-            "news": Ints.of([each.news for each in told]),
+            "event": Ints.of([each.news for each in told]),
             "debt_status": Ints.of([each.debt_status for each in told]),
             "account": Strings.of([each.account for each in told]),
             "paid_minor": Ints.of([each.paid_minor for each in told]),
@@ -107,7 +112,7 @@ def reassessed_news(
         {
             "mrn": Strings.of(list(mrns)),
             "filing_version": Ints.of(list(filing_versions)),
-            "news": Ints.constant(NEWS_REASSESSED, rows),
+            "event": Ints.constant(DEBT_EVENT_REASSESSED, rows),
             "reason": Strings.of(list(reasons)),
             "assessments": Ragged.of_lengths(np.ones(rows, np.int64), assessments),
         },
@@ -144,18 +149,18 @@ class NewsStore:
         )
         last = {row["mrn"]: row["number"] for row in rows}
         numbers = [last[mrn] - counts[mrn] + place for mrn, place in zip(mrns, places, strict=True)]
-        told = news.with_columns({"number": Ints.of(numbers), "told_at": Ints.constant(await tx.now(), news.rows)})
+        told = news.with_columns({"number": Ints.of(numbers), "announced_at": Ints.constant(await tx.now(), news.rows)})
         partitions = np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64)
         await self.outbox.append(tx, told, RevenueColumns, partitions)
         await self._keep(tx, told)
-        kinds = told.ints("news").values.tolist()
+        kinds = told.ints("event").values.tolist()
         tx.after_commit(lambda: _count(kinds))
 
     async def _keep(self, tx: Transaction, told: Table) -> None:
         """Keep the last news of each slot, for readers who begin later."""
         kept: dict[str, dict[str, bytes]] = {}
         for row, (mrn, kind) in enumerate(
-            zip(told.strings("mrn").tolist(), told.ints("news").values.tolist(), strict=True)
+            zip(told.strings("mrn").tolist(), told.ints("event").values.tolist(), strict=True)
         ):
             payload = told.take(np.array([row])).encode(RevenueColumns).SerializeToString()
             kept.setdefault(mrn, {})[_SLOT_OF[kind]] = payload
@@ -164,7 +169,7 @@ class NewsStore:
 
 
 def _count(kinds: Sequence[int]) -> None:
-    names: dict[int, str] = {number: name for name, number in News.items()}
+    names: dict[int, str] = {number: name for name, number in DebtEvent.items()}
     for kind in kinds:
         _told.labels(names[kind].removeprefix("NEWS_").lower()).inc()
 

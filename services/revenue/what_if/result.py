@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from luxor.common.v1.common_pb2 import ChargeKind, Collector
 from luxor.revenue.v1 import what_if_pb2 as pb
-from luxor.revenue.v1.revenue_pb2 import Collector, Kind, ReviewedAmount
+from luxor.revenue.v1.revenue_pb2 import ReviewedAmount
 from services.revenue.law.assess.review import reviewed_ppm
 from services.revenue.what_if.bands import Bands
 from services.revenue.what_if.progress import (
@@ -25,10 +26,10 @@ def result_of(state: State, bands: Bands) -> pb.WhatIfResult:
     told = pb.WhatIfResult(
         consignments=state.consignments,
         items=state.items,
-        consignments_touched=state.consignments_touched,
-        items_touched=state.items_touched,
-        unassessed_now=state.unassessed_now,
-        unassessed_then=state.unassessed_then,
+        consignments_changed=state.consignments_touched,
+        items_changed=state.items_touched,
+        unassessed_by_draft=state.unassessed_now,
+        unassessed_before=state.unassessed_then,
         unreadable=state.unreadable,
         other_currency=state.other_currency,
         superseded=state.superseded,
@@ -43,7 +44,7 @@ def result_of(state: State, bands: Bands) -> pb.WhatIfResult:
     for (jurisdiction, kind, collector, currency), sums in sorted(state.revenue.items()):
         told.revenue.add(
             jurisdiction=jurisdiction,
-            kind=Kind.ValueType(kind),
+            kind=ChargeKind.ValueType(kind),
             collector=Collector.ValueType(collector),
             currency=currency,
             before_minor=sums[BEFORE],

@@ -16,6 +16,7 @@ from libs.server import catalogue
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
 from libs.telemetry import counter, span
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceServicer
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
@@ -52,7 +53,7 @@ _checked = counter("luxor_risk_goods_checked_total", "Lines of goods that were a
 #: What is told of each cause; nothing selects a green consignment.
 _CAUSES: Final = {
     "nothing" if number == 0 else name.removeprefix("SELECTION_CAUSE_").lower(): number
-    for name, number in pb.SelectionCause.items()
+    for name, number in common_pb2.SelectionCause.items()
 }
 
 
@@ -81,7 +82,9 @@ class RiskService(RiskServiceServicer):
         self._seeds_told_after_days = seeds_published_after_days
         self._pages = PageTokens(seeds.database)
 
-    async def Assess(self, request: pb.AssessRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.AssessResponse:
+    async def AssessConsignments(
+        self, request: pb.AssessConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.AssessConsignmentsResponse:
         """Assess a batch; what was assessed before keeps its first answer."""
         if request.purpose not in (pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING):
             raise Refusal("PURPOSE_UNKNOWN", path="purpose", value=request.purpose)
@@ -98,7 +101,7 @@ class RiskService(RiskServiceServicer):
             except (MalformedColumns, UnreadableBatch) as error:
                 raise Refusal("CONSIGNMENT_COLUMNS_MALFORMED", why=str(error)) from None
         _count(done.assessments, done.repeated)
-        response = pb.AssessResponse()
+        response = pb.AssessConsignmentsResponse()
         done.answer.write(response.assessments)
         return response
 
@@ -124,7 +127,7 @@ class RiskService(RiskServiceServicer):
             raise Refusal("CONSIGNMENT_UNIDENTIFIED", path="mrn")
         return pb.ListAssessmentsResponse(
             assessments=[
-                pb.KeptAssessment(
+                pb.StoredAssessment(
                     version=version,
                     purpose=pb.Purpose.ValueType(purpose),
                     day=day,
@@ -132,7 +135,7 @@ class RiskService(RiskServiceServicer):
                 )
                 for version, purpose, day, answer in await self._store.answers(request.mrn)
             ],
-            later_hits=[_later(each) for each in await self._matches.announced(request.mrn)],
+            later_screenings=[_later(each) for each in await self._matches.announced(request.mrn)],
         )
 
     async def ListSeeds(
@@ -168,10 +171,10 @@ class RiskService(RiskServiceServicer):
         return pb.CheckGoodsResponse(answers=answers, controls=controls.version)
 
 
-def _later(matches: ScreeningColumns) -> pb.LaterHits:
+def _later(matches: ScreeningColumns) -> pb.LaterScreening:
     """What screening again found of one filing."""
     table = Table.decode(matches)
-    told = pb.LaterHits(
+    told = pb.LaterScreening(
         version=int(table.ints("filing_version").values[0]),
         lists=table.strings("lists")[0],
         match_threshold=int(table.ints("match_threshold").values[0]),
@@ -194,8 +197,8 @@ def _check_identified(consignments: Table) -> None:
 
 def _count(assessments: Table, repeated: int) -> None:
     lanes = assessments.ints("lane").values
-    for lane in (pb.LANE_GREEN, pb.LANE_BLUE, pb.LANE_YELLOW, pb.LANE_RED):
-        _assessed.labels(pb.Lane.Name(lane).removeprefix("LANE_").lower()).inc(int((lanes == lane).sum()))
+    for lane in (common_pb2.LANE_GREEN, common_pb2.LANE_BLUE, common_pb2.LANE_YELLOW, common_pb2.LANE_RED):
+        _assessed.labels(common_pb2.Lane.Name(lane).removeprefix("LANE_").lower()).inc(int((lanes == lane).sum()))
     causes = assessments.ints("selection_cause")
     counts = np.bincount(causes.values[causes.valid], minlength=max(_CAUSES.values()) + 1)
     for cause, number in _CAUSES.items():

@@ -10,6 +10,7 @@ import numpy as np
 
 from libs.columns import Ints, Strings
 from libs.customs.countries import ORIGINS, is_country
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.goods.controls import Answer, Control, ControlMatches, ControlSet, Lines
 
@@ -27,7 +28,7 @@ VERDICTS: Final = {
     Answer.PAPERS: pb.GOODS_VERDICT_PAPERS,
     Answer.PROHIBITED: pb.GOODS_VERDICT_PROHIBITED,
 }
-_LANES: Final = {"red": pb.LANE_RED, "yellow": pb.LANE_YELLOW}
+_LANES: Final = {"red": common_pb2.LANE_RED, "yellow": common_pb2.LANE_YELLOW}
 
 
 def validation_error_of(line: pb.GoodsLine) -> tuple[str, str]:

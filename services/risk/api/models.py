@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import grpc.aio
 import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.jobs.store import Job, Jobs, JobState, TooManyJobs
 from libs.server import call
@@ -18,8 +19,8 @@ from libs.server.page_tokens import PageTokens
 from libs.server.requests import Answer, once, page_size_of, recalled
 from libs.store.database import Transaction
 from libs.telemetry import get_logger
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
-from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.models_pb2_grpc import ModelServiceServicer
 from services.risk.commands.load_models import ModelLoader
 from services.risk.inspections.inclusion import weights_of
@@ -192,7 +193,7 @@ class ModelService(ModelServiceServicer):
     ) -> pb.EstimateViolationsResponse:
         """Estimate the share of violations among all consignments of some days."""
         _check_window(request)
-        found = await InspectionStore(self._store.database).found(request.from_day, request.until_day)
+        found = await InspectionStore(self._store.database).found(request.from_day, request.to_day)
         return await asyncio.to_thread(_estimated, *found)
 
     async def _compared(self, version: str, days: int) -> pb.Comparison | None:
@@ -260,8 +261,8 @@ def message_of(model: StoredModel) -> pb.Model:
         state=pb.ModelState.ValueType(model.state),
         label=told.label,
         window=pb.DataWindow(
-            first_day=window.first_day,
-            last_day=window.last_day,
+            from_day=window.first_day,
+            to_day=window.last_day,
             outcomes=window.outcomes,
             violations=window.violations,
             source=window.source,
@@ -271,14 +272,23 @@ def message_of(model: StoredModel) -> pb.Model:
         bytes=told.bytes,
         note=model.note,
         proposed_by=model.proposed_by,
-        proposed_at=model.proposed_at,
+        proposed_at=_instant(model.proposed_at),
         challenged_by=model.challenged_by,
-        challenged_at=model.challenged_at,
+        challenged_at=_instant(model.challenged_at),
         activated_by=model.activated_by,
-        activated_at=model.activated_at,
+        activated_at=_instant(model.activated_at),
         retired_by=model.retired_by,
-        retired_at=model.retired_at,
+        retired_at=_instant(model.retired_at),
     )
+
+
+def _instant(micros: int) -> Timestamp | None:
+    """An instant, or None where there was none (0)."""
+    if not micros:
+        return None
+    stamp = Timestamp()
+    stamp.FromMicroseconds(micros)
+    return stamp
 
 
 def _training(job: Job) -> pb.GetTrainingResponse:
@@ -325,7 +335,7 @@ def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGr
         no_estimate=pb.NoEstimate.ValueType(result.reason),
         lanes=[
             pb.InspectedLane(
-                lane=risk_pb2.Lane.ValueType(lane),
+                lane=common_pb2.Lane.ValueType(lane),
                 drawn=drawn,
                 consignments=int(result.lanes[cell]),
                 inspected=int(result.inspected[cell]),
@@ -343,8 +353,8 @@ def _estimated(found: Sequence[FoundGroup], consignments: Sequence[ConsignmentGr
 
 
 def _check_window(request: pb.TrainModelRequest | pb.EstimateViolationsRequest) -> None:
-    days = request.until_day - request.from_day + 1
-    if not 0 < request.from_day <= request.until_day < DAYS_MAX or days > WINDOW_DAYS_MAX:
+    days = request.to_day - request.from_day + 1
+    if not 0 < request.from_day <= request.to_day < DAYS_MAX or days > WINDOW_DAYS_MAX:
         raise Refusal("MODEL_WINDOW_WRONG", path="from_day", value=request.from_day, days_max=WINDOW_DAYS_MAX)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.server.errors import Refusal, Violation
+from luxor.errors.v1 import errors_pb2
 from luxor.risk.v1 import rule_sets_pb2 as pb
 from services.risk.rules.report import Report
 from services.risk.rules.rule_set import RuleSet, RuleSetText
@@ -61,10 +62,10 @@ def _cut(text: str, characters: int = MESSAGE_CHARACTERS_MAX) -> str:
     return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
-def mistake_messages(errors: Sequence[ValidationError]) -> list[pb.RuleSetMistake]:
+def mistake_messages(errors: Sequence[ValidationError]) -> list[errors_pb2.FileError]:
     return [
-        pb.RuleSetMistake(
-            file=each.file, line=each.line, column=each.column, rule=each.rule, message=_cut(each.message)
+        errors_pb2.FileError(
+            file=each.file, line=each.line, column=each.column, element=each.rule, message=_cut(each.message)
         )
         for each in errors[:MISTAKES_MAX]
     ]
@@ -79,7 +80,7 @@ def report_message(rule_set: RuleSet, report: Report) -> pb.RuleSetReport:
             pb.RuleOnSample(
                 rule=each.rule,
                 judged=each.judged,
-                held=each.held,
+                matched=each.held,
                 unjudged=each.unjudged,
                 fallback=_cut(each.fallback),
             )
@@ -92,8 +93,8 @@ def state_name(kept: StoredRuleSet) -> str:
     return "withdrawn" if kept.state is RuleSetState.RETIRED and kept.activated_by is None else kept.state.name.lower()
 
 
-def rule_set_message(kept: StoredRuleSet) -> pb.KeptRuleSet:
-    return pb.KeptRuleSet(
+def rule_set_message(kept: StoredRuleSet) -> pb.StoredRuleSet:
+    return pb.StoredRuleSet(
         version=kept.version,
         state=pb.RuleSetState.ValueType(int(kept.state)),
         note=kept.note,

@@ -62,7 +62,7 @@ class RuleSetService(RuleSetServiceServicer):
         try:
             rule_set, report = await self._check.run(files)
         except RuleSetError as error:
-            return pb.CheckRuleSetResponse(report=pb.RuleSetReport(mistakes=mistake_messages(error.errors)))
+            return pb.CheckRuleSetResponse(report=pb.RuleSetReport(errors=mistake_messages(error.errors)))
         return pb.CheckRuleSetResponse(report=report_message(rule_set, report))
 
     async def ProposeRuleSet(
@@ -87,7 +87,7 @@ class RuleSetService(RuleSetServiceServicer):
             content = request.set.SerializeToString(deterministic=True)
             told = report.SerializeToString(deterministic=True)
             kept = await propose(tx, self._store, rule_set.version, content, told, request.note, identity)
-            return pb.ProposeRuleSetResponse(kept=rule_set_message(kept), report=report)
+            return pb.ProposeRuleSetResponse(rule_set=rule_set_message(kept), report=report)
 
         try:
             return await once(self._store.database, pb.ProposeRuleSetResponse, request, work)
@@ -115,7 +115,7 @@ class RuleSetService(RuleSetServiceServicer):
 
         async def work(tx: Transaction) -> pb.ActivateRuleSetResponse:
             kept, replaced = await activate(tx, self._store, request.version, identity)
-            return pb.ActivateRuleSetResponse(kept=rule_set_message(kept), replaced=replaced)
+            return pb.ActivateRuleSetResponse(rule_set=rule_set_message(kept), replaced=replaced)
 
         answer = await self._change(pb.ActivateRuleSetResponse, request, work)
         await self._rule_sets.look()
@@ -129,7 +129,7 @@ class RuleSetService(RuleSetServiceServicer):
 
         async def work(tx: Transaction) -> pb.RetireRuleSetResponse:
             kept = await retire(tx, self._store, request.version, identity)
-            return pb.RetireRuleSetResponse(kept=rule_set_message(kept))
+            return pb.RetireRuleSetResponse(rule_set=rule_set_message(kept))
 
         return await self._change(pb.RetireRuleSetResponse, request, work)
 
@@ -143,7 +143,9 @@ class RuleSetService(RuleSetServiceServicer):
         last = found[limit - 1] if len(found) > limit else None
         token = await self._pages.token(request, micros_of(last.proposed_at), last.version) if last else ""
         return pb.ListRuleSetsResponse(
-            kept=map(rule_set_message, found[:limit]), next_page_token=token, in_force=self._rule_sets.active.version
+            rule_sets=map(rule_set_message, found[:limit]),
+            next_page_token=token,
+            active_version=self._rule_sets.active.version,
         )
 
     async def GetRuleSetFiles(
@@ -155,7 +157,7 @@ class RuleSetService(RuleSetServiceServicer):
             raise Refusal("RULE_SET_UNKNOWN", path="version", value=request.version)
         kept, content, report = found
         return pb.GetRuleSetFilesResponse(
-            kept=rule_set_message(kept),
+            rule_set=rule_set_message(kept),
             set=pb.RuleSetFiles.FromString(content),
             report=pb.RuleSetReport.FromString(report),
         )

@@ -30,5 +30,5 @@ def _told(made: MadeSeed, published_after_days: int) -> pb.DrawSeed:
         commitment=commitment(made.seed),
         made_at=at,
         seed=made.seed if made.today >= told_from else b"",
-        told_from_day=told_from,
+        published_from_day=told_from,
     )

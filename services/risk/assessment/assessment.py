@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from libs.columns import Ints, Table
 from libs.customs.countries import EU_MEMBERS, UNION
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2
 from services.risk.assessment.lane_selection import BatchChances, Chosen, choose, recommend
 from services.risk.assessment.prior_state import PriorState, ReplicaState
@@ -194,7 +195,7 @@ def assess_batch(
     if active.selection is None or prior_state is None or replica_state is None:
         if purpose == risk_pb2.PURPOSE_CLEARANCE:
             # The findings alone select: all that they say this of.
-            selected = answer.ints("lane").values > risk_pb2.LANE_GREEN
+            selected = answer.ints("lane").values > common_pb2.LANE_GREEN
             answer = answer.with_columns({"inclusion_ppm": Ints.of(np.where(selected, PPM, 0), selected)})
         return Assessment(_explained(answer, opinion), record, given=given, opinion=opinion)
     if purpose == risk_pb2.PURPOSE_PRE_LOADING:

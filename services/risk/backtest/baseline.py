@@ -13,21 +13,21 @@ import numpy.typing as npt
 from libs.columns import Strings, Table
 from libs.columns.joined import Joined
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION
-from luxor.risk.v1 import risk_pb2
+from luxor.common.v1 import common_pb2
 
 _Numbers = npt.NDArray[np.int64]
 _Truths = npt.NDArray[np.bool_]
 
 #: Causes of a lane that is a draw, and those of them that are chance alone.
 DRAWN_CAUSES: Final = (
-    risk_pb2.SELECTION_CAUSE_MINIMUM,
-    risk_pb2.SELECTION_CAUSE_MODEL,
-    risk_pb2.SELECTION_CAUSE_UNCERTAINTY,
-    risk_pb2.SELECTION_CAUSE_EXPECTED,
+    common_pb2.SELECTION_CAUSE_MINIMUM,
+    common_pb2.SELECTION_CAUSE_MODEL,
+    common_pb2.SELECTION_CAUSE_UNCERTAINTY,
+    common_pb2.SELECTION_CAUSE_EXPECTED,
 )
-RANDOM: Final = (risk_pb2.SELECTION_CAUSE_MINIMUM, risk_pb2.SELECTION_CAUSE_EXPECTED)
+RANDOM: Final = (common_pb2.SELECTION_CAUSE_MINIMUM, common_pb2.SELECTION_CAUSE_EXPECTED)
 #: What other rules have no part in.
-CONSTANT_KINDS: Final = (risk_pb2.FINDING_KIND_GOODS_CONTROL, risk_pb2.FINDING_KIND_LISTED_PARTY)
+CONSTANT_KINDS: Final = (common_pb2.FINDING_KIND_GOODS_CONTROL, common_pb2.FINDING_KIND_LISTED_PARTY)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Baseline:
     @cached_property
     def lane(self) -> _Numbers:
         """The lane, LANE_GREEN where none was told; (n,)."""
-        return np.maximum(self.answers.ints("lane").filled(0)[self.places], risk_pb2.LANE_GREEN)
+        return np.maximum(self.answers.ints("lane").filled(0)[self.places], common_pb2.LANE_GREEN)
 
     @cached_property
     def cause(self) -> _Numbers:

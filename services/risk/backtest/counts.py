@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Strings, Table
-from luxor.risk.v1 import risk_pb2
+from luxor.common.v1 import common_pb2
 from services.risk.backtest.baseline import Baseline
 from services.risk.backtest.progress import (
     INSPECTED_NOW,
@@ -24,7 +24,7 @@ from services.risk.backtest.progress import (
 _Numbers = npt.NDArray[np.int64]
 _Truths = npt.NDArray[np.bool_]
 
-LANES: Final = (risk_pb2.LANE_RED, risk_pb2.LANE_YELLOW, risk_pb2.LANE_BLUE)
+LANES: Final = (common_pb2.LANE_RED, common_pb2.LANE_YELLOW, common_pb2.LANE_BLUE)
 """The lanes that are told, in the order in which they are."""
 #: The lottery of examples is the same in every backtest.
 _SEED: Final = 0x9E3779B97F4A7C15
@@ -134,9 +134,9 @@ def _count_work(state: BacktestProgress, part: BacktestPart, now: _Numbers, then
     offices: Strings = part.then.office
     groups, which = np.unique(offices.indices.astype(np.int64) << 32 | part.days, return_inverse=True)
     weights = None if part.kept is None else part.kept.astype(np.float64)
-    size = len(groups) * (risk_pb2.LANE_RED + 1)
+    size = len(groups) * (common_pb2.LANE_RED + 1)
     told = [
-        np.bincount(which * (risk_pb2.LANE_RED + 1) + lanes, weights, minlength=size).reshape(len(groups), -1)
+        np.bincount(which * (common_pb2.LANE_RED + 1) + lanes, weights, minlength=size).reshape(len(groups), -1)
         for lanes in (now, then)
     ]
     for place, group in enumerate(groups.tolist()):
@@ -149,7 +149,7 @@ def _count_work(state: BacktestProgress, part: BacktestPart, now: _Numbers, then
 
 def lanes_then(part: BacktestPart, rows: _Numbers) -> list[int]:
     """How many of some consignments were in each of LANES then."""
-    by = np.bincount(part.then.lane[rows], minlength=risk_pb2.LANE_RED + 1)
+    by = np.bincount(part.then.lane[rows], minlength=common_pb2.LANE_RED + 1)
     return [int(by[lane]) for lane in LANES]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Ints
-from luxor.risk.v1 import risk_pb2
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1.backtests_pb2 import Inspected, ShareOutcome
 from services.risk.backtest.counts import BacktestPart, count_part
 from services.risk.backtest.progress import BacktestProgress
@@ -52,7 +52,7 @@ class ModelTrial:
         rows = part.among(np.flatnonzero(worst >= 0))
         count_part(state, part)
         then = part.then
-        selected = then.lane >= risk_pb2.LANE_YELLOW
+        selected = then.lane >= common_pb2.LANE_YELLOW
         random = then.random
         told = (None, selected, then.inspected, then.violations, random, random & then.violations)
         state.scores = [
@@ -84,7 +84,7 @@ def shares(state: BacktestProgress) -> list[ShareOutcome]:
                 share_ppm=share,
                 score_from_ppm=(counts.shape[1] - 1 - place) * STEP_PPM,
                 consignments=told[ALL],
-                selected_then=told[SELECTED],
+                baseline_selected=told[SELECTED],
                 inspected=inspected_of(told[INSPECTED:]),
             )
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from luxor.common.v1.common_pb2 import Lane
 from luxor.risk.v1 import backtests_pb2 as pb
-from luxor.risk.v1.risk_pb2 import Lane
 from services.risk.backtest.counts import LANES
 from services.risk.backtest.model_trial import ModelTrial, auc_ppm, inspected_of, shares
 from services.risk.backtest.progress import (
@@ -58,10 +58,10 @@ def _rule(each: Rule | Typology, counts: list[int], examples: list[Example]) -> 
         life=each.text.life,
         hits=counts[HITS],
         unjudged=counts[UNJUDGED],
-        red_then=counts[RED],
-        yellow_then=counts[YELLOW],
-        blue_then=counts[BLUE],
-        hits_then=counts[HITS_THEN],
+        baseline_red=counts[RED],
+        baseline_yellow=counts[YELLOW],
+        baseline_blue=counts[BLUE],
+        baseline_hits=counts[HITS_THEN],
         both=counts[BOTH],
         raises=counts[RAISES],
         inspected=inspected_of(counts[INSPECTED : INSPECTED + 4]),
@@ -73,10 +73,10 @@ def _lane(lane: Lane.ValueType, counts: list[int]) -> pb.LaneOutcome:
     return pb.LaneOutcome(
         lane=lane,
         both=counts[LANE_BOTH],
-        only_now=counts[LANE_NOW],
-        only_then=counts[LANE_THEN],
-        inspected_now=inspected_of(counts[INSPECTED_NOW : INSPECTED_NOW + 4]),
-        inspected_then=inspected_of(counts[INSPECTED_THEN : INSPECTED_THEN + 4]),
+        tried_only=counts[LANE_NOW],
+        baseline_only=counts[LANE_THEN],
+        tried_inspected=inspected_of(counts[INSPECTED_NOW : INSPECTED_NOW + 4]),
+        baseline_inspected=inspected_of(counts[INSPECTED_THEN : INSPECTED_THEN + 4]),
     )
 
 
@@ -87,8 +87,8 @@ def _workload(office: str, place: int, days: dict[int, list[int]]) -> pb.Workloa
         office=office,
         lane=LANES[place],
         days=len(days),
-        now=sum(now),
-        now_day_max=max(now),
-        then=sum(then),
-        then_day_max=max(then),
+        tried=sum(now),
+        tried_day_max=max(now),
+        baseline=sum(then),
+        baseline_day_max=max(then),
     )

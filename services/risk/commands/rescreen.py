@@ -16,7 +16,8 @@ from libs.columns.stored import InputError
 from libs.columns.wire import MalformedColumns
 from libs.store.inputs import BatchPlace
 from libs.telemetry import counter, get_logger
-from luxor.risk.v1.risk_pb2 import LANE_RED, PURPOSE_CLEARANCE
+from luxor.common.v1.common_pb2 import LANE_RED
+from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.commands.load_lists import ActiveLists
 from services.risk.elements.stored_inputs import Input, read_answers
 from services.risk.screening.matching.index import Index
@@ -27,8 +28,8 @@ from services.risk.screening.new_matches import (
     Changes,
     bearers,
     cleared_in,
-    lane_left,
     likely_names,
+    remaining_lane,
     screen_again,
 )
 from services.risk.screening.parties import MatchLevels, lower_than, party_names
@@ -166,7 +167,7 @@ class Rescreen:
         if batch.purpose != PURPOSE_CLEARANCE or not changes.cleared.lengths.any():
             return [None] * len(changes.places)
         chosen = answers.take(found.rows[changes.places])
-        lanes = lane_left(chosen, changes.cleared, self._thresholds(chosen)).tolist()
+        lanes = remaining_lane(chosen, changes.cleared, self._thresholds(chosen)).tolist()
         return [lane if count else None for lane, count in zip(lanes, changes.cleared.lengths.tolist(), strict=True)]
 
     async def _prepared(self, screened: str, state: ActiveLists) -> ChangedEntries:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
-from luxor.risk.v1.risk_pb2 import FINDING_KIND_GOODS_CONTROL
+from luxor.common.v1.common_pb2 import FINDING_KIND_GOODS_CONTROL
 from services.risk.elements.computed import Facts
 from services.risk.goods.controls import Control, ControlSet, Stage, lines_of
 from services.risk.rules.finding import ExtraFindings, FindingText

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Ints, Table
-from luxor.risk.v1.risk_pb2 import SELECTION_CAUSE_RULE, SELECTION_CAUSE_SCORE
+from luxor.common.v1.common_pb2 import SELECTION_CAUSE_RULE, SELECTION_CAUSE_SCORE
 
 PPM: Final = 1_000_000
 WEIGHT_MAX: Final = 20.0

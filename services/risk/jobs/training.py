@@ -69,7 +69,7 @@ async def run(running: Running) -> Finished:
         label=LABEL,
         window=Window(
             first_day=request.from_day,
-            last_day=request.until_day,
+            last_day=request.to_day,
             outcomes=len(known.found),
             violations=int(known.found.sum()),
             source=SOURCE,
@@ -107,8 +107,8 @@ def _full() -> JobRefused:
 async def _gather(running: Running, request: TrainModelRequest) -> tuple[InspectedItems, Sample]:
     inputs, outcomes_of = InputStore(running.database), OutcomeStore(running.database).of_batches
     rates = await _rates(running)
-    total = await inputs.count(request.from_day, request.until_day, PURPOSE_CLEARANCE)
-    outcomes = await InspectionStore(running.database).count(request.from_day, request.until_day)
+    total = await inputs.count(request.from_day, request.to_day, PURPOSE_CLEARANCE)
+    outcomes = await InspectionStore(running.database).count(request.from_day, request.to_day)
     shares = min(1.0, OUTCOMES_MAX / max(outcomes, 1)), min(1.0, REFERENCE_MAX / max(total, 1))
     rng = np.random.default_rng(abs(request.seed))
     gathered = _Gathered()
@@ -116,9 +116,7 @@ async def _gather(running: Running, request: TrainModelRequest) -> tuple[Inspect
     while True:
         # Nothing is kept to go on from, so no step: where its process ends three times by itself, it is given up.
         await running.tell(gathered.done, total)
-        batches = await inputs.read(
-            place, request.until_day, batches_max=BATCHES, purpose=PURPOSE_CLEARANCE, answers=True
-        )
+        batches = await inputs.read(place, request.to_day, batches_max=BATCHES, purpose=PURPOSE_CLEARANCE, answers=True)
         if not batches:
             break
         results: dict[tuple[int, int], list[StoredOutcome]] = {}

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from luxor.risk.v1.risk_pb2 import FINDING_KIND_RULE
+from luxor.common.v1.common_pb2 import FINDING_KIND_RULE
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from libs.customs.countries import COUNTRIES, EU_MEMBERS, UNION
 from libs.customs.time import day_of_date
-from luxor.risk.v1.risk_pb2 import FINDING_KIND_TYPOLOGY
+from luxor.common.v1.common_pb2 import FINDING_KIND_TYPOLOGY
 from services.risk.conditions.cel.vocabulary import Data, Vocabulary
 from services.risk.conditions.expressions import Condition, ConditionError, Conditions
 from services.risk.elements import computed

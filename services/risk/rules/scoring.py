@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Bools, Column, Ints, Ragged, Strings, Table, schema_of
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2
 from services.risk.conditions.cel.vocabulary import TableSource
 from services.risk.conditions.evaluation.frames import Batch
@@ -29,11 +30,11 @@ __all__ = ["ITEMS_NAMED_MAX", "LANES", "SCORE_MAX", "Scopes", "assess", "lane_by
 #: A rule names at most so many items of a consignment; an officer needs no more.
 ITEMS_NAMED_MAX: Final = 10
 LANES: Final = {
-    "none": risk_pb2.LANE_UNSPECIFIED,
-    "green": risk_pb2.LANE_GREEN,
-    "blue": risk_pb2.LANE_BLUE,
-    "yellow": risk_pb2.LANE_YELLOW,
-    "red": risk_pb2.LANE_RED,
+    "none": common_pb2.LANE_UNSPECIFIED,
+    "green": common_pb2.LANE_GREEN,
+    "blue": common_pb2.LANE_BLUE,
+    "yellow": common_pb2.LANE_YELLOW,
+    "red": common_pb2.LANE_RED,
 }
 
 _Numbers = npt.NDArray[np.int64]
@@ -224,7 +225,7 @@ def _joined(
 def lane_by_score(thresholds: Thresholds, score: _Numbers) -> _Numbers:
     """The lane that each score calls for."""
     steps = np.array([thresholds.blue, thresholds.yellow, thresholds.red])
-    lanes: _Numbers = risk_pb2.LANE_GREEN + np.searchsorted(steps, score, side="right")
+    lanes: _Numbers = common_pb2.LANE_GREEN + np.searchsorted(steps, score, side="right")
     return lanes
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Ints, Ragged, Strings, Table
-from luxor.risk.v1.risk_pb2 import FINDING_KIND_LISTED_PARTY, LANE_GREEN, SELECTION_CAUSE_MINIMUM
+from luxor.common.v1.common_pb2 import FINDING_KIND_LISTED_PARTY, LANE_GREEN, SELECTION_CAUSE_MINIMUM
 from services.risk.rules.finding import ExtraFindings
 from services.risk.rules.schema import SCORE_MAX
 from services.risk.rules.scoring import LANES, findings_table
@@ -169,7 +169,9 @@ def bearers(index: Index, tables: Sequence[Table]) -> frozenset[str]:
     return frozenset(name for name, each in zip(names, words_of(names), strict=True) if each in words)
 
 
-def lane_left(answers: Table, cleared: Ragged, thresholds: Sequence[tuple[int, int, int]]) -> npt.NDArray[np.int64]:
+def remaining_lane(
+    answers: Table, cleared: Ragged, thresholds: Sequence[tuple[int, int, int]]
+) -> npt.NDArray[np.int64]:
     """The lane that is left of answers (AssessmentColumns, a row each) without cleared hits: by what else was found, the score and the draw.
 
     `thresholds` has per row the points from which blue, yellow and red are called for.

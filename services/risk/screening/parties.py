@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from libs.customs.time import days_of
-from luxor.risk.v1.risk_pb2 import FINDING_KIND_LISTED_PARTY
+from luxor.common.v1.common_pb2 import FINDING_KIND_LISTED_PARTY
 from services.risk.rules.finding import ExtraFindings, FindingText, Match
 from services.risk.screening.lists.cleared_pairs import words_of
 from services.risk.screening.lists.party_list import MATCH, Quality

@@ -288,7 +288,7 @@ def _event(hits: Sequence[NewMatches], lists: str, threshold: int, now: int) -> 
             "match_threshold": Ints.constant(threshold, rows),
             "findings": Ragged.concat([each.findings for each in hits]),
             "cleared": Ragged.concat([each.cleared for each in hits]),
-            "lane_left": Ints.of([lane or 0 for lane in left], [lane is not None for lane in left]),
+            "remaining_lane": Ints.of([lane or 0 for lane in left], [lane is not None for lane in left]),
         },
     )
 

@@ -46,23 +46,25 @@ class StatisticsService(StatisticsServiceServicer):
         self._store = store
         self._recount = recount
 
-    async def Recount(
-        self, request: pb.RecountRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.RecountResponse:
+    async def RecountStatistics(
+        self, request: pb.RecountStatisticsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecountStatisticsResponse:
         """Clear what clearance still knows, and have it counted from clearance's snapshot."""
-        before = await recalled(self._store.database, pb.RecountResponse, request)
+        before = await recalled(self._store.database, pb.RecountStatisticsResponse, request)
         if before is not None:
             return before
         try:
             days = await self._recount.run()
         except RestartUnderWay:
             raise Refusal("RECOUNT_UNDER_WAY") from None
-        answer = pb.RecountResponse(days=len(days))
+        answer = pb.RecountStatisticsResponse(days=len(days))
         if days:
             answer.from_day, answer.to_day = days[0], days[-1]
         return await kept(self._store.database, request, answer)
 
-    async def Query(self, request: pb.QueryRequest, context: grpc.aio.ServicerContext[Any, Any]) -> pb.QueryResponse:
+    async def QueryStatistics(
+        self, request: pb.QueryStatisticsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.QueryStatisticsResponse:
         """Sum cells by the dimensions asked for."""
         period = (request.from_day, request.to_day)
         if not 0 <= request.to_day - request.from_day <= DAYS_MAX:
@@ -75,7 +77,7 @@ class StatisticsService(StatisticsServiceServicer):
         filters = dict(
             zip(_columns(named), (_values(each, place) for place, each in enumerate(request.filters)), strict=True)
         )
-        response = pb.QueryResponse(is_incomplete=await self._store.is_incomplete())
+        response = pb.QueryStatisticsResponse(incomplete=await self._store.is_incomplete())
 
         async def ask(
             table: sa.Table, always: tuple[str, ...], add: Callable[[list[str], Sequence[Any]], None]
@@ -110,8 +112,8 @@ class StatisticsService(StatisticsServiceServicer):
 
         def add_time(keys: list[str], row: Any) -> None:
             last = response.times[-1] if response.times else None
-            if last is None or list(last.keys) != keys or last.stretch != row.stretch:
-                last = response.times.add(keys=keys, stretch=row.stretch, bounds_micros=BOUNDS_MICROS)
+            if last is None or list(last.keys) != keys or last.interval != row.stretch:
+                last = response.times.add(keys=keys, interval=row.stretch, bounds_micros=BOUNDS_MICROS)
                 last.buckets.extend([0] * (len(BOUNDS_MICROS) + 1))
             last.count += row.consignments
             last.sum_micros += row.sum_micros
@@ -122,9 +124,9 @@ class StatisticsService(StatisticsServiceServicer):
             response.inspections.add(
                 keys=keys,
                 inspected=row.inspected,
-                found=row.found,
+                violations=row.found,
                 items_inspected=row.items_inspected,
-                items_found=row.items_found,
+                item_violations=row.items_found,
             )
 
         await ask(COUNT_CELL, ("currency",), add_count)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from libs.columns import Column, Ragged, Strings, Table
 from luxor.clearance.v1 import clearance_pb2 as clearance
-from luxor.risk.v1 import risk_pb2 as risk
+from luxor.common.v1 import common_pb2
 from luxor.statistics.v1 import statistics_pb2 as pb
 
 MICROS_A_DAY = 86_400_000_000
@@ -105,7 +105,7 @@ def tally(table: Table, signs: IntArray, of_02: npt.NDArray[np.bool_] | None = N
     heads = np.where(has, items.offsets[:-1], -1)
     origin, chapter = _pick(origins, heads), _pick(chapters, heads)
     day = table.ints("accepted_at").values // MICROS_A_DAY
-    lane = _named(table, "lane", clearance.Lane, "LANE_")
+    lane = _named(table, "lane", common_pb2.Lane, "LANE_")
     destination = table.strings("destination_country")
     shared = (day, destination, origin, chapter, lane)
     return Tally(
@@ -163,8 +163,8 @@ def _revenue(
         for item, head in zip(goods, heads, strict=True)
     )
     day, destination, lane = (_take(key, owners) for key in own)
-    kind = _named(lines, "kind", clearance.ChargeKind, "CHARGE_KIND_")
-    collector = _named(lines, "collector", clearance.Collector, "COLLECTOR_")
+    kind = _named(lines, "kind", common_pb2.ChargeKind, "CHARGE_KIND_")
+    collector = _named(lines, "collector", common_pb2.Collector, "COLLECTOR_")
     currency = _take(table.strings("revenue_currency"), owners)
     # A charge of what was withdrawn is owed no more, as in the ledger.
     withdrawn = table.ints("state").values == clearance.STATE_INVALIDATED
@@ -182,11 +182,11 @@ def _times(table: Table, signs: IntArray, shared: tuple[Key, ...], of_02: npt.ND
     begun = np.where(of_02, np.maximum(arrived.values, latest.values), arrived.values)
     stretches = (
         (
-            pb.STRETCH_DECISION,
+            pb.INTERVAL_DECISION,
             decided - accepted.values,
             np.where(by_latest, latest.valid, first.valid) & accepted.valid,
         ),
-        (pb.STRETCH_RELEASE, released.values - begun, released.valid & arrived.valid),
+        (pb.INTERVAL_RELEASE, released.values - begun, released.valid & arrived.valid),
     )
     rows = [np.flatnonzero(there) for _, _, there in stretches]
     every = np.concatenate(rows)
@@ -214,7 +214,7 @@ def _inspections(
     looked = np.flatnonzero(results.valid & np.isin(owners, done))
     owners = owners[looked]
     day, destination, origin, chapter, lane = shared
-    cause = _named(table, "selection_cause", risk.SelectionCause, "SELECTION_CAUSE_")
+    cause = _named(table, "selection_cause", common_pb2.SelectionCause, "SELECTION_CAUSE_")
     keys = [
         *(_join(_take(key, owners), _take(key, done)) for key in (day, destination)),
         _join(_rows(origins, looked), _take(origin, done)),

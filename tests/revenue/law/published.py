@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from libs.customs.money import parse_minor
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1 import consignment_pb2
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.law.program.program import Program
@@ -204,7 +205,7 @@ def shipped_law() -> Program:
     return load_program()
 
 
-def law_of(case: Case) -> Program:
+def law_day(case: Case) -> Program:
     """Give the shipped law, or where the case has rates or values of its own, its jurisdiction's with them."""
     return program_of(files_of(case)) if case.exchange or case.changes else shipped_law()
 
@@ -242,9 +243,9 @@ def files_of(case: Case) -> dict[str, str]:
     return overlay(files, changes)
 
 
-def request_of(case: Case) -> pb.QuoteRequest:
+def request_of(case: Case) -> pb.QuoteConsignmentsRequest:
     """Write the case as a filer would ask for it: what the source gives, then what had to be added."""
-    request = pb.QuoteRequest(consignments=[_consignment(filed) for filed in case.filed()])
+    request = pb.QuoteConsignmentsRequest(consignments=[_consignment(filed) for filed in case.filed()])
     request.as_of.FromDatetime(_noon(case.as_of))
     return request
 
@@ -341,8 +342,8 @@ def _sums(quote: pb.LandedCost, of: str) -> dict[str, int]:
 
 def outcome(quote: pb.LandedCost) -> dict[str, Any]:
     """Give what a quote says, by the names of Expected; amounts in minor units."""
-    taxes = [line for line in quote.lines if line.kind == pb.KIND_TAX]
-    collectors = sorted({pb.Collector.Name(line.collector) for line in taxes})
+    taxes = [line for line in quote.lines if line.kind == common_pb2.CHARGE_KIND_TAX]
+    collectors = sorted({common_pb2.Collector.Name(line.collector) for line in taxes})
     amounts = _sums(quote, "amount")
     return {
         "intrinsic_value": quote.intrinsic_value,
@@ -356,10 +357,12 @@ def outcome(quote: pb.LandedCost) -> dict[str, Any]:
         "landed_cost": quote.landed_cost,
         "position": "within" if "WITHIN_LIMIT" in quote.notes else "over",
         "collector": "+".join(name.removeprefix("COLLECTOR_").lower() for name in collectors),
-        "debtor": "+".join(sorted({pb.Debtor.Name(line.debtor).removeprefix("DEBTOR_").lower() for line in taxes})),
+        "debtor": "+".join(
+            sorted({common_pb2.Debtor.Name(line.debtor).removeprefix("DEBTOR_").lower() for line in taxes})
+        ),
         "lower_bound": quote.lower_bound,
         "not_covered": list(quote.not_covered),
-        "lines_of_duty": sum(line.kind == pb.KIND_DUTY for line in quote.lines),
+        "lines_of_duty": sum(line.kind == common_pb2.CHARGE_KIND_DUTY for line in quote.lines),
         "charges": [line.charge for line in quote.lines],
         "levied": [charge for charge, amount in amounts.items() if amount],
     }

@@ -257,7 +257,7 @@ def test_what_does_not_fit_together_is_told_with_the_line_of_its_charge() -> Non
 def test_a_place_is_taken_out_by_null_and_the_law_of_a_day_is_taken_for_all() -> None:
     gone = apply_draft(LAW, Draft(changes=[("xx/rulebook.yaml:prices_with_tax", "null")]))
     assert gone.program.books[0].rulebook.prices_with_tax is None
-    pinned = apply_draft(LAW, Draft(law_of=date(2021, 6, 30))).program
+    pinned = apply_draft(LAW, Draft(law_day=date(2021, 6, 30))).program
     filed = Consignment("XA", date(2024, 5, 5), [Item(20_000, code="61")])
     assert {line.charge: line.ppm for line in assessed(pinned, [filed])[0].charges if line.ppm} == {
         "XX.duty": 120_000,

@@ -129,13 +129,13 @@ def test_what_is_too_large_is_refused() -> None:
     assert "make it smaller" in mistakes(Draft(changes=changes))[0].sentence
 
 
-@pytest.mark.parametrize("law_of", [date(2021, 12, 31), date(2022, 1, 1), date(2024, 5, 5)])
-def test_the_law_of_one_day_holds_on_all_days(law_of: date) -> None:
+@pytest.mark.parametrize("law_day", [date(2021, 12, 31), date(2022, 1, 1), date(2024, 5, 5)])
+def test_the_law_of_one_day_holds_on_all_days(law_day: date) -> None:
     program = program_of(LAW)
-    pinned = under_law_of(program, law_of)
+    pinned = under_law_of(program, law_day)
     areas = np.array([program.areas[area] for area in ("XA", "XB")], np.int64)
-    meant = program.find(areas, np.full(2, day_of_date(law_of), np.int64))
-    for day in (0, day_of_date(date(2020, 1, 1)), day_of_date(law_of), day_of_date(date(2099, 1, 1))):
+    meant = program.find(areas, np.full(2, day_of_date(law_day), np.int64))
+    for day in (0, day_of_date(date(2020, 1, 1)), day_of_date(law_day), day_of_date(date(2099, 1, 1))):
         assert pinned.find(areas, np.full(2, day, np.int64)).tolist() == meant.tolist()
 
 

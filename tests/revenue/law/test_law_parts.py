@@ -177,12 +177,12 @@ def test_the_currency_itself_has_its_rate_on_each_day_that_can_be() -> None:
     ]
 
 
-@pytest.mark.parametrize("law_of", [date(2020, 1, 1), date(2020, 5, 31), date(2020, 6, 1), date(2020, 12, 31)])
-def test_the_law_of_the_first_days_holds_on_all_days(law_of: date) -> None:
+@pytest.mark.parametrize("law_day", [date(2020, 1, 1), date(2020, 5, 31), date(2020, 6, 1), date(2020, 12, 31)])
+def test_the_law_of_the_first_days_holds_on_all_days(law_day: date) -> None:
     program = utopia()
-    pinned = under_law_of(program, law_of)
+    pinned = under_law_of(program, law_day)
     areas = np.array([program.areas[area] for area in ("XA", "XB")])
-    meant = program.find(areas, np.full(2, day_of_date(law_of)))
+    meant = program.find(areas, np.full(2, day_of_date(law_day)))
     for day in (0, 1, day_of_date(date(2020, 5, 31)), day_of_date(date(2024, 1, 1)), day_of_date(date(9999, 12, 31))):
         assert pinned.find(areas, np.full(2, day)).tolist() == meant.tolist()
 

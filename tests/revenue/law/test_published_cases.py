@@ -8,7 +8,7 @@ from services.revenue.api.assessment import RevenueService
 from services.revenue.law.source.overlay import overlay
 from services.revenue.law.source.yaml_source import Source
 from services.revenue.store.law_files import law_files
-from tests.revenue.law.published import Case, cases, differences, law_of, request_of
+from tests.revenue.law.published import Case, cases, differences, law_day, request_of
 from tests.revenue.law.published_collection import collection, disagreements
 
 
@@ -16,8 +16,8 @@ from tests.revenue.law.published_collection import collection, disagreements
 async def test_a_published_case_comes_out_as_its_source_prints_it(
     case: Case, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    service: Any = RevenueService(None, law_of(case))  # type: ignore[arg-type]  # a quote keeps nothing
-    answer = await service.Quote(request_of(case), None)
+    service: Any = RevenueService(None, law_day(case))  # type: ignore[arg-type]  # a quote keeps nothing
+    answer = await service.QuoteConsignments(request_of(case), None)
     print(f"{case.id}: {case.published}\n  {case.source}")
     for added in case.added:
         shown = f" = {added.value}" if added.value is not None else ""

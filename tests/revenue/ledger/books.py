@@ -70,7 +70,7 @@ async def emptied(database: Database) -> None:
     await guarded(database)
 
 
-_TOLD = ("news", "number", "debt_status", "paid_minor", "refunded_minor")
+_TOLD = ("event", "number", "debt_status", "paid_minor", "refunded_minor")
 
 
 class Books:

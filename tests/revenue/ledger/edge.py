@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from libs.server.testing import Running, running
 from libs.store.database import Database
-from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from services.revenue.__main__ import assemble
@@ -39,10 +39,10 @@ async def stub(house: Running, role: str = "officer", ident: str = "officer-1") 
 
 
 def open_state(mrn_: str, version: int = 1, **more: object) -> State:
-    return State(mrn_, version, debt=clearance.DEBT_STATUS_OPEN, debt_account="", **more)  # type: ignore[arg-type]
+    return State(mrn_, version, debt=common_pb2.DEBT_STATUS_OPEN, debt_account="", **more)  # type: ignore[arg-type]
 
 
 def payment(ident: str, reference: str, amount: int, takes_back: str = "") -> pb.Payment:
     return pb.Payment(
-        id=ident, reference=reference, jurisdiction="EU", currency="EUR", amount_minor=amount, takes_back=takes_back
+        id=ident, reference=reference, jurisdiction="EU", currency="EUR", amount_minor=amount, reverses_id=takes_back
     )

@@ -12,11 +12,12 @@ from libs.customs.mrn_columns import make_mrns
 from libs.feed.types import BEGINNING, FeedBatch
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.clearance.v1 import clearance_pb2
-from luxor.revenue.v1.revenue_pb2 import COLLECTOR_CUSTOMS, DEBTOR_DECLARANT, KIND_DUTY, KIND_TAX
+from luxor.common.v1 import common_pb2
+from luxor.common.v1.common_pb2 import CHARGE_KIND_DUTY, CHARGE_KIND_TAX, COLLECTOR_CUSTOMS, DEBTOR_DECLARANT
 
 DAY = 20_782
 MICROS_A_DAY = 86_400_000_000
-DUTY, TAX = KIND_DUTY, KIND_TAX
+DUTY, TAX = CHARGE_KIND_DUTY, CHARGE_KIND_TAX
 
 
 def mrn(serial: int, partition: int = 0, day: int = DAY) -> str:
@@ -44,7 +45,7 @@ class State:
     mrn: str
     version: int = 1
     charges: Sequence[Charge] = (Charge(300), Charge(1_900, TAX, "EU.vat_low_value"))
-    debt: int = clearance_pb2.DEBT_STATUS_DEFERRED
+    debt: int = common_pb2.DEBT_STATUS_DEFERRED
     debt_account: str = "deferred:carrier-7"
     state: int = clearance_pb2.STATE_AWAITING_ARRIVAL
     currency: str = "EUR"

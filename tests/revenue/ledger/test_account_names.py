@@ -7,19 +7,18 @@ from dataclasses import replace
 import pytest
 
 from libs.customs.partitions import partition_of
-from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1 import revenue_pb2 as revenue
 from services.revenue.ledger import account
 from services.revenue.ledger.account import Facts, Owing, kind_of, owing, partition_of_mrn, wrong_name
 from tests.revenue.ledger.states import mrn
 
 DEFERRED, SECURED, OPEN = (
-    clearance.DEBT_STATUS_DEFERRED,
-    clearance.DEBT_STATUS_SECURED,
-    clearance.DEBT_STATUS_OPEN,
+    common_pb2.DEBT_STATUS_DEFERRED,
+    common_pb2.DEBT_STATUS_SECURED,
+    common_pb2.DEBT_STATUS_OPEN,
 )
-FACTS = Facts("", revenue.COLLECTOR_CUSTOMS, revenue.DEBTOR_DECLARANT, "DE", "D", "P", "", OPEN)
+FACTS = Facts("", common_pb2.COLLECTOR_CUSTOMS, common_pb2.DEBTOR_DECLARANT, "DE", "D", "P", "", OPEN)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_payments_and_payouts_name_all_accounts_but_those_of_money_received() ->
 
 
 def test_a_treasury_has_an_account_for_each_kind_of_charge() -> None:
-    kinds = (revenue.KIND_DUTY, revenue.KIND_TAX, revenue.KIND_FEE)
+    kinds = (common_pb2.CHARGE_KIND_DUTY, common_pb2.CHARGE_KIND_TAX, common_pb2.CHARGE_KIND_FEE)
     assert [account.treasury("DE", kind) for kind in kinds] == [
         "treasury:DE:duty", "treasury:DE:tax", "treasury:DE:fee",
     ]  # fmt: skip
@@ -100,22 +99,22 @@ def test_payments_of_an_account_stand_in_the_partition_of_its_name() -> None:
     [
         # Vendors and carriers owe what they collect, whatever else is known.
         ({"account": "vendor:V", "debt_account": "deferred:c", "debt_status": DEFERRED}, "vendor:V", "vendor:V"),
-        ({"account": "carrier:C", "debtor": revenue.DEBTOR_CONSIGNEE}, "carrier:C", "carrier:C"),
-        ({"collector": revenue.COLLECTOR_VENDOR}, "vendor:P", "vendor:P"),
-        ({"collector": revenue.COLLECTOR_VENDOR, "platform": ""}, "vendor:unnamed", "vendor:unnamed"),
-        ({"collector": revenue.COLLECTOR_CARRIER}, "carrier:D", "carrier:D"),
-        ({"collector": revenue.COLLECTOR_POSTAL_OPERATOR}, "carrier:D", "carrier:D"),
-        ({"collector": revenue.COLLECTOR_CARRIER, "declarant": ""}, "carrier:unnamed", "carrier:unnamed"),
+        ({"account": "carrier:C", "debtor": common_pb2.DEBTOR_CONSIGNEE}, "carrier:C", "carrier:C"),
+        ({"collector": common_pb2.COLLECTOR_VENDOR}, "vendor:P", "vendor:P"),
+        ({"collector": common_pb2.COLLECTOR_VENDOR, "platform": ""}, "vendor:unnamed", "vendor:unnamed"),
+        ({"collector": common_pb2.COLLECTOR_CARRIER}, "carrier:D", "carrier:D"),
+        ({"collector": common_pb2.COLLECTOR_POSTAL_OPERATOR}, "carrier:D", "carrier:D"),
+        ({"collector": common_pb2.COLLECTOR_CARRIER, "declarant": ""}, "carrier:unnamed", "carrier:unnamed"),
         # All else is owed by the declarant, or by the buyer.
         ({}, "declarant:D", "declarant:D"),
-        ({"debtor": revenue.DEBTOR_CONSIGNEE}, "border:DE", "border:DE"),
+        ({"debtor": common_pb2.DEBTOR_CONSIGNEE}, "border:DE", "border:DE"),
         ({"declarant": ""}, "border:DE", "border:DE"),
-        ({"debtor": revenue.DEBTOR_CONSIGNEE, "destination": ""}, "border:unnamed", "border:unnamed"),
+        ({"debtor": common_pb2.DEBTOR_CONSIGNEE, "destination": ""}, "border:unnamed", "border:unnamed"),
         # What the charge names comes before its collector and debtor.
-        ({"account": "border:FR", "collector": revenue.COLLECTOR_VENDOR}, "border:FR", "border:FR"),
-        ({"account": "declarant:E", "debtor": revenue.DEBTOR_CONSIGNEE}, "declarant:E", "declarant:E"),
-        ({"account": "deferred:c", "collector": revenue.COLLECTOR_VENDOR}, "declarant:D", "declarant:D"),
-        ({"account": "deferred:c", "collector": revenue.COLLECTOR_CARRIER}, "declarant:D", "declarant:D"),
+        ({"account": "border:FR", "collector": common_pb2.COLLECTOR_VENDOR}, "border:FR", "border:FR"),
+        ({"account": "declarant:E", "debtor": common_pb2.DEBTOR_CONSIGNEE}, "declarant:E", "declarant:E"),
+        ({"account": "deferred:c", "collector": common_pb2.COLLECTOR_VENDOR}, "declarant:D", "declarant:D"),
+        ({"account": "deferred:c", "collector": common_pb2.COLLECTOR_CARRIER}, "declarant:D", "declarant:D"),
         # An account stands for it only while the debt is deferred or secured.
         ({"account": "deferred:c", "debt_status": DEFERRED}, "declarant:D", "deferred:c"),
         ({"account": "deferred:c", "debt_status": SECURED}, "declarant:D", "deferred:c"),

@@ -14,7 +14,7 @@ import pytest
 
 from libs.columns import Column, Ints, Ragged, Table
 from luxor.clearance.v1 import clearance_pb2 as clearance
-from luxor.revenue.v1 import revenue_pb2 as revenue
+from luxor.common.v1 import common_pb2
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.law.source.rulebook import Beneficiaries, Part, Refund, Rulebook, Span
 from services.revenue.ledger.charge import Page, names_of, newest, only_needed, take
@@ -26,8 +26,8 @@ from tests.revenue.ledger.pages import numbers
 from tests.revenue.ledger.states import DAY, DUTY, TAX, Charge, State, mrn, states_table
 
 MAX = 10**16
-FEE = revenue.KIND_FEE
-AT_BORDER = replace(State(mrn(1)), debt=clearance.DEBT_STATUS_OPEN)
+FEE = common_pb2.CHARGE_KIND_FEE
+AT_BORDER = replace(State(mrn(1)), debt=common_pb2.DEBT_STATUS_OPEN)
 
 
 def page_and_names(
@@ -60,7 +60,7 @@ def test_charges_become_lines_of_who_owes_them_in_their_order() -> None:
         Charge(5, TAX, "EU.vat", account="vendor:V"), Charge(7, DUTY, "EU.duty"), Charge(0, FEE, "EU.fee"),
         Charge(9, FEE, "EU.fee", account="border:DE"), Charge(None, FEE, "EU.other"),
     )  # fmt: skip
-    deferred = replace(AT_BORDER, debt=clearance.DEBT_STATUS_DEFERRED, charges=charges)
+    deferred = replace(AT_BORDER, debt=common_pb2.DEBT_STATUS_DEFERRED, charges=charges)
     nothing = replace(AT_BORDER, mrn=mrn(2), charges=())
     other = replace(
         AT_BORDER,
@@ -84,7 +84,7 @@ def test_charges_become_lines_of_who_owes_them_in_their_order() -> None:
 
 
 def test_a_charge_on_a_buyers_account_is_paid_at_once() -> None:
-    buyer = replace(AT_BORDER, charges=(Charge(3, debtor=revenue.DEBTOR_CONSIGNEE),))
+    buyer = replace(AT_BORDER, charges=(Charge(3, debtor=common_pb2.DEBTOR_CONSIGNEE),))
     assert lines_of(buyer)[0][0][:2] == ("border:DE", "border:DE")
     assert lines_of(buyer)[0][0][5] == OPEN
 
@@ -92,7 +92,7 @@ def test_a_charge_on_a_buyers_account_is_paid_at_once() -> None:
 def test_lines_that_differ_by_nothing_but_amounts_are_one_in_the_place_of_the_first() -> None:
     charges = (
         Charge(1), Charge(2, TAX, "EU.vat"), Charge(4, item=2), Charge(8, code="EU.other"), Charge(16, TAX, "EU.vat"),
-        Charge(32, collector=revenue.COLLECTOR_POSTAL_OPERATOR, account="border:DE"), Charge(64, account="border:DE"),
+        Charge(32, collector=common_pb2.COLLECTOR_POSTAL_OPERATOR, account="border:DE"), Charge(64, account="border:DE"),
     )  # fmt: skip
     other = replace(AT_BORDER, mrn=mrn(2), charges=(Charge(100),))
     found = lines_of(replace(AT_BORDER, charges=charges), other)

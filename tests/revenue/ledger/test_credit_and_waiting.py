@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_SETTLED
+from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_SETTLED
 from services.revenue.commands import apply_credit
 from services.revenue.commands import record_payment as payments_of
 from services.revenue.commands.apply_credit import ITEMS_MAX
@@ -23,11 +23,11 @@ from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import TAX, Charge, State, batch, mrn
 
 DECLARANT = "declarant:DE1234567890"
-FIRST = State(mrn(1), debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+FIRST = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
 """2,200 to be paid at once."""
 OTHER = replace(FIRST, mrn=mrn(2, 7))
 MATCHED, UNDERPAID, OVERPAID = pb.PAYMENT_OUTCOME_MATCHED, pb.PAYMENT_OUTCOME_UNDERPAID, pb.PAYMENT_OUTCOME_OVERPAID
-UNMATCHED, KNOWN = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_KNOWN
+UNMATCHED, KNOWN = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_ALREADY_BOOKED
 
 
 def payment(number: int, amount: int, reference: str = FIRST.mrn, currency: str = "EUR", back: str = "") -> Payment:
@@ -78,7 +78,7 @@ async def test_credit_pays_more_consignments_than_one_transaction_takes(books: B
     (paid,) = await books.pay(payment(1, 2_200 * len(many), DECLARANT))
     assert (paid.outcome, paid.matched, paid.over) == (UNDERPAID, 2_200 * len(many), 0)
     assert paid.still_owed == 25 * len(shared)
-    assert [each["news"] for each in await books.news()] == [NEWS_SETTLED] * len(many)
+    assert [each["event"] for each in await books.news()] == [DEBT_EVENT_SETTLED] * len(many)
     assert {row[0] for row in await rows(books, "select mrn from ledger_open")} == {each.mrn for each in shared}
     await sound(books)
 
@@ -103,8 +103,8 @@ async def test_credit_pays_a_debt_that_arises_later(books: Books) -> None:
     assert held[2:4] == (800, 1_400)
     await books.pay(payment(2, 1_400, DECLARANT))
     await books.take(OTHER)
-    assert [(each["mrn"], each["news"]) for each in await books.news()] == [
-        (FIRST.mrn, NEWS_SETTLED), (OTHER.mrn, NEWS_SETTLED),
+    assert [(each["mrn"], each["event"]) for each in await books.news()] == [
+        (FIRST.mrn, DEBT_EVENT_SETTLED), (OTHER.mrn, DEBT_EVENT_SETTLED),
     ]  # fmt: skip
     await sound(books)
 
@@ -115,11 +115,11 @@ async def test_what_was_paid_is_taken_back_also_where_its_refund_paid_another_de
     await books.take(replace(FIRST, version=2, returned=(1,)), OTHER)
     assert (await books.positions([OTHER.mrn]))[0][2:4] == (2_200, 0)
     (back,) = await books.pay(payment(2, 2_200, back="bank-1"))
-    assert back.outcome == pb.PAYMENT_OUTCOME_TAKEN_BACK
+    assert back.outcome == pb.PAYMENT_OUTCOME_REVERSED
     await settle(books)
     assert (await books.positions([OTHER.mrn]))[0][2:4] == (0, 2_200)
-    told = [each["news"] for each in await books.news() if each["mrn"] == OTHER.mrn]
-    assert told == [NEWS_SETTLED, NEWS_OPENED]
+    told = [each["event"] for each in await books.news() if each["mrn"] == OTHER.mrn]
+    assert told == [DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED]
     assert (await books.standing())[DECLARANT] == 2_200
     await sound(books)
 
@@ -143,13 +143,13 @@ async def test_a_payment_that_comes_before_the_debt_pays_it_once(books: Books) -
     assert (known.outcome, known.account, known.matched, known.still_owed) == (KNOWN, DECLARANT, 2_000, 200)
     assert rest.outcome == MATCHED
     await books.take(replace(FIRST, version=2))
-    assert [each["news"] for each in await books.news()] == [NEWS_SETTLED]
+    assert [each["event"] for each in await books.news()] == [DEBT_EVENT_SETTLED]
     # Of another currency than the debt, it goes on waiting and is found.
     found = await stored_payments.page(books.database, after=("", ""), unmatched_only=True, rows_max=10)
     assert [each.payment.id for each in found] == ["bank-2"]
     assert "unmatched:EU" not in await books.standing()
     (back,) = await books.pay(payment(4, 2_000, back="bank-1"))
-    assert (back.outcome, back.still_owed) == (pb.PAYMENT_OUTCOME_TAKEN_BACK, 2_000)
+    assert (back.outcome, back.still_owed) == (pb.PAYMENT_OUTCOME_REVERSED, 2_000)
     await sound(books)
 
 
@@ -157,7 +157,7 @@ async def test_a_waiting_payment_that_is_taken_back_pays_nothing_later(books: Bo
     await books.pay(payment(1, 2_200))
     await books.pay(payment(2, 2_200, back="bank-1"))
     paid, back = await books.pay(payment(3, 2_200), payment(4, 2_200, back="bank-3"))
-    assert (paid.outcome, back.outcome) == (UNMATCHED, pb.PAYMENT_OUTCOME_TAKEN_BACK)
+    assert (paid.outcome, back.outcome) == (UNMATCHED, pb.PAYMENT_OUTCOME_REVERSED)
     await books.take(FIRST)
     assert (await books.standing())[DECLARANT] == 2_200
     assert await stored_payments.page(books.database, after=("", ""), unmatched_only=True, rows_max=10) == []
@@ -168,12 +168,12 @@ async def test_what_was_paid_keeps_its_currency_where_the_debt_gets_another(book
     await books.take(FIRST)
     await books.pay(payment(1, 2_200))
     await books.take(replace(FIRST, version=2, currency="GBP"))
-    assert [each["news"] for each in await books.news()] == [NEWS_SETTLED, NEWS_OPENED]
+    assert [each["event"] for each in await books.news()] == [DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED]
     assert (await books.positions([FIRST.mrn]))[0][2:4] == (0, 2_200)
     assert await books.standing() == {"bank:EU": 2_200, DECLARANT: -2_200}
     await sound(books)
     (back,) = await books.pay(payment(2, 2_200, back="bank-1"))
-    assert (back.outcome, back.still_owed) == (pb.PAYMENT_OUTCOME_TAKEN_BACK, 2_200)
+    assert (back.outcome, back.still_owed) == (pb.PAYMENT_OUTCOME_REVERSED, 2_200)
     assert await books.standing() == {}
     await sound(books)
 
@@ -283,6 +283,6 @@ async def test_payments_and_states_at_once_settle_everything_once(books: Books) 
     await settle(books)
     told = await books.news()
     assert sorted(each["mrn"] for each in told) == sorted(each.mrn for each in states)
-    assert {each["news"] for each in told} == {NEWS_SETTLED}
+    assert {each["event"] for each in told} == {DEBT_EVENT_SETTLED}
     assert DECLARANT not in await books.standing()
     await sound(books)

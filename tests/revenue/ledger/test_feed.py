@@ -10,8 +10,13 @@ import pytest
 from libs.columns import Ints, Table
 from libs.feed.types import EventError
 from libs.store.database import Transaction
-from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_OPEN
-from luxor.revenue.v1.revenue_columns_pb2 import NEWS_REASSESSED, NEWS_REFUNDED, NEWS_SETTLED, RevenueColumns
+from luxor.common.v1.common_pb2 import DEBT_STATUS_OPEN
+from luxor.revenue.v1.revenue_columns_pb2 import (
+    DEBT_EVENT_REASSESSED,
+    DEBT_EVENT_REFUNDED,
+    DEBT_EVENT_SETTLED,
+    RevenueColumns,
+)
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.feeds.clearance_states import Intake
 from services.revenue.store.debt_events import NewsSnapshot, reassessed_news
@@ -79,7 +84,7 @@ async def test_a_reader_who_begins_later_gets_the_last_news_of_each_kind_in_thei
             ]
             found += zip(
                 page.table.strings("mrn").tolist(),
-                page.table.ints("news").values.tolist(),
+                page.table.ints("event").values.tolist(),
                 page.table.ints("number").values.tolist(),
                 strict=True,
             )
@@ -88,7 +93,7 @@ async def test_a_reader_who_begins_later_gets_the_last_news_of_each_kind_in_thei
                 break
         assert (await NewsSnapshot().page(reader, [6], b"", 100)).table.rows == 0
     assert found == [
-        (ONE.mrn, NEWS_SETTLED, 1), (ONE.mrn, NEWS_REASSESSED, 2), (ONE.mrn, NEWS_REFUNDED, 3), (TWO.mrn, NEWS_SETTLED, 1),
+        (ONE.mrn, DEBT_EVENT_SETTLED, 1), (ONE.mrn, DEBT_EVENT_REASSESSED, 2), (ONE.mrn, DEBT_EVENT_REFUNDED, 3), (TWO.mrn, DEBT_EVENT_SETTLED, 1),
     ]  # fmt: skip
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1 import revenue_pb2 as revenue
 from services.revenue.api.ledger_messages import (
     account_message,
     account_result,
@@ -131,13 +131,13 @@ LONG = "J" * 10
         (paid(id="a\tb"), "LEDGER_TEXT_MALFORMED", ".id"),
         (paid(reference="x" * 80), "", ""),
         (paid(reference="x" * 81), "LEDGER_TEXT_MALFORMED", ".reference"),
-        (paid(takes_back="x" * 70), "", ""),
-        (paid(takes_back="x" * 71), "LEDGER_TEXT_MALFORMED", ".takes_back"),
+        (paid(reverses_id="x" * 70), "", ""),
+        (paid(reverses_id="x" * 71), "LEDGER_TEXT_MALFORMED", ".reverses_id"),
         (paid(jurisdiction=""), "LEDGER_TEXT_MALFORMED", ".jurisdiction"),
         (paid(jurisdiction=LONG), "", ""),
-        (paid(jurisdiction=LONG + "J", takes_back="a"), "LEDGER_TEXT_MALFORMED", ".jurisdiction"),
+        (paid(jurisdiction=LONG + "J", reverses_id="a"), "LEDGER_TEXT_MALFORMED", ".jurisdiction"),
         (paid(jurisdiction="UK"), "JURISDICTION_UNKNOWN", ".jurisdiction"),
-        (paid(jurisdiction="UK", takes_back="a"), "", ""),
+        (paid(jurisdiction="UK", reverses_id="a"), "", ""),
         (paid(currency=""), "LEDGER_CURRENCY_UNKNOWN", ".currency"),
         (paid(amount_minor=0), "LEDGER_AMOUNT_OUT_OF_BOUNDS", ".amount_minor"),
         (paid(amount_minor=-1), "LEDGER_AMOUNT_OUT_OF_BOUNDS", ".amount_minor"),
@@ -174,7 +174,7 @@ def test_further_texts_are_checked_beside() -> None:
 def test_an_answer_says_what_became_of_a_payment_and_why(reason: str, shown: str) -> None:
     found = payment_result(7, PaymentResult(pb.PAYMENT_OUTCOME_UNDERPAID, "declarant:D", 1, 2, 3, reason))
     assert (found.outcome, found.account) == (pb.PAYMENT_OUTCOME_UNDERPAID, "declarant:D")
-    assert (found.matched_minor, found.over_minor, found.still_owed_minor) == (1, 2, 3)
+    assert (found.matched_minor, found.unapplied_minor, found.open_minor) == (1, 2, 3)
     assert found.error.reason == shown
     assert "payments[7]" in found.error.message
     assert not payment_result(7, PaymentResult(pb.PAYMENT_OUTCOME_MATCHED)).HasField("error")
@@ -193,13 +193,13 @@ def test_what_stands_in_the_ledger_is_answered_field_by_field() -> None:
         "d",
     )
     payment = booked_payment(booked)
-    assert payment.payment == paid(reference="M", amount_minor=5, takes_back="a")
+    assert payment.payment == paid(reference="M", amount_minor=5, reverses_id="a")
     assert (payment.result.matched_minor, payment.booked_at.seconds) == (5, 9)
-    assert (payment.booked_by, payment.taken_back_by, payment.sent_back_by) == ("anna", "c", "d")
+    assert (payment.booked_by, payment.reversed_by, payment.returned_by) == ("anna", "c", "d")
     line = statement_line(Line(Place(9 * SECOND, 1, 2, 3), 4, 3, "M", "r", "DE", 2, -7))
     assert line == pb.StatementLine(
         booked_at=payment.booked_at, entry_kind=4, reverses=3, mrn="M", reference="r", destination="DE",  # type: ignore[arg-type]  # numbers
-        kind=revenue.KIND_TAX, amount_minor=-7,
+        kind=common_pb2.CHARGE_KIND_TAX, amount_minor=-7,
     )  # fmt: skip
     entry = Entry(
         8,
@@ -219,7 +219,7 @@ def test_what_stands_in_the_ledger_is_answered_field_by_field() -> None:
     assert entry_message(entry) == pb.Entry(
         partition=1, number=2, kind=4, reverses=3, booked_at=payment.booked_at, mrn="M", version=6, reference="r",  # type: ignore[arg-type]  # numbers
         currency="EUR", destination="DE", hash=b"h",
-        postings=[pb.Posting(account="vendor:V", amount_minor=7, kind=revenue.KIND_DUTY), pb.Posting(account="bank:EU", amount_minor=-7)],
+        postings=[pb.Posting(account="vendor:V", amount_minor=7, kind=common_pb2.CHARGE_KIND_DUTY), pb.Posting(account="bank:EU", amount_minor=-7)],
     )  # fmt: skip
     assert seal_message(None) is None
     assert seal_message(Kept(3, b"h", 9 * SECOND)) == pb.Seal(number=3, hash=b"h", sealed_at=payment.booked_at)

@@ -127,9 +127,9 @@ async def test_opened_accounts_open_consignments_and_the_only_currency_are_told(
     assert found == [("deferred:carrier-7", False, 2_200), ("guarantee:G", True, 0)]
     opened, token = [], ""
     while True:
-        asked = pb.ListOpenRequest(account="declarant:DE1234567890", page_size=1, page_token=token)
-        answer = await ledger.ListOpen(asked, timeout=SECONDS)
-        opened += [(each.mrn, each.currency, each.amount_minor) for each in answer.consignments]
+        asked = pb.ListOpenItemsRequest(account="declarant:DE1234567890", page_size=1, page_token=token)
+        answer = await ledger.ListOpenItems(asked, timeout=SECONDS)
+        opened += [(each.mrn, each.currency, each.amount_minor) for each in answer.open_items]
         token = answer.next_page_token
         if not token:
             break

@@ -32,7 +32,7 @@ NAMES = {1: "bank:EU", 2: LOST, 3: OWNER, 4: BUYERS, 5: CARRIER, 6: "declarant:D
 IDS = {name: number for number, name in NAMES.items()}
 ONE, TWO, ABSENT = mrn(1, 3), mrn(2, 7), mrn(9, 9)
 MATCHED, UNDERPAID, OVERPAID = pb.PAYMENT_OUTCOME_MATCHED, pb.PAYMENT_OUTCOME_UNDERPAID, pb.PAYMENT_OUTCOME_OVERPAID
-UNMATCHED, KNOWN, BACK = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_KNOWN, pb.PAYMENT_OUTCOME_TAKEN_BACK
+UNMATCHED, KNOWN, BACK = pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_ALREADY_BOOKED, pb.PAYMENT_OUTCOME_REVERSED
 REFUSED = pb.PAYMENT_OUTCOME_REFUSED
 LARGEST = 10_000_000_000_000_000
 Told = tuple[int, str, int, int, int, str]
@@ -431,7 +431,7 @@ def test_what_waited_and_is_taken_back_within_its_request_waits_no_more() -> Non
 def test_a_stored_payment_is_read_with_its_parts_and_what_was_sent_back_is_told_so() -> None:
     first, result = paid("a", 7, takes_back="z"), PaymentResult(MATCHED, OWNER, 6, 1, 2, parts=[(ONE, 3), ("", 4)])
     assert of_row(row(first, result)) == (first, result)
-    assert of_row(row(first, result, sent_back_by="o"))[1].outcome == pb.PAYMENT_OUTCOME_SENT_BACK
+    assert of_row(row(first, result, sent_back_by="o"))[1].outcome == pb.PAYMENT_OUTCOME_RETURNED
     bare = row(first, result)
     assert of_row({name: each for name, each in bare.items() if name not in ("mrns", "amounts")})[1].parts == []
 

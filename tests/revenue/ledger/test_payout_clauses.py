@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import record_payment as payments_of
 from services.revenue.commands import record_payout as payouts_of
@@ -25,13 +25,13 @@ from tests.revenue.ledger.test_credit_and_waiting import sound
 from tests.revenue.ledger.test_payment_rows import put
 
 OWNER, BUYERS, CARRIER = "declarant:DE1234567890", "border:DE", "deferred:carrier-7"
-OWN = State(mrn(1), debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+OWN = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
 """2,200 that the declarant pays at once."""
 BOUGHT = State(mrn(2, 3), charges=(Charge(300, account=BUYERS), Charge(1_900, TAX, "EU.vat_low_value", account=BUYERS)),
-               debt=clearance.DEBT_STATUS_OPEN, debt_account="")  # fmt: skip
+               debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")  # fmt: skip
 """2,200 that the buyer pays by the MRN."""
 REFUSED, BOOKED, KNOWN, BACK = (
-    pb.PAYOUT_OUTCOME_REFUSED, pb.PAYOUT_OUTCOME_BOOKED, pb.PAYOUT_OUTCOME_KNOWN, pb.PAYOUT_OUTCOME_TAKEN_BACK,
+    pb.PAYOUT_OUTCOME_REFUSED, pb.PAYOUT_OUTCOME_BOOKED, pb.PAYOUT_OUTCOME_ALREADY_BOOKED, pb.PAYOUT_OUTCOME_REVERSED,
 )  # fmt: skip
 NOTHING = (0, "", "")
 Told = tuple[str, str, int, tuple[int, str, str]]
@@ -347,7 +347,11 @@ async def test_a_payment_that_comes_twice_in_parts_of_a_request_that_was_cut_off
     ]
     first = await books.payments.record(wanted, "officer-1", "r1")
     again = await books.payments.record(wanted, "officer-1", "r1")
-    matched, unmatched, known = pb.PAYMENT_OUTCOME_MATCHED, pb.PAYMENT_OUTCOME_UNMATCHED, pb.PAYMENT_OUTCOME_KNOWN
+    matched, unmatched, known = (
+        pb.PAYMENT_OUTCOME_MATCHED,
+        pb.PAYMENT_OUTCOME_UNMATCHED,
+        pb.PAYMENT_OUTCOME_ALREADY_BOOKED,
+    )
     for each in (first, again):
         assert [one.outcome for one in each] == [matched, *[unmatched] * 52, known]
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
+from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_SETTLED
 from services.revenue.api.ledger_messages import statement_line
 from services.revenue.commands.record_payout import Payouts
 from services.revenue.ledger.account import partition_of_account
@@ -21,12 +22,12 @@ from tests.revenue.ledger.states import DUTY, MICROS_A_DAY, TAX, Charge, State, 
 from tests.revenue.ledger.test_credit_and_waiting import settle, sound
 
 DECLARANT, BUYERS, CARRIER = "declarant:DE1234567890", "border:DE", "deferred:carrier-7"
-OWN = State(mrn(1), debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+OWN = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
 """2,200 that the declarant pays at once."""
 BUYER = State(mrn(2, 3), charges=(Charge(300, account=BUYERS), Charge(1_900, TAX, "EU.vat_low_value", account=BUYERS)),
-              debt=clearance.DEBT_STATUS_OPEN, debt_account="")  # fmt: skip
+              debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")  # fmt: skip
 """2,200 that the buyer pays by the MRN."""
-BOOKED, KNOWN, BACK = pb.PAYOUT_OUTCOME_BOOKED, pb.PAYOUT_OUTCOME_KNOWN, pb.PAYOUT_OUTCOME_TAKEN_BACK
+BOOKED, KNOWN, BACK = pb.PAYOUT_OUTCOME_BOOKED, pb.PAYOUT_OUTCOME_ALREADY_BOOKED, pb.PAYOUT_OUTCOME_REVERSED
 
 
 def payment(number: int, amount: int, reference: str, back: str = "") -> Payment:
@@ -129,8 +130,8 @@ async def test_what_was_paid_out_is_owed_where_its_credit_goes_and_paid_like_any
     assert (short.outcome, short.still_owed) == (pb.PAYMENT_OUTCOME_UNDERPAID, 100)
     await books.pay(payment(4, 100, BUYER.mrn))
     assert await open_of(books, BUYER) == 0
-    told = [(each["news"], each["paid_minor"]) for each in await books.news()]
-    assert told == [(NEWS_SETTLED, 2_300), (NEWS_OPENED, 0), (NEWS_SETTLED, 2_300)]
+    told = [(each["event"], each["paid_minor"]) for each in await books.news()]
+    assert told == [(DEBT_EVENT_SETTLED, 2_300), (DEBT_EVENT_OPENED, 0), (DEBT_EVENT_SETTLED, 2_300)]
     await sound(books)
 
 
@@ -146,9 +147,9 @@ async def test_what_was_paid_out_of_a_withdrawn_consignment_is_open_until_it_com
     await books.pay(payment(5, 2_200, BUYER.mrn))
     await out(books, payout(3, 2_200, takes_back="out-2"))
     assert (await open_of(books, BUYER), await open_of(books, other)) == (0, 0)
-    told = [(each["news"], each["paid_minor"]) for each in await books.news() if each["mrn"] == BUYER.mrn]
-    assert told == [(NEWS_SETTLED, 2_200), (NEWS_OPENED, 0), (NEWS_SETTLED, 2_200)]
-    assert [each["news"] for each in await books.news() if each["mrn"] == other.mrn][-1] == NEWS_SETTLED
+    told = [(each["event"], each["paid_minor"]) for each in await books.news() if each["mrn"] == BUYER.mrn]
+    assert told == [(DEBT_EVENT_SETTLED, 2_200), (DEBT_EVENT_OPENED, 0), (DEBT_EVENT_SETTLED, 2_200)]
+    assert [each["event"] for each in await books.news() if each["mrn"] == other.mrn][-1] == DEBT_EVENT_SETTLED
     await sound(books)
 
 
@@ -174,8 +175,13 @@ async def test_a_refund_that_was_paid_out_and_is_corrected_opens_the_debt(books:
     await out(books, payout(1, 2_200, BUYER.mrn))
     await books.take(replace(BUYER, version=3))
     assert await open_of(books, BUYER) == 2_200
-    told = [(each["news"], each["paid_minor"], each["refunded_minor"]) for each in await books.news()]
-    assert told == [(NEWS_SETTLED, 2_200, 0), (NEWS_REFUNDED, 2_200, 2_200), (NEWS_OPENED, 0, 0), (NEWS_REFUNDED, 0, 0)]
+    told = [(each["event"], each["paid_minor"], each["refunded_minor"]) for each in await books.news()]
+    assert told == [
+        (DEBT_EVENT_SETTLED, 2_200, 0),
+        (DEBT_EVENT_REFUNDED, 2_200, 2_200),
+        (DEBT_EVENT_OPENED, 0, 0),
+        (DEBT_EVENT_REFUNDED, 0, 0),
+    ]
     (back,) = await out(books, payout(2, 2_200, takes_back="out-1"))
     assert (back.outcome, back.credit) == (BACK, 0)
     assert await open_of(books, BUYER) == 0
@@ -301,7 +307,7 @@ async def test_unmatched_money_goes_back_to_its_payer_once_and_pays_no_debt_then
     found = await stored_payments.page(books.database, after=("", ""), unmatched_only=True, rows_max=9)
     assert [each.payment.id for each in found] == ["bank-2"]
     (listed, _) = await stored_payments.page(books.database, after=("", ""), unmatched_only=False, rows_max=9)
-    assert (listed.result.outcome, listed.sent_back_by) == (pb.PAYMENT_OUTCOME_SENT_BACK, "out-2")
+    assert (listed.result.outcome, listed.sent_back_by) == (pb.PAYMENT_OUTCOME_RETURNED, "out-2")
     await books.take(BUYER)
     assert await open_of(books, BUYER) == 2_200
     # The bank returned it: it finds the debt that came meanwhile.

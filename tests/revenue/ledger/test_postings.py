@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from libs.feed.types import EventError
 from libs.store.database import Database
 from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1 import revenue_pb2 as revenue
 from tests.revenue.ledger.books import Books, emptied, net
 from tests.revenue.ledger.states import DUTY, TAX, Charge, State, batch, mrn
 
@@ -32,14 +32,14 @@ async def test_what_a_deferred_account_stands_for_is_assessed_and_secured(books:
 
 
 async def test_charges_are_owed_by_whoever_collects_them(books: Books) -> None:
-    vendor = Charge(1_900, TAX, "EU.vat", account="vendor:IM2760000014", collector=revenue.COLLECTOR_VENDOR)
-    carrier = Charge(500, TAX, "EU.vat", collector=revenue.COLLECTOR_CARRIER)
-    platform = Charge(70, TAX, "EU.vat", collector=revenue.COLLECTOR_VENDOR)
-    buyer = Charge(300, DUTY, account="border:DE", debtor=revenue.DEBTOR_CONSIGNEE)
-    levy = Charge(25, revenue.KIND_FEE, "EU.handling", item=None)
+    vendor = Charge(1_900, TAX, "EU.vat", account="vendor:IM2760000014", collector=common_pb2.COLLECTOR_VENDOR)
+    carrier = Charge(500, TAX, "EU.vat", collector=common_pb2.COLLECTOR_CARRIER)
+    platform = Charge(70, TAX, "EU.vat", collector=common_pb2.COLLECTOR_VENDOR)
+    buyer = Charge(300, DUTY, account="border:DE", debtor=common_pb2.DEBTOR_CONSIGNEE)
+    levy = Charge(25, common_pb2.CHARGE_KIND_FEE, "EU.handling", item=None)
     await books.take(
         replace(
-            ONE, charges=(vendor, carrier, platform, buyer, levy), debt=clearance.DEBT_STATUS_OPEN, platform="Shop-1"
+            ONE, charges=(vendor, carrier, platform, buyer, levy), debt=common_pb2.DEBT_STATUS_OPEN, platform="Shop-1"
         )
     )
     assert await books.standing() == {
@@ -50,10 +50,10 @@ async def test_charges_are_owed_by_whoever_collects_them(books: Books) -> None:
 
 
 async def test_a_deferred_account_stands_for_nothing_while_the_debt_is_open(books: Books) -> None:
-    told = replace(ONE, charges=(Charge(300, account="deferred:carrier-7"),), debt=clearance.DEBT_STATUS_OPEN)
+    told = replace(ONE, charges=(Charge(300, account="deferred:carrier-7"),), debt=common_pb2.DEBT_STATUS_OPEN)
     await books.take(told)
     assert (await books.standing())["declarant:DE1234567890"] == 300
-    await books.take(replace(told, version=2, debt=clearance.DEBT_STATUS_DEFERRED))
+    await books.take(replace(told, version=2, debt=common_pb2.DEBT_STATUS_DEFERRED))
     assert await books.kinds(ONE.mrn) == [ASSESSED, SECURED]
     assert await books.standing() == {"deferred:carrier-7": 300, "treasury:EU:duty": -300}
 
@@ -161,7 +161,7 @@ charges = st.lists(
     st.builds(
         Charge,
         amount=st.integers(0, 500),
-        kind=st.sampled_from([DUTY, TAX, revenue.KIND_FEE]),
+        kind=st.sampled_from([DUTY, TAX, common_pb2.CHARGE_KIND_FEE]),
         code=st.sampled_from(["EU.flat_duty", "EU.vat_low_value", "EU.handling"]),
         account=st.sampled_from(["", "vendor:IM1", "deferred:a", "guarantee:b", "border:DE", "declarant:D1"]),
         collector=st.sampled_from([1, 2, 3, 4]),

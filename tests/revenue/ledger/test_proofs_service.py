@@ -11,8 +11,8 @@ from libs.client.ledger import kept_seal
 from libs.columns import Table
 from libs.server.testing import Running
 from libs.store.schema import ensure_day_partitions, today
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1 import revenue_pb2
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.ledger.hash_chain import START
@@ -30,11 +30,11 @@ async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_wa
     revenue = RevenueServiceStub(await house.channel("service", "clearance"))
     batch = [Consignment("DE", date(2026, 8, 3), [Item(2_000, code="610910")]) for _ in range(3)]
     request = accepted(batch)
-    answer = Table.decode((await revenue.Assess(request, timeout=SECONDS)).assessments)
+    answer = Table.decode((await revenue.AssessConsignments(request, timeout=SECONDS)).assessments)
     mrns = Table.decode(request.consignments).strings("mrn").tolist()
     duty, tax = answer.ints("duty").values.tolist(), answer.ints("tax").values.tolist()
     stranger = mrn(99, 5, day=DAY)
-    good = (Charge(duty[0]), Charge(tax[0], revenue_pb2.KIND_TAX, "EU.vat_low_value"))
+    good = (Charge(duty[0]), Charge(tax[0], common_pb2.CHARGE_KIND_TAX, "EU.vat_low_value"))
     await kept.take(
         State(mrns[0], charges=good, day=DAY),
         State(mrns[1], charges=(Charge(duty[1] + 1), good[1]), day=DAY),
@@ -48,9 +48,9 @@ async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_wa
     wrong = next(each for each in found if each.reason == "AMOUNT_DIFFERS")
     assert wrong.posted_minor - wrong.assessed_minor == 1
     assert "duty" in wrong.sentence
-    page = await ledger.Reconcile(pb.ReconcileRequest(day=DAY), timeout=SECONDS)
+    page = await ledger.ReconcileDay(pb.ReconcileDayRequest(day=DAY), timeout=SECONDS)
     sums = {(each.destination, each.kind): each.amount_minor for each in page.totals}
-    assert sums["DE", revenue_pb2.KIND_DUTY] == duty[0] + duty[1] + 1 + 300
+    assert sums["DE", common_pb2.CHARGE_KIND_DUTY] == duty[0] + duty[1] + 1 + 300
     # What was assessed on a day that is over and never followed by an event; yesterday, since the service's housekeeping drops old days.
     async with kept.database.transaction() as tx:
         yesterday = await today(tx) - 1
@@ -74,12 +74,14 @@ async def kept_page(kept: Books, day: int, mrn_: str) -> list[tuple[str, str]]:
             return [each for each in found if each[1] == mrn_]
 
 
-async def _reconciled(ledger: LedgerServiceStub, day: int) -> list[pb.Difference]:
-    found: list[pb.Difference] = []
+async def _reconciled(ledger: LedgerServiceStub, day: int) -> list[pb.Discrepancy]:
+    found: list[pb.Discrepancy] = []
     token = ""
     while True:
-        page = await ledger.Reconcile(pb.ReconcileRequest(day=day, page_size=1, page_token=token), timeout=SECONDS)
-        found += list(page.differences)
+        page = await ledger.ReconcileDay(
+            pb.ReconcileDayRequest(day=day, page_size=1, page_token=token), timeout=SECONDS
+        )
+        found += list(page.discrepancies)
         token = page.next_page_token
         if not token:
             return found
@@ -94,7 +96,7 @@ async def test_a_chain_is_checked_in_parts_and_what_was_altered_is_told(house: R
     while True:
         page = await ledger.CheckChain(request, timeout=SECONDS)
         entries += page.entries
-        faults += list(page.faults)
+        faults += list(page.errors)
         if page.end:
             break
         request.after, request.hash = page.last, page.hash
@@ -103,8 +105,8 @@ async def test_a_chain_is_checked_in_parts_and_what_was_altered_is_told(house: R
     async with kept.database.transaction() as tx:
         await tx.raw.execute("update ledger_posting set amount = amount * 2 where partition = 3 and number = 1")
     page = await ledger.CheckChain(pb.CheckChainRequest(partition=3), timeout=SECONDS)
-    assert page.faults
-    assert "entry 1" in page.faults[0]
+    assert page.errors
+    assert "entry 1" in page.errors[0]
     for wrong in (pb.CheckChainRequest(partition=64), pb.CheckChainRequest(partition=3, after=1, hash=b"x")):
         reason, _ = await refused(ledger.CheckChain(wrong, timeout=SECONDS))
         assert reason in {"PARTITION_OUT_OF_BOUNDS", "CHAIN_PLACE_MALFORMED"}
@@ -120,11 +122,11 @@ async def test_a_seal_that_was_kept_is_compared_with_the_one_that_is_stored(hous
     assert seal.number >= 1
     assert len(seal.hash) == 32
     assert kept_seal(f"{seal.number}:{seal.hash.hex()}") == (seal.number, seal.hash)
-    request = pb.CheckChainRequest(partition=3, kept_seal=seal.number, kept_hash=seal.hash)
-    assert not (await ledger.CheckChain(request, timeout=SECONDS)).faults
-    request.kept_hash = bytes(32)
-    assert "another hash than the one kept outside" in (await ledger.CheckChain(request, timeout=SECONDS)).faults[0]
-    request.kept_hash = b"x"
+    request = pb.CheckChainRequest(partition=3, external_seal=seal.number, external_seal_hash=seal.hash)
+    assert not (await ledger.CheckChain(request, timeout=SECONDS)).errors
+    request.external_seal_hash = bytes(32)
+    assert "another hash than the one kept outside" in (await ledger.CheckChain(request, timeout=SECONDS)).errors[0]
+    request.external_seal_hash = b"x"
     reason, _ = await refused(ledger.CheckChain(request, timeout=SECONDS))
     assert reason == "KEPT_SEAL_MALFORMED"
     for text in ("", "1", "0:" + "00" * 32, "1:" + "00" * 31, "1:" + "xx" * 32, "-1:" + "00" * 32):

@@ -256,20 +256,20 @@ async def test_whoever_asks_gets_what_is_proven_at_once_and_the_rest_part_by_par
     await filed(kept, ONE, TWO)
     await kept.pay(Payment("b1", "declarant:DE1234567890", "EU", "EUR", 7))
     ledger = await stub(house, "analyst", "analyst-1")
-    while not (await ledger.Prove(pb.ProveRequest(), timeout=SECONDS)).done:
+    while not (await ledger.ProveLedger(pb.ProveLedgerRequest(), timeout=SECONDS)).done:
         pass
     answer = await ledger.GetProof(pb.GetProofRequest(), timeout=SECONDS)
     proof = answer.proof
-    assert (proof.entries, proof.entries_left, proof.faults, list(answer.faults)) == (5, 0, 0, [])
+    assert (proof.entries, proof.entries_left, proof.discrepancies, list(answer.discrepancies)) == (5, 0, 0, [])
     assert proof.proven_until.seconds >= proof.complete_at.seconds > 0
     await altered(kept, "update ledger_entry set reference = 'x' where partition = 3")
     await kept.take(State(THREE, charges=FILED, state=clearance.STATE_RELEASED))
-    while not (await ledger.Prove(pb.ProveRequest(), timeout=SECONDS)).done:
+    while not (await ledger.ProveLedger(pb.ProveLedgerRequest(), timeout=SECONDS)).done:
         pass
-    answer = await ledger.GetProof(pb.GetProofRequest(faults_max=1), timeout=SECONDS)
-    assert answer.proof.faults >= 1
-    assert len(answer.faults) == 1
-    assert all(each.sentence and each.found_at.seconds for each in answer.faults)
+    answer = await ledger.GetProof(pb.GetProofRequest(discrepancies_max=1), timeout=SECONDS)
+    assert answer.proof.discrepancies >= 1
+    assert len(answer.discrepancies) == 1
+    assert all(each.sentence and each.found_at.seconds for each in answer.discrepancies)
 
 
 async def test_a_proof_ends_although_bookings_go_on_meanwhile(
@@ -285,13 +285,13 @@ async def test_a_proof_ends_although_bookings_go_on_meanwhile(
 
     monkeypatch.setattr(Proving, "_consignments", with_bookings)
     ledger = await stub(house, "analyst", "analyst-1")
-    request = pb.ProveRequest()
+    request = pb.ProveLedgerRequest()
     answers = []
     for _ in range(3):
-        answers.append(await ledger.Prove(request, timeout=SECONDS))
+        answers.append(await ledger.ProveLedger(request, timeout=SECONDS))
         if answers[-1].done:
             break
-        request = pb.ProveRequest(until=answers[-1].until)
+        request = pb.ProveLedgerRequest(until=answers[-1].until)
     assert answers[-1].done
     assert len(answers[-1].until) == 64
     assert sum(answers[0].until) >= 4
@@ -350,10 +350,10 @@ async def test_a_day_counts_each_consignment_once_however_often_it_is_compared(h
     ledger = await stub(house, "analyst", "analyst-1")
 
     async def counts() -> tuple[int, int, int]:
-        while not (answer := await ledger.Prove(pb.ProveRequest(), timeout=SECONDS)).done:
+        while not (answer := await ledger.ProveLedger(pb.ProveLedgerRequest(), timeout=SECONDS)).done:
             pass
         sums, other = [
-            await ledger.Reconcile(pb.ReconcileRequest(day=day, totals_only=True), timeout=SECONDS)
+            await ledger.ReconcileDay(pb.ReconcileDayRequest(day=day, totals_only=True), timeout=SECONDS)
             for day in (DAY, DAY + 1)
         ]
         return answer.proof.comparisons, sums.consignments, other.consignments

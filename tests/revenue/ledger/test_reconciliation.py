@@ -11,8 +11,9 @@ import pytest
 from libs.columns import Ints, Strings, Table
 from libs.store.assessments import AssessmentLog
 from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
+from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from luxor.revenue.v1.revenue_pb2 import (
-    COLLECTOR_VENDOR,
     PURPOSE_ADJUSTMENT,
     PURPOSE_CLEARANCE,
     AssessmentColumns,
@@ -84,7 +85,7 @@ async def test_what_is_posted_as_it_was_assessed_agrees(books: Books) -> None:
 
 async def test_what_was_paid_out_of_a_consignment_changes_nothing_that_is_compared(books: Books) -> None:
     charges = tuple(replace(each, account="border:DE") for each in FILED)
-    told = State(ONE, charges=charges, debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+    told = State(ONE, charges=charges, debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
     await assess(books, ONE, 300, 1_900)
     await books.take(told)
     await books.pay(Payment("b1", ONE, "EU", "EUR", 2_300))
@@ -107,7 +108,7 @@ async def test_what_was_paid_out_of_a_consignment_changes_nothing_that_is_compar
     ],
 )
 async def test_what_is_held_as_paid_and_paid_out_is_compared_with_what_was_booked(books: Books, change: str) -> None:
-    told = State(ONE, charges=FILED, debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+    told = State(ONE, charges=FILED, debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
     buyers = replace(told, charges=tuple(replace(each, account="border:DE") for each in FILED))
     await assess(books, ONE, 300, 1_900)
     # Half is paid by credit; then the buyers owe it, who pay too much.
@@ -188,7 +189,7 @@ async def test_a_refund_is_compared_with_what_was_paid_secured_or_collected(book
     await assess(books, ONE, 300, 1_900)
     await assess(books, TWO, 0, 1_900)
     await books.take(
-        State(ONE, charges=FILED, debt=clearance.DEBT_STATUS_OPEN, debt_account=""), State(TWO, charges=vendor)
+        State(ONE, charges=FILED, debt=common_pb2.DEBT_STATUS_OPEN, debt_account=""), State(TWO, charges=vendor)
     )
     await books.pay(Payment("b1", ONE, "EU", "EUR", 1_000))
     await altered(books, "update ledger_position set refunded = case mrn when $1 then 1000 else 1900 end", ONE)
@@ -207,7 +208,7 @@ async def test_a_refund_is_compared_with_what_was_paid_secured_or_collected(book
 )
 async def test_postings_that_do_not_come_to_what_is_held_are_named(books: Books, change: str, differences: int) -> None:
     await assess(books, ONE, 300, 1_900)
-    await books.take(State(ONE, charges=FILED, debt=clearance.DEBT_STATUS_OPEN, debt_account=""))
+    await books.take(State(ONE, charges=FILED, debt=common_pb2.DEBT_STATUS_OPEN, debt_account=""))
     await books.pay(Payment("b1", ONE, "EU", "EUR", 2_200))
     assert await reconciled(books) == []
     await altered(books, change)
@@ -216,11 +217,11 @@ async def test_postings_that_do_not_come_to_what_is_held_are_named(books: Books,
 
 async def test_a_changed_currency_jurisdiction_refund_and_payment_leave_nothing_unbalanced(books: Books) -> None:
     await assess(books, ONE, 300, 1_900)
-    await books.take(State(ONE, charges=FILED, debt=clearance.DEBT_STATUS_OPEN, debt_account=""))
+    await books.take(State(ONE, charges=FILED, debt=common_pb2.DEBT_STATUS_OPEN, debt_account=""))
     await books.take(State(ONE, 2, charges=FILED, destination="NO", currency="NOK", rulebook="NO/2026.1/1f0c9a2b"))
-    await books.take(State(ONE, 3, charges=FILED, debt=clearance.DEBT_STATUS_OPEN, debt_account=""))
+    await books.take(State(ONE, 3, charges=FILED, debt=common_pb2.DEBT_STATUS_OPEN, debt_account=""))
     await books.pay(Payment("b1", ONE, "EU", "EUR", 2_500))
-    await books.take(State(ONE, 4, charges=FILED, returned=(1,), debt=clearance.DEBT_STATUS_PAID, debt_account=""))
+    await books.take(State(ONE, 4, charges=FILED, returned=(1,), debt=common_pb2.DEBT_STATUS_PAID, debt_account=""))
     await books.pay(Payment("b2", "", "EU", "EUR", 2_500, "b1"))
     assert await reconciled(books) == []
 
@@ -231,7 +232,7 @@ async def test_money_of_a_currency_that_a_debt_had_for_a_while_leaves_nothing_un
 ) -> None:
     """In between it owed nothing in another currency, so that no entry tells of that one."""
     charges = tuple(replace(each, account=owner) for each in FILED)
-    told = State(ONE, charges=charges, debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+    told = State(ONE, charges=charges, debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
     await assess(books, ONE, 300, 1_900)
     await books.take(told)
     await books.pay(Payment("b1", ONE, "EU", "EUR", 2_300))
@@ -246,7 +247,7 @@ async def test_money_of_a_currency_that_a_debt_had_for_a_while_leaves_nothing_un
 
 
 async def test_what_is_open_stands_under_the_day_that_was_held_first(books: Books) -> None:
-    owed: dict[str, Any] = {"charges": FILED, "debt": clearance.DEBT_STATUS_OPEN, "debt_account": ""}
+    owed: dict[str, Any] = {"charges": FILED, "debt": common_pb2.DEBT_STATUS_OPEN, "debt_account": ""}
     await books.take(State(ONE, **owed))
     await books.take(State(ONE, 2, day=DAY + 1, **owed))
     await books.pay(Payment("b1", ONE, "EU", "EUR", 2_200))

@@ -8,8 +8,9 @@ from datetime import date
 import pytest
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1.revenue_columns_pb2 import NEWS_OPENED, NEWS_REFUNDED, NEWS_SETTLED
+from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_SETTLED
 from services.revenue.law.source.rulebook import Refund
 from services.revenue.ledger.refund import RefundRules, Return
 from services.revenue.store.payments.payments import Payment
@@ -17,7 +18,7 @@ from tests.revenue.ledger.books import Books, rules
 from tests.revenue.ledger.states import DAY, DUTY, TAX, Charge, State, mrn
 
 DECLARANT = "declarant:DE1234567890"
-AT_ONCE = State(mrn(1), debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+AT_ONCE = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
 """2,200 to be paid at once."""
 MATCHED, UNDERPAID, OVERPAID = pb.PAYMENT_OUTCOME_MATCHED, pb.PAYMENT_OUTCOME_UNDERPAID, pb.PAYMENT_OUTCOME_OVERPAID
 
@@ -118,11 +119,11 @@ async def test_a_payment_settles_and_is_announced_once(books: Books) -> None:
     await books.take(AT_ONCE)
     first, again = await books.pay(payment(1, 2_200), payment(1, 2_200))
     assert (first.outcome, first.account, first.matched, first.over) == (MATCHED, DECLARANT, 2_200, 0)
-    assert again.outcome == pb.PAYMENT_OUTCOME_KNOWN
+    assert again.outcome == pb.PAYMENT_OUTCOME_ALREADY_BOOKED
     (later,) = await books.pay(payment(1, 2_200))
-    assert (later.outcome, later.matched) == (pb.PAYMENT_OUTCOME_KNOWN, 2_200)
+    assert (later.outcome, later.matched) == (pb.PAYMENT_OUTCOME_ALREADY_BOOKED, 2_200)
     assert await books.news() == [
-        {"mrn": AT_ONCE.mrn, "news": NEWS_SETTLED, "number": 1, "debt_status": clearance.DEBT_STATUS_PAID,
+        {"mrn": AT_ONCE.mrn, "event": DEBT_EVENT_SETTLED, "number": 1, "debt_status": common_pb2.DEBT_STATUS_PAID,
          "paid_minor": 2_200, "refunded_minor": 0},
     ]  # fmt: skip
     assert await books.standing() == {"bank:EU": 2_200, "treasury:EU:duty": -300, "treasury:EU:tax": -1_900}
@@ -139,19 +140,19 @@ async def test_under_and_overpayment_are_told(books: Books) -> None:
     # What was too much pays a later rise.
     await books.take(replace(AT_ONCE, version=2, charges=(Charge(600), AT_ONCE.charges[1])))
     assert DECLARANT not in await books.standing()
-    assert [each["news"] for each in await books.news()] == [NEWS_SETTLED]
+    assert [each["event"] for each in await books.news()] == [DEBT_EVENT_SETTLED]
 
 
 async def test_a_payment_taken_back_opens_the_debt_again(books: Books) -> None:
     await books.take(AT_ONCE)
     await books.pay(payment(1, 2_200))
     (back,) = await books.pay(payment(2, 2_200, back="bank-1"))
-    assert (back.outcome, back.still_owed) == (pb.PAYMENT_OUTCOME_TAKEN_BACK, 2_200)
+    assert (back.outcome, back.still_owed) == (pb.PAYMENT_OUTCOME_REVERSED, 2_200)
     told = await books.news()
-    assert [(each["news"], each["number"], each["paid_minor"]) for each in told] == [
-        (NEWS_SETTLED, 1, 2_200), (NEWS_OPENED, 2, 0),
+    assert [(each["event"], each["number"], each["paid_minor"]) for each in told] == [
+        (DEBT_EVENT_SETTLED, 1, 2_200), (DEBT_EVENT_OPENED, 2, 0),
     ]  # fmt: skip
-    assert told[1]["debt_status"] == clearance.DEBT_STATUS_OPEN
+    assert told[1]["debt_status"] == common_pb2.DEBT_STATUS_OPEN
     assert await books.unbalanced() == []
     (again, unknown, differs) = await books.pay(
         payment(3, 2_200, back="bank-1"), payment(4, 1, back="bank-9"), payment(5, 1, back="bank-2")
@@ -161,13 +162,13 @@ async def test_a_payment_taken_back_opens_the_debt_again(books: Books) -> None:
     )  # fmt: skip
     (paid,) = await books.pay(payment(6, 2_200))
     assert paid.outcome == MATCHED
-    assert [each["news"] for each in await books.news()] == [NEWS_SETTLED, NEWS_OPENED, NEWS_SETTLED]
+    assert [each["event"] for each in await books.news()] == [DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED, DEBT_EVENT_SETTLED]
 
 
 async def test_one_request_may_pay_and_take_back(books: Books) -> None:
     await books.take(AT_ONCE)
     paid, back = await books.pay(payment(1, 2_200), payment(2, 2_200, back="bank-1"))
-    assert (paid.outcome, back.outcome) == (MATCHED, pb.PAYMENT_OUTCOME_TAKEN_BACK)
+    assert (paid.outcome, back.outcome) == (MATCHED, pb.PAYMENT_OUTCOME_REVERSED)
     assert (await books.standing())[DECLARANT] == 2_200
     assert await books.news() == []
 
@@ -184,9 +185,9 @@ async def test_an_adjustment_that_raises_a_settled_debt_opens_it(books: Books) -
     await books.take(AT_ONCE)
     await books.pay(payment(1, 2_200))
     await books.take(replace(AT_ONCE, version=2, charges=(Charge(900),)))
-    assert [each["news"] for each in await books.news()] == [NEWS_SETTLED]
+    assert [each["event"] for each in await books.news()] == [DEBT_EVENT_SETTLED]
     await books.take(replace(AT_ONCE, version=3, charges=(Charge(2_900),)))
-    assert [each["news"] for each in await books.news()] == [NEWS_SETTLED, NEWS_OPENED]
+    assert [each["event"] for each in await books.news()] == [DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED]
 
 
 async def test_what_names_nothing_known_is_booked_as_unmatched(books: Books) -> None:
@@ -201,7 +202,7 @@ async def test_what_names_nothing_known_is_booked_as_unmatched(books: Books) -> 
     assert {each.outcome for each in results} == {pb.PAYMENT_OUTCOME_UNMATCHED}
     assert (await books.standing())["unmatched:EU"] == -(5 + 6 + 8 + 9)
     (back,) = await books.pay(payment(6, 5, back="bank-1"))
-    assert back.outcome == pb.PAYMENT_OUTCOME_TAKEN_BACK
+    assert back.outcome == pb.PAYMENT_OUTCOME_REVERSED
     assert (await books.standing())["unmatched:EU"] == -(6 + 8 + 9)
 
 
@@ -243,7 +244,7 @@ async def test_what_was_paid_of_a_withdrawn_consignment_is_to_its_payers_credit(
     await books.take(replace(AT_ONCE, version=2, state=clearance.STATE_INVALIDATED))
     assert await books.standing() == {"bank:EU": 2_200, DECLARANT: -2_200}
     (back,) = await books.pay(payment(2, 2_200, back="bank-1"))
-    assert back.outcome == pb.PAYMENT_OUTCOME_TAKEN_BACK
+    assert back.outcome == pb.PAYMENT_OUTCOME_REVERSED
     assert await books.standing() == {}
 
 
@@ -262,5 +263,5 @@ async def test_a_refund_of_what_was_paid_is_announced(books: Books) -> None:
     await books.pay(payment(1, 2_200))
     await books.take(replace(AT_ONCE, version=2, returned=(1,)))
     told = (await books.news())[-1]
-    assert (told["news"], told["refunded_minor"], told["paid_minor"]) == (NEWS_REFUNDED, 2_200, 2_200)
+    assert (told["event"], told["refunded_minor"], told["paid_minor"]) == (DEBT_EVENT_REFUNDED, 2_200, 2_200)
     assert await books.standing() == {"bank:EU": 2_200, DECLARANT: -2_200}

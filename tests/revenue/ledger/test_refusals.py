@@ -251,7 +251,7 @@ async def test_a_payment_is_taken_back_or_told_again_only_as_it_was_booked(books
         assert result.reason == reason, payment
         assert (await books.standing())["bank:EU"] == 100, payment
     (result,) = await books.pay(back)
-    assert (result.reason, result.outcome) == ("", pb.PAYMENT_OUTCOME_TAKEN_BACK)
+    assert (result.reason, result.outcome) == ("", pb.PAYMENT_OUTCOME_REVERSED)
     assert "bank:EU" not in await books.standing()
     (twice,) = await books.pay(replace(back, id="b4"))
     (of_return,) = await books.pay(Payment("b5", "", "EU", "EUR", 100, "b2"))
@@ -323,7 +323,7 @@ async def test_a_payout_is_refused_by_each_clause_alone_and_moves_nothing(books:
     ]  # fmt: skip
 
 
-SCHEME: dict[str, Any] = {"scheme": 1, "number": "IM2760000014", "holder": "Shop", "from": "2026-01-01"}
+SCHEME: dict[str, Any] = {"scheme": 1, "number": "IM2760000014", "holder": "Shop", "from_day": "2026-01-01"}
 
 
 @pytest.mark.parametrize(
@@ -334,8 +334,9 @@ SCHEME: dict[str, Any] = {"scheme": 1, "number": "IM2760000014", "holder": "Shop
         ({"number": "N\x07N"}, "SCHEME_NUMBER_UNREADABLE"),
         ({"holder": ""}, ""), ({"holder": "h" * 70}, ""), ({"holder": "h" * 71}, "SCHEME_HOLDER_UNREADABLE"),
         ({"holder": "h\n"}, "SCHEME_HOLDER_UNREADABLE"),
-        ({"from": ""}, "SCHEME_DAY_WRONG"), ({"from": "2026-13-01"}, "SCHEME_DAY_WRONG"), ({"from": "20260101"}, "SCHEME_DAY_WRONG"),
-        ({"to": "2026-13-01"}, "SCHEME_DAY_WRONG"), ({"to": ""}, ""), ({"to": "2026-01-01"}, ""), ({"to": "2025-12-31"}, "SCHEME_DAYS_TURNED"),
+        ({"from_day": ""}, "SCHEME_DAY_WRONG"), ({"from_day": "2026-13-01"}, "SCHEME_DAY_WRONG"), ({"from_day": "20260101"}, "SCHEME_DAY_WRONG"),
+        ({"to_day": "2026-13-01"}, "SCHEME_DAY_WRONG"), ({"to_day": ""}, ""), ({"to_day": "2026-01-01"}, ""),
+        ({"to_day": "2025-12-31"}, "SCHEME_DAYS_TURNED"),
     ],
 )  # fmt: skip
 def test_a_scheme_number_is_refused_by_each_clause_alone(change: dict[str, Any], reason: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.record_payout import Payouts
 from services.revenue.store.payments.payments import Payment
@@ -43,7 +43,7 @@ async def test_a_payment_that_is_taken_back_and_one_that_is_sent_back_stop_waiti
     left = {(FIRST, at, ident) for at in ("EU", "GB") for ident in "ab"} | {(SECOND, at, "c") for at in ("EU", "GB")}
     assert await waiting(books) == sorted(left)
     (back,) = await books.pay(payment("z", FIRST, takes_back="a"))
-    assert back.outcome == pb.PAYMENT_OUTCOME_TAKEN_BACK
+    assert back.outcome == pb.PAYMENT_OUTCOME_REVERSED
     left -= {(FIRST, "EU", "a")}
     assert await waiting(books) == sorted(left)
     assert await marks(books) == [("EU", "a", "z", "")]
@@ -72,7 +72,7 @@ async def test_a_payout_that_comes_back_is_marked_and_no_other_and_its_payment_w
 
 async def test_a_payment_that_waited_finds_its_debt_and_those_of_the_same_id_elsewhere_do_not(books: Books) -> None:
     await books.pay(payment("a", FIRST), payment("b", SECOND), payment("a", FIRST, "GB"))
-    await books.take(State(FIRST, debt=clearance.DEBT_STATUS_OPEN, debt_account=""))
+    await books.take(State(FIRST, debt=common_pb2.DEBT_STATUS_OPEN, debt_account=""))
     found = await rows(books, "select jurisdiction, id, outcome, mrns, amounts from ledger_payment order by 1, 2")
     assert found[0] == ("EU", "a", pb.PAYMENT_OUTCOME_UNDERPAID, [FIRST], [500])
     assert [each[2] for each in found[1:]] == [pb.PAYMENT_OUTCOME_UNMATCHED] * 2

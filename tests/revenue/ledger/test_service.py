@@ -10,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.customs.time import MICROS_PER_DAY
 from libs.server.testing import Running
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1 import revenue_pb2
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.edge import FIRST, SECOND, SECONDS, open_state, payment, stub
 from tests.revenue.ledger.states import Charge, State, mrn
@@ -61,13 +61,13 @@ async def test_payments_are_matched_and_told_with_what_is_still_owed(house: Runn
     )  # fmt: skip
     answer = await ledger.RecordPayments(request, timeout=SECONDS)
     told = [
-        (pb.PaymentOutcome.Name(each.outcome).removeprefix("PAYMENT_OUTCOME_"), each.matched_minor, each.over_minor,
-         each.still_owed_minor, each.error.reason)
+        (pb.PaymentOutcome.Name(each.outcome).removeprefix("PAYMENT_OUTCOME_"), each.matched_minor, each.unapplied_minor,
+         each.open_minor, each.error.reason)
         for each in answer.results
     ]  # fmt: skip
     assert told == [
         ("MATCHED", 2_200, 0, 0, ""), ("UNDERPAID", 1_000, 0, 1_200, ""), ("OVERPAID", 1_200, 800, 0, ""),
-        ("UNMATCHED", 0, 5, 0, ""), ("REFUSED", 0, 0, 0, "LEDGER_AMOUNT_OUT_OF_BOUNDS"), ("TAKEN_BACK", 0, 0, 2_200, ""),
+        ("UNMATCHED", 0, 5, 0, ""), ("REFUSED", 0, 0, 0, "LEDGER_AMOUNT_OUT_OF_BOUNDS"), ("REVERSED", 0, 0, 2_200, ""),
         ("REFUSED", 0, 0, 0, "PAYMENT_UNKNOWN"),
     ]  # fmt: skip
     assert await ledger.RecordPayments(request, timeout=SECONDS) == answer
@@ -88,8 +88,8 @@ async def test_payouts_are_booked_refused_with_what_is_there_and_listed(house: R
         request_id="o1",
         payouts=[
             payout("o1", 301, reference=declarant), payout("o2", 300, reference=declarant, paid_at=moment),
-            payout("o3", 5, sends_back="b2"), payout("o4", 300, takes_back="o2"), payout("o5", 1, reference=FIRST),
-            payout("o6", 1, reference="rent"), payout("o7", 1, reference=FIRST, sends_back="b2"), payout("o8", 0, reference=FIRST),
+            payout("o3", 5, returns_payment_id="b2"), payout("o4", 300, reverses_id="o2"), payout("o5", 1, reference=FIRST),
+            payout("o6", 1, reference="rent"), payout("o7", 1, reference=FIRST, returns_payment_id="b2"), payout("o8", 0, reference=FIRST),
             payout("o9", 1, reference="border:DE"), payout("o10", 1, reference="bank:EU"),
             payout("o11", 1, reference=FIRST, paid_at=Timestamp(seconds=1)),
         ],
@@ -99,7 +99,7 @@ async def test_payouts_are_booked_refused_with_what_is_there_and_listed(house: R
         (pb.PayoutOutcome.Name(each.outcome).removeprefix("PAYOUT_OUTCOME_"), each.credit_minor, each.error.reason)
         for each in answer.results
     ] == [
-        ("REFUSED", 300, "PAYOUT_EXCEEDS_CREDIT"), ("BOOKED", 0, ""), ("BOOKED", 0, ""), ("TAKEN_BACK", 300, ""),
+        ("REFUSED", 300, "PAYOUT_EXCEEDS_CREDIT"), ("BOOKED", 0, ""), ("BOOKED", 0, ""), ("REVERSED", 300, ""),
         ("REFUSED", 0, "PAYOUT_OF_ACCOUNT"), ("REFUSED", 0, "PAYOUT_REFERENCE_MALFORMED"), ("REFUSED", 0, "PAYOUT_REFERENCE_MALFORMED"),
         ("REFUSED", 0, "LEDGER_AMOUNT_OUT_OF_BOUNDS"), ("REFUSED", 0, "PAYOUT_REFERENCE_SHARED"), ("REFUSED", 0, "PAYOUT_REFERENCE_MALFORMED"),
         ("REFUSED", 0, "MOMENT_OUT_OF_BOUNDS"),
@@ -112,7 +112,7 @@ async def test_payouts_are_booked_refused_with_what_is_there_and_listed(house: R
     found, token = [], ""
     while True:
         page = await analyst.ListPayouts(pb.ListPayoutsRequest(page_size=2, page_token=token), timeout=SECONDS)
-        found += [(each.payout, each.taken_back_by, each.booked_by) for each in page.payouts]
+        found += [(each.payout, each.reversed_by, each.booked_by) for each in page.payouts]
         token = page.next_page_token
         if not token:
             break
@@ -130,8 +130,8 @@ async def test_payouts_are_booked_refused_with_what_is_there_and_listed(house: R
     token = pb.ListPayoutsRequest(page_token="RVUKbzI=")
     assert (await refused(analyst.ListPayouts(token, timeout=SECONDS)))[0] == "PAGE_TOKEN_MALFORMED"
     every = await analyst.ListPayments(pb.ListPaymentsRequest(), timeout=SECONDS)
-    assert [(each.result.outcome, each.sent_back_by) for each in every.payments] == [
-        (pb.PAYMENT_OUTCOME_OVERPAID, ""), (pb.PAYMENT_OUTCOME_SENT_BACK, "o3"),
+    assert [(each.result.outcome, each.returned_by) for each in every.payments] == [
+        (pb.PAYMENT_OUTCOME_OVERPAID, ""), (pb.PAYMENT_OUTCOME_RETURNED, "o3"),
     ]  # fmt: skip
 
 
@@ -226,7 +226,7 @@ async def test_a_carrier_sees_the_accounts_alone_that_it_may_draw_on(house: Runn
 
 async def test_a_statement_sums_its_month_and_its_lines_come_in_pages(house: Running, kept: Books) -> None:
     vendor = (
-        Charge(1_900, revenue_pb2.KIND_TAX, "EU.vat_low_value", account="vendor:IM2760000014", collector=revenue_pb2.COLLECTOR_VENDOR),
+        Charge(1_900, common_pb2.CHARGE_KIND_TAX, "EU.vat_low_value", account="vendor:IM2760000014", collector=common_pb2.COLLECTOR_VENDOR),
     )  # fmt: skip
     states = [
         State(mrn(number, number), charges=vendor, destination=to) for number, to in enumerate(("DE", "FR", "DE"))
@@ -238,7 +238,7 @@ async def test_a_statement_sums_its_month_and_its_lines_come_in_pages(house: Run
     first = await ledger.GetStatement(request, timeout=SECONDS)
     assert (first.opening_minor, first.debit_minor, first.credit_minor, first.closing_minor) == (0, 5_700, 0, 5_700)
     assert [(each.destination, each.kind, each.consignments, each.amount_minor) for each in first.sums] == [
-        ("DE", revenue_pb2.KIND_TAX, 2, 3_800), ("FR", revenue_pb2.KIND_TAX, 1, 1_900),
+        ("DE", common_pb2.CHARGE_KIND_TAX, 2, 3_800), ("FR", common_pb2.CHARGE_KIND_TAX, 1, 1_900),
     ]  # fmt: skip
     request.page_token = first.next_page_token
     second = await ledger.GetStatement(request, timeout=SECONDS)

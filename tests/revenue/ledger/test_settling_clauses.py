@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from libs.store.errors import StoreUnavailable
-from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import apply_credit
 from services.revenue.commands.apply_credit import Share, settle_once, settle_some
@@ -27,7 +27,7 @@ from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 OWNER, OTHER, BUYERS = "declarant:DE1234567890", "declarant:D2", "border:DE"
 LARGEST = 10_000_000_000_000_000
 """What payments of one consignment come to at most: 10^16 minor units."""
-ONE = State(mrn(1), debt=clearance.DEBT_STATUS_OPEN, debt_account="", charges=(Charge(1_000), Charge(1_200, TAX)))
+ONE = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="", charges=(Charge(1_000), Charge(1_200, TAX)))
 """2,200 to be paid at once."""
 UNMATCHED = pb.PAYMENT_OUTCOME_UNMATCHED
 
@@ -86,7 +86,7 @@ async def test_payments_that_wait_pay_a_debt_one_after_the_other_and_each_is_tol
         ({"currency": "GBP"}, True),
         ({"rulebook": "UK/2026.1/1f0c9a2b"}, True),
         ({"charges": ()}, True),
-        ({"debt": clearance.DEBT_STATUS_DEFERRED, "debt_account": "deferred:carrier-7"}, True),
+        ({"debt": common_pb2.DEBT_STATUS_DEFERRED, "debt_account": "deferred:carrier-7"}, True),
     ],
 )
 async def test_a_payment_waits_on_for_a_debt_of_its_currency_and_jurisdiction_that_is_paid_at_once(
@@ -183,7 +183,7 @@ async def test_credit_pays_what_its_account_owes_alone_in_its_currency(books: Bo
     others = replace(ONE, mrn=mrn(3), declarant="D2", charges=(Charge(5),))
     pounds = replace(ONE, mrn=mrn(4), charges=(Charge(5),), currency="GBP")
     secured = replace(
-        ONE, mrn=mrn(6), charges=(Charge(5),), debt=clearance.DEBT_STATUS_DEFERRED, debt_account="deferred:carrier-7"
+        ONE, mrn=mrn(6), charges=(Charge(5),), debt=common_pb2.DEBT_STATUS_DEFERRED, debt_account="deferred:carrier-7"
     )
     every = (ONE, shared, others, pounds, secured)
     await books.take(*every)

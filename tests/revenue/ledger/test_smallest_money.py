@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.record_payout import Payouts
 from services.revenue.jobs.credit import CreditJob
@@ -14,7 +14,7 @@ from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import TAX, Charge, State, mrn
 
 DECLARANT = "declarant:DE1234567890"
-OWN = State(mrn(1), debt=clearance.DEBT_STATUS_OPEN, debt_account="", charges=(Charge(2),))
+OWN = State(mrn(1), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="", charges=(Charge(2),))
 FIRST = replace(OWN, mrn=mrn(3), charges=(Charge(1),))
 """With it the declarant's account is known."""
 SHARED = replace(OWN, mrn=mrn(2), charges=(Charge(2), Charge(2, TAX, "EU.vat", account="border:DE")))

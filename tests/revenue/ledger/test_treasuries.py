@@ -18,8 +18,9 @@ from libs.customs.time import day_of_date
 from libs.server.testing import Running
 from libs.store.database import Database
 from luxor.clearance.v1 import clearance_pb2 as clearance
+from luxor.common.v1 import common_pb2
+from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from luxor.revenue.v1 import ledger_pb2 as pb
-from luxor.revenue.v1.revenue_pb2 import COLLECTOR_VENDOR
 from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.reconcile import Reconciling
@@ -155,7 +156,7 @@ async def test_what_a_vendor_collects_is_the_destinations_too(shared: Shared) ->
 
 @pytest.mark.parametrize("paid", [0, 1, 100, 301])
 async def test_refunds_and_remissions_give_back_exactly_the_parts(shared: Shared, paid: int) -> None:
-    open_state = State(ONE, charges=(FLAT,), debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+    open_state = State(ONE, charges=(FLAT,), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
     await shared.take(open_state)
     if paid:
         await shared.pay(Payment("b1", ONE, "EU", "EUR", paid))
@@ -194,7 +195,7 @@ async def test_what_was_booked_for_one_treasury_stays_until_its_consignment_is_b
 
 
 async def test_money_leaves_for_a_treasury_up_to_its_revenue_from_its_own_jurisdictions_bank(shared: Shared) -> None:
-    state = State(ONE, charges=(FLAT, VAT), debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+    state = State(ONE, charges=(FLAT, VAT), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
     await shared.take(state)
     await shared.pay(Payment("b1", ONE, "EU", "EUR", 2_201), Payment("b2", "x", "UK", "EUR", 9_000))
     asked = [
@@ -234,14 +235,14 @@ async def test_a_treasury_sees_its_own_accounts_and_no_others(house: Running, ke
             assert (await refused(statement))[0] == "ACCOUNT_NOT_YOURS", account
         calls: tuple[Awaitable[object], ...] = (
             ledger.ListEntries(pb.ListEntriesRequest(mrn=ONE), timeout=SECONDS),
-            ledger.ListOpen(pb.ListOpenRequest(account="treasury:DE:tax"), timeout=SECONDS),
+            ledger.ListOpenItems(pb.ListOpenItemsRequest(account="treasury:DE:tax"), timeout=SECONDS),
             ledger.ListAccounts(pb.ListAccountsRequest(), timeout=SECONDS),
             ledger.ListPayments(pb.ListPaymentsRequest(), timeout=SECONDS),
             ledger.ListPayouts(pb.ListPayoutsRequest(), timeout=SECONDS),
             ledger.RecordPayments(
                 pb.RecordPaymentsRequest(request_id="r", payments=[payment("b", ONE, 1)]), timeout=SECONDS
             ),
-            ledger.Reconcile(pb.ReconcileRequest(day=DAY), timeout=SECONDS),
+            ledger.ReconcileDay(pb.ReconcileDayRequest(day=DAY), timeout=SECONDS),
             ledger.CheckChain(pb.CheckChainRequest(), timeout=SECONDS),
             ledger.GetProof(pb.GetProofRequest(), timeout=SECONDS),
         )

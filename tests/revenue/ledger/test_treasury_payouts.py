@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from libs.store.database import Database
 from libs.store.schema import ensure_day_partitions
-from luxor.clearance.v1 import clearance_pb2 as clearance
-from luxor.revenue.v1.revenue_pb2 import COLLECTOR_VENDOR
+from luxor.common.v1 import common_pb2
+from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from services.revenue.commands.record_payout import Payouts
 from services.revenue.store.ledger import treasury_cash
 from services.revenue.store.payments.payments import Payment
@@ -33,7 +33,7 @@ VENDOR, DEFERRED, GUARANTEE, CARRIER = (
 )
 FLAT, VAT = Charge(301), Charge(1_900, TAX, "EU.vat_low_value")
 SOLD = replace(VAT, collector=COLLECTOR_VENDOR, account=VENDOR)
-OPEN = State(mrn(1, 3), charges=(VAT,), debt=clearance.DEBT_STATUS_OPEN, debt_account="")
+OPEN = State(mrn(1, 3), charges=(VAT,), debt=common_pb2.DEBT_STATUS_OPEN, debt_account="")
 """1,900 of Germany's VAT that the declarant pays at once."""
 SALE = State(mrn(2, 7), charges=(SOLD,), destination="FR")
 """1,900 of France's VAT that a vendor owes."""
@@ -144,10 +144,10 @@ async def test_a_refund_lessens_what_was_received_and_a_remission_does_not(share
 
 
 ACCOUNTS: list[tuple[str, Charge, int, str]] = [
-    (VENDOR, SOLD, clearance.DEBT_STATUS_VENDOR_COLLECTED, ""),
-    (CARRIER, replace(SOLD, account=CARRIER), clearance.DEBT_STATUS_VENDOR_COLLECTED, ""),
-    (DEFERRED, VAT, clearance.DEBT_STATUS_DEFERRED, DEFERRED),
-    (GUARANTEE, VAT, clearance.DEBT_STATUS_SECURED, GUARANTEE),
+    (VENDOR, SOLD, common_pb2.DEBT_STATUS_VENDOR_COLLECTED, ""),
+    (CARRIER, replace(SOLD, account=CARRIER), common_pb2.DEBT_STATUS_VENDOR_COLLECTED, ""),
+    (DEFERRED, VAT, common_pb2.DEBT_STATUS_DEFERRED, DEFERRED),
+    (GUARANTEE, VAT, common_pb2.DEBT_STATUS_SECURED, GUARANTEE),
 ]
 
 

@@ -58,7 +58,7 @@ async def ended(caller: Any, number: int) -> pb.GetBacktestResponse:
 
 
 async def test_a_backtest_is_started_once_and_tells_what_it_found(risk: Running) -> None:
-    await (await risk_stub(risk)).Assess(request(table([*CHANGES] * 3)), timeout=20)
+    await (await risk_stub(risk)).AssessConsignments(request(table([*CHANGES] * 3)), timeout=20)
     caller = await stub(risk)
     started = await caller.StartBacktest(asked(), timeout=20)
     assert started.total == 3 * len(CHANGES)
@@ -70,7 +70,7 @@ async def test_a_backtest_is_started_once_and_tells_what_it_found(risk: Running)
     assert backtest.done == backtest.total == result.consignments == started.total
     assert backtest.ended_at.ToMicroseconds() >= backtest.started_at.ToMicroseconds() > 0
     gift = {rule.rule: rule for rule in result.rules}["GIFT_FROM_FIRM"]
-    assert gift.hits == gift.both == gift.hits_then == 6
+    assert gift.hits == gift.both == gift.baseline_hits == 6
     assert len(gift.examples) == 2
     listed = await caller.ListBacktests(pb.ListBacktestsRequest(), timeout=10)
     assert list(listed.backtests) == [backtest]

@@ -22,7 +22,7 @@ from libs.customs.mrn_columns import make_mrns
 from libs.customs.time import day_of, day_text, start_of
 from libs.server.testing import running
 from libs.store.database import Database
-from luxor.risk.v1 import risk_pb2 as pb
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1.risk_pb2 import DrawSeed
 from services.risk.__main__ import assemble
 from services.risk.selection import DRAWS, commitment, draws, shares
@@ -40,7 +40,7 @@ def seed_of(day: int = DAY, seed: bytes = SEED, told: bool = True) -> dict[str, 
     published = commitment(seed)
     return {
         published: DrawSeed(
-            day=day, commitment=published, made_at=made, seed=seed if told else b"", told_from_day=day + 91
+            day=day, commitment=published, made_at=made, seed=seed if told else b"", published_from_day=day + 91
         )
     }
 
@@ -123,8 +123,8 @@ async def test_the_command_line_tells_seeds_and_proves_draws(
         today = day_of(await database.now())
         mrns = [mrn for day in (today - 20, today) for mrn in make_mrns(["DE"] * 40, [0] * 40, day, 0)]
         rows = people(80).with_columns({"mrn": Strings.of(mrns)})
-        answers = Table.decode((await (await stub(risk)).Assess(request(rows), timeout=10)).assessments)
-        yellow = answers.ints("lane").values == pb.LANE_YELLOW
+        answers = Table.decode((await (await stub(risk)).AssessConsignments(request(rows), timeout=10)).assessments)
+        yellow = answers.ints("lane").values == common_pb2.LANE_YELLOW
         old, other, present = (
             mrns[int(np.flatnonzero(mask)[0])]
             for mask in (yellow & (np.arange(80) < 40), ~yellow & (np.arange(80) < 40), yellow & (np.arange(80) >= 40))

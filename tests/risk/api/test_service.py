@@ -20,6 +20,7 @@ from libs.server.config import ConfigError
 from libs.server.errors import STATUS_KEY
 from libs.server.testing import Running, running
 from libs.store.database import Database
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.risk_pb2_grpc import RiskServiceStub
@@ -46,8 +47,8 @@ async def stub(risk: Running, role: str = "service", ident: str = "clearance") -
     return RiskServiceStub(await risk.channel(role, ident))
 
 
-def request(rows: Table, purpose: int = CLEARANCE) -> pb.AssessRequest:
-    return pb.AssessRequest(purpose=purpose, consignments=rows.encode(ConsignmentColumns))  # type: ignore[arg-type]
+def request(rows: Table, purpose: int = CLEARANCE) -> pb.AssessConsignmentsRequest:
+    return pb.AssessConsignmentsRequest(purpose=purpose, consignments=rows.encode(ConsignmentColumns))  # type: ignore[arg-type]
 
 
 async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str]:
@@ -67,9 +68,9 @@ async def refusal(call: Any) -> tuple[grpc.StatusCode, str, str]:
 
 async def test_a_batch_is_assessed_in_its_order(risk: Running) -> None:
     rows = table([{}, GIFT, {"consignor": {"name": "Quillan Drasthova"}}])
-    answer = await (await stub(risk)).Assess(request(rows), timeout=10)
+    answer = await (await stub(risk)).AssessConsignments(request(rows), timeout=10)
     assessments = Table.decode(answer.assessments)
-    assert assessments.ints("lane").tolist() == [pb.LANE_GREEN, pb.LANE_YELLOW, pb.LANE_RED]
+    assert assessments.ints("lane").tolist() == [common_pb2.LANE_GREEN, common_pb2.LANE_YELLOW, common_pb2.LANE_RED]
     findings = assessments.ragged("findings")
     assert findings.offsets.tolist() == [0, 0, 2, 3]
     assert assessments.child("findings").strings("rule").tolist() == [
@@ -94,18 +95,20 @@ async def test_a_batch_full_of_listed_names_is_screened_beside_the_loop(
     names = [f"Quillan Drasthova {letter}" for letter in "abcdefghijklmnopqrstuvwxyzäöü"]
     names += [f"{letter} Quillan Drasthova" for letter in "éèêëàâîïôùûçñæœøåþðšžčđ"]
     caller = await stub(risk)
-    answer = await caller.Assess(request(table([{"consignor": {"name": name}} for name in names])), timeout=10)
+    answer = await caller.AssessConsignments(
+        request(table([{"consignor": {"name": name}} for name in names])), timeout=10
+    )
     lanes = Table.decode(answer.assessments).ints("lane").values
-    assert (lanes >= pb.LANE_YELLOW).sum() >= MATCHES_MANY
-    await caller.Assess(request(table([{"consignor": {"name": names[0]}}], first_mrn=1000)), timeout=10)
+    assert (lanes >= common_pb2.LANE_YELLOW).sum() >= MATCHES_MANY
+    await caller.AssessConsignments(request(table([{"consignor": {"name": names[0]}}], first_mrn=1000)), timeout=10)
     assert threads == [False, True]
 
 
 async def test_a_repeat_gets_the_first_answer_whatever_it_says_now(risk: Running) -> None:
     caller = await stub(risk)
-    first = await caller.Assess(request(table([GIFT, {}])), timeout=10)
+    first = await caller.AssessConsignments(request(table([GIFT, {}])), timeout=10)
     # The same consignments, with other content, in another order, among a new one.
-    again = await caller.Assess(request(table([{}, {}, GIFT]).take([2, 1, 0])), timeout=10)  # type: ignore[arg-type]
+    again = await caller.AssessConsignments(request(table([{}, {}, GIFT]).take([2, 1, 0])), timeout=10)  # type: ignore[arg-type]
     scores = Table.decode(again.assessments).ints("score").tolist()
     assert Table.decode(first.assessments).ints("score").tolist() == [700, 0]
     assert scores == [700, 0, 700]
@@ -113,16 +116,16 @@ async def test_a_repeat_gets_the_first_answer_whatever_it_says_now(risk: Running
 
 async def test_another_version_or_purpose_is_another_assessment(risk: Running) -> None:
     caller = await stub(risk)
-    await caller.Assess(request(table([GIFT])), timeout=10)
-    amended = await caller.Assess(request(table([{}], versions=[2])), timeout=10)
-    loading = await caller.Assess(request(table([{}]), pb.PURPOSE_PRE_LOADING), timeout=10)
+    await caller.AssessConsignments(request(table([GIFT])), timeout=10)
+    amended = await caller.AssessConsignments(request(table([{}], versions=[2])), timeout=10)
+    loading = await caller.AssessConsignments(request(table([{}]), pb.PURPOSE_PRE_LOADING), timeout=10)
     for answer in (amended, loading):
         assert Table.decode(answer.assessments).ints("score").tolist() == [0]
 
 
 async def test_a_consignment_that_a_call_names_twice_has_one_answer(risk: Running) -> None:
     rows = table([GIFT, {}]).with_columns({"mrn": Strings.of(["26DE000000000007R1"] * 2)})
-    answer = await (await stub(risk)).Assess(request(rows), timeout=10)
+    answer = await (await stub(risk)).AssessConsignments(request(rows), timeout=10)
     assert Table.decode(answer.assessments).ints("score").tolist() == [700, 700]
 
 
@@ -133,7 +136,9 @@ async def test_concurrent_equal_calls_agree(risk: Running) -> None:
         table([{**person, **(GIFT if number % 2 == turn else {})} for number, person in enumerate(people)])
         for turn in (0, 1)
     ]
-    answers = await asyncio.gather(*(caller.Assess(request(rows[turn % 2]), timeout=20) for turn in range(8)))
+    answers = await asyncio.gather(
+        *(caller.AssessConsignments(request(rows[turn % 2]), timeout=20) for turn in range(8))
+    )
     scores = [Table.decode(answer.assessments).ints("score").tolist() for answer in answers]
     assert all(each == scores[0] for each in scores)
     assert scores[0] in ([700, 0] * 50, [0, 700] * 50)
@@ -150,14 +155,16 @@ async def test_a_change_of_rules_changes_no_answer_that_was_given(database: Data
     seen, _, _ = await store.settle(rows.take([0, 1]), CLEARANCE, assess(first_light(), rows.take([0, 1])))  # type: ignore[arg-type]
     later, fresh, _ = await store.settle(rows, CLEARANCE, assess(harsher(first_light()), rows))
     assert fresh.tolist() == [2]
-    assert later.ints("lane").tolist() == [*seen.ints("lane").tolist(), pb.LANE_RED]
+    assert later.ints("lane").tolist() == [*seen.ints("lane").tolist(), common_pb2.LANE_RED]
     assert later.strings("rule_set").tolist() == [first_light().version] * 2 + ["harsher"]
     assert later.ragged("findings").offsets.tolist() == [0, 2, 2, 4]
 
 
 async def test_only_services_may_assess(risk: Running) -> None:
     for role in ("filer", "officer", "operator"):
-        code, reason, _ = await refusal((await stub(risk, role, "someone")).Assess(request(table([{}])), timeout=10))
+        code, reason, _ = await refusal(
+            (await stub(risk, role, "someone")).AssessConsignments(request(table([{}])), timeout=10)
+        )
         assert (code, reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED")
 
 
@@ -191,10 +198,10 @@ async def test_what_cannot_be_assessed_is_refused_with_its_place(risk: Running) 
         (request(unnamed), "CONSIGNMENT_UNIDENTIFIED", "consignments.mrn[1]"),
         (request(unversioned), "CONSIGNMENT_UNIDENTIFIED", "consignments.version[0]"),
         (broken, "CONSIGNMENT_COLUMNS_MALFORMED", "luxor.consignment.v1.ConsignmentColumns.nature"),
-        (pb.AssessRequest(purpose=pb.PURPOSE_CLEARANCE), "BATCH_EMPTY", ""),
+        (pb.AssessConsignmentsRequest(purpose=pb.PURPOSE_CLEARANCE), "BATCH_EMPTY", ""),
         (many, "BATCH_TOO_LARGE", ""),
     ):
-        code, reason, place = await refusal(caller.Assess(message, timeout=10))
+        code, reason, place = await refusal(caller.AssessConsignments(message, timeout=10))
         assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, expected)
         assert place.startswith(path)
         assert bool(place) == bool(path)
@@ -203,7 +210,7 @@ async def test_what_cannot_be_assessed_is_refused_with_its_place(risk: Running) 
 async def test_a_full_batch_of_two_thousand_is_taken(risk: Running) -> None:
     mrns = Strings.of([f"26DE{number:012d}R1" for number in range(2000)])
     rows = table([{}]).take(np.zeros(2000, np.int64)).with_columns({"mrn": mrns})
-    answer = await (await stub(risk)).Assess(request(rows), timeout=30)
+    answer = await (await stub(risk)).AssessConsignments(request(rows), timeout=30)
     assert answer.assessments.rows == 2000
 
 

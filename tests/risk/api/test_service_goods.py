@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.columns import Table
 from libs.server.config import ConfigError
 from libs.server.testing import Running, running
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import assemble
 from services.risk.config import PROFILES
@@ -53,7 +54,7 @@ async def ask(risk: Running, *lines: pb.GoodsLine, role: str = "filer") -> pb.Ch
 async def test_goods_that_need_papers_are_found_with_them_and_those_that_have_them_are_not(risk: Running) -> None:
     with_papers = {**CARTRIDGES, "supporting_documents": [FIREARM]}
     rows = table([{"items": [CARTRIDGES]}, {"items": [with_papers]}, {}])
-    answer = await (await stub(risk)).Assess(request(rows), timeout=10)
+    answer = await (await stub(risk)).AssessConsignments(request(rows), timeout=10)
     assessments = Table.decode(answer.assessments)
     findings = assessments.child("findings")
     told = [
@@ -100,7 +101,12 @@ async def test_the_answer_says_what_may_be_sent_and_with_what_papers(risk: Runni
         ("FIREARM", "Import authorisation for firearms of the member state")
     ]
     assert control.any_paper_lifts
-    assert (control.jurisdiction, control.lane, control.prohibits, control.lifted) == ("EU", pb.LANE_RED, False, False)
+    assert (control.jurisdiction, control.lane, control.prohibits, control.lifted) == (
+        "EU",
+        common_pb2.LANE_RED,
+        False,
+        False,
+    )
     assert control.laws[0].law.startswith("Directive (EU) 2021/555")
     lifted = next(each for each in answer.answers[2].controls if each.id == "EU_FIREARMS")
     assert lifted.lifted
@@ -159,8 +165,8 @@ async def test_everyone_outside_may_ask_about_goods_and_services_need_not(risk: 
 async def test_a_hit_travels_with_list_entry_and_explanation_and_is_the_first_answer_for_ever(risk: Running) -> None:
     caller = await stub(risk)
     rows = table([{"consignee": {"name": "Ignatz Peleverde"}}])
-    first = Table.decode((await caller.Assess(request(rows), timeout=10)).assessments)
-    again = Table.decode((await caller.Assess(request(table([{}])), timeout=10)).assessments)
+    first = Table.decode((await caller.AssessConsignments(request(rows), timeout=10)).assessments)
+    again = Table.decode((await caller.AssessConsignments(request(table([{}])), timeout=10)).assessments)
     for answer in (first, again):
         findings = answer.child("findings")
         assert findings.strings("party").tolist() == ["consignee"]
@@ -178,7 +184,7 @@ async def test_officers_read_who_was_met_in_which_list_and_filers_do_not(risk: R
     rows = table([{}, {"consignee": {"name": "Ignatz Peleverde"}}])
     mrn = rows.strings("mrn")[1]
     for purpose in (pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING):
-        await caller.Assess(request(rows, purpose), timeout=10)
+        await caller.AssessConsignments(request(rows, purpose), timeout=10)
     officer = await stub(risk, "officer", "o")
     told = (await officer.ListAssessments(pb.ListAssessmentsRequest(mrn=mrn), timeout=10)).assessments
     assert [(each.version, each.purpose) for each in told] == [(1, pb.PURPOSE_CLEARANCE), (1, pb.PURPOSE_PRE_LOADING)]
@@ -199,9 +205,14 @@ async def test_repeated_answers_with_and_without_findings_of_other_kinds_stand_s
     caller = await stub(risk)
     kinds = [{}, {"items": [CARTRIDGES]}, {"consignee": {"name": "Ignatz Pelleverde"}}]
     for number, kind in enumerate(kinds):
-        await caller.Assess(request(table([kind], first_mrn=number)), timeout=10)
-    answer = Table.decode((await caller.Assess(request(table([{}, {}, {}, {}])), timeout=10)).assessments)
-    assert answer.ints("lane").tolist() == [pb.LANE_GREEN, pb.LANE_RED, pb.LANE_RED, pb.LANE_GREEN]
+        await caller.AssessConsignments(request(table([kind], first_mrn=number)), timeout=10)
+    answer = Table.decode((await caller.AssessConsignments(request(table([{}, {}, {}, {}])), timeout=10)).assessments)
+    assert answer.ints("lane").tolist() == [
+        common_pb2.LANE_GREEN,
+        common_pb2.LANE_RED,
+        common_pb2.LANE_RED,
+        common_pb2.LANE_GREEN,
+    ]
     assert answer.child("findings").ragged("papers").lengths.sum() == 1
     assert [each for each in answer.child("findings").strings("party").tolist() if each] == ["consignee"]
 

@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from libs.columns import Table
 from libs.server.testing import Running, running
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
-from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
 from services.risk.__main__ import assemble
 from services.risk.api import models as model_service
@@ -47,7 +47,7 @@ async def propose(caller: Any, content: bytes, request_id: str = "p") -> pb.Mode
 
 async def assess(risk: Running, first_mrn: int, count: int = 60) -> Table:
     rows, _ = traffic_model.traffic(7, count, first_mrn)
-    answer = await (await stub(risk)).Assess(request(rows), timeout=20)
+    answer = await (await stub(risk)).AssessConsignments(request(rows), timeout=20)
     return Table.decode(answer.assessments)
 
 
@@ -121,7 +121,7 @@ async def test_what_is_not_green_tells_at_most_five_contributions_and_the_rest_n
     await bob.ActivateModel(pb.ActivateModelRequest(request_id="a", version=VERSION), timeout=10)
     await in_force(risk, "model", VERSION)
     answer = await assess(risk, 800_000, 300)
-    green = answer.ints("lane").values == risk_pb2.LANE_GREEN
+    green = answer.ints("lane").values == common_pb2.LANE_GREEN
     lengths = answer.ragged("contributions").lengths
     told = answer.child("contributions")
     assert (~green).any()
@@ -231,9 +231,9 @@ async def test_unknown_models_trainings_and_wrong_windows_are_told(risk: Running
     unknown = ann.GetModel(pb.GetModelRequest(), timeout=10)
     assert (await refusal(unknown))[:2] == (grpc.StatusCode.NOT_FOUND, "MODEL_UNKNOWN")
     assert (await refusal(ann.GetTraining(pb.GetTrainingRequest(training=9), timeout=10)))[1] == "TRAINING_UNKNOWN"
-    window = pb.TrainModelRequest(request_id="t", from_day=20_800, until_day=20_700)
+    window = pb.TrainModelRequest(request_id="t", from_day=20_800, to_day=20_700)
     assert (await refusal(ann.TrainModel(window, timeout=10)))[1] == "MODEL_WINDOW_WRONG"
-    named = pb.TrainModelRequest(request_id="t", from_day=20_700, until_day=20_800, name="Not So")
+    named = pb.TrainModelRequest(request_id="t", from_day=20_700, to_day=20_800, name="Not So")
     assert (await refusal(ann.TrainModel(named, timeout=10)))[1] == "MODEL_NAME_MALFORMED"
     officer = ModelServiceStub(await risk.channel("officer", "o"))
     retire = officer.RetireModel(pb.RetireModelRequest(request_id="r", version=VERSION), timeout=10)

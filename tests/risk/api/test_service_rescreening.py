@@ -57,14 +57,14 @@ async def test_officers_and_clearance_are_told_of_hits_that_a_changed_list_bring
     risk: Risk, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = table([{"consignee": {"name": FENCHURCH}}, {}])
-    await (await stub(risk.service)).Assess(request(rows), timeout=10)
+    await (await stub(risk.service)).AssessConsignments(request(rows), timeout=10)
     write(risk.directory / "own.csv", *NAMES, FENCHURCH)
     officer = await stub(risk.service, "officer", "o1")
     asked = pb.ListAssessmentsRequest(mrn=rows.strings("mrn")[0])
     async with asyncio.timeout(60):
-        while not (told := await officer.ListAssessments(asked, timeout=10)).later_hits:  # noqa: ASYNC110  # it has no event
+        while not (told := await officer.ListAssessments(asked, timeout=10)).later_screenings:  # noqa: ASYNC110  # it has no event
             await asyncio.sleep(0.05)
-    (later,) = told.later_hits
+    (later,) = told.later_screenings
     assert (later.version, later.match_threshold) == (1, 870)
     assert later.lists.startswith("OWN:2026-11-01:")
     # The answer stays what it was.
@@ -77,13 +77,13 @@ async def test_officers_and_clearance_are_told_of_hits_that_a_changed_list_bring
     assert "entry 5 of OWN:2026-11-01:" in shown
     assert "1000 of 1000 for Fenchurch Rickmansworth" in shown
     feed = FeedServiceStub(await risk.service.channel("service", "clearance"))  # type: ignore[no-untyped-call]
-    begun = await feed.Snapshot(
-        feed_pb2.SnapshotRequest(consumer="clearance", partitions=range(PARTITIONS)), timeout=10
+    begun = await feed.ReadSnapshot(
+        feed_pb2.ReadSnapshotRequest(consumer="clearance", partitions=range(PARTITIONS)), timeout=10
     )
     state = Table.parse(ScreeningColumns, begun.payload)
     assert state.strings("mrn").tolist() == [asked.mrn]
-    page = await feed.Pull(
-        feed_pb2.PullRequest(
+    page = await feed.PullEvents(
+        feed_pb2.PullEventsRequest(
             consumer="clearance",
             after=[feed_pb2.Position(cursor=feed_pb2.Cursor(epoch=1), partitions=range(PARTITIONS))],
             wait_millis=5_000,

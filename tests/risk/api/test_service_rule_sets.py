@@ -53,7 +53,7 @@ def proposal(content: dict[str, bytes], request_id: str = "", note: str = "For t
 
 async def proposed(risk: Running, content: dict[str, bytes], ident: str = "anna") -> str:
     answer = await (await stub(risk, ident)).ProposeRuleSet(proposal(content), timeout=20)
-    version: str = answer.kept.version
+    version: str = answer.rule_set.version
     return version
 
 
@@ -71,7 +71,7 @@ async def listed(risk: Running, **more: Any) -> pb.ListRuleSetsResponse:
 
 
 async def assessed(risk: Running, number: int) -> Table:
-    answer = await (await risk_stub(risk)).Assess(request(table([GIFT], first_mrn=number)), timeout=20)
+    answer = await (await risk_stub(risk)).AssessConsignments(request(table([GIFT], first_mrn=number)), timeout=20)
     return Table.decode(answer.assessments)
 
 
@@ -85,22 +85,22 @@ async def test_a_set_is_proposed_by_one_and_activated_by_another_and_every_answe
     assert (await assessed(risk, 1)).strings("rule_set").tolist() == [first_light().version]
     content = files(rule("FIRST", weight=321), rule("TRIED", more="life: shadow"))
     draft = await (await stub(risk)).ProposeRuleSet(proposal(content), timeout=20)
-    version = draft.kept.version
+    version = draft.rule_set.version
     assert version == read(rule("FIRST", weight=321), rule("TRIED", more="life: shadow")).version
-    assert (draft.kept.state, draft.kept.proposed_by) == (pb.RULE_SET_STATE_DRAFT, "analyst/anna")
+    assert (draft.rule_set.state, draft.rule_set.proposed_by) == (pb.RULE_SET_STATE_DRAFT, "analyst/anna")
     assert draft.report.sample_consignments == 1
-    assert [(each.rule, each.judged, each.held) for each in draft.report.rules] == [("FIRST", 1, 1), ("TRIED", 1, 1)]
-    assert (await listed(risk)).in_force == first_light().version
+    assert [(each.rule, each.judged, each.matched) for each in draft.report.rules] == [("FIRST", 1, 1), ("TRIED", 1, 1)]
+    assert (await listed(risk)).active_version == first_light().version
     assert (await assessed(risk, 2)).strings("rule_set").tolist() == [first_light().version]
     answer = await activated(risk, version)
-    assert (answer.kept.state, answer.kept.activated_by, answer.replaced) == (
+    assert (answer.rule_set.state, answer.rule_set.activated_by, answer.replaced) == (
         pb.RULE_SET_STATE_ACTIVE,
         "officer/olga",
         "",
     )
     told = await assessed(risk, 3)
     assert (told.strings("rule_set").tolist(), told.ints("score").tolist()) == ([version], [321])
-    assert (await listed(risk)).in_force == version
+    assert (await listed(risk)).active_version == version
     in_force = await (await risk_stub(risk, "officer", "o")).GetRuleSet(risk_pb2.GetRuleSetRequest(), timeout=10)
     assert [(each.id, each.life) for each in in_force.rule_set.rules] == [
         ("FIRST", risk_pb2.RULE_LIFE_ACTIVE),
@@ -115,7 +115,7 @@ async def test_hits_in_shadow_are_counted_by_rule(risk: Running) -> None:
     await activated(risk, await proposed(risk, files(rule("ONLY_COUNTED", more="life: shadow"), rule("OPEN"))))
     before = counted()
     rows = table([GIFT, {}, GIFT])
-    answer = await (await risk_stub(risk)).Assess(request(rows), timeout=20)
+    answer = await (await risk_stub(risk)).AssessConsignments(request(rows), timeout=20)
     assert Table.decode(answer.assessments).ragged("shadow_rules").lengths.tolist() == [1, 0, 1]
     assert counted() - before == 2
 
@@ -125,7 +125,7 @@ async def test_who_proposed_a_set_does_not_activate_it_in_whatever_role(risk: Ru
     for role in ("analyst", "officer"):
         code, reason, path = await refusal(activated(risk, version, "anna", role))
         assert (code, reason, path) == (grpc.StatusCode.PERMISSION_DENIED, "RULE_SET_OWN", "version")
-    assert (await listed(risk)).kept[0].state == pb.RULE_SET_STATE_DRAFT
+    assert (await listed(risk)).rule_sets[0].state == pb.RULE_SET_STATE_DRAFT
     assert (await assessed(risk, 1)).strings("rule_set").tolist() == [first_light().version]
 
 
@@ -133,11 +133,11 @@ async def test_a_set_that_replaces_another_retires_it_and_one_can_go_back(risk: 
     one, two = await proposed(risk, files(rule("FIRST"))), await proposed(risk, files(rule("SECOND")))
     await activated(risk, one)
     assert (await activated(risk, two)).replaced == one
-    states = {each.version: each for each in (await listed(risk)).kept}
+    states = {each.version: each for each in (await listed(risk)).rule_sets}
     assert (states[one].state, states[one].retired_by) == (pb.RULE_SET_STATE_RETIRED, "officer/olga")
     back = await activated(risk, one)
-    assert (back.replaced, back.kept.state, back.kept.retired_by) == (two, pb.RULE_SET_STATE_ACTIVE, "")
-    assert (await listed(risk)).in_force == one
+    assert (back.replaced, back.rule_set.state, back.rule_set.retired_by) == (two, pb.RULE_SET_STATE_ACTIVE, "")
+    assert (await listed(risk)).active_version == one
     _, reason, _ = await refusal(activated(risk, one))
     assert reason == "RULE_SET_STATE_WRONG"
 
@@ -147,7 +147,7 @@ async def test_a_withdrawn_draft_is_never_activated_and_one_in_force_is_not_with
     anna = await stub(risk)
     asked = pb.RetireRuleSetRequest(request_id="r1", version=one)
     answer = await anna.RetireRuleSet(asked, timeout=10)
-    assert (answer.kept.state, answer.kept.retired_by) == (pb.RULE_SET_STATE_RETIRED, "analyst/anna")
+    assert (answer.rule_set.state, answer.rule_set.retired_by) == (pb.RULE_SET_STATE_RETIRED, "analyst/anna")
     assert await anna.RetireRuleSet(asked, timeout=10) == answer
     assert (await refusal(activated(risk, one)))[1] == "RULE_SET_STATE_WRONG"
     await activated(risk, two)
@@ -165,15 +165,15 @@ async def test_a_repeated_request_gets_its_first_answer_and_one_of_other_content
     assert (await refusal(other))[1] == "REQUEST_REUSED"
     known = anna.ProposeRuleSet(proposal(files(rule("FIRST")), "another"), timeout=20)
     assert (await refusal(known))[:2] == (grpc.StatusCode.ALREADY_EXISTS, "RULE_SET_KNOWN")
-    asked = pb.ActivateRuleSetRequest(request_id="same", version=first.kept.version)
+    asked = pb.ActivateRuleSetRequest(request_id="same", version=first.rule_set.version)
     answers = await asyncio.gather(*(olga.ActivateRuleSet(asked, timeout=20) for _ in range(4)))
     assert all(each == answers[0] for each in answers)
     two = await proposed(risk, files(rule("SECOND")))
     await activated(risk, two)
     # What was answered once changes nothing later.
     assert await olga.ActivateRuleSet(asked, timeout=20) == answers[0]
-    assert (await listed(risk)).in_force == two
-    assert len((await listed(risk)).kept) == 2
+    assert (await listed(risk)).active_version == two
+    assert len((await listed(risk)).rule_sets) == 2
 
 
 async def test_of_sets_that_are_activated_at_once_one_is_in_force_in_the_end(risk: Running) -> None:
@@ -181,17 +181,17 @@ async def test_of_sets_that_are_activated_at_once_one_is_in_force_in_the_end(ris
     answers = await asyncio.gather(*(activated(risk, each) for each in versions))
     assert sorted(each.replaced for each in answers)[0] == ""
     assert len({each.replaced for each in answers}) == 4
-    kept = (await listed(risk)).kept
+    kept = (await listed(risk)).rule_sets
     (active,) = (each.version for each in kept if each.state == pb.RULE_SET_STATE_ACTIVE)
     assert {each.replaced for each in answers} | {active} == {"", *versions}
-    assert (await listed(risk)).in_force == active
+    assert (await listed(risk)).active_version == active
 
 
 async def test_a_set_with_mistakes_changes_nothing_and_each_is_told_with_its_place(risk: Running) -> None:
     content = files(rule("FIRST", "consignment.natur == 1"), rule("SECOND", "consignment.gross_mass_mg > 'heavy'"))
     anna = await stub(risk)
     report = (await anna.CheckRuleSet(pb.CheckRuleSetRequest(set=message(content)), timeout=20)).report
-    assert [(each.file, each.line, each.column, each.rule) for each in report.mistakes] == [
+    assert [(each.file, each.line, each.column, each.element) for each in report.errors] == [
         ("profile.yaml", 9, 27, "rule FIRST"),
         ("profile.yaml", 20, 42, "rule SECOND"),
     ]
@@ -204,15 +204,15 @@ async def test_a_set_with_mistakes_changes_nothing_and_each_is_told_with_its_pla
     told = [Violation(each.field, each.reason, each.description) for each in faults.field_violations]
     assert [each.path for each in told] == ["profile.yaml:9:27", "profile.yaml:20:42"]
     assert told[0].message.startswith("rule FIRST: condition: undefined field 'natur'")
-    assert len((await listed(risk)).kept) == 0
-    assert (await listed(risk)).in_force == first_light().version
+    assert len((await listed(risk)).rule_sets) == 0
+    assert (await listed(risk)).active_version == first_light().version
 
 
 async def test_a_set_of_many_mistakes_is_told_in_full_by_the_check(risk: Running) -> None:
     content = files(*(rule(f"RULE_{number}", "consignment.natur == 1") for number in range(300)))
     anna = await stub(risk)
     report = (await anna.CheckRuleSet(pb.CheckRuleSetRequest(set=message(content)), timeout=20)).report
-    assert len(report.mistakes) == 300
+    assert len(report.errors) == 300
     code, reason, _ = await refusal(anna.ProposeRuleSet(proposal(content), timeout=20))
     assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_SET_REFUSED")
 
@@ -259,7 +259,7 @@ async def test_sets_are_listed_in_pages_and_given_as_they_were_proposed(risk: Ru
     found, token = [], ""
     while True:
         page = await listed(risk, page_size=2, page_token=token)
-        found += [each.version for each in page.kept]
+        found += [each.version for each in page.rule_sets]
         token = page.next_page_token
         if not token:
             break
@@ -267,7 +267,7 @@ async def test_sets_are_listed_in_pages_and_given_as_they_were_proposed(risk: Ru
     asked = pb.GetRuleSetFilesRequest(version=versions[0])
     answer = await (await stub(risk, "olga", "officer")).GetRuleSetFiles(asked, timeout=10)
     assert {each.path: each.content for each in answer.set.files} == content
-    assert (answer.kept.note, answer.report.version) == ("For the tests.", versions[0])
+    assert (answer.rule_set.note, answer.report.version) == ("For the tests.", versions[0])
 
 
 async def test_only_those_who_may_see_and_change_rule_sets(risk: Running) -> None:
@@ -302,7 +302,7 @@ async def test_every_replica_takes_an_activated_set_and_begins_with_it_when_it_s
         await activated(one, version)
 
         async def taken() -> bool:
-            return (await listed(two)).in_force == version
+            return (await listed(two)).active_version == version
 
         await until(taken)
         assert (await assessed(two, 9)).ints("score").tolist() == [77]
@@ -382,7 +382,7 @@ async def test_a_batch_is_assessed_by_one_set_while_sets_change(risk: Running) -
     number = 0
     while not swapping.done():
         rows = table([GIFT] * 20, first_mrn=number * 20)
-        answer = Table.decode((await (await risk_stub(risk)).Assess(request(rows), timeout=20)).assessments)
+        answer = Table.decode((await (await risk_stub(risk)).AssessConsignments(request(rows), timeout=20)).assessments)
         (version,) = set(answer.strings("rule_set").tolist())
         assert set(answer.ints("score").tolist()) == {points[version]}
         seen.add(version)
@@ -402,7 +402,7 @@ async def test_a_set_whose_form_a_newer_release_refuses_is_not_activated(
     monkeypatch.setattr(RuleSetText, "read", refuses)
     code, reason, place = await refusal(activated(risk, version))
     assert (code, reason, place) == (grpc.StatusCode.INVALID_ARGUMENT, "RULE_SET_REFUSED", "profile.yaml:9:16")
-    assert (await listed(risk)).kept[0].state == pb.RULE_SET_STATE_DRAFT
+    assert (await listed(risk)).rule_sets[0].state == pb.RULE_SET_STATE_DRAFT
     assert RuleSetState.DRAFT == pb.RULE_SET_STATE_DRAFT
 
 
@@ -412,7 +412,7 @@ async def test_a_repeat_is_answered_by_a_release_that_would_refuse_the_set(
     anna, olga = await stub(risk), await stub(risk, "olga", "officer")
     asked = proposal(files(rule("FIRST")))
     draft = await anna.ProposeRuleSet(asked, timeout=20)
-    activation = pb.ActivateRuleSetRequest(request_id="once", version=draft.kept.version)
+    activation = pb.ActivateRuleSetRequest(request_id="once", version=draft.rule_set.version)
     active = await olga.ActivateRuleSet(activation, timeout=20)
 
     def refuses(*_: object) -> RuleSet:

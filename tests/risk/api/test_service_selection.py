@@ -18,6 +18,7 @@ from libs.customs.mrn_columns import make_mrns
 from libs.customs.time import day_of
 from libs.server.testing import running
 from libs.store.database import Database
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import assemble
 from services.risk.assessment.assessment import ActiveVersions, assess_batch
@@ -78,12 +79,17 @@ def test_without_draws_the_lane_is_what_findings_call_for_and_every_cause_is_tol
     vague = {"items": [{"description": "Gift"}]}
     rows = table([{}, GIFT, vague, {"consignor": {"name": "Quillan Drasthova"}}])
     answer = assess_batch(means(parameters(tmp_path)), rows, CLEARANCE, known(rows), begun()).table
-    assert answer.ints("lane").tolist() == [pb.LANE_GREEN, pb.LANE_YELLOW, pb.LANE_BLUE, pb.LANE_RED]
+    assert answer.ints("lane").tolist() == [
+        common_pb2.LANE_GREEN,
+        common_pb2.LANE_YELLOW,
+        common_pb2.LANE_BLUE,
+        common_pb2.LANE_RED,
+    ]
     assert answer.ints("selection_cause").tolist() == [
-        pb.SELECTION_CAUSE_UNSPECIFIED,
-        pb.SELECTION_CAUSE_RULE,
-        pb.SELECTION_CAUSE_SCORE,
-        pb.SELECTION_CAUSE_RULE,
+        common_pb2.SELECTION_CAUSE_UNSPECIFIED,
+        common_pb2.SELECTION_CAUSE_RULE,
+        common_pb2.SELECTION_CAUSE_SCORE,
+        common_pb2.SELECTION_CAUSE_RULE,
     ]
     assert answer.strings("selection_reason").tolist() == ["", "", "SCORE_HIGH", ""]
     assert answer.ints("chance_ppm").tolist() == [None] * 4, "nothing was drawn"
@@ -94,7 +100,7 @@ def test_draws_are_proved_by_the_seed_and_the_same_in_any_batch(tmp_path: Path) 
     selection = parameters(tmp_path, red=EXPECTS_A_QUARTER)
     past, rows = begun(), people(400)
     answer = assess_batch(means(selection), rows, CLEARANCE, known(rows), past).table
-    red = answer.ints("lane").values == pb.LANE_RED
+    red = answer.ints("lane").values == common_pb2.LANE_RED
     assert 60 < red.sum() < 140
     assert set(answer.strings("selection_reason").values()[red]) == {"SELECTED_AT_RANDOM"}
     assert set(answer.ints("chance_ppm").values[red].tolist()) == {250_000}
@@ -103,7 +109,7 @@ def test_draws_are_proved_by_the_seed_and_the_same_in_any_batch(tmp_path: Path) 
     assert (share[:, Draw.MINIMUM_RED] < 0.25).tolist() == red.tolist()
     halves = [rows.take(np.arange(0, 400, 2)), rows.take(np.arange(1, 400, 2))]
     apart = [assess_batch(means(selection), half, CLEARANCE, known(half), past).table for half in halves]
-    assert [(each.ints("lane").values == pb.LANE_RED).tolist() for each in apart] == [
+    assert [(each.ints("lane").values == common_pb2.LANE_RED).tolist() for each in apart] == [
         red[0::2].tolist(),
         red[1::2].tolist(),
     ]
@@ -170,9 +176,9 @@ def test_thresholds_are_those_of_the_profile_unless_the_office_has_its_own(tmp_p
     assert score is not None
     thresholds = in_force().rules.thresholds
     assert thresholds.blue <= score < thresholds.yellow
-    assert lane(parameters(tmp_path)) == pb.LANE_BLUE
+    assert lane(parameters(tmp_path)) == common_pb2.LANE_BLUE
     own = f"    score: {{red: 999, yellow: {score}, blue: 1}}\n"
-    assert lane(parameters(tmp_path, office=own)) == pb.LANE_YELLOW
+    assert lane(parameters(tmp_path, office=own)) == common_pb2.LANE_YELLOW
 
 
 class Replica:
@@ -255,7 +261,7 @@ def test_a_call_that_names_a_consignment_twice_draws_its_first_version_alone(tmp
     lanes, causes = answer.ints("lane").values, answer.ints("selection_cause").values
     drawn = causes[60:] == Cause.MINIMUM
     assert 5 < drawn.sum() < 30
-    assert lanes[:60].tolist() == np.where(drawn, pb.LANE_YELLOW, pb.LANE_BLUE).tolist()
+    assert lanes[:60].tolist() == np.where(drawn, common_pb2.LANE_YELLOW, common_pb2.LANE_BLUE).tolist()
     assert (causes[:60] == causes[60:])[drawn].all()
 
 
@@ -271,7 +277,7 @@ async def test_an_amendment_does_not_undo_a_draw_though_rates_fall_and_its_rules
     second.selection = parameters(tmp_path)
     vague = people(200, change={"items": [{"description": "Gift"}]})
     after = await second.assess(amended(vague))
-    expected = np.where(drawn, pb.LANE_YELLOW, pb.LANE_BLUE)
+    expected = np.where(drawn, common_pb2.LANE_YELLOW, common_pb2.LANE_BLUE)
     assert after.ints("lane").tolist() == expected.tolist()
     assert (after.ints("selection_cause").values[drawn] == Cause.MINIMUM).all()
     assert set(after.ints("chance_ppm").values[drawn].tolist()) == {250_000}
@@ -283,7 +289,7 @@ async def test_an_amendment_does_not_undo_a_draw_though_rates_fall_and_its_rules
     assert set(after.strings("seed_commitment").values()[drawn]) == {commitment(seed)}
     # And once more: the draw of the first version stays for the third; a rule that calls for more is heard.
     third = await second.assess(amended(people(200, change={"consignor": {"name": "Quillan Drasthova"}}), 3))
-    assert set(third.ints("lane").tolist()) == {pb.LANE_RED}
+    assert set(third.ints("lane").tolist()) == {common_pb2.LANE_RED}
 
 
 async def test_seeds_are_made_ahead_once_by_all_replicas_and_go_when_no_answer_refers_to_them(
@@ -331,7 +337,7 @@ async def test_seeds_are_told_when_their_days_are_long_past_and_commitments_befo
     assert [each.day for each in found] == [*reversed(range(today - 6, today + DAYS_AHEAD + 1))]
     for each in found:
         assert bool(each.seed) == (each.day <= today - 4), each.day - today
-        assert each.told_from_day == each.day + 4
+        assert each.published_from_day == each.day + 4
         assert each.made_at.seconds > 0
         if each.seed:
             assert each.commitment == hashlib.sha256(b"luxor selection seed" + each.seed).hexdigest()
@@ -342,7 +348,7 @@ async def test_before_loading_a_recommendation_is_told_and_nothing_is_drawn(data
     async with running("risk", assemble, database_url) as risk:
         rows = table([{}, {"items": [{"description": "Gift"}]}, {"consignor": {"name": "Quillan Drasthova"}}])
         caller = await stub(risk)
-        answer = Table.decode((await caller.Assess(request(rows, LOADING), timeout=10)).assessments)
+        answer = Table.decode((await caller.AssessConsignments(request(rows, LOADING), timeout=10)).assessments)
         assert answer.ints("referral").tolist() == [
             pb.REFERRAL_UNSPECIFIED,
             pb.REFERRAL_INFORMATION,
@@ -353,7 +359,7 @@ async def test_before_loading_a_recommendation_is_told_and_nothing_is_drawn(data
         assert confidential.valid.tolist() == [False, True, True]
         assert confidential.values.tolist() == [False, False, True]
         assert not answer.ints("selection_cause").valid.any()
-        again = Table.decode((await caller.Assess(request(rows, LOADING), timeout=10)).assessments)
+        again = Table.decode((await caller.AssessConsignments(request(rows, LOADING), timeout=10)).assessments)
         assert again.strings("referral_reason").tolist() == answer.strings("referral_reason").tolist()
 
 
@@ -375,8 +381,8 @@ async def test_a_consignment_is_drawn_by_the_seed_of_its_day_and_every_version_i
         mrns = [mrn for day in days for mrn in make_mrns(["DE"] * 30, [0] * 30, day, 0)]
         rows = people(90).with_columns({"mrn": Strings.of(mrns)})
         caller = await stub(risk)
-        answer = Table.decode((await caller.Assess(request(rows), timeout=10)).assessments)
-        again = Table.decode((await caller.Assess(request(amended(rows)), timeout=10)).assessments)
+        answer = Table.decode((await caller.AssessConsignments(request(rows), timeout=10)).assessments)
+        again = Table.decode((await caller.AssessConsignments(request(amended(rows)), timeout=10)).assessments)
         told = await analyst.GetRuleSet(pb.GetRuleSetRequest(), timeout=10)
         after = {
             each.day: each.commitment for each in (await analyst.ListSeeds(pb.ListSeedsRequest(), timeout=10)).seeds
@@ -387,7 +393,7 @@ async def test_a_consignment_is_drawn_by_the_seed_of_its_day_and_every_version_i
     assert answer.strings("seed_commitment").tolist() == [after[day] for day in days for _ in range(30)]
     assert again.strings("seed_commitment").tolist() == answer.strings("seed_commitment").tolist()
     assert again.ints("lane").tolist() == answer.ints("lane").tolist()
-    assert pb.LANE_RED in answer.ints("lane").tolist()
+    assert common_pb2.LANE_RED in answer.ints("lane").tolist()
     named = [answer.strings(name)[0] for name in ("rule_set", "lists", "controls", "selection")]
     assert named == [told.rule_set.version, " ".join(told.lists), told.controls, told.selection]
     assert all(named)
@@ -398,7 +404,7 @@ async def test_as_shipped_nothing_is_drawn_and_the_lane_is_what_the_profile_call
     assert not shipped.draws
     async with running("risk", assemble, database_url) as risk:
         rows = people(300)
-        first = Table.decode((await (await stub(risk)).Assess(request(rows), timeout=20)).assessments)
+        first = Table.decode((await (await stub(risk)).AssessConsignments(request(rows), timeout=20)).assessments)
     assert first.strings("selection").dictionary == [shipped.version]
-    assert set(first.ints("lane").tolist()) == {pb.LANE_GREEN}
+    assert set(first.ints("lane").tolist()) == {common_pb2.LANE_GREEN}
     assert not first.strings("seed_commitment").present.any()

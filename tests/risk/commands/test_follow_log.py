@@ -292,5 +292,5 @@ async def test_a_fresh_installation_knows_no_window_and_no_rule_on_history_fires
 async def rules_hit(risk: Running, number: int) -> list[str]:
     """Rules that hold for one parcel of shirts for 60 euro."""
     rows = table([{"payment": None, "items": [{"price": {"minor": 6000}}]}], first_mrn=number)
-    answer = await (await stub(risk)).Assess(request(rows), timeout=20)
+    answer = await (await stub(risk)).AssessConsignments(request(rows), timeout=20)
     return Table.decode(answer.assessments).child("findings").strings("rule").tolist()

@@ -158,7 +158,7 @@ async def test_a_batch_under_way_while_history_is_begun_anew_is_refused(
     command = Assess(store, replica.memory, in_force, seeds)
     service = RiskService(command, store, in_force, seeds, other, seeds_published_after_days=1)
     with pytest.raises(Refusal) as refused:
-        await service.Assess(request(parcels(1, 40), LOADING), other)
+        await service.AssessConsignments(request(parcels(1, 40), LOADING), other)
     assert refused.value.reason == "HISTORY_NOT_READ"
     store.prior_state = original  # type: ignore[method-assign]
     await replica.memory.follow()

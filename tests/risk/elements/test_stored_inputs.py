@@ -100,9 +100,9 @@ async def test_each_assessed_batch_is_kept_once_with_its_answers_in_line(
 ) -> None:
     caller = await stub(risk)
     both = people(5)
-    await caller.Assess(request(both.take(np.arange(3))), timeout=20)
-    await caller.Assess(request(both), timeout=20)
-    await caller.Assess(request(both), timeout=20)
+    await caller.AssessConsignments(request(both.take(np.arange(3))), timeout=20)
+    await caller.AssessConsignments(request(both), timeout=20)
+    await caller.AssessConsignments(request(both), timeout=20)
     inputs = InputStore(database)
     kept = await inputs.read(BatchPlace(0, 0), 100_000, purpose=pb.PURPOSE_CLEARANCE, answers=True)
     assert [each.count for each in kept] == [3, 2]

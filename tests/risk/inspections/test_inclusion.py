@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from libs.columns import Ints, Table, schema_of
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.inspections.inclusion import Estimate, estimate, inclusion_of, weights_of
 from services.risk.selection import Allotments, Lane, Parameters, Tally, select
@@ -142,7 +143,18 @@ def test_an_outcome_of_unknown_inclusion_weighs_as_the_mean_of_the_others_and_no
 
 
 def test_an_inclusion_that_nobody_wrote_down_is_unknown_but_for_what_was_certain() -> None:
-    cause = Ints.of(np.array([pb.SELECTION_CAUSE_RULE, pb.SELECTION_CAUSE_SCORE, pb.SELECTION_CAUSE_EXPECTED, 0, 6, 1]))
+    cause = Ints.of(
+        np.array(
+            [
+                common_pb2.SELECTION_CAUSE_RULE,
+                common_pb2.SELECTION_CAUSE_SCORE,
+                common_pb2.SELECTION_CAUSE_EXPECTED,
+                0,
+                6,
+                1,
+            ]
+        )
+    )
     stored = Ints.of(np.array([0, 0, 0, 0, 31_000, 333_333]), np.array([False, False, False, False, True, True]))
     table = Table(schema_of(pb.AssessmentColumns), 6, {"selection_cause": cause, "inclusion_ppm": stored})
     assert inclusion_of(table).tolist() == [PPM, PPM, None, None, 31_000, 333_333]

@@ -21,8 +21,8 @@ from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Job, Jobs, JobState
 from libs.store.database import Database
 from libs.store.inputs import BatchPlace
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import backtests_pb2 as pb
-from luxor.risk.v1 import risk_pb2
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
 from services.risk.backtest import rule_trial as rules_on_trial
 from services.risk.backtest.baseline import baseline_of
@@ -147,13 +147,13 @@ async def test_the_set_in_force_then_hits_what_it_hit_then(risk: Risk) -> None:
     assert {rule.rule: rule.hits for rule in result.rules} == {rule: len(hit) for rule, hit in expected.items()}
     assert sum(rule.hits for rule in result.rules) > len(mrns) // 4
     for rule in result.rules:
-        assert rule.hits == rule.hits_then == rule.both
+        assert rule.hits == rule.baseline_hits == rule.both
         assert {example.mrn for example in rule.examples} <= expected[rule.rule]
         assert len(rule.examples) == min(3, rule.hits)
-        assert rule.red_then + rule.yellow_then + rule.blue_then <= rule.hits
+        assert rule.baseline_red + rule.baseline_yellow + rule.baseline_blue <= rule.hits
     for lane in result.lanes:
-        assert (lane.only_now, lane.only_then) == (0, 0)
-    assert [lane.lane for lane in result.lanes] == [risk_pb2.LANE_RED, risk_pb2.LANE_YELLOW, risk_pb2.LANE_BLUE]
+        assert (lane.tried_only, lane.baseline_only) == (0, 0)
+    assert [lane.lane for lane in result.lanes] == [common_pb2.LANE_RED, common_pb2.LANE_YELLOW, common_pb2.LANE_BLUE]
     assert result.lanes[0].both > 0
     assert result.without_history == result.unreadable == 0
 
@@ -188,14 +188,14 @@ async def test_a_draft_is_compared_with_what_was_then(risk: Risk) -> None:
     assert (gift.life, gift.hits) == ("draft", rules_before["GIFT_FROM_FIRM"].hits)
     assert gift.hits > 0
     lanes = {lane.lane: lane for lane in result.lanes}
-    assert sum(lane.only_then for lane in lanes.values()) > 0
+    assert sum(lane.baseline_only for lane in lanes.values()) > 0
     for lane in before.lanes:
         now = lanes[lane.lane]
-        assert now.both + now.only_then == lane.both
+        assert now.both + now.baseline_only == lane.both
         told = [each for each in result.workload if each.lane == lane.lane]
-        assert sum(each.then for each in told) == now.both + now.only_then
-        assert sum(each.now for each in told) == now.both + now.only_now
-        assert all(each.now_day_max <= each.now and each.days == 1 for each in told)
+        assert sum(each.baseline for each in told) == now.both + now.baseline_only
+        assert sum(each.tried for each in told) == now.both + now.tried_only
+        assert all(each.tried_day_max <= each.tried and each.days == 1 for each in told)
 
 
 async def test_any_parts_give_the_same_result(risk: Risk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from libs.customs.partitions import PARTITIONS
 from libs.store.database import Database
 from libs.store.leases import LeaseLost
 from libs.telemetry.metrics import REGISTRY
+from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
@@ -153,7 +154,7 @@ async def test_a_new_entry_hits_who_was_screened_before_and_the_record_names_the
     consignments = counted("luxor_risk_rescreened_total")
     await drain(job)
     # Who was hit when it was assessed is not told again.
-    assert await desk.told() == [(mrn(1), 1, [("consignee", "5", pb.LANE_RED)])]
+    assert await desk.told() == [(mrn(1), 1, [("consignee", "5", common_pb2.LANE_RED)])]
     (event,) = await desk.events()
     assert event.strings("lists").tolist() == [lists.state.versions] != [before]
     assert event.ints("match_threshold").tolist() == [870]
@@ -204,7 +205,7 @@ async def test_what_a_replica_assesses_that_lags_is_screened_again_by_who_does_n
     await desk.assess(lagging, consignees(FENCHURCH))
     await desk.assess(lists, consignees(FENCHURCH, first=1))
     await drain(job)
-    assert await desk.told() == [(mrn(0), 1, [("consignee", "5", pb.LANE_RED)])]
+    assert await desk.told() == [(mrn(0), 1, [("consignee", "5", common_pb2.LANE_RED)])]
 
 
 async def test_only_the_newest_version_of_a_filing_is_told(desk: Desk) -> None:
@@ -214,7 +215,7 @@ async def test_only_the_newest_version_of_a_filing_is_told(desk: Desk) -> None:
     write(desk.directory / "own.csv", *NAMES, FENCHURCH)
     lists.look()
     await drain(desk.job(lists))
-    assert await desk.told() == [(mrn(1), 2, [("consignee", "5", pb.LANE_RED)])]
+    assert await desk.told() == [(mrn(1), 2, [("consignee", "5", common_pb2.LANE_RED)])]
 
 
 async def test_each_change_tells_all_that_the_answer_lacks_and_only_when_there_is_something_new(desk: Desk) -> None:
@@ -227,7 +228,7 @@ async def test_each_change_tells_all_that_the_answer_lacks_and_only_when_there_i
         lists.look()
         await drain(job)
         assert await desk.lists_of_batches() == [by(lists)]
-    first, second = ("consignee", "5", pb.LANE_RED), ("consignor", "6", pb.LANE_RED)
+    first, second = ("consignee", "5", common_pb2.LANE_RED), ("consignor", "6", common_pb2.LANE_RED)
     assert await desk.told() == [(mrn(0), 1, [first]), (mrn(0), 1, [second, first])]
     moments = [int(event.ints("screened_at").values[0]) for event in await desk.events()]
     assert moments[0] < moments[1]
@@ -240,7 +241,7 @@ async def test_a_hit_that_becomes_stronger_is_told_and_one_that_was_answered_is_
     write(desk.directory / "own.csv", text=rows + weak)
     lists.look()
     answer = await desk.assess(lists, consignees(FENCHURCH))
-    assert answer.ints("lane").tolist() == [pb.LANE_YELLOW]
+    assert answer.ints("lane").tolist() == [common_pb2.LANE_YELLOW]
     job = desk.job(lists)
     # The entry changes, and what it is hit by does not.
     write(desk.directory / "own.csv", text=rows + weak.replace("Other", "Quite Different"))
@@ -250,7 +251,7 @@ async def test_a_hit_that_becomes_stronger_is_told_and_one_that_was_answered_is_
     write(desk.directory / "own.csv", text=rows + f"7,person,{FENCHURCH},,,,\n")
     lists.look()
     await drain(job)
-    assert await desk.told() == [(mrn(0), 1, [("consignee", "7", pb.LANE_RED)])]
+    assert await desk.told() == [(mrn(0), 1, [("consignee", "7", common_pb2.LANE_RED)])]
 
 
 async def test_two_replicas_tell_each_filing_once(desk: Desk) -> None:
@@ -295,7 +296,7 @@ async def test_a_filing_assessed_for_both_purposes_is_told_once(desk: Desk) -> N
     write(desk.directory / "own.csv", *NAMES, FENCHURCH)
     lists.look()
     await drain(desk.job(lists))
-    assert await desk.told() == [(mrn(0), 1, [("consignee", "5", pb.LANE_RED)])]
+    assert await desk.told() == [(mrn(0), 1, [("consignee", "5", common_pb2.LANE_RED)])]
     assert set(await desk.lists_of_batches()) == {by(lists)}
 
 
@@ -307,13 +308,13 @@ async def test_a_pair_that_is_cleared_no_more_hits_who_was_spared(desk: Desk) ->
     write(desk.directory / "cleared.yaml", text="format: 1\npairs:\n" + pair)
     lists = desk.lists()
     answer = await desk.assess(lists, consignees(NAMES[1], NAMES[2]))
-    assert answer.ints("lane").tolist() == [pb.LANE_GREEN, pb.LANE_RED]
+    assert answer.ints("lane").tolist() == [common_pb2.LANE_GREEN, common_pb2.LANE_RED]
     assert "CLEARED:2026-11-20:" in answer.strings("lists")[0]
     job = desk.job(lists)
     write(desk.directory / "cleared.yaml", text="format: 1\npairs: []\n")
     lists.look()
     await drain(job)
-    assert await desk.told() == [(mrn(0), 1, [("consignee", "1", pb.LANE_RED)])]
+    assert await desk.told() == [(mrn(0), 1, [("consignee", "1", common_pb2.LANE_RED)])]
 
 
 def pair(entry: int, more: str = "", until: str = "2027-11-20") -> str:
@@ -336,7 +337,7 @@ async def over(desk: Desk) -> list[tuple[str, int, list[str], int | None]]:
     found = []
     for event in await desk.events():
         gone, entries = event.ragged("cleared"), event.child("cleared").strings("list_entry").tolist()
-        left = event.ints("lane_left").tolist()
+        left = event.ints("remaining_lane").tolist()
         found += [
             (
                 event.strings("mrn")[row],
@@ -360,7 +361,10 @@ async def test_a_pair_that_is_cleared_frees_who_was_hit_by_the_answer_and_is_ann
     await drain(job)
     cleared(desk, lists, pair(1))
     await drain(job)
-    assert sorted(await over(desk)) == [(mrn(0), 1, ["1"], pb.LANE_GREEN), (mrn(10), 1, ["1"], pb.LANE_GREEN)]
+    assert sorted(await over(desk)) == [
+        (mrn(0), 1, ["1"], common_pb2.LANE_GREEN),
+        (mrn(10), 1, ["1"], common_pb2.LANE_GREEN),
+    ]
     assert [each for each in await desk.told() if each[2]] == [], "no hit is announced with it"
     # Other pairs, and the same again, announce nothing more of it.
     cleared(desk, lists, pair(1), pair(4))
@@ -373,7 +377,7 @@ async def test_a_hit_of_a_later_list_is_cleared_too_and_what_else_was_found_is_t
     lists = desk.lists()
     gift = [{"consignee": {"name": FENCHURCH}}, {"consignee": {"name": FENCHURCH}, "items": [{"description": "Gift"}]}]
     answer = await desk.assess(lists, table(gift))
-    assert answer.ints("lane").tolist()[0] == pb.LANE_GREEN
+    assert answer.ints("lane").tolist()[0] == common_pb2.LANE_GREEN
     lane = answer.ints("lane").tolist()[1]
     write(desk.directory / "own.csv", *NAMES, FENCHURCH)
     lists.look()
@@ -383,11 +387,11 @@ async def test_a_hit_of_a_later_list_is_cleared_too_and_what_else_was_found_is_t
     text = pair(1).replace(NAMES[1], FENCHURCH).replace("entry: '1'", "entry: '5'")
     cleared(desk, lists, text)
     await drain(job)
-    assert sorted(await over(desk)) == [(mrn(0), 1, ["5"], pb.LANE_GREEN), (mrn(1), 1, ["5"], lane)]
+    assert sorted(await over(desk)) == [(mrn(0), 1, ["5"], common_pb2.LANE_GREEN), (mrn(1), 1, ["5"], lane)]
     # The pair is withdrawn: it hits again, and is told as new.
     cleared(desk, lists)
     await drain(job)
-    assert [each[2] for each in (await desk.told())[-2:]] == [[("consignee", "5", pb.LANE_RED)]] * 2
+    assert [each[2] for each in (await desk.told())[-2:]] == [[("consignee", "5", common_pb2.LANE_RED)]] * 2
     # And once more.
     cleared(desk, lists, text)
     await drain(job)
@@ -407,7 +411,10 @@ async def test_a_pair_frees_nobody_else_who_bears_the_name_nor_what_another_hit_
     job = desk.job(lists)
     cleared(desk, lists, pair(1, ", country: DE"))
     await drain(job)
-    assert sorted(await over(desk)) == [(mrn(0), 1, ["1"], pb.LANE_GREEN), (mrn(2), 1, ["1"], pb.LANE_RED)]
+    assert sorted(await over(desk)) == [
+        (mrn(0), 1, ["1"], common_pb2.LANE_GREEN),
+        (mrn(2), 1, ["1"], common_pb2.LANE_RED),
+    ]
 
 
 async def test_a_pair_that_had_ended_when_the_filing_was_accepted_and_one_of_a_former_version_free_nothing(
@@ -430,7 +437,7 @@ async def test_where_nobody_tells_thresholds_whatever_else_scores_holds_on(desk:
     cleared(desk, lists, pair(1))
     await drain(desk.job(lists))
     ((_, _, _, left),) = await over(desk)
-    assert left == pb.LANE_RED
+    assert left == common_pb2.LANE_RED
 
 
 async def test_replicas_that_differ_without_an_order_of_days_leave_the_work_to_the_lists_that_came_last(
@@ -487,14 +494,14 @@ async def test_lower_levels_of_matches_screen_again_what_was_assessed_before_and
     lists = desk.lists()
     likely = MatchLevels(1000, 1000)
     answer = await desk.assess(lists, consignees("Zaphod Beeblebroxx"), levels=likely)
-    assert answer.ints("lane").tolist() == [pb.LANE_GREEN]
+    assert answer.ints("lane").tolist() == [common_pb2.LANE_GREEN]
     assert await desk.lists_of_batches() == [by(lists, likely)]
     await drain(desk.job(lists, levels=MatchLevels(870, 1000)))
-    assert await desk.told() == [(mrn(0), 1, [("consignee", "0", pb.LANE_YELLOW)])]
+    assert await desk.told() == [(mrn(0), 1, [("consignee", "0", common_pb2.LANE_YELLOW)])]
     for levels in (LEVELS, MatchLevels(900, 1000)):
         await drain(desk.job(lists, levels=levels))
         assert await desk.lists_of_batches() == [by(lists, levels)]
-    assert (await desk.told())[1:] == [(mrn(0), 1, [("consignee", "0", pb.LANE_RED)])]
+    assert (await desk.told())[1:] == [(mrn(0), 1, [("consignee", "0", common_pb2.LANE_RED)])]
 
 
 async def test_a_batch_that_saw_a_later_list_is_left_alone_until_this_replica_must_have_it(desk: Desk) -> None:
@@ -512,7 +519,7 @@ async def test_a_batch_that_saw_a_later_list_is_left_alone_until_this_replica_mu
     now[0] = AHEAD_SECONDS
     await drain(job)
     assert await desk.lists_of_batches() == [by(behind)]
-    assert await desk.told() == [(mrn(0), 1, [("consignee", "4", pb.LANE_RED)])]
+    assert await desk.told() == [(mrn(0), 1, [("consignee", "4", common_pb2.LANE_RED)])]
 
 
 NO_TABLE = zstandard.compress(b"\xff\xff")

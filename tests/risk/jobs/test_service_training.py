@@ -31,7 +31,7 @@ async def inspected(risk: Running, database: Database, seed: int, count: int, fi
     now = await database.now()
     for start in range(0, count, BATCH):
         batch = rows.take(np.arange(start, start + BATCH))
-        await caller.Assess(request(batch), timeout=60)
+        await caller.AssessConsignments(request(batch), timeout=60)
         outcomes = []
         for mrn, truth in zip(batch.strings("mrn").tolist(), truths[start : start + BATCH], strict=True):
             items = [(number + 1, VIOLATION if bad else CONFORM, 0) for number, bad in enumerate(truth)]
@@ -45,7 +45,7 @@ async def inspected(risk: Running, database: Database, seed: int, count: int, fi
 
 async def trained(caller: Any, day: int, request_id: str) -> pb.GetTrainingResponse:
     """A training of some days around a day, at its end."""
-    asked = pb.TrainModelRequest(request_id=request_id, from_day=day - 2, until_day=day, name="learnt", seed=4)
+    asked = pb.TrainModelRequest(request_id=request_id, from_day=day - 2, to_day=day, name="learnt", seed=4)
     number = (await caller.TrainModel(asked, timeout=10)).training
 
     async def ended() -> pb.GetTrainingResponse | None:
@@ -81,7 +81,7 @@ async def test_a_model_learns_of_inspections_and_finds_more_than_chance(database
         assert (await refusal(own))[1] == "MODEL_SECOND_PERSON"
         await bob.ActivateModel(pb.ActivateModelRequest(request_id="a", version=done.version), timeout=10)
         await in_force(risk, "model", done.version, 700_000)
-        answer = Table.decode((await (await stub(risk)).Assess(request(rows), timeout=60)).assessments)
+        answer = Table.decode((await (await stub(risk)).AssessConsignments(request(rows), timeout=60)).assessments)
         found = np.array([any(truth) for truth in truths])
         scores = answer.ints("model_score_ppm")
         assert scores.valid.all()

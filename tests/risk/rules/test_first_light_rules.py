@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from libs.columns import Table
-from luxor.risk.v1 import risk_pb2
+from luxor.common.v1 import common_pb2
 from services.risk.conditions.cel.vocabulary import TableSource
 from services.risk.conditions.expressions import judge
 from services.risk.elements.computed import Facts
@@ -55,7 +55,7 @@ def test_every_rule_has_a_case_that_it_hits_and_one_that_it_does_not() -> None:
 def test_an_honest_parcel_is_green_without_any_finding() -> None:
     assessments = assess(first_light(), table([{}]))
     assert rules_hit(assessments) == []
-    assert assessments.ints("lane").tolist() == [risk_pb2.LANE_GREEN]
+    assert assessments.ints("lane").tolist() == [common_pb2.LANE_GREEN]
     assert assessments.ints("score").tolist() == [0]
     assert assessments.ints("unjudged").tolist() == [0]
     assert assessments.strings("rule_set").tolist() == [first_light().version]

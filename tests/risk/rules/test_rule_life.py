@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from libs.columns import Strings, Table
-from luxor.risk.v1.risk_pb2 import (
-    FINDING_KIND_RULE,
-    FINDING_KIND_TYPOLOGY,
-    LANE_GREEN,
-    LANE_RED,
-    LANE_YELLOW,
-    AssessmentColumns,
-)
+from luxor.common.v1.common_pb2 import FINDING_KIND_RULE, FINDING_KIND_TYPOLOGY, LANE_GREEN, LANE_RED, LANE_YELLOW
+from luxor.risk.v1.risk_pb2 import AssessmentColumns
 from services.risk.elements.computed import Facts
 from services.risk.rules.scoring import assess
 from services.risk.rules.typologies import judge_typologies

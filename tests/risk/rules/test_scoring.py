@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from libs.columns import Ints, Table
-from luxor.risk.v1 import risk_pb2
-from luxor.risk.v1.risk_pb2 import LANE_BLUE, LANE_GREEN, LANE_RED, LANE_YELLOW, AssessmentColumns
+from luxor.common.v1 import common_pb2
+from luxor.common.v1.common_pb2 import LANE_BLUE, LANE_GREEN, LANE_RED, LANE_YELLOW
+from luxor.risk.v1.risk_pb2 import AssessmentColumns
 from services.risk.rules.rule_set import RuleSet, load_rule_set
 from services.risk.rules.scoring import ITEMS_NAMED_MAX, assess
 from tests.risk.filings import first_light, table
@@ -102,7 +103,7 @@ def test_findings_follow_the_order_of_the_rules_and_name_version_reason_and_lane
     findings = assess(rules, table([{}, {}])).child("findings")
     assert findings.strings("rule").tolist() == ["ZULU", "ALPHA"] * 2
     assert findings.ints("rule_version").tolist() == [3, 1] * 2
-    assert findings.ints("lane").tolist() == [LANE_YELLOW, risk_pb2.LANE_UNSPECIFIED] * 2
+    assert findings.ints("lane").tolist() == [LANE_YELLOW, common_pb2.LANE_UNSPECIFIED] * 2
     assert findings.ints("item_number").tolist() == [None, 1] * 2
     assert set(findings.strings("reason").tolist()) == {"SOME_REASON"}
     assert set(findings.strings("sentence").tolist()) == {"Something is the matter."}

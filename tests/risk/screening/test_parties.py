@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 
 from libs.columns import Ints, Table
+from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.assessment.assessment import ActiveVersions, assess_batch, begin_findings
 from services.risk.config import PROFILES
@@ -69,7 +70,7 @@ def matches(assessments: Table) -> list[tuple[str, str, int | None]]:
 
 def test_a_listed_name_in_other_letters_and_order_is_red_and_tells_list_and_entry_to_officers() -> None:
     assessments = assessed({"consignor": {"name": "DRASTHOVA, Quillán"}}, {})
-    assert assessments.ints("lane").tolist() == [pb.LANE_RED, pb.LANE_GREEN]
+    assert assessments.ints("lane").tolist() == [common_pb2.LANE_RED, common_pb2.LANE_GREEN]
     assert matches(assessments) == [("consignor", "5", 1000)]
     findings = assessments.child("findings")
     assert findings.strings("rule").tolist() == ["LISTED_PARTY"]
@@ -132,7 +133,7 @@ def weakly(*aliases: str, name: str = "Somebody Other") -> ListEntry:
 def test_a_weak_alias_and_a_distant_match_advise_documents_and_add_fewer_points_than_a_strong_hit() -> None:
     index = build([(version(), [weakly("Zorvath Kelmendar")])])
     assessments = assessed({"consignor": {"name": "Zorvath Kelmendar"}}, index=index)
-    assert assessments.ints("lane").tolist() == [pb.LANE_YELLOW]
+    assert assessments.ints("lane").tolist() == [common_pb2.LANE_YELLOW]
     assert assessments.ints("score").tolist() == [POINTS_WEAK]
     (told,) = assessments.child("findings").strings("explanation").tolist()
     assert told.startswith("1000 of 1000 for Zorvath Kelmendar, a weak alias: ")
@@ -140,9 +141,9 @@ def test_a_weak_alias_and_a_distant_match_advise_documents_and_add_fewer_points_
     ((_, _, score),) = matches(assessed(near))
     assert score is not None
     for levels, lane in (
-        (MatchLevels(870, score), pb.LANE_RED),
-        (MatchLevels(870, score + 1), pb.LANE_YELLOW),
-        (MatchLevels(score + 1, 1000), pb.LANE_GREEN),
+        (MatchLevels(870, score), common_pb2.LANE_RED),
+        (MatchLevels(870, score + 1), common_pb2.LANE_YELLOW),
+        (MatchLevels(score + 1, 1000), common_pb2.LANE_GREEN),
     ):
         means = replace(in_force(), match=levels)
         answer = assess_batch(means, table([near]), pb.PURPOSE_CLEARANCE).table
@@ -158,7 +159,9 @@ def test_an_entry_that_is_met_by_a_good_name_too_is_a_strong_hit_and_stands_befo
     assert first[2] is not None
     assert STRONG <= first[2] < 1000 == second[2]
     both = build([(version(), [weakly("Zorvath Kelmendar", name="Zorvath Kelmendaar")])])
-    assert assessed({"consignor": {"name": "Zorvath Kelmendar"}}, index=both).ints("lane").tolist() == [pb.LANE_RED]
+    assert assessed({"consignor": {"name": "Zorvath Kelmendar"}}, index=both).ints("lane").tolist() == [
+        common_pb2.LANE_RED
+    ]
 
 
 def test_the_points_of_all_hits_of_a_consignment_count_once() -> None:
@@ -167,7 +170,7 @@ def test_the_points_of_all_hits_of_a_consignment_count_once() -> None:
     assessments = assessed(parties, {"seller": {"name": "Zorvath Kelmendar"}}, index=index)
     assert assessments.ragged("findings").lengths.tolist() == [9, 3]
     assert assessments.ints("score").tolist() == [POINTS_WEAK, POINTS_WEAK]
-    assert assessments.ints("lane").tolist() == [pb.LANE_YELLOW, pb.LANE_YELLOW]
+    assert assessments.ints("lane").tolist() == [common_pb2.LANE_YELLOW, common_pb2.LANE_YELLOW]
 
 
 def cleared(**narrowed: str) -> Index:
@@ -190,10 +193,10 @@ def test_a_cleared_pair_is_no_hit_until_its_last_day() -> None:
     means = ActiveVersions(first_light(), cleared(), in_force().controls)
     answer = assess_batch(means, table(rows), pb.PURPOSE_CLEARANCE).table
     # Another spelling is another name: nobody looked at that one.
-    assert answer.ints("lane").tolist() == [pb.LANE_GREEN, pb.LANE_RED]
+    assert answer.ints("lane").tolist() == [common_pb2.LANE_GREEN, common_pb2.LANE_RED]
     assert answer.strings("lists")[0].split()[0] == version(CLEARED).id
     late = assess_batch(means, table(rows, accepted=TODAY + timedelta(days=1)), pb.PURPOSE_CLEARANCE).table
-    assert late.ints("lane").tolist() == [pb.LANE_RED, pb.LANE_RED]
+    assert late.ints("lane").tolist() == [common_pb2.LANE_RED, common_pb2.LANE_RED]
     undated = table(rows).with_columns({"accepted_at": Ints.absent(2)})
     assert len(screen_parties(cleared(), undated).owners) == 2
 
@@ -252,4 +255,4 @@ def test_much_screening_is_begun_and_left_to_a_thread_and_little_is_not() -> Non
 def test_hits_are_for_officers_alone_and_tell_what_found_them() -> None:
     findings = assessed({"consignor": {"name": "Quillan Drasthova"}}).child("findings")
     assert findings.bools("confidential").values.tolist() == [True]
-    assert findings.ints("kind").tolist() == [pb.FINDING_KIND_LISTED_PARTY]
+    assert findings.ints("kind").tolist() == [common_pb2.FINDING_KIND_LISTED_PARTY]

@@ -170,7 +170,7 @@ async def test_there_is_room_for_so_many_models_those_that_are_coming_counted(st
     await put_model(models, "the last")  # it is there
     # A training is told at its begin, not when all its work is done.
     jobs = Jobs(store)
-    asked = TrainModelRequest(from_day=20_700, until_day=20_701)
+    asked = TrainModelRequest(from_day=20_700, to_day=20_701)
     async with store.transaction() as tx:
         await jobs.add(tx, JobKind.TRAINING, asked.SerializeToString(), ANNA)
         job = await jobs.take(tx)

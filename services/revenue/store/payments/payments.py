@@ -185,5 +185,5 @@ def of_row(row: Mapping[str, Any]) -> tuple[Payment, PaymentResult]:
         row["id"], row["reference"], row["jurisdiction"], row["currency"], row["amount"], row["takes_back"]
     )
     parts = list(zip(row.get("mrns", ()), row.get("amounts", ()), strict=True))
-    outcome = pb.PAYMENT_OUTCOME_SENT_BACK if row["sent_back_by"] else row["outcome"]
+    outcome = pb.PAYMENT_OUTCOME_RETURNED if row["sent_back_by"] else row["outcome"]
     return payment, PaymentResult(outcome, row["account"], row["matched"], row["over"], row["still_owed"], parts=parts)

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
-from luxor.risk.v1.risk_pb2 import LANE_GREEN, ContributionColumns
+from luxor.common.v1.common_pb2 import LANE_GREEN
+from luxor.risk.v1.risk_pb2 import ContributionColumns
 from services.risk.elements.computed import Facts
 from services.risk.learning.features.consignments import Items, assessed_items
 from services.risk.learning.features.sample import Floats, Numbers

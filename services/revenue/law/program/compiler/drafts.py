@@ -34,7 +34,7 @@ class Draft:
     changes: Sequence[tuple[str, str]] = ()
     """Places and the YAML text of their new value, applied after that: ("eu/rulebook.yaml:charges[flat_duty].rates[1].rate",
     "5.00 EUR per tariff_line"). The value `null` takes the place out."""
-    law_of: date | None = None
+    law_day: date | None = None
     """The day whose law is applied to all consignments; None: each by the law of its own day."""
 
 
@@ -96,8 +96,8 @@ def apply_draft(in_force: Mapping[str, str], draft: Draft) -> DraftLaw:
         file, at = (name, int(line)) if line.isdigit() else (file, 0)
         told = Mistake(file, at, "", sentence) if file in files else Mistake("", 0, "", str(error))
         raise DraftRefused([told]) from None
-    if draft.law_of is not None:
-        program = under_law_of(program, draft.law_of)
+    if draft.law_day is not None:
+        program = under_law_of(program, draft.law_day)
     changed = (name for name, text in files.items() if in_force.get(name) != text)
     return DraftLaw(program, files, tuple(_version(name, files[name], law) for name in changed))
 

@@ -8,13 +8,19 @@ import numpy as np
 
 from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.feed.types import Cursor, FeedBatch
+from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import revenue_columns_pb2 as pb
 from luxor.revenue.v1 import revenue_pb2
 from services.clearance.consignment.transitions import Debt
 from services.clearance.feeds.debt_events import RevenueNews
 from tests.clearance.desk import ACCEPTED_AT, DAY, TRACE, Desk
 
-SETTLED, OPENED, REASSESSED, REFUNDED = pb.NEWS_SETTLED, pb.NEWS_OPENED, pb.NEWS_REASSESSED, pb.NEWS_REFUNDED
+SETTLED, OPENED, REASSESSED, REFUNDED = (
+    pb.DEBT_EVENT_SETTLED,
+    pb.DEBT_EVENT_OPENED,
+    pb.DEBT_EVENT_REASSESSED,
+    pb.DEBT_EVENT_REFUNDED,
+)
 
 
 def debt(
@@ -36,7 +42,7 @@ def debt(
         {
             "mrn": Strings.of(list(mrns)),
             "filing_version": Ints.constant(filing_version, rows),
-            "news": Ints.constant(kind, rows),
+            "event": Ints.constant(kind, rows),
             "number": Ints.constant(number, rows),
             "debt_status": Ints.constant(status, rows),
             "account": Strings.constant(account, rows),
@@ -66,7 +72,7 @@ def anew(
         {
             "mrn": Strings.of(list(mrns)),
             "filing_version": Ints.constant(filing_version, rows),
-            "news": Ints.constant(REASSESSED, rows),
+            "event": Ints.constant(REASSESSED, rows),
             "number": Ints.constant(number, rows),
             "reason": Strings.constant("BUNDLED", rows),
             "assessments": Ragged.of_lengths(
@@ -87,7 +93,7 @@ def answer(rows: int, amount: int, account: str = "", *, generation: int = 0, re
         {
             "item_number": Ints.constant(1, count),
             "charge": Strings.constant("EU.vat", count),
-            "kind": Ints.constant(revenue_pb2.KIND_TAX, count),
+            "kind": Ints.constant(common_pb2.CHARGE_KIND_TAX, count),
             "basis": Ints.constant(amount * 5, count),
             "rate_ppm": Ints.constant(200_000, count),
             "amount": Ints.constant(amount, count),

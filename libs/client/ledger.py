@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from libs.client.client import Answer, Client
 from libs.client.errors import LuxorError
 from libs.client.money_tables import read_table
-from libs.client.plain import plain
+from libs.client.plain import plain, prefix_of
 from libs.customs.partitions import PARTITIONS
 from luxor.common.v1.common_pb2 import ChargeKind, Collector
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -378,7 +378,7 @@ def _seal(seal: pb.Seal) -> dict[str, Any]:
 
 def _name(enum: Any, number: int) -> str:
     name: str = enum.Name(number)
-    return name.partition("_")[2].lower()
+    return name.removeprefix(prefix_of(enum.DESCRIPTOR)).lower()
 
 
 async def _ask(client: Client, method: str, request: Any, kind: type[Answer]) -> Answer:

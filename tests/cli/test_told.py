@@ -184,7 +184,7 @@ def test_payments_of_a_statement_count_no_consignments() -> None:
     told |= {f"{name}_minor": 0 for name in ("opening", "debit", "credit", "closing")}
     told["sums"] = [
         {"amount_minor": -500},
-        {"destination": "DE", "kind": "KIND_DUTY", "consignments": 2, "amount_minor": 500},
+        {"destination": "DE", "kind": "CHARGE_KIND_DUTY", "consignments": 2, "amount_minor": 500},
     ]
     lines = lines_of(lambda out: revenue_ledger._statement(out, told, False))
     assert "payments and transfers -5.00 EUR" in lines
@@ -207,8 +207,8 @@ def test_an_entry_tells_what_it_undoes_and_the_banks_id() -> None:
 
 
 def test_accounts_and_numbers_stand_whole_on_a_narrow_terminal() -> None:
-    postings = [{"account": "declarant:HU4171623395", "amount_minor": 700, "kind": "KIND_DUTY"},
-                {"account": "treasury:EU:duty", "amount_minor": -700, "kind": "KIND_DUTY"}]  # fmt: skip
+    postings = [{"account": "declarant:HU4171623395", "amount_minor": 700, "kind": "CHARGE_KIND_DUTY"},
+                {"account": "treasury:EU:duty", "amount_minor": -700, "kind": "CHARGE_KIND_DUTY"}]  # fmt: skip
     told = {"mrn": "26NL40331000009MR2", "kind": "ENTRY_KIND_ASSESSED", "currency": "EUR", "booked_at": "2026-11-25T10:00:00Z",
             "postings": postings}  # fmt: skip
     text = " ".join(lines_of(lambda out: revenue_ledger._entries(out, [told]), width=80))

@@ -76,7 +76,7 @@ def test_the_story_of_a_consignment_is_told_by_all_five_services(cli: Any, filed
     for fact in story["facts"]:
         named = spans[fact["traceparent"][36:52]]
         assert named["service"] == fact["service"]
-        assert named["started_at"] <= named["ended_at"]
+        assert named["started_at_micros"] <= named["ended_at_micros"]
     names = {(span["service"], span["name"]) for span in story["spans"]}
     assert names >= {
         ("ingestion", "luxor.ingestion.v1.IngestionService/SubmitConsignments"),

@@ -92,7 +92,14 @@ def by_hand(batch: list[Consignment], name: str) -> Count:
 
 def same(state: State, count: Count) -> None:
     told = result_of(state, BANDS)
-    for name in ("consignments", "items", "consignments_touched", "items_touched", "unassessed_now", "unassessed_then"):
+    for name in (
+        "consignments",
+        "items",
+        "consignments_changed",
+        "items_changed",
+        "unassessed_by_draft",
+        "unassessed_before",
+    ):
         assert getattr(told, name) == getattr(count, name), name
     revenue = {
         (each.jurisdiction, each.kind, each.collector, each.currency): [

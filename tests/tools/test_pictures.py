@@ -68,7 +68,7 @@ def test_the_flow_shows_every_service_connection_and_step() -> None:
 def test_the_recorded_path_leads_through_all_services_from_filing_to_release() -> None:
     assert {step.service for step in STEPS} == set(SERVICES)
     assert [step.method for step in STEPS if step.source == OUTSIDE] == ["SubmitConsignments", "RecordArrivals"]
-    assert {(step.source, step.service) for step in STEPS if step.method == "Assess"} == {
+    assert {(step.source, step.service) for step in STEPS if step.method == "AssessConsignments"} == {
         ("clearance", "risk"),
         ("clearance", "revenue"),
     }

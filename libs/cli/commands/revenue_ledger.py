@@ -17,7 +17,7 @@ FILERS_SHOWN = 3
 """So many names of an account's filers a table shows; --json tells all."""
 OWN_ACCOUNTS = ("treasury", "filer", "carrier")
 """Roles that see balances and statements of their own accounts alone."""
-KINDS = {"KIND_DUTY": "duty", "KIND_TAX": "tax", "KIND_FEE": "fee"}
+KINDS = {"CHARGE_KIND_DUTY": "duty", "CHARGE_KIND_TAX": "tax", "CHARGE_KIND_FEE": "fee"}
 
 
 @command("account", short_help="Open a deferred account or a guarantee, or change it.")

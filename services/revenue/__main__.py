@@ -35,13 +35,14 @@ from services.revenue.api.assessment import RevenueService
 from services.revenue.api.ledger import LedgerService
 from services.revenue.api.schemes import SchemeService
 from services.revenue.api.what_if import WhatIfService
-from services.revenue.assessment.aggregates import summed_areas
-from services.revenue.commands.assess import Store
+from services.revenue.assessment.aggregates import aggregate_areas
+from services.revenue.commands.assess import Assessments
 from services.revenue.commands.post import Posting
 from services.revenue.commands.reassess import Reassessment
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.config import RATES, RULEBOOKS, RevenueConfig
-from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, Intake
+from services.revenue.feeds.clearance_states import EVENTS_MAX, Follow, StateHandler
+from services.revenue.feeds.debt_events import DebtEventSnapshot
 from services.revenue.jobs.credit import CreditJob
 from services.revenue.jobs.kinds import WORK
 from services.revenue.jobs.proofs import ProofJob, unproven
@@ -50,16 +51,15 @@ from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.law.program.program import ProgramError
 from services.revenue.law.source.yaml_source import LawFileError
 from services.revenue.ledger.refund import RefundRules
-from services.revenue.store.assessments.aggregates import follow, purge_shares
+from services.revenue.store.assessments.aggregates import apply_states, purge_shares
 from services.revenue.store.assessments.inputs import ASSESSMENT_DAYS, Inputs
 from services.revenue.store.assessments.periods import Periods
-from services.revenue.store.debt_events import NewsSnapshot
 from services.revenue.store.law_files import law_files, program_of
 from services.revenue.store.ledger.balances import sum_days
 from services.revenue.store.ledger.entries import PARTITIONED
-from services.revenue.store.ledger.securities import SecuritiesInForce
+from services.revenue.store.ledger.securities import ActiveSecurities
 from services.revenue.store.payments.references import forget_references
-from services.revenue.store.schemes import SchemesInForce, SchemeStore
+from services.revenue.store.schemes import ActiveSchemes, SchemeStore
 
 SETTLE_SECONDS = 5.0
 """How often accounts are looked for whose credit can pay a debt that it did not pay at once."""
@@ -79,11 +79,11 @@ def assemble(start: Start) -> Sequence[Background]:
             ("RATES", RATES) if str(error).startswith(("rates/", str(config.rates))) else ("RULEBOOKS", RULEBOOKS)
         )
         raise ConfigError(f"LUXOR_REVENUE_{name}", f"names law that is refused: {error}", str(place)) from None
-    schemes = SchemesInForce(SchemeStore(start.database))
-    accounts = SecuritiesInForce(start.database, everyone=config.deferred == "everyone")
+    schemes = ActiveSchemes(SchemeStore(start.database))
+    accounts = ActiveSecurities(start.database, everyone=config.deferred == "everyone")
     start.before_serving.extend((schemes.look, accounts.look))
     revenue = RevenueService(
-        Store(start.database),
+        Assessments(start.database),
         program,
         register=lambda: schemes.register,
         securities=lambda: accounts.securities,
@@ -141,11 +141,11 @@ def assemble(start: Start) -> Sequence[Background]:
         start,
         ledger,
         Posting(ledger, RefundRules(rulebooks)),
-        partial(follow, areas=summed_areas(program)),
+        partial(apply_states, areas=aggregate_areas(program)),
         seal_seconds=config.seal_seconds,
         proof_percent=config.proof_percent,
     )
-    reassessment = Reassessment(start.database, ledger.news, start.replica, revenue.in_force)
+    reassessment = Reassessment(start.database, ledger.debt_events, start.replica, revenue.in_force)
     steps = (
         make_days("assessment_batch", "assessed_input"),
         purge_assessments(ASSESSMENT_DAYS),
@@ -182,7 +182,7 @@ def bookkeeping(
     """Put the ledger's part together; `also` are told of clearance's states in the transaction that books them."""
     start.server.add(
         add_FeedServiceServicer_to_server,
-        FeedServicer(ledger.news.outbox, NewsSnapshot()),
+        FeedServicer(ledger.debt_events.outbox, DebtEventSnapshot()),
         roles={"PullEvents": {Role.SERVICE}, "ReadSnapshot": {Role.SERVICE}, "SummarizeDays": {Role.SERVICE}},
         long_polls={"PullEvents"},
     )
@@ -197,7 +197,7 @@ def bookkeeping(
         "clearance",
         database=start.database,
         pull=GrpcPort(clearance, consumer="revenue", message_class=ClearanceColumns, replica=start.replica),
-        handler=Intake(posting, *also),
+        handler=StateHandler(posting, *also),
         key=_mrns,
         message_class=ClearanceColumns,
         replica=start.replica,

@@ -27,7 +27,7 @@ from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_DEFERRED, STATE_AWAITING_ARRIVAL
 from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
-from services.revenue.feeds.clearance_states import Intake
+from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.ledger.refund import RefundRules
 
 PAGE = 500
@@ -116,7 +116,7 @@ def pages(first: int, count: int, day: int) -> list[FeedBatch]:
 
 async def book(ledger: Ledger, batches: Sequence[FeedBatch]) -> float:
     """Book pages one after the other; gives postings per second."""
-    intake = Intake(Posting(ledger, RefundRules([])))
+    intake = StateHandler(Posting(ledger, RefundRules([])))
     began = time.perf_counter()
     for batch in batches:
         prepared = await intake.prepare([batch])

@@ -26,14 +26,14 @@ from libs.store.embedded import EmbeddedPostgres  # noqa: E402
 from libs.store.migrate import migrate  # noqa: E402
 from libs.store.testing import enterable_directory  # noqa: E402
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult  # noqa: E402
-from services.revenue.assessment.batch import InForce  # noqa: E402
+from services.revenue.assessment.batch import ActiveLaw  # noqa: E402
 from services.revenue.jobs.what_if import read_period  # noqa: E402
 from services.revenue.law.program.compiler.drafts import Draft, apply_draft  # noqa: E402
 from services.revenue.store.assessments.periods import Periods  # noqa: E402
 from services.revenue.store.law_files import law_files, program_of  # noqa: E402
 from services.revenue.what_if.bands import DEFAULT  # noqa: E402
 from services.revenue.what_if.plan import JobKind, Plan  # noqa: E402
-from services.revenue.what_if.progress import State  # noqa: E402
+from services.revenue.what_if.progress import Progress  # noqa: E402
 from tests.bench import figures  # noqa: E402
 from tests.bench.revenue_law import BATCH, parcels  # noqa: E402
 from tests.revenue.traffic import store  # noqa: E402
@@ -56,7 +56,7 @@ select day, number, purpose, count, columns, facts from given
 
 async def fill(database: Database, law: dict[str, str], batches: int, copies: int) -> tuple[int, int]:
     """Assess and store; gives how many consignments are stored, and the days."""
-    in_force = InForce(program_of(law))
+    in_force = ActiveLaw(program_of(law))
     for number in range(batches):
         batch = parcels(BATCH, number)
         mrns = [make_mrns(["DE"], [3], DAY, number * BATCH + place)[0] for place in range(BATCH)]
@@ -83,7 +83,7 @@ async def once(database: Database, law: dict[str, str], day: int) -> tuple[float
         job = await jobs.take(tx)
     assert job is not None
     started, working = time.perf_counter(), time.process_time()
-    finished = await read_period(Running(job, database, {}), plan, draft.program, State(plan.from_day, 0))
+    finished = await read_period(Running(job, database, {}), plan, draft.program, Progress(plan.from_day, 0))
     seconds, cpu = time.perf_counter() - started, time.process_time() - working
     async with database.transaction() as tx:
         await jobs.finish(tx, job, finished.result)

@@ -23,16 +23,16 @@ from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from services.revenue.__main__ import assemble
-from services.revenue.assessment.batch import Again, Batch, InForce
-from services.revenue.assessment.correction import corrected
+from services.revenue.assessment.batch import ActiveLaw, Batch, ReassessedBatch
+from services.revenue.assessment.correction import apply_corrections
 from services.revenue.assessment.inputs import CHILD_COLUMNS, ROW_COLUMNS, unpack_input
-from services.revenue.commands.assess import Store
+from services.revenue.commands.assess import Assessments
 from services.revenue.law.assess.assessment import assess
 from services.revenue.law.assess.securities import EVERYONE, Opened, Room
 from services.revenue.law.text.assessment_columns import answer_of
 from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.ledger.accounts import Account, Accounts, Change
-from services.revenue.store.ledger.securities import SecuritiesInForce
+from services.revenue.store.ledger.securities import ActiveSecurities
 from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
 from tests.revenue.law.batches import filings
 from tests.revenue.law.lawbooks import shipped
@@ -198,14 +198,14 @@ def test_a_list_that_is_told_takes_the_place_of_what_was_filed_and_one_that_is_n
             message.items.add(number=int(number[1:]), additional_procedures=told)
         return Table.from_messages([message], ConsignmentColumns, Consignment)
 
-    changed = corrected(goods(n1=["C07"], n2=["C08", "F48"]), goods(n2=["C07"], n3=["E02"]), np.array([2]))
+    changed = apply_corrections(goods(n1=["C07"], n2=["C08", "F48"]), goods(n2=["C07"], n3=["E02"]), np.array([2]))
     lists = changed.child("items").ragged("additional_procedures")
     assert isinstance(lists.values, Strings)
     assert [lists.values.tolist()[lists.span(item)] for item in range(len(lists))] == [["C07"], ["C07"], ["E02"]]
 
 
 async def test_an_adjustment_is_judged_by_the_bundle_as_it_stood_last(revenue: Database) -> None:
-    in_force, store = InForce(PROGRAM), Store(revenue)
+    in_force, store = ActiveLaw(PROGRAM), Assessments(revenue)
     pair = [Parcel(number, AREA_OF["order"], 9_000, order="O1") for number in range(2)]
     for each in pair:
         table = table_of([each])
@@ -213,23 +213,25 @@ async def test_an_adjustment_is_judged_by_the_bundle_as_it_stood_last(revenue: D
     await again(revenue)
     (found,) = await store.inputs.find([pair[0].mrn], [1])
     columns = adjustment([pair[0].mrn], 5, [{1: {"price": 4_000}}])
-    table = corrected(found.input.table, Table.decode(columns), np.array([5]))
-    answer = Again(in_force, table, found.input.register, found.input.others).answer()
+    table = apply_corrections(found.input.table, Table.decode(columns), np.array([5]))
+    answer = ReassessedBatch(in_force, table, found.input.register, found.input.others).answer()
     # 40.00 with the other's 90.00 keeps the limit of 150.00; 70.00 does not.
     assert answer.ints("duty").tolist() == [0]
-    dearer = corrected(
+    dearer = apply_corrections(
         found.input.table, Table.decode(adjustment([pair[0].mrn], 6, [{1: {"price": 7_000}}])), np.array([6])
     )
-    assert Again(in_force, dearer, found.input.register, found.input.others).answer().ints("duty").tolist() == [700]
+    assert ReassessedBatch(in_force, dearer, found.input.register, found.input.others).answer().ints(
+        "duty"
+    ).tolist() == [700]
 
 
 async def test_what_is_kept_reads_as_it_was_and_holds_the_fresh_rows_alone(revenue: Database) -> None:
-    store, inputs = Store(revenue), Inputs(revenue)
+    store, inputs = Assessments(revenue), Inputs(revenue)
     parcels = [Parcel(number, ALONE, 1_000 + number, name=f"Person {number}") for number in range(6)]
 
     async def file(part: list[Parcel]) -> None:
         table = table_of(part)
-        await store.assess(Batch(InForce(PROGRAM), table, table.encode(ConsignmentColumns)))
+        await store.assess(Batch(ActiveLaw(PROGRAM), table, table.encode(ConsignmentColumns)))
 
     await file(parcels[:4])
     await file(parcels)
@@ -274,7 +276,7 @@ async def test_charges_stand_on_accounts_that_were_opened_or_on_who_owes_them(re
             ],
             "officer/ann",
         )
-    following = SecuritiesInForce(revenue, everyone=False)
+    following = ActiveSecurities(revenue, everyone=False)
     await following.look()
     shop = frozenset({"shop"})
     assert following.securities.opened == {

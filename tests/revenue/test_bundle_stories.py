@@ -10,10 +10,10 @@ from libs.columns import Table
 from libs.store.database import Database
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.revenue.assessment.batch import Batch, InForce
-from services.revenue.commands.assess import Store
+from services.revenue.assessment.batch import ActiveLaw, Batch
+from services.revenue.commands.assess import Assessments
 from services.revenue.commands.reassess import Reassessment
-from services.revenue.store.debt_events import NewsStore
+from services.revenue.store.debt_events import DebtEvents
 from tests.revenue.bundles import Parcel, table_of
 from tests.revenue.law.published import shipped_law
 
@@ -30,15 +30,15 @@ async def assess(database: Database, parcels: Sequence[Parcel]) -> list[list[str
     found = []
     for each in parcels:
         table = table_of([each])
-        batch = Batch(InForce(shipped_law()), table, table.encode(ConsignmentColumns))
-        answer = Table.decode(await Store(database).assess(batch))
+        batch = Batch(ActiveLaw(shipped_law()), table, table.encode(ConsignmentColumns))
+        answer = Table.decode(await Assessments(database).assess(batch))
         assert answer.strings("reason").tolist() == [""], each
         found.append(answer.ragged("notes").values.tolist())
     return found
 
 
 async def again(database: Database) -> None:
-    work = Reassessment(database, NewsStore(database), "one", lambda: InForce(shipped_law()))
+    work = Reassessment(database, DebtEvents(database), "one", lambda: ActiveLaw(shipped_law()))
     while await work.step():
         pass
 
@@ -46,7 +46,9 @@ async def again(database: Database) -> None:
 async def owed(database: Database, parcels: Sequence[Parcel]) -> list[int]:
     """Duty and tax of each by now."""
     told = {}
-    for part in await Store(database).inputs.find([each.mrn for each in parcels], [1] * len(parcels), answers=True):
+    for part in await Assessments(database).inputs.find(
+        [each.mrn for each in parcels], [1] * len(parcels), answers=True
+    ):
         assert part.answers is not None
         duty, tax = part.answers.ints("duty").values, part.answers.ints("tax").values
         told |= dict(zip(part.asked, (duty + tax).tolist(), strict=True))

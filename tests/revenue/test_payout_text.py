@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.api.payout_messages import booked_payout, payout_of, payout_result, wrong_payout
+from services.revenue.api.payout_messages import booked_payout, payout_error, payout_of, payout_result
 from services.revenue.commands import payout_entries, record_payout
 from services.revenue.store.payments.payouts import BookedPayout, Payout, PayoutResult
 from tests.revenue.ledger.states import mrn
@@ -82,7 +82,7 @@ def moment(seconds: int, nanos: int = 0) -> Timestamp:
 def test_a_payout_names_a_payee_or_what_it_sends_back_and_a_moment_of_this_century(
     payout: pb.Payout, refused: str | None
 ) -> None:
-    error = wrong_payout(3, payout, {"EU"})
+    error = payout_error(3, payout, {"EU"})
     assert (None if error is None else error.path) == (refused and f"payouts[3].{refused}")
 
 

@@ -18,7 +18,7 @@ from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.ingestion.filing.validation import check
 from services.revenue.api.assessment import RevenueService
-from services.revenue.api.quote_codes import faults_of, tidied
+from services.revenue.api.quote_codes import errors_of, normalised
 from tests.revenue.law.published import shipped_law
 
 TODAY = date(2026, 8, 3)
@@ -122,9 +122,9 @@ async def test_where_nothing_can_be_quoted_each_says_why() -> None:
 
 
 def test_a_country_that_law_is_loaded_for_is_one() -> None:
-    table = tidied(Table.from_messages([Consignment(destination_country="QX")], ConsignmentColumns, Consignment))
-    assert faults_of(table, 20_000, {"QX"}) == {}
-    assert faults_of(table, 20_000, {"DE"})[0].reason == "COUNTRY_UNKNOWN"
+    table = normalised(Table.from_messages([Consignment(destination_country="QX")], ConsignmentColumns, Consignment))
+    assert errors_of(table, 20_000, {"QX"}) == {}
+    assert errors_of(table, 20_000, {"DE"})[0].reason == "COUNTRY_UNKNOWN"
 
 
 async def test_of_many_faults_the_first_item_is_named_and_a_long_value_is_cut() -> None:
@@ -143,7 +143,7 @@ def test_goods_that_are_all_wrong_in_another_way_are_looked_at_once() -> None:
     items = Table(table.child("items").schema, count, {"commodity_code": codes})
     table = table.with_columns({"items": Ragged.of_lengths([1, count - 1], items)})
     began = time.process_time()
-    found = faults_of(table, 20_000, {"DE"})
+    found = errors_of(table, 20_000, {"DE"})
     assert time.process_time() - began < 1.0  # a comparison of each with each takes some seconds
     assert {row: (fault.path, fault.value) for row, fault in found.items()} == {
         0: ("items[0].commodity_code", "X0"),

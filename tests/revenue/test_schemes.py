@@ -22,10 +22,10 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1 import schemes_pb2 as pb
 from luxor.revenue.v1.schemes_pb2_grpc import SchemeServiceStub
 from services.revenue.__main__ import assemble
-from services.revenue.assessment.batch import Again, Batch, InForce
-from services.revenue.assessment.scheme_register import OPEN_END, Entry
-from services.revenue.commands.assess import Store
-from services.revenue.store.schemes import SchemesInForce, SchemeStore
+from services.revenue.assessment.batch import ActiveLaw, Batch, ReassessedBatch
+from services.revenue.assessment.scheme_register import OPEN_END, SchemeEntry
+from services.revenue.commands.assess import Assessments
+from services.revenue.store.schemes import ActiveSchemes, SchemeStore
 from tests.revenue.bundles import ALONE, DAY, Parcel, bundling, table_of
 
 SECONDS = 10.0
@@ -129,22 +129,22 @@ async def revenue(database: Database) -> Database:
     return database
 
 
-async def put(database: Database, *entries: Entry) -> None:
+async def put(database: Database, *entries: SchemeEntry) -> None:
     async with database.transaction() as tx:
         await SchemeStore(database).put(tx, entries, "operator/ops")
 
 
 async def test_unknown_and_expired_numbers_fall_back_to_the_border_and_say_so(revenue: Database) -> None:
-    one, other = SchemesInForce(SchemeStore(revenue)), SchemesInForce(SchemeStore(revenue))
-    store = Store(revenue)
+    one, other = ActiveSchemes(SchemeStore(revenue)), ActiveSchemes(SchemeStore(revenue))
+    store = Assessments(revenue)
     parcels = [
         Parcel(place, ALONE, 10_000, schemes=((CBEC, text),))
         for place, text in enumerate(("C100001", "C100002", "C100003"))
     ]
 
-    async def assessed(schemes: SchemesInForce, first: int) -> list[tuple[int | None, str, set[str]]]:
+    async def assessed(schemes: ActiveSchemes, first: int) -> list[tuple[int | None, str, set[str]]]:
         table = table_of([Parcel(first + each.number, each.area, each.price, schemes=each.schemes) for each in parcels])
-        batch = Batch(InForce(PROGRAM, schemes.register), table, table.encode(ConsignmentColumns))
+        batch = Batch(ActiveLaw(PROGRAM, schemes.register), table, table.encode(ConsignmentColumns))
         answer = Table.decode(await store.assess(batch))
         notes = answer.ragged("notes")
         accounts = answer.child("charges").strings("account").tolist()
@@ -159,7 +159,9 @@ async def test_unknown_and_expired_numbers_fall_back_to_the_border_and_say_so(re
         (500, f"vendor:C10000{place}", {"SCHEME_NUMBER_UNCHECKED"}) for place in (1, 2, 3)
     ]
     await put(
-        revenue, Entry(CBEC, "C100001", "Shop", DAY - 10, OPEN_END), Entry(CBEC, "C100002", "", DAY - 10, DAY - 1)
+        revenue,
+        SchemeEntry(CBEC, "C100001", "Shop", DAY - 10, OPEN_END),
+        SchemeEntry(CBEC, "C100002", "", DAY - 10, DAY - 1),
     )
     for schemes in (one, other):
         await schemes.look()
@@ -172,12 +174,18 @@ async def test_unknown_and_expired_numbers_fall_back_to_the_border_and_say_so(re
     assert await assessed(one, 10) == told
     assert await assessed(other, 20) == told
     # What is stored computes the same again, whatever the register says by now.
-    await put(revenue, Entry(CBEC, "C100002", "", DAY - 10, OPEN_END), Entry(CBEC, "C100003", "", DAY - 10, OPEN_END))
+    await put(
+        revenue,
+        SchemeEntry(CBEC, "C100002", "", DAY - 10, OPEN_END),
+        SchemeEntry(CBEC, "C100003", "", DAY - 10, OPEN_END),
+    )
     await one.look()
     assert [each[0] for each in await assessed(one, 30)] == [500, 500, 500]
     found = await store.inputs.find([Parcel(10 + place, ALONE, 1).mrn for place in range(3)], [1] * 3)
     (part,) = found
-    again = Again(InForce(PROGRAM, one.register), part.input.table, part.input.register, part.input.others).answer()
+    again = ReassessedBatch(
+        ActiveLaw(PROGRAM, one.register), part.input.table, part.input.register, part.input.others
+    ).answer()
     assert again.ints("collected_by_vendor").tolist() == [500, 0, 0]
 
 

@@ -18,17 +18,17 @@ from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_REASSESSED, RevenueColumns
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.assessment.aggregates import summed_areas
-from services.revenue.assessment.batch import Batch, InForce
-from services.revenue.commands.assess import Store
+from services.revenue.assessment.aggregates import aggregate_areas
+from services.revenue.assessment.batch import ActiveLaw, Batch
+from services.revenue.commands.assess import Assessments
 from services.revenue.commands.reassess import Reassessment
 from services.revenue.law.program.program import Program
-from services.revenue.store.assessments.aggregates import follow
-from services.revenue.store.debt_events import NewsStore
+from services.revenue.store.assessments.aggregates import apply_states
+from services.revenue.store.debt_events import DebtEvents
 from tests.revenue.bundles import ALONE, AREA_OF, DAY, LIMIT, Parcel, bundling, stream, table_of
 
 PROGRAM: Program = bundling()
-IN_FORCE = InForce(PROGRAM)
+IN_FORCE = ActiveLaw(PROGRAM)
 TEST_OF = {area: test for test, area in AREA_OF.items()}
 
 
@@ -38,23 +38,23 @@ async def revenue(database: Database) -> Database:
 
 
 @pytest_asyncio.fixture
-async def stores(revenue: Database) -> AsyncIterator[list[Store]]:
+async def stores(revenue: Database) -> AsyncIterator[list[Assessments]]:
     async with Database(revenue.url, name="second") as second:
-        yield [Store(revenue), Store(second)]
+        yield [Assessments(revenue), Assessments(second)]
 
 
-async def assess(store: Store, parcels: Sequence[Parcel]) -> Table:
+async def assess(store: Assessments, parcels: Sequence[Parcel]) -> Table:
     table = table_of(parcels)
     return Table.decode(await store.assess(Batch(IN_FORCE, table, table.encode(ConsignmentColumns))))
 
 
-async def duties(store: Store, parcels: Sequence[Parcel]) -> list[int | None]:
+async def duties(store: Assessments, parcels: Sequence[Parcel]) -> list[int | None]:
     return (await assess(store, parcels)).ints("duty").tolist()
 
 
 async def again(database: Database, replica: str = "one") -> None:
     """Do all that waits to be assessed again."""
-    work = Reassessment(database, NewsStore(database), replica, lambda: IN_FORCE)
+    work = Reassessment(database, DebtEvents(database), replica, lambda: IN_FORCE)
     while await work.step():
         pass
 
@@ -62,7 +62,7 @@ async def again(database: Database, replica: str = "one") -> None:
 async def last(database: Database, parcels: Sequence[Parcel]) -> list[int | None]:
     """What parcels owe by now."""
     found: dict[int, int | None] = {}
-    asked = await Store(database).inputs.find(
+    asked = await Assessments(database).inputs.find(
         [each.mrn for each in parcels], [each.version for each in parcels], answers=True
     )
     for part in asked:
@@ -166,7 +166,7 @@ def cut(parcels: list[Parcel], seed: int) -> list[list[Parcel]]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_stream_in_any_parts_at_any_replica_is_answered_as_one_after_another(
-    stores: list[Store], revenue: Database, seed: int
+    stores: list[Assessments], revenue: Database, seed: int
 ) -> None:
     parcels = stream(seed, 30)
     one_by_one = [answer for each in parcels for answer in await duties(stores[0], [each])]
@@ -188,14 +188,14 @@ async def test_a_stream_in_any_parts_at_any_replica_is_answered_as_one_after_ano
 
 @pytest.mark.parametrize("seed", [4, 5, 6])
 async def test_two_replicas_at_once_over_the_same_sums_come_to_what_one_queue_gives(
-    stores: list[Store], revenue: Database, seed: int
+    stores: list[Assessments], revenue: Database, seed: int
 ) -> None:
     # No amendments here: replicas that take a stream at once may see its parts in any order.
     parcels = [each for each in stream(seed, 50) if each.version == 1]
     parts = cut(parcels, seed)
     halves = [parts[0::2], parts[1::2]]
 
-    async def work(store: Store, mine: list[list[Parcel]]) -> None:
+    async def work(store: Assessments, mine: list[list[Parcel]]) -> None:
         await asyncio.gather(*(assess(store, part) for part in mine))
 
     await asyncio.gather(
@@ -217,7 +217,7 @@ async def test_two_replicas_at_once_over_the_same_sums_come_to_what_one_queue_gi
 
 
 async def test_a_later_parcel_over_the_limit_has_the_earlier_one_assessed_again_once(
-    stores: list[Store], revenue: Database
+    stores: list[Assessments], revenue: Database
 ) -> None:
     first, second = Parcel(1, AREA_OF["recipient_day"], 9_000, "P1"), Parcel(2, AREA_OF["recipient_day"], 8_000, "P1")
     other_day, other_carrier = replace(second, number=3, day=DAY + 1), replace(second, number=4, carrier="carrier-2")
@@ -236,7 +236,9 @@ async def test_a_later_parcel_over_the_limit_has_the_earlier_one_assessed_again_
     assert await last(revenue, [first, second]) == [900, 800]
 
 
-async def test_who_comes_first_in_a_year_is_served_first_and_stays_so(stores: list[Store], revenue: Database) -> None:
+async def test_who_comes_first_in_a_year_is_served_first_and_stays_so(
+    stores: list[Assessments], revenue: Database
+) -> None:
     year = AREA_OF["person_year"]
     parcels = [Parcel(number, year, 6_000, "P1") for number in range(3)]
     assert await duties(stores[0], parcels) == [0, 0, 600]
@@ -246,7 +248,7 @@ async def test_who_comes_first_in_a_year_is_served_first_and_stays_so(stores: li
     assert await news(revenue) == []
 
 
-async def test_an_amendment_takes_the_place_of_the_version_before(stores: list[Store], revenue: Database) -> None:
+async def test_an_amendment_takes_the_place_of_the_version_before(stores: list[Assessments], revenue: Database) -> None:
     order = AREA_OF["order"]
     small, large = Parcel(1, order, 4_000, order="O1"), Parcel(2, order, 12_000, order="O1")
     assert await duties(stores[0], [small, large]) == [0, 1_200]
@@ -264,7 +266,7 @@ async def test_an_amendment_takes_the_place_of_the_version_before(stores: list[S
     assert [(amount, total) for _, amount, total in await shares(revenue)] == [(4_000, 4_000)]
 
 
-async def test_a_repeat_changes_nothing(stores: list[Store], revenue: Database) -> None:
+async def test_a_repeat_changes_nothing(stores: list[Assessments], revenue: Database) -> None:
     parcels = stream(9, 40)
     first = [await assess(stores[0], part) for part in cut(parcels, 9)]
     before = await shares(revenue)
@@ -273,7 +275,7 @@ async def test_a_repeat_changes_nothing(stores: list[Store], revenue: Database) 
     assert await shares(revenue) == before
 
 
-async def test_nobody_named_counts_alone_and_says_so(stores: list[Store], revenue: Database) -> None:
+async def test_nobody_named_counts_alone_and_says_so(stores: list[Assessments], revenue: Database) -> None:
     parcels = [Parcel(number, AREA_OF["person_day"], 12_000) for number in range(3)]
     answer = await assess(stores[0], parcels)
     assert answer.ints("duty").tolist() == [0, 0, 0]
@@ -281,7 +283,7 @@ async def test_nobody_named_counts_alone_and_says_so(stores: list[Store], revenu
     assert await shares(revenue) == []
 
 
-async def test_no_name_and_no_number_of_a_person_is_stored(stores: list[Store], revenue: Database) -> None:
+async def test_no_name_and_no_number_of_a_person_is_stored(stores: list[Assessments], revenue: Database) -> None:
     await assess(
         stores[0],
         [Parcel(1, AREA_OF["person_day"], 100, "P777"), Parcel(2, AREA_OF["person_day"], 100, name="Zoe Doe")],
@@ -299,7 +301,7 @@ async def test_no_name_and_no_number_of_a_person_is_stored(stores: list[Store], 
 
 
 async def test_a_crash_on_the_way_leaves_nothing(
-    stores: list[Store], revenue: Database, monkeypatch: pytest.MonkeyPatch
+    stores: list[Assessments], revenue: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parcels = [Parcel(1, AREA_OF["order"], 9_000, order="O1"), Parcel(2, AREA_OF["order"], 9_000, order="O1")]
 
@@ -325,7 +327,7 @@ async def test_a_crash_on_the_way_leaves_nothing(
 
 
 async def test_assessing_again_dies_and_goes_on_without_telling_twice(
-    stores: list[Store], revenue: Database, monkeypatch: pytest.MonkeyPatch
+    stores: list[Assessments], revenue: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parcels = [Parcel(number, AREA_OF["order"], 9_000, order="O1") for number in range(3)]
     await assess(stores[0], parcels)
@@ -365,20 +367,20 @@ def states(*told: tuple[Parcel, int, bool]) -> Table:
 
 
 async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps_it(
-    stores: list[Store], revenue: Database
+    stores: list[Assessments], revenue: Database
 ) -> None:
     parcels = [Parcel(number, AREA_OF["order"], 6_000, order="O1") for number in range(3)]
     assert await duties(stores[0], parcels) == [0, 0, 600]
     await again(revenue)
     assert await last(revenue, parcels) == [600, 600, 600]
-    areas = summed_areas(PROGRAM)
+    areas = aggregate_areas(PROGRAM)
     assert areas == set(AREA_OF.values())
     gone = states(
         (parcels[0], clearance_pb2.STATE_RELEASED, True), (parcels[1], clearance_pb2.STATE_INVALIDATED, False)
     )
     for _ in range(2):
         async with revenue.transaction() as tx:
-            await follow(tx, gone, areas)
+            await apply_states(tx, gone, areas)
     await again(revenue)
     assert await last(revenue, [parcels[0], parcels[2]]) == [0, 0]
     async with revenue.connection() as reader:
@@ -387,20 +389,22 @@ async def test_what_is_withdrawn_gives_its_share_back_and_what_is_released_keeps
     assert [(amount, total) for _, amount, total in await shares(revenue)] == [(6_000, 12_000)] * 2
     # What went back after its release was imported; a repeat of Assess brings nothing back.
     async with revenue.transaction() as tx:
-        await follow(tx, states((parcels[0], clearance_pb2.STATE_RE_EXPORTED, True)), areas)
+        await apply_states(tx, states((parcels[0], clearance_pb2.STATE_RE_EXPORTED, True)), areas)
     await assess(stores[0], parcels)
     assert len(await shares(revenue)) == 2
 
 
-async def test_batches_without_sums_ask_nothing_of_them(stores: list[Store], revenue: Database) -> None:
+async def test_batches_without_sums_ask_nothing_of_them(stores: list[Assessments], revenue: Database) -> None:
     await assess(stores[0], [Parcel(1, ALONE, 20_000, "P1")])
     async with revenue.connection() as reader:
         assert await reader.raw.fetchval("select count(*) from share_holder") == 0
         assert await reader.raw.fetchval("select count(*) from deployment_secret") == 0
 
 
-async def test_an_answer_is_computed_again_exactly_from_what_is_stored(stores: list[Store], revenue: Database) -> None:
-    from services.revenue.assessment.batch import Again
+async def test_an_answer_is_computed_again_exactly_from_what_is_stored(
+    stores: list[Assessments], revenue: Database
+) -> None:
+    from services.revenue.assessment.batch import ReassessedBatch
 
     parcels = stream(11, 50)
     told = [await assess(stores[0], part) for part in cut(parcels, 11)]
@@ -411,7 +415,7 @@ async def test_an_answer_is_computed_again_exactly_from_what_is_stored(stores: l
     for part in found:
         assert part.answers is not None
         given = part.input
-        answer = Again(IN_FORCE, given.table, given.register, given.others).answer()
+        answer = ReassessedBatch(IN_FORCE, given.table, given.register, given.others).answer()
         payload = answer.encode(AssessmentColumns).SerializeToString()
         assert payload == part.answers.encode(AssessmentColumns).SerializeToString() or (
             answer.ints("duty").tolist() == whole.take(np.array(part.asked)).ints("duty").tolist()

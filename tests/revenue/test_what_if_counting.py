@@ -17,7 +17,7 @@ from services.revenue.law.program.program import Program
 from services.revenue.law.text.assessment_columns import answer_of
 from services.revenue.what_if.bands import Bands, BandsMalformed
 from services.revenue.what_if.counting import count_part, exact_sums
-from services.revenue.what_if.progress import LARGEST, State, SumTooLarge
+from services.revenue.what_if.progress import LARGEST, Progress, SumTooLarge
 from services.revenue.what_if.result import result_of
 from tests.revenue.law.batches import filings
 from tests.revenue.law.lawbooks import RATES, TARIFF, UTOPIA, utopia
@@ -59,8 +59,10 @@ def answers_of(program: Program, filed: Filings) -> Table:
     return Table.parse(AssessmentColumns, told.encode(AssessmentColumns).SerializeToString())
 
 
-def counted(batch: list[Consignment], name: str, kept: list[bool] | None = None, state: State | None = None) -> State:
-    state = state or State(0, 0)
+def counted(
+    batch: list[Consignment], name: str, kept: list[bool] | None = None, state: Progress | None = None
+) -> Progress:
+    state = state or Progress(0, 0)
     filed = filings(batch)
     rows = np.array(kept if kept is not None else [True] * len(batch), np.bool_)
     count_part(state, assess(draft(name), filed), answers_of(law(), filed), rows, BANDS)
@@ -90,7 +92,7 @@ def by_hand(batch: list[Consignment], name: str) -> Count:
     return count
 
 
-def same(state: State, count: Count) -> None:
+def same(state: Progress, count: Count) -> None:
     told = result_of(state, BANDS)
     for name in (
         "consignments",
@@ -130,7 +132,7 @@ def test_columns_count_what_is_counted_by_hand(name: str, batch: list[Consignmen
 def test_it_does_not_matter_how_the_period_is_cut_or_interrupted(name: str, data: st.DataObject) -> None:
     batch = data.draw(st.lists(FILED, min_size=2, max_size=8))
     cut = data.draw(st.integers(1, len(batch) - 1))
-    kept = State.from_bytes(counted(batch[:cut], name).to_bytes())
+    kept = Progress.from_bytes(counted(batch[:cut], name).to_bytes())
     parts = counted(batch[cut:], name, state=kept)
     assert result_of(parts, BANDS).SerializeToString() == result_of(counted(batch, name), BANDS).SerializeToString()
 
@@ -142,7 +144,7 @@ def test_what_does_not_count_changes_nothing(batch: list[tuple[Consignment, bool
     only = [each for each, there in batch if there]
     found = counted(filed, "flat duty of 5 EUR", kept)
     assert result_of(found, BANDS) == (
-        result_of(counted(only, "flat duty of 5 EUR"), BANDS) if only else result_of(State(0, 0), BANDS)
+        result_of(counted(only, "flat duty of 5 EUR"), BANDS) if only else result_of(Progress(0, 0), BANDS)
     )
 
 
@@ -177,7 +179,7 @@ def test_items_with_numbers_of_their_own_are_found_by_them() -> None:
     other = Filings(**{name: getattr(one, name) for name in Filings.__slots__} | {"item_number": numbers})
     states = []
     for filed in (one, other):
-        state = State(0, 0)
+        state = Progress(0, 0)
         count_part(
             state, assess(draft("flat duty of 5 EUR"), filed), answers_of(law(), filed), np.ones(1, np.bool_), BANDS
         )
@@ -202,7 +204,7 @@ def test_sums_are_exact_beyond_floats_and_beyond_64_bits() -> None:
 
 
 def test_a_sum_that_would_overflow_is_refused_and_never_wrapped() -> None:
-    state = State(0, 0)
+    state = Progress(0, 0)
     state.add_revenue(("XX", 1, 1, "EUR"), 0, LARGEST)
     with pytest.raises(SumTooLarge, match="XX 1 1 EUR"):
         state.add_revenue(("XX", 1, 1, "EUR"), 0, 1)

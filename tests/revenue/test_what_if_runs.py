@@ -18,9 +18,9 @@ from libs.jobs.store import Job, Jobs, JobState
 from libs.store.database import Database
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult
-from services.revenue.assessment.aggregates import Others
-from services.revenue.assessment.batch import InForce
-from services.revenue.assessment.inputs import pack_others
+from services.revenue.assessment.aggregates import Aggregates
+from services.revenue.assessment.batch import ActiveLaw
+from services.revenue.assessment.inputs import pack_aggregates
 from services.revenue.jobs import what_if
 from services.revenue.jobs.kinds import WORK
 from services.revenue.law.assess.eligibility.scheme_register import EMPTY
@@ -55,7 +55,7 @@ class Revenue:
         for number in range(batches):
             batch = drawn(seed * 1_000 + number, rows)
             mrns = [f"M{seed:02}{number:04}{row:04}" for row in range(rows)]
-            await store(self.database, InForce(self.program), batch, mrns)
+            await store(self.database, ActiveLaw(self.program), batch, mrns)
             told += list(zip(mrns, batch, strict=True))
         return told
 
@@ -178,7 +178,7 @@ async def test_of_an_amended_filing_the_newest_version_counts_alone(revenue: Rev
     mrns = sorted(filed)[:7]
     for version in (2, 3):
         batch = drawn(70 + version, len(mrns))
-        await store(revenue.database, InForce(revenue.program), batch, mrns, version)
+        await store(revenue.database, ActiveLaw(revenue.program), batch, mrns, version)
         filed |= dict(zip(mrns, batch, strict=True))
     result = await revenue.run()
     count = by_hand(list(filed.values()), DRAFT.program, revenue.program)
@@ -205,7 +205,7 @@ async def test_what_was_assessed_again_counts_by_its_newest_answer(revenue: Reve
                 await tx.raw.execute(
                     "insert into reassessed (mrn, version, generation, day, reason, sums, payload) "
                     "values ($1, 1, $2, $3, 'BUNDLED', $4, $5)",
-                    mrn, generation, revenue.today, pack_others(Others.none()), payload,
+                    mrn, generation, revenue.today, pack_aggregates(Aggregates.none()), payload,
                 )  # fmt: skip
     result = await revenue.run()
     assert result.consignments == 40
@@ -217,7 +217,7 @@ async def test_what_was_assessed_again_counts_by_its_newest_answer(revenue: Reve
 async def test_scheme_numbers_stand_as_they_stood_then(revenue: Revenue) -> None:
     batch = [each for each in drawn(9, 60, areas=("DE",)) if each.schemes][:30]
     for number, register in enumerate((EMPTY, registered(IOSS[0]), registered(*IOSS))):
-        in_force = InForce(revenue.program, register)
+        in_force = ActiveLaw(revenue.program, register)
         await store(revenue.database, in_force, batch, [f"R{number}{row:04}" for row in range(len(batch))])
     told = await revenue.run(await revenue.plan(files=LAW))
     assert (told.consignments, told.consignments_changed) == (3 * len(batch), 0)

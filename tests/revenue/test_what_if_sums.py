@@ -18,13 +18,13 @@ from libs.store.database import Database
 from libs.store.migrate import migrate
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult
-from services.revenue.assessment.aggregates import Others
-from services.revenue.assessment.batch import Batch, InForce
-from services.revenue.commands.assess import Store
+from services.revenue.assessment.aggregates import Aggregates
+from services.revenue.assessment.batch import ActiveLaw, Batch
+from services.revenue.commands.assess import Assessments
 from services.revenue.commands.reassess import Reassessment
 from services.revenue.jobs import what_if
 from services.revenue.store.assessments.periods import Periods
-from services.revenue.store.debt_events import NewsStore
+from services.revenue.store.debt_events import DebtEvents
 from services.revenue.what_if.bands import DEFAULT
 from services.revenue.what_if.bundles import bundled_rows, with_bundles
 from services.revenue.what_if.plan import JobKind, Plan
@@ -36,7 +36,7 @@ from tests.revenue.scalar_what_if import Count
 from tests.revenue.test_sums import TEST_OF, who
 
 LAW: Final = bundling()
-IN_FORCE: Final = InForce(LAW)
+IN_FORCE: Final = ActiveLaw(LAW)
 BANDS: Final = [22, 45, 150, 500, 1000]
 
 
@@ -55,11 +55,11 @@ async def revenue(database: Database) -> Database:
 
 async def assess(database: Database, parcels: Sequence[Parcel]) -> None:
     table = table_of(parcels)
-    await Store(database).assess(Batch(IN_FORCE, table, table.encode(ConsignmentColumns)))
+    await Assessments(database).assess(Batch(IN_FORCE, table, table.encode(ConsignmentColumns)))
 
 
 async def again(database: Database) -> None:
-    work = Reassessment(database, NewsStore(database), "one", lambda: IN_FORCE)
+    work = Reassessment(database, DebtEvents(database), "one", lambda: IN_FORCE)
     while await work.step():
         pass
 
@@ -173,7 +173,7 @@ async def test_who_is_summed_up_for_the_first_time_counts_alone_and_is_told(reve
 
 
 def test_what_others_made_in_the_end_takes_the_place_of_what_they_made_then() -> None:
-    then = Others(
+    then = Aggregates(
         np.array([0, 2, 2, 5]),
         Strings.of(["KR:small", "CN:order", "CN:year", "KR:small"]),
         np.array([0, 10, 20, 30]),

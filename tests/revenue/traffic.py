@@ -12,8 +12,8 @@ from libs.store.database import Database
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.assessment.batch import Batch, InForce
-from services.revenue.commands.assess import Store
+from services.revenue.assessment.batch import ActiveLaw, Batch
+from services.revenue.commands.assess import Assessments
 from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
 from tests.revenue.law.batches import message_of
 from tests.revenue.law.oracle_charges import Consignment, Item
@@ -58,12 +58,12 @@ def table_of(batch: Sequence[Consignment], mrns: Sequence[str], version: int = 1
 
 
 async def store(
-    database: Database, in_force: InForce, batch: Sequence[Consignment], mrns: Sequence[str], version: int = 1
+    database: Database, in_force: ActiveLaw, batch: Sequence[Consignment], mrns: Sequence[str], version: int = 1
 ) -> AssessmentColumns:
     """Have a batch assessed and kept."""
     content = table_of(batch, mrns, version).encode(ConsignmentColumns)
     table = Table.parse(ConsignmentColumns, content.SerializeToString())
-    return await Store(database).assess(Batch(in_force, table, content))
+    return await Assessments(database).assess(Batch(in_force, table, content))
 
 
 def registered(*numbers: str, first: int = 0, last: int = 2**20) -> Register:

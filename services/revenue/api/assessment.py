@@ -18,11 +18,12 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1 import revenue_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceServicer
-from services.revenue.api.quote_codes import faults_of, tidied
-from services.revenue.api.quotes import landed_costs, quoted, references_of, review_of, rulebooks_of
-from services.revenue.assessment.batch import Again, Batch, InForce
-from services.revenue.assessment.correction import corrected, spread
-from services.revenue.commands.assess import Store
+from services.revenue.api.batch_size import check_batch_size
+from services.revenue.api.quote_codes import errors_of, normalised
+from services.revenue.api.quotes import landed_costs, quote_batch, references_of, review_of, rulebooks_of
+from services.revenue.assessment.batch import ActiveLaw, Batch, ReassessedBatch
+from services.revenue.assessment.correction import apply_corrections, placed_answers
+from services.revenue.commands.assess import Assessments
 from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
 from services.revenue.law.assess.securities import NOBODY, Securities
 from services.revenue.law.batch.reasons import Problem
@@ -48,7 +49,7 @@ class RevenueService(RevenueServiceServicer):
 
     def __init__(
         self,
-        store: Store,
+        store: Assessments,
         program: Program,
         *,
         register: Callable[[], Register] = lambda: EMPTY,
@@ -67,7 +68,7 @@ class RevenueService(RevenueServiceServicer):
         if request.purpose not in (pb.PURPOSE_CLEARANCE, pb.PURPOSE_ADJUSTMENT):
             raise Refusal("ASSESSMENT_PURPOSE_UNKNOWN", path="purpose", value=request.purpose)
         rows = request.consignments.rows
-        _check_size(rows, ROWS_MAX)
+        check_batch_size(rows, ROWS_MAX)
         consignments = Table.decode(request.consignments)
         response = pb.AssessConsignmentsResponse()
         with span("revenue.assess", attributes={"luxor.rows": rows}):
@@ -103,8 +104,8 @@ class RevenueService(RevenueServiceServicer):
         answers: list[tuple[list[int], Table]] = []
         for found in await self._store.inputs.find(mrns.tolist(), filed.values.tolist()):
             asked = np.array(found.asked)
-            table = corrected(found.input.table, consignments.take(asked), versions[asked])
-            again = Again(self.in_force(), table, found.input.register, found.input.others)
+            table = apply_corrections(found.input.table, consignments.take(asked), versions[asked])
+            again = ReassessedBatch(self.in_force(), table, found.input.register, found.input.others)
             answer = again.answer()
             # What has no figures comes into force nowhere, so it is not kept: a correction of it is assessed under the same version.
             figures = np.flatnonzero(~answer.strings("reason").present)
@@ -114,24 +115,24 @@ class RevenueService(RevenueServiceServicer):
             if len(figures):
                 settled = await self._store.adjust(again.take(figures), answer.take(figures))
                 answers.append((asked[figures].tolist(), Table.decode(settled)))
-        return spread(answers, consignments.rows)
+        return placed_answers(answers, consignments.rows)
 
-    def in_force(self) -> InForce:
+    def in_force(self) -> ActiveLaw:
         """What batches are assessed by at the moment."""
-        return InForce(self._program, self._register(), self._securities())
+        return ActiveLaw(self._program, self._register(), self._securities())
 
     async def QuoteConsignments(
         self, request: pb.QuoteConsignmentsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.QuoteConsignmentsResponse:
         """Quote consignments that nobody filed yet, as if nothing else came; nothing is kept."""
         rows = len(request.consignments)
-        _check_size(rows, QUOTES_MAX)
+        check_batch_size(rows, QUOTES_MAX)
         items = sum(len(each.items) for each in request.consignments)
         if items > QUOTED_ITEMS_MAX:
             raise Refusal("BATCH_ITEMS_TOO_MANY", path="consignments", count=items, count_max=QUOTED_ITEMS_MAX)
         as_of = _as_of(request)
-        table = tidied(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
-        faults = faults_of(table, day_of(as_of), self._program.areas)
+        table = normalised(Table.from_messages(request.consignments, ConsignmentColumns, Consignment))
+        faults = errors_of(table, day_of(as_of), self._program.areas)
         quotes = {row: fault.told() for row, fault in faults.items()}
         for fault in faults.values():
             _quoted.labels(fault.reason.lower()).inc()
@@ -140,7 +141,7 @@ class RevenueService(RevenueServiceServicer):
             return pb.QuoteConsignmentsResponse(quotes=[quotes[row] for row in range(rows)])
         # What cannot be quoted does not count for the others.
         table = table.take(asked) if faults else table
-        done = quoted(self._program, self._register(), table, Ints.constant(as_of, len(asked)))
+        done = quote_batch(self._program, self._register(), table, Ints.constant(as_of, len(asked)))
         costs, lines = [], 0
         for quote in landed_costs(done.assessment, done.summed):
             if quote.reason:
@@ -164,13 +165,6 @@ class RevenueService(RevenueServiceServicer):
     ) -> pb.ListRulebooksResponse:
         """Tell which law is loaded."""
         return pb.ListRulebooksResponse(rulebooks=rulebooks_of(self._program))
-
-
-def _check_size(rows: int, rows_max: int) -> None:
-    if rows == 0:
-        raise Refusal("BATCH_EMPTY", count_max=rows_max)
-    if rows > rows_max:
-        raise Refusal("BATCH_TOO_LARGE", count=rows, count_max=rows_max)
 
 
 def _check_identified(consignments: Table) -> None:

@@ -21,8 +21,9 @@ from libs.store.database import Database, Transaction
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceServicer
-from services.revenue.api.batch_size import check_count
+from services.revenue.api.batch_size import check_batch_size
 from services.revenue.api.ledger_messages import (
+    account_error,
     account_message,
     account_result,
     change_of,
@@ -30,20 +31,19 @@ from services.revenue.api.ledger_messages import (
     kind,
     seal_message,
     statement_line,
-    wrong_account,
 )
 from services.revenue.api.payments import FIRST_DAY, LAST_DAY, PAGE_DEFAULT, PAGE_MAX, PaymentCalls
-from services.revenue.api.proof_messages import fault_message, proof_message
+from services.revenue.api.proof_messages import discrepancy_message, proof_message
 from services.revenue.commands.rebalance import Ledger
-from services.revenue.commands.reconcile import Page, Reconciling
-from services.revenue.commands.verify import Proving
+from services.revenue.commands.reconcile import ComparedPage, Reconciliation
+from services.revenue.commands.verify import Verification
 from services.revenue.ledger.account import kind_of
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger import credit, positions
 from services.revenue.store.ledger.accounts import Accounts
-from services.revenue.store.ledger.balances import BEGINNING, Balances, Holding, Place
+from services.revenue.store.ledger.balances import BEGINNING, Balances, Holding, LinePlace
 from services.revenue.store.proofs.chain import Chain
-from services.revenue.store.proofs.seals import Kept
+from services.revenue.store.proofs.seals import Seal
 
 ACCOUNTS_MAX: Final = 1_000
 ENTRIES_DEFAULT: Final = 10_000
@@ -54,7 +54,7 @@ DAYS_MAX: Final = 31
 _OWN: Final = {Role.FILER, Role.CARRIER}
 
 
-def _parts(place: Place) -> tuple[int, int, int, int]:
+def _parts(place: LinePlace) -> tuple[int, int, int, int]:
     return place.booked_at, place.partition, place.number, place.place
 
 
@@ -82,8 +82,8 @@ class LedgerService(LedgerServiceServicer):
         self._accounts = Accounts(database)
         self._balances = Balances(database)
         self._chain = Chain(database, ledger.names)
-        self._reconciling = Reconciling(database, ledger.names)
-        self._proving = Proving(database, ledger.names)
+        self._reconciling = Reconciliation(database, ledger.names)
+        self._proving = Verification(database, ledger.names)
 
     async def PutAccounts(
         self, request: pb.PutAccountsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -92,8 +92,8 @@ class LedgerService(LedgerServiceServicer):
         before = await recalled(self._database, pb.PutAccountsResponse, request)
         if before is not None:
             return before
-        check_count(len(request.accounts), ACCOUNTS_MAX)
-        errors = [wrong_account(place, each) for place, each in enumerate(request.accounts)]
+        check_batch_size(len(request.accounts), ACCOUNTS_MAX)
+        errors = [account_error(place, each) for place, each in enumerate(request.accounts)]
         seen: set[str] = set()
         for place, each in enumerate(request.accounts):
             if errors[place] is None and each.name in seen:
@@ -143,7 +143,7 @@ class LedgerService(LedgerServiceServicer):
         if not holdings:
             raise Refusal("ACCOUNT_UNKNOWN", path="account", value=request.account, currency="any currency")
         async with self._database.connection() as reader:
-            found = await credit.listed(reader, holdings[0].account, after, limit + 1)
+            found = await credit.open_items(reader, holdings[0].account, after, limit + 1)
         page = found[:limit]
         last = page[-1] if len(found) > limit else None
         return pb.ListOpenItemsResponse(
@@ -207,7 +207,7 @@ class LedgerService(LedgerServiceServicer):
         _check_days(request.from_day, request.to_day)
         names = [request.account]
         currency, *numbers = await self._pages.place(request, ("", *_BEGINNING))
-        place = Place(*numbers)
+        place = LinePlace(*numbers)
         holdings = await self._balances.holdings(names=names, rows_max=PAGE_MAX)
         left = [each for each in holdings if each.currency >= currency]
         for each in left:
@@ -232,7 +232,7 @@ class LedgerService(LedgerServiceServicer):
         ident = _bound_to()
         if ident is not None and not await self._accounts.drawn_on_by(request.account, ident):
             raise Refusal("ACCOUNT_NOT_YOURS", path="account", value=request.account)
-        after = Place(*await self._pages.place(request, _BEGINNING))
+        after = LinePlace(*await self._pages.place(request, _BEGINNING))
         holding = await self._holding(request.account, request.currency)
         told = await self._balances.statement(
             holding.account, holding.currency, first, last, after=after, rows_max=limit + 1
@@ -300,7 +300,9 @@ class LedgerService(LedgerServiceServicer):
         limit = page_size_of(request.page_size, PAGE_DEFAULT, PAGE_MAX)
         _check_days(request.day, request.day, "day")
         (after,) = await self._pages.place(request, ("",))
-        page = Page([], 0, "") if request.totals_only else await self._reconciling.page(request.day, after, limit)
+        page = (
+            ComparedPage([], 0, "") if request.totals_only else await self._reconciling.page(request.day, after, limit)
+        )
         totals, count = ([], 0) if request.page_token else await positions.totals(self._database, request.day)
         return pb.ReconcileDayResponse(
             totals=[
@@ -345,7 +347,7 @@ class LedgerService(LedgerServiceServicer):
             after=request.after,
             before=request.hash or START,
             entries_max=count,
-            kept=Kept(request.external_seal, request.external_seal_hash) if request.external_seal else None,
+            kept=Seal(request.external_seal, request.external_seal_hash) if request.external_seal else None,
         )
         return pb.CheckChainResponse(
             entries=found.entries,
@@ -363,7 +365,7 @@ class LedgerService(LedgerServiceServicer):
     ) -> pb.GetProofResponse:
         """Return what is proven and what was found."""
         report = await self._proving.report(page_size_of(request.discrepancies_max, PAGE_DEFAULT, PAGE_MAX))
-        return pb.GetProofResponse(proof=proof_message(report), discrepancies=map(fault_message, report.found))
+        return pb.GetProofResponse(proof=proof_message(report), discrepancies=map(discrepancy_message, report.found))
 
     async def ProveLedger(
         self, request: pb.ProveLedgerRequest, context: grpc.aio.ServicerContext[Any, Any]

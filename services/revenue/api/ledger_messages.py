@@ -17,10 +17,10 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.account import FILERS_MAX, OPENED, wrong_name
 from services.revenue.ledger.entry import AMOUNT_MAX
 from services.revenue.store.ledger.accounts import Account, Change
-from services.revenue.store.ledger.balances import Line
+from services.revenue.store.ledger.balances import StatementLine
 from services.revenue.store.payments.payments import BookedPayment, PaymentResult
-from services.revenue.store.proofs.chain import Entry
-from services.revenue.store.proofs.seals import Kept
+from services.revenue.store.proofs.chain import StoredEntry
+from services.revenue.store.proofs.seals import Seal
 
 TEXT_MAX: Final = 70
 REFERENCE_MAX: Final = 80
@@ -41,7 +41,7 @@ def _wrong_amount(path: str, minor: int, currency: str) -> errors_pb2.ItemError:
     return item_error("LEDGER_AMOUNT_OUT_OF_BOUNDS", path, minor, amount=next(amounts), amount_max=next(amounts))
 
 
-def wrong_account(place: int, account: pb.Account) -> errors_pb2.ItemError | None:
+def account_error(place: int, account: pb.Account) -> errors_pb2.ItemError | None:
     """Say why an account of a request is refused; None where it is taken."""
     here = f"accounts[{place}]"
     if why := wrong_name(account.name, OPENED):
@@ -118,12 +118,12 @@ def account_result(place: int, told: Account | str, asked: pb.Account) -> pb.Acc
     return pb.AccountResult(error=error)
 
 
-def wrong_payment(place: int, payment: pb.Payment, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
+def payment_error(place: int, payment: pb.Payment, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
     """Say why a payment of a request is refused; None where it is tried. Jurisdictions are those whose law is loaded."""
-    return wrong_money(f"payments[{place}]", payment, jurisdictions)
+    return money_error(f"payments[{place}]", payment, jurisdictions)
 
 
-def wrong_money(
+def money_error(
     here: str, payment: pb.Payment | pb.Payout, jurisdictions: Collection[str], *more: tuple[str, str, int, bool]
 ) -> errors_pb2.ItemError | None:
     """Say why money at a place of a request is refused; None where it is tried.
@@ -205,7 +205,7 @@ def stamp_of(micros: int) -> Timestamp:
     return stamp
 
 
-def statement_line(line: Line) -> pb.StatementLine:
+def statement_line(line: StatementLine) -> pb.StatementLine:
     """Tell a line of a statement."""
     return pb.StatementLine(
         booked_at=stamp_of(line.at.booked_at),
@@ -219,7 +219,7 @@ def statement_line(line: Line) -> pb.StatementLine:
     )
 
 
-def entry_message(entry: Entry) -> pb.Entry:
+def entry_message(entry: StoredEntry) -> pb.Entry:
     """Tell an entry."""
     return pb.Entry(
         partition=entry.partition,
@@ -239,6 +239,6 @@ def entry_message(entry: Entry) -> pb.Entry:
     )
 
 
-def seal_message(seal: Kept | None) -> pb.Seal | None:
+def seal_message(seal: Seal | None) -> pb.Seal | None:
     """Tell a seal."""
     return None if seal is None else pb.Seal(number=seal.number, sealed_at=stamp_of(seal.sealed_at), hash=seal.hash)

@@ -13,9 +13,9 @@ from libs.server.page_tokens import PageTokens
 from libs.server.requests import kept, page_size_of, recalled
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.api.batch_size import check_count
-from services.revenue.api.ledger_messages import booked_payment, payment_result, wrong_payment
-from services.revenue.api.payout_messages import booked_payout, payout_of, payout_result, wrong_payout
+from services.revenue.api.batch_size import check_batch_size
+from services.revenue.api.ledger_messages import booked_payment, payment_error, payment_result
+from services.revenue.api.payout_messages import booked_payout, payout_error, payout_of, payout_result
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.record_payment import PAYMENTS_MAX, Payments
 from services.revenue.commands.record_payout import PAYOUTS_MAX, Payouts
@@ -45,8 +45,8 @@ class PaymentCalls:
         before = await recalled(self._database, pb.RecordPaymentsResponse, request)
         if before is not None:
             return before
-        check_count(len(request.payments), PAYMENTS_MAX)
-        errors = [wrong_payment(place, each, self._jurisdictions) for place, each in enumerate(request.payments)]
+        check_batch_size(len(request.payments), PAYMENTS_MAX)
+        errors = [payment_error(place, each, self._jurisdictions) for place, each in enumerate(request.payments)]
         good = [
             Payment(each.id, each.reference, each.jurisdiction, each.currency, each.amount_minor, each.reverses_id)
             for each, error in zip(request.payments, errors, strict=True)
@@ -80,8 +80,8 @@ class PaymentCalls:
         before = await recalled(self._database, pb.RecordPayoutsResponse, request)
         if before is not None:
             return before
-        check_count(len(request.payouts), PAYOUTS_MAX)
-        errors = [wrong_payout(place, each, self._jurisdictions) for place, each in enumerate(request.payouts)]
+        check_batch_size(len(request.payouts), PAYOUTS_MAX)
+        errors = [payout_error(place, each, self._jurisdictions) for place, each in enumerate(request.payouts)]
         good = [payout_of(each) for each, error in zip(request.payouts, errors, strict=True) if error is None]
         who = str(call.current().identity)
 

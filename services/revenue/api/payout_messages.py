@@ -11,7 +11,7 @@ from libs.customs.time import MICROS_PER_DAY, day_of_date
 from libs.server.errors import item_error
 from luxor.errors.v1 import errors_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.api.ledger_messages import TEXT_MAX, stamp_of, wrong_money
+from services.revenue.api.ledger_messages import TEXT_MAX, money_error, stamp_of
 from services.revenue.ledger.account import PAYEES, is_mrn, wrong_name
 from services.revenue.store.payments.payouts import BookedPayout, Payout, PayoutResult
 
@@ -22,10 +22,10 @@ _REASONS: Final = {
 }
 
 
-def wrong_payout(place: int, payout: pb.Payout, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
+def payout_error(place: int, payout: pb.Payout, jurisdictions: Collection[str]) -> errors_pb2.ItemError | None:
     """Say why a payout of a request is refused; None where it is tried. Jurisdictions are those whose law is loaded."""
     here = f"payouts[{place}]"
-    error = wrong_money(here, payout, jurisdictions, ("returns_payment_id", payout.returns_payment_id, TEXT_MAX, False))
+    error = money_error(here, payout, jurisdictions, ("returns_payment_id", payout.returns_payment_id, TEXT_MAX, False))
     if error is not None:
         return error
     if why := _wrong_payee(payout):

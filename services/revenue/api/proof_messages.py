@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.ledger_messages import seal_message, stamp_of
-from services.revenue.commands.verify import Report, covered
-from services.revenue.store.proofs.marks import Fault
-from services.revenue.store.proofs.seals import Kept
+from services.revenue.commands.verify import ProofReport, covered
+from services.revenue.store.proofs.marks import Discrepancy
+from services.revenue.store.proofs.seals import Seal
 
 
-def proof_message(report: Report) -> pb.Proof:
+def proof_message(report: ProofReport) -> pb.Proof:
     """Return what is proven as a message."""
     state = report.state
     proof = pb.Proof(
@@ -19,7 +19,7 @@ def proof_message(report: Report) -> pb.Proof:
         # Where nothing is left, everything up to now is proven; else what was booked before the oldest entry that is left.
         proven_until=stamp_of(report.unproven_since or report.now),
         entries_left=report.left,
-        seal=seal_message(Kept(state.seal, state.seal_hash, report.sealed_at) if state.seal else None),
+        seal=seal_message(Seal(state.seal, state.seal_hash, report.sealed_at) if state.seal else None),
         positions=[pb.ProvenPosition(**each) for each in covered(state)],
         discrepancies=report.faults,
     )
@@ -33,7 +33,7 @@ def proof_message(report: Report) -> pb.Proof:
     return proof
 
 
-def fault_message(fault: Fault) -> pb.Discrepancy:
+def discrepancy_message(fault: Discrepancy) -> pb.Discrepancy:
     """Return a fault as a message."""
     return pb.Discrepancy(
         reason=fault.reason,

@@ -56,7 +56,7 @@ _CHOICES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class QuoteError:
     """Why a consignment is not quoted."""
 
     reason: str
@@ -70,7 +70,7 @@ class Fault:
         return pb.LandedCost(reason=self.reason, hint=error.hint, explanation=[error.message])
 
 
-def tidied(table: Table) -> Table:
+def normalised(table: Table) -> Table:
     """The same with codes as they are filed: without blanks, in capitals."""
     items = table.child("items")
     goods = _tidied(items, (*_currencies(_ITEM_SUMS), "commodity_code", "origin_country"))
@@ -78,12 +78,12 @@ def tidied(table: Table) -> Table:
     return table.with_columns({**own, "items": Ragged(table.ragged("items").offsets, items.with_columns(goods))})
 
 
-def faults_of(table: Table, day: int, areas: Collection[str]) -> dict[int, Fault]:
+def errors_of(table: Table, day: int, areas: Collection[str]) -> dict[int, QuoteError]:
     """The first fault of each consignment that has any, by row; `areas` are countries that law is loaded for, whatever they are called.
 
     `day` is the one that the quote is asked for, days since 1970-01-01: a code that was withdrawn since was one then.
     """
-    found: dict[int, Fault] = {}
+    found: dict[int, QuoteError] = {}
 
     def goods_fault(code: str) -> str:
         reason = commodity_fault(code)
@@ -93,7 +93,7 @@ def faults_of(table: Table, day: int, areas: Collection[str]) -> dict[int, Fault
         return "" if code in areas else country_fault(code)
 
     def note(row: int, path: str, reason: str, value: str) -> None:
-        found.setdefault(row, Fault(reason, path, value))
+        found.setdefault(row, QuoteError(reason, path, value))
 
     for name, choices in _CHOICES.items():
         column = table.ints(name)

@@ -7,7 +7,7 @@ from libs.columns import Ints, Table
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_pb2 import Scheme
 from luxor.revenue.v1 import revenue_pb2 as pb
-from services.revenue.assessment.aggregates import together, wanted_of
+from services.revenue.assessment.aggregates import batch_aggregates, requested_shares
 from services.revenue.law.assess.assessment import Assessment, assess, measures_of, prepare
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.assess.review import reviewed_ppm
@@ -28,7 +28,7 @@ _COUNTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Quoted:
+class QuotedBatch:
     """Consignments that nobody filed yet, assessed."""
 
     assessment: Assessment
@@ -36,7 +36,7 @@ class Quoted:
     """Rows that are tested on a sum over several consignments."""
 
 
-def quoted(program: Program, register: Register, table: Table, acceptance: Ints) -> Quoted:
+def quote_batch(program: Program, register: Register, table: Table, acceptance: Ints) -> QuotedBatch:
     """Assess consignments that nobody filed yet (a table of ConsignmentColumns), as if they came together and nothing else did.
 
     `acceptance` is the time of acceptance to assume, microseconds since 1970.
@@ -46,10 +46,10 @@ def quoted(program: Program, register: Register, table: Table, acceptance: Ints)
     prepared = prepare(program, filings, register)
     measures = measures_of(program, prepared)
     if not len(measures.row):
-        return Quoted(assess(program, filings, None, register, prepared), frozenset())
-    others = together(wanted_of(program, table, measures, _SECRET), table.rows)
+        return QuotedBatch(assess(program, filings, None, register, prepared), frozenset())
+    others = batch_aggregates(requested_shares(program, table, measures, _SECRET), table.rows)
     done = assess(program, filings, others.sums(program, table.rows), register, prepared)
-    return Quoted(done, frozenset(others.row[others.named].tolist()))
+    return QuotedBatch(done, frozenset(others.row[others.named].tolist()))
 
 
 def landed_costs(assessment: Assessment, summed: Collection[int] = ()) -> Iterator[pb.LandedCost]:

@@ -7,16 +7,17 @@ from typing import Any, Final
 import grpc.aio
 
 from libs.server import call
-from libs.server.errors import Refusal, item_error
+from libs.server.errors import item_error
 from libs.server.page_tokens import PageTokens
 from libs.server.requests import once, page_size_of, recalled
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from luxor.revenue.v1 import schemes_pb2 as pb
 from luxor.revenue.v1.schemes_pb2_grpc import SchemeServiceServicer
-from services.revenue.assessment.scheme_register import Entry, Wrong, forms_of, read_entry, told_entry
+from services.revenue.api.batch_size import check_batch_size
+from services.revenue.assessment.scheme_register import RejectedEntry, SchemeEntry, entry_message, forms_of, read_entry
 from services.revenue.law.program.program import Program
-from services.revenue.store.schemes import SchemesInForce, SchemeStore
+from services.revenue.store.schemes import ActiveSchemes, SchemeStore
 
 NUMBERS_MAX: Final = 1_000
 PAGE_DEFAULT: Final = 100
@@ -32,7 +33,7 @@ _registered = counter(
 class SchemeService(SchemeServiceServicer):
     """Keeps the register and tells it."""
 
-    def __init__(self, in_force: SchemesInForce, program: Program) -> None:
+    def __init__(self, in_force: ActiveSchemes, program: Program) -> None:
         """Serve from the store of what is in force here, which is brought up to date after each change."""
         self._store: SchemeStore = in_force.store
         self._in_force = in_force
@@ -46,21 +47,18 @@ class SchemeService(SchemeServiceServicer):
         before = await recalled(self._store.database, pb.RegisterSchemeNumbersResponse, request)
         if before is not None:
             return before
-        if not request.numbers:
-            raise Refusal("BATCH_EMPTY", count_max=NUMBERS_MAX)
-        if len(request.numbers) > NUMBERS_MAX:
-            raise Refusal("BATCH_TOO_LARGE", count=len(request.numbers), count_max=NUMBERS_MAX)
+        check_batch_size(len(request.numbers), NUMBERS_MAX)
         read = [read_entry(each, self._forms) for each in request.numbers]
         seen: set[tuple[int, str]] = set()
         for place, each in enumerate(read):
-            if isinstance(each, Entry):
+            if isinstance(each, SchemeEntry):
                 if each.key in seen:
-                    read[place] = Wrong("SCHEME_NUMBER_REPEATED", "number", each.number)
+                    read[place] = RejectedEntry("SCHEME_NUMBER_REPEATED", "number", each.number)
                 seen.add(each.key)
         who = str(call.current().identity)
 
         async def work(tx: Transaction) -> pb.RegisterSchemeNumbersResponse:
-            entries = [each for each in read if isinstance(each, Entry)]
+            entries = [each for each in read if isinstance(each, SchemeEntry)]
             fresh = await self._store.put(tx, entries, who) if entries else {}
             results = [_result(place, each, fresh) for place, each in enumerate(read)]
             tx.after_commit(lambda: _count(results))
@@ -80,11 +78,11 @@ class SchemeService(SchemeServiceServicer):
         found = await self._store.page(after, int(request.scheme), number, limit + 1)
         last = found[limit - 1] if len(found) > limit else None
         token = await self._pages.token(request, int(last.scheme), last.number) if last else ""
-        return pb.ListSchemeNumbersResponse(numbers=map(told_entry, found[:limit]), next_page_token=token)
+        return pb.ListSchemeNumbersResponse(numbers=map(entry_message, found[:limit]), next_page_token=token)
 
 
-def _result(place: int, read: Entry | Wrong, fresh: dict[tuple[int, str], bool]) -> pb.SchemeNumberResult:
-    if isinstance(read, Wrong):
+def _result(place: int, read: SchemeEntry | RejectedEntry, fresh: dict[tuple[int, str], bool]) -> pb.SchemeNumberResult:
+    if isinstance(read, RejectedEntry):
         error = item_error(read.reason, path=f"numbers[{place}].{read.element}", value=read.value)
         return pb.SchemeNumberResult(outcome=pb.SCHEME_NUMBER_OUTCOME_REFUSED, error=error)
     new = fresh.get(read.key)

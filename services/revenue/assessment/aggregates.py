@@ -32,7 +32,7 @@ _PERSONAL: Final = (filing.IDENTIFIER_TYPE_NATIONAL_PERSON, filing.IDENTIFIER_TY
 
 
 @dataclass(frozen=True, slots=True)
-class Others:
+class Aggregates:
     """What others make together with consignments of a batch: one element for each row and limit that is tested on a sum."""
 
     row: Int64
@@ -44,7 +44,7 @@ class Others:
     """Whether the filing names what is to be summed up; where not, the consignment counts alone."""
 
     @classmethod
-    def none(cls) -> Others:
+    def none(cls) -> Aggregates:
         """No consignment is summed up with others."""
         nothing = np.zeros(0, dtype=np.int64)
         return cls(nothing, Strings.absent(0), nothing, nothing.astype(np.bool_))
@@ -67,36 +67,36 @@ class Others:
         unnamed[self.row[there], column[there]] = ~self.named[there]
         return Sums(others, unnamed)
 
-    def take(self, rows: Int64) -> Others:
+    def take(self, rows: Int64) -> Aggregates:
         """Those of some rows, numbered as they stand in `rows`."""
         if not len(self.row):
             return self
         parts = [np.flatnonzero(self.row == row) for row in rows.tolist()]
         at = np.concatenate([*parts, np.zeros(0, dtype=np.int64)])
         row = np.repeat(np.arange(len(parts), dtype=np.int64), [len(part) for part in parts])
-        return Others(row, self.limit.take(at), self.others[at], self.named[at])
+        return Aggregates(row, self.limit.take(at), self.others[at], self.named[at])
 
-    def with_rows(self, told: Mapping[int, Others]) -> Others:
+    def with_rows(self, told: Mapping[int, Aggregates]) -> Aggregates:
         """The same, but for some rows what others make by now: each one's own, of one row."""
         if not told:
             return self
         kept = np.flatnonzero(~np.isin(self.row, list(told)))
-        rest = Others(self.row[kept], self.limit.take(kept), self.others[kept], self.named[kept])
-        both = Others.join([rest, *told.values()], [0, *told])
+        rest = Aggregates(self.row[kept], self.limit.take(kept), self.others[kept], self.named[kept])
+        both = Aggregates.join([rest, *told.values()], [0, *told])
         order = np.argsort(both.row, kind="stable")
-        return Others(both.row[order], both.limit.take(order), both.others[order], both.named[order])
+        return Aggregates(both.row[order], both.limit.take(order), both.others[order], both.named[order])
 
-    def with_other(self, limit: str, others: int) -> Others:
+    def with_other(self, limit: str, others: int) -> Aggregates:
         """The same of one row, but that others make something else for one limit."""
         here = np.array([each == limit for each in self.limit.tolist()], dtype=np.bool_)
-        return Others(self.row, self.limit, np.where(here, min(others, LARGEST_SUM), self.others), self.named)
+        return Aggregates(self.row, self.limit, np.where(here, min(others, LARGEST_SUM), self.others), self.named)
 
     @staticmethod
-    def join(parts: Sequence[Others], starts: Sequence[int]) -> Others:
+    def join(parts: Sequence[Aggregates], starts: Sequence[int]) -> Aggregates:
         """Those of several batches put one behind another; batch i begins with row starts[i]."""
         if not any(len(part.row) for part in parts):
-            return Others.none()
-        return Others(
+            return Aggregates.none()
+        return Aggregates(
             np.concatenate([part.row + start for part, start in zip(parts, starts, strict=True)]),
             Strings.concat([part.limit for part in parts]),
             np.concatenate([part.others for part in parts]),
@@ -120,7 +120,7 @@ class Others:
         return list(self.limit.dictionary) if len(self.row) else []
 
     @classmethod
-    def of_arrays(cls, arrays: Mapping[str, Int64], names: Sequence[str]) -> Others:
+    def of_arrays(cls, arrays: Mapping[str, Int64], names: Sequence[str]) -> Aggregates:
         """Read what `arrays` and `names` gave."""
         if not arrays:
             return cls.none()
@@ -128,7 +128,7 @@ class Others:
         return cls(arrays["sum_row"], limit, arrays["sum_others"], arrays["sum_named"].astype(np.bool_))
 
 
-def summed_areas(program: Program) -> frozenset[str]:
+def aggregate_areas(program: Program) -> frozenset[str]:
     """The countries of destination whose law knows a limit that is tested on a sum."""
     return frozenset(
         area
@@ -144,7 +144,7 @@ def limit_id(jurisdiction: str, name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestedShares:
     """The shares of sums that a batch takes: one element for each row and limit, by row, then by limit."""
 
     row: Int64
@@ -164,25 +164,25 @@ class Wanted:
         return sorted({key for key in self.key if key})
 
 
-def nothing_wanted() -> Wanted:
+def no_shares() -> RequestedShares:
     """A batch that takes no share of any sum."""
     nothing = np.zeros(0, dtype=np.int64)
-    return Wanted(nothing, Strings.absent(0), nothing, nothing, nothing.astype(np.bool_), [])
+    return RequestedShares(nothing, Strings.absent(0), nothing, nothing, nothing.astype(np.bool_), [])
 
 
-def together(wanted: Wanted, rows: int) -> Others:
+def batch_aggregates(wanted: RequestedShares, rows: int) -> Aggregates:
     """What the consignments of a batch make together where nothing else is known: those that are bundled see all others of the
     batch, those that are served in their turn the ones before them.
     """
-    counting = Counting({}, {})
+    counting = AggregateCounter({}, {})
     others = counting.count([str(row) for row in range(rows)], [1] * rows, wanted)
     whole = [counting.sums[key].total if key else 0 for key in wanted.key]
     seen = np.array([min(total, LARGEST_SUM) for total in whole], dtype=np.int64) - wanted.amount
     bundled = wanted.bundled & others.named
-    return Others(others.row, others.limit, np.where(bundled, np.maximum(seen, 0), others.others), others.named)
+    return Aggregates(others.row, others.limit, np.where(bundled, np.maximum(seen, 0), others.others), others.named)
 
 
-def wanted_of(program: Program, table: Table, measures: Measures, secret: bytes) -> Wanted:
+def requested_shares(program: Program, table: Table, measures: Measures, secret: bytes) -> RequestedShares:
     """Say which shares of which sums a batch takes; `secret` is the deployment's, 16 to 64 bytes."""
     order = np.lexsort((measures.limit, measures.row))
     row, tests = measures.row[order], [SUMS[test] for test in measures.test[order].tolist()]
@@ -204,7 +204,7 @@ def wanted_of(program: Program, table: Table, measures: Measures, secret: bytes)
         hasher.update(_BETWEEN.join((limit, test, who)).encode())
         keys.append(hasher.digest())
     bundled = np.array([test in BUNDLED for test in tests], dtype=np.bool_)
-    return Wanted(row, Strings.of(limits), measures.amount[order], measures.most[order], bundled, keys)
+    return RequestedShares(row, Strings.of(limits), measures.amount[order], measures.most[order], bundled, keys)
 
 
 class _Names:
@@ -258,7 +258,7 @@ class _Names:
 
 
 @dataclass(slots=True)
-class Share:
+class AggregateShare:
     """What a consignment adds to a sum."""
 
     amount: int
@@ -267,7 +267,7 @@ class Share:
 
 
 @dataclass(slots=True)
-class Sum:
+class Aggregate:
     """A sum as it is stored, while a batch is counted in."""
 
     total: int = 0
@@ -276,12 +276,12 @@ class Sum:
     """The least of what its consignments may make together at most, of all that ever took a share."""
     limit: str = ""
     bundled: bool = False
-    shares: dict[str, Share] = field(default_factory=dict)
+    shares: dict[str, AggregateShare] = field(default_factory=dict)
     """By MRN. Of bundled sums only those of the consignments at hand need be known."""
 
 
 @dataclass(slots=True)
-class Holder:
+class ShareHolder:
     """Which version of a consignment holds shares, and of which sums."""
 
     version: int = 0
@@ -289,30 +289,30 @@ class Holder:
 
 
 @dataclass(slots=True)
-class Changed:
+class AggregateChanges:
     """What a batch changes in the store."""
 
     put: dict[tuple[bytes, str], int] = field(default_factory=dict)
     """Shares to be written, by sum and MRN, in the order of their positions."""
     gone: set[tuple[bytes, str]] = field(default_factory=set)
-    holders: dict[str, Holder] = field(default_factory=dict)
+    holders: dict[str, ShareHolder] = field(default_factory=dict)
     sums: set[bytes] = field(default_factory=set)
     due: set[bytes] = field(default_factory=set)
     """Sums whose other consignments may owe something else now."""
 
 
-class Counting:
+class AggregateCounter:
     """Counts consignments into sums, one after another: what each sees is what a single queue of all would show it."""
 
-    def __init__(self, sums: Mapping[bytes, Sum], holders: Mapping[str, Holder]) -> None:
+    def __init__(self, sums: Mapping[bytes, Aggregate], holders: Mapping[str, ShareHolder]) -> None:
         """Begin with what is stored, of all sums and consignments that are touched."""
         self.sums = dict(sums)
         self.holders = dict(holders)
-        self.changed = Changed()
+        self.changed = AggregateChanges()
         known = (share.position for each in self.sums.values() for share in each.shares.values())
         self._next = max(known, default=0)
 
-    def count(self, mrns: Sequence[str], versions: Sequence[int], wanted: Wanted) -> Others:
+    def count(self, mrns: Sequence[str], versions: Sequence[int], wanted: RequestedShares) -> Aggregates:
         """Count a batch in, row by row; gives what the others made when each came."""
         spans = np.searchsorted(wanted.row, np.arange(len(mrns) + 1)).tolist()
         others = np.zeros(len(wanted.row), dtype=np.int64)
@@ -320,27 +320,27 @@ class Counting:
             places = range(spans[row], spans[row + 1])
             if not places and mrn not in self.holders:
                 continue
-            holder = self.holders.get(mrn, Holder())
+            holder = self.holders.get(mrn, ShareHolder())
             keys = tuple(wanted.key[at] for at in places if wanted.key[at])
             if version > holder.version:
                 self._give_back(mrn, set(holder.keys) - set(keys))
-                self.holders[mrn] = self.changed.holders[mrn] = Holder(version, keys)
+                self.holders[mrn] = self.changed.holders[mrn] = ShareHolder(version, keys)
             for at in places:
                 if wanted.key[at]:
                     others[at] = self._share(mrn, at, wanted, takes=version > holder.version)
         named = np.array([bool(key) for key in wanted.key], dtype=np.bool_)
-        return Others(wanted.row, wanted.limit, others, named)
+        return Aggregates(wanted.row, wanted.limit, others, named)
 
     def give_back(self, mrn: str) -> None:
         """Take a consignment out of all sums: it will not be imported. Its version is held, so that nothing brings it back."""
         holder = self.holders.get(mrn)
         if holder is not None and holder.keys:
             self._give_back(mrn, set(holder.keys))
-            self.holders[mrn] = self.changed.holders[mrn] = Holder(holder.version)
+            self.holders[mrn] = self.changed.holders[mrn] = ShareHolder(holder.version)
 
-    def _share(self, mrn: str, at: int, wanted: Wanted, *, takes: bool) -> int:
+    def _share(self, mrn: str, at: int, wanted: RequestedShares, *, takes: bool) -> int:
         key, amount = wanted.key[at], int(wanted.amount[at])
-        entry = self.sums.setdefault(key, Sum())
+        entry = self.sums.setdefault(key, Aggregate())
         own = entry.shares.get(mrn)
         if wanted.bundled[at]:
             others = entry.total - (own.amount if own else 0)
@@ -354,7 +354,7 @@ class Counting:
             self._move(key, entry, amount - (own.amount if own else 0), 0 if own else 1)
             if own is None:
                 self._next += 1
-            entry.shares[mrn] = Share(amount, own.position if own else self._next)
+            entry.shares[mrn] = AggregateShare(amount, own.position if own else self._next)
             self.changed.put[key, mrn] = amount
             self.changed.gone.discard((key, mrn))
         return min(others, LARGEST_SUM)
@@ -368,7 +368,7 @@ class Counting:
                 self.changed.gone.add((key, mrn))
                 self.changed.put.pop((key, mrn), None)
 
-    def _move(self, key: bytes, entry: Sum, amount: int, count: int) -> None:
+    def _move(self, key: bytes, entry: Aggregate, amount: int, count: int) -> None:
         before = entry.total
         entry.total += amount
         entry.count += count

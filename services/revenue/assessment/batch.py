@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.revenue.assessment.aggregates import Others, Wanted, nothing_wanted, wanted_of
+from services.revenue.assessment.aggregates import Aggregates, RequestedShares, no_shares, requested_shares
 from services.revenue.assessment.inputs import pack_columns, pack_facts
 from services.revenue.law.assess.assessment import Assessment, assess, measures_of, prepare
 from services.revenue.law.assess.eligibility.eligibility import Examined
@@ -23,7 +23,7 @@ from services.revenue.law.text.assessment_columns import answer_of
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class ActiveLaw:
     """What is in force here at the moment: taken once a batch, so that a batch is judged by one state of things."""
 
     program: Program
@@ -34,7 +34,7 @@ class InForce:
 class Batch:
     """A batch of consignments, to be assessed once."""
 
-    def __init__(self, in_force: InForce, table: Table, content: ConsignmentColumns) -> None:
+    def __init__(self, in_force: ActiveLaw, table: Table, content: ConsignmentColumns) -> None:
         """Value and measure a batch; `content` is the table as it came. Raises MalformedColumns."""
         self.table = table
         self._content = content
@@ -47,7 +47,7 @@ class Batch:
         self.versions: Int64 = table.ints("version").values
         #: Problem of each row, once it is answered.
         self.problem: Int64 | None = None
-        self._others = Others.none()
+        self._others = Aggregates.none()
 
     @property
     def summed(self) -> bool:
@@ -59,17 +59,17 @@ class Batch:
         """MRNs of rows that are not the first version of their filing."""
         return [self.mrns[row] for row in np.flatnonzero(self.versions > 1).tolist()]
 
-    def wanted(self, secret: bytes) -> Wanted:
+    def wanted(self, secret: bytes) -> RequestedShares:
         """The shares of sums that the batch takes."""
         if not self.summed:
-            return nothing_wanted()
-        return wanted_of(self._in_force.program, self.table, self._measures, secret)
+            return no_shares()
+        return requested_shares(self._in_force.program, self.table, self._measures, secret)
 
     def pack(self) -> None:
         """Pack the columns for the store ahead of a transaction: as a rule all rows are assessed for the first time."""
         self._columns = pack_columns(self._content, self.table, np.arange(self.table.rows))
 
-    def answer(self, others: Others) -> Table:
+    def answer(self, others: Aggregates) -> Table:
         """Assess it, with what others make; gives a table of AssessmentColumns. May be called once."""
         assert self._prepared is not None, "a prepared batch is used once"
         prepared, self._prepared = self._prepared, None
@@ -78,7 +78,7 @@ class Batch:
         sums = others.sums(in_force.program, self.table.rows)
         done = assess(in_force.program, self._filings, sums, in_force.register, prepared)
         self.problem = done.problem
-        return told(done, self.table, in_force.securities)
+        return answer_columns(done, self.table, in_force.securities)
 
     def kept(self, fresh: npt.NDArray[np.intp]) -> tuple[bytes, bytes]:
         """What is stored of the rows that were assessed for the first time: columns, and what goes with them."""
@@ -89,28 +89,28 @@ class Batch:
         return columns, pack_facts(self.table, self._in_force.register, self._others, fresh)
 
 
-def told(assessment: Assessment, table: Table, securities: Securities) -> Table:
+def answer_columns(assessment: Assessment, table: Table, securities: Securities) -> Table:
     """An assessment as a table of AssessmentColumns; `table` has the columns declarant_identifier and filer."""
     return answer_of(assessment, table.strings("declarant_identifier"), table.strings("filer"), securities)
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class ReassessedBatch:
     """Stored filings to be assessed again by the law of their day, with the register and the others' part that are given."""
 
-    in_force: InForce
+    in_force: ActiveLaw
     table: Table
     register: Register
-    others: Others
+    others: Aggregates
 
     def answer(self) -> Table:
         """Give a table of AssessmentColumns."""
         program = self.in_force.program
         sums = self.others.sums(program, self.table.rows)
         done = assess(program, filings_of(self.table), sums, self.register)
-        return told(done, self.table, self.in_force.securities)
+        return answer_columns(done, self.table, self.in_force.securities)
 
-    def take(self, rows: npt.NDArray[np.intp]) -> Again:
+    def take(self, rows: npt.NDArray[np.intp]) -> ReassessedBatch:
         """Some of the filings."""
         return replace(self, table=self.table.take(rows), others=self.others.take(rows))
 

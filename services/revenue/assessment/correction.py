@@ -18,7 +18,7 @@ NOT_ASSESSED: Final = "NOT_ASSESSED"
 """Reason of a row whose filing was never assessed here in that version, or is kept no more."""
 
 
-def corrected(stored: Table, asked: Table, versions: Int64) -> Table:
+def apply_corrections(stored: Table, asked: Table, versions: Int64) -> Table:
     """Put corrections into filings as they were assessed; both are tables of ConsignmentColumns with the same rows.
     `versions` are those under which the answers are kept.
 
@@ -87,7 +87,7 @@ def _picked(column: Ints | Bools, places: Int64) -> tuple[np.ndarray, np.ndarray
     return column.values[at], column.valid[at] & (places >= 0)
 
 
-def spread(answers: Sequence[tuple[Sequence[int], Table]], rows: int) -> Table:
+def placed_answers(answers: Sequence[tuple[Sequence[int], Table]], rows: int) -> Table:
     """Put answers of some rows in their places; the others could not be assessed: NOT_ASSESSED."""
     missing = Table.of(AssessmentColumns, 1, {"reason": Strings.of([NOT_ASSESSED])})
     source = np.zeros(rows, dtype=np.int64)

@@ -18,7 +18,7 @@ from libs.columns import Table
 from libs.columns.packing import Packed, pack
 from libs.columns.stored import compressed, decompressed, narrow, reading
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
-from services.revenue.assessment.aggregates import Others
+from services.revenue.assessment.aggregates import Aggregates
 from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
 from services.revenue.law.program.scheme_numbers import registered_number
 
@@ -56,7 +56,7 @@ class Input:
     """A table of ConsignmentColumns with ROW_COLUMNS and CHILD_COLUMNS alone."""
     register: Register
     """What the register said of the batch's scheme numbers."""
-    others: Others
+    others: Aggregates
     """What other consignments made together."""
     rows: npt.NDArray[np.int64]
     """Per consignment its row in the stored answer; (n,)."""
@@ -76,7 +76,7 @@ def pack_columns(content: ConsignmentColumns, table: Table, fresh: npt.NDArray[n
     return compressed(_law_columns(content).SerializeToString())
 
 
-def pack_facts(table: Table, register: Register, others: Others, fresh: npt.NDArray[np.intp]) -> bytes:
+def pack_facts(table: Table, register: Register, others: Aggregates, fresh: npt.NDArray[np.intp]) -> bytes:
     """Pack what those rows were told beside their columns: what others make, and what the register said of their numbers."""
     whole = len(fresh) == table.rows
     others = others if whole else others.take(fresh)
@@ -98,24 +98,24 @@ def unpack_input(columns: bytes, facts: bytes) -> Input:
         rows = packed.array(_ROWS).astype(np.int64)
         register = _register_of(str(packed.facts[_REGISTER]))
         arrays = {name: packed.array(name).astype(np.int64) for name in packed.names if name != _ROWS}
-        others = Others.of_arrays(arrays, json.loads(str(packed.facts[_LIMITS])))
+        others = Aggregates.of_arrays(arrays, json.loads(str(packed.facts[_LIMITS])))
         if len(rows) != table.rows:
             raise ValueError(f"it has {table.rows} consignments and tells the answers of {len(rows)}")
     return Input(table, register, others, rows)
 
 
-def pack_others(others: Others) -> bytes:
+def pack_aggregates(others: Aggregates) -> bytes:
     """What others make, of one consignment, as bytes."""
     arrays: dict[str, npt.NDArray[np.generic]] = {name: narrow(values) for name, values in others.arrays().items()}
     return pack({_LIMITS: json.dumps(others.names)}, arrays)
 
 
-def unpack_others(content: bytes) -> Others:
+def unpack_aggregates(content: bytes) -> Aggregates:
     """Read what pack_others made. Raises InputError."""
     with reading("the stored sums"):
         packed = Packed(content)
         arrays = {name: packed.array(name).astype(np.int64) for name in packed.names}
-        return Others.of_arrays(arrays, json.loads(str(packed.facts[_LIMITS])))
+        return Aggregates.of_arrays(arrays, json.loads(str(packed.facts[_LIMITS])))
 
 
 def join_inputs(inputs: Sequence[Input]) -> Input:
@@ -124,7 +124,7 @@ def join_inputs(inputs: Sequence[Input]) -> Input:
     return Input(
         Table.concat([each.table for each in inputs]),
         inputs[0].register,
-        Others.join([each.others for each in inputs], starts.tolist()),
+        Aggregates.join([each.others for each in inputs], starts.tolist()),
         np.concatenate([each.rows for each in inputs]),
     )
 

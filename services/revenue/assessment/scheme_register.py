@@ -19,7 +19,7 @@ OPEN_END: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SchemeEntry:
     """A number of the register."""
 
     scheme: int
@@ -36,7 +36,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
+class RejectedEntry:
     """Why an entry is refused."""
 
     reason: str
@@ -54,31 +54,31 @@ def forms_of(program: Program) -> Mapping[int, Sequence[SchemeForm]]:
     return forms
 
 
-def read_entry(told: pb.SchemeNumber, forms: Mapping[int, Sequence[SchemeForm]]) -> Entry | Wrong:
+def read_entry(told: pb.SchemeNumber, forms: Mapping[int, Sequence[SchemeForm]]) -> SchemeEntry | RejectedEntry:
     """Read an entry; a number must be written as some law in force wants the scheme's numbers."""
     if not 0 < told.scheme < len(SCHEMES):
-        return Wrong("SCHEME_NOT_KNOWN", "scheme", str(told.scheme))
+        return RejectedEntry("SCHEME_NOT_KNOWN", "scheme", str(told.scheme))
     number = registered_number(told.number)
     if not number or len(number) > NUMBER_CHARACTERS_MAX or not number.isprintable() or number != number.strip():
-        return Wrong("SCHEME_NUMBER_UNREADABLE", "number", told.number)
+        return RejectedEntry("SCHEME_NUMBER_UNREADABLE", "number", told.number)
     if told.scheme in forms and not any(form.fits(number) for form in forms[told.scheme]):
-        return Wrong("SCHEME_NUMBER_MALFORMED", "number", told.number)
+        return RejectedEntry("SCHEME_NUMBER_MALFORMED", "number", told.number)
     if len(told.holder) > HOLDER_CHARACTERS_MAX or not (told.holder.isprintable() or not told.holder):
-        return Wrong("SCHEME_HOLDER_UNREADABLE", "holder", told.holder)
+        return RejectedEntry("SCHEME_HOLDER_UNREADABLE", "holder", told.holder)
     days: list[int] = []
     for element in ("from_day", "to_day"):
         text = getattr(told, element)
         day = OPEN_END if element == "to_day" and not text else _day(text)
         if day is None:
-            return Wrong("SCHEME_DAY_WRONG", element, text)
+            return RejectedEntry("SCHEME_DAY_WRONG", element, text)
         days.append(day)
     first, last = days
     if last < first:
-        return Wrong("SCHEME_DAYS_TURNED", "to_day", told.to_day)
-    return Entry(told.scheme, number, told.holder, first, last)
+        return RejectedEntry("SCHEME_DAYS_TURNED", "to_day", told.to_day)
+    return SchemeEntry(told.scheme, number, told.holder, first, last)
 
 
-def told_entry(entry: Entry) -> pb.SchemeNumber:
+def entry_message(entry: SchemeEntry) -> pb.SchemeNumber:
     """An entry as a message."""
     return pb.SchemeNumber(
         scheme=entry.scheme,  # type: ignore[arg-type]  # a number of the enumeration

@@ -12,14 +12,14 @@ from libs.store.database import Transaction
 from libs.telemetry import get_logger
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import partition_of_mrn, unmatched
-from services.revenue.ledger.allocation import Booking, credited, entries_of, match, moved, owes_alone
-from services.revenue.ledger.charge import Page
+from services.revenue.ledger.allocation import Booking, credit_postings, credited, entries_of, match, owes_alone
+from services.revenue.ledger.charge import ChargePage
 from services.revenue.ledger.entry import Int64, LedgerError
 from services.revenue.ledger.line import OPEN
 from services.revenue.ledger.position import settled
 from services.revenue.ledger.rebalance import Target
 from services.revenue.store.ledger import credit, positions
-from services.revenue.store.ledger.credit import Item, Key
+from services.revenue.store.ledger.credit import CreditItem, Key
 from services.revenue.store.ledger.entries import Heads
 from services.revenue.store.ledger.positions import Positions
 from services.revenue.store.payments import payments, waiting
@@ -35,7 +35,7 @@ _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class CreditTransfer:
     """Money of an account that a consignment gets; below nothing where it goes back there."""
 
     mrn: str
@@ -44,9 +44,9 @@ class Share:
     reference: str
 
 
-def page_of(mrns: list[str], held: Positions) -> Page:
+def unchanged_page(mrns: list[str], held: Positions) -> ChargePage:
     """Give consignments as they are held, for a page that changes nothing but what is paid."""
-    return Page(
+    return ChargePage(
         mrns,
         np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64),
         held.version,
@@ -61,13 +61,13 @@ def page_of(mrns: list[str], held: Positions) -> Page:
     )
 
 
-def owed_now(held: Positions, paid: Int64) -> list[int]:
+def open_amounts(held: Positions, paid: Int64) -> list[int]:
     """Give what is open of each consignment with `paid` paid."""
     _, still = settled(held.lines, held.offsets, paid, held.out)
     return [int(each) for each in still]
 
 
-async def pay(ledger: Ledger, tx: Transaction, heads: Heads, shares: Sequence[Share]) -> None:
+async def pay(ledger: Ledger, tx: Transaction, heads: Heads, shares: Sequence[CreditTransfer]) -> None:
     """Pay consignments, whose heads are held, from accounts. Raises LedgerError."""
     mrns = sorted({each.mrn for each in shares})
     place = {mrn: row for row, mrn in enumerate(mrns)}
@@ -79,7 +79,7 @@ async def pay(ledger: Ledger, tx: Transaction, heads: Heads, shares: Sequence[Sh
         lines = held.lines[held.offsets[row] : held.offsets[row + 1]]
         before = credited(lines, int(paid[row]))
         paid[row] += each.minor
-        postings = [(each.account, each.minor), *moved(before, credited(lines, int(paid[row])))]
+        postings = [(each.account, each.minor), *credit_postings(before, credited(lines, int(paid[row])))]
         bookings.append(
             Booking(
                 partition_of_mrn(each.mrn),
@@ -92,7 +92,7 @@ async def pay(ledger: Ledger, tx: Transaction, heads: Heads, shares: Sequence[Sh
                 postings,
             )
         )
-    await ledger.rebalance(tx, heads, Target(page_of(mrns, held), paid, held.out, entries_of(bookings)), held)
+    await ledger.rebalance(tx, heads, Target(unchanged_page(mrns, held), paid, held.out, entries_of(bookings)), held)
 
 
 async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Sequence[str]) -> None:
@@ -103,7 +103,7 @@ async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Seq
     distinct = sorted({row.mrn for row in rows})
     place = {mrn: number for number, mrn in enumerate(distinct)}
     held = await positions.read(tx, distinct)
-    paid, owed = held.paid.copy(), owed_now(held, held.paid)
+    paid, owed = held.paid.copy(), open_amounts(held, held.paid)
     ids = await ledger.names.known(tx, {unmatched(row.jurisdiction) for row in rows})
     names = await ledger.names.of(tx, np.unique(held.lines["debtor"]).tolist())
     shares, found = [], []
@@ -117,7 +117,7 @@ async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Seq
         told = match(row.amount, owed[at])
         owed[at] -= told.matched
         paid[at] += row.amount
-        shares.append(Share(row.mrn, ids[unmatched(row.jurisdiction)], row.amount, row.id))
+        shares.append(CreditTransfer(row.mrn, ids[unmatched(row.jurisdiction)], row.amount, row.id))
         account = names[int(own["debtor"][0])]
         found.append(
             MatchedPayment(
@@ -130,7 +130,7 @@ async def match_waiting(ledger: Ledger, tx: Transaction, heads: Heads, mrns: Seq
         await waiting.remove(tx, [(each.mrn, each.jurisdiction, each.id) for each in found])
 
 
-async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: Page) -> None:
+async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: ChargePage) -> None:
     """Pay debts of a page, whose heads are held, by what stands to their accounts' credit; at most ITEMS_MAX of each account."""
     own = page.lines["how"] == OPEN
     rows = np.repeat(np.arange(len(page)), np.diff(page.offsets))[own].tolist()
@@ -140,15 +140,15 @@ async def pay_by_credit(ledger: Ledger, tx: Transaction, heads: Heads, page: Pag
     if not owing:
         return
     wanted = {}
-    stands = await credit.having(tx, {account for account, _ in owing})
+    stands = await credit.lock_unused(tx, {account for account, _ in owing})
     for key in stands:
-        chosen = [Item(page.mrn[row], int(page.day[row]), 0) for row in owing.get(key, ())]
+        chosen = [CreditItem(page.mrn[row], int(page.day[row]), 0) for row in owing.get(key, ())]
         wanted[key] = sorted(chosen, key=lambda item: (item.day, item.mrn))
     await _use(ledger, tx, heads, stands, wanted)
 
 
 async def _use(
-    ledger: Ledger, tx: Transaction, heads: Heads, stands: Mapping[Key, int], wanted: Mapping[Key, Sequence[Item]]
+    ledger: Ledger, tx: Transaction, heads: Heads, stands: Mapping[Key, int], wanted: Mapping[Key, Sequence[CreditItem]]
 ) -> int:
     """Pay consignments, whose heads are held, by accounts' credit, or take back what it paid; gives how many.
 
@@ -159,9 +159,9 @@ async def _use(
     if not asked:
         return 0
     held = await positions.read(tx, [each.mrn for _, each in asked])
-    owed = owed_now(held, held.paid)
-    used: list[tuple[Key, Item]] = []
-    lost: list[tuple[Key, Item]] = []
+    owed = open_amounts(held, held.paid)
+    used: list[tuple[Key, CreditItem]] = []
+    lost: list[tuple[Key, CreditItem]] = []
     times: dict[Key, int] = {}
     changes: dict[Key, int] = {}
     for row, (key, each) in enumerate(asked):
@@ -180,10 +180,10 @@ async def _use(
             used.append((key, replace(each, minor=part)))
             times[key] = times.get(key, 0) + 1
             changes[key] = changes.get(key, 0) - part
-    await credit.draw(tx, [*used, *lost])
+    await credit.add_paid_items(tx, [*used, *lost])
     if used:
         await credit.add(tx, changes)
-        await pay(ledger, tx, heads, [Share(each.mrn, key[0], each.minor, REFERENCE) for key, each in used])
+        await pay(ledger, tx, heads, [CreditTransfer(each.mrn, key[0], each.minor, REFERENCE) for key, each in used])
     return len(used) + len(lost)
 
 
@@ -193,9 +193,9 @@ async def settle_once(ledger: Ledger, key: Key) -> int:
         minor = await credit.stored(tx, key)
         if not minor:
             return 0
-        items = await (credit.payable if minor > 0 else credit.drawn)(tx, key, ITEMS_MAX)
+        items = await (credit.payable_items if minor > 0 else credit.items_paid_by)(tx, key, ITEMS_MAX)
         heads = await ledger.book.lock(tx, {partition_of_mrn(each.mrn) for each in items})
-        return await _use(ledger, tx, heads, await credit.hold(tx, [key]), {key: items}) if items else 0
+        return await _use(ledger, tx, heads, await credit.lock(tx, [key]), {key: items}) if items else 0
 
 
 async def settle_some(ledger: Ledger, keys: Sequence[Key], transactions_max: int) -> int:

@@ -16,9 +16,9 @@ from libs.store.database import Database, Transaction
 from libs.store.secrets import deployment_secret
 from libs.telemetry import traceparent
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE, AssessmentColumns
-from services.revenue.assessment.aggregates import Others, Wanted
-from services.revenue.assessment.batch import Again, Batch
-from services.revenue.store.assessments.aggregates import count_in, held, write
+from services.revenue.assessment.aggregates import Aggregates, RequestedShares
+from services.revenue.assessment.batch import Batch, ReassessedBatch
+from services.revenue.store.assessments.aggregates import count_in, shareholders_of, write
 from services.revenue.store.assessments.inputs import Inputs, add_input, filings_assessed
 
 _NAMED: Final = "sums"
@@ -26,7 +26,7 @@ _NAMED: Final = "sums"
 Kept = Callable[[npt.NDArray[np.intp]], tuple[bytes, bytes]]
 
 
-class Store:
+class Assessments:
     """Revenue's own database."""
 
     def __init__(self, database: Database) -> None:
@@ -48,7 +48,7 @@ class Store:
         also = set()
         if amended := batch.amended:
             async with self.database.connection() as reader:
-                also = await held(reader, amended)
+                also = await shareholders_of(reader, amended)
         batch.pack()
         if any(wanted.key) or also:
             return await self._counted(batch, wanted, also, message)
@@ -57,7 +57,7 @@ class Store:
             batch.mrns,
             batch.versions,
             PURPOSE_CLEARANCE,
-            batch.answer(Others(wanted.row, wanted.limit, np.zeros(len(named), np.int64), named)),
+            batch.answer(Aggregates(wanted.row, wanted.limit, np.zeros(len(named), np.int64), named)),
             batch.kept,
             message,
         )
@@ -81,7 +81,7 @@ class Store:
             settled = await self._settle(tx, mrns, versions, purpose, payload, kept)
         return _first(settled, answer, message)
 
-    async def adjust(self, again: Again, answer: Table) -> AssessmentColumns:
+    async def adjust(self, again: ReassessedBatch, answer: Table) -> AssessmentColumns:
         """Keep answers to corrected filings, with what they were assessed on; gives for each row the answer that counts.
 
         That is the first one where the same was assessed under the version before. Other content under a version, which
@@ -96,7 +96,7 @@ class Store:
                 settled = await self._compare(tx, settled, again, payload)
         return _first(settled, answer, message)
 
-    async def _compare(self, tx: Transaction, settled: Settled, again: Again, payload: bytes) -> Settled:
+    async def _compare(self, tx: Transaction, settled: Settled, again: ReassessedBatch, payload: bytes) -> Settled:
         """Replace the answers before that are not to the same content; gives what counts now."""
         before = np.flatnonzero(~settled.fresh)
         mrns = [again.table.strings("mrn")[row] for row in before.tolist()]
@@ -128,7 +128,7 @@ class Store:
         return replace(looked_up, fresh=own, stored=settled.stored)
 
     async def _counted(
-        self, batch: Batch, wanted: Wanted, also: set[str], message: AssessmentColumns | None
+        self, batch: Batch, wanted: RequestedShares, also: set[str], message: AssessmentColumns | None
     ) -> AssessmentColumns:
         async with self.database.transaction() as tx:
             counted = await count_in(tx, batch.mrns, batch.versions.tolist(), wanted, also)

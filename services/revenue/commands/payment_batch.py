@@ -10,7 +10,7 @@ import numpy as np
 
 from libs.store.database import Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands.apply_credit import PAID_MAX, page_of
+from services.revenue.commands.apply_credit import PAID_MAX, unchanged_page
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import (
     PAYABLE,
@@ -21,7 +21,7 @@ from services.revenue.ledger.account import (
     prefix_of,
     unmatched,
 )
-from services.revenue.ledger.allocation import Booking, Match, credited, entries_of, match, moved, owes_alone
+from services.revenue.ledger.allocation import Booking, Match, credit_postings, credited, entries_of, match, owes_alone
 from services.revenue.ledger.line import Lines
 from services.revenue.ledger.position import PaidOut, debtors_of, settled
 from services.revenue.ledger.rebalance import Target
@@ -30,7 +30,7 @@ from services.revenue.store.ledger import credit, positions
 from services.revenue.store.ledger.balances import balances_at, holdings_of
 from services.revenue.store.ledger.credit import Key
 from services.revenue.store.ledger.entries import Heads
-from services.revenue.store.ledger.freed_credit import Booked, owners
+from services.revenue.store.ledger.freed_credit import BankReference, holders
 from services.revenue.store.ledger.positions import Positions
 from services.revenue.store.payments import payments as payments_of
 from services.revenue.store.payments import waiting
@@ -89,7 +89,7 @@ class PaymentBatch:
         """Book in a transaction that holds the heads of the partitions concerned, for a caller's request."""
         self._ledger, self._tx, self._heads, self._by, self._request = ledger, tx, heads, by, request
         self._consignments: dict[str, _Consignment] = {}
-        self._owners: dict[Booked, list[int]] = {}
+        self._owners: dict[BankReference, list[int]] = {}
         self._touched: dict[str, _Consignment] = {}
         self._balances: dict[tuple[str, str], int] = {}
         self._credit_accounts: dict[Key, _CreditAccount] = {}
@@ -128,7 +128,7 @@ class PaymentBatch:
                 int(held.paid[row]),
                 held.out.take(np.array([row])),
             )
-        self._owners = await owners(tx, _taken_of_consignments(payments, known), pb.ENTRY_KIND_PAID)
+        self._owners = await holders(tx, _taken_of_consignments(payments, known), pb.ENTRY_KIND_PAID)
         ids = {*np.unique(held.lines["debtor"]).tolist(), *(each for found in self._owners.values() for each in found)}
         self._names = dict(await self._ledger.names.of(tx, ids))
         accounts = {each for each in told if prefix_of(each) in PAYABLE}
@@ -148,7 +148,7 @@ class PaymentBatch:
             if prefix_of(each.name) == credit.HOLDER and each.currency in currencies
         ]
         # With those to whom consignments may leave something, so that two who book at once take all rows in one order.
-        stands = await credit.hold(tx, {*own, *self._left_to(held)})
+        stands = await credit.lock(tx, {*own, *self._left_to(held)})
         for key, sums in zip(own, await credit.open_sums(tx, own), strict=True):
             self._credit_accounts[key] = _CreditAccount(*sums, stands.get(key, 0))
 
@@ -299,7 +299,7 @@ class PaymentBatch:
             credit_account = self._credit_accounts.get((consignment.debtors()[0], payment.currency))
             if credit_account is not None:
                 credit_account.alone, credit_account.open = credit_account.alone - paid, credit_account.open - paid
-        changes = moved(before, credited(consignment.lines, consignment.paid))
+        changes = credit_postings(before, credited(consignment.lines, consignment.paid))
         postings = [(self._ids[bank(payment.jurisdiction)], amount), *changes]
         for account, minor in changes:
             key = (self._names[account], payment.currency)
@@ -325,7 +325,7 @@ class PaymentBatch:
         if self._touched:
             held = self._held.take(np.array([each.row for each in self._touched.values()], np.int64))
             paid = np.array([each.paid for each in self._touched.values()], np.int64)
-            page = page_of(list(self._touched), held)
+            page = unchanged_page(list(self._touched), held)
             await self._ledger.rebalance(self._tx, self._heads, Target(page, paid, held.out, more), held)
         else:
             await self._ledger.book.post(self._tx, self._heads, more)
@@ -343,7 +343,7 @@ class PaymentBatch:
         await waiting.remove(tx, [(mrn, *ident) for ident, mrn in self._waits_no_more.items()])
 
 
-def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[Booked]:
+def _taken_of_consignments(payments: Sequence[Payment], known: Mapping[Ident, Row]) -> set[BankReference]:
     """Give what of consignments is taken back, by the id that it was booked under."""
     taken = [known.get((each.jurisdiction, each.takes_back)) for each in payments if each.takes_back]
     return {(mrn, before["id"]) for before in taken if before is not None for mrn in before["mrns"] if mrn}

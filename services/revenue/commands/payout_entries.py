@@ -8,7 +8,7 @@ import numpy as np
 
 from libs.store.database import Transaction
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.commands.apply_credit import match_waiting, page_of
+from services.revenue.commands.apply_credit import match_waiting, unchanged_page
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.ledger.account import (
     AT_ONCE,
@@ -27,7 +27,7 @@ from services.revenue.store.ledger import credit, positions
 from services.revenue.store.ledger.balances import Holding, balances_at
 from services.revenue.store.ledger.credit import Key
 from services.revenue.store.ledger.entries import Heads
-from services.revenue.store.ledger.freed_credit import owners
+from services.revenue.store.ledger.freed_credit import holders
 from services.revenue.store.ledger.positions import Positions
 from services.revenue.store.ledger.treasury_cash import Cash
 from services.revenue.store.payments import payments as payments_of
@@ -153,7 +153,7 @@ class PayoutEntries:
             held = await positions.read(self._tx, [first["reference"]])
             # What was paid out in a currency that the debt lost since is the account's own whose credit it lessened then.
             key = (first["reference"], payout.takes_back)
-            gone = (await owners(self._tx, [key], pb.ENTRY_KIND_PAID_OUT)).get(key)
+            gone = (await holders(self._tx, [key], pb.ENTRY_KIND_PAID_OUT)).get(key)
             if gone:
                 name = (await self._ledger.names.of(self._tx, gone))[gone[0]]
                 self._ids[name], home = gone[0], partition_of_mrn(first["reference"])
@@ -192,7 +192,7 @@ class PayoutEntries:
             return 0
         if treasury_of(name):
             return await self._cash.left(self._tx, account, name) if self._cash else 0
-        unused = await credit.held(self._tx, (account, currency)) if prefix_of(name) == credit.HOLDER else None
+        unused = await credit.lock_one(self._tx, (account, currency)) if prefix_of(name) == credit.HOLDER else None
         (balance,) = await balances_at(self._tx, [Holding(name, currency, account)])
         stands = max(0, -balance.minor)
         return stands if unused is None else max(0, min(stands, unused))
@@ -217,7 +217,7 @@ class PayoutEntries:
         """Pay out of what a consignment left, or back to it where the amount is below nothing."""
         entry = self._entry(payout, partition_of_mrn(mrn), payee, amount, mrn, held.destination[0])
         out = PaidOut(held.out.minor + amount, np.array([payee]))
-        target = Target(page_of([mrn], held), held.paid, out, entries_of([entry]))
+        target = Target(unchanged_page([mrn], held), held.paid, out, entries_of([entry]))
         await self._ledger.rebalance(self._tx, self._heads, target, held)
 
     def _entry(

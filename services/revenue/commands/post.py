@@ -11,8 +11,8 @@ from libs.feed.histories import newer
 from libs.store.database import Transaction
 from services.revenue.commands import apply_credit
 from services.revenue.commands.rebalance import Ledger
-from services.revenue.ledger.allocation import released
-from services.revenue.ledger.charge import Page, followed, names_of, take
+from services.revenue.ledger.allocation import freed_entries
+from services.revenue.ledger.charge import ChargePage, charges_of, continued_basis, take_rows
 from services.revenue.ledger.entry import Entries, Int64
 from services.revenue.ledger.position import PaidOut
 from services.revenue.ledger.rebalance import Target
@@ -37,12 +37,12 @@ class Posting:
         self._ledger = ledger
         self._rules = rules
 
-    async def prepare(self, states: Table) -> Page:
+    async def prepare(self, states: Table) -> ChargePage:
         """Work out what states (ClearanceColumns) owe, before the transaction. Raises LedgerError."""
-        charged = names_of(states, self._ledger.sharing)
+        charged = charges_of(states, self._ledger.sharing)
         return charged.page(await self._ledger.names.ids(charged.names()), self._rules)
 
-    async def post(self, tx: Transaction, page: Page, epoch: int = 0) -> Posted:
+    async def post(self, tx: Transaction, page: ChargePage, epoch: int = 0) -> Posted:
         """Book what is newer in a page of an epoch than what is stored, once: a replay, another order or other pages change nothing.
 
         Raises LedgerError.
@@ -53,8 +53,10 @@ class Posting:
         if not len(fresh):
             return Posted(0, 0)
         if len(fresh) < len(page):
-            page, held = take(page, fresh), held.take(fresh)
-        basis = followed(page.basis, page.version, page.filing_version, held.basis, held.version, held.filing_version)
+            page, held = take_rows(page, fresh), held.take(fresh)
+        basis = continued_basis(
+            page.basis, page.version, page.filing_version, held.basis, held.version, held.filing_version
+        )
         # The day of acceptance that is held first stays: what is open and what is compared stand under it.
         day = np.where(held.known, held.day, page.day)
         page = _where_it_was(replace(page, basis=basis, day=day), held)
@@ -66,7 +68,7 @@ class Posting:
         return Posted(len(fresh), changed)
 
 
-def _where_it_was(page: Page, held: Positions) -> Page:
+def _where_it_was(page: ChargePage, held: Positions) -> ChargePage:
     """Leave in its currency and jurisdiction what has none now: a state without an answer owes nothing, and what was paid stays."""
     bare = [row for row, currency in enumerate(page.currency) if not currency and held.currency[row]]
     if not bare:
@@ -77,7 +79,7 @@ def _where_it_was(page: Page, held: Positions) -> Page:
     return replace(page, currency=currency, jurisdiction=jurisdiction)
 
 
-def _in_its_currency(page: Page, held: Positions) -> tuple[Int64, PaidOut, Entries | None]:
+def _in_its_currency(page: ChargePage, held: Positions) -> tuple[Int64, PaidOut, Entries | None]:
     """What counts as paid and as paid out of each consignment, and entries of what was paid of debts that have another currency now.
 
     That stays to the credit of who paid, in the currency that was paid; the debt is open anew.
@@ -88,5 +90,5 @@ def _in_its_currency(page: Page, held: Positions) -> tuple[Int64, PaidOut, Entri
     if not len(rows):
         return held.paid, held.out, None
     was = (held.currency, held.destination)
-    freed = released(page, rows, held.offsets, held.lines, held.paid, held.out, was)
+    freed = freed_entries(page, rows, held.offsets, held.lines, held.paid, held.out, was)
     return np.where(other, 0, held.paid).astype(np.int64), held.out.without(rows), freed

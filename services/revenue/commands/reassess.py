@@ -20,11 +20,11 @@ from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.store.leases import hold_lease, release_lease, try_lease
 from libs.telemetry import counter, get_logger
-from services.revenue.assessment.batch import Again, InForce
+from services.revenue.assessment.batch import ActiveLaw, ReassessedBatch
 from services.revenue.store.assessments import reassessments
-from services.revenue.store.assessments.inputs import Found, Inputs
+from services.revenue.store.assessments.inputs import Inputs, StoredFilings
 from services.revenue.store.assessments.reassessments import DueAggregate, Reassessed, Shareholder
-from services.revenue.store.debt_events import NewsStore, reassessed_news
+from services.revenue.store.debt_events import DebtEvents, reassessment_columns
 
 LEASE: Final = "reassessment"
 LEASE_SECONDS: Final = 30.0
@@ -55,10 +55,12 @@ _log = get_logger()
 class Reassessment:
     """Reassesses the consignments of aggregates that changed; of all replicas one at a time."""
 
-    def __init__(self, database: Database, news: NewsStore, replica: str, active: Callable[[], InForce]) -> None:
+    def __init__(
+        self, database: Database, debt_events: DebtEvents, replica: str, active: Callable[[], ActiveLaw]
+    ) -> None:
         """Work on a database, announce by its outbox, and assess by what is active."""
         self._database = database
-        self._news = news
+        self._debt_events = debt_events
         self._inputs = Inputs(database)
         self._replica = replica
         self._active = active
@@ -138,7 +140,7 @@ class Reassessment:
                 answers = await reassessments.add(tx, changes)
                 mrns, versions = [each.mrn for each in changes], [each.version for each in changes]
                 reasons = [each.reason for each in changes]
-                await self._news.announce(tx, reassessed_news(mrns, versions, reasons, answers))
+                await self._debt_events.announce(tx, reassessment_columns(mrns, versions, reasons, answers))
         return len(changes)
 
     async def complete(self, token: int, due: DueAggregate) -> bool:
@@ -163,7 +165,7 @@ class Reassessment:
         self._token = None
 
 
-def compared(part: Found, shareholders: Sequence[Shareholder], active: InForce) -> list[Reassessed]:
+def compared(part: StoredFilings, shareholders: Sequence[Shareholder], active: ActiveLaw) -> list[Reassessed]:
     """Assess filings with what others make by now; return those whose answer is not the last one."""
     if part.answers is None:
         return []
@@ -175,7 +177,7 @@ def compared(part: Found, shareholders: Sequence[Shareholder], active: InForce) 
             own = own.with_other(limit, amount)
         now[row] = own
     others = given.others.with_rows(now)
-    answers = Again(active, given.table, given.register, others).answer()
+    answers = ReassessedBatch(active, given.table, given.register, others).answer()
     before, after = digests(owed(part.answers)), digests(owed(answers))
     return [
         Reassessed(

@@ -21,17 +21,17 @@ from luxor.common.v1.common_pb2 import (
 from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_SETTLED
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.ledger.account import prefix_of
-from services.revenue.ledger.allocation import own_by, surplus
-from services.revenue.ledger.charge import Page
+from services.revenue.ledger.allocation import freed_credit, surplus
+from services.revenue.ledger.charge import ChargePage
 from services.revenue.ledger.entry import Int64
 from services.revenue.ledger.line import COLLECTED, OPEN, SECURED, Lines
 from services.revenue.ledger.position import claims
-from services.revenue.ledger.rebalance import Held, Target, rebalance
-from services.revenue.store.debt_events import DebtNews, NewsStore, debt_news
+from services.revenue.ledger.rebalance import PositionLines, Target, rebalance
+from services.revenue.store.debt_events import DebtChange, DebtEvents, debt_event_columns
 from services.revenue.store.ledger import credit, positions
-from services.revenue.store.ledger.entries import Book, Booked, Heads
+from services.revenue.store.ledger.entries import Book, BookedEntries, Heads
 from services.revenue.store.ledger.names import Names
-from services.revenue.store.ledger.positions import NOT_TOLD, OPENED, SETTLED, Positions, Standing
+from services.revenue.store.ledger.positions import NOT_ANNOUNCED, OPENED, SETTLED, Positions, Standing
 
 
 class Ledger:
@@ -42,12 +42,12 @@ class Ledger:
         self.database = database
         self.names = Names(database)
         self.book = Book(database, self.names)
-        self.news = NewsStore(database)
+        self.debt_events = DebtEvents(database)
         self.sharing = sharing or Sharing()
 
     async def rebalance(
         self, tx: Transaction, heads: Heads, target: Target, held: Positions, *, epoch: int = 0
-    ) -> Booked:
+    ) -> BookedEntries:
         """Store the positions of a target in the place of those held, book the entries between them and announce what changes.
 
         The heads of their partitions are locked. Entries of payments belong to the consignments whose MRN they have. `epoch` is that
@@ -55,40 +55,44 @@ class Ledger:
         """
         lines = target.page.lines
         divisions = await self.names.divisions(tx, lines["treasury"], held.lines["treasury"])
-        lines_held = Held(held.offsets, held.lines, held.currency, held.destination, divisions)
+        lines_held = PositionLines(held.offsets, held.lines, held.currency, held.destination, divisions)
         after = rebalance(target, lines_held, held.paid)
         page, lines = after.page, after.page.lines
         booked = await self.book.post(tx, heads, after.entries)
         refunded = _by_row(lines["refunded"], page.offsets)
         told, kinds = _to_tell(page, held, target.paid, after.open, refunded)
         standing = Standing(target.paid, after.open, refunded, told, after.out)
-        await positions.keep(tx, page, standing, *_of_rows(page.mrn, booked), epoch=epoch)
+        await positions.store(tx, page, standing, *_of_rows(page.mrn, booked), epoch=epoch)
         await positions.move_open(
             tx,
             positions.open_items(page.mrn, held.day, held.currency, held.offsets, held.lines, held.paid, held.out),
             positions.open_items(page.mrn, page.day, page.currency, page.offsets, lines, target.paid, after.out),
         )
-        await credit.moved(
+        await credit.follow_positions(
             self.names,
             tx,
             surplus(held.lines, held.offsets, held.paid, held.currency, held.out),
-            credit.joined(surplus(lines, page.offsets, target.paid, page.currency, after.out), own_by(target.freed)),
+            credit.summed(
+                surplus(lines, page.offsets, target.paid, page.currency, after.out), freed_credit(target.freed)
+            ),
         )
         if kinds:
             await self._announce(tx, page, standing, kinds)
         return booked
 
-    async def _announce(self, tx: Transaction, page: Page, standing: Standing, kinds: list[tuple[int, int]]) -> None:
+    async def _announce(
+        self, tx: Transaction, page: ChargePage, standing: Standing, kinds: list[tuple[int, int]]
+    ) -> None:
         rows = sorted({row for row, _ in kinds})
         accounts = await self.names.of(tx, np.unique(page.lines["account"]).tolist())
         stands = {row: _debt(page, standing, row, accounts) for row in rows}
         # What went out again beyond what was left over does not pay the debt any more.
         paid = np.maximum(0, standing.paid - claims(page.lines, page.offsets, standing.paid, standing.out))
-        await self.news.announce(
+        await self.debt_events.announce(
             tx,
-            debt_news(
+            debt_event_columns(
                 [
-                    DebtNews(
+                    DebtChange(
                         page.mrn[row],
                         int(page.filing_version[row]),
                         kind,
@@ -118,7 +122,7 @@ def _owed(lines: Lines, offsets: Int64) -> np.ndarray[tuple[int], np.dtype[np.bo
     return owed
 
 
-def _of_rows(mrns: Sequence[str], booked: Booked) -> tuple[list[list[int]], list[list[int]]]:
+def _of_rows(mrns: Sequence[str], booked: BookedEntries) -> tuple[list[list[int]], list[list[int]]]:
     """Numbers and days of the entries of each consignment."""
     numbers: dict[str, list[int]] = {mrn: [] for mrn in mrns}
     days: dict[str, list[int]] = {mrn: [] for mrn in mrns}
@@ -130,13 +134,13 @@ def _of_rows(mrns: Sequence[str], booked: Booked) -> tuple[list[list[int]], list
 
 
 def _to_tell(
-    page: Page, held: Positions, paid: Int64, still: Int64, refunded: Int64
+    page: ChargePage, held: Positions, paid: Int64, still: Int64, refunded: Int64
 ) -> tuple[Int64, list[tuple[int, int]]]:
     """What is told of each debt now, and the news: row and kind, in the order of the rows."""
     owed = _owed(page.lines, page.offsets)
     # Of what owes nothing itself, what is to come back of a payout is open alone.
     owed |= (held.told == OPENED) & (held.open > 0) & ~_owed(held.lines, held.offsets)
-    settles = owed & (still == 0) & ((held.told == OPENED) | ((held.told == NOT_TOLD) & (paid > 0)))
+    settles = owed & (still == 0) & ((held.told == OPENED) | ((held.told == NOT_ANNOUNCED) & (paid > 0)))
     opens = (still > 0) & (held.told == SETTLED)
     told = np.where(settles, SETTLED, np.where(opens, OPENED, held.told))
     refunds = refunded != held.refunded
@@ -151,7 +155,7 @@ def _to_tell(
     return told, [(row, int(kind)) for row, kind in news]
 
 
-def _debt(page: Page, standing: Standing, row: int, names: dict[int, str]) -> tuple[int, str]:
+def _debt(page: ChargePage, standing: Standing, row: int, names: dict[int, str]) -> tuple[int, str]:
     """How a debt stands (luxor.clearance.v1.DebtStatus), and the account that stands for it."""
     own: Lines = page.lines[page.offsets[row] : page.offsets[row + 1]]
     secured = own[own["how"] == SECURED]

@@ -18,12 +18,12 @@ from services.revenue.ledger.charge import ASSESSED
 from services.revenue.ledger.rebalance import stands_for
 from services.revenue.ledger.reconciliation import (
     UNBALANCED,
-    Assessed,
+    AssessedTotals,
+    ChargeTotals,
     Difference,
-    Gap,
-    Held,
-    Moved,
-    Sums,
+    MoneyEntry,
+    PositionTotals,
+    PostingGap,
     compare,
     covered_of_lines,
     money_gaps,
@@ -34,7 +34,7 @@ from services.revenue.store.assessments.inputs import Inputs
 from services.revenue.store.ledger import positions, postings
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
-from services.revenue.store.ledger.positions import Day, Positions
+from services.revenue.store.ledger.positions import PositionPage, Positions
 
 ENTRIES_AT_ONCE: Final = 5_000
 """Entries whose postings one statement sums."""
@@ -44,7 +44,7 @@ _KINDS: Final = ("duty", "tax", "fee")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ComparedPage:
     """A part of a day compared."""
 
     differences: list[Difference]
@@ -55,7 +55,7 @@ class Page:
     """The consignments compared."""
 
 
-class Reconciling:
+class Reconciliation:
     """Compares, first by what the ledger holds of consignments accepted on the day, then by what was assessed on it."""
 
     def __init__(self, database: Database, names: Names) -> None:
@@ -66,7 +66,7 @@ class Reconciling:
         # Sums of stored answers, by day and batch: consignments in the order of their MRNs lie scattered over all batches of a day.
         self._batches: dict[tuple[int, int], Table] = {}
 
-    async def page(self, day: int, after: str, rows_max: int) -> Page:
+    async def page(self, day: int, after: str, rows_max: int) -> ComparedPage:
         """Compare up to `rows_max` consignments behind a place; begin with "". Raises ValueError for a place that is none.
 
         What was assessed on a day that is not over may still be under way, so its absence from the ledger is not looked for.
@@ -82,14 +82,14 @@ class Reconciling:
         async with self._database.connection() as reader:
             return day < await reader.now() // 86_400_000_000
 
-    async def _held(self, day: int, after: str, rows_max: int) -> Page:
+    async def _held(self, day: int, after: str, rows_max: int) -> ComparedPage:
         async with self._database.connection(snapshot=True) as reader:
             part = await positions.of_day(reader, day, after=after, rows_max=rows_max)
             gaps = await self._gaps(reader, part)
         after = part.mrn[-1] if len(part.mrn) == rows_max else ""
-        return Page(await self._compare(part, gaps), len(part.mrn), after, frozenset(part.mrn))
+        return ComparedPage(await self._compare(part, gaps), len(part.mrn), after, frozenset(part.mrn))
 
-    async def of_mrns(self, mrns: Sequence[str]) -> Page:
+    async def of_mrns(self, mrns: Sequence[str]) -> ComparedPage:
         """Compare some consignments of which entries are booked."""
         async with self._database.connection(snapshot=True) as reader:
             part = await positions.of_mrns(reader, mrns)
@@ -98,18 +98,18 @@ class Reconciling:
             Difference(UNBALANCED, mrn, "Entries of it are booked, and the ledger holds nothing of it.", "")
             for mrn in sorted({*mrns} - {*part.mrn})
         ]
-        return Page(missing + await self._compare(part, gaps), len(mrns), "")
+        return ComparedPage(missing + await self._compare(part, gaps), len(mrns), "")
 
-    async def _compare(self, part: Day, gaps: Mapping[int, Sequence[Gap]]) -> list[Difference]:
-        assessed = Assessed(await self._in_force(part), await self._later(part))
+    async def _compare(self, part: PositionPage, gaps: Mapping[int, Sequence[PostingGap]]) -> list[Difference]:
+        assessed = AssessedTotals(await self._in_force(part), await self._later(part))
         return compare(_of(part.mrn, part.held), assessed, gaps)
 
-    async def assessed(self, day: int, after: int) -> Page:
+    async def assessed(self, day: int, after: int) -> ComparedPage:
         """Compare the next stored batch of a day that is over, behind a batch; its place is `after` of the page as a number."""
         page = await self._assessed(day, after)
-        return Page(page.differences, page.consignments, page.after.removeprefix("batch "))
+        return ComparedPage(page.differences, page.consignments, page.after.removeprefix("batch "))
 
-    async def _gaps(self, reader: Transaction, part: Day) -> dict[int, list[Gap]]:
+    async def _gaps(self, reader: Transaction, part: PositionPage) -> dict[int, list[PostingGap]]:
         """Sum the postings of all entries of consignments, and give what does not come to what is held."""
         places = [
             (row, day, partition_of_mrn(mrn), number)
@@ -132,20 +132,20 @@ class Reconciling:
         # Money has no kind of charge; most consignments have none of it.
         moneyed = {row for row, _, kind, _ in booked if not kind}
         moneyed |= set(np.flatnonzero((held.paid != 0) | (held.out.minor != 0)).tolist())
-        moved: dict[int, list[Moved]] = {row: [] for row in moneyed}
+        moved: dict[int, list[MoneyEntry]] = {row: [] for row in moneyed}
         for columns in _at_once([place for place in places if place[0] in moneyed]):
             for row, *told in await postings.money_of(reader, columns):
-                moved[row].append(Moved(*told))
+                moved[row].append(MoneyEntry(*told))
         for row, entries in sorted(moved.items()):
             gaps = money_gaps(entries, held.currency[row], int(held.paid[row]), int(held.out.minor[row]))
             found.setdefault(row, []).extend(gaps)
         return found
 
-    async def _in_force(self, part: Day) -> dict[int, Sums]:
+    async def _in_force(self, part: PositionPage) -> dict[int, ChargeTotals]:
         """The answers that states rest on: to the filing, after a change of a sum, or as an officer adjusted it."""
         held, mrns, basis = part.held, part.mrn, part.held.basis
         again = (basis.standing == ASSESSED) & (basis.generation > 0)
-        found: dict[int, Sums] = {}
+        found: dict[int, ChargeTotals] = {}
         async with self._database.connection() as reader:
             first = np.flatnonzero(basis.standing == ASSESSED)
             # An adjustment stands before whatever was said of the filing.
@@ -161,12 +161,12 @@ class Reconciling:
                 found[row] = _sums(Table.parse(AssessmentColumns, payload))[0]
         return found | await self._read(by_row)
 
-    async def _read(self, by_row: Mapping[int, tuple[int, int, int]]) -> dict[int, Sums]:
+    async def _read(self, by_row: Mapping[int, tuple[int, int, int]]) -> dict[int, ChargeTotals]:
         """Read answers by where they stand: day, batch and place in it."""
         asked: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for row, (day, batch, place) in by_row.items():
             asked.setdefault((day, batch), []).append((row, place))
-        found: dict[int, Sums] = {}
+        found: dict[int, ChargeTotals] = {}
         keys = sorted(asked.keys() - self._batches.keys())
         for start in range(0, len(keys), READ_MAX):
             part = keys[start : start + READ_MAX]
@@ -189,7 +189,7 @@ class Reconciling:
             self._batches.pop(next(iter(self._batches)))
         return found
 
-    async def _later(self, part: Day) -> dict[int, str]:
+    async def _later(self, part: PositionPage) -> dict[int, str]:
         """Answers of days that are over which no state followed; what is withdrawn waits for none."""
         held, mrns, basis = part.held, part.mrn, part.held.basis
         live = np.flatnonzero(basis.standing == ASSESSED)
@@ -203,28 +203,30 @@ class Reconciling:
         found = {row: f"What others change of it, number {number}," for row, number in later.items()}
         return found | {row: f"An adjustment for version {number}" for row, number in versions.items()}
 
-    async def _assessed(self, day: int, after: int) -> Page:
+    async def _assessed(self, day: int, after: int) -> ComparedPage:
         """The next stored batch of the day: which of its consignments does the ledger hold nothing of?"""
         batches = await self._inputs.read(
             BatchPlace(day, after), day, batches_max=1, purpose=PURPOSE_CLEARANCE, answers=True
         )
         if not batches:
-            return Page([], 0, "")
+            return ComparedPage([], 0, "")
         batch = batches[0]
         place = f"batch {batch.place.batch}"
         if batch.answers is None:
-            return Page([], 0, place)
+            return ComparedPage([], 0, place)
         given = batch.unpack()
         mrns = given.table.strings("mrn").tolist()
         async with self._database.connection() as reader:
             held = await positions.read(reader, mrns)
         unknown = np.flatnonzero(~held.known)
         if not len(unknown):
-            return Page([], 0, place)
+            return ComparedPage([], 0, place)
         sums = _sums(batch.answered(given))
         first = {at: sums[row] for at, row in enumerate(unknown.tolist())}
         missing = _of([mrns[row] for row in unknown.tolist()], held.take(unknown))
-        return Page(compare(missing, Assessed(first, {}), {}), len(unknown), place, frozenset(missing.mrn))
+        return ComparedPage(
+            compare(missing, AssessedTotals(first, {}), {}), len(unknown), place, frozenset(missing.mrn)
+        )
 
 
 def _at_once(places: Sequence[tuple[int, int, int, int]]) -> Iterator[list[list[int]]]:
@@ -244,26 +246,26 @@ def _gaps(
     expected: Mapping[tuple[int, int, int, str], int],
     booked: Mapping[tuple[int, int, int, str], int],
     names: Mapping[int, str],
-) -> dict[int, list[Gap]]:
+) -> dict[int, list[PostingGap]]:
     """What charges come to by account; payments and payouts are compared apart, since an account's credit may pay its own debt."""
-    found: dict[int, list[Gap]] = {}
+    found: dict[int, list[PostingGap]] = {}
     for key in sorted(expected.keys() | booked.keys()):
         row, account, kind, currency = key
         amounts = (expected.get(key, 0), booked.get(key, 0))
         if kind and amounts[0] != amounts[1]:
             name = names.get(account, f"?{account}")
-            found.setdefault(row, []).append(Gap(f"{CHARGE_KINDS[kind]} on {name}", currency, *amounts))
+            found.setdefault(row, []).append(PostingGap(f"{CHARGE_KINDS[kind]} on {name}", currency, *amounts))
     return found
 
 
-def _then(page: Page, after: str) -> Page:
-    return Page(page.differences, page.consignments, after, page.mrns)
+def _then(page: ComparedPage, after: str) -> ComparedPage:
+    return ComparedPage(page.differences, page.consignments, after, page.mrns)
 
 
-def _of(mrns: Sequence[str], held: Positions) -> Held:
+def _of(mrns: Sequence[str], held: Positions) -> PositionTotals:
     sums = sums_of_lines(held.lines, held.offsets, held.currency)
     covered = covered_of_lines(held.lines, held.offsets, held.paid)
-    return Held(mrns, held.version, held.basis.standing, sums, covered, held.refunded)
+    return PositionTotals(mrns, held.version, held.basis.standing, sums, covered, held.refunded)
 
 
 def _only_sums(answers: Table) -> Table:
@@ -272,7 +274,7 @@ def _only_sums(answers: Table) -> Table:
     return Table(answers.schema, answers.rows, columns)
 
 
-def _sums(answers: Table) -> list[Sums]:
+def _sums(answers: Table) -> list[ChargeTotals]:
     amounts = np.stack([answers.ints(name).filled(0) for name in _KINDS], axis=1)
     currency: list[Any] = answers.strings("currency").tolist()
-    return [Sums(amounts[row : row + 1], (currency[row] or "",)) for row in range(answers.rows)]
+    return [ChargeTotals(amounts[row : row + 1], (currency[row] or "",)) for row in range(answers.rows)]

@@ -39,7 +39,7 @@ CHUNKS_MAX: Final = 20
 TRIES_MAX: Final = 5
 
 
-class _HeadsMissing(Exception):
+class _PaymentHeadsMissing(Exception):
     """What is taken back was booked meanwhile, in partitions whose heads are not held."""
 
 
@@ -100,13 +100,13 @@ class Payments:
                     heads = await self._ledger.book.lock(tx, needed)
                     known = await payments_of.read(tx, part)
                     if _partitions(part, known) - needed:
-                        raise _HeadsMissing
+                        raise _PaymentHeadsMissing
                     work = PaymentBatch(self._ledger, tx, heads, by, request)
                     await work.load(part, known, names)
                     results = [work.book(payment, known, seen) for payment in part]
                     await work.write()
                     return results, set(work.credits)
-            except _HeadsMissing:
+            except _PaymentHeadsMissing:
                 continue
         raise RuntimeError(f"payments that are taken back were booked meanwhile, {TRIES_MAX} times")
 

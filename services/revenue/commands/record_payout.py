@@ -32,7 +32,7 @@ CHUNKS_MAX: Final = 20
 TRIES_MAX: Final = 5
 
 
-class _HeadsMissing(Exception):
+class _PayoutHeadsMissing(Exception):
     """What is taken back or sent back was booked meanwhile, in partitions whose heads are not held."""
 
 
@@ -83,14 +83,14 @@ class Payouts:
                     heads = await self._ledger.book.lock(tx, needed)
                     known = await payouts_of.related(tx, payout)
                     if _partitions(payout, known) - needed:
-                        raise _HeadsMissing
+                        raise _PayoutHeadsMissing
                     ident = (payout.jurisdiction, payout.id)
                     if ident in known.payouts:
                         own = (request, by) if request and ident not in seen else None
                         return _again(payout, known.payouts[ident], own), []
                     work = PayoutEntries(self._ledger, tx, heads, by, request, treasury_cash)
                     return await work.book(payout, known, _account(payout, known)), work.credits
-            except _HeadsMissing:
+            except _PayoutHeadsMissing:
                 continue
         raise RuntimeError(f"what a payout takes back or sends back was booked meanwhile, {TRIES_MAX} times")
 

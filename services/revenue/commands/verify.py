@@ -18,7 +18,7 @@ from libs.customs.time import MICROS_PER_DAY
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
 from libs.telemetry import get_logger
-from services.revenue.commands.reconcile import Reconciling
+from services.revenue.commands.reconcile import Reconciliation
 from services.revenue.ledger.reconciliation import NOT_ASSESSED
 from services.revenue.store.assessments.inputs import next_assessed_day
 from services.revenue.store.ledger import positions
@@ -26,9 +26,9 @@ from services.revenue.store.ledger.balances import SETTLE_MICROS
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.proofs import marks as store
 from services.revenue.store.proofs.chain import FAULTS_MAX, Chain
-from services.revenue.store.proofs.chain import Checked as Part
+from services.revenue.store.proofs.chain import ChainCheck as Part
 from services.revenue.store.proofs.day_balances import compare_day
-from services.revenue.store.proofs.marks import ALTERED, Checked, Fault, Mark, State
+from services.revenue.store.proofs.marks import ALTERED, Discrepancy, Mark, ProofPart, ProofState
 from services.revenue.store.proofs.seals import Seals, sealed_at
 
 ENTRIES_MAX: Final = 4_000
@@ -52,10 +52,10 @@ _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ProofReport:
     """What is proven, and what is left."""
 
-    state: State
+    state: ProofState
     left: int
     """Entries that are booked and not proven."""
     unproven_since: int
@@ -65,18 +65,18 @@ class Report:
     sealed_at: int
     """When the newest seal that is covered was made; 0 where none is."""
     faults: int
-    found: list[Fault] = field(default_factory=list)
+    found: list[Discrepancy] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Step:
     """A part of the proof as it is made."""
 
-    state: State
+    state: ProofState
     marks: dict[int, Mark] = field(default_factory=dict)
     ranges: list[tuple[int, int, int]] = field(default_factory=list)
     mrns: set[str] = field(default_factory=set)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Discrepancy] = field(default_factory=list)
     heads: dict[int, int] = field(default_factory=dict)
     positions: bytes = b""
     read_at: int = 0
@@ -87,7 +87,7 @@ class _Step:
 
     def altered(self, partition: int, number: int, sentences: list[str]) -> None:
         """Note what is wrong in a part of a chain."""
-        self.faults += [Fault(partition, number, "", ALTERED, each) for each in sentences]
+        self.faults += [Discrepancy(partition, number, "", ALTERED, each) for each in sentences]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class _Part:
         return all(number >= until[place] for place, number in self.marks.items() if place < len(until))
 
 
-class Proving:
+class Verification:
     """Proves the ledger part by part."""
 
     def __init__(self, database: Database, names: Names) -> None:
@@ -117,18 +117,18 @@ class Proving:
         self._names = names
         self._chain = Chain(database, names)
         self._seals = Seals(database)
-        self._reconciling = Reconciling(database, names)
+        self._reconciling = Reconciliation(database, names)
         self._logged: set[str] = set()
 
-    async def report(self, faults_max: int) -> Report:
+    async def report(self, faults_max: int) -> ProofReport:
         """Return what is proven by now."""
         async with self._database.connection(snapshot=True, timeout_millis=READ_MILLIS) as reader:
             state = await store.read_state(reader)
-            count, found = await store.faults(reader, faults_max)
+            count, found = await store.discrepancies(reader, faults_max)
             left, since = await store.entries_left(reader), await store.oldest_unproven(reader)
             sealed = await sealed_at(reader, state.seal)
             now = await reader.now()
-        return Report(state, left, since or 0, now, sealed, count, found)
+        return ProofReport(state, left, since or 0, now, sealed, count, found)
 
     async def heads(self) -> list[int]:
         """Return the number of the last entry of each partition."""
@@ -242,16 +242,16 @@ class Proving:
             step.faults += await self._compare(mrns[start : start + CONSIGNMENTS_AT_ONCE])
         step.state = replace(step.state, comparisons=step.state.comparisons + len(mrns))
 
-    async def _compare(self, mrns: list[str]) -> list[Fault]:
+    async def _compare(self, mrns: list[str]) -> list[Discrepancy]:
         """Return what does not agree of consignments; an answer that cannot be read is a fault of its own consignment alone."""
         try:
             page = await self._reconciling.of_mrns(mrns)
         except InputError as error:
             if len(mrns) == 1:
-                return [Fault(-1, 0, mrns[0], NOT_ASSESSED, f"What it was assessed at cannot be read: {error}")]
+                return [Discrepancy(-1, 0, mrns[0], NOT_ASSESSED, f"What it was assessed at cannot be read: {error}")]
             middle = len(mrns) // 2
             return await self._compare(mrns[:middle]) + await self._compare(mrns[middle:])
-        return [Fault.of(each) for each in page.differences]
+        return [Discrepancy.of(each) for each in page.differences]
 
     async def _assessed(self, step: _Step) -> bool:
         """Look in the ledger for what was assessed on days that are over."""
@@ -262,7 +262,7 @@ class Proving:
             page = await self._reconciling.assessed(day, batch) if 0 < day < over else None
             if page is not None and page.after:
                 batch, worked = int(page.after), True
-                step.faults += map(Fault.of, page.differences)
+                step.faults += map(Discrepancy.of, page.differences)
                 step.mrns |= {each.mrn for each in page.differences}
                 continue
             async with self._database.connection() as reader:
@@ -324,11 +324,11 @@ class Proving:
         page = await self._reconciling.page(day, state.again_after, CONSIGNMENTS_AT_ONCE)
         # Who was compared and agrees is not named by the page, so that faults of the day's consignments go as its pages do.
         step.mrns |= page.mrns
-        step.faults += map(Fault.of, page.differences)
+        step.faults += map(Discrepancy.of, page.differences)
         step.state = replace(state, again_day=day if page.after else day + 1, again_after=page.after)
 
     async def _store(self, step: _Step) -> bool:
-        checked = Checked(step.ranges, step.mrns, step.faults)
+        checked = ProofPart(step.ranges, step.mrns, step.faults)
         async with self._database.transaction() as tx:
             moved = await store.move(tx, step.state, step.marks, checked)
         if moved:
@@ -342,7 +342,7 @@ class Proving:
         return moved
 
 
-def covered(state: State) -> list[Mapping[str, Any]]:
+def covered(state: ProofState) -> list[Mapping[str, Any]]:
     """Return the feed positions that a state covers: partition, epoch, day, xid and seq each."""
     names = ("partition", "epoch", "day", "xid", "seq")
     return [dict(zip(names, row, strict=True)) for row in json.loads(state.positions or b"[]")]

@@ -1,1 +1,1 @@
-"""The feed that revenue consumes."""
+"""The feeds that revenue consumes and publishes."""

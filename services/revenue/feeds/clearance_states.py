@@ -12,7 +12,7 @@ from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter
 from services.revenue.commands.post import Posted, Posting
-from services.revenue.ledger.charge import Page, only_needed
+from services.revenue.ledger.charge import ChargePage, only_needed
 from services.revenue.ledger.entry import LedgerError
 
 EVENTS_MAX: Final = 2_000
@@ -29,18 +29,18 @@ for _each in _KINDS:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedStates:
     """The states of a page that an epoch of the feed announced, and what they owe."""
 
     epoch: int
     states: Table
-    page: Page
+    page: ChargePage
 
 
 Follow = Callable[[Transaction, Table], Awaitable[None]]
 
 
-class Intake:
+class StateHandler:
     """The handler of clearance's feed."""
 
     def __init__(self, posting: Posting, *also: Follow) -> None:
@@ -48,25 +48,25 @@ class Intake:
         self._posting = posting
         self._also = also
 
-    async def prepare(self, batches: list[FeedBatch]) -> list[Prepared]:
+    async def prepare(self, batches: list[FeedBatch]) -> list[PreparedStates]:
         """Work out what the states of a page owe, epoch by epoch."""
         return [await self._prepared(epoch, group) for epoch, group in by_epoch(batches)]
 
-    async def _prepared(self, epoch: int, batches: list[FeedBatch]) -> Prepared:
+    async def _prepared(self, epoch: int, batches: list[FeedBatch]) -> PreparedStates:
         states = Table.concat([only_needed(batch.table) for batch in batches])
         if not states.ints("accepted_at").valid.all():
             raise EventError("ELEMENT_MISSING", "a state without the time of acceptance cannot be booked")
         try:
-            return Prepared(epoch, states, await self._posting.prepare(states))
+            return PreparedStates(epoch, states, await self._posting.prepare(states))
         except LedgerError as error:
             raise EventError(error.reason, str(error)) from error
 
-    async def apply(self, tx: Transaction, prepared: list[Prepared]) -> None:
+    async def apply(self, tx: Transaction, prepared: list[PreparedStates]) -> None:
         """Book what is new."""
         for part in prepared:
             await self._apply(tx, part)
 
-    async def _apply(self, tx: Transaction, part: Prepared) -> None:
+    async def _apply(self, tx: Transaction, part: PreparedStates) -> None:
         for follow in self._also:
             await follow(tx, part.states)
         try:

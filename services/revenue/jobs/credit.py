@@ -40,7 +40,7 @@ class CreditJob:
     async def step(self, stop: asyncio.Event | None = None) -> int:
         """Use all that can be used now; gives how many consignments that concerned."""
         async with self._ledger.database.connection() as reader:
-            keys = await credit.wanting(reader, ACCOUNTS_MAX)
+            keys = await credit.applicable(reader, ACCOUNTS_MAX)
         total = 0
         for key in keys:
             while not (stop is not None and stop.is_set()):

@@ -12,10 +12,10 @@ from libs.store.errors import StoreError
 from libs.store.gauges import Look
 from libs.store.leases import release_lease, try_lease
 from libs.telemetry import gauge, get_logger
-from services.revenue.commands.verify import Proving
+from services.revenue.commands.verify import Verification
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.proofs import marks
-from services.revenue.store.proofs.marks import State
+from services.revenue.store.proofs.marks import ProofState
 
 LEASE: Final = "ledger-proof"
 LEASE_SECONDS: Final = 300.0
@@ -37,7 +37,7 @@ class ProofJob:
     def __init__(self, database: Database, names: Names, replica: str, *, share: float) -> None:
         """Use at most `share` of one core's time, 0 to 1."""
         self._database = database
-        self._proving = Proving(database, names)
+        self._proving = Verification(database, names)
         self._replica = replica
         self._share = share
 
@@ -78,7 +78,7 @@ def unproven() -> Look:
     async def look(database: Database) -> None:
         async with database.connection(timeout_millis=5_000) as reader:
             state = await marks.read_state(reader)
-            count, _ = await marks.faults(reader, 0)
+            count, _ = await marks.discrepancies(reader, 0)
             since, now = await marks.oldest_unproven(reader), await reader.now()
         _lag.set(0 if since is None else max(0, now - since) / 1e6)
         _round_age.set(_age(state, now))
@@ -87,6 +87,6 @@ def unproven() -> Look:
     return look
 
 
-def _age(state: State, now: int) -> float:
+def _age(state: ProofState, now: int) -> float:
     begun = state.again_ended_at or state.again_began_at
     return max(0, now - begun) / 1e6 if begun else 0.0

@@ -18,7 +18,7 @@ from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.inputs import BatchPlace
 from libs.telemetry import get_logger
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
-from services.revenue.assessment.aggregates import Others
+from services.revenue.assessment.aggregates import Aggregates
 from services.revenue.assessment.inputs import Input
 from services.revenue.law.assess.assessment import assess, measures_of, prepare
 from services.revenue.law.batch.filings import filings_of
@@ -31,7 +31,7 @@ from services.revenue.what_if.bundles import bundled_limits, bundled_rows, count
 from services.revenue.what_if.counting import count_part
 from services.revenue.what_if.joined_batches import Opened, join_batches
 from services.revenue.what_if.plan import Plan
-from services.revenue.what_if.progress import State, SumTooLarge
+from services.revenue.what_if.progress import Progress, SumTooLarge
 from services.revenue.what_if.result import result_of
 
 STEP_SECONDS: Final = 2.0
@@ -49,7 +49,7 @@ async def run(running: Running) -> Finished:
         plan = Plan.from_bytes(running.job.request)
         program = plan.program()
         progress = running.job.progress
-        state = State.from_bytes(progress) if progress else State(plan.from_day, 0)
+        state = Progress.from_bytes(progress) if progress else Progress(plan.from_day, 0)
     except (ProgressError, LawFileError, ProgramError) as error:
         raise JobRefused(f"this release cannot read what the run was asked for: {error}; ask for it again") from None
     try:
@@ -58,7 +58,7 @@ async def run(running: Running) -> Finished:
         raise JobRefused(str(error)) from None
 
 
-async def read_period(running: Running, plan: Plan, program: Program, state: State) -> Finished:
+async def read_period(running: Running, plan: Plan, program: Program, state: Progress) -> Finished:
     """Have the draft assess the stored batches of a plan's days, from where it was left."""
     bands = Bands.of(plan.bands)
     inputs, periods = Inputs(running.database), Periods(running.database)
@@ -118,13 +118,13 @@ class _Work:
     bundled: frozenset[str]
     until_share: int
 
-    async def judge(self, state: State, batches: Sequence[StoredBatch]) -> None:
+    async def judge(self, state: Progress, batches: Sequence[StoredBatch]) -> None:
         """Assess some batches by the draft and count what differs."""
         # In a thread, so that what the store reads meanwhile is taken.
         for given, answers in await asyncio.to_thread(self._opened, state, batches):
             await self._judge(state, await self._bundled(given), answers)
 
-    def _opened(self, state: State, batches: Sequence[StoredBatch]) -> list[tuple[Input, Table]]:
+    def _opened(self, state: Progress, batches: Sequence[StoredBatch]) -> list[tuple[Input, Table]]:
         opened: list[Opened] = []
         for batch in batches:
             state.read += batch.count
@@ -135,7 +135,7 @@ class _Work:
                 _log.warning("WHAT_IF_BATCH_LEFT_OUT", day=batch.place.day, batch=batch.place.batch, why=str(error))
         return list(join_batches(opened))
 
-    async def _judge(self, state: State, given: Input, answers: Table) -> None:
+    async def _judge(self, state: Progress, given: Input, answers: Table) -> None:
         counted = self._newest(given.table)
         state.superseded += int((~counted).sum())
         generation = self._generations(given.table)
@@ -145,7 +145,7 @@ class _Work:
         if len(renewed):
             await self._count_renewed(state, given, renewed, generation[renewed])
 
-    def _count(self, state: State, given: Input, answers: Table, counted: npt.NDArray[np.bool_]) -> None:
+    def _count(self, state: Progress, given: Input, answers: Table, counted: npt.NDArray[np.bool_]) -> None:
         filings = filings_of(given.table)
         prepared = prepare(self.program, filings, given.register)
         alone = counted_alone(self.program, measures_of(self.program, prepared), given.others)
@@ -181,7 +181,7 @@ class _Work:
         return self.again.of([key_of(mrn, version) for mrn, version in zip(mrns, versions, strict=True)])
 
     async def _count_renewed(
-        self, state: State, given: Input, rows: npt.NDArray[np.intp], generation: npt.NDArray[np.int64]
+        self, state: Progress, given: Input, rows: npt.NDArray[np.intp], generation: npt.NDArray[np.int64]
     ) -> None:
         """Count consignments that were assessed again: by the answer and the sums of the newest assessment."""
         some = given.take(rows)
@@ -192,7 +192,7 @@ class _Work:
         if not len(place):
             return
         some = some.take(place)
-        others = Others.join([each.others for each in found], range(len(found)))
+        others = Aggregates.join([each.others for each in found], range(len(found)))
         answers = Table.concat([each.answer for each in found])
         some = await self._bundled(replace(some, others=others))
         self._count(state, some, answers, np.ones(len(place), np.bool_))

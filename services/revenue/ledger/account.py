@@ -112,7 +112,7 @@ def partition_of_account(name: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Owing:
+class ChargeAccounts:
     """Which accounts a charge concerns: who owes it, and who stands for it (the same where nobody else does)."""
 
     debtor: str
@@ -120,7 +120,7 @@ class Owing:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ChargeFacts:
     """What tells whose account a charge is on."""
 
     account: str
@@ -134,7 +134,7 @@ class Facts:
     debt_status: int
 
 
-def owing(facts: Facts) -> Owing:
+def accounts_of_charge(facts: ChargeFacts) -> ChargeAccounts:
     """Give the accounts of a charge.
 
     Vendors and carriers owe what they collect. All else is owed by the declarant, or by the buyer who pays by the MRN;
@@ -142,14 +142,14 @@ def owing(facts: Facts) -> Owing:
     """
     told = prefix_of(facts.account)
     if told in COLLECTING:
-        return Owing(facts.account, facts.account)
+        return ChargeAccounts(facts.account, facts.account)
     if not told:
         if facts.collector == COLLECTOR_VENDOR:
             name = f"vendor:{facts.platform or UNNAMED}"
-            return Owing(name, name)
+            return ChargeAccounts(name, name)
         if facts.collector in (COLLECTOR_CARRIER, COLLECTOR_POSTAL_OPERATOR):
             name = f"carrier:{facts.declarant or UNNAMED}"
-            return Owing(name, name)
+            return ChargeAccounts(name, name)
     if told in AT_ONCE:
         debtor = facts.account
     elif facts.debtor == DEBTOR_CONSIGNEE or not facts.declarant:
@@ -158,4 +158,4 @@ def owing(facts: Facts) -> Owing:
         debtor = f"declarant:{facts.declarant}"
     securing = facts.account if told in SECURING else facts.debt_account
     secured = facts.debt_status in (DEBT_STATUS_DEFERRED, DEBT_STATUS_SECURED) and prefix_of(securing) in SECURING
-    return Owing(debtor, securing if secured else debtor)
+    return ChargeAccounts(debtor, securing if secured else debtor)

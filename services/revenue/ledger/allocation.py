@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.charge import Page
+from services.revenue.ledger.charge import ChargePage
 from services.revenue.ledger.entry import Entries, Int64
 from services.revenue.ledger.line import OPEN, Lines
 from services.revenue.ledger.position import PaidOut, covered_by, left_over
 
-RELEASED: Final = "currency"
+FREED: Final = "currency"
 """Reference of entries by which money is a consignment's no more, since its debt has another currency."""
 
 
@@ -93,14 +93,14 @@ def credited(lines: Lines, paid: int) -> dict[int, int]:
     return {account: share for account, share in shares.items() if share}
 
 
-def moved(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
+def credit_postings(before: dict[int, int], after: dict[int, int]) -> list[tuple[int, int]]:
     """Give the postings (account, minor units) that lead from one crediting to another."""
     accounts = sorted(before.keys() | after.keys())
     changes = [(account, before.get(account, 0) - after.get(account, 0)) for account in accounts]
     return [(account, change) for account, change in changes if change]
 
 
-def remember_payers(page: Page, held_offsets: Int64, held: Lines, paid: Int64) -> Page:
+def with_payers(page: ChargePage, held_offsets: Int64, held: Lines, paid: Int64) -> ChargePage:
     """Keep whose credit payments are where nothing is to be paid at once any more: a line of nothing on that account."""
     rows = [row for row in np.flatnonzero(paid > 0).tolist() if not _open(page.lines, page.offsets, row).any()]
     kept = [(row, _first_open(held, held_offsets, row)) for row in rows]
@@ -168,8 +168,8 @@ def entries_of(bookings: Sequence[Booking]) -> Entries:
     )
 
 
-def released(
-    page: Page,
+def freed_entries(
+    page: ChargePage,
     rows: Int64,
     held_offsets: Int64,
     held: Lines,
@@ -190,13 +190,13 @@ def released(
             parts.append((pb.ENTRY_KIND_PAID_OUT, int(out.account[row]), minor))
         place = int(page.partition[row]), page.mrn[row], int(page.version[row])
         bookings += [
-            Booking(*place, RELEASED, of[0][row], of[1][row], True, [(account, -minor), (account, minor)], int(kind))
+            Booking(*place, FREED, of[0][row], of[1][row], True, [(account, -minor), (account, minor)], int(kind))
             for kind, account, minor in parts
         ]
     return entries_of(bookings)
 
 
-def own_by(gone: Entries | None) -> dict[tuple[int, str], int]:
+def freed_credit(gone: Entries | None) -> dict[tuple[int, str], int]:
     """Sum what such entries leave to the credit of account and currency."""
     sums: dict[tuple[int, str], int] = {}
     if gone is not None:
@@ -207,7 +207,9 @@ def own_by(gone: Entries | None) -> dict[tuple[int, str], int]:
     return sums
 
 
-def payments_moved(page: Page, held_offsets: Int64, held: Lines, paid: Int64, was: PaidOut, is_now: PaidOut) -> Entries:
+def reallocation_entries(
+    page: ChargePage, held_offsets: Int64, held: Lines, paid: Int64, was: PaidOut, is_now: PaidOut
+) -> Entries:
     """Give the entries that move what was paid, and not paid out, from accounts that were credited to those that owe now.
 
     `was` and `is_now` are the same payouts by the lines before and after.
@@ -220,7 +222,7 @@ def payments_moved(page: Page, held_offsets: Int64, held: Lines, paid: Int64, wa
             for shares, out in ((before, was), (after, is_now)):
                 account = int(out.account[row])
                 shares[account] = shares.get(account, 0) - minor
-        changes = moved(before, after)
+        changes = credit_postings(before, after)
         if changes:
             bookings.append(
                 Booking(

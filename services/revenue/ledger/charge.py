@@ -14,9 +14,9 @@ from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.ledger.account import (
     AT_ONCE,
     CHARGE_KINDS,
-    Facts,
-    Owing,
-    owing,
+    ChargeAccounts,
+    ChargeFacts,
+    accounts_of_charge,
     partition_of_mrn,
     prefix_of,
 )
@@ -79,7 +79,7 @@ def basis_of(states: Table, last: Table) -> Basis:
     return Basis(standing, last.ints("assessment_generation").filled(0), adjusted, last.ints("adjusted_at").filled(0))
 
 
-def followed(
+def continued_basis(
     now: Basis, version: Int64, filing_version: Int64, before: Basis, held_version: Int64, held_filing_version: Int64
 ) -> Basis:
     """Give what states rest on after what was held: an adjustment stays in force until another, or until an amendment.
@@ -107,7 +107,7 @@ def only_needed(states: Table) -> Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ChargePage:
     """Newest states of n consignments, and what they owe, before it is known what was paid."""
 
     mrn: list[str]
@@ -127,7 +127,7 @@ class Page:
         return len(self.mrn)
 
 
-def names_of(told: Table, sharing: Sharing) -> Charged:
+def charges_of(told: Table, sharing: Sharing) -> StateCharges:
     """Find what the newest of states (ClearanceColumns) owe, with names in the place of ids. Raises LedgerError.
 
     `sharing` says whose revenue it is.
@@ -159,13 +159,13 @@ def names_of(told: Table, sharing: Sharing) -> Charged:
     jurisdiction = _jurisdictions(states)
     basis = basis_of(told, states)
     revenue = _revenue(states, rows, kind, jurisdiction, sharing)
-    return Charged(
+    return StateCharges(
         states, kept, rows, kind, collector.values[kept], amount.values[kept], owed, jurisdiction, revenue, basis
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Charged:
+class StateCharges:
     """Charges of states that owe something, one value each; `place` is the charge's place in the states."""
 
     states: Table
@@ -174,7 +174,7 @@ class Charged:
     kind: Int64
     collector: Int64
     amount: Int64
-    owing: tuple[list[Owing], Int64]
+    owing: tuple[list[ChargeAccounts], Int64]
     """Distinct pairs of accounts, and which one each charge has."""
     jurisdiction: list[str]
     """Of each state."""
@@ -192,7 +192,7 @@ class Charged:
         found |= {codes.dictionary[index] for index in np.unique(codes.indices[self.place]).tolist()}
         return found
 
-    def page(self, ids: Mapping[str, int], rules: RefundRules) -> Page:
+    def page(self, ids: Mapping[str, int], rules: RefundRules) -> ChargePage:
         """Sum the charges to lines, in the order of the charges."""
         states = self.states
         lines = np.zeros(len(self.row), LINE)
@@ -214,7 +214,7 @@ class Charged:
         lines["entitled"] = entitled(rules, states, all_rows, states.child("charges").ints("amount").values)[self.place]
         row, lines = _summed(self.row, lines)
         mrns = states.strings("mrn").tolist()
-        return Page(
+        return ChargePage(
             mrns,
             np.array([partition_of_mrn(mrn) for mrn in mrns], np.int64),
             states.ints("version").values,
@@ -229,13 +229,13 @@ class Charged:
         )
 
 
-def _how(pair: Owing) -> int:
+def _how(pair: ChargeAccounts) -> int:
     if pair.account != pair.debtor:
         return SECURED
     return OPEN if prefix_of(pair.debtor) in AT_ONCE else COLLECTED
 
 
-def _owing(states: Table, lines: Table, rows: Int64, kept: Int64) -> tuple[list[Owing], Int64]:
+def _owing(states: Table, lines: Table, rows: Int64, kept: Int64) -> tuple[list[ChargeAccounts], Int64]:
     """The accounts of each charge: worked out once for each combination of what tells them."""
     account = lines.strings("account")
     texts = (
@@ -260,8 +260,8 @@ def _owing(states: Table, lines: Table, rows: Int64, kept: Int64) -> tuple[list[
             dictionary[int(column[place])] for dictionary, column in zip(words, columns[:5], strict=True)
         )
         pairs.append(
-            owing(
-                Facts(
+            accounts_of_charge(
+                ChargeFacts(
                     told, int(collector[place]), int(debtor[place]), destination, declarant, platform, debt_account,
                     int(status[place]),
                 )
@@ -336,7 +336,7 @@ def newest(states: Table) -> Table:
     return states if len(kept) == states.rows else states.take(kept)
 
 
-def take(page: Page, rows: Int64) -> Page:
+def take_rows(page: ChargePage, rows: Int64) -> ChargePage:
     """Give the consignments asked for, in that order."""
     offsets, lines = take_lines(page.offsets, page.lines, rows)
     chosen = rows.tolist()
@@ -344,7 +344,7 @@ def take(page: Page, rows: Int64) -> Page:
     def texts(values: list[str]) -> list[str]:
         return [values[row] for row in chosen]
 
-    return Page(
+    return ChargePage(
         texts(page.mrn),
         page.partition[rows],
         page.version[rows],

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.allocation import payments_moved, remember_payers
-from services.revenue.ledger.charge import Page
+from services.revenue.ledger.allocation import reallocation_entries, with_payers
+from services.revenue.ledger.charge import ChargePage
 from services.revenue.ledger.division import NONE, Divisions
 from services.revenue.ledger.entry import STAGES, Entries, Int64
 from services.revenue.ledger.line import SECURED, Lines, combined
@@ -21,7 +21,7 @@ from services.revenue.ledger.position import PaidOut, settled
 class Target:
     """What the positions of a page's consignments are to be, and the entries that are known before they are compared."""
 
-    page: Page
+    page: ChargePage
     """Their states, or the positions held where money alone changes."""
     paid: Int64
     """What is paid of each."""
@@ -37,7 +37,7 @@ class Target:
 class Rebalanced:
     """The positions of a page of n consignments as they are to be stored."""
 
-    page: Page
+    page: ChargePage
     """With what is refunded and remitted of its lines, and with the payers of those that owe nothing at once any more."""
     out: PaidOut
     """What is paid out, by the lines of the page."""
@@ -46,13 +46,13 @@ class Rebalanced:
     entries: Entries
 
 
-def rebalance(target: Target, held: Held, held_paid: Int64) -> Rebalanced:
+def rebalance(target: Target, held: PositionLines, held_paid: Int64) -> Rebalanced:
     """Return the positions of a target, and the entries that lead to them from those held, of which `held_paid` was paid.
 
     Without entries of payments, money goes from the accounts that were credited with it to those that owe now. Entries of
     freed credit come first, then those of payments.
     """
-    page = remember_payers(target.page, held.offsets, held.lines, target.paid + target.out.minor)
+    page = with_payers(target.page, held.offsets, held.lines, target.paid + target.out.minor)
     out = target.out.following(page.lines, page.offsets)
     lines, still = settled(page.lines, page.offsets, target.paid, out)
     page = replace(page, lines=lines)
@@ -61,7 +61,7 @@ def rebalance(target: Target, held: Held, held_paid: Int64) -> Rebalanced:
         parts.insert(0, target.payments)
     elif held_paid.any() or target.out.minor.any():
         paid = np.minimum(held_paid, target.paid)
-        parts.append(payments_moved(page, held.offsets, held.lines, paid, target.out, out))
+        parts.append(reallocation_entries(page, held.offsets, held.lines, paid, target.out, out))
     if target.freed is not None:
         parts.insert(0, target.freed)
     return Rebalanced(page, out, still, Entries.concat(parts))
@@ -118,7 +118,7 @@ def stands_for(lines: Lines, offsets: Int64, divisions: Divisions) -> dict[tuple
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PositionLines:
     """Lines that are held of the same consignments."""
 
     offsets: Int64
@@ -129,7 +129,7 @@ class Held:
     """Of the revenue of these lines and of those that they are compared with."""
 
 
-def difference(page: Page, held: Held) -> Entries:
+def difference(page: ChargePage, held: PositionLines) -> Entries:
     """Give the entries that lead from what is held to what a page says, in its order.
 
     For each consignment and stage that differs: a reversal of what is held, then what is. Reversals come first, the

@@ -23,7 +23,7 @@ UNBALANCED: Final = "UNBALANCED"
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class ChargeTotals:
     """What consignments owe by kind of charge; minor units, shape (n, 3): duty, tax, fee."""
 
     amounts: Int64
@@ -31,31 +31,31 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PositionTotals:
     """What the ledger holds of n consignments; without version nothing is held."""
 
     mrn: Sequence[str]
     version: Int64
     standing: Int64
     """As services.revenue.ledger.charge.Basis."""
-    sums: Sums
+    sums: ChargeTotals
     covered: Int64
     """Of the charges, what was paid, what an account stands for, and what a vendor or carrier collects."""
     refunded: Int64
 
 
 @dataclass(frozen=True, slots=True)
-class Assessed:
+class AssessedTotals:
     """What revenue itself kept of some consignments, by their rows."""
 
-    in_force: Mapping[int, Sums]
+    in_force: Mapping[int, ChargeTotals]
     """The answer that the state held rests on, of one consignment each."""
     later: Mapping[int, str]
     """An answer of a day that is over which no state followed, as a clause: "an adjustment for version 5"."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class PostingGap:
     """Postings of a consignment that do not come to what is held of it; minor units, debits positive."""
 
     what: str
@@ -78,7 +78,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MoneyEntry:
     """An entry of a consignment by its first posting, which tells of payments and payouts where the money came from or whose it was."""
 
     kind: int
@@ -88,7 +88,7 @@ class Moved:
     amount: int
 
 
-def money_gaps(entries: Collection[Moved], currency: str, paid: int, paid_out: int) -> list[Gap]:
+def money_gaps(entries: Collection[MoneyEntry], currency: str, paid: int, paid_out: int) -> list[PostingGap]:
     """Say whether what is held as paid of one consignment and paid out of it is what its entries come to, minor units.
 
     Of another currency nothing is held: that money is an account's own, and was booked as such. Entries PAID without a reference
@@ -102,19 +102,19 @@ def money_gaps(entries: Collection[Moved], currency: str, paid: int, paid_out: i
                 sums[each.currency] = sums.get(each.currency, 0) + each.amount
         expected = {currency: held}
         gaps += [
-            Gap(what, each, expected.get(each, 0), booked)
+            PostingGap(what, each, expected.get(each, 0), booked)
             for each, booked in sorted(sums.items())
             if booked != expected.get(each, 0)
         ]
     return gaps
 
 
-def sums_of_lines(lines: Lines, offsets: Int64, currency: Sequence[str]) -> Sums:
+def sums_of_lines(lines: Lines, offsets: Int64, currency: Sequence[str]) -> ChargeTotals:
     """Sum lines by kind of charge."""
     rows = np.repeat(np.arange(len(currency)), np.diff(offsets))
     sums = np.zeros((len(currency), len(CHARGE_KINDS)), np.int64)
     np.add.at(sums, (rows, lines["kind"].astype(np.int64)), lines["amount"])
-    return Sums(sums[:, 1:], currency)
+    return ChargeTotals(sums[:, 1:], currency)
 
 
 def covered_of_lines(lines: Lines, offsets: Int64, paid: Int64) -> Int64:
@@ -128,7 +128,9 @@ def covered_of_lines(lines: Lines, offsets: Int64, paid: Int64) -> Int64:
     return covered
 
 
-def compare(held: Held, assessed: Assessed, gaps: Mapping[int, Sequence[Gap]]) -> list[Difference]:
+def compare(
+    held: PositionTotals, assessed: AssessedTotals, gaps: Mapping[int, Sequence[PostingGap]]
+) -> list[Difference]:
     """Say what does not agree, in the order of the consignments: one answer is in force, and no other will do."""
     found: list[Difference] = []
     for row, mrn in enumerate(held.mrn):
@@ -167,7 +169,7 @@ def _money(amount: int, currency: str) -> str:
     return money_text(amount, currency) if currency else str(amount)
 
 
-def _amounts(held: Held, row: int, currency: str, answer: Sums | None) -> list[Difference]:
+def _amounts(held: PositionTotals, row: int, currency: str, answer: ChargeTotals | None) -> list[Difference]:
     mine = held.sums.amounts[row]
     posted = int(mine.sum())
     if held.standing[row] != ASSESSED:

@@ -9,10 +9,8 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Ints, Ragged, Strings, Table
-from libs.customs.partitions import PARTITIONS
 from libs.feed.epochs import CURRENT_EPOCH
 from libs.feed.outbox import Outbox
-from libs.feed.service import StatePage, numbered
 from libs.store.database import Database, Transaction
 from libs.store.schema import TODAY
 from libs.telemetry import counter
@@ -27,9 +25,10 @@ from luxor.revenue.v1.revenue_columns_pb2 import (
 from services.revenue.ledger.account import partition_of_mrn
 
 SCHEMA: Final = RevenueColumns.DESCRIPTOR.full_name
-NEWS_MAX: Final = 10_000
+EVENTS_MAX: Final = 10_000
 """Consignments told of in one transaction."""
-_SLOTS: Final = ("debt", "refund", "reassessment")
+SLOTS: Final = ("debt", "refund", "reassessment")
+"""Of each consignment the last debt event of each of these is stored for readers who begin later."""
 _SLOT_OF: Final = {
     DEBT_EVENT_SETTLED: "debt",
     DEBT_EVENT_OPENED: "debt",
@@ -39,7 +38,7 @@ _SLOT_OF: Final = {
 
 _told = counter("luxor_revenue_news_total", "News of consignments that revenue announced, by what is told", ("kind",))
 for _each in (DEBT_EVENT_SETTLED, DEBT_EVENT_OPENED, DEBT_EVENT_REFUNDED, DEBT_EVENT_REASSESSED):
-    _told.labels(DebtEvent.Name(_each).removeprefix("NEWS_").lower())
+    _told.labels(DebtEvent.Name(_each).removeprefix("DEBT_EVENT_").lower())
 
 # Behind the start of the epoch, so that a restored store numbers nothing as it had before it was set back: readers go by the highest number.
 # In the order of MRNs, so that two transactions that tell of the same consignments wait in one order.
@@ -65,7 +64,7 @@ order by partition, mrn limit $4
 
 
 @dataclass(frozen=True, slots=True)
-class DebtNews:
+class DebtChange:
     """How a debt at the border stands now."""
 
     mrn: str
@@ -81,7 +80,7 @@ class DebtNews:
     reason: str = ""
 
 
-def debt_news(told: Sequence[DebtNews]) -> Table:
+def debt_event_columns(told: Sequence[DebtChange]) -> Table:
     """Give news of debts as a table of RevenueColumns, for `announce`."""
     rows = len(told)
     return Table.of(
@@ -101,7 +100,7 @@ def debt_news(told: Sequence[DebtNews]) -> Table:
     )
 
 
-def reassessed_news(
+def reassessment_columns(
     mrns: Sequence[str], filing_versions: Sequence[int], reasons: Sequence[str], assessments: Table
 ) -> Table:
     """Give news of consignments that owe something else, for `announce`: a row of `assessments` (AssessmentColumns) each."""
@@ -119,7 +118,7 @@ def reassessed_news(
     )
 
 
-class NewsStore:
+class DebtEvents:
     """Announces news, and tells what was told."""
 
     def __init__(self, database: Database) -> None:
@@ -134,8 +133,8 @@ class NewsStore:
         """
         if not news.rows:
             return
-        if news.rows > NEWS_MAX:
-            raise ValueError(f"{news.rows} news in one transaction; at most {NEWS_MAX} are told")
+        if news.rows > EVENTS_MAX:
+            raise ValueError(f"{news.rows} debt events in one transaction; at most {EVENTS_MAX} are announced")
         mrns = news.strings("mrn").tolist()
         counts: dict[str, int] = {}
         places = []
@@ -164,32 +163,25 @@ class NewsStore:
         ):
             payload = told.take(np.array([row])).encode(RevenueColumns).SerializeToString()
             kept.setdefault(mrn, {})[_SLOT_OF[kind]] = payload
-        columns = [[slots.get(slot) for slots in kept.values()] for slot in _SLOTS]
+        columns = [[slots.get(slot) for slots in kept.values()] for slot in SLOTS]
         await tx.raw.execute(_KEEP, list(kept), *columns)
 
 
 def _count(kinds: Sequence[int]) -> None:
     names: dict[int, str] = {number: name for name, number in DebtEvent.items()}
     for kind in kinds:
-        _told.labels(names[kind].removeprefix("NEWS_").lower()).inc()
+        _told.labels(names[kind].removeprefix("DEBT_EVENT_").lower()).inc()
 
 
-class NewsSnapshot:
-    """What a new reader of revenue's feed begins with: of each consignment the last news of each slot, in their order."""
-
-    async def page(self, tx: Transaction, partitions: Sequence[int], token: bytes, max_rows: int) -> StatePage:
-        """Read about `max_rows` consignments of these partitions after `token`: the last one's partition and MRN."""
-        first, mrn = numbered(token, PARTITIONS - 1) if token else (-1, "")
-        rows = await tx.raw.fetch(_SCAN, first, mrn, list(partitions), max(1, max_rows // len(_SLOTS)))
-        tables, places = [], []
-        for row in rows:
-            told = [Table.parse(RevenueColumns, row[slot]) for slot in _SLOTS if row[slot] is not None]
-            told.sort(key=lambda each: int(each.ints("number").values[0]))
-            tables += told
-            places += [row["partition"]] * len(told)
-        full = len(rows) == max(1, max_rows // len(_SLOTS))
-        return StatePage(
-            Table.concat(tables) if tables else Table.of(RevenueColumns, 0, {}),
-            np.array(places, np.int64),
-            f"{rows[-1]['partition']}.{rows[-1]['mrn']}".encode() if full else b"",
-        )
+async def scan(
+    tx: Transaction, partitions: Sequence[int], after: tuple[int, str], rows_max: int
+) -> list[tuple[int, str, list[Table]]]:
+    """Return the next consignments of partitions behind a partition and MRN: partition, MRN and the last debt event of each slot, in
+    the order of their numbers.
+    """
+    found = []
+    for row in await tx.raw.fetch(_SCAN, *after, list(partitions), rows_max):
+        events = [Table.parse(RevenueColumns, row[slot]) for slot in SLOTS if row[slot] is not None]
+        events.sort(key=lambda each: int(each.ints("number").values[0]))
+        found.append((row["partition"], row["mrn"], events))
+    return found

@@ -9,7 +9,7 @@ from typing import Any, Final
 from libs.server.following import repeat
 from libs.store.database import Database, Transaction
 from libs.telemetry import gauge, get_logger
-from services.revenue.assessment.scheme_register import OPEN_END, Entry
+from services.revenue.assessment.scheme_register import OPEN_END, SchemeEntry
 from services.revenue.law.assess.eligibility.scheme_register import EMPTY, Register
 
 SECONDS: Final = 1.0
@@ -55,7 +55,7 @@ class SchemeStore:
         """Keep it in a database."""
         self.database = database
 
-    async def put(self, tx: Transaction, entries: Sequence[Entry], who: str) -> dict[tuple[int, str], bool]:
+    async def put(self, tx: Transaction, entries: Sequence[SchemeEntry], who: str) -> dict[tuple[int, str], bool]:
         """Put numbers in or change them, each once; gives of those that are not known as they are whether they are new."""
         await tx.raw.execute(_LOCK)
         rows = await tx.raw.fetch(
@@ -69,19 +69,19 @@ class SchemeStore:
         )
         return {(row["scheme"], row["number"]): row["fresh"] for row in rows}
 
-    async def page(self, after: tuple[int, str], scheme: int, number: str, limit: int) -> list[Entry]:
+    async def page(self, after: tuple[int, str], scheme: int, number: str, limit: int) -> list[SchemeEntry]:
         """The next numbers behind one, by scheme and number; of one scheme (0: all), or one number ("": all)."""
         async with self.database.connection() as reader:
             return [_entry(row) for row in await reader.raw.fetch(_PAGE, *after, scheme, number, limit)]
 
-    async def changed(self, since: int) -> tuple[list[Entry], int]:
+    async def changed(self, since: int) -> tuple[list[SchemeEntry], int]:
         """What has changed since a number of changes, READ_MAX at most, and the number that it comes to."""
         async with self.database.connection() as reader:
             rows = await reader.raw.fetch(_CHANGED, since, READ_MAX)
         return [_entry(row) for row in rows], rows[-1]["changed"] if rows else since
 
 
-class SchemesInForce:
+class ActiveSchemes:
     """The register that this replica assesses by: read whole at start, then what changes, every second."""
 
     def __init__(self, store: SchemeStore) -> None:
@@ -99,7 +99,7 @@ class SchemesInForce:
     async def look(self) -> None:
         """Take what has changed."""
         async with self._looking:
-            told: list[Entry] = []
+            told: list[SchemeEntry] = []
             while True:
                 entries, since = await self.store.changed(self._since)
                 told += entries
@@ -117,6 +117,8 @@ class SchemesInForce:
         await repeat(self.look, lambda error: _log.error("SCHEME_NUMBERS_NOT_LOOKED_AT", error), stop, seconds)
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any) -> SchemeEntry:
     last = row["last_day"]
-    return Entry(row["scheme"], row["number"], row["holder"], row["first_day"], OPEN_END if last is None else last)
+    return SchemeEntry(
+        row["scheme"], row["number"], row["holder"], row["first_day"], OPEN_END if last is None else last
+    )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from services.revenue.assessment.aggregates import BUNDLED, Others, limit_id
+from services.revenue.assessment.aggregates import BUNDLED, Aggregates, limit_id
 from services.revenue.law.assess.eligibility.limits import Measures
 from services.revenue.law.batch.arithmetic import Int64
 from services.revenue.law.program.program import Program
@@ -31,12 +31,12 @@ def bundled_limits(program: Program) -> frozenset[str]:
     )
 
 
-def bundled_rows(others: Others, limits: frozenset[str]) -> Int64:
+def bundled_rows(others: Aggregates, limits: frozenset[str]) -> Int64:
     """The rows that were summed up with others by one of these limits, rising."""
     return np.unique(others.row[others.limit.isin(limits) & others.named])
 
 
-def with_bundles(others: Others, made: Sequence[Made]) -> Others:
+def with_bundles(others: Aggregates, made: Sequence[Made]) -> Aggregates:
     """The same, but that others make what they made in the end; what was not summed up then is passed over."""
     code = {limit: place for place, limit in enumerate(others.limit.dictionary)}
     known = [(row, code[limit], total) for row, limit, total in made if limit in code]
@@ -54,7 +54,7 @@ def with_bundles(others: Others, made: Sequence[Made]) -> Others:
     return replace(others, others=newest)
 
 
-def counted_alone(program: Program, measures: Measures, others: Others) -> Int64:
+def counted_alone(program: Program, measures: Measures, others: Aggregates) -> Int64:
     """The rows that a limit of the program would sum up with others of whom nothing is known, rising."""
     if not len(measures.row):
         return measures.row

@@ -12,20 +12,29 @@ from services.revenue.law.batch.arithmetic import apportion
 from services.revenue.law.batch.filings import Filings
 from services.revenue.law.batch.reasons import Note
 from services.revenue.what_if.bands import Bands
-from services.revenue.what_if.part import PLACES, Numbers, Owed, Told, Truths, kind_and_collector, told_now, told_then
-from services.revenue.what_if.progress import AFTER, BEFORE, GROUPED_BY, UNASSESSED, State
+from services.revenue.what_if.part import (
+    PLACES,
+    Numbers,
+    OwedCharges,
+    PartCharges,
+    Truths,
+    baseline_charges,
+    draft_charges,
+    kind_and_collector,
+)
+from services.revenue.what_if.progress import AFTER, BEFORE, GROUPED_BY, UNASSESSED, Progress
 
 _LOW_BITS = 26
 _EXACT = 2**53
 
 
-def count_part(state: State, assessment: Assessment, answers: Table, counted: Truths, bands: Bands) -> None:
+def count_part(state: Progress, assessment: Assessment, answers: Table, counted: Truths, bands: Bands) -> None:
     """Count the consignments `counted` of a part: `assessment` by the draft, `answers` (AssessmentColumns) of then.
 
     Raises SumTooLarge.
     """
     filings = assessment.filings
-    then, now = told_then(answers, filings), told_now(assessment)
+    then, now = baseline_charges(answers, filings), draft_charges(assessment)
     state.consignments += int(counted.sum())
     state.items += int(counted[filings.item_row].sum())
     lost, gained = counted & then.assessed & ~now.assessed, counted & now.assessed & ~then.assessed
@@ -68,7 +77,7 @@ def exact_sums(groups: Numbers, amounts: Numbers, size: int) -> dict[int, int]:
     }
 
 
-def _count_revenue(state: State, what: int, told: Told, rows: Truths) -> None:
+def _count_revenue(state: Progress, what: int, told: PartCharges, rows: Truths) -> None:
     if not rows.any():
         return
     owed = told.owed.of(rows)
@@ -79,7 +88,7 @@ def _count_revenue(state: State, what: int, told: Told, rows: Truths) -> None:
         state.add_revenue((jurisdiction, *kind_and_collector(place % PLACES), currency), what, minor)
 
 
-def _count_law(state: State, assessment: Assessment, now: Told, counted: Truths) -> None:
+def _count_law(state: Progress, assessment: Assessment, now: PartCharges, counted: Truths) -> None:
     """Count how much of what would be owed rests on reviewed law, and who would owe it at least."""
     rows = counted & now.assessed
     state.lower_bounds += int((rows & ((assessment.notes & int(Note.NOT_COVERED)) != 0)).sum())
@@ -96,7 +105,9 @@ def _pairs(one: Strings, other: Strings) -> tuple[list[tuple[str, str]], Numbers
     return words, one.indices.astype(np.int64) * size + other.indices
 
 
-def _count_touched(state: State, filings: Filings, then: Told, now: Told, both: Truths, same: Truths) -> None:
+def _count_touched(
+    state: Progress, filings: Filings, then: PartCharges, now: PartCharges, both: Truths, same: Truths
+) -> None:
     before, after = then.owed.of(both), now.owed.of(both)
     # What is owed in another currency is other, however much it is.
     shift = np.where(same, 0, PLACES)
@@ -118,7 +129,13 @@ def _count_touched(state: State, filings: Filings, then: Told, now: Told, both: 
 
 
 def _count_groups(
-    state: State, assessment: Assessment, answers: Table, then: Told, now: Told, rows: Truths, bands: Bands
+    state: Progress,
+    assessment: Assessment,
+    answers: Table,
+    then: PartCharges,
+    now: PartCharges,
+    rows: Truths,
+    bands: Bands,
 ) -> None:
     filings = assessment.filings
     if not rows.any() or not filings.items:
@@ -139,7 +156,7 @@ def _count_groups(
     _add_groups(state, keys, band, currencies, currency, before, after, less, more)
 
 
-def _by_item(owed: Owed, assessment: Assessment) -> Numbers:
+def _by_item(owed: OwedCharges, assessment: Assessment) -> Numbers:
     """What each item owes, with its share by value of what is owed on the whole consignment."""
     filings = assessment.filings
     sums = np.zeros(filings.items + filings.rows, np.int64)
@@ -159,7 +176,7 @@ def _bands(answers: Table, currency: Strings, bands: Bands) -> Numbers:
 
 
 def _add_groups(
-    state: State,
+    state: Progress,
     keys: Sequence[tuple[int, str, int]],
     key: Numbers,
     currencies: Sequence[str],

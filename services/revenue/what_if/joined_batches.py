@@ -13,7 +13,7 @@ import numpy as np
 
 from libs.columns import Table
 from libs.columns.joined import Joined
-from services.revenue.assessment.aggregates import Others
+from services.revenue.assessment.aggregates import Aggregates
 from services.revenue.assessment.inputs import Input
 from services.revenue.law.assess.eligibility.scheme_register import Register
 from services.revenue.law.program.scheme_numbers import registered_number
@@ -63,7 +63,7 @@ def _joined(part: Sequence[Opened], spans: dict[_Number, tuple[int, int]]) -> Op
     given = Input(
         Joined([each.table for each in inputs]),
         Register(dict(spans)),
-        Others.join([each.others for each in inputs], starts.tolist()),
+        Aggregates.join([each.others for each in inputs], starts.tolist()),
         np.concatenate([each.rows for each in inputs]),
     )
     return given, Joined([answers for _, answers in part])

@@ -22,7 +22,7 @@ PLACES: Final = _KINDS * _COLLECTORS * _DEBTORS
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class OwedCharges:
     """Charges of more than nothing, one element each, in any order: what is waived or relieved is not owed."""
 
     row: Numbers
@@ -32,22 +32,24 @@ class Owed:
     """Kind, collector and debtor in one number."""
     amount: Numbers
 
-    def of(self, rows: Truths) -> Owed:
+    def of(self, rows: Truths) -> OwedCharges:
         """Those of some consignments."""
         return self if rows.all() else self._only(rows[self.row])
 
     @classmethod
-    def more_than_nothing(cls, row: Numbers, place: Numbers, trait: Numbers, amount: Numbers) -> Owed:
+    def more_than_nothing(cls, row: Numbers, place: Numbers, trait: Numbers, amount: Numbers) -> OwedCharges:
         """Leave out what comes to nothing."""
         return cls(row, place, trait, amount)._only(amount != 0)
 
-    def _only(self, kept: Truths) -> Owed:
+    def _only(self, kept: Truths) -> OwedCharges:
         at = np.flatnonzero(kept)
-        return self if len(at) == len(kept) else Owed(self.row[at], self.place[at], self.trait[at], self.amount[at])
+        return (
+            self if len(at) == len(kept) else OwedCharges(self.row[at], self.place[at], self.trait[at], self.amount[at])
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PartCharges:
     """What a part owes, by the answers of then or by the draft."""
 
     assessed: Truths
@@ -55,7 +57,7 @@ class Told:
     jurisdiction: Strings
     """Per consignment; nothing where it was not assessed."""
     currency: Strings
-    owed: Owed
+    owed: OwedCharges
 
 
 def trait_of(kind: Numbers, collector: Numbers, debtor: Numbers) -> Numbers:
@@ -69,7 +71,7 @@ def kind_and_collector(trait: int) -> tuple[int, int]:
     return kind, collector
 
 
-def told_then(answers: Table, filings: Filings) -> Told:
+def baseline_charges(answers: Table, filings: Filings) -> PartCharges:
     """What the answers of then (AssessmentColumns, aligned with the filings) said."""
     charges, child = answers.ragged("charges"), answers.child("charges")
     row = charges.owners()
@@ -78,11 +80,11 @@ def told_then(answers: Table, filings: Filings) -> Told:
     number = child.ints("item_number")
     item = np.where(number.valid, item_places(filings, row, number.values), -1)
     jurisdiction = answers.strings("rulebook_version").translate(lambda version: version.partition("/")[0])
-    owed = Owed.more_than_nothing(row, _places(filings, row, item), trait, child.ints("amount").values)
-    return Told(~answers.strings("reason").present, jurisdiction, answers.strings("currency"), owed)
+    owed = OwedCharges.more_than_nothing(row, _places(filings, row, item), trait, child.ints("amount").values)
+    return PartCharges(~answers.strings("reason").present, jurisdiction, answers.strings("currency"), owed)
 
 
-def told_now(assessment: Assessment) -> Told:
+def draft_charges(assessment: Assessment) -> PartCharges:
     """What the draft says."""
     program, lines = assessment.program, assessment.lines
     outcomes = program.outcomes
@@ -91,11 +93,11 @@ def told_now(assessment: Assessment) -> Told:
     )
     place = _places(assessment.filings, lines.row, first_places(assessment.filings, lines.item))
     books = [read.rulebook for read in program.books]
-    return Told(
+    return PartCharges(
         assessment.valued,
         _by_book(assessment, [book.jurisdiction for book in books]),
         _by_book(assessment, [book.currency for book in books]),
-        Owed.more_than_nothing(lines.row, place, trait, lines.amount),
+        OwedCharges.more_than_nothing(lines.row, place, trait, lines.amount),
     )
 
 

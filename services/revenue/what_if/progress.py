@@ -30,7 +30,7 @@ class SumTooLarge(ArithmeticError):
     """Money that would not fit 64 bits any more; the message says of what."""
 
 
-class State(msgspec.Struct, forbid_unknown_fields=True):
+class Progress(msgspec.Struct, forbid_unknown_fields=True):
     """A run after some of its batches."""
 
     day: int

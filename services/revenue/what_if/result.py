@@ -17,11 +17,11 @@ from services.revenue.what_if.progress import (
     UNASSESSED,
     WINNERS,
     WOULD_OWE,
-    State,
+    Progress,
 )
 
 
-def result_of(state: State, bands: Bands) -> pb.WhatIfResult:
+def result_of(state: Progress, bands: Bands) -> pb.WhatIfResult:
     """The result after what was read so far; the same state gives the same bytes."""
     told = pb.WhatIfResult(
         consignments=state.consignments,

@@ -19,7 +19,7 @@ from services.revenue.law.source.tariff import read_tariff
 from services.revenue.law.text.assessment_columns import answer_of
 from services.revenue.what_if.bands import Bands
 from services.revenue.what_if.counting import count_part
-from services.revenue.what_if.progress import State
+from services.revenue.what_if.progress import Progress
 from services.revenue.what_if.result import result_of
 from tests.revenue.law.batches import filings
 from tests.revenue.law.lawbooks import RATES, reviewed
@@ -183,10 +183,10 @@ def test_a_what_if_says_how_much_would_rest_on_reviewed_law_and_how_many_would_o
     assessment = assess(program, filings([Consignment("XA", DAY, [each]) for each in goods]))
     table = assessment.filings.table
     answers = answer_of(assessment, table.strings("declarant_identifier"), table.strings("filer"))
-    state = State(day=0, batch=0)
+    state = Progress(day=0, batch=0)
     counted = np.array([True, True, False])
     count_part(state, assessment, answers, counted, Bands.of("22 150 1000"))
-    told = result_of(State.from_bytes(state.to_bytes()), Bands.of("22 150 1000"))
+    told = result_of(Progress.from_bytes(state.to_bytes()), Bands.of("22 150 1000"))
     assert told.lower_bounds == 1
     (after,) = told.after_reviewed
     assert (after.currency, after.charged_minor, after.reviewed_minor, after.reviewed_ppm) == (

@@ -12,8 +12,8 @@ from libs.columns import Strings, Table
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.assessment.aggregates import Others
-from services.revenue.assessment.batch import Batch, InForce
+from services.revenue.assessment.aggregates import Aggregates
+from services.revenue.assessment.batch import ActiveLaw, Batch
 from services.revenue.law.assess.securities import EVERYONE, Opened, Room, Securities
 from tests.revenue.bundles import ALONE, AREA_OF, Parcel, bundling, table_of
 
@@ -54,8 +54,8 @@ def filed(*told: Filing) -> Table:
 
 def answer_to(securities: Securities, *told: Filing) -> Table:
     table = filed(*told)
-    batch = Batch(InForce(PROGRAM, securities=securities), table, table.encode(ConsignmentColumns))
-    return batch.answer(Others.none())
+    batch = Batch(ActiveLaw(PROGRAM, securities=securities), table, table.encode(ConsignmentColumns))
+    return batch.answer(Aggregates.none())
 
 
 def opened(accounts: Mapping[str, Opened]) -> Securities:

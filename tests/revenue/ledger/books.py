@@ -14,7 +14,7 @@ from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.commands.record_payment import Payments
-from services.revenue.feeds.clearance_states import Intake
+from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.law.source.rulebook import Refund, Rulebook, Span
 from services.revenue.ledger.refund import RefundRules
 from services.revenue.store.ledger.balances import Balances
@@ -80,7 +80,7 @@ class Books:
         self.database = database
         self.ledger = Ledger(database)
         self.posting = Posting(self.ledger, refunds or rules())
-        self.intake = Intake(self.posting)
+        self.intake = StateHandler(self.posting)
         self.balances = Balances(database)
         self.payments = Payments(self.ledger)
         self.chain = Chain(database, self.ledger.names)

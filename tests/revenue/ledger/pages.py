@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.revenue.ledger.charge import Basis, Page
+from services.revenue.ledger.charge import Basis, ChargePage
 from services.revenue.ledger.entry import Entries, Int64
 from services.revenue.ledger.line import COLLECTED, LINE, OPEN, SECURED, Lines
 from services.revenue.ledger.position import PaidOut
@@ -40,12 +40,14 @@ def joined(*consignments: Sequence[Lines]) -> tuple[Int64, Lines]:
     return offsets, np.concatenate([np.zeros(0, LINE), *parts])
 
 
-def page_of(*consignments: Sequence[Lines], currency: Sequence[str] = (), destination: Sequence[str] = ()) -> Page:
+def page_of(
+    *consignments: Sequence[Lines], currency: Sequence[str] = (), destination: Sequence[str] = ()
+) -> ChargePage:
     """Consignments M0, M1 … in partitions 10, 11 …, in versions 20, 21 …"""
     count = len(consignments)
     every = np.arange(count, dtype=np.int64)
     offsets, lines = joined(*consignments)
-    return Page(
+    return ChargePage(
         [f"M{row}" for row in range(count)], every + 10, every + 20, every + 30, every + 40,
         list(destination) or ["DE"] * count, list(currency) or ["EUR"] * count, ["EU"] * count,
         Basis(every + 50, every + 60, every + 70, every + 80), offsets, lines,

@@ -9,7 +9,7 @@ import pytest
 from libs.server.identity import is_id
 from libs.server.tls import LocalCA, TlsError
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.api.ledger_messages import account_message, change_of, wrong_account
+from services.revenue.api.ledger_messages import account_error, account_message, change_of
 from services.revenue.ledger.account import FILERS_MAX
 from services.revenue.store.ledger.accounts import Account
 
@@ -41,14 +41,14 @@ def told(*filers: str, **more: object) -> pb.Account:
     ],
 )
 def test_filers_that_are_none_too_many_or_told_twofold_are_refused(account: pb.Account, reason: str, path: str) -> None:
-    error = wrong_account(3, account)
+    error = account_error(3, account)
     assert error is not None
     assert (error.reason, error.path) == (reason, f"accounts[3].{path}")
 
 
 def test_as_many_as_are_allowed_are_taken_and_the_same_may_differ_in_case() -> None:
-    assert wrong_account(0, told(*(f"f{number}" for number in range(FILERS_MAX)))) is None
-    assert wrong_account(0, told("a", "A", no_filers=False)) is None
+    assert account_error(0, told(*(f"f{number}" for number in range(FILERS_MAX)))) is None
+    assert account_error(0, told("a", "A", no_filers=False)) is None
 
 
 def test_an_id_is_one_that_a_certificate_may_have(tmp_path: Path) -> None:

@@ -10,7 +10,14 @@ from libs.customs.partitions import partition_of
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger import account
-from services.revenue.ledger.account import Facts, Owing, kind_of, owing, partition_of_mrn, wrong_name
+from services.revenue.ledger.account import (
+    ChargeAccounts,
+    ChargeFacts,
+    accounts_of_charge,
+    kind_of,
+    partition_of_mrn,
+    wrong_name,
+)
 from tests.revenue.ledger.states import mrn
 
 DEFERRED, SECURED, OPEN = (
@@ -18,7 +25,7 @@ DEFERRED, SECURED, OPEN = (
     common_pb2.DEBT_STATUS_SECURED,
     common_pb2.DEBT_STATUS_OPEN,
 )
-FACTS = Facts("", common_pb2.COLLECTOR_CUSTOMS, common_pb2.DEBTOR_DECLARANT, "DE", "D", "P", "", OPEN)
+FACTS = ChargeFacts("", common_pb2.COLLECTOR_CUSTOMS, common_pb2.DEBTOR_DECLARANT, "DE", "D", "P", "", OPEN)
 
 
 @pytest.mark.parametrize(
@@ -127,4 +134,4 @@ def test_payments_of_an_account_stand_in_the_partition_of_its_name() -> None:
     ],
 )
 def test_who_owes_a_charge_and_who_stands_for_it(change: dict[str, object], debtor: str, account: str) -> None:
-    assert owing(replace(FACTS, **change)) == Owing(debtor, account)  # type: ignore[arg-type]  # fields by name
+    assert accounts_of_charge(replace(FACTS, **change)) == ChargeAccounts(debtor, account)  # type: ignore[arg-type]  # fields by name

@@ -14,9 +14,9 @@ from services.revenue.store.ledger.balances import BEGINNING
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.proofs import chain as chain_of
-from services.revenue.store.proofs.chain import Chain, Checked, Entry, Posting, _check_entries
+from services.revenue.store.proofs.chain import Chain, ChainCheck, StoredEntry, StoredPosting, _check_entries
 from services.revenue.store.proofs.day_balances import compare_day
-from services.revenue.store.proofs.seals import Kept, Seals
+from services.revenue.store.proofs.seals import Seal, Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 
@@ -27,7 +27,7 @@ NAMES = {7: "bank:EU", 8: "unmatched:EU"}
 ALTERED = "its content or what stands before it was altered; the stored hash does not follow"
 
 
-def chained(*entries: Entry, before: bytes = START) -> list[Entry]:
+def chained(*entries: StoredEntry, before: bytes = START) -> list[StoredEntry]:
     """Entries with the hashes that follow, and without their postings, as they are read."""
     found = []
     for each in entries:
@@ -36,13 +36,13 @@ def chained(*entries: Entry, before: bytes = START) -> list[Entry]:
     return found
 
 
-def entry(number: int, *amounts: int, **more: Any) -> Entry:
+def entry(number: int, *amounts: int, **more: Any) -> StoredEntry:
     first = {
         "day": DAY, "partition": PARTITION, "number": number, "kind": 1, "reverses": 0, "booked_at": DAY * MICROS_A_DAY,
         "mrn": "m", "version": 1, "reference": "r", "currency": "EUR", "destination": "DE", "hash": b"",
     }  # fmt: skip
-    postings = [Posting(NAMES[7 + place % 2], amount, 2) for place, amount in enumerate(amounts)]
-    return Entry(**cast(Any, first | more), postings=postings)
+    postings = [StoredPosting(NAMES[7 + place % 2], amount, 2) for place, amount in enumerate(amounts)]
+    return StoredEntry(**cast(Any, first | more), postings=postings)
 
 
 def rows(number: int, *amounts: int, **more: Any) -> list[dict[str, Any]]:
@@ -57,8 +57,10 @@ def rows(number: int, *amounts: int, **more: Any) -> list[dict[str, Any]]:
     return [*found[:-1], found[-1] | more]
 
 
-def faults(entries: list[Entry], postings: list[dict[str, Any]], last: int = 0, before: bytes = START) -> list[str]:
-    checked = Checked(last=last, hash=before)
+def faults(
+    entries: list[StoredEntry], postings: list[dict[str, Any]], last: int = 0, before: bytes = START
+) -> list[str]:
+    checked = ChainCheck(last=last, hash=before)
     _check_entries(PARTITION, DAY, entries, postings, NAMES, checked)
     assert checked.entries == len(entries)
     assert (checked.last, checked.hash) == (entries[-1].number, entries[-1].hash)
@@ -147,11 +149,11 @@ def test_what_was_altered_of_a_posting_is_told(change: dict[str, Any]) -> None:
 
 def test_an_account_without_a_name_stands_by_its_number() -> None:
     whole = entry(1, 5, -5)
-    unnamed = replace(whole, postings=[whole.postings[0], Posting("?9", -5, 2)])
+    unnamed = replace(whole, postings=[whole.postings[0], StoredPosting("?9", -5, 2)])
     assert faults(chained(unnamed), rows(1, 5, -5, account=9)) == []
 
 
-async def check(books: Books, **more: Any) -> Checked:
+async def check(books: Books, **more: Any) -> ChainCheck:
     return await books.chain.check(PARTITION, **{"entries_max": 1_000, **more})
 
 
@@ -212,7 +214,7 @@ async def test_what_a_seal_that_was_kept_outside_contradicts_comes_first_and_no_
 ) -> None:
     await books.take(*PAGE)
     await altered(books, "update ledger_posting set kind = 9, currency = 'GBP'")
-    found = await check(books, kept=Kept(1, START))
+    found = await check(books, kept=Seal(1, START))
     assert found.faults[0].startswith("seal 1 was kept outside")
     assert found.faults[1] == "partition 3, entry 1: its posting 0 has another currency or time than the entry"
     assert len(found.faults) == 20

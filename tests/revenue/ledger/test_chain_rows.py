@@ -6,7 +6,7 @@ import pytest
 
 from libs.telemetry.metrics import REGISTRY
 from services.revenue.jobs.seals import unsealed
-from services.revenue.store.proofs.chain import Checked
+from services.revenue.store.proofs.chain import ChainCheck
 from tests.revenue.ledger.books import Books
 
 MICROS_A_DAY = 86_400_000_000
@@ -70,7 +70,7 @@ async def test_a_chain_is_read_day_by_day_behind_a_number(books: Books) -> None:
     today = await put(books, places)
 
     async def read(partition: int, after: int, most: int) -> tuple[tuple[int, int, int] | None, int, int]:
-        checked = Checked(last=after)
+        checked = ChainCheck(last=after)
         async with books.database.connection(snapshot=True) as reader:
             part = await books.chain.check_entries(reader, partition, checked, most)
         day = None if part is None else (part[0] - today, *part[1:])
@@ -141,7 +141,7 @@ async def test_entries_that_are_missing_at_the_end_of_a_day_are_named(books: Boo
     async with books.database.transaction() as tx:
         await tx.raw.execute("update ledger_day set last_number = 4")
     for most, last, missing in ((9, 4, ["partition 3: entries 3 to 4 are missing"]), (2, 2, [])):
-        checked = Checked()
+        checked = ChainCheck()
         async with books.database.connection(snapshot=True) as reader:
             await books.chain.check_entries(reader, 3, checked, most)
         assert (checked.last, [each for each in checked.faults if "missing" in each]) == (last, missing)

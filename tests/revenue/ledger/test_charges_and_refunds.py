@@ -17,7 +17,7 @@ from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.law.source.rulebook import Beneficiaries, Part, Refund, Rulebook, Span
-from services.revenue.ledger.charge import Page, names_of, newest, only_needed, take
+from services.revenue.ledger.charge import ChargePage, charges_of, newest, only_needed, take_rows
 from services.revenue.ledger.entry import LedgerError
 from services.revenue.ledger.line import COLLECTED, OPEN, SECURED
 from services.revenue.ledger.refund import RefundRules, Return, entitled
@@ -32,9 +32,9 @@ AT_BORDER = replace(State(mrn(1)), debt=common_pb2.DEBT_STATUS_OPEN)
 
 def page_and_names(
     *states: State, sharing: Sharing | None = None, refunds: RefundRules | None = None
-) -> tuple[Page, list[str]]:
+) -> tuple[ChargePage, list[str]]:
     """A page of states, and the names of which its lines have the ids."""
-    charged = names_of(only_needed(states_table(states)), sharing or Sharing())
+    charged = charges_of(only_needed(states_table(states)), sharing or Sharing())
     names = ["", *sorted(charged.names())]
     return charged.page({name: place for place, name in enumerate(names)}, refunds or RefundRules([])), names
 
@@ -192,7 +192,7 @@ def test_a_page_says_of_each_consignment_what_the_ledger_needs_and_rows_are_chos
     ]
     page, _ = page_and_names(*states)
     assert page.day.tolist() == [DAY + 1, DAY + 2, DAY + 3]
-    chosen = take(page, numbers(2, 0))
+    chosen = take_rows(page, numbers(2, 0))
     assert chosen.mrn == [mrn(3, 3), mrn(1, 1)]
     columns = (chosen.partition, chosen.version, chosen.filing_version, chosen.day, chosen.offsets)
     assert [each.tolist() for each in columns] == [[3, 1], [6, 4], [4, 2], [DAY + 3, DAY + 1], [0, 2, 4]]

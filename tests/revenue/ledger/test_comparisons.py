@@ -12,12 +12,12 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.charge import ASSESSED, UNDECIDED, WITHDRAWN
 from services.revenue.ledger.line import COLLECTED, SECURED
 from services.revenue.ledger.reconciliation import (
-    Assessed,
+    AssessedTotals,
+    ChargeTotals,
     Difference,
-    Gap,
-    Held,
-    Moved,
-    Sums,
+    MoneyEntry,
+    PositionTotals,
+    PostingGap,
     compare,
     covered_of_lines,
     money_gaps,
@@ -28,18 +28,22 @@ from tests.revenue.ledger.pages import joined, line, numbers
 PAID, OUT, OTHER = pb.ENTRY_KIND_PAID, pb.ENTRY_KIND_PAID_OUT, pb.ENTRY_KIND_ASSESSED
 
 
-def sums(duty: int, tax: int, fee: int, currency: str = "EUR") -> Sums:
-    return Sums(np.array([[duty, tax, fee]], np.int64), [currency])
+def sums(duty: int, tax: int, fee: int, currency: str = "EUR") -> ChargeTotals:
+    return ChargeTotals(np.array([[duty, tax, fee]], np.int64), [currency])
 
 
-HELD = Held(["M"], numbers(4), numbers(ASSESSED), sums(300, 1_900, 0), numbers(2_200), numbers(2_200))
+HELD = PositionTotals(["M"], numbers(4), numbers(ASSESSED), sums(300, 1_900, 0), numbers(2_200), numbers(2_200))
 ANSWER = sums(300, 1_900, 0)
 NOTHING = sums(0, 0, 0)
 
 
-def found(held: Held, answer: Sums | None, later: str = "", gaps: Sequence[Gap] = ()) -> list[Difference]:
+def found(
+    held: PositionTotals, answer: ChargeTotals | None, later: str = "", gaps: Sequence[PostingGap] = ()
+) -> list[Difference]:
     return compare(
-        held, Assessed({} if answer is None else {0: answer}, {0: later} if later else {}), {0: gaps} if gaps else {}
+        held,
+        AssessedTotals({} if answer is None else {0: answer}, {0: later} if later else {}),
+        {0: gaps} if gaps else {},
     )
 
 
@@ -54,7 +58,7 @@ def found(held: Held, answer: Sums | None, later: str = "", gaps: Sequence[Gap] 
         (replace(HELD, sums=NOTHING), sums(0, 0, 0, "GBP")),
     ],
 )
-def test_what_agrees_is_not_named(held: Held, answer: Sums | None) -> None:
+def test_what_agrees_is_not_named(held: PositionTotals, answer: ChargeTotals | None) -> None:
     assert found(held, answer) == []
 
 
@@ -113,12 +117,14 @@ def test_what_agrees_is_not_named(held: Held, answer: Sums | None) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_differs_is_named_with_both_amounts(held: Held, answer: Sums | None, difference: Difference) -> None:
+def test_what_differs_is_named_with_both_amounts(
+    held: PositionTotals, answer: ChargeTotals | None, difference: Difference
+) -> None:
     assert found(held, answer) == [difference]
 
 
 def test_an_answer_without_a_state_and_postings_that_do_not_come_to_the_lines_are_named() -> None:
-    gaps = [Gap("duty on vendor:V", "EUR", 5, 6), Gap("payments", "GBP", 0, 7)]
+    gaps = [PostingGap("duty on vendor:V", "EUR", 5, 6), PostingGap("payments", "GBP", 0, 7)]
     assert found(HELD, ANSWER, "An adjustment for version 5", gaps) == [
         Difference(
             "NOT_POSTED", "M", "An adjustment for version 5 was assessed on a day that is over, and no state followed: the ledger "
@@ -131,38 +137,38 @@ def test_an_answer_without_a_state_and_postings_that_do_not_come_to_the_lines_ar
 
 def test_each_consignment_is_compared_with_its_own_answer() -> None:
     amounts = np.array([[1, 0, 0], [2, 0, 0], [3, 0, 0]], np.int64)
-    held = Held(
-        ["A", "B", "C"], numbers(0, 1, 1), numbers(UNDECIDED, ASSESSED, ASSESSED), Sums(amounts, ["", "EUR", "GBP"]), numbers(9, 9, 9),
+    held = PositionTotals(
+        ["A", "B", "C"], numbers(0, 1, 1), numbers(UNDECIDED, ASSESSED, ASSESSED), ChargeTotals(amounts, ["", "EUR", "GBP"]), numbers(9, 9, 9),
         numbers(0, 0, 0),
     )  # fmt: skip
-    differences = compare(held, Assessed({1: sums(2, 0, 0), 2: sums(4, 0, 0, "GBP")}, {}), {})
+    differences = compare(held, AssessedTotals({1: sums(2, 0, 0), 2: sums(4, 0, 0, "GBP")}, {}), {})
     assert [(each.mrn, each.reason, each.assessed, each.posted) for each in differences] == [
         ("C", "AMOUNT_DIFFERS", 4, 3)
     ]
 
 
-def entry(kind: int, amount: int, currency: str = "EUR", reference: str = "b") -> Moved:
-    return Moved(kind, reference, currency, amount)
+def entry(kind: int, amount: int, currency: str = "EUR", reference: str = "b") -> MoneyEntry:
+    return MoneyEntry(kind, reference, currency, amount)
 
 
 @pytest.mark.parametrize(
     ("entries", "paid", "out", "gaps"),
     [
         ([], 0, 0, []),
-        ([], 5, 0, [Gap("payments", "EUR", 5, 0)]),
-        ([], 0, 5, [Gap("payouts", "EUR", 5, 0)]),
+        ([], 5, 0, [PostingGap("payments", "EUR", 5, 0)]),
+        ([], 0, 5, [PostingGap("payouts", "EUR", 5, 0)]),
         ([entry(PAID, 9), entry(PAID, -4), entry(OUT, 2), entry(OTHER, 99)], 5, 2, []),
-        ([entry(PAID, 9), entry(OUT, 2)], 8, 3, [Gap("payments", "EUR", 8, 9), Gap("payouts", "EUR", 3, 2)]),
+        ([entry(PAID, 9), entry(OUT, 2)], 8, 3, [PostingGap("payments", "EUR", 8, 9), PostingGap("payouts", "EUR", 3, 2)]),
         # Without a reference an entry moves money from one account to another.
         ([entry(PAID, 5), entry(PAID, 7, reference="")], 5, 0, []),
         # Money of another currency is no consignment's.
         ([entry(PAID, 5, "GBP"), entry(PAID, -5, "GBP")], 0, 0, []),
         ([entry(PAID, 5, "GBP"), entry(PAID, -4, "GBP"), entry(PAID, 3, "AUD"), entry(PAID, 1)], 2, 0,
-         [Gap("payments", "AUD", 0, 3), Gap("payments", "EUR", 2, 1), Gap("payments", "GBP", 0, 1)]),
+         [PostingGap("payments", "AUD", 0, 3), PostingGap("payments", "EUR", 2, 1), PostingGap("payments", "GBP", 0, 1)]),
     ],
 )  # fmt: skip
 def test_payments_and_payouts_that_are_held_are_those_that_were_booked(
-    entries: list[Moved], paid: int, out: int, gaps: list[Gap]
+    entries: list[MoneyEntry], paid: int, out: int, gaps: list[PostingGap]
 ) -> None:
     assert money_gaps(entries, "EUR", paid, out) == gaps
 

@@ -15,7 +15,7 @@ from luxor.revenue.v1.revenue_columns_pb2 import DEBT_EVENT_OPENED, DEBT_EVENT_S
 from services.revenue.commands import apply_credit
 from services.revenue.commands import record_payment as payments_of
 from services.revenue.commands.apply_credit import ITEMS_MAX
-from services.revenue.commands.reconcile import Reconciling
+from services.revenue.commands.reconcile import Reconciliation
 from services.revenue.jobs.credit import CreditJob
 from services.revenue.store.payments import payments as stored_payments
 from services.revenue.store.payments.payments import Payment
@@ -47,7 +47,7 @@ async def sound(books: Books) -> None:
     """Entries balance and come to what is held; of each declarant credit is what is open less what its account stands at."""
     assert await books.unbalanced() == []
     for (day,) in await rows(books, "select distinct day from ledger_position"):
-        page = await Reconciling(books.database, books.ledger.names).page(day, "", 1_000)
+        page = await Reconciliation(books.database, books.ledger.names).page(day, "", 1_000)
         assert [each.sentence for each in page.differences if each.reason == "UNBALANCED"] == []
     wrong = await rows(
         books,

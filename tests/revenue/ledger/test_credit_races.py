@@ -75,13 +75,13 @@ async def test_two_debts_that_come_at_once_use_the_same_credit_once(
 ) -> None:
     await books.take(open_state(mrn(1, FREE[0])))
     await books.pay(Payment("b1", OWNER, "EU", "EUR", 4_400))
-    meeting(monkeypatch, 2, "having")
+    meeting(monkeypatch, 2, "lock_unused")
     # 2,200 of it are left for two debts of 2,200, in partitions of their own.
     await asyncio.gather(*(books.take(open_state(mrn(place + 2, FREE[place]))) for place in (1, 2)))
     monkeypatch.undo()
     await sound(books, 4_400)
     async with books.database.connection() as reader:
-        keys = await credit.wanting(reader, 10)
+        keys = await credit.applicable(reader, 10)
     await settle_some(books.ledger, keys, 10)
     await sound(books, 4_400)
     assert (await books.standing())[OWNER] == 3 * 2_200 - 4_400
@@ -92,7 +92,7 @@ async def test_a_payout_and_a_debt_at_once_use_the_same_credit_once(
 ) -> None:
     await books.take(open_state(mrn(1, FREE[0])))
     await books.pay(Payment("b1", OWNER, "EU", "EUR", 4_400))
-    meeting(monkeypatch, 2, "having", "held")
+    meeting(monkeypatch, 2, "lock_unused", "lock_one")
     payout = Payouts(books.ledger).record([Payout("o1", OWNER, "EU", "EUR", 2_200)], "officer-1")
     (result,), _ = await asyncio.gather(payout, books.take(open_state(mrn(2, FREE[1]))))
     monkeypatch.undo()
@@ -106,13 +106,13 @@ async def test_a_payment_that_is_taken_back_and_a_debt_at_once_use_the_same_cred
 ) -> None:
     await books.take(open_state(mrn(1, FREE[0])))
     await books.pay(Payment("b1", OWNER, "EU", "EUR", 2_200), Payment("b2", OWNER, "EU", "EUR", 2_200))
-    meeting(monkeypatch, 2, "having", "hold")
+    meeting(monkeypatch, 2, "lock_unused", "lock")
     back = books.pay(Payment("b3", "", "EU", "EUR", 2_200, "b2"))
     (result,), _ = await asyncio.gather(back, books.take(open_state(mrn(2, FREE[1]))))
     monkeypatch.undo()
     assert result.reason == ""
     async with books.database.connection() as reader:
-        keys = await credit.wanting(reader, 10)
+        keys = await credit.applicable(reader, 10)
     await settle_some(books.ledger, keys, 10)
     await sound(books, 2_200)
 
@@ -126,19 +126,19 @@ async def test_whoever_reads_credit_holds_its_row(books: Books) -> None:
 
     async def readers(tx: Transaction) -> Iterable[Any]:
         return {
-            "having": lambda: credit.having(tx, [account]),
-            "hold": lambda: credit.hold(tx, [key]),
-            "held": lambda: credit.held(tx, key),
+            "lock_unused": lambda: credit.lock_unused(tx, [account]),
+            "lock": lambda: credit.lock(tx, [key]),
+            "lock_one": lambda: credit.lock_one(tx, key),
         }.items()
 
     for place in range(3):
         async with books.database.transaction() as first:
             name, read = list(await readers(first))[place]
-            assert await read() == (2_200 if name == "held" else {key: 2_200})
+            assert await read() == (2_200 if name == "lock_one" else {key: 2_200})
             async with books.database.transaction() as second:
                 ways = dict(await readers(second))
-                assert await ways["having"]() == {}, name
-            for other in ("hold", "held"):
+                assert await ways["lock_unused"]() == {}, name
+            for other in ("lock", "lock_one"):
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.3), books.database.transaction() as third:
                         await dict(await readers(third))[other]()

@@ -7,7 +7,7 @@ from typing import Any
 
 from libs.store.database import Database, Transaction
 from services.revenue.store.ledger import credit
-from services.revenue.store.ledger.credit import Item, OpenItem
+from services.revenue.store.ledger.credit import CreditItem, OpenItem
 from services.revenue.store.ledger.names import Names
 
 A, B = 1, 2
@@ -54,8 +54,8 @@ async def test_credit_is_added_to_by_account_and_currency(database: Database) ->
 
 def test_amounts_are_summed_by_account_and_currency() -> None:
     parts = {(A, "EUR"): 5, (B, "EUR"): -7}, {(A, "EUR"): 3, (A, "GBP"): 1}, {(B, "EUR"): 7}
-    assert credit.joined(*parts) == {(A, "EUR"): 8, (B, "EUR"): 0, (A, "GBP"): 1}
-    assert credit.joined() == {}
+    assert credit.summed(*parts) == {(A, "EUR"): 8, (B, "EUR"): 0, (A, "GBP"): 1}
+    assert credit.summed() == {}
 
 
 async def test_what_consignments_leave_is_credit_of_declarants_alone(database: Database) -> None:
@@ -65,19 +65,19 @@ async def test_what_consignments_leave_is_credit_of_declarants_alone(database: D
     await fill(database, "ledger_credit", (own, "EUR", 5))
     before = {(own, "EUR"): 4, (own, "GBP"): 3, (buyers, "EUR"): 9}
     after = {(own, "EUR"): 6, (own, "GBP"): 3, (other, "EUR"): 8, (buyers, "EUR"): 1}
-    await in_one(database, lambda tx: credit.moved(names, tx, before, after))
+    await in_one(database, lambda tx: credit.follow_positions(names, tx, before, after))
     assert await all_of(database, "ledger_credit") == sorted([(own, "EUR", 7), (other, "EUR", 8)])
-    await in_one(database, lambda tx: credit.moved(names, tx, {}, {}))
+    await in_one(database, lambda tx: credit.follow_positions(names, tx, {}, {}))
     assert len(await all_of(database, "ledger_credit")) == 2
 
 
 TAKEN: tuple[tuple[Callable[[Transaction], Awaitable[Any]], Any, set[tuple[int, str]]], ...] = (
-    (lambda tx: credit.having(tx, [A, B, A]), {(A, "EUR"): 5, (A, "GBP"): 1, (B, "GBP"): 9}, {(A, "EUR"), (A, "GBP"), (B, "GBP")}),
-    (lambda tx: credit.having(tx, [B]), {(B, "GBP"): 9}, {(B, "GBP")}),
-    (lambda tx: credit.having(tx, []), {}, set()),
-    (lambda tx: credit.hold(tx, [(B, "EUR"), (A, "USD"), (A, "CHF")]), {(A, "USD"): 0, (B, "EUR"): -7}, {(A, "USD"), (B, "EUR")}),
-    (lambda tx: credit.held(tx, (B, "EUR")), -7, {(B, "EUR")}),
-    (lambda tx: credit.held(tx, (B, "USD")), 0, set()),
+    (lambda tx: credit.lock_unused(tx, [A, B, A]), {(A, "EUR"): 5, (A, "GBP"): 1, (B, "GBP"): 9}, {(A, "EUR"), (A, "GBP"), (B, "GBP")}),
+    (lambda tx: credit.lock_unused(tx, [B]), {(B, "GBP"): 9}, {(B, "GBP")}),
+    (lambda tx: credit.lock_unused(tx, []), {}, set()),
+    (lambda tx: credit.lock(tx, [(B, "EUR"), (A, "USD"), (A, "CHF")]), {(A, "USD"): 0, (B, "EUR"): -7}, {(A, "USD"), (B, "EUR")}),
+    (lambda tx: credit.lock_one(tx, (B, "EUR")), -7, {(B, "EUR")}),
+    (lambda tx: credit.lock_one(tx, (B, "USD")), 0, set()),
     (lambda tx: credit.add(tx, {(A, "GBP"): 1}), {(A, "GBP"): 2}, {(A, "GBP")}),
 )  # fmt: skip
 
@@ -97,8 +97,8 @@ async def test_credit_that_is_asked_for_is_locked_to_the_end_and_no_other(databa
 async def test_credit_that_another_transaction_holds_is_not_waited_for(database: Database) -> None:
     await fill(database, "ledger_credit", *CREDIT)
     async with database.transaction() as tx:
-        await credit.held(tx, (A, "EUR"))
-        assert await in_one(database, lambda other: credit.having(other, [A])) == {(A, "GBP"): 1}
+        await credit.lock_one(tx, (A, "EUR"))
+        assert await in_one(database, lambda other: credit.lock_unused(other, [A])) == {(A, "GBP"): 1}
 
 
 OPEN = (
@@ -109,9 +109,12 @@ OPEN = (
 
 async def test_open_items_that_credit_may_pay_are_those_that_the_account_owes_alone(database: Database) -> None:
     await fill(database, "ledger_open", *OPEN)
-    payable = [Item("b", 11, 20), Item("c", 12, 30), Item("d", 12, 40)]
+    payable = [CreditItem("b", 11, 20), CreditItem("c", 12, 30), CreditItem("d", 12, 40)]
     for count in (1, 2, 3, 9):
-        assert await in_one(database, lambda tx, count=count: credit.payable(tx, (A, "EUR"), count)) == payable[:count]  # type: ignore[misc]
+        assert (
+            await in_one(database, lambda tx, count=count: credit.payable_items(tx, (A, "EUR"), count))
+            == payable[:count]
+        )  # type: ignore[misc]
 
 
 async def test_open_items_are_listed_by_currency_day_and_mrn_behind_one(database: Database) -> None:
@@ -127,7 +130,7 @@ async def test_open_items_are_listed_by_currency_day_and_mrn_behind_one(database
     ]  # fmt: skip
     async with database.transaction() as tx:
         for after, most, mrns in cases:
-            assert await credit.listed(tx, A, after, most) == [own[each] for each in mrns], after
+            assert await credit.open_items(tx, A, after, most) == [own[each] for each in mrns], after
 
 
 async def test_open_items_are_summed_by_account_and_currency_alone_and_in_all(database: Database) -> None:
@@ -145,9 +148,11 @@ DRAWN = (
 
 async def test_what_credit_paid_is_given_newest_first(database: Database) -> None:
     await fill(database, "ledger_drawn", *DRAWN)
-    drawn = [Item("c", 12, 30), Item("a", 12, 1), Item("b", 11, 20)]
+    drawn = [CreditItem("c", 12, 30), CreditItem("a", 12, 1), CreditItem("b", 11, 20)]
     for count in (1, 2, 3, 9):
-        assert await in_one(database, lambda tx, count=count: credit.drawn(tx, (A, "EUR"), count)) == drawn[:count]  # type: ignore[misc]
+        assert (
+            await in_one(database, lambda tx, count=count: credit.items_paid_by(tx, (A, "EUR"), count)) == drawn[:count]
+        )  # type: ignore[misc]
 
 
 async def test_what_credit_paid_of_a_consignment_is_added_up_and_forgotten_at_nothing(database: Database) -> None:
@@ -155,13 +160,15 @@ async def test_what_credit_paid_of_a_consignment_is_added_up_and_forgotten_at_no
     await fill(database, "ledger_drawn", *others)
     # After 20: 25, 1, nothing, which is forgotten; and less than nothing, as well.
     for minor, left in ((20, 20), (5, 25), (-24, 1), (-1, None), (3, 3), (-4, None)):
-        await in_one(database, lambda tx, minor=minor: credit.draw(tx, [((A, "EUR"), Item("b", 11, minor))]))  # type: ignore[misc]
+        await in_one(
+            database, lambda tx, minor=minor: credit.add_paid_items(tx, [((A, "EUR"), CreditItem("b", 11, minor))])
+        )  # type: ignore[misc]
         expected = sorted([*others, *([(A, "EUR", 11, "b", left)] if left else [])])
         assert await all_of(database, "ledger_drawn") == expected
 
 
 async def test_to_remember_nothing_is_no_statement() -> None:
-    await credit.draw(None, [])  # type: ignore[arg-type]  # nothing is asked of it
+    await credit.add_paid_items(None, [])  # type: ignore[arg-type]  # nothing is asked of it
 
 
 WANTS = (
@@ -180,7 +187,7 @@ async def test_an_account_wants_work_that_has_credit_and_a_debt_or_lacks_what_pa
             await tx.raw.execute("insert into ledger_credit values ($1, 'EUR', $2)", A, minor)
             await tx.raw.executemany("insert into ledger_open values ($1, $2, $3, $4, $5, $6)", opened)
             await tx.raw.executemany("insert into ledger_drawn values ($1, $2, $3, $4, $5)", drawn)
-            assert await credit.wanting(tx, 10) == ([(A, "EUR")] if wants else []), (minor, opened, drawn)
+            assert await credit.applicable(tx, 10) == ([(A, "EUR")] if wants else []), (minor, opened, drawn)
 
 
 async def test_accounts_that_want_work_are_given_in_their_order_up_to_so_many(database: Database) -> None:
@@ -192,4 +199,4 @@ async def test_accounts_that_want_work_are_given_in_their_order_up_to_so_many(da
     )
     keys = [(A, "EUR"), (A, "GBP"), (B, "EUR")]
     for count in (1, 2, 3, 9):
-        assert await in_one(database, lambda tx, count=count: credit.wanting(tx, count)) == keys[:count]  # type: ignore[misc]
+        assert await in_one(database, lambda tx, count=count: credit.applicable(tx, count)) == keys[:count]  # type: ignore[misc]

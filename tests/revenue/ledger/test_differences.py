@@ -13,7 +13,7 @@ from services.revenue.ledger.division import Divisions
 from services.revenue.ledger.entry import check
 from services.revenue.ledger.line import COLLECTED, OPEN, SECURED, Lines
 from services.revenue.ledger.position import PaidOut, covered_by, settled
-from services.revenue.ledger.rebalance import Held, difference, stands_for
+from services.revenue.ledger.rebalance import PositionLines, difference, stands_for
 from tests.revenue.ledger.pages import joined, line, numbers, page_of, paid_out, rows_of
 
 KINDS = (pb.ENTRY_KIND_ASSESSED, pb.ENTRY_KIND_SECURED, pb.ENTRY_KIND_REMITTED, pb.ENTRY_KIND_REFUNDED)
@@ -97,7 +97,7 @@ def test_what_differs_is_reversed_the_last_kind_first_and_booked_anew(
     currency = ["GBP" if differs else "EUR" for _, _, differs, _ in rows]
     destination = ["FR" if differs else "DE" for _, _, _, differs in rows]
     page = page_of(*(after for _, after, _, _ in rows), currency=currency, destination=destination)
-    held = Held(old_offsets, old, ["EUR"] * len(rows), ["DE"] * len(rows), DIVISIONS)
+    held = PositionLines(old_offsets, old, ["EUR"] * len(rows), ["DE"] * len(rows), DIVISIONS)
     expected: list[tuple[object, ...]] = []
     for row, (before, after, _, _) in enumerate(rows):
         was, now = table(joined(before)[1]), table(joined(after)[1])
@@ -165,5 +165,5 @@ def test_what_was_paid_out_beyond_the_payees_credit_is_open_too() -> None:
 
 
 def test_nothing_is_booked_of_consignments_that_owe_and_owed_nothing() -> None:
-    held = Held(numbers(0, 0), np.zeros(0, joined()[1].dtype), ["EUR"], ["DE"])
+    held = PositionLines(numbers(0, 0), np.zeros(0, joined()[1].dtype), ["EUR"], ["DE"])
     assert rows_of(difference(page_of([], currency=["GBP"]), held)) == []

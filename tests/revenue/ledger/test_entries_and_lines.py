@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.charge import ASSESSED, UNDECIDED, WITHDRAWN, Basis, basis_of, followed, newest
+from services.revenue.ledger.charge import ASSESSED, UNDECIDED, WITHDRAWN, Basis, basis_of, continued_basis, newest
 from services.revenue.ledger.entry import Entries, LedgerError, check
 from services.revenue.ledger.line import COLLECTED, LINE, OPEN, SECURED, combined, offsets_of, pack, take_lines, unpack
 from tests.revenue.ledger.pages import entries_with, joined, line, numbers, rows_of
@@ -210,7 +210,7 @@ def test_an_adjustment_stays_in_force_until_another_or_an_amendment(
     held_filing: int,
     adjusted: int,
 ) -> None:
-    found = followed(
+    found = continued_basis(
         Basis(numbers(1), numbers(2), numbers(now[0]), numbers(now[1])), numbers(version), numbers(filing),
         Basis(numbers(8), numbers(9), numbers(before[0]), numbers(before[1])), numbers(held_version), numbers(held_filing),
     )  # fmt: skip

@@ -18,8 +18,9 @@ from luxor.revenue.v1.revenue_columns_pb2 import (
     RevenueColumns,
 )
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.feeds.clearance_states import Intake
-from services.revenue.store.debt_events import NewsSnapshot, reassessed_news
+from services.revenue.feeds.clearance_states import StateHandler
+from services.revenue.feeds.debt_events import DebtEventSnapshot
+from services.revenue.store.debt_events import reassessment_columns
 from services.revenue.store.payments.payments import Payment
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import Charge, State, batch, mrn
@@ -37,7 +38,7 @@ async def test_others_are_told_of_the_states_in_the_same_transaction(books: Book
         told.append(states.strings("mrn").tolist())
         assert await tx.raw.fetchval("select count(*) from ledger_entry") == 0
 
-    intake = Intake(books.posting, follow)
+    intake = StateHandler(books.posting, follow)
     prepared = await intake.prepare([batch([ONE, replace(ONE, version=2)]), batch([TWO])])
     async with books.database.transaction() as tx:
         await intake.apply(tx, prepared)
@@ -72,13 +73,13 @@ async def test_a_reader_who_begins_later_gets_the_last_news_of_each_kind_in_thei
     await books.pay(Payment("a", ONE.mrn, "EU", "EUR", 2_200), Payment("b", TWO.mrn, "EU", "EUR", 2_200))
     async with books.database.transaction() as tx:
         assessments = Table.of(AssessmentColumns, 1, {"generation": Ints.of([1])})
-        await books.ledger.news.announce(tx, reassessed_news([ONE.mrn], [1], ["BUNDLED"], assessments))
+        await books.ledger.debt_events.announce(tx, reassessment_columns([ONE.mrn], [1], ["BUNDLED"], assessments))
     await books.take(replace(ONE, version=2, returned=(1,)))
     found: list[tuple[str, int, int]] = []
     token = b""
     async with books.database.connection() as reader:
         while True:
-            page = await NewsSnapshot().page(reader, [5, 40], token, 3)
+            page = await DebtEventSnapshot().page(reader, [5, 40], token, 3)
             assert page.partitions.tolist() == [
                 5 if each == ONE.mrn else 40 for each in page.table.strings("mrn").tolist()
             ]
@@ -91,7 +92,7 @@ async def test_a_reader_who_begins_later_gets_the_last_news_of_each_kind_in_thei
             token = page.next_token
             if not token:
                 break
-        assert (await NewsSnapshot().page(reader, [6], b"", 100)).table.rows == 0
+        assert (await DebtEventSnapshot().page(reader, [6], b"", 100)).table.rows == 0
     assert found == [
         (ONE.mrn, DEBT_EVENT_SETTLED, 1), (ONE.mrn, DEBT_EVENT_REASSESSED, 2), (ONE.mrn, DEBT_EVENT_REFUNDED, 3), (TWO.mrn, DEBT_EVENT_SETTLED, 1),
     ]  # fmt: skip
@@ -99,7 +100,7 @@ async def test_a_reader_who_begins_later_gets_the_last_news_of_each_kind_in_thei
 
 async def test_assessments_in_news_keep_to_their_rows(books: Books) -> None:
     assessments = Table.of(AssessmentColumns, 2, {"generation": Ints.of([4, 7])})
-    news = reassessed_news([ONE.mrn, TWO.mrn], [1, 2], ["BUNDLED", "BUNDLED"], assessments)
+    news = reassessment_columns([ONE.mrn, TWO.mrn], [1, 2], ["BUNDLED", "BUNDLED"], assessments)
     both = Table.parse(RevenueColumns, news.encode(RevenueColumns).SerializeToString())
     second = Table.parse(RevenueColumns, both.take(np.array([1])).encode(RevenueColumns).SerializeToString())
     assert second.child("assessments").ints("generation").values.tolist() == [7]

@@ -9,23 +9,23 @@ import pytest
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.ledger_messages import (
+    account_error,
     account_message,
     account_result,
     booked_payment,
     change_of,
     entry_message,
+    money_error,
+    payment_error,
     payment_result,
     seal_message,
     statement_line,
-    wrong_account,
-    wrong_money,
-    wrong_payment,
 )
 from services.revenue.store.ledger.accounts import Account, Change
-from services.revenue.store.ledger.balances import Line, Place
+from services.revenue.store.ledger.balances import LinePlace, StatementLine
 from services.revenue.store.payments.payments import BookedPayment, Payment, PaymentResult
-from services.revenue.store.proofs.chain import Entry, Posting
-from services.revenue.store.proofs.seals import Kept
+from services.revenue.store.proofs.chain import StoredEntry, StoredPosting
+from services.revenue.store.proofs.seals import Seal
 
 MAX = 10**16
 HUNDRED = [f"f{number}" for number in range(100)]
@@ -72,7 +72,7 @@ def account(**fields: Any) -> pb.Account:
     ],
 )
 def test_an_account_is_refused_for_one_reason_at_its_place(asked: pb.Account, reason: str, path: str) -> None:
-    error = wrong_account(7, asked)
+    error = account_error(7, asked)
     assert (error.reason if error else "") == reason
     if error is not None:
         assert f"accounts[7]{path}" in error.message
@@ -80,7 +80,7 @@ def test_an_account_is_refused_for_one_reason_at_its_place(asked: pb.Account, re
 
 
 def test_an_amount_out_of_bounds_is_shown_in_its_currency_where_there_is_one() -> None:
-    plain, euros = (wrong_account(0, account(limit_minor=-5, currency=each)) for each in ("", "EUR"))
+    plain, euros = (account_error(0, account(limit_minor=-5, currency=each)) for each in ("", "EUR"))
     assert plain is not None
     assert euros is not None
     assert "-5 minor units" in plain.message
@@ -146,7 +146,7 @@ LONG = "J" * 10
     ],
 )
 def test_a_payment_is_refused_for_one_reason_at_its_place(asked: pb.Payment, reason: str, path: str) -> None:
-    error = wrong_payment(7, asked, {"EU", LONG})
+    error = payment_error(7, asked, {"EU", LONG})
     assert (error.reason if error else "") == reason
     if error is not None:
         assert f"payments[7]{path}" in error.message
@@ -155,7 +155,7 @@ def test_a_payment_is_refused_for_one_reason_at_its_place(asked: pb.Payment, rea
 
 def test_further_texts_are_checked_beside() -> None:
     def reason(text: str, needed: bool) -> str:
-        error = wrong_money("here", paid(), {"EU"}, ("extra", text, 3, needed))
+        error = money_error("here", paid(), {"EU"}, ("extra", text, 3, needed))
         return "" if error is None else error.reason
 
     assert reason("", False) == reason("abc", True) == ""
@@ -196,12 +196,12 @@ def test_what_stands_in_the_ledger_is_answered_field_by_field() -> None:
     assert payment.payment == paid(reference="M", amount_minor=5, reverses_id="a")
     assert (payment.result.matched_minor, payment.booked_at.seconds) == (5, 9)
     assert (payment.booked_by, payment.reversed_by, payment.returned_by) == ("anna", "c", "d")
-    line = statement_line(Line(Place(9 * SECOND, 1, 2, 3), 4, 3, "M", "r", "DE", 2, -7))
+    line = statement_line(StatementLine(LinePlace(9 * SECOND, 1, 2, 3), 4, 3, "M", "r", "DE", 2, -7))
     assert line == pb.StatementLine(
         booked_at=payment.booked_at, entry_kind=4, reverses=3, mrn="M", reference="r", destination="DE",  # type: ignore[arg-type]  # numbers
         kind=common_pb2.CHARGE_KIND_TAX, amount_minor=-7,
     )  # fmt: skip
-    entry = Entry(
+    entry = StoredEntry(
         8,
         1,
         2,
@@ -214,7 +214,7 @@ def test_what_stands_in_the_ledger_is_answered_field_by_field() -> None:
         "EUR",
         "DE",
         b"h",
-        [Posting("vendor:V", 7, 1), Posting("bank:EU", -7, 0)],
+        [StoredPosting("vendor:V", 7, 1), StoredPosting("bank:EU", -7, 0)],
     )
     assert entry_message(entry) == pb.Entry(
         partition=1, number=2, kind=4, reverses=3, booked_at=payment.booked_at, mrn="M", version=6, reference="r",  # type: ignore[arg-type]  # numbers
@@ -222,4 +222,4 @@ def test_what_stands_in_the_ledger_is_answered_field_by_field() -> None:
         postings=[pb.Posting(account="vendor:V", amount_minor=7, kind=common_pb2.CHARGE_KIND_DUTY), pb.Posting(account="bank:EU", amount_minor=-7)],
     )  # fmt: skip
     assert seal_message(None) is None
-    assert seal_message(Kept(3, b"h", 9 * SECOND)) == pb.Seal(number=3, hash=b"h", sealed_at=payment.booked_at)
+    assert seal_message(Seal(3, b"h", 9 * SECOND)) == pb.Seal(number=3, hash=b"h", sealed_at=payment.booked_at)

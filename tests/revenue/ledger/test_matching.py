@@ -12,17 +12,17 @@ from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.allocation import (
     Booking,
     Match,
+    credit_postings,
     credited,
     entries_of,
+    freed_credit,
+    freed_entries,
     match,
-    moved,
     owes_alone,
-    own_by,
     payable,
-    payments_moved,
-    released,
-    remember_payers,
+    reallocation_entries,
     surplus,
+    with_payers,
 )
 from services.revenue.ledger.division import NONE, Divisions
 from services.revenue.ledger.line import COLLECTED, OPEN, SECURED, Lines
@@ -109,7 +109,7 @@ CREDIT = st.dictionaries(st.integers(1, 4), st.integers(-3, 3).filter(bool), max
 
 @given(CREDIT, CREDIT)
 def test_postings_lead_from_one_crediting_to_another(before: dict[int, int], after: dict[int, int]) -> None:
-    postings = moved(before, after)
+    postings = credit_postings(before, after)
     assert [account for account, _ in postings] == sorted({account for account, _ in postings})
     assert all(minor for _, minor in postings)
     # A credit lessens what an account stands at.
@@ -212,7 +212,7 @@ def test_whose_credit_payments_are_is_remembered_where_nothing_is_to_be_paid_at_
         [line(3, 4)],
         [line(9, 1)],
     )
-    found = remember_payers(page, offsets, stored, numbers(1, 1, 1, 0, 1, 0))
+    found = with_payers(page, offsets, stored, numbers(1, 1, 1, 0, 1, 0))
     assert found.offsets.tolist() == [0, 1, 3, 4, 5, 6, 7]
     assert found.lines["debtor"].tolist() == [1, 2, 2, 2, 2, 3, 8]
     assert found.lines["amount"].tolist() == [5, 6, 0, 6, 6, 0, 1]
@@ -221,7 +221,7 @@ def test_whose_credit_payments_are_is_remembered_where_nothing_is_to_be_paid_at_
     assert (added["account"], added["treasury"], added["kind"]) == (2, TREASURY, 2)
     assert [int(added[name]) for name in ("entitled", "remitted", "refunded")] == [0, 0, 0]
     assert stored["amount"][2] == 6
-    unchanged = remember_payers(page, offsets, stored, numbers(1, 0, 0, 0, 0, 1))
+    unchanged = with_payers(page, offsets, stored, numbers(1, 0, 0, 0, 0, 1))
     assert unchanged is page
 
 
@@ -244,7 +244,7 @@ def test_money_in_a_currency_that_the_debt_lost_is_its_accounts_own() -> None:
     offsets, stored = joined([line(9, 1)], [line(2, 3), line(3, 4)], [line(4, 5)], [line(6, 7, SECURED)])
     out = paid_out((8, 9), (1, 3), (0, 0), (2, 7))
     of = (["W", "X", "Y", "Z"], ["A", "B", "C", "D"])
-    entries = released(page, numbers(1, 3, 2), offsets, stored, numbers(99, 5, 6, 4), out, of)
+    entries = freed_entries(page, numbers(1, 3, 2), offsets, stored, numbers(99, 5, 6, 4), out, of)
     assert rows_of(entries) == [
         (11, REVERSED, PAID, "M1", 21, "currency", "X", "B", [(2, 0, -3), (2, 0, 3)]),
         (11, REVERSED, PAID, "M1", 21, "currency", "X", "B", [(3, 0, -2), (3, 0, 2)]),
@@ -252,10 +252,10 @@ def test_money_in_a_currency_that_the_debt_lost_is_its_accounts_own() -> None:
         (13, REVERSED, OUT, "M3", 23, "currency", "Z", "D", [(7, 0, -2), (7, 0, 2)]),
         (12, REVERSED, PAID, "M2", 22, "currency", "Y", "C", [(4, 0, -6), (4, 0, 6)]),
     ]
-    assert own_by(entries) == {(2, "X"): 3, (3, "X"): 1, (7, "Z"): -2, (4, "Y"): 6}
-    twice = released(page, numbers(1, 1), offsets, stored, numbers(99, 5, 6, 4), out, of)
-    assert own_by(twice) == {(2, "X"): 6, (3, "X"): 2}
-    assert own_by(None) == {}
+    assert freed_credit(entries) == {(2, "X"): 3, (3, "X"): 1, (7, "Z"): -2, (4, "Y"): 6}
+    twice = freed_entries(page, numbers(1, 1), offsets, stored, numbers(99, 5, 6, 4), out, of)
+    assert freed_credit(twice) == {(2, "X"): 6, (3, "X"): 2}
+    assert freed_credit(None) == {}
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_what_was_paid_moves_from_who_was_credited_to_who_owes_now(
     # A consignment before it and one behind it, of which nothing moves.
     page = page_of([line(8, 1)], after, [line(8, 1)], currency=["A", "B", "C"], destination=["D", "E", "F"])
     offsets, stored = joined([line(8, 1)], before, [line(8, 1)])
-    entries = payments_moved(
+    entries = reallocation_entries(
         page, offsets, stored, numbers(1, paid, 0), paid_out((0, 0), was, (0, 0)), paid_out((0, 0), is_now, (0, 0))
     )
     expected = [] if postings is None else [(11, PAID, 0, "M1", 21, "", "B", "E", postings)]

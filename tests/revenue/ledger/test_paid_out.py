@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luxor.revenue.v1 import ledger_pb2 as pb
-from services.revenue.ledger.allocation import Booking, credited, entries_of, moved, payable, surplus
-from services.revenue.ledger.charge import Basis, Page
+from services.revenue.ledger.allocation import Booking, credit_postings, credited, entries_of, payable, surplus
+from services.revenue.ledger.charge import Basis, ChargePage
 from services.revenue.ledger.entry import Entries, check
 from services.revenue.ledger.line import COLLECTED, LINE, OPEN, SECURED
 from services.revenue.ledger.position import PaidOut, covered_by, debtors_of, payee_of
-from services.revenue.ledger.rebalance import Held, Target, rebalance
+from services.revenue.ledger.rebalance import PositionLines, Target, rebalance
 from tests.revenue.ledger.states import mrn
 
 BUYERS, DECLARANT, CARRIER, VENDOR, TREASURY, BANK = 1, 2, 3, 4, 5, 6
@@ -37,10 +37,10 @@ class Consignment:
     def rebalance(self, lines: np.ndarray, paid: int, out: PaidOut, more: Sequence[Booking] = ()) -> Entries:
         basis = Basis(NOTHING, NOTHING, NOTHING, NOTHING)
         offsets = np.array([0, len(lines)])
-        page = Page(
+        page = ChargePage(
             [mrn(1)], NOTHING, NOTHING + 1, NOTHING + 1, NOTHING, ["DE"], ["EUR"], ["EU"], basis, offsets, lines
         )
-        held = Held(np.array([0, len(self.lines)]), self.lines, ["EUR"], ["DE"])
+        held = PositionLines(np.array([0, len(self.lines)]), self.lines, ["EUR"], ["DE"])
         target = Target(page, NOTHING + paid, out, entries_of(more) if more else None)
         found = rebalance(target, held, NOTHING + self.paid)
         check(found.entries)
@@ -55,7 +55,7 @@ class Consignment:
     def pay(self, amount: int) -> None:
         """A payment, or one that is taken back; nothing where nobody owes anything at once."""
         if debtors_of(self.lines):
-            changes = moved(credited(self.lines, self.paid), credited(self.lines, self.paid + amount))
+            changes = credit_postings(credited(self.lines, self.paid), credited(self.lines, self.paid + amount))
             booking = Booking(0, mrn(1), 0, "b", "EUR", "DE", amount < 0, [(BANK, amount), *changes])
             self.rebalance(self.lines, self.paid + amount, self.out, [booking])
 

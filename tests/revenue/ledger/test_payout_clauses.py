@@ -404,13 +404,13 @@ async def test_a_payment_takes_the_rows_of_all_credit_that_it_may_change_at_once
     await books.take(OWN, shared, State(mrn(9)))
     ids = await books.ledger.names.ids({OWNER, "declarant:D2"})
     held: list[set[Any]] = []
-    hold = credit.hold
+    hold = credit.lock
 
     async def noted(tx: Any, keys: Any) -> Any:
         held.append(set(keys))
         return await hold(tx, keys)
 
-    monkeypatch.setattr(credit, "hold", noted)
+    monkeypatch.setattr(credit, "lock", noted)
     for asked, accounts in (
         ([payment("a", 5, shared.mrn)], {"declarant:D2"}),
         ([payment("b", 5, OWNER)], {OWNER}),

@@ -63,9 +63,9 @@ async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_wa
 
 
 async def kept_page(kept: Books, day: int, mrn_: str) -> list[tuple[str, str]]:
-    from services.revenue.commands.reconcile import Reconciling
+    from services.revenue.commands.reconcile import Reconciliation
 
-    reconciling, found, after = Reconciling(kept.database, kept.ledger.names), [], ""
+    reconciling, found, after = Reconciliation(kept.database, kept.ledger.names), [], ""
     while True:
         page = await reconciling.page(day, after, 10)
         found += [(each.reason, each.mrn) for each in page.differences]

@@ -16,11 +16,11 @@ from libs.store.errors import StoreUnavailable
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import verify
-from services.revenue.commands.verify import Proving
+from services.revenue.commands.verify import Verification
 from services.revenue.jobs import proofs
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.payments.payments import Payment
-from services.revenue.store.proofs.marks import Fault, read_marks, read_state
+from services.revenue.store.proofs.marks import Discrepancy, read_marks, read_state
 from services.revenue.store.proofs.seals import Seals
 from tests.revenue.ledger.books import Books, unguarded
 from tests.revenue.ledger.edge import SECONDS, open_state, stub
@@ -41,11 +41,11 @@ async def sealed(books: Books) -> None:
         await Seals(books.database).make(tx)
 
 
-def prover(books: Books) -> Proving:
-    return Proving(books.database, books.ledger.names)
+def prover(books: Books) -> Verification:
+    return Verification(books.database, books.ledger.names)
 
 
-async def proven(proving_: Proving, entries_max: int = verify.ENTRIES_MAX) -> list[Fault]:
+async def proven(proving_: Verification, entries_max: int = verify.ENTRIES_MAX) -> list[Discrepancy]:
     """Prove all that can be proven now; the faults that stand then."""
     for _ in range(100):
         if not await proving_.advance(entries_max):
@@ -53,7 +53,7 @@ async def proven(proving_: Proving, entries_max: int = verify.ENTRIES_MAX) -> li
     raise AssertionError("a proof has no end")
 
 
-async def again(proving_: Proving, entries_max: int = verify.ENTRIES_MAX) -> list[Fault]:
+async def again(proving_: Verification, entries_max: int = verify.ENTRIES_MAX) -> list[Discrepancy]:
     """Make a whole round of the periodic proof; the faults that stand then."""
     for _ in range(500):
         report = await proving_.report(100)
@@ -63,7 +63,7 @@ async def again(proving_: Proving, entries_max: int = verify.ENTRIES_MAX) -> lis
     raise AssertionError("a round has no end")
 
 
-def reasons(faults: Sequence[Fault]) -> set[tuple[str, str]]:
+def reasons(faults: Sequence[Discrepancy]) -> set[tuple[str, str]]:
     return {(each.mrn, each.reason) for each in faults}
 
 
@@ -277,13 +277,13 @@ async def test_a_proof_ends_although_bookings_go_on_meanwhile(
 ) -> None:
     """After each part something new is booked, so that no part ever finds nothing: the proof ends at what was booked when it began."""
     await filed(kept, ONE, TWO)
-    compare, serial = Proving._consignments, iter(range(100, 10_000))
+    compare, serial = Verification._consignments, iter(range(100, 10_000))
 
-    async def with_bookings(self: Proving, step: Any) -> None:
+    async def with_bookings(self: Verification, step: Any) -> None:
         await compare(self, step)
         await kept.take(State(mrn(next(serial), 3), charges=FILED))
 
-    monkeypatch.setattr(Proving, "_consignments", with_bookings)
+    monkeypatch.setattr(Verification, "_consignments", with_bookings)
     ledger = await stub(house, "analyst", "analyst-1")
     request = pb.ProveLedgerRequest()
     answers = []
@@ -332,13 +332,13 @@ async def test_a_chain_that_ends_too_early_holds_up_no_proof_of_the_others(
 ) -> None:
     await filed(books, ONE, TWO)
     await altered(books, "delete from ledger_entry where partition = 3 and number > 1")
-    compare, serial = Proving._consignments, iter(range(100, 10_000))
+    compare, serial = Verification._consignments, iter(range(100, 10_000))
 
-    async def with_bookings(self: Proving, step: Any) -> None:
+    async def with_bookings(self: Verification, step: Any) -> None:
         await compare(self, step)
         await books.take(State(mrn(next(serial), 7), charges=FILED))
 
-    monkeypatch.setattr(Proving, "_consignments", with_bookings)
+    monkeypatch.setattr(Verification, "_consignments", with_bookings)
     one = prover(books)
     async with asyncio.timeout(30):
         assert await one.prove(await one.heads(), 20)

@@ -18,7 +18,7 @@ from luxor.revenue.v1.revenue_pb2 import (
     PURPOSE_CLEARANCE,
     AssessmentColumns,
 )
-from services.revenue.commands.reconcile import Reconciling
+from services.revenue.commands.reconcile import Reconciliation
 from services.revenue.commands.record_payout import Payouts
 from services.revenue.store.ledger import positions
 from services.revenue.store.payments.payments import Payment
@@ -60,7 +60,7 @@ async def yesterday(books: Books, mrn_: str, version: int) -> None:
 
 async def reconciled(books: Books) -> list[tuple[str, str]]:
     """What differs of what the ledger holds of the day; a page is one consignment."""
-    reconciling, found, after = Reconciling(books.database, books.ledger.names), [], ""
+    reconciling, found, after = Reconciliation(books.database, books.ledger.names), [], ""
     while not after.startswith("batch "):
         page = await reconciling.page(DAY, after, 1)
         found += [(each.mrn, each.reason) for each in page.differences]

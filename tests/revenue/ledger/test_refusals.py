@@ -14,20 +14,20 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from luxor.errors.v1.errors_pb2 import ItemError
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1 import schemes_pb2
-from services.revenue.api.ledger_messages import wrong_account, wrong_payment
-from services.revenue.api.payout_messages import wrong_payout
-from services.revenue.assessment.scheme_register import Entry, Wrong, read_entry
+from services.revenue.api.ledger_messages import account_error, payment_error
+from services.revenue.api.payout_messages import payout_error
+from services.revenue.assessment.scheme_register import RejectedEntry, SchemeEntry, read_entry
 from services.revenue.commands.record_payout import Payouts
 from services.revenue.law.program.beneficiaries import Sharing
 from services.revenue.law.source.rulebook import Refund
 from services.revenue.ledger.account import wrong_name
 from services.revenue.ledger.allocation import Booking, Match, entries_of, match
-from services.revenue.ledger.charge import names_of
+from services.revenue.ledger.charge import charges_of
 from services.revenue.ledger.entry import LedgerError, check
 from services.revenue.ledger.line import LINE
 from services.revenue.ledger.position import PaidOut, settled
 from services.revenue.store.ledger.accounts import Account, Accounts, Change
-from services.revenue.store.ledger.securities import SecuritiesInForce
+from services.revenue.store.ledger.securities import ActiveSecurities
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.payouts import Payout
 from tests.revenue.ledger.books import Books, rules
@@ -77,9 +77,9 @@ MONEY: list[tuple[dict[str, Any], str, str]] = [
 def test_payments_and_payouts_are_refused_by_each_clause_alone(
     change: dict[str, Any], reason: str, element: str
 ) -> None:
-    error = wrong_payment(4, pb.Payment(**GOOD_PAYMENT | change), {"EU", "UK"})
+    error = payment_error(4, pb.Payment(**GOOD_PAYMENT | change), {"EU", "UK"})
     assert found(error) == (reason, f"payments[4].{element}" if reason else "")
-    error = wrong_payout(5, pb.Payout(**GOOD_PAYMENT | change), {"EU", "UK"})
+    error = payout_error(5, pb.Payout(**GOOD_PAYMENT | change), {"EU", "UK"})
     assert found(error) == (reason, f"payouts[5].{element}" if reason else "")
 
 
@@ -91,7 +91,7 @@ def test_payments_and_payouts_are_refused_by_each_clause_alone(
     ],
 )  # fmt: skip
 def test_the_reference_of_a_payment_is_a_printable_text(change: dict[str, Any], reason: str) -> None:
-    assert found(wrong_payment(0, pb.Payment(**GOOD_PAYMENT | change), {"EU"}))[0] == reason
+    assert found(payment_error(0, pb.Payment(**GOOD_PAYMENT | change), {"EU"}))[0] == reason
 
 
 PAYEE = "PAYOUT_REFERENCE_MALFORMED"
@@ -123,7 +123,7 @@ PAYEE = "PAYOUT_REFERENCE_MALFORMED"
     ],
 )  # fmt: skip
 def test_a_payee_is_an_mrn_or_an_account_that_can_be_paid(change: dict[str, Any], reason: str, element: str) -> None:
-    error = wrong_payout(0, pb.Payout(**GOOD_PAYMENT | change), {"EU"})
+    error = payout_error(0, pb.Payout(**GOOD_PAYMENT | change), {"EU"})
     assert found(error) == (reason, f"payouts[0].{element}" if reason else "")
 
 
@@ -177,7 +177,7 @@ def test_an_account_is_named_by_its_kind_and_an_id(name: str, good: bool) -> Non
     ],
 )  # fmt: skip
 def test_an_account_is_refused_by_each_clause_alone(change: dict[str, Any], reason: str, element: str) -> None:
-    error = wrong_account(2, pb.Account(**{"name": "deferred:x", "currency": "EUR"} | change))
+    error = account_error(2, pb.Account(**{"name": "deferred:x", "currency": "EUR"} | change))
     assert found(error) == (reason, f"accounts[2].{element}" if reason else "")
 
 
@@ -210,7 +210,7 @@ async def test_an_accounts_currency_is_needed_once_and_fixed_by_a_limit_or_a_boo
 
 async def test_an_account_is_usable_while_it_is_open_and_stands_for_less_than_its_limit(books: Books) -> None:
     await books.take(State(ONE, charges=(Charge(300),)))
-    following = SecuritiesInForce(books.database, everyone=False)
+    following = ActiveSecurities(books.database, everyone=False)
     for account, usable, room in (
         (Account("deferred:carrier-7", "EUR", None, False, ""), True, None),
         (Account("deferred:carrier-7", "EUR", None, True, ""), False, None),
@@ -344,8 +344,8 @@ def test_a_scheme_number_is_refused_by_each_clause_alone(change: dict[str, Any],
     for name, value in (SCHEME | change).items():
         setattr(told, name, value)
     read = read_entry(told, {})
-    assert (read.reason if isinstance(read, Wrong) else "") == reason
-    assert isinstance(read, Entry) is (reason == "")
+    assert (read.reason if isinstance(read, RejectedEntry) else "") == reason
+    assert isinstance(read, SchemeEntry) is (reason == "")
 
 
 def booking(*postings: tuple[int, int]) -> Booking:
@@ -402,7 +402,7 @@ def test_shares_of_refunds_are_rounded_down_at_ties_and_near_the_bounds() -> Non
         told = states_table(
             [State(mrn(n, 3), charges=(Charge(each),), returned=(1,)) for n, each in enumerate(amounts)]
         )
-        charged = names_of(told, Sharing())
+        charged = charges_of(told, Sharing())
         ids = {name: number for number, name in enumerate(sorted(charged.names()), 1)}
         lines = charged.page(ids, rules(refund)).lines
         assert lines["entitled"].tolist() == [int(each * share) for each in amounts]

@@ -15,7 +15,7 @@ from services.revenue.jobs import seals as seal_job
 from services.revenue.jobs.seals import SealJob, unsealed
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs import seals as seals_of
-from services.revenue.store.proofs.seals import Compared, Kept, Seals
+from services.revenue.store.proofs.seals import Seal, SealComparison, Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
 from tests.revenue.ledger.test_chain_rows import put as put_entries
@@ -26,8 +26,8 @@ NAME = "luxor_revenue_ledger_unsealed_seconds"
 
 
 def test_of_a_seal_that_was_kept_no_time_need_be_known() -> None:
-    assert Kept(1, START).sealed_at == 0
-    assert (Compared().seals, Compared().faults) == (0, [])
+    assert Seal(1, START).sealed_at == 0
+    assert (SealComparison().seals, SealComparison().faults) == (0, [])
 
 
 async def test_nothing_is_sealed_before_anything_is_booked(books: Books) -> None:

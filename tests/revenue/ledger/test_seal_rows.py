@@ -9,7 +9,7 @@ import pytest
 
 from libs.store.database import Database
 from services.revenue.ledger.hash_chain import START, seal
-from services.revenue.store.proofs.seals import Kept, Seals, _holds
+from services.revenue.store.proofs.seals import Seal, Seals, _holds
 from tests.revenue.ledger.books import Books
 
 PARTITIONS = 64
@@ -177,10 +177,10 @@ async def test_a_seal_that_was_kept_outside_is_there_with_its_hash(books: Books)
     one, two = chained({3: 1}, {3: 2})
     await put(books.database, one, two)
     seals = Seals(books.database)
-    assert await seals.newest() == Kept(2, two.hash, two.sealed_at)
-    assert await seals.compare_kept(Kept(1, one.hash)) == []
-    assert "another hash" in (await seals.compare_kept(Kept(2, one.hash)))[0]
-    assert "is not here" in (await seals.compare_kept(Kept(3, one.hash)))[0]
+    assert await seals.newest() == Seal(2, two.hash, two.sealed_at)
+    assert await seals.compare_kept(Seal(1, one.hash)) == []
+    assert "another hash" in (await seals.compare_kept(Seal(2, one.hash)))[0]
+    assert "is not here" in (await seals.compare_kept(Seal(3, one.hash)))[0]
 
 
 async def test_seals_are_compared_that_name_an_entry_behind_one_and_up_to_another(books: Books) -> None:

@@ -11,7 +11,7 @@ from services.revenue.store.ledger.balances import sum_days
 from services.revenue.store.ledger.entries import MICROS_A_DAY, Heads
 from services.revenue.store.proofs import seals as seals_of
 from services.revenue.store.proofs.chain import Chain
-from services.revenue.store.proofs.seals import Kept, Seals
+from services.revenue.store.proofs.seals import Seal, Seals
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.test_chain_and_balances import PAGE, PARTITION, checked, forge, hash_of, one_entry
 
@@ -40,8 +40,8 @@ async def test_a_chain_whose_end_was_cut_off_with_its_balances_is_found_by_the_s
         await tx.raw.execute("delete from ledger_seal where number = 2")
     # Nothing in the store tells it any more; the seal that was kept outside does.
     assert await checked(books) == []
-    assert await checked(books, kept=Kept(1, kept[0]["hash"])) == []
-    assert await checked(books, kept=Kept(2, kept[1]["hash"])) == [
+    assert await checked(books, kept=Seal(1, kept[0]["hash"])) == []
+    assert await checked(books, kept=Seal(2, kept[1]["hash"])) == [
         "seal 2 was kept outside and is not here: what it seals was cut off or written anew"
     ]
 

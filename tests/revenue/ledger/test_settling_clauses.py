@@ -13,13 +13,13 @@ from libs.store.errors import StoreUnavailable
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands import apply_credit
-from services.revenue.commands.apply_credit import Share, settle_once, settle_some
+from services.revenue.commands.apply_credit import CreditTransfer, settle_once, settle_some
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.jobs.credit import CreditJob
 from services.revenue.ledger.account import partition_of_mrn
 from services.revenue.ledger.entry import LedgerError
 from services.revenue.store.ledger import credit
-from services.revenue.store.ledger.credit import Item, Key
+from services.revenue.store.ledger.credit import CreditItem, Key
 from services.revenue.store.payments.payments import Payment
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
@@ -56,7 +56,7 @@ async def give(books: Books, key: Key, minor: int) -> None:
         await credit.add(tx, {key: minor})
 
 
-async def use(books: Books, stands: dict[Key, int], wanted: dict[Key, list[Item]]) -> int:
+async def use(books: Books, stands: dict[Key, int], wanted: dict[Key, list[CreditItem]]) -> int:
     """Use credit for consignments in a transaction that holds their heads."""
     async with books.database.transaction() as tx:
         heads = await books.ledger.book.lock(
@@ -192,7 +192,7 @@ async def test_credit_pays_what_its_account_owes_alone_in_its_currency(books: Bo
     await give(books, key, 10_000)
     paid = {}
     for each in every:
-        item = Item(each.mrn, each.day, 1)
+        item = CreditItem(each.mrn, each.day, 1)
         paid[each.mrn] = await use(books, {key: 10_000}, {key: [item]})
     assert paid == {ONE.mrn: 1, shared.mrn: 0, others.mrn: 0, pounds.mrn: 0, secured.mrn: 0}
     assert await paid_of(books, *every) == [(2_200, 0), (0, 10), (0, 5), (0, 5), (0, 0)]
@@ -206,14 +206,14 @@ async def test_credit_is_shared_in_the_order_asked_for_until_it_is_used(books: B
     own, other = (ids[OWNER], "EUR"), (ids[OTHER], "EUR")
     await give(books, own, 8)
     await give(books, other, 2)
-    wanted = {own: [Item(each.mrn, each.day, 0) for each in many], other: [Item(theirs.mrn, theirs.day, 0)]}
+    wanted = {own: [CreditItem(each.mrn, each.day, 0) for each in many], other: [CreditItem(theirs.mrn, theirs.day, 0)]}
     assert await use(books, {own: 8, other: 2}, wanted) == 4
     assert await paid_of(books, *many, theirs) == [(3, 0), (3, 0), (2, 1), (0, 3), (2, 1)]
     assert await rows(books, "select minor from ledger_credit order by account") == [(0,), (0,)]
     assert sorted(await rows(books, "select mrn, minor from ledger_drawn")) == [
         (many[0].mrn, 3), (many[1].mrn, 3), (many[2].mrn, 2), (theirs.mrn, 2),
     ]  # fmt: skip
-    assert await use(books, {own: 0}, {own: [Item(many[3].mrn, DAY, 0)]}) == 0
+    assert await use(books, {own: 0}, {own: [CreditItem(many[3].mrn, DAY, 0)]}) == 0
 
 
 async def test_what_credit_lacks_is_taken_back_from_what_it_paid_and_is_paid_there_still(books: Books) -> None:
@@ -226,9 +226,9 @@ async def test_what_credit_lacks_is_taken_back_from_what_it_paid_and_is_paid_the
     key = (account, "EUR")
     await give(books, key, -6)
     async with books.database.transaction() as tx:
-        await credit.draw(tx, [(key, Item(each.mrn, each.day, 2)) for each in (*many, pounds)])
+        await credit.add_paid_items(tx, [(key, CreditItem(each.mrn, each.day, 2)) for each in (*many, pounds)])
     # Of the last one nothing is paid, and of that in pounds nothing in euros: what is remembered of them is forgotten.
-    items = [Item(each.mrn, each.day, 2) for each in (pounds, many[3], *many[:3])]
+    items = [CreditItem(each.mrn, each.day, 2) for each in (pounds, many[3], *many[:3])]
     assert await use(books, {key: -5}, {key: items}) == 5
     assert await paid_of(books, *many, pounds) == [(1, 2), (1, 2), (2, 1), (0, 3), (3, 0)]
     assert await rows(books, "select minor from ledger_credit where currency = 'EUR'") == [(-1,)]
@@ -245,8 +245,8 @@ async def test_of_a_consignment_no_more_is_taken_back_than_is_paid_of_it(books: 
     key = ((await books.ledger.names.ids({OWNER}))[OWNER], "EUR")
     await give(books, key, -9)
     async with books.database.transaction() as tx:
-        await credit.draw(tx, [(key, Item(ONE.mrn, ONE.day, 5))])
-    assert await use(books, {key: -9}, {key: [Item(ONE.mrn, ONE.day, 5)]}) == 1
+        await credit.add_paid_items(tx, [(key, CreditItem(ONE.mrn, ONE.day, 5))])
+    assert await use(books, {key: -9}, {key: [CreditItem(ONE.mrn, ONE.day, 5)]}) == 1
     assert await paid_of(books, ONE) == [(0, 3)]
     assert await rows(books, "select minor from ledger_credit") == [(-7,)]
 
@@ -267,9 +267,9 @@ async def test_credit_pays_a_consignment_up_to_the_largest_sum(books: Books) -> 
     assert open_minor == 50
     key = ((await books.ledger.names.ids({OWNER}))[OWNER], "EUR")
     await give(books, key, 100)
-    assert await use(books, {key: 100}, {key: [Item(ONE.mrn, ONE.day, 0)]}) == 1
+    assert await use(books, {key: 100}, {key: [CreditItem(ONE.mrn, ONE.day, 0)]}) == 1
     assert await paid_of(books, ONE) == [(LARGEST, 46)]
-    assert await use(books, {key: 96}, {key: [Item(ONE.mrn, ONE.day, 0)]}) == 0
+    assert await use(books, {key: 96}, {key: [CreditItem(ONE.mrn, ONE.day, 0)]}) == 0
 
 
 async def test_money_is_shared_out_of_an_account_to_consignments_and_back(books: Books) -> None:
@@ -280,7 +280,8 @@ async def test_money_is_shared_out_of_an_account_to_consignments_and_back(books:
         async with books.database.transaction() as tx:
             heads = await books.ledger.book.lock(tx, [3])
             shares = [
-                Share(many[place].mrn, account, sign * minor, "x") for place, minor in ((2, 2), (0, 1), (1, 4), (2, 1))
+                CreditTransfer(many[place].mrn, account, sign * minor, "x")
+                for place, minor in ((2, 2), (0, 1), (1, 4), (2, 1))
             ]
             await apply_credit.pay(books.ledger, tx, heads, shares)
         assert await paid_of(books, *many) == left
@@ -330,7 +331,7 @@ def background(monkeypatch: pytest.MonkeyPatch, keys: list[Key]) -> tuple[Credit
         asked.append(most)
         return keys
 
-    monkeypatch.setattr(credit, "wanting", wanting)
+    monkeypatch.setattr(credit, "applicable", wanting)
     return CreditJob(cast(Ledger, SimpleNamespace(database=NoDatabase)), interval_seconds=0.01), asked
 
 

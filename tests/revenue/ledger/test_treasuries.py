@@ -23,10 +23,10 @@ from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
-from services.revenue.commands.reconcile import Reconciling
+from services.revenue.commands.reconcile import Reconciliation
 from services.revenue.commands.record_payment import Payments
 from services.revenue.commands.record_payout import Payouts
-from services.revenue.feeds.clearance_states import Intake
+from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.law.program.beneficiaries import Division, Share, Sharing
 from services.revenue.law.source.rulebook import Beneficiaries, Part, Rulebook, Span
 from services.revenue.ledger.division import Divisions, name_of, parts_of
@@ -54,7 +54,7 @@ class Shared(Books):
         super().__init__(database)
         self.ledger = Ledger(database, sharing())
         self.posting = Posting(self.ledger, rules())
-        self.intake = Intake(self.posting)
+        self.intake = StateHandler(self.posting)
         self.payments = Payments(self.ledger)
 
 
@@ -68,7 +68,7 @@ def treasuries(standing: dict[str, int]) -> dict[str, int]:
 
 
 async def differences(books: Books) -> list[str]:
-    page = await Reconciling(books.database, books.ledger.names).page(DAY, "", 100)
+    page = await Reconciliation(books.database, books.ledger.names).page(DAY, "", 100)
     return [each.sentence for each in page.differences if each.reason == "UNBALANCED"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.revenue.assessment.scheme_register import OPEN_END, Entry
+from services.revenue.assessment.scheme_register import OPEN_END, SchemeEntry
 from services.revenue.store.ledger.accounts import Account, Accounts
 from services.revenue.store.payments.payments import Payment
 from services.revenue.store.payments.references import forget_references
@@ -35,7 +35,7 @@ async def test_each_version_of_a_scheme_number_is_kept_and_the_same_once(books: 
     told = []
     for holder, last, who in (("A", OPEN_END, "one"), ("A", OPEN_END, "two"), ("B", 20_900, "two")):
         async with books.database.transaction() as tx:
-            told.append(await store.put(tx, [Entry(1, "IM2760000014", holder, 20_000, last)], who))
+            told.append(await store.put(tx, [SchemeEntry(1, "IM2760000014", holder, 20_000, last)], who))
     assert told == [{(1, "IM2760000014"): True}, {}, {(1, "IM2760000014"): False}]
     async with books.database.connection() as reader:
         rows = await reader.raw.fetch("select holder, last_day, put_by from scheme_number_version order by changed")

@@ -20,7 +20,14 @@ from libs.store.requests import PURGE_ROWS_MAX, purge_before
 from libs.store.schema import TODAY, today
 from libs.telemetry import counter
 from luxor.clearance.v1 import clearance_pb2 as clearance
-from services.revenue.assessment.aggregates import Counting, Holder, Others, Share, Sum, Wanted
+from services.revenue.assessment.aggregates import (
+    Aggregate,
+    AggregateCounter,
+    Aggregates,
+    AggregateShare,
+    RequestedShares,
+    ShareHolder,
+)
 from services.revenue.law.assess.eligibility.limits import LARGEST_SUM
 
 _GONE_STATES: Final = (
@@ -104,17 +111,17 @@ class HolderState(IntEnum):
 class Counted:
     """A batch counted in, whose transaction is still open."""
 
-    others: Others
-    counting: Counting
+    others: Aggregates
+    counting: AggregateCounter
 
 
-async def held(reader: Transaction, mrns: Collection[str]) -> set[str]:
+async def shareholders_of(reader: Transaction, mrns: Collection[str]) -> set[str]:
     """Which of the consignments hold shares or held some, or will before long; nothing is locked."""
     return {row["mrn"] for row in await reader.raw.fetch(_HELD, list(mrns))}
 
 
 async def count_in(
-    tx: Transaction, mrns: Sequence[str], versions: Sequence[int], wanted: Wanted, also: Collection[str]
+    tx: Transaction, mrns: Sequence[str], versions: Sequence[int], wanted: RequestedShares, also: Collection[str]
 ) -> Counted:
     """Lock what a batch touches and count it in; nothing is written yet.
 
@@ -123,18 +130,18 @@ async def count_in(
     named = {mrns[row] for row, key in zip(wanted.row.tolist(), wanted.key, strict=True) if key}
     touched = sorted(named | set(also))
     rows = await tx.raw.fetch(_LOCK_HOLDERS, touched)
-    holders = {row["mrn"]: Holder(row["version"], tuple(row["keys"])) for row in rows}
+    holders = {row["mrn"]: ShareHolder(row["version"], tuple(row["keys"])) for row in rows}
     sums = await _locked(tx, {*wanted.keys, *(key for each in holders.values() for key in each.keys)})
     served_first = {
         key for key, bundled in zip(wanted.key, wanted.bundled.tolist(), strict=True) if key and not bundled
     }
     own = [(key, mrn) for mrn, each in holders.items() for key in each.keys]
     await _read_shares(tx, sums, own, sorted({key for key, _ in own} & served_first))
-    counting = Counting(sums, holders)
+    counting = AggregateCounter(sums, holders)
     return Counted(counting.count(mrns, versions, wanted), counting)
 
 
-async def write(tx: Transaction, counting: Counting, *, state: HolderState = HolderState.RESERVED) -> None:
+async def write(tx: Transaction, counting: AggregateCounter, *, state: HolderState = HolderState.RESERVED) -> None:
     """Write what was counted."""
     changed, sums = counting.changed, counting.sums
     if not changed.holders and not changed.sums:
@@ -167,7 +174,7 @@ async def write(tx: Transaction, counting: Counting, *, state: HolderState = Hol
     tx.after_commit(lambda: _count(numbers))
 
 
-async def follow(tx: Transaction, states: Table, areas: Collection[str] | None = None) -> None:
+async def apply_states(tx: Transaction, states: Table, areas: Collection[str] | None = None) -> None:
     """Take over from clearance's feed (a table of ClearanceColumns) what became of consignments: in the consumer's transaction.
 
     What was decided confirms its shares; what was withdrawn, ran out, went back or was destroyed before it was released
@@ -200,33 +207,34 @@ async def follow(tx: Transaction, states: Table, areas: Collection[str] | None =
         await tx.raw.execute(_CONFIRM, confirmed)
         tx.after_commit(lambda: _shares.labels("confirmed").inc(len(confirmed)))
     if gone:
-        holders = {row["mrn"]: Holder(row["version"], tuple(row["keys"])) for row in gone}
+        holders = {row["mrn"]: ShareHolder(row["version"], tuple(row["keys"])) for row in gone}
         sums = await _locked(tx, {key for each in holders.values() for key in each.keys})
         await _read_shares(tx, sums, [(key, mrn) for mrn, each in holders.items() for key in each.keys], [])
-        counting = Counting(sums, holders)
+        counting = AggregateCounter(sums, holders)
         for mrn in sorted(holders):
             counting.give_back(mrn)
         await write(tx, counting, state=HolderState.GIVEN_BACK)
 
 
-async def _locked(tx: Transaction, keys: Collection[bytes]) -> dict[bytes, Sum]:
+async def _locked(tx: Transaction, keys: Collection[bytes]) -> dict[bytes, Aggregate]:
     if not keys:
         return {}
     rows = await tx.raw.fetch(_LOCK_SUMS, sorted(keys))
     return {
-        row["key"]: Sum(int(row["total"]), row["count"], row["least"], row["limit_id"], row["bundled"]) for row in rows
+        row["key"]: Aggregate(int(row["total"]), row["count"], row["least"], row["limit_id"], row["bundled"])
+        for row in rows
     }
 
 
 async def _read_shares(
-    tx: Transaction, sums: dict[bytes, Sum], own: Sequence[tuple[bytes, str]], whole: Sequence[bytes]
+    tx: Transaction, sums: dict[bytes, Aggregate], own: Sequence[tuple[bytes, str]], whole: Sequence[bytes]
 ) -> None:
     """Read shares of consignments, and all shares of some sums."""
     if not own and not whole:
         return
     rows: Sequence[Any] = await tx.raw.fetch(_SHARES, [key for key, _ in own], [mrn for _, mrn in own], list(whole))
     for row in rows:
-        sums[row["key"]].shares[row["mrn"]] = Share(row["amount"], row["position"])
+        sums[row["key"]].shares[row["mrn"]] = AggregateShare(row["amount"], row["position"])
 
 
 def purge_shares(days: int) -> Step:

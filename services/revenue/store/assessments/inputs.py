@@ -13,7 +13,7 @@ from libs.columns.stored import read_answers, reading
 from libs.store.database import Database, Transaction
 from libs.store.inputs import READ_MAX, BatchPlace, InputTable
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
-from services.revenue.assessment.inputs import Input, join_inputs, unpack_input, unpack_others
+from services.revenue.assessment.inputs import Input, join_inputs, unpack_aggregates, unpack_input
 
 ASSESSMENT_DAYS: Final = 400
 """Days for which an answer is kept: as long as a reference binds, and as much again for amendments and disputes."""
@@ -104,7 +104,7 @@ class Inputs:
 
     async def find(
         self, mrns: Sequence[str], versions: Sequence[int], *, purpose: int = PURPOSE_CLEARANCE, answers: bool = False
-    ) -> list[Found]:
+    ) -> list[StoredFilings]:
         """What these versions of filings were assessed on last, and their last answers where they are asked for.
 
         Where a filing was assessed again, since another consignment changed a sum, that is the last. Raises InputError.
@@ -144,7 +144,7 @@ async def _stored(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredFilings:
     """Filings as they were assessed, of those that were asked for: some of whom the register said the same."""
 
     asked: list[int]
@@ -161,7 +161,7 @@ def _found(
     newest: dict[int, tuple[bytes, bytes]],
     *,
     answers: bool,
-) -> list[Found]:
+) -> list[StoredFilings]:
     wanted: dict[BatchPlace, list[tuple[int, int]]] = {}
     for number in sorted(places):
         place, row = places[number]
@@ -186,7 +186,7 @@ def _newest(
     again = {row: newest[number] for row, number in enumerate(asked) if number in newest}
     if not again:
         return asked, given, told
-    others = given.others.with_rows({row: unpack_others(sums) for row, (sums, _) in again.items()})
+    others = given.others.with_rows({row: unpack_aggregates(sums) for row, (sums, _) in again.items()})
     if told is not None:
         source = np.arange(told.rows)
         source[list(again)] = told.rows + np.arange(len(again))
@@ -196,11 +196,11 @@ def _newest(
     return asked, replace(given, others=others), told
 
 
-def _joined(parts: list[tuple[list[int], Input, Table | None]]) -> Found:
+def _joined(parts: list[tuple[list[int], Input, Table | None]]) -> StoredFilings:
     asked = np.concatenate([np.array(numbers) for numbers, _, _ in parts])
     order = np.argsort(asked)
     tables = [told for _, _, told in parts if told is not None]
-    return Found(
+    return StoredFilings(
         asked[order].tolist(),
         join_inputs([given for _, given, _ in parts]).take(order),
         Table.concat(tables).take(order) if len(tables) == len(parts) else None,

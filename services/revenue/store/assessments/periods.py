@@ -13,8 +13,8 @@ from libs.columns import Table
 from libs.columns.stored import InputError, reading
 from libs.store.database import Database, Transaction
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
-from services.revenue.assessment.aggregates import Others
-from services.revenue.assessment.inputs import unpack_others
+from services.revenue.assessment.aggregates import Aggregates
+from services.revenue.assessment.inputs import unpack_aggregates
 from services.revenue.law.assess.eligibility.limits import LARGEST_SUM
 
 ROWS_A_FETCH: Final = 10_000
@@ -90,12 +90,12 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class StoredReassessment:
     """What a filing owes by its newest assessment after another consignment changed its sums."""
 
     place: int
     """Which of those asked for."""
-    others: Others
+    others: Aggregates
     """What others made then."""
     answer: Table
     """A table of AssessmentColumns with one row."""
@@ -151,7 +151,9 @@ class Periods:
                 generations.append(row["generation"])
         return Versions(keys, generations)
 
-    async def again(self, mrns: Sequence[str], versions: Sequence[int], generations: Sequence[int]) -> list[Again]:
+    async def again(
+        self, mrns: Sequence[str], versions: Sequence[int], generations: Sequence[int]
+    ) -> list[StoredReassessment]:
         """What these generations were told, in the order of what is asked for; one that cannot be read is left out."""
         async with self._database.connection() as reader:
             rows = await reader.raw.fetch(_AGAIN_OF, list(mrns), list(versions), list(generations))
@@ -164,9 +166,9 @@ class Periods:
         return found
 
 
-def _again(place: int, sums: bytes, payload: bytes) -> Again:
+def _again(place: int, sums: bytes, payload: bytes) -> StoredReassessment:
     with reading("the newest assessment"):
-        return Again(place, unpack_others(sums), Table.parse(AssessmentColumns, payload))
+        return StoredReassessment(place, unpack_aggregates(sums), Table.parse(AssessmentColumns, payload))
 
 
 def key_of(mrn: str, version: int) -> str:

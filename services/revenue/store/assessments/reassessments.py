@@ -12,8 +12,8 @@ from libs.columns import Ints, Table
 from libs.store.database import Transaction
 from libs.store.schema import TODAY
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
-from services.revenue.assessment.aggregates import Others
-from services.revenue.assessment.inputs import pack_others
+from services.revenue.assessment.aggregates import Aggregates
+from services.revenue.assessment.inputs import pack_aggregates
 from services.revenue.law.assess.eligibility.limits import LARGEST_SUM
 from services.revenue.store.assessments.aggregates import HolderState
 
@@ -84,7 +84,7 @@ class Reassessed:
     mrn: str
     version: int
     reason: str
-    others: Others
+    others: Aggregates
     """Of one row."""
     answer: Table
     """Of one row, without its generation."""
@@ -125,7 +125,7 @@ async def add(tx: Transaction, changes: Sequence[Reassessed]) -> Table:
         answers.take(np.array([row])).encode(AssessmentColumns).SerializeToString() for row in range(len(changes))
     ]
     reasons = [each.reason for each in changes]
-    sums = [pack_others(each.others) for each in changes]
+    sums = [pack_aggregates(each.others) for each in changes]
     await tx.raw.execute(_ADD, mrns, versions, generations, reasons, sums, payloads)
     return answers
 

@@ -140,7 +140,7 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class StatementSum:
     """A sum of a statement by destination and kind of charge."""
 
     destination: str
@@ -150,7 +150,7 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class LinePlace:
     """Where a line stands: lines are read in this order."""
 
     booked_at: int = 0
@@ -159,14 +159,14 @@ class Place:
     place: int = 0
 
 
-BEGINNING: Final = Place()
+BEGINNING: Final = LinePlace()
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StatementLine:
     """A line of a statement."""
 
-    at: Place
+    at: LinePlace
     entry_kind: int
     reverses: int
     """Kind of the entry that it undoes; 0 for none."""
@@ -185,8 +185,8 @@ class Statement:
     closing: int
     debit: int
     credit: int
-    sums: list[Sum]
-    lines: list[Line]
+    sums: list[StatementSum]
+    lines: list[StatementLine]
 
 
 class Balances:
@@ -233,7 +233,7 @@ class Balances:
             return await balances_at(reader, holdings, moment)
 
     async def statement(
-        self, account: int, currency: str, first_day: int, last_day: int, *, after: Place = BEGINNING, rows_max: int
+        self, account: int, currency: str, first_day: int, last_day: int, *, after: LinePlace = BEGINNING, rows_max: int
     ) -> Statement:
         """Give the statement of an account for the days from first to last, with up to `rows_max` lines after a place.
 
@@ -291,17 +291,19 @@ async def _closings(
     ]
 
 
-async def _sums_of(reader: Transaction, account: int, currency: str, first_day: int, last_day: int) -> list[Sum]:
+async def _sums_of(
+    reader: Transaction, account: int, currency: str, first_day: int, last_day: int
+) -> list[StatementSum]:
     """Add the sums of days that are over, and the postings of those whose sums are not made yet."""
     rows = list(await reader.raw.fetch(_SUMS, account, currency, first_day, last_day))
     for left in await reader.raw.fetch(_DAYS_LEFT, first_day, last_day):
         rows += await reader.raw.fetch(_SUMS_OF_DAY, account, currency, left["day"])
-    found: dict[tuple[str, int], Sum] = {}
+    found: dict[tuple[str, int], StatementSum] = {}
     for row in rows:
         key = (row["destination"], row["kind"])
-        before = found.get(key, Sum(*key, 0, 0))
+        before = found.get(key, StatementSum(*key, 0, 0))
         amount = int(row["debit"] - row["credit"])
-        found[key] = Sum(*key, before.consignments + row["consignments"], before.amount + amount)
+        found[key] = StatementSum(*key, before.consignments + row["consignments"], before.amount + amount)
     return [found[key] for key in sorted(found)]
 
 
@@ -312,18 +314,18 @@ async def lines_of(
     first_day: int,
     last_day: int,
     *,
-    after: Place = BEGINNING,
+    after: LinePlace = BEGINNING,
     rows_max: int,
-) -> list[Line]:
+) -> list[StatementLine]:
     """Give lines of an account in their order, after a place."""
     first = max(first_day, after.booked_at // MICROS_A_DAY)
     place = (after.booked_at, after.partition, after.number, after.place)
     return [_line(row) for row in await reader.raw.fetch(_LINES, account, currency, first, last_day, *place, rows_max)]
 
 
-def _line(row: Any) -> Line:
-    return Line(
-        Place(row["booked_at"], row["partition"], row["number"], row["place"]),
+def _line(row: Any) -> StatementLine:
+    return StatementLine(
+        LinePlace(row["booked_at"], row["partition"], row["number"], row["place"]),
         row["entry_kind"],
         row["reverses"],
         row["mrn"],

@@ -80,7 +80,7 @@ order by account, currency limit $1
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class CreditItem:
     """A consignment that credit may pay, or paid."""
 
     mrn: str
@@ -99,7 +99,7 @@ async def add(tx: Transaction, changes: Mapping[Key, int]) -> dict[Key, int]:
     return {(row["account"], row["currency"]): row["minor"] for row in rows}
 
 
-def joined(*parts: Mapping[Key, int]) -> dict[Key, int]:
+def summed(*parts: Mapping[Key, int]) -> dict[Key, int]:
     """Sum amounts by account and currency."""
     sums: dict[Key, int] = {}
     for part in parts:
@@ -108,22 +108,22 @@ def joined(*parts: Mapping[Key, int]) -> dict[Key, int]:
     return sums
 
 
-async def moved(names: Names, tx: Transaction, before: Mapping[Key, int], after: Mapping[Key, int]) -> None:
+async def follow_positions(names: Names, tx: Transaction, before: Mapping[Key, int], after: Mapping[Key, int]) -> None:
     """Follow what consignments leave to accounts' credit from one state to another; of declarants alone."""
-    changes = joined(after, {key: -minor for key, minor in before.items()})
+    changes = summed(after, {key: -minor for key, minor in before.items()})
     changes = {key: minor for key, minor in changes.items() if minor}
     if changes:
         told = await names.of(tx, {account for account, _ in changes})
         await add(tx, {key: minor for key, minor in changes.items() if prefix_of(told[key[0]]) == HOLDER})
 
 
-async def having(tx: Transaction, accounts: Iterable[int]) -> dict[Key, int]:
+async def lock_unused(tx: Transaction, accounts: Iterable[int]) -> dict[Key, int]:
     """Give what stands to the credit of some accounts, of those that have any which nobody else uses just then; their rows are held."""
     rows = await tx.raw.fetch(_HAVE, sorted(set(accounts)))
     return {(row["account"], row["currency"]): row["minor"] for row in rows}
 
 
-async def hold(tx: Transaction, keys: Iterable[Key]) -> dict[Key, int]:
+async def lock(tx: Transaction, keys: Iterable[Key]) -> dict[Key, int]:
     """Give what stands to accounts' credit; their rows are held, taken in their order."""
     told = sorted(set(keys))
     rows = await tx.raw.fetch(_HOLD, [account for account, _ in told], [currency for _, currency in told])
@@ -135,14 +135,14 @@ async def stored(tx: Transaction, key: Key) -> int:
     return int(await tx.raw.fetchval(_STORED, *key) or 0)
 
 
-async def held(tx: Transaction, key: Key) -> int:
+async def lock_one(tx: Transaction, key: Key) -> int:
     """Give what stands to an account's credit; its row is held."""
     return int(await tx.raw.fetchval(_OF, *key) or 0)
 
 
-async def payable(tx: Transaction, key: Key, rows_max: int) -> list[Item]:
+async def payable_items(tx: Transaction, key: Key, rows_max: int) -> list[CreditItem]:
     """Give open consignments of an account that nobody else owes a part of, oldest first."""
-    return [Item(**dict(row)) for row in await tx.raw.fetch(_PAYABLE, *key, rows_max)]
+    return [CreditItem(**dict(row)) for row in await tx.raw.fetch(_PAYABLE, *key, rows_max)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +156,17 @@ class OpenItem:
     alone: bool
 
 
-async def listed(tx: Transaction, account: int, after: tuple[str, int, str], rows_max: int) -> list[OpenItem]:
+async def open_items(tx: Transaction, account: int, after: tuple[str, int, str], rows_max: int) -> list[OpenItem]:
     """Give what is open of an account, by currency, day and MRN, after one."""
     return [OpenItem(**dict(row)) for row in await tx.raw.fetch(_LISTED, account, *after, rows_max)]
 
 
-async def drawn(tx: Transaction, key: Key, rows_max: int) -> list[Item]:
+async def items_paid_by(tx: Transaction, key: Key, rows_max: int) -> list[CreditItem]:
     """Give consignments that were paid by an account's credit, newest first."""
-    return [Item(**dict(row)) for row in await tx.raw.fetch(_DRAWN, *key, rows_max)]
+    return [CreditItem(**dict(row)) for row in await tx.raw.fetch(_DRAWN, *key, rows_max)]
 
 
-async def draw(tx: Transaction, items: Sequence[tuple[Key, Item]]) -> None:
+async def add_paid_items(tx: Transaction, items: Sequence[tuple[Key, CreditItem]]) -> None:
     """Remember what of accounts' credit paid which consignment; below nothing where it does so no more."""
     told = [(*key, each.day, each.mrn, each.minor) for key, each in items]
     columns = [list(column) for column in zip(*told, strict=True)]
@@ -181,6 +181,6 @@ async def open_sums(tx: Transaction, keys: Sequence[Key]) -> list[tuple[int, int
     return [(row["alone"], row["all"]) for row in rows]
 
 
-async def wanting(tx: Transaction, rows_max: int) -> list[Key]:
+async def applicable(tx: Transaction, rows_max: int) -> list[Key]:
     """Give accounts whose credit can pay a debt, or has to be taken back from one."""
     return [(row["account"], row["currency"]) for row in await tx.raw.fetch(_WANTING, rows_max)]

@@ -84,7 +84,7 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
+class BookedEntries:
     """Where entries stand now, one value each."""
 
     mrns: Sequence[str]
@@ -109,14 +109,14 @@ class Book:
         # One time for all: no balance of a moment has a part of a transaction alone, nor does any day have a part of a payment.
         return Heads(last, dict.fromkeys(last, max((row["booked_at"] for row in rows), default=0)))
 
-    async def post(self, tx: Transaction, heads: Heads, entries: Entries) -> Booked:
+    async def post(self, tx: Transaction, heads: Heads, entries: Entries) -> BookedEntries:
         """Append entries in their order, in partitions whose heads are held; one statement a table.
 
         Raises LedgerError, and nothing is written, where one is unbalanced or out of bounds.
         """
         check(entries)
         if not len(entries):
-            return Booked([], [], [], [])
+            return BookedEntries([], [], [], [])
         names = await self.names.of(tx, np.unique(entries.account).tolist())
         before = {partition: number for partition, (number, _) in heads.last.items()}
         numbers, hashes = chained(entries, heads.last, heads.booked_at, names)
@@ -142,7 +142,7 @@ class Book:
         await self._balance(tx, entries, days, names)
         kinds, lengths = entries.kind, np.diff(entries.offsets)
         tx.after_commit(lambda: _count(kinds, lengths))
-        return Booked(entries.mrn, partitions, numbers, days)
+        return BookedEntries(entries.mrn, partitions, numbers, days)
 
     async def _append(
         self,

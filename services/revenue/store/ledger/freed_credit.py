@@ -7,9 +7,9 @@ from typing import Final, TypeAlias
 
 from libs.store.database import Transaction
 from services.revenue.ledger.account import partition_of_mrn
-from services.revenue.ledger.allocation import RELEASED
+from services.revenue.ledger.allocation import FREED
 
-Booked: TypeAlias = tuple[str, str]
+BankReference: TypeAlias = tuple[str, str]
 """An MRN, and the bank's id of a payment or payout that was booked for it."""
 # Of each consignment its own entries alone, found by where they stand. A bank may call a payment as it likes, but no version of a state books it.
 _ENTRIES: Final = """
@@ -30,7 +30,7 @@ cross join lateral (
 """
 
 
-async def owners(tx: Transaction, booked: Collection[Booked], kind: int) -> dict[Booked, list[int]]:
+async def holders(tx: Transaction, booked: Collection[BankReference], kind: int) -> dict[BankReference, list[int]]:
     """Give the accounts whose credit it became when the debt lost the currency, of what is no consignment's any more.
 
     `kind` is that of the entries (luxor.revenue.v1.EntryKind): PAID for payments, PAID_OUT for payouts.
@@ -40,10 +40,10 @@ async def owners(tx: Transaction, booked: Collection[Booked], kind: int) -> dict
     told = sorted(booked)
     rows = await tx.raw.fetch(
         _ENTRIES, [mrn for mrn, _ in told], [partition_of_mrn(mrn) for mrn, _ in told], [ident for _, ident in told],
-        kind, RELEASED,
+        kind, FREED,
     )  # fmt: skip
-    found: dict[Booked, list[int]] = {}
-    versions: dict[Booked, int | None] = {}
+    found: dict[BankReference, list[int]] = {}
+    versions: dict[BankReference, int | None] = {}
     for row in rows:
         key = (row["mrn"], row["id"])
         if not row["version"]:

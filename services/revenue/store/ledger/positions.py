@@ -11,12 +11,12 @@ import numpy as np
 
 from libs.store.database import Database, Transaction
 from services.revenue.ledger.allocation import owes_alone
-from services.revenue.ledger.charge import Basis, Page
+from services.revenue.ledger.charge import Basis, ChargePage
 from services.revenue.ledger.entry import Int64
 from services.revenue.ledger.line import OPEN, Lines, pack, take_lines, unpack
 from services.revenue.ledger.position import PaidOut, claims, covered_by
 
-NOT_TOLD: Final = 0
+NOT_ANNOUNCED: Final = 0
 SETTLED: Final = 1
 OPENED: Final = 2
 """What was announced last of a consignment's debt."""
@@ -179,9 +179,9 @@ class Standing:
     out: PaidOut
 
 
-async def keep(
+async def store(
     tx: Transaction,
-    page: Page,
+    page: ChargePage,
     standing: Standing,
     entries: Sequence[list[int]],
     days: Sequence[list[int]],
@@ -254,7 +254,7 @@ async def move_open(tx: Transaction, before: set[OpenItem], after: set[OpenItem]
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
+class PositionPage:
     """Consignments, of one day of acceptance or chosen, by MRN, with what is held of them."""
 
     mrn: list[str]
@@ -266,7 +266,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Total:
+class DayTotal:
     """What consignments of a day owe, by who collects; amounts before remissions and refunds."""
 
     destination: str
@@ -283,22 +283,22 @@ async def next_day(tx: Transaction, day: int) -> int | None:
     return following
 
 
-async def of_day(tx: Transaction, day: int, *, after: str = "", rows_max: int) -> Day:
+async def of_day(tx: Transaction, day: int, *, after: str = "", rows_max: int) -> PositionPage:
     """Read what is held of consignments accepted on a day (since 1970-01-01 UTC), by MRN, after one."""
     return _stored(await tx.raw.fetch(_DAY, day, after, rows_max))
 
 
-async def of_mrns(tx: Transaction, mrns: Sequence[str]) -> Day:
+async def of_mrns(tx: Transaction, mrns: Sequence[str]) -> PositionPage:
     """Read what is held of some consignments, by MRN; one of which nothing is held is left out."""
     return _stored(await tx.raw.fetch(_OF_MRNS, list(mrns)))
 
 
-def _stored(rows: Sequence[Any]) -> Day:
+def _stored(rows: Sequence[Any]) -> PositionPage:
     mrns = [row["mrn"] for row in rows]
-    return Day(mrns, _positions(rows), [row["entries"] for row in rows], [row["days"] for row in rows])
+    return PositionPage(mrns, _positions(rows), [row["entries"] for row in rows], [row["days"] for row in rows])
 
 
-async def totals(database: Database, day: int) -> tuple[list[Total], int]:
+async def totals(database: Database, day: int) -> tuple[list[DayTotal], int]:
     """Return the sums of all consignments accepted on a day, and how many these are; each part as it stands when it is read.
 
     A day of millions is no long transaction: that would hold up housekeeping and the feeds, and no time limit would fit it.
@@ -312,7 +312,7 @@ async def totals(database: Database, day: int) -> tuple[list[Total], int]:
         count += len(rows)
         after = rows[-1]["mrn"] if rows else ""
         await asyncio.to_thread(_add, rows, sums)
-    return [Total(*key, *numbers) for key, numbers in sorted(sums.items())], count
+    return [DayTotal(*key, *numbers) for key, numbers in sorted(sums.items())], count
 
 
 def _add(rows: Sequence[Any], sums: dict[tuple[str, int, int, str], list[int]]) -> None:

@@ -24,7 +24,7 @@ _exhausted = gauge(
 _log = get_logger()
 
 
-class SecuritiesInForce:
+class ActiveSecurities:
     """What this replica knows of accounts that were opened, by their last known balance."""
 
     def __init__(self, database: Database, *, everyone: bool) -> None:

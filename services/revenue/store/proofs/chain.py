@@ -11,11 +11,11 @@ from typing import Any, Final
 from libs.store.database import Database, Transaction
 from services.revenue.ledger.account import partition_of_mrn
 from services.revenue.ledger.hash_chain import START, canonical, link, text_bytes
-from services.revenue.store.ledger.balances import BEGINNING, Place, lines_of
+from services.revenue.store.ledger.balances import BEGINNING, LinePlace, lines_of
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.ledger.names import Names
 from services.revenue.store.proofs.day_balances import compare_day, compare_end
-from services.revenue.store.proofs.seals import LATE_SECONDS, Kept, Seals
+from services.revenue.store.proofs.seals import LATE_SECONDS, Seal, Seals
 
 ENTRIES_AT_ONCE: Final = 5_000
 _COLUMNS: Final = (
@@ -51,7 +51,7 @@ select day, first_number, last_number from ledger_day where partition = $1 and l
 
 
 @dataclass(frozen=True, slots=True)
-class Posting:
+class StoredPosting:
     """One line of an entry."""
 
     account: str
@@ -60,7 +60,7 @@ class Posting:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredEntry:
     """One entry, as it is stored."""
 
     day: int
@@ -75,7 +75,7 @@ class Entry:
     currency: str
     destination: str
     hash: bytes
-    postings: list[Posting] = field(default_factory=list)
+    postings: list[StoredPosting] = field(default_factory=list)
 
     def hashed(self, before: bytes) -> bytes:
         """Compute its hash behind the hash before it."""
@@ -88,7 +88,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Checked:
+class ChainCheck:
     """What checking a part of a chain found."""
 
     entries: int = 0
@@ -100,7 +100,7 @@ class Checked:
     """Whether the chain ends here."""
     seals: int = 0
     """Seals that were compared."""
-    newest: Kept | None = None
+    newest: Seal | None = None
     """The newest seal; None where there is none."""
     faults: list[str] = field(default_factory=list)
     """What is wrong, sentences; at most FAULTS_MAX."""
@@ -123,7 +123,7 @@ class Chain:
         self._late = late_seconds
         self._seals = Seals(database)
 
-    async def of_mrn(self, mrn: str, *, after: int = 0, rows_max: int) -> list[Entry]:
+    async def of_mrn(self, mrn: str, *, after: int = 0, rows_max: int) -> list[StoredEntry]:
         """Give the entries of a consignment by number, after a number; they all stand in one partition."""
         async with self._database.connection(snapshot=True) as reader:
             found = await reader.raw.fetchrow(_OF_MRN, mrn)
@@ -136,8 +136,8 @@ class Chain:
             return await self._read(reader, [(day, partition, number) for number, day in places])
 
     async def of_account(
-        self, account: int, currency: str, first_day: int, last_day: int, *, after: Place = BEGINNING, rows_max: int
-    ) -> tuple[list[Entry], Place]:
+        self, account: int, currency: str, first_day: int, last_day: int, *, after: LinePlace = BEGINNING, rows_max: int
+    ) -> tuple[list[StoredEntry], LinePlace]:
         """Give entries that post on an account in one currency, by time, and the place of the last line read.
 
         An entry comes once for all its lines that stand together; go on after the place told until nothing comes.
@@ -161,15 +161,15 @@ class Chain:
         after: int = 0,
         before: bytes = START,
         entries_max: int,
-        kept: Kept | None = None,
-    ) -> Checked:
+        kept: Seal | None = None,
+    ) -> ChainCheck:
         """Compute a part of a partition's chain again: up to `entries_max` entries after a number, whose hash is `before`.
 
         As a day of the partition ends, balances and sums of that day are compared with its postings; `kept` is a seal that
         was kept outside. A fault does not end it: the stored hash stands for what cannot be computed, so that each place is
         told once.
         """
-        checked = Checked(last=after, hash=before)
+        checked = ChainCheck(last=after, hash=before)
         if kept is not None:
             checked.faults += await self._seals.compare_kept(kept)
         while checked.entries < entries_max and not checked.end:
@@ -182,7 +182,7 @@ class Chain:
         del checked.faults[FAULTS_MAX:]
         return checked
 
-    async def _check_part(self, partition: int, checked: Checked, entries_max: int) -> None:
+    async def _check_part(self, partition: int, checked: ChainCheck, entries_max: int) -> None:
         async with self._database.connection(snapshot=True, timeout_millis=_CHECK_MILLIS) as reader:
             head = await reader.raw.fetchrow("select number, hash from ledger_head where partition = $1", partition)
             part = await self.check_entries(reader, partition, checked, entries_max)
@@ -198,7 +198,7 @@ class Chain:
                 await self._end(reader, partition, checked, head)
 
     async def check_entries(
-        self, reader: Transaction, partition: int, checked: Checked, entries_max: int
+        self, reader: Transaction, partition: int, checked: ChainCheck, entries_max: int
     ) -> tuple[int, int, int] | None:
         """Compute up to `entries_max` entries of the day in which the chain goes on, and add what is found to `checked`.
 
@@ -209,7 +209,7 @@ class Chain:
             return None
         day, first, last = found
         rows = await reader.raw.fetch(_RANGE, day, partition, checked.last, last, entries_max)
-        entries = [Entry(**dict(row)) for row in rows]
+        entries = [StoredEntry(**dict(row)) for row in rows]
         # Of a day that is cut off, what is missing is a gap of numbers.
         until = entries[-1].number if len(entries) == entries_max else last
         postings = await reader.raw.fetch(_RANGE_POSTINGS, day, partition, checked.last, until)
@@ -221,7 +221,7 @@ class Chain:
             checked.last = until
         return day, first, last
 
-    async def _end(self, reader: Transaction, partition: int, checked: Checked, head: Any) -> None:
+    async def _end(self, reader: Transaction, partition: int, checked: ChainCheck, head: Any) -> None:
         checked.end = True
         if head is None:
             checked.faults.append(f"partition {partition}: the head of the chain is missing")
@@ -233,23 +233,28 @@ class Chain:
         checked.faults += await self._seals.compare_end(reader, partition, checked.last, self._late)
         checked.faults += await compare_end(reader, self._names, partition, entries_max=FAULTS_MAX)
 
-    async def _read(self, reader: Transaction, places: Sequence[tuple[int, int, int]]) -> list[Entry]:
+    async def _read(self, reader: Transaction, places: Sequence[tuple[int, int, int]]) -> list[StoredEntry]:
         if not places:
             return []
         columns = [list(column) for column in zip(*places, strict=True)]
-        entries = [Entry(**dict(row)) for row in await reader.raw.fetch(_ENTRIES, *columns)]
+        entries = [StoredEntry(**dict(row)) for row in await reader.raw.fetch(_ENTRIES, *columns)]
         rows = await reader.raw.fetch(_POSTINGS, *columns)
         names = await self._names.of(reader, {row["account"] for row in rows})
         own = {(entry.partition, entry.number): entry.postings for entry in entries}
         for row in rows:
             own[row["partition"], row["number"]].append(
-                Posting(names.get(row["account"], f"?{row['account']}"), row["amount"], row["kind"])
+                StoredPosting(names.get(row["account"], f"?{row['account']}"), row["amount"], row["kind"])
             )
         return entries
 
 
 def _check_entries(
-    partition: int, day: int, entries: Sequence[Entry], rows: Sequence[Any], names: dict[int, str], checked: Checked
+    partition: int,
+    day: int,
+    entries: Sequence[StoredEntry],
+    rows: Sequence[Any],
+    names: dict[int, str],
+    checked: ChainCheck,
 ) -> None:
     """Check entries of a day in their order, each with its postings."""
     own: dict[int, list[Any]] = defaultdict(list)
@@ -259,7 +264,7 @@ def _check_entries(
         place = f"partition {partition}, entry {entry.number}"
         for row in own.pop(entry.number, ()):
             name = names.get(row["account"], f"?{row['account']}")
-            entry.postings.append(Posting(name, row["amount"], row["kind"]))
+            entry.postings.append(StoredPosting(name, row["amount"], row["kind"]))
             if row["currency"] != entry.currency or row["booked_at"] != entry.booked_at:
                 checked.faults.append(
                     f"{place}: its posting {row['place']} has another currency or time than the entry"
@@ -275,7 +280,7 @@ def _check_entries(
         )
 
 
-def _check_entry(entry: Entry, checked: Checked) -> None:
+def _check_entry(entry: StoredEntry, checked: ChainCheck) -> None:
     place = f"partition {entry.partition}, entry {entry.number}"
     if entry.number != checked.last + 1:
         checked.faults.append(

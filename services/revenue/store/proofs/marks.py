@@ -85,7 +85,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ProofState:
     """What is proven in all partitions together, what that covers, and how far the periodic proof has come."""
 
     moves: int
@@ -111,7 +111,7 @@ class State:
     again_began_at: int
     again_ended_at: int
 
-    def restarted(self, now: int) -> State:
+    def restarted(self, now: int) -> ProofState:
         """Return it with the periodic proof at its beginning."""
         return replace(
             self, again_partition=0, again_number=0, again_hash=START, again_day=0, again_after="", again_began_at=now
@@ -119,7 +119,7 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Discrepancy:
     """What a proof found."""
 
     partition: int
@@ -134,22 +134,22 @@ class Fault:
     found_at: int = 0
 
     @staticmethod
-    def of(difference: Difference) -> Fault:
+    def of(difference: Difference) -> Discrepancy:
         """Return what does not agree of a consignment."""
-        return Fault(
+        return Discrepancy(
             -1, 0, difference.mrn, difference.reason, difference.sentence, difference.currency, difference.assessed,
             difference.posted,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class ProofPart:
     """What a part of the proof looked at, so that faults found there before are forgotten unless they were found again."""
 
     ranges: Sequence[tuple[int, int, int]] = ()
     """Partition, the number behind which it began, and the last."""
     mrns: Collection[str] = ()
-    faults: Sequence[Fault] = ()
+    faults: Sequence[Discrepancy] = ()
 
 
 async def read_marks(reader: Transaction) -> dict[int, Mark]:
@@ -157,16 +157,16 @@ async def read_marks(reader: Transaction) -> dict[int, Mark]:
     return {row["partition"]: Mark(row["number"], row["hash"], row["day"]) for row in await reader.raw.fetch(_MARKS)}
 
 
-async def read_state(reader: Transaction) -> State:
+async def read_state(reader: Transaction) -> ProofState:
     """Return what is proven in all."""
     row = dict(await reader.raw.fetchrow(_STATE))
     row.pop("one")
-    return State(**row)
+    return ProofState(**row)
 
 
-async def move(tx: Transaction, state: State, marks: Mapping[int, Mark], checked: Checked) -> bool:
+async def move(tx: Transaction, state: ProofState, marks: Mapping[int, Mark], checked: ProofPart) -> bool:
     """Store a part of the proof; False, and nothing is changed, where another replica has moved the proof on since `state` was read."""
-    values = [getattr(state, name) for name in State.__slots__]
+    values = [getattr(state, name) for name in ProofState.__slots__]
     if await tx.raw.execute(_MOVE_STATE, *values) != "UPDATE 1":
         return False
     if marks:
@@ -183,11 +183,11 @@ async def move(tx: Transaction, state: State, marks: Mapping[int, Mark], checked
     return True
 
 
-async def faults(reader: Transaction, rows_max: int) -> tuple[int, list[Fault]]:
+async def discrepancies(reader: Transaction, rows_max: int) -> tuple[int, list[Discrepancy]]:
     """Return how many faults stand, and the first of them."""
     count = await reader.raw.fetchval("select count(*) from ledger_fault")
     rows: Sequence[Any] = await reader.raw.fetch(_FAULTS, rows_max)
-    return int(count), [Fault(-1, 0, **dict(row)) for row in rows]
+    return int(count), [Discrepancy(-1, 0, **dict(row)) for row in rows]
 
 
 async def heads(reader: Transaction) -> dict[int, Head]:

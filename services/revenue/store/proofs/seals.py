@@ -75,7 +75,7 @@ _log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Seal:
     """What is kept of a seal outside of the store: enough to prove later that nothing before it was altered."""
 
     number: int
@@ -85,7 +85,7 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Compared:
+class SealComparison:
     """What comparing seals with a part of a chain found."""
 
     seals: int = 0
@@ -114,17 +114,17 @@ class Seals:
         tx.after_commit(lambda: _log.info("LEDGER_SEALED", seal=number, sealed_at=sealed_at, hash=digest.hex()))
         return number
 
-    async def newest(self) -> Kept | None:
+    async def newest(self) -> Seal | None:
         """Give the newest seal; None where there is none."""
         async with self._database.connection() as reader:
             row = await reader.raw.fetchrow(
                 "select number, sealed_at, hash from ledger_seal order by number desc limit 1"
             )
-        return None if row is None else Kept(row["number"], row["hash"], row["sealed_at"])
+        return None if row is None else Seal(row["number"], row["hash"], row["sealed_at"])
 
-    async def compare(self, partition: int, after: int, last: int) -> Compared:
+    async def compare(self, partition: int, after: int, last: int) -> SealComparison:
         """Compare the seals that name an entry of a partition behind `after` and up to `last` with what is stored."""
-        found = Compared()
+        found = SealComparison()
         column = partition + 1
         async with self._database.connection(snapshot=True) as reader:
             first, end = await self._first(reader, partition, after), await self._first(reader, partition, last)
@@ -226,7 +226,7 @@ class Seals:
             )
         return faults
 
-    async def compare_kept(self, kept: Kept) -> list[str]:
+    async def compare_kept(self, kept: Seal) -> list[str]:
         """Say what differs from a seal that somebody kept outside of the store."""
         async with self._database.connection() as reader:
             stored = await reader.raw.fetchval("select hash from ledger_seal where number = $1", kept.number)

@@ -1,4 +1,4 @@
-"""Checks the links of all pages: each leads to a file and a heading, and docs/README.md leads to every page of the docs.
+"""Checks all pages: links lead to files and headings, paths in code spans exist, docs/README.md leads to every page of the docs.
 
 Usage: python -m tools.doc_links
 """
@@ -13,6 +13,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 START: Final = "docs/README.md"
 PLACES: Final = ("README.md", "deploy", "docs", "services", "tests/revenue")
 """Where pages are."""
+_PATH = re.compile(r"`((?:deploy|docs|libs|protos|services|tests|tools)/[\w./-]*\w\.\w+)`")
+WRITTEN_BY_OPERATORS: Final = frozenset({"deploy/compose/.env"})
+"""Paths that pages name and a checkout does not have."""
 
 
 def pages(root: Path = ROOT) -> list[Path]:
@@ -64,6 +67,16 @@ def broken_links(page: Path, name: str) -> list[str]:
     return broken
 
 
+def missing_paths(page: Path, name: str, root: Path = ROOT) -> list[str]:
+    """Return the files of the project that a page names in code spans and that do not exist, in sentences that name the page."""
+    paths = dict.fromkeys(_PATH.findall(prose(page.read_text("utf-8"))))
+    return [
+        f"{name}: there is no {path}"
+        for path in paths
+        if path not in WRITTEN_BY_OPERATORS and not (root / path).exists()
+    ]
+
+
 def unreachable(start: Path, required: Iterable[Path]) -> list[Path]:
     """Return the pages that the map does not lead to: it links each itself, or an overview (README.md) that it links does."""
     named = _linked(start)
@@ -78,9 +91,12 @@ def _linked(page: Path) -> set[Path]:
 
 
 def main(root: Path = ROOT) -> int:
-    """Check all pages; return 1 if a link is broken or a page is unreachable."""
+    """Check all pages; return 1 if a link or a path leads nowhere or a page is unreachable."""
     found = pages(root)
-    errors = [error for page in found for error in broken_links(page, page.relative_to(root).as_posix())]
+    errors = []
+    for page in found:
+        name = page.relative_to(root).as_posix()
+        errors += broken_links(page, name) + missing_paths(page, name, root)
     docs = [page for page in found if page.is_relative_to(root / "docs")]
     errors += [
         f"{START} does not lead to {page.relative_to(root).as_posix()}" for page in unreachable(root / START, docs)

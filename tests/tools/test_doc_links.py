@@ -38,6 +38,12 @@ def test_links_to_no_file_and_to_no_heading_are_found(tmp_path: Path) -> None:
     assert doc_links.broken_links(root / "docs/a.md", "a") == []
 
 
+def test_paths_to_no_file_are_found(tmp_path: Path) -> None:
+    text = "`tools/there.py` `tools/gone.py` `tools/` `deploy/compose/.env` `there.py`\n\n```\n`tools/fenced.py`\n```\n"
+    root = write(tmp_path, {"README.md": text, "tools/there.py": ""})
+    assert doc_links.missing_paths(root / "README.md", "README.md", root) == ["README.md: there is no tools/gone.py"]
+
+
 def test_a_page_that_the_map_does_not_lead_to_is_found(tmp_path: Path) -> None:
     root = write(
         tmp_path,

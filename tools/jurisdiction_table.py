@@ -15,7 +15,7 @@ COMMAND = "python tools/jurisdiction_table.py"
 _HEAD = f"""# Law that is shipped
 
 One folder a jurisdiction under [services/revenue/rulebooks](../../services/revenue/rulebooks/README.md), which says how a jurist reads and
-changes it. Made from the rulebooks by `{COMMAND}`; `luxor revenue rulebooks` tells the same of a running installation.
+changes it. Made from the rulebooks by `{COMMAND}`; `luxor revenue rulebooks` shows the same for a running installation.
 
 *Unverified* counts values of which it is not said, of the value and of its reference, that somebody has compared them with the text of the law.
 Every answer states how much of its amounts rests on verified values alone.

@@ -21,6 +21,8 @@ OUTSIDE_LANE: Final = 144
 ROWS: Final = {"outside": (62, 42), "services": (176, 62), "middle": (392, 62), "path": (508, 24)}
 """Top and height of the rows of the picture."""
 ABOUT: Final = "The services of Luxor, and the path of one consignment through them"
+STARTED: Final = "started_at_micros"
+ENDED: Final = "ended_at_micros"
 LABEL_CHARACTER: Final = 6.2
 """Width of a character of a label, about."""
 FEED: Final = "luxor.feed.v1.FeedService"
@@ -112,7 +114,7 @@ def steps_of(spans: Iterable[Mapping[str, Any]]) -> list[Step]:
         above = by_id.get(span.get("parent_span_id", "")) or next(filter(None, links), None)
         if above is None or above["service"] != span["service"]:
             source = OUTSIDE if above is None else above["service"]
-            steps.append(Step(source, span["service"], span["name"], span["started_at"], span["ended_at"]))
+            steps.append(Step(source, span["service"], span["name"], span[STARTED], span[ENDED]))
     return sorted(steps, key=lambda step: (step.started_at, step.service))
 
 

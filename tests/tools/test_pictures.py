@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from libs.server.connections import OUTSIDE, Connection, read
+from luxor.trace.v1 import trace_pb2
 from tools import picture_flow, picture_terminal, pictures
 
 RECORDING = json.loads(pictures.RECORDING.read_text("utf-8"))
@@ -109,9 +110,14 @@ def test_arrows_lead_from_the_caller_and_from_the_publisher_of_a_feed() -> None:
 
 def span(ident: str, service: str, parent: str = "", links: tuple[str, ...] = (), start: int = 0) -> dict[str, object]:
     return {
-        "span_id": ident, "service": service, "parent_span_id": parent, "name": f"{service}.consume", "started_at": start, "ended_at": start + 1,
+        "span_id": ident,
+        "service": service,
+        "parent_span_id": parent,
+        "name": f"{service}.consume",
+        picture_flow.STARTED: start,
+        picture_flow.ENDED: start + 1,
         "links": [f"00-{'0' * 32}-{link}-00" for link in links],
-    }  # fmt: skip
+    }
 
 
 def test_steps_are_the_spans_that_enter_a_service() -> None:
@@ -130,6 +136,11 @@ def test_steps_are_the_spans_that_enter_a_service() -> None:
         ("a", "b"),
         (OUTSIDE, "b"),
     ]
+
+
+def test_steps_are_read_from_fields_that_spans_have() -> None:
+    fields = set(trace_pb2.Span.DESCRIPTOR.fields_by_name)
+    assert {"span_id", "parent_span_id", "name", "links", picture_flow.STARTED, picture_flow.ENDED} <= fields
 
 
 # ---------------------------------------------------------------------------------------------- the terminal

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from libs.store.testing import database, database_url, migrations_of, postgres
+from tests.support.databases import database, database_url, migrations_of, postgres
 from tests.support.process import telemetry_of_its_own
 
 __all__ = ["database", "database_url", "migrations_of", "postgres", "telemetry_of_its_own"]

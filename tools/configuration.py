@@ -4,8 +4,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from libs.server.config import PORTS
-from libs.server.variables import Variable, variables
+from libs.server.config.server_config import PORTS
+from libs.server.config.variables import Variable, variables
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "operating" / "configuration.md"

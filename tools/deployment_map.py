@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from libs.server.connections import OUTSIDE, Map, MapError, read
+from libs.server.config.deployment_map import OUTSIDE, Map, MapError, read
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = ROOT / "deploy" / "compose" / "compose.yaml"

@@ -13,7 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 import libs
 import services
-from libs.store.gauges import watched_database
+from libs.store.monitoring.gauges import watched_database
 from libs.telemetry import metrics
 
 ROOT = Path(__file__).resolve().parent.parent

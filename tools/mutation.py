@@ -42,8 +42,8 @@ import yaml
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from libs.store.embedded import EmbeddedPostgres  # noqa: E402  # a script finds the checkout only now
-from libs.store.testing import SETTINGS, SHARED, enterable_directory  # noqa: E402
+from libs.store.embedded.server import EmbeddedPostgres  # noqa: E402  # a script finds the checkout only now
+from tests.support.databases import SETTINGS, SHARED, enterable_directory  # noqa: E402
 from tools.mutants import MODULE, Mutant, mutants_of, planted  # noqa: E402
 from tools.mutation_areas import AREAS, TARGET  # noqa: E402
 from tools.mutation_host import CRASHED  # noqa: E402

@@ -19,8 +19,8 @@ class Area:
 
 AREAS: Final = {
     "identity": Area(
-        ("libs/server/identity.py", "libs/server/requests.py", "libs/store/requests.py"),
-        ("tests/server/test_identity.py", "tests/server/test_requests.py", "tests/store/test_requests.py"), 0.95,
+        ("libs/server/identity.py", "libs/server/requests.py", "libs/store/tables/requests.py"),
+        ("tests/server/test_identity.py", "tests/server/test_requests.py", "tests/store/tables/test_requests.py"), 0.95,
     ),
     "debts": Area(
         ("services/clearance/consignment/debt.py",),
@@ -35,7 +35,7 @@ AREAS: Final = {
          "tests/clearance/test_office.py", "tests/clearance/test_waits.py", "tests/clearance/test_screening.py",
          "tests/clearance/test_cleared.py", "tests/clearance/test_alarms.py"), 0.95,
     ),
-    "feed": Area(("libs/feed/*.py",), ("tests/feed", "tests/ingestion/test_store_set_back.py", "tests/ingestion/test_feed_callers.py"), 0.95),
+    "feed": Area(("libs/feed/**/*.py",), ("tests/feed", "tests/ingestion/test_store_set_back.py", "tests/ingestion/test_feed_callers.py"), 0.95),
     "ledger": Area(
         ("services/revenue/ledger/*.py", "services/revenue/commands/apply_credit.py", "services/revenue/commands/payment_batch.py",
          "services/revenue/commands/payout_entries.py", "services/revenue/commands/record_payment.py",
@@ -47,11 +47,12 @@ AREAS: Final = {
         ("tests/revenue/ledger", "tests/revenue/test_payout_text.py"), 0.95,
     ),
     "admission": Area(
-        ("libs/server/admission.py", "libs/server/chain.py", "libs/server/gates.py", "libs/server/slow_requests.py"),
-        ("tests/server/test_admission.py", "tests/server/test_gate_rules.py", "tests/server/test_gate_queues.py",
-         "tests/server/test_gate_decoding.py", "tests/server/test_gates.py",
-         "tests/server/test_overload.py", "tests/server/test_chain.py", "tests/server/test_chain_steps.py",
-         "tests/server/test_chain_messages.py")),
+        ("libs/server/admission/gate.py", "libs/server/admission/gates.py", "libs/server/admission/slow_requests.py",
+         "libs/server/interceptor/chain.py"),
+        ("tests/server/admission/test_gate.py", "tests/server/admission/test_gate_rules.py", "tests/server/admission/test_gate_queues.py",
+         "tests/server/admission/test_gate_decoding.py", "tests/server/admission/test_gates.py",
+         "tests/server/admission/test_overload.py", "tests/server/interceptor/test_chain.py", "tests/server/interceptor/test_chain_steps.py",
+         "tests/server/interceptor/test_chain_messages.py")),
     "law": Area(
         ("services/revenue/law/**/*.py",),
         ("tests/revenue/law/test_charge_clauses.py", "tests/revenue/law/test_rulebook_clauses.py",

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any, Final
 
 from libs.customs.time import instant_text
-from libs.server.connections import GRPC, OUTSIDE, Connection
+from libs.server.config.deployment_map import GRPC, OUTSIDE, Connection
 from libs.telemetry.context import span_of
 
 WIDTH: Final = 1000

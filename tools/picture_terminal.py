@@ -6,7 +6,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from libs.cli.consignment import render
+from libs.cli.views.consignment import render
 
 COLUMNS: Final = 120
 THEME: Final = TerminalTheme(

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from libs.server.connections import read
+from libs.server.config.deployment_map import read
 from tools.picture_flow import Step, draw_flow, steps_of
 from tools.picture_terminal import draw_consignment
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
-from libs.cli.state import SERVICES, running_state
+from libs.cli.local.state import SERVICES, running_state
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,7 @@ class Context:
     def client(self, role: str, ident: str = "") -> "Client":
         """Return a client with the local certificate of a party."""
         from libs.client.client import Client
-        from libs.server.tls import LocalCA
+        from libs.server.transport.tls import LocalCA
 
         endpoints = self.endpoints()
         directory = Path(os.environ.get("LUXOR_TLS_DIR") or self.data_dir / "tls")
@@ -144,7 +144,7 @@ def caller_of(caller: str, roles: Sequence[str]) -> tuple[str, str]:
 
 def chosen(data_dir: Path | None) -> Path:
     """Return the data directory: as given, else the default of the environment and the account."""
-    from libs.store.data_dir import default_data_dir
+    from libs.store.embedded.data_dir import default_data_dir
 
     return Path(os.path.abspath(data_dir if data_dir is not None else default_data_dir(os.environ)))
 
@@ -189,8 +189,8 @@ def fail(
 def _told(error: Exception) -> tuple[str, str, str, str, int]:
     """Return reason, sentence, hint, path and exit code; no reason for what is a defect of ours."""
     from libs.client.errors import LuxorError
-    from libs.server.config_error import ConfigError
-    from libs.server.tls import IdentityMalformed, TlsError
+    from libs.server.config.error import ConfigError
+    from libs.server.transport.tls import IdentityMalformed, TlsError
 
     # What was never imported raised nothing: to ask is no reason to import a database's driver.
     store_errors = sys.modules.get("libs.store.errors")

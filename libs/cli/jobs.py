@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from libs.cli.backtest_view import day_text
 from libs.cli.common import Context, console, fail, is_terminal, run
 from libs.cli.days import day_asked
+from libs.cli.views.backtest import day_text
 
 if TYPE_CHECKING:
     from libs.client.client import Client

@@ -27,8 +27,8 @@ from typing import Final
 from urllib.parse import quote
 
 from libs.cli.common import IDS
-from libs.cli.state import SERVICES
-from libs.server.tls import LocalCA, Party, TlsError, replace_file
+from libs.cli.local.state import SERVICES
+from libs.server.transport.tls import LocalCA, Party, TlsError, replace_file
 from libs.telemetry.logs import get_logger
 
 CALLERS: Final = {

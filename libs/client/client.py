@@ -17,9 +17,9 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.errors import LuxorError, from_rpc
-from libs.server.channel import LuxorChannel, explain_unavailable, invoke, options
 from libs.server.errors import Refusal
-from libs.server.tls import Material, Party
+from libs.server.transport.channel import LuxorChannel, explain_unavailable, invoke, options
+from libs.server.transport.tls import Material, Party
 from libs.telemetry import trace
 from luxor.clearance.v1 import clearance_pb2, clearance_pb2_grpc
 from luxor.common.v1 import common_pb2

@@ -4,8 +4,8 @@ import grpc
 from google.rpc import error_details_pb2
 
 from libs.server import catalogue
-from libs.server.channel import LuxorChannel, explain_unavailable
 from libs.server.errors import Refusal, cut, details_of, retry_after, status_of
+from libs.server.transport.channel import LuxorChannel, explain_unavailable
 
 UNREACHABLE = frozenset(
     {"TARGET_UNREACHABLE", "TLS_REFUSED", "NOT_READY", "SHUTTING_DOWN", "STORE_UNAVAILABLE", "STORE_FULL"}

@@ -8,7 +8,7 @@ from typing import Final
 
 from libs.client.client import Client
 from libs.client.errors import LuxorError
-from libs.customs import mrn as mrns
+from libs.customs.identifiers import mrn as mrns
 from libs.customs.time import MICROS_PER_DAY
 from libs.telemetry.context import trace_of
 from luxor.trace.v1 import trace_pb2

@@ -21,7 +21,7 @@ import msgspec
 from libs import telemetry
 from libs.jobs.running import Finished, JobRefused, Running, runner_of
 from libs.jobs.store import Job, JobLost, Jobs, JobState
-from libs.server.job_memory import memory_setting
+from libs.server.config.job_memory import memory_setting
 from libs.store.database import Database
 from libs.store.errors import StoreError
 from libs.telemetry.setup import setup as set_up_telemetry

@@ -17,10 +17,10 @@ from prometheus_client import Counter, Gauge
 
 from libs.jobs.__main__ import THREADS, Order
 from libs.jobs.store import Job, JobLost, Jobs, JobState
-from libs.server.job_memory import memory_setting
+from libs.server.config.job_memory import memory_setting
 from libs.store.database import Database
 from libs.store.errors import StoreError
-from libs.store.leases import hold_lease, release_lease, try_lease
+from libs.store.tables.leases import hold_lease, release_lease, try_lease
 from libs.telemetry import get_logger
 
 LEASE_SECONDS: Final = 30.0

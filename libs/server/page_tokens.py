@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.store.database import Database
-from libs.store.schema import today
+from libs.store.tables.schema import today
 
 KEY_BYTES: Final = 32
 KEY_DAYS: Final = 30

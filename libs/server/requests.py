@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from libs.server import call
 from libs.server.errors import Refusal
 from libs.store.database import Database, Transaction
-from libs.store.requests import RequestLog, RequestReused
+from libs.store.tables.requests import RequestLog, RequestReused
 
 REQUEST_ID_CHARACTERS_MAX: Final = 64
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from libs.customs.s10 import make_s10s
+from libs.customs.identifiers.s10 import make_s10s
 from libs.simulator.catalogue import Catalogue
 from libs.simulator.draws import SERVICES, Block, Mask
 from libs.simulator.misbehaviour import LABEL_BIT, NEW_FRAUD_BIT

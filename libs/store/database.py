@@ -70,7 +70,7 @@ class Database:
         self.name = name
         self.counts = Counts()
         self.full = False
-        """Whether the server said that its disk is full; who looks after the store sets it back (libs.store.space)."""
+        """Whether the server said that its disk is full; who looks after the store sets it back (libs.store.monitoring.space)."""
         self.replaced = ""
         """Why the store is another one than it was opened on, where it is `guarded`: then no work is done in it any more."""
         self._guarded = guarded

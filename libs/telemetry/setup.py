@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from libs.server.config import Settings, setting
+from libs.server.config.server_config import Settings, setting
 from libs.telemetry import logs, metrics, trace
 
 

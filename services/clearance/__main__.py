@@ -5,22 +5,22 @@ from collections.abc import Sequence
 
 from libs.columns import Table
 from libs.customs.time import MICROS_PER_DAY
-from libs.feed.consumer import Consumer
-from libs.feed.dead_letters import DeadLetterServicer
-from libs.feed.port import GrpcPort
-from libs.feed.retention import Maintenance
-from libs.feed.service import FeedServicer
-from libs.feed.signals import backlog, letters_waiting
-from libs.feed.watch import horizon
-from libs.server.health import answers
+from libs.feed.consume.consumer import Consumer
+from libs.feed.consume.port import GrpcPort
+from libs.feed.dead_letters.service import DeadLetterServicer
+from libs.feed.metrics import backlog, letters_waiting
+from libs.feed.publish.retention import Maintenance
+from libs.feed.publish.service import FeedServicer
+from libs.feed.publish.watch import horizon
 from libs.server.identity import Role
-from libs.server.launch import Start, launch
 from libs.server.page_tokens import rotate_page_keys
-from libs.server.server import Background
-from libs.server.tracing import Traces
+from libs.server.process.health import answers
+from libs.server.process.launch import Start, launch
+from libs.server.process.server import Background
+from libs.server.process.tracing import Traces
 from libs.store.database import Database
-from libs.store.gauges import Looking
-from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
+from libs.store.monitoring.gauges import Looking
+from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from luxor.clearance.v1.carriers_pb2_grpc import add_CarrierServiceServicer_to_server
 from luxor.clearance.v1.clearance_pb2_grpc import add_ClearanceServiceServicer_to_server
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns

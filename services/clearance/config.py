@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from libs.server.config import Settings, setting
+from libs.server.config.server_config import Settings, setting
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

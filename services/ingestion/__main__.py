@@ -3,20 +3,20 @@
 import sys
 from collections.abc import Sequence
 
-from libs.feed.backlog import Backlog
-from libs.feed.outbox import Outbox
-from libs.feed.retention import Maintenance
-from libs.feed.service import FeedServicer
-from libs.feed.shared_positions import SharedPositions
-from libs.feed.signals import backlog
-from libs.feed.watch import horizon
+from libs.feed.metrics import backlog
+from libs.feed.publish.backlog import Backlog
+from libs.feed.publish.outbox import Outbox
+from libs.feed.publish.retention import Maintenance
+from libs.feed.publish.service import FeedServicer
+from libs.feed.publish.shared_positions import SharedPositions
+from libs.feed.publish.watch import horizon
 from libs.server.identity import Role
-from libs.server.launch import Start, launch
-from libs.server.server import Background
-from libs.server.tracing import Traces
-from libs.store.gauges import Looking
-from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
-from libs.store.requests import RequestLog
+from libs.server.process.launch import Start, launch
+from libs.server.process.server import Background
+from libs.server.process.tracing import Traces
+from libs.store.monitoring.gauges import Looking
+from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, purge_requests
+from libs.store.tables.requests import RequestLog
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server
 from luxor.ingestion.v1.ingestion_pb2_grpc import add_IngestionServiceServicer_to_server
 from services.ingestion.api.service import IngestionService

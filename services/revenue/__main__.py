@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from functools import partial
 
 from libs.columns import Table
-from libs.feed.consumer import Consumer
-from libs.feed.dead_letters import DeadLetterServicer
-from libs.feed.port import GrpcPort
-from libs.feed.retention import Maintenance
-from libs.feed.service import FeedServicer
-from libs.feed.signals import backlog, letters_waiting
-from libs.feed.watch import horizon
+from libs.feed.consume.consumer import Consumer
+from libs.feed.consume.port import GrpcPort
+from libs.feed.dead_letters.service import DeadLetterServicer
+from libs.feed.metrics import backlog, letters_waiting
+from libs.feed.publish.retention import Maintenance
+from libs.feed.publish.service import FeedServicer
+from libs.feed.publish.watch import horizon
 from libs.jobs.holder import Holder
 from libs.jobs.store import Jobs, purge_jobs
-from libs.server.config import ConfigError
-from libs.server.health import answers
+from libs.server.config.server_config import ConfigError
 from libs.server.identity import Role
-from libs.server.launch import Start, launch
 from libs.server.page_tokens import rotate_page_keys
-from libs.server.server import Background
-from libs.server.tracing import Traces, assessment_trail
-from libs.store.gauges import Look, Looking
-from libs.store.housekeeping import Housekeeping, Step, drop_days, make_days, purge_assessments, purge_requests
+from libs.server.process.health import answers
+from libs.server.process.launch import Start, launch
+from libs.server.process.server import Background
+from libs.server.process.tracing import Traces, assessment_trail
+from libs.store.monitoring.gauges import Look, Looking
+from libs.store.tables.housekeeping import Housekeeping, Step, drop_days, make_days, purge_assessments, purge_requests
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.feed.v1.feed_pb2_grpc import add_FeedServiceServicer_to_server

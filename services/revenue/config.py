@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from libs.server.config import Settings, setting
-from libs.server.config_checks import wrong_place
-from libs.server.job_memory import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
+from libs.server.config.checks import wrong_place
+from libs.server.config.job_memory import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
+from libs.server.config.server_config import Settings, setting
 from services.revenue.what_if.bands import DEFAULT as BANDS
 from services.revenue.what_if.bands import Bands, BandsMalformed
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from libs.server.config import ConfigError, Settings, setting
-from libs.server.config_checks import wrong_file, wrong_place
-from libs.server.job_memory import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
+from libs.server.config.checks import wrong_file, wrong_place
+from libs.server.config.job_memory import BYTES_MAX, BYTES_MIN, DERIVED, derived_job_bytes
+from libs.server.config.server_config import ConfigError, Settings, setting
 from libs.telemetry.process import memory_of_process
 from services.risk.files.secret_file import SecretFileError, secret_of
 from services.risk.history.bounds import PLACES_MAX, PLACES_MIN, places_for

@@ -4,18 +4,18 @@ import sys
 from collections.abc import Sequence
 
 from libs.columns import Table
-from libs.feed.consumer import Consumer
-from libs.feed.dead_letters import DeadLetterServicer
-from libs.feed.port import GrpcPort
-from libs.feed.signals import letters_waiting
-from libs.server.health import answers
+from libs.feed.consume.consumer import Consumer
+from libs.feed.consume.port import GrpcPort
+from libs.feed.dead_letters.service import DeadLetterServicer
+from libs.feed.metrics import letters_waiting
 from libs.server.identity import Role
-from libs.server.launch import Start, launch
 from libs.server.page_tokens import rotate_page_keys
-from libs.server.server import Background
-from libs.server.tracing import Traces
-from libs.store.gauges import Looking
-from libs.store.housekeeping import Housekeeping, drop_days, make_days, purge_requests
+from libs.server.process.health import answers
+from libs.server.process.launch import Start, launch
+from libs.server.process.server import Background
+from libs.server.process.tracing import Traces
+from libs.store.monitoring.gauges import Looking
+from libs.store.tables.housekeeping import Housekeeping, drop_days, make_days, purge_requests
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.feed.v1.dead_letters_pb2_grpc import add_DeadLetterServiceServicer_to_server
 from luxor.statistics.v1.statistics_pb2_grpc import add_StatisticsServiceServicer_to_server

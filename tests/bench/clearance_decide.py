@@ -10,11 +10,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from libs.server.testing import running
 from libs.store.database import Database
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.migrate import migrate
-from libs.store.testing import enterable_directory
+from libs.store.embedded.server import EmbeddedPostgres
+from libs.store.tables.migrate import migrate
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from services.clearance.__main__ import assemble
@@ -25,6 +23,8 @@ from services.clearance.consignment.decision import decide
 from services.clearance.consignment.state import accepted
 from services.clearance.store import Store
 from tests.clearance.desk import DAY, TRACE, filings, mrns, revenue_answer, risk_answer
+from tests.support.databases import enterable_directory
+from tests.support.services import running
 
 BATCH = 500
 BATCHES_A_PAGE = 4

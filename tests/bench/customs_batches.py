@@ -2,7 +2,7 @@
 
 import figures
 
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.partitions import partitions_of
 
 

@@ -11,9 +11,9 @@ import asyncio
 import asyncpg
 import figures
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.simulator import Simulator
-from libs.store.embedded import EmbeddedPostgres
+from libs.store.embedded.server import EmbeddedPostgres
 from tests.fault.checks import until
 from tests.support.flow import Flow, local_system
 

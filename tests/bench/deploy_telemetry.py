@@ -23,7 +23,7 @@ from e2e_flow import BATCH, prepared
 from rich.console import Console
 from rich.table import Table
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.support.flow import Flow, local_system
 from tests.telemetry.receiver import receiving

@@ -16,7 +16,7 @@ from pathlib import Path
 import figures
 from e2e_flow import BATCH, prepared
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from tests.support.flow import Flow, local_system
 
 PARCELS = 129_000

@@ -19,7 +19,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.simulator import Simulator
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1.ingestion_pb2 import SubmitConsignmentsRequest

@@ -21,8 +21,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from libs.cli.state import SERVICES
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.state import SERVICES
+from libs.cli.local.supervisor import LocalSystem
 from libs.simulator import Simulator
 from tests.support.flow import Flow, local_system
 from tests.support.open_loop import Call, Load, batches, goodput

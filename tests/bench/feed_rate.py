@@ -15,18 +15,18 @@ import grpc
 import numpy as np
 
 from libs.columns import Ints, Strings, Table
-from libs.feed.consumer import Consumer
-from libs.feed.outbox import Outbox
-from libs.feed.port import GrpcPort
+from libs.feed.consume.consumer import Consumer
+from libs.feed.consume.port import GrpcPort
+from libs.feed.publish.outbox import Outbox
+from libs.feed.publish.service import StatePage
 from libs.feed.schema import create_consumer, create_outbox, stamp_epochs
-from libs.feed.service import StatePage
 from libs.feed.types import FeedBatch
 from libs.store.database import Database, Transaction
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.testing import enterable_directory
+from libs.store.embedded.server import EmbeddedPostgres
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1 import feed_pb2_grpc
 from tests.support.calls import CalledFeed
+from tests.support.databases import enterable_directory
 
 BATCH = 500
 WRITERS = 2

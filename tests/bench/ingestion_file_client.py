@@ -13,8 +13,8 @@ from pathlib import Path
 
 import figures
 
-from libs.cli.supervisor import LocalSystem
-from libs.client import files
+from libs.cli.local.supervisor import LocalSystem
+from libs.client.filing import files
 
 ROWS = 1_000_000
 FEW = 1_000

@@ -14,7 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from libs.columns import Ints, Strings, Table
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.time import MICROS_PER_DAY, day_of_date
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage

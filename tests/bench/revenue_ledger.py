@@ -16,19 +16,19 @@ import figures
 import numpy as np
 
 from libs.columns import Column, Ints, Ragged, Strings, Table, schema_of
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.feed.types import BEGINNING, FeedBatch
 from libs.store.database import Database
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.migrate import migrate
-from libs.store.schema import ensure_day_partitions, today
-from libs.store.testing import enterable_directory
+from libs.store.embedded.server import EmbeddedPostgres
+from libs.store.tables.migrate import migrate
+from libs.store.tables.schema import ensure_day_partitions, today
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_DEFERRED, STATE_AWAITING_ARRIVAL
 from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.feeds.clearance_states import StateHandler
 from services.revenue.ledger.refund import RefundRules
+from tests.support.databases import enterable_directory
 
 PAGE = 500
 POSTINGS_EACH = 8

@@ -17,14 +17,13 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from libs.customs.mrn_columns import make_mrns  # noqa: E402
+from libs.customs.identifiers.mrn_columns import make_mrns  # noqa: E402
 from libs.customs.time import day_of_date  # noqa: E402
 from libs.jobs.running import Running  # noqa: E402
 from libs.jobs.store import Jobs  # noqa: E402
 from libs.store.database import Database  # noqa: E402
-from libs.store.embedded import EmbeddedPostgres  # noqa: E402
-from libs.store.migrate import migrate  # noqa: E402
-from libs.store.testing import enterable_directory  # noqa: E402
+from libs.store.embedded.server import EmbeddedPostgres  # noqa: E402
+from libs.store.tables.migrate import migrate  # noqa: E402
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult  # noqa: E402
 from services.revenue.assessment.batch import ActiveLaw  # noqa: E402
 from services.revenue.jobs.what_if import read_period  # noqa: E402
@@ -37,6 +36,7 @@ from services.revenue.what_if.progress import Progress  # noqa: E402
 from tests.bench import figures  # noqa: E402
 from tests.bench.revenue_law import BATCH, parcels  # noqa: E402
 from tests.revenue.traffic import store  # noqa: E402
+from tests.support.databases import enterable_directory  # noqa: E402
 
 BATCHES, COPIES = 60, 20
 DAY: Final = day_of_date(date(2026, 8, 3))

@@ -25,9 +25,8 @@ from libs.columns import Table  # noqa: E402
 from libs.jobs.running import Running  # noqa: E402
 from libs.jobs.store import Jobs  # noqa: E402
 from libs.store.database import Database  # noqa: E402
-from libs.store.embedded import EmbeddedPostgres  # noqa: E402
-from libs.store.migrate import migrate  # noqa: E402
-from libs.store.testing import enterable_directory  # noqa: E402
+from libs.store.embedded.server import EmbeddedPostgres  # noqa: E402
+from libs.store.tables.migrate import migrate  # noqa: E402
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # noqa: E402
 from luxor.risk.v1.backtests_pb2 import BacktestPlan, BacktestResult  # noqa: E402
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE  # noqa: E402
@@ -43,6 +42,7 @@ from services.risk.rules.rule_set import RuleSet, load_rule_set  # noqa: E402
 from services.risk.store.assessment_log import AssessmentLogStore  # noqa: E402
 from services.risk.store.job_kinds import JobKind  # noqa: E402
 from services.risk.store.outcomes import OutcomeStore  # noqa: E402
+from tests.support.databases import enterable_directory  # noqa: E402
 
 RULES: Final = 50
 BATCHES, COPIES = 100, 8

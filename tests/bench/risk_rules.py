@@ -26,11 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from libs.columns import Ints, Strings, Table  # noqa: E402
-from libs.server.testing import running  # noqa: E402
 from libs.simulator.simulator import Simulator  # noqa: E402
 from libs.store.database import Database  # noqa: E402
-from libs.store.embedded import EmbeddedPostgres  # noqa: E402
-from libs.store.testing import enterable_directory  # noqa: E402
+from libs.store.embedded.server import EmbeddedPostgres  # noqa: E402
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns  # noqa: E402
 from luxor.consignment.v1.consignment_pb2 import Consignment  # noqa: E402
 from luxor.risk.v1 import risk_pb2 as pb  # noqa: E402
@@ -46,6 +44,8 @@ from services.risk.history.columns import HistoryColumns as Columns  # noqa: E40
 from services.risk.rules.rule_set import Rule, RuleSet, load_rule_set  # noqa: E402
 from services.risk.rules.scoring import assess  # noqa: E402
 from tests.risk.screening.support import ALT_FILE, NAMES, SDN_FILE, UN_FILE  # noqa: E402
+from tests.support.databases import enterable_directory  # noqa: E402
+from tests.support.services import running  # noqa: E402
 
 BATCH = 500
 RULES = 200

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Ints, Ragged, Strings, Table, schema_of
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.partitions import partitions_of
 from libs.feed.types import BatchRef, Cursor, FeedBatch
 from libs.store.database import Database

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from luxor.clearance.v1 import clearance_pb2 as pb
 from services.clearance.api.corrections import adjustments
 

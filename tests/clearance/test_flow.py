@@ -14,13 +14,11 @@ import pytest_asyncio
 
 from libs.columns import Table
 from libs.customs.partitions import PARTITIONS
-from libs.feed.port import GrpcPort
+from libs.feed.consume.port import GrpcPort
 from libs.feed.types import BEGINNING
 from libs.server.identity import Role
-from libs.server.testing import Running, running
-from libs.server.tls import LocalCA, server_credentials, server_hosts
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.testing import enterable_directory
+from libs.server.transport.tls import LocalCA, server_credentials, server_hosts
+from libs.store.embedded.server import EmbeddedPostgres
 from libs.telemetry.metrics import REGISTRY
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
@@ -43,6 +41,8 @@ from services.risk.rules.rule_set import load_rule_set
 from services.risk.rules.scoring import assess as score
 from tests.clearance.desk import Neighbours, _Revenue, _Risk
 from tests.ingestion.consignments import consignment
+from tests.support.databases import enterable_directory
+from tests.support.services import Running, running
 
 pytestmark = pytest.mark.long
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from libs.columns import Table
-from libs.customs.mrn import parse
+from libs.customs.identifiers.mrn import parse
 from libs.feed.types import EventError
 from libs.server.errors import Refusal
 from libs.store.database import Transaction

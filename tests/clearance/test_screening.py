@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from libs.columns import Ints, Table
-from libs.feed.consumer import Consumer
+from libs.feed.consume.consumer import Consumer
 from libs.feed.types import Cursor, EventError, FeedBatch, Page, SnapshotPage
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance.consignment.transitions import Change, Event, State

@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 
 from libs.server import errors
-from libs.server.testing import Running, running
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceStub
 from luxor.common.v1 import common_pb2
@@ -23,6 +22,7 @@ from services.clearance.__main__ import assemble
 from services.clearance.commands.office import Office
 from tests.clearance.answers import Told, answering
 from tests.clearance.desk import ACCEPTED_AT, Desk, filings, mrns, neighbours_at_work
+from tests.support.services import Running, running
 
 SECONDS = 30.0
 MASTER = "16012345675"

@@ -11,12 +11,11 @@ import pytest
 import pytest_asyncio
 
 from libs.customs.partitions import PARTITIONS
-from libs.feed.consumer import Consumer
-from libs.feed.port import GrpcPort
-from libs.server.testing import running
+from libs.feed.consume.consumer import Consumer
+from libs.feed.consume.port import GrpcPort
 from libs.store.database import Database
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.leases import LeaseLost
+from libs.store.embedded.server import EmbeddedPostgres
+from libs.store.tables.leases import LeaseLost
 from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.ingestion.v1 import ingestion_pb2 as pb
@@ -27,6 +26,7 @@ from services.ingestion.__main__ import assemble
 from services.ingestion.feeds import snapshot
 from tests.clearance.desk import Desk, mrns
 from tests.ingestion.consignments import consignment
+from tests.support.services import running
 
 OTHER = "sweep_ingestion"
 

@@ -10,9 +10,9 @@ import grpc
 import pytest
 
 from libs import telemetry
-from libs.feed.applying import Applier
-from libs.feed.leases import Leases
-from libs.feed.letters import Letters
+from libs.feed.consume.effects import Applier
+from libs.feed.consume.leases import Leases
+from libs.feed.dead_letters.letters import Letters
 from libs.feed.types import EventError
 from libs.telemetry import trace
 from libs.telemetry.drops import DROPPED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.columns import Ints, Ragged, Table
-from libs.store.leases import try_lease
+from libs.store.tables.leases import try_lease
 from services.clearance.consignment.notice_kinds import Kind, kinds
 from services.clearance.consignment.transitions import Change, Event, State
 from services.clearance.jobs.waits import LEASE, LEASE_SECONDS, Waits

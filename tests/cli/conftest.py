@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from libs.cli.local.processes import Backoff
+from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import luxor
-from libs.cli.processes import Backoff
-from libs.cli.supervisor import LocalSystem
-from libs.store.testing import enterable_directory
+from tests.support.databases import enterable_directory
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from libs.cli.backtest_view import overlap, show_backtest
+from libs.cli.views.backtest import overlap, show_backtest
 
 NONE = {"count": 0, "violations": 0, "random_count": 0, "random_violations": 0}
 SOME = {"count": 40, "violations": 3, "random_count": 0, "random_violations": 0}

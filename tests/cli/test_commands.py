@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import COMMANDS, luxor
-from libs.cli.supervisor import LocalSystem
-from libs.client import files
+from libs.client.filing import files
 from libs.simulator import Simulator
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from libs.client import files
+from libs.client.filing import files
 from tests.cli.test_commands import await_decided
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from libs.cli.commands.arrive import _show as show_arrivals
-from libs.cli.commands.assessment import _show as show_assessment
-from libs.cli.consignment import render
-from libs.cli.figures import render_counts, render_times
-from libs.client.officers import act
+from libs.cli.commands.filing.arrive import _show as show_arrivals
+from libs.cli.commands.risk.assessment import _show as show_assessment
+from libs.cli.views.consignment import render
+from libs.cli.views.statistics import render_counts, render_times
+from libs.client.clearance.officers import act
 from luxor.clearance.v1 import clearance_pb2 as pb
 
 MRN = "26DE07329000001XR8"

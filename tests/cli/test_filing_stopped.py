@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from libs.cli.common import INTERRUPTED, Context
 from libs.cli.main import luxor
 from libs.client.errors import LuxorError
-from libs.client.files import write_jsonl
-from libs.client.filing import file_all
+from libs.client.filing.files import write_jsonl
+from libs.client.filing.submission import file_all
 from libs.simulator import Simulator
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2

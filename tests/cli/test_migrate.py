@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from libs.cli.main import luxor
-from libs.server.testing import running
 from libs.store.database import Database
 from libs.store.errors import StoreUnavailable
-from libs.store.migrate import migrate, require_schema
+from libs.store.tables.migrate import migrate, require_schema
 from services.risk.__main__ import assemble
+from tests.support.services import running
 
 
 async def _call(*arguments: str, url: str) -> Result:
@@ -46,7 +46,7 @@ async def test_waiting_ends_with_what_to_do_where_nobody_migrates(database_url: 
 async def test_who_waits_for_a_lock_after_waiting_for_the_server_has_what_is_left_of_the_time(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from libs.store import migrate as migrations
+    from libs.store.tables import migrate as migrations
 
     given: list[float] = []
 

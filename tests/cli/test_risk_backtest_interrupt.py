@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from libs.cli import jobs
 from libs.cli.common import Context
 from libs.cli.main import luxor
-from libs.client import backtests
+from libs.client.risk import backtests
 
 FOUND = {"id": 7, "state": "BACKTEST_STATE_RUNNING", "done": 500, "total": 2_000}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from libs.cli.commands.risk_models import _show_metrics
-from libs.cli.commands.risk_rules import _show_list, _show_report
+from libs.cli.commands.risk.models import _show_metrics
+from libs.cli.commands.risk.rules import _show_list, _show_report
 
 VERSION = "a-land-with-a-long-name/2026-11-25.second+3f9a0c12d4e5"
 

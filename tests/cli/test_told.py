@@ -10,21 +10,15 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from libs.cli import revenue_notes
-from libs.cli.commands import (
-    notices,
-    quote,
-    revenue_ledger,
-    revenue_payouts,
-    revenue_reconcile,
-    revenue_rulebooks,
-    system,
-)
+from libs.cli.commands.filing import notices, quote
+from libs.cli.commands.operations import system
+from libs.cli.commands.revenue import ledger, payouts, reconcile, rulebooks
 from libs.cli.common import console
-from libs.cli.consignment import render, render_many
 from libs.cli.law_files import files_of
+from libs.cli.local.state import State, lock, write_state
 from libs.cli.main import luxor
-from libs.cli.state import State, lock, write_state
+from libs.cli.views import revenue_notes
+from libs.cli.views.consignment import render, render_many
 from services.revenue.law.batch.reasons import Note
 
 CHAINS: dict[str, Any] = {"entries": 1, "postings": 2, "partitions": 64, "seals": 1, "newest_seal": None, "faults": []}
@@ -175,7 +169,7 @@ def test_a_quote_says_once_how_much_was_reviewed_and_marks_what_is_owed_at_least
 
 
 def test_one_is_told_as_one() -> None:
-    text = " ".join(lines_of(lambda out: revenue_reconcile._chains(out, CHAINS)))
+    text = " ".join(lines_of(lambda out: reconcile._chains(out, CHAINS)))
     assert "1 entry with 2 postings in 64 chains, 1 seal compared" in text
 
 
@@ -186,7 +180,7 @@ def test_payments_of_a_statement_count_no_consignments() -> None:
         {"amount_minor": -500},
         {"destination": "DE", "kind": "CHARGE_KIND_DUTY", "consignments": 2, "amount_minor": 500},
     ]
-    lines = lines_of(lambda out: revenue_ledger._statement(out, told, False))
+    lines = lines_of(lambda out: ledger._statement(out, told, False))
     assert "payments and transfers -5.00 EUR" in lines
     assert "DE duty 2 5.00 EUR" in lines
 
@@ -201,7 +195,7 @@ def test_an_entry_tells_what_it_undoes_and_the_banks_id() -> None:
         "postings": postings,
     }
     told = {**assessed, "kind": "ENTRY_KIND_REVERSED", "reverses": "ENTRY_KIND_PAID_OUT", "reference": "out-7"}
-    lines = lines_of(lambda out: revenue_ledger._entries(out, [told, assessed]), width=200)
+    lines = lines_of(lambda out: ledger._entries(out, [told, assessed]), width=200)
     assert any("10:00:00Z reversed paid out out-7 M bank:EU 7.00 EUR" in line for line in lines), lines
     assert any("10:00:00Z assessed M bank:EU" in line for line in lines), lines
 
@@ -211,16 +205,16 @@ def test_accounts_and_numbers_stand_whole_on_a_narrow_terminal() -> None:
                 {"account": "treasury:EU:duty", "amount_minor": -700, "kind": "CHARGE_KIND_DUTY"}]  # fmt: skip
     told = {"mrn": "26NL40331000009MR2", "kind": "ENTRY_KIND_ASSESSED", "currency": "EUR", "booked_at": "2026-11-25T10:00:00Z",
             "postings": postings}  # fmt: skip
-    text = " ".join(lines_of(lambda out: revenue_ledger._entries(out, [told]), width=80))
+    text = " ".join(lines_of(lambda out: ledger._entries(out, [told]), width=80))
     assert {"26NL40331000009MR2", "declarant:HU4171623395", "treasury:EU:duty", "2026-11-25"} <= set(text.split())
     payment = {"id": "2026-11-25/0004711", "outcome": "OVERPAID", "account": "declarant:HU4171623395", "currency": "EUR", "jurisdiction": "EU",
                "amount_minor": 1_000_000_00, "matched_minor": 999_999_00, "unapplied_minor": 1_00, "booked_at": "2026-11-25T10:00:00Z",
                "reference": "declarant:HU4171623395"}  # fmt: skip
     for tell in (
-        revenue_ledger._payments,
-        revenue_ledger._unmatched,
-        revenue_payouts._payouts,
-        revenue_payouts._listed,
+        ledger._payments,
+        ledger._unmatched,
+        payouts._payouts,
+        payouts._listed,
     ):
         text = " ".join(lines_of(lambda out, tell=tell: tell(out, [payment]), width=60))
         assert {"2026-11-25/0004711", "declarant:HU4171623395", "1,000,000.00"} <= set(text.split()), tell
@@ -230,13 +224,11 @@ def test_payouts_tell_what_is_left_why_one_is_refused_and_what_the_bank_returned
     paid = {"id": "o1", "reference": "declarant:D", "currency": "EUR", "amount_minor": 500, "outcome": "BOOKED",
             "account": "declarant:D", "credit_minor": 30, "jurisdiction": "EU", "booked_at": "2026-11-25T10:00:00Z"}  # fmt: skip
     error = {"reason": "PAYOUT_EXCEEDS_CREDIT", "message": "It is more.", "hint": "Pay less."}
-    text = " ".join(lines_of(lambda out: revenue_payouts._payouts(out, [paid, {**paid, "id": "o2", "error": error}])))
+    text = " ".join(lines_of(lambda out: payouts._payouts(out, [paid, {**paid, "id": "o2", "error": error}])))
     assert "o1 booked declarant:D 5.00 EUR 0.30 EUR" in text
     assert "PAYOUT_EXCEEDS_CREDIT o2: It is more. → Pay less." in text
     back = {**paid, "id": "o3", "reverses_id": "o1", "outcome": "TAKEN_BACK"}
-    told = " ".join(
-        lines_of(lambda out: revenue_payouts._listed(out, [{**paid, "reversed_by": "o3"}, back]), width=200)
-    )
+    told = " ".join(lines_of(lambda out: payouts._listed(out, [{**paid, "reversed_by": "o3"}, back]), width=200))
     assert "2026-11-25 10:00:00Z EU o1 declarant:D 5.00 EUR returned by o3" in told
     assert "5.00 EUR returned o1" in told
 
@@ -257,7 +249,7 @@ def test_names_days_and_versions_of_rulebooks_are_not_broken(width: int) -> None
     book = {"jurisdiction": "GB", "name": "United Kingdom of Great Britain and Northern Ireland", "areas": ["GB", "IM", "XI", "JE"],
             "from_day": "2021-01-01", "to_day": "2028-12-31", "version": "GB/2026.1/1f0c9a2b", "charges": ["duty", "tax, CBEC"], "currency": "GBP",
             "references": references, **numbers}  # fmt: skip
-    lines = lines_of(lambda out: revenue_rulebooks._show(out, {"rulebooks": [book], "totals": numbers}, "GB"), width)
+    lines = lines_of(lambda out: rulebooks._show(out, {"rulebooks": [book], "totals": numbers}, "GB"), width)
     assert "Charges: duty; tax, CBEC." in lines
     first = next(line for line in lines if "GB/2026.1/1f0c9a2b" in line)
     for told in ("2021-01-01", "12,345 of 12,345"):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from libs.cli.local.supervisor import LocalSystem
 from libs.cli.main import luxor
-from libs.cli.supervisor import LocalSystem
 
 FEW = 6
 

@@ -1,6 +1,6 @@
 """Which spans belong to a consignment, what hangs under what, and what is folded away."""
 
-from libs.cli.trace_tree import chapters, fold, slowest
+from libs.cli.views.trace_tree import chapters, fold, slowest
 from libs.client.traces import Story, Told
 from luxor.trace.v1 import trace_pb2 as pb
 

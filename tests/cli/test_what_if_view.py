@@ -19,9 +19,9 @@ from libs.cli import jobs
 from libs.cli.common import Context
 from libs.cli.law_files import changes_of, files_of
 from libs.cli.main import luxor
-from libs.cli.what_if_picture import picture
-from libs.cli.what_if_view import change, share, show_what_if, summary
-from libs.client import what_ifs
+from libs.cli.views.what_if import change, share, show_what_if, summary
+from libs.cli.views.what_if_picture import picture
+from libs.client.revenue import what_ifs
 from libs.jobs import edge
 
 SVG = "{http://www.w3.org/2000/svg}"

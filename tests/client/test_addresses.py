@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from libs.cli.state import free_ports
+from libs.cli.local.state import free_ports
 from libs.client.client import Client
-from libs.server.admission import Place
+from libs.server.admission.gate import Place
 from libs.server.identity import Identity
-from libs.server.testing import Running, running
-from libs.server.tls import LocalCA
+from libs.server.transport.tls import LocalCA
 from libs.simulator import Simulator
-from libs.store.testing import enterable_directory
 from services.ingestion.__main__ import assemble
+from tests.support.databases import enterable_directory
+from tests.support.services import Running, running
 
 NAME = "ingestion.test"
 ADDRESSES = ("127.0.0.1", "127.0.0.2")

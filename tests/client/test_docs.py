@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from libs.cli.main import COMMANDS
-from libs.client import files
-from libs.client.columns import columns
+from libs.client.filing import files
+from libs.client.filing.columns import columns
 from libs.server import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]

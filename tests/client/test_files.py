@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from libs.client import files
-from libs.client.columns import columns, decimal_text, join, shifted, split
 from libs.client.errors import LuxorError
-from libs.client.files import Read
+from libs.client.filing import files
+from libs.client.filing.columns import columns, decimal_text, join, shifted, split
+from libs.client.filing.files import Read
 from libs.client.problem import Fault, Problem
 from libs.simulator import Simulator, to_json_line
 from luxor.consignment.v1.consignment_pb2 import Consignment

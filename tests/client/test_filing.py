@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from libs.client.errors import LuxorError
-from libs.client.files import Read
-from libs.client.filing import Report, Summary, file_all, request_id_of
+from libs.client.filing.files import Read
+from libs.client.filing.submission import Report, Summary, file_all, request_id_of
 from libs.client.problem import Fault, Problem
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.errors.v1 import errors_pb2

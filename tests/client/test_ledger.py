@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from libs.client.errors import LuxorError
-from libs.client.ledger import compare_totals, read_payments
-from libs.client.payouts import read_payouts
+from libs.client.revenue.ledger import compare_totals, read_payments
+from libs.client.revenue.payouts import read_payouts
 
 FIRST = "26DE033290000001R9"
 

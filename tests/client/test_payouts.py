@@ -7,7 +7,7 @@ from typing import Any, cast
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.client.client import Client
-from libs.client.payouts import BATCH, listed_payouts, record_payouts
+from libs.client.revenue.payouts import BATCH, listed_payouts, record_payouts
 from luxor.revenue.v1 import ledger_pb2 as pb
 
 PAYOUT = pb.Payout(id="o1", reference="declarant:D", jurisdiction="EU", currency="EUR", amount_minor=500)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from libs.client.rulebooks import rulebooks
+from libs.client.revenue.rulebooks import rulebooks
 from luxor.revenue.v1.revenue_pb2 import ListRulebooksResponse, Rulebook
 
 LOADED = ListRulebooksResponse(

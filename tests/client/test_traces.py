@@ -5,10 +5,10 @@ from typing import Any, cast
 
 from rich.console import Console
 
-from libs.cli.trace_view import show
+from libs.cli.views.trace import show
 from libs.client.client import Client
 from libs.client.traces import SERVICES, TRACES_MAX, Story, find_story
-from libs.customs import mrn
+from libs.customs.identifiers import mrn
 from libs.customs.time import MICROS_PER_DAY
 from luxor.clearance.v1.clearance_pb2 import STATE_HELD
 from luxor.trace.v1 import trace_pb2 as pb

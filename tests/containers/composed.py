@@ -21,9 +21,9 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from libs.cli.state import SERVICES, free_ports
+from libs.cli.local.state import SERVICES, free_ports
 from libs.client.client import Client
-from libs.server.tls import Party
+from libs.server.transport.tls import Party
 from tests.containers.engine import ROOT, Images, run
 from tests.containers.leftovers import noted
 

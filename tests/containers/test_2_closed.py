@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from docker.models.containers import Container
 
-from libs.cli.state import SERVICES
+from libs.cli.local.state import SERVICES
 from tests.containers.beyond import Beyond, listeners
 from tests.containers.composed import STORES, Composed, addresses, gateways, listens_outside, reachable_from, until
 from tests.containers.conftest import Whole

@@ -11,7 +11,7 @@ from itertools import count
 
 import pytest
 
-from libs.cli.state import SERVICES
+from libs.cli.local.state import SERVICES
 from libs.client.errors import LuxorError
 from libs.simulator import Simulator
 from luxor.clearance.v1.clearance_pb2 import StatusQuery

@@ -11,7 +11,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from libs.cli.state import SERVICES
+from libs.cli.local.state import SERVICES
 from libs.simulator import Simulator
 from tests.containers.composed import COMPOSE, Composed, composed, gateways, listens_outside, reachable_from
 from tests.containers.engine import ROOT, Images, run

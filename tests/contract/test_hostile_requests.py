@@ -21,14 +21,14 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from libs.server.bounds import results_of
 from libs.server.errors import reason_of
 from libs.server.identity import Role
-from libs.server.testing import Running, running
-from libs.store.embedded import EmbeddedPostgres
+from libs.server.interceptor.bounds import results_of
+from libs.store.embedded.server import EmbeddedPostgres
 from luxor.feed.v1 import feed_pb2
 from luxor.statistics.v1 import statistics_pb2
 from tests.support import hostile
+from tests.support.services import Running, running
 
 ROOT = Path(__file__).resolve().parents[2] / "protos"
 SERVICES = ("ingestion", "risk", "revenue", "clearance", "statistics")

@@ -21,7 +21,7 @@ from libs.server import errors
 from libs.server.call import Call, enter
 from libs.server.identity import Identity, Role
 from libs.server.page_tokens import PageTokens
-from libs.server.testing import Running, running
+from tests.support.services import Running, running
 
 SECONDS = 30.0
 NOBODY = "dns:///127.0.0.1:1"

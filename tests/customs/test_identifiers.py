@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.customs import ioss, s10
+from libs.customs.identifiers import ioss, s10
 
 WEIGHTS = [8, 6, 4, 2, 3, 5, 9, 7]
 

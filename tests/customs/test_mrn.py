@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.customs import mrn
-from libs.customs.mrn import Mrn, MrnError, Procedure, parse
-from libs.customs.mrn_columns import days_of_mrns, make_mrns
+from libs.customs.identifiers import mrn
+from libs.customs.identifiers.mrn import Mrn, MrnError, Procedure, parse
+from libs.customs.identifiers.mrn_columns import days_of_mrns, make_mrns
 from libs.customs.time import day_of_date
 
 # Written out, so that the table in the code is compared with something that was not computed alike.

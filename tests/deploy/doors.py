@@ -15,9 +15,9 @@ from google.protobuf.message_factory import GetMessageClass
 
 import luxor as contracts
 from libs.server import errors
-from libs.server.channel import channel
 from libs.server.identity import Role
-from libs.server.tls import LocalCA
+from libs.server.transport.channel import channel
+from libs.server.transport.tls import LocalCA
 
 DEADLINE_SECONDS = 10.0
 SHUT = frozenset({"ROLE_NOT_ALLOWED"})

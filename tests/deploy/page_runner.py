@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-from libs.cli.state import SERVICES, Ports, free_ports
-from libs.server.tls import LocalCA
-from libs.store.testing import enterable_directory
+from libs.cli.local.state import SERVICES, Ports, free_ports
+from libs.server.transport.tls import LocalCA
 from tests.deploy.cluster import Cluster
 from tests.deploy.cluster_wire import Object
 from tests.deploy.documents import ROOT, Command
+from tests.support.databases import enterable_directory
 from tools import chart
 
 COMMAND_SECONDS_MAX = 60

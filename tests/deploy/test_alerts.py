@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-import libs.feed.signals
-import libs.store.gauges
-import libs.store.trace_records
+import libs.feed.metrics
+import libs.store.monitoring.gauges
+import libs.store.tables.trace_records
 import libs.telemetry.logs  # noqa: F401
 import services.revenue.jobs.kinds
 import services.risk.jobs.kinds  # noqa: F401
@@ -92,7 +92,7 @@ FROM_THE_START = {
     "luxor_spans_dropped_total": [{"sink": sink} for sink in ("records", "root")],
 }
 BY_THEIR_OWN_TESTS = {
-    "luxor_feed_days_dropped_total": "tests/feed/test_retention.py",
+    "luxor_feed_days_dropped_total": "tests/feed/publish/test_retention.py",
     "luxor_feed_epochs_ended_total": "tests/feed/test_store_set_back.py",
     "luxor_store_unavailable_total": "tests/telemetry/test_signals.py",
     "luxor_store_transactions_total": "tests/telemetry/test_signals.py",

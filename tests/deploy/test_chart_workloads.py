@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from libs.server import health
-from libs.server.config import PORTS, Neighbours, ServerConfig
+from libs.server.config.server_config import PORTS, Neighbours, ServerConfig
+from libs.server.config.variables import check_foreign, unknown_variables
 from libs.server.identity import ID_CHARACTERS_MAX, Role, is_id
-from libs.server.tls import LocalCA
-from libs.server.variables import check_foreign, unknown_variables
+from libs.server.process import health
+from libs.server.transport.tls import LocalCA
 from libs.telemetry.setup import TelemetryConfig
 from tests.support.charts import SERVICES, environ, of, rendered
 from tools import chart, configuration

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from libs.cli.preparation import prepare
-from libs.server.config import PORTS
+from libs.server.config.server_config import PORTS
 from services.risk.files.secret_file import secret_of
 from tools import deployment_map
 

@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from libs.cli.entry import SERVICES
-from libs.server.config import PORTS
+from libs.server.config.server_config import PORTS
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = ROOT / "deploy" / "image"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from libs.server.config import PORTS
+from libs.server.config.server_config import PORTS
 from tests.deploy.doors import services
 from tools import deployment_map
 from tools.deployment_map import MapError, networks_of

@@ -18,7 +18,7 @@ import yaml
 
 from libs.cli.lazy import LazyGroup
 from libs.cli.main import luxor
-from libs.store.embedded import EmbeddedPostgres
+from libs.store.embedded.server import EmbeddedPostgres
 from tests.containers.documented import DOCUMENTED
 from tests.deploy import documents
 from tests.deploy.documents import ROOT, Command

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from libs.cli.state import free_ports, service_of
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.state import free_ports, service_of
+from libs.cli.local.supervisor import LocalSystem
 from libs.client.errors import LuxorError
 from libs.simulator import Simulator
 from tests.deploy.test_dashboards import panels

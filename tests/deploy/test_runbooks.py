@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from libs.cli.main import luxor
 from libs.server import catalogue
 from libs.store.database import Database
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.migrate import migrate
+from libs.store.embedded.server import EmbeddedPostgres
+from libs.store.tables.migrate import migrate
 from tests.support.charts import of, rendered
 from tests.support.promql import ROOT, RULES_RECORDED, check_expressions, known_series, names
 from tools import chart

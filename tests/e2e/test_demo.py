@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from libs.store.testing import enterable_directory
+from tests.support.databases import enterable_directory
 
 pytestmark = pytest.mark.long
 

@@ -16,8 +16,8 @@ import pytest_asyncio
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha import reflection_pb2
 
-from libs.cli.supervisor import LocalSystem
-from libs.server.tls import LocalCA, Party
+from libs.cli.local.supervisor import LocalSystem
+from libs.server.transport.tls import LocalCA, Party
 from tests.ingestion.consignments import consignment
 from tests.support.flow import local_system
 

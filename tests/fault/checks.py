@@ -10,10 +10,10 @@ from typing import Any
 
 import asyncpg
 
-from libs.cli.supervisor import LocalSystem
-from libs.client import ledger
+from libs.cli.local.supervisor import LocalSystem
 from libs.client.client import Client
-from libs.store.embedded import EmbeddedPostgres
+from libs.client.revenue import ledger
+from libs.store.embedded.server import EmbeddedPostgres
 from luxor.clearance.v1 import clearance_pb2
 from luxor.common.v1 import common_pb2
 from luxor.statistics.v1 import statistics_pb2

@@ -12,16 +12,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 import pytest
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.client.client import Client
 from libs.client.traces import find_story
-from libs.server.tls import LocalCA
+from libs.server.transport.tls import LocalCA
 from libs.simulator import Simulator
-from libs.store.testing import enterable_directory
 from luxor.clearance.v1 import clearance_pb2
 from tests.fault import checks
 from tests.fault.test_neighbours import SERVING, health, metrics
 from tests.support.clocks import skewed, skewed_postgres
+from tests.support.databases import enterable_directory
 from tests.support.flow import Flow
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]

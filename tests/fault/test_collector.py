@@ -11,11 +11,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.simulator import Simulator
-from libs.store.testing import enterable_directory
 from tests.fault import checks
 from tests.fault.test_neighbours import SERVING, health, metrics
+from tests.support.databases import enterable_directory
 from tests.support.flow import Flow, local_system
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]

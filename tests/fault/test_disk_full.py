@@ -19,11 +19,11 @@ import pytest
 from libs.client.client import TIMEOUT_SECONDS
 from libs.client.errors import LuxorError
 from libs.simulator import Simulator
-from libs.store.testing import enterable_directory
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.fault import checks
 from tests.fault.test_neighbours import NOT_SERVING, SERVING, health, metrics
+from tests.support.databases import enterable_directory
 from tests.support.flow import Flow, local_system
 from tests.support.small_store import SmallStore, small_file_system
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.simulator import Simulator
-from libs.store.testing import enterable_directory
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2
 from tests.fault import checks
+from tests.support.databases import enterable_directory
 from tests.support.flow import Flow
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]

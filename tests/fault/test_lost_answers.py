@@ -13,12 +13,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.simulator import Simulator
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.testing import enterable_directory
+from libs.store.embedded.server import EmbeddedPostgres
 from tests.fault import checks
 from tests.support.cutting_proxy import ANSWER, COMMIT, Cut, CuttingProxy
+from tests.support.databases import enterable_directory
 from tests.support.flow import Flow
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(170)]

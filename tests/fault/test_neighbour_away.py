@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from libs.cli.processes import Backoff
-from libs.cli.supervisor import LocalSystem
-from libs.feed.consumer import UNEXPECTED_TRIES
+from libs.cli.local.processes import Backoff
+from libs.cli.local.supervisor import LocalSystem
+from libs.feed.consume.consumer import UNEXPECTED_TRIES
 from libs.simulator import Simulator
-from libs.store.testing import enterable_directory
 from tests.fault import checks
+from tests.support.databases import enterable_directory
 from tests.support.flow import Flow
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]

@@ -12,10 +12,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from libs.cli.processes import Backoff
-from libs.cli.supervisor import POSTGRES, LocalSystem
-from libs.store.testing import enterable_directory
+from libs.cli.local.processes import Backoff
+from libs.cli.local.supervisor import POSTGRES, LocalSystem
 from tests.fault import checks
+from tests.support.databases import enterable_directory
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from libs.client.client import Client
-from libs.server.testing import running
-from libs.server.tls import LocalCA
+from libs.server.transport.tls import LocalCA
 from libs.simulator import Simulator
-from libs.store.embedded import EmbeddedPostgres
+from libs.store.embedded.server import EmbeddedPostgres
 from luxor.clearance.v1 import clearance_pb2
 from luxor.statistics.v1 import statistics_pb2
 from services.statistics.__main__ import assemble
 from tests.fault import checks
 from tests.support.flow import Flow, local_system
+from tests.support.services import running
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]
 

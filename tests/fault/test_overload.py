@@ -13,12 +13,12 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from libs.cli.supervisor import LocalSystem
-from libs.server.channel import channel
-from libs.server.receiving import WATCHES_PER_CALLER_MAX
-from libs.server.tls import LocalCA
+from libs.cli.local.supervisor import LocalSystem
+from libs.server.admission.receiving import WATCHES_PER_CALLER_MAX
+from libs.server.transport.channel import channel
+from libs.server.transport.tls import LocalCA
 from libs.simulator import Simulator
-from libs.store.testing import enterable_directory
+from tests.support.databases import enterable_directory
 from tests.support.flow import Flow
 from tests.support.large_messages import send
 from tests.support.open_loop import METHOD, Load, batches, goodput

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.client.errors import LuxorError
 from libs.customs.partitions import PARTITIONS
 from libs.simulator import Simulator

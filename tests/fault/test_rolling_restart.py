@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.client.client import READY_SECONDS
 from libs.simulator import Simulator
-from libs.store.testing import enterable_directory
 from tests.fault import checks
+from tests.support.databases import enterable_directory
 from tests.support.flow import Flow
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(240)]

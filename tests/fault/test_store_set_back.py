@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from libs.simulator import Simulator
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.testing import enterable_directory
+from libs.store.embedded.server import EmbeddedPostgres
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from tests.fault import checks
+from tests.support.databases import enterable_directory
 from tests.support.flow import Flow, local_system
 from tests.support.set_back import copied, promote, put_back, standby_of
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from libs.cli.processes import Backoff, Child
-from libs.cli.state import Ports, endpoints_of, free_ports, is_locked, read_state, running_state, taken
-from libs.cli.supervisor import AlreadyRunning, LocalSystem, Supervisor
+from libs.cli.local.processes import Backoff, Child
+from libs.cli.local.state import Ports, endpoints_of, free_ports, is_locked, read_state, running_state, taken
+from libs.cli.local.supervisor import AlreadyRunning, LocalSystem, Supervisor
 from libs.client.errors import LuxorError
 from libs.simulator import Simulator
-from libs.store.testing import enterable_directory
+from tests.support.databases import enterable_directory
 
 SECONDS = 60
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -78,9 +78,7 @@ def test_free_ports_are_all_different_and_free() -> None:
 
 def test_free_ports_of_several_systems_are_different_though_nobody_listens_there_yet() -> None:
     names = [f"process-{number}" for number in range(500)]
-    program = (
-        f"from libs.cli.state import free_ports; [print(each.main) for each in free_ports({names}).values()]; input()"
-    )
+    program = f"from libs.cli.local.state import free_ports; [print(each.main) for each in free_ports({names}).values()]; input()"
     others = [
         subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(2)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from libs.feed.consumer import Consumer
-from libs.feed.leases import Held
+from libs.feed.consume.consumer import Consumer
+from libs.feed.consume.leases import Held
 from libs.feed.types import Clock as ProducerClock
 from libs.feed.types import Cursor, FeedBatch, Page, SnapshotPage
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns

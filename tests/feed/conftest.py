@@ -14,21 +14,21 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Ints, Strings, Table
-from libs.feed.consumer import Consumer
-from libs.feed.outbox import KeyedOutbox, Outbox
-from libs.feed.port import page_of, snapshot_page_of, start_again_of
+from libs.feed.consume.consumer import Consumer
+from libs.feed.consume.port import page_of, snapshot_page_of, start_again_of
+from libs.feed.publish.outbox import KeyedOutbox, Outbox
+from libs.feed.publish.service import FeedServicer, StatePage, to_positions
+from libs.feed.publish.watch import Watch
 from libs.feed.schema import create_consumer, create_notices, create_outbox, create_requests, stamp_epochs
-from libs.feed.service import FeedServicer, StatePage, to_positions
 from libs.feed.types import BatchRef, Cursor, CursorExpired, EpochEnded, EventError, FeedBatch, Page, SnapshotPage
-from libs.feed.watch import Watch
 from libs.server.errors import Refusal
 from libs.store.database import Database, Transaction
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.schema import create_page_keys, create_request_log
-from libs.store.testing import bring_back, reused_database
+from libs.store.embedded.server import EmbeddedPostgres
+from libs.store.tables.schema import create_page_keys, create_request_log
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.feed.v1 import feed_pb2
 from tests.support.calls import enter_as
+from tests.support.databases import bring_back, reused_database
 
 Event = tuple[str, int, int]
 """mrn, version, partition."""

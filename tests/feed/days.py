@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from libs.feed.consumer import Consumer
-from libs.feed.service import FeedServicer
+from libs.feed.consume.consumer import Consumer
+from libs.feed.publish.service import FeedServicer
 from libs.feed.types import Cursor, FeedBatch, SnapshotPage
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from tests.feed.conftest import DirectPort, Event, Follower, mrns, table_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from libs.feed.letters import Letter, Letters
+from libs.feed.dead_letters.letters import Letter, Letters
 from libs.feed.types import Cursor, FeedBatch
 from libs.store.database import Database
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns

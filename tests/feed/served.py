@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from libs.feed.outbox import Outbox
-from libs.feed.payloads import StoredBatch
-from libs.feed.service import DaySummary, FeedServicer, StatePage, TokenMalformed, to_positions
+from libs.feed.publish.outbox import Outbox
+from libs.feed.publish.payloads import StoredBatch
+from libs.feed.publish.service import DaySummary, FeedServicer, StatePage, TokenMalformed, to_positions
 from libs.feed.types import BEGINNING, BatchRef, Cursor
 from libs.server.call import Call, enter
 from libs.server.errors import Refusal

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from libs.feed.epochs import BEGIN_EPOCH, GIVE
-from libs.feed.reading import MICROS_A_DAY, OUTBOX, Kind, Reader
+from libs.feed.publish.reader import MICROS_A_DAY, OUTBOX, Kind, Reader
 
 TODAY = 20_000
 NOW = TODAY * MICROS_A_DAY + 5

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from libs.feed import epochs, signals, watch
-from libs.feed.applying import LETTERS_A_ROUND, Applier
-from libs.feed.backlog import ENTRIES_MAX
-from libs.feed.leases import Leases
-from libs.feed.payloads import CACHE_BYTES_MAX
-from libs.feed.reading import OUTBOX, Reader
-from libs.feed.restart import restarting
-from libs.feed.retention import Maintenance, Positions
+from libs.feed import epochs, metrics
+from libs.feed.consume.effects import LETTERS_A_ROUND, Applier
+from libs.feed.consume.leases import Leases
+from libs.feed.consume.restart import restarting
+from libs.feed.publish import watch
+from libs.feed.publish.backlog import ENTRIES_MAX
+from libs.feed.publish.payloads import CACHE_BYTES_MAX
+from libs.feed.publish.reader import OUTBOX, Reader
+from libs.feed.publish.retention import Maintenance, Positions
 from libs.feed.types import BEGINNING, Cursor
 from tests.feed.alone import Alone
 from tests.feed.conftest import mrns
@@ -85,7 +86,7 @@ async def committed(database: Any) -> None:
         (lambda database: maintenance(database)._make("outbox"), 2_000),
         (lambda database: maintenance(database)._drop_entries("outbox", 1, 50), 2_000),
         (lambda database: maintenance(database)._drop_payloads(1), 2_000), (polled, 5_000), (restarted, 10_000), (committed, 5_000),
-        (watch.horizon(), 5_000), (signals.letters_waiting("c", "s"), 5_000), (signals.backlog("f"), 5_000),
+        (watch.horizon(), 5_000), (metrics.letters_waiting("c", "s"), 5_000), (metrics.backlog("f"), 5_000),
     ],
 )  # fmt: skip
 async def test_a_statement_may_take_so_many_milliseconds(work: Callable[[Any], Awaitable[object]], millis: int) -> None:

@@ -12,17 +12,17 @@ from urllib.parse import urlparse
 
 import pytest
 
-from libs.feed.consumer import Consumer
-from libs.feed.outbox import KeyedOutbox, Outbox
-from libs.feed.service import FeedServicer
+from libs.feed.consume.consumer import Consumer
+from libs.feed.publish.outbox import KeyedOutbox, Outbox
+from libs.feed.publish.service import FeedServicer
 from libs.feed.types import BEGINNING, FeedBatch
 from libs.store.database import Database, Transaction
-from libs.store.embedded import EmbeddedPostgres
+from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.errors import StoreUnavailable
-from libs.store.testing import enterable_directory
 from libs.telemetry.metrics import REGISTRY
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from tests.feed.conftest import ALL, PRODUCER, Effects, Follower, Producer, State, drain, events_of, prepare
+from tests.support.databases import enterable_directory
 from tests.support.set_back import copied, promote, put_back, standby_of
 
 LOST, AFTER = 30, 60

@@ -10,15 +10,15 @@ import grpc
 import numpy as np
 import pytest
 
-from libs.feed.histories import by_epoch, newer
-from libs.feed.leases import fair_share
-from libs.feed.port import page_of, snapshot_page_of, start_again_of
-from libs.feed.reading import State
-from libs.feed.retention import Retention
-from libs.feed.signals import Lag
-from libs.feed.trouble import is_passing
+from libs.feed.consume.leases import fair_share
+from libs.feed.consume.port import page_of, snapshot_page_of, start_again_of
+from libs.feed.consume.transient_errors import is_passing
+from libs.feed.consume.versions import by_epoch, newer
+from libs.feed.metrics import Lag
+from libs.feed.publish.reader import State
+from libs.feed.publish.retention import Retention
+from libs.feed.publish.watch import HorizonAge
 from libs.feed.types import BEGINNING, Clock, Cursor, CursorExpired, EpochEnded, EventError, FeedBatch, LeaseLost
-from libs.feed.watch import HorizonAge
 from libs.server.errors import Refusal
 from libs.store.errors import StoreMisuse, StoreUnavailable
 from libs.telemetry.metrics import REGISTRY

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from libs.columns import Table
-from libs.feed.outbox import Outbox
-from libs.feed.service import TokenMalformed
+from libs.feed.publish.outbox import Outbox
+from libs.feed.publish.service import TokenMalformed
 from libs.feed.types import BatchRef
 from libs.store.database import Database
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns

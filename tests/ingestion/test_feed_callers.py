@@ -10,16 +10,17 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from libs.feed.retention import Maintenance
-from libs.server import connections, errors
-from libs.server.launch import launch
-from libs.server.testing import Running, running
+from libs.feed.publish.retention import Maintenance
+from libs.server import errors
+from libs.server.config import deployment_map
+from libs.server.process.launch import launch
 from luxor.feed.v1 import feed_pb2
 from luxor.feed.v1.feed_pb2_grpc import FeedServiceStub
 from luxor.ingestion.v1 import ingestion_pb2
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
 from services.ingestion.__main__ import assemble
 from tests.ingestion.consignments import consignment
+from tests.support.services import Running, running
 
 ALL = range(64)
 FAR = feed_pb2.Position(cursor=feed_pb2.Cursor(epoch=1, day=30_000, xid=2**40, seq=2**40), partitions=ALL)
@@ -121,7 +122,7 @@ def test_a_service_without_a_good_map_does_not_start_and_says_why(
     path = tmp_path / "map.yaml"
     if damage != "missing":
         path.write_text(damage)
-    monkeypatch.setattr(connections, "MAP", path)
+    monkeypatch.setattr(deployment_map, "MAP", path)
     environ = {
         "LUXOR_DATA_DIR": str(tmp_path),
         "LUXOR_INGESTION_DATABASE_URL": "postgresql://a@b/c",

@@ -11,14 +11,14 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from libs.customs import mrn
+from libs.customs.identifiers import mrn
 from libs.server import errors
-from libs.server.testing import Running, running
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from luxor.ingestion.v1.ingestion_pb2_grpc import IngestionServiceStub
 from services.ingestion.__main__ import assemble
 from tests.ingestion.consignments import consignment
+from tests.support.services import Running, running
 
 SECONDS = 30.0
 

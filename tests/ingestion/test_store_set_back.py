@@ -8,14 +8,14 @@ from urllib.parse import urlparse
 import asyncpg
 import pytest
 
-from libs.server.testing import running
 from libs.store.database import Database
-from libs.store.embedded import EmbeddedPostgres
+from libs.store.embedded.server import EmbeddedPostgres
 from luxor.ingestion.v1 import ingestion_pb2 as pb
 from services.ingestion.__main__ import assemble
 from services.ingestion.store.filings import drop_serials
 from tests.ingestion.consignments import consignment
 from tests.ingestion.test_service import stub_of, submit
+from tests.support.services import running
 
 COPY = "ingestion_older"
 

@@ -14,9 +14,8 @@ import pytest_asyncio
 
 from libs.columns import Ints, Strings, Table, schema_of
 from libs.columns.stored import InputError, decompressed
-from libs.server.testing import Running, running
 from libs.store.database import Database
-from libs.store.inputs import BatchPlace
+from libs.store.tables.inputs import BatchPlace
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment
@@ -41,6 +40,7 @@ from tests.revenue.law.oracle_charges import Item
 from tests.revenue.law.test_securing import Filing, answer_to
 from tests.revenue.test_service import accepted
 from tests.revenue.test_sums import again
+from tests.support.services import Running, running
 
 SECONDS = 10.0
 PROGRAM = bundling()

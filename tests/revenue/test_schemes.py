@@ -11,11 +11,10 @@ import pytest
 import pytest_asyncio
 
 from libs.client.errors import LuxorError
-from libs.client.schemes import plain_number, read_numbers, scheme_of
+from libs.client.revenue.schemes import plain_number, read_numbers, scheme_of
 from libs.columns import Table
 from libs.customs.time import day_of_date
 from libs.server import errors
-from libs.server.testing import Running, running
 from libs.store.database import Database
 from luxor.consignment.v1 import consignment_pb2 as filing
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -27,6 +26,7 @@ from services.revenue.assessment.scheme_register import OPEN_END, SchemeEntry
 from services.revenue.commands.assess import Assessments
 from services.revenue.store.schemes import ActiveSchemes, SchemeStore
 from tests.revenue.bundles import ALONE, DAY, Parcel, bundling, table_of
+from tests.support.services import Running, running
 
 SECONDS = 10.0
 IOSS, CBEC = filing.SCHEME_IOSS, filing.Scheme.Value("SCHEME_CBEC")

@@ -10,11 +10,10 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Ints, Ragged, Strings, Table
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.time import MICROS_PER_DAY, day_of_date
 from libs.server import errors
-from libs.server.config import ConfigError
-from libs.server.testing import Running, running
+from libs.server.config.server_config import ConfigError
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.consignment.v1.consignment_pb2 import Consignment as ConsignmentMessage
@@ -26,6 +25,7 @@ from services.revenue.__main__ import assemble
 from tests.revenue.law.batches import message_of
 from tests.revenue.law.oracle_charges import Consignment, Item
 from tests.revenue.law.published import cases, differences, request_of, shipped_law
+from tests.support.services import Running, running
 
 SECONDS = 30.0
 DAY = day_of_date(date(2026, 8, 3))

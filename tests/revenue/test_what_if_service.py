@@ -11,7 +11,6 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from libs.server.testing import Running, running
 from luxor.revenue.v1 import what_if_pb2 as pb
 from luxor.revenue.v1.revenue_pb2_grpc import RevenueServiceStub
 from luxor.revenue.v1.what_if_pb2_grpc import WhatIfServiceStub
@@ -20,6 +19,7 @@ from services.revenue.api.what_if import _refusal_of
 from services.revenue.law.program.compiler.drafts import DraftRefused, Mistake
 from services.revenue.store.law_files import law_files
 from tests.revenue.test_service import FLAT, accepted, refused
+from tests.support.services import Running, running
 
 pytestmark = pytest.mark.long
 

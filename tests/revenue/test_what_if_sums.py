@@ -15,7 +15,7 @@ from libs.customs.time import date_of_day
 from libs.jobs.running import Running
 from libs.jobs.store import Jobs
 from libs.store.database import Database
-from libs.store.migrate import migrate
+from libs.store.tables.migrate import migrate
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.revenue.v1.what_if_pb2 import WhatIfResult
 from services.revenue.assessment.aggregates import Aggregates

@@ -11,13 +11,13 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
-from libs.cli.state import free_ports
-from libs.server import connections as connections_map
-from libs.server.channel import LuxorChannel, channel
-from libs.server.config import ServerConfig
+from libs.cli.local.state import free_ports
+from libs.server.config import deployment_map as connections_map
+from libs.server.config.server_config import ServerConfig
 from libs.server.identity import Role
-from libs.server.server import Server
-from libs.server.tls import LocalCA
+from libs.server.process.server import Server
+from libs.server.transport.channel import LuxorChannel, channel
+from libs.server.transport.tls import LocalCA
 
 Message = error_details_pb2.BadRequest
 """Stands for a batch: repeated messages (field_violations) with messages in them (localized_message)."""

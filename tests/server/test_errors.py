@@ -131,7 +131,7 @@ def test_a_missing_fact_does_not_turn_one_error_into_another() -> None:
 
 
 def test_a_store_that_is_away_is_unavailable_with_a_time_to_come_back() -> None:
-    import libs.server.server  # noqa: F401  # registers the mapping, as every service does
+    import libs.server.process.server  # noqa: F401  # registers the mapping, as every service does
 
     found = refusal_of(StoreUnavailable("the connection was lost", reason="connection"))
     assert (found.reason, found.code) == ("STORE_UNAVAILABLE", grpc.StatusCode.UNAVAILABLE)

@@ -11,7 +11,7 @@ from libs.cli.main import luxor
 from libs.server import identity
 from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role, is_id
-from libs.server.tls import IdentityMalformed, LocalCA
+from libs.server.transport.tls import IdentityMalformed, LocalCA
 
 GOOD_IDS = ["a", "7", "acme", "ACME-1", "m.rossi", "a_b", "a..b", "0" * 64]
 BAD_IDS = {

@@ -7,10 +7,10 @@ import pytest_asyncio
 
 from libs.server.errors import Refusal
 from libs.server.page_tokens import KEPT_DAYS, KEY_DAYS, PageTokens, rotate_page_keys
-from libs.store import schema
 from libs.store.database import Database
-from libs.store.testing import create_tables
+from libs.store.tables import schema
 from luxor.feed.v1.dead_letters_pb2 import ListDeadLettersRequest
+from tests.support.databases import create_tables
 
 FORM = ("", 0)
 

@@ -11,10 +11,10 @@ from libs.server.call import Call, enter
 from libs.server.errors import Refusal
 from libs.server.identity import Identity, Role
 from libs.server.requests import check_request_id, kept, once, page_size_of, recalled
-from libs.store import schema
 from libs.store.database import Database, Transaction
-from libs.store.testing import create_tables
+from libs.store.tables import schema
 from luxor.clearance.v1 import clearance_pb2 as pb
+from tests.support.databases import create_tables
 
 Answer = pb.RecordArrivalsResponse
 

@@ -14,7 +14,8 @@ import pytest
 from stdnum import ean
 
 from libs.columns import Table
-from libs.customs import countries, hs, ioss, s10
+from libs.customs import countries, hs
+from libs.customs.identifiers import ioss, s10
 from libs.simulator import SimulatedConsignment, Simulator, load_scenario, scenario_names
 from libs.simulator.catalogue import catalogue
 from libs.simulator.numbers import AirWaybillError, air_waybill

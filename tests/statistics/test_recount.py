@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from libs.customs.mrn_columns import make_mrns
-from libs.feed.consumer import Consumer
-from libs.feed.restart import RestartUnderWay, restarting
+from libs.customs.identifiers.mrn_columns import make_mrns
+from libs.feed.consume.consumer import Consumer
+from libs.feed.consume.restart import RestartUnderWay, restarting
 from libs.feed.types import BEGINNING, Cursor, FeedBatch, LeaseLost, Page, SnapshotPage
 from libs.store.database import Database
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.server import errors
-from libs.server.testing import Running, running
 from libs.store.database import Database
 from luxor.common.v1.common_pb2 import COLLECTOR_CUSTOMS, COLLECTOR_VENDOR
 from luxor.statistics.v1 import statistics_pb2 as pb
@@ -24,6 +23,7 @@ from services.statistics.counting.cells import BOUNDS_MICROS
 from services.statistics.feeds.clearance_states import Intake
 from services.statistics.store.cells import CELLS, TIME_CELL, Store
 from tests.statistics.states import State, states_table
+from tests.support.services import Running, running
 
 DAY = 20_782
 SECONDS = 30.0

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Ints, Strings, Table
-from libs.customs.mrn import MrnError
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn import MrnError
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.store.database import Database
 from luxor.statistics.v1 import statistics_pb2 as pb
 from services.statistics.commands.count import Count

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import asyncpg
 import pytest
 
-from libs.server.health import STORE, Health
-from libs.server.store_watch import StoreWatch, refusal_of_store
+from libs.server.process.health import STORE, Health
+from libs.server.process.store_watch import StoreWatch, refusal_of_store
 from libs.store import checks
 from libs.store.checks import Finding, findings
 from libs.store.database import Database
-from libs.store.embedded import EmbeddedPostgres
+from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.errors import StoreIncompatible, StoreUnavailable
-from libs.store.space import has_space
+from libs.store.monitoring.space import has_space
 
 GOOD = {
     "fsync": "on",

@@ -9,7 +9,7 @@ import sqlalchemy
 
 from libs.store import database as database_module
 from libs.store.database import Database
-from libs.store.embedded import EmbeddedPostgres
+from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.errors import StoreConflict, StoreMisuse, StoreUnavailable
 
 SECRET = "Jane Roe, 5 Elm Street"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from libs.store.pristine import cleared, remember
+from tests.support.pristine import cleared, remember
 
 MIGRATED = """
 create table seeded (id bigint generated always as identity primary key, name text not null);

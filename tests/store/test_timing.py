@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import text
 
 from libs import telemetry
-from libs.store import bulk, timing
+from libs.store import timing
 from libs.store.database import Database
 from libs.store.errors import StoreError
+from libs.store.tables import bulk
 from libs.telemetry import trace
 from libs.telemetry.trace import CLIENT, Span
 

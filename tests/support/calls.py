@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from libs.feed.service import FeedServicer
+from libs.feed.publish.service import FeedServicer
 from libs.server.call import Call, enter
 from libs.server.identity import Identity, Role
 

@@ -11,11 +11,11 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from libs.server import chain
-from libs.server import connections as connections_map
-from libs.server.chain import Chain
-from libs.server.config import ServerConfig
+from libs.server.config import deployment_map as connections_map
+from libs.server.config.server_config import ServerConfig
 from libs.server.identity import Role
+from libs.server.interceptor import chain
+from libs.server.interceptor.chain import Chain
 from tests.support.virtual_loop import VirtualLoop, run
 
 Message = error_details_pb2.BadRequest

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from libs.store.binaries import account_for, find_binaries
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.testing import enterable_directory
+from libs.store.embedded.binaries import account_for, find_binaries
+from libs.store.embedded.server import EmbeddedPostgres
+from tests.support.databases import enterable_directory
 
 _PLACES = (
     "/usr/lib/*/faketime/libfaketimeMT.so.1",

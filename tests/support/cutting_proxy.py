@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from libs.store.testing import enterable_directory
+from tests.support.databases import enterable_directory
 
 COMMIT: Final = b"Q\x00\x00\x00\x0bcommit\x00"
 """The message that commits, as the store's driver sends it."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.client.client import Client
 from libs.client.errors import LuxorError
-from libs.client.ledger import open_deferred
+from libs.client.revenue.ledger import open_deferred
 from libs.simulator import Simulator
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from libs.server.admission import Gate, Place
+from libs.server.admission.gate import Gate, Place
+from libs.server.admission.overload import Overload
 from libs.server.identity import Identity, Role
-from libs.server.overload import Overload
 from tests.support.virtual_loop import VirtualLoop
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 PROGRAM = """
 import asyncio, collections, pathlib, sys, grpc
-from libs.server.channel import options
-from libs.server.tls import LocalCA
+from libs.server.transport.channel import options
+from libs.server.transport.tls import LocalCA
 directory, target, method, role, size, count = sys.argv[1:]
 material = LocalCA(pathlib.Path(directory)).issue(role, "attacker").load()
 

@@ -17,11 +17,11 @@ from typing import Any, Self
 
 import grpc
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.client.client import Client
-from libs.server.channel import channel
 from libs.server.errors import reason_of, retry_after
-from libs.server.tls import LocalCA
+from libs.server.transport.channel import channel
+from libs.server.transport.tls import LocalCA
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_pb2 import Consignment
 from luxor.ingestion.v1 import ingestion_pb2

@@ -4,9 +4,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from libs.store.accounts import OWN_RULES, SUPERUSER
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.processes import run_apart
+from libs.store.embedded.accounts import OWN_RULES, SUPERUSER
+from libs.store.embedded.processes import run_apart
+from libs.store.embedded.server import EmbeddedPostgres
 
 REPLICATION = "local replication all trust\n"
 

@@ -15,9 +15,9 @@ from typing import Final, Self
 
 import pytest
 
-from libs.cli.processes import Backoff, Child
-from libs.store.embedded import EmbeddedPostgres
-from libs.store.testing import enterable_directory
+from libs.cli.local.processes import Backoff, Child
+from libs.store.embedded.server import EmbeddedPostgres
+from tests.support.databases import enterable_directory
 
 BYTES: Final = 320 * 1024 * 1024
 _TICK_SECONDS: Final = 0.05

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from libs import telemetry
-from libs.server.config import ConfigError
+from libs.server.config.server_config import ConfigError
 from libs.telemetry import logs, trace
 from libs.telemetry.logs import Log, RateLimiter
 from libs.telemetry.setup import setup as set_up_telemetry

@@ -18,11 +18,11 @@ import pytest
 from google.protobuf.message import Message
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.client.errors import LuxorError
-from libs.server.channel import channel
 from libs.server.identity import Role
-from libs.server.tls import LocalCA
+from libs.server.transport.channel import channel
+from libs.server.transport.tls import LocalCA
 from libs.simulator import Simulator
 from luxor.clearance.v1.clearance_pb2 import STATE_RELEASED, ConsignmentStatus
 from luxor.consignment.v1.consignment_pb2 import Consignment, Party

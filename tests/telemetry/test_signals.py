@@ -18,14 +18,14 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from libs import telemetry
-from libs.feed import signals
+from libs.feed import metrics as signals
+from libs.feed.publish.watch import horizon
 from libs.feed.schema import create_consumer, create_outbox, stamp_epochs
-from libs.feed.watch import horizon
 from libs.server.identity import Role
-from libs.server.tls import LocalCA
-from libs.store import gauges as store_gauges
+from libs.server.transport.tls import LocalCA
 from libs.store.database import Database
 from libs.store.errors import StoreUnavailable
+from libs.store.monitoring import gauges as store_gauges
 from libs.telemetry import metrics, process, trace
 
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -378,7 +378,7 @@ async def test_transactions_and_refusals_are_counted_by_how_they_ended(database_
 
 
 def test_every_reason_of_the_store_is_told_from_the_start() -> None:
-    source = Path(store_gauges.__file__).with_name("errors.py").read_text("utf-8")
+    source = (ROOT / "libs" / "store" / "errors.py").read_text("utf-8")
     named = set(re.findall(r'^    "\w{5}": \("(\w+)", ', source, re.MULTILINE))
     for part in ("libs", "services"):
         for path in (ROOT / part).rglob("*.py"):

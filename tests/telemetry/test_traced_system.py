@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from libs.cli.supervisor import LocalSystem
+from libs.cli.local.supervisor import LocalSystem
 from libs.simulator import Simulator
 from libs.telemetry import trace
 from luxor.consignment.v1.consignment_pb2 import Consignment

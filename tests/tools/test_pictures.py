@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from libs.server.connections import OUTSIDE, Connection, read
+from libs.server.config.deployment_map import OUTSIDE, Connection, read
 from luxor.trace.v1 import trace_pb2
 from tools import picture_flow, picture_terminal, pictures
 

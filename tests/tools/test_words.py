@@ -229,7 +229,7 @@ def test_words_alone_and_sql_in_python_are_no_prose(text: str, tmp_path: Path) -
 
 def test_help_of_commands_is_prose(tmp_path: Path) -> None:
     text = 'import click\n\n@click.command()\ndef show() -> None:\n    """It tells where."""\n\ndef other() -> None:\n    """It tells where."""\n'
-    assert found_in(tmp_path, "libs/cli/commands/show.py", text) == {"tells": 1}
+    assert found_in(tmp_path, "libs/cli/commands/filing/show.py", text) == {"tells": 1}
 
 
 # ---------------------------------------------------------------------------------------------- areas and exceptions

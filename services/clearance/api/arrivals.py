@@ -8,7 +8,7 @@ import numpy as np
 from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.store.database import Transaction
-from libs.store.requests import RequestReused
+from libs.store.tables.requests import RequestReused
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.errors.v1.errors_pb2 import ItemError
 from services.clearance.api import requests

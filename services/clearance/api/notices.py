@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
-from libs.feed.reading import NOTICE, Reader
+from libs.feed.publish.reader import NOTICE, Reader
+from libs.feed.publish.watch import Watch
 from libs.feed.types import Cursor, StartAgain
-from libs.feed.watch import Watch
 from libs.server.errors import Refusal
 from libs.server.page_tokens import PageTokens
 from luxor.clearance.v1 import clearance_pb2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from libs.customs import mrn as mrns
+from libs.customs.identifiers import mrn as mrns
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role, is_id
 from luxor.clearance.v1 import clearance_pb2 as pb

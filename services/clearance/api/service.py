@@ -14,7 +14,7 @@ from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Identity, Role
 from libs.server.page_tokens import PageTokens
-from libs.store.requests import RequestReused
+from libs.store.tables.requests import RequestReused
 from luxor.clearance.v1 import clearance_pb2 as pb
 from luxor.clearance.v1.clearance_pb2_grpc import ClearanceServiceServicer
 from luxor.errors.v1.errors_pb2 import ItemError

@@ -6,7 +6,7 @@ import numpy as np
 
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
-from libs.customs.mrn import MrnError
+from libs.customs.identifiers.mrn import MrnError
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from luxor.revenue.v1 import revenue_columns_pb2 as pb

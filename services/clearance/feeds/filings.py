@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from libs.columns import Table
 from libs.columns.wire import MalformedColumns
-from libs.customs.mrn import MrnError
+from libs.customs.identifiers.mrn import MrnError
 from libs.customs.time import MICROS_PER_DAY
-from libs.feed.signals import SKEW
+from libs.feed.metrics import SKEW
 from libs.feed.types import EventError, FeedBatch
 from libs.server.errors import Refusal, reason_of
 from libs.store.database import Transaction

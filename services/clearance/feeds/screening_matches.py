@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from libs.columns.wire import MalformedColumns
-from libs.customs.mrn import MrnError
+from libs.customs.identifiers.mrn import MrnError
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from services.clearance.commands.screen import Screen

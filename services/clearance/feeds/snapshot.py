@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
-from libs.feed.service import StatePage, numbered
+from libs.feed.publish.service import StatePage, numbered
 from libs.store.database import Transaction
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.store import Row, Store

@@ -14,11 +14,11 @@ from typing import Final
 
 import numpy as np
 
-from libs.feed.port import GrpcPort
-from libs.feed.service import DaySummary
+from libs.feed.consume.port import GrpcPort
+from libs.feed.publish.service import DaySummary
 from libs.feed.types import Cursor, FeedBatch
 from libs.store.database import Database
-from libs.store.leases import LeaseLost, release_lease, try_lease
+from libs.store.tables.leases import LeaseLost, release_lease, try_lease
 from libs.telemetry import counter, gauge, get_logger
 from services.clearance.store import Store
 from services.clearance.store.sweeps import SUMMARY_MILLIS, findings

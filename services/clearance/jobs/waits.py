@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from libs.columns import Table
 from libs.store.database import Transaction
 from libs.store.errors import StoreError
-from libs.store.leases import release_lease, try_lease
+from libs.store.tables.leases import release_lease, try_lease
 from libs.telemetry import counter, get_logger, span
 from services.clearance.consignment.state import Happening, evolve
 from services.clearance.consignment.transitions import Event, State

@@ -7,8 +7,8 @@ from typing import Final
 import asyncpg
 
 from libs.customs.time import MICROS_PER_DAY
-from libs.store import bulk
 from libs.store.database import Transaction
+from libs.store.tables import bulk
 from services.clearance.carriage.binding import Arrival
 
 BUCKETS: Final = 256

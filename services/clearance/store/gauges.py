@@ -3,7 +3,7 @@
 from typing import Final
 
 from libs.store.database import Database
-from libs.store.gauges import COUNTED_MAX
+from libs.store.monitoring.gauges import COUNTED_MAX
 from libs.telemetry import gauge
 from luxor.common.v1 import common_pb2
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from libs.columns import Table
-from libs.store import bulk
 from libs.store.database import Transaction
+from libs.store.tables import bulk
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.clearance.store.arrivals import HITS_BUCKET, LOCK_CLASS
 from services.clearance.store.rows import day_of

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from libs.columns import Table
-from libs.store import bulk
 from libs.store.database import Transaction
+from libs.store.tables import bulk
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.clearance.store.rows import day_of
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from libs.columns import Strings, Table
 from libs.feed.types import BatchRef
-from libs.store import bulk
 from libs.store.database import Transaction
+from libs.store.tables import bulk
 from services.clearance.consignment.decision import only
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import asyncpg
 
-from libs.customs.mrn import check_digit, parse
+from libs.customs.identifiers.mrn import check_digit, parse
 from libs.feed.types import BatchRef
 
 STATE_DAYS: Final = 390

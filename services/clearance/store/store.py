@@ -6,14 +6,14 @@ from typing import Final
 import numpy as np
 
 from libs.columns import Table
-from libs.customs.mrn import MrnError
-from libs.feed.outbox import KeyedOutbox, Outbox
-from libs.feed.payloads import Payloads
+from libs.customs.identifiers.mrn import MrnError
+from libs.feed.publish.outbox import KeyedOutbox, Outbox
+from libs.feed.publish.payloads import Payloads
 from libs.feed.types import BatchRef
-from libs.store import bulk
 from libs.store.database import NOW_MICROS, Database, Transaction
-from libs.store.requests import RequestLog, purge_before
-from libs.store.schema import checked
+from libs.store.tables import bulk
+from libs.store.tables.requests import RequestLog, purge_before
+from libs.store.tables.schema import checked
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from services.clearance.consignment.notice_kinds import kinds
 from services.clearance.consignment.state import with_previous

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from libs.feed.requests import request
+from libs.feed.consume.requests import request
 from libs.store.database import Database, Transaction
 
 SOURCE: Final = "ingestion"

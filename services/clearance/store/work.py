@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table
-from libs.store import bulk
 from libs.store.database import Transaction
-from libs.store.schema import day_partitions
+from libs.store.tables import bulk
+from libs.store.tables.schema import day_partitions
 from services.clearance.consignment.transitions import State
 from services.clearance.store.rows import Row, day_of, row_of
 

@@ -7,12 +7,12 @@ from typing import Any
 import grpc.aio
 
 from libs.columns import Table
-from libs.customs import mrn
+from libs.customs.identifiers import mrn
 from libs.customs.partitions import partitions_of
 from libs.server import call
 from libs.server.errors import Refusal, item_error
 from libs.server.identity import Role
-from libs.store.requests import RequestReused
+from libs.store.tables.requests import RequestReused
 from libs.telemetry import counter
 from libs.telemetry.trace import note
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns

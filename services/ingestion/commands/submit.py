@@ -13,7 +13,7 @@ import numpy as np
 
 from libs.columns import Table, digests
 from libs.customs.partitions import partitions_of
-from libs.feed.backlog import Backlog
+from libs.feed.publish.backlog import Backlog
 from services.ingestion.filing import validation
 from services.ingestion.store.filings import Filing, Store, Taken
 

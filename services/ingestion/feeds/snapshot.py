@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.columns import Table
-from libs.customs import mrn
-from libs.feed.outbox import Outbox
-from libs.feed.service import DaySummary, StatePage, TokenMalformed
+from libs.customs.identifiers import mrn
+from libs.feed.publish.outbox import Outbox
+from libs.feed.publish.service import DaySummary, StatePage, TokenMalformed
 from libs.feed.types import BatchRef
 from libs.store.database import Database, Transaction
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns

@@ -14,7 +14,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from libs.bounds import Bound, bound_of
 from libs.columns.schema import TIMESTAMP
-from libs.customs import codes, ioss, mrn, s10, units
+from libs.customs import codes, units
+from libs.customs.identifiers import ioss, mrn, s10
 from luxor.consignment.v1 import consignment_pb2 as consignment
 
 Fault: TypeAlias = tuple[str, dict[str, Any]] | None

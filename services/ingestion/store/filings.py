@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from libs.columns import Ints, Strings, Table
 from libs.columns.arrays import BoolArray
-from libs.customs import mrn
-from libs.customs.mrn_columns import make_mrns
-from libs.feed.outbox import Outbox
+from libs.customs.identifiers import mrn
+from libs.customs.identifiers.mrn_columns import make_mrns
+from libs.feed.publish.outbox import Outbox
 from libs.feed.types import BatchRef
-from libs.store import schema
 from libs.store.database import NOW_MICROS, Database, Transaction
-from libs.store.requests import RequestLog
+from libs.store.tables import schema
+from libs.store.tables.requests import RequestLog
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.trace.v1 import trace_pb2
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from libs.customs import mrn as mrns_of
+from libs.customs.identifiers import mrn as mrns_of
 from libs.customs.partitions import PARTITIONS
 from libs.customs.time import MICROS_PER_DAY, day_of_date, day_text, stamp_text
 from libs.server import call

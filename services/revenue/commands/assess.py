@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from libs.columns import Table
 from libs.columns.digest import digests
-from libs.store.assessments import AssessmentLog, Settled, first_answers
 from libs.store.database import Database, Transaction
-from libs.store.secrets import deployment_secret
+from libs.store.tables.assessments import AssessmentLog, Settled, first_answers
+from libs.store.tables.secrets import deployment_secret
 from libs.telemetry import traceparent
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_ADJUSTMENT, PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.aggregates import Aggregates, RequestedShares

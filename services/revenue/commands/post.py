@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from libs.columns import Table
-from libs.feed.histories import newer
+from libs.feed.consume.versions import newer
 from libs.store.database import Transaction
 from services.revenue.commands import apply_credit
 from services.revenue.commands.rebalance import Ledger

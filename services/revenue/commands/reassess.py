@@ -18,7 +18,7 @@ from libs.columns.stored import InputError
 from libs.columns.wire import MalformedColumns
 from libs.store.database import Database
 from libs.store.errors import StoreError
-from libs.store.leases import hold_lease, release_lease, try_lease
+from libs.store.tables.leases import hold_lease, release_lease, try_lease
 from libs.telemetry import counter, get_logger
 from services.revenue.assessment.batch import ActiveLaw, ReassessedBatch
 from services.revenue.store.assessments import reassessments

@@ -11,7 +11,7 @@ import numpy as np
 from libs.columns import Table
 from libs.columns.stored import InputError, read_answers, reading
 from libs.store.database import Database, Transaction
-from libs.store.inputs import READ_MAX, BatchPlace
+from libs.store.tables.inputs import READ_MAX, BatchPlace
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.ledger.account import CHARGE_KINDS, partition_of_mrn
 from services.revenue.ledger.charge import ASSESSED

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from libs.columns import Table
-from libs.feed.histories import by_epoch
+from libs.feed.consume.versions import by_epoch
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter

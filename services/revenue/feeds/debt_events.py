@@ -8,7 +8,7 @@ import numpy as np
 
 from libs.columns import Table
 from libs.customs.partitions import PARTITIONS
-from libs.feed.service import StatePage, numbered
+from libs.feed.publish.service import StatePage, numbered
 from libs.store.database import Transaction
 from luxor.revenue.v1.revenue_columns_pb2 import RevenueColumns
 from services.revenue.store import debt_events

@@ -9,8 +9,8 @@ from typing import Final
 from libs.columns.stored import InputError
 from libs.store.database import Database
 from libs.store.errors import StoreError
-from libs.store.gauges import Look
-from libs.store.leases import release_lease, try_lease
+from libs.store.monitoring.gauges import Look
+from libs.store.tables.leases import release_lease, try_lease
 from libs.telemetry import gauge, get_logger
 from services.revenue.commands.verify import Verification
 from services.revenue.store.ledger.names import Names

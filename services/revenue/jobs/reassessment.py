@@ -6,8 +6,8 @@ import asyncio
 
 from libs.store.database import Database
 from libs.store.errors import StoreError
-from libs.store.gauges import Look
-from libs.store.leases import LeaseLost
+from libs.store.monitoring.gauges import Look
+from libs.store.tables.leases import LeaseLost
 from libs.telemetry import gauge, get_logger
 from services.revenue.commands.reassess import Reassessment
 from services.revenue.store.assessments import reassessments

@@ -7,8 +7,8 @@ from typing import Final
 
 from libs.store.database import Database
 from libs.store.errors import StoreError
-from libs.store.gauges import Look
-from libs.store.leases import hold_lease, release_lease, try_lease
+from libs.store.monitoring.gauges import Look
+from libs.store.tables.leases import hold_lease, release_lease, try_lease
 from libs.telemetry import gauge, get_logger
 from services.revenue.store.proofs.seals import Seals, oldest_unsealed
 

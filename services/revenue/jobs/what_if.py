@@ -15,7 +15,7 @@ from libs.columns import Table
 from libs.columns.progress import ProgressError
 from libs.columns.stored import InputError, read_answers
 from libs.jobs.running import Finished, JobRefused, Running
-from libs.store.inputs import BatchPlace
+from libs.store.tables.inputs import BatchPlace
 from libs.telemetry import get_logger
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.aggregates import Aggregates

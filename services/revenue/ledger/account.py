@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from libs.customs import mrn as mrns_of
+from libs.customs.identifiers import mrn as mrns_of
 from libs.customs.partitions import PARTITIONS, partition_of
 from luxor.common.v1.common_pb2 import (
     COLLECTOR_CARRIER,

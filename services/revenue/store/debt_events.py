@@ -10,9 +10,9 @@ import numpy as np
 
 from libs.columns import Ints, Ragged, Strings, Table
 from libs.feed.epochs import CURRENT_EPOCH
-from libs.feed.outbox import Outbox
+from libs.feed.publish.outbox import Outbox
 from libs.store.database import Database, Transaction
-from libs.store.schema import TODAY
+from libs.store.tables.schema import TODAY
 from libs.telemetry import counter
 from luxor.revenue.v1.revenue_columns_pb2 import (
     DEBT_EVENT_OPENED,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
-from libs.server.following import repeat
+from libs.server.process.following import repeat
 from libs.store.database import Database, Transaction
 from libs.telemetry import gauge, get_logger
 from services.revenue.assessment.scheme_register import OPEN_END, SchemeEntry

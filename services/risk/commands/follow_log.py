@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from libs.server.config import ConfigError
+from libs.server.config.server_config import ConfigError
 from libs.server.errors import Refusal
 from libs.store.errors import StoreError
 from libs.telemetry import counter, gauge, get_logger

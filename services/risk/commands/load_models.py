@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
-from libs.server.following import Following, repeat
+from libs.server.process.following import Following, repeat
 from libs.telemetry import gauge, get_logger
 from services.risk.learning.evaluation.drift_watch import SCORE, Watch
 from services.risk.learning.features.consignments import TRAFFIC_COLUMNS

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from libs.server.following import Following, repeat
+from libs.server.process.following import Following, repeat
 from libs.telemetry import gauge, get_logger
 from services.risk.rules.rule_set import RuleSet, RuleSetText
 from services.risk.rules.validation_errors import RuleSetError, ValidationError

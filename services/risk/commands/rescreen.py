@@ -14,7 +14,7 @@ import numpy as np
 from libs.columns import Table
 from libs.columns.stored import InputError
 from libs.columns.wire import MalformedColumns
-from libs.store.inputs import BatchPlace
+from libs.store.tables.inputs import BatchPlace
 from libs.telemetry import counter, get_logger
 from luxor.common.v1.common_pb2 import LANE_RED
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE

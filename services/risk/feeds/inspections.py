@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from libs.columns import Table
-from libs.feed.histories import by_epoch
+from libs.feed.consume.versions import by_epoch
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from services.risk.commands.record_outcomes import Prepared, RecordOutcomes

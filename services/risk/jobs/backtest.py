@@ -14,7 +14,7 @@ from libs.columns import Table
 from libs.columns.stored import InputError
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Database
-from libs.store.inputs import BatchPlace
+from libs.store.tables.inputs import BatchPlace
 from libs.telemetry import get_logger
 from luxor.risk.v1.backtests_pb2 import BacktestPlan
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE

@@ -16,8 +16,8 @@ from typing import Final
 from libs.columns import Table
 from libs.store.database import Database
 from libs.store.errors import StoreError
-from libs.store.gauges import Look
-from libs.store.leases import LeaseLost
+from libs.store.monitoring.gauges import Look
+from libs.store.tables.leases import LeaseLost
 from libs.telemetry import gauge, get_logger
 from services.risk.commands.load_lists import ActiveLists
 from services.risk.commands.rescreen import ANY_SCORE, Rescreen, Thresholds

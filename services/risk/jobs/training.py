@@ -10,7 +10,7 @@ import numpy as np
 
 from libs.jobs.running import Finished, JobRefused, Running
 from libs.store.database import Transaction
-from libs.store.inputs import BatchPlace
+from libs.store.tables.inputs import BatchPlace
 from luxor.risk.v1.models_pb2 import TrainModelRequest
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.commands.load_rule_sets import RuleSetLoader

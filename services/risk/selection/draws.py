@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns.arrays import IntArray
-from libs.customs.mrn import LENGTH
+from libs.customs.identifiers.mrn import LENGTH
 from libs.customs.time import day_of_date
 
 SEED_BYTES: Final = 32

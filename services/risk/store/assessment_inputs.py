@@ -10,7 +10,7 @@ from typing import Final
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
-from libs.store.inputs import READ_MAX, BatchPlace, InputTable
+from libs.store.tables.inputs import READ_MAX, BatchPlace, InputTable
 from services.risk.elements.stored_inputs import Input, read_answers, unpack_input
 
 _TABLE: Final = InputTable("lists", "columns", "history")

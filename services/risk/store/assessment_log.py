@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from libs.columns import Table
-from libs.store.assessments import AssessmentLog, first_answers
 from libs.store.database import Database, Transaction
-from libs.store.schema import TODAY
-from libs.store.secrets import deployment_secret
+from libs.store.tables.assessments import AssessmentLog, first_answers
+from libs.store.tables.schema import TODAY
+from libs.store.tables.secrets import deployment_secret
 from libs.telemetry import traceparent
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.risk.assessment.lane_selection import BatchChances

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from libs.store.database import Database, Transaction
-from libs.store.housekeeping import Step
+from libs.store.tables.housekeeping import Step
 from services.risk.store.identities import person_of
 
 MODELS_MAX: Final = 1_000

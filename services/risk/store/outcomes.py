@@ -10,9 +10,9 @@ import numpy as np
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
-from libs.store.housekeeping import Step
-from libs.store.requests import PURGE_ROWS_MAX, purge_before
-from libs.store.schema import today
+from libs.store.tables.housekeeping import Step
+from libs.store.tables.requests import PURGE_ROWS_MAX, purge_before
+from libs.store.tables.schema import today
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.elements.stored_inputs import unpack_input
 from services.risk.inspections.outcomes import Outcome

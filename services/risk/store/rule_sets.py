@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from libs.store.database import Database, Transaction
-from libs.store.housekeeping import Step
+from libs.store.tables.housekeeping import Step
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFiles
 from services.risk.rules.rule_set import RuleSetText
 from services.risk.store.identities import person_of

@@ -13,16 +13,16 @@ import numpy.typing as npt
 from libs.columns import Ints, Ragged, Strings, Table
 from libs.columns.stored import reading
 from libs.customs.partitions import PARTITIONS, partition_of
-from libs.feed.outbox import Outbox
-from libs.feed.service import StatePage, text_of
+from libs.feed.publish.outbox import Outbox
+from libs.feed.publish.service import StatePage, text_of
 from libs.store.database import Database, Transaction
 from libs.store.errors import StoreError
-from libs.store.gauges import COUNTED_MAX
-from libs.store.housekeeping import Step
-from libs.store.inputs import BatchPlace
-from libs.store.leases import hold_lease, release_lease, try_lease
-from libs.store.requests import PURGE_ROWS_MAX, purge_before
-from libs.store.schema import TODAY, today
+from libs.store.monitoring.gauges import COUNTED_MAX
+from libs.store.tables.housekeeping import Step
+from libs.store.tables.inputs import BatchPlace
+from libs.store.tables.leases import hold_lease, release_lease, try_lease
+from libs.store.tables.requests import PURGE_ROWS_MAX, purge_before
+from libs.store.tables.schema import TODAY, today
 from luxor.risk.v1.screening_columns_pb2 import ScreeningColumns
 from services.risk.screening.new_matches import Earlier, earlier_of
 from services.risk.store.assessment_inputs import StoredBatch

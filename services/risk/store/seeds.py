@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from libs.store.database import Database
-from libs.store.schema import TODAY
+from libs.store.tables.schema import TODAY
 from services.risk.selection.draws import PERIODS_BACK, SEED_BYTES, MadeSeed
 
 DAYS_AHEAD: Final = 7

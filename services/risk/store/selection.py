@@ -15,9 +15,9 @@ import numpy as np
 from libs.columns import Strings
 from libs.columns.arrays import IntArray
 from libs.store.database import Database, Transaction
-from libs.store.housekeeping import Step
-from libs.store.requests import PURGE_ROWS_MAX, purge_before
-from libs.store.schema import TODAY, today
+from libs.store.tables.housekeeping import Step
+from libs.store.tables.requests import PURGE_ROWS_MAX, purge_before
+from libs.store.tables.schema import TODAY, today
 from luxor.risk.v1.risk_pb2 import PURPOSE_CLEARANCE
 from services.risk.assessment.lane_selection import BatchChances
 from services.risk.selection import VECTOR_BYTES, Chances, NewDraws, PriorDraws

@@ -9,7 +9,7 @@ from typing import Any
 import grpc.aio
 import sqlalchemy as sa
 
-from libs.feed.restart import RestartUnderWay
+from libs.feed.consume.restart import RestartUnderWay
 from libs.server.errors import Refusal
 from libs.server.requests import kept, recalled
 from luxor.statistics.v1 import statistics_pb2 as pb

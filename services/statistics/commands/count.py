@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from libs.columns import Table
-from libs.customs.mrn_columns import days_of_mrns
-from libs.feed.histories import newer
+from libs.customs.identifiers.mrn_columns import days_of_mrns
+from libs.feed.consume.versions import newer
 from libs.store.database import Transaction
 from services.statistics.counting.cells import newest, tally
 from services.statistics.store.cells import Store

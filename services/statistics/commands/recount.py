@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from libs.customs import mrn
+from libs.customs.identifiers import mrn
 from libs.customs.partitions import PARTITIONS
-from libs.feed.port import Port
-from libs.feed.restart import restarting
+from libs.feed.consume.port import Port
+from libs.feed.consume.restart import restarting
 from services.statistics.store.cells import SOURCE, Store
 
 _DAYS_AT_ONCE: Final = 5

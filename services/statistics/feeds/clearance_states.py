@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from libs.columns import Table
-from libs.customs import mrn
-from libs.customs.mrn_columns import days_of_mrns
-from libs.feed.histories import by_epoch
+from libs.customs.identifiers import mrn
+from libs.customs.identifiers.mrn_columns import days_of_mrns
+from libs.feed.consume.versions import by_epoch
 from libs.feed.types import EventError, FeedBatch
 from libs.store.database import Transaction
 from libs.telemetry import counter

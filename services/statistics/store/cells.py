@@ -16,10 +16,10 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from libs.columns import Table
-from libs.customs import mrn
-from libs.feed.restart import is_starting
-from libs.store import schema
+from libs.customs.identifiers import mrn
+from libs.feed.consume.restart import is_starting
 from libs.store.database import Database, Transaction
+from libs.store.tables import schema
 from libs.telemetry.trace import root_traceparent
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
 from luxor.trace.v1 import trace_pb2

@@ -11,7 +11,8 @@ from typing import Any
 import asyncpg
 from prometheus_client import Counter, Gauge, Histogram
 
-from libs.store import gauges, timing
+from libs.store import timing
+from libs.store.monitoring import gauges
 from libs.telemetry import logs, metrics, process, trace
 
 

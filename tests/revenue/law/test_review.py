@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from libs.cli.law_review import UNKNOWN, answer_text, review_text, share_text
+from libs.cli.views.law_review import UNKNOWN, answer_text, review_text, share_text
 from libs.columns import Strings, Table
 from luxor.revenue.v1 import revenue_pb2 as pb
 from services.revenue.api.quotes import landed_costs, references_of, review_of

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from libs.server.testing import Running, running
 from libs.store.database import Database
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
@@ -14,6 +13,7 @@ from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
 from services.revenue.__main__ import assemble
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn
+from tests.support.services import Running, running
 
 SECONDS = 30.0
 FIRST, SECOND = mrn(1, 3), mrn(2, 7)

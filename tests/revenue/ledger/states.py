@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from libs.columns import Bools, Ints, Ragged, Strings, Table, schema_of
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.feed.types import BEGINNING, FeedBatch
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.clearance.v1 import clearance_pb2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from libs.server.identity import is_id
-from libs.server.tls import LocalCA, TlsError
+from libs.server.transport.tls import LocalCA, TlsError
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.api.ledger_messages import account_error, account_message, change_of
 from services.revenue.ledger.account import FILERS_MAX

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.store.database import Database
-from libs.store.schema import ensure_day_partitions, today
+from libs.store.tables.schema import ensure_day_partitions, today
 from libs.telemetry.metrics import REGISTRY
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.commands.record_payout import Payouts

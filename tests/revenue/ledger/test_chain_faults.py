@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from libs.store.database import Database
-from libs.store.schema import today
+from libs.store.tables.schema import today
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.ledger.balances import BEGINNING
 from services.revenue.store.ledger.entries import MICROS_A_DAY

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from libs.store import schema
 from libs.store.database import Database, Transaction
+from libs.store.tables import schema
 from services.revenue.store.ledger.entries import PARTITIONED
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.states import State, mrn

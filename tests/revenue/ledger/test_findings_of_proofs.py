@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from libs.store.schema import today
+from libs.store.tables.schema import today
 from services.revenue.ledger.hash_chain import START
 from services.revenue.store.proofs.chain import FAULTS_MAX
 from services.revenue.store.proofs.seals import Seals

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from libs.customs.partitions import PARTITIONS
-from libs.store.schema import ensure_day_partitions, today
+from libs.store.tables.schema import ensure_day_partitions, today
 from services.revenue.ledger.account import partition_of_account
 from services.revenue.store.ledger.entries import MICROS_A_DAY
 from services.revenue.store.payments import payouts as stored_payouts

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import pytest_asyncio
 
-from libs.server.testing import Running, running
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
@@ -16,6 +15,7 @@ from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.edge import SECONDS, open_state, stub
 from tests.revenue.ledger.states import State, mrn
 from tests.revenue.test_service import refused
+from tests.support.services import Running, running
 
 FIRST, LATER = mrn(1, 3), mrn(2, 7)
 

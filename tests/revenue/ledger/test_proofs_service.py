@@ -7,10 +7,9 @@ from datetime import date
 import pytest
 
 from libs.client.errors import LuxorError
-from libs.client.ledger import kept_seal
+from libs.client.revenue.ledger import kept_seal
 from libs.columns import Table
-from libs.server.testing import Running
-from libs.store.schema import ensure_day_partitions, today
+from libs.store.tables.schema import ensure_day_partitions, today
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
@@ -22,6 +21,7 @@ from tests.revenue.ledger.books import Books, unguarded
 from tests.revenue.ledger.edge import FIRST, SECONDS, open_state, stub
 from tests.revenue.ledger.states import Charge, State, mrn
 from tests.revenue.test_service import DAY, accepted, refused
+from tests.support.services import Running
 
 
 async def test_reconciliation_names_what_was_not_posted_what_differs_and_what_was_never_assessed(

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from libs.customs.partitions import PARTITIONS
-from libs.server.testing import Running
 from libs.store.database import Database
 from libs.store.errors import StoreUnavailable
 from luxor.clearance.v1 import clearance_pb2 as clearance
@@ -26,6 +25,7 @@ from tests.revenue.ledger.books import Books, unguarded
 from tests.revenue.ledger.edge import SECONDS, open_state, stub
 from tests.revenue.ledger.states import DAY, State, mrn
 from tests.revenue.ledger.test_reconciliation import FILED, altered, assess
+from tests.support.services import Running
 
 ONE, TWO, THREE = mrn(1, 3), mrn(2, 7), mrn(3, 3)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from libs.columns import Ints, Strings, Table
-from libs.store.assessments import AssessmentLog
+from libs.store.tables.assessments import AssessmentLog
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
 from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from libs.store.schema import ensure_day_partitions, today
+from libs.store.tables.schema import ensure_day_partitions, today
 from services.revenue.store.ledger.balances import sum_days
 from services.revenue.store.ledger.entries import MICROS_A_DAY, Heads
 from services.revenue.store.proofs import seals as seals_of

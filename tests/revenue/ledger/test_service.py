@@ -9,13 +9,13 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.customs.time import MICROS_PER_DAY
-from libs.server.testing import Running
 from luxor.common.v1 import common_pb2
 from luxor.revenue.v1 import ledger_pb2 as pb
 from tests.revenue.ledger.books import Books
 from tests.revenue.ledger.edge import FIRST, SECOND, SECONDS, open_state, payment, stub
 from tests.revenue.ledger.states import Charge, State, mrn
 from tests.revenue.test_service import refused
+from tests.support.services import Running
 
 
 async def test_accounts_are_taken_or_refused_each_by_itself_and_once_per_request(house: Running) -> None:

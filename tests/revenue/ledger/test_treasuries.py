@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.customs.time import day_of_date
-from libs.server.testing import Running
 from libs.store.database import Database
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from luxor.common.v1 import common_pb2
@@ -37,6 +36,7 @@ from tests.revenue.ledger.books import Books, rules
 from tests.revenue.ledger.edge import SECONDS, payment, stub
 from tests.revenue.ledger.states import DAY, TAX, Charge, State, mrn
 from tests.revenue.test_service import refused
+from tests.support.services import Running
 
 ONE, TWO = mrn(1, 3), mrn(2, 7)
 FLAT, VAT = Charge(301), Charge(1_900, TAX, "EU.vat_low_value")

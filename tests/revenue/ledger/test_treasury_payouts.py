@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from libs.store.database import Database
-from libs.store.schema import ensure_day_partitions
+from libs.store.tables.schema import ensure_day_partitions
 from luxor.common.v1 import common_pb2
 from luxor.common.v1.common_pb2 import COLLECTOR_VENDOR
 from services.revenue.commands.record_payout import Payouts

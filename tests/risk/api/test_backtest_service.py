@@ -11,7 +11,6 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from libs.server.testing import Running, running
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.backtests_pb2_grpc import BacktestServiceStub
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles
@@ -22,6 +21,7 @@ from tests.risk.api.test_service import refusal, request
 from tests.risk.api.test_service import stub as risk_stub
 from tests.risk.filings import first_light, table
 from tests.risk.jobs.test_backtest import CHANGES, draft
+from tests.support.services import Running, running
 
 TODAY = (datetime.datetime.now(datetime.UTC).date() - datetime.date(1970, 1, 1)).days
 

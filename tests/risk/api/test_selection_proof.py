@@ -13,14 +13,13 @@ import pytest
 from click.testing import CliRunner, Result
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from libs.cli.local.state import SERVICES
 from libs.cli.main import luxor
-from libs.cli.state import SERVICES
-from libs.client import draws as told_draws
-from libs.client.draws import drawn, proof
+from libs.client.risk import draws as told_draws
+from libs.client.risk.draws import drawn, proof
 from libs.columns import Strings, Table
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.time import day_of, day_text, start_of
-from libs.server.testing import running
 from libs.store.database import Database
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1.risk_pb2 import DrawSeed
@@ -29,6 +28,7 @@ from services.risk.selection import DRAWS, commitment, draws, shares
 from tests.risk.api.test_service import request, stub
 from tests.risk.api.test_service_selection import EXPECTS_A_QUARTER, parameters, people
 from tests.risk.filings import PROFILE
+from tests.support.services import running
 
 DAY = 20_782
 SEED = b"a seed of thirty-two bytes, told"

@@ -16,9 +16,8 @@ import pytest_asyncio
 from google.rpc import error_details_pb2, status_pb2
 
 from libs.columns import Ints, Strings, Table
-from libs.server.config import ConfigError
+from libs.server.config.server_config import ConfigError
 from libs.server.errors import STATUS_KEY
-from libs.server.testing import Running, running
 from libs.store.database import Database
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
@@ -31,6 +30,7 @@ from services.risk.rules.scoring import assess
 from services.risk.screening.parties import MATCHES_MANY
 from services.risk.store.assessment_log import AssessmentLogStore
 from tests.risk.filings import PROFILE, first_light, table
+from tests.support.services import Running, running
 
 CLEARANCE = pb.PURPOSE_CLEARANCE
 GIFT = {"nature": "NATURE_GIFT", "items": [{"merchant_product_id": ""}]}

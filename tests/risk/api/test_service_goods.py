@@ -13,14 +13,14 @@ import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from libs.columns import Table
-from libs.server.config import ConfigError
-from libs.server.testing import Running, running
+from libs.server.config.server_config import ConfigError
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.__main__ import assemble
 from services.risk.config import PROFILES
 from tests.risk.api.test_service import refusal, request, stub
 from tests.risk.filings import table
+from tests.support.services import Running, running
 
 CARTRIDGES = {"description": "Hunting rifle ammunition", "commodity_code": "930630"}
 FIREARM = {"type": "FIREARM", "reference": "A-1"}

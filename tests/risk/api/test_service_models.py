@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 
 from libs.columns import Table
-from libs.server.testing import Running, running
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import models_pb2 as pb
 from luxor.risk.v1.models_pb2_grpc import ModelServiceStub
@@ -24,6 +23,7 @@ from services.risk.learning.model.scoring import score
 from tests.risk.api.test_service import refusal, request, stub
 from tests.risk.learning import made, traffic_model
 from tests.risk.learning.test_model_file import written
+from tests.support.services import Running, running
 
 VERSION = read_model(traffic_model.file(), "file").version
 

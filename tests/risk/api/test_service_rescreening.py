@@ -11,12 +11,11 @@ import pytest
 import pytest_asyncio
 from rich.console import Console
 
-from libs.cli.commands.assessment import _show
-from libs.client.assessments import _answers, _later
+from libs.cli.commands.risk.assessment import _show
+from libs.client.risk.assessments import _answers, _later
 from libs.columns import Table
 from libs.customs.partitions import PARTITIONS
-from libs.server.config import ConfigError
-from libs.server.testing import Running, running
+from libs.server.config.server_config import ConfigError
 from luxor.feed.v1 import feed_pb2
 from luxor.feed.v1.feed_pb2_grpc import FeedServiceStub
 from luxor.risk.v1 import risk_pb2 as pb
@@ -25,6 +24,7 @@ from services.risk.__main__ import assemble
 from tests.risk.api.test_service import request, stub
 from tests.risk.commands.test_load_lists import NAMES, write
 from tests.risk.filings import table
+from tests.support.services import Running, running
 
 FENCHURCH = "Fenchurch Rickmansworth"
 

@@ -14,7 +14,6 @@ from google.rpc import error_details_pb2
 
 from libs.columns import Table
 from libs.server.errors import Violation, details_of, status_of
-from libs.server.testing import Running, running
 from libs.store.database import Database
 from libs.telemetry.metrics import REGISTRY
 from luxor.risk.v1 import risk_pb2
@@ -31,6 +30,7 @@ from tests.risk.api.test_service import refusal, request
 from tests.risk.api.test_service import stub as risk_stub
 from tests.risk.filings import first_light, table
 from tests.risk.rules.rule_files import files, message, read, rule, typology
+from tests.support.services import Running, running
 
 GIFT = {"nature": "NATURE_GIFT"}
 NUMBERS = iter(range(1_000_000))

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from libs.columns import Strings, Table
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.time import day_of
-from libs.server.testing import running
 from libs.store.database import Database
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import risk_pb2 as pb
@@ -33,6 +32,7 @@ from services.risk.store.seeds import DAYS_AHEAD, SeedStore, maintain_seeds
 from tests.risk.api.test_service import GIFT, refusal, request, stub
 from tests.risk.filings import PROFILE, table
 from tests.risk.screening.test_parties import in_force
+from tests.support.services import running
 
 SHIPPED = PROFILES / "data" / "selection.yaml"
 CLEARANCE, LOADING = pb.PURPOSE_CLEARANCE, pb.PURPOSE_PRE_LOADING

@@ -9,11 +9,10 @@ import grpc
 import numpy as np
 import pytest
 
-from libs.cli.commands.risk_models import show_violations
-from libs.client.models import plain_violations
+from libs.cli.commands.risk.models import show_violations
+from libs.client.risk.models import plain_violations
 from libs.columns import Table
 from libs.customs.time import day_of
-from libs.server.testing import running
 from libs.store.database import Database
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_CONFORM as CONFORM
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION as VIOLATION
@@ -27,6 +26,7 @@ from services.risk.store.selection import sum_counts
 from tests.risk.api.test_service import refusal
 from tests.risk.api.test_service_models import analyst
 from tests.risk.api.test_service_selection import amended, parameters, people, replicas_of
+from tests.support.services import running
 
 QUARTER = "minimum_random_ppm: 250000, expected_ppm: 250000"
 TENTH = "minimum_random_ppm: 100000, expected_ppm: 100000"

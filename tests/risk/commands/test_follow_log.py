@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from libs.columns import Strings, Table
-from libs.server.testing import Running, running
 from libs.store.database import Database
 from services.risk.__main__ import assemble
 from services.risk.assessment.assessment import assess_batch
@@ -23,6 +22,7 @@ from tests.risk.api.test_service import request, stub
 from tests.risk.filings import table
 from tests.risk.replicas import CLEARANCE, LOADING, SECRET, Replica, parcels
 from tests.risk.screening.test_parties import in_force
+from tests.support.services import Running, running
 
 
 async def test_a_batch_counts_itself_and_all_before_it(replica: Replica) -> None:

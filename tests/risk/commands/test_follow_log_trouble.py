@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from libs.columns.packing import pack
-from libs.server.config import ConfigError
+from libs.server.config.server_config import ConfigError
 from libs.server.errors import Refusal
 from libs.store.database import Database
 from libs.telemetry.metrics import REGISTRY

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from libs.cli.commands import system
-from libs.cli.state import Ports, State
+from libs.cli.commands.operations import system
+from libs.cli.local.state import Ports, State
 from libs.telemetry.metrics import REGISTRY
 from services.risk.commands.load_lists import ListLoader
 from tests.risk.commands.test_load_lists import directory, write

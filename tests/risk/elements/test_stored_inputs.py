@@ -7,9 +7,8 @@ import pytest
 
 from libs.columns import Table
 from libs.columns.stored import InputError
-from libs.server.testing import Running
 from libs.store.database import Database
-from libs.store.inputs import BatchPlace
+from libs.store.tables.inputs import BatchPlace
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.elements.computed import Facts
@@ -21,6 +20,7 @@ from services.risk.screening.parties import LEVELS, screened_by
 from services.risk.store.assessment_inputs import InputStore
 from tests.risk.api.test_service import request, risk, stub  # noqa: F401  # a fixture
 from tests.risk.filings import first_light, table
+from tests.support.services import Running
 
 NOW = 1_795_000_000_000_000
 ITEMS = [

@@ -14,7 +14,7 @@ import pytest_asyncio
 from libs.columns import Ints, Ragged, Strings, Table, schema_of
 from libs.feed.types import BEGINNING, EventError, FeedBatch
 from libs.store.database import Database
-from libs.store.schema import today
+from libs.store.tables.schema import today
 from luxor.clearance.v1 import clearance_columns_pb2 as clearance
 from luxor.clearance.v1 import clearance_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns

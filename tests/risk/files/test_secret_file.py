@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.server.config import ConfigError
+from libs.server.config.server_config import ConfigError
 from services.risk.config import check_mark, read_secret
 from services.risk.files.secret_file import SecretFileError, secret_of
 

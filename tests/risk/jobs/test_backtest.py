@@ -20,7 +20,7 @@ from libs.jobs.holder import Holder
 from libs.jobs.running import JobRefused, Running
 from libs.jobs.store import Job, Jobs, JobState
 from libs.store.database import Database
-from libs.store.inputs import BatchPlace
+from libs.store.tables.inputs import BatchPlace
 from luxor.common.v1 import common_pb2
 from luxor.risk.v1 import backtests_pb2 as pb
 from luxor.risk.v1.rule_sets_pb2 import RuleSetFile, RuleSetFiles

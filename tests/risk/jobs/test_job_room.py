@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from libs.server.job_memory import BYTES_MAX, BYTES_MIN, SHARE, job_bytes_for
+from libs.server.config.job_memory import BYTES_MAX, BYTES_MIN, SHARE, job_bytes_for
 from services.risk.history import bounds as room
 
 ROOT = Path(__file__).resolve().parents[3]

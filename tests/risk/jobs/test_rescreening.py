@@ -18,7 +18,7 @@ from libs.columns import Table
 from libs.columns.packing import pack
 from libs.customs.partitions import PARTITIONS
 from libs.store.database import Database
-from libs.store.leases import LeaseLost
+from libs.store.tables.leases import LeaseLost
 from libs.telemetry.metrics import REGISTRY
 from luxor.common.v1 import common_pb2
 from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns

@@ -8,7 +8,6 @@ import numpy as np
 
 from libs.columns import Table
 from libs.customs.time import day_of
-from libs.server.testing import Running, running
 from libs.store.database import Database
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_CONFORM as CONFORM
 from luxor.clearance.v1.clearance_pb2 import INSPECTION_RESULT_VIOLATION as VIOLATION
@@ -20,6 +19,7 @@ from services.risk.store.outcomes import OutcomeStore
 from tests.risk.api.test_service import refusal, request, stub
 from tests.risk.api.test_service_models import analyst, in_force, propose, until
 from tests.risk.learning.traffic_model import file, traffic
+from tests.support.services import Running, running
 
 BATCH = 500
 

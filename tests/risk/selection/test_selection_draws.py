@@ -9,7 +9,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from libs.customs.mrn_columns import make_mrns
+from libs.customs.identifiers.mrn_columns import make_mrns
 from libs.customs.time import day_of_date
 from services.risk.selection import (
     DRAWS,

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from libs.store.trace_records import create_trace_records
+from libs.store.tables.trace_records import create_trace_records
 
 revision = "0002"
 down_revision = "0001"

@@ -3,7 +3,7 @@
 from alembic import op
 
 from libs.feed import schema as feed
-from libs.store import schema
+from libs.store.tables import schema
 
 revision = "0001"
 down_revision = None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from libs.customs import ioss
+from libs.customs.identifiers import ioss
 from services.revenue.law.source.rulebook import SchemeRule
 
 ABSENT, NUMBER_MISSING, NUMBER_MALFORMED, NUMBER_UNKNOWN, NUMBER_EXPIRED, USABLE = range(6)

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-from libs.store import schema
-from libs.store.trace_records import create_trace_records
+from libs.store.tables import schema
+from libs.store.tables.trace_records import create_trace_records
 
 revision = "0002"
 down_revision = "0001"

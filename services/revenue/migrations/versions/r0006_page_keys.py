@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from libs.store import schema
+from libs.store.tables import schema
 
 revision = "0006"
 down_revision = "0005"

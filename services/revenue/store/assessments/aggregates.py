@@ -15,9 +15,9 @@ import numpy as np
 
 from libs.columns import Table
 from libs.store.database import Database, Transaction
-from libs.store.housekeeping import Step
-from libs.store.requests import PURGE_ROWS_MAX, purge_before
-from libs.store.schema import TODAY, today
+from libs.store.tables.housekeeping import Step
+from libs.store.tables.requests import PURGE_ROWS_MAX, purge_before
+from libs.store.tables.schema import TODAY, today
 from libs.telemetry import counter
 from luxor.clearance.v1 import clearance_pb2 as clearance
 from services.revenue.assessment.aggregates import (

@@ -11,7 +11,7 @@ import numpy as np
 from libs.columns import Table
 from libs.columns.stored import read_answers, reading
 from libs.store.database import Database, Transaction
-from libs.store.inputs import READ_MAX, BatchPlace, InputTable
+from libs.store.tables.inputs import READ_MAX, BatchPlace, InputTable
 from luxor.revenue.v1.revenue_pb2 import PURPOSE_CLEARANCE, AssessmentColumns
 from services.revenue.assessment.inputs import Input, join_inputs, unpack_aggregates, unpack_input
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from libs.columns import Ints, Table
 from libs.store.database import Transaction
-from libs.store.schema import TODAY
+from libs.store.tables.schema import TODAY
 from luxor.revenue.v1.revenue_pb2 import AssessmentColumns
 from services.revenue.assessment.aggregates import Aggregates
 from services.revenue.assessment.inputs import pack_aggregates

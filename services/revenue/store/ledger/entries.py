@@ -13,8 +13,8 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
-from libs.store import bulk
 from libs.store.database import Database, Transaction
+from libs.store.tables import bulk
 from libs.store.transaction import NOW_MICROS
 from libs.telemetry import counter
 from luxor.revenue.v1 import ledger_pb2 as pb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from libs.server.following import repeat
+from libs.server.process.following import repeat
 from libs.store.database import Database
 from libs.telemetry import gauge, get_logger
 from services.revenue.law.assess.securities import Opened, Room, Securities

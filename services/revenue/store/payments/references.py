@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from libs.customs import mrn as mrns_of
+from libs.customs.identifiers import mrn as mrns_of
 from libs.store.database import Database
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.ledger.account import PAYABLE, prefix_of

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from libs.customs.partitions import PARTITIONS
 from libs.store.database import Transaction
-from libs.store.schema import today
+from libs.store.tables.schema import today
 from luxor.revenue.v1 import ledger_pb2 as pb
 from services.revenue.store.ledger.balances import CONSIGNMENTS, LAST_DAY
 from services.revenue.store.ledger.entries import MICROS_A_DAY

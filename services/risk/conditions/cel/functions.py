@@ -16,7 +16,7 @@ from typing import Any, Final
 from anyascii import anyascii
 from cel_expr_python import cel
 
-from libs.customs import ioss
+from libs.customs.identifiers import ioss
 from libs.customs.parties import name_key
 
 _WORD: Final = re.compile(r"[a-z0-9]+")

@@ -4,7 +4,7 @@ jobs, seeds of draws, and risk's own feed."""
 from alembic import op
 
 from libs.feed import schema as feed
-from libs.store import schema
+from libs.store.tables import schema
 
 revision = "0003"
 down_revision = "0002"

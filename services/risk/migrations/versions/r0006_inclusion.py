@@ -5,7 +5,7 @@ With it the chance of each lane for every consignment of a batch, and how many c
 
 from alembic import op
 
-from libs.store import schema
+from libs.store.tables import schema
 
 revision = "0006"
 down_revision = "0005"

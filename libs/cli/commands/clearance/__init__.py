@@ -1,0 +1,1 @@
+"""Commands of customs' officers, and of those who look into carriers' arrivals."""

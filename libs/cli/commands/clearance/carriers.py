@@ -1,0 +1,257 @@
+"""`luxor carriers`: which master documents carriers are bound to, what was refused, what an arrival released, and its reversal."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.group("carriers", short_help="Which carriers may report which arrivals; what arrivals released.")
+def carriers() -> None:
+    """Bind master documents to carriers, and look after arrivals.
+
+    A carrier may report the arrival of a master document, and see what travels under it, where the document is bound to it: by an officer's or
+    operator's list, by the carrier that the filing names, or by a prefix. The first of these that says anything decides. Every command takes --json.
+    """
+
+
+@command("bind", group=carriers, short_help="Bind master documents to a carrier.")
+@click.argument("carrier")
+@click.option("--document", "documents", multiple=True, metavar="NUMBER", help="A master document; may be repeated.")
+@click.option("--prefix", "prefixes", multiple=True, metavar="TEXT", help="First characters, such as 020 or MAEU.")
+@click.option(
+    "--identifier", "identifiers", multiple=True, metavar="TEXT", help="How filings name it, such as an EORI number."
+)
+@click.option("--from", "from_day", metavar="DAY", help="First day, such as 2026-07-01 (default: always).")
+@click.option("--to", "to_day", metavar="DAY", help="Last day (default: without end); a day that has passed ends it.")
+@acting("officer")
+def bind(
+    context: Context,
+    carrier: str,
+    documents: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    identifiers: tuple[str, ...],
+    from_day: str | None,
+    to_day: str | None,
+    ident: str,
+) -> None:
+    """Bind master documents to CARRIER, the id of its certificate, or change the days of its bindings."""
+    from libs.client.clearance import carriers as client_carriers
+
+    values = [
+        *(("document", each) for each in documents),
+        *(("prefix", each) for each in prefixes),
+        *(("identifier", each) for each in identifiers),
+    ]
+    if not values:
+        raise click.UsageError("Give --document, --prefix or --identifier.")
+    wanted = client_carriers.bindings_of(
+        carrier, values, from_day=_day(from_day, "--from"), to_day=_day(to_day, "--to")
+    )
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await client_carriers.bind(client, wanted)
+
+    told = run(work())
+    context.emit(told, lambda out: _bindings(out, told))
+    _exit(told)
+
+
+@command("list", group=carriers, short_help="List the bindings.")
+@click.option("--carrier", default="", help="Only of this carrier.")
+@acting("officer")
+def list_(context: Context, carrier: str, ident: str) -> None:
+    """List what binds master documents to carriers."""
+    from libs.client.clearance import carriers as client_carriers
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await client_carriers.bindings(client, carrier)
+
+    told = run(work())
+    context.emit(told, lambda out: _bindings(out, told))
+
+
+@command("refused", group=carriers, short_help="List arrivals by carriers that nothing binds.")
+@click.option("--carrier", default="", help="Only of this carrier.")
+@acting("officer")
+def refused(context: Context, carrier: str, ident: str) -> None:
+    """List arrivals that were refused, or recorded and without effect, since nothing binds the master document to the carrier."""
+    from libs.client.clearance import carriers as client_carriers
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await client_carriers.refused(client, carrier)
+
+    told = run(work())
+
+    def show(out: "Console") -> None:
+        from libs.cli.views.text import safe, table
+
+        shown = table("master document", "carrier", "", "times", "last", right=(3,))
+        for each in told:
+            shown.add_row(
+                safe(each.get("master_document_number") or "documents that are not listed"),
+                safe(each["carrier"]),
+                "without effect" if each.get("recorded") else "refused",
+                f"{each.get('times', 0):,}",
+                each.get("refused_at", ""),
+            )
+        out.print(shown)
+
+    context.emit(told, show)
+
+
+@command("arrivals", group=carriers, short_help="Show the arrivals of a master document and what they released.")
+@click.argument("master")
+@acting("officer")
+def arrivals(context: Context, master: str, ident: str) -> None:
+    """Show the arrivals of MASTER, with how many consignments arrived by each and how many of them were released."""
+    from libs.client.clearance import carriers as client_carriers
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await client_carriers.arrivals(client, master)
+
+    told = run(work())
+
+    def show(out: "Console") -> None:
+        from libs.cli.views.text import safe, table
+
+        names = ("consignments", "released", "held")
+        shown = table("carrier", "arrived", "recorded", *names, "reversed", right=(3, 4, 5))
+        for each in told:
+            counts = (f"{int(each.get(name, 0)):,}" for name in names)
+            by = f"{each['reversed_at']} by {each.get('reversed_by', '')}" if "reversed_at" in each else ""
+            shown.add_row(
+                safe(each["carrier"]), each.get("arrived_at", ""), each.get("recorded_at", ""), *counts, safe(by)
+            )
+        out.print(shown)
+
+    context.emit(told, show)
+
+
+@command("released", group=carriers, short_help="List the consignments that an arrival released.")
+@click.argument("master")
+@click.argument("carrier")
+@acting("officer")
+def released(context: Context, master: str, carrier: str, ident: str) -> None:
+    """List the consignments that the arrival of MASTER by CARRIER released."""
+    from libs.client.clearance import carriers as client_carriers
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            return await client_carriers.released(client, master, carrier)
+
+    told = run(work())
+
+    def show(out: "Console") -> None:
+        from libs.cli.views.text import STATES, coloured, safe, short, table
+
+        shown = table("MRN", "house document", "state now", "released")
+        for each in told:
+            shown.add_row(
+                each["mrn"],
+                safe(each.get("house_document_number", "")),
+                coloured(short(each.get("state", ""), "STATE_"), STATES),
+                each.get("released_at", ""),
+            )
+        out.print(shown)
+
+    context.emit(told, show)
+
+
+@command("reverse", group=carriers, short_help="Reverse arrivals that were recorded by mistake.")
+@click.argument("masters", metavar="MASTER...", nargs=-1, required=True)
+@click.option("--carrier", default="", help="Who recorded them; only with --as officer.")
+@click.option(
+    "--as",
+    "caller",
+    default="carrier",
+    metavar="ROLE[/ID]",
+    show_default=True,
+    help="Who calls: the carrier, or an officer.",
+)
+def reverse(context: Context, masters: tuple[str, ...], carrier: str, caller: str) -> None:
+    """Reverse the arrivals of MASTERs: the goods have not arrived. Refused once an arrival has released a consignment."""
+    from libs.client.clearance import carriers as client_carriers
+
+    role, _, ident = caller.partition("/")
+    if role not in ("carrier", "officer"):
+        raise click.BadParameter(f"{role} is neither carrier nor officer", param_hint="--as")
+    if (role == "officer") != bool(carrier):
+        raise click.UsageError("An officer names the --carrier that recorded the arrivals; a carrier reverses its own.")
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client(role, ident) as client:
+            return await client_carriers.reverse(client, masters, carrier)
+
+    told = run(work())
+
+    def show(out: "Console") -> None:
+        from libs.cli.views.text import safe, table
+
+        shown = table("master document", "", "consignments", right=(2,))
+        for each in told:
+            done = "" if "error" in each else f"{int(each.get('consignments', 0)):,}"
+            shown.add_row(safe(each["master_document_number"]), _outcome(each, "reversed"), done)
+        out.print(shown)
+
+    context.emit(told, show)
+    _exit(told)
+
+
+def _bindings(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import safe, short, table, words
+
+    shown = table("carrier", "by", "value", "from", "to", "")
+    for each in told:
+        shown.add_row(
+            safe(each.get("carrier", "")),
+            words(short(each.get("kind", ""), "BINDING_KIND_")),
+            safe(each.get("value", "")),
+            _text_of(each.get("from_day", 0), "always"),
+            _text_of(each.get("to_day", 0), "without end"),
+            _outcome(each, ""),
+        )
+    out.print(shown)
+
+
+def _outcome(each: dict[str, Any], done: str) -> str:
+    from libs.cli.views.text import safe
+    from libs.server.catalogue import command_hint
+
+    error = each.get("error")
+    if not error:
+        return done
+    hint = command_hint(error["reason"], error.get("hint", ""))
+    return f"[red]{error['reason']}[/] {safe(error.get('message', ''))}\n[dim]→ {safe(hint)}[/]"
+
+
+def _exit(told: list[dict[str, Any]]) -> None:
+    if any(each.get("error") for each in told):
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _day(text: str | None, option: str) -> int:
+    from datetime import date
+
+    from libs.customs.time import day_of_date
+
+    if text is None:
+        return 0
+    try:
+        return day_of_date(date.fromisoformat(text))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no day such as 2026-07-01", param_hint=option) from None
+
+
+def _text_of(day: int, otherwise: str) -> str:
+    from libs.customs.time import day_text
+
+    return day_text(day) if day else otherwise

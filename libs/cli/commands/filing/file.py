@@ -1,0 +1,212 @@
+"""`luxor file`: a whole file of consignments."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, console, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from libs.client.errors import LuxorError
+    from libs.client.filing.submission import Summary
+    from libs.client.problem import Problem
+
+SHOWN_PROBLEMS = 8
+
+
+@command("file", short_help="File consignments from a CSV or JSON Lines file.")
+@click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--format", "kind", type=click.Choice(["csv", "jsonl"]), help="What kind of file it is (default: by its name)."
+)
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where refused rows are told (default: PATH.refused.csv).",
+)
+@click.option(
+    "--batch", "batch_rows", type=click.IntRange(1, 1000), default=500, show_default=True, help="Consignments a call."
+)
+@click.option("--in-flight", type=click.IntRange(1, 16), default=4, show_default=True, help="Calls at once.")
+@click.option("--check", is_flag=True, help="Only read the file and tell what is wrong with it; file nothing.")
+@click.option("--template", is_flag=True, help="Print a file to begin with, in the --format asked for (default: csv).")
+@click.option("--columns", "list_columns", is_flag=True, help="List all columns that a CSV may have.")
+@acting("filer")
+def file(
+    context: Context,
+    path: Path | None,
+    kind: str | None,
+    report_path: Path | None,
+    batch_rows: int,
+    in_flight: int,
+    check: bool,
+    template: bool,
+    list_columns: bool,
+    ident: str,
+) -> None:
+    """File every consignment of PATH; what is refused is told with its line, element, reason and what to do.
+
+    The file is read as it is filed, so it may have any size. Filing the same file again gives the same answers and
+    files nothing twice.
+    """
+    from libs.client.filing import files
+
+    if template:
+        sys.stdout.write(files.template(kind or "csv"))
+        return
+    if list_columns:
+        _list_columns(context)
+        return
+    if path is None:
+        raise click.UsageError("Name the file, or ask for --template.")
+    with path.open("rb") as opened:
+        summary, problems, report = _file(
+            context, opened, path, files.kind_of(path, kind or ""), report_path, batch_rows, in_flight, check, ident
+        )
+    told = {
+        "file": str(path), "consignments": summary.consignments, "accepted": summary.accepted,
+        "refused": summary.refused, "warnings": summary.warnings, "reasons": dict(summary.reasons.most_common()),
+        "warning_reasons": dict(summary.warning_reasons.most_common()),
+        "report": str(report) if summary.refused else None,
+    }  # fmt: skip
+    context.emit(told, lambda out: _show(out, summary, problems, report, check))
+    if summary.refused:
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _file(
+    context: Context,
+    opened: BinaryIO,
+    path: Path,
+    kind: str,
+    report_path: Path | None,
+    batch_rows: int,
+    in_flight: int,
+    check: bool,
+    ident: str,
+) -> "tuple[Summary, list[Problem], Path]":
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from libs.client.errors import LuxorError
+    from libs.client.filing import files
+    from libs.client.filing.submission import Report, Summary, file_all
+
+    report = Report(report_path or path.with_name(f"{path.name}.refused.csv"))
+    shown: list[Problem] = []
+    size = path.stat().st_size
+    columns = (
+        TextColumn("Checking" if check else "Filing"), BarColumn(), DownloadColumn(),
+        TextColumn("[green]{task.fields[accepted]:,} accepted[/]  [red]{task.fields[refused]:,} refused[/]"), TimeRemainingColumn(),
+    )  # fmt: skip
+    bar = Progress(*columns, console=console(errors=True), transient=True)
+    task = bar.add_task("file", total=size, accepted=0, refused=0)
+
+    def problem(each: "Problem") -> None:
+        report.add(each)
+        if len(shown) < SHOWN_PROBLEMS:
+            shown.append(each)
+
+    def progress(summary: "Summary") -> None:
+        bar.update(task, completed=opened.tell(), accepted=summary.accepted, refused=summary.refused)
+
+    summary = Summary()
+
+    async def work() -> "Summary":
+        source = files.read(opened, kind)
+        if check:
+            for each in source:
+                summary.consignments += 1
+                if isinstance(each, files.Read):
+                    summary.accepted += 1
+                else:
+                    summary.refused += 1
+                    summary.reasons[each.reason] += 1
+                    problem(each)
+                if summary.consignments % 500 == 0:
+                    progress(summary)
+            return summary
+        async with context.client("filer", ident) as client:
+            return await file_all(
+                client,
+                source,
+                batch_rows=batch_rows,
+                in_flight=in_flight,
+                report=problem,
+                progress=progress,
+                summary=summary,
+            )
+
+    with bar, report:
+        try:
+            run(work())
+        except (LuxorError, KeyboardInterrupt) as error:
+            if not check and (summary.batches or summary.unanswered):
+                raise _stopped(error, summary) from error
+            raise
+    assert report.path is not None, "it was given"
+    return summary, shown, report.path
+
+
+def _stopped(error: "LuxorError | KeyboardInterrupt", summary: "Summary") -> "LuxorError":
+    """Say how far filing came, beside what stopped it."""
+    from libs.client.errors import LuxorError
+
+    facts = {name: f"{getattr(summary, name):,}" for name in ("accepted", "refused", "unanswered")}
+    stopped = LuxorError.of("FILING_STOPPED", **facts)
+    if isinstance(error, LuxorError):
+        sentence = f"{error.sentence} {stopped.sentence}"
+        return LuxorError(error.reason, sentence, stopped.hint, path=error.path, value=error.value, code=error.code)
+    return stopped
+
+
+def _show(out: "Console", summary: "Summary", problems: "list[Problem]", report: Path, check: bool) -> None:
+    from libs.cli.views.text import safe, table
+    from libs.server.catalogue import command_hint
+
+    verb = "readable" if check else "accepted"
+    colour = "red" if summary.refused else "dim"
+    good = f"[green]{summary.accepted:,} {verb}[/]"
+    noun = "consignment" if summary.consignments == 1 else "consignments"
+    out.print(f"{summary.consignments:,} {noun}: {good}, [{colour}]{summary.refused:,} refused[/]")
+    if summary.warnings:
+        notes = ", ".join(f"{name} {count:,}" for name, count in summary.warning_reasons.most_common(5))
+        out.print(f"[dim]Notes on quality: {notes}[/]")
+    if not summary.refused:
+        return
+    reasons = table("reason", "consignments", right=(1,))
+    for name, count in summary.reasons.most_common(10):
+        reasons.add_row(name, f"{count:,}")
+    out.print(reasons)
+    for each in problems:
+        where = f"[bold]line {each.line}[/]  {safe(each.reference)}  [cyan]{safe(each.element)}[/]"
+        out.print(f"{where}  {safe(each.sentence)}\n      [dim]→ {safe(command_hint(each.reason, each.hint))}[/]")
+    out.print(f"\nEvery refused row, with what to do: [bold]{safe(report)}[/]", soft_wrap=True)
+
+
+def _list_columns(context: Context) -> None:
+    from libs.cli.views.text import table
+    from libs.client.filing.columns import columns
+    from libs.client.filing.files import REQUIRED
+
+    told: list[dict[str, Any]] = [
+        {"name": each.name, "element": each.path, "meaning": each.meaning, "required": each.name in REQUIRED}
+        for each in columns().values()
+    ]
+
+    def show(out: "Console") -> None:
+        shown = table("column", "what is written in it", "element")
+        for each in told:
+            shown.add_row(
+                f"[bold]{each['name']} *[/]" if each["required"] else each["name"],
+                each["meaning"],
+                f"[dim]{each['element']}[/]",
+            )
+        out.print(shown)
+        out.print("* required")
+
+    context.emit(told, show)

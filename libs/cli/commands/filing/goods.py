@@ -1,0 +1,135 @@
+"""`luxor goods`: may this be sent there, and with what papers?"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LINES_MAX: Final = 1_000
+_MODES: Final = ("sea", "rail", "road", "air", "post")
+_SAYS: Final = {
+    "FREE": "[green]no goods control[/] names such goods; rules, lists and prices are looked at when they are filed",
+    "LIFTED": "[green]may be sent[/] with the papers given",
+    "NOT_COVERED": "[yellow]not known[/]: no controls of the destination are loaded",
+    "PAPERS": "[bold yellow]papers are missing[/]",
+    "PROHIBITED": "[bold red]may not be sent[/]",
+}
+
+
+@command("goods", short_help="Tell whether goods may be sent, and with what papers.")
+@click.option(
+    "--to", "destination", required=True, metavar="COUNTRY", help="Country that the goods are bound for, such as DE."
+)
+@click.option("--from", "dispatch", default="", metavar="COUNTRY", help="Country that they are sent from.")
+@click.option(
+    "--item",
+    "items",
+    multiple=True,
+    required=True,
+    metavar="CODE[:TEXT]",
+    help='Commodity code and what the goods are, such as 620630:"Blouse of cotton"; :TEXT without a code. May be given several times.',
+)
+@click.option("--origin", default="", metavar="COUNTRY", help="Country of origin of the goods (default: --from).")
+@click.option("--mode", type=click.Choice(_MODES), help="How they travel (default: any way).")
+@click.option("--un-number", default="", help="United Nations number of dangerous goods, four digits.")
+@click.option(
+    "--paper",
+    "papers",
+    multiple=True,
+    metavar="TYPE",
+    help="Type of a document that goes with the goods, such as C640.",
+)
+@click.option(
+    "--on", "day", metavar="DAY", help="Day of acceptance whose controls count, such as 2026-06-30 (default: today)."
+)
+@acting("filer")
+def goods(
+    context: Context,
+    destination: str,
+    dispatch: str,
+    items: tuple[str, ...],
+    origin: str,
+    mode: str | None,
+    un_number: str,
+    papers: tuple[str, ...],
+    day: str | None,
+    ident: str,
+) -> None:
+    """Tell whether goods may be sent there, what they need and where that stands in law. Nothing is kept.
+
+    Exits with 1 where goods are prohibited, lack papers or cannot be judged.
+    """
+    from libs.cli.commands.filing.quote import as_of_day
+    from libs.client.risk.goods import check
+    from luxor.consignment.v1.consignment_pb2 import TransportMode
+    from luxor.risk.v1.risk_pb2 import GoodsLine
+
+    if len(items) > LINES_MAX:
+        raise click.BadParameter(f"{len(items)} lines; at most {LINES_MAX} are answered at once", param_hint="--item")
+    as_of = as_of_day(day)
+    lines = []
+    for item in items:
+        code, _, description = item.partition(":")
+        lines.append(
+            GoodsLine(
+                destination_country=destination.upper(),
+                dispatch_country=dispatch.upper(),
+                origin_country=(origin or dispatch).upper(),
+                commodity_code=code.strip(),
+                description=description.strip(),
+                un_number=un_number,
+                transport_mode=TransportMode.Value(f"TRANSPORT_MODE_{(mode or 'unspecified').upper()}"),
+                paper_types=[paper.upper() for paper in papers],
+            )
+        )
+
+    async def work() -> dict[str, Any]:
+        async with context.client("filer", ident) as client:
+            return await check(client, lines, as_of=as_of)
+
+    told = run(work())
+    context.emit(told, lambda out: _show(out, items, told))
+    verdicts = {_verdict(each) for each in told["answers"]}
+    if verdicts & {"", "PAPERS", "PROHIBITED"}:
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _verdict(answer: dict[str, Any]) -> str:
+    """The verdict without its prefix; "" for a line that was not judged."""
+    return str(answer.get("verdict", "")).removeprefix("GOODS_VERDICT_")
+
+
+def _show(out: "Console", items: tuple[str, ...], told: dict[str, Any]) -> None:
+    from libs.cli.views.text import safe
+    from libs.server.catalogue import command_hint
+
+    for item, answer in zip(items, told["answers"], strict=True):
+        verdict = _verdict(answer)
+        out.print(f"\n[bold]{safe(item)}[/]")
+        if not verdict:
+            reason = answer.get("reason", "")
+            out.print(
+                f"  [bold red]{reason}[/] at {safe(answer.get('path', ''))}  {safe(command_hint(reason, answer.get('hint', '')))}"
+            )
+            continue
+        out.print(f"  {_SAYS[verdict]}")
+        for control in answer.get("controls", ()):
+            where = "leaving" if control.get("on_export") else "entering"
+            lifted = "  [green]lifted by the papers given[/]" if control.get("lifted") else ""
+            out.print(
+                f"  {safe(control['id'])} ({where} {safe(control['jurisdiction'])}): {safe(control['sentence'])}{lifted}"
+            )
+            missing = control.get("missing", ())
+            if missing:
+                how = "one of these" if control.get("any_paper_lifts") and len(missing) > 1 else "needed"
+                for paper in missing:
+                    out.print(f"    {how}: {safe(paper['name'])} [dim](document type {safe(paper['type'])})[/]")
+            for law in control.get("laws", ()):
+                article = f", {safe(law['article'])}" if law.get("article") else ""
+                doubt = "" if law.get("verified") else "  [yellow]not verified[/]"
+                out.print(f"    [dim]{safe(law['law'])}{article}[/]{doubt}")
+    out.print(f"\n[dim]{safe(told.get('controls', ''))}[/]")

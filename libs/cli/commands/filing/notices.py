@@ -1,0 +1,75 @@
+"""`luxor notices`: what customs tells a filer or carrier."""
+
+from typing import Any
+
+import click
+
+from libs.cli.common import Context, caller_of, command, run
+
+_KIND_WIDTH = len("amendment refused")
+"""Of the longest kind of notice, so that what follows stands in one column."""
+
+
+@command("notices", short_help="Read a filer's or carrier's notices.")
+@click.option(
+    "--as",
+    "caller",
+    default="filer",
+    metavar="ROLE, ROLE/ID or ID",
+    show_default=True,
+    help="Whose notices: a filer's or a carrier's.",
+)
+@click.option(
+    "--after",
+    default="",
+    metavar="CURSOR",
+    help="Go on after a cursor that was given before (default: from the first).",
+)
+@click.option("--follow", is_flag=True, help="Wait for more until ^C.")
+@click.option("--limit", type=click.IntRange(1), help="Notices at most.")
+def notices(context: Context, caller: str, after: str, follow: bool, limit: int | None) -> None:
+    """Print notices as they come, oldest first; they can be read again from any cursor. With --json, a line each."""
+    role, ident = caller_of(caller, ("filer", "carrier"))
+    cursor, count = after, 0
+
+    async def work() -> None:
+        from libs.client.plain import plain
+
+        nonlocal cursor, count
+        async with context.client(role, ident) as client:
+            async for following, page in client.notices(after, follow=follow):
+                cursor = following
+                for each in page:
+                    told = plain(each)
+                    context.emit_line(told, _text(told))
+                    count += 1
+                    if limit is not None and count >= limit:
+                        return
+
+    try:
+        run(work())
+    finally:
+        if context.as_json:
+            context.emit_line({"next": cursor, "notices": count}, "")
+        else:
+            click.echo(
+                f"{count:,} notices. Go on with --after {cursor}" if cursor else "There are no notices.", err=True
+            )
+
+
+def _text(each: dict[str, Any]) -> str:
+    from libs.cli.views.law_review import at_least
+    from libs.cli.views.text import money, short, when, words
+
+    currency = each.get("revenue_currency", "")
+    sums = [
+        f"{name} {at_least(each) if name == 'payable' else ''}{money(each[f'{name}_minor'], currency)}"
+        for name in ("payable", "paid", "refunded")
+        if f"{name}_minor" in each and (name == "payable" or each[f"{name}_minor"])
+    ]
+    parts = [
+        when(each.get("time", "")), each.get("mrn", ""), f"{words(short(each.get('kind', ''), 'NOTICE_KIND_')):<{_KIND_WIDTH}}",
+        f"{short(each.get('lane', ''), 'LANE_').lower():<6}", each.get("local_reference", "") or each.get("house_document_number", ""),
+        ", ".join(sums), ", ".join(each.get("reasons", ())),
+    ]  # fmt: skip
+    return "  ".join(part for part in parts if part)

@@ -1,0 +1,301 @@
+"""`luxor up`, `down`, `status`: the local system as a whole."""
+
+import contextlib
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from libs.cli.common import UNREACHABLE, Context, command, console
+from libs.cli.local.state import SERVICES, Ports, State, free_ports, is_locked, read_state, running_state, taken
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+STOP_SECONDS: Final = 120.0
+START_SECONDS: Final = 120.0
+WRONG_SETTING: Final = 2
+"""Exit code of a service whose settings are wrong."""
+_METRICS_SECONDS: Final = 2.0
+_LOG_BYTES: Final = 64 * 1024
+_WARNINGS: Final = {
+    "luxor_risk_sample_list": "Risk screens parties against a sample list of INVENTED names: no really listed party is stopped. Name your own lists "
+    "by LUXOR_RISK_LISTS and withdraw the sample (docs/operating/install.md).",
+}
+"""States to warn of, by the metric that is 1 while they last."""
+
+
+def _ports(wanted: str) -> dict[str, Ports]:
+    from libs.client.errors import LuxorError
+    from libs.server.config.server_config import PORTS
+
+    if wanted == "free":
+        return free_ports(SERVICES)
+    chosen = {}
+    for service, number in PORTS.items():
+        own = {
+            kind: os.environ.get(f"LUXOR_{service.upper()}_{kind}", "")
+            for kind in ("PORT", "HEALTH_PORT", "METRICS_PORT")
+        }
+        main = int(own["PORT"] or number)
+        chosen[service] = Ports(main, int(own["HEALTH_PORT"] or main + 100), int(own["METRICS_PORT"] or main + 200))
+    busy = taken(number for each in chosen.values() for number in (each.main, each.health, each.metrics))
+    if busy:
+        raise LuxorError.of("PORTS_TAKEN", ports=", ".join(map(str, busy)))
+    return chosen
+
+
+@command("up", short_help="Start the whole system and leave it serving.")
+@click.option("--foreground", is_flag=True, help="Stay, and stop everything at ^C.")
+@click.option(
+    "--ports",
+    type=click.Choice(["default", "free"]),
+    default="default",
+    help="7401 to 7405 and their kin, or free ones.",
+)
+@click.option("--wait", "seconds", type=float, default=START_SECONDS, help="Seconds until all have to be ready.")
+def up(context: Context, foreground: bool, ports: str, seconds: float) -> None:
+    """Start PostgreSQL and the five services, wait until all are ready, and leave them serving.
+
+    What dies is started again, after a pause that grows. A second `up` starts nothing.
+    """
+    found = running_state(context.data_dir)
+    if found is not None:
+        context.emit(_told(found) | {"already_running": True}, lambda out: _show_running(out, found, already=True))
+        return
+    chosen = _ports(ports)
+    context.data_dir.mkdir(parents=True, exist_ok=True)
+    logs = context.data_dir / "logs"
+    logs.mkdir(exist_ok=True)
+    process = _spawn(context.data_dir, chosen, logs / "supervisor.log", detached=not foreground)
+    try:
+        _await_ready(context, chosen, process, seconds)
+    except BaseException:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        raise
+    state = running_state(context.data_dir)
+    assert state is not None, "its processes were ready a moment ago"
+    told = _told(state) | {"warnings": _warnings(state)}
+
+    def show(out: "Console") -> None:
+        _show_running(out, state, already=False)
+        _show_warnings(out, told["warnings"])
+
+    context.emit(told, show)
+    if foreground:
+        _stay(process)
+
+
+def _spawn(data_dir: Path, ports: dict[str, Ports], log: Path, *, detached: bool) -> "subprocess.Popen[bytes]":
+    from libs.cli.local.processes import ROOT
+
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    environ = os.environ | {"LUXOR_DATA_DIR": str(data_dir), "PYTHONPATH": path}
+    shown = json.dumps({name: asdict(each) for name, each in ports.items()})
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "libs.cli.local.supervisor", shown],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environ, start_new_session=True,
+            cwd="/" if detached else None,
+        )  # fmt: skip
+
+
+def _await_ready(context: Context, ports: dict[str, Ports], process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    from libs.cli.local.readiness import Unready, wait_ready
+    from libs.client.errors import LuxorError
+
+    health = {name: f"127.0.0.1:{each.health}" for name, each in ports.items()}
+    since = dt.datetime.now(dt.UTC).isoformat()
+    with console(errors=True).status("Starting PostgreSQL and the services …") as shown:
+
+        def progress(ready: dict[str, bool]) -> None:
+            marks = "  ".join(f"{'[green]✓' if each else '[dim]…'} {name}[/]" for name, each in ready.items())
+            shown.update(f"Starting …  {marks}")
+
+        def alive() -> bool:
+            return process.poll() is None and not _refuses_settings(context.data_dir)
+
+        try:
+            wait_ready(health, seconds, progress=progress, alive=alive)
+        except Unready as error:
+            whys = [why for name in error.missing if (why := _why(context.data_dir / "logs" / f"{name}.log", since))]
+            missing = "; ".join([", ".join(error.missing), *whys])
+            raise LuxorError.of("NOT_STARTED", missing=missing, logs=context.data_dir / "logs") from None
+
+
+def _refuses_settings(data_dir: Path) -> bool:
+    """Tell whether a service ended twice with the exit code of a wrong setting: starting it again changes nothing."""
+    state = running_state(data_dir)
+    return state is not None and any(
+        each.get("last_exit") == WRONG_SETTING and each.get("restarts", 0) + (each.get("pid") is None) >= 2
+        for name, each in state.processes.items()
+        if name in SERVICES
+    )
+
+
+def _why(log: Path, since: str) -> str:
+    """Return why a service last said that it did not start, not before `since`; empty where it did not say."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _LOG_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, AttributeError):
+            told = json.loads(line)
+            if told.get("reason") == "NOT_STARTED" and told.get("time", "") >= since[:19]:
+                return str(told.get("why", ""))
+    return ""
+
+
+def _stay(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for the supervisor; ^C and SIGTERM stop it."""
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    console(errors=True).print("[dim]Serving until ^C.[/]")
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        with console(errors=True).status("Stopping …"):
+            process.wait()
+
+
+@command("down", short_help="Stop what `up` started.")
+def down(context: Context) -> None:
+    """Stop the services and PostgreSQL in order; harmless where nothing runs."""
+    state = read_state(context.data_dir)
+    if not is_locked(context.data_dir):
+        _stop_leftovers(context.data_dir)
+        context.emit({"stopped": False}, lambda out: out.print(f"Nothing runs on {context.data_dir}."))
+        return
+    if state is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(state.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    with console(errors=True).status("Stopping …"):
+        while is_locked(context.data_dir):
+            if time.monotonic() > deadline:
+                raise click.ClickException(f"It does not stop; look at the logs in {context.data_dir / 'logs'}.")
+            time.sleep(0.05)
+    context.emit({"stopped": True}, lambda out: out.print("Stopped."))
+
+
+def _stop_leftovers(data_dir: Path) -> None:
+    """Stop a PostgreSQL whose supervisor and keeper were killed together."""
+    if (data_dir / "postgres").exists():
+        from libs.store.embedded.server import EmbeddedPostgres
+
+        EmbeddedPostgres(data_dir).stop()
+
+
+@command("status", short_help="Tell which processes run and whether they are ready.")
+def status(context: Context) -> None:
+    """Tell which processes run, whether they are ready, on which ports, and how far consumers are behind."""
+    from libs.cli.local.readiness import are_ready
+
+    state = running_state(context.data_dir)
+    if state is None:
+        from libs.client.errors import LuxorError
+
+        raise LuxorError.of("NOT_RUNNING", data_dir=context.data_dir)
+    ready = are_ready({name: f"127.0.0.1:{each.health}" for name, each in state.ports.items()})
+    told = _told(state)
+    for process in told["processes"]:
+        name = process["name"]
+        process["ready"] = ready.get(name, process["pid"] is not None)
+        if name in state.ports:
+            process |= _metrics(state.ports[name].metrics)
+    told["warnings"] = [each for process in told["processes"] for each in process.get("warnings", ())]
+    context.emit(told, lambda out: _show_status(out, told))
+    if not all(ready.values()):
+        raise click.exceptions.Exit(UNREACHABLE)
+
+
+def _told(state: State) -> dict[str, Any]:
+    processes: list[dict[str, Any]] = []
+    for name, each in state.processes.items():
+        ports = state.ports.get(name)
+        processes.append({"name": name, **each, "ports": asdict(ports) if ports is not None else None})
+    return {
+        "pid": state.pid, "started": state.started, "data_dir": state.data_dir,
+        "endpoints": state.endpoints, "processes": processes,
+    }  # fmt: skip
+
+
+def _metrics(port: int) -> dict[str, Any]:
+    """Read from a service's metrics its lag, its memory and what it warns of; nothing where it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=_METRICS_SECONDS) as answer:
+            lines = answer.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return {}
+    found: dict[str, float | None] = {"luxor_feed_lag_seconds": None, "process_resident_memory_bytes": None}
+    warnings = []
+    for line in lines:
+        name = line.partition("{")[0].partition(" ")[0]
+        if name in _WARNINGS and float(line.rpartition(" ")[2]):
+            warnings.append(_WARNINGS[name])
+        if name in found:
+            value = float(line.rpartition(" ")[2])
+            before = found[name]
+            found[name] = value if before is None else max(before, value) if "lag" in name else before + value
+    return {
+        "lag_seconds": found["luxor_feed_lag_seconds"],
+        "memory_bytes": found["process_resident_memory_bytes"],
+        "warnings": warnings,
+    }
+
+
+def _warnings(state: State) -> list[str]:
+    """What the services warn of while they serve."""
+    return [each for ports in state.ports.values() for each in _metrics(ports.metrics).get("warnings", ())]
+
+
+def _show_warnings(out: "Console", warnings: list[str]) -> None:
+    for each in warnings:
+        out.print(f"[bold red]WARNING[/] [red]{each}[/]", soft_wrap=True)
+
+
+def _show_running(out: "Console", state: State, *, already: bool) -> None:
+    from libs.cli.views.text import table
+
+    out.print("[bold]Luxor runs already.[/]" if already else "[bold green]Luxor is ready.[/]")
+    shown = table("service", "address (mutual TLS)", "health", "metrics")
+    for name, each in state.ports.items():
+        shown.add_row(name, f"127.0.0.1:{each.main}", f":{each.health}", f":{each.metrics}/metrics")
+    out.print(shown)
+    out.print(f"Data and logs: {state.data_dir}", soft_wrap=True)
+    if not already:
+        out.print("\nNext:  [bold]luxor file --template > parcels.csv[/]  then  [bold]luxor file parcels.csv[/]")
+        out.print(
+            "       [bold]luxor simulate traffic.jsonl --count 1000[/]  writes traffic to file;  [bold]luxor down[/]  stops it"
+        )
+
+
+def _show_status(out: "Console", told: dict[str, Any]) -> None:
+    from libs.cli.views.text import table
+
+    shown = table("process", "state", "pid", "restarts", "port", "behind", "memory", right=(2, 3, 4, 5, 6))
+    for each in told["processes"]:
+        state = "[green]ready[/]" if each["ready"] else "[red]down[/]" if each["pid"] is None else "[yellow]starting[/]"
+        lag, memory = each.get("lag_seconds"), each.get("memory_bytes")
+        shown.add_row(
+            each["name"], state, str(each["pid"] or "–"), str(each["restarts"]),
+            str(each["ports"]["main"]) if each["ports"] else "–",
+            f"{lag:.2f} s" if lag is not None else "", f"{memory / 2**20:.0f} MiB" if memory else "",
+        )  # fmt: skip
+    out.print(shown)
+    out.print(f"Since {told['started']} on {told['data_dir']}", soft_wrap=True)
+    _show_warnings(out, told["warnings"])

@@ -1,0 +1,1 @@
+"""Commands of treasuries and of those who look after law."""

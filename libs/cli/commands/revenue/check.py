@@ -1,0 +1,56 @@
+"""`luxor revenue check`: tell the mistakes of a draft of law before it is tried or installed."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, run
+from libs.cli.law_files import changes_of, files_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@command("check", short_help="Tell the mistakes of law files, with file, line and rule.")
+@click.argument("files", metavar="[NAME=]FILE...", nargs=-1)
+@click.option(
+    "--set",
+    "values",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="A value that is changed: its place, and its new value as YAML.",
+)
+@acting("analyst")
+def check(context: Context, files: tuple[str, ...], values: tuple[str, ...], ident: str) -> None:
+    """Tell the mistakes of law files beside all law that is in force; nothing is changed.
+
+    A FILE is named by its directory and itself, such as drafts/eu/rulebook.yaml; NAME=FILE names it otherwise.
+    """
+    changes, texts = changes_of(values), files_of(files)
+    if not changes and not texts:
+        raise click.UsageError("Give a file, or a value by --set.")
+
+    async def work() -> list[dict[str, Any]]:
+        from libs.client.revenue import what_ifs
+
+        async with context.client("analyst", ident) as client:
+            return await what_ifs.check(client, texts, changes)
+
+    mistakes = run(work())
+    context.emit({"mistakes": mistakes}, lambda out: _show(out, mistakes))
+    if mistakes:
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _show(out: "Console", mistakes: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import counted, safe
+
+    for each in mistakes:
+        line = f":{each['line']}" if each["line"] else ""
+        where = f"{each['where']}: " if each["where"] else ""
+        out.print(safe(f"{each['file']}{line}: {where}{each['sentence']}"), soft_wrap=True)
+    out.print(
+        "No mistakes: the draft can be applied."
+        if not mistakes
+        else f"{counted(len(mistakes), 'mistake')}; nothing was changed."
+    )

@@ -1,0 +1,82 @@
+"""`luxor revenue payouts`: money that left a treasury's bank account, booked and told."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from libs.cli.common import REFUSED, Context, acting, command, fail, run
+from libs.cli.days import days_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DAYS = 30
+"""Without --from what was booked for so long is told."""
+
+
+@command("payouts", short_help="Book payouts, from a CSV, or tell those that were booked.")
+@click.argument("path", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--from", "from_text", metavar="DAY", help="First day of those that are told (default: a month ago).")
+@click.option("--to", "to_text", metavar="DAY", help="Last day of those that are told (default: today).")
+@acting("officer")
+def payouts(context: Context, path: Path | None, from_text: str | None, to_text: str | None, ident: str) -> None:
+    """Book the payouts of the CSV file PATH and tell what became of each; without PATH tell those that were booked on some days.
+
+    Columns: id (the bank's), reference (the MRN of a consignment whose buyer is paid, or an account that has credit),
+    jurisdiction, currency, amount such as 12.50; and where they are told paid_at such as 2026-11-01T08:30:00Z, reverses_id (the id
+    of a payout that the bank returned), returns_payment_id (the id of an unmatched payment that goes back to its payer; no reference
+    then). A payout beyond the credit is refused whole. What was booked before is booked once. Exits with 1 where one is refused.
+    """
+    from libs.client.revenue.payouts import listed_payouts, read_payouts, record_payouts
+
+    if path is not None and (from_text or to_text):
+        raise click.UsageError("--from and --to choose what is told without PATH.")
+    first, last = days_of(from_text, to_text, days=DAYS)
+    read = read_payouts(path) if path is not None else []
+    if path is not None and not read:
+        fail("FILE_EMPTY", f"{path} holds no payouts.", "Write a line for each payout.", as_json=context.as_json)
+
+    async def work() -> list[dict[str, Any]]:
+        async with context.client("officer", ident) as client:
+            if read:
+                return await record_payouts(client, read)
+            return [each async for each in listed_payouts(client, from_day=first, to_day=last)]
+
+    told = run(work())
+    context.emit({"payouts": told}, lambda out: _payouts(out, told) if read else _listed(out, told))
+    if any(each["outcome"] == "REFUSED" for each in told):
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _payouts(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import money, print_words, safe, table, words
+    from libs.server.catalogue import command_hint
+
+    shown = table("payout", "outcome", "account", "amount", "credit left", right=(3, 4))
+    for each in told:
+        amount, left = (money(each.get(f"{name}_minor", 0), each["currency"]) for name in ("amount", "credit"))
+        shown.add_row(safe(each.get("id", "")), words(each["outcome"]), safe(each.get("account", "")), amount, left)
+    print_words(out, shown)
+    for each in told:
+        if "error" in each:
+            error = each["error"]
+            out.print(f"[bold red]{error['reason']}[/]  {safe(each.get('id', ''))}: {safe(error['message'])}")
+            out.print(f"  [dim]→[/] {safe(command_hint(error['reason'], error['hint']))}")
+
+
+def _listed(out: "Console", told: list[dict[str, Any]]) -> None:
+    from libs.cli.views.text import money, print_words, safe, table, when
+
+    if not told:
+        out.print("Nothing was paid out on these days.")
+        return
+    shown = table("booked", "jurisdiction", "payout", "to", "amount", "what became of it", right=(4,))
+    for each in told:
+        came = f"returned by {each['reversed_by']}" if "reversed_by" in each else ""
+        if "reverses_id" in each:
+            came = f"returned {each['reverses_id']}"
+        payee = each.get("reference") or each.get("returns_payment_id") or each.get("account", "")
+        names = (safe(text) for text in (each["jurisdiction"], each["id"], payee))
+        shown.add_row(when(each["booked_at"]), *names, money(each["amount_minor"], each["currency"]), safe(came))
+    print_words(out, shown)

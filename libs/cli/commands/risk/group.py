@@ -1,0 +1,36 @@
+"""`luxor risk`: what analysts do. Each command is in a module of its own, imported when it is called."""
+
+from typing import Final
+
+import click
+
+from libs.cli.lazy import LazyGroup
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "rules": ("risk.rules", "Check, propose and activate rule sets."),
+    "seeds": ("risk.seeds", "Tell the seeds of draws, and prove a draw."),
+    "backtest": ("risk.backtest", "Try a rule set or a model on stored assessments."),
+    "train": ("risk.models", "Train a model on outcomes of inspections, or on a labelled file."),
+    "models": ("risk.models", "Tell the models that are kept, and where each stands."),
+    "model-show": ("risk.models", "Tell a model, its drift, and how it does beside the champion."),
+    "model-propose": ("risk.models", "Hand in a model file as a candidate."),
+    "model-challenge": ("risk.models", "Let a model score beside the champion, without effect."),
+    "model-activate": ("risk.models", "Put the challenger in force, as a second person."),
+    "model-retire": ("risk.models", "Take a model out."),
+    "violations": ("risk.models", "Estimate the share of violations among all consignments."),
+}
+"""Commands in the order of the help: module under libs.cli.commands and short help."""
+
+
+class RiskCommands(LazyGroup):
+    """Analysts' commands."""
+
+    modules = COMMANDS
+
+
+@click.command(cls=RiskCommands)
+def risk() -> None:
+    """What analysts do: propose and activate rule sets, train and try models, run backtests, tell seeds of draws.
+
+    Every command takes --json, for machines.
+    """

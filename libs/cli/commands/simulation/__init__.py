@@ -1,0 +1,1 @@
+"""Commands with simulated traffic."""

@@ -1,0 +1,115 @@
+"""The demo's look at the ledger: once it has booked everything, whether three records agree, and who owes how much."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from libs.cli.views.text import money
+from libs.client.errors import LuxorError
+from libs.client.revenue import ledger
+
+LOOK_SECONDS: Final = 0.5
+CURRENCIES_SHOWN: Final = 4
+OWING: Final = {
+    "vendor": "sellers and platforms under their scheme numbers",
+    "carrier": "carriers and posts",
+    "deferred": "deferred accounts",
+    "guarantee": "guarantees",
+    "declarant": "declarants",
+    "border": "buyers at the border",
+}
+"""Who owes, by the kind of account."""
+
+
+@dataclass
+class Books:
+    """What the ledger holds at the end."""
+
+    consignments: int = 0
+    differences: list[dict[str, Any]] = field(default_factory=list)
+    """Between assessments, ledger and statistics."""
+    entries: int = 0
+    postings: int = 0
+    faults: list[str] = field(default_factory=list)
+    """Of the chains: what was altered."""
+    owed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Minor units by currency and kind of account."""
+    accounts: Counter[str] = field(default_factory=Counter)
+    """Accounts by kind."""
+
+
+async def look(analyst: Any, expected: int, days: range, progress: Any, stuck_seconds: float) -> Books:
+    """Wait until the ledger holds `expected` consignments and nothing differs, then look into it.
+
+    What still differs after so long without progress is in the result, for people to see. Raises LuxorError DEMO_STUCK where
+    consignments are missing then.
+    """
+    books, before, moved = Books(), (-1, -1), time.monotonic()
+    while True:
+        found = [await ledger.reconcile_day(analyst, day, _unseen) for day in days]
+        books.consignments = sum(each["consignments"] for each in found)
+        books.differences = [difference for each in found for difference in each["differences"]]
+        progress.step(books.consignments)
+        now = books.consignments, len(books.differences)
+        if books.consignments >= expected and not books.differences:
+            break
+        if now != before:
+            before, moved = now, time.monotonic()
+        elif time.monotonic() - moved > stuck_seconds:
+            if books.consignments >= expected:
+                break
+            told = f"{books.consignments:,} in the ledger"
+            raise LuxorError.of("DEMO_STUCK", seconds=int(stuck_seconds), expected=expected, told=told)
+        await asyncio.sleep(LOOK_SECONDS)
+    checked = await ledger.check_chains(analyst, _unseen)
+    books.entries, books.postings, books.faults = checked["entries"], checked["postings"], checked["faults"]
+    for each in await ledger.balances(analyst):
+        kind = each["account"].partition(":")[0]
+        if kind in OWING and each["balance_minor"] > 0:
+            books.owed[each["currency"], kind] += each["balance_minor"]
+            books.accounts[kind] += 1
+    return books
+
+
+def _unseen(_: int) -> None:
+    """Nobody watches the parts."""
+
+
+def lines(books: Books) -> Iterator[str]:
+    """Tell it in lines for people."""
+    if books.differences:
+        yield f"[red]{len(books.differences):,} differences[/] between assessments, ledger and statistics: {books.differences[0]['sentence']}"
+    else:
+        yield f"[green]Assessments, ledger and statistics agree[/] on [bold]{books.consignments:,}[/] consignments."
+    chained = f"{books.entries:,} entries with {books.postings:,} postings, in 64 chains"
+    yield f"[red]{len(books.faults):,} faults[/] in {chained}." if books.faults else f"{chained}: nothing was altered."
+    sums: Counter[str] = Counter()
+    for (currency, _), amount in books.owed.items():
+        sums[currency] += amount
+    for currency, total in sorted(sums.items())[:CURRENCIES_SHOWN]:
+        parts = [
+            f"{money(books.owed[currency, kind], currency)} by {words}"
+            for kind, words in OWING.items()
+            if books.owed[currency, kind]
+        ]
+        yield f"Owed: [bold]{money(total, currency)}[/], {', '.join(parts)}."
+    if len(sums) > CURRENCIES_SHOWN:
+        yield f"… and in {len(sums) - CURRENCIES_SHOWN} other currencies: luxor revenue balances."
+
+
+def as_plain(books: Books) -> dict[str, Any]:
+    """Return it for `--json`."""
+    return {
+        "consignments": books.consignments,
+        "differences": books.differences,
+        "entries": books.entries,
+        "postings": books.postings,
+        "faults": books.faults,
+        "owed": [
+            {"currency": currency, "account_kind": kind, "amount_minor": amount}
+            for (currency, kind), amount in sorted(books.owed.items())
+        ],
+    }

@@ -1,0 +1,70 @@
+"""What runs in a process that the supervisor started: it never outlives the supervisor.
+
+    python -m libs.cli.local.child <pid of the supervisor> service <name>
+    python -m libs.cli.local.child <pid of the supervisor> postgres <data directory>
+
+The kernel ends the process when the supervisor's thread that started it ends (PR_SET_PDEATHSIG). A service gets SIGKILL:
+nothing in it may depend on a gentle end. The keeper of PostgreSQL gets SIGTERM and stops its server.
+"""
+
+import ctypes
+import os
+import runpy
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+PR_SET_PDEATHSIG: Final = 1
+LOOK_SECONDS: Final = 0.2
+"""How often the keeper looks whether its server lives."""
+DIED: Final = 70
+"""Exit code of a keeper whose server died: the supervisor starts it again, and it the server."""
+
+
+def die_with(parent: int, how: signal.Signals) -> None:
+    """Have the kernel send `how` when the parent ends; exit at once where it has ended already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(how), 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+def run_service(name: str) -> None:
+    """Become the service, as `python -m services.<name>` would."""
+    sys.argv = [f"services.{name}"]
+    runpy.run_module(f"services.{name}", run_name="__main__", alter_sys=True)
+
+
+def keep_postgres(data_dir: Path) -> int:
+    """Start PostgreSQL, or take it over, and stop it at SIGTERM; return DIED where it dies first."""
+    from libs.store.embedded.server import EmbeddedPostgres
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server = EmbeddedPostgres(data_dir)
+    try:
+        server.start()
+        while not stop.wait(LOOK_SECONDS):
+            if not server.running:
+                return DIED
+    finally:
+        server.stop()
+    return 0
+
+
+def main() -> int:
+    """Read the arguments above."""
+    parent, kind, what = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    if kind == "postgres":
+        die_with(parent, signal.SIGTERM)
+        return keep_postgres(Path(what))
+    die_with(parent, signal.SIGKILL)
+    run_service(what)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

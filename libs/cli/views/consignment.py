@@ -1,0 +1,248 @@
+"""How a consignment's status is drawn for people: where it stands, why, what it owes, by which law."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from libs.cli.views.law_review import at_least, not_covered_text, review_text
+from libs.cli.views.revenue_notes import told as told_notes
+from libs.cli.views.text import LANES, STATES, coloured, duration, kilograms, money, safe, short, table, when, words
+from libs.customs.time import parse_instant
+
+
+def render(each: dict[str, Any]) -> RenderableType:
+    """Draw one consignment, as `plain` gives it."""
+    decision, findings = each.get("decision", {}), each.get("findings", {})
+    state, lane = short(each.get("state", ""), "STATE_"), short(decision.get("lane", ""), "LANE_")
+    parts: list[RenderableType] = [_facts(each), _goods(each)]
+    if findings.get("risk"):
+        parts += [Text("What risk found", style="bold"), _findings(each)]
+    parts += _charges(each)
+    if each.get("history"):
+        parts += [Text("What happened", style="bold"), _history(each)]
+    title = f"[bold]{each.get('mrn', '')}[/]  {coloured(state, STATES)}  ·  lane {coloured(lane, LANES)}  ·  version {each.get('version', '–')}"
+    return Panel(Group(*parts), title=title, title_align="left", border_style="dim", padding=(1, 2))
+
+
+def render_many(consignments: Sequence[dict[str, Any]]) -> RenderableType:
+    """Draw many consignments, a line each."""
+    shown = table("MRN", "house document", "to", "state", "lane", "payable", "reasons", right=(5,))
+    for each in consignments:
+        debt, decision, filing = each.get("debt", {}), each.get("decision", {}), each.get("filing", {})
+        shown.add_row(
+            each.get("mrn", ""), safe(filing.get("house_document", {}).get("number", "")), filing.get("destination_country", ""),
+            coloured(short(each.get("state", ""), "STATE_"), STATES), coloured(short(decision.get("lane", ""), "LANE_"), LANES),
+            at_least(debt) + money(debt.get("payable_minor"), debt.get("currency", "")), "\n".join(decision.get("reasons", ())),
+        )  # fmt: skip
+    return shown
+
+
+def _facts(each: dict[str, Any]) -> RenderableType:
+    decision, filing, movement = each.get("decision", {}), each.get("filing", {}), each.get("movement", {})
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim")
+    grid.add_column(overflow="fold")
+
+    def row(name: str, *values: str) -> None:
+        told = "  ".join(value for value in values if value)
+        if told:
+            grid.add_row(name, told)
+
+    decided_by = decision.get("decided_by", "")
+    row(
+        "why",
+        ", ".join(decision.get("reasons", ())) or "nothing stands against it",
+        f"[dim]decided by {safe(decided_by)}[/]" if decided_by else "",
+    )
+    row("audit", "to be audited after its release" if decision.get("audit") else "")
+    row("note", safe(each.get("note", "")))
+    row(
+        "filed by",
+        safe(filing.get("filer", "")),
+        f"as {safe(filing['local_reference'])}" if filing.get("local_reference") else "",
+    )
+    row("travels under", safe(_document(filing, "house_document")), _under(each))
+    nature = short(filing.get("nature", ""), "NATURE_")
+    mass = filing.get("gross_mass_mg")
+    row(
+        "goods", f"{filing.get('dispatch_country', '?')} → {filing.get('destination_country', '?')}",
+        words(nature) if nature != "–" else "", kilograms(mass) if mass is not None else "", safe(filing.get("platform", "")),
+    )  # fmt: skip
+    row(
+        "accepted",
+        when(filing.get("accepted_at", "")),
+        _later("decided", filing.get("accepted_at"), decision.get("decided_at")),
+    )
+    row(
+        "arrived",
+        when(movement.get("arrived_at", "")),
+        _later("released", movement.get("arrived_at"), movement.get("released_at")),
+    )
+    score = decision.get("risk_score")
+    rules = safe(decision.get("rule_set_version", ""))
+    row("risk", f"score {score}" if score is not None else "", f"[dim]{rules}[/]" if rules else "")
+    _selection(each, row)
+    _since(each, row)
+    return grid
+
+
+def _since(each: dict[str, Any], row: Callable[..., None]) -> None:
+    """Tell what happened to value and goods after the decision."""
+    debt, movement = each.get("debt", {}), each.get("movement", {})
+    if debt.get("adjusted_at"):
+        row("adjusted", when(debt["adjusted_at"]), f"by {safe(debt['adjusted_by'])}" if debt.get("adjusted_by") else "")
+    if movement.get("returned_at"):
+        gone = [str(item.get("number", "")) for item in each.get("items", ()) if item.get("returned")]
+        whole = len(gone) == len(each.get("items", ()))
+        row(
+            "went back", when(movement["returned_at"]), words(short(movement.get("return_reason", ""), "RETURN_REASON_")),
+            f"under {safe(movement['return_document_number'])}" if movement.get("return_document_number") else "",
+            "" if whole else f"items {', '.join(gone)}",
+        )  # fmt: skip
+
+
+def _selection(each: dict[str, Any], row: Callable[..., None]) -> None:
+    """Tell officers how it was selected, what it waits for, and what inspections found; others are not told any of it."""
+    decision, findings = each.get("decision", {}), each.get("findings", {})
+    cause = short(decision.get("selection_cause", ""), "SELECTION_CAUSE_")
+    chance, model_score = decision.get("chance_ppm"), decision.get("model_score_ppm")
+    row(
+        "selected",
+        f"by {words(cause)}" if cause != "–" else "",
+        decision.get("selection_reason", ""),
+        f"chance {chance / 10_000:g} %" if chance is not None else "",
+        f"at {safe(decision['office'])}" if decision.get("office") else "",
+    )
+    row(
+        "model",
+        f"{model_score / 10_000:g} %" if model_score is not None else "",
+        f"[dim]{safe(decision['model_version'])}[/]" if decision.get("model_version") else "",
+    )
+    row(
+        "waits",
+        f"not released before {when(decision['release_not_before'])}" if decision.get("release_not_before") else "",
+    )
+    row("re-routed", f"to blue at {when(decision['reroute_at'])}" if decision.get("reroute_at") else "")
+    row(
+        "listed",
+        f"held by a hit on {safe(decision.get('screened_lists', ''))}" if decision.get("screening_hold") else "",
+    )
+    if findings.get("inspected_at"):
+        wrong = [
+            f"item {item.get('number')}: {words(short(item['violation'], 'VIOLATION_'))}"
+            for item in each.get("items", ())
+            if item.get("violation")
+        ]
+        method = words(short(findings.get("inspection_method", ""), "INSPECTION_METHOD_"))
+        result = words(short(findings.get("inspection_result", ""), "INSPECTION_RESULT_"))
+        by = f"by {safe(findings['inspected_by'])}" if findings.get("inspected_by") else ""
+        row("inspected", when(findings["inspected_at"]), by, f"{method}: {result}", ", ".join(wrong))
+
+
+def _later(what: str, since: str | None, at: str | None) -> str:
+    """Return when something happened, counted from the step before it."""
+    if not at:
+        return ""
+    if not since:
+        return f"{what} {when(at)}"
+    return f"{what} {duration(max(0, parse_instant(at) - parse_instant(since)))} later"
+
+
+def _document(each: dict[str, Any], name: str) -> str:
+    return str(each.get(name, {}).get("number", ""))
+
+
+def _under(each: dict[str, Any]) -> str:
+    filing, movement = each.get("filing", {}), each.get("movement", {})
+    master = _document(filing, "master_document")
+    flight = movement.get("conveyance_reference", "")
+    place = movement.get("place", "")
+    told = f"in {safe(master)}" if master else ""
+    return " ".join(filter(None, [told, f"on {safe(flight)}" if flight else "", f"at {safe(place)}" if place else ""]))
+
+
+def _goods(each: dict[str, Any]) -> RenderableType:
+    shown = table("item", "code", "origin", "quantity", "net mass", "price", "customs value", right=(0, 3, 4, 5, 6))
+    currency = each.get("debt", {}).get("currency", "")
+    for item in each.get("items", ()):
+        quantity = item.get("quantity_milli")
+        price = item.get("price", {})
+        shown.add_row(
+            str(item.get("number", "")), item.get("commodity_code", ""), item.get("origin_country", ""),
+            f"{quantity / 1000:g}" if quantity is not None else "–",
+            kilograms(item["net_mass_mg"]) if "net_mass_mg" in item else "–",
+            money(price.get("minor", 0), price.get("currency", "")) if price else "–",
+            money(item.get("customs_value_minor"), currency),
+        )  # fmt: skip
+    return shown
+
+
+def _findings(each: dict[str, Any]) -> RenderableType:
+    shown = table("finding", "item", "asks for", "points", "rule", right=(1, 3))
+    for found in each.get("findings", {}).get("risk", ()):
+        version = found.get("rule_version")
+        told = [f"[bold]{found.get('reason', '')}[/]", safe(found.get("sentence", ""))]
+        if found.get("list"):
+            told.append(f"[dim]{found.get('party', '')}: {safe(found['list'])} {safe(found.get('list_entry', ''))}[/]")
+        shown.add_row(
+            "\n".join(told),
+            str(found.get("item_number", "all")), coloured(short(found.get("lane", ""), "LANE_"), LANES),
+            str(found.get("points", "")), safe(f"{found.get('rule', '')} v{version}" if version else found.get("rule", "")),
+        )  # fmt: skip
+    return shown
+
+
+def _charges(each: dict[str, Any]) -> list[RenderableType]:
+    debt, decision = each.get("debt", {}), each.get("decision", {})
+    currency = debt.get("currency", "")
+    if not currency:
+        return [Text("What it owes is not known: no rulebook tells it.", style="dim")]
+    parts: list[RenderableType] = []
+    if debt.get("charges"):
+        shown = table("charge", "item", "how", "amount", "collected by", right=(1, 3))
+        for charge in debt["charges"]:
+            law = f"[dim]{safe(charge.get('reference', ''))}[/]"
+            shown.add_row(
+                words(short(charge.get("kind", ""), "CHARGE_KIND_")), str(charge.get("item_number", "all")),
+                f"{safe(charge.get('sentence', ''))} {law}", money(charge.get("amount"), currency),
+                words(short(charge.get("collector", ""), "COLLECTOR_")),
+            )  # fmt: skip
+        parts += [Text("What it owes", style="bold"), shown]
+    status = words(short(debt.get("status", ""), "DEBT_STATUS_"))
+    account = safe(debt.get("account", ""))
+    sums = [
+        f"value {money(debt.get('customs_value_minor'), currency)}", f"duty {money(debt.get('duty_minor'), currency)}",
+        f"tax {money(debt.get('tax_minor'), currency)}",
+    ]  # fmt: skip
+    if debt.get("fee_minor"):
+        sums.append(f"fees {money(debt['fee_minor'], currency)}")
+    if debt.get("vendor_collected_minor"):
+        sums.append(f"collected by the vendor {money(debt['vendor_collected_minor'], currency)}")
+    sums.append(f"[bold]payable {at_least(debt)}{money(debt.get('payable_minor'), currency)}[/]")
+    told = [name for name in ("paid", "refunded") if debt.get(f"{name}_minor")]
+    sums += [f"{name} {money(debt[f'{name}_minor'], currency)}" for name in told]
+    stands = f"{f', {account}' if account else ''}{', holds it alone' if decision.get('debt_hold') else ''}"
+    parts.append(Text.from_markup("  ·  ".join(sums)))
+    if why := not_covered_text(debt):
+        parts.append(Text.from_markup(f"[yellow]at least:[/] {safe(why)}"))
+    if noted := told_notes(debt.get("notes", ())):
+        parts.append(Text.from_markup(f"[yellow]noted:[/] {safe('; '.join(noted))}"))
+    charged = sum(debt.get(f"{kind}_minor", 0) for kind in ("duty", "tax", "fee"))
+    parts.append(Text(review_text(charged, debt.get("reviewed_minor"), currency), style="dim"))
+    parts.append(Text.from_markup(f"[dim]debt: {status}{stands}  ·  law {safe(debt.get('rulebook_version', ''))}[/]"))
+    return parts
+
+
+def _history(each: dict[str, Any]) -> RenderableType:
+    shown = table("version", "when", "what", "state", "reasons", right=(0,))
+    for entry in each["history"]:
+        shown.add_row(
+            str(entry.get("version", "")), when(entry.get("changed_at", "")),
+            words(short(entry.get("change", ""), "CHANGE_")),
+            coloured(short(entry.get("state", ""), "STATE_"), STATES), ", ".join(entry.get("reasons", ())),
+        )  # fmt: skip
+    return shown

@@ -1,0 +1,35 @@
+"""What revenue found and assumed about a consignment, in plain words; without what goes without saying."""
+
+from collections.abc import Iterable
+from typing import Final
+
+WORDS: Final = {
+    "SCHEME_NUMBER_MISSING": "a scheme is named without its number and was not applied",
+    "SCHEME_NUMBER_MALFORMED": "the scheme's number is not written as its numbers are; the scheme was not applied",
+    "SCHEME_NUMBER_UNKNOWN": "the scheme's number is not in the register; the scheme was not applied",
+    "SCHEME_NUMBER_EXPIRED": "the scheme's number is not registered for the day that counts; the scheme was not applied",
+    "SCHEME_NUMBER_UNCHECKED": "no register of the scheme is loaded; its number was tested by its form alone",
+    "SCHEME_NOT_OPEN": "the scheme is not open for this consignment and was not applied",
+    "FREIGHT_NOT_DECLARED": "no freight is told; taken to be in the prices or free",
+    "INSURANCE_NOT_DECLARED": "no insurance is told; taken to be in the prices or free",
+    "TAX_TAKEN_OUT": "the tax charged at sale was taken out of the prices",
+    "CODE_MISSING": "an item over the limit has no commodity code; the tariff's default rate was assumed",
+    "DEFAULT_DUTY_RATE": "the tariff at hand names no rate for a code; its default was assumed",
+    "DATE_NOT_DECLARED": "the date that the law names is not told; the day of acceptance was taken",
+    "PREFERENCE_NOT_APPLIED": "the preference claimed was not applied; the ordinary rate was taken",
+    "BELOW_MINIMUM": "what is too small to be levied was waived",
+    "GIFT_RELIEVED": "items are relieved, up to the amount that the law relieves",
+    "EXCLUDED_GOODS": "goods of a kind that a limit excludes are among them",
+    "SUMMED": "other consignments count towards a limit together with this one",
+    "PERSON_NOT_DECLARED": "whom a limit counts by is not named; the consignment was counted alone",
+    "UNIT_ASSUMED": "a rate is per a unit that an item tells in another way; the quantity told was taken",
+    "REGION_NOT_RECOGNISED": "no rule names the region told; what holds for all other regions was taken",
+    "ACCOUNT_NOT_ALLOWED": "a deferred account or guarantee named was not used: who filed may not draw on it",
+}
+SILENT: Final = frozenset({"WITHIN_LIMIT", "OVER_LIMIT", "NOT_COVERED", "UNVERIFIED_VALUE"})
+"""The charges show the first two, the totals the others: `libs.cli.views.law_review`."""
+
+
+def told(notes: Iterable[str]) -> list[str]:
+    """Return each note in words; one that is not known here as it is."""
+    return [WORDS.get(note, note) for note in notes if note not in SILENT]

@@ -1,0 +1,202 @@
+"""How a consignment's spans are drawn for people: a tree beside a time line."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from libs.cli.views.text import print_whole, safe, short, table, words
+from libs.cli.views.trace_tree import Chapter, Node, chapters, fold, slowest
+from libs.client.traces import Story
+from libs.customs.time import instant_text
+from libs.telemetry.context import span_of, trace_of
+from luxor.clearance.v1 import clearance_pb2
+from luxor.trace.v1 import trace_pb2
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+LINE_CHARACTERS: Final = 24
+LINE_WIDTH_MIN: Final = 110
+"""Columns of a terminal from which on the time line is drawn; on narrower ones the figures and notes need its place."""
+_COLOURS: Final = {
+    "ingestion": "cyan", "clearance": "green", "risk": "yellow", "revenue": "magenta", "statistics": "blue",
+}  # fmt: skip
+_NOTED: Final = {"ACCEPTED": "accepted", "ASSESSED": "assessed", "CHANGED": "", "COUNTED": "counted"}
+
+
+def show(out: "Console", reference: str, story: Story, *, everything: bool, slow_micros: int) -> None:
+    """Print a story."""
+    begun = min(
+        (fact.happened_at_micros for _, fact in story.facts if fact.HasField("happened_at_micros")), default=None
+    )
+    out.print(f"[bold]{safe(reference)}[/]" + (f"  accepted {_instant(begun)}" if begun is not None else ""))
+    found = chapters(story)
+    for place, chapter in enumerate(found):
+        worst = slowest(chapter)
+        if not everything:
+            fold(chapter)
+        out.print()
+        out.print(_heading(chapter, found[0] if place else None), soft_wrap=True)
+        print_whole(out, _drawn(chapter, worst, slow_micros, with_line=out.width >= LINE_WIDTH_MIN))
+    for line in _gaps(story):
+        out.print(line, soft_wrap=True)
+    if not everything and any(node.hidden for chapter in found for node in chapter.root.walk()):
+        out.print("[dim]Short spans are counted only; --all shows them.[/]")
+
+
+def _heading(chapter: Chapter, first: Chapter | None) -> str:
+    span = chapter.root.told.span
+    later = "" if first is None else f", {_time(max(0, chapter.start - first.start))} after the first"
+    return (
+        f"[bold]{safe(_title(chapter.root))}[/] at {_instant(chapter.start)}{later}: {_time(chapter.micros)} in all  "
+        f"[dim]trace {span.trace_id}{', sampled' if span.sampled else ''}[/]"
+    )
+
+
+def _drawn(chapter: Chapter, worst: Node, slow_micros: int, *, with_line: bool) -> "Table":
+    drawn = table("", "service", "begins", "takes", "share", *(["when"] if with_line else []), "", right=(2, 3, 4))
+    for column in drawn.columns[1:-1]:
+        column.no_wrap = True
+    drawn.columns[0].no_wrap = with_line
+    for guides, node in _lines(chapter.root, "", ""):
+        service = node.told.service
+        colour = _COLOURS.get(service, "white")
+        takes = _time(node.micros)
+        if node is worst:
+            takes = f"[bold]{takes}[/]"
+        drawn.add_row(
+            f"[dim]{guides}[/]{'[cyan]⇠ [/]' if node.linked else ''}{safe(_title(node))}",
+            f"[{colour}]{service}[/]",
+            f"+{_time(node.start - chapter.start)}",
+            takes,
+            f"{node.micros * 100 / chapter.micros:.0f} %",
+            *([f"[{'red' if node.told.span.failure else colour}]{_bar(node, chapter)}[/]"] if with_line else []),
+            _notes(node, node is worst, slow_micros),
+        )
+    return drawn
+
+
+def _lines(node: Node, guides: str, below: str) -> Iterator[tuple[str, Node]]:
+    yield guides, node
+    for place, child in enumerate(node.children):
+        last = place == len(node.children) - 1
+        yield from _lines(child, below + ("└ " if last else "├ "), below + ("  " if last else "│ "))
+
+
+def _bar(node: Node, chapter: Chapter) -> str:
+    scale = LINE_CHARACTERS / chapter.micros
+    begin = min(LINE_CHARACTERS - 1, int((node.start - chapter.start) * scale))
+    length = max(1, min(LINE_CHARACTERS - begin, round(node.micros * scale)))
+    return " " * begin + "━" * length
+
+
+def _title(node: Node) -> str:
+    span = node.told.span
+    if "/" not in span.name:
+        return span.name.removeprefix(f"{node.told.service} ")
+    # luxor.risk.v1.RiskService/AssessConsignments
+    service, _, method = span.name.partition("/")
+    if span.kind == trace_pb2.SPAN_KIND_CLIENT:
+        return f"calls {method} of {service.split('.')[1]}"
+    return method
+
+
+def _notes(node: Node, is_worst: bool, slow_micros: int) -> str:
+    span = node.told.span
+    known = {each.name: each.value for each in span.attributes}
+    notes = []
+    if span.failure:
+        notes.append(f"[bold red]✗ {safe(span.failure)}[/]")
+    elif "error.type" in known:
+        notes.append(f"[yellow]{safe(known['error.type'])}[/]")
+    if node.micros >= slow_micros:
+        notes.append("[bold yellow]slow[/]")
+    if is_worst:
+        notes.append("[bold]the longest by itself[/]")
+    if "luxor.rows" in known:
+        notes.append(f"{int(known['luxor.rows']):,} rows")
+    traces = {trace_of(link) for link in span.links}
+    if node.linked or len(traces) > 1:
+        more = int(known.get("links_left_out", "0"))
+        count = f"{len(traces) + more:,}{'+' if more else ''} traces" if len(traces) + more != 1 else "1 trace"
+        notes.append(f"linked from {count}")
+    waited = int(known.get("luxor.feed.waited_us", "0"))
+    if waited:
+        notes.append(f"waited {_time(waited)} in the feed")
+    notes.extend(_store_notes(known))
+    if node.hidden:
+        notes.append(f"[dim]+{node.hidden} short, {_time(node.hidden_micros)}[/]")
+    return ", ".join(notes)
+
+
+def _store_notes(known: dict[str, str]) -> Iterator[str]:
+    if "luxor.db.statements" in known:
+        count = int(known["luxor.db.statements"])
+        yield f"{count} statement{'s' if count != 1 else ''}"
+    for name, what in (("luxor.db.wait_us", "waited {} for a connection"), ("luxor.db.commit_us", "commit {}")):
+        micros = int(known.get(name, "0"))
+        if micros >= 1_000:
+            yield what.format(_time(micros))
+    if "luxor.db.undone_by" in known:
+        yield f"rolled back by {safe(known['luxor.db.undone_by'])}"
+
+
+def _gaps(story: Story) -> Iterator[str]:
+    """Name what is missing, and why as far as it is known."""
+    told = False
+    for service, fact in story.facts:
+        if span_of(fact.traceparent) in story.spans:
+            continue
+        if not told:
+            yield ""
+            told = True
+        yield f"[yellow]{service}[/] {_what(fact)}: {_why(story, service, fact)}"
+    for service, error in story.silent.items():
+        yield f"[red]{service} did not answer[/]: {safe(error.reason)}, {safe(error.sentence)}"
+    if story.facts:
+        known = {service for service, _ in story.facts} | set(story.silent)
+        for service in [each for each in story.oldest_span_at_micros if each not in known]:
+            yield f"[dim]{service} has nothing on it yet[/]"
+    for count, what in (
+        (story.left_out, "more spans were found and are left out"),
+        (story.records_left_out, "more records name these traces and were not read: those farthest from the facts"),
+        (story.days_left_out, "days of records were not searched, since that would take too long"),
+        (story.traces_left_out, "more traces were named and not looked for"),
+    ):
+        if count:
+            yield f"[yellow]{count:,} {what}[/]"
+
+
+def _what(fact: trace_pb2.Fact) -> str:
+    kind = short(trace_pb2.FactKind.Name(fact.kind), "FACT_KIND_")
+    state = short(clearance_pb2.State.Name(fact.state), "STATE_")
+    done = _NOTED.get(kind, "") or f"made it {words(state)}"
+    return f"{done} (version {fact.version}{f', {_instant(fact.happened_at_micros)}' if fact.HasField('happened_at_micros') else ''})"
+
+
+def _why(story: Story, service: str, fact: trace_pb2.Fact) -> str:
+    if not fact.traceparent:
+        return "no trace was noted with it"
+    since = story.oldest_span_at_micros.get(service)
+    if since is None:
+        return "no span kept: this service keeps none, or has not written any yet"
+    if fact.HasField("happened_at_micros") and fact.happened_at_micros < since:
+        return f"no span kept: it is older than what is kept, which begins {_instant(since)}"
+    return "no span kept: it was dropped, under load or while the store was away"
+
+
+def _instant(micros: int) -> str:
+    return instant_text(micros).replace("T", " ")[:23].rstrip("Z") + "Z"
+
+
+def _time(micros: float) -> str:
+    """Return a duration, finer than elsewhere: spans may be short."""
+    if micros < 10_000:
+        return f"{micros / 1000:.1f} ms"
+    if micros < 1_000_000:
+        return f"{micros / 1000:.0f} ms"
+    if micros < 120_000_000:
+        return f"{micros / 1_000_000:.2f} s"
+    if micros < 7_200_000_000:
+        return f"{micros / 60_000_000:.1f} min"
+    return f"{micros / 3_600_000_000:.1f} h"

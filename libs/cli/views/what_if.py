@@ -1,0 +1,195 @@
+"""How a what-if run is told to people who decide: before, after, difference and per cent, and who pays more and who less."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from libs.cli.views.backtest import day_text
+from libs.cli.views.law_review import review_text
+from libs.cli.views.text import counted, money, print_whole, safe, table, words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+GROUPS_SHOWN: Final = 12
+TITLES: Final = {"origin": "By origin", "hs_chapter": "By HS chapter", "value_band": "By value of the consignment"}
+_NOT_TOLD: Final = "not told"
+
+
+def show_head(out: "Console", found: dict[str, Any]) -> None:
+    """Tell which run it is, what it tries and how far it is."""
+    state = found["state"].removeprefix("WHAT_IF_STATE_").lower()
+    name = f": {safe(found['name'])}" if found["name"] else ""
+    out.print(f"[bold]{found['id']}[/] {state}{name}", soft_wrap=True)
+    for line in tried(found):
+        out.print(f"  {safe(line)}", soft_wrap=True)
+    out.print(
+        f"  assessed {day_text(found['from_day'])} to {day_text(found['to_day'])}, {found['done']:,} of {found['total']:,} "
+        f"consignments read, by {safe(found['started_by'])}",
+        soft_wrap=True,
+    )
+    if found["error"]:
+        out.print(f"  {safe(found['error'])}", soft_wrap=True)
+
+
+def tried(found: dict[str, Any]) -> list[str]:
+    """Return what a run tries, a line each."""
+    lines = [f"{each['path']} = {each['value'] if each.get('value') else '(taken out)'}" for each in found["changes"]]
+    lines += [f"{each} replaced or added" for each in found["files"]]
+    if found["law_day"]:
+        lines.append(f"the law of {found['law_day']} applied to all")
+    return lines
+
+
+def show_what_if(out: "Console", found: dict[str, Any]) -> None:
+    """Tell a run and what it found so far."""
+    show_head(out, found)
+    result = found["result"]
+    if result is None:
+        out.print("Nothing is told before its first step.")
+        return
+    if found["state"] == "WHAT_IF_STATE_DONE" and not found["total"] and not result["consignments"]:
+        out.print("No consignment was assessed on these days.")
+        return
+    out.print(summary(result))
+    for line in reservations(result):
+        out.print(f"[yellow]{line}[/]")
+    for currency in currencies(result["revenue"]):
+        _show_review(out, result, currency)
+        _show_revenue(out, [each for each in result["revenue"] if each["currency"] == currency], currency)
+        for by, title in TITLES.items():
+            groups = [each for each in result["groups"] if each["currency"] == currency and each["by"] == by]
+            if any(each["difference_minor"] or each["winners"] or each["losers"] for each in groups):
+                _show_groups(out, groups, currency, title)
+    out.print(result["behaviour"])
+
+
+def _show_review(out: "Console", result: dict[str, Any], currency: str) -> None:
+    for each in result.get("after_reviewed", ()):
+        if each["currency"] == currency:
+            out.print(
+                f"By the draft {review_text(each['charged_minor'], each['reviewed_minor'], currency)}", soft_wrap=True
+            )
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Return how much is touched, as one sentence."""
+    consignments, items = result["consignments"], result["items"]
+    return (
+        f"Of {counted(consignments, 'consignment')} with {counted(items, 'item')} the draft changes what "
+        f"{counted(result['consignments_changed'], 'consignment')}{share(result['consignments_changed'], consignments)} and "
+        f"{counted(result['items_changed'], 'item')}{share(result['items_changed'], items)} owe."
+    )
+
+
+def reservations(result: dict[str, Any]) -> list[str]:
+    """Return what a reader has to know before the figures are quoted."""
+    told = (
+        (
+            "unassessed_by_draft",
+            "cannot be assessed by the draft, though they were: they owe in before and nothing in after",
+        ),
+        ("unassessed_before", "can be assessed by the draft, though they could not be then: they owe in after alone"),
+        ("other_currency", "would owe in another currency: they count in the revenue of both, and in no group"),
+        (
+            "counted_alone",
+            "would be summed up with others that no limit summed up then: each counts alone, so what they would owe together is not told",
+        ),
+        ("unreadable", "cannot be read any more and are left out"),
+        ("lower_bounds", "would owe at least what is shown: the law at hand does not hold all of theirs"),
+    )
+    lines = [f"{counted(result[name], 'consignment')} {what}." for name, what in told if result[name]]
+    left: dict[str, int] = {}
+    for each in result["revenue"]:
+        left[each["currency"]] = left.get(each["currency"], 0) + each["unassessed_minor"]
+    told_of = ", ".join(money(minor, currency) for currency, minor in sorted(left.items()) if minor)
+    if told_of:
+        lines.append(
+            f"What the draft cannot assess owed {told_of} before: so much of the difference is no effect of it."
+        )
+    return lines
+
+
+def currencies(revenue: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the currencies of a result, each once: first those in which anything changes."""
+    changed = {each["currency"] for each in revenue if each["difference_minor"]}
+    return sorted({each["currency"] for each in revenue}, key=lambda currency: (currency not in changed, currency))
+
+
+def share(part: int, whole: int) -> str:
+    """Return a part in per cent of the whole, in brackets; nothing where there is no whole."""
+    return f" ({_per_cent(part, whole)} %)" if whole else ""
+
+
+def change(before: int, after: int) -> str:
+    """Return a change in per cent with its sign; a dash where there was nothing before."""
+    if before == after:
+        return "0.0 %"
+    if not before:
+        return "new"
+    sign = "+" if after > before else "-"
+    return f"{sign}{_per_cent(abs(after - before), before)} %"
+
+
+def signed(minor: int, currency: str) -> str:
+    """Return a difference of money with its sign."""
+    return f"{'+' if minor > 0 else ''}{money(minor, currency)}"
+
+
+def key_text(key: str) -> str:
+    """Return the key of a group as people read it."""
+    return key or _NOT_TOLD
+
+
+def _per_cent(part: int, whole: int) -> str:
+    """A share with one decimal, by whole numbers: no share of money passes through a float."""
+    tenths = (2_000 * part + whole) // (2 * whole)
+    return f"{tenths // 10:,}.{tenths % 10}"
+
+
+def _show_revenue(out: "Console", revenue: Sequence[dict[str, Any]], currency: str) -> None:
+    shown = table("law", "kind", "collected by", "before", "after", "difference", "change", title=f"Revenue in {safe(currency)}",
+                  right=(3, 4, 5, 6))  # fmt: skip
+    for each in revenue:
+        shown.add_row(safe(each["jurisdiction"]), each["kind"], words(each["collector"]), *_amounts(each))
+    if len(revenue) > 1:
+        shown.add_section()
+        shown.add_row("all", "", "", *_amounts({"currency": currency, **total(revenue)}))
+    print_whole(out, shown)
+
+
+def total(rows: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Return the sums of before, after and difference."""
+    return {name: sum(each[name] for each in rows) for name in ("before_minor", "after_minor", "difference_minor")}
+
+
+def _amounts(each: dict[str, Any], *, whole: bool = False) -> tuple[str, str, str, str]:
+    before, after = each["before_minor"], each["after_minor"]
+    told = (_plain(minor, each["currency"], whole=whole) for minor in (before, after, after - before))
+    first, second, difference = told
+    return first, second, f"+{difference}" if after > before else difference, change(before, after)
+
+
+def _plain(minor: int, currency: str, *, whole: bool) -> str:
+    """An amount without its currency, which the title tells, and where there is little room rounded to whole units."""
+    from libs.customs.currencies import minor_units
+
+    if whole:
+        unit = 10 ** minor_units(currency)
+        rounded = (2 * abs(minor) + unit) // (2 * unit) * unit
+        minor = rounded if minor >= 0 else -rounded
+    text = money(minor, currency).removesuffix(currency).rstrip()
+    return text.partition(".")[0] if whole else text
+
+
+def _show_groups(out: "Console", groups: Sequence[dict[str, Any]], currency: str, title: str) -> None:
+    shown = table("", "items", "pay less", "pay more", "before", "after", "difference", "change", title=f"{title}, whole {safe(currency)}",
+                  right=(1, 2, 3, 4, 5, 6, 7))  # fmt: skip
+    for each in groups[:GROUPS_SHOWN]:
+        counts = (f"{each[name]:,}" for name in ("items", "winners", "losers"))
+        key = key_text(each["key"]).removesuffix(f" {currency}")
+        shown.add_row(safe(key), *counts, *_amounts(each, whole=True))
+    left = groups[GROUPS_SHOWN:]
+    if left:
+        counts = (f"{sum(each[name] for each in left):,}" for name in ("items", "winners", "losers"))
+        shown.add_row(f"{len(left)} more", *counts, *_amounts({"currency": currency, **total(left)}, whole=True))
+    print_whole(out, shown)

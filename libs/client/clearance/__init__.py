@@ -1,0 +1,1 @@
+"""What carriers and officers ask of clearance, as plain values."""

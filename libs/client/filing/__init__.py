@@ -1,0 +1,1 @@
+"""What filers and carriers hand in: consignments from CSV and JSON Lines, in batches, and arrivals."""

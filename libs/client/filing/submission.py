@@ -1,0 +1,237 @@
+"""Files a whole stream of consignments in batches, several in flight, with memory that does not grow with it."""
+
+import asyncio
+import csv
+import hashlib
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self, TextIO
+
+from libs.client.errors import LuxorError
+from libs.client.filing.files import Read
+from libs.client.problem import Problem
+from luxor.consignment.v1.consignment_pb2 import Consignment
+from luxor.ingestion.v1 import ingestion_pb2
+
+BATCH_ROWS: Final = 500
+IN_FLIGHT: Final = 4
+BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A batch is cut before this, well below what ingestion takes."""
+PATIENCE_SECONDS: Final = 120.0
+"""How long a batch is sent again while ingestion is away."""
+_ACCEPTED: Final = ingestion_pb2.SUBMISSION_STATUS_ACCEPTED
+_ERROR: Final = 1
+_NAMESPACE: Final = uuid.UUID("6f4b5d1e-6f0a-5b0e-9d3c-5a0c1e7b9a40")
+
+
+class Submits(Protocol):
+    """What files a batch: libs.client.client.Client."""
+
+    async def submit(
+        self, consignments: Iterable[Consignment], *, request_id: str | None = None
+    ) -> ingestion_pb2.SubmitConsignmentsResponse:
+        """File a batch."""
+        ...
+
+
+@dataclass
+class Summary:
+    """What became of a stream; it grows while the stream is filed."""
+
+    consignments: int = 0
+    """Read so far and answered."""
+    accepted: int = 0
+    refused: int = 0
+    """Refused, here or by ingestion."""
+    warnings: int = 0
+    """Notes on the quality of what was accepted."""
+    batches: int = 0
+    retries: int = 0
+    """Batches that had to be sent again since ingestion was away."""
+    unanswered: int = 0
+    """Consignments that were sent and not answered when filing stopped: whether they were accepted is not known."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Consignments by the first reason of their refusal."""
+    warning_reasons: Counter[str] = field(default_factory=Counter)
+
+
+class Report:
+    """The report of refused rows, as CSV; the file is made with its first line."""
+
+    HEADER: Final = ("line", "reference", "element", "reason", "value", "sentence", "hint")
+
+    def __init__(self, path: Path | None) -> None:
+        """Take where it goes; None keeps nothing."""
+        self.path = path
+        self.rows = 0
+        self._file: TextIO | None = None
+
+    def add(self, problem: Problem) -> None:
+        """Write one line; raise OSError where that cannot be done."""
+        self.rows += 1
+        if self.path is None:
+            return
+        if self._file is None:
+            self._file = self.path.open("w", encoding="utf-8", newline="")
+            csv.writer(self._file).writerow(self.HEADER)
+        csv.writer(self._file).writerow(problem)
+
+    def __enter__(self) -> Self:
+        """Return the report."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file; one of an earlier run is removed where nothing was refused this time."""
+        if self._file is not None:
+            self._file.close()
+        elif self.path is not None and kind is None:
+            self.path.unlink(missing_ok=True)
+
+
+Accepted = Callable[[Read, ingestion_pb2.Receipt], None]
+
+
+async def file_all(
+    client: Submits,
+    source: Iterable[Read | Problem],
+    *,
+    batch_rows: int = BATCH_ROWS,
+    in_flight: int = IN_FLIGHT,
+    patience_seconds: float = PATIENCE_SECONDS,
+    report: Callable[[Problem], None] = lambda _problem: None,
+    warn: Callable[[Problem], None] = lambda _problem: None,
+    progress: Callable[[Summary], None] = lambda _summary: None,
+    accepted: Accepted = lambda _read, _receipt: None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    summary: Summary | None = None,
+) -> Summary:
+    """File a stream and return what became of it; raise LuxorError where a batch as a whole cannot be filed.
+
+    A `summary` that is given is filled, so that it says how far filing came where it is stopped.
+
+    Answers are taken in the order of the batches. A batch's request_id is made of its content and place, so that filing
+    the same stream again gives the same answers again. `report` is told each error, `warn` each warning.
+    """
+    summary = summary or Summary()
+    waiting: list[asyncio.Task[ingestion_pb2.SubmitConsignmentsResponse]] = []
+    batches: list[list[Read]] = []
+
+    async def take() -> None:
+        # The task stays listed until it has ended, so that whoever is interrupted here cancels it below.
+        response = await waiting[0]
+        waiting.pop(0)
+        _take(batches.pop(0), response, summary, report, warn, accepted)
+        progress(summary)
+
+    try:
+        for number, batch in enumerate(_batches(source, batch_rows, summary, report)):
+            if len(waiting) >= in_flight:
+                await take()
+            batches.append(batch)
+            waiting.append(asyncio.create_task(_submit(client, batch, number, summary, patience_seconds, sleep)))
+            # Reading never waits, so let the tasks send what they have.
+            await asyncio.sleep(0)
+        while waiting:
+            await take()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        summary.unanswered = sum(map(len, batches))
+    progress(summary)
+    return summary
+
+
+def request_id_of(batch: list[Read], number: int) -> str:
+    """Return the request_id of a batch: always the same for the same content at the same place of a stream."""
+    digest = hashlib.sha256(str(number).encode())
+    for each in batch:
+        content = each.message.SerializeToString(deterministic=True)
+        digest.update(len(content).to_bytes(4, "big") + content)
+    return str(uuid.uuid5(_NAMESPACE, digest.hexdigest()))
+
+
+def _batches(
+    source: Iterable[Read | Problem], rows: int, summary: Summary, report: Callable[[Problem], None]
+) -> Iterator[list[Read]]:
+    batch: list[Read] = []
+    size = 0
+    for each in source:
+        if isinstance(each, Problem):
+            summary.consignments += 1
+            summary.refused += 1
+            summary.reasons[each.reason] += 1
+            report(each)
+            continue
+        own = each.message.ByteSize()
+        if batch and (len(batch) >= rows or size + own > BATCH_BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += own
+    if batch:
+        yield batch
+
+
+async def _submit(
+    client: Submits,
+    batch: list[Read],
+    number: int,
+    summary: Summary,
+    patience_seconds: float,
+    sleep: Callable[[float], Awaitable[None]],
+) -> ingestion_pb2.SubmitConsignmentsResponse:
+    """File one batch, and again with the same request_id while ingestion is away."""
+    request_id = request_id_of(batch, number)
+    messages = [each.message for each in batch]
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + patience_seconds
+    wait = 0.2
+    while True:
+        try:
+            return await client.submit(messages, request_id=request_id)
+        except LuxorError as error:
+            again = error.unreachable or error.code in ("RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
+            pause = max(wait, error.retry_after_seconds or 0.0)
+            if not again or error.reason == "TLS_REFUSED" or clock() + pause > deadline:
+                raise
+        summary.retries += 1
+        await sleep(pause)
+        wait = min(wait * 2, 5.0)
+
+
+def _take(
+    batch: list[Read],
+    response: ingestion_pb2.SubmitConsignmentsResponse,
+    summary: Summary,
+    report: Callable[[Problem], None],
+    warn: Callable[[Problem], None],
+    accepted: Accepted,
+) -> None:
+    summary.batches += 1
+    for each, result in zip(batch, response.results, strict=True):
+        summary.consignments += 1
+        good = result.status == _ACCEPTED
+        if good:
+            summary.accepted += 1
+            accepted(each, result.receipt)
+        else:
+            summary.refused += 1
+        first = True
+        for error in result.errors:
+            problem = each.problem(error.reason, error.path, error.value, error.message, error.hint)
+            if good or error.severity != _ERROR:
+                summary.warnings += 1
+                summary.warning_reasons[error.reason] += 1
+                warn(problem)
+                continue
+            if first:
+                summary.reasons[error.reason] += 1
+                first = False
+            report(problem)

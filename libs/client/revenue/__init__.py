@@ -1,0 +1,1 @@
+"""What treasuries and jurists ask of revenue, as plain values."""

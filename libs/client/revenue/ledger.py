@@ -1,0 +1,385 @@
+"""The ledger as an officer's or treasury's program asks for it, as plain values; and the comparison with statistics."""
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Any, Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from libs.client.client import Answer, Client
+from libs.client.errors import LuxorError
+from libs.client.plain import plain, prefix_of
+from libs.client.revenue.money_tables import read_table
+from libs.customs.partitions import PARTITIONS
+from luxor.common.v1.common_pb2 import ChargeKind, Collector
+from luxor.revenue.v1 import ledger_pb2 as pb
+from luxor.revenue.v1.ledger_pb2_grpc import LedgerServiceStub
+
+PAGE: Final = 1_000
+BATCH: Final = 1_000
+CHECK_SECONDS: Final = 180.0
+"""What one part of a chain may take: as a day ends, all that was booked on it is summed once more."""
+HASH_BYTES: Final = 32
+COLUMNS: Final = ("id", "reference", "jurisdiction", "currency", "amount", "reverses_id")
+"""Columns of a table of payments; amounts in whole units such as 12.50; reverses_id may be left out."""
+STATISTICS_DIFFERS: Final = "STATISTICS_DIFFERS"
+
+TotalKey = tuple[str, str, str, str]
+"""Destination, kind, collector, currency."""
+
+
+async def put_account(client: Client, account: pb.Account) -> dict[str, Any]:
+    """Open a deferred account or a guarantee, or change what is told; return what holds now. Raise LuxorError where it is refused."""
+    request = pb.PutAccountsRequest(request_id=str(uuid.uuid4()), accounts=[account])
+    answer = await _ask(client, "PutAccounts", request, pb.PutAccountsResponse)
+    result = answer.results[0]
+    if result.HasField("error"):
+        raise LuxorError(result.error.reason, result.error.message, result.error.hint)
+    return _opened(result.account)
+
+
+async def open_deferred(client: Client, declarants: Sequence[str], filers: Sequence[str]) -> None:
+    """Open a deferred account without limit for each declarant, on which `filers` may draw; raise LuxorError where one is refused.
+
+    Accounts that are open already get the filers in addition.
+    """
+    request = pb.PutAccountsRequest(request_id=str(uuid.uuid4()))
+    for declarant in declarants:
+        request.accounts.add(name=f"deferred:{declarant}", currency="EUR", adds_filers=filers)
+    answer = await _ask(client, "PutAccounts", request, pb.PutAccountsResponse)
+    for result in answer.results:
+        if result.HasField("error"):
+            raise LuxorError(result.error.reason, result.error.message, result.error.hint)
+
+
+def _opened(account: pb.Account) -> dict[str, Any]:
+    limit = account.limit_minor if account.HasField("limit_minor") else None
+    return {
+        "name": account.name,
+        "currency": account.currency,
+        "limit_minor": limit,
+        "holder": account.holder,
+        "closed": account.closed,
+        "filers": list(account.filers),
+    }
+
+
+async def opened_accounts(client: Client, *, prefix: str = "") -> AsyncIterator[dict[str, Any]]:
+    """Give the accounts that officers opened, by name, with what they stand for."""
+    token = ""
+    while True:
+        request = pb.ListAccountsRequest(prefix=prefix, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "ListAccounts", request, pb.ListAccountsResponse)
+        for each in answer.accounts:
+            yield _opened(each.account) | {"used_minor": each.used_minor}
+        token = answer.next_page_token
+        if not token:
+            return
+
+
+async def open_consignments(client: Client, account: str) -> AsyncIterator[dict[str, Any]]:
+    """Give what is open of an account consignment by consignment, by currency, day and MRN."""
+    token = ""
+    while True:
+        request = pb.ListOpenItemsRequest(account=account, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "ListOpenItems", request, pb.ListOpenItemsResponse)
+        for each in answer.open_items:
+            yield {
+                "mrn": each.mrn,
+                "day": each.day,
+                "currency": each.currency,
+                "amount_minor": each.amount_minor,
+                "alone": each.sole_debtor,
+            }
+        token = answer.next_page_token
+        if not token:
+            return
+
+
+async def balances(client: Client, *, prefix: str = "", at_micros: int | None = None) -> list[dict[str, Any]]:
+    """Return what accounts stand at, or stood at (microseconds since 1970-01-01 UTC), by name and currency."""
+    told: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        request = pb.ListBalancesRequest(prefix=prefix, page_size=PAGE, page_token=token)
+        if at_micros is not None:
+            stamp = Timestamp()
+            stamp.FromMicroseconds(at_micros)
+            request.at.CopyFrom(stamp)
+        answer = await _ask(client, "ListBalances", request, pb.ListBalancesResponse)
+        told += [plain(each) | {"balance_minor": each.balance_minor} for each in answer.balances]
+        token = answer.next_page_token
+        if not token:
+            return told
+
+
+async def entries(
+    client: Client, *, mrn: str = "", account: str = "", from_day: int = 0, to_day: int = 0
+) -> AsyncIterator[dict[str, Any]]:
+    """Give the entries of a consignment, or of an account on some days, in their order."""
+    token = ""
+    while True:
+        request = pb.ListEntriesRequest(from_day=from_day, to_day=to_day, page_size=PAGE, page_token=token)
+        if mrn:
+            request.mrn = mrn
+        else:
+            request.account = account
+        answer = await _ask(client, "ListEntries", request, pb.ListEntriesResponse)
+        for each in answer.entries:
+            yield plain(each)
+        token = answer.next_page_token
+        if not token:
+            return
+
+
+async def statement(client: Client, account: str, currency: str, month: str) -> dict[str, Any]:
+    """Return the statement of an account for a month such as 2026-11, with all its lines; without a currency in its only one."""
+    told: dict[str, Any] = {}
+    token = ""
+    while True:
+        request = pb.GetStatementRequest(
+            account=account, currency=currency, month=month, page_size=PAGE, page_token=token
+        )
+        answer = await _ask(client, "GetStatement", request, pb.GetStatementResponse)
+        if not told:
+            currency = answer.currency
+            told = {"account": account, "currency": currency, "month": month, "lines": []}
+            told |= {
+                name: getattr(answer, name)
+                for name in ("opening_minor", "debit_minor", "credit_minor", "closing_minor")
+            }
+            told["sums"] = [plain(each) for each in answer.sums]
+        told["lines"] += [plain(each) for each in answer.lines]
+        token = answer.next_page_token
+        if not token:
+            return told
+
+
+def read_payments(path: Path) -> list[pb.Payment]:
+    """Read a CSV of payments with the columns COLUMNS; raise LuxorError PAYMENT_FILE_WRONG naming the line."""
+    return read_table(path, COLUMNS[:5], COLUMNS[5:], _payment, "PAYMENT_FILE_WRONG")
+
+
+def _payment(cells: Mapping[str, str], minor: int, wrong: Callable[[str], LuxorError]) -> pb.Payment:
+    return pb.Payment(
+        id=cells["id"],
+        reference=cells["reference"],
+        jurisdiction=cells["jurisdiction"],
+        currency=cells["currency"],
+        amount_minor=minor,
+        reverses_id=cells["reverses_id"],
+    )
+
+
+async def record_payments(client: Client, payments: Sequence[pb.Payment]) -> list[dict[str, Any]]:
+    """Book payments, 1,000 a request; return what became of each. What the bank told before is booked once."""
+    told: list[dict[str, Any]] = []
+    for start in range(0, len(payments), BATCH):
+        part = payments[start : start + BATCH]
+        request = pb.RecordPaymentsRequest(request_id=str(uuid.uuid4()), payments=part)
+        answer = await _ask(client, "RecordPayments", request, pb.RecordPaymentsResponse)
+        for payment, result in zip(part, answer.results, strict=True):
+            told.append(
+                plain(payment)
+                | plain(result)
+                | {"outcome": pb.PaymentOutcome.Name(result.outcome).removeprefix("PAYMENT_OUTCOME_")}
+            )
+    return told
+
+
+async def listed_payments(client: Client, *, unmatched: bool = False) -> AsyncIterator[dict[str, Any]]:
+    """Give payments as they stand in the ledger, by jurisdiction and id; all, or those alone that nothing was found for."""
+    token = ""
+    while True:
+        request = pb.ListPaymentsRequest(unmatched=unmatched, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "ListPayments", request, pb.ListPaymentsResponse)
+        for each in answer.payments:
+            told = plain(each)
+            outcome = pb.PaymentOutcome.Name(each.result.outcome).removeprefix("PAYMENT_OUTCOME_")
+            yield told.pop("payment") | told.pop("result") | told | {"outcome": outcome}
+        token = answer.next_page_token
+        if not token:
+            return
+
+
+async def proof(client: Client, faults_max: int = PAGE) -> dict[str, Any]:
+    """Return what the background proofs of the ledger have proven, and the first of what they found."""
+    answer = await _ask(client, "GetProof", pb.GetProofRequest(discrepancies_max=faults_max), pb.GetProofResponse)
+    return _proof(answer.proof) | {"found": [plain(each) for each in answer.discrepancies]}
+
+
+def _proof(proof: pb.Proof) -> dict[str, Any]:
+    def moment(stamp: Timestamp) -> str | None:
+        return stamp.ToDatetime(UTC).isoformat(timespec="seconds") if stamp.seconds else None
+
+    return {
+        "proven_until": moment(proof.proven_until),
+        "entries": proof.entries,
+        "postings": proof.postings,
+        "comparisons": proof.comparisons,
+        "entries_left": proof.entries_left,
+        "faults": proof.discrepancies,
+        "seal": _seal(proof.seal) if proof.HasField("seal") else None,
+        "complete_at": moment(proof.complete_at),
+        "positions": [plain(each) for each in proof.positions],
+        "round_began_at": moment(proof.round_began_at),
+        "round_ended_at": moment(proof.round_ended_at),
+    }
+
+
+async def prove(client: Client, progress: Callable[[dict[str, Any]], None]) -> None:
+    """Prove what was booked when this began; `progress` gets what is proven after each part."""
+    request = pb.ProveLedgerRequest()
+    while True:
+        answer = await client.ask(
+            "revenue", LedgerServiceStub, "ProveLedger", request, pb.ProveLedgerResponse, CHECK_SECONDS
+        )
+        request = pb.ProveLedgerRequest(until=answer.until)
+        progress(_proof(answer.proof))
+        if answer.done:
+            return
+
+
+async def totals_of_day(client: Client, day: int) -> dict[str, Any]:
+    """Return the ledger's sums of consignments accepted on a day, and where statistics counted something else."""
+    answer = await _ask(
+        client, "ReconcileDay", pb.ReconcileDayRequest(day=day, totals_only=True), pb.ReconcileDayResponse
+    )
+    totals = {
+        (
+            each.destination,
+            _name(ChargeKind, each.kind),
+            _name(Collector, each.collector),
+            each.currency,
+        ): each.amount_minor
+        for each in answer.totals
+    }
+    differences = list(compare_totals(totals, await _counted(client, day)))
+    return {
+        "day": day,
+        "consignments": answer.consignments,
+        "differences": differences,
+        "totals": _plain_totals(totals),
+    }
+
+
+async def reconcile_day(client: Client, day: int, progress: Callable[[int], None]) -> dict[str, Any]:
+    """Compare, for consignments accepted on a day, assessments, ledger and statistics; name each difference.
+
+    `progress` is told how many consignments were compared since it was told last.
+    """
+    totals: dict[TotalKey, int] = {}
+    differences: list[dict[str, Any]] = []
+    consignments, token = 0, ""
+    while True:
+        request = pb.ReconcileDayRequest(day=day, page_size=PAGE, page_token=token)
+        answer = await _ask(client, "ReconcileDay", request, pb.ReconcileDayResponse)
+        for each in answer.totals:
+            key = (each.destination, _name(ChargeKind, each.kind), _name(Collector, each.collector), each.currency)
+            totals[key] = totals.get(key, 0) + each.amount_minor
+        differences += [plain(each) for each in answer.discrepancies]
+        consignments += answer.consignments
+        progress(answer.consignments)
+        token = answer.next_page_token
+        if not token:
+            break
+    counted = await _counted(client, day)
+    differences += list(compare_totals(totals, counted))
+    return {
+        "day": day,
+        "consignments": consignments,
+        "differences": differences,
+        "totals": _plain_totals(totals),
+    }
+
+
+def _plain_totals(totals: Mapping[TotalKey, int]) -> list[dict[str, Any]]:
+    return [
+        dict(zip(("destination", "kind", "collector", "currency"), key, strict=True)) | {"amount_minor": amount}
+        for key, amount in sorted(totals.items())
+    ]
+
+
+def compare_totals(ledger: Mapping[TotalKey, int], counted: Mapping[TotalKey, int]) -> Iterator[dict[str, Any]]:
+    """Give a difference for each sum that the ledger and statistics do not agree on; nothing and absent are the same."""
+    for key in sorted({*ledger, *counted}):
+        mine, theirs = ledger.get(key, 0), counted.get(key, 0)
+        if mine != theirs:
+            destination, kind, collector, currency = key
+            yield {
+                "reason": STATISTICS_DIFFERS,
+                "sentence": f"{kind.capitalize()} to {destination} by {collector}: the ledger holds {mine} minor units, statistics counted {theirs}.",
+                "currency": currency,
+                "posted_minor": mine,
+                "counted_minor": theirs,
+            }
+
+
+async def _counted(client: Client, day: int) -> dict[TotalKey, int]:
+    names = ("destination", "charge_kind", "collector", "currency")
+    answer = await client.statistics(day, day, group_by=names, filters={})
+    found: dict[TotalKey, int] = {}
+    for row in answer.revenue:
+        destination, kind, collector, currency = row.keys
+        key = (destination, kind.lower(), collector.lower(), currency)
+        found[key] = found.get(key, 0) + row.amount_minor
+    return found
+
+
+def kept_seal(text: str) -> tuple[int, bytes]:
+    """Read a seal that was kept, NUMBER:HASH with the hash in hexadecimal. Raise LuxorError KEPT_SEAL_UNREADABLE."""
+    number, _, digest = text.strip().partition(":")
+    try:
+        found = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0, bytes.fromhex(digest)
+    except ValueError:
+        found = 0, b""
+    if not found[0] or len(found[1]) != HASH_BYTES:
+        raise LuxorError.of("KEPT_SEAL_UNREADABLE", value=text)
+    return found
+
+
+async def check_chains(
+    client: Client, progress: Callable[[int], None], kept: tuple[int, bytes] | None = None
+) -> dict[str, Any]:
+    """Compute the chains of all partitions again; `progress` is told how many entries were checked since it was told last.
+
+    `kept` are number and hash of a seal that was kept outside. Tells the newest seal, its hash in hexadecimal.
+    """
+    told: dict[str, Any] = {"partitions": PARTITIONS, "entries": 0, "postings": 0, "seals": 0, "newest_seal": None}
+    # What is wrong with seals and sums as a whole is found by each partition, and told once.
+    faults: dict[str, None] = {}
+    for partition in range(PARTITIONS):
+        after, digest = 0, b""
+        while True:
+            request = pb.CheckChainRequest(partition=partition, after=after, hash=digest)
+            if kept is not None:
+                request.external_seal, request.external_seal_hash = kept
+            answer = await client.ask(
+                "revenue", LedgerServiceStub, "CheckChain", request, pb.CheckChainResponse, CHECK_SECONDS
+            )
+            for name in ("entries", "postings", "seals"):
+                told[name] += getattr(answer, name)
+            faults |= dict.fromkeys(answer.errors)
+            if answer.HasField("newest_seal"):
+                told["newest_seal"] = _seal(answer.newest_seal)
+            progress(answer.entries)
+            if answer.end or answer.last == after:
+                break
+            after, digest = answer.last, answer.hash
+    return told | {"faults": list(faults)}
+
+
+def _seal(seal: pb.Seal) -> dict[str, Any]:
+    moment = seal.sealed_at.ToDatetime(UTC).isoformat(timespec="seconds")
+    return {"number": seal.number, "sealed_at": moment, "hash": seal.hash.hex()}
+
+
+def _name(enum: Any, number: int) -> str:
+    name: str = enum.Name(number)
+    return name.removeprefix(prefix_of(enum.DESCRIPTOR)).lower()
+
+
+async def _ask(client: Client, method: str, request: Any, kind: type[Answer]) -> Answer:
+    return await client.ask("revenue", LedgerServiceStub, method, request, kind)

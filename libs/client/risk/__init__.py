@@ -1,0 +1,1 @@
+"""What analysts ask of risk, as plain values."""

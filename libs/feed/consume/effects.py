@@ -1,0 +1,413 @@
+"""Making events take effect exactly once, and finding the one that cannot."""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from libs.columns import Table
+from libs.feed import metrics
+from libs.feed.consume.leases import Leases, Move
+from libs.feed.consume.transient_errors import is_passing
+from libs.feed.dead_letters.letters import UNEXPECTED, WAITING_BEHIND, Letter, Letters
+from libs.feed.types import EventError, FeedBatch
+from libs.store.database import Database, Transaction
+from libs.telemetry import Span, batch_span, get_logger
+from libs.telemetry.logs import describe
+from libs.telemetry.trace import CONSUMER
+
+LETTERS_A_ROUND: Final = 500
+_COMMIT_MILLIS: Final = 5_000
+
+T = TypeVar("T")
+
+
+class Handler(Protocol):
+    """What a consumer does with events. Both methods may be called again for the same events, with more or fewer beside them."""
+
+    async def prepare(self, batches: list[FeedBatch]) -> Any:
+        """Compute and call neighbours; never inside a transaction. Raises EventError for an event that cannot be applied.
+
+        The page before may not be committed yet where the consumer begins ahead: then it must read nothing that `apply` writes.
+        """
+        ...
+
+    async def apply(self, tx: Transaction, prepared: Any) -> None:
+        """Write the effects; the cursors move in the same transaction. Raises EventError as above."""
+        ...
+
+
+Key = Callable[[Table], Sequence[str] | NDArray[Any]]
+
+
+class _Undo(Exception):  # no error: it ends a trial
+    """Rolls a trial back."""
+
+
+@dataclass(slots=True)
+class _Unit:
+    """The rows of one partition in one batch: what a cursor can stand before or after."""
+
+    partition: int
+    batch: FeedBatch
+    move: Move
+
+
+class Begun:
+    """A page that the handler has begun to prepare; it is committed, or dropped."""
+
+    def __init__(self, flowing: list[FeedBatch], letters: list[Letter]) -> None:
+        self.flowing = flowing
+        """What is applied."""
+        self.letters = letters
+        """What waits behind a letter."""
+        self.prepared = asyncio.Event()
+        """Set once the handler has prepared it, or has failed."""
+        self.moves: asyncio.Future[tuple[Mapping[int, Move], Sequence[Letter]]] = asyncio.Future()
+        """Cursors and letters that are committed with it, once the pages before it are."""
+        self.task: asyncio.Task[None]
+
+    def end(self) -> asyncio.Task[None]:
+        """Have it end without effect; return what ends."""
+        self.prepared.set()
+        self.task.cancel()
+        return self.task
+
+    async def drop(self) -> None:
+        """End it, without effect."""
+        await ended({self.end()})
+
+
+async def unless_stopped(stop: asyncio.Event, waiting: Coroutine[Any, Any, T]) -> T | None:
+    """Return what is waited for; None, and nothing of it happens any more, where `stop` is set first."""
+    tasks = task, stopped = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        stopped.cancel()
+        await ended(tasks)
+
+
+async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Wait until tasks that were cancelled have ended."""
+    if tasks:
+        await asyncio.wait(tasks)
+    for each in tasks:
+        if not each.cancelled():
+            each.exception()  # looked at, so that nothing logs it: whoever does the work again meets the same trouble
+
+
+class Applier:
+    """Applies batches with the handler, their dead letters and their cursors, in one transaction each time."""
+
+    def __init__(
+        self,
+        database: Database,
+        handler: Handler,
+        key: Key,
+        leases: Leases,
+        letters: Letters,
+        *,
+        name: str,
+        source: str,
+    ) -> None:
+        self._database = database
+        self._handler = handler
+        self._key = key
+        self._leases = leases
+        self._letters = letters
+        self._labels = (name, source)
+
+    def begin(self, batches: Sequence[FeedBatch]) -> Begun:
+        """Have the handler prepare batches; what they do is committed by `commit`, which may come later."""
+        begun = Begun(*self._divide(batches))
+        begun.task = asyncio.ensure_future(self._carry_out(begun))
+        return begun
+
+    async def commit(
+        self,
+        batches: Sequence[FeedBatch],
+        moves: Mapping[int, Move],
+        more: Sequence[Letter] = (),
+        begun: Begun | None = None,
+    ) -> None:
+        """Apply batches and move cursors; rows whose key has letters are set aside behind them.
+
+        `begun` is what `begin` gave for the same batches. Raises LeaseLost, EventError, and what the handler raises; then nothing
+        of it happened.
+        """
+        if begun is not None and self._letters.any_waiting:
+            await begun.drop()  # it was begun when no row waited behind a letter
+            begun = None
+        begun = begun or self.begin(batches)
+        letters = [*more, *begun.letters]
+        begun.moves.set_result((moves, letters))
+        await begun.task
+        self._leases.moved(moves)
+        self._letters.remember(letters)
+        metrics.EVENTS.labels(*self._labels).inc(sum(batch.table.rows for batch in begun.flowing))
+        for letter in letters:
+            metrics.DEAD_LETTERS.labels(*self._labels, letter.reason).inc()
+
+    async def _carry_out(self, begun: Begun) -> None:
+        flowing = begun.flowing
+        with self._span("consume", flowing) if flowing else nullcontext():
+            try:
+                prepared = await self._handler.prepare(flowing) if flowing else None
+            finally:
+                begun.prepared.set()
+            moves, letters = await begun.moves
+            async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
+                # First of all: what the handler reads next, no other transaction of these partitions is writing.
+                await self._leases.move(tx, moves)
+                if flowing:
+                    await self._handler.apply(tx, prepared)
+                await self._letters.insert(tx, letters)
+
+    def _span(self, what: str, batches: Sequence[FeedBatch]) -> Span:
+        """A span of work on a batch of events, linked with the work that announced them."""
+        name, source = self._labels
+        attributes: dict[str, str | int | float | bool] = {
+            "messaging.system": "luxor",
+            "messaging.destination.name": source,
+            "luxor.rows": sum(batch.table.rows for batch in batches),
+            "luxor.batches": len(batches),
+        }
+        oldest = min(batches, key=lambda batch: batch.committed_at)
+        # Letters and old producers tell no time; by another clock it would be the difference of two clocks.
+        if oldest.clock is not None:
+            waited = oldest.clock.now() - oldest.committed_at
+            if waited < 0:
+                metrics.SKEW.labels("wait").inc()
+            attributes["luxor.feed.waited_us"] = max(0, waited)
+        return batch_span(f"{name}.{what}", [batch.trace for batch in batches], attributes, kind=CONSUMER)
+
+    def _divide(self, batches: Sequence[FeedBatch]) -> tuple[list[FeedBatch], list[Letter]]:
+        """Part what may flow from what waits behind a letter of its key."""
+        if not self._letters.any_waiting:
+            return [batch for batch in batches if batch.table.rows], []
+        flowing, letters = [], []
+        for batch in batches:
+            partitions = batch.partitions.tolist()
+            keys = list(self._key(batch.table))
+            waits = np.fromiter(map(self._letters.waits, partitions, keys), np.bool_, len(keys))
+            if waits.any():
+                letters += [
+                    _behind(partitions[row], keys[row], batch.take(np.array([row])))
+                    for row in np.flatnonzero(waits).tolist()
+                ]
+                batch = batch.take(np.flatnonzero(~waits))
+            if batch.table.rows:
+                flowing.append(batch)
+        return flowing, letters
+
+    async def isolate(self, batches: Sequence[FeedBatch], moves: Mapping[int, Move], *, unexpected: bool) -> None:
+        """Apply a page that fails as a whole: halve it until the rows that fail stand alone, and set those aside.
+
+        With `unexpected`, errors other than EventError count as the event's own. What passes by itself is raised at once; what was applied
+        before stays applied, its cursors moved.
+        """
+        units = _units(batches, moves)
+        alone = {
+            partition: move for partition, move in moves.items() if all(unit.partition != partition for unit in units)
+        }
+        await self._halve(units, unexpected)
+        if alone:
+            await self.commit((), alone)
+
+    async def _halve(self, units: list[_Unit], unexpected: bool) -> None:
+        if not units:
+            return
+        if len(units) == 1:
+            await self._settle_rows(units[0], unexpected)
+            return
+        try:
+            await self.commit(_joined(units), {unit.partition: unit.move for unit in units})
+        except Exception as error:
+            if not _own(error, unexpected):
+                raise
+            middle = len(units) // 2
+            await self._halve(units[:middle], unexpected)  # earlier cursors first: a partition moves in its order
+            await self._halve(units[middle:], unexpected)
+
+    async def _settle_rows(self, unit: _Unit, unexpected: bool) -> None:
+        """Find the rows of one partition in one batch that fail, by trials that are rolled back; then commit the rest and the letters."""
+        batch = unit.batch
+        failed: dict[int, Exception] = {}
+        await self._search(batch, np.arange(batch.table.rows), failed, unexpected)
+        last: Exception | None = None
+        # Rows may fail only together: then the second turn adds them one by one.
+        for one_by_one in (False, True):
+            if one_by_one:
+                failed = await self._add_up(batch, unexpected)
+            good, letters = self._sorted(unit, failed)
+            try:
+                await self.commit([good] if good.table.rows else [], {unit.partition: unit.move}, letters)
+                return
+            except Exception as error:
+                if not _own(error, unexpected):
+                    raise
+                last = error
+        assert last is not None
+        _, letters = self._sorted(unit, dict.fromkeys(range(batch.table.rows), last))
+        await self.commit((), {unit.partition: unit.move}, letters)
+
+    async def _search(
+        self, batch: FeedBatch, rows: NDArray[np.int64], failed: dict[int, Exception], unexpected: bool
+    ) -> None:
+        error = await self._trial(batch.take(rows), unexpected)
+        if error is None:
+            return
+        if len(rows) == 1:
+            failed[int(rows[0])] = error
+            return
+        middle = len(rows) // 2
+        await self._search(batch, rows[:middle], failed, unexpected)
+        await self._search(batch, rows[middle:], failed, unexpected)
+
+    async def _add_up(self, batch: FeedBatch, unexpected: bool) -> dict[int, Exception]:
+        good: list[int] = []
+        failed: dict[int, Exception] = {}
+        for row in range(batch.table.rows):
+            error = await self._trial(batch.take(np.array([*good, row])), unexpected)
+            if error is None:
+                good.append(row)
+            else:
+                failed[row] = error
+        return failed
+
+    async def _trial(self, batch: FeedBatch, unexpected: bool) -> Exception | None:
+        """Apply rows and roll back; returns the events' own error, raises any other."""
+        flowing, _ = self._divide([batch])
+        if not flowing:
+            return None
+        try:
+            prepared = await self._handler.prepare(flowing)
+            async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
+                await self._handler.apply(tx, prepared)
+                raise _Undo
+        except _Undo:
+            return None
+        except Exception as error:
+            if not _own(error, unexpected):
+                raise
+            return error
+
+    def _sorted(self, unit: _Unit, failed: Mapping[int, Exception]) -> tuple[FeedBatch, list[Letter]]:
+        """The rows to apply, and the letters: what failed and what comes behind it."""
+        batch, keys = unit.batch, list(self._key(unit.batch.table))
+        good: list[int] = []
+        letters: list[Letter] = []
+        stuck: set[str] = set()
+        for row, key in enumerate(keys):
+            alone = batch.take(np.array([row]))
+            if key in stuck or self._letters.waits(unit.partition, key):
+                letters.append(_behind(unit.partition, key, alone))
+            elif row in failed:
+                stuck.add(key)
+                reason, message = told(failed[row])
+                letters.append(Letter(unit.partition, key, alone, reason, message))
+                get_logger().error(
+                    "FEED_EVENT_SET_ASIDE",
+                    failed[row],
+                    consumer=self._labels[0],
+                    source=self._labels[1],
+                    partition=unit.partition,
+                    cause=reason,
+                )
+            else:
+                good.append(row)
+        return batch.take(np.array(good, np.int64)), letters
+
+    async def replay(self) -> int:
+        """Apply letters whose replay was asked for, in the order of their keys; returns how many are gone."""
+        gone = 0
+        while held := {partition: each for partition, each in self._leases.held.items() if each.ready}:
+            async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
+                heads = await self._letters.heads(tx, held, LETTERS_A_ROUND)
+            if not heads:
+                break
+            try:
+                gone += await self._replayed(heads)
+            except Exception as error:
+                if not _own(error, True):
+                    raise
+                for letter in heads:
+                    gone += await self._replay_alone(letter)
+        return gone
+
+    async def _replay_alone(self, letter: Letter) -> int:
+        try:
+            return await self._replayed([letter])
+        except Exception as error:
+            if not _own(error, True):
+                raise
+            async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
+                await self._leases.move(tx, self._still([letter]))
+                await self._letters.failed(tx, letter, *told(error))
+            return 0
+
+    async def _replayed(self, letters: Sequence[Letter]) -> int:
+        batches = [letter.batch for letter in letters]
+        with self._span("replay", batches):
+            prepared = await self._handler.prepare(batches)
+            async with self._database.transaction(timeout_millis=_COMMIT_MILLIS) as tx:
+                await self._leases.move(tx, self._still(letters))
+                await self._handler.apply(tx, prepared)
+                if not await self._letters.delete(tx, letters):
+                    raise TimeoutError("a letter went away while it was replayed")  # rolls back; looked at again
+        async with self._database.connection() as reading:
+            await self._letters.settle(reading.raw, letters)
+        return len(letters)
+
+    def _still(self, letters: Sequence[Letter]) -> dict[int, Move]:
+        """Moves that stay in place: they lock the cursors and check who holds them."""
+        held = self._leases.held
+        return {
+            partition: Move(held[partition].token, held[partition].committed, held[partition].ready)
+            for partition in {letter.partition for letter in letters}
+        }
+
+
+def told(error: Exception) -> tuple[str, str]:
+    """Reason and message of a letter; of an error that nobody expected only what shows no data."""
+    if isinstance(error, EventError):
+        return error.reason, error.message
+    facts = describe(error)
+    return UNEXPECTED, f"{facts['error_type']}: {facts['error_message']}"
+
+
+def _own(error: Exception, unexpected: bool) -> bool:
+    """Whether an error counts as the event's own."""
+    return isinstance(error, EventError) or (unexpected and not is_passing(error))
+
+
+def _behind(partition: int, key: str, alone: FeedBatch) -> Letter:
+    return Letter(partition, key, alone, WAITING_BEHIND, "an earlier event of the same key is set aside")
+
+
+def _units(batches: Sequence[FeedBatch], moves: Mapping[int, Move]) -> list[_Unit]:
+    """Cut batches by partition, in the order of cursors; the last unit of a partition moves it to where the page does."""
+    units: list[_Unit] = []
+    last: dict[int, _Unit] = {}
+    for batch in batches:
+        for partition in np.unique(batch.partitions).tolist():
+            chosen = np.flatnonzero(batch.partitions == partition)
+            final = moves[partition]
+            # A snapshot's rows all stand at its start, which is reached after its last page only.
+            move = final if batch.snapshot else Move(final.token, batch.cursor)
+            last[partition] = unit = _Unit(partition, batch.take(chosen), move)
+            units.append(unit)
+    for partition, unit in last.items():
+        unit.move = moves[partition]
+    return units
+
+
+def _joined(units: Sequence[_Unit]) -> list[FeedBatch]:
+    return [unit.batch for unit in units]

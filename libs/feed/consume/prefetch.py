@@ -1,0 +1,92 @@
+"""Working ahead: the next page is fetched, and begun, while the one before it is committed."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from libs.feed.consume.effects import Begun, ended
+from libs.feed.types import Cursor, Page
+
+Pull = Callable[[], Coroutine[Any, Any, Page]]
+"""Fetches a page."""
+Begin = Callable[[Page], Begun | None]
+"""Has the handler prepare a page; None where it must not be begun before the one before it is committed."""
+
+
+@dataclass(slots=True)
+class _Next:
+    """The page behind the one that is worked on."""
+
+    after: Mapping[int, Cursor]
+    task: asyncio.Task[Page]
+    """Fetches and begins it."""
+    begun: Begun | None = None
+
+
+class Ahead:
+    """The page behind the one that is worked on, and what the handler has begun of both."""
+
+    def __init__(self, begin: Begin | None) -> None:
+        """Fetch pages alone, or have each begun by `begin` as well."""
+        self._begin = begin
+        self._next: _Next | None = None
+        self._begun: Begun | None = None
+
+    def events(self) -> int:
+        """Return how many events are fetched."""
+        task = None if self._next is None else self._next.task
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return 0
+        return task.result().events
+
+    def look(self, page: Page, after: Mapping[int, Cursor], pull: Pull) -> None:
+        """Have `pull` fetch what is behind `after` while `page` is worked on."""
+        if self._begin is not None:
+            self._begun = self._begun or self._begin(page)
+        fetching = pull() if self._begun is None else self._begin_next(pull, self._begun)
+        self._next = _Next(after, asyncio.ensure_future(fetching))
+
+    async def _begin_next(self, pull: Pull, before: Begun) -> Page:
+        # The handler prepares pages in their order; and the later a page is fetched, the more is in it.
+        await before.prepared.wait()
+        page = await pull()
+        # Nobody takes it from here before this task has ended.
+        following = self._next
+        if page.batches and following is not None and self._begin is not None and not _has_failed(before.task):
+            following.begun = self._begin(page)
+        return page
+
+    async def take(self) -> tuple[Page, Mapping[int, Cursor]] | None:
+        """Return the page that was fetched and behind which cursors; from now on it is the one that is worked on.
+
+        Raises what fetching it raised.
+        """
+        following = self._next
+        if following is None:
+            return None
+        page = await following.task
+        self._next, self._begun = None, following.begun
+        return page, following.after
+
+    def begun(self) -> Begun | None:
+        """Return what was begun of the page that is worked on, once: who takes it commits or drops it."""
+        begun, self._begun = self._begun, None
+        return begun
+
+    async def drop(self) -> None:
+        """Drop what was fetched or begun and is not being committed."""
+        tasks: set[asyncio.Task[Any]] = set()
+        following, self._next = self._next, None
+        if following is not None:
+            # Before the page that it follows, so that nothing is begun behind that.
+            following.task.cancel()
+            tasks.add(following.task)
+        for begun in (self.begun(), None if following is None else following.begun):
+            if begun is not None:
+                tasks.add(begun.end())
+        await ended(tasks)
+
+
+def _has_failed(task: asyncio.Task[None]) -> bool:
+    return bool(task.cancelling()) or (task.done() and (task.cancelled() or task.exception() is not None))

@@ -1,0 +1,144 @@
+"""One poll for all who wait: every interval it asks once which of them have something to read. And the horizon's age.
+
+A quiet feed is polled less often, so that an idle system costs next to nothing. What this process commits wakes the poll at once.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from contextvars import Context
+from typing import Final, Generic, TypeVar
+
+from libs.feed.metrics import HORIZON_AGE
+from libs.feed.publish.reader import OUTBOX, Kind, Reader, State
+from libs.feed.types import Cursor
+from libs.store.database import Database
+from libs.store.monitoring.gauges import Look
+from libs.telemetry import get_logger
+
+K = TypeVar("K", int, str)
+
+POLL_SECONDS: Final = 0.02
+QUIET_POLL_SECONDS: Final = 0.5
+"""Between polls once nothing has come for QUIET_SECONDS: only what another replica commits then waits so long, once."""
+QUIET_SECONDS: Final = 1.0
+_FAILED_POLL_SECONDS: Final = 0.5
+
+
+class _Waiter(Generic[K]):
+    def __init__(self, keys: Iterable[K], since: Cursor) -> None:
+        self.keys: frozenset[K] = frozenset(keys)
+        self.since = since
+        self.event = asyncio.Event()
+
+
+class Watch(Generic[K]):
+    """Wakes waiting readers of one table of entries. It polls only while somebody waits."""
+
+    def __init__(self, reader: Reader[K], *, poll_seconds: float = POLL_SECONDS) -> None:
+        self._reader: Reader[K] = reader
+        self._poll_seconds = poll_seconds
+        self._waiters: set[_Waiter[K]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._nudged = asyncio.Event()
+        self._busy_until = float("-inf")
+        self._age = horizon_age(f"{reader.database.name}.{reader.kind.name}")
+
+    async def wait(self, keys: Iterable[K], since: Cursor, seconds: float) -> bool:
+        """Wait until one of `keys` has an entry at or after the horizon `since`; False when the time is over first."""
+        waiter = _Waiter(keys, since)
+        self._waiters.add(waiter)
+        if self._task is None or self._task.done():
+            # All who wait share it, so it is of nobody's trace: in a copy of the first one's context its lines would bear that one's.
+            self._task = asyncio.create_task(self._poll(), name="feed watch", context=Context())
+        try:
+            async with asyncio.timeout(seconds):
+                await waiter.event.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters.discard(waiter)
+        return True
+
+    def nudge(self) -> None:
+        """Poll soon, and often for a while: something was committed, which the horizon may hold back a little longer."""
+        self._nudged.set()
+
+    async def _poll(self) -> None:
+        pause = self._poll_seconds
+        while True:
+            await self._pause(pause)
+            if not self._waiters:
+                return
+            try:
+                await self.poll_once()
+                pause = self._poll_seconds
+            except Exception as error:  # the store may be away: who waits sees it at its own next read
+                get_logger().warning("FEED_POLL_FAILED", feed=self._reader.database.name, error=type(error).__name__)
+                pause = _FAILED_POLL_SECONDS
+
+    async def _pause(self, seconds: float) -> None:
+        now = asyncio.get_running_loop().time
+        if self._nudged.is_set() or now() < self._busy_until:
+            if self._nudged.is_set():
+                self._nudged.clear()
+                self._busy_until = now() + QUIET_SECONDS
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, QUIET_POLL_SECONDS)):
+                await self._nudged.wait()
+
+    async def poll_once(self) -> None:
+        """Ask once for everybody who waits now."""
+        waiters = [waiter for waiter in self._waiters if not waiter.event.is_set()]
+        if not waiters:
+            return
+        since = min((waiter.since for waiter in waiters), key=lambda each: each.place)
+        keys = {key for waiter in waiters for key in waiter.keys}
+        async with self._reader.database.connection(timeout_millis=5_000) as reading:
+            found, state = await self._reader.waiting(reading.raw, keys, since)
+        self._age.note(state)
+        if found:
+            self._busy_until = asyncio.get_running_loop().time() + QUIET_SECONDS
+        for waiter in waiters:
+            if waiter.keys & found:
+                waiter.event.set()
+            elif state.epoch == waiter.since.epoch:
+                waiter.since = max(waiter.since, state.horizon, key=lambda each: each.place)
+
+
+class HorizonAge:
+    """How long the horizon has stood still while transactions were open, as a metric; it holds every feed of the server back."""
+
+    def __init__(self, feed: str) -> None:
+        self._gauge = HORIZON_AGE.labels(feed)
+        self._xmin = -1
+        self._seen_at = 0
+
+    def note(self, state: State) -> float:
+        """Take one observation; returns the age in seconds."""
+        if state.xmin != self._xmin or state.xmin >= state.xmax:
+            self._xmin, self._seen_at = state.xmin, state.now
+        age = max(0, state.now - self._seen_at) / 1_000_000
+        self._gauge.set(age)
+        return age
+
+
+_ages: dict[str, HorizonAge] = {}
+
+
+def horizon_age(feed: str) -> HorizonAge:
+    """Return the age of a feed's horizon: one for the process, whoever looks at it."""
+    return _ages.setdefault(feed, HorizonAge(feed))
+
+
+def horizon(kind: Kind = OUTBOX) -> Look:
+    """Return a look at the horizon's age, for when nobody waits for events."""
+
+    async def look(database: Database) -> None:
+        reader: Reader[int] = Reader(database, kind)
+        async with database.connection(timeout_millis=5_000) as reading:
+            horizon_age(f"{database.name}.{kind.name}").note(await reader.refresh(reading.raw))
+
+    return look

@@ -1,0 +1,1 @@
+"""Which calls run now, which wait, and which are refused; and how their requests are received."""

@@ -1,0 +1,1 @@
+"""The one interceptor: an ordered list of steps around every call."""

@@ -1,0 +1,1 @@
+"""A PostgreSQL of our own on this machine, for whoever has none."""

@@ -1,0 +1,1 @@
+"""Tables that services share: how they are defined, migrated, filled and cleared."""

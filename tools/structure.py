@@ -8,7 +8,7 @@ ring is the same of what stands in one package, at any depth: of files, and of p
 that only the type checker reads (`if TYPE_CHECKING`) count too.
 
 With `--check` it prints only what is against the rules, and ends with 1 where there is anything: cycles in libs, services,
-tools and tests, rings, and packages of services with too many files. Which room may import which: tools/walls.py.
+tools and tests, rings, and packages of services and libs with too many files. Which room may import which: tools/walls.py.
 """
 
 import argparse
@@ -28,11 +28,9 @@ ROOMED: Final = ("libs", "services")
 DOORS: Final = ("__main__",)
 """What puts a service together imports everything, so it is no room."""
 FILES_MAX: Final = 12
-"""Files of one package directory of a service, beside its `__init__.py`: more are divided by subject."""
+"""Files of one package directory of a service or lib, beside its `__init__.py`: more are divided by subject."""
 SERIES: Final = ("migrations",)
 """Packages whose files are steps of one series, which only grows."""
-PENDING: Final[tuple[str, ...]] = ()
-"""Packages that are still being divided: what is against the rules there is printed and does not fail."""
 
 Arrows = Mapping[str, set[str]]
 
@@ -101,10 +99,15 @@ def _arrows(imports: Arrows, depth: int) -> dict[str, set[str]]:
 
 
 def _sizes(graph: grimp.ImportGraph) -> dict[str, int]:
-    """Return the number of files that stand directly in each package of the services, without the package's own."""
+    """Return the number of files that stand directly in each package of services and libs, without the package's own."""
     sizes: Counter[str] = Counter()
     for name in sorted(graph.modules):
-        if name.startswith("services.") and not graph.find_children(name) and not set(SERIES) & set(name.split(".")):
+        if (
+            name.split(".")[0] in ROOMED
+            and "." in name
+            and not graph.find_children(name)
+            and not set(SERIES) & set(name.split("."))
+        ):
             sizes[name.rpartition(".")[0]] += 1
     return dict(sizes)
 
@@ -236,9 +239,9 @@ def main(arguments: list[str] | None = None) -> int:
             if options.packages or each.name.startswith("services."):
                 console.print(f"\n{each.name}: longest chain {' > '.join(each.chain) or '-'}")
                 console.print(rooms(each))
-    for package, sentence in against:
-        console.print(f"{sentence}{' (pending)' if package in PENDING else ''}")
-    return 1 if options.check and any(package not in PENDING for package, _ in against) else 0
+    for _, sentence in against:
+        console.print(sentence)
+    return 1 if options.check and against else 0
 
 
 if __name__ == "__main__":

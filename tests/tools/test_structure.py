@@ -126,8 +126,10 @@ def files(package: str, count: int) -> tuple[str, ...]:
     return (package, *(f"{package}.file_{number}" for number in range(count)))
 
 
-@pytest.mark.parametrize("package", ["services.post", "services.post.law", "services.post.law.rates"])
-def test_the_check_fails_where_a_package_of_a_service_has_more_than_twelve_files(
+@pytest.mark.parametrize(
+    "package", ["services.post", "services.post.law", "services.post.law.rates", "libs.paper", "libs.paper.ink"]
+)
+def test_the_check_fails_where_a_package_has_more_than_twelve_files(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], package: str
 ) -> None:
     # Packages inside of it do not count as files of it, and neither does its own file.
@@ -138,18 +140,9 @@ def test_the_check_fails_where_a_package_of_a_service_has_more_than_twelve_files
     assert capsys.readouterr().out.startswith(f"{package} has 13 files: divide it by subject")
 
 
-def test_the_steps_of_migrations_and_the_libs_may_be_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_steps_of_migrations_the_tools_and_the_tests_may_be_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert check(monkeypatch, graph(alone=files("services.post.migrations.versions", 13))) == 0
-    assert check(monkeypatch, graph(alone=files("libs.paper", 13))) == 0
-
-
-def test_what_is_still_being_divided_is_printed_and_does_not_fail(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(structure, "PENDING", ("services.post",))
-    assert check(monkeypatch, graph(alone=files("services.post.law", 13))) == 0
-    assert "services.post.law has 13 files" in capsys.readouterr().out
-    assert check(monkeypatch, graph(alone=(*files("services.post.law", 13), *files("services.bank.law", 13)))) == 1
+    assert check(monkeypatch, graph(alone=(*files("tools", 13), *files("tests.post", 13)))) == 0
 
 
 def test_without_the_check_the_rooms_of_services_are_printed_and_nothing_fails(

@@ -23,7 +23,8 @@ from libs.store.embedded.server import EmbeddedPostgres
 from libs.store.tables.migrate import migrate
 from libs.store.tables.schema import ensure_day_partitions, today
 from luxor.clearance.v1.clearance_columns_pb2 import ClearanceColumns
-from luxor.clearance.v1.clearance_pb2 import DEBT_STATUS_DEFERRED, STATE_AWAITING_ARRIVAL
+from luxor.clearance.v1.clearance_pb2 import STATE_AWAITING_ARRIVAL
+from luxor.common.v1.common_pb2 import DEBT_STATUS_DEFERRED
 from services.revenue.commands.post import Posting
 from services.revenue.commands.rebalance import Ledger
 from services.revenue.feeds.clearance_states import StateHandler

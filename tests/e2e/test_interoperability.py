@@ -186,13 +186,13 @@ async def test_a_tool_files_and_follows_a_consignment_and_asks_for_a_quote(
     assert found["mrn"] == mrn
 
     seen: list[dict[str, Any]] = []
-    after = ""
+    cursor = ""
     while mrn not in {each["mrn"] for each in seen}:
         assert time.monotonic() < ends_at, seen
-        request = {"after": after, "waitMillis": 2_000}
+        request = {"cursor": cursor, "waitMillis": 2_000}
         answer = await filer.call("clearance", "luxor.clearance.v1.ClearanceService/PullNotices", request)
         seen += answer.get("notices", [])
-        after = answer.get("next", after)
+        cursor = answer.get("nextCursor", cursor)
 
     answer = await filer.call(
         "revenue",

@@ -103,17 +103,17 @@ async def test_a_run_over_days_without_assessments_is_done_with_a_whole_result(r
 
 async def test_drafts_are_checked_with_file_line_and_rule(revenue: Running) -> None:
     caller = await stub(revenue, "operator", "ops")
-    assert not (await caller.CheckRulebook(pb.CheckRulebookRequest(draft=draft()), timeout=60)).mistakes
+    assert not (await caller.CheckRulebook(pb.CheckRulebookRequest(draft=draft()), timeout=60)).errors
     book = law_files()["eu/rulebook.yaml"]
     line = next(at for at, text in enumerate(book.splitlines(), start=1) if "3.00 EUR per tariff_line" in text)
     wrong = pb.Draft(
         files=[pb.LawFile(name="eu/rulebook.yaml", text=book.replace("3.00 EUR per tariff_line", "3.00 EUR per tariff_lime")),
                pb.LawFile(name="uk/tariff.yaml", text="format: 1")]
     )  # fmt: skip
-    mistakes = (await caller.CheckRulebook(pb.CheckRulebookRequest(draft=wrong), timeout=60)).mistakes
+    mistakes = (await caller.CheckRulebook(pb.CheckRulebookRequest(draft=wrong), timeout=60)).errors
     assert [each.file for each in mistakes] == ["eu/rulebook.yaml", "uk/tariff.yaml"]
-    assert (mistakes[0].line, mistakes[0].where) == (line, "charges[flat_duty].rates[1].rate")
-    assert "tariff_lime" in mistakes[0].sentence
+    assert (mistakes[0].line, mistakes[0].element) == (line, "charges[flat_duty].rates[1].rate")
+    assert "tariff_lime" in mistakes[0].message
 
 
 async def test_a_draft_with_mistakes_is_refused_and_nothing_is_begun(revenue: Running) -> None:

@@ -230,7 +230,7 @@ def test_the_figures_add_up(told: Told) -> None:
     )
     for kind in ("duty", "tax", "fee"):
         assert total("clearance", "luxor_clearance_charges_minor_total", kind=kind) == sum(
-            getattr(each, f"{kind}_minor") for each in told.statuses
+            getattr(each.debt, f"{kind}_minor") for each in told.statuses
         )
     assert total("clearance", "luxor_clearance_charges_minor_total", kind="tax") > 0
     assert total("risk", "luxor_risk_assessed_total") >= told.accepted

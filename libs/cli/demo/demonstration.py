@@ -18,6 +18,7 @@ from libs.client.filing import arrivals
 from libs.client.plain import plain
 from libs.client.revenue import ledger
 from libs.customs.time import MICROS_PER_DAY
+from luxor.clearance.v1.clearance_pb2 import ConsignmentStatus
 
 if TYPE_CHECKING:
     from libs.simulator import SimulatedConsignment
@@ -161,7 +162,7 @@ async def _look_back(
             progress.step(seen)
         state = short(_name(each, "state"), "STATE_")
         held = state == "HELD"
-        outcome.lanes[short(_name(each, "lane"), "LANE_"), state] += 1
+        outcome.lanes[short(_name(each.decision, "lane"), "LANE_"), state] += 1
         for reason in each.decision.reasons:
             outcome.reasons[reason] += 1
             outcome.held_reasons[reason] += held
@@ -191,17 +192,17 @@ def _name(status: Any, name: str) -> str:
     return str(enum.values_by_number[getattr(status, name)].name)
 
 
-_SAMPLES: Final[dict[str, Callable[[Any, str], bool]]] = {
+_SAMPLES: Final[dict[str, Callable[[ConsignmentStatus, str], bool]]] = {
     "released": lambda each, state: (
         state == "RELEASED"
-        and each.duty_minor > 0
-        and each.tax_minor > 0
-        and not each.vendor_collected_minor
-        and len(each.charges) <= 6
+        and each.debt.duty_minor > 0
+        and each.debt.tax_minor > 0
+        and not each.debt.vendor_collected_minor
+        and len(each.debt.charges) <= 6
     ),
     "held": lambda each, state: state == "HELD" and len(each.findings.risk) >= 2 and len(each.items) <= 3,
     "vendor": lambda each, state: (
-        state == "RELEASED" and each.vendor_collected_minor > 0 and not each.findings.risk and len(each.items) <= 2
+        state == "RELEASED" and each.debt.vendor_collected_minor > 0 and not each.findings.risk and len(each.items) <= 2
     ),
 }
 """What is looked at more closely."""

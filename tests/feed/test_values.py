@@ -128,7 +128,7 @@ def test_by_default_days_live_as_documented() -> None:
 def pulled(**batch: Any) -> feed_pb2.PullEventsResponse:
     payload = table_of(EVENTS).encode(ConsignmentColumns).SerializeToString()
     facts: dict[str, Any] = {
-        "payload": payload, "schema": SCHEMA, "schema_version": 3, "committed_at": 55, "traceparent": "trace",
+        "payload": payload, "schema": SCHEMA, "schema_version": 3, "committed_at_micros": 55, "traceparent": "trace",
         "cursor": feed_pb2.Cursor(epoch=1, day=2, xid=3, seq=4), "rows": [7, 8, 9], "partitions": [3, 4, 5],
     }  # fmt: skip
     return feed_pb2.PullEventsResponse(

@@ -156,7 +156,7 @@ async def test_a_draft_that_changes_nothing_touches_nothing(revenue: Revenue) ->
 
 async def test_the_law_of_another_day_is_applied_to_all(revenue: Revenue) -> None:
     await revenue.fill(3, seed=4)
-    told = await revenue.run(await revenue.plan(files=LAW, law_day=date(2026, 6, 30)))
+    told = await revenue.run(await revenue.plan(files=LAW, law_of=date(2026, 6, 30)))
     duty = {key[2]: sums for key, sums in revenue_of(told).items() if key[1] == 1}
     # The day before the flat duty began: consignments of low value owed no duty at all.
     assert sum(sums[1] for sums in duty.values()) < sum(sums[0] for sums in duty.values())

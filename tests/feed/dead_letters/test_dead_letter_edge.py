@@ -74,10 +74,10 @@ async def test_a_letter_is_shown_with_all_that_is_known_of_it_and_its_payload_on
         "reason",
         "message",
         "tries",
-        "committed_at",
         "traceparent",
     ):
         assert getattr(shown, name) == stored[name], name
+    assert shown.committed_at_micros == stored["committed_at"]
     assert shown.set_aside_at_micros == round(stored["set_aside_at"].timestamp() * 1_000_000)
     assert shown.tried_at_micros == round(stored["tried_at"].timestamp() * 1_000_000)
     assert (shown.replaying, shown.payload, whole.payload) == (False, b"", stored["payload"])

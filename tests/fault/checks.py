@@ -77,7 +77,7 @@ async def assert_told_once(flow: Flow, statuses: Sequence[clearance_pb2.Consignm
         for notice in page.notices:
             assert (notice.mrn, notice.version) not in told, notice
             told[notice.mrn, notice.version] = notice.state
-        after = page.next
+        after = page.next_cursor
     assert {number for number, _ in told} == {status.mrn for status in statuses}
     for status in statuses:
         assert told[status.mrn, status.version] == status.state, status

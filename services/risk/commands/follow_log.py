@@ -39,8 +39,6 @@ SNAPSHOT_SECONDS: Final = 900.0
 RETRY_SECONDS: Final = 1.0
 SECRET: Final = "risk"  # noqa: S105  # the name of one
 _MICROS_PER_MINUTE: Final = 60_000_000
-_MINUTES_PER_DAY: Final = 1_440
-
 _bytes = gauge("luxor_risk_history_bytes", "Memory of the arrays that history is kept in")
 _evicted = counter(
     "luxor_risk_history_evicted_total", "What left history before its time for want of room, by kind", ("kind",)

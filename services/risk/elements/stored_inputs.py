@@ -6,7 +6,6 @@ repeat: some 150 bytes a consignment.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -103,18 +102,6 @@ def unpack_input(columns: bytes, history: bytes) -> Input:
 def read_answers(payload: bytes, rows: npt.NDArray[np.int64]) -> Table:
     """Stored answers (AssessmentColumns), which have these rows. Raises InputError."""
     return stored.read_answers(AssessmentColumns, payload, rows)
-
-
-def join(inputs: Sequence[Input]) -> tuple[Table, HistoryColumns | None]:
-    """Several batches as one; history is None where one of them has none, or they have other columns."""
-    table = Table.concat([each.table for each in inputs])
-    known = [each.history for each in inputs if each.history is not None]
-    if len(known) != len(inputs) or len({(*each.consignments, *each.items) for each in known}) != 1:
-        return table, None
-    return table, HistoryColumns(
-        {name: Ints.concat([each.consignments[name] for each in known]) for name in known[0].consignments},
-        {name: Ints.concat([each.items[name] for each in known]) for name in known[0].items},
-    )
 
 
 def _history(opened: Opened) -> HistoryColumns:

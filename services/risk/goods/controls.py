@@ -24,7 +24,6 @@ from services.risk.rules.rule_set import OPEN_END
 
 #: Descriptions and codes whose controls are remembered; then all begin anew. Bounds memory whatever is filed.
 REMEMBERED_MAX: Final = 16_384
-LINES_MAX: Final = 2_000_000
 POST: Final = MODES["post"]
 STAGES: Final = ("pre_loading", "clearance")
 

@@ -31,7 +31,6 @@ from services.risk.history.tables.undo_log import Undo
 SPLIT: Final = 2
 #: Events in a key's chain from which on it gets buckets.
 CHAIN_MAX: Final = 32
-_KIND_BITS: Final = 3
 #: Days after which a key that did not come again is forgotten: nothing that is told reaches further back.
 KEY_DAYS: Final = DAYS_KEPT + 1
 

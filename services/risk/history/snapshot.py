@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import BinaryIO, Final
 
-import numpy as np
-
 from services.risk.history.history import Bounds, History
 from services.risk.history.snapshot_file import SnapshotError, Writer, read, rows_of_slice
 from services.risk.history.tables.inspection_results import Results
@@ -91,8 +89,3 @@ def restore(
     except ValueError as error:
         raise SnapshotError(f"the snapshot does not fit: {error}") from None
     return history, facts, arrays
-
-
-def as_bytes(text: bytes) -> Array:
-    """Bytes as an array, to stand in a snapshot."""
-    return np.frombuffer(text, np.uint8)

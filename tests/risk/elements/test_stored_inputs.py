@@ -13,7 +13,7 @@ from luxor.consignment.v1.consignment_columns_pb2 import ConsignmentColumns
 from luxor.risk.v1 import risk_pb2 as pb
 from services.risk.elements.computed import Facts
 from services.risk.elements.history_record import record_of
-from services.risk.elements.stored_inputs import join, pack_input, read_answers, unpack_input
+from services.risk.elements.stored_inputs import pack_input, read_answers, unpack_input
 from services.risk.history import Hasher, History
 from services.risk.history.columns import HistoryColumns as HistoryColumns
 from services.risk.screening.parties import LEVELS, screened_by
@@ -62,17 +62,11 @@ def test_what_is_packed_reads_the_same_and_holds_the_fresh_rows_alone(fresh: np.
     }
 
 
-def test_without_a_past_nothing_is_said_of_history_and_joined_batches_say_nothing_either() -> None:
+def test_without_a_past_nothing_is_said_of_history() -> None:
     rows = people(4)
     content = rows.encode(ConsignmentColumns).SerializeToString()
     without = unpack_input(*pack_input(content, rows, None, np.arange(4)))
-    known = unpack_input(*pack_input(content, rows, told(rows), np.arange(4)))
     assert without.history is None
-    assert join([without, known])[1] is None
-    whole, history = join([known, known])
-    assert whole.rows == 8
-    assert history is not None
-    assert len(history.items["price_count"]) == whole.child("items").rows
 
 
 @pytest.mark.parametrize("broken", [b"", b"\x28\xb5\x2f\xfd", b"nothing that was packed"])
